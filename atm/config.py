@@ -1,0 +1,249 @@
+"""`cluster.ini` to a frozen `Cluster`; every mistake in the file becomes one line for people.
+
+What the keys mean is documented in the default `cluster.ini` itself.
+"""
+
+from __future__ import annotations
+
+import configparser
+import hashlib
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+NODES_MAX = 9  # each write waits for a majority: beyond nine, one more server only makes it slower
+NODE_NAME_CHARS_MAX = 32
+HEARTBEAT_MS_MIN, HEARTBEAT_MS_MAX = 10, 10_000
+ELECTION_TIMEOUT_MS_MAX = 100_000
+HEARTBEATS_PER_TIMEOUT_MIN = 4  # so that a few late heartbeats do not start an election
+TIMEOUT_SPREAD_MIN = 1.5  # high / low: candidates that draw from a narrow range split the vote
+
+_CLUSTER_DEFAULTS = {"data_dir": "data", "heartbeat_ms": "50", "election_timeout_ms": "300-600"}
+CLUSTER_KEYS = tuple(_CLUSTER_DEFAULTS)
+NODE_KEYS = ("client", "peer")
+
+_NODE_SECTION = re.compile(rf"node ([A-Za-z0-9_][A-Za-z0-9_-]{{0,{NODE_NAME_CHARS_MAX - 1}}})")
+_ADDRESS = re.compile(r"([A-Za-z0-9](?:[A-Za-z0-9.-]{0,252}[A-Za-z0-9])?):([0-9]{1,5})")
+_TIMEOUT_RANGE = re.compile(r"([0-9]{1,9}) ?- ?([0-9]{1,9})")
+_INTEGER = re.compile(r"[0-9]{1,9}")
+
+
+class ConfigError(Exception):
+    """`cluster.ini` cannot be used; `str()` of it is one line that says where and why."""
+
+
+@dataclass(frozen=True)
+class Address:
+    """Where a server listens, and where others find it."""
+
+    host: str
+    port: int
+
+    def __str__(self) -> str:
+        return f"{self.host}:{self.port}"
+
+    @property
+    def pair(self) -> tuple[str, int]:
+        """The address as the socket module wants it."""
+        return self.host, self.port
+
+
+@dataclass(frozen=True)
+class Node:
+    """One server of the cluster: tellers connect to `client`, the other servers to `peer`."""
+
+    name: str
+    client: Address
+    peer: Address
+
+
+@dataclass(frozen=True)
+class Cluster:
+    """What `cluster.ini` says; `data_dir` is absolute and `nodes` are in the file's order."""
+
+    path: Path
+    data_dir: Path
+    heartbeat_ms: int
+    election_timeout_ms: tuple[int, int]
+    nodes: dict[str, Node]
+
+    def identity(self) -> str:
+        """Return a digest of the nodes' names and peer addresses: the same text, the same cluster."""
+        lines = sorted(f"{node.name} {node.peer}\n" for node in self.nodes.values())
+        return hashlib.sha256("".join(lines).encode()).hexdigest()
+
+
+def load(path: str | Path) -> Cluster:
+    """Read the file at `path`; raise `ConfigError`."""
+    return _Reader(Path(path)).cluster()
+
+
+class _CaseKeeping(configparser.ConfigParser):
+    """Keys count as written: `Peer` is no key, and says so."""
+
+    def optionxform(self, optionstr: str) -> str:
+        return optionstr
+
+
+class _Reader:
+    """Reads one file; knows its name, so that every error can tell it."""
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        self._parser = _CaseKeeping(
+            delimiters=("=",),
+            comment_prefixes=("#", ";"),
+            inline_comment_prefixes=(";",),
+            interpolation=None,
+            default_section="",  # no header can be empty, so [DEFAULT] is a section like any other
+        )
+
+    def cluster(self) -> Cluster:
+        self._parse(self._text())
+        for section in self._parser.sections():
+            if section != "cluster" and not _NODE_SECTION.fullmatch(section):
+                raise self._error(
+                    section,
+                    None,
+                    "no such section: there are [cluster] and [node NAME], and a name is at most "
+                    f"{NODE_NAME_CHARS_MAX} of the characters A-Z a-z 0-9 _ and (not first) -",
+                )
+        settings = self._settings()
+        heartbeat_ms = self._heartbeat_ms(settings["heartbeat_ms"])
+        return Cluster(
+            path=self._path.absolute(),
+            data_dir=self._path.absolute().parent / settings["data_dir"],
+            heartbeat_ms=heartbeat_ms,
+            election_timeout_ms=self._election_timeout_ms(settings["election_timeout_ms"], heartbeat_ms),
+            nodes=self._nodes(),
+        )
+
+    # -- the file ----------------------------------------------------------------------------------
+
+    def _text(self) -> str:
+        try:
+            return self._path.read_text(encoding="utf-8-sig")
+        except FileNotFoundError:
+            raise self._error(None, None, "no such file") from None
+        except UnicodeDecodeError as error:
+            raise self._error(None, None, f"not UTF-8 text (byte {error.start})") from None
+        except (OSError, ValueError) as error:  # ValueError: a path with a zero byte
+            reason = getattr(error, "strerror", None) or error
+            raise self._error(None, None, f"cannot be read: {reason}") from None
+
+    def _parse(self, text: str) -> None:
+        try:
+            self._parser.read_string(text)
+        except configparser.DuplicateSectionError as error:
+            raise self._error(error.section, None, f"is there twice (line {error.lineno})") from None
+        except configparser.DuplicateOptionError as error:
+            message = f"is there twice (line {error.lineno})"
+            raise self._error(error.section, error.option, message) from None
+        except configparser.MissingSectionHeaderError as error:
+            message = f"line {error.lineno} stands before the first [section]"
+            raise self._error(None, None, message) from None
+        except configparser.ParsingError as error:
+            line_number = error.errors[0][0]
+            message = f"line {line_number} is neither a [section], nor 'key = value', nor a comment"
+            raise self._error(None, None, message) from None
+
+    def _section(self, section: str, keys: tuple[str, ...]) -> Mapping[str, str]:
+        """Return the section's values; every key is one of `keys`, every value one line."""
+        values = self._parser[section]
+        for key, value in values.items():
+            if key not in keys:
+                raise self._error(section, key, f"no such key; the keys here are {', '.join(keys)}")
+            if not value:
+                raise self._error(section, key, "has no value")
+            if "\n" in value:
+                raise self._error(section, key, "goes on in the next line; is that one indented?")
+            if not value.isprintable():
+                raise self._error(section, key, f"{value!r} has characters that cannot be printed")
+        return values
+
+    # -- [cluster] ---------------------------------------------------------------------------------
+
+    def _settings(self) -> Mapping[str, str]:
+        if not self._parser.has_section("cluster"):
+            return _CLUSTER_DEFAULTS
+        return {**_CLUSTER_DEFAULTS, **self._section("cluster", CLUSTER_KEYS)}
+
+    def _heartbeat_ms(self, text: str) -> int:
+        if not _INTEGER.fullmatch(text) or not HEARTBEAT_MS_MIN <= int(text) <= HEARTBEAT_MS_MAX:
+            raise self._error(
+                "cluster",
+                "heartbeat_ms",
+                f"{text!r} is not a whole number from {HEARTBEAT_MS_MIN} to {HEARTBEAT_MS_MAX}",
+            )
+        return int(text)
+
+    def _election_timeout_ms(self, text: str, heartbeat_ms: int) -> tuple[int, int]:
+        def error(message: str) -> ConfigError:
+            return self._error("cluster", "election_timeout_ms", message)
+
+        match = _TIMEOUT_RANGE.fullmatch(text)
+        if match is None:
+            raise error(f"{text!r} is not a range such as 300-600")
+        low, high = int(match.group(1)), int(match.group(2))
+        low_min = HEARTBEATS_PER_TIMEOUT_MIN * heartbeat_ms
+        if low < low_min:
+            raise error(
+                f"starts at {low}, and must start at {low_min} or more: "
+                f"{HEARTBEATS_PER_TIMEOUT_MIN} times heartbeat_ms, which is {heartbeat_ms}"
+            )
+        if high < TIMEOUT_SPREAD_MIN * low:
+            raise error(f"ends at {high}, and must end at {TIMEOUT_SPREAD_MIN} times its start or more")
+        if high > ELECTION_TIMEOUT_MS_MAX:
+            raise error(f"ends at {high}, and must end at {ELECTION_TIMEOUT_MS_MAX} or less")
+        return low, high
+
+    # -- [node NAME] -------------------------------------------------------------------------------
+
+    def _nodes(self) -> dict[str, Node]:
+        nodes: dict[str, Node] = {}
+        taken: dict[tuple[str, int], str] = {}
+        for section in self._parser.sections():
+            if section == "cluster":
+                continue
+            node = self._node(section)
+            self._claim(taken, section, "client", node.client)
+            self._claim(taken, section, "peer", node.peer)
+            nodes[node.name] = node
+        if not nodes:
+            raise self._error(None, None, "has no [node NAME] section; a cluster has at least one node")
+        if len(nodes) > NODES_MAX:
+            raise self._error(section, None, f"is one too many: a cluster has at most {NODES_MAX} nodes")
+        return nodes
+
+    def _node(self, section: str) -> Node:
+        values = self._section(section, NODE_KEYS)
+        for key in NODE_KEYS:
+            if key not in values:
+                raise self._error(section, key, "is missing; it is an address such as localhost:5000")
+        return Node(
+            name=section.removeprefix("node "),
+            client=self._address(section, "client", values["client"]),
+            peer=self._address(section, "peer", values["peer"]),
+        )
+
+    def _address(self, section: str, key: str, text: str) -> Address:
+        match = _ADDRESS.fullmatch(text)
+        if match is None:
+            raise self._error(section, key, f"{text!r} is not host:port, such as localhost:5000")
+        host, port = match.group(1).lower(), int(match.group(2))
+        if not 1 <= port <= 65535:
+            raise self._error(section, key, f"port {port} is not from 1 to 65535")
+        return Address(host, port)
+
+    def _claim(self, taken: dict[tuple[str, int], str], section: str, key: str, address: Address) -> None:
+        place = ("127.0.0.1" if address.host == "localhost" else address.host, address.port)
+        if place in taken:
+            raise self._error(section, key, f"{address} is taken already, by {taken[place]}")
+        taken[place] = f"[{section}] {key}"
+
+    def _error(self, section: str | None, key: str | None, message: str) -> ConfigError:
+        """Name the file, and the section and the key as far as they are known."""
+        where = f"[{section}] {key}" if key else f"[{section}]" if section else ""
+        line = f"{self._path}: {where}: {message}" if where else f"{self._path}: {message}"
+        return ConfigError("".join(c if c.isprintable() else ascii(c)[1:-1] for c in line))

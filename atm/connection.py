@@ -1,0 +1,169 @@
+"""One request at a time to one server: connections, and the pool that keeps them open.
+
+A connection carries one request at a time, so that a thread waits on its own socket and needs nobody to
+hand it its answer; threads that ask at once get connections of their own. A connection whose answer did
+not come in time is closed: a late answer is fetched by asking again with the same id.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import select
+import socket
+import time
+from collections import defaultdict
+from threading import Lock
+
+from atm.client_errors import ClientClosed
+from atm.wire.framing import CLIENT_FRAME_BYTES_MAX, FrameReader, FrameTooLarge, frame
+from atm.wire.serializer import Fault, Malformed, TellerAnswer, decode_teller_answer
+
+IDLE_CONNECTIONS_MAX = 64  # kept open per server; more are opened when needed and closed after use
+PIECE_BYTES = 16 * 1024
+
+Pair = tuple[str, int]
+
+
+class NotSent(Exception):
+    """The server certainly never had the whole request."""
+
+
+class Lost(Exception):
+    """The request was sent and no answer to it came: it may or may not have arrived."""
+
+
+class Connection:
+    """A TCP connection to a server's client port; used by one thread at a time."""
+
+    def __init__(self, pair: Pair, until: float) -> None:
+        """Connect by the time `until` (of `time.monotonic`); raise `NotSent`."""
+        self.pair = pair
+        try:
+            self._socket = socket.create_connection(pair, timeout=_remaining_s(until))
+            self._socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        except (OSError, UnicodeError) as error:
+            raise NotSent(str(error)) from error
+        self._frames = FrameReader(CLIENT_FRAME_BYTES_MAX)
+
+    def exchange(self, payload: bytes, request_id: str, until: float) -> TellerAnswer:
+        """Send a request and return the answer that has its id; raise `NotSent` or `Lost`.
+
+        A fault without an id is an answer too: it speaks of the connection, whose only request this is.
+        """
+        self._send(frame(payload), until)
+        answer = self._receive(until)
+        if answer.id == request_id or (isinstance(answer, Fault) and not answer.id):
+            return answer
+        raise Lost("the server answered another request")
+
+    def is_idle(self) -> bool:
+        """Return whether the connection can be used again: it is open, and nothing unasked-for came."""
+        poll = select.poll()  # unlike select.select it takes descriptors above 1023
+        try:
+            poll.register(self._socket, select.POLLIN)
+            return not self._frames.unfinished and not poll.poll(0)
+        except (OSError, ValueError):
+            return False
+
+    def shut_down(self) -> None:
+        """Wake the thread that waits on this connection, which then closes it."""
+        with contextlib.suppress(OSError):
+            self._socket.shutdown(socket.SHUT_RDWR)
+
+    def close(self) -> None:
+        """Close the socket; harmless when it is closed."""
+        self._socket.close()
+
+    def _send(self, data: bytes, until: float) -> None:
+        """Hand all of `data` to the kernel; a server cannot act on a frame that lacks its end."""
+        unsent = memoryview(data)
+        try:
+            while unsent:
+                self._socket.settimeout(_remaining_s(until))
+                unsent = unsent[self._socket.send(unsent) :]
+        except OSError as error:
+            raise NotSent(str(error)) from error
+
+    def _receive(self, until: float) -> TellerAnswer:
+        try:
+            while True:
+                self._socket.settimeout(_remaining_s(until))
+                piece = self._socket.recv(PIECE_BYTES)
+                if not piece:
+                    raise Lost("the server closed the connection")
+                payloads = list(self._frames.feed(piece))  # all of them, or the reader keeps the first
+                if len(payloads) > 1:
+                    raise Lost("the server gave more answers than it was asked for")
+                if payloads:
+                    return decode_teller_answer(payloads[0])
+        except (OSError, FrameTooLarge, Malformed) as error:
+            raise Lost(str(error)) from error
+
+
+class Pool:
+    """Open connections to the servers, kept for the next request; safe to use from many threads."""
+
+    def __init__(self) -> None:
+        self._lock = Lock()  # guards the fields below; never held over I/O that waits
+        self._idle: defaultdict[Pair, list[Connection]] = defaultdict(list)
+        self._in_use: set[Connection] = set()
+        self._closed = False
+
+    def take(self, pair: Pair, until: float) -> Connection:
+        """Return a connection to `pair`; raise `NotSent`, or `ClientClosed` after `close`."""
+        connection = self._reuse(pair) or Connection(pair, until)
+        with self._lock:
+            if not self._closed:
+                self._in_use.add(connection)
+                return connection
+        connection.close()
+        raise ClientClosed
+
+    def give_back(self, connection: Connection) -> None:
+        """Keep a connection whose request was answered."""
+        with self._lock:
+            self._in_use.discard(connection)
+            idle = self._idle[connection.pair]
+            if not self._closed and len(idle) < IDLE_CONNECTIONS_MAX:
+                idle.append(connection)
+                return
+        connection.close()
+
+    def discard(self, connection: Connection) -> None:
+        """Close a connection that broke, or whose answer did not come."""
+        with self._lock:
+            self._in_use.discard(connection)
+        connection.close()
+
+    def close(self) -> None:
+        """Close what is idle and wake whoever waits for an answer."""
+        with self._lock:
+            self._closed = True
+            idle = [connection for connections in self._idle.values() for connection in connections]
+            self._idle.clear()
+            in_use = list(self._in_use)
+        for connection in idle:
+            connection.close()
+        for connection in in_use:
+            connection.shut_down()
+
+    def _reuse(self, pair: Pair) -> Connection | None:
+        while True:
+            with self._lock:
+                if self._closed:
+                    raise ClientClosed
+                idle = self._idle[pair]
+                if not idle:
+                    return None
+                connection = idle.pop()
+            if connection.is_idle():
+                return connection
+            connection.close()
+
+
+def _remaining_s(until: float) -> float:
+    """Return the seconds left; raise `TimeoutError` when there are none (0 would mean non-blocking)."""
+    remaining_s = until - time.monotonic()
+    if remaining_s <= 0:
+        raise TimeoutError("timed out")
+    return remaining_s

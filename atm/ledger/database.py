@@ -1,0 +1,230 @@
+"""The SQLite file beneath the ledger: opened, checked, written by one connection, and watched for others.
+
+Why WAL with synchronous=NORMAL: after a power cut the file is whole at some earlier index, and the
+durable Raft log is replayed from there; a sync for each commit would buy nothing.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import apsw
+
+SCHEMA = Path(__file__).with_name("schema.sql").read_text(encoding="utf-8")
+SCHEMA_VERSION = 1
+
+BUSY_TIMEOUT_MS = 5000
+CACHE_KIB = 8192
+# Whole pages go to the WAL: a commit of one command is a fifth slower with pages of 4096 bytes.
+PAGE_BYTES = 2048
+# 4 MB, folded in within 3 to 7 ms. The cost is by the byte, so a larger WAL would only pause for longer.
+CHECKPOINT_PAGES = 2000
+WAL_BYTES_MAX = 20 * 1024 * 1024  # what is left of a WAL that outgrew this under a long reader
+
+PRAGMAS: tuple[tuple[str, str | int], ...] = (
+    ("page_size", PAGE_BYTES),  # before the file has any page
+    ("journal_mode", "wal"),
+    ("journal_size_limit", WAL_BYTES_MAX),
+    ("synchronous", 1),  # NORMAL
+    ("cache_size", -CACHE_KIB),
+    ("cell_size_check", 1),  # notices some damage that would else be read as data
+    ("foreign_keys", 1),  # costs less than a microsecond a posting
+    ("trusted_schema", 0),
+)
+FILE_ONLY = {"journal_mode", "journal_size_limit"}  # a database in memory has no WAL
+
+REBUILD = "Stop the node, delete {path} with its -wal and -shm, start again: the Raft log rebuilds it"
+
+
+class LedgerFault(Exception):
+    """The ledger cannot go on. The text is one line for people: the file, what is wrong, what to do."""
+
+
+class Database:
+    """One connection to the ledger's file. Used by one thread at a time.
+
+    After a fault every later call raises it again: what the file holds is unknown until it is opened
+    anew. Only a lock held too long by another program leaves the database usable, as nothing had begun.
+    """
+
+    def __init__(self, path: Path | str) -> None:
+        """Open the ledger at `path`, or make one that has applied nothing; raise `LedgerFault`."""
+        self.path = path
+        self._in_memory = path == ":memory:"
+        self._fault: LedgerFault | None = None
+        self._wal_pages = 0  # in the WAL at the last commit
+        self._checkpoint_pages = 0  # in the WAL at the last checkpoint
+        with self._faults():
+            self._connection = apsw.Connection(str(path))
+        try:
+            with self._faults():
+                self._set_up()
+        except LedgerFault:
+            self.close()
+            raise
+
+    def cursor(self) -> apsw.Cursor:
+        """Return a cursor to keep: its statements stay prepared."""
+        return self._connection.cursor()
+
+    @contextmanager
+    def transaction(self) -> Iterator[None]:
+        """Do what is within as one write transaction, or none of it; raise `LedgerFault`.
+
+        Waits up to `BUSY_TIMEOUT_MS` for a lock that another program holds.
+        """
+        with self._faults():
+            self._execute("begin immediate")
+            try:
+                self._assert_no_foreign_write()
+                yield
+                self._execute("commit")
+            except BaseException:
+                if self._connection.in_transaction:
+                    self._execute("rollback")
+                raise
+            self._checkpoint_when_due()
+
+    @contextmanager
+    def reading(self) -> Iterator[None]:
+        """Do what is within, and then make sure that what it read was ours; raise `LedgerFault`."""
+        with self._faults():
+            yield
+            self._assert_no_foreign_write()
+
+    def close(self) -> None:
+        """Close the file; the last one to close it folds the WAL into it. May be called again."""
+        self._connection.close(True)
+
+    def damage(self, what: str) -> LedgerFault:
+        """Return the fault that says `what` is wrong with the contents, and how to have them rebuilt."""
+        return LedgerFault(f"{self.path} {what}. {REBUILD.format(path=self.path)}")
+
+    # -- opening -----------------------------------------------------------------------------------
+
+    def _set_up(self) -> None:
+        self._connection.set_busy_timeout(BUSY_TIMEOUT_MS)
+        self._execute = self._connection.cursor().execute
+        is_new = not self._rows("select 1 from sqlite_schema")
+        self._set_pragmas()
+        if is_new:
+            self._create()
+        self._data_version = self._read_data_version()
+        self._check_contents()
+        self._connection.set_wal_hook(self._note_wal_pages)
+
+    def _set_pragmas(self) -> None:
+        for name, wanted in PRAGMAS:
+            if self._in_memory and name in FILE_ONLY:
+                continue
+            self._connection.pragma(name, wanted)
+            found = self._connection.pragma(name)
+            if found != wanted:
+                raise LedgerFault(
+                    f"{self.path}: SQLite refused {name}={wanted} and kept {found}: "
+                    "keep the data folder on a local disk that the node may write to"
+                )
+
+    def _create(self) -> None:
+        self._execute("begin immediate")
+        if not self._rows("select 1 from sqlite_schema"):
+            self._execute(SCHEMA)
+        self._execute("commit")
+
+    def _check_contents(self) -> None:
+        """Refuse what is quickly seen not to be a ledger that this program wrote."""
+        names = {str(name) for (name,) in self._rows("select name from sqlite_schema")}
+        if "applied" not in names:
+            raise self.damage("is a database, but not a ledger")
+        versions = self._rows("select schema_version from applied")
+        if versions != [(SCHEMA_VERSION,)]:
+            found = versions[0][0] if versions else "unknown"
+            raise self.damage(f"is a ledger of version {found}, and this program's is {SCHEMA_VERSION}")
+        if self._schema(self._connection) != _expected_schema():
+            raise self.damage("has tables that were changed by another program")
+        if self._rows("select sum(amount) from balance") != [(0,)]:
+            raise self.damage("has balances that do not add up to 0")
+
+    @staticmethod
+    def _schema(connection: apsw.Connection) -> list[tuple[object, ...]]:
+        return list(connection.execute("select type, name, tbl_name, sql from sqlite_schema order by name"))
+
+    # -- others ------------------------------------------------------------------------------------
+
+    def _read_data_version(self) -> object:
+        return self._execute("pragma data_version").get
+
+    def _assert_no_foreign_write(self) -> None:
+        """Raise `LedgerFault` if the file was changed by any connection but ours since we opened it."""
+        if self._read_data_version() != self._data_version:
+            raise self.damage("was written to by another program while the node ran")
+
+    # -- the write-ahead log -----------------------------------------------------------------------
+
+    def _note_wal_pages(self, _connection: apsw.Connection, _name: str, pages: int) -> int:
+        self._wal_pages = pages
+        return apsw.SQLITE_OK
+
+    def _checkpoint_when_due(self) -> None:
+        """Fold the WAL into the file every `CHECKPOINT_PAGES`, as far as readers let us.
+
+        SQLite's own automatic checkpoint would do, but it keeps a failed sync to itself, and under a
+        long reader it tries again at every commit.
+        """
+        if self._wal_pages < self._checkpoint_pages:
+            self._checkpoint_pages = 0  # the WAL has started over
+        if self._wal_pages - self._checkpoint_pages < CHECKPOINT_PAGES:
+            return
+        self._checkpoint_pages = self._wal_pages
+        try:
+            self._connection.wal_checkpoint(mode=apsw.SQLITE_CHECKPOINT_PASSIVE)
+        except apsw.BusyError:
+            return  # a shell is at it; the next turn will do
+
+    # -- faults ------------------------------------------------------------------------------------
+
+    def _rows(self, sql: str) -> list[tuple[object, ...]]:
+        return list(self._execute(sql))
+
+    @contextmanager
+    def _faults(self) -> Iterator[None]:
+        """Turn SQLite's errors into a `LedgerFault`, and remember it."""
+        if self._fault is not None:
+            raise self._fault
+        try:
+            yield
+        except apsw.BusyError as error:
+            raise LedgerFault(
+                f"{self.path} has been locked by another program for {BUSY_TIMEOUT_MS // 1000} s: "
+                "end the transaction in that program; nothing was changed and nothing is lost"
+            ) from error
+        except LedgerFault as fault:
+            self._fault = fault
+            raise
+        except apsw.Error as error:
+            self._fault = LedgerFault(f"{self.path}: {self._advice(error)}")
+            raise self._fault from error
+
+    def _advice(self, error: apsw.Error) -> str:
+        match error:
+            case apsw.FullError():
+                return "the disk is full. Make room and start the node again; nothing is lost"
+            case apsw.CantOpenError() | apsw.ReadOnlyError() | apsw.PermissionsError():
+                return "cannot be written. Make sure that its folder exists and that the node may write to it"
+            case apsw.NotADBError():
+                return f"this is not a SQLite database. {REBUILD.format(path=self.path)}"
+            case apsw.CorruptError() | apsw.ConstraintError() | apsw.SQLError():
+                return f"the ledger is damaged ({error}). {REBUILD.format(path=self.path)}"
+            case _:
+                return f"{error}. Check the disk and start again; the Raft log makes up for what is lost"
+
+
+def _expected_schema() -> list[tuple[object, ...]]:
+    connection = apsw.Connection(":memory:")
+    try:
+        connection.execute(SCHEMA)
+        return Database._schema(connection)
+    finally:
+        connection.close()

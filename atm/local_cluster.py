@@ -1,0 +1,269 @@
+"""The nodes of a `cluster.ini` as real processes on this machine; for bin/run, tests and measurements.
+
+A node started here ends with whoever started it, however that ends: the node's standard input is a pipe
+that nobody writes to, and when its other side closes, the node stops. Run as a program, this module is
+that node: `python -m atm.local_cluster NODE --config FILE`.
+"""
+
+from __future__ import annotations
+
+import os
+import random
+import signal
+import socket
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from types import TracebackType
+from typing import Self
+
+from msgspec import DecodeError
+from msgspec.msgpack import Decoder
+
+from atm.config import Address, Cluster, load
+from atm.wire.framing import CLIENT_FRAME_BYTES_MAX, FrameReader, FrameTooLarge, frame
+from atm.wire.serializer import Status, StatusAnswer, encode
+
+STOP_TIMEOUT_S = 10.0
+STATUS_TIMEOUT_S = 0.25
+POLL_S = 0.02
+LOOPBACK = "127.0.0.1"
+# Below what systems give to outgoing connections (from 32768 on Linux): a node that retries to reach
+# a stopped one must not be given that one's port, or it keeps it from starting again.
+PORTS = range(20_000, 32_000)
+
+_status_answer = Decoder(StatusAnswer)
+
+
+class NoLeader(Exception):
+    """No leader within the time; `str()` of it is a line that says what there was instead."""
+
+
+@dataclass
+class _Started:
+    process: subprocess.Popen[bytes]
+    log_path: Path
+    log_offset: int  # where what the node said since its first start here begins
+
+
+class LocalCluster:
+    """Starts, stops, kills and pauses the nodes of one cluster; ends only what it has started itself.
+
+    What a node prints is appended to `<data_dir>/<node>.log`.
+    """
+
+    def __init__(self, config_path: str | Path) -> None:
+        self.cluster: Cluster = load(config_path)
+        self._started: dict[str, _Started] = {}
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.stop_all()
+
+    @property
+    def processes(self) -> dict[str, subprocess.Popen[bytes]]:
+        """The last process of each node that was started here, running or not."""
+        return {name: started.process for name, started in self._started.items()}
+
+    def running(self) -> list[str]:
+        """Return the names of the nodes that were started here and have not ended."""
+        return [name for name, process in self.processes.items() if process.poll() is None]
+
+    def log_path(self, name: str) -> Path:
+        """Return the file that collects what the node prints."""
+        return self.cluster.data_dir / f"{name}.log"
+
+    def output(self, name: str) -> str:
+        """Return what the node printed since it was first started here, over all its restarts."""
+        started = self._started[name]
+        with started.log_path.open("rb") as log:
+            log.seek(started.log_offset)
+            return log.read().decode(errors="replace")
+
+    # -- beginning ---------------------------------------------------------------------------------
+
+    def start(self, name: str, *arguments: str) -> subprocess.Popen[bytes]:
+        """Start one node, with further `arguments` of bin/start_node, and return at once.
+
+        Raise `OSError` when the data folder cannot be written.
+        """
+        assert name in self.cluster.nodes, name
+        assert name not in self.running(), f"node {name} runs already"
+        path = self.log_path(name)
+        path.parent.mkdir(parents=True, exist_ok=True)
+        command = [sys.executable, "-P", "-m", "atm.local_cluster", name]
+        with path.open("ab") as log:
+            offset = self._started[name].log_offset if name in self._started else log.tell()
+            process = subprocess.Popen(
+                [*command, "--config", str(self.cluster.path), *arguments],
+                stdin=subprocess.PIPE,
+                stdout=log,
+                stderr=subprocess.STDOUT,
+                start_new_session=True,  # the terminal's Ctrl-C is for the teller
+            )
+        self._started[name] = _Started(process, path, offset)
+        return process
+
+    def start_all(self) -> None:
+        """Start every node that does not run; raise `OSError` as `start` does."""
+        running = self.running()
+        for name in self.cluster.nodes:
+            if name not in running:
+                self.start(name)
+
+    def status(self, name: str) -> StatusAnswer | None:
+        """Return what the node says of itself, or None if it does not answer at once."""
+        return ask_status(self.cluster.nodes[name].client)
+
+    def wait_for_leader(
+        self, timeout_s: float = 15.0, *, while_true: Callable[[], bool] = lambda: True
+    ) -> str:
+        """Return the name of the leader that a majority of the cluster's nodes follow.
+
+        Raise `NoLeader` after `timeout_s`, or as soon as `while_true()` is false.
+        """
+        deadline = time.monotonic() + timeout_s
+        while True:
+            answers = [answer for name in self.cluster.nodes if (answer := self.status(name))]
+            leader = _followed_leader(answers, len(self.cluster.nodes))
+            if leader is not None:
+                return leader
+            if time.monotonic() > deadline or not while_true():
+                raise NoLeader(_no_leader_line(answers, len(self.cluster.nodes)))
+            time.sleep(POLL_S)
+
+    # -- ending ------------------------------------------------------------------------------------
+
+    def kill(self, name: str) -> None:
+        """End the node at once, as a power cut does to a program (SIGKILL)."""
+        process = self._started[name].process
+        process.kill()
+        _reap(process)
+
+    def stop(self, name: str, timeout_s: float = STOP_TIMEOUT_S) -> int:
+        """Ask the node to stop (SIGTERM) and return its exit code; kill it if it does not in time."""
+        process = self._started[name].process
+        process.terminate()
+        process.send_signal(signal.SIGCONT)  # a paused one would not hear it
+        return _wait_or_kill(process, timeout_s)
+
+    def pause(self, name: str) -> None:
+        """Let the node hang (SIGSTOP) until `resume`."""
+        self._started[name].process.send_signal(signal.SIGSTOP)
+
+    def resume(self, name: str) -> None:
+        """Let a paused node go on."""
+        self._started[name].process.send_signal(signal.SIGCONT)
+
+    def stop_all(self, timeout_s: float = STOP_TIMEOUT_S) -> dict[str, int]:
+        """Stop every node, all at once, and return the exit codes; kill what has not stopped in time."""
+        for process in self.processes.values():
+            process.terminate()
+            process.send_signal(signal.SIGCONT)
+        deadline = time.monotonic() + timeout_s
+        return {
+            name: _wait_or_kill(process, max(0.0, deadline - time.monotonic()))
+            for name, process in self.processes.items()
+        }
+
+
+def ask_status(address: Address, timeout_s: float = STATUS_TIMEOUT_S) -> StatusAnswer | None:
+    """Return what the node that listens for tellers at `address` says of itself, or None."""
+    reader = FrameReader(CLIENT_FRAME_BYTES_MAX)
+    try:
+        with socket.create_connection(address.pair, timeout=timeout_s) as connection:
+            connection.sendall(frame(encode(Status(id="status"))))
+            while piece := connection.recv(CLIENT_FRAME_BYTES_MAX):
+                for payload in reader.feed(piece):
+                    return _status_answer.decode(payload)
+    except (OSError, FrameTooLarge, DecodeError):
+        return None
+    return None
+
+
+def write_cluster_ini(folder: Path, count: int = 5, **settings: str | int) -> Path:
+    """Write a `cluster.ini` into `folder` for nodes n1, n2, … on free ports of this machine.
+
+    `settings` are keys of its [cluster] section. Return its path.
+    """
+    ports = iter(_free_ports(2 * count))
+    lines = ["[cluster]", *(f"{key} = {value}" for key, value in settings.items())]
+    for number in range(1, count + 1):
+        lines += ["", f"[node n{number}]"]
+        lines += [f"client = {LOOPBACK}:{next(ports)}", f"peer = {LOOPBACK}:{next(ports)}"]
+    path = folder / "cluster.ini"
+    path.write_text("\n".join(lines) + "\n", encoding="utf-8")
+    return path
+
+
+def _free_ports(count: int) -> list[int]:
+    """Return ports that can be listened on, each tried while the ones before it are still held."""
+    held: list[socket.socket] = []
+    try:
+        for port in random.sample(PORTS, len(PORTS)):
+            if len(held) == count:
+                break
+            listener = socket.socket()
+            held.append(listener)
+            try:
+                listener.bind((LOOPBACK, port))
+            except OSError:
+                held.pop().close()
+        return [listener.getsockname()[1] for listener in held]
+    finally:
+        for listener in held:
+            listener.close()
+
+
+def _followed_leader(answers: list[StatusAnswer], node_count: int) -> str | None:
+    for leader in answers:
+        if leader.role != "leader":
+            continue
+        followed_by = [a for a in answers if a.leader == leader.node and a.term == leader.term]
+        if len(followed_by) > node_count // 2:
+            return leader.node
+    return None
+
+
+def _no_leader_line(answers: list[StatusAnswer], node_count: int) -> str:
+    answering = ", ".join(f"{a.node} ({a.role}, term {a.term})" for a in answers) or "none"
+    return f"There is no leader: of {node_count} nodes, these answer: {answering}"
+
+
+def _wait_or_kill(process: subprocess.Popen[bytes], timeout_s: float) -> int:
+    try:
+        process.wait(timeout_s)
+    except subprocess.TimeoutExpired:
+        process.kill()
+    return _reap(process)
+
+
+def _reap(process: subprocess.Popen[bytes]) -> int:
+    exit_code = process.wait()
+    if process.stdin is not None:
+        process.stdin.close()
+    return exit_code
+
+
+def _stop_when_stdin_closes() -> None:
+    os.read(0, 1)  # not sys.stdin: its lock, held here, would abort the interpreter's exit
+    os.kill(os.getpid(), signal.SIGTERM)
+
+
+def _run_node() -> int:
+    from atm.server.main import main  # noqa: PLC0415  (whoever starts nodes need not load the server)
+
+    threading.Thread(target=_stop_when_stdin_closes, name="starter", daemon=True).start()
+    return main(sys.argv[1:])
+
+
+if __name__ == "__main__":
+    sys.exit(_run_node())

@@ -1,0 +1,39 @@
+"""Money between people, who write decimals, and the bank, which counts integer minor units."""
+
+from __future__ import annotations
+
+import re
+
+WHOLE_DIGITS_MAX = 12  # with the two decimals: 99,999,999,999,999 minor units at most
+MINOR_PER_MAJOR = 100
+
+_AMOUNT = re.compile(r"([0-9]+)(?:\.([0-9]{1,2}))?")  # [0-9], for \d takes the digits of every script
+
+
+class AmountError(Exception):
+    """The text is no amount of money; `str()` of it is a line for people."""
+
+
+def parse_amount(text: str) -> int:
+    """Return the minor units of `text`: `"5000"` is 5000_00, `"12.5"` and `"12.50"` are 12_50.
+
+    Only digits, with one or two decimals at most; no sign, no exponent, no separators, no spaces.
+    Raise `AmountError` for all else, for zero, and for more than twelve digits before the point.
+    """
+    match = _AMOUNT.fullmatch(text)
+    if match is None:
+        raise AmountError("An amount is a positive number with at most two decimals, such as 12.50")
+    whole, decimals = match.group(1), match.group(2) or ""
+    if len(whole) > WHOLE_DIGITS_MAX:
+        raise AmountError(f"An amount has at most {WHOLE_DIGITS_MAX} digits before the decimal point")
+    amount_minor = int(whole) * MINOR_PER_MAJOR + int(decimals.ljust(2, "0"))
+    if amount_minor == 0:
+        raise AmountError("An amount is more than zero")
+    return amount_minor
+
+
+def format_amount(amount_minor: int) -> str:
+    """Return the amount as people write it: whole amounts without decimals, others with two."""
+    sign = "-" if amount_minor < 0 else ""
+    whole, decimals = divmod(abs(amount_minor), MINOR_PER_MAJOR)
+    return f"{sign}{whole}.{decimals:02d}" if decimals else f"{sign}{whole}"

@@ -1,0 +1,74 @@
+"""How every node of a cluster is doing, by asking each of them."""
+
+from __future__ import annotations
+
+import time
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, replace
+
+from atm.config import Cluster, Node
+from atm.connection import Connection, Lost, NotSent
+from atm.wire.serializer import Status, StatusAnswer, encode
+
+STATUS_TIMEOUT_S = 1.0
+DOWN = "down"
+
+
+@dataclass(frozen=True)
+class NodeStatus:
+    """What a node said of itself; all but its name and address is None, and its role "down", if nothing.
+
+    `lag` counts the entries that are committed somewhere and not yet applied here. The nodes are asked
+    at once but answer at slightly different moments, so under load a lag of a few entries means nothing.
+    """
+
+    node: str
+    address: str
+    role: str = DOWN
+    term: int | None = None
+    leader: str | None = None
+    commit_index: int | None = None
+    applied_index: int | None = None
+    last_index: int | None = None
+    lag: int | None = None
+
+
+def ask_all(cluster: Cluster, request_id: str) -> list[NodeStatus]:
+    """Ask all nodes at once; return their answers in the file's order, after `STATUS_TIMEOUT_S` at most."""
+    until = time.monotonic() + STATUS_TIMEOUT_S
+    nodes = list(cluster.nodes.values())
+    with ThreadPoolExecutor(max_workers=len(nodes)) as executor:
+        statuses = list(executor.map(lambda node: _ask(node, request_id, until), nodes))
+    committed = max((status.commit_index or 0 for status in statuses), default=0)
+    return [_with_lag(status, committed) for status in statuses]
+
+
+def _ask(node: Node, request_id: str, until: float) -> NodeStatus:
+    status = NodeStatus(node=node.name, address=str(node.client))
+    try:
+        connection = Connection(node.client.pair, until)
+    except NotSent:
+        return status
+    try:
+        answer = connection.exchange(encode(Status(id=request_id)), request_id, until)
+    except (NotSent, Lost):
+        return status
+    finally:
+        connection.close()
+    if not isinstance(answer, StatusAnswer) or answer.node != node.name:
+        return status  # too busy to say, or somebody else at its address
+    return replace(
+        status,
+        role=answer.role,
+        term=answer.term,
+        leader=answer.leader,
+        commit_index=answer.commit_index,
+        applied_index=answer.applied_index,
+        last_index=answer.last_index,
+    )
+
+
+def _with_lag(status: NodeStatus, committed: int) -> NodeStatus:
+    if status.applied_index is None:
+        return status
+    return replace(status, lag=max(0, committed - status.applied_index))

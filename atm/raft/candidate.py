@@ -1,0 +1,24 @@
+"""A candidate, and a pre-candidate that first asks whether campaigning would be of any use (thesis 9.6)."""
+
+from __future__ import annotations
+
+from msgspec import Struct, field
+
+from atm.raft.messages import NodeId
+from atm.raft.quorum import majority
+from atm.raft.ready import Role
+
+
+class Candidate(Struct):
+    """A candidate's own data: the term it campaigns for, and who has granted its vote."""
+
+    campaign_term: int
+    pre_vote: bool
+    votes: set[NodeId] = field(default_factory=set)
+
+    @property
+    def role(self) -> Role:
+        return Role.PRE_CANDIDATE if self.pre_vote else Role.CANDIDATE
+
+    def has_won(self, servers: int) -> bool:
+        return len(self.votes) >= majority(servers)

@@ -1,0 +1,24 @@
+"""What the core refuses, named by whose fault it is, with what to do instead."""
+
+from __future__ import annotations
+
+from atm.raft.messages import NodeId
+
+
+class NotLeader(Exception):
+    """Only a leader takes this; try `leader`, if one is known."""
+
+    def __init__(self, leader: NodeId | None) -> None:
+        super().__init__(f"not the leader; the leader is {leader or 'not known'}")
+        self.leader = leader
+
+
+class EntryTooLarge(Exception):
+    """The command can never be replicated: it is over the limit of one entry."""
+
+    def __init__(self, length: int, entry_bytes_max: int) -> None:
+        super().__init__(f"a command of {length} bytes is over the limit of {entry_bytes_max}")
+
+
+class SafetyViolated(Exception):
+    """A state that Raft makes impossible was seen: a broken disk or a bug. The server must stop."""

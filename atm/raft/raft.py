@@ -1,0 +1,486 @@
+"""One server's Raft: all branching lives here, the roles' files hold the leaves.
+
+The reading order is that of Figure 2: the state, then `step` (rules for all servers, then one handler a
+message), `tick`, what clients want, the changes of role, and last `ready`/`advance`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import assert_never
+
+from atm.raft import transitions
+from atm.raft.candidate import Candidate
+from atm.raft.config import RaftConfig
+from atm.raft.errors import EntryTooLarge, NotLeader, SafetyViolated
+from atm.raft.follower import Follower, conflict_hint, first_new
+from atm.raft.leader import Leader, Progress
+from atm.raft.log import Log
+from atm.raft.messages import (
+    AppendEntries,
+    AppendEntriesResponse,
+    CatchUp,
+    ConfirmedRead,
+    Entry,
+    HardState,
+    NodeId,
+    Outgoing,
+    RaftMessage,
+    RequestVote,
+    RequestVoteResponse,
+)
+from atm.raft.quorum import agreed_by_majority, majority
+from atm.raft.ready import Ready, Role
+from atm.raft.timer import Timer
+from atm.raft.voter import Voter
+
+
+class Raft:
+    """The core of one server; `random(low, high)` returns an integer of that range, both ends included.
+
+    `hard_state` and `log` are what the disk has; `applied_index` is how far the state machine has come.
+    """
+
+    def __init__(
+        self,
+        config: RaftConfig,
+        *,
+        hard_state: HardState,
+        log: Log,
+        applied_index: int,
+        random: Callable[[int, int], int],
+    ) -> None:
+        assert log.base_index <= applied_index <= log.last_index
+        assert log.last_term <= hard_state.term
+        self.config = config
+        self.log = log
+        self.commit_index = max(applied_index, min(hard_state.commit_index, log.last_index))
+        self.applied_index = applied_index
+        self._voter = Voter(hard_state.term, hard_state.voted_for)
+        self._role: Follower | Candidate | Leader = Follower(None)
+        self._learners: set[NodeId] = set()
+        self._saved_index = log.last_index  # durable here up to this index
+        self._saved_voter = self._voter
+        self._election_timer = Timer(lambda: random(config.election_ticks_min, config.election_ticks_max))
+        self._heartbeat_timer = Timer(lambda: config.heartbeat_ticks)
+        self._quorum_timer = Timer(lambda: config.election_ticks_max)
+        self._messages: list[Outgoing] = []  # may go at once
+        self._responses: list[Outgoing] = []  # may go once all that was decided so far is durable
+        self._dropped_reads: list[int] = []
+        self._reported: tuple[Role, NodeId | None, int] = (self.role, self.leader, self.term)
+
+    @property
+    def node_id(self) -> NodeId:
+        return self.config.node_id
+
+    @property
+    def term(self) -> int:
+        return self._voter.term
+
+    @property
+    def voted_for(self) -> NodeId | None:
+        return self._voter.voted_for
+
+    @property
+    def role(self) -> Role:
+        return self._role.role
+
+    @property
+    def leader(self) -> NodeId | None:
+        """The leader of this term, as far as this server knows."""
+        match self._role:
+            case Leader():
+                return self.node_id
+            case Follower(leader):
+                return leader
+            case Candidate():
+                return None
+
+    @property
+    def last_index(self) -> int:
+        return self.log.last_index
+
+    @property
+    def saved_index(self) -> int:
+        """How far the log is durable on this server's own disk."""
+        return self._saved_index
+
+    def matched(self) -> dict[NodeId, int]:
+        """Return, on a leader, how far each other server's log is known to agree."""
+        if not isinstance(self._role, Leader):
+            return {}
+        return {node: progress.match_index for node, progress in self._role.progress.items()}
+
+    # -- messages: rules for all servers (Figure 2), then one handler each ------------------------------
+
+    def step(self, message: RaftMessage) -> None:
+        """Take in a message. Terms are settled before any role sees it; strangers are not heard."""
+        if message.sender not in self.config.peers or self._is_vote_of_learner(message):
+            return
+        if message.term < self.term:
+            self._answer_old_term(message)
+            return
+        if message.term > self.term and not _is_hypothetical(message):
+            self._become_follower(message.term, leader=None)
+        match message:
+            case RequestVote():
+                self._handle_request_vote(message)
+            case RequestVoteResponse():
+                self._handle_request_vote_response(message)
+            case AppendEntries():
+                self._handle_append_entries(message)
+            case AppendEntriesResponse():
+                self._handle_append_entries_response(message)
+            case _:
+                assert_never(message)
+
+    def _is_vote_of_learner(self, message: RaftMessage) -> bool:
+        """A server that may have forgotten its promises neither asks for votes nor gives any."""
+        return message.sender in self._learners and isinstance(message, RequestVote | RequestVoteResponse)
+
+    def _answer_old_term(self, message: RaftMessage) -> None:
+        """Tell a sender from an older term of ours, so that it catches up; old answers are ignored."""
+        match message:
+            case RequestVote():
+                self._respond_to_vote(message, granted=False)
+            case AppendEntries():
+                self._refuse_append(message)
+            case RequestVoteResponse() | AppendEntriesResponse():
+                pass
+            case _:
+                assert_never(message)
+
+    def _handle_request_vote(self, request: RequestVote) -> None:
+        if request.pre_vote:
+            granted = not self._hears_leader() and self._voter.grants(request, self.log)
+            self._respond_to_vote(request, granted=granted)
+            return
+        granted = self._voter.grants(request, self.log)
+        if granted:
+            self._voter = self._voter.vote_for(request.sender)
+            self._election_timer.reset()
+        self._respond_to_vote(request, granted=granted)
+
+    def _hears_leader(self) -> bool:
+        """Whether a leader has been heard within the shortest election timeout (thesis 4.2.3)."""
+        if isinstance(self._role, Leader):
+            return True
+        return self.leader is not None and self._election_timer.elapsed_ticks < self.config.election_ticks_min
+
+    def _respond_to_vote(self, request: RequestVote, *, granted: bool) -> None:
+        response = RequestVoteResponse(
+            sender=self.node_id,
+            term=request.term if granted else self.term,
+            granted=granted,
+            pre_vote=request.pre_vote,
+        )
+        self._responses.append(Outgoing(request.sender, response))
+
+    def _handle_request_vote_response(self, response: RequestVoteResponse) -> None:
+        match self._role:
+            case Candidate(campaign_term, pre_vote):
+                if response.granted and (response.term, response.pre_vote) == (campaign_term, pre_vote):
+                    self._count_vote(response.sender)
+            case Follower() | Leader():
+                pass  # a campaign that is over
+
+    def _count_vote(self, voter: NodeId) -> None:
+        assert isinstance(self._role, Candidate)
+        self._role.votes.add(voter)
+        if self._role.has_won(self.config.servers):
+            if self._role.pre_vote:
+                self._become_candidate()
+            else:
+                self._become_leader()
+
+    def _handle_append_entries(self, append: AppendEntries) -> None:
+        if isinstance(self._role, Leader):
+            raise SafetyViolated(f"{append.sender} and {self.node_id} both lead term {self.term}")
+        if self.leader not in (None, append.sender):
+            raise SafetyViolated(f"{append.sender} and {self.leader} both lead term {self.term}")
+        if self.leader is None:
+            self._become_follower(self.term, leader=append.sender)
+        self._election_timer.reset()
+        if not _is_contiguous(append):
+            return  # no leader sends that
+        if self.log.term_at(append.prev_log_index) != append.prev_log_term:
+            self._refuse_append(append)
+            return
+        self._take_entries(append.entries)
+        match_index = append.prev_log_index + len(append.entries)
+        self.commit_index = max(self.commit_index, min(append.commit_index, match_index))
+        self._respond_to_append(append, success=True, match_index=match_index)
+
+    def _take_entries(self, entries: Sequence[Entry]) -> None:
+        """Append what is not in the log yet; cut it only where an entry really conflicts (section 5.3)."""
+        new_entries = entries[first_new(entries, self.log, self.commit_index) :]
+        if not new_entries:
+            return
+        first_index = new_entries[0].index
+        if first_index <= self.last_index:
+            self.log.truncate(first_index)
+            self._saved_index = min(self._saved_index, first_index - 1)
+        self.log.append(new_entries)
+
+    def _refuse_append(self, append: AppendEntries) -> None:
+        hint = (0, 0)  # to a leader of an older term only our term matters
+        if append.term == self.term:
+            hint = conflict_hint(self.log, append.prev_log_index, self.commit_index)
+        self._respond_to_append(append, success=False, match_index=append.prev_log_index, hint=hint)
+
+    def _respond_to_append(
+        self, append: AppendEntries, *, success: bool, match_index: int, hint: tuple[int, int] = (0, 0)
+    ) -> None:
+        response = AppendEntriesResponse(
+            sender=self.node_id,
+            term=self.term,
+            success=success,
+            match_index=match_index,
+            conflict_index=hint[0],
+            conflict_term=hint[1],
+            round=append.round,
+        )
+        self._responses.append(Outgoing(append.sender, response))
+
+    def _handle_append_entries_response(self, response: AppendEntriesResponse) -> None:
+        if not isinstance(self._role, Leader) or response.match_index > self.last_index:
+            return
+        progress = self._role.progress[response.sender]
+        progress.heard = True
+        if response.round > progress.round_echoed:
+            progress.round_echoed = response.round
+            self._role.confirm_rounds(self._learners, self.config.servers)
+        if response.success:
+            progress.matched(response.match_index)
+            self._advance_commit_index()
+        else:
+            progress.refused(response, self.log)
+
+    def _advance_commit_index(self) -> None:
+        """Commit what a majority holds, but only by an entry of this term (Figure 8, section 5.4.2)."""
+        assert isinstance(self._role, Leader)
+        counted = [p.match_index for node, p in self._role.progress.items() if node not in self._learners]
+        agreed_index = agreed_by_majority([self._saved_index, *counted], self.config.servers)
+        if agreed_index > self.commit_index and self.log.term_at(agreed_index) == self.term:
+            self.commit_index = agreed_index
+
+    # -- time ------------------------------------------------------------------------------------------
+
+    def tick(self) -> None:
+        """One tick of time has passed."""
+        if isinstance(self._role, Leader):
+            self._tick_leader(self._role)
+        elif self._election_timer.tick():
+            self._become_pre_candidate()
+
+    def _tick_leader(self, role: Leader) -> None:
+        if self._quorum_timer.tick() and not self._hears_majority(role):
+            self._become_follower(self.term, leader=None)
+            return
+        heartbeat_due = self._heartbeat_timer.tick()
+        for peer, progress in role.progress.items():
+            if heartbeat_due or progress.commit_sent < min(self.commit_index, progress.match_index):
+                self._messages.append(role.heartbeat(peer, self.log, self.commit_index))
+
+    def _hears_majority(self, role: Leader) -> bool:
+        """Check-quorum (thesis 6.2): whether a majority has answered since this was last asked."""
+        heard = sum(p.heard for node, p in role.progress.items() if node not in self._learners)
+        for progress in role.progress.values():
+            progress.heard = False
+        return 1 + heard >= majority(self.config.servers)
+
+    # -- what clients want -----------------------------------------------------------------------------
+
+    def propose(self, commands: Sequence[bytes], now_us: int) -> int:
+        """Append `commands` to the log of this leader and return the index of the first.
+
+        `now_us` is the wall clock; entries' stamps rise with the index even where it does not.
+        Raises `NotLeader`, or `EntryTooLarge` and then takes none of them.
+        """
+        if not isinstance(self._role, Leader):
+            raise NotLeader(self.leader)
+        for command in commands:
+            assert command, "an empty command is a no-op, and only a new leader's"
+            if len(command) > self.config.entry_bytes_max:
+                raise EntryTooLarge(len(command), self.config.entry_bytes_max)
+        first_index = self.last_index + 1
+        self._append_own(commands, now_us)
+        return first_index
+
+    def _append_own(self, commands: Sequence[bytes], now_us: int) -> None:
+        index = self.last_index + 1
+        time_us = max(self.log.last_time_us + 1, now_us)
+        term = self.term
+        self.log.append(
+            [
+                Entry(index=index + offset, term=term, time_us=time_us + offset, command=command)
+                for offset, command in enumerate(commands)
+            ]
+        )
+
+    def read(self, read_id: int) -> None:
+        """Ask for a read that sees every write acknowledged so far; raises `NotLeader`.
+
+        The id comes back in `Ready.reads`, or in `Ready.dropped_reads` if leadership is lost before.
+        """
+        if not isinstance(self._role, Leader):
+            raise NotLeader(self.leader)
+        self._role.new_reads.append(read_id)
+
+    def demote(self, node_id: NodeId) -> None:
+        """Count neither votes nor acknowledgements of a server that came back with an empty disk.
+
+        It may have forgotten what it promised. It still receives the log, from the start.
+        """
+        assert node_id in self.config.peers
+        self._learners.add(node_id)
+        match self._role:
+            case Leader(progress=progress):
+                progress[node_id] = Progress(next_index=self.last_index + 1)
+                self._role.confirm_rounds(self._learners, self.config.servers)
+            case Candidate(votes=votes):
+                votes.discard(node_id)
+            case Follower():
+                pass
+
+    # -- changes of role: each the one door into it ----------------------------------------------------
+
+    def _become(self, role: Follower | Candidate | Leader) -> None:
+        transitions.check(self.role, role.role)
+        if isinstance(self._role, Leader):
+            self._dropped_reads += self._role.all_read_ids()
+        if (self.role, role.role) != (Role.FOLLOWER, Role.FOLLOWER):
+            self._election_timer.reset()  # but a follower's runs on: a new term is no sign of a leader
+        self._role = role
+
+    def _become_follower(self, term: int, leader: NodeId | None) -> None:
+        self._voter = self._voter.in_term(term)
+        self._become(Follower(leader))
+
+    def _become_pre_candidate(self) -> None:
+        self._become(Candidate(campaign_term=self.term + 1, pre_vote=True))
+        self._messages += self._vote_requests()
+        self._count_vote(self.node_id)
+
+    def _become_candidate(self) -> None:
+        """Start an election (section 5.2); our own vote counts once it is durable, in `advance`."""
+        self._voter = self._voter.in_term(self.term + 1).vote_for(self.node_id)
+        self._become(Candidate(campaign_term=self.term, pre_vote=False))
+        self._responses += self._vote_requests()
+
+    def _vote_requests(self) -> list[Outgoing]:
+        assert isinstance(self._role, Candidate)
+        request = RequestVote(
+            sender=self.node_id,
+            term=self._role.campaign_term,
+            last_log_index=self.last_index,
+            last_log_term=self.log.last_term,
+            pre_vote=self._role.pre_vote,
+        )
+        return [Outgoing(peer, request) for peer in self.config.peers]
+
+    def _become_leader(self) -> None:
+        """Lead, with a no-op at once: it commits what older terms left behind (section 8)."""
+        next_index = self.last_index + 1
+        progress = {peer: Progress(next_index=next_index) for peer in self.config.peers}
+        self._become(
+            Leader(node_id=self.node_id, term=self.term, term_start_index=next_index, progress=progress)
+        )
+        self._heartbeat_timer.reset()
+        self._quorum_timer.reset()
+        self._append_own([b""], now_us=0)
+
+    # -- work out --------------------------------------------------------------------------------------
+
+    def ready(self) -> Ready | None:
+        """Return what is to be done now, or None. The next one comes only after `advance`."""
+        catch_ups: list[CatchUp] = []
+        if isinstance(self._role, Leader):
+            self._role.register_reads(self.commit_index)
+            appends, catch_ups = self._role.replicate(self.log, self.commit_index, self.config)
+            self._messages += appends
+        committed = self._take_committed()
+        reads = self._take_reads(committed)
+        state = (self.role, self.leader, self.term)
+        if not (
+            self._messages
+            or self._responses
+            or catch_ups
+            or committed
+            or reads
+            or self._dropped_reads
+            or self._saved_index < self.last_index
+            or self._saved_voter != self._voter
+            or self._reported != state
+        ):
+            return None
+        ready = Ready(
+            messages=tuple(self._messages),
+            catch_ups=tuple(catch_ups),
+            hard_state=HardState(term=self.term, voted_for=self.voted_for, commit_index=self.commit_index),
+            entries=self._unsaved_entries(),
+            responses=tuple(self._responses),
+            committed=committed,
+            reads=reads,
+            dropped_reads=tuple(self._dropped_reads),
+            role=self.role,
+            leader=self.leader,
+        )
+        self._reported = state
+        self._messages.clear()
+        self._responses.clear()
+        self._dropped_reads.clear()
+        return ready
+
+    def _unsaved_entries(self) -> tuple[Entry, ...]:
+        if self._saved_index == self.last_index:
+            return ()
+        return self.log.slice(self._saved_index + 1, self.last_index)
+
+    def _take_committed(self) -> tuple[Entry, ...]:
+        last = min(self.commit_index, self.applied_index + self.config.batch_entries_max)
+        return self.log.slice(self.applied_index + 1, last) if last > self.applied_index else ()
+
+    def _take_reads(self, committed: Sequence[Entry]) -> tuple[ConfirmedRead, ...]:
+        if not isinstance(self._role, Leader) or not self._role.pending_reads:
+            return ()
+        self._role.confirm_rounds(self._learners, self.config.servers)
+        return self._role.take_confirmed_reads(self.applied_index + len(committed))
+
+    def advance(self, ready: Ready) -> None:
+        """`ready` has been performed: its entries are durable, its committed ones applied."""
+        self._note_saved(ready)
+        self.applied_index += len(ready.committed)
+        self.log.forget(min(self.applied_index, self._saved_index), self.config.memory_bytes_max)
+        match self._role:
+            case Leader():
+                self._advance_commit_index()
+            case Candidate(campaign_term, pre_vote=False) if campaign_term == self._saved_voter.term:
+                self._count_vote(self.node_id)
+            case _:
+                pass
+
+    def _note_saved(self, ready: Ready) -> None:
+        """Index *and* term must be those of the log: a suffix may have been replaced meanwhile."""
+        self._saved_voter = Voter(ready.hard_state.term, ready.hard_state.voted_for)
+        for entry in reversed(ready.entries):
+            if self.log.term_at(entry.index) == entry.term:
+                self._saved_index = max(self._saved_index, entry.index)
+                break
+
+
+def _is_hypothetical(message: RaftMessage) -> bool:
+    """Whether the term is one that the sender only thinks of campaigning in."""
+    match message:
+        case RequestVote(pre_vote=True) | RequestVoteResponse(pre_vote=True, granted=True):
+            return True
+        case _:
+            return False
+
+
+def _is_contiguous(append: AppendEntries) -> bool:
+    entries = append.entries
+    first_index = append.prev_log_index + 1
+    return not entries or (
+        entries[0].index == first_index and entries[-1].index == first_index + len(entries) - 1
+    )

@@ -1,0 +1,33 @@
+"""Who may become whom (Figure 4, with the pre-vote in between). A missing pair is a bug and crashes."""
+
+from __future__ import annotations
+
+from atm.raft.ready import Role
+
+TRANSITIONS: dict[tuple[Role, Role], str] = {
+    (Role.FOLLOWER, Role.FOLLOWER): "learns of a new term or leader",
+    (Role.FOLLOWER, Role.PRE_CANDIDATE): "hears no leader for an election timeout",
+    (Role.PRE_CANDIDATE, Role.PRE_CANDIDATE): "times out, asks again",
+    (Role.PRE_CANDIDATE, Role.FOLLOWER): "hears a leader or a higher term",
+    (Role.PRE_CANDIDATE, Role.CANDIDATE): "a majority would vote for it",
+    (Role.CANDIDATE, Role.PRE_CANDIDATE): "times out, asks again",
+    (Role.CANDIDATE, Role.FOLLOWER): "hears a leader or a higher term",
+    (Role.CANDIDATE, Role.LEADER): "a majority has voted for it",
+    (Role.LEADER, Role.FOLLOWER): "hears a higher term, or no majority for an election timeout",
+}
+
+
+def check(before: Role, after: Role) -> None:
+    """Assert that the table knows the change."""
+    assert (before, after) in TRANSITIONS, f"a {before.value} cannot become a {after.value}"
+
+
+def diagram() -> str:
+    """Return the table as a Mermaid state diagram, which docs/architecture.md shows."""
+    lines = ["stateDiagram-v2", f"    [*] --> {_state(Role.FOLLOWER)}: starts"]
+    lines += [f"    {_state(a)} --> {_state(b)}: {why}" for (a, b), why in TRANSITIONS.items()]
+    return "\n".join(lines)
+
+
+def _state(role: Role) -> str:
+    return role.name.title().replace("_", "")

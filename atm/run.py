@@ -1,0 +1,106 @@
+"""bin/run: every node of `cluster.ini` in the background, and the teller in front.
+
+Standard output is the teller's alone; what is to be said about the nodes goes to standard error.
+"""
+
+from __future__ import annotations
+
+import argparse
+import signal
+import sys
+from collections.abc import Sequence
+from types import FrameType
+from typing import NoReturn
+
+from atm import teller
+from atm.config import ConfigError
+from atm.local_cluster import LocalCluster, NoLeader
+
+LEADER_TIMEOUT_S = 15.0
+EXIT_USAGE = 2
+EXIT_NOT_AVAILABLE = 3
+ENDING_SIGNALS = (signal.SIGTERM, signal.SIGHUP)
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run the cluster and the teller; return the teller's exit code, or 2 or 3 if it never opened."""
+    parser = argparse.ArgumentParser(
+        prog="bin/run",
+        usage="%(prog)s [-h] [--config FILE] [teller's arguments]",
+        allow_abbrev=False,
+        description="Start every node of cluster.ini in the background, open the teller, and stop the nodes "
+        "when it ends. What a node prints goes to <data_dir>/<node>.log.",
+        epilog="All other arguments are the teller's: see bin/atm --help.",
+    )
+    parser.add_argument(
+        "--config", default="cluster.ini", metavar="FILE", help="the nodes (default: cluster.ini)"
+    )
+    options, teller_arguments = parser.parse_known_args(argv)
+    try:
+        cluster = LocalCluster(options.config)
+    except ConfigError as error:
+        _say(str(error))
+        return EXIT_USAGE
+    for number in ENDING_SIGNALS:
+        if signal.getsignal(number) is not signal.SIG_IGN:  # nohup stays nohup
+            signal.signal(number, _end)
+    try:
+        if not _start(cluster):
+            return EXIT_NOT_AVAILABLE
+        return teller.main(["--config", options.config, *teller_arguments])
+    except KeyboardInterrupt:
+        return 128 + signal.SIGINT
+    finally:
+        for number in (*ENDING_SIGNALS, signal.SIGINT):
+            signal.signal(number, signal.SIG_IGN)  # impatience must not leave nodes behind
+        cluster.stop_all()
+
+
+def _start(cluster: LocalCluster) -> bool:
+    """Start the nodes and wait for a leader; return whether there is one, having said why if not."""
+    nodes = cluster.cluster.nodes
+    others = []
+    try:
+        for name, node in nodes.items():
+            answer = cluster.status(name)
+            if answer is not None and answer.node == name:
+                _say(f"Node {name} runs already, on {node.client}: it is used, and not stopped at the end")
+                others.append(name)
+            else:
+                cluster.start(name)
+    except OSError as error:
+        _say(f"The data folder {cluster.cluster.data_dir} cannot be written: {error.strerror}")
+        return False
+
+    def majority_runs() -> bool:
+        return len(cluster.running()) + len(others) > len(nodes) // 2
+
+    try:
+        cluster.wait_for_leader(LEADER_TIMEOUT_S, while_true=majority_runs)
+    except NoLeader as error:
+        _tell_ended(cluster)
+        _say(f"{error}. What the nodes said is in {cluster.cluster.data_dir}/*.log")
+        return False
+    _tell_ended(cluster)
+    return True
+
+
+def _tell_ended(cluster: LocalCluster) -> None:
+    """Tell of each node that should run and does not: its exit code and its own last line."""
+    for name, process in cluster.processes.items():
+        exit_code = process.poll()
+        if exit_code is not None:
+            lines = cluster.output(name).strip().splitlines() or ["it said nothing"]
+            _say(f"Node {name} ended with exit code {exit_code}: {lines[-1]}")
+
+
+def _end(number: int, _frame: FrameType | None) -> NoReturn:
+    raise SystemExit(128 + number)
+
+
+def _say(line: str) -> None:
+    print(line, file=sys.stderr, flush=True)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

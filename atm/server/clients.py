@@ -1,0 +1,205 @@
+"""Tellers' connections: a thread each that reads requests, and answers written by the run loop."""
+
+from __future__ import annotations
+
+import contextlib
+import socket
+import socketserver
+import time
+from collections.abc import Callable, Sequence
+from threading import Lock
+
+from msgspec import DecodeError, Struct
+from msgspec.msgpack import Decoder
+
+from atm.config import Address
+from atm.server.connection import (
+    PARTIAL_FRAME_S,
+    Connection,
+    Incoming,
+    StalledFrame,
+    tune,
+)
+from atm.server.inbox import Asked, Inbox
+from atm.server.listener import Listener
+from atm.wire.framing import CLIENT_FRAME_BYTES_MAX, FrameTooLarge, frame
+from atm.wire.serializer import Fault, Malformed, decode_teller_request, encode
+
+CONNECTIONS_MAX = 2_000
+IN_FLIGHT_MAX = 1_024  # requests of one connection that wait for their answers
+OUTBOX_BYTES_MAX = 1024 * 1024
+
+assert IN_FLIGHT_MAX * 512 <= OUTBOX_BYTES_MAX, "the answers to all that may be under way fit the outbox"
+
+
+class _Named(Struct):
+    """Of a request that is none, the id, if that much can be told."""
+
+    id: str
+
+
+_named: Decoder[_Named] = Decoder(_Named)
+
+
+class TellerConnection(Connection):
+    """One teller; the `Channel` of its requests."""
+
+    def __init__(
+        self, sock: socket.socket, blocked: set[Connection], touched: list[TellerConnection]
+    ) -> None:
+        super().__init__(sock, OUTBOX_BYTES_MAX, blocked)
+        self._touched = touched
+        self._gathered: list[bytes] = []
+        self._taken = 0  # counted by the reading thread only
+        self._answered = 0  # counted by the run loop only
+
+    def room(self) -> int:
+        """How many more requests may be under way."""
+        return IN_FLIGHT_MAX - (self._taken - self._answered)
+
+    def took(self, requests: int) -> None:
+        """Count requests that will be answered by `answer`."""
+        self._taken += requests
+
+    def answer(self, number: int, payload: bytes) -> None:
+        """Take an answer; it leaves with all others of the turn at `Tellers.flush`. Run loop only."""
+        if not self._gathered:
+            self._touched.append(self)
+        self._gathered.append(frame(payload))
+        self._answered += 1
+
+    def flush(self) -> None:
+        """Send what was gathered. Run loop only."""
+        data = b"".join(self._gathered)
+        self._gathered.clear()
+        self.send(data)
+
+    def fault(self, fault: Fault) -> None:
+        """Send a fault that the reading thread found by itself."""
+        self.send(frame(encode(fault)))
+
+
+class Tellers:
+    """The server for tellers."""
+
+    def __init__(
+        self,
+        address: Address,
+        inbox: Inbox,
+        *,
+        report: Callable[[str], None],
+        verbose: bool = False,
+        connections_max: int = CONNECTIONS_MAX,
+        partial_frame_s: float = PARTIAL_FRAME_S,
+    ) -> None:
+        self._inbox = inbox
+        self._partial_frame_s = partial_frame_s
+        self._touched: list[TellerConnection] = []
+        self._blocked: set[Connection] = set()
+        self._lock = Lock()  # guards _connections
+        self._connections: set[TellerConnection] = set()
+        tellers = self
+
+        class Handler(socketserver.BaseRequestHandler):
+            def handle(self) -> None:
+                tellers._serve(self.request)
+
+        self._listener = _TellerListener(
+            address, Handler, connections_max=connections_max, report=report, verbose=verbose
+        )
+
+    @property
+    def port(self) -> int:
+        """The port that tellers connect to."""
+        return self._listener.port
+
+    def start(self) -> None:
+        """Accept tellers from now on."""
+        self._listener.start()
+
+    def flush(self) -> None:
+        """Send every connection's answers of this turn, joined. Run loop only."""
+        for connection in self._touched:
+            connection.flush()
+        self._touched.clear()
+
+    def retry(self) -> None:
+        """Send more to those who did not take all. Run loop only."""
+        for connection in list(self._blocked):
+            connection.retry()
+
+    def close(self, grace_s: float = 0.5) -> None:
+        """Stop accepting, give waiting answers a moment, and drop every connection."""
+        self._listener.stop()
+        deadline_s = time.monotonic() + grace_s
+        while self._blocked and time.monotonic() < deadline_s:
+            self.retry()
+            time.sleep(0.01)
+        with self._lock:
+            connections = list(self._connections)
+        for connection in connections:
+            connection.drop()
+
+    # -- a connection's own thread --------------------------------------------------------------------
+
+    def _serve(self, sock: socket.socket) -> None:
+        tune(sock)
+        connection = TellerConnection(sock, self._blocked, self._touched)
+        with self._lock:
+            self._connections.add(connection)
+        try:
+            self._read(connection, sock)
+        except FrameTooLarge as error:
+            _reject(connection, "", str(error))
+        except StalledFrame as error:
+            _reject(connection, "", str(error))
+        finally:
+            with self._lock:
+                self._connections.discard(connection)
+            connection.close()
+
+    def _read(self, connection: TellerConnection, sock: socket.socket) -> None:
+        incoming = Incoming(sock, CLIENT_FRAME_BYTES_MAX, partial_frame_s=self._partial_frame_s)
+        while (payloads := incoming.read()) is not None:
+            requests = []
+            for payload in payloads:
+                try:
+                    requests.append(Asked(connection, 0, decode_teller_request(payload), payload))
+                except Malformed as error:
+                    self._put(connection, requests)
+                    _reject(connection, _id_of(payload), f"not a request: {error}")
+                    return
+            if requests:
+                self._put(connection, requests)
+
+    def _put(self, connection: TellerConnection, requests: Sequence[Asked]) -> None:
+        room = connection.room()
+        taken, refused = requests[:room], requests[room:]
+        connection.took(len(taken))
+        if not self._inbox.put_requests(taken):
+            connection.took(-len(taken))
+            refused = requests
+        for asked in refused:
+            connection.fault(
+                Fault(id=asked.request.id, outcome="busy", message="too much is under way: ask again later")
+            )
+
+
+class _TellerListener(Listener):
+    def refuse(self, sock: socket.socket) -> None:
+        busy = Fault(id="", outcome="busy", message="too many connections: try another node")
+        with contextlib.suppress(OSError):
+            sock.send(frame(encode(busy)), socket.MSG_DONTWAIT)
+
+
+def _reject(connection: TellerConnection, request_id: str, message: str) -> None:
+    """Say why, and end the connection so that the words arrive."""
+    connection.fault(Fault(id=request_id, outcome="bad_request", message=message))
+    connection.linger()
+
+
+def _id_of(payload: bytes) -> str:
+    try:
+        return _named.decode(payload).id[:64]
+    except (DecodeError, UnicodeDecodeError, RecursionError):
+        return ""

@@ -1,0 +1,209 @@
+"""One TCP connection: written without ever blocking, read frame by frame with a deadline."""
+
+from __future__ import annotations
+
+import contextlib
+import socket
+import struct
+import time
+from collections.abc import Callable
+from threading import Lock
+
+from atm.wire.framing import FrameReader, FrameTooLarge
+
+PARTIAL_FRAME_S = 10.0  # a frame must arrive whole within this time of its first byte
+STALLED_OUTBOX_S = 10.0  # a connection that takes nothing for so long, while we have something, is dropped
+LINGER_S = 2.0
+LINGER_BYTES_MAX = 64 * 1024 * 1024
+RECEIVE_BYTES = 64 * 1024
+
+
+class StalledFrame(Exception):
+    """A frame began to arrive and did not end in time."""
+
+
+def tune(sock: socket.socket) -> None:
+    """Send small frames at once, and notice a machine at the other end that has gone."""
+    sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+    sock.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
+    if hasattr(socket, "TCP_KEEPIDLE"):
+        sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_KEEPIDLE, 30)
+        sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_KEEPINTVL, 10)
+
+
+def resolve(host: str, port: int) -> tuple[socket.AddressFamily, tuple[str, int]]:
+    """Return one address for `host`, IPv4 if it has one; raise OSError if it has none."""
+    found = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)
+    found.sort(key=lambda info: info[0] != socket.AF_INET)
+    family, _, _, _, address = found[0]
+    return family, (str(address[0]), int(address[1]))
+
+
+class Connection:
+    """The writing side of a socket.
+
+    Any thread may send. What the other side does not take at once waits in a bounded outbox and is tried
+    again by `retry`; a connection whose outbox overflows or stalls is dropped. Only the thread that reads
+    the socket closes it; any other thread drops it, which ends that reading.
+    """
+
+    def __init__(self, sock: socket.socket, outbox_bytes_max: int, blocked: set[Connection]) -> None:
+        self.sock = sock
+        self._outbox_bytes_max = outbox_bytes_max
+        self._blocked = blocked  # where connections with a waiting outbox are found by who retries them
+        self._lock = Lock()  # guards _outbox, _open and the life of sock; a send under it never blocks
+        self._outbox = bytearray()
+        self._open = True
+        self._progress_s = 0.0
+
+    @property
+    def open(self) -> bool:
+        """Whether anything sent may still arrive."""
+        return self._open
+
+    def send(self, data: bytes) -> None:
+        """Send `data`, now or by a later `retry`; after a drop it goes nowhere."""
+        with self._lock:
+            if not self._open:
+                return
+            if self._outbox:
+                self._outbox += data
+            else:
+                sent = self._send(data)
+                if sent == len(data):
+                    return
+                self._outbox += memoryview(data)[sent:]
+                self._progress_s = time.monotonic()
+                self._blocked.add(self)
+            if len(self._outbox) > self._outbox_bytes_max:
+                self._drop()
+
+    def retry(self) -> None:
+        """Send more of what waits."""
+        with self._lock:
+            if self._open and self._outbox:
+                sent = self._send(self._outbox)
+                now_s = time.monotonic()
+                if sent:
+                    del self._outbox[:sent]
+                    self._progress_s = now_s
+                elif now_s - self._progress_s > STALLED_OUTBOX_S:
+                    self._drop()
+            if not self._outbox or not self._open:
+                self._blocked.discard(self)
+
+    def drop(self) -> None:
+        """Give the connection up: nothing more is sent, and its reading thread sees the end."""
+        with self._lock:
+            self._drop()
+
+    def close(self) -> None:
+        """Close the socket; only for the thread that reads it."""
+        with self._lock:
+            self._drop()
+            self.sock.close()
+
+    def linger(self) -> None:
+        """Let the last words arrive: end our side, then discard input for a while until the other ends his.
+
+        Closing with unread input would reset the connection, and the other side might never see them.
+        """
+        deadline_s = time.monotonic() + LINGER_S
+        discarded = 0
+        with contextlib.suppress(OSError):
+            self.sock.shutdown(socket.SHUT_WR)
+            while (left_s := deadline_s - time.monotonic()) > 0 and discarded < LINGER_BYTES_MAX:
+                receive_timeout(self.sock, left_s)
+                piece = self.sock.recv(RECEIVE_BYTES)
+                if not piece:
+                    return
+                discarded += len(piece)
+
+    def _send(self, data: bytes | bytearray) -> int:
+        try:
+            return self.sock.send(data, socket.MSG_DONTWAIT)
+        except BlockingIOError:
+            return 0
+        except OSError:
+            self._drop()
+            return len(data)
+
+    def _drop(self) -> None:
+        if self._open:
+            self._open = False
+            self._outbox.clear()
+            self._blocked.discard(self)
+            with contextlib.suppress(OSError):
+                self.sock.shutdown(socket.SHUT_RDWR)
+
+
+class Incoming:
+    """The reading side of a blocking socket: whole frames, at most one unfinished one in memory.
+
+    The time limit is the kernel's (SO_RCVTIMEO), since a Python socket's timeout would also make sends wait.
+    """
+
+    def __init__(
+        self,
+        sock: socket.socket,
+        frame_bytes_max: int,
+        *,
+        partial_frame_s: float = PARTIAL_FRAME_S,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self._sock = sock
+        self._reader = FrameReader(frame_bytes_max)
+        self._partial_frame_s = partial_frame_s
+        self._clock = clock
+        self._deadline_s: float | None = None  # of the unfinished frame
+        self._too_large: FrameTooLarge | None = None
+
+    @property
+    def unfinished(self) -> bool:
+        """Whether part of a frame has arrived that is not yet returned."""
+        return self._reader.unfinished
+
+    def read(self) -> list[bytes] | None:
+        """Wait for bytes and return the payloads they completed, perhaps none; None at the end of the stream.
+
+        Raises `FrameTooLarge` after the frames before it were returned, `StalledFrame`, and OSError.
+        """
+        if self._too_large is not None:
+            raise self._too_large
+        try:
+            piece = self._sock.recv(RECEIVE_BYTES)
+        except BlockingIOError:
+            raise StalledFrame(f"half a frame, and no more within {self._partial_frame_s:g} s") from None
+        if not piece:
+            return None
+        payloads: list[bytes] = []
+        try:
+            payloads.extend(self._reader.feed(piece))
+        except FrameTooLarge as error:
+            if not payloads:
+                raise
+            self._too_large = error
+            return payloads
+        if self._reader.unfinished or self._deadline_s is not None:
+            self._watch_the_time(a_frame_ended=bool(payloads))
+        return payloads
+
+    def _watch_the_time(self, *, a_frame_ended: bool) -> None:
+        now_s = self._clock()
+        if not self._reader.unfinished:
+            self._deadline_s = None
+            receive_timeout(self._sock, 0)
+            return
+        if self._deadline_s is None or a_frame_ended:
+            self._deadline_s = now_s + self._partial_frame_s
+        left_s = self._deadline_s - now_s
+        if left_s <= 0:
+            raise StalledFrame(f"a frame took longer than {self._partial_frame_s:g} s")
+        receive_timeout(self._sock, left_s)
+
+
+def receive_timeout(sock: socket.socket, seconds: float) -> None:
+    """Let `recv` give up with BlockingIOError after so long; 0 is never."""
+    micros = max(1, int(seconds * 1_000_000)) if seconds else 0
+    timeval = struct.pack("@ll", *divmod(micros, 1_000_000))
+    sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVTIMEO, timeval)

@@ -1,0 +1,249 @@
+"""The desk: takes tellers' requests to the core or to the leader, and brings each its answer.
+
+It knows no sockets: an answer goes to a `Channel`, and requests are passed on through `Passing`.
+Only the run loop uses it.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterable, Sequence
+from typing import Protocol
+
+from atm.ledger.commands import Outcome, Query, Receipt
+from atm.raft.messages import ConfirmedRead, Entry, NodeId
+from atm.raft.ready import Role
+from atm.server.inbox import Asked, Mail
+from atm.server.waiting import PassedOn, Proposals, Reads
+from atm.wire.serializer import Answer, Fault, StatusAnswer, encode
+
+PROPOSALS_MAX = 20_000
+READS_MAX = 20_000
+PASSED_ON_MAX = 10_000
+PASSED_ON_S = 2.0  # the leader answers within this time, or the outcome is unknown
+
+UNKNOWN = "it may or may not have been done: ask again with the same id"
+
+
+class Core(Protocol):
+    """What the desk needs of `Raft`."""
+
+    @property
+    def role(self) -> Role: ...
+    @property
+    def term(self) -> int: ...
+    @property
+    def leader(self) -> NodeId | None: ...
+    @property
+    def last_index(self) -> int: ...
+
+    commit_index: int
+    applied_index: int
+
+    def propose(self, commands: Sequence[bytes], now_us: int) -> int: ...
+    def read(self, read_id: int) -> None: ...
+    def matched(self) -> dict[NodeId, int]: ...
+
+
+class Balances(Protocol):
+    """What the desk needs of the ledger."""
+
+    def query(self, account: str) -> int | None: ...
+
+
+class Passing(Protocol):
+    """The way to the leader."""
+
+    def forward(self, to: NodeId, requests: Sequence[tuple[int, bytes]]) -> bool:
+        """Pass requests on; return False, with nothing sent, if there is no link."""
+
+
+class Desk:
+    """Every request that came in gets one answer, or its connection is gone."""
+
+    def __init__(
+        self,
+        node: NodeId,
+        core: Core,
+        balances: Balances,
+        passing: Passing,
+        *,
+        first_number: int,
+        clock: Callable[[], float] = time.monotonic,
+        wall_clock_us: Callable[[], int] = lambda: time.time_ns() // 1000,
+        say: Callable[[str], None] | None = None,
+    ) -> None:
+        self._node = node
+        self._core = core
+        self._balances = balances
+        self._passing = passing
+        self._clock = clock
+        self._wall_clock_us = wall_clock_us
+        self._say = say
+        self._proposals = Proposals()
+        self._reads = Reads()
+        self._passed_on = PassedOn(first_number)
+        self._leading_term: int | None = None  # as last seen
+        self._leader: NodeId | None = None  # as last seen
+
+    # -- what came in ---------------------------------------------------------------------------------
+
+    def take(self, mail: Mail) -> None:
+        """Take a turn's requests to where they are decided."""
+        self._give_back(mail.returned)
+        self._notice_leader()
+        if self._leader in mail.lost_links:
+            self._settle_passed_on(self._passed_on.take_all(), "the link to the leader was lost")
+        if self._core.role is Role.LEADER:
+            if mail.commands:
+                self._propose(mail.commands)
+            if mail.queries:
+                self._read(mail.queries)
+        elif mail.commands or mail.queries:
+            self._pass_on(mail.commands + mail.queries)
+        for asked in mail.statuses:
+            asked.channel.answer(asked.number, encode(self._status(asked.request.id)))
+        for channel, number, payload in mail.refused:
+            channel.answer(number, payload)
+
+    def _give_back(self, returned: Sequence[tuple[int, bytes]]) -> None:
+        for number, payload in returned:
+            asked = self._passed_on.take(number)
+            if asked is not None:
+                asked.channel.answer(asked.number, payload)
+
+    def _propose(self, commands: Sequence[Asked]) -> None:
+        room = PROPOSALS_MAX - len(self._proposals)
+        self._refuse(commands[room:], "busy", "too many commands are under way")
+        commands = commands[:room]
+        if commands:
+            first_index = self._core.propose([asked.payload for asked in commands], self._wall_clock_us())
+            replaced = self._proposals.add(first_index, self._core.term, commands)
+            self._refuse(replaced, "unknown", UNKNOWN)
+
+    def _read(self, queries: Sequence[Asked]) -> None:
+        room = READS_MAX - len(self._reads)
+        self._refuse(queries[room:], "busy", "too many queries are under way")
+        if queries[:room]:
+            self._core.read(self._reads.add(queries[:room]))
+
+    def _pass_on(self, requests: Sequence[Asked]) -> None:
+        leader = self._core.leader
+        mine = [asked for asked in requests if not asked.passed_on]
+        if len(mine) < len(requests):
+            strays = [asked for asked in requests if asked.passed_on]
+            self._refuse(strays, "unavailable", f"node {self._node} does not lead")
+        if leader is None:
+            self._refuse(mine, "unavailable", "no leader is known at the moment")
+            return
+        room = PASSED_ON_MAX - len(self._passed_on)
+        self._refuse(mine[room:], "busy", "too many requests wait for the leader")
+        numbered = self._passed_on.add(mine[:room], self._clock() + PASSED_ON_S)
+        if not self._passing.forward(leader, numbered):
+            for number, _ in numbered:
+                self._passed_on.take(number)
+            self._refuse(mine[:room], "unavailable", "there is no link to the leader at the moment")
+        elif self._say is not None:
+            for _ in numbered:
+                self._say("Redirecting client request")
+
+    def _status(self, request_id: str) -> StatusAnswer:
+        core = self._core
+        return StatusAnswer(
+            id=request_id,
+            node=self._node,
+            role=core.role.value,
+            term=core.term,
+            leader=core.leader,
+            commit_index=core.commit_index,
+            applied_index=core.applied_index,
+            last_index=core.last_index,
+            matched=core.matched(),
+        )
+
+    # -- what became of it (the `Clients` of perform.py) ----------------------------------------------
+
+    def settle(self, committed: Sequence[Entry], receipts: Sequence[Receipt | None]) -> None:
+        """Answer who proposed these entries; who proposed another one at an index hears `unknown`."""
+        if not len(self._proposals):
+            return
+        for entry, receipt in zip(committed, receipts, strict=True):
+            found = self._proposals.take(entry)
+            if found is None:
+                continue
+            very_entry, asked = found
+            if very_entry and receipt is not None:
+                self._answer(asked, receipt)
+            else:
+                self._refuse([asked], "unknown", UNKNOWN)
+
+    def answer_reads(self, reads: Sequence[ConfirmedRead]) -> None:
+        """Answer these reads from the ledger as it is now."""
+        for read in reads:
+            for asked in self._reads.take(read.read_id):
+                self._answer(asked, self._balance(asked))
+
+    def drop_reads(self, read_ids: Sequence[int]) -> None:
+        """These reads cannot be answered here any more."""
+        for read_id in read_ids:
+            self._refuse(self._reads.take(read_id), "unavailable", "leadership was lost")
+
+    def notice_changes(self) -> None:
+        """Tell all who wait on a leadership that ended, here or elsewhere; call it after each `perform`."""
+        leading_term = self._core.term if self._core.role is Role.LEADER else None
+        if leading_term != self._leading_term:
+            self._leading_term = leading_term
+            self._refuse(self._proposals.take_all_but(leading_term), "unknown", UNKNOWN)
+            self._refuse(self._reads.take_all(), "unavailable", "leadership was lost")
+        self._notice_leader()
+
+    def _notice_leader(self) -> None:
+        if self._core.leader != self._leader:
+            self._leader = self._core.leader
+            self._settle_passed_on(self._passed_on.take_all(), "the leader changed")
+
+    def expire(self) -> None:
+        """Tell whose request was passed on too long ago."""
+        if len(self._passed_on):
+            expired = self._passed_on.take_expired(self._clock())
+            self._settle_passed_on(expired, "the leader did not answer in time")
+
+    def close(self) -> None:
+        """Tell all who still wait that this node stops."""
+        self._refuse(self._proposals.take_all_but(None), "unknown", UNKNOWN)
+        self._refuse(self._reads.take_all(), "unavailable", "the node stops")
+        self._settle_passed_on(self._passed_on.take_all(), "the node stops")
+
+    # -- answers --------------------------------------------------------------------------------------
+
+    def _balance(self, asked: Asked) -> Receipt:
+        assert isinstance(asked.request, Query)
+        balance = self._balances.query(asked.request.account)
+        outcome = Outcome.NO_SUCH_ACCOUNT if balance is None else Outcome.OK
+        return Receipt(id=asked.request.id, outcome=outcome, balance=balance, available=balance)
+
+    def _answer(self, asked: Asked, receipt: Receipt) -> None:
+        answer = Answer(
+            id=receipt.id,
+            outcome=receipt.outcome,
+            balance=receipt.balance,
+            available=receipt.available,
+            reference=receipt.reference,
+            time_us=receipt.time_us,
+            leader=self._node,
+        )
+        asked.channel.answer(asked.number, encode(answer))
+        if self._say is not None:
+            self._say("Returning client request")
+
+    def _settle_passed_on(self, requests: Iterable[Asked], why: str) -> None:
+        for asked in requests:
+            if isinstance(asked.request, Query):
+                self._refuse([asked], "unavailable", why)
+            else:
+                self._refuse([asked], "unknown", f"{why}; {UNKNOWN}")
+
+    def _refuse(self, requests: Iterable[Asked], outcome: str, message: str) -> None:
+        for asked in requests:
+            fault = Fault(id=asked.request.id, outcome=outcome, message=message, leader=self._core.leader)
+            asked.channel.answer(asked.number, encode(fault))

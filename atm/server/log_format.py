@@ -1,0 +1,165 @@
+"""The durable log as bytes (design: Durability).
+
+A segment is a file `raft.log.000001`, `raft.log.000002`, … that starts with a header, synced before
+anything is written behind it:
+
+    magic 8 | CRC 4 | segment 4 | batches before 8 | CRC of the batch before 4 | mark 8
+
+Then come batches, each of which one sync made durable:
+
+    mark 8 | CRC 4 | CRC of the batch before 4 | number 8 | payload length 4
+    | term 8 | commit index 8 | length of the vote 2 | entries 4
+    | first index 8 | first entry's term 8 | last entry's term 8
+    | payload: the vote, then the entries as one msgpack array (nothing if there are none)
+
+All integers are big-endian. A CRC is the CRC-32 of all that follows it, up to the end of the header or
+batch. So each batch proves itself, and `number` with the CRC of the batch before proves its place: it
+cannot be valid anywhere else, in another segment either.
+
+The mark is drawn at random for each segment, stands in front of each of its batches, and leaves the
+disk in no message. A batch begins to be written only after the one before was synced, so the mark found
+*behind* a bad batch shows that the bad one had been acknowledged: that is damage and not a torn tail,
+even if the later batch is torn or damaged too. Whoever chooses the contents of an entry may imitate
+whole batches, but can put the right mark before them only by guessing 64 random bits.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+from struct import Struct
+from typing import NamedTuple
+from zlib import crc32
+
+from msgspec.msgpack import Decoder, Encoder
+
+from atm.raft.messages import Entry, HardState
+
+MARK_BYTES = 8
+ENTRY_OVERHEAD_BYTES = 1 + 3 * 9 + 5  # what msgpack adds to a command at most: array, three integers, length
+
+_MAGIC = b"ATMRAFT\x01"  # with the format's version
+_MAGIC_AND_CRC = Struct(">8sI")
+_SEGMENT = Struct(">IQI8s")
+_MARK_AND_CRC = Struct(">8sI")
+_BATCH_BODY = Struct(">IQIQQHIQQQ")  # a batch's header without mark and CRC
+_BATCH = Struct(">8sIIQIQQHIQQQ")
+_NO_VOTE = 0xFFFF  # as the length of the vote
+
+_SEGMENT_NAME = re.compile(r"raft\.log\.([0-9]{6,})")
+
+SEGMENT_HEADER_BYTES = _MAGIC_AND_CRC.size + _SEGMENT.size
+BATCH_HEADER_BYTES = _BATCH.size
+assert _MARK_AND_CRC.size + _BATCH_BODY.size == BATCH_HEADER_BYTES
+
+_encode_entries = Encoder().encode
+_decode_entries = Decoder(list[Entry]).decode
+
+
+def segment_path(folder: Path, segment: int) -> Path:
+    """Return where a segment is kept."""
+    return folder / f"raft.log.{segment:06}"
+
+
+def segment_numbers(names: Iterable[str]) -> list[int]:
+    """Return the numbers of the segments among the names of a folder, rising."""
+    matches = map(_SEGMENT_NAME.fullmatch, names)
+    return sorted(int(match[1]) for match in matches if match)
+
+
+class SegmentHeader(NamedTuple):
+    """What a segment says of itself: its number, what came before it, and the mark of its batches."""
+
+    segment: int
+    batches_before: int
+    prev_crc: int
+    mark: bytes
+
+    def encode(self) -> bytes:
+        """Return the header's bytes."""
+        body = _SEGMENT.pack(*self)
+        return _MAGIC_AND_CRC.pack(_MAGIC, crc32(body)) + body
+
+    @staticmethod
+    def decode(data: bytes) -> SegmentHeader | None:
+        """Return the header that `data` is, or None if it is none."""
+        if len(data) != SEGMENT_HEADER_BYTES:
+            return None
+        body = data[_MAGIC_AND_CRC.size :]
+        if _MAGIC_AND_CRC.unpack_from(data) != (_MAGIC, crc32(body)):
+            return None
+        return SegmentHeader(*_SEGMENT.unpack(body))
+
+
+class BatchHeader(NamedTuple):
+    """What a batch says of itself; without entries the last four fields are 0."""
+
+    mark: bytes
+    crc: int
+    prev_crc: int
+    number: int
+    payload_bytes: int
+    term: int
+    commit_index: int
+    vote_bytes: int
+    entry_count: int
+    first_index: int
+    first_term: int
+    last_term: int
+
+    @property
+    def entries_start(self) -> int:
+        """Where in the payload the entries start."""
+        return 0 if self.vote_bytes == _NO_VOTE else self.vote_bytes
+
+
+def encode_batch(
+    mark: bytes, prev_crc: int, number: int, hard_state: HardState, entries: Sequence[Entry]
+) -> tuple[bytes, int]:
+    """Return the bytes of a batch, and its CRC."""
+    payload = _encode_entries(entries) if entries else b""
+    vote_bytes = _NO_VOTE
+    if hard_state.voted_for is not None:
+        vote = hard_state.voted_for.encode()
+        vote_bytes = len(vote)
+        assert vote_bytes < _NO_VOTE
+        payload = vote + payload
+    first_index, first_term, last_term = 0, 0, 0
+    if entries:
+        first_index, first_term, last_term = entries[0].index, entries[0].term, entries[-1].term
+    header = _BATCH_BODY.pack(
+        prev_crc,
+        number,
+        len(payload),
+        hard_state.term,
+        hard_state.commit_index,
+        vote_bytes,
+        len(entries),
+        first_index,
+        first_term,
+        last_term,
+    )
+    crc = crc32(payload, crc32(header))
+    return b"".join((_MARK_AND_CRC.pack(mark, crc), header, payload)), crc
+
+
+def decode_batch_header(data: memoryview, start: int) -> BatchHeader:
+    """Return the batch header that would begin at `start`; `is_whole` tells whether to believe it."""
+    return BatchHeader._make(_BATCH.unpack_from(data, start))
+
+
+def is_whole(header: BatchHeader, data: memoryview, start: int, stop: int) -> bool:
+    """Tell whether the batch from `start` to `stop` is as it was written."""
+    return crc32(data[start + _MARK_AND_CRC.size : stop]) == header.crc
+
+
+def decode_entries(header: BatchHeader, payload: memoryview) -> list[Entry]:
+    """Return the entries of a batch that has some."""
+    return _decode_entries(payload[header.entries_start :])
+
+
+def decode_hard_state(header: BatchHeader, payload: memoryview) -> HardState:
+    """Return term, vote and commit index as of a batch."""
+    vote = None if header.vote_bytes == _NO_VOTE else str(payload[: header.vote_bytes], "utf-8")
+    return HardState(term=header.term, voted_for=vote, commit_index=header.commit_index)

@@ -1,0 +1,95 @@
+"""bin/start_node: runs one node in the foreground."""
+
+from __future__ import annotations
+
+import argparse
+import contextlib
+import signal
+import sys
+import threading
+import traceback
+from collections.abc import Sequence
+from types import FrameType
+
+from atm.config import Cluster, ConfigError, load
+from atm.ledger.store import LedgerFault
+from atm.server.data_folder import FolderRefused
+from atm.server.listener import AddressUnavailable
+from atm.server.log_file import DamagedLog, LogFailed
+from atm.server.recovery import LedgerAhead
+from atm.server.server import Server
+
+HANDLER_STACK_BYTES = 512 * 1024  # there may be thousands of reading threads, and they do little
+
+EXPECTED = (FolderRefused, DamagedLog, LogFailed, LedgerFault, LedgerAhead, AddressUnavailable)
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run a node until SIGINT or SIGTERM; return the exit code."""
+    options = _options(argv)
+    try:
+        cluster = load(options.config)
+    except ConfigError as error:
+        _report(str(error))
+        return 2
+    if options.node not in cluster.nodes:
+        _report(f"{cluster.path}: there is no node {options.node!r}, only {', '.join(cluster.nodes)}")
+        return 2
+    try:
+        return _run(cluster, options.node, verbose=options.verbose)
+    except EXPECTED as error:
+        _report(f"node {options.node} stops: {error}")
+    except Exception as error:
+        # Fail-stop: a server that met what should be impossible must not go on promising.
+        _report(f"node {options.node} stops after an error of its own: {type(error).__name__}: {error}")
+        if options.verbose:
+            traceback.print_exc()
+    return 1
+
+
+def _run(cluster: Cluster, name: str, *, verbose: bool) -> int:
+    client = cluster.nodes[name].client
+    neighbours = [str(node.client.port) for node in cluster.nodes.values() if node.name != name]
+    _say(f"Running server on port {client.port}")
+    _say(f"Expects neighbours to be on {', '.join(neighbours)}" if neighbours else "Expects no neighbours")
+    threading.stack_size(HANDLER_STACK_BYTES)
+    server = Server(cluster, name, say=_say, report=_report, verbose=verbose)
+    try:
+        _stop_on_signals(server)
+        _say(f"Listening on {client.pair}")
+        server.run()
+    finally:
+        server.close()
+    return 0
+
+
+def _stop_on_signals(server: Server) -> None:
+    def stop(_signal: int, _frame: FrameType | None) -> None:
+        server.stop()
+
+    signal.signal(signal.SIGINT, stop)
+    signal.signal(signal.SIGTERM, stop)
+
+
+def _options(argv: Sequence[str] | None) -> argparse.Namespace:
+    parser = argparse.ArgumentParser(
+        prog="start_node", description="Run one node of the bank in the foreground."
+    )
+    parser.add_argument("node", metavar="NODE", help="the node's name in cluster.ini, such as 5000")
+    parser.add_argument("--config", metavar="FILE", default="cluster.ini", help="default: %(default)s")
+    parser.add_argument("-v", "--verbose", action="store_true", help="print a line for each request")
+    return parser.parse_args(argv)
+
+
+def _say(line: str) -> None:
+    with contextlib.suppress(OSError):  # whoever watched has gone; the bank stays open
+        print(line, flush=True)
+
+
+def _report(line: str) -> None:
+    with contextlib.suppress(OSError):
+        print(line, file=sys.stderr, flush=True)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

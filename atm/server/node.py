@@ -1,0 +1,131 @@
+"""The run loop of one server: takes what came in, steps the core, performs what it wants done."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from threading import Lock
+from typing import Protocol
+
+from atm.raft.messages import NodeId, RaftMessage
+from atm.raft.ready import Ready, Role
+from atm.server.desk import Core, Desk
+from atm.server.inbox import Inbox, Mail
+from atm.server.perform import Bank, Log, Network, perform
+from atm.server.recovery import TICK_MS
+
+TICK_S = TICK_MS / 1000
+TICKS_PER_TURN_MAX = 3  # after a stall, what waits in the inbox is read before time is made up for
+
+
+class SteppedCore(Core, Protocol):
+    """What the run loop needs of `Raft`."""
+
+    def step(self, message: RaftMessage) -> None: ...
+    def tick(self) -> None: ...
+    def demote(self, node_id: NodeId) -> None: ...
+    def ready(self) -> Ready | None: ...
+    def advance(self, ready: Ready) -> None: ...
+
+
+class Outboxes(Protocol):
+    """Connections that the loop writes to without waiting."""
+
+    def flush(self) -> None:
+        """Send what was gathered."""
+
+    def retry(self) -> None:
+        """Send more of what did not fit before."""
+
+
+class PeerLinks(Network, Outboxes, Protocol):
+    """The outbound links."""
+
+
+class Node:
+    """One server. All but `stop` is for the thread that calls `run`."""
+
+    def __init__(
+        self,
+        *,
+        raft: SteppedCore,
+        log: Log,
+        bank: Bank,
+        links: PeerLinks,
+        desk: Desk,
+        tellers: Outboxes,
+        inbox: Inbox,
+        lock: Lock,
+        on_leadership: Callable[[int], None] = lambda term: None,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self._lock = lock  # guards _raft and _inbox; never held over I/O
+        self._raft = raft
+        self._inbox = inbox
+        self._log = log
+        self._bank = bank
+        self._links = links
+        self._desk = desk
+        self._tellers = tellers
+        self._on_leadership = on_leadership
+        self._clock = clock
+        self._ticked_s = clock()
+        self._led_term: int | None = None
+        self._stopping = False
+
+    def run(self) -> None:
+        """Take turns until `stop`; whatever is raised here is the end of the node."""
+        while not self._stopping:
+            if not self.turn():
+                self._inbox.sleep(max(0.0, self._ticked_s + TICK_S - self._clock()))
+        self._desk.close()
+        self._links.flush()
+        self._tellers.flush()
+
+    def stop(self) -> None:
+        """Let `run` return within a tick. Takes no lock: a signal handler may call it."""
+        self._stopping = True
+
+    def turn(self) -> bool:
+        """Do all that is to be done now; return whether there was anything for the core's sake."""
+        ticks = self._due_ticks()
+        with self._lock:
+            ready = self._step(self._inbox.take(), ticks)
+        if ready is not None:
+            perform(ready, self._log, self._links, self._bank, self._desk)
+            with self._lock:
+                self._raft.advance(ready)
+            self._note_leadership(ready)
+        self._desk.notice_changes()
+        if ticks:
+            self._desk.expire()
+            self._links.retry()
+            self._tellers.retry()
+        self._links.flush()
+        self._tellers.flush()
+        return ready is not None
+
+    def _step(self, mail: Mail, ticks: int) -> Ready | None:
+        """Bring the core up to date; the lock is held."""
+        for peer in mail.demotions:
+            self._raft.demote(peer)
+        for message in mail.messages:
+            self._raft.step(message)
+        self._desk.take(mail)
+        for _ in range(ticks):
+            self._raft.tick()
+        return self._raft.ready()
+
+    def _due_ticks(self) -> int:
+        now_s = self._clock()
+        due = int((now_s - self._ticked_s) / TICK_S)
+        if due > TICKS_PER_TURN_MAX:
+            self._ticked_s = now_s
+            return TICKS_PER_TURN_MAX
+        self._ticked_s += due * TICK_S
+        return due
+
+    def _note_leadership(self, ready: Ready) -> None:
+        if ready.role is Role.LEADER and ready.hard_state.term != self._led_term:
+            self._led_term = ready.hard_state.term
+            self._on_leadership(ready.hard_state.term)

@@ -1,0 +1,113 @@
+"""A node put together: its folder, log, ledger, core, servers and links."""
+
+from __future__ import annotations
+
+import random
+import resource
+from collections.abc import Callable
+from contextlib import ExitStack
+from threading import Lock
+
+from atm.config import Cluster
+from atm.ledger.store import Ledger
+from atm.server import clients, peers
+from atm.server.clients import Tellers
+from atm.server.data_folder import LEDGER_FILE, DataFolder
+from atm.server.desk import Desk
+from atm.server.inbox import Inbox
+from atm.server.links import Links
+from atm.server.log_file import LogFile
+from atm.server.node import Node
+from atm.server.peers import Peers
+from atm.server.recovery import raft_config, recover
+from atm.wire.serializer import PROTOCOL_VERSION, Hello
+
+OTHER_FILES = 100  # files and sockets besides the inbound connections
+FORWARD_NUMBER_BITS = 62
+
+Say = Callable[[str], None]
+
+
+class Server:
+    """One node, open from construction to `close`; raises what its parts raise when they cannot be opened."""
+
+    def __init__(self, cluster: Cluster, name: str, *, say: Say, report: Say, verbose: bool = False) -> None:
+        chance = random.SystemRandom()
+        addresses = {peer: node.peer for peer, node in cluster.nodes.items() if peer != name}
+        with ExitStack() as parts:
+            folder = DataFolder(cluster, name)
+            parts.callback(folder.close)
+            log = LogFile(folder.path)
+            parts.callback(log.close)
+            ledger = Ledger(folder.path / LEDGER_FILE)
+            parts.callback(ledger.close)
+            raft = recover(raft_config(cluster, name), log, ledger, chance.randint)
+
+            lock = Lock()
+            inbox = Inbox(lock)
+            hello = Hello(version=PROTOCOL_VERSION, cluster=cluster.identity(), node=name, store=folder.store)
+            links = Links(hello, addresses, inbox, report)
+            parts.callback(links.close)
+            here = cluster.nodes[name]
+            self._tellers = Tellers(
+                here.client, inbox, report=report, verbose=verbose, connections_max=_connections_max()
+            )
+            parts.callback(self._tellers.close)
+            self._peers = Peers(
+                here.peer,
+                hello=hello,
+                peers=addresses.keys(),
+                folder=folder,
+                inbox=inbox,
+                links=links,
+                report=report,
+                verbose=verbose,
+            )
+            parts.callback(self._peers.close)
+            desk = Desk(
+                name,
+                raft,
+                ledger,
+                links,
+                first_number=chance.getrandbits(FORWARD_NUMBER_BITS),
+                say=say if verbose else None,
+            )
+            self._links = links
+            self._node = Node(
+                raft=raft,
+                log=log,
+                bank=ledger,
+                links=links,
+                desk=desk,
+                tellers=self._tellers,
+                inbox=inbox,
+                lock=lock,
+                on_leadership=lambda term: say(f"Leader on {here.client.pair} in term {term}"),
+            )
+            self._parts = parts.pop_all()
+
+    def run(self) -> None:
+        """Serve until `stop`."""
+        self._peers.start()
+        self._tellers.start()
+        self._links.start()
+        self._node.run()
+
+    def stop(self) -> None:
+        """Let `run` return soon; a signal handler may call it."""
+        self._node.stop()
+
+    def close(self) -> None:
+        """Drop all connections, close all files and let another process have the folder."""
+        self._parts.close()
+
+
+def _connections_max() -> int:
+    """Make room for as many open files as we may need, and return how many tellers fit."""
+    wanted = clients.CONNECTIONS_MAX + peers.CONNECTIONS_MAX + OTHER_FILES
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    if soft != resource.RLIM_INFINITY and soft < wanted:
+        soft = wanted if hard == resource.RLIM_INFINITY else min(wanted, hard)
+        resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+        return max(1, clients.CONNECTIONS_MAX - (wanted - soft))
+    return clients.CONNECTIONS_MAX

@@ -1,0 +1,85 @@
+"""What the measurements share: a cluster in a folder of its own, and clients that keep it busy."""
+
+from __future__ import annotations
+
+import tempfile
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from atm.client import Client, OutcomeUnknown, Unavailable
+from atm.config import Cluster
+from atm.local_cluster import LocalCluster, write_cluster_ini
+from bench.load import Result, leader_address, run
+
+
+@contextmanager
+def fresh_cluster(count: int = 5, **settings: str | int) -> Iterator[LocalCluster]:
+    """Yield a running cluster with a leader; it is stopped, and its folder removed, at the end."""
+    with (
+        tempfile.TemporaryDirectory(prefix="atm-bench-") as folder,
+        LocalCluster(write_cluster_ini(Path(folder), count, **settings)) as cluster,
+    ):
+        cluster.start_all()
+        cluster.wait_for_leader()
+        yield cluster
+
+
+def load_the_leader(cluster: Cluster, connections: int, depth: int, seconds: float) -> Result:
+    """Credit in a closed loop at the leader; raise `bench.load.NotAcknowledged`."""
+    leader = leader_address(cluster)
+    assert leader is not None
+    return run([leader], connections=connections, depth=depth, seconds=seconds, warm_up_s=1.0, processes=1)
+
+
+@dataclass
+class Busy:
+    """Clients that credit in a closed loop, a thread each, until `stop`; `done` holds (called, returned)."""
+
+    config: Path
+    clients: int
+    done: list[list[tuple[float, float]]] = field(default_factory=list)
+    _stop: threading.Event = field(default_factory=threading.Event)
+    _threads: list[threading.Thread] = field(default_factory=list)
+
+    def start(self) -> None:
+        self.done = [[] for _ in range(self.clients)]
+        self._threads = [threading.Thread(target=self._credit, args=(log,)) for log in self.done]
+        for thread in self._threads:
+            thread.start()
+
+    def stop(self) -> None:
+        self._stop.set()
+        for thread in self._threads:
+            thread.join()
+
+    def first_after(self, since: float, deadline_s: float = 30.0) -> list[float]:
+        """Wait until each client had a request, called after `since`, acknowledged; return when."""
+        firsts: list[float] = []
+        for log in self.done:
+            while (first := _first_called_after(log, since)) is None:
+                if time.monotonic() > since + deadline_s:
+                    raise SystemExit(f"no client was served within {deadline_s:g} s")
+                time.sleep(0.005)
+            firsts.append(first)
+        return firsts
+
+    def _credit(self, log: list[tuple[float, float]]) -> None:
+        with Client(self.config) as client:
+            while not self._stop.is_set():
+                called = time.monotonic()
+                try:
+                    client.credit("main", 1)
+                except (Unavailable, OutcomeUnknown):
+                    continue
+                log.append((called, time.monotonic()))
+
+
+def _first_called_after(log: list[tuple[float, float]], since: float) -> float | None:
+    for position in range(len(log) - 1, -1, -1):
+        if log[position][0] < since:
+            return log[position + 1][1] if position + 1 < len(log) else None
+    return log[0][1] if log else None

@@ -1,0 +1,39 @@
+"""The package's metadata; settings of the tools are in pyproject.toml."""
+
+from setuptools import find_packages, setup
+
+setup(
+    name="atm-raft",
+    version="1.0.0",
+    description="A bank's ATM network: five servers that agree by Raft, ledgers in SQLite, and a teller",
+    license="MIT",
+    license_files=["LICENSE"],
+    python_requires=">=3.11",
+    packages=find_packages(include=["atm", "atm.*"]),
+    package_data={"atm": ["py.typed"], "atm.ledger": ["schema.sql"]},
+    install_requires=[
+        "apsw>=3.51.3.0",  # its first part is SQLite's version: before 3.51.3, WAL resets can race
+        "msgspec>=0.19",
+        "platformdirs>=4",
+        "prompt_toolkit>=3.0.40",
+        "tabulate>=0.9",
+    ],
+    extras_require={
+        "test": ["hypothesis>=6.100", "pytest>=8.1", "pytest-timeout>=2.3"],
+        "check": [
+            "coverage>=7.5",
+            "import-linter>=2.1",
+            "mypy>=1.15",
+            "pytest-cov>=5",
+            "ruff>=0.9",
+            "types-tabulate>=0.9",
+        ],
+    },
+    entry_points={
+        "console_scripts": [
+            "atm=atm.teller:main",
+            "atm-node=atm.server.main:main",
+            "atm-run=atm.run:main",
+        ]
+    },
+)

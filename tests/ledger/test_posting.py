@@ -1,0 +1,151 @@
+"""The bank's rules, as tables that a banker can read. Amounts are in minor units."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from atm.ledger.commands import Command, Credit, Debit, Open, Receipt
+from atm.ledger.posting import Book
+from tests.ledger.entries import amount, command, time_us
+
+# One command each, on its own ledger. LARGEST is the largest amount one may name, FULL the largest balance,
+# BOTTOM the least that cash may fall to.
+RULES = """
+opening balances               | command             | outcome            | balance | posting: from > to
+cash -9, main 9                | credit main 5       | ok                 | 14      | cash > main 5
+cash 0, main 0                 | credit main 1       | ok                 | 1       | cash > main 1
+cash 0, main 0                 | credit main LARGEST | ok                 | LARGEST | cash > main LARGEST
+cash -9, main 9                | debit main 5        | ok                 | 4       | main > cash 5
+cash -9, main 9                | debit main 9        | ok                 | 0       | main > cash 9
+cash -9, main 9                | debit main 10       | insufficient_funds | 9       |
+cash -9, main 0, ann 9         | debit main 1        | insufficient_funds | 0       |
+cash -9, main 0, ann 9         | debit ann 1         | ok                 | 8       | ann > cash 1
+cash 0, main 0                 | open ann            | ok                 | 0       |
+cash -9, main 9                | open main           | exists             | 9       |
+cash -9, main 9                | open cash           | exists             | -9      |
+cash -9, main 9                | open Main           | ok                 | 0       |
+cash -9, main 9                | credit ann 5        | no_such_account    | none    |
+cash -9, main 9                | debit ann 5         | no_such_account    | none    |
+cash -9, main 9                | credit cash 5       | no_such_account    | none    |
+cash -9, main 9                | debit cash 5        | no_such_account    | none    |
+cash -9, main FULL-1           | credit main 1       | ok                 | FULL    | cash > main 1
+cash -9, main FULL-1           | credit main 2       | limit_exceeded     | FULL-1  |
+cash -9, main FULL             | credit main 1       | limit_exceeded     | FULL    |
+cash -9, main FULL             | debit main 1        | ok                 | FULL-1  | main > cash 1
+cash BOTTOM+1, main 0          | credit main 1       | ok                 | 1       | cash > main 1
+cash BOTTOM+1, main 0          | credit main 2       | limit_exceeded     | 0       |
+cash BOTTOM, main 1            | credit main 1       | limit_exceeded     | 1       |
+cash BOTTOM, main 1            | debit main 1        | ok                 | 0       | main > cash 1
+"""
+
+# One story on one ledger, from the start: cash 0, main 0. `at` is the log index that the receipt refers to.
+REPEATS = """
+log index | id and command        | outcome            | balance | at | posting: from > to
+1         | c1 credit main 100    | ok                 | 100     | 1  | cash > main 100
+2         | d1 debit main 30      | ok                 | 70      | 2  | main > cash 30
+3         | c1 credit main 100    | ok                 | 100     | 1  |
+4         | c1 credit main 101    | id_reused          | 70      | 4  |
+5         | c1 debit main 100     | id_reused          | 70      | 5  |
+6         | c1 open main          | id_reused          | 70      | 6  |
+7         | c1 credit ann 100     | id_reused          | none    | 7  |
+8         | c1 credit main 100    | ok                 | 100     | 1  |
+9         | d2 debit main 80      | insufficient_funds | 70      | 9  |
+10        | c2 credit main 50     | ok                 | 120     | 10 | cash > main 50
+11        | d2 debit main 80      | insufficient_funds | 70      | 9  |
+12        | d3 debit main 80      | ok                 | 40      | 12 | main > cash 80
+13        | n1 credit ann 5       | no_such_account    | none    | 13 |
+14        | o1 open ann           | ok                 | 0       | 14 |
+15        | n1 credit ann 5       | no_such_account    | none    | 13 |
+16        | n2 credit ann 5       | ok                 | 5       | 16 | cash > ann 5
+17        | o1 open ann           | ok                 | 0       | 14 |
+18        | o2 open ann           | exists             | 5       | 18 |
+19        | d2 debit main 79      | id_reused          | 40      | 19 |
+20        | d2 debit main 80      | insufficient_funds | 70      | 9  |
+"""
+
+
+def rows(table: str) -> list[list[str]]:
+    """Return the cells of each row below the heading."""
+    return [[cell.strip() for cell in line.split("|")] for line in table.strip().splitlines()[1:]]
+
+
+def balances(text: str) -> dict[str, int]:
+    """Return the balances that `cash -9, main 9` stands for."""
+    return {account: amount(number) for account, number in (item.split() for item in text.split(", "))}
+
+
+def expected_balance(text: str) -> int | None:
+    """Return a balance, or None for `none`."""
+    return None if text == "none" else amount(text)
+
+
+def posted(book: Book, receipt: Receipt) -> list[tuple[str, str, int]]:
+    """Return what was posted for `receipt`."""
+    return [
+        (posting.debit_account, posting.credit_account, posting.amount_minor)
+        for posting, its_receipt in book.new_postings
+        if its_receipt is receipt
+    ]
+
+
+def expected_postings(text: str) -> list[tuple[str, str, int]]:
+    """Return the posting that `cash > main 5` stands for, if any."""
+    if not text:
+        return []
+    debit_account, _, credit_account, number = text.split()
+    return [(debit_account, credit_account, amount(number))]
+
+
+def asked(line: str) -> Command:
+    """Return the command of `line`, which is no no-op."""
+    found = command(line)
+    assert found is not None
+    return found
+
+
+@pytest.mark.parametrize("row", rows(RULES), ids=lambda row: f"{row[0]}: {row[1]} is {row[2]}")
+def test_the_bank_keeps_its_rules(row: list[str]) -> None:
+    opening, line, outcome, balance, posting = row
+    before = balances(opening)
+    book = Book(dict(before), {})
+    receipt = book.settle(7, 1234, asked(f"id1 {line}"))
+    expected = expected_balance(balance)
+    assert receipt == Receipt(
+        id="id1", outcome=receipt.outcome, balance=expected, available=expected, reference=7, time_us=1234
+    )
+    assert receipt.outcome == outcome
+    assert posted(book, receipt) == expected_postings(posting)
+    assert sum(book.balances.values()) == sum(before.values()), "money was made or lost"
+    changed = {name for name, held in book.balances.items() if held != before.get(name)}
+    assert changed == book.changed_accounts
+
+
+def test_a_repeated_request_gets_its_first_receipt_for_ever() -> None:
+    book = Book({"cash": 0, "main": 0}, {})
+    for log_index, line, outcome, balance, reference, posting in rows(REPEATS):
+        before = len(book.new_postings)
+        receipt = book.settle(int(log_index), time_us(int(log_index)), asked(line))
+        found = (receipt.outcome, receipt.balance, receipt.available, receipt.reference, receipt.time_us)
+        held = expected_balance(balance)
+        assert found == (outcome, held, held, int(reference), time_us(int(reference))), line
+        moved = [(p.debit_account, p.credit_account, p.amount_minor) for p, _ in book.new_postings[before:]]
+        assert moved == expected_postings(posting), line
+    assert sum(book.balances.values()) == 0
+    assert len(book.new_rulings) == len({line.split()[0] for _, line, *_ in rows(REPEATS)})
+
+
+@pytest.mark.parametrize("wrong", [5.0, True, "5", None, 0, -1, 10**14])
+@pytest.mark.parametrize("kind", [Credit, Debit])
+def test_only_a_positive_whole_number_is_an_amount(kind: type[Credit | Debit], wrong: Any) -> None:
+    book = Book({"cash": -9, "main": 9}, {})
+    with pytest.raises(AssertionError):
+        book.settle(1, 1, kind(id="a", account="main", amount=wrong))
+    assert book.balances == {"cash": -9, "main": 9}
+
+
+def test_opening_names_an_account_once() -> None:
+    book = Book({"cash": 0}, {})
+    outcomes = [book.settle(n, n, Open(id=f"o{n}", account="ann")).outcome for n in (1, 2)]
+    assert outcomes == ["ok", "exists"]

@@ -1,0 +1,202 @@
+"""The ledger on disk: what it keeps, what it answers, and that batches leave no trace."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import apsw
+import pytest
+
+from atm.ledger import database
+from atm.ledger.commands import Credit
+from atm.ledger.posting import CASH_MINOR_MIN
+from atm.ledger.store import Ledger, NotNext
+from tests.ledger.entries import apply_in_batches, records
+
+STORY = """
+-
+c1 credit main 5000
+d1 debit main 6000
+d1 debit main 6000
+o1 open ann
+c2 credit ann 250
+c1 credit main 5000
+c1 credit main 1
+-
+n1 debit bob 1
+d2 debit main 4000
+c3 credit main LARGEST
+""".strip().splitlines()
+
+
+@pytest.fixture
+def path(tmp_path: Path) -> Path:
+    """Return where the ledger is."""
+    return tmp_path / "ledger.db"
+
+
+@pytest.fixture
+def ledger(path: Path) -> Iterator[Ledger]:
+    """Return a new ledger."""
+    found = Ledger(path)
+    yield found
+    found.close()
+
+
+def table(path: Path, sql: str) -> list[tuple[object, ...]]:
+    """Return the rows of a query on the ledger's file."""
+    connection = apsw.Connection(str(path), flags=apsw.SQLITE_OPEN_READONLY)
+    try:
+        return list(connection.execute(sql))
+    finally:
+        connection.close()
+
+
+def test_a_new_ledger_has_main_and_cash_and_nothing_applied(ledger: Ledger) -> None:
+    assert ledger.applied_index == 0
+    assert (ledger.query("main"), ledger.query("cash"), ledger.query("ann")) == (0, 0, None)
+
+
+def test_balances_journal_receipts_and_applied_index_tell_one_story(ledger: Ledger, path: Path) -> None:
+    receipts = ledger.apply(records(STORY))
+    outcomes = [receipt and str(receipt.outcome) for receipt in receipts]
+    assert outcomes == [
+        *(None, "ok", "insufficient_funds", "insufficient_funds", "ok", "ok", "ok", "id_reused"),
+        *(None, "no_such_account", "ok", "ok"),
+    ]
+    assert receipts[6] == receipts[1]
+    assert receipts[3] == receipts[2]
+    assert table(path, "select * from applied") == [(1, len(STORY), database.SCHEMA_VERSION)]
+    assert table(path, "select sum(amount) from balance") == [(0,)]
+    assert table(path, "select log_index, debit_account, credit_account, amount, request_id from journal") == [
+        (2, "cash", "main", 5000, "c1"),
+        (6, "cash", "ann", 250, "c2"),
+        (11, "main", "cash", 4000, "d2"),
+        (12, "cash", "main", 10**14 - 1, "c3"),
+    ]
+    from_journal = """select account, sum(change) from (
+        select credit_account as account, amount as change from journal
+        union all select debit_account, -amount from journal) group by account order by account"""
+    assert table(path, from_journal) == table(path, "select * from balance order by account")
+    assert table(path, "select request_id, reference from receipt order by reference") == [
+        *(("c1", 2), ("d1", 3), ("o1", 5), ("c2", 6), ("n1", 10), ("d2", 11), ("c3", 12)),
+    ]
+
+
+def test_receipts_outlive_a_restart(ledger: Ledger, path: Path) -> None:
+    first = ledger.apply(records(STORY))
+    ledger.close()
+    again = Ledger(path)
+    assert again.applied_index == len(STORY)
+    repeated = records([line for line in STORY if line != "c1 credit main 1"], len(STORY) + 1)
+    expected = [receipt for receipt in first if receipt is None or receipt.outcome != "id_reused"]
+    assert again.apply(repeated) == expected
+    assert again.query("main") == 5000 - 4000 + 10**14 - 1
+    again.close()
+
+
+@pytest.mark.parametrize("size", [1, 2, 3, 5, 100])
+def test_how_the_log_is_cut_into_batches_leaves_no_trace(size: int, ledger: Ledger) -> None:
+    whole = Ledger(":memory:")
+    whole.apply(records(STORY))
+    apply_in_batches(ledger, records(STORY), size)
+    assert ledger.digest() == whole.digest()
+    whole.close()
+
+
+@pytest.mark.parametrize(
+    "sql",
+    [
+        "update balance set amount = amount + 1 where account = 'main'",
+        "update journal set time_us = time_us + 1 where log_index = 2",
+        "update receipt set outcome = 'exists' where request_id = 'n1'",
+        "update applied set log_index = 1",
+        "delete from receipt where request_id = 'n1'",
+    ],
+)
+def test_the_digest_sees_every_table(sql: str) -> None:
+    ledger = Ledger(":memory:")
+    ledger.apply(records(STORY))
+    before = ledger.digest()
+    assert ledger.digest() == before
+    ledger._database.cursor().execute(sql)
+    assert ledger.digest() != before
+    ledger.close()
+
+
+@pytest.mark.parametrize("first", [1, 2, 4, 9])
+def test_a_record_that_is_not_the_next_one_is_refused(first: int) -> None:
+    ledger = Ledger(":memory:")
+    ledger.apply(records(STORY[:2]))
+    before = ledger.digest()
+    with pytest.raises(NotNext) as refused:
+        ledger.apply(records(STORY, first))
+    assert (refused.value.expected, ledger.applied_index, ledger.digest()) == (3, 2, before)
+    ledger.close()
+
+
+def test_a_gap_within_a_batch_changes_nothing(ledger: Ledger) -> None:
+    entries = records(STORY)
+    del entries[4]
+    with pytest.raises(NotNext):
+        ledger.apply(entries)
+    assert (ledger.applied_index, ledger.query("main")) == (0, 0)
+
+
+def test_no_records_are_no_work(ledger: Ledger) -> None:
+    assert ledger.apply([]) == []
+    assert ledger.applied_index == 0
+
+
+def test_an_error_in_the_middle_of_a_batch_leaves_the_last_whole_batch(ledger: Ledger, path: Path) -> None:
+    ledger.apply(records(STORY[:6]))
+    before = ledger.digest()
+    bad = records(["x1 credit main 7", "x2 credit ann 7", "x3 credit main 7"], 7)
+    bad[1] = (8, 8, Credit(id="x2", account="ann", amount=7.5))  # type: ignore[arg-type]
+    with pytest.raises(AssertionError):
+        ledger.apply(bad)
+    assert (ledger.applied_index, ledger.digest()) == (6, before)
+    ledger.apply(records(STORY)[6:])
+    assert table(path, "select count(*) from receipt where request_id glob 'x*'") == [(0,)]
+
+
+@pytest.mark.parametrize("wrong", [7.5, "seven", b"7", None])
+def test_the_file_itself_takes_no_amount_but_a_whole_number(wrong: object) -> None:
+    ledger = Ledger(":memory:")
+    with pytest.raises(apsw.ConstraintError):
+        ledger._database.cursor().execute("update balance set amount = ?", (wrong,))  # type: ignore[arg-type]
+    with pytest.raises(apsw.ConstraintError):
+        ledger._database.cursor().execute("update balance set amount = -1 where account = 'main'")
+    ledger.close()
+
+
+def test_an_account_opened_in_a_batch_can_be_used_in_it(ledger: Ledger) -> None:
+    ledger.apply(records(["o1 open ann", "c1 credit ann 5", "d1 debit ann 2"]))
+    assert (ledger.query("ann"), ledger.query("cash")) == (3, -3)
+
+
+def test_the_sum_over_full_accounts_fits_the_shells_integers(tmp_path: Path) -> None:
+    """Cash stops one short of the least 64-bit number, so adding up in any order stays within it."""
+    ledger = Ledger(tmp_path / "full.db")
+    cursor = ledger._database.cursor()
+    full = 2**53 - 1
+    held = [("cash", CASH_MINOR_MIN), *((f"a{n}", full) for n in range(1024)), ("rest", 2**63 - 1 - 1024 * full)]
+    cursor.executemany("insert or replace into balance values (?, ?)", held)
+    orders = ("account", "account desc", "amount", "amount desc")
+    sums = [cursor.execute(f"select sum(amount) from (select amount from balance order by {o})").get for o in orders]
+    assert sums == [0, 0, 0, 0]
+    ledger.close()
+
+
+def test_closing_twice_is_closing_once(path: Path) -> None:
+    ledger = Ledger(path)
+    ledger.close()
+    ledger.close()
+
+
+def test_every_setting_is_as_wanted(ledger: Ledger) -> None:
+    cursor = ledger._database.cursor()
+    found = {name: cursor.execute(f"pragma {name}").get for name, _ in database.PRAGMAS}
+    assert found == dict(database.PRAGMAS)
+    assert (found["journal_mode"], found["synchronous"]) == ("wal", 1)

@@ -1,0 +1,128 @@
+"""However a node ends, its ledger is whole at some earlier index, and the log takes it on from there."""
+
+from __future__ import annotations
+
+import random
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from atm.ledger import database
+from atm.ledger.store import Ledger
+from tests.ledger.entries import apply_in_batches, records
+from tests.ledger.recording_disk import Change, RecordingDisk, files_after
+
+LINES = [
+    "-",
+    *(f"o{n} open account-{n}" for n in range(10)),
+    *(f"c{n} credit account-{n % 10} {100 + n}" for n in range(60)),
+    *(f"c{n} credit account-{n % 10} {100 + n}" for n in range(5)),
+    *(f"d{n} debit account-{n % 10} {7 * n + 1}" for n in range(40)),
+]
+BATCH = 7
+
+
+@pytest.fixture
+def disk() -> Iterator[RecordingDisk]:
+    """Return a disk that records all that SQLite does."""
+    found = RecordingDisk()
+    yield found
+    found.unregister()
+
+
+@pytest.fixture
+def history(disk: RecordingDisk, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> list[Change]:
+    """Return what a ledger did to its disk from its making to its end, with several checkpoints."""
+    monkeypatch.setattr(database, "CHECKPOINT_PAGES", 12)
+    path = tmp_path / "first" / "ledger.db"
+    path.parent.mkdir()
+    ledger = Ledger(path)
+    apply_in_batches(ledger, records(LINES), BATCH)
+    ledger.close()
+    assert sum(change.kind == "sync" and change.file == "ledger.db" for change in disk.changes) >= 4
+    return disk.changes.copy()
+
+
+@pytest.fixture(scope="module")
+def digests() -> dict[int, str]:
+    """Return the digest of a ledger at each index that a batch may end at."""
+    ledger = Ledger(":memory:")
+    found = {0: ledger.digest()}
+    for start in range(0, len(LINES), BATCH):
+        ledger.apply(records(LINES)[start : start + BATCH])
+        found[ledger.applied_index] = ledger.digest()
+    ledger.close()
+    return found
+
+
+def reopened(folder: Path, files: dict[str, bytes]) -> Ledger:
+    """Return the ledger that these files are, in `folder`."""
+    shutil.rmtree(folder, ignore_errors=True)
+    folder.mkdir()
+    for name, content in files.items():
+        (folder / name).write_bytes(content)
+    return Ledger(folder / "ledger.db")
+
+
+def test_a_kill_between_any_two_writes_leaves_a_whole_batch_and_loses_none(
+    history: list[Change], digests: dict[int, str], tmp_path: Path, disk: RecordingDisk
+) -> None:
+    last = 0
+    for end in range(0, len(history) + 1):
+        ledger = reopened(tmp_path / "again", files_after(history[:end]))
+        assert ledger.digest() == digests[ledger.applied_index], f"after {end} changes"
+        assert ledger.applied_index >= last, f"after {end} changes a committed batch was gone"
+        last = ledger.applied_index
+        apply_in_batches(ledger, records(LINES), len(LINES))
+        assert ledger.digest() == digests[len(LINES)], f"after {end} changes"
+        ledger.close()
+    assert last == len(LINES)
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_a_power_cut_at_any_moment_leaves_a_whole_batch(
+    seed: int, history: list[Change], digests: dict[int, str], tmp_path: Path, disk: RecordingDisk
+) -> None:
+    made = next(at for at, change in enumerate(history) if change.file == "ledger.db-wal")
+    chance = random.Random(seed)
+    for end in range(made, len(history) + 1):
+        ledger = reopened(tmp_path / "again", files_after(history[:end], chance))
+        assert ledger.digest() == digests[ledger.applied_index], f"seed {seed}, after {end} changes"
+        apply_in_batches(ledger, records(LINES), len(LINES))
+        assert ledger.digest() == digests[len(LINES)], f"seed {seed}, after {end} changes"
+        ledger.close()
+
+
+def test_a_write_that_fails_at_any_point_leaves_a_whole_batch(
+    digests: dict[int, str], tmp_path: Path, disk: RecordingDisk, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(database, "CHECKPOINT_PAGES", 12)
+    failed = 0
+    for fail_at in range(0, 200, 5):
+        folder = tmp_path / str(fail_at)
+        folder.mkdir()
+        ledger = Ledger(folder / "ledger.db")
+        disk.changes.clear()
+
+        def refuse(change: Change, fail_at: int = fail_at) -> None:
+            if len(disk.changes) >= fail_at:
+                raise OSError(5, "Input/output error")
+
+        disk.refuse = refuse
+        try:
+            apply_in_batches(ledger, records(LINES), BATCH)
+        except database.LedgerFault as fault:
+            failed += 1
+            with pytest.raises(database.LedgerFault, match="ledger.db"):
+                ledger.query("main")
+            assert "\n" not in str(fault)
+        disk.refuse = lambda change: None
+        ledger.close()
+        again = Ledger(folder / "ledger.db")
+        assert again.digest() == digests[again.applied_index]
+        apply_in_batches(again, records(LINES), BATCH)
+        assert again.digest() == digests[len(LINES)]
+        again.close()
+    assert failed > 10

@@ -1,0 +1,341 @@
+"""N cores in one process with scripted delivery, so that a test reads as a story.
+
+Nothing happens by itself: time passes by `pass_time`, messages arrive by `deliver`, and a server works
+(performs what its core wants done) right after anything happened to it. Chance is seeded. After every
+step the promises of Figure 3 are checked by `tests.simulation.checks`.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from random import Random
+
+from msgspec import Struct
+from msgspec.structs import replace
+
+from atm.raft.config import RaftConfig
+from atm.raft.messages import (
+    AppendEntries,
+    CatchUp,
+    ConfirmedRead,
+    Entry,
+    HardState,
+    NodeId,
+    Outgoing,
+    RaftMessage,
+    RequestVote,
+)
+from atm.raft.raft import Raft
+from atm.raft.ready import Ready, Role
+from tests.raft.store import Store, entries_of_terms
+from tests.simulation.checks import Checks
+
+NOW_US = 1_000_000
+ELECTION_TICKS_MIN, ELECTION_TICKS_MAX, HEARTBEAT_TICKS = 30, 60, 5
+EFFECTS = ("messages", "save", "responses", "apply", "answer", "advance")  # the order of `Ready`
+DELIVERIES_MAX = 20_000
+
+
+class Crashed(Exception):
+    """The server died in the middle of performing a `Ready`."""
+
+
+class Letter(Struct, frozen=True):
+    """A message on its way."""
+
+    sender: NodeId
+    to: NodeId
+    message: RaftMessage
+
+
+class Server:
+    """One core with its disk, its state machine (the list of what was applied), and its clients."""
+
+    def __init__(self, name: NodeId, config: RaftConfig, store: Store, random: Callable[[int, int], int]) -> None:
+        self.name = name
+        self.config = config
+        self.store = store
+        self.applied: list[Entry] = []
+        self.reads: list[ConfirmedRead] = []
+        self.dropped_reads: list[int] = []
+        self.crash_before: str | None = None
+        self._random = random
+        self.raft: Raft | None = None
+
+    @property
+    def core(self) -> Raft:
+        """The running core; a test that asks a dead server is wrong."""
+        assert self.raft is not None, f"{self.name} is down"
+        return self.raft
+
+    def start(self) -> None:
+        self.raft = Raft(
+            self.config,
+            hard_state=self.store.hard_state,
+            log=self.store.load(len(self.applied)),
+            applied_index=len(self.applied),
+            random=self._random,
+        )
+
+    @property
+    def commands(self) -> list[bytes]:
+        """What the state machine was given, without no-ops."""
+        return [entry.command for entry in self.applied if entry.command]
+
+    @property
+    def log_terms(self) -> list[int]:
+        return [entry.term for entry in self.store.entries]
+
+
+class Network:
+    """Servers named by the letters of `names`; `logs` gives them logs by the terms of their entries."""
+
+    def __init__(
+        self,
+        names: str = "abc",
+        *,
+        seed: int = 0,
+        logs: Mapping[NodeId, Sequence[int]] | None = None,
+        hard_states: Mapping[NodeId, HardState] | None = None,
+        down: str = "",
+        checks: type[Checks] = Checks,
+        **limits: int,
+    ) -> None:
+        self.in_flight: deque[Letter] = deque()
+        self.delivered: list[Letter] = []
+        self.lost: set[tuple[NodeId, NodeId]] = set()  # links that fail, as (from, to)
+        self.drops: Callable[[Letter], bool] = lambda letter: False
+        self.now_us = NOW_US
+        self.servers: dict[NodeId, Server] = {}
+        for name in names:
+            entries = entries_of_terms(*(logs or {}).get(name, ()))
+            last_term = entries[-1].term if entries else 0
+            hard_state = (hard_states or {}).get(name, HardState(term=last_term))
+            peers = tuple(other for other in names if other != name)
+            config = RaftConfig(node_id=name, peers=peers, **limits)
+            chance = Random(f"{seed}/{name}")
+            self.servers[name] = Server(name, config, Store(hard_state, entries), chance.randint)
+        self.checks = checks({name: server.store for name, server in self.servers.items()})
+        for name in names:
+            if name not in down:
+                self.restart(name)
+
+    def __getitem__(self, name: NodeId) -> Raft:
+        return self.servers[name].core
+
+    @property
+    def alive(self) -> list[Server]:
+        return [server for server in self.servers.values() if server.raft is not None]
+
+    # -- what happens to servers -------------------------------------------------------------------
+
+    def tick(self, names: Iterable[NodeId], ticks: int = 1) -> None:
+        """Let time pass for `names` alone; nothing is delivered."""
+        for _ in range(ticks):
+            for name in names:
+                if self.servers[name].raft is not None:
+                    self[name].tick()
+                    self.work(name)
+
+    def pass_time(self, ticks: int, until: Callable[[], bool] = lambda: False, *, slow: bool = False) -> int:
+        """Let time pass everywhere, delivering after each tick; return after how many ticks `until` held.
+
+        On a `slow` network each message takes a tick, so that several servers may campaign at once.
+        """
+        for passed in range(ticks):
+            if until():
+                return passed
+            for server in self.alive:
+                self.tick(server.name)
+            if slow:
+                for _ in range(len(self.in_flight)):
+                    self.deliver_one()
+            else:
+                self.deliver()
+        return ticks
+
+    def elect(self, name: NodeId) -> int:
+        """Make `name` the leader by letting only its election timeout pass; return the term."""
+        assert self[name].role is not Role.LEADER
+        unheard = self.in_flight
+        self.in_flight = deque()
+        others = [s.name for s in self.alive if s.name != name and s.core.role is not Role.LEADER]
+        self.tick(others, ELECTION_TICKS_MIN)
+        self.in_flight.clear()
+        for _ in range(4 * ELECTION_TICKS_MAX):  # it may first have to learn of a higher term
+            self.tick(name)
+            if any(isinstance(letter.message, RequestVote) for letter in self.in_flight):
+                self.in_flight.extendleft(reversed(unheard))
+                unheard.clear()
+                self.deliver()
+            if self[name].role is Role.LEADER:
+                break
+        assert self[name].role is Role.LEADER, f"{name} was not elected: {self}"
+        return self[name].term
+
+    def submit(self, name: NodeId, *commands: bytes) -> int:
+        """A client asks `name`, a leader, to replicate `commands`; return the index of the first."""
+        index = self[name].propose(list(commands), self.now_us)
+        self.work(name)
+        return index
+
+    def read(self, name: NodeId, read_id: int) -> None:
+        self[name].read(read_id)
+        self.work(name)
+
+    def post(self, to: NodeId, message: RaftMessage) -> None:
+        """Hand `message`, from wherever a test took it, to `to`."""
+        self[to].step(message)
+        self.work(to)
+
+    def crash(self, *names: NodeId) -> None:
+        """Stop at once: what was saved and applied stays, all else is gone."""
+        for name in names:
+            self.servers[name].raft = None
+
+    def restart(self, *names: NodeId, applied_index: int | None = None) -> None:
+        """Start from the disk, with a state machine that holds what was applied up to `applied_index`."""
+        for name in names:
+            server = self.servers[name]
+            server.crash_before = None
+            if applied_index is not None:
+                del server.applied[applied_index:]
+            self.checks.restarted(name, len(server.applied))
+            server.start()
+
+    def wipe(self, name: NodeId) -> None:
+        """The disk of `name`, which is down, is lost."""
+        server = self.servers[name]
+        assert server.raft is None
+        server.store.hard_state, server.store.entries, server.applied = HardState(), [], []
+        self.checks.wiped(name)
+
+    def step_down(self, name: NodeId) -> None:
+        """Let `name` hear no majority for so long that it gives up the leadership."""
+        drops, self.drops = self.drops, lambda letter: True
+        self.tick(name, 2 * ELECTION_TICKS_MAX)
+        self.in_flight.clear()
+        self.drops = drops
+        assert self[name].role is not Role.LEADER
+
+    # -- links -------------------------------------------------------------------------------------
+
+    def cut_one_way(self, sender: NodeId, to: NodeId) -> None:
+        self.lost.add((sender, to))
+
+    def cut(self, one: NodeId, other: NodeId) -> None:
+        self.lost |= {(one, other), (other, one)}
+
+    def isolate(self, *group: NodeId) -> None:
+        """Cut all links between `group` and the rest."""
+        for inside in group:
+            for outside in self.servers.keys() - set(group):
+                self.cut(inside, outside)
+
+    def heal(self) -> None:
+        self.lost.clear()
+        self.drops = lambda letter: False
+
+    def deliver(self) -> int:
+        """Deliver until all is quiet; return how many messages arrived."""
+        for count in range(DELIVERIES_MAX):
+            if not self.in_flight:
+                return count
+            self.deliver_one()
+        raise AssertionError(f"the servers never stop talking: {list(self.in_flight)[:5]}")
+
+    def deliver_one(self) -> None:
+        letter = self.in_flight.popleft()
+        if (letter.sender, letter.to) in self.lost or self.drops(letter) or not self.servers[letter.to].raft:
+            return
+        self.delivered.append(letter)
+        self.post(letter.to, letter.message)
+
+    def take(self, kind: type[RaftMessage] | None = None, to: NodeId | None = None) -> list[Letter]:
+        """Take the messages in flight of `kind` to `to` off the network and return them."""
+        taken = [
+            letter
+            for letter in self.in_flight
+            if (kind is None or isinstance(letter.message, kind)) and to in (None, letter.to)
+        ]
+        self.in_flight = deque(letter for letter in self.in_flight if letter not in taken)
+        return taken
+
+    # -- what a server does about it ---------------------------------------------------------------
+
+    def work(self, name: NodeId) -> None:
+        """Perform what the core of `name` wants done, unless it crashes on the way."""
+        server = self.servers[name]
+        self.checks.stepped(name, server.core)
+        try:
+            while ready := server.core.ready():
+                self._perform(server, ready)
+                self.checks.stepped(name, server.core)
+        except Crashed:
+            self.crash(name)
+
+    def _perform(self, server: Server, ready: Ready) -> None:
+        self.checks.ready(server.name, ready)
+        for effect in EFFECTS:
+            if server.crash_before == effect and self._is_due(effect, ready):
+                raise Crashed
+            match effect:
+                case "messages":
+                    self._send(server, ready.messages)
+                    self._send(server, [self._caught_up(server, order) for order in ready.catch_ups])
+                case "save":
+                    server.store.save(ready.hard_state, ready.entries)
+                    self.checks.saved(server.name)
+                case "responses":
+                    self._send(server, ready.responses)
+                case "apply":
+                    self.checks.applied(server.name, ready.committed)
+                    server.applied += ready.committed
+                case "answer":
+                    assert all(read.index <= len(server.applied) for read in ready.reads)
+                    server.reads += ready.reads
+                    server.dropped_reads += ready.dropped_reads
+                case "advance":
+                    server.core.advance(ready)
+
+    @staticmethod
+    def _is_due(effect: str, ready: Ready) -> bool:
+        """Whether `ready` has work of this kind, so that a crash before it is worth having."""
+        work = {
+            "messages": bool(ready.messages or ready.catch_ups),
+            "responses": bool(ready.responses),
+            "apply": bool(ready.committed),
+        }
+        return work.get(effect, True)
+
+    def _send(self, server: Server, outgoing: Sequence[Outgoing]) -> None:
+        self.checks.sent(server.name, outgoing)
+        self.in_flight.extend(Letter(server.name, out.to, out.message) for out in outgoing)
+
+    def _caught_up(self, server: Server, order: CatchUp) -> Outgoing:
+        first = order.append.prev_log_index + 1
+        entries = server.store.read(first, order.last_index, server.config.batch_bytes_max)
+        append: AppendEntries = replace(order.append, entries=tuple(entries))
+        return Outgoing(order.to, append)
+
+    # -- what a test asks --------------------------------------------------------------------------
+
+    def leader(self) -> NodeId | None:
+        """Return the leader of the highest term among the living."""
+        leaders = [server.core for server in self.alive if server.core.role is Role.LEADER]
+        return max(leaders, key=lambda core: core.term).node_id if leaders else None
+
+    def converged(self) -> bool:
+        """Whether all that live hold the same log and have applied all of it."""
+        logs = [server.store.entries for server in self.alive]
+        return all(log == logs[0] for log in logs) and all(s.applied == s.store.entries for s in self.alive)
+
+    def __repr__(self) -> str:
+        lines = [
+            f"{s.name}: {s.raft.role.value} in term {s.raft.term}, commit {s.raft.commit_index}, log {s.log_terms}"
+            if s.raft
+            else f"{s.name}: down, log {s.log_terms}"
+            for s in self.servers.values()
+        ]
+        return "; ".join(lines)

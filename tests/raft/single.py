@@ -1,0 +1,180 @@
+"""One core, fed with messages written by hand; what it answers is the result."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+
+from atm.raft.messages import (
+    AppendEntries,
+    AppendEntriesResponse,
+    Entry,
+    HardState,
+    NodeId,
+    Outgoing,
+    RaftMessage,
+    RequestVote,
+    RequestVoteResponse,
+)
+from atm.raft.raft import Raft
+from atm.raft.ready import Ready, Role
+from tests.raft.network import ELECTION_TICKS_MAX, Network, Server
+from tests.raft.store import entries_of_terms
+from tests.simulation.checks import Checks
+
+
+class Unchecked(Checks):
+    """What a cluster promises cannot be asked of one server and some handwriting."""
+
+    def stepped(self, name: NodeId, raft: Raft) -> None: ...
+
+    def ready(self, name: NodeId, ready: Ready) -> None: ...
+
+    def saved(self, name: NodeId) -> None: ...
+
+    def sent(self, name: NodeId, outgoing: Iterable[Outgoing]) -> None: ...
+
+    def applied(self, name: NodeId, entries: Sequence[Entry]) -> None: ...
+
+
+class Single:
+    """Server `a` of a cluster of `names`, the others of which are only letters with our handwriting."""
+
+    def __init__(
+        self,
+        names: str = "abc",
+        *,
+        log: Sequence[int] = (),
+        term: int | None = None,
+        voted_for: NodeId | None = None,
+        commit_index: int = 0,
+        **limits: int,
+    ) -> None:
+        term = (log[-1] if log else 0) if term is None else term
+        hard_state = HardState(term=term, voted_for=voted_for, commit_index=commit_index)
+        down = names.replace("a", "")
+        self.network = Network(
+            names, logs={"a": log}, hard_states={"a": hard_state}, down=down, checks=Unchecked, **limits
+        )
+        self.network.work("a")
+        self.network.in_flight.clear()
+
+    @property
+    def server(self) -> Server:
+        return self.network.servers["a"]
+
+    @property
+    def raft(self) -> Raft:
+        return self.network["a"]
+
+    def receive(self, *messages: RaftMessage) -> list[Outgoing]:
+        """Step all `messages` before the core's work is done, as a busy server would; return what it sends."""
+        for message in messages:
+            self.raft.step(message)
+        self.network.work("a")
+        return self.sent()
+
+    def tick(self, ticks: int = 1) -> list[Outgoing]:
+        self.network.tick("a", ticks)
+        return self.sent()
+
+    def propose(self, *commands: bytes) -> list[Outgoing]:
+        self.network.submit("a", *commands)
+        return self.sent()
+
+    def sent(self) -> list[Outgoing]:
+        """Take what was sent since."""
+        return [Outgoing(letter.to, letter.message) for letter in self.network.take()]
+
+    def restart(self) -> None:
+        self.network.crash("a")
+        self.network.restart("a")
+
+    def campaign(self, *, pre_vote: bool = False) -> list[Outgoing]:
+        """Time out and, unless only the pre-vote is wanted, win it; return the requests sent."""
+        for _ in range(ELECTION_TICKS_MAX + 1):
+            if sent := [out for out in self.tick() if isinstance(out.message, RequestVote)]:
+                break
+        if pre_vote:
+            return sent
+        peers = self.server.config.peers
+        term = self.raft.term + 1
+        return self.receive(*(grant(peer, term, pre_vote=True) for peer in peers[: (len(peers) + 1) // 2]))
+
+    def lead(self) -> list[Outgoing]:
+        """Win an election; return the first appends."""
+        self.campaign()
+        peers = self.server.config.peers
+        sent = self.receive(*(grant(peer, self.raft.term) for peer in peers[: (len(peers) + 1) // 2]))
+        assert self.raft.role is Role.LEADER
+        return sent
+
+
+# -- messages, with defaults for what a test does not care about ------------------------------------
+
+
+def ask(sender: NodeId, term: int, last: tuple[int, int] = (0, 0), *, pre_vote: bool = False) -> RequestVote:
+    """Ask for a vote; `last` is (term, index) of the candidate's last entry, as votes compare them."""
+    return RequestVote(sender=sender, term=term, last_log_term=last[0], last_log_index=last[1], pre_vote=pre_vote)
+
+
+def grant(sender: NodeId, term: int, *, pre_vote: bool = False) -> RequestVoteResponse:
+    return RequestVoteResponse(sender=sender, term=term, granted=True, pre_vote=pre_vote)
+
+
+def refuse(sender: NodeId, term: int, *, pre_vote: bool = False) -> RequestVoteResponse:
+    return RequestVoteResponse(sender=sender, term=term, granted=False, pre_vote=pre_vote)
+
+
+def append(
+    sender: NodeId, term: int, prev: tuple[int, int] = (0, 0), terms: Sequence[int] = (), commit: int = 0, round: int = 0
+) -> AppendEntries:
+    """Append entries of `terms` behind `prev`, an (index, term)."""
+    index, prev_term = prev
+    return AppendEntries(
+        sender=sender,
+        term=term,
+        prev_log_index=index,
+        prev_log_term=prev_term,
+        entries=behind(index, terms),
+        commit_index=commit,
+        round=round,
+    )
+
+
+def behind(index: int, terms: Sequence[int]) -> tuple[Entry, ...]:
+    """Return entries of `terms` behind `index`, equal to those of a hand-made log."""
+    return tuple(entries_of_terms(*([0] * index), *terms)[index:])
+
+
+def acknowledge(sender: NodeId, term: int, match_index: int, round: int = 0) -> AppendEntriesResponse:
+    return AppendEntriesResponse(
+        sender=sender, term=term, success=True, match_index=match_index, conflict_index=0, conflict_term=0, round=round
+    )
+
+
+def reject(
+    sender: NodeId, term: int, refused_index: int, conflict: tuple[int, int] = (1, 0), round: int = 0
+) -> AppendEntriesResponse:
+    """Refuse `refused_index`; `conflict` is (index, term) of the hint."""
+    return AppendEntriesResponse(
+        sender=sender,
+        term=term,
+        success=False,
+        match_index=refused_index,
+        conflict_index=conflict[0],
+        conflict_term=conflict[1],
+        round=round,
+    )
+
+
+def votes(sent: Sequence[Outgoing]) -> list[tuple[NodeId, bool]]:
+    """Return (to, granted) of the answers to vote requests in `sent`."""
+    return [(o.to, o.message.granted) for o in sent if isinstance(o.message, RequestVoteResponse)]
+
+
+def appends(sent: Sequence[Outgoing], to: NodeId | None = None) -> list[AppendEntries]:
+    return [o.message for o in sent if isinstance(o.message, AppendEntries) and to in (None, o.to)]
+
+
+def responses(sent: Sequence[Outgoing]) -> list[AppendEntriesResponse]:
+    return [o.message for o in sent if isinstance(o.message, AppendEntriesResponse)]

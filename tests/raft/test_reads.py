@@ -1,0 +1,181 @@
+"""Reads by ReadIndex (thesis 6.4): none is ever stale, whatever happens to the leader."""
+
+from __future__ import annotations
+
+import pytest
+
+from atm.raft.errors import NotLeader
+from atm.raft.messages import AppendEntries
+from atm.raft.ready import Role
+from tests.raft.network import ELECTION_TICKS_MAX, HEARTBEAT_TICKS, Network
+from tests.raft.single import Single, acknowledge, append, appends, reject
+
+
+def test_a_read_waits_for_the_first_commit_of_the_term() -> None:
+    """Scenario 31: before its no-op is committed, a leader does not know what its predecessors committed."""
+    a = Single("abcde", log=(1, 1))
+    a.lead()
+    a.raft.read(7)
+    round = max(message.round for message in appends(a.receive()) or [append("a", 2)])
+    a.receive(acknowledge("b", 2, 2, round + 5), acknowledge("c", 2, 2, round + 5))
+    assert a.server.reads == []
+    sent = appends(a.receive(acknowledge("b", 2, 3, 0), acknowledge("c", 2, 3, 0)))
+    round = max(message.round for message in sent)
+    a.receive(acknowledge("b", 2, 3, round), acknowledge("c", 2, 3, round))
+    assert [(read.read_id, read.index) for read in a.server.reads] == [(7, 3)]
+
+
+def test_late_echoes_do_not_confirm_a_newer_read() -> None:
+    """Scenario 32: the same read id tried again; what the first try's followers said does not count."""
+    a = Single("abcde")
+    a.lead()
+    a.receive(acknowledge("b", 1, 1), acknowledge("c", 1, 1))
+    a.raft.read(7)
+    first = max(message.round for message in appends(a.receive()))
+    a.receive(acknowledge("b", 1, 1, first), acknowledge("c", 1, 1, first))
+    assert [read.read_id for read in a.server.reads] == [7]
+    a.raft.read(7)
+    second = max(message.round for message in appends(a.receive()))
+    assert second > first
+    a.receive(*(acknowledge(name, 1, 1, first) for name in "bcde"))
+    assert len(a.server.reads) == 1
+    a.receive(acknowledge("b", 1, 1, second), acknowledge("b", 1, 1, second))
+    assert len(a.server.reads) == 1
+    a.receive(acknowledge("e", 1, 1, second))
+    assert [read.read_id for read in a.server.reads] == [7, 7]
+
+
+def test_echoes_of_an_earlier_leadership_confirm_nothing() -> None:
+    a = Single()
+    a.lead()
+    a.receive(acknowledge("b", 1, 1))
+    a.raft.read(1)
+    a.receive()
+    a.network.step_down("a")
+    assert a.server.dropped_reads == [1]
+    a.lead()
+    a.receive(acknowledge("b", 2, 2))
+    a.raft.read(2)
+    a.receive()
+    a.receive(acknowledge("b", 1, 1, 99), acknowledge("c", 1, 1, 99))
+    assert a.server.reads == []
+
+
+def test_a_leader_in_a_minority_answers_no_read() -> None:
+    """Scenario 33: its reads fail, none is stale."""
+    network = Network("abcde")
+    network.elect("a")
+    network.pass_time(HEARTBEAT_TICKS)
+    network.isolate("a", "b")
+    network.elect("c")
+    network.submit("c", b"new")
+    network.read("a", 1)
+    network.pass_time(3 * ELECTION_TICKS_MAX)
+    assert network.servers["a"].reads == []
+    assert network.servers["a"].dropped_reads == [1]
+    with pytest.raises(NotLeader):
+        network.read("a", 2)
+    network.heal()
+    network.pass_time(2 * HEARTBEAT_TICKS)
+    assert network.servers["a"].reads == []
+
+
+def test_a_leader_that_slept_through_an_election_answers_no_stale_read() -> None:
+    """Scenario 34: stopped until another was elected, then continued: no stale read, no lost write acknowledged."""
+    network = Network("abc")
+    network.elect("a")
+    network.pass_time(HEARTBEAT_TICKS)
+    network.drops = lambda letter: letter.to == "a"
+    network.elect("b")
+    network.submit("b", b"new")
+    network.deliver()
+    network.read("a", 1)
+    index = network.submit("a", b"lost")
+    network.heal()
+    network.pass_time(3 * HEARTBEAT_TICKS)
+    assert network.servers["a"].reads == []
+    assert network.servers["a"].dropped_reads == [1]
+    assert network.servers["a"].applied[index - 1].command != b"lost"
+    assert network["a"].role is Role.FOLLOWER
+    assert network.servers["a"].commands == [b"new"]
+
+
+def test_a_read_during_a_change_of_leader_waits_or_fails() -> None:
+    """Scenario 35: leadership passes to another server in the middle of a read."""
+    network = Network("abc")
+    network.elect("a")
+    network.pass_time(HEARTBEAT_TICKS)
+    network.read("a", 1)
+    heartbeats = network.take(AppendEntries)
+    assert heartbeats
+    network.elect("b")
+    network.submit("b", b"new")
+    network.deliver()
+    for letter in heartbeats:
+        network.post(letter.to, letter.message)
+    network.deliver()
+    assert network.servers["a"].reads == []
+    assert network.servers["a"].dropped_reads == [1]
+
+
+def test_a_read_sees_every_write_acknowledged_before() -> None:
+    network = Network("abc")
+    network.elect("a")
+    for number in range(5):
+        index = network.submit("a", b"%d" % number)
+        network.deliver()
+        assert len(network.servers["a"].applied) == index
+        network.read("a", number)
+        network.deliver()
+        assert network.servers["a"].reads[-1].index >= index
+    assert [read.read_id for read in network.servers["a"].reads] == list(range(5))
+
+
+def test_reads_that_come_together_share_one_round() -> None:
+    a = Single()
+    a.lead()
+    a.receive(acknowledge("b", 1, 1))
+    for read_id in range(10):
+        a.raft.read(read_id)
+    sent = appends(a.receive())
+    assert len(sent) == 2
+    a.receive(acknowledge("c", 1, 1, sent[0].round))
+    assert [read.read_id for read in a.server.reads] == list(range(10))
+
+
+def test_a_refused_append_still_shows_loyalty() -> None:
+    """A follower that lags answers in the term, so the leader still led when it answered."""
+    a = Single(log=(1, 1))
+    a.lead()
+    a.receive(acknowledge("b", 2, 3))
+    a.raft.read(1)
+    (round,) = {message.round for message in appends(a.receive())}
+    a.receive(reject("c", 2, 2, (1, 0), round))
+    assert [read.read_id for read in a.server.reads] == [1]
+
+
+def test_one_server_alone_reads_at_once() -> None:
+    network = Network("a")
+    network.pass_time(ELECTION_TICKS_MAX + 1)
+    network.submit("a", b"x")
+    network.read("a", 1)
+    assert [(read.read_id, read.index) for read in network.servers["a"].reads] == [(1, 2)]
+
+
+def test_lost_echoes_delay_a_read_and_do_not_lose_it() -> None:
+    network = Network("abc")
+    network.elect("a")
+    network.pass_time(HEARTBEAT_TICKS)
+    network.read("a", 1)
+    network.take()
+    assert network.servers["a"].reads == []
+    network.pass_time(2 * HEARTBEAT_TICKS)
+    assert [read.read_id for read in network.servers["a"].reads] == [1]
+
+
+def test_a_follower_does_not_read() -> None:
+    network = Network("abc")
+    network.elect("a")
+    with pytest.raises(NotLeader) as refused:
+        network["b"].read(1)
+    assert refused.value.leader == "a"

@@ -1,0 +1,83 @@
+"""The order of effects, seen by parts that write down what is asked of them."""
+
+from __future__ import annotations
+
+from atm.raft.messages import (
+    AppendEntries,
+    AppendEntriesResponse,
+    CatchUp,
+    ConfirmedRead,
+    Entry,
+    HardState,
+    Outgoing,
+)
+from atm.raft.ready import Ready, Role
+from atm.server.perform import perform
+from atm.wire.serializer import encode
+from tests.server.parts import Recorder, credit
+
+
+def entry(index: int, command: bytes = b"") -> Entry:
+    return Entry(index=index, term=1, time_us=index, command=command)
+
+
+def append(prev_log_index: int, entries: tuple[Entry, ...] = ()) -> AppendEntries:
+    return AppendEntries(
+        sender="n1",
+        term=1,
+        prev_log_index=prev_log_index,
+        prev_log_term=1,
+        entries=entries,
+        commit_index=0,
+        round=0,
+    )
+
+
+RESPONSE = AppendEntriesResponse(
+    sender="n1", term=1, success=True, match_index=2, conflict_index=0, conflict_term=0, round=0
+)
+
+
+def do(ready: Ready) -> Recorder:
+    parts = Recorder()
+    parts.on_disk = [entry(index) for index in range(1, 6)]
+    perform(ready, parts, parts, parts, parts)
+    return parts
+
+
+def test_messages_go_before_the_save_and_promises_after_it() -> None:
+    ready = Ready(
+        messages=(Outgoing("n2", append(2)),),
+        hard_state=HardState(term=1),
+        entries=(entry(3),),
+        responses=(Outgoing("n3", RESPONSE),),
+        committed=(entry(1), entry(2, encode(credit("a")))),
+        reads=(ConfirmedRead(1, 2),),
+        dropped_reads=(7,),
+        role=Role.LEADER,
+        leader="n1",
+    )
+    assert do(ready).events == [
+        "send AppendEntries",
+        "save 1",
+        "send AppendEntriesResponse",
+        "apply 1 2",
+        "settle 2",
+        "answer reads 1",
+        "drop reads 1",
+    ]
+
+
+def test_nothing_is_applied_when_nothing_was_committed() -> None:
+    ready = Ready(hard_state=HardState(term=1), role=Role.FOLLOWER, leader=None)
+    assert not [event for event in do(ready).events if event.startswith(("apply", "settle"))]
+
+
+def test_a_follower_far_behind_is_sent_entries_from_the_disk() -> None:
+    catch_up = CatchUp(to="n2", append=append(1), last_index=4)
+    ready = Ready(
+        catch_ups=(catch_up,), hard_state=HardState(term=1), role=Role.LEADER, leader="n1"
+    )
+    parts = do(ready)
+    assert parts.events[:3] == ["read 2 to 4", "send AppendEntries", "save 0"]
+    assert parts.sent == [Outgoing("n2", append(1, (entry(2), entry(3), entry(4))))]

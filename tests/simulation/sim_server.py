@@ -1,0 +1,287 @@
+"""One simulated server: the production node, from run loop to log file, over a simulated disk and network."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from random import Random
+from threading import Lock
+
+from atm.ledger.store import Ledger
+from atm.raft.messages import NodeId
+from atm.server.desk import Desk
+from atm.server.inbox import Asked, Channel, Inbox
+from atm.server.log_file import LogFailed, LogFile
+from atm.server.node import Node
+from atm.server.perform import record
+from atm.server.recovery import recover
+from atm.wire.serializer import Forward, Returned, Status, decode_peer_message, decode_teller_request
+from tests.raft.store import Store
+from tests.simulation.bank_model import BankModel
+from tests.simulation.checks import Checks, require
+from tests.simulation.loop import Loop
+from tests.simulation.plan import TICK_US, Plan
+from tests.simulation.sim_disk import PowerCut, SimDisk
+from tests.simulation.watched import Died, Fuse, WatchedCore, WatchedLedger, WatchedLinks, WatchedLog
+
+FOLDER = Path("/node/log")
+WAKE_US_MAX = 200  # from the arrival of something to the turn that takes it
+
+
+class Tellers:
+    """Answers leave at once."""
+
+    def flush(self) -> None: ...
+
+    def retry(self) -> None: ...
+
+
+class PassedOnBy:
+    """The channel of requests that another server passed on."""
+
+    def __init__(self, sender: NodeId, server: SimServer, incarnation: int) -> None:
+        self._sender = sender
+        self._server = server
+        self._incarnation = incarnation
+
+    def answer(self, number: int, payload: bytes) -> None:
+        server = self._server
+        if server.incarnation == self._incarnation:
+            server.decided(payload)
+            server.links.pass_on(self._sender, Returned(sender=server.name, answers=((number, payload),)))
+
+
+class SimServer:
+    """What belongs to `name` and outlives its crashes is its disk, and how far its ledger is durable."""
+
+    def __init__(
+        self,
+        name: NodeId,
+        loop: Loop,
+        plan: Plan,
+        checks: Checks,
+        model: BankModel,
+        send: Callable[[NodeId, NodeId, bytes, bool], None],
+        decided: Callable[[SimServer, bytes], None],
+    ) -> None:
+        self.name = name
+        self.store: Store = checks.stores[name]
+        self.up = False
+        self.incarnation = 0
+        self.links: WatchedLinks
+        self.fuse = Fuse()
+        self.disk = SimDisk(Random(f"disk {name} of {plan.seed}"))
+        self.digests: dict[int, str] = {}
+        self.wall_clock_ahead_us = 0
+        self.stall_us = 0  # how long each turn takes, from now on
+        self.crashes = 0
+        self._loop, self._plan, self._checks, self._model = loop, plan, checks, model
+        self._send = send
+        self._decided = decided
+        self._clock_rate = Random(f"clock {name} of {plan.seed}").uniform(0.95, 1.05)
+        self._random = Random(f"timeouts {name} of {plan.seed}")
+        self._ledger_index = 0  # what a restart finds in the ledger
+        self._busy_until_us = 0
+        self._turn_is_due = False
+        self._node: Node
+        self._log: WatchedLog | None = None
+        self._learners: list[NodeId] = []
+
+    # -- life ----------------------------------------------------------------------------------------
+
+    def start(self) -> None:
+        """Start from the disk, as the production server does."""
+        assert not self.up
+        self.disk.room_bytes = None
+        self.incarnation += 1
+        self.fuse.effects_left = None
+        log_file = LogFile(FOLDER, segment_bytes_max=self._plan.segment_bytes_max, disk=self.disk)
+        self._compare_with_mirror(log_file)
+        self._checks.restarted(self.name, self._ledger_index)
+        self._log = WatchedLog(self.name, log_file, self.store, self._checks, self.fuse)
+        self.bank = self._restore_ledger()
+        raft = recover(self._plan.config(self.name), self._log, self.bank, self._random.randint)
+        self.core = WatchedCore(raft, self._checks)
+        incarnation = self.incarnation
+        self.links = WatchedLinks(self.name, self._send_if(incarnation), self._checks, self.fuse)
+        lock = Lock()
+        self.inbox = Inbox(lock)
+        desk = Desk(
+            self.name,
+            self.core,
+            self.bank,
+            self,
+            first_number=self._random.getrandbits(40),
+            clock=self._clock_s,
+            wall_clock_us=lambda: self._loop.now_us + self.wall_clock_ahead_us + 10**12,
+        )
+        self._node = Node(
+            raft=self.core,
+            log=self._log,
+            bank=self.bank,
+            links=self.links,
+            desk=desk,
+            tellers=Tellers(),
+            inbox=self.inbox,
+            lock=lock,
+            clock=self._clock_s,
+        )
+        self.up = True
+        for learner in self._learners:
+            self.inbox.put_demotion(learner)
+        self._busy_until_us = self._loop.now_us
+        self._loop.trace("start", self.name, f"term {raft.term}", f"last {raft.last_index}", f"applied {raft.applied_index}")
+        self._tick(incarnation)
+
+    def die(self, *, power_cut: bool) -> None:
+        """Stop at once; a power cut also loses what was not synced, and some of what SQLite did not sync."""
+        assert self.up
+        self.up = False
+        self.crashes += 1
+        self._ledger_index = self.bank.applied_index
+        if power_cut:
+            self.disk.crash()
+            self._ledger_index = self._loop.chance.randint(0, self._ledger_index)
+        else:
+            self.disk.kill()
+        self.digest()
+        self.bank.ledger.close()
+        self._loop.trace("died", self.name, f"ledger at {self._ledger_index}")
+
+    def wipe(self) -> None:
+        """The disk is lost while the server is down."""
+        assert not self.up
+        self.disk = SimDisk(Random(f"new disk {self.name} of {self._plan.seed}"))
+        self.store.__init__()  # type: ignore[misc]
+        self._ledger_index = 0
+        self._checks.wiped(self.name)
+
+    def demote(self, peer: NodeId) -> None:
+        """`peer` introduced itself with a new data folder; remembered on disk, as production does."""
+        self._learners.append(peer)
+        if self.up:
+            self.inbox.put_demotion(peer)
+
+    def pause(self, for_us: int) -> None:
+        """Do nothing for a while, and then go on as if nothing had been."""
+        self._busy_until_us = max(self._busy_until_us, self._loop.now_us + for_us)
+
+    def digest(self) -> str:
+        """Hash the ledger, note at which index, and return the hash."""
+        digest = self.bank.ledger.digest()
+        self.digests[self.bank.applied_index] = digest
+        return digest
+
+    # -- what comes in -------------------------------------------------------------------------------
+
+    def deliver(self, sender: NodeId, payload: bytes) -> None:
+        """A payload of another server arrives."""
+        if not self.up:
+            return
+        message = decode_peer_message(payload)
+        if isinstance(message, Forward):
+            channel = PassedOnBy(sender, self, self.incarnation)
+            asked = [self._asked(channel, number, request, True) for number, request in message.requests]
+            self.inbox.put_passed_on(asked, ())
+        elif isinstance(message, Returned):
+            self.inbox.put_returned(message.answers)
+        else:
+            if self._loop.tracing:
+                self._loop.trace("receive", self.name, message)
+            self.inbox.put_messages((message,), len(payload))
+        self._wake()
+
+    def ask(self, channel: Channel, number: int, payload: bytes) -> None:
+        """A request of a teller arrives."""
+        if self.up:
+            self.inbox.put_requests([self._asked(channel, number, payload, False)])
+            self._wake()
+
+    @staticmethod
+    def _asked(channel: Channel, number: int, payload: bytes, passed_on: bool) -> Asked:
+        request = decode_teller_request(payload)
+        assert not isinstance(request, Status)
+        return Asked(channel, number, request, payload, passed_on)
+
+    def lost_link(self, peer: NodeId) -> None:
+        if self.up:
+            self.inbox.put_lost_link(peer)
+            self._wake()
+
+    # -- what goes out -------------------------------------------------------------------------------
+
+    def forward(self, to: NodeId, requests: Sequence[tuple[int, bytes]]) -> bool:
+        """The desk passes requests on to the leader."""
+        self.links.pass_on(to, Forward(sender=self.name, requests=tuple(requests)))
+        return True
+
+    def decided(self, payload: bytes) -> None:
+        """An answer leaves the server that decided it."""
+        self._decided(self, payload)
+
+    def _send_if(self, incarnation: int) -> Callable[[NodeId, bytes, bool], None]:
+        def send(to: NodeId, payload: bytes, once: bool) -> None:
+            assert self.incarnation == incarnation, "the dead send nothing"
+            self._send(self.name, to, payload, once)
+
+        return send
+
+    # -- time ----------------------------------------------------------------------------------------
+
+    def _clock_s(self) -> float:
+        return self._loop.now_us * self._clock_rate / 1e6
+
+    def _tick(self, incarnation: int) -> None:
+        if self.up and incarnation == self.incarnation:
+            self._wake()
+            self._loop.after(TICK_US, lambda: self._tick(incarnation))
+
+    def _wake(self) -> None:
+        if not self._turn_is_due:
+            self._turn_is_due = True
+            due_us = max(self._loop.now_us + self._loop.chance.randint(0, WAKE_US_MAX), self._busy_until_us)
+            incarnation = self.incarnation
+            self._loop.after(due_us - self._loop.now_us, lambda: self._turn(incarnation))
+
+    def _turn(self, incarnation: int) -> None:
+        self._turn_is_due = False
+        if not self.up:
+            return
+        if incarnation != self.incarnation or self._loop.now_us < self._busy_until_us:
+            self._wake()
+            return
+        try:
+            while self._node.turn():
+                pass
+        except (Died, LogFailed):
+            self.die(power_cut=False)
+        except PowerCut:
+            self.die(power_cut=True)
+        else:
+            self._busy_until_us = self._loop.now_us + self.stall_us
+
+    # -- starting ------------------------------------------------------------------------------------
+
+    def _compare_with_mirror(self, log_file: LogFile) -> None:
+        """The disk has exactly what was saved, but for a last save that was cut short: that one or nothing of it."""
+        found = Store(log_file.hard_state, log_file.tail(1))
+        if self._log is not None and self._log.unsure is not None and not _same(found, self.store):
+            self.store.save(*self._log.unsure)
+        self._log = None
+        detail = (self.name, found.hard_state, found.entries[-3:], self.store.hard_state, self.store.entries[-3:])
+        require(_same(found, self.store), "a restart finds what was saved", detail)
+        self.store.hard_state = found.hard_state
+
+    def _restore_ledger(self) -> WatchedLedger:
+        ledger = Ledger(":memory:")
+        entries = self._checks.committed[: self._ledger_index]
+        ledger.apply([record(entry) for entry in entries])
+        if self._ledger_index in self.digests:
+            same = ledger.digest() == self.digests[self._ledger_index]
+            require(same, "the ledger follows from the log, however it is cut", self.name)
+        return WatchedLedger(self.name, ledger, self.store, self._checks, self._model, self.fuse)
+
+
+def _same(found: Store, mirror: Store) -> bool:
+    one, other = found.hard_state, mirror.hard_state
+    return (one.term, one.voted_for) == (other.term, other.voted_for) and found.entries == mirror.entries

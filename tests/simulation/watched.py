@@ -1,0 +1,196 @@
+"""What stands between a simulated server's parts, watches them, and lets the server die between any two effects."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+
+from atm.ledger.commands import Command, Receipt
+from atm.ledger.store import Ledger
+from atm.raft.invariants import check_server
+from atm.raft.messages import Entry, HardState, NodeId, Outgoing, RaftMessage
+from atm.raft.raft import Raft
+from atm.raft.ready import Ready, Role
+from atm.server.log_file import LogFile
+from atm.wire.serializer import encode
+from tests.raft.store import Store
+from tests.simulation.bank_model import BankModel
+from tests.simulation.checks import Checks, require
+
+
+class Died(Exception):
+    """The server was killed between two effects."""
+
+
+class Fuse:
+    """Counts effects, and kills the server when it has burnt down."""
+
+    def __init__(self) -> None:
+        self.effects_left: int | None = None
+
+    def burn(self) -> None:
+        if self.effects_left is not None:
+            self.effects_left -= 1
+            if self.effects_left <= 0:
+                raise Died
+
+
+class WatchedCore:
+    """The core, with every promise checked after every step."""
+
+    def __init__(self, raft: Raft, checks: Checks) -> None:
+        self.raft = raft
+        self._checks = checks
+
+    @property
+    def role(self) -> Role:
+        return self.raft.role
+
+    @property
+    def term(self) -> int:
+        return self.raft.term
+
+    @property
+    def leader(self) -> NodeId | None:
+        return self.raft.leader
+
+    @property
+    def last_index(self) -> int:
+        return self.raft.last_index
+
+    @property
+    def commit_index(self) -> int:
+        return self.raft.commit_index
+
+    @property
+    def applied_index(self) -> int:
+        return self.raft.applied_index
+
+    def step(self, message: RaftMessage) -> None:
+        self.raft.step(message)
+        self._checks.stepped(self.raft.node_id, self.raft)
+
+    def tick(self) -> None:
+        self.raft.tick()
+        self._checks.stepped(self.raft.node_id, self.raft)
+
+    def propose(self, commands: Sequence[bytes], now_us: int) -> int:
+        return self.raft.propose(commands, now_us)
+
+    def read(self, read_id: int) -> None:
+        self.raft.read(read_id)
+
+    def demote(self, node_id: NodeId) -> None:
+        self.raft.demote(node_id)
+
+    def matched(self) -> dict[NodeId, int]:
+        return self.raft.matched()
+
+    def ready(self) -> Ready | None:
+        ready = self.raft.ready()
+        if ready is not None:
+            self._checks.ready(self.raft.node_id, ready)
+        return ready
+
+    def advance(self, ready: Ready) -> None:
+        self.raft.advance(ready)
+        self._checks.stepped(self.raft.node_id, self.raft)
+        check_server(self.raft)
+
+
+class WatchedLog:
+    """The log file, mirrored in a `Store`; `unsure` is what a save was about to write when it failed."""
+
+    def __init__(self, name: NodeId, log: LogFile, store: Store, checks: Checks, fuse: Fuse) -> None:
+        self.unsure: tuple[HardState, Sequence[Entry]] | None = None
+        self._name = name
+        self._log = log
+        self._store = store
+        self._checks = checks
+        self._fuse = fuse
+
+    @property
+    def hard_state(self) -> HardState:
+        return self._log.hard_state
+
+    @property
+    def last_index(self) -> int:
+        return self._log.last_index
+
+    @property
+    def terms(self) -> Sequence[tuple[int, int]]:
+        return self._log.terms
+
+    def tail(self, first_index: int) -> list[Entry]:
+        return self._log.tail(first_index)
+
+    def read(self, first: int, last: int, bytes_max: int) -> list[Entry]:
+        return self._log.read(first, last, bytes_max)
+
+    def save(self, hard_state: HardState, entries: Sequence[Entry]) -> None:
+        self._fuse.burn()
+        self.unsure = (hard_state, entries)
+        self._log.save(hard_state, entries)
+        self.unsure = None
+        self._store.save(hard_state, entries)
+        self._checks.saved(self._name)
+
+
+class WatchedLedger:
+    """The ledger, every receipt of which must be what follows from the committed log."""
+
+    def __init__(self, name: NodeId, ledger: Ledger, store: Store, checks: Checks, model: BankModel, fuse: Fuse) -> None:
+        self.ledger = ledger
+        self._name = name
+        self._store = store
+        self._checks = checks
+        self._model = model
+        self._fuse = fuse
+
+    @property
+    def applied_index(self) -> int:
+        return self.ledger.applied_index
+
+    def query(self, account: str) -> int | None:
+        return self.ledger.query(account)
+
+    def apply(self, records: Sequence[tuple[int, int, Command | None]]) -> list[Receipt | None]:
+        self._fuse.burn()
+        entries = self._store.entries[records[0][0] - 1 : records[-1][0]]
+        require([r[0] for r in records] == [e.index for e in entries], "what is applied is durable", self._name)
+        for (_, time_us, command), entry in zip(records, entries, strict=True):
+            same = time_us == entry.time_us and entry.command == (encode(command) if command else b"")
+            require(same, "what is applied is what was saved", (self._name, entry))
+        self._checks.applied(self._name, entries)
+        receipts = self.ledger.apply(records)
+        for receipt, decision in zip(receipts, self._model.decisions[records[0][0] - 1 : records[-1][0]], strict=True):
+            found = receipt and (receipt.id, receipt.outcome, receipt.balance, receipt.reference, receipt.time_us)
+            require(found == decision, "the ledger follows from the log alone", (self._name, found, decision))
+        self._fuse.burn()
+        return receipts
+
+
+class WatchedLinks:
+    """The way to the other servers: every message is encoded as in production, and may be the last."""
+
+    def __init__(
+        self, name: NodeId, send: Callable[[NodeId, bytes, bool], None], checks: Checks, fuse: Fuse
+    ) -> None:
+        self._name = name
+        self._send = send
+        self._checks = checks
+        self._fuse = fuse
+
+    def send(self, outgoing: Sequence[Outgoing]) -> None:
+        for out in outgoing:
+            self._fuse.burn()
+            self._checks.sent(self._name, (out,))
+            self._send(out.to, encode(out.message), False)
+
+    def pass_on(self, to: NodeId, message: object) -> None:
+        """Send what is not Raft's: requests and answers, which TCP never doubles."""
+        self._fuse.burn()
+        self._send(to, encode(message), True)
+
+    def flush(self) -> None: ...
+
+    def retry(self) -> None: ...

@@ -1,0 +1,336 @@
+"""`cluster.ini`: what is read from it, and that every mistake gets one line that says where it is."""
+
+from __future__ import annotations
+
+import re
+import string
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from atm.config import CLUSTER_KEYS, NODE_KEYS, NODES_MAX, Address, Cluster, ConfigError, load
+
+DEFAULT_PATH = Path(__file__).parent.parent / "cluster.ini"
+
+NODE_A = "[node a]\nclient = localhost:5000\npeer = localhost:6000\n"
+NODE_B = "[node b]\nclient = localhost:5001\npeer = localhost:6001\n"
+
+
+def write(folder: Path, text: str | bytes) -> Path:
+    path = folder / "cluster.ini"
+    path.write_bytes(text if isinstance(text, bytes) else text.encode())
+    return path
+
+
+def read(folder: Path, text: str) -> Cluster:
+    return load(write(folder, text))
+
+
+def refusal(folder: Path, text: str | bytes) -> str:
+    """Return the line that the file gets, without its path in front."""
+    path = write(folder, text)
+    with pytest.raises(ConfigError) as error:
+        load(path)
+    line = str(error.value)
+    assert line.startswith(f"{path}: ")
+    assert line.isprintable()
+    return line.removeprefix(f"{path}: ")
+
+
+# -- what is read --------------------------------------------------------------------------------------
+
+
+def test_the_default_file_has_the_five_nodes_of_the_original() -> None:
+    cluster = load(DEFAULT_PATH)
+    assert list(cluster.nodes) == ["5000", "5001", "5002", "5003", "5004"]
+    assert [str(node.client) for node in cluster.nodes.values()] == [
+        f"localhost:{p}" for p in range(5000, 5005)
+    ]
+    assert [str(node.peer) for node in cluster.nodes.values()] == [
+        f"localhost:{p}" for p in range(6000, 6005)
+    ]
+    assert cluster.data_dir == DEFAULT_PATH.parent / "data"
+    assert (cluster.heartbeat_ms, cluster.election_timeout_ms) == (50, (300, 600))
+
+
+def test_the_default_file_documents_every_key_that_is_accepted() -> None:
+    comments = [line for line in DEFAULT_PATH.read_text().splitlines() if line.startswith("#")]
+    documented = {match.group(1) for line in comments if (match := re.match(r"# (\w+): +\S", line))}
+    assert documented == {*CLUSTER_KEYS, *NODE_KEYS}
+
+
+def test_the_default_file_writes_down_the_defaults(tmp_path: Path) -> None:
+    written, left_out = load(DEFAULT_PATH), read(tmp_path, NODE_A)
+    assert (written.heartbeat_ms, written.election_timeout_ms, written.data_dir.name) == (
+        left_out.heartbeat_ms,
+        left_out.election_timeout_ms,
+        left_out.data_dir.name,
+    )
+
+
+def test_nodes_keep_the_order_of_the_file(tmp_path: Path) -> None:
+    assert list(read(tmp_path, NODE_B + NODE_A).nodes) == ["b", "a"]
+
+
+def test_the_data_folder_is_relative_to_the_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    below = tmp_path / "below"
+    below.mkdir()
+    write(below, "[cluster]\ndata_dir = here\n" + NODE_A)
+    monkeypatch.chdir(tmp_path)
+    assert load("below/cluster.ini").data_dir == below / "here"
+    assert read(tmp_path, "[cluster]\ndata_dir = /there\n" + NODE_A).data_dir == Path("/there")
+
+
+def test_comments_may_stand_on_lines_and_behind_values(tmp_path: Path) -> None:
+    cluster = read(tmp_path, "; one\n# two\n[cluster]  ; three\nheartbeat_ms = 60 ; four\n" + NODE_A)
+    assert cluster.heartbeat_ms == 60
+
+
+@pytest.mark.parametrize("text", ["\ufeff" + NODE_A, NODE_A.replace("\n", "\r\n"), NODE_A.rstrip("\n")])
+def test_the_habits_of_other_editors_are_read_too(tmp_path: Path, text: str) -> None:
+    assert read(tmp_path, text).nodes["a"].client == Address("localhost", 5000)
+
+
+def test_an_address_is_text_and_a_pair() -> None:
+    address = Address("localhost", 5000)
+    assert (str(address), address.pair) == ("localhost:5000", ("localhost", 5000))
+
+
+# -- which cluster it is ---------------------------------------------------------------------------------
+
+
+def test_the_identity_is_that_of_names_and_peer_addresses_alone(tmp_path: Path) -> None:
+    identity = read(tmp_path, NODE_A + NODE_B).identity()
+    assert identity == read(tmp_path, "[cluster]\nheartbeat_ms = 20\n" + NODE_B + NODE_A).identity()
+    assert identity == read(tmp_path, NODE_A.replace("5000", "5005") + NODE_B).identity()
+    assert identity != read(tmp_path, NODE_A).identity()
+    assert identity != read(tmp_path, NODE_A.replace("6000", "6005") + NODE_B).identity()
+    assert identity != read(tmp_path, NODE_A.replace("node a", "node c") + NODE_B).identity()
+
+
+# -- what is refused ---------------------------------------------------------------------------------------
+
+
+def test_a_file_that_is_not_there_is_named(tmp_path: Path) -> None:
+    path = tmp_path / "nowhere.ini"
+    with pytest.raises(ConfigError) as error:
+        load(path)
+    assert str(error.value) == f"{path}: no such file"
+
+
+def test_a_folder_is_no_file(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError) as error:
+        load(tmp_path)
+    assert str(error.value) == f"{tmp_path}: cannot be read: Is a directory"
+
+
+def test_a_path_that_no_system_has_is_refused_in_one_line() -> None:
+    with pytest.raises(ConfigError) as error:
+        load("a\0b\n")
+    assert str(error.value).startswith("a\\x00b\\n: cannot be read: ")
+
+
+def test_a_file_that_is_not_utf_8_is_refused(tmp_path: Path) -> None:
+    assert refusal(tmp_path, NODE_A.encode("utf-16")) == "not UTF-8 text (byte 0)"
+    assert refusal(tmp_path, b"# caf\xe9\n" + NODE_A.encode()) == "not UTF-8 text (byte 5)"
+
+
+@pytest.mark.parametrize(
+    ("text", "line"),
+    [
+        ("", "has no [node NAME] section; a cluster has at least one node"),
+        ("[cluster]\n", "has no [node NAME] section; a cluster has at least one node"),
+        ("client = localhost:5000\n", "line 1 stands before the first [section]"),
+        (NODE_A + "nonsense\n", "line 4 is neither a [section], nor 'key = value', nor a comment"),
+        (NODE_A + "[]\n", "line 4 is neither a [section], nor 'key = value', nor a comment"),
+        (NODE_A + "peer: x\n", "line 4 is neither a [section], nor 'key = value', nor a comment"),
+        (NODE_A + NODE_A, "[node a]: is there twice (line 4)"),
+        (NODE_A + "[cluster]\n[cluster]\n", "[cluster]: is there twice (line 5)"),
+        (NODE_A + "peer = localhost:1\n", "[node a] peer: is there twice (line 4)"),
+    ],
+)
+def test_a_file_of_another_shape_is_refused(tmp_path: Path, text: str, line: str) -> None:
+    assert refusal(tmp_path, text) == line
+
+
+@pytest.mark.parametrize(
+    "section",
+    [
+        *("DEFAULT", "Cluster", "cluster ", "nodes", "node", "node ", "node  b", "node b c", "node -b"),
+        *("node ../b", "node .", "node ä", "node 5٣", "node b\x1b[31m", "node " + "b" * 33),
+    ],
+)
+def test_an_unknown_section_is_named(tmp_path: Path, section: str) -> None:
+    line = refusal(tmp_path, NODE_A + f"[{section}]\n")
+    shown = section.replace("\x1b", "\\x1b")
+    assert line.startswith(f"[{shown}]: no such section: there are [cluster] and [node NAME]")
+
+
+@pytest.mark.parametrize(
+    ("settings", "line"),
+    [
+        ("colour = red", "[cluster] colour: no such key; the keys here are " + ", ".join(CLUSTER_KEYS)),
+        (
+            "Heartbeat_ms = 50",
+            "[cluster] Heartbeat_ms: no such key; the keys here are " + ", ".join(CLUSTER_KEYS),
+        ),
+        ("data_dir =", "[cluster] data_dir: has no value"),
+        ("data_dir = ; none", "[cluster] data_dir: has no value"),
+        ("data_dir = a\0b", "[cluster] data_dir: 'a\\x00b' has characters that cannot be printed"),
+        ("heartbeat_ms = 9", "[cluster] heartbeat_ms: '9' is not a whole number from 10 to 10000"),
+        ("heartbeat_ms = 10001", "[cluster] heartbeat_ms: '10001' is not a whole number from 10 to 10000"),
+        ("heartbeat_ms = -50", "[cluster] heartbeat_ms: '-50' is not a whole number from 10 to 10000"),
+        ("heartbeat_ms = 50.0", "[cluster] heartbeat_ms: '50.0' is not a whole number from 10 to 10000"),
+        ("heartbeat_ms = 5_0", "[cluster] heartbeat_ms: '5_0' is not a whole number from 10 to 10000"),
+        ("heartbeat_ms = ٥٠", "[cluster] heartbeat_ms: '٥٠' is not a whole number from 10 to 10000"),
+        ("election_timeout_ms = 300", "[cluster] election_timeout_ms: '300' is not a range such as 300-600"),
+        (
+            "election_timeout_ms = 300-",
+            "[cluster] election_timeout_ms: '300-' is not a range such as 300-600",
+        ),
+        ("election_timeout_ms = a-b", "[cluster] election_timeout_ms: 'a-b' is not a range such as 300-600"),
+        (
+            "election_timeout_ms = 1-2-3",
+            "[cluster] election_timeout_ms: '1-2-3' is not a range such as 300-600",
+        ),
+        (
+            "election_timeout_ms = 199-600",
+            "[cluster] election_timeout_ms: starts at 199, and must start at 200 or more: "
+            "4 times heartbeat_ms, which is 50",
+        ),
+        (
+            "heartbeat_ms = 100",
+            "[cluster] election_timeout_ms: starts at 300, and must start at 400 or more: "
+            "4 times heartbeat_ms, which is 100",
+        ),
+        (
+            "election_timeout_ms = 300-449",
+            "[cluster] election_timeout_ms: ends at 449, and must end at 1.5 times its start or more",
+        ),
+        (
+            "election_timeout_ms = 600-300",
+            "[cluster] election_timeout_ms: ends at 300, and must end at 1.5 times its start or more",
+        ),
+        (
+            "election_timeout_ms = 300-100001",
+            "[cluster] election_timeout_ms: ends at 100001, and must end at 100000 or less",
+        ),
+    ],
+)
+def test_a_wrong_setting_is_named(tmp_path: Path, settings: str, line: str) -> None:
+    assert refusal(tmp_path, f"[cluster]\n{settings}\n" + NODE_A) == line
+
+
+@pytest.mark.parametrize(
+    ("heartbeat_ms", "election_timeout_ms"),
+    [(10, "40-60"), (50, "200-300"), (50, "300 - 600"), (10_000, "40000-100000")],
+)
+def test_the_bounds_of_the_timeouts_are_allowed(
+    tmp_path: Path, heartbeat_ms: int, election_timeout_ms: str
+) -> None:
+    text = f"[cluster]\nheartbeat_ms = {heartbeat_ms}\nelection_timeout_ms = {election_timeout_ms}\n"
+    low, high = read(tmp_path, text + NODE_A).election_timeout_ms
+    assert f"{low}-{high}" == election_timeout_ms.replace(" ", "")
+
+
+@pytest.mark.parametrize(
+    ("settings", "line"),
+    [
+        ("", "client: is missing; it is an address such as localhost:5000"),
+        ("peer = localhost:6001", "client: is missing; it is an address such as localhost:5000"),
+        ("client = localhost:5001", "peer: is missing; it is an address such as localhost:5000"),
+        ("port = 5001", "port: no such key; the keys here are client, peer"),
+        ("client =", "client: has no value"),
+        (
+            "client = localhost:5001\n  peer = localhost:6001",
+            "client: goes on in the next line; is that one indented?",
+        ),
+    ],
+)
+def test_a_node_needs_its_two_addresses(tmp_path: Path, settings: str, line: str) -> None:
+    assert refusal(tmp_path, NODE_A + f"[node b]\n{settings}\n") == f"[node b] {line}"
+
+
+@pytest.mark.parametrize(
+    "address",
+    [
+        *(
+            "localhost",
+            "5001",
+            ":5001",
+            "localhost:",
+            "localhost:http",
+            "local host:5001",
+            "-x:5001",
+            "::1:5001",
+        ),
+        *("localhost:-1", "localhost:+1", "localhost:5_1", "localhost:٥٠٠١", "localhost:500100"),
+        *("localhost:5001:6", "http://localhost:5001"),
+    ],
+)
+def test_what_is_no_address_is_refused(tmp_path: Path, address: str) -> None:
+    line = refusal(tmp_path, NODE_A + f"[node b]\nclient = {address}\npeer = localhost:6001\n")
+    assert line == f"[node b] client: {address!r} is not host:port, such as localhost:5000"
+
+
+@pytest.mark.parametrize("port", [0, 65536, 99999])
+def test_a_port_is_from_1_to_65535(tmp_path: Path, port: int) -> None:
+    line = refusal(tmp_path, NODE_A + f"[node b]\nclient = localhost:5001\npeer = localhost:{port}\n")
+    assert line == f"[node b] peer: port {port} is not from 1 to 65535"
+
+
+@pytest.mark.parametrize("taken", ["localhost:5000", "LOCALHOST:5000", "127.0.0.1:5000", "localhost:05000"])
+def test_two_nodes_on_one_address_are_refused(tmp_path: Path, taken: str) -> None:
+    line = refusal(tmp_path, NODE_A + f"[node b]\nclient = localhost:5001\npeer = {taken}\n")
+    assert line.startswith("[node b] peer: ")
+    assert line.endswith(":5000 is taken already, by [node a] client")
+
+
+def test_one_port_on_two_hosts_is_two_addresses(tmp_path: Path) -> None:
+    text = NODE_A + "[node b]\nclient = 10.0.0.2:5000\npeer = atm-2.example:6000\n"
+    assert len(read(tmp_path, text).nodes) == 2
+
+
+def test_a_node_needs_two_addresses_of_its_own(tmp_path: Path) -> None:
+    line = refusal(tmp_path, "[node a]\nclient = localhost:5000\npeer = 127.0.0.1:5000\n")
+    assert line == "[node a] peer: 127.0.0.1:5000 is taken already, by [node a] client"
+
+
+def test_a_cluster_has_at_most_nine_nodes(tmp_path: Path) -> None:
+    def nodes(count: int) -> str:
+        return "".join(f"[node {n}]\nclient = h:{5000 + n}\npeer = h:{6000 + n}\n" for n in range(count))
+
+    assert len(read(tmp_path, nodes(NODES_MAX)).nodes) == 9
+    assert (
+        refusal(tmp_path, nodes(NODES_MAX + 1)) == "[node 9]: is one too many: a cluster has at most 9 nodes"
+    )
+
+
+LINES = st.sampled_from(
+    [
+        *("[cluster]", "[node a]", "[node b]", "[DEFAULT]", "[", "]", "[a"),
+        *(
+            "client = localhost:5000",
+            "client = h:1 ; c",
+            "peer = h:6",
+            "heartbeat_ms = 50",
+            "data_dir = %(x)s",
+        ),
+        *("  indented", "= 5", "key", "\0", "\ufeff", ";"),
+    ]
+)
+
+
+@given(lines=st.lists(LINES | st.text(alphabet=string.printable, max_size=20), max_size=12))
+def test_any_text_is_a_cluster_or_gets_one_line(
+    lines: list[str], tmp_path_factory: pytest.TempPathFactory
+) -> None:
+    path = tmp_path_factory.getbasetemp() / "any.ini"
+    path.write_bytes("\n".join(lines).encode())
+    try:
+        line = f"{len(load(path).nodes)} nodes"
+    except ConfigError as error:
+        line = str(error)
+    assert line.isprintable()

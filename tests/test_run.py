@@ -1,0 +1,140 @@
+"""bin/run after its set-up: nodes in the background, the teller in front, nothing left behind."""
+
+from __future__ import annotations
+
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from atm.config import load
+from atm.local_cluster import LocalCluster, ask_status, write_cluster_ini
+
+DEADLINE_S = 30.0
+
+
+@pytest.fixture
+def path(tmp_path: Path) -> Iterator[Path]:
+    path = write_cluster_ini(tmp_path, count=3)
+    yield path
+    assert not listening(path), "nodes were left behind"
+
+
+@pytest.fixture(autouse=True)
+def _no_state_of_the_users(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path / "state"))
+
+
+def listening(path: Path) -> list[str]:
+    """Return the nodes that answer on their clients' ports."""
+    return [name for name, node in load(path).nodes.items() if ask_status(node.client) is not None]
+
+
+def command(path: Path, *arguments: str) -> list[str]:
+    return [sys.executable, "-P", "-m", "atm.run", "--config", str(path), *arguments]
+
+
+def run(path: Path, typed: str, *arguments: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        command(path, *arguments),
+        input=typed,
+        capture_output=True,
+        text=True,
+        timeout=DEADLINE_S,
+        check=False,
+    )
+
+
+def test_piped_commands_give_the_tellers_lines_and_no_others(path: Path) -> None:
+    result = run(path, "credit 5000\nquery\n")
+    welcome, balance, commands, *answers = result.stdout.splitlines()
+    assert welcome == "Welcome to your ATM! You can check your balance, credit to or debit from your account"
+    assert balance == "Your starting balance is 0"
+    assert commands.startswith("Available commands are: query, credit <amount>, debit <amount>")
+    assert answers == [
+        "Successfully credited 5000 to your account",
+        "Your current account balance is: 5000",
+    ]
+    assert (result.stderr, result.returncode) == ("", 0)
+
+
+def test_the_balance_is_there_the_next_time(path: Path) -> None:
+    run(path, "credit 12.50\n")
+    assert "Your starting balance is 12.50" in run(path, "").stdout
+
+
+def test_the_tellers_arguments_and_exit_code_pass_through(path: Path) -> None:
+    result = run(path, "", "-c", "debit 1")
+    assert (result.stdout, result.returncode) == ("Insufficient account balance\n", 1)
+    assert run(path, "", "--nonsense").returncode == 2
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGKILL])
+def test_no_node_outlives_it_whatever_ends_it(path: Path, number: signal.Signals) -> None:
+    with subprocess.Popen(command(path), stdin=subprocess.PIPE, stdout=subprocess.PIPE) as process:
+        assert process.stdout is not None
+        assert process.stdout.readline().startswith(b"Welcome")
+        assert len(listening(path)) == 3
+        process.send_signal(number)
+        code = process.wait(DEADLINE_S)
+    assert code == (-number if number == signal.SIGKILL else 128 + number)
+    deadline = time.monotonic() + DEADLINE_S
+    while listening(path) and time.monotonic() < deadline:
+        os.sched_yield()
+
+
+def test_a_node_that_cannot_start_is_told_and_the_others_serve(path: Path) -> None:
+    with socket.socket() as taken:
+        taken.bind(load(path).nodes["n2"].client.pair)
+        taken.listen()
+        result = run(path, "query\n")
+    assert result.stdout.endswith("Your current account balance is: 0\n")
+    (line,) = result.stderr.splitlines()
+    assert line.startswith("Node n2 ended with exit code 1: ")
+    assert str(load(path).nodes["n2"].client.port) in line
+
+
+def test_without_a_majority_it_says_why_at_once(path: Path) -> None:
+    with socket.socket() as one, socket.socket() as other:
+        for taken, name in ((one, "n1"), (other, "n3")):
+            taken.bind(load(path).nodes[name].client.pair)
+            taken.listen()
+        result = run(path, "query\n")
+    assert (result.stdout, result.returncode) == ("", 3)
+    first, second, third = result.stderr.splitlines()
+    assert first.startswith("Node n1 ended with exit code 1: ")
+    assert second.startswith("Node n3 ended with exit code 1: ")
+    assert third.startswith("There is no leader: of 3 nodes, these answer: ")
+
+
+def test_nodes_that_run_already_are_used_and_left_alone(path: Path) -> None:
+    with LocalCluster(path) as others:
+        others.start("n1")
+        others.start("n2")
+        others.wait_for_leader()
+        result = run(path, "credit 1\n")
+        assert "Successfully credited 1 to your account" in result.stdout
+        assert [line.split(":")[0] for line in result.stderr.splitlines()] == [
+            f"Node {name} runs already, on {load(path).nodes[name].client}".split(":")[0]
+            for name in ("n1", "n2")
+        ]
+        assert others.running() == ["n1", "n2"]
+
+
+def test_a_wrong_file_is_usage(tmp_path: Path) -> None:
+    result = run(tmp_path / "nowhere.ini", "")
+    assert (result.stdout, result.returncode) == ("", 2)
+    assert result.stderr == f"{tmp_path / 'nowhere.ini'}: no such file\n"
+
+
+def test_a_data_folder_that_cannot_be_made_is_one_line(path: Path) -> None:
+    load(path).data_dir.write_text("a file in its place")
+    result = run(path, "query\n")
+    assert (result.stdout, result.returncode) == ("", 3)
+    assert result.stderr == f"The data folder {load(path).data_dir} cannot be written: File exists\n"

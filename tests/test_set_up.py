@@ -1,0 +1,222 @@
+"""bin/set_up, with an interpreter that only writes down what it was asked to do."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import stat
+import subprocess
+import sys
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import pytest
+
+BIN = Path(__file__).parent.parent / "bin"
+LEVELS = {"run": ".", "test": ".[test]", "check": ".[test,check]"}
+
+# Stands for the interpreter that is found and for the one in .venv; `-c` is for the real one.
+FAKE_PYTHON = """#!/bin/sh
+case "$*" in
+    -V) echo "Python 3.11.7" ;;
+    '-c import pip, sys'*) ;;
+    '-c import fcntl'*) exec "$REAL_PYTHON" "$@" ;;
+    *version_info\\[:2\\]*) echo "$FAKE_VERSION" ;;
+    *version_info*) [ "$FAKE_VERSION" != 3.9 ] ;;
+    *ensurepip*) [ -z "$FAKE_WITHOUT_VENV" ] ;;
+    '-m venv'*)
+        echo "venv" >>"$FAKE_LOG"
+        for folder; do :; done
+        rm -rf "$folder" && mkdir -p "$folder/bin" && cp "$0" "$folder/bin/python"
+        echo "VIRTUAL_ENV='$folder'" >"$folder/bin/activate" ;;
+    *'pip --disable-pip-version-check install'*)
+        for what; do :; done
+        echo "install $what" >>"$FAKE_LOG"
+        [ "$what" != "$FAKE_KILLED_AT" ] || kill -9 $PPID
+        [ "$what" != "$FAKE_FAILS_AT" ] ;;
+    *) echo "not expected: $*" >>"$FAKE_LOG"; exit 1 ;;
+esac
+"""
+
+
+@dataclass
+class Project:
+    """A project's folder with the real bin/set_up in it."""
+
+    root: Path
+    python: Path
+    log: Path
+    environment: dict[str, str] = field(default_factory=dict)
+
+    def command(self, level: str) -> list[str]:
+        script = f'root=$1; . "$root/bin/set_up"; set_up {level} || exit 1; echo ready; cat'
+        return ["sh", "-c", script, "sh", str(self.root)]
+
+    def set_up(self, level: str = "run", **environment: str) -> subprocess.CompletedProcess[str]:
+        return subprocess.run(
+            self.command(level),
+            input="for the command",
+            capture_output=True,
+            text=True,
+            env=self.environment | environment,
+            cwd="/",
+            timeout=30,
+            check=False,
+        )
+
+    def done(self) -> list[str]:
+        """Return what was done since the last call."""
+        lines = self.log.read_text().splitlines() if self.log.exists() else []
+        self.log.unlink(missing_ok=True)
+        return lines
+
+
+@pytest.fixture
+def project(tmp_path: Path) -> Project:
+    root = tmp_path / "a folder [with] 'marks"
+    (root / "bin").mkdir(parents=True)
+    shutil.copy(BIN / "set_up", root / "bin")
+    (root / "setup.py").write_text("# the metadata\n")
+    python = tmp_path / "python"
+    python.write_text(FAKE_PYTHON)
+    python.chmod(python.stat().st_mode | stat.S_IXUSR)
+    log = tmp_path / "log"
+    environment = {
+        "PATH": os.environ["PATH"],
+        "PYTHON": str(python),
+        "REAL_PYTHON": sys.executable,
+        "FAKE_LOG": str(log),
+        "FAKE_VERSION": "3.11",
+    }
+    return Project(root, python, log, environment)
+
+
+def installed(level: str) -> list[str]:
+    return ["install setuptools>=77", f"install {LEVELS[level]}"]
+
+
+@pytest.mark.parametrize("level", LEVELS)
+def test_the_first_call_makes_the_venv_and_the_second_does_nothing(project: Project, level: str) -> None:
+    first = project.set_up(level)
+    assert first.stdout == "ready\nfor the command"
+    assert first.stderr == "Setting up .venv (once, about half a minute)\n"
+    assert project.done() == ["venv", *installed(level)]
+
+    second = project.set_up(level)
+    assert (second.stdout, second.stderr) == ("ready\nfor the command", "")
+    assert project.done() == []
+
+
+def test_the_tests_need_more_than_a_run_and_not_the_other_way_round(project: Project) -> None:
+    project.set_up("run")
+    project.done()
+    project.set_up("test")
+    assert project.done() == installed("test")
+    project.set_up("check")
+    assert project.done() == installed("check")
+    for level in LEVELS:
+        project.set_up(level)
+    assert project.done() == []
+
+
+def test_other_metadata_are_installed_anew(project: Project) -> None:
+    project.set_up("test")
+    (project.root / "setup.py").write_text("# other metadata\n")
+    project.done()
+    project.set_up("run")
+    assert project.done() == installed("run")
+    project.set_up("test")
+    assert project.done() == installed("test")
+
+
+def test_a_moved_project_gets_a_new_venv(project: Project) -> None:
+    project.set_up()
+    project.done()
+    project.root = project.root.rename(project.root.with_name("moved"))
+    project.set_up()
+    assert project.done() == ["venv", *installed("run")]
+
+
+@pytest.mark.parametrize(
+    "break_it",
+    [
+        shutil.rmtree,
+        lambda venv: (venv / "bin/python").unlink(),
+        lambda venv: (venv / "bin/python").write_text("#!/nowhere/python\n"),
+    ],
+    ids=["gone", "without python", "of a python that is gone"],
+)
+def test_a_broken_venv_is_made_anew(project: Project, break_it: Callable[[Path], None]) -> None:
+    project.set_up()
+    break_it(project.root / ".venv")
+    project.done()
+    assert project.set_up().returncode == 0
+    assert project.done() == ["venv", *installed("run")]
+
+
+@pytest.mark.parametrize("what", installed("run"))
+def test_a_set_up_that_was_killed_starts_from_nothing(project: Project, what: str) -> None:
+    killed = project.set_up(FAKE_KILLED_AT=what.removeprefix("install "))
+    assert (killed.returncode, killed.stdout) == (1, "")
+    project.done()
+    assert project.set_up().stdout == "ready\nfor the command"
+    assert project.done() == ["venv", *installed("run")]
+
+
+def test_an_update_that_was_killed_starts_from_nothing_too(project: Project) -> None:
+    project.set_up("run")
+    project.set_up("test", FAKE_KILLED_AT=".[test]")
+    project.done()
+    project.set_up("run")
+    assert project.done() == ["venv", *installed("run")]
+
+
+def test_a_set_up_that_failed_says_so_and_is_tried_again(project: Project) -> None:
+    failed = project.set_up(FAKE_FAILS_AT=".")
+    assert (failed.returncode, failed.stdout) == (1, "")
+    assert failed.stderr.splitlines()[-1] == "Setting up .venv failed, see above; the next call tries again"
+    project.done()
+    assert project.set_up().returncode == 0
+    assert project.done() == installed("run")
+
+
+def test_of_many_calls_at_once_one_does_it_and_the_others_wait(project: Project) -> None:
+    calls = [
+        subprocess.Popen(
+            project.command("run"),
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.DEVNULL,
+            env=project.environment,
+        )
+        for _ in range(5)
+    ]
+    assert [call.communicate(timeout=30)[0] for call in calls] == [b"ready\n"] * 5
+    assert project.done() == ["venv", *installed("run")]
+
+
+@pytest.mark.parametrize(
+    ("environment", "why"),
+    [
+        ({"FAKE_VERSION": "3.9"}, "{python} is 3.9."),
+        (
+            {"FAKE_WITHOUT_VENV": "1"},
+            "{python} has no venv module (on Debian: apt-get install python3-venv).",
+        ),
+    ],
+)
+def test_without_a_fitting_python_it_says_which_is_needed(
+    project: Project, tmp_path: Path, environment: dict[str, str], why: str
+) -> None:
+    few = tmp_path / "few"
+    few.mkdir()
+    (few / "sh").symlink_to("/bin/sh")
+    (few / "cat").symlink_to(shutil.which("cat") or "")
+    result = project.set_up(PATH=str(few), **environment)
+    assert result.returncode == 1
+    assert result.stderr.splitlines()[-1] == (
+        f"Python 3.11 or newer is needed. {why.format(python=project.python)} "
+        "Install it, or set PYTHON to its path"
+    )
+    assert project.done() == []

@@ -60,7 +60,8 @@ def terminal_lines(state_folder: Path | None) -> Iterator[str]:
     )
     while True:
         try:
-            yield session.prompt(PROMPT)
+            # A colour, if only the terminal's own, has the blank at the prompt's end written as a blank.
+            yield session.prompt([("fg:ansidefault", PROMPT)])
         except KeyboardInterrupt:
             continue
         except EOFError:

@@ -66,6 +66,14 @@ class Quit:
     """Leave."""
 
 
+_ALONE: dict[str, ShowStatus | Help | Quit] = {
+    "status": ShowStatus(),
+    "help": Help(None),
+    "quit": Quit(),
+    "exit": Quit(),
+}
+_MOVES: dict[str, type[Credit | Debit]] = {"credit": Credit, "debit": Debit}
+
 Wish = Open | Credit | Debit | Query | UseAccount | ShowStatus | Help | Quit
 
 
@@ -80,24 +88,18 @@ def parse(line: str, *, account: str, request_id: str) -> Wish | None:
     match words:
         case [""]:
             return None
+        case [word] if word in _ALONE:
+            return _ALONE[word]
         case ["query"]:
             return Query(id=request_id, account=account)
-        case ["credit", amount]:
-            return Credit(id=request_id, account=account, amount=_amount(amount))
-        case ["debit", amount]:
-            return Debit(id=request_id, account=account, amount=_amount(amount))
+        case ["credit" | "debit" as word, amount]:
+            return _MOVES[word](id=request_id, account=account, amount=_amount(amount))
         case ["open", name]:
             return Open(id=request_id, account=_account(name))
         case ["account", name]:
             return UseAccount(_account(name))
-        case ["status"]:
-            return ShowStatus()
-        case ["help"]:
-            return Help(None)
         case ["help", topic] if topic in USAGES:
             return Help(topic)
-        case ["quit" | "exit"]:
-            return Quit()
         case _:
             raise InvalidCommand(INVALID)
 

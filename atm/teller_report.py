@@ -87,7 +87,7 @@ def undecided(request: Command | Query, outcome: str, code: int, text: str) -> R
 def status(nodes: Sequence[NodeStatus]) -> Report:
     """Report how the servers are doing; not available if none of them answers."""
     rows = [
-        (n.node, n.role, n.term, n.commit_index, n.applied_index, n.lag, n.address) for n in nodes
+        (n.node, printable(n.role), n.term, n.commit_index, n.applied_index, n.lag, n.address) for n in nodes
     ]
     alignment = ("left", "left", "right", "right", "right", "right", "left")
     table = tabulate(rows, _TABLE_HEADERS, missingval="-", disable_numparse=True, colalign=alignment)
@@ -96,7 +96,7 @@ def status(nodes: Sequence[NodeStatus]) -> Report:
         command="status",
         outcome="unavailable" if nobody else "ok",
         code=NOT_AVAILABLE if nobody else DONE,
-        text=printable_lines(table),
+        text=table,
         nodes=nodes,
     )
 
@@ -134,11 +134,6 @@ def amount_of(request: Command | Query) -> int | None:
 def printable(text: str) -> str:
     """Return the text with all that could move a cursor or break a line replaced."""
     return "".join(char if char.isprintable() else "?" for char in text)
-
-
-def printable_lines(text: str) -> str:
-    """Return `printable` of each line."""
-    return "\n".join(map(printable, text.split("\n")))
 
 
 def _done(request: Command | Query, receipt: Receipt) -> str:

@@ -24,7 +24,7 @@ from atm.teller_language import (
     help_text,
     parse,
 )
-from atm.teller_report import DONE, INTERRUPTED, NOT_AVAILABLE, UNKNOWN, USAGE, Report, printable_lines
+from atm.teller_report import DONE, INTERRUPTED, NOT_AVAILABLE, UNKNOWN, USAGE, Report, printable
 
 WELCOME = "Welcome to your ATM! You can check your balance, credit to or debit from your account"
 COMMAND_CHARS_SHOWN = 100
@@ -40,7 +40,7 @@ class Voice:
 
     def report(self, report: Report) -> None:
         """Say what became of a command."""
-        print(report.as_json() if self._as_json else printable_lines(report.text), flush=True)
+        print(report.as_json() if self._as_json else report.text, flush=True)
 
     def say(self, line: str) -> None:
         """Say a line that is no command's result."""
@@ -54,7 +54,7 @@ class Voice:
 
     def warn(self, line: str) -> None:
         """Say what went wrong on this side."""
-        print(printable_lines(line), file=sys.stderr, flush=True)
+        print(printable(line), file=sys.stderr, flush=True)
 
 
 @dataclass(frozen=True)
@@ -180,7 +180,7 @@ class Teller:
         except Unavailable as error:
             return teller_report.undecided(request, "unavailable", NOT_AVAILABLE, str(error))
         except Rejected as error:
-            return teller_report.undecided(request, "bad_request", USAGE, str(error))
+            return teller_report.undecided(request, "bad_request", USAGE, printable(str(error)))
         except OutcomeUnknown:
             return self._unknown(request)
         except Interrupted as interrupt:
@@ -241,7 +241,7 @@ class Teller:
         try:
             receipt = self._client.ask(command)
         except Rejected as error:
-            reason = printable_lines(str(error))
+            reason = printable(str(error))
             return f"{OutcomeUnknown(command.id)}, and it will not be asked again: {reason}"
         except (Unavailable, OutcomeUnknown):
             pass

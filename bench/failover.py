@@ -30,9 +30,8 @@ def main() -> None:
         try:
             for number in range(1, options.rounds + 1):
                 rows.append(_kill_the_leader(cluster, busy))
-                first_ms, last_ms, terms = rows[-1]
                 print(
-                    f"{number:3}: first {first_ms:.0f} ms, last {last_ms:.0f} ms, terms {terms}", flush=True
+                    f"{number:3}: first {rows[-1][0]:.0f} ms, last {rows[-1][1]:.0f} ms, terms {rows[-1][2]}"
                 )
         finally:
             busy.stop()

@@ -1,4 +1,4 @@
-"""Closed-loop load on a running cluster: so many connections, each with so many credits under way at all times.
+"""Closed-loop load on a running cluster: connections that each keep so many credits under way at all times.
 
     python -m bench.load --config cluster.ini --connections 64 --depth 1 --seconds 5
 

@@ -256,9 +256,9 @@ def test_when_a_server_says_unknown_and_no_other_knows_the_outcome_is_unknown(cl
     for node in cluster.nodes.values():
         node.always = node.fault("unavailable")
     cluster["5001"].script.append(cluster["5001"].fault("unknown"))
-    with Client(cluster.config, "5001", timeout=SHORT_S, on_unknown=told.append) as client:
-        with pytest.raises(OutcomeUnknown):
-            client.credit("main", 5, request_id="u")
+    client = Client(cluster.config, "5001", timeout=SHORT_S, on_unknown=told.append)
+    with client, pytest.raises(OutcomeUnknown):
+        client.credit("main", 5, request_id="u")
     assert told == ["u"]
 
 
@@ -282,9 +282,9 @@ def test_an_unknown_outcome_is_asked_for_with_more_patience(cluster: FakeCluster
 def test_what_every_server_refuses_is_certainly_not_done(cluster: FakeCluster, outcome: str) -> None:
     for node in cluster.nodes.values():
         node.always = node.fault(outcome)
-    with Client(cluster.config, timeout=SHORT_S) as client:
-        with pytest.raises(Unavailable, match="^The bank is not available: no majority of servers answered$"):
-            client.credit("main", 1)
+    with Client(cluster.config, timeout=SHORT_S) as client, pytest.raises(Unavailable) as caught:
+        client.credit("main", 1)
+    assert str(caught.value) == "The bank is not available: no majority of servers answered"
     assert cluster.requests() >= 4
 
 
@@ -301,9 +301,9 @@ def test_the_end_of_a_query_is_never_unknown(cluster: FakeCluster, loss: str) ->
     told: list[str] = []
     for node in cluster.nodes.values():
         node.always = getattr(node, loss)
-    with Client(cluster.config, timeout=SHORT_S, on_unknown=told.append) as client:
-        with pytest.raises(Unavailable):
-            client.query("main")
+    client = Client(cluster.config, timeout=SHORT_S, on_unknown=told.append)
+    with client, pytest.raises(Unavailable):
+        client.query("main")
     assert told == []
 
 
@@ -338,9 +338,17 @@ def nonsense(cluster: FakeCluster) -> dict[str, Any]:
 
 
 NONSENSE = [
-    "random bytes", "HTTP", "a frame of 4 GiB", "an empty frame", "another id",
-    "two answers at once", "an outcome that there is not", "ok without a balance", "a balance in words", "a status",
-]  # fmt: skip
+    "random bytes",
+    "HTTP",
+    "a frame of 4 GiB",
+    "an empty frame",
+    "another id",
+    "two answers at once",
+    "an outcome that there is not",
+    "ok without a balance",
+    "a balance in words",
+    "a status",
+]
 
 
 @pytest.mark.parametrize("kind", NONSENSE)
@@ -362,9 +370,10 @@ def test_a_refusal_without_an_id_speaks_of_the_connection(cluster: FakeCluster) 
 
 
 def test_an_answer_that_is_none_is_malformed() -> None:
-    for nonsense in ([], 5, {}, {"id": "x"}, {"outcome": "ok"}, {"id": 1, "outcome": "busy"}):
+    answers: list[object] = [[], 5, {}, {"id": "x"}, {"outcome": "ok"}, {"id": 1, "outcome": "busy"}]
+    for answer in answers:
         with pytest.raises(Malformed):
-            decode_teller_answer(encode(nonsense))
+            decode_teller_answer(encode(answer))
 
 
 # -- threads and ends ------------------------------------------------------------------------------

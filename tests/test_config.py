@@ -88,6 +88,10 @@ def test_comments_may_stand_on_lines_and_behind_values(tmp_path: Path) -> None:
     assert cluster.heartbeat_ms == 60
 
 
+def test_a_percent_sign_is_a_character_like_any_other(tmp_path: Path) -> None:
+    assert read(tmp_path, "[cluster]\ndata_dir = 100%(peer)s\n" + NODE_A).data_dir.name == "100%(peer)s"
+
+
 @pytest.mark.parametrize("text", ["\ufeff" + NODE_A, NODE_A.replace("\n", "\r\n"), NODE_A.rstrip("\n")])
 def test_the_habits_of_other_editors_are_read_too(tmp_path: Path, text: str) -> None:
     assert read(tmp_path, text).nodes["a"].client == Address("localhost", 5000)

@@ -7,6 +7,7 @@ import select
 import signal
 import subprocess
 import sys
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -58,7 +59,9 @@ def test_a_killed_node_is_gone_and_comes_back(cluster: LocalCluster) -> None:
     second = cluster.wait_for_leader()
     assert second != first
     cluster.start(first)
-    cluster.wait_for_leader()
+    deadline = time.monotonic() + 10
+    while cluster.status(first) is None:
+        assert time.monotonic() < deadline
     assert cluster.output(first).count("Running server on port") == 2
 
 

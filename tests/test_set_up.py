@@ -33,6 +33,7 @@ case "$*" in
     *'pip --disable-pip-version-check install'*)
         for what; do :; done
         echo "install $what" >>"$FAKE_LOG"
+        cat >>"$FAKE_LOG"
         [ "$what" != "$FAKE_KILLED_AT" ] || kill -9 $PPID
         [ "$what" != "$FAKE_FAILS_AT" ] ;;
     *) echo "not expected: $*" >>"$FAKE_LOG"; exit 1 ;;

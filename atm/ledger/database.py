@@ -107,12 +107,13 @@ class Database:
     def _set_up(self) -> None:
         self._connection.set_busy_timeout(BUSY_TIMEOUT_MS)
         self._execute = self._connection.cursor().execute
-        is_new = not self._rows("select 1 from sqlite_schema")
-        self._set_pragmas()
-        if is_new:
+        if self._rows("select 1 from sqlite_schema"):
+            self._check_contents()  # first, so that a file which is not ours stays as it is
+            self._set_pragmas()
+        else:
+            self._set_pragmas()
             self._create()
         self._data_version = self._read_data_version()
-        self._check_contents()
         self._connection.set_wal_hook(self._note_wal_pages)
 
     def _set_pragmas(self) -> None:
@@ -129,8 +130,7 @@ class Database:
 
     def _create(self) -> None:
         self._execute("begin immediate")
-        if not self._rows("select 1 from sqlite_schema"):
-            self._execute(SCHEMA)
+        self._execute(SCHEMA)
         self._execute("commit")
 
     def _check_contents(self) -> None:

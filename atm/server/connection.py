@@ -33,7 +33,10 @@ def tune(sock: socket.socket) -> None:
 
 def resolve(host: str, port: int) -> tuple[socket.AddressFamily, tuple[str, int]]:
     """Return one address for `host`, IPv4 if it has one; raise OSError if it has none."""
-    found = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)
+    try:
+        found = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)
+    except UnicodeError as error:
+        raise OSError(f"{host} cannot be the name of a machine") from error
     found.sort(key=lambda info: info[0] != socket.AF_INET)
     family, _, _, _, address = found[0]
     return family, (str(address[0]), int(address[1]))

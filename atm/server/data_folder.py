@@ -69,13 +69,22 @@ class DataFolder:
         return self.owner.store
 
     def knows_as(self, peer: str, store: str) -> bool:
-        """Remember durably the first store a peer shows; return False if it has shown another before."""
+        """Remember durably the first store a peer shows; return False if it has shown another before.
+
+        Raises `FolderRefused` if that cannot be written.
+        """
         with self._lock:
             known = self._peer_stores.get(peer)
             if known is not None:
                 return known == store
             stores = {**self._peer_stores, peer: store}
-            write_durably(self.path / PEERS_FILE, msgspec.json.encode(stores))
+            try:
+                write_durably(self.path / PEERS_FILE, msgspec.json.encode(stores))
+            except OSError as error:
+                raise FolderRefused(
+                    f"cannot write {self.path / PEERS_FILE}: {error.strerror or error}. Peers are not let in "
+                    "before it is known which data folder they have"
+                ) from error
             self._peer_stores = stores
             return True
 

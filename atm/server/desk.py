@@ -82,29 +82,44 @@ class Desk:
         self._say = say
         self._proposals = Proposals()
         self._reads = Reads()
+        self._held: list[Asked] = []  # commands that are not proposed yet, see `take`
         self._passed_on = PassedOn(first_number)
+        self._redirected = 0  # and not said yet: `take` runs under the lock, and saying is I/O
         self._leading_term: int | None = None  # as last seen
         self._leader: NodeId | None = None  # as last seen
 
     # -- what came in ---------------------------------------------------------------------------------
 
     def take(self, mail: Mail) -> None:
-        """Take a turn's requests to where they are decided."""
+        """Take a turn's requests to where they are decided.
+
+        A leader holds commands back while more than their number are under way: a round of replication
+        costs all servers the same for one command as for a hundred, so fewer and larger ones carry more.
+        """
         self._give_back(mail.returned)
         self._notice_leader()
         if self._leader in mail.lost_links:
             self._settle_passed_on(self._passed_on.take_all(), "the link to the leader was lost")
+        self._held += mail.commands
         if self._core.role is Role.LEADER:
-            if mail.commands:
-                self._propose(mail.commands)
+            if self._held and len(self._held) >= len(self._proposals):
+                self._propose(self._held)
+                self._held = []
             if mail.queries:
                 self._read(mail.queries)
-        elif mail.commands or mail.queries:
-            self._pass_on(mail.commands + mail.queries)
+        elif self._held or mail.queries:
+            self._pass_on(self._held + mail.queries)
+            self._held = []
         for asked in mail.statuses:
             asked.channel.answer(asked.number, encode(self._status(asked.request.id)))
         for channel, number, payload in mail.refused:
             channel.answer(number, payload)
+
+    def commands_wanted(self) -> int:
+        """How many more commands are worth a turn."""
+        if self._core.role is not Role.LEADER:
+            return 1
+        return max(1, len(self._proposals) - len(self._held))
 
     def _give_back(self, returned: Sequence[tuple[int, bytes]]) -> None:
         for number, payload in returned:
@@ -143,9 +158,8 @@ class Desk:
             for number, _ in numbered:
                 self._passed_on.take(number)
             self._refuse(mine[:room], "unavailable", "there is no link to the leader at the moment")
-        elif self._say is not None:
-            for _ in numbered:
-                self._say("Redirecting client request")
+        else:
+            self._redirected += len(numbered)
 
     def _status(self, request_id: str) -> StatusAnswer:
         core = self._core
@@ -189,13 +203,17 @@ class Desk:
             self._refuse(self._reads.take(read_id), "unavailable", "leadership was lost")
 
     def notice_changes(self) -> None:
-        """Tell all who wait on a leadership that ended, here or elsewhere; call it after each `perform`."""
+        """Tell all who wait on a leadership that ended, here or elsewhere; call it in each turn, unlocked."""
         leading_term = self._core.term if self._core.role is Role.LEADER else None
         if leading_term != self._leading_term:
             self._leading_term = leading_term
             self._refuse(self._proposals.take_all_but(leading_term), "unknown", UNKNOWN)
             self._refuse(self._reads.take_all(), "unavailable", "leadership was lost")
         self._notice_leader()
+        if self._say is not None:
+            for _ in range(self._redirected):
+                self._say("Redirecting client request")
+        self._redirected = 0
 
     def _notice_leader(self) -> None:
         if self._core.leader != self._leader:
@@ -211,7 +229,8 @@ class Desk:
     def close(self) -> None:
         """Tell all who still wait that this node stops."""
         self._refuse(self._proposals.take_all_but(None), "unknown", UNKNOWN)
-        self._refuse(self._reads.take_all(), "unavailable", "the node stops")
+        self._refuse([*self._held, *self._reads.take_all()], "unavailable", "the node stops")
+        self._held = []
         self._settle_passed_on(self._passed_on.take_all(), "the node stops")
 
     # -- answers --------------------------------------------------------------------------------------

@@ -76,6 +76,7 @@ class Inbox:
         self._lock = lock  # guards what follows (and the node's Raft state); never held over I/O
         self._mail = Mail()
         self._asleep = False
+        self._commands_wanted = 1  # that many commands wake the sleeping loop; of all else, one is enough
         self._bell = Lock()  # held while nobody rings; not a guard of anything
         self._bell.acquire()
 
@@ -89,7 +90,8 @@ class Inbox:
                 return False
             for asked in requests:
                 mail.add(asked)
-            self._ring()
+            if self._asleep and self._worth_waking():
+                self._ring()
         return True
 
     def put_passed_on(self, requests: Sequence[Asked], refused: Sequence[tuple[Channel, int, bytes]]) -> None:
@@ -101,7 +103,8 @@ class Inbox:
             for asked in requests:
                 self._mail.add(asked)
             self._mail.refused.extend(refused)
-            self._ring()
+            if self._asleep and self._worth_waking():
+                self._ring()
 
     def put_messages(self, messages: Sequence[RaftMessage], size_bytes: int) -> None:
         """Add Raft's messages. Too many are dropped, as a network may; Raft sends again."""
@@ -142,11 +145,10 @@ class Inbox:
         mail, self._mail = self._mail, Mail()
         return mail
 
-    def empty(self) -> bool:
-        """Whether nothing waits; the lock is held by the caller."""
+    def _worth_waking(self) -> bool:
         mail = self._mail
-        return not (
-            mail.commands
+        return bool(
+            len(mail.commands) >= self._commands_wanted
             or mail.messages
             or mail.returned
             or mail.queries
@@ -156,10 +158,15 @@ class Inbox:
             or mail.demotions
         )
 
-    def sleep(self, seconds: float) -> None:
-        """Return when something waits, at the latest after `seconds`; the lock is not held by the caller."""
+    def sleep(self, seconds: float, commands_wanted: int = 1) -> None:
+        """Return when something waits, at the latest after `seconds`; the lock is not held by the caller.
+
+        Fewer commands than `commands_wanted` are nothing: the caller would not begin with them yet.
+        """
+        assert commands_wanted >= 1
         with self._lock:
-            if not self.empty():
+            self._commands_wanted = commands_wanted
+            if self._worth_waking():
                 return
             self._asleep = True
         if self._bell.acquire(timeout=seconds):

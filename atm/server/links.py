@@ -103,6 +103,8 @@ class Link:
                 self._report_once(str(error))
             except (OSError, Malformed, FrameTooLarge, StalledFrame):
                 pass  # not there at the moment, or none of ours: asked again
+            except Exception as error:
+                self._report_once(f"the link to node {self._peer} failed: {type(error).__name__}: {error}")
             else:
                 back_off_s = BACK_OFF_S_MIN
                 self._hold(sock)

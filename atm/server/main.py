@@ -8,7 +8,7 @@ import signal
 import sys
 import threading
 import traceback
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from types import FrameType
 
 from atm.config import Cluster, ConfigError, load
@@ -50,12 +50,13 @@ def main(argv: Sequence[str] | None = None) -> int:
 def _run(cluster: Cluster, name: str, *, verbose: bool) -> int:
     client = cluster.nodes[name].client
     neighbours = [str(node.client.port) for node in cluster.nodes.values() if node.name != name]
+    _stop_on_signals(_leave)
     _say(f"Running server on port {client.port}")
     _say(f"Expects neighbours to be on {', '.join(neighbours)}" if neighbours else "Expects no neighbours")
     threading.stack_size(HANDLER_STACK_BYTES)
     server = Server(cluster, name, say=_say, report=_report, verbose=verbose)
     try:
-        _stop_on_signals(server)
+        _stop_on_signals(server.stop)
         _say(f"Listening on {client.pair}")
         server.run()
     finally:
@@ -63,9 +64,14 @@ def _run(cluster: Cluster, name: str, *, verbose: bool) -> int:
     return 0
 
 
-def _stop_on_signals(server: Server) -> None:
+def _leave() -> None:
+    """Give up a start; nothing has been promised yet."""
+    raise SystemExit(0)
+
+
+def _stop_on_signals(how: Callable[[], None]) -> None:
     def stop(_signal: int, _frame: FrameType | None) -> None:
-        server.stop()
+        how()
 
     signal.signal(signal.SIGINT, stop)
     signal.signal(signal.SIGTERM, stop)

@@ -77,7 +77,8 @@ class Node:
         """Take turns until `stop`; whatever is raised here is the end of the node."""
         while not self._stopping:
             if not self.turn():
-                self._inbox.sleep(max(0.0, self._ticked_s + TICK_S - self._clock()))
+                until_tick_s = max(0.0, self._ticked_s + TICK_S - self._clock())
+                self._inbox.sleep(until_tick_s, self._desk.commands_wanted())
         self._desk.close()
         self._links.flush()
         self._tellers.flush()

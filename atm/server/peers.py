@@ -12,7 +12,7 @@ from atm.config import Address
 from atm.ledger.commands import Credit, Debit, Open, Query
 from atm.raft.messages import NodeId, RaftMessage
 from atm.server.connection import Connection, Incoming, StalledFrame, tune
-from atm.server.data_folder import DataFolder
+from atm.server.data_folder import DataFolder, FolderRefused
 from atm.server.inbox import Asked, Channel, Inbox
 from atm.server.links import Links, receive_hello
 from atm.server.listener import Listener
@@ -120,6 +120,8 @@ class Peers:
                 self._read(self._replace_session(peer, connection), sock)
         except (FrameTooLarge, StalledFrame, Malformed) as error:
             self._report_once(f"a peer's connection was closed: {error}")
+        except FolderRefused as error:
+            self._report_once(str(error))
         finally:
             with self._lock:
                 self._connections.discard(connection)

@@ -23,7 +23,7 @@ class Change:
 
 
 class RecordingDisk(apsw.VFS):
-    """The default file system of SQLite while it is registered; `refuse` may raise before a change is made."""
+    """SQLite's default file system while it is registered; `refuse` may raise before a change is made."""
 
     def __init__(self) -> None:
         self.changes: list[Change] = []

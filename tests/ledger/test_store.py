@@ -69,7 +69,9 @@ def test_balances_journal_receipts_and_applied_index_tell_one_story(ledger: Ledg
     assert receipts[3] == receipts[2]
     assert table(path, "select * from applied") == [(1, len(STORY), database.SCHEMA_VERSION)]
     assert table(path, "select sum(amount) from balance") == [(0,)]
-    assert table(path, "select log_index, debit_account, credit_account, amount, request_id from journal") == [
+    assert table(
+        path, "select log_index, debit_account, credit_account, amount, request_id from journal"
+    ) == [
         (2, "cash", "main", 5000, "c1"),
         (6, "cash", "ann", 250, "c2"),
         (11, "main", "cash", 4000, "d2"),
@@ -165,7 +167,7 @@ def test_an_error_in_the_middle_of_a_batch_leaves_the_last_whole_batch(ledger: L
 def test_the_file_itself_takes_no_amount_but_a_whole_number(wrong: object) -> None:
     ledger = Ledger(":memory:")
     with pytest.raises(apsw.ConstraintError):
-        ledger._database.cursor().execute("update balance set amount = ?", (wrong,))  # type: ignore[arg-type]
+        ledger._database.cursor().execute("update balance set amount = ?", (wrong,))
     with pytest.raises(apsw.ConstraintError):
         ledger._database.cursor().execute("update balance set amount = -1 where account = 'main'")
     ledger.close()
@@ -181,10 +183,17 @@ def test_the_sum_over_full_accounts_fits_the_shells_integers(tmp_path: Path) -> 
     ledger = Ledger(tmp_path / "full.db")
     cursor = ledger._database.cursor()
     full = 2**53 - 1
-    held = [("cash", CASH_MINOR_MIN), *((f"a{n}", full) for n in range(1024)), ("rest", 2**63 - 1 - 1024 * full)]
+    held = [
+        ("cash", CASH_MINOR_MIN),
+        *((f"a{n}", full) for n in range(1024)),
+        ("rest", 2**63 - 1 - 1024 * full),
+    ]
     cursor.executemany("insert or replace into balance values (?, ?)", held)
     orders = ("account", "account desc", "amount", "amount desc")
-    sums = [cursor.execute(f"select sum(amount) from (select amount from balance order by {o})").get for o in orders]
+    sums = [
+        cursor.execute(f"select sum(amount) from (select amount from balance order by {o})").get
+        for o in orders
+    ]
     assert sums == [0, 0, 0, 0]
     ledger.close()
 

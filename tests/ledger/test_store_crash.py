@@ -7,6 +7,7 @@ import shutil
 from collections.abc import Iterator
 from pathlib import Path
 
+import apsw
 import pytest
 
 from atm.ledger import database
@@ -25,24 +26,27 @@ BATCH = 7
 
 
 @pytest.fixture
-def disk() -> Iterator[RecordingDisk]:
-    """Return a disk that records all that SQLite does."""
+def disk(monkeypatch: pytest.MonkeyPatch) -> Iterator[RecordingDisk]:
+    """Return a disk that can refuse, with checkpoints often enough to meet them."""
+    monkeypatch.setattr(database, "CHECKPOINT_PAGES", 12)
     found = RecordingDisk()
     yield found
     found.unregister()
 
 
-@pytest.fixture
-def history(disk: RecordingDisk, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> list[Change]:
+@pytest.fixture(scope="module")
+def history(tmp_path_factory: pytest.TempPathFactory) -> list[Change]:
     """Return what a ledger did to its disk from its making to its end, with several checkpoints."""
-    monkeypatch.setattr(database, "CHECKPOINT_PAGES", 12)
-    path = tmp_path / "first" / "ledger.db"
-    path.parent.mkdir()
-    ledger = Ledger(path)
-    apply_in_batches(ledger, records(LINES), BATCH)
-    ledger.close()
-    assert sum(change.kind == "sync" and change.file == "ledger.db" for change in disk.changes) >= 4
-    return disk.changes.copy()
+    path = tmp_path_factory.mktemp("first") / "ledger.db"
+    disk = RecordingDisk()
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(database, "CHECKPOINT_PAGES", 12)
+        ledger = Ledger(path)
+        apply_in_batches(ledger, records(LINES), BATCH)
+        ledger.close()
+    disk.unregister()
+    assert sum(change.kind == "sync" and change.file == path.name for change in disk.changes) >= 4
+    return disk.changes
 
 
 @pytest.fixture(scope="module")
@@ -66,11 +70,20 @@ def reopened(folder: Path, files: dict[str, bytes]) -> Ledger:
     return Ledger(folder / "ledger.db")
 
 
+def fails(ledger: Ledger) -> bool:
+    """Return whether applying `LINES` ends in a fault."""
+    try:
+        apply_in_batches(ledger, records(LINES), BATCH)
+    except database.LedgerFault:
+        return True
+    return False
+
+
 def test_a_kill_between_any_two_writes_leaves_a_whole_batch_and_loses_none(
-    history: list[Change], digests: dict[int, str], tmp_path: Path, disk: RecordingDisk
+    history: list[Change], digests: dict[int, str], tmp_path: Path
 ) -> None:
     last = 0
-    for end in range(0, len(history) + 1):
+    for end in range(len(history) + 1):
         ledger = reopened(tmp_path / "again", files_after(history[:end]))
         assert ledger.digest() == digests[ledger.applied_index], f"after {end} changes"
         assert ledger.applied_index >= last, f"after {end} changes a committed batch was gone"
@@ -81,9 +94,9 @@ def test_a_kill_between_any_two_writes_leaves_a_whole_batch_and_loses_none(
     assert last == len(LINES)
 
 
-@pytest.mark.parametrize("seed", range(3))
+@pytest.mark.parametrize("seed", range(2))
 def test_a_power_cut_at_any_moment_leaves_a_whole_batch(
-    seed: int, history: list[Change], digests: dict[int, str], tmp_path: Path, disk: RecordingDisk
+    seed: int, history: list[Change], digests: dict[int, str], tmp_path: Path
 ) -> None:
     made = next(at for at, change in enumerate(history) if change.file == "ledger.db-wal")
     chance = random.Random(seed)
@@ -96,9 +109,8 @@ def test_a_power_cut_at_any_moment_leaves_a_whole_batch(
 
 
 def test_a_write_that_fails_at_any_point_leaves_a_whole_batch(
-    digests: dict[int, str], tmp_path: Path, disk: RecordingDisk, monkeypatch: pytest.MonkeyPatch
+    digests: dict[int, str], tmp_path: Path, disk: RecordingDisk
 ) -> None:
-    monkeypatch.setattr(database, "CHECKPOINT_PAGES", 12)
     failed = 0
     for fail_at in range(0, 200, 5):
         folder = tmp_path / str(fail_at)
@@ -108,16 +120,13 @@ def test_a_write_that_fails_at_any_point_leaves_a_whole_batch(
 
         def refuse(change: Change, fail_at: int = fail_at) -> None:
             if len(disk.changes) >= fail_at:
-                raise OSError(5, "Input/output error")
+                raise apsw.IOError("planned")
 
         disk.refuse = refuse
-        try:
-            apply_in_batches(ledger, records(LINES), BATCH)
-        except database.LedgerFault as fault:
+        if fails(ledger):
             failed += 1
-            with pytest.raises(database.LedgerFault, match="ledger.db"):
+            with pytest.raises(database.LedgerFault, match=r"ledger\.db"):
                 ledger.query("main")
-            assert "\n" not in str(fault)
         disk.refuse = lambda change: None
         ledger.close()
         again = Ledger(folder / "ledger.db")

@@ -40,7 +40,9 @@ class Model:
         if request_id in self.answers:
             first_contents, answer = self.answers[request_id]
             return answer if first_contents == contents else ("id_reused", self.held.get(account), log_index)
-        outcome = self.decide(op, account, {"LARGEST": 10**14 - 1}.get(amount[0]) or int(amount[0]) if amount else 0)
+        outcome = self.decide(
+            op, account, {"LARGEST": 10**14 - 1}.get(amount[0]) or int(amount[0]) if amount else 0
+        )
         balance = None if outcome == "no_such_account" else self.held[account]
         self.answers[request_id] = (contents, (outcome, balance, log_index))
         return outcome, balance, log_index
@@ -78,8 +80,12 @@ class AnyHistory(RuleBasedStateMachine):
     def apply(self, lines: list[str]) -> None:
         batch = records(lines, len(self.log) + 1)
         receipts = self.ledger.apply(batch)
-        found = [receipt and (str(receipt.outcome), receipt.balance, receipt.reference) for receipt in receipts]
-        assert found == [self.model.ask(line, index) for line, (index, _, _) in zip(lines, batch, strict=True)]
+        found = [
+            receipt and (str(receipt.outcome), receipt.balance, receipt.reference) for receipt in receipts
+        ]
+        assert found == [
+            self.model.ask(line, index) for line, (index, _, _) in zip(lines, batch, strict=True)
+        ]
         assert all(receipt is None or receipt.available == receipt.balance for receipt in receipts)
         self.log += batch
 
@@ -98,7 +104,9 @@ class AnyHistory(RuleBasedStateMachine):
     @invariant()
     def holds_what_the_model_holds(self) -> None:
         accounts = ["cash", "main", "ann", "bob", "Bob"]
-        assert [self.ledger.query(name) for name in accounts] == [self.model.held.get(name) for name in accounts]
+        assert [self.ledger.query(name) for name in accounts] == [
+            self.model.held.get(name) for name in accounts
+        ]
         assert self.ledger.applied_index == len(self.log)
 
     def teardown(self) -> None:
@@ -110,5 +118,5 @@ class AnyHistory(RuleBasedStateMachine):
         self.folder.cleanup()
 
 
-AnyHistory.TestCase.settings = settings(max_examples=60, stateful_step_count=15)
+AnyHistory.TestCase.settings = settings(max_examples=40, stateful_step_count=15)
 TestAnyHistory = AnyHistory.TestCase

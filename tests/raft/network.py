@@ -18,8 +18,6 @@ from atm.raft.config import RaftConfig
 from atm.raft.messages import (
     AppendEntries,
     CatchUp,
-    ConfirmedRead,
-    Entry,
     HardState,
     NodeId,
     Outgoing,
@@ -28,6 +26,7 @@ from atm.raft.messages import (
 )
 from atm.raft.raft import Raft
 from atm.raft.ready import Ready, Role
+from tests.raft.server import Server
 from tests.raft.store import Store, entries_of_terms
 from tests.simulation.checks import Checks
 
@@ -47,45 +46,6 @@ class Letter(Struct, frozen=True):
     sender: NodeId
     to: NodeId
     message: RaftMessage
-
-
-class Server:
-    """One core with its disk, its state machine (the list of what was applied), and its clients."""
-
-    def __init__(self, name: NodeId, config: RaftConfig, store: Store, random: Callable[[int, int], int]) -> None:
-        self.name = name
-        self.config = config
-        self.store = store
-        self.applied: list[Entry] = []
-        self.reads: list[ConfirmedRead] = []
-        self.dropped_reads: list[int] = []
-        self.crash_before: str | None = None
-        self._random = random
-        self.raft: Raft | None = None
-
-    @property
-    def core(self) -> Raft:
-        """The running core; a test that asks a dead server is wrong."""
-        assert self.raft is not None, f"{self.name} is down"
-        return self.raft
-
-    def start(self) -> None:
-        self.raft = Raft(
-            self.config,
-            hard_state=self.store.hard_state,
-            log=self.store.load(len(self.applied)),
-            applied_index=len(self.applied),
-            random=self._random,
-        )
-
-    @property
-    def commands(self) -> list[bytes]:
-        """What the state machine was given, without no-ops."""
-        return [entry.command for entry in self.applied if entry.command]
-
-    @property
-    def log_terms(self) -> list[int]:
-        return [entry.term for entry in self.store.entries]
 
 
 class Network:
@@ -332,10 +292,4 @@ class Network:
         return all(log == logs[0] for log in logs) and all(s.applied == s.store.entries for s in self.alive)
 
     def __repr__(self) -> str:
-        lines = [
-            f"{s.name}: {s.raft.role.value} in term {s.raft.term}, commit {s.raft.commit_index}, log {s.log_terms}"
-            if s.raft
-            else f"{s.name}: down, log {s.log_terms}"
-            for s in self.servers.values()
-        ]
-        return "; ".join(lines)
+        return "; ".join(map(str, self.servers.values()))

@@ -17,7 +17,8 @@ from atm.raft.messages import (
 )
 from atm.raft.raft import Raft
 from atm.raft.ready import Ready, Role
-from tests.raft.network import ELECTION_TICKS_MAX, Network, Server
+from tests.raft.network import ELECTION_TICKS_MAX, Network
+from tests.raft.server import Server
 from tests.raft.store import entries_of_terms
 from tests.simulation.checks import Checks
 
@@ -67,7 +68,7 @@ class Single:
         return self.network["a"]
 
     def receive(self, *messages: RaftMessage) -> list[Outgoing]:
-        """Step all `messages` before the core's work is done, as a busy server would; return what it sends."""
+        """Step all `messages` before the core's work is done, as a busy server would; return what is sent."""
         for message in messages:
             self.raft.step(message)
         self.network.work("a")
@@ -114,7 +115,9 @@ class Single:
 
 def ask(sender: NodeId, term: int, last: tuple[int, int] = (0, 0), *, pre_vote: bool = False) -> RequestVote:
     """Ask for a vote; `last` is (term, index) of the candidate's last entry, as votes compare them."""
-    return RequestVote(sender=sender, term=term, last_log_term=last[0], last_log_index=last[1], pre_vote=pre_vote)
+    return RequestVote(
+        sender=sender, term=term, last_log_term=last[0], last_log_index=last[1], pre_vote=pre_vote
+    )
 
 
 def grant(sender: NodeId, term: int, *, pre_vote: bool = False) -> RequestVoteResponse:
@@ -126,7 +129,12 @@ def refuse(sender: NodeId, term: int, *, pre_vote: bool = False) -> RequestVoteR
 
 
 def append(
-    sender: NodeId, term: int, prev: tuple[int, int] = (0, 0), terms: Sequence[int] = (), commit: int = 0, round: int = 0
+    sender: NodeId,
+    term: int,
+    prev: tuple[int, int] = (0, 0),
+    terms: Sequence[int] = (),
+    commit: int = 0,
+    round: int = 0,
 ) -> AppendEntries:
     """Append entries of `terms` behind `prev`, an (index, term)."""
     index, prev_term = prev
@@ -148,7 +156,13 @@ def behind(index: int, terms: Sequence[int]) -> tuple[Entry, ...]:
 
 def acknowledge(sender: NodeId, term: int, match_index: int, round: int = 0) -> AppendEntriesResponse:
     return AppendEntriesResponse(
-        sender=sender, term=term, success=True, match_index=match_index, conflict_index=0, conflict_term=0, round=round
+        sender=sender,
+        term=term,
+        success=True,
+        match_index=match_index,
+        conflict_index=0,
+        conflict_term=0,
+        round=round,
     )
 
 

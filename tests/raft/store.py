@@ -58,7 +58,7 @@ class Store:
         return chosen
 
     def load(self, base_index: int = 0) -> Log:
-        """Return the log as a restart gives it to the core, with the entries behind `base_index` in memory."""
+        """Return the log as a restart gives it to the core, entries behind `base_index` in memory."""
         base_index = min(base_index, max(self.last_index - 1, 0))
         return Log(entries=self.tail(base_index + 1), terms=self.terms, base_index=base_index)
 

@@ -7,7 +7,7 @@ from statistics import median
 
 import pytest
 
-from atm.raft.messages import AppendEntries, HardState, RequestVote, RequestVoteResponse
+from atm.raft.messages import AppendEntries, HardState, RaftMessage, RequestVote, RequestVoteResponse
 from atm.raft.ready import Role
 from tests.raft.network import EFFECTS, ELECTION_TICKS_MAX, ELECTION_TICKS_MIN, HEARTBEAT_TICKS, Network
 from tests.raft.single import (
@@ -27,7 +27,7 @@ from tests.raft.store import entries_of_terms
 SERVERS = "abcdefg"
 
 
-# -- votes (5.2, 5.4.1) ----------------------------------------------------------------------------------
+# -- votes (5.2, 5.4.1) ------------------------------------------------------------------------------
 
 
 def test_a_vote_outlives_a_crash() -> None:
@@ -68,7 +68,7 @@ def test_a_leader_that_falls_back_keeps_its_vote() -> None:
 
 @pytest.mark.parametrize("effect", EFFECTS)
 def test_term_and_vote_are_saved_as_one(effect: str) -> None:
-    """Scenario 3: killed at any point of saving a vote in a new term; never the new term with the old vote."""
+    """Scenario 3: killed while saving a vote in a new term; never the new term with the old vote."""
     a = Single(term=3, voted_for="b")
     a.server.crash_before = effect
     a.receive(ask("c", 4))
@@ -144,7 +144,7 @@ def test_the_same_candidate_is_granted_again() -> None:
 @pytest.mark.parametrize("term", [2, 3, 4])
 @pytest.mark.parametrize("index", [1, 2, 3])
 def test_the_last_term_decides_then_the_last_index(term: int, index: int, pre_vote: bool) -> None:
-    """Scenario 7: at least as up to date, all nine combinations; the voter's log ends with term 3 at index 2."""
+    """Scenario 7: at least as up to date, all nine combinations; the voter ends with term 3 at index 2."""
     a = Single(log=(1, 3))
     granted = term > 3 or (term == 3 and index >= 2)
     assert votes(a.receive(ask("b", 9, (term, index), pre_vote=pre_vote))) == [("b", granted)]
@@ -196,7 +196,7 @@ def test_refusing_a_vote_does_not_reset_the_election_timer() -> None:
     assert network["a"].role is Role.PRE_CANDIDATE
 
 
-# -- pre-vote (thesis 9.6) ---------------------------------------------------------------------------------
+# -- pre-vote (thesis 9.6) ---------------------------------------------------------------------------
 
 
 def test_a_server_that_was_cut_off_does_not_disturb() -> None:
@@ -229,9 +229,11 @@ def test_a_pre_vote_promises_nothing() -> None:
 
 
 def test_a_long_log_with_a_low_term_wins() -> None:
-    """Scenario 11: one server with a high term and a short log, others with a low term and a long log."""
+    """Scenario 11: one server with a high term and a short log, another with a low term and a long one."""
     for seed in range(20):
-        network = Network("abc", logs={"a": (1,), "b": (1, 2, 2)}, hard_states={"a": HardState(term=10)}, down="c")
+        network = Network(
+            "abc", logs={"a": (1,), "b": (1, 2, 2)}, hard_states={"a": HardState(term=10)}, down="c"
+        )
         network.pass_time(1000, until=lambda network=network: network.leader() is not None)  # type: ignore[misc]
         assert network.leader() == "b", seed
         network.pass_time(20)
@@ -247,7 +249,7 @@ def test_a_follower_that_hears_its_leader_refuses_pre_votes() -> None:
     assert votes(a.receive(ask("c", 2, (1, 9), pre_vote=True))) == [("c", True)]
 
 
-# -- broken links ------------------------------------------------------------------------------------------
+# -- broken links ------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("link", ["ab", "ba", "ac", "ca", "bc", "cb"])
@@ -282,12 +284,12 @@ def test_a_leader_that_is_cut_off_one_way_is_replaced(direction: str) -> None:
     assert network[leader].commit_index >= index
 
 
-# -- terms (5.1) -------------------------------------------------------------------------------------------
+# -- terms (5.1) -------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("role", [Role.CANDIDATE, Role.LEADER])
 def test_a_higher_term_makes_a_follower_that_handles_the_message(role: Role) -> None:
-    """Scenario 13: a higher term reaches a candidate or leader: it steps down, and answers in the new role."""
+    """Scenario 13: a higher term reaches a candidate or leader; it steps down and answers as follower."""
 
     def server() -> Single:
         a = Single()
@@ -329,14 +331,19 @@ def test_a_candidate_follows_the_leader_of_its_own_term() -> None:
 
 def test_a_stranger_is_not_heard() -> None:
     a = Single(log=(1,), term=1)
-    strange = [ask("x", 9, (9, 9)), append("x", 9, (1, 1), (9,), commit=2), grant("x", 9), acknowledge("x", 9, 4)]
+    strange: list[RaftMessage] = [
+        ask("x", 9, (9, 9)),
+        append("x", 9, (1, 1), (9,), commit=2),
+        grant("x", 9),
+        acknowledge("x", 9, 4),
+    ]
     assert a.receive(*strange) == []
     assert a.raft.term == 1
     assert a.server.log_terms == [1]
     assert votes(a.receive(ask("b", 2, (1, 1)))) == [("b", True)]
 
 
-# -- time ----------------------------------------------------------------------------------------------------
+# -- time --------------------------------------------------------------------------------------------
 
 
 def test_a_jump_of_the_wall_clock_changes_nothing_but_stamps() -> None:
@@ -394,7 +401,10 @@ def test_a_leader_sends_a_heartbeat_in_each_interval() -> None:
     a = Single()
     a.lead()
     for _ in range(5):
-        assert {out.to for out in a.tick(HEARTBEAT_TICKS) if isinstance(out.message, AppendEntries)} == {"b", "c"}
+        assert {out.to for out in a.tick(HEARTBEAT_TICKS) if isinstance(out.message, AppendEntries)} == {
+            "b",
+            "c",
+        }
 
 
 def test_a_deposed_leader_can_campaign_again() -> None:
@@ -430,7 +440,7 @@ def test_a_lost_leader_is_replaced_in_bounded_time() -> None:
     assert max(terms_used) <= 3
 
 
-# -- the candidate's own campaign -----------------------------------------------------------------------------
+# -- the candidate's own campaign --------------------------------------------------------------------
 
 
 def test_a_candidate_asks_all_for_the_next_term_with_its_last_entry() -> None:

@@ -81,7 +81,7 @@ def test_a_leader_in_a_minority_answers_no_read() -> None:
 
 
 def test_a_leader_that_slept_through_an_election_answers_no_stale_read() -> None:
-    """Scenario 34: stopped until another was elected, then continued: no stale read, no lost write acknowledged."""
+    """Scenario 34: stopped until another was elected, then continued; no lost write is acknowledged."""
     network = Network("abc")
     network.elect("a")
     network.pass_time(HEARTBEAT_TICKS)

@@ -19,5 +19,7 @@ def test_each_scenario_of_the_core_has_one_test() -> None:
     for path in Path(__file__).parent.glob("test_*.py"):
         for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
             if isinstance(node, ast.FunctionDef) and node.name.startswith("test_"):
-                numbers.update(int(n) for n in re.findall(r"\AScenario (\d+):", ast.get_docstring(node) or ""))
+                numbers.update(
+                    int(n) for n in re.findall(r"\AScenario (\d+):", ast.get_docstring(node) or "")
+                )
     assert dict(numbers) == dict.fromkeys(OF_THE_CORE, 1)

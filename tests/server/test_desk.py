@@ -119,6 +119,7 @@ def test_a_follower_passes_requests_on_and_hands_the_answer_through(story: Story
     story.returned(1001, encode({"id": "q", "outcome": "ok"}))
     story.returned(5, encode({"id": "stranger", "outcome": "ok"}))
     assert len(story.teller.answers) == 1
+    story.desk.notice_changes()
     assert story.said == ["Redirecting client request"] * 2
 
 
@@ -178,6 +179,32 @@ def test_too_many_commands_under_way_are_busy(story: Story, monkeypatch: pytest.
     story.commit(11, 1, "a")
     story.ask(credit("d"), credit("e"))
     assert story.teller.outcomes == [("c", "busy"), ("a", "ok"), ("e", "busy")]
+
+
+def test_commands_wait_until_they_are_as_many_as_are_under_way(story: Story) -> None:
+    story.ask(credit("a"), credit("b"), credit("c"))
+    story.ask(credit("d"), credit("e"))
+    assert len(story.core.proposed) == 3
+    assert story.desk.commands_wanted() == 1
+    story.ask(credit("f"))
+    assert len(story.core.proposed) == 6
+
+
+def test_commands_held_back_are_proposed_once_what_was_under_way_is_committed(story: Story) -> None:
+    story.ask(credit("a"), credit("b"))
+    story.ask(credit("c"))
+    story.commit(11, 1, "a")
+    story.ask()
+    assert len(story.core.proposed) == 3
+
+
+def test_commands_held_back_by_a_leader_that_steps_down_are_certainly_not_done(story: Story) -> None:
+    story.ask(credit("a"), credit("b"))
+    story.ask(credit("c"))
+    story.core.follow(None, term=2)
+    story.desk.notice_changes()
+    story.ask()
+    assert story.teller.outcomes == [("a", "unknown"), ("b", "unknown"), ("c", "unavailable")]
 
 
 def test_too_many_passed_on_are_busy(story: Story, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -16,6 +16,7 @@ from atm.raft.messages import Entry, HardState
 from atm.server.disk import OsDisk
 from atm.server.log_file import DamagedLog, LogFailed, LogFile
 from atm.server.log_format import BATCH_HEADER_BYTES, SEGMENT_HEADER_BYTES
+from atm.server.log_segment import SegmentReader
 from tests.simulation.sim_disk import PowerCut, SimDisk
 
 FOLDER = Path("/data/5000")
@@ -174,6 +175,15 @@ def test_one_save_is_one_write_and_one_sync() -> None:
     assert disk.changes == changes + 2
 
 
+def test_a_commit_index_behind_the_last_entry_is_believed_only_up_to_there() -> None:
+    disk = new_disk()
+    log = open_log(disk)
+    log.save(state(1, "5000", 9), entries(1, 2))
+    log.save(state(1, "5000", 9), entries(3, 1))
+    disk.kill()
+    assert open_log(disk).hard_state == state(1, "5000", 3)
+
+
 @pytest.mark.parametrize(
     ("hard_state", "new"),
     [
@@ -251,6 +261,15 @@ def test_a_read_gives_at_least_one_entry_and_else_no_more_than_fits() -> None:
             assert found
             assert len(found) == 1 or len(msgspec.msgpack.encode(found)) - 1 <= bytes_max
     assert log.read(1, 6, 10**6) == written
+
+
+def test_a_batch_over_the_size_of_a_segment_gets_one_of_its_own() -> None:
+    disk = new_disk()
+    log = open_log(disk, segment_bytes_max=1)
+    for index in (1, 2, 3):
+        log.save(state(1), entries(index, 1))
+    assert disk.paths() == [FIRST, SECOND, THIRD]
+    assert all(len(disk.contents(path)) > SEGMENT_HEADER_BYTES for path in disk.paths())
 
 
 def test_records_may_hold_any_bytes() -> None:
@@ -357,8 +376,7 @@ def refuses(disk: SimDisk, path: Path, offset: int | None = None) -> str:
     assert disk.open_files == 0
     line = str(caught.value)
     assert "\n" not in line
-    if offset is not None:
-        assert line.startswith(f"{path} is damaged at byte {offset}: ")
+    assert line.startswith(f"{path} is damaged at byte {'' if offset is None else f'{offset}: '}")
     return line
 
 
@@ -385,11 +403,11 @@ def test_a_rotten_byte_is_damage_unless_it_is_in_the_last_batch() -> None:
 
 def test_an_earlier_segment_cut_at_any_byte_is_damage() -> None:
     disk = new_disk()
-    three_batches_and_two_more(disk)
+    stops = [stop for path, _, stop, _ in three_batches_and_two_more(disk) if path == FIRST]
     contents = disk.contents(FIRST)
     for cut in range(len(contents)):
         disk.put(FIRST, contents[:cut])
-        refuses(disk, FIRST)
+        refuses(disk, SECOND if cut in (SEGMENT_HEADER_BYTES, *stops) else FIRST)
     disk.put(FIRST, contents)
     open_log(disk)
 
@@ -459,6 +477,34 @@ def test_a_bit_that_rots_while_the_server_runs_is_noticed_by_the_read() -> None:
     with pytest.raises(DamagedLog, match=f"raft.log.000001 is damaged at byte {SEGMENT_HEADER_BYTES}: "):
         log.read(2, 4, 1000)
     assert disk.open_files == 1
+
+
+def test_a_batch_that_got_to_the_place_of_another_is_noticed_by_the_read() -> None:
+    disk = new_disk()
+    log = open_log(disk)
+    log.save(state(1), entries(1, 2))
+    middle = len(disk.contents(FIRST))
+    log.save(state(1), entries(3, 2))
+    contents = disk.contents(FIRST)
+    batches = contents[SEGMENT_HEADER_BYTES:middle], contents[middle:]
+    disk.put(FIRST, contents[:SEGMENT_HEADER_BYTES] + batches[1] + batches[0])
+    for first in (1, 3):
+        with pytest.raises(DamagedLog):
+            log.read(first, 4, 1000)
+
+
+@pytest.mark.parametrize("chunk_bytes", [*range(8, 24), 100, 1000])
+def test_a_segment_reads_the_same_in_chunks_of_any_size(chunk_bytes: int) -> None:
+    disk = new_disk()
+    starts = [start for path, start, *_ in three_batches_and_two_more(disk) if path == FIRST]
+    reader = SegmentReader(disk, FIRST, chunk_bytes)
+    for start, behind in zip(starts, [*starts[1:], None], strict=True):
+        found = reader.batch_at(start)
+        assert found is not None
+        assert start + BATCH_HEADER_BYTES + found[0].payload_bytes == (behind or reader.end)
+        assert reader.batch_at(start + 1) is None
+        assert reader.mark_behind(start) == behind
+    assert reader.batch_at(reader.end) is None
 
 
 # -- a disk that fails -----------------------------------------------------------------------------

@@ -75,9 +75,7 @@ def test_nothing_is_applied_when_nothing_was_committed() -> None:
 
 def test_a_follower_far_behind_is_sent_entries_from_the_disk() -> None:
     catch_up = CatchUp(to="n2", append=append(1), last_index=4)
-    ready = Ready(
-        catch_ups=(catch_up,), hard_state=HardState(term=1), role=Role.LEADER, leader="n1"
-    )
+    ready = Ready(catch_ups=(catch_up,), hard_state=HardState(term=1), role=Role.LEADER, leader="n1")
     parts = do(ready)
     assert parts.events[:3] == ["read 2 to 4", "send AppendEntries", "save 0"]
     assert parts.sent == [Outgoing("n2", append(1, (entry(2), entry(3), entry(4))))]

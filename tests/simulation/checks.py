@@ -6,7 +6,7 @@ learned from any server in any term is remembered for the whole run, crashes inc
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from atm.raft import messages as m
@@ -44,6 +44,7 @@ class Checks:
     committed: list[Entry] = field(default_factory=list)
     committed_in: list[int] = field(default_factory=list)  # the term whose leader committed it
     leaders: dict[int, NodeId] = field(default_factory=dict)
+    on_commit: Callable[[int], None] = lambda index: None
     forgetful: set[NodeId] = field(default_factory=set)  # came back with an empty disk
     _seen: dict[NodeId, Seen] = field(default_factory=dict)
     _written: dict[tuple[int, int], tuple[int, bytes, int]] = field(default_factory=dict)
@@ -121,7 +122,11 @@ class Checks:
         """`name` applies `entries`: in order, without a gap, committed and durable here."""
         seen = self._seen[name]
         for entry in entries:
-            require(entry.index == seen.applied_index + 1, "applied in order", (name, entry.index, seen.applied_index))
+            require(
+                entry.index == seen.applied_index + 1,
+                "applied in order",
+                (name, entry.index, seen.applied_index),
+            )
             require(entry.index <= len(self.committed), "only committed entries are applied", (name, entry))
             require(entry == self.committed[entry.index - 1], "state-machine safety", (name, entry))
             durable = self.stores[name].term_at(entry.index) == entry.term
@@ -136,7 +141,9 @@ class Checks:
             return
         store = self.stores[name]
         last_term = store.term_at(raft.commit_index)
-        require(last_term == raft.term, "commit only by an entry of the current term", (name, raft.commit_index))
+        require(
+            last_term == raft.term, "commit only by an entry of the current term", (name, raft.commit_index)
+        )
         for index in range(first, raft.commit_index + 1):
             entry = store.entries[index - 1]
             holders = [
@@ -148,6 +155,7 @@ class Checks:
             require(len(holders) >= majority(len(self.stores)), promise, f"{index} is on {holders}")
             self.committed.append(entry)
             self.committed_in.append(raft.term)
+            self.on_commit(index)
 
     def _check_completeness(self, name: NodeId, term: int, unsaved: Sequence[Entry]) -> None:
         """A leader of `term` holds what was committed in lower terms (it may win on late votes)."""
@@ -157,7 +165,9 @@ class Checks:
         for entry, commit_term in zip(self.committed, self.committed_in, strict=True):
             if commit_term < term:
                 held = fresh.get(entry.index) if entry.index >= first_fresh else store.term_at(entry.index)
-                require(held == entry.term, "leader completeness", f"{name} in term {term} lacks {entry.index}")
+                require(
+                    held == entry.term, "leader completeness", f"{name} in term {term} lacks {entry.index}"
+                )
 
     def _check_entries(self, name: NodeId, entries: Sequence[Entry]) -> None:
         """Log matching, by induction: (index, term) fixes the entry and the term of the one before."""
@@ -167,7 +177,9 @@ class Checks:
         prev_term = store.term_at(entries[0].index - 1)
         assert prev_term is not None, f"{name} saves behind a gap"
         for entry in entries:
-            known = self._written.setdefault((entry.index, entry.term), (prev_term, entry.command, entry.time_us))
+            known = self._written.setdefault(
+                (entry.index, entry.term), (prev_term, entry.command, entry.time_us)
+            )
             require(known == (prev_term, entry.command, entry.time_us), "log matching", (name, entry, known))
             require(entry.term >= prev_term, "terms never fall along the log", (name, entry))
             prev_term = entry.term
@@ -176,7 +188,9 @@ class Checks:
                 lost = held == self.committed[entry.index - 1].term and held != entry.term
                 require(not lost, "a committed entry is never replaced", (name, entry))
 
-    def _check_vote(self, name: NodeId, to: NodeId, vote: m.RequestVoteResponse, hard_state: HardState) -> None:
+    def _check_vote(
+        self, name: NodeId, to: NodeId, vote: m.RequestVoteResponse, hard_state: HardState
+    ) -> None:
         durable = hard_state.term > vote.term or (hard_state.term == vote.term and hard_state.voted_for == to)
         require(durable, "a vote is durable before it leaves", (name, vote, hard_state))
         if name not in self.forgetful:

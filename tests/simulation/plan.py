@@ -55,7 +55,6 @@ class Plan(Struct, frozen=True, kw_only=True):
     read_share: float
     repeat_share: float  # of requests that repeat an id already answered
     turmoil_us: int
-    calm_us: int
 
     @property
     def election_us(self) -> int:
@@ -90,7 +89,9 @@ def draw(seed: int) -> Plan:
         memory_bytes_max=chance.choice((0, 2_000, 8 << 20)),
         segment_bytes_max=chance.choice((500, 5_000, 64 << 20)),
         latency_us=(slow_us // 10, slow_us),
-        message_faults={fault: chance.choice((0.002, 0.02, 0.1)) for fault in half_of(MESSAGE_FAULTS, chance)},
+        message_faults={
+            fault: chance.choice((0.002, 0.02, 0.1)) for fault in half_of(MESSAGE_FAULTS, chance)
+        },
         faults={fault: chance.choice((1.0, 3.0, 10.0)) for fault in half_of(FAULTS, chance)},
         fault_interval_us=int(election_us * chance.choice((0.5, 1.0, 2.0, 4.0))),
         clients=chance.choice((1, 3, 6)),
@@ -99,8 +100,7 @@ def draw(seed: int) -> Plan:
         tries_max=chance.choice((1, 3, 10, 100)),
         read_share=chance.choice((0.1, 0.5, 0.9)),
         repeat_share=chance.choice((0.0, 0.1, 0.4)),
-        turmoil_us=election_us * 25,
-        calm_us=election_us * 12,
+        turmoil_us=election_us * 18,
     )
 
 

@@ -39,7 +39,7 @@ class SimNetwork:
         self._eras[name] += 1
         self._old = deque((m for m in self._old if m[0] != name), maxlen=REMEMBERED)
 
-    def send(self, sender: NodeId, to: NodeId, payload: bytes, *, once: bool = False) -> None:
+    def send(self, sender: NodeId, to: NodeId, payload: bytes, once: bool) -> None:
         """Carry `payload`, perhaps; if `once`, it is of the kind that TCP never doubles."""
         chance, faults = self._loop.chance, self._plan.message_faults
         if self.calm:

@@ -61,6 +61,7 @@ class SimServer:
         plan: Plan,
         checks: Checks,
         model: BankModel,
+        digests: dict[int, str],
         send: Callable[[NodeId, NodeId, bytes, bool], None],
         decided: Callable[[SimServer, bytes], None],
     ) -> None:
@@ -71,11 +72,11 @@ class SimServer:
         self.links: WatchedLinks
         self.fuse = Fuse()
         self.disk = SimDisk(Random(f"disk {name} of {plan.seed}"))
-        self.digests: dict[int, str] = {}
         self.wall_clock_ahead_us = 0
         self.stall_us = 0  # how long each turn takes, from now on
         self.crashes = 0
         self._loop, self._plan, self._checks, self._model = loop, plan, checks, model
+        self._digests = digests  # of every server's ledger, by the index it had applied
         self._send = send
         self._decided = decided
         self._clock_rate = Random(f"clock {name} of {plan.seed}").uniform(0.95, 1.05)
@@ -95,7 +96,13 @@ class SimServer:
         self.disk.room_bytes = None
         self.incarnation += 1
         self.fuse.effects_left = None
-        log_file = LogFile(FOLDER, segment_bytes_max=self._plan.segment_bytes_max, disk=self.disk)
+        try:
+            log_file = LogFile(FOLDER, segment_bytes_max=self._plan.segment_bytes_max, disk=self.disk)
+        except PowerCut:
+            self._loop.trace("died starting", self.name)
+            self.disk.crash()
+            self._loop.after(TICK_US, self._start_again)
+            return
         self._compare_with_mirror(log_file)
         self._checks.restarted(self.name, self._ledger_index)
         self._log = WatchedLog(self.name, log_file, self.store, self._checks, self.fuse)
@@ -130,8 +137,12 @@ class SimServer:
         for learner in self._learners:
             self.inbox.put_demotion(learner)
         self._busy_until_us = self._loop.now_us
-        self._loop.trace("start", self.name, f"term {raft.term}", f"last {raft.last_index}", f"applied {raft.applied_index}")
+        self._loop.trace("start", self.name, raft.term, raft.last_index, raft.applied_index)
         self._tick(incarnation)
+
+    def _start_again(self) -> None:
+        if not self.up:
+            self.start()
 
     def die(self, *, power_cut: bool) -> None:
         """Stop at once; a power cut also loses what was not synced, and some of what SQLite did not sync."""
@@ -167,10 +178,8 @@ class SimServer:
         self._busy_until_us = max(self._busy_until_us, self._loop.now_us + for_us)
 
     def digest(self) -> str:
-        """Hash the ledger, note at which index, and return the hash."""
-        digest = self.bank.ledger.digest()
-        self.digests[self.bank.applied_index] = digest
-        return digest
+        """Hash the ledger, which must be as any other at the same index, and return the hash."""
+        return self._compare(self.bank.ledger)
 
     # -- what comes in -------------------------------------------------------------------------------
 
@@ -263,12 +272,18 @@ class SimServer:
     # -- starting ------------------------------------------------------------------------------------
 
     def _compare_with_mirror(self, log_file: LogFile) -> None:
-        """The disk has exactly what was saved, but for a last save that was cut short: that one or nothing of it."""
+        """The disk has what was saved, and of a save that was cut short all or nothing."""
         found = Store(log_file.hard_state, log_file.tail(1))
         if self._log is not None and self._log.unsure is not None and not _same(found, self.store):
             self.store.save(*self._log.unsure)
         self._log = None
-        detail = (self.name, found.hard_state, found.entries[-3:], self.store.hard_state, self.store.entries[-3:])
+        detail = (
+            self.name,
+            found.hard_state,
+            found.entries[-3:],
+            self.store.hard_state,
+            self.store.entries[-3:],
+        )
         require(_same(found, self.store), "a restart finds what was saved", detail)
         self.store.hard_state = found.hard_state
 
@@ -276,10 +291,14 @@ class SimServer:
         ledger = Ledger(":memory:")
         entries = self._checks.committed[: self._ledger_index]
         ledger.apply([record(entry) for entry in entries])
-        if self._ledger_index in self.digests:
-            same = ledger.digest() == self.digests[self._ledger_index]
-            require(same, "the ledger follows from the log, however it is cut", self.name)
+        self._compare(ledger)
         return WatchedLedger(self.name, ledger, self.store, self._checks, self._model, self.fuse)
+
+    def _compare(self, ledger: Ledger) -> str:
+        digest = ledger.digest()
+        known = self._digests.setdefault(ledger.applied_index, digest)
+        require(digest == known, "ledgers at one index are equal", (self.name, ledger.applied_index))
+        return digest
 
 
 def _same(found: Store, mirror: Store) -> bool:

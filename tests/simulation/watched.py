@@ -1,4 +1,4 @@
-"""What stands between a simulated server's parts, watches them, and lets the server die between any two effects."""
+"""What stands between a simulated server's parts: it watches, and lets the server die between effects."""
 
 from __future__ import annotations
 
@@ -138,7 +138,9 @@ class WatchedLog:
 class WatchedLedger:
     """The ledger, every receipt of which must be what follows from the committed log."""
 
-    def __init__(self, name: NodeId, ledger: Ledger, store: Store, checks: Checks, model: BankModel, fuse: Fuse) -> None:
+    def __init__(
+        self, name: NodeId, ledger: Ledger, store: Store, checks: Checks, model: BankModel, fuse: Fuse
+    ) -> None:
         self.ledger = ledger
         self._name = name
         self._store = store
@@ -156,14 +158,24 @@ class WatchedLedger:
     def apply(self, records: Sequence[tuple[int, int, Command | None]]) -> list[Receipt | None]:
         self._fuse.burn()
         entries = self._store.entries[records[0][0] - 1 : records[-1][0]]
-        require([r[0] for r in records] == [e.index for e in entries], "what is applied is durable", self._name)
+        require(
+            [r[0] for r in records] == [e.index for e in entries], "what is applied is durable", self._name
+        )
         for (_, time_us, command), entry in zip(records, entries, strict=True):
             same = time_us == entry.time_us and entry.command == (encode(command) if command else b"")
             require(same, "what is applied is what was saved", (self._name, entry))
         self._checks.applied(self._name, entries)
         receipts = self.ledger.apply(records)
-        for receipt, decision in zip(receipts, self._model.decisions[records[0][0] - 1 : records[-1][0]], strict=True):
-            found = receipt and (receipt.id, receipt.outcome, receipt.balance, receipt.reference, receipt.time_us)
+        for receipt, decision in zip(
+            receipts, self._model.decisions[records[0][0] - 1 : records[-1][0]], strict=True
+        ):
+            found = receipt and (
+                receipt.id,
+                receipt.outcome,
+                receipt.balance,
+                receipt.reference,
+                receipt.time_us,
+            )
             require(found == decision, "the ledger follows from the log alone", (self._name, found, decision))
         self._fuse.burn()
         return receipts

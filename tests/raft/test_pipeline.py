@@ -1,0 +1,171 @@
+"""Batches, windows and limits (thesis 10.2), and servers that lag or have lost their disk."""
+
+from __future__ import annotations
+
+import pytest
+
+from atm.raft.errors import EntryTooLarge
+from atm.raft.messages import AppendEntries
+from atm.raft.ready import Role
+from tests.raft.network import ELECTION_TICKS_MAX, HEARTBEAT_TICKS, Network
+from tests.raft.single import (
+    Single,
+    acknowledge,
+    appends,
+    ask,
+    grant,
+)
+
+
+def entries_sent(sent: list[AppendEntries]) -> list[int]:
+    return [entry.index for message in sent for entry in message.entries]
+
+
+# -- slow followers, batches, limits -----------------------------------------------------------------
+
+
+def test_a_stuck_follower_fills_its_window_and_nobody_else_notices() -> None:
+    """Scenario 28: its window fills and stops; it catches up later."""
+    network = Network("abc", batch_entries_max=2, window_batches=3)
+    network.elect("a")
+    network.isolate("c")
+    network.pass_time(HEARTBEAT_TICKS)
+    network.heal()
+    network.drops = lambda letter: "c" in (letter.to, letter.sender)
+    sent_to_c = 0
+    for number in range(50):
+        network.submit("a", b"%d" % number)
+        sent_to_c += sum(
+            len(x.message.entries)
+            for x in network.in_flight
+            if x.to == "c" and isinstance(x.message, AppendEntries)
+        )
+        network.deliver()
+    assert sent_to_c <= 2 * 3
+    assert len(network.servers["a"].commands) == 50
+    network.heal()
+    network.pass_time(10 * HEARTBEAT_TICKS)
+    assert len(network.servers["c"].commands) == 50
+
+
+def test_the_pipeline_does_not_wait_for_answers() -> None:
+    a = Single("abc", batch_entries_max=1, window_batches=4)
+    a.lead()
+    a.receive(acknowledge("b", 1, 1))
+    sent = appends(a.propose(*[b"x"] * 10), to="b")
+    assert entries_sent(sent) == [2, 3, 4, 5]
+    assert entries_sent(appends(a.receive(acknowledge("b", 1, 3)), to="b")) == [6, 7]
+
+
+def test_a_follower_behind_the_memory_is_served_from_the_disk() -> None:
+    network = Network("abc", memory_bytes_max=2_000, batch_entries_max=7)
+    network.elect("a")
+    network.isolate("c")
+    for number in range(100):
+        network.submit("a", b"%d" % number)
+        network.deliver()
+    assert network["a"].log.base_index > 50
+    network.heal()
+    network.pass_time(20 * HEARTBEAT_TICKS)
+    assert len(network.servers["c"].commands) == 100
+    assert network.converged()
+
+
+@pytest.mark.parametrize("batch", [1, 3, 512])
+def test_batches_of_any_size_carry_the_same_log(batch: int) -> None:
+    network = Network("abc", batch_entries_max=batch)
+    network.elect("a")
+    network.isolate("c")
+    for number in range(20):
+        network.submit("a", b"%d" % number)
+        network.deliver()
+    network.heal()
+    network.pass_time(10 * HEARTBEAT_TICKS)
+    assert network.converged()
+    sizes = {len(x.message.entries) for x in network.delivered if isinstance(x.message, AppendEntries)}
+    assert max(sizes) <= batch
+
+
+def test_an_append_is_bounded_in_bytes() -> None:
+    a = Single(batch_bytes_max=10_000, entry_bytes_max=4_000)
+    a.lead()
+    a.receive(acknowledge("b", 1, 1))
+    sent = appends(a.propose(*[b"x" * 3_000] * 9), to="b")
+    assert all(sum(len(entry.command) for entry in message.entries) <= 10_000 for message in sent)
+
+
+def test_an_entry_over_the_limit_is_refused_when_proposed() -> None:
+    """Scenario 29: with a clear error, and none of the batch is taken."""
+    network = Network("abc", entry_bytes_max=100)
+    network.elect("a")
+    last_index = network["a"].last_index
+    with pytest.raises(EntryTooLarge, match="101 bytes is over the limit of 100"):
+        network.submit("a", b"fits", b"x" * 101)
+    assert network["a"].last_index == last_index
+    network.submit("a", b"x" * 100)
+    network.pass_time(HEARTBEAT_TICKS)
+    assert network.servers["c"].commands == [b"x" * 100]
+
+
+# -- a wiped disk ------------------------------------------------------------------------------------
+
+
+def test_a_server_with_a_wiped_disk_is_not_counted_but_catches_up() -> None:
+    """Scenario 26: no endless loop, no quiet vote; its acknowledgements commit nothing."""
+    network = Network("abc")
+    network.elect("a")
+    network.submit("a", b"x")
+    network.pass_time(HEARTBEAT_TICKS)
+    network.crash("c")
+    network.wipe("c")
+    for name in "ab":
+        network[name].demote("c")
+    network.restart("c")
+    network.pass_time(3 * HEARTBEAT_TICKS)
+    assert network.servers["c"].commands == [b"x"]
+    network.isolate("b")
+    commit_index = network["a"].commit_index
+    network.submit("a", b"y")
+    network.deliver()
+    assert network["a"].commit_index == commit_index
+    network.pass_time(5 * ELECTION_TICKS_MAX)
+    assert network.leader() is None, "a leader and a learner are no majority of three"
+    assert network["a"].term == network["b"].term
+    network.heal()
+    network.pass_time(5 * ELECTION_TICKS_MAX)
+    assert network.leader() in ("a", "b")
+
+
+def test_the_vote_of_a_server_with_a_wiped_disk_is_not_counted() -> None:
+    a = Single()
+    a.raft.demote("c")
+    a.campaign()
+    a.receive(grant("c", 1))
+    assert a.raft.role is Role.CANDIDATE
+    a.receive(grant("b", 1))
+    assert a.raft.role is Role.LEADER
+
+
+def test_a_server_with_a_wiped_disk_gets_no_vote() -> None:
+    a = Single()
+    a.raft.demote("c")
+    assert [
+        o for o in a.receive(ask("c", 5, (4, 4))) if o.to == "c" and getattr(o.message, "granted", False)
+    ] == []
+
+
+def test_a_late_acknowledgement_from_before_the_wipe_does_not_stop_the_catch_up() -> None:
+    """It was sent by the disk that is gone; the leader must go back to where the new one begins."""
+    network = Network("abc")
+    network.elect("a")
+    network.submit("a", b"x")
+    late = acknowledge("c", 1, 2)
+    network.pass_time(HEARTBEAT_TICKS)
+    network.crash("c")
+    network.wipe("c")
+    for name in "ab":
+        network[name].demote("c")
+    network.post("a", late)
+    network.restart("c")
+    network.pass_time(10 * HEARTBEAT_TICKS)
+    assert network.servers["c"].commands == [b"x"]

@@ -1,0 +1,171 @@
+"""One node, real sockets: whatever comes to the tellers' port, the others do not notice."""
+
+from __future__ import annotations
+
+import os
+import socket
+import struct
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from atm.ledger.commands import Open
+from atm.server import clients
+from atm.wire.framing import CLIENT_FRAME_BYTES_MAX, frame
+from atm.wire.serializer import Status, encode
+from tests.server.parts import RunningServer, Wire, cluster_of, credit, query, wait_until
+
+
+@pytest.fixture
+def server(tmp_path: Path) -> Iterator[RunningServer]:
+    with RunningServer(cluster_of(tmp_path, "n1"), "n1") as running:
+        yield running.wait_for_leader()
+        with Wire(running.client) as wire:
+            assert wire.ask(query("still-there"))["outcome"] == "ok"
+        assert running.reported == []
+
+
+@pytest.fixture
+def wire(server: RunningServer) -> Iterator[Wire]:
+    with Wire(server.client) as wire:
+        yield wire
+
+
+def test_a_credit_is_acknowledged_and_seen_by_a_query(wire: Wire) -> None:
+    answer = wire.ask(credit("a", 500))
+    assert (answer["id"], answer["outcome"], answer["balance"], answer["leader"]) == ("a", "ok", 500, "n1")
+    assert wire.ask(credit("a", 500)) == answer
+    assert wire.ask(query("q"))["balance"] == 500
+    assert wire.ask(query("r", "nobody"))["outcome"] == "no_such_account"
+    assert wire.ask(Status(id="s"))["role"] == "leader"
+
+
+def test_pipelined_requests_are_each_answered_under_their_id(wire: Wire) -> None:
+    requests = [credit(f"c{number}") for number in range(300)]
+    queries = [query(f"q{number}") for number in range(300)]
+    pieces = [frame(encode(each)) for pair in zip(requests, queries, strict=True) for each in pair]
+    wire.socket.sendall(b"".join(pieces))
+    answers = [wire.answer() for _ in pieces]
+    assert {answer["id"] for answer in answers if answer} == {each.id for each in [*requests, *queries]}
+    assert {answer["outcome"] for answer in answers if answer} == {"ok"}
+
+
+@pytest.mark.parametrize(
+    "garbage",
+    [
+        (4 * 1024**3 - 1).to_bytes(4, "big"),
+        (CLIENT_FRAME_BYTES_MAX + 1).to_bytes(4, "big") + b"x" * 100,
+        frame(os.urandom(50)),
+        frame(b""),
+        frame(b"\xc1"),
+        frame(b"\x91" * 50_000),
+        b"credit 5000\r\n" * 800_000,
+    ],
+    ids=["4 GiB", "just over", "random", "empty", "never used", "deep", "10 MB of text"],
+)
+def test_bytes_that_are_no_request_get_an_error_frame_and_the_end(wire: Wire, garbage: bytes) -> None:
+    wire.socket.sendall(garbage)
+    answer = wire.answer()
+    assert answer is not None
+    assert answer["outcome"] == "bad_request"
+    assert wire.answer() is None
+
+
+@pytest.mark.parametrize(
+    "request_fields",
+    [
+        {"op": "credit", "id": "a", "account": "main", "amount": 0},
+        {"op": "credit", "id": "a", "account": "main", "amount": -5},
+        {"op": "credit", "id": "a", "account": "main", "amount": 1.5},
+        {"op": "credit", "id": "a", "account": "main", "amount": 10**14},
+        {"op": "credit", "id": "a", "account": "main"},
+        {"op": "credit", "id": "a", "account": "main", "amount": 5, "pin": 1},
+        {"op": "rob", "id": "a", "account": "main", "amount": 5},
+        {"op": "query", "id": "a", "account": "no such name"},
+    ],
+)
+def test_a_malformed_request_is_refused_under_its_id(wire: Wire, request_fields: dict[str, object]) -> None:
+    answer = wire.ask(request_fields)
+    assert (answer["id"], answer["outcome"]) == ("a", "bad_request")
+    assert wire.answer() is None
+
+
+def test_a_good_request_before_a_bad_one_is_done(server: RunningServer, wire: Wire) -> None:
+    wire.socket.sendall(frame(encode(credit("good", 77))) + frame(b"bad"))
+    with Wire(server.client) as other:
+        wait_until(lambda: other.ask(query("q"))["balance"] == 77)
+
+
+def test_half_a_frame_disturbs_nobody(server: RunningServer, wire: Wire) -> None:
+    wire.socket.sendall(frame(encode(credit("half")))[:20])
+    with Wire(server.client) as other:
+        assert other.ask(credit("whole"))["balance"] == 100
+
+
+def test_a_client_reset_mid_request_disturbs_nobody(server: RunningServer) -> None:
+    for number in range(20):
+        with Wire(server.client) as wire:
+            wire.socket.sendall(frame(encode(credit(f"reset{number}"))) + b"\x00\x00")
+            wire.socket.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+    with Wire(server.client) as other:
+        wait_until(lambda: other.ask(query("q"))["balance"] == 2000)
+
+
+def test_a_client_that_never_reads_is_dropped_and_blocks_nobody(
+    server: RunningServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(clients, "OUTBOX_BYTES_MAX", 20_000)
+    status = b"".join(frame(encode(Status(id=f"s{number}"))) for number in range(200))
+    with Wire(server.client) as deaf, Wire(server.client) as other:
+        deaf.socket.settimeout(0.05)
+        wait_until(lambda: _ended(deaf, status))
+        assert other.ask(credit("a"))["outcome"] == "ok"
+
+
+def _ended(deaf: Wire, requests: bytes) -> bool:
+    try:
+        deaf.socket.sendall(requests)
+    except TimeoutError:
+        return False
+    except OSError:
+        return True
+    return False
+
+
+def test_too_many_requests_under_way_are_busy(server: RunningServer, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(clients, "IN_FLIGHT_MAX", 3)
+    with Wire(server.client) as wire:
+        wire.socket.sendall(b"".join(frame(encode(credit(f"c{number}"))) for number in range(10)))
+        outcomes = [answer["outcome"] for _ in range(10) if (answer := wire.answer())]
+        assert set(outcomes) == {"ok", "busy"}
+        assert wire.ask(query("q"))["balance"] == 100 * outcomes.count("ok")
+
+
+def test_a_thousand_idle_connections_leave_room_for_work(server: RunningServer) -> None:
+    idle = [socket.create_connection(server.client.pair) for _ in range(1000)]
+    try:
+        with Wire(server.client) as wire:
+            assert wire.ask(Open(id="o", account="alice"))["outcome"] == "ok"
+    finally:
+        for sock in idle:
+            sock.close()
+
+
+def test_a_connection_over_the_limit_hears_busy(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(clients, "CONNECTIONS_MAX", 2)
+    with RunningServer(cluster_of(tmp_path, "n1"), "n1") as running:
+        running.wait_for_leader()
+        with Wire(running.client) as one, Wire(running.client) as two:
+            assert one.ask(query("q"))["outcome"] == two.ask(query("q"))["outcome"] == "ok"
+            with Wire(running.client) as three:
+                answer = three.answer()
+                assert answer is not None
+                assert answer["outcome"] == "busy"
+                assert three.answer() is None
+        wait_until(lambda: _is_served(running))
+
+
+def _is_served(running: RunningServer) -> bool:
+    with Wire(running.client) as wire:
+        return bool(wire.ask(query("q"))["outcome"] == "ok")

@@ -1,0 +1,143 @@
+"""bin/start_node as a process: what it prints, what it refuses, how it ends."""
+
+from __future__ import annotations
+
+import os
+import signal
+import socket
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from atm.config import Cluster
+from tests.server.parts import Wire, cluster_of, credit, wait_until
+
+ENDS_WITHIN_S = 10.0
+Process = subprocess.Popen[str]
+
+
+def ini(cluster: Cluster) -> Path:
+    lines = ["[cluster]", f"data_dir = {cluster.data_dir}"]
+    lines += ["heartbeat_ms = 20", "election_timeout_ms = 100-200"]
+    for node in cluster.nodes.values():
+        lines += [f"[node {node.name}]", f"client = localhost:{node.client.port}"]
+        lines += [f"peer = localhost:{node.peer.port}"]
+    cluster.path.write_text("\n".join(lines))
+    return cluster.path
+
+
+@pytest.fixture
+def cluster(tmp_path: Path) -> Cluster:
+    cluster = cluster_of(tmp_path, "n1")
+    ini(cluster)
+    return cluster
+
+
+def start(cluster: Cluster, node: str = "n1", *more: str) -> Process:
+    command = [sys.executable, "-m", "atm.server.main", node, "--config", str(cluster.path), *more]
+    return subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+
+
+def ended(process: Process) -> tuple[int, str]:
+    """Return exit code and stderr of a process that is about to end."""
+    _, stderr = process.communicate(timeout=ENDS_WITHIN_S)
+    return process.returncode, stderr
+
+
+def lines_of(process: Process, count: int) -> list[str]:
+    assert process.stdout is not None
+    return [process.stdout.readline().rstrip("\n") for _ in range(count)]
+
+
+@pytest.fixture
+def running(cluster: Cluster) -> Iterator[Process]:
+    process = start(cluster)
+    yield process
+    process.kill()
+    process.communicate()
+
+
+@pytest.mark.parametrize("stop_signal", [signal.SIGINT, signal.SIGTERM])
+def test_a_node_prints_its_lines_and_stops_cleanly(
+    cluster: Cluster, running: Process, stop_signal: signal.Signals
+) -> None:
+    port = cluster.nodes["n1"].client.port
+    assert lines_of(running, 4) == [
+        f"Running server on port {port}",
+        "Expects no neighbours",
+        f"Listening on ('localhost', {port})",
+        f"Leader on ('localhost', {port}) in term 1",
+    ]
+    with Wire(cluster.nodes["n1"].client) as wire:
+        assert wire.ask(credit("a"))["outcome"] == "ok"
+        running.send_signal(stop_signal)
+        assert ended(running) == (0, "")
+        assert wire.answer() is None
+
+
+def test_money_survives_a_kill(cluster: Cluster, running: Process) -> None:
+    lines_of(running, 4)
+    with Wire(cluster.nodes["n1"].client) as wire:
+        assert wire.ask(credit("a"))["balance"] == 100
+    running.kill()
+    running.communicate()
+    again = start(cluster)
+    try:
+        assert lines_of(again, 4)[3].endswith("in term 2")
+        with Wire(cluster.nodes["n1"].client) as wire:
+            assert wire.ask(credit("a"))["balance"] == 100
+            assert wire.ask(credit("b"))["balance"] == 200
+        again.terminate()
+        assert ended(again) == (0, "")
+    finally:
+        again.kill()
+
+
+def test_a_second_process_on_the_folder_ends_with_a_line(cluster: Cluster, running: Process) -> None:
+    lines_of(running, 4)
+    code, stderr = ended(start(cluster))
+    assert (code, stderr.count("\n")) == (1, 1)
+    assert "node n1 is already running" in stderr
+
+
+@pytest.mark.parametrize("kind", ["client", "peer"])
+def test_a_taken_port_ends_with_a_line(cluster: Cluster, kind: str) -> None:
+    address = getattr(cluster.nodes["n1"], kind)
+    with socket.create_server(address.pair):
+        code, stderr = ended(start(cluster))
+    assert (code, stderr.count("\n")) == (1, 1)
+    assert f"cannot listen on localhost:{address.port}" in stderr
+
+
+def test_an_unknown_node_or_file_ends_with_a_line_and_2(cluster: Cluster) -> None:
+    code, stderr = ended(start(cluster, "n7"))
+    assert (code, stderr.count("\n")) == (2, 1)
+    assert "there is no node 'n7', only n1" in stderr
+    cluster.path.unlink()
+    code, stderr = ended(start(cluster))
+    assert (code, stderr.count("\n")) == (2, 1)
+
+
+def test_a_ledger_that_fails_ends_the_node(cluster: Cluster, running: Process) -> None:
+    lines_of(running, 4)
+    running.terminate()
+    ended(running)
+    (cluster.data_dir / "n1" / "ledger.db").write_bytes(os.urandom(5000))
+    code, stderr = ended(start(cluster))
+    assert (code, stderr.count("\n")) == (1, 1)
+    assert "ledger.db" in stderr
+
+
+def test_a_node_with_absent_neighbours_waits_and_stops_when_asked(tmp_path: Path) -> None:
+    cluster = cluster_of(tmp_path, "n1", "n2", "n3")
+    ini(cluster)
+    process = start(cluster)
+    neighbours = ", ".join(str(cluster.nodes[name].client.port) for name in ("n2", "n3"))
+    assert lines_of(process, 3)[1] == f"Expects neighbours to be on {neighbours}"
+    with Wire(cluster.nodes["n1"].client) as wire:
+        wait_until(lambda: wire.ask(credit("a"))["outcome"] == "unavailable")
+    process.terminate()
+    assert ended(process) == (0, "")

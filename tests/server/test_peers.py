@@ -1,0 +1,218 @@
+"""Who is let in on the servers' port, and what becomes of what he sends."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from functools import partial
+from pathlib import Path
+from threading import Lock
+
+import pytest
+from msgspec.structs import replace
+
+from atm.config import Cluster
+from atm.raft.messages import RequestVote
+from atm.server.data_folder import DataFolder
+from atm.server.inbox import Inbox, Mail
+from atm.server.links import Links, batches
+from atm.server.peers import Peers
+from atm.wire.framing import frame
+from atm.wire.serializer import (
+    PROTOCOL_VERSION,
+    Forward,
+    Hello,
+    Refused,
+    Returned,
+    Status,
+    Welcome,
+    decode_hello_answer,
+    encode,
+)
+from tests.server.parts import DEADLINE_S, RunningServer, Wire, cluster_of, credit, wait_until
+
+
+@dataclass
+class Port:
+    """The servers' port of n1 without the rest of the node."""
+
+    cluster: Cluster
+    folder: DataFolder
+    inbox: Inbox
+    lock: Lock
+    reported: list[str] = field(default_factory=list)
+
+    def hello(self, node: str = "n2") -> Hello:
+        return Hello(
+            version=PROTOCOL_VERSION, cluster=self.cluster.identity(), node=node, store=f"store of {node}"
+        )
+
+    def dial(self) -> Wire:
+        return Wire(self.cluster.nodes["n1"].peer)
+
+    def greeted(self, node: str = "n2") -> Wire:
+        wire = self.dial()
+        assert greet(wire, self.hello(node)) == Welcome(node="n1", learner=False)
+        return wire
+
+    def take(self) -> Mail:
+        with self.lock:
+            return self.inbox.take()
+
+    def wait_for_mail(self) -> Mail:
+        self.inbox.sleep(DEADLINE_S)
+        return self.take()
+
+
+def greet(wire: Wire, hello: Hello) -> Welcome | Refused:
+    wire.send(hello)
+    payload = wire.payload()
+    assert payload is not None
+    return decode_hello_answer(payload)
+
+
+def vote(sender: str) -> RequestVote:
+    return RequestVote(sender=sender, term=1, last_log_index=0, last_log_term=0, pre_vote=False)
+
+
+@pytest.fixture
+def port(tmp_path: Path) -> Iterator[Port]:
+    cluster = cluster_of(tmp_path, "n1", "n2", "n3")
+    lock = Lock()
+    port = Port(cluster, DataFolder(cluster, "n1"), Inbox(lock), lock)
+    addresses = {name: cluster.nodes[name].peer for name in ("n2", "n3")}
+    report = port.reported.append
+    links = Links(port.hello("n1"), addresses, port.inbox, report)
+    peers = Peers(
+        cluster.nodes["n1"].peer,
+        hello=port.hello("n1"),
+        peers=addresses,
+        folder=port.folder,
+        inbox=port.inbox,
+        links=links,
+        report=report,
+    )
+    peers.start()
+    yield port
+    peers.close()
+    port.folder.close()
+
+
+def test_messages_of_a_welcomed_peer_reach_the_inbox(port: Port) -> None:
+    with port.greeted() as wire:
+        wire.send(vote("n2"))
+        assert port.wait_for_mail().messages == [vote("n2")]
+
+
+@pytest.mark.parametrize(
+    ("changes", "reason"),
+    [
+        ({"version": PROTOCOL_VERSION + 1}, "same release"),
+        ({"cluster": "elsewhere"}, "another cluster"),
+        ({"node": "n1"}, "each name may run once"),
+        ({"node": "n9"}, "no node 'n9'"),
+    ],
+)
+def test_a_hello_of_the_wrong_kind_is_refused_with_its_reason(
+    port: Port, changes: dict[str, str | int], reason: str
+) -> None:
+    for _ in range(3):
+        with port.dial() as wire:
+            answer = greet(wire, replace(port.hello(), **changes))
+            assert isinstance(answer, Refused)
+            assert reason in answer.reason
+            assert wire.payload() is None
+    assert len(port.reported) == 1
+    assert reason in port.reported[0]
+
+
+def test_bytes_that_are_no_hello_are_refused(port: Port) -> None:
+    for garbage in (b"\xff" * 100, frame(b"\xc1"), frame(encode(Status(id="s"))), frame(encode(vote("n2")))):
+        with port.dial() as wire:
+            wire.socket.sendall(garbage)
+            payload = wire.payload()
+            assert payload is not None
+            assert isinstance(decode_hello_answer(payload), Refused)
+            assert wire.payload() is None
+
+
+def test_a_message_in_anothers_name_ends_the_connection(port: Port) -> None:
+    with port.greeted("n2") as wire:
+        wire.send(vote("n3"))
+        assert wire.payload() is None
+    assert port.take().messages == []
+
+
+def test_a_newer_connection_of_a_peer_replaces_the_older(port: Port) -> None:
+    with port.greeted() as older, port.greeted() as newer:
+        assert older.payload() is None
+        newer.send(vote("n2"))
+        assert port.wait_for_mail().messages == [vote("n2")]
+
+
+def test_a_peer_with_another_store_is_demoted_before_its_messages(port: Port) -> None:
+    with port.greeted():
+        pass
+    port.take()
+    with port.dial() as wire:
+        changed = replace(port.hello(), store="another")
+        assert greet(wire, changed) == Welcome(node="n1", learner=True)
+        assert port.take().demotions == ["n2"]
+    assert "came back with an empty data folder" in port.reported[0]
+    assert not port.folder.knows_as("n2", "another")
+
+
+def test_passed_on_requests_are_checked_one_by_one(port: Port) -> None:
+    good, bad = encode(credit("a")), encode({"op": "rob", "id": "b"})
+    with port.greeted() as wire:
+        wire.send(Forward(sender="n2", requests=((7, good), (8, bad), (9, encode(Status(id="s"))))))
+        mail = port.wait_for_mail()
+        assert [(asked.number, asked.payload, asked.passed_on) for asked in mail.commands] == [
+            (7, good, True)
+        ]
+        assert [number for _, number, _ in mail.refused] == [8, 9]
+
+
+def test_returned_answers_reach_the_inbox(port: Port) -> None:
+    with port.greeted() as wire:
+        wire.send(Returned(sender="n2", answers=((7, b"answer"),)))
+        assert port.wait_for_mail().returned == [(7, b"answer")]
+
+
+def test_batches_keep_all_and_fit_a_frame() -> None:
+    numbered = [(number, b"x" * 60_000) for number in range(100)]
+    runs = batches(numbered)
+    assert [pair for run in runs for pair in run] == numbered
+    assert len(runs) > 1
+    assert max(sum(len(payload) for _, payload in run) for run in runs) < 1_200_000
+
+
+def test_three_nodes_elect_and_a_follower_answers_through_the_leader(tmp_path: Path) -> None:
+    cluster = cluster_of(tmp_path, "n1", "n2", "n3")
+    with (
+        RunningServer(cluster, "n1", verbose=True) as one,
+        RunningServer(cluster, "n2", verbose=True) as two,
+        RunningServer(cluster, "n3", verbose=True) as three,
+    ):
+        servers = [one, two, three]
+        for number, server in enumerate(servers):
+            wait_until(partial(_credited, server, f"c{number}"))
+        lines = [line for server in servers for line in server.said]
+        assert lines.count("Redirecting client request") >= 2
+        assert lines.count("Returning client request") >= 3
+        assert [server.reported for server in servers] == [[], [], []]
+
+
+def _credited(server: RunningServer, request_id: str) -> bool:
+    with Wire(server.client) as wire:
+        return bool(wire.ask(credit(request_id))["outcome"] == "ok")
+
+
+def test_a_node_of_another_cluster_is_told_so_once_at_both_ends(tmp_path: Path) -> None:
+    cluster = cluster_of(tmp_path, "n1", "n2")
+    stranger = cluster_of(tmp_path / "elsewhere", "n1", "n2", "n3")
+    stranger.nodes["n1"] = cluster.nodes["n1"]
+    with RunningServer(cluster, "n1") as one, RunningServer(stranger, "n2") as two:
+        wait_until(lambda: bool(one.reported and two.reported))
+        assert "another cluster" in one.reported[0]
+        assert "another cluster" in two.reported[0]

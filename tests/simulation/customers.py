@@ -1,0 +1,142 @@
+"""Customers of the simulated bank: they retry with the same id, give up, and repeat ids."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from msgspec.structs import replace
+
+from atm.ledger.commands import Command, Credit, Debit, Open, Query
+from tests.simulation.history import FAULTS, History
+from tests.simulation.loop import Loop
+from tests.simulation.plan import Plan
+from tests.simulation.sim_server import SimServer
+
+ACCOUNTS = ("main", "alice", "bob")
+REMEMBERED = 20  # answered requests that may be repeated
+
+# Once the faults have stopped: election timeouts of patience, and how many times slower requests come.
+CALMER = 5
+
+
+class Connection:
+    """A connection of a customer to a server: a channel for one try of one request."""
+
+    def __init__(self, customer: Customer, server: SimServer, try_number: int, payload: bytes) -> None:
+        self._customer = customer
+        self._server = server
+        self._incarnation = server.incarnation
+        self._try = try_number
+        self._payload = payload
+
+    def answer(self, number: int, payload: bytes) -> None:
+        """The server answers: the last of its effects, and the crash may come just before."""
+        assert number == self._try
+        self._server.fuse.burn()
+        self._server.decided(payload)
+        self._customer.travels(lambda: self._customer.hears(self._try, self._payload, payload))
+
+
+class Customer:
+    """One request at a time, each until it is answered or given up."""
+
+    def __init__(
+        self, name: str, loop: Loop, plan: Plan, servers: Sequence[SimServer], history: History
+    ) -> None:
+        self.answered_calmly = False  # something that was called after the faults had stopped
+        self.calm = False
+        self.stopped = False
+        self._name, self._loop, self._plan, self._servers, self._history = name, loop, plan, servers, history
+        self._server = loop.chance.choice(servers)
+        self._past: list[Command] = []
+        self._number = 0
+        self._request: Command | Query | None = None
+        self._called_calmly = False
+        self._tries_left = 0
+        self._try = 0
+        loop.after(loop.chance.randint(0, plan.think_us), self._next_request)
+
+    def travels(self, arrival: object) -> None:
+        """Let something cross the network between a customer and a server, or get lost."""
+        if self.calm or self._loop.chance.random() >= self._plan.message_faults.get("lost", 0):
+            self._loop.after(self._loop.chance.randint(*self._plan.latency_us), arrival)  # type: ignore[arg-type]
+
+    def hears(self, try_number: int, payload: bytes, answer: bytes) -> None:
+        """An answer arrives; a late one, too, must be true."""
+        outcome = self._history.hears(payload, answer)
+        if self._loop.tracing:
+            self._loop.trace("hears", self._name, outcome, answer)
+        if try_number != self._try or self._request is None:
+            return
+        if outcome in FAULTS:
+            self._try_again()
+            return
+        self.answered_calmly |= self._called_calmly
+        if not isinstance(self._request, Query):
+            self._past = [*self._past[-REMEMBERED:], self._request]
+        self._finish()
+
+    def _finish(self) -> None:
+        self._request = None
+        think_us = self._plan.think_us * (CALMER if self.calm else 1)
+        self._loop.after(self._loop.chance.randint(0, 2 * think_us), self._next_request)
+
+    def _next_request(self) -> None:
+        if self.stopped:
+            return
+        self._request = self._draw_request()
+        self._called_calmly = self.calm
+        self._tries_left = self._plan.tries_max if not self.calm else 1000
+        self._send()
+
+    def _send(self) -> None:
+        request = self._request
+        assert request is not None
+        self._try += 1
+        self._tries_left -= 1
+        try_number, server = self._try, self._server
+        payload = self._history.sends(request)
+        connection = Connection(self, server, try_number, payload)
+        if self._loop.tracing:
+            self._loop.trace("asks", self._name, server.name, payload)
+        self.travels(lambda: server.ask(connection, try_number, payload))
+        patience_us = self._plan.patience_us
+        if self.calm:
+            patience_us = max(patience_us, CALMER * self._plan.election_us)
+        self._loop.after(patience_us, lambda: self._loses_patience(try_number))
+
+    def _loses_patience(self, try_number: int) -> None:
+        if try_number == self._try and self._request is not None:
+            self._try_again()
+
+    def _try_again(self) -> None:
+        self._server = self._loop.chance.choice(self._servers)
+        if self._tries_left <= 0:
+            self._finish()  # gives up; the request may be done or not
+            return
+        self._try += 1  # no answer to the last try counts from now on
+        this_try = self._try
+        self._loop.after(self._loop.chance.randint(0, self._plan.think_us), lambda: self._send_if(this_try))
+
+    def _send_if(self, try_number: int) -> None:
+        if try_number == self._try and self._request is not None:
+            self._send()
+
+    def _draw_request(self) -> Command | Query:
+        chance = self._loop.chance
+        account = chance.choice(ACCOUNTS)
+        if self._past and chance.random() < self._plan.repeat_share:
+            past = chance.choice(self._past)
+            return past if chance.random() < 0.7 else replace(past, account=account)
+        self._number += 1
+        request_id = f"{self._name}-{self._number}"
+        if chance.random() < self._plan.read_share:
+            return Query(id=request_id, account=account)
+        amount = chance.randint(1, 100_00)
+        match chance.randint(0, 9):
+            case 0:
+                return Open(id=request_id, account=account)
+            case 1 | 2 | 3 | 4:
+                return Debit(id=request_id, account=account, amount=amount)
+            case _:
+                return Credit(id=request_id, account=account, amount=amount)

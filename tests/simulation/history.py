@@ -1,0 +1,105 @@
+"""What customers did and heard, judged: exactly once, and linearizable.
+
+Every answer carries, or is decided at, an index of the log. So it is enough to compare the order of
+indices with real time: what was called after something else was answered must come behind it.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from typing import Any
+
+from msgspec import Struct, field, msgpack
+
+from atm.ledger.commands import Command, Query
+from atm.wire.serializer import encode
+from tests.simulation.bank_model import BankModel
+from tests.simulation.checks import require
+
+FAULTS = {"busy", "unavailable", "unknown"}
+NOT_DONE = {"busy", "unavailable"}  # what these promise of one try
+
+
+class Asked(Struct):
+    """One request with its contents, however often it was sent."""
+
+    request: Command | Query
+    floor: int  # what had been answered when it was first called
+    tries: int = 0
+    not_done: int = 0  # tries that were answered as certainly not done
+    read_at: int | None = None  # the lowest index at which a query was decided
+    expected: dict[str, Any] = field(default_factory=dict)
+
+
+class History:
+    """All requests of a run, by their encoded contents."""
+
+    def __init__(self, model: BankModel) -> None:
+        self.answered_index = 0  # the highest index that a customer has heard of
+        self.outcomes: Counter[str] = Counter()
+        self._model = model
+        self._asked: dict[bytes, Asked] = {}
+        self._queries: dict[str, Asked] = {}
+
+    def sends(self, request: Command | Query) -> bytes:
+        """A customer sends `request`, maybe not for the first time; return its encoding."""
+        payload = encode(request)
+        asked = self._asked.setdefault(payload, Asked(request, self.answered_index))
+        asked.tries += 1
+        if isinstance(request, Query):
+            self._queries[request.id] = asked
+        return payload
+
+    def decided(self, server: str, applied_index: int, payload: bytes) -> None:
+        """`server`, its ledger at `applied_index`, answers or hands on an answer; queries are judged here."""
+        answer = msgpack.decode(payload)
+        asked = self._queries.get(answer["id"])
+        if asked is None or answer["outcome"] in FAULTS or answer["leader"] != server:
+            return
+        require(
+            applied_index >= asked.floor, "no read is stale", (server, answer, applied_index, asked.floor)
+        )
+        balance = self._model.balance(asked.request.account, applied_index)
+        require(answer.get("balance") == balance, "a read tells the balance", (server, answer, balance))
+        asked.read_at = applied_index if asked.read_at is None else min(asked.read_at, applied_index)
+
+    def hears(self, payload: bytes, answer_payload: bytes) -> str:
+        """The customer who sent `payload` hears an answer; return its outcome."""
+        asked, answer = self._asked[payload], msgpack.decode(answer_payload)
+        outcome: str = answer["outcome"]
+        require(answer["id"] == asked.request.id, "everybody gets his own answer", (asked, answer))
+        self.outcomes[
+            outcome if outcome in FAULTS else f"{asked.request.__struct_config__.tag} {outcome}"
+        ] += 1
+        if outcome in FAULTS:
+            asked.not_done += outcome in NOT_DONE
+        elif isinstance(asked.request, Query):
+            require(asked.read_at is not None, "an answer was decided by someone", answer)
+            self.answered_index = max(self.answered_index, asked.read_at or 0)
+        else:
+            self._judge_receipt(asked, answer)
+        return outcome
+
+    def judge_promises(self) -> None:
+        """At the end: what was said to be certainly not done, at every try, was not done."""
+        for asked in self._asked.values():
+            if isinstance(asked.request, Query) or asked.not_done < asked.tries:
+                continue
+            first = self._model.first.get(asked.request.id)
+            done = first is not None and first[0] == asked.request
+            require(not done, "what was certainly not done was not done", asked)
+
+    def _judge_receipt(self, asked: Asked, answer: dict[str, Any]) -> None:
+        index = answer["reference"]
+        require(index <= len(self._model.decisions), "only committed commands are answered", (asked, answer))
+        found = (answer["id"], answer["outcome"], answer.get("balance"), index, answer["time_us"])
+        require(
+            found == self._model.decisions[index - 1], "the answer is what the log decided", (asked, answer)
+        )
+        first, decision = self._model.first[asked.request.id]
+        if first == asked.request:
+            require(found == decision, "a repeated id gets its first receipt", (asked, answer, decision))
+        else:
+            require(answer["outcome"] == "id_reused", "other contents under a used id are refused", answer)
+        require(index > asked.floor, "writes are linearizable", (asked, answer))
+        self.answered_index = max(self.answered_index, index)

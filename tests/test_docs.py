@@ -1,0 +1,71 @@
+"""What the docs show is what the code does."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import pytest
+
+from atm.ledger.commands import Credit, Outcome
+from atm.raft import messages
+from atm.raft.transitions import diagram
+from atm.wire import serializer
+from atm.wire.framing import CLIENT_FRAME_BYTES_MAX, PEER_FRAME_BYTES_MAX, frame
+from atm.wire.serializer import decode_teller_request, encode
+
+ROOT = Path(__file__).parent.parent
+ARCHITECTURE = (ROOT / "docs" / "architecture.md").read_text(encoding="utf-8")
+PROTOCOL = (ROOT / "docs" / "protocol.md").read_text(encoding="utf-8")
+PAGES = [*ROOT.glob("*.md"), *(ROOT / "docs").glob("*.md")]
+
+
+def test_the_role_diagram_is_the_transition_table() -> None:
+    assert f"```mermaid\n{diagram()}\n```" in ARCHITECTURE
+
+
+def test_the_example_of_the_protocol_is_what_goes_over_the_wire() -> None:
+    example = re.search(r"```\n((?:[0-9a-f]{2}\s+)+)```", PROTOCOL)
+    assert example is not None
+    data = bytes.fromhex("".join(example.group(1).split()))
+    assert data == frame(encode(Credit(id="a1", account="main", amount=5000)))
+    assert decode_teller_request(data[4:]) == Credit(id="a1", account="main", amount=5000)
+
+
+def test_the_protocol_names_every_outcome_and_limit() -> None:
+    for outcome in Outcome:
+        assert f"`{outcome}`" in PROTOCOL
+    for limit in (CLIENT_FRAME_BYTES_MAX, PEER_FRAME_BYTES_MAX):
+        assert f"{limit:,}" in PROTOCOL
+
+
+@pytest.mark.parametrize(
+    "message",
+    [
+        messages.RequestVote,
+        messages.RequestVoteResponse,
+        messages.AppendEntries,
+        messages.AppendEntriesResponse,
+        serializer.Hello,
+        serializer.Welcome,
+        serializer.Refused,
+        serializer.Forward,
+        serializer.Returned,
+    ],
+)
+def test_the_protocol_lists_every_message_with_its_kind_and_as_many_elements(message: type) -> None:
+    tag = message.__struct_config__.tag  # type: ignore[attr-defined]
+    row = re.search(rf"^\| {tag} \| {message.__name__} \| (.*) \|$", PROTOCOL, re.MULTILINE)
+    assert row is not None, f"no row for {tag} {message.__name__}"
+    elements = re.sub(r"\(.*?\)", "", row.group(1)).split(",")
+    assert len(elements) == len(message.__struct_fields__)  # type: ignore[attr-defined]
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def test_every_file_that_a_page_names_exists(page: Path) -> None:
+    text = page.read_text(encoding="utf-8")
+    named = set(re.findall(r"`((?:atm|bin|docs|tests|bench)/[A-Za-z0-9_./-]*)`", text))
+    links = {link for link in re.findall(r"\]\(([^)#:]+)\)", text) if "//" not in link}
+    missing = [name for name in named if not (ROOT / name).exists()]
+    missing += [link for link in links if not (page.parent / link).exists()]
+    assert not missing

@@ -7,9 +7,12 @@ import os
 import sys
 from collections.abc import Iterator
 from pathlib import Path
-from typing import BinaryIO
+from typing import TYPE_CHECKING, BinaryIO
 
 from atm.teller_language import LINE_CHARS_MAX, USAGES
+
+if TYPE_CHECKING:
+    from prompt_toolkit.buffer import Buffer
 
 PROMPT = "Enter command: "
 LINE_BYTES_MAX = 4 * LINE_CHARS_MAX + 2
@@ -58,6 +61,7 @@ def terminal_lines(state_folder: Path | None) -> Iterator[str]:
         complete_while_typing=False,
         output=create_output(sys.stdout),
     )
+    session.default_buffer.on_text_changed += _clip
     while True:
         try:
             # A colour, if only the terminal's own, has the blank at the prompt's end written as a blank.
@@ -66,6 +70,12 @@ def terminal_lines(state_folder: Path | None) -> Iterator[str]:
             continue
         except EOFError:
             return
+
+
+def _clip(buffer: Buffer) -> None:
+    """Keep of a line that is too long only so much that it is seen to be: redrawing it takes its length."""
+    if len(buffer.text) > LINE_CHARS_MAX + 1:
+        buffer.text = buffer.text[: LINE_CHARS_MAX + 1]
 
 
 def _make_private(path: Path) -> bool:

@@ -26,6 +26,7 @@ from atm.client import (
 )
 from atm.connection import Connection
 from atm.ledger.commands import AMOUNT_MINOR_MAX
+from atm.route import Route
 from atm.wire.serializer import Malformed, decode_teller_answer, encode
 from tests.fake_cluster import FakeCluster
 
@@ -158,6 +159,18 @@ def test_it_stays_at_the_chosen_node_until_that_one_dies_and_then_follows(cluste
         for _ in range(5):
             client.credit("main", 1)
         assert len(cluster["5002"].requests) >= 4
+
+
+def test_a_node_that_failed_is_asked_last_and_by_no_thread_first() -> None:
+    route = Route(["5000", "5001", "5002"], "5000")
+    route.failed("5000")
+    assert route.current != "5000"
+    route.failed("5001")
+    assert route.current == "5002"
+    assert route.other(tried={"5002"}, hint=None) == "5000", "the one that failed longest ago"
+    assert route.other(tried={"5002"}, hint="5001") == "5001"
+    assert route.other(tried={"5002", "5001"}, hint="5001") == "5000"
+    assert route.other(tried={"5002"}, hint="5009") == "5000"
 
 
 def test_a_dead_node_at_the_start_is_passed_over(cluster: FakeCluster) -> None:

@@ -704,7 +704,10 @@ class Terminal:
         self.seen = self.seen[self.seen.index(text) + len(text) :]
 
     def type(self, text: str) -> None:
-        os.write(self._descriptor, text.encode())
+        unsent = text.encode()
+        while unsent:
+            unsent = unsent[os.write(self._descriptor, unsent[:1000]) :]
+            self._read()  # the other side may wait for us to take what it says
 
     def end(self) -> int:
         """Wait for the teller's end; return its exit code."""
@@ -752,6 +755,16 @@ def test_a_person_at_a_terminal_has_a_prompt_line_editing_and_history(
     history = state_folder / "history"
     assert stat.S_IMODE(history.stat().st_mode) == 0o600
     assert "+credit 5000" in history.read_text().splitlines()
+
+
+def test_a_pasted_line_without_end_does_not_hold_up_the_terminal(cluster: FakeCluster) -> None:
+    terminal = Terminal(cluster)
+    terminal.wait_for("Enter command: ")
+    terminal.type("\x1b[200~credit " + "1" * 500_000 + "\x1b[201~\r")
+    terminal.wait_for("Invalid command: a line has at most 1000 characters")
+    terminal.wait_for("Enter command: ")
+    terminal.type("quit\r")
+    assert terminal.end() == 0
 
 
 def test_ctrl_c_during_a_request_keeps_the_session(cluster: FakeCluster) -> None:

@@ -254,6 +254,8 @@ class Raft:
             progress.matched(response.match_index)
             self._advance_commit_index()
         else:
+            if response.sender in self._learners:
+                progress.match_index = 0  # it may be from before the disk was lost, and come late
             progress.refused(response, self.log)
 
     def _advance_commit_index(self) -> None:

@@ -23,8 +23,8 @@ class LedgerAhead(Exception):
 class SavedLog(Protocol):
     """What recovery needs of the log file."""
 
-    hard_state: HardState
-
+    @property
+    def hard_state(self) -> HardState: ...
     @property
     def last_index(self) -> int: ...
     @property

@@ -80,7 +80,9 @@ def test_a_minority_serves_nobody_and_the_majority_is_back_without_a_person(clus
     for name in dead:
         cluster.kill(name)
     with Client(cluster.cluster, timeout=1.0) as client:
-        with pytest.raises(Unavailable, match=r"^The bank is not available: no majority of servers answered$"):
+        with pytest.raises(
+            Unavailable, match=r"^The bank is not available: no majority of servers answered$"
+        ):
             client.query("main")
         with pytest.raises((Unavailable, OutcomeUnknown)):
             client.credit("main", 5)

@@ -110,7 +110,8 @@ class Customer:
             self._try_again()
 
     def _try_again(self) -> None:
-        self._server = self._loop.chance.choice(self._servers)
+        if self.calm or self._loop.chance.random() >= self._plan.loyalty:
+            self._server = self._loop.chance.choice(self._servers)
         if self._tries_left <= 0:
             self._finish()  # gives up; the request may be done or not
             return

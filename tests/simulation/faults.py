@@ -55,7 +55,7 @@ class Faults:
 
     def _for_us(self) -> int:
         """How long a fault lasts: from a fraction of an election timeout to several."""
-        return int(self._plan.election_us * self._loop.chance.choice((0.1, 0.5, 1.0, 2.0, 4.0)))
+        return int(self._plan.election_us * self._loop.chance.choice((0.1, 0.5, 1.0, 2.0, 2.0, 4.0)))
 
     def _do(self, fault: str) -> bool:
         """Do it to somebody; return False if there is nobody to do it to."""

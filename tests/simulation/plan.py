@@ -54,6 +54,7 @@ class Plan(Struct, frozen=True, kw_only=True):
     tries_max: int
     read_share: float
     repeat_share: float  # of requests that repeat an id already answered
+    loyalty: float  # how likely a customer asks the same server again after a failure
     turmoil_us: int
 
     @property
@@ -94,12 +95,13 @@ def draw(seed: int) -> Plan:
         },
         faults={fault: chance.choice((1.0, 3.0, 10.0)) for fault in half_of(FAULTS, chance)},
         fault_interval_us=int(election_us * chance.choice((0.5, 1.0, 2.0, 4.0))),
-        clients=chance.choice((1, 3, 6)),
+        clients=chance.choice((2, 4, 8)),
         think_us=chance.choice((2_000, 10_000, 40_000)),
         patience_us=int(election_us * chance.choice((0.5, 1, 3))),
-        tries_max=chance.choice((1, 3, 10, 100)),
+        tries_max=chance.choice((1, 10, 100)),
         read_share=chance.choice((0.1, 0.5, 0.9)),
         repeat_share=chance.choice((0.0, 0.1, 0.4)),
+        loyalty=chance.choice((0.0, 0.5, 0.9)),
         turmoil_us=election_us * 18,
     )
 

@@ -3,28 +3,24 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from pathlib import Path
 from random import Random
 from threading import Lock
 
-from atm.ledger.store import Ledger
 from atm.raft.messages import NodeId
 from atm.server.desk import Desk
 from atm.server.inbox import Asked, Channel, Inbox
-from atm.server.log_file import LogFailed, LogFile
+from atm.server.log_file import LogFailed
 from atm.server.node import Node
-from atm.server.perform import record
 from atm.server.recovery import recover
 from atm.wire.serializer import Forward, Returned, Status, decode_peer_message, decode_teller_request
-from tests.raft.store import Store
 from tests.simulation.bank_model import BankModel
-from tests.simulation.checks import Checks, require
+from tests.simulation.checks import Checks
 from tests.simulation.loop import Loop
 from tests.simulation.plan import TICK_US, Plan
 from tests.simulation.sim_disk import PowerCut, SimDisk
-from tests.simulation.watched import Died, Fuse, WatchedCore, WatchedLedger, WatchedLinks, WatchedLog
+from tests.simulation.sim_storage import SimStorage
+from tests.simulation.watched import Died, Fuse, WatchedCore, WatchedLinks
 
-FOLDER = Path("/node/log")
 WAKE_US_MAX = 200  # from the arrival of something to the turn that takes it
 
 
@@ -66,48 +62,43 @@ class SimServer:
         decided: Callable[[SimServer, bytes], None],
     ) -> None:
         self.name = name
-        self.store: Store = checks.stores[name]
+        self.storage = SimStorage(name, plan, checks, model, digests)
         self.up = False
         self.incarnation = 0
         self.links: WatchedLinks
         self.fuse = Fuse()
-        self.disk = SimDisk(Random(f"disk {name} of {plan.seed}"))
         self.wall_clock_ahead_us = 0
         self.stall_us = 0  # how long each turn takes, from now on
         self.crashes = 0
-        self._loop, self._plan, self._checks, self._model = loop, plan, checks, model
-        self._digests = digests  # of every server's ledger, by the index it had applied
+        self._loop, self._plan, self._checks = loop, plan, checks
         self._send = send
         self._decided = decided
         self._clock_rate = Random(f"clock {name} of {plan.seed}").uniform(0.95, 1.05)
         self._random = Random(f"timeouts {name} of {plan.seed}")
-        self._ledger_index = 0  # what a restart finds in the ledger
         self._busy_until_us = 0
         self._turn_is_due = False
         self._node: Node
-        self._log: WatchedLog | None = None
         self._learners: list[NodeId] = []
+
+    @property
+    def disk(self) -> SimDisk:
+        return self.storage.disk
 
     # -- life ----------------------------------------------------------------------------------------
 
     def start(self) -> None:
         """Start from the disk, as the production server does."""
         assert not self.up
-        self.disk.room_bytes = None
         self.incarnation += 1
         self.fuse.effects_left = None
         try:
-            log_file = LogFile(FOLDER, segment_bytes_max=self._plan.segment_bytes_max, disk=self.disk)
+            log, self.bank = self.storage.open(self.fuse)
         except PowerCut:
             self._loop.trace("died starting", self.name)
             self.disk.crash()
             self._loop.after(TICK_US, self._start_again)
             return
-        self._compare_with_mirror(log_file)
-        self._checks.restarted(self.name, self._ledger_index)
-        self._log = WatchedLog(self.name, log_file, self.store, self._checks, self.fuse)
-        self.bank = self._restore_ledger()
-        raft = recover(self._plan.config(self.name), self._log, self.bank, self._random.randint)
+        raft = recover(self._plan.config(self.name), log, self.bank, self._random.randint)
         self.core = WatchedCore(raft, self._checks)
         incarnation = self.incarnation
         self.links = WatchedLinks(self.name, self._send_if(incarnation), self._checks, self.fuse)
@@ -124,7 +115,7 @@ class SimServer:
         )
         self._node = Node(
             raft=self.core,
-            log=self._log,
+            log=log,
             bank=self.bank,
             links=self.links,
             desk=desk,
@@ -149,23 +140,13 @@ class SimServer:
         assert self.up
         self.up = False
         self.crashes += 1
-        self._ledger_index = self.bank.applied_index
-        if power_cut:
-            self.disk.crash()
-            self._ledger_index = self._loop.chance.randint(0, self._ledger_index)
-        else:
-            self.disk.kill()
-        self.digest()
-        self.bank.ledger.close()
-        self._loop.trace("died", self.name, f"ledger at {self._ledger_index}")
+        self.storage.close(power_cut=power_cut)
+        self._loop.trace("died", self.name, "power cut" if power_cut else "")
 
     def wipe(self) -> None:
         """The disk is lost while the server is down."""
         assert not self.up
-        self.disk = SimDisk(Random(f"new disk {self.name} of {self._plan.seed}"))
-        self.store.__init__()  # type: ignore[misc]
-        self._ledger_index = 0
-        self._checks.wiped(self.name)
+        self.storage.wipe()
 
     def demote(self, peer: NodeId) -> None:
         """`peer` introduced itself with a new data folder; remembered on disk, as production does."""
@@ -176,10 +157,6 @@ class SimServer:
     def pause(self, for_us: int) -> None:
         """Do nothing for a while, and then go on as if nothing had been."""
         self._busy_until_us = max(self._busy_until_us, self._loop.now_us + for_us)
-
-    def digest(self) -> str:
-        """Hash the ledger, which must be as any other at the same index, and return the hash."""
-        return self._compare(self.bank.ledger)
 
     # -- what comes in -------------------------------------------------------------------------------
 
@@ -268,39 +245,3 @@ class SimServer:
             self.die(power_cut=True)
         else:
             self._busy_until_us = self._loop.now_us + self.stall_us
-
-    # -- starting ------------------------------------------------------------------------------------
-
-    def _compare_with_mirror(self, log_file: LogFile) -> None:
-        """The disk has what was saved, and of a save that was cut short all or nothing."""
-        found = Store(log_file.hard_state, log_file.tail(1))
-        if self._log is not None and self._log.unsure is not None and not _same(found, self.store):
-            self.store.save(*self._log.unsure)
-        self._log = None
-        detail = (
-            self.name,
-            found.hard_state,
-            found.entries[-3:],
-            self.store.hard_state,
-            self.store.entries[-3:],
-        )
-        require(_same(found, self.store), "a restart finds what was saved", detail)
-        self.store.hard_state = found.hard_state
-
-    def _restore_ledger(self) -> WatchedLedger:
-        ledger = Ledger(":memory:")
-        entries = self._checks.committed[: self._ledger_index]
-        ledger.apply([record(entry) for entry in entries])
-        self._compare(ledger)
-        return WatchedLedger(self.name, ledger, self.store, self._checks, self._model, self.fuse)
-
-    def _compare(self, ledger: Ledger) -> str:
-        digest = ledger.digest()
-        known = self._digests.setdefault(ledger.applied_index, digest)
-        require(digest == known, "ledgers at one index are equal", (self.name, ledger.applied_index))
-        return digest
-
-
-def _same(found: Store, mirror: Store) -> bool:
-    one, other = found.hard_state, mirror.hard_state
-    return (one.term, one.voted_for) == (other.term, other.voted_for) and found.entries == mirror.entries

@@ -39,6 +39,8 @@ class WatchedCore:
 
     def __init__(self, raft: Raft, checks: Checks) -> None:
         self.raft = raft
+        self.commit_index = raft.commit_index
+        self.applied_index = raft.applied_index
         self._checks = checks
 
     @property
@@ -57,21 +59,13 @@ class WatchedCore:
     def last_index(self) -> int:
         return self.raft.last_index
 
-    @property
-    def commit_index(self) -> int:
-        return self.raft.commit_index
-
-    @property
-    def applied_index(self) -> int:
-        return self.raft.applied_index
-
     def step(self, message: RaftMessage) -> None:
         self.raft.step(message)
-        self._checks.stepped(self.raft.node_id, self.raft)
+        self._look()
 
     def tick(self) -> None:
         self.raft.tick()
-        self._checks.stepped(self.raft.node_id, self.raft)
+        self._look()
 
     def propose(self, commands: Sequence[bytes], now_us: int) -> int:
         return self.raft.propose(commands, now_us)
@@ -93,8 +87,13 @@ class WatchedCore:
 
     def advance(self, ready: Ready) -> None:
         self.raft.advance(ready)
-        self._checks.stepped(self.raft.node_id, self.raft)
+        self._look()
         check_server(self.raft)
+
+    def _look(self) -> None:
+        self._checks.stepped(self.raft.node_id, self.raft)
+        self.commit_index = self.raft.commit_index
+        self.applied_index = self.raft.applied_index
 
 
 class WatchedLog:
@@ -102,15 +101,12 @@ class WatchedLog:
 
     def __init__(self, name: NodeId, log: LogFile, store: Store, checks: Checks, fuse: Fuse) -> None:
         self.unsure: tuple[HardState, Sequence[Entry]] | None = None
+        self.hard_state = log.hard_state
         self._name = name
         self._log = log
         self._store = store
         self._checks = checks
         self._fuse = fuse
-
-    @property
-    def hard_state(self) -> HardState:
-        return self._log.hard_state
 
     @property
     def last_index(self) -> int:
@@ -131,6 +127,7 @@ class WatchedLog:
         self.unsure = (hard_state, entries)
         self._log.save(hard_state, entries)
         self.unsure = None
+        self.hard_state = self._log.hard_state
         self._store.save(hard_state, entries)
         self._checks.saved(self._name)
 

@@ -95,7 +95,9 @@ class Simulation:
         for customer in self.customers:
             customer.stopped = True
         require(self._wait(self._agree), "all servers agree in the end", self._state())
-        require(len({server.digest() for server in self.servers.values()}) == 1, "all ledgers are equal")
+        require(
+            len({server.storage.digest() for server in self.servers.values()}) == 1, "all ledgers are equal"
+        )
 
     def _wait(self, condition: Callable[[], bool]) -> bool:
         """Let time pass until `condition` holds, but not for ever."""
@@ -110,7 +112,7 @@ class Simulation:
         servers = list(self.servers.values())
         if not all(server.up for server in servers):
             return False
-        logs = [server.store.entries for server in servers]
+        logs = [server.storage.store.entries for server in servers]
         applied = {server.bank.applied_index for server in servers}
         leaders = [server for server in servers if server.core.role is Role.LEADER]
         return len(leaders) == 1 and all(log == logs[0] for log in logs) and applied == {len(logs[0])}
@@ -152,7 +154,7 @@ class Simulation:
         """Return where each server stands, for people."""
         return "; ".join(
             f"{s.name} {s.core.role.value} in term {s.core.term}, commit {s.core.commit_index}, "
-            f"last {s.store.last_index}, applied {s.bank.applied_index}"
+            f"last {s.storage.store.last_index}, applied {s.bank.applied_index}"
             if s.up
             else f"{s.name} is down"
             for s in self.servers.values()

@@ -51,6 +51,11 @@ class Progress(Struct):
             self.in_flight.append(last_index)
             self.next_index = last_index + 1
 
+    def sent_from_disk(self) -> None:
+        """Note that entries are on their way, but not how many: probe, as if the logs might differ."""
+        self.probing = self.waiting = True
+        self.in_flight.clear()
+
     def matched(self, match_index: int) -> None:
         """The follower's log agrees up to `match_index`, durably; late news changes nothing."""
         self.match_index = max(self.match_index, match_index)
@@ -123,7 +128,7 @@ class Leader(Struct):
         progress = self.progress[peer]
         last_index = min(log.base_index, progress.next_index + config.batch_entries_max - 1)
         append = self._append_for(progress, log, commit_index, ())
-        progress.probing = progress.waiting = True
+        progress.sent_from_disk()
         return CatchUp(to=peer, append=append, last_index=last_index)
 
     def _append_for(

@@ -41,7 +41,14 @@ class Customer:
     """One request at a time, each until it is answered or given up."""
 
     def __init__(
-        self, name: str, loop: Loop, plan: Plan, servers: Sequence[SimServer], history: History
+        self,
+        name: str,
+        loop: Loop,
+        plan: Plan,
+        servers: Sequence[SimServer],
+        history: History,
+        *,
+        writes: bool,
     ) -> None:
         self.answered_calmly = False  # something that was called after the faults had stopped
         self.calm = False
@@ -50,6 +57,7 @@ class Customer:
         self._server = loop.chance.choice(servers)
         self._past: list[Command] = []
         self._number = 0
+        self._read_share = plan.read_share if writes else 1.0
         self._request: Command | Query | None = None
         self._called_calmly = False
         self._tries_left = 0
@@ -131,7 +139,7 @@ class Customer:
             return past if chance.random() < 0.7 else replace(past, account=account)
         self._number += 1
         request_id = f"{self._name}-{self._number}"
-        if chance.random() < self._plan.read_share:
+        if chance.random() < self._read_share:
             return Query(id=request_id, account=account)
         amount = chance.randint(1, 100_00)
         match chance.randint(0, 9):

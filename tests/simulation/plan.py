@@ -52,7 +52,7 @@ class Plan(Struct, frozen=True, kw_only=True):
     think_us: int
     patience_us: int  # a client waits so long for an answer
     tries_max: int
-    read_share: float
+    read_share: float  # of the requests of those who write at all
     repeat_share: float  # of requests that repeat an id already answered
     loyalty: float  # how likely a customer asks the same server again after a failure
     turmoil_us: int
@@ -95,7 +95,7 @@ def draw(seed: int) -> Plan:
         },
         faults={fault: chance.choice((1.0, 3.0, 10.0)) for fault in half_of(FAULTS, chance)},
         fault_interval_us=int(election_us * chance.choice((0.5, 1.0, 2.0, 4.0))),
-        clients=chance.choice((2, 4, 8)),
+        clients=chance.choice((3, 5, 8)),
         think_us=chance.choice((2_000, 10_000, 40_000)),
         patience_us=int(election_us * chance.choice((0.5, 1, 3))),
         tries_max=chance.choice((1, 10, 100)),

@@ -20,7 +20,7 @@ from tests.simulation.loop import Loop
 from tests.simulation.sim_network import SimNetwork
 from tests.simulation.sim_server import SimServer
 
-COMMITS_MIN = 20  # of customers' commands; a run with fewer has shown nothing
+COMMITS_MIN = 10  # of customers' commands; a run with fewer has shown nothing
 COMMITS_ENOUGH = 250  # and one with more would show little that is new
 STRETCH_MAX = 10  # how many times as long the turmoil may last where commits are hard to get
 CALM_ELECTIONS_MAX = 40  # election timeouts until there must be service, and then agreement
@@ -62,7 +62,7 @@ class Simulation:
         servers = list(self.servers.values())
         self.faults = Faults(self.loop, self.plan, servers, self.network)
         self.customers = [
-            Customer(f"c{number}", self.loop, self.plan, servers, self.history)
+            Customer(f"c{number}", self.loop, self.plan, servers, self.history, writes=number % 3 < 2)
             for number in range(self.plan.clients)
         ]
 

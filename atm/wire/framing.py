@@ -37,7 +37,10 @@ class FrameReader:
         return bool(self._buffer)
 
     def feed(self, piece: bytes) -> Iterator[bytes]:
-        """Yield the payload of each frame that `piece` completes; raise `FrameTooLarge`."""
+        """Yield the payload of each frame that `piece` completes; raise `FrameTooLarge`.
+
+        What was yielded is forgotten when the iteration ends, at the end or where it is left.
+        """
         buffer = self._buffer
         buffer += piece
         start, end = 0, len(buffer)
@@ -49,7 +52,7 @@ class FrameReader:
                     raise FrameTooLarge(length, self._frame_bytes_max)
                 if end - body < length:
                     break
-                yield bytes(buffer[body : body + length])
                 start = body + length
+                yield bytes(buffer[body:start])
         finally:
             del buffer[:start]

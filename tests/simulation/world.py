@@ -170,7 +170,9 @@ def run(seed: int) -> Report:
 
 
 def told(error: Exception) -> str:
-    """Return what was raised and where."""
+    """Return what was raised and, unless the checks say it all, where."""
+    if isinstance(error, Violation):
+        return str(error)
     place = extract_tb(error.__traceback__)[-1]
     return f"{type(error).__name__}: {error} (in {place.name}: {place.line})"
 
@@ -179,7 +181,7 @@ def retell(seed: int, listener: Callable[[str], None] = lambda line: None) -> st
     """Run `seed` again with the trace on; return the last events and how to see them all."""
     simulation = Simulation(seed, tracing=True)
     simulation.loop.listener = listener
-    last = "it does not fail again: the simulation is not deterministic"
+    last = "it ended well: had it failed before, the simulation would not be deterministic"
     try:
         simulation.run()
     except Exception as error:

@@ -1,0 +1,174 @@
+from __future__ import annotations
+
+import contextlib
+
+import msgspec
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from atm.ledger.commands import AMOUNT_MINOR_MAX, Command, Credit, Debit, Open, Query
+from atm.raft.messages import (
+    AppendEntries,
+    AppendEntriesResponse,
+    Entry,
+    RequestVote,
+    RequestVoteResponse,
+)
+from atm.wire.serializer import (
+    Forward,
+    Hello,
+    Malformed,
+    PeerMessage,
+    Refused,
+    Returned,
+    Status,
+    Welcome,
+    decode_command,
+    decode_hello,
+    decode_hello_answer,
+    decode_peer_message,
+    decode_teller_request,
+    encode,
+)
+
+GOOD = {"op": "credit", "id": "a1", "account": "main", "amount": 1}
+
+REQUESTS = [
+    Open(id="1", account="alice"),
+    Credit(id="2", account="main", amount=AMOUNT_MINOR_MAX),
+    Debit(id="3", account="A.b-c_9", amount=1),
+    Query(id="4", account="cash"),
+    Status(id="5"),
+]
+
+PEER_MESSAGES = [
+    RequestVote(sender="a", term=3, last_log_index=2, last_log_term=1, pre_vote=True),
+    RequestVoteResponse(sender="a", term=3, granted=True, pre_vote=False),
+    AppendEntries(
+        sender="a",
+        term=3,
+        prev_log_index=1,
+        prev_log_term=1,
+        entries=(
+            Entry(index=2, term=3, time_us=9, command=b"\n\x00"),
+            Entry(index=3, term=3, time_us=10, command=b""),
+        ),
+        commit_index=1,
+        round=4,
+    ),
+    AppendEntriesResponse(
+        sender="a", term=3, success=False, match_index=1, conflict_index=1, conflict_term=1, round=4
+    ),
+    Forward(sender="a", requests=((1, b"x"), (2**62, b"y"))),
+    Returned(sender="a", answers=((1, b"x"),)),
+]
+
+
+@pytest.mark.parametrize("request_", REQUESTS, ids=lambda request: type(request).__name__)
+def test_a_tellers_request_survives_the_wire(request_: Command | Query | Status) -> None:
+    assert decode_teller_request(encode(request_)) == request_
+
+
+@pytest.mark.parametrize("message", PEER_MESSAGES, ids=lambda message: type(message).__name__)
+def test_a_servers_message_survives_the_wire(message: PeerMessage) -> None:
+    assert decode_peer_message(encode(message)) == message
+
+
+def test_a_hello_and_its_answers_survive_the_wire() -> None:
+    hello = Hello(version=1, cluster="c", node="n", store="s")
+    assert decode_hello(encode(hello)) == hello
+    for answer in (Welcome(node="n", learner=True), Refused(reason="another cluster")):
+        assert decode_hello_answer(encode(answer)) == answer
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"amount": 0},
+        {"amount": -1},
+        {"amount": AMOUNT_MINOR_MAX + 1},
+        {"amount": 2**64 - 1},
+        {"amount": 1.0},
+        {"amount": True},
+        {"amount": "1"},
+        {"amount": None},
+        {"id": ""},
+        {"id": "x" * 65},
+        {"id": "two words"},
+        {"id": "new\nline"},
+        {"id": "ends\n"},
+        {"id": "é"},
+        {"id": 7},
+        {"account": ""},
+        {"account": "x" * 65},
+        {"account": "-x"},
+        {"account": "a/b"},
+        {"account": "main\n"},
+        {"account": "'; drop table balance; --"},
+        {"op": "rob"},
+        {"op": 1},
+        {"more": 1},
+    ],
+    ids=str,
+)
+def test_a_request_with_a_wrong_field_is_malformed(change: dict[str, object]) -> None:
+    assert decode_teller_request(encode(GOOD)) == Credit(id="a1", account="main", amount=1)
+    with pytest.raises(Malformed):
+        decode_teller_request(encode(GOOD | change))
+
+
+@pytest.mark.parametrize("missing", GOOD)
+def test_a_request_that_lacks_a_field_is_malformed(missing: str) -> None:
+    with pytest.raises(Malformed):
+        decode_teller_request(encode({key: value for key, value in GOOD.items() if key != missing}))
+
+
+def test_a_query_is_no_command_for_the_log() -> None:
+    with pytest.raises(Malformed):
+        decode_command(encode(Query(id="1", account="main")))
+
+
+def test_bytes_behind_a_message_make_it_malformed() -> None:
+    with pytest.raises(Malformed):
+        decode_teller_request(encode(GOOD) + b"\xc0")
+
+
+@pytest.mark.parametrize("nested", [b"\x91", b"\x81\xa2op"], ids=["arrays", "maps"])
+def test_deep_nesting_is_malformed_and_not_a_crash(nested: bytes) -> None:
+    for decode in (decode_teller_request, decode_peer_message, decode_hello, decode_hello_answer):
+        with pytest.raises(Malformed):
+            decode(nested * 20_000)
+
+
+@given(payload=st.binary(max_size=200))
+def test_random_bytes_are_a_message_or_malformed_and_nothing_else(payload: bytes) -> None:
+    for decode in (
+        decode_teller_request,
+        decode_command,
+        decode_peer_message,
+        decode_hello,
+        decode_hello_answer,
+    ):
+        with contextlib.suppress(Malformed):
+            decode(payload)
+
+
+@given(data=st.data())
+def test_a_message_with_one_changed_byte_is_a_message_or_malformed(data: st.DataObject) -> None:
+    payload = bytearray(encode(data.draw(st.sampled_from(PEER_MESSAGES))))
+    position = data.draw(st.integers(0, len(payload) - 1))
+    payload[position] ^= data.draw(st.integers(1, 255))
+    with contextlib.suppress(Malformed):
+        decode_peer_message(bytes(payload))
+
+
+def test_any_msgpack_library_can_write_a_request() -> None:
+    """Keys in any order, and integers in any width that msgpack has."""
+    shuffled = (
+        b"\x84\xa6amount\xcf"
+        + (5).to_bytes(8, "big")
+        + b"\xa2id\xd9\x02a1\xa2op\xa6credit\xa7account\xa4main"
+    )
+    assert decode_teller_request(shuffled) == Credit(id="a1", account="main", amount=5)
+    assert msgspec.msgpack.decode(shuffled) == {"amount": 5, "id": "a1", "op": "credit", "account": "main"}

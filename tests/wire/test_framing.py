@@ -14,7 +14,8 @@ def test_frames_come_out_as_they_went_in_however_the_stream_is_cut(
     payloads: list[bytes], cuts: list[int]
 ) -> None:
     stream = b"".join(map(frame, payloads))
-    reader, found, position = FrameReader(64), [], 0
+    reader, position = FrameReader(64), 0
+    found: list[bytes] = []
     for cut in [*cuts, len(stream)]:
         found += reader.feed(stream[position : position + cut])
         position += cut

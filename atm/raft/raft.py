@@ -64,6 +64,7 @@ class Raft:
         self._election_timer = Timer(lambda: random(config.election_ticks_min, config.election_ticks_max))
         self._heartbeat_timer = Timer(lambda: config.heartbeat_ticks)
         self._quorum_timer = Timer(lambda: config.election_ticks_max)
+        self._ticks_since_apply = 0
         self._messages: list[Outgoing] = []  # may go at once
         self._responses: list[Outgoing] = []  # may go once all that was decided so far is durable
         self._dropped_reads: list[int] = []
@@ -270,6 +271,7 @@ class Raft:
 
     def tick(self) -> None:
         """One tick of time has passed."""
+        self._ticks_since_apply += 1
         if isinstance(self._role, Leader):
             self._tick_leader(self._role)
         elif self._election_timer.tick():
@@ -440,8 +442,17 @@ class Raft:
         return self.log.slice(self._saved_index + 1, self.last_index)
 
     def _take_committed(self) -> tuple[Entry, ...]:
-        last = min(self.commit_index, self.applied_index + self.config.batch_entries_max)
-        return self.log.slice(self.applied_index + 1, last) if last > self.applied_index else ()
+        """Return what to apply now. A follower may gather: a transaction costs as much as many entries."""
+        count = min(self.commit_index - self.applied_index, self.config.batch_entries_max)
+        gathers = (
+            self._ticks_since_apply < self.config.follower_apply_ticks
+            and count < self.config.batch_entries_max
+            and not isinstance(self._role, Leader)
+        )
+        if count == 0 or gathers:
+            return ()
+        self._ticks_since_apply = 0
+        return self.log.slice(self.applied_index + 1, self.applied_index + count)
 
     def _take_reads(self, committed: Sequence[Entry]) -> tuple[ConfirmedRead, ...]:
         if not isinstance(self._role, Leader) or not self._role.pending_reads:

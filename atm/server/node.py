@@ -15,6 +15,7 @@ from atm.server.perform import Bank, Log, Network, perform
 from atm.server.recovery import TICK_MS
 
 TICK_S = TICK_MS / 1000
+READIES_PER_TURN_MAX = 3  # then what came in meanwhile, and the time, have their turn
 TICKS_PER_TURN_MAX = 3  # after a stall, what waits in the inbox is read before time is made up for
 
 
@@ -88,15 +89,18 @@ class Node:
         self._stopping = True
 
     def turn(self) -> bool:
-        """Do all that is to be done now; return whether there was anything for the core's sake."""
+        """Do what is to be done now; return whether the core may want more done at once."""
         ticks = self._due_ticks()
         with self._lock:
             ready = self._step(self._inbox.take(), ticks)
-        if ready is not None:
+        performed = 0
+        while ready is not None:
             perform(ready, self._log, self._links, self._bank, self._desk)
+            self._note_leadership(ready)
+            performed += 1
             with self._lock:
                 self._raft.advance(ready)
-            self._note_leadership(ready)
+                ready = self._raft.ready() if performed < READIES_PER_TURN_MAX else None
         self._desk.notice_changes()
         if ticks:
             self._desk.expire()
@@ -104,7 +108,7 @@ class Node:
             self._tellers.retry()
         self._links.flush()
         self._tellers.flush()
-        return ready is not None
+        return performed == READIES_PER_TURN_MAX
 
     def _step(self, mail: Mail, ticks: int) -> Ready | None:
         """Bring the core up to date; the lock is held."""

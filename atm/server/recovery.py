@@ -13,6 +13,7 @@ from atm.raft.raft import Raft
 from atm.server.perform import Bank, record
 
 TICK_MS = 10
+FOLLOWER_APPLY_TICKS = 5  # 50 ms: how far a busy follower's ledger may be behind what it knows is committed
 REPLAY_BYTES_MAX = 256 * 1024  # of commands held in memory at once
 
 
@@ -51,6 +52,7 @@ def raft_config(cluster: Cluster, node: str) -> RaftConfig:
         heartbeat_ticks=heartbeat_ticks,
         election_ticks_min=election_ticks_min,
         election_ticks_max=max(election_ticks_min, -(-high_ms // TICK_MS)),
+        follower_apply_ticks=FOLLOWER_APPLY_TICKS,
     )
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import random
 import resource
+import secrets
 from collections.abc import Callable
 from contextlib import ExitStack
 from threading import Lock
@@ -32,7 +33,7 @@ class Server:
     """One node, open from construction to `close`; raises what its parts raise when they cannot be opened."""
 
     def __init__(self, cluster: Cluster, name: str, *, say: Say, report: Say, verbose: bool = False) -> None:
-        chance = random.SystemRandom()
+        chance = random.Random(secrets.randbits(64))
         addresses = {peer: node.peer for peer, node in cluster.nodes.items() if peer != name}
         with ExitStack() as parts:
             folder = DataFolder(cluster, name)

@@ -5,12 +5,14 @@ from __future__ import annotations
 import pytest
 
 from atm.raft.errors import EntryTooLarge
+from atm.raft.invariants import check_server
 from atm.raft.messages import AppendEntries
 from atm.raft.ready import Role
 from tests.raft.network import ELECTION_TICKS_MAX, HEARTBEAT_TICKS, Network
 from tests.raft.single import (
     Single,
     acknowledge,
+    append,
     appends,
     ask,
     grant,
@@ -169,3 +171,38 @@ def test_a_late_acknowledgement_from_before_the_wipe_does_not_stop_the_catch_up(
     network.restart("c")
     network.pass_time(10 * HEARTBEAT_TICKS)
     assert network.servers["c"].commands == [b"x"]
+
+
+def test_a_follower_that_falls_behind_the_memory_in_mid_pipeline_is_probed_from_the_disk() -> None:
+    """What was in flight is forgotten with the pipeline: nobody knows how many entries a disk read sends."""
+    a = Single("abc", batch_entries_max=1, window_batches=2, memory_bytes_max=1_000)
+    a.lead()
+    a.receive(acknowledge("b", 1, 1), acknowledge("c", 1, 1))
+    a.propose(*[b"x"] * 20)
+    for index in range(2, 22):
+        a.receive(acknowledge("b", 1, index))
+    assert a.raft.log.base_index > 4, "c's next entry is only on the disk"
+    assert entries_sent(appends(a.receive(acknowledge("c", 1, 2)), to="c")) == [4]
+    check_server(a.raft)
+    assert entries_sent(appends(a.receive(acknowledge("c", 1, 4)), to="c")) == [5]
+
+
+def test_a_follower_gathers_what_is_committed_for_a_while_and_a_leader_does_not() -> None:
+    a = Single("abc", follower_apply_ticks=2, batch_entries_max=4)
+
+    def applied_after(committed: int) -> int:
+        a.receive(append("b", 1, prev=(committed - 1, min(1, committed - 1)), terms=[1], commit=committed))
+        return a.raft.applied_index
+
+    a.tick(2)
+    assert applied_after(1) == 1, "after a quiet while at once"
+    assert applied_after(2) == 1
+    a.tick()
+    assert applied_after(3) == 1
+    a.tick()
+    assert a.raft.applied_index == 3
+    assert [applied_after(index) for index in (4, 5, 6, 7)] == [3, 3, 3, 7], "a full batch does not wait"
+    leader = Single("a", follower_apply_ticks=1000)
+    leader.lead()
+    leader.propose(b"x")
+    assert leader.raft.applied_index == 2

@@ -56,6 +56,7 @@ class Plan(Struct, frozen=True, kw_only=True):
     repeat_share: float  # of requests that repeat an id already answered
     loyalty: float  # how likely a customer asks the same server again after a failure
     turmoil_us: int
+    follower_apply_ticks: int
 
     @property
     def election_us(self) -> int:
@@ -71,6 +72,7 @@ class Plan(Struct, frozen=True, kw_only=True):
             batch_entries_max=self.batch_entries_max,
             window_batches=self.window_batches,
             memory_bytes_max=self.memory_bytes_max,
+            follower_apply_ticks=self.follower_apply_ticks,
         )
 
 
@@ -103,6 +105,7 @@ def draw(seed: int) -> Plan:
         repeat_share=chance.choice((0.0, 0.1, 0.4)),
         loyalty=chance.choice((0.0, 0.5, 0.9)),
         turmoil_us=election_us * 18,
+        follower_apply_ticks=chance.choice((0, 1, 5)),
     )
 
 

@@ -66,7 +66,8 @@ class AppendEntriesResponse(Message, frozen=True, kw_only=True, array_like=True,
     On success `match_index` is `prev_log_index + len(entries)` of the request, never the follower's own
     last index. On refusal `match_index` is the `prev_log_index` that was refused, and the hint says where
     to go on: the follower's log holds `conflict_term` from `conflict_index` on, or, with a
-    `conflict_term` of 0, ends before `conflict_index` (section 5.3, end).
+    `conflict_term` of 0, ends before `conflict_index` (section 5.3, end). To an append of an older term all
+    of these are 0, and `round` too: only the response's own term is meant.
     """
 
     success: bool

@@ -145,7 +145,7 @@ class Raft:
             case RequestVote():
                 self._respond_to_vote(message, granted=False)
             case AppendEntries():
-                self._refuse_append(message)
+                self._respond_to_append(message, success=False, match_index=0)
             case RequestVoteResponse() | AppendEntriesResponse():
                 pass
             case _:
@@ -224,9 +224,7 @@ class Raft:
         self.log.append(new_entries)
 
     def _refuse_append(self, append: AppendEntries) -> None:
-        hint = (0, 0)  # to a leader of an older term only our term matters
-        if append.term == self.term:
-            hint = conflict_hint(self.log, append.prev_log_index, self.commit_index)
+        hint = conflict_hint(self.log, append.prev_log_index, self.commit_index)
         self._respond_to_append(append, success=False, match_index=append.prev_log_index, hint=hint)
 
     def _respond_to_append(
@@ -239,7 +237,8 @@ class Raft:
             match_index=match_index,
             conflict_index=hint[0],
             conflict_term=hint[1],
-            round=append.round,
+            # The response is of our term: a round of an older one must not pass for one of this leader's.
+            round=append.round if append.term == self.term else 0,
         )
         self._responses.append(Outgoing(append.sender, response))
 

@@ -61,6 +61,26 @@ def test_echoes_of_an_earlier_leadership_confirm_nothing() -> None:
     assert a.server.reads == []
 
 
+def test_a_late_append_of_an_earlier_leadership_does_not_confirm_a_read_of_this_one() -> None:
+    """Its receiver has reached the new term and says so; its answer must not echo the old round."""
+    network = Network("abc")
+    network.elect("a")
+    network.pass_time(HEARTBEAT_TICKS)
+    for read_id in range(9):
+        network.read("a", read_id)
+    late = network.take(AppendEntries)
+    assert max(letter.message.round for letter in late if isinstance(letter.message, AppendEntries)) == 9
+    network.step_down("a")
+    network.elect("a")
+    network.pass_time(HEARTBEAT_TICKS)
+    network.in_flight.extend(late)
+    network.deliver()
+    network.isolate("a")
+    network.read("a", 99)
+    network.deliver()
+    assert [read.read_id for read in network.servers["a"].reads] == []
+
+
 def test_a_leader_in_a_minority_answers_no_read() -> None:
     """Scenario 33: its reads fail, none is stale."""
     network = Network("abcde")

@@ -31,7 +31,7 @@ setup(
     },
     entry_points={
         "console_scripts": [
-            "atm=atm.teller:main",
+            "atm=atm.teller.main:main",
             "atm-node=atm.server.main:main",
             "atm-run=atm.run:main",
         ]

@@ -12,9 +12,9 @@ from collections.abc import Sequence
 from types import FrameType
 from typing import NoReturn
 
-from atm import teller
 from atm.config import ConfigError
 from atm.local_cluster import LocalCluster, NoLeader
+from atm.teller import main as teller
 
 LEADER_TIMEOUT_S = 15.0
 EXIT_USAGE = 2

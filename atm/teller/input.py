@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, BinaryIO
 
-from atm.teller_language import LINE_CHARS_MAX, USAGES
+from atm.teller.language import LINE_CHARS_MAX, USAGES
 
 if TYPE_CHECKING:
     from prompt_toolkit.buffer import Buffer

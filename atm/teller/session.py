@@ -7,13 +7,12 @@ from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from typing import TextIO, assert_never
 
-from atm import teller_report
 from atm.client import Client, new_request_id
-from atm.client_errors import Interrupted, OutcomeUnknown, Rejected, Unavailable
+from atm.client.errors import Interrupted, OutcomeUnknown, Rejected, Unavailable
 from atm.ledger.commands import Command, Credit, Debit, Open, Query
 from atm.money import format_amount
-from atm.pending import Journal, Slip
-from atm.teller_language import (
+from atm.teller import report as reports
+from atm.teller.language import (
     AVAILABLE,
     Help,
     InvalidCommand,
@@ -24,7 +23,8 @@ from atm.teller_language import (
     help_text,
     parse,
 )
-from atm.teller_report import DONE, INTERRUPTED, NOT_AVAILABLE, UNKNOWN, USAGE, Report, printable
+from atm.teller.pending import Journal, Slip
+from atm.teller.report import DONE, INTERRUPTED, NOT_AVAILABLE, UNKNOWN, USAGE, Report, printable
 
 WELCOME = "Welcome to your ATM! You can check your balance, credit to or debit from your account"
 COMMAND_CHARS_SHOWN = 100
@@ -133,7 +133,7 @@ class Teller:
             case UseAccount():
                 return self._tell(self._use(wish.account))
             case ShowStatus():
-                return self._tell(teller_report.status(self._client.status()))
+                return self._tell(reports.status(self._client.status()))
             case Help():
                 text = help_text(wish.topic)
                 return self._tell(Report(command="help", outcome="ok", code=DONE, text=text))
@@ -176,11 +176,11 @@ class Teller:
 
     def _ask_once(self, request: Command | Query) -> Report:
         try:
-            return teller_report.decided(request, self._client.ask(request))
+            return reports.decided(request, self._client.ask(request))
         except Unavailable as error:
-            return teller_report.undecided(request, "unavailable", NOT_AVAILABLE, str(error))
+            return reports.undecided(request, "unavailable", NOT_AVAILABLE, str(error))
         except Rejected as error:
-            return teller_report.undecided(request, "bad_request", USAGE, printable(str(error)))
+            return reports.undecided(request, "bad_request", USAGE, printable(str(error)))
         except OutcomeUnknown:
             return self._unknown(request)
         except Interrupted as interrupt:
@@ -190,12 +190,12 @@ class Teller:
     def _not_sent(self, request: Command | Query) -> Report:
         if self._interrupted:
             text = "Interrupted: nothing was changed"
-            return teller_report.undecided(request, "interrupted", INTERRUPTED, text)
-        return teller_report.undecided(request, "unavailable", NOT_AVAILABLE, str(Unavailable()))
+            return reports.undecided(request, "interrupted", INTERRUPTED, text)
+        return reports.undecided(request, "unavailable", NOT_AVAILABLE, str(Unavailable()))
 
     def _unknown(self, request: Command | Query) -> Report:
-        text = teller_report.still_unknown(request.id, journalled=self._journal is not None)
-        return teller_report.undecided(request, "unknown", UNKNOWN, text)
+        text = reports.still_unknown(request.id, journalled=self._journal is not None)
+        return reports.undecided(request, "unknown", UNKNOWN, text)
 
     # -- requests without an answer ----------------------------------------------------------------
 
@@ -248,9 +248,9 @@ class Teller:
         except Interrupted:
             self._interrupted = True
         else:
-            return teller_report.settled(command, receipt, from_last_time=unsettled.from_last_time)
+            return reports.settled(command, receipt, from_last_time=unsettled.from_last_time)
         journalled = unsettled.slip is not None
-        self._voice.say(teller_report.still_unknown(command.id, journalled=journalled))
+        self._voice.say(reports.still_unknown(command.id, journalled=journalled))
         return None
 
 

@@ -10,7 +10,6 @@ from typing import Any
 
 import pytest
 
-import atm.client
 from atm.client import (
     Client,
     ClientClosed,
@@ -24,11 +23,11 @@ from atm.client import (
     UnknownNode,
     new_request_id,
 )
-from atm.connection import Connection
+from atm.client.connection import Connection
+from atm.client.route import Route
 from atm.ledger.commands import AMOUNT_MINOR_MAX
-from atm.route import Route
 from atm.wire.serializer import Malformed, decode_teller_answer, encode
-from tests.fake_cluster import FakeCluster
+from tests.client.fake_cluster import FakeCluster
 
 SHORT_S = 0.3
 
@@ -43,7 +42,7 @@ def cluster(tmp_path: Path) -> Iterator[FakeCluster]:
 @pytest.fixture
 def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
     """A server that is silent is left sooner."""
-    monkeypatch.setattr(atm.client, "ANSWER_TIMEOUT_S", 0.1)
+    monkeypatch.setattr("atm.client.client.ANSWER_TIMEOUT_S", 0.1)
 
 
 def wait_until(condition: Callable[[], bool]) -> None:
@@ -494,7 +493,7 @@ def test_the_status_has_every_node_in_the_files_order(cluster: FakeCluster) -> N
 def test_a_node_that_is_silent_or_another_counts_as_down(
     cluster: FakeCluster, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("atm.node_status.STATUS_TIMEOUT_S", 0.2)
+    monkeypatch.setattr("atm.client.node_status.STATUS_TIMEOUT_S", 0.2)
     cluster["5000"].always = cluster["5000"].silence
     cluster["5001"].name = "impostor"
     cluster["5002"].always = cluster["5002"].raw(b"nonsense")

@@ -9,10 +9,10 @@ from dataclasses import asdict, dataclass
 from tabulate import tabulate
 
 from atm.client import Receipt
-from atm.client_errors import OutcomeUnknown
+from atm.client.errors import OutcomeUnknown
+from atm.client.node_status import DOWN, NodeStatus
 from atm.ledger.commands import Command, Credit, Debit, Open, Outcome, Query
 from atm.money import format_amount
-from atm.node_status import DOWN, NodeStatus
 
 DONE, DECLINED, USAGE, NOT_AVAILABLE, UNKNOWN = 0, 1, 2, 3, 5  # exit codes; 4 is "not allowed"
 INTERRUPTED = 130  # as a shell counts Ctrl-C

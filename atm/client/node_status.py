@@ -6,8 +6,8 @@ import time
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 
+from atm.client.connection import Connection, Lost, NotSent
 from atm.config import Cluster, Node
-from atm.connection import Connection, Lost, NotSent
 from atm.wire.serializer import Status, StatusAnswer, encode
 
 STATUS_TIMEOUT_S = 1.0

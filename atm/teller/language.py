@@ -5,10 +5,10 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 
-from atm.client_errors import InvalidAccount
+from atm.client.errors import InvalidAccount
+from atm.client.request_rules import check_account
 from atm.ledger.commands import Credit, Debit, Open, Query
 from atm.money import AmountError, parse_amount
-from atm.request_rules import check_account
 
 LINE_CHARS_MAX = 1000  # the longest sensible command has less than 100
 

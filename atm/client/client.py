@@ -1,12 +1,4 @@
-"""The bank from Python: finds a server, follows the leader, and repeats a request under its id.
-
-    with Client("cluster.ini") as client:
-        receipt = client.credit("main", 50_00)
-
-Refusals are values (`receipt.outcome`); faults are exceptions: `Unavailable` (certainly not done) and
-`OutcomeUnknown` (may or may not be done; ask again with its `request_id`). Wrong arguments raise a
-`ValueError` before anything is sent. A client may be used by many threads at once.
-"""
+"""A teller's end of the bank: tries, tries again, and knows what each try may have done."""
 
 from __future__ import annotations
 
@@ -24,42 +16,21 @@ from typing import Self
 
 from msgspec import Struct
 
-from atm.client_errors import (
+from atm.client.connection import Connection, Lost, NotSent, Pool
+from atm.client.errors import (
     ClientClosed,
-    ClientError,
     Interrupted,
-    InvalidAccount,
-    InvalidAmount,
-    InvalidRequestId,
     OutcomeUnknown,
     Rejected,
     Unavailable,
     UnknownNode,
 )
+from atm.client.node_status import NodeStatus, ask_all
+from atm.client.request_rules import check_request
+from atm.client.route import Route
 from atm.config import Cluster, load
-from atm.connection import Connection, Lost, NotSent, Pool
 from atm.ledger.commands import Command, Credit, Debit, Open, Outcome, Query
-from atm.node_status import NodeStatus, ask_all
-from atm.request_rules import check_request
-from atm.route import Route
 from atm.wire.serializer import Answer, Fault, StatusAnswer, TellerAnswer, encode
-
-__all__ = [
-    "Client",
-    "ClientClosed",
-    "ClientError",
-    "Interrupted",
-    "InvalidAccount",
-    "InvalidAmount",
-    "InvalidRequestId",
-    "NodeStatus",
-    "OutcomeUnknown",
-    "Receipt",
-    "Rejected",
-    "Unavailable",
-    "UnknownNode",
-    "new_request_id",
-]
 
 CONNECT_TIMEOUT_S = 0.3  # the first try's; doubled with each try that gave no answer
 ANSWER_TIMEOUT_S = 1.0  # likewise: a stopped server takes connections and never answers

@@ -14,7 +14,7 @@ import time
 from collections import defaultdict
 from threading import Lock
 
-from atm.client_errors import ClientClosed
+from atm.client.errors import ClientClosed
 from atm.wire.framing import CLIENT_FRAME_BYTES_MAX, FrameReader, FrameTooLarge, frame
 from atm.wire.serializer import Fault, Malformed, TellerAnswer, decode_teller_answer
 

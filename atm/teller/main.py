@@ -23,13 +23,13 @@ import platformdirs
 
 import atm
 from atm.client import Client, InvalidAccount, UnknownNode
+from atm.client.request_rules import check_account
 from atm.config import ConfigError, load
 from atm.ledger.commands import MAIN
-from atm.pending import Journal
-from atm.request_rules import check_account
-from atm.teller_input import piped_lines, terminal_lines
-from atm.teller_report import INTERRUPTED, UNKNOWN, USAGE, printable
-from atm.teller_session import Teller, Voice, no_journal
+from atm.teller.input import piped_lines, terminal_lines
+from atm.teller.pending import Journal
+from atm.teller.report import INTERRUPTED, UNKNOWN, USAGE, printable
+from atm.teller.session import Teller, Voice, no_journal
 
 TIMEOUT_S = 5.0  # until "not available"; ten elections fit in
 PATIENCE_S = 30.0  # until a session gives up on an outcome that is unknown
@@ -168,7 +168,3 @@ def _forget_stdout() -> None:
         nothing = os.open(os.devnull, os.O_WRONLY)
         os.dup2(nothing, sys.stdout.fileno())
         os.close(nothing)
-
-
-if __name__ == "__main__":
-    sys.exit(main())

@@ -19,13 +19,13 @@ from typing import Any
 import pytest
 
 import atm.client
-import atm.teller
+import atm.teller.main
 from atm.client import Client, Interrupted, new_request_id
 from atm.config import load
 from atm.ledger.commands import Command, Credit, Debit, Query
-from atm.pending import Journal
-from atm.teller_language import parse
-from tests.fake_cluster import FakeCluster
+from atm.teller.language import parse
+from atm.teller.pending import Journal
+from tests.client.fake_cluster import FakeCluster
 
 ROOT = Path(__file__).resolve().parent.parent
 WELCOME = "Welcome to your ATM! You can check your balance, credit to or debit from your account"
@@ -48,8 +48,8 @@ def state_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 @pytest.fixture(autouse=True)
 def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(atm.teller, "TIMEOUT_S", 0.3)
-    monkeypatch.setattr(atm.client, "ANSWER_TIMEOUT_S", 0.1)
+    monkeypatch.setattr(atm.teller.main, "TIMEOUT_S", 0.3)
+    monkeypatch.setattr("atm.client.client.ANSWER_TIMEOUT_S", 0.1)
 
 
 class Ran:
@@ -79,7 +79,7 @@ def run(cluster: FakeCluster, capsys: pytest.CaptureFixture[str], monkeypatch: p
         capsys.readouterr()
         argv = ["--config", str(cluster.config), "--timeout", str(timeout_s), *arguments]
         try:
-            code = atm.teller.main(argv)
+            code = atm.teller.main.main(argv)
         except SystemExit as leaving:
             code = int(leaving.code or 0)
         return Ran(code, capsys.readouterr())
@@ -288,7 +288,7 @@ def test_an_outcome_that_stays_unknown_is_settled_at_the_next_command(
             node.always = None
 
     bank_comes_back = OnLine("query", recover)
-    monkeypatch.setattr("atm.teller_session.parse", bank_comes_back)
+    monkeypatch.setattr("atm.teller.session.parse", bank_comes_back)
     cluster["5000"].script.append(cluster["5000"].answer)  # the greeting's query
     for node in cluster.nodes.values():
         node.always = node.apply_and_close
@@ -643,7 +643,7 @@ def test_a_full_disk_only_costs_the_journal(
         raise OSError(28, "No space left on device")
 
     with monkeypatch.context() as patch:
-        patch.setattr("atm.pending.os.fsync", full)
+        patch.setattr("atm.teller.pending.os.fsync", full)
         ran = run(typed="credit 5\ncredit 5\n")
     assert ran.results == ["Successfully credited 5 to your account"] * 2
     assert len(ran.err) == 1

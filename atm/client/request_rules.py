@@ -6,7 +6,7 @@ from typing import Any
 
 import msgspec
 
-from atm.client_errors import InvalidAccount, InvalidAmount, InvalidRequestId
+from atm.client.errors import InvalidAccount, InvalidAmount, InvalidRequestId
 from atm.ledger.commands import (
     AMOUNT_MINOR_MAX,
     AccountName,

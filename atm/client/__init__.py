@@ -1,0 +1,43 @@
+"""The bank from Python: finds a server, follows the leader, and repeats a request under its id.
+
+    with Client("cluster.ini") as client:
+        receipt = client.credit("main", 50_00)
+
+Refusals are values (`receipt.outcome`); faults are exceptions: `Unavailable` (certainly not done) and
+`OutcomeUnknown` (may or may not be done; ask again with its `request_id`). Wrong arguments raise a
+`ValueError` before anything is sent. A client may be used by many threads at once.
+"""
+
+from __future__ import annotations
+
+from atm.client.client import Client, Receipt, new_request_id
+from atm.client.errors import (
+    ClientClosed,
+    ClientError,
+    Interrupted,
+    InvalidAccount,
+    InvalidAmount,
+    InvalidRequestId,
+    OutcomeUnknown,
+    Rejected,
+    Unavailable,
+    UnknownNode,
+)
+from atm.client.node_status import NodeStatus
+
+__all__ = [
+    "Client",
+    "ClientClosed",
+    "ClientError",
+    "Interrupted",
+    "InvalidAccount",
+    "InvalidAmount",
+    "InvalidRequestId",
+    "NodeStatus",
+    "OutcomeUnknown",
+    "Receipt",
+    "Rejected",
+    "Unavailable",
+    "UnknownNode",
+    "new_request_id",
+]

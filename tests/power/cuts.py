@@ -38,9 +38,9 @@ class Tally:
     def __str__(self) -> str:
         returns, cuts = sorted(self.return_s), sorted(self.cut_s)
         return (
-            f"{self.cuts} power cuts of all nodes at once; {self.acknowledged} requests acknowledged, all kept; "
-            f"{self.unknown} unknown; all nodes back after {returns[len(returns) // 2]:.2f} s in the median and "
-            f"{returns[-1]:.2f} s at worst; {cuts[len(cuts) // 2]:.2f} s a cut with its checks"
+            f"{self.cuts} power cuts of all nodes at once; {self.acknowledged} requests acknowledged, "
+            f"{self.unknown} unknown; all nodes back after {returns[len(returns) // 2]:.2f} s in the "
+            f"median, {returns[-1]:.2f} s at worst; {cuts[len(cuts) // 2]:.2f} s a cut with its checks"
         )
 
 

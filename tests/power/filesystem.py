@@ -74,7 +74,7 @@ class FileSystem:
         self.close()
 
     def cut(self) -> None:
-        """Cut the power: what is not on the device by now never will be, and nothing works until `restore`."""
+        """Cut the power: what is not on the device by now never will be; nothing works until `restore`."""
         folder = os.open(self.path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
         try:
             fcntl.ioctl(folder, _EXT4_IOC_SHUTDOWN, _WITHOUT_FLUSHING_THE_LOG)

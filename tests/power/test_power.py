@@ -53,5 +53,5 @@ def test_nodes_that_do_not_sync_their_log_are_found_out(
     """Or else the tests above would show nothing."""
     (tmp_path / "sitecustomize.py").write_text(WITHOUT_SYNCS)
     monkeypatch.setenv("PYTHONPATH", str(tmp_path))
-    with pytest.raises(AssertionError, match="was acknowledged as|a customer saw"):
+    with pytest.raises(AssertionError, match=r"was acknowledged as|a customer saw"):
         run(1, seed=1, nodes=3)

@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 FILE_BYTES_MAX = 64 * 1024
+LINE_CHARS_MAX = 1000  # of a refusal, more or less
 NODES_MAX = 9  # each write waits for a majority: beyond nine, one more server only makes it slower
 NODE_NAME_CHARS_MAX = 32
 HEARTBEAT_MS_MIN, HEARTBEAT_MS_MAX = 10, 10_000
@@ -253,4 +254,7 @@ class _Reader:
         """Name the file, and the section and the key as far as they are known."""
         where = f"[{section}] {key}" if key else f"[{section}]" if section else ""
         line = f"{self._path}: {where}: {message}" if where else f"{self._path}: {message}"
-        return ConfigError("".join(c if c.isprintable() else ascii(c)[1:-1] for c in line))
+        line = "".join(c if c.isprintable() else ascii(c)[1:-1] for c in line)
+        if len(line) > LINE_CHARS_MAX:  # it quotes the file; what is wrong stands at the end
+            line = f"{line[: LINE_CHARS_MAX // 2]} … {line[-LINE_CHARS_MAX // 2 :]}"
+        return ConfigError(line)

@@ -141,6 +141,12 @@ def test_a_file_of_the_largest_size_is_read(tmp_path: Path) -> None:
     assert refusal(tmp_path, text + "#") == "has more than 65536 bytes; which file is that?"
 
 
+def test_a_refusal_quotes_no_more_than_a_few_lines(tmp_path: Path) -> None:
+    line = refusal(tmp_path, NODE_A + "k" * 50_000 + " = 1\n")
+    assert len(line) < 1100
+    assert line.endswith("no such key; the keys here are client, peer")
+
+
 def test_a_path_that_no_system_has_is_refused_in_one_line() -> None:
     with pytest.raises(ConfigError) as error:
         load("a\0b\n")

@@ -250,7 +250,7 @@ def overwritten_pages(path: Path) -> None:
 
 def rot_in_the_middle_of_a_definition(path: Path) -> None:
     Ledger(path).close()
-    path.write_bytes(path.read_bytes().replace(b"-- asked: on which acc", b"\x01  asked: on which acc"))
+    path.write_bytes(path.read_bytes().replace(b"-- asked: on which acc", b'"- asked: on which acc'))
 
 
 def rot_that_is_no_text(path: Path) -> None:

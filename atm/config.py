@@ -7,11 +7,14 @@ from __future__ import annotations
 
 import configparser
 import hashlib
+import io
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
+FILE_BYTES_MAX = 64 * 1024
+LINE_CHARS_MAX = 1000  # of a refusal, more or less
 NODES_MAX = 9  # each write waits for a majority: beyond nine, one more server only makes it slower
 NODE_NAME_CHARS_MAX = 32
 HEARTBEAT_MS_MIN, HEARTBEAT_MS_MAX = 10, 10_000
@@ -123,7 +126,12 @@ class _Reader:
 
     def _text(self) -> str:
         try:
-            return self._path.read_text(encoding="utf-8-sig")
+            with self._path.open("rb") as file:
+                content = file.read(FILE_BYTES_MAX + 1)
+            if len(content) > FILE_BYTES_MAX:
+                raise self._error(None, None, f"has more than {FILE_BYTES_MAX} bytes; which file is that?")
+            # As a text file is read: whatever ends a line elsewhere ends one here.
+            return io.TextIOWrapper(io.BytesIO(content), encoding="utf-8-sig").read()
         except FileNotFoundError:
             raise self._error(None, None, "no such file") from None
         except UnicodeDecodeError as error:
@@ -246,4 +254,7 @@ class _Reader:
         """Name the file, and the section and the key as far as they are known."""
         where = f"[{section}] {key}" if key else f"[{section}]" if section else ""
         line = f"{self._path}: {where}: {message}" if where else f"{self._path}: {message}"
-        return ConfigError("".join(c if c.isprintable() else ascii(c)[1:-1] for c in line))
+        line = "".join(c if c.isprintable() else ascii(c)[1:-1] for c in line)
+        if len(line) > LINE_CHARS_MAX:  # it quotes the file; what is wrong stands at the end
+            line = f"{line[: LINE_CHARS_MAX // 2]} … {line[-LINE_CHARS_MAX // 2 :]}"
+        return ConfigError(line)

@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from atm.config import CLUSTER_KEYS, NODE_KEYS, NODES_MAX, Address, Cluster, ConfigError, load
+from atm.config import CLUSTER_KEYS, FILE_BYTES_MAX, NODE_KEYS, NODES_MAX, Address, Cluster, ConfigError, load
 
 DEFAULT_PATH = Path(__file__).parent.parent / "cluster.ini"
 
@@ -128,6 +128,23 @@ def test_a_folder_is_no_file(tmp_path: Path) -> None:
     with pytest.raises(ConfigError) as error:
         load(tmp_path)
     assert str(error.value) == f"{tmp_path}: cannot be read: Is a directory"
+
+
+def test_a_file_that_does_not_end_is_not_read_to_its_end() -> None:
+    with pytest.raises(ConfigError, match=r"/dev/zero: has more than 65536 bytes"):
+        load("/dev/zero")
+
+
+def test_a_file_of_the_largest_size_is_read(tmp_path: Path) -> None:
+    text = NODE_A + "#" * (FILE_BYTES_MAX - len(NODE_A))
+    assert len(read(tmp_path, text).nodes) == 1
+    assert refusal(tmp_path, text + "#") == "has more than 65536 bytes; which file is that?"
+
+
+def test_a_refusal_quotes_no_more_than_a_few_lines(tmp_path: Path) -> None:
+    line = refusal(tmp_path, NODE_A + "k" * 50_000 + " = 1\n")
+    assert len(line) < 1100
+    assert line.endswith("no such key; the keys here are client, peer")
 
 
 def test_a_path_that_no_system_has_is_refused_in_one_line() -> None:

@@ -35,6 +35,7 @@ PRAGMAS: tuple[tuple[str, str | int], ...] = (
 )
 FILE_ONLY = {"journal_mode", "journal_size_limit"}  # a database in memory has no WAL
 
+DETAIL_CHARS_MAX = 200
 REBUILD = "Stop the node, delete {path} with its -wal and -shm, start again: the Raft log rebuilds it"
 
 
@@ -140,7 +141,7 @@ class Database:
             raise self.damage("is a database, but not a ledger")
         versions = self._rows("select schema_version from applied")
         if versions != [(SCHEMA_VERSION,)]:
-            found = versions[0][0] if versions else "unknown"
+            found = _brief(versions[0][0]) if versions else "unknown"
             raise self.damage(f"is a ledger of version {found}, and this program's is {SCHEMA_VERSION}")
         if self._schema(self._connection) != _expected_schema():
             raise self.damage("has tables that were changed by another program")
@@ -203,6 +204,9 @@ class Database:
         except LedgerFault as fault:
             self._fault = fault
             raise
+        except UnicodeDecodeError as error:
+            self._fault = self.damage("has text that is none")
+            raise self._fault from error
         except apsw.Error as error:
             self._fault = LedgerFault(f"{self.path}: {self._advice(error)}")
             raise self._fault from error
@@ -216,9 +220,17 @@ class Database:
             case apsw.NotADBError():
                 return f"this is not a SQLite database. {REBUILD.format(path=self.path)}"
             case apsw.CorruptError() | apsw.ConstraintError() | apsw.SQLError():
-                return f"the ledger is damaged ({error}). {REBUILD.format(path=self.path)}"
+                return f"the ledger is damaged ({_brief(error)}). {REBUILD.format(path=self.path)}"
             case _:
-                return f"{error}. Check the disk and start again; the Raft log makes up for what is lost"
+                return (
+                    f"{_brief(error)}. Check the disk and start again; the Raft log makes up for what is lost"
+                )
+
+
+def _brief(text: object) -> str:
+    """Return as much as fits a line: SQLite quotes what it found in the file, whatever that is."""
+    words = " ".join(str(text).split())[:DETAIL_CHARS_MAX]
+    return "".join(c if c.isprintable() else ascii(c)[1:-1] for c in words)
 
 
 def _expected_schema() -> list[tuple[object, ...]]:

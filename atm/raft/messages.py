@@ -7,17 +7,22 @@ on the wire a message is a short list that starts with its tag (see docs/protoco
 
 from __future__ import annotations
 
-from msgspec import Struct
+from typing import Annotated
+
+from msgspec import Meta, Struct
+
+NUMBER_MAX = 2**62  # no cluster gets there, and one more still fits the 64 bits of wire and disk
 
 NodeId = str
+Number = Annotated[int, Meta(ge=0, le=NUMBER_MAX)]  # a term, an index, a time: decoding refuses others
 
 
 class Entry(Struct, frozen=True, kw_only=True, array_like=True, gc=False):
     """One entry of the replicated log; `command` is opaque to Raft, and empty for a no-op."""
 
-    index: int
-    term: int
-    time_us: int  # stamped by the leader, in microseconds since 1970, rising strictly with the index
+    index: Number
+    term: Number
+    time_us: Number  # stamped by the leader, in microseconds since 1970, rising strictly with the index
     command: bytes
 
 
@@ -25,7 +30,7 @@ class Message(Struct, frozen=True, kw_only=True, array_like=True, gc=False):
     """What all messages have in common."""
 
     sender: NodeId
-    term: int
+    term: Number
 
 
 class RequestVote(Message, frozen=True, kw_only=True, array_like=True, gc=False, tag=1):
@@ -34,8 +39,8 @@ class RequestVote(Message, frozen=True, kw_only=True, array_like=True, gc=False,
     A pre-vote carries the term that the sender *would* campaign in; nobody adopts that term.
     """
 
-    last_log_index: int
-    last_log_term: int
+    last_log_index: Number
+    last_log_term: Number
     pre_vote: bool
 
 
@@ -53,11 +58,11 @@ class AppendEntries(Message, frozen=True, kw_only=True, array_like=True, gc=Fals
     leader knows that it still led *after* a read came in (ReadIndex, thesis 6.4).
     """
 
-    prev_log_index: int
-    prev_log_term: int
+    prev_log_index: Number
+    prev_log_term: Number
     entries: tuple[Entry, ...]
-    commit_index: int
-    round: int
+    commit_index: Number
+    round: Number
 
 
 class AppendEntriesResponse(Message, frozen=True, kw_only=True, array_like=True, gc=False, tag=4):
@@ -71,10 +76,10 @@ class AppendEntriesResponse(Message, frozen=True, kw_only=True, array_like=True,
     """
 
     success: bool
-    match_index: int
-    conflict_index: int
-    conflict_term: int
-    round: int
+    match_index: Number
+    conflict_index: Number
+    conflict_term: Number
+    round: Number
 
 
 RaftMessage = RequestVote | RequestVoteResponse | AppendEntries | AppendEntriesResponse

@@ -202,7 +202,7 @@ class Raft:
         if self.leader is None:
             self._become_follower(self.term, leader=append.sender)
         self._election_timer.reset()
-        if not _is_contiguous(append):
+        if not _is_sound(append):
             return  # no leader sends that
         if self.log.term_at(append.prev_log_index) != append.prev_log_term:
             self._refuse_append(append)
@@ -490,9 +490,14 @@ def _is_hypothetical(message: RaftMessage) -> bool:
             return False
 
 
-def _is_contiguous(append: AppendEntries) -> bool:
-    entries = append.entries
-    first_index = append.prev_log_index + 1
-    return not entries or (
-        entries[0].index == first_index and entries[-1].index == first_index + len(entries) - 1
-    )
+def _is_sound(append: AppendEntries) -> bool:
+    """Whether a leader's log can have these entries: index follows on index, and terms never fall."""
+    index, term = append.prev_log_index, append.prev_log_term
+    if (index == 0) != (term == 0):
+        return False
+    for entry in append.entries:
+        index += 1
+        if entry.index != index or entry.term < term:
+            return False
+        term = entry.term
+    return term <= append.term

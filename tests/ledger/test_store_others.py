@@ -248,6 +248,16 @@ def overwritten_pages(path: Path) -> None:
     path.write_bytes(content)
 
 
+def rot_in_the_middle_of_a_definition(path: Path) -> None:
+    Ledger(path).close()
+    path.write_bytes(path.read_bytes().replace(b"-- asked: on which acc", b'"- asked: on which acc'))
+
+
+def rot_that_is_no_text(path: Path) -> None:
+    Ledger(path).close()
+    path.write_bytes(path.read_bytes().replace(b"-- asked: on which acc", b"-- asked: on which \xa0cc"))
+
+
 def no_row_of_what_was_applied(path: Path) -> None:
     Ledger(path).close()
     connection = apsw.Connection(str(path))
@@ -261,6 +271,8 @@ NO_LEDGERS = {
     another_version: "version 99",
     a_trigger: "changed by another program",
     overwritten_pages: "damaged",
+    rot_in_the_middle_of_a_definition: "damaged (malformed database schema",  # SQLite quotes ten lines
+    rot_that_is_no_text: "text that is none",
     no_row_of_what_was_applied: "version unknown",
 }
 

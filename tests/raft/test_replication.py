@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pytest
+from msgspec.structs import replace
 
 from atm.raft.errors import SafetyViolated
 from atm.raft.messages import AppendEntries, AppendEntriesResponse, HardState
@@ -12,6 +13,7 @@ from tests.raft.single import (
     acknowledge,
     append,
     appends,
+    behind,
     reject,
     responses,
 )
@@ -87,6 +89,27 @@ def test_an_old_append_that_comes_again_changes_nothing() -> None:
         (answer,) = responses(a.receive(message))
         assert answer.match_index == message.prev_log_index + 2
         assert a.server.log_terms == [1] * 6
+
+
+@pytest.mark.parametrize(
+    "impossible",
+    [
+        append("b", 3, prev=(0, 1)),
+        append("b", 3, prev=(2, 0)),
+        append("b", 3, prev=(2, 2), terms=(3, 2)),
+        append("b", 3, prev=(2, 2), terms=(1,)),
+        append("b", 3, prev=(2, 2), terms=(4,)),
+        append("b", 2, prev=(2, 3)),
+        replace(append("b", 3, prev=(2, 2)), entries=behind(3, (3,))),
+        replace(append("b", 3, prev=(2, 2)), entries=(*behind(2, (3,)), *behind(4, (3,)))),
+    ],
+    ids=repr,
+)
+def test_an_append_that_no_leader_can_send_is_neither_taken_nor_answered(impossible: AppendEntries) -> None:
+    """Index follows on index, terms never fall, and only the empty log has term 0."""
+    follower = Single(log=(1, 2), term=2)
+    assert not responses(follower.receive(impossible))
+    assert [entry.term for entry in follower.raft.log.slice(1, follower.raft.last_index)] == [1, 2]
 
 
 def test_appends_that_overtake_each_other_leave_no_gap() -> None:

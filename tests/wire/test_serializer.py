@@ -6,12 +6,15 @@ import msgspec
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from msgspec.structs import replace
 
 from atm.ledger.commands import AMOUNT_MINOR_MAX, Command, Credit, Debit, Open, Query
 from atm.raft.messages import (
+    NUMBER_MAX,
     AppendEntries,
     AppendEntriesResponse,
     Entry,
+    RaftMessage,
     RequestVote,
     RequestVoteResponse,
 )
@@ -161,6 +164,18 @@ def test_a_message_with_one_changed_byte_is_a_message_or_malformed(data: st.Data
     payload[position] ^= data.draw(st.integers(1, 255))
     with contextlib.suppress(Malformed):
         decode_peer_message(bytes(payload))
+
+
+@pytest.mark.parametrize("number", [-(2**63), -1, NUMBER_MAX + 1, 2**64 - 1])
+@pytest.mark.parametrize("message", [m for m in PEER_MESSAGES if isinstance(m, RaftMessage)], ids=repr)
+def test_no_number_of_raft_is_negative_or_near_the_end_of_64_bits(message: RaftMessage, number: int) -> None:
+    """Else a term that cannot be counted up, or an index before the first, would stop the server."""
+    fields = [name for name, kind in type(message).__annotations__.items() if kind == "Number"] + ["term"]
+    for name in fields:
+        largest = replace(message, **{name: NUMBER_MAX})
+        assert decode_peer_message(encode(largest)) == largest
+        with pytest.raises(Malformed):
+            decode_peer_message(encode(replace(message, **{name: number})))
 
 
 def test_any_msgpack_library_can_write_a_request() -> None:

@@ -1,0 +1,25 @@
+"""All targets, and how many of the inputs each gets."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from tests.hostile.core import Core
+from tests.hostile.ledger_files import LedgerFiles
+from tests.hostile.log_files import LogFiles
+from tests.hostile.ports import ServersPort, TellersPort
+from tests.hostile.target import Target
+from tests.hostile.texts import ConfigFiles, TypedLines
+
+# The shares add up to 100: the ports are the targets that anybody can reach.
+TARGETS: dict[str, tuple[Callable[[], Target], int]] = {
+    "tellers": (TellersPort, 25),
+    "servers": (ServersPort, 20),
+    "core": (Core, 15),
+    "log": (LogFiles, 15),
+    "ledger": (LedgerFiles, 10),
+    "config": (ConfigFiles, 8),
+    "lines": (TypedLines, 7),
+}
+
+assert sum(share for _, share in TARGETS.values()) == 100

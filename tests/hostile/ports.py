@@ -1,0 +1,327 @@
+"""Both ports of running nodes: bytes of every kind, at once or in halves, from one stranger or from many.
+
+What is *not* tried, because nothing in the protocol could refuse it: a server of the cluster that lies
+(it says it leads, or campaigns for a later term). Servers trust each other; see `believed`.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import socket
+import sys
+from collections import deque
+from itertools import cycle
+from types import TracebackType
+from typing import Self
+
+import msgspec
+from hypothesis import strategies as st
+from hypothesis.strategies import SearchStrategy
+
+from atm.config import Address
+from atm.raft.messages import AppendEntries, RequestVote, RequestVoteResponse
+from atm.wire.framing import CLIENT_FRAME_BYTES_MAX, PEER_FRAME_BYTES_MAX, FrameReader, FrameTooLarge, frame
+from atm.wire.serializer import (
+    PROTOCOL_VERSION,
+    Forward,
+    Hello,
+    Malformed,
+    PeerMessage,
+    Refused,
+    Returned,
+    Welcome,
+    decode_hello,
+    decode_hello_answer,
+    decode_peer_message,
+    decode_teller_answer,
+    decode_teller_request,
+    encode,
+)
+from tests.hostile.attacked import CHANGING_STRANGER, STRANGER, Attacked
+from tests.hostile.mutations import corpus, mutated
+
+ANSWERED_WITHIN_S = 5.0
+HELD_OPEN = 40  # connections that sent half of something and stay
+FLOOD = 300
+STAYS = 7  # of ten: a dice that says so leaves its connection open
+LOOK_EVERY = 200  # inputs
+
+_numbers = st.sampled_from(
+    [-(2**63), -1, 0, 1, 2, 3, 2**31, 2**32, 2**53, 2**62, 2**63 - 1, 2**63, 2**64 - 1]
+) | st.integers(-3, 40)
+_scalars = _numbers | st.text(max_size=8) | st.binary(max_size=8) | st.none() | st.booleans() | st.floats()
+_values = st.recursive(
+    _scalars,
+    lambda inner: st.lists(inner, max_size=4) | st.dictionaries(st.text(max_size=4), inner, max_size=4),
+    max_leaves=8,
+)
+
+
+def _framed(value: object) -> bytes:
+    return frame(msgspec.msgpack.encode(value))
+
+
+# -- tellers ---------------------------------------------------------------------------------------
+
+_requests = st.fixed_dictionaries(
+    {"op": st.sampled_from(["open", "credit", "debit", "query", "status", "transfer", ""]) | _values},
+    optional={
+        "id": st.text(max_size=70) | _values,
+        "account": st.sampled_from(["main", "cash", "alice", "é"]) | _values,
+        "amount": _numbers | _values,
+        "pin": _values,
+    },
+)
+_good_requests = st.fixed_dictionaries(
+    {
+        "op": st.sampled_from(["credit", "debit"]),
+        "id": st.text(st.characters(min_codepoint=33, max_codepoint=126), min_size=1, max_size=3),
+        "account": st.sampled_from(["main", "cash", "nobody"]),
+        "amount": st.integers(1, 10**14 - 1),
+    }
+)
+_teller_bytes = (
+    st.lists(_good_requests.map(_framed), min_size=1, max_size=3).map(b"".join)
+    | st.binary(max_size=300)
+    | mutated(corpus("tellers"))
+    | mutated([saved[4:] for saved in corpus("tellers")]).map(frame)
+    | st.lists(_requests.map(_framed), min_size=1, max_size=5).map(b"".join)
+)
+
+
+def requests_in(data: bytes) -> tuple[int, bool]:
+    """Return how many requests the stream has, and whether something follows that is none.
+
+    Half a frame at its end is neither.
+    """
+    requests = 0
+    try:
+        for payload in FrameReader(CLIENT_FRAME_BYTES_MAX).feed(data):
+            decode_teller_request(payload)
+            requests += 1
+    except (FrameTooLarge, Malformed):
+        return requests, True
+    return requests, False
+
+
+# -- servers ---------------------------------------------------------------------------------------
+
+_entries = st.lists(st.tuples(_numbers, _numbers, _numbers, st.binary(max_size=30)), max_size=3)
+_messages = st.one_of(
+    st.tuples(st.just(1), st.just(STRANGER), _numbers, _numbers, _numbers, st.booleans()),
+    st.tuples(st.just(2), st.just(STRANGER), _numbers, st.booleans(), st.booleans()),
+    st.tuples(st.just(3), st.just(STRANGER), _numbers, _numbers, _numbers, _entries, _numbers, _numbers),
+    st.tuples(
+        *(st.just(4), st.just(STRANGER), _numbers, st.booleans(), _numbers, _numbers, _numbers, _numbers)
+    ),
+    st.tuples(st.just(23), st.just(STRANGER), st.lists(st.tuples(_numbers, st.binary(max_size=60)))),
+    st.tuples(st.just(24), st.just(STRANGER), st.lists(st.tuples(_numbers, st.binary(max_size=60)))),
+    st.lists(_values, max_size=8),
+)
+_peer_bytes = (
+    st.binary(max_size=300)
+    | mutated(corpus("servers"))
+    | mutated([saved[4:] for saved in corpus("servers")]).map(frame)
+    | st.lists(_messages.map(_framed), min_size=1, max_size=5).map(b"".join)
+)
+
+
+def believed(message: PeerMessage, term: int) -> bool:
+    """Return whether a welcomed server would be believed that there is another leader, or a later term."""
+    match message:
+        case Forward() | Returned():
+            return False
+        case RequestVote(pre_vote=True) | RequestVoteResponse(pre_vote=True, granted=True):
+            return False
+        case AppendEntries():
+            return message.term >= term
+        case _:
+            return message.term > term
+
+
+def tame(data: bytes, term: int) -> bytes:
+    """Return the stream up to the first message that would be believed."""
+    position = 0
+    try:
+        for payload in FrameReader(PEER_FRAME_BYTES_MAX).feed(data):
+            if believed(decode_peer_message(payload), term):
+                return data[:position]
+            position += len(frame(payload))
+    except (FrameTooLarge, Malformed):
+        pass
+    return data
+
+
+# -- the attacks -----------------------------------------------------------------------------------
+
+
+class _Port:
+    """What the attacks on both ports have in common."""
+
+    name: str
+
+    def __enter__(self) -> Self:
+        self.bank = Attacked().__enter__()
+        self._held_open: deque[socket.socket] = deque()
+        self._addresses = cycle(map(self._address, self.bank.names))
+        self._attempts = 0
+        self._flood()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        for held in self._held_open:
+            held.close()
+        self.bank.__exit__(kind, error, trace)
+
+    def finish(self) -> None:
+        """Drop what is held open and assert that the nodes are what they were."""
+        self._flood()
+        while self._held_open:
+            self._held_open.popleft().close()
+        self.bank.assert_as_before()
+
+    def _address(self, name: str) -> Address:
+        raise NotImplementedError
+
+    def _say(self, data: bytes, *, stay: bool, answers: int = 0, greeting: bytes = b"") -> list[bytes] | None:
+        """Send a greeting and wait for its answer, send `data`, wait for so many answers and end our side.
+
+        Return all that came until the node ended his; None if we `stay` instead.
+        """
+        self._attempts += 1
+        if self._attempts % LOOK_EVERY == 0:
+            self.bank.assert_served()
+        connection = socket.create_connection(next(self._addresses).pair, timeout=ANSWERED_WITHIN_S)
+        if stay:
+            self._held_open.append(connection)
+            if len(self._held_open) > HELD_OPEN:
+                self._held_open.popleft().close()
+            self._greet(connection, greeting)
+            _send(connection, data)
+            return None
+        with connection:
+            said = self._greet(connection, greeting)
+            _send(connection, data)
+            said += _frames(connection, answers)
+            with contextlib.suppress(OSError):
+                connection.shutdown(socket.SHUT_WR)
+            return said + _frames(connection, sys.maxsize)
+
+    def _greet(self, connection: socket.socket, greeting: bytes) -> list[bytes]:
+        _send(connection, greeting)
+        return _frames(connection, 1) if greeting else []
+
+    def _flood(self) -> None:
+        """Open many connections at once, leave half a frame on each, and go."""
+        for address in {next(self._addresses) for _ in self.bank.names}:
+            many = [socket.create_connection(address.pair, timeout=ANSWERED_WITHIN_S) for _ in range(FLOOD)]
+            for connection in many:
+                connection.setblocking(False)
+                try:
+                    connection.send(b"\x00\x00\x00\x10half")
+                except OSError:
+                    continue  # refused already
+            for connection in many:
+                connection.close()
+        self.bank.assert_served()
+
+
+class TellersPort(_Port):
+    """The port for tellers."""
+
+    name = "tellers' port"
+    inputs: SearchStrategy[tuple[bytes, int]] = st.tuples(_teller_bytes, st.integers(0, 9))
+
+    def saved(self) -> list[tuple[bytes, int]]:
+        return [(data, stay) for data in corpus("tellers") for stay in (STAYS, 1)]
+
+    def attempt(self, given: tuple[bytes, int]) -> str:
+        data, dice = given
+        requests, refused = requests_in(data)
+        said = self._say(data, stay=dice == STAYS, answers=0 if refused else requests)
+        if said is None:
+            return "left hanging"
+        answers = [decode_teller_answer(payload) for payload in said]
+        refusals = [answer for answer in answers if answer.outcome == "bad_request"]
+        assert len(refusals) == refused, f"{data!r} was answered by {answers}"
+        assert refused or len(answers) == requests, f"{data!r} was answered by {answers}"
+        return "bad_request" if refusals else "answered" if answers else "closed"
+
+    def _address(self, name: str) -> Address:
+        return self.bank.cluster.cluster.nodes[name].client
+
+
+class ServersPort(_Port):
+    """The port for servers: no hello, wrong ones, and all that may come behind a right one."""
+
+    name = "servers' port"
+    # Whether a right hello comes first, the bytes, what to change in a hello, and whether to stay.
+    inputs: SearchStrategy[tuple[bool, bytes, dict[str, object], int]] = st.tuples(
+        st.booleans(),
+        _peer_bytes,
+        st.dictionaries(st.sampled_from(["version", "cluster", "node", "store"]), _values, max_size=2),
+        st.integers(0, 9),
+    )
+
+    def saved(self) -> list[tuple[bool, bytes, dict[str, object], int]]:
+        return [(greets, data, {}, 1) for data in corpus("servers") for greets in (True, False)]
+
+    def attempt(self, given: tuple[bool, bytes, dict[str, object], int]) -> str:
+        greets, data, changes, dice = given
+        if greets:
+            hello = self._hello(STRANGER)
+            said = self._say(tame(data, self.bank.term), stay=dice == STAYS, greeting=frame(encode(hello)))
+        elif changes:
+            hello = self._hello(CHANGING_STRANGER)
+            fields = {**msgspec.structs.asdict(hello), **changes}
+            said = self._say(_framed([20, *fields.values()]), stay=dice == STAYS)
+        else:
+            said = self._say(data, stay=dice == STAYS)
+        if said is None:
+            return "left hanging"
+        answers = [decode_hello_answer(payload) for payload in said]
+        match answers:
+            case [Welcome()]:
+                assert greets or changes, data
+                return "welcomed, then closed"
+            case [Refused(reason=reason)]:
+                assert not greets, reason
+                assert reason.isprintable(), reason
+                return "refused"
+            case []:
+                assert not greets
+                assert not _is_hello(data), data
+                return "closed"
+            case _:
+                raise AssertionError(f"{given} was answered by {answers}")
+
+    def _address(self, name: str) -> Address:
+        return self.bank.cluster.cluster.nodes[name].peer
+
+    def _hello(self, node: str) -> Hello:
+        cluster = self.bank.cluster.cluster.identity()
+        return Hello(version=PROTOCOL_VERSION, cluster=cluster, node=node, store="theirs")
+
+
+def _is_hello(data: bytes) -> bool:
+    try:
+        return any(decode_hello(payload) for payload in FrameReader(2**20).feed(data))
+    except (FrameTooLarge, Malformed):
+        return False
+
+
+def _send(connection: socket.socket, data: bytes) -> None:
+    """Send it all, or what the node takes before it closes."""
+    with contextlib.suppress(ConnectionError):
+        connection.sendall(data)
+
+
+def _frames(connection: socket.socket, count: int) -> list[bytes]:
+    """Return the next `count` frames, or those until the end; no end in time is a TimeoutError."""
+    reader, frames = FrameReader(2**20), list[bytes]()
+    with contextlib.suppress(ConnectionError):
+        while len(frames) < count and (piece := connection.recv(65536)):
+            frames.extend(reader.feed(piece))
+    return frames

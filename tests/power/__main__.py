@@ -1,0 +1,37 @@
+"""`python -m tests.power --cuts 200`: cut the power of five real nodes under load, and count."""
+
+from __future__ import annotations
+
+import argparse
+import signal
+import sys
+from collections.abc import Sequence
+from time import monotonic
+
+from tests.power.cuts import run
+from tests.power.filesystem import why_not
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    parser = argparse.ArgumentParser(prog="python -m tests.power", description=__doc__)
+    parser.add_argument("--cuts", type=int, default=20)
+    parser.add_argument("--seed", type=int, default=0, help="draws when to cut; the machine draws the rest")
+    parser.add_argument("--nodes", type=int, default=5)
+    options = parser.parse_args(argv)
+    reason = why_not()
+    if reason is not None:
+        print(f"NOT RUN: {reason}", file=sys.stderr)
+        return 2
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))  # so that what was mounted is unmounted then too
+    started_s = monotonic()
+    try:
+        print(run(options.cuts, options.seed, nodes=options.nodes, tell=print))
+    except AssertionError as error:
+        print(f"FAILED: {error}")
+        return 1
+    print(f"nothing lost, every node started each time, in {monotonic() - started_s:.0f} s")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

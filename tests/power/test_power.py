@@ -1,0 +1,57 @@
+"""A few power cuts in every test run; `python -m tests.power` makes as many as you like."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import pytest
+
+from tests.power.cuts import run
+from tests.power.filesystem import FileSystem, why_not
+
+# As the interpreter's own start-up hook: a node that never syncs its log.
+WITHOUT_SYNCS = "import os\nos.fdatasync = lambda file: None\n"
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _power_can_be_cut() -> None:
+    reason = why_not()
+    if reason is not None:
+        pytest.skip(f"POWER CUTS NOT TRIED: {reason}")
+
+
+def test_a_cut_takes_what_was_not_synced_and_leaves_what_was(tmp_path: Path) -> None:
+    with FileSystem(tmp_path) as disk:
+        for name, is_synced in (("kept", True), ("lost", False)):
+            with (disk.path / name).open("w") as file:
+                file.write(name)
+                file.flush()
+                if is_synced:
+                    os.fsync(file.fileno())
+        folder = os.open(disk.path, os.O_RDONLY)
+        os.fsync(folder)
+        os.close(folder)
+        (disk.path / "lost too").write_text("never synced")
+        disk.cut()
+        with pytest.raises(OSError, match="Input/output error"):
+            (disk.path / "late").write_text("the power is off")
+        disk.restore()
+        content = {path.name: path.read_text() for path in disk.path.iterdir() if path.is_file()}
+        assert content == {"kept": "kept", "lost": ""}
+
+
+def test_no_acknowledged_request_is_lost_in_a_power_cut_of_all_nodes_at_once() -> None:
+    tally = run(5, seed=1)
+    assert tally.cuts == 5
+    assert tally.acknowledged > 100
+
+
+def test_nodes_that_do_not_sync_their_log_are_found_out(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Or else the tests above would show nothing."""
+    (tmp_path / "sitecustomize.py").write_text(WITHOUT_SYNCS)
+    monkeypatch.setenv("PYTHONPATH", str(tmp_path))
+    with pytest.raises(AssertionError, match=r"was acknowledged as|a customer saw"):
+        run(1, seed=1, nodes=3)

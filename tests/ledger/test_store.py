@@ -8,10 +8,10 @@ from pathlib import Path
 import apsw
 import pytest
 
-from atm.ledger import database
+from atm.ledger import database, store
 from atm.ledger.commands import Credit
 from atm.ledger.posting import CASH_MINOR_MIN
-from atm.ledger.store import Ledger, NotNext
+from atm.ledger.store import Ledger, LedgerFault, NotNext
 from tests.ledger.entries import apply_in_batches, records
 
 STORY = """
@@ -161,6 +161,21 @@ def test_an_error_in_the_middle_of_a_batch_leaves_the_last_whole_batch(ledger: L
     assert (ledger.applied_index, ledger.digest()) == (6, before)
     ledger.apply(records(STORY)[6:])
     assert table(path, "select count(*) from receipt where request_id glob 'x*'") == [(0,)]
+
+
+def test_an_error_while_a_batch_is_written_leaves_nothing_of_it(
+    ledger: Ledger, path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    ledger.apply(records(STORY[:6]))
+    before = ledger.digest()
+    with monkeypatch.context() as broken:
+        broken.setattr(store, "SET_APPLIED", "update nowhere set log_index = ?")  # what is written last
+        with pytest.raises(LedgerFault):
+            ledger.apply(records(STORY)[6:])
+    ledger.close()
+    again = Ledger(path)
+    assert (again.applied_index, again.digest()) == (6, before)
+    again.close()
 
 
 @pytest.mark.parametrize("wrong", [7.5, "seven", b"7", None])

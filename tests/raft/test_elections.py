@@ -196,6 +196,17 @@ def test_refusing_a_vote_does_not_reset_the_election_timer() -> None:
     assert network["a"].role is Role.PRE_CANDIDATE
 
 
+def test_a_new_term_without_a_vote_does_not_reset_the_election_timer() -> None:
+    """Else a server that cannot win, and tries again and again, would keep all others from trying."""
+    network = Network("abc", down="bc", logs={"a": (1,)})
+    for term in range(2, 2 + ELECTION_TICKS_MAX):
+        network.post("a", ask("b", term))
+        network.tick("a")
+        if network["a"].role is Role.PRE_CANDIDATE:
+            return
+    raise AssertionError("it never campaigned")
+
+
 # -- pre-vote (thesis 9.6) ---------------------------------------------------------------------------
 
 

@@ -148,6 +148,17 @@ def test_the_vote_of_a_server_with_a_wiped_disk_is_not_counted() -> None:
     assert a.raft.role is Role.LEADER
 
 
+def test_a_vote_given_before_its_server_was_demoted_is_taken_back() -> None:
+    a = Single("abcde")
+    a.campaign()
+    a.receive(grant("b", 1))
+    a.raft.demote("b")
+    a.receive(grant("c", 1))
+    assert a.raft.role is Role.CANDIDATE
+    a.receive(grant("d", 1))
+    assert a.raft.role is Role.LEADER
+
+
 def test_a_server_with_a_wiped_disk_gets_no_vote() -> None:
     a = Single()
     a.raft.demote("c")

@@ -199,3 +199,32 @@ def test_a_follower_does_not_read() -> None:
     with pytest.raises(NotLeader) as refused:
         network["b"].read(1)
     assert refused.value.leader == "a"
+
+
+def test_a_read_waits_until_what_it_must_see_is_applied() -> None:
+    a = Single(batch_entries_max=1)
+    a.lead()
+    a.propose(b"x", b"y")
+    a.raft.step(acknowledge("b", 1, 3))
+    a.raft.read(7)
+    for index in (1, 2, 3):
+        ready = a.raft.ready()
+        assert ready is not None
+        assert [entry.index for entry in ready.committed] == [index]
+        assert [read.read_id for read in ready.reads] == ([7] if index == 3 else [])
+        a.raft.step(acknowledge("b", 1, 3, round=1))
+        a.raft.advance(ready)
+
+
+def test_a_server_with_a_wiped_disk_confirms_no_read() -> None:
+    """It may have forgotten that it voted for a later leader."""
+    a = Single("abcde")
+    a.lead()
+    a.receive(acknowledge("b", 1, 1), acknowledge("c", 1, 1))
+    a.raft.demote("d")
+    a.raft.read(7)
+    (round,) = {message.round for message in appends(a.receive())}
+    a.receive(acknowledge("b", 1, 1, round), acknowledge("d", 1, 1, round))
+    assert a.server.reads == []
+    a.receive(acknowledge("c", 1, 1, round))
+    assert [read.read_id for read in a.server.reads] == [7]

@@ -123,6 +123,19 @@ def test_a_follower_passes_requests_on_and_hands_the_answer_through(story: Story
     assert story.said == ["Redirecting client request"] * 2
 
 
+def test_each_answer_of_the_leader_goes_to_whom_it_is_for(story: Story) -> None:
+    other, mail = Mailbox(), Mail()
+    story.core.follow("n2", term=2)
+    story.ask(credit("a"))
+    mail.add(other.asks(credit("b")))
+    story.desk.take(mail)
+    (_, number_of_a, _), (_, number_of_b, _) = story.parts.forwarded
+    story.returned(number_of_b, encode({"id": "b", "outcome": "ok"}))
+    assert (story.teller.outcomes, other.outcomes) == ([], [("b", "ok")])
+    story.returned(number_of_a, encode({"id": "a", "outcome": "ok"}))
+    assert (story.teller.outcomes, other.outcomes) == ([("a", "ok")], [("b", "ok")])
+
+
 def test_without_a_leader_requests_are_certainly_not_done(story: Story) -> None:
     story.core.follow(None, term=2)
     story.ask(credit("a"), query("q"))

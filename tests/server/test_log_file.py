@@ -13,6 +13,7 @@ import msgspec
 import pytest
 
 from atm.raft.messages import Entry, HardState
+from atm.server import disk as disk_module
 from atm.server.disk import OsDisk
 from atm.server.log_file import DamagedLog, LogFailed, LogFile
 from atm.server.log_format import BATCH_HEADER_BYTES, SEGMENT_HEADER_BYTES
@@ -136,6 +137,21 @@ def test_a_vote_without_entries_survives_a_crash() -> None:
         open_log(disk).save(state(7, "5003"), ())
         disk.crash()
         assert open_log(disk).hard_state == state(7, "5003")
+
+
+@pytest.mark.parametrize(
+    ("before", "new"),
+    [(state(7), state(7, "5003")), (state(7), state(8)), (state(7, "5003"), state(8, "5003"))],
+    ids=["vote", "term", "both"],
+)
+def test_a_vote_or_a_term_alone_survives_a_crash(before: HardState, new: HardState) -> None:
+    for seed in range(20):
+        disk = new_disk(seed)
+        log = open_log(disk)
+        log.save(before, ())
+        log.save(new, ())
+        disk.crash()
+        assert open_log(disk).hard_state == new
 
 
 def test_a_new_term_clears_the_vote_on_disk_too() -> None:
@@ -768,6 +784,24 @@ def test_segments_on_a_real_disk_are_rolled_synced_and_read_back(tmp_path: Path)
     assert tuple(log.read(3, 17, 10**6)) == entries(3, 15)
     log.close()
     assert not paths[-1].read_bytes().endswith(b"torn")
+
+
+def test_syncs_of_the_real_disk_reach_the_operating_system(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    synced: list[int] = []
+
+    def note(file: int) -> None:
+        synced.append(os.fstat(file).st_ino)
+
+    monkeypatch.setattr(disk_module, "_sync_data", note)
+    monkeypatch.setattr(os, "fsync", note)
+    disk, path = OsDisk(), tmp_path / "file"
+    file = disk.open(path, create=True)
+    disk.sync(file)
+    disk.close(file)
+    disk.sync_folder(tmp_path)
+    assert synced == [path.stat().st_ino, tmp_path.stat().st_ino]
 
 
 def test_no_file_stays_open_whatever_happens(tmp_path: Path) -> None:

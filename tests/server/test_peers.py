@@ -16,7 +16,7 @@ from atm.raft.messages import RequestVote
 from atm.server.data_folder import DataFolder
 from atm.server.inbox import Inbox, Mail
 from atm.server.links import Links, batches
-from atm.server.peers import Peers
+from atm.server.peers import Peers, Session
 from atm.wire.framing import frame
 from atm.wire.serializer import (
     PROTOCOL_VERSION,
@@ -171,6 +171,23 @@ def test_passed_on_requests_are_checked_one_by_one(port: Port) -> None:
             (7, good, True)
         ]
         assert [number for _, number, _ in mail.refused] == [8, 9]
+
+
+def test_an_answer_is_given_back_only_while_the_connection_that_asked_stands(
+    port: Port, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its number means nothing, or something else, to a peer that has started anew."""
+    given: list[int] = []
+    monkeypatch.setattr(Links, "give_back", lambda links, to, number, payload: given.append(number))
+    with port.greeted() as wire:
+        wire.send(Forward(sender="n2", requests=((7, encode(credit("a"))),)))
+        (asked,) = port.wait_for_mail().commands
+        session = asked.channel
+        assert isinstance(session, Session)
+        session.answer(7, b"in time")
+    wait_until(lambda: not session.connection.open)
+    session.answer(8, b"too late")
+    assert given == [7]
 
 
 def test_returned_answers_reach_the_inbox(port: Port) -> None:

@@ -73,6 +73,16 @@ def test_nothing_is_applied_when_nothing_was_committed() -> None:
     assert not [event for event in do(ready).events if event.startswith(("apply", "settle"))]
 
 
+def test_term_and_vote_are_saved_without_entries_too() -> None:
+    ready = Ready(
+        hard_state=HardState(term=2, voted_for="n3"),
+        responses=(Outgoing("n3", RESPONSE),),
+        role=Role.FOLLOWER,
+        leader=None,
+    )
+    assert do(ready).events[:2] == ["save 0", "send AppendEntriesResponse"]
+
+
 def test_a_follower_far_behind_is_sent_entries_from_the_disk() -> None:
     catch_up = CatchUp(to="n2", append=append(1), last_index=4)
     ready = Ready(catch_ups=(catch_up,), hard_state=HardState(term=1), role=Role.LEADER, leader="n1")

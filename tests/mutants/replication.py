@@ -1,0 +1,159 @@
+"""Planted defects of replication and commitment: logs that part, acknowledgements, the commit index."""
+
+from __future__ import annotations
+
+from tests.mutants.mutant import Mutant
+
+RAFT = "atm/raft/raft.py"
+COMMITMENT = "tests/raft/test_commitment.py::"
+PIPELINE = "tests/raft/test_pipeline.py::"
+TESTS = "tests/raft/test_replication.py::"
+
+REPLICATION = (
+    Mutant(
+        name="older term committed by counting",
+        what="an entry of an earlier term counts as committed by its copies alone (Figure 8)",
+        file=RAFT,
+        edits=((" and self.log.term_at(agreed_index) == self.term:", ":"),),
+        caught_by=COMMITMENT + "test_an_older_term_is_not_committed_by_counting",
+    ),
+    Mutant(
+        name="committed past what matched",
+        what="a follower commits its own divergent tail because the leader's commit index reaches over it",
+        file=RAFT,
+        edits=(("min(append.commit_index, match_index)", "min(append.commit_index, self.last_index)"),),
+        caught_by=TESTS + "test_a_heartbeat_that_matches_early_commits_no_divergent_tail",
+    ),
+    Mutant(
+        name="own last index acknowledged",
+        what="a follower vouches for entries that the leader has not compared",
+        file=RAFT,
+        edits=(("success=True, match_index=match_index)", "success=True, match_index=self.last_index)"),),
+        caught_by=TESTS + "test_a_follower_acknowledges_what_was_sent_and_not_its_own_last_index",
+    ),
+    Mutant(
+        name="acknowledgements of old terms counted",
+        what="what was acknowledged to an earlier leadership commits other entries in this one",
+        file=RAFT,
+        edits=(
+            (
+                "        if message.term < self.term:\n",
+                "        if message.term < self.term and not isinstance(message, AppendEntriesResponse):\n",
+            ),
+        ),
+        caught_by=TESTS + "test_an_acknowledgement_of_an_older_term_is_ignored",
+    ),
+    Mutant(
+        name="no no-op",
+        what="a new leader cannot commit what its predecessor left until a client comes",
+        file=RAFT,
+        edits=(('        self._append_own([b""], now_us=0)\n', ""),),
+        caught_by=COMMITMENT + "test_a_new_leader_commits_what_its_predecessor_left",
+    ),
+    Mutant(
+        name="commit with two of five",
+        what="what one server less than a majority holds counts as committed",
+        file="atm/raft/quorum.py",
+        edits=(
+            (
+                "ranked[majority(servers) - 1] if len(ranked) >= majority(servers) else 0",
+                "ranked[max(0, majority(servers) - 2)]",
+            ),
+        ),
+        caught_by=COMMITMENT + "test_a_leader_does_not_commit_past_what_a_majority_holds",
+    ),
+    Mutant(
+        name="leader counts itself before its sync",
+        what="the leader's own copy counts while its disk may still lose it",
+        file=RAFT,
+        edits=(("[self._saved_index, *counted]", "[self.last_index, *counted]"),),
+        caught_by=COMMITMENT + "test_a_leader_counts_itself_only_once_it_has_saved",
+    ),
+    Mutant(
+        name="saved by index alone",
+        what="a sync vouches for entries that replaced the saved ones meanwhile",
+        file=RAFT,
+        edits=(("if self.log.term_at(entry.index) == entry.term:", "if entry.index <= self.last_index:"),),
+        caught_by=COMMITMENT + "test_an_advance_that_is_too_late_does_not_vouch_for_a_replaced_suffix",
+    ),
+    Mutant(
+        name="replaced entries still count as saved",
+        what="entries that take the place of saved ones are never written",
+        file=RAFT,
+        edits=(("            self._saved_index = min(self._saved_index, first_index - 1)\n", ""),),
+        caught_by=TESTS + "test_a_follower_agrees_with_each_log_of_figure_7",
+    ),
+    Mutant(
+        name="prev_log_term not compared",
+        what="a follower appends behind an entry that its leader does not have",
+        file=RAFT,
+        edits=(
+            (
+                "if self.log.term_at(append.prev_log_index) != append.prev_log_term:",
+                "if append.prev_log_index > self.last_index:",
+            ),
+        ),
+        caught_by=TESTS + "test_a_follower_agrees_with_each_log_of_figure_7",
+    ),
+    Mutant(
+        name="always truncated",
+        what="an old append that comes again cuts off what was acknowledged behind it",
+        file=RAFT,
+        edits=(("entries[first_new(entries, self.log, self.commit_index) :]", "entries"),),
+        caught_by=TESTS + "test_an_old_append_that_comes_again_changes_nothing",
+    ),
+    Mutant(
+        name="never truncated",
+        what="entries that conflict with the leader's stay, and are acknowledged as its",
+        file="atm/raft/follower.py",
+        edits=(("            return position\n", "            return len(entries)\n"),),
+        caught_by=TESTS + "test_a_follower_agrees_with_each_log_of_figure_7",
+    ),
+    Mutant(
+        name="committed entry overwritten",
+        what="a conflict with a committed entry is resolved instead of stopping the server",
+        file="atm/raft/follower.py",
+        edits=(("if entry.index <= commit_index:", "if False:"),),
+        caught_by=TESTS + "test_a_conflict_with_a_committed_entry_stops_the_server",
+    ),
+    Mutant(
+        name="late acknowledgement lowers what matched",
+        what="answers that overtake each other make the leader forget what a follower holds",
+        file="atm/raft/leader.py",
+        edits=(("self.match_index = max(self.match_index, match_index)", "self.match_index = match_index"),),
+        caught_by=TESTS + "test_a_late_acknowledgement_never_lowers_what_matched",
+    ),
+    Mutant(
+        name="window kept when probing from the disk",
+        what="a follower that fell behind the memory has no room in its window, and never catches up",
+        file="atm/raft/leader.py",
+        edits=(
+            (
+                "        self.probing = self.waiting = True\n        self.in_flight.clear()\n",
+                "        self.probing = self.waiting = True\n",
+            ),
+        ),
+        caught_by=PIPELINE
+        + "test_a_follower_that_falls_behind_the_memory_in_mid_pipeline_is_probed_from_the_disk",
+    ),
+    Mutant(
+        name="demoted server's copy counted",
+        what="an entry commits by a copy on a disk that was already lost once",
+        file=RAFT,
+        edits=(
+            (
+                "counted = [p.match_index for node, p in self._role.progress.items()"
+                " if node not in self._learners]",
+                "counted = [p.match_index for p in self._role.progress.values()]",
+            ),
+        ),
+        caught_by=PIPELINE + "test_a_server_with_a_wiped_disk_is_not_counted_but_catches_up",
+    ),
+    Mutant(
+        name="what a wiped server held is believed",
+        what="an acknowledgement from before the disk was lost keeps its server from being sent the log",
+        file=RAFT,
+        edits=(("                progress.match_index = 0  # it", "                pass  # it"),),
+        caught_by=PIPELINE + "test_a_late_acknowledgement_from_before_the_wipe_does_not_stop_the_catch_up",
+    ),
+)

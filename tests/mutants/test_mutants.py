@@ -1,0 +1,76 @@
+"""The planted defects themselves: `python -m tests.mutants` tries all of them, and a test run only some."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import pytest
+from msgspec.structs import replace
+
+from tests.mutants.catalogue import MUTANTS, NEARLY_INVISIBLE
+from tests.mutants.mutant import ROOT, Mutant, NotPlanted
+from tests.mutants.trial import Verdict, try_mutant, try_nothing
+
+NO_SEEDS = range(0)
+NAMED = {mutant.name: mutant for mutant in MUTANTS}
+TRIED = ("acknowledgements of old terms counted", "answer before the sync", "declines not stored")
+
+
+def attempt(mutant: Mutant) -> Verdict:
+    return try_mutant(mutant, NO_SEEDS, always_seeds=False)
+
+
+@pytest.mark.parametrize("mutant", MUTANTS, ids=lambda mutant: mutant.name)
+def test_a_mutant_still_applies_to_the_sources(mutant: Mutant) -> None:
+    source = (ROOT / mutant.file).read_text(encoding="utf-8")
+    assert mutant.applied_to(source) != source
+
+
+@pytest.mark.parametrize("mutant", MUTANTS, ids=lambda mutant: mutant.name)
+def test_the_test_that_must_catch_a_mutant_exists(mutant: Mutant) -> None:
+    tests = (ROOT / mutant.test_file).read_text(encoding="utf-8")
+    assert re.search(rf"^def {mutant.caught_by.partition('::')[2]}\(", tests, re.MULTILINE)
+
+
+def test_no_two_mutants_share_a_name_and_the_nearly_invisible_are_among_them() -> None:
+    assert len(NAMED) == len(MUTANTS) >= 40
+    assert set(NEARLY_INVISIBLE) <= NAMED.keys()
+
+
+@pytest.mark.parametrize("edit", [("no such line in it", "x"), ("self", "this"), ("class Voter(", "class (")])
+def test_lines_that_are_not_there_just_once_or_no_python_are_not_planted(edit: tuple[str, str]) -> None:
+    mutant = replace(NAMED["vote kept across terms"], edits=(edit,))
+    source = (ROOT / mutant.file).read_text(encoding="utf-8")
+    with pytest.raises(NotPlanted):
+        mutant.applied_to(source)
+    assert attempt(mutant).problem.startswith("not planted")
+
+
+def test_planted_defects_are_caught_by_the_tests_that_are_named_for_them() -> None:
+    mutants = [NAMED[name] for name in TRIED]
+    assert try_nothing(mutants, NO_SEEDS).problem == ""
+    for mutant in mutants:
+        verdict = attempt(mutant)
+        assert (verdict.caught_by, verdict.problem) == (mutant.caught_by, "")
+
+
+def test_a_change_that_is_no_defect_survives_and_is_told() -> None:
+    test_file = "tests/test_money.py::"
+    harmless = Mutant(
+        name="harmless",
+        what="nothing",
+        file="atm/money.py",
+        edits=(("MINOR_PER_MAJOR = 100\n", "MINOR_PER_MAJOR = 50 + 50\n"),),
+        caught_by=test_file + "test_what_is_printed_can_be_read_again",
+    )
+    assert attempt(harmless).problem == "SURVIVED"
+    assert attempt(replace(harmless, caught_by=test_file + "test_gone")).problem.startswith("broken")
+
+
+def test_a_mutant_is_planted_in_a_copy_and_never_here() -> None:
+    mutant = NAMED["money as float"]
+    before = (ROOT / mutant.file).read_bytes()
+    assert attempt(mutant).caught_by == mutant.caught_by
+    assert (ROOT / mutant.file).read_bytes() == before
+    assert Path(mutant.room) == Path("tests/test_money.py")

@@ -28,6 +28,7 @@ def draw(report: Report, path: Path) -> None:
     upper.plot(middles, [report.rate(start, start + BIN_S) for start in starts], color="tab:blue")
     upper.set_ylabel("acknowledged / s")
     upper.set_ylim(bottom=0)
+    upper.set_xlim(0, bins * BIN_S)
     lower.plot(
         middles,
         [report.p99_ms(start, start + BIN_S) for start in starts],

@@ -19,6 +19,7 @@ from tests.cluster.ledgers import assert_kept, wait_until_equal
 HOLD_S = (1.5, 4.0)  # how long a fault lasts; an election timeout is 0.6 s at most
 SERVICE_WITHIN_S = 20.0  # after a fault each customer is served again
 CONVERGED_WITHIN_S = 60.0
+FINDING_CHARS_MAX = 2000
 ACKNOWLEDGED_MIN_PER_S = 20.0  # over the whole run; less shows nothing
 
 
@@ -118,15 +119,26 @@ def _judge(scene: Scene, customers: WatchedCustomers, report: Report) -> None:
     try:
         scene.start_all()
         ledger = wait_until_equal(scene, CONVERGED_WITHIN_S)
-        report.converged_s = time.monotonic() - report.end_s
+    except AssertionError as error:
+        report.findings.append(_short(error))
+        return
+    report.converged_s = time.monotonic() - report.end_s
+    try:
         assert_kept(ledger, customers)
-        history = resolved(customers.history, ledger)
-        report.unknown_done = len(history) - report.acknowledged
-        started_s = time.monotonic()
+    except AssertionError as error:
+        report.findings.append(_short(error))
+    history = resolved(customers.history, ledger)
+    report.unknown_done = len(history) - report.acknowledged
+    started_s = time.monotonic()
+    try:
         report.findings += contradictions(history, dict.fromkeys(customers.accounts, 0))
-        report.judged_s = time.monotonic() - started_s
-    except (AssertionError, Undecided) as error:
-        report.findings.append(f"{type(error).__name__}: {error}"[:2000])
+    except Undecided as error:
+        report.findings.append(_short(error))
+    report.judged_s = time.monotonic() - started_s
+
+
+def _short(error: Exception) -> str:
+    return f"{type(error).__name__}: {error}"[:FINDING_CHARS_MAX]
 
 
 def _look_for_tracebacks(scene: Scene, report: Report) -> None:

@@ -12,6 +12,8 @@ from collections.abc import Callable, Generator
 from dataclasses import dataclass
 from pathlib import Path
 
+from tests.chaos import cuts
+from tests.chaos.cuts import Cut
 from tests.chaos.scene import Scene, wait_for
 
 try:
@@ -88,7 +90,7 @@ def pause(victims: Callable[[Scene], list[str]]) -> Callable[[Scene], Story]:
 # -- networks that do not carry --------------------------------------------------------------------
 
 
-def cut(ways: Callable[[Scene], tuple[str, list[tuple[str, str]]]]) -> Callable[[Scene], Story]:
+def cut(ways: Callable[[Scene], Cut]) -> Callable[[Scene], Story]:
     """Let nothing through for some (sender, receiver)."""
 
     def story(scene: Scene) -> Story:
@@ -98,50 +100,6 @@ def cut(ways: Callable[[Scene], tuple[str, list[tuple[str, str]]]]) -> Callable[
         return scene.network.heal() > 0
 
     return story
-
-
-def isolated_leader(scene: Scene) -> tuple[str, list[tuple[str, str]]]:
-    leader, *others = scene.leader_and(4)
-    return f"{leader} | {', '.join(others)}", _both_ways([leader], others)
-
-
-def halves(scene: Scene) -> tuple[str, list[tuple[str, str]]]:
-    """Two and three; the leader is on the smaller side."""
-    smaller = scene.leader_and(1)
-    larger = [name for name in scene.nodes if name not in smaller]
-    return f"{', '.join(smaller)} | {', '.join(larger)}", _both_ways(smaller, larger)
-
-
-def deaf_leader(scene: Scene) -> tuple[str, list[tuple[str, str]]]:
-    leader, *others = scene.leader_and(4)
-    return f"{leader} hears nobody", [(other, leader) for other in others]
-
-
-def mute_leader(scene: Scene) -> tuple[str, list[tuple[str, str]]]:
-    leader, *others = scene.leader_and(4)
-    return f"nobody hears {leader}", [(leader, other) for other in others]
-
-
-def deaf_follower(scene: Scene) -> tuple[str, list[tuple[str, str]]]:
-    [name] = scene.followers()
-    return f"{name} hears nobody", [(other, name) for other in scene.nodes if other != name]
-
-
-def ring(scene: Scene) -> tuple[str, list[tuple[str, str]]]:
-    """Each reaches only its two neighbours, so everyone sees a majority and no two see the same."""
-    order = scene.choose(5)
-    apart = [(order[i], order[(i + step) % 5]) for i in range(5) for step in (2, 3)]
-    return "-".join(order), apart
-
-
-def bridge(scene: Scene) -> tuple[str, list[tuple[str, str]]]:
-    """Two and two, and one that reaches both."""
-    middle, *others = scene.choose(5)
-    return f"{middle} between {others[:2]} and {others[2:]}", _both_ways(others[:2], others[2:])
-
-
-def _both_ways(these: list[str], those: list[str]) -> list[tuple[str, str]]:
-    return [pair for a in these for b in those for pair in ((a, b), (b, a))]
 
 
 def loss(scene: Scene) -> Story:
@@ -265,12 +223,12 @@ FAULTS = (
     Fault("follower's disk full", "prlimit", disk_full(lambda scene: scene.followers())),
     Fault("failing sync", "strace", failing_sync),
     Fault("clock jump", "faketime", clock_jump),
-    Fault("isolated leader", "namespaces", cut(isolated_leader)),
-    Fault("leader in a minority", "namespaces", cut(halves)),
-    Fault("deaf leader", "namespaces", cut(deaf_leader)),
-    Fault("mute leader", "namespaces", cut(mute_leader)),
-    Fault("deaf follower", "namespaces", cut(deaf_follower)),
-    Fault("ring", "namespaces", cut(ring)),
-    Fault("bridge", "namespaces", cut(bridge)),
+    Fault("isolated leader", "namespaces", cut(cuts.isolated_leader)),
+    Fault("leader in a minority", "namespaces", cut(cuts.halves)),
+    Fault("deaf leader", "namespaces", cut(cuts.deaf_leader)),
+    Fault("mute leader", "namespaces", cut(cuts.mute_leader)),
+    Fault("deaf follower", "namespaces", cut(cuts.deaf_follower)),
+    Fault("ring", "namespaces", cut(cuts.ring)),
+    Fault("bridge", "namespaces", cut(cuts.bridge)),
     Fault("lossy network", "namespaces", loss),
 )

@@ -10,11 +10,13 @@ import argparse
 import json
 import os
 import random
+import shutil
 import signal
 import subprocess
 import sys
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from types import FrameType
 
@@ -69,8 +71,7 @@ def _run(options: argparse.Namespace, no_network: str = "run with --loopback") -
     not_exercised = {name: reason for name, reason in reasons.items() if reason}
     for name, reason in not_exercised.items():
         print(f"NOT EXERCISED: {name}: {reason}", flush=True)
-    with tempfile.TemporaryDirectory(prefix="atm-chaos-") as name:
-        folder = Path(name)
+    with _folder() as folder:
         report = run(
             network.write_cluster_ini(folder) if network else write_cluster_ini(folder),
             network,
@@ -80,6 +81,9 @@ def _run(options: argparse.Namespace, no_network: str = "run with --loopback") -
             clients=options.clients,
             say=lambda line: print(line, flush=True),
         )
+        if report.findings:
+            kept = folder.rename(folder.with_name(f"{folder.name}-kept"))
+            print(f"Logs, ledgers, what the nodes printed and what the customers saw are kept in {kept}")
     report.not_exercised = not_exercised
     print(report.text(), flush=True)
     if options.json:
@@ -89,6 +93,16 @@ def _run(options: argparse.Namespace, no_network: str = "run with --loopback") -
 
         draw(report, options.plot)
     return 1 if report.findings else 0
+
+
+@contextmanager
+def _folder() -> Iterator[Path]:
+    """Yield a new folder, which is removed at the end unless it was moved."""
+    folder = Path(tempfile.mkdtemp(prefix="atm-chaos-"))
+    try:
+        yield folder
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
 
 
 def _options(arguments: list[str]) -> argparse.Namespace:

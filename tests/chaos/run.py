@@ -51,6 +51,8 @@ def run(
         say("The faults are over; judging")
         _judge(scene, customers, report)
         _look_for_tracebacks(scene, report)
+        if report.findings:
+            (config.parent / "history.txt").write_text("\n".join(map(str, customers.history)) + "\n")
     return report
 
 

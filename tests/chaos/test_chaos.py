@@ -127,11 +127,17 @@ def test_a_bank_that_is_set_back_to_a_backup_is_found_by_both_judges(brief: None
     assert any("none of these fits" in finding for finding in report.findings)
 
 
-def test_where_there_are_no_namespaces_it_is_said(capsys: pytest.CaptureFixture[str]) -> None:
+def test_where_there_are_no_namespaces_it_is_said_and_a_failed_run_is_kept(
+    capsys: pytest.CaptureFixture[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
     assert main(["--loopback", "--minutes", "0.03", "--clients", "8", "--seed", "1"]) == 1
     told = capsys.readouterr().out
     assert "NOT EXERCISED: ring: run with --loopback" in told
     assert "no fault was tried: that shows nothing" in told
+    [kept] = tmp_path.iterdir()
+    assert f"are kept in {kept}" in told
+    assert "kind='query'" in (kept / "history.txt").read_text()
 
 
 @pytest.mark.parametrize("how", [signal.SIGINT, signal.SIGTERM])

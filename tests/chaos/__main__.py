@@ -109,7 +109,7 @@ def _options(arguments: list[str]) -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="bin/chaos", description=__doc__)
     parser.add_argument("--minutes", type=float, default=5.0)
     parser.add_argument("--seed", type=int, default=random.randrange(1_000_000), help="default: any")
-    parser.add_argument("--clients", type=int, default=10)
+    parser.add_argument("--clients", type=int, default=12, help="five of them only look; default: 12")
     parser.add_argument("--plot", type=Path, metavar="FILE.png", help="draw throughput and latency over time")
     parser.add_argument("--json", type=Path, metavar="FILE", help="write the figures")
     parser.add_argument("--loopback", action="store_true", help="no namespaces, hence no network faults")

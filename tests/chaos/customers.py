@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 import random
-import threading
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
@@ -24,14 +23,19 @@ RATE_MAX = 60.0  # operations a second each: the load is there to be watched, no
 
 @dataclass
 class WatchedCustomers(Customers):
-    """Every second one is impatient; each starts at another node."""
+    """Every second one is impatient; they are spread over the nodes.
 
-    count: int = 10
+    The first, one at each node, only look: at a leader that was deposed and does not know it, whoever moves
+    money waits, and only they would go on and see what is no longer true.
+    """
+
+    count: int = 12
+    onlookers: int = 5
     accounts: tuple[str, ...] = ACCOUNTS
     history: list[Operation] = field(default_factory=list)  # all that may have been done
     latest_s: dict[int, float] = field(
         default_factory=dict
-    )  # of each thread, the last call that was acknowledged
+    )  # of each customer, the last call that was acknowledged
     newest_stamp_us: int = 0  # the bank's time in the newest receipts
 
     def wait_for_each(self, since_s: float, deadline_s: float) -> bool:
@@ -54,10 +58,10 @@ class WatchedCustomers(Customers):
         timeout_s = IMPATIENT_S if number % 2 else PATIENT_S
         return Client(self.config, node=nodes[number % len(nodes)], timeout=timeout_s)
 
-    def _do_one(self, client: Client, chance: random.Random) -> None:
+    def _do_one(self, client: Client, chance: random.Random, number: int) -> None:
         self._stop.wait(chance.expovariate(RATE_MAX))
         account = ACCOUNTS[0] if chance.random() < HOT_SHARE else chance.choice(ACCOUNTS[1:])
-        kind = chance.choice(("credit", "debit", "query"))
+        kind = "query" if number < self.onlookers else chance.choice(("credit", "debit", "query"))
         amount = chance.randint(min(1, AMOUNT_MINOR_MAX[kind]), AMOUNT_MINOR_MAX[kind])
         name = new_request_id()
         call_s = time.monotonic()
@@ -79,7 +83,7 @@ class WatchedCustomers(Customers):
         self.history.append(
             Operation(name, account, kind, amount, call_s, returned_s, receipt.outcome, receipt.balance)
         )
-        self.latest_s[threading.get_ident()] = call_s
+        self.latest_s[number] = call_s
 
     def _ask(self, client: Client, kind: str, account: str, amount: int, name: str) -> Receipt:
         match kind:

@@ -123,14 +123,15 @@ def _judge(scene: Scene, customers: WatchedCustomers, report: Report) -> None:
         ledger = wait_until_equal(scene, CONVERGED_WITHIN_S)
     except AssertionError as error:
         report.findings.append(_short(error))
-        return
-    report.converged_s = time.monotonic() - report.end_s
-    try:
-        assert_kept(ledger, customers)
-    except AssertionError as error:
-        report.findings.append(_short(error))
-    history = resolved(customers.history, ledger)
-    report.unknown_done = len(history) - report.acknowledged
+        history = customers.history
+    else:
+        report.converged_s = time.monotonic() - report.end_s
+        history = resolved(customers.history, ledger)
+        report.unknown_done = len(history) - report.acknowledged
+        try:
+            assert_kept(ledger, customers)
+        except AssertionError as error:
+            report.findings.append(_short(error))
     started_s = time.monotonic()
     try:
         report.findings += contradictions(history, dict.fromkeys(customers.accounts, 0))

@@ -68,7 +68,7 @@ def run_quietly(folder: Path, fault: Fault) -> Report:
 def test_forty_seconds_of_faults_lose_nothing_and_invent_nothing(tmp_path: Path) -> None:
     figures = tmp_path / "figures.json"
     seed = random.randrange(1_000_000)
-    with chaos("--minutes", "0.55", "--seed", str(seed), "--clients", "8", "--json", str(figures)) as process:
+    with chaos("--minutes", "0.55", "--seed", str(seed), "--json", str(figures)) as process:
         told = process.communicate()[0]
     print(told)
     assert process.returncode == 0, told

@@ -57,14 +57,14 @@ class Customers:
         try:
             with self._client(number) as client:
                 while not self._stop.is_set():
-                    self._do_one(client, chance)
+                    self._do_one(client, chance, number)
         except BaseException as error:
             self.errors.append(error)
 
     def _client(self, _number: int) -> Client:
         return Client(self.config, timeout=10.0)
 
-    def _do_one(self, client: Client, chance: random.Random) -> None:
+    def _do_one(self, client: Client, chance: random.Random, _number: int) -> None:
         request_id = new_request_id()
         account, amount = chance.choice(self.accounts), chance.randint(1, 500)
         move = client.credit if chance.random() < 0.6 else client.debit

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import errno
 import json
 import os
 import random
@@ -17,25 +16,14 @@ from pathlib import Path
 import pytest
 
 from atm.local_cluster import write_cluster_ini
-from tests.chaos.__main__ import NODES, main
+from tests.chaos.__main__ import main
 from tests.chaos.faults import FAULTS, Fault, Story, why_not
-from tests.chaos.network import Network, NoNetwork
 from tests.chaos.report import Report
 from tests.chaos.run import run
 from tests.chaos.scene import Scene, wait_for
+from tests.chaos.test_network import NAMESPACES, why_no_network
 
 ROOT = Path(__file__).parents[2]
-NAMESPACES = Path("/run/netns")
-
-
-def why_no_network() -> str:
-    network = Network(f"chaos{os.getpid()}", NODES)
-    try:
-        network.create()
-    except NoNetwork as error:
-        return str(error)
-    network.remove()
-    return ""
 
 
 @contextmanager
@@ -165,32 +153,6 @@ def netns_pids(name: str) -> list[str]:
 
 def is_alive(pid: int) -> bool:
     return Path(f"/proc/{pid}").exists()
-
-
-def test_a_cut_lets_nothing_through_one_way_and_heals() -> None:
-    if reason := why_no_network():
-        pytest.skip(f"namespaces: {reason}")
-    network = Network(f"chaos{os.getpid()}", NODES)
-    network.create()
-    try:
-        assert reaches(network, "n1", "10.77.0.2")
-        network.cut([("n1", "n2")])
-        assert not reaches(network, "n1", "10.77.0.2")
-        assert network.heal() > 0
-        assert reaches(network, "n1", "10.77.0.2")
-        assert network.heal() == 0
-    finally:
-        network.remove()
-
-
-def reaches(network: Network, sender: str, address: str) -> bool:
-    """Return whether a connection attempt is answered: refused, for nobody listens."""
-    look = "import socket,sys; s=socket.socket(); s.settimeout(0.5); sys.exit(s.connect_ex((sys.argv[1], 9)))"
-    code = subprocess.run(
-        [*network.inside(sender), sys.executable, "-c", look, address], check=False
-    ).returncode
-    assert code in (errno.ECONNREFUSED, errno.EAGAIN), code
-    return code == errno.ECONNREFUSED
 
 
 def test_rates_silences_and_latencies_are_those_of_the_time_asked_for() -> None:

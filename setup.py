@@ -19,6 +19,7 @@ setup(
         "tabulate>=0.9",
     ],
     extras_require={
+        "chaos": ["matplotlib>=3.8"],
         "test": ["hypothesis>=6.100", "pytest>=8.1", "pytest-timeout>=2.3"],
         "check": [
             "coverage>=7.5",

@@ -99,11 +99,10 @@ class LocalCluster:
         assert name not in self.running(), f"node {name} runs already"
         path = self.log_path(name)
         path.parent.mkdir(parents=True, exist_ok=True)
-        command = [sys.executable, "-P", "-m", "atm.local_cluster", name]
         with path.open("ab") as log:
             offset = self._started[name].log_offset if name in self._started else log.tell()
             process = subprocess.Popen(
-                [*command, "--config", str(self.cluster.path), *arguments],
+                [*self.command(name), *arguments],
                 stdin=subprocess.PIPE,
                 stdout=log,
                 stderr=subprocess.STDOUT,
@@ -111,6 +110,10 @@ class LocalCluster:
             )
         self._started[name] = _Started(process, path, offset)
         return process
+
+    def command(self, name: str) -> list[str]:
+        """Return what starts the node; a subclass may change its surroundings, not whose process it is."""
+        return [sys.executable, "-P", "-m", "atm.local_cluster", name, "--config", str(self.cluster.path)]
 
     def start_all(self) -> None:
         """Start every node that does not run; raise `OSError` as `start` does."""

@@ -7,6 +7,7 @@ import threading
 import time
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Self
 
 from atm.client import Client, OutcomeUnknown, Receipt, Unavailable, new_request_id
 
@@ -18,6 +19,7 @@ class Customers:
     config: Path
     count: int = 6
     accounts: tuple[str, ...] = ("main", "alice", "bob")
+    seed: int = 0
     receipts: dict[str, Receipt] = field(default_factory=dict)  # acknowledged, by request id
     unknown: set[str] = field(default_factory=set)
     refused: set[str] = field(default_factory=set)  # certainly not done
@@ -25,11 +27,11 @@ class Customers:
     _stop: threading.Event = field(default_factory=threading.Event)
     _threads: list[threading.Thread] = field(default_factory=list)
 
-    def __enter__(self) -> Customers:
+    def __enter__(self) -> Self:
         with Client(self.config) as client:
             for account in self.accounts[1:]:
                 assert client.open(account).outcome == "ok"
-        self._threads = [threading.Thread(target=self._live, args=(seed,)) for seed in range(self.count)]
+        self._threads = [threading.Thread(target=self._live, args=(n,)) for n in range(self.count)]
         for thread in self._threads:
             thread.start()
         return self
@@ -50,16 +52,19 @@ class Customers:
             assert not self.errors, self.errors
             time.sleep(0.01)
 
-    def _live(self, seed: int) -> None:
-        chance = random.Random(seed)
+    def _live(self, number: int) -> None:
+        chance = random.Random(self.seed + number)
         try:
-            with Client(self.config, timeout=10.0) as client:
+            with self._client(number) as client:
                 while not self._stop.is_set():
-                    self._do_one(client, chance)
+                    self._do_one(client, chance, number)
         except BaseException as error:
             self.errors.append(error)
 
-    def _do_one(self, client: Client, chance: random.Random) -> None:
+    def _client(self, _number: int) -> Client:
+        return Client(self.config, timeout=10.0)
+
+    def _do_one(self, client: Client, chance: random.Random, _number: int) -> None:
         request_id = new_request_id()
         account, amount = chance.choice(self.accounts), chance.randint(1, 500)
         move = client.credit if chance.random() < 0.6 else client.debit

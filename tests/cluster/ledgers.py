@@ -32,10 +32,11 @@ def wait_until_equal(cluster: LocalCluster, deadline_s: float = 20.0) -> dict[st
             break
         assert time.monotonic() < deadline, f"the nodes did not converge: {statuses}"
         time.sleep(0.02)
-    first, *others = (tables(cluster.cluster.data_dir / name / "ledger.db") for name in cluster.cluster.nodes)
-    for other in others:
-        assert other == first
-    return first
+    first, *others = (cluster.cluster.data_dir / name / "ledger.db" for name in cluster.cluster.nodes)
+    ledger = tables(first)
+    for other in others:  # one at a time: they may be long
+        assert tables(other) == ledger, f"{other} differs from {first}"
+    return ledger
 
 
 def assert_kept(ledger: dict[str, Rows], customers: Customers) -> None:
@@ -44,6 +45,7 @@ def assert_kept(ledger: dict[str, Rows], customers: Customers) -> None:
     receipts = {row[0]: row for row in ledger["receipt"]}
     assert len(receipts) == len(ledger["receipt"])
     for request_id, receipt in customers.receipts.items():
+        assert request_id in receipts, f"{request_id} was acknowledged and is not there"
         kept = receipts[request_id]
         assert (kept[4], kept[5], kept[6]) == (receipt.outcome, receipt.balance, receipt.reference)
     assert not customers.refused & receipts.keys(), "something that was certainly not done was done"

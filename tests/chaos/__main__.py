@@ -1,0 +1,130 @@
+"""Five real nodes under faults, watched by customers: `bin/chaos --minutes 5 --seed 1`.
+
+Where root and network namespaces are to be had, each node gets one of its own and networks fail as well; what
+cannot be exercised here is said. Exit code 0: all promises were kept, and enough happened to say so.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import random
+import shutil
+import signal
+import subprocess
+import sys
+import tempfile
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from types import FrameType
+
+from atm.local_cluster import write_cluster_ini
+from tests.chaos.faults import FAULTS, why_not
+from tests.chaos.network import Network, NoNetwork
+from tests.chaos.run import run
+
+NODES = ("n1", "n2", "n3", "n4", "n5")
+ROOT = Path(__file__).parent.parent.parent
+CLEAN_UP_S = 40.0
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Return the exit code: 0 for a pass, 1 for findings, 2 for wrong arguments."""
+    arguments = list(sys.argv[1:] if argv is None else argv)
+    options = _options(arguments)
+    signal.signal(signal.SIGTERM, _leave)
+    if options.inside or options.loopback:
+        return _run(options)
+    network = Network(f"chaos{os.getpid()}", NODES)
+    try:
+        network.create()
+    except NoNetwork as error:
+        return _run(options, no_network=str(error))
+    try:
+        return _run_inside(network, [*arguments, "--seed", str(options.seed)])
+    finally:
+        network.remove()
+
+
+def _run_inside(network: Network, arguments: list[str]) -> int:
+    """Run in the hub's namespace, where the nodes can be reached; who made it stays outside to remove it."""
+    command = [sys.executable, "-P", "-m", "tests.chaos", *arguments, "--inside", network.tag]
+    process = subprocess.Popen(
+        ["ip", "netns", "exec", network.hub, *command],
+        env={**os.environ, "PYTHONPATH": str(ROOT)},
+        start_new_session=True,  # Ctrl-C reaches this process only, which then asks the other to stop
+    )
+    try:
+        return process.wait()
+    except BaseException:
+        process.terminate()
+        process.wait(CLEAN_UP_S)
+        raise
+
+
+def _run(options: argparse.Namespace, no_network: str = "run with --loopback") -> int:
+    network = Network(options.inside, NODES) if options.inside else None
+    reasons = {fault.name: why_not(fault.needs, "" if network else no_network) for fault in FAULTS}
+    chosen = [f for f in FAULTS if not reasons[f.name] and (not options.faults or f.name in options.faults)]
+    not_exercised = {name: reason for name, reason in reasons.items() if reason}
+    for name, reason in not_exercised.items():
+        print(f"NOT EXERCISED: {name}: {reason}", flush=True)
+    with _folder() as folder:
+        report = run(
+            network.write_cluster_ini(folder) if network else write_cluster_ini(folder),
+            network,
+            chosen,
+            seed=options.seed,
+            duration_s=options.minutes * 60,
+            clients=options.clients,
+            say=lambda line: print(line, flush=True),
+        )
+        if report.findings:
+            kept = folder.rename(folder.with_name(f"{folder.name}-kept"))
+            print(f"Logs, ledgers, what the nodes printed and what the customers saw are kept in {kept}")
+    report.not_exercised = not_exercised
+    print(report.text(), flush=True)
+    if options.json:
+        options.json.write_text(json.dumps(report.as_dict(), indent=1) + "\n")
+    if options.plot:
+        from tests.chaos.picture import draw  # noqa: PLC0415  (needs the extra 'chaos')
+
+        draw(report, options.plot)
+    return 1 if report.findings else 0
+
+
+@contextmanager
+def _folder() -> Iterator[Path]:
+    """Yield a new folder, which is removed at the end unless it was moved."""
+    folder = Path(tempfile.mkdtemp(prefix="atm-chaos-"))
+    try:
+        yield folder
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+def _options(arguments: list[str]) -> argparse.Namespace:
+    parser = argparse.ArgumentParser(prog="bin/chaos", description=__doc__)
+    parser.add_argument("--minutes", type=float, default=5.0)
+    parser.add_argument("--seed", type=int, default=random.randrange(1_000_000), help="default: any")
+    parser.add_argument("--clients", type=int, default=12, help="five of them only look; default: 12")
+    parser.add_argument("--plot", type=Path, metavar="FILE.png", help="draw throughput and latency over time")
+    parser.add_argument("--json", type=Path, metavar="FILE", help="write the figures")
+    parser.add_argument("--loopback", action="store_true", help="no namespaces, hence no network faults")
+    parser.add_argument(
+        "--fault", action="append", dest="faults", choices=[f.name for f in FAULTS], help="only these"
+    )
+    parser.add_argument("--inside", metavar="TAG", help=argparse.SUPPRESS)
+    return parser.parse_args(arguments)
+
+
+def _leave(_signal: int, _frame: FrameType | None) -> None:
+    """Clean up once, whatever else comes."""
+    signal.signal(signal.SIGTERM, signal.SIG_IGN)
+    raise SystemExit(128 + signal.SIGTERM)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,151 @@
+"""One run: five nodes, customers, one fault after another as the seed draws them, and the judgement."""
+
+from __future__ import annotations
+
+import random
+import time
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+from atm.local_cluster import NoLeader
+from tests.chaos.customers import WatchedCustomers, resolved
+from tests.chaos.faults import Fault
+from tests.chaos.linearizability import Undecided, contradictions
+from tests.chaos.network import Network
+from tests.chaos.report import CALM_S, Report, Struck
+from tests.chaos.scene import Scene
+from tests.cluster.ledgers import assert_kept, wait_until_equal
+
+HOLD_S = (1.5, 4.0)  # how long a fault lasts; an election timeout is 0.6 s at most
+SERVICE_WITHIN_S = 20.0  # after a fault each customer is served again
+CONVERGED_WITHIN_S = 60.0
+FINDING_CHARS_MAX = 2000
+ACKNOWLEDGED_MIN_PER_S = 20.0  # over the whole run; less shows nothing
+
+
+def run(
+    config: Path,
+    network: Network | None,
+    faults: Sequence[Fault],
+    *,
+    seed: int,
+    duration_s: float,
+    clients: int,
+    say: Callable[[str], None],
+) -> Report:
+    """Run for `duration_s` and judge; what was found is in the report, never raised."""
+    chance = random.Random(seed)
+    report = Report(seed=seed, duration_s=duration_s, clients=clients)
+    with Scene(config, network, chance) as scene:
+        scene.start_all()
+        scene.wait_for_leader()
+        with WatchedCustomers(config, count=clients, seed=seed) as customers:
+            scene.newest_stamp_us = lambda: customers.newest_stamp_us
+            report.begin_s = time.monotonic()
+            try:
+                _strike_again_and_again(scene, customers, list(faults), report, say)
+            except NoLeader as error:
+                report.findings.append(str(error))
+            report.end_s = time.monotonic()
+            _note_the_dead(scene, report, "at the end")
+        say("The faults are over; judging")
+        _judge(scene, customers, report)
+        _look_for_tracebacks(scene, report)
+        if report.findings:
+            (config.parent / "history.txt").write_text("\n".join(map(str, customers.history)) + "\n")
+    return report
+
+
+def _strike_again_and_again(
+    scene: Scene, customers: WatchedCustomers, faults: list[Fault], report: Report, say: Callable[[str], None]
+) -> None:
+    """Take the faults like cards from a shuffled pack, so that each comes before any comes again."""
+    pack: list[Fault] = []
+    while time.monotonic() - report.begin_s + CALM_S < report.duration_s and not report.findings:
+        if not pack:
+            pack = scene.chance.sample(faults, len(faults))
+        _be_calm(customers, report)
+        struck = _strike(scene, customers, pack.pop(), scene.chance.uniform(*HOLD_S), report)
+        say(f"{struck.begin_s - report.begin_s:6.1f} s  {struck.name}: {struck.detail}")
+    _be_calm(customers, report)
+
+
+def _be_calm(customers: WatchedCustomers, report: Report) -> None:
+    customers.live_for(CALM_S)
+    if customers.errors:
+        report.findings += [f"a customer met {error!r}" for error in customers.errors]
+
+
+def _strike(scene: Scene, customers: WatchedCustomers, fault: Fault, hold_s: float, report: Report) -> Struck:
+    story = fault.story(scene)
+    try:
+        begin_s = time.monotonic()
+        struck = Struck(name=fault.name, begin_s=begin_s)
+        report.struck.append(struck)
+        struck.detail = next(story)
+        customers.live_for(hold_s)
+        try:
+            next(story)
+        except StopIteration as end:
+            struck.fired = end.value
+        struck.heal_s = time.monotonic()
+    finally:
+        story.close()
+    if not customers.wait_for_each(struck.heal_s, SERVICE_WITHIN_S):
+        report.findings.append(
+            f"{SERVICE_WITHIN_S:g} s after '{fault.name}' ({struck.detail}) had healed, "
+            "not every customer was served again"
+        )
+    struck.served_s = time.monotonic()
+    _note_the_dead(scene, report, f"after '{fault.name}' ({struck.detail})")
+    return struck
+
+
+def _note_the_dead(scene: Scene, report: Report, when: str) -> None:
+    for name in scene.nodes:
+        code = scene.processes[name].poll()
+        if code is not None:
+            last = " / ".join(scene.output(name).splitlines()[-3:])
+            report.findings.append(f"{name} ended by itself with code {code} {when}: {last}")
+
+
+def _judge(scene: Scene, customers: WatchedCustomers, report: Report) -> None:
+    report.count(customers)
+    if report.seconds * ACKNOWLEDGED_MIN_PER_S > report.acknowledged:
+        report.findings.append(f"only {report.acknowledged} operations were acknowledged: that shows nothing")
+    if not report.struck:
+        report.findings.append("no fault was tried: that shows nothing")
+    report.findings += [
+        f"'{struck.name}' ({struck.detail}) did not fire" for struck in report.struck if not struck.fired
+    ]
+    try:
+        scene.start_all()
+        ledger = wait_until_equal(scene, CONVERGED_WITHIN_S)
+    except AssertionError as error:
+        report.findings.append(_short(error))
+        history = customers.history
+    else:
+        report.converged_s = time.monotonic() - report.end_s
+        history = resolved(customers.history, ledger)
+        report.unknown_done = len(history) - report.acknowledged
+        try:
+            assert_kept(ledger, customers)
+        except AssertionError as error:
+            report.findings.append(_short(error))
+    started_s = time.monotonic()
+    try:
+        report.findings += contradictions(history, dict.fromkeys(customers.accounts, 0))
+    except Undecided as error:
+        report.findings.append(_short(error))
+    report.judged_s = time.monotonic() - started_s
+
+
+def _short(error: Exception) -> str:
+    return f"{type(error).__name__}: {error}"[:FINDING_CHARS_MAX]
+
+
+def _look_for_tracebacks(scene: Scene, report: Report) -> None:
+    for name in scene.nodes:
+        output = scene.output(name)
+        if "Traceback" in output or "error of its own" in output:
+            report.findings.append(f"{name} met an error of its own: {output[-1000:]}")

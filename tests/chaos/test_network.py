@@ -1,0 +1,80 @@
+"""The namespaces: what a cut does, and that where they cannot be had they are refused with a reason."""
+
+from __future__ import annotations
+
+import errno
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from tests.chaos.__main__ import NODES
+from tests.chaos.network import Network, NoNetwork
+
+NAMESPACES = Path("/run/netns")
+
+
+def why_no_network() -> str:
+    network = Network(f"chaos{os.getpid()}", NODES)
+    try:
+        network.create()
+    except NoNetwork as error:
+        return str(error)
+    network.remove()
+    return ""
+
+
+def test_a_cut_lets_nothing_through_one_way_and_heals() -> None:
+    if reason := why_no_network():
+        pytest.skip(f"namespaces: {reason}")
+    network = Network(f"chaos{os.getpid()}", NODES)
+    network.create()
+    try:
+        assert reaches(network, "n1", "10.77.0.2")
+        network.cut([("n1", "n2")])
+        assert not reaches(network, "n1", "10.77.0.2")
+        assert network.heal() > 0
+        assert reaches(network, "n1", "10.77.0.2")
+        assert network.heal() == 0
+    finally:
+        network.remove()
+
+
+def reaches(network: Network, sender: str, address: str) -> bool:
+    """Return whether a connection attempt is answered: refused, for nobody listens."""
+    look = "import socket,sys; s=socket.socket(); s.settimeout(0.5); sys.exit(s.connect_ex((sys.argv[1], 9)))"
+    code = subprocess.run(
+        [*network.inside(sender), sys.executable, "-c", look, address], check=False
+    ).returncode
+    assert code in (errno.ECONNREFUSED, errno.EAGAIN), code
+    return code == errno.ECONNREFUSED
+
+
+def test_without_its_programs_the_reason_names_them(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PATH", "/nowhere")
+    with pytest.raises(NoNetwork, match=r"^there is no ip and no nft \(iproute2, nftables\)$"):
+        Network("chaos", NODES).create()
+
+
+def test_who_is_not_root_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("shutil.which", lambda program: program)
+    monkeypatch.setattr("os.geteuid", lambda: 1000)
+    with pytest.raises(NoNetwork, match="only root"):
+        Network("chaos", NODES).create()
+
+
+def test_a_creation_that_fails_half_way_leaves_nothing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    if reason := why_no_network():
+        pytest.skip(f"namespaces: {reason}")
+    failing = tmp_path / "nft"
+    failing.write_text("#!/bin/sh\necho no such kernel >&2\nexit 1\n")
+    failing.chmod(0o755)
+    monkeypatch.setenv("PATH", f"{tmp_path}:{os.environ['PATH']}")
+    tag = f"chaos{os.getpid()}"
+    with pytest.raises(NoNetwork, match="no such kernel"):
+        Network(tag, NODES).create()
+    assert not list(NAMESPACES.glob(f"{tag}-*"))

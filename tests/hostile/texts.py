@@ -10,12 +10,12 @@ from types import TracebackType
 from hypothesis import strategies as st
 from hypothesis.strategies import SearchStrategy
 
+from atm.client.request_rules import check_request
 from atm.config import CLUSTER_KEYS, NODE_KEYS, Cluster, ConfigError, load
 from atm.ledger.commands import Command, Query
-from atm.request_rules import check_request
 from atm.server.recovery import raft_config
-from atm.teller_input import LINE_BYTES_MAX, piped_lines
-from atm.teller_language import InvalidCommand, parse
+from atm.teller.input import LINE_BYTES_MAX, piped_lines
+from atm.teller.language import InvalidCommand, parse
 from tests.hostile.mutations import corpus, edited, edits, mutated
 from tests.hostile.target import in_one_line
 

@@ -117,13 +117,13 @@ READS = (
     Mutant(
         name="lost answer told as not done",
         what="a client says that a request is not done although it was sent and may have arrived",
-        file="atm/client.py",
+        file="atm/client/client.py",
         edits=(
             (
                 "            self._route.failed(node)\n            self._note_unknown(course)\n",
                 "            self._route.failed(node)\n",
             ),
         ),
-        caught_by="tests/test_client.py::test_when_an_answer_is_lost_and_none_comes_later_the_outcome_is_unknown",
+        caught_by="tests/client/test_client.py::test_when_an_answer_is_lost_and_none_comes_later_the_outcome_is_unknown",
     ),
 )

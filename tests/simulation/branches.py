@@ -25,7 +25,7 @@ def measured(run: Callable[[], None]) -> str:
             "--coverage needs the coverage library: call bin/check once, it installs it"
         ) from error
     include = [str(Path(atm.__file__).parent / package / "*") for package in PACKAGES]
-    coverage = Coverage(branch=True, include=include, data_file=None, messages=False)
+    coverage = Coverage(branch=True, include=include, data_file=None, messages=False, config_file=False)
     coverage.set_option("report:exclude_also", ["assert_never", "if TYPE_CHECKING:"])
     with coverage.collect():
         run()

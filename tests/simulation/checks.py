@@ -17,12 +17,16 @@ from tests.raft.store import Store
 
 
 class Violation(AssertionError):
-    """Something that Raft promises did not hold."""
+    """Something that Raft or the bank promises did not hold; `promise` says what."""
+
+    def __init__(self, text: str, promise: str = "") -> None:
+        super().__init__(text)
+        self.promise = promise
 
 
 def require(condition: bool, promise: str, detail: object = "") -> None:
     if not condition:
-        raise Violation(f"{promise}: {detail}")
+        raise Violation(f"{promise}: {detail}", promise)
 
 
 @dataclass
@@ -45,6 +49,7 @@ class Checks:
     leaders: dict[int, NodeId] = field(default_factory=dict)
     on_commit: Callable[[int], None] = lambda index: None
     forgetful: set[NodeId] = field(default_factory=set)  # came back with an empty disk
+    _lost: dict[NodeId, list[int]] = field(default_factory=dict)  # the terms of what was on a disk, then lost
     _seen: dict[NodeId, Seen] = field(default_factory=dict)
     _written: dict[tuple[int, int], tuple[int, bytes, int]] = field(default_factory=dict)
     _votes: dict[tuple[NodeId, int], NodeId] = field(default_factory=dict)
@@ -59,8 +64,12 @@ class Checks:
         self._seen[name] = Seen(term=term, applied_index=applied_index)
 
     def wiped(self, name: NodeId) -> None:
-        """`name` lost its disk: what it promised is void, and it counts for no majority."""
+        """`name` is about to lose its disk: from now on it counts for no majority.
+
+        What it promised before may still be counted by who has not heard of it, as the message is under way.
+        """
         self.forgetful.add(name)
+        self._lost[name] = [entry.term for entry in self.stores[name].entries]
         self._seen[name] = Seen()
 
     def stepped(self, name: NodeId, raft: Raft) -> None:
@@ -69,6 +78,8 @@ class Checks:
         require(raft.term >= seen.term, "the term is monotonic", name)
         require(raft.commit_index >= seen.commit_index, "the commit index is monotonic", name)
         if raft.role is Role.LEADER:
+            if raft.term not in self.leaders:
+                self._check_election(name, raft.term)
             leader = self.leaders.setdefault(raft.term, name)
             require(leader == name, "election safety", f"{leader} and {name} lead term {raft.term}")
             self._leader_committed(name, raft)
@@ -110,7 +121,13 @@ class Checks:
             match out.message:
                 case m.RequestVoteResponse(pre_vote=False, granted=True) as vote:
                     self._check_vote(name, out.to, vote, hard_state)
+                case m.RequestVote(pre_vote=False) as request:
+                    durable = hard_state.term > request.term or (
+                        (hard_state.term, hard_state.voted_for) == (request.term, name)
+                    )
+                    require(durable, "a candidate's own vote is durable before it asks", (name, hard_state))
                 case m.AppendEntries() as append:
+                    require(self.leaders.get(append.term) == name, "only a leader sends entries", (name, out))
                     self._note_append(append)
                 case m.AppendEntriesResponse(success=True) as acknowledgement:
                     self._check_acknowledgement(name, acknowledgement)
@@ -134,6 +151,21 @@ class Checks:
 
     # -- what the above is made of -----------------------------------------------------------------
 
+    def _check_election(self, name: NodeId, term: int) -> None:
+        """A majority has durably voted for the new leader, itself included."""
+        own = self.stores[name].hard_state
+        voters = {voter for (voter, in_term), to in self._votes.items() if (in_term, to) == (term, name)}
+        if (own.term, own.voted_for) == (term, name):
+            voters.add(name)
+        detail = f"{name} leads term {term} by {sorted(voters)}"
+        require(len(voters) >= majority(len(self.stores)), "a leader is elected by a majority", detail)
+
+    def _held_once(self, name: NodeId, index: int) -> int | None:
+        """Return the term of the entry at `index` on the disk of `name`, or on the one that it lost."""
+        if name not in self.forgetful:
+            return self.stores[name].term_at(index)
+        return self._lost[name][index - 1] if index <= len(self._lost[name]) else None
+
     def _leader_committed(self, name: NodeId, raft: Raft) -> None:
         first = max(self._seen[name].commit_index, len(self.committed)) + 1
         if raft.commit_index < first:
@@ -145,13 +177,11 @@ class Checks:
         )
         for index in range(first, raft.commit_index + 1):
             entry = store.entries[index - 1]
-            holders = [
-                other
-                for other, disk in self.stores.items()
-                if other not in self.forgetful and disk.term_at(index) == entry.term
-            ]
+            holders = [other for other in self.stores if self._held_once(other, index) == entry.term]
             promise = "a committed entry is durable on a majority"
             require(2 * len(holders) > len(self.stores), promise, f"{index} is on {holders}")
+            later = not self.committed or entry.time_us > self.committed[-1].time_us
+            require(later, "time stamps rise with the index", (entry, self.committed[-1:]))
             self.committed.append(entry)
             self.committed_in.append(raft.term)
             self.on_commit(index)

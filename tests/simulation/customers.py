@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 from msgspec.structs import replace
 
@@ -13,7 +13,16 @@ from tests.simulation.plan import Plan
 from tests.simulation.sim_server import SimServer
 
 ACCOUNTS = ("main", "alice", "bob")
+RICH_ACCOUNTS = (
+    "main",
+    "main",
+    "main",
+    "main",
+    "alice",
+)  # up to the limit
 REMEMBERED = 20  # answered requests that may be repeated
+
+HASTE = 8  # tries again, on average, within so many times less than an election timeout takes
 
 # Once the faults have stopped: election timeouts of patience, and how many times slower requests come.
 CALMER = 5
@@ -34,7 +43,9 @@ class Connection:
         assert number == self._try
         self._server.fuse.burn()
         self._server.decided(payload)
-        self._customer.travels(lambda: self._customer.hears(self._try, self._payload, payload))
+        self._customer.travels(
+            lambda: self._customer.hears(self._try, self._payload, payload), self._server.late_us
+        )
 
 
 class Customer:
@@ -64,10 +75,10 @@ class Customer:
         self._try = 0
         loop.after(loop.chance.randint(0, plan.think_us), self._next_request)
 
-    def travels(self, arrival: object) -> None:
+    def travels(self, arrival: Callable[[], None], late_us: int = 0) -> None:
         """Let something cross the network between a customer and a server, or get lost."""
         if self.calm or self._loop.chance.random() >= self._plan.message_faults.get("lost", 0):
-            self._loop.after(self._loop.chance.randint(*self._plan.latency_us), arrival)  # type: ignore[arg-type]
+            self._loop.after(late_us + self._loop.chance.randint(*self._plan.latency_us), arrival)
 
     def hears(self, try_number: int, payload: bytes, answer: bytes) -> None:
         """An answer arrives; a late one, too, must be true."""
@@ -125,7 +136,8 @@ class Customer:
             return
         self._try += 1  # no answer to the last try counts from now on
         this_try = self._try
-        self._loop.after(self._loop.chance.randint(0, self._plan.think_us), lambda: self._send_if(this_try))
+        pause_us = max(self._plan.think_us, self._plan.election_us // HASTE)
+        self._loop.after(self._loop.chance.randint(0, pause_us), lambda: self._send_if(this_try))
 
     def _send_if(self, try_number: int) -> None:
         if try_number == self._try and self._request is not None:
@@ -133,7 +145,7 @@ class Customer:
 
     def _draw_request(self) -> Command | Query:
         chance = self._loop.chance
-        account = chance.choice(ACCOUNTS)
+        account = chance.choice(ACCOUNTS if self._plan.amounts[0] == 1 else RICH_ACCOUNTS)
         if self._past and chance.random() < self._plan.repeat_share:
             past = chance.choice(self._past)
             return past if chance.random() < 0.7 else replace(past, account=account)
@@ -141,7 +153,7 @@ class Customer:
         request_id = f"{self._name}-{self._number}"
         if chance.random() < self._read_share:
             return Query(id=request_id, account=account)
-        amount = chance.randint(1, 100_00)
+        amount = chance.randint(*self._plan.amounts)
         match chance.randint(0, 9):
             case 0:
                 return Open(id=request_id, account=account)

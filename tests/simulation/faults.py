@@ -8,12 +8,14 @@ from itertools import permutations
 
 from atm.raft.ready import Role
 from tests.simulation.loop import Loop
-from tests.simulation.plan import NODES, Plan
+from tests.simulation.plan import Plan
 from tests.simulation.sim_network import SimNetwork
 from tests.simulation.sim_server import SimServer
 
 EFFECTS_MAX = 12  # a kill comes within so many effects
+STATEMENTS_MAX = 30  # or, somewhere within the ledger, statements of SQL
 DISK_CHANGES_MAX = 4
+DISK_CALLS = ("read", "write", "open", "sync_folder", "truncate")
 HOUR_US = 3_600_000_000
 
 
@@ -23,7 +25,7 @@ class Faults:
     def __init__(self, loop: Loop, plan: Plan, servers: Sequence[SimServer], network: SimNetwork) -> None:
         self.fired: Counter[str] = Counter()
         self._loop, self._plan, self._servers, self._network = loop, plan, servers, network
-        self.interval_us = plan.fault_interval_us  # on average
+        self._interval_us: float = plan.fault_interval_us  # on average
         self._stopped = False
         self._later()
 
@@ -32,19 +34,23 @@ class Faults:
         self._stopped = True
         self._network.heal()
         for server in self._servers:
-            server.fuse.effects_left = None
+            server.fuse.put_out()
             server.disk.power_cut_at = None
             server.disk.room_bytes = None  # a sync that is to fail still will, and the server starts again
-            server.stall_us = 0
+            server.slow_us = server.sync_us = 0
             if not server.up:
                 server.start()
 
+    def hasten(self, factor: float) -> None:
+        """Let faults come so many times as often."""
+        self._interval_us /= factor
+
     def _later(self) -> None:
         if self._plan.faults:
-            self._loop.after(int(self._loop.chance.expovariate(1 / self.interval_us)), self._strike)
+            self._loop.after(int(self._loop.chance.expovariate(1 / self._interval_us)), self._strike)
 
     def _strike(self) -> None:
-        if self._stopped:
+        if self._stopped or self._loop.now_us > self._plan.faults_end_us:
             return
         names = list(self._plan.faults)
         (fault,) = self._loop.chance.choices(names, [self._plan.faults[name] for name in names])
@@ -66,17 +72,28 @@ class Faults:
         leaders = [server for server in up if server.core.role is Role.LEADER]
         victim = chance.choice(leaders if leaders and chance.random() < 0.5 else up)
         match fault:
-            case "kill" | "power cut" | "failed sync" | "disk full":
+            case "isolated leader" if not leaders:
+                return False
+            case "isolated leader":
+                self._cut(fault, chance.choice(leaders).name)
+            case "kill" | "power cut" | "failed sync" | "disk error" | "disk full" | "lost ledger":
                 self._kill(victim, fault)
             case "wiped disk":
                 return self._wipe(victim)
             case "pause":
                 victim.pause(self._for_us())
-            case "stall":
-                victim.stall_us = chance.choice((self._plan.election_us // 20, self._plan.election_us))
-                self._loop.after(self._for_us(), lambda: setattr(victim, "stall_us", 0))
+            case "slow node" | "slow disk":
+                what = "slow_us" if fault == "slow node" else "sync_us"
+                setattr(victim, what, chance.choice((self._plan.election_us // 20, self._plan.election_us)))
+                self._loop.after(self._for_us(), lambda: setattr(victim, what, 0))
             case "wall clock jump":
                 victim.wall_clock_ahead_us = chance.randint(-HOUR_US, HOUR_US)
+            case "connection reset":
+                peer = chance.choice([server.name for server in self._servers if server is not victim])
+                for_us = self._for_us()
+                self._network.reset(victim.name, peer)
+                self._network.cut([(victim.name, peer)], for_us)
+                victim.lose_link(peer, for_us)
             case _:
                 self._cut(fault, victim.name)
         return True
@@ -84,23 +101,30 @@ class Faults:
     def _kill(self, victim: SimServer, how: str) -> None:
         chance = self._loop.chance
         match how:
+            case "kill" if chance.random() < 0.5:
+                victim.fuse.statements_left = chance.randint(1, STATEMENTS_MAX)
             case "kill":
                 victim.fuse.effects_left = chance.randint(1, EFFECTS_MAX)
             case "power cut":
                 victim.disk.power_cut_at = victim.disk.changes + chance.randint(1, DISK_CHANGES_MAX)
             case "failed sync":
                 victim.disk.fail_next("sync")
+            case "disk error":
+                victim.disk.fail_next(chance.choice(DISK_CALLS))
+            case "lost ledger":
+                victim.die(power_cut=False)
+                victim.storage.ledger_file.lose()
             case _:
                 victim.disk.room_bytes = chance.randint(0, 100)
         self._loop.after(self._for_us(), lambda: self._restart(victim, how))
 
     def _restart(self, victim: SimServer, how: str) -> None:
         """Start the victim; if it had nothing to do and so did not die of itself, kill it first."""
-        if self._stopped and victim.up and how != "failed sync":
+        if self._stopped and victim.up and not victim.disk.fails_next:
             return
         if victim.up:
             victim.die(power_cut=how == "power cut")
-        victim.start()
+        victim.start_again()
 
     def _wipe(self, victim: SimServer) -> bool:
         """Only one in a run: more forgetful servers are more than Raft can bear."""
@@ -108,28 +132,26 @@ class Faults:
             return False
         victim.die(power_cut=False)
         victim.wipe()
-        self._network.forget(victim.name)
-        for server in self._servers:
-            if server is not victim:
-                server.demote(victim.name)
+        self._network.new_store(victim.name)
         self._loop.after(self._for_us(), lambda: self._restart(victim, "kill"))
         return True
 
     def _cut(self, fault: str, victim: str) -> None:
         chance = self._loop.chance
-        others = [name for name in NODES if name != victim]
-        links = set(permutations(NODES, 2))
+        names = self._plan.names
+        others = [name for name in names if name != victim]
+        links = set(permutations(names, 2))
         match fault:
             case "isolated leader":
                 cut = {link for link in links if victim in link}
             case "split":
-                side = set(chance.sample(NODES, chance.randint(1, 2)))
+                side = set(chance.sample(names, chance.randint(1, len(names) // 2)))
                 cut = {(a, b) for a, b in links if (a in side) != (b in side)}
             case "one-way cut":
-                deaf = chance.sample(others, chance.randint(1, 4))
+                deaf = chance.sample(others, chance.randint(1, len(others)))
                 cut = {(victim, other) if chance.random() < 0.5 else (other, victim) for other in deaf}
             case "ring":
-                order = chance.sample(NODES, len(NODES))
+                order = chance.sample(names, len(names))
                 near = {(order[i], order[(i + 1) % len(order)]) for i in range(len(order))}
                 cut = {(a, b) for a, b in links if (a, b) not in near and (b, a) not in near}
             case _:

@@ -12,7 +12,7 @@ from typing import Any
 from msgspec import Struct, field, msgpack
 
 from atm.ledger.commands import Command, Query
-from atm.wire.serializer import encode
+from atm.wire.serializer import decode_teller_answer, encode
 from tests.simulation.bank_model import BankModel
 from tests.simulation.checks import require
 
@@ -27,8 +27,7 @@ class Asked(Struct):
     floor: int  # what had been answered when it was first called
     tries: int = 0
     not_done: int = 0  # tries that were answered as certainly not done
-    read_at: int | None = None  # the lowest index at which a query was decided
-    expected: dict[str, Any] = field(default_factory=dict)
+    read_at: dict[bytes, int] = field(default_factory=dict)  # the lowest index at which each answer was true
 
 
 class History:
@@ -54,17 +53,22 @@ class History:
         """`server`, its ledger at `applied_index`, answers or hands on an answer; queries are judged here."""
         answer = msgpack.decode(payload)
         asked = self._queries.get(answer["id"])
-        if asked is None or answer["outcome"] in FAULTS or answer["leader"] != server:
+        if answer["outcome"] in FAULTS or answer["leader"] != server:
+            return
+        if asked is None:
+            applied = answer["reference"] <= applied_index
+            require(applied, "what is answered has been applied", (server, answer, applied_index))
             return
         require(
             applied_index >= asked.floor, "no read is stale", (server, answer, applied_index, asked.floor)
         )
         balance = self._model.balance(asked.request.account, applied_index)
         require(answer.get("balance") == balance, "a read tells the balance", (server, answer, balance))
-        asked.read_at = applied_index if asked.read_at is None else min(asked.read_at, applied_index)
+        asked.read_at[payload] = min(asked.read_at.get(payload, applied_index), applied_index)
 
     def hears(self, payload: bytes, answer_payload: bytes) -> str:
         """The customer who sent `payload` hears an answer; return its outcome."""
+        decode_teller_answer(answer_payload)
         asked, answer = self._asked[payload], msgpack.decode(answer_payload)
         outcome: str = answer["outcome"]
         require(answer["id"] == asked.request.id, "everybody gets his own answer", (asked, answer))
@@ -74,20 +78,19 @@ class History:
         if outcome in FAULTS:
             asked.not_done += outcome in NOT_DONE
         elif isinstance(asked.request, Query):
-            require(asked.read_at is not None, "an answer was decided by someone", answer)
-            self.answered_index = max(self.answered_index, asked.read_at or 0)
+            require(answer_payload in asked.read_at, "an answer was decided by someone", answer)
+            self.answered_index = max(self.answered_index, asked.read_at[answer_payload])
         else:
             self._judge_receipt(asked, answer)
         return outcome
 
     def judge_promises(self) -> None:
-        """At the end: what was said to be certainly not done, at every try, was not done."""
-        for asked in self._asked.values():
-            if isinstance(asked.request, Query) or asked.not_done < asked.tries:
-                continue
-            first = self._model.first.get(asked.request.id)
-            done = first is not None and first[0] == asked.request
-            require(not done, "what was certainly not done was not done", asked)
+        """At the end: each try is in the log at most once, and not at all if certainly not done."""
+        for payload, asked in self._asked.items():
+            copies, allowed = self._model.copies[payload], asked.tries - asked.not_done
+            require(copies <= allowed, "what was certainly not done was not done", (asked, copies))
+        strangers = self._model.copies.keys() - self._asked.keys() - {b""}
+        require(not strangers, "only what was asked is done", strangers)
 
     def _judge_receipt(self, asked: Asked, answer: dict[str, Any]) -> None:
         index = answer["reference"]

@@ -14,9 +14,10 @@ LINES_KEPT = 80
 class Loop:
     """Events in the order of their time, those of one time in the order in which they were asked for."""
 
-    def __init__(self, seed: int, *, tracing: bool = False) -> None:
+    def __init__(self, luck: int, *, tracing: bool = False) -> None:
         self.now_us = 0
-        self.chance = Random(seed)
+        self.events = 0  # that have happened
+        self.chance = Random(luck)
         self.tracing = tracing
         self.lines: deque[str] = deque(maxlen=LINES_KEPT)  # the last of the trace
         self.digest = 0  # of the whole trace
@@ -33,6 +34,7 @@ class Loop:
         """Let everything happen that is due before `end_us`."""
         while self._events and self._events[0][0] < end_us:
             self.now_us, _, event = heappop(self._events)
+            self.events += 1
             event()
         self.now_us = end_us
 

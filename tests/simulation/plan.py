@@ -6,28 +6,36 @@ and a random half of them is off.
 
 from __future__ import annotations
 
+import json
+from collections.abc import Mapping
 from random import Random
+from typing import Any
 
-from msgspec import Struct
+from msgspec import Struct, convert, to_builtins
 
+from atm.ledger.commands import AMOUNT_MINOR_MAX
 from atm.raft.config import RaftConfig
 from atm.raft.messages import NodeId
 
-NODES: tuple[NodeId, ...] = ("5000", "5001", "5002", "5003", "5004")
 TICK_US = 10_000
+SECOND_US = 1_000_000
 
 FAULTS = (
     "kill",  # -9 between two effects; what was written stays
     "power cut",  # in the middle of a change to the disk; what was not synced is lost or torn
     "failed sync",
+    "disk error",  # a read, a write, an opening or the sync of a folder fails
     "disk full",
+    "slow disk",
     "wiped disk",
+    "lost ledger",  # only the ledger's file; the log is still there
     "pause",  # SIGSTOP
-    "stall",  # the disk takes long
+    "slow node",  # all it does takes long
     "isolated leader",
     "split",
     "one-way cut",
     "ring",
+    "connection reset",  # what was under way is lost, and its sender learns of it
     "wall clock jump",
 )
 MESSAGE_FAULTS = ("lost", "doubled", "delayed", "replayed")
@@ -37,6 +45,8 @@ class Plan(Struct, frozen=True, kw_only=True):
     """All that is drawn once for a seed; probabilities are per message, weights relative."""
 
     seed: int
+    luck: int  # of everything that happens by chance during the run
+    nodes: int
     heartbeat_ticks: int
     election_ticks_min: int
     election_ticks_max: int
@@ -54,9 +64,19 @@ class Plan(Struct, frozen=True, kw_only=True):
     tries_max: int
     read_share: float  # of the requests of those who write at all
     repeat_share: float  # of requests that repeat an id already answered
+    amounts: tuple[int, int]
     loyalty: float  # how likely a customer asks the same server again after a failure
     turmoil_us: int
+    stretch_max: int  # how many times as long the turmoil may last where little happens
+    faults_end_us: int  # no fault strikes and no message suffers after this
     follower_apply_ticks: int
+    torn_bytes: int  # what a power cut leaves whole: a disk's sector
+    clock_rates: tuple[float, float]  # how fast the clocks of servers run
+    wall_skew_us: int  # and by how much they may be wrong from the start
+
+    @property
+    def names(self) -> tuple[NodeId, ...]:
+        return tuple(str(5000 + number) for number in range(self.nodes))
 
     @property
     def election_us(self) -> int:
@@ -65,7 +85,7 @@ class Plan(Struct, frozen=True, kw_only=True):
     def config(self, name: NodeId) -> RaftConfig:
         return RaftConfig(
             node_id=name,
-            peers=tuple(other for other in NODES if other != name),
+            peers=tuple(other for other in self.names if other != name),
             heartbeat_ticks=self.heartbeat_ticks,
             election_ticks_min=self.election_ticks_min,
             election_ticks_max=self.election_ticks_max,
@@ -84,6 +104,8 @@ def draw(seed: int) -> Plan:
     slow_us = chance.choice((500, 2_000, 10_000, 20_000))
     return Plan(
         seed=seed,
+        luck=seed,
+        nodes=chance.choice((5, 5, 5, 3)),
         heartbeat_ticks=chance.randint(1, election_ticks_min // 3),
         election_ticks_min=election_ticks_min,
         election_ticks_max=election_ticks_max,
@@ -97,15 +119,43 @@ def draw(seed: int) -> Plan:
         },
         faults={fault: chance.choice((1.0, 3.0, 10.0)) for fault in half_of(FAULTS, chance)},
         fault_interval_us=int(election_us * chance.choice((0.5, 1.0, 2.0, 4.0))),
-        clients=chance.choice((3, 5, 8)),
+        clients=chance.choice((3, 6, 12)),
         think_us=chance.choice((2_000, 10_000, 40_000)),
         patience_us=int(election_us * chance.choice((0.5, 1, 3))),
         tries_max=chance.choice((1, 10, 100)),
         read_share=chance.choice((0.1, 0.5, 0.9)),
         repeat_share=chance.choice((0.0, 0.1, 0.4)),
+        amounts=chance.choice(((1, 100_00), (1, 100_00), (AMOUNT_MINOR_MAX - 1000, AMOUNT_MINOR_MAX))),
         loyalty=chance.choice((0.0, 0.5, 0.9)),
         turmoil_us=election_us * 18,
+        stretch_max=10,
+        faults_end_us=3600 * SECOND_US,
         follower_apply_ticks=chance.choice((0, 1, 5)),
+        torn_bytes=chance.choice((512, 4096)),
+        clock_rates=chance.choice(((1.0, 1.0), (0.95, 1.05))),
+        wall_skew_us=chance.choice((0, SECOND_US, 3600 * SECOND_US)),
+    )
+
+
+def changed(seed: int, changes: Mapping[str, Any]) -> Plan:
+    """Return the plan of `seed` with other values in some of its fields."""
+    unknown = changes.keys() - set(Plan.__struct_fields__)
+    if unknown:
+        raise ValueError(f"a plan has no {', '.join(sorted(unknown))}")
+    return convert({**to_builtins(draw(seed)), **changes}, Plan)
+
+
+def parse(text: str) -> Plan:
+    """Return the plan that `tell` told: a JSON object of a seed, and of what is not as drawn from it."""
+    changes = json.loads(text)
+    return changed(changes["seed"], changes)
+
+
+def tell(plan: Plan) -> str:
+    """Return `plan` in one short line for `parse`."""
+    drawn, fields = to_builtins(draw(plan.seed)), to_builtins(plan)
+    return json.dumps(
+        {name: fields[name] for name in fields if name == "seed" or fields[name] != drawn[name]}
     )
 
 

@@ -16,7 +16,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from random import Random
 
-SECTOR_BYTES = 512  # a sector is written wholly or not at all
+SECTOR_BYTES = 512
 
 
 class PowerCut(Exception):
@@ -52,7 +52,9 @@ class SimDisk:
     sync that succeeds does not bring it to the platter.
     """
 
-    def __init__(self, random: Random) -> None:
+    def __init__(self, random: Random, torn_bytes: int = SECTOR_BYTES) -> None:
+        """A sector of `torn_bytes` is written wholly or not at all."""
+        self.torn_bytes = torn_bytes
         self.room_bytes: int | None = None  # how much the files may still grow; None for any amount
         self.short_writes = False  # whether a write may take only a part of what it is given
         self.power_cut_at: int | None = None  # raise `PowerCut` before the change of this number happens
@@ -62,6 +64,7 @@ class SimDisk:
         self._files: dict[Path, _File] = {}
         self._names = {Path("/")}  # every file and folder that programs see
         self._kept_names = {Path("/")}  # those whose name is durable in the folder above
+        self._touched: list[_File] = []  # all that may have something unsynced
         self._open: dict[int, _File] = {}
         self._next_file = 3
         self._failures: dict[str, int] = {}
@@ -76,6 +79,7 @@ class SimDisk:
         lost = {name for name in unsynced if self._random.random() < 0.5}
         self._names = {name for name in self._names if not lost.intersection((name, *name.parents))}
         self._kept_names = set(self._names)
+        self._touched.clear()
         self._files = {path: file for path, file in self._files.items() if path in self._names}
         for path in sorted(self._files):
             self._files[path] = self._survivor(self._files[path])
@@ -88,6 +92,17 @@ class SimDisk:
     def fail_next(self, call: str, error: int = errno.EIO) -> None:
         """Let the next call of that name ("write", "sync", "sync_folder", "open", "read", …) fail."""
         self._failures[call] = error
+
+    @property
+    def fails_next(self) -> bool:
+        """Whether a call that is to fail has not come yet."""
+        return bool(self._failures)
+
+    @property
+    def all_is_synced(self) -> bool:
+        """Whether a power cut now would lose nothing."""
+        self._touched = [file for file in self._touched if file.unsynced]
+        return not self._touched and len(self._names) == len(self._kept_names)
 
     @property
     def open_files(self) -> int:
@@ -135,7 +150,7 @@ class SimDisk:
     def sync_folder(self, folder: Path) -> None:
         self._change("sync_folder")
         self._must_exist(folder)
-        self._kept_names.update(name for name in self._names if name.parent == folder)
+        self._kept_names.update(name for name in self._names - self._kept_names if name.parent == folder)
         self.synced_folders.append(folder)
 
     def names(self, folder: Path) -> list[str]:
@@ -167,6 +182,7 @@ class SimDisk:
     def write(self, file: int, data: bytes | memoryview, offset: int) -> int:
         self._change("write")
         opened = self._opened(file)
+        self._touched.append(opened)
         length = len(data)
         if self.short_writes and length > 1:
             length = self._random.randint(1, length)
@@ -185,6 +201,7 @@ class SimDisk:
     def truncate(self, file: int, length: int) -> None:
         self._change("truncate")
         opened = self._opened(file)
+        self._touched.append(opened)
         opened.touch(length, len(opened.seen))
         del opened.seen[length:]
 
@@ -211,12 +228,13 @@ class SimDisk:
     def _survivor(self, file: _File) -> _File:
         """Return the file as it is found after a power cut."""
         seen, kept = file.seen, file.kept
+        unit = self.torn_bytes // SECTOR_BYTES
         low, high = sorted((len(seen), len(kept)))
         size = self._random.choice((len(kept), len(seen), self._random.randint(low, high)))
         survives = self._random.choice((0.0, 0.5, 0.9, 1.0))  # the share of unsynced sectors that got there
         found = (kept + bytes(max(0, size - len(kept))))[:size]
-        for sector in sorted(file.unsynced):
-            start, stop = sector * SECTOR_BYTES, min((sector + 1) * SECTOR_BYTES, size)
+        for sector in sorted({sector // unit for sector in file.unsynced}):
+            start, stop = sector * self.torn_bytes, min((sector + 1) * self.torn_bytes, size)
             if start >= stop:
                 continue
             if self._random.random() < survives:

@@ -12,6 +12,7 @@ from atm.server.inbox import Asked, Channel, Inbox
 from atm.server.log_file import LogFailed
 from atm.server.node import Node
 from atm.server.recovery import recover
+from atm.wire.framing import PEER_FRAME_BYTES_MAX, FrameReader, frame
 from atm.wire.serializer import Forward, Returned, Status, decode_peer_message, decode_teller_request
 from tests.simulation.bank_model import BankModel
 from tests.simulation.checks import Checks
@@ -58,7 +59,7 @@ class SimServer:
         checks: Checks,
         model: BankModel,
         digests: dict[int, str],
-        send: Callable[[NodeId, NodeId, bytes, bool], None],
+        send: Callable[[NodeId, NodeId, bytes, bool, int], None],
         decided: Callable[[SimServer, bytes], None],
     ) -> None:
         self.name = name
@@ -67,18 +68,22 @@ class SimServer:
         self.incarnation = 0
         self.links: WatchedLinks
         self.fuse = Fuse()
-        self.wall_clock_ahead_us = 0
-        self.stall_us = 0  # how long each turn takes, from now on
+        self.wall_clock_ahead_us = Random(f"wall {name} of {plan.luck}").randint(
+            -plan.wall_skew_us, plan.wall_skew_us
+        )
+        self.slow_us = 0  # how long each turn takes, from now on
+        self.sync_us = 0  # how long each sync of the disk takes, from now on
         self.crashes = 0
         self._loop, self._plan, self._checks = loop, plan, checks
         self._send = send
         self._decided = decided
-        self._clock_rate = Random(f"clock {name} of {plan.seed}").uniform(0.95, 1.05)
-        self._random = Random(f"timeouts {name} of {plan.seed}")
+        self._clock_rate = Random(f"clock {name} of {plan.luck}").uniform(*plan.clock_rates)
+        self._random = Random(f"timeouts {name} of {plan.luck}")
         self._busy_until_us = 0
         self._turn_is_due = False
         self._node: Node
-        self._learners: list[NodeId] = []
+        self._learners: set[NodeId] = set()
+        self._unlinked: set[NodeId] = set()
 
     @property
     def disk(self) -> SimDisk:
@@ -90,15 +95,18 @@ class SimServer:
         """Start from the disk, as the production server does."""
         assert not self.up
         self.incarnation += 1
-        self.fuse.effects_left = None
+        self.fuse.put_out()
         try:
-            log, self.bank = self.storage.open(self.fuse)
-        except PowerCut:
+            self._log, self.bank = self.storage.open(self.fuse)
+        except (PowerCut, LogFailed) as error:
             self._loop.trace("died starting", self.name)
-            self.disk.crash()
-            self._loop.after(TICK_US, self._start_again)
+            if isinstance(error, PowerCut):
+                self.disk.crash()
+            else:
+                self.disk.kill()
+            self._loop.after(TICK_US, self.start_again)
             return
-        raft = recover(self._plan.config(self.name), log, self.bank, self._random.randint)
+        raft = recover(self._plan.config(self.name), self._log, self.bank, self._random.randint)
         self.core = WatchedCore(raft, self._checks)
         incarnation = self.incarnation
         self.links = WatchedLinks(self.name, self._send_if(incarnation), self._checks, self.fuse)
@@ -115,7 +123,7 @@ class SimServer:
         )
         self._node = Node(
             raft=self.core,
-            log=log,
+            log=self._log,
             bank=self.bank,
             links=self.links,
             desk=desk,
@@ -125,13 +133,14 @@ class SimServer:
             clock=self._clock_s,
         )
         self.up = True
-        for learner in self._learners:
-            self.inbox.put_demotion(learner)
+        self._learners.clear()
+        self._unlinked.clear()
         self._busy_until_us = self._loop.now_us
         self._loop.trace("start", self.name, raft.term, raft.last_index, raft.applied_index)
         self._tick(incarnation)
 
-    def _start_again(self) -> None:
+    def start_again(self) -> None:
+        """Start unless somebody else has done so meanwhile."""
         if not self.up:
             self.start()
 
@@ -148,22 +157,21 @@ class SimServer:
         assert not self.up
         self.storage.wipe()
 
-    def demote(self, peer: NodeId) -> None:
-        """`peer` introduced itself with a new data folder; remembered on disk, as production does."""
-        self._learners.append(peer)
-        if self.up:
-            self.inbox.put_demotion(peer)
-
     def pause(self, for_us: int) -> None:
         """Do nothing for a while, and then go on as if nothing had been."""
         self._busy_until_us = max(self._busy_until_us, self._loop.now_us + for_us)
 
     # -- what comes in -------------------------------------------------------------------------------
 
-    def deliver(self, sender: NodeId, payload: bytes) -> None:
-        """A payload of another server arrives."""
+    def deliver(self, sender: NodeId, framed: bytes, new_store: bool) -> None:
+        """A frame of another server arrives, in two pieces; the first of a new store is behind its hello."""
         if not self.up:
             return
+        if new_store and sender not in self._learners:
+            self._learners.add(sender)
+            self.inbox.put_demotion(sender)
+        cut, reader = self._random.randint(0, len(framed)), FrameReader(PEER_FRAME_BYTES_MAX)
+        (payload,) = [*reader.feed(framed[:cut]), *reader.feed(framed[cut:])]
         message = decode_peer_message(payload)
         if isinstance(message, Forward):
             channel = PassedOnBy(sender, self, self.incarnation)
@@ -189,8 +197,11 @@ class SimServer:
         assert not isinstance(request, Status)
         return Asked(channel, number, request, payload, passed_on)
 
-    def lost_link(self, peer: NodeId) -> None:
+    def lose_link(self, peer: NodeId, for_us: int) -> None:
+        """The connection to `peer` is gone, and for a while there is no other."""
         if self.up:
+            self._unlinked.add(peer)
+            self._loop.after(for_us, lambda: self._unlinked.discard(peer))
             self.inbox.put_lost_link(peer)
             self._wake()
 
@@ -198,6 +209,8 @@ class SimServer:
 
     def forward(self, to: NodeId, requests: Sequence[tuple[int, bytes]]) -> bool:
         """The desk passes requests on to the leader."""
+        if to in self._unlinked:
+            return False
         self.links.pass_on(to, Forward(sender=self.name, requests=tuple(requests)))
         return True
 
@@ -208,9 +221,14 @@ class SimServer:
     def _send_if(self, incarnation: int) -> Callable[[NodeId, bytes, bool], None]:
         def send(to: NodeId, payload: bytes, once: bool) -> None:
             assert self.incarnation == incarnation, "the dead send nothing"
-            self._send(self.name, to, payload, once)
+            self._send(self.name, to, frame(payload), once, self.late_us)
 
         return send
+
+    @property
+    def late_us(self) -> int:
+        """How far into its turn the server is."""
+        return self._log.took_us
 
     # -- time ----------------------------------------------------------------------------------------
 
@@ -236,6 +254,7 @@ class SimServer:
         if incarnation != self.incarnation or self._loop.now_us < self._busy_until_us:
             self._wake()
             return
+        self._log.slow_us, self._log.took_us = self.sync_us, 0
         try:
             while self._node.turn():
                 pass
@@ -244,4 +263,4 @@ class SimServer:
         except PowerCut:
             self.die(power_cut=True)
         else:
-            self._busy_until_us = self._loop.now_us + self.stall_us
+            self._busy_until_us = self._loop.now_us + self.slow_us + self.late_us

@@ -1,7 +1,7 @@
 """What outlives the crashes of one simulated server: its disk, and the ledger up to some index.
 
-The log file is the production one over a simulated disk. The ledger lives in memory: after a crash it is
-rebuilt from the committed log, up to where SQLite would have kept it.
+The log file is the production one over a simulated disk. The ledger is the production one over SQLite in
+memory; what a crash leaves of it is said in `sim_ledger.py`.
 """
 
 from __future__ import annotations
@@ -9,15 +9,14 @@ from __future__ import annotations
 from pathlib import Path
 from random import Random
 
-from atm.ledger.store import Ledger
 from atm.raft.messages import HardState, NodeId
 from atm.server.log_file import LogFile
-from atm.server.perform import record
 from tests.raft.store import Store
 from tests.simulation.bank_model import BankModel
 from tests.simulation.checks import Checks, require
 from tests.simulation.plan import Plan
 from tests.simulation.sim_disk import SimDisk
+from tests.simulation.sim_ledger import SimLedgerFile
 from tests.simulation.watched import Fuse, WatchedLedger, WatchedLog
 
 FOLDER = Path("/node/log")
@@ -30,47 +29,75 @@ class SimStorage:
         self, name: NodeId, plan: Plan, checks: Checks, model: BankModel, digests: dict[int, str]
     ) -> None:
         self.store: Store = checks.stores[name]  # the mirror: what must be on the disk
-        self.chance = Random(f"disk {name} of {plan.seed}")
-        self.disk = SimDisk(self.chance)
+        self.chance = Random(f"disk {name} of {plan.luck}")
+        self.disk = SimDisk(self.chance, plan.torn_bytes)
+        self.ledger_file = SimLedgerFile(self.chance)
         self._name, self._plan, self._checks, self._model, self._digests = name, plan, checks, model, digests
-        self._ledger_index = 0  # what a restart finds in the ledger
         self._log: WatchedLog | None = None
         self._bank: WatchedLedger
 
     def open(self, fuse: Fuse) -> tuple[WatchedLog, WatchedLedger]:
-        """Open log and ledger as a restart finds them; raises `PowerCut`."""
+        """Open log and ledger as a restart finds them; raises `PowerCut` and `LogFailed`."""
         self.disk.room_bytes = None
         segment_bytes_max = self._plan.segment_bytes_max
         log_file = LogFile(FOLDER, segment_bytes_max=segment_bytes_max, disk=self.disk)
         self._compare_with_mirror(log_file)
-        self._checks.restarted(self._name, self._ledger_index)
-        self._log = WatchedLog(self._name, log_file, self.store, self._checks, fuse)
-        self._bank = self._restore_ledger(fuse)
+        self._log = WatchedLog(self._name, log_file, self.store, self.disk, self._checks, fuse)
+        ledger = self.ledger_file.open(fuse.burn_statement)
+        self._bank = WatchedLedger(
+            self._name, ledger, self.ledger_file, self.store, self._checks, self._model, fuse
+        )
+        self._checks.restarted(self._name, ledger.applied_index)
+        self.digest()
         return self._log, self._bank
 
     def close(self, *, power_cut: bool) -> None:
         """The server has died; a power cut also loses what was not synced."""
-        self.digest()
-        self._ledger_index = self._bank.applied_index
+        self.ledger_file.close(power_cut=power_cut)
         self._bank.ledger.close()
         if power_cut:
             self.disk.crash()
-            self._ledger_index = self.chance.randint(0, self._ledger_index)
         else:
             self.disk.kill()
 
     def wipe(self) -> None:
         """Everything is lost."""
-        self.disk = SimDisk(self.chance)
+        self._checks.wiped(self._name)
+        self.disk = SimDisk(self.chance, self._plan.torn_bytes)
+        self.ledger_file.lose()
         self.store.hard_state = HardState()
         self.store.entries.clear()
-        self._ledger_index = 0
         self._log = None
-        self._checks.wiped(self._name)
 
     def digest(self) -> str:
-        """Hash the ledger, which must be as any other at the same index, and return the hash."""
-        return self._compare(self._bank.ledger)
+        """Return a hash of the ledger, which must be as any other at its index, and as the log says."""
+        index, digest = self._bank.applied_index, self._bank.ledger.digest()
+        known = self._digests.get(index)
+        if known is None:
+            self._digests[index] = digest
+            self._compare_with_model(index)
+        else:
+            require(digest == known, "ledgers at one index are equal", (self._name, index))
+        return digest
+
+    def _compare_with_model(self, index: int) -> None:
+        """All that the tables hold follows from the log up to `index`."""
+        rows = self.ledger_file.rows
+        balances: dict[str, int] = dict(rows("select account, amount from balance"))
+        expected = self._model.balances(index)
+        require(balances == expected, "the balances follow from the log", (self._name, balances, expected))
+        require(sum(expected.values()) == 0, "all balances add up to 0", (self._name, expected))
+        flows = rows(
+            "select account, sum(change) from (select debit_account account, -amount change from journal"
+            " union all select credit_account, amount from journal) group by account"
+        )
+        moved = {account: amount for account, amount in expected.items() if amount}
+        found = {account: amount for account, amount in flows if amount}
+        require(found == moved, "the journal adds up to the balances", (self._name, found, moved))
+        kept = [row[0] for row in rows("select reference from receipt order by reference")]
+        require(kept == self._model.first_indices(index), "one receipt a request id", (self._name, kept))
+        posted = [row[0] for row in rows("select log_index from journal order by 1")]
+        require(posted == self._model.posted_indices(index), "one effect a request id", (self._name, posted))
 
     def _compare_with_mirror(self, log_file: LogFile) -> None:
         """The disk has what was saved, and of a save that was cut short all or nothing."""
@@ -86,18 +113,6 @@ class SimStorage:
         )
         require(_same(found, self.store), "a restart finds what was saved", detail)
         self.store.hard_state = found.hard_state
-
-    def _restore_ledger(self, fuse: Fuse) -> WatchedLedger:
-        ledger = Ledger(":memory:")
-        ledger.apply([record(entry) for entry in self._checks.committed[: self._ledger_index]])
-        self._compare(ledger)
-        return WatchedLedger(self._name, ledger, self.store, self._checks, self._model, fuse)
-
-    def _compare(self, ledger: Ledger) -> str:
-        digest = ledger.digest()
-        known = self._digests.setdefault(ledger.applied_index, digest)
-        require(digest == known, "ledgers at one index are equal", (self._name, ledger.applied_index))
-        return digest
 
 
 def _same(found: Store, mirror: Store) -> bool:

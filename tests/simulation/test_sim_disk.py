@@ -51,6 +51,31 @@ def test_a_sector_that_is_overwritten_has_its_old_or_its_new_contents() -> None:
     assert outcomes == {SYNCED[:SECTOR_BYTES], b"c" * SECTOR_BYTES}
 
 
+def test_larger_sectors_are_old_or_new_as_a_whole() -> None:
+    outcomes = set()
+    for seed in range(50):
+        disk = SimDisk(Random(seed), 4096)
+        disk.put(FILE, b"a" * 8192)
+        disk.write(disk.open(FILE), b"b" * 8192, 0)
+        disk.crash()
+        found = disk.contents(FILE)
+        outcomes.add((found[:4096], found[4096:]))
+    assert outcomes == {(one * 4096, other * 4096) for one in (b"a", b"b") for other in (b"a", b"b")}
+
+
+def test_whether_a_power_cut_would_lose_anything_is_known() -> None:
+    disk, file = disk_with(0)
+    assert disk.all_is_synced
+    disk.write(file, b"x", 0)
+    assert not disk.all_is_synced
+    disk.sync(file)
+    assert disk.all_is_synced
+    disk.open(FOLDER / "another", create=True)
+    assert not disk.all_is_synced
+    disk.sync_folder(FOLDER)
+    assert disk.all_is_synced
+
+
 def test_a_new_name_is_lost_or_kept_until_its_folder_is_synced() -> None:
     outcomes = set()
     for seed in range(50):

@@ -9,9 +9,13 @@ from pathlib import Path
 
 import pytest
 
-from tests.simulation.plan import FAULTS, MESSAGE_FAULTS
-from tests.simulation.seeds import run_all, summary
-from tests.simulation.world import Report
+from atm.raft import raft
+from tests.simulation import branches
+from tests.simulation import plan as plans
+from tests.simulation.report import Report, hollow, never_fired, summary
+from tests.simulation.seeds import attempt, run_all
+from tests.simulation.shrink import failure, shrink
+from tests.simulation.world import Simulation
 
 ROOT = Path(__file__).parents[2]
 SEEDS = 300
@@ -26,8 +30,10 @@ def test_raft_and_the_bank_survive_hundreds_of_seeds() -> None:
     reports = [result for result in results if isinstance(result, Report)]
     print(summary(reports))
     assert not failures, failures[0]
-    for fault in (*FAULTS, *MESSAGE_FAULTS):
-        assert sum(report.fired.get(fault, 0) for report in reports) > 0, f"{fault} never happened"
+    assert not never_fired(reports)
+    assert not [(report.seed, report.hollow) for report in reports if report.hollow]
+    assert sum(report.fired.get("from before a wipe", 0) for report in reports) > 0
+    assert sum(report.reopened for report in reports) > SEEDS
     assert sum(report.outcomes.get("query ok", 0) for report in reports) > SEEDS
     assert sum(report.outcomes.get("debit insufficient_funds", 0) for report in reports) > SEEDS // 10
 
@@ -43,3 +49,61 @@ def test_a_seed_tells_the_same_story_whatever_the_hash_seed() -> None:
     first = digests("1")
     assert len(set(first.split())) == 8, "four seeds and four different digests"
     assert digests("2") == first
+
+
+def test_a_failing_seed_is_shrunk_to_a_plan_that_fails_alike_when_it_is_read_back(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(raft, "agreed_by_majority", lambda indices, servers: sorted(indices)[-2])
+    drawn = next(plan for plan in map(plans.draw, range(99)) if plan.nodes == 5 and failure(plan))
+    before = failure(drawn)
+    plan = shrink(drawn, runs_max=40)
+    assert before is not None
+    assert before.kind == "a committed entry is durable on a majority"
+    assert (plan.nodes, plan.clients) == (5, 1), "two of three are a majority, two of five are not"
+    assert not plan.faults
+    assert not plan.message_faults
+    assert plan.turmoil_us < drawn.turmoil_us
+    read_back = plans.parse(plans.tell(plan))
+    assert read_back == plan
+    after = failure(read_back)
+    assert after is not None
+    assert after.kind == before.kind
+    story = attempt(read_back)
+    assert isinstance(story, str)
+    assert f"--trace --plan '{plans.tell(plan)}'" in story
+
+
+def test_a_plan_is_told_by_its_seed_and_by_what_is_not_as_drawn() -> None:
+    assert plans.tell(plans.draw(7)) == '{"seed": 7}'
+    assert plans.tell(plans.changed(7, {"clients": 1})) == '{"seed": 7, "clients": 1}'
+    with pytest.raises(ValueError, match="a plan has no colour"):
+        plans.changed(7, {"colour": 1})
+
+
+def test_a_seed_that_does_not_fail_cannot_be_shrunk() -> None:
+    with pytest.raises(ValueError, match="seed 3 does not fail"):
+        shrink(plans.draw(3))
+
+
+def test_a_run_without_faults_or_commits_is_told_to_have_shown_nothing() -> None:
+    drawn = ["kill", "pause", "lost"]
+    assert hollow(10, drawn, {"kill": 3, "pause": 2, "lost": 1}) == ""
+    assert "only 9 commands" in hollow(9, drawn, {"kill": 3, "pause": 2, "lost": 1})
+    assert "only 4 faults" in hollow(10, drawn, {"kill": 3, "pause": 1, "lost": 1})
+    assert "no message" in hollow(10, drawn, {"kill": 3, "pause": 2})
+    assert "most kinds" in hollow(10, [*drawn, "ring", "split"], {"kill": 9, "lost": 1})
+
+
+def test_a_run_of_a_plan_without_faults_is_hollow_and_the_summary_says_so() -> None:
+    report = Simulation(plans.changed(1, {"faults": {}, "stretch_max": 1})).run()
+    assert report.hollow == "only 0 faults struck"
+    assert "HOLLOW: seed 1: only 0 faults struck" in summary([report])
+    assert "NEVER FIRED: kill" in summary([report])
+
+
+def test_coverage_tells_which_branches_no_seed_took() -> None:
+    pytest.importorskip("coverage", reason="coverage belongs to the tools of bin/check, which installs it")
+    told = branches.measured(lambda: print(attempt(1)))
+    assert "atm/raft/raft.py" in told
+    assert "never went to" in told

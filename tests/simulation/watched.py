@@ -15,6 +15,8 @@ from atm.wire.serializer import encode
 from tests.raft.store import Store
 from tests.simulation.bank_model import BankModel
 from tests.simulation.checks import Checks, require
+from tests.simulation.sim_disk import SimDisk
+from tests.simulation.sim_ledger import SimLedgerFile
 
 
 class Died(Exception):
@@ -22,15 +24,25 @@ class Died(Exception):
 
 
 class Fuse:
-    """Counts effects, and kills the server when it has burnt down."""
+    """Counts effects, or statements of SQL, and kills the server when it has burnt down."""
 
     def __init__(self) -> None:
         self.effects_left: int | None = None
+        self.statements_left: int | None = None
+
+    def put_out(self) -> None:
+        self.effects_left = self.statements_left = None
 
     def burn(self) -> None:
         if self.effects_left is not None:
             self.effects_left -= 1
             if self.effects_left <= 0:
+                raise Died
+
+    def burn_statement(self) -> None:
+        if self.statements_left is not None:
+            self.statements_left -= 1
+            if self.statements_left <= 0:
                 raise Died
 
 
@@ -99,12 +111,17 @@ class WatchedCore:
 class WatchedLog:
     """The log file, mirrored in a `Store`; `unsure` is what a save was about to write when it failed."""
 
-    def __init__(self, name: NodeId, log: LogFile, store: Store, checks: Checks, fuse: Fuse) -> None:
+    def __init__(
+        self, name: NodeId, log: LogFile, store: Store, disk: SimDisk, checks: Checks, fuse: Fuse
+    ) -> None:
+        self.slow_us = 0  # how long each sync takes
+        self.took_us = 0  # since the turn began
         self.unsure: tuple[HardState, Sequence[Entry]] | None = None
         self.hard_state = log.hard_state
         self._name = name
         self._log = log
         self._store = store
+        self._disk = disk
         self._checks = checks
         self._fuse = fuse
 
@@ -125,8 +142,12 @@ class WatchedLog:
     def save(self, hard_state: HardState, entries: Sequence[Entry]) -> None:
         self._fuse.burn()
         self.unsure = (hard_state, entries)
+        changes = self._disk.changes
         self._log.save(hard_state, entries)
         self.unsure = None
+        if self._disk.changes != changes:
+            self.took_us += self.slow_us
+        require(self._disk.all_is_synced, "what was saved is synced", self._name)
         self.hard_state = self._log.hard_state
         self._store.save(hard_state, entries)
         self._checks.saved(self._name)
@@ -136,9 +157,17 @@ class WatchedLedger:
     """The ledger, every receipt of which must be what follows from the committed log."""
 
     def __init__(
-        self, name: NodeId, ledger: Ledger, store: Store, checks: Checks, model: BankModel, fuse: Fuse
+        self,
+        name: NodeId,
+        ledger: Ledger,
+        file: SimLedgerFile,
+        store: Store,
+        checks: Checks,
+        model: BankModel,
+        fuse: Fuse,
     ) -> None:
         self.ledger = ledger
+        self._file = file
         self._name = name
         self._store = store
         self._checks = checks
@@ -163,6 +192,7 @@ class WatchedLedger:
             require(same, "what is applied is what was saved", (self._name, entry))
         self._checks.applied(self._name, entries)
         receipts = self.ledger.apply(records)
+        self._file.committed()
         for receipt, decision in zip(
             receipts, self._model.decisions[records[0][0] - 1 : records[-1][0]], strict=True
         ):

@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Callable
+from time import process_time
 from traceback import extract_tb
-
-from msgspec import Struct
 
 from atm.raft.ready import Role
 from tests.raft.store import Store
@@ -17,35 +15,24 @@ from tests.simulation.customers import Customer
 from tests.simulation.faults import Faults
 from tests.simulation.history import History
 from tests.simulation.loop import Loop
+from tests.simulation.plan import Plan
+from tests.simulation.report import COMMITS_MIN, Report, hollow
 from tests.simulation.sim_network import SimNetwork
 from tests.simulation.sim_server import SimServer
 
-COMMITS_MIN = 10  # of customers' commands; a run with fewer has shown nothing
-COMMITS_ENOUGH = 250  # and one with more would show little that is new
-STRETCH_MAX = 10  # how many times as long the turmoil may last where commits are hard to get
+COMMITS_ENOUGH = 200  # of customers' commands; a run with more would show little that is new
+EVENTS_ENOUGH = 8_000
 CALM_ELECTIONS_MAX = 40  # election timeouts until there must be service, and then agreement
-FAULTS_MIN = 5
-
-
-class Report(Struct):
-    """What happened in one run."""
-
-    seed: int
-    commits: int
-    terms: int
-    crashes: int
-    fired: dict[str, int]
-    outcomes: dict[str, int]
-    digest: int
 
 
 class Simulation:
-    """All of one seed; `run` raises at the first broken promise."""
+    """All of one seed, or of one plan; `run` raises at the first broken promise."""
 
-    def __init__(self, seed: int, *, tracing: bool = False) -> None:
-        self.loop = Loop(seed, tracing=tracing)
-        self.plan = plans.draw(seed)
-        self.checks = Checks({name: Store() for name in plans.NODES})
+    def __init__(self, case: int | Plan, *, tracing: bool = False) -> None:
+        self.plan = case if isinstance(case, Plan) else plans.draw(case)
+        self.loop = Loop(self.plan.luck, tracing=tracing)
+        self.commits_in_turmoil = 0
+        self.checks = Checks({name: Store() for name in self.plan.names})
         self.model = BankModel()
         self.checks.on_commit = self._note_commit
         self.history = History(self.model)
@@ -55,7 +42,7 @@ class Simulation:
             name: SimServer(
                 name, self.loop, self.plan, self.checks, self.model, digests, self.network.send, self._decided
             )
-            for name in plans.NODES
+            for name in self.plan.names
         }
         for server in self.servers.values():
             server.start()
@@ -70,18 +57,17 @@ class Simulation:
         self._turmoil()
         self._calm_down()
         self.history.judge_promises()
-        report = self._report()
-        self._require_substance(report)
-        return report
+        return self._report()
 
     def _turmoil(self) -> None:
-        for eighth in range(8 * STRETCH_MAX):
-            commits = self._commits()
-            long_enough = eighth >= 8 and commits >= COMMITS_MIN
-            if long_enough or (eighth >= 2 and commits > COMMITS_ENOUGH):
+        """Until enough has happened; where little does, faults come more rarely or more often."""
+        for eighth in range(8 * self.plan.stretch_max):
+            commits = self.commits_in_turmoil = self._commits()
+            much = commits > COMMITS_ENOUGH or self.loop.events > EVENTS_ENOUGH
+            if eighth >= (2 if much else 8) and not hollow(commits, self._drawn(), self._fired()):
                 return
-            if eighth and eighth % 8 == 0:
-                self.faults.interval_us *= 2
+            if eighth and (much or eighth % 8 == 0):
+                self.faults.hasten(0.5 if commits < COMMITS_MIN else 2)
             self.loop.run_until(self.loop.now_us + self.plan.turmoil_us // 8)
 
     def _calm_down(self) -> None:
@@ -118,25 +104,29 @@ class Simulation:
         return len(leaders) == 1 and all(log == logs[0] for log in logs) and applied == {len(logs[0])}
 
     def _report(self) -> Report:
-        fired: Counter[str] = Counter()
-        fired.update(self.faults.fired)
-        fired.update(self.network.fired)
         return Report(
             seed=self.plan.seed,
             commits=self._commits(),
+            commits_in_turmoil=self.commits_in_turmoil,
             terms=len(self.checks.leaders),
             crashes=sum(server.crashes for server in self.servers.values()),
-            fired=dict(fired),
+            reopened=sum(server.storage.ledger_file.reopened for server in self.servers.values()),
+            drawn=self._drawn(),
+            fired=self._fired(),
             outcomes=dict(self.history.outcomes),
+            simulated_us=self.loop.now_us,
+            events=self.loop.events,
             digest=self.loop.digest,
         )
 
+    def _drawn(self) -> list[str]:
+        return [*self.plan.faults, *self.plan.message_faults]
+
+    def _fired(self) -> dict[str, int]:
+        return dict(self.faults.fired + self.network.fired)
+
     def _commits(self) -> int:
         return sum(decision is not None for decision in self.model.decisions)
-
-    def _require_substance(self, report: Report) -> None:
-        require(report.commits >= COMMITS_MIN, "a run commits something", report)
-        require(sum(report.fired.values()) >= FAULTS_MIN, "a run has faults", report)
 
     def _note_commit(self, index: int) -> None:
         self.model.commit(self.checks.committed[index - 1])
@@ -144,8 +134,8 @@ class Simulation:
             require(self.model.total() == 0, "all balances add up to 0", index)
         require(not self.model.overdrawn(), "no account is overdrawn", index)
 
-    def _deliver(self, to: str, sender: str, payload: bytes) -> None:
-        self.servers[to].deliver(sender, payload)
+    def _deliver(self, to: str, sender: str, payload: bytes, new_store: bool) -> None:
+        self.servers[to].deliver(sender, payload, new_store)
 
     def _decided(self, server: SimServer, payload: bytes) -> None:
         self.history.decided(server.name, server.bank.applied_index, payload)
@@ -161,12 +151,16 @@ class Simulation:
         )
 
 
-def run(seed: int) -> Report:
-    """Run one seed; raise `Violation`, whatever went wrong, with seed, last events and how to replay."""
+def run(case: int | Plan) -> Report:
+    """Run one seed or plan; raise `Violation`, whatever it was, with the last events and how to replay."""
+    started_s = process_time()
     try:
-        return Simulation(seed).run()
+        report = Simulation(case).run()
     except Exception as error:
-        raise Violation(f"seed {seed}: {told(error)}\n{retell(seed)}") from error
+        name = f"seed {case}" if isinstance(case, int) else f"plan {plans.tell(case)}"
+        raise Violation(f"{name}: {told(error)}\n{retell(case)}") from error
+    report.machine_s = process_time() - started_s
+    return report
 
 
 def told(error: Exception) -> str:
@@ -177,9 +171,9 @@ def told(error: Exception) -> str:
     return f"{type(error).__name__}: {error} (in {place.name}: {place.line})"
 
 
-def retell(seed: int, listener: Callable[[str], None] = lambda line: None) -> str:
-    """Run `seed` again with the trace on; return the last events and how to see them all."""
-    simulation = Simulation(seed, tracing=True)
+def retell(case: int | Plan, listener: Callable[[str], None] = lambda line: None) -> str:
+    """Run a seed or plan again with the trace on; return the last events and how to see them all."""
+    simulation = Simulation(case, tracing=True)
     simulation.loop.listener = listener
     last = "it ended well: had it failed before, the simulation would not be deterministic"
     try:
@@ -187,4 +181,12 @@ def retell(seed: int, listener: Callable[[str], None] = lambda line: None) -> st
     except Exception as error:
         last = told(error)
     lines = "\n".join(simulation.loop.lines)
-    return f"{lines}\n{last}\nreplay it: python -m tests.simulation --seeds {seed} --trace"
+    return f"{lines}\n{last}\n{how_to_replay(case)}"
+
+
+def how_to_replay(case: int | Plan) -> str:
+    """Return the commands that show a seed or plan again."""
+    command = "python -m tests.simulation"
+    if isinstance(case, int):
+        return f"replay it: {command} --seeds {case} --trace; make it smaller: {command} --shrink {case}"
+    return f"replay it: {command} --trace --plan '{plans.tell(case)}'"

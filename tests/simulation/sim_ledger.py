@@ -1,0 +1,79 @@
+"""The ledger's file, in memory: what a restart finds in it is what some commit left, as a whole.
+
+SQLite syncs the ledger only now and then, so a power cut brings back an older state. A killed program
+loses nothing that was committed, but it may die between any two statements.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from random import Random
+from typing import Any
+
+import apsw
+
+from atm.ledger.store import Ledger
+
+VERSIONS_MAX = 6
+KEEP_SHARE = 0.1  # of all commits leave a version that a power cut may bring back
+
+
+class SimLedgerFile:
+    """Keeps the bytes of one server's ledger across its crashes; `before_statement` may kill it."""
+
+    def __init__(self, chance: Random) -> None:
+        self.reopened = 0  # how often a restart found a ledger that had applied something
+        self._chance = chance
+        self._versions: list[bytes] = []  # the newest last
+        self._connection: apsw.Connection
+        self._dying = False
+
+    def open(self, before_statement: Callable[[], None]) -> Ledger:
+        """Open the newest version with the production code."""
+        self._dying = False
+
+        def take_over(connection: apsw.Connection) -> None:
+            apsw.connection_hooks.remove(take_over)  # the first connection is the ledger's own
+            if self._versions:
+                connection.deserialize("main", self._versions[-1])
+            self._connection = connection
+
+        def watch(_cursor: apsw.Cursor, _sql: str, _bindings: object) -> bool:
+            if not self._dying:  # the rollback of the next opening comes at once
+                self._dying = True
+                before_statement()
+                self._dying = False
+            return True
+
+        apsw.connection_hooks.append(take_over)
+        ledger = Ledger(":memory:")
+        self._connection.exec_trace = watch
+        self.reopened += ledger.applied_index > 0
+        return ledger
+
+    def committed(self) -> None:
+        """A commit has happened: remember it, perhaps."""
+        if self._chance.random() < KEEP_SHARE:
+            self._keep()
+
+    def close(self, *, power_cut: bool) -> None:
+        """The server has died; after a power cut some earlier version, or none, is what is left."""
+        self._dying = True
+        if self._connection.in_transaction:
+            self._connection.execute("rollback")
+        self._keep()
+        if power_cut:
+            del self._versions[self._chance.randint(0, len(self._versions)) :]
+
+    def lose(self) -> None:
+        """The file is gone."""
+        self._versions.clear()
+
+    def rows(self, sql: str) -> list[tuple[Any, ...]]:
+        """Return what a shell would see."""
+        return list(self._connection.execute(sql))
+
+    def _keep(self) -> None:
+        self._versions.append(bytes(self._connection.serialize("main")))
+        if len(self._versions) > VERSIONS_MAX:
+            del self._versions[self._chance.randrange(VERSIONS_MAX)]

@@ -158,7 +158,7 @@ class Checks:
         if (own.term, own.voted_for) == (term, name):
             voters.add(name)
         detail = f"{name} leads term {term} by {sorted(voters)}"
-        require(len(voters) >= majority(len(self.stores)), "a leader is elected by a majority", detail)
+        require(2 * len(voters) > len(self.stores), "a leader is elected by a majority", detail)
 
     def _held_once(self, name: NodeId, index: int) -> int | None:
         """Return the term of the entry at `index` on the disk of `name`, or on the one that it lost."""

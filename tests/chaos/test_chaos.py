@@ -102,8 +102,10 @@ def test_a_bank_that_is_set_back_to_a_backup_is_found_by_both_judges(brief: None
         data, backup = scene.cluster.data_dir, tmp_path / "backup"
         scene.kill_at_once(scene.nodes)
         shutil.copytree(data, backup)
+        stamp_us = scene.newest_stamp_us()
         scene.start_all()
         yield "all five"
+        assert wait_for(lambda: scene.newest_stamp_us() > stamp_us or None, 20.0), "nothing new to be lost"
         scene.kill_at_once(scene.nodes)
         shutil.rmtree(data)
         shutil.copytree(backup, data)

@@ -16,6 +16,7 @@ EFFECTS_MAX = 12  # a kill comes within so many effects
 STATEMENTS_MAX = 30  # or, somewhere within the ledger, statements of SQL
 DISK_CHANGES_MAX = 4
 DISK_CALLS = ("read", "write", "open", "sync_folder", "truncate")
+INTERVAL_US_MIN = 2_000  # between faults on average; with none at all, time would stand still
 HOUR_US = 3_600_000_000
 
 
@@ -43,7 +44,7 @@ class Faults:
 
     def hasten(self, factor: float) -> None:
         """Let faults come so many times as often."""
-        self._interval_us /= factor
+        self._interval_us = max(INTERVAL_US_MIN, self._interval_us / factor)
 
     def _later(self) -> None:
         if self._plan.faults:

@@ -204,6 +204,7 @@ class WatchedLedger:
                 receipt.id,
                 receipt.outcome,
                 receipt.balance,
+                receipt.available,
                 receipt.reference,
                 receipt.time_us,
             )

@@ -12,6 +12,7 @@ from tests.simulation import plan as plans
 from tests.simulation.bank_model import BankModel
 from tests.simulation.checks import Checks, Violation, require
 from tests.simulation.customers import Customer
+from tests.simulation.errands import Slips
 from tests.simulation.faults import Faults
 from tests.simulation.history import History
 from tests.simulation.loop import Loop
@@ -48,8 +49,9 @@ class Simulation:
             server.start()
         servers = list(self.servers.values())
         self.faults = Faults(self.loop, self.plan, servers, self.network)
+        slips = Slips()
         self.customers = [
-            Customer(f"c{number}", self.loop, self.plan, servers, self.history, writes=number % 3 < 2)
+            Customer(f"c{number}", self.loop, self.plan, servers, self.history, slips, writes=number % 3 < 2)
             for number in range(self.plan.clients)
         ]
 
@@ -132,7 +134,10 @@ class Simulation:
         self.model.commit(self.checks.committed[index - 1])
         if index % 16 == 0:
             require(self.model.total() == 0, "all balances add up to 0", index)
-        require(not self.model.overdrawn(), "no account is overdrawn", index)
+        overdrawn = self.model.overdrawn()
+        require(not overdrawn, "no account is overdrawn but by a listed exception", (index, overdrawn))
+        overheld = self.model.overheld()
+        require(not overheld, "nothing is held that is not there, but by a listed exception", overheld)
 
     def _deliver(self, to: str, sender: str, payload: bytes, new_store: bool) -> None:
         self.servers[to].deliver(sender, payload, new_store)

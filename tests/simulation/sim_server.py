@@ -119,7 +119,7 @@ class SimServer:
             self,
             first_number=self._random.getrandbits(40),
             clock=self._clock_s,
-            wall_clock_us=lambda: self._loop.now_us + self.wall_clock_ahead_us + BEGIN_US,
+            wall_clock_us=self.wall_clock_us,
         )
         self._node = Node(
             raft=self.core,
@@ -231,6 +231,10 @@ class SimServer:
         return self._log.took_us
 
     # -- time ----------------------------------------------------------------------------------------
+
+    def wall_clock_us(self) -> int:
+        """What this server takes for the time of day."""
+        return BEGIN_US + self._loop.now_us + self.wall_clock_ahead_us
 
     def _clock_s(self) -> float:
         return self._loop.now_us * self._clock_rate / 1e6

@@ -88,11 +88,12 @@ def test_a_seed_that_does_not_fail_cannot_be_shrunk() -> None:
 
 def test_a_run_without_faults_or_commits_is_told_to_have_shown_nothing() -> None:
     drawn = ["kill", "pause", "lost"]
-    assert hollow(10, drawn, {"kill": 3, "pause": 2, "lost": 1}) == ""
-    assert "only 9 commands" in hollow(9, drawn, {"kill": 3, "pause": 2, "lost": 1})
-    assert "only 4 faults" in hollow(10, drawn, {"kill": 3, "pause": 1, "lost": 1})
-    assert "no message" in hollow(10, drawn, {"kill": 3, "pause": 2})
-    assert "most kinds" in hollow(10, [*drawn, "ring", "split"], {"kill": 9, "lost": 1})
+    assert hollow(10, 5, drawn, {"kill": 3, "pause": 2, "lost": 1}) == ""
+    assert "only 9 commands" in hollow(9, 5, drawn, {"kill": 3, "pause": 2, "lost": 1})
+    assert "only 4 times" in hollow(10, 4, drawn, {"kill": 3, "pause": 2, "lost": 1})
+    assert "only 4 faults" in hollow(10, 5, drawn, {"kill": 3, "pause": 1, "lost": 1})
+    assert "no message" in hollow(10, 5, drawn, {"kill": 3, "pause": 2})
+    assert "most kinds" in hollow(10, 5, [*drawn, "ring", "split"], {"kill": 9, "lost": 1})
 
 
 def test_a_run_of_a_plan_without_faults_is_hollow_and_the_summary_says_so() -> None:

@@ -22,8 +22,10 @@ ELECTION_TIMEOUT_MS_MAX = 100_000
 HEARTBEATS_PER_TIMEOUT_MIN = 4  # so that a few late heartbeats do not start an election
 TIMEOUT_SPREAD_MIN = 1.5  # high / low: candidates that draw from a narrow range split the vote
 
+PEPPER_FILE = "pepper.key"  # in data_dir, unless told otherwise; no node can have this name
+
 _CLUSTER_DEFAULTS = {"data_dir": "data", "heartbeat_ms": "50", "election_timeout_ms": "300-600"}
-CLUSTER_KEYS = tuple(_CLUSTER_DEFAULTS)
+CLUSTER_KEYS = (*_CLUSTER_DEFAULTS, "pepper_file")
 NODE_KEYS = ("client", "peer")
 
 _NODE_SECTION = re.compile(rf"node ([A-Za-z0-9_][A-Za-z0-9_-]{{0,{NODE_NAME_CHARS_MAX - 1}}})")
@@ -63,10 +65,11 @@ class Node:
 
 @dataclass(frozen=True)
 class Cluster:
-    """What `cluster.ini` says; `data_dir` is absolute and `nodes` are in the file's order."""
+    """What `cluster.ini` says; paths are absolute and `nodes` are in the file's order."""
 
     path: Path
     data_dir: Path
+    pepper_file: Path
     heartbeat_ms: int
     election_timeout_ms: tuple[int, int]
     nodes: dict[str, Node]
@@ -114,9 +117,13 @@ class _Reader:
                 )
         settings = self._settings()
         heartbeat_ms = self._heartbeat_ms(settings["heartbeat_ms"])
+        here = self._path.absolute().parent
+        data_dir = here / settings["data_dir"]
+        pepper_file = settings.get("pepper_file")
         return Cluster(
             path=self._path.absolute(),
-            data_dir=self._path.absolute().parent / settings["data_dir"],
+            data_dir=data_dir,
+            pepper_file=data_dir / PEPPER_FILE if pepper_file is None else here / pepper_file,
             heartbeat_ms=heartbeat_ms,
             election_timeout_ms=self._election_timeout_ms(settings["election_timeout_ms"], heartbeat_ms),
             nodes=self._nodes(),

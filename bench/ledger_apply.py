@@ -82,7 +82,7 @@ def main() -> None:
         measure(ledger, source, f"{options.receipts}")
         started = time.perf_counter()
         for _ in range(10_000):
-            ledger.query("customer-7")
+            ledger.balance("customer-7")
         print(f"query: {(time.perf_counter() - started) * 100:.1f} us")
         ledger.close()
         print(f"{path.stat().st_size / ledger.applied_index:.0f} bytes a posting with its receipt")

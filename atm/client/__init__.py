@@ -17,6 +17,8 @@ from atm.client.errors import (
     Interrupted,
     InvalidAccount,
     InvalidAmount,
+    InvalidPin,
+    InvalidRequest,
     InvalidRequestId,
     OutcomeUnknown,
     Rejected,
@@ -24,6 +26,7 @@ from atm.client.errors import (
     UnknownNode,
 )
 from atm.client.node_status import NodeStatus
+from atm.ledger.commands import Leg, Line
 
 __all__ = [
     "Client",
@@ -32,7 +35,11 @@ __all__ = [
     "Interrupted",
     "InvalidAccount",
     "InvalidAmount",
+    "InvalidPin",
+    "InvalidRequest",
     "InvalidRequestId",
+    "Leg",
+    "Line",
     "NodeStatus",
     "OutcomeUnknown",
     "Receipt",

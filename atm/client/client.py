@@ -7,12 +7,12 @@ import os
 import random
 import secrets
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
 from threading import Event
 from types import TracebackType
-from typing import Self
+from typing import Self, overload
 
 from msgspec import Struct
 
@@ -29,21 +29,52 @@ from atm.client.node_status import NodeStatus, ask_all
 from atm.client.request_rules import check_request
 from atm.client.route import Route
 from atm.config import Cluster, load
-from atm.ledger.commands import Command, Credit, Debit, Open, Outcome, Query
+from atm.ledger.commands import (
+    Batch,
+    Close,
+    Command,
+    Contents,
+    Credit,
+    Debit,
+    Exceptions,
+    Freeze,
+    Hold,
+    Leg,
+    Line,
+    Login,
+    Lookup,
+    Open,
+    Outcome,
+    Post,
+    Query,
+    Read,
+    Reverse,
+    SetLimit,
+    SetPin,
+    Statement,
+    Transfer,
+    Unfreeze,
+    Unlock,
+    Void,
+    WriteOff,
+)
 from atm.wire.serializer import Answer, Fault, StatusAnswer, TellerAnswer, encode
 
 CONNECT_TIMEOUT_S = 0.3  # the first try's; doubled with each try that gave no answer
 ANSWER_TIMEOUT_S = 1.0  # likewise: a stopped server takes connections and never answers
 TIMEOUT_GROWTH = 2.0
+HOLD_MS = 300_000
+ID_CHARACTERS = "0123456789ABCDEFGHJKMNPQRSTVWXYZ"  # Crockford's base 32: no I, L, O, U
 PAUSE_S = (0.02, 0.05)  # between rounds over the servers: an election takes 300 to 600 ms
 
 
 class Receipt(Struct, frozen=True, kw_only=True):
     """The bank's decision; `outcome` compares equal to its text, such as "ok".
 
-    `balance` (in the ledger) and `available` are in minor units, right after the decision, or None if
-    there is no such account. `reference` is the decision's log index and `time_us` its time stamp
-    (microseconds since 1970); both are 0 for a query.
+    `balance` (in the ledger) and `available` (less what is held) are in minor units, right after the
+    decision, or None if there is no such account. `reference` is the decision's log index and `time_us` its
+    time stamp (microseconds since 1970); both are 0 for what only reads. The fields behind them belong to
+    what only reads, as `atm.ledger.commands.View` says; elsewhere they are None.
     """
 
     request_id: str
@@ -52,11 +83,21 @@ class Receipt(Struct, frozen=True, kw_only=True):
     available: int | None
     reference: int
     time_us: int
+    state: str | None = None
+    pin: str | None = None
+    lines: tuple[Line, ...] | None = None
+    next: int | None = None
+    asked: Contents | None = None
+    reversed_by: str | None = None
 
 
 def new_request_id() -> str:
-    """Return an id that nobody else has; ids rise with time, so that ledgers insert them in order."""
-    return f"{time.time_ns() // 1_000_000:012x}{secrets.token_hex(10)}"
+    """Return an id that nobody else has, of 20 characters that people do not mix up.
+
+    Ids rise with time, so that ledgers insert them in order: milliseconds, then 55 bits of chance.
+    """
+    number = time.time_ns() // 1_000_000 << 55 | secrets.randbits(55)
+    return "".join(ID_CHARACTERS[number >> shift & 31] for shift in range(95, -1, -5))
 
 
 class Client:
@@ -96,35 +137,144 @@ class Client:
     ) -> None:
         self.close()
 
-    def close(self) -> None:
-        """Close all connections; a request under way in another thread ends at once."""
+    @overload
+    def close(self) -> None: ...
+
+    @overload
+    def close(self, account: str, *, request_id: str | None = None) -> Receipt: ...
+
+    def close(self, account: str | None = None, *, request_id: str | None = None) -> Receipt | None:
+        """Close all connections; a request under way in another thread ends at once.
+
+        With an account, close that account for ever instead: "ok", "not_empty", "account_closed".
+        """
+        if account is not None:
+            return self.ask(Close(id=_id_or_new(request_id), account=account))
         self._closed.set()
         self._pool.close()
+        return None
 
-    # -- the bank's operations ---------------------------------------------------------------------
-
-    def open(self, account: str, *, request_id: str | None = None) -> Receipt:
-        """Open an account: "ok", or "exists"."""
-        return self.ask(Open(id=_id_or_new(request_id), account=account))
+    # -- money -------------------------------------------------------------------------------------
+    # Every operation may also answer "no_such_account", "account_closed", "account_frozen" or "id_reused";
+    # what takes a PIN, "wrong_pin" or "locked". Amounts are minor units.
 
     def credit(self, account: str, amount: int, *, request_id: str | None = None) -> Receipt:
-        """Pay `amount` minor units into an account: "ok", "no_such_account", "limit_exceeded"."""
+        """Pay cash into an account: "ok", "limit_exceeded"."""
         return self.ask(Credit(id=_id_or_new(request_id), account=account, amount=amount))
 
-    def debit(self, account: str, amount: int, *, request_id: str | None = None) -> Receipt:
-        """Pay `amount` minor units out of an account: "ok", "insufficient_funds", "no_such_account"."""
-        return self.ask(Debit(id=_id_or_new(request_id), account=account, amount=amount))
+    def debit(
+        self, account: str, amount: int, *, pin: str | None = None, request_id: str | None = None
+    ) -> Receipt:
+        """Pay cash out of an account: "ok", "insufficient_funds", "limit_exceeded"."""
+        return self.ask(Debit(id=_id_or_new(request_id), account=account, amount=amount, pin=pin))
 
-    def query(self, account: str, *, request_id: str | None = None) -> Receipt:
-        """Return the balance, with every change that was acknowledged before: "ok", "no_such_account"."""
-        return self.ask(Query(id=_id_or_new(request_id), account=account))
+    def transfer(
+        self, source: str, target: str, amount: int, *, pin: str | None = None, request_id: str | None = None
+    ) -> Receipt:
+        """Move money from `source` (whose balance is told) to `target`: "ok", "insufficient_funds"."""
+        transfer = Transfer(id=_id_or_new(request_id), account=source, target=target, amount=amount, pin=pin)
+        return self.ask(transfer)
 
-    def ask(self, request: Command | Query) -> Receipt:
+    def batch(self, legs: Iterable[Leg], *, request_id: str | None = None) -> Receipt:
+        """Do up to 64 transfers in order, all or none: the outcome of the first that is refused, or "ok"."""
+        return self.ask(Batch(id=_id_or_new(request_id), legs=tuple(legs)))
+
+    def hold(
+        self,
+        account: str,
+        amount: int,
+        expires_ms: int = HOLD_MS,
+        *,
+        pin: str | None = None,
+        request_id: str | None = None,
+    ) -> Receipt:
+        """Reserve an amount under the `request_id`: "ok", "insufficient_funds", "limit_exceeded"."""
+        request_id = _id_or_new(request_id)
+        return self.ask(Hold(id=request_id, account=account, amount=amount, expires_ms=expires_ms, pin=pin))
+
+    def post(self, hold: str, amount: int | None = None, *, request_id: str | None = None) -> Receipt:
+        """Pay out what was held, or a part of it and release the rest: "ok", "exceeds_hold",
+        "hold_not_found", "hold_already_posted", "hold_already_voided". An expired hold is paid all the same.
+        """
+        return self.ask(Post(id=_id_or_new(request_id), hold=hold, amount=amount))
+
+    def void(self, hold: str, *, request_id: str | None = None) -> Receipt:
+        """Release what was held: "ok", "hold_not_found", "hold_already_posted", "hold_already_voided",
+        "hold_expired".
+        """
+        return self.ask(Void(id=_id_or_new(request_id), hold=hold))
+
+    def reverse(self, original: str, amount: int | None = None, *, request_id: str | None = None) -> Receipt:
+        """Book the opposite of the request with the id `original`, or of a part of it, once: "ok",
+        "already_reversed", "exceeds_original", "insufficient_funds".
+
+        "original_not_found": it moved nothing, and if it comes after this it will be declined for ever.
+        """
+        return self.ask(Reverse(id=_id_or_new(request_id), original=original, amount=amount))
+
+    def write_off(self, account: str, amount: int, *, request_id: str | None = None) -> Receipt:
+        """Pay an account, or the missing cash (`cash`), out of the bank's `writeoff`: "ok"."""
+        return self.ask(WriteOff(id=_id_or_new(request_id), account=account, amount=amount))
+
+    # -- accounts ----------------------------------------------------------------------------------
+
+    def open(self, account: str, *, request_id: str | None = None) -> Receipt:
+        """Open an account: "ok", "exists"."""
+        return self.ask(Open(id=_id_or_new(request_id), account=account))
+
+    def freeze(self, account: str, *, request_id: str | None = None) -> Receipt:
+        """Let nothing in or out, but for what was held and for corrections."""
+        return self.ask(Freeze(id=_id_or_new(request_id), account=account))
+
+    def unfreeze(self, account: str, *, request_id: str | None = None) -> Receipt:
+        """Undo `freeze`."""
+        return self.ask(Unfreeze(id=_id_or_new(request_id), account=account))
+
+    def set_pin(
+        self, account: str, pin: str, old_pin: str | None = None, *, request_id: str | None = None
+    ) -> Receipt:
+        """Set a PIN of 4 to 12 digits; one that is set already must be told."""
+        return self.ask(SetPin(id=_id_or_new(request_id), account=account, pin=pin, old_pin=old_pin))
+
+    def login(self, account: str, pin: str, *, request_id: str | None = None) -> Receipt:
+        """Check a PIN, if the account has one: three wrong ones in a row, anywhere, lock the account."""
+        return self.ask(Login(id=_id_or_new(request_id), account=account, pin=pin))
+
+    def unlock(self, account: str, *, request_id: str | None = None) -> Receipt:
+        """Forget the wrong PINs of an account."""
+        return self.ask(Unlock(id=_id_or_new(request_id), account=account))
+
+    def set_limit(self, account: str, amount: int | None, *, request_id: str | None = None) -> Receipt:
+        """Limit what may be withdrawn or held in a day (UTC, log time) from now on; None: no limit."""
+        return self.ask(SetLimit(id=_id_or_new(request_id), account=account, amount=amount))
+
+    # -- reading: linearizable, every change that was acknowledged before is in it ------------------
+
+    def query(self, account: str, at_us: int | None = None, *, request_id: str | None = None) -> Receipt:
+        """Return the balance now, or as it was at a past time in microseconds since 1970."""
+        return self.ask(Query(id=_id_or_new(request_id), account=account, at_us=at_us))
+
+    def statement(
+        self, account: str, limit: int = 20, before: int | None = None, *, request_id: str | None = None
+    ) -> Receipt:
+        """Return up to 100 `lines`, the latest first; the page before them begins `before` its `next`."""
+        request_id = _id_or_new(request_id)
+        return self.ask(Statement(id=request_id, account=account, limit=limit, before=before))
+
+    def lookup(self, request_id: str) -> Receipt:
+        """Return the receipt given under this id, and what was `asked`; or "original_not_found"."""
+        return self.ask(Lookup(id=new_request_id(), request_id=request_id))
+
+    def exceptions(self, limit: int = 20, before: int | None = None) -> Receipt:
+        """Return as `lines` the postings that a person should look at, the latest first."""
+        return self.ask(Exceptions(id=new_request_id(), limit=limit, before=before))
+
+    def ask(self, request: Command | Read) -> Receipt:
         """Send a request that was made before, such as one that is repeated under its id."""
         check_request(request)
         if self._closed.is_set():
             raise ClientClosed
-        course = _Course(request.id, changes_something=not isinstance(request, Query))
+        course = _Course(request.id, changes_something=not isinstance(request, Read))
         try:
             answer = self._ask_until_answered(encode(request), course)
         except KeyboardInterrupt as interrupt:
@@ -136,6 +286,12 @@ class Client:
             available=answer.available,
             reference=answer.reference,
             time_us=answer.time_us,
+            state=answer.state,
+            pin=answer.pin,
+            lines=answer.lines,
+            next=answer.next,
+            asked=answer.asked,
+            reversed_by=answer.reversed_by,
         )
 
     def status(self) -> list[NodeStatus]:

@@ -49,13 +49,21 @@ class UnknownNode(ValueError):
     """The cluster has no node of that name."""
 
 
-class InvalidAmount(ValueError):
+class InvalidRequest(ValueError):
+    """Not a request that the bank could understand; nothing was sent."""
+
+
+class InvalidAmount(InvalidRequest):
     """Not a whole number of minor units within the limits; nothing was sent."""
 
 
-class InvalidAccount(ValueError):
+class InvalidAccount(InvalidRequest):
     """Not an account's name; nothing was sent."""
 
 
-class InvalidRequestId(ValueError):
+class InvalidRequestId(InvalidRequest):
     """Not a request id; nothing was sent."""
+
+
+class InvalidPin(InvalidRequest):
+    """Not a PIN; nothing was sent."""

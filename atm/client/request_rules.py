@@ -2,46 +2,59 @@
 
 from __future__ import annotations
 
-from typing import Any
+import re
 
 import msgspec
+from msgspec.structs import asdict
 
-from atm.client.errors import InvalidAccount, InvalidAmount, InvalidRequestId
-from atm.ledger.commands import (
-    AMOUNT_MINOR_MAX,
-    AccountName,
-    AmountMinor,
-    Command,
-    Credit,
-    Debit,
-    Query,
-    RequestId,
-)
+from atm.client.errors import InvalidAccount, InvalidAmount, InvalidPin, InvalidRequest, InvalidRequestId
+from atm.ledger.commands import AMOUNT_MINOR_MAX, AccountName, Batch, Command, Read
 
 ACCOUNT_RULE = "An account's name is 1 to 64 letters, digits or . _ - and starts with a letter or digit"
 AMOUNT_RULE = f"An amount is a whole number of minor units (int) from 1 to {AMOUNT_MINOR_MAX}"
 REQUEST_ID_RULE = "A request id is 1 to 64 printable ASCII characters without spaces"
+PIN_RULE = "A PIN is 4 to 12 digits"
+
+_PLAIN_PIN = re.compile(r"[0-9]{4,12}", re.ASCII)
+_FIELD = re.compile(r"`\$(?:\.legs\[[0-9.]+\])?\.([a-z_]+)`")  # in msgspec's words about what is wrong
 
 
-def check_request(request: Command | Query) -> None:
-    """Raise `InvalidRequestId`, `InvalidAccount` or `InvalidAmount` unless the request is well formed."""
-    if not _fits(request.id, RequestId):
-        raise InvalidRequestId(REQUEST_ID_RULE)
-    check_account(request.account)
-    if isinstance(request, Credit | Debit) and not _fits(request.amount, AmountMinor):
-        raise InvalidAmount(AMOUNT_RULE)
+def check_request(request: Command | Read) -> None:
+    """Raise one of the `InvalidRequest` kinds unless the request is well formed."""
+    whole = asdict(request)
+    if isinstance(request, Batch):
+        whole["legs"] = [asdict(leg) for leg in request.legs]
+    for part in (whole, *whole.get("legs", ())):
+        for name in ("pin", "old_pin"):
+            check_pin(part.get(name))
+    try:
+        msgspec.convert(whole | {"op": request.__struct_config__.tag}, type(request))
+    except msgspec.ValidationError as error:
+        raise _refusal(str(error)) from None
 
 
 def check_account(account: str) -> None:
     """Raise `InvalidAccount` unless it can be an account's name; whether there is one, the bank knows."""
-    if not _fits(account, AccountName):
-        raise InvalidAccount(ACCOUNT_RULE)
-
-
-def _fits(value: object, kind: Any) -> bool:
-    """Return whether `value` is of that type, within its limits; `True` is no int, nor is `1.0`."""
     try:
-        msgspec.convert(value, kind)
+        msgspec.convert(account, AccountName)
     except msgspec.ValidationError:
-        return False
-    return True
+        raise InvalidAccount(ACCOUNT_RULE) from None
+
+
+def check_pin(pin: object) -> None:
+    """Raise `InvalidPin` unless it is None or can be a PIN."""
+    if pin is not None and not (isinstance(pin, str) and _PLAIN_PIN.fullmatch(pin)):
+        raise InvalidPin(PIN_RULE)
+
+
+def _refusal(what: str) -> InvalidRequest:
+    found = _FIELD.search(what)
+    match found and found[1]:
+        case "account" | "target":
+            return InvalidAccount(ACCOUNT_RULE)
+        case "amount":
+            return InvalidAmount(AMOUNT_RULE)
+        case "id" | "hold" | "original" | "request_id":
+            return InvalidRequestId(REQUEST_ID_RULE)
+        case _:
+            return InvalidRequest(f"Not a request: {what}")

@@ -1,8 +1,8 @@
 """What may be asked of the bank, and what it answers.
 
-Commands change the ledger and go through the replicated log; a query only reads. Every request carries
-the `id` that its client chose: a command repeated under its id is applied once and answered the same
-for ever. The structs carry their limits, so that whatever was decoded into one is well formed.
+Commands change the ledger and go through the replicated log; the other requests only read. Every request
+carries the `id` that its client chose: a command repeated under its id is applied once and answered the
+same for ever. The structs carry their limits, so that whatever was decoded into one is well formed.
 """
 
 from __future__ import annotations
@@ -14,17 +14,25 @@ from msgspec import Meta, Struct
 
 AMOUNT_MINOR_MAX = 10**14 - 1  # twelve digits and two decimals: 999,999,999,999.99
 BALANCE_MINOR_MAX = 2**53 - 1  # exact in every program that reads numbers as floating point
+LEGS_MAX = 64  # postings of one batch
+HOLD_MS_MAX = 400 * 24 * 3600 * 1000
+PAGE_LINES_MAX = 100
+SEALED_PIN_CHARS = 64
 
 CASH = "cash"  # the bank's own account, the other side of every credit and debit; may fall below zero
-MAIN = "main"  # the account that exists from the start
+WRITEOFF = "writeoff"  # the bank's own account that bears its losses; may fall below zero
+BANK_ACCOUNTS = frozenset({CASH, WRITEOFF})
+MAIN = "main"  # the customers' account that exists from the start
 
 RequestId = Annotated[str, Meta(pattern=r"^[!-~]{1,64}\Z")]  # printable ASCII without spaces
 AccountName = Annotated[str, Meta(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]{0,63}\Z")]
 AmountMinor = Annotated[int, Meta(gt=0, le=AMOUNT_MINOR_MAX)]
+# 4 to 12 digits as a teller sends it; sealed, 64 hexadecimal digits, as it is logged (atm/server/pins.py).
+Pin = Annotated[str, Meta(pattern=r"^([0-9]{4,12}|[0-9a-f]{64})\Z")]
 
 
 class Outcome(StrEnum):
-    """How the bank decided; all but `OK` are refusals that changed nothing."""
+    """How the bank decided; all but `OK` are refusals that moved no money."""
 
     OK = "ok"
     EXISTS = "exists"
@@ -32,44 +40,242 @@ class Outcome(StrEnum):
     INSUFFICIENT_FUNDS = "insufficient_funds"
     LIMIT_EXCEEDED = "limit_exceeded"
     ID_REUSED = "id_reused"
+    ACCOUNT_CLOSED = "account_closed"
+    ACCOUNT_FROZEN = "account_frozen"
+    NOT_EMPTY = "not_empty"
+    WRONG_PIN = "wrong_pin"
+    LOCKED = "locked"
+    HOLD_NOT_FOUND = "hold_not_found"
+    HOLD_ALREADY_POSTED = "hold_already_posted"
+    HOLD_ALREADY_VOIDED = "hold_already_voided"
+    HOLD_EXPIRED = "hold_expired"
+    EXCEEDS_HOLD = "exceeds_hold"
+    ALREADY_REVERSED = "already_reversed"
+    EXCEEDS_ORIGINAL = "exceeds_original"
+    ORIGINAL_NOT_FOUND = "original_not_found"
 
 
-class Request(Struct, frozen=True, kw_only=True, tag_field="op", forbid_unknown_fields=True):
+class Request(
+    Struct, frozen=True, kw_only=True, tag_field="op", forbid_unknown_fields=True, omit_defaults=True
+):
     """What every request carries; the `op` on the wire is the tag of its class."""
 
     id: RequestId
+
+
+# -- commands: money ---------------------------------------------------------------------------------
+
+
+class Credit(Request, frozen=True, kw_only=True, tag="credit"):
+    """Pay cash into an account."""
+
+    account: AccountName
+    amount: AmountMinor
+
+
+class Debit(Request, frozen=True, kw_only=True, tag="debit"):
+    """Pay cash out of an account."""
+
+    account: AccountName
+    amount: AmountMinor
+    pin: Pin | None = None
+
+
+class Transfer(Request, frozen=True, kw_only=True, tag="transfer"):
+    """Move money from `account` to `target`."""
+
+    account: AccountName
+    target: AccountName
+    amount: AmountMinor
+    pin: Pin | None = None
+
+    def __post_init__(self) -> None:
+        if self.account == self.target:
+            raise ValueError("a transfer's two accounts differ")
+
+
+class Leg(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, omit_defaults=True):
+    """One posting of a batch: from `account` to `target`."""
+
+    account: AccountName
+    target: AccountName
+    amount: AmountMinor
+    pin: Pin | None = None
+
+    def __post_init__(self) -> None:
+        if self.account == self.target:
+            raise ValueError("a leg's two accounts differ")
+
+
+class Batch(Request, frozen=True, kw_only=True, tag="batch"):
+    """Several transfers in order, all or none."""
+
+    legs: Annotated[tuple[Leg, ...], Meta(min_length=1, max_length=LEGS_MAX)]
+
+
+class Hold(Request, frozen=True, kw_only=True, tag="hold"):
+    """Reserve an amount of an account until it is posted, voided, or `expires_ms` of log time have passed."""
+
+    account: AccountName
+    amount: AmountMinor
+    expires_ms: Annotated[int, Meta(gt=0, le=HOLD_MS_MAX)]
+    pin: Pin | None = None
+
+
+class Post(Request, frozen=True, kw_only=True, tag="post"):
+    """Pay out what was held, or `amount` of it and release the rest: the cash has left the machine."""
+
+    hold: RequestId
+    amount: AmountMinor | None = None
+
+
+class Void(Request, frozen=True, kw_only=True, tag="void"):
+    """Release what was held: no cash has left the machine."""
+
+    hold: RequestId
+
+
+class Reverse(Request, frozen=True, kw_only=True, tag="reverse"):
+    """Book the opposite of the request `original`, or of `amount` of it, once for all."""
+
+    original: RequestId
+    amount: AmountMinor | None = None
+
+    def __post_init__(self) -> None:
+        if self.id == self.original:
+            raise ValueError("a reversal has an id of its own")
+
+
+class WriteOff(Request, frozen=True, kw_only=True, tag="write_off"):
+    """Pay an account, or the cash that is missing (`cash`), out of the bank's `writeoff`."""
+
+    account: AccountName
+    amount: AmountMinor
+
+
+# -- commands: accounts --------------------------------------------------------------------------------
+
+
+class Open(Request, frozen=True, kw_only=True, tag="open"):
+    """Open an account with a balance of 0."""
+
     account: AccountName
 
 
-class Open(Request, frozen=True, kw_only=True, tag="open", forbid_unknown_fields=True):
-    """Open an account with a balance of 0."""
+class Freeze(Request, frozen=True, kw_only=True, tag="freeze"):
+    """Let nothing in or out of an account, but for what was held and for corrections."""
+
+    account: AccountName
 
 
-class Credit(Request, frozen=True, kw_only=True, tag="credit", forbid_unknown_fields=True):
-    """Pay cash into an account."""
+class Unfreeze(Request, frozen=True, kw_only=True, tag="unfreeze"):
+    """Undo `Freeze`."""
 
-    amount: AmountMinor
-
-
-class Debit(Request, frozen=True, kw_only=True, tag="debit", forbid_unknown_fields=True):
-    """Pay cash out of an account."""
-
-    amount: AmountMinor
+    account: AccountName
 
 
-class Query(Request, frozen=True, kw_only=True, tag="query", forbid_unknown_fields=True):
-    """Ask for an account's balance; changes nothing and is not logged."""
+class Close(Request, frozen=True, kw_only=True, tag="close"):
+    """Close an account for ever; it is empty and nothing is held."""
+
+    account: AccountName
 
 
-Command = Open | Credit | Debit
+class SetPin(Request, frozen=True, kw_only=True, tag="set_pin"):
+    """Give an account its first PIN, or another one to who knows `old_pin`."""
+
+    account: AccountName
+    pin: Pin
+    old_pin: Pin | None = None
+
+
+class Login(Request, frozen=True, kw_only=True, tag="login"):
+    """Check a PIN; a wrong one counts."""
+
+    account: AccountName
+    pin: Pin
+
+
+class Unlock(Request, frozen=True, kw_only=True, tag="unlock"):
+    """Forget the wrong PINs of an account."""
+
+    account: AccountName
+
+
+class SetLimit(Request, frozen=True, kw_only=True, tag="set_limit"):
+    """Limit what may be withdrawn (`debit`, `hold`) from an account in a day of log time (UTC)."""
+
+    account: AccountName
+    amount: AmountMinor | None = None  # None: no limit
+
+
+class Expire(Struct, frozen=True, kw_only=True, tag_field="op", tag="expire", forbid_unknown_fields=True):
+    """End all holds that are due by this entry's time stamp: proposed by the leader itself, no receipt."""
+
+
+# -- requests that only read -----------------------------------------------------------------------------
+
+
+class Query(Request, frozen=True, kw_only=True, tag="query"):
+    """Ask for an account's balance, now or as it was at a past time."""
+
+    account: AccountName
+    at_us: Annotated[int, Meta(ge=0, le=2**62)] | None = None
+
+
+class Statement(Request, frozen=True, kw_only=True, tag="statement"):
+    """Ask for an account's latest postings, or the latest before `before` (a `Line.posting`)."""
+
+    account: AccountName
+    limit: Annotated[int, Meta(gt=0, le=PAGE_LINES_MAX)] = 20
+    before: Annotated[int, Meta(ge=0, le=2**63 - 1)] | None = None
+
+
+class Lookup(Request, frozen=True, kw_only=True, tag="lookup"):
+    """Ask what was decided under the request id `request_id`."""
+
+    request_id: RequestId
+
+
+class Exceptions(Request, frozen=True, kw_only=True, tag="exceptions"):
+    """Ask for the latest postings that a person should look at, or the latest before `before`."""
+
+    limit: Annotated[int, Meta(gt=0, le=PAGE_LINES_MAX)] = 20
+    before: Annotated[int, Meta(ge=0, le=2**63 - 1)] | None = None
+
+
+Command = (
+    Credit
+    | Debit
+    | Transfer
+    | Batch
+    | Hold
+    | Post
+    | Void
+    | Reverse
+    | WriteOff
+    | Open
+    | Freeze
+    | Unfreeze
+    | Close
+    | SetPin
+    | Login
+    | Unlock
+    | SetLimit
+)
+LogCommand = Command | Expire
+Read = Query | Statement | Lookup | Exceptions
+
+
+# -- answers -----------------------------------------------------------------------------------------------
 
 
 class Receipt(Struct, frozen=True, kw_only=True):
     """The bank's answer to a command or a query.
 
     `balance` (in the ledger) and `available` (what may be paid out) are the account's, in minor units,
-    right after the decision, or None if there is no such account. `reference` is the log index of the
-    decision and `time_us` its time stamp; both are 0 for a query, which leaves no trace.
+    right after the decision, or None if there is no such account. For a transfer it is the paying account,
+    for a batch its first leg's; for a hold's posting or a reversal, the customer's. `reference` is the log
+    index of the decision and `time_us` its time stamp; both are 0 for a query, which leaves no trace.
     """
 
     id: str
@@ -78,3 +284,46 @@ class Receipt(Struct, frozen=True, kw_only=True):
     available: int | None = None
     reference: int = 0
     time_us: int = 0
+
+
+class Line(Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """A posting as one account's statement shows it; `amount` is below zero for money that left.
+
+    `exception` is None but on the list of exceptions: `late`, `overdrawn` or `written_off`.
+    """
+
+    posting: int
+    time_us: int
+    op: str
+    request_id: str
+    account: str
+    other: str
+    amount: int
+    balance: int
+    exception: str | None = None
+
+
+class Contents(Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """What was asked under a request id, as the ledger keeps it; `details` is JSON."""
+
+    op: str
+    account: str | None = None
+    amount: int | None = None
+    details: str | None = None
+
+
+class View(Receipt, frozen=True, kw_only=True, omit_defaults=True):
+    """The answer to a request that only reads; what does not belong to it is None.
+
+    query      `state` is open, frozen or closed; `pin` is none, set or locked
+    statement  `lines`, the latest first, and `next` to ask for those before them, None if there are none
+    exceptions likewise
+    lookup     the first receipt, and in `asked` what was asked; `reversed_by` is the id of its reversal
+    """
+
+    state: str | None = None
+    pin: str | None = None
+    lines: tuple[Line, ...] | None = None
+    next: int | None = None
+    asked: Contents | None = None
+    reversed_by: str | None = None

@@ -13,7 +13,7 @@ from pathlib import Path
 import apsw
 
 SCHEMA = Path(__file__).with_name("schema.sql").read_text(encoding="utf-8")
-SCHEMA_VERSION = 1
+SCHEMA_VERSION = 2
 
 BUSY_TIMEOUT_MS = 5000
 CACHE_KIB = 8192

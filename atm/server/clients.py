@@ -22,6 +22,7 @@ from atm.server.connection import (
 )
 from atm.server.inbox import Asked, Inbox
 from atm.server.listener import Listener
+from atm.server.pins import PinSealer
 from atm.wire.framing import CLIENT_FRAME_BYTES_MAX, FrameTooLarge, frame
 from atm.wire.serializer import Fault, Malformed, decode_teller_request, encode
 
@@ -86,6 +87,7 @@ class Tellers:
         self,
         address: Address,
         inbox: Inbox,
+        sealer: PinSealer,
         *,
         report: Callable[[str], None],
         verbose: bool = False,
@@ -93,6 +95,7 @@ class Tellers:
         partial_frame_s: float = PARTIAL_FRAME_S,
     ) -> None:
         self._inbox = inbox
+        self._sealer = sealer
         self._partial_frame_s = partial_frame_s
         self._touched: list[TellerConnection] = []
         self._blocked: set[Connection] = set()
@@ -164,13 +167,18 @@ class Tellers:
             requests = []
             for payload in payloads:
                 try:
-                    requests.append(Asked(connection, 0, decode_teller_request(payload), payload))
+                    requests.append(self._asked(connection, payload))
                 except Malformed as error:
                     self._put(connection, requests)
                     _reject(connection, _id_of(payload), f"not a request: {error}")
                     return
             if requests:
                 self._put(connection, requests)
+
+    def _asked(self, connection: TellerConnection, payload: bytes) -> Asked:
+        request = decode_teller_request(payload)
+        sealed = self._sealer.seal(request)
+        return Asked(connection, 0, sealed, payload if sealed is request else encode(sealed))
 
     def _put(self, connection: TellerConnection, requests: Sequence[Asked]) -> None:
         room = connection.room()

@@ -1,6 +1,6 @@
 """A node's folder: whose it is, which process has it, and which folders its peers have shown.
 
-node.json    node, cluster and the random name of this store; written once
+node.json    node, cluster, the random name of this store, and which pepper is used; written once
 peers.json   the store that each peer showed at its first hello; never overwritten
 node.lock    locked by the running process
 """
@@ -17,6 +17,7 @@ from typing import TypeVar
 
 import msgspec
 from msgspec import Struct
+from msgspec.structs import replace
 
 from atm.config import Cluster
 
@@ -40,6 +41,7 @@ class Owner(Struct, frozen=True, kw_only=True):
     cluster: str
     peer_addresses: Mapping[str, str]
     store: str
+    pepper: str | None = None
 
 
 class DataFolder:
@@ -67,6 +69,22 @@ class DataFolder:
     def store(self) -> str:
         """The random name of this folder: a node with another one has lost its disk."""
         return self.owner.store
+
+    def keep_to_pepper(self, name: str) -> None:
+        """Remember durably which pepper PINs are sealed with; raise `FolderRefused` if it is another now."""
+        if self.owner.pepper is None:
+            self.owner = replace(self.owner, pepper=name)
+            try:
+                write_durably(self.path / NODE_FILE, _encoded(self.owner))
+            except OSError as error:
+                raise FolderRefused(
+                    f"cannot write {self.path / NODE_FILE}: {error.strerror or error}"
+                ) from error
+        elif self.owner.pepper != name:
+            raise FolderRefused(
+                f"{self.path} was used with another pepper_file: no customer's PIN would be right any more. "
+                "Put the old file back, from another machine or a backup"
+            )
 
     def knows_as(self, peer: str, store: str) -> bool:
         """Remember durably the first store a peer shows; return False if it has shown another before.
@@ -108,7 +126,7 @@ class DataFolder:
                     f"{self.path} holds a log or a ledger but no {NODE_FILE}, so nobody can tell whose they "
                     "are. Restore that file or move the folder away"
                 )
-            write_durably(path, msgspec.json.format(msgspec.json.encode(mine)))
+            write_durably(path, _encoded(mine))
             _sync_folder(self.path.parent)
             return mine
         owner = _decoded(path, Owner)
@@ -160,6 +178,10 @@ def _decoded(path: Path, kind: type[T]) -> T:
         return msgspec.json.decode(path.read_bytes(), type=kind)
     except (msgspec.DecodeError, UnicodeDecodeError) as error:
         raise FolderRefused(f"{path} is damaged: {error}. Restore it or move the folder away") from error
+
+
+def _encoded(owner: Owner) -> bytes:
+    return msgspec.json.format(msgspec.json.encode(owner))
 
 
 def _listed(addresses: Mapping[str, str]) -> str:

@@ -6,11 +6,14 @@ Only the run loop uses it.
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Callable, Iterable, Sequence
 from typing import Protocol
 
-from atm.ledger.commands import Outcome, Query, Receipt
+from msgspec.structs import asdict
+
+from atm.ledger.commands import Expire, Read, Receipt, View
 from atm.raft.messages import ConfirmedRead, Entry, NodeId
 from atm.raft.ready import Role
 from atm.server.inbox import Asked, Mail
@@ -21,6 +24,9 @@ PROPOSALS_MAX = 20_000
 READS_MAX = 20_000
 PASSED_ON_MAX = 10_000
 PASSED_ON_S = 2.0  # the leader answers within this time, or the outcome is unknown
+
+EXPIRE = encode(Expire())
+EXPIRE_AGAIN_S = 1.0  # if it was not applied by then
 
 UNKNOWN = "it may or may not have been done: ask again with the same id"
 
@@ -46,10 +52,13 @@ class Core(Protocol):
     def matched(self) -> dict[NodeId, int]: ...
 
 
-class Balances(Protocol):
+class Bank(Protocol):
     """What the desk needs of the ledger."""
 
-    def query(self, account: str) -> int | None: ...
+    @property
+    def next_expiry_us(self) -> int | None: ...
+
+    def view(self, request: Read) -> View: ...
 
 
 class Passing(Protocol):
@@ -66,7 +75,7 @@ class Desk:
         self,
         node: NodeId,
         core: Core,
-        balances: Balances,
+        bank: Bank,
         passing: Passing,
         *,
         first_number: int,
@@ -76,7 +85,7 @@ class Desk:
     ) -> None:
         self._node = node
         self._core = core
-        self._balances = balances
+        self._bank = bank
         self._passing = passing
         self._clock = clock
         self._wall_clock_us = wall_clock_us
@@ -86,6 +95,7 @@ class Desk:
         self._held: list[Asked] = []  # commands that are not proposed yet, see `take`
         self._passed_on = PassedOn(first_number)
         self._redirected = 0  # and not said yet: `take` runs under the lock, and saying is I/O
+        self._expire_not_before_s = -math.inf  # on our own clock
         self._leading_term: int | None = None  # as last seen
         self._leader: NodeId | None = None  # as last seen
 
@@ -103,6 +113,7 @@ class Desk:
             self._settle_passed_on(self._passed_on.take_all(), "the link to the leader was lost")
         self._held += mail.commands
         if self._core.role is Role.LEADER:
+            self._end_due_holds()
             if self._held and len(self._held) >= len(self._proposals):
                 self._propose(self._held)
                 self._held = []
@@ -136,6 +147,16 @@ class Desk:
             first_index = self._core.propose([asked.payload for asked in commands], self._wall_clock_us())
             replaced = self._proposals.add(first_index, self._core.term, commands)
             self._refuse(replaced, "unknown", UNKNOWN)
+
+    def _end_due_holds(self) -> None:
+        """Holds end by a command of their own, so that they end at the same place of every log."""
+        due_us = self._bank.next_expiry_us
+        if due_us is None or self._clock() < self._expire_not_before_s:
+            return
+        now_us = self._wall_clock_us()
+        if due_us <= now_us:
+            self._core.propose([EXPIRE], now_us)
+            self._expire_not_before_s = self._clock() + EXPIRE_AGAIN_S
 
     def _read(self, queries: Sequence[Asked]) -> None:
         room = READS_MAX - len(self._reads)
@@ -196,7 +217,9 @@ class Desk:
         """Answer these reads from the ledger as it is now."""
         for read in reads:
             for asked in self._reads.take(read.read_id):
-                self._answer(asked, self._balance(asked))
+                assert isinstance(asked.request, Read)
+                view = self._bank.view(asked.request)
+                self._send(asked, Answer(**asdict(view), leader=self._node))
 
     def drop_reads(self, read_ids: Sequence[int]) -> None:
         """These reads cannot be answered here any more."""
@@ -236,12 +259,6 @@ class Desk:
 
     # -- answers --------------------------------------------------------------------------------------
 
-    def _balance(self, asked: Asked) -> Receipt:
-        assert isinstance(asked.request, Query)
-        balance = self._balances.query(asked.request.account)
-        outcome = Outcome.NO_SUCH_ACCOUNT if balance is None else Outcome.OK
-        return Receipt(id=asked.request.id, outcome=outcome, balance=balance, available=balance)
-
     def _answer(self, asked: Asked, receipt: Receipt) -> None:
         answer = Answer(
             id=receipt.id,
@@ -252,13 +269,16 @@ class Desk:
             time_us=receipt.time_us,
             leader=self._node,
         )
+        self._send(asked, answer)
+
+    def _send(self, asked: Asked, answer: Answer) -> None:
         asked.channel.answer(asked.number, encode(answer))
         if self._say is not None:
             self._say("Returning client request")
 
     def _settle_passed_on(self, requests: Iterable[Asked], why: str) -> None:
         for asked in requests:
-            if isinstance(asked.request, Query):
+            if isinstance(asked.request, Read):
                 self._refuse([asked], "unavailable", why)
             else:
                 self._refuse([asked], "unknown", f"{why}; {UNKNOWN}")

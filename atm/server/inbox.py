@@ -8,7 +8,7 @@ from typing import Protocol
 
 from msgspec import Struct
 
-from atm.ledger.commands import Query
+from atm.ledger.commands import Read
 from atm.raft.messages import NodeId, RaftMessage
 from atm.wire.serializer import Status, TellerRequest
 
@@ -24,7 +24,7 @@ class Channel(Protocol):
 
 
 class Asked(Struct, frozen=True, eq=False):
-    """A request and where its answer goes. `payload` is the request as it came, to the byte."""
+    """A request and where its answer goes. `payload` is the request as it came, with its PINs sealed."""
 
     channel: Channel
     number: int
@@ -61,7 +61,7 @@ class Mail:
 
     def add(self, asked: Asked) -> None:
         """Put a request with its kind."""
-        if isinstance(asked.request, Query):
+        if isinstance(asked.request, Read):
             self.queries.append(asked)
         elif isinstance(asked.request, Status):
             self.statuses.append(asked)

@@ -16,12 +16,13 @@ from atm.ledger.store import LedgerFault
 from atm.server.data_folder import FolderRefused
 from atm.server.listener import AddressUnavailable
 from atm.server.log_file import DamagedLog, LogFailed
+from atm.server.pins import PepperRefused
 from atm.server.recovery import LedgerAhead
 from atm.server.server import Server
 
 HANDLER_STACK_BYTES = 512 * 1024  # there may be thousands of reading threads, and they do little
 
-EXPECTED = (FolderRefused, DamagedLog, LogFailed, LedgerFault, LedgerAhead, AddressUnavailable)
+EXPECTED = (FolderRefused, PepperRefused, DamagedLog, LogFailed, LedgerFault, LedgerAhead, AddressUnavailable)
 
 
 def main(argv: Sequence[str] | None = None) -> int:

@@ -9,13 +9,13 @@ from collections.abc import Callable, Collection, Sequence
 from threading import Lock
 
 from atm.config import Address
-from atm.ledger.commands import Credit, Debit, Open, Query
 from atm.raft.messages import NodeId, RaftMessage
 from atm.server.connection import Connection, Incoming, StalledFrame, tune
 from atm.server.data_folder import DataFolder, FolderRefused
 from atm.server.inbox import Asked, Channel, Inbox
 from atm.server.links import Links, receive_hello
 from atm.server.listener import Listener
+from atm.server.pins import holds_plain_pin
 from atm.wire.framing import CLIENT_FRAME_BYTES_MAX, PEER_FRAME_BYTES_MAX, FrameTooLarge, frame
 from atm.wire.serializer import (
     PROTOCOL_VERSION,
@@ -27,8 +27,8 @@ from atm.wire.serializer import (
     Returned,
     Welcome,
     decode_hello,
+    decode_passable,
     decode_peer_message,
-    decode_teller_request,
     encode,
 )
 
@@ -154,6 +154,8 @@ class Peers:
             )
         if hello.cluster != self._hello.cluster:
             return "it belongs to another cluster: compare the nodes and peers of both cluster.ini files"
+        if hello.pepper != self._hello.pepper:
+            return "it seals PINs with another pepper: copy the pepper file of one machine to all others"
         if hello.node == self._hello.node:
             return f"it says it is node {hello.node}, and so is this node: each name may run once"
         if hello.node not in self._peers:
@@ -217,7 +219,7 @@ class Peers:
 def _passed_on(session: Session, number: int, payload: bytes) -> Asked:
     if len(payload) > CLIENT_FRAME_BYTES_MAX:
         raise Malformed(f"{len(payload)} bytes are over the limit")
-    request = decode_teller_request(payload)
-    if not isinstance(request, Open | Credit | Debit | Query):
-        raise Malformed("only commands and queries are passed on")
+    request = decode_passable(payload)
+    if holds_plain_pin(request):
+        raise Malformed("a PIN is sealed by the server that it came to")
     return Asked(session, number, request, payload, passed_on=True)

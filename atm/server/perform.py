@@ -10,7 +10,7 @@ from typing import Protocol
 
 from msgspec.structs import replace
 
-from atm.ledger.commands import Command, Receipt
+from atm.ledger.commands import LogCommand, Receipt
 from atm.raft.messages import CatchUp, ConfirmedRead, Entry, HardState, Outgoing
 from atm.raft.ready import Ready
 from atm.wire.serializer import decode_command
@@ -38,7 +38,7 @@ class Network(Protocol):
 class Bank(Protocol):
     """The state machine."""
 
-    def apply(self, records: Sequence[tuple[int, int, Command | None]]) -> list[Receipt | None]:
+    def apply(self, records: Sequence[tuple[int, int, LogCommand | None]]) -> list[Receipt | None]:
         """Apply (index, time_us, command or None for a no-op), all in one transaction."""
 
 
@@ -80,6 +80,6 @@ def _from_disk(catch_up: CatchUp, log: Log) -> Outgoing:
     return Outgoing(catch_up.to, replace(catch_up.append, entries=tuple(entries)))
 
 
-def record(entry: Entry) -> tuple[int, int, Command | None]:
+def record(entry: Entry) -> tuple[int, int, LogCommand | None]:
     """Return an entry as the bank applies it."""
     return entry.index, entry.time_us, decode_command(entry.command) if entry.command else None

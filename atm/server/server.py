@@ -20,6 +20,7 @@ from atm.server.links import Links
 from atm.server.log_file import LogFile
 from atm.server.node import Node
 from atm.server.peers import Peers
+from atm.server.pins import PinSealer, read_pepper
 from atm.server.recovery import raft_config, recover
 from atm.wire.serializer import PROTOCOL_VERSION, Hello
 
@@ -38,6 +39,8 @@ class Server:
         with ExitStack() as parts:
             folder = DataFolder(cluster, name)
             parts.callback(folder.close)
+            sealer = PinSealer(read_pepper(cluster.pepper_file))
+            folder.keep_to_pepper(sealer.name)
             log = LogFile(folder.path)
             parts.callback(log.close)
             ledger = Ledger(folder.path / LEDGER_FILE)
@@ -46,12 +49,18 @@ class Server:
 
             lock = Lock()
             inbox = Inbox(lock)
-            hello = Hello(version=PROTOCOL_VERSION, cluster=cluster.identity(), node=name, store=folder.store)
+            hello = Hello(
+                version=PROTOCOL_VERSION,
+                cluster=cluster.identity(),
+                node=name,
+                store=folder.store,
+                pepper=sealer.name,
+            )
             links = Links(hello, addresses, inbox, report)
             parts.callback(links.close)
             here = cluster.nodes[name]
             self._tellers = Tellers(
-                here.client, inbox, report=report, verbose=verbose, connections_max=_connections_max()
+                here.client, inbox, sealer, report=report, verbose=verbose, connections_max=_connections_max()
             )
             parts.callback(self._tellers.close)
             self._peers = Peers(

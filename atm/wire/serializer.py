@@ -12,10 +12,10 @@ from typing import TypeVar
 from msgspec import DecodeError, Struct
 from msgspec.msgpack import Decoder, Encoder
 
-from atm.ledger.commands import Command, Outcome, Query, Receipt, RequestId
+from atm.ledger.commands import Command, LogCommand, Outcome, Read, RequestId, View
 from atm.raft.messages import RaftMessage
 
-PROTOCOL_VERSION = 1
+PROTOCOL_VERSION = 2
 
 T = TypeVar("T")
 
@@ -33,8 +33,8 @@ class Status(Struct, frozen=True, kw_only=True, tag_field="op", tag="status", fo
     id: RequestId
 
 
-class Answer(Receipt, frozen=True, kw_only=True, omit_defaults=True):
-    """A receipt on its way to a teller: `leader` is the node that decided."""
+class Answer(View, frozen=True, kw_only=True, omit_defaults=True):
+    """A receipt or a view on its way to a teller: `leader` is the node that decided."""
 
     leader: str | None = None
 
@@ -69,7 +69,8 @@ class StatusAnswer(Struct, frozen=True, kw_only=True):
     matched: dict[str, int]
 
 
-TellerRequest = Command | Query | Status
+Passable = Command | Read  # what is decided by the leader, and passed on to it
+TellerRequest = Passable | Status
 TellerAnswer = Answer | Fault | StatusAnswer
 
 FAULT_OUTCOMES = frozenset({"bad_request", "busy", "unavailable", "unknown"})
@@ -89,12 +90,14 @@ class Hello(Struct, frozen=True, kw_only=True, array_like=True, tag=20):
     """The first frame on a connection between servers: who calls, and for which cluster.
 
     `store` names the caller's data folder: it changes when a server comes back with an empty one.
+    `pepper` names the secret that PINs are sealed with, which all servers share.
     """
 
     version: int
     cluster: str
     node: str
     store: str
+    pepper: str
 
 
 class Welcome(Struct, frozen=True, kw_only=True, array_like=True, tag=21):
@@ -132,7 +135,8 @@ _answer_kind: Decoder[_AnswerKind] = Decoder(_AnswerKind)
 _answer: Decoder[Answer] = Decoder(Answer)
 _fault: Decoder[Fault] = Decoder(Fault)
 _status_answer: Decoder[StatusAnswer] = Decoder(StatusAnswer)
-_command: Decoder[Command] = Decoder(Command)
+_passable: Decoder[Passable] = Decoder(Passable)
+_command: Decoder[LogCommand] = Decoder(LogCommand)
 _peer_message: Decoder[PeerMessage] = Decoder(PeerMessage)
 _hello: Decoder[Hello] = Decoder(Hello)
 _hello_answer: Decoder[Welcome | Refused] = Decoder(Welcome | Refused)
@@ -148,7 +152,7 @@ def decode_teller_request(payload: bytes) -> TellerRequest:
 def decode_teller_answer(payload: bytes) -> TellerAnswer:
     """Return what a server answers a teller; raise `Malformed`.
 
-    An `Answer` with the outcome `ok` has a balance.
+    An `Answer` with the outcome `ok` has a balance, `lines`, or what was `asked`.
     """
     kind = _decode(_answer_kind, payload)
     if kind.outcome in FAULT_OUTCOMES:
@@ -156,12 +160,21 @@ def decode_teller_answer(payload: bytes) -> TellerAnswer:
     if kind.node is not None:
         return _decode(_status_answer, payload)
     answer = _decode(_answer, payload)
-    if answer.outcome is Outcome.OK and answer.balance is None:
+    if (
+        answer.outcome is Outcome.OK
+        and answer.balance is None
+        and not (answer.asked or answer.lines is not None)
+    ):
         raise Malformed("the answer says ok and has no balance")
     return answer
 
 
-def decode_command(payload: bytes) -> Command:
+def decode_passable(payload: bytes) -> Passable:
+    """Return a teller's request that another server passed on; raise `Malformed`."""
+    return _decode(_passable, payload)
+
+
+def decode_command(payload: bytes) -> LogCommand:
     """Return the command of a log entry; raise `Malformed`."""
     return _decode(_command, payload)
 

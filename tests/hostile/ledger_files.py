@@ -86,7 +86,7 @@ class LedgerFiles:
         assert ledger.applied_index >= 0, "the applied index is none"
         ledger.apply(records(LINES)[ledger.applied_index :])
         ledger.apply(records([*LINES, *MORE])[len(LINES) :])
-        balances = {account: ledger.query(account) for account in ("main", "cash", "a1", "a2", "a9")}
+        balances = {account: ledger.balance(account) for account in ("main", "cash", "a1", "a2", "a9")}
         if balances != self._balances:
             return "wrong and not noticed: a balance"
         return "right" if ledger.digest() == self._digest else "wrong and not noticed: a receipt or posting"
@@ -101,7 +101,7 @@ class LedgerFiles:
             ledger.apply(records([*LINES, *MORE])[len(LINES) :])
             self._digest = ledger.digest()
             accounts = ("main", "cash", "a1", "a2", "a9")
-            self._balances = {account: ledger.query(account) for account in accounts}
+            self._balances = {account: ledger.balance(account) for account in accounts}
         other = self._folder / "other.db"
         with closing(apsw.Connection(str(other))) as connection:
             connection.execute("create table applied (schema_version, log_index)")

@@ -20,6 +20,7 @@ from hypothesis.strategies import SearchStrategy
 
 from atm.config import Address
 from atm.raft.messages import AppendEntries, RequestVote, RequestVoteResponse
+from atm.server.pins import PinSealer, read_pepper
 from atm.wire.framing import CLIENT_FRAME_BYTES_MAX, PEER_FRAME_BYTES_MAX, FrameReader, FrameTooLarge, frame
 from atm.wire.serializer import (
     PROTOCOL_VERSION,
@@ -302,7 +303,8 @@ class ServersPort(_Port):
 
     def _hello(self, node: str) -> Hello:
         cluster = self.bank.cluster.cluster.identity()
-        return Hello(version=PROTOCOL_VERSION, cluster=cluster, node=node, store="theirs")
+        pepper = PinSealer(read_pepper(self.bank.cluster.cluster.pepper_file)).name
+        return Hello(version=PROTOCOL_VERSION, cluster=cluster, node=node, store="theirs", pepper=pepper)
 
 
 def _is_hello(data: bytes) -> bool:

@@ -4,17 +4,41 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 
+from atm.ledger.accounts import Account
+from atm.ledger.book import HeldAmount, Ruling
 from atm.ledger.commands import AMOUNT_MINOR_MAX, BALANCE_MINOR_MAX, Command, Credit, Debit, Open
-from atm.ledger.posting import CASH_MINOR_MIN
+from atm.ledger.posting import BANK_MINOR_MIN, Posting
 from atm.ledger.store import Ledger, Record
 
 NAMED_AMOUNTS = {
     "LARGEST": AMOUNT_MINOR_MAX,
     "FULL": BALANCE_MINOR_MAX,
     "FULL-1": BALANCE_MINOR_MAX - 1,
-    "BOTTOM": CASH_MINOR_MIN,
-    "BOTTOM+1": CASH_MINOR_MIN + 1,
+    "BOTTOM": BANK_MINOR_MIN,
+    "BOTTOM+1": BANK_MINOR_MIN + 1,
 }
+
+
+class EmptyShelf:
+    """A ledger with nothing in it, for a `Book` that was told all there is."""
+
+    def account(self, name: str) -> Account | None:
+        return None
+
+    def ruling(self, request_id: str) -> Ruling | None:
+        return None
+
+    def hold(self, request_id: str) -> HeldAmount | None:
+        return None
+
+    def holds_due(self, time_us: int) -> Sequence[HeldAmount]:
+        return ()
+
+    def postings(self, log_index: int) -> Sequence[Posting]:
+        return ()
+
+    def is_reversed(self, request_id: str) -> bool:
+        return False
 
 
 def amount(text: str) -> int:

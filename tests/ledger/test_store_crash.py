@@ -126,7 +126,7 @@ def test_a_write_that_fails_at_any_point_leaves_a_whole_batch(
         if fails(ledger):
             failed += 1
             with pytest.raises(database.LedgerFault, match=r"ledger\.db"):
-                ledger.query("main")
+                ledger.balance("main")
         disk.refuse = lambda change: None
         ledger.close()
         again = Ledger(folder / "ledger.db")

@@ -104,7 +104,7 @@ class AnyHistory(RuleBasedStateMachine):
     @invariant()
     def holds_what_the_model_holds(self) -> None:
         accounts = ["cash", "main", "ann", "bob", "Bob"]
-        assert [self.ledger.query(name) for name in accounts] == [
+        assert [self.ledger.balance(name) for name in accounts] == [
             self.model.held.get(name) for name in accounts
         ]
         assert self.ledger.applied_index == len(self.log)

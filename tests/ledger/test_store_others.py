@@ -67,13 +67,13 @@ def line_of(fault: pytest.ExceptionInfo[LedgerFault], path: Path) -> str:
 
 
 def test_the_shell_reads_a_running_ledger_and_disturbs_nothing(ledger: Ledger, path: Path) -> None:
-    assert shell(path, "select * from balance order by account") == "ann|70\ncash|-550\nmain|480"
+    assert shell(path, "select * from balance order by account") == "ann|70\ncash|-550\nmain|480\nwriteoff|0"
     assert shell(path, "select sum(amount) from balance") == "0"
     assert shell(
         path, "select count(*) from journal; select count(*) from receipt; pragma integrity_check"
     ) == ("3\n4\nok")
     ledger.apply(records(MORE, 6))
-    assert ledger.query("main") == 780
+    assert ledger.balance("main") == 780
     assert shell(path, "select log_index from applied") == str(5 + len(MORE))
 
 
@@ -93,7 +93,7 @@ def test_a_long_reader_sees_one_moment_and_stops_no_write(
     other.execute("begin")
     assert other.execute("select amount from balance where account = 'main'").get == 480
     apply_in_batches(ledger, records([*LINES, *MORE]), 1)
-    assert ledger.query("main") == 780
+    assert ledger.balance("main") == 780
     assert other.execute("select amount from balance where account = 'main'").get == 480
     other.execute("rollback")
     assert other.execute("select amount from balance where account = 'main'").get == 780
@@ -161,7 +161,7 @@ def test_a_lock_that_is_held_for_long_is_a_fault_and_loses_nothing(
     other.execute("rollback")
     other.close()
     ledger.apply(records(MORE, 6))
-    assert ledger.query("main") == 780
+    assert ledger.balance("main") == 780
     ledger.close()
 
 
@@ -174,7 +174,7 @@ def test_a_lock_that_is_let_go_in_time_only_delays(ledger: Ledger, other: apsw.C
     other.execute("rollback")
     applying.join(timeout=10)
     assert not applying.is_alive()
-    assert ledger.query("main") == 780
+    assert ledger.balance("main") == 780
 
 
 def write_by_connection(path: Path) -> None:
@@ -198,7 +198,7 @@ def test_a_foreign_write_is_noticed_before_anything_is_built_on_it(
         ledger.apply(records(MORE, 6))
     assert "written to by another program" in line_of(fault, path)
     with pytest.raises(LedgerFault):
-        ledger.query("main")
+        ledger.balance("main")
     assert ledger.applied_index == 5
     ledger.close()
     with pytest.raises(LedgerFault, match="do not add up to 0"):
@@ -208,7 +208,7 @@ def test_a_foreign_write_is_noticed_before_anything_is_built_on_it(
 def test_a_foreign_write_is_noticed_by_a_query_too(ledger: Ledger, path: Path) -> None:
     write_by_connection(path)
     with pytest.raises(LedgerFault, match="written to by another program"):
-        ledger.query("main")
+        ledger.balance("main")
 
 
 # -- files that are no ledger ----------------------------------------------------------------------
@@ -325,7 +325,7 @@ def test_a_receipt_that_cannot_be_read_is_damage(path: Path) -> None:
     ledger.apply(records(LINES))
     ledger.close()
     connection = apsw.Connection(str(path))
-    connection.execute("update receipt set op = 'steal' where request_id = 'c1'")
+    connection.execute("update receipt set outcome = 'stolen' where request_id = 'c1'")
     connection.close()
     again = Ledger(path)
     with pytest.raises(LedgerFault) as fault:
@@ -340,7 +340,7 @@ def test_a_lost_file_beside_its_old_wal_is_made_anew(ledger: Ledger, path: Path)
     for name in ("ledger.db-wal", "ledger.db-shm"):
         shutil.copy(path.with_name(name), copy / name)
     anew = Ledger(copy / "ledger.db")
-    assert (anew.applied_index, anew.query("main")) == (0, 0)
+    assert (anew.applied_index, anew.balance("main")) == (0, 0)
     apply_in_batches(anew, records(LINES), 2)
     assert anew.digest() == ledger.digest()
     anew.close()
@@ -408,7 +408,7 @@ def test_a_full_disk_is_named_and_loses_nothing(ledger: Ledger, path: Path) -> N
     again = Ledger(path)
     assert again.applied_index == reached
     apply_in_batches(again, records([*LINES, *MORE]), 10)
-    assert again.query("main") == 780
+    assert again.balance("main") == 780
     again.close()
 
 

@@ -13,7 +13,7 @@ from typing import Any, Self
 import msgspec
 
 from atm.config import Address, Cluster, Node
-from atm.ledger.commands import Command, Credit, Query, Receipt
+from atm.ledger.commands import Command, Credit, LogCommand, Outcome, Query, Read, Receipt, View
 from atm.raft.messages import Entry, HardState, NodeId, Outgoing
 from atm.raft.ready import Role
 from atm.server.inbox import Asked
@@ -46,6 +46,7 @@ def cluster_of(folder: Path, *names: str) -> Cluster:
     return Cluster(
         path=folder / "cluster.ini",
         data_dir=folder / "data",
+        pepper_file=folder / "data" / "pepper.key",
         heartbeat_ms=20,
         election_timeout_ms=(80, 160),
         nodes=nodes,
@@ -127,6 +128,7 @@ class Recorder:
     def __init__(self) -> None:
         self.events: list[str] = []
         self.balances: dict[str, int] = {"main": 700}
+        self.expiry_us: int | None = None
         self.link_up = True
         self.forwarded: list[tuple[NodeId, int, bytes]] = []
         self.on_disk: list[Entry] = []
@@ -144,12 +146,19 @@ class Recorder:
         self.events.append(f"read {first} to {last}")
         return [entry for entry in self.on_disk if first <= entry.index <= last]
 
-    def apply(self, records: Sequence[tuple[int, int, Command | None]]) -> list[Receipt | None]:
+    def apply(self, records: Sequence[tuple[int, int, LogCommand | None]]) -> list[Receipt | None]:
         self.events.append("apply " + " ".join(str(index) for index, _, _ in records))
         return [None for _ in records]
 
-    def query(self, account: str) -> int | None:
-        return self.balances.get(account)
+    @property
+    def next_expiry_us(self) -> int | None:
+        return self.expiry_us
+
+    def view(self, request: Read) -> View:
+        assert isinstance(request, Query)
+        balance = self.balances.get(request.account)
+        outcome = Outcome.NO_SUCH_ACCOUNT if balance is None else Outcome.OK
+        return View(id=request.id, outcome=outcome, balance=balance, available=balance)
 
     def settle(self, committed: Sequence[Entry], receipts: Sequence[Receipt | None]) -> None:
         self.events.append(f"settle {len(committed)}")

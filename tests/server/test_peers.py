@@ -17,6 +17,7 @@ from atm.server.data_folder import DataFolder
 from atm.server.inbox import Inbox, Mail
 from atm.server.links import Links, batches
 from atm.server.peers import Peers, Session
+from atm.server.pins import PinSealer, read_pepper
 from atm.wire.framing import frame
 from atm.wire.serializer import (
     PROTOCOL_VERSION,
@@ -44,7 +45,11 @@ class Port:
 
     def hello(self, node: str = "n2") -> Hello:
         return Hello(
-            version=PROTOCOL_VERSION, cluster=self.cluster.identity(), node=node, store=f"store of {node}"
+            version=PROTOCOL_VERSION,
+            cluster=self.cluster.identity(),
+            node=node,
+            store=f"store of {node}",
+            pepper=PinSealer(read_pepper(self.cluster.pepper_file)).name,
         )
 
     def dial(self) -> Wire:

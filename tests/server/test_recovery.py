@@ -53,7 +53,7 @@ def test_entries_known_to_be_committed_are_applied_piece_by_piece(
     log.save(HardState(term=1, voted_for="n2"), entries(90))
     log.save(HardState(term=2, voted_for="n3", commit_index=80), ())
     raft = recover(CONFIG, log, ledger, RANDOM)
-    assert ledger.query("main") == 80
+    assert ledger.balance("main") == 80
     assert (raft.term, raft.voted_for) == (2, "n3")
     assert (raft.last_index, raft.applied_index, raft.commit_index) == (90, 80, 80)
     assert raft.log.base_index == 80

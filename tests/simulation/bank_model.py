@@ -5,7 +5,7 @@ from __future__ import annotations
 from bisect import bisect_right
 from collections import Counter
 
-from atm.ledger.commands import BALANCE_MINOR_MAX, CASH, Command, Credit, Debit, Open
+from atm.ledger.commands import BALANCE_MINOR_MAX, CASH, Command, Credit, Debit, LogCommand, Open
 from atm.raft.messages import Entry
 from atm.wire.serializer import decode_command
 
@@ -57,7 +57,8 @@ class BankModel:
     def overdrawn(self) -> list[str]:
         return [name for name, history in self._history.items() if name != CASH and history[-1][1] < 0]
 
-    def _decide(self, entry: Entry, command: Command) -> Decision:
+    def _decide(self, entry: Entry, command: LogCommand) -> Decision:
+        assert isinstance(command, Open | Credit | Debit)
         known = self.first.get(command.id)
         if known is not None:
             if known[0] == command:
@@ -68,11 +69,11 @@ class BankModel:
         self._first_indices.append(entry.index)
         return decision
 
-    def _decision(self, entry: Entry, command: Command, outcome: str) -> Decision:
+    def _decision(self, entry: Entry, command: Open | Credit | Debit, outcome: str) -> Decision:
         balance = None if outcome == "no_such_account" else self.balance(command.account)
         return command.id, outcome, balance, entry.index, entry.time_us
 
-    def _rule(self, index: int, command: Command) -> str:
+    def _rule(self, index: int, command: Open | Credit | Debit) -> str:
         account = command.account
         match command:
             case Open():

@@ -62,6 +62,7 @@ class History:
         require(
             applied_index >= asked.floor, "no read is stale", (server, answer, applied_index, asked.floor)
         )
+        assert isinstance(asked.request, Query)
         balance = self._model.balance(asked.request.account, applied_index)
         require(answer.get("balance") == balance, "a read tells the balance", (server, answer, balance))
         asked.read_at[payload] = min(asked.read_at.get(payload, applied_index), applied_index)

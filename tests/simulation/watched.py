@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 
-from atm.ledger.commands import Command, Receipt
+from atm.ledger.commands import LogCommand, Read, Receipt, View
 from atm.ledger.store import Ledger
 from atm.raft.invariants import check_server
 from atm.raft.messages import Entry, HardState, NodeId, Outgoing, RaftMessage
@@ -178,10 +178,14 @@ class WatchedLedger:
     def applied_index(self) -> int:
         return self.ledger.applied_index
 
-    def query(self, account: str) -> int | None:
-        return self.ledger.query(account)
+    @property
+    def next_expiry_us(self) -> int | None:
+        return self.ledger.next_expiry_us
 
-    def apply(self, records: Sequence[tuple[int, int, Command | None]]) -> list[Receipt | None]:
+    def view(self, request: Read) -> View:
+        return self.ledger.view(request)
+
+    def apply(self, records: Sequence[tuple[int, int, LogCommand | None]]) -> list[Receipt | None]:
         self._fuse.burn()
         entries = self._store.entries[records[0][0] - 1 : records[-1][0]]
         require(

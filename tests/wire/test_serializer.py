@@ -79,7 +79,7 @@ def test_a_servers_message_survives_the_wire(message: PeerMessage) -> None:
 
 
 def test_a_hello_and_its_answers_survive_the_wire() -> None:
-    hello = Hello(version=1, cluster="c", node="n", store="s")
+    hello = Hello(version=1, cluster="c", node="n", store="s", pepper="p")
     assert decode_hello(encode(hello)) == hello
     for answer in (Welcome(node="n", learner=True), Refused(reason="another cluster")):
         assert decode_hello_answer(encode(answer)) == answer

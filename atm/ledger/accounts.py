@@ -1,0 +1,104 @@
+"""An account's own rules: whether it is open, who may use it, how much may leave it in a day."""
+
+from __future__ import annotations
+
+import hmac
+from typing import Literal
+
+from msgspec import Struct
+
+from atm.ledger.commands import BANK_ACCOUNTS, Outcome
+
+WRONG_PINS_MAX = 3  # in a row, wherever they were typed; then the account is locked
+DAY_US = 24 * 3600 * 1_000_000
+
+State = Literal["open", "frozen", "closed"]
+
+
+class Account(Struct, kw_only=True):
+    """An account while commands are decided on it; all amounts are in minor units.
+
+    `held` is the sum of its active holds. `withdrawn` is what left or was held on the day `withdrawn_day`
+    (days of log time since 1970), and is kept only under a `daily_limit`.
+    """
+
+    name: str
+    opened_us: int = 0
+    balance: int = 0
+    held: int = 0
+    state: State = "open"
+    pin: str | None = None
+    wrong_pins: int = 0
+    daily_limit: int | None = None
+    withdrawn_day: int = 0
+    withdrawn: int = 0
+
+    @property
+    def available(self) -> int:
+        """What may be paid out; below zero if a late posting took what was held."""
+        return self.balance - self.held
+
+    @property
+    def is_banks_own(self) -> bool:
+        """Whether it is no customer's."""
+        return self.name in BANK_ACCOUNTS
+
+    @property
+    def locked(self) -> bool:
+        """Whether no PIN is taken any more until an operator unlocks it."""
+        return self.wrong_pins >= WRONG_PINS_MAX
+
+    def check_pin(self, pin: str | None) -> Outcome:
+        """Return `OK`, `WRONG_PIN` or `LOCKED`, and count; pins are sealed.
+
+        An account without a PIN asks for none. A missing PIN tells nobody anything and is not counted.
+        """
+        if self.pin is None:
+            return Outcome.OK
+        if self.locked:
+            return Outcome.LOCKED
+        if pin is None:
+            return Outcome.WRONG_PIN
+        if hmac.compare_digest(self.pin, pin):
+            self.wrong_pins = 0
+            return Outcome.OK
+        self.wrong_pins += 1
+        return Outcome.WRONG_PIN
+
+    def exceeds_limit(self, amount: int, day: int) -> bool:
+        """Return whether withdrawing `amount` on `day` would pass the daily limit."""
+        return self.daily_limit is not None and self._withdrawn_on(day) + amount > self.daily_limit
+
+    def note_withdrawal(self, amount: int, day: int) -> None:
+        """Count `amount` towards the daily limit."""
+        if self.daily_limit is not None:
+            self.withdrawn = self._withdrawn_on(day) + amount
+            self.withdrawn_day = day
+
+    def give_back(self, amount: int, withdrawn_day: int, day: int) -> None:
+        """Count `amount` no longer, if it was counted on this very day."""
+        if self.daily_limit is not None and withdrawn_day == day == self.withdrawn_day:
+            self.withdrawn = max(0, self.withdrawn - amount)
+
+    def _withdrawn_on(self, day: int) -> int:
+        return self.withdrawn if self.withdrawn_day == day else 0
+
+
+def may_move(account: Account | None) -> Outcome:
+    """Return `OK`, or why customers may not move this account's money; the bank's own is not theirs."""
+    outcome = exists(account)
+    if outcome is Outcome.OK and account is not None and account.state == "frozen":
+        return Outcome.ACCOUNT_FROZEN
+    return outcome
+
+
+def exists(account: Account | None) -> Outcome:
+    """Return `OK` for a customers' account that is not closed, or why not."""
+    if account is None or account.is_banks_own:
+        return Outcome.NO_SUCH_ACCOUNT
+    return Outcome.ACCOUNT_CLOSED if account.state == "closed" else Outcome.OK
+
+
+def day_of(time_us: int) -> int:
+    """Return the day (UTC, since 1970) of a time stamp."""
+    return time_us // DAY_US

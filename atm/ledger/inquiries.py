@@ -1,0 +1,155 @@
+"""What may be read from the ledger: balances now and then, statements, receipts, exceptions."""
+
+from __future__ import annotations
+
+from typing import assert_never
+
+import apsw
+import msgspec
+
+from atm.ledger.commands import (
+    CASH,
+    Exceptions,
+    Line,
+    Lookup,
+    Outcome,
+    Query,
+    Read,
+    Statement,
+    View,
+)
+from atm.ledger.shelf import Row, Shelf
+
+LINE = """posting, journal.time_us, op, journal.request_id, {account}, {other}, {sign} journal.amount,
+    {balance}, kind"""
+DEBITS = LINE.format(account="debit_account", other="credit_account", sign="-", balance="debit_balance")
+CREDITS = LINE.format(account="credit_account", other="debit_account", sign="", balance="credit_balance")
+LINES = "from journal join receipt using (request_id) left join exception using (posting)"
+
+# The two conditions on each side are those of the journal's indexes.
+STATEMENT = f"""
+    select {DEBITS} {LINES}
+    where debit_account = :account and debit_account <> 'cash' and posting < :before
+    union all
+    select {CREDITS} {LINES}
+    where credit_account = :account and credit_account <> 'cash' and posting < :before
+    order by posting desc limit :limit"""
+CASH_STATEMENT = f"""
+    select {DEBITS} {LINES} where debit_account = :account and posting < :before
+    union all
+    select {CREDITS} {LINES} where credit_account = :account and posting < :before
+    order by posting desc limit :limit"""
+EXCEPTIONS = f"""
+    select {DEBITS} from exception join journal using (posting) join receipt using (request_id)
+    where posting < :before order by posting desc limit :limit"""
+NO_POSTING = 2**63 - 1
+
+FIRST_AT_OR_AFTER = "select posting, time_us from journal where posting >= ? order by posting limit 1"
+LAST_POSTING = "select max(posting) from journal"
+REVERSED_BY = "select reversal from reversal where original = ?"
+
+
+class Inquiries:
+    """Reads by one cursor, whose statements stay prepared."""
+
+    def __init__(self, cursor: apsw.Cursor) -> None:
+        self._cursor = cursor
+        self._shelf = Shelf(cursor)
+
+    def answer(self, request: Read) -> View:
+        """Return what the ledger says now; `NO_SUCH_ACCOUNT` and `ORIGINAL_NOT_FOUND` are the refusals."""
+        match request:
+            case Query(at_us=None):
+                return self._balance(request)
+            case Query():
+                return self._past_balance(request, request.at_us or 0)
+            case Statement():
+                return self._statement(request)
+            case Lookup():
+                return self._lookup(request)
+            case Exceptions():
+                return self._exceptions(request)
+            case _:
+                assert_never(request)
+
+    def _balance(self, query: Query) -> View:
+        account = self._shelf.account(query.account)
+        if account is None:
+            return View(id=query.id, outcome=Outcome.NO_SUCH_ACCOUNT)
+        pin = "locked" if account.locked else "none" if account.pin is None else "set"
+        return View(
+            id=query.id,
+            outcome=Outcome.OK,
+            balance=account.balance,
+            available=account.available,
+            state=account.state,
+            pin=pin,
+        )
+
+    def _past_balance(self, query: Query, at_us: int) -> View:
+        account = self._shelf.account(query.account)
+        if account is None or account.opened_us > at_us:
+            return View(id=query.id, outcome=Outcome.NO_SUCH_ACCOUNT)
+        before = self._first_posting_after(at_us)
+        lines = self._lines(query.account, before, 1)
+        return View(id=query.id, outcome=Outcome.OK, balance=lines[0].balance if lines else 0)
+
+    def _first_posting_after(self, time_us: int) -> int:
+        """Return the number of the first posting later than `time_us`: times rise with the numbers."""
+        low, high = 0, (self._cursor.execute(LAST_POSTING).get or 0) + 1
+        while low < high:
+            middle = (low + high) // 2
+            found = self._cursor.execute(FIRST_AT_OR_AFTER, (middle,)).fetchone()
+            if found is not None and found[1] <= time_us:
+                low = found[0] + 1
+            else:
+                high = middle
+        return low
+
+    def _statement(self, request: Statement) -> View:
+        account = self._shelf.account(request.account)
+        if account is None:
+            return View(id=request.id, outcome=Outcome.NO_SUCH_ACCOUNT)
+        lines = self._lines(request.account, request.before, request.limit + 1)
+        page = lines[: request.limit]
+        return View(
+            id=request.id,
+            outcome=Outcome.OK,
+            balance=account.balance,
+            available=account.available,
+            lines=page,
+            next=page[-1].posting if len(lines) > len(page) else None,
+        )
+
+    def _lines(self, account: str, before: int | None, limit: int) -> tuple[Line, ...]:
+        sql = CASH_STATEMENT if account == CASH else STATEMENT
+        values = {"account": account, "before": NO_POSTING if before is None else before, "limit": limit}
+        return tuple(_line(row) for row in self._cursor.execute(sql, values))
+
+    def _exceptions(self, request: Exceptions) -> View:
+        before = NO_POSTING if request.before is None else request.before
+        rows = self._cursor.execute(EXCEPTIONS, {"before": before, "limit": request.limit + 1}).fetchall()
+        page = tuple(_line(row) for row in rows[: request.limit])
+        following = page[-1].posting if len(rows) > len(page) else None
+        return View(id=request.id, outcome=Outcome.OK, lines=page, next=following)
+
+    def _lookup(self, request: Lookup) -> View:
+        ruling = self._shelf.ruling(request.request_id)
+        if ruling is None:
+            return View(id=request.id, outcome=Outcome.ORIGINAL_NOT_FOUND)
+        receipt = ruling.receipt
+        return View(
+            id=request.id,
+            outcome=receipt.outcome,
+            balance=receipt.balance,
+            available=receipt.available,
+            reference=receipt.reference,
+            time_us=receipt.time_us,
+            asked=ruling.asked,
+            reversed_by=self._cursor.execute(REVERSED_BY, (request.request_id,)).get,
+        )
+
+
+def _line(row: Row) -> Line:
+    fields = ("posting", "time_us", "op", "request_id", "account", "other", "amount", "balance", "exception")
+    return msgspec.convert(dict(zip(fields, row, strict=True)), Line)

@@ -1,0 +1,51 @@
+"""What a command says, apart from its kind: which accounts it names, and its contents under its id."""
+
+from __future__ import annotations
+
+import hashlib
+
+import msgspec
+from msgspec.structs import asdict
+
+from atm.ledger.commands import Batch, Command, Contents, Credit, Debit, LogCommand, SetPin, Transfer
+
+_NO_DETAILS = frozenset({"id", "account", "amount", "pin", "old_pin"})
+
+
+def contents_of(command: Command) -> Contents:
+    """Return what is asked: another request under the same id is refused if this differs.
+
+    A PIN shows who asks, and is no part of what is asked. The new PIN of `set_pin` is: a hash stands for it.
+    """
+    match command:
+        case Credit():
+            return Contents(op="credit", account=command.account, amount=command.amount)
+        case Debit():
+            return Contents(op="debit", account=command.account, amount=command.amount)
+        case _:
+            fields = asdict(command)
+            details = {
+                name: value for name, value in fields.items() if name not in _NO_DETAILS and value is not None
+            }
+            if isinstance(command, Batch):
+                details["legs"] = [(leg.account, leg.target, leg.amount) for leg in command.legs]
+            if isinstance(command, SetPin):
+                details["pin"] = hashlib.sha256(command.pin.encode()).hexdigest()[:16]
+            return Contents(
+                op=str(command.__struct_config__.tag),
+                account=fields.get("account"),
+                amount=fields.get("amount"),
+                details=msgspec.json.encode(details).decode() if details else None,
+            )
+
+
+def accounts_named(command: LogCommand) -> tuple[str, ...]:
+    """Return the accounts that the command names itself."""
+    match command:
+        case Transfer():
+            return command.account, command.target
+        case Batch():
+            return tuple(name for leg in command.legs for name in (leg.account, leg.target))
+        case _:
+            account = getattr(command, "account", None)
+            return () if account is None else (account,)

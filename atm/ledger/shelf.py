@@ -1,0 +1,197 @@
+"""The ledger's rows as the rules know them: looked up for a `Book`, and written from it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+
+import apsw
+import msgspec
+
+from atm.ledger.accounts import Account
+from atm.ledger.book import Book, HeldAmount, Ruling
+from atm.ledger.commands import BANK_ACCOUNTS, CASH, Contents, Expire, LogCommand, Receipt
+from atm.ledger.posting import NO_HASH, POSTINGS_PER_ENTRY, Posting
+from atm.ledger.requests import accounts_named
+
+RECEIPT_COLUMNS = "request_id, op, account, amount, details, outcome, balance, available, reference, time_us"
+RECEIPTS = f"select {RECEIPT_COLUMNS} from receipt where request_id in (select value from json_each(?))"
+RECEIPT = f"select {RECEIPT_COLUMNS} from receipt where request_id = ?"
+ACCOUNT_COLUMNS = """select account, amount, opened_us, held, state, pin, wrong_pins, daily_limit,
+    withdrawn_day, withdrawn from balance left join account using (account)"""
+ACCOUNTS = f"{ACCOUNT_COLUMNS} where account in (select value from json_each(?))"
+ACCOUNT = f"{ACCOUNT_COLUMNS} where account = ?"
+HOLD_COLUMNS = "select request_id, account, amount, time_us, expires_us, state, posted from hold"
+HOLD = f"{HOLD_COLUMNS} where request_id = ?"
+HOLDS_DUE = f"{HOLD_COLUMNS} where state = 'active' and expires_us <= ?"
+NEXT_EXPIRY = "select min(expires_us) from hold where state = 'active'"
+POSTINGS = """select debit_account, credit_account, amount from journal
+    where posting >= ? and posting < ? order by posting"""
+REVERSED = "select 1 from reversal where original = ?"
+LAST_HASH = "select hash from journal order by posting desc limit 1"
+
+ADD_RECEIPT = "insert into receipt values (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"
+SET_BALANCE = "insert into balance values (?, ?) on conflict (account) do update set amount = excluded.amount"
+SET_ACCOUNT = """insert into account values (?, ?, ?, ?, ?, ?, ?, ?, ?)
+    on conflict (account) do update set state = excluded.state, held = excluded.held, pin = excluded.pin,
+    wrong_pins = excluded.wrong_pins, daily_limit = excluded.daily_limit,
+    withdrawn_day = excluded.withdrawn_day, withdrawn = excluded.withdrawn"""
+ADD_POSTING = "insert into journal values (?, ?, ?, ?, ?, ?, ?, ?, ?)"
+SET_HOLD = """insert into hold values (?, ?, ?, ?, ?, ?, ?)
+    on conflict (request_id) do update set state = excluded.state, posted = excluded.posted"""
+ADD_REVERSAL = "insert into reversal values (?, ?)"
+ADD_EXCEPTION = "insert into exception values (?, ?)"
+
+Row = tuple[str | int | float | bytes | None, ...]
+
+
+class Unreadable(Exception):
+    """A row holds what this program never wrote."""
+
+
+class Shelf:
+    """Lookups by one cursor, whose statements stay prepared; see `book.Shelf`."""
+
+    def __init__(self, cursor: apsw.Cursor) -> None:
+        self._execute = cursor.execute
+        self._many = cursor.executemany
+
+    def open_book(self, commands: Sequence[LogCommand], journal_hash: bytes) -> Book:
+        """Return a book for these commands, with what they name looked up together."""
+        ids = [command.id for command in commands if not isinstance(command, Expire)]
+        rulings: dict[str, Ruling | None] = dict.fromkeys(ids)
+        for row in self._execute(RECEIPTS, (_json_list(ids),)):
+            ruling = _ruling(row)
+            rulings[ruling.receipt.id] = ruling
+        names = {CASH, *(name for command in commands for name in accounts_named(command))}
+        accounts: dict[str, Account | None] = dict.fromkeys(names)
+        for row in self._execute(ACCOUNTS, (_json_list(names),)):
+            account = _account(row)
+            accounts[account.name] = account
+        return Book(self, accounts, rulings, journal_hash)
+
+    def write(self, book: Book) -> None:
+        """Write what the book changed; receipts first, since the other rows refer to them."""
+        self._many(ADD_RECEIPT, [_receipt_row(ruling) for ruling in book.new_rulings])
+        balances = book.changed_balances
+        self._many(SET_BALANCE, [(name, account.balance) for name, account in balances.items()])
+        self._many(ADD_POSTING, book.journal)
+        if book.changed_accounts:
+            self._many(SET_ACCOUNT, [_account_row(account) for account in book.changed_accounts.values()])
+        if book.changed_holds:
+            self._many(SET_HOLD, [_hold_row(hold) for hold in book.changed_holds.values()])
+        if book.reversals:
+            self._many(ADD_REVERSAL, list(book.reversals.items()))
+        if book.exceptions:
+            self._many(ADD_EXCEPTION, book.exceptions)
+
+    def last_hash(self) -> bytes:
+        """Return the hash of the journal's last row."""
+        found = self._execute(LAST_HASH).get
+        return NO_HASH if found is None else bytes(found)
+
+    def next_expiry_us(self) -> int | None:
+        """Return when the next active hold is due, or None."""
+        found: int | None = self._execute(NEXT_EXPIRY).get
+        return found
+
+    # -- what a book asks for ------------------------------------------------------------------------------
+
+    def account(self, name: str) -> Account | None:
+        row = self._execute(ACCOUNT, (name,)).fetchone()
+        return None if row is None else _account(row)
+
+    def ruling(self, request_id: str) -> Ruling | None:
+        row = self._execute(RECEIPT, (request_id,)).fetchone()
+        return None if row is None else _ruling(row)
+
+    def hold(self, request_id: str) -> HeldAmount | None:
+        row = self._execute(HOLD, (request_id,)).fetchone()
+        return None if row is None else _hold(row)
+
+    def holds_due(self, time_us: int) -> Sequence[HeldAmount]:
+        return [_hold(row) for row in self._execute(HOLDS_DUE, (time_us,)).fetchall()]
+
+    def postings(self, log_index: int) -> Sequence[Posting]:
+        first = log_index * POSTINGS_PER_ENTRY
+        rows = self._execute(POSTINGS, (first, first + POSTINGS_PER_ENTRY)).fetchall()
+        return [msgspec.convert(row, Posting) for row in rows]
+
+    def is_reversed(self, request_id: str) -> bool:
+        return self._execute(REVERSED, (request_id,)).get is not None
+
+
+def _json_list(texts: Iterable[str]) -> str:
+    return msgspec.json.encode(list(texts)).decode()
+
+
+def _receipt_row(ruling: Ruling) -> Row:
+    asked, receipt = ruling.asked, ruling.receipt
+    return (
+        receipt.id,
+        asked.op,
+        asked.account,
+        asked.amount,
+        asked.details,
+        receipt.outcome,
+        receipt.balance,
+        receipt.available,
+        receipt.reference,
+        receipt.time_us,
+    )
+
+
+def _ruling(row: Row) -> Ruling:
+    request_id, op, account, amount, details, outcome, balance, available, reference, time_us = row
+    asked = {"op": op, "account": account, "amount": amount, "details": details}
+    receipt = {
+        "id": request_id,
+        "outcome": outcome,
+        "balance": balance,
+        "available": available,
+        "reference": reference,
+        "time_us": time_us,
+    }
+    try:
+        return Ruling(msgspec.convert(asked, Contents), msgspec.convert(receipt, Receipt))
+    except msgspec.ValidationError as error:
+        raise Unreadable(f"a receipt that cannot be read ({error})") from error
+
+
+def _account(row: Row) -> Account:
+    name, balance, opened_us, *others = row
+    found = {"name": name, "balance": balance}
+    if opened_us is not None:
+        fields = ("held", "state", "pin", "wrong_pins", "daily_limit", "withdrawn_day", "withdrawn")
+        found |= {"opened_us": opened_us, **dict(zip(fields, others, strict=True))}
+    elif name not in BANK_ACCOUNTS:
+        raise Unreadable(f"a balance of {name!r}, and no such account")
+    try:
+        return msgspec.convert(found, Account)
+    except msgspec.ValidationError as error:
+        raise Unreadable(f"an account that cannot be read ({error})") from error
+
+
+def _account_row(account: Account) -> Row:
+    return (
+        account.name,
+        account.opened_us,
+        account.state,
+        account.held,
+        account.pin,
+        account.wrong_pins,
+        account.daily_limit,
+        account.withdrawn_day,
+        account.withdrawn,
+    )
+
+
+def _hold(row: Row) -> HeldAmount:
+    fields = ("id", "account", "amount", "time_us", "expires_us", "state", "posted")
+    try:
+        return msgspec.convert(dict(zip(fields, row, strict=True)), HeldAmount)
+    except msgspec.ValidationError as error:
+        raise Unreadable(f"a hold that cannot be read ({error})") from error
+
+
+def _hold_row(hold: HeldAmount) -> Row:
+    return hold.id, hold.account, hold.amount, hold.time_us, hold.expires_us, hold.state, hold.posted

@@ -40,6 +40,7 @@ def test_the_coordinators_death_blocks_for_the_outage_and_the_leaders_for_an_ele
         "T1 is aborted, for nothing was written (presumed abort). T2 is committed, as was written." in output
     )
     assert "Every balance is what it should be" in output
+    assert set(re.findall(r"(T[12]): ok, after", output)) == {"T1", "T2"}
     assert "in the balances, each once." in output
     rows = re.findall(r"^(two-phase commit|Raft) .*? (\S+) +([0-9.]+)  (\w.*)$", output, re.MULTILINE)
     seconds = {account: float(text) for _, account, text, _ in rows}

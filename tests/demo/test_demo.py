@@ -6,13 +6,18 @@ import os
 import re
 import select
 import signal
+import socket
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
 
+from atm.local_cluster import write_cluster_ini_for
 from demo.two_phase.__main__ import main
+from demo.two_phase.customers import Failed
+from demo.two_phase.messages import COORDINATOR
+from demo.two_phase.on_two_phase import BRANCHES, Bank
 
 ROOT = Path(__file__).parent.parent.parent
 OUTAGE_S = 1.5
@@ -53,21 +58,43 @@ def test_the_coordinators_death_blocks_for_the_outage_and_the_leaders_for_an_ele
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
-def test_whoever_ends_it_half_way_leaves_nothing_behind(tmp_path: Path, number: signal.Signals) -> None:
-    with demo(tmp_path, "--outage", "60") as process:
+@pytest.mark.parametrize(
+    ("outage", "moment", "processes"),
+    [("60", "east: T2 in doubt", 3), ("0.1", "It is not started again", 4)],
+    ids=["two-phase", "raft"],
+)
+def test_whoever_ends_it_half_way_leaves_nothing_behind(
+    tmp_path: Path, number: signal.Signals, outage: str, moment: str, processes: int
+) -> None:
+    with demo(tmp_path, "--outage", outage) as process:
         assert process.stdout is not None
         for line in process.stdout:
-            if "east: T2 in doubt" in line:
+            if moment in line:
                 break
         children = [os.pidfd_open(int(pid)) for pid in _children(process.pid)]
-        assert len(children) == 3, "the branches; the coordinator is dead"
+        assert len(children) == processes, "all but the one that was killed"
         process.send_signal(number)
         _, errors = process.communicate(timeout=DEADLINE_S)
     assert (process.returncode, errors) == (128 + number, "")
     for child in children:
-        assert select.select([child], [], [], DEADLINE_S)[0], "a branch outlived the demo"
+        assert select.select([child], [], [], DEADLINE_S)[0], "a process outlived the demo"
         os.close(child)
     assert list(tmp_path.iterdir()) == []
+
+
+def test_a_branch_that_cannot_start_says_why_in_a_line(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("PYTHONPATH", str(ROOT))
+    path = write_cluster_ini_for(tmp_path, (COORDINATOR, *BRANCHES))
+    with socket.socket() as taken, Bank(path) as bank:
+        taken.bind(bank.cluster.nodes["south"].client.pair)
+        taken.listen()
+        with pytest.raises(
+            Failed, match=r"^the process south ended and said: cannot listen on 127"
+        ) as failed:
+            bank.start_branches()
+    assert "\n" not in str(failed.value)
 
 
 def test_a_reader_that_leaves_is_no_error(tmp_path: Path) -> None:

@@ -39,9 +39,8 @@ def main(argv: Sequence[str] | None = None) -> int:
             rows = _both(Path(folder), options.outage)
         print(f"\n{_table(rows)}\n\n{_moral(rows, options.outage)}", flush=True)
     except BrokenPipeError:
-        os.dup2(
-            os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno()
-        )  # or the interpreter complains at its end
+        # The interpreter flushes once more at its end, and would complain.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 1
     except (Failed, NoLeader, ClientError, OSError) as error:
         print(f"The demo cannot go on: {error}", file=sys.stderr)

@@ -44,7 +44,7 @@ class Customers:
         deadline = time.monotonic() + deadline_s
         while any(len(self._asked_after(account, since_s)) < count for account in self.served):
             if self._error is not None:
-                raise Failed(f"a customer met {type(self._error).__name__}: {self._error}")
+                raise Failed(f"the customer of an account stops: {self._error}")
             if time.monotonic() > deadline:
                 raise Failed(
                     f"not every customer was served within {deadline_s:g} s: is the machine very busy?"

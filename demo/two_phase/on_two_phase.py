@@ -11,11 +11,11 @@ from typing import TypeVar
 
 from atm.local_cluster import LocalCluster, write_cluster_ini_for
 from atm.money import format_amount
+from demo.two_phase import process
 from demo.two_phase.branch import ALONE
 from demo.two_phase.coordinator import DECIDED, VOTED
 from demo.two_phase.customers import Customers, Failed
 from demo.two_phase.messages import COORDINATOR, Deposit, Look, Outcome, Transfer, branch_of
-from demo.two_phase.process import asking
 from demo.two_phase.story import Row, Story
 
 ALICE, CAROL, BOB, DAVE, ERIN = "north/alice", "north/carol", "south/bob", "east/dave", "east/erin"
@@ -39,18 +39,10 @@ class Bank(LocalCluster):
 
     def __init__(self, config_path: Path) -> None:
         super().__init__(config_path)
-        self.ask = asking(self.cluster)
+        self.ask = process.asking(self.cluster, DEADLINE_S)
 
     def command(self, name: str) -> list[str]:
-        return [
-            sys.executable,
-            "-P",
-            "-m",
-            "demo.two_phase.process",
-            name,
-            "--config",
-            str(self.cluster.path),
-        ]
+        return [sys.executable, "-P", "-m", process.__name__, name, "--config", str(self.cluster.path)]
 
     def start_branches(self) -> None:
         """Start each branch with its accounts."""
@@ -79,7 +71,9 @@ class Bank(LocalCluster):
 
         def call() -> bool:
             reply = self.ask(branch_of(account), deposit)
-            return reply is not None and reply.outcome is Outcome.DONE
+            if reply is None:  # done or not: the count at the end would not be certain
+                raise Failed(f"the branch of {account} does not answer")
+            return reply.outcome is Outcome.DONE
 
         return call
 

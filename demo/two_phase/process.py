@@ -47,7 +47,7 @@ def main() -> int:
     end_with_starter()
     cluster = load(options.config)
     path = cluster.data_dir / f"{options.name}.db"
-    ask = asking(cluster)
+    ask = asking(cluster, ANSWER_TIMEOUT_S)
     try:
         if options.name == COORDINATOR:
             run_coordinator(cluster, path, ask, stops=set(options.stop))
@@ -101,7 +101,7 @@ def serve(cluster: Cluster, name: str, answer: Callable[[Request], Reply]) -> No
     ).start()
 
 
-def asking(cluster: Cluster, timeout_s: float = ANSWER_TIMEOUT_S) -> Ask:
+def asking(cluster: Cluster, timeout_s: float) -> Ask:
     """Return the function that asks one process of `cluster` by its name."""
 
     def ask(whom: str, request: Request) -> Reply | None:

@@ -20,7 +20,7 @@ from demo.two_phase.messages import COORDINATOR
 from demo.two_phase.on_two_phase import BRANCHES, Bank
 
 ROOT = Path(__file__).parent.parent.parent
-OUTAGE_S = 1.5
+OUTAGE_S = 2.0
 DEADLINE_S = 90.0
 
 
@@ -51,7 +51,7 @@ def test_the_coordinators_death_blocks_for_the_outage_and_the_leaders_for_an_ele
     seconds = {account: float(text) for _, account, text, _ in rows}
     locked = [seconds.pop(account) for account in ("north/alice", "south/bob", "north/carol", "east/dave")]
     assert min(locked) >= OUTAGE_S
-    assert seconds.pop("east/erin") < OUTAGE_S, "an account without a promise in it is served all the time"
+    assert seconds.pop("east/erin") < min(locked), "an account without a promise in it is served all the time"
     assert sorted(seconds) == ["alice", "bob", "carol", "dave", "erin"]
     assert {by_hand for system, _, _, by_hand in rows if system == "Raft"} == {"nothing"}
     assert list(tmp_path.iterdir()) == []
@@ -89,7 +89,6 @@ def test_a_branch_that_cannot_start_says_why_in_a_line(
     path = write_cluster_ini_for(tmp_path, (COORDINATOR, *BRANCHES))
     with socket.socket() as taken, Bank(path) as bank:
         taken.bind(bank.cluster.nodes["south"].client.pair)
-        taken.listen()
         with pytest.raises(
             Failed, match=r"^the process south ended and said: cannot listen on 127"
         ) as failed:

@@ -18,7 +18,7 @@ from tests.simulation.faults import Faults
 from tests.simulation.history import History
 from tests.simulation.loop import Loop
 from tests.simulation.plan import Plan
-from tests.simulation.report import COMMITS_MIN, Report, hollow
+from tests.simulation.report import COMMITS_MIN, POSTINGS_MIN, Report, hollow
 from tests.simulation.sim_network import SimNetwork
 from tests.simulation.sim_server import SimServer
 
@@ -71,7 +71,8 @@ class Simulation:
             if eighth >= (2 if much else 8) and not hollow(commits, postings, self._drawn(), self._fired()):
                 return
             if eighth and (much or eighth % 8 == 0):
-                self.faults.hasten(0.5 if commits < COMMITS_MIN else 2)
+                little = commits < COMMITS_MIN or postings < POSTINGS_MIN
+                self.faults.hasten(0.5 if little else 2)
             self.loop.run_until(self.loop.now_us + self.plan.turmoil_us // 8)
 
     def _calm_down(self) -> None:

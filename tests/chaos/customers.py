@@ -116,7 +116,9 @@ class WatchedCustomers(Customers):
             return Operation(name, account, kind, 0, 0.0)
         if kind in ("credit", "reverse"):
             return Operation(name, account, "credit", chance.randint(1, CREDIT_MINOR_MAX), 0.0)
-        target = chance.choice([other for other in ACCOUNTS if other != account]) if kind == "transfer" else ""
+        target = (
+            chance.choice([other for other in ACCOUNTS if other != account]) if kind == "transfer" else ""
+        )
         return Operation(name, account, kind, chance.randint(1, OTHER_MINOR_MAX), 0.0, target=target)
 
     def _remember(self, done: Operation) -> None:

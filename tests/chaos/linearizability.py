@@ -8,8 +8,8 @@ The search is that of Wing and Gong with Lowe's memory of states that led nowher
 it guessed; what keeps it fast is that the bank tells so much:
 
 - An answer names balance and available amount, so an operation fits at few moments.
-- It names its place in the log as well, and what the log has first is tried first. This is only where to begin:
-  a wrong place misleads nobody, as every other order is tried too. A right bank is followed without a detour.
+- It names its place in the log as well, and what the log has first is tried first. A wrong place misleads
+  nobody, as every other order is tried too; a right bank is followed without a detour.
 - What fits and changes nothing (a query, a declined debit) is placed at once: later could only be harder.
 - Unknown outcomes are placed only where nothing that is known fits, and as few of them as help.
 - Two ways to the same operations placed and the same books are one.
@@ -167,14 +167,17 @@ class _Search:
     def _count_try(self) -> None:
         self._tries += 1
         if self._tries > self._tries_max:
-            raise Undecided(f"the order of {len(self._closed)} operations: given up after {self._tries_max} tries")
+            raise Undecided(
+                f"the order of {len(self._closed)} operations: given up after {self._tries_max} tries"
+            )
 
     def _story(self, state: _State) -> str:
         candidates = [self._closed[index] for index in self._candidates(state)[0]]
         candidates += [self._open[i] for i in self._certain if not state.used >> i & 1]
         told = "; ".join(map(str, candidates[:10]))
         balances = ", ".join(f"{name} has {amount}" for name, amount in state.books.balances)
-        return f"after {state.front} of {len(self._closed)} operations {balances}, and none of these fits: {told}"
+        done = f"{state.front} of {len(self._closed)} operations"
+        return f"after {done} {balances}, and none of these fits: {told}"
 
 
 def _only_looks(operation: Operation) -> bool:

@@ -58,11 +58,9 @@ class OneBank:
             return None
         if operation.balance is not None:
             balance = balances[operation.account]
-            if balance != operation.balance:
+            available = balance - self._held(operation.account, held)
+            if balance != operation.balance or operation.available not in (None, available):
                 return None
-            if operation.available is not None:
-                if balance - self._held(operation.account, held) != operation.available:
-                    return None
         if outcome != "ok" or operation.kind == "query":
             return books
         return Books(tuple(balances.items()), tuple(held.items()), ended)

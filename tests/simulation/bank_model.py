@@ -105,7 +105,7 @@ class BankModel:
         return over - self._excused("overdrawn", "late") if over else over
 
     def tables(self, index: int) -> dict[str, list[Row]]:
-        """Return all rows after `index` was applied, in the order of their keys; details of receipts parsed."""
+        """Return all rows after `index` was applied, by their keys; details of receipts parsed."""
         return {
             "balance": self.balance.all_at(index),
             "account": self.account.all_at(index),

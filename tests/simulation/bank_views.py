@@ -23,7 +23,7 @@ def view(model: BankModel, request: Read, index: int) -> Answer:
         case Lookup():
             answer = _lookup(model, request.request_id, index)
         case Exceptions():
-            kinds = dict(model.exception.at(index))
+            kinds = _kinds(model, index)
             lines = [_line(model, row, 2, kinds) for row in model.journal.at(index) if row[0] in kinds]
             answer = {"outcome": "ok", **_page(lines, request)}
     return {"id": request.id, **{name: value for name, value in answer.items() if value is not None}}
@@ -53,7 +53,7 @@ def _past_balance(model: BankModel, name: str, at_us: int, index: int) -> Answer
 
 
 def _statement(model: BankModel, request: Statement, index: int) -> Answer:
-    now, kinds = _balance(model, request.account, index), dict(model.exception.at(index))
+    now, kinds = _balance(model, request.account, index), _kinds(model, index)
     if now["outcome"] != "ok":
         return now
     lines = [
@@ -79,7 +79,7 @@ def _lookup(model: BankModel, request_id: str, index: int) -> Answer:
         "reference": reference,
         "time_us": time_us,
         "asked": {name: value for name, value in asked.items() if value is not None},
-        "reversed_by": dict(model.reversal.at(index)).get(request_id),
+        "reversed_by": next((by for of, by in model.reversal.at(index) if of == request_id), None),
     }
 
 
@@ -97,6 +97,11 @@ def _line(model: BankModel, row: Row, side: int, kinds: dict[int, str]) -> Answe
         "balance": row[5 if side == 2 else 6],
     }
     return {**line, "exception": kinds[number]} if number in kinds else line
+
+
+def _kinds(model: BankModel, index: int) -> dict[int, str]:
+    kinds: dict[int, str] = dict(row[:2] for row in model.exception.at(index))
+    return kinds
 
 
 def _page(lines: list[Answer], request: Statement | Exceptions) -> Answer:

@@ -8,7 +8,7 @@ from msgspec import msgpack
 
 from atm.ledger.commands import Command, Read
 from tests.simulation.errands import Errands, Slips
-from tests.simulation.history import FAULTS, READS, History
+from tests.simulation.history import COMMANDS, FAULTS, History
 from tests.simulation.loop import Loop
 from tests.simulation.plan import Plan
 from tests.simulation.sim_server import SimServer
@@ -86,7 +86,7 @@ class Customer:
             self._try_again()
             return
         self.answered_calmly |= self._called_calmly
-        if not isinstance(self._request, READS):
+        if isinstance(self._request, COMMANDS):
             receipt = msgpack.decode(answer)
             self._slips.heard(self._request, outcome, receipt["reference"], receipt["time_us"])
             self._past = [*self._past[-REMEMBERED:], self._request]

@@ -94,12 +94,14 @@ class Errands:
 
     def __init__(self, name: str, chance: Random, plan: Plan, slips: Slips) -> None:
         self._name, self._chance, self._plan, self._slips = name, chance, plan, slips
+        self._own = chance.choice(ACCOUNTS[1:])
+        self._first = ["credit", "open"]  # the last comes first
         self._number = 0
 
     def command(self) -> Command:
-        """Return a new command; first of all, see to it that there are accounts."""
-        if self._number == 0:
-            return Open(id=self._next_id(), account=self._chance.choice(ACCOUNTS[1:]))
+        """Return a new command; first of all, see to it that there are accounts with something in them."""
+        if self._first:
+            return self._drawn(self._first.pop(), self._next_id(), self._own)
         kinds = list(self._plan.errands)
         (kind,) = self._chance.choices(kinds, list(self._plan.errands.values()))
         command = self._drawn(kind, self._next_id(), self._account())
@@ -136,7 +138,7 @@ class Errands:
             case Post() | Void():
                 return replace(past, hold=self._known(self._slips.holds)[0])
             case Reverse():
-                return replace(past, amount=1 + (past.amount or 0))
+                return replace(past, amount=self._amount())
         return replace(past, account=self._account())
 
     # -- one kind after the other ---------------------------------------------------------------------

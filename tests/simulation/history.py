@@ -19,6 +19,7 @@ from tests.simulation.bank_views import view
 from tests.simulation.checks import require
 
 READS = get_args(Read)
+COMMANDS = get_args(Command)
 FAULTS = {"busy", "unavailable", "unknown"}
 NOT_DONE = {"busy", "unavailable"}  # what these promise of one try
 EXPIRE = encode(Expire())  # asked by no customer
@@ -90,6 +91,7 @@ class History:
             require(answer_payload in asked.read_at, "an answer was decided by someone", answer)
             self.answered_index = max(self.answered_index, asked.read_at[answer_payload])
         else:
+            assert isinstance(asked.request, COMMANDS)
             self._judge_receipt(asked, asked.request, answer)
         return outcome
 

@@ -7,6 +7,7 @@ from typing import Any
 
 import msgspec
 import pytest
+from msgspec.structs import astuple
 
 from atm.ledger import book
 from atm.ledger.commands import Command, Expire, LogCommand, Lookup, Query, Read, Statement, View
@@ -112,7 +113,8 @@ def request(words: list[str], number: int) -> LogCommand:
 
 
 def made(op: str, values: dict[str, Any]) -> Command:
-    return msgspec.convert({"op": op, **values}, Command)
+    command: Command = msgspec.convert({"op": op, **values}, Command)
+    return command
 
 
 def lived(ledger: Ledger, model: BankModel) -> list[str]:
@@ -129,12 +131,12 @@ def lived(ledger: Ledger, model: BankModel) -> list[str]:
         expected = words[asked:]
         told = [] if decision is None else [str(part) for part in decision[1:4] if part is not None]
         assert told == expected, f"the model at {line}"
-        found = receipt and (
-            receipt.id, receipt.outcome, receipt.balance, receipt.available, receipt.reference, receipt.time_us
-        )  # fmt: skip
+        found = receipt and astuple(receipt)
         if found != decision:
             wrong.append(f"{line}: {found} and not {decision}")
-        wrong += [f"{line}: {name}" for name, rows in model.tables(index).items() if rows != kept(ledger, name)]
+        wrong += [
+            f"{line}: {name}" for name, rows in model.tables(index).items() if rows != kept(ledger, name)
+        ]
     return wrong
 
 
@@ -161,7 +163,9 @@ def test_the_ledger_and_the_model_live_through_a_day_alike() -> None:
 def plain(found: View) -> dict[str, Any]:
     """Return a view as it is told, with the details of a lookup parsed."""
     answer: dict[str, Any] = msgspec.json.decode(msgspec.json.encode(found))
-    answer = {k: v for k, v in answer.items() if v is not None and not (k in ("reference", "time_us") and v == 0)}
+    answer = {
+        k: v for k, v in answer.items() if v is not None and not (k in ("reference", "time_us") and v == 0)
+    }
     if "details" in answer.get("asked", {}):
         answer["asked"]["details"] = msgspec.json.decode(answer["asked"]["details"])
     return answer

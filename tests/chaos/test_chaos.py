@@ -68,7 +68,7 @@ def test_forty_seconds_of_faults_lose_nothing_and_invent_nothing(tmp_path: Path)
 @pytest.mark.parametrize("needs", sorted({fault.needs for fault in FAULTS} - {""}))
 def test_the_faults_that_need_more_than_processes_can_be_exercised_here(needs: str) -> None:
     """Skipped, with the reason, where the forty seconds above had to do without some."""
-    reason = why_not(needs, why_no_network() if needs == "namespaces" else "")
+    reason = why_not(needs, why_no_network() if needs in ("namespaces", "switch") else "")
     if reason:
         names = ", ".join(fault.name for fault in FAULTS if fault.needs == needs)
         pytest.skip(f"{names}: {reason}")

@@ -43,16 +43,16 @@ def why_not() -> str | None:
 class FileSystem:
     """The file system at `path`, mounted from construction to `close`; undoes only what it did itself."""
 
-    def __init__(self, folder: Path) -> None:
-        """Make it in `folder`, which is on another file system and empty; raise `NotPossible`."""
+    def __init__(self, folder: Path, name: str = "mounted") -> None:
+        """Make it at `folder / name`, with its image beside; nothing is there yet; raise `NotPossible`."""
         if os.geteuid() != 0:
             raise NotPossible("a power cut needs root, to mount a file system of its own")
         missing = [program for program in _PROGRAMS if shutil.which(program) is None]
         if missing:
             raise NotPossible(f"a power cut needs the program {missing[0]}")
-        self.path = folder / "mounted"
+        self.path = folder / name
         self.path.mkdir()
-        self._image = folder / "disk.image"
+        self._image = folder / f"{name}.image"
         self._device: str | None = None
         self._mounted = False
         try:

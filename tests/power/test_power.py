@@ -47,11 +47,19 @@ def test_no_acknowledged_request_is_lost_in_a_power_cut_of_all_nodes_at_once() -
     assert tally.acknowledged > 100
 
 
+def test_no_acknowledged_request_is_lost_when_some_lose_their_power_and_the_others_go_on() -> None:
+    tally = run(6, seed=1, some=True)
+    assert tally.cuts == 6
+    assert 1 <= min(tally.cuts_of) < max(tally.cuts_of) <= 4
+    assert tally.acknowledged > 100
+
+
+@pytest.mark.parametrize("some", [False, True])
 def test_nodes_that_do_not_sync_their_log_are_found_out(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, some: bool
 ) -> None:
     """Or else the tests above would show nothing."""
     (tmp_path / "sitecustomize.py").write_text(WITHOUT_SYNCS)
     monkeypatch.setenv("PYTHONPATH", str(tmp_path))
-    with pytest.raises(AssertionError, match=r"was acknowledged as|a customer saw"):
-        run(1, seed=1, nodes=3)
+    with pytest.raises(AssertionError, match=r"was acknowledged as|a customer saw|ended with"):
+        run(20 if some else 1, seed=1, nodes=3, some=some)

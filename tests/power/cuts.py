@@ -44,9 +44,9 @@ class Tally:
 
     def __str__(self) -> str:
         returns, checked = sorted(self.return_s), sorted(self.checked_s)
-        sizes = ", ".join(f"{count} of {nodes} nodes" for nodes, count in sorted(self.cuts_of.items()))
+        sizes = ", ".join(f"{nodes} nodes {count} times" for nodes, count in sorted(self.cuts_of.items()))
         return (
-            f"{self.cuts} power cuts: {sizes} at once; {self.acknowledged} requests acknowledged, "
+            f"{self.cuts} power cuts, of {sizes}; {self.acknowledged} requests acknowledged, "
             f"{self.unknown} unknown; all nodes up to date after {returns[len(returns) // 2]:.2f} s in the "
             f"median, {returns[-1]:.2f} s at worst; {len(checked)} checks, "
             f"{checked[len(checked) // 2]:.2f} s each with the cuts before it"
@@ -136,7 +136,7 @@ class _Life:
         while len(self.customers.receipts) < goal:
             self._assert_sound(self.disks.keys() - without)
             assert time.monotonic() < deadline, (
-                f"too few acknowledgements; without power: {', '.join(without) or 'none'}"
+                f"too few acknowledgements in time; without power: {', '.join(without) or 'none'}"
             )
             time.sleep(0.01)
 
@@ -145,7 +145,15 @@ class _Life:
         return {name: receipts[name] for name in receipts.keys() - known}
 
     def _cut(self, victims: Iterable[str]) -> None:
+        """End nodes and disks as one: a sync in flight may be told to have succeeded although it was cut off.
+
+        Of syncs of this file system that were under way when it was shut down, one in 25 returned without an
+        error and its bytes were gone. A machine without power tells nobody, so neither may the node: it is
+        stopped first, which lets no thread come out of the kernel, and dies of what follows.
+        """
         victims = list(victims)
+        for name in victims:
+            self.cluster.pause(name)
         for disk in {self.disks[name] for name in victims}:
             disk.cut()
         for name in victims:

@@ -58,8 +58,13 @@ def test_no_acknowledged_request_is_lost_when_some_lose_their_power_and_the_othe
 def test_nodes_that_do_not_sync_their_log_are_found_out(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, some: bool
 ) -> None:
-    """Or else the tests above would show nothing."""
+    """Or else the tests above would show nothing.
+
+    What was forgotten is missing, or another answer is given, or a node meets what cannot be and ends, or
+    waits for good for what its leader believes it has.
+    """
+    monkeypatch.setattr("tests.power.cuts.RETURN_DEADLINE_S", 10.0)
     (tmp_path / "sitecustomize.py").write_text(WITHOUT_SYNCS)
     monkeypatch.setenv("PYTHONPATH", str(tmp_path))
-    with pytest.raises(AssertionError, match=r"was acknowledged as|a customer saw|ended with"):
+    with pytest.raises(AssertionError, match=r"was acknowledged as|a customer saw|ended with|in time"):
         run(20 if some else 1, seed=1, nodes=3, some=some)

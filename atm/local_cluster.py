@@ -99,9 +99,7 @@ class LocalCluster:
         assert name in self.cluster.nodes, name
         assert name not in self.running(), f"node {name} runs already"
         path = self.log_path(name)
-        OsDisk().make_folder(
-            path.parent / name
-        )  # durably: a node syncs the names it made, not those it finds
+        OsDisk().make_folder(path.parent / name)  # durably: a node does not sync names that it finds
         with path.open("ab") as log:
             offset = self._started[name].log_offset if name in self._started else log.tell()
             process = subprocess.Popen(

@@ -54,8 +54,10 @@ class FileSystem:
         self.path.mkdir()
         self._image = folder / f"{name}.image"
         self._device: str | None = None
+        self._is_shared = False
         self._mounted = False
         try:
+            self._share_mount_point()
             with self._image.open("wb") as image:
                 image.truncate(IMAGE_BYTES)
             _run("mkfs.ext4", "-q", "-F", "-m", "0", str(self._image))
@@ -93,10 +95,23 @@ class FileSystem:
     def close(self) -> None:
         """Unmount it and give the loop device back; may be called again."""
         self._unmount()
+        if self._is_shared:
+            _run("umount", str(self.path))
+            self._is_shared = False
         if self._device is not None:
             _run("losetup", "--detach", self._device)
             self._device = None
         self._image.unlink(missing_ok=True)
+
+    def _share_mount_point(self) -> None:
+        """Let each unmounting be one for all.
+
+        Who makes a mount namespace of his own, as `ip netns exec` does, has copies of all mounts. If his
+        stayed mounted, the next mounting would find the file system still in use, and still shut down.
+        """
+        _run("mount", "--bind", str(self.path), str(self.path))
+        self._is_shared = True
+        _run("mount", "--make-shared", str(self.path))
 
     def _unmount(self) -> None:
         """Wait until nobody uses it, which is soon after its last process ended."""

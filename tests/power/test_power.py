@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import subprocess
 from pathlib import Path
 
 import pytest
@@ -39,6 +40,18 @@ def test_a_cut_takes_what_was_not_synced_and_leaves_what_was(tmp_path: Path) -> 
         disk.restore()
         content = {path.name: path.read_text() for path in disk.path.iterdir() if path.is_file()}
         assert content == {"kept": "kept", "lost": ""}
+
+
+def test_the_power_comes_back_whoever_else_has_copies_of_all_mounts(tmp_path: Path) -> None:
+    with FileSystem(tmp_path) as disk:
+        command = ["unshare", "--mount", "--propagation", "slave", "sh", "-c", "echo; read line"]
+        with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as another:
+            assert another.stdout is not None
+            another.stdout.readline()
+            disk.cut()
+            disk.restore()
+            (disk.path / "written").write_text("the power is on")
+            another.communicate()
 
 
 def test_no_acknowledged_request_is_lost_in_a_power_cut_of_all_nodes_at_once() -> None:

@@ -16,9 +16,10 @@ import pytest
 from atm.local_cluster import write_cluster_ini
 from tests.chaos import bad_links
 from tests.chaos.__main__ import NODES
+from tests.chaos.faults import carry_badly
 from tests.chaos.network import CUSTOMERS, Network, why_no_switch
 from tests.chaos.scene import Scene
-from tests.chaos.switch import Link, Switch
+from tests.chaos.switch import Counts, Link, Switch
 from tests.chaos.test_network import why_no_network
 
 WAY = ("n1", "n2")
@@ -30,12 +31,13 @@ import json, socket, sys, time
 receiver = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
 receiver.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 1 << 22)
 receiver.bind((sys.argv[1], 7000))
-receiver.settimeout(1.0)
+receiver.settimeout(20.0)
 print("ready", flush=True)
 late_ms = {}
 try:
     while True:
         packet = receiver.recv(100).decode()
+        receiver.settimeout(1.5)
         number, sent_s = packet.split()
         late_ms.setdefault(number, []).append((time.monotonic() - float(sent_s)) * 1000)
 except TimeoutError:
@@ -167,11 +169,11 @@ def test_a_way_between_namespaces_is_late_and_the_way_back_is_not(network: Netwo
     counts = network.carry_well()
     assert len(there) == len(back) == SENT
     assert min(flat(there)) >= 150.0
-    assert sorted(flat(back))[SENT // 2] < 75.0
-    assert counts.late == counts.taken == SENT
+    assert min(flat(back)) < 150.0
+    assert counts.late == counts.taken == SENT, "the way back is over the bridge"
     assert counts.overtaken > 0
-    assert sorted(flat(sent(network, "n1", "n2")))[SENT // 2] < 75.0
-    assert network.carry_well().taken == 0
+    assert min(flat(sent(network, "n1", "n2"))) < 150.0
+    assert network.carry_well().taken == 0, "and so are both, now"
 
 
 def test_packets_between_namespaces_are_lost_and_doubled(network: Network) -> None:
@@ -217,7 +219,8 @@ def test_a_connection_goes_on_over_the_switch_and_back_over_the_bridge(network: 
             network.carry_badly(both_ways)
             assert round_trip_s() >= 0.12
             assert network.carry_well().late >= 2
-            assert min(round_trip_s() for _ in range(5)) < 0.06
+            assert min(round_trip_s() for _ in range(5)) < 0.12
+            assert network.carry_well().taken == 0
             print(file=customer.stdin, flush=True)
 
 
@@ -250,3 +253,25 @@ def test_what_is_drawn_is_bad_enough_and_not_worse(tmp_path: Path, seed: int) ->
     assert links.keys() == set(permutations([*scene.nodes, CUSTOMERS], 2))
     assert len(set(links.values())) == len(links), "each direction has a draw of its own"
     assert all(word in told for word in ("late", "lost", "doubled"))
+
+
+@pytest.mark.parametrize(
+    ("counts", "fired"),
+    [
+        (Counts(taken=9, late=9, lost=9, doubled=9), True),
+        (Counts(taken=9, late=9, lost=9), False),
+        (Counts(taken=9, late=9, doubled=9), False),
+        (Counts(taken=9, lost=9, doubled=9), False),
+    ],
+)
+def test_bad_links_fired_only_if_packets_were_late_lost_and_doubled(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, counts: Counts, fired: bool
+) -> None:
+    monkeypatch.setattr(Network, "carry_badly", lambda network, links: None)
+    monkeypatch.setattr(Network, "carry_well", lambda network: counts)
+    network = Network("unmade", NODES)
+    story = carry_badly(bad_links.bad_network)(Scene(write_cluster_ini(tmp_path), network, random.Random(1)))
+    assert "late" in next(story)
+    with pytest.raises(StopIteration) as end:
+        next(story)
+    assert end.value.value is fired

@@ -107,9 +107,7 @@ def test_a_bank_that_is_set_back_to_a_backup_is_found_by_both_judges(brief: None
         scene.start_all()
         yield "all five"
         assert wait_for_business(scene, backed_up_us), "nothing new to be lost"
-        assert wait_for_business(scene, scene.newest_stamp_us() + 500_000), (
-            "too little to be lost"
-        )
+        assert wait_for_business(scene, scene.newest_stamp_us() + 500_000), "too little to be lost"
         scene.kill_at_once(scene.nodes)
         shutil.rmtree(data)
         shutil.copytree(backup, data)

@@ -25,6 +25,7 @@ from msgspec import DecodeError
 from msgspec.msgpack import Decoder
 
 from atm.config import Address, Cluster, load
+from atm.server.disk import OsDisk
 from atm.wire.framing import CLIENT_FRAME_BYTES_MAX, FrameReader, FrameTooLarge, frame
 from atm.wire.serializer import Status, StatusAnswer, encode
 
@@ -98,7 +99,7 @@ class LocalCluster:
         assert name in self.cluster.nodes, name
         assert name not in self.running(), f"node {name} runs already"
         path = self.log_path(name)
-        path.parent.mkdir(parents=True, exist_ok=True)
+        OsDisk().make_folder(path.parent / name)  # durably: a node does not sync names that it finds
         with path.open("ab") as log:
             offset = self._started[name].log_offset if name in self._started else log.tell()
             process = subprocess.Popen(

@@ -197,7 +197,7 @@ def write_cluster_ini(folder: Path, count: int = 5, **settings: str | int) -> Pa
 
     `settings` are keys of its [cluster] section. Return its path.
     """
-    ports = iter(_free_ports(2 * count))
+    ports = iter(free_ports(2 * count))
     lines = ["[cluster]", *(f"{key} = {value}" for key, value in settings.items())]
     for number in range(1, count + 1):
         lines += ["", f"[node n{number}]"]
@@ -207,7 +207,7 @@ def write_cluster_ini(folder: Path, count: int = 5, **settings: str | int) -> Pa
     return path
 
 
-def _free_ports(count: int) -> list[int]:
+def free_ports(count: int) -> list[int]:
     """Return ports that can be listened on, each tried while the ones before it are still held."""
     held: list[socket.socket] = []
     try:

@@ -12,6 +12,7 @@ import selectors
 import signal
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import ExitStack, closing
 from dataclasses import dataclass, field
 from itertools import islice
 from multiprocessing.connection import Connection as Pipe
@@ -95,16 +96,21 @@ def drive(
 
     Raise `NotAcknowledged`, or OSError.
     """
-    loops = [_Loop(connect(), work.requests(number)) for number in numbers]
-    selector = selectors.DefaultSelector()
-    for loop in loops:
-        selector.register(loop.connection, selectors.EVENT_READ, loop)
+    with ExitStack() as open_ones:
+        selector = open_ones.enter_context(selectors.DefaultSelector())
+        for number in numbers:
+            connection = open_ones.enter_context(closing(connect()))
+            selector.register(connection, selectors.EVENT_READ, _Loop(connection, work.requests(number)))
+        return _drive(selector, work.depth, warm_up_s, seconds)
+
+
+def _drive(selector: selectors.BaseSelector, depth: int, warm_up_s: float, seconds: float) -> Result:
     result = Result(seconds=seconds)
     start_s = time.monotonic() + warm_up_s
     end_s = start_s + seconds
     cpu_before_s = time.process_time()
-    for loop in loops:
-        loop.send(work.depth, time.monotonic())
+    for key in list(selector.get_map().values()):
+        key.data.send(depth, time.monotonic())
     while time.monotonic() < end_s:
         for key, _ in selector.select(0.1):
             now_s, latencies_s = key.data.receive()
@@ -114,8 +120,6 @@ def drive(
                 result.acknowledged += len(latencies_s)
                 result.latencies_s += latencies_s
     result.cpu_s = (time.process_time() - cpu_before_s) * seconds / (seconds + warm_up_s)
-    for loop in loops:
-        loop.connection.close()
     return result
 
 
@@ -149,16 +153,15 @@ def run(
 
 def open_accounts(connect: Callable[[], Connection]) -> None:
     """Open the many accounts; raise `NotAcknowledged`, or OSError."""
-    connection = connect()
     names = map(account, range(ACCOUNTS))
-    while chunk := [(Kind.OPEN, name) for name in islice(names, OPENING_DEPTH)]:
-        connection.send(chunk)
-        under_way = len(chunk)
-        while under_way:
-            under_way -= len(connection.receive())
-            if connection.refused:
-                raise NotAcknowledged(connection.refused[0])
-    connection.close()
+    with closing(connect()) as connection:
+        while chunk := [(Kind.OPEN, name) for name in islice(names, OPENING_DEPTH)]:
+            connection.send(chunk)
+            under_way = len(chunk)
+            while under_way:
+                under_way -= len(connection.receive())
+                if connection.refused:
+                    raise NotAcknowledged(connection.refused[0])
 
 
 def _report_to(parent: Pipe, *arguments: object) -> None:

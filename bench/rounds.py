@@ -29,6 +29,7 @@ class Run:
         warm_up_s: float,
         folder: Path | None,
         say: Say,
+        clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self.results = Results()
         self.broke_down = False
@@ -37,6 +38,7 @@ class Run:
         self._warm_up_s = warm_up_s
         self._folder = folder  # for the systems' data; None is where the machine keeps temporary files
         self._say = say
+        self._clock = clock
         self._systems: list[type[System]] = []
         self._versions: dict[str, str] = {}
         for system in systems:
@@ -53,9 +55,9 @@ class Run:
 
     def rounds(self, count: int, within_s: float = math.inf) -> None:
         """Measure so many rounds, but begin none after the first that is not likely to end in time."""
-        began_s = time.monotonic()
+        began_s = self._clock()
         for number in range(1, count + 1):
-            gone_s = time.monotonic() - began_s
+            gone_s = self._clock() - began_s
             if number > 1 and gone_s * number / (number - 1) > within_s:
                 self._say(f"The time for more than {number - 1} of {count} rounds is up")
                 return

@@ -32,7 +32,7 @@ class Processes:
         """Start a process that takes lines from `say` and prints lines for `hear`."""
         with self._log(name).open("ab") as log:
             self._started[name] = subprocess.Popen(
-                [*PYTHON, TIED, *command],
+                [*PYTHON, TIED, str(os.getpid()), *command],
                 stdin=subprocess.PIPE,
                 stdout=subprocess.PIPE,
                 stderr=log,
@@ -65,8 +65,10 @@ class Processes:
         """
         too_long = threading.Timer(HEAR_S, self._started[name].kill)
         too_long.start()
-        line = _pipe(self._started[name].stdout).readline()
-        too_long.cancel()
+        try:
+            line = _pipe(self._started[name].stdout).readline()
+        finally:
+            too_long.cancel()
         if not line:
             raise NotStarted(self._end_of(name))
         return line

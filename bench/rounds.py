@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import subprocess
 import tempfile
 import time
 from collections.abc import Callable, Collection, Sequence
@@ -45,12 +46,17 @@ class Run:
             self._add(system)
 
     def _add(self, system: type[System]) -> None:
-        if why := system.missing():
+        why = system.missing()
+        if why is None:
+            try:
+                self._versions[system.name] = system.version()
+            except (OSError, subprocess.SubprocessError) as error:
+                why = f"it cannot be asked for its version: {error}"
+        if why is not None:
             self.results.not_measured[system.name] = why
             self._say(f"SKIPPED: {system.name}: {why}")
             return
         self._systems.append(system)
-        self._versions[system.name] = system.version()
         self._say(f"{system.name} {self._versions[system.name]}: {system.settings()}")
 
     def rounds(self, count: int, within_s: float = math.inf) -> None:

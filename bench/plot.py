@@ -8,19 +8,18 @@ from pathlib import Path
 import matplotlib as mpl
 
 from bench.results import Row, median
+from bench.work import CLOSED_LOOP
 
 mpl.use("Agg")  # a file, not a window
 
 from matplotlib import pyplot as plt
-
-CURVE = "credits"  # the work that is drawn
 
 
 def draw(rows: Iterable[Row], path: Path) -> None:
     """Write the picture to `path`; its ending says in which format, such as .png or .svg."""
     curves: dict[str, list[Row]] = {}
     for row in rows:
-        if row.work == CURVE and row.depth == 1:
+        if row.label in {work.label for work in CLOSED_LOOP}:
             curves.setdefault(row.system, []).append(row)
     figure, (rate, latency) = plt.subplots(1, 2, figsize=(13, 5.5), layout="constrained")
     for number, (system, points) in enumerate(curves.items()):
@@ -36,9 +35,9 @@ def draw(rows: Iterable[Row], path: Path) -> None:
             capsize=3,
             label=label,
         )
-        for share, figures, style in (
-            ("p50", [row.p50_ms for row in points], "-"),
-            ("p99", [row.p99_ms for row in points], ":"),
+        for figures, style in (
+            ([row.p50_ms for row in points], "-"),
+            ([row.p99_ms for row in points], ":"),
         ):
             latency.errorbar(
                 connections,
@@ -48,18 +47,19 @@ def draw(rows: Iterable[Row], path: Path) -> None:
                 linestyle=style,
                 marker="o",
                 capsize=3,
-                label=f"{system} {share}",
             )
     for axes in (rate, latency):
-        axes.set_xscale("log", base=2)
+        axes.set_xscale("log")
+        axes.set_xticks([work.connections for work in CLOSED_LOOP], minor=False)
+        axes.set_xticks([], minor=True)
         axes.xaxis.set_major_formatter("{x:.0f}")
         axes.set_xlabel("connections, one request under way on each")
         axes.grid(alpha=0.3)
-        if curves:
-            axes.legend()
+    if curves:
+        figure.legend(*rate.get_legend_handles_labels(), loc="outside lower center", ncols=len(curves))
     rate.set_ylabel("acknowledged / s")
     rate.set_ylim(bottom=0)
-    latency.set_ylabel("latency, ms")
+    latency.set_ylabel("latency, ms; solid p50, dotted p99")
     if curves:
         latency.set_yscale("log")
     figure.suptitle("Credits to one account: medians of the rounds, bars from the lowest to the highest")

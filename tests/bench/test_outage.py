@@ -68,6 +68,25 @@ def test_an_outage_lasts_until_a_later_write_is_acknowledged(while_dead: str) ->
     assert (survivor.connections > 2) == (while_dead == "cuts")
 
 
+class Late(EchoConnection):
+    """Acknowledges each write only when it has the next one too."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._held: list[int] = []
+
+    def receive(self) -> list[int]:
+        held, self._held = self._held, super().receive()
+        return held
+
+
+def test_an_acknowledgement_of_what_was_asked_for_before_the_kill_ends_no_outage() -> None:
+    connection = Late()
+    asked_at_the_kill = []
+    outage_ms([lambda: connection], lambda: asked_at_the_kill.append(len(connection.asked)))
+    assert len(connection.asked) >= asked_at_the_kill[0] + 2
+
+
 def test_nobody_is_killed_before_every_survivor_serves() -> None:
     slow, quick = Survivor("is silent"), Survivor("is silent")
     slow.kill()

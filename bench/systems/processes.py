@@ -69,6 +69,7 @@ class Processes:
             line = _pipe(self._started[name].stdout).readline()
         finally:
             too_long.cancel()
+            too_long.join()  # the load program is forked from a process without threads
         if not line:
             raise NotStarted(self._end_of(name))
         return line

@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterable
 
 import pytest
 
 from bench.systems import outage
 from bench.systems.outage import outage_ms
 from bench.systems.system import NotStarted
-from bench.work import Request
 from tests.bench.fakes import EchoConnection
 
 DEAD_S = 0.15
@@ -52,9 +50,6 @@ class Connection(EchoConnection):
     def __init__(self, survivor: Survivor) -> None:
         super().__init__()
         self._survivor = survivor
-
-    def send(self, requests: Iterable[Request]) -> None:
-        super().send(requests)
 
     def receive(self) -> list[int]:
         return self._survivor.answer(self, super().receive())

@@ -45,12 +45,14 @@ def main(argv: Sequence[str] | None = None) -> int:
         folder=options.folder,
         say=_say,
     )
+    interrupted = False
     try:
         run.rounds(
             options.rounds or (QUICK_ROUNDS if options.quick else ROUNDS),
             QUICK_WITHIN_S if options.quick else math.inf,
         )
     except KeyboardInterrupt:
+        interrupted = True
         _say("Interrupted: here is what was measured until now")
     results = run.results
     print(results.table())
@@ -62,7 +64,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         from bench.plot import draw  # noqa: PLC0415  (needs the extra 'bench')
 
         draw(results.rows.values(), options.plot)
-    return 1 if run.broke_down else 0
+    return 128 + signal.SIGINT if interrupted else int(run.broke_down)
 
 
 def _say(line: str) -> None:

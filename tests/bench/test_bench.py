@@ -71,6 +71,22 @@ def test_the_table_goes_out_the_progress_beside_it_and_the_exit_code_tells_of_a_
     assert bench.main(["--peers", "sqlite", "--rounds", "1"]) == 1
 
 
+class Interrupted(MadeUp):
+    name = "interrupted"
+
+    def fail_over(self) -> float:
+        raise KeyboardInterrupt
+
+
+def test_what_was_measured_until_an_interruption_is_shown(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(bench, "Atm", Interrupted)
+    assert bench.main(["--peers", "", "--rounds", "1"]) == 130
+    assert "credits-256  interrupted" in capsys.readouterr().out
+    assert Interrupted.running == 0
+
+
 def test_a_tiny_run_of_the_real_thing_writes_what_it_measured(tmp_path: Path) -> None:
     figures = tmp_path / "figures.json"
     arguments = ["--only", "credits-8,failover", "--peers", "limit,sqlite", "--seconds", "0.3", "--quick"]

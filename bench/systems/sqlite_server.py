@@ -15,10 +15,11 @@ from threading import Lock
 
 from atm.config import Address
 from atm.ledger import database
-from atm.ledger.commands import Command, Outcome, Query, Receipt
+from atm.ledger.commands import Command, LogCommand, Read, Receipt
 from atm.ledger.store import Ledger
 from atm.server.clients import Tellers
 from atm.server.inbox import Asked, Inbox
+from atm.server.pins import PinSealer, read_pepper
 from atm.wire.serializer import Answer, encode
 
 IDLE_S = 0.05
@@ -35,7 +36,8 @@ class Clerk:
         self._ledger = Ledger(folder / "ledger.db")
         self._lock = Lock()  # guards the inbox
         self._inbox = Inbox(self._lock)
-        self._tellers = Tellers(Address("127.0.0.1", 0), self._inbox, report=_report)
+        sealer = PinSealer(read_pepper(folder / "pepper.key"))
+        self._tellers = Tellers(Address("127.0.0.1", 0), self._inbox, sealer, report=_report)
         self._stopping = False
         self.port = self._tellers.port
 
@@ -52,12 +54,8 @@ class Clerk:
                 mail = self._inbox.take()
             self._commit(mail.commands)
             for asked in mail.queries:
-                assert isinstance(asked.request, Query)
-                balance = self._ledger.query(asked.request.account)
-                outcome = Outcome.NO_SUCH_ACCOUNT if balance is None else Outcome.OK
-                _answer(
-                    asked, Receipt(id=asked.request.id, outcome=outcome, balance=balance, available=balance)
-                )
+                assert isinstance(asked.request, Read)
+                _answer(asked, self._ledger.view(asked.request))
             self._tellers.flush()
             self._tellers.retry()
         self._tellers.close()
@@ -65,7 +63,7 @@ class Clerk:
 
     def _commit(self, commands: list[Asked]) -> None:
         first, now_us = self._ledger.applied_index + 1, time.time_ns() // 1000
-        records: list[tuple[int, int, Command | None]] = []
+        records: list[tuple[int, int, LogCommand | None]] = []
         for index, asked in enumerate(commands, first):
             assert isinstance(asked.request, Command)
             records.append((index, now_us, asked.request))

@@ -11,7 +11,7 @@ from dataclasses import dataclass, field, replace
 
 from atm.client import Client, OutcomeUnknown, Receipt, Unavailable, new_request_id
 from atm.config import load
-from atm.ledger.commands import HOLD_MS_MAX
+from atm.ledger.commands import HOLD_MS_MAX, Outcome
 from tests.chaos.one_bank import Operation
 from tests.cluster.customers import Customers
 from tests.cluster.ledgers import Rows
@@ -41,7 +41,7 @@ class WatchedCustomers(Customers):
         default_factory=dict
     )  # of each customer, the last call that was acknowledged
     newest_stamp_us: int = 0  # the bank's time in the newest receipts
-    outcomes: frozenset[str] = frozenset({"ok", "insufficient_funds", "already_reversed"})
+    outcomes: frozenset[str] = frozenset(Outcome)  # what may be is for the judge to say
     _holds: deque[Operation] = field(default_factory=deque)  # that nobody has ended
     _recent: deque[Operation] = field(default_factory=lambda: deque(maxlen=RECENT))
 

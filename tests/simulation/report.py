@@ -10,7 +10,7 @@ from msgspec import Struct
 from tests.simulation.plan import FAULTS, MESSAGE_FAULTS
 
 COMMITS_MIN = 10  # of customers' commands, under faults; a run with fewer has shown nothing
-POSTINGS_MIN = 5  # likewise
+POSTINGS_MIN = 3  # likewise
 STRIKES_MIN = 5
 
 

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import re
 from pathlib import Path
+from typing import get_args
 
 import pytest
+from msgspec import Struct
 
 from atm.ledger.commands import Credit, Outcome
 from atm.raft import messages
@@ -37,6 +39,15 @@ def test_the_protocol_names_every_outcome_and_limit() -> None:
         assert f"`{outcome}`" in PROTOCOL
     for limit in (CLIENT_FRAME_BYTES_MAX, PEER_FRAME_BYTES_MAX):
         assert f"{limit:,}" in PROTOCOL
+
+
+@pytest.mark.parametrize("request_kind", get_args(serializer.TellerRequest), ids=lambda kind: kind.__name__)
+def test_the_protocol_lists_every_request_with_its_keys(request_kind: type[Struct]) -> None:
+    op = str(request_kind.__struct_config__.tag)
+    row = re.search(rf"^\| .*`{op}`.* \| (.*) \| .* \|$", PROTOCOL, re.MULTILINE)
+    assert row is not None, f"no row for {op}"
+    told = set(re.findall(r"`([a-z_]+)`", row.group(1).partition(":")[0]))
+    assert told == set(request_kind.__struct_fields__) - {"id"}
 
 
 @pytest.mark.parametrize(

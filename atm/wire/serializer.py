@@ -12,7 +12,7 @@ from typing import TypeVar
 from msgspec import DecodeError, Struct
 from msgspec.msgpack import Decoder, Encoder
 
-from atm.ledger.commands import Command, LogCommand, Read, RequestId, View
+from atm.ledger.commands import Command, LogCommand, Outcome, Read, RequestId, View
 from atm.raft.messages import RaftMessage
 
 PROTOCOL_VERSION = 2
@@ -150,13 +150,23 @@ def decode_teller_request(payload: bytes) -> TellerRequest:
 
 
 def decode_teller_answer(payload: bytes) -> TellerAnswer:
-    """Return what a server answers a teller; raise `Malformed`."""
+    """Return what a server answers a teller; raise `Malformed`.
+
+    An `Answer` with the outcome `ok` has a balance, `lines`, or what was `asked`.
+    """
     kind = _decode(_answer_kind, payload)
     if kind.outcome in FAULT_OUTCOMES:
         return _decode(_fault, payload)
     if kind.node is not None:
         return _decode(_status_answer, payload)
-    return _decode(_answer, payload)
+    answer = _decode(_answer, payload)
+    if (
+        answer.outcome is Outcome.OK
+        and answer.balance is None
+        and not (answer.asked or answer.lines is not None)
+    ):
+        raise Malformed("the answer says ok and has no balance")
+    return answer
 
 
 def decode_passable(payload: bytes) -> Passable:

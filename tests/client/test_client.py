@@ -23,6 +23,7 @@ from atm.client import (
     UnknownNode,
     new_request_id,
 )
+from atm.client.client import ID_CHARACTERS
 from atm.client.connection import Connection
 from atm.client.route import Route
 from atm.ledger.commands import AMOUNT_MINOR_MAX
@@ -80,9 +81,18 @@ def test_the_same_id_again_gets_the_same_receipt(cluster: FakeCluster) -> None:
 def test_request_ids_rise_with_time_and_are_never_the_same() -> None:
     ids = [new_request_id() for _ in range(1000)]
     assert len(set(ids)) == len(ids)
-    assert [i[:12] for i in ids] == sorted(i[:12] for i in ids)
-    assert all(len(i) == 32 and int(i, 16) for i in ids)
-    assert abs(int(ids[0][:12], 16) / 1000 - time.time()) < 60
+    assert all(len(i) == 20 and set(i) <= set(ID_CHARACTERS) for i in ids)
+    times_ms = [milliseconds(i) for i in ids]
+    assert times_ms == sorted(times_ms)
+    assert abs(times_ms[0] / 1000 - time.time()) < 60
+
+
+def milliseconds(request_id: str) -> int:
+    """Return the time in an id of this client's."""
+    number = 0
+    for character in request_id:
+        number = number * 32 + ID_CHARACTERS.index(character)
+    return number >> 55
 
 
 # -- refused before it is sent ---------------------------------------------------------------------

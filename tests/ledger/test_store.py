@@ -80,7 +80,8 @@ def test_balances_journal_receipts_and_applied_index_tell_one_story(ledger: Ledg
     from_journal = """select account, sum(change) from (
         select credit_account as account, amount as change from journal
         union all select debit_account, -amount from journal) group by account order by account"""
-    assert table(path, from_journal) == table(path, "select * from balance order by account")
+    held = "select * from balance where account <> 'writeoff' order by account"
+    assert table(path, from_journal) == table(path, held)
     assert table(path, "select request_id, reference from receipt order by reference") == [
         *(("c1", 2), ("d1", 3), ("o1", 5), ("c2", 6), ("n1", 10), ("d2", 11), ("c3", 12)),
     ]
@@ -184,7 +185,9 @@ def test_the_file_itself_takes_no_amount_but_a_whole_number(wrong: object) -> No
     with pytest.raises(apsw.ConstraintError):
         ledger._database.cursor().execute("update balance set amount = ?", (wrong,))
     with pytest.raises(apsw.ConstraintError):
-        ledger._database.cursor().execute("update balance set amount = -1 where account = 'main'")
+        ledger._database.cursor().execute(
+            "update balance set amount = -9007199254740992 where account = 'main'"
+        )
     ledger.close()
 
 

@@ -67,7 +67,7 @@ def line_of(fault: pytest.ExceptionInfo[LedgerFault], path: Path) -> str:
 
 
 def test_the_shell_reads_a_running_ledger_and_disturbs_nothing(ledger: Ledger, path: Path) -> None:
-    assert shell(path, "select * from balance order by account") == "ann|70\ncash|-550\nmain|480"
+    assert shell(path, "select * from balance order by account") == "ann|70\ncash|-550\nmain|480\nwriteoff|0"
     assert shell(path, "select sum(amount) from balance") == "0"
     assert shell(
         path, "select count(*) from journal; select count(*) from receipt; pragma integrity_check"
@@ -325,7 +325,7 @@ def test_a_receipt_that_cannot_be_read_is_damage(path: Path) -> None:
     ledger.apply(records(LINES))
     ledger.close()
     connection = apsw.Connection(str(path))
-    connection.execute("update receipt set op = 'steal' where request_id = 'c1'")
+    connection.execute("update receipt set outcome = 'stolen' where request_id = 'c1'")
     connection.close()
     again = Ledger(path)
     with pytest.raises(LedgerFault) as fault:

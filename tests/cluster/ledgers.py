@@ -48,6 +48,13 @@ def wait_until_equal(cluster: LocalCluster, deadline_s: float = 20.0) -> dict[st
     return ledger
 
 
+def right_ledger(cluster: LocalCluster) -> dict[str, Rows]:
+    """Return the tables once all nodes have the same, which are asserted to be right."""
+    ledger = wait_until_equal(cluster)
+    assert_books_are_right(ledger)
+    return ledger
+
+
 def assert_kept(ledger: dict[str, Rows], customers: Customers) -> None:
     """Assert that what the customers were told is in the ledger, exactly once, and nothing else is."""
     assert not customers.errors, customers.errors
@@ -114,4 +121,4 @@ def _named(cursor: sqlite3.Cursor, row: tuple[object, ...]) -> tuple[object, ...
 
 @lru_cache
 def _row_type(columns: tuple[str, ...]) -> Any:
-    return namedtuple("Row", columns)  # noqa: PYI024 - the columns are known when it runs
+    return namedtuple("Row", columns)

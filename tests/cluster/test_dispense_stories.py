@@ -1,33 +1,14 @@
-"""What goes wrong between the bank and the cash: lost answers, machines that jam, news that overtakes itself."""
+"""What goes wrong between bank and cash: lost answers, machines that jam, news that overtakes itself."""
 
 from __future__ import annotations
-
-from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager
 
 from atm.client import Client, Receipt
 from atm.local_cluster import LocalCluster
 from atm.wire.serializer import Answer, TellerAnswer
 from tests.cluster.go_between import Doings, go_between
-from tests.cluster.ledgers import Rows, assert_books_are_right, wait_until_equal
+from tests.cluster.ledgers import right_ledger
+from tests.cluster.tellers import tellers
 from tests.server.parts import wait_until
-
-
-@contextmanager
-def tellers(cluster: LocalCluster) -> Iterator[list[Client]]:
-    """Yield a client at each running node."""
-    with ExitStack() as stack:
-        yield [
-            stack.enter_context(Client(cluster.cluster, node=name, timeout=10.0))
-            for name in cluster.running()
-        ]
-
-
-def right_ledger(cluster: LocalCluster) -> dict[str, Rows]:
-    """Return the tables, which are the same on all nodes and right."""
-    ledger = wait_until_equal(cluster)
-    assert_books_are_right(ledger)
-    return ledger
 
 
 def test_an_answer_is_lost_after_the_commit_and_the_next_leader_tells_it_again(
@@ -55,7 +36,7 @@ def test_an_answer_is_lost_after_the_commit_and_the_next_leader_tells_it_again(
     assert isinstance(answer, Answer)
     assert (told.outcome, told.balance, told.reference) == ("ok", 6_000, answer.reference)
     with tellers(cluster) as at:
-        for teller in at:
+        for teller in at.values():
             assert teller.debit("main", 4_000, request_id=told.request_id) == told
             assert teller.query("main").balance == 6_000
     cluster.start(leader)
@@ -68,7 +49,8 @@ def test_a_dispense_fails_and_is_reversed_five_times_each_step_at_another_node(
 ) -> None:
     """Held here, posted there, reversed elsewhere; what is reversed does not use up the day's limit."""
     reversals: list[Receipt] = []
-    with tellers(cluster) as at:
+    with tellers(cluster) as at_each:
+        at = list(at_each.values())
         assert at[0].credit("main", 20_000).outcome == "ok"
         assert at[1].set_limit("main", 20_000).outcome == "ok"
         for turn in range(5):
@@ -115,7 +97,7 @@ def test_a_reversal_overtakes_its_original_which_is_then_declined_for_ever(clust
     cluster.kill(leader)
     cluster.wait_for_leader()
     with tellers(cluster) as at:
-        for teller in at:
+        for teller in at.values():
             assert teller.debit("main", 4_000, request_id="debit-on-its-way") == late
             assert teller.reverse("debit-on-its-way").outcome == "already_reversed"
             assert teller.query("main").balance == 10_000
@@ -125,16 +107,16 @@ def test_a_reversal_overtakes_its_original_which_is_then_declined_for_ever(clust
 
 def test_a_machine_that_runs_out_of_notes_confirms_the_part_that_it_dispensed(cluster: LocalCluster) -> None:
     with tellers(cluster) as at:
-        at[0].credit("main", 50_000)
-        hold = at[1].hold("main", 30_000)
+        at["n1"].credit("main", 50_000)
+        hold = at["n2"].hold("main", 30_000)
         assert (hold.balance, hold.available) == (50_000, 20_000)
-        assert at[2].post(hold.request_id, 30_001).outcome == "exceeds_hold"
+        assert at["n3"].post(hold.request_id, 30_001).outcome == "exceeds_hold"
     leader = cluster.wait_for_leader()
     cluster.kill(leader)
     with tellers(cluster) as at:
-        part = at[0].post(hold.request_id, 12_000)
+        part = at[cluster.running()[0]].post(hold.request_id, 12_000)
         assert (part.outcome, part.balance, part.available) == ("ok", 38_000, 38_000)
-        for teller in at:
+        for teller in at.values():
             assert teller.post(hold.request_id, 12_000, request_id=part.request_id) == part
             assert teller.post(hold.request_id, 18_000).outcome == "hold_already_posted"
             assert teller.void(hold.request_id).outcome == "hold_already_posted"
@@ -168,7 +150,7 @@ def test_a_dispense_that_is_confirmed_after_its_hold_expired_is_booked_and_liste
         for hold in holds.values():
             assert client.post(hold.request_id).outcome == "hold_already_posted"
     with tellers(cluster) as at:
-        for teller in at:
+        for teller in at.values():
             lines = teller.exceptions().lines
             assert lines is not None
             assert [(line.exception, line.account, line.amount) for line in lines] == [

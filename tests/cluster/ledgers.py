@@ -31,31 +31,34 @@ def tables(path: Path) -> dict[str, Rows]:
 
 
 def wait_until_equal(cluster: LocalCluster, deadline_s: float = 20.0) -> dict[str, Rows]:
-    """Wait until all nodes have applied the same index, then assert that every table is the same.
+    """Wait until all nodes have applied all that is committed, then assert that every table is the same.
 
-    Holds go on ending by themselves: what was read while one ended is read again.
+    A hold may end at any time, by a command of the leader's own: then it begins anew.
     """
     deadline = time.monotonic() + deadline_s
-    paths = [cluster.cluster.data_dir / name / "ledger.db" for name in cluster.cluster.nodes]
     while True:
         statuses = [cluster.status(name) for name in cluster.cluster.nodes]
         applied = {status.applied_index if status else None for status in statuses}
         committed = {status.commit_index if status else None for status in statuses}
         if len(applied) == 1 and applied == committed and None not in applied:
-            ledger = tables(paths[0])
-            if not any(_is_elsewhere(path, ledger) for path in paths[1:]):
+            ledger = _the_same_tables(cluster)
+            if ledger is not None:
                 return ledger
         assert time.monotonic() < deadline, f"the nodes did not converge: {statuses}"
         time.sleep(0.02)
 
 
-def _is_elsewhere(path: Path, ledger: dict[str, Rows]) -> bool:
-    """Return whether the ledger at `path` is at another index; at the same, assert that it is the same."""
-    other = tables(path)  # one at a time: they may be long
-    if other["applied"] != ledger["applied"]:
-        return True
-    assert other == ledger, f"{path} differs"
-    return False
+def _the_same_tables(cluster: LocalCluster) -> dict[str, Rows] | None:
+    """Return them, or None if they are of different log indices; assert that they do not differ otherwise."""
+    first, *others = (cluster.cluster.data_dir / name / "ledger.db" for name in cluster.cluster.nodes)
+    ledger = tables(first)
+    for path in others:  # one at a time: they may be long
+        other = tables(path)
+        if other["applied"] != ledger["applied"]:
+            return None
+        differing = [name for name in ledger if other[name] != ledger[name]]
+        assert not differing, f"{path} differs from {first} in {differing}"
+    return ledger
 
 
 def assert_files_are_sound(cluster: LocalCluster) -> None:

@@ -17,6 +17,7 @@ AMOUNT_MINOR_MAX = 500
 HOLD_MS = (50, 1_000, 60_000)  # some are posted when they have expired
 RECENT = 30  # how many requests may still be reversed, and holds posted or voided
 REPEATED_SHARE = 0.1
+LOOKING_SHARE = 0.1
 
 WEIGHTS = {
     "credit": 30,
@@ -56,7 +57,9 @@ class MixedCustomers(Customers):
         ask = self._asking(kind, client, chance)
 
         def noted(request_id: str) -> Receipt:
-            if kind in {"credit", "debit", "transfer", "batch", "post"}:
+            if chance.random() < LOOKING_SHARE:
+                self._look(client, chance)
+            if kind in {"credit", "debit", "transfer", "batch", "post", "write_off"}:
                 self._moving.append(request_id)
             receipt = ask(request_id)
             if kind == "hold" and receipt.outcome == "ok":
@@ -66,6 +69,14 @@ class MixedCustomers(Customers):
             return receipt
 
         return noted
+
+    def _look(self, client: Client, chance: random.Random) -> None:
+        account = chance.choice(self.accounts)
+        balance, lines = client.query(account).balance, client.statement(account).lines
+        assert balance is not None
+        assert lines is not None
+        client.lookup(chance.choice(list(self._moving)))
+        client.exceptions()
 
     def _asking(self, kind: str, client: Client, chance: random.Random) -> Asking:  # noqa: C901 - a case each
         account, other = chance.sample(self.accounts, 2)

@@ -113,8 +113,7 @@ class Shelf:
 
     def postings(self, log_index: int) -> Sequence[Posting]:
         first = log_index * POSTINGS_PER_ENTRY
-        rows = self._execute(POSTINGS, (first, first + POSTINGS_PER_ENTRY)).fetchall()
-        return [msgspec.convert(row, Posting) for row in rows]
+        return [Posting(*row) for row in self._execute(POSTINGS, (first, first + POSTINGS_PER_ENTRY))]
 
     def is_reversed(self, request_id: str) -> bool:
         return self._execute(REVERSED, (request_id,)).get is not None

@@ -82,7 +82,7 @@ class Inquiries:
             outcome=Outcome.OK,
             balance=account.balance,
             available=account.available,
-            state=account.state,
+            state="open" if account.is_banks_own else account.state,
             pin=pin,
         )
 

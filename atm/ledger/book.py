@@ -13,7 +13,7 @@ from typing import Literal, Protocol, assert_never
 
 from msgspec import Struct
 
-from atm.ledger.accounts import Account, day_of, exists, may_move
+from atm.ledger.accounts import Account, exists, may_move
 from atm.ledger.commands import (
     AMOUNT_MINOR_MAX,
     CASH,
@@ -209,18 +209,18 @@ class Book:
         if outcome is Outcome.OK and account is not None:
             if account.available < amount:
                 return Outcome.INSUFFICIENT_FUNDS
-            if account.exceeds_limit(amount, day_of(self._time_us)):
+            if account.exceeds_limit(amount, self._time_us):
                 return Outcome.LIMIT_EXCEEDED
         return outcome
 
     def _note_withdrawal(self, account: Account, amount: int) -> None:
         if account.daily_limit is not None:
-            account.note_withdrawal(amount, day_of(self._time_us))
+            account.note_withdrawal(amount, self._time_us)
             self._change(account)
 
     def _give_back(self, account: Account, amount: int, withdrawn_us: int) -> None:
-        if account.daily_limit is not None:
-            account.give_back(amount, day_of(withdrawn_us), day_of(self._time_us))
+        if account.counts(withdrawn_us, self._time_us):
+            account.withdrawn -= amount
             self._change(account)
 
     # -- holds ---------------------------------------------------------------------------------------------
@@ -262,7 +262,7 @@ class Book:
         if not late:
             self._release(account, hold)
             self._give_back(account, hold.amount - amount, hold.time_us)
-        elif day_of(hold.time_us) == day_of(self._time_us):
+        elif account.counts(hold.time_us, self._time_us):
             self._note_withdrawal(account, amount)  # again: it was given back when the hold ended
         hold.state, hold.posted = "posted", amount
         self.changed_holds[hold.id] = hold
@@ -412,7 +412,7 @@ class Book:
                 account.wrong_pins = 0
             case SetLimit():
                 if account.daily_limit is None:
-                    account.withdrawn = 0  # what an earlier limit counted
+                    account.count_from(self._time_us)
                 account.daily_limit = command.amount
             case _:
                 assert_never(command)

@@ -107,6 +107,28 @@ time | request              | outcome        | ledger | available | booked
 """)
 
 
+def test_what_left_before_there_was_a_limit_is_not_given_back_to_it() -> None:
+    tell("""
+given ann 1000
+time | request              | outcome            | ledger | available | booked
+0    | d1 debit ann 50      | ok                 | 950    | 950       | ann > cash 50
+1    | h1 hold ann 40 1h    | ok                 | 950    | 910       |
+2    | h2 hold ann 30 60s   | ok                 | 950    | 880       |
+3    | m1 set_limit ann 100
+4    | d2 debit ann 100     | ok                 | 850    | 780       | ann > cash 100
+5    | r1 reverse d1        | ok                 | 900    | 830       | cash > ann 50
+6    | v1 void h1           | ok                 | 900    | 870       |
+62   | expire
+63   | d3 debit ann 1       | limit_exceeded     | 900    | 900       |
+64   | p2 post h2           | ok                 | 870    | 870       | ann > cash 30 (late)
+65   | r2 reverse p2        | ok                 | 900    | 900       | cash > ann 30
+66   | d4 debit ann 1       | limit_exceeded     | 900    | 900       |
+67   | r3 reverse d2 10     | ok                 | 910    | 910       | cash > ann 10
+68   | d5 debit ann 11      | limit_exceeded     | 910    | 910       |
+69   | d6 debit ann 10      | ok                 | 900    | 900       | ann > cash 10
+""")
+
+
 def test_another_limit_forgets_nothing_of_the_day_and_a_lifted_one_all() -> None:
     tell("""
 given ann 1000

@@ -184,8 +184,8 @@ BANK_RULES = (
         file=ACCOUNTS,
         edits=(
             (
-                "        return self.withdrawn if self.withdrawn_day == day else 0\n",
-                "        return self.withdrawn\n",
+                "self.withdrawn if day_of(self.counted_from_us) == day_of(now_us) else 0\n",
+                "self.withdrawn\n",
             ),
         ),
         caught_by=LIMIT_TESTS + "test_a_day_has_its_limit_and_the_next_day_its_own",
@@ -194,7 +194,7 @@ BANK_RULES = (
         name="yesterday's hold given back today",
         what="the limit of a day grows by what another day had been charged",
         file=ACCOUNTS,
-        edits=((" and withdrawn_day == day == self.withdrawn_day:", " and day == self.withdrawn_day:"),),
+        edits=(("            and self.counted_from_us <= withdrawn_us\n", ""),),
         caught_by=LIMIT_TESTS + "test_a_day_gives_nothing_back_for_another_day",
     ),
     Mutant(

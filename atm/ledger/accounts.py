@@ -18,8 +18,8 @@ State = Literal["open", "frozen", "closed", "banks_own"]
 class Account(Struct):
     """An account while commands are decided on it; all amounts are in minor units.
 
-    `held` is the sum of its active holds. `withdrawn` is what left or was held since `counted_from_us`, as far as
-    that is today: the day's begin, or later if there was no `daily_limit` then.
+    `held` is the sum of its active holds. `withdrawn` is what left or was held since `counted_from_us`,
+    if that is today: the day's begin, or later if there was no `daily_limit` then.
     """
 
     name: str

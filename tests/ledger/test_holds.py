@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from atm.ledger.commands import Expire, Hold
+from atm.ledger.commands import AMOUNT_MINOR_MAX, BALANCE_MINOR_MAX, Expire, Hold
 from atm.ledger.store import Ledger
 from tests.ledger.audit import audit
 from tests.ledger.entries import records
@@ -199,3 +199,22 @@ def test_the_next_to_expire_is_told_after_every_change_and_after_a_restart(
         ledger.apply(log[at : at + 1])
         assert ledger.next_expiry_us == expected, lines[at]
         ledger.close()
+
+
+def test_even_late_postings_end_where_numbers_are_no_longer_exact() -> None:
+    """Not decline but arithmetic: such a one is told apart by its outcome, and changes nothing."""
+    posts = BALANCE_MINOR_MAX // AMOUNT_MINOR_MAX + 1
+    lines = ["c1 credit main LARGEST"]
+    for number in range(posts):
+        lines += [f"h{number} hold main LARGEST 1s", "expire"]
+    lines += ["d1 debit main LARGEST", *(f"p{number} post h{number}" for number in range(posts))]
+    log = [(index, index * 1_000_000, command) for index, _, command in records(lines)]
+    ledger = Ledger(":memory:")
+    receipts = ledger.apply(log)[-posts:]
+    outcomes = [str(receipt.outcome) for receipt in receipts if receipt]
+    assert outcomes == ["ok"] * (posts - 1) + ["limit_exceeded"]
+    assert ledger.balance("main") == -(posts - 1) * AMOUNT_MINOR_MAX
+    held = ledger._database.cursor().execute("select state, count(*) from hold group by state order by state")
+    assert held.fetchall() == [("expired", 1), ("posted", posts - 1)]
+    audit(ledger)
+    ledger.close()

@@ -7,6 +7,7 @@ from typing import get_args
 
 import pytest
 
+from atm.ledger import shelf
 from atm.ledger.commands import Command, Receipt
 from atm.ledger.store import Ledger
 from tests.ledger.entries import apply_in_batches, command, records
@@ -140,3 +141,14 @@ def test_told_in_any_cut_the_same_requests_leave_the_same_ledger() -> None:
         digests.add(ledger.digest())
         ledger.close()
     assert len(digests) == 1
+
+
+def test_a_ledger_that_keeps_no_account_in_memory_decides_the_same(monkeypatch: pytest.MonkeyPatch) -> None:
+    lines = [
+        *(f"x{n} {line}" for n, line in enumerate(DONE)),
+        *(f"y{n} {line[0]}" for n, line in enumerate(DECLINES)),
+    ]
+    kept = told(lines, 1)
+    monkeypatch.setattr(shelf, "ACCOUNTS_KEPT_MAX", 0)
+    assert told(lines, 1) == kept
+    assert told(lines, 5) == kept

@@ -213,7 +213,7 @@ BANK_RULES = (
         name="past balance of a moment too late",
         what="what happened just after a moment is counted in",
         file=INQUIRIES,
-        edits=(("found[1] <= time_us:", "found[1] <= time_us + 1:"),),
+        edits=(("found[0][1] <= time_us:", "found[0][1] <= time_us + 1:"),),
         caught_by=INQUIRY_TESTS + "test_a_past_balance_is_the_one_after_all_that_had_happened_by_then",
     ),
     Mutant(

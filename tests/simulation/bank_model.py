@@ -162,7 +162,7 @@ class BankModel:
         for name, a in self._bank.accounts.items():
             self.balance.put(index, name, (name, a.balance))
             if name not in BANK:
-                held, counted = self._bank.held(name), (a.counted_day, a.counted)
+                held, counted = self._bank.held(name), (a.counted_from_us, a.counted)
                 row = (name, a.opened_us, a.state, held, a.pin, a.wrong_pins, a.limit, *counted)
                 self.account.put(index, name, row)
         for request_id in holds:

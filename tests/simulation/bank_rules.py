@@ -55,8 +55,8 @@ class Account:
     pin: str | None = None
     wrong_pins: int = 0
     limit: int | None = None
-    counted_day: int = 0
-    counted: int = 0  # towards the limit, on that day
+    counted_from_us: int = 0
+    counted: int = 0  # towards the limit, if that was today
 
 
 @dataclass
@@ -79,7 +79,8 @@ class Bank:
         default_factory=lambda: {CASH: Account(0), WRITEOFF: Account(0), "main": Account(0)}
     )
     holds: dict[str, Reserved] = field(default_factory=dict)
-    done: dict[str, tuple[str, int, list[Move]]] = field(default_factory=dict)  # id: op, time, what it moved
+    done: dict[str, tuple[int, list[Move]]] = field(default_factory=dict)  # id: when counted, what it moved
+    reversals: set[str] = field(default_factory=set)
     reversed: dict[str, str] = field(default_factory=dict)  # original: reversal
     buried: set[str] = field(default_factory=set)  # reversed before they came
     moves: list[tuple[Move, int, int]] = field(default_factory=list)  # with both balances right after
@@ -95,7 +96,14 @@ class Bank:
             assert not self.moves, "a refusal moves nothing"
             return str(refused)
         moves = [move for move, _, _ in self.moves]
-        self.done[command.id] = (str(command.__struct_config__.tag), now_us, moves)
+        match command:
+            case Debit():
+                counted_us = now_us
+            case Post(hold=hold):
+                counted_us = self.holds[hold].since_us
+            case _:
+                counted_us = 0
+        self.done[command.id] = (counted_us, moves)
         return "ok"
 
     def expire(self, now_us: int) -> list[str]:
@@ -184,7 +192,9 @@ class Bank:
             case Unlock():
                 account.wrong_pins = 0
             case SetLimit(amount=amount):
-                account.limit, account.counted = amount, 0
+                if account.limit is None:
+                    account.counted, account.counted_from_us = 0, self.now_us
+                account.limit = amount
 
     def _customer(self, name: str) -> Account:
         if name in BANK or name not in self.accounts:
@@ -216,7 +226,7 @@ class Bank:
         if account.balance - self.held(command.account) < command.amount:
             raise Refused("insufficient_funds")
         if account.limit is not None:
-            today = account.counted if account.counted_day == self.now_us // US_PER_DAY else 0
+            today = account.counted if self._is_today(account.counted_from_us) else 0
             if today + command.amount > account.limit:
                 raise Refused("limit_exceeded")
 
@@ -245,6 +255,8 @@ class Bank:
         hold.state, hold.posted = "posted", amount
         if not late:
             self._uncount(hold.account, hold.amount - amount, hold.since_us)
+        elif self._counts(account, hold.since_us):
+            self._count(hold.account, amount)
         if closed:
             self.flag = "written_off"
         elif account.balance < 0:
@@ -253,8 +265,8 @@ class Bank:
             self.flag = "late"
 
     def _reversible(self, request_id: str) -> list[Move]:
-        op, _, moves = self.done.get(request_id, ("", 0, []))
-        return moves if op != "reverse" else []
+        _, moves = self.done.get(request_id, (0, []))
+        return moves if request_id not in self.reversals else []
 
     def _reverse(self, command: Reverse) -> None:
         original = command.original
@@ -272,11 +284,11 @@ class Bank:
         if len(moves) == 1:
             moves = [(*moves[0][:2], amount)]
         self._move([(receiver, giver, back) for giver, receiver, back in reversed(moves)])
-        self.reversed[original] = command.id
-        op, then_us, _ = self.done[original]
         customer = self.shown(command)
-        if op in ("debit", "post") and customer is not None and customer not in BANK:
-            self._uncount(customer, amount, then_us)
+        self.reversed[original] = command.id
+        self.reversals.add(command.id)
+        if customer is not None:
+            self._uncount(customer, amount, self.done[original][0])
 
     # -- money -----------------------------------------------------------------------------------------
 
@@ -300,12 +312,24 @@ class Bank:
         self.moves = moved
 
     def _count(self, name: str, amount: int) -> None:
-        account, day = self.accounts[name], self.now_us // US_PER_DAY
+        account = self.accounts[name]
         if account.limit is not None:
-            account.counted = amount + (account.counted if account.counted_day == day else 0)
-            account.counted_day = day
+            if not self._is_today(account.counted_from_us):
+                account.counted, account.counted_from_us = 0, self.now_us // US_PER_DAY * US_PER_DAY
+            account.counted += amount
 
     def _uncount(self, name: str, amount: int, then_us: int) -> None:
-        account, day = self.accounts[name], self.now_us // US_PER_DAY
-        if account.limit is not None and account.counted_day == day == then_us // US_PER_DAY:
-            account.counted = max(0, account.counted - amount)
+        account = self.accounts[name]
+        if self._counts(account, then_us):
+            account.counted -= amount
+
+    def _counts(self, account: Account, then_us: int) -> bool:
+        """Whether a withdrawal of that time is in today's count."""
+        return (
+            account.limit is not None
+            and account.counted_from_us <= then_us
+            and self._is_today(account.counted_from_us)
+        )
+
+    def _is_today(self, time_us: int) -> bool:
+        return time_us // US_PER_DAY == self.now_us // US_PER_DAY

@@ -7,15 +7,15 @@ from typing import Literal
 
 from msgspec import Struct
 
-from atm.ledger.commands import BANK_ACCOUNTS, Outcome
+from atm.ledger.commands import Outcome
 
 WRONG_PINS_MAX = 3  # in a row, wherever they were typed; then the account is locked
 DAY_US = 24 * 3600 * 1_000_000
 
-State = Literal["open", "frozen", "closed"]
+State = Literal["open", "frozen", "closed", "banks_own"]
 
 
-class Account(Struct, kw_only=True):
+class Account(Struct):
     """An account while commands are decided on it; all amounts are in minor units.
 
     `held` is the sum of its active holds. `withdrawn` is what left or was held on the day `withdrawn_day`
@@ -23,10 +23,10 @@ class Account(Struct, kw_only=True):
     """
 
     name: str
-    opened_us: int = 0
     balance: int = 0
-    held: int = 0
+    opened_us: int = 0
     state: State = "open"
+    held: int = 0
     pin: str | None = None
     wrong_pins: int = 0
     daily_limit: int | None = None
@@ -41,7 +41,7 @@ class Account(Struct, kw_only=True):
     @property
     def is_banks_own(self) -> bool:
         """Whether it is no customer's."""
-        return self.name in BANK_ACCOUNTS
+        return self.state == "banks_own"
 
     @property
     def locked(self) -> bool:
@@ -86,10 +86,12 @@ class Account(Struct, kw_only=True):
 
 def may_move(account: Account | None) -> Outcome:
     """Return `OK`, or why customers may not move this account's money; the bank's own is not theirs."""
-    outcome = exists(account)
-    if outcome is Outcome.OK and account is not None and account.state == "frozen":
-        return Outcome.ACCOUNT_FROZEN
-    return outcome
+    if account is not None:
+        if account.state == "open":
+            return Outcome.OK
+        if account.state == "frozen":
+            return Outcome.ACCOUNT_FROZEN
+    return exists(account)
 
 
 def exists(account: Account | None) -> Outcome:

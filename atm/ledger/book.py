@@ -6,7 +6,7 @@ it was before the run), remembers what it changes, and leaves that to be written
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import Literal, Protocol, assert_never
 
 from msgspec import Struct
@@ -87,14 +87,14 @@ class Book:
     def __init__(
         self,
         shelf: Shelf,
-        accounts: Mapping[str, Account | None],
-        rulings: Mapping[str, Ruling | None],
+        accounts: dict[str, Account | None],
+        rulings: dict[str, Ruling | None],
         journal_hash: bytes,
     ) -> None:
         """Begin with the accounts and rulings that were looked up together; None is known not to exist."""
         self._shelf = shelf
-        self._accounts = dict(accounts)
-        self._rulings = dict(rulings)
+        self._accounts = accounts
+        self._rulings = rulings
         self.journal_hash = journal_hash
         self.new_rulings: list[Ruling] = []
         self.journal: list[JournalRow] = []
@@ -423,31 +423,22 @@ class Book:
             outcome = funds(posting, debit, credit, overdraft=overdraft)
             if outcome is not Outcome.OK:
                 for done in postings[:place]:
-                    self._shift(done.opposite(done.amount_minor))
+                    self._known_account(done.debit_account).balance += done.amount_minor
+                    self._known_account(done.credit_account).balance -= done.amount_minor
                 return outcome
-            self._shift(posting)
+            debit.balance -= posting.amount_minor
+            credit.balance += posting.amount_minor
+            self.changed_balances[debit.name] = debit
+            self.changed_balances[credit.name] = credit
+            number = self._log_index * POSTINGS_PER_ENTRY + place
             row = chained(
-                journal_hash,
-                self._log_index * POSTINGS_PER_ENTRY + place,
-                self._time_us,
-                posting,
-                debit.balance,
-                credit.balance,
-                request_id,
+                journal_hash, number, self._time_us, posting, debit.balance, credit.balance, request_id
             )
             journal_hash = row.hash
             rows.append(row)
         self.journal += rows
         self.journal_hash = journal_hash
         return Outcome.OK
-
-    def _shift(self, posting: Posting) -> None:
-        debit = self._known_account(posting.debit_account)
-        credit = self._known_account(posting.credit_account)
-        debit.balance -= posting.amount_minor
-        credit.balance += posting.amount_minor
-        self.changed_balances[debit.name] = debit
-        self.changed_balances[credit.name] = credit
 
     def _note_exception(self, kind: ExceptionKind) -> None:
         self.exceptions.append((self.journal[-1].posting, kind))
@@ -476,19 +467,23 @@ class Book:
     # -- looking up ----------------------------------------------------------------------------------------
 
     def _account(self, name: str) -> Account | None:
-        if name not in self._accounts:
-            self._accounts[name] = self._shelf.account(name)
-        return self._accounts[name]
+        try:
+            return self._accounts[name]
+        except KeyError:
+            account = self._accounts[name] = self._shelf.account(name)
+            return account
 
     def _known_account(self, name: str) -> Account:
-        account = self._account(name)
+        account = self._accounts.get(name) or self._account(name)
         assert account is not None, f"{name} was posted to and does not exist"
         return account
 
     def _ruling(self, request_id: str) -> Ruling | None:
-        if request_id not in self._rulings:
-            self._rulings[request_id] = self._shelf.ruling(request_id)
-        return self._rulings[request_id]
+        try:
+            return self._rulings[request_id]
+        except KeyError:
+            ruling = self._rulings[request_id] = self._shelf.ruling(request_id)
+            return ruling
 
     def _hold(self, request_id: str) -> HeldAmount | None:
         if request_id not in self._holds:

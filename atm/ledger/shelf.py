@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from typing import Any
 
 import apsw
 import msgspec
@@ -16,7 +17,7 @@ from atm.ledger.requests import accounts_named
 RECEIPT_COLUMNS = "request_id, op, account, amount, details, outcome, balance, available, reference, time_us"
 RECEIPTS = f"select {RECEIPT_COLUMNS} from receipt where request_id in (select value from json_each(?))"
 RECEIPT = f"select {RECEIPT_COLUMNS} from receipt where request_id = ?"
-ACCOUNT_COLUMNS = """select account, amount, opened_us, held, state, pin, wrong_pins, daily_limit,
+ACCOUNT_COLUMNS = """select account, amount, opened_us, state, held, pin, wrong_pins, daily_limit,
     withdrawn_day, withdrawn from balance left join account using (account)"""
 ACCOUNTS = f"{ACCOUNT_COLUMNS} where account in (select value from json_each(?))"
 ACCOUNT = f"{ACCOUNT_COLUMNS} where account = ?"
@@ -41,6 +42,8 @@ SET_HOLD = """insert into hold values (?, ?, ?, ?, ?, ?, ?)
 ADD_REVERSAL = "insert into reversal values (?, ?)"
 ADD_EXCEPTION = "insert into exception values (?, ?)"
 
+ACCOUNTS_KEPT_MAX = 20_000  # in memory, some 400 bytes each
+
 Row = tuple[str | int | float | bytes | None, ...]
 
 
@@ -52,6 +55,7 @@ class Shelf:
     """Lookups by one cursor, whose statements stay prepared; see `book.Shelf`."""
 
     def __init__(self, cursor: apsw.Cursor) -> None:
+        self._accounts: dict[str, Account | None] = {}  # as written; nobody else writes them
         self._execute = cursor.execute
         self._many = cursor.executemany
 
@@ -62,12 +66,21 @@ class Shelf:
         for row in self._execute(RECEIPTS, (_json_list(ids),)):
             ruling = _ruling(row)
             rulings[ruling.receipt.id] = ruling
-        names = {CASH, *(name for command in commands for name in accounts_named(command))}
-        accounts: dict[str, Account | None] = dict.fromkeys(names)
-        for row in self._execute(ACCOUNTS, (_json_list(names),)):
-            account = _account(row)
-            accounts[account.name] = account
-        return Book(self, accounts, rulings, journal_hash)
+        self._look_up({CASH, *(name for command in commands for name in accounts_named(command))})
+        return Book(self, self._accounts, rulings, journal_hash)
+
+    def _look_up(self, names: set[str]) -> None:
+        if len(self._accounts) > ACCOUNTS_KEPT_MAX:
+            self.forget()
+        missing = [name for name in names if self._accounts.get(name) is None]
+        if missing:
+            for row in self._execute(ACCOUNTS, (_json_list(missing),)):
+                account = _account(row)
+                self._accounts[account.name] = account
+
+    def forget(self) -> None:
+        """Trust the rows only: what a book changed was not written."""
+        self._accounts.clear()
 
     def write(self, book: Book) -> None:
         """Write what the book changed; receipts first, since the other rows refer to them."""
@@ -157,18 +170,12 @@ def _ruling(row: Row) -> Ruling:
         raise Unreadable(f"a receipt that cannot be read ({error})") from error
 
 
-def _account(row: Row) -> Account:
-    name, balance, opened_us, *others = row
-    found = {"name": name, "balance": balance}
-    if opened_us is not None:
-        fields = ("held", "state", "pin", "wrong_pins", "daily_limit", "withdrawn_day", "withdrawn")
-        found |= {"opened_us": opened_us, **dict(zip(fields, others, strict=True))}
-    elif name not in BANK_ACCOUNTS:
-        raise Unreadable(f"a balance of {name!r}, and no such account")
-    try:
-        return msgspec.convert(found, Account)
-    except msgspec.ValidationError as error:
-        raise Unreadable(f"an account that cannot be read ({error})") from error
+def _account(row: Any) -> Account:
+    if row[2] is not None:
+        return Account(*row)
+    if row[0] not in BANK_ACCOUNTS:
+        raise Unreadable(f"a balance of {row[0]!r}, and no such account")
+    return Account(name=row[0], balance=row[1], state="banks_own")
 
 
 def _account_row(account: Account) -> Row:

@@ -122,5 +122,8 @@ class Ledger:
     def _understood(self) -> Iterator[None]:
         try:
             yield
-        except Unreadable as error:
-            raise self._database.damage(f"has {error}") from error
+        except BaseException as error:
+            self._shelf.forget()
+            if isinstance(error, Unreadable):
+                raise self._database.damage(f"has {error}") from error
+            raise

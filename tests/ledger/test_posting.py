@@ -9,7 +9,7 @@ import pytest
 
 from atm.ledger.accounts import Account
 from atm.ledger.book import Book
-from atm.ledger.commands import Command, Credit, Debit, Open, Receipt
+from atm.ledger.commands import BANK_ACCOUNTS, Command, Credit, Debit, Open, Receipt
 from atm.ledger.posting import NO_HASH, JournalRow
 from tests.ledger.entries import EmptyShelf, amount, command, time_us
 
@@ -86,7 +86,10 @@ def expected_balance(text: str) -> int | None:
 
 def book_of(opening: dict[str, int]) -> Book:
     """Return a book that begins with these balances and nothing else."""
-    accounts = {name: Account(name=name, balance=balance) for name, balance in opening.items()}
+    accounts: dict[str, Account | None] = {
+        name: Account(name, balance, state="banks_own" if name in BANK_ACCOUNTS else "open")
+        for name, balance in opening.items()
+    }
     return Book(EmptyShelf(), accounts, {}, NO_HASH)
 
 

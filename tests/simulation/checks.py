@@ -213,9 +213,24 @@ class Checks:
             require(entry.term >= prev_term, "terms never fall along the log", (name, entry))
             prev_term = entry.term
             if entry.index <= len(self.committed) and name not in self.forgetful:
-                held = store.term_at(entry.index)
-                lost = held == self.committed[entry.index - 1].term and held != entry.term
-                require(not lost, "a committed entry is never replaced", (name, entry))
+                self._check_replaced(name, entry)
+
+    def _check_replaced(self, name: NodeId, entry: Entry) -> None:
+        """Only a leader that was deposed before the commit may still replace a committed entry, namely on a
+        server that took no part in the commit; a majority goes on holding it.
+        """
+        committed_term = self.committed[entry.index - 1].term
+        if self.stores[name].term_at(entry.index) != committed_term or entry.term == committed_term:
+            return
+        late = entry.term < self.committed_in[entry.index - 1]
+        require(late, "a committed entry is never replaced", (name, entry))
+        others = [
+            other
+            for other in self.stores
+            if other != name and self._held_once(other, entry.index) == committed_term
+        ]
+        promise = "a committed entry stays on a majority"
+        require(2 * len(others) > len(self.stores), promise, (name, entry, others))
 
     def _check_vote(
         self, name: NodeId, to: NodeId, vote: m.RequestVoteResponse, hard_state: HardState

@@ -1,0 +1,38 @@
+"""The checks themselves: what they let pass and what they do not."""
+
+from __future__ import annotations
+
+import pytest
+
+from atm.raft.messages import Entry, HardState
+from atm.raft.ready import Ready, Role
+from tests.raft.store import Store
+from tests.simulation.checks import Checks, Violation
+
+
+def entry(index: int, term: int) -> Entry:
+    return Entry(index=index, term=term, time_us=index, command=b"")
+
+
+def save(term: int, *entries: Entry) -> Ready:
+    return Ready(hard_state=HardState(term=term), entries=entries, role=Role.FOLLOWER, leader=None)
+
+
+def after_a_commit_in_term_3_on(*holders: str) -> Checks:
+    """Entry 1 of term 1 was committed by the leader of term 3; all but `holders` have nothing."""
+    stores = {name: Store(entries=[entry(1, 1)] if name in holders else []) for name in "abcde"}
+    return Checks(stores=stores, committed=[entry(1, 1)], committed_in=[3])
+
+
+def test_a_deposed_leader_may_replace_a_committed_entry_where_it_was_not_counted() -> None:
+    after_a_commit_in_term_3_on("a", "b", "c", "d").ready("d", save(2, entry(1, 2)))
+
+
+def test_nobody_replaces_a_committed_entry_in_a_later_term() -> None:
+    with pytest.raises(Violation, match="never replaced"):
+        after_a_commit_in_term_3_on("a", "b", "c", "d").ready("d", save(4, entry(1, 4)))
+
+
+def test_a_committed_entry_stays_on_a_majority() -> None:
+    with pytest.raises(Violation, match="stays on a majority"):
+        after_a_commit_in_term_3_on("a", "b", "c").ready("c", save(2, entry(1, 2)))

@@ -88,15 +88,13 @@ def fits(table: str, columns: int | None) -> bool:
 
 def _posting_table(headers: list[str], rows: list[list[str]], columns: int | None) -> str:
     """Put time, what and reference below each other where they do not fit side by side."""
-    wide = tabulate(
-        rows, headers, disable_numparse=True, colalign=("left", "left", "decimal", "decimal", "left")
-    )
+    wide = tabulate(rows, headers, disable_numparse=True, colalign=("left", "left", "right", "right", "left"))
     if fits(wide, columns):
         return wide
     return _narrow(
         [("posting (UTC)", "amount", "balance")]
         + [(f"{time[:-3]}\n{what}\n{reference}", *amounts) for time, what, *amounts, reference in rows],
-        ("left", "decimal", "decimal"),
+        ("left", "right", "right"),
         maxcolwidths=[_STACKED_COLUMNS, None, None],
     )
 
@@ -116,4 +114,4 @@ def _what(line: Line) -> str:
 
 
 def _amounts(line: Line) -> tuple[str, str]:
-    return format_amount(line.amount), format_amount(line.balance)
+    return format_amount(line.amount, in_column=True), format_amount(line.balance, in_column=True)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+from collections.abc import Callable
 from typing import cast
 
 import msgspec
@@ -23,9 +24,13 @@ class LedgerBank(FakeBank):
         super().__init__()
         self.ledger = Ledger(":memory:")
         self.time_us = OPENED_US
+        self.before: dict[str, Callable[[], object]] = {}  # what happens once, before such a request
         self._entry = threading.Lock()
 
     def decide(self, request: Map) -> Map:
+        happening = self.before.pop(request["op"], None)
+        if happening is not None:
+            happening()
         with self._entry:
             self.requests.append(request)
             asked = decode_teller_request(msgspec.msgpack.encode(request))

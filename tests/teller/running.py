@@ -5,10 +5,11 @@ from __future__ import annotations
 import subprocess
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from pathlib import Path
 from typing import Any
 
+from atm.teller.language import parse
 from tests.client.fake_cluster import FakeCluster
 
 ROOT = Path(__file__).resolve().parent.parent.parent
@@ -55,3 +56,15 @@ def wait_until(condition: Callable[[], bool]) -> None:
     while not condition():
         assert time.monotonic() < deadline, "it did not come about within 10 seconds"
         time.sleep(0.005)
+
+
+class OnLine:
+    """Does something when one of certain lines is about to be parsed."""
+
+    def __init__(self, lines: Collection[str], action: Callable[[str], None]) -> None:
+        self._lines, self._action = lines, action
+
+    def __call__(self, line: str, **context: Any) -> Any:
+        if line.strip() in self._lines:
+            self._action(line)
+        return parse(line, **context)

@@ -7,6 +7,7 @@ import pty
 import select
 import signal
 import sys
+from collections.abc import Mapping
 
 import pytest
 
@@ -17,13 +18,16 @@ from tests.teller.running import ROOT, teller_command, wait_until
 class Terminal:
     """The teller in a terminal of its own."""
 
-    def __init__(self, cluster: FakeCluster, *arguments: str) -> None:
+    def __init__(
+        self, cluster: FakeCluster, *arguments: str, environment: Mapping[str, str] | None = None
+    ) -> None:
         self.pid, self._descriptor = pty.fork()
         if self.pid == 0:  # pragma: no cover
             os.chdir(ROOT)
-            os.environ["TERM"] = "xterm"
+            os.environ |= {"TERM": "xterm"} | dict(environment or {})
             os.execv(sys.executable, [*teller_command(cluster), *arguments])
-        self.seen = ""
+        self.seen = ""  # and not waited for yet
+        self.everything = ""
 
     def wait_for(self, text: str) -> None:
         """Read on until `text` has come since the last wait."""
@@ -56,7 +60,9 @@ class Terminal:
     def _read(self) -> str:
         while select.select([self._descriptor], [], [], 0)[0]:
             try:
-                self.seen += os.read(self._descriptor, 65536).decode()
+                piece = os.read(self._descriptor, 65536).decode()
             except OSError:  # Linux's way to say that the other side has closed
                 break
+            self.seen += piece
+            self.everything += piece
         return self.seen

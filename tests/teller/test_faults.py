@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -10,9 +9,8 @@ import pytest
 
 from atm.client import Client, Interrupted
 from atm.ledger.commands import Command, Credit, Query
-from atm.teller.language import parse
 from tests.client.fake_cluster import FakeCluster
-from tests.teller.running import NOT_AVAILABLE, Run
+from tests.teller.running import NOT_AVAILABLE, OnLine, Run
 
 
 def test_the_session_goes_on_when_no_majority_answers(run: Run, cluster: FakeCluster) -> None:
@@ -52,11 +50,11 @@ def test_a_lost_answer_is_fetched_with_the_same_id_and_told(run: Run, cluster: F
 def test_an_outcome_that_stays_unknown_is_settled_at_the_next_command(
     run: Run, cluster: FakeCluster, state_folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def recover(line: str, **_: Any) -> None:
+    def recover(line: str) -> None:
         for node in cluster.nodes.values():
             node.always = None
 
-    bank_comes_back = OnLine("query", recover)
+    bank_comes_back = OnLine({"query"}, recover)
     monkeypatch.setattr("atm.teller.session.parse", bank_comes_back)
     cluster["5000"].script.append(cluster["5000"].answer)  # the greeting's query
     for node in cluster.nodes.values():
@@ -71,18 +69,6 @@ def test_an_outcome_that_stays_unknown_is_settled_at_the_next_command(
         "Your current account balance is: 5",
     ]
     assert list(state_folder.glob("*.json")) == []
-
-
-class OnLine:
-    """Does something when a certain line is about to be parsed."""
-
-    def __init__(self, line: str, action: Callable[..., None]) -> None:
-        self._line, self._action = line, action
-
-    def __call__(self, line: str, **context: Any) -> Any:
-        if line.strip() == self._line:
-            self._action(line)
-        return parse(line, **context)
 
 
 def test_while_an_outcome_is_unknown_nothing_else_is_sent(

@@ -127,7 +127,8 @@ def test_an_expired_hold_cannot_be_cancelled_but_is_confirmed_and_listed(run: Ru
     assert run("-c", f"cancel {held}").out == ["The hold has expired by itself: nothing is held any more"]
     confirmed = run("-c", f"confirm {held}").out
     assert run("--operator", "-c", "exceptions").out[2].split() == [
-        "2026-11-22", "10:01:07", "late:", "confirm", "of", "main", "-20.00", "80.00", reference(confirmed[1]),
+        "2026-11-22", "10:01:07", "late:", "confirm", "of", "main", "-20.00", "80.00",
+        reference(confirmed[1]),
     ]  # fmt: skip
 
 
@@ -213,7 +214,7 @@ def test_operators_freeze_unfreeze_limit_write_off_and_close(run: Run) -> None:
 def test_operators_commands_are_for_operators(run: Run, cluster: FakeCluster, command: str) -> None:
     asked = cluster.requests()
     ran = run("-c", command)
-    word = command.split()[0]
+    word = command.split(maxsplit=1)[0]
     assert ran.out == [f"{word} is a command of the bank's operators: start the teller with --operator"]
     assert ran.code == 4
     assert cluster.requests() == asked

@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from tests.client.fake_cluster import FakeCluster
+from tests.teller.ledger_bank import LedgerBank
 from tests.teller.running import Run
 
 
@@ -63,6 +64,36 @@ def test_an_unknown_outcome_is_exit_code_5(run: Run, cluster: FakeCluster, state
         "or when the teller starts again"
     ]
     assert ran.err == [f"Outcome unknown, reference {entry.stem}: retrying"]
+
+
+def test_f_carries_out_the_commands_of_a_file_up_to_the_first_not_done(
+    run: Run, cluster: FakeCluster, tmp_path: Path
+) -> None:
+    script = tmp_path / "morning's commands"
+    script.write_text("# the morning's cash\ncredit 5\n\ndebit 6\ncredit 1000\n")
+    ran = run("-f", str(script))
+    assert ran.out == ["Successfully credited 5 to your account", "Insufficient account balance"]
+    assert ran.code == 1
+    assert cluster.bank.balances["main"] == 5_00
+
+
+def test_f_of_a_minus_reads_commands_and_pins_from_standard_input(run: Run, bank: LedgerBank) -> None:
+    ran = run("-f", "-", typed="credit 5\npin\n1234\n1234\ndebit 2\nquit\ndebit 2\n")
+    assert ran.out == [
+        "Successfully credited 5 to your account",
+        "Successfully set the PIN of main; you are logged in with it",
+        "Successfully debited 2 from your account",
+    ]
+    assert (ran.code, bank.ledger.balance("main")) == (0, 3_00)
+
+
+def test_a_file_of_commands_takes_its_pins_from_standard_input(
+    run: Run, bank: LedgerBank, tmp_path: Path
+) -> None:
+    script = tmp_path / "commands"
+    script.write_text("credit 5\npin\nlogout\nlogin\ndebit 2\n")
+    assert run("-f", str(script), typed="1234\n1234\n1234\n").code == 0
+    assert bank.ledger.balance("main") == 3_00
 
 
 def test_json_is_one_object_a_command(run: Run) -> None:
@@ -128,6 +159,12 @@ def test_json_tells_faults(run: Run, cluster: FakeCluster) -> None:
         ["--config", "/nowhere/cluster.ini"],
         ["--config", "a\x00b"],
         ["-c"],
+        ["-f"],
+        ["-f", "/nowhere/commands"],
+        ["-f", "/"],
+        ["-f", "a\x00b"],
+        ["-f", "-", "-c", "query"],
+        ["--idle", "0"],
     ],
 )
 def test_a_wrong_argument_gets_one_line_and_exit_code_2(run: Run, arguments: list[str]) -> None:

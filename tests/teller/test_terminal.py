@@ -8,6 +8,8 @@ import stat
 import subprocess
 from pathlib import Path
 
+import pytest
+
 from tests.client.fake_cluster import FakeCluster
 from tests.teller.running import AVAILABLE, ROOT, WELCOME, teller_command, wait_until
 from tests.teller.terminal import Terminal
@@ -92,4 +94,116 @@ def test_ctrl_c_during_a_request_keeps_the_session(cluster: FakeCluster) -> None
     terminal.wait_for("Your current account balance is: 5")
     terminal.wait_for("Enter command: ")
     terminal.type("quit\r")
+    assert terminal.end() == 0
+
+
+@pytest.mark.usefixtures("bank")
+def test_a_pin_is_typed_unseen_and_is_not_in_the_history(cluster: FakeCluster, state_folder: Path) -> None:
+    terminal = Terminal(cluster)
+    terminal.wait_for("Enter command: ")
+    terminal.type("pin\r")
+    terminal.wait_for("New PIN of main: ")
+    terminal.type("493817\r")
+    terminal.wait_for("New PIN again: ")
+    terminal.type("493817\r")
+    terminal.wait_for("Successfully set the PIN of main")
+    terminal.wait_for("Enter command: ")
+    assert "493817" not in terminal.everything
+    terminal.type("login 493817\r")
+    terminal.wait_for("A PIN is never part of a command")
+    terminal.wait_for("Enter command: ")
+    terminal.type("\x1b[A\r")  # the last line that is kept
+    terminal.wait_for("Old PIN of main: ")
+    terminal.type("\x03")
+    terminal.wait_for("Interrupted: nothing was changed")
+    terminal.wait_for("Enter command: ")
+    terminal.type("pin\r")
+    terminal.wait_for("Old PIN of main: ")
+    terminal.type("\x04")
+    terminal.wait_for("New PIN of main: ")
+    terminal.type("\x04")
+    terminal.wait_for("New PIN again: ")
+    terminal.type("\x04")
+    terminal.wait_for("No PIN was given: nothing was changed")
+    terminal.wait_for("Enter command: ")
+    terminal.type("quit\r")
+    assert terminal.end() == 0
+    assert "493817" not in (state_folder / "history").read_text()
+
+
+@pytest.mark.usefixtures("bank")
+def test_who_leaves_the_terminal_is_logged_out_and_what_was_typed_stays(cluster: FakeCluster) -> None:
+    terminal = Terminal(cluster, "--idle", "1")
+    terminal.wait_for("Enter command: ")
+    terminal.type("pin\r")
+    for prompt in ("New PIN of main: ", "New PIN again: "):
+        terminal.wait_for(prompt)
+        terminal.type("4938\r")
+    terminal.wait_for("Successfully set the PIN of main")
+    terminal.wait_for("Enter command: ")
+    terminal.type("que")
+    terminal.wait_for("Logged out: no command for 1 seconds (to go on, type: login)")
+    terminal.wait_for("Enter command: ")
+    terminal.type("ry\r")
+    terminal.wait_for("main has a PIN: log in first (type: login)")
+    terminal.wait_for("Enter command: ")
+    terminal.type("\x04")
+    assert terminal.end() == 0
+
+
+@pytest.mark.usefixtures("bank")
+def test_accounts_are_completed(cluster: FakeCluster) -> None:
+    terminal = Terminal(cluster)
+    terminal.wait_for("Enter command: ")
+    terminal.type("open bartholomew\r")
+    terminal.wait_for("Successfully opened account bartholomew")
+    terminal.wait_for("Enter command: ")
+    terminal.type("trans\t")
+    terminal.wait_for("transfer\x1b[C")  # and the blank behind it
+    terminal.type("bar\t")
+    terminal.wait_for("tholomew")
+    terminal.type(" 5\r")
+    terminal.wait_for("Insufficient account balance")
+    terminal.wait_for("Enter command: ")
+    terminal.type("quit\r")
+    assert terminal.end() == 0
+
+
+RED = "\x1b[31mInsufficient account balance\x1b[0m"
+
+
+def test_what_was_not_done_is_red_in_a_terminal_but_not_if_somebody_minds(cluster: FakeCluster) -> None:
+    coloured = Terminal(cluster, "-c", "debit 5")
+    coloured.wait_for(RED)
+    assert coloured.end() == 1
+    for environment in ({"NO_COLOR": "1"}, {"TERM": "dumb"}):
+        plain = Terminal(cluster, "-c", "debit 5", environment=environment)
+        plain.wait_for("Insufficient account balance")
+        assert plain.end() == 1
+        assert "\x1b" not in plain.everything
+
+
+@pytest.mark.usefixtures("bank")
+def test_a_terminal_that_only_prints_lines_gets_no_others(cluster: FakeCluster) -> None:
+    terminal = Terminal(cluster, environment={"TERM": "dumb"})
+    terminal.wait_for("Enter command: ")
+    terminal.type("pin\n")
+    for prompt in ("New PIN of main: ", "New PIN again: "):
+        terminal.wait_for(prompt)
+        terminal.type("4938\n")
+    terminal.wait_for("Successfully set the PIN of main")
+    terminal.wait_for("Enter command: ")
+    terminal.type("debit 5\n")
+    terminal.wait_for("Insufficient account balance")
+    terminal.wait_for("Enter command: ")
+    terminal.type("\x04")
+    assert terminal.end() == 0
+    assert "\x1b" not in terminal.everything
+    assert "4938" not in terminal.everything
+
+
+@pytest.mark.usefixtures("bank")
+def test_a_narrow_terminal_gets_narrow_tables(cluster: FakeCluster) -> None:
+    terminal = Terminal(cluster, "-c", "credit 12.50", "-c", "statement", environment={"COLUMNS": "40"})
+    terminal.wait_for("posting (UTC)         amount  balance\r\n")
     assert terminal.end() == 0

@@ -1,0 +1,280 @@
+"""PINs at the teller: asked for and never shown, logins, idle sessions, locks."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from atm.config import load
+from atm.ledger.commands import Debit
+from atm.teller.identity import Identity
+from atm.teller.language import shows_pin
+from atm.teller.pending import Journal
+from tests.client.fake_cluster import FakeCluster
+from tests.client.fake_node import FakeNode, Step
+from tests.teller.ledger_bank import LedgerBank
+from tests.teller.running import OnLine, Run
+
+LOG_IN_FIRST = "main has a PIN: log in first (type: login)"
+LOCKED = "main is locked after three wrong PINs: ask an operator of the bank to unlock it (unlock main)"
+WRONG = "Wrong PIN: after three in a row the account is locked"
+SHOWN = "A PIN is never part of a command: it is asked for, unseen (type: help login)"
+PIN = "493817"
+
+
+@pytest.fixture(autouse=True)
+def with_a_pin(bank: LedgerBank, run: Run) -> None:
+    """`main` has 100 and a PIN, and `bob` neither."""
+    ran = run("-c", "credit 100", "-c", "open bob", "-c", "pin", typed=f"{PIN}\n{PIN}\n")
+    assert ran.out[-1] == "Successfully set the PIN of main; you are logged in with it"
+    assert (ran.code, ran.err) == (0, [])
+
+
+@pytest.mark.parametrize(
+    "command",
+    [
+        "query", "debit 5", "transfer bob 5", "hold 5", "statement", "balance at 2026-11-22", "receipt x",
+    ],
+)  # fmt: skip
+def test_an_account_with_a_pin_is_for_who_logs_in(run: Run, bank: LedgerBank, command: str) -> None:
+    ran = run("-c", command)
+    assert (ran.out, ran.code) == ([LOG_IN_FIRST], 4)
+    (report,) = map(json.loads, run("--json", "-c", command).out)
+    assert (report["balance"], report["available"]) == (None, None)
+    ran = run("-c", "login", "-c", command, typed=f"{PIN}\n")
+    assert ran.out[0] == "Your account is main, and its balance is: 100"
+    assert ran.code == (1 if command == "receipt x" else 0)
+
+
+def test_the_greeting_does_not_tell_strangers_the_balance(run: Run) -> None:
+    assert run().out[1] == LOG_IN_FIRST
+    ran = run("--account", "bob", typed="account main\n")
+    assert ran.results == [f"Your account is now main. {LOG_IN_FIRST}"]
+    (report,) = map(json.loads, run("--json", "-c", "account main").out)
+    assert (report["outcome"], report["balance"]) == ("ok", None)
+
+
+def test_anybody_may_pay_in(run: Run) -> None:
+    assert run("-c", "credit 5").out == ["Successfully credited 5 to your account"]
+
+
+def test_operators_look_without_a_pin_but_pay_nothing_out(run: Run) -> None:
+    ran = run("--operator", "-c", "query", "-c", "statement", "-c", "debit 5")
+    assert ran.out[0] == "Your current account balance is: 100"
+    assert (ran.out[-1], ran.code) == (LOG_IN_FIRST, 4)
+
+
+def test_a_login_to_another_account_goes_on_with_it(run: Run) -> None:
+    ran = run("--account", "bob", typed=f"login main\n{PIN}\ndebit 5\n")
+    assert ran.results == [
+        "Your account is main, and its balance is: 100",
+        "Successfully debited 5 from your account",
+    ]
+
+
+def test_a_login_without_a_pin_says_how_to_get_one(run: Run) -> None:
+    assert run("-c", "login bob").out == [
+        "Your account is bob, and its balance is: 0 (it has no PIN; to set one, type: pin)"
+    ]
+
+
+def test_logout_and_another_account_forget_the_pin(run: Run) -> None:
+    for leave, said in (
+        ("logout", "Logged out"),
+        ("account bob", "Your account is now bob, and its balance is: 0"),
+    ):
+        ran = run(typed=f"login\n{PIN}\n{leave}\naccount main\nquery\nreceipt\n")
+        assert ran.results[1] == said
+        assert ran.results[3] == LOG_IN_FIRST
+        assert ran.results[4] == "There is no receipt yet: name one (receipt <reference>)"
+    assert run("-c", "logout").out == ["You are not logged in"]
+
+
+def test_three_wrong_pins_lock_until_an_operator_unlocks(run: Run) -> None:
+    for _ in range(3):
+        ran = run("-c", "login", typed="0000\n")
+        assert (ran.out, ran.code) == ([WRONG], 4)
+    for command in ("login", "pin", "query", "debit 5"):
+        ran = run("-c", command, typed=f"{PIN}\n")
+        assert (ran.out, ran.code) == ([LOCKED], 4)
+    assert run("--operator", "-c", "unlock main").out == ["Successfully unlocked main"]
+    assert run("-c", "login", typed=f"{PIN}\n").code == 0
+
+
+def test_a_pin_is_changed_by_who_knows_the_old_one(run: Run) -> None:
+    ran = run("-c", "pin", typed="0000\n1111\n1111\n")
+    assert (ran.out, ran.code) == ([WRONG], 4)
+    assert run("-c", "pin", "-c", "debit 5", typed=f"{PIN}\n1111\n1111\n").code == 0
+    assert run("-c", "login", typed="1111\n").code == 0
+
+
+@pytest.mark.parametrize(
+    ("typed", "line"),
+    [
+        (f"{PIN}\n1111\n2222\n", "The new PIN was not the same both times: nothing was changed"),
+        (f"{PIN}\n111\n111\n", "A PIN is 4 to 12 digits: nothing was changed"),
+        (f"{PIN}\n٣٣٣٣\n٣٣٣٣\n", "A PIN is 4 to 12 digits: nothing was changed"),
+        (f"{PIN}\n", "No PIN was given: nothing was changed"),
+        ("", "No PIN was given: nothing was changed"),
+    ],
+)
+def test_a_new_pin_that_is_none_changes_nothing(run: Run, bank: LedgerBank, typed: str, line: str) -> None:
+    ran = run("-c", "pin", typed=typed)
+    assert (ran.out, ran.code) == ([line], 2)
+    assert [request["op"] for request in bank.requests].count("set_pin") == 1
+
+
+def test_a_pin_that_was_changed_elsewhere_is_not_tried_again(run: Run, bank: LedgerBank) -> None:
+    change = {"op": "set_pin", "id": "s", "account": "main", "pin": "1111", "old_pin": PIN}
+    bank.before["statement"] = lambda: bank.decide(change)
+    ran = run(typed=f"login\n{PIN}\nstatement\ndebit 5\ndebit 5\n")
+    assert ran.results[-2:] == [
+        "Your PIN is not the right one any more, and you are logged out (to go on, type: login)",
+        LOG_IN_FIRST,
+    ]
+    assert [request.get("pin") for request in bank.requests if request["op"] == "debit"] == [PIN, None]
+
+
+# -- never shown, never kept -------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    "line", ["login 1234", "login main 123456", "pin 1234", "pin 1234 5678", "debit 5 1234", "PIN 1234",
+             "transfer bob 5 1234", "hold 5 5 1234", "123456789012", " login \t1234 "],
+)  # fmt: skip
+def test_a_pin_in_a_command_is_refused_and_not_shown(run: Run, bank: LedgerBank, line: str) -> None:
+    asked = len(bank.requests)
+    ran = run("-c", line)
+    assert (ran.out, ran.code) == ([SHOWN], 2)
+    (report,) = map(json.loads, run("--json", "-c", line).out)
+    assert report["command"] == "(a PIN, perhaps)"
+    assert shows_pin(line)
+    assert len(bank.requests) == asked
+
+
+@pytest.mark.parametrize(
+    "line", ["debit 1234", "hold 50 1234", "login bob", "receipt 1234", "account 1234", ""]
+)
+def test_other_numbers_are_no_pins(line: str) -> None:
+    assert not shows_pin(line)
+
+
+def test_no_file_of_the_tellers_ever_holds_a_pin(
+    run: Run, cluster: FakeCluster, bank: LedgerBank, state_folder: Path
+) -> None:
+    seen: list[bytes] = []
+
+    def look(request: dict[str, Any]) -> bytes:
+        seen.extend(path.read_bytes() for path in state_folder.iterdir())
+        return cluster["5000"].answer(request)
+
+    cluster["5000"].always = look
+    typed = f"login\n{PIN}\ndebit 5\ntransfer bob 5\nhold 5\nconfirm\npin\n{PIN}\n{PIN}\n{PIN}\n"
+    ran = run("5000", typed=typed)
+    assert ran.code == 0
+    assert len(seen) == 4, "the four that move money are noted, the login and the new PIN are not"
+    assert not [content for content in seen if PIN.encode() in content]
+    assert PIN not in "".join(ran.out + ran.err)
+
+
+# -- requests without an answer ----------------------------------------------------------------------
+
+
+def leave_behind(cluster: FakeCluster, folder: Path, request_id: str) -> None:
+    command = Debit(id=request_id, account="main", amount=5_00)
+    Journal(folder, load(cluster.config).identity()).write(command).release()
+
+
+def test_a_debit_that_was_done_is_settled_without_its_pin(
+    run: Run, cluster: FakeCluster, bank: LedgerBank, state_folder: Path
+) -> None:
+    bank.decide({"op": "debit", "id": "d", "account": "main", "amount": 5_00, "pin": PIN})
+    leave_behind(cluster, state_folder, "d")
+    assert run("-c", "query").err == ["Settled from last time: debited 5 from main (reference d)"]
+
+
+def test_a_debit_that_never_arrived_is_not_done_without_its_pin(
+    run: Run, cluster: FakeCluster, bank: LedgerBank, state_folder: Path
+) -> None:
+    leave_behind(cluster, state_folder, "d")
+    assert run("-c", "query").err == [
+        "Settled from last time: not debited 5 from main (reference d): "
+        "it was not done before, and is not done now without the PIN; log in and ask anew"
+    ]
+    assert bank.ledger.balance("main") == 100_00
+    assert list(state_folder.glob("*.json")) == []
+
+
+def test_within_the_login_a_debit_is_settled_with_the_pin(
+    run: Run, cluster: FakeCluster, bank: LedgerBank, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def set_all(step: Callable[[FakeNode], Step | None]) -> None:
+        for node in cluster.nodes.values():
+            node.always = step(node)
+
+    def act(line: str) -> None:
+        set_all(lambda node: node.close if line.strip() == "debit 5" else None)
+
+    monkeypatch.setattr("atm.teller.session.parse", OnLine({"debit 5", "query"}, act))
+    ran = run(typed=f"login\n{PIN}\ndebit 5\nquery\n")
+    (request_id,) = {request["id"] for request in bank.requests if request["op"] == "debit"}
+    assert ran.results[-2:] == [
+        f"Settled: debited 5 from main (reference {request_id})",
+        "Your current account balance is: 95",
+    ]
+
+
+@pytest.mark.parametrize(
+    ("command", "line"),
+    [
+        ("login", "No answer came, and the PIN may have been counted as a try: log in again"),
+        (
+            "pin",
+            "No answer came, and the PIN may or may not be the new one: try to log in with either",
+        ),
+    ],
+)
+def test_a_pin_without_an_answer_is_not_asked_about_again(
+    run: Run, cluster: FakeCluster, bank: LedgerBank, state_folder: Path, command: str, line: str
+) -> None:
+    for node in cluster.nodes.values():
+        node.always = lambda request, node=node: (
+            node.answer(request) if request["op"] == "query" else node.apply_and_close(request)
+        )
+    ran = run("-c", command, typed=f"{PIN}\n{PIN}\n{PIN}\n")
+    assert (ran.out, ran.code) == ([line], 5)
+    assert list(state_folder.iterdir()) == []
+
+
+# -- idle sessions -----------------------------------------------------------------------------------
+
+
+def test_an_idle_person_is_logged_out() -> None:
+    now = [1000.0]
+    identity = Identity("main", 120.0, lambda: now[0])
+    identity.use("main", PIN)
+    now[0] += 119
+    assert identity.log_out_if_idle() is None
+    identity.note_use()
+    now[0] += 119
+    assert identity.log_out_if_idle() is None
+    assert identity.pin_of("main") == PIN
+    assert identity.pin_of("bob") is None
+    now[0] += 1
+    assert identity.log_out_if_idle() == "Logged out: no command for 120 seconds (to go on, type: login)"
+    assert (identity.logged_in, identity.pin_of("main")) == (False, None)
+    assert identity.log_out_if_idle() is None
+
+
+def test_after_an_idle_time_the_next_command_needs_a_login(run: Run, bank: LedgerBank) -> None:
+    run("-c", "login", "-c", "hold 5", typed=f"{PIN}\n")
+    ran = run("--idle", "1e-9", typed=f"login\n{PIN}\nquery\nconfirm\n")
+    assert ran.results[1:] == [
+        "Logged out: no command for 1e-09 seconds (to go on, type: login)",
+        LOG_IN_FIRST,
+        "No hold was made here: name it (confirm <reference>)",
+    ]

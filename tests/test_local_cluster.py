@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 
 from atm.config import load
-from atm.local_cluster import LocalCluster, NoLeader, ask_status, write_cluster_ini
+from atm.local_cluster import LocalCluster, NoLeader, ask_status, write_cluster_ini, write_cluster_ini_for
 
 STARTER = """
 import sys, time
@@ -39,6 +39,10 @@ def test_a_written_file_has_what_was_asked_for(tmp_path: Path) -> None:
     assert list(cluster.nodes) == [f"n{number}" for number in range(1, 10)]
     assert (cluster.heartbeat_ms, cluster.election_timeout_ms) == (20, (100, 200))
     assert cluster.data_dir == tmp_path / "d"
+
+
+def test_a_written_file_has_the_names_that_were_asked_for(tmp_path: Path) -> None:
+    assert list(load(write_cluster_ini_for(tmp_path, ["north", "south"])).nodes) == ["north", "south"]
 
 
 def test_all_nodes_start_and_follow_one_leader_and_stop(cluster: LocalCluster) -> None:

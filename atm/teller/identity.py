@@ -9,7 +9,7 @@ from dataclasses import replace
 from atm.client import Receipt, new_request_id
 from atm.client.errors import InvalidPin
 from atm.client.request_rules import check_pin
-from atm.ledger.commands import Login, Outcome, Query, SetPin
+from atm.ledger.commands import BANK_ACCOUNTS, Login, Outcome, Query, SetPin
 from atm.money import format_amount
 from atm.teller import sentences
 from atm.teller.errands import Errands
@@ -72,21 +72,21 @@ class PinDesk:
 
     def require_login(self, command: str) -> None:
         """Raise `NotDone` unless the account has no PIN, or it was shown, or this is an operator."""
+        account = self._identity.account
         if not self._operator and not self._identity.logged_in:
-            found = self._errands.ask(Query(id=new_request_id(), account=self._identity.account))
-            self.refuse_strangers(command, found.pin)
+            self.refuse_strangers(command, self._errands.ask(Query(id=new_request_id(), account=account)).pin)
 
     def refuse_strangers(self, command: str, pin: str | None) -> None:
         """Do as `require_login`, knowing what the bank says of the account's PIN."""
-        if self._operator or self._identity.logged_in or pin in {None, "none"}:
-            return
         account = self._identity.account
+        if self._operator or self._identity.logged_in:
+            return
+        if account in BANK_ACCOUNTS:
+            raise NotDone(_not_allowed(command, "not_allowed", account, sentences.banks_own(account)))
         if pin == "locked":
             raise NotDone(_locked(command, account))
-        text = sentences.log_in_first(account)
-        raise NotDone(
-            Report(command=command, outcome="login_needed", code=NOT_ALLOWED, text=text, account=account)
-        )
+        if pin == "set":
+            raise NotDone(_not_allowed(command, "login_needed", account, sentences.log_in_first(account)))
 
     def log_in(self, account: str) -> Report:
         """Ask for the PIN of an account, if it has one, and go on with it if the bank finds it right."""
@@ -168,5 +168,8 @@ def _mistyped(command: str, text: str) -> Report:
 
 
 def _locked(command: str, account: str) -> Report:
-    text = sentences.locked(account)
-    return Report(command=command, outcome="locked", code=NOT_ALLOWED, text=text, account=account)
+    return _not_allowed(command, "locked", account, sentences.locked(account))
+
+
+def _not_allowed(command: str, outcome: str, account: str, text: str) -> Report:
+    return Report(command=command, outcome=outcome, code=NOT_ALLOWED, text=text, account=account)

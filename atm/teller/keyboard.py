@@ -37,7 +37,7 @@ class Keyboard:
     """Reads commands with line editing, history and completion.
 
     Ctrl-C clears the line; Ctrl-D ends the input. The history is kept in `state_folder`, if given. After
-    `idle_s` seconds without a key, `when_idle` is called, and what was typed so far is kept.
+    `idle_s` seconds without a key `when_idle` is called, if `logged_in` says so, and what was typed stays.
     """
 
     def __init__(
@@ -47,11 +47,13 @@ class Keyboard:
         *,
         operator: bool,
         idle_s: float,
+        logged_in: Callable[[], bool],
         when_idle: Callable[[], None],
     ) -> None:
         # Not every terminal answers when asked for its cursor's position, and the library says so in a line.
         os.environ.setdefault("PROMPT_TOOLKIT_NO_CPR", "1")
         self._idle_s = idle_s
+        self._logged_in = logged_in
         self._when_idle = when_idle
         self._last_key_s = 0.0
         history: History = _ShortHistory()
@@ -91,7 +93,8 @@ class Keyboard:
 
     def _watch(self) -> None:
         self._last_key_s = time.monotonic()
-        self._session.app.create_background_task(self._leave_when_idle())
+        if self._logged_in():
+            self._session.app.create_background_task(self._leave_when_idle())
 
     async def _leave_when_idle(self) -> None:
         while (left_s := self._last_key_s + self._idle_s - time.monotonic()) > 0:
@@ -151,7 +154,7 @@ def ask_unseen(prompt: str) -> str | None:
         return None
 
 
-def dumb_lines() -> Iterator[str]:
+def plain_lines() -> Iterator[str]:
     """Yield each line typed at a terminal that cannot move its cursor."""
     while True:
         try:
@@ -162,8 +165,8 @@ def dumb_lines() -> Iterator[str]:
             return
 
 
-def ask_unseen_dumbly(prompt: str) -> str | None:
-    """Ask for a PIN at a terminal that cannot move its cursor; nothing is shown."""
+def ask_unseen_plainly(prompt: str) -> str | None:
+    """Ask for a PIN at a terminal that is not to be moved about on; nothing is shown."""
     try:
         return getpass.getpass(prompt)
     except EOFError:

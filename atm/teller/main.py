@@ -100,7 +100,7 @@ def _run(arguments: argparse.Namespace, script: BinaryIO | None) -> int:
             teller.greet()
         if interactive:
             history_folder = None if journal is None else state_folder
-            typed = _typed_lines(teller, history_folder, arguments)
+            typed = _typed_lines(teller, identity, history_folder, arguments)
         return teller.serve(typed, interactive=interactive)
 
 
@@ -112,17 +112,20 @@ def _commands(given: list[str] | None, script: BinaryIO | None, typed: Iterator[
     return typed if sys.stdin is not None and script is sys.stdin.buffer else piped_lines(script)
 
 
-def _typed_lines(teller: Teller, history_folder: Path | None, arguments: argparse.Namespace) -> Iterator[str]:
+def _typed_lines(
+    teller: Teller, identity: Identity, history_folder: Path | None, arguments: argparse.Namespace
+) -> Iterator[str]:
     # Imported here because it takes longer than all the rest of a `-c` command.
     from atm.teller import keyboard  # noqa: PLC0415
 
     if _is_dumb():
-        return keyboard.dumb_lines()
+        return keyboard.plain_lines()
     return keyboard.Keyboard(
         history_folder,
         teller.memory,
         operator=arguments.operator,
         idle_s=arguments.idle,
+        logged_in=lambda: identity.logged_in,
         when_idle=teller.log_out_if_idle,
     ).lines()
 
@@ -130,7 +133,8 @@ def _typed_lines(teller: Teller, history_folder: Path | None, arguments: argpars
 def _ask_at_terminal(prompt: str) -> str | None:
     from atm.teller import keyboard  # noqa: PLC0415 - as above
 
-    return keyboard.ask_unseen_dumbly(prompt) if _is_dumb() else keyboard.ask_unseen(prompt)
+    plainly = _is_dumb() or not (_is_terminal(sys.stdout) or _is_terminal(sys.stderr))
+    return keyboard.ask_unseen_plainly(prompt) if plainly else keyboard.ask_unseen(prompt)
 
 
 @contextlib.contextmanager

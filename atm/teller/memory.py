@@ -22,11 +22,9 @@ class Memory:
         self.references.clear()
         self._last_hold = self._next_page = None
 
-    def note_reference(self, reference: str, *, is_hold: bool) -> None:
-        """Remember a request that was sent."""
-        self.references.append(reference)
-        if is_hold:
-            self._last_hold = reference
+    def note_hold(self, reference: str) -> None:
+        """Remember what was held."""
+        self._last_hold = reference
 
     def note_page(self, request: Statement | Exceptions, following: int | None) -> None:
         """Remember where the page behind this one begins."""

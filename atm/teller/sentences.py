@@ -78,6 +78,11 @@ def log_in_first(account: str) -> str:
     return f"{account} has a PIN: log in first (type: login)"
 
 
+def banks_own(account: str) -> str:
+    """Tell that an account is no customer's."""
+    return f"{account} is the bank's own account: to look into it, start the teller with --operator"
+
+
 def locked(account: str) -> str:
     """Tell that no PIN is taken, and who can help."""
     return (

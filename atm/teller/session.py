@@ -198,12 +198,14 @@ class Teller:
         return report.code
 
     def _change(self, command: Command) -> int:
-        self.memory.note_reference(command.id, is_hold=isinstance(command, Hold))
+        self.memory.references.append(command.id)
         return self._errands.change(command, lambda receipt: self._tell(self._decision(command, receipt)))
 
     def _decision(self, command: Command, receipt: Receipt) -> Report:
         """Report a decision. A PIN that was refused is forgotten: each try with it would count."""
         report = decided(command, receipt)
+        if isinstance(command, Hold) and report.code == DONE:
+            self.memory.note_hold(command.id)
         if report.code != NOT_ALLOWED:
             return report
         if receipt.outcome is Outcome.LOCKED:

@@ -58,6 +58,17 @@ def test_the_greeting_does_not_tell_strangers_the_balance(run: Run) -> None:
     assert (report["outcome"], report["balance"]) == ("ok", None)
 
 
+@pytest.mark.parametrize("account", ["cash", "writeoff"])
+def test_the_banks_own_accounts_are_for_operators(run: Run, account: str) -> None:
+    for command in ("query", "statement", "balance at 2026-11-22"):
+        ran = run("--account", account, "-c", command)
+        assert ran.out == [
+            f"{account} is the bank's own account: to look into it, start the teller with --operator"
+        ]
+        assert ran.code == 4
+        assert run("--operator", "--account", account, "-c", command).code == 0
+
+
 def test_anybody_may_pay_in(run: Run) -> None:
     assert run("-c", "credit 5").out == ["Successfully credited 5 to your account"]
 

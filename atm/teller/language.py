@@ -4,14 +4,9 @@ from __future__ import annotations
 
 import re
 
-import msgspec
-
 from atm.client.client import HOLD_MS
-from atm.client.errors import InvalidAccount
-from atm.client.request_rules import check_account
 from atm.ledger.commands import (
     HOLD_MS_MAX,
-    PAGE_LINES_MAX,
     Close,
     Credit,
     Debit,
@@ -20,7 +15,6 @@ from atm.ledger.commands import (
     Hold,
     Open,
     Query,
-    RequestId,
     Reverse,
     SetLimit,
     Statement,
@@ -29,8 +23,17 @@ from atm.ledger.commands import (
     Unlock,
     WriteOff,
 )
-from atm.money import AmountError, parse_amount
-from atm.teller.moments import MomentError, parse_moment
+from atm.teller.arguments import (
+    INVALID,
+    InvalidCommand,
+    is_amount,
+    read_account,
+    read_amount,
+    read_moment,
+    read_number,
+    read_page,
+    read_reference,
+)
 from atm.teller.wishes import (
     Cancel,
     ChangePin,
@@ -49,20 +52,11 @@ from atm.teller.wishes import (
 from atm.teller.words import WORDS
 
 LINE_CHARS_MAX = 1000  # the longest sensible command has less than 200
-PAGE_LINES = 10
-POSTING_MAX = 2**63 - 1
 MINUTE_MS = 60_000
-INVALID = "Invalid command"
 PIN_SHOWN = "A PIN is never part of a command: it is asked for, unseen (type: help login)"
-REFERENCE_RULE = "A reference is what the teller printed as one, without spaces, such as 1M81TYHJ6Q912PEARJX5"
 
 _BLANKS = re.compile(r"[ \t]+")  # str.split would take the blanks of every script, and control characters
 _PIN = re.compile(r"[0-9]{4,12}")
-_NUMBER = re.compile(r"[0-9]{1,19}")
-
-
-class InvalidCommand(Exception):
-    """The line is no command; `str()` of it is a line for people."""
 
 
 class OperatorsOnly(InvalidCommand):
@@ -99,7 +93,7 @@ def parse(line: str, *, account: str, request_id: str, operator: bool = False) -
     words = _words(line)
     if words == [""] or words[0].startswith("#"):
         return None
-    if _show_pin(words):
+    if shows_pin(line):
         raise InvalidCommand(PIN_SHOWN)
     word = WORDS.get(words[0])
     if word is not None and word.operators and not operator:
@@ -119,8 +113,11 @@ def parse(line: str, *, account: str, request_id: str, operator: bool = False) -
 
 
 def shows_pin(line: str) -> bool:
-    """Return whether the line may hold a PIN, which it should not: it must not be shown or kept."""
-    return _show_pin(_words(line))
+    """Return whether the line may hold a PIN, which it should not: it must not be shown or kept.
+
+    What was pasted may be several lines in one.
+    """
+    return any(_show_pin(_words(part)) for part in line.splitlines())
 
 
 def _words(line: str) -> list[str]:
@@ -143,24 +140,24 @@ def _show_pin(words: list[str]) -> bool:
 def _money(words: list[str], account: str, request_id: str) -> Wish | None:
     match words:
         case ["credit" | "debit" as word, amount]:
-            return _MOVES[word](id=request_id, account=account, amount=_amount(amount))
+            return _MOVES[word](id=request_id, account=account, amount=read_amount(amount))
         case ["transfer", target, amount]:
-            if _account(target) == account:
+            if read_account(target) == account:
                 raise InvalidCommand(f"Your account is {account} itself: name the one that the money goes to")
-            return Transfer(id=request_id, account=account, target=target, amount=_amount(amount))
+            return Transfer(id=request_id, account=account, target=target, amount=read_amount(amount))
         case ["hold", amount]:
-            return Hold(id=request_id, account=account, amount=_amount(amount), expires_ms=HOLD_MS)
+            return Hold(id=request_id, account=account, amount=read_amount(amount), expires_ms=HOLD_MS)
         case ["hold", amount, minutes]:
-            held_ms = MINUTE_MS * _number(
+            held_ms = MINUTE_MS * read_number(
                 minutes, HOLD_MS_MAX // MINUTE_MS, "A hold lasts a number of minutes"
             )
-            return Hold(id=request_id, account=account, amount=_amount(amount), expires_ms=held_ms)
+            return Hold(id=request_id, account=account, amount=read_amount(amount), expires_ms=held_ms)
         case ["reverse", reference]:
-            return Reverse(id=request_id, original=_reference(reference))
+            return Reverse(id=request_id, original=read_reference(reference))
         case ["reverse", reference, amount]:
-            return Reverse(id=request_id, original=_reference(reference), amount=_amount(amount))
+            return Reverse(id=request_id, original=read_reference(reference), amount=read_amount(amount))
         case ["writeoff", name, amount]:
-            return WriteOff(id=request_id, account=_account(name), amount=_amount(amount))
+            return WriteOff(id=request_id, account=read_account(name), amount=read_amount(amount))
         case _:
             return None
 
@@ -169,16 +166,16 @@ def _end_of_hold(words: list[str]) -> Wish | None:
     match words:
         case ["confirm"]:
             return Confirm(None, None)
-        case ["confirm", part] if _is_amount(part):
-            return Confirm(None, _amount(part))
+        case ["confirm", part] if is_amount(part):
+            return Confirm(None, read_amount(part))
         case ["confirm", reference]:
-            return Confirm(_reference(reference), None)
+            return Confirm(read_reference(reference), None)
         case ["confirm", reference, amount]:
-            return Confirm(_reference(reference), _amount(amount))
+            return Confirm(read_reference(reference), read_amount(amount))
         case ["cancel"]:
             return Cancel(None)
         case ["cancel", reference]:
-            return Cancel(_reference(reference))
+            return Cancel(read_reference(reference))
         case _:
             return None
 
@@ -188,16 +185,16 @@ def _reading(words: list[str], account: str, request_id: str) -> Wish | None:
         case ["query"]:
             return Query(id=request_id, account=account)
         case ["balance", "at", *moment] if moment:
-            return Query(id=request_id, account=account, at_us=_moment(moment))
+            return Query(id=request_id, account=account, at_us=read_moment(moment))
         case ["statement" | "exceptions" as word, *page]:
-            limit, before = _page(word, page)
+            limit, before = read_page(word, page)
             if word == "exceptions":
                 return Exceptions(id=request_id, limit=limit, before=before)
             return Statement(id=request_id, account=account, limit=limit, before=before)
         case ["receipt"]:
             return ShowReceipt(None)
         case ["receipt", reference]:
-            return ShowReceipt(_reference(reference))
+            return ShowReceipt(read_reference(reference))
         case _:
             return None
 
@@ -207,77 +204,16 @@ def _other(words: list[str], request_id: str) -> Wish | None:
         case [word] if word in _ALONE:
             return _ALONE[word]
         case ["open" | "freeze" | "unfreeze" | "unlock" | "close" as word, name]:
-            return _ORDERS[word](id=request_id, account=_account(name))
+            return _ORDERS[word](id=request_id, account=read_account(name))
         case ["limit", name, "none"]:
-            return SetLimit(id=request_id, account=_account(name))
+            return SetLimit(id=request_id, account=read_account(name))
         case ["limit", name, amount]:
-            return SetLimit(id=request_id, account=_account(name), amount=_amount(amount))
+            return SetLimit(id=request_id, account=read_account(name), amount=read_amount(amount))
         case ["account", name]:
-            return UseAccount(_account(name))
+            return UseAccount(read_account(name))
         case ["login", name]:
-            return LogIn(_account(name))
+            return LogIn(read_account(name))
         case ["help", topic] if topic in WORDS:
             return Help(topic)
         case _:
             return None
-
-
-def _page(word: str, page: list[str]) -> tuple[int, int | None]:
-    match page:
-        case []:
-            limit, before = None, None
-        case ["before", posting]:
-            limit, before = None, posting
-        case [count]:
-            limit, before = count, None
-        case [count, "before", posting]:
-            limit, before = count, posting
-        case _:
-            raise InvalidCommand(f"{INVALID}: its form is {WORDS[word].form}")
-    return (
-        PAGE_LINES if limit is None else _number(limit, PAGE_LINES_MAX, "A page has a number of lines"),
-        None if before is None else _number(before, POSTING_MAX, "A posting has a number"),
-    )
-
-
-def _amount(text: str) -> int:
-    try:
-        return parse_amount(text)
-    except AmountError as error:
-        raise InvalidCommand(str(error)) from None
-
-
-def _is_amount(text: str) -> bool:
-    try:
-        parse_amount(text)
-    except AmountError:
-        return False
-    return True
-
-
-def _account(name: str) -> str:
-    try:
-        check_account(name)
-    except InvalidAccount as error:
-        raise InvalidCommand(str(error)) from None
-    return name
-
-
-def _reference(text: str) -> str:
-    try:
-        return msgspec.convert(text, RequestId)
-    except msgspec.ValidationError:
-        raise InvalidCommand(REFERENCE_RULE) from None
-
-
-def _number(text: str, maximum: int, rule: str) -> int:
-    if _NUMBER.fullmatch(text) and 0 < int(text) <= maximum:
-        return int(text)
-    raise InvalidCommand(f"{rule}, from 1 to {maximum}")
-
-
-def _moment(words: list[str]) -> int:
-    try:
-        return parse_moment(" ".join(words))
-    except MomentError as error:
-        raise InvalidCommand(str(error)) from None

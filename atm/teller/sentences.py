@@ -85,10 +85,7 @@ def banks_own(account: str) -> str:
 
 def locked(account: str) -> str:
     """Tell that no PIN is taken, and who can help."""
-    return (
-        f"{account} is locked after three wrong PINs: "
-        f"ask an operator of the bank to unlock it (unlock {account})"
-    )
+    return f"{account} is locked after three wrong PINs: an operator of the bank can unlock it"
 
 
 def no_such_account(account: str) -> str:
@@ -126,6 +123,14 @@ def _done(request: Command) -> str:
             return f"Successfully debited {format_amount(request.amount)} from your account"
         case Hold():
             return f"Successfully {_deed(request)}: confirm or cancel it"
+        case WriteOff():
+            return f"Successfully wrote off {format_amount(request.amount)} to {request.account}"
+        case Freeze():
+            return f"Successfully froze {request.account}"
+        case Unfreeze():
+            return f"Successfully unfroze {request.account}"
+        case SetLimit(amount=None):
+            return f"Successfully took the daily limit off {request.account}"
         case Open():
             return f"Successfully opened account {request.account} (go on with it: account {request.account})"
         case Login():
@@ -192,7 +197,7 @@ def declined(request: Command | Read, outcome: Outcome) -> str:  # noqa: C901, P
         case Outcome.EXISTS:
             return f"There is an account {_account(request)} already"
         case Outcome.LIMIT_EXCEEDED if isinstance(request, Debit | Hold):
-            return "More than the account's daily limit leaves: try less, or try again tomorrow (UTC)"
+            return "More than the account's daily limit leaves: try less, or wait for tomorrow (UTC)"
         case Outcome.LIMIT_EXCEEDED:
             return "The balance would become too large: nothing was changed"
         case Outcome.ID_REUSED:
@@ -202,9 +207,7 @@ def declined(request: Command | Read, outcome: Outcome) -> str:  # noqa: C901, P
         case Outcome.ACCOUNT_CLOSED:
             return _closed(_account(request))
         case Outcome.NOT_EMPTY:
-            return (
-                f"{_account(request)} is not empty: pay out its balance and end its holds before you close it"
-            )
+            return f"{_account(request)} is not empty: pay out its balance and end its holds first"
         case Outcome.WRONG_PIN:
             return "Wrong PIN: after three in a row the account is locked"
         case Outcome.LOCKED:
@@ -214,13 +217,13 @@ def declined(request: Command | Read, outcome: Outcome) -> str:  # noqa: C901, P
         case Outcome.HOLD_EXPIRED:
             return "The hold has expired by itself: nothing is held any more"
         case Outcome.EXCEEDS_HOLD:
-            return "More than was held: nothing was changed; confirm what was held, or less"
+            return "More than was held: confirm that much, or less"
         case Outcome.ALREADY_REVERSED if isinstance(request, Reverse):
             return f"{request.original} was reversed already: nothing was changed"
         case Outcome.ALREADY_REVERSED:
             return "It was reversed before it came to the bank: it is not done, and never will be"
         case Outcome.EXCEEDS_ORIGINAL:
-            return "More than was moved: nothing was changed; reverse that much, or less (a batch as a whole)"
+            return "More than was moved: reverse that much, or less (a batch only as a whole)"
         case Outcome.ORIGINAL_NOT_FOUND if isinstance(request, Reverse):
             return (
                 f"Nothing was moved under {request.original}: check the reference "
@@ -262,7 +265,7 @@ def _account(request: Command | Read) -> str:
 
 
 def _frozen(account: str) -> str:
-    return f"{account} is frozen: nothing goes in or out until an operator of the bank unfreezes it"
+    return f"{account} is frozen: nothing goes in or out until an operator unfreezes it"
 
 
 def _closed(account: str) -> str:

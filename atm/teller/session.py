@@ -15,7 +15,6 @@ from atm.ledger.commands import (
     Exceptions,
     Freeze,
     Hold,
-    Lookup,
     Open,
     Outcome,
     Post,
@@ -32,9 +31,10 @@ from atm.ledger.commands import (
 from atm.money import format_amount
 from atm.teller import sentences
 from atm.teller import table_reports as reports
+from atm.teller.arguments import InvalidCommand
 from atm.teller.errands import Errands
 from atm.teller.identity import AskPin, Identity, PinDesk
-from atm.teller.language import InvalidCommand, OperatorsOnly, parse, shows_pin
+from atm.teller.language import OperatorsOnly, parse, shows_pin
 from atm.teller.memory import Memory
 from atm.teller.pending import Journal
 from atm.teller.report import (
@@ -47,6 +47,7 @@ from atm.teller.report import (
     decided,
 )
 from atm.teller.voice import Voice
+from atm.teller.window import Window
 from atm.teller.wishes import (
     Cancel,
     ChangePin,
@@ -87,12 +88,13 @@ class Teller:
         self._errands = Errands(client, journal, voice, identity.pin_of)
         self._pins = PinDesk(self._errands, identity, ask_pin, operator=operator)
         self.memory = Memory(identity.account)
+        self._window = Window(self._errands, self._pins, identity, self.memory, voice, operator=operator)
 
     def greet(self) -> None:
         """Say the three lines with which a session begins."""
         self._voice.say(WELCOME)
         try:
-            report = self._balance(Query(id=new_request_id(), account=self._identity.account))
+            report = self._window.balance(Query(id=new_request_id(), account=self._identity.account))
         except NotDone as fault:
             report = fault.report
         if report.code == DONE and report.balance is not None:
@@ -167,13 +169,13 @@ class Teller:
                 hold = self.memory.hold_or_refuse("cancel", wish.reference)
                 return self._change(Void(id=new_request_id(), hold=hold))
             case Query():
-                return self._tell(self._balance(wish))
+                return self._tell(self._window.balance(wish))
             case Statement() | Exceptions():
-                return self._tell(self._page(wish))
+                return self._tell(self._window.page(wish))
             case More():
-                return self._tell(self._page(self.memory.next_page_or_refuse()))
+                return self._tell(self._window.page(self.memory.next_page_or_refuse()))
             case ShowReceipt():
-                return self._tell(self._receipt(self.memory.reference_or_refuse(wish.reference)))
+                return self._tell(self._window.receipt(self.memory.reference_or_refuse(wish.reference)))
             case UseAccount():
                 return self._tell(self._use(wish.account))
             case LogIn():
@@ -216,34 +218,6 @@ class Teller:
             text = sentences.log_in_first(self._identity.account)
         self._identity.log_out()
         return replace(report, text=text)
-
-    # -- looking -----------------------------------------------------------------------------------
-
-    def _balance(self, query: Query) -> Report:
-        if query.at_us is not None:
-            self._pins.require_login("balance")
-        receipt = self._errands.ask(query)
-        self._pins.refuse_strangers("query", receipt.pin)
-        return decided(query, receipt)
-
-    def _page(self, request: Statement | Exceptions) -> Report:
-        if isinstance(request, Statement):
-            self._pins.require_login("statement")
-        receipt = self._errands.ask(request)
-        if receipt.outcome is not Outcome.OK:
-            return decided(request, receipt)
-        self.memory.note_page(request, receipt.next)
-        return reports.page(request, receipt, self._voice.columns)
-
-    def _receipt(self, reference: str) -> Report:
-        """Show a receipt to who knows its reference; its balance only to who may see the account's."""
-        self._pins.require_login("receipt")
-        lookup = Lookup(id=new_request_id(), request_id=reference)
-        found = self._errands.ask(lookup)
-        if found.asked is None:
-            return replace(decided(lookup, found), request_id=reference)
-        is_own = self._operator or found.asked.account == self._identity.account
-        return reports.receipt(reference, found, self._voice.columns, with_balance=is_own)
 
     # -- accounts ----------------------------------------------------------------------------------
 

@@ -20,8 +20,8 @@ def page(request: Statement | Exceptions, receipt: Receipt, columns: int | None)
     table = tables.statement if isinstance(request, Statement) else tables.exceptions
     text = table(receipt.lines, columns) if receipt.lines else "There is nothing to list"
     if receipt.next is not None:
-        page_before = f"{command_name(request)} {request.limit} before {receipt.next}"
-        text += f"\nThere is more: type more, or {page_before}"
+        elsewhere = f", or elsewhere: {command_name(request)} {request.limit} before {receipt.next}"
+        text += f"\nThere is more (type: more{elsewhere if columns is None else ''})"
     return replace(decided(request, receipt, text), is_table=True)
 
 

@@ -8,7 +8,7 @@ from typing import Any
 from tabulate import tabulate
 
 from atm.client import Line, NodeStatus, Receipt
-from atm.ledger.commands import BANK_ACCOUNTS
+from atm.ledger.commands import BANK_ACCOUNTS, WRITEOFF
 from atm.money import format_amount
 from atm.teller.moments import format_moment
 from atm.teller.report import printable
@@ -17,7 +17,6 @@ from atm.teller.words import typed
 _STACKED_COLUMNS = 20  # the first column of a narrow table: a reference fits in
 _LABEL_COLUMNS = 13  # of a receipt's first column, and the gap behind it
 _DETAILS = {"target": "to", "hold": "hold", "original": "original"}
-_ENDINGS = {"late": "late", "overdrawn": "overdrawn", "written_off": "written off"}
 
 
 def statement(lines: Sequence[Line], columns: int | None) -> str:
@@ -36,7 +35,9 @@ def exceptions(lines: Sequence[Line], columns: int | None) -> str:
     rows = [
         [
             format_moment(line.time_us),
-            f"{_ENDINGS.get(line.exception or '', line.exception)}: {_what(line)} of {line.account}",
+            printable(
+                f"{typed(line.exception or '')}: {line.other if line.account == WRITEOFF else line.account}"
+            ),
             *_amounts(line),
             printable(line.request_id),
         ]

@@ -5,11 +5,14 @@ from __future__ import annotations
 import os
 import shutil
 import sys
+import textwrap
 from collections.abc import Mapping
 from typing import TextIO
 
 from atm.client.errors import OutcomeUnknown
 from atm.teller.report import DONE, UNKNOWN, Report, printable
+
+USUAL_COLUMNS = 80
 
 _RED, _YELLOW, _DIM, _PLAIN = "\x1b[31m", "\x1b[33m", "\x1b[2m", "\x1b[0m"
 
@@ -37,11 +40,13 @@ class Voice:
     def report(self, report: Report) -> None:
         """Say what became of a command."""
         text = report.as_json() if self._as_json else report.text
+        if not report.is_table:
+            text = _between_words(text, self.columns)
         print(_painted(text, report.code) if self._coloured else text, flush=True)
 
     def say(self, line: str) -> None:
         """Say a line that is no command's result."""
-        print(line, file=self._asides, flush=True)
+        print(_between_words(line, self.columns), file=self._asides, flush=True)
 
     def retrying(self, request_id: str) -> None:
         """Say, once, that a request's outcome is unknown so far."""
@@ -52,6 +57,17 @@ class Voice:
     def warn(self, line: str) -> None:
         """Say what went wrong on this side."""
         print(printable(line), file=sys.stderr, flush=True)
+
+
+def _between_words(text: str, columns: int | None) -> str:
+    """Return the text for a narrow terminal, which would break within words, broken between them.
+
+    In others every line is what the documentation says, to the letter.
+    """
+    if columns is None or columns >= USUAL_COLUMNS:
+        return text
+    lines = (textwrap.wrap(line, columns, break_on_hyphens=False) or [""] for line in text.split("\n"))
+    return "\n".join(line for broken in lines for line in broken)
 
 
 def _painted(text: str, code: int) -> str:

@@ -82,6 +82,7 @@ _TYPED = {  # where the bank has another word for it
     "set_limit": "limit",
     "set_pin": "pin",
     "lookup": "receipt",
+    "written_off": "written off",
     "tombstone": "nothing: it was reversed before it came",
 }
 AVAILABLE = "Available commands are: query, credit <amount>, debit <amount>, and more: help"
@@ -93,7 +94,7 @@ def words_of(*, operator: bool) -> dict[str, Word]:
 
 
 def typed(op: str) -> str:
-    """Return the word that people type for one of the bank's operations."""
+    """Return people's word for one of the bank's."""
     return _TYPED.get(op, op)
 
 

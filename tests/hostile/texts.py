@@ -14,8 +14,9 @@ from atm.client.request_rules import check_request
 from atm.config import CLUSTER_KEYS, NODE_KEYS, Cluster, ConfigError, load
 from atm.ledger.commands import Command, Read
 from atm.server.recovery import raft_config
+from atm.teller.arguments import InvalidCommand
 from atm.teller.input import LINE_BYTES_MAX, piped_lines
-from atm.teller.language import InvalidCommand, parse
+from atm.teller.language import parse
 from tests.hostile.mutations import corpus, edited, edits, mutated
 from tests.hostile.target import in_one_line
 

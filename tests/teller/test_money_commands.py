@@ -106,7 +106,7 @@ def test_a_part_of_a_hold_is_confirmed_and_the_rest_is_free(run: Run) -> None:
 def test_a_hold_of_another_session_is_confirmed_by_its_reference(run: Run) -> None:
     held = reference(run("-c", "hold 20").out[1])
     more = run("-c", f"confirm {held} 20.01")
-    assert more.out == ["More than was held: nothing was changed; confirm what was held, or less"]
+    assert more.out == ["More than was held: confirm that much, or less"]
     assert run("-c", f"confirm {held} 5").code == 0
     assert run("-c", f"cancel {held}").out == ["The hold was confirmed already: nothing was changed"]
 
@@ -127,7 +127,7 @@ def test_an_expired_hold_cannot_be_cancelled_but_is_confirmed_and_listed(run: Ru
     assert run("-c", f"cancel {held}").out == ["The hold has expired by itself: nothing is held any more"]
     confirmed = run("-c", f"confirm {held}").out
     assert run("--operator", "-c", "exceptions").out[2].split() == [
-        "2026-11-22", "10:01:07", "late:", "confirm", "of", "main", "-20.00", "80.00",
+        "2026-11-22", "10:01:07", "late:", "main", "-20.00", "80.00",
         reference(confirmed[1]),
     ]  # fmt: skip
 
@@ -195,14 +195,14 @@ def test_operators_freeze_unfreeze_limit_write_off_and_close(run: Run) -> None:
         *("-c", "writeoff bob 7", "-c", "close bob"),
     )
     assert ran.out[:5] == [
-        "Successfully frozen bob",
-        "Successfully unfrozen bob",
+        "Successfully froze bob",
+        "Successfully unfroze bob",
         "Successfully limited withdrawals from bob to 50 a day",
-        "Successfully taken the daily limit off bob",
-        "Successfully written off 7 to bob",
+        "Successfully took the daily limit off bob",
+        "Successfully wrote off 7 to bob",
     ]
     reference(ran.out[5])
-    assert ran.out[6] == "bob is not empty: pay out its balance and end its holds before you close it"
+    assert ran.out[6] == "bob is not empty: pay out its balance and end its holds first"
     assert run("--account", "bob", "-c", "debit 7").code == 0
     assert run("--operator", "-c", "close bob").out == ["Successfully closed bob for ever"]
     assert run("-c", "open bob").out == ["bob is closed for ever: use another account"]
@@ -222,7 +222,7 @@ def test_operators_commands_are_for_operators(run: Run, cluster: FakeCluster, co
 
 def test_a_frozen_account_is_told_with_its_balance_and_declines(run: Run) -> None:
     run("--operator", "-c", "freeze main")
-    frozen = "main is frozen: nothing goes in or out until an operator of the bank unfreezes it"
+    frozen = "main is frozen: nothing goes in or out until an operator unfreezes it"
     assert run("-c", "query").out == ["Your current account balance is: 100", frozen]
     ran = run("-c", "debit 5")
     assert (ran.out, ran.code) == ([frozen], 1)
@@ -231,7 +231,7 @@ def test_a_frozen_account_is_told_with_its_balance_and_declines(run: Run) -> Non
 
 def test_beyond_the_daily_limit_the_teller_says_when_it_ends(run: Run) -> None:
     run("--operator", "-c", "limit main 50")
-    line = "More than the account's daily limit leaves: try less, or try again tomorrow (UTC)"
+    line = "More than the account's daily limit leaves: try less, or wait for tomorrow (UTC)"
     assert run("-c", "debit 50.01").out == [line]
     assert run("-c", "hold 50", "-c", "debit 0.01").out[2:] == [line]
 

@@ -34,7 +34,7 @@ def test_more_goes_on_where_the_last_page_ended(run: Run, bank: LedgerBank) -> N
     ran = run(typed="credit 1\ncredit 2\ncredit 3\nstatement 2\nmore\nmore\n")
     posting = 64 * 2
     assert [line.split()[3] for line in ran.results[5:7]] == ["3.00", "2.00"]
-    assert ran.results[7] == f"There is more: type more, or statement 2 before {posting}"
+    assert ran.results[7] == f"There is more (type: more, or elsewhere: statement 2 before {posting})"
     assert [line.split()[3] for line in ran.results[10:11]] == ["1.00"]
     assert ran.results[11:] == ["There is no more to list (for the first page, type: statement)"]
     assert run("-c", f"statement 1 before {posting}").out[2].split()[3] == "1.00"

@@ -202,6 +202,19 @@ def test_a_terminal_that_only_prints_lines_gets_no_others(cluster: FakeCluster) 
     assert "4938" not in terminal.everything
 
 
+def test_a_narrow_terminal_gets_lines_broken_between_words(cluster: FakeCluster) -> None:
+    terminal = Terminal(cluster, "-c", "unlock main", environment={"COLUMNS": "40", "NO_COLOR": "1"})
+    terminal.wait_for(
+        "unlock is a command of the bank's\r\noperators: start the teller with\r\n--operator\r\n"
+    )
+    assert terminal.end() == 4
+    greeted = Terminal(cluster, environment={"COLUMNS": "80"})
+    greeted.wait_for(WELCOME)
+    greeted.wait_for("Enter command: ")
+    greeted.type("\x04")
+    assert greeted.end() == 0
+
+
 @pytest.mark.usefixtures("bank")
 def test_a_narrow_terminal_gets_narrow_tables(cluster: FakeCluster) -> None:
     terminal = Terminal(cluster, "-c", "credit 12.50", "-c", "statement", environment={"COLUMNS": "40"})

@@ -25,6 +25,7 @@ from msgspec import DecodeError
 from msgspec.msgpack import Decoder
 
 from atm.config import Address, Cluster, load
+from atm.server.disk import OsDisk
 from atm.wire.framing import CLIENT_FRAME_BYTES_MAX, FrameReader, FrameTooLarge, frame
 from atm.wire.serializer import Status, StatusAnswer, encode
 
@@ -98,7 +99,7 @@ class LocalCluster:
         assert name in self.cluster.nodes, name
         assert name not in self.running(), f"node {name} runs already"
         path = self.log_path(name)
-        path.parent.mkdir(parents=True, exist_ok=True)
+        OsDisk().make_folder(path.parent / name)  # durably: a node does not sync names that it finds
         with path.open("ab") as log:
             offset = self._started[name].log_offset if name in self._started else log.tell()
             process = subprocess.Popen(
@@ -214,7 +215,7 @@ def write_cluster_ini(folder: Path, count: int = 5, **settings: str | int) -> Pa
 
 def write_cluster_ini_for(folder: Path, names: Sequence[str], **settings: str | int) -> Path:
     """Do what `write_cluster_ini` does, for nodes of these names."""
-    ports = iter(_free_ports(2 * len(names)))
+    ports = iter(free_ports(2 * len(names)))
     lines = ["[cluster]", *(f"{key} = {value}" for key, value in settings.items())]
     for name in names:
         lines += ["", f"[node {name}]"]
@@ -224,7 +225,7 @@ def write_cluster_ini_for(folder: Path, names: Sequence[str], **settings: str | 
     return path
 
 
-def _free_ports(count: int) -> list[int]:
+def free_ports(count: int) -> list[int]:
     """Return ports that can be listened on, each tried while the ones before it are still held."""
     held: list[socket.socket] = []
     try:

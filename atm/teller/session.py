@@ -210,13 +210,13 @@ class Teller:
             self.memory.note_hold(command.id)
         if report.code != NOT_ALLOWED:
             return report
-        if receipt.outcome is Outcome.LOCKED:
-            text = sentences.locked(self._identity.account)
-        elif self._identity.logged_in:
-            text = "Your PIN is not the right one any more, and you are logged out (to go on, type: login)"
-        else:
-            text = sentences.log_in_first(self._identity.account)
+        account, was_logged_in = self._identity.account, self._identity.logged_in
         self._identity.log_out()
+        if receipt.outcome is Outcome.LOCKED:
+            return replace(report, text=sentences.locked(account))
+        if not was_logged_in:
+            return replace(report, outcome="login_needed", text=sentences.log_in_first(account))
+        text = "Your PIN is not the right one any more, and you are logged out (to go on, type: login)"
         return replace(report, text=text)
 
     # -- accounts ----------------------------------------------------------------------------------

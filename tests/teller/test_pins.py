@@ -35,7 +35,7 @@ def test_an_account_with_a_pin_is_for_who_logs_in(run: Run, bank: LedgerBank, co
     ran = run("-c", command)
     assert (ran.out, ran.code) == ([LOG_IN_FIRST], 4)
     (report,) = map(json.loads, run("--json", "-c", command).out)
-    assert (report["balance"], report["available"]) == (None, None)
+    assert (report["outcome"], report["balance"], report["available"]) == ("login_needed", None, None)
     ran = run("-c", "login", "-c", command, typed=f"{PIN}\n")
     assert ran.out[0] == "Your account is main, and its balance is: 100"
     assert ran.code == (1 if command == "receipt x" else 0)

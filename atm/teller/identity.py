@@ -17,9 +17,8 @@ from atm.teller.report import INTERRUPTED, NOT_ALLOWED, USAGE, NotDone, Report, 
 
 IDLE_S = 120.0  # without a command, then who wants to go on must show the PIN again
 
-AskPin = Callable[
-    [str], str | None
-]  # shows a prompt, returns what was typed unseen, or None at the end of input
+# Shows a prompt; returns what was typed unseen, or None at the end of input.
+AskPin = Callable[[str], str | None]
 
 
 class Identity:

@@ -133,8 +133,6 @@ def _done(request: Command) -> str:
             return f"Successfully took the daily limit off {request.account}"
         case Open():
             return f"Successfully opened account {request.account} (go on with it: account {request.account})"
-        case Login():
-            return "Successfully logged in"
         case _:
             return f"Successfully {_deed(request)}"
 

@@ -326,7 +326,7 @@ class Book:
             outcome = self._move(command.id, opposites)
         if outcome is Outcome.OK:
             self.reversals[command.original] = command.id
-            if original.asked.op in {"debit", "post"}:
+            if original.asked.op in {"debit", "post"} and not account.is_banks_own:
                 self._give_back(account, amount, original.receipt.time_us)
         return outcome, account
 

@@ -110,15 +110,15 @@ class Shelf:
     # -- what a book asks for ------------------------------------------------------------------------------
 
     def account(self, name: str) -> Account | None:
-        row = self._execute(ACCOUNT, (name,)).fetchone()
+        row = _only_row(self._execute(ACCOUNT, (name,)))
         return None if row is None else _account(row)
 
     def ruling(self, request_id: str) -> Ruling | None:
-        row = self._execute(RECEIPT, (request_id,)).fetchone()
+        row = _only_row(self._execute(RECEIPT, (request_id,)))
         return None if row is None else _ruling(row)
 
     def hold(self, request_id: str) -> HeldAmount | None:
-        row = self._execute(HOLD, (request_id,)).fetchone()
+        row = _only_row(self._execute(HOLD, (request_id,)))
         return None if row is None else _hold(row)
 
     def holds_due(self, time_us: int) -> Sequence[HeldAmount]:
@@ -131,6 +131,12 @@ class Shelf:
 
     def is_reversed(self, request_id: str) -> bool:
         return self._execute(REVERSED, (request_id,)).get is not None
+
+
+def _only_row(found: apsw.Cursor) -> Row | None:
+    """Return the one row, or None; the query is then over, and in the way of no checkpoint."""
+    rows = found.fetchall()
+    return rows[0] if rows else None
 
 
 def _json_list(texts: Iterable[str]) -> str:

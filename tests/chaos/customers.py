@@ -100,7 +100,7 @@ def resolved(history: list[Operation], ledger: Mapping[str, Rows]) -> list[Opera
     What is in the ledger was done, with that result, at some time after it was asked for; what is not
     there at the end was never done, and nobody may have seen it.
     """
-    kept = {str(row[0]): (str(row[4]), int(str(row[5]))) for row in ledger["receipt"]}
+    kept = {row.request_id: (row.outcome, row.balance) for row in ledger["receipt"]}
     known: list[Operation] = []
     for operation in history:
         if operation.returned < math.inf:

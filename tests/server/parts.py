@@ -183,6 +183,7 @@ class FakeCore:
         self.term = 1
         self.leader: NodeId | None = "n1"
         self.last_index = 10
+        self.last_time_us = 0
         self.commit_index = 10
         self.applied_index = 10
         self.proposed: list[bytes] = []

@@ -32,8 +32,11 @@ def parse_amount(text: str) -> int:
     return amount_minor
 
 
-def format_amount(amount_minor: int) -> str:
-    """Return the amount as people write it: whole amounts without decimals, others with two."""
+def format_amount(amount_minor: int, *, in_column: bool = False) -> str:
+    """Return the amount as people write it: whole amounts without decimals, others with two.
+
+    In a column all have two, so that their points are below each other.
+    """
     sign = "-" if amount_minor < 0 else ""
     whole, decimals = divmod(abs(amount_minor), MINOR_PER_MAJOR)
-    return f"{sign}{whole}.{decimals:02d}" if decimals else f"{sign}{whole}"
+    return f"{sign}{whole}.{decimals:02d}" if decimals or in_column else f"{sign}{whole}"

@@ -72,6 +72,10 @@ def test_whole_amounts_print_without_decimals_and_others_with_two(amount_minor: 
     assert format_amount(amount_minor) == text
 
 
+def test_in_a_column_every_amount_has_two_decimals() -> None:
+    assert [format_amount(minor, in_column=True) for minor in (0, 5_00, -12_50)] == ["0.00", "5.00", "-12.50"]
+
+
 @given(st.integers(min_value=1, max_value=AMOUNT_MINOR_MAX))
 def test_what_is_printed_can_be_read_again(amount_minor: int) -> None:
     assert parse_amount(format_amount(amount_minor)) == amount_minor

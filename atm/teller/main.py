@@ -1,11 +1,13 @@
 """bin/atm, the teller: what is given on the command line, and who is told.
 
-    atm [NODE] [--config cluster.ini] [--account NAME] [-c COMMAND]... [--json] [--timeout SECONDS]
+    atm [NODE] [--config cluster.ini] [--account NAME] [-c COMMAND]... [-f FILE] [--json] [--operator]
+        [--timeout SECONDS] [--idle SECONDS]
 
 With a terminal on both sides it is a session with line editing; with a pipe it says the lines of its
-greeting and then each command's result; with `-c` only the results. Results go to stdout. So does what
-happens between them (a request that is tried again, one that was settled from last time), but with `-c`
-or `--json`, where stdout is for programs, that goes to stderr.
+greeting and then each command's result; with `-c` or `-f` only the results. Results go to stdout. So does
+what happens between them (a request that is tried again, one that was settled from last time), but with
+`-c`, `-f` or `--json`, where stdout is for programs, that goes to stderr. A PIN is asked for at the
+terminal, or else it is the next line of standard input.
 """
 
 from __future__ import annotations
@@ -15,9 +17,9 @@ import contextlib
 import io
 import os
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
-from typing import NoReturn
+from typing import BinaryIO, NoReturn
 
 import platformdirs
 
@@ -26,10 +28,13 @@ from atm.client import Client, InvalidAccount, UnknownNode
 from atm.client.request_rules import check_account
 from atm.config import ConfigError, load
 from atm.ledger.commands import MAIN
-from atm.teller.input import piped_lines, terminal_lines
+from atm.teller.errands import no_journal
+from atm.teller.identity import IDLE_S, Identity
+from atm.teller.input import PipedPins, piped_lines
 from atm.teller.pending import Journal
 from atm.teller.report import INTERRUPTED, UNKNOWN, USAGE, printable
-from atm.teller.session import Teller, Voice, no_journal
+from atm.teller.session import Teller
+from atm.teller.voice import Voice
 
 TIMEOUT_S = 5.0  # until "not available"; ten elections fit in
 PATIENCE_S = 30.0  # until a session gives up on an outcome that is unknown
@@ -39,11 +44,19 @@ CLOSED_PIPE = 141  # as a shell counts a process that SIGPIPE ended
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Run the teller; return its exit code: 0 done, 1 declined, 2 usage, 3 not available, 5 unknown."""
+    """Run the teller; return its exit code.
+
+    0 done, 1 declined, 2 usage, 3 not available, 4 not allowed, 5 outcome unknown.
+    """
     if isinstance(sys.stdout, io.TextIOWrapper):
         sys.stdout.reconfigure(errors="backslashreplace")  # whatever the locale, no traceback
     try:
-        return _run(_arguments(argv))
+        arguments = _arguments(argv)
+        with _opened(arguments.file) as script:
+            return _run(arguments, script)
+    except _Mistake as mistake:
+        _complain(str(mistake))
+        return USAGE
     except BrokenPipeError:
         _forget_stdout()
         return CLOSED_PIPE
@@ -55,11 +68,14 @@ def main(argv: Sequence[str] | None = None) -> int:
         return UNKNOWN
 
 
-def _run(arguments: argparse.Namespace) -> int:
-    once, as_json = arguments.commands is not None, arguments.json
-    interactive = not once and not as_json and _is_terminal(sys.stdin) and _is_terminal(sys.stdout)
+def _run(arguments: argparse.Namespace, script: BinaryIO | None) -> int:
+    once, as_json = arguments.commands is not None or script is not None, arguments.json
+    on_terminal = _is_terminal(sys.stdout)
+    interactive = not once and not as_json and on_terminal and _is_terminal(sys.stdin)
     patience_s = arguments.timeout or (PATIENCE_ONCE_S if once else PATIENCE_S)
-    voice = Voice(as_json=as_json, asides=sys.stderr if once or as_json else sys.stdout)
+    voice = Voice(
+        as_json=as_json, asides=sys.stderr if once or as_json else sys.stdout, on_terminal=on_terminal
+    )
     try:
         cluster = load(arguments.config)
         client = Client(
@@ -70,21 +86,72 @@ def _run(arguments: argparse.Namespace) -> int:
             on_unknown=voice.retrying,
         )
     except (ConfigError, UnknownNode) as error:
-        _complain(str(error))
-        return USAGE
+        raise _Mistake(str(error)) from None
+    typed = piped_lines(sys.stdin.buffer) if sys.stdin is not None else iter(())
     with client:
         state_folder = platformdirs.user_state_path("atm")
         journal = _journal(state_folder, cluster.identity(), voice)
-        teller = Teller(client, journal, arguments.account, voice)
+        identity = Identity(arguments.account, arguments.idle)
+        ask_pin = _ask_at_terminal if _is_terminal(sys.stdin) else PipedPins(typed)
+        teller = Teller(client, journal, identity, voice, ask_pin, operator=arguments.operator)
         if once:
-            return teller.run(arguments.commands)
+            return teller.run(_commands(arguments.commands, script, typed))
         if not as_json:
             teller.greet()
         if interactive:
-            lines = terminal_lines(state_folder if journal is not None else None)
-        else:
-            lines = piped_lines(sys.stdin.buffer) if sys.stdin is not None else iter(())
-        return teller.serve(lines, interactive=interactive)
+            history_folder = None if journal is None else state_folder
+            typed = _typed_lines(teller, identity, history_folder, arguments)
+        return teller.serve(typed, interactive=interactive)
+
+
+def _commands(given: list[str] | None, script: BinaryIO | None, typed: Iterator[str]) -> Iterable[str]:
+    """Return the commands of `-c`, or of `-f`, which shares standard input with the PINs if it is that."""
+    if given is not None:
+        return given
+    assert script is not None
+    return typed if sys.stdin is not None and script is sys.stdin.buffer else piped_lines(script)
+
+
+def _typed_lines(
+    teller: Teller, identity: Identity, history_folder: Path | None, arguments: argparse.Namespace
+) -> Iterator[str]:
+    # Imported here because it takes longer than all the rest of a `-c` command.
+    from atm.teller import keyboard  # noqa: PLC0415
+
+    if _is_dumb():
+        return keyboard.plain_lines()
+    return keyboard.Keyboard(
+        history_folder,
+        teller.memory,
+        operator=arguments.operator,
+        idle_s=arguments.idle,
+        logged_in=lambda: identity.logged_in,
+        when_idle=teller.log_out_if_idle,
+    ).lines()
+
+
+def _ask_at_terminal(prompt: str) -> str | None:
+    from atm.teller import keyboard  # noqa: PLC0415 - as above
+
+    plainly = _is_dumb() or not (_is_terminal(sys.stdout) or _is_terminal(sys.stderr))
+    return keyboard.ask_unseen_plainly(prompt) if plainly else keyboard.ask_unseen(prompt)
+
+
+@contextlib.contextmanager
+def _opened(file: str | None) -> Iterator[BinaryIO | None]:
+    """Open the file of `-f`; `-` is standard input. Raise `_Mistake`."""
+    if file is None:
+        yield None
+    elif file == "-":
+        yield io.BytesIO() if sys.stdin is None else sys.stdin.buffer
+    else:
+        try:
+            script = Path(file).open("rb")  # noqa: SIM115 - closed below
+        except (OSError, ValueError) as error:
+            reason = getattr(error, "strerror", None) or error
+            raise _Mistake(f"the file of commands {file} cannot be read: {reason}") from None
+        with script:
+            yield script
 
 
 def _journal(folder: Path, cluster: str, voice: Voice) -> Journal | None:
@@ -93,6 +160,10 @@ def _journal(folder: Path, cluster: str, voice: Voice) -> Journal | None:
     except OSError as error:
         voice.warn(no_journal(error))
         return None
+
+
+class _Mistake(Exception):
+    """What was given on the command line cannot be used; `str()` of it is a line for people."""
 
 
 class _Parser(argparse.ArgumentParser):
@@ -116,19 +187,36 @@ def _arguments(argv: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument(
         "--account", type=_account, default=MAIN, metavar="NAME", help="your account; main, unless given"
     )
-    parser.add_argument(
+    commands = parser.add_mutually_exclusive_group()
+    commands.add_argument(
         "-c",
         dest="commands",
         action="append",
         metavar="COMMAND",
         help="carry out COMMAND and leave; may be given several times, and stops at the first not done",
     )
+    commands.add_argument(
+        "-f",
+        dest="file",
+        metavar="FILE",
+        help="likewise the commands in FILE, one a line; - is standard input",
+    )
     parser.add_argument("--json", action="store_true", help="print one JSON object a command")
     parser.add_argument(
         "--timeout",
         type=_seconds,
         metavar="SECONDS",
-        help=f"how long to ask for an unknown outcome; {PATIENCE_S:g}, or with -c {PATIENCE_ONCE_S:g}",
+        help=f"how long to ask for an unknown outcome; {PATIENCE_S:g}, or with -c or -f {PATIENCE_ONCE_S:g}",
+    )
+    parser.add_argument(
+        "--idle",
+        type=_seconds,
+        default=IDLE_S,
+        metavar="SECONDS",
+        help=f"log out after this time without a command; {IDLE_S:g}, unless given",
+    )
+    parser.add_argument(
+        "--operator", action="store_true", help="have the commands of the bank's operators as well"
     )
     return parser.parse_args(argv)
 
@@ -156,6 +244,11 @@ def _seconds(text: str) -> float:
 
 def _is_terminal(stream: object) -> bool:
     return isinstance(stream, io.TextIOBase) and stream.isatty()
+
+
+def _is_dumb() -> bool:
+    """Return whether the terminal can do no more than print lines."""
+    return os.environ.get("TERM", "dumb") in {"", "dumb"}
 
 
 def _complain(line: str) -> None:

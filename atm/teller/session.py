@@ -1,86 +1,102 @@
-"""The teller at work: one command after another, and the requests whose answer never came."""
+"""The teller at work: one command after another, and what it remembers from one to the next."""
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Iterable
-from dataclasses import dataclass, replace
-from typing import TextIO, assert_never
+from dataclasses import replace
+from typing import assert_never
 
-from atm.client import Client, new_request_id
-from atm.client.errors import Interrupted, OutcomeUnknown, Rejected, Unavailable
-from atm.ledger.commands import Command, Credit, Debit, Open, Query
+from atm.client import Client, Receipt, new_request_id
+from atm.ledger.commands import (
+    Close,
+    Command,
+    Credit,
+    Debit,
+    Exceptions,
+    Freeze,
+    Hold,
+    Open,
+    Outcome,
+    Post,
+    Query,
+    Reverse,
+    SetLimit,
+    Statement,
+    Transfer,
+    Unfreeze,
+    Unlock,
+    Void,
+    WriteOff,
+)
 from atm.money import format_amount
-from atm.teller import report as reports
-from atm.teller.language import (
-    AVAILABLE,
+from atm.teller import sentences
+from atm.teller import table_reports as reports
+from atm.teller.arguments import InvalidCommand
+from atm.teller.errands import Errands
+from atm.teller.identity import AskPin, Identity, PinDesk
+from atm.teller.language import OperatorsOnly, parse, shows_pin
+from atm.teller.memory import Memory
+from atm.teller.pending import Journal
+from atm.teller.report import (
+    DONE,
+    INTERRUPTED,
+    NOT_ALLOWED,
+    USAGE,
+    NotDone,
+    Report,
+    decided,
+)
+from atm.teller.voice import Voice
+from atm.teller.window import Window
+from atm.teller.wishes import (
+    Cancel,
+    ChangePin,
+    Confirm,
     Help,
-    InvalidCommand,
+    LogIn,
+    LogOut,
+    More,
     Quit,
+    ShowReceipt,
     ShowStatus,
     UseAccount,
     Wish,
-    help_text,
-    parse,
 )
-from atm.teller.pending import Journal, Slip
-from atm.teller.report import DONE, INTERRUPTED, NOT_AVAILABLE, UNKNOWN, USAGE, Report, printable
+from atm.teller.words import AVAILABLE, help_text
 
 WELCOME = "Welcome to your ATM! You can check your balance, credit to or debit from your account"
 COMMAND_CHARS_SHOWN = 100
 
 
-class Voice:
-    """Says things: results to stdout, at once; what lies between them to `asides`, warnings to stderr."""
-
-    def __init__(self, *, as_json: bool, asides: TextIO | None) -> None:
-        self._as_json = as_json
-        self._asides = asides
-        self._retrying: set[str] = set()
-
-    def report(self, report: Report) -> None:
-        """Say what became of a command."""
-        print(report.as_json() if self._as_json else report.text, flush=True)
-
-    def say(self, line: str) -> None:
-        """Say a line that is no command's result."""
-        print(line, file=self._asides, flush=True)
-
-    def retrying(self, request_id: str) -> None:
-        """Say, once, that a request's outcome is unknown so far."""
-        if request_id not in self._retrying:
-            self._retrying.add(request_id)
-            self.say(f"{OutcomeUnknown(request_id)}: retrying")
-
-    def warn(self, line: str) -> None:
-        """Say what went wrong on this side."""
-        print(printable(line), file=sys.stderr, flush=True)
-
-
-@dataclass(frozen=True)
-class _Unsettled:
-    """A command whose outcome is unknown, with its place in the journal, if it has one."""
-
-    command: Command
-    slip: Slip | None
-    from_last_time: bool
-
-
 class Teller:
     """Carries out what people type, about one account at a time."""
 
-    def __init__(self, client: Client, journal: Journal | None, account: str, voice: Voice) -> None:
+    def __init__(
+        self,
+        client: Client,
+        journal: Journal | None,
+        identity: Identity,
+        voice: Voice,
+        ask_pin: AskPin,
+        *,
+        operator: bool,
+    ) -> None:
         self._client = client
-        self._journal = journal
-        self._account = account
+        self._identity = identity
         self._voice = voice
-        self._unsettled = self._leftovers()
-        self._interrupted = False  # by Ctrl-C, during the last command
+        self._operator = operator
+        self._errands = Errands(client, journal, voice, identity.pin_of)
+        self._pins = PinDesk(self._errands, identity, ask_pin, operator=operator)
+        self.memory = Memory(identity.account)
+        self._window = Window(self._errands, self._pins, identity, self.memory, voice, operator=operator)
 
     def greet(self) -> None:
         """Say the three lines with which a session begins."""
         self._voice.say(WELCOME)
-        report = self._ask(self._query())
+        try:
+            report = self._window.balance(Query(id=new_request_id(), account=self._identity.account))
+        except NotDone as fault:
+            report = fault.report
         if report.code == DONE and report.balance is not None:
             self._voice.say(f"Your starting balance is {format_amount(report.balance)}")
         else:
@@ -93,13 +109,13 @@ class Teller:
         Ctrl-C during a command ends a session only if nobody sits at it.
         """
         for line in lines:
-            self._interrupted = False
+            self._errands.interrupted = False
             try:
                 if self.obey(line) is None:
                     break
             except KeyboardInterrupt:
-                self._interrupted = True
-            if self._interrupted and not interactive:
+                self._errands.interrupted = True
+            if self._errands.interrupted and not interactive:
                 return INTERRUPTED
         return DONE
 
@@ -115,27 +131,63 @@ class Teller:
 
     def obey(self, line: str) -> int | None:
         """Carry out one line and say what came of it; return its exit code, or None to leave."""
+        self.log_out_if_idle()
+        account, logged_in = self._identity.account, self._identity.logged_in
         try:
-            wish = parse(line, account=self._account, request_id=new_request_id())
+            wish = parse(
+                line, account=self._identity.account, request_id=new_request_id(), operator=self._operator
+            )
+            return DONE if wish is None else self._fulfil(wish)
         except InvalidCommand as error:
-            command = line.strip()[:COMMAND_CHARS_SHOWN]
-            return self._tell(Report(command=command, outcome="invalid", code=USAGE, text=str(error)))
-        return DONE if wish is None else self._fulfil(wish)
+            return self._tell(_invalid(line, error))
+        except NotDone as fault:
+            return self._tell(fault.report)
+        finally:
+            self._identity.note_use()
+            if self._identity.account != account or (logged_in and not self._identity.logged_in):
+                self.memory.forget_person()
+
+    def log_out_if_idle(self) -> None:
+        """Log out, and say so, if nothing was typed for too long."""
+        line = self._identity.log_out_if_idle()
+        if line is not None:
+            self.memory.forget_person()
+            self._voice.say(line)
 
     # -- one command -------------------------------------------------------------------------------
 
-    def _fulfil(self, wish: Wish) -> int | None:
+    def _fulfil(self, wish: Wish) -> int | None:  # noqa: C901, PLR0912 - a line for each kind
         match wish:
-            case Open() | Credit() | Debit():
+            case Credit() | Debit() | Transfer() | Hold() | Reverse() | WriteOff() | Open():
                 return self._change(wish)
+            case Freeze() | Unfreeze() | Unlock() | SetLimit() | Close():
+                return self._change(wish)
+            case Confirm():
+                hold = self.memory.hold_or_refuse("confirm", wish.reference)
+                return self._change(Post(id=new_request_id(), hold=hold, amount=wish.amount))
+            case Cancel():
+                hold = self.memory.hold_or_refuse("cancel", wish.reference)
+                return self._change(Void(id=new_request_id(), hold=hold))
             case Query():
-                return self._tell(self._ask(wish))
+                return self._tell(self._window.balance(wish))
+            case Statement() | Exceptions():
+                return self._tell(self._window.page(wish))
+            case More():
+                return self._tell(self._window.page(self.memory.next_page_or_refuse()))
+            case ShowReceipt():
+                return self._tell(self._window.receipt(self.memory.reference_or_refuse(wish.reference)))
             case UseAccount():
                 return self._tell(self._use(wish.account))
+            case LogIn():
+                return self._tell(self._pins.log_in(wish.account or self._identity.account))
+            case LogOut():
+                return self._tell(self._log_out())
+            case ChangePin():
+                return self._tell(self._pins.change_pin())
             case ShowStatus():
-                return self._tell(reports.status(self._client.status()))
+                return self._tell(reports.servers(self._client.status(), self._voice.columns))
             case Help():
-                text = help_text(wish.topic)
+                text = help_text(wish.topic, operator=self._operator, columns=self._voice.columns)
                 return self._tell(Report(command="help", outcome="ok", code=DONE, text=text))
             case Quit():
                 return None
@@ -144,116 +196,55 @@ class Teller:
 
     def _tell(self, report: Report) -> int:
         self._voice.report(report)
+        self.memory.learn(report)
         return report.code
 
     def _change(self, command: Command) -> int:
-        """Note the command in the journal, send it, tell the answer, and only then forget the note."""
-        if not self._settle():
-            return self._tell(self._not_sent(command))
-        slip = self._note(command)
-        report = self._ask_once(command)
-        self._tell(report)
-        if report.code == UNKNOWN:
-            self._unsettled.append(_Unsettled(command, slip, from_last_time=False))
-        elif slip is not None:
-            slip.settle()
-        return report.code
+        self.memory.references.append(command.id)
+        return self._errands.change(command, lambda receipt: self._tell(self._decision(command, receipt)))
+
+    def _decision(self, command: Command, receipt: Receipt) -> Report:
+        """Report a decision. A PIN that was refused is forgotten: each try with it would count."""
+        report = decided(command, receipt)
+        if isinstance(command, Hold) and report.code == DONE:
+            self.memory.note_hold(command.id)
+        if report.code != NOT_ALLOWED:
+            return report
+        account, was_logged_in = self._identity.account, self._identity.logged_in
+        self._identity.log_out()
+        if receipt.outcome is Outcome.LOCKED:
+            return replace(report, text=sentences.locked(account))
+        if not was_logged_in:
+            return replace(report, outcome="login_needed", text=sentences.log_in_first(account))
+        text = "Your PIN is not the right one any more, and you are logged out (to go on, type: login)"
+        return replace(report, text=text)
+
+    # -- accounts ----------------------------------------------------------------------------------
 
     def _use(self, account: str) -> Report:
-        report = self._ask(Query(id=new_request_id(), account=account))
-        if report.code != DONE or report.balance is None:
-            return replace(report, command="account")
-        self._account = account
-        text = f"Your account is now {account}, and its balance is: {format_amount(report.balance)}"
-        return replace(report, command="account", text=text)
-
-    def _query(self) -> Query:
-        return Query(id=new_request_id(), account=self._account)
-
-    def _ask(self, request: Command | Query) -> Report:
-        """Settle what is unsettled, then ask; where the first gets no answer, the second is not sent."""
-        return self._ask_once(request) if self._settle() else self._not_sent(request)
-
-    def _ask_once(self, request: Command | Query) -> Report:
+        query = Query(id=new_request_id(), account=account)
+        found = self._errands.ask(query)
+        if found.outcome is not Outcome.OK or found.balance is None:
+            return replace(decided(query, found), command="account")
+        if account != self._identity.account:
+            self._identity.use(account)
         try:
-            return reports.decided(request, self._client.ask(request))
-        except Unavailable as error:
-            return reports.undecided(request, "unavailable", NOT_AVAILABLE, str(error))
-        except Rejected as error:
-            return reports.undecided(request, "bad_request", USAGE, printable(str(error)))
-        except OutcomeUnknown:
-            return self._unknown(request)
-        except Interrupted as interrupt:
-            self._interrupted = True
-            return self._unknown(request) if interrupt.may_be_done else self._not_sent(request)
+            self._pins.refuse_strangers("account", found.pin)
+        except NotDone as refusal:
+            text = f"Your account is now {account}. {refusal.report.text}"
+            return replace(refusal.report, outcome="ok", code=DONE, text=text)
+        text = f"Your account is now {account}, and its balance is: {format_amount(found.balance)}"
+        return replace(decided(query, found, text), command="account")
 
-    def _not_sent(self, request: Command | Query) -> Report:
-        if self._interrupted:
-            text = "Interrupted: nothing was changed"
-            return reports.undecided(request, "interrupted", INTERRUPTED, text)
-        return reports.undecided(request, "unavailable", NOT_AVAILABLE, str(Unavailable()))
-
-    def _unknown(self, request: Command | Query) -> Report:
-        text = reports.still_unknown(request.id, journalled=self._journal is not None)
-        return reports.undecided(request, "unknown", UNKNOWN, text)
-
-    # -- requests without an answer ----------------------------------------------------------------
-
-    def _note(self, command: Command) -> Slip | None:
-        if self._journal is None:
-            return None
-        try:
-            return self._journal.write(command)
-        except OSError as error:
-            self._give_up_journal(error)
-            return None
-
-    def _leftovers(self) -> list[_Unsettled]:
-        if self._journal is None:
-            return []
-        try:
-            slips = self._journal.leftovers(self._voice.warn)
-        except OSError as error:
-            self._give_up_journal(error)
-            return []
-        return [_Unsettled(slip.command, slip, from_last_time=True) for slip in slips]
-
-    def _give_up_journal(self, error: OSError) -> None:
-        self._journal = None
-        self._voice.warn(no_journal(error))
-
-    def _settle(self) -> bool:
-        """Ask again for each request whose outcome is unknown; return whether all were settled."""
-        while self._unsettled:
-            unsettled = self._unsettled[0]
-            line = self._settled(unsettled)
-            if line is None:
-                return False
-            self._voice.say(line)
-            if unsettled.slip is not None:
-                unsettled.slip.settle()
-            del self._unsettled[0]
-        return True
-
-    def _settled(self, unsettled: _Unsettled) -> str | None:
-        """Return what became of the request, or None if that is still unknown."""
-        command = unsettled.command
-        try:
-            receipt = self._client.ask(command)
-        except Rejected as error:
-            reason = printable(str(error))
-            return f"{OutcomeUnknown(command.id)}, and it will not be asked again: {reason}"
-        except (Unavailable, OutcomeUnknown):
-            pass
-        except Interrupted:
-            self._interrupted = True
-        else:
-            return reports.settled(command, receipt, from_last_time=unsettled.from_last_time)
-        journalled = unsettled.slip is not None
-        self._voice.say(reports.still_unknown(command.id, journalled=journalled))
-        return None
+    def _log_out(self) -> Report:
+        text = "Logged out" if self._identity.logged_in else "You are not logged in"
+        self._identity.log_out()
+        return Report(command="logout", outcome="ok", code=DONE, text=text, account=self._identity.account)
 
 
-def no_journal(error: OSError) -> str:
-    """Tell that the journal cannot be used, and what follows."""
-    return f"Requests cannot be noted ({error}): one without an answer is forgotten when the teller ends"
+def _invalid(line: str, error: InvalidCommand) -> Report:
+    command = line.strip()[:COMMAND_CHARS_SHOWN]
+    if isinstance(error, OperatorsOnly):
+        return Report(command=command, outcome="not_allowed", code=NOT_ALLOWED, text=str(error))
+    shown = "(a PIN, perhaps)" if shows_pin(line) else command
+    return Report(command=shown, outcome="invalid", code=USAGE, text=str(error))

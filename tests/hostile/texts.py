@@ -12,10 +12,11 @@ from hypothesis.strategies import SearchStrategy
 
 from atm.client.request_rules import check_request
 from atm.config import CLUSTER_KEYS, NODE_KEYS, Cluster, ConfigError, load
-from atm.ledger.commands import Command, Query
+from atm.ledger.commands import Command, Read
 from atm.server.recovery import raft_config
+from atm.teller.arguments import InvalidCommand
 from atm.teller.input import LINE_BYTES_MAX, piped_lines
-from atm.teller.language import InvalidCommand, parse
+from atm.teller.language import parse
 from tests.hostile.mutations import corpus, edited, edits, mutated
 from tests.hostile.target import in_one_line
 
@@ -77,6 +78,30 @@ class ConfigFiles:
 _words = st.sampled_from(
     [
         *("credit", "debit", "query", "open", "account", "help", "status", "quit", "CREDIT", "credit\x00"),
+        *(
+            "transfer",
+            "hold",
+            "confirm",
+            "cancel",
+            "reverse",
+            "receipt",
+            "statement",
+            "before",
+            "balance",
+            "at",
+        ),
+        *(
+            "login",
+            "pin",
+            "limit",
+            "none",
+            "writeoff",
+            "close",
+            "exceptions",
+            "2026-11-22",
+            "10:00",
+            "9999-12-31",
+        ),
         *("5", "0.01", "-5", "1e9", "٥", "５", "0x10", "1_000", "99999999999999999999", ".5", "5."),
         *("main", "\x1b[2J", "\u202e"),
     ]
@@ -119,10 +144,10 @@ class TypedLines:
     def _read(self, line: str) -> str:
         assert len(line) <= LINE_BYTES_MAX
         try:
-            wish = parse(line, account="main", request_id="id")
+            wish = parse(line, account="main", request_id="id", operator=True)
         except InvalidCommand as refusal:
             return in_one_line(refusal)
-        if isinstance(wish, Command | Query):
+        if isinstance(wish, Command | Read):
             check_request(wish)
             return "a request"
         return "blank" if wish is None else "a wish of the teller's own"

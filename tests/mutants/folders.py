@@ -8,7 +8,7 @@ FOLDER = "atm/server/data_folder.py"
 FOLDER_TESTS = "tests/server/test_data_folder.py::"
 JOURNAL = "atm/teller/pending.py"
 JOURNAL_TEST = (
-    "tests/teller/test_teller.py::"
+    "tests/teller/test_journal.py::"
     "test_the_request_survives_a_power_cut_of_the_tellers_machine_before_it_is_sent"
 )
 

@@ -1,0 +1,174 @@
+"""Who stands before the teller: which account is used, and whether its PIN was shown."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from dataclasses import replace
+
+from atm.client import Receipt, new_request_id
+from atm.client.errors import InvalidPin
+from atm.client.request_rules import check_pin
+from atm.ledger.commands import BANK_ACCOUNTS, Login, Outcome, Query, SetPin
+from atm.money import format_amount
+from atm.teller import sentences
+from atm.teller.errands import Errands
+from atm.teller.report import INTERRUPTED, NOT_ALLOWED, USAGE, NotDone, Report, decided
+
+IDLE_S = 120.0  # without a command, then who wants to go on must show the PIN again
+
+# Shows a prompt; returns what was typed unseen, or None at the end of input.
+AskPin = Callable[[str], str | None]
+
+
+class Identity:
+    """The account in use, and its PIN: in memory from the login to the logout, and nowhere else."""
+
+    def __init__(self, account: str, idle_s: float, clock: Callable[[], float] = time.monotonic) -> None:
+        self.account = account
+        self._pin: str | None = None
+        self._idle_s = idle_s
+        self._clock = clock
+        self._last_used = clock()
+
+    @property
+    def logged_in(self) -> bool:
+        """Whether the PIN of the account was shown."""
+        return self._pin is not None
+
+    def pin_of(self, account: str) -> str | None:
+        """Return the PIN that was shown, if it is this account's."""
+        return self._pin if account == self.account else None
+
+    def use(self, account: str, pin: str | None = None) -> None:
+        """Go on with an account, and its PIN if it was shown just now."""
+        self.account, self._pin = account, pin
+
+    def log_out(self) -> None:
+        """Forget the PIN."""
+        self._pin = None
+
+    def note_use(self) -> None:
+        """Begin to count the idle time anew."""
+        self._last_used = self._clock()
+
+    def log_out_if_idle(self) -> str | None:
+        """Log out who has left; return the line that says so, or None."""
+        if self._pin is None or self._clock() - self._last_used < self._idle_s:
+            return None
+        self.log_out()
+        return f"Logged out: no command for {self._idle_s:g} seconds (to go on, type: login)"
+
+
+class PinDesk:
+    """What has to do with PINs. They come from `ask_pin` alone and go to the bank, nowhere else."""
+
+    def __init__(self, errands: Errands, identity: Identity, ask_pin: AskPin, *, operator: bool) -> None:
+        self._errands = errands
+        self._identity = identity
+        self._ask_pin = ask_pin
+        self._operator = operator
+
+    def require_login(self, command: str) -> None:
+        """Raise `NotDone` unless the account has no PIN, or it was shown, or this is an operator."""
+        account = self._identity.account
+        if not self._operator and not self._identity.logged_in:
+            self.refuse_strangers(command, self._errands.ask(Query(id=new_request_id(), account=account)).pin)
+
+    def refuse_strangers(self, command: str, pin: str | None) -> None:
+        """Do as `require_login`, knowing what the bank says of the account's PIN."""
+        account = self._identity.account
+        if self._operator or self._identity.logged_in:
+            return
+        if account in BANK_ACCOUNTS:
+            raise NotDone(_not_allowed(command, "not_allowed", account, sentences.banks_own(account)))
+        if pin == "locked":
+            raise NotDone(_locked(command, account))
+        if pin == "set":
+            raise NotDone(_not_allowed(command, "login_needed", account, sentences.log_in_first(account)))
+
+    def log_in(self, account: str) -> Report:
+        """Ask for the PIN of an account, if it has one, and go on with it if the bank finds it right."""
+        found = self._look("login", account)
+        if found.pin == "none":
+            self._identity.use(account)
+            query = Query(id=found.request_id, account=account)
+            text = f"{_greeting(account, found)} (it has no PIN; to set one, type: pin)"
+            return replace(decided(query, found, text), command="login")
+        login = Login(
+            id=new_request_id(), account=account, pin=_checked("login", self._ask(f"PIN of {account}: "))
+        )
+        receipt = self._errands.ask(login)
+        if receipt.outcome is Outcome.OK:
+            self._identity.use(account, login.pin)
+            return decided(login, receipt, _greeting(account, receipt))
+        if account == self._identity.account:
+            self._identity.log_out()
+        return decided(login, receipt)
+
+    def change_pin(self) -> Report:
+        """Ask for the old PIN, if there is one, and twice for the new one, and set it."""
+        account = self._identity.account
+        found = self._look("pin", account)
+        typed_old = None if found.pin == "none" else self._ask(f"Old PIN of {account}: ")
+        typed, typed_again = self._ask(f"New PIN of {account}: "), self._ask("New PIN again: ")
+        old_pin = None if found.pin == "none" else _checked("pin", typed_old)
+        pin = _checked("pin", typed)
+        if typed_again != pin:
+            raise NotDone(_mistyped("pin", "The new PIN was not the same both times: nothing was changed"))
+        request = SetPin(id=new_request_id(), account=account, pin=pin, old_pin=old_pin)
+        receipt = self._errands.ask(request)
+        if receipt.outcome is Outcome.OK:
+            self._identity.use(account, pin)
+            return decided(
+                request, receipt, f"Successfully set the PIN of {account}; you are logged in with it"
+            )
+        self._identity.log_out()
+        return decided(request, receipt)
+
+    def _look(self, command: str, account: str) -> Receipt:
+        """Return what the bank says of an account that can be used with a PIN; raise `NotDone`."""
+        query = Query(id=new_request_id(), account=account)
+        found = self._errands.ask(query)
+        if found.outcome is not Outcome.OK:
+            raise NotDone(replace(decided(query, found), command=command))
+        if found.pin == "locked":
+            raise NotDone(_locked(command, account))
+        return found
+
+    def _ask(self, prompt: str) -> str | None:
+        try:
+            return self._ask_pin(prompt)
+        except KeyboardInterrupt:
+            self._errands.interrupted = True
+            text = "Interrupted: nothing was changed"
+            report = Report(command="pin", outcome="interrupted", code=INTERRUPTED, text=text)
+            raise NotDone(report) from None
+
+
+def _greeting(account: str, found: Receipt) -> str:
+    assert found.balance is not None
+    return f"Your account is {account}, and its balance is: {format_amount(found.balance)}"
+
+
+def _checked(command: str, typed: str | None) -> str:
+    """Return what was typed for a PIN, if it can be one; raise `NotDone`."""
+    if typed is None:
+        raise NotDone(_mistyped(command, "No PIN was given: nothing was changed"))
+    try:
+        check_pin(typed)
+    except InvalidPin as error:
+        raise NotDone(_mistyped(command, f"{error}: nothing was changed")) from None
+    return typed
+
+
+def _mistyped(command: str, text: str) -> Report:
+    return Report(command=command, outcome="invalid", code=USAGE, text=text)
+
+
+def _locked(command: str, account: str) -> Report:
+    return _not_allowed(command, "locked", account, sentences.locked(account))
+
+
+def _not_allowed(command: str, outcome: str, account: str, text: str) -> Report:
+    return Report(command=command, outcome=outcome, code=NOT_ALLOWED, text=text, account=account)

@@ -1,0 +1,194 @@
+"""A person at a terminal: line editing, history, completion, PINs unseen, and an eye on the clock."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import getpass
+import os
+import sys
+import time
+from collections.abc import Callable, Iterable, Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from prompt_toolkit import PromptSession
+from prompt_toolkit.completion import CompleteEvent, Completer, Completion
+from prompt_toolkit.history import FileHistory, History, InMemoryHistory
+from prompt_toolkit.output.defaults import create_output
+
+from atm.teller.completion import accounts_in, candidates, takes_arguments
+from atm.teller.language import LINE_CHARS_MAX, shows_pin
+from atm.teller.memory import Memory
+
+if TYPE_CHECKING:
+    from prompt_toolkit.buffer import Buffer
+    from prompt_toolkit.document import Document
+
+PROMPT = "Enter command: "
+HISTORY_FILE = "history"
+
+
+class LeftAlone(Exception):
+    """Nothing was typed for too long."""
+
+
+class Keyboard:
+    """Reads commands with line editing, history and completion.
+
+    Ctrl-C clears the line; Ctrl-D ends the input. The history is kept in `state_folder`, if given. After
+    `idle_s` seconds without a key `when_idle` is called, if `logged_in` says so, and what was typed stays.
+    """
+
+    def __init__(
+        self,
+        state_folder: Path | None,
+        memory: Memory,
+        *,
+        operator: bool,
+        idle_s: float,
+        logged_in: Callable[[], bool],
+        when_idle: Callable[[], None],
+    ) -> None:
+        # Not every terminal answers when asked for its cursor's position, and the library says so in a line.
+        os.environ.setdefault("PROMPT_TOOLKIT_NO_CPR", "1")
+        self._idle_s = idle_s
+        self._logged_in = logged_in
+        self._when_idle = when_idle
+        self._last_key_s = 0.0
+        history: History = _ShortHistory()
+        if state_folder is not None and _make_private(state_folder / HISTORY_FILE):
+            history = _PrivateHistory(str(state_folder / HISTORY_FILE))
+            memory.accounts |= accounts_in(history.load_history_strings())
+        self._session: PromptSession[str] = PromptSession(
+            history=history,
+            completer=_Words(memory, operator=operator),
+            complete_while_typing=False,
+            output=create_output(sys.stdout),
+        )
+        self._session.default_buffer.on_text_changed += _clip
+        self._session.default_buffer.on_text_changed += self._note_key
+
+    def lines(self) -> Iterator[str]:
+        """Yield each line."""
+        typed = ""
+        while True:
+            try:
+                # A colour, if only the terminal's own, has the blank at the prompt's end written as a blank.
+                line = self._session.prompt([("fg:ansidefault", PROMPT)], default=typed, pre_run=self._watch)
+                typed = ""
+            except KeyboardInterrupt:
+                typed = ""
+                continue
+            except LeftAlone:
+                typed = self._session.default_buffer.text
+                self._when_idle()
+                continue
+            except EOFError:
+                return
+            yield line
+
+    def _note_key(self, _: Buffer) -> None:
+        self._last_key_s = time.monotonic()
+
+    def _watch(self) -> None:
+        self._last_key_s = time.monotonic()
+        if self._logged_in():
+            self._session.app.create_background_task(self._leave_when_idle())
+
+    async def _leave_when_idle(self) -> None:
+        while (left_s := self._last_key_s + self._idle_s - time.monotonic()) > 0:
+            await asyncio.sleep(left_s)
+        self._session.app.exit(exception=LeftAlone())
+
+
+class _Words(Completer):
+    def __init__(self, memory: Memory, *, operator: bool) -> None:
+        self._memory = memory
+        self._operator = operator
+
+    def get_completions(self, document: Document, complete_event: CompleteEvent) -> Iterable[Completion]:
+        """Offer what begins as the word before the cursor does."""
+        *before, begun = document.text_before_cursor.lstrip().split(" ")
+        offered = candidates(
+            [word for word in before if word],
+            accounts=self._memory.accounts,
+            references=self._memory.references,
+            operator=self._operator,
+        )
+        return [
+            Completion(word + " " * (not before and takes_arguments(word)), -len(begun), display=word)
+            for word in offered
+            if word.startswith(begun)
+        ]
+
+
+class _ShortHistory(InMemoryHistory):
+    """A history that keeps no line that is too long, or may show a PIN."""
+
+    def append_string(self, string: str) -> None:
+        if _is_kept(string):
+            super().append_string(string)
+
+
+class _PrivateHistory(FileHistory):
+    """Likewise in a file, which is not worth an error: a full disk only makes it forget."""
+
+    def append_string(self, string: str) -> None:
+        if _is_kept(string):
+            super().append_string(string)
+
+    def store_string(self, string: str) -> None:
+        with contextlib.suppress(OSError):
+            super().store_string(string)
+
+
+def ask_unseen(prompt: str) -> str | None:
+    """Ask at the terminal for a PIN: stars are shown, and nothing is kept; None if it ends with Ctrl-D."""
+    session: PromptSession[str] = PromptSession(
+        is_password=True, history=InMemoryHistory(), output=create_output(always_prefer_tty=True)
+    )
+    try:
+        return session.prompt([("fg:ansidefault", prompt)])
+    except EOFError:
+        return None
+
+
+def plain_lines() -> Iterator[str]:
+    """Yield each line typed at a terminal that cannot move its cursor."""
+    while True:
+        try:
+            yield input(PROMPT)
+        except KeyboardInterrupt:
+            print()
+        except EOFError:
+            return
+
+
+def ask_unseen_plainly(prompt: str) -> str | None:
+    """Ask for a PIN at a terminal that is not to be moved about on; nothing is shown."""
+    try:
+        return getpass.getpass(prompt)
+    except EOFError:
+        return None
+
+
+def _is_kept(line: str) -> bool:
+    return len(line) <= LINE_CHARS_MAX and not shows_pin(line)
+
+
+def _clip(buffer: Buffer) -> None:
+    """Keep of a line that is too long only so much that it is seen to be: redrawing it takes its length."""
+    if len(buffer.text) > LINE_CHARS_MAX + 1:
+        buffer.text = buffer.text[: LINE_CHARS_MAX + 1]
+
+
+def _make_private(path: Path) -> bool:
+    """Make the file for this user only; return whether it can be written."""
+    try:
+        descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_NONBLOCK, 0o600)
+        with contextlib.closing(os.fdopen(descriptor, "ab")):
+            os.fchmod(descriptor, 0o600)
+    except OSError:
+        return False
+    return path.is_file()

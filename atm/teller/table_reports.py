@@ -1,0 +1,64 @@
+"""Reports whose text is a table: pages of postings, receipts, the servers."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from dataclasses import asdict, replace
+
+from msgspec.structs import asdict as fields_of
+
+from atm.client import NodeStatus, Receipt
+from atm.client.node_status import DOWN
+from atm.ledger.commands import Exceptions, Statement
+from atm.teller import tables
+from atm.teller.report import DONE, NOT_AVAILABLE, Report, command_name, decided
+
+
+def page(request: Statement | Exceptions, receipt: Receipt, columns: int | None) -> Report:
+    """Report a page of a statement, or of the list of exceptions."""
+    table = tables.statement if isinstance(request, Statement) else tables.exceptions
+    text = table(receipt.lines, columns) if receipt.lines else "There is nothing to list"
+    if receipt.next is not None:
+        elsewhere = f", or elsewhere: {command_name(request)} {request.limit} before {receipt.next}"
+        text += f"\nThere is more (type: more{elsewhere if columns is None else ''})"
+    return replace(decided(request, receipt, text), is_table=True)
+
+
+def receipt(reference: str, found: Receipt, columns: int | None, *, with_balance: bool) -> Report:
+    """Report what was asked under a reference and how it was decided: `decision`, in the JSON."""
+    assert found.asked is not None
+    asked = {name: value for name, value in fields_of(found.asked).items() if name != "details"}
+    details = json.loads(found.asked.details) if found.asked.details else {}
+    return Report(
+        command="receipt",
+        outcome="ok",
+        code=DONE,
+        text=tables.receipt(reference, found, details, columns, with_balance=with_balance),
+        account=found.asked.account,
+        amount=found.asked.amount,
+        balance=found.balance if with_balance else None,
+        available=found.available if with_balance else None,
+        request_id=reference,
+        reference=found.reference,
+        details={
+            "decision": str(found.outcome),
+            "asked": asked | details,
+            "time_us": found.time_us,
+            "reversed_by": found.reversed_by,
+        },
+        is_table=True,
+    )
+
+
+def servers(nodes: Sequence[NodeStatus], columns: int | None) -> Report:
+    """Report how the servers are doing; not available if none of them answers."""
+    nobody = all(node.role == DOWN for node in nodes)
+    return Report(
+        command="status",
+        outcome="unavailable" if nobody else "ok",
+        code=NOT_AVAILABLE if nobody else DONE,
+        text=tables.servers(nodes, columns),
+        details={"nodes": [asdict(node) for node in nodes]},
+        is_table=True,
+    )

@@ -1,0 +1,106 @@
+"""The teller when the bank does not answer."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from atm.client import Client, Interrupted
+from atm.ledger.commands import Command, Credit, Query
+from tests.client.fake_cluster import FakeCluster
+from tests.teller.running import NOT_AVAILABLE, OnLine, Run
+
+
+def test_the_session_goes_on_when_no_majority_answers(run: Run, cluster: FakeCluster) -> None:
+    for node in cluster.nodes.values():
+        node.stop()
+    ran = run(typed="credit 5\nquery\nhelp quit\nopen bob\n")
+    assert ran.out[1] == NOT_AVAILABLE
+    assert ran.results == [
+        NOT_AVAILABLE,
+        NOT_AVAILABLE,
+        "quit: leaves, as do exit and the end of input",
+        NOT_AVAILABLE,
+    ]
+    assert ran.code == 0
+
+
+def test_a_request_that_is_certainly_not_done_leaves_the_journal(
+    run: Run, cluster: FakeCluster, state_folder: Path
+) -> None:
+    for node in cluster.nodes.values():
+        node.always = node.fault("unavailable")
+    assert run("-c", "credit 5").code == 3
+    assert list(state_folder.glob("*.json")) == []
+
+
+def test_a_lost_answer_is_fetched_with_the_same_id_and_told(run: Run, cluster: FakeCluster) -> None:
+    cluster["5000"].script.extend([cluster["5000"].answer, cluster["5000"].apply_and_close])
+    ran = run("5000", typed="credit 5\nquery\n")
+    request_id = cluster["5000"].requests[1]["id"]
+    assert ran.results == [
+        f"Outcome unknown, reference {request_id}: retrying",
+        "Successfully credited 5 to your account",
+        "Your current account balance is: 5",
+    ]
+
+
+def test_an_outcome_that_stays_unknown_is_settled_at_the_next_command(
+    run: Run, cluster: FakeCluster, state_folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def recover(line: str) -> None:
+        for node in cluster.nodes.values():
+            node.always = None
+
+    bank_comes_back = OnLine({"query"}, recover)
+    monkeypatch.setattr("atm.teller.session.parse", bank_comes_back)
+    cluster["5000"].script.append(cluster["5000"].answer)  # the greeting's query
+    for node in cluster.nodes.values():
+        node.always = node.apply_and_close
+    ran = run("5000", typed="credit 5\nquery\n")
+    (request_id,) = cluster.bank.receipts
+    assert ran.results == [
+        f"Outcome unknown, reference {request_id}: retrying",
+        f"Outcome unknown, reference {request_id}: it will be settled at the next command, "
+        "or when the teller starts again",
+        f"Settled: credited 5 to main (reference {request_id})",
+        "Your current account balance is: 5",
+    ]
+    assert list(state_folder.glob("*.json")) == []
+
+
+def test_while_an_outcome_is_unknown_nothing_else_is_sent(
+    run: Run, cluster: FakeCluster, state_folder: Path
+) -> None:
+    cluster["5000"].script.append(cluster["5000"].answer)  # the greeting's query
+    for node in cluster.nodes.values():
+        node.always = node.close
+    ran = run("5000", typed="debit 5\ndebit 6\n")
+    assert ran.results[-1] == NOT_AVAILABLE
+    assert {r.get("amount") for node in cluster.nodes.values() for r in node.requests} <= {None, 5_00}
+    assert "failed" not in "".join(ran.out)
+    assert len(list(state_folder.glob("*.json"))) == 1
+
+
+@pytest.mark.parametrize("may_be_done", [True, False])
+def test_ctrl_c_during_a_request_says_what_is_known(
+    run: Run, state_folder: Path, monkeypatch: pytest.MonkeyPatch, may_be_done: bool
+) -> None:
+    original = Client.ask
+
+    def ask(client: Client, request: Command | Query) -> Any:
+        if isinstance(request, Credit):
+            raise Interrupted(request.id, may_be_done=may_be_done)
+        return original(client, request)
+
+    monkeypatch.setattr(Client, "ask", ask)
+    ran = run(typed="credit 5\nquery\n")
+    (line,) = ran.results
+    if may_be_done:
+        assert line.startswith("Outcome unknown, reference ")
+    else:
+        assert line == "Interrupted: nothing was changed"
+    assert ran.code == 130
+    assert len(list(state_folder.glob("*.json"))) == may_be_done

@@ -1,0 +1,259 @@
+"""The teller before the whole bank: transfers, holds, reversals, and the references that they print."""
+
+from __future__ import annotations
+
+import json
+import re
+from pathlib import Path
+
+import pytest
+
+from tests.client.fake_cluster import FakeCluster
+from tests.teller.ledger_bank import LedgerBank
+from tests.teller.running import Run
+
+REFERENCE = re.compile(r"Reference ([0-9A-Z]{20})")
+
+
+def reference(line: str) -> str:
+    """Return the reference that a line tells."""
+    match = REFERENCE.fullmatch(line)
+    assert match is not None, line
+    return match[1]
+
+
+@pytest.fixture(autouse=True)
+def with_accounts(bank: LedgerBank, run: Run) -> None:
+    """`main` has 100, and `bob` nothing."""
+    assert run("-c", "credit 100", "-c", "open bob").code == 0
+
+
+def test_a_transfer_moves_money_and_prints_its_reference(run: Run, bank: LedgerBank) -> None:
+    done, printed = run("-c", "transfer bob 30").out
+    assert done == "Successfully transferred 30 from main to bob"
+    assert bank.requests[-1]["id"] == reference(printed)
+    assert (bank.ledger.balance("main"), bank.ledger.balance("bob")) == (70_00, 30_00)
+
+
+def test_credits_and_debits_print_a_reference_but_on_main(run: Run) -> None:
+    assert run("-c", "credit 5", "-c", "debit 5").out == [
+        "Successfully credited 5 to your account",
+        "Successfully debited 5 from your account",
+    ]
+    ran = run("--account", "bob", "-c", "credit 5", "-c", "debit 5")
+    assert ran.out[0::2] == [
+        "Successfully credited 5 to your account",
+        "Successfully debited 5 from your account",
+    ]
+    assert reference(ran.out[1]) != reference(ran.out[3])
+
+
+@pytest.mark.parametrize(
+    ("command", "code", "line"),
+    [
+        ("transfer bob 101", 1, "Insufficient account balance"),
+        ("transfer bbo 1", 1, "No such account: bbo (open it with: open bbo)"),
+        ("transfer main 1", 2, "Your account is main itself: name the one that the money goes to"),
+        ("hold 101", 1, "Insufficient account balance"),
+        ("hold 5 0", 2, "A hold lasts a number of minutes, from 1 to 576000"),
+        ("hold 5 576001", 2, "A hold lasts a number of minutes, from 1 to 576000"),
+        ("confirm", 2, "No hold was made here: name it (confirm <reference>)"),
+        ("confirm 5", 2, "No hold was made here: name it (confirm <reference>)"),
+        ("cancel", 2, "No hold was made here: name it (cancel <reference>)"),
+        ("confirm nothing", 1, "Nothing was held under this reference: check it"),
+        ("cancel nothing", 1, "Nothing was held under this reference: check it"),
+        (
+            "reverse nothing",
+            1,
+            "Nothing was moved under nothing: check the reference "
+            "(if such a request is still on its way, it will be declined)",
+        ),
+        ("receipt", 2, "There is no receipt yet: name one (receipt <reference>)"),
+        ("receipt nothing", 1, "Nothing is known under this reference: check it"),
+        (
+            "receipt ä",
+            2,
+            "A reference is what the teller printed as one, without spaces, such as 1M81TYHJ6Q912PEARJX5",
+        ),
+    ],
+)
+def test_a_refusal_says_what_to_do(run: Run, command: str, code: int, line: str) -> None:
+    ran = run("-c", command)
+    assert (ran.out, ran.code) == ([line], code)
+
+
+def test_a_hold_is_seen_beside_the_balance_and_confirmed_without_typing_its_reference(
+    run: Run, bank: LedgerBank
+) -> None:
+    ran = run("-c", "hold 20", "-c", "query", "-c", "confirm", "-c", "query")
+    assert ran.out[0] == "Successfully held 20 for 5 minutes: confirm or cancel it"
+    held = reference(ran.out[1])
+    assert ran.out[2:5] == [
+        "Your current account balance is: 100",
+        "Available: 80 (20 held)",
+        f"Successfully confirmed and paid out the whole hold {held}",
+    ]
+    assert reference(ran.out[5]) != held
+    assert ran.out[6:] == ["Your current account balance is: 80"]
+
+
+def test_a_part_of_a_hold_is_confirmed_and_the_rest_is_free(run: Run) -> None:
+    ran = run("-c", "hold 20 1", "-c", "confirm 15", "-c", "query")
+    assert ran.out[0] == "Successfully held 20 for 1 minute: confirm or cancel it"
+    assert ran.out[-1] == "Your current account balance is: 85"
+
+
+def test_a_hold_of_another_session_is_confirmed_by_its_reference(run: Run) -> None:
+    held = reference(run("-c", "hold 20").out[1])
+    more = run("-c", f"confirm {held} 20.01")
+    assert more.out == ["More than was held: confirm that much, or less"]
+    assert run("-c", f"confirm {held} 5").code == 0
+    assert run("-c", f"cancel {held}").out == ["The hold was confirmed already: nothing was changed"]
+
+
+def test_a_cancelled_hold_is_free_again(run: Run) -> None:
+    ran = run("-c", "hold 20", "-c", "cancel", "-c", "query", "-c", "cancel")
+    held = reference(ran.out[1])
+    assert ran.out[2] == f"Successfully cancelled the hold {held}"
+    assert ran.out[4:] == [
+        "Your current account balance is: 100",
+        "The hold was cancelled already: nothing was changed",
+    ]
+
+
+def test_an_expired_hold_cannot_be_cancelled_but_is_confirmed_and_listed(run: Run, bank: LedgerBank) -> None:
+    held = reference(run("-c", "hold 20 1").out[1])
+    bank.end_holds(after_s=61)
+    assert run("-c", f"cancel {held}").out == ["The hold has expired by itself: nothing is held any more"]
+    confirmed = run("-c", f"confirm {held}").out
+    assert run("--operator", "-c", "exceptions").out[2].split() == [
+        "2026-11-22", "10:01:07", "late:", "main", "-20.00", "80.00",
+        reference(confirmed[1]),
+    ]  # fmt: skip
+
+
+def test_what_was_done_is_reversed_once_in_full_or_in_part(run: Run, bank: LedgerBank) -> None:
+    ran = run("-c", "transfer bob 30", "-c", "transfer bob 8")
+    first, second = reference(ran.out[1]), reference(ran.out[3])
+    ran = run("-c", f"reverse {first}", "-c", f"reverse {second} 3.50", "-c", f"reverse {first}")
+    assert ran.out[0] == f"Successfully reversed {first}"
+    assert ran.out[2] == f"Successfully reversed 3.50 of {second}"
+    assert ran.out[4] == f"{first} was reversed already: nothing was changed"
+    assert bank.ledger.balance("bob") == 4_50
+
+
+def test_a_receipt_can_be_shown_again(run: Run) -> None:
+    ran = run("-c", "transfer bob 30", "-c", "receipt")
+    moved = reference(ran.out[1])
+    assert [line.split(maxsplit=1) for line in ran.out[2:-1]] == [
+        ["reference", moved],
+        ["what", "transfer"],
+        ["account", "main"],
+        ["to", "bob"],
+        ["amount", "30"],
+        ["outcome", "ok"],
+        ["balance", "70"],
+        ["available", "70"],
+    ]
+    assert ran.out[-1] == "time (UTC)  2026-11-22 10:00:03"
+    reversal = reference(run("-c", f"reverse {moved}").out[1])
+    assert run("-c", f"receipt {moved}").out[-1] == f"reversed by  {reversal}"
+    assert ["original", moved] in [line.split() for line in run("-c", f"receipt {reversal}").out]
+
+
+def test_the_last_receipt_on_main_shows_the_reference_that_was_not_printed(
+    run: Run, bank: LedgerBank
+) -> None:
+    ran = run(typed="debit 5\nreceipt\ndebit 1000\nreceipt\n")
+    (debit, declined) = [request for request in bank.requests if request["op"] == "debit"]
+    assert ran.results[1].split() == ["reference", debit["id"]]
+    assert f"reference   {declined['id']}" in ran.results
+    assert "outcome     insufficient funds" in ran.results
+
+
+def test_a_receipt_in_json_tells_what_was_asked_and_decided(run: Run) -> None:
+    transfer, receipt = map(json.loads, run("--json", "-c", "transfer bob 30", "-c", "receipt").out)
+    assert (transfer["account"], transfer["target"], transfer["amount"]) == ("main", "bob", 30_00)
+    assert receipt["asked"] == {"op": "transfer", "account": "main", "amount": 30_00, "target": "bob"}
+    assert (receipt["decision"], receipt["balance"], receipt["message"]) == ("ok", 70_00, "")
+    assert receipt["request_id"] == transfer["request_id"]
+    assert receipt["reference"] == transfer["reference"]
+
+
+def test_another_accounts_receipt_shows_no_balance(run: Run) -> None:
+    moved = reference(run("-c", "transfer bob 30").out[1])
+    ran = run("--account", "bob", "-c", f"receipt {moved}")
+    assert not [line for line in ran.out if line.startswith(("balance", "available"))]
+    (report,) = map(json.loads, run("--account", "bob", "--json", "-c", f"receipt {moved}").out)
+    assert report["balance"] is None
+
+
+def test_operators_freeze_unfreeze_limit_write_off_and_close(run: Run) -> None:
+    ran = run(
+        "--operator",
+        *("-c", "freeze bob", "-c", "unfreeze bob", "-c", "limit bob 50", "-c", "limit bob none"),
+        *("-c", "writeoff bob 7", "-c", "close bob"),
+    )
+    assert ran.out[:5] == [
+        "Successfully froze bob",
+        "Successfully unfroze bob",
+        "Successfully limited withdrawals from bob to 50 a day",
+        "Successfully took the daily limit off bob",
+        "Successfully wrote off 7 to bob",
+    ]
+    reference(ran.out[5])
+    assert ran.out[6] == "bob is not empty: pay out its balance and end its holds first"
+    assert run("--account", "bob", "-c", "debit 7").code == 0
+    assert run("--operator", "-c", "close bob").out == ["Successfully closed bob for ever"]
+    assert run("-c", "open bob").out == ["bob is closed for ever: use another account"]
+
+
+@pytest.mark.parametrize(
+    "command", ["freeze bob", "unfreeze x", "unlock", "limit", "writeoff a 5", "close bob", "exceptions"]
+)
+def test_operators_commands_are_for_operators(run: Run, cluster: FakeCluster, command: str) -> None:
+    asked = cluster.requests()
+    ran = run("-c", command)
+    word = command.split(maxsplit=1)[0]
+    assert ran.out == [f"{word} is a command of the bank's operators: start the teller with --operator"]
+    assert ran.code == 4
+    assert cluster.requests() == asked
+
+
+def test_a_frozen_account_is_told_with_its_balance_and_declines(run: Run) -> None:
+    run("--operator", "-c", "freeze main")
+    frozen = "main is frozen: nothing goes in or out until an operator unfreezes it"
+    assert run("-c", "query").out == ["Your current account balance is: 100", frozen]
+    ran = run("-c", "debit 5")
+    assert (ran.out, ran.code) == ([frozen], 1)
+    assert run("-c", "transfer bob 5").out == [frozen.replace("main", "main or bob", 1)]
+
+
+def test_beyond_the_daily_limit_the_teller_says_when_it_ends(run: Run) -> None:
+    run("--operator", "-c", "limit main 50")
+    line = "More than the account's daily limit leaves: try less, or wait for tomorrow (UTC)"
+    assert run("-c", "debit 50.01").out == [line]
+    assert run("-c", "hold 50", "-c", "debit 0.01").out[2:] == [line]
+
+
+def test_every_change_is_noted_before_it_is_sent(
+    run: Run, cluster: FakeCluster, bank: LedgerBank, state_folder: Path
+) -> None:
+    noted: dict[str, bool] = {}
+
+    def look(request: dict[str, str]) -> bytes:
+        noted[request["op"]] = (state_folder / f"{request['id']}.json").exists()
+        return cluster["5000"].answer(request)
+
+    cluster["5000"].always = look
+    run("5000", "--operator", typed="transfer bob 5\nhold 5\nconfirm 4\ncancel\nreverse x\nwriteoff bob 1\n")
+    assert noted == {
+        "query": False,
+        "transfer": True,
+        "hold": True,
+        "post": True,
+        "void": True,
+        "reverse": True,
+        "write_off": True,
+    }
+    assert list(state_folder.glob("*.json")) == []

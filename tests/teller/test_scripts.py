@@ -1,0 +1,176 @@
+"""The teller in scripts: -c, --json, exit codes, and arguments."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from pathlib import Path
+
+import pytest
+
+from tests.client.fake_cluster import FakeCluster
+from tests.teller.ledger_bank import LedgerBank
+from tests.teller.running import Run
+
+
+def test_c_runs_commands_without_a_greeting(run: Run) -> None:
+    ran = run("-c", "credit 5000", "-c", "query")
+    assert ran.out == ["Successfully credited 5000 to your account", "Your current account balance is: 5000"]
+    assert ran.code == 0
+
+
+@pytest.mark.parametrize(
+    ("commands", "code"),
+    [
+        (["query"], 0),
+        (["", "help", "status", "open bob"], 0),
+        (["debit 1"], 1),
+        (["open main"], 1),
+        (["account bob"], 1),
+        (["query testerror"], 2),
+        (["credit 0"], 2),
+        (["quit", "debit 1"], 0),
+        (["debit 1", "credit 0"], 1),
+        (["credit 0", "debit 1"], 2),
+    ],
+)
+def test_the_exit_code_is_that_of_the_first_command_that_is_not_done(
+    run: Run, commands: Sequence[str], code: int
+) -> None:
+    assert run(*(word for command in commands for word in ("-c", command))).code == code
+
+
+def test_nothing_is_carried_out_after_a_command_that_is_not_done(run: Run, cluster: FakeCluster) -> None:
+    ran = run("-c", "debit 5", "-c", "credit 5")
+    assert ran.out == ["Insufficient account balance"]
+    assert cluster.bank.balances["main"] == 0
+
+
+def test_not_available_is_exit_code_3(run: Run, cluster: FakeCluster) -> None:
+    for node in cluster.nodes.values():
+        node.stop()
+    for command in ("credit 5", "query", "status"):
+        assert run("-c", command).code == 3
+
+
+def test_an_unknown_outcome_is_exit_code_5(run: Run, cluster: FakeCluster, state_folder: Path) -> None:
+    for node in cluster.nodes.values():
+        node.always = node.close
+    ran = run("-c", "credit 5")
+    assert ran.code == 5
+    (entry,) = state_folder.glob("*.json")
+    assert ran.out == [
+        f"Outcome unknown, reference {entry.stem}: it will be settled at the next command, "
+        "or when the teller starts again"
+    ]
+    assert ran.err == [f"Outcome unknown, reference {entry.stem}: retrying"]
+
+
+def test_f_carries_out_the_commands_of_a_file_up_to_the_first_not_done(
+    run: Run, cluster: FakeCluster, tmp_path: Path
+) -> None:
+    script = tmp_path / "morning's commands"
+    script.write_text("# the morning's cash\ncredit 5\n\ndebit 6\ncredit 1000\n")
+    ran = run("-f", str(script))
+    assert ran.out == ["Successfully credited 5 to your account", "Insufficient account balance"]
+    assert ran.code == 1
+    assert cluster.bank.balances["main"] == 5_00
+
+
+def test_f_of_a_minus_reads_commands_and_pins_from_standard_input(run: Run, bank: LedgerBank) -> None:
+    ran = run("-f", "-", typed="credit 5\npin\n1234\n1234\ndebit 2\nquit\ndebit 2\n")
+    assert ran.out == [
+        "Successfully credited 5 to your account",
+        "Successfully set the PIN of main; you are logged in with it",
+        "Successfully debited 2 from your account",
+    ]
+    assert (ran.code, bank.ledger.balance("main")) == (0, 3_00)
+
+
+def test_a_file_of_commands_takes_its_pins_from_standard_input(
+    run: Run, bank: LedgerBank, tmp_path: Path
+) -> None:
+    script = tmp_path / "commands"
+    script.write_text("credit 5\npin\nlogout\nlogin\ndebit 2\n")
+    assert run("-f", str(script), typed="1234\n1234\n1234\n").code == 0
+    assert bank.ledger.balance("main") == 3_00
+
+
+def test_json_is_one_object_a_command(run: Run) -> None:
+    ran = run("--json", "-c", "credit 12.50", "-c", "debit 99")
+    credit, debit = map(json.loads, ran.out)
+    assert credit == {
+        "command": "credit",
+        "outcome": "ok",
+        "account": "main",
+        "amount": 12_50,
+        "balance": 12_50,
+        "available": 12_50,
+        "request_id": credit["request_id"],
+        "reference": credit["reference"],
+        "message": "Successfully credited 12.50 to your account",
+    }
+    assert (debit["outcome"], debit["amount"], debit["balance"]) == ("insufficient_funds", 99_00, 12_50)
+    assert ran.code == 1
+
+
+def test_json_of_a_pipe_has_no_other_lines(run: Run) -> None:
+    ran = run("--json", typed=b"query\n\ncredit 1e3\n\x1b[31m\xff\naccount main\nhelp\nstatus\nquit\n")
+    reports = list(map(json.loads, ran.out))
+    assert [(report["command"], report["outcome"]) for report in reports] == [
+        ("query", "ok"),
+        ("credit 1e3", "invalid"),
+        ("\x1b[31m\ufffd", "invalid"),
+        ("account", "ok"),
+        ("help", "ok"),
+        ("status", "ok"),
+    ]
+    assert reports[-1]["nodes"][0]["node"] == "5000"
+    assert all(line.isascii() and line.isprintable() for line in ran.out)
+    assert (ran.code, ran.err) == (0, [])
+
+
+def test_json_tells_faults(run: Run, cluster: FakeCluster) -> None:
+    for node in cluster.nodes.values():
+        node.always = node.close
+    ran = run("--json", "-c", "credit 5")
+    (report,) = map(json.loads, ran.out)
+    assert (report["outcome"], report["balance"], report["amount"]) == ("unknown", None, 5_00)
+    assert len(report["request_id"]) == 20
+    assert len(ran.err) == 1
+    for node in cluster.nodes.values():
+        node.stop()
+    (report,) = map(json.loads, run("--json", "-c", "query").out)
+    assert report["outcome"] == "unavailable"
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ["5009"],
+        ["5000", "5001"],
+        ["--nothing"],
+        ["--account", "a b"],
+        ["--account", "\x1b[31m"],
+        ["\x1b[31m"],
+        ["--timeout", "0"],
+        ["--timeout", "nan"],
+        ["--timeout", "x"],
+        ["--config", "/nowhere/cluster.ini"],
+        ["--config", "a\x00b"],
+        ["-c"],
+        ["-f"],
+        ["-f", "/nowhere/commands"],
+        ["-f", "/"],
+        ["-f", "a\x00b"],
+        ["-f", "-", "-c", "query"],
+        ["--idle", "0"],
+    ],
+)
+def test_a_wrong_argument_gets_one_line_and_exit_code_2(run: Run, arguments: list[str]) -> None:
+    ran = run(*arguments)
+    assert ran.code == 2
+    assert ran.out == []
+    (line,) = ran.err
+    assert line.startswith("atm: ")
+    assert line.isprintable()

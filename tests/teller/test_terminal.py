@@ -1,0 +1,222 @@
+"""The teller at a terminal and in pipes, as a process of its own."""
+
+from __future__ import annotations
+
+import os
+import signal
+import stat
+import subprocess
+from pathlib import Path
+
+import pytest
+
+from tests.client.fake_cluster import FakeCluster
+from tests.teller.running import AVAILABLE, ROOT, WELCOME, teller_command, wait_until
+from tests.teller.terminal import Terminal
+
+
+def test_a_reader_that_leaves_gets_no_traceback(cluster: FakeCluster) -> None:
+    reading, writing = os.pipe()
+    os.close(reading)
+    with subprocess.Popen(
+        [*teller_command(cluster), "-c", "query"], cwd=ROOT, stdout=writing, stderr=subprocess.PIPE
+    ) as teller:
+        os.close(writing)
+        _, said = teller.communicate(timeout=10)
+    assert (said, teller.returncode) == (b"", 141)
+
+
+def test_a_full_output_gets_one_line(cluster: FakeCluster) -> None:
+    with Path("/dev/full").open("wb") as full:
+        ran = subprocess.run(
+            [*teller_command(cluster), "-c", "query"],
+            cwd=ROOT,
+            stdout=full,
+            stderr=subprocess.PIPE,
+            check=False,
+            timeout=10,
+        )
+    assert ran.stderr == b"atm: input or output is not possible: No space left on device\n"
+    assert ran.returncode == 5
+
+
+def test_a_person_at_a_terminal_has_a_prompt_line_editing_and_history(
+    cluster: FakeCluster, state_folder: Path
+) -> None:
+    terminal = Terminal(cluster)
+    terminal.wait_for(WELCOME)
+    terminal.wait_for(AVAILABLE)
+    terminal.wait_for("Enter command: ")
+    terminal.type("credit 5000\r")
+    terminal.wait_for("Successfully credited 5000 to your account")
+    terminal.wait_for("Enter command: ")
+    terminal.type("debit 4000\x03")  # Ctrl-C clears the line
+    terminal.wait_for("Enter command: ")
+    terminal.type("que\t")
+    terminal.wait_for("ry")
+    terminal.type("\r")
+    terminal.wait_for("Your current account balance is: 5000")
+    terminal.wait_for("Enter command: ")
+    terminal.type("\x1b[A\r")  # the last line again
+    terminal.wait_for("Your current account balance is: 5000")
+    terminal.wait_for("Enter command: ")
+    terminal.type("\x04")
+    assert terminal.end() == 0
+    history = state_folder / "history"
+    assert stat.S_IMODE(history.stat().st_mode) == 0o600
+    assert "+credit 5000" in history.read_text().splitlines()
+
+
+def test_a_pasted_line_without_end_does_not_hold_up_the_terminal(cluster: FakeCluster) -> None:
+    terminal = Terminal(cluster)
+    terminal.wait_for("Enter command: ")
+    terminal.type("\x1b[200~credit " + "1" * 500_000 + "\x1b[201~\r")
+    terminal.wait_for("Invalid command: a line has at most 1000 characters")
+    terminal.wait_for("Enter command: ")
+    terminal.type("quit\r")
+    assert terminal.end() == 0
+
+
+def test_ctrl_c_during_a_request_keeps_the_session(cluster: FakeCluster) -> None:
+    terminal = Terminal(cluster, "5000")
+    terminal.wait_for("Enter command: ")
+    cluster["5000"].always = cluster["5000"].silence
+    terminal.type("credit 5\r")
+    wait_until(lambda: len(cluster["5000"].requests) == 2)
+    os.kill(terminal.pid, signal.SIGINT)
+    request_id = cluster["5000"].requests[1]["id"]
+    terminal.wait_for(f"Outcome unknown, reference {request_id}: it will be settled at the next command")
+    terminal.wait_for("Enter command: ")
+    cluster["5000"].always = None
+    cluster["5000"].released.set()
+    terminal.type("query\r")
+    terminal.wait_for(f"Settled: credited 5 to main (reference {request_id})")
+    terminal.wait_for("Your current account balance is: 5")
+    terminal.wait_for("Enter command: ")
+    terminal.type("quit\r")
+    assert terminal.end() == 0
+
+
+@pytest.mark.usefixtures("bank")
+def test_a_pin_is_typed_unseen_and_is_not_in_the_history(cluster: FakeCluster, state_folder: Path) -> None:
+    terminal = Terminal(cluster)
+    terminal.wait_for("Enter command: ")
+    terminal.type("pin\r")
+    terminal.wait_for("New PIN of main: ")
+    terminal.type("493817\r")
+    terminal.wait_for("New PIN again: ")
+    terminal.type("493817\r")
+    terminal.wait_for("Successfully set the PIN of main")
+    terminal.wait_for("Enter command: ")
+    assert "493817" not in terminal.everything
+    terminal.type("login 493817\r")
+    terminal.wait_for("A PIN is never part of a command")
+    terminal.wait_for("Enter command: ")
+    terminal.type("\x1b[A\r")  # the last line that is kept
+    terminal.wait_for("Old PIN of main: ")
+    terminal.type("\x03")
+    terminal.wait_for("Interrupted: nothing was changed")
+    terminal.wait_for("Enter command: ")
+    terminal.type("pin\r")
+    terminal.wait_for("Old PIN of main: ")
+    terminal.type("\x04")
+    terminal.wait_for("New PIN of main: ")
+    terminal.type("\x04")
+    terminal.wait_for("New PIN again: ")
+    terminal.type("\x04")
+    terminal.wait_for("No PIN was given: nothing was changed")
+    terminal.wait_for("Enter command: ")
+    terminal.type("quit\r")
+    assert terminal.end() == 0
+    assert "493817" not in (state_folder / "history").read_text()
+
+
+@pytest.mark.usefixtures("bank")
+def test_who_leaves_the_terminal_is_logged_out_and_what_was_typed_stays(cluster: FakeCluster) -> None:
+    terminal = Terminal(cluster, "--idle", "1")
+    terminal.wait_for("Enter command: ")
+    terminal.type("pin\r")
+    for prompt in ("New PIN of main: ", "New PIN again: "):
+        terminal.wait_for(prompt)
+        terminal.type("4938\r")
+    terminal.wait_for("Successfully set the PIN of main")
+    terminal.wait_for("Enter command: ")
+    terminal.type("que")
+    terminal.wait_for("Logged out: no command for 1 seconds (to go on, type: login)")
+    terminal.wait_for("Enter command: ")
+    terminal.type("ry\r")
+    terminal.wait_for("main has a PIN: log in first (type: login)")
+    terminal.wait_for("Enter command: ")
+    terminal.type("\x04")
+    assert terminal.end() == 0
+
+
+@pytest.mark.usefixtures("bank")
+def test_accounts_are_completed(cluster: FakeCluster) -> None:
+    terminal = Terminal(cluster)
+    terminal.wait_for("Enter command: ")
+    terminal.type("open bartholomew\r")
+    terminal.wait_for("Successfully opened account bartholomew")
+    terminal.wait_for("Enter command: ")
+    terminal.type("trans\t")
+    terminal.wait_for("fer")
+    terminal.type("bar\t")
+    terminal.wait_for("tholomew")
+    terminal.type(" 5\r")
+    terminal.wait_for("Insufficient account balance")
+    terminal.wait_for("Enter command: ")
+    terminal.type("quit\r")
+    assert terminal.end() == 0
+
+
+RED = "\x1b[31mInsufficient account balance\x1b[0m"
+
+
+def test_what_was_not_done_is_red_in_a_terminal_but_not_if_somebody_minds(cluster: FakeCluster) -> None:
+    coloured = Terminal(cluster, "-c", "debit 5")
+    coloured.wait_for(RED)
+    assert coloured.end() == 1
+    for environment in ({"NO_COLOR": "1"}, {"TERM": "dumb"}):
+        plain = Terminal(cluster, "-c", "debit 5", environment=environment)
+        plain.wait_for("Insufficient account balance")
+        assert plain.end() == 1
+        assert "\x1b" not in plain.everything
+
+
+@pytest.mark.usefixtures("bank")
+def test_a_terminal_that_only_prints_lines_gets_no_others(cluster: FakeCluster) -> None:
+    terminal = Terminal(cluster, environment={"TERM": "dumb"})
+    terminal.wait_for("Enter command: ")
+    terminal.type("pin\n")
+    for prompt in ("New PIN of main: ", "New PIN again: "):
+        terminal.wait_for(prompt)
+        terminal.type("4938\n")
+    terminal.wait_for("Successfully set the PIN of main")
+    terminal.wait_for("Enter command: ")
+    terminal.type("debit 5\n")
+    terminal.wait_for("Insufficient account balance")
+    terminal.wait_for("Enter command: ")
+    terminal.type("\x04")
+    assert terminal.end() == 0
+    assert "\x1b" not in terminal.everything
+    assert "4938" not in terminal.everything
+
+
+def test_a_narrow_terminal_gets_lines_broken_between_words(cluster: FakeCluster) -> None:
+    terminal = Terminal(cluster, "-c", "unlock main", environment={"COLUMNS": "40", "NO_COLOR": "1"})
+    terminal.wait_for(
+        "unlock is a command of the bank's\r\noperators: start the teller with\r\n--operator\r\n"
+    )
+    assert terminal.end() == 4
+    greeted = Terminal(cluster, environment={"COLUMNS": "80"})
+    greeted.wait_for(WELCOME)
+    greeted.wait_for("Enter command: ")
+    greeted.type("\x04")
+    assert greeted.end() == 0
+
+
+@pytest.mark.usefixtures("bank")
+def test_a_narrow_terminal_gets_narrow_tables(cluster: FakeCluster) -> None:
+    terminal = Terminal(cluster, "-c", "credit 12.50", "-c", "statement", environment={"COLUMNS": "40"})
+    terminal.wait_for("posting (UTC)         amount  balance\r\n")
+    assert terminal.end() == 0

@@ -20,7 +20,7 @@ setup(
     ],
     extras_require={
         "chaos": ["matplotlib>=3.8"],
-        "test": ["hypothesis>=6.100", "pytest>=8.1", "pytest-timeout>=2.3"],
+        "test": ["beancount>=3", "hypothesis>=6.100", "pytest>=8.1", "pytest-timeout>=2.3"],
         "check": [
             "coverage>=7.5",
             "import-linter>=2.1",

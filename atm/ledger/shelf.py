@@ -127,7 +127,8 @@ class Shelf:
     def postings(self, log_index: int) -> Sequence[Posting]:
         first = log_index * POSTINGS_PER_ENTRY
         rows = self._execute(POSTINGS, (first, first + POSTINGS_PER_ENTRY)).fetchall()
-        return [msgspec.convert(row, Posting) for row in rows]
+        fields = Posting.__struct_fields__
+        return [msgspec.convert(dict(zip(fields, row, strict=True)), Posting) for row in rows]
 
     def is_reversed(self, request_id: str) -> bool:
         return self._execute(REVERSED, (request_id,)).get is not None

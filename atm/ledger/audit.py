@@ -8,13 +8,11 @@ cannot fold its write-ahead log further than the snapshot until the audit ends. 
 from __future__ import annotations
 
 import argparse
-import contextlib
 import os
 import sys
 import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
 from typing import cast
@@ -23,21 +21,17 @@ import apsw
 import msgspec
 
 from atm.ledger.checks import CHECKS
-from atm.ledger.database import BUSY_TIMEOUT_MS, brief, expected_schema, schema_of
+from atm.ledger.database import brief, expected_schema, schema_of
 from atm.ledger.digest import table_digest, table_names
 from atm.ledger.findings import Findings
 from atm.ledger.journal_walk import JOURNAL, JournalWalk, WalkedRow
+from atm.ledger.snapshot import NoLedger, snapshot
 
-PROBLEMS_MAX = 100  # told; the others are counted
+PROBLEMS_MAX = 60  # told, in an answer that fits a frame; the others are counted
 OF_ONE_CHECK_MAX = 20
-CACHE_KIB = 32 * 1024
 NICE = 10
 
 UNREADABLE = (apsw.Error, UnicodeDecodeError, TypeError)  # a wrong type where STRICT allows none
-
-
-class NoLedger(Exception):
-    """There is nothing to audit; `str()` of it is one line for people."""
 
 
 def audit(path: Path, at: Sequence[int] = ()) -> Findings:
@@ -45,13 +39,13 @@ def audit(path: Path, at: Sequence[int] = ()) -> Findings:
 
     Raise `NoLedger` if there is no such file; whatever is wrong inside of it is a finding.
     """
-    with _snapshot(path) as cursor:
+    with snapshot(path) as cursor:
         return _Audit(cursor).run(at)
 
 
 def applied_index(path: Path) -> int | None:
     """Return how far the ledger at `path` has come, None if that cannot be read; raise `NoLedger`."""
-    with _snapshot(path) as cursor:
+    with snapshot(path) as cursor:
         return _applied_index(cursor)
 
 
@@ -112,8 +106,8 @@ class _Audit:
         except UNREADABLE:
             self._tell(f"the journal cannot be read behind posting {walk.last_posting}")
             raise
-        kept = cast(Iterator[tuple[str, int]], self._cursor.execute("select account, amount from balance"))
-        walk.check_balances(dict(kept))
+        balances = self._cursor.execute("select account, amount from balance")
+        walk.check_balances(cast(Iterator[tuple[str, int]], balances))
 
     def _digest(self, digests: dict[str, str]) -> None:
         for table in table_names(self._cursor):
@@ -156,28 +150,6 @@ class _Audit:
             self._problems.append(brief(line))
         else:
             self._more_problems += 1
-
-
-@contextmanager
-def _snapshot(path: Path) -> Iterator[apsw.Cursor]:
-    """Yield a cursor of which all statements see the ledger as it is now; it can write nothing.
-
-    Raise `NoLedger` if the file cannot be opened; that it holds no database is noticed later.
-    """
-    try:
-        connection = apsw.Connection(str(path), flags=apsw.SQLITE_OPEN_READONLY)
-    except apsw.Error as error:
-        raise NoLedger(f"{path}: there is no ledger that can be read") from error
-    try:
-        connection.set_busy_timeout(BUSY_TIMEOUT_MS)
-        cursor = connection.cursor()
-        for pragma in (f"cache_size = -{CACHE_KIB}", "cell_size_check = 1", "trusted_schema = 0"):
-            with contextlib.suppress(apsw.NotADBError, apsw.CorruptError):
-                cursor.execute(f"pragma {pragma}")
-        cursor.execute("begin")
-        yield cursor
-    finally:
-        connection.close(True)
 
 
 def _applied_index(cursor: apsw.Cursor) -> int | None:

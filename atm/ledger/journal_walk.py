@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Sequence
 
 from atm.ledger.posting import NO_HASH, POSTINGS_PER_ENTRY, row_hash
 
@@ -44,6 +44,8 @@ class JournalWalk:
             )
             if expected != found:
                 tell(f"{_at(number)}: its hash does not fit its contents and the posting before it")
+                if not isinstance(found, bytes):
+                    raise TypeError("a hash that is none")
             if number != last_posting + 1 and number % POSTINGS_PER_ENTRY:
                 tell(f"{_at(number)}: the posting before it in its entry is missing")
             if time_us < last_us:
@@ -61,14 +63,15 @@ class JournalWalk:
         """Note the chain at the indexes behind the last posting that have been applied."""
         self._note_chain(applied_index + 1, self.last_hash)
 
-    def check_balances(self, kept: Mapping[str, int]) -> None:
-        """Tell of every account whose balance is not what its postings add up to."""
-        for account in sorted(kept.keys() | self._balances.keys()):
-            total = self._balances.get(account, 0) + self._drift.get(account, 0)
-            if account not in kept:
-                self._tell(f"balance of {account}: there is none, and its postings add up to {total}")
-            elif kept[account] != total:
-                self._tell(f"balance of {account}: it is {kept[account]}, and its postings add up to {total}")
+    def check_balances(self, kept: Iterable[tuple[str, int]]) -> None:
+        """Tell of every account whose balance is not what its postings add up to; the walk ends with it."""
+        for account, balance in kept:
+            total = self._balances.pop(account, 0) + self._drift.get(account, 0)
+            if balance != total:
+                self._tell(f"balance of {account}: it is {balance}, and its postings add up to {total}")
+        for account, total in self._balances.items():
+            total += self._drift.get(account, 0)
+            self._tell(f"balance of {account}: there is none, and its postings add up to {total}")
 
     def _note_drift(self, number: int, account: str, change: int, found: int) -> None:
         before = self._balances.get(account, 0)

@@ -10,9 +10,10 @@ from pathlib import Path
 import pytest
 
 from atm.ledger import audit as auditing
-from atm.ledger.audit import NoLedger, audit
+from atm.ledger.audit import audit
 from atm.ledger.commands import Credit
 from atm.ledger.posting import NO_HASH, row_hash
+from atm.ledger.snapshot import NoLedger, snapshot
 from atm.ledger.store import Ledger
 from tests.ledger.entries import time_us
 from tests.ledger.story import RECORDS, write_ledger
@@ -338,7 +339,7 @@ def test_problems_are_few_however_much_is_wrong(path: Path) -> None:
 
 def test_an_audit_neither_sees_nor_stops_what_happens_meanwhile(path: Path) -> None:
     index = len(RECORDS) + 1
-    with auditing._snapshot(path) as cursor:
+    with snapshot(path) as cursor:
         before = auditing._applied_index(cursor)
         with closing(Ledger(path)) as ledger:
             ledger.apply([(index, time_us(index), Credit(id="z", account="main", amount=5))])

@@ -69,8 +69,8 @@ class JournalWalk:
             total = self._balances.pop(account, 0) + self._drift.get(account, 0)
             if balance != total:
                 self._tell(f"balance of {account}: it is {balance}, and its postings add up to {total}")
-        for account, total in self._balances.items():
-            total += self._drift.get(account, 0)
+        for account, last_balance in self._balances.items():
+            total = last_balance + self._drift.get(account, 0)
             self._tell(f"balance of {account}: there is none, and its postings add up to {total}")
 
     def _note_drift(self, number: int, account: str, change: int, found: int) -> None:

@@ -25,7 +25,7 @@ from atm.ledger.database import brief, expected_schema, schema_of
 from atm.ledger.digest import table_digest, table_names
 from atm.ledger.findings import Findings
 from atm.ledger.journal_walk import JOURNAL, JournalWalk, WalkedRow
-from atm.ledger.snapshot import NoLedger, snapshot
+from atm.ledger.snapshot import DamagedLedger, NoLedger, snapshot
 
 PROBLEMS_MAX = 60  # told, in an answer that fits a frame; the others are counted
 OF_ONE_CHECK_MAX = 20
@@ -39,8 +39,19 @@ def audit(path: Path, at: Sequence[int] = ()) -> Findings:
 
     Raise `NoLedger` if there is no such file; whatever is wrong inside of it is a finding.
     """
-    with snapshot(path) as cursor:
-        return _Audit(cursor).run(at)
+    try:
+        with snapshot(path) as cursor:
+            return _Audit(cursor).run(at)
+    except DamagedLedger as error:
+        return Findings(
+            applied_index=None,
+            postings=0,
+            chain=(),
+            digests={},
+            problems=(str(error),),
+            more_problems=0,
+            seconds=0.0,
+        )
 
 
 def applied_index(path: Path) -> int | None:

@@ -7,9 +7,11 @@ import sqlite3
 from contextlib import closing
 from pathlib import Path
 
+import apsw
 import pytest
 
 from atm.ledger import audit as auditing
+from atm.ledger import snapshot as snapshots
 from atm.ledger.audit import audit
 from atm.ledger.commands import Credit
 from atm.ledger.posting import NO_HASH, row_hash
@@ -322,6 +324,16 @@ def test_a_file_that_is_no_ledger_is_told_in_a_line(tmp_path: Path) -> None:
     for nothing in ("none", "."):
         with pytest.raises(NoLedger, match="there is no ledger that can be read"):
             audit(tmp_path / nothing)
+
+
+def test_a_ledger_that_somebody_keeps_locked_is_told_in_a_line(
+    path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(snapshots, "BUSY_TIMEOUT_MS", 10)
+    with closing(apsw.Connection(str(path))) as connection:
+        connection.pragma("locking_mode", "exclusive")
+        connection.execute("update applied set log_index = log_index")
+        assert audit(path).problems == (f"{path}: the ledger cannot be read: BusyError: database is locked",)
 
 
 def test_problems_are_few_however_much_is_wrong(path: Path) -> None:

@@ -40,6 +40,13 @@ def hledger(accounts: list[AccountLine], lines: list[JournalLine], out: TextIO) 
     books.write_hledger(accounts, lines, out, "EUR")
 
 
+def test_a_request_id_cannot_be_read_as_something_else(lines: list[JournalLine]) -> None:
+    text = io.StringIO()
+    hledger([], lines, text)
+    assert "; request date%3A2020-13-77\n" in text.getvalue()
+    assert "; request %3B\n" in text.getvalue()
+
+
 def bean_check(file: Path) -> str:
     """Return what beancount complains of."""
     found = subprocess.run(

@@ -40,9 +40,9 @@ def test_ledgers_that_say_the_same_do_not_differ() -> None:
 
 
 def test_the_first_index_at_which_journals_differ_is_told_with_both_parties() -> None:
-    odd = replace(SOUND, chain=((4, "aa"), (9, "cc")))
-    found = compare({"n1": odd, "n2": SOUND, "n3": SOUND})
-    assert found.differences == ["up to log entry 9 the journals differ: n2, n3 | n1"]
+    for chain, index in ((((4, "aa"), (9, "cc")), 9), (((4, "dd"), (9, "cc")), 4)):
+        found = compare({"n1": replace(SOUND, chain=chain), "n2": SOUND, "n3": SOUND})
+        assert found.differences == [f"up to log entry {index} the journals differ: n2, n3 | n1"]
 
 
 def test_tables_that_differ_are_named() -> None:

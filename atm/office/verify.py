@@ -48,7 +48,7 @@ def verify_cluster(cluster: Cluster, seconds: float) -> Report:
         if isinstance(status, StatusAnswer) and status.node == name:
             reached[name] = status.applied_index
         else:
-            missing[name] = f"does not answer at {nodes[name].client}: start it with bin/start_node {name}"
+            missing[name] = f"does not answer at {nodes[name].client}: does it run? (bin/start_node {name})"
     asked = [nodes[name] for name in reached]
     answers = ask_each(asked, Verify(id=new_request_id(), at=_indexes(list(reached.values()))), seconds)
     found: dict[str, Findings] = {}

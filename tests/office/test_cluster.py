@@ -62,7 +62,7 @@ def test_a_node_that_is_down_is_named_and_the_others_are_compared(
     assert verify(cluster) == 3
     told = capsys.readouterr()
     address = cluster.cluster.nodes["n2"].client
-    assert f"n2 does not answer at {address}: start it with bin/start_node n2" in told.err
+    assert f"n2 does not answer at {address}: does it run? (bin/start_node n2)" in told.err
     assert ": n1, n3\n" in told.out
     assert told.out.endswith("but not all was: missing n2\n")
 

@@ -15,7 +15,7 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
@@ -25,6 +25,7 @@ from msgspec import DecodeError
 from msgspec.msgpack import Decoder
 
 from atm.config import Address, Cluster, load
+from atm.server.disk import OsDisk
 from atm.wire.framing import CLIENT_FRAME_BYTES_MAX, FrameReader, FrameTooLarge, frame
 from atm.wire.serializer import Status, StatusAnswer, encode
 
@@ -98,7 +99,7 @@ class LocalCluster:
         assert name in self.cluster.nodes, name
         assert name not in self.running(), f"node {name} runs already"
         path = self.log_path(name)
-        path.parent.mkdir(parents=True, exist_ok=True)
+        OsDisk().make_folder(path.parent / name)  # durably: a node does not sync names that it finds
         with path.open("ab") as log:
             offset = self._started[name].log_offset if name in self._started else log.tell()
             process = subprocess.Popen(
@@ -180,14 +181,26 @@ class LocalCluster:
 
 def ask_status(address: Address, timeout_s: float = STATUS_TIMEOUT_S) -> StatusAnswer | None:
     """Return what the node that listens for tellers at `address` says of itself, or None."""
+    payload = ask_once(address, encode(Status(id="status")), timeout_s)
+    try:
+        return None if payload is None else _status_answer.decode(payload)
+    except DecodeError:
+        return None
+
+
+def ask_once(address: Address, payload: bytes, timeout_s: float) -> bytes | None:
+    """Send one frame on a connection of its own and return the payload of the first that comes back.
+
+    None if none came: whoever listens there may or may not have acted on it.
+    """
     reader = FrameReader(CLIENT_FRAME_BYTES_MAX)
     try:
         with socket.create_connection(address.pair, timeout=timeout_s) as connection:
-            connection.sendall(frame(encode(Status(id="status"))))
+            connection.sendall(frame(payload))
             while piece := connection.recv(CLIENT_FRAME_BYTES_MAX):
-                for payload in reader.feed(piece):
-                    return _status_answer.decode(payload)
-    except (OSError, FrameTooLarge, DecodeError):
+                for answer in reader.feed(piece):
+                    return answer
+    except (OSError, FrameTooLarge):
         return None
     return None
 
@@ -197,10 +210,15 @@ def write_cluster_ini(folder: Path, count: int = 5, **settings: str | int) -> Pa
 
     `settings` are keys of its [cluster] section. Return its path.
     """
-    ports = iter(_free_ports(2 * count))
+    return write_cluster_ini_for(folder, [f"n{number}" for number in range(1, count + 1)], **settings)
+
+
+def write_cluster_ini_for(folder: Path, names: Sequence[str], **settings: str | int) -> Path:
+    """Do what `write_cluster_ini` does, for nodes of these names."""
+    ports = iter(_free_ports(2 * len(names)))
     lines = ["[cluster]", *(f"{key} = {value}" for key, value in settings.items())]
-    for number in range(1, count + 1):
-        lines += ["", f"[node n{number}]"]
+    for name in names:
+        lines += ["", f"[node {name}]"]
         lines += [f"client = {LOOPBACK}:{next(ports)}", f"peer = {LOOPBACK}:{next(ports)}"]
     path = folder / "cluster.ini"
     path.write_text("\n".join(lines) + "\n", encoding="utf-8")
@@ -256,6 +274,11 @@ def _reap(process: subprocess.Popen[bytes]) -> int:
     return exit_code
 
 
+def end_with_starter() -> None:
+    """Have this process stopped (SIGTERM) when its standard input, its starter's pipe, closes."""
+    threading.Thread(target=_stop_when_stdin_closes, name="starter", daemon=True).start()
+
+
 def _stop_when_stdin_closes() -> None:
     os.read(0, 1)  # not sys.stdin: its lock, held here, would abort the interpreter's exit
     os.kill(os.getpid(), signal.SIGTERM)
@@ -264,7 +287,7 @@ def _stop_when_stdin_closes() -> None:
 def _run_node() -> int:
     from atm.server.main import main  # noqa: PLC0415  (whoever starts nodes need not load the server)
 
-    threading.Thread(target=_stop_when_stdin_closes, name="starter", daemon=True).start()
+    end_with_starter()
     return main(sys.argv[1:])
 
 

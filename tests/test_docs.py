@@ -75,7 +75,7 @@ def test_the_protocol_lists_every_message_with_its_kind_and_as_many_elements(mes
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
 def test_every_file_that_a_page_names_exists(page: Path) -> None:
     text = page.read_text(encoding="utf-8")
-    named = set(re.findall(r"`((?:atm|bin|docs|tests|bench)/[A-Za-z0-9_./-]*)`", text))
+    named = set(re.findall(r"`((?:atm|bin|docs|tests|bench|demo)/[A-Za-z0-9_./-]*)`", text))
     links = {link for link in re.findall(r"\]\(([^)#:]+)\)", text) if "//" not in link}
     missing = [name for name in named if not (ROOT / name).exists()]
     missing += [link for link in links if not (page.parent / link).exists()]

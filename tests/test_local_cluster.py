@@ -14,7 +14,8 @@ from pathlib import Path
 import pytest
 
 from atm.config import load
-from atm.local_cluster import LocalCluster, NoLeader, ask_status, write_cluster_ini
+from atm.local_cluster import LocalCluster, NoLeader, ask_status, write_cluster_ini, write_cluster_ini_for
+from tests.synced import Synced
 
 STARTER = """
 import sys, time
@@ -41,6 +42,10 @@ def test_a_written_file_has_what_was_asked_for(tmp_path: Path) -> None:
     assert cluster.data_dir == tmp_path / "d"
 
 
+def test_a_written_file_has_the_names_that_were_asked_for(tmp_path: Path) -> None:
+    assert list(load(write_cluster_ini_for(tmp_path, ["north", "south"])).nodes) == ["north", "south"]
+
+
 def test_all_nodes_start_and_follow_one_leader_and_stop(cluster: LocalCluster) -> None:
     cluster.start_all()
     leader = cluster.wait_for_leader()
@@ -48,6 +53,15 @@ def test_all_nodes_start_and_follow_one_leader_and_stop(cluster: LocalCluster) -
     assert f"Leader on {cluster.cluster.nodes[leader].client.pair}" in cluster.output(leader)
     assert cluster.stop_all() == {"n1": 0, "n2": 0, "n3": 0}
     assert cluster.running() == []
+
+
+def test_the_folder_of_all_nodes_survives_a_power_cut(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    synced = Synced(monkeypatch)
+    with LocalCluster(write_cluster_ini(tmp_path, data_dir="new/data")) as cluster:
+        cluster.start("n1")
+        assert synced.survives(tmp_path / "new" / "data", tmp_path)
 
 
 def test_a_killed_node_is_gone_and_comes_back(cluster: LocalCluster) -> None:

@@ -20,6 +20,10 @@ from atm.money import AmountError, format_amount, parse_amount
         ("12.50", 12_50),
         ("12.05", 12_05),
         ("0.50", 50),
+        ("0.29", 29),  # as binary fractions, this and those below lie just under a cent
+        ("0.57", 57),
+        ("1.15", 1_15),
+        ("19.99", 19_99),
         ("007", 7_00),
         ("999999999999", 999_999_999_999_00),
         ("999999999999.99", 999_999_999_999_99),

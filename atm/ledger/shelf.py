@@ -127,8 +127,7 @@ class Shelf:
     def postings(self, log_index: int) -> Sequence[Posting]:
         first = log_index * POSTINGS_PER_ENTRY
         rows = self._execute(POSTINGS, (first, first + POSTINGS_PER_ENTRY)).fetchall()
-        fields = Posting.__struct_fields__
-        return [msgspec.convert(dict(zip(fields, row, strict=True)), Posting) for row in rows]
+        return [_posting(row) for row in rows]
 
     def is_reversed(self, request_id: str) -> bool:
         return self._execute(REVERSED, (request_id,)).get is not None
@@ -199,6 +198,14 @@ def _hold(row: Row) -> HeldAmount:
         return msgspec.convert(dict(zip(fields, row, strict=True)), HeldAmount)
     except msgspec.ValidationError as error:
         raise Unreadable(f"a hold that cannot be read ({error})") from error
+
+
+def _posting(row: Row) -> Posting:
+    fields = ("debit_account", "credit_account", "amount_minor")
+    try:
+        return msgspec.convert(dict(zip(fields, row, strict=True)), Posting)
+    except msgspec.ValidationError as error:
+        raise Unreadable(f"a posting that cannot be read ({error})") from error
 
 
 def _hold_row(hold: HeldAmount) -> Row:

@@ -20,6 +20,7 @@ from msgspec import Struct
 from msgspec.structs import replace
 
 from atm.config import Cluster
+from atm.server.disk import OsDisk
 
 NODE_FILE = "node.json"
 PEERS_FILE = "peers.json"
@@ -51,7 +52,7 @@ class DataFolder:
         self.path = cluster.data_dir / node
         self._lock_fd = -1
         try:
-            self.path.mkdir(parents=True, exist_ok=True)
+            OsDisk().make_folder(self.path)
             self._lock_fd = _locked(self.path / LOCK_FILE, node)
             self.owner = self._open(cluster, node)
             self._peer_stores = self._read_peers()
@@ -126,8 +127,8 @@ class DataFolder:
                     f"{self.path} holds a log or a ledger but no {NODE_FILE}, so nobody can tell whose they "
                     "are. Restore that file or move the folder away"
                 )
+            OsDisk().sync_folder(self.path.parent)  # first: whoever finds the file does not sync that again
             write_durably(path, _encoded(mine))
-            _sync_folder(self.path.parent)
             return mine
         owner = _decoded(path, Owner)
         if owner.node != node:
@@ -152,15 +153,7 @@ def write_durably(path: Path, content: bytes) -> None:
         file.flush()
         os.fsync(file.fileno())
     fresh.replace(path)
-    _sync_folder(path.parent)
-
-
-def _sync_folder(path: Path) -> None:
-    fd = os.open(path, os.O_RDONLY | os.O_DIRECTORY)
-    try:
-        os.fsync(fd)
-    finally:
-        os.close(fd)
+    OsDisk().sync_folder(path.parent)
 
 
 def _locked(path: Path, node: str) -> int:

@@ -19,6 +19,7 @@ from threading import BoundedSemaphore
 from msgspec.structs import replace
 
 from atm.ledger.commands import Batch, Debit, Hold, Login, SetPin, Transfer
+from atm.server.disk import OsDisk
 from atm.wire.serializer import Malformed, TellerRequest
 
 PEPPER_BYTES = 32
@@ -115,8 +116,4 @@ def _make(path: Path) -> None:
     finally:
         os.close(descriptor)
         unfinished.unlink()
-    folder = os.open(path.parent, os.O_RDONLY | os.O_DIRECTORY)
-    try:
-        os.fsync(folder)
-    finally:
-        os.close(folder)
+    OsDisk().sync_folder(path.parent)

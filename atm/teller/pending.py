@@ -62,8 +62,11 @@ class Journal:
         """Open or make the folder, for this user only; raise `OSError`."""
         self._folder = folder
         self._cluster = cluster
+        missing = [path for path in (folder, *folder.parents) if not path.exists()]
         folder.mkdir(mode=0o700, parents=True, exist_ok=True)
         folder.chmod(0o700)
+        for path in missing:
+            _sync_folder(path.parent)
 
     def write(self, command: Command) -> Slip:
         """Note a command durably, before it is sent; raise `OSError`."""
@@ -76,7 +79,7 @@ class Journal:
                 os.write(descriptor, msgspec.json.encode(Pending(cluster=self._cluster, command=command)))
                 os.fsync(descriptor)
                 unfinished.rename(path)
-                self._sync_folder()
+                _sync_folder(self._folder)
             except FileNotFoundError:  # another teller's `leftovers` came before our lock and tidied it away
                 os.close(descriptor)
             except OSError:
@@ -140,12 +143,14 @@ class Journal:
             return f"A request in the journal cannot be read, and is passed over: {path}"
         return f"A request in the journal cannot be read, and was moved aside: {aside}"
 
-    def _sync_folder(self) -> None:
-        descriptor = os.open(self._folder, os.O_RDONLY | os.O_DIRECTORY)
-        try:
-            os.fsync(descriptor)
-        finally:
-            os.close(descriptor)
+
+def _sync_folder(folder: Path) -> None:
+    """Make the names in `folder` durable; raise `OSError`."""
+    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
 
 
 def _open_and_lock(path: Path) -> int | None:

@@ -16,7 +16,7 @@ import subprocess
 import sys
 import tempfile
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from types import FrameType
 
@@ -71,7 +71,9 @@ def _run(options: argparse.Namespace, no_network: str = "run with --loopback") -
     not_exercised = {name: reason for name, reason in reasons.items() if reason}
     for name, reason in not_exercised.items():
         print(f"NOT EXERCISED: {name}: {reason}", flush=True)
-    with _folder() as folder:
+    with _folder() as folder, ExitStack() as leaving:
+        if network:
+            leaving.callback(network.close_switch)
         report = run(
             network.write_cluster_ini(folder) if network else write_cluster_ini(folder),
             network,

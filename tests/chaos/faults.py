@@ -12,8 +12,10 @@ from collections.abc import Callable, Generator
 from dataclasses import dataclass
 from pathlib import Path
 
-from tests.chaos import cuts
+from tests.chaos import bad_links, cuts
+from tests.chaos.bad_links import BadLinks
 from tests.chaos.cuts import Cut
+from tests.chaos.network import why_no_switch
 from tests.chaos.scene import Scene, wait_for
 
 try:
@@ -30,7 +32,7 @@ HOUR_S = 3600
 
 @dataclass(frozen=True)
 class Fault:
-    """A kind of fault; `needs` is what must be there for it: "", namespaces, prlimit, strace, faketime."""
+    """A kind of fault; `needs` is what must be there: "", namespaces, switch, prlimit, strace, faketime."""
 
     name: str
     needs: str
@@ -108,6 +110,24 @@ def loss(scene: Scene) -> Story:
     scene.network.lose(percent)
     yield f"{percent}% of all packets"
     return scene.network.heal() > 0
+
+
+def carry_badly(draw: Callable[[Scene], BadLinks]) -> Callable[[Scene], Story]:
+    """Let packets come late, out of order, twice, or never."""
+
+    def story(scene: Scene) -> Story:
+        told, links = draw(scene)
+        scene.network.carry_badly(links)
+        yield told
+        counts = scene.network.carry_well()
+        happened = (
+            (counts.late, any(link.delay_ms or link.jitter_ms for link in links.values())),
+            (counts.lost, any(link.lost for link in links.values())),
+            (counts.doubled, any(link.doubled for link in links.values())),
+        )
+        return all(count > 0 for count, wanted in happened if wanted)
+
+    return story
 
 
 # -- disks that fail -------------------------------------------------------------------------------
@@ -197,6 +217,8 @@ def why_not(needs: str, no_network: str) -> str:
     match needs:
         case "namespaces":
             return no_network
+        case "switch":
+            return no_network or why_no_switch()
         case "prlimit" if prlimit is None:
             return "this system has no prlimit"
         case "strace" if shutil.which("strace") is None:
@@ -231,4 +253,11 @@ FAULTS = (
     Fault("ring", "namespaces", cut(cuts.ring)),
     Fault("bridge", "namespaces", cut(cuts.bridge)),
     Fault("lossy network", "namespaces", loss),
+    Fault("slow network", "switch", carry_badly(bad_links.slow_network)),
+    Fault("far leader", "switch", carry_badly(bad_links.far_leader)),
+    Fault("slow one way", "switch", carry_badly(bad_links.slow_one_way)),
+    Fault("far customers", "switch", carry_badly(bad_links.far_customers)),
+    Fault("lossy links", "switch", carry_badly(bad_links.lossy_links)),
+    Fault("doubled packets", "switch", carry_badly(bad_links.doubled_packets)),
+    Fault("bad network", "switch", carry_badly(bad_links.bad_network)),
 )

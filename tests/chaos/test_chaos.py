@@ -9,6 +9,7 @@ import shutil
 import signal
 import subprocess
 import sys
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -68,7 +69,7 @@ def test_forty_seconds_of_faults_lose_nothing_and_invent_nothing(tmp_path: Path)
 @pytest.mark.parametrize("needs", sorted({fault.needs for fault in FAULTS} - {""}))
 def test_the_faults_that_need_more_than_processes_can_be_exercised_here(needs: str) -> None:
     """Skipped, with the reason, where the forty seconds above had to do without some."""
-    reason = why_not(needs, why_no_network() if needs == "namespaces" else "")
+    reason = why_not(needs, why_no_network() if needs in ("namespaces", "switch") else "")
     if reason:
         names = ", ".join(fault.name for fault in FAULTS if fault.needs == needs)
         pytest.skip(f"{names}: {reason}")
@@ -102,15 +103,19 @@ def test_a_bank_that_is_set_back_to_a_backup_is_found_by_both_judges(brief: None
         data, backup = scene.cluster.data_dir, tmp_path / "backup"
         scene.kill_at_once(scene.nodes)
         shutil.copytree(data, backup)
-        stamp_us = scene.newest_stamp_us()
+        backed_up_us = time.time_ns() // 1000
         scene.start_all()
         yield "all five"
-        assert wait_for(lambda: scene.newest_stamp_us() > stamp_us or None, 20.0), "nothing new to be lost"
+        assert wait_for_business(scene, backed_up_us), "nothing new to be lost"
+        assert wait_for_business(scene, scene.newest_stamp_us() + 500_000), "too little to be lost"
         scene.kill_at_once(scene.nodes)
         shutil.rmtree(data)
         shutil.copytree(backup, data)
         scene.start_all()
         return True
+
+    def wait_for_business(scene: Scene, until_us: int) -> bool:
+        return wait_for(lambda: scene.newest_stamp_us() > until_us or None, 20.0) is not None
 
     report = run_quietly(tmp_path, Fault("backup", "", set_back))
     assert any("was acknowledged and is not there" in finding for finding in report.findings)

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Sequence
 
 from atm.ledger.accounts import Account
 from atm.ledger.book import HeldAmount, Ruling
-from atm.ledger.commands import AMOUNT_MINOR_MAX, BALANCE_MINOR_MAX, Command, Credit, Debit, Open
+from atm.ledger.commands import AMOUNT_MINOR_MAX, BALANCE_MINOR_MAX, Command, Credit, Debit, Open, Reverse
 from atm.ledger.posting import BANK_MINOR_MIN, Posting
 from atm.ledger.store import Ledger, Record
 
@@ -57,6 +57,8 @@ def command(line: str) -> Command | None:
             return Credit(id=request_id, account=account, amount=amount(number))
         case [request_id, "debit", account, number]:
             return Debit(id=request_id, account=account, amount=amount(number))
+        case [request_id, "reverse", original]:
+            return Reverse(id=request_id, original=original)
         case _:
             raise ValueError(line)
 

@@ -196,6 +196,13 @@ def test_an_account_opened_in_a_batch_can_be_used_in_it(ledger: Ledger) -> None:
     assert (ledger.balance("ann"), ledger.balance("cash")) == (3, -3)
 
 
+@pytest.mark.parametrize("size", [1, 3])
+def test_what_was_booked_in_an_earlier_batch_can_be_reversed(size: int, ledger: Ledger) -> None:
+    entries = records(["c1 credit main 500", "d1 debit main 200", "r1 reverse d1"])
+    apply_in_batches(ledger, entries, size)
+    assert ledger.balance("main") == 500
+
+
 def test_the_sum_over_full_accounts_fits_the_shells_integers(tmp_path: Path) -> None:
     """Cash stops one short of the least 64-bit number, so adding up in any order stays within it."""
     ledger = Ledger(tmp_path / "full.db")

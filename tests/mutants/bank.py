@@ -57,7 +57,7 @@ BANK = (
                 "int(float(text) * MINOR_PER_MAJOR)",
             ),
         ),
-        caught_by="tests/test_money.py::test_what_is_printed_can_be_read_again",
+        caught_by="tests/test_money.py::test_an_amount_is_read_to_the_cent",
     ),
     Mutant(
         name="amounts that are no whole numbers booked",

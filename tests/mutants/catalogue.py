@@ -5,10 +5,11 @@ from __future__ import annotations
 from tests.mutants.bank import BANK
 from tests.mutants.durability import DURABILITY
 from tests.mutants.elections import ELECTIONS
+from tests.mutants.folders import FOLDERS
 from tests.mutants.reads import READS
 from tests.mutants.replication import REPLICATION
 
-MUTANTS = (*ELECTIONS, *REPLICATION, *READS, *DURABILITY, *BANK)
+MUTANTS = (*ELECTIONS, *REPLICATION, *READS, *DURABILITY, *FOLDERS, *BANK)
 
 # Random runs hardly ever show these: each needs a scripted test, whatever the simulation finds.
 NEARLY_INVISIBLE = (

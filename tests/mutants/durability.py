@@ -163,11 +163,4 @@ DURABILITY = (
         edits=(("    if bank.applied_index > log.last_index:\n", "    if False:\n"),),
         caught_by="tests/server/test_recovery.py::test_a_ledger_ahead_of_its_log_is_refused",
     ),
-    Mutant(
-        name="store of a peer overwritten",
-        what="a server that came back with an empty disk is counted again after the second hello",
-        file="atm/server/data_folder.py",
-        edits=(("            if known is not None:\n", "            if known == store:\n"),),
-        caught_by="tests/server/test_data_folder.py::test_a_peers_first_store_is_remembered_for_good",
-    ),
 )

@@ -16,6 +16,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(prog="python -m tests.power", description=__doc__)
     parser.add_argument("--cuts", type=int, default=20)
     parser.add_argument("--seed", type=int, default=0, help="draws when to cut; the machine draws the rest")
+    parser.add_argument(
+        "--some", action="store_true", help="a disk for each node: cut some of them while the others go on"
+    )
     parser.add_argument("--nodes", type=int, default=5)
     options = parser.parse_args(argv)
     reason = why_not()
@@ -25,7 +28,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))  # so that what was mounted is unmounted then too
     started_s = monotonic()
     try:
-        print(run(options.cuts, options.seed, nodes=options.nodes, tell=print))
+        print(run(options.cuts, options.seed, nodes=options.nodes, some=options.some, tell=print))
     except AssertionError as error:
         print(f"FAILED: {error}")
         return 1

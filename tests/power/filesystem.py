@@ -43,19 +43,21 @@ def why_not() -> str | None:
 class FileSystem:
     """The file system at `path`, mounted from construction to `close`; undoes only what it did itself."""
 
-    def __init__(self, folder: Path) -> None:
-        """Make it in `folder`, which is on another file system and empty; raise `NotPossible`."""
+    def __init__(self, folder: Path, name: str = "mounted") -> None:
+        """Make it at `folder / name`, with its image beside; nothing is there yet; raise `NotPossible`."""
         if os.geteuid() != 0:
             raise NotPossible("a power cut needs root, to mount a file system of its own")
         missing = [program for program in _PROGRAMS if shutil.which(program) is None]
         if missing:
             raise NotPossible(f"a power cut needs the program {missing[0]}")
-        self.path = folder / "mounted"
+        self.path = folder / name
         self.path.mkdir()
-        self._image = folder / "disk.image"
+        self._image = folder / f"{name}.image"
         self._device: str | None = None
+        self._is_shared = False
         self._mounted = False
         try:
+            self._share_mount_point()
             with self._image.open("wb") as image:
                 image.truncate(IMAGE_BYTES)
             _run("mkfs.ext4", "-q", "-F", "-m", "0", str(self._image))
@@ -93,10 +95,23 @@ class FileSystem:
     def close(self) -> None:
         """Unmount it and give the loop device back; may be called again."""
         self._unmount()
+        if self._is_shared:
+            _run("umount", str(self.path))
+            self._is_shared = False
         if self._device is not None:
             _run("losetup", "--detach", self._device)
             self._device = None
         self._image.unlink(missing_ok=True)
+
+    def _share_mount_point(self) -> None:
+        """Let each unmounting be one for all.
+
+        Who makes a mount namespace of his own, as `ip netns exec` does, has copies of all mounts. If his
+        stayed mounted, the next mounting would find the file system still in use, and still shut down.
+        """
+        _run("mount", "--bind", str(self.path), str(self.path))
+        self._is_shared = True
+        _run("mount", "--make-shared", str(self.path))
 
     def _unmount(self) -> None:
         """Wait until nobody uses it, which is soon after its last process ended."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import os
 from collections.abc import Iterator
 from contextlib import closing
 from pathlib import Path
@@ -12,6 +13,7 @@ import pytest
 from atm.config import Cluster
 from atm.server.data_folder import DataFolder, FolderRefused
 from tests.server.parts import cluster_of
+from tests.synced import Synced
 
 
 @pytest.fixture
@@ -86,3 +88,43 @@ def test_a_peers_first_store_is_remembered_for_good(cluster: Cluster, folder: Da
     with closing(DataFolder(cluster, "n1")) as again:
         assert not again.knows_as("n2", "second")
         assert again.knows_as("n2", "first")
+
+
+# -- what a power cut leaves -----------------------------------------------------------------------
+
+
+def test_whose_a_folder_is_survives_a_power_cut_once_the_folder_is_open(
+    cluster: Cluster, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    synced = Synced(monkeypatch)
+    new = dataclasses.replace(cluster, data_dir=tmp_path / "new" / "data")
+    with closing(DataFolder(new, "n1")) as folder:
+        assert synced.survives(folder.path / "node.json", tmp_path)
+    assert synced.named_too_early == []
+
+
+def test_a_folder_that_has_an_owner_has_its_own_name_for_good(
+    cluster: Cluster, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Whoever finds the owner there, after a kill, does not sync the folder's name again."""
+    synced = Synced(monkeypatch)
+    cluster.data_dir.mkdir()
+
+    def killed(*_: object) -> None:
+        raise OSError("killed")
+
+    monkeypatch.setattr(os, "replace", killed)
+    with pytest.raises(FolderRefused, match="killed"):
+        DataFolder(cluster, "n1")
+    path = cluster.data_dir / "n1"
+    assert not (path / "node.json").exists()
+    assert synced.survives(path, cluster.data_dir)
+
+
+def test_a_peers_store_survives_a_power_cut_before_the_peer_is_let_in(
+    folder: DataFolder, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    synced = Synced(monkeypatch)
+    assert folder.knows_as("n2", "first")
+    assert synced.survives(folder.path / "peers.json", folder.path)
+    assert synced.named_too_early == []

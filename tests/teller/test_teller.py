@@ -26,6 +26,7 @@ from atm.ledger.commands import Command, Credit, Debit, Query
 from atm.teller.language import parse
 from atm.teller.pending import Journal
 from tests.client.fake_cluster import FakeCluster
+from tests.synced import Synced
 
 ROOT = Path(__file__).resolve().parent.parent
 WELCOME = "Welcome to your ATM! You can check your balance, credit to or debit from your account"
@@ -626,6 +627,22 @@ def test_the_request_is_in_the_journal_before_it_is_sent(
     run("5000", "-c", "credit 5", "-c", "open bob")
     assert noted == [True, True]
     assert list(state_folder.iterdir()) == []
+
+
+def test_the_request_survives_a_power_cut_of_the_tellers_machine_before_it_is_sent(
+    run: Run, cluster: FakeCluster, state_folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    synced = Synced(monkeypatch)
+    survived: list[bool] = []
+
+    def look(request: dict[str, Any]) -> bytes:
+        survived.append(synced.survives(state_folder / f"{request['id']}.json", tmp_path))
+        return cluster["5000"].answer(request)
+
+    cluster["5000"].always = look
+    run("5000", "-c", "credit 5")
+    assert survived == [True]
+    assert synced.named_too_early == []
 
 
 def test_without_a_journal_the_teller_warns_and_goes_on(run: Run, state_folder: Path) -> None:

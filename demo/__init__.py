@@ -1,0 +1,1 @@
+"""Things to show in a lecture; the product knows nothing of them."""

@@ -1,0 +1,123 @@
+"""A branch or the coordinator as a process: python -m demo.two_phase.process NAME --config FILE.
+
+It listens at the address that `FILE`, a cluster.ini, gives tellers for that name (the address for servers is
+not used), and keeps its file in that cluster's data folder. It ends with whoever started it, as nodes do.
+"""
+
+from __future__ import annotations
+
+import argparse
+import socketserver
+import sys
+import threading
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+from atm.config import Cluster, load
+from atm.local_cluster import ask_once, end_with_starter
+from atm.server.connection import Incoming, tune
+from atm.server.listener import AddressUnavailable, Listener
+from atm.wire.framing import CLIENT_FRAME_BYTES_MAX, frame
+from demo.two_phase.branch import Ask, Branch
+from demo.two_phase.coordinator import Coordinator
+from demo.two_phase.messages import (
+    COORDINATOR,
+    Malformed,
+    Reply,
+    Request,
+    decode_reply,
+    decode_request,
+    encode,
+)
+
+ANSWER_TIMEOUT_S = 2.0
+INQUIRE_EVERY_S = 0.1
+CONNECTIONS_MAX = 64
+
+
+def main() -> int:
+    """Run until killed or stopped; return the exit code if it could not begin."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("name")
+    parser.add_argument("--config", required=True)
+    parser.add_argument("--account", action="append", default=[], metavar="NAME=AMOUNT")
+    parser.add_argument("--stop", action="append", default=[], metavar="TRANSACTION=STAGE")
+    options = parser.parse_args()
+    end_with_starter()
+    cluster = load(options.config)
+    path = cluster.data_dir / f"{options.name}.db"
+    ask = asking(cluster, ANSWER_TIMEOUT_S)
+    try:
+        if options.name == COORDINATOR:
+            run_coordinator(cluster, path, ask, stops=set(options.stop))
+        else:
+            accounts = {name: int(amount) for name, amount in (a.split("=") for a in options.account)}
+            run_branch(cluster, Branch(options.name, path, accounts), ask)
+    except AddressUnavailable as error:
+        say(str(error))
+    return 1
+
+
+def run_coordinator(cluster: Cluster, path: Path, ask: Ask, stops: set[str]) -> None:
+    """Serve for ever; a transaction that reaches a stage of `stops` gets no further."""
+
+    def reached(transaction: str, stage: str) -> None:
+        say(f"{transaction} {stage}")
+        if f"{transaction}={stage}" in stops:
+            threading.Event().wait()  # for kill -9
+
+    serve(cluster, COORDINATOR, Coordinator(path, ask, reached).answer)
+    threading.Event().wait()
+
+
+def run_branch(cluster: Cluster, branch: Branch, ask: Ask) -> None:
+    """Serve for ever, and ask again and again about each promise that waits for its end."""
+    serve(cluster, branch.name, branch.answer)
+    said: dict[str, str] = {}
+    while True:
+        for promise in branch.in_doubt():
+            why = branch.settle(promise, ask)
+            line = f"{promise.id} in doubt: {why}" if why else f"{promise.id} ended"
+            if said.get(promise.id) != line:
+                said[promise.id] = line
+                say(line)
+        time.sleep(INQUIRE_EVERY_S)
+
+
+def serve(cluster: Cluster, name: str, answer: Callable[[Request], Reply]) -> None:
+    """Answer everybody who connects, in threads, frame by frame; raise `AddressUnavailable`."""
+
+    class Handler(socketserver.BaseRequestHandler):
+        def handle(self) -> None:
+            tune(self.request)
+            incoming = Incoming(self.request, CLIENT_FRAME_BYTES_MAX)
+            while (payloads := incoming.read()) is not None:
+                for payload in payloads:
+                    self.request.sendall(frame(encode(answer(decode_request(payload)))))
+
+    Listener(
+        cluster.nodes[name].client, Handler, connections_max=CONNECTIONS_MAX, report=say, verbose=True
+    ).start()
+
+
+def asking(cluster: Cluster, timeout_s: float) -> Ask:
+    """Return the function that asks one process of `cluster` by its name."""
+
+    def ask(whom: str, request: Request) -> Reply | None:
+        payload = ask_once(cluster.nodes[whom].client, encode(request), timeout_s)
+        try:
+            return None if payload is None else decode_reply(payload)
+        except Malformed:
+            return None
+
+    return ask
+
+
+def say(line: str) -> None:
+    """Write a line to what the starter collects."""
+    print(line, flush=True)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

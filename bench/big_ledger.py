@@ -104,11 +104,9 @@ def measure(path: Path, accounts: int) -> None:
             print(f"{what}: median {statistics.median(times_ms):.2f} ms, p99 {p99:.2f} ms")
     started = time.perf_counter()
     subprocess.run([sys.executable, "-m", "atm.ledger.audit", str(path)], check=True)
-    used = resource.getrusage(resource.RUSAGE_CHILDREN)
-    print(
-        f"verify: {time.perf_counter() - started:.1f} s, {used.ru_utime + used.ru_stime:.1f} s of a processor, "
-        f"{used.ru_maxrss / 1024:.0f} MB of memory at most"
-    )
+    took_s, used = time.perf_counter() - started, resource.getrusage(resource.RUSAGE_CHILDREN)
+    processor_s, peak_mb = used.ru_utime + used.ru_stime, used.ru_maxrss / 1024
+    print(f"verify: {took_s:.1f} s, {processor_s:.1f} s of a processor, {peak_mb:.0f} MB of memory at most")
 
 
 def _some_time(ledger: Ledger) -> int:

@@ -17,7 +17,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from atm.ledger.commands import Credit, Open
+from atm.ledger.commands import Credit, LogCommand, Open
 from atm.ledger.extract import AccountLine, JournalLine, account_lines, journal_lines
 from atm.ledger.snapshot import snapshot
 from atm.ledger.store import Ledger
@@ -79,12 +79,10 @@ def ledger(tmp_path: Path) -> Path:
     path = write_ledger(tmp_path / "ledger.db")
     with closing(Ledger(path)) as opened:
         first = len(RECORDS) + 1
-        commands = [Open(id="o9", account="9-lives.__"), Open(id="o10", account="Alice")]
-        credits = [Credit(id=text, account="9-lives.__", amount=1) for text in HOSTILE_IDS]
+        commands: list[LogCommand] = [Open(id="o9", account="9-lives.__"), Open(id="o10", account="Alice")]
+        commands += [Credit(id=text, account="9-lives.__", amount=1) for text in HOSTILE_IDS]
         days_us = 86_400_000_000
-        opened.apply(
-            [(n, time_us(n) + n * days_us, each) for n, each in enumerate([*commands, *credits], first)]
-        )
+        opened.apply([(n, time_us(n) + n * days_us, each) for n, each in enumerate(commands, first)])
     return path
 
 

@@ -33,6 +33,7 @@ setup(
     entry_points={
         "console_scripts": [
             "atm=atm.teller.main:main",
+            "atm-ledger=atm.office.main:main",
             "atm-node=atm.server.main:main",
             "atm-run=atm.run:main",
         ]

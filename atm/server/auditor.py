@@ -64,6 +64,7 @@ class Auditor:
             [sys.executable, "-P", "-m", "atm.ledger.audit", str(self._ledger), "--json", "--behind", *at],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
+            process_group=0,  # the terminal's Ctrl-C is for the node
         )
 
     def _output(self, process: subprocess.Popen[bytes]) -> bytes:

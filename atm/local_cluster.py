@@ -215,7 +215,7 @@ def write_cluster_ini(folder: Path, count: int = 5, **settings: str | int) -> Pa
 
 def write_cluster_ini_for(folder: Path, names: Sequence[str], **settings: str | int) -> Path:
     """Do what `write_cluster_ini` does, for nodes of these names."""
-    ports = iter(_free_ports(2 * len(names)))
+    ports = iter(free_ports(2 * len(names)))
     lines = ["[cluster]", *(f"{key} = {value}" for key, value in settings.items())]
     for name in names:
         lines += ["", f"[node {name}]"]
@@ -225,7 +225,7 @@ def write_cluster_ini_for(folder: Path, names: Sequence[str], **settings: str | 
     return path
 
 
-def _free_ports(count: int) -> list[int]:
+def free_ports(count: int) -> list[int]:
     """Return ports that can be listened on, each tried while the ones before it are still held."""
     held: list[socket.socket] = []
     try:

@@ -1,6 +1,6 @@
-"""Measurements, each a command: `python -m bench.failover`, `.calm`, `.throughput`,
-`.large_log`, `.startup`.
+"""Measurements: real servers on this machine, on free loopback ports, in folders of their own.
 
-They start real nodes on this machine, on free loopback ports, in a folder of their own, and stop them. These
-are measurements, not tests: they print what they saw and judge nothing.
+`bin/bench` compares this project with others in one run; `python -m bench.guard` tells whether a change made
+it slower. `python -m bench.failover`, `.calm`, `.large_log`, `.startup` and `.ledger_apply` each look at one
+thing more. All but the guard print what they saw and judge nothing.
 """

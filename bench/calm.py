@@ -20,7 +20,7 @@ def main() -> None:
     with fresh_cluster() as cluster:
         before = _terms(cluster)
         started = time.monotonic()
-        result = load_the_leader(cluster.cluster, options.clients, 1, options.minutes * 60)
+        result = load_the_leader(cluster, options.clients, 1, options.minutes * 60)
         minutes = (time.monotonic() - started) / 60
         after = _terms(cluster)
     print(f"{result.acknowledged} credits acknowledged in {minutes:.1f} minutes ({result.per_second:.0f}/s)")

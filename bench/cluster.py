@@ -8,12 +8,14 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 
 from atm.client import Client, OutcomeUnknown, Unavailable
-from atm.config import Cluster
 from atm.local_cluster import LocalCluster, write_cluster_ini
-from bench.load import Result, leader_address, run
+from bench.load import Result, run
+from bench.systems.teller_connection import TellerConnection
+from bench.work import Work
 
 
 @contextmanager
@@ -28,11 +30,11 @@ def fresh_cluster(count: int = 5, **settings: str | int) -> Iterator[LocalCluste
         yield cluster
 
 
-def load_the_leader(cluster: Cluster, connections: int, depth: int, seconds: float) -> Result:
+def load_the_leader(cluster: LocalCluster, connections: int, depth: int, seconds: float) -> Result:
     """Credit in a closed loop at the leader; raise `bench.load.NotAcknowledged`."""
-    leader = leader_address(cluster)
-    assert leader is not None
-    return run([leader], connections=connections, depth=depth, seconds=seconds, warm_up_s=1.0, processes=1)
+    leader = cluster.cluster.nodes[cluster.wait_for_leader()]
+    work = Work("credits", connections, depth)
+    return run(partial(TellerConnection, leader.client), work, seconds=seconds, warm_up_s=1.0)
 
 
 @dataclass

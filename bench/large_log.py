@@ -24,7 +24,7 @@ def main() -> None:
     with fresh_cluster() as cluster:
         started = time.monotonic()
         while _last_index(cluster) < options.entries:
-            load_the_leader(cluster.cluster, 64, 16, 5)
+            load_the_leader(cluster, 64, 16, 5)
         print(f"{_last_index(cluster):,} entries after {time.monotonic() - started:.0f} s of load")
         leader = cluster.wait_for_leader()
         rows = []

@@ -1,50 +1,48 @@
-"""Closed-loop load on a running cluster: connections that each keep so many credits under way at all times.
+"""The load program, the same for every system: connections that each keep so many requests under way.
 
-    python -m bench.load --config cluster.ini --connections 64 --depth 1 --seconds 5
-
-Counts only credits that were acknowledged, and fails on any other answer. It runs on the same cores as the
-nodes, so its own CPU time is reported beside the rate.
+Counts only requests that were acknowledged, and fails on any other answer. It runs on the same cores as the
+servers, so its own processor time is reported beside each rate.
 """
 
 from __future__ import annotations
 
-import argparse
+import gc
 import multiprocessing
 import selectors
-import socket
-import sys
+import signal
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import ExitStack, closing
 from dataclasses import dataclass, field
-from multiprocessing.connection import Connection
+from itertools import islice
+from multiprocessing.connection import Connection as Pipe
+from typing import Protocol
 
-import msgspec
-from msgspec.msgpack import Decoder
+from bench.work import ACCOUNTS, Kind, Request, Work, account
 
-from atm.config import Address, Cluster, load
-from atm.ledger.commands import Credit
-from atm.local_cluster import ask_status
-from atm.wire.framing import CLIENT_FRAME_BYTES_MAX, FrameReader, frame
-from atm.wire.serializer import encode
-
-ID_CHARS = 24
-PLACE = "x" * ID_CHARS
-CONNECT_S = 5.0
+OPENING_DEPTH = 500  # requests under way while the accounts are opened
 
 
-class Reply(msgspec.Struct):
-    """As much of an answer as is looked at."""
+class Connection(Protocol):
+    """One connection to a system under test; its requests are numbered from 0 in the order of sending."""
 
-    id: str
-    outcome: str
-    message: str = ""
+    refused: list[str]  # what was answered by a refusal, in words
 
+    def fileno(self) -> int:
+        """Return what to wait on until `receive` has something."""
 
-_reply = Decoder(Reply)
+    def send(self, requests: Iterable[Request]) -> None:
+        """Send requests in one piece."""
+
+    def receive(self) -> Sequence[int]:
+        """Return the numbers of the requests that were acknowledged now; raise OSError if it was closed."""
+
+    def close(self) -> None:
+        """Give the socket back."""
 
 
 class NotAcknowledged(Exception):
-    """A credit was answered by anything but `ok`."""
+    """A request was answered by a refusal, or the connection broke; the text says which."""
 
 
 @dataclass
@@ -53,105 +51,97 @@ class Result:
 
     acknowledged: int = 0
     seconds: float = 0.0
-    cpu_s: float = 0.0
+    cpu_s: float = 0.0  # nan where the load program is part of what is measured
     latencies_s: list[float] = field(default_factory=list)
 
     def percentile_ms(self, share: float) -> float:
-        """Return the latency that this share of the credits kept within."""
+        """Return the latency that this share of the requests kept within."""
         ordered = sorted(self.latencies_s)
         return 1000 * ordered[min(len(ordered) - 1, int(share * len(ordered)))] if ordered else 0.0
 
     @property
     def per_second(self) -> float:
-        """Return the rate of acknowledged credits."""
+        """Return the rate of acknowledged requests."""
         return self.acknowledged / self.seconds if self.seconds else 0.0
 
 
-class Teller:
-    """One connection with `depth` credits under way."""
+class _Loop:
+    """A connection in its closed loop."""
 
-    _framed = frame(encode(Credit(id=PLACE, account="main", amount=1)))
-    _before, _after = _framed.split(PLACE.encode())
-
-    def __init__(self, address: Address, name: str, depth: int) -> None:
-        self.socket = socket.create_connection(address.pair, timeout=CONNECT_S)
-        self.socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-        self._name = name
+    def __init__(self, connection: Connection, requests: Iterator[Request]) -> None:
+        self.connection = connection
+        self._requests = requests
+        self._since_s: dict[int, float] = {}
         self._sent = 0
-        self._frames = FrameReader(CLIENT_FRAME_BYTES_MAX)
-        self._since_s: dict[str, float] = {}
-        self.send(depth, time.monotonic())
 
     def send(self, count: int, now_s: float) -> None:
-        """Send so many new credits in one piece."""
-        pieces = []
-        for _ in range(count):
-            self._sent += 1
-            request_id = f"{self._name}-{self._sent}".ljust(ID_CHARS, ".")
-            self._since_s[request_id] = now_s
-            pieces += [self._before, request_id.encode(), self._after]
-        self.socket.sendall(b"".join(pieces))
+        self.connection.send(islice(self._requests, count))
+        for number in range(self._sent, self._sent + count):
+            self._since_s[number] = now_s
+        self._sent += count
 
-    def receive(self, now_s: float) -> list[float]:
-        """Return the latencies of the credits that were acknowledged now; raise `NotAcknowledged`."""
-        piece = self.socket.recv(CLIENT_FRAME_BYTES_MAX)
-        if not piece:
-            raise NotAcknowledged("the node closed the connection")
-        latencies_s = []
-        for payload in self._frames.feed(piece):
-            reply = _reply.decode(payload)
-            if reply.outcome != "ok":
-                raise NotAcknowledged(f"{reply.outcome}: {reply.message}")
-            latencies_s.append(now_s - self._since_s.pop(reply.id))
-        return latencies_s
+    def receive(self) -> tuple[float, list[float]]:
+        """Return the time, and the latencies of what was acknowledged; raise `NotAcknowledged`."""
+        numbers = self.connection.receive()
+        if self.connection.refused:
+            raise NotAcknowledged(self.connection.refused[0])
+        now_s = time.monotonic()
+        return now_s, [now_s - self._since_s.pop(number) for number in numbers]
 
 
-def drive(addresses: Sequence[Address], name: str, depth: int, warm_up_s: float, seconds: float) -> Result:
-    """Keep one connection to each of `addresses` busy and return what was acknowledged after the warm-up."""
-    selector = selectors.DefaultSelector()
-    for number, address in enumerate(addresses):
-        teller = Teller(address, f"{name}-{number}", depth)
-        selector.register(teller.socket, selectors.EVENT_READ, teller)
-    result = Result()
+def drive(
+    connect: Callable[[], Connection], work: Work, numbers: Iterable[int], warm_up_s: float, seconds: float
+) -> Result:
+    """Do the work of the connections with these numbers; return what was acknowledged after the warm-up.
+
+    Raise `NotAcknowledged`, or OSError.
+    """
+    with ExitStack() as open_ones:
+        selector = open_ones.enter_context(selectors.DefaultSelector())
+        for number in numbers:
+            connection = open_ones.enter_context(closing(connect()))
+            selector.register(connection, selectors.EVENT_READ, _Loop(connection, work.requests(number)))
+        return _drive(selector, work.depth, warm_up_s, seconds)
+
+
+def _drive(selector: selectors.BaseSelector, depth: int, warm_up_s: float, seconds: float) -> Result:
+    result = Result(seconds=seconds)
     start_s = time.monotonic() + warm_up_s
     end_s = start_s + seconds
     cpu_before_s = time.process_time()
-    while (now_s := time.monotonic()) < end_s:
+    for key in list(selector.get_map().values()):
+        key.data.send(depth, time.monotonic())
+    while time.monotonic() < end_s:
         for key, _ in selector.select(0.1):
-            latencies_s = key.data.receive(now_s := time.monotonic())
+            now_s, latencies_s = key.data.receive()
             if latencies_s:
                 key.data.send(len(latencies_s), now_s)
             if start_s <= now_s < end_s:
                 result.acknowledged += len(latencies_s)
                 result.latencies_s += latencies_s
-    result.seconds = seconds
     result.cpu_s = (time.process_time() - cpu_before_s) * seconds / (seconds + warm_up_s)
     return result
 
 
 def run(
-    addresses: Sequence[Address],
-    *,
-    connections: int,
-    depth: int,
-    seconds: float,
-    warm_up_s: float,
-    processes: int,
+    connect: Callable[[], Connection], work: Work, *, seconds: float, warm_up_s: float, processes: int = 1
 ) -> Result:
-    """Share the connections among processes and return their sum; raise `NotAcknowledged`."""
+    """Share the connections among processes of their own and return their sum; raise `NotAcknowledged`."""
     total = Result(seconds=seconds)
     started = []
-    run_name = f"{time.time_ns():x}"[-10:]
-    for number in range(min(processes, connections)):
-        mine = [addresses[i % len(addresses)] for i in range(number, connections, processes)]
+    for first in range(min(processes, work.connections)):
+        numbers = range(first, work.connections, processes)
         here, there = multiprocessing.Pipe(duplex=False)
-        arguments = (there, mine, f"{run_name}-{number}", depth, warm_up_s, seconds)
-        process = multiprocessing.Process(target=_report_to, args=arguments)
+        arguments = (there, connect, work, numbers, warm_up_s, seconds)
+        process = multiprocessing.Process(target=_report_to, args=arguments, daemon=True)
         process.start()
         there.close()
         started.append((process, here))
     for process, here in started:
-        result = here.recv()
+        try:
+            result = here.recv()
+        except EOFError:
+            result = "the load program died"
         process.join()
         if isinstance(result, str):
             raise NotAcknowledged(result)
@@ -161,58 +151,23 @@ def run(
     return total
 
 
-def leader_address(cluster: Cluster) -> Address | None:
-    """Return where the leader's tellers connect."""
-    for node in cluster.nodes.values():
-        status = ask_status(node.client)
-        if status is not None and status.leader in cluster.nodes:
-            return cluster.nodes[status.leader].client
-    return None
+def open_accounts(connect: Callable[[], Connection]) -> None:
+    """Open the many accounts; raise `NotAcknowledged`, or OSError."""
+    names = map(account, range(ACCOUNTS))
+    with closing(connect()) as connection:
+        while chunk := [(Kind.OPEN, name) for name in islice(names, OPENING_DEPTH)]:
+            connection.send(chunk)
+            under_way = len(chunk)
+            while under_way:
+                under_way -= len(connection.receive())
+                if connection.refused:
+                    raise NotAcknowledged(connection.refused[0])
 
 
-def main(argv: Sequence[str] | None = None) -> int:
-    """Measure once and print a line."""
-    parser = argparse.ArgumentParser(prog="load", description="Closed-loop load on a running cluster.")
-    parser.add_argument("--config", default="cluster.ini")
-    parser.add_argument("--connections", type=int, default=64)
-    parser.add_argument("--depth", type=int, default=1, help="credits under way on each connection")
-    parser.add_argument("--seconds", type=float, default=5.0)
-    parser.add_argument("--warm-up", type=float, default=1.0)
-    parser.add_argument("--processes", type=int, default=1, help="that share the connections")
-    parser.add_argument("--spread", action="store_true", help="use all nodes, not the leader alone")
-    options = parser.parse_args(argv)
-    cluster = load(options.config)
-    leader = leader_address(cluster)
-    if leader is None:
-        print("no leader", file=sys.stderr)
-        return 3
-    addresses = [node.client for node in cluster.nodes.values()] if options.spread else [leader]
-    try:
-        result = run(
-            addresses,
-            connections=options.connections,
-            depth=options.depth,
-            seconds=options.seconds,
-            warm_up_s=options.warm_up,
-            processes=options.processes,
-        )
-    except NotAcknowledged as error:
-        print(error, file=sys.stderr)
-        return 1
-    print(
-        f"{options.connections} connections, {options.depth} deep: {result.per_second:,.0f} credits/s,"
-        f" p50 {result.percentile_ms(0.5):.2f} ms, p99 {result.percentile_ms(0.99):.2f} ms,"
-        f" load's own CPU {result.cpu_s / result.seconds:.2f} cores"
-    )
-    return 0
-
-
-def _report_to(parent: Connection, *arguments: object) -> None:
+def _report_to(parent: Pipe, *arguments: object) -> None:
+    gc.freeze()  # what the parent has gathered is not ours to look through
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for the parent, which ends us with itself
     try:
         parent.send(drive(*arguments))  # type: ignore[arg-type]
     except (NotAcknowledged, OSError) as error:
         parent.send(str(error))
-
-
-if __name__ == "__main__":
-    sys.exit(main())

@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 
 BIN = Path(__file__).parent.parent / "bin"
-LEVELS = {"run": ".", "test": ".[test]", "check": ".[test,check]", "chaos": ".[chaos]"}
+LEVELS = {"run": ".", "test": ".[test]", "check": ".[test,check]", "chaos": ".[chaos]", "bench": ".[bench]"}
 
 # Stands for the interpreter that is found and for the one in .venv; `-c` is for the real one.
 FAKE_PYTHON = """#!/bin/sh
@@ -118,6 +118,8 @@ def test_the_tests_need_more_than_a_run_and_not_the_other_way_round(project: Pro
     assert project.done() == installed("check")
     project.set_up("chaos")
     assert project.done() == installed("chaos")
+    project.set_up("bench")
+    assert project.done() == installed("bench")
     for level in LEVELS:
         project.set_up(level)
     assert project.done() == []

@@ -157,7 +157,7 @@ def test_what_is_exported_is_read_as_it_was(
         (
             read_csv,
             ",".join(JournalLine.__struct_fields__) + "\n" + "1" * 200_000 + "\n",
-            "line 2 is no posting",
+            "is no posting: field larger",
         ),
         (read_csv, "", "line 1 must name these columns"),
     ],

@@ -1,0 +1,126 @@
+"""`bin/bench`: this project beside what a user would take instead, on this machine, in one run.
+
+Every system gets five local servers where it has more than one, syncs what it acknowledges (PySyncObj
+cannot), and does the same work under the same load program, in interleaved rounds. Compare within one
+run only. Exit code 0: done; 1: a system broke down; 2: wrong arguments.
+"""
+
+from __future__ import annotations
+
+import argparse
+import importlib.util
+import math
+import os
+import platform
+import signal
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from types import FrameType
+
+from bench.arguments import listed, positive
+from bench.rounds import Run
+from bench.systems import PEERS, Atm
+from bench.work import LABELS
+
+ROUNDS, SECONDS, WARM_UP_S = 7, 3.0, 1.0
+QUICK_ROUNDS, QUICK_SECONDS, QUICK_WARM_UP_S = 3, 0.8, 0.3
+QUICK_WITHIN_S = 155.0  # three minutes, less what a round may take longer than the one before
+PICTURES = (".png", ".svg", ".pdf")
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Measure, print, write; return the exit code."""
+    options = _options(argv)
+    if (problem := _problem(options)) is not None:
+        print(f"bench: {problem}", file=sys.stderr)
+        return 2
+    signal.signal(signal.SIGTERM, _leave)
+    _say(f"{os.cpu_count()} cores, {platform.platform()}, Python {platform.python_version()}")
+    run = Run(
+        [Atm, *(PEERS[name] for name in options.peers)],
+        options.only,
+        seconds=options.seconds or (QUICK_SECONDS if options.quick else SECONDS),
+        warm_up_s=QUICK_WARM_UP_S if options.quick else WARM_UP_S,
+        folder=options.folder,
+        say=_say,
+    )
+    interrupted = False
+    try:
+        run.rounds(
+            options.rounds or (QUICK_ROUNDS if options.quick else ROUNDS),
+            QUICK_WITHIN_S if options.quick else math.inf,
+        )
+    except KeyboardInterrupt:
+        interrupted = True
+        _say("Interrupted: here is what was measured until now")
+    results = run.results
+    print(results.table())
+    for warning in results.warnings():
+        _say(f"NOTE: {warning}")
+    if options.json:
+        results.write_json(options.json)
+    if options.plot:
+        from bench.plot import draw  # noqa: PLC0415  (needs the extra 'bench')
+
+        draw(results.rows.values(), options.plot)
+    return 128 + signal.SIGINT if interrupted else int(run.broke_down)
+
+
+def _say(line: str) -> None:
+    """Progress goes where it does not mix with the table."""
+    print(line, file=sys.stderr, flush=True)
+
+
+def _options(argv: Sequence[str] | None) -> argparse.Namespace:
+    parser = argparse.ArgumentParser(
+        prog="bin/bench", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--quick", action="store_true", help="within three minutes; figures are rougher")
+    parser.add_argument("--json", type=Path, metavar="FILE", help="write the figures of each round")
+    parser.add_argument("--plot", type=Path, metavar="FILE.png", help="draw throughput and latency")
+    parser.add_argument(
+        "--peers",
+        type=listed(PEERS, "peer"),
+        default=list(PEERS),
+        metavar=",".join(PEERS),
+        help="beside this project, by commas; '' is none; default: all",
+    )
+    parser.add_argument(
+        "--only",
+        type=listed(LABELS, "work"),
+        default=list(LABELS),
+        metavar="WORK,...",
+        help=f"of {', '.join(LABELS)}",
+    )
+    parser.add_argument("--rounds", type=positive(int), help=f"default: {ROUNDS}")
+    parser.add_argument("--seconds", type=positive(float), help=f"of each measurement; default: {SECONDS:g}")
+    parser.add_argument("--folder", type=Path, help="keep the systems' data on this disk while they run")
+    return parser.parse_args(argv)
+
+
+def _problem(options: argparse.Namespace) -> str | None:
+    """Return what would go wrong only after minutes of measuring."""
+    if not options.only:
+        return "--only names no work"
+    for path in (options.json, options.plot):
+        if path is not None and not (path.parent.is_dir() and os.access(path.parent, os.W_OK)):
+            return f"{path} cannot be written: there is no such folder, or it is not yours to write to"
+    if options.folder is not None and not options.folder.is_dir():
+        return f"--folder {options.folder}: there is no such folder"
+    if options.plot is not None:
+        if importlib.util.find_spec("matplotlib") is None:
+            return "--plot needs the extra 'bench': use bin/bench, or pip install -e '.[bench]'"
+        if options.plot.suffix not in PICTURES:
+            return f"--plot {options.plot}: the name should end in one of {', '.join(PICTURES)}"
+    return None
+
+
+def _leave(_signal: int, _frame: FrameType | None) -> None:
+    """Stop all that was started, once, whatever else comes."""
+    signal.signal(signal.SIGTERM, signal.SIG_IGN)
+    raise SystemExit(128 + signal.SIGTERM)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,14 @@
+"""The systems that are measured, a module each behind `bench.systems.system.System`."""
+
+from __future__ import annotations
+
+from bench.systems.atm import Atm
+from bench.systems.etcd import Etcd
+from bench.systems.limit import Limit
+from bench.systems.pysyncobj import PySyncObj
+from bench.systems.sqlite import Sqlite
+from bench.systems.system import System
+
+PEERS: dict[str, type[System]] = {system.name: system for system in (Etcd, PySyncObj, Sqlite, Limit)}
+
+__all__ = ["PEERS", "Atm", "System"]

@@ -1,0 +1,75 @@
+"""The limit: what one commit cannot do without, measured bare.
+
+A client asks a leader, the leader a follower, the follower appends to a file and syncs, and the answers go
+back: two round trips over the loopback and one sync in a row. The leader's own sync would run beside the
+follower's. No batching, no ledger, no bytes to understand: three processes that read, write and sync.
+"""
+
+from __future__ import annotations
+
+import platform
+import socket
+import time
+from pathlib import Path
+
+from bench.load import Result
+from bench.systems.processes import Processes
+from bench.systems.system import System
+from bench.work import CLOSED_LOOP, Work
+
+HOP = "bench.systems.limit_hop"
+FRAME = b"x" * 100  # about a credit
+ONE_CONNECTION = CLOSED_LOOP[0]
+
+
+class Limit(System):
+    """One request after the other."""
+
+    name = "limit"
+    works = (ONE_CONNECTION,)
+
+    def __init__(self) -> None:
+        self._processes: Processes | None = None
+        self._port = 0
+
+    @classmethod
+    def missing(cls) -> str | None:
+        return None
+
+    @classmethod
+    def version(cls) -> str:
+        return f"Python {platform.python_version()}"
+
+    @classmethod
+    def settings(cls) -> str:
+        return (
+            f"client, leader, follower; the follower appends {len(FRAME)} bytes and syncs them; nothing else"
+        )
+
+    def start(self, folder: Path) -> None:
+        self._processes = Processes(folder)
+        self._processes.start_module("follower", HOP, "append", folder / "log")
+        port = self._processes.hear("follower").decode().strip()
+        self._processes.start_module("leader", HOP, "pass-on", port)
+        self._port = int(self._processes.hear("leader"))
+
+    def stop(self) -> None:
+        if self._processes is not None:
+            self._processes.stop()
+
+    def measure(self, work: Work, *, seconds: float, warm_up_s: float) -> Result:
+        assert work == ONE_CONNECTION
+        result = Result(seconds=seconds)
+        start_s = time.monotonic() + warm_up_s
+        end_s = start_s + seconds
+        cpu_before_s = time.process_time()
+        with socket.create_connection(("127.0.0.1", self._port)) as leader:
+            leader.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+            while (asked_s := time.monotonic()) < end_s:
+                leader.sendall(FRAME)
+                leader.recv(len(FRAME), socket.MSG_WAITALL)
+                if asked_s >= start_s:
+                    result.latencies_s.append(time.monotonic() - asked_s)
+        result.cpu_s = (time.process_time() - cpu_before_s) * seconds / (seconds + warm_up_s)
+        result.acknowledged = len(result.latencies_s)
+        return result

@@ -1,0 +1,105 @@
+"""The server of the `sqlite` system; its argument is a folder. Prints its port and serves.
+
+Tellers' connections, inbox and ledger are those of a node; where a node agrees with others, this one
+commits. It ends when its standard input does.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+import threading
+import time
+from pathlib import Path
+from threading import Lock
+
+from atm.config import Address
+from atm.ledger import database
+from atm.ledger.commands import Command, LogCommand, Read, Receipt
+from atm.ledger.store import Ledger
+from atm.server.clients import Tellers
+from atm.server.inbox import Asked, Inbox
+from atm.server.pins import PinSealer, read_pepper
+from atm.wire.serializer import Answer, encode
+
+IDLE_S = 0.05
+SYNC_EACH_COMMIT = ("synchronous", 2)  # FULL: here no log makes up for what a power cut takes
+
+
+class Clerk:
+    """Does what the run loop, the desk and the log of a node do together."""
+
+    def __init__(self, folder: Path) -> None:
+        database.PRAGMAS = tuple(
+            SYNC_EACH_COMMIT if name == "synchronous" else (name, value) for name, value in database.PRAGMAS
+        )
+        self._ledger = Ledger(folder / "ledger.db")
+        self._lock = Lock()  # guards the inbox
+        self._inbox = Inbox(self._lock)
+        sealer = PinSealer(read_pepper(folder / "pepper.key"))
+        self._tellers = Tellers(Address("127.0.0.1", 0), self._inbox, sealer, report=_report)
+        self._stopping = False
+        self.port = self._tellers.port
+
+    def stop(self) -> None:
+        """Let `run` return soon."""
+        self._stopping = True
+
+    def run(self) -> None:
+        """Serve until `stop`."""
+        self._tellers.start()
+        while not self._stopping:
+            self._inbox.sleep(IDLE_S)
+            with self._lock:
+                mail = self._inbox.take()
+            self._commit(mail.commands)
+            for asked in mail.queries:
+                assert isinstance(asked.request, Read)
+                _answer(asked, self._ledger.view(asked.request))
+            self._tellers.flush()
+            self._tellers.retry()
+        self._tellers.close()
+        self._ledger.close()
+
+    def _commit(self, commands: list[Asked]) -> None:
+        first, now_us = self._ledger.applied_index + 1, time.time_ns() // 1000
+        records: list[tuple[int, int, LogCommand | None]] = []
+        for index, asked in enumerate(commands, first):
+            assert isinstance(asked.request, Command)
+            records.append((index, now_us, asked.request))
+        for asked, receipt in zip(commands, self._ledger.apply(records), strict=True):
+            assert receipt is not None
+            _answer(asked, receipt)
+
+
+def _answer(asked: Asked, receipt: Receipt) -> None:
+    answer = Answer(
+        id=receipt.id,
+        outcome=receipt.outcome,
+        balance=receipt.balance,
+        available=receipt.available,
+        reference=receipt.reference,
+        time_us=receipt.time_us,
+    )
+    asked.channel.answer(asked.number, encode(answer))
+
+
+def _report(line: str) -> None:
+    print(line, file=sys.stderr, flush=True)
+
+
+def _stop_with_stdin(clerk: Clerk) -> None:
+    os.read(0, 1)
+    clerk.stop()
+
+
+def main() -> None:
+    """Serve until the standard input ends."""
+    clerk = Clerk(Path(sys.argv[1]))
+    threading.Thread(target=_stop_with_stdin, args=(clerk,), daemon=True).start()
+    print(clerk.port, flush=True)
+    clerk.run()
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,85 @@
+"""A teller's connection, as the load program wants it: with as little work a request as possible."""
+
+from __future__ import annotations
+
+import secrets
+import socket
+from collections.abc import Iterable
+from functools import cache
+
+import msgspec
+from msgspec.msgpack import Decoder
+
+from atm.config import Address
+from atm.ledger.commands import Credit, Open, Query
+from atm.wire.framing import CLIENT_FRAME_BYTES_MAX, FrameReader, frame
+from atm.wire.serializer import encode
+from bench.work import Kind, Request
+
+NAME_CHARS, NUMBER_CHARS = 12, 12
+PLACE = "x" * (NAME_CHARS + NUMBER_CHARS)
+CONNECT_S = 5.0
+
+
+class Reply(msgspec.Struct):
+    """As much of an answer as is looked at."""
+
+    id: str
+    outcome: str
+    message: str = ""
+
+
+_reply = Decoder(Reply)
+
+
+class TellerConnection:
+    """A `Connection` to one node, or to whatever else speaks the tellers' protocol."""
+
+    def __init__(self, address: Address) -> None:
+        self.refused: list[str] = []
+        self._socket = socket.create_connection(address.pair, timeout=CONNECT_S)
+        self._socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        self._name = secrets.token_hex(NAME_CHARS // 2)
+        self._sent = 0
+        self._frames = FrameReader(CLIENT_FRAME_BYTES_MAX)
+
+    def fileno(self) -> int:
+        return self._socket.fileno()
+
+    def send(self, requests: Iterable[Request]) -> None:
+        pieces: list[bytes] = []
+        for kind, account in requests:
+            before, after = _around_the_id(kind, account)
+            pieces += (before, f"{self._name}{self._sent:0{NUMBER_CHARS}}".encode(), after)
+            self._sent += 1
+        self._socket.sendall(b"".join(pieces))
+
+    def receive(self) -> list[int]:
+        piece = self._socket.recv(CLIENT_FRAME_BYTES_MAX)
+        if not piece:
+            raise ConnectionError("the server closed the connection")
+        numbers = []
+        for payload in self._frames.feed(piece):
+            reply = _reply.decode(payload)
+            if reply.outcome == "ok":
+                numbers.append(int(reply.id[NAME_CHARS:]))
+            else:
+                self.refused.append(f"{reply.outcome}: {reply.message}")
+        return numbers
+
+    def close(self) -> None:
+        self._socket.close()
+
+
+@cache
+def _around_the_id(kind: Kind, account: str) -> tuple[bytes, bytes]:
+    """Return the frame of such a request up to its id, and from there on."""
+    match kind:
+        case Kind.OPEN:
+            payload = encode(Open(id=PLACE, account=account))
+        case Kind.CREDIT:
+            payload = encode(Credit(id=PLACE, account=account, amount=1))
+        case Kind.QUERY:
+            payload = encode(Query(id=PLACE, account=account))
+    before, after = frame(payload).split(PLACE.encode())
+    return before, after

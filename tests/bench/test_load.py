@@ -1,0 +1,43 @@
+"""The load program: closed, counted, and loud about refusals."""
+
+from __future__ import annotations
+
+import pytest
+
+from bench.load import NotAcknowledged, Result, drive
+from bench.work import Work
+from tests.bench.fakes import EchoConnection
+
+
+def test_each_connection_keeps_exactly_the_asked_number_under_way() -> None:
+    made: list[EchoConnection] = []
+
+    def connect() -> EchoConnection:
+        made.append(EchoConnection())
+        return made[-1]
+
+    result = drive(connect, Work("credits", 3, depth=4), range(3), warm_up_s=0.0, seconds=0.05)
+    assert [connection.under_way_max for connection in made] == [4, 4, 4]
+    assert all(len(connection.asked) > 4 for connection in made)
+    assert 0 < result.acknowledged <= sum(len(connection.asked) for connection in made)
+    assert len(result.latencies_s) == result.acknowledged
+    assert result.cpu_s > 0
+
+
+def test_what_was_acknowledged_in_the_warm_up_is_not_counted() -> None:
+    connection = EchoConnection()
+    result = drive(lambda: connection, Work("credits", 1), range(1), warm_up_s=0.2, seconds=0.001)
+    assert result.acknowledged < len(connection.asked) / 2
+
+
+def test_a_refusal_ends_the_measurement_in_its_own_words() -> None:
+    with pytest.raises(NotAcknowledged, match="busy: not now"):
+        drive(lambda: EchoConnection(refuse_at=20), Work("credits", 1), range(1), warm_up_s=0.0, seconds=5.0)
+
+
+def test_percentiles_are_of_what_was_seen() -> None:
+    result = Result(acknowledged=100, seconds=2.0, latencies_s=[number / 1000 for number in range(100)])
+    assert (result.percentile_ms(0.5), result.percentile_ms(0.99)) == (50.0, 99.0)
+    assert result.per_second == 50.0
+    assert Result().percentile_ms(0.5) == 0.0
+    assert Result().per_second == 0.0

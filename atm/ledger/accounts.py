@@ -18,8 +18,8 @@ State = Literal["open", "frozen", "closed", "banks_own"]
 class Account(Struct):
     """An account while commands are decided on it; all amounts are in minor units.
 
-    `held` is the sum of its active holds. `withdrawn` is what left or was held on the day `withdrawn_day`
-    (days of log time since 1970), and is kept only under a `daily_limit`.
+    `held` is the sum of its active holds. `withdrawn` is what left or was held since `counted_from_us`,
+    if that is today: the day's begin, or later if there was no `daily_limit` then.
     """
 
     name: str
@@ -30,7 +30,7 @@ class Account(Struct):
     pin: str | None = None
     wrong_pins: int = 0
     daily_limit: int | None = None
-    withdrawn_day: int = 0
+    counted_from_us: int = 0
     withdrawn: int = 0
 
     @property
@@ -65,23 +65,31 @@ class Account(Struct):
         self.wrong_pins += 1
         return Outcome.WRONG_PIN
 
-    def exceeds_limit(self, amount: int, day: int) -> bool:
-        """Return whether withdrawing `amount` on `day` would pass the daily limit."""
-        return self.daily_limit is not None and self._withdrawn_on(day) + amount > self.daily_limit
+    def exceeds_limit(self, amount: int, now_us: int) -> bool:
+        """Return whether withdrawing `amount` now would pass the daily limit."""
+        if self.daily_limit is None:
+            return False
+        withdrawn = self.withdrawn if day_of(self.counted_from_us) == day_of(now_us) else 0
+        return withdrawn + amount > self.daily_limit
 
-    def note_withdrawal(self, amount: int, day: int) -> None:
-        """Count `amount` towards the daily limit."""
-        if self.daily_limit is not None:
-            self.withdrawn = self._withdrawn_on(day) + amount
-            self.withdrawn_day = day
+    def note_withdrawal(self, amount: int, now_us: int) -> None:
+        """Count `amount` towards the daily limit, the first of a day from 0."""
+        if day_of(self.counted_from_us) != day_of(now_us):
+            self.count_from(day_of(now_us) * DAY_US)
+        self.withdrawn += amount
 
-    def give_back(self, amount: int, withdrawn_day: int, day: int) -> None:
-        """Count `amount` no longer, if it was counted on this very day."""
-        if self.daily_limit is not None and withdrawn_day == day == self.withdrawn_day:
-            self.withdrawn = max(0, self.withdrawn - amount)
+    def counts(self, withdrawn_us: int, now_us: int) -> bool:
+        """Return whether what was withdrawn at `withdrawn_us` counts towards the limit of today."""
+        return (
+            self.daily_limit is not None
+            and self.counted_from_us <= withdrawn_us
+            and day_of(self.counted_from_us) == day_of(now_us)
+        )
 
-    def _withdrawn_on(self, day: int) -> int:
-        return self.withdrawn if self.withdrawn_day == day else 0
+    def count_from(self, time_us: int) -> None:
+        """Forget what was withdrawn before `time_us`."""
+        self.withdrawn = 0
+        self.counted_from_us = time_us
 
 
 def may_move(account: Account | None) -> Outcome:

@@ -6,12 +6,14 @@ it was before the run), remembers what it changes, and leaves that to be written
 
 from __future__ import annotations
 
+from bisect import bisect_left
 from collections.abc import Sequence
+from operator import attrgetter
 from typing import Literal, Protocol, assert_never
 
 from msgspec import Struct
 
-from atm.ledger.accounts import Account, day_of, exists, may_move
+from atm.ledger.accounts import Account, exists, may_move
 from atm.ledger.commands import (
     AMOUNT_MINOR_MAX,
     CASH,
@@ -42,7 +44,7 @@ from atm.ledger.commands import (
     WriteOff,
 )
 from atm.ledger.posting import POSTINGS_PER_ENTRY, JournalRow, Posting, chained, funds
-from atm.ledger.requests import contents_of
+from atm.ledger.requests import contents_of, hold_named
 
 TOMBSTONE = "tombstone"  # the `op` of what stands under an id that was reversed before it came
 
@@ -207,18 +209,19 @@ class Book:
         if outcome is Outcome.OK and account is not None:
             if account.available < amount:
                 return Outcome.INSUFFICIENT_FUNDS
-            if account.exceeds_limit(amount, day_of(self._time_us)):
+            if account.exceeds_limit(amount, self._time_us):
                 return Outcome.LIMIT_EXCEEDED
         return outcome
 
     def _note_withdrawal(self, account: Account, amount: int) -> None:
         if account.daily_limit is not None:
-            account.note_withdrawal(amount, day_of(self._time_us))
+            account.note_withdrawal(amount, self._time_us)
             self._change(account)
 
     def _give_back(self, account: Account, amount: int, withdrawn_us: int) -> None:
-        account.give_back(amount, day_of(withdrawn_us), day_of(self._time_us))
-        self._change(account)
+        if account.counts(withdrawn_us, self._time_us):
+            account.withdrawn -= amount
+            self._change(account)
 
     # -- holds ---------------------------------------------------------------------------------------------
 
@@ -259,6 +262,8 @@ class Book:
         if not late:
             self._release(account, hold)
             self._give_back(account, hold.amount - amount, hold.time_us)
+        elif account.counts(hold.time_us, self._time_us):
+            self._note_withdrawal(account, amount)  # again: it was given back when the hold ended
         hold.state, hold.posted = "posted", amount
         self.changed_holds[hold.id] = hold
         if payer == WRITEOFF:
@@ -326,8 +331,7 @@ class Book:
             outcome = self._move(command.id, opposites)
         if outcome is Outcome.OK:
             self.reversals[command.original] = command.id
-            if original.asked.op in {"debit", "post"}:
-                self._give_back(account, amount, original.receipt.time_us)
+            self._give_back(account, amount, self._withdrawn_us(original))
         return outcome, account
 
     def _bury(self, request_id: str) -> None:
@@ -341,12 +345,23 @@ class Book:
         if original.receipt.outcome is not Outcome.OK or original.asked.op == "reverse":
             return ()
         number = original.receipt.reference * POSTINGS_PER_ENTRY
-        here = [
-            Posting(row.debit_account, row.credit_account, row.amount)
-            for row in self.journal
-            if number <= row.posting < number + POSTINGS_PER_ENTRY
-        ]
+        first, end = (
+            bisect_left(self.journal, bound, key=attrgetter("posting"))
+            for bound in (number, number + POSTINGS_PER_ENTRY)
+        )
+        here = [Posting(row.debit_account, row.credit_account, row.amount) for row in self.journal[first:end]]
         return here or self._shelf.postings(original.receipt.reference)
+
+    def _withdrawn_us(self, original: Ruling) -> int:
+        """Return when what the request paid out was counted towards the daily limit; 0 if it was not."""
+        match original.asked.op:
+            case "debit":
+                return original.receipt.time_us
+            case "post":
+                hold = self._hold(hold_named(original.asked))
+                return 0 if hold is None else hold.time_us
+            case _:
+                return 0
 
     def _may_correct(self, postings: Sequence[Posting]) -> Outcome:
         for posting in postings:
@@ -396,8 +411,9 @@ class Book:
             case Unlock():
                 account.wrong_pins = 0
             case SetLimit():
+                if account.daily_limit is None:
+                    account.count_from(self._time_us)
                 account.daily_limit = command.amount
-                account.withdrawn = 0
             case _:
                 assert_never(command)
         self._change(account)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import assert_never
+from typing import Any, assert_never
 
 import apsw
 import msgspec
@@ -82,7 +82,7 @@ class Inquiries:
             outcome=Outcome.OK,
             balance=account.balance,
             available=account.available,
-            state=account.state,
+            state="open" if account.is_banks_own else account.state,
             pin=pin,
         )
 
@@ -99,9 +99,9 @@ class Inquiries:
         low, high = 0, (self._cursor.execute(LAST_POSTING).get or 0) + 1
         while low < high:
             middle = (low + high) // 2
-            found = self._cursor.execute(FIRST_AT_OR_AFTER, (middle,)).fetchone()
-            if found is not None and found[1] <= time_us:
-                low = found[0] + 1
+            found: list[Any] = self._cursor.execute(FIRST_AT_OR_AFTER, (middle,)).fetchall()
+            if found and found[0][1] <= time_us:
+                low = found[0][0] + 1
             else:
                 high = middle
         return low

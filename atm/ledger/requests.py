@@ -39,6 +39,12 @@ def contents_of(command: Command) -> Contents:
             )
 
 
+def hold_named(asked: Contents) -> str:
+    """Return the hold that a `post` or a `void` is about."""
+    assert asked.details is not None
+    return msgspec.json.decode(asked.details, type=dict[str, str])["hold"]
+
+
 def accounts_named(command: LogCommand) -> tuple[str, ...]:
     """Return the accounts that the command names itself."""
     match command:

@@ -27,8 +27,8 @@ CREATE TABLE account (
     pin           TEXT,                                            -- sealed: no PIN can be read from it
     wrong_pins    INTEGER NOT NULL,                                -- in a row; locked at 3
     daily_limit   INTEGER,                                         -- of withdrawals; NULL: none
-    withdrawn_day INTEGER NOT NULL,                                -- days since 1970, UTC
-    withdrawn     INTEGER NOT NULL                                 -- on that day, if there is a limit
+    counted_from_us INTEGER NOT NULL,                              -- begin of the day (UTC), or of the limit on it
+    withdrawn     INTEGER NOT NULL                                 -- since then, if that is today and has a limit
 ) STRICT, WITHOUT ROWID;
 
 -- Every posting, for ever: `amount` went from `debit_account` to `credit_account`. Balances are what these add up to.

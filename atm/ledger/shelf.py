@@ -18,7 +18,7 @@ RECEIPT_COLUMNS = "request_id, op, account, amount, details, outcome, balance, a
 RECEIPTS = f"select {RECEIPT_COLUMNS} from receipt where request_id in (select value from json_each(?))"
 RECEIPT = f"select {RECEIPT_COLUMNS} from receipt where request_id = ?"
 ACCOUNT_COLUMNS = """select account, amount, opened_us, state, held, pin, wrong_pins, daily_limit,
-    withdrawn_day, withdrawn from balance left join account using (account)"""
+    counted_from_us, withdrawn from balance left join account using (account)"""
 ACCOUNTS = f"{ACCOUNT_COLUMNS} where account in (select value from json_each(?))"
 ACCOUNT = f"{ACCOUNT_COLUMNS} where account = ?"
 HOLD_COLUMNS = "select request_id, account, amount, time_us, expires_us, state, posted from hold"
@@ -35,7 +35,7 @@ SET_BALANCE = "insert into balance values (?, ?) on conflict (account) do update
 SET_ACCOUNT = """insert into account values (?, ?, ?, ?, ?, ?, ?, ?, ?)
     on conflict (account) do update set state = excluded.state, held = excluded.held, pin = excluded.pin,
     wrong_pins = excluded.wrong_pins, daily_limit = excluded.daily_limit,
-    withdrawn_day = excluded.withdrawn_day, withdrawn = excluded.withdrawn"""
+    counted_from_us = excluded.counted_from_us, withdrawn = excluded.withdrawn"""
 ADD_POSTING = "insert into journal values (?, ?, ?, ?, ?, ?, ?, ?, ?)"
 SET_HOLD = """insert into hold values (?, ?, ?, ?, ?, ?, ?)
     on conflict (request_id) do update set state = excluded.state, posted = excluded.posted"""
@@ -110,15 +110,15 @@ class Shelf:
     # -- what a book asks for ------------------------------------------------------------------------------
 
     def account(self, name: str) -> Account | None:
-        row = self._execute(ACCOUNT, (name,)).fetchone()
+        row = _only_row(self._execute(ACCOUNT, (name,)))
         return None if row is None else _account(row)
 
     def ruling(self, request_id: str) -> Ruling | None:
-        row = self._execute(RECEIPT, (request_id,)).fetchone()
+        row = _only_row(self._execute(RECEIPT, (request_id,)))
         return None if row is None else _ruling(row)
 
     def hold(self, request_id: str) -> HeldAmount | None:
-        row = self._execute(HOLD, (request_id,)).fetchone()
+        row = _only_row(self._execute(HOLD, (request_id,)))
         return None if row is None else _hold(row)
 
     def holds_due(self, time_us: int) -> Sequence[HeldAmount]:
@@ -131,6 +131,12 @@ class Shelf:
 
     def is_reversed(self, request_id: str) -> bool:
         return self._execute(REVERSED, (request_id,)).get is not None
+
+
+def _only_row(found: apsw.Cursor) -> Row | None:
+    """Return the one row, or None; the query is then over, and in the way of no checkpoint."""
+    rows = found.fetchall()
+    return rows[0] if rows else None
 
 
 def _json_list(texts: Iterable[str]) -> str:
@@ -187,7 +193,7 @@ def _account_row(account: Account) -> Row:
         account.pin,
         account.wrong_pins,
         account.daily_limit,
-        account.withdrawn_day,
+        account.counted_from_us,
         account.withdrawn,
     )
 

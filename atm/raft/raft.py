@@ -102,6 +102,11 @@ class Raft:
         return self.log.last_index
 
     @property
+    def last_time_us(self) -> int:
+        """The stamp of the log's last entry, 0 if there is none."""
+        return self.log.last_time_us
+
+    @property
     def saved_index(self) -> int:
         """How far the log is durable on this server's own disk."""
         return self._saved_index

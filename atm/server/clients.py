@@ -3,16 +3,20 @@
 from __future__ import annotations
 
 import contextlib
+import math
 import socket
 import socketserver
 import time
+from bisect import bisect_right
 from collections.abc import Callable, Sequence
+from itertools import accumulate
 from threading import Lock
 
 from msgspec import DecodeError, Struct
 from msgspec.msgpack import Decoder
 
 from atm.config import Address
+from atm.ledger.commands import Exceptions, Lookup, Statement
 from atm.server.auditor import Auditor
 from atm.server.connection import (
     PARTIAL_FRAME_S,
@@ -28,10 +32,13 @@ from atm.wire.framing import CLIENT_FRAME_BYTES_MAX, FrameTooLarge, frame
 from atm.wire.serializer import Fault, Malformed, TellerRequest, Verify, decode_teller_request, encode
 
 CONNECTIONS_MAX = 2_000
-IN_FLIGHT_MAX = 1_024  # requests of one connection that wait for their answers
+IN_FLIGHT_MAX = 1_024  # answers that one connection waits for, in slots: a page of postings takes several
 OUTBOX_BYTES_MAX = 1024 * 1024
+SLOT_BYTES = 1024  # hold any receipt
+LINE_BYTES_MAX = 384  # of a page
+LOOKUP_SLOTS = 12  # for the longest batch, with the longest names
 
-assert IN_FLIGHT_MAX * 512 <= OUTBOX_BYTES_MAX, "the answers to all that may be under way fit the outbox"
+assert IN_FLIGHT_MAX * SLOT_BYTES <= OUTBOX_BYTES_MAX, "the answers to all under way fit the outbox"
 
 
 class _Named(Struct):
@@ -56,19 +63,22 @@ class TellerConnection(Connection):
         self._answered = 0  # counted by the run loop only
 
     def room(self) -> int:
-        """How many more requests may be under way."""
+        """How many more slots may be under way."""
         return IN_FLIGHT_MAX - (self._taken - self._answered)
 
-    def took(self, requests: int) -> None:
-        """Count requests that will be answered by `answer`."""
-        self._taken += requests
+    def took(self, slots: int) -> None:
+        """Count the slots of requests that will be answered by `answer`."""
+        self._taken += slots
 
     def answer(self, number: int, payload: bytes) -> None:
-        """Take an answer; it leaves with all others of the turn at `Tellers.flush`. Run loop only."""
+        """Take an answer; it leaves with all others of the turn at `Tellers.flush`. Run loop only.
+
+        `number` is how many slots its request had taken.
+        """
         if not self._gathered:
             self._touched.append(self)
         self._gathered.append(frame(payload))
-        self._answered += 1
+        self._answered += number
 
     def flush(self) -> None:
         """Send what was gathered. Run loop only."""
@@ -186,14 +196,17 @@ class Tellers:
 
     def _asked(self, connection: TellerConnection, request: TellerRequest, payload: bytes) -> Asked:
         sealed = self._sealer.seal(request)
-        return Asked(connection, 0, sealed, payload if sealed is request else encode(sealed))
+        return Asked(connection, slots(request), sealed, payload if sealed is request else encode(sealed))
 
     def _put(self, connection: TellerConnection, requests: Sequence[Asked]) -> None:
         room = connection.room()
-        taken, refused = requests[:room], requests[room:]
-        connection.took(len(taken))
+        filled = list(accumulate(asked.number for asked in requests))
+        fitting = bisect_right(filled, room)
+        taken, refused = requests[:fitting], requests[fitting:]
+        taken_slots = filled[fitting - 1] if fitting else 0
+        connection.took(taken_slots)
         if not self._inbox.put_requests(taken):
-            connection.took(-len(taken))
+            connection.took(-taken_slots)
             refused = requests
         for asked in refused:
             connection.fault(
@@ -206,6 +219,17 @@ class _TellerListener(Listener):
         busy = Fault(id="", outcome="busy", message="too many connections: try another node")
         with contextlib.suppress(OSError):
             sock.send(frame(encode(busy)), socket.MSG_DONTWAIT)
+
+
+def slots(request: TellerRequest) -> int:
+    """Return how many slots of a connection the answer may fill."""
+    match request:
+        case Statement() | Exceptions():
+            return 1 + math.ceil(request.limit * LINE_BYTES_MAX / SLOT_BYTES)
+        case Lookup():
+            return LOOKUP_SLOTS
+        case _:
+            return 1
 
 
 def _reject(connection: TellerConnection, request_id: str, message: str) -> None:

@@ -17,6 +17,7 @@ from atm.ledger.commands import Expire, Read, Receipt, View
 from atm.raft.messages import ConfirmedRead, Entry, NodeId
 from atm.raft.ready import Role
 from atm.server.inbox import Asked, Mail
+from atm.server.log_clock import LogClock
 from atm.server.waiting import PassedOn, Proposals, Reads
 from atm.wire.serializer import Answer, Fault, StatusAnswer, encode
 
@@ -42,6 +43,8 @@ class Core(Protocol):
     def leader(self) -> NodeId | None: ...
     @property
     def last_index(self) -> int: ...
+    @property
+    def last_time_us(self) -> int: ...
     @property
     def commit_index(self) -> int: ...
     @property
@@ -88,7 +91,7 @@ class Desk:
         self._bank = bank
         self._passing = passing
         self._clock = clock
-        self._wall_clock_us = wall_clock_us
+        self._log_clock = LogClock(clock, wall_clock_us)
         self._say = say
         self._proposals = Proposals()
         self._reads = Reads()
@@ -109,6 +112,7 @@ class Desk:
         """
         self._give_back(mail.returned)
         self._notice_leader()
+        self._log_clock.observe(self._core.last_time_us)
         if self._leader in mail.lost_links:
             self._settle_passed_on(self._passed_on.take_all(), "the link to the leader was lost")
         self._held += mail.commands
@@ -144,7 +148,7 @@ class Desk:
         self._refuse(commands[room:], "busy", "too many commands are under way")
         commands = commands[:room]
         if commands:
-            first_index = self._core.propose([asked.payload for asked in commands], self._wall_clock_us())
+            first_index = self._core.propose([asked.payload for asked in commands], self._log_clock.now_us())
             replaced = self._proposals.add(first_index, self._core.term, commands)
             self._refuse(replaced, "unknown", UNKNOWN)
 
@@ -153,7 +157,7 @@ class Desk:
         due_us = self._bank.next_expiry_us
         if due_us is None or self._clock() < self._expire_not_before_s:
             return
-        now_us = self._wall_clock_us()
+        now_us = self._log_clock.now_us()
         if due_us <= now_us:
             self._core.propose([EXPIRE], now_us)
             self._expire_not_before_s = self._clock() + EXPIRE_AGAIN_S

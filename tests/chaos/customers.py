@@ -5,18 +5,22 @@ from __future__ import annotations
 import math
 import random
 import time
+from collections import deque
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 
 from atm.client import Client, OutcomeUnknown, Receipt, Unavailable, new_request_id
 from atm.config import load
-from tests.chaos.linearizability import Operation
+from atm.ledger.commands import HOLD_MS_MAX, Outcome
+from tests.chaos.one_bank import Operation
 from tests.cluster.customers import Customers
 from tests.cluster.ledgers import Rows
 
 ACCOUNTS = ("main", "alice", "bob", "carol", "dave")
 HOT_SHARE = 0.5  # of all operations go to main, so that many meet there
-AMOUNT_MINOR_MAX = {"credit": 100_000, "debit": 130_000, "query": 0}  # balances stay low: some are declined
+WEIGHTS = {"credit": 10, "debit": 7, "transfer": 6, "hold": 5, "end a hold": 5, "reverse": 3, "query": 10}
+CREDIT_MINOR_MAX, OTHER_MINOR_MAX = 100_000, 130_000  # balances stay low: some are declined
+RECENT = 50  # requests that anybody may reverse; some are reversed twice
 PATIENT_S, IMPATIENT_S = 10.0, 1.5  # the impatient give up while a majority is away
 RATE_MAX = 60.0  # operations a second each: the load is there to be watched, not to be the fault
 
@@ -37,6 +41,9 @@ class WatchedCustomers(Customers):
         default_factory=dict
     )  # of each customer, the last call that was acknowledged
     newest_stamp_us: int = 0  # the bank's time in the newest receipts
+    outcomes: frozenset[str] = frozenset(Outcome)  # what may be is for the judge to say
+    _holds: deque[Operation] = field(default_factory=deque)  # that nobody has ended
+    _recent: deque[Operation] = field(default_factory=lambda: deque(maxlen=RECENT))
 
     def wait_for_each(self, since_s: float, deadline_s: float) -> bool:
         """Return whether each client had something acknowledged that it asked for after `since_s`."""
@@ -60,37 +67,85 @@ class WatchedCustomers(Customers):
 
     def _do_one(self, client: Client, chance: random.Random, number: int) -> None:
         self._stop.wait(chance.expovariate(RATE_MAX))
-        account = ACCOUNTS[0] if chance.random() < HOT_SHARE else chance.choice(ACCOUNTS[1:])
-        kind = "query" if number < self.onlookers else chance.choice(("credit", "debit", "query"))
-        amount = chance.randint(min(1, AMOUNT_MINOR_MAX[kind]), AMOUNT_MINOR_MAX[kind])
-        name = new_request_id()
-        call_s = time.monotonic()
+        drawn = self._operation("query" if number < self.onlookers else None, chance)
+        asked = replace(drawn, call=time.monotonic())
         try:
-            receipt = self._ask(client, kind, account, amount, name)
+            receipt = self._ask(client, asked)
         except OutcomeUnknown:
-            self.unknown.add(name)
-            self.history.append(Operation(name, account, kind, amount, call_s))
+            self.unknown.add(asked.name)
+            self.history.append(asked)
             return
         except Unavailable:
-            self.refused.add(name)
+            self.refused.add(asked.name)
             return
-        returned_s = time.monotonic()
-        assert receipt.request_id == name
-        assert receipt.outcome in ("ok", "insufficient_funds")
-        if kind != "query":
-            self.receipts[name] = receipt
-            self.newest_stamp_us = max(self.newest_stamp_us, receipt.time_us)
-        self.history.append(
-            Operation(name, account, kind, amount, call_s, returned_s, receipt.outcome, receipt.balance)
+        done = replace(
+            asked,
+            returned=time.monotonic(),
+            outcome=receipt.outcome,
+            balance=receipt.balance,
+            available=receipt.available,
+            reference=receipt.reference,
         )
-        self.latest_s[number] = call_s
+        assert receipt.request_id == done.name
+        assert receipt.outcome in self.outcomes
+        self._remember(done)
+        if done.kind != "query":
+            self.receipts[done.name] = receipt
+            self.newest_stamp_us = max(self.newest_stamp_us, receipt.time_us)
+        self.history.append(done)
+        self.latest_s[number] = asked.call
 
-    def _ask(self, client: Client, kind: str, account: str, amount: int, name: str) -> Receipt:
-        match kind:
+    def _operation(self, kind: str | None, chance: random.Random) -> Operation:
+        """Return something to ask for; nobody ends a hold that another ends, or reverses what is in doubt."""
+        if kind is None:
+            [kind] = chance.choices(list(WEIGHTS), list(WEIGHTS.values()))
+        name = new_request_id()
+        if kind == "end a hold":
+            try:
+                hold = self._holds.popleft()
+            except IndexError:
+                return self._operation("credit", chance)
+            amount = chance.choice((hold.amount, chance.randint(1, hold.amount)))
+            end = chance.choice(("post", "post", "void"))
+            return Operation(name, hold.account, end, amount if end == "post" else 0, 0.0, about=hold.name)
+        if kind == "reverse" and self._recent:
+            original = chance.choice(list(self._recent))
+            return Operation(name, original.account, kind, original.amount, 0.0, about=original.name)
+        account = ACCOUNTS[0] if chance.random() < HOT_SHARE else chance.choice(ACCOUNTS[1:])
+        if kind == "query":
+            return Operation(name, account, kind, 0, 0.0)
+        if kind in ("credit", "reverse"):
+            return Operation(name, account, "credit", chance.randint(1, CREDIT_MINOR_MAX), 0.0)
+        target = (
+            chance.choice([other for other in ACCOUNTS if other != account]) if kind == "transfer" else ""
+        )
+        return Operation(name, account, kind, chance.randint(1, OTHER_MINOR_MAX), 0.0, target=target)
+
+    def _remember(self, done: Operation) -> None:
+        if done.outcome == "ok":
+            if done.kind == "hold":
+                self._holds.append(done)
+            elif done.kind in ("credit", "debit", "transfer"):
+                self._recent.append(done)
+
+    def _ask(self, client: Client, asked: Operation) -> Receipt:
+        name, account, amount = asked.name, asked.account, asked.amount
+        match asked.kind:
             case "credit":
                 return client.credit(account, amount, request_id=name)
             case "debit":
                 return client.debit(account, amount, request_id=name)
+            case "transfer":
+                return client.transfer(account, asked.target, amount, request_id=name)
+            case "hold":
+                # None expires, even by a clock that is wrong.
+                return client.hold(account, amount, HOLD_MS_MAX, request_id=name)
+            case "post":
+                return client.post(asked.about, amount, request_id=name)
+            case "void":
+                return client.void(asked.about, request_id=name)
+            case "reverse":
+                return client.reverse(asked.about, request_id=name)
         return client.query(account, request_id=name)
 
 
@@ -100,12 +155,13 @@ def resolved(history: list[Operation], ledger: Mapping[str, Rows]) -> list[Opera
     What is in the ledger was done, with that result, at some time after it was asked for; what is not
     there at the end was never done, and nobody may have seen it.
     """
-    kept = {str(row[0]): (str(row[4]), int(str(row[5]))) for row in ledger["receipt"]}
+    kept = {row.request_id: row for row in ledger["receipt"]}
     known: list[Operation] = []
     for operation in history:
         if operation.returned < math.inf:
             known.append(operation)
         elif operation.name in kept:
-            outcome, balance = kept[operation.name]
-            known.append(replace(operation, outcome=outcome, balance=balance))
+            row = kept[operation.name]
+            amounts = {"balance": row.balance, "available": row.available}
+            known.append(replace(operation, outcome=row.outcome, reference=row.reference, **amounts))
     return known

@@ -5,11 +5,14 @@ from __future__ import annotations
 import random
 import threading
 import time
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Self
 
 from atm.client import Client, OutcomeUnknown, Receipt, Unavailable, new_request_id
+
+Asking = Callable[[str], Receipt]  # under a request id
 
 
 @dataclass
@@ -20,6 +23,7 @@ class Customers:
     count: int = 6
     accounts: tuple[str, ...] = ("main", "alice", "bob")
     seed: int = 0
+    outcomes: frozenset[str] = frozenset({"ok", "insufficient_funds"})  # that may be
     receipts: dict[str, Receipt] = field(default_factory=dict)  # acknowledged, by request id
     unknown: set[str] = field(default_factory=set)
     refused: set[str] = field(default_factory=set)  # certainly not done
@@ -66,15 +70,19 @@ class Customers:
 
     def _do_one(self, client: Client, chance: random.Random, _number: int) -> None:
         request_id = new_request_id()
-        account, amount = chance.choice(self.accounts), chance.randint(1, 500)
-        move = client.credit if chance.random() < 0.6 else client.debit
+        ask = self._draw(client, chance)
         try:
-            receipt = move(account, amount, request_id=request_id)
+            receipt = ask(request_id)
         except OutcomeUnknown:
             self.unknown.add(request_id)
         except Unavailable:
             self.refused.add(request_id)
         else:
             assert receipt.request_id == request_id
-            assert receipt.outcome in ("ok", "insufficient_funds")
+            assert receipt.outcome in self.outcomes
             self.receipts[request_id] = receipt
+
+    def _draw(self, client: Client, chance: random.Random) -> Asking:
+        account, amount = chance.choice(self.accounts), chance.randint(1, 500)
+        move = client.credit if chance.random() < 0.6 else client.debit
+        return lambda request_id: move(account, amount, request_id=request_id)

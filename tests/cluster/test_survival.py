@@ -10,8 +10,8 @@ import pytest
 
 from atm.client import Client, OutcomeUnknown, Unavailable
 from atm.local_cluster import LocalCluster, write_cluster_ini
-from tests.cluster.customers import Customers
 from tests.cluster.ledgers import assert_kept, wait_until_equal
+from tests.cluster.mixed_customers import MixedCustomers
 
 
 def follower(cluster: LocalCluster) -> str:
@@ -20,7 +20,7 @@ def follower(cluster: LocalCluster) -> str:
 
 
 def test_any_two_servers_die_the_leader_included_and_nothing_is_lost(cluster: LocalCluster) -> None:
-    with Customers(cluster.cluster.path) as customers:
+    with MixedCustomers(cluster.cluster.path) as customers:
         customers.wait_for_more()
         leader = cluster.wait_for_leader()
         cluster.kill(leader)
@@ -35,7 +35,7 @@ def test_any_two_servers_die_the_leader_included_and_nothing_is_lost(cluster: Lo
 
 
 def test_leader_after_leader_dies_and_nothing_is_lost(cluster: LocalCluster) -> None:
-    with Customers(cluster.cluster.path) as customers:
+    with MixedCustomers(cluster.cluster.path) as customers:
         for _ in range(3):
             customers.wait_for_more()
             leader = cluster.wait_for_leader()
@@ -46,7 +46,7 @@ def test_leader_after_leader_dies_and_nothing_is_lost(cluster: LocalCluster) -> 
 
 
 def test_all_five_are_killed_at_once_and_nothing_is_lost(cluster: LocalCluster) -> None:
-    with Customers(cluster.cluster.path) as customers:
+    with MixedCustomers(cluster.cluster.path) as customers:
         customers.wait_for_more(200)
         for name in cluster.cluster.nodes:
             cluster.kill(name)

@@ -115,19 +115,12 @@ def expected_postings(text: str) -> list[tuple[str, str, int]]:
     return [(debit_account, credit_account, amount(number))]
 
 
-def asked(line: str) -> Command:
-    """Return the command of `line`, which is no no-op."""
-    found = command(line)
-    assert found is not None
-    return found
-
-
 @pytest.mark.parametrize("row", rows(RULES), ids=lambda row: f"{row[0]}: {row[1]} is {row[2]}")
 def test_the_bank_keeps_its_rules(row: list[str]) -> None:
     opening, line, outcome, balance, posting = row
     before = balances(opening)
     book = book_of(before)
-    receipt = settled(book, 7, 1234, asked(f"id1 {line}"))
+    receipt = settled(book, 7, 1234, command(f"id1 {line}"))
     expected = expected_balance(balance)
     assert receipt == Receipt(
         id="id1", outcome=receipt.outcome, balance=expected, available=expected, reference=7, time_us=1234
@@ -145,7 +138,7 @@ def test_a_repeated_request_gets_its_first_receipt_for_ever() -> None:
     book = book_of(opening)
     for log_index, line, outcome, balance, reference, posting in rows(REPEATS):
         before = len(book.journal)
-        receipt = settled(book, int(log_index), time_us(int(log_index)), asked(line))
+        receipt = settled(book, int(log_index), time_us(int(log_index)), command(line))
         found = (receipt.outcome, receipt.balance, receipt.available, receipt.reference, receipt.time_us)
         held = expected_balance(balance)
         assert found == (outcome, held, held, int(reference), time_us(int(reference))), line

@@ -6,23 +6,42 @@ import random
 import shutil
 from collections.abc import Iterator
 from pathlib import Path
+from typing import get_args
 
 import apsw
 import pytest
 
 from atm.ledger import database
+from atm.ledger.commands import Command
 from atm.ledger.store import Ledger
+from tests.ledger.audit import audit
 from tests.ledger.entries import apply_in_batches, records
 from tests.ledger.recording_disk import Change, RecordingDisk, files_after
 
 LINES = [
     "-",
     *(f"o{n} open account-{n}" for n in range(10)),
-    *(f"c{n} credit account-{n % 10} {100 + n}" for n in range(60)),
+    *(f"c{n} credit account-{n % 10} {100 + n}" for n in range(40)),
     *(f"c{n} credit account-{n % 10} {100 + n}" for n in range(5)),
-    *(f"d{n} debit account-{n % 10} {7 * n + 1}" for n in range(40)),
+    *(f"d{n} debit account-{n % 10} {7 * n + 1}" for n in range(20)),
+    *(f"t{n} transfer account-{n} account-{n + 1} {n + 1}" for n in range(9)),
+    *(f"b{n} batch account-{n} account-{n + 1} 3, account-{n + 1} account-{n + 2} 3" for n in range(5)),
+    *(f"h{n} hold account-{n % 10} {n + 1} {10 + n}s" for n in range(12)),
+    *("p0 post h0", "p1 post h1 1", "v2 void h2", "v3 void h3", "p0 post h0", "v1 void h1"),
+    *(f"r{n} reverse d{n} 1" for n in range(5)),
+    *("r5 reverse t0", "r6 reverse b0", "r7 reverse r99", "r8 reverse late", "late credit account-0 1"),
+    *(
+        "s0 set_pin account-0 1234",
+        "l0 login account-0 9999",
+        "l1 login account-0 1234",
+        "y0 unlock account-0",
+    ),
+    *("m1 set_limit account-1 50", "d99 debit account-1 50", "f2 freeze account-2", "d98 debit account-2 1"),
+    *("u2 unfreeze account-2", "w3 write_off account-3 5", "w4 write_off cash 5", "k4 close account-4"),
+    *("o99 open spare", "k99 close spare", "expire", "p4 post h4", "-"),
 ]
 BATCH = 7
+ENTRIES = [(index, index * 1_000_000, command) for index, _, command in records(LINES)]  # a second apart
 
 
 @pytest.fixture
@@ -42,7 +61,7 @@ def history(tmp_path_factory: pytest.TempPathFactory) -> list[Change]:
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(database, "CHECKPOINT_PAGES", 12)
         ledger = Ledger(path)
-        apply_in_batches(ledger, records(LINES), BATCH)
+        apply_in_batches(ledger, ENTRIES, BATCH)
         ledger.close()
     disk.unregister()
     assert sum(change.kind == "sync" and change.file == path.name for change in disk.changes) >= 4
@@ -55,7 +74,7 @@ def digests() -> dict[int, str]:
     ledger = Ledger(":memory:")
     found = {0: ledger.digest()}
     for start in range(0, len(LINES), BATCH):
-        ledger.apply(records(LINES)[start : start + BATCH])
+        ledger.apply(ENTRIES[start : start + BATCH])
         found[ledger.applied_index] = ledger.digest()
     ledger.close()
     return found
@@ -73,10 +92,25 @@ def reopened(folder: Path, files: dict[str, bytes]) -> Ledger:
 def fails(ledger: Ledger) -> bool:
     """Return whether applying `LINES` ends in a fault."""
     try:
-        apply_in_batches(ledger, records(LINES), BATCH)
+        apply_in_batches(ledger, ENTRIES, BATCH)
     except database.LedgerFault:
         return True
     return False
+
+
+def test_the_log_here_has_every_kind_of_entry_done_at_least_once() -> None:
+    ledger = Ledger(":memory:")
+    receipts = ledger.apply(ENTRIES)
+    done = {
+        type(command)
+        for (_, _, command), receipt in zip(ENTRIES, receipts, strict=True)
+        if receipt and receipt.outcome == "ok"
+    }
+    assert done == set(get_args(Command))
+    kinds = ledger._database.cursor().execute("select kind from exception order by posting").fetchall()
+    assert kinds == [("written_off",), ("written_off",), ("late",)]
+    audit(ledger)
+    ledger.close()
 
 
 def test_a_kill_between_any_two_writes_leaves_a_whole_batch_and_loses_none(
@@ -88,7 +122,7 @@ def test_a_kill_between_any_two_writes_leaves_a_whole_batch_and_loses_none(
         assert ledger.digest() == digests[ledger.applied_index], f"after {end} changes"
         assert ledger.applied_index >= last, f"after {end} changes a committed batch was gone"
         last = ledger.applied_index
-        apply_in_batches(ledger, records(LINES), len(LINES))
+        apply_in_batches(ledger, ENTRIES, len(LINES))
         assert ledger.digest() == digests[len(LINES)], f"after {end} changes"
         ledger.close()
     assert last == len(LINES)
@@ -103,7 +137,7 @@ def test_a_power_cut_at_any_moment_leaves_a_whole_batch(
     for end in range(made, len(history) + 1):
         ledger = reopened(tmp_path / "again", files_after(history[:end], chance))
         assert ledger.digest() == digests[ledger.applied_index], f"seed {seed}, after {end} changes"
-        apply_in_batches(ledger, records(LINES), len(LINES))
+        apply_in_batches(ledger, ENTRIES, len(LINES))
         assert ledger.digest() == digests[len(LINES)], f"seed {seed}, after {end} changes"
         ledger.close()
 
@@ -131,7 +165,7 @@ def test_a_write_that_fails_at_any_point_leaves_a_whole_batch(
         ledger.close()
         again = Ledger(folder / "ledger.db")
         assert again.digest() == digests[again.applied_index]
-        apply_in_batches(again, records(LINES), BATCH)
+        apply_in_batches(again, ENTRIES, BATCH)
         assert again.digest() == digests[len(LINES)]
         again.close()
     assert failed > 10

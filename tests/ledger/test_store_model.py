@@ -1,4 +1,4 @@
-"""Any run of commands, restarts and batches does what a dictionary of integers does."""
+"""Any run of commands, restarts and batches does what a model in dictionaries does."""
 
 from __future__ import annotations
 
@@ -7,66 +7,48 @@ from pathlib import Path
 
 from hypothesis import settings
 from hypothesis import strategies as st
-from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
+from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
+from atm.ledger.commands import BALANCE_MINOR_MAX, Exceptions, Line, Query, Statement
 from atm.ledger.store import Ledger, Record
-from tests.ledger.entries import records
+from tests.ledger.audit import audit
+from tests.ledger.entries import entry
+from tests.ledger.model import FULL, Model
 
-IDS = st.sampled_from([f"id-{n}" for n in range(12)])
-ACCOUNTS = st.sampled_from(["main", "cash", "ann", "bob", "Bob"])
-AMOUNTS = st.sampled_from(["1", "2", "3", "100", "LARGEST"])
-LINES = st.one_of(
-    st.just("-"),
-    st.builds("{} open {}".format, IDS, ACCOUNTS),
-    st.builds("{} credit {} {}".format, IDS, ACCOUNTS, AMOUNTS),
-    st.builds("{} debit {} {}".format, IDS, ACCOUNTS, AMOUNTS),
-)
-BALANCE_MINOR_MAX = 9_007_199_254_740_991
-
-
-class Model:
-    """The bank as a teller would explain it: accounts in a dictionary, answers by id in another."""
-
-    def __init__(self) -> None:
-        self.held = {"cash": 0, "main": 0}
-        self.answers: dict[str, tuple[str, tuple[str, int | None, int]]] = {}
-
-    def ask(self, line: str, log_index: int) -> tuple[str, int | None, int] | None:
-        """Return (outcome, balance, reference)."""
-        if line == "-":
-            return None
-        request_id, _, contents = line.partition(" ")
-        op, account, *amount = contents.split()
-        if request_id in self.answers:
-            first_contents, answer = self.answers[request_id]
-            return answer if first_contents == contents else ("id_reused", self.held.get(account), log_index)
-        outcome = self.decide(
-            op, account, {"LARGEST": 10**14 - 1}.get(amount[0]) or int(amount[0]) if amount else 0
-        )
-        balance = None if outcome == "no_such_account" else self.held[account]
-        self.answers[request_id] = (contents, (outcome, balance, log_index))
-        return outcome, balance, log_index
-
-    def decide(self, op: str, account: str, amount: int) -> str:
-        """Return the outcome and change what is held."""
-        if op == "open":
-            outcome = "exists" if account in self.held else "ok"
-            self.held.setdefault(account, 0)
-            return outcome
-        if account == "cash" or account not in self.held:
-            return "no_such_account"
-        signed = amount if op == "credit" else -amount
-        if self.held[account] + signed < 0:
-            return "insufficient_funds"
-        if self.held[account] + signed > BALANCE_MINOR_MAX:
-            return "limit_exceeded"
-        self.held[account] += signed
-        self.held["cash"] -= signed
-        return "ok"
+HOUR_US = 3_600_000_000
+KINDS = [
+    *("-", "expire", "again", "under the same id", "open {account}", "set_pin {account} 1234"),
+    *("credit {account} {amount}", "debit {account} {amount}{pin}", "debit {account} {amount}{pin}"),
+    *("transfer {pair} {amount}{pin}", "batch {pair} {amount}{pin}, {pair2} {amount}{pin}, {pair3} 1{pin}"),
+    *("hold {account} {amount} {span}{pin}", "hold {account} {amount} {span}{pin}"),
+    *(
+        "post {hold}{part}",
+        "post {hold}{part}",
+        "void {hold}",
+        "reverse {original}{part}",
+        "reverse {money}{part}",
+    ),
+    *("write_off {account} {amount}", "write_off cash 3", "set_limit {account} {limit}", "freeze {account}"),
+    *("unfreeze {account}", "unfreeze {account}", "close {account}", "unlock {account}"),
+    *("login {account} 5678", "login {account} 1234", "set_pin {account} 5678 old 1234"),
+]
+ACCOUNTS = st.sampled_from(["ann", "ann", "ann", "bob", "bob", "main", "main", "zoe", "cash"])
+WORDS = {
+    "account": ACCOUNTS,
+    **{
+        pair: st.lists(ACCOUNTS, min_size=2, max_size=2, unique=True).map(" ".join)
+        for pair in ("pair", "pair2", "pair3")
+    },
+    "amount": st.sampled_from(["1", "2", "3", "20", "50", "100", "LARGEST"]),
+    "part": st.sampled_from(["", "", " 1", " 50"]),
+    "pin": st.sampled_from(["", " pin 1234", " pin 1234", " pin 5678"]),
+    "span": st.sampled_from(["60s", "1h", "1d"]),
+    "limit": st.sampled_from(["60", "100", "none"]),
+}
 
 
 class AnyHistory(RuleBasedStateMachine):
-    """One ledger on disk against the model, and in the end against a ledger that took all in one batch."""
+    """One ledger on disk against the model, and in the end against ledgers that took other batches."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -75,25 +57,60 @@ class AnyHistory(RuleBasedStateMachine):
         self.ledger = Ledger(self.path)
         self.model = Model()
         self.log: list[Record] = []
+        self.lines: list[str] = []
+        self.full = False
+        self.now_us = 1_700_000_000_000_000
 
-    @rule(lines=st.lists(LINES, max_size=8))
-    def apply(self, lines: list[str]) -> None:
-        batch = records(lines, len(self.log) + 1)
+    @initialize()
+    def open_accounts(self) -> None:
+        lines = ["open ann", "open bob", "credit ann 200", "credit bob 100", "credit main 50"]
+        self.apply_lines([f"given{number} {line}" for number, line in enumerate(lines)])
+
+    @rule(data=st.data(), count=st.integers(1, 8), later_us=st.sampled_from([1, 1, HOUR_US, 24 * HOUR_US]))
+    def apply(self, data: st.DataObject, count: int, later_us: int) -> None:
+        self.now_us += later_us
+        self.apply_lines([self.draw_line(data, number) for number in range(count)])
+
+    def draw_line(self, data: st.DataObject, number: int) -> str:
+        """Return a line that has a good chance to be about something that is there."""
+        request_id = f"id{len(self.log) + number}"
+        kind = data.draw(st.sampled_from(KINDS))
+        if kind in {"-", "expire"}:
+            return kind
+        if kind == "again":
+            return data.draw(st.sampled_from(self.lines))
+        if kind == "under the same id":
+            request_id = data.draw(st.sampled_from(list(self.model.answers)))
+            kind = "credit {account} {amount}"
+        there = {
+            "hold": list(self.model.holds)[-4:] or ["id0"],
+            "money": list(self.model.moved)[-8:],
+            "original": [*list(self.model.answers)[-8:], f"id{len(self.log) + number + 3}"],
+        }
+        words = {name: data.draw(choice) for name, choice in WORDS.items() if f"{{{name}}}" in kind}
+        words |= {
+            name: data.draw(st.sampled_from(ids)) for name, ids in there.items() if f"{{{name}}}" in kind
+        }
+        return f"{request_id} {kind.format(**words)}"
+
+    def apply_lines(self, lines: list[str]) -> None:
+        first = len(self.log) + 1
+        batch = [(first + n, self.now_us + first + n, entry(line)) for n, line in enumerate(lines)]
         receipts = self.ledger.apply(batch)
         found = [
-            receipt and (str(receipt.outcome), receipt.balance, receipt.reference) for receipt in receipts
+            receipt and (str(receipt.outcome), receipt.balance, receipt.available, receipt.reference)
+            for receipt in receipts
         ]
-        assert found == [
-            self.model.ask(line, index) for line, (index, _, _) in zip(lines, batch, strict=True)
-        ]
-        assert all(receipt is None or receipt.available == receipt.balance for receipt in receipts)
+        assert found == [self.model.ask(*record) for record in batch]
         self.log += batch
+        self.lines += [line for line in lines if line not in {"-", "expire"}]
 
-    @rule(times=st.integers(70, 100))
-    def fill_up(self, times: int) -> None:
+    @precondition(lambda self: not self.full)
+    @rule()
+    def fill_up(self) -> None:
         """Make `limit_exceeded` reachable: ids of their own, each with the largest amount."""
-        start = len(self.log) + 1
-        self.apply([f"fill-{start + n} credit main LARGEST" for n in range(times)])
+        self.full = True
+        self.apply_lines([f"fill-{number} credit main LARGEST" for number in range(91)])
 
     @precondition(lambda self: self.log)
     @rule()
@@ -102,21 +119,61 @@ class AnyHistory(RuleBasedStateMachine):
         self.ledger = Ledger(self.path)
 
     @invariant()
-    def holds_what_the_model_holds(self) -> None:
-        accounts = ["cash", "main", "ann", "bob", "Bob"]
-        assert [self.ledger.balance(name) for name in accounts] == [
-            self.model.held.get(name) for name in accounts
-        ]
+    def the_ledger_is_what_the_model_is(self) -> None:
         assert self.ledger.applied_index == len(self.log)
+        audit(self.ledger)
+        for account in ("cash", "writeoff", "main", "ann", "bob", "zoe"):
+            view = self.ledger.view(Query(id="q", account=account))
+            money = self.model.money.get(account)
+            assert view.balance == money
+            if money is not None and account in self.model.people:
+                person = self.model.people[account]
+                pin = "locked" if person.wrong >= 3 else "none" if person.pin is None else "set"
+                available = self.model.available(account)
+                assert (view.available, view.state, view.pin) == (available, person.state, pin)
+        due = [hold[2] for hold in self.model.holds.values() if hold[3] == "active"]
+        assert self.ledger.next_expiry_us == min(due, default=None)
+
+    @invariant()
+    def statements_show_all_there_was_to_the_last_cent(self) -> None:
+        for account in self.model.money:
+            lines: list[Line] = []
+            before = None
+            while True:
+                page = self.ledger.view(Statement(id="s", account=account, limit=7, before=before))
+                lines += page.lines or ()
+                before = page.next
+                if before is None:
+                    break
+            balance = self.model.money[account]
+            for line in lines:
+                assert line.balance == balance
+                balance -= line.amount
+            assert balance == 0
+            moves = [move for moves in self.model.moved.values() for move in moves if account in move]
+            assert len(lines) == len(moves)
+
+    @invariant()
+    def exceptions_are_the_models(self) -> None:
+        found = self.ledger.view(Exceptions(id="e", limit=100)).lines or ()
+        expected = self.model.exceptions[-100:]
+        assert [(line.request_id, line.exception) for line in reversed(found)] == expected
 
     def teardown(self) -> None:
-        one_batch = Ledger(":memory:")
-        one_batch.apply(self.log)
-        assert self.ledger.digest() == one_batch.digest()
-        one_batch.close()
+        digest = self.ledger.digest()
+        for size in (1, 3, max(1, len(self.log))):
+            other = Ledger(":memory:")
+            for start in range(0, len(self.log), size):
+                other.apply(self.log[start : start + size])
+            assert other.digest() == digest, f"batches of {size} leave another ledger"
+            other.close()
         self.ledger.close()
         self.folder.cleanup()
 
 
-AnyHistory.TestCase.settings = settings(max_examples=40, stateful_step_count=15)
+def test_the_model_knows_the_largest_balance() -> None:
+    assert FULL == BALANCE_MINOR_MAX
+
+
+AnyHistory.TestCase.settings = settings(max_examples=80, stateful_step_count=20, deadline=None)
 TestAnyHistory = AnyHistory.TestCase

@@ -14,6 +14,7 @@ import apsw
 import pytest
 
 from atm.ledger import database
+from atm.ledger.commands import Exceptions, Lookup, Query, Read, Statement
 from atm.ledger.store import Ledger, LedgerFault
 from tests.ledger.entries import apply_in_batches, records
 from tests.ledger.recording_disk import Change, RecordingDisk
@@ -140,6 +141,27 @@ def test_a_long_reader_is_not_paid_for_by_a_checkpoint_at_every_commit(
         checkpoints.append(ledger._database._checkpoint_pages)
     written = ledger._database._wal_pages - pages
     assert 2 < len(set(checkpoints)) <= written // 50 + 1
+
+
+@pytest.mark.parametrize(
+    "read",
+    [
+        Query(id="q", account="main"),
+        Query(id="q", account="main", at_us=2**61),
+        Statement(id="q", account="main"),
+        Lookup(id="q", request_id="c1"),
+        Exceptions(id="q"),
+    ],
+    ids=lambda read: f"{type(read).__name__} {getattr(read, 'at_us', None)}",
+)
+def test_a_read_of_our_own_is_over_when_it_is_answered(
+    read: Read, ledger: Ledger, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """One that was still open would be in the way of the next checkpoint."""
+    monkeypatch.setattr(database, "CHECKPOINT_PAGES", 0)
+    for n, line in enumerate(MORE[:3], len(LINES) + 1):
+        ledger.view(read)
+        ledger.apply(records([line], n))
 
 
 # -- writers ---------------------------------------------------------------------------------------

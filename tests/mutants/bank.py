@@ -4,18 +4,22 @@ from __future__ import annotations
 
 from tests.mutants.mutant import Mutant
 
+BOOK = "atm/ledger/book.py"
 POSTING = "atm/ledger/posting.py"
+SHELF = "atm/ledger/shelf.py"
 STORE = "atm/ledger/store.py"
 TESTS = "tests/ledger/test_posting.py::"
+REPEATS = "tests/ledger/test_repeats.py::"
+TRANSFERS = "tests/ledger/test_transfers.py::"
 STORE_TESTS = "tests/ledger/test_store.py::"
 CRASH_TESTS = "tests/ledger/test_store_crash.py::"
-COMMIT = '        self._cursor.execute("commit")\n        self._cursor.execute("begin immediate")\n'
+COMMIT = '        self._execute("commit")\n        self._execute("begin immediate")\n'
 
 BANK = (
     Mutant(
         name="receipts outside the transaction",
         what="a crash leaves receipts of commands that moved nothing, and they never will",
-        file=STORE,
+        file=SHELF,
         edits=(("book.new_rulings])\n", "book.new_rulings])\n" + COMMIT),),
         caught_by=CRASH_TESTS + "test_a_kill_between_any_two_writes_leaves_a_whole_batch_and_loses_none",
     ),
@@ -24,7 +28,12 @@ BANK = (
         what="a crash leaves balances whose entries are applied a second time",
         file=STORE,
         edits=(
-            ("        self._cursor.execute(SET_APPLIED", COMMIT + "        self._cursor.execute(SET_APPLIED"),
+            (
+                "            self._cursor.execute(SET_APPLIED",
+                '            self._cursor.execute("commit")\n'
+                '            self._cursor.execute("begin immediate")\n'
+                "            self._cursor.execute(SET_APPLIED",
+            ),
         ),
         caught_by=CRASH_TESTS + "test_a_kill_between_any_two_writes_leaves_a_whole_batch_and_loses_none",
     ),
@@ -62,8 +71,8 @@ BANK = (
     Mutant(
         name="amounts that are no whole numbers booked",
         what="a float that came past decoding becomes money",
-        file=POSTING,
-        edits=(("assert type(command.amount) is int,", "assert command.amount,"),),
+        file=BOOK,
+        edits=(("type(asked.amount) is int,", "asked.amount,"),),
         caught_by=TESTS + "test_only_a_positive_whole_number_is_an_amount",
     ),
     Mutant(
@@ -76,59 +85,60 @@ BANK = (
     Mutant(
         name="same id with other contents applied",
         what="a second command under an id that has a receipt moves money",
-        file=POSTING,
+        file=BOOK,
         edits=(
             (
-                "        return self._receipt(log_index, time_us, command, Outcome.ID_REUSED)\n",
-                "        return self._rule(log_index, time_us, command)\n",
+                "            return self._receipt(command.id, Outcome.ID_REUSED, account)\n",
+                "            return self._receipt(command.id, *self._decide(command))\n",
             ),
         ),
-        caught_by=TESTS + "test_a_repeated_request_gets_its_first_receipt_for_ever",
+        caught_by=REPEATS + "test_other_contents_under_the_same_id_are_refused_and_change_nothing",
     ),
     Mutant(
         name="same id with other contents answered as the first",
         what="a teller is told that his command was done, and it was another's",
-        file=POSTING,
-        edits=(("        if first.command == command:\n", "        if True:\n"),),
-        caught_by=TESTS + "test_a_repeated_request_gets_its_first_receipt_for_ever",
+        file=BOOK,
+        edits=(("            if first.asked == asked or ", "            if True or "),),
+        caught_by=REPEATS + "test_other_contents_under_the_same_id_are_refused_and_change_nothing",
+    ),
+    Mutant(
+        name="details are no contents",
+        what="a transfer to somebody else is answered with the receipt of the first one",
+        file="atm/ledger/requests.py",
+        edits=(("if details else None", "if details is None else None"),),
+        caught_by=REPEATS + "test_other_contents_under_the_same_id_are_refused_and_change_nothing",
     ),
     Mutant(
         name="repeated request applied again",
         what="no receipt is looked for, and each repetition moves the money once more",
-        file=POSTING,
-        edits=(
-            (
-                "first = self._rulings.get(command.id)",
-                "first = None if command.id else self._rulings[command.id]",
-            ),
-        ),
-        caught_by=TESTS + "test_a_repeated_request_gets_its_first_receipt_for_ever",
+        file=BOOK,
+        edits=(("        first = self._ruling(command.id)\n", "        first = None\n"),),
+        caught_by=REPEATS + "test_what_was_done_is_not_done_again",
     ),
     Mutant(
         name="declines not stored",
         what="a refused command is done when it is repeated, after its teller was told that it is not",
-        file=POSTING,
+        file=BOOK,
         edits=(
             (
-                "            self.new_rulings.append(ruling)\n",
-                "            if receipt.outcome is Outcome.OK:\n"
-                "                self.new_rulings.append(ruling)\n",
+                "        self._rule(Ruling(asked, receipt))\n",
+                "        if outcome is Outcome.OK:\n            self._rule(Ruling(asked, receipt))\n",
             ),
         ),
-        caught_by=TESTS + "test_a_repeated_request_gets_its_first_receipt_for_ever",
+        caught_by=REPEATS + "test_a_decline_stays_one_whatever_happens_later",
     ),
     Mutant(
         name="overdrawn by a cent",
         what="a debit of one minor unit more than there is passes",
         file=POSTING,
-        edits=(("    elif left < 0:\n", "    elif left < -1:\n"),),
-        caught_by=TESTS + "test_the_bank_keeps_its_rules",
+        edits=(("    elif left < debit.held:\n", "    elif left < debit.held - 1:\n"),),
+        caught_by=TRANSFERS + "test_a_transfer_moves_money_between_two_customers_or_nothing_at_all",
     ),
     Mutant(
         name="credit without its other side",
         what="money is made: the bank's own account does not give it",
-        file=POSTING,
-        edits=(("        self.balances[posting.debit_account] -= posting.amount_minor\n", ""),),
+        file=BOOK,
+        edits=(("            debit.balance -= posting.amount_minor\n", ""),),
         caught_by=TESTS + "test_the_bank_keeps_its_rules",
     ),
 )

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from tests.mutants.bank import BANK
+from tests.mutants.bank_rules import BANK_RULES
 from tests.mutants.durability import DURABILITY
 from tests.mutants.elections import ELECTIONS
 from tests.mutants.folders import FOLDERS
 from tests.mutants.reads import READS
 from tests.mutants.replication import REPLICATION
 
-MUTANTS = (*ELECTIONS, *REPLICATION, *READS, *DURABILITY, *FOLDERS, *BANK)
+MUTANTS = (*ELECTIONS, *REPLICATION, *READS, *DURABILITY, *FOLDERS, *BANK, *BANK_RULES)
 
 # Random runs hardly ever show these: each needs a scripted test, whatever the simulation finds.
 NEARLY_INVISIBLE = (

@@ -50,8 +50,8 @@ FOLDERS = (
         edits=(
             ("            OsDisk().sync_folder(self.path.parent)  # first", "            pass  # first"),
             (
-                "            write_durably(path, msgspec.json.format(msgspec.json.encode(mine)))\n",
-                "            write_durably(path, msgspec.json.format(msgspec.json.encode(mine)))\n"
+                "            write_durably(path, _encoded(mine))\n",
+                "            write_durably(path, _encoded(mine))\n"
                 "            OsDisk().sync_folder(self.path.parent)\n",
             ),
         ),

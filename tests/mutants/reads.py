@@ -111,7 +111,7 @@ READS = (
         name="unknown told as certainly not done",
         what="a teller whose command may have been done is told that it was not, and does it again",
         file=DESK,
-        edits=(("            if isinstance(asked.request, Query):\n", "            if True:\n"),),
+        edits=(("            if isinstance(asked.request, Read):\n", "            if True:\n"),),
         caught_by=DESK_TESTS + "test_what_was_passed_on_and_not_answered_is_unknown",
     ),
     Mutant(

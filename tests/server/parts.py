@@ -155,7 +155,9 @@ class Recorder:
         return self.expiry_us
 
     def view(self, request: Read) -> View:
-        assert isinstance(request, Query)
+        self.events.append(f"view {request.id}")
+        if not isinstance(request, Query):
+            return View(id=request.id, outcome=Outcome.OK, lines=())
         balance = self.balances.get(request.account)
         outcome = Outcome.NO_SUCH_ACCOUNT if balance is None else Outcome.OK
         return View(id=request.id, outcome=outcome, balance=balance, available=balance)
@@ -183,14 +185,17 @@ class FakeCore:
         self.term = 1
         self.leader: NodeId | None = "n1"
         self.last_index = 10
+        self.last_time_us = 0
         self.commit_index = 10
         self.applied_index = 10
         self.proposed: list[bytes] = []
+        self.stamps_us: list[int] = []
         self.read_ids: list[int] = []
 
     def propose(self, commands: Sequence[bytes], now_us: int) -> int:
         first_index = self.last_index + 1
         self.proposed += commands
+        self.stamps_us += [now_us] * len(commands)
         self.last_index += len(commands)
         return first_index
 
@@ -213,7 +218,7 @@ class Mailbox:
     def answer(self, number: int, payload: bytes) -> None:
         self.answers.append(msgspec.msgpack.decode(payload, type=dict[str, Any]))
 
-    def asks(self, request: Command | Query, *, passed_on: bool = False) -> Asked:
+    def asks(self, request: Command | Read, *, passed_on: bool = False) -> Asked:
         return Asked(self, 0, request, encode(request), passed_on=passed_on)
 
     @property

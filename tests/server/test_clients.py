@@ -7,13 +7,27 @@ import socket
 import struct
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
-from atm.ledger.commands import Open
+from atm.ledger.commands import (
+    AMOUNT_MINOR_MAX,
+    LEGS_MAX,
+    PAGE_LINES_MAX,
+    Batch,
+    Exceptions,
+    Leg,
+    Line,
+    Lookup,
+    Open,
+    Outcome,
+    Statement,
+)
+from atm.ledger.requests import contents_of
 from atm.server import clients
 from atm.wire.framing import CLIENT_FRAME_BYTES_MAX, frame
-from atm.wire.serializer import Status, encode
+from atm.wire.serializer import Answer, Status, TellerRequest, encode
 from tests.server.parts import RunningServer, Wire, cluster_of, credit, query, wait_until
 
 
@@ -140,6 +154,64 @@ def test_too_many_requests_under_way_are_busy(server: RunningServer, monkeypatch
         outcomes = [answer["outcome"] for _ in range(10) if (answer := wire.answer())]
         assert set(outcomes) == {"ok", "busy"}
         assert wire.ask(query("q"))["balance"] == 100 * outcomes.count("ok")
+
+
+def test_pages_are_answered_or_busy_and_never_too_many_for_a_teller_that_reads(
+    server: RunningServer, wire: Wire
+) -> None:
+    """Hundreds of pages at once would be more than its connection may have waiting, and end it."""
+    for number in range(PAGE_LINES_MAX):
+        assert wire.ask(credit(f"a-rather-long-id-of-its-own-{number}"))["outcome"] == "ok"
+    asked = 500
+    statement = {"op": "statement", "account": "main", "limit": PAGE_LINES_MAX}
+    wire.socket.sendall(b"".join(frame(encode(statement | {"id": f"s{number}"})) for number in range(asked)))
+    answers = [wire.answer() for _ in range(asked)]
+    outcomes = {answer["outcome"] for answer in answers if answer}
+    assert outcomes <= {"ok", "busy"}
+    assert all(len(answer["lines"]) == PAGE_LINES_MAX for answer in answers if answer and "lines" in answer)
+    assert sum(answer is not None and answer["outcome"] == "ok" for answer in answers) >= 20
+    assert wire.ask(query("q"))["balance"] == 100 * PAGE_LINES_MAX
+
+
+def test_the_slots_of_a_request_hold_its_longest_answer() -> None:
+    longest, number = "x" * 64, -(2**63)
+    common: dict[str, Any] = {
+        "id": longest,
+        "outcome": Outcome.ORIGINAL_NOT_FOUND,
+        "balance": number,
+        "available": number,
+        "leader": longest,
+    }
+    line = Line(
+        posting=number,
+        time_us=number,
+        op="write_off",
+        request_id=longest,
+        account=longest,
+        other=longest,
+        amount=number,
+        balance=number,
+        exception="written_off",
+    )
+    leg = Leg(account=longest, target="y" * 64, amount=AMOUNT_MINOR_MAX)
+    batch = contents_of(Batch(id=longest, legs=(leg,) * LEGS_MAX))
+    answers: list[tuple[TellerRequest, Answer]] = [
+        (credit("a"), Answer(**common, reference=number, time_us=number)),
+        (Lookup(id="l", request_id="a"), Answer(**common, asked=batch, reversed_by=longest)),
+        *(
+            (
+                Statement(id="s", account="main", limit=limit),
+                Answer(**common, lines=(line,) * limit, next=number),
+            )
+            for limit in (1, 2, 20, PAGE_LINES_MAX)
+        ),
+    ]
+    for request, answer in answers:
+        assert len(frame(encode(answer))) <= clients.slots(request) * clients.SLOT_BYTES
+    for limit in (1, 20, PAGE_LINES_MAX):
+        assert clients.slots(Exceptions(id="e", limit=limit)) == clients.slots(
+            Statement(id="s", account="main", limit=limit)
+        )
 
 
 def test_a_thousand_idle_connections_leave_room_for_work(server: RunningServer) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from atm.ledger.commands import Command, Outcome, Query, Receipt
+from atm.ledger.commands import Command, Outcome, Read, Receipt
 from atm.raft.messages import ConfirmedRead, Entry
 from atm.server import desk as desk_module
 from atm.server.desk import PASSED_ON_S, Desk
@@ -22,6 +22,7 @@ class Story:
         self.teller = Mailbox()
         self.said: list[str] = []
         self.now_s = 0.0
+        self.wall_us = 5
         self.desk = Desk(
             "n1",
             self.core,
@@ -29,12 +30,12 @@ class Story:
             self.parts,
             first_number=1000,
             clock=lambda: self.now_s,
-            wall_clock_us=lambda: 5,
+            wall_clock_us=lambda: self.wall_us,
             say=self.said.append,
         )
         self.desk.notice_changes()
 
-    def ask(self, *requests: Command | Query, passed_on: bool = False) -> None:
+    def ask(self, *requests: Command | Read, passed_on: bool = False) -> None:
         mail = Mail()
         for request in requests:
             mail.add(self.teller.asks(request, passed_on=passed_on))

@@ -131,6 +131,35 @@ def test_a_ledger_that_fails_ends_the_node(cluster: Cluster, running: Process) -
     assert "ledger.db" in stderr
 
 
+def test_a_pepper_that_cannot_be_used_ends_with_a_line(cluster: Cluster) -> None:
+    cluster.data_dir.mkdir(parents=True)
+    cluster.pepper_file.write_text("none of ours")
+    code, stderr = ended(start(cluster))
+    assert (code, stderr.count("\n")) == (1, 1)
+    assert "pepper.key is damaged: copy it from another machine of the bank" in stderr
+
+
+def test_another_pepper_than_before_ends_with_a_line_and_the_old_one_is_taken_again(
+    cluster: Cluster, running: Process
+) -> None:
+    lines_of(running, 4)
+    running.terminate()
+    ended(running)
+    before = cluster.pepper_file.read_bytes()
+    cluster.pepper_file.unlink()  # a new one is made, and no customer's PIN would be right
+    code, stderr = ended(start(cluster))
+    assert (code, stderr.count("\n")) == (1, 1)
+    assert "was used with another pepper_file" in stderr
+    assert "Put the old file back" in stderr
+    cluster.pepper_file.write_bytes(before)
+    again = start(cluster)
+    try:
+        assert lines_of(again, 4)[3].startswith("Leader on")
+    finally:
+        again.terminate()
+        ended(again)
+
+
 def test_a_node_with_absent_neighbours_waits_and_stops_when_asked(tmp_path: Path) -> None:
     cluster = cluster_of(tmp_path, "n1", "n2", "n3")
     ini(cluster)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from functools import partial
@@ -12,6 +13,7 @@ import pytest
 from msgspec.structs import replace
 
 from atm.config import Cluster
+from atm.ledger.commands import Debit
 from atm.raft.messages import RequestVote
 from atm.server.data_folder import DataFolder
 from atm.server.inbox import Inbox, Mail
@@ -114,6 +116,7 @@ def test_messages_of_a_welcomed_peer_reach_the_inbox(port: Port) -> None:
     [
         ({"version": PROTOCOL_VERSION + 1}, "same release"),
         ({"cluster": "elsewhere"}, "another cluster"),
+        ({"pepper": "0123456789abcdef"}, "another pepper: copy the pepper file"),
         ({"node": "n1"}, "each name may run once"),
         ({"node": "n9"}, "no node 'n9'"),
     ],
@@ -178,6 +181,26 @@ def test_passed_on_requests_are_checked_one_by_one(port: Port) -> None:
         assert [number for _, number, _ in mail.refused] == [8, 9]
 
 
+def test_a_plain_pin_that_a_server_passes_on_is_refused(port: Port) -> None:
+    """It would stand in the log of every server."""
+    leg = {"account": "main", "target": "bob", "amount": 5}
+    plain: list[dict[str, object]] = [
+        {"op": "debit", "id": "a", "account": "main", "amount": 5, "pin": "1234"},
+        {"op": "login", "id": "b", "account": "main", "pin": "123456789012"},
+        {"op": "set_pin", "id": "c", "account": "main", "pin": "ab" * 32, "old_pin": "1234"},
+        {"op": "batch", "id": "d", "legs": [leg | {"pin": "ab" * 32}, leg | {"pin": "1234"}]},
+    ]
+    sealed = encode(Debit(id="e", account="main", amount=5, pin="ab" * 32))
+    requests = (*((number, encode(fields)) for number, fields in enumerate(plain)), (9, sealed))
+    with port.greeted() as wire:
+        wire.send(Forward(sender="n2", requests=requests))
+        mail = port.wait_for_mail()
+    assert [(asked.number, asked.payload) for asked in mail.commands] == [(9, sealed)]
+    assert [number for _, number, _ in mail.refused] == [0, 1, 2, 3]
+    assert all(b"a PIN is sealed by the server" in payload for _, _, payload in mail.refused)
+    assert not any(b"1234" in payload for _, _, payload in mail.refused)
+
+
 def test_an_answer_is_given_back_only_while_the_connection_that_asked_stands(
     port: Port, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -238,3 +261,12 @@ def test_a_node_of_another_cluster_is_told_so_once_at_both_ends(tmp_path: Path) 
         wait_until(lambda: bool(one.reported and two.reported))
         assert "another cluster" in one.reported[0]
         assert "another cluster" in two.reported[0]
+
+
+def test_servers_with_different_peppers_tell_each_other_and_work_together_never(tmp_path: Path) -> None:
+    cluster = cluster_of(tmp_path, "n1", "n2")
+    other = dataclasses.replace(cluster, pepper_file=tmp_path / "other.key")
+    with RunningServer(cluster, "n1") as one, RunningServer(other, "n2") as two:
+        wait_until(lambda: bool(one.reported and two.reported))
+        assert "another pepper: copy the pepper file of one machine to all others" in one.reported[0]
+        assert "another pepper: copy the pepper file of one machine to all others" in two.reported[0]

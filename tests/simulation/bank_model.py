@@ -1,100 +1,200 @@
-"""The bank's rules once more, in the simplest words, to hold the ledger's receipts against."""
+"""What follows from the committed log alone: each receipt, and every row of the ledger at each index."""
 
 from __future__ import annotations
 
+import hashlib
+import json
 from bisect import bisect_right
 from collections import Counter
+from collections.abc import Sequence
+from typing import Any
 
-from atm.ledger.commands import BALANCE_MINOR_MAX, CASH, Command, Credit, Debit, LogCommand, Open
+from msgspec import to_builtins
+
+from atm.ledger.commands import Command, Expire, SetPin
 from atm.raft.messages import Entry
 from atm.wire.serializer import decode_command
+from tests.simulation.bank_rules import BANK, Bank
 
-Decision = tuple[str, str, int | None, int, int]  # id, outcome, balance, reference, time
+Decision = tuple[str, str, int | None, int | None, int, int]  # id, outcome, balance, available, index, time
+Row = tuple[Any, ...]
+
+TOMBSTONE = {"op": "tombstone"}
+POSTINGS_PER_ENTRY = 64
+
+
+class Versions:
+    """Rows that change: each key's as it was at any index."""
+
+    def __init__(self) -> None:
+        self._of: dict[str, tuple[list[int], list[Row]]] = {}
+
+    def put(self, index: int, key: str, row: Row) -> None:
+        indices, rows = self._of.setdefault(key, ([], []))
+        if not rows or rows[-1] != row:
+            indices.append(index)
+            rows.append(row)
+
+    def at(self, index: int, key: str) -> Row | None:
+        indices, rows = self._of.get(key, ([], []))
+        place = bisect_right(indices, index)
+        return rows[place - 1] if place else None
+
+    def all_at(self, index: int) -> list[Row]:
+        found = [self.at(index, key) for key in sorted(self._of)]
+        return [row for row in found if row is not None]
+
+
+class Lines:
+    """Rows that only come; `at` tells how many there were at an index."""
+
+    def __init__(self) -> None:
+        self.rows: list[Row] = []
+        self._indices: list[int] = []
+
+    def add(self, index: int, row: Row) -> None:
+        self._indices.append(index)
+        self.rows.append(row)
+
+    def at(self, index: int) -> Sequence[Row]:
+        return self.rows[: bisect_right(self._indices, index)]
 
 
 class BankModel:
-    """What follows from the committed log alone: a decision for each index, every balance at each index."""
+    """A decision for each index of the log, and the tables as they are right after it."""
 
     def __init__(self) -> None:
-        self.decisions: list[Decision | None] = []  # of index i at i - 1; None for a no-op
-        self.first: dict[str, tuple[Command, Decision]] = {}
+        self.decisions: list[Decision | None] = []  # of index i at i - 1; None for a no-op and for `Expire`
+        self.first: dict[str, tuple[dict[str, Any], Decision]] = {}  # contents, and what they got
+        self.given: set[Decision] = set()  # all receipts there are
         self.copies: Counter[bytes] = Counter()  # how often a request, to the byte, stands in the log
-        self._first_indices: list[int] = []
-        self._posted_indices: list[int] = []
-        self._history: dict[str, list[tuple[int, int]]] = {CASH: [(0, 0)], "main": [(0, 0)]}
+        self.ended: Counter[int] = Counter()  # how many `Expire` ended so many holds
+        self.balance, self.account, self.hold = Versions(), Versions(), Versions()
+        self.journal, self.receipt, self.reversal, self.exception = Lines(), Lines(), Lines(), Lines()
+        self._bank = Bank()
+        self._hash = bytes(32)
+        self._note_changes(0)
 
     def commit(self, entry: Entry) -> None:
+        """Decide the next entry of the log."""
         assert entry.index == len(self.decisions) + 1
         self.copies[entry.command] += 1
-        self.decisions.append(self._decide(entry, decode_command(entry.command)) if entry.command else None)
-
-    def balance(self, account: str, index: int | None = None) -> int | None:
-        """Return the balance after `index` was applied, or the newest; None if there is no such account."""
-        history = self._history.get(account)
-        if history is None:
-            return None
-        if index is None:
-            return history[-1][1]
-        position = bisect_right(history, (index, 1 << 62))
-        return history[position - 1][1] if position else None
-
-    def balances(self, index: int) -> dict[str, int]:
-        """Return every balance after `index` was applied."""
-        found = {account: self.balance(account, index) for account in self._history}
-        return {account: amount for account, amount in found.items() if amount is not None}
-
-    def first_indices(self, index: int) -> list[int]:
-        """Return where, up to `index`, an id came for the first time."""
-        return self._first_indices[: bisect_right(self._first_indices, index)]
-
-    def posted_indices(self, index: int) -> list[int]:
-        """Return where, up to `index`, money moved."""
-        return self._posted_indices[: bisect_right(self._posted_indices, index)]
+        decision = None
+        if entry.command:
+            command = decode_command(entry.command)
+            if isinstance(command, Expire):
+                ended = self._bank.expire(entry.time_us)
+                self.ended[len(ended)] += 1
+                self._note_changes(entry.index, ended)
+            else:
+                decision = self._decide(entry, command)
+        self.decisions.append(decision)
 
     def total(self) -> int:
-        return sum(history[-1][1] for history in self._history.values())
+        return sum(account.balance for account in self._bank.accounts.values())
 
-    def overdrawn(self) -> list[str]:
-        return [name for name, history in self._history.items() if name != CASH and history[-1][1] < 0]
+    def overdrawn(self) -> set[str]:
+        """Return the customers' accounts that are below zero, and on no list of exceptions."""
+        below = {name for name, a in self._bank.accounts.items() if a.balance < 0} - set(BANK)
+        return below - self._excused("overdrawn") if below else below
 
-    def _decide(self, entry: Entry, command: LogCommand) -> Decision:
-        assert isinstance(command, Open | Credit | Debit)
+    def overheld(self) -> set[str]:
+        """Return the accounts of which more is held than there is, without any exception either."""
+        customers = self._bank.accounts.keys() - set(BANK)
+        over = {name for name in customers if self._bank.accounts[name].balance < self._bank.held(name)}
+        return over - self._excused("overdrawn", "late") if over else over
+
+    def tables(self, index: int) -> dict[str, list[Row]]:
+        """Return all rows after `index` was applied, by their keys; details of receipts parsed."""
+        return {
+            "balance": self.balance.all_at(index),
+            "account": self.account.all_at(index),
+            "hold": self.hold.all_at(index),
+            "journal": list(self.journal.at(index)),
+            "receipt": sorted(self.receipt.at(index), key=lambda row: str(row[0])),
+            "reversal": sorted(self.reversal.at(index)),
+            "exception": list(self.exception.at(index)),
+        }
+
+    def _excused(self, *kinds: str) -> set[str]:
+        listed = {posting for posting, kind in self.exception.rows if kind in kinds}
+        return {row[2] for row in self.journal.rows if row[0] in listed}
+
+    # -- one command -----------------------------------------------------------------------------------
+
+    def _decide(self, entry: Entry, command: Command) -> Decision:
+        asked = contents(command)
         known = self.first.get(command.id)
+        if known is not None and known[0] in (asked, TOMBSTONE):
+            return known[1]
         if known is not None:
-            if known[0] == command:
-                return known[1]
-            return self._decision(entry, command, "id_reused")
-        decision = self._decision(entry, command, self._rule(entry.index, command))
-        self.first[command.id] = (command, decision)
-        self._first_indices.append(entry.index)
+            decision = self._decision(entry, command.id, "id_reused", asked.get("account"))
+            self.given.add(decision)
+            return decision
+        outcome = self._bank.do(command, entry.time_us)
+        if outcome == "original_not_found" and asked["original"] not in self.first:
+            self._bank.buried.add(asked["original"])
+            buried = self._decision(entry, asked["original"], "already_reversed", None)
+            self._keep(TOMBSTONE, buried)
+        decision = self._decision(entry, command.id, outcome, self._bank.shown(command))
+        self._keep(asked, decision)
+        self._note_changes(entry.index, [command.id, asked.get("hold", "")])
+        self._note_moves(entry, command.id)
+        if outcome == "ok" and asked["op"] == "reverse":
+            self.reversal.add(entry.index, (asked["original"], command.id))
         return decision
 
-    def _decision(self, entry: Entry, command: Open | Credit | Debit, outcome: str) -> Decision:
-        balance = None if outcome == "no_such_account" else self.balance(command.account)
-        return command.id, outcome, balance, entry.index, entry.time_us
+    def _decision(self, entry: Entry, request_id: str, outcome: str, shown: str | None) -> Decision:
+        account = self._bank.accounts.get(shown or "")
+        if account is None or outcome == "no_such_account":
+            return request_id, outcome, None, None, entry.index, entry.time_us
+        available = account.balance - self._bank.held(shown or "")
+        return request_id, outcome, account.balance, available, entry.index, entry.time_us
 
-    def _rule(self, index: int, command: Open | Credit | Debit) -> str:
-        account = command.account
-        match command:
-            case Open():
-                if account in self._history:
-                    return "exists"
-                self._history[account] = [(index, 0)]
-            case Credit(amount=amount):
-                if account not in self._history:
-                    return "no_such_account"
-                if (self.balance(account) or 0) + amount > BALANCE_MINOR_MAX:
-                    return "limit_exceeded"
-                self._move(index, CASH, account, amount)
-            case Debit(amount=amount):
-                if account not in self._history:
-                    return "no_such_account"
-                if (self.balance(account) or 0) < amount:
-                    return "insufficient_funds"
-                self._move(index, account, CASH, amount)
-        return "ok"
+    def _keep(self, asked: dict[str, Any], decision: Decision) -> None:
+        self.first[decision[0]] = asked, decision
+        self.given.add(decision)
+        others = {k: v for k, v in asked.items() if k not in ("op", "account", "amount")}
+        row = (asked["op"], asked.get("account"), asked.get("amount"), others or None, *decision[1:])
+        self.receipt.add(decision[4], (decision[0], *row))
 
-    def _move(self, index: int, source: str, target: str, amount: int) -> None:
-        self._posted_indices.append(index)
-        for account, change in ((source, -amount), (target, amount)):
-            self._history[account].append((index, (self.balance(account) or 0) + change))
+    def _note_changes(self, index: int, holds: Sequence[str] = ()) -> None:
+        for name, a in self._bank.accounts.items():
+            self.balance.put(index, name, (name, a.balance))
+            if name not in BANK:
+                held, counted = self._bank.held(name), (a.counted_day, a.counted)
+                row = (name, a.opened_us, a.state, held, a.pin, a.wrong_pins, a.limit, *counted)
+                self.account.put(index, name, row)
+        for request_id in holds:
+            hold = self._bank.holds.get(request_id)
+            if hold is not None:
+                whose = (request_id, hold.account, hold.amount, hold.since_us, hold.until_us)
+                self.hold.put(index, request_id, (*whose, hold.state, hold.posted))
+
+    def _note_moves(self, entry: Entry, request_id: str) -> None:
+        for place, (move, *balances) in enumerate(self._bank.moves):
+            number = entry.index * POSTINGS_PER_ENTRY + place
+            row = (number, entry.time_us, *move, *balances, request_id)
+            self._hash = hashlib.sha256(self._hash + " ".join(map(str, row)).encode()).digest()
+            self.journal.add(entry.index, (*row, self._hash, entry.index))
+        if self._bank.flag is not None:
+            self.exception.add(entry.index, (number, self._bank.flag))
+
+
+def contents(command: Command) -> dict[str, Any]:
+    """Return what is asked, which a repeated id must ask again: all but who asks."""
+    asked: dict[str, Any] = to_builtins(command)
+    if "legs" in asked:
+        asked["legs"] = [[leg["account"], leg["target"], leg["amount"]] for leg in asked["legs"]]
+    if isinstance(command, SetPin):
+        asked["pin"] = hashlib.sha256(command.pin.encode()).hexdigest()[:16]
+    else:
+        asked.pop("pin", None)
+    asked.pop("old_pin", None)
+    del asked["id"]
+    return asked
+
+
+def receipt_row(row: Row) -> Row:
+    """Return a row of the ledger's receipts as the model has them."""
+    return (*row[:4], row[4] and json.loads(row[4]), *row[5:])

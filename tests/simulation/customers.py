@@ -4,22 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 
-from msgspec.structs import replace
+from msgspec import msgpack
 
-from atm.ledger.commands import Command, Credit, Debit, Open, Query
-from tests.simulation.history import FAULTS, History
+from atm.ledger.commands import Command, Read
+from tests.simulation.errands import Errands, Slips
+from tests.simulation.history import COMMANDS, FAULTS, History
 from tests.simulation.loop import Loop
 from tests.simulation.plan import Plan
 from tests.simulation.sim_server import SimServer
 
-ACCOUNTS = ("main", "alice", "bob")
-RICH_ACCOUNTS = (
-    "main",
-    "main",
-    "main",
-    "main",
-    "alice",
-)  # up to the limit
 REMEMBERED = 20  # answered requests that may be repeated
 
 HASTE = 8  # tries again, on average, within so many times less than an election timeout takes
@@ -58,6 +51,7 @@ class Customer:
         plan: Plan,
         servers: Sequence[SimServer],
         history: History,
+        slips: Slips,
         *,
         writes: bool,
     ) -> None:
@@ -67,9 +61,10 @@ class Customer:
         self._name, self._loop, self._plan, self._servers, self._history = name, loop, plan, servers, history
         self._server = loop.chance.choice(servers)
         self._past: list[Command] = []
-        self._number = 0
+        self._slips = slips
+        self._errands = Errands(name, loop.chance, plan, slips)
         self._read_share = plan.read_share if writes else 1.0
-        self._request: Command | Query | None = None
+        self._request: Command | Read | None = None
         self._called_calmly = False
         self._tries_left = 0
         self._try = 0
@@ -91,7 +86,9 @@ class Customer:
             self._try_again()
             return
         self.answered_calmly |= self._called_calmly
-        if not isinstance(self._request, Query):
+        if isinstance(self._request, COMMANDS):
+            receipt = msgpack.decode(answer)
+            self._slips.heard(self._request, outcome, receipt["reference"], receipt["time_us"])
             self._past = [*self._past[-REMEMBERED:], self._request]
         self._finish()
 
@@ -143,21 +140,8 @@ class Customer:
         if try_number == self._try and self._request is not None:
             self._send()
 
-    def _draw_request(self) -> Command | Query:
+    def _draw_request(self) -> Command | Read:
         chance = self._loop.chance
-        account = chance.choice(ACCOUNTS if self._plan.amounts[0] == 1 else RICH_ACCOUNTS)
         if self._past and chance.random() < self._plan.repeat_share:
-            past = chance.choice(self._past)
-            return past if chance.random() < 0.7 else replace(past, account=account)
-        self._number += 1
-        request_id = f"{self._name}-{self._number}"
-        if chance.random() < self._read_share:
-            return Query(id=request_id, account=account)
-        amount = chance.randint(*self._plan.amounts)
-        match chance.randint(0, 9):
-            case 0:
-                return Open(id=request_id, account=account)
-            case 1 | 2 | 3 | 4:
-                return Debit(id=request_id, account=account, amount=amount)
-            case _:
-                return Credit(id=request_id, account=account, amount=amount)
+            return self._errands.again(chance.choice(self._past))
+        return self._errands.read() if chance.random() < self._read_share else self._errands.command()

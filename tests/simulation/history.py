@@ -6,24 +6,29 @@ indices with real time: what was called after something else was answered must c
 
 from __future__ import annotations
 
+import json
 from collections import Counter
-from typing import Any
+from typing import Any, get_args
 
 from msgspec import Struct, field, msgpack
 
-from atm.ledger.commands import Command, Query
+from atm.ledger.commands import Command, Expire, Read
 from atm.wire.serializer import decode_teller_answer, encode
-from tests.simulation.bank_model import BankModel
+from tests.simulation.bank_model import TOMBSTONE, BankModel, contents
+from tests.simulation.bank_views import view
 from tests.simulation.checks import require
 
+READS = get_args(Read)
+COMMANDS = get_args(Command)
 FAULTS = {"busy", "unavailable", "unknown"}
 NOT_DONE = {"busy", "unavailable"}  # what these promise of one try
+EXPIRE = encode(Expire())  # asked by no customer
 
 
 class Asked(Struct):
     """One request with its contents, however often it was sent."""
 
-    request: Command | Query
+    request: Command | Read
     floor: int  # what had been answered when it was first called
     tries: int = 0
     not_done: int = 0  # tries that were answered as certainly not done
@@ -38,21 +43,23 @@ class History:
         self.outcomes: Counter[str] = Counter()
         self._model = model
         self._asked: dict[bytes, Asked] = {}
-        self._queries: dict[str, Asked] = {}
+        self._reads: dict[str, Asked] = {}
+        self._floors: dict[str, int] = {}  # of each id, when it was first called with whatever contents
 
-    def sends(self, request: Command | Query) -> bytes:
+    def sends(self, request: Command | Read) -> bytes:
         """A customer sends `request`, maybe not for the first time; return its encoding."""
         payload = encode(request)
         asked = self._asked.setdefault(payload, Asked(request, self.answered_index))
         asked.tries += 1
-        if isinstance(request, Query):
-            self._queries[request.id] = asked
+        self._floors.setdefault(request.id, self.answered_index)
+        if isinstance(request, READS):
+            self._reads[request.id] = asked
         return payload
 
     def decided(self, server: str, applied_index: int, payload: bytes) -> None:
-        """`server`, its ledger at `applied_index`, answers or hands on an answer; queries are judged here."""
+        """`server`, its ledger at `applied_index`, answers or hands on an answer; reads are judged here."""
         answer = msgpack.decode(payload)
-        asked = self._queries.get(answer["id"])
+        asked = self._reads.get(answer["id"])
         if answer["outcome"] in FAULTS or answer["leader"] != server:
             return
         if asked is None:
@@ -62,9 +69,12 @@ class History:
         require(
             applied_index >= asked.floor, "no read is stale", (server, answer, applied_index, asked.floor)
         )
-        assert isinstance(asked.request, Query)
-        balance = self._model.balance(asked.request.account, applied_index)
-        require(answer.get("balance") == balance, "a read tells the balance", (server, answer, balance))
+        assert isinstance(asked.request, READS)
+        expected = view(self._model, asked.request, applied_index)
+        if expected.get("asked", {}).get("details"):
+            answer["asked"]["details"] = json.loads(answer["asked"]["details"])
+        told = answer == {**expected, "leader": server}
+        require(told, "a read tells what the log says", (server, applied_index, answer, expected))
         asked.read_at[payload] = min(asked.read_at.get(payload, applied_index), applied_index)
 
     def hears(self, payload: bytes, answer_payload: bytes) -> str:
@@ -73,16 +83,16 @@ class History:
         asked, answer = self._asked[payload], msgpack.decode(answer_payload)
         outcome: str = answer["outcome"]
         require(answer["id"] == asked.request.id, "everybody gets his own answer", (asked, answer))
-        self.outcomes[
-            outcome if outcome in FAULTS else f"{asked.request.__struct_config__.tag} {outcome}"
-        ] += 1
+        tag = asked.request.__struct_config__.tag
+        self.outcomes[outcome if outcome in FAULTS else f"{tag} {outcome}"] += 1
         if outcome in FAULTS:
             asked.not_done += outcome in NOT_DONE
-        elif isinstance(asked.request, Query):
+        elif isinstance(asked.request, READS):
             require(answer_payload in asked.read_at, "an answer was decided by someone", answer)
             self.answered_index = max(self.answered_index, asked.read_at[answer_payload])
         else:
-            self._judge_receipt(asked, answer)
+            assert isinstance(asked.request, COMMANDS)
+            self._judge_receipt(asked, asked.request, answer)
         return outcome
 
     def judge_promises(self) -> None:
@@ -90,20 +100,24 @@ class History:
         for payload, asked in self._asked.items():
             copies, allowed = self._model.copies[payload], asked.tries - asked.not_done
             require(copies <= allowed, "what was certainly not done was not done", (asked, copies))
-        strangers = self._model.copies.keys() - self._asked.keys() - {b""}
+        strangers = self._model.copies.keys() - self._asked.keys() - {b"", EXPIRE}
         require(not strangers, "only what was asked is done", strangers)
 
-    def _judge_receipt(self, asked: Asked, answer: dict[str, Any]) -> None:
+    def _judge_receipt(self, asked: Asked, command: Command, answer: dict[str, Any]) -> None:
         index = answer["reference"]
         require(index <= len(self._model.decisions), "only committed commands are answered", (asked, answer))
-        found = (answer["id"], answer["outcome"], answer.get("balance"), index, answer["time_us"])
-        require(
-            found == self._model.decisions[index - 1], "the answer is what the log decided", (asked, answer)
-        )
-        first, decision = self._model.first[asked.request.id]
-        if first == asked.request:
+        amounts = (answer.get("balance"), answer.get("available"))
+        found = (command.id, answer["outcome"], *amounts, index, answer["time_us"])
+        require(found in self._model.given, "the answer is what the log decided", (asked, answer))
+        first, decision = self._model.first[command.id]
+        floor = asked.floor
+        if first == TOMBSTONE:
+            require(found == decision, "what was reversed before it came is declined", (asked, answer))
+            floor = 0  # it was decided when the reversal was
+        elif first == contents(command):
             require(found == decision, "a repeated id gets its first receipt", (asked, answer, decision))
+            floor = self._floors[command.id]
         else:
             require(answer["outcome"] == "id_reused", "other contents under a used id are refused", answer)
-        require(index > asked.floor, "writes are linearizable", (asked, answer))
+        require(index > floor, "writes are linearizable", (asked, answer))
         self.answered_index = max(self.answered_index, index)

@@ -19,6 +19,7 @@ from atm.raft.messages import NodeId
 
 TICK_US = 10_000
 SECOND_US = 1_000_000
+BEGIN_US = 20_000 * 86_400 * SECOND_US - 2 * SECOND_US  # of every run: some see a midnight pass
 
 FAULTS = (
     "kill",  # -9 between two effects; what was written stays
@@ -40,6 +41,20 @@ FAULTS = (
 )
 MESSAGE_FAULTS = ("lost", "doubled", "delayed", "replayed")
 
+# What customers come for (`errands.py`), and how often; of what is not everyday, each seed knows a half.
+EVERYDAY = {"credit": 6.0, "debit": 4.0, "open": 1.0}
+ERRANDS = {
+    "transfer": 3.0,
+    "batch": 2.0,
+    "hold": 8.0,  # and what ends them
+    "reverse": 4.0,
+    "write_off": 0.5,
+    "freeze": 1.0,
+    "close": 1.0,
+    "pin": 3.0,
+    "limit": 1.0,
+}
+
 
 class Plan(Struct, frozen=True, kw_only=True):
     """All that is drawn once for a seed; probabilities are per message, weights relative."""
@@ -60,6 +75,7 @@ class Plan(Struct, frozen=True, kw_only=True):
     fault_interval_us: int
     clients: int
     think_us: int
+    errands: dict[str, float]
     patience_us: int  # a client waits so long for an answer
     tries_max: int
     read_share: float  # of the requests of those who write at all
@@ -121,6 +137,11 @@ def draw(seed: int) -> Plan:
         fault_interval_us=int(election_us * chance.choice((0.5, 1.0, 2.0, 4.0))),
         clients=chance.choice((3, 6, 12)),
         think_us=chance.choice((2_000, 10_000, 40_000)),
+        errands={
+            errand: weight * chance.choice((0.5, 1.0, 2.0))
+            for errand, weight in (EVERYDAY | ERRANDS).items()
+            if errand in [*EVERYDAY, *half_of(tuple(ERRANDS), chance)]
+        },
         patience_us=int(election_us * chance.choice((0.5, 1, 3))),
         tries_max=chance.choice((1, 10, 100)),
         read_share=chance.choice((0.1, 0.5, 0.9)),

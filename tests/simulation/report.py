@@ -10,6 +10,7 @@ from msgspec import Struct
 from tests.simulation.plan import FAULTS, MESSAGE_FAULTS
 
 COMMITS_MIN = 10  # of customers' commands, under faults; a run with fewer has shown nothing
+POSTINGS_MIN = 3  # likewise
 STRIKES_MIN = 5
 
 
@@ -19,6 +20,7 @@ class Report(Struct):
     seed: int
     commits: int
     commits_in_turmoil: int
+    postings_in_turmoil: int
     terms: int
     crashes: int
     reopened: int  # ledgers found by a restart, not empty
@@ -33,13 +35,15 @@ class Report(Struct):
     @property
     def hollow(self) -> str:
         """Why this run has shown nothing, or "" if it has."""
-        return hollow(self.commits_in_turmoil, self.drawn, self.fired)
+        return hollow(self.commits_in_turmoil, self.postings_in_turmoil, self.drawn, self.fired)
 
 
-def hollow(commits: int, drawn: Sequence[str], fired: dict[str, int]) -> str:
+def hollow(commits: int, postings: int, drawn: Sequence[str], fired: dict[str, int]) -> str:
     """Return why so many commits among such faults show nothing, or "" if they do."""
     if commits < COMMITS_MIN:
         return f"only {commits} commands were committed while there were faults"
+    if postings < POSTINGS_MIN:
+        return f"money moved only {postings} times while there were faults"
     strikes = {fault: fired.get(fault, 0) for fault in FAULTS if fault in drawn}
     if sum(strikes.values()) < STRIKES_MIN:
         return f"only {sum(strikes.values())} faults struck"
@@ -65,7 +69,7 @@ def summary(reports: Sequence[Report]) -> str:
         f"{sum(r.simulated_us for r in reports) / 1e6:.0f} s simulated, "
         f"{sum(r.events for r in reports)} events, {sum(r.machine_s for r in reports):.0f} s of a processor",
         _faults(reports),
-        "answers: " + ", ".join(f"{name} {count}" for name, count in sorted(outcomes.items())),
+        *_answers(outcomes),
     ]
     never = never_fired(reports)
     if never:
@@ -82,6 +86,15 @@ def never_fired(reports: Sequence[Report]) -> list[str]:
         for fault in (*FAULTS, *MESSAGE_FAULTS)
         if not any(report.fired.get(fault) for report in reports)
     ]
+
+
+def _answers(outcomes: Counter[str]) -> list[str]:
+    """Return a line for each kind of request: how it was answered, and how often."""
+    by_kind: dict[str, list[str]] = {}
+    for name, count in sorted(outcomes.items()):
+        kind, _, outcome = name.partition(" ")
+        by_kind.setdefault(kind, []).append(f"{outcome} {count}".strip())
+    return [f"{kind:<12} {', '.join(answers)}" for kind, answers in by_kind.items()]
 
 
 def _faults(reports: Sequence[Report]) -> str:

@@ -1,4 +1,4 @@
-"""Make a failing run small: fewer faults, clients, nodes and less time, as long as the same promise breaks.
+"""Make a failing run small: fewer faults, clients, errands, nodes, as long as it breaks the same promise.
 
 A smaller plan meets other chances, so each is tried with a few of them (`Plan.luck`).
 """
@@ -80,7 +80,7 @@ def shrink(plan: Plan, *, runs_max: int = RUNS_MAX, say: Callable[[str], None] =
 def size(plan: Plan) -> str:
     """Return in a few words what is left of a plan."""
     faults = ", ".join([*plan.faults, *plan.message_faults]) or "no fault"
-    return f"{plan.nodes} nodes, {plan.clients} clients, {faults}"
+    return f"{plan.nodes} nodes, {plan.clients} clients, {faults}; {', '.join(plan.errands)}"
 
 
 def smaller_plans(plan: Plan, failed_us: int) -> Iterator[Plan]:
@@ -92,6 +92,9 @@ def smaller_plans(plan: Plan, failed_us: int) -> Iterator[Plan]:
     if plan.nodes > 3:
         yield replace(plan, nodes=3)
     yield from _less_time(plan, failed_us)
+    for gone in plan.errands:
+        if len(plan.errands) > 1:
+            yield replace(plan, errands={name: plan.errands[name] for name in plan.errands if name != gone})
     for name, value in SIMPLEST.items():
         if getattr(plan, name) != value:
             yield replace(plan, **{name: value})

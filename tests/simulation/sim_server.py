@@ -17,7 +17,7 @@ from atm.wire.serializer import Forward, Returned, Status, decode_peer_message, 
 from tests.simulation.bank_model import BankModel
 from tests.simulation.checks import Checks
 from tests.simulation.loop import Loop
-from tests.simulation.plan import TICK_US, Plan
+from tests.simulation.plan import BEGIN_US, TICK_US, Plan
 from tests.simulation.sim_disk import PowerCut, SimDisk
 from tests.simulation.sim_storage import SimStorage
 from tests.simulation.watched import Died, Fuse, WatchedCore, WatchedLinks
@@ -119,7 +119,7 @@ class SimServer:
             self,
             first_number=self._random.getrandbits(40),
             clock=self._clock_s,
-            wall_clock_us=lambda: self._loop.now_us + self.wall_clock_ahead_us + 10**12,
+            wall_clock_us=self.wall_clock_us,
         )
         self._node = Node(
             raft=self.core,
@@ -231,6 +231,10 @@ class SimServer:
         return self._log.took_us
 
     # -- time ----------------------------------------------------------------------------------------
+
+    def wall_clock_us(self) -> int:
+        """What this server takes for the time of day."""
+        return BEGIN_US + self._loop.now_us + self.wall_clock_ahead_us
 
     def _clock_s(self) -> float:
         return self._loop.now_us * self._clock_rate / 1e6

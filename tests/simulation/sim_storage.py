@@ -6,13 +6,14 @@ memory; what a crash leaves of it is said in `sim_ledger.py`.
 
 from __future__ import annotations
 
+from collections import Counter
 from pathlib import Path
 from random import Random
 
 from atm.raft.messages import HardState, NodeId
 from atm.server.log_file import LogFile
 from tests.raft.store import Store
-from tests.simulation.bank_model import BankModel
+from tests.simulation.bank_model import BankModel, receipt_row
 from tests.simulation.checks import Checks, require
 from tests.simulation.plan import Plan
 from tests.simulation.sim_disk import SimDisk
@@ -82,22 +83,28 @@ class SimStorage:
 
     def _compare_with_model(self, index: int) -> None:
         """All that the tables hold follows from the log up to `index`."""
-        rows = self.ledger_file.rows
-        balances: dict[str, int] = dict(rows("select account, amount from balance"))
-        expected = self._model.balances(index)
-        require(balances == expected, "the balances follow from the log", (self._name, balances, expected))
-        require(sum(expected.values()) == 0, "all balances add up to 0", (self._name, expected))
-        flows = rows(
-            "select account, sum(change) from (select debit_account account, -amount change from journal"
-            " union all select credit_account, amount from journal) group by account"
-        )
-        moved = {account: amount for account, amount in expected.items() if amount}
-        found = {account: amount for account, amount in flows if amount}
-        require(found == moved, "the journal adds up to the balances", (self._name, found, moved))
-        kept = [row[0] for row in rows("select reference from receipt order by reference")]
-        require(kept == self._model.first_indices(index), "one receipt a request id", (self._name, kept))
-        posted = [row[0] for row in rows("select log_index from journal order by 1")]
-        require(posted == self._model.posted_indices(index), "one effect a request id", (self._name, posted))
+        expected = self._model.tables(index)
+        found = {name: self.ledger_file.rows(f"select * from {name} order by 1") for name in expected}
+        found["receipt"] = [receipt_row(row) for row in found["receipt"]]
+        for name, rows in expected.items():
+            wrong = [row for row in found[name] if row not in rows]
+            missing = [row for row in rows if row not in found[name]]
+            right = found[name] == rows
+            require(right, f"the rows of {name} follow from the log", (self._name, index, wrong, missing))
+        balances: dict[str, int] = dict(found["balance"])
+        require(sum(balances.values()) == 0, "all balances add up to 0", (self._name, balances))
+        flows: Counter[str] = Counter()
+        for _, _, debit, credit, amount, *_ in found["journal"]:
+            flows.update({credit: amount})
+            flows.subtract({debit: amount})
+        moved = {name: flows[name] for name in balances}
+        require(moved == balances, "the journal adds up to the balances", (self._name, moved, balances))
+        held: Counter[str] = Counter()
+        for _, account, amount, _, _, state, _ in found["hold"]:
+            held[account] += amount if state == "active" else 0
+        sums = {row[0]: held[row[0]] for row in found["account"]}
+        kept = {row[0]: row[3] for row in found["account"]}
+        require(kept == sums, "what is held is the sum of the active holds", (self._name, kept, sums))
 
     def _compare_with_mirror(self, log_file: LogFile) -> None:
         """The disk has what was saved, and of a save that was cut short all or nothing."""

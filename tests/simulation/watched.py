@@ -71,6 +71,10 @@ class WatchedCore:
     def last_index(self) -> int:
         return self.raft.last_index
 
+    @property
+    def last_time_us(self) -> int:
+        return self.raft.last_time_us
+
     def step(self, message: RaftMessage) -> None:
         self.raft.step(message)
         self._look()
@@ -204,6 +208,7 @@ class WatchedLedger:
                 receipt.id,
                 receipt.outcome,
                 receipt.balance,
+                receipt.available,
                 receipt.reference,
                 receipt.time_us,
             )

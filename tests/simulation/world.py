@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable
 from time import process_time
 from traceback import extract_tb
@@ -12,11 +13,12 @@ from tests.simulation import plan as plans
 from tests.simulation.bank_model import BankModel
 from tests.simulation.checks import Checks, Violation, require
 from tests.simulation.customers import Customer
+from tests.simulation.errands import Slips
 from tests.simulation.faults import Faults
 from tests.simulation.history import History
 from tests.simulation.loop import Loop
 from tests.simulation.plan import Plan
-from tests.simulation.report import COMMITS_MIN, Report, hollow
+from tests.simulation.report import COMMITS_MIN, POSTINGS_MIN, Report, hollow
 from tests.simulation.sim_network import SimNetwork
 from tests.simulation.sim_server import SimServer
 
@@ -31,7 +33,7 @@ class Simulation:
     def __init__(self, case: int | Plan, *, tracing: bool = False) -> None:
         self.plan = case if isinstance(case, Plan) else plans.draw(case)
         self.loop = Loop(self.plan.luck, tracing=tracing)
-        self.commits_in_turmoil = 0
+        self.commits_in_turmoil = self.postings_in_turmoil = 0
         self.checks = Checks({name: Store() for name in self.plan.names})
         self.model = BankModel()
         self.checks.on_commit = self._note_commit
@@ -48,8 +50,9 @@ class Simulation:
             server.start()
         servers = list(self.servers.values())
         self.faults = Faults(self.loop, self.plan, servers, self.network)
+        slips = Slips()
         self.customers = [
-            Customer(f"c{number}", self.loop, self.plan, servers, self.history, writes=number % 3 < 2)
+            Customer(f"c{number}", self.loop, self.plan, servers, self.history, slips, writes=number % 3 < 2)
             for number in range(self.plan.clients)
         ]
 
@@ -63,11 +66,15 @@ class Simulation:
         """Until enough has happened; where little does, faults come more rarely or more often."""
         for eighth in range(8 * self.plan.stretch_max):
             commits = self.commits_in_turmoil = self._commits()
+            postings = self.postings_in_turmoil = len(self.model.journal.rows)
             much = commits > COMMITS_ENOUGH or self.loop.events > EVENTS_ENOUGH
-            if eighth >= (2 if much else 8) and not hollow(commits, self._drawn(), self._fired()):
+            if eighth >= (2 if much else 8) and not hollow(commits, postings, self._drawn(), self._fired()):
                 return
             if eighth and (much or eighth % 8 == 0):
-                self.faults.hasten(0.5 if commits < COMMITS_MIN else 2)
+                if commits < COMMITS_MIN:
+                    self.faults.hasten(0.5)
+                elif postings >= POSTINGS_MIN:
+                    self.faults.hasten(2)
             self.loop.run_until(self.loop.now_us + self.plan.turmoil_us // 8)
 
     def _calm_down(self) -> None:
@@ -81,6 +88,8 @@ class Simulation:
         for customer in self.customers:
             customer.stopped = True
         require(self._wait(self._agree), "all servers agree in the end", self._state())
+        require(self._wait(self._nothing_is_due), "what is due ends", self._state())
+        require(self._wait(self._agree), "all servers agree again", self._state())
         require(
             len({server.storage.digest() for server in self.servers.values()}) == 1, "all ledgers are equal"
         )
@@ -108,16 +117,32 @@ class Simulation:
             seed=self.plan.seed,
             commits=self._commits(),
             commits_in_turmoil=self.commits_in_turmoil,
+            postings_in_turmoil=self.postings_in_turmoil,
             terms=len(self.checks.leaders),
             crashes=sum(server.crashes for server in self.servers.values()),
             reopened=sum(server.storage.ledger_file.reopened for server in self.servers.values()),
             drawn=self._drawn(),
             fired=self._fired(),
-            outcomes=dict(self.history.outcomes),
+            outcomes=dict(self.history.outcomes + self._of_its_own()),
             simulated_us=self.loop.now_us,
             events=self.loop.events,
             digest=self.loop.digest,
         )
+
+    def _nothing_is_due(self) -> bool:
+        """Whether the leader, by its own clock, has ended the holds that are due."""
+        leaders = [server for server in self.servers.values() if server.core.role is Role.LEADER]
+        if len(leaders) != 1:
+            return False
+        due_us = leaders[0].bank.next_expiry_us
+        return due_us is None or due_us > leaders[0].wall_clock_us()
+
+    def _of_its_own(self) -> Counter[str]:
+        """Return what the bank did that no answer tells: holds it ended, exceptions it listed."""
+        expired = {"expire something": 0, "expire nothing": 0}
+        for holds, times in self.model.ended.items():
+            expired["expire something" if holds else "expire nothing"] += times
+        return Counter(expired) + Counter(f"exception {kind}" for _, kind in self.model.exception.rows)
 
     def _drawn(self) -> list[str]:
         return [*self.plan.faults, *self.plan.message_faults]
@@ -132,7 +157,10 @@ class Simulation:
         self.model.commit(self.checks.committed[index - 1])
         if index % 16 == 0:
             require(self.model.total() == 0, "all balances add up to 0", index)
-        require(not self.model.overdrawn(), "no account is overdrawn", index)
+        overdrawn = self.model.overdrawn()
+        require(not overdrawn, "no account is overdrawn but by a listed exception", (index, overdrawn))
+        overheld = self.model.overheld()
+        require(not overheld, "nothing is held that is not there, but by a listed exception", overheld)
 
     def _deliver(self, to: str, sender: str, payload: bytes, new_store: bool) -> None:
         self.servers[to].deliver(sender, payload, new_store)

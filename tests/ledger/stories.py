@@ -1,0 +1,121 @@
+"""Stories of the bank as tables, a row for each log entry; told to a ledger one by one and all at once.
+
+    given ann 100, bob 0
+    time | request              | outcome            | ledger | available | booked
+    0    | t1 transfer ann bob 30 | ok               | 70     | 70        | ann > bob 30
+
+`given` opens accounts and pays in. `time` is in seconds or spans since a midnight; log time also rises by
+a microsecond with each row. `ledger` and `available` are the receipt's, `none` if it shows no account.
+`booked` are the postings, in order, with `(late)` and so on for what is on the list of exceptions.
+The row `query ann` asks how things stand: its outcome is `open`, `frozen` or `closed`, followed by `set` or
+`locked` for the PIN. A row of nothing but time and request must be `ok`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import NamedTuple
+
+from atm.ledger.commands import Query, Receipt
+from atm.ledger.store import Ledger, Record
+from tests.ledger.audit import audit
+from tests.ledger.entries import amount, entry, seconds
+
+MIDNIGHT_US = 1_700_006_400_000_000  # of a day in November 2023, UTC
+
+BOOKED = """select debit_account || ' > ' || credit_account || ' ' || amount
+    || iif(kind is null, '', ' (' || kind || ')')
+    from journal left join exception using (posting) where posting / 64 = ? order by posting"""
+
+
+class Row(NamedTuple):
+    """One line of a story; what is expected is None where the table does not say."""
+
+    time_us: int
+    request: str
+    outcome: str
+    ledger: str | None
+    available: str | None
+    booked: str | None
+
+
+def tell(story: str) -> None:
+    """Tell the story to a new ledger entry by entry, and check each row; then all of it in one batch.
+
+    Both ledgers must agree in every table and receipt, and their books must stand an audit.
+    """
+    given, rows = _read(story)
+    one_by_one, at_once = Ledger(":memory:"), Ledger(":memory:")
+    log: list[Record] = []
+    receipts: list[Receipt | None] = []
+    try:
+        for line in given:
+            log.append((len(log) + 1, MIDNIGHT_US - 1000 + len(log), entry(line)))
+            receipts += one_by_one.apply(log[-1:])
+        for row in rows:
+            if row.request.startswith("query "):
+                _check_query(one_by_one, row)
+                continue
+            log.append((len(log) + 1, row.time_us, entry(row.request)))
+            receipts += one_by_one.apply(log[-1:])
+            _check(one_by_one, row, receipts[-1])
+            audit(one_by_one)
+        assert at_once.apply(log) == receipts
+        assert at_once.digest() == one_by_one.digest()
+    finally:
+        one_by_one.close()
+        at_once.close()
+
+
+def _read(story: str) -> tuple[list[str], list[Row]]:
+    lines = story.strip().splitlines()
+    given: list[str] = []
+    if lines[0].startswith("given "):
+        for number, item in enumerate(lines.pop(0).removeprefix("given ").split(", ")):
+            account, text = item.split()
+            given.append(f"given-open-{number} open {account}")
+            left = amount(text)
+            while left:
+                paid = min(left, amount("LARGEST"))
+                given.append(f"given-{number}-{left} credit {account} {paid}")
+                left -= paid
+    rows = []
+    for order, line in enumerate(lines[1:]):
+        time, request, *expected = (cell.strip() for cell in line.split("|"))
+        time_us = MIDNIGHT_US + seconds(time) * 1_000_000 + order
+        if expected:
+            outcome, ledger, available, booked = (*expected, "", "", "")[:4]
+            rows.append(Row(time_us, request, outcome, ledger, available, booked))
+        else:
+            outcome = "" if request in {"expire", "-"} else "ok"
+            rows.append(Row(time_us, request, outcome, None, None, None))
+    return given, rows
+
+
+def _check(ledger: Ledger, row: Row, receipt: Receipt | None) -> None:
+    if receipt is None:
+        assert row.outcome == "", row
+        return
+    assert receipt.outcome == row.outcome, row
+    if row.ledger is None:
+        return
+    repeated = receipt.time_us != row.time_us
+    assert (_shown(receipt.balance), _shown(receipt.available)) == (row.ledger, row.available), row
+    assert "; ".join(_booked(ledger)) == row.booked, row
+    assert not (repeated and row.booked), row
+
+
+def _booked(ledger: Ledger) -> Sequence[str]:
+    return [text for (text,) in ledger._database.cursor().execute(BOOKED, (ledger.applied_index,))]
+
+
+def _check_query(ledger: Ledger, row: Row) -> None:
+    view = ledger.view(Query(id="q", account=row.request.removeprefix("query ")))
+    states = [str(view.state), *([view.pin] if view.pin in {"set", "locked"} else [])]
+    assert " ".join(states) == row.outcome, row
+    assert (_shown(view.balance), _shown(view.available)) == (row.ledger, row.available), row
+
+
+def _shown(number: int | None) -> str:
+    named = {amount(name): name for name in ("LARGEST", "FULL", "FULL-1")}
+    return "none" if number is None else named.get(number, str(number))

@@ -1,0 +1,220 @@
+"""Holds: money reserved for cash that may leave a machine, then paid out, released, or too late."""
+
+from __future__ import annotations
+
+import pytest
+
+from atm.ledger.commands import AMOUNT_MINOR_MAX, BALANCE_MINOR_MAX, Expire, Hold
+from atm.ledger.store import Ledger
+from tests.ledger.audit import audit
+from tests.ledger.entries import records
+from tests.ledger.stories import tell
+
+
+def test_a_hold_reserves_and_its_posting_pays_out() -> None:
+    tell("""
+given ann 100
+time | request            | outcome             | ledger | available | booked
+0    | h1 hold ann 60 60s | ok                  | 100    | 40        |
+1    | query ann          | open                | 100    | 40
+2    | d1 debit ann 41    | insufficient_funds  | 100    | 40        |
+3    | h2 hold ann 41 60s | insufficient_funds  | 100    | 40        |
+4    | d2 debit ann 40    | ok                  | 60     | 0         | ann > cash 40
+5    | p1 post h1         | ok                  | 0      | 0         | ann > cash 60
+6    | p2 post h1         | hold_already_posted | 0      | 0         |
+7    | v1 void h1         | hold_already_posted | 0      | 0         |
+""")
+
+
+def test_a_partial_posting_releases_the_rest_and_ends_the_hold() -> None:
+    tell("""
+given ann 100
+time | request            | outcome             | ledger | available | booked
+0    | h1 hold ann 60 60s | ok                  | 100    | 40        |
+1    | p1 post h1 61      | exceeds_hold        | 100    | 40        |
+2    | p2 post h1 20      | ok                  | 80     | 80        | ann > cash 20
+3    | p3 post h1 40      | hold_already_posted | 80     | 80        |
+4    | h2 hold ann 80 60s | ok                  | 80     | 0         |
+5    | p4 post h2 80      | ok                  | 0      | 0         | ann > cash 80
+""")
+
+
+def test_a_void_releases_all_and_books_nothing() -> None:
+    tell("""
+given ann 100
+time | request            | outcome             | ledger | available | booked
+0    | h1 hold ann 60 60s | ok                  | 100    | 40        |
+1    | v1 void h1         | ok                  | 100    | 100       |
+2    | v2 void h1         | hold_already_voided | 100    | 100       |
+3    | p1 post h1         | hold_already_voided | 100    | 100       |
+""")
+
+
+def test_only_what_is_a_hold_can_be_posted_or_voided() -> None:
+    tell("""
+given ann 100
+time | request             | outcome            | ledger | available | booked
+0    | p1 post h1          | hold_not_found     | none   | none      |
+1    | v1 void h1          | hold_not_found     | none   | none      |
+2    | c1 credit ann 1     | ok                 | 101    | 101       | cash > ann 1
+3    | p2 post c1          | hold_not_found     | none   | none      |
+4    | h2 hold ann 102 60s | insufficient_funds | 101    | 101       |
+5    | p3 post h2          | hold_not_found     | none   | none      |
+6    | v2 void h2          | hold_not_found     | none   | none      |
+7    | h3 hold zoe 1 60s   | no_such_account    | none   | none      |
+8    | h4 hold cash 1 60s  | no_such_account    | none   | none      |
+""")
+
+
+def test_a_hold_ends_by_the_command_to_expire_and_by_no_clock() -> None:
+    tell("""
+given ann 100
+time | request             | outcome      | ledger | available | booked
+0    | h1 hold ann 60 60s  | ok           | 100    | 40        |
+10   | h2 hold ann 20 200s | ok           | 100    | 20        |
+59   | expire
+59   | query ann           | open         | 100    | 20
+1h   | query ann           | open         | 100    | 20
+60   | expire
+60   | query ann           | open         | 100    | 80
+61   | v1 void h1          | hold_expired | 100    | 80        |
+62   | expire
+210  | expire
+210  | query ann           | open         | 100    | 100
+""")
+
+
+def test_a_posting_after_the_time_but_before_the_command_is_not_late() -> None:
+    tell("""
+given ann 100
+time | request            | outcome | ledger | available | booked
+0    | h1 hold ann 60 60s | ok      | 100    | 40        |
+0    | h2 hold ann 40 60s | ok      | 100    | 0         |
+90   | p1 post h1         | ok      | 40     | 0         | ann > cash 60
+90   | v1 void h2         | ok      | 40     | 40        |
+91   | expire
+91   | query ann          | open    | 40     | 40
+""")
+
+
+def test_cash_that_left_after_its_hold_ended_is_booked_and_listed() -> None:
+    tell("""
+given ann 100
+time | request            | outcome             | ledger | available | booked
+0    | h1 hold ann 60 60s | ok                  | 100    | 40        |
+60   | expire
+61   | p1 post h1         | ok                  | 40     | 40        | ann > cash 60 (late)
+62   | p2 post h1         | hold_already_posted | 40     | 40        |
+63   | v1 void h1         | hold_already_posted | 40     | 40        |
+""")
+
+
+def test_a_late_posting_takes_an_account_below_zero_if_the_money_is_gone() -> None:
+    tell("""
+given ann 100, bob 10
+time | request               | outcome            | ledger | available | booked
+0    | h1 hold ann 60 60s    | ok                 | 100    | 40        |
+60   | expire
+61   | d1 debit ann 90       | ok                 | 10     | 10        | ann > cash 90
+62   | p1 post h1 11         | ok                 | -1     | -1        | ann > cash 11 (overdrawn)
+63   | d2 debit ann 1        | insufficient_funds | -1     | -1        |
+64   | t1 transfer ann bob 1 | insufficient_funds | -1     | -1        |
+65   | h2 hold ann 1 60s     | insufficient_funds | -1     | -1        |
+66   | k1 close ann          | not_empty          | -1     | -1        |
+67   | t2 transfer bob ann 1 | ok                 | 9      | 9         | bob > ann 1
+68   | c1 credit ann 5       | ok                 | 5      | 5         | cash > ann 5
+""")
+
+
+def test_a_late_posting_may_take_what_another_hold_reserves_and_that_is_still_paid() -> None:
+    tell("""
+given ann 100
+time | request            | outcome            | ledger | available | booked
+0    | h1 hold ann 60 60s | ok                 | 100    | 40        |
+60   | expire
+61   | h2 hold ann 90 60s | ok                 | 100    | 10        |
+62   | p1 post h1         | ok                 | 40     | -50       | ann > cash 60 (late)
+63   | d1 debit ann 1     | insufficient_funds | 40     | -50       |
+64   | p2 post h2         | ok                 | -50    | -50       | ann > cash 90 (overdrawn)
+""")
+
+
+def test_a_late_posting_from_a_closed_account_is_the_banks_loss() -> None:
+    tell("""
+given ann 60
+time | request            | outcome             | ledger | available | booked
+0    | h1 hold ann 60 60s | ok                  | 60     | 0         |
+60   | expire
+61   | d1 debit ann 60    | ok                  | 0      | 0         | ann > cash 60
+62   | k1 close ann       | ok                  | 0      | 0         |
+63   | p1 post h1 50      | ok                  | 0      | 0         | writeoff > cash 50 (written_off)
+64   | p2 post h1         | hold_already_posted | 0      | 0         |
+65   | query writeoff     | open                | -50    | -50
+""")
+
+
+def test_a_frozen_account_gives_what_was_held_and_holds_nothing_more() -> None:
+    tell("""
+given ann 100
+time | request            | outcome        | ledger | available | booked
+0    | h1 hold ann 60 60s | ok             | 100    | 40        |
+0    | h2 hold ann 10 60s | ok             | 100    | 30        |
+1    | f1 freeze ann
+2    | h3 hold ann 1 60s  | account_frozen | 100    | 30        |
+3    | p1 post h1         | ok             | 40     | 30        | ann > cash 60
+4    | v1 void h2         | ok             | 40     | 40        |
+""")
+
+
+@pytest.mark.parametrize(("early_us", "held"), [(1, 60), (0, 0), (-1, 0)])
+@pytest.mark.parametrize("cut", [2, 3], ids=["later", "in the same batch"])
+def test_a_hold_ends_at_its_very_microsecond_and_none_before(early_us: int, held: int, cut: int) -> None:
+    log = records(["c1 credit main 100", "-", "-"])
+    made_us = log[1][1]
+    due_us = made_us + 5_000
+    log[1] = (2, made_us, Hold(id="h1", account="main", amount=60, expires_ms=5))
+    log[2] = (3, due_us - early_us, Expire())
+    ledger = Ledger(":memory:")
+    ledger.apply(log[:cut])
+    assert cut == 3 or ledger.next_expiry_us == due_us
+    ledger.apply(log[cut:])
+    assert ledger.next_expiry_us == (due_us if held else None)
+    assert ledger._database.cursor().execute("select held from account").get == held
+    audit(ledger)
+    ledger.close()
+
+
+def test_the_next_to_expire_is_told_after_every_change_and_after_a_restart(
+    tmp_path_factory: pytest.TempPathFactory,
+) -> None:
+    path = tmp_path_factory.mktemp("holds") / "ledger.db"
+    lines = ["c1 credit main 100", "h1 hold main 1 60s", "h2 hold main 1 30s", "h3 hold main 1 90s"]
+    lines += ["v2 void h2", "p1 post h1", "expire", "v3 void h3"]
+    log = records(lines)
+    made = [time_us for _, time_us, _ in log]
+    next_one = [None, made[1] + 60_000_000, *[made[2] + 30_000_000] * 2, made[1] + 60_000_000]
+    next_one += [*[made[3] + 90_000_000] * 2, None]
+    for at, expected in enumerate(next_one):
+        ledger = Ledger(path)
+        ledger.apply(log[at : at + 1])
+        assert ledger.next_expiry_us == expected, lines[at]
+        ledger.close()
+
+
+def test_even_late_postings_end_where_numbers_are_no_longer_exact() -> None:
+    """Not decline but arithmetic: such a one is told apart by its outcome, and changes nothing."""
+    posts = BALANCE_MINOR_MAX // AMOUNT_MINOR_MAX + 1
+    lines = ["c1 credit main LARGEST"]
+    for number in range(posts):
+        lines += [f"h{number} hold main LARGEST 1s", "expire"]
+    lines += ["d1 debit main LARGEST", *(f"p{number} post h{number}" for number in range(posts))]
+    log = [(index, index * 1_000_000, command) for index, _, command in records(lines)]
+    ledger = Ledger(":memory:")
+    receipts = ledger.apply(log)[-posts:]
+    outcomes = [str(receipt.outcome) for receipt in receipts if receipt]
+    assert outcomes == ["ok"] * (posts - 1) + ["limit_exceeded"]
+    assert ledger.balance("main") == -(posts - 1) * AMOUNT_MINOR_MAX
+    held = ledger._database.cursor().execute("select state, count(*) from hold group by state order by state")
+    assert held.fetchall() == [("expired", 1), ("posted", posts - 1)]
+    audit(ledger)
+    ledger.close()

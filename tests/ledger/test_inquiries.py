@@ -1,0 +1,242 @@
+"""What may be read from the ledger: statements by the page, past balances, receipts, exceptions."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import pytest
+
+from atm.ledger import inquiries
+from atm.ledger.commands import Exceptions, Line, Lookup, Query, Statement, View
+from atm.ledger.store import Ledger
+from tests.ledger.entries import records, time_us
+
+HISTORY = [
+    "o1 open ann",
+    "c1 credit ann 100",
+    "o2 open bob",
+    "t1 transfer ann bob 30",
+    "d1 debit ann 20",
+    "b1 batch ann bob 5, bob ann 7, ann bob 1",
+    "r1 reverse d1 5",
+    "h1 hold ann 50 1s",
+    "w1 write_off bob 9",
+    "d2 debit ann 500",
+    "r2 reverse late-one",
+    "late-one debit ann 1",
+    "w2 write_off cash 2",
+    "d3 debit bob 3",
+]
+# The latest first: posting, who asked, with whom, how much, and what was left.
+ANN = [
+    (7 * 64, "r1", "cash", 5, 56),
+    (6 * 64 + 2, "b1", "bob", -1, 51),
+    (6 * 64 + 1, "b1", "bob", 7, 52),
+    (6 * 64, "b1", "bob", -5, 45),
+    (5 * 64, "d1", "cash", -20, 50),
+    (4 * 64, "t1", "bob", -30, 70),
+    (2 * 64, "c1", "cash", 100, 100),
+]
+CASH = [
+    (14 * 64, "d3", "bob", 3, -80),
+    (13 * 64, "w2", "writeoff", 2, -83),
+    (7 * 64, "r1", "ann", -5, -85),
+    (5 * 64, "d1", "ann", 20, -80),
+    (2 * 64, "c1", "ann", -100, -100),
+]
+
+
+@pytest.fixture(scope="module")
+def ledger() -> Iterator[Ledger]:
+    """Return a ledger that was told `HISTORY`; entry N is at log index N."""
+    found = Ledger(":memory:")
+    found.apply(records(HISTORY))
+    yield found
+    found.close()
+
+
+def brief(lines: tuple[Line, ...] | None) -> list[tuple[int, str, str, int, int]]:
+    assert lines is not None
+    return [(line.posting, line.request_id, line.other, line.amount, line.balance) for line in lines]
+
+
+def statement(ledger: Ledger, account: str, limit: int = 20, before: int | None = None) -> View:
+    return ledger.view(Statement(id="s", account=account, limit=limit, before=before))
+
+
+def balance_at(ledger: Ledger, account: str, at_us: int) -> int | str | None:
+    view = ledger.view(Query(id="q", account=account, at_us=at_us))
+    return view.balance if view.outcome == "ok" else str(view.outcome)
+
+
+# -- statements ------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(("account", "expected"), [("ann", ANN), ("cash", CASH)])
+@pytest.mark.parametrize("limit", [1, 2, 3, 5, 6, 7, 8, 100])
+def test_the_pages_of_a_statement_are_the_whole_of_it(
+    account: str, expected: list[tuple[int, str, str, int, int]], limit: int, ledger: Ledger
+) -> None:
+    pages, before = [], None
+    while True:
+        page = statement(ledger, account, limit, before)
+        pages.append(brief(page.lines))
+        before = page.next
+        if before is None:
+            break
+    assert [line for page in pages for line in page] == expected
+    assert [len(page) for page in pages[:-1]] == [limit] * (len(pages) - 1)
+    assert 0 < len(pages[-1]) <= limit
+
+
+def test_a_line_tells_when_what_and_why(ledger: Ledger) -> None:
+    lines = statement(ledger, "bob").lines
+    assert lines is not None
+    assert lines[1] == Line(
+        posting=9 * 64,
+        time_us=time_us(9),
+        op="write_off",
+        request_id="w1",
+        account="bob",
+        other="writeoff",
+        amount=9,
+        balance=38,
+        exception="written_off",
+    )
+    assert [line.op for line in lines] == ["debit", "write_off", "batch", "batch", "batch", "transfer"]
+    assert [line.exception for line in lines if line.op != "write_off"] == [None] * 5
+
+
+def test_a_statement_has_the_balances_of_now_whatever_page_it_shows(ledger: Ledger) -> None:
+    for before in (None, 5 * 64, 0):
+        page = statement(ledger, "ann", before=before)
+        assert (page.outcome, page.balance, page.available) == ("ok", 56, 6)
+
+
+def test_the_banks_own_accounts_have_statements_and_strangers_have_none(ledger: Ledger) -> None:
+    assert brief(statement(ledger, "writeoff").lines) == [
+        (13 * 64, "w2", "cash", -2, -11),
+        (9 * 64, "w1", "bob", -9, -9),
+    ]
+    assert statement(ledger, "main").lines == ()
+    stranger = statement(ledger, "zoe")
+    assert (stranger.outcome, stranger.lines, stranger.balance) == ("no_such_account", None, None)
+
+
+@pytest.mark.parametrize("before", [0, 1, 2 * 64])
+def test_before_the_first_posting_a_statement_is_empty(before: int, ledger: Ledger) -> None:
+    page = statement(ledger, "ann", before=before)
+    assert (page.lines, page.next) == ((), None)
+
+
+# -- balances of the past --------------------------------------------------------------------------
+
+
+def test_a_past_balance_is_the_one_after_all_that_had_happened_by_then(ledger: Ledger) -> None:
+    after = {1: 0, 2: 100, 3: 100, 4: 70, 5: 50, 6: 51, 7: 56, 8: 56, 14: 56}
+    for index, expected in after.items():
+        assert balance_at(ledger, "ann", time_us(index)) == expected, f"at entry {index}"
+        assert balance_at(ledger, "ann", time_us(index) + 1) == expected, f"after entry {index}"
+        if index > 1:
+            before = after[max(earlier for earlier in after if earlier < index)]
+            assert balance_at(ledger, "ann", time_us(index) - 1) == before, f"before entry {index}"
+    assert balance_at(ledger, "ann", 2**62) == 56
+
+
+def test_before_it_was_opened_an_account_was_none(ledger: Ledger) -> None:
+    assert balance_at(ledger, "bob", time_us(3) - 1) == "no_such_account"
+    assert balance_at(ledger, "bob", time_us(3)) == 0
+    assert balance_at(ledger, "zoe", time_us(3)) == "no_such_account"
+    assert balance_at(ledger, "main", 0) == 0
+
+
+def test_the_banks_own_accounts_have_a_past_too(ledger: Ledger) -> None:
+    past = [balance_at(ledger, "cash", time_us(index)) for index in (1, 2, 4, 5, 7, 12, 13, 14)]
+    assert past == [0, -100, -100, -80, -85, -85, -83, -80]
+    assert balance_at(ledger, "writeoff", time_us(9)) == -9
+    assert balance_at(ledger, "cash", 0) == 0
+
+
+def test_a_ledger_without_postings_has_a_past_of_nothing() -> None:
+    empty = Ledger(":memory:")
+    assert balance_at(empty, "main", 2**62) == 0
+    empty.close()
+
+
+# -- what was decided, and what a person should look at ----------------------------------------------
+
+
+def test_a_lookup_tells_the_first_receipt_and_what_was_asked(ledger: Ledger) -> None:
+    view = ledger.view(Lookup(id="l", request_id="t1"))
+    assert (view.id, view.outcome, view.balance, view.available) == ("l", "ok", 70, 70)
+    assert (view.reference, view.time_us, view.reversed_by) == (4, time_us(4), None)
+    assert view.asked is not None
+    assert (view.asked.op, view.asked.account, view.asked.amount) == ("transfer", "ann", 30)
+    assert view.asked.details == '{"target":"bob"}'
+
+
+@pytest.mark.parametrize(
+    ("request_id", "outcome", "op", "reversed_by"),
+    [
+        ("d1", "ok", "debit", "r1"),
+        ("d2", "insufficient_funds", "debit", None),
+        ("r2", "original_not_found", "reverse", None),
+        ("late-one", "already_reversed", "tombstone", None),
+        ("never", "original_not_found", None, None),
+    ],
+)
+def test_a_lookup_tells_declines_tombstones_and_reversals(
+    request_id: str, outcome: str, op: str | None, reversed_by: str | None, ledger: Ledger
+) -> None:
+    view = ledger.view(Lookup(id="l", request_id=request_id))
+    assert (view.outcome, view.asked and view.asked.op, view.reversed_by) == (outcome, op, reversed_by)
+
+
+def test_exceptions_come_by_the_page_the_latest_first(ledger: Ledger) -> None:
+    first = ledger.view(Exceptions(id="e", limit=1))
+    assert brief(first.lines) == [(13 * 64, "w2", "cash", -2, -11)]
+    assert first.next == 13 * 64
+    second = ledger.view(Exceptions(id="e", limit=1, before=first.next))
+    assert brief(second.lines) == [(9 * 64, "w1", "bob", -9, -9)]
+    assert second.next is None
+    assert second.lines is not None
+    assert second.lines[0].exception == "written_off"
+    assert brief(ledger.view(Exceptions(id="e")).lines) == [*brief(first.lines), *brief(second.lines)]
+
+
+def test_a_balance_tells_the_state_of_its_account(ledger: Ledger) -> None:
+    view = ledger.view(Query(id="q", account="ann"))
+    assert (view.balance, view.available, view.state, view.pin) == (56, 6, "open", "none")
+
+
+# -- how the file is searched ----------------------------------------------------------------------
+
+
+def plan(ledger: Ledger, sql: str) -> list[str]:
+    named = {"account": "ann", "before": 1000, "limit": 20}
+    used = {name: value for name, value in named.items() if f":{name}" in sql}
+    rows = ledger._database.cursor().execute(f"explain query plan {sql}", used or (1,) * sql.count("?"))
+    return [str(row[3]) for row in rows]
+
+
+def test_a_customers_statement_reads_its_own_postings_and_no_others(ledger: Ledger) -> None:
+    steps = plan(ledger, inquiries.STATEMENT)
+    searched = [step for step in steps if "journal" in step]
+    assert len(searched) == 2
+    for step, index in zip(sorted(searched), ("journal_credit", "journal_debit"), strict=True):
+        assert step.startswith(f"SEARCH journal USING INDEX {index}"), steps
+        assert "rowid<?" in step, f"pages are found by their number: {steps}"
+    assert not [step for step in steps if "SCAN" in step or "TEMP B-TREE" in step], steps
+
+
+@pytest.mark.parametrize("sql", [inquiries.CASH_STATEMENT, inquiries.EXCEPTIONS])
+def test_the_banks_own_pages_are_read_from_their_end_and_never_sorted(sql: str, ledger: Ledger) -> None:
+    steps = plan(ledger, sql)
+    assert not [step for step in steps if "SCAN" in step or "TEMP B-TREE" in step], steps
+
+
+@pytest.mark.parametrize("sql", [inquiries.FIRST_AT_OR_AFTER, inquiries.LAST_POSTING, inquiries.REVERSED_BY])
+def test_each_step_towards_a_past_balance_is_one_search(sql: str, ledger: Ledger) -> None:
+    steps = plan(ledger, sql)
+    assert steps
+    assert all(step.startswith("SEARCH") for step in steps), steps

@@ -1,0 +1,311 @@
+"""The bank's rules once more, in the simplest words, to hold the ledger against.
+
+Everything is kept for ever and added up when it is asked for; a refusal is raised. What was opened, held and
+moved under which id is all there is to know.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+from atm.ledger.commands import (
+    BALANCE_MINOR_MAX,
+    CASH,
+    WRITEOFF,
+    Batch,
+    Close,
+    Command,
+    Credit,
+    Debit,
+    Freeze,
+    Hold,
+    Leg,
+    Login,
+    Open,
+    Post,
+    Reverse,
+    SetLimit,
+    SetPin,
+    Transfer,
+    Unfreeze,
+    Unlock,
+    Void,
+    WriteOff,
+)
+
+BANK = (CASH, WRITEOFF)
+BANK_FLOOR = -(2**63) + 1
+WRONG_PINS = 3
+US_PER_DAY = 86_400_000_000
+
+Move = tuple[str, str, int]  # who gives, who gets, how much
+
+
+class Refused(Exception):
+    """The bank says no; `args[0]` is the outcome."""
+
+
+@dataclass
+class Account:
+    """A customer's account, or one of the bank's own."""
+
+    opened_us: int
+    balance: int = 0
+    state: str = "open"
+    pin: str | None = None
+    wrong_pins: int = 0
+    limit: int | None = None
+    counted_day: int = 0
+    counted: int = 0  # towards the limit, on that day
+
+
+@dataclass
+class Reserved:
+    """What a hold holds."""
+
+    account: str
+    amount: int
+    since_us: int
+    until_us: int
+    state: str = "active"
+    posted: int = 0
+
+
+@dataclass
+class Bank:
+    """The whole bank at one place of the log; `moves` and `flags` are of the newest command alone."""
+
+    accounts: dict[str, Account] = field(
+        default_factory=lambda: {CASH: Account(0), WRITEOFF: Account(0), "main": Account(0)}
+    )
+    holds: dict[str, Reserved] = field(default_factory=dict)
+    done: dict[str, tuple[str, int, list[Move]]] = field(default_factory=dict)  # id: op, time, what it moved
+    reversed: dict[str, str] = field(default_factory=dict)  # original: reversal
+    buried: set[str] = field(default_factory=set)  # reversed before they came
+    moves: list[tuple[Move, int, int]] = field(default_factory=list)  # with both balances right after
+    flag: str | None = None  # what kind of exception the newest command was
+    now_us: int = 0
+
+    def do(self, command: Command, now_us: int) -> str:
+        """Do what was never asked for before; return the outcome."""
+        self.now_us, self.moves, self.flag = now_us, [], None
+        try:
+            self._do(command)
+        except Refused as refused:
+            assert not self.moves, "a refusal moves nothing"
+            return str(refused)
+        moves = [move for move, _, _ in self.moves]
+        self.done[command.id] = (str(command.__struct_config__.tag), now_us, moves)
+        return "ok"
+
+    def expire(self, now_us: int) -> list[str]:
+        """End what is due; return the holds' ids."""
+        self.now_us, self.moves, self.flag = now_us, [], None
+        due = [id_ for id_, hold in self.holds.items() if hold.state == "active" and hold.until_us <= now_us]
+        for request_id in due:
+            hold = self.holds[request_id]
+            hold.state = "expired"
+            self._uncount(hold.account, hold.amount, hold.since_us)
+        return due
+
+    def held(self, name: str) -> int:
+        return sum(h.amount for h in self.holds.values() if h.account == name and h.state == "active")
+
+    def shown(self, command: Command) -> str | None:
+        """Return whose balance the receipt tells."""
+        match command:
+            case Batch(legs=legs):
+                return legs[0].account
+            case Post(hold=hold) | Void(hold=hold):
+                return self.holds[hold].account if hold in self.holds else None
+            case Reverse(original=original):
+                moves = self._reversible(original)
+                return next((name for name in moves[0][:2] if name not in BANK), CASH) if moves else None
+        return command.account
+
+    # -- the rules -----------------------------------------------------------------------------------
+
+    def _do(self, command: Command) -> None:  # noqa: C901 - a line for each kind
+        match command:
+            case Open(account=name):
+                if name in self.accounts:
+                    raise Refused("account_closed" if self.accounts[name].state == "closed" else "exists")
+                self.accounts[name] = Account(self.now_us)
+            case Credit(account=name, amount=amount):
+                self._usable(name)
+                self._move([(CASH, name, amount)])
+            case Debit(account=name, amount=amount):
+                self._withdraw(command)
+                self._move([(name, CASH, amount)])
+                self._count(name, amount)
+            case Transfer():
+                self._transfer((command,))
+            case Batch():
+                self._transfer(command.legs)
+            case Hold():
+                self._withdraw(command)
+                until_us = self.now_us + 1000 * command.expires_ms
+                self.holds[command.id] = Reserved(command.account, command.amount, self.now_us, until_us)
+                self._count(command.account, command.amount)
+            case Post():
+                self._post(command)
+            case Void():
+                hold = self._unfinished(command.hold)
+                if hold.state == "expired":
+                    raise Refused("hold_expired")
+                hold.state = "voided"
+                self._uncount(hold.account, hold.amount, hold.since_us)
+            case Reverse():
+                self._reverse(command)
+            case WriteOff(account=name, amount=amount):
+                if name != CASH:
+                    self._customer(name)
+                self._move([(WRITEOFF, name, amount)])
+                self.flag = "written_off"
+            case _:
+                self._administer(command)
+
+    def _administer(self, command: Freeze | Unfreeze | Close | SetPin | Login | Unlock | SetLimit) -> None:
+        account = self._customer(command.account)
+        match command:
+            case Freeze():
+                account.state = "frozen"
+            case Unfreeze():
+                account.state = "open"
+            case Close():
+                if account.balance != 0 or self.held(command.account) != 0:
+                    raise Refused("not_empty")
+                account.state = "closed"
+            case SetPin(pin=pin, old_pin=old_pin):
+                self._identify(account, old_pin)
+                account.pin = pin
+            case Login(pin=pin):
+                self._identify(account, pin)
+            case Unlock():
+                account.wrong_pins = 0
+            case SetLimit(amount=amount):
+                account.limit, account.counted = amount, 0
+
+    def _customer(self, name: str) -> Account:
+        if name in BANK or name not in self.accounts:
+            raise Refused("no_such_account")
+        if self.accounts[name].state == "closed":
+            raise Refused("account_closed")
+        return self.accounts[name]
+
+    def _usable(self, name: str) -> Account:
+        account = self._customer(name)
+        if account.state == "frozen":
+            raise Refused("account_frozen")
+        return account
+
+    def _identify(self, account: Account, pin: str | None) -> None:
+        """The third wrong PIN in a row is the last that is looked at; none at all tells nothing."""
+        if account.pin is None:
+            return
+        if account.wrong_pins == WRONG_PINS:
+            raise Refused("locked")
+        if pin is not None:
+            account.wrong_pins = 0 if pin == account.pin else account.wrong_pins + 1
+        if pin != account.pin:
+            raise Refused("wrong_pin")
+
+    def _withdraw(self, command: Debit | Hold) -> None:
+        account = self._usable(command.account)
+        self._identify(account, command.pin)
+        if account.balance - self.held(command.account) < command.amount:
+            raise Refused("insufficient_funds")
+        if account.limit is not None:
+            today = account.counted if account.counted_day == self.now_us // US_PER_DAY else 0
+            if today + command.amount > account.limit:
+                raise Refused("limit_exceeded")
+
+    def _transfer(self, legs: tuple[Transfer | Leg, ...]) -> None:
+        for leg in legs:
+            self._identify(self._usable(leg.account), leg.pin)
+            self._usable(leg.target)
+        self._move([(leg.account, leg.target, leg.amount) for leg in legs])
+
+    def _unfinished(self, request_id: str) -> Reserved:
+        hold = self.holds.get(request_id)
+        if hold is None:
+            raise Refused("hold_not_found")
+        if hold.state in ("posted", "voided"):
+            raise Refused(f"hold_already_{hold.state}")
+        return hold
+
+    def _post(self, command: Post) -> None:
+        hold = self._unfinished(command.hold)
+        amount = command.amount or hold.amount
+        if amount > hold.amount:
+            raise Refused("exceeds_hold")
+        account, late = self.accounts[hold.account], hold.state == "expired"
+        closed = account.state == "closed"
+        self._move([(WRITEOFF if closed else hold.account, CASH, amount)], forced=True)
+        hold.state, hold.posted = "posted", amount
+        if not late:
+            self._uncount(hold.account, hold.amount - amount, hold.since_us)
+        if closed:
+            self.flag = "written_off"
+        elif account.balance < 0:
+            self.flag = "overdrawn"
+        elif late:
+            self.flag = "late"
+
+    def _reversible(self, request_id: str) -> list[Move]:
+        op, _, moves = self.done.get(request_id, ("", 0, []))
+        return moves if op != "reverse" else []
+
+    def _reverse(self, command: Reverse) -> None:
+        original = command.original
+        if original in self.buried or original in self.reversed:
+            raise Refused("already_reversed")
+        moves = self._reversible(original)
+        if not moves:
+            raise Refused("original_not_found")
+        total = sum(amount for _, _, amount in moves)
+        amount = command.amount or total
+        if amount > total or (len(moves) > 1 and amount != total):
+            raise Refused("exceeds_original")
+        if any(self.accounts[name].state == "closed" for move in moves for name in move[:2]):
+            raise Refused("account_closed")
+        if len(moves) == 1:
+            moves = [(*moves[0][:2], amount)]
+        self._move([(receiver, giver, back) for giver, receiver, back in reversed(moves)])
+        self.reversed[original] = command.id
+        op, then_us, _ = self.done[original]
+        customer = self.shown(command)
+        if op in ("debit", "post") and customer is not None and customer not in BANK:
+            self._uncount(customer, amount, then_us)
+
+    # -- money -----------------------------------------------------------------------------------------
+
+    def _move(self, moves: list[Move], *, forced: bool = False) -> None:
+        """Move all of it, each after the one before, or refuse and move nothing."""
+        balances = {name: account.balance for name, account in self.accounts.items()}
+        moved: list[tuple[Move, int, int]] = []
+        for giver, receiver, amount in moves:
+            balances[giver] -= amount
+            if giver in BANK or forced:
+                if balances[giver] < (BANK_FLOOR if giver in BANK else -BALANCE_MINOR_MAX):
+                    raise Refused("limit_exceeded")
+            elif balances[giver] < self.held(giver):
+                raise Refused("insufficient_funds")
+            balances[receiver] += amount
+            if balances[receiver] > BALANCE_MINOR_MAX:
+                raise Refused("limit_exceeded")
+            moved.append(((giver, receiver, amount), balances[giver], balances[receiver]))
+        for name, account in self.accounts.items():
+            account.balance = balances[name]
+        self.moves = moved
+
+    def _count(self, name: str, amount: int) -> None:
+        account, day = self.accounts[name], self.now_us // US_PER_DAY
+        if account.limit is not None:
+            account.counted = amount + (account.counted if account.counted_day == day else 0)
+            account.counted_day = day
+
+    def _uncount(self, name: str, amount: int, then_us: int) -> None:
+        account, day = self.accounts[name], self.now_us // US_PER_DAY
+        if account.limit is not None and account.counted_day == day == then_us // US_PER_DAY:
+            account.counted = max(0, account.counted - amount)

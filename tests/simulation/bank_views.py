@@ -1,0 +1,111 @@
+"""What a read must have been answered at an index of the log, by the model of the bank."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from atm.ledger.commands import Exceptions, Lookup, Query, Read, Statement
+from tests.simulation.bank_model import BankModel, Row
+from tests.simulation.bank_rules import WRONG_PINS
+
+Answer = dict[str, Any]
+
+
+def view(model: BankModel, request: Read, index: int) -> Answer:
+    """Return the answer's fields, but for those that are empty, after `index` was applied."""
+    match request:
+        case Query(at_us=None):
+            answer = _balance(model, request.account, index)
+        case Query(at_us=at_us):
+            answer = _past_balance(model, request.account, at_us or 0, index)
+        case Statement():
+            answer = _statement(model, request, index)
+        case Lookup():
+            answer = _lookup(model, request.request_id, index)
+        case Exceptions():
+            kinds = _kinds(model, index)
+            lines = [_line(model, row, 2, kinds) for row in model.journal.at(index) if row[0] in kinds]
+            answer = {"outcome": "ok", **_page(lines, request)}
+    return {"id": request.id, **{name: value for name, value in answer.items() if value is not None}}
+
+
+def _balance(model: BankModel, name: str, index: int) -> Answer:
+    balance, account = model.balance.at(index, name), model.account.at(index, name)
+    if balance is None:
+        return {"outcome": "no_such_account"}
+    if account is None:  # the bank's own
+        account = (name, 0, "open", 0, None, 0)
+    _, _, state, held, pin, wrong_pins, *_ = account
+    secret = "locked" if wrong_pins == WRONG_PINS else "none" if pin is None else "set"
+    amounts = {"balance": balance[1], "available": balance[1] - held}
+    return {"outcome": "ok", **amounts, "state": state, "pin": secret}
+
+
+def _past_balance(model: BankModel, name: str, at_us: int, index: int) -> Answer:
+    account = model.account.at(index, name)
+    if model.balance.at(index, name) is None or (account is not None and account[1] > at_us):
+        return {"outcome": "no_such_account"}
+    balance = 0
+    for row in model.journal.at(index):
+        if row[1] <= at_us and name in row[2:4]:
+            balance = row[5] if row[2] == name else row[6]
+    return {"outcome": "ok", "balance": balance}
+
+
+def _statement(model: BankModel, request: Statement, index: int) -> Answer:
+    now, kinds = _balance(model, request.account, index), _kinds(model, index)
+    if now["outcome"] != "ok":
+        return now
+    lines = [
+        _line(model, row, side, kinds)
+        for row in model.journal.at(index)
+        for side in (2, 3)
+        if row[side] == request.account
+    ]
+    shown = {"balance": now["balance"], "available": now["available"]}
+    return {"outcome": "ok", **shown, **_page(lines, request)}
+
+
+def _lookup(model: BankModel, request_id: str, index: int) -> Answer:
+    row = next((row for row in model.receipt.at(index) if row[0] == request_id), None)
+    if row is None:
+        return {"outcome": "original_not_found"}
+    _, op, account, amount, _, outcome, balance, available, reference, time_us = row
+    asked = {"op": op, "account": account, "amount": amount, "details": row[4]}
+    return {
+        "outcome": outcome,
+        "balance": balance,
+        "available": available,
+        "reference": reference,
+        "time_us": time_us,
+        "asked": {name: value for name, value in asked.items() if value is not None},
+        "reversed_by": next((by for of, by in model.reversal.at(index) if of == request_id), None),
+    }
+
+
+def _line(model: BankModel, row: Row, side: int, kinds: dict[int, str]) -> Answer:
+    """Return a journal row as its debit account (`side` 2) or its credit account (3) sees it."""
+    number, time_us, request_id = row[0], row[1], row[7]
+    line = {
+        "posting": number,
+        "time_us": time_us,
+        "op": model.first[request_id][0]["op"],
+        "request_id": request_id,
+        "account": row[side],
+        "other": row[5 - side],
+        "amount": row[4] if side == 3 else -row[4],
+        "balance": row[5 if side == 2 else 6],
+    }
+    return {**line, "exception": kinds[number]} if number in kinds else line
+
+
+def _kinds(model: BankModel, index: int) -> dict[int, str]:
+    kinds: dict[int, str] = dict(row[:2] for row in model.exception.at(index))
+    return kinds
+
+
+def _page(lines: list[Answer], request: Statement | Exceptions) -> Answer:
+    """Return the latest of the lines before `before`, and where the next page begins."""
+    before = [line for line in lines if request.before is None or line["posting"] < request.before]
+    page = before[::-1][: request.limit]
+    return {"lines": page, "next": page[-1]["posting"] if len(before) > len(page) else None}

@@ -1,0 +1,189 @@
+"""The model of the bank and the ledger decide alike, on a story that a person can follow."""
+
+from __future__ import annotations
+
+from dataclasses import fields
+from typing import Any
+
+import msgspec
+import pytest
+from msgspec.structs import astuple
+
+from atm.ledger import book
+from atm.ledger.commands import Command, Expire, LogCommand, Lookup, Query, Read, Statement, View
+from atm.ledger.store import Ledger
+from atm.raft.messages import Entry
+from atm.wire.serializer import encode
+from tests.simulation.bank_model import BankModel, receipt_row
+from tests.simulation.bank_rules import Bank
+from tests.simulation.bank_views import view
+
+HOUR_US = 3_600_000_000
+NOON_US = 20_000 * 24 * HOUR_US + 12 * HOUR_US
+PIN, WRONG = "a" * 64, "b" * 64
+
+# Hour, request, and the outcome with the balance and what is available of it.
+DAY = """
+0   open a=ann                                          ok 0 0
+0   credit a=main n=1000                                ok 1000 1000
+0   credit a=ann n=500                                  ok 500 500
+0   transfer a=main t=ann n=300                         ok 700 700
+0   transfer a=main t=bob n=1                           no_such_account
+0   transfer a=main t=cash n=1                          no_such_account
+0   batch main>ann=700 ann>main=1500                    ok 1500 1500
+0   batch main>ann=1 ann>main=2                         insufficient_funds 1500 1500
+0   hold a=ann n=100 ms=3600000                         insufficient_funds 0 0
+0   hold id=h1 a=main n=100 ms=3600000                  ok 1500 1400
+0   debit a=main n=1401                                 insufficient_funds 1500 1400
+0   post of=h1 n=101                                    exceeds_hold 1500 1400
+0   post id=p1 of=h1 n=60                               ok 1440 1440
+0   void of=h1                                          hold_already_posted 1440 1440
+0   hold id=h2 a=main n=40 ms=3600000                   ok 1440 1400
+0   void of=h2                                          ok 1440 1440
+0   post of=h2                                          hold_already_voided 1440 1440
+0   post of=h9                                          hold_not_found
+0   hold id=h3 a=main n=1000 ms=3600000                 ok 1440 440
+1   expire
+1   void of=h3                                          hold_expired 1440 1440
+1   debit a=main n=1400                                 ok 40 40
+1   post id=p3 of=h3                                    ok -960 -960
+1   close a=main                                        not_empty -960 -960
+1   credit a=main n=1060                                ok 100 100
+2   reverse of=p1 n=61                                  exceeds_original 100 100
+2   reverse of=p1 n=20                                  ok 120 120
+2   reverse of=p1                                       already_reversed 120 120
+2   reverse of=late                                     original_not_found
+2   debit id=late a=main n=1                            already_reversed
+2   hold id=h4 a=ann n=1 ms=1                           insufficient_funds 0 0
+2   credit id=c4 a=ann n=50                             ok 50 50
+2   hold id=h5 a=ann n=50 ms=1                          ok 50 0
+2   reverse of=c4                                       insufficient_funds 50 0
+3   expire
+3   transfer a=ann t=main n=50                          ok 0 0
+3   close a=ann                                         ok 0 0
+3   reverse of=c4                                       account_closed 0 0
+3   post id=p5 of=h5                                    ok 0 0
+3   reverse of=p5 n=10                                  ok -130 -130
+3   open a=ann                                          account_closed 0 0
+4   freeze a=main                                       ok 170 170
+4   debit a=main n=1                                    account_frozen 170 170
+4   unfreeze a=main                                     ok 170 170
+5   set_pin a=main pin=PIN                              ok 170 170
+5   debit a=main n=1                                    wrong_pin 170 170
+5   debit a=main n=1 pin=WRONG                          wrong_pin 170 170
+5   login a=main pin=WRONG                              wrong_pin 170 170
+5   debit id=d5 a=main n=1 pin=PIN                      ok 169 169
+5   debit id=d5 a=main n=1                              ok 169 169
+5   debit id=d5 a=main n=2 pin=PIN                      id_reused 169 169
+5   login a=main pin=WRONG                              wrong_pin 169 169
+5   login a=main pin=WRONG                              wrong_pin 169 169
+5   login a=main pin=WRONG                              wrong_pin 169 169
+5   login a=main pin=PIN                                locked 169 169
+5   unlock a=main                                       ok 169 169
+6   set_limit a=main n=100                              ok 169 169
+6   debit id=d6 a=main n=60 pin=PIN                     ok 109 109
+6   hold id=h6 a=main n=41 ms=1 pin=PIN                 limit_exceeded 109 109
+6   reverse of=d6 n=1                                   ok 110 110
+6   hold id=h7 a=main n=41 ms=1 pin=PIN                 ok 110 69
+6   debit a=main n=1 pin=PIN                            limit_exceeded 110 69
+7   expire
+7   debit a=main n=41 pin=PIN                           ok 69 69
+13  debit a=main n=69 pin=PIN                           ok 0 0
+13  write_off a=cash n=5                                ok 45 45
+""".strip().splitlines()
+
+
+def request(words: list[str], number: int) -> LogCommand:
+    """Return what a line of the day asks for."""
+    op, *rest = words
+    if op == "expire":
+        return Expire()
+    if op == "batch":
+        ends = [word.replace(">", "=").split("=") for word in rest]
+        legs = [{"account": a, "target": t, "amount": int(n)} for a, t, n in ends]
+        return made(op, {"id": f"r{number}", "legs": legs})
+    said = dict(word.split("=") for word in rest)
+    about = {"reverse": "original"}.get(op, "hold")
+    names = {"a": "account", "t": "target", "n": "amount", "ms": "expires_ms", "of": about}
+    values: dict[str, Any] = {"id": f"r{number}"}
+    for name, value in said.items():
+        plain = {"PIN": PIN, "WRONG": WRONG}.get(value, value)
+        values[names.get(name, name)] = int(value) if name in ("n", "ms") else plain
+    return made(op, values)
+
+
+def made(op: str, values: dict[str, Any]) -> Command:
+    command: Command = msgspec.convert({"op": op, **values}, Command)
+    return command
+
+
+def lived(ledger: Ledger, model: BankModel) -> list[str]:
+    """Live through the day, an entry at a time, and compare all there is after each; return what differs."""
+    wrong: list[str] = []
+    for index, line in enumerate(DAY, 1):
+        hour, *words = line.split()
+        asked = next((n for n, word in enumerate(words) if n and "=" not in word), len(words))
+        command = request(words[:asked], index)
+        time_us = NOON_US + int(hour) * HOUR_US + index
+        [receipt] = ledger.apply([(index, time_us, command)])
+        model.commit(Entry(index=index, term=1, time_us=time_us, command=encode(command)))
+        decision = model.decisions[-1]
+        expected = words[asked:]
+        told = [] if decision is None else [str(part) for part in decision[1:4] if part is not None]
+        assert told == expected, f"the model at {line}"
+        found = receipt and astuple(receipt)
+        if found != decision:
+            wrong.append(f"{line}: {found} and not {decision}")
+        wrong += [
+            f"{line}: {name}" for name, rows in model.tables(index).items() if rows != kept(ledger, name)
+        ]
+    return wrong
+
+
+def kept(ledger: Ledger, table: str) -> list[tuple[Any, ...]]:
+    rows = list(ledger._cursor.execute(f"select * from {table} order by 1"))
+    return [receipt_row(row) for row in rows] if table == "receipt" else rows
+
+
+def test_the_ledger_and_the_model_live_through_a_day_alike() -> None:
+    model = BankModel()
+    ledger = Ledger(":memory:")
+    assert lived(ledger, model) == []
+    reads: list[Read] = [Lookup(id="l", request_id=row[0]) for row in model.receipt.rows]
+    for name in ("main", "ann", "cash", "writeoff", "bob"):
+        reads.append(Query(id="q", account=name))
+        reads += [Query(id="q", account=name, at_us=NOON_US + hour * HOUR_US) for hour in range(14)]
+        reads += [Statement(id="s", account=name, limit=limit) for limit in (1, 3, 100)]
+        reads += [Statement(id="s", account=name, limit=4, before=64 * index) for index in range(30, 60, 3)]
+    for read in reads:
+        found = ledger.view(read)
+        assert plain(found) == view(model, read, len(DAY)), read
+
+
+def plain(found: View) -> dict[str, Any]:
+    """Return a view as it is told, with the details of a lookup parsed."""
+    answer: dict[str, Any] = msgspec.json.decode(msgspec.json.encode(found))
+    answer = {
+        k: v for k, v in answer.items() if v is not None and not (k in ("reference", "time_us") and v == 0)
+    }
+    if "details" in answer.get("asked", {}):
+        answer["asked"]["details"] = msgspec.json.decode(answer["asked"]["details"])
+    return answer
+
+
+@pytest.mark.parametrize(
+    ("method", "where"),
+    [("_give_back", "account"), ("_note_exception", "exception"), ("_bury", "receipt"), ("_expire", "hold")],
+)
+def test_a_ledger_that_forgets_a_rule_differs_from_the_model(
+    method: str, where: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(book.Book, method, lambda *_: None)
+    assert any(line.endswith(f": {where}") for line in lived(Ledger(":memory:"), BankModel()))
+
+
+def test_the_model_shares_no_state_between_banks() -> None:
+    one, other = Bank(), Bank()
+    one.accounts["main"].balance = 5
+    assert other.accounts["main"].balance == 0
+    assert {field.name for field in fields(Bank)} >= {"accounts", "holds", "done"}

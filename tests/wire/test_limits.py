@@ -1,0 +1,235 @@
+"""Every field of every request has its limits; what passes decoding is well formed."""
+
+from __future__ import annotations
+
+import contextlib
+from typing import Any, get_args
+
+import msgspec
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from atm.ledger.commands import (
+    AMOUNT_MINOR_MAX,
+    HOLD_MS_MAX,
+    LEGS_MAX,
+    PAGE_LINES_MAX,
+    Command,
+    Expire,
+    Line,
+    Outcome,
+    Read,
+)
+from atm.wire.framing import CLIENT_FRAME_BYTES_MAX
+from atm.wire.serializer import (
+    Answer,
+    Malformed,
+    Status,
+    TellerRequest,
+    decode_command,
+    decode_passable,
+    decode_teller_answer,
+    decode_teller_request,
+    encode,
+)
+
+SEALED = "0123456789abcdef" * 4
+LEG = {"account": "ann", "target": "bob", "amount": 1}
+ACCOUNT = {"account": "ann"}
+MONEY = {"account": "ann", "amount": 1}
+
+# The least that each request needs, and what it may say besides.
+REQUESTS: dict[str, tuple[dict[str, Any], dict[str, Any]]] = {
+    "credit": (MONEY, {}),
+    "debit": (MONEY, {"pin": "1234"}),
+    "transfer": (MONEY | {"target": "bob"}, {"pin": "1234"}),
+    "batch": ({"legs": [LEG]}, {}),
+    "hold": (MONEY | {"expires_ms": 1}, {"pin": SEALED}),
+    "post": ({"hold": "h1"}, {"amount": 1}),
+    "void": ({"hold": "h1"}, {}),
+    "reverse": ({"original": "c1"}, {"amount": 1}),
+    "write_off": (MONEY, {}),
+    "open": (ACCOUNT, {}),
+    "freeze": (ACCOUNT, {}),
+    "unfreeze": (ACCOUNT, {}),
+    "close": (ACCOUNT, {}),
+    "set_pin": (ACCOUNT | {"pin": "1234"}, {"old_pin": "123456789012"}),
+    "login": (ACCOUNT | {"pin": "1234"}, {}),
+    "unlock": (ACCOUNT, {}),
+    "set_limit": (ACCOUNT, {"amount": 1}),
+    "query": (ACCOUNT, {"at_us": 0}),
+    "statement": (ACCOUNT, {"limit": 1, "before": 0}),
+    "lookup": ({"request_id": "c1"}, {}),
+    "exceptions": ({}, {"limit": 1, "before": 0}),
+    "status": ({}, {}),
+}
+
+NO_TEXT: list[Any] = [7, None, True, b"ann", ["ann"], {"ann": 1}]
+NO_NAME = ["", "x" * 65, "two words", "ends\n", "a\x00b", "é", "\u202eann", *NO_TEXT]
+NO_NUMBER: list[Any] = [1.0, True, "1", None, [1], b"1"]
+WRONG: dict[str, list[Any]] = {
+    "id": NO_NAME,
+    "account": [*NO_NAME, "-x", ".x", "a/b", "a b", "'; drop table balance; --"],
+    "target": [*NO_NAME, "-x", "ann"],
+    "amount": [0, -1, AMOUNT_MINOR_MAX + 1, 2**64 - 1, *NO_NUMBER],
+    "expires_ms": [0, -1, HOLD_MS_MAX + 1, *NO_NUMBER],
+    "hold": NO_NAME,
+    "original": [*NO_NAME, "x1"],
+    "request_id": NO_NAME,
+    "pin": ["123", "1" * 13, "12a4", "١٢٣٤", "1234\n", SEALED[1:], SEALED + "0", SEALED.upper(), *NO_TEXT],
+    "limit": [0, -1, PAGE_LINES_MAX + 1, *NO_NUMBER],
+    "before": [-1, 2**63, *NO_NUMBER],
+    "at_us": [-1, 2**62 + 1, *NO_NUMBER],
+    "legs": [[], [LEG] * (LEGS_MAX + 1), LEG, "ann", None, [None], [[*LEG.values()]]],
+}
+WRONG["old_pin"] = WRONG["pin"]
+LARGEST: dict[str, list[Any]] = {
+    "id": ["x" * 64, "!", "~"],
+    "account": ["x" * 64, "A.b-c_9", "cash"],
+    "target": ["x" * 64, "0"],
+    "amount": [AMOUNT_MINOR_MAX],
+    "expires_ms": [HOLD_MS_MAX],
+    "hold": ["x" * 64],
+    "original": ["x" * 64],
+    "request_id": ["x" * 64],
+    "pin": ["1234", "1" * 12, SEALED],
+    "old_pin": ["1234", "1" * 12, SEALED],
+    "limit": [PAGE_LINES_MAX],
+    "before": [2**63 - 1],
+    "at_us": [2**62],
+    "legs": [[LEG] * LEGS_MAX],
+}
+OPTIONAL = {"pin", "old_pin", "amount", "before", "at_us"}  # None there is as good as nothing
+
+
+def whole(op: str) -> dict[str, Any]:
+    needed, more = REQUESTS[op]
+    return {"op": op, "id": "x1", **needed, **more}
+
+
+def decoded(fields: dict[str, Any]) -> TellerRequest:
+    return decode_teller_request(encode(fields))
+
+
+CASES = [(op, name) for op in REQUESTS for name in whole(op) if name != "op"]
+
+
+def test_the_table_knows_every_request_and_every_field() -> None:
+    kinds = {
+        str(kind.__struct_config__.tag): set(kind.__struct_fields__)
+        for kind in (*get_args(Command), *get_args(Read), Status)
+    }
+    assert {op: set(whole(op)) - {"op"} for op in REQUESTS} == kinds
+
+
+@pytest.mark.parametrize("op", REQUESTS)
+def test_a_request_with_all_it_may_say_survives_the_wire(op: str) -> None:
+    needed, _ = REQUESTS[op]
+    for fields in (whole(op), {"op": op, "id": "x1", **needed}):
+        request = decoded(fields)
+        assert decode_teller_request(encode(request)) == request
+        for name, value in fields.items():
+            if name not in {"op", "legs"}:
+                assert getattr(request, name) == value
+
+
+@pytest.mark.parametrize(("op", "name"), CASES)
+def test_a_field_takes_its_largest_and_nothing_beyond(op: str, name: str) -> None:
+    for value in LARGEST[name]:
+        assert encode(decoded(whole(op) | {name: value}))
+    for value in WRONG[name]:
+        if value is None and name in REQUESTS[op][1] and name in OPTIONAL:
+            assert encode(decoded(whole(op) | {name: None}))
+            continue
+        with pytest.raises(Malformed):
+            decoded(whole(op) | {name: value})
+
+
+@pytest.mark.parametrize(("op", "name"), [(op, name) for op in REQUESTS for name in REQUESTS[op][0]])
+def test_a_field_that_is_needed_is_missed(op: str, name: str) -> None:
+    fields = whole(op)
+    del fields[name]
+    with pytest.raises(Malformed):
+        decoded(fields)
+
+
+@pytest.mark.parametrize("op", REQUESTS)
+def test_a_field_too_many_is_refused(op: str) -> None:
+    for name in ("amount_minor", "time_us", "leader", ""):
+        with pytest.raises(Malformed):
+            decoded(whole(op) | {name: 1})
+
+
+@pytest.mark.parametrize("name", LEG)
+def test_a_leg_has_the_limits_of_a_transfer(name: str) -> None:
+    for value in WRONG[name]:
+        with pytest.raises(Malformed):
+            decoded(whole("batch") | {"legs": [LEG, LEG | {name: value}]})
+    with pytest.raises(Malformed):
+        decoded(whole("batch") | {"legs": [LEG | {"id": "x2"}]})
+    with pytest.raises(Malformed):
+        decoded(whole("batch") | {"legs": [LEG | {"pin": "123"}]})
+
+
+def test_no_teller_and_no_server_passes_on_what_only_the_leader_may_say() -> None:
+    expire = encode(Expire())
+    assert decode_command(expire) == Expire()
+    for decode in (decode_teller_request, decode_passable):
+        for payload in (expire, encode({"op": "expire", "id": "x"})):
+            with pytest.raises(Malformed):
+                decode(payload)
+
+
+@pytest.mark.parametrize("op", ["query", "statement", "lookup", "exceptions", "status"])
+def test_what_only_reads_is_no_command_for_the_log(op: str) -> None:
+    with pytest.raises(Malformed):
+        decode_command(encode(whole(op)))
+    if op == "status":
+        with pytest.raises(Malformed):
+            decode_passable(encode(whole(op)))
+
+
+def test_the_largest_request_and_the_longest_page_fit_a_frame() -> None:
+    longest = "x" * 64
+    leg = {"account": longest, "target": "y" * 64, "amount": AMOUNT_MINOR_MAX, "pin": SEALED}
+    batch = encode({"op": "batch", "id": longest, "legs": [leg] * LEGS_MAX})
+    assert encode(decode_teller_request(batch)) == batch
+    assert len(batch) < CLIENT_FRAME_BYTES_MAX
+    number = -(2**63)
+    line = Line(
+        posting=number,
+        time_us=number,
+        op="write_off",
+        request_id=longest,
+        account=longest,
+        other=longest,
+        amount=number,
+        balance=number,
+        exception="written_off",
+    )
+    page = Answer(id=longest, outcome=Outcome.OK, balance=number, lines=(line,) * PAGE_LINES_MAX)
+    assert decode_teller_answer(encode(page)) == page
+    assert len(encode(page)) < CLIENT_FRAME_BYTES_MAX
+
+
+@given(op=st.sampled_from(list(REQUESTS)), data=st.data())
+def test_junk_in_any_place_is_a_request_or_malformed(op: str, data: st.DataObject) -> None:
+    junk = st.recursive(
+        st.none() | st.booleans() | st.integers(-(2**63), 2**64 - 1) | st.floats() | st.text() | st.binary(),
+        lambda inner: st.lists(inner) | st.dictionaries(st.text(), inner),
+        max_leaves=5,
+    )
+    name = data.draw(st.sampled_from(list(whole(op))))
+    with contextlib.suppress(Malformed):
+        request = decoded(whole(op) | {name: data.draw(junk)})
+        assert decode_teller_request(encode(request)) == request
+
+
+@given(op=st.sampled_from(list(REQUESTS)), data=st.data())
+def test_a_request_with_one_changed_byte_is_a_request_or_malformed(op: str, data: st.DataObject) -> None:
+    payload = bytearray(msgspec.msgpack.encode(whole(op)))
+    payload[data.draw(st.integers(0, len(payload) - 1))] ^= data.draw(st.integers(1, 255))
+    for decode in (decode_teller_request, decode_passable, decode_command):
+        with contextlib.suppress(Malformed):
+            decode(bytes(payload))

@@ -27,7 +27,7 @@ setup(
             "pysyncobj>=0.3.12",
         ],
         "chaos": ["matplotlib>=3.8"],
-        "test": ["hypothesis>=6.100", "pytest>=8.1", "pytest-timeout>=2.3"],
+        "test": ["beancount>=3", "hypothesis>=6.100", "pytest>=8.1", "pytest-timeout>=2.3"],
         "check": [
             "coverage>=7.5",
             "import-linter>=2.1",
@@ -40,6 +40,7 @@ setup(
     entry_points={
         "console_scripts": [
             "atm=atm.teller.main:main",
+            "atm-ledger=atm.office.main:main",
             "atm-node=atm.server.main:main",
             "atm-run=atm.run:main",
         ]

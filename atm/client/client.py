@@ -58,7 +58,7 @@ from atm.ledger.commands import (
     Void,
     WriteOff,
 )
-from atm.wire.serializer import Answer, Fault, StatusAnswer, TellerAnswer, encode
+from atm.wire.serializer import Answer, Fault, StatusAnswer, TellerAnswer, VerifyAnswer, encode
 
 CONNECT_TIMEOUT_S = 0.3  # the first try's; doubled with each try that gave no answer
 ANSWER_TIMEOUT_S = 1.0  # likewise: a stopped server takes connections and never answers
@@ -366,8 +366,8 @@ class Client:
                 self._pool.give_back(connection)
             else:
                 self._pool.discard(connection)
-        if isinstance(answer, StatusAnswer):
-            raise Lost("the server told its status, which was not asked for")
+        if isinstance(answer, StatusAnswer | VerifyAnswer):
+            raise Lost("the server told about itself, which was not asked for")
         return answer
 
     def _deadline(self, course: _Course) -> float:

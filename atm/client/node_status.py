@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-import time
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 
-from atm.client.connection import Connection, Lost, NotSent
+from atm.client.each_node import ask_each
 from atm.config import Cluster, Node
-from atm.wire.serializer import Status, StatusAnswer, encode
+from atm.wire.serializer import Status, StatusAnswer, TellerAnswer
 
 STATUS_TIMEOUT_S = 1.0
 DOWN = "down"
@@ -35,28 +33,16 @@ class NodeStatus:
 
 def ask_all(cluster: Cluster, request_id: str) -> list[NodeStatus]:
     """Ask all nodes at once; return their answers in the file's order, after `STATUS_TIMEOUT_S` at most."""
-    until = time.monotonic() + STATUS_TIMEOUT_S
-    nodes = list(cluster.nodes.values())
-    with ThreadPoolExecutor(max_workers=len(nodes)) as executor:
-        statuses = list(executor.map(lambda node: _ask(node, request_id, until), nodes))
+    answers = ask_each(cluster.nodes.values(), Status(id=request_id), STATUS_TIMEOUT_S)
+    statuses = [_status(node, answers[node.name]) for node in cluster.nodes.values()]
     committed = max((status.commit_index or 0 for status in statuses), default=0)
     return [_with_lag(status, committed) for status in statuses]
 
 
-def _ask(node: Node, request_id: str, until: float) -> NodeStatus:
+def _status(node: Node, answer: TellerAnswer | None) -> NodeStatus:
     status = NodeStatus(node=node.name, address=str(node.client))
-    try:
-        connection = Connection(node.client.pair, until)
-    except NotSent:
-        return status
-    try:
-        answer = connection.exchange(encode(Status(id=request_id)), request_id, until)
-    except (NotSent, Lost):
-        return status
-    finally:
-        connection.close()
     if not isinstance(answer, StatusAnswer) or answer.node != node.name:
-        return status  # too busy to say, or somebody else at its address
+        return status  # silent, too busy to say, or somebody else at its address
     return replace(
         status,
         role=answer.role,

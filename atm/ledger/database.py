@@ -141,16 +141,12 @@ class Database:
             raise self.damage("is a database, but not a ledger")
         versions = self._rows("select schema_version from applied")
         if versions != [(SCHEMA_VERSION,)]:
-            found = _brief(versions[0][0]) if versions else "unknown"
+            found = brief(versions[0][0]) if versions else "unknown"
             raise self.damage(f"is a ledger of version {found}, and this program's is {SCHEMA_VERSION}")
-        if self._schema(self._connection) != _expected_schema():
+        if schema_of(self._connection) != expected_schema():
             raise self.damage("has tables that were changed by another program")
         if self._rows("select sum(amount) from balance") != [(0,)]:
             raise self.damage("has balances that do not add up to 0")
-
-    @staticmethod
-    def _schema(connection: apsw.Connection) -> list[tuple[object, ...]]:
-        return list(connection.execute("select type, name, tbl_name, sql from sqlite_schema order by name"))
 
     # -- others ------------------------------------------------------------------------------------
 
@@ -220,23 +216,29 @@ class Database:
             case apsw.NotADBError():
                 return f"this is not a SQLite database. {REBUILD.format(path=self.path)}"
             case apsw.CorruptError() | apsw.ConstraintError() | apsw.SQLError():
-                return f"the ledger is damaged ({_brief(error)}). {REBUILD.format(path=self.path)}"
+                return f"the ledger is damaged ({brief(error)}). {REBUILD.format(path=self.path)}"
             case _:
                 return (
-                    f"{_brief(error)}. Check the disk and start again; the Raft log makes up for what is lost"
+                    f"{brief(error)}. Check the disk and start again; the Raft log makes up for what is lost"
                 )
 
 
-def _brief(text: object) -> str:
+def brief(text: object) -> str:
     """Return as much as fits a line: SQLite quotes what it found in the file, whatever that is."""
     words = " ".join(str(text).split())[:DETAIL_CHARS_MAX]
     return "".join(c if c.isprintable() else ascii(c)[1:-1] for c in words)
 
 
-def _expected_schema() -> list[tuple[object, ...]]:
+def schema_of(connection: apsw.Connection) -> list[tuple[object, ...]]:
+    """Return what tells one set of tables and indexes from another."""
+    return list(connection.execute("select type, name, tbl_name, sql from sqlite_schema order by name"))
+
+
+def expected_schema() -> list[tuple[object, ...]]:
+    """Return the schema of every ledger that this program made."""
     connection = apsw.Connection(":memory:")
     try:
         connection.execute(SCHEMA)
-        return Database._schema(connection)
+        return schema_of(connection)
     finally:
         connection.close()

@@ -75,14 +75,8 @@ def chained(
     credit_balance: int,
     request_id: str,
 ) -> JournalRow:
-    """Return the journal's next row; its hash covers the row and, through `previous_hash`, all before it.
-
-    The hash is SHA-256 over the previous one (32 bytes) and the row's other columns as text, with a space
-    between each two: no column holds one.
-    """
+    """Return the journal's next row; its hash covers the row and, through `previous_hash`, all before it."""
     debit, credit, amount = posting.debit_account, posting.credit_account, posting.amount_minor
-    text = f"{number} {time_us} {debit} {credit} {amount} {debit_balance} {credit_balance} {request_id}"
-    digest = hashlib.sha256(previous_hash + text.encode()).digest()
     return JournalRow(
         number,
         time_us,
@@ -92,5 +86,26 @@ def chained(
         debit_balance,
         credit_balance,
         request_id,
-        digest,
+        row_hash(
+            previous_hash, number, time_us, debit, credit, amount, debit_balance, credit_balance, request_id
+        ),
     )
+
+
+def row_hash(
+    previous_hash: bytes,
+    number: int,
+    time_us: int,
+    debit: str,
+    credit: str,
+    amount: int,
+    debit_balance: int,
+    credit_balance: int,
+    request_id: str,
+) -> bytes:
+    """Return SHA-256 over the hash before (32 bytes) and the row's other columns.
+
+    They are text in ASCII, with a space between each two: no column holds one.
+    """
+    text = f"{number} {time_us} {debit} {credit} {amount} {debit_balance} {credit_balance} {request_id}"
+    return hashlib.sha256(previous_hash + text.encode()).digest()

@@ -7,10 +7,9 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
-import msgspec
-
 from atm.ledger.commands import LogCommand, Read, Receipt, View
 from atm.ledger.database import Database, LedgerFault
+from atm.ledger.digest import table_digest, table_names
 from atm.ledger.inquiries import Inquiries
 from atm.ledger.shelf import Shelf, Unreadable
 
@@ -97,11 +96,8 @@ class Ledger:
         """Return a hash over all rows of all tables, equal on nodes that have applied the same log."""
         digest = hashlib.sha256()
         with self._reading():
-            names = self._cursor.execute("select name from sqlite_schema where type = 'table' order by name")
-            for (name,) in names.fetchall():
-                digest.update(f"{name}\n".encode())
-                for row in self._cursor.execute(f'select * from "{name}" order by 1'):
-                    digest.update(msgspec.msgpack.encode(row))
+            for name in table_names(self._cursor):
+                digest.update(f"{name} {table_digest(self._cursor, name)}\n".encode())
         return digest.hexdigest()
 
     def close(self) -> None:

@@ -17,6 +17,7 @@ from msgspec.msgpack import Decoder
 
 from atm.config import Address
 from atm.ledger.commands import Exceptions, Lookup, Statement
+from atm.server.auditor import Auditor
 from atm.server.connection import (
     PARTIAL_FRAME_S,
     Connection,
@@ -28,7 +29,7 @@ from atm.server.inbox import Asked, Inbox
 from atm.server.listener import Listener
 from atm.server.pins import PinSealer
 from atm.wire.framing import CLIENT_FRAME_BYTES_MAX, FrameTooLarge, frame
-from atm.wire.serializer import Fault, Malformed, TellerRequest, decode_teller_request, encode
+from atm.wire.serializer import Fault, Malformed, TellerRequest, Verify, decode_teller_request, encode
 
 CONNECTIONS_MAX = 2_000
 IN_FLIGHT_MAX = 1_024  # answers that one connection waits for, in slots: a page of postings takes several
@@ -98,6 +99,7 @@ class Tellers:
         address: Address,
         inbox: Inbox,
         sealer: PinSealer,
+        auditor: Auditor,
         *,
         report: Callable[[str], None],
         verbose: bool = False,
@@ -106,6 +108,7 @@ class Tellers:
     ) -> None:
         self._inbox = inbox
         self._sealer = sealer
+        self._auditor = auditor
         self._partial_frame_s = partial_frame_s
         self._touched: list[TellerConnection] = []
         self._blocked: set[Connection] = set()
@@ -174,10 +177,16 @@ class Tellers:
     def _read(self, connection: TellerConnection, sock: socket.socket) -> None:
         incoming = Incoming(sock, CLIENT_FRAME_BYTES_MAX, partial_frame_s=self._partial_frame_s)
         while (payloads := incoming.read()) is not None:
-            requests = []
+            requests: list[Asked] = []
             for payload in payloads:
                 try:
-                    requests.append(self._asked(connection, payload))
+                    request = decode_teller_request(payload)
+                    if isinstance(request, Verify):
+                        self._put(connection, requests)  # they need not wait for the audit
+                        requests = []
+                        connection.send(frame(encode(self._auditor.answer(request))))
+                    else:
+                        requests.append(self._asked(connection, request, payload))
                 except Malformed as error:
                     self._put(connection, requests)
                     _reject(connection, _id_of(payload), f"not a request: {error}")
@@ -185,8 +194,7 @@ class Tellers:
             if requests:
                 self._put(connection, requests)
 
-    def _asked(self, connection: TellerConnection, payload: bytes) -> Asked:
-        request = decode_teller_request(payload)
+    def _asked(self, connection: TellerConnection, request: TellerRequest, payload: bytes) -> Asked:
         sealed = self._sealer.seal(request)
         return Asked(connection, slots(request), sealed, payload if sealed is request else encode(sealed))
 

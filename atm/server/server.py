@@ -12,6 +12,7 @@ from threading import Lock
 from atm.config import Cluster
 from atm.ledger.store import Ledger
 from atm.server import clients, peers
+from atm.server.auditor import Auditor
 from atm.server.clients import Tellers
 from atm.server.data_folder import LEDGER_FILE, DataFolder
 from atm.server.desk import Desk
@@ -59,8 +60,16 @@ class Server:
             links = Links(hello, addresses, inbox, report)
             parts.callback(links.close)
             here = cluster.nodes[name]
+            auditor = Auditor(name, folder.path / LEDGER_FILE)
+            parts.callback(auditor.close)
             self._tellers = Tellers(
-                here.client, inbox, sealer, report=report, verbose=verbose, connections_max=_connections_max()
+                here.client,
+                inbox,
+                sealer,
+                auditor,
+                report=report,
+                verbose=verbose,
+                connections_max=_connections_max(),
             )
             parts.callback(self._tellers.close)
             self._peers = Peers(

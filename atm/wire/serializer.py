@@ -13,6 +13,7 @@ from msgspec import DecodeError, Struct
 from msgspec.msgpack import Decoder, Encoder
 
 from atm.ledger.commands import Command, LogCommand, Outcome, Read, RequestId, View
+from atm.ledger.findings import Findings, Indexes
 from atm.raft.messages import RaftMessage
 
 PROTOCOL_VERSION = 2
@@ -31,6 +32,13 @@ class Status(Struct, frozen=True, kw_only=True, tag_field="op", tag="status", fo
     """Ask one server about itself; answered by that server alone."""
 
     id: RequestId
+
+
+class Verify(Struct, frozen=True, kw_only=True, tag_field="op", tag="verify", forbid_unknown_fields=True):
+    """Let one server audit its ledger; answered by that server alone, when it is done."""
+
+    id: RequestId
+    at: Indexes = ()
 
 
 class Answer(View, frozen=True, kw_only=True, omit_defaults=True):
@@ -69,18 +77,28 @@ class StatusAnswer(Struct, frozen=True, kw_only=True):
     matched: dict[str, int]
 
 
+class VerifyAnswer(Struct, frozen=True, kw_only=True):
+    """What a server found in its own ledger."""
+
+    id: str
+    outcome: str = "ok"
+    node: str
+    findings: Findings
+
+
 Passable = Command | Read  # what is decided by the leader, and passed on to it
-TellerRequest = Passable | Status
-TellerAnswer = Answer | Fault | StatusAnswer
+TellerRequest = Passable | Status | Verify
+TellerAnswer = Answer | Fault | StatusAnswer | VerifyAnswer
 
 FAULT_OUTCOMES = frozenset({"bad_request", "busy", "unavailable", "unknown"})
 
 
 class _AnswerKind(Struct, frozen=True):
-    """As much of an answer as tells which of the three it is: answers carry no tag on the wire."""
+    """As much of an answer as tells which of the four it is: answers carry no tag on the wire."""
 
     outcome: str
     node: str | None = None
+    findings: object = None
 
 
 # -- servers ---------------------------------------------------------------------------------------
@@ -134,6 +152,7 @@ _teller_request: Decoder[TellerRequest] = Decoder(TellerRequest)
 _answer_kind: Decoder[_AnswerKind] = Decoder(_AnswerKind)
 _answer: Decoder[Answer] = Decoder(Answer)
 _fault: Decoder[Fault] = Decoder(Fault)
+_verify_answer: Decoder[VerifyAnswer] = Decoder(VerifyAnswer)
 _status_answer: Decoder[StatusAnswer] = Decoder(StatusAnswer)
 _passable: Decoder[Passable] = Decoder(Passable)
 _command: Decoder[LogCommand] = Decoder(LogCommand)
@@ -157,6 +176,8 @@ def decode_teller_answer(payload: bytes) -> TellerAnswer:
     kind = _decode(_answer_kind, payload)
     if kind.outcome in FAULT_OUTCOMES:
         return _decode(_fault, payload)
+    if kind.findings is not None:
+        return _decode(_verify_answer, payload)
     if kind.node is not None:
         return _decode(_status_answer, payload)
     answer = _decode(_answer, payload)

@@ -17,6 +17,7 @@ from atm.config import Address
 from atm.ledger import database
 from atm.ledger.commands import Command, LogCommand, Read, Receipt
 from atm.ledger.store import Ledger
+from atm.server.auditor import Auditor
 from atm.server.clients import Tellers
 from atm.server.inbox import Asked, Inbox
 from atm.server.pins import PinSealer, read_pepper
@@ -33,11 +34,13 @@ class Clerk:
         database.PRAGMAS = tuple(
             SYNC_EACH_COMMIT if name == "synchronous" else (name, value) for name, value in database.PRAGMAS
         )
-        self._ledger = Ledger(folder / "ledger.db")
+        path = folder / "ledger.db"
+        self._ledger = Ledger(path)
         self._lock = Lock()  # guards the inbox
         self._inbox = Inbox(self._lock)
         sealer = PinSealer(read_pepper(folder / "pepper.key"))
-        self._tellers = Tellers(Address("127.0.0.1", 0), self._inbox, sealer, report=_report)
+        self._auditor = Auditor("sqlite", path)
+        self._tellers = Tellers(Address("127.0.0.1", 0), self._inbox, sealer, self._auditor, report=_report)
         self._stopping = False
         self.port = self._tellers.port
 
@@ -59,6 +62,7 @@ class Clerk:
             self._tellers.flush()
             self._tellers.retry()
         self._tellers.close()
+        self._auditor.close()
         self._ledger.close()
 
     def _commit(self, commands: list[Asked]) -> None:

@@ -9,10 +9,10 @@ import apsw
 import pytest
 
 from atm.ledger import database, store
-from atm.ledger.commands import Credit
+from atm.ledger.commands import Credit, Outcome, Reverse
 from atm.ledger.posting import BANK_MINOR_MIN
 from atm.ledger.store import Ledger, LedgerFault, NotNext
-from tests.ledger.entries import apply_in_batches, records
+from tests.ledger.entries import apply_in_batches, records, time_us
 
 STORY = """
 -
@@ -234,3 +234,10 @@ def test_every_setting_is_as_wanted(ledger: Ledger) -> None:
     found = {name: cursor.execute(f"pragma {name}").get for name, _ in database.PRAGMAS}
     assert found == dict(database.PRAGMAS)
     assert (found["journal_mode"], found["synchronous"]) == ("wal", 1)
+
+
+def test_a_request_of_an_earlier_batch_can_be_reversed(ledger: Ledger) -> None:
+    ledger.apply(records(["c1 credit main 500"]))
+    (receipt,) = ledger.apply([(2, time_us(2), Reverse(id="r1", original="c1"))])
+    assert receipt is not None
+    assert (receipt.outcome, ledger.balance("main")) == (Outcome.OK, 0)

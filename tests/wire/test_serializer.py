@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 from msgspec.structs import replace
 
 from atm.ledger.commands import AMOUNT_MINOR_MAX, Command, Credit, Debit, Open, Query
+from atm.ledger.findings import INDEXES_MAX, Findings
 from atm.raft.messages import (
     NUMBER_MAX,
     AppendEntries,
@@ -26,11 +27,14 @@ from atm.wire.serializer import (
     Refused,
     Returned,
     Status,
+    Verify,
+    VerifyAnswer,
     Welcome,
     decode_command,
     decode_hello,
     decode_hello_answer,
     decode_peer_message,
+    decode_teller_answer,
     decode_teller_request,
     encode,
 )
@@ -43,6 +47,7 @@ REQUESTS = [
     Debit(id="3", account="A.b-c_9", amount=1),
     Query(id="4", account="cash"),
     Status(id="5"),
+    Verify(id="6", at=(0, 7)),
 ]
 
 PEER_MESSAGES = [
@@ -69,8 +74,15 @@ PEER_MESSAGES = [
 
 
 @pytest.mark.parametrize("request_", REQUESTS, ids=lambda request: type(request).__name__)
-def test_a_tellers_request_survives_the_wire(request_: Command | Query | Status) -> None:
+def test_a_tellers_request_survives_the_wire(request_: Command | Query | Status | Verify) -> None:
     assert decode_teller_request(encode(request_)) == request_
+
+
+def test_an_audit_is_asked_for_a_bounded_number_of_indexes() -> None:
+    most = Verify(id="v", at=tuple(range(INDEXES_MAX)))
+    assert decode_teller_request(encode(most)) == most
+    with pytest.raises(Malformed):
+        decode_teller_request(encode(Verify(id="v", at=tuple(range(INDEXES_MAX + 1)))))
 
 
 @pytest.mark.parametrize("message", PEER_MESSAGES, ids=lambda message: type(message).__name__)
@@ -187,3 +199,17 @@ def test_any_msgpack_library_can_write_a_request() -> None:
     )
     assert decode_teller_request(shuffled) == Credit(id="a1", account="main", amount=5)
     assert msgspec.msgpack.decode(shuffled) == {"amount": 5, "id": "a1", "op": "credit", "account": "main"}
+
+
+def test_what_a_server_found_in_its_ledger_is_told_from_what_it_says_of_itself() -> None:
+    findings = Findings(
+        applied_index=9,
+        postings=2,
+        chain=((4, "aa"), (9, "bb")),
+        digests={"balance": "cc"},
+        problems=("something",),
+        more_problems=3,
+        seconds=0.5,
+    )
+    answer = VerifyAnswer(id="v", node="n1", findings=findings)
+    assert decode_teller_answer(encode(answer)) == answer

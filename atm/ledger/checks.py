@@ -1,0 +1,105 @@
+"""What must hold between the ledger's tables, each as a query for what breaks it and a line that says so."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+
+class Check(NamedTuple):
+    """`line` is filled with each row that `sql` finds: there is none in a sound ledger."""
+
+    line: str
+    sql: str
+
+
+CHECKS = (
+    Check(  # what the schema's CHECKs say: SQLite leaves them out of the checks of a reader that cannot write
+        "{0}: it holds {1}, which none may",
+        """select 'posting ' || posting, amount || ' from ' || debit_account || ' to ' || credit_account
+        from journal where amount <= 0 or debit_account = credit_account
+        union all
+        select 'balance of ' || account, amount from balance
+        where account not in ('cash', 'writeoff') and abs(amount) > 9007199254740991
+        union all
+        select 'account ' || account, state || ' and ' || held || ' held' from account
+        where state not in ('open', 'frozen', 'closed') or held < 0
+        union all
+        select 'hold ' || request_id, state || ' and ' || amount from hold
+        where state not in ('active', 'posted', 'voided', 'expired') or amount <= 0
+        union all
+        select 'exception at posting ' || posting, kind from exception
+        where kind not in ('late', 'overdrawn', 'written_off')""",
+    ),
+    Check(
+        "all balances add up to {0}, not to 0",
+        "select sum(amount) from balance having sum(amount) is not 0",
+    ),
+    Check(
+        "account {0}: it has a balance and is neither the bank's own nor known",
+        """select balance.account from balance left join account using (account)
+        where opened_us is null and account not in ('cash', 'writeoff')""",
+    ),
+    Check(
+        "account {0}: it says that {1} is held, and its active holds add up to {2}",
+        """select account, held, coalesce(total, 0) from account left join
+            (select account, sum(amount) as total from hold where state = 'active' group by account)
+            using (account)
+        where held is not coalesce(total, 0)""",
+    ),
+    Check(
+        "account {0}: it is closed with a balance of {1} and {2} held",
+        """select account, amount, held from account join balance using (account)
+        where state = 'closed' and (amount <> 0 or held <> 0)""",
+    ),
+    Check(
+        "account {0}: it is at {1}, and nothing on the list of exceptions says why",
+        """select account, amount from balance where amount < 0 and account not in ('cash', 'writeoff')
+        and account not in
+            (select debit_account from exception join journal using (posting) where kind = 'overdrawn')""",
+    ),
+    Check(
+        "hold {0}: it is {1} over {2}, and {3} of it is said to have been paid out",
+        """select request_id, state, amount, posted from hold
+        where (state = 'posted') <> (posted > 0) or posted > amount or posted < 0""",
+    ),
+    Check(
+        "hold {0}: its receipt says {1} {2} of {3}",
+        """select hold.request_id, op, outcome, receipt.amount from hold join receipt using (request_id)
+        where op <> 'hold' or outcome <> 'ok' or receipt.amount is not hold.amount
+        or receipt.account is not hold.account or receipt.time_us <> hold.time_us""",
+    ),
+    Check(
+        "posting {0} (log entry {1}): it is not what the receipt of its request {2} says",
+        """select posting, log_index, request_id from journal join receipt using (request_id)
+        where outcome <> 'ok' or reference <> log_index or receipt.time_us <> journal.time_us
+        or op in ('credit', 'debit', 'transfer', 'write_off') and (journal.amount is not receipt.amount
+            or receipt.account is not iif(op in ('credit', 'write_off'), credit_account, debit_account))""",
+    ),
+    Check(
+        "receipt of {0}: its {1} is said to be done, and the journal has no such posting in log entry {2}",
+        """select receipt.request_id, op, reference from receipt
+        left join journal on posting = reference * 64 and journal.request_id = receipt.request_id
+        where op in ('credit', 'debit', 'transfer', 'batch', 'post', 'reverse', 'write_off')
+        and outcome = 'ok' and posting is null""",
+    ),
+    Check(
+        "reversal of {0}: the receipt of {1} says {2} of {3}, {4}",
+        """select original, reversal, op, details, outcome from reversal
+        join receipt on reversal.reversal = receipt.request_id
+        where op <> 'reverse' or outcome <> 'ok'
+        or iif(json_valid(details), json_extract(details, '$.original'), null) is not original""",
+    ),
+    Check(
+        "receipt of {0}: its reversal of {1} is said to be done and is not among the reversals",
+        """select request_id, details from receipt
+        where op = 'reverse' and outcome = 'ok' and request_id not in (select reversal from reversal)""",
+    ),
+    Check(
+        "{0}: it speaks of log entry {1}, and {2} is the last that was applied",
+        """select 'the journal', max(log_index), (select log_index from applied) from journal
+        having max(log_index) > (select log_index from applied)
+        union all
+        select 'receipt of ' || request_id, reference, (select log_index from applied) from receipt
+        where reference > (select log_index from applied)""",
+    ),
+)

@@ -1,0 +1,56 @@
+"""The journal and the accounts of a ledger, row by row, for other programs."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import apsw
+import msgspec
+from msgspec import Struct
+
+from atm.ledger.commands import AccountName, AmountMinor, RequestId
+
+JOURNAL = """select posting, journal.time_us, op, request_id, debit_account, credit_account, journal.amount,
+    debit_balance, credit_balance, iif(op = 'reverse', json_extract(details, '$.original'), null), kind,
+    lower(hex(hash))
+    from journal join receipt using (request_id) left join exception using (posting) order by posting"""
+ACCOUNTS = """select account, coalesce(opened_us, 0), amount from balance left join account using (account)
+    order by account"""
+
+
+class JournalLine(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """One posting; the columns are explained in docs/ledger.md."""
+
+    posting: int
+    time_us: int
+    op: str
+    request_id: RequestId
+    debit_account: AccountName
+    credit_account: AccountName
+    amount: AmountMinor
+    debit_balance: int
+    credit_balance: int
+    reverses: RequestId | None
+    exception: str | None
+    hash: str
+
+
+class AccountLine(Struct, frozen=True):
+    """An account, when it was opened, and what it has."""
+
+    account: str
+    opened_us: int
+    balance: int
+
+
+def journal_lines(cursor: apsw.Cursor) -> Iterator[JournalLine]:
+    """Yield all postings in their order; raise `msgspec.ValidationError` for one that none may be."""
+    fields = JournalLine.__struct_fields__
+    for row in cursor.execute(JOURNAL):
+        yield msgspec.convert(dict(zip(fields, row, strict=True)), JournalLine)
+
+
+def account_lines(cursor: apsw.Cursor) -> Iterator[AccountLine]:
+    """Yield all accounts, the bank's own too, by name."""
+    for row in cursor.execute(ACCOUNTS):
+        yield msgspec.convert(dict(zip(AccountLine.__struct_fields__, row, strict=True)), AccountLine)

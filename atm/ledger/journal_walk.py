@@ -1,0 +1,93 @@
+"""One walk over the whole journal: its chain of hashes, its running balances, and what they add up to."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Callable, Iterable, Sequence
+
+from atm.ledger.posting import NO_HASH, POSTINGS_PER_ENTRY, row_hash
+
+# posting, time_us, debit_account, credit_account, amount, debit_balance, credit_balance, request_id, hash
+WalkedRow = tuple[int, int, str, str, int, int, int, str, bytes]
+JOURNAL = """select posting, time_us, debit_account, credit_account, amount, debit_balance, credit_balance,
+    request_id, hash from journal order by posting"""
+
+
+class JournalWalk:
+    """Walks once. Memory grows with the accounts, not with the postings.
+
+    After a row that is wrong the walk goes on from what the row says, so that each wrong row is told once.
+    """
+
+    def __init__(self, tell: Callable[[str], None], at: Sequence[int]) -> None:
+        """`tell` takes a line for each problem; `at` are the log indexes whose chain hash is wanted."""
+        self._tell = tell
+        self._wanted = sorted(set(at), reverse=True)  # the next one last
+        self.chain: dict[int, bytes] = {}
+        self.count = 0
+        self.last_posting = 0
+        self.last_hash = NO_HASH
+        self._balances: dict[str, int] = {}  # as the last row of each account has it
+        self._drift: defaultdict[str, int] = defaultdict(int)  # what the amounts add up to beyond that
+
+    def over(self, rows: Iterable[WalkedRow]) -> None:
+        """Walk over all rows of the journal, in the order of their numbers."""
+        balances, tell = self._balances, self._tell
+        last_hash, last_posting, last_us = self.last_hash, self.last_posting, 0
+        wanted_from = self._wanted_from()
+        for number, time_us, debit, credit, amount, debit_balance, credit_balance, request_id, found in rows:
+            if number >= wanted_from:
+                self._note_chain(number // POSTINGS_PER_ENTRY, last_hash)
+                wanted_from = self._wanted_from()
+            expected = row_hash(
+                last_hash, number, time_us, debit, credit, amount, debit_balance, credit_balance, request_id
+            )
+            if expected != found:
+                tell(f"{_at(number)}: its hash does not fit its contents and the posting before it")
+                if not isinstance(found, bytes):
+                    raise TypeError("a hash that is none")
+            if number != last_posting + 1 and number % POSTINGS_PER_ENTRY:
+                tell(f"{_at(number)}: the posting before it in its entry is missing")
+            if time_us < last_us:
+                tell(f"{_at(number)}: its time is before that of the posting before it")
+            if balances.get(debit, 0) - amount != debit_balance:
+                self._note_drift(number, debit, -amount, debit_balance)
+            if balances.get(credit, 0) + amount != credit_balance:
+                self._note_drift(number, credit, amount, credit_balance)
+            balances[debit], balances[credit] = debit_balance, credit_balance
+            last_hash, last_posting, last_us = found, number, time_us
+            self.count += 1
+            self.last_posting, self.last_hash = last_posting, last_hash
+
+    def end(self, applied_index: int) -> None:
+        """Note the chain at the indexes behind the last posting that have been applied."""
+        self._note_chain(applied_index + 1, self.last_hash)
+
+    def check_balances(self, kept: Iterable[tuple[str, int]]) -> None:
+        """Tell of every account whose balance is not what its postings add up to; the walk ends with it."""
+        for account, balance in kept:
+            total = self._balances.pop(account, 0) + self._drift.get(account, 0)
+            if balance != total:
+                self._tell(f"balance of {account}: it is {balance}, and its postings add up to {total}")
+        for account, last_balance in self._balances.items():
+            total = last_balance + self._drift.get(account, 0)
+            self._tell(f"balance of {account}: there is none, and its postings add up to {total}")
+
+    def _note_drift(self, number: int, account: str, change: int, found: int) -> None:
+        before = self._balances.get(account, 0)
+        self._drift[account] += before + change - found
+        self._tell(
+            f"{_at(number)}: {account} had {before}, was changed by {change}, and is said to have {found}"
+        )
+
+    def _wanted_from(self) -> int | float:
+        """Return the first posting behind the next index that is wanted."""
+        return (self._wanted[-1] + 1) * POSTINGS_PER_ENTRY if self._wanted else float("inf")
+
+    def _note_chain(self, before_index: int, journal_hash: bytes) -> None:
+        while self._wanted and self._wanted[-1] < before_index:
+            self.chain[self._wanted.pop()] = journal_hash
+
+
+def _at(number: int) -> str:
+    return f"posting {number} (log entry {number // POSTINGS_PER_ENTRY})"

@@ -1,0 +1,134 @@
+"""The journal as text for other programs: JSON lines, CSV, hledger, beancount; see docs/ledger.md."""
+
+from __future__ import annotations
+
+import csv
+import itertools
+import operator
+from collections.abc import Iterable, Iterator
+from datetime import UTC, date, datetime, timedelta
+from decimal import Decimal
+from typing import TextIO
+from urllib.parse import quote
+
+import msgspec
+from msgspec.structs import astuple
+
+from atm.ledger.commands import CASH, WRITEOFF
+from atm.ledger.extract import AccountLine, JournalLine
+
+COMMODITY = "XXX"  # what ISO 4217 calls no currency: the bank's ledger does not say which one it keeps
+LAST_DAY = date(9999, 12, 30)
+
+HLEDGER_OWN = {CASH: "assets:cash", WRITEOFF: "expenses:writeoff"}
+BEANCOUNT_OWN = {CASH: "Assets:Cash", WRITEOFF: "Expenses:Writeoff"}
+# Beancount knows letters, digits and "-", and begins with an upper-case letter or a digit.
+_ESCAPES = str.maketrans({"-": "--", "_": "-u", ".": "-d"})
+
+
+def write_jsonl(lines: Iterable[JournalLine], out: TextIO) -> None:
+    """Write an object a posting."""
+    encode = msgspec.json.Encoder().encode
+    for line in lines:
+        out.write(encode(line).decode() + "\n")
+
+
+def write_csv(lines: Iterable[JournalLine], out: TextIO) -> None:
+    """Write a row a posting, beneath the names of the columns; what is absent is empty."""
+    writer = csv.writer(out, lineterminator="\n")
+    writer.writerow(JournalLine.__struct_fields__)
+    writer.writerows(astuple(line) for line in lines)
+
+
+def write_hledger(
+    accounts: Iterable[AccountLine], lines: Iterable[JournalLine], out: TextIO, commodity: str
+) -> None:
+    """Write a journal that `hledger check --strict` accepts; it ends with all balances asserted."""
+    known = list(accounts)
+    out.write(
+        f"; The bank's books: a customer's money is what the bank owes.\ncommodity 1000.00 {commodity}\n"
+    )
+    out.writelines(f"account {hledger_account(each.account)}\n" for each in known)
+    last = date(1970, 1, 1)
+    for first, request in _requests(lines):
+        last = _day(first.time_us)
+        out.write(f"\n{last} * {_words(first)}  ; request {quote(first.request_id, safe='')}\n")
+        for name, amount in _legs(request):
+            out.write(f"    {hledger_account(name)}  {_decimal(amount)} {commodity}\n")
+    out.write(f"\n{last} * balances of the ledger\n")
+    for each in known:
+        out.write(
+            f"    {hledger_account(each.account)}  0 {commodity} = {_decimal(-each.balance)} {commodity}\n"
+        )
+
+
+def write_beancount(
+    accounts: Iterable[AccountLine], lines: Iterable[JournalLine], out: TextIO, commodity: str
+) -> None:
+    """Write a file that `bean-check` accepts; it ends with all balances asserted."""
+    known = list(accounts)
+    out.write('option "title" "The bank\'s books: a customer\'s money is what the bank owes"\n')
+    out.write(f'option "operating_currency" "{commodity}"\n\n')
+    for each in known:
+        out.write(f"{_day(each.opened_us)} open {beancount_account(each.account)} {commodity}\n")
+        out.write(f'  name: "{each.account}"\n')
+    last = date(1970, 1, 1)
+    for first, request in _requests(lines):
+        last = _day(first.time_us)
+        request_id = first.request_id.replace("\\", "\\\\").replace('"', '\\"')
+        out.write(f'\n{last} * "{_words(first)}"\n  request: "{request_id}"\n')
+        for name, amount in _legs(request):
+            out.write(f"  {beancount_account(name)}  {_decimal(amount)} {commodity}\n")
+    out.write("\n")
+    for (
+        each
+    ) in known:  # an assertion holds at the beginning of its day, and allows a cent unless told otherwise
+        account, balance = beancount_account(each.account), _decimal(-each.balance)
+        out.write(f"{last + timedelta(days=1)} balance {account}  {balance} ~ 0.00 {commodity}\n")
+
+
+def hledger_account(name: str) -> str:
+    """Return the account in hledger's chart; different names never meet."""
+    return HLEDGER_OWN.get(name, f"liabilities:customers:{name}")
+
+
+def beancount_account(name: str) -> str:
+    """Return the account in beancount's chart; different names never meet.
+
+    A first small letter becomes a capital, and a first capital gets `X-x` before it; `-`, `_` and `.`
+    become `--`, `-u` and `-d`.
+    """
+    if name in BEANCOUNT_OWN:
+        return BEANCOUNT_OWN[name]
+    first, rest = name[0], name[1:].translate(_ESCAPES)
+    return "Liabilities:Customers:" + (f"X-x{first}{rest}" if first.isupper() else first.upper() + rest)
+
+
+def _requests(lines: Iterable[JournalLine]) -> Iterator[tuple[JournalLine, list[JournalLine]]]:
+    """Yield the postings of each request together, with the first of them."""
+    for _, postings in itertools.groupby(lines, operator.attrgetter("request_id")):
+        request = list(postings)
+        yield request[0], request
+
+
+def _legs(request: Iterable[JournalLine]) -> Iterator[tuple[str, int]]:
+    """Yield accounts and changes as an accountant signs them: who gave is owed less, which is a plus."""
+    for line in request:
+        yield line.debit_account, line.amount
+        yield line.credit_account, -line.amount
+
+
+def _words(line: JournalLine) -> str:
+    return " ".join(filter(None, (line.op, line.exception)))
+
+
+def _day(time_us: int) -> date:
+    """Return the day (UTC) of log time; what no calendar has is its last day."""
+    try:
+        return min(datetime.fromtimestamp(time_us / 1_000_000, UTC).date(), LAST_DAY)
+    except (OverflowError, ValueError):
+        return LAST_DAY
+
+
+def _decimal(amount_minor: int) -> str:
+    return f"{Decimal(amount_minor).scaleb(-2):.2f}"

@@ -1,0 +1,209 @@
+"""bin/ledger: verify, export or import the bank's books. docs/ledger.md tells more.
+
+ledger verify [FILE...] [--config cluster.ini] [--json]
+ledger export FILE|--node NAME --format jsonl|csv|hledger|beancount
+ledger import FILE [--format jsonl|csv] [--config cluster.ini]
+"""
+
+from __future__ import annotations
+
+import argparse
+import contextlib
+import os
+import re
+import sys
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import NoReturn, TextIO
+
+import apsw
+import msgspec
+
+from atm.client import Client, ClientError, OutcomeUnknown, Unavailable
+from atm.config import ConfigError, load
+from atm.ledger.extract import account_lines, journal_lines
+from atm.ledger.snapshot import DamagedLedger, NoLedger, snapshot
+from atm.office.books import COMMODITY, write_beancount, write_csv, write_hledger, write_jsonl
+from atm.office.replay import LEFT_OUT, BadFile, NotBooked, Replay, read_csv, read_jsonl
+from atm.office.verify import exit_code, print_report, verify_cluster, verify_files
+from atm.server.data_folder import LEDGER_FILE
+
+DONE, FAILED, USAGE, NOT_AVAILABLE, UNKNOWN = 0, 1, 2, 3, 5
+INTERRUPTED = 130
+CLOSED_PIPE = 141  # as a shell counts a process that SIGPIPE ended
+VERIFY_S = 900.0
+IMPORT_TIMEOUT_S = 30.0  # an election or a restart is sat out
+COMMODITY_RULE = re.compile(r"[A-Z]{2,10}")
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Do what the arguments say; return the exit code."""
+    options = _arguments(argv)
+    try:
+        code: int = options.run(options)
+        sys.stdout.flush()
+        return code
+    except (ConfigError, NoLedger, BadFile) as error:
+        return _complain(str(error), USAGE)
+    except (DamagedLedger, NotBooked) as error:
+        return _complain(str(error), FAILED)
+    except OutcomeUnknown as error:
+        return _complain(f"{error}. Run the import again: what is booked is not booked twice", UNKNOWN)
+    except Unavailable as error:
+        return _complain(f"{error}. Run the import again: what is booked is not booked twice", NOT_AVAILABLE)
+    except ClientError as error:
+        return _complain(str(error), FAILED)
+    except KeyboardInterrupt:
+        return INTERRUPTED
+    except BrokenPipeError:
+        with contextlib.suppress(OSError, ValueError):  # or the interpreter's last flush complains as well
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return CLOSED_PIPE
+    except OSError as error:
+        return _complain(f"{error.filename or 'input or output'}: {error.strerror or error}", USAGE)
+
+
+def _verify(options: argparse.Namespace) -> int:
+    if options.files:
+        report = verify_files(options.files)
+    else:
+        report = verify_cluster(load(options.config), options.timeout)
+    print_report(report, as_json=options.json)
+    return exit_code(report)
+
+
+def _export(options: argparse.Namespace) -> int:
+    with snapshot(_ledger_of(options)) as cursor:
+        try:
+            _write(cursor, options.format, options.commodity, sys.stdout)
+        except msgspec.ValidationError as error:
+            raise DamagedLedger(
+                f"the ledger has a row that none may be: {error}. See bin/ledger verify"
+            ) from error
+    return DONE
+
+
+def _write(cursor: apsw.Cursor, form: str, commodity: str, out: TextIO) -> None:
+    accounts, lines = account_lines(cursor), journal_lines(cursor)
+    match form:
+        case "jsonl":
+            write_jsonl(lines, out)
+        case "csv":
+            write_csv(lines, out)
+        case "hledger":
+            write_hledger(accounts, lines, out, commodity)
+        case _:
+            write_beancount(accounts, lines, out, commodity)
+
+
+def _ledger_of(options: argparse.Namespace) -> Path:
+    if options.node is None:
+        file: Path = options.file
+        return file
+    cluster = load(options.config)
+    if options.node not in cluster.nodes:
+        raise ConfigError(
+            f"{cluster.path}: there is no node {options.node!r}, only {', '.join(cluster.nodes)}"
+        )
+    return cluster.data_dir / str(options.node) / LEDGER_FILE
+
+
+def _import(options: argparse.Namespace) -> int:
+    cluster = load(options.config)
+    read = {"jsonl": read_jsonl, "csv": read_csv}[_import_format(options)]
+    with _opened(options.file) as file, Client(cluster, timeout=IMPORT_TIMEOUT_S) as client:
+        replay = Replay(client)
+        try:
+            replay.run(read(file))
+        except UnicodeDecodeError as error:
+            raise BadFile(f"{options.file} is not UTF-8") from error
+        finally:
+            print(f"{replay.postings:,} postings are booked on {replay.opened:,} accounts")
+            if replay.helped:
+                print(f"{replay.helped:,} of them overdrew an account, and took two more postings each")
+            if replay.other_balances:
+                print(
+                    f"{replay.other_balances:,} left another balance than before: the cluster was not empty"
+                )
+    print(LEFT_OUT)
+    return DONE
+
+
+@contextlib.contextmanager
+def _opened(path: Path) -> Iterator[TextIO]:
+    if path == Path("-"):
+        yield sys.stdin
+    else:
+        with path.open(encoding="utf-8", newline="") as file:
+            yield file
+
+
+# -- the command line --------------------------------------------------------------------------------------
+
+
+class _Parser(argparse.ArgumentParser):
+    """Tells a mistake in one line."""
+
+    def error(self, message: str) -> NoReturn:
+        raise SystemExit(_complain(f"{message} (try: ledger --help)", USAGE))
+
+
+def _arguments(argv: Sequence[str] | None) -> argparse.Namespace:
+    parser = _Parser(
+        prog="ledger", description="Verify, export or import the bank's books.", allow_abbrev=False
+    )
+    _add_config(parser, "cluster.ini")
+    commands = parser.add_subparsers(required=True, metavar="COMMAND", parser_class=_Parser)
+
+    verify = commands.add_parser(
+        "verify", help="audit the ledgers of all nodes, or of files, and compare them"
+    )
+    verify.add_argument(
+        "files", nargs="*", type=Path, metavar="FILE", help="ledgers; without, the cluster's nodes"
+    )
+    verify.add_argument("--json", action="store_true", help="print one JSON object")
+    verify.add_argument(
+        "--timeout", type=float, default=VERIFY_S, metavar="SECONDS", help="default: %(default)s"
+    )
+    verify.set_defaults(run=_verify)
+
+    export = commands.add_parser("export", help="write the journal to standard output")
+    which = export.add_mutually_exclusive_group(required=True)
+    which.add_argument("file", nargs="?", type=Path, metavar="FILE", help="a ledger.db, in use or not")
+    which.add_argument("--node", metavar="NAME", help="the ledger of this node, on this machine")
+    export.add_argument("--format", required=True, choices=["jsonl", "csv", "hledger", "beancount"])
+    export.add_argument("--commodity", type=_commodity, default=COMMODITY, help="default: %(default)s")
+    export.set_defaults(run=_export)
+
+    imports = commands.add_parser("import", help="book an exported journal in a new cluster")
+    imports.add_argument(
+        "file", type=Path, metavar="FILE", help="an export as jsonl or csv; - is standard input"
+    )
+    imports.add_argument("--format", choices=["jsonl", "csv"], help="unless given, what FILE ends with")
+    imports.set_defaults(run=_import)
+
+    for command in (verify, export, imports):
+        _add_config(command, argparse.SUPPRESS)
+    return parser.parse_args(argv)
+
+
+def _add_config(parser: argparse.ArgumentParser, default: str) -> None:
+    parser.add_argument("--config", default=default, metavar="FILE", help="the nodes; default: cluster.ini")
+
+
+def _import_format(options: argparse.Namespace) -> str:
+    found = options.format or options.file.suffix.removeprefix(".")
+    if found not in {"jsonl", "csv"}:
+        raise BadFile(f"{options.file}: say --format jsonl or --format csv")
+    return str(found)
+
+
+def _commodity(text: str) -> str:
+    if not COMMODITY_RULE.fullmatch(text):
+        raise argparse.ArgumentTypeError("a commodity is 2 to 10 capital letters, such as EUR")
+    return text
+
+
+def _complain(line: str, code: int) -> int:
+    print(f"ledger: {line}", file=sys.stderr)
+    return code

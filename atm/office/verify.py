@@ -1,0 +1,138 @@
+"""`bin/ledger verify`: audits every ledger, compares them, and says whether the books are right."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+import msgspec
+from msgspec import Struct
+from tabulate import tabulate
+
+from atm.client import new_request_id
+from atm.client.each_node import ask_each
+from atm.config import Cluster
+from atm.ledger.audit import applied_index, audit, problem_lines
+from atm.ledger.findings import INDEXES_MAX, Findings
+from atm.ledger.snapshot import DamagedLedger
+from atm.office.comparison import Comparison, compare
+from atm.wire.serializer import Fault, Status, StatusAnswer, Verify, VerifyAnswer
+
+STATUS_S = 2.0
+CLEAN, PROBLEMS, INCOMPLETE = 0, 1, 3
+
+
+class Report(Struct, frozen=True, kw_only=True):
+    """What is printed: findings of each ledger, why there are none of others, and the comparison."""
+
+    verdict: str
+    ledgers: dict[str, Findings]
+    missing: dict[str, str]
+    comparison: Comparison
+
+
+def verify_files(paths: Sequence[Path]) -> Report:
+    """Audit the ledgers in files, whoever uses them; raise `NoLedger`."""
+    at = _indexes([_applied_index(path) for path in paths])
+    return _report({str(path): audit(path, at) for path in paths}, {})
+
+
+def verify_cluster(cluster: Cluster, seconds: float) -> Report:
+    """Let every node audit itself, all at once, for as long as `seconds`."""
+    nodes = cluster.nodes
+    missing: dict[str, str] = {}
+    statuses = ask_each(nodes.values(), Status(id=new_request_id()), STATUS_S)
+    reached: dict[str, int] = {}
+    for name, status in statuses.items():
+        if isinstance(status, StatusAnswer) and status.node == name:
+            reached[name] = status.applied_index
+        else:
+            missing[name] = f"does not answer at {nodes[name].client}: does it run? (bin/start_node {name})"
+    asked = [nodes[name] for name in reached]
+    answers = ask_each(asked, Verify(id=new_request_id(), at=_indexes(list(reached.values()))), seconds)
+    found: dict[str, Findings] = {}
+    for name, answer in answers.items():
+        if isinstance(answer, VerifyAnswer) and answer.node == name:
+            found[name] = answer.findings
+        elif isinstance(answer, Fault):
+            missing[name] = f"was not audited: {answer.message}"
+        else:
+            missing[name] = f"was not audited: no answer came, and it had {seconds:g} s (see --timeout)"
+    return _report(found, missing)
+
+
+def exit_code(report: Report) -> int:
+    """Return 0 for clean, 1 for a problem, 3 if a node is missing."""
+    return {"clean": CLEAN, "problems": PROBLEMS, "incomplete": INCOMPLETE}[report.verdict]
+
+
+def print_report(report: Report, *, as_json: bool) -> None:
+    """Print it for people, or as one JSON object."""
+    if as_json:
+        print(msgspec.json.encode(report).decode())
+        return
+    rows = [
+        (
+            name,
+            "?" if found.applied_index is None else found.applied_index,
+            found.postings,
+            len(found.problems) + found.more_problems,
+            f"{found.seconds:.1f}",
+        )
+        for name, found in report.ledgers.items()
+    ]
+    if rows:
+        print(tabulate(rows, headers=["ledger", "log entry", "postings", "problems", "seconds"]))
+    for name, found in report.ledgers.items():
+        for line in problem_lines(found):
+            print(f"{name}: {line}")
+    for line in report.comparison.differences:
+        print(line)
+    for line in report.comparison.compared:
+        print(f"Compared {line}")
+    for name in report.comparison.alone:
+        print(f"{name}: compared with no other")
+    for name, why in report.missing.items():
+        print(f"{name} {why}", file=sys.stderr)
+    print(_verdict_line(report))
+
+
+def _verdict_line(report: Report) -> str:
+    match report.verdict:
+        case "clean":
+            return "The books are right"
+        case "incomplete":
+            return f"What was looked at is right, but not all was: missing {', '.join(_incomplete(report))}"
+        case _:
+            return "THE BOOKS ARE NOT RIGHT: see docs/ledger.md for what to do"
+
+
+def _report(found: dict[str, Findings], missing: dict[str, str]) -> Report:
+    comparison = compare(found)
+    report = Report(verdict="", ledgers=found, missing=missing, comparison=comparison)
+    if comparison.differences or any(findings.problems for findings in found.values()):
+        verdict = "problems"
+    elif _incomplete(report):
+        verdict = "incomplete"
+    else:
+        verdict = "clean"
+    return msgspec.structs.replace(report, verdict=verdict)
+
+
+def _incomplete(report: Report) -> list[str]:
+    """Return who was not audited, or compared with none although there are others."""
+    alone = report.comparison.alone if len(report.ledgers) + len(report.missing) > 1 else []
+    return [*report.missing, *alone]
+
+
+def _indexes(applied: Sequence[int | None]) -> tuple[int, ...]:
+    """Return where to compare: how far each ledger has come, the least first."""
+    return tuple(sorted({index for index in applied if index is not None})[:INDEXES_MAX])
+
+
+def _applied_index(path: Path) -> int | None:
+    try:
+        return applied_index(path)
+    except DamagedLedger:
+        return None

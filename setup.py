@@ -27,7 +27,12 @@ setup(
             "pysyncobj>=0.3.12",
         ],
         "chaos": ["matplotlib>=3.8"],
-        "test": ["beancount>=3", "hypothesis>=6.100", "pytest>=8.1", "pytest-timeout>=2.3"],
+        "test": [
+            "beancount>=3; platform_machine == 'x86_64' or sys_platform == 'darwin'",
+            "hypothesis>=6.100",
+            "pytest>=8.1",
+            "pytest-timeout>=2.3",
+        ],
         "check": [
             "coverage>=7.5",
             "import-linter>=2.1",

@@ -50,8 +50,11 @@ def test_a_request_id_cannot_be_read_as_something_else(lines: list[JournalLine])
 
 def bean_check(file: Path) -> str:
     """Return what beancount complains of."""
+    program = Path(sys.executable).with_name("bean-check")
+    if not program.exists():
+        pytest.skip("BEANCOUNT IS NOT INSTALLED: its format is not tested here (pip install beancount)")
     found = subprocess.run(
-        [str(Path(sys.executable).with_name("bean-check")), "--no-cache", str(file)],
+        [str(program), "--no-cache", str(file)],
         capture_output=True,
         text=True,
         check=False,

@@ -10,7 +10,7 @@ import msgspec
 
 from atm.ledger.commands import Expire, LogCommand, Read, Receipt, View
 from atm.ledger.store import Ledger
-from atm.wire.serializer import Status, decode_teller_request
+from atm.wire.serializer import Status, Verify, decode_teller_request
 from tests.client.fake_node import FakeBank, Map
 
 OPENED_US = 1_795_341_600_000_000  # 2026-11-22 10:00:00
@@ -34,7 +34,7 @@ class LedgerBank(FakeBank):
         with self._entry:
             self.requests.append(request)
             asked = decode_teller_request(msgspec.msgpack.encode(request))
-            assert not isinstance(asked, Status)
+            assert not isinstance(asked, Status | Verify)
             answer: Receipt | View | None
             answer = self.ledger.view(asked) if isinstance(asked, Read) else self._apply(asked)
             return cast(Map, msgspec.to_builtins(answer))

@@ -96,6 +96,7 @@ class Desk:
         self._proposals = Proposals()
         self._reads = Reads()
         self._held: list[Asked] = []  # commands that are not proposed yet, see `take`
+        self._held_queries: list[Asked] = []  # likewise, whose round has not begun yet
         self._passed_on = PassedOn(first_number)
         self._redirected = 0  # and not said yet: `take` runs under the lock, and saying is I/O
         self._expire_not_before_s = -math.inf  # on our own clock
@@ -109,6 +110,7 @@ class Desk:
 
         A leader holds commands back while more than their number are under way: a round of replication
         costs all servers the same for one command as for a hundred, so fewer and larger ones carry more.
+        It does so with queries, too, each of which waits for a round of heartbeats.
         """
         self._give_back(mail.returned)
         self._notice_leader()
@@ -116,26 +118,31 @@ class Desk:
         if self._leader in mail.lost_links:
             self._settle_passed_on(self._passed_on.take_all(), "the link to the leader was lost")
         self._held += mail.commands
+        self._held_queries += mail.queries
         if self._core.role is Role.LEADER:
             self._end_due_holds()
             if self._held and len(self._held) >= len(self._proposals):
                 self._propose(self._held)
                 self._held = []
-            if mail.queries:
-                self._read(mail.queries)
-        elif self._held or mail.queries:
-            self._pass_on(self._held + mail.queries)
-            self._held = []
+            if self._held_queries and len(self._held_queries) >= len(self._reads):
+                self._read(self._held_queries)
+                self._held_queries = []
+        elif self._held or self._held_queries:
+            self._pass_on(self._held + self._held_queries)
+            self._held, self._held_queries = [], []
         for asked in mail.statuses:
             asked.channel.answer(asked.number, encode(self._status(asked.request.id)))
         for channel, number, payload in mail.refused:
             channel.answer(number, payload)
 
-    def commands_wanted(self) -> int:
-        """How many more commands are worth a turn."""
+    def wanted(self) -> tuple[int, int]:
+        """How many more commands, and how many more queries, are worth a turn; 0: what is held is."""
         if self._core.role is not Role.LEADER:
-            return 1
-        return max(1, len(self._proposals) - len(self._held))
+            return 1, 1
+        return (
+            max(0 if self._held else 1, len(self._proposals) - len(self._held)),
+            max(0 if self._held_queries else 1, len(self._reads) - len(self._held_queries)),
+        )
 
     def _give_back(self, returned: Sequence[tuple[int, bytes]]) -> None:
         for number, payload in returned:
@@ -257,8 +264,9 @@ class Desk:
     def close(self) -> None:
         """Tell all who still wait that this node stops."""
         self._refuse(self._proposals.take_all_but(None), "unknown", UNKNOWN)
-        self._refuse([*self._held, *self._reads.take_all()], "unavailable", "the node stops")
-        self._held = []
+        waiting = [*self._held, *self._held_queries, *self._reads.take_all()]
+        self._refuse(waiting, "unavailable", "the node stops")
+        self._held, self._held_queries = [], []
         self._settle_passed_on(self._passed_on.take_all(), "the node stops")
 
     # -- answers --------------------------------------------------------------------------------------

@@ -76,7 +76,8 @@ class Inbox:
         self._lock = lock  # guards what follows (and the node's Raft state); never held over I/O
         self._mail = Mail()
         self._asleep = False
-        self._commands_wanted = 1  # that many commands wake the sleeping loop; of all else, one is enough
+        self._commands_wanted = 1  # that many commands wake the sleeping loop,
+        self._queries_wanted = 1  # or that many queries; of all else, one is enough
         self._bell = Lock()  # held while nobody rings; not a guard of anything
         self._bell.acquire()
 
@@ -151,21 +152,21 @@ class Inbox:
             len(mail.commands) >= self._commands_wanted
             or mail.messages
             or mail.returned
-            or mail.queries
+            or len(mail.queries) >= self._queries_wanted
             or mail.statuses
             or mail.refused
             or mail.lost_links
             or mail.demotions
         )
 
-    def sleep(self, seconds: float, commands_wanted: int = 1) -> None:
+    def sleep(self, seconds: float, commands_wanted: int = 1, queries_wanted: int = 1) -> None:
         """Return when something waits, at the latest after `seconds`; the lock is not held by the caller.
 
-        Fewer commands than `commands_wanted` are nothing: the caller would not begin with them yet.
+        Fewer commands than `commands_wanted` are nothing: the caller would not begin with them yet; and
+        likewise with queries. If none are wanted, the caller has something to begin with.
         """
-        assert commands_wanted >= 1
         with self._lock:
-            self._commands_wanted = commands_wanted
+            self._commands_wanted, self._queries_wanted = commands_wanted, queries_wanted
             if self._worth_waking():
                 return
             self._asleep = True

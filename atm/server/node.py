@@ -79,7 +79,7 @@ class Node:
         while not self._stopping:
             if not self.turn():
                 until_tick_s = max(0.0, self._ticked_s + TICK_S - self._clock())
-                self._inbox.sleep(until_tick_s, self._desk.commands_wanted())
+                self._inbox.sleep(until_tick_s, *self._desk.wanted())
         self._desk.close()
         self._links.flush()
         self._tellers.flush()

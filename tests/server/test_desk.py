@@ -199,9 +199,43 @@ def test_commands_wait_until_they_are_as_many_as_are_under_way(story: Story) -> 
     story.ask(credit("a"), credit("b"), credit("c"))
     story.ask(credit("d"), credit("e"))
     assert len(story.core.proposed) == 3
-    assert story.desk.commands_wanted() == 1
+    assert story.desk.wanted() == (1, 1)
     story.ask(credit("f"))
     assert len(story.core.proposed) == 6
+
+
+def test_commands_held_back_are_worth_a_turn_once_nothing_more_is_under_way(story: Story) -> None:
+    story.ask(credit("a"), credit("b"))
+    story.ask(credit("c"))
+    assert story.desk.wanted() == (1, 1)
+    story.commit(11, 1, "a")
+    assert story.desk.wanted() == (0, 1)
+
+
+def test_queries_wait_until_they_are_as_many_as_wait_for_a_round(story: Story) -> None:
+    story.ask(query("a"), query("b"))
+    story.ask(query("c"))
+    assert len(story.core.read_ids) == 1
+    assert story.desk.wanted() == (1, 1)
+    story.ask(query("d"))
+    assert len(story.core.read_ids) == 2
+
+
+def test_queries_held_back_begin_once_no_other_waits(story: Story) -> None:
+    story.ask(query("a"), query("b"))
+    story.ask(query("c"))
+    story.desk.answer_reads([ConfirmedRead(read_id=story.core.read_ids[0], index=1)])
+    assert story.desk.wanted() == (1, 0)
+    story.ask()
+    assert len(story.core.read_ids) == 2
+
+
+def test_queries_held_back_go_to_the_new_leader(story: Story) -> None:
+    story.ask(query("a"), query("b"))
+    story.ask(query("c"))
+    story.core.follow("n2", term=2)
+    story.ask()
+    assert [payload for _, _, payload in story.parts.forwarded] == [encode(query("c"))]
 
 
 def test_commands_held_back_are_proposed_once_what_was_under_way_is_committed(story: Story) -> None:

@@ -7,6 +7,7 @@ from typing import Any, assert_never
 import apsw
 import msgspec
 
+from atm.ledger.accounts import Account
 from atm.ledger.commands import (
     CASH,
     Exceptions,
@@ -49,6 +50,18 @@ LAST_POSTING = "select max(posting) from journal"
 REVERSED_BY = "select reversal from reversal where original = ?"
 
 
+def balance_view(query: Query, account: Account) -> View:
+    """Return what a query of the present balance is answered."""
+    return View(
+        id=query.id,
+        outcome=Outcome.OK,
+        balance=account.balance,
+        available=account.available,
+        state="open" if account.is_banks_own else account.state,
+        pin="locked" if account.locked else "none" if account.pin is None else "set",
+    )
+
+
 class Inquiries:
     """Reads by one cursor, whose statements stay prepared."""
 
@@ -76,15 +89,7 @@ class Inquiries:
         account = self._shelf.account(query.account)
         if account is None:
             return View(id=query.id, outcome=Outcome.NO_SUCH_ACCOUNT)
-        pin = "locked" if account.locked else "none" if account.pin is None else "set"
-        return View(
-            id=query.id,
-            outcome=Outcome.OK,
-            balance=account.balance,
-            available=account.available,
-            state="open" if account.is_banks_own else account.state,
-            pin=pin,
-        )
+        return balance_view(query, account)
 
     def _past_balance(self, query: Query, at_us: int) -> View:
         account = self._shelf.account(query.account)

@@ -78,6 +78,10 @@ class Shelf:
                 account = _account(row)
                 self._accounts[account.name] = account
 
+    def kept(self, name: str) -> Account | None:
+        """Return the account as it was written last, if it is in memory; between books only."""
+        return self._accounts.get(name)
+
     def forget(self) -> None:
         """Trust the rows only: what a book changed was not written."""
         self._accounts.clear()

@@ -7,10 +7,10 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
-from atm.ledger.commands import LogCommand, Read, Receipt, View
+from atm.ledger.commands import LogCommand, Query, Read, Receipt, View
 from atm.ledger.database import Database, LedgerFault
 from atm.ledger.digest import table_digest, table_names
-from atm.ledger.inquiries import Inquiries
+from atm.ledger.inquiries import Inquiries, balance_view
 from atm.ledger.shelf import Shelf, Unreadable
 
 __all__ = ["Ledger", "LedgerFault", "NotNext"]
@@ -82,7 +82,11 @@ class Ledger:
         return receipts
 
     def view(self, request: Read) -> View:
-        """Answer a request that only reads, from what has been applied."""
+        """Answer a request that only reads, from what has been applied; an often used balance from memory."""
+        if isinstance(request, Query) and request.at_us is None:
+            account = self._shelf.kept(request.account)
+            if account is not None:
+                return balance_view(request, account)
         with self._reading():
             return self._inquiries.answer(request)
 

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 
-from atm.ledger import inquiries
+from atm.ledger import inquiries, store
 from atm.ledger.commands import Exceptions, Line, Lookup, Query, Statement, View
-from atm.ledger.store import Ledger
+from atm.ledger.store import Ledger, LedgerFault
 from tests.ledger.entries import records, time_us
 
 HISTORY = [
@@ -240,3 +241,28 @@ def test_each_step_towards_a_past_balance_is_one_search(sql: str, ledger: Ledger
     steps = plan(ledger, sql)
     assert steps
     assert all(step.startswith("SEARCH") for step in steps), steps
+
+
+@pytest.mark.parametrize("account", ["ann", "bob", "main", "cash", "writeoff", "stranger"])
+def test_a_balance_is_the_same_from_memory_and_from_the_rows(account: str, tmp_path: Path) -> None:
+    one = Ledger(tmp_path / "ledger.db")
+    one.apply(records([*HISTORY, "f1 freeze bob", "h2 hold ann 1 9s"]))
+    from_memory = one.view(Query(id="q", account=account))
+    one.close()
+    again = Ledger(tmp_path / "ledger.db")
+    assert again.view(Query(id="q", account=account)) == from_memory
+    again.close()
+
+
+def test_what_could_not_be_written_is_not_answered_from_memory(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    ledger = Ledger(tmp_path / "ledger.db")
+    ledger.apply(records(["c1 credit main 100"]))
+    with monkeypatch.context() as broken:
+        broken.setattr(store, "SET_APPLIED", "update nowhere set log_index = ?")  # what is written last
+        with pytest.raises(LedgerFault):
+            ledger.apply(records(["c1 credit main 100", "c2 credit main 11"])[1:])
+    with pytest.raises(LedgerFault):
+        ledger.view(Query(id="q", account="main"))
+    ledger.close()

@@ -14,7 +14,7 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 
-from atm.ledger.commands import Command, Credit, Open
+from atm.ledger.commands import Command, Credit, Open, Query
 from atm.ledger.store import Ledger, Record
 
 ACCOUNTS = 1000
@@ -80,9 +80,10 @@ def main() -> None:
             ledger.apply(take(source, 1000))
         print(f"filled up in {time.perf_counter() - started:.1f} s")
         measure(ledger, source, f"{options.receipts}")
+        query = Query(id="q", account="customer-7")
         started = time.perf_counter()
         for _ in range(10_000):
-            ledger.balance("customer-7")
+            ledger.view(query)
         print(f"query: {(time.perf_counter() - started) * 100:.1f} us")
         ledger.close()
         print(f"{path.stat().st_size / ledger.applied_index:.0f} bytes a posting with its receipt")

@@ -490,7 +490,7 @@ class Book:
             return account
 
     def _known_account(self, name: str) -> Account:
-        account = self._accounts.get(name) or self._account(name)
+        account = self._account(name)
         assert account is not None, f"{name} was posted to and does not exist"
         return account
 

@@ -116,14 +116,14 @@ class Inquiries:
         if account is None:
             return View(id=request.id, outcome=Outcome.NO_SUCH_ACCOUNT)
         lines = self._lines(request.account, request.before, request.limit + 1)
-        page = lines[: request.limit]
+        page, following = _page(lines, request.limit)
         return View(
             id=request.id,
             outcome=Outcome.OK,
             balance=account.balance,
             available=account.available,
             lines=page,
-            next=page[-1].posting if len(lines) > len(page) else None,
+            next=following,
         )
 
     def _lines(self, account: str, before: int | None, limit: int) -> tuple[Line, ...]:
@@ -134,8 +134,7 @@ class Inquiries:
     def _exceptions(self, request: Exceptions) -> View:
         before = NO_POSTING if request.before is None else request.before
         rows = self._cursor.execute(EXCEPTIONS, {"before": before, "limit": request.limit + 1}).fetchall()
-        page = tuple(_line(row) for row in rows[: request.limit])
-        following = page[-1].posting if len(rows) > len(page) else None
+        page, following = _page(tuple(map(_line, rows)), request.limit)
         return View(id=request.id, outcome=Outcome.OK, lines=page, next=following)
 
     def _lookup(self, request: Lookup) -> View:
@@ -153,6 +152,12 @@ class Inquiries:
             asked=ruling.asked,
             reversed_by=self._cursor.execute(REVERSED_BY, (request.request_id,)).get,
         )
+
+
+def _page(lines: tuple[Line, ...], limit: int) -> tuple[tuple[Line, ...], int | None]:
+    """Return the first `limit` of lines, of which one more was asked for, and where the next page begins."""
+    page = lines[:limit]
+    return page, page[-1].posting if len(lines) > limit else None
 
 
 def _line(row: Row) -> Line:

@@ -15,11 +15,9 @@ from atm.ledger.shelf import Shelf, Unreadable
 
 __all__ = ["Ledger", "LedgerFault", "NotNext"]
 
-Record = tuple[
-    int, int, LogCommand | None
-]  # log index, time stamp in microseconds, and no command for a no-op
+# Log index, time stamp in microseconds, and no command for a no-op.
+Record = tuple[int, int, LogCommand | None]
 
-BALANCE = "select amount from balance where account = ?"
 APPLIED = "select log_index from applied"
 SET_APPLIED = "update applied set log_index = ?"
 
@@ -83,18 +81,12 @@ class Ledger:
 
     def view(self, request: Read) -> View:
         """Answer a request that only reads, from what has been applied; an often used balance from memory."""
-        if isinstance(request, Query) and request.at_us is None:
-            account = self._shelf.kept(request.account)
-            if account is not None:
-                return balance_view(request, account)
         with self._reading():
+            if isinstance(request, Query) and request.at_us is None:
+                account = self._shelf.kept(request.account)
+                if account is not None:
+                    return balance_view(request, account)
             return self._inquiries.answer(request)
-
-    def balance(self, account: str) -> int | None:
-        """Return the balance of `account` in minor units, or None if there is no such account."""
-        with self._reading():
-            balance: int | None = self._cursor.execute(BALANCE, (account,)).get
-        return balance
 
     def digest(self) -> str:
         """Return a hash over all rows of all tables, equal on nodes that have applied the same log."""

@@ -18,7 +18,7 @@ from hypothesis.strategies import SearchStrategy
 from atm.ledger.store import Ledger, LedgerFault
 from tests.hostile.mutations import Edit, edited, edits
 from tests.hostile.target import in_one_line
-from tests.ledger.entries import apply_in_batches, records
+from tests.ledger.entries import apply_in_batches, balance_of, records
 
 LINES = [f"o{n} open a{n}" for n in range(5)] + [
     f"r{n} {'debit' if n % 3 == 0 else 'credit'} a{n % 5} {n + 1}" for n in range(60)
@@ -86,7 +86,7 @@ class LedgerFiles:
         assert ledger.applied_index >= 0, "the applied index is none"
         ledger.apply(records(LINES)[ledger.applied_index :])
         ledger.apply(records([*LINES, *MORE])[len(LINES) :])
-        balances = {account: ledger.balance(account) for account in ("main", "cash", "a1", "a2", "a9")}
+        balances = {account: balance_of(ledger, account) for account in ("main", "cash", "a1", "a2", "a9")}
         if balances != self._balances:
             return "wrong and not noticed: a balance"
         return "right" if ledger.digest() == self._digest else "wrong and not noticed: a receipt or posting"
@@ -101,7 +101,7 @@ class LedgerFiles:
             ledger.apply(records([*LINES, *MORE])[len(LINES) :])
             self._digest = ledger.digest()
             accounts = ("main", "cash", "a1", "a2", "a9")
-            self._balances = {account: ledger.balance(account) for account in accounts}
+            self._balances = {account: balance_of(ledger, account) for account in accounts}
         other = self._folder / "other.db"
         with closing(apsw.Connection(str(other))) as connection:
             connection.execute("create table applied (schema_version, log_index)")

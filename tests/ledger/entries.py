@@ -36,6 +36,7 @@ from atm.ledger.commands import (
     Login,
     Open,
     Post,
+    Query,
     Reverse,
     SetLimit,
     SetPin,
@@ -181,6 +182,11 @@ def time_us(log_index: int) -> int:
 def records(lines: Iterable[str], first_index: int = 1) -> list[Record]:
     """Return an entry for each line, at consecutive indexes."""
     return [(index, time_us(index), entry(line)) for index, line in enumerate(lines, first_index)]
+
+
+def balance_of(ledger: Ledger, account: str) -> int | None:
+    """Return what a query of the account would be told, None if there is no such account."""
+    return ledger.view(Query(id="q", account=account)).balance
 
 
 def apply_in_batches(ledger: Ledger, entries: Sequence[Record], size: int) -> None:

@@ -7,7 +7,7 @@ import pytest
 from atm.ledger.commands import AMOUNT_MINOR_MAX, BALANCE_MINOR_MAX, Expire, Hold
 from atm.ledger.store import Ledger
 from tests.ledger.audit import audit
-from tests.ledger.entries import records
+from tests.ledger.entries import balance_of, records
 from tests.ledger.stories import tell
 
 
@@ -213,7 +213,7 @@ def test_even_late_postings_end_where_numbers_are_no_longer_exact() -> None:
     receipts = ledger.apply(log)[-posts:]
     outcomes = [str(receipt.outcome) for receipt in receipts if receipt]
     assert outcomes == ["ok"] * (posts - 1) + ["limit_exceeded"]
-    assert ledger.balance("main") == -(posts - 1) * AMOUNT_MINOR_MAX
+    assert balance_of(ledger, "main") == -(posts - 1) * AMOUNT_MINOR_MAX
     held = ledger._database.cursor().execute("select state, count(*) from hold group by state order by state")
     assert held.fetchall() == [("expired", 1), ("posted", posts - 1)]
     audit(ledger)

@@ -12,7 +12,7 @@ from atm.ledger import database, store
 from atm.ledger.commands import Credit, Outcome, Reverse
 from atm.ledger.posting import BANK_MINOR_MIN
 from atm.ledger.store import Ledger, LedgerFault, NotNext
-from tests.ledger.entries import apply_in_batches, records, time_us
+from tests.ledger.entries import apply_in_batches, balance_of, records, time_us
 
 STORY = """
 -
@@ -55,7 +55,7 @@ def table(path: Path, sql: str) -> list[tuple[object, ...]]:
 
 def test_a_new_ledger_has_main_and_cash_and_nothing_applied(ledger: Ledger) -> None:
     assert ledger.applied_index == 0
-    assert (ledger.balance("main"), ledger.balance("cash"), ledger.balance("ann")) == (0, 0, None)
+    assert (balance_of(ledger, "main"), balance_of(ledger, "cash"), balance_of(ledger, "ann")) == (0, 0, None)
 
 
 def test_balances_journal_receipts_and_applied_index_tell_one_story(ledger: Ledger, path: Path) -> None:
@@ -95,7 +95,7 @@ def test_receipts_outlive_a_restart(ledger: Ledger, path: Path) -> None:
     repeated = records([line for line in STORY if line != "c1 credit main 1"], len(STORY) + 1)
     expected = [receipt for receipt in first if receipt is None or receipt.outcome != "id_reused"]
     assert again.apply(repeated) == expected
-    assert again.balance("main") == 5000 - 4000 + 10**14 - 1
+    assert balance_of(again, "main") == 5000 - 4000 + 10**14 - 1
     again.close()
 
 
@@ -144,7 +144,7 @@ def test_a_gap_within_a_batch_changes_nothing(ledger: Ledger) -> None:
     del entries[4]
     with pytest.raises(NotNext):
         ledger.apply(entries)
-    assert (ledger.applied_index, ledger.balance("main")) == (0, 0)
+    assert (ledger.applied_index, balance_of(ledger, "main")) == (0, 0)
 
 
 def test_no_records_are_no_work(ledger: Ledger) -> None:
@@ -193,14 +193,14 @@ def test_the_file_itself_takes_no_amount_but_a_whole_number(wrong: object) -> No
 
 def test_an_account_opened_in_a_batch_can_be_used_in_it(ledger: Ledger) -> None:
     ledger.apply(records(["o1 open ann", "c1 credit ann 5", "d1 debit ann 2"]))
-    assert (ledger.balance("ann"), ledger.balance("cash")) == (3, -3)
+    assert (balance_of(ledger, "ann"), balance_of(ledger, "cash")) == (3, -3)
 
 
 @pytest.mark.parametrize("size", [1, 3])
 def test_what_was_booked_in_an_earlier_batch_can_be_reversed(size: int, ledger: Ledger) -> None:
     entries = records(["c1 credit main 500", "d1 debit main 200", "r1 reverse d1"])
     apply_in_batches(ledger, entries, size)
-    assert ledger.balance("main") == 500
+    assert balance_of(ledger, "main") == 500
 
 
 def test_the_sum_over_full_accounts_fits_the_shells_integers(tmp_path: Path) -> None:
@@ -240,4 +240,4 @@ def test_a_request_of_an_earlier_batch_can_be_reversed(ledger: Ledger) -> None:
     ledger.apply(records(["c1 credit main 500"]))
     (receipt,) = ledger.apply([(2, time_us(2), Reverse(id="r1", original="c1"))])
     assert receipt is not None
-    assert (receipt.outcome, ledger.balance("main")) == (Outcome.OK, 0)
+    assert (receipt.outcome, balance_of(ledger, "main")) == (Outcome.OK, 0)

@@ -15,7 +15,7 @@ from atm.ledger import database
 from atm.ledger.commands import Command
 from atm.ledger.store import Ledger
 from tests.ledger.audit import audit
-from tests.ledger.entries import apply_in_batches, records
+from tests.ledger.entries import apply_in_batches, balance_of, records
 from tests.ledger.recording_disk import Change, RecordingDisk, files_after
 
 LINES = [
@@ -160,7 +160,7 @@ def test_a_write_that_fails_at_any_point_leaves_a_whole_batch(
         if fails(ledger):
             failed += 1
             with pytest.raises(database.LedgerFault, match=r"ledger\.db"):
-                ledger.balance("main")
+                balance_of(ledger, "main")
         disk.refuse = lambda change: None
         ledger.close()
         again = Ledger(folder / "ledger.db")

@@ -16,7 +16,7 @@ import pytest
 from atm.ledger import database
 from atm.ledger.commands import Exceptions, Lookup, Query, Read, Statement
 from atm.ledger.store import Ledger, LedgerFault
-from tests.ledger.entries import apply_in_batches, records
+from tests.ledger.entries import apply_in_batches, balance_of, records
 from tests.ledger.recording_disk import Change, RecordingDisk
 
 LINES = ["-", "c1 credit main 500", "o1 open ann", "c2 credit ann 70", "d1 debit main 20"]
@@ -74,7 +74,7 @@ def test_the_shell_reads_a_running_ledger_and_disturbs_nothing(ledger: Ledger, p
         path, "select count(*) from journal; select count(*) from receipt; pragma integrity_check"
     ) == ("3\n4\nok")
     ledger.apply(records(MORE, 6))
-    assert ledger.balance("main") == 780
+    assert balance_of(ledger, "main") == 780
     assert shell(path, "select log_index from applied") == str(5 + len(MORE))
 
 
@@ -94,7 +94,7 @@ def test_a_long_reader_sees_one_moment_and_stops_no_write(
     other.execute("begin")
     assert other.execute("select amount from balance where account = 'main'").get == 480
     apply_in_batches(ledger, records([*LINES, *MORE]), 1)
-    assert ledger.balance("main") == 780
+    assert balance_of(ledger, "main") == 780
     assert other.execute("select amount from balance where account = 'main'").get == 480
     other.execute("rollback")
     assert other.execute("select amount from balance where account = 'main'").get == 780
@@ -183,7 +183,7 @@ def test_a_lock_that_is_held_for_long_is_a_fault_and_loses_nothing(
     other.execute("rollback")
     other.close()
     ledger.apply(records(MORE, 6))
-    assert ledger.balance("main") == 780
+    assert balance_of(ledger, "main") == 780
     ledger.close()
 
 
@@ -196,7 +196,7 @@ def test_a_lock_that_is_let_go_in_time_only_delays(ledger: Ledger, other: apsw.C
     other.execute("rollback")
     applying.join(timeout=10)
     assert not applying.is_alive()
-    assert ledger.balance("main") == 780
+    assert balance_of(ledger, "main") == 780
 
 
 def write_by_connection(path: Path) -> None:
@@ -220,7 +220,7 @@ def test_a_foreign_write_is_noticed_before_anything_is_built_on_it(
         ledger.apply(records(MORE, 6))
     assert "written to by another program" in line_of(fault, path)
     with pytest.raises(LedgerFault):
-        ledger.balance("main")
+        balance_of(ledger, "main")
     assert ledger.applied_index == 5
     ledger.close()
     with pytest.raises(LedgerFault, match="do not add up to 0"):
@@ -230,7 +230,7 @@ def test_a_foreign_write_is_noticed_before_anything_is_built_on_it(
 def test_a_foreign_write_is_noticed_by_a_query_too(ledger: Ledger, path: Path) -> None:
     write_by_connection(path)
     with pytest.raises(LedgerFault, match="written to by another program"):
-        ledger.balance("main")
+        balance_of(ledger, "main")
 
 
 # -- files that are no ledger ----------------------------------------------------------------------
@@ -362,7 +362,7 @@ def test_a_lost_file_beside_its_old_wal_is_made_anew(ledger: Ledger, path: Path)
     for name in ("ledger.db-wal", "ledger.db-shm"):
         shutil.copy(path.with_name(name), copy / name)
     anew = Ledger(copy / "ledger.db")
-    assert (anew.applied_index, anew.balance("main")) == (0, 0)
+    assert (anew.applied_index, balance_of(anew, "main")) == (0, 0)
     apply_in_batches(anew, records(LINES), 2)
     assert anew.digest() == ledger.digest()
     anew.close()
@@ -430,7 +430,7 @@ def test_a_full_disk_is_named_and_loses_nothing(ledger: Ledger, path: Path) -> N
     again = Ledger(path)
     assert again.applied_index == reached
     apply_in_batches(again, records([*LINES, *MORE]), 10)
-    assert again.balance("main") == 780
+    assert balance_of(again, "main") == 780
     again.close()
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from atm.ledger.commands import LEGS_MAX, Batch, Leg
 from atm.ledger.store import Ledger
 from tests.ledger.audit import audit
-from tests.ledger.entries import records
+from tests.ledger.entries import balance_of, records
 from tests.ledger.stories import tell
 
 
@@ -93,6 +93,6 @@ def test_the_longest_batch_is_booked_and_numbered_without_a_clash() -> None:
     assert [receipt and receipt.outcome for receipt in receipts] == ["ok"] * 5
     numbers = ledger._database.cursor().execute("select posting from journal order by posting").fetchall()
     assert [number for (number,) in numbers] == [3 * 64, *range(4 * 64, 5 * 64), 5 * 64]
-    assert (ledger.balance("ann"), ledger.balance("bob")) == (7, 1)
+    assert (balance_of(ledger, "ann"), balance_of(ledger, "bob")) == (7, 1)
     audit(ledger)
     ledger.close()

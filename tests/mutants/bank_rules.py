@@ -203,8 +203,8 @@ BANK_RULES = (
         file=INQUIRIES,
         edits=(
             (
-                "            next=page[-1].posting if len(lines) > len(page) else None,\n",
-                "            next=page[-1].posting - 1 if len(lines) > len(page) else None,\n",
+                "    return page, page[-1].posting if len(lines) > limit else None\n",
+                "    return page, page[-1].posting - 1 if len(lines) > limit else None\n",
             ),
         ),
         caught_by=INQUIRY_TESTS + "test_the_pages_of_a_statement_are_the_whole_of_it",

@@ -16,6 +16,7 @@ from atm.server import recovery
 from atm.server.log_file import LogFile
 from atm.server.recovery import LedgerAhead, raft_config, recover
 from atm.wire.serializer import decode_command, encode
+from tests.ledger.entries import balance_of
 from tests.server.parts import cluster_of, credit
 
 CONFIG = RaftConfig(node_id="n1", peers=("n2", "n3"))
@@ -53,7 +54,7 @@ def test_entries_known_to_be_committed_are_applied_piece_by_piece(
     log.save(HardState(term=1, voted_for="n2"), entries(90))
     log.save(HardState(term=2, voted_for="n3", commit_index=80), ())
     raft = recover(CONFIG, log, ledger, RANDOM)
-    assert ledger.balance("main") == 80
+    assert balance_of(ledger, "main") == 80
     assert (raft.term, raft.voted_for) == (2, "n3")
     assert (raft.last_index, raft.applied_index, raft.commit_index) == (90, 80, 80)
     assert raft.log.base_index == 80

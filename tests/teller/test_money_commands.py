@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from tests.client.fake_cluster import FakeCluster
+from tests.ledger.entries import balance_of
 from tests.teller.ledger_bank import LedgerBank
 from tests.teller.running import Run
 
@@ -32,7 +33,7 @@ def test_a_transfer_moves_money_and_prints_its_reference(run: Run, bank: LedgerB
     done, printed = run("-c", "transfer bob 30").out
     assert done == "Successfully transferred 30 from main to bob"
     assert bank.requests[-1]["id"] == reference(printed)
-    assert (bank.ledger.balance("main"), bank.ledger.balance("bob")) == (70_00, 30_00)
+    assert (balance_of(bank.ledger, "main"), balance_of(bank.ledger, "bob")) == (70_00, 30_00)
 
 
 def test_credits_and_debits_print_a_reference_but_on_main(run: Run) -> None:
@@ -139,7 +140,7 @@ def test_what_was_done_is_reversed_once_in_full_or_in_part(run: Run, bank: Ledge
     assert ran.out[0] == f"Successfully reversed {first}"
     assert ran.out[2] == f"Successfully reversed 3.50 of {second}"
     assert ran.out[4] == f"{first} was reversed already: nothing was changed"
-    assert bank.ledger.balance("bob") == 4_50
+    assert balance_of(bank.ledger, "bob") == 4_50
 
 
 def test_a_receipt_can_be_shown_again(run: Run) -> None:

@@ -15,6 +15,7 @@ from atm.teller.language import shows_pin
 from atm.teller.pending import Journal
 from tests.client.fake_cluster import FakeCluster
 from tests.client.fake_node import FakeNode, Step
+from tests.ledger.entries import balance_of
 from tests.teller.ledger_bank import LedgerBank
 from tests.teller.running import OnLine, Run
 
@@ -93,7 +94,7 @@ def test_a_debit_that_never_arrived_is_not_done_without_its_pin(
         "Settled from last time: not debited 5 from main (reference d): "
         "it was not done before, and is not done now without the PIN; log in and ask anew"
     ]
-    assert bank.ledger.balance("main") == 100_00
+    assert balance_of(bank.ledger, "main") == 100_00
     assert list(state_folder.glob("*.json")) == []
 
 

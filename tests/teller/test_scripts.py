@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from tests.client.fake_cluster import FakeCluster
+from tests.ledger.entries import balance_of
 from tests.teller.ledger_bank import LedgerBank
 from tests.teller.running import Run
 
@@ -84,7 +85,7 @@ def test_f_of_a_minus_reads_commands_and_pins_from_standard_input(run: Run, bank
         "Successfully set the PIN of main; you are logged in with it",
         "Successfully debited 2 from your account",
     ]
-    assert (ran.code, bank.ledger.balance("main")) == (0, 3_00)
+    assert (ran.code, balance_of(bank.ledger, "main")) == (0, 3_00)
 
 
 def test_a_file_of_commands_takes_its_pins_from_standard_input(
@@ -93,7 +94,7 @@ def test_a_file_of_commands_takes_its_pins_from_standard_input(
     script = tmp_path / "commands"
     script.write_text("credit 5\npin\nlogout\nlogin\ndebit 2\n")
     assert run("-f", str(script), typed="1234\n1234\n1234\n").code == 0
-    assert bank.ledger.balance("main") == 3_00
+    assert balance_of(bank.ledger, "main") == 3_00
 
 
 def test_json_is_one_object_a_command(run: Run) -> None:

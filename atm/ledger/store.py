@@ -7,6 +7,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
+from atm.ledger.book import Book
 from atm.ledger.commands import LogCommand, Query, Read, Receipt, View
 from atm.ledger.database import Database, LedgerFault
 from atm.ledger.digest import table_digest, table_names
@@ -39,6 +40,7 @@ class Ledger:
         self._cursor = self._database.cursor()
         self._shelf = Shelf(self._database.cursor())
         self._inquiries = Inquiries(self._database.cursor())
+        self._decided: tuple[Book, int] | None = None  # and not written; with the last log index
         with self._reading():
             self._applied_index: int = self._cursor.execute(APPLIED).get
             self._journal_hash = self._shelf.last_hash()
@@ -60,24 +62,39 @@ class Ledger:
         The result is a function of the log alone: how it is cut into batches leaves no trace. Raises
         `NotNext` and changes nothing unless the records follow on `applied_index` without a gap.
         """
+        receipts = self.decide(records)
+        self.write()
+        return receipts
+
+    def decide(self, records: Sequence[Record]) -> list[Receipt | None]:
+        """Do as `apply`, but leave what changes to be written by `write`, which is to come next."""
+        assert self._decided is None, "what was decided before has not been written"
         self._assert_next(records)
         if not records:
             return []
-        with self._understood(), self._database.transaction():
+        with self._reading():
             commands = [command for _, _, command in records if command is not None]
             book = self._shelf.open_book(commands, self._journal_hash)
             receipts = [
                 None if command is None else book.settle(log_index, time_us, command)
                 for log_index, time_us, command in records
             ]
-            last_index = records[-1][0]
+        self._decided = book, records[-1][0]
+        return receipts
+
+    def write(self) -> None:
+        """Write what was decided, in one transaction."""
+        if self._decided is None:
+            return
+        book, last_index = self._decided
+        with self._understood(), self._database.transaction():
             self._shelf.write(book)
             self._cursor.execute(SET_APPLIED, (last_index,))
             next_expiry_us = self._shelf.next_expiry_us() if book.changed_holds else self._next_expiry_us
+        self._decided = None
         self._applied_index = last_index
         self._journal_hash = book.journal_hash
         self._next_expiry_us = next_expiry_us
-        return receipts
 
     def view(self, request: Read) -> View:
         """Answer a request that only reads, from what has been applied; an often used balance from memory."""

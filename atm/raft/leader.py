@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import deque
+from collections.abc import Sequence
 
 from msgspec import Struct, field
 
@@ -36,6 +37,7 @@ class Progress(Struct):
     waiting: bool = False
     in_flight: deque[int] = field(default_factory=deque)
     commit_sent: int = 0
+    sent_this_tick: bool = False
     round_sent: int = 0
     round_echoed: int = 0
     heard: bool = False
@@ -82,7 +84,13 @@ class Progress(Struct):
 
 
 class Leader(Struct):
-    """A leader's own data; `term_start_index` is that of its no-op, the first entry of its term."""
+    """A leader's own data; `term_start_index` is that of its no-op, the first entry of its term.
+
+    With `RaftConfig.spare_ticks`, all servers are sent an entry at once only while there is a race: until so many
+    have answered as make a majority with the leader. The others are `spares` then, and are sent what is new every
+    so many ticks, in larger and fewer pieces, up to `spare_index` and `spare_round`. Each heartbeat begins another
+    race, and so does an entry that took the quick ones too long.
+    """
 
     node_id: NodeId
     term: int
@@ -92,6 +100,12 @@ class Leader(Struct):
     new_reads: list[int] = field(default_factory=list)
     pending_reads: deque[tuple[int, ConfirmedRead]] = field(default_factory=deque)
     confirmed_round: int = 0
+    quick: list[NodeId] = field(default_factory=list)  # who has answered in this race
+    spares: set[NodeId] = field(default_factory=set)
+    race_index: int = 0  # what was there when the race began
+    race_round: int = 0
+    spare_index: int = 0
+    spare_round: int = 0
 
     role = Role.LEADER
 
@@ -102,14 +116,38 @@ class Leader(Struct):
         appends: list[Outgoing] = []
         catch_ups: list[CatchUp] = []
         for peer, progress in self.progress.items():
-            while progress.next_index <= log.last_index and progress.accepts_entries(config.window_batches):
+            spare = peer in self.spares
+            last_index = self.spare_index if spare else log.last_index
+            while progress.next_index <= last_index and progress.accepts_entries(config.window_batches):
                 if progress.next_index <= log.base_index:
                     catch_ups.append(self._catch_up(peer, log, commit_index, config))
                 else:
                     appends.append(self._send_entries(peer, log, commit_index, config))
-            if progress.round_sent < self.round:
+            if progress.round_sent < (self.spare_round if spare else self.round):
                 appends.append(self.heartbeat(peer, log, commit_index))
         return appends, catch_ups
+
+    def race(self, last_index: int) -> None:
+        """Send all servers what is new at once, until a majority has answered something newer than now."""
+        self.quick.clear()
+        self.spares.clear()
+        self.race_index, self.race_round = last_index, self.round
+
+    def note_answer(self, peer: NodeId, quorum: int) -> None:
+        """Count an answer in the race; the last one needed ends it."""
+        progress = self.progress[peer]
+        new = progress.match_index > self.race_index or progress.round_echoed > self.race_round
+        if not new or peer in self.quick or len(self.quick) == quorum - 1:
+            return
+        self.quick.append(peer)
+        if len(self.quick) == quorum - 1:
+            self.spares = self.progress.keys() - self.quick
+
+    def tick_spares(self, last_index: int, commit_index: int) -> None:
+        """Let the spares have what is new; if what they had is not committed yet, the quick ones are not quick."""
+        if self.spares and commit_index < self.spare_index:
+            self.race(last_index)
+        self.spare_index, self.spare_round = last_index, self.round
 
     def heartbeat(self, peer: NodeId, log: Log, commit_index: int) -> Outgoing:
         """Return an append without entries; should the last one be lost, its refusal will tell."""
@@ -138,6 +176,7 @@ class Leader(Struct):
         prev_log_term = log.term_at(prev_log_index)
         assert prev_log_term is not None
         progress.commit_sent = commit_index
+        progress.sent_this_tick = True
         progress.round_sent = self.round
         return AppendEntries(
             sender=self.node_id,
@@ -162,6 +201,22 @@ class Leader(Struct):
         """Note the newest round that a majority, this leader included, has echoed."""
         echoed = [p.round_echoed for node, p in self.progress.items() if node not in learners]
         self.confirmed_round = agreed_by_majority([self.round, *echoed], servers)
+
+    def acknowledgements_wanted(
+        self, voters: Sequence[Progress], last_index: int, commit_index: int, saved_index: int, quorum: int
+    ) -> int:
+        """See `Raft.acknowledgements_wanted`."""
+        for peer, progress in self.progress.items():
+            if progress.next_index <= (self.spare_index if peer in self.spares else last_index):
+                return 1  # there is more to send, once there is room in a window
+        missing = [len(self.progress) + 1]
+        if commit_index < last_index:
+            ahead = sum(progress.match_index > commit_index for progress in voters)
+            missing.append(quorum - ahead - (saved_index > commit_index))
+        if self.pending_reads:
+            echoed = sum(progress.round_echoed >= self.pending_reads[0][0] for progress in voters)
+            missing.append(quorum - echoed - 1)
+        return max(1, min(missing))
 
     def take_confirmed_reads(self, applied_index: int) -> tuple[ConfirmedRead, ...]:
         reads = []

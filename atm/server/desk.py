@@ -16,7 +16,7 @@ from msgspec.structs import asdict
 from atm.ledger.commands import Expire, Read, Receipt, View
 from atm.raft.messages import ConfirmedRead, Entry, NodeId
 from atm.raft.ready import Role
-from atm.server.inbox import Asked, Mail
+from atm.server.inbox import Asked, Mail, Wanted
 from atm.server.log_clock import LogClock
 from atm.server.waiting import PassedOn, Proposals, Reads
 from atm.wire.serializer import Answer, Fault, StatusAnswer, encode
@@ -53,6 +53,7 @@ class Core(Protocol):
     def propose(self, commands: Sequence[bytes], now_us: int) -> int: ...
     def read(self, read_id: int) -> None: ...
     def matched(self) -> dict[NodeId, int]: ...
+    def acknowledgements_wanted(self) -> int: ...
 
 
 class Bank(Protocol):
@@ -135,13 +136,14 @@ class Desk:
         for channel, number, payload in mail.refused:
             channel.answer(number, payload)
 
-    def wanted(self) -> tuple[int, int]:
-        """How many more commands, and how many more queries, are worth a turn; 0: what is held is."""
+    def wanted(self) -> Wanted:
+        """How much of what may come in is worth a turn."""
         if self._core.role is not Role.LEADER:
-            return 1, 1
-        return (
-            max(0 if self._held else 1, len(self._proposals) - len(self._held)),
-            max(0 if self._held_queries else 1, len(self._reads) - len(self._held_queries)),
+            return Wanted()
+        return Wanted(
+            commands=max(0 if self._held else 1, len(self._proposals) - len(self._held)),
+            queries=max(0 if self._held_queries else 1, len(self._reads) - len(self._held_queries)),
+            acknowledgements=self._core.acknowledgements_wanted(),
         )
 
     def _give_back(self, returned: Sequence[tuple[int, bytes]]) -> None:

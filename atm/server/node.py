@@ -44,7 +44,7 @@ class PeerLinks(Network, Outboxes, Protocol):
 
 
 class Node:
-    """One server. All but `stop` is for the thread that calls `run`."""
+    """One server. All but `run` and `stop` is for the thread that has the turn (see inbox.py)."""
 
     def __init__(
         self,
@@ -73,20 +73,32 @@ class Node:
         self._ticked_s = clock()
         self._led_term: int | None = None
         self._stopping = False
+        self._failure: BaseException | None = None  # of a turn that a reading thread took
+        inbox.let_readers(self._take_turn)
 
     def run(self) -> None:
         """Take turns until `stop`; whatever is raised here is the end of the node."""
         while not self._stopping:
+            if self._failure is not None:
+                raise self._failure
             if not self.turn():
                 until_tick_s = max(0.0, self._ticked_s + TICK_S - self._clock())
-                self._inbox.sleep(until_tick_s, *self._desk.wanted())
+                self._inbox.sleep(until_tick_s, self._desk.wanted())
         self._desk.close()
-        self._links.flush()
-        self._tellers.flush()
+        self._flush()
 
     def stop(self) -> None:
         """Let `run` return within a tick. Takes no lock: a signal handler may call it."""
         self._stopping = True
+
+    def _take_turn(self) -> None:
+        """Take one turn in a reading thread; what is raised is for `run` to raise."""
+        more = True
+        try:
+            more = self.turn()
+        except BaseException as error:
+            self._failure = error
+        self._inbox.hand_back(self._desk.wanted(), more=more)
 
     def turn(self) -> bool:
         """Do what is to be done now; return whether the core may want more done at once."""
@@ -95,7 +107,7 @@ class Node:
             ready = self._step(self._inbox.take(), ticks)
         performed = 0
         while ready is not None:
-            perform(ready, self._log, self._links, self._bank, self._desk)
+            perform(ready, self._log, self._links, self._bank, self._desk, self._flush)
             self._note_leadership(ready)
             performed += 1
             with self._lock:
@@ -106,9 +118,12 @@ class Node:
             self._desk.expire()
             self._links.retry()
             self._tellers.retry()
+        self._flush()
+        return performed == READIES_PER_TURN_MAX
+
+    def _flush(self) -> None:
         self._links.flush()
         self._tellers.flush()
-        return performed == READIES_PER_TURN_MAX
 
     def _step(self, mail: Mail, ticks: int) -> Ready | None:
         """Bring the core up to date; the lock is held."""

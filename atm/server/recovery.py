@@ -6,14 +6,16 @@ from collections.abc import Callable, Sequence
 from typing import Protocol
 
 from atm.config import Cluster
+from atm.ledger.commands import LogCommand, Receipt
 from atm.raft.config import RaftConfig
 from atm.raft.log import Log
 from atm.raft.messages import Entry, HardState
 from atm.raft.raft import Raft
-from atm.server.perform import Bank, record
+from atm.server.perform import record
 
 TICK_MS = 10
 FOLLOWER_APPLY_TICKS = 5  # 50 ms: how far a busy follower's ledger may be behind what it knows is committed
+SPARE_TICKS = 1
 REPLAY_BYTES_MAX = 256 * 1024  # of commands held in memory at once
 
 
@@ -34,11 +36,12 @@ class SavedLog(Protocol):
     def read(self, first: int, last: int, bytes_max: int) -> list[Entry]: ...
 
 
-class SavedBank(Bank, Protocol):
+class SavedBank(Protocol):
     """What recovery needs of the ledger."""
 
     @property
     def applied_index(self) -> int: ...
+    def apply(self, records: Sequence[tuple[int, int, LogCommand | None]]) -> list[Receipt | None]: ...
 
 
 def raft_config(cluster: Cluster, node: str) -> RaftConfig:
@@ -53,6 +56,7 @@ def raft_config(cluster: Cluster, node: str) -> RaftConfig:
         election_ticks_min=election_ticks_min,
         election_ticks_max=max(election_ticks_min, -(-high_ms // TICK_MS)),
         follower_apply_ticks=FOLLOWER_APPLY_TICKS,
+        spare_ticks=SPARE_TICKS,
     )
 
 

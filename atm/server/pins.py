@@ -81,6 +81,20 @@ def holds_plain_pin(request: TellerRequest) -> bool:
     return any(pin is not None and not is_sealed(pin) for pin in pins)
 
 
+def has_pin(request: TellerRequest) -> bool:
+    """Return whether there is a PIN to seal; raise `Malformed` if one came sealed already."""
+    if isinstance(request, Batch):
+        pins = [leg.pin for leg in request.legs]
+    elif isinstance(request, WithPin):
+        pins = [request.pin, getattr(request, "old_pin", None)]
+    else:
+        return False
+    given = [pin for pin in pins if pin is not None]
+    if any(map(is_sealed, given)):
+        raise Malformed("a PIN has 4 to 12 digits")
+    return bool(given)
+
+
 def is_sealed(pin: str) -> bool:
     """Tell a sealed PIN from a plain one, by its length."""
     return len(pin) > PLAIN_PIN_CHARS_MAX

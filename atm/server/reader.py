@@ -1,0 +1,126 @@
+"""One thread that waits for the bytes of many connections, so that a small request wakes no thread of its own."""
+
+from __future__ import annotations
+
+import contextlib
+import selectors
+import socket
+import time
+from collections import deque
+from collections.abc import Callable
+from threading import Thread
+from typing import Protocol
+
+from atm.server.connection import RECEIVE_BYTES
+
+
+class Source(Protocol):
+    """A connection that is read."""
+
+    sock: socket.socket
+
+    @property
+    def deadline_s(self) -> float | None:
+        """When what has begun to arrive must have arrived, on the monotonic clock; None if nothing has."""
+
+    def take(self, piece: bytes) -> bool:
+        """Take bytes that arrived, none at the end of the stream; return whether to go on reading."""
+
+    def stalled(self) -> None:
+        """Hear that the deadline has passed; nothing more is read."""
+
+    def ended(self) -> None:
+        """Hear that nothing more is read: the socket may be closed."""
+
+
+class Reader:
+    """Reads all sources that were added, each until its end. `after_round` is called when all that was there is taken.
+
+    Sources and `after_round` are called in the reader's thread; while they work, nothing is read.
+    """
+
+    def __init__(self, after_round: Callable[[], None]) -> None:
+        self._after_round = after_round
+        self._selector = selectors.DefaultSelector()
+        self._added: deque[Source] = deque()  # and not registered yet
+        self._unfinished: set[Source] = set()  # what has a deadline
+        self._stopping = False
+        self._wake_socket, self._bell = socket.socketpair()
+        self._wake_socket.setblocking(False)
+        self._selector.register(self._wake_socket, selectors.EVENT_READ)
+        self._thread = Thread(target=self._run, name="reader", daemon=True)
+
+    def start(self) -> None:
+        """Read from now on."""
+        self._thread.start()
+
+    def add(self, source: Source) -> None:
+        """Read this one, too. Any thread may call it."""
+        self._added.append(source)
+        with contextlib.suppress(OSError):  # closed: nobody reads any more
+            self._bell.send(b"!")
+
+    def close(self) -> None:
+        """End all reading; every source is told."""
+        self._stopping = True
+        if self._thread.ident is not None:
+            self._bell.send(b"!")
+            self._thread.join()
+        for key in list(self._selector.get_map().values()):
+            if key.data is not None:
+                key.data.ended()
+        self._selector.close()
+        self._bell.close()
+        self._wake_socket.close()
+        while self._added:
+            self._added.popleft().ended()
+
+    # -- the reader's thread -----------------------------------------------------------------------
+
+    def _run(self) -> None:
+        while not self._stopping:
+            for key, _ in self._selector.select(self._patience_s()):
+                if key.data is None:
+                    self._register()
+                else:
+                    self._read(key.data)
+            self._after_round()
+            if self._unfinished:
+                self._give_up_stalled()
+
+    def _register(self) -> None:
+        with contextlib.suppress(BlockingIOError):
+            self._wake_socket.recv(RECEIVE_BYTES)
+        while self._added:
+            source = self._added.popleft()
+            self._selector.register(source.sock, selectors.EVENT_READ, source)
+
+    def _read(self, source: Source) -> None:
+        try:
+            piece = source.sock.recv(RECEIVE_BYTES, socket.MSG_DONTWAIT)
+        except BlockingIOError:
+            return
+        except OSError:
+            piece = b""
+        if not source.take(piece):
+            self._end(source)
+        elif source.deadline_s is not None:
+            self._unfinished.add(source)
+
+    def _end(self, source: Source) -> None:
+        self._unfinished.discard(source)
+        self._selector.unregister(source.sock)
+        source.ended()
+
+    def _patience_s(self) -> float | None:
+        deadlines_s = [source.deadline_s for source in self._unfinished if source.deadline_s is not None]
+        return max(0.0, min(deadlines_s) - time.monotonic()) if deadlines_s else None
+
+    def _give_up_stalled(self) -> None:
+        now_s = time.monotonic()
+        for source in list(self._unfinished):
+            if source.deadline_s is None:
+                self._unfinished.discard(source)
+            elif source.deadline_s <= now_s:
+                source.stalled()
+                self._end(source)

@@ -1,0 +1,188 @@
+"""One teller's connection: its requests on their way to the node, and the answers on their way back."""
+
+from __future__ import annotations
+
+import math
+import socket
+import time
+from collections.abc import Callable, Sequence
+from functools import partial
+from queue import SimpleQueue
+from typing import Protocol
+
+from msgspec import DecodeError, Struct
+from msgspec.msgpack import Decoder
+
+from atm.ledger.commands import Exceptions, Lookup, Statement
+from atm.server.connection import Connection
+from atm.server.inbox import Asked
+from atm.server.pins import has_pin
+from atm.wire.framing import CLIENT_FRAME_BYTES_MAX, FrameReader, FrameTooLarge, frame
+from atm.wire.serializer import Fault, Malformed, TellerRequest, Verify, decode_teller_request, encode
+
+IN_FLIGHT_MAX = 1_024  # answers that one connection waits for, in slots: a page of postings takes several
+OUTBOX_BYTES_MAX = 1024 * 1024
+SLOT_BYTES = 1024  # hold any receipt
+LINE_BYTES_MAX = 384  # of a page
+LOOKUP_SLOTS = 12  # for the longest batch, with the longest names
+BUSY = "too much is under way: ask again later"
+
+assert IN_FLIGHT_MAX * SLOT_BYTES <= OUTBOX_BYTES_MAX, "the answers to all under way fit the outbox"
+
+
+class _Named(Struct):
+    """Of a request that is none, the id, if that much can be told."""
+
+    id: str
+
+
+_named: Decoder[_Named] = Decoder(_Named)
+
+
+class TellerServer(Protocol):
+    """What a connection needs of the server that it belongs to."""
+
+    blocked: set[Connection]
+    touched: list[TellerConnection]  # with gathered answers
+    partial_frame_s: float
+
+    def gather(self, asked: Asked) -> None:
+        """Take a request that leaves with the others of the reader's round."""
+
+    def put(self, requests: Sequence[Asked]) -> None:
+        """Bring requests to the node at once."""
+
+    def seal(self, asked: Asked) -> None:
+        """Seal the PINs in a request, which takes long, and bring it to the node."""
+
+    def audit(self, connection: TellerConnection, request: Verify) -> None:
+        """Answer when the audit is done, which takes very long."""
+
+
+class TellerConnection(Connection):
+    """One teller: the `Channel` of its requests, and a `Source` of the reader.
+
+    Its own thread does what may take long, in the order in which it came; all else is done by the reader.
+    """
+
+    def __init__(self, sock: socket.socket, tellers: TellerServer) -> None:
+        super().__init__(sock, OUTBOX_BYTES_MAX, tellers.blocked)
+        self._tellers = tellers
+        self._gathered: list[bytes] = []
+        self._taken = 0  # slots; counted by the reader only
+        self._answered = 0  # counted within turns only
+        self._jobs: SimpleQueue[Callable[[], None] | None] = SimpleQueue()  # for its own thread; None: the end
+        self._given = 0  # of them, counted by the reader
+        self._done = 0  # counted by its own thread
+        self._frames = FrameReader(CLIENT_FRAME_BYTES_MAX)
+        self.deadline_s: float | None = None
+
+    def answer(self, number: int, payload: bytes) -> None:
+        """Take an answer; it leaves with all others of the turn at `Tellers.flush`. Within a turn only.
+
+        `number` is how many slots its request had taken.
+        """
+        if not self._gathered:
+            self._tellers.touched.append(self)
+        self._gathered.append(frame(payload))
+        self._answered += number
+
+    def flush(self) -> None:
+        """Send what was gathered. Within a turn only."""
+        data = b"".join(self._gathered)
+        self._gathered.clear()
+        self.send(data)
+
+    # -- its own thread ------------------------------------------------------------------------------
+
+    def work(self) -> None:
+        """Do what takes long until the connection has ended."""
+        while (job := self._jobs.get()) is not None:
+            job()
+            self._done += 1
+
+    def _reject(self, request_id: str, message: str) -> None:
+        """Say why, and end the connection so that the words arrive."""
+        self.send(frame(fault(request_id, "bad_request", message)))
+        self.linger()
+
+    # -- the reader's thread -------------------------------------------------------------------------
+
+    def take(self, piece: bytes) -> bool:
+        """Take the requests that `piece` completes; return whether to go on reading."""
+        payload, frames = b"", 0
+        try:
+            for payload in self._frames.feed(piece):
+                frames += 1
+                self._take(payload)
+        except FrameTooLarge as error:
+            self._give(partial(self._reject, "", str(error)))
+            return False
+        except Malformed as error:
+            self._give(partial(self._reject, _id_of(payload), f"not a request: {error}"))
+            return False
+        except Exception as error:
+            self._give(partial(_fail, error))
+            return False
+        if not self._frames.unfinished:
+            self.deadline_s = None
+        elif frames or self.deadline_s is None:
+            self.deadline_s = time.monotonic() + self._tellers.partial_frame_s
+        return bool(piece)
+
+    def stalled(self) -> None:
+        """A frame has begun and does not end."""
+        patience_s = self._tellers.partial_frame_s
+        self._give(partial(self._reject, "", f"half a frame, and no more within {patience_s:g} s"))
+
+    def ended(self) -> None:
+        """Nothing more is read."""
+        self._jobs.put(None)
+
+    def _take(self, payload: bytes) -> None:
+        request = decode_teller_request(payload)
+        if isinstance(request, Verify):
+            self._give(partial(self._tellers.audit, self, request))
+            return
+        number = slots(request)
+        if number > IN_FLIGHT_MAX - (self._taken - self._answered):
+            self.send(frame(fault(request.id, "busy", BUSY)))
+            return
+        self._taken += number
+        if has_pin(request):
+            self._give(partial(self._tellers.seal, Asked(self, number, request, payload)))
+        elif self._given != self._done:  # what came before is not through yet
+            self._give(partial(self._tellers.put, [Asked(self, number, request, payload)]))
+        else:
+            self._tellers.gather(Asked(self, number, request, payload))
+
+    def _give(self, job: Callable[[], None]) -> None:
+        self._given += 1
+        self._jobs.put(job)
+
+
+def slots(request: TellerRequest) -> int:
+    """Return how many slots of a connection the answer may fill."""
+    match request:
+        case Statement() | Exceptions():
+            return 1 + math.ceil(request.limit * LINE_BYTES_MAX / SLOT_BYTES)
+        case Lookup():
+            return LOOKUP_SLOTS
+        case _:
+            return 1
+
+
+def fault(request_id: str, outcome: str, message: str) -> bytes:
+    """Return the frame's payload that says so."""
+    return encode(Fault(id=request_id, outcome=outcome, message=message))
+
+
+def _fail(error: Exception) -> None:
+    raise error
+
+
+def _id_of(payload: bytes) -> str:
+    try:
+        return _named.decode(payload).id[:64]
+    except (DecodeError, UnicodeDecodeError, RecursionError):
+        return ""

@@ -86,10 +86,10 @@ class Progress(Struct):
 class Leader(Struct):
     """A leader's own data; `term_start_index` is that of its no-op, the first entry of its term.
 
-    With `RaftConfig.spare_ticks`, all servers are sent an entry at once only while there is a race: until so many
-    have answered as make a majority with the leader. The others are `spares` then, and are sent what is new every
-    so many ticks, in larger and fewer pieces, up to `spare_index` and `spare_round`. Each heartbeat begins another
-    race, and so does an entry that took the quick ones too long.
+    With `RaftConfig.spare_ticks`, all servers are sent what is new at once only while there is a race: until
+    so many have answered as make a majority with the leader. The others are `spares` then, and are sent what
+    is new every so many ticks, in fewer and larger pieces, up to `spare_index` and `spare_round`. Each
+    heartbeat begins another race, and so does an entry that takes the quick ones too long.
     """
 
     node_id: NodeId
@@ -144,7 +144,7 @@ class Leader(Struct):
             self.spares = self.progress.keys() - self.quick
 
     def tick_spares(self, last_index: int, commit_index: int) -> None:
-        """Let the spares have what is new; if what they had is not committed yet, the quick ones are not quick."""
+        """Let the spares have what is new; are the quick ones late with what they had, there is a race."""
         if self.spares and commit_index < self.spare_index:
             self.race(last_index)
         self.spare_index, self.spare_round = last_index, self.round

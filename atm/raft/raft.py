@@ -119,10 +119,10 @@ class Raft:
         return {node: progress.match_index for node, progress in self._role.progress.items()}
 
     def acknowledgements_wanted(self) -> int:
-        """Return how many successful answers to appends it takes, at the least, until one changes anything here.
+        """Return how many successful answers to appends it takes, at least, until one changes anything.
 
-        A leader of five need not look at each: one more is nothing while two are missing, and what comes after
-        the entry is committed only tells what to send later. For whoever would gather them first.
+        A leader of five need not look at each: one is nothing while two are missing, and what comes after the
+        commit only tells what to send later. For whoever would gather them first.
         """
         if not isinstance(self._role, Leader):
             return 1
@@ -414,7 +414,13 @@ class Raft:
         next_index = self.last_index + 1
         progress = {peer: Progress(next_index=next_index) for peer in self.config.peers}
         self._become(
-            Leader(node_id=self.node_id, term=self.term, term_start_index=next_index, progress=progress)
+            Leader(
+                node_id=self.node_id,
+                term=self.term,
+                term_start_index=next_index,
+                progress=progress,
+                race_index=self.last_index,
+            )
         )
         self._heartbeat_timer.reset()
         self._quorum_timer.reset()

@@ -125,8 +125,12 @@ class Tellers:
     def put(self, requests: Sequence[Asked]) -> None:
         """Bring requests to the node, or let it answer that it is busy."""
         if not self._inbox.put_requests(requests):
-            refused = [(asked.channel, asked.number, fault(asked.request.id, "busy", BUSY)) for asked in requests]
-            self._inbox.put_passed_on((), refused)
+            self._inbox.put_passed_on(
+                (),
+                refused=[
+                    (asked.channel, asked.number, fault(asked.request.id, "busy", BUSY)) for asked in requests
+                ],
+            )
 
     def _put_gathered(self) -> None:
         if self._gathered:

@@ -16,7 +16,7 @@ from msgspec.structs import asdict
 from atm.ledger.commands import Expire, Read, Receipt, View
 from atm.raft.messages import ConfirmedRead, Entry, NodeId
 from atm.raft.ready import Role
-from atm.server.inbox import Asked, Mail, Wanted
+from atm.server.inbox import ANYTHING, Asked, Mail, Wanted
 from atm.server.log_clock import LogClock
 from atm.server.waiting import PassedOn, Proposals, Reads
 from atm.wire.serializer import Answer, Fault, StatusAnswer, encode
@@ -139,7 +139,7 @@ class Desk:
     def wanted(self) -> Wanted:
         """How much of what may come in is worth a turn."""
         if self._core.role is not Role.LEADER:
-            return Wanted()
+            return ANYTHING
         return Wanted(
             commands=max(0 if self._held else 1, len(self._proposals) - len(self._held)),
             queries=max(0 if self._held_queries else 1, len(self._reads) - len(self._held_queries)),

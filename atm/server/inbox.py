@@ -34,11 +34,14 @@ class Asked(Struct, frozen=True, eq=False):
 
 
 class Wanted(NamedTuple):
-    """How many of each are worth a turn; fewer are nothing. If 0 are wanted, there is something to begin with."""
+    """How many of each are worth a turn; fewer are nothing. If 0 are, there is something to begin with."""
 
     commands: int = 1
     queries: int = 1
     acknowledgements: int = 1  # appends that succeeded at other servers
+
+
+ANYTHING = Wanted()
 
 
 class Mail:
@@ -82,8 +85,8 @@ class Mail:
 class Inbox:
     """Bounded; reading threads put, and whoever has the turn takes all at once.
 
-    There is one turn, and at most one thread has it. While nothing is worth one, nobody has: then the reading
-    thread that puts what is worth a turn takes it itself, which spares waking another thread, and hands it back.
+    There is one turn, and at most one thread has it. While nothing is worth one, nobody has: then the thread
+    that puts what is worth a turn takes it itself, which spares waking another, and hands it back.
     """
 
     def __init__(self, lock: Lock) -> None:
@@ -191,7 +194,7 @@ class Inbox:
             if not self._free:
                 self._bell.release()
 
-    def sleep(self, seconds: float, wanted: Wanted = Wanted()) -> None:
+    def sleep(self, seconds: float, wanted: Wanted = ANYTHING) -> None:
         """Give up the turn, and have it again as soon as it is worth it, at the latest after `seconds`.
 
         Or a little later, if a reading thread has it then. For the run loop.

@@ -1,4 +1,4 @@
-"""One thread that waits for the bytes of many connections, so that a small request wakes no thread of its own."""
+"""One thread that waits for the bytes of many connections: a small request wakes no thread of its own."""
 
 from __future__ import annotations
 
@@ -34,9 +34,10 @@ class Source(Protocol):
 
 
 class Reader:
-    """Reads all sources that were added, each until its end. `after_round` is called when all that was there is taken.
+    """Reads all sources that were added, each until its end.
 
-    Sources and `after_round` are called in the reader's thread; while they work, nothing is read.
+    `after_round` is called whenever all that had arrived is taken. It and the sources are called in the
+    reader's thread; while they work, nothing is read.
     """
 
     def __init__(self, after_round: Callable[[], None]) -> None:

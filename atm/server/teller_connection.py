@@ -71,9 +71,9 @@ class TellerConnection(Connection):
         self._gathered: list[bytes] = []
         self._taken = 0  # slots; counted by the reader only
         self._answered = 0  # counted within turns only
-        self._jobs: SimpleQueue[Callable[[], None] | None] = SimpleQueue()  # for its own thread; None: the end
-        self._given = 0  # of them, counted by the reader
-        self._done = 0  # counted by its own thread
+        self._jobs: SimpleQueue[Callable[[], None] | None] = SimpleQueue()  # for its own thread; at last None
+        self._given = 0  # jobs; counted by the reader only
+        self._done = 0  # jobs; counted by its own thread only
         self._frames = FrameReader(CLIENT_FRAME_BYTES_MAX)
         self.deadline_s: float | None = None
 

@@ -56,26 +56,26 @@ class History:
             self._reads[request.id] = asked
         return payload
 
-    def decided(self, server: str, applied_index: int, payload: bytes) -> None:
-        """`server`, its ledger at `applied_index`, answers or hands on an answer; reads are judged here."""
+    def decided(self, server: str, decided_index: int, payload: bytes) -> None:
+        """`server`, whose ledger has decided so far, answers or hands on an answer; reads are judged here."""
         answer = msgpack.decode(payload)
         asked = self._reads.get(answer["id"])
         if answer["outcome"] in FAULTS or answer["leader"] != server:
             return
         if asked is None:
-            applied = answer["reference"] <= applied_index
-            require(applied, "what is answered has been applied", (server, answer, applied_index))
+            decided = answer["reference"] <= decided_index
+            require(decided, "what is answered has been decided", (server, answer, decided_index))
             return
         require(
-            applied_index >= asked.floor, "no read is stale", (server, answer, applied_index, asked.floor)
+            decided_index >= asked.floor, "no read is stale", (server, answer, decided_index, asked.floor)
         )
         assert isinstance(asked.request, READS)
-        expected = view(self._model, asked.request, applied_index)
+        expected = view(self._model, asked.request, decided_index)
         if expected.get("asked", {}).get("details"):
             answer["asked"]["details"] = json.loads(answer["asked"]["details"])
         told = answer == {**expected, "leader": server}
-        require(told, "a read tells what the log says", (server, applied_index, answer, expected))
-        asked.read_at[payload] = min(asked.read_at.get(payload, applied_index), applied_index)
+        require(told, "a read tells what the log says", (server, decided_index, answer, expected))
+        asked.read_at[payload] = min(asked.read_at.get(payload, decided_index), decided_index)
 
     def hears(self, payload: bytes, answer_payload: bytes) -> str:
         """The customer who sent `payload` hears an answer; return its outcome."""

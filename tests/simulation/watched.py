@@ -95,6 +95,9 @@ class WatchedCore:
     def matched(self) -> dict[NodeId, int]:
         return self.raft.matched()
 
+    def acknowledgements_wanted(self) -> int:
+        return self.raft.acknowledgements_wanted()
+
     def ready(self) -> Ready | None:
         ready = self.raft.ready()
         if ready is not None:
@@ -177,6 +180,7 @@ class WatchedLedger:
         self._checks = checks
         self._model = model
         self._fuse = fuse
+        self.decided_index = ledger.applied_index  # ahead of what is written, while that is being written
 
     @property
     def applied_index(self) -> int:
@@ -190,6 +194,11 @@ class WatchedLedger:
         return self.ledger.view(request)
 
     def apply(self, records: Sequence[tuple[int, int, LogCommand | None]]) -> list[Receipt | None]:
+        receipts = self.decide(records)
+        self.write()
+        return receipts
+
+    def decide(self, records: Sequence[tuple[int, int, LogCommand | None]]) -> list[Receipt | None]:
         self._fuse.burn()
         entries = self._store.entries[records[0][0] - 1 : records[-1][0]]
         require(
@@ -199,8 +208,8 @@ class WatchedLedger:
             same = time_us == entry.time_us and entry.command == (encode(command) if command else b"")
             require(same, "what is applied is what was saved", (self._name, entry))
         self._checks.applied(self._name, entries)
-        receipts = self.ledger.apply(records)
-        self._file.committed()
+        receipts = self.ledger.decide(records)
+        self.decided_index = records[-1][0]
         for receipt, decision in zip(
             receipts, self._model.decisions[records[0][0] - 1 : records[-1][0]], strict=True
         ):
@@ -215,6 +224,11 @@ class WatchedLedger:
             require(found == decision, "the ledger follows from the log alone", (self._name, found, decision))
         self._fuse.burn()
         return receipts
+
+    def write(self) -> None:
+        self.ledger.write()
+        self._file.committed()
+        self._fuse.burn()
 
 
 class WatchedLinks:

@@ -166,7 +166,7 @@ class Simulation:
         self.servers[to].deliver(sender, payload, new_store)
 
     def _decided(self, server: SimServer, payload: bytes) -> None:
-        self.history.decided(server.name, server.bank.applied_index, payload)
+        self.history.decided(server.name, server.bank.decided_index, payload)
 
     def _state(self) -> str:
         """Return where each server stands, for people."""

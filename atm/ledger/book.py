@@ -17,6 +17,7 @@ from atm.ledger.accounts import Account, exists, may_move
 from atm.ledger.commands import (
     AMOUNT_MINOR_MAX,
     CASH,
+    OK,
     WRITEOFF,
     Batch,
     Close,
@@ -167,16 +168,16 @@ class Book:
     def _credit(self, command: Credit) -> Decision:
         account = self._account(command.account)
         outcome = may_move(account)
-        if outcome is Outcome.OK:
+        if outcome is OK:
             outcome = self._move(command.id, [Posting(CASH, command.account, command.amount)])
         return outcome, account
 
     def _debit(self, command: Debit) -> Decision:
         account = self._account(command.account)
         outcome = self._may_withdraw(account, command.pin, command.amount)
-        if outcome is Outcome.OK and account is not None:
+        if outcome is OK and account is not None:
             outcome = self._move(command.id, [Posting(command.account, CASH, command.amount)])
-            if outcome is Outcome.OK:
+            if outcome is OK:
                 self._note_withdrawal(account, command.amount)
         return outcome, account
 
@@ -185,28 +186,28 @@ class Book:
         payer = self._account(legs[0].account)
         for leg in legs:
             outcome = self._may_pay(self._account(leg.account), leg.pin)
-            if outcome is Outcome.OK:
+            if outcome is OK:
                 outcome = may_move(self._account(leg.target))
-            if outcome is not Outcome.OK:
+            if outcome is not OK:
                 return outcome, payer
         return self._move(request_id, [Posting(leg.account, leg.target, leg.amount) for leg in legs]), payer
 
     def _write_off(self, command: WriteOff) -> Decision:
         account = self._account(command.account)
-        outcome = Outcome.OK if command.account == CASH else exists(account)
-        if outcome is Outcome.OK:
+        outcome = OK if command.account == CASH else exists(account)
+        if outcome is OK:
             outcome = self._move(command.id, [Posting(WRITEOFF, command.account, command.amount)])
-            if outcome is Outcome.OK:
+            if outcome is OK:
                 self._note_exception("written_off")
         return outcome, account
 
     def _may_pay(self, account: Account | None, pin: str | None) -> Outcome:
         outcome = may_move(account)
-        return self._check_pin(account, pin) if outcome is Outcome.OK and account is not None else outcome
+        return self._check_pin(account, pin) if outcome is OK and account is not None else outcome
 
     def _may_withdraw(self, account: Account | None, pin: str | None, amount: int) -> Outcome:
         outcome = self._may_pay(account, pin)
-        if outcome is Outcome.OK and account is not None:
+        if outcome is OK and account is not None:
             if account.available < amount:
                 return Outcome.INSUFFICIENT_FUNDS
             if account.exceeds_limit(amount, self._time_us):
@@ -228,7 +229,7 @@ class Book:
     def _hold_back(self, command: Hold) -> Decision:
         account = self._account(command.account)
         outcome = self._may_withdraw(account, command.pin, command.amount)
-        if outcome is Outcome.OK and account is not None:
+        if outcome is OK and account is not None:
             account.held += command.amount
             self._change(account)
             self._note_withdrawal(account, command.amount)
@@ -249,7 +250,7 @@ class Book:
             return Outcome.HOLD_NOT_FOUND, None
         account = self._known_account(hold.account)
         outcome = _may_end(hold)
-        if outcome not in {Outcome.OK, Outcome.HOLD_EXPIRED}:
+        if outcome not in {OK, Outcome.HOLD_EXPIRED}:
             return outcome, account
         amount = hold.amount if command.amount is None else command.amount
         if amount > hold.amount:
@@ -257,7 +258,7 @@ class Book:
         late = outcome is Outcome.HOLD_EXPIRED
         payer = WRITEOFF if account.state == "closed" else hold.account
         outcome = self._move(command.id, [Posting(payer, CASH, amount)], overdraft=True)
-        if outcome is not Outcome.OK:
+        if outcome is not OK:
             return outcome, account
         if not late:
             self._release(account, hold)
@@ -272,7 +273,7 @@ class Book:
             self._note_exception("overdrawn")
         elif late:
             self._note_exception("late")
-        return Outcome.OK, account
+        return OK, account
 
     def _void(self, command: Void) -> Decision:
         hold = self._hold(command.hold)
@@ -280,7 +281,7 @@ class Book:
             return Outcome.HOLD_NOT_FOUND, None
         account = self._known_account(hold.account)
         outcome = _may_end(hold)
-        if outcome is Outcome.OK:
+        if outcome is OK:
             self._end(account, hold, "voided")
         return outcome, account
 
@@ -327,9 +328,9 @@ class Book:
         else:
             opposites = [posting.opposite(posting.amount_minor) for posting in reversed(postings)]
         outcome = self._may_correct(opposites)
-        if outcome is Outcome.OK:
+        if outcome is OK:
             outcome = self._move(command.id, opposites)
-        if outcome is Outcome.OK:
+        if outcome is OK:
             self.reversals[command.original] = command.id
             self._give_back(account, amount, self._withdrawn_us(original))
         return outcome, account
@@ -342,7 +343,7 @@ class Book:
 
     def _postings(self, original: Ruling) -> Sequence[Posting]:
         """Return what the request moved; a reversal itself cannot be taken back."""
-        if original.receipt.outcome is not Outcome.OK or original.asked.op == "reverse":
+        if original.receipt.outcome is not OK or original.asked.op == "reverse":
             return ()
         number = original.receipt.reference * POSTINGS_PER_ENTRY
         first, end = (
@@ -368,7 +369,7 @@ class Book:
             for name in (posting.debit_account, posting.credit_account):
                 if self._known_account(name).state == "closed":
                     return Outcome.ACCOUNT_CLOSED
-        return Outcome.OK
+        return OK
 
     # -- accounts ------------------------------------------------------------------------------------------
 
@@ -380,16 +381,16 @@ class Book:
         account = Account(name=command.account, opened_us=self._time_us)
         self._accounts[account.name] = self.changed_balances[account.name] = account
         self._change(account)
-        return Outcome.OK, account
+        return OK, account
 
     def _identify(self, command: SetPin | Login) -> Decision:
         account = self._account(command.account)
         outcome = exists(account)
-        if outcome is Outcome.OK and account is not None:
+        if outcome is OK and account is not None:
             if isinstance(command, Login):
                 return self._check_pin(account, command.pin), account
             outcome = self._check_pin(account, command.old_pin)
-            if outcome is Outcome.OK:
+            if outcome is OK:
                 account.pin = command.pin
                 self._change(account)
         return outcome, account
@@ -397,7 +398,7 @@ class Book:
     def _administer(self, command: Freeze | Unfreeze | Close | Unlock | SetLimit) -> Decision:
         account = self._account(command.account)
         outcome = exists(account)
-        if outcome is not Outcome.OK or account is None:
+        if outcome is not OK or account is None:
             return outcome, account
         match command:
             case Freeze():
@@ -417,7 +418,7 @@ class Book:
             case _:
                 assert_never(command)
         self._change(account)
-        return Outcome.OK, account
+        return OK, account
 
     def _check_pin(self, account: Account | None, pin: str | None) -> Outcome:
         assert account is not None
@@ -437,7 +438,7 @@ class Book:
             debit = self._known_account(posting.debit_account)
             credit = self._known_account(posting.credit_account)
             outcome = funds(posting, debit, credit, overdraft=overdraft)
-            if outcome is not Outcome.OK:
+            if outcome is not OK:
                 for done in postings[:place]:
                     self._known_account(done.debit_account).balance += done.amount_minor
                     self._known_account(done.credit_account).balance -= done.amount_minor
@@ -454,7 +455,7 @@ class Book:
             rows.append(row)
         self.journal += rows
         self.journal_hash = journal_hash
-        return Outcome.OK
+        return OK
 
     def _note_exception(self, kind: ExceptionKind) -> None:
         self.exceptions.append((self.journal[-1].posting, kind))
@@ -510,7 +511,7 @@ class Book:
 def _may_end(hold: HeldAmount) -> Outcome:
     match hold.state:
         case "active":
-            return Outcome.OK
+            return OK
         case "posted":
             return Outcome.HOLD_ALREADY_POSTED
         case "voided":

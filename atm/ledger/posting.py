@@ -12,7 +12,7 @@ from typing import NamedTuple
 from msgspec import Struct
 
 from atm.ledger.accounts import Account
-from atm.ledger.commands import AMOUNT_MINOR_MAX, BALANCE_MINOR_MAX, LEGS_MAX, Outcome
+from atm.ledger.commands import AMOUNT_MINOR_MAX, BALANCE_MINOR_MAX, LEGS_MAX, OK, Outcome
 
 # The lowest that an account of the bank's own may be. One above the least signed 64-bit number: all
 # balances add up to 0, so the sum of any of them, in any order, fits SQLite's integers as well.
@@ -63,7 +63,7 @@ def funds(posting: Posting, debit: Account, credit: Account, *, overdraft: bool)
         return Outcome.INSUFFICIENT_FUNDS
     if credit.balance + posting.amount_minor > BALANCE_MINOR_MAX:
         return Outcome.LIMIT_EXCEEDED
-    return Outcome.OK
+    return OK
 
 
 def chained(

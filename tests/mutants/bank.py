@@ -122,7 +122,7 @@ BANK = (
         edits=(
             (
                 "        self._rule(Ruling(asked, receipt))\n",
-                "        if outcome is Outcome.OK:\n            self._rule(Ruling(asked, receipt))\n",
+                "        if outcome is OK:\n            self._rule(Ruling(asked, receipt))\n",
             ),
         ),
         caught_by=REPEATS + "test_a_decline_stays_one_whatever_happens_later",

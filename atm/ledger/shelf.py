@@ -10,7 +10,7 @@ import apsw
 import msgspec
 
 from atm.ledger.accounts import Account
-from atm.ledger.book import Book, HeldAmount, Ruling
+from atm.ledger.book import Book, HeldAmount, Remembered, Ruling
 from atm.ledger.commands import BANK_ACCOUNTS, CASH, Contents, Expire, LogCommand, Receipt
 from atm.ledger.posting import NO_HASH, POSTINGS_PER_ENTRY, Posting
 from atm.ledger.requests import accounts_named
@@ -51,8 +51,8 @@ class Unreadable(Exception):
 class Insertion:
     """Writes rows of one table, several to a statement.
 
-    `executemany` puts its statement back into the cache of statements after each row, at a place further on, so that
-    a few dozen rows drive all others out, and every batch would begin by parsing them again.
+    `executemany` puts its statement back into apsw's cache after each row, at a place further on, so that
+    a few dozen rows drive all others out, and every batch begins by parsing them again.
     """
 
     def __init__(self, table: str, columns: int, on_conflict: str = "") -> None:
@@ -81,15 +81,15 @@ class Shelf:
     """Lookups by one cursor, whose statements stay prepared; see `book.Shelf`."""
 
     def __init__(self, cursor: apsw.Cursor) -> None:
-        self._accounts: dict[str, Account | None] = {}  # as written; nobody else writes them
+        self._accounts = Remembered(self.account)  # as written; nobody else writes them
         self._execute = cursor.execute
         self._cursor = cursor
 
     def open_book(self, commands: Sequence[LogCommand], journal_hash: bytes) -> Book:
         """Return a book for these commands, with what they name looked up together."""
-        ids = [command.id for command in commands if not isinstance(command, Expire)]
-        rulings: dict[str, Ruling | None] = dict.fromkeys(ids)
-        for row in self._execute(RECEIPTS, (_json_list(ids),)):
+        rulings = Remembered(self.ruling)
+        rulings.update((command.id, None) for command in commands if not isinstance(command, Expire))
+        for row in self._execute(RECEIPTS, (_json_list(rulings),)):
             ruling = _ruling(row)
             rulings[ruling.receipt.id] = ruling
         self._look_up({CASH, *(name for command in commands for name in accounts_named(command))})
@@ -114,12 +114,14 @@ class Shelf:
 
     def write(self, book: Book) -> None:
         """Write what the book changed; receipts first, since the other rows refer to them."""
-        RECEIPT_ROWS.write(self._cursor, [_receipt_row(ruling) for ruling in book.new_rulings])
+        RECEIPT_ROWS.write(self._cursor, list(map(_receipt_row, book.new_rulings)))
         balances = book.changed_balances
         BALANCE_ROWS.write(self._cursor, [(name, account.balance) for name, account in balances.items()])
         JOURNAL_ROWS.write(self._cursor, book.journal)
-        ACCOUNT_ROWS.write(self._cursor, [_account_row(account) for account in book.changed_accounts.values()])
-        HOLD_ROWS.write(self._cursor, [_hold_row(hold) for hold in book.changed_holds.values()])
+        ACCOUNT_ROWS.write(
+            self._cursor, [_account_row(account) for account in book.changed_accounts.values()]
+        )
+        HOLD_ROWS.write(self._cursor, list(map(_hold_row, book.changed_holds.values())))
         REVERSAL_ROWS.write(self._cursor, list(book.reversals.items()))
         EXCEPTION_ROWS.write(self._cursor, book.exceptions)
 

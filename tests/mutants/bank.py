@@ -20,7 +20,7 @@ BANK = (
         name="receipts outside the transaction",
         what="a crash leaves receipts of commands that moved nothing, and they never will",
         file=SHELF,
-        edits=(("book.new_rulings])\n", "book.new_rulings])\n" + COMMIT),),
+        edits=(("book.new_rulings)))\n", "book.new_rulings)))\n" + COMMIT),),
         caught_by=CRASH_TESTS + "test_a_kill_between_any_two_writes_leaves_a_whole_batch_and_loses_none",
     ),
     Mutant(
@@ -112,7 +112,7 @@ BANK = (
         name="repeated request applied again",
         what="no receipt is looked for, and each repetition moves the money once more",
         file=BOOK,
-        edits=(("        first = self._ruling(command.id)\n", "        first = None\n"),),
+        edits=(("        first = self._rulings[command.id]\n", "        first = None\n"),),
         caught_by=REPEATS + "test_what_was_done_is_not_done_again",
     ),
     Mutant(
@@ -138,7 +138,7 @@ BANK = (
         name="credit without its other side",
         what="money is made: the bank's own account does not give it",
         file=BOOK,
-        edits=(("            debit.balance -= posting.amount_minor\n", ""),),
+        edits=(("            debit.balance -= amount\n", ""),),
         caught_by=TESTS + "test_the_bank_keeps_its_rules",
     ),
 )

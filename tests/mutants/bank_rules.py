@@ -105,7 +105,7 @@ BANK_RULES = (
         file=BOOK,
         edits=(
             (
-                "                for done in postings[:place]:\n",
+                "                for done in postings[: len(rows)]:\n",
                 "                for done in postings[:0]:\n",
             ),
         ),

@@ -56,7 +56,7 @@ ExceptionKind = Literal["late", "overdrawn", "written_off"]
 Decision = tuple[Outcome, Account | None]  # and whose balance the receipt shows
 
 
-class Ruling(Struct, frozen=True):
+class Ruling(Struct, frozen=True, gc=False):
     """What was first asked under an id, and the receipt that it got."""
 
     asked: Contents

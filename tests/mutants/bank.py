@@ -105,7 +105,7 @@ BANK = (
         name="details are no contents",
         what="a transfer to somebody else is answered with the receipt of the first one",
         file="atm/ledger/requests.py",
-        edits=(("if details else None", "if details is None else None"),),
+        edits=(('details = _json({"target": command.target})', "details = None"),),
         caught_by=REPEATS + "test_other_contents_under_the_same_id_are_refused_and_change_nothing",
     ),
     Mutant(

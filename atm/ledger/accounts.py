@@ -7,7 +7,7 @@ from typing import Literal
 
 from msgspec import Struct
 
-from atm.ledger.commands import Outcome
+from atm.ledger.commands import OK, Outcome
 
 WRONG_PINS_MAX = 3  # in a row, wherever they were typed; then the account is locked
 DAY_US = 24 * 3600 * 1_000_000
@@ -54,14 +54,14 @@ class Account(Struct):
         An account without a PIN asks for none. A missing PIN tells nobody anything and is not counted.
         """
         if self.pin is None:
-            return Outcome.OK
+            return OK
         if self.locked:
             return Outcome.LOCKED
         if pin is None:
             return Outcome.WRONG_PIN
         if hmac.compare_digest(self.pin, pin):
             self.wrong_pins = 0
-            return Outcome.OK
+            return OK
         self.wrong_pins += 1
         return Outcome.WRONG_PIN
 
@@ -96,7 +96,7 @@ def may_move(account: Account | None) -> Outcome:
     """Return `OK`, or why customers may not move this account's money; the bank's own is not theirs."""
     if account is not None:
         if account.state == "open":
-            return Outcome.OK
+            return OK
         if account.state == "frozen":
             return Outcome.ACCOUNT_FROZEN
     return exists(account)
@@ -106,7 +106,7 @@ def exists(account: Account | None) -> Outcome:
     """Return `OK` for a customers' account that is not closed, or why not."""
     if account is None or account.is_banks_own:
         return Outcome.NO_SUCH_ACCOUNT
-    return Outcome.ACCOUNT_CLOSED if account.state == "closed" else Outcome.OK
+    return Outcome.ACCOUNT_CLOSED if account.state == "closed" else OK
 
 
 def day_of(time_us: int) -> int:

@@ -25,7 +25,8 @@ from atm.ledger.checks import CHECKS
 from atm.ledger.database import brief, expected_schema, schema_of
 from atm.ledger.digest import table_digest, table_names
 from atm.ledger.findings import Findings
-from atm.ledger.journal_walk import JOURNAL, JournalWalk, WalkedRow
+from atm.ledger.journal_walk import JOURNAL, JournalWalk
+from atm.ledger.posting import JournalRow
 from atm.ledger.snapshot import DamagedLedger, NoLedger, snapshot
 
 PROBLEMS_MAX = 60  # told, in an answer that fits a frame; the others are counted
@@ -124,7 +125,7 @@ class _Audit:
 
     def _walk(self, walk: JournalWalk) -> None:
         try:
-            walk.over(cast(Iterator[WalkedRow], self._cursor.execute(JOURNAL)))
+            walk.over(cast(Iterator[JournalRow], self._cursor.execute(JOURNAL)))
         except UNREADABLE:
             self._tell(f"the journal cannot be read behind posting {walk.last_posting}")
             raise

@@ -7,9 +7,9 @@ it was before the run), remembers what it changes, and leaves that to be written
 from __future__ import annotations
 
 from bisect import bisect_left
-from collections.abc import Sequence
-from operator import attrgetter
-from typing import Literal, Protocol, assert_never
+from collections.abc import Callable, Sequence
+from operator import itemgetter
+from typing import Literal, Protocol, TypeVar, assert_never
 
 from msgspec import Struct
 
@@ -17,6 +17,7 @@ from atm.ledger.accounts import Account, exists, may_move
 from atm.ledger.commands import (
     AMOUNT_MINOR_MAX,
     CASH,
+    OK,
     WRITEOFF,
     Batch,
     Close,
@@ -46,6 +47,8 @@ from atm.ledger.commands import (
 from atm.ledger.posting import POSTINGS_PER_ENTRY, JournalRow, Posting, chained, funds
 from atm.ledger.requests import contents_of, hold_named
 
+T = TypeVar("T")
+
 TOMBSTONE = "tombstone"  # the `op` of what stands under an id that was reversed before it came
 
 HoldState = Literal["active", "posted", "voided", "expired"]
@@ -53,7 +56,7 @@ ExceptionKind = Literal["late", "overdrawn", "written_off"]
 Decision = tuple[Outcome, Account | None]  # and whose balance the receipt shows
 
 
-class Ruling(Struct, frozen=True):
+class Ruling(Struct, frozen=True, gc=False):
     """What was first asked under an id, and the receipt that it got."""
 
     asked: Contents
@@ -72,11 +75,21 @@ class HeldAmount(Struct, kw_only=True):
     posted: int = 0
 
 
+class Remembered(dict[str, T | None]):
+    """What has been looked up, by name, the rest as it is asked for; None is known not to exist."""
+
+    def __init__(self, look_up: Callable[[str], T | None]) -> None:
+        super().__init__()
+        self._look_up = look_up
+
+    def __missing__(self, name: str) -> T | None:
+        found = self[name] = self._look_up(name)
+        return found
+
+
 class Shelf(Protocol):
     """The ledger as it was before the run."""
 
-    def account(self, name: str) -> Account | None: ...
-    def ruling(self, request_id: str) -> Ruling | None: ...
     def hold(self, request_id: str) -> HeldAmount | None: ...
     def holds_due(self, time_us: int) -> Sequence[HeldAmount]: ...
     def postings(self, log_index: int) -> Sequence[Posting]: ...
@@ -89,11 +102,11 @@ class Book:
     def __init__(
         self,
         shelf: Shelf,
-        accounts: dict[str, Account | None],
-        rulings: dict[str, Ruling | None],
+        accounts: Remembered[Account],
+        rulings: Remembered[Ruling],
         journal_hash: bytes,
     ) -> None:
-        """Begin with the accounts and rulings that were looked up together; None is known not to exist."""
+        """Begin with the accounts and rulings that were looked up together."""
         self._shelf = shelf
         self._accounts = accounts
         self._rulings = rulings
@@ -105,7 +118,7 @@ class Book:
         self.changed_holds: dict[str, HeldAmount] = {}
         self.reversals: dict[str, str] = {}  # original to reversal
         self.exceptions: list[tuple[int, ExceptionKind]] = []
-        self._holds: dict[str, HeldAmount | None] = {}
+        self._holds = Remembered(shelf.hold)
         self._log_index = 0  # of the entry being decided
         self._time_us = 0
 
@@ -122,11 +135,11 @@ class Book:
         asked = contents_of(command)
         assert asked.amount is None or type(asked.amount) is int, f"an amount is an int, not {asked.amount!r}"
         assert asked.amount is None or 0 < asked.amount <= AMOUNT_MINOR_MAX, f"{asked.amount} is out of range"
-        first = self._ruling(command.id)
+        first = self._rulings[command.id]
         if first is not None:
             if first.asked == asked or first.asked.op == TOMBSTONE:
                 return first.receipt
-            account = None if asked.account is None else self._account(asked.account)
+            account = None if asked.account is None else self._accounts[asked.account]
             return self._receipt(command.id, Outcome.ID_REUSED, account)
         outcome, account = self._decide(command)
         receipt = self._receipt(command.id, outcome, account)
@@ -165,48 +178,48 @@ class Book:
     # -- money in and out ----------------------------------------------------------------------------------
 
     def _credit(self, command: Credit) -> Decision:
-        account = self._account(command.account)
+        account = self._accounts[command.account]
         outcome = may_move(account)
-        if outcome is Outcome.OK:
+        if outcome is OK:
             outcome = self._move(command.id, [Posting(CASH, command.account, command.amount)])
         return outcome, account
 
     def _debit(self, command: Debit) -> Decision:
-        account = self._account(command.account)
+        account = self._accounts[command.account]
         outcome = self._may_withdraw(account, command.pin, command.amount)
-        if outcome is Outcome.OK and account is not None:
+        if outcome is OK and account is not None:
             outcome = self._move(command.id, [Posting(command.account, CASH, command.amount)])
-            if outcome is Outcome.OK:
+            if outcome is OK:
                 self._note_withdrawal(account, command.amount)
         return outcome, account
 
     def _transfer(self, request_id: str, legs: Sequence[Transfer | Leg]) -> Decision:
         """All legs or none, but every wrong PIN on the way counts."""
-        payer = self._account(legs[0].account)
+        payer = self._accounts[legs[0].account]
         for leg in legs:
-            outcome = self._may_pay(self._account(leg.account), leg.pin)
-            if outcome is Outcome.OK:
-                outcome = may_move(self._account(leg.target))
-            if outcome is not Outcome.OK:
+            outcome = self._may_pay(self._accounts[leg.account], leg.pin)
+            if outcome is OK:
+                outcome = may_move(self._accounts[leg.target])
+            if outcome is not OK:
                 return outcome, payer
         return self._move(request_id, [Posting(leg.account, leg.target, leg.amount) for leg in legs]), payer
 
     def _write_off(self, command: WriteOff) -> Decision:
-        account = self._account(command.account)
-        outcome = Outcome.OK if command.account == CASH else exists(account)
-        if outcome is Outcome.OK:
+        account = self._accounts[command.account]
+        outcome = OK if command.account == CASH else exists(account)
+        if outcome is OK:
             outcome = self._move(command.id, [Posting(WRITEOFF, command.account, command.amount)])
-            if outcome is Outcome.OK:
+            if outcome is OK:
                 self._note_exception("written_off")
         return outcome, account
 
     def _may_pay(self, account: Account | None, pin: str | None) -> Outcome:
         outcome = may_move(account)
-        return self._check_pin(account, pin) if outcome is Outcome.OK and account is not None else outcome
+        return self._check_pin(account, pin) if outcome is OK and account is not None else outcome
 
     def _may_withdraw(self, account: Account | None, pin: str | None, amount: int) -> Outcome:
         outcome = self._may_pay(account, pin)
-        if outcome is Outcome.OK and account is not None:
+        if outcome is OK and account is not None:
             if account.available < amount:
                 return Outcome.INSUFFICIENT_FUNDS
             if account.exceeds_limit(amount, self._time_us):
@@ -226,9 +239,9 @@ class Book:
     # -- holds ---------------------------------------------------------------------------------------------
 
     def _hold_back(self, command: Hold) -> Decision:
-        account = self._account(command.account)
+        account = self._accounts[command.account]
         outcome = self._may_withdraw(account, command.pin, command.amount)
-        if outcome is Outcome.OK and account is not None:
+        if outcome is OK and account is not None:
             account.held += command.amount
             self._change(account)
             self._note_withdrawal(account, command.amount)
@@ -244,12 +257,12 @@ class Book:
 
     def _post(self, command: Post) -> Decision:
         """The cash is gone already, so what stands in the way now is an exception and no refusal."""
-        hold = self._hold(command.hold)
+        hold = self._holds[command.hold]
         if hold is None:
             return Outcome.HOLD_NOT_FOUND, None
         account = self._known_account(hold.account)
         outcome = _may_end(hold)
-        if outcome not in {Outcome.OK, Outcome.HOLD_EXPIRED}:
+        if outcome not in {OK, Outcome.HOLD_EXPIRED}:
             return outcome, account
         amount = hold.amount if command.amount is None else command.amount
         if amount > hold.amount:
@@ -257,7 +270,7 @@ class Book:
         late = outcome is Outcome.HOLD_EXPIRED
         payer = WRITEOFF if account.state == "closed" else hold.account
         outcome = self._move(command.id, [Posting(payer, CASH, amount)], overdraft=True)
-        if outcome is not Outcome.OK:
+        if outcome is not OK:
             return outcome, account
         if not late:
             self._release(account, hold)
@@ -272,15 +285,15 @@ class Book:
             self._note_exception("overdrawn")
         elif late:
             self._note_exception("late")
-        return Outcome.OK, account
+        return OK, account
 
     def _void(self, command: Void) -> Decision:
-        hold = self._hold(command.hold)
+        hold = self._holds[command.hold]
         if hold is None:
             return Outcome.HOLD_NOT_FOUND, None
         account = self._known_account(hold.account)
         outcome = _may_end(hold)
-        if outcome is Outcome.OK:
+        if outcome is OK:
             self._end(account, hold, "voided")
         return outcome, account
 
@@ -288,7 +301,7 @@ class Book:
         """End the holds that are due by log time, in an order of their own."""
         due = {hold.id for hold in self._shelf.holds_due(self._time_us)} | self.changed_holds.keys()
         for hold_id in sorted(due):
-            hold = self._hold(hold_id)
+            hold = self._holds[hold_id]
             if hold is not None and hold.state == "active" and hold.expires_us <= self._time_us:
                 self._end(self._known_account(hold.account), hold, "expired")
 
@@ -306,7 +319,7 @@ class Book:
     # -- reversals -----------------------------------------------------------------------------------------
 
     def _reverse(self, command: Reverse) -> Decision:
-        original = self._ruling(command.original)
+        original = self._rulings[command.original]
         if original is None:
             self._bury(command.original)
             return Outcome.ORIGINAL_NOT_FOUND, None
@@ -327,9 +340,9 @@ class Book:
         else:
             opposites = [posting.opposite(posting.amount_minor) for posting in reversed(postings)]
         outcome = self._may_correct(opposites)
-        if outcome is Outcome.OK:
+        if outcome is OK:
             outcome = self._move(command.id, opposites)
-        if outcome is Outcome.OK:
+        if outcome is OK:
             self.reversals[command.original] = command.id
             self._give_back(account, amount, self._withdrawn_us(original))
         return outcome, account
@@ -342,14 +355,14 @@ class Book:
 
     def _postings(self, original: Ruling) -> Sequence[Posting]:
         """Return what the request moved; a reversal itself cannot be taken back."""
-        if original.receipt.outcome is not Outcome.OK or original.asked.op == "reverse":
+        if original.receipt.outcome is not OK or original.asked.op == "reverse":
             return ()
         number = original.receipt.reference * POSTINGS_PER_ENTRY
         first, end = (
-            bisect_left(self.journal, bound, key=attrgetter("posting"))
+            bisect_left(self.journal, bound, key=itemgetter(0))
             for bound in (number, number + POSTINGS_PER_ENTRY)
         )
-        here = [Posting(row.debit_account, row.credit_account, row.amount) for row in self.journal[first:end]]
+        here = [Posting(debit, credit, amount) for _, _, debit, credit, amount, *_ in self.journal[first:end]]
         return here or self._shelf.postings(original.receipt.reference)
 
     def _withdrawn_us(self, original: Ruling) -> int:
@@ -358,7 +371,7 @@ class Book:
             case "debit":
                 return original.receipt.time_us
             case "post":
-                hold = self._hold(hold_named(original.asked))
+                hold = self._holds[hold_named(original.asked)]
                 return 0 if hold is None else hold.time_us
             case _:
                 return 0
@@ -368,36 +381,36 @@ class Book:
             for name in (posting.debit_account, posting.credit_account):
                 if self._known_account(name).state == "closed":
                     return Outcome.ACCOUNT_CLOSED
-        return Outcome.OK
+        return OK
 
     # -- accounts ------------------------------------------------------------------------------------------
 
     def _open(self, command: Open) -> Decision:
-        account = self._account(command.account)
+        account = self._accounts[command.account]
         if account is not None:
             closed = account.state == "closed"
             return (Outcome.ACCOUNT_CLOSED if closed else Outcome.EXISTS), account
         account = Account(name=command.account, opened_us=self._time_us)
         self._accounts[account.name] = self.changed_balances[account.name] = account
         self._change(account)
-        return Outcome.OK, account
+        return OK, account
 
     def _identify(self, command: SetPin | Login) -> Decision:
-        account = self._account(command.account)
+        account = self._accounts[command.account]
         outcome = exists(account)
-        if outcome is Outcome.OK and account is not None:
+        if outcome is OK and account is not None:
             if isinstance(command, Login):
                 return self._check_pin(account, command.pin), account
             outcome = self._check_pin(account, command.old_pin)
-            if outcome is Outcome.OK:
+            if outcome is OK:
                 account.pin = command.pin
                 self._change(account)
         return outcome, account
 
     def _administer(self, command: Freeze | Unfreeze | Close | Unlock | SetLimit) -> Decision:
-        account = self._account(command.account)
+        account = self._accounts[command.account]
         outcome = exists(account)
-        if outcome is not Outcome.OK or account is None:
+        if outcome is not OK or account is None:
             return outcome, account
         match command:
             case Freeze():
@@ -417,7 +430,7 @@ class Book:
             case _:
                 assert_never(command)
         self._change(account)
-        return Outcome.OK, account
+        return OK, account
 
     def _check_pin(self, account: Account | None, pin: str | None) -> Outcome:
         assert account is not None
@@ -432,32 +445,31 @@ class Book:
     def _move(self, request_id: str, postings: Sequence[Posting], *, overdraft: bool = False) -> Outcome:
         """Post all, each seeing those before it, or none."""
         rows: list[JournalRow] = []
-        journal_hash = self.journal_hash
-        for place, posting in enumerate(postings):
+        time_us, journal_hash = self._time_us, self.journal_hash
+        for number, posting in enumerate(postings, self._log_index * POSTINGS_PER_ENTRY):
             debit = self._known_account(posting.debit_account)
             credit = self._known_account(posting.credit_account)
-            outcome = funds(posting, debit, credit, overdraft=overdraft)
-            if outcome is not Outcome.OK:
-                for done in postings[:place]:
+            amount = posting.amount_minor
+            outcome = funds(debit, credit, amount, overdraft=overdraft)
+            if outcome is not OK:
+                for done in postings[: len(rows)]:
                     self._known_account(done.debit_account).balance += done.amount_minor
                     self._known_account(done.credit_account).balance -= done.amount_minor
                 return outcome
-            debit.balance -= posting.amount_minor
-            credit.balance += posting.amount_minor
+            debit.balance -= amount
+            credit.balance += amount
             self.changed_balances[debit.name] = debit
             self.changed_balances[credit.name] = credit
-            number = self._log_index * POSTINGS_PER_ENTRY + place
-            row = chained(
-                journal_hash, number, self._time_us, posting, debit.balance, credit.balance, request_id
-            )
-            journal_hash = row.hash
+            row = chained(journal_hash, number, time_us, debit, credit, amount, request_id)
+            journal_hash = row[-1]
             rows.append(row)
         self.journal += rows
         self.journal_hash = journal_hash
-        return Outcome.OK
+        return OK
 
     def _note_exception(self, kind: ExceptionKind) -> None:
-        self.exceptions.append((self.journal[-1].posting, kind))
+        number, *_ = self.journal[-1]
+        self.exceptions.append((number, kind))
 
     def _change(self, account: Account) -> None:
         self.changed_accounts[account.name] = account
@@ -480,37 +492,16 @@ class Book:
             time_us=self._time_us,
         )
 
-    # -- looking up ----------------------------------------------------------------------------------------
-
-    def _account(self, name: str) -> Account | None:
-        try:
-            return self._accounts[name]
-        except KeyError:
-            account = self._accounts[name] = self._shelf.account(name)
-            return account
-
     def _known_account(self, name: str) -> Account:
-        account = self._account(name)
+        account = self._accounts[name]
         assert account is not None, f"{name} was posted to and does not exist"
         return account
-
-    def _ruling(self, request_id: str) -> Ruling | None:
-        try:
-            return self._rulings[request_id]
-        except KeyError:
-            ruling = self._rulings[request_id] = self._shelf.ruling(request_id)
-            return ruling
-
-    def _hold(self, request_id: str) -> HeldAmount | None:
-        if request_id not in self._holds:
-            self._holds[request_id] = self._shelf.hold(request_id)
-        return self._holds[request_id]
 
 
 def _may_end(hold: HeldAmount) -> Outcome:
     match hold.state:
         case "active":
-            return Outcome.OK
+            return OK
         case "posted":
             return Outcome.HOLD_ALREADY_POSTED
         case "voided":

@@ -8,7 +8,7 @@ same for ever. The structs carry their limits, so that whatever was decoded into
 from __future__ import annotations
 
 from enum import StrEnum
-from typing import Annotated
+from typing import Annotated, Final
 
 from msgspec import Meta, Struct
 
@@ -55,8 +55,17 @@ class Outcome(StrEnum):
     ORIGINAL_NOT_FOUND = "original_not_found"
 
 
+OK: Final = Outcome.OK  # asked for all the time, and finding a member in its class takes as long as a call
+
+
 class Request(
-    Struct, frozen=True, kw_only=True, tag_field="op", forbid_unknown_fields=True, omit_defaults=True
+    Struct,
+    frozen=True,
+    kw_only=True,
+    tag_field="op",
+    forbid_unknown_fields=True,
+    omit_defaults=True,
+    gc=False,  # nothing in here can refer back to it
 ):
     """What every request carries; the `op` on the wire is the tag of its class."""
 
@@ -269,7 +278,7 @@ Read = Query | Statement | Lookup | Exceptions
 # -- answers -----------------------------------------------------------------------------------------------
 
 
-class Receipt(Struct, frozen=True, kw_only=True):
+class Receipt(Struct, frozen=True, kw_only=True, gc=False):
     """The bank's answer to a command or a query.
 
     `balance` (in the ledger) and `available` (what may be paid out) are the account's, in minor units,
@@ -303,7 +312,7 @@ class Line(Struct, frozen=True, kw_only=True, omit_defaults=True):
     exception: str | None = None
 
 
-class Contents(Struct, frozen=True, kw_only=True, omit_defaults=True):
+class Contents(Struct, frozen=True, kw_only=True, omit_defaults=True, gc=False):
     """What was asked under a request id, as the ledger keeps it; `details` is JSON."""
 
     op: str

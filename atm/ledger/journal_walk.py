@@ -5,10 +5,8 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Sequence
 
-from atm.ledger.posting import NO_HASH, POSTINGS_PER_ENTRY, row_hash
+from atm.ledger.posting import NO_HASH, POSTINGS_PER_ENTRY, JournalRow, row_hash
 
-# posting, time_us, debit_account, credit_account, amount, debit_balance, credit_balance, request_id, hash
-WalkedRow = tuple[int, int, str, str, int, int, int, str, bytes]
 JOURNAL = """select posting, time_us, debit_account, credit_account, amount, debit_balance, credit_balance,
     request_id, hash from journal order by posting"""
 
@@ -30,7 +28,7 @@ class JournalWalk:
         self._balances: dict[str, int] = {}  # as the last row of each account has it
         self._drift: defaultdict[str, int] = defaultdict(int)  # what the amounts add up to beyond that
 
-    def over(self, rows: Iterable[WalkedRow]) -> None:
+    def over(self, rows: Iterable[JournalRow]) -> None:
         """Walk over all rows of the journal, in the order of their numbers."""
         balances, tell = self._balances, self._tell
         last_hash, last_posting, last_us = self.last_hash, self.last_posting, 0

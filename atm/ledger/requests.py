@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+from typing import Any
 
 import msgspec
 from msgspec.structs import asdict
@@ -22,21 +23,28 @@ def contents_of(command: Command) -> Contents:
             return Contents(op="credit", account=command.account, amount=command.amount)
         case Debit():
             return Contents(op="debit", account=command.account, amount=command.amount)
+        case Transfer():
+            details = _json({"target": command.target})
+            return Contents(op="transfer", account=command.account, amount=command.amount, details=details)
         case _:
             fields = asdict(command)
-            details = {
+            others = {
                 name: value for name, value in fields.items() if name not in _NO_DETAILS and value is not None
             }
             if isinstance(command, Batch):
-                details["legs"] = [(leg.account, leg.target, leg.amount) for leg in command.legs]
+                others["legs"] = [(leg.account, leg.target, leg.amount) for leg in command.legs]
             if isinstance(command, SetPin):
-                details["pin"] = hashlib.sha256(command.pin.encode()).hexdigest()[:16]
+                others["pin"] = hashlib.sha256(command.pin.encode()).hexdigest()[:16]
             return Contents(
                 op=str(command.__struct_config__.tag),
                 account=fields.get("account"),
                 amount=fields.get("amount"),
-                details=msgspec.json.encode(details).decode() if details else None,
+                details=_json(others) if others else None,
             )
+
+
+def _json(details: dict[str, Any]) -> str:
+    return msgspec.json.encode(details).decode()
 
 
 def hold_named(asked: Contents) -> str:

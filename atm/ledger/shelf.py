@@ -3,19 +3,21 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from itertools import chain
 from typing import Any
 
 import apsw
 import msgspec
 
 from atm.ledger.accounts import Account
-from atm.ledger.book import Book, HeldAmount, Ruling
+from atm.ledger.book import Book, HeldAmount, Remembered, Ruling
 from atm.ledger.commands import BANK_ACCOUNTS, CASH, Contents, Expire, LogCommand, Receipt
 from atm.ledger.posting import NO_HASH, POSTINGS_PER_ENTRY, Posting
 from atm.ledger.requests import accounts_named
 
 RECEIPT_COLUMNS = "request_id, op, account, amount, details, outcome, balance, available, reference, time_us"
-RECEIPTS = f"select {RECEIPT_COLUMNS} from receipt where request_id in (select value from json_each(?))"
+# The join puts the ids first: with `in`, SQLite would sort them into a table of its own before it looks.
+RECEIPTS = f"select {RECEIPT_COLUMNS} from json_each(?) cross join receipt on request_id = value"
 RECEIPT = f"select {RECEIPT_COLUMNS} from receipt where request_id = ?"
 ACCOUNT_COLUMNS = """select account, amount, opened_us, state, held, pin, wrong_pins, daily_limit,
     counted_from_us, withdrawn from balance left join account using (account)"""
@@ -30,19 +32,14 @@ POSTINGS = """select debit_account, credit_account, amount from journal
 REVERSED = "select 1 from reversal where original = ?"
 LAST_HASH = "select hash from journal order by posting desc limit 1"
 
-ADD_RECEIPT = "insert into receipt values (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"
-SET_BALANCE = "insert into balance values (?, ?) on conflict (account) do update set amount = excluded.amount"
-SET_ACCOUNT = """insert into account values (?, ?, ?, ?, ?, ?, ?, ?, ?)
-    on conflict (account) do update set state = excluded.state, held = excluded.held, pin = excluded.pin,
-    wrong_pins = excluded.wrong_pins, daily_limit = excluded.daily_limit,
+SET_ACCOUNT = """on conflict (account) do update set state = excluded.state, held = excluded.held,
+    pin = excluded.pin, wrong_pins = excluded.wrong_pins, daily_limit = excluded.daily_limit,
     counted_from_us = excluded.counted_from_us, withdrawn = excluded.withdrawn"""
-ADD_POSTING = "insert into journal values (?, ?, ?, ?, ?, ?, ?, ?, ?)"
-SET_HOLD = """insert into hold values (?, ?, ?, ?, ?, ?, ?)
-    on conflict (request_id) do update set state = excluded.state, posted = excluded.posted"""
-ADD_REVERSAL = "insert into reversal values (?, ?)"
-ADD_EXCEPTION = "insert into exception values (?, ?)"
+SET_HOLD = "on conflict (request_id) do update set state = excluded.state, posted = excluded.posted"
 
 ACCOUNTS_KEPT_MAX = 20_000  # in memory, some 400 bytes each
+
+ROWS_AT_ONCE = 8
 
 Row = tuple[str | int | float | bytes | None, ...]
 
@@ -51,19 +48,48 @@ class Unreadable(Exception):
     """A row holds what this program never wrote."""
 
 
+class Insertion:
+    """Writes rows of one table, several to a statement.
+
+    `executemany` puts its statement back into apsw's cache after each row, at a place further on, so that
+    a few dozen rows drive all others out, and every batch begins by parsing them again.
+    """
+
+    def __init__(self, table: str, columns: int, on_conflict: str = "") -> None:
+        row = f"({', '.join('?' * columns)})"
+        self._one = f"insert into {table} values {row} {on_conflict}"
+        self._several = f"insert into {table} values {', '.join([row] * ROWS_AT_ONCE)} {on_conflict}"
+
+    def write(self, cursor: apsw.Cursor, rows: Sequence[Row]) -> None:
+        whole = len(rows) - len(rows) % ROWS_AT_ONCE
+        for start in range(0, whole, ROWS_AT_ONCE):
+            cursor.execute(self._several, tuple(chain.from_iterable(rows[start : start + ROWS_AT_ONCE])))
+        for row in rows[whole:]:
+            cursor.execute(self._one, row)
+
+
+RECEIPT_ROWS = Insertion("receipt", columns=10)
+BALANCE_ROWS = Insertion("balance", 2, "on conflict (account) do update set amount = excluded.amount")
+JOURNAL_ROWS = Insertion("journal", columns=9)
+ACCOUNT_ROWS = Insertion("account", 9, SET_ACCOUNT)
+HOLD_ROWS = Insertion("hold", 7, SET_HOLD)
+REVERSAL_ROWS = Insertion("reversal", columns=2)
+EXCEPTION_ROWS = Insertion("exception", columns=2)
+
+
 class Shelf:
     """Lookups by one cursor, whose statements stay prepared; see `book.Shelf`."""
 
     def __init__(self, cursor: apsw.Cursor) -> None:
-        self._accounts: dict[str, Account | None] = {}  # as written; nobody else writes them
+        self._accounts = Remembered(self.account)  # as written; nobody else writes them
         self._execute = cursor.execute
-        self._many = cursor.executemany
+        self._cursor = cursor
 
     def open_book(self, commands: Sequence[LogCommand], journal_hash: bytes) -> Book:
         """Return a book for these commands, with what they name looked up together."""
-        ids = [command.id for command in commands if not isinstance(command, Expire)]
-        rulings: dict[str, Ruling | None] = dict.fromkeys(ids)
-        for row in self._execute(RECEIPTS, (_json_list(ids),)):
+        rulings = Remembered(self.ruling)
+        rulings.update((command.id, None) for command in commands if not isinstance(command, Expire))
+        for row in self._execute(RECEIPTS, (_json_list(rulings),)):
             ruling = _ruling(row)
             rulings[ruling.receipt.id] = ruling
         self._look_up({CASH, *(name for command in commands for name in accounts_named(command))})
@@ -88,18 +114,16 @@ class Shelf:
 
     def write(self, book: Book) -> None:
         """Write what the book changed; receipts first, since the other rows refer to them."""
-        self._many(ADD_RECEIPT, [_receipt_row(ruling) for ruling in book.new_rulings])
+        RECEIPT_ROWS.write(self._cursor, list(map(_receipt_row, book.new_rulings)))
         balances = book.changed_balances
-        self._many(SET_BALANCE, [(name, account.balance) for name, account in balances.items()])
-        self._many(ADD_POSTING, book.journal)
-        if book.changed_accounts:
-            self._many(SET_ACCOUNT, [_account_row(account) for account in book.changed_accounts.values()])
-        if book.changed_holds:
-            self._many(SET_HOLD, [_hold_row(hold) for hold in book.changed_holds.values()])
-        if book.reversals:
-            self._many(ADD_REVERSAL, list(book.reversals.items()))
-        if book.exceptions:
-            self._many(ADD_EXCEPTION, book.exceptions)
+        BALANCE_ROWS.write(self._cursor, [(name, account.balance) for name, account in balances.items()])
+        JOURNAL_ROWS.write(self._cursor, book.journal)
+        ACCOUNT_ROWS.write(
+            self._cursor, [_account_row(account) for account in book.changed_accounts.values()]
+        )
+        HOLD_ROWS.write(self._cursor, list(map(_hold_row, book.changed_holds.values())))
+        REVERSAL_ROWS.write(self._cursor, list(book.reversals.items()))
+        EXCEPTION_ROWS.write(self._cursor, book.exceptions)
 
     def last_hash(self) -> bytes:
         """Return the hash of the journal's last row."""

@@ -18,8 +18,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Sequence
 
-from atm.ledger.accounts import Account
-from atm.ledger.book import HeldAmount, Ruling
+from atm.ledger.book import HeldAmount
 from atm.ledger.commands import (
     AMOUNT_MINOR_MAX,
     BALANCE_MINOR_MAX,
@@ -67,14 +66,12 @@ ON_ACCOUNTS: dict[str, type[Open | Freeze | Unfreeze | Close | Unlock]] = {
 }
 
 
+def nothing(_name: str) -> None:
+    """Find nothing under any name."""
+
+
 class EmptyShelf:
     """A ledger with nothing in it, for a `Book` that was told all there is."""
-
-    def account(self, name: str) -> Account | None:
-        return None
-
-    def ruling(self, request_id: str) -> Ruling | None:
-        return None
 
     def hold(self, request_id: str) -> HeldAmount | None:
         return None

@@ -8,10 +8,10 @@ from typing import Any
 import pytest
 
 from atm.ledger.accounts import Account
-from atm.ledger.book import Book
+from atm.ledger.book import Book, Remembered
 from atm.ledger.commands import BANK_ACCOUNTS, Command, Credit, Debit, Open, Receipt
 from atm.ledger.posting import NO_HASH, JournalRow
-from tests.ledger.entries import EmptyShelf, amount, command, time_us
+from tests.ledger.entries import EmptyShelf, amount, command, nothing, time_us
 
 # One command each, on its own ledger. LARGEST is the largest amount one may name, FULL the largest balance,
 # BOTTOM the least that cash may fall to.
@@ -86,11 +86,10 @@ def expected_balance(text: str) -> int | None:
 
 def book_of(opening: dict[str, int]) -> Book:
     """Return a book that begins with these balances and nothing else."""
-    accounts: dict[str, Account | None] = {
-        name: Account(name, balance, state="banks_own" if name in BANK_ACCOUNTS else "open")
-        for name, balance in opening.items()
-    }
-    return Book(EmptyShelf(), accounts, {}, NO_HASH)
+    accounts: Remembered[Account] = Remembered(nothing)
+    for name, balance in opening.items():
+        accounts[name] = Account(name, balance, state="banks_own" if name in BANK_ACCOUNTS else "open")
+    return Book(EmptyShelf(), accounts, Remembered(nothing), NO_HASH)
 
 
 def settled(book: Book, log_index: int, time_us: int, asked: Command) -> Receipt:
@@ -104,7 +103,7 @@ def balances_of(book: Book, opening: dict[str, int]) -> dict[str, int]:
 
 
 def moved(rows: Sequence[JournalRow]) -> list[tuple[str, str, int]]:
-    return [(row.debit_account, row.credit_account, row.amount) for row in rows]
+    return [(debit, credit, minor) for _, _, debit, credit, minor, *_ in rows]
 
 
 def expected_postings(text: str) -> list[tuple[str, str, int]]:

@@ -241,3 +241,13 @@ def test_a_request_of_an_earlier_batch_can_be_reversed(ledger: Ledger) -> None:
     (receipt,) = ledger.apply([(2, time_us(2), Reverse(id="r1", original="c1"))])
     assert receipt is not None
     assert (receipt.outcome, balance_of(ledger, "main")) == (Outcome.OK, 0)
+
+
+def test_a_batch_parses_no_statement_that_the_batches_before_it_used(ledger: Ledger) -> None:
+    lines = [f"c{n} credit main 1" for n in range(4 * 67)]
+    apply_in_batches(ledger, records(lines[:67]), 67)
+    connection = ledger._database.cursor().connection
+    before = connection.cache_stats()["misses"]
+    for start in (67, 134, 201):
+        ledger.apply(records(lines)[start : start + 67])
+    assert connection.cache_stats()["misses"] == before

@@ -20,7 +20,7 @@ BANK = (
         name="receipts outside the transaction",
         what="a crash leaves receipts of commands that moved nothing, and they never will",
         file=SHELF,
-        edits=(("book.new_rulings])\n", "book.new_rulings])\n" + COMMIT),),
+        edits=(("book.new_rulings)))\n", "book.new_rulings)))\n" + COMMIT),),
         caught_by=CRASH_TESTS + "test_a_kill_between_any_two_writes_leaves_a_whole_batch_and_loses_none",
     ),
     Mutant(
@@ -105,14 +105,14 @@ BANK = (
         name="details are no contents",
         what="a transfer to somebody else is answered with the receipt of the first one",
         file="atm/ledger/requests.py",
-        edits=(("if details else None", "if details is None else None"),),
+        edits=(('details = _json({"target": command.target})', "details = None"),),
         caught_by=REPEATS + "test_other_contents_under_the_same_id_are_refused_and_change_nothing",
     ),
     Mutant(
         name="repeated request applied again",
         what="no receipt is looked for, and each repetition moves the money once more",
         file=BOOK,
-        edits=(("        first = self._ruling(command.id)\n", "        first = None\n"),),
+        edits=(("        first = self._rulings[command.id]\n", "        first = None\n"),),
         caught_by=REPEATS + "test_what_was_done_is_not_done_again",
     ),
     Mutant(
@@ -122,7 +122,7 @@ BANK = (
         edits=(
             (
                 "        self._rule(Ruling(asked, receipt))\n",
-                "        if outcome is Outcome.OK:\n            self._rule(Ruling(asked, receipt))\n",
+                "        if outcome is OK:\n            self._rule(Ruling(asked, receipt))\n",
             ),
         ),
         caught_by=REPEATS + "test_a_decline_stays_one_whatever_happens_later",
@@ -138,7 +138,7 @@ BANK = (
         name="credit without its other side",
         what="money is made: the bank's own account does not give it",
         file=BOOK,
-        edits=(("            debit.balance -= posting.amount_minor\n", ""),),
+        edits=(("            debit.balance -= amount\n", ""),),
         caught_by=TESTS + "test_the_bank_keeps_its_rules",
     ),
 )

@@ -79,8 +79,8 @@ BANK_RULES = (
         file=BOOK,
         edits=(
             (
-                "        if outcome not in {Outcome.OK, Outcome.HOLD_EXPIRED}:",
-                "        if outcome != Outcome.OK:",
+                "        if outcome not in {OK, Outcome.HOLD_EXPIRED}:",
+                "        if outcome != OK:",
             ),
         ),
         caught_by=HOLD_TESTS + "test_cash_that_left_after_its_hold_ended_is_booked_and_listed",
@@ -105,7 +105,7 @@ BANK_RULES = (
         file=BOOK,
         edits=(
             (
-                "                for done in postings[:place]:\n",
+                "                for done in postings[: len(rows)]:\n",
                 "                for done in postings[:0]:\n",
             ),
         ),
@@ -229,7 +229,7 @@ BANK_RULES = (
         name="freeze ignored",
         what="money leaves an account that was frozen",
         file=ACCOUNTS,
-        edits=(("            return Outcome.ACCOUNT_FROZEN\n", "            return Outcome.OK\n"),),
+        edits=(("            return Outcome.ACCOUNT_FROZEN\n", "            return OK\n"),),
         caught_by=ACCOUNT_TESTS + "test_a_frozen_account_lets_nothing_in_or_out_until_it_is_thawed",
     ),
 )

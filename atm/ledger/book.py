@@ -109,7 +109,7 @@ class Book:
         """Begin with the accounts and rulings that were looked up together."""
         self._shelf = shelf
         self._accounts = accounts
-        self._rulings = rulings
+        self.rulings = rulings
         self.journal_hash = journal_hash
         self.new_rulings: list[Ruling] = []
         self.journal: list[JournalRow] = []
@@ -135,7 +135,7 @@ class Book:
         asked = contents_of(command)
         assert asked.amount is None or type(asked.amount) is int, f"an amount is an int, not {asked.amount!r}"
         assert asked.amount is None or 0 < asked.amount <= AMOUNT_MINOR_MAX, f"{asked.amount} is out of range"
-        first = self._rulings[command.id]
+        first = self.rulings[command.id]
         if first is not None:
             if first.asked == asked or first.asked.op == TOMBSTONE:
                 return first.receipt
@@ -319,7 +319,7 @@ class Book:
     # -- reversals -----------------------------------------------------------------------------------------
 
     def _reverse(self, command: Reverse) -> Decision:
-        original = self._rulings[command.original]
+        original = self.rulings[command.original]
         if original is None:
             self._bury(command.original)
             return Outcome.ORIGINAL_NOT_FOUND, None
@@ -475,7 +475,7 @@ class Book:
         self.changed_accounts[account.name] = account
 
     def _rule(self, ruling: Ruling) -> None:
-        self._rulings[ruling.receipt.id] = ruling
+        self.rulings[ruling.receipt.id] = ruling
         self.new_rulings.append(ruling)
 
     def _receipt(self, request_id: str, outcome: Outcome, account: Account | None) -> Receipt:

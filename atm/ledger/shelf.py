@@ -85,19 +85,21 @@ class Shelf:
         self._execute = cursor.execute
         self._cursor = cursor
 
-    def open_book(self, commands: Sequence[LogCommand], journal_hash: bytes) -> Book:
-        """Return a book for these commands, with what they name looked up together."""
-        rulings = Remembered(self.ruling)
-        rulings.update((command.id, None) for command in commands if not isinstance(command, Expire))
-        for row in self._execute(RECEIPTS, (_json_list(rulings),)):
-            ruling = _ruling(row)
-            rulings[ruling.receipt.id] = ruling
-        self._look_up({CASH, *(name for command in commands for name in accounts_named(command))})
-        return Book(self, self._accounts, rulings, journal_hash)
-
-    def _look_up(self, names: set[str]) -> None:
+    def open_book(self, journal_hash: bytes) -> Book:
+        """Return a book for what comes next; until it is written, there is no other."""
         if len(self._accounts) > ACCOUNTS_KEPT_MAX:
             self.forget()
+        return Book(self, self._accounts, Remembered(self.ruling), journal_hash)
+
+    def look_up(self, book: Book, commands: Sequence[LogCommand]) -> None:
+        """Look up together what these commands name."""
+        ids = [command.id for command in commands if not isinstance(command, Expire)]
+        new_ids = [each for each in ids if each not in book.rulings]
+        book.rulings.update(dict.fromkeys(new_ids))
+        for row in self._execute(RECEIPTS, (_json_list(new_ids),)):
+            ruling = _ruling(row)
+            book.rulings[ruling.receipt.id] = ruling
+        names = {CASH, *(name for command in commands for name in accounts_named(command))}
         missing = [name for name in names if self._accounts.get(name) is None]
         if missing:
             for row in self._execute(ACCOUNTS, (_json_list(missing),)):
@@ -105,7 +107,7 @@ class Shelf:
                 self._accounts[account.name] = account
 
     def kept(self, name: str) -> Account | None:
-        """Return the account as it was written last, if it is in memory; between books only."""
+        """Return the account as it was decided last, if it is in memory."""
         return self._accounts.get(name)
 
     def forget(self) -> None:

@@ -40,15 +40,16 @@ class Ledger:
         self._cursor = self._database.cursor()
         self._shelf = Shelf(self._database.cursor())
         self._inquiries = Inquiries(self._database.cursor())
-        self._decided: tuple[Book, int] | None = None  # and not written; with the last log index
+        self._book: Book | None = None  # what was decided and is not written
         with self._reading():
             self._applied_index: int = self._cursor.execute(APPLIED).get
+            self._decided_index = self._applied_index
             self._journal_hash = self._shelf.last_hash()
             self._next_expiry_us = self._shelf.next_expiry_us()
 
     @property
     def applied_index(self) -> int:
-        """The log index up to which everything has been applied."""
+        """The log index up to which everything has been applied and written."""
         return self._applied_index
 
     @property
@@ -67,32 +68,32 @@ class Ledger:
         return receipts
 
     def decide(self, records: Sequence[Record]) -> list[Receipt | None]:
-        """Do as `apply`, but leave what changes to be written by `write`, which is to come next."""
-        assert self._decided is None, "what was decided before has not been written"
+        """Apply in memory only: what changes waits for `write`, with what was decided before."""
         self._assert_next(records)
         if not records:
             return []
         with self._reading():
-            commands = [command for _, _, command in records if command is not None]
-            book = self._shelf.open_book(commands, self._journal_hash)
+            if self._book is None:
+                self._book = self._shelf.open_book(self._journal_hash)
+            self._shelf.look_up(self._book, [command for _, _, command in records if command is not None])
             receipts = [
-                None if command is None else book.settle(log_index, time_us, command)
+                None if command is None else self._book.settle(log_index, time_us, command)
                 for log_index, time_us, command in records
             ]
-        self._decided = book, records[-1][0]
+        self._decided_index = records[-1][0]
         return receipts
 
     def write(self) -> None:
-        """Write what was decided, in one transaction."""
-        if self._decided is None:
+        """Write all that was decided, in one transaction."""
+        book = self._book
+        if book is None:
             return
-        book, last_index = self._decided
         with self._understood(), self._database.transaction():
             self._shelf.write(book)
-            self._cursor.execute(SET_APPLIED, (last_index,))
+            self._cursor.execute(SET_APPLIED, (self._decided_index,))
             next_expiry_us = self._shelf.next_expiry_us() if book.changed_holds else self._next_expiry_us
-        self._decided = None
-        self._applied_index = last_index
+        self._book = None
+        self._applied_index = self._decided_index
         self._journal_hash = book.journal_hash
         self._next_expiry_us = next_expiry_us
 
@@ -103,6 +104,8 @@ class Ledger:
                 account = self._shelf.kept(request.account)
                 if account is not None:
                     return balance_view(request, account)
+        self.write()
+        with self._reading():
             return self._inquiries.answer(request)
 
     def digest(self) -> str:
@@ -118,7 +121,7 @@ class Ledger:
         self._database.close()
 
     def _assert_next(self, records: Sequence[Record]) -> None:
-        for expected, (log_index, _, _) in enumerate(records, self._applied_index + 1):
+        for expected, (log_index, _, _) in enumerate(records, self._decided_index + 1):
             if log_index != expected:
                 raise NotNext(log_index, expected)
 
@@ -133,6 +136,7 @@ class Ledger:
             yield
         except BaseException as error:
             self._shelf.forget()
+            self._book, self._decided_index = None, self._applied_index
             if isinstance(error, Unreadable):
                 raise self._database.damage(f"has {error}") from error
             raise

@@ -16,6 +16,8 @@ from atm.server.recovery import TICK_MS
 
 TICK_S = TICK_MS / 1000
 READIES_PER_TURN_MAX = 3  # then what came in meanwhile, and the time, have their turn
+WRITE_TICKS = 5  # 50 ms: how long a leader's ledger may be behind what was answered
+UNWRITTEN_MAX = 512
 TICKS_PER_TURN_MAX = 3  # after a stall, what waits in the inbox is read before time is made up for
 
 
@@ -39,6 +41,13 @@ class Outboxes(Protocol):
         """Send more of what did not fit before."""
 
 
+class WrittenBank(Bank, Protocol):
+    """The state machine, and its file."""
+
+    def write(self) -> None:
+        """Write all that was decided, in one transaction."""
+
+
 class PeerLinks(Network, Outboxes, Protocol):
     """The outbound links."""
 
@@ -51,7 +60,7 @@ class Node:
         *,
         raft: SteppedCore,
         log: Log,
-        bank: Bank,
+        bank: WrittenBank,
         links: PeerLinks,
         desk: Desk,
         tellers: Outboxes,
@@ -73,6 +82,8 @@ class Node:
         self._ticked_s = clock()
         self._led_term: int | None = None
         self._stopping = False
+        self._unwritten = 0  # entries that the bank has decided and perhaps not written
+        self._ticks_unwritten = 0
         self._failure: BaseException | None = None  # of a turn that a reading thread took
         inbox.let_readers(self._take_turn)
 
@@ -86,6 +97,7 @@ class Node:
                 self._inbox.sleep(until_tick_s, self._desk.wanted())
         self._desk.close()
         self._flush()
+        self._bank.write()
 
     def stop(self) -> None:
         """Let `run` return within a tick. Takes no lock: a signal handler may call it."""
@@ -107,7 +119,8 @@ class Node:
             ready = self._step(self._inbox.take(), ticks)
         performed = 0
         while ready is not None:
-            perform(ready, self._log, self._links, self._bank, self._desk, self._flush)
+            perform(ready, self._log, self._links, self._bank, self._desk)
+            self._unwritten += len(ready.committed)
             self._note_leadership(ready)
             performed += 1
             with self._lock:
@@ -119,11 +132,22 @@ class Node:
             self._links.retry()
             self._tellers.retry()
         self._flush()
+        self._write_when_due(ticks)
         return performed == READIES_PER_TURN_MAX
 
     def _flush(self) -> None:
         self._links.flush()
         self._tellers.flush()
+
+    def _write_when_due(self, ticks: int) -> None:
+        """Let the bank write: a transaction costs as much as many commands, so a leader gathers them."""
+        self._ticks_unwritten += ticks
+        gathers = self._raft.role is Role.LEADER and self._unwritten < UNWRITTEN_MAX
+        if self._unwritten and not (gathers and self._ticks_unwritten < WRITE_TICKS):
+            self._bank.write()
+            self._unwritten = 0
+        if not self._unwritten:
+            self._ticks_unwritten = 0
 
     def _step(self, mail: Mail, ticks: int) -> Ready | None:
         """Bring the core up to date; the lock is held."""

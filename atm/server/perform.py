@@ -5,7 +5,7 @@ Written against interfaces, so that the simulation runs this very function over 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import Protocol
 
 from msgspec.structs import replace
@@ -39,10 +39,7 @@ class Bank(Protocol):
     """The state machine."""
 
     def decide(self, records: Sequence[tuple[int, int, LogCommand | None]]) -> list[Receipt | None]:
-        """Decide (index, time_us, command or None for a no-op); what they change is not written yet."""
-
-    def write(self) -> None:
-        """Write what was decided, all in one transaction."""
+        """Apply (index, time_us, command or None for a no-op) in memory; it need not be written yet."""
 
 
 class Clients(Protocol):
@@ -58,20 +55,16 @@ class Clients(Protocol):
         """Tell who waits for these reads that they cannot be answered."""
 
 
-def perform(
-    ready: Ready, log: Log, network: Network, bank: Bank, clients: Clients, flush: Callable[[], None]
-) -> None:
-    """Do what the core wants done, in the order that `Ready` states; `flush` sends clients their answers.
+def perform(ready: Ready, log: Log, network: Network, bank: Bank, clients: Clients) -> None:
+    """Do what the core wants done, in the order that `Ready` states.
 
-    They do not wait for the bank's file: what was decided follows from the log, and that is durable.
+    Nobody waits for the bank's file: what was decided follows from the log, and that is durable.
     """
     network.send(_at_once(ready, log))  # a leader replicates while its own disk syncs (thesis 10.2.1)
     log.save(ready.hard_state, ready.entries)
     network.send(ready.responses)  # promises only once they are durable
     if ready.committed:
         clients.settle(ready.committed, bank.decide([record(entry) for entry in ready.committed]))
-        flush()
-        bank.write()
     clients.answer_reads(ready.reads)
     clients.drop_reads(ready.dropped_reads)
 

@@ -14,11 +14,13 @@ from pathlib import Path
 from atm.client import Client, OutcomeUnknown, Unavailable
 from atm.config import Cluster
 from atm.local_cluster import LocalCluster, write_cluster_ini
+from atm.wire.serializer import StatusAnswer
 from bench.load import Result, run
 from bench.systems.teller_connection import TellerConnection
 from bench.work import Work
 
 POLL_S = 0.02
+STATUS_WITHIN_S = 15.0
 APPLIED_WITHIN_S = 300.0
 
 
@@ -40,13 +42,18 @@ def fresh_cluster(
         yield cluster
 
 
+def leaders_status(cluster: LocalCluster, within_s: float = STATUS_WITHIN_S) -> StatusAnswer:
+    """Return what the leader says of itself; a busy one may be late. Raise `NoLeader` or `TimeoutError`."""
+    deadline_s = time.monotonic() + within_s
+    while (status := cluster.status(cluster.wait_for_leader())) is None:
+        if time.monotonic() > deadline_s:
+            raise TimeoutError(f"the leader does not answer within {within_s:g} s")
+    return status
+
+
 def last_index(cluster: LocalCluster) -> int:
-    """Return the index of the leader's last entry; raise `TimeoutError` if it does not answer."""
-    leader = cluster.wait_for_leader()
-    status = cluster.status(leader)
-    if status is None:
-        raise TimeoutError(f"node {leader} leads, but does not answer")
-    return status.last_index
+    """Return the index of the leader's last entry; raise as `leaders_status`."""
+    return leaders_status(cluster).last_index
 
 
 def wait_until_applied(

@@ -3,6 +3,7 @@
 For each curve it starts real servers here, five unless it is the one of servers, and drives credits in a
 closed loop at the leader. For each point it prints the medians of the rounds: requests/s, p50 and p99,
 processor time a request on the leader and on the median follower, and what the leader wrote to disk for one.
+What an election falls into is measured again; how many there were in all rounds stands in the table.
 
 nodes        1, 3, 5, 7 servers; 64 connections with one request under way on each, and one connection
 ledger       10,000 and 1,000,000 accounts in the ledger, of which 10,000 are worked with
@@ -81,6 +82,8 @@ def _measured(growth: Growth, rounds: int) -> bool:
                 for series, point, figures in growth.round(number):
                     rate = figures.get("requests_per_s")
                     told = f"{rate:9,.0f}/s" if rate else f"{figures['leader_mib']:9,.1f} MiB"
+                    if elections := figures.get("elections"):
+                        told += f", measured again for {elections:.0f} elections"
                     place = f"round {number} of {rounds}  {point:9,} {growth.what:<11}"
                     say(f"{place} {series:<14} {told}")
     except (NotAcknowledged, NoLeader, OSError) as error:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
@@ -20,6 +20,7 @@ class Column(NamedTuple):
     heading: str
     form: str = ",.2f"
     with_spread: bool = False
+    of_rounds: Callable[[Sequence[float]], float] = median
 
 
 COLUMNS = {
@@ -32,6 +33,7 @@ COLUMNS = {
     "leader_bytes": Column("leader wrote\nbytes a request", ",.0f"),
     "load_cores": Column("load's\ncores"),
     "servers_cores": Column("servers'\ncores"),
+    "elections": Column("elections,\nall rounds", ",.0f", of_rounds=sum),
     "request_bytes": Column("bytes\na request", ",.0f"),
     "restart_s": Column("restart s"),
     "restart_processor_s": Column("restart: processor\ns a server"),
@@ -81,7 +83,7 @@ class Curve:
         return list(dict.fromkeys(series for series, _ in self.rounds))
 
     def table(self) -> str:
-        """Return the medians of the rounds, a line for each series and point."""
+        """Return the medians of the rounds, and of elections the sum, a line for each series and point."""
         keys = [key for key in COLUMNS if any(key in at for at in self.rounds.values())]
         headings = ["with", self.what]
         for key in keys:
@@ -116,8 +118,8 @@ def _shown(at: Mapping[str, list[float]], keys: list[str]) -> list[str]:
     cells = []
     for key in keys:
         rounds, column = at.get(key, []), COLUMNS[key]
-        middle = median(rounds)
-        cells.append("" if math.isnan(middle) else f"{middle:{column.form}}")
+        figure = column.of_rounds(rounds) if rounds else math.nan
+        cells.append("" if math.isnan(figure) else f"{figure:{column.form}}")
         if column.with_spread:
             cells.append(spread(rounds, column.form) if rounds else "")
     return cells

@@ -39,7 +39,7 @@ class MadeUp(Growth):
         for point in points:
             self.asked.append(point)
             rate = float(point * 1000 + len(self.asked))
-            yield Reading("all", point, {"requests_per_s": rate, "p50_ms": 2.0, "follower_us": math.nan})
+            yield Reading("all", point, {"requests_per_s": rate, "elections": 1, "follower_us": math.nan})
 
 
 class Broken(MadeUp):
@@ -93,15 +93,15 @@ def test_each_round_begins_with_another_point() -> None:
     assert made_up.asked == [1, 10, 100, 10, 100, 1, 100, 1, 10, 1, 10, 100]
 
 
-def test_the_table_has_medians_with_their_spread_and_leaves_out_what_does_not_exist() -> None:
+def test_the_table_has_medians_and_all_elections_and_leaves_out_what_does_not_exist() -> None:
     made_up = MadeUp((100, 1), 1.0)
     for number in (1, 2, 3):
         list(made_up.round(number))
     made_up.curve.add("idle", 1, {"leader_mib": 27.5})
     lines = [line.split() for line in made_up.curve.table().splitlines()[-3:]]
     assert lines == [
-        ["all", "1", "1,003", "1,002", "-", "1,006", "2.00"],
-        ["all", "100", "100,004", "100,001", "-", "100,005", "2.00"],
+        ["all", "1", "1,003", "1,002", "-", "1,006", "3"],
+        ["all", "100", "100,004", "100,001", "-", "100,005", "3"],
         ["idle", "1", "27.50"],
     ]
 
@@ -118,7 +118,7 @@ def test_the_json_has_the_medians_and_the_figures_of_each_round(
     (curve,) = told["curves"]
     assert [(point["series"], point["at"]) for point in curve["points"]] == [("all", 5), ("all", 7)]
     assert curve["points"][1]["rounds"]["requests_per_s"] == [7002.0, 7003.0]
-    assert curve["points"][1]["medians"] == {"requests_per_s": 7002.5, "p50_ms": 2.0, "follower_us": None}
+    assert curve["points"][1]["medians"] == {"requests_per_s": 7002.5, "elections": 1.0, "follower_us": None}
     assert capsys.readouterr().out.startswith("Made up\n")
 
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 import os
-from collections import deque
 from dataclasses import dataclass
 from pathlib import Path
 from types import SimpleNamespace
@@ -23,33 +22,37 @@ from bench.work import Work
 
 @dataclass
 class MadeUpStatus:
+    term: int
     last_index: int
     applied_index: int
 
 
 class MadeUpCluster:
-    """A cluster whose nodes use so many seconds of a processor in a load of 1,000 entries.
+    """A cluster led by n1, whose nodes use so many seconds of a processor in a load of 1,000 entries.
 
-    Node n1 leads; `behind` counts how often nodes are asked before they have applied all.
+    A load with `elections` under way ends one term later, and that with `refusal` instead of a result.
+    `behind` counts how often nodes are asked before they have applied all.
     """
 
     def __init__(self, used_s: list[float], behind: int = 3) -> None:
         names = [f"n{number}" for number in range(1, len(used_s) + 1)]
         self.cluster = SimpleNamespace(nodes={name: SimpleNamespace(client=None) for name in names})
         self.processes = {name: SimpleNamespace(pid=number) for number, name in enumerate(names)}
-        self.leaders = deque(["n1"])
+        self.elections = 0
+        self.refusal: str | None = None
         self.behind = behind
         self.done: list[str] = []
         self._used_s = used_s
-        self._loaded = False
+        self._loads = 0
+        self._term = 1
 
     def wait_for_leader(self) -> str:
-        return self.leaders[0] if len(self.leaders) == 1 else self.leaders.popleft()
+        return "n1"
 
     def status(self, name: str) -> MadeUpStatus:
-        last_index = 1_005 if self._loaded else 5
+        last_index = 5 + 1_000 * self._loads
         self.behind -= 1
-        return MadeUpStatus(last_index, last_index if self.behind < 0 else last_index - 1)
+        return MadeUpStatus(self._term, last_index, last_index if self.behind < 0 else last_index - 1)
 
     def kill(self, name: str) -> None:
         self.done.append(f"kill {name}")
@@ -58,15 +61,21 @@ class MadeUpCluster:
         self.done.append(f"start {name}")
 
     def run(self, *_: object, seconds: float, warm_up_s: float) -> Result:
-        self._loaded = True
+        self._loads += 1
+        if self.elections:
+            self.elections -= 1
+            self._term += 1
+        if self.refusal is not None:
+            refusal, self.refusal = self.refusal, None
+            raise NotAcknowledged(refusal)
         return Result(600, seconds, 0.5, [0.002] * 600)
 
     def processor_s(self, pid: int) -> float:
-        return 1.0 + self._used_s[pid] if self._loaded else 1.0
+        return 1.0 + self._used_s[pid] * self._loads
 
     def written_bytes(self, pid: int) -> int:
         assert pid == 0, "the leader's"
-        return 4_000_000 if self._loaded else 0
+        return 4_000_000 * self._loads
 
     def as_cluster(self) -> LocalCluster:
         return cast(LocalCluster, self)
@@ -100,6 +109,7 @@ def test_costs_are_of_each_entry_on_the_leader_and_on_the_median_follower(
             "follower_us": 200.0,
             "leader_bytes": 4_000.0,
             "load_cores": 0.25,
+            "elections": 0,
         }
     )
 
@@ -110,11 +120,29 @@ def test_a_server_alone_has_no_follower(patched: pytest.MonkeyPatch) -> None:
     assert math.isnan(figures["follower_us"])
 
 
-def test_nothing_is_told_of_a_load_in_which_the_leader_changed(patched: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("refusal", [None, "unknown: it may or may not have been done"])
+def test_what_an_election_fell_into_is_measured_again(
+    patched: pytest.MonkeyPatch, refusal: str | None
+) -> None:
     made_up = MadeUpCluster([0.3, 0.2])
-    made_up.leaders = deque(["n1", "n1", "n1", "n2"])
-    with pytest.raises(NotAcknowledged, match="the leader changed"):
+    made_up.elections, made_up.refusal = 2, refusal
+    figures = measured(patched, made_up)
+    assert (figures["elections"], figures["leader_us"]) == (2, pytest.approx(300.0))
+
+
+def test_a_refusal_without_an_election_is_told_at_once(patched: pytest.MonkeyPatch) -> None:
+    made_up = MadeUpCluster([0.3, 0.2])
+    made_up.refusal = "no_such_account: "
+    with pytest.raises(NotAcknowledged, match="no_such_account"):
         measured(patched, made_up)
+
+
+def test_it_is_given_up_where_there_is_always_an_election(patched: pytest.MonkeyPatch) -> None:
+    made_up = MadeUpCluster([0.3, 0.2])
+    made_up.elections = 100
+    with pytest.raises(NotAcknowledged, match="an election in each of 3 attempts"):
+        measured(patched, made_up)
+    assert made_up.elections == 97
 
 
 def test_who_never_applies_is_named_after_the_deadline(patched: pytest.MonkeyPatch) -> None:

@@ -16,8 +16,11 @@ def processor_s(pid: int) -> float:
 
 
 def written_bytes(pid: int) -> int:
-    """Return how many bytes it has made the system write to disk since it started."""
-    return _told(Path(f"/proc/{pid}/io"), "write_bytes")
+    """Return how many bytes it has written to files since it started; what goes to sockets is not in it.
+
+    Not `write_bytes`, which counts whole folios of the cache: a page in a large file counts as many.
+    """
+    return _told(Path(f"/proc/{pid}/io"), "wchar")
 
 
 def resident_bytes(pid: int) -> int:

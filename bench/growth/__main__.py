@@ -2,7 +2,7 @@
 
 For each curve it starts real servers here, five unless it is the one of servers, and drives credits in a
 closed loop at the leader. For each point it prints the medians of the rounds: requests/s, p50 and p99,
-processor time a request on the leader and on the median follower, and what the leader wrote to disk for one.
+processor time a request on the leader and on the median follower, and what the leader wrote to files for one.
 What an election falls into is measured again; how many there were in all rounds stands in the table.
 
 nodes        1, 3, 5, 7 servers; 64 connections with one request under way on each, and one connection

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import os
+import socket
 from dataclasses import dataclass
 from pathlib import Path
 from types import SimpleNamespace
@@ -164,14 +165,22 @@ def test_a_restart_kills_all_then_lets_something_happen_then_starts_them(
 
 
 @pytest.mark.skipif(not Path("/proc/self/io").exists(), reason="NOT TESTED: this system has no /proc")
-def test_what_this_process_uses_grows_as_it_works() -> None:
+def test_what_this_process_uses_grows_as_it_works(tmp_path: Path) -> None:
     pid = os.getpid()
-    before_s, before_bytes = usage.processor_s(pid), usage.resident_bytes(pid)
+    before_s, before_bytes, written = (
+        usage.processor_s(pid),
+        usage.resident_bytes(pid),
+        usage.written_bytes(pid),
+    )
     kept: list[bytes] = []
     while usage.processor_s(pid) < before_s + 0.02:
         kept.append(bytes([len(kept) % 255 + 1]) * 100_000)
     assert usage.processor_s(pid) == pytest.approx(sum(os.times()[:2]), abs=0.05)
     assert usage.resident_bytes(pid) > before_bytes
-    assert usage.written_bytes(pid) >= 0
+    (tmp_path / "file").write_bytes(b"x" * 100_000)
+    here, there = socket.socketpair()
+    with here, there:
+        here.send(b"x" * 10_000)
+    assert 100_000 <= usage.written_bytes(pid) - written < 110_000
     with pytest.raises(OSError, match="No such file"):
         usage.processor_s(2**22 + 1)

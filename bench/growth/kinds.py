@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from abc import abstractmethod
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, closing
 from functools import cache, partial
@@ -64,11 +65,13 @@ class WithPast(Growth):
             with fresh_cluster(furnish=partial(furnish, self._pasts[point])) as cluster:
                 yield Reading(BUSY, point, self._measure(cluster, point))
 
+    @abstractmethod
     def _make(self, past: Path, point: int) -> None:
-        raise NotImplementedError
+        """Make the past of this point."""
 
+    @abstractmethod
     def _measure(self, cluster: LocalCluster, point: int) -> Figures:
-        raise NotImplementedError
+        """Measure on a cluster that has it."""
 
 
 class LedgerSize(WithPast):

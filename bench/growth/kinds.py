@@ -14,12 +14,12 @@ from atm.ledger.commands import LEGS_MAX, Batch, Leg
 from atm.local_cluster import LocalCluster
 from atm.server.data_folder import LEDGER_FILE
 from atm.wire.serializer import encode
-from bench import load
 from bench.cluster import fresh_cluster, restart_s
 from bench.growth.curve import PANELS, Figures, Panel
 from bench.growth.growth import Growth, Reading
 from bench.growth.loaded import loaded
 from bench.growth.past import credits_to_one, furnish, make_past, openings
+from bench.load import NotAcknowledged
 from bench.results import median
 from bench.systems.teller_connection import PLACE, TellerConnection, split_at_id
 from bench.usage import processor_s, resident_bytes
@@ -135,7 +135,7 @@ def _rebuilt(cluster: LocalCluster) -> Figures:
     return {"rebuild_s": took_s, "rebuild_processor_s": processor_s(cluster.processes[follower].pid)}
 
 
-class Payload(Growth):
+class Payload(WithPast):
     """Batches of so many legs, the only request of the bank that may be large, from one account to many."""
 
     name = "payload"
@@ -145,21 +145,20 @@ class Payload(Growth):
     limits = (1, LEGS_MAX)
     panels = (Panel("acknowledged / s", ("requests_per_s", "legs_per_s")), *PANELS[1:])
 
-    def measure(self, points: Sequence[int]) -> Iterator[Reading]:
+    def _make(self, past: Path, point: int) -> None:
+        make_past(past, openings(ACCOUNTS))
+
+    def _measure(self, cluster: LocalCluster, point: int) -> Figures:
+        with Client(cluster.cluster.path) as client:
+            client.credit(HOT_ACCOUNT, FUNDS)
         work = Work("batches", CONNECTIONS, accounts=ACCOUNTS)
-        with fresh_cluster() as cluster:
-            leader = cluster.cluster.nodes[cluster.wait_for_leader()]
-            load.open_accounts(partial(TellerConnection, leader.client))
-            with Client(cluster.cluster.path) as client:
-                client.credit(HOT_ACCOUNT, FUNDS)
-            for legs in points:
-                figures = loaded(cluster, work, self._seconds, template=partial(batch_around_the_id, legs))
-                before, after = batch_around_the_id(legs, Kind.CREDIT, account(0))
-                more = {
-                    "legs_per_s": legs * figures["requests_per_s"],
-                    "request_bytes": len(before) + len(PLACE) + len(after),
-                }
-                yield Reading(BUSY, legs, {**figures, **more})
+        figures = loaded(cluster, work, self._seconds, template=partial(batch_around_the_id, point))
+        before, after = batch_around_the_id(point, Kind.CREDIT, account(0))
+        return {
+            **figures,
+            "legs_per_s": point * figures["requests_per_s"],
+            "request_bytes": len(before) + len(PLACE) + len(after),
+        }
 
 
 @cache
@@ -201,7 +200,7 @@ def _idle(cluster: LocalCluster, points: Sequence[int]) -> Iterator[tuple[int, F
                 connection.send([(Kind.QUERY, HOT_ACCOUNT)])
                 while not connection.receive():
                     if connection.refused:
-                        raise load.NotAcknowledged(connection.refused[0])
+                        raise NotAcknowledged(connection.refused[0])
             count = point
             used_bytes = resident_bytes(pid)
             first_bytes = first_bytes or used_bytes

@@ -8,7 +8,6 @@ run only. Exit code 0: done; 1: a system broke down; 2: wrong arguments.
 from __future__ import annotations
 
 import argparse
-import importlib.util
 import math
 import os
 import platform
@@ -16,9 +15,9 @@ import signal
 import sys
 from collections.abc import Sequence
 from pathlib import Path
-from types import FrameType
 
 from bench.arguments import listed, positive
+from bench.command import no_pictures, say, stop_in_order, unwritable
 from bench.rounds import Run
 from bench.systems import PEERS, Atm
 from bench.work import LABELS
@@ -35,15 +34,15 @@ def main(argv: Sequence[str] | None = None) -> int:
     if (problem := _problem(options)) is not None:
         print(f"bench: {problem}", file=sys.stderr)
         return 2
-    signal.signal(signal.SIGTERM, _leave)
-    _say(f"{os.cpu_count()} cores, {platform.platform()}, Python {platform.python_version()}")
+    stop_in_order()
+    say(f"{os.cpu_count()} cores, {platform.platform()}, Python {platform.python_version()}")
     run = Run(
         [Atm, *(PEERS[name] for name in options.peers)],
         options.only,
         seconds=options.seconds or (QUICK_SECONDS if options.quick else SECONDS),
         warm_up_s=QUICK_WARM_UP_S if options.quick else WARM_UP_S,
         folder=options.folder,
-        say=_say,
+        say=say,
     )
     interrupted = False
     try:
@@ -53,11 +52,11 @@ def main(argv: Sequence[str] | None = None) -> int:
         )
     except KeyboardInterrupt:
         interrupted = True
-        _say("Interrupted: here is what was measured until now")
+        say("Interrupted: here is what was measured until now")
     results = run.results
     print(results.table())
     for warning in results.warnings():
-        _say(f"NOTE: {warning}")
+        say(f"NOTE: {warning}")
     if options.json:
         results.write_json(options.json)
     if options.plot:
@@ -65,11 +64,6 @@ def main(argv: Sequence[str] | None = None) -> int:
 
         draw(results.rows.values(), options.plot)
     return 128 + signal.SIGINT if interrupted else int(run.broke_down)
-
-
-def _say(line: str) -> None:
-    """Progress goes where it does not mix with the table."""
-    print(line, file=sys.stderr, flush=True)
 
 
 def _options(argv: Sequence[str] | None) -> argparse.Namespace:
@@ -104,22 +98,16 @@ def _problem(options: argparse.Namespace) -> str | None:
     if not options.only:
         return "--only names no work"
     for path in (options.json, options.plot):
-        if path is not None and not (path.parent.is_dir() and os.access(path.parent, os.W_OK)):
-            return f"{path} cannot be written: there is no such folder, or it is not yours to write to"
+        if path is not None and (why := unwritable(path)) is not None:
+            return why
     if options.folder is not None and not options.folder.is_dir():
         return f"--folder {options.folder}: there is no such folder"
     if options.plot is not None:
-        if importlib.util.find_spec("matplotlib") is None:
-            return "--plot needs the extra 'bench': use bin/bench, or pip install -e '.[bench]'"
+        if (why := no_pictures("--plot")) is not None:
+            return why
         if options.plot.suffix not in PICTURES:
             return f"--plot {options.plot}: the name should end in one of {', '.join(PICTURES)}"
     return None
-
-
-def _leave(_signal: int, _frame: FrameType | None) -> None:
-    """Stop all that was started, once, whatever else comes."""
-    signal.signal(signal.SIGTERM, signal.SIG_IGN)
-    raise SystemExit(128 + signal.SIGTERM)
 
 
 if __name__ == "__main__":

@@ -5,29 +5,81 @@ from __future__ import annotations
 import tempfile
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Collection, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
 
 from atm.client import Client, OutcomeUnknown, Unavailable
+from atm.config import Cluster
 from atm.local_cluster import LocalCluster, write_cluster_ini
+from atm.wire.serializer import StatusAnswer
 from bench.load import Result, run
 from bench.systems.teller_connection import TellerConnection
 from bench.work import Work
 
+POLL_S = 0.02
+STATUS_WITHIN_S = 15.0
+APPLIED_WITHIN_S = 300.0
+
 
 @contextmanager
-def fresh_cluster(count: int = 5, **settings: str | int) -> Iterator[LocalCluster]:
-    """Yield a running cluster with a leader; it is stopped, and its folder removed, at the end."""
+def fresh_cluster(
+    count: int = 5, *, furnish: Callable[[Cluster], None] = lambda _: None, **settings: str | int
+) -> Iterator[LocalCluster]:
+    """Yield a running cluster with a leader; it is stopped, and its folder removed, at the end.
+
+    `furnish` may put something into the nodes' folders before they start.
+    """
     with (
         tempfile.TemporaryDirectory(prefix="atm-bench-") as folder,
         LocalCluster(write_cluster_ini(Path(folder), count, **settings)) as cluster,
     ):
+        furnish(cluster.cluster)
         cluster.start_all()
         cluster.wait_for_leader()
         yield cluster
+
+
+def leaders_status(cluster: LocalCluster, within_s: float = STATUS_WITHIN_S) -> StatusAnswer:
+    """Return what the leader says of itself; a busy one may be late. Raise `NoLeader` or `TimeoutError`."""
+    deadline_s = time.monotonic() + within_s
+    while (status := cluster.status(cluster.wait_for_leader())) is None:
+        if time.monotonic() > deadline_s:
+            raise TimeoutError(f"the leader does not answer within {within_s:g} s")
+    return status
+
+
+def last_index(cluster: LocalCluster) -> int:
+    """Return the index of the leader's last entry; raise as `leaders_status`."""
+    return leaders_status(cluster).last_index
+
+
+def wait_until_applied(
+    cluster: LocalCluster, names: Collection[str], goal: int, within_s: float = APPLIED_WITHIN_S
+) -> None:
+    """Return when each of the nodes has applied entry `goal`; raise `TimeoutError`."""
+    deadline_s = time.monotonic() + within_s
+    while any((status := cluster.status(name)) is None or status.applied_index < goal for name in names):
+        if time.monotonic() > deadline_s:
+            raise TimeoutError(f"not all of {', '.join(names)} applied entry {goal} within {within_s:g} s")
+        time.sleep(POLL_S)
+
+
+def restart_s(
+    cluster: LocalCluster, names: Collection[str], *, while_down: Callable[[], None] = lambda: None
+) -> float:
+    """Kill the nodes, start them, and return the seconds until each has applied what was committed."""
+    goal = last_index(cluster)
+    for name in names:
+        cluster.kill(name)
+    while_down()
+    started_s = time.monotonic()
+    for name in names:
+        cluster.start(name)
+    wait_until_applied(cluster, names, goal)
+    return time.monotonic() - started_s
 
 
 def load_the_leader(cluster: LocalCluster, connections: int, depth: int, seconds: float) -> Result:

@@ -14,6 +14,7 @@ from collections.abc import Sequence
 from tabulate import tabulate
 
 from bench.arguments import positive
+from bench.command import say
 from bench.results import Results, ratio
 from bench.rounds import Run
 from bench.systems.atm import Atm
@@ -36,7 +37,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         seconds=options.seconds,
         warm_up_s=WARM_UP_S,
         folder=None,
-        say=lambda line: print(line, file=sys.stderr, flush=True),
+        say=say,
     )
     run.rounds(options.rounds)
     if run.broke_down:

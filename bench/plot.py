@@ -29,7 +29,7 @@ def draw(rows: Iterable[Row], path: Path) -> None:
         rate.errorbar(
             connections,
             [median(row.ops_per_s) for row in points],
-            yerr=_spread([row.ops_per_s for row in points]),
+            yerr=bars([row.ops_per_s for row in points]),
             color=color,
             marker="o",
             capsize=3,
@@ -42,7 +42,7 @@ def draw(rows: Iterable[Row], path: Path) -> None:
             latency.errorbar(
                 connections,
                 [median(rounds) for rounds in figures],
-                yerr=_spread(figures),
+                yerr=bars(figures),
                 color=color,
                 linestyle=style,
                 marker="o",
@@ -67,7 +67,7 @@ def draw(rows: Iterable[Row], path: Path) -> None:
     plt.close(figure)
 
 
-def _spread(figures: list[list[float]]) -> list[list[float]]:
+def bars(figures: list[list[float]]) -> list[list[float]]:
     """Return how far below and above the median the rounds reach, as matplotlib wants it."""
     return [
         [median(rounds) - min(rounds) for rounds in figures],

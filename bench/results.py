@@ -135,11 +135,16 @@ def ratio(ours: Sequence[float], theirs: Sequence[float]) -> float:
     return median([one / other for one, other in zip(ours, theirs, strict=False) if other])
 
 
+def spread(figures: Sequence[float], form: str) -> str:
+    """Return the lowest and the highest, as text."""
+    return f"{min(figures):{form}} - {max(figures):{form}}"
+
+
 def _line(row: Row, ours: Row | None) -> list[str]:
     compared = ["", ""]
     if ours is not None and ours is not row:
         compared = [_times(ratio(ours.ops_per_s, row.ops_per_s)), _times(ratio(ours.p50_ms, row.p50_ms))]
-    rate = [f"{median(row.ops_per_s):,.0f}", _spread(row.ops_per_s, ",.0f")]
+    rate = [f"{median(row.ops_per_s):,.0f}", spread(row.ops_per_s, ",.0f")]
     p99 = f"{median(row.p99_ms):,.2f}"
     if row.work == FAILOVER:
         rate, p99 = ["", ""], ""
@@ -149,15 +154,11 @@ def _line(row: Row, ours: Row | None) -> list[str]:
         row.system,
         *rate,
         f"{median(row.p50_ms):,.2f}",
-        _spread(row.p50_ms, ",.2f"),
+        spread(row.p50_ms, ",.2f"),
         p99,
         "" if math.isnan(cores) else f"{cores:.2f}",
         *compared,
     ]
-
-
-def _spread(figures: Sequence[float], form: str) -> str:
-    return f"{min(figures):{form}} - {max(figures):{form}}"
 
 
 def _times(figure: float) -> str:

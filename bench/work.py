@@ -27,7 +27,8 @@ Request = tuple[Kind, str]  # what, of which account
 class Work:
     """A closed loop: each of `connections` keeps `depth` requests under way at all times.
 
-    `accounts` is 1 for the hot account alone; of 10 requests, `queries_in_10` only look.
+    `accounts` is 1 for the hot account alone, else how many are worked with, of which each two are `apart`
+    in the numbers of accounts; of 10 requests, `queries_in_10` only look.
     """
 
     name: str
@@ -35,6 +36,7 @@ class Work:
     depth: int = 1
     accounts: int = 1
     queries_in_10: int = 0
+    apart: int = 1
 
     @property
     def label(self) -> str:
@@ -47,7 +49,8 @@ class Work:
         first = connection * (ACCOUNTS // 64 + 1)
         for number in count(first):
             kind = Kind.QUERY if number % 10 < self.queries_in_10 else Kind.CREDIT
-            yield kind, HOT_ACCOUNT if self.accounts == 1 else account(number * STRIDE % self.accounts)
+            place = number * STRIDE % self.accounts * self.apart
+            yield kind, HOT_ACCOUNT if self.accounts == 1 else account(place)
 
 
 def account(number: int) -> str:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import secrets
 import socket
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from functools import cache
 
 import msgspec
@@ -20,6 +20,8 @@ NAME_CHARS, NUMBER_CHARS = 12, 12
 PLACE = "x" * (NAME_CHARS + NUMBER_CHARS)
 CONNECT_S = 5.0
 
+Template = Callable[[Kind, str], tuple[bytes, bytes]]
+
 
 class Reply(msgspec.Struct):
     """As much of an answer as is looked at."""
@@ -32,14 +34,37 @@ class Reply(msgspec.Struct):
 _reply = Decoder(Reply)
 
 
-class TellerConnection:
-    """A `Connection` to one node, or to whatever else speaks the tellers' protocol."""
+def split_at_id(payload: bytes) -> tuple[bytes, bytes]:
+    """Return the frame of a request whose id is `PLACE`, up to its id, and from there on."""
+    before, after = frame(payload).split(PLACE.encode())
+    return before, after
 
-    def __init__(self, address: Address) -> None:
+
+@cache
+def around_the_id(kind: Kind, account: str) -> tuple[bytes, bytes]:
+    """Return the frame of such a request up to its id, and from there on."""
+    match kind:
+        case Kind.OPEN:
+            payload = encode(Open(id=PLACE, account=account))
+        case Kind.CREDIT:
+            payload = encode(Credit(id=PLACE, account=account, amount=1))
+        case Kind.QUERY:
+            payload = encode(Query(id=PLACE, account=account))
+    return split_at_id(payload)
+
+
+class TellerConnection:
+    """A `Connection` to one node, or to whatever else speaks the tellers' protocol.
+
+    `template` returns what stands around the id in the frame of such a request.
+    """
+
+    def __init__(self, address: Address, template: Template = around_the_id) -> None:
         self.refused: list[str] = []
         self._socket = socket.create_connection(address.pair, timeout=CONNECT_S)
         self._socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         self._name = secrets.token_hex(NAME_CHARS // 2)
+        self._template = template
         self._sent = 0
         self._frames = FrameReader(CLIENT_FRAME_BYTES_MAX)
 
@@ -49,7 +74,7 @@ class TellerConnection:
     def send(self, requests: Iterable[Request]) -> None:
         pieces: list[bytes] = []
         for kind, account in requests:
-            before, after = _around_the_id(kind, account)
+            before, after = self._template(kind, account)
             pieces += (before, f"{self._name}{self._sent:0{NUMBER_CHARS}}".encode(), after)
             self._sent += 1
         self._socket.sendall(b"".join(pieces))
@@ -69,17 +94,3 @@ class TellerConnection:
 
     def close(self) -> None:
         self._socket.close()
-
-
-@cache
-def _around_the_id(kind: Kind, account: str) -> tuple[bytes, bytes]:
-    """Return the frame of such a request up to its id, and from there on."""
-    match kind:
-        case Kind.OPEN:
-            payload = encode(Open(id=PLACE, account=account))
-        case Kind.CREDIT:
-            payload = encode(Credit(id=PLACE, account=account, amount=1))
-        case Kind.QUERY:
-            payload = encode(Query(id=PLACE, account=account))
-    before, after = frame(payload).split(PLACE.encode())
-    return before, after

@@ -112,7 +112,7 @@ BANK = (
         name="repeated request applied again",
         what="no receipt is looked for, and each repetition moves the money once more",
         file=BOOK,
-        edits=(("        first = self._rulings[command.id]\n", "        first = None\n"),),
+        edits=(("        first = self.rulings[command.id]\n", "        first = None\n"),),
         caught_by=REPEATS + "test_what_was_done_is_not_done_again",
     ),
     Mutant(

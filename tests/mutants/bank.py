@@ -116,6 +116,13 @@ BANK = (
         caught_by=REPEATS + "test_what_was_done_is_not_done_again",
     ),
     Mutant(
+        name="a statement without the newest postings",
+        what="what was decided and is not written yet is missing from the answer to a read",
+        file="atm/ledger/store.py",
+        edits=(("        self.write()\n        with self._reading():", "        with self._reading():"),),
+        caught_by="tests/ledger/test_store.py::test_a_query_of_more_than_a_balance_sees_what_was_decided",
+    ),
+    Mutant(
         name="declines not stored",
         what="a refused command is done when it is repeated, after its teller was told that it is not",
         file=BOOK,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import secrets
 import socket
+import time
 from collections.abc import Callable, Iterable
 from functools import cache
 
@@ -16,8 +17,8 @@ from atm.wire.framing import CLIENT_FRAME_BYTES_MAX, FrameReader, frame
 from atm.wire.serializer import encode
 from bench.work import Kind, Request
 
-NAME_CHARS, NUMBER_CHARS = 12, 12
-PLACE = "x" * (NAME_CHARS + NUMBER_CHARS)
+TIME_CHARS, NAME_CHARS, NUMBER_CHARS = 11, 8, 8  # of a request id: time first, as in those of our client
+PLACE = "x" * (TIME_CHARS + NAME_CHARS + NUMBER_CHARS)
 CONNECT_S = 5.0
 
 Template = Callable[[Kind, str], tuple[bytes, bytes]]
@@ -73,9 +74,10 @@ class TellerConnection:
 
     def send(self, requests: Iterable[Request]) -> None:
         pieces: list[bytes] = []
+        time_and_name = f"{time.time_ns() // 1_000_000:0{TIME_CHARS}x}{self._name}"
         for kind, account in requests:
             before, after = self._template(kind, account)
-            pieces += (before, f"{self._name}{self._sent:0{NUMBER_CHARS}}".encode(), after)
+            pieces += (before, f"{time_and_name}{self._sent:0{NUMBER_CHARS}}".encode(), after)
             self._sent += 1
         self._socket.sendall(b"".join(pieces))
 
@@ -87,7 +89,7 @@ class TellerConnection:
         for payload in self._frames.feed(piece):
             reply = _reply.decode(payload)
             if reply.outcome == "ok":
-                numbers.append(int(reply.id[NAME_CHARS:]))
+                numbers.append(int(reply.id[-NUMBER_CHARS:]))
             else:
                 self.refused.append(f"{reply.outcome}: {reply.message}")
         return numbers

@@ -6,6 +6,7 @@ import hashlib
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
+from typing import TypeGuard
 
 from atm.ledger.book import Book
 from atm.ledger.commands import LogCommand, Query, Read, Receipt, View
@@ -98,15 +99,22 @@ class Ledger:
         self._next_expiry_us = next_expiry_us
 
     def view(self, request: Read) -> View:
-        """Answer a request that only reads, from what has been applied; an often used balance from memory."""
+        """Answer a request that only reads, from what has been decided."""
+        return self.views([request])[0]
+
+    def views(self, requests: Sequence[Read]) -> list[View]:
+        """Answer requests that only read, all at the same log index; often used balances from memory."""
+        if not all(map(_asks_for_balance, requests)):
+            self.write()
         with self._reading():
-            if isinstance(request, Query) and request.at_us is None:
-                account = self._shelf.kept(request.account)
-                if account is not None:
-                    return balance_view(request, account)
-        self.write()
-        with self._reading():
-            return self._inquiries.answer(request)
+            return [self._view(request) for request in requests]
+
+    def _view(self, request: Read) -> View:
+        if _asks_for_balance(request):
+            account = self._shelf.kept(request.account)
+            if account is not None:
+                return balance_view(request, account)
+        return self._inquiries.answer(request)
 
     def digest(self) -> str:
         """Return a hash over all rows of all tables, equal on nodes that have applied the same log."""
@@ -140,3 +148,7 @@ class Ledger:
             if isinstance(error, Unreadable):
                 raise self._database.damage(f"has {error}") from error
             raise
+
+
+def _asks_for_balance(request: Read) -> TypeGuard[Query]:
+    return isinstance(request, Query) and request.at_us is None

@@ -116,16 +116,19 @@ class Leader(Struct):
         appends: list[Outgoing] = []
         catch_ups: list[CatchUp] = []
         for peer, progress in self.progress.items():
-            spare = peer in self.spares
-            last_index = self.spare_index if spare else log.last_index
-            while progress.next_index <= last_index and progress.accepts_entries(config.window_batches):
+            due = self._due(peer, log.last_index)
+            while progress.next_index <= due and progress.accepts_entries(config.window_batches):
                 if progress.next_index <= log.base_index:
                     catch_ups.append(self._catch_up(peer, log, commit_index, config))
                 else:
                     appends.append(self._send_entries(peer, log, commit_index, config))
-            if progress.round_sent < (self.spare_round if spare else self.round):
+            if progress.round_sent < (self.spare_round if peer in self.spares else self.round):
                 appends.append(self.heartbeat(peer, log, commit_index))
         return appends, catch_ups
+
+    def _due(self, peer: NodeId, last_index: int) -> int:
+        """Return up to where the log is to be sent to `peer` now."""
+        return self.spare_index if peer in self.spares else last_index
 
     def race(self, last_index: int) -> None:
         """Send all servers what is new at once, until a majority has answered something newer than now."""
@@ -207,8 +210,8 @@ class Leader(Struct):
     ) -> int:
         """See `Raft.acknowledgements_wanted`."""
         for peer, progress in self.progress.items():
-            if progress.next_index <= (self.spare_index if peer in self.spares else last_index):
-                return 1  # there is more to send, once there is room in a window
+            if progress.heard and progress.next_index <= self._due(peer, last_index):
+                return 1  # there is more to send to one that answers, once there is room in its window
         missing = [len(self.progress) + 1]
         if commit_index < last_index:
             ahead = sum(progress.match_index > commit_index for progress in voters)

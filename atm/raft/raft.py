@@ -484,7 +484,7 @@ class Raft:
         if count == 0 or gathers:
             return ()
         self._ticks_since_apply = 0
-        return self.log.slice(self.applied_index + 1, self.applied_index + count)
+        return self.log.slice(self.applied_index + 1, self.applied_index + count, self.config.apply_bytes_max)
 
     def _take_reads(self, committed: Sequence[Entry]) -> tuple[ConfirmedRead, ...]:
         if not isinstance(self._role, Leader) or not self._role.pending_reads:

@@ -62,7 +62,7 @@ class Bank(Protocol):
     @property
     def next_expiry_us(self) -> int | None: ...
 
-    def view(self, request: Read) -> View: ...
+    def views(self, requests: Sequence[Read]) -> list[View]: ...
 
 
 class Passing(Protocol):
@@ -229,9 +229,9 @@ class Desk:
     def answer_reads(self, reads: Sequence[ConfirmedRead]) -> None:
         """Answer these reads from the ledger as it is now."""
         for read in reads:
-            for asked in self._reads.take(read.read_id):
-                assert isinstance(asked.request, Read)
-                view = self._bank.view(asked.request)
+            queries = self._reads.take(read.read_id)
+            views = self._bank.views([asked.request for asked in queries if isinstance(asked.request, Read)])
+            for asked, view in zip(queries, views, strict=True):
                 self._send(asked, Answer(**asdict(view), leader=self._node))
 
     def drop_reads(self, read_ids: Sequence[int]) -> None:

@@ -42,10 +42,11 @@ class Row(NamedTuple):
 def tell(story: str) -> None:
     """Tell the story to a new ledger entry by entry, and check each row; then all of it in one batch.
 
-    Both ledgers must agree in every table and receipt, and their books must stand an audit.
+    And once more entry by entry, but written only at the end. The ledgers must agree in every table and
+    receipt, and their books must stand an audit.
     """
     given, rows = _read(story)
-    one_by_one, at_once = Ledger(":memory:"), Ledger(":memory:")
+    one_by_one, at_once, gathered = Ledger(":memory:"), Ledger(":memory:"), Ledger(":memory:")
     log: list[Record] = []
     receipts: list[Receipt | None] = []
     try:
@@ -61,10 +62,13 @@ def tell(story: str) -> None:
             _check(one_by_one, row, receipts[-1])
             audit(one_by_one)
         assert at_once.apply(log) == receipts
-        assert at_once.digest() == one_by_one.digest()
+        assert [receipt for record in log for receipt in gathered.decide([record])] == receipts
+        gathered.write()
+        assert at_once.digest() == gathered.digest() == one_by_one.digest()
     finally:
         one_by_one.close()
         at_once.close()
+        gathered.close()
 
 
 def _read(story: str) -> tuple[list[str], list[Row]]:

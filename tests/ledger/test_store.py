@@ -9,7 +9,7 @@ import apsw
 import pytest
 
 from atm.ledger import database, store
-from atm.ledger.commands import Credit, Outcome, Reverse
+from atm.ledger.commands import Credit, Outcome, Reverse, Statement
 from atm.ledger.posting import BANK_MINOR_MIN
 from atm.ledger.store import Ledger, LedgerFault, NotNext
 from tests.ledger.entries import apply_in_batches, balance_of, records, time_us
@@ -150,6 +150,34 @@ def test_a_gap_within_a_batch_changes_nothing(ledger: Ledger) -> None:
 def test_no_records_are_no_work(ledger: Ledger) -> None:
     assert ledger.apply([]) == []
     assert ledger.applied_index == 0
+
+
+def test_what_is_decided_is_in_no_table_until_it_is_written(ledger: Ledger, path: Path) -> None:
+    receipts = [receipt for record in records(STORY) for receipt in ledger.decide([record])]
+    assert table(path, "select log_index from applied") == [(0,)]
+    assert ledger.applied_index == 0
+    assert balance_of(ledger, "main") == 5000 - 4000 + 10**14 - 1, "but a balance is told as it was decided"
+    ledger.write()
+    assert table(path, "select log_index from applied") == [(len(STORY),)]
+    assert receipts == Ledger(":memory:").apply(records(STORY))
+
+
+def test_a_query_of_more_than_a_balance_sees_what_was_decided(ledger: Ledger) -> None:
+    ledger.decide(records(STORY[:2]))
+    found = ledger.view(Statement(id="s", account="main"))
+    assert found.lines is not None
+    assert [line.request_id for line in found.lines] == ["c1"]
+
+
+def test_what_was_decided_and_not_written_is_decided_again_after_a_restart(
+    ledger: Ledger, path: Path
+) -> None:
+    ledger.apply(records(STORY[:4]))
+    first = ledger.decide(records(STORY)[4:])
+    ledger.close()
+    again = Ledger(path)
+    assert (again.applied_index, again.apply(records(STORY)[4:])) == (4, first)
+    again.close()
 
 
 def test_an_error_in_the_middle_of_a_batch_leaves_the_last_whole_batch(ledger: Ledger, path: Path) -> None:

@@ -112,8 +112,15 @@ BANK = (
         name="repeated request applied again",
         what="no receipt is looked for, and each repetition moves the money once more",
         file=BOOK,
-        edits=(("        first = self._rulings[command.id]\n", "        first = None\n"),),
+        edits=(("        first = self.rulings[command.id]\n", "        first = None\n"),),
         caught_by=REPEATS + "test_what_was_done_is_not_done_again",
+    ),
+    Mutant(
+        name="a statement without the newest postings",
+        what="what was decided and is not written yet is missing from the answer to a read",
+        file="atm/ledger/store.py",
+        edits=(("        self.write()\n        with self._reading():", "        with self._reading():"),),
+        caught_by="tests/ledger/test_store.py::test_a_query_of_more_than_a_balance_sees_what_was_decided",
     ),
     Mutant(
         name="declines not stored",

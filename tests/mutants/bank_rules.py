@@ -143,7 +143,7 @@ BANK_RULES = (
         name="PIN logged as it was typed",
         what="log, ledger and the other servers learn the PIN itself",
         file="atm/server/clients.py",
-        edits=(("payload if sealed is request else encode(sealed))", "payload)"),),
+        edits=(("sealed, encode(sealed))", "sealed, asked.payload)"),),
         caught_by=SEAL_TESTS + "test_no_file_of_a_server_holds_a_pin_that_was_typed",
     ),
     Mutant(

@@ -217,3 +217,11 @@ def test_a_follower_gathers_what_is_committed_for_a_while_and_a_leader_does_not(
     leader.lead()
     leader.propose(b"x")
     assert leader.raft.applied_index == 2
+
+
+def test_no_more_is_applied_at_once_than_leaves_time_to_go_on() -> None:
+    a = Single("abc", log=[1] * 6, commit_index=0, apply_bytes_max=500)
+    a.raft.step(append("b", 1, prev=(6, 1), commit=6))
+    ready = a.raft.ready()
+    assert ready is not None
+    assert len(ready.committed) == 2

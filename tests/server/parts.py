@@ -157,7 +157,10 @@ class Recorder:
     def next_expiry_us(self) -> int | None:
         return self.expiry_us
 
-    def view(self, request: Read) -> View:
+    def views(self, requests: Sequence[Read]) -> list[View]:
+        return list(map(self._view, requests))
+
+    def _view(self, request: Read) -> View:
         self.events.append(f"view {request.id}")
         if not isinstance(request, Query):
             return View(id=request.id, outcome=Outcome.OK, lines=())

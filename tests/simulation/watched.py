@@ -190,8 +190,8 @@ class WatchedLedger:
     def next_expiry_us(self) -> int | None:
         return self.ledger.next_expiry_us
 
-    def view(self, request: Read) -> View:
-        return self.ledger.view(request)
+    def views(self, requests: Sequence[Read]) -> list[View]:
+        return self.ledger.views(requests)
 
     def apply(self, records: Sequence[tuple[int, int, LogCommand | None]]) -> list[Receipt | None]:
         receipts = self.decide(records)

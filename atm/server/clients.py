@@ -47,7 +47,7 @@ class Tellers:
         self._lock = Lock()  # guards _connections
         self._connections: set[TellerConnection] = set()
         self._gathered: list[Asked] = []  # in this round of the reader
-        self._reader = Reader(self._put_gathered)
+        self._reader = Reader(self.put_gathered)
         tellers = self
 
         class Handler(socketserver.BaseRequestHandler):
@@ -122,6 +122,12 @@ class Tellers:
         """Take a request that leaves with the others of this round. The reader's thread only."""
         self._gathered.append(asked)
 
+    def put_gathered(self) -> None:
+        """Bring what was gathered to the node now. The reader's thread only."""
+        if self._gathered:
+            requests, self._gathered = self._gathered, []
+            self.put(requests)
+
     def put(self, requests: Sequence[Asked]) -> None:
         """Bring requests to the node, or let it answer that it is busy."""
         if not self._inbox.put_requests(requests):
@@ -131,11 +137,6 @@ class Tellers:
                     (asked.channel, asked.number, fault(asked.request.id, "busy", BUSY)) for asked in requests
                 ],
             )
-
-    def _put_gathered(self) -> None:
-        if self._gathered:
-            requests, self._gathered = self._gathered, []
-            self.put(requests)
 
 
 class _TellerListener(Listener):

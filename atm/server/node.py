@@ -10,7 +10,7 @@ from typing import Protocol
 from atm.raft.messages import NodeId, RaftMessage
 from atm.raft.ready import Ready, Role
 from atm.server.desk import Core, Desk
-from atm.server.inbox import Inbox, Mail
+from atm.server.inbox import ANYTHING, Inbox, Mail
 from atm.server.perform import Bank, Log, Network, perform
 from atm.server.recovery import TICK_MS
 
@@ -90,11 +90,11 @@ class Node:
     def run(self) -> None:
         """Take turns until `stop`; whatever is raised here is the end of the node."""
         while not self._stopping:
-            if self._failure is not None:
-                raise self._failure
             if not self.turn():
                 until_tick_s = max(0.0, self._ticked_s + TICK_S - self._clock())
                 self._inbox.sleep(until_tick_s, self._desk.wanted())
+                if self._failure is not None:
+                    raise self._failure
         self._desk.close()
         self._flush()
         self._bank.write()
@@ -105,12 +105,13 @@ class Node:
 
     def _take_turn(self) -> None:
         """Take one turn in a reading thread; what is raised is for `run` to raise."""
-        more = True
+        wanted, more = ANYTHING, True
         try:
             more = self.turn()
+            wanted = self._desk.wanted()
         except BaseException as error:
-            self._failure = error
-        self._inbox.hand_back(self._desk.wanted(), more=more)
+            self._failure, more = error, True
+        self._inbox.hand_back(wanted, more=more)
 
     def turn(self) -> bool:
         """Do what is to be done now; return whether the core may want more done at once."""

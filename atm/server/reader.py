@@ -46,8 +46,10 @@ class Reader:
         self._added: deque[Source] = deque()  # and not registered yet
         self._unfinished: set[Source] = set()  # what has a deadline
         self._stopping = False
+        self._closed = False
         self._wake_socket, self._bell = socket.socketpair()
         self._wake_socket.setblocking(False)
+        self._bell.setblocking(False)
         self._selector.register(self._wake_socket, selectors.EVENT_READ)
         self._thread = Thread(target=self._run, name="reader", daemon=True)
 
@@ -56,16 +58,17 @@ class Reader:
         self._thread.start()
 
     def add(self, source: Source) -> None:
-        """Read this one, too. Any thread may call it."""
+        """Read this one, too; after `close` it has ended at once. Any thread may call it."""
         self._added.append(source)
-        with contextlib.suppress(OSError):  # closed: nobody reads any more
-            self._bell.send(b"!")
+        self._ring()
+        if self._closed:
+            self._end_added()
 
     def close(self) -> None:
         """End all reading; every source is told."""
         self._stopping = True
         if self._thread.ident is not None:
-            self._bell.send(b"!")
+            self._ring()
             self._thread.join()
         for key in list(self._selector.get_map().values()):
             if key.data is not None:
@@ -73,8 +76,17 @@ class Reader:
         self._selector.close()
         self._bell.close()
         self._wake_socket.close()
-        while self._added:
-            self._added.popleft().ended()
+        self._closed = True  # from now on whoever adds sees to it himself
+        self._end_added()
+
+    def _ring(self) -> None:
+        with contextlib.suppress(OSError):  # it rings already, or nobody is there to hear it
+            self._bell.send(b"!")
+
+    def _end_added(self) -> None:
+        with contextlib.suppress(IndexError):  # two threads may be at it
+            while True:
+                self._added.popleft().ended()
 
     # -- the reader's thread -----------------------------------------------------------------------
 

@@ -21,6 +21,7 @@ from atm.wire.framing import CLIENT_FRAME_BYTES_MAX, FrameReader, FrameTooLarge,
 from atm.wire.serializer import Fault, Malformed, TellerRequest, Verify, decode_teller_request, encode
 
 IN_FLIGHT_MAX = 1_024  # answers that one connection waits for, in slots: a page of postings takes several
+JOBS_MAX = 1_024  # audits that wait for the connection's own thread; all else there has slots
 OUTBOX_BYTES_MAX = 1024 * 1024
 SLOT_BYTES = 1024  # hold any receipt
 LINE_BYTES_MAX = 384  # of a page
@@ -48,6 +49,9 @@ class TellerServer(Protocol):
 
     def gather(self, asked: Asked) -> None:
         """Take a request that leaves with the others of the reader's round."""
+
+    def put_gathered(self) -> None:
+        """Bring what was gathered to the node now."""
 
     def put(self, requests: Sequence[Asked]) -> None:
         """Bring requests to the node at once."""
@@ -96,10 +100,20 @@ class TellerConnection(Connection):
     # -- its own thread ------------------------------------------------------------------------------
 
     def work(self) -> None:
-        """Do what takes long until the connection has ended."""
-        while (job := self._jobs.get()) is not None:
-            job()
-            self._done += 1
+        """Do what takes long until the connection has ended; a job that fails ends it.
+
+        Returns, or raises, once the reader is through with the socket: closed while it is registered, the
+        next connection under its number could not be read.
+        """
+        try:
+            while (job := self._jobs.get()) is not None:
+                job()
+                self._done += 1
+        except BaseException:
+            self.drop()
+            while self._jobs.get() is not None:
+                pass
+            raise
 
     def _reject(self, request_id: str, message: str) -> None:
         """Say why, and end the connection so that the words arrive."""
@@ -142,7 +156,10 @@ class TellerConnection(Connection):
     def _take(self, payload: bytes) -> None:
         request = decode_teller_request(payload)
         if isinstance(request, Verify):
-            self._give(partial(self._tellers.audit, self, request))
+            if self._given - self._done < JOBS_MAX:
+                self._give(partial(self._tellers.audit, self, request))
+            else:
+                self.send(frame(fault(request.id, "busy", BUSY)))
             return
         number = slots(request)
         if number > IN_FLIGHT_MAX - (self._taken - self._answered):
@@ -157,6 +174,7 @@ class TellerConnection(Connection):
             self._tellers.gather(Asked(self, number, request, payload))
 
     def _give(self, job: Callable[[], None]) -> None:
+        self._tellers.put_gathered()  # or the job might overtake what came before it
         self._given += 1
         self._jobs.put(job)
 

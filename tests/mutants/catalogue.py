@@ -10,8 +10,9 @@ from tests.mutants.folders import FOLDERS
 from tests.mutants.reads import READS
 from tests.mutants.replication import REPLICATION
 from tests.mutants.spares import SPARES
+from tests.mutants.turns import TURNS
 
-MUTANTS = (*ELECTIONS, *REPLICATION, *SPARES, *READS, *DURABILITY, *FOLDERS, *BANK, *BANK_RULES)
+MUTANTS = (*ELECTIONS, *REPLICATION, *SPARES, *READS, *DURABILITY, *FOLDERS, *BANK, *BANK_RULES, *TURNS)
 
 # Random runs hardly ever show these: each needs a scripted test, whatever the simulation finds.
 NEARLY_INVISIBLE = (

@@ -146,9 +146,12 @@ class Recorder:
         self.events.append(f"read {first} to {last}")
         return [entry for entry in self.on_disk if first <= entry.index <= last]
 
-    def apply(self, records: Sequence[tuple[int, int, LogCommand | None]]) -> list[Receipt | None]:
-        self.events.append("apply " + " ".join(str(index) for index, _, _ in records))
+    def decide(self, records: Sequence[tuple[int, int, LogCommand | None]]) -> list[Receipt | None]:
+        self.events.append("decide " + " ".join(str(index) for index, _, _ in records))
         return [None for _ in records]
+
+    def write(self) -> None:
+        self.events.append("write")
 
     @property
     def next_expiry_us(self) -> int | None:
@@ -194,6 +197,7 @@ class FakeCore:
         self.proposed: list[bytes] = []
         self.stamps_us: list[int] = []
         self.read_ids: list[int] = []
+        self.acknowledgements = 1
 
     def propose(self, commands: Sequence[bytes], now_us: int) -> int:
         first_index = self.last_index + 1
@@ -207,6 +211,9 @@ class FakeCore:
 
     def matched(self) -> dict[NodeId, int]:
         return {}
+
+    def acknowledgements_wanted(self) -> int:
+        return self.acknowledgements
 
     def follow(self, leader: NodeId | None, term: int) -> None:
         self.role, self.leader, self.term = Role.FOLLOWER, leader, term

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import hashlib
 import os
 import socket
 import struct
 from collections.abc import Iterator
 from pathlib import Path
+from threading import Event
 from typing import Any
 
 import pytest
@@ -16,19 +18,23 @@ from atm.ledger.commands import (
     LEGS_MAX,
     PAGE_LINES_MAX,
     Batch,
+    Debit,
     Exceptions,
     Leg,
     Line,
     Lookup,
     Open,
     Outcome,
+    SetPin,
     Statement,
 )
 from atm.ledger.requests import contents_of
-from atm.server import clients
+from atm.server import clients, inbox, teller_connection
 from atm.wire.framing import CLIENT_FRAME_BYTES_MAX, frame
 from atm.wire.serializer import Answer, Status, TellerRequest, encode
-from tests.server.parts import RunningServer, Wire, cluster_of, credit, query, wait_until
+from tests.server.parts import DEADLINE_S, RunningServer, Wire, cluster_of, credit, query, wait_until
+
+PIN = "86420975"
 
 
 @pytest.fixture
@@ -129,7 +135,7 @@ def test_a_client_reset_mid_request_disturbs_nobody(server: RunningServer) -> No
 def test_a_client_that_never_reads_is_dropped_and_blocks_nobody(
     server: RunningServer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(clients, "OUTBOX_BYTES_MAX", 20_000)
+    monkeypatch.setattr(teller_connection, "OUTBOX_BYTES_MAX", 20_000)
     status = b"".join(frame(encode(Status(id=f"s{number}"))) for number in range(200))
     with Wire(server.client) as deaf, Wire(server.client) as other:
         deaf.socket.settimeout(0.05)
@@ -148,7 +154,7 @@ def _ended(deaf: Wire, requests: bytes) -> bool:
 
 
 def test_too_many_requests_under_way_are_busy(server: RunningServer, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(clients, "IN_FLIGHT_MAX", 3)
+    monkeypatch.setattr(teller_connection, "IN_FLIGHT_MAX", 3)
     with Wire(server.client) as wire:
         wire.socket.sendall(b"".join(frame(encode(credit(f"c{number}"))) for number in range(10)))
         outcomes = [answer["outcome"] for _ in range(10) if (answer := wire.answer())]
@@ -207,11 +213,114 @@ def test_the_slots_of_a_request_hold_its_longest_answer() -> None:
         ),
     ]
     for request, answer in answers:
-        assert len(frame(encode(answer))) <= clients.slots(request) * clients.SLOT_BYTES
+        assert len(frame(encode(answer))) <= teller_connection.slots(request) * teller_connection.SLOT_BYTES
     for limit in (1, 20, PAGE_LINES_MAX):
-        assert clients.slots(Exceptions(id="e", limit=limit)) == clients.slots(
+        assert teller_connection.slots(Exceptions(id="e", limit=limit)) == teller_connection.slots(
             Statement(id="s", account="main", limit=limit)
         )
+
+
+# -- PINs, which take long ---------------------------------------------------------------------------
+
+
+class SlowSealing:
+    """PINs are hashed until the test lets them be."""
+
+    def __init__(self) -> None:
+        self.begun = Event()
+        self.may_end = Event()
+        self._scrypt = hashlib.scrypt
+
+    def __call__(self, pin: bytes, **options: Any) -> bytes:
+        self.begun.set()
+        assert self.may_end.wait(DEADLINE_S)
+        return self._scrypt(pin, **options)
+
+
+@pytest.fixture
+def sealing(server: RunningServer, monkeypatch: pytest.MonkeyPatch) -> Iterator[SlowSealing]:
+    with Wire(server.client) as wire:
+        assert wire.ask(Open(id="open-ann", account="ann"))["outcome"] == "ok"
+        assert wire.ask(SetPin(id="set-ann", account="ann", pin=PIN))["outcome"] == "ok"
+    with monkeypatch.context() as slow:
+        sealing = SlowSealing()
+        slow.setattr(hashlib, "scrypt", sealing)
+        yield sealing
+        sealing.may_end.set()
+
+
+def test_a_request_behind_one_with_a_pin_on_the_same_connection_is_done_after_it(
+    wire: Wire, sealing: SlowSealing
+) -> None:
+    wire.send(Debit(id="too-early", account="ann", amount=70, pin=PIN))
+    wire.send(credit("late", 70, "ann"))
+    assert sealing.begun.wait(DEADLINE_S)
+    wire.send(query("later", "ann"))
+    sealing.may_end.set()
+    answers = [wire.answer() for _ in range(3)]
+    outcomes = {answer["id"]: (answer["outcome"], answer["balance"]) for answer in answers if answer}
+    assert outcomes["too-early"][0] == "insufficient_funds"
+    assert outcomes["late"] == ("ok", 70)
+
+
+def test_a_request_with_a_pin_is_done_after_those_before_it(wire: Wire, sealing: SlowSealing) -> None:
+    sealing.may_end.set()
+    requests = [credit("early", 70, "ann"), Debit(id="in-time", account="ann", amount=70, pin=PIN)]
+    wire.socket.sendall(b"".join(frame(encode(each)) for each in requests))
+    assert {answer["outcome"] for _ in requests if (answer := wire.answer())} == {"ok"}
+
+
+def test_requests_of_others_do_not_wait_for_a_pin_that_is_being_sealed(
+    server: RunningServer, wire: Wire, sealing: SlowSealing
+) -> None:
+    wire.send(Debit(id="d", account="ann", amount=1, pin=PIN))
+    assert sealing.begun.wait(DEADLINE_S)
+    with Wire(server.client) as other:
+        assert other.ask(credit("c"))["outcome"] == "ok"
+        assert other.ask(query("q"))["balance"] == 100
+    sealing.may_end.set()
+    answer = wire.answer()
+    assert answer is not None
+    assert (answer["id"], answer["outcome"]) == ("d", "insufficient_funds")
+
+
+def test_a_pin_that_cannot_be_sealed_ends_its_connection_and_no_other(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(pin: bytes, **options: Any) -> bytes:
+        raise MemoryError
+
+    with RunningServer(cluster_of(tmp_path, "n1"), "n1") as running:
+        running.wait_for_leader()
+        monkeypatch.setattr(hashlib, "scrypt", fail)
+        for number in range(5):
+            with Wire(running.client) as wire:
+                wire.send(Debit(id="d", account="ann", amount=1, pin=PIN))
+                assert wire.answer() is None
+            wait_until(lambda number=number: len(running.reported) == number + 1)  # type: ignore[misc]
+            assert _is_served(running)
+    assert all("MemoryError" in line for line in running.reported)
+
+
+def test_an_inbox_that_is_full_is_busy_and_takes_no_slots(
+    wire: Wire, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(teller_connection, "IN_FLIGHT_MAX", 3)
+    with monkeypatch.context() as full:
+        full.setattr(inbox, "REQUESTS_MAX", 0)
+        for number in range(10):
+            answer = wire.ask(credit(f"c{number}"))
+            assert (answer["id"], answer["outcome"]) == (f"c{number}", "busy")
+    for number in range(10):
+        assert wire.ask(credit(f"c{number}"))["outcome"] == "ok"
+
+
+def test_a_frame_may_come_byte_by_byte(server: RunningServer, wire: Wire) -> None:
+    for byte in frame(encode(credit("in-pieces", 70))):
+        wire.socket.sendall(bytes([byte]))
+    answer = wire.answer()
+    assert answer is not None
+    assert (answer["id"], answer["balance"]) == ("in-pieces", 70)
 
 
 def test_a_thousand_idle_connections_leave_room_for_work(server: RunningServer) -> None:
@@ -219,6 +328,10 @@ def test_a_thousand_idle_connections_leave_room_for_work(server: RunningServer) 
     try:
         with Wire(server.client) as wire:
             assert wire.ask(Open(id="o", account="alice"))["outcome"] == "ok"
+        for sock in idle[::100]:
+            sock.sendall(frame(encode(Status(id="s"))))
+            sock.settimeout(DEADLINE_S)
+            assert sock.recv(1)
     finally:
         for sock in idle:
             sock.close()

@@ -8,7 +8,7 @@ from atm.ledger.commands import Command, Outcome, Read, Receipt
 from atm.raft.messages import ConfirmedRead, Entry
 from atm.server import desk as desk_module
 from atm.server.desk import PASSED_ON_S, Desk
-from atm.server.inbox import Asked, Mail
+from atm.server.inbox import Asked, Mail, Wanted
 from atm.wire.serializer import Status, encode
 from tests.server.parts import FakeCore, Mailbox, Recorder, credit, query
 
@@ -199,7 +199,7 @@ def test_commands_wait_until_they_are_as_many_as_are_under_way(story: Story) -> 
     story.ask(credit("a"), credit("b"), credit("c"))
     story.ask(credit("d"), credit("e"))
     assert len(story.core.proposed) == 3
-    assert story.desk.wanted() == (1, 1)
+    assert story.desk.wanted() == Wanted(commands=1, queries=1)
     story.ask(credit("f"))
     assert len(story.core.proposed) == 6
 
@@ -207,16 +207,16 @@ def test_commands_wait_until_they_are_as_many_as_are_under_way(story: Story) -> 
 def test_commands_held_back_are_worth_a_turn_once_nothing_more_is_under_way(story: Story) -> None:
     story.ask(credit("a"), credit("b"))
     story.ask(credit("c"))
-    assert story.desk.wanted() == (1, 1)
+    assert story.desk.wanted() == Wanted(commands=1, queries=1)
     story.commit(11, 1, "a")
-    assert story.desk.wanted() == (0, 1)
+    assert story.desk.wanted() == Wanted(commands=0, queries=1)
 
 
 def test_queries_wait_until_they_are_as_many_as_wait_for_a_round(story: Story) -> None:
     story.ask(query("a"), query("b"))
     story.ask(query("c"))
     assert len(story.core.read_ids) == 1
-    assert story.desk.wanted() == (1, 1)
+    assert story.desk.wanted() == Wanted(commands=1, queries=1)
     story.ask(query("d"))
     assert len(story.core.read_ids) == 2
 
@@ -225,7 +225,7 @@ def test_queries_held_back_begin_once_no_other_waits(story: Story) -> None:
     story.ask(query("a"), query("b"))
     story.ask(query("c"))
     story.desk.answer_reads([ConfirmedRead(read_id=story.core.read_ids[0], index=1)])
-    assert story.desk.wanted() == (1, 0)
+    assert story.desk.wanted() == Wanted(commands=1, queries=0)
     story.ask()
     assert len(story.core.read_ids) == 2
 

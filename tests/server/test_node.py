@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
-from threading import Lock, Thread
+from collections.abc import Callable
+from threading import Event, Lock, Thread
 
 import pytest
 
-from atm.raft.messages import NodeId, RaftMessage, RequestVote
+from atm.raft.messages import Entry, HardState, NodeId, RaftMessage, RequestVote
 from atm.raft.ready import Ready
 from atm.server.desk import Desk
 from atm.server.inbox import Inbox
-from atm.server.node import TICK_S, TICKS_PER_TURN_MAX, Node
-from tests.server.parts import FakeCore, Mailbox, Recorder, credit, wait_until
+from atm.server.node import TICK_S, TICKS_PER_TURN_MAX, UNWRITTEN_MAX, WRITE_TICKS, Node
+from tests.server.parts import DEADLINE_S, FakeCore, Recorder, wait_until
 
 VOTE = RequestVote(sender="n2", term=1, last_log_index=0, last_log_term=0, pre_vote=False)
 
@@ -22,9 +23,15 @@ class WatchedCore(FakeCore):
     def __init__(self) -> None:
         super().__init__()
         self.calls: list[str] = []
+        self.readies: list[Ready] = []
+        self.fault: BaseException | None = None  # that the next message brings about
+        self.before_fault: Callable[[], None] = lambda: None
 
     def step(self, message: RaftMessage) -> None:
         self.calls.append("step")
+        if self.fault is not None:
+            self.before_fault()
+            raise self.fault
 
     def tick(self) -> None:
         self.calls.append("tick")
@@ -33,10 +40,20 @@ class WatchedCore(FakeCore):
         self.calls.append(f"demote {node_id}")
 
     def ready(self) -> Ready | None:
-        return None
+        return self.readies.pop(0) if self.readies else None
 
-    def advance(self, ready: Ready) -> None:
-        raise AssertionError("there was nothing to advance")
+    def advance(self, ready: Ready) -> None: ...
+
+    def commit(self, entries: int = 1) -> None:
+        """Have the next turn hear that so many more entries are committed."""
+        first = self.commit_index + 1
+        self.commit_index += entries
+        committed = [Entry(index=i, term=1, time_us=i, command=b"") for i in range(first, first + entries)]
+        self.readies.append(
+            Ready(
+                hard_state=HardState(term=1), committed=tuple(committed), role=self.role, leader=self.leader
+            )
+        )
 
 
 class Outbox:
@@ -80,6 +97,31 @@ class Story:
             lock=self.lock,
             clock=lambda: self.now_s,
         )
+        self.raised: BaseException | None = None  # by `run`
+        self._loop = Thread(target=self._run, daemon=True)
+
+    @property
+    def writes(self) -> int:
+        return self.links.events.count("write")
+
+    def turn_after(self, ticks: float) -> None:
+        self.now_s += ticks * TICK_S
+        self.node.turn()
+
+    def start(self) -> None:
+        """Run until the loop sleeps for the first time."""
+        self._loop.start()
+        wait_until(lambda: self.inbox._free)
+
+    def end(self) -> None:
+        self._loop.join(DEADLINE_S)
+        assert not self._loop.is_alive()
+
+    def _run(self) -> None:
+        try:
+            self.node.run()
+        except BaseException as error:
+            self.raised = error
 
 
 def test_a_demotion_comes_before_messages_and_messages_before_time() -> None:
@@ -116,48 +158,143 @@ def test_blocked_connections_are_tried_again_with_each_tick_only() -> None:
     assert (story.links.retries, story.tellers.retries) == (1, 1)
 
 
-def test_what_comes_in_wakes_a_sleeping_loop() -> None:
-    story = Story()
-    sleeper = Thread(target=story.inbox.sleep, args=(60.0,), daemon=True)
-    sleeper.start()
-    wait_until(lambda: story.inbox._asleep)
-    assert story.inbox.put_requests([Mailbox().asks(credit("a"))])
-    sleeper.join(5.0)
-    assert not sleeper.is_alive()
+# -- turns of reading threads ----------------------------------------------------------------------
 
 
-class LateBell:
-    """Rings just when the sleeper has given up waiting for it."""
-
-    def __init__(self, inbox: Inbox) -> None:
-        self._inbox = inbox
-        self.rung = 0
-
-    def acquire(self, timeout: float = -1) -> bool:
-        if timeout >= 0:
-            self._inbox.put_demotion("n2")
-            return False
-        self.rung -= 1
-        return True
-
-    def release(self) -> None:
-        self.rung += 1
-
-
-def test_a_ring_that_crosses_the_end_of_a_sleep_is_not_kept_for_the_next(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    inbox = Story().inbox
-    bell = LateBell(inbox)
-    monkeypatch.setattr(inbox, "_bell", bell)
-    inbox.sleep(0.01)
-    assert bell.rung == 0
+class Disaster(BaseException):
+    """No mere `Exception`: those end the node as well."""
 
 
 def test_stop_ends_the_loop() -> None:
     story = Story()
-    loop = Thread(target=story.node.run, daemon=True)
-    loop.start()
+    story.start()
     story.node.stop()
-    loop.join(5.0)
-    assert not loop.is_alive()
+    story.end()
+    assert story.raised is None
+
+
+def test_stop_ends_the_loop_while_reading_threads_take_turns() -> None:
+    story = Story()
+    ended = Event()
+
+    def put() -> None:
+        while not ended.is_set():
+            story.inbox.put_messages([VOTE], 10)
+
+    readers = [Thread(target=put, daemon=True) for _ in range(3)]
+    story.start()
+    for reader in readers:
+        reader.start()
+    wait_until(lambda: story.core.calls.count("step") > 100)
+    story.node.stop()
+    story.end()
+    steps = story.core.calls.count("step")
+    story.inbox.put_demotion("n2")
+    ended.set()
+    for reader in readers:
+        reader.join(DEADLINE_S)
+    assert story.raised is None
+    assert story.core.calls.count("step") == steps, "a turn was taken after the end"
+
+
+def test_what_a_reading_threads_turn_raises_ends_the_loop_and_not_the_reading_thread() -> None:
+    story = Story()
+    story.core.fault = Disaster()
+    story.start()
+    story.inbox.put_messages([VOTE], 10)  # in this thread, which goes on
+    story.end()
+    assert story.raised is story.core.fault
+    story.inbox.put_messages([VOTE], 10)
+    assert story.core.calls.count("step") == 1, "a turn was taken after the end"
+
+
+def test_what_is_raised_while_the_node_is_told_to_stop_is_not_swallowed() -> None:
+    story = Story()
+    story.core.fault = Disaster()
+    story.core.before_fault = story.node.stop
+    story.start()
+    story.inbox.put_messages([VOTE], 10)
+    story.end()
+    assert story.raised is story.core.fault
+    assert not story.writes, "of what is left after a disaster nothing is written"
+
+
+def test_a_core_that_cannot_tell_what_it_wants_ends_the_loop_too(monkeypatch: pytest.MonkeyPatch) -> None:
+    story = Story()
+    fault = Disaster()
+
+    def fail() -> int:
+        raise fault
+
+    story.start()
+    monkeypatch.setattr(story.core, "acknowledgements_wanted", fail)
+    story.inbox.put_messages([VOTE], 10)
+    story.end()
+    assert story.raised is fault
+
+
+# -- when the bank writes --------------------------------------------------------------------------
+
+
+def test_a_follower_writes_what_was_decided_at_once() -> None:
+    story = Story()
+    story.core.follow("n2", 1)
+    for number in range(3):
+        story.core.commit()
+        story.node.turn()
+        assert story.writes == number + 1
+
+
+def test_a_leader_gathers_what_was_decided_for_some_ticks() -> None:
+    story = Story()
+    story.core.commit()
+    story.node.turn()
+    for _ in range(WRITE_TICKS - 1):
+        story.core.commit()
+        story.turn_after(1.001)
+        assert story.writes == 0
+    story.turn_after(1.001)
+    assert story.writes == 1
+    story.turn_after(1.001)
+    assert story.writes == 1, "there was nothing new"
+
+
+def test_ticks_without_anything_to_write_do_not_shorten_the_next_gathering() -> None:
+    story = Story()
+    for _ in range(WRITE_TICKS + 1):
+        story.turn_after(1.001)
+    story.core.commit()
+    story.node.turn()
+    assert story.writes == 0
+
+
+def test_a_leader_writes_at_once_when_much_was_decided() -> None:
+    story = Story()
+    story.core.commit(UNWRITTEN_MAX - 1)
+    story.node.turn()
+    assert story.writes == 0
+    story.core.commit()
+    story.node.turn()
+    assert story.writes == 1
+    story.core.commit(UNWRITTEN_MAX - 1)
+    story.node.turn()
+    assert story.writes == 1
+
+
+def test_a_leader_that_is_deposed_writes_what_it_had_gathered() -> None:
+    story = Story()
+    story.core.commit()
+    story.node.turn()
+    story.core.follow("n2", 2)
+    story.node.turn()
+    assert story.writes == 1
+
+
+def test_what_a_leader_had_gathered_is_written_at_the_end() -> None:
+    story = Story()
+    story.core.commit()
+    story.start()
+    assert story.writes == 0
+    story.node.stop()
+    story.end()
+    assert story.links.events[-1] == "write"

@@ -61,16 +61,16 @@ def test_messages_go_before_the_save_and_promises_after_it() -> None:
         "send AppendEntries",
         "save 1",
         "send AppendEntriesResponse",
-        "apply 1 2",
+        "decide 1 2",
         "settle 2",
         "answer reads 1",
         "drop reads 1",
     ]
 
 
-def test_nothing_is_applied_when_nothing_was_committed() -> None:
+def test_nothing_is_decided_when_nothing_was_committed() -> None:
     ready = Ready(hard_state=HardState(term=1), role=Role.FOLLOWER, leader=None)
-    assert not [event for event in do(ready).events if event.startswith(("apply", "settle"))]
+    assert not [event for event in do(ready).events if event.startswith(("decide", "settle"))]
 
 
 def test_term_and_vote_are_saved_without_entries_too() -> None:

@@ -1,0 +1,74 @@
+"""Planted defects of turns: who takes one, what is worth one, and what becomes of what takes long."""
+
+from __future__ import annotations
+
+from tests.mutants.mutant import Mutant
+
+INBOX = "atm/server/inbox.py"
+INBOX_TESTS = "tests/server/test_inbox.py::"
+NODE = "atm/server/node.py"
+NODE_TESTS = "tests/server/test_node.py::"
+CONNECTION = "atm/server/teller_connection.py"
+CONNECTION_TESTS = "tests/server/test_teller_connection.py::"
+
+TURNS = (
+    Mutant(
+        name="two in a turn",
+        what="a reading thread takes the turn without taking it away from the next one",
+        file=INBOX,
+        edits=(
+            (
+                "        if self._free and self._worth_a_turn():\n            self._free = False\n",
+                "        if self._free and self._worth_a_turn():\n",
+            ),
+        ),
+        caught_by=INBOX_TESTS + "test_many_threads_never_have_the_turn_together_and_lose_nothing",
+    ),
+    Mutant(
+        name="tick forgotten",
+        what="the run loop waits for a turn that a reading thread has, and nobody gives it to it",
+        file=INBOX,
+        edits=(("not (more or self._expected or self._worth", "not (more or self._worth"),),
+        caught_by=INBOX_TESTS + "test_a_tick_that_comes_while_a_reading_thread_has_the_turn_gets_it_next",
+    ),
+    Mutant(
+        name="refusals gathered as acknowledgements",
+        what="a follower that does not agree waits until others have acknowledged",
+        file=INBOX,
+        edits=(
+            (
+                "isinstance(message, AppendEntriesResponse) and message.success",
+                "isinstance(message, AppendEntriesResponse)",
+            ),
+        ),
+        caught_by=INBOX_TESTS + "test_an_unsuccessful_answer_between_acknowledgements_is_worth_a_turn",
+    ),
+    Mutant(
+        name="failed turn swallowed",
+        what="a node goes on after its disk failed in a reading thread's turn",
+        file=NODE,
+        edits=(("self._failure, more = error, True", "more = True"),),
+        caught_by=NODE_TESTS
+        + "test_what_a_reading_threads_turn_raises_ends_the_loop_and_not_the_reading_thread",
+    ),
+    Mutant(
+        name="PINs overtaken",
+        what="a request overtakes the one with a PIN before it on the same connection",
+        file=CONNECTION,
+        edits=(("elif self._given != self._done:", "elif False:"),),
+        caught_by=CONNECTION_TESTS + "test_requests_behind_one_with_a_pin_come_after_it",
+    ),
+    Mutant(
+        name="socket closed while it is read",
+        what="a connection that fails is still registered, and the next under its number ends all reading",
+        file=CONNECTION,
+        edits=(
+            (
+                "            while self._jobs.get() is not None:\n                pass\n            raise\n",
+                "            raise\n",
+            ),
+        ),
+        caught_by=CONNECTION_TESTS
+        + "test_a_job_that_fails_ends_the_connection_but_the_socket_stays_until_nobody_reads_it",
+    ),
+)

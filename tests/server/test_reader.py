@@ -1,0 +1,187 @@
+"""One thread that reads many sources, each until its end."""
+
+from __future__ import annotations
+
+import socket
+import time
+from collections.abc import Callable, Iterator
+
+import pytest
+
+from atm.server.reader import Reader
+from tests.server.parts import wait_until
+
+LONG_S = 60.0
+
+
+class FakeSource:
+    """One end of a pair of sockets; remembers what the reader says."""
+
+    def __init__(self) -> None:
+        self.sock, self.other = socket.socketpair()
+        self.deadline_s: float | None = None
+        self.patience_s = LONG_S  # while the bytes of a line are not all there
+        self.heard: list[str] = []
+        self.text = b""
+
+    def take(self, piece: bytes) -> bool:
+        self.text += piece
+        self.heard.append("piece" if piece else "end of stream")
+        if not self.text or self.text.endswith(b"\n"):
+            self.deadline_s = None
+        elif self.deadline_s is None:
+            self.deadline_s = time.monotonic() + self.patience_s
+        return bool(piece) and not self.text.endswith(b"bye\n")
+
+    def stalled(self) -> None:
+        self.heard.append("stalled")
+
+    def ended(self) -> None:
+        self.heard.append("ended")
+
+    def close(self) -> None:
+        self.sock.close()
+        self.other.close()
+
+
+class Room:
+    """A reader and its sources."""
+
+    def __init__(self) -> None:
+        self.rounds = 0
+        self.reader = Reader(self._count)
+        self.sources: list[FakeSource] = []
+
+    def _count(self) -> None:
+        self.rounds += 1
+
+    def source(self) -> FakeSource:
+        source = FakeSource()
+        self.sources.append(source)
+        self.reader.add(source)
+        return source
+
+
+@pytest.fixture
+def room() -> Iterator[Room]:
+    room = Room()
+    yield room
+    if not room.reader._closed:
+        room.reader.close()
+    for source in room.sources:
+        source.close()
+
+
+def heard(source: FakeSource, *expected: str) -> Callable[[], bool]:
+    return lambda: source.heard == list(expected)
+
+
+def test_pieces_come_as_they_arrive_and_a_round_ends_after_them(room: Room) -> None:
+    room.reader.start()
+    source = room.source()
+    for number in range(1, 4):
+        rounds = room.rounds
+        source.other.send(b"hello\n")
+        wait_until(lambda number=number: source.text == b"hello\n" * number)  # type: ignore[misc]
+        wait_until(lambda rounds=rounds: room.rounds > rounds)  # type: ignore[misc]
+    assert source.heard == ["piece"] * 3
+
+
+def test_a_source_that_was_added_before_the_start_is_read(room: Room) -> None:
+    source = room.source()
+    source.other.send(b"hello\n")
+    assert source.heard == []
+    room.reader.start()
+    wait_until(heard(source, "piece"))
+
+
+@pytest.mark.parametrize("how", ["closed", "shut down", "reset"])
+def test_the_end_of_a_stream_is_told_once(room: Room, how: str) -> None:
+    room.reader.start()
+    source = room.source()
+    match how:
+        case "closed":
+            source.other.close()
+        case "shut down":
+            source.other.shutdown(socket.SHUT_WR)
+        case _:
+            source.sock.send(b"unread: the end is a reset")
+            source.other.close()
+    wait_until(heard(source, "end of stream", "ended"))
+    room.reader.close()
+    assert source.heard == ["end of stream", "ended"]
+
+
+def test_a_source_that_wants_no_more_is_read_no_more(room: Room) -> None:
+    room.reader.start()
+    source, other = room.source(), room.source()
+    source.other.send(b"bye\n")
+    wait_until(heard(source, "piece", "ended"))
+    source.other.send(b"and more\n")
+    other.other.send(b"hello\n")
+    wait_until(heard(other, "piece"))
+    assert source.heard == ["piece", "ended"]
+
+
+def test_what_has_begun_and_does_not_end_is_given_up_at_its_deadline(room: Room) -> None:
+    room.reader.start()
+    stalled, patient, whole = room.source(), room.source(), room.source()
+    stalled.patience_s = 0.1
+    patient.other.send(b"hel")
+    whole.other.send(b"hello\n")
+    stalled.other.send(b"hel")
+    wait_until(heard(stalled, "piece", "stalled", "ended"))
+    patient.other.send(b"lo\n")
+    wait_until(heard(patient, "piece", "piece"))
+    assert whole.heard == ["piece"]
+
+
+def test_what_ended_in_time_is_not_given_up(room: Room) -> None:
+    room.reader.start()
+    finished, stalled = room.source(), room.source()
+    finished.patience_s = 0.1
+    finished.other.send(b"hel")
+    wait_until(heard(finished, "piece"))
+    finished.other.send(b"lo\n")
+    wait_until(heard(finished, "piece", "piece"))
+    stalled.patience_s = 0.2
+    stalled.other.send(b"hel")
+    wait_until(heard(stalled, "piece", "stalled", "ended"))
+    assert finished.heard == ["piece", "piece"]
+
+
+def test_a_source_may_end_while_it_has_a_deadline(room: Room) -> None:
+    room.reader.start()
+    source, stalled = room.source(), room.source()
+    source.patience_s, stalled.patience_s = 0.1, 0.2
+    source.other.send(b"hel")
+    source.other.close()
+    stalled.other.send(b"hel")
+    wait_until(heard(stalled, "piece", "stalled", "ended"))
+    assert source.heard == ["piece", "end of stream", "ended"]
+
+
+@pytest.mark.parametrize("started", [True, False])
+def test_closing_tells_every_source_once(room: Room, started: bool) -> None:
+    if started:
+        room.reader.start()
+    sources = [room.source() for _ in range(5)]
+    room.reader.close()
+    assert [source.heard for source in sources] == [["ended"]] * 5
+
+
+def test_a_source_that_comes_after_the_end_has_ended_at_once(room: Room) -> None:
+    room.reader.start()
+    room.reader.close()
+    assert room.source().heard == ["ended"]
+
+
+def test_any_number_may_be_added_while_the_reader_is_busy(room: Room) -> None:
+    """Each rings a bell; who rings must not wait until it is heard."""
+    sources = [room.source() for _ in range(400)]
+    room.reader.start()
+    for number, source in enumerate(sources):
+        source.other.send(b"%d\n" % number)
+    wait_until(lambda: [source.text for source in sources] == [b"%d\n" % number for number in range(400)])
+    room.reader.close()
+    assert {tuple(source.heard) for source in sources} == {("piece", "ended")}

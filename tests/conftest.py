@@ -1,8 +1,15 @@
-"""What all tests share: how hypothesis looks for examples."""
+"""What all tests share: how hypothesis looks for examples, and that signals are heard."""
 
 from __future__ import annotations
 
+import signal
+
 from hypothesis import settings
+
+# Whoever runs the tests in the background or under nohup has these ignored, and so would every program
+# that a test starts and then interrupts.
+signal.signal(signal.SIGINT, signal.default_int_handler)
+signal.signal(signal.SIGHUP, signal.SIG_DFL)
 
 settings.register_profile("atm", deadline=None, print_blob=True)  # a busy machine is no failure
 settings.load_profile("atm")

@@ -75,15 +75,6 @@ def test_the_tellers_arguments_and_exit_code_pass_through(path: Path) -> None:
     assert run(path, "", "--nonsense").returncode == 2
 
 
-@pytest.fixture
-def _no_nohup() -> Iterator[None]:
-    """Let the processes of a test hear SIGHUP, even where the tests themselves run under nohup."""
-    before = signal.signal(signal.SIGHUP, signal.SIG_DFL)
-    yield
-    signal.signal(signal.SIGHUP, before)
-
-
-@pytest.mark.usefixtures("_no_nohup")
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGKILL])
 def test_no_node_outlives_it_whatever_ends_it(path: Path, number: signal.Signals) -> None:
     with subprocess.Popen(command(path), stdin=subprocess.PIPE, stdout=subprocess.PIPE) as process:

@@ -47,8 +47,6 @@ class Core(Protocol):
     def last_time_us(self) -> int: ...
     @property
     def commit_index(self) -> int: ...
-    @property
-    def applied_index(self) -> int: ...
 
     def propose(self, commands: Sequence[bytes], now_us: int) -> int: ...
     def read(self, read_id: int) -> None: ...
@@ -59,6 +57,8 @@ class Core(Protocol):
 class Bank(Protocol):
     """What the desk needs of the ledger."""
 
+    @property
+    def applied_index(self) -> int: ...
     @property
     def next_expiry_us(self) -> int | None: ...
 
@@ -205,7 +205,7 @@ class Desk:
             term=core.term,
             leader=core.leader,
             commit_index=core.commit_index,
-            applied_index=core.applied_index,
+            applied_index=self._bank.applied_index,
             last_index=core.last_index,
             matched=core.matched(),
         )

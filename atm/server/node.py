@@ -16,7 +16,7 @@ from atm.server.recovery import TICK_MS
 
 TICK_S = TICK_MS / 1000
 READIES_PER_TURN_MAX = 3  # then what came in meanwhile, and the time, have their turn
-WRITE_TICKS = 5  # 50 ms: how long a leader's ledger may be behind what was answered
+WRITE_TICKS = 5  # 50 ms: how long a busy leader's ledger may be behind what was answered
 UNWRITTEN_MAX = 512
 TICKS_PER_TURN_MAX = 3  # after a stall, what waits in the inbox is read before time is made up for
 
@@ -83,6 +83,7 @@ class Node:
         self._led_term: int | None = None
         self._stopping = False
         self._unwritten = 0  # entries that the bank has decided and perhaps not written
+        self._unwritten_at_tick = 0
         self._ticks_unwritten = 0
         self._failure: BaseException | None = None  # of a turn that a reading thread took
         inbox.let_readers(self._take_turn)
@@ -141,14 +142,17 @@ class Node:
         self._tellers.flush()
 
     def _write_when_due(self, ticks: int) -> None:
-        """Let the bank write: a transaction costs as much as many commands, so a leader gathers them."""
+        """Let the bank write: a transaction costs as much as many commands, so a busy leader gathers them."""
+        quiet = ticks > 0 and self._unwritten == self._unwritten_at_tick
         self._ticks_unwritten += ticks
-        gathers = self._raft.role is Role.LEADER and self._unwritten < UNWRITTEN_MAX
+        gathers = self._raft.role is Role.LEADER and self._unwritten < UNWRITTEN_MAX and not quiet
         if self._unwritten and not (gathers and self._ticks_unwritten < WRITE_TICKS):
             self._bank.write()
             self._unwritten = 0
         if not self._unwritten:
             self._ticks_unwritten = 0
+        if ticks:
+            self._unwritten_at_tick = self._unwritten
 
     def _step(self, mail: Mail, ticks: int) -> Ready | None:
         """Bring the core up to date; the lock is held."""

@@ -129,6 +129,7 @@ class Recorder:
         self.events: list[str] = []
         self.balances: dict[str, int] = {"main": 700}
         self.expiry_us: int | None = None
+        self.applied_index = 10
         self.link_up = True
         self.forwarded: list[tuple[NodeId, int, bytes]] = []
         self.on_disk: list[Entry] = []
@@ -193,7 +194,6 @@ class FakeCore:
         self.last_index = 10
         self.last_time_us = 0
         self.commit_index = 10
-        self.applied_index = 10
         self.proposed: list[bytes] = []
         self.stamps_us: list[int] = []
         self.read_ids: list[int] = []

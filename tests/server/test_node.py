@@ -268,6 +268,15 @@ def test_ticks_without_anything_to_write_do_not_shorten_the_next_gathering() -> 
     assert story.writes == 0
 
 
+def test_a_leader_writes_after_a_tick_without_anything_new() -> None:
+    story = Story()
+    story.core.commit()
+    story.turn_after(1.001)
+    assert story.writes == 0
+    story.turn_after(1.001)
+    assert story.writes == 1
+
+
 def test_a_leader_writes_at_once_when_much_was_decided() -> None:
     story = Story()
     story.core.commit(UNWRITTEN_MAX - 1)

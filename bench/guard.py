@@ -23,7 +23,7 @@ from bench.systems.limit import ONE_CONNECTION, Limit
 # Our credits a second for each of the bare limit's. After a change that is meant to be faster, or slower,
 # write down here what `bench.guard` prints as found, on a quiet machine. These are of two idle cores; a busy
 # machine shows more, since other work delays the bare limit most.
-EXPECTED = {"credits-1": 0.16, "credits-64": 1.8, "credits-64x16": 5.3}
+EXPECTED = {"credits-1": 0.17, "credits-64": 2.4, "credits-64x16": 6.4}
 SHARE = 0.5  # of what is expected; noise has been seen to take a third
 WARM_UP_S = 0.5
 

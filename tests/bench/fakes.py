@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import socket
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import ClassVar
+
+import pytest
 
 from bench.load import Result
 from bench.systems.system import NotStarted, System
@@ -95,3 +97,20 @@ class Absent(MadeUp):
     @classmethod
     def missing(cls) -> str | None:
         return "not installed: install it"
+
+
+def assert_refused(
+    main: Callable[[Sequence[str]], int],
+    arguments: Sequence[str],
+    line: str,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    """Assert that `main` tells what is wrong with its arguments by `line`, and does nothing."""
+    try:
+        exit_code: object = main(arguments)
+    except SystemExit as left:
+        exit_code = left.code
+    assert exit_code == 2
+    told = capsys.readouterr()
+    assert line in told.err.splitlines()[-1]
+    assert not told.out

@@ -15,7 +15,7 @@ import pytest
 
 from bench import __main__ as bench
 from bench.systems import PEERS
-from tests.bench.fakes import Absent, Broken, MadeUp
+from tests.bench.fakes import Absent, Broken, MadeUp, assert_refused
 
 ROOT = Path(__file__).parents[2]
 COMMAND = [sys.executable, "-P", "-m", "bench"]
@@ -39,14 +39,7 @@ ENVIRONMENT = {**os.environ, "PYTHONPATH": str(ROOT)}
 def test_a_wrong_argument_is_told_in_one_line_before_anything_is_measured(
     arguments: list[str], line: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    try:
-        exit_code: object = bench.main(arguments)
-    except SystemExit as left:
-        exit_code = left.code
-    assert exit_code == 2
-    told = capsys.readouterr()
-    assert line in told.err.splitlines()[-1]
-    assert not told.out
+    assert_refused(bench.main, arguments, line, capsys)
 
 
 def test_a_picture_without_a_format_is_refused(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

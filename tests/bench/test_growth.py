@@ -15,6 +15,7 @@ from bench.growth.curve import COLUMNS, PANELS, Curve
 from bench.growth.growth import Growth, Reading
 from bench.growth.kinds import KINDS
 from bench.load import NotAcknowledged
+from tests.bench.fakes import assert_refused
 
 pytestmark = pytest.mark.skipif(
     not Path("/proc/self/smaps_rollup").exists(), reason="NOT TESTED: what a process uses is read from /proc"
@@ -76,14 +77,7 @@ class Interrupted(MadeUp):
 def test_a_wrong_argument_is_told_in_one_line_before_anything_is_measured(
     arguments: list[str], line: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    try:
-        exit_code: object = growth.main(arguments)
-    except SystemExit as left:
-        exit_code = left.code
-    assert exit_code == 2
-    told = capsys.readouterr()
-    assert line in told.err.splitlines()[-1]
-    assert not told.out
+    assert_refused(growth.main, arguments, line, capsys)
 
 
 def test_each_round_begins_with_another_point() -> None:

@@ -69,29 +69,8 @@ def chained(
 
     Its hash covers the row and, through `previous_hash`, all before it.
     """
-    debit_name, debit_balance = debit.name, debit.balance
-    credit_name, credit_balance = credit.name, credit.balance
-    return (
-        number,
-        time_us,
-        debit_name,
-        credit_name,
-        amount,
-        debit_balance,
-        credit_balance,
-        request_id,
-        row_hash(
-            previous_hash,
-            number,
-            time_us,
-            debit_name,
-            credit_name,
-            amount,
-            debit_balance,
-            credit_balance,
-            request_id,
-        ),
-    )
+    row = (number, time_us, debit.name, credit.name, amount, debit.balance, credit.balance, request_id)
+    return (*row, row_hash(previous_hash, *row))
 
 
 def row_hash(

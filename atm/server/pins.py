@@ -75,24 +75,27 @@ class PinSealer:
 
 def holds_plain_pin(request: TellerRequest) -> bool:
     """Return whether the request shows a PIN: such a one is never logged or passed on."""
-    if isinstance(request, Batch):
-        return any(leg.pin is not None and not is_sealed(leg.pin) for leg in request.legs)
-    pins = (getattr(request, "pin", None), getattr(request, "old_pin", None))
-    return any(pin is not None and not is_sealed(pin) for pin in pins)
+    return not all(map(is_sealed, _pins(request)))
 
 
 def has_pin(request: TellerRequest) -> bool:
     """Return whether there is a PIN to seal; raise `Malformed` if one came sealed already."""
+    pins = _pins(request)
+    if any(map(is_sealed, pins)):
+        raise Malformed("a PIN has 4 to 12 digits")
+    return bool(pins)
+
+
+def _pins(request: TellerRequest) -> list[str]:
     if isinstance(request, Batch):
         pins = [leg.pin for leg in request.legs]
+    elif isinstance(request, SetPin):
+        pins = [request.pin, request.old_pin]
     elif isinstance(request, WithPin):
-        pins = [request.pin, getattr(request, "old_pin", None)]
+        pins = [request.pin]
     else:
-        return False
-    given = [pin for pin in pins if pin is not None]
-    if any(map(is_sealed, given)):
-        raise Malformed("a PIN has 4 to 12 digits")
-    return bool(given)
+        return []
+    return [pin for pin in pins if pin is not None]
 
 
 def is_sealed(pin: str) -> bool:

@@ -1,7 +1,7 @@
 """The desk: takes tellers' requests to the core or to the leader, and brings each its answer.
 
 It knows no sockets: an answer goes to a `Channel`, and requests are passed on through `Passing`.
-Only the run loop uses it.
+It is used within turns only.
 """
 
 from __future__ import annotations

@@ -124,7 +124,8 @@ class Inbox:
     def put_passed_on(self, requests: Sequence[Asked], refused: Sequence[tuple[Channel, int, bytes]]) -> None:
         """Add what another node passed on: good requests, and the others with the answer to each.
 
-        Not counted against the limit here: whoever passes on bounds what he has under way.
+        A full inbox takes no request of a teller, but its refusal by this way. Not counted against the limit
+        here: whoever passes on bounds what he has under way, and so do a connection's slots.
         """
         with self._lock:
             for asked in requests:

@@ -1,4 +1,4 @@
-"""Outbound links: one connection to each peer, dialled by a thread of its own, written by the run loop."""
+"""Outbound links: one connection to each peer, dialled by a thread of its own, written within turns."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ class LinkRefused(Exception):
 
 
 class Link:
-    """The way to one peer. Gathering and flushing is the run loop's, dialling the link's own thread's."""
+    """The way to one peer, gathered and flushed within turns, and dialled by a thread of its own."""
 
     def __init__(
         self, peer: NodeId, address: Address, hello: Hello, inbox: Inbox, report: Callable[[str], None]
@@ -48,7 +48,7 @@ class Link:
         self._gathered: list[bytes] = []
         self._answers: list[tuple[int, bytes]] = []
 
-    # -- run loop -------------------------------------------------------------------------------------
+    # -- within turns ----------------------------------------------------------------------------------
 
     @property
     def up(self) -> bool:
@@ -162,7 +162,7 @@ class Link:
 
 
 class Links:
-    """All outbound links: the `Network` of perform.py and the `Passing` of the desk. Run loop only."""
+    """All outbound links: the `Network` of perform.py and the `Passing` of the desk. Within turns only."""
 
     def __init__(
         self, hello: Hello, addresses: Mapping[NodeId, Address], inbox: Inbox, report: Callable[[str], None]

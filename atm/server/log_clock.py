@@ -11,7 +11,7 @@ from collections.abc import Callable
 
 
 class LogClock:
-    """The wall clock, or what the log's stamps say if they are ahead of it. Only the run loop uses it."""
+    """The wall clock, or what the log's stamps say if they are ahead of it. Within turns only."""
 
     def __init__(self, clock: Callable[[], float], wall_clock_us: Callable[[], int]) -> None:
         """`clock` counts seconds and is never set; `wall_clock_us` counts from 1970 and may be."""

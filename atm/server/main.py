@@ -20,7 +20,7 @@ from atm.server.pins import PepperRefused
 from atm.server.recovery import LedgerAhead
 from atm.server.server import Server
 
-HANDLER_STACK_BYTES = 512 * 1024  # there may be thousands of reading threads, and they do little
+HANDLER_STACK_BYTES = 512 * 1024  # there may be thousands of them, and even a turn needs little
 
 EXPECTED = (FolderRefused, PepperRefused, DamagedLog, LogFailed, LedgerFault, LedgerAhead, AddressUnavailable)
 

@@ -50,7 +50,7 @@ class Session:
         self._links = links
 
     def answer(self, number: int, payload: bytes) -> None:
-        """Take an answer for the next flush of the links. Run loop only."""
+        """Take an answer for the next flush of the links. Within turns only."""
         if self.connection.open:
             self._links.give_back(self.peer, number, payload)
 

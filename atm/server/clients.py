@@ -6,7 +6,7 @@ import contextlib
 import socket
 import socketserver
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from threading import Lock
 
 from atm.config import Address
@@ -16,7 +16,7 @@ from atm.server.inbox import Asked, Inbox
 from atm.server.listener import Listener
 from atm.server.pins import PinSealer
 from atm.server.reader import Reader
-from atm.server.teller_connection import BUSY, TellerConnection, fault
+from atm.server.teller_connection import TellerConnection, fault
 from atm.wire.framing import frame
 from atm.wire.serializer import Verify, encode
 
@@ -30,6 +30,7 @@ class Tellers:
         self,
         address: Address,
         inbox: Inbox,
+        reader: Reader,
         sealer: PinSealer,
         auditor: Auditor,
         *,
@@ -38,7 +39,8 @@ class Tellers:
         connections_max: int = CONNECTIONS_MAX,
         partial_frame_s: float = PARTIAL_FRAME_S,
     ) -> None:
-        self._inbox = inbox
+        self.inbox = inbox
+        self._reader = reader
         self._sealer = sealer
         self._auditor = auditor
         self.partial_frame_s = partial_frame_s
@@ -46,8 +48,6 @@ class Tellers:
         self.blocked: set[Connection] = set()
         self._lock = Lock()  # guards _connections
         self._connections: set[TellerConnection] = set()
-        self._gathered: list[Asked] = []  # in this round of the reader
-        self._reader = Reader(self.put_gathered)
         tellers = self
 
         class Handler(socketserver.BaseRequestHandler):
@@ -65,7 +65,6 @@ class Tellers:
 
     def start(self) -> None:
         """Accept tellers from now on."""
-        self._reader.start()
         self._listener.start()
 
     def flush(self) -> None:
@@ -90,7 +89,6 @@ class Tellers:
             connections = list(self._connections)
         for connection in connections:
             connection.drop()
-        self._reader.close()
 
     # -- a connection's own thread --------------------------------------------------------------------
 
@@ -107,36 +105,14 @@ class Tellers:
                 self._connections.discard(connection)
             connection.close()
 
-    def seal(self, asked: Asked) -> None:
-        """Seal the PINs in a request, and bring it to the node."""
+    def seal(self, asked: Asked) -> Asked:
+        """Return a request with its PINs sealed."""
         sealed = self._sealer.seal(asked.request)
-        self.put([Asked(asked.channel, asked.number, sealed, encode(sealed))])
+        return Asked(asked.channel, asked.number, sealed, encode(sealed))
 
     def audit(self, connection: TellerConnection, request: Verify) -> None:
         """Answer when the audit is done."""
         connection.send(frame(encode(self._auditor.answer(request))))
-
-    # -- the reader's thread, and connections' own ----------------------------------------------------
-
-    def gather(self, asked: Asked) -> None:
-        """Take a request that leaves with the others of this round. The reader's thread only."""
-        self._gathered.append(asked)
-
-    def put_gathered(self) -> None:
-        """Bring what was gathered to the node now. The reader's thread only."""
-        if self._gathered:
-            requests, self._gathered = self._gathered, []
-            self.put(requests)
-
-    def put(self, requests: Sequence[Asked]) -> None:
-        """Bring requests to the node, or let it answer that it is busy."""
-        if not self._inbox.put_requests(requests):
-            self._inbox.put_passed_on(
-                (),
-                refused=[
-                    (asked.channel, asked.number, fault(asked.request.id, "busy", BUSY)) for asked in requests
-                ],
-            )
 
 
 class _TellerListener(Listener):

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from threading import Lock
 from typing import NamedTuple, Protocol
 
@@ -44,36 +44,24 @@ class Wanted(NamedTuple):
 ANYTHING = Wanted()
 
 
-class Mail:
-    """All that came in during one turn, by kind, in the order of arrival."""
+class Mail(Struct):
+    """What has come in and waits for one turn, by kind, in the order of arrival."""
 
-    __slots__ = (
-        "acknowledgements",
-        "commands",
-        "demotions",
-        "lost_links",
-        "message_bytes",
-        "messages",
-        "queries",
-        "refused",
-        "returned",
-        "statuses",
-    )
-
-    def __init__(self) -> None:
-        self.demotions: list[NodeId] = []
-        self.messages: list[RaftMessage] = []
-        self.message_bytes = 0
-        self.acknowledgements = 0  # how many of the messages only say that an append succeeded
-        self.lost_links: list[NodeId] = []
-        self.returned: list[tuple[int, bytes]] = []  # answers from the leader, by forwarding number
-        self.refused: list[tuple[Channel, int, bytes]] = []  # by a reading thread, with the answer to send
-        self.commands: list[Asked] = []
-        self.queries: list[Asked] = []
-        self.statuses: list[Asked] = []
+    demotions: list[NodeId] = []  # peers that came back with an empty disk
+    messages: list[RaftMessage] = []
+    message_bytes: int = 0
+    acknowledgements: int = 0  # how many of the messages only say that an append succeeded
+    lost_links: list[NodeId] = []  # to peers: what was sent there may not have arrived
+    returned: list[tuple[int, bytes]] = []  # answers from the leader, by forwarding number
+    refused: list[tuple[Channel, int, bytes]] = []  # by who read them, with the answer to send
+    commands: list[Asked] = []
+    queries: list[Asked] = []
+    statuses: list[Asked] = []
+    requests: int = 0  # how many commands, queries and statuses there are
 
     def add(self, asked: Asked) -> None:
         """Put a request with its kind."""
+        self.requests += 1
         if isinstance(asked.request, Read):
             self.queries.append(asked)
         elif isinstance(asked.request, Status):
@@ -81,9 +69,30 @@ class Mail:
         else:
             self.commands.append(asked)
 
+    def add_message(self, message: RaftMessage, size_bytes: int) -> None:
+        """Put a message of a peer."""
+        self.messages.append(message)
+        self.message_bytes += size_bytes
+        self.acknowledgements += isinstance(message, AppendEntriesResponse) and message.success
+
+    def extend(self, later: Mail) -> None:
+        """Take over all of `later`; too many messages are dropped, as a network may: Raft sends again."""
+        if self.message_bytes <= MESSAGE_BYTES_MAX:
+            self.messages += later.messages
+            self.message_bytes += later.message_bytes
+            self.acknowledgements += later.acknowledgements
+        self.demotions += later.demotions
+        self.lost_links += later.lost_links
+        self.returned += later.returned
+        self.refused += later.refused
+        self.commands += later.commands
+        self.queries += later.queries
+        self.statuses += later.statuses
+        self.requests += later.requests
+
 
 class Inbox:
-    """Bounded; reading threads put, and whoever has the turn takes all at once.
+    """Bounded; any thread may put, and whoever has the turn takes all at once.
 
     There is one turn, and at most one thread has it. While nothing is worth one, nobody has: then the thread
     that puts what is worth a turn takes it itself, which spares waking another, and hands it back.
@@ -93,92 +102,45 @@ class Inbox:
         self._lock = lock  # guards what follows (and the node's Raft state); never held over I/O
         self._mail = Mail()
         self._free = False  # nobody has the turn
-        self._expected = False  # the run loop waits for the turn, which a reading thread has
+        self._expected = False  # the run loop waits for the turn, which another thread has
         self._wanted = Wanted()
         self._bell = Lock()  # released to give the run loop the turn; not a guard of anything
         self._bell.acquire()
         self._take_turn: Callable[[], None] = self._bell.release
+        self.gathered = Mail()  # by the reader's thread, for one put at the end of its round
 
     def let_readers(self, take_turn: Callable[[], None]) -> None:
-        """Have reading threads call `take_turn` when they have the turn; it must end with `hand_back`.
+        """Have a thread that puts call `take_turn` when it has the turn; it must end with `hand_back`.
 
-        Without this they give the turn to the run loop.
+        Without this it gives the turn to the run loop.
         """
         self._take_turn = take_turn
 
-    # -- reading threads ------------------------------------------------------------------------------
+    # -- whoever brings something ---------------------------------------------------------------------
 
-    def put_requests(self, requests: Sequence[Asked]) -> bool:
-        """Add tellers' requests; return False, with none added, if too many wait."""
+    def put(self, mail: Mail) -> None:
+        """Add what came in, and take the turn that it may be worth. The mail is the inbox's from now on."""
         with self._lock:
-            mail = self._mail
-            if len(mail.commands) + len(mail.queries) + len(mail.statuses) + len(requests) > REQUESTS_MAX:
-                return False
-            for asked in requests:
-                mail.add(asked)
-            mine = self._claim()
+            self._mail.extend(mail)
+            mine = self._free and self._worth_a_turn()
+            if mine:
+                self._free = False
         if mine:
             self._take_turn()
-        return True
 
-    def put_passed_on(self, requests: Sequence[Asked], refused: Sequence[tuple[Channel, int, bytes]]) -> None:
-        """Add what another node passed on: good requests, and the others with the answer to each.
+    def put_gathered(self) -> None:
+        """Put what was gathered. The reader's thread only."""
+        mail, self.gathered = self.gathered, Mail()
+        self.put(mail)
 
-        A full inbox takes no request of a teller, but its refusal by this way. Not counted against the limit
-        here: whoever passes on bounds what he has under way, and so do a connection's slots.
+    @property
+    def full(self) -> bool:
+        """Whether no more requests should be gathered. The reader's thread only.
+
+        What another server passed on, or waited for a slow job, is counted but never turned away: that
+        server and each connection bound what they have under way.
         """
-        with self._lock:
-            for asked in requests:
-                self._mail.add(asked)
-            self._mail.refused.extend(refused)
-            mine = self._claim()
-        if mine:
-            self._take_turn()
-
-    def put_messages(self, messages: Sequence[RaftMessage], size_bytes: int) -> None:
-        """Add Raft's messages. Too many are dropped, as a network may; Raft sends again."""
-        with self._lock:
-            mail = self._mail
-            if mail.message_bytes > MESSAGE_BYTES_MAX:
-                return
-            mail.messages.extend(messages)
-            mail.message_bytes += size_bytes
-            for message in messages:
-                mail.acknowledgements += isinstance(message, AppendEntriesResponse) and message.success
-            mine = self._claim()
-        if mine:
-            self._take_turn()
-
-    def put_returned(self, answers: Sequence[tuple[int, bytes]]) -> None:
-        """Add the leader's answers to what this node passed on."""
-        with self._lock:
-            self._mail.returned.extend(answers)
-            mine = self._claim()
-        if mine:
-            self._take_turn()
-
-    def put_demotion(self, peer: NodeId) -> None:
-        """Tell that `peer` came back with an empty disk; takes effect before any message put later."""
-        with self._lock:
-            self._mail.demotions.append(peer)
-            mine = self._claim()
-        if mine:
-            self._take_turn()
-
-    def put_lost_link(self, peer: NodeId) -> None:
-        """Tell that what was sent to `peer` may not have arrived."""
-        with self._lock:
-            self._mail.lost_links.append(peer)
-            mine = self._claim()
-        if mine:
-            self._take_turn()
-
-    def _claim(self) -> bool:
-        """Take the turn for the calling thread if nobody has it and it is worth one; the lock is held."""
-        if self._free and self._worth_a_turn():
-            self._free = False
-            return True
-        return False
+        return self._mail.requests + self.gathered.requests >= REQUESTS_MAX
 
     # -- who has the turn -----------------------------------------------------------------------------
 

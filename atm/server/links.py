@@ -10,7 +10,7 @@ from threading import Event, Thread
 from atm.config import Address
 from atm.raft.messages import NodeId, Outgoing, RaftMessage
 from atm.server.connection import Connection, Incoming, StalledFrame, receive_timeout, resolve, tune
-from atm.server.inbox import Inbox
+from atm.server.inbox import Inbox, Mail
 from atm.wire.framing import PEER_FRAME_BYTES_MAX, FrameTooLarge, frame
 from atm.wire.serializer import Forward, Hello, Malformed, Refused, Returned, decode_hello_answer, encode
 
@@ -153,7 +153,7 @@ class Link:
             sock.recv(1)  # nothing ever comes back this way, so whatever ends this wait is the end
         self._connection = None
         connection.close()
-        self._inbox.put_lost_link(self._peer)
+        self._inbox.put(Mail(lost_links=[self._peer]))
 
     def _report_once(self, line: str) -> None:
         if line != self._reported:

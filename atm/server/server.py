@@ -22,6 +22,7 @@ from atm.server.log_file import LogFile
 from atm.server.node import Node
 from atm.server.peers import Peers
 from atm.server.pins import PinSealer, read_pepper
+from atm.server.reader import Reader
 from atm.server.recovery import raft_config, recover
 from atm.wire.serializer import PROTOCOL_VERSION, Hello
 
@@ -50,6 +51,8 @@ class Server:
 
             lock = Lock()
             inbox = Inbox(lock)
+            self._reader = Reader(inbox.put_gathered)
+            parts.callback(self._reader.close)
             hello = Hello(
                 version=PROTOCOL_VERSION,
                 cluster=cluster.identity(),
@@ -65,6 +68,7 @@ class Server:
             self._tellers = Tellers(
                 here.client,
                 inbox,
+                self._reader,
                 sealer,
                 auditor,
                 report=report,
@@ -78,6 +82,7 @@ class Server:
                 peers=addresses.keys(),
                 folder=folder,
                 inbox=inbox,
+                reader=self._reader,
                 links=links,
                 report=report,
                 verbose=verbose,
@@ -107,6 +112,7 @@ class Server:
 
     def run(self) -> None:
         """Serve until `stop`."""
+        self._reader.start()
         self._peers.start()
         self._tellers.start()
         self._links.start()

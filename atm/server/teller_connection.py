@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import math
 import socket
-import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from functools import partial
 from queue import SimpleQueue
 from typing import Protocol
@@ -14,10 +13,11 @@ from msgspec import DecodeError, Struct
 from msgspec.msgpack import Decoder
 
 from atm.ledger.commands import Exceptions, Lookup, Statement
-from atm.server.connection import Connection
-from atm.server.inbox import Asked
+from atm.server.connection import Connection, StalledFrame
+from atm.server.framed_connection import FramedConnection
+from atm.server.inbox import Asked, Inbox, Mail
 from atm.server.pins import has_pin
-from atm.wire.framing import CLIENT_FRAME_BYTES_MAX, FrameReader, FrameTooLarge, frame
+from atm.wire.framing import CLIENT_FRAME_BYTES_MAX, FrameTooLarge, frame
 from atm.wire.serializer import Fault, Malformed, TellerRequest, Verify, decode_teller_request, encode
 
 IN_FLIGHT_MAX = 1_024  # answers that one connection waits for, in slots: a page of postings takes several
@@ -46,40 +46,37 @@ class TellerServer(Protocol):
     blocked: set[Connection]
     touched: list[TellerConnection]  # with gathered answers
     partial_frame_s: float
+    inbox: Inbox
 
-    def gather(self, asked: Asked) -> None:
-        """Take a request that leaves with the others of the reader's round."""
-
-    def put_gathered(self) -> None:
-        """Bring what was gathered to the node now."""
-
-    def put(self, requests: Sequence[Asked]) -> None:
-        """Bring requests to the node at once."""
-
-    def seal(self, asked: Asked) -> None:
-        """Seal the PINs in a request, which takes long, and bring it to the node."""
+    def seal(self, asked: Asked) -> Asked:
+        """Return a request with its PINs sealed, which takes long."""
 
     def audit(self, connection: TellerConnection, request: Verify) -> None:
         """Answer when the audit is done, which takes very long."""
 
 
-class TellerConnection(Connection):
-    """One teller: the `Channel` of its requests, and a `Source` of the reader.
+class TellerConnection(FramedConnection):
+    """One teller: the `Channel` of its requests, read by the reader.
 
     Its own thread does what may take long, in the order in which it came; all else is done by the reader.
     """
 
     def __init__(self, sock: socket.socket, tellers: TellerServer) -> None:
-        super().__init__(sock, OUTBOX_BYTES_MAX, tellers.blocked)
+        super().__init__(
+            sock,
+            OUTBOX_BYTES_MAX,
+            tellers.blocked,
+            frame_bytes_max=CLIENT_FRAME_BYTES_MAX,
+            partial_frame_s=tellers.partial_frame_s,
+        )
         self._tellers = tellers
+        self._inbox = tellers.inbox
         self._gathered: list[bytes] = []
         self._taken = 0  # slots; counted by the reader only
         self._answered = 0  # counted within turns only
         self._jobs: SimpleQueue[Callable[[], None] | None] = SimpleQueue()  # for its own thread; at last None
         self._given = 0  # jobs; counted by the reader only
         self._done = 0  # jobs; counted by its own thread only
-        self._frames = FrameReader(CLIENT_FRAME_BYTES_MAX)
-        self.deadline_s: float | None = None
 
     def answer(self, number: int, payload: bytes) -> None:
         """Take an answer; it leaves with all others of the turn at `Tellers.flush`. Within a turn only.
@@ -115,6 +112,14 @@ class TellerConnection(Connection):
                 pass
             raise
 
+    def _seal_and_put(self, asked: Asked) -> None:
+        self._put(self._tellers.seal(asked))
+
+    def _put(self, asked: Asked) -> None:
+        mail = Mail()
+        mail.add(asked)
+        self._inbox.put(mail)
+
     def _reject(self, request_id: str, message: str) -> None:
         """Say why, and end the connection so that the words arrive."""
         self.send(frame(fault(request_id, "bad_request", message)))
@@ -122,38 +127,21 @@ class TellerConnection(Connection):
 
     # -- the reader's thread -------------------------------------------------------------------------
 
-    def take(self, piece: bytes) -> bool:
-        """Take the requests that `piece` completes; return whether to go on reading."""
-        payload, frames = b"", 0
-        try:
-            for payload in self._frames.feed(piece):
-                frames += 1
-                self._take(payload)
-        except FrameTooLarge as error:
-            self._give(partial(self._reject, "", str(error)))
-            return False
-        except Malformed as error:
+    def give_up(self, error: Exception, payload: bytes) -> None:
+        """Tell the teller why, after all that it asked before."""
+        if isinstance(error, Malformed):
             self._give(partial(self._reject, _id_of(payload), f"not a request: {error}"))
-            return False
-        except Exception as error:
+        elif isinstance(error, FrameTooLarge | StalledFrame):
+            self._give(partial(self._reject, "", str(error)))
+        else:
             self._give(partial(_fail, error))
-            return False
-        if not self._frames.unfinished:
-            self.deadline_s = None
-        elif frames or self.deadline_s is None:
-            self.deadline_s = time.monotonic() + self._tellers.partial_frame_s
-        return bool(piece)
-
-    def stalled(self) -> None:
-        """A frame has begun and does not end."""
-        patience_s = self._tellers.partial_frame_s
-        self._give(partial(self._reject, "", f"half a frame, and no more within {patience_s:g} s"))
 
     def ended(self) -> None:
         """Nothing more is read."""
         self._jobs.put(None)
 
-    def _take(self, payload: bytes) -> None:
+    def take_frame(self, payload: bytes) -> None:
+        """Take a request."""
         request = decode_teller_request(payload)
         if isinstance(request, Verify):
             if self._given - self._done < JOBS_MAX:
@@ -162,19 +150,19 @@ class TellerConnection(Connection):
                 self.send(frame(fault(request.id, "busy", BUSY)))
             return
         number = slots(request)
-        if number > IN_FLIGHT_MAX - (self._taken - self._answered):
+        if number > IN_FLIGHT_MAX - (self._taken - self._answered) or self._inbox.full:
             self.send(frame(fault(request.id, "busy", BUSY)))
             return
         self._taken += number
         if has_pin(request):
-            self._give(partial(self._tellers.seal, Asked(self, number, request, payload)))
+            self._give(partial(self._seal_and_put, Asked(self, number, request, payload)))
         elif self._given != self._done:  # what came before is not through yet
-            self._give(partial(self._tellers.put, [Asked(self, number, request, payload)]))
+            self._give(partial(self._put, Asked(self, number, request, payload)))
         else:
-            self._tellers.gather(Asked(self, number, request, payload))
+            self._inbox.gathered.add(Asked(self, number, request, payload))
 
     def _give(self, job: Callable[[], None]) -> None:
-        self._tellers.put_gathered()  # or the job might overtake what came before it
+        self._inbox.put_gathered()  # or the job might overtake what came before it
         self._given += 1
         self._jobs.put(job)
 

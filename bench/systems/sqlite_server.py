@@ -21,6 +21,7 @@ from atm.server.auditor import Auditor
 from atm.server.clients import Tellers
 from atm.server.inbox import Asked, Inbox
 from atm.server.pins import PinSealer, read_pepper
+from atm.server.reader import Reader
 from atm.wire.serializer import Answer, encode
 
 IDLE_S = 0.05
@@ -40,7 +41,10 @@ class Clerk:
         self._inbox = Inbox(self._lock)
         sealer = PinSealer(read_pepper(folder / "pepper.key"))
         self._auditor = Auditor("sqlite", path)
-        self._tellers = Tellers(Address("127.0.0.1", 0), self._inbox, sealer, self._auditor, report=_report)
+        self._reader = Reader(self._inbox.put_gathered)
+        self._tellers = Tellers(
+            Address("127.0.0.1", 0), self._inbox, self._reader, sealer, self._auditor, report=_report
+        )
         self._stopping = False
         self.port = self._tellers.port
 
@@ -50,6 +54,7 @@ class Clerk:
 
     def run(self) -> None:
         """Serve until `stop`."""
+        self._reader.start()
         self._tellers.start()
         while not self._stopping:
             self._inbox.sleep(IDLE_S)
@@ -62,6 +67,7 @@ class Clerk:
             self._tellers.flush()
             self._tellers.retry()
         self._tellers.close()
+        self._reader.close()
         self._auditor.close()
         self._ledger.close()
 

@@ -156,7 +156,7 @@ BANK_RULES = (
     Mutant(
         name="plain PIN passed on",
         what="a server logs the PIN that another one passed on without sealing it",
-        file="atm/server/peers.py",
+        file="atm/server/peer_connection.py",
         edits=(("    if holds_plain_pin(request):\n", "    if False:\n"),),
         caught_by="tests/server/test_peers.py::test_a_plain_pin_that_a_server_passes_on_is_refused",
     ),

@@ -98,10 +98,10 @@ READS = (
     Mutant(
         name="answers given back to a peer that has started anew",
         what="a number that meant one request to the old process means another to the new one",
-        file="atm/server/peers.py",
+        file="atm/server/peer_connection.py",
         edits=(
             (
-                "        if self.connection.open:\n            self._links",
+                "        if self.open:\n            self._links",
                 "        if True:\n            self._links",
             ),
         ),

@@ -18,8 +18,8 @@ TURNS = (
         file=INBOX,
         edits=(
             (
-                "        if self._free and self._worth_a_turn():\n            self._free = False\n",
-                "        if self._free and self._worth_a_turn():\n",
+                "            if mine:\n                self._free = False\n",
+                "",
             ),
         ),
         caught_by=INBOX_TESTS + "test_many_threads_never_have_the_turn_together_and_lose_nothing",

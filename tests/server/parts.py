@@ -14,14 +14,31 @@ import msgspec
 
 from atm.config import Address, Cluster, Node
 from atm.ledger.commands import Command, Credit, LogCommand, Outcome, Query, Read, Receipt, View
-from atm.raft.messages import Entry, HardState, NodeId, Outgoing
+from atm.local_cluster import free_ports
+from atm.raft.messages import Entry, HardState, NodeId, Outgoing, RaftMessage
 from atm.raft.ready import Role
-from atm.server.inbox import Asked
+from atm.server.inbox import Asked, Mail
 from atm.server.server import Server
 from atm.wire.framing import CLIENT_FRAME_BYTES_MAX, FrameReader, frame
 from atm.wire.serializer import encode
 
 DEADLINE_S = 10.0
+
+
+def requests(*asked: Asked) -> Mail:
+    """Return mail with these."""
+    mail = Mail()
+    for each in asked:
+        mail.add(each)
+    return mail
+
+
+def messages(*all_messages: RaftMessage, size_bytes: int = 10) -> Mail:
+    """Return mail with these, each of so many bytes."""
+    mail = Mail()
+    for message in all_messages:
+        mail.add_message(message, size_bytes)
+    return mail
 
 
 def wait_until(condition: Callable[[], bool]) -> None:
@@ -32,15 +49,10 @@ def wait_until(condition: Callable[[], bool]) -> None:
         time.sleep(0.005)
 
 
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
-
-
 def cluster_of(folder: Path, *names: str) -> Cluster:
+    ports = iter(free_ports(2 * len(names)))
     nodes = {
-        name: Node(name, Address("127.0.0.1", free_port()), Address("127.0.0.1", free_port()))
+        name: Node(name, Address("127.0.0.1", next(ports)), Address("127.0.0.1", next(ports)))
         for name in names
     }
     return Cluster(

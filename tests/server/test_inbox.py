@@ -15,7 +15,7 @@ from atm.raft.messages import AppendEntriesResponse, RequestVote
 from atm.server import inbox as inbox_module
 from atm.server.inbox import ANYTHING, Asked, Inbox, Mail, Wanted
 from atm.wire.serializer import Status, encode
-from tests.server.parts import DEADLINE_S, Mailbox, credit, query, wait_until
+from tests.server.parts import DEADLINE_S, Mailbox, credit, messages, query, requests, wait_until
 
 VOTE = RequestVote(sender="n2", term=1, last_log_index=0, last_log_term=0, pre_vote=False)
 ACKNOWLEDGEMENT = AppendEntriesResponse(
@@ -78,24 +78,24 @@ class Turns:
         assert self.inbox._free
 
 
-PUT: dict[str, Callable[[Inbox], object]] = {
-    "command": lambda inbox: inbox.put_requests([Mailbox().asks(credit("a"))]),
-    "query": lambda inbox: inbox.put_requests([Mailbox().asks(query("q"))]),
-    "status": lambda inbox: inbox.put_requests([Asked(Mailbox(), 0, STATUS, encode(STATUS))]),
-    "acknowledgement": lambda inbox: inbox.put_messages([ACKNOWLEDGEMENT], 10),
-    "unsuccessful answer": lambda inbox: inbox.put_messages([REFUSAL], 10),
-    "vote": lambda inbox: inbox.put_messages([VOTE], 10),
-    "returned": lambda inbox: inbox.put_returned([(1, b"")]),
-    "refused": lambda inbox: inbox.put_passed_on([], [(Mailbox(), 0, b"")]),
-    "passed on": lambda inbox: inbox.put_passed_on([Mailbox().asks(credit("a"), passed_on=True)], []),
-    "demotion": lambda inbox: inbox.put_demotion("n2"),
-    "lost link": lambda inbox: inbox.put_lost_link("n2"),
+MAIL: dict[str, Callable[[], Mail]] = {
+    "command": lambda: requests(Mailbox().asks(credit("a"))),
+    "query": lambda: requests(Mailbox().asks(query("q"))),
+    "status": lambda: requests(Asked(Mailbox(), 0, STATUS, encode(STATUS))),
+    "passed on": lambda: requests(Mailbox().asks(credit("a"), passed_on=True)),
+    "acknowledgement": lambda: messages(ACKNOWLEDGEMENT),
+    "unsuccessful answer": lambda: messages(REFUSAL),
+    "vote": lambda: messages(VOTE),
+    "returned": lambda: Mail(returned=[(1, b"")]),
+    "refused": lambda: Mail(refused=[(Mailbox(), 0, b"")]),
+    "demotion": lambda: Mail(demotions=["n2"]),
+    "lost link": lambda: Mail(lost_links=["n2"]),
 }
 
 
 def put(inbox: Inbox, what: str) -> None:
     """Put one of a kind."""
-    assert PUT[what](inbox) is not False, "there was no room"
+    inbox.put(MAIL[what]())
 
 
 # -- who has the turn ------------------------------------------------------------------------------
@@ -267,7 +267,7 @@ def test_kinds_are_not_counted_together_and_leave_together() -> None:
 def test_an_unsuccessful_answer_between_acknowledgements_is_worth_a_turn() -> None:
     turns = Turns()
     turns.sleep(MUCH)
-    turns.inbox.put_messages([ACKNOWLEDGEMENT, REFUSAL, ACKNOWLEDGEMENT], 30)
+    turns.inbox.put(messages(ACKNOWLEDGEMENT, REFUSAL, ACKNOWLEDGEMENT))
     ((_, mail),) = turns.taken
     assert (mail.acknowledgements, len(mail.messages)) == (2, 3)
 
@@ -293,26 +293,56 @@ def test_what_can_begin_at_once_lets_nobody_sleep(wanted: Wanted) -> None:
 # -- what is too much ------------------------------------------------------------------------------
 
 
-def test_requests_are_added_all_or_none(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(inbox_module, "REQUESTS_MAX", 3)
+def test_an_inbox_is_full_by_what_waits_and_what_is_gathered(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(inbox_module, "REQUESTS_MAX", 4)
     turns = Turns()
-    put(turns.inbox, "command")
-    put(turns.inbox, "query")
-    assert not turns.inbox.put_requests([Mailbox().asks(credit(name)) for name in "ab"])
-    put(turns.inbox, "status")
-    assert not turns.inbox.put_requests([Mailbox().asks(credit("c"))])
-    mail = turns.take()
-    assert (len(mail.commands), len(mail.queries), len(mail.statuses)) == (1, 1, 1)
-    put(turns.inbox, "command")
+    for what in ("command", "query", "status"):
+        put(turns.inbox, what)
+    assert not turns.inbox.full
+    turns.inbox.gathered.add(Mailbox().asks(credit("b")))
+    assert turns.inbox.full
+    turns.inbox.put_gathered()
+    assert turns.inbox.full
+    assert turns.take().requests == 4
+    assert not turns.inbox.full
 
 
 def test_messages_over_the_limit_are_dropped_until_a_turn_takes_the_others() -> None:
     turns = Turns()
-    turns.inbox.put_messages([VOTE], inbox_module.MESSAGE_BYTES_MAX + 1)
+    turns.inbox.put(messages(VOTE, size_bytes=inbox_module.MESSAGE_BYTES_MAX + 1))
+    turns.inbox.put(messages(VOTE, ACKNOWLEDGEMENT))
+    mail = turns.take()
+    assert (mail.messages, mail.acknowledgements) == ([VOTE], 0)
     put(turns.inbox, "vote")
-    assert len(turns.take().messages) == 1
-    put(turns.inbox, "vote")
-    assert len(turns.take().messages) == 1
+    assert turns.take().messages == [VOTE]
+
+
+# -- a round of the reader -------------------------------------------------------------------------
+
+
+def test_a_round_of_all_kinds_is_put_as_one_and_worth_one_turn() -> None:
+    turns = Turns()
+    turns.sleep()
+    for what, kind in MAIL.items():
+        turns.inbox.gathered.extend(kind())
+        assert turns.taken == [], what
+    turns.inbox.put_gathered()
+    ((_, mail),) = turns.taken
+    assert (len(mail.commands), len(mail.queries), len(mail.statuses), mail.requests) == (2, 1, 1, 4)
+    assert (mail.messages, mail.acknowledgements) == ([ACKNOWLEDGEMENT, REFUSAL, VOTE], 1)
+    assert (mail.message_bytes, mail.returned) == (30, [(1, b"")])
+    assert (len(mail.refused), mail.demotions, mail.lost_links) == (1, ["n2"], ["n2"])
+
+
+def test_what_is_gathered_during_the_turn_of_its_round_belongs_to_the_next() -> None:
+    turns = Turns()
+    turns.during = lambda: turns.inbox.gathered.demotions.append("n2")
+    turns.sleep()
+    turns.inbox.gathered.extend(messages(VOTE))
+    turns.inbox.put_gathered()
+    ((_, mail),) = turns.taken
+    assert mail.demotions == []
+    assert turns.inbox.gathered.demotions == ["n2"]
 
 
 # -- all at once -----------------------------------------------------------------------------------
@@ -357,7 +387,7 @@ class Crowd:
         for _ in range(self._rounds):
             put(self._inbox, "command")
             put(self._inbox, "acknowledgement")
-            self._inbox.put_messages([replace(VOTE, term=reader)], 10)
+            self._inbox.put(messages(replace(VOTE, term=reader)))
             if not self._voted[reader].acquire(timeout=DEADLINE_S):
                 self.wrong.append("a vote was slept over")
                 put(self._inbox, "demotion")

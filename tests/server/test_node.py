@@ -10,9 +10,9 @@ import pytest
 from atm.raft.messages import Entry, HardState, NodeId, RaftMessage, RequestVote
 from atm.raft.ready import Ready
 from atm.server.desk import Desk
-from atm.server.inbox import Inbox
+from atm.server.inbox import Inbox, Mail
 from atm.server.node import TICK_S, TICKS_PER_TURN_MAX, UNWRITTEN_MAX, WRITE_TICKS, Node
-from tests.server.parts import DEADLINE_S, FakeCore, Recorder, wait_until
+from tests.server.parts import DEADLINE_S, FakeCore, Recorder, messages, wait_until
 
 VOTE = RequestVote(sender="n2", term=1, last_log_index=0, last_log_term=0, pre_vote=False)
 
@@ -126,8 +126,8 @@ class Story:
 
 def test_a_demotion_comes_before_messages_and_messages_before_time() -> None:
     story = Story()
-    story.inbox.put_messages([VOTE], 10)
-    story.inbox.put_demotion("n2")
+    story.inbox.put(messages(VOTE))
+    story.inbox.put(Mail(demotions=["n2"]))
     story.now_s += 1.5 * TICK_S
     story.node.turn()
     assert story.core.calls == ["demote n2", "step", "tick"]
@@ -179,7 +179,7 @@ def test_stop_ends_the_loop_while_reading_threads_take_turns() -> None:
 
     def put() -> None:
         while not ended.is_set():
-            story.inbox.put_messages([VOTE], 10)
+            story.inbox.put(messages(VOTE))
 
     readers = [Thread(target=put, daemon=True) for _ in range(3)]
     story.start()
@@ -189,7 +189,7 @@ def test_stop_ends_the_loop_while_reading_threads_take_turns() -> None:
     story.node.stop()
     story.end()
     steps = story.core.calls.count("step")
-    story.inbox.put_demotion("n2")
+    story.inbox.put(Mail(demotions=["n2"]))
     ended.set()
     for reader in readers:
         reader.join(DEADLINE_S)
@@ -201,10 +201,10 @@ def test_what_a_reading_threads_turn_raises_ends_the_loop_and_not_the_reading_th
     story = Story()
     story.core.fault = Disaster()
     story.start()
-    story.inbox.put_messages([VOTE], 10)  # in this thread, which goes on
+    story.inbox.put(messages(VOTE))  # in this thread, which goes on
     story.end()
     assert story.raised is story.core.fault
-    story.inbox.put_messages([VOTE], 10)
+    story.inbox.put(messages(VOTE))
     assert story.core.calls.count("step") == 1, "a turn was taken after the end"
 
 
@@ -213,7 +213,7 @@ def test_what_is_raised_while_the_node_is_told_to_stop_is_not_swallowed() -> Non
     story.core.fault = Disaster()
     story.core.before_fault = story.node.stop
     story.start()
-    story.inbox.put_messages([VOTE], 10)
+    story.inbox.put(messages(VOTE))
     story.end()
     assert story.raised is story.core.fault
     assert not story.writes, "of what is left after a disaster nothing is written"
@@ -228,7 +228,7 @@ def test_a_core_that_cannot_tell_what_it_wants_ends_the_loop_too(monkeypatch: py
 
     story.start()
     monkeypatch.setattr(story.core, "acknowledgements_wanted", fail)
-    story.inbox.put_messages([VOTE], 10)
+    story.inbox.put(messages(VOTE))
     story.end()
     assert story.raised is fault
 

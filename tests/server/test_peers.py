@@ -18,8 +18,10 @@ from atm.raft.messages import RequestVote
 from atm.server.data_folder import DataFolder
 from atm.server.inbox import Inbox, Mail
 from atm.server.links import Links, batches
-from atm.server.peers import Peers, Session
+from atm.server.peer_connection import PeerConnection
+from atm.server.peers import Peers
 from atm.server.pins import PinSealer, read_pepper
+from atm.server.reader import Reader
 from atm.wire.framing import frame
 from atm.wire.serializer import (
     PROTOCOL_VERSION,
@@ -90,18 +92,22 @@ def port(tmp_path: Path) -> Iterator[Port]:
     addresses = {name: cluster.nodes[name].peer for name in ("n2", "n3")}
     report = port.reported.append
     links = Links(port.hello("n1"), addresses, port.inbox, report)
+    reader = Reader(port.inbox.put_gathered)
     peers = Peers(
         cluster.nodes["n1"].peer,
         hello=port.hello("n1"),
         peers=addresses,
         folder=port.folder,
         inbox=port.inbox,
+        reader=reader,
         links=links,
         report=report,
     )
+    reader.start()
     peers.start()
     yield port
     peers.close()
+    reader.close()
     port.folder.close()
 
 
@@ -210,11 +216,11 @@ def test_an_answer_is_given_back_only_while_the_connection_that_asked_stands(
     with port.greeted() as wire:
         wire.send(Forward(sender="n2", requests=((7, encode(credit("a"))),)))
         (asked,) = port.wait_for_mail().commands
-        session = asked.channel
-        assert isinstance(session, Session)
-        session.answer(7, b"in time")
-    wait_until(lambda: not session.connection.open)
-    session.answer(8, b"too late")
+        connection = asked.channel
+        assert isinstance(connection, PeerConnection)
+        connection.answer(7, b"in time")
+    wait_until(lambda: not connection.open)
+    connection.answer(8, b"too late")
     assert given == [7]
 
 

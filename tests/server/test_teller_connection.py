@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import os
 import socket
-from collections.abc import Iterator, Sequence
-from threading import Event, Thread
+from collections.abc import Iterator
+from threading import Event, Lock, Thread
 from typing import Any
 
 import msgspec
@@ -14,7 +14,7 @@ import pytest
 from atm.ledger.commands import Debit
 from atm.server import teller_connection
 from atm.server.connection import Connection
-from atm.server.inbox import Asked
+from atm.server.inbox import Asked, Inbox
 from atm.server.reader import Reader
 from atm.server.teller_connection import TellerConnection
 from atm.wire.framing import CLIENT_FRAME_BYTES_MAX, FrameReader, frame
@@ -31,32 +31,26 @@ class FakeTellers:
         self.blocked: set[Connection] = set()
         self.touched: list[TellerConnection] = []
         self.partial_frame_s = 60.0
-        self.came: list[Asked] = []
-        self.gathered: list[Asked] = []
+        self._lock = Lock()
+        self.inbox = Inbox(self._lock)
         self.sealing = Event()
         self.may_end = Event()
         self.fault: Exception | None = None  # of sealing
 
-    def gather(self, asked: Asked) -> None:
-        self.gathered.append(asked)
-
-    def put_gathered(self) -> None:
-        gathered, self.gathered = self.gathered, []
-        self.put(gathered)
-
-    def put(self, requests: Sequence[Asked]) -> None:
-        self.came += requests
-
-    def seal(self, asked: Asked) -> None:
+    def seal(self, asked: Asked) -> Asked:
         self.sealing.set()
         assert self.may_end.wait(DEADLINE_S)
         if self.fault is not None:
             raise self.fault
-        self.put([asked])
+        return asked
 
     def audit(self, connection: TellerConnection, request: Verify) -> None:
         assert self.may_end.wait(DEADLINE_S)
         connection.send(frame(encode({"id": request.id, "outcome": "audited"})))
+
+    @property
+    def came(self) -> list[Asked]:
+        return self.inbox._mail.commands
 
     @property
     def ids(self) -> list[str]:
@@ -90,7 +84,7 @@ class Teller:
     def take(self, *requests: Any) -> bool:
         """Have one round of the reader bring these requests."""
         going_on = self.connection.take(b"".join(frame(encode(request)) for request in requests))
-        self.tellers.put_gathered()
+        self.tellers.inbox.put_gathered()
         return going_on
 
     def outcome(self) -> tuple[str, str]:
@@ -129,7 +123,7 @@ def with_pin(request_id: str, pin: str = "1234") -> Debit:
 
 def test_what_needs_no_time_is_gathered_and_never_sees_the_connections_own_thread(teller: Teller) -> None:
     teller.connection.take(frame(encode(credit("a"))) + frame(encode(credit("b"))))
-    assert [asked.request.id for asked in teller.tellers.gathered] == ["a", "b"]
+    assert [asked.request.id for asked in teller.tellers.inbox.gathered.commands] == ["a", "b"]
 
 
 def test_requests_behind_one_with_a_pin_come_after_it(teller: Teller) -> None:
@@ -203,7 +197,7 @@ def test_a_job_that_fails_ends_the_connection_but_the_socket_stays_until_nobody_
 def test_after_a_job_that_failed_the_next_connection_under_its_number_is_read(tellers: FakeTellers) -> None:
     tellers.fault = RuntimeError("no memory for a hash")
     tellers.may_end.set()
-    reader = Reader(tellers.put_gathered)
+    reader = Reader(tellers.inbox.put_gathered)
     reader.start()
     try:
         for number in range(3):
@@ -253,7 +247,7 @@ def test_a_frame_in_many_pieces_has_one_deadline_and_each_further_frame_its_own(
         assert connection.take(data[position : position + 1])
         deadlines_s.add(connection.deadline_s)
     assert connection.take(data[-1:] + data[:1])
-    assert [asked.request.id for asked in teller.tellers.gathered] == ["a"]
+    assert [asked.request.id for asked in teller.tellers.inbox.gathered.commands] == ["a"]
     deadlines_s.add(connection.deadline_s)
     assert len(deadlines_s - {None}) == 2
     assert connection.take(data[1:])

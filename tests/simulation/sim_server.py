@@ -8,7 +8,7 @@ from threading import Lock
 
 from atm.raft.messages import NodeId
 from atm.server.desk import Desk
-from atm.server.inbox import Asked, Channel, Inbox
+from atm.server.inbox import Asked, Channel, Inbox, Mail
 from atm.server.log_file import LogFailed
 from atm.server.node import Node
 from atm.server.recovery import recover
@@ -169,26 +169,29 @@ class SimServer:
             return
         if new_store and sender not in self._learners:
             self._learners.add(sender)
-            self.inbox.put_demotion(sender)
+            self.inbox.put(Mail(demotions=[sender]))
         cut, reader = self._random.randint(0, len(framed)), FrameReader(PEER_FRAME_BYTES_MAX)
         (payload,) = [*reader.feed(framed[:cut]), *reader.feed(framed[cut:])]
-        message = decode_peer_message(payload)
+        message, mail = decode_peer_message(payload), Mail()
         if isinstance(message, Forward):
             channel = PassedOnBy(sender, self, self.incarnation)
-            asked = [self._asked(channel, number, request, True) for number, request in message.requests]
-            self.inbox.put_passed_on(asked, ())
+            for number, request in message.requests:
+                mail.add(self._asked(channel, number, request, True))
         elif isinstance(message, Returned):
-            self.inbox.put_returned(message.answers)
+            mail.returned += message.answers
         else:
             if self._loop.tracing:
                 self._loop.trace("receive", self.name, message)
-            self.inbox.put_messages((message,), len(payload))
+            mail.add_message(message, len(payload))
+        self.inbox.put(mail)
         self._wake()
 
     def ask(self, channel: Channel, number: int, payload: bytes) -> None:
         """A request of a teller arrives."""
         if self.up:
-            self.inbox.put_requests([self._asked(channel, number, payload, False)])
+            mail = Mail()
+            mail.add(self._asked(channel, number, payload, False))
+            self.inbox.put(mail)
             self._wake()
 
     @staticmethod
@@ -202,7 +205,7 @@ class SimServer:
         if self.up:
             self._unlinked.add(peer)
             self._loop.after(for_us, lambda: self._unlinked.discard(peer))
-            self.inbox.put_lost_link(peer)
+            self.inbox.put(Mail(lost_links=[peer]))
             self._wake()
 
     # -- what goes out -------------------------------------------------------------------------------

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 from typing import TypeGuard
 
@@ -76,7 +76,8 @@ class Ledger:
         with self._reading():
             if self._book is None:
                 self._book = self._shelf.open_book(self._journal_hash)
-            self._shelf.look_up(self._book, [command for _, _, command in records if command is not None])
+            if len(records) > 1:  # one finds what it names as quickly by itself
+                self._shelf.look_up(self._book, [command for _, _, command in records if command is not None])
             receipts = [
                 None if command is None else self._book.settle(log_index, time_us, command)
                 for log_index, time_us, command in records
@@ -89,7 +90,7 @@ class Ledger:
         book = self._book
         if book is None:
             return
-        with self._understood(), self._database.transaction():
+        with self._understood(self._database.transaction()):
             self._shelf.write(book)
             self._cursor.execute(SET_APPLIED, (self._decided_index,))
             next_expiry_us = self._shelf.next_expiry_us() if book.changed_holds else self._next_expiry_us
@@ -133,15 +134,14 @@ class Ledger:
             if log_index != expected:
                 raise NotNext(log_index, expected)
 
-    @contextmanager
-    def _reading(self) -> Iterator[None]:
-        with self._understood(), self._database.reading():
-            yield
+    def _reading(self) -> AbstractContextManager[None]:
+        return self._understood(self._database.reading())
 
     @contextmanager
-    def _understood(self) -> Iterator[None]:
+    def _understood(self, access: AbstractContextManager[None]) -> Iterator[None]:
         try:
-            yield
+            with access:
+                yield
         except BaseException as error:
             self._shelf.forget()
             self._book, self._decided_index = None, self._applied_index

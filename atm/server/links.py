@@ -168,6 +168,7 @@ class Links:
         self, hello: Hello, addresses: Mapping[NodeId, Address], inbox: Inbox, report: Callable[[str], None]
     ) -> None:
         self._node = hello.node
+        self._touched: set[Link] = set()  # with something gathered
         self._links = {peer: Link(peer, address, hello, inbox, report) for peer, address in addresses.items()}
 
     def send(self, outgoing: Sequence[Outgoing]) -> None:
@@ -180,26 +181,26 @@ class Links:
             if each.message is not message:
                 message = each.message
                 framed = frame(encode(message))
-            self._links[each.to].gather(framed)
+            self._touch(each.to).gather(framed)
         self.flush()
 
     def forward(self, to: NodeId, requests: Sequence[tuple[int, bytes]]) -> bool:
         """Pass requests on at the next flush; return False, with nothing sent, if the link is down."""
-        link = self._links[to]
-        if not link.up:
+        if not self._links[to].up:
             return False
         for batch in batches(requests):
-            link.gather(frame(encode(Forward(sender=self._node, requests=batch))))
+            self._touch(to).gather(frame(encode(Forward(sender=self._node, requests=batch))))
         return True
 
     def give_back(self, to: NodeId, number: int, payload: bytes) -> None:
         """Send the answer to a request that `to` passed on, at the next flush."""
-        self._links[to].gather_answer(number, payload)
+        self._touch(to).gather_answer(number, payload)
 
     def flush(self) -> None:
         """Send what was gathered."""
-        for link in self._links.values():
+        for link in self._touched:
             link.flush()
+        self._touched.clear()
 
     def retry(self) -> None:
         """Send more to those who did not take all."""
@@ -215,6 +216,11 @@ class Links:
         """End all links."""
         for link in self._links.values():
             link.close()
+
+    def _touch(self, peer: NodeId) -> Link:
+        link = self._links[peer]
+        self._touched.add(link)
+        return link
 
 
 def batches(numbered: Sequence[tuple[int, bytes]]) -> list[tuple[tuple[int, bytes], ...]]:

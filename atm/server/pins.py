@@ -15,6 +15,7 @@ import os
 import secrets
 from pathlib import Path
 from threading import BoundedSemaphore
+from typing import get_args
 
 from msgspec.structs import replace
 
@@ -28,6 +29,7 @@ SCRYPT_N, SCRYPT_R, SCRYPT_P = 2**14, 8, 1  # 16 MiB and some 40 ms of one core 
 AT_ONCE_MAX = 2  # which bounds the memory, and leaves the run loop its share of the processor
 
 WithPin = Debit | Transfer | Hold | SetPin | Login
+PIN_HOLDERS = frozenset((*get_args(WithPin), Batch))
 
 
 class PepperRefused(Exception):
@@ -80,6 +82,8 @@ def holds_plain_pin(request: TellerRequest) -> bool:
 
 def has_pin(request: TellerRequest) -> bool:
     """Return whether there is a PIN to seal; raise `Malformed` if one came sealed already."""
+    if type(request) not in PIN_HOLDERS:
+        return False
     pins = _pins(request)
     if any(map(is_sealed, pins)):
         raise Malformed("a PIN has 4 to 12 digits")

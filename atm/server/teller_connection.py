@@ -26,6 +26,7 @@ OUTBOX_BYTES_MAX = 1024 * 1024
 SLOT_BYTES = 1024  # hold any receipt
 LINE_BYTES_MAX = 384  # of a page
 LOOKUP_SLOTS = 12  # for the longest batch, with the longest names
+LONG_ANSWERED = frozenset({Statement, Exceptions, Lookup})
 BUSY = "too much is under way: ask again later"
 
 assert IN_FLIGHT_MAX * SLOT_BYTES <= OUTBOX_BYTES_MAX, "the answers to all under way fit the outbox"
@@ -169,6 +170,8 @@ class TellerConnection(FramedConnection):
 
 def slots(request: TellerRequest) -> int:
     """Return how many slots of a connection the answer may fill."""
+    if type(request) not in LONG_ANSWERED:
+        return 1
     match request:
         case Statement() | Exceptions():
             return 1 + math.ceil(request.limit * LINE_BYTES_MAX / SLOT_BYTES)

@@ -42,17 +42,23 @@ class FrameReader:
         What was yielded is forgotten when the iteration ends, at the end or where it is left.
         """
         buffer = self._buffer
-        buffer += piece
-        start, end = 0, len(buffer)
+        data: bytes | bytearray = piece  # as long as nothing was left over, without another copy of it
+        if buffer:
+            buffer += piece
+            data = buffer
+        start, end = 0, len(data)
         try:
             while end - start >= LENGTH_BYTES:
                 body = start + LENGTH_BYTES
-                length = int.from_bytes(buffer[start:body], "big")
+                length = int.from_bytes(data[start:body], "big")
                 if length > self._frame_bytes_max:
                     raise FrameTooLarge(length, self._frame_bytes_max)
                 if end - body < length:
                     break
                 start = body + length
-                yield bytes(buffer[body:start])
+                yield bytes(data[body:start])
         finally:
-            del buffer[:start]
+            if data is buffer:
+                del buffer[:start]
+            else:
+                buffer += data[start:]

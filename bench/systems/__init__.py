@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from bench.systems.atm import Atm
 from bench.systems.etcd import Etcd
-from bench.systems.limit import Limit
+from bench.systems.limit import Limit, Majority
 from bench.systems.pysyncobj import PySyncObj
 from bench.systems.sqlite import Sqlite
 from bench.systems.system import System
 
-PEERS: dict[str, type[System]] = {system.name: system for system in (Etcd, PySyncObj, Sqlite, Limit)}
+PEERS: dict[str, type[System]] = {
+    system.name: system for system in (Etcd, PySyncObj, Sqlite, Limit, Majority)
+}
 
 __all__ = ["PEERS", "Atm", "System"]

@@ -1,8 +1,10 @@
-"""The limit: what one commit cannot do without, measured bare.
+"""The limits: what one commit cannot do without, measured bare.
 
 A client asks a leader, the leader a follower, the follower appends to a file and syncs, and the answers go
-back: two round trips over the loopback and one sync in a row. The leader's own sync would run beside the
-follower's. No batching, no ledger, no bytes to understand: three processes that read, write and sync.
+back: two round trips over the loopback and one sync in a row. No batching, no ledger, no bytes to
+understand: processes that read, write and sync. That is the limit where each server has a disk of its own
+and the leader's sync takes no longer than the follower's. On one disk for all, the syncs of a majority are in
+each other's way: `Majority` has all three of them.
 """
 
 from __future__ import annotations
@@ -19,6 +21,7 @@ from bench.work import CLOSED_LOOP, Work
 
 HOP = "bench.systems.limit_hop"
 FRAME = b"x" * 100  # about a credit
+NO_FILE = "-"
 ONE_CONNECTION = CLOSED_LOOP[0]
 
 
@@ -27,6 +30,8 @@ class Limit(System):
 
     name = "limit"
     works = (ONE_CONNECTION,)
+    followers = 1
+    leader_syncs = False
 
     def __init__(self) -> None:
         self._processes: Processes | None = None
@@ -48,9 +53,13 @@ class Limit(System):
 
     def start(self, folder: Path) -> None:
         self._processes = Processes(folder)
-        self._processes.start_module("follower", HOP, "append", folder / "log")
-        port = self._processes.hear("follower").decode().strip()
-        self._processes.start_module("leader", HOP, "pass-on", port)
+        ports = []
+        for number in range(self.followers):
+            name = f"follower-{number + 1}"
+            self._processes.start_module(name, HOP, folder / f"{name}.log")
+            ports.append(self._processes.hear(name).decode().strip())
+        own_log = folder / "leader.log" if self.leader_syncs else NO_FILE
+        self._processes.start_module("leader", HOP, own_log, *ports)
         self._port = int(self._processes.hear("leader"))
 
     def stop(self) -> None:
@@ -73,3 +82,15 @@ class Limit(System):
         result.cpu_s = (time.process_time() - cpu_before_s) * seconds / (seconds + warm_up_s)
         result.acknowledged = len(result.latencies_s)
         return result
+
+
+class Majority(Limit):
+    """What it takes until three of five have synced the request, the leader among them."""
+
+    name = "majority"
+    followers = 2
+    leader_syncs = True
+
+    @classmethod
+    def settings(cls) -> str:
+        return f"client, leader, two followers; all three append {len(FRAME)} bytes and sync; nothing else"

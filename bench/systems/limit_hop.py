@@ -1,7 +1,7 @@
-"""One of the two bare servers of the `limit` system; prints its port and serves one connection at a time.
+"""One of the bare servers of `limit.py`; prints its port and serves one connection at a time.
 
-With the arguments `append FILE` it appends what comes, syncs and answers; with `pass-on PORT` it asks there
-and passes the answer back.
+Called with `FILE PORT…`, it sends what comes to whoever listens on the ports, appends it to the file (or to
+none, if that is `-`) and syncs, waits for their answers, and answers.
 """
 
 from __future__ import annotations
@@ -9,40 +9,24 @@ from __future__ import annotations
 import os
 import socket
 import sys
-from collections.abc import Callable
-from pathlib import Path
+from collections.abc import Sequence
 
-from bench.systems.limit import FRAME
+from bench.systems.limit import FRAME, NO_FILE
 
 _sync = getattr(os, "fdatasync", os.fsync)  # not every system has the cheaper one
 
 
-def appending(path: Path) -> Callable[[bytes], bytes]:
-    """Return what appends to a new file at `path`."""
-    file = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
-
-    def append(piece: bytes) -> bytes:
-        os.write(file, piece)
-        _sync(file)
-        return piece
-
-    return append
-
-
-def passing_on(port: int) -> Callable[[bytes], bytes]:
-    """Return what asks whoever listens on `port`."""
+def connected(port: int) -> socket.socket:
+    """Return a connection to whoever listens on `port`."""
     there = socket.create_connection(("127.0.0.1", port))
     there.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-
-    def ask(piece: bytes) -> bytes:
-        there.sendall(piece)
-        return there.recv(len(FRAME), socket.MSG_WAITALL)
-
-    return ask
+    return there
 
 
-def serve(answer: Callable[[bytes], bytes]) -> None:
+def serve(path: str, ports: Sequence[int]) -> None:
     """Answer each frame of each connection, until killed."""
+    others = [connected(port) for port in ports]
+    file = None if path == NO_FILE else os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
     with socket.create_server(("127.0.0.1", 0)) as listener:
         print(listener.getsockname()[1], flush=True)
         while True:
@@ -50,9 +34,16 @@ def serve(answer: Callable[[bytes], bytes]) -> None:
             connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
             with connection:
                 while piece := connection.recv(len(FRAME), socket.MSG_WAITALL):
-                    connection.sendall(answer(piece))
+                    for other in others:
+                        other.sendall(piece)
+                    if file is not None:
+                        os.write(file, piece)
+                        _sync(file)
+                    for other in others:
+                        other.recv(len(FRAME), socket.MSG_WAITALL)
+                    connection.sendall(piece)
 
 
 if __name__ == "__main__":
-    role, where = sys.argv[1:]
-    serve(appending(Path(where)) if role == "append" else passing_on(int(where)))
+    _, path, *ports = sys.argv
+    serve(path, [int(port) for port in ports])

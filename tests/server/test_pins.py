@@ -9,13 +9,21 @@ from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from threading import Barrier, BrokenBarrierError, Lock, Thread
-from typing import Any
+from typing import Any, get_args
 
 import pytest
 
 from atm.config import Cluster
 from atm.ledger.commands import Batch, Credit, Debit, Hold, Leg, Login, Outcome, Query, SetPin, Transfer
-from atm.server.pins import AT_ONCE_MAX, PEPPER_BYTES, PepperRefused, PinSealer, holds_plain_pin, read_pepper
+from atm.server.pins import (
+    AT_ONCE_MAX,
+    PEPPER_BYTES,
+    PIN_HOLDERS,
+    PepperRefused,
+    PinSealer,
+    holds_plain_pin,
+    read_pepper,
+)
 from atm.wire.serializer import TellerRequest, decode_command, decode_teller_request, encode
 from tests.server.parts import DEADLINE_S, RunningServer, Wire, cluster_of
 
@@ -274,3 +282,10 @@ def test_requests_on_the_wire_allow_a_sealed_pin_only_where_servers_talk() -> No
     for pin, plain in (("1234", True), (seal_of("1234"), False)):
         request = decode_teller_request(encode({"op": "login", "id": "l", "account": "ann", "pin": pin}))
         assert holds_plain_pin(request) is plain
+
+
+def test_every_kind_of_request_with_a_pin_is_looked_into() -> None:
+    with_pin = {
+        kind for kind in get_args(TellerRequest) if {"pin", "old_pin", "legs"} & set(kind.__struct_fields__)
+    }
+    assert with_pin == PIN_HOLDERS

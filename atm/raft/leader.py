@@ -115,13 +115,14 @@ class Leader(Struct):
         """Send each follower what it lacks, as far as its window allows, and the newest read round."""
         appends: list[Outgoing] = []
         catch_ups: list[CatchUp] = []
+        made: dict[int, AppendEntries] = {}  # by first index: followers at one place are sent one message
         for peer, progress in self.progress.items():
             due = self._due(peer, log.last_index)
             while progress.next_index <= due and progress.accepts_entries(config.window_batches):
                 if progress.next_index <= log.base_index:
                     catch_ups.append(self._catch_up(peer, log, commit_index, config))
                 else:
-                    appends.append(self._send_entries(peer, log, commit_index, config))
+                    appends.append(self._send_entries(peer, log, commit_index, config, made))
             if progress.round_sent < (self.spare_round if peer in self.spares else self.round):
                 appends.append(self.heartbeat(peer, log, commit_index))
         return appends, catch_ups
@@ -154,14 +155,21 @@ class Leader(Struct):
 
     def heartbeat(self, peer: NodeId, log: Log, commit_index: int) -> Outgoing:
         """Return an append without entries; should the last one be lost, its refusal will tell."""
-        return Outgoing(peer, self._append_for(self.progress[peer], log, commit_index, ()))
-
-    def _send_entries(self, peer: NodeId, log: Log, commit_index: int, config: RaftConfig) -> Outgoing:
         progress = self.progress[peer]
-        last_index = min(log.last_index, progress.next_index + config.batch_entries_max - 1)
-        entries = log.slice(progress.next_index, last_index, config.batch_bytes_max)
-        append = self._append_for(progress, log, commit_index, entries)
-        progress.sent(entries[-1].index)
+        self._note_sent(progress, commit_index)
+        return Outgoing(peer, self._append_for(progress, log, commit_index, ()))
+
+    def _send_entries(
+        self, peer: NodeId, log: Log, commit_index: int, config: RaftConfig, made: dict[int, AppendEntries]
+    ) -> Outgoing:
+        progress = self.progress[peer]
+        append = made.get(progress.next_index)
+        if append is None:
+            last_index = min(log.last_index, progress.next_index + config.batch_entries_max - 1)
+            entries = log.slice(progress.next_index, last_index, config.batch_bytes_max)
+            append = made[progress.next_index] = self._append_for(progress, log, commit_index, entries)
+        self._note_sent(progress, commit_index)
+        progress.sent(append.entries[-1].index)
         return Outgoing(peer, append)
 
     def _catch_up(self, peer: NodeId, log: Log, commit_index: int, config: RaftConfig) -> CatchUp:
@@ -169,8 +177,14 @@ class Leader(Struct):
         progress = self.progress[peer]
         last_index = min(log.base_index, progress.next_index + config.batch_entries_max - 1)
         append = self._append_for(progress, log, commit_index, ())
+        self._note_sent(progress, commit_index)
         progress.sent_from_disk()
         return CatchUp(to=peer, append=append, last_index=last_index)
+
+    def _note_sent(self, progress: Progress, commit_index: int) -> None:
+        progress.commit_sent = commit_index
+        progress.sent_this_tick = True
+        progress.round_sent = self.round
 
     def _append_for(
         self, progress: Progress, log: Log, commit_index: int, entries: tuple[Entry, ...]
@@ -178,9 +192,6 @@ class Leader(Struct):
         prev_log_index = progress.next_index - 1
         prev_log_term = log.term_at(prev_log_index)
         assert prev_log_term is not None
-        progress.commit_sent = commit_index
-        progress.sent_this_tick = True
-        progress.round_sent = self.round
         return AppendEntries(
             sender=self.node_id,
             term=self.term,

@@ -23,6 +23,13 @@ SPARES = (
         caught_by=TESTS + "test_all_others_are_sent_what_is_new_in_one_piece_with_the_next_tick",
     ),
     Mutant(
+        name="one message for all",
+        what="servers at different places of the log are sent the entries of the first one's",
+        file=LEADER,
+        edits=(("append = made.get(progress.next_index)", "append = next(iter(made.values()), None)"),),
+        caught_by=TESTS + "test_servers_at_one_place_are_sent_one_message_and_those_elsewhere_another",
+    ),
+    Mutant(
         name="a race won with old news",
         what="an answer to what was there before the race makes a server one of the quick",
         file=LEADER,

@@ -42,6 +42,18 @@ def test_all_others_are_sent_what_is_new_in_one_piece_with_the_next_tick() -> No
     assert len(appends(sent, to="b")) == 1
 
 
+def test_servers_at_one_place_are_sent_one_message_and_those_elsewhere_another() -> None:
+    a = leader_with_spares()
+    a.propose(b"x")
+    for _ in range(HEARTBEAT_TICKS):
+        a.raft.tick()
+    sent = a.propose(b"y")
+    assert told(sent) == {"b": [2, 3], "d": [2, 3], "c": [3], "e": [3]}
+    b, c, d, e = (appends(sent, to=name)[-1] for name in "bcde")
+    assert b is d
+    assert c is e
+
+
 def test_without_spare_ticks_all_are_sent_everything_at_once() -> None:
     a = Single("abcde")
     a.lead()

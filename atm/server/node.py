@@ -53,7 +53,7 @@ class PeerLinks(Network, Outboxes, Protocol):
 
 
 class Node:
-    """One server. All but `run` and `stop` is for the thread that has the turn (see inbox.py)."""
+    """One server. All but `run`, `stop` and `fail` is for the thread that has the turn (see inbox.py)."""
 
     def __init__(
         self,
@@ -85,7 +85,7 @@ class Node:
         self._unwritten = 0  # entries that the bank has decided and perhaps not written
         self._unwritten_at_tick = 0
         self._ticks_unwritten = 0
-        self._failure: BaseException | None = None  # of a turn that a reading thread took
+        self._failure: BaseException | None = None  # in another thread
         inbox.let_readers(self._take_turn)
 
     def run(self) -> None:
@@ -104,8 +104,12 @@ class Node:
         """Let `run` return within a tick. Takes no lock: a signal handler may call it."""
         self._stopping = True
 
+    def fail(self, error: BaseException) -> None:
+        """Let `run` raise `error` within a tick; for other threads, without which the node cannot go on."""
+        self._failure = error
+
     def _take_turn(self) -> None:
-        """Take one turn in a reading thread; what is raised is for `run` to raise."""
+        """Take one turn in another thread than the loop's; what is raised is for `run` to raise."""
         wanted, more = ANYTHING, True
         try:
             more = self.turn()

@@ -1,4 +1,4 @@
-"""One thread that waits for the bytes of many connections: a small request wakes no thread of its own."""
+"""One thread that waits for the bytes of all connections: a small message wakes no thread of its own."""
 
 from __future__ import annotations
 
@@ -37,11 +37,13 @@ class Reader:
     """Reads all sources that were added, each until its end.
 
     `after_round` is called whenever all that had arrived is taken. It and the sources are called in the
-    reader's thread; while they work, nothing is read.
+    reader's thread; while they work, nothing is read. Should one of them raise, no more is ever read, and
+    `failed` is told.
     """
 
-    def __init__(self, after_round: Callable[[], None]) -> None:
+    def __init__(self, after_round: Callable[[], None], failed: Callable[[BaseException], None]) -> None:
         self._after_round = after_round
+        self._failed = failed
         self._selector = selectors.DefaultSelector()
         self._added: deque[Source] = deque()  # and not registered yet
         self._unfinished: set[Source] = set()  # what has a deadline
@@ -91,6 +93,12 @@ class Reader:
     # -- the reader's thread -----------------------------------------------------------------------
 
     def _run(self) -> None:
+        try:
+            self._read_all()
+        except BaseException as error:
+            self._failed(error)
+
+    def _read_all(self) -> None:
         while not self._stopping:
             for key, _ in self._selector.select(self._patience_s()):
                 if key.data is None:

@@ -51,7 +51,7 @@ class Server:
 
             lock = Lock()
             inbox = Inbox(lock)
-            self._reader = Reader(inbox.put_gathered)
+            self._reader = Reader(inbox.put_gathered, lambda error: self._node.fail(error))
             parts.callback(self._reader.close)
             hello = Hello(
                 version=PROTOCOL_VERSION,

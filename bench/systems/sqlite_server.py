@@ -41,7 +41,7 @@ class Clerk:
         self._inbox = Inbox(self._lock)
         sealer = PinSealer(read_pepper(folder / "pepper.key"))
         self._auditor = Auditor("sqlite", path)
-        self._reader = Reader(self._inbox.put_gathered)
+        self._reader = Reader(self._inbox.put_gathered, self._fail)
         self._tellers = Tellers(
             Address("127.0.0.1", 0), self._inbox, self._reader, sealer, self._auditor, report=_report
         )
@@ -51,6 +51,10 @@ class Clerk:
     def stop(self) -> None:
         """Let `run` return soon."""
         self._stopping = True
+
+    def _fail(self, error: BaseException) -> None:
+        _report(f"nothing is read any more: {error!r}")
+        self.stop()
 
     def run(self) -> None:
         """Serve until `stop`."""

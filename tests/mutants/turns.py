@@ -52,6 +52,20 @@ TURNS = (
         + "test_what_a_reading_threads_turn_raises_ends_the_loop_and_not_the_reading_thread",
     ),
     Mutant(
+        name="deaf and going on",
+        what="nothing that comes in is read any more, and the node does not end",
+        file="atm/server/reader.py",
+        edits=(("            self._failed(error)\n", "            pass\n"),),
+        caught_by="tests/server/test_reader.py::test_a_source_that_fails_is_the_end_of_all_reading_and_is_told",
+    ),
+    Mutant(
+        name="a round put twice",
+        what="what the reader gathered stays gathered and comes to the node again with the next round",
+        file=INBOX,
+        edits=(("        mail, self.gathered = self.gathered, Mail()\n", "        mail = self.gathered\n"),),
+        caught_by=INBOX_TESTS + "test_what_is_gathered_during_the_turn_of_its_round_belongs_to_the_next",
+    ),
+    Mutant(
         name="PINs overtaken",
         what="a request overtakes the one with a PIN before it on the same connection",
         file=CONNECTION,

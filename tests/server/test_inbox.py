@@ -341,8 +341,8 @@ def test_what_is_gathered_during_the_turn_of_its_round_belongs_to_the_next() -> 
     turns.inbox.gathered.extend(messages(VOTE))
     turns.inbox.put_gathered()
     ((_, mail),) = turns.taken
-    assert mail.demotions == []
-    assert turns.inbox.gathered.demotions == ["n2"]
+    assert (mail.messages, mail.demotions) == ([VOTE], [])
+    assert (turns.inbox.gathered.messages, turns.inbox.gathered.demotions) == ([], ["n2"])
 
 
 # -- all at once -----------------------------------------------------------------------------------

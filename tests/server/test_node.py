@@ -208,6 +208,15 @@ def test_what_a_reading_threads_turn_raises_ends_the_loop_and_not_the_reading_th
     assert story.core.calls.count("step") == 1, "a turn was taken after the end"
 
 
+def test_a_failure_of_a_thread_that_the_node_cannot_do_without_ends_the_loop() -> None:
+    story = Story()
+    fault = Disaster()
+    story.start()
+    story.node.fail(fault)
+    story.end()
+    assert story.raised is fault
+
+
 def test_what_is_raised_while_the_node_is_told_to_stop_is_not_swallowed() -> None:
     story = Story()
     story.core.fault = Disaster()

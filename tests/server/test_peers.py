@@ -15,6 +15,7 @@ from msgspec.structs import replace
 from atm.config import Cluster
 from atm.ledger.commands import Debit
 from atm.raft.messages import RequestVote
+from atm.server import peer_connection
 from atm.server.data_folder import DataFolder
 from atm.server.inbox import Inbox, Mail
 from atm.server.links import Links, batches
@@ -84,6 +85,9 @@ def vote(sender: str) -> RequestVote:
     return RequestVote(sender=sender, term=1, last_log_index=0, last_log_term=0, pre_vote=False)
 
 
+VOTE = vote("n2")
+
+
 @pytest.fixture
 def port(tmp_path: Path) -> Iterator[Port]:
     cluster = cluster_of(tmp_path, "n1", "n2", "n3")
@@ -92,7 +96,7 @@ def port(tmp_path: Path) -> Iterator[Port]:
     addresses = {name: cluster.nodes[name].peer for name in ("n2", "n3")}
     report = port.reported.append
     links = Links(port.hello("n1"), addresses, port.inbox, report)
-    reader = Reader(port.inbox.put_gathered)
+    reader = Reader(port.inbox.put_gathered, lambda error: port.reported.append(repr(error)))
     peers = Peers(
         cluster.nodes["n1"].peer,
         hello=port.hello("n1"),
@@ -155,6 +159,33 @@ def test_a_message_in_anothers_name_ends_the_connection(port: Port) -> None:
         wire.send(vote("n3"))
         assert wire.payload() is None
     assert port.take().messages == []
+
+
+@pytest.mark.parametrize(
+    ("sent", "reason"),
+    [
+        (b"\x00\x00", "half a frame, and no more within 0.05 s"),
+        (frame(encode(VOTE))[:-1], "half a frame"),
+        (b"\xff" * 4, "over the limit"),
+        (frame(b"\xc1"), ""),
+    ],
+    ids=["half a length", "half a message", "too large", "no message"],
+)
+def test_a_peer_whose_bytes_are_no_messages_is_closed_and_reported(
+    port: Port, monkeypatch: pytest.MonkeyPatch, sent: bytes, reason: str
+) -> None:
+    monkeypatch.setattr(peer_connection, "PARTIAL_FRAME_S", 0.05)
+    with port.greeted() as wire:
+        wire.send(vote("n2"))
+        wire.socket.sendall(sent)
+        assert wire.payload() is None
+    assert port.take().messages == [vote("n2")], "what came before counts"
+    wait_until(lambda: len(port.reported) == 1)
+    assert port.reported[0].startswith("a peer's connection was closed: ")
+    assert reason in port.reported[0]
+    with port.greeted() as wire:
+        wire.send(vote("n2"))
+        assert port.wait_for_mail().messages == [vote("n2")]
 
 
 def test_a_newer_connection_of_a_peer_replaces_the_older(port: Port) -> None:

@@ -49,7 +49,8 @@ class Room:
 
     def __init__(self) -> None:
         self.rounds = 0
-        self.reader = Reader(self._count)
+        self.failures: list[BaseException] = []
+        self.reader = Reader(self._count, self.failures.append)
         self.sources: list[FakeSource] = []
 
     def _count(self) -> None:
@@ -185,3 +186,16 @@ def test_any_number_may_be_added_while_the_reader_is_busy(room: Room) -> None:
     wait_until(lambda: [source.text for source in sources] == [b"%d\n" % number for number in range(400)])
     room.reader.close()
     assert {tuple(source.heard) for source in sources} == {("piece", "ended")}
+
+
+def test_a_source_that_fails_is_the_end_of_all_reading_and_is_told(room: Room) -> None:
+    """It would else be silence: nothing that comes in would ever be taken."""
+    source, fault = room.source(), RuntimeError("a mistake of ours")
+
+    def fail(piece: bytes) -> bool:
+        raise fault
+
+    source.take = fail  # type: ignore[method-assign]
+    room.reader.start()
+    source.other.sendall(b"hello\n")
+    wait_until(lambda: room.failures == [fault])

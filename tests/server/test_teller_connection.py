@@ -197,7 +197,8 @@ def test_a_job_that_fails_ends_the_connection_but_the_socket_stays_until_nobody_
 def test_after_a_job_that_failed_the_next_connection_under_its_number_is_read(tellers: FakeTellers) -> None:
     tellers.fault = RuntimeError("no memory for a hash")
     tellers.may_end.set()
-    reader = Reader(tellers.inbox.put_gathered)
+    failures: list[BaseException] = []
+    reader = Reader(tellers.inbox.put_gathered, failures.append)
     reader.start()
     try:
         for number in range(3):
@@ -210,6 +211,7 @@ def test_after_a_job_that_failed_the_next_connection_under_its_number_is_read(te
     finally:
         reader.close()
     assert tellers.ids == ["good-0", "good-1", "good-2"]
+    assert failures == []
 
 
 def test_slots_are_taken_until_there_are_none_and_given_back_with_the_answers(

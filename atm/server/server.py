@@ -51,7 +51,7 @@ class Server:
 
             lock = Lock()
             inbox = Inbox(lock)
-            self._reader = Reader(inbox.put_gathered, lambda error: self._node.fail(error))
+            self._reader = Reader(inbox.put_gathered, self._fail)
             parts.callback(self._reader.close)
             hello = Hello(
                 version=PROTOCOL_VERSION,
@@ -121,6 +121,9 @@ class Server:
     def stop(self) -> None:
         """Let `run` return soon; a signal handler may call it."""
         self._node.stop()
+
+    def _fail(self, error: BaseException) -> None:
+        self._node.fail(error)
 
     def close(self) -> None:
         """Drop all connections, close all files and let another process have the folder."""

@@ -100,6 +100,9 @@ def parse(line: str, *, account: str, request_id: str, operator: bool = False) -
         raise OperatorsOnly(
             f"{words[0]} is a command of the bank's operators: start the teller with --operator"
         )
+    hint = f"{INVALID}: its form is {word.form}" if word is not None and word.takes_arguments else INVALID
+    if _amount_comes_first(words):
+        raise InvalidCommand(hint)
     wish = (
         _money(words, account, request_id)
         or _end_of_hold(words)
@@ -107,8 +110,7 @@ def parse(line: str, *, account: str, request_id: str, operator: bool = False) -
         or _other(words, request_id)
     )
     if wish is None:
-        hint = f": its form is {word.form}" if word is not None and word.takes_arguments else ""
-        raise InvalidCommand(INVALID + hint)
+        raise InvalidCommand(hint)
     return wish
 
 
@@ -135,6 +137,15 @@ def _show_pin(words: list[str]) -> bool:
         case _:
             suspects = []
     return any(_PIN.fullmatch(suspect) for suspect in suspects)
+
+
+def _amount_comes_first(words: list[str]) -> bool:
+    """Return whether account and amount changed places; an account may be called by digits only, too."""
+    match words:
+        case ["transfer" | "writeoff" | "limit", first, second]:
+            return is_amount(first) and not is_amount(second) and second != "none"
+        case _:
+            return False
 
 
 def _money(words: list[str], account: str, request_id: str) -> Wish | None:

@@ -82,6 +82,7 @@ def test_anything_else_is_an_invalid_command(run: Run, cluster: FakeCluster, lin
         ("debit 5 5", "debit <amount>"),
         ("open a b", "open <account>"),
         ("transfer 5", "transfer <account> <amount>"),
+        ("transfer 5 bob", "transfer <account> <amount>"),
         ("hold", "hold <amount> [<minutes>]"),
         ("confirm a 5 5", "confirm [<reference>] [<amount>]"),
         ("statement 5 after 5", "statement [<n>] [before <posting>]"),

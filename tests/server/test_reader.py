@@ -5,11 +5,15 @@ from __future__ import annotations
 import socket
 import time
 from collections.abc import Callable, Iterator
+from pathlib import Path
+from threading import Thread
 
 import pytest
 
+from atm.server.inbox import Inbox
 from atm.server.reader import Reader
-from tests.server.parts import wait_until
+from atm.server.server import Server
+from tests.server.parts import DEADLINE_S, cluster_of, wait_until
 
 LONG_S = 60.0
 
@@ -199,3 +203,30 @@ def test_a_source_that_fails_is_the_end_of_all_reading_and_is_told(room: Room) -
     room.reader.start()
     source.other.sendall(b"hello\n")
     wait_until(lambda: room.failures == [fault])
+
+
+def test_a_node_whose_reader_fails_ends_with_what_it_met(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    fault, raised = RuntimeError("a mistake of ours"), list[BaseException]()
+
+    def fail(inbox: Inbox) -> None:
+        raise fault
+
+    monkeypatch.setattr(Inbox, "put_gathered", fail)
+    cluster = cluster_of(tmp_path, "n1")
+    server = Server(cluster, "n1", say=lambda line: None, report=lambda line: None)
+
+    def run() -> None:
+        try:
+            server.run()
+        except RuntimeError as error:
+            raised.append(error)
+
+    running = Thread(target=run, daemon=True)
+    running.start()
+    with socket.create_connection(cluster.nodes["n1"].client.pair) as teller:
+        teller.sendall(b"\x00")
+        running.join(DEADLINE_S)
+    server.close()
+    assert raised == [fault]

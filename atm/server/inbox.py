@@ -119,7 +119,7 @@ class Inbox:
     # -- whoever brings something ---------------------------------------------------------------------
 
     def put(self, mail: Mail) -> None:
-        """Add what came in, and take the turn that it may be worth. The mail is the inbox's from now on."""
+        """Add what came in, and take the turn that it may be worth."""
         with self._lock:
             self._mail.extend(mail)
             mine = self._free and self._worth_a_turn()

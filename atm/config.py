@@ -55,7 +55,7 @@ class Address:
 
 
 @dataclass(frozen=True)
-class Node:
+class NodeConfig:
     """One server of the cluster: tellers connect to `client`, the other servers to `peer`."""
 
     name: str
@@ -72,7 +72,7 @@ class Cluster:
     pepper_file: Path
     heartbeat_ms: int
     election_timeout_ms: tuple[int, int]
-    nodes: dict[str, Node]
+    nodes: dict[str, NodeConfig]
 
     def identity(self) -> str:
         """Return a digest of the nodes' names and peer addresses: the same text, the same cluster."""
@@ -215,8 +215,8 @@ class _Reader:
 
     # -- [node NAME] -------------------------------------------------------------------------------
 
-    def _nodes(self) -> dict[str, Node]:
-        nodes: dict[str, Node] = {}
+    def _nodes(self) -> dict[str, NodeConfig]:
+        nodes: dict[str, NodeConfig] = {}
         taken: dict[tuple[str, int], str] = {}
         for section in self._parser.sections():
             if section == "cluster":
@@ -231,12 +231,12 @@ class _Reader:
             raise self._error(section, None, f"is one too many: a cluster has at most {NODES_MAX} nodes")
         return nodes
 
-    def _node(self, section: str) -> Node:
+    def _node(self, section: str) -> NodeConfig:
         values = self._section(section, NODE_KEYS)
         for key in NODE_KEYS:
             if key not in values:
                 raise self._error(section, key, "is missing; it is an address such as localhost:5000")
-        return Node(
+        return NodeConfig(
             name=section.removeprefix("node "),
             client=self._address(section, "client", values["client"]),
             peer=self._address(section, "peer", values["peer"]),

@@ -25,9 +25,10 @@ from msgspec import DecodeError
 from msgspec.msgpack import Decoder
 
 from atm.config import Address, Cluster, load
-from atm.server.disk import OsDisk
+from atm.storage.disk import OsDisk
+from atm.wire.client_messages import Status, StatusReply
+from atm.wire.codec import encode
 from atm.wire.framing import CLIENT_FRAME_BYTES_MAX, FrameReader, FrameTooLarge, frame
-from atm.wire.serializer import Status, StatusAnswer, encode
 
 STOP_TIMEOUT_S = 10.0
 STATUS_TIMEOUT_S = 0.25
@@ -37,7 +38,7 @@ LOOPBACK = "127.0.0.1"
 # a stopped one must not be given that one's port, or it keeps it from starting again.
 PORTS = range(20_000, 32_000)
 
-_status_answer = Decoder(StatusAnswer)
+_status_answer = Decoder(StatusReply)
 
 
 class NoLeader(Exception):
@@ -123,7 +124,7 @@ class LocalCluster:
             if name not in running:
                 self.start(name)
 
-    def status(self, name: str) -> StatusAnswer | None:
+    def status(self, name: str) -> StatusReply | None:
         """Return what the node says of itself, or None if it does not answer at once."""
         return ask_status(self.cluster.nodes[name].client)
 
@@ -179,7 +180,7 @@ class LocalCluster:
         }
 
 
-def ask_status(address: Address, timeout_s: float = STATUS_TIMEOUT_S) -> StatusAnswer | None:
+def ask_status(address: Address, timeout_s: float = STATUS_TIMEOUT_S) -> StatusReply | None:
     """Return what the node that listens for tellers at `address` says of itself, or None."""
     payload = ask_once(address, encode(Status(id="status")), timeout_s)
     try:
@@ -244,7 +245,7 @@ def free_ports(count: int) -> list[int]:
             listener.close()
 
 
-def _followed_leader(answers: list[StatusAnswer], node_count: int) -> str | None:
+def _followed_leader(answers: list[StatusReply], node_count: int) -> str | None:
     for leader in answers:
         if leader.role != "leader":
             continue
@@ -254,7 +255,7 @@ def _followed_leader(answers: list[StatusAnswer], node_count: int) -> str | None
     return None
 
 
-def _no_leader_line(answers: list[StatusAnswer], node_count: int) -> str:
+def _no_leader_line(answers: list[StatusReply], node_count: int) -> str:
     answering = ", ".join(f"{a.node} ({a.role}, term {a.term})" for a in answers) or "none"
     return f"There is no leader: of {node_count} nodes, these answer: {answering}"
 

@@ -23,7 +23,7 @@ from functools import partial
 from pathlib import Path
 
 from atm.ledger.commands import CASH, Credit, Debit, LogCommand, Open, Query, Read, Statement, Transfer
-from atm.ledger.store import Ledger, Record
+from atm.ledger.ledger import Ledger, Record
 
 FIRST_US = 1_700_000_000_000_000
 BATCH = 250_000  # the fewer, the fewer pages are written: each touches nearly all of the indexes

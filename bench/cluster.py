@@ -14,9 +14,9 @@ from pathlib import Path
 from atm.client import Client, OutcomeUnknown, Unavailable
 from atm.config import Cluster
 from atm.local_cluster import LocalCluster, write_cluster_ini
-from atm.wire.serializer import StatusAnswer
+from atm.wire.client_messages import StatusReply
 from bench.load import Result, run
-from bench.systems.teller_connection import TellerConnection
+from bench.systems.load_connection import LoadConnection
 from bench.work import Work
 
 POLL_S = 0.02
@@ -42,7 +42,7 @@ def fresh_cluster(
         yield cluster
 
 
-def leaders_status(cluster: LocalCluster, within_s: float = STATUS_WITHIN_S) -> StatusAnswer:
+def leaders_status(cluster: LocalCluster, within_s: float = STATUS_WITHIN_S) -> StatusReply:
     """Return what the leader says of itself; a busy one may be late. Raise `NoLeader` or `TimeoutError`."""
     deadline_s = time.monotonic() + within_s
     while (status := cluster.status(cluster.wait_for_leader())) is None:
@@ -86,7 +86,7 @@ def load_the_leader(cluster: LocalCluster, connections: int, depth: int, seconds
     """Credit in a closed loop at the leader; raise `bench.load.NotAcknowledged`."""
     leader = cluster.cluster.nodes[cluster.wait_for_leader()]
     work = Work("credits", connections, depth)
-    return run(partial(TellerConnection, leader.client), work, seconds=seconds, warm_up_s=1.0)
+    return run(partial(LoadConnection, leader.client), work, seconds=seconds, warm_up_s=1.0)
 
 
 @dataclass

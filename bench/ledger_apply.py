@@ -15,7 +15,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from atm.ledger.commands import Command, Credit, Open, Query
-from atm.ledger.store import Ledger, Record
+from atm.ledger.ledger import Ledger, Record
 
 ACCOUNTS = 1000
 RUNS = {1: 4000, 16: 500, 100: 150, 500: 60}  # batches of each size

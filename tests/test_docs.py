@@ -12,9 +12,10 @@ from msgspec import Struct
 from atm.ledger.commands import Credit, Outcome
 from atm.raft import messages
 from atm.raft.transitions import diagram
-from atm.wire import serializer
+from atm.wire import client_messages, peer_messages
+from atm.wire.client_messages import decode_client_request
+from atm.wire.codec import encode
 from atm.wire.framing import CLIENT_FRAME_BYTES_MAX, PEER_FRAME_BYTES_MAX, frame
-from atm.wire.serializer import decode_teller_request, encode
 
 ROOT = Path(__file__).parent.parent
 ARCHITECTURE = (ROOT / "docs" / "architecture.md").read_text(encoding="utf-8")
@@ -31,7 +32,7 @@ def test_the_example_of_the_protocol_is_what_goes_over_the_wire() -> None:
     assert example is not None
     data = bytes.fromhex("".join(example.group(1).split()))
     assert data == frame(encode(Credit(id="a1", account="main", amount=5000)))
-    assert decode_teller_request(data[4:]) == Credit(id="a1", account="main", amount=5000)
+    assert decode_client_request(data[4:]) == Credit(id="a1", account="main", amount=5000)
 
 
 def test_the_protocol_names_every_outcome_and_limit() -> None:
@@ -41,7 +42,9 @@ def test_the_protocol_names_every_outcome_and_limit() -> None:
         assert f"{limit:,}" in PROTOCOL
 
 
-@pytest.mark.parametrize("request_kind", get_args(serializer.TellerRequest), ids=lambda kind: kind.__name__)
+@pytest.mark.parametrize(
+    "request_kind", get_args(client_messages.ClientRequest), ids=lambda kind: kind.__name__
+)
 def test_the_protocol_lists_every_request_with_its_keys(request_kind: type[Struct]) -> None:
     op = str(request_kind.__struct_config__.tag)
     row = re.search(rf"^\| .*`{op}`.* \| (.*) \| .* \|$", PROTOCOL, re.MULTILINE)
@@ -57,11 +60,11 @@ def test_the_protocol_lists_every_request_with_its_keys(request_kind: type[Struc
         messages.RequestVoteResponse,
         messages.AppendEntries,
         messages.AppendEntriesResponse,
-        serializer.Hello,
-        serializer.Welcome,
-        serializer.Refused,
-        serializer.Forward,
-        serializer.Returned,
+        peer_messages.Hello,
+        peer_messages.Welcome,
+        peer_messages.Refused,
+        peer_messages.Forward,
+        peer_messages.ForwardReply,
     ],
 )
 def test_the_protocol_lists_every_message_with_its_kind_and_as_many_elements(message: type) -> None:

@@ -15,7 +15,7 @@ import pytest
 
 from atm.config import load
 from atm.local_cluster import LocalCluster, NoLeader, ask_status, write_cluster_ini, write_cluster_ini_for
-from tests.synced import Synced
+from tests.support.synced import Synced
 
 STARTER = """
 import sys, time

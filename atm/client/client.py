@@ -16,7 +16,7 @@ from typing import Self, overload
 
 from msgspec import Struct
 
-from atm.client.connection import Connection, Lost, NotSent, Pool
+from atm.client.connection import Lost, NotSent, Pool, ServerConnection
 from atm.client.errors import (
     ClientClosed,
     Interrupted,
@@ -58,7 +58,8 @@ from atm.ledger.commands import (
     Void,
     WriteOff,
 )
-from atm.wire.serializer import Answer, Fault, StatusAnswer, TellerAnswer, VerifyAnswer, encode
+from atm.wire.client_messages import ClientReply, ErrorReply, Reply, StatusReply, VerifyReply
+from atm.wire.codec import encode
 
 CONNECT_TIMEOUT_S = 0.3  # the first try's; doubled with each try that gave no answer
 ANSWER_TIMEOUT_S = 1.0  # likewise: a stopped server takes connections and never answers
@@ -274,11 +275,11 @@ class Client:
         check_request(request)
         if self._closed.is_set():
             raise ClientClosed
-        course = _Course(request.id, changes_something=not isinstance(request, Read))
+        attempt = _Attempt(request.id, changes_something=not isinstance(request, Read))
         try:
-            answer = self._ask_until_answered(encode(request), course)
+            answer = self._ask_until_answered(encode(request), attempt)
         except KeyboardInterrupt as interrupt:
-            raise Interrupted(request.id, may_be_done=course.may_be_done or course.in_flight) from interrupt
+            raise Interrupted(request.id, may_be_done=attempt.may_be_done or attempt.in_flight) from interrupt
         return Receipt(
             request_id=request.id,
             outcome=answer.outcome,
@@ -302,90 +303,90 @@ class Client:
 
     # -- trying and trying again -------------------------------------------------------------------
 
-    def _ask_until_answered(self, payload: bytes, course: _Course) -> Answer:
+    def _ask_until_answered(self, payload: bytes, attempt: _Attempt) -> Reply:
         """Ask one server after another; a pause follows each refusal and each round over all of them."""
         node, tried = self._route.current, set[str]()
         while True:
-            answer = self._try(node, payload, course)
-            course.in_flight = False
-            if isinstance(answer, Answer):
+            answer = self._try(node, payload, attempt)
+            attempt.in_flight = False
+            if isinstance(answer, Reply):
                 self._route.answered(node, answer.leader)
                 return answer
             if answer is not None and answer.outcome == "bad_request":
-                raise self._end(course, Rejected(answer.message or "it gives no reason"))
+                raise self._end(attempt, Rejected(answer.message or "it gives no reason"))
             tried.add(node)
             round_is_over = len(tried) == len(self._cluster.nodes)
             if answer is not None or round_is_over:
                 self._closed.wait(random.uniform(*PAUSE_S))
             if self._closed.is_set():
-                raise self._end(course, ClientClosed())
-            if self._deadline(course) <= time.monotonic():
-                raise self._end(course, Unavailable())
+                raise self._end(attempt, ClientClosed())
+            if self._deadline(attempt) <= time.monotonic():
+                raise self._end(attempt, Unavailable())
             if round_is_over:
                 tried = {node}
             node = self._route.other(tried, answer.leader if answer is not None else None)
 
-    def _try(self, node: str, payload: bytes, course: _Course) -> Answer | Fault | None:
+    def _try(self, node: str, payload: bytes, attempt: _Attempt) -> Reply | ErrorReply | None:
         """Ask one server once; return its answer, or None if none came, and note what that means."""
         started = time.monotonic()
-        deadline, growth = self._deadline(course), TIMEOUT_GROWTH**course.silences
+        deadline, growth = self._deadline(attempt), TIMEOUT_GROWTH**attempt.timeouts
         connect_until = min(deadline, started + growth * CONNECT_TIMEOUT_S)
         answer_until = min(deadline, started + growth * ANSWER_TIMEOUT_S)
         try:
             connection = self._pool.take(self._cluster.nodes[node].client.pair, connect_until)
         except NotSent:
-            course.silences += time.monotonic() >= connect_until
+            attempt.timeouts += time.monotonic() >= connect_until
             self._route.failed(node)
             return None
         except ClientClosed as closed:
-            raise self._end(course, closed) from None
+            raise self._end(attempt, closed) from None
         try:
-            answer = self._exchange(connection, payload, course, answer_until)
+            answer = self._exchange(connection, payload, attempt, answer_until)
         except NotSent:
             self._route.failed(node)
             return None
         except Lost:
-            course.silences += 1
+            attempt.timeouts += 1
             self._route.failed(node)
-            self._note_unknown(course)
+            self._note_unknown(attempt)
             return None
-        if isinstance(answer, Fault) and answer.outcome == "unknown":
-            self._note_unknown(course)
+        if isinstance(answer, ErrorReply) and answer.outcome == "unknown":
+            self._note_unknown(attempt)
         return answer
 
     def _exchange(
-        self, connection: Connection, payload: bytes, course: _Course, until: float
-    ) -> Answer | Fault:
+        self, connection: ServerConnection, payload: bytes, attempt: _Attempt, until: float
+    ) -> Reply | ErrorReply:
         """Send and receive, and leave the connection in the pool or closed; raise `NotSent` or `Lost`."""
-        answer: TellerAnswer | None = None
-        course.in_flight = course.changes_something
+        answer: ClientReply | None = None
+        attempt.in_flight = attempt.changes_something
         try:
-            answer = connection.exchange(payload, course.request_id, until)
+            answer = connection.exchange(payload, attempt.request_id, until)
         finally:
             if answer is not None and answer.id:
-                self._pool.give_back(connection)
+                self._pool.release(connection)
             else:
                 self._pool.discard(connection)
-        if isinstance(answer, StatusAnswer | VerifyAnswer):
+        if isinstance(answer, StatusReply | VerifyReply):
             raise Lost("the server told about itself, which was not asked for")
         return answer
 
-    def _deadline(self, course: _Course) -> float:
-        return course.started + (self._patience_s if course.may_be_done else self._timeout_s)
+    def _deadline(self, attempt: _Attempt) -> float:
+        return attempt.started + (self._patience_s if attempt.may_be_done else self._timeout_s)
 
-    def _note_unknown(self, course: _Course) -> None:
-        if course.changes_something and not course.may_be_done:
-            course.may_be_done = True
+    def _note_unknown(self, attempt: _Attempt) -> None:
+        if attempt.changes_something and not attempt.may_be_done:
+            attempt.may_be_done = True
             if self._on_unknown is not None:
-                self._on_unknown(course.request_id)
+                self._on_unknown(attempt.request_id)
 
-    def _end(self, course: _Course, certain: Exception) -> Exception:
+    def _end(self, attempt: _Attempt, certain: Exception) -> Exception:
         """Return what to raise when no receipt came: `certain` only if the request is not done."""
-        return OutcomeUnknown(course.request_id) if course.may_be_done else certain
+        return OutcomeUnknown(attempt.request_id) if attempt.may_be_done else certain
 
 
 @dataclass
-class _Course:
+class _Attempt:
     """What is known of one request while it is tried."""
 
     request_id: str
@@ -393,7 +394,7 @@ class _Course:
     started: float = field(default_factory=time.monotonic)
     may_be_done: bool = False
     in_flight: bool = False  # a try is under way and may have arrived
-    silences: int = 0  # tries that ran into their time limit or broke
+    timeouts: int = 0  # tries that ran into their time limit or broke
 
 
 def _id_or_new(request_id: str | None) -> str:

@@ -15,8 +15,9 @@ from collections import defaultdict
 from threading import Lock
 
 from atm.client.errors import ClientClosed
+from atm.wire.client_messages import ClientReply, ErrorReply, decode_client_reply
+from atm.wire.codec import Malformed
 from atm.wire.framing import CLIENT_FRAME_BYTES_MAX, FrameReader, FrameTooLarge, frame
-from atm.wire.serializer import Fault, Malformed, TellerAnswer, decode_teller_answer
 
 IDLE_CONNECTIONS_MAX = 64  # kept open per server; more are opened when needed and closed after use
 PIECE_BYTES = 16 * 1024
@@ -32,7 +33,7 @@ class Lost(Exception):
     """The request was sent and no answer to it came: it may or may not have arrived."""
 
 
-class Connection:
+class ServerConnection:
     """A TCP connection to a server's client port; used by one thread at a time."""
 
     def __init__(self, pair: Pair, until: float) -> None:
@@ -45,14 +46,14 @@ class Connection:
             raise NotSent(str(error)) from error
         self._frames = FrameReader(CLIENT_FRAME_BYTES_MAX)
 
-    def exchange(self, payload: bytes, request_id: str, until: float) -> TellerAnswer:
+    def exchange(self, payload: bytes, request_id: str, until: float) -> ClientReply:
         """Send a request and return the answer that has its id; raise `NotSent` or `Lost`.
 
         A fault without an id is an answer too: it speaks of the connection, whose only request this is.
         """
         self._send(frame(payload), until)
         answer = self._receive(until)
-        if answer.id == request_id or (isinstance(answer, Fault) and not answer.id):
+        if answer.id == request_id or (isinstance(answer, ErrorReply) and not answer.id):
             return answer
         raise Lost("the server answered another request")
 
@@ -84,7 +85,7 @@ class Connection:
         except OSError as error:
             raise NotSent(str(error)) from error
 
-    def _receive(self, until: float) -> TellerAnswer:
+    def _receive(self, until: float) -> ClientReply:
         try:
             while True:
                 self._socket.settimeout(_remaining_s(until))
@@ -95,7 +96,7 @@ class Connection:
                 if len(payloads) > 1:
                     raise Lost("the server gave more answers than it was asked for")
                 if payloads:
-                    return decode_teller_answer(payloads[0])
+                    return decode_client_reply(payloads[0])
         except (OSError, FrameTooLarge, Malformed) as error:
             raise Lost(str(error)) from error
 
@@ -105,13 +106,13 @@ class Pool:
 
     def __init__(self) -> None:
         self._lock = Lock()  # guards the fields below; never held over I/O that waits
-        self._idle: defaultdict[Pair, list[Connection]] = defaultdict(list)
-        self._in_use: set[Connection] = set()
+        self._idle: defaultdict[Pair, list[ServerConnection]] = defaultdict(list)
+        self._in_use: set[ServerConnection] = set()
         self._closed = False
 
-    def take(self, pair: Pair, until: float) -> Connection:
+    def take(self, pair: Pair, until: float) -> ServerConnection:
         """Return a connection to `pair`; raise `NotSent`, or `ClientClosed` after `close`."""
-        connection = self._reuse(pair) or Connection(pair, until)
+        connection = self._reuse(pair) or ServerConnection(pair, until)
         with self._lock:
             if not self._closed:
                 self._in_use.add(connection)
@@ -119,7 +120,7 @@ class Pool:
         connection.close()
         raise ClientClosed
 
-    def give_back(self, connection: Connection) -> None:
+    def release(self, connection: ServerConnection) -> None:
         """Keep a connection whose request was answered."""
         with self._lock:
             self._in_use.discard(connection)
@@ -129,7 +130,7 @@ class Pool:
                 return
         connection.close()
 
-    def discard(self, connection: Connection) -> None:
+    def discard(self, connection: ServerConnection) -> None:
         """Close a connection that broke, or whose answer did not come."""
         with self._lock:
             self._in_use.discard(connection)
@@ -147,7 +148,7 @@ class Pool:
         for connection in in_use:
             connection.shut_down()
 
-    def _reuse(self, pair: Pair) -> Connection | None:
+    def _reuse(self, pair: Pair) -> ServerConnection | None:
         while True:
             with self._lock:
                 if self._closed:

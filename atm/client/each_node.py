@@ -6,16 +6,17 @@ import time
 from collections.abc import Iterable
 from concurrent.futures import ThreadPoolExecutor
 
-from atm.client.connection import Connection, Lost, NotSent
-from atm.config import Node
-from atm.wire.serializer import Status, TellerAnswer, Verify, encode
+from atm.client.connection import Lost, NotSent, ServerConnection
+from atm.config import NodeConfig
+from atm.wire.client_messages import ClientReply, Status, Verify
+from atm.wire.codec import encode
 
 CONNECT_S = 1.0
 
 
 def ask_each(
-    nodes: Iterable[Node], request: Status | Verify, answer_s: float
-) -> dict[str, TellerAnswer | None]:
+    nodes: Iterable[NodeConfig], request: Status | Verify, answer_s: float
+) -> dict[str, ClientReply | None]:
     """Ask all nodes at once; return each one's answer by its name, None if none came within `answer_s`."""
     started = time.monotonic()
     asked = list(nodes)
@@ -24,9 +25,9 @@ def ask_each(
         return {node.name: answer for node, answer in zip(asked, answers, strict=True)}
 
 
-def _ask(node: Node, request: Status | Verify, started: float, answer_s: float) -> TellerAnswer | None:
+def _ask(node: NodeConfig, request: Status | Verify, started: float, answer_s: float) -> ClientReply | None:
     try:
-        connection = Connection(node.client.pair, started + min(CONNECT_S, answer_s))
+        connection = ServerConnection(node.client.pair, started + min(CONNECT_S, answer_s))
     except NotSent:
         return None
     try:

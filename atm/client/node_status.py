@@ -5,8 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 
 from atm.client.each_node import ask_each
-from atm.config import Cluster, Node
-from atm.wire.serializer import Status, StatusAnswer, TellerAnswer
+from atm.config import Cluster, NodeConfig
+from atm.wire.client_messages import ClientReply, Status, StatusReply
 
 STATUS_TIMEOUT_S = 1.0
 DOWN = "down"
@@ -39,9 +39,9 @@ def ask_all(cluster: Cluster, request_id: str) -> list[NodeStatus]:
     return [_with_lag(status, committed) for status in statuses]
 
 
-def _status(node: Node, answer: TellerAnswer | None) -> NodeStatus:
+def _status(node: NodeConfig, answer: ClientReply | None) -> NodeStatus:
     status = NodeStatus(node=node.name, address=str(node.client))
-    if not isinstance(answer, StatusAnswer) or answer.node != node.name:
+    if not isinstance(answer, StatusReply) or answer.node != node.name:
         return status  # silent, too busy to say, or somebody else at its address
     return replace(
         status,

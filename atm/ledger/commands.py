@@ -27,7 +27,7 @@ MAIN = "main"  # the customers' account that exists from the start
 RequestId = Annotated[str, Meta(pattern=r"^[!-~]{1,64}\Z")]  # printable ASCII without spaces
 AccountName = Annotated[str, Meta(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]{0,63}\Z")]
 AmountMinor = Annotated[int, Meta(gt=0, le=AMOUNT_MINOR_MAX)]
-# 4 to 12 digits as a teller sends it; sealed, 64 hexadecimal digits, as it is logged (atm/server/pins.py).
+# 4 to 12 digits as a teller sends it; 64 hexadecimal digits once sealed (atm/server/security/pins.py).
 Pin = Annotated[str, Meta(pattern=r"^([0-9]{4,12}|[0-9a-f]{64})\Z")]
 
 
@@ -278,7 +278,7 @@ Read = Query | Statement | Lookup | Exceptions
 # -- answers -----------------------------------------------------------------------------------------------
 
 
-class Receipt(Struct, frozen=True, kw_only=True, gc=False):
+class LedgerReceipt(Struct, frozen=True, kw_only=True, gc=False):
     """The bank's answer to a command or a query.
 
     `balance` (in the ledger) and `available` (what may be paid out) are the account's, in minor units,
@@ -321,7 +321,7 @@ class Contents(Struct, frozen=True, kw_only=True, omit_defaults=True, gc=False):
     details: str | None = None
 
 
-class View(Receipt, frozen=True, kw_only=True, omit_defaults=True):
+class ReadResult(LedgerReceipt, frozen=True, kw_only=True, omit_defaults=True):
     """The answer to a request that only reads; what does not belong to it is None.
 
     query      `state` is open, frozen or closed; `pin` is none, set or locked

@@ -16,10 +16,10 @@ from atm.ledger.commands import (
     Outcome,
     Query,
     Read,
+    ReadResult,
     Statement,
-    View,
 )
-from atm.ledger.shelf import Row, Shelf
+from atm.ledger.rows import Row, SqliteRows
 
 LINE = """posting, journal.time_us, op, journal.request_id, {account}, {other}, {sign} journal.amount,
     {balance}, kind"""
@@ -50,9 +50,9 @@ LAST_POSTING = "select max(posting) from journal"
 REVERSED_BY = "select reversal from reversal where original = ?"
 
 
-def balance_view(query: Query, account: Account) -> View:
+def balance_view(query: Query, account: Account) -> ReadResult:
     """Return what a query of the present balance is answered."""
-    return View(
+    return ReadResult(
         id=query.id,
         outcome=Outcome.OK,
         balance=account.balance,
@@ -67,9 +67,9 @@ class Inquiries:
 
     def __init__(self, cursor: apsw.Cursor) -> None:
         self._cursor = cursor
-        self._shelf = Shelf(cursor)
+        self._rows = SqliteRows(cursor)
 
-    def answer(self, request: Read) -> View:
+    def answer(self, request: Read) -> ReadResult:
         """Return what the ledger says now; `NO_SUCH_ACCOUNT` and `ORIGINAL_NOT_FOUND` are the refusals."""
         match request:
             case Query(at_us=None):
@@ -85,19 +85,19 @@ class Inquiries:
             case _:
                 assert_never(request)
 
-    def _balance(self, query: Query) -> View:
-        account = self._shelf.account(query.account)
+    def _balance(self, query: Query) -> ReadResult:
+        account = self._rows.account(query.account)
         if account is None:
-            return View(id=query.id, outcome=Outcome.NO_SUCH_ACCOUNT)
+            return ReadResult(id=query.id, outcome=Outcome.NO_SUCH_ACCOUNT)
         return balance_view(query, account)
 
-    def _past_balance(self, query: Query, at_us: int) -> View:
-        account = self._shelf.account(query.account)
+    def _past_balance(self, query: Query, at_us: int) -> ReadResult:
+        account = self._rows.account(query.account)
         if account is None or account.opened_us > at_us:
-            return View(id=query.id, outcome=Outcome.NO_SUCH_ACCOUNT)
+            return ReadResult(id=query.id, outcome=Outcome.NO_SUCH_ACCOUNT)
         before = self._first_posting_after(at_us)
         lines = self._lines(query.account, before, 1)
-        return View(id=query.id, outcome=Outcome.OK, balance=lines[0].balance if lines else 0)
+        return ReadResult(id=query.id, outcome=Outcome.OK, balance=lines[0].balance if lines else 0)
 
     def _first_posting_after(self, time_us: int) -> int:
         """Return the number of the first posting later than `time_us`: times rise with the numbers."""
@@ -111,13 +111,13 @@ class Inquiries:
                 high = middle
         return low
 
-    def _statement(self, request: Statement) -> View:
-        account = self._shelf.account(request.account)
+    def _statement(self, request: Statement) -> ReadResult:
+        account = self._rows.account(request.account)
         if account is None:
-            return View(id=request.id, outcome=Outcome.NO_SUCH_ACCOUNT)
+            return ReadResult(id=request.id, outcome=Outcome.NO_SUCH_ACCOUNT)
         lines = self._lines(request.account, request.before, request.limit + 1)
         page, following = _page(lines, request.limit)
-        return View(
+        return ReadResult(
             id=request.id,
             outcome=Outcome.OK,
             balance=account.balance,
@@ -131,25 +131,25 @@ class Inquiries:
         values = {"account": account, "before": NO_POSTING if before is None else before, "limit": limit}
         return tuple(_line(row) for row in self._cursor.execute(sql, values))
 
-    def _exceptions(self, request: Exceptions) -> View:
+    def _exceptions(self, request: Exceptions) -> ReadResult:
         before = NO_POSTING if request.before is None else request.before
         rows = self._cursor.execute(EXCEPTIONS, {"before": before, "limit": request.limit + 1}).fetchall()
         page, following = _page(tuple(map(_line, rows)), request.limit)
-        return View(id=request.id, outcome=Outcome.OK, lines=page, next=following)
+        return ReadResult(id=request.id, outcome=Outcome.OK, lines=page, next=following)
 
-    def _lookup(self, request: Lookup) -> View:
-        ruling = self._shelf.ruling(request.request_id)
-        if ruling is None:
-            return View(id=request.id, outcome=Outcome.ORIGINAL_NOT_FOUND)
-        receipt = ruling.receipt
-        return View(
+    def _lookup(self, request: Lookup) -> ReadResult:
+        record = self._rows.record(request.request_id)
+        if record is None:
+            return ReadResult(id=request.id, outcome=Outcome.ORIGINAL_NOT_FOUND)
+        receipt = record.receipt
+        return ReadResult(
             id=request.id,
             outcome=receipt.outcome,
             balance=receipt.balance,
             available=receipt.available,
             reference=receipt.reference,
             time_us=receipt.time_us,
-            asked=ruling.asked,
+            asked=record.asked,
             reversed_by=self._cursor.execute(REVERSED_BY, (request.request_id,)).get,
         )
 

@@ -14,8 +14,8 @@ from urllib.parse import quote
 import msgspec
 from msgspec.structs import astuple
 
+from atm.ledger.audit.extract import AccountLine, JournalLine
 from atm.ledger.commands import CASH, WRITEOFF
-from atm.ledger.extract import AccountLine, JournalLine
 
 COMMODITY = "XXX"  # what ISO 4217 calls no currency: the bank's ledger does not say which one it keeps
 LAST_DAY = date(9999, 12, 30)

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 
 from msgspec import Struct
 
-from atm.ledger.findings import Findings
+from atm.ledger.audit.findings import Findings
 
 
 class Comparison(Struct, frozen=True):

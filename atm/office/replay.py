@@ -16,6 +16,7 @@ from typing import TextIO
 import msgspec
 
 from atm.client import Client, Leg, Receipt
+from atm.ledger.audit.extract import JournalLine
 from atm.ledger.commands import (
     BANK_ACCOUNTS,
     CASH,
@@ -29,7 +30,6 @@ from atm.ledger.commands import (
     Transfer,
     WriteOff,
 )
-from atm.ledger.extract import JournalLine
 
 NUMBERS = ("posting", "time_us", "amount", "debit_balance", "credit_balance")
 EXPIRY_POLL_S = 0.02

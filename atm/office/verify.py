@@ -13,11 +13,11 @@ from tabulate import tabulate
 from atm.client import new_request_id
 from atm.client.each_node import ask_each
 from atm.config import Cluster
-from atm.ledger.audit import applied_index, audit, problem_lines
-from atm.ledger.findings import INDEXES_MAX, Findings
-from atm.ledger.snapshot import DamagedLedger
+from atm.ledger.audit.auditing import applied_index, audit, problem_lines
+from atm.ledger.audit.findings import INDEXES_MAX, Findings
+from atm.ledger.audit.read_only import DamagedLedger
 from atm.office.comparison import Comparison, compare
-from atm.wire.serializer import Fault, Status, StatusAnswer, Verify, VerifyAnswer
+from atm.wire.client_messages import ErrorReply, Status, StatusReply, Verify, VerifyReply
 
 STATUS_S = 2.0
 CLEAN, PROBLEMS, INCOMPLETE = 0, 1, 3
@@ -45,7 +45,7 @@ def verify_cluster(cluster: Cluster, seconds: float) -> Report:
     statuses = ask_each(nodes.values(), Status(id=new_request_id()), STATUS_S)
     reached: dict[str, int] = {}
     for name, status in statuses.items():
-        if isinstance(status, StatusAnswer) and status.node == name:
+        if isinstance(status, StatusReply) and status.node == name:
             reached[name] = status.applied_index
         else:
             missing[name] = f"does not answer at {nodes[name].client}: does it run? (bin/start_node {name})"
@@ -53,9 +53,9 @@ def verify_cluster(cluster: Cluster, seconds: float) -> Report:
     answers = ask_each(asked, Verify(id=new_request_id(), at=_indexes(list(reached.values()))), seconds)
     found: dict[str, Findings] = {}
     for name, answer in answers.items():
-        if isinstance(answer, VerifyAnswer) and answer.node == name:
+        if isinstance(answer, VerifyReply) and answer.node == name:
             found[name] = answer.findings
-        elif isinstance(answer, Fault):
+        elif isinstance(answer, ErrorReply):
             missing[name] = f"was not audited: {answer.message}"
         else:
             missing[name] = f"was not audited: no answer came, and it had {seconds:g} s (see --timeout)"

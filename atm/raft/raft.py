@@ -67,7 +67,7 @@ class Raft:
         self._spare_timer = Timer(lambda: config.spare_ticks)
         self._ticks_since_apply = 0
         self._messages: list[Outgoing] = []  # may go at once
-        self._responses: list[Outgoing] = []  # may go once all that was decided so far is durable
+        self._messages_after_sync: list[Outgoing] = []  # may go once all that was decided so far is durable
         self._dropped_reads: list[int] = []
         self._reported: tuple[Role, NodeId | None, int] = (self.role, self.leader, self.term)
 
@@ -194,7 +194,7 @@ class Raft:
             granted=granted,
             pre_vote=request.pre_vote,
         )
-        self._responses.append(Outgoing(request.sender, response))
+        self._messages_after_sync.append(Outgoing(request.sender, response))
 
     def _handle_request_vote_response(self, response: RequestVoteResponse) -> None:
         match self._role:
@@ -259,7 +259,7 @@ class Raft:
             # The response is of our term: a round of an older one must not pass for one of this leader's.
             round=append.round if append.term == self.term else 0,
         )
-        self._responses.append(Outgoing(append.sender, response))
+        self._messages_after_sync.append(Outgoing(append.sender, response))
 
     def _handle_append_entries_response(self, response: AppendEntriesResponse) -> None:
         if not isinstance(self._role, Leader) or response.match_index > self.last_index:
@@ -396,7 +396,7 @@ class Raft:
         """Start an election (section 5.2); our own vote counts once it is durable, in `advance`."""
         self._voter = self._voter.in_term(self.term + 1).vote_for(self.node_id)
         self._become(Candidate(campaign_term=self.term, pre_vote=False))
-        self._responses += self._vote_requests()
+        self._messages_after_sync += self._vote_requests()
 
     def _vote_requests(self) -> list[Outgoing]:
         assert isinstance(self._role, Candidate)
@@ -440,7 +440,7 @@ class Raft:
         state = (self.role, self.leader, self.term)
         if not (
             self._messages
-            or self._responses
+            or self._messages_after_sync
             or catch_ups
             or committed
             or reads
@@ -455,7 +455,7 @@ class Raft:
             catch_ups=tuple(catch_ups),
             hard_state=HardState(term=self.term, voted_for=self.voted_for, commit_index=self.commit_index),
             entries=self._unsaved_entries(),
-            responses=tuple(self._responses),
+            messages_after_sync=tuple(self._messages_after_sync),
             committed=committed,
             reads=reads,
             dropped_reads=tuple(self._dropped_reads),
@@ -464,7 +464,7 @@ class Raft:
         )
         self._reported = state
         self._messages.clear()
-        self._responses.clear()
+        self._messages_after_sync.clear()
         self._dropped_reads.clear()
         return ready
 

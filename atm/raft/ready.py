@@ -25,7 +25,7 @@ class Ready(Struct, frozen=True, kw_only=True, gc=False):
        (thesis 10.2.1).
     2. `hard_state` and `entries` are saved and synced. The first of `entries` may stand at an index that
        exists already: it and all behind it replace what was there.
-    3. `responses` may be sent: they are promises about what has just become durable.
+    3. `messages_after_sync` may be sent: they are promises about what has just become durable.
     4. `committed` is applied, in order. None of it is ahead of what steps 2 of this and earlier `Ready`s
        made durable here.
     5. `reads` may be answered from the state as of now; `dropped_reads` can never be.
@@ -35,7 +35,7 @@ class Ready(Struct, frozen=True, kw_only=True, gc=False):
     catch_ups: tuple[CatchUp, ...] = ()
     hard_state: HardState
     entries: tuple[Entry, ...] = ()
-    responses: tuple[Outgoing, ...] = ()
+    messages_after_sync: tuple[Outgoing, ...] = ()
     committed: tuple[Entry, ...] = ()
     reads: tuple[ConfirmedRead, ...] = ()
     dropped_reads: tuple[int, ...] = ()

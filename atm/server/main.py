@@ -12,13 +12,13 @@ from collections.abc import Callable, Sequence
 from types import FrameType
 
 from atm.config import Cluster, ConfigError, load
-from atm.ledger.store import LedgerFault
-from atm.server.data_folder import FolderRefused
-from atm.server.listener import AddressUnavailable
-from atm.server.log_file import DamagedLog, LogFailed
-from atm.server.pins import PepperRefused
-from atm.server.recovery import LedgerAhead
+from atm.ledger.ledger import LedgerFault
+from atm.server.group.recovery import LedgerAhead
+from atm.server.net.listener import AddressUnavailable
+from atm.server.security.pins import PepperRefused
 from atm.server.server import Server
+from atm.storage.data_folder import FolderRefused
+from atm.storage.log_file import DamagedLog, LogFailed
 
 HANDLER_STACK_BYTES = 512 * 1024  # there may be thousands of them, and even a turn needs little
 

@@ -10,21 +10,22 @@ from contextlib import ExitStack
 from threading import Lock
 
 from atm.config import Cluster
-from atm.ledger.store import Ledger
-from atm.server import clients, peers
-from atm.server.auditor import Auditor
-from atm.server.clients import Tellers
-from atm.server.data_folder import LEDGER_FILE, DataFolder
-from atm.server.desk import Desk
-from atm.server.inbox import Inbox
-from atm.server.links import Links
-from atm.server.log_file import LogFile
-from atm.server.node import Node
-from atm.server.peers import Peers
-from atm.server.pins import PinSealer, read_pepper
-from atm.server.reader import Reader
-from atm.server.recovery import raft_config, recover
-from atm.wire.serializer import PROTOCOL_VERSION, Hello
+from atm.ledger.ledger import Ledger
+from atm.server.clients import client_server
+from atm.server.clients.auditor import Auditor
+from atm.server.clients.client_server import ClientServer
+from atm.server.group.inbox import Inbox
+from atm.server.group.recovery import raft_config, recover
+from atm.server.group.request_router import RequestRouter
+from atm.server.group.run_loop import RunLoop
+from atm.server.net.reader import Reader
+from atm.server.peers import peer_server
+from atm.server.peers.links import Links
+from atm.server.peers.peer_server import PeerServer
+from atm.server.security.pins import PinSealer, read_pepper
+from atm.storage.data_folder import LEDGER_FILE, DataFolder
+from atm.storage.log_file import LogFile
+from atm.wire.peer_messages import PROTOCOL_VERSION, Hello
 
 OTHER_FILES = 100  # files and sockets besides the inbound connections
 FORWARD_NUMBER_BITS = 62
@@ -42,7 +43,7 @@ class Server:
             folder = DataFolder(cluster, name)
             parts.callback(folder.close)
             sealer = PinSealer(read_pepper(cluster.pepper_file))
-            folder.keep_to_pepper(sealer.name)
+            folder.check_pepper(sealer.name)
             log = LogFile(folder.path)
             parts.callback(log.close)
             ledger = Ledger(folder.path / LEDGER_FILE)
@@ -65,7 +66,7 @@ class Server:
             here = cluster.nodes[name]
             auditor = Auditor(name, folder.path / LEDGER_FILE)
             parts.callback(auditor.close)
-            self._tellers = Tellers(
+            self._tellers = ClientServer(
                 here.client,
                 inbox,
                 self._reader,
@@ -76,7 +77,7 @@ class Server:
                 connections_max=_connections_max(),
             )
             parts.callback(self._tellers.close)
-            self._peers = Peers(
+            self._peers = PeerServer(
                 here.peer,
                 hello=hello,
                 peers=addresses.keys(),
@@ -88,7 +89,7 @@ class Server:
                 verbose=verbose,
             )
             parts.callback(self._peers.close)
-            desk = Desk(
+            router = RequestRouter(
                 name,
                 raft,
                 ledger,
@@ -97,12 +98,12 @@ class Server:
                 say=say if verbose else None,
             )
             self._links = links
-            self._node = Node(
+            self._node = RunLoop(
                 raft=raft,
                 log=log,
                 bank=ledger,
                 links=links,
-                desk=desk,
+                router=router,
                 tellers=self._tellers,
                 inbox=inbox,
                 lock=lock,
@@ -132,10 +133,10 @@ class Server:
 
 def _connections_max() -> int:
     """Make room for as many open files as we may need, and return how many tellers fit."""
-    wanted = clients.CONNECTIONS_MAX + peers.CONNECTIONS_MAX + OTHER_FILES
+    wanted = client_server.CONNECTIONS_MAX + peer_server.CONNECTIONS_MAX + OTHER_FILES
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     if soft != resource.RLIM_INFINITY and soft < wanted:
         soft = wanted if hard == resource.RLIM_INFINITY else min(wanted, hard)
         resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
-        return max(1, clients.CONNECTIONS_MAX - (wanted - soft))
-    return clients.CONNECTIONS_MAX
+        return max(1, client_server.CONNECTIONS_MAX - (wanted - soft))
+    return client_server.CONNECTIONS_MAX

@@ -10,7 +10,7 @@ from atm.client.errors import InvalidAccount
 from atm.client.request_rules import check_account
 from atm.ledger.commands import PAGE_LINES_MAX, RequestId
 from atm.money import AmountError, parse_amount
-from atm.teller.moments import MomentError, parse_moment
+from atm.teller.timestamps import TimestampError, parse_timestamp
 from atm.teller.words import WORDS
 
 INVALID = "Invalid command"
@@ -85,9 +85,9 @@ def read_number(text: str, maximum: int, rule: str) -> int:
     raise InvalidCommand(f"{rule}, from 1 to {maximum}")
 
 
-def read_moment(words: list[str]) -> int:
+def read_timestamp(words: list[str]) -> int:
     """Return a moment in microseconds since 1970."""
     try:
-        return parse_moment(" ".join(words))
-    except MomentError as error:
+        return parse_timestamp(" ".join(words))
+    except TimestampError as error:
         raise InvalidCommand(str(error)) from None

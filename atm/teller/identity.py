@@ -12,8 +12,8 @@ from atm.client.request_rules import check_pin
 from atm.ledger.commands import BANK_ACCOUNTS, Login, Outcome, Query, SetPin
 from atm.money import format_amount
 from atm.teller import sentences
-from atm.teller.errands import Errands
 from atm.teller.report import INTERRUPTED, NOT_ALLOWED, USAGE, NotDone, Report, decided
+from atm.teller.request_runner import RequestRunner
 
 IDLE_S = 120.0  # without a command, then who wants to go on must show the PIN again
 
@@ -60,11 +60,11 @@ class Identity:
         return f"Logged out: no command for {self._idle_s:g} seconds (to go on, type: login)"
 
 
-class PinDesk:
+class PinChecks:
     """What has to do with PINs. They come from `ask_pin` alone and go to the bank, nowhere else."""
 
-    def __init__(self, errands: Errands, identity: Identity, ask_pin: AskPin, *, operator: bool) -> None:
-        self._errands = errands
+    def __init__(self, runner: RequestRunner, identity: Identity, ask_pin: AskPin, *, operator: bool) -> None:
+        self._runner = runner
         self._identity = identity
         self._ask_pin = ask_pin
         self._operator = operator
@@ -73,7 +73,7 @@ class PinDesk:
         """Raise `NotDone` unless the account has no PIN, or it was shown, or this is an operator."""
         account = self._identity.account
         if not self._operator and not self._identity.logged_in:
-            self.refuse_strangers(command, self._errands.ask(Query(id=new_request_id(), account=account)).pin)
+            self.refuse_strangers(command, self._runner.ask(Query(id=new_request_id(), account=account)).pin)
 
     def refuse_strangers(self, command: str, pin: str | None) -> None:
         """Do as `require_login`, knowing what the bank says of the account's PIN."""
@@ -98,7 +98,7 @@ class PinDesk:
         login = Login(
             id=new_request_id(), account=account, pin=_checked("login", self._ask(f"PIN of {account}: "))
         )
-        receipt = self._errands.ask(login)
+        receipt = self._runner.ask(login)
         if receipt.outcome is Outcome.OK:
             self._identity.use(account, login.pin)
             return decided(login, receipt, _greeting(account, receipt))
@@ -117,7 +117,7 @@ class PinDesk:
         if typed_again != pin:
             raise NotDone(_mistyped("pin", "The new PIN was not the same both times: nothing was changed"))
         request = SetPin(id=new_request_id(), account=account, pin=pin, old_pin=old_pin)
-        receipt = self._errands.ask(request)
+        receipt = self._runner.ask(request)
         if receipt.outcome is Outcome.OK:
             self._identity.use(account, pin)
             return decided(
@@ -129,7 +129,7 @@ class PinDesk:
     def _look(self, command: str, account: str) -> Receipt:
         """Return what the bank says of an account that can be used with a PIN; raise `NotDone`."""
         query = Query(id=new_request_id(), account=account)
-        found = self._errands.ask(query)
+        found = self._runner.ask(query)
         if found.outcome is not Outcome.OK:
             raise NotDone(replace(decided(query, found), command=command))
         if found.pin == "locked":
@@ -140,7 +140,7 @@ class PinDesk:
         try:
             return self._ask_pin(prompt)
         except KeyboardInterrupt:
-            self._errands.interrupted = True
+            self._runner.interrupted = True
             text = "Interrupted: nothing was changed"
             report = Report(command="pin", outcome="interrupted", code=INTERRUPTED, text=text)
             raise NotDone(report) from None

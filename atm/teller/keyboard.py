@@ -19,7 +19,7 @@ from prompt_toolkit.output.defaults import create_output
 
 from atm.teller.completion import accounts_in, candidates, takes_arguments
 from atm.teller.language import LINE_CHARS_MAX, shows_pin
-from atm.teller.memory import Memory
+from atm.teller.session_state import SessionState
 
 if TYPE_CHECKING:
     from prompt_toolkit.buffer import Buffer
@@ -43,7 +43,7 @@ class Keyboard:
     def __init__(
         self,
         state_folder: Path | None,
-        memory: Memory,
+        state: SessionState,
         *,
         operator: bool,
         idle_s: float,
@@ -59,10 +59,10 @@ class Keyboard:
         history: History = _ShortHistory()
         if state_folder is not None and _make_private(state_folder / HISTORY_FILE):
             history = _PrivateHistory(str(state_folder / HISTORY_FILE))
-            memory.accounts |= accounts_in(history.load_history_strings())
+            state.accounts |= accounts_in(history.load_history_strings())
         self._session: PromptSession[str] = PromptSession(
             history=history,
-            completer=_Words(memory, operator=operator),
+            completer=_Words(state, operator=operator),
             complete_while_typing=False,
             output=create_output(sys.stdout),
         )
@@ -103,8 +103,8 @@ class Keyboard:
 
 
 class _Words(Completer):
-    def __init__(self, memory: Memory, *, operator: bool) -> None:
-        self._memory = memory
+    def __init__(self, state: SessionState, *, operator: bool) -> None:
+        self._state = state
         self._operator = operator
 
     def get_completions(self, document: Document, complete_event: CompleteEvent) -> Iterable[Completion]:
@@ -112,8 +112,8 @@ class _Words(Completer):
         *before, begun = document.text_before_cursor.lstrip().split(" ")
         offered = candidates(
             [word for word in before if word],
-            accounts=self._memory.accounts,
-            references=self._memory.references,
+            accounts=self._state.accounts,
+            references=self._state.references,
             operator=self._operator,
         )
         return [

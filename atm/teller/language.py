@@ -29,16 +29,17 @@ from atm.teller.arguments import (
     is_amount,
     read_account,
     read_amount,
-    read_moment,
     read_number,
     read_page,
     read_reference,
+    read_timestamp,
 )
-from atm.teller.wishes import (
+from atm.teller.intents import (
     Cancel,
     ChangePin,
     Confirm,
     Help,
+    Intent,
     LogIn,
     LogOut,
     More,
@@ -47,7 +48,6 @@ from atm.teller.wishes import (
     ShowReceipt,
     ShowStatus,
     UseAccount,
-    Wish,
 )
 from atm.teller.words import WORDS
 
@@ -83,7 +83,7 @@ _ORDERS: dict[str, type[Open | Freeze | Unfreeze | Unlock | Close]] = {
 }
 
 
-def parse(line: str, *, account: str, request_id: str, operator: bool = False) -> Wish | None:
+def parse(line: str, *, account: str, request_id: str, operator: bool = False) -> Intent | None:
     """Return what a line asks for, or None if it is blank or begins with `#`; raise `InvalidCommand`.
 
     Requests to the bank are about `account` and carry `request_id`.
@@ -103,15 +103,15 @@ def parse(line: str, *, account: str, request_id: str, operator: bool = False) -
     hint = f"{INVALID}: its form is {word.form}" if word is not None and word.takes_arguments else INVALID
     if _amount_comes_first(words):
         raise InvalidCommand(hint)
-    wish = (
+    intent = (
         _money(words, account, request_id)
         or _end_of_hold(words)
         or _reading(words, account, request_id)
         or _other(words, request_id)
     )
-    if wish is None:
+    if intent is None:
         raise InvalidCommand(hint)
-    return wish
+    return intent
 
 
 def shows_pin(line: str) -> bool:
@@ -148,7 +148,7 @@ def _amount_comes_first(words: list[str]) -> bool:
             return False
 
 
-def _money(words: list[str], account: str, request_id: str) -> Wish | None:
+def _money(words: list[str], account: str, request_id: str) -> Intent | None:
     match words:
         case ["credit" | "debit" as word, amount]:
             return _MOVES[word](id=request_id, account=account, amount=read_amount(amount))
@@ -173,7 +173,7 @@ def _money(words: list[str], account: str, request_id: str) -> Wish | None:
             return None
 
 
-def _end_of_hold(words: list[str]) -> Wish | None:
+def _end_of_hold(words: list[str]) -> Intent | None:
     match words:
         case ["confirm"]:
             return Confirm(None, None)
@@ -191,12 +191,12 @@ def _end_of_hold(words: list[str]) -> Wish | None:
             return None
 
 
-def _reading(words: list[str], account: str, request_id: str) -> Wish | None:
+def _reading(words: list[str], account: str, request_id: str) -> Intent | None:
     match words:
         case ["query"]:
             return Query(id=request_id, account=account)
         case ["balance", "at", *moment] if moment:
-            return Query(id=request_id, account=account, at_us=read_moment(moment))
+            return Query(id=request_id, account=account, at_us=read_timestamp(moment))
         case ["statement" | "exceptions" as word, *page]:
             limit, before = read_page(word, page)
             if word == "exceptions":
@@ -210,7 +210,7 @@ def _reading(words: list[str], account: str, request_id: str) -> Wish | None:
             return None
 
 
-def _other(words: list[str], request_id: str) -> Wish | None:
+def _other(words: list[str], request_id: str) -> Intent | None:
     match words:
         case [word] if word in _ALONE:
             return _ALONE[word]

@@ -28,13 +28,13 @@ from atm.client import Client, InvalidAccount, UnknownNode
 from atm.client.request_rules import check_account
 from atm.config import ConfigError, load
 from atm.ledger.commands import MAIN
-from atm.teller.errands import no_journal
 from atm.teller.identity import IDLE_S, Identity
 from atm.teller.input import PipedPins, piped_lines
-from atm.teller.pending import Journal
+from atm.teller.output import Output
 from atm.teller.report import INTERRUPTED, UNKNOWN, USAGE, printable
+from atm.teller.request_journal import RequestJournal
+from atm.teller.request_runner import no_journal
 from atm.teller.session import Teller
-from atm.teller.voice import Voice
 
 TIMEOUT_S = 5.0  # until "not available"; ten elections fit in
 PATIENCE_S = 30.0  # until a session gives up on an outcome that is unknown
@@ -73,7 +73,7 @@ def _run(arguments: argparse.Namespace, script: BinaryIO | None) -> int:
     on_terminal = _is_terminal(sys.stdout)
     interactive = not once and not as_json and on_terminal and _is_terminal(sys.stdin)
     patience_s = arguments.timeout or (PATIENCE_ONCE_S if once else PATIENCE_S)
-    voice = Voice(
+    output = Output(
         as_json=as_json, asides=sys.stderr if once or as_json else sys.stdout, on_terminal=on_terminal
     )
     try:
@@ -83,17 +83,17 @@ def _run(arguments: argparse.Namespace, script: BinaryIO | None) -> int:
             arguments.node,
             min(TIMEOUT_S, patience_s),
             patience=patience_s,
-            on_unknown=voice.retrying,
+            on_unknown=output.retrying,
         )
     except (ConfigError, UnknownNode) as error:
         raise _Mistake(str(error)) from None
     typed = piped_lines(sys.stdin.buffer) if sys.stdin is not None else iter(())
     with client:
         state_folder = platformdirs.user_state_path("atm")
-        journal = _journal(state_folder, cluster.identity(), voice)
+        journal = _journal(state_folder, cluster.identity(), output)
         identity = Identity(arguments.account, arguments.idle)
         ask_pin = _ask_at_terminal if _is_terminal(sys.stdin) else PipedPins(typed)
-        teller = Teller(client, journal, identity, voice, ask_pin, operator=arguments.operator)
+        teller = Teller(client, journal, identity, output, ask_pin, operator=arguments.operator)
         if once:
             return teller.run(_commands(arguments.commands, script, typed))
         if not as_json:
@@ -122,7 +122,7 @@ def _typed_lines(
         return keyboard.plain_lines()
     return keyboard.Keyboard(
         history_folder,
-        teller.memory,
+        teller.state,
         operator=arguments.operator,
         idle_s=arguments.idle,
         logged_in=lambda: identity.logged_in,
@@ -154,11 +154,11 @@ def _opened(file: str | None) -> Iterator[BinaryIO | None]:
             yield script
 
 
-def _journal(folder: Path, cluster: str, voice: Voice) -> Journal | None:
+def _journal(folder: Path, cluster: str, output: Output) -> RequestJournal | None:
     try:
-        return Journal(folder, cluster)
+        return RequestJournal(folder, cluster)
     except OSError as error:
-        voice.warn(no_journal(error))
+        output.warn(no_journal(error))
         return None
 
 

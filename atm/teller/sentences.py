@@ -33,7 +33,7 @@ from atm.ledger.commands import (
     WriteOff,
 )
 from atm.money import format_amount
-from atm.teller.moments import format_moment
+from atm.teller.timestamps import format_timestamp
 
 MINUTE_MS = 60_000
 MONEY = Credit | Debit | Transfer | Hold | Post | Void | Reverse | WriteOff
@@ -102,7 +102,7 @@ def duration(milliseconds: int) -> str:
 def _balance(request: Query, receipt: Receipt) -> str:
     assert receipt.balance is not None
     if request.at_us is not None:
-        when = format_moment(request.at_us)
+        when = format_timestamp(request.at_us)
         return f"The balance of {request.account} at {when} UTC was: {format_amount(receipt.balance)}"
     lines = [f"Your current account balance is: {format_amount(receipt.balance)}"]
     if receipt.available is not None and receipt.available != receipt.balance:
@@ -247,7 +247,7 @@ def _nobody(request: Command | Read) -> str:
         case Transfer():
             return f"No such account: {request.target}, or {request.account}"
         case Query(at_us=int(at_us)):
-            return f"There was no account {request.account} at {format_moment(at_us)} UTC"
+            return f"There was no account {request.account} at {format_timestamp(at_us)} UTC"
         case _:
             return no_such_account(_account(request))
 

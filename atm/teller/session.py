@@ -31,12 +31,25 @@ from atm.ledger.commands import (
 from atm.money import format_amount
 from atm.teller import sentences
 from atm.teller import table_reports as reports
+from atm.teller.account_views import AccountViews
 from atm.teller.arguments import InvalidCommand
-from atm.teller.errands import Errands
-from atm.teller.identity import AskPin, Identity, PinDesk
+from atm.teller.identity import AskPin, Identity, PinChecks
+from atm.teller.intents import (
+    Cancel,
+    ChangePin,
+    Confirm,
+    Help,
+    Intent,
+    LogIn,
+    LogOut,
+    More,
+    Quit,
+    ShowReceipt,
+    ShowStatus,
+    UseAccount,
+)
 from atm.teller.language import OperatorsOnly, parse, shows_pin
-from atm.teller.memory import Memory
-from atm.teller.pending import Journal
+from atm.teller.output import Output
 from atm.teller.report import (
     DONE,
     INTERRUPTED,
@@ -46,22 +59,9 @@ from atm.teller.report import (
     Report,
     decided,
 )
-from atm.teller.voice import Voice
-from atm.teller.window import Window
-from atm.teller.wishes import (
-    Cancel,
-    ChangePin,
-    Confirm,
-    Help,
-    LogIn,
-    LogOut,
-    More,
-    Quit,
-    ShowReceipt,
-    ShowStatus,
-    UseAccount,
-    Wish,
-)
+from atm.teller.request_journal import RequestJournal
+from atm.teller.request_runner import RequestRunner
+from atm.teller.session_state import SessionState
 from atm.teller.words import AVAILABLE, help_text
 
 WELCOME = "Welcome to your ATM! You can check your balance, credit to or debit from your account"
@@ -74,34 +74,34 @@ class Teller:
     def __init__(
         self,
         client: Client,
-        journal: Journal | None,
+        journal: RequestJournal | None,
         identity: Identity,
-        voice: Voice,
+        output: Output,
         ask_pin: AskPin,
         *,
         operator: bool,
     ) -> None:
         self._client = client
         self._identity = identity
-        self._voice = voice
+        self._output = output
         self._operator = operator
-        self._errands = Errands(client, journal, voice, identity.pin_of)
-        self._pins = PinDesk(self._errands, identity, ask_pin, operator=operator)
-        self.memory = Memory(identity.account)
-        self._window = Window(self._errands, self._pins, identity, self.memory, voice, operator=operator)
+        self._runner = RequestRunner(client, journal, output, identity.pin_of)
+        self._pins = PinChecks(self._runner, identity, ask_pin, operator=operator)
+        self.state = SessionState(identity.account)
+        self._views = AccountViews(self._runner, self._pins, identity, self.state, output, operator=operator)
 
     def greet(self) -> None:
         """Say the three lines with which a session begins."""
-        self._voice.say(WELCOME)
+        self._output.say(WELCOME)
         try:
-            report = self._window.balance(Query(id=new_request_id(), account=self._identity.account))
+            report = self._views.balance(Query(id=new_request_id(), account=self._identity.account))
         except NotDone as fault:
             report = fault.report
         if report.code == DONE and report.balance is not None:
-            self._voice.say(f"Your starting balance is {format_amount(report.balance)}")
+            self._output.say(f"Your starting balance is {format_amount(report.balance)}")
         else:
-            self._voice.say(report.text)
-        self._voice.say(AVAILABLE)
+            self._output.say(report.text)
+        self._output.say(AVAILABLE)
 
     def serve(self, lines: Iterable[str], *, interactive: bool) -> int:
         """Carry out each line until one says to leave; return the exit code.
@@ -109,35 +109,35 @@ class Teller:
         Ctrl-C during a command ends a session only if nobody sits at it.
         """
         for line in lines:
-            self._errands.interrupted = False
+            self._runner.interrupted = False
             try:
-                if self.obey(line) is None:
+                if self.execute(line) is None:
                     break
             except KeyboardInterrupt:
-                self._errands.interrupted = True
-            if self._errands.interrupted and not interactive:
+                self._runner.interrupted = True
+            if self._runner.interrupted and not interactive:
                 return INTERRUPTED
         return DONE
 
     def run(self, commands: Iterable[str]) -> int:
         """Carry out the commands up to the first that is not done; return its exit code, or 0."""
         for command in commands:
-            code = self.obey(command)
+            code = self.execute(command)
             if code is None:
                 break
             if code != DONE:
                 return code
         return DONE
 
-    def obey(self, line: str) -> int | None:
+    def execute(self, line: str) -> int | None:
         """Carry out one line and say what came of it; return its exit code, or None to leave."""
         self.log_out_if_idle()
         account, logged_in = self._identity.account, self._identity.logged_in
         try:
-            wish = parse(
+            intent = parse(
                 line, account=self._identity.account, request_id=new_request_id(), operator=self._operator
             )
-            return DONE if wish is None else self._fulfil(wish)
+            return DONE if intent is None else self._execute(intent)
         except InvalidCommand as error:
             return self._tell(_invalid(line, error))
         except NotDone as fault:
@@ -145,69 +145,69 @@ class Teller:
         finally:
             self._identity.note_use()
             if self._identity.account != account or (logged_in and not self._identity.logged_in):
-                self.memory.forget_person()
+                self.state.forget_person()
 
     def log_out_if_idle(self) -> None:
         """Log out, and say so, if nothing was typed for too long."""
         line = self._identity.log_out_if_idle()
         if line is not None:
-            self.memory.forget_person()
-            self._voice.say(line)
+            self.state.forget_person()
+            self._output.say(line)
 
     # -- one command -------------------------------------------------------------------------------
 
-    def _fulfil(self, wish: Wish) -> int | None:  # noqa: C901, PLR0912 - a line for each kind
-        match wish:
+    def _execute(self, intent: Intent) -> int | None:  # noqa: C901, PLR0912 - a line for each kind
+        match intent:
             case Credit() | Debit() | Transfer() | Hold() | Reverse() | WriteOff() | Open():
-                return self._change(wish)
+                return self._change(intent)
             case Freeze() | Unfreeze() | Unlock() | SetLimit() | Close():
-                return self._change(wish)
+                return self._change(intent)
             case Confirm():
-                hold = self.memory.hold_or_refuse("confirm", wish.reference)
-                return self._change(Post(id=new_request_id(), hold=hold, amount=wish.amount))
+                hold = self.state.hold_or_refuse("confirm", intent.reference)
+                return self._change(Post(id=new_request_id(), hold=hold, amount=intent.amount))
             case Cancel():
-                hold = self.memory.hold_or_refuse("cancel", wish.reference)
+                hold = self.state.hold_or_refuse("cancel", intent.reference)
                 return self._change(Void(id=new_request_id(), hold=hold))
             case Query():
-                return self._tell(self._window.balance(wish))
+                return self._tell(self._views.balance(intent))
             case Statement() | Exceptions():
-                return self._tell(self._window.page(wish))
+                return self._tell(self._views.page(intent))
             case More():
-                return self._tell(self._window.page(self.memory.next_page_or_refuse()))
+                return self._tell(self._views.page(self.state.next_page_or_refuse()))
             case ShowReceipt():
-                return self._tell(self._window.receipt(self.memory.reference_or_refuse(wish.reference)))
+                return self._tell(self._views.receipt(self.state.reference_or_refuse(intent.reference)))
             case UseAccount():
-                return self._tell(self._use(wish.account))
+                return self._tell(self._use(intent.account))
             case LogIn():
-                return self._tell(self._pins.log_in(wish.account or self._identity.account))
+                return self._tell(self._pins.log_in(intent.account or self._identity.account))
             case LogOut():
                 return self._tell(self._log_out())
             case ChangePin():
                 return self._tell(self._pins.change_pin())
             case ShowStatus():
-                return self._tell(reports.servers(self._client.status(), self._voice.columns))
+                return self._tell(reports.servers(self._client.status(), self._output.columns))
             case Help():
-                text = help_text(wish.topic, operator=self._operator, columns=self._voice.columns)
+                text = help_text(intent.topic, operator=self._operator, columns=self._output.columns)
                 return self._tell(Report(command="help", outcome="ok", code=DONE, text=text))
             case Quit():
                 return None
             case _:
-                assert_never(wish)
+                assert_never(intent)
 
     def _tell(self, report: Report) -> int:
-        self._voice.report(report)
-        self.memory.learn(report)
+        self._output.report(report)
+        self.state.learn(report)
         return report.code
 
     def _change(self, command: Command) -> int:
-        self.memory.references.append(command.id)
-        return self._errands.change(command, lambda receipt: self._tell(self._decision(command, receipt)))
+        self.state.references.append(command.id)
+        return self._runner.change(command, lambda receipt: self._tell(self._decision(command, receipt)))
 
     def _decision(self, command: Command, receipt: Receipt) -> Report:
         """Report a decision. A PIN that was refused is forgotten: each try with it would count."""
         report = decided(command, receipt)
         if isinstance(command, Hold) and report.code == DONE:
-            self.memory.note_hold(command.id)
+            self.state.note_hold(command.id)
         if report.code != NOT_ALLOWED:
             return report
         account, was_logged_in = self._identity.account, self._identity.logged_in
@@ -223,7 +223,7 @@ class Teller:
 
     def _use(self, account: str) -> Report:
         query = Query(id=new_request_id(), account=account)
-        found = self._errands.ask(query)
+        found = self._runner.ask(query)
         if found.outcome is not Outcome.OK or found.balance is None:
             return replace(decided(query, found), command="account")
         if account != self._identity.account:

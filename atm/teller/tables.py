@@ -10,8 +10,8 @@ from tabulate import tabulate
 from atm.client import Line, NodeStatus, Receipt
 from atm.ledger.commands import BANK_ACCOUNTS, WRITEOFF
 from atm.money import format_amount
-from atm.teller.moments import format_moment
 from atm.teller.report import printable
+from atm.teller.timestamps import format_timestamp
 from atm.teller.words import typed
 
 _STACKED_COLUMNS = 20  # the first column of a narrow table: a reference fits in
@@ -23,7 +23,7 @@ def statement(lines: Sequence[Line], columns: int | None) -> str:
     """Return an account's postings, the latest first, each with the balance after it."""
     headers = ["time (UTC)", "what", "amount", "balance", "reference"]
     rows = [
-        [format_moment(line.time_us), _what(line), *_amounts(line), printable(line.request_id)]
+        [format_timestamp(line.time_us), _what(line), *_amounts(line), printable(line.request_id)]
         for line in lines
     ]
     return _posting_table(headers, rows, columns)
@@ -34,7 +34,7 @@ def exceptions(lines: Sequence[Line], columns: int | None) -> str:
     headers = ["time (UTC)", "what", "amount", "balance", "reference"]
     rows = [
         [
-            format_moment(line.time_us),
+            format_timestamp(line.time_us),
             printable(
                 f"{typed(line.exception or '')}: {line.other if line.account == WRITEOFF else line.account}"
             ),
@@ -59,7 +59,7 @@ def receipt(
     rows += [("outcome", found.outcome.replace("_", " "))]
     if with_balance and found.balance is not None and found.available is not None:
         rows += [("balance", format_amount(found.balance)), ("available", format_amount(found.available))]
-    rows += [("time (UTC)", format_moment(found.time_us))]
+    rows += [("time (UTC)", format_timestamp(found.time_us))]
     rows += [] if found.reversed_by is None else [("reversed by", printable(found.reversed_by))]
     width = None if columns is None else max(_STACKED_COLUMNS, columns - _LABEL_COLUMNS)
     return tabulate(rows, tablefmt="plain", disable_numparse=True, maxcolwidths=[None, width])

@@ -12,8 +12,8 @@ from pathlib import Path
 from atm.client import Client
 from atm.ledger.commands import LEGS_MAX, Batch, Leg
 from atm.local_cluster import LocalCluster
-from atm.server.data_folder import LEDGER_FILE
-from atm.wire.serializer import encode
+from atm.storage.data_folder import LEDGER_FILE
+from atm.wire.codec import encode
 from bench.cluster import fresh_cluster, restart_s
 from bench.growth.curve import PANELS, Figures, Panel
 from bench.growth.growth import Growth, Reading
@@ -21,7 +21,7 @@ from bench.growth.loaded import loaded
 from bench.growth.past import credits_to_one, furnish, make_past, openings
 from bench.load import NotAcknowledged
 from bench.results import median
-from bench.systems.teller_connection import PLACE, TellerConnection, split_at_id
+from bench.systems.load_connection import PLACE, LoadConnection, split_at_id
 from bench.usage import processor_s, resident_bytes
 from bench.work import ACCOUNTS, HOT_ACCOUNT, Kind, Work, account
 
@@ -196,7 +196,7 @@ def _idle(cluster: LocalCluster, points: Sequence[int]) -> Iterator[tuple[int, F
         count, first_bytes = 0, 0
         for point in points:
             for _ in range(point - count):
-                connection = opened.enter_context(closing(TellerConnection(address)))
+                connection = opened.enter_context(closing(LoadConnection(address)))
                 connection.send([(Kind.QUERY, HOT_ACCOUNT)])
                 while not connection.receive():
                     if connection.refused:

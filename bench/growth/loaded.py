@@ -10,7 +10,7 @@ from bench.cluster import last_index, leaders_status, wait_until_applied
 from bench.growth.curve import Figures
 from bench.load import NotAcknowledged, run
 from bench.results import median
-from bench.systems.teller_connection import TellerConnection, Template, around_the_id
+from bench.systems.load_connection import LoadConnection, Template, around_the_id
 from bench.usage import processor_s, written_bytes
 from bench.work import Work
 
@@ -44,7 +44,7 @@ def loaded(
 
 def _loaded_once(cluster: LocalCluster, work: Work, seconds: float, template: Template) -> Figures:
     leader = cluster.wait_for_leader()
-    connect = partial(TellerConnection, cluster.cluster.nodes[leader].client, template)
+    connect = partial(LoadConnection, cluster.cluster.nodes[leader].client, template)
     leaders_pid = cluster.processes[leader].pid
     entries, wrote_bytes = last_index(cluster), written_bytes(leaders_pid)
     used_s, began_s = _used_s(cluster), time.monotonic()

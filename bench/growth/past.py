@@ -16,13 +16,13 @@ from pathlib import Path
 
 from atm.config import Cluster
 from atm.ledger.commands import Command, Credit, Open
-from atm.ledger.store import Ledger
+from atm.ledger.ledger import Ledger
 from atm.raft.messages import Entry, HardState
-from atm.server.data_folder import LEDGER_FILE, DataFolder
-from atm.server.disk import OsDisk
-from atm.server.log_file import LogFile
-from atm.server.perform import record
-from atm.wire.serializer import encode
+from atm.server.group.perform import record
+from atm.storage.data_folder import LEDGER_FILE, DataFolder
+from atm.storage.disk import OsDisk
+from atm.storage.log_file import LogFile
+from atm.wire.codec import encode
 from bench.work import HOT_ACCOUNT, account
 
 TERM = 1

@@ -9,9 +9,9 @@ from pathlib import Path
 
 from atm.local_cluster import LocalCluster, NoLeader, write_cluster_ini
 from bench.load import Connection
+from bench.systems.load_connection import LoadConnection
 from bench.systems.outage import outage_ms
 from bench.systems.system import MEMBERS, START_S, NotStarted, Served
-from bench.systems.teller_connection import TellerConnection
 
 
 class Atm(Served):
@@ -61,4 +61,4 @@ class Atm(Served):
 
     def _connect_to(self, node: str) -> Callable[[], Connection]:
         assert self._cluster is not None
-        return partial(TellerConnection, self._cluster.cluster.nodes[node].client)
+        return partial(LoadConnection, self._cluster.cluster.nodes[node].client)

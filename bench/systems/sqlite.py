@@ -10,9 +10,9 @@ import apsw
 
 from atm.config import Address
 from bench.load import Connection
+from bench.systems.load_connection import LoadConnection
 from bench.systems.processes import Processes
 from bench.systems.system import Served
-from bench.systems.teller_connection import TellerConnection
 
 SERVER = "bench.systems.sqlite_server"
 
@@ -51,4 +51,4 @@ class Sqlite(Served):
             self._processes.stop()
 
     def connect(self) -> Callable[[], Connection]:
-        return partial(TellerConnection, self._address)
+        return partial(LoadConnection, self._address)

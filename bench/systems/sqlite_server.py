@@ -15,14 +15,15 @@ from threading import Lock
 
 from atm.config import Address
 from atm.ledger import database
-from atm.ledger.commands import Command, LogCommand, Read, Receipt
-from atm.ledger.store import Ledger
-from atm.server.auditor import Auditor
-from atm.server.clients import Tellers
-from atm.server.inbox import Asked, Inbox
-from atm.server.pins import PinSealer, read_pepper
-from atm.server.reader import Reader
-from atm.wire.serializer import Answer, encode
+from atm.ledger.commands import Command, LedgerReceipt, LogCommand, Read
+from atm.ledger.ledger import Ledger
+from atm.server.clients.auditor import Auditor
+from atm.server.clients.client_server import ClientServer
+from atm.server.group.inbox import Inbox, PendingRequest
+from atm.server.net.reader import Reader
+from atm.server.security.pins import PinSealer, read_pepper
+from atm.wire.client_messages import Reply
+from atm.wire.codec import encode
 
 IDLE_S = 0.05
 SYNC_EACH_COMMIT = ("synchronous", 2)  # FULL: here no log makes up for what a power cut takes
@@ -42,7 +43,7 @@ class Clerk:
         sealer = PinSealer(read_pepper(folder / "pepper.key"))
         self._auditor = Auditor("sqlite", path)
         self._reader = Reader(self._inbox.put_gathered, self._fail)
-        self._tellers = Tellers(
+        self._tellers = ClientServer(
             Address("127.0.0.1", 0), self._inbox, self._reader, sealer, self._auditor, report=_report
         )
         self._stopping = False
@@ -63,11 +64,11 @@ class Clerk:
         while not self._stopping:
             self._inbox.sleep(IDLE_S)
             with self._lock:
-                mail = self._inbox.take()
-            self._commit(mail.commands)
-            for asked in mail.queries:
-                assert isinstance(asked.request, Read)
-                _answer(asked, self._ledger.view(asked.request))
+                inputs = self._inbox.drain()
+            self._commit(inputs.commands)
+            for pending in inputs.queries:
+                assert isinstance(pending.request, Read)
+                _answer(pending, self._ledger.view(pending.request))
             self._tellers.flush()
             self._tellers.retry()
         self._tellers.close()
@@ -75,19 +76,19 @@ class Clerk:
         self._auditor.close()
         self._ledger.close()
 
-    def _commit(self, commands: list[Asked]) -> None:
+    def _commit(self, commands: list[PendingRequest]) -> None:
         first, now_us = self._ledger.applied_index + 1, time.time_ns() // 1000
         records: list[tuple[int, int, LogCommand | None]] = []
-        for index, asked in enumerate(commands, first):
-            assert isinstance(asked.request, Command)
-            records.append((index, now_us, asked.request))
-        for asked, receipt in zip(commands, self._ledger.apply(records), strict=True):
+        for index, pending in enumerate(commands, first):
+            assert isinstance(pending.request, Command)
+            records.append((index, now_us, pending.request))
+        for pending, receipt in zip(commands, self._ledger.apply(records), strict=True):
             assert receipt is not None
-            _answer(asked, receipt)
+            _answer(pending, receipt)
 
 
-def _answer(asked: Asked, receipt: Receipt) -> None:
-    answer = Answer(
+def _answer(pending: PendingRequest, receipt: LedgerReceipt) -> None:
+    answer = Reply(
         id=receipt.id,
         outcome=receipt.outcome,
         balance=receipt.balance,
@@ -95,7 +96,7 @@ def _answer(asked: Asked, receipt: Receipt) -> None:
         reference=receipt.reference,
         time_us=receipt.time_us,
     )
-    asked.channel.answer(asked.number, encode(answer))
+    pending.channel.reply(pending.number, encode(answer))
 
 
 def _report(line: str) -> None:

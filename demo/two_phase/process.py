@@ -16,8 +16,8 @@ from pathlib import Path
 
 from atm.config import Cluster, load
 from atm.local_cluster import ask_once, end_with_starter
-from atm.server.connection import Incoming, tune
-from atm.server.listener import AddressUnavailable, Listener
+from atm.server.net.connection import Incoming, tune
+from atm.server.net.listener import AddressUnavailable, Listener
 from atm.wire.framing import CLIENT_FRAME_BYTES_MAX, frame
 from demo.two_phase.branch import Ask, Branch
 from demo.two_phase.coordinator import Coordinator

@@ -9,19 +9,19 @@ from pathlib import Path
 import pytest
 
 from atm.config import load
-from atm.ledger.audit import audit
+from atm.ledger.audit.auditing import audit
 from atm.ledger.commands import Batch, Query
-from atm.ledger.store import Ledger
+from atm.ledger.ledger import Ledger
 from atm.local_cluster import write_cluster_ini
 from atm.raft.messages import HardState
-from atm.server.data_folder import LEDGER_FILE
-from atm.server.log_file import LogFile
-from atm.server.perform import record
+from atm.server.group.perform import record
+from atm.storage.data_folder import LEDGER_FILE
+from atm.storage.log_file import LogFile
 from atm.wire.framing import LENGTH_BYTES
-from atm.wire.serializer import decode_command
+from atm.wire.log_entries import decode_command
 from bench.growth.kinds import batch_around_the_id
 from bench.growth.past import credits_to_one, furnish, make_past, openings
-from bench.systems.teller_connection import PLACE
+from bench.systems.load_connection import PLACE
 from bench.work import ACCOUNTS, HOT_ACCOUNT, Kind, Work, account
 
 COUNT = 150  # more than two batches of the log

@@ -13,10 +13,10 @@ import pytest
 from atm.config import Address
 from bench.load import NotAcknowledged
 from bench.systems import PEERS, Atm
+from bench.systems.load_connection import LoadConnection
 from bench.systems.processes import Processes
 from bench.systems.sqlite import Sqlite
 from bench.systems.system import MEMBERS, NotStarted, Served, System
-from bench.systems.teller_connection import TellerConnection
 from bench.work import ACCOUNTS, HOT_ACCOUNT, Kind, Work
 
 SYSTEMS: tuple[type[System], ...] = (Atm, *PEERS.values())
@@ -109,7 +109,7 @@ def test_a_process_that_says_nothing_is_killed_in_the_end(
 
 def test_a_server_that_hangs_up_is_an_error_of_the_connection() -> None:
     with socket.create_server(("127.0.0.1", 0)) as listener:
-        connection = TellerConnection(Address(*listener.getsockname()))
+        connection = LoadConnection(Address(*listener.getsockname()))
         listener.accept()[0].close()
         with closing(connection), pytest.raises(OSError, match="closed the connection"):
             connection.receive()

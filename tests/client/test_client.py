@@ -24,10 +24,11 @@ from atm.client import (
     new_request_id,
 )
 from atm.client.client import ID_CHARACTERS
-from atm.client.connection import Connection
+from atm.client.connection import ServerConnection
 from atm.client.route import Route
 from atm.ledger.commands import AMOUNT_MINOR_MAX
-from atm.wire.serializer import Malformed, decode_teller_answer, encode
+from atm.wire.client_messages import decode_client_reply
+from atm.wire.codec import Malformed, encode
 from tests.client.fake_cluster import FakeCluster
 
 SHORT_S = 0.3
@@ -215,15 +216,15 @@ def test_a_connection_is_used_again(cluster: FakeCluster) -> None:
 
 def count_connections(client: Client, work: Callable[[], object]) -> int:
     opened = 0
-    original = Connection.__init__
+    original = ServerConnection.__init__
 
-    def counting(self: Connection, pair: tuple[str, int], until: float) -> None:
+    def counting(self: ServerConnection, pair: tuple[str, int], until: float) -> None:
         nonlocal opened
         opened += 1
         original(self, pair, until)
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(Connection, "__init__", counting)
+        patch.setattr(ServerConnection, "__init__", counting)
         work()
     return opened
 
@@ -395,7 +396,7 @@ def test_an_answer_that_is_none_is_malformed() -> None:
     answers: list[object] = [[], 5, {}, {"id": "x"}, {"outcome": "ok"}, {"id": 1, "outcome": "busy"}]
     for answer in answers:
         with pytest.raises(Malformed):
-            decode_teller_answer(encode(answer))
+            decode_client_reply(encode(answer))
 
 
 # -- threads and ends ------------------------------------------------------------------------------
@@ -473,14 +474,14 @@ def test_an_interrupt_tells_whether_the_request_may_be_done(
 
     with Client(cluster.config) as client:
         with monkeypatch.context() as patch:
-            patch.setattr(Connection, "_receive", interrupt)
+            patch.setattr(ServerConnection, "_receive", interrupt)
             with pytest.raises(Interrupted) as caught:
                 client.credit("main", 1, request_id="i")
             assert caught.value.may_be_done
             with pytest.raises(Interrupted) as caught:
                 client.query("main")
             assert not caught.value.may_be_done
-        monkeypatch.setattr(Connection, "__init__", interrupt)
+        monkeypatch.setattr(ServerConnection, "__init__", interrupt)
         with pytest.raises(Interrupted) as caught:
             client.credit("main", 1, request_id="i")
         assert not caught.value.may_be_done

@@ -11,8 +11,8 @@ from socketserver import BaseRequestHandler, ThreadingTCPServer
 
 from atm.config import Address, Cluster
 from atm.local_cluster import LOOPBACK
+from atm.wire.client_messages import ClientReply, decode_client_reply
 from atm.wire.framing import CLIENT_FRAME_BYTES_MAX, FrameReader, frame
-from atm.wire.serializer import TellerAnswer, decode_teller_answer
 
 ANSWER_S = 20.0  # no test waits longer
 
@@ -22,7 +22,7 @@ class Doings:
     """What happens on the way; each is called in the thread of the connection, one request at a time."""
 
     before_request: Callable[[], None] = lambda: None
-    passes_answer: Callable[[TellerAnswer], bool] = lambda _: True
+    passes_answer: Callable[[ClientReply], bool] = lambda _: True
 
 
 @contextmanager
@@ -37,7 +37,7 @@ def go_between(cluster: Cluster, node: str, doings: Doings) -> Iterator[Cluster]
                     doings.before_request()
                     server.sendall(frame(request))
                     answer = _receive(server)
-                    if answer is None or not doings.passes_answer(decode_teller_answer(answer)):
+                    if answer is None or not doings.passes_answer(decode_client_reply(answer)):
                         return
                     self.request.sendall(frame(answer))
 

@@ -13,7 +13,7 @@ import pytest
 from atm.client import Client, Receipt
 from atm.local_cluster import LocalCluster, write_cluster_ini
 from tests.cluster.ledgers import right_ledger
-from tests.server.parts import wait_until
+from tests.support.server_parts import wait_until
 
 BEHIND_S = 2 * 3600
 SLACK_S = 0.25  # what log time may lose when another leader goes on with it: an entry's way to a follower

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from atm.client import Client, Receipt
 from atm.local_cluster import LocalCluster
-from atm.wire.serializer import Answer, TellerAnswer
+from atm.wire.client_messages import ClientReply, Reply
 from tests.cluster.go_between import Doings, go_between
 from tests.cluster.ledgers import right_ledger
 from tests.cluster.tellers import tellers
-from tests.server.parts import wait_until
+from tests.support.server_parts import wait_until
 
 
 def test_an_answer_is_lost_after_the_commit_and_the_next_leader_tells_it_again(
@@ -16,9 +16,9 @@ def test_an_answer_is_lost_after_the_commit_and_the_next_leader_tells_it_again(
 ) -> None:
     """The leader dies with its answer; the teller's library asks the next one with the same id."""
     leader = cluster.wait_for_leader()
-    lost: list[TellerAnswer] = []
+    lost: list[ClientReply] = []
 
-    def lose_it_and_kill_the_leader(answer: TellerAnswer) -> bool:
+    def lose_it_and_kill_the_leader(answer: ClientReply) -> bool:
         lost.append(answer)
         cluster.kill(leader)
         return False
@@ -33,7 +33,7 @@ def test_an_answer_is_lost_after_the_commit_and_the_next_leader_tells_it_again(
         told = client.debit("main", 4_000)
     assert unknown == [told.request_id]
     [answer] = lost
-    assert isinstance(answer, Answer)
+    assert isinstance(answer, Reply)
     assert (told.outcome, told.balance, told.reference) == ("ok", 6_000, answer.reference)
     with tellers(cluster) as at:
         for teller in at.values():

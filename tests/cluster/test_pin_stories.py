@@ -6,11 +6,11 @@ import pytest
 
 from atm.client import Client, OutcomeUnknown, Unavailable
 from atm.local_cluster import LocalCluster
-from atm.wire.serializer import TellerAnswer
+from atm.wire.client_messages import ClientReply
 from tests.cluster.go_between import Doings, go_between
 from tests.cluster.ledgers import right_ledger
 from tests.cluster.tellers import tellers
-from tests.server.parts import wait_until
+from tests.support.server_parts import wait_until
 
 PIN, WRONG = "4821", "1111"
 
@@ -73,9 +73,9 @@ def test_a_leader_that_cannot_commit_tells_nobody_whether_a_pin_is_right(alice: 
     """It must not look the PIN up before the guess is in the log of a majority: it may be killed then."""
     leader = alice.wait_for_leader()
     others = [name for name in alice.running() if name != leader]
-    answers: list[TellerAnswer] = []
+    answers: list[ClientReply] = []
 
-    def note(answer: TellerAnswer) -> bool:
+    def note(answer: ClientReply) -> bool:
         answers.append(answer)
         return True
 
@@ -97,7 +97,7 @@ def test_a_leader_that_cannot_commit_tells_nobody_whether_a_pin_is_right(alice: 
 def test_a_guess_whose_answer_was_lost_and_that_is_repeated_counts_once(alice: LocalCluster) -> None:
     leader = alice.wait_for_leader()
 
-    def kill_the_leader(_: TellerAnswer) -> bool:
+    def kill_the_leader(_: ClientReply) -> bool:
         alice.kill(leader)
         return False
 

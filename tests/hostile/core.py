@@ -21,8 +21,9 @@ from atm.raft.errors import SafetyViolated
 from atm.raft.log import Log
 from atm.raft.messages import HardState, Outgoing, RaftMessage
 from atm.raft.raft import Raft
-from atm.server.log_file import LogFile
-from atm.wire.serializer import Malformed, decode_peer_message, encode
+from atm.storage.log_file import LogFile
+from atm.wire.codec import Malformed, encode
+from atm.wire.peer_messages import decode_peer_message
 from tests.simulation.sim_disk import SimDisk
 
 CONFIG = RaftConfig(node_id="n1", peers=("n2", "n3"), election_ticks_min=10, election_ticks_max=20)
@@ -101,7 +102,7 @@ class Core:
         while (ready := raft.ready()) is not None:
             self._send(ready.messages)
             log.save(ready.hard_state, ready.entries)
-            self._send(ready.responses)
+            self._send(ready.messages_after_sync)
             raft.advance(ready)
 
     def _send(self, outgoing: tuple[Outgoing, ...]) -> None:

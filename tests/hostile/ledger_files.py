@@ -15,10 +15,10 @@ import apsw
 from hypothesis import strategies as st
 from hypothesis.strategies import SearchStrategy
 
-from atm.ledger.store import Ledger, LedgerFault
+from atm.ledger.ledger import Ledger, LedgerFault
 from tests.hostile.mutations import Edit, edited, edits
 from tests.hostile.target import in_one_line
-from tests.ledger.entries import apply_in_batches, balance_of, records
+from tests.support.entries import apply_in_batches, balance_of, records
 
 LINES = [f"o{n} open a{n}" for n in range(5)] + [
     f"r{n} {'debit' if n % 3 == 0 else 'credit'} a{n % 5} {n + 1}" for n in range(60)

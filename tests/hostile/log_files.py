@@ -17,8 +17,8 @@ from hypothesis import strategies as st
 from hypothesis.strategies import SearchStrategy
 
 from atm.raft.messages import Entry, HardState
-from atm.server.log_file import DamagedLog, LogFailed, LogFile
-from atm.server.log_format import SEGMENT_HEADER_BYTES, SegmentHeader, segment_path
+from atm.storage.log_file import DamagedLog, LogFailed, LogFile
+from atm.storage.log_format import SEGMENT_HEADER_BYTES, SegmentHeader, segment_path
 from tests.hostile.mutations import BYTES_MAX, Edit, edited, edits
 from tests.hostile.target import in_one_line
 from tests.simulation.sim_disk import SimDisk

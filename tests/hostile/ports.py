@@ -20,23 +20,21 @@ from hypothesis.strategies import SearchStrategy
 
 from atm.config import Address
 from atm.raft.messages import AppendEntries, RequestVote, RequestVoteResponse
-from atm.server.pins import PinSealer, read_pepper
+from atm.server.security.pins import PinSealer, read_pepper
+from atm.wire.client_messages import decode_client_reply, decode_client_request
+from atm.wire.codec import Malformed, encode
 from atm.wire.framing import CLIENT_FRAME_BYTES_MAX, PEER_FRAME_BYTES_MAX, FrameReader, FrameTooLarge, frame
-from atm.wire.serializer import (
+from atm.wire.peer_messages import (
     PROTOCOL_VERSION,
     Forward,
+    ForwardReply,
     Hello,
-    Malformed,
     PeerMessage,
     Refused,
-    Returned,
     Welcome,
     decode_hello,
-    decode_hello_answer,
+    decode_hello_reply,
     decode_peer_message,
-    decode_teller_answer,
-    decode_teller_request,
-    encode,
 )
 from tests.hostile.attacked import CHANGING_STRANGER, STRANGER, Attacked
 from tests.hostile.mutations import corpus, mutated
@@ -98,7 +96,7 @@ def requests_in(data: bytes) -> tuple[int, bool]:
     requests = 0
     try:
         for payload in FrameReader(CLIENT_FRAME_BYTES_MAX).feed(data):
-            decode_teller_request(payload)
+            decode_client_request(payload)
             requests += 1
     except (FrameTooLarge, Malformed):
         return requests, True
@@ -130,7 +128,7 @@ _peer_bytes = (
 def believed(message: PeerMessage, term: int) -> bool:
     """Return whether a welcomed server would be believed that there is another leader, or a later term."""
     match message:
-        case Forward() | Returned():
+        case Forward() | ForwardReply():
             return False
         case RequestVote(pre_vote=True) | RequestVoteResponse(pre_vote=True, granted=True):
             return False
@@ -244,7 +242,7 @@ class TellersPort(_Port):
         said = self._say(data, stay=dice == STAYS, answers=0 if refused else requests)
         if said is None:
             return "left hanging"
-        answers = [decode_teller_answer(payload) for payload in said]
+        answers = [decode_client_reply(payload) for payload in said]
         refusals = [answer for answer in answers if answer.outcome == "bad_request"]
         assert len(refusals) == refused, f"{data!r} was answered by {answers}"
         assert refused or len(answers) == requests, f"{data!r} was answered by {answers}"
@@ -282,7 +280,7 @@ class ServersPort(_Port):
             said = self._say(data, stay=dice == STAYS)
         if said is None:
             return "left hanging"
-        answers = [decode_hello_answer(payload) for payload in said]
+        answers = [decode_hello_reply(payload) for payload in said]
         match answers:
             case [Welcome()]:
                 assert greets or changes, data

@@ -13,7 +13,7 @@ import pytest
 
 from atm.client import Client
 from atm.local_cluster import LocalCluster, write_cluster_ini
-from atm.server.data_folder import LEDGER_FILE, NODE_FILE, PEERS_FILE
+from atm.storage.data_folder import LEDGER_FILE, NODE_FILE, PEERS_FILE
 from tests.hostile.mutations import corpus
 
 ROOT = Path(__file__).parents[2]

@@ -13,7 +13,7 @@ from hypothesis.strategies import SearchStrategy
 from atm.client.request_rules import check_request
 from atm.config import CLUSTER_KEYS, NODE_KEYS, Cluster, ConfigError, load
 from atm.ledger.commands import Command, Read
-from atm.server.recovery import raft_config
+from atm.server.group.recovery import raft_config
 from atm.teller.arguments import InvalidCommand
 from atm.teller.input import LINE_BYTES_MAX, piped_lines
 from atm.teller.language import parse
@@ -144,10 +144,10 @@ class TypedLines:
     def _read(self, line: str) -> str:
         assert len(line) <= LINE_BYTES_MAX
         try:
-            wish = parse(line, account="main", request_id="id", operator=True)
+            intent = parse(line, account="main", request_id="id", operator=True)
         except InvalidCommand as refusal:
             return in_one_line(refusal)
-        if isinstance(wish, Command | Read):
-            check_request(wish)
+        if isinstance(intent, Command | Read):
+            check_request(intent)
             return "a request"
-        return "blank" if wish is None else "a wish of the teller's own"
+        return "blank" if intent is None else "a wish of the teller's own"

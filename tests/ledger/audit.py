@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 from collections import defaultdict
 
-from atm.ledger.store import Ledger
+from atm.ledger.ledger import Ledger
 
 JOURNAL = """select posting, journal.time_us, debit_account, credit_account, journal.amount,
     debit_balance, credit_balance, request_id, hash, reference, receipt.time_us, outcome

@@ -16,10 +16,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import NamedTuple
 
-from atm.ledger.commands import Query, Receipt
-from atm.ledger.store import Ledger, Record
+from atm.ledger.commands import LedgerReceipt, Query
+from atm.ledger.ledger import Ledger, Record
 from tests.ledger.audit import audit
-from tests.ledger.entries import amount, entry, seconds
+from tests.support.entries import amount, entry, seconds
 
 MIDNIGHT_US = 1_700_006_400_000_000  # of a day in November 2023, UTC
 
@@ -48,7 +48,7 @@ def tell(story: str) -> None:
     given, rows = _read(story)
     one_by_one, at_once, gathered = Ledger(":memory:"), Ledger(":memory:"), Ledger(":memory:")
     log: list[Record] = []
-    receipts: list[Receipt | None] = []
+    receipts: list[LedgerReceipt | None] = []
     try:
         for line in given:
             log.append((len(log) + 1, MIDNIGHT_US - 1000 + len(log), entry(line)))
@@ -96,7 +96,7 @@ def _read(story: str) -> tuple[list[str], list[Row]]:
     return given, rows
 
 
-def _check(ledger: Ledger, row: Row, receipt: Receipt | None) -> None:
+def _check(ledger: Ledger, row: Row, receipt: LedgerReceipt | None) -> None:
     if receipt is None:
         assert row.outcome == "", row
         return

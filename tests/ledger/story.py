@@ -25,8 +25,8 @@ from atm.ledger.commands import (
     Void,
     WriteOff,
 )
-from atm.ledger.store import Ledger, Record
-from tests.ledger.entries import time_us
+from atm.ledger.ledger import Ledger, Record
+from tests.support.entries import time_us
 
 COMMANDS: tuple[tuple[LogCommand | None, Outcome | None], ...] = (
     (None, None),

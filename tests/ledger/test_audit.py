@@ -10,15 +10,14 @@ from pathlib import Path
 import apsw
 import pytest
 
-from atm.ledger import audit as auditing
-from atm.ledger import snapshot as snapshots
-from atm.ledger.audit import audit
+from atm.ledger.audit import auditing, read_only
+from atm.ledger.audit.auditing import audit
+from atm.ledger.audit.read_only import NoLedger, snapshot
 from atm.ledger.commands import Credit
+from atm.ledger.ledger import Ledger
 from atm.ledger.posting import NO_HASH, row_hash
-from atm.ledger.snapshot import NoLedger, snapshot
-from atm.ledger.store import Ledger
-from tests.ledger.entries import time_us
 from tests.ledger.story import RECORDS, write_ledger
+from tests.support.entries import time_us
 
 DAMAGES = {
     "a changed amount": (
@@ -329,7 +328,7 @@ def test_a_file_that_is_no_ledger_is_told_in_a_line(tmp_path: Path) -> None:
 def test_a_ledger_that_somebody_keeps_locked_is_told_in_a_line(
     path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(snapshots, "BUSY_TIMEOUT_MS", 10)
+    monkeypatch.setattr(read_only, "BUSY_TIMEOUT_MS", 10)
     with closing(apsw.Connection(str(path))) as connection:
         connection.pragma("locking_mode", "exclusive")
         connection.execute("update applied set log_index = log_index")

@@ -5,10 +5,10 @@ from __future__ import annotations
 import pytest
 
 from atm.ledger.commands import AMOUNT_MINOR_MAX, BALANCE_MINOR_MAX, Expire, Hold
-from atm.ledger.store import Ledger
+from atm.ledger.ledger import Ledger
 from tests.ledger.audit import audit
-from tests.ledger.entries import balance_of, records
 from tests.ledger.stories import tell
+from tests.support.entries import balance_of, records
 
 
 def test_a_hold_reserves_and_its_posting_pays_out() -> None:

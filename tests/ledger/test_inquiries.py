@@ -7,10 +7,11 @@ from pathlib import Path
 
 import pytest
 
-from atm.ledger import inquiries, store
-from atm.ledger.commands import Exceptions, Line, Lookup, Query, Statement, View
-from atm.ledger.store import Ledger, LedgerFault
-from tests.ledger.entries import records, time_us
+from atm.ledger import inquiries
+from atm.ledger import ledger as ledger_module
+from atm.ledger.commands import Exceptions, Line, Lookup, Query, ReadResult, Statement
+from atm.ledger.ledger import Ledger, LedgerFault
+from tests.support.entries import records, time_us
 
 HISTORY = [
     "o1 open ann",
@@ -61,7 +62,7 @@ def brief(lines: tuple[Line, ...] | None) -> list[tuple[int, str, str, int, int]
     return [(line.posting, line.request_id, line.other, line.amount, line.balance) for line in lines]
 
 
-def statement(ledger: Ledger, account: str, limit: int = 20, before: int | None = None) -> View:
+def statement(ledger: Ledger, account: str, limit: int = 20, before: int | None = None) -> ReadResult:
     return ledger.view(Statement(id="s", account=account, limit=limit, before=before))
 
 
@@ -260,7 +261,9 @@ def test_what_could_not_be_written_is_not_answered_from_memory(
     ledger = Ledger(tmp_path / "ledger.db")
     ledger.apply(records(["c1 credit main 100"]))
     with monkeypatch.context() as broken:
-        broken.setattr(store, "SET_APPLIED", "update nowhere set log_index = ?")  # what is written last
+        broken.setattr(
+            ledger_module, "SET_APPLIED", "update nowhere set log_index = ?"
+        )  # what is written last
         with pytest.raises(LedgerFault):
             ledger.apply(records(["c1 credit main 100", "c2 credit main 11"])[1:])
     with pytest.raises(LedgerFault):

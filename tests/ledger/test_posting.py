@@ -8,10 +8,10 @@ from typing import Any
 import pytest
 
 from atm.ledger.accounts import Account
-from atm.ledger.book import Book, Remembered
-from atm.ledger.commands import BANK_ACCOUNTS, Command, Credit, Debit, Open, Receipt
+from atm.ledger.commands import BANK_ACCOUNTS, Command, Credit, Debit, LedgerReceipt, Open
 from atm.ledger.posting import NO_HASH, JournalRow
-from tests.ledger.entries import EmptyShelf, amount, command, nothing, time_us
+from atm.ledger.unit_of_work import LazyCache, UnitOfWork
+from tests.support.entries import EmptyShelf, amount, command, nothing, time_us
 
 # One command each, on its own ledger. LARGEST is the largest amount one may name, FULL the largest balance,
 # BOTTOM the least that cash may fall to.
@@ -84,22 +84,22 @@ def expected_balance(text: str) -> int | None:
     return None if text == "none" else amount(text)
 
 
-def book_of(opening: dict[str, int]) -> Book:
+def book_of(opening: dict[str, int]) -> UnitOfWork:
     """Return a book that begins with these balances and nothing else."""
-    accounts: Remembered[Account] = Remembered(nothing)
+    accounts: LazyCache[Account] = LazyCache(nothing)
     for name, balance in opening.items():
         accounts[name] = Account(name, balance, state="banks_own" if name in BANK_ACCOUNTS else "open")
-    return Book(EmptyShelf(), accounts, Remembered(nothing), NO_HASH)
+    return UnitOfWork(EmptyShelf(), accounts, LazyCache(nothing), NO_HASH)
 
 
-def settled(book: Book, log_index: int, time_us: int, asked: Command) -> Receipt:
-    receipt = book.settle(log_index, time_us, asked)
+def settled(unit: UnitOfWork, log_index: int, time_us: int, asked: Command) -> LedgerReceipt:
+    receipt = unit.settle(log_index, time_us, asked)
     assert receipt is not None
     return receipt
 
 
-def balances_of(book: Book, opening: dict[str, int]) -> dict[str, int]:
-    return opening | {name: account.balance for name, account in book.changed_balances.items()}
+def balances_of(unit: UnitOfWork, opening: dict[str, int]) -> dict[str, int]:
+    return opening | {name: account.balance for name, account in unit.changed_balances.items()}
 
 
 def moved(rows: Sequence[JournalRow]) -> list[tuple[str, str, int]]:
@@ -118,44 +118,44 @@ def expected_postings(text: str) -> list[tuple[str, str, int]]:
 def test_the_bank_keeps_its_rules(row: list[str]) -> None:
     opening, line, outcome, balance, posting = row
     before = balances(opening)
-    book = book_of(before)
-    receipt = settled(book, 7, 1234, command(f"id1 {line}"))
+    unit = book_of(before)
+    receipt = settled(unit, 7, 1234, command(f"id1 {line}"))
     expected = expected_balance(balance)
-    assert receipt == Receipt(
+    assert receipt == LedgerReceipt(
         id="id1", outcome=receipt.outcome, balance=expected, available=expected, reference=7, time_us=1234
     )
     assert receipt.outcome == outcome
-    assert moved(book.journal) == expected_postings(posting)
-    after = balances_of(book, before)
+    assert moved(unit.journal) == expected_postings(posting)
+    after = balances_of(unit, before)
     assert sum(after.values()) == sum(before.values()), "money was made or lost"
     changed = {name for name, held in after.items() if held != before.get(name)}
-    assert changed == book.changed_balances.keys()
+    assert changed == unit.changed_balances.keys()
 
 
 def test_a_repeated_request_gets_its_first_receipt_for_ever() -> None:
     opening = {"cash": 0, "main": 0}
-    book = book_of(opening)
+    unit = book_of(opening)
     for log_index, line, outcome, balance, reference, posting in rows(REPEATS):
-        before = len(book.journal)
-        receipt = settled(book, int(log_index), time_us(int(log_index)), command(line))
+        before = len(unit.journal)
+        receipt = settled(unit, int(log_index), time_us(int(log_index)), command(line))
         found = (receipt.outcome, receipt.balance, receipt.available, receipt.reference, receipt.time_us)
         held = expected_balance(balance)
         assert found == (outcome, held, held, int(reference), time_us(int(reference))), line
-        assert moved(book.journal[before:]) == expected_postings(posting), line
-    assert sum(balances_of(book, opening).values()) == 0
-    assert len(book.new_rulings) == len({line.split()[0] for _, line, *_ in rows(REPEATS)})
+        assert moved(unit.journal[before:]) == expected_postings(posting), line
+    assert sum(balances_of(unit, opening).values()) == 0
+    assert len(unit.new_records) == len({line.split()[0] for _, line, *_ in rows(REPEATS)})
 
 
 @pytest.mark.parametrize("wrong", [5.0, True, "5", None, 0, -1, 10**14])
 @pytest.mark.parametrize("kind", [Credit, Debit])
 def test_only_a_positive_whole_number_is_an_amount(kind: type[Credit | Debit], wrong: Any) -> None:
-    book = book_of({"cash": -9, "main": 9})
+    unit = book_of({"cash": -9, "main": 9})
     with pytest.raises((AssertionError, TypeError)):
-        book.settle(1, 1, kind(id="a", account="main", amount=wrong))
-    assert not book.changed_balances
+        unit.settle(1, 1, kind(id="a", account="main", amount=wrong))
+    assert not unit.changed_balances
 
 
 def test_opening_names_an_account_once() -> None:
-    book = book_of({"cash": 0})
-    outcomes = [settled(book, n, n, Open(id=f"o{n}", account="ann")).outcome for n in (1, 2)]
+    unit = book_of({"cash": 0})
+    outcomes = [settled(unit, n, n, Open(id=f"o{n}", account="ann")).outcome for n in (1, 2)]
     assert outcomes == ["ok", "exists"]

@@ -7,10 +7,10 @@ from typing import get_args
 
 import pytest
 
-from atm.ledger import shelf
-from atm.ledger.commands import Command, Receipt
-from atm.ledger.store import Ledger
-from tests.ledger.entries import apply_in_batches, command, records
+from atm.ledger import rows
+from atm.ledger.commands import Command, LedgerReceipt
+from atm.ledger.ledger import Ledger
+from tests.support.entries import apply_in_batches, command, records
 
 GIVEN = (
     *("a1 open ann", "a2 open bob", "a3 open eve", "a4 credit ann 100", "a5 credit bob 100"),
@@ -66,7 +66,7 @@ DECLINES = [[cell.strip() for cell in line.split("|")] for line in DECLINED.stri
 CUTS = pytest.mark.parametrize("size", [1, 100], ids=["one by one", "in one batch"])
 
 
-def told(lines: Sequence[str], size: int) -> tuple[list[Receipt | None], str]:
+def told(lines: Sequence[str], size: int) -> tuple[list[LedgerReceipt | None], str]:
     """Return receipts and digest of a ledger that was told these lines, `size` at a time."""
     ledger = Ledger(":memory:")
     entries = records([*GIVEN, *lines])
@@ -149,6 +149,6 @@ def test_a_ledger_that_keeps_no_account_in_memory_decides_the_same(monkeypatch: 
         *(f"y{n} {line[0]}" for n, line in enumerate(DECLINES)),
     ]
     kept = told(lines, 1)
-    monkeypatch.setattr(shelf, "ACCOUNTS_KEPT_MAX", 0)
+    monkeypatch.setattr(rows, "ACCOUNTS_KEPT_MAX", 0)
     assert told(lines, 1) == kept
     assert told(lines, 5) == kept

@@ -8,11 +8,12 @@ from pathlib import Path
 import apsw
 import pytest
 
-from atm.ledger import database, store
+from atm.ledger import database
+from atm.ledger import ledger as ledger_module
 from atm.ledger.commands import Credit, Outcome, Reverse, Statement
+from atm.ledger.ledger import Ledger, LedgerFault, NotNext
 from atm.ledger.posting import BANK_MINOR_MIN
-from atm.ledger.store import Ledger, LedgerFault, NotNext
-from tests.ledger.entries import apply_in_batches, balance_of, records, time_us
+from tests.support.entries import apply_in_batches, balance_of, records, time_us
 
 STORY = """
 -
@@ -198,7 +199,9 @@ def test_an_error_while_a_batch_is_written_leaves_nothing_of_it(
     ledger.apply(records(STORY[:6]))
     before = ledger.digest()
     with monkeypatch.context() as broken:
-        broken.setattr(store, "SET_APPLIED", "update nowhere set log_index = ?")  # what is written last
+        broken.setattr(
+            ledger_module, "SET_APPLIED", "update nowhere set log_index = ?"
+        )  # what is written last
         with pytest.raises(LedgerFault):
             ledger.apply(records(STORY)[6:])
     ledger.close()

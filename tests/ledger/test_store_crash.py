@@ -13,10 +13,10 @@ import pytest
 
 from atm.ledger import database
 from atm.ledger.commands import Command
-from atm.ledger.store import Ledger
+from atm.ledger.ledger import Ledger
 from tests.ledger.audit import audit
-from tests.ledger.entries import apply_in_batches, balance_of, records
 from tests.ledger.recording_disk import Change, RecordingDisk, files_after
+from tests.support.entries import apply_in_batches, balance_of, records
 
 LINES = [
     "-",

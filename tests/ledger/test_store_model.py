@@ -10,10 +10,10 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
 from atm.ledger.commands import BALANCE_MINOR_MAX, Exceptions, Line, Query, Statement
-from atm.ledger.store import Ledger, Record
+from atm.ledger.ledger import Ledger, Record
 from tests.ledger.audit import audit
-from tests.ledger.entries import entry
 from tests.ledger.model import FULL, Model
+from tests.support.entries import entry
 
 HOUR_US = 3_600_000_000
 KINDS = [

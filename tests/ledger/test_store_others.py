@@ -15,9 +15,9 @@ import pytest
 
 from atm.ledger import database
 from atm.ledger.commands import Exceptions, Lookup, Query, Read, Statement
-from atm.ledger.store import Ledger, LedgerFault
-from tests.ledger.entries import apply_in_batches, balance_of, records
+from atm.ledger.ledger import Ledger, LedgerFault
 from tests.ledger.recording_disk import Change, RecordingDisk
+from tests.support.entries import apply_in_batches, balance_of, records
 
 LINES = ["-", "c1 credit main 500", "o1 open ann", "c2 credit ann 70", "d1 debit main 20"]
 MORE = [f"m{n} credit main 1" for n in range(300)]

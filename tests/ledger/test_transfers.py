@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from atm.ledger.commands import LEGS_MAX, Batch, Leg
-from atm.ledger.store import Ledger
+from atm.ledger.ledger import Ledger
 from tests.ledger.audit import audit
-from tests.ledger.entries import balance_of, records
 from tests.ledger.stories import tell
+from tests.support.entries import balance_of, records
 
 
 def test_a_transfer_moves_money_between_two_customers_or_nothing_at_all() -> None:

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from tests.mutants.mutant import Mutant
 
-BOOK = "atm/ledger/book.py"
+BOOK = "atm/ledger/unit_of_work.py"
 POSTING = "atm/ledger/posting.py"
-SHELF = "atm/ledger/shelf.py"
-STORE = "atm/ledger/store.py"
+SHELF = "atm/ledger/rows.py"
+STORE = "atm/ledger/ledger.py"
 TESTS = "tests/ledger/test_posting.py::"
 REPEATS = "tests/ledger/test_repeats.py::"
 TRANSFERS = "tests/ledger/test_transfers.py::"
@@ -20,7 +20,7 @@ BANK = (
         name="receipts outside the transaction",
         what="a crash leaves receipts of commands that moved nothing, and they never will",
         file=SHELF,
-        edits=(("book.new_rulings)))\n", "book.new_rulings)))\n" + COMMIT),),
+        edits=(("book.new_records)))\n", "book.new_records)))\n" + COMMIT),),
         caught_by=CRASH_TESTS + "test_a_kill_between_any_two_writes_leaves_a_whole_batch_and_loses_none",
     ),
     Mutant(
@@ -118,7 +118,7 @@ BANK = (
     Mutant(
         name="a statement without the newest postings",
         what="what was decided and is not written yet is missing from the answer to a read",
-        file="atm/ledger/store.py",
+        file="atm/ledger/ledger.py",
         edits=(("        if not all(map(_asks_for_balance, requests)):\n            self.write()\n", ""),),
         caught_by="tests/ledger/test_store.py::test_a_query_of_more_than_a_balance_sees_what_was_decided",
     ),
@@ -128,8 +128,8 @@ BANK = (
         file=BOOK,
         edits=(
             (
-                "        self._rule(Ruling(asked, receipt))\n",
-                "        if outcome is OK:\n            self._rule(Ruling(asked, receipt))\n",
+                "        self._rule(IdempotencyRecord(asked, receipt))\n",
+                "        if outcome is OK:\n            self._rule(IdempotencyRecord(asked, receipt))\n",
             ),
         ),
         caught_by=REPEATS + "test_a_decline_stays_one_whatever_happens_later",

@@ -5,7 +5,7 @@ from __future__ import annotations
 from tests.mutants.mutant import Mutant
 
 ACCOUNTS = "atm/ledger/accounts.py"
-BOOK = "atm/ledger/book.py"
+BOOK = "atm/ledger/unit_of_work.py"
 INQUIRIES = "atm/ledger/inquiries.py"
 POSTING = "atm/ledger/posting.py"
 REVERSAL_TESTS = "tests/ledger/test_reversals.py::"
@@ -142,23 +142,23 @@ BANK_RULES = (
     Mutant(
         name="PIN logged as it was typed",
         what="log, ledger and the other servers learn the PIN itself",
-        file="atm/server/clients.py",
+        file="atm/server/clients/client_server.py",
         edits=(("sealed, encode(sealed))", "sealed, asked.payload)"),),
         caught_by=SEAL_TESTS + "test_no_file_of_a_server_holds_a_pin_that_was_typed",
     ),
     Mutant(
         name="one salt for all accounts",
         what="equal PINs are seen to be equal, and one guess tries all accounts",
-        file="atm/server/pins.py",
+        file="atm/server/security/pins.py",
         edits=(('        salt = self._keyed("salt " + account)\n', '        salt = self._keyed("salt")\n'),),
         caught_by=SEAL_TESTS + "test_another_account_another_pepper_or_another_pin_is_another_seal",
     ),
     Mutant(
         name="plain PIN passed on",
         what="a server logs the PIN that another one passed on without sealing it",
-        file="atm/server/peer_connection.py",
+        file="atm/server/peers/peer_connection.py",
         edits=(("    if holds_plain_pin(request):\n", "    if False:\n"),),
-        caught_by="tests/server/test_peers.py::test_a_plain_pin_that_a_server_passes_on_is_refused",
+        caught_by="tests/server/test_peer_server.py::test_a_plain_pin_that_a_server_passes_on_is_refused",
     ),
     Mutant(
         name="chain without the previous hash",

@@ -4,15 +4,15 @@ from __future__ import annotations
 
 from tests.mutants.mutant import Mutant
 
-LOG_FILE = "atm/server/log_file.py"
-RECOVERY = "atm/server/log_recovery.py"
-TESTS = "tests/server/test_log_file.py::"
+LOG_FILE = "atm/storage/log_file.py"
+RECOVERY = "atm/storage/log_recovery.py"
+TESTS = "tests/storage/test_log_file.py::"
 
 DURABILITY = (
     Mutant(
         name="answer before the sync",
         what="promises leave before the disk holds them",
-        file="atm/server/perform.py",
+        file="atm/server/group/perform.py",
         edits=(
             (
                 "    log.save(ready.hard_state, ready.entries)\n"
@@ -28,7 +28,10 @@ DURABILITY = (
         what="the core lets a follower acknowledge before it saves",
         file="atm/raft/raft.py",
         edits=(
-            ("self._responses.append(Outgoing(append.sender", "self._messages.append(Outgoing(append.sender"),
+            (
+                "self._messages_after_sync.append(Outgoing(append.sender",
+                "self._messages.append(Outgoing(append.sender",
+            ),
         ),
         caught_by="tests/raft/test_commitment.py::"
         "test_the_order_of_effects_is_kept_by_what_is_in_which_field",
@@ -48,14 +51,14 @@ DURABILITY = (
     Mutant(
         name="the machine's disk does not sync",
         what="the log asks for a sync and the operating system is never asked",
-        file="atm/server/disk.py",
+        file="atm/storage/disk.py",
         edits=(("        _sync_data(file)\n", "        pass\n"),),
         caught_by=TESTS + "test_syncs_of_the_real_disk_reach_the_operating_system",
     ),
     Mutant(
         name="the machine's disk does not sync folders",
         what="the log asks for a sync of its folder and the operating system is never asked",
-        file="atm/server/disk.py",
+        file="atm/storage/disk.py",
         edits=(("            os.fsync(file)\n", "            pass\n"),),
         caught_by=TESTS + "test_syncs_of_the_real_disk_reach_the_operating_system",
     ),
@@ -137,7 +140,7 @@ DURABILITY = (
     Mutant(
         name="checksum not compared",
         what="a batch with rotten bytes is believed",
-        file="atm/server/log_format.py",
+        file="atm/storage/log_format.py",
         edits=(("crc32(data[start + _MARK_AND_CRC.size : stop]) == header.crc", "True"),),
         caught_by=TESTS + "test_a_rotten_byte_is_damage_unless_it_is_in_the_last_batch",
     ),
@@ -151,7 +154,7 @@ DURABILITY = (
     Mutant(
         name="everything saved is applied at a restart",
         what="entries that were never committed are booked",
-        file="atm/server/recovery.py",
+        file="atm/server/group/recovery.py",
         edits=(("min(log.hard_state.commit_index, log.last_index)", "log.last_index"),),
         caught_by="tests/server/test_recovery.py::"
         "test_entries_known_to_be_committed_are_applied_piece_by_piece",
@@ -159,7 +162,7 @@ DURABILITY = (
     Mutant(
         name="ledger ahead of its log accepted",
         what="a ledger that belongs to another log is gone on with",
-        file="atm/server/recovery.py",
+        file="atm/server/group/recovery.py",
         edits=(("    if bank.applied_index > log.last_index:\n", "    if False:\n"),),
         caught_by="tests/server/test_recovery.py::test_a_ledger_ahead_of_its_log_is_refused",
     ),

@@ -28,31 +28,31 @@ ELECTIONS = (
     Mutant(
         name="vote not saved",
         what="a vote in a term that is known already is not written without entries",
-        file="atm/server/log_file.py",
+        file="atm/storage/log_file.py",
         edits=(
             (
                 "hard_state.term == saved.term and hard_state.voted_for == saved.voted_for:",
                 "hard_state.term == saved.term:",
             ),
         ),
-        caught_by="tests/server/test_log_file.py::test_a_vote_or_a_term_alone_survives_a_crash",
+        caught_by="tests/storage/test_log_file.py::test_a_vote_or_a_term_alone_survives_a_crash",
     ),
     Mutant(
         name="term not saved",
         what="a new term without a vote in it is not written without entries",
-        file="atm/server/log_file.py",
+        file="atm/storage/log_file.py",
         edits=(
             (
                 "not entries and hard_state.term == saved.term and hard_state.voted_for",
                 "not entries and hard_state.voted_for",
             ),
         ),
-        caught_by="tests/server/test_log_file.py::test_a_vote_or_a_term_alone_survives_a_crash",
+        caught_by="tests/storage/test_log_file.py::test_a_vote_or_a_term_alone_survives_a_crash",
     ),
     Mutant(
         name="term and vote saved only with entries",
         what="what is to be done without entries does not reach the log file at all",
-        file="atm/server/perform.py",
+        file="atm/server/group/perform.py",
         edits=(
             (
                 "    log.save(ready.hard_state, ready.entries)\n",
@@ -144,8 +144,8 @@ ELECTIONS = (
         file=RAFT,
         edits=(
             (
-                "        self._responses += self._vote_requests()\n",
-                "        self._responses += self._vote_requests()\n        self._count_vote(self.node_id)\n",
+                "        self._messages_after_sync += self._vote_requests()\n",
+                "        self._messages_after_sync += self._vote_requests()\n        self._count_vote(self.node_id)\n",
             ),
         ),
         caught_by=TESTS + "test_a_candidate_whose_own_vote_is_not_saved_has_not_won",

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from tests.mutants.mutant import Mutant
 
-FOLDER = "atm/server/data_folder.py"
-FOLDER_TESTS = "tests/server/test_data_folder.py::"
-JOURNAL = "atm/teller/pending.py"
+FOLDER = "atm/storage/data_folder.py"
+FOLDER_TESTS = "tests/storage/test_data_folder.py::"
+JOURNAL = "atm/teller/request_journal.py"
 JOURNAL_TEST = (
     "tests/teller/test_journal.py::"
     "test_the_request_survives_a_power_cut_of_the_tellers_machine_before_it_is_sent"

@@ -5,10 +5,10 @@ from __future__ import annotations
 from tests.mutants.mutant import Mutant
 
 LEADER = "atm/raft/leader.py"
-DESK = "atm/server/desk.py"
-WAITING = "atm/server/waiting.py"
+DESK = "atm/server/group/request_router.py"
+WAITING = "atm/server/group/pending_requests.py"
 TESTS = "tests/raft/test_reads.py::"
-DESK_TESTS = "tests/server/test_desk.py::"
+DESK_TESTS = "tests/server/test_request_router.py::"
 
 READS = (
     Mutant(
@@ -61,7 +61,7 @@ READS = (
     Mutant(
         name="reads answered before the turn's entries are applied",
         what="a read is answered from the ledger as it was before what it must see",
-        file="atm/server/perform.py",
+        file="atm/server/group/perform.py",
         edits=(
             ("    if ready.committed:\n", "    clients.answer_reads(ready.reads)\n    if ready.committed:\n"),
             ("    clients.answer_reads(ready.reads)\n    clients.drop_reads", "    clients.drop_reads"),
@@ -88,8 +88,8 @@ READS = (
         file=DESK,
         edits=(
             (
-                "            asked = self._passed_on.take(number)\n            if asked is not None:\n",
-                "            asked = self._passed_on.take(min(self._passed_on._waiting, default=number))\n"
+                "            asked = self._forwarded.pop(number)\n            if asked is not None:\n",
+                "            asked = self._forwarded.pop(min(self._forwarded._waiting, default=number))\n"
                 "            if asked is not None:\n",
             ),
         ),
@@ -98,14 +98,14 @@ READS = (
     Mutant(
         name="answers given back to a peer that has started anew",
         what="a number that meant one request to the old process means another to the new one",
-        file="atm/server/peer_connection.py",
+        file="atm/server/peers/peer_connection.py",
         edits=(
             (
                 "        if self.open:\n            self._links",
                 "        if True:\n            self._links",
             ),
         ),
-        caught_by="tests/server/test_peers.py::test_an_answer_is_given_back_only_while_the_connection_that_asked_stands",
+        caught_by="tests/server/test_peer_server.py::test_an_answer_is_given_back_only_while_the_connection_that_asked_stands",
     ),
     Mutant(
         name="unknown told as certainly not done",

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from tests.mutants.mutant import Mutant
 
-INBOX = "atm/server/inbox.py"
+INBOX = "atm/server/group/inbox.py"
 INBOX_TESTS = "tests/server/test_inbox.py::"
-NODE = "atm/server/node.py"
-NODE_TESTS = "tests/server/test_node.py::"
-CONNECTION = "atm/server/teller_connection.py"
-CONNECTION_TESTS = "tests/server/test_teller_connection.py::"
+NODE = "atm/server/group/run_loop.py"
+NODE_TESTS = "tests/server/test_run_loop.py::"
+CONNECTION = "atm/server/clients/client_connection.py"
+CONNECTION_TESTS = "tests/server/test_client_connection.py::"
 
 TURNS = (
     Mutant(
@@ -54,7 +54,7 @@ TURNS = (
     Mutant(
         name="deaf and going on",
         what="nothing that comes in is read any more, and the node does not end",
-        file="atm/server/reader.py",
+        file="atm/server/net/reader.py",
         edits=(("            self._failed(error)\n", "            pass\n"),),
         caught_by="tests/server/test_reader.py::test_a_source_that_fails_is_the_end_of_all_reading_and_is_told",
     ),
@@ -62,7 +62,9 @@ TURNS = (
         name="a round put twice",
         what="what the reader gathered stays gathered and comes to the node again with the next round",
         file=INBOX,
-        edits=(("        mail, self.gathered = self.gathered, Mail()\n", "        mail = self.gathered\n"),),
+        edits=(
+            ("        mail, self.gathered = self.gathered, Inputs()\n", "        mail = self.gathered\n"),
+        ),
         caught_by=INBOX_TESTS + "test_what_is_gathered_during_the_turn_of_its_round_belongs_to_the_next",
     ),
     Mutant(

@@ -17,17 +17,17 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from atm.ledger.audit.extract import AccountLine, JournalLine, account_lines, journal_lines
+from atm.ledger.audit.read_only import snapshot
 from atm.ledger.commands import Credit, LogCommand, Open
-from atm.ledger.extract import AccountLine, JournalLine, account_lines, journal_lines
-from atm.ledger.snapshot import snapshot
-from atm.ledger.store import Ledger
+from atm.ledger.ledger import Ledger
 from atm.local_cluster import write_cluster_ini
 from atm.office import books
 from atm.office.books import beancount_account, hledger_account
 from atm.office.main import main
 from atm.office.replay import BadFile, read_csv, read_jsonl
-from tests.ledger.entries import time_us
 from tests.ledger.story import RECORDS, write_ledger
+from tests.support.entries import time_us
 
 HOSTILE_IDS = ['"', "\\", ";", "date:2020-13-77", "[2020-99-99]", "a)b|c,d", "\\\"#!'", "*", "{}", "=1+1"]
 Writer = Callable[[list[AccountLine], list[JournalLine], TextIO], None]

@@ -11,15 +11,15 @@ from pathlib import Path
 import pytest
 
 from atm.client import Client
-from atm.ledger.extract import JournalLine, journal_lines
-from atm.ledger.snapshot import snapshot
+from atm.ledger.audit.extract import JournalLine, journal_lines
+from atm.ledger.audit.read_only import snapshot
 from atm.local_cluster import LocalCluster, write_cluster_ini
 from atm.office.main import main
 from atm.office.replay import NotBooked, Replay
 from tests.cluster.customers import Customers
 from tests.cluster.ledgers import wait_until_equal
 from tests.ledger.story import write_ledger
-from tests.server.parts import wait_until
+from tests.support.server_parts import wait_until
 
 
 @pytest.fixture

@@ -9,13 +9,13 @@ from pathlib import Path
 import msgspec
 import pytest
 
+from atm.ledger.audit.findings import Findings
 from atm.ledger.commands import Credit
-from atm.ledger.findings import Findings
-from atm.ledger.store import Ledger
+from atm.ledger.ledger import Ledger
 from atm.office.comparison import compare
 from atm.office.main import main
-from tests.ledger.entries import time_us
 from tests.ledger.story import RECORDS, write_ledger
+from tests.support.entries import time_us
 
 SOUND = Findings(
     applied_index=9,

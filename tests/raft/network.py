@@ -2,7 +2,7 @@
 
 Nothing happens by itself: time passes by `pass_time`, messages arrive by `deliver`, and a server works
 (performs what its core wants done) right after anything happened to it. Chance is seeded. After every
-step the promises of Figure 3 are checked by `tests.simulation.checks`.
+step the promises of Figure 3 are checked by `tests.support.checks`.
 """
 
 from __future__ import annotations
@@ -27,8 +27,8 @@ from atm.raft.messages import (
 from atm.raft.raft import Raft
 from atm.raft.ready import Ready, Role
 from tests.raft.server import Server
-from tests.raft.store import Store, entries_of_terms
-from tests.simulation.checks import Checks
+from tests.support.checks import Checks
+from tests.support.store import Store, entries_of_terms
 
 NOW_US = 1_000_000
 ELECTION_TICKS_MIN, ELECTION_TICKS_MAX, HEARTBEAT_TICKS = 30, 60, 5
@@ -248,7 +248,7 @@ class Network:
                     server.store.save(ready.hard_state, ready.entries)
                     self.checks.saved(server.name)
                 case "responses":
-                    self._send(server, ready.responses)
+                    self._send(server, ready.messages_after_sync)
                 case "apply":
                     self.checks.applied(server.name, ready.committed)
                     server.applied += ready.committed
@@ -264,7 +264,7 @@ class Network:
         """Whether `ready` has work of this kind, so that a crash before it is worth having."""
         work = {
             "messages": bool(ready.messages or ready.catch_ups),
-            "responses": bool(ready.responses),
+            "responses": bool(ready.messages_after_sync),
             "apply": bool(ready.committed),
         }
         return work.get(effect, True)

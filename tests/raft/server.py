@@ -7,7 +7,7 @@ from collections.abc import Callable
 from atm.raft.config import RaftConfig
 from atm.raft.messages import ConfirmedRead, Entry, NodeId
 from atm.raft.raft import Raft
-from tests.raft.store import Store
+from tests.support.store import Store
 
 
 class Server:

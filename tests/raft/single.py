@@ -19,8 +19,8 @@ from atm.raft.raft import Raft
 from atm.raft.ready import Ready, Role
 from tests.raft.network import ELECTION_TICKS_MAX, Network
 from tests.raft.server import Server
-from tests.raft.store import entries_of_terms
-from tests.simulation.checks import Checks
+from tests.support.checks import Checks
+from tests.support.store import entries_of_terms
 
 
 class Unchecked(Checks):
@@ -190,5 +190,5 @@ def appends(sent: Sequence[Outgoing], to: NodeId | None = None) -> list[AppendEn
     return [o.message for o in sent if isinstance(o.message, AppendEntries) and to in (None, o.to)]
 
 
-def responses(sent: Sequence[Outgoing]) -> list[AppendEntriesResponse]:
+def messages_after_sync(sent: Sequence[Outgoing]) -> list[AppendEntriesResponse]:
     return [o.message for o in sent if isinstance(o.message, AppendEntriesResponse)]

@@ -121,17 +121,17 @@ def test_an_advance_that_is_too_late_does_not_vouch_for_a_replaced_suffix() -> N
 
 
 def test_the_order_of_effects_is_kept_by_what_is_in_which_field() -> None:
-    """Promises are in `responses`, never in `messages`, which leave before the disk has them."""
+    """Promises are in `messages_after_sync`, never in `messages`, which leave before the disk has them."""
     a = Single()
     a.raft.step(ask("b", 1))
     ready = a.raft.ready()
     assert ready is not None
-    assert (ready.messages, len(ready.responses)) == ((), 1)
+    assert (ready.messages, len(ready.messages_after_sync)) == ((), 1)
     a.raft.advance(ready)
     a.raft.step(append("b", 1, (0, 0), (1,)))
     ready = a.raft.ready()
     assert ready is not None
-    assert (ready.messages, len(ready.responses)) == ((), 1)
+    assert (ready.messages, len(ready.messages_after_sync)) == ((), 1)
 
 
 # -- stepping down -----------------------------------------------------------------------------------

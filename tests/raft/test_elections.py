@@ -17,12 +17,12 @@ from tests.raft.single import (
     appends,
     ask,
     grant,
+    messages_after_sync,
     refuse,
     reject,
-    responses,
     votes,
 )
-from tests.raft.store import entries_of_terms
+from tests.support.store import entries_of_terms
 
 SERVERS = "abcdefg"
 
@@ -313,7 +313,7 @@ def test_a_higher_term_makes_a_follower_that_handles_the_message(role: Role) -> 
     assert (a.raft.role, a.raft.term) == (Role.FOLLOWER, 9)
 
     a = server()
-    (answer,) = responses(a.receive(append("b", 9, (0, 0), (9,))))
+    (answer,) = messages_after_sync(a.receive(append("b", 9, (0, 0), (9,))))
     assert answer.success
     assert (a.raft.role, a.raft.leader) == (Role.FOLLOWER, "b")
 
@@ -325,7 +325,7 @@ def test_a_higher_term_makes_a_follower_that_handles_the_message(role: Role) -> 
 def test_an_older_term_is_told_of_the_newer_and_not_obeyed() -> None:
     a = Single(log=(1, 2), term=5)
     assert votes(a.receive(ask("b", 4, (9, 9)))) == [("b", False)]
-    (answer,) = responses(a.receive(append("b", 4, (2, 2), (4,), commit=3)))
+    (answer,) = messages_after_sync(a.receive(append("b", 4, (2, 2), (4,), commit=3)))
     assert not answer.success
     assert answer.term == 5
     assert a.server.log_terms == [1, 2]
@@ -335,7 +335,7 @@ def test_an_older_term_is_told_of_the_newer_and_not_obeyed() -> None:
 def test_a_candidate_follows_the_leader_of_its_own_term() -> None:
     a = Single()
     a.campaign()
-    (answer,) = responses(a.receive(append("b", 1, (0, 0), (1,))))
+    (answer,) = messages_after_sync(a.receive(append("b", 1, (0, 0), (1,))))
     assert answer.success
     assert (a.raft.role, a.raft.leader, a.raft.term) == (Role.FOLLOWER, "b", 1)
 

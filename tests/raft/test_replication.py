@@ -14,8 +14,8 @@ from tests.raft.single import (
     append,
     appends,
     behind,
+    messages_after_sync,
     reject,
-    responses,
 )
 
 
@@ -46,7 +46,7 @@ def test_a_follower_takes_what_follows_on_its_log(
     log: tuple[int, ...], prev: tuple[int, int], terms: tuple[int, ...], success: bool, after: list[int]
 ) -> None:
     a = Single(log=log, term=4)
-    (answer,) = responses(a.receive(append("b", 4, prev, terms)))
+    (answer,) = messages_after_sync(a.receive(append("b", 4, prev, terms)))
     assert (answer.success, a.server.log_terms) == (success, after)
     assert answer.match_index == prev[0] + (len(terms) if success else 0)
 
@@ -73,7 +73,7 @@ def test_an_acknowledged_entry_outlives_a_crash(effect: str) -> None:
     """Whatever the server had sent when it died, it keeps."""
     a = Single(term=1)
     a.server.crash_before = effect
-    answers = responses(a.receive(append("b", 1, (0, 0), (1, 1))))
+    answers = messages_after_sync(a.receive(append("b", 1, (0, 0), (1, 1))))
     if answers:
         assert a.server.log_terms == [1, 1]
     a.network.restart("a")
@@ -86,7 +86,7 @@ def test_an_old_append_that_comes_again_changes_nothing() -> None:
     messages = [append("b", 1, (i, 1 if i else 0), (1, 1)) for i in range(0, 6, 2)]
     a.receive(*messages)
     for message in [*reversed(messages), *messages]:
-        (answer,) = responses(a.receive(message))
+        (answer,) = messages_after_sync(a.receive(message))
         assert answer.match_index == message.prev_log_index + 2
         assert a.server.log_terms == [1] * 6
 
@@ -108,13 +108,13 @@ def test_an_old_append_that_comes_again_changes_nothing() -> None:
 def test_an_append_that_no_leader_can_send_is_neither_taken_nor_answered(impossible: AppendEntries) -> None:
     """Index follows on index, terms never fall, and only the empty log has term 0."""
     follower = Single(log=(1, 2), term=2)
-    assert not responses(follower.receive(impossible))
+    assert not messages_after_sync(follower.receive(impossible))
     assert [entry.term for entry in follower.raft.log.slice(1, follower.raft.last_index)] == [1, 2]
 
 
 def test_appends_that_overtake_each_other_leave_no_gap() -> None:
     a = Single(term=1)
-    (refused,) = responses(a.receive(append("b", 1, (2, 1), (1, 1))))
+    (refused,) = messages_after_sync(a.receive(append("b", 1, (2, 1), (1, 1))))
     assert (refused.success, a.server.log_terms) == (False, [])
     a.receive(append("b", 1, (0, 0), (1, 1)), append("b", 1, (2, 1), (1, 1)))
     assert a.server.log_terms == [1] * 4
@@ -163,7 +163,7 @@ def test_the_commit_index_does_not_grow_with_what_is_received() -> None:
 def test_a_follower_acknowledges_what_was_sent_and_not_its_own_last_index(sent: int) -> None:
     """Scenario 19: the follower's log is longer, and what is behind need not be the leader's."""
     a = Single(log=(1, 1, 1, 2, 2), term=3)
-    (answer,) = responses(a.receive(append("b", 3, (1, 1), (1,) * sent)))
+    (answer,) = messages_after_sync(a.receive(append("b", 3, (1, 1), (1,) * sent)))
     assert (answer.success, answer.match_index) == (True, 1 + sent)
 
 
@@ -282,7 +282,7 @@ def test_a_far_conflict_is_found_in_one_round_a_term(run: int, rounds_max: int) 
 
 def test_the_refusal_hints_at_the_start_of_the_conflicting_term() -> None:
     a = Single(log=(1, 2, 2, 2, 3), term=4)
-    (answer,) = responses(a.receive(append("b", 4, (4, 3))))
+    (answer,) = messages_after_sync(a.receive(append("b", 4, (4, 3))))
     assert (answer.match_index, answer.conflict_index, answer.conflict_term) == (4, 2, 2)
-    (answer,) = responses(a.receive(append("b", 4, (9, 3))))
+    (answer,) = messages_after_sync(a.receive(append("b", 4, (9, 3))))
     assert (answer.match_index, answer.conflict_index, answer.conflict_term) == (9, 6, 0)

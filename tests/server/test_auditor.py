@@ -13,11 +13,11 @@ from threading import Thread
 import apsw
 import pytest
 
-from atm.ledger.store import Ledger
-from atm.server.auditor import Auditor
-from atm.wire.serializer import Fault, Verify, VerifyAnswer
+from atm.ledger.ledger import Ledger
+from atm.server.clients.auditor import Auditor
+from atm.wire.client_messages import ErrorReply, Verify, VerifyReply
 from tests.ledger.story import RECORDS, write_ledger
-from tests.server.parts import DEADLINE_S, RunningServer, Wire, cluster_of, credit, wait_until
+from tests.support.server_parts import DEADLINE_S, RunningServer, Wire, cluster_of, credit, wait_until
 
 ASKED = Verify(id="v", at=(1, len(RECORDS)))
 
@@ -36,7 +36,7 @@ def locked(ledger: Path) -> Iterator[Path]:
         yield ledger
 
 
-def in_background(auditor: Auditor, answers: list[VerifyAnswer | Fault]) -> Thread:
+def in_background(auditor: Auditor, answers: list[VerifyReply | ErrorReply]) -> Thread:
     thread = Thread(target=lambda: answers.append(auditor.answer(ASKED)))
     thread.start()
     wait_until(lambda: auditor._running is not None)
@@ -46,16 +46,16 @@ def in_background(auditor: Auditor, answers: list[VerifyAnswer | Fault]) -> Thre
 def test_a_node_tells_what_it_finds(ledger: Path) -> None:
     with closing(Ledger(ledger)):
         answer = Auditor("n1", ledger).answer(ASKED)
-    assert isinstance(answer, VerifyAnswer)
+    assert isinstance(answer, VerifyReply)
     assert (answer.node, answer.findings.applied_index, answer.findings.problems) == ("n1", len(RECORDS), ())
     assert [index for index, _ in answer.findings.chain] == [1, len(RECORDS)]
 
 
 def test_a_second_audit_at_once_is_refused_and_the_next_one_is_not(locked: Path) -> None:
-    auditor, answers = Auditor("n1", locked), list[VerifyAnswer | Fault]()
+    auditor, answers = Auditor("n1", locked), list[VerifyReply | ErrorReply]()
     thread = in_background(auditor, answers)
     refused = auditor.answer(ASKED)
-    assert isinstance(refused, Fault)
+    assert isinstance(refused, ErrorReply)
     assert refused.outcome == "busy"
     assert auditor._running is not None
     auditor._running.kill()
@@ -65,12 +65,12 @@ def test_a_second_audit_at_once_is_refused_and_the_next_one_is_not(locked: Path)
 
 def test_an_audit_that_takes_too_long_is_ended(locked: Path) -> None:
     answer = Auditor("n1", locked, seconds_max=0.01).answer(ASKED)
-    assert isinstance(answer, Fault)
+    assert isinstance(answer, ErrorReply)
     assert (answer.outcome, "took longer than 0.01 s" in answer.message) == ("unavailable", True)
 
 
 def test_an_audit_ends_with_its_node(locked: Path) -> None:
-    auditor, answers = Auditor("n1", locked), list[VerifyAnswer | Fault]()
+    auditor, answers = Auditor("n1", locked), list[VerifyReply | ErrorReply]()
     thread = in_background(auditor, answers)
     running = auditor._running
     assert running is not None

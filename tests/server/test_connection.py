@@ -7,9 +7,9 @@ from collections.abc import Iterator
 
 import pytest
 
-from atm.server.connection import Connection, Incoming, StalledFrame
+from atm.server.net.connection import Connection, Incoming, StalledFrame
 from atm.wire.framing import FrameTooLarge, frame
-from tests.server.parts import DEADLINE_S
+from tests.support.server_parts import DEADLINE_S
 
 Pair = tuple[socket.socket, socket.socket]
 
@@ -63,7 +63,7 @@ def test_an_outbox_over_its_limit_ends_the_connection(pair: Pair) -> None:
 def test_a_peer_that_takes_nothing_for_too_long_is_dropped(
     pair: Pair, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("atm.server.connection.STALLED_OUTBOX_S", 0.0)
+    monkeypatch.setattr("atm.server.net.connection.STALLED_OUTBOX_S", 0.0)
     connection = Connection(pair[0], 1_000_000, set())
     connection.send(b"x" * 500_000)
     assert connection.open

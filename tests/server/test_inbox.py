@@ -12,17 +12,18 @@ import pytest
 from msgspec.structs import replace
 
 from atm.raft.messages import AppendEntriesResponse, RequestVote
-from atm.server import inbox as inbox_module
-from atm.server.inbox import ANYTHING, Asked, Inbox, Mail, Wanted
-from atm.wire.serializer import Status, encode
-from tests.server.parts import DEADLINE_S, Mailbox, credit, messages, query, requests, wait_until
+from atm.server.group import inbox as inbox_module
+from atm.server.group.inbox import WAKE_ON_ANYTHING, Inbox, Inputs, PendingRequest, WakeThresholds
+from atm.wire.client_messages import Status
+from atm.wire.codec import encode
+from tests.support.server_parts import DEADLINE_S, Mailbox, credit, messages, query, requests, wait_until
 
 VOTE = RequestVote(sender="n2", term=1, last_log_index=0, last_log_term=0, pre_vote=False)
 ACKNOWLEDGEMENT = AppendEntriesResponse(
     sender="n2", term=1, success=True, match_index=2, conflict_index=0, conflict_term=0, round=0
 )
 REFUSAL = replace(ACKNOWLEDGEMENT, success=False)
-MUCH = Wanted(commands=3, queries=3, acknowledgements=3)
+MUCH = WakeThresholds(commands=3, queries=3, acknowledgements=3)
 LONG_S = 60.0
 
 STATUS = Status(id="s")
@@ -34,30 +35,30 @@ class Turns:
     def __init__(self, *, readers: bool = True) -> None:
         self._lock = Lock()
         self.inbox = Inbox(self._lock)
-        self.taken: list[tuple[str, Mail]] = []  # by whom
-        self.wanted = ANYTHING
+        self.taken: list[tuple[str, Inputs]] = []  # by whom
+        self.wanted = WAKE_ON_ANYTHING
         self.more = False
         self.during: Callable[[], None] = lambda: None  # a reader's turn
         if readers:
-            self.inbox.let_readers(self._take_turn)
+            self.inbox.run_inline_with(self._run_inline)
         self._loop: Thread | None = None
 
-    def take(self) -> Mail:
+    def take(self) -> Inputs:
         with self._lock:
-            mail = self.inbox.take()
-        self.taken.append((current_thread().name, mail))
-        return mail
+            inputs = self.inbox.drain()
+        self.taken.append((current_thread().name, inputs))
+        return inputs
 
-    def _take_turn(self) -> None:
+    def _run_inline(self) -> None:
         self.take()
         self.during()
-        self.inbox.hand_back(self.wanted, more=self.more)
+        self.inbox.end_inline(self.wanted, more=self.more)
 
-    def sleep(self, wanted: Wanted = ANYTHING, seconds: float = LONG_S) -> None:
+    def sleep(self, wanted: WakeThresholds = WAKE_ON_ANYTHING, seconds: float = LONG_S) -> None:
         """Let the run loop give up its turn."""
         self._loop = Thread(target=self.inbox.sleep, args=(seconds, wanted), name="loop", daemon=True)
         self._loop.start()
-        wait_until(lambda: self.inbox._free or not self.asleep)
+        wait_until(lambda: self.inbox._idle or not self.asleep)
 
     @property
     def asleep(self) -> bool:
@@ -69,27 +70,27 @@ class Turns:
         assert self._loop is not None
         self._loop.join(DEADLINE_S)
         assert not self.asleep
-        assert not self.inbox._free
-        assert not self.inbox._expected
-        assert self.inbox._bell.locked()
+        assert not self.inbox._idle
+        assert not self.inbox._loop_waits
+        assert self.inbox._wakeup.locked()
 
     def assert_nobody_has_the_turn(self) -> None:
         assert self.asleep
-        assert self.inbox._free
+        assert self.inbox._idle
 
 
-MAIL: dict[str, Callable[[], Mail]] = {
+MAIL: dict[str, Callable[[], Inputs]] = {
     "command": lambda: requests(Mailbox().asks(credit("a"))),
     "query": lambda: requests(Mailbox().asks(query("q"))),
-    "status": lambda: requests(Asked(Mailbox(), 0, STATUS, encode(STATUS))),
-    "passed on": lambda: requests(Mailbox().asks(credit("a"), passed_on=True)),
+    "status": lambda: requests(PendingRequest(Mailbox(), 0, STATUS, encode(STATUS))),
+    "passed on": lambda: requests(Mailbox().asks(credit("a"), forwarded=True)),
     "acknowledgement": lambda: messages(ACKNOWLEDGEMENT),
     "unsuccessful answer": lambda: messages(REFUSAL),
     "vote": lambda: messages(VOTE),
-    "returned": lambda: Mail(returned=[(1, b"")]),
-    "refused": lambda: Mail(refused=[(Mailbox(), 0, b"")]),
-    "demotion": lambda: Mail(demotions=["n2"]),
-    "lost link": lambda: Mail(lost_links=["n2"]),
+    "returned": lambda: Inputs(forward_replies=[(1, b"")]),
+    "refused": lambda: Inputs(refused=[(Mailbox(), 0, b"")]),
+    "demotion": lambda: Inputs(demotions=["n2"]),
+    "lost link": lambda: Inputs(lost_links=["n2"]),
 }
 
 
@@ -174,7 +175,7 @@ def test_the_run_loop_has_the_turn_again_when_its_time_is_over() -> None:
 
 def test_a_tick_that_comes_while_a_reading_thread_has_the_turn_gets_it_next() -> None:
     turns = Turns()
-    turns.during = lambda: wait_until(lambda: turns.inbox._expected)
+    turns.during = lambda: wait_until(lambda: turns.inbox._loop_waits)
     turns.sleep(seconds=0.05)
     put(turns.inbox, "command")  # nothing more comes in, and there is nothing more to do
     turns.assert_the_loop_has_the_turn()
@@ -212,12 +213,12 @@ def test_a_put_that_crosses_the_end_of_a_sleep_leaves_the_turn_with_the_run_loop
     turns = Turns()
     turns.more = more
     bell = LateBell(lambda: put(turns.inbox, "vote"))
-    monkeypatch.setattr(turns.inbox, "_bell", bell)
+    monkeypatch.setattr(turns.inbox, "_wakeup", bell)
     if not readers:
-        turns.inbox.let_readers(bell.release)
+        turns.inbox.run_inline_with(bell.release)
     turns.inbox.sleep(0.01)
     assert bell.rung == 0
-    assert not turns.inbox._free
+    assert not turns.inbox._idle
     assert len(turns.taken) == readers
 
 
@@ -259,17 +260,17 @@ def test_kinds_are_not_counted_together_and_leave_together() -> None:
         put(turns.inbox, what)
     assert turns.taken == []
     put(turns.inbox, "vote")
-    ((_, mail),) = turns.taken
-    assert (len(mail.commands), len(mail.queries), mail.acknowledgements) == (2, 2, 2)
-    assert mail.messages == [ACKNOWLEDGEMENT, ACKNOWLEDGEMENT, VOTE]
+    ((_, inputs),) = turns.taken
+    assert (len(inputs.commands), len(inputs.queries), inputs.acknowledgements) == (2, 2, 2)
+    assert inputs.messages == [ACKNOWLEDGEMENT, ACKNOWLEDGEMENT, VOTE]
 
 
 def test_an_unsuccessful_answer_between_acknowledgements_is_worth_a_turn() -> None:
     turns = Turns()
     turns.sleep(MUCH)
     turns.inbox.put(messages(ACKNOWLEDGEMENT, REFUSAL, ACKNOWLEDGEMENT))
-    ((_, mail),) = turns.taken
-    assert (mail.acknowledgements, len(mail.messages)) == (2, 3)
+    ((_, inputs),) = turns.taken
+    assert (inputs.acknowledgements, len(inputs.messages)) == (2, 3)
 
 
 def test_what_is_wanted_next_is_told_with_the_turn_that_is_handed_back() -> None:
@@ -278,13 +279,13 @@ def test_what_is_wanted_next_is_told_with_the_turn_that_is_handed_back() -> None
     turns.sleep()
     for _ in range(3):
         put(turns.inbox, "command")
-    assert [len(mail.commands) for _, mail in turns.taken] == [1]
+    assert [len(inputs.commands) for _, inputs in turns.taken] == [1]
     put(turns.inbox, "command")
-    assert [len(mail.commands) for _, mail in turns.taken] == [1, 3]
+    assert [len(inputs.commands) for _, inputs in turns.taken] == [1, 3]
 
 
-@pytest.mark.parametrize("wanted", [Wanted(commands=0), Wanted(queries=0)])
-def test_what_can_begin_at_once_lets_nobody_sleep(wanted: Wanted) -> None:
+@pytest.mark.parametrize("wanted", [WakeThresholds(commands=0), WakeThresholds(queries=0)])
+def test_what_can_begin_at_once_lets_nobody_sleep(wanted: WakeThresholds) -> None:
     turns = Turns()
     turns.sleep(wanted)
     turns.assert_the_loop_has_the_turn()
@@ -311,8 +312,8 @@ def test_messages_over_the_limit_are_dropped_until_a_turn_takes_the_others() -> 
     turns = Turns()
     turns.inbox.put(messages(VOTE, size_bytes=inbox_module.MESSAGE_BYTES_MAX + 1))
     turns.inbox.put(messages(VOTE, ACKNOWLEDGEMENT))
-    mail = turns.take()
-    assert (mail.messages, mail.acknowledgements) == ([VOTE], 0)
+    inputs = turns.take()
+    assert (inputs.messages, inputs.acknowledgements) == ([VOTE], 0)
     put(turns.inbox, "vote")
     assert turns.take().messages == [VOTE]
 
@@ -327,11 +328,11 @@ def test_a_round_of_all_kinds_is_put_as_one_and_worth_one_turn() -> None:
         turns.inbox.gathered.extend(kind())
         assert turns.taken == [], what
     turns.inbox.put_gathered()
-    ((_, mail),) = turns.taken
-    assert (len(mail.commands), len(mail.queries), len(mail.statuses), mail.requests) == (2, 1, 1, 4)
-    assert (mail.messages, mail.acknowledgements) == ([ACKNOWLEDGEMENT, REFUSAL, VOTE], 1)
-    assert (mail.message_bytes, mail.returned) == (30, [(1, b"")])
-    assert (len(mail.refused), mail.demotions, mail.lost_links) == (1, ["n2"], ["n2"])
+    ((_, inputs),) = turns.taken
+    assert (len(inputs.commands), len(inputs.queries), len(inputs.statuses), inputs.requests) == (2, 1, 1, 4)
+    assert (inputs.messages, inputs.acknowledgements) == ([ACKNOWLEDGEMENT, REFUSAL, VOTE], 1)
+    assert (inputs.message_bytes, inputs.forward_replies) == (30, [(1, b"")])
+    assert (len(inputs.refused), inputs.demotions, inputs.lost_links) == (1, ["n2"], ["n2"])
 
 
 def test_what_is_gathered_during_the_turn_of_its_round_belongs_to_the_next() -> None:
@@ -340,8 +341,8 @@ def test_what_is_gathered_during_the_turn_of_its_round_belongs_to_the_next() -> 
     turns.sleep()
     turns.inbox.gathered.extend(messages(VOTE))
     turns.inbox.put_gathered()
-    ((_, mail),) = turns.taken
-    assert (mail.messages, mail.demotions) == ([VOTE], [])
+    ((_, inputs),) = turns.taken
+    assert (inputs.messages, inputs.demotions) == ([VOTE], [])
     assert (turns.inbox.gathered.messages, turns.inbox.gathered.demotions) == ([], ["n2"])
 
 
@@ -362,9 +363,9 @@ class Crowd:
     def __init__(self, readers: int, rounds: int) -> None:
         self._lock = Lock()
         self._inbox = Inbox(self._lock)
-        self._inbox.let_readers(self._take_turn)
+        self._inbox.run_inline_with(self._run_inline)
         self._in_turn = Lock()
-        self._expected = 3 * readers * rounds
+        self._loop_waits = 3 * readers * rounds
         self._rounds = rounds
         self.arrived = 0
         self.turns: Counter[str] = Counter()  # by who took them
@@ -374,7 +375,7 @@ class Crowd:
 
     @property
     def complete(self) -> bool:
-        return self.arrived == self._expected
+        return self.arrived == self._loop_waits
 
     def run(self) -> None:
         for thread in self._threads:
@@ -393,28 +394,28 @@ class Crowd:
                 put(self._inbox, "demotion")
                 return
 
-    def _take_turn(self) -> None:
+    def _run_inline(self) -> None:
         more = self._turn("readers")
-        self._inbox.hand_back(self._wanted(), more=more or self.complete)
+        self._inbox.end_inline(self._wanted(), more=more or self.complete)
 
     def _turn(self, who: str) -> bool:
         if not self._in_turn.acquire(blocking=False):
             self.wrong.append("two were in a turn")
             return True
         with self._lock:
-            mail = self._inbox.take()
+            inputs = self._inbox.drain()
         time.sleep(0)  # lets another thread run, as writing to a disk would
-        self.arrived += len(mail.commands) + len(mail.messages)
+        self.arrived += len(inputs.commands) + len(inputs.messages)
         self.turns[who] += 1
         self._in_turn.release()
-        for message in mail.messages:
+        for message in inputs.messages:
             if isinstance(message, RequestVote):
                 self._voted[message.term].release()
         return sum(self.turns.values()) % 5 == 0
 
-    def _wanted(self) -> Wanted:
+    def _wanted(self) -> WakeThresholds:
         turns = sum(self.turns.values())
-        return Wanted(commands=1 + turns % 3, acknowledgements=1 + turns % 2)
+        return WakeThresholds(commands=1 + turns % 3, acknowledgements=1 + turns % 2)
 
 
 @pytest.mark.usefixtures("hasty_threads")

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from atm.server.log_clock import LogClock
+from atm.server.group.log_clock import LogClock
 
 NOON_US = 10**15
 HOUR_US = 3600 * 10**6

@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 
 from atm.config import Cluster
-from tests.server.parts import Wire, cluster_of, credit, wait_until
+from tests.support.server_parts import Wire, cluster_of, credit, wait_until
 
 ENDS_WITHIN_S = 10.0
 Process = subprocess.Popen[str]

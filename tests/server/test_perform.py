@@ -12,9 +12,9 @@ from atm.raft.messages import (
     Outgoing,
 )
 from atm.raft.ready import Ready, Role
-from atm.server.perform import perform
-from atm.wire.serializer import encode
-from tests.server.parts import Recorder, credit
+from atm.server.group.perform import perform
+from atm.wire.codec import encode
+from tests.support.server_parts import Recorder, credit
 
 
 def entry(index: int, command: bytes = b"") -> Entry:
@@ -50,7 +50,7 @@ def test_messages_go_before_the_save_and_promises_after_it() -> None:
         messages=(Outgoing("n2", append(2)),),
         hard_state=HardState(term=1),
         entries=(entry(3),),
-        responses=(Outgoing("n3", RESPONSE),),
+        messages_after_sync=(Outgoing("n3", RESPONSE),),
         committed=(entry(1), entry(2, encode(credit("a")))),
         reads=(ConfirmedRead(1, 2),),
         dropped_reads=(7,),
@@ -76,7 +76,7 @@ def test_nothing_is_decided_when_nothing_was_committed() -> None:
 def test_term_and_vote_are_saved_without_entries_too() -> None:
     ready = Ready(
         hard_state=HardState(term=2, voted_for="n3"),
-        responses=(Outgoing("n3", RESPONSE),),
+        messages_after_sync=(Outgoing("n3", RESPONSE),),
         role=Role.FOLLOWER,
         leader=None,
     )

@@ -15,7 +15,7 @@ import pytest
 
 from atm.config import Cluster
 from atm.ledger.commands import Batch, Credit, Debit, Hold, Leg, Login, Outcome, Query, SetPin, Transfer
-from atm.server.pins import (
+from atm.server.security.pins import (
     AT_ONCE_MAX,
     PEPPER_BYTES,
     PIN_HOLDERS,
@@ -24,8 +24,10 @@ from atm.server.pins import (
     holds_plain_pin,
     read_pepper,
 )
-from atm.wire.serializer import TellerRequest, decode_command, decode_teller_request, encode
-from tests.server.parts import DEADLINE_S, RunningServer, Wire, cluster_of
+from atm.wire.client_messages import ClientRequest, decode_client_request
+from atm.wire.codec import encode
+from atm.wire.log_entries import decode_command
+from tests.support.server_parts import DEADLINE_S, RunningServer, Wire, cluster_of
 
 PEPPER = bytes(range(PEPPER_BYTES))
 PIN = "86420975"  # long, so that no file holds it by chance
@@ -65,7 +67,7 @@ def seal_of(pin: str, account: str = "ann", pepper: bytes = PEPPER) -> str:
 
 
 @pytest.mark.parametrize("request_", WITH_PIN, ids=lambda request: encode(request).hex()[:24])
-def test_a_sealed_request_shows_no_pin_and_is_else_the_same(request_: TellerRequest) -> None:
+def test_a_sealed_request_shows_no_pin_and_is_else_the_same(request_: ClientRequest) -> None:
     assert holds_plain_pin(request_)
     sealed = PinSealer(PEPPER).seal(request_)
     assert not holds_plain_pin(sealed)
@@ -78,7 +80,7 @@ def test_a_sealed_request_shows_no_pin_and_is_else_the_same(request_: TellerRequ
 
 
 @pytest.mark.parametrize("request_", WITHOUT_PIN, ids=lambda request: type(request).__name__)
-def test_a_request_without_a_pin_is_left_alone(request_: TellerRequest) -> None:
+def test_a_request_without_a_pin_is_left_alone(request_: ClientRequest) -> None:
     assert not holds_plain_pin(request_)
     sealed = PinSealer(PEPPER).seal(request_)
     assert sealed == request_
@@ -280,12 +282,12 @@ def test_a_pepper_that_was_not_finished_is_not_there(tmp_path: Path, monkeypatch
 def test_requests_on_the_wire_allow_a_sealed_pin_only_where_servers_talk() -> None:
     """The decoder takes both: the server that a teller reaches refuses the one, its peers the other."""
     for pin, plain in (("1234", True), (seal_of("1234"), False)):
-        request = decode_teller_request(encode({"op": "login", "id": "l", "account": "ann", "pin": pin}))
+        request = decode_client_request(encode({"op": "login", "id": "l", "account": "ann", "pin": pin}))
         assert holds_plain_pin(request) is plain
 
 
 def test_every_kind_of_request_with_a_pin_is_looked_into() -> None:
     with_pin = {
-        kind for kind in get_args(TellerRequest) if {"pin", "old_pin", "legs"} & set(kind.__struct_fields__)
+        kind for kind in get_args(ClientRequest) if {"pin", "old_pin", "legs"} & set(kind.__struct_fields__)
     }
     assert with_pin == PIN_HOLDERS

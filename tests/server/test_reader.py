@@ -10,10 +10,10 @@ from threading import Thread
 
 import pytest
 
-from atm.server.inbox import Inbox
-from atm.server.reader import Reader
+from atm.server.group.inbox import Inbox
+from atm.server.net.reader import Reader
 from atm.server.server import Server
-from tests.server.parts import DEADLINE_S, cluster_of, wait_until
+from tests.support.server_parts import DEADLINE_S, cluster_of, wait_until
 
 LONG_S = 60.0
 
@@ -28,7 +28,7 @@ class FakeSource:
         self.heard: list[str] = []
         self.text = b""
 
-    def take(self, piece: bytes) -> bool:
+    def receive(self, piece: bytes) -> bool:
         self.text += piece
         self.heard.append("piece" if piece else "end of stream")
         if not self.text or self.text.endswith(b"\n"):
@@ -37,10 +37,10 @@ class FakeSource:
             self.deadline_s = time.monotonic() + self.patience_s
         return bool(piece) and not self.text.endswith(b"bye\n")
 
-    def stalled(self) -> None:
+    def on_stall(self) -> None:
         self.heard.append("stalled")
 
-    def ended(self) -> None:
+    def on_end(self) -> None:
         self.heard.append("ended")
 
     def close(self) -> None:
@@ -130,12 +130,12 @@ def test_a_source_that_wants_no_more_is_read_no_more(room: Room) -> None:
 
 def test_what_has_begun_and_does_not_end_is_given_up_at_its_deadline(room: Room) -> None:
     room.reader.start()
-    stalled, patient, whole = room.source(), room.source(), room.source()
-    stalled.patience_s = 0.1
+    on_stall, patient, whole = room.source(), room.source(), room.source()
+    on_stall.patience_s = 0.1
     patient.other.send(b"hel")
     whole.other.send(b"hello\n")
-    stalled.other.send(b"hel")
-    wait_until(heard(stalled, "piece", "stalled", "ended"))
+    on_stall.other.send(b"hel")
+    wait_until(heard(on_stall, "piece", "stalled", "ended"))
     patient.other.send(b"lo\n")
     wait_until(heard(patient, "piece", "piece"))
     assert whole.heard == ["piece"]
@@ -143,26 +143,26 @@ def test_what_has_begun_and_does_not_end_is_given_up_at_its_deadline(room: Room)
 
 def test_what_ended_in_time_is_not_given_up(room: Room) -> None:
     room.reader.start()
-    finished, stalled = room.source(), room.source()
+    finished, on_stall = room.source(), room.source()
     finished.patience_s = 0.1
     finished.other.send(b"hel")
     wait_until(heard(finished, "piece"))
     finished.other.send(b"lo\n")
     wait_until(heard(finished, "piece", "piece"))
-    stalled.patience_s = 0.2
-    stalled.other.send(b"hel")
-    wait_until(heard(stalled, "piece", "stalled", "ended"))
+    on_stall.patience_s = 0.2
+    on_stall.other.send(b"hel")
+    wait_until(heard(on_stall, "piece", "stalled", "ended"))
     assert finished.heard == ["piece", "piece"]
 
 
 def test_a_source_may_end_while_it_has_a_deadline(room: Room) -> None:
     room.reader.start()
-    source, stalled = room.source(), room.source()
-    source.patience_s, stalled.patience_s = 0.1, 0.2
+    source, on_stall = room.source(), room.source()
+    source.patience_s, on_stall.patience_s = 0.1, 0.2
     source.other.send(b"hel")
     source.other.close()
-    stalled.other.send(b"hel")
-    wait_until(heard(stalled, "piece", "stalled", "ended"))
+    on_stall.other.send(b"hel")
+    wait_until(heard(on_stall, "piece", "stalled", "ended"))
     assert source.heard == ["piece", "end of stream", "ended"]
 
 
@@ -199,7 +199,7 @@ def test_a_source_that_fails_is_the_end_of_all_reading_and_is_told(room: Room) -
     def fail(piece: bytes) -> bool:
         raise fault
 
-    source.take = fail  # type: ignore[method-assign]
+    source.receive = fail  # type: ignore[method-assign]
     room.reader.start()
     source.other.sendall(b"hello\n")
     wait_until(lambda: room.failures == [fault])

@@ -9,15 +9,16 @@ from random import Random
 
 import pytest
 
-from atm.ledger.store import Ledger
+from atm.ledger.ledger import Ledger
 from atm.raft.config import RaftConfig
 from atm.raft.messages import Entry, HardState
-from atm.server import recovery
-from atm.server.log_file import LogFile
-from atm.server.recovery import LedgerAhead, raft_config, recover
-from atm.wire.serializer import decode_command, encode
-from tests.ledger.entries import balance_of
-from tests.server.parts import cluster_of, credit
+from atm.server.group import recovery
+from atm.server.group.recovery import LedgerAhead, raft_config, recover
+from atm.storage.log_file import LogFile
+from atm.wire.codec import encode
+from atm.wire.log_entries import decode_command
+from tests.support.entries import balance_of
+from tests.support.server_parts import cluster_of, credit
 
 CONFIG = RaftConfig(node_id="n1", peers=("n2", "n3"))
 RANDOM = Random(1).randint

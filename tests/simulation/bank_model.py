@@ -13,7 +13,7 @@ from msgspec import to_builtins
 
 from atm.ledger.commands import Command, Expire, SetPin
 from atm.raft.messages import Entry
-from atm.wire.serializer import decode_command
+from atm.wire.log_entries import decode_command
 from tests.simulation.bank_rules import BANK, Bank
 
 Decision = tuple[str, str, int | None, int | None, int, int]  # id, outcome, balance, available, index, time

@@ -7,11 +7,11 @@ from collections.abc import Callable, Sequence
 from msgspec import msgpack
 
 from atm.ledger.commands import Command, Read
-from tests.simulation.errands import Errands, Slips
 from tests.simulation.history import COMMANDS, FAULTS, History
 from tests.simulation.loop import Loop
 from tests.simulation.plan import Plan
 from tests.simulation.sim_server import SimServer
+from tests.simulation.workload import Slips, Workload
 
 REMEMBERED = 20  # answered requests that may be repeated
 
@@ -31,7 +31,7 @@ class Connection:
         self._try = try_number
         self._payload = payload
 
-    def answer(self, number: int, payload: bytes) -> None:
+    def reply(self, number: int, payload: bytes) -> None:
         """The server answers: the last of its effects, and the crash may come just before."""
         assert number == self._try
         self._server.fuse.burn()
@@ -62,7 +62,7 @@ class Customer:
         self._server = loop.chance.choice(servers)
         self._past: list[Command] = []
         self._slips = slips
-        self._errands = Errands(name, loop.chance, plan, slips)
+        self._workload = Workload(name, loop.chance, plan, slips)
         self._read_share = plan.read_share if writes else 1.0
         self._request: Command | Read | None = None
         self._called_calmly = False
@@ -143,5 +143,5 @@ class Customer:
     def _draw_request(self) -> Command | Read:
         chance = self._loop.chance
         if self._past and chance.random() < self._plan.repeat_share:
-            return self._errands.again(chance.choice(self._past))
-        return self._errands.read() if chance.random() < self._read_share else self._errands.command()
+            return self._workload.again(chance.choice(self._past))
+        return self._workload.read() if chance.random() < self._read_share else self._workload.command()

@@ -13,10 +13,11 @@ from typing import Any, get_args
 from msgspec import Struct, field, msgpack
 
 from atm.ledger.commands import Command, Expire, Read
-from atm.wire.serializer import decode_teller_answer, encode
+from atm.wire.client_messages import decode_client_reply
+from atm.wire.codec import encode
 from tests.simulation.bank_model import TOMBSTONE, BankModel, contents
 from tests.simulation.bank_views import view
-from tests.simulation.checks import require
+from tests.support.checks import require
 
 READS = get_args(Read)
 COMMANDS = get_args(Command)
@@ -25,7 +26,7 @@ NOT_DONE = {"busy", "unavailable"}  # what these promise of one try
 EXPIRE = encode(Expire())  # asked by no customer
 
 
-class Asked(Struct):
+class RequestRecord(Struct):
     """One request with its contents, however often it was sent."""
 
     request: Command | Read
@@ -42,14 +43,14 @@ class History:
         self.answered_index = 0  # the highest index that a customer has heard of
         self.outcomes: Counter[str] = Counter()
         self._model = model
-        self._asked: dict[bytes, Asked] = {}
-        self._reads: dict[str, Asked] = {}
+        self._asked: dict[bytes, RequestRecord] = {}
+        self._reads: dict[str, RequestRecord] = {}
         self._floors: dict[str, int] = {}  # of each id, when it was first called with whatever contents
 
     def sends(self, request: Command | Read) -> bytes:
         """A customer sends `request`, maybe not for the first time; return its encoding."""
         payload = encode(request)
-        asked = self._asked.setdefault(payload, Asked(request, self.answered_index))
+        asked = self._asked.setdefault(payload, RequestRecord(request, self.answered_index))
         asked.tries += 1
         self._floors.setdefault(request.id, self.answered_index)
         if isinstance(request, READS):
@@ -79,7 +80,7 @@ class History:
 
     def hears(self, payload: bytes, answer_payload: bytes) -> str:
         """The customer who sent `payload` hears an answer; return its outcome."""
-        decode_teller_answer(answer_payload)
+        decode_client_reply(answer_payload)
         asked, answer = self._asked[payload], msgpack.decode(answer_payload)
         outcome: str = answer["outcome"]
         require(answer["id"] == asked.request.id, "everybody gets his own answer", (asked, answer))
@@ -103,7 +104,7 @@ class History:
         strangers = self._model.copies.keys() - self._asked.keys() - {b"", EXPIRE}
         require(not strangers, "only what was asked is done", strangers)
 
-    def _judge_receipt(self, asked: Asked, command: Command, answer: dict[str, Any]) -> None:
+    def _judge_receipt(self, asked: RequestRecord, command: Command, answer: dict[str, Any]) -> None:
         index = answer["reference"]
         require(index <= len(self._model.decisions), "only committed commands are answered", (asked, answer))
         amounts = (answer.get("balance"), answer.get("available"))

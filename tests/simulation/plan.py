@@ -41,7 +41,7 @@ FAULTS = (
 )
 MESSAGE_FAULTS = ("lost", "doubled", "delayed", "replayed")
 
-# What customers come for (`errands.py`), and how often; of what is not everyday, each seed knows a half.
+# What customers come for (`workload.py`), and how often; of what is not everyday, each seed knows a half.
 EVERYDAY = {"credit": 6.0, "debit": 4.0, "open": 1.0}
 ERRANDS = {
     "transfer": 3.0,
@@ -75,7 +75,7 @@ class Plan(Struct, frozen=True, kw_only=True):
     fault_interval_us: int
     clients: int
     think_us: int
-    errands: dict[str, float]
+    workload: dict[str, float]
     patience_us: int  # a client waits so long for an answer
     tries_max: int
     read_share: float  # of the requests of those who write at all
@@ -139,7 +139,7 @@ def draw(seed: int) -> Plan:
         fault_interval_us=int(election_us * chance.choice((0.5, 1.0, 2.0, 4.0))),
         clients=chance.choice((3, 6, 12)),
         think_us=chance.choice((2_000, 10_000, 40_000)),
-        errands={
+        workload={
             errand: weight * chance.choice((0.5, 1.0, 2.0))
             for errand, weight in (EVERYDAY | ERRANDS).items()
             if errand in [*EVERYDAY, *half_of(tuple(ERRANDS), chance)]

@@ -6,10 +6,10 @@ from collections.abc import Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from multiprocessing import get_context
 
-from tests.simulation.checks import Violation
 from tests.simulation.plan import Plan
 from tests.simulation.report import Report, summary
 from tests.simulation.world import run
+from tests.support.checks import Violation
 
 __all__ = ["attempt", "run_all", "summary"]
 

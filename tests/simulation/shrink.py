@@ -11,9 +11,9 @@ from traceback import extract_tb
 
 from msgspec.structs import replace
 
-from tests.simulation.checks import Violation
 from tests.simulation.plan import TICK_US, Plan
 from tests.simulation.world import Simulation
+from tests.support.checks import Violation
 
 RUNS_MAX = 300
 LUCKS = 3  # other chances that a smaller plan gets
@@ -80,7 +80,7 @@ def shrink(plan: Plan, *, runs_max: int = RUNS_MAX, say: Callable[[str], None] =
 def size(plan: Plan) -> str:
     """Return in a few words what is left of a plan."""
     faults = ", ".join([*plan.faults, *plan.message_faults]) or "no fault"
-    return f"{plan.nodes} nodes, {plan.clients} clients, {faults}; {', '.join(plan.errands)}"
+    return f"{plan.nodes} nodes, {plan.clients} clients, {faults}; {', '.join(plan.workload)}"
 
 
 def smaller_plans(plan: Plan, failed_us: int) -> Iterator[Plan]:
@@ -92,9 +92,11 @@ def smaller_plans(plan: Plan, failed_us: int) -> Iterator[Plan]:
     if plan.nodes > 3:
         yield replace(plan, nodes=3)
     yield from _less_time(plan, failed_us)
-    for gone in plan.errands:
-        if len(plan.errands) > 1:
-            yield replace(plan, errands={name: plan.errands[name] for name in plan.errands if name != gone})
+    for gone in plan.workload:
+        if len(plan.workload) > 1:
+            yield replace(
+                plan, workload={name: plan.workload[name] for name in plan.workload if name != gone}
+            )
     for name, value in SIMPLEST.items():
         if getattr(plan, name) != value:
             yield replace(plan, **{name: value})

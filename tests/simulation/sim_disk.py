@@ -1,6 +1,6 @@
 """A disk in memory that forgets what was not synced, tears writes, fills up and fails.
 
-    disk = SimDisk(Random(seed))               # an `atm.server.disk.Disk`
+    disk = SimDisk(Random(seed))               # an `atm.storage.disk.Disk`
     log = LogFile(Path("/data/5000"), disk=disk)
     disk.crash()                               # the power goes: some of what was not synced is lost or torn
     log = LogFile(Path("/data/5000"), disk=disk)

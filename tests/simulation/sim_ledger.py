@@ -12,7 +12,7 @@ from typing import Any
 
 import apsw
 
-from atm.ledger.store import Ledger
+from atm.ledger.ledger import Ledger
 
 VERSIONS_MAX = 6
 KEEP_SHARE = 0.1  # of all commits leave a version that a power cut may bring back

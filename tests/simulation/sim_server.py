@@ -7,20 +7,21 @@ from random import Random
 from threading import Lock
 
 from atm.raft.messages import NodeId
-from atm.server.desk import Desk
-from atm.server.inbox import Asked, Channel, Inbox, Mail
-from atm.server.log_file import LogFailed
-from atm.server.node import Node
-from atm.server.recovery import recover
+from atm.server.group.inbox import Inbox, Inputs, PendingRequest, ReplyChannel
+from atm.server.group.recovery import recover
+from atm.server.group.request_router import RequestRouter
+from atm.server.group.run_loop import RunLoop
+from atm.storage.log_file import LogFailed
+from atm.wire.client_messages import Status, decode_client_request
 from atm.wire.framing import PEER_FRAME_BYTES_MAX, FrameReader, frame
-from atm.wire.serializer import Forward, Returned, Status, decode_peer_message, decode_teller_request
+from atm.wire.peer_messages import Forward, ForwardReply, decode_peer_message
 from tests.simulation.bank_model import BankModel
-from tests.simulation.checks import Checks
 from tests.simulation.loop import Loop
 from tests.simulation.plan import BEGIN_US, TICK_US, Plan
 from tests.simulation.sim_disk import PowerCut, SimDisk
 from tests.simulation.sim_storage import SimStorage
 from tests.simulation.watched import Died, Fuse, WatchedCore, WatchedLinks
+from tests.support.checks import Checks
 
 WAKE_US_MAX = 200  # from the arrival of something to the turn that takes it
 
@@ -33,7 +34,7 @@ class Tellers:
     def retry(self) -> None: ...
 
 
-class PassedOnBy:
+class ForwardedBy:
     """The channel of requests that another server passed on."""
 
     def __init__(self, sender: NodeId, server: SimServer, incarnation: int) -> None:
@@ -41,11 +42,11 @@ class PassedOnBy:
         self._server = server
         self._incarnation = incarnation
 
-    def answer(self, number: int, payload: bytes) -> None:
+    def reply(self, number: int, payload: bytes) -> None:
         server = self._server
         if server.incarnation == self._incarnation:
             server.decided(payload)
-            server.links.pass_on(self._sender, Returned(sender=server.name, answers=((number, payload),)))
+            server.links.pass_on(self._sender, ForwardReply(sender=server.name, answers=((number, payload),)))
 
 
 class SimServer:
@@ -81,7 +82,7 @@ class SimServer:
         self._random = Random(f"timeouts {name} of {plan.luck}")
         self._busy_until_us = 0
         self._turn_is_due = False
-        self._node: Node
+        self._node: RunLoop
         self._learners: set[NodeId] = set()
         self._unlinked: set[NodeId] = set()
 
@@ -112,7 +113,7 @@ class SimServer:
         self.links = WatchedLinks(self.name, self._send_if(incarnation), self._checks, self.fuse)
         lock = Lock()
         self.inbox = Inbox(lock)
-        desk = Desk(
+        router = RequestRouter(
             self.name,
             self.core,
             self.bank,
@@ -121,12 +122,12 @@ class SimServer:
             clock=self._clock_s,
             wall_clock_us=self.wall_clock_us,
         )
-        self._node = Node(
+        self._node = RunLoop(
             raft=self.core,
             log=self._log,
             bank=self.bank,
             links=self.links,
-            desk=desk,
+            router=router,
             tellers=Tellers(),
             inbox=self.inbox,
             lock=lock,
@@ -169,43 +170,43 @@ class SimServer:
             return
         if new_store and sender not in self._learners:
             self._learners.add(sender)
-            self.inbox.put(Mail(demotions=[sender]))
+            self.inbox.put(Inputs(demotions=[sender]))
         cut, reader = self._random.randint(0, len(framed)), FrameReader(PEER_FRAME_BYTES_MAX)
         (payload,) = [*reader.feed(framed[:cut]), *reader.feed(framed[cut:])]
-        message, mail = decode_peer_message(payload), Mail()
+        message, inputs = decode_peer_message(payload), Inputs()
         if isinstance(message, Forward):
-            channel = PassedOnBy(sender, self, self.incarnation)
+            channel = ForwardedBy(sender, self, self.incarnation)
             for number, request in message.requests:
-                mail.add(self._asked(channel, number, request, True))
-        elif isinstance(message, Returned):
-            mail.returned += message.answers
+                inputs.add(self._asked(channel, number, request, True))
+        elif isinstance(message, ForwardReply):
+            inputs.forward_replies += message.answers
         else:
             if self._loop.tracing:
                 self._loop.trace("receive", self.name, message)
-            mail.add_message(message, len(payload))
-        self.inbox.put(mail)
+            inputs.add_message(message, len(payload))
+        self.inbox.put(inputs)
         self._wake()
 
-    def ask(self, channel: Channel, number: int, payload: bytes) -> None:
+    def ask(self, channel: ReplyChannel, number: int, payload: bytes) -> None:
         """A request of a teller arrives."""
         if self.up:
-            mail = Mail()
-            mail.add(self._asked(channel, number, payload, False))
-            self.inbox.put(mail)
+            inputs = Inputs()
+            inputs.add(self._asked(channel, number, payload, False))
+            self.inbox.put(inputs)
             self._wake()
 
     @staticmethod
-    def _asked(channel: Channel, number: int, payload: bytes, passed_on: bool) -> Asked:
-        request = decode_teller_request(payload)
+    def _asked(channel: ReplyChannel, number: int, payload: bytes, forwarded: bool) -> PendingRequest:
+        request = decode_client_request(payload)
         assert not isinstance(request, Status)
-        return Asked(channel, number, request, payload, passed_on)
+        return PendingRequest(channel, number, request, payload, forwarded)
 
     def lose_link(self, peer: NodeId, for_us: int) -> None:
         """The connection to `peer` is gone, and for a while there is no other."""
         if self.up:
             self._unlinked.add(peer)
             self._loop.after(for_us, lambda: self._unlinked.discard(peer))
-            self.inbox.put(Mail(lost_links=[peer]))
+            self.inbox.put(Inputs(lost_links=[peer]))
             self._wake()
 
     # -- what goes out -------------------------------------------------------------------------------
@@ -263,7 +264,7 @@ class SimServer:
             return
         self._log.slow_us, self._log.took_us = self.sync_us, 0
         try:
-            while self._node.turn():
+            while self._node.iterate():
                 pass
         except (Died, LogFailed):
             self.die(power_cut=False)

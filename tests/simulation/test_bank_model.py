@@ -9,11 +9,11 @@ import msgspec
 import pytest
 from msgspec.structs import astuple
 
-from atm.ledger import book
-from atm.ledger.commands import Command, Expire, LogCommand, Lookup, Query, Read, Statement, View
-from atm.ledger.store import Ledger
+from atm.ledger import unit_of_work
+from atm.ledger.commands import Command, Expire, LogCommand, Lookup, Query, Read, ReadResult, Statement
+from atm.ledger.ledger import Ledger
 from atm.raft.messages import Entry
-from atm.wire.serializer import encode
+from atm.wire.codec import encode
 from tests.simulation.bank_model import BankModel, receipt_row
 from tests.simulation.bank_rules import Bank
 from tests.simulation.bank_views import view
@@ -160,7 +160,7 @@ def test_the_ledger_and_the_model_live_through_a_day_alike() -> None:
         assert plain(found) == view(model, read, len(DAY)), read
 
 
-def plain(found: View) -> dict[str, Any]:
+def plain(found: ReadResult) -> dict[str, Any]:
     """Return a view as it is told, with the details of a lookup parsed."""
     answer: dict[str, Any] = msgspec.json.decode(msgspec.json.encode(found))
     answer = {
@@ -173,12 +173,12 @@ def plain(found: View) -> dict[str, Any]:
 
 @pytest.mark.parametrize(
     ("method", "where"),
-    [("_give_back", "account"), ("_note_exception", "exception"), ("_bury", "receipt"), ("_expire", "hold")],
+    [("_restore_limit", "account"), ("_note_exception", "exception"), ("_bury", "receipt"), ("_expire", "hold")],
 )
 def test_a_ledger_that_forgets_a_rule_differs_from_the_model(
     method: str, where: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(book.Book, method, lambda *_: None)
+    monkeypatch.setattr(unit_of_work.UnitOfWork, method, lambda *_: None)
     assert any(line.endswith(f": {where}") for line in lived(Ledger(":memory:"), BankModel()))
 
 

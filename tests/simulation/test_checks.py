@@ -6,8 +6,8 @@ import pytest
 
 from atm.raft.messages import Entry, HardState
 from atm.raft.ready import Ready, Role
-from tests.raft.store import Store
-from tests.simulation.checks import Checks, Violation
+from tests.support.checks import Checks, Violation
+from tests.support.store import Store
 
 
 def entry(index: int, term: int) -> Entry:

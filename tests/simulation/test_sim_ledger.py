@@ -7,8 +7,8 @@ from random import Random
 import pytest
 
 from atm.ledger.commands import Credit
-from tests.ledger.entries import balance_of
 from tests.simulation.sim_ledger import SimLedgerFile
+from tests.support.entries import balance_of
 
 
 class Killed(Exception):

@@ -4,19 +4,19 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 
-from atm.ledger.commands import LogCommand, Read, Receipt, View
-from atm.ledger.store import Ledger
+from atm.ledger.commands import LedgerReceipt, LogCommand, Read, ReadResult
+from atm.ledger.ledger import Ledger
 from atm.raft.invariants import check_server
 from atm.raft.messages import Entry, HardState, NodeId, Outgoing, RaftMessage
 from atm.raft.raft import Raft
 from atm.raft.ready import Ready, Role
-from atm.server.log_file import LogFile
-from atm.wire.serializer import encode
-from tests.raft.store import Store
+from atm.storage.log_file import LogFile
+from atm.wire.codec import encode
 from tests.simulation.bank_model import BankModel
-from tests.simulation.checks import Checks, require
 from tests.simulation.sim_disk import SimDisk
 from tests.simulation.sim_ledger import SimLedgerFile
+from tests.support.checks import Checks, require
+from tests.support.store import Store
 
 
 class Died(Exception):
@@ -190,15 +190,15 @@ class WatchedLedger:
     def next_expiry_us(self) -> int | None:
         return self.ledger.next_expiry_us
 
-    def views(self, requests: Sequence[Read]) -> list[View]:
+    def views(self, requests: Sequence[Read]) -> list[ReadResult]:
         return self.ledger.views(requests)
 
-    def apply(self, records: Sequence[tuple[int, int, LogCommand | None]]) -> list[Receipt | None]:
+    def apply(self, records: Sequence[tuple[int, int, LogCommand | None]]) -> list[LedgerReceipt | None]:
         receipts = self.decide(records)
         self.write()
         return receipts
 
-    def decide(self, records: Sequence[tuple[int, int, LogCommand | None]]) -> list[Receipt | None]:
+    def decide(self, records: Sequence[tuple[int, int, LogCommand | None]]) -> list[LedgerReceipt | None]:
         self._fuse.burn()
         entries = self._store.entries[records[0][0] - 1 : records[-1][0]]
         require(

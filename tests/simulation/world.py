@@ -8,12 +8,9 @@ from time import process_time
 from traceback import extract_tb
 
 from atm.raft.ready import Role
-from tests.raft.store import Store
 from tests.simulation import plan as plans
 from tests.simulation.bank_model import BankModel
-from tests.simulation.checks import Checks, Violation, require
 from tests.simulation.customers import Customer
-from tests.simulation.errands import Slips
 from tests.simulation.faults import Faults
 from tests.simulation.history import History
 from tests.simulation.loop import Loop
@@ -21,6 +18,9 @@ from tests.simulation.plan import Plan
 from tests.simulation.report import COMMITS_MIN, POSTINGS_MIN, Report, hollow
 from tests.simulation.sim_network import SimNetwork
 from tests.simulation.sim_server import SimServer
+from tests.simulation.workload import Slips
+from tests.support.checks import Checks, Violation, require
+from tests.support.store import Store
 
 COMMITS_ENOUGH = 200  # of customers' commands; a run with more would show little that is new
 EVENTS_ENOUGH = 8_000

@@ -8,9 +8,9 @@ from typing import cast
 
 import msgspec
 
-from atm.ledger.commands import Expire, LogCommand, Read, Receipt, View
-from atm.ledger.store import Ledger
-from atm.wire.serializer import Status, Verify, decode_teller_request
+from atm.ledger.commands import Expire, LedgerReceipt, LogCommand, Read, ReadResult
+from atm.ledger.ledger import Ledger
+from atm.wire.client_messages import Status, Verify, decode_client_request
 from tests.client.fake_node import FakeBank, Map
 
 OPENED_US = 1_795_341_600_000_000  # 2026-11-22 10:00:00
@@ -33,9 +33,9 @@ class LedgerBank(FakeBank):
             happening()
         with self._entry:
             self.requests.append(request)
-            asked = decode_teller_request(msgspec.msgpack.encode(request))
+            asked = decode_client_request(msgspec.msgpack.encode(request))
             assert not isinstance(asked, Status | Verify)
-            answer: Receipt | View | None
+            answer: LedgerReceipt | ReadResult | None
             answer = self.ledger.view(asked) if isinstance(asked, Read) else self._apply(asked)
             return cast(Map, msgspec.to_builtins(answer))
 
@@ -45,7 +45,7 @@ class LedgerBank(FakeBank):
             self.time_us += after_s * SECOND_US
             self._apply(Expire())
 
-    def _apply(self, command: LogCommand) -> Receipt | None:
+    def _apply(self, command: LogCommand) -> LedgerReceipt | None:
         self.time_us += SECOND_US
         (receipt,) = self.ledger.apply([(self.ledger.applied_index + 1, self.time_us, command)])
         return receipt

@@ -5,8 +5,8 @@ from __future__ import annotations
 import pytest
 
 from atm.teller.completion import accounts_in, candidates, takes_account, takes_arguments
-from atm.teller.memory import Memory
 from atm.teller.report import DECLINED, DONE, Report
+from atm.teller.session_state import SessionState
 from atm.teller.words import WORDS
 
 
@@ -51,9 +51,9 @@ def test_the_words_know_which_of_them_take_an_account() -> None:
 
 def test_names_are_learned_from_earlier_sessions_and_from_what_the_bank_has_done() -> None:
     assert accounts_in(["transfer bob 5", "credit 5", "open ann", "account", "login", ""]) == {"bob", "ann"}
-    memory = Memory("main")
-    memory.learn(
+    state = SessionState("main")
+    state.learn(
         Report(command="transfer", outcome="ok", code=DONE, text="", account="ann", details={"target": "bob"})
     )
-    memory.learn(Report(command="account", outcome="no_such_account", code=DECLINED, text="", account="bbo"))
-    assert memory.accounts == {"main", "ann", "bob"}
+    state.learn(Report(command="account", outcome="no_such_account", code=DECLINED, text="", account="bbo"))
+    assert state.accounts == {"main", "ann", "bob"}

@@ -12,15 +12,15 @@ import pytest
 from atm.client import new_request_id
 from atm.config import load
 from atm.ledger.commands import Command, Credit, Debit
-from atm.teller.pending import Journal
+from atm.teller.request_journal import RequestJournal
 from tests.client.fake_cluster import FakeCluster
-from tests.synced import Synced
+from tests.support.synced import Synced
 from tests.teller.running import NOT_AVAILABLE, WELCOME, Run, start_teller, wait_until
 
 
 def leave_behind(cluster: FakeCluster, folder: Path, command: Command) -> Path:
     """Leave an entry in the journal as a killed teller does."""
-    Journal(folder, load(cluster.config).identity()).write(command).release()
+    RequestJournal(folder, load(cluster.config).identity()).write(command).release()
     return folder / f"{command.id}.json"
 
 
@@ -84,7 +84,7 @@ def test_what_cannot_be_settled_yet_stays_in_the_journal(
 def test_a_request_for_another_cluster_is_left_alone(
     run: Run, cluster: FakeCluster, state_folder: Path
 ) -> None:
-    Journal(state_folder, "another").write(Credit(id="a", account="main", amount=5_00)).release()
+    RequestJournal(state_folder, "another").write(Credit(id="a", account="main", amount=5_00)).release()
     assert run("-c", "query").err == []
     assert (state_folder / "a.json").exists()
     assert cluster.bank.receipts == {}
@@ -183,7 +183,7 @@ def test_a_full_disk_only_costs_the_journal(
         raise OSError(28, "No space left on device")
 
     with monkeypatch.context() as patch:
-        patch.setattr("atm.teller.pending.os.fsync", full)
+        patch.setattr("atm.teller.request_journal.os.fsync", full)
         ran = run(typed="credit 5\ncredit 5\n")
     assert ran.results == ["Successfully credited 5 to your account"] * 2
     assert len(ran.err) == 1

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from tests.client.fake_cluster import FakeCluster
-from tests.ledger.entries import balance_of
+from tests.support.entries import balance_of
 from tests.teller.ledger_bank import LedgerBank
 from tests.teller.running import Run
 

@@ -12,10 +12,10 @@ import pytest
 from atm.config import load
 from atm.ledger.commands import Debit
 from atm.teller.language import shows_pin
-from atm.teller.pending import Journal
+from atm.teller.request_journal import RequestJournal
 from tests.client.fake_cluster import FakeCluster
 from tests.client.fake_node import FakeNode, Step
-from tests.ledger.entries import balance_of
+from tests.support.entries import balance_of
 from tests.teller.ledger_bank import LedgerBank
 from tests.teller.running import OnLine, Run
 
@@ -75,7 +75,7 @@ def test_no_file_of_the_tellers_ever_holds_a_pin(
 
 def leave_behind(cluster: FakeCluster, folder: Path, request_id: str) -> None:
     command = Debit(id=request_id, account="main", amount=5_00)
-    Journal(folder, load(cluster.config).identity()).write(command).release()
+    RequestJournal(folder, load(cluster.config).identity()).write(command).release()
 
 
 def test_a_debit_that_was_done_is_settled_without_its_pin(

@@ -9,7 +9,7 @@ import pytest
 
 from atm.client import Line, NodeStatus
 from atm.teller import tables
-from atm.teller.moments import MomentError, format_moment, parse_moment
+from atm.teller.timestamps import TimestampError, format_timestamp, parse_timestamp
 from atm.teller.words import help_text
 from tests.teller.ledger_bank import LedgerBank
 from tests.teller.running import Run
@@ -104,8 +104,8 @@ def test_the_balance_of_a_past_time(run: Run, bank: LedgerBank) -> None:
     ],
 )
 def test_a_moment_is_the_last_microsecond_of_what_it_names(text: str, last_second: datetime) -> None:
-    assert parse_moment(text) == int(last_second.timestamp()) * 1_000_000 + 999_999
-    assert format_moment(parse_moment(text)) == last_second.strftime("%Y-%m-%d %H:%M:%S")
+    assert parse_timestamp(text) == int(last_second.timestamp()) * 1_000_000 + 999_999
+    assert format_timestamp(parse_timestamp(text)) == last_second.strftime("%Y-%m-%d %H:%M:%S")
 
 
 @pytest.mark.parametrize(
@@ -116,8 +116,8 @@ def test_a_moment_is_the_last_microsecond_of_what_it_names(text: str, last_secon
     ],
 )  # fmt: skip
 def test_what_is_no_moment_gets_one_line(text: str) -> None:
-    with pytest.raises(MomentError):
-        parse_moment(text)
+    with pytest.raises(TimestampError):
+        parse_timestamp(text)
 
 
 def line(other: str, amount: int) -> Line:

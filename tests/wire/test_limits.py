@@ -21,18 +21,17 @@ from atm.ledger.commands import (
     Outcome,
     Read,
 )
-from atm.wire.framing import CLIENT_FRAME_BYTES_MAX
-from atm.wire.serializer import (
-    Answer,
-    Malformed,
+from atm.wire.client_messages import (
+    ClientRequest,
+    Reply,
     Status,
-    TellerRequest,
-    decode_command,
-    decode_passable,
-    decode_teller_answer,
-    decode_teller_request,
-    encode,
+    decode_client_reply,
+    decode_client_request,
+    decode_forwardable,
 )
+from atm.wire.codec import Malformed, encode
+from atm.wire.framing import CLIENT_FRAME_BYTES_MAX
+from atm.wire.log_entries import decode_command
 
 SEALED = "0123456789abcdef" * 4
 LEG = {"account": "ann", "target": "bob", "amount": 1}
@@ -108,8 +107,8 @@ def whole(op: str) -> dict[str, Any]:
     return {"op": op, "id": "x1", **needed, **more}
 
 
-def decoded(fields: dict[str, Any]) -> TellerRequest:
-    return decode_teller_request(encode(fields))
+def decoded(fields: dict[str, Any]) -> ClientRequest:
+    return decode_client_request(encode(fields))
 
 
 CASES = [(op, name) for op in REQUESTS for name in whole(op) if name != "op"]
@@ -128,7 +127,7 @@ def test_a_request_with_all_it_may_say_survives_the_wire(op: str) -> None:
     needed, _ = REQUESTS[op]
     for fields in (whole(op), {"op": op, "id": "x1", **needed}):
         request = decoded(fields)
-        assert decode_teller_request(encode(request)) == request
+        assert decode_client_request(encode(request)) == request
         for name, value in fields.items():
             if name not in {"op", "legs"}:
                 assert getattr(request, name) == value
@@ -175,7 +174,7 @@ def test_a_leg_has_the_limits_of_a_transfer(name: str) -> None:
 def test_no_teller_and_no_server_passes_on_what_only_the_leader_may_say() -> None:
     expire = encode(Expire())
     assert decode_command(expire) == Expire()
-    for decode in (decode_teller_request, decode_passable):
+    for decode in (decode_client_request, decode_forwardable):
         for payload in (expire, encode({"op": "expire", "id": "x"})):
             with pytest.raises(Malformed):
                 decode(payload)
@@ -187,14 +186,14 @@ def test_what_only_reads_is_no_command_for_the_log(op: str) -> None:
         decode_command(encode(whole(op)))
     if op == "status":
         with pytest.raises(Malformed):
-            decode_passable(encode(whole(op)))
+            decode_forwardable(encode(whole(op)))
 
 
 def test_the_largest_request_and_the_longest_page_fit_a_frame() -> None:
     longest = "x" * 64
     leg = {"account": longest, "target": "y" * 64, "amount": AMOUNT_MINOR_MAX, "pin": SEALED}
     batch = encode({"op": "batch", "id": longest, "legs": [leg] * LEGS_MAX})
-    assert encode(decode_teller_request(batch)) == batch
+    assert encode(decode_client_request(batch)) == batch
     assert len(batch) < CLIENT_FRAME_BYTES_MAX
     number = -(2**63)
     line = Line(
@@ -208,8 +207,8 @@ def test_the_largest_request_and_the_longest_page_fit_a_frame() -> None:
         balance=number,
         exception="written_off",
     )
-    page = Answer(id=longest, outcome=Outcome.OK, balance=number, lines=(line,) * PAGE_LINES_MAX)
-    assert decode_teller_answer(encode(page)) == page
+    page = Reply(id=longest, outcome=Outcome.OK, balance=number, lines=(line,) * PAGE_LINES_MAX)
+    assert decode_client_reply(encode(page)) == page
     assert len(encode(page)) < CLIENT_FRAME_BYTES_MAX
 
 
@@ -223,13 +222,13 @@ def test_junk_in_any_place_is_a_request_or_malformed(op: str, data: st.DataObjec
     name = data.draw(st.sampled_from(list(whole(op))))
     with contextlib.suppress(Malformed):
         request = decoded(whole(op) | {name: data.draw(junk)})
-        assert decode_teller_request(encode(request)) == request
+        assert decode_client_request(encode(request)) == request
 
 
 @given(op=st.sampled_from(list(REQUESTS)), data=st.data())
 def test_a_request_with_one_changed_byte_is_a_request_or_malformed(op: str, data: st.DataObject) -> None:
     payload = bytearray(msgspec.msgpack.encode(whole(op)))
     payload[data.draw(st.integers(0, len(payload) - 1))] ^= data.draw(st.integers(1, 255))
-    for decode in (decode_teller_request, decode_passable, decode_command):
+    for decode in (decode_client_request, decode_forwardable, decode_command):
         with contextlib.suppress(Malformed):
             decode(bytes(payload))

@@ -8,8 +8,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from msgspec.structs import replace
 
+from atm.ledger.audit.findings import INDEXES_MAX, Findings
 from atm.ledger.commands import AMOUNT_MINOR_MAX, Command, Credit, Debit, Open, Query
-from atm.ledger.findings import INDEXES_MAX, Findings
 from atm.raft.messages import (
     NUMBER_MAX,
     AppendEntries,
@@ -19,24 +19,25 @@ from atm.raft.messages import (
     RequestVote,
     RequestVoteResponse,
 )
-from atm.wire.serializer import (
-    Forward,
-    Hello,
-    Malformed,
-    PeerMessage,
-    Refused,
-    Returned,
+from atm.wire.client_messages import (
     Status,
     Verify,
-    VerifyAnswer,
+    VerifyReply,
+    decode_client_reply,
+    decode_client_request,
+)
+from atm.wire.codec import Malformed, encode
+from atm.wire.log_entries import decode_command
+from atm.wire.peer_messages import (
+    Forward,
+    ForwardReply,
+    Hello,
+    PeerMessage,
+    Refused,
     Welcome,
-    decode_command,
     decode_hello,
-    decode_hello_answer,
+    decode_hello_reply,
     decode_peer_message,
-    decode_teller_answer,
-    decode_teller_request,
-    encode,
 )
 
 GOOD = {"op": "credit", "id": "a1", "account": "main", "amount": 1}
@@ -69,20 +70,20 @@ PEER_MESSAGES = [
         sender="a", term=3, success=False, match_index=1, conflict_index=1, conflict_term=1, round=4
     ),
     Forward(sender="a", requests=((1, b"x"), (2**62, b"y"))),
-    Returned(sender="a", answers=((1, b"x"),)),
+    ForwardReply(sender="a", answers=((1, b"x"),)),
 ]
 
 
 @pytest.mark.parametrize("request_", REQUESTS, ids=lambda request: type(request).__name__)
 def test_a_tellers_request_survives_the_wire(request_: Command | Query | Status | Verify) -> None:
-    assert decode_teller_request(encode(request_)) == request_
+    assert decode_client_request(encode(request_)) == request_
 
 
 def test_an_audit_is_asked_for_a_bounded_number_of_indexes() -> None:
     most = Verify(id="v", at=tuple(range(INDEXES_MAX)))
-    assert decode_teller_request(encode(most)) == most
+    assert decode_client_request(encode(most)) == most
     with pytest.raises(Malformed):
-        decode_teller_request(encode(Verify(id="v", at=tuple(range(INDEXES_MAX + 1)))))
+        decode_client_request(encode(Verify(id="v", at=tuple(range(INDEXES_MAX + 1)))))
 
 
 @pytest.mark.parametrize("message", PEER_MESSAGES, ids=lambda message: type(message).__name__)
@@ -94,7 +95,7 @@ def test_a_hello_and_its_answers_survive_the_wire() -> None:
     hello = Hello(version=1, cluster="c", node="n", store="s", pepper="p")
     assert decode_hello(encode(hello)) == hello
     for answer in (Welcome(node="n", learner=True), Refused(reason="another cluster")):
-        assert decode_hello_answer(encode(answer)) == answer
+        assert decode_hello_reply(encode(answer)) == answer
 
 
 @pytest.mark.parametrize(
@@ -128,15 +129,15 @@ def test_a_hello_and_its_answers_survive_the_wire() -> None:
     ids=str,
 )
 def test_a_request_with_a_wrong_field_is_malformed(change: dict[str, object]) -> None:
-    assert decode_teller_request(encode(GOOD)) == Credit(id="a1", account="main", amount=1)
+    assert decode_client_request(encode(GOOD)) == Credit(id="a1", account="main", amount=1)
     with pytest.raises(Malformed):
-        decode_teller_request(encode(GOOD | change))
+        decode_client_request(encode(GOOD | change))
 
 
 @pytest.mark.parametrize("missing", GOOD)
 def test_a_request_that_lacks_a_field_is_malformed(missing: str) -> None:
     with pytest.raises(Malformed):
-        decode_teller_request(encode({key: value for key, value in GOOD.items() if key != missing}))
+        decode_client_request(encode({key: value for key, value in GOOD.items() if key != missing}))
 
 
 def test_a_query_is_no_command_for_the_log() -> None:
@@ -146,12 +147,12 @@ def test_a_query_is_no_command_for_the_log() -> None:
 
 def test_bytes_behind_a_message_make_it_malformed() -> None:
     with pytest.raises(Malformed):
-        decode_teller_request(encode(GOOD) + b"\xc0")
+        decode_client_request(encode(GOOD) + b"\xc0")
 
 
 @pytest.mark.parametrize("nested", [b"\x91", b"\x81\xa2op"], ids=["arrays", "maps"])
 def test_deep_nesting_is_malformed_and_not_a_crash(nested: bytes) -> None:
-    for decode in (decode_teller_request, decode_peer_message, decode_hello, decode_hello_answer):
+    for decode in (decode_client_request, decode_peer_message, decode_hello, decode_hello_reply):
         with pytest.raises(Malformed):
             decode(nested * 20_000)
 
@@ -159,11 +160,11 @@ def test_deep_nesting_is_malformed_and_not_a_crash(nested: bytes) -> None:
 @given(payload=st.binary(max_size=200))
 def test_random_bytes_are_a_message_or_malformed_and_nothing_else(payload: bytes) -> None:
     for decode in (
-        decode_teller_request,
+        decode_client_request,
         decode_command,
         decode_peer_message,
         decode_hello,
-        decode_hello_answer,
+        decode_hello_reply,
     ):
         with contextlib.suppress(Malformed):
             decode(payload)
@@ -197,7 +198,7 @@ def test_any_msgpack_library_can_write_a_request() -> None:
         + (5).to_bytes(8, "big")
         + b"\xa2id\xd9\x02a1\xa2op\xa6credit\xa7account\xa4main"
     )
-    assert decode_teller_request(shuffled) == Credit(id="a1", account="main", amount=5)
+    assert decode_client_request(shuffled) == Credit(id="a1", account="main", amount=5)
     assert msgspec.msgpack.decode(shuffled) == {"amount": 5, "id": "a1", "op": "credit", "account": "main"}
 
 
@@ -211,5 +212,5 @@ def test_what_a_server_found_in_its_ledger_is_told_from_what_it_says_of_itself()
         more_problems=3,
         seconds=0.5,
     )
-    answer = VerifyAnswer(id="v", node="n1", findings=findings)
-    assert decode_teller_answer(encode(answer)) == answer
+    answer = VerifyReply(id="v", node="n1", findings=findings)
+    assert decode_client_reply(encode(answer)) == answer

@@ -1,0 +1,224 @@
+"""Audits one ledger: `python -m atm.ledger.audit LEDGER.DB [--at INDEX]... [--json]`; see docs/ledger.md.
+
+Reads one snapshot through a connection that cannot write, so a running node is not disturbed: it only
+cannot fold its write-ahead log further than the snapshot until the audit ends. Exit code 0: sound,
+1: it found problems, 2: there is no such file.
+"""
+
+from __future__ import annotations
+
+import argparse
+import contextlib
+import os
+import sys
+import threading
+import time
+from collections.abc import Callable, Iterator, Sequence
+from functools import partial
+from pathlib import Path
+from typing import cast
+
+import apsw
+import msgspec
+
+from atm.ledger.audit.checks import CHECKS
+from atm.ledger.audit.digest import table_digest, table_names
+from atm.ledger.audit.findings import Findings
+from atm.ledger.audit.journal_walk import JOURNAL, JournalWalk
+from atm.ledger.audit.read_only import DamagedLedger, NoLedger, snapshot
+from atm.ledger.database import brief, expected_schema, schema_of
+from atm.ledger.posting import JournalRow
+
+PROBLEMS_MAX = 60  # told, in an answer that fits a frame; the others are counted
+OF_ONE_CHECK_MAX = 20
+NICE = 10
+READ_AHEAD_BYTES = 4 * 1024 * 1024
+
+UNREADABLE = (apsw.Error, UnicodeDecodeError, TypeError)  # a wrong type where STRICT allows none
+
+
+def audit(path: Path, at: Sequence[int] = ()) -> Findings:
+    """Return what is found in the ledger at `path`, with its chain at the log indexes `at`.
+
+    Raise `NoLedger` if there is no such file; whatever is wrong inside of it is a finding.
+    """
+    try:
+        with snapshot(path) as cursor:
+            _read_ahead(path)
+            return _Audit(cursor).run(at)
+    except DamagedLedger as error:
+        return Findings(
+            applied_index=None,
+            postings=0,
+            chain=(),
+            digests={},
+            problems=(str(error),),
+            more_problems=0,
+            seconds=0.0,
+        )
+
+
+def _read_ahead(path: Path) -> None:
+    """Have the system read the file in one go, as far as its cache holds it: the checks jump about in it."""
+    with contextlib.suppress(OSError), path.open("rb", buffering=0) as file:
+        piece = bytearray(READ_AHEAD_BYTES)
+        while file.readinto(piece):
+            pass
+
+
+def applied_index(path: Path) -> int | None:
+    """Return how far the ledger at `path` has come, None if that cannot be read; raise `NoLedger`."""
+    with snapshot(path) as cursor:
+        return _applied_index(cursor)
+
+
+class _Audit:
+    def __init__(self, cursor: apsw.Cursor) -> None:
+        self._cursor = cursor
+        self._problems: list[str] = []
+        self._more_problems = 0
+
+    def run(self, at: Sequence[int]) -> Findings:
+        started_s = time.monotonic()
+        applied = _applied_index(self._cursor)
+        if applied is None:
+            self._tell("it cannot be read how far the log has been applied")
+        walk = JournalWalk(self._of_one_check(), at)
+        digests: dict[str, str] = {}
+        self._try(self._check_file)
+        if self._try(self._check_tables):
+            self._try(self._check_references)
+            for check in CHECKS:
+                self._try(partial(self._find, check.sql, check.line.format))
+            self._try(partial(self._walk, walk))
+            if applied is not None:
+                walk.end(applied)
+            self._try(partial(self._digest, digests))
+        return Findings(
+            applied_index=applied,
+            postings=walk.count,
+            chain=tuple((index, journal_hash.hex()) for index, journal_hash in walk.chain.items()),
+            digests=digests,
+            problems=tuple(self._problems),
+            more_problems=self._more_problems,
+            seconds=round(time.monotonic() - started_s, 3),
+        )
+
+    def _check_file(self) -> None:
+        """SQLite's own checks: pages, indexes, types, constraints."""
+        for (line,) in self._cursor.execute(f"pragma integrity_check({OF_ONE_CHECK_MAX})"):
+            if line != "ok":
+                self._tell(f"the file is damaged: {line}")
+
+    def _check_tables(self) -> bool:
+        """Whether these are the bank's tables at all: else nothing more can be asked of them."""
+        if schema_of(self._cursor.connection) == expected_schema():
+            return True
+        self._tell("its tables are not those of this program: were they changed by another?")
+        return False
+
+    def _check_references(self) -> None:
+        self._find(
+            'select "table", parent, count(*) from pragma_foreign_key_check group by 1, 2',
+            lambda table, parent, count: f"{table}: {count} of its rows refer to no {parent}",
+        )
+
+    def _walk(self, walk: JournalWalk) -> None:
+        try:
+            walk.over(cast(Iterator[JournalRow], self._cursor.execute(JOURNAL)))
+        except UNREADABLE:
+            self._tell(f"the journal cannot be read behind posting {walk.last_posting}")
+            raise
+        balances = self._cursor.execute("select account, amount from balance")
+        walk.check_balances(cast(Iterator[tuple[str, int]], balances))
+
+    def _digest(self, digests: dict[str, str]) -> None:
+        for table in table_names(self._cursor):
+            digests[table] = table_digest(self._cursor, table)
+
+    # -- problems ------------------------------------------------------------------------------------------
+
+    def _try(self, check: Callable[[], bool | None]) -> bool:
+        """Return what `check` does, False if it could not read what it needs; the same error is told once."""
+        try:
+            return bool(check())
+        except UNREADABLE as error:
+            why = "a value of the wrong type" if isinstance(error, TypeError) else brief(error)
+            line = f"the ledger cannot be read everywhere: {why}"
+            if line not in self._problems:
+                self._tell(line)
+            return False
+
+    def _find(self, sql: str, line: Callable[..., str]) -> None:
+        tell = self._of_one_check()
+        for row in self._cursor.execute(sql):
+            tell(line(*row))
+
+    def _of_one_check(self) -> Callable[[str], None]:
+        """Return what takes the problems of one kind: too many of them are counted, not told."""
+        left = OF_ONE_CHECK_MAX
+
+        def tell(line: str) -> None:
+            nonlocal left
+            left -= 1
+            if left >= 0:
+                self._tell(line)
+            else:
+                self._more_problems += 1
+
+        return tell
+
+    def _tell(self, line: str) -> None:
+        if len(self._problems) < PROBLEMS_MAX:
+            self._problems.append(brief(line))
+        else:
+            self._more_problems += 1
+
+
+def _applied_index(cursor: apsw.Cursor) -> int | None:
+    try:
+        found = cursor.execute("select log_index from applied").get
+    except UNREADABLE:
+        return None
+    return found if isinstance(found, int) else None
+
+
+# -- as a program ------------------------------------------------------------------------------------------
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Audit a file; return the exit code."""
+    parser = argparse.ArgumentParser(prog="atm.ledger.audit", description="Audit one ledger.")
+    parser.add_argument("ledger", type=Path, metavar="LEDGER.DB")
+    parser.add_argument("--at", type=int, action="append", default=[], metavar="INDEX")
+    parser.add_argument("--json", action="store_true", help="print the findings as JSON")
+    parser.add_argument(
+        "--behind", action="store_true", help="give way to others, and end when standard input does"
+    )
+    options = parser.parse_args(argv)
+    if options.behind:
+        os.nice(NICE)
+        threading.Thread(target=_end_with_stdin, daemon=True).start()
+    try:
+        found = audit(options.ledger, options.at)
+    except NoLedger as error:
+        print(error, file=sys.stderr)
+        return 2
+    if options.json:
+        print(msgspec.json.encode(found).decode())
+    else:
+        for line in problem_lines(found):
+            print(line)
+        print(f"{found.postings:,} postings up to log entry {found.applied_index}, {found.seconds:.1f} s")
+    return 1 if found.problems else 0
+
+
+def problem_lines(found: Findings) -> list[str]:
+    """Return what is to be told of problems."""
+    more = [f"and {found.more_problems:,} more"] if found.more_problems else []
+    return [*found.problems, *more]
+
+
+def _end_with_stdin() -> None:
+    os.read(0, 1)  # not sys.stdin: its lock, held here, would abort the interpreter's exit
+    os._exit(1)

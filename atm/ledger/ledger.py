@@ -1,0 +1,154 @@
+"""The ledger: balances, journal, receipts and the applied index, in one SQLite file (see schema.sql)."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterator, Sequence
+from contextlib import AbstractContextManager, contextmanager
+from pathlib import Path
+from typing import TypeGuard
+
+from atm.ledger.audit.digest import table_digest, table_names
+from atm.ledger.commands import LedgerReceipt, LogCommand, Query, Read, ReadResult
+from atm.ledger.database import Database, LedgerFault
+from atm.ledger.inquiries import Inquiries, balance_view
+from atm.ledger.rows import SqliteRows, Unreadable
+from atm.ledger.unit_of_work import UnitOfWork
+
+__all__ = ["Ledger", "LedgerFault", "NotNext"]
+
+# Log index, time stamp in microseconds, and no command for a no-op.
+Record = tuple[int, int, LogCommand | None]
+
+APPLIED = "select log_index from applied"
+SET_APPLIED = "update applied set log_index = ?"
+
+
+class NotNext(Exception):
+    """A record does not follow on the applied index: applying it would leave one out or repeat one."""
+
+    def __init__(self, log_index: int, expected: int) -> None:
+        super().__init__(f"the next log index to apply is {expected}, not {log_index}")
+        self.expected = expected
+
+
+class Ledger:
+    """The bank of one node. Used by one thread at a time; raises `LedgerFault` when its file fails it."""
+
+    def __init__(self, path: Path | str) -> None:
+        """Open the ledger at `path`, or make one at index 0; `":memory:"` keeps it in memory."""
+        self._database = Database(path)
+        self._cursor = self._database.cursor()
+        self._rows = SqliteRows(self._database.cursor())
+        self._inquiries = Inquiries(self._database.cursor())
+        self._book: UnitOfWork | None = None  # what was decided and is not written
+        with self._reading():
+            self._applied_index: int = self._cursor.execute(APPLIED).get
+            self._decided_index = self._applied_index
+            self._journal_hash = self._rows.last_hash()
+            self._next_expiry_us = self._rows.next_expiry_us()
+
+    @property
+    def applied_index(self) -> int:
+        """The log index up to which everything has been applied and written."""
+        return self._applied_index
+
+    @property
+    def next_expiry_us(self) -> int | None:
+        """The log time at which the next hold is due to be ended by `Expire`, or None if there is none."""
+        return self._next_expiry_us
+
+    def apply(self, records: Sequence[Record]) -> list[LedgerReceipt | None]:
+        """Apply committed log entries in one transaction; return a receipt for each, None for a no-op.
+
+        The result is a function of the log alone: how it is cut into batches leaves no trace. Raises
+        `NotNext` and changes nothing unless the records follow on `applied_index` without a gap.
+        """
+        receipts = self.decide(records)
+        self.write()
+        return receipts
+
+    def decide(self, records: Sequence[Record]) -> list[LedgerReceipt | None]:
+        """Apply in memory only: what changes waits for `write`, with what was decided before."""
+        self._assert_next(records)
+        if not records:
+            return []
+        with self._reading():
+            if self._book is None:
+                self._book = self._rows.begin(self._journal_hash)
+            if len(records) > 1:  # one finds what it names as quickly by itself
+                self._rows.look_up(self._book, [command for _, _, command in records if command is not None])
+            receipts = [
+                None if command is None else self._book.settle(log_index, time_us, command)
+                for log_index, time_us, command in records
+            ]
+        self._decided_index = records[-1][0]
+        return receipts
+
+    def write(self) -> None:
+        """Write all that was decided, in one transaction."""
+        unit = self._book
+        if unit is None:
+            return
+        with self._understood(self._database.transaction()):
+            self._rows.write(unit)
+            self._cursor.execute(SET_APPLIED, (self._decided_index,))
+            next_expiry_us = self._rows.next_expiry_us() if unit.changed_holds else self._next_expiry_us
+        self._book = None
+        self._applied_index = self._decided_index
+        self._journal_hash = unit.journal_hash
+        self._next_expiry_us = next_expiry_us
+
+    def view(self, request: Read) -> ReadResult:
+        """Answer a request that only reads, from what has been decided."""
+        return self.views([request])[0]
+
+    def views(self, requests: Sequence[Read]) -> list[ReadResult]:
+        """Answer requests that only read, all at the same log index; often used balances from memory."""
+        if not all(map(_asks_for_balance, requests)):
+            self.write()
+        with self._reading():
+            return [self._view(request) for request in requests]
+
+    def _view(self, request: Read) -> ReadResult:
+        if _asks_for_balance(request):
+            account = self._rows.kept(request.account)
+            if account is not None:
+                return balance_view(request, account)
+        return self._inquiries.answer(request)
+
+    def digest(self) -> str:
+        """Return a hash over all rows of all tables, equal on nodes that have applied the same log."""
+        digest = hashlib.sha256()
+        with self._reading():
+            for name in table_names(self._cursor):
+                digest.update(f"{name} {table_digest(self._cursor, name)}\n".encode())
+        return digest.hexdigest()
+
+    def close(self) -> None:
+        """Close the file; may be called again."""
+        self._database.close()
+
+    def _assert_next(self, records: Sequence[Record]) -> None:
+        for expected, (log_index, _, _) in enumerate(records, self._decided_index + 1):
+            if log_index != expected:
+                raise NotNext(log_index, expected)
+
+    def _reading(self) -> AbstractContextManager[None]:
+        return self._understood(self._database.reading())
+
+    @contextmanager
+    def _understood(self, access: AbstractContextManager[None]) -> Iterator[None]:
+        try:
+            with access:
+                yield
+        except BaseException as error:
+            self._rows.forget()
+            self._book, self._decided_index = None, self._applied_index
+            if isinstance(error, Unreadable):
+                raise self._database.damage(f"has {error}") from error
+            raise
+
+
+def _asks_for_balance(request: Read) -> TypeGuard[Query]:
+    return isinstance(request, Query) and request.at_us is None

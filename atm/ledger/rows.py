@@ -1,0 +1,248 @@
+"""The ledger's rows as the rules know them: looked up for a `UnitOfWork`, and written from it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from itertools import chain
+from typing import Any
+
+import apsw
+import msgspec
+
+from atm.ledger.accounts import Account
+from atm.ledger.commands import BANK_ACCOUNTS, CASH, Contents, Expire, LedgerReceipt, LogCommand
+from atm.ledger.posting import NO_HASH, POSTINGS_PER_ENTRY, Posting
+from atm.ledger.requests import accounts_named
+from atm.ledger.unit_of_work import HoldRecord, IdempotencyRecord, LazyCache, UnitOfWork
+
+RECEIPT_COLUMNS = "request_id, op, account, amount, details, outcome, balance, available, reference, time_us"
+# The join puts the ids first: with `in`, SQLite would sort them into a table of its own before it looks.
+RECEIPTS = f"select {RECEIPT_COLUMNS} from json_each(?) cross join receipt on request_id = value"
+RECEIPT = f"select {RECEIPT_COLUMNS} from receipt where request_id = ?"
+ACCOUNT_COLUMNS = """select account, amount, opened_us, state, held, pin, wrong_pins, daily_limit,
+    counted_from_us, withdrawn from balance left join account using (account)"""
+ACCOUNTS = f"{ACCOUNT_COLUMNS} where account in (select value from json_each(?))"
+ACCOUNT = f"{ACCOUNT_COLUMNS} where account = ?"
+HOLD_COLUMNS = "select request_id, account, amount, time_us, expires_us, state, posted from hold"
+HOLD = f"{HOLD_COLUMNS} where request_id = ?"
+HOLDS_DUE = f"{HOLD_COLUMNS} where state = 'active' and expires_us <= ?"
+NEXT_EXPIRY = "select min(expires_us) from hold where state = 'active'"
+POSTINGS = """select debit_account, credit_account, amount from journal
+    where posting >= ? and posting < ? order by posting"""
+REVERSED = "select 1 from reversal where original = ?"
+LAST_HASH = "select hash from journal order by posting desc limit 1"
+
+SET_ACCOUNT = """on conflict (account) do update set state = excluded.state, held = excluded.held,
+    pin = excluded.pin, wrong_pins = excluded.wrong_pins, daily_limit = excluded.daily_limit,
+    counted_from_us = excluded.counted_from_us, withdrawn = excluded.withdrawn"""
+SET_HOLD = "on conflict (request_id) do update set state = excluded.state, posted = excluded.posted"
+
+ACCOUNTS_KEPT_MAX = 20_000  # in memory, some 400 bytes each
+
+ROWS_AT_ONCE = 8
+
+Row = tuple[str | int | float | bytes | None, ...]
+
+
+class Unreadable(Exception):
+    """A row holds what this program never wrote."""
+
+
+class Insertion:
+    """Writes rows of one table, several to a statement.
+
+    `executemany` puts its statement back into apsw's cache after each row, at a place further on, so that
+    a few dozen rows drive all others out, and every batch begins by parsing them again.
+    """
+
+    def __init__(self, table: str, columns: int, on_conflict: str = "") -> None:
+        row = f"({', '.join('?' * columns)})"
+        self._one = f"insert into {table} values {row} {on_conflict}"
+        self._several = f"insert into {table} values {', '.join([row] * ROWS_AT_ONCE)} {on_conflict}"
+
+    def write(self, cursor: apsw.Cursor, rows: Sequence[Row]) -> None:
+        whole = len(rows) - len(rows) % ROWS_AT_ONCE
+        for start in range(0, whole, ROWS_AT_ONCE):
+            cursor.execute(self._several, tuple(chain.from_iterable(rows[start : start + ROWS_AT_ONCE])))
+        for row in rows[whole:]:
+            cursor.execute(self._one, row)
+
+
+RECEIPT_ROWS = Insertion("receipt", columns=10)
+BALANCE_ROWS = Insertion("balance", 2, "on conflict (account) do update set amount = excluded.amount")
+JOURNAL_ROWS = Insertion("journal", columns=9)
+ACCOUNT_ROWS = Insertion("account", 9, SET_ACCOUNT)
+HOLD_ROWS = Insertion("hold", 7, SET_HOLD)
+REVERSAL_ROWS = Insertion("reversal", columns=2)
+EXCEPTION_ROWS = Insertion("exception", columns=2)
+
+
+class SqliteRows:
+    """Lookups by one cursor, whose statements stay prepared; see `unit.SqliteRows`."""
+
+    def __init__(self, cursor: apsw.Cursor) -> None:
+        self._accounts = LazyCache(self.account)  # as written; nobody else writes them
+        self._execute = cursor.execute
+        self._cursor = cursor
+
+    def begin(self, journal_hash: bytes) -> UnitOfWork:
+        """Return a book for what comes next; until it is written, there is no other."""
+        if len(self._accounts) > ACCOUNTS_KEPT_MAX:
+            self.forget()
+        return UnitOfWork(self, self._accounts, LazyCache(self.record), journal_hash)
+
+    def look_up(self, unit: UnitOfWork, commands: Sequence[LogCommand]) -> None:
+        """Look up together what these commands name."""
+        ids = [command.id for command in commands if not isinstance(command, Expire)]
+        new_ids = [each for each in ids if each not in unit.records]
+        unit.records.update(dict.fromkeys(new_ids))
+        for row in self._execute(RECEIPTS, (_json_list(new_ids),)):
+            record = _record(row)
+            unit.records[record.receipt.id] = record
+        names = {CASH, *(name for command in commands for name in accounts_named(command))}
+        missing = [name for name in names if self._accounts.get(name) is None]
+        if missing:
+            for row in self._execute(ACCOUNTS, (_json_list(missing),)):
+                account = _account(row)
+                self._accounts[account.name] = account
+
+    def kept(self, name: str) -> Account | None:
+        """Return the account as it was decided last, if it is in memory."""
+        return self._accounts.get(name)
+
+    def forget(self) -> None:
+        """Trust the rows only: what a book changed was not written."""
+        self._accounts.clear()
+
+    def write(self, unit: UnitOfWork) -> None:
+        """Write what the book changed; receipts first, since the other rows refer to them."""
+        RECEIPT_ROWS.write(self._cursor, list(map(_receipt_row, unit.new_records)))
+        balances = unit.changed_balances
+        BALANCE_ROWS.write(self._cursor, [(name, account.balance) for name, account in balances.items()])
+        JOURNAL_ROWS.write(self._cursor, unit.journal)
+        ACCOUNT_ROWS.write(
+            self._cursor, [_account_row(account) for account in unit.changed_accounts.values()]
+        )
+        HOLD_ROWS.write(self._cursor, list(map(_hold_row, unit.changed_holds.values())))
+        REVERSAL_ROWS.write(self._cursor, list(unit.reversals.items()))
+        EXCEPTION_ROWS.write(self._cursor, unit.exceptions)
+
+    def last_hash(self) -> bytes:
+        """Return the hash of the journal's last row."""
+        found = self._execute(LAST_HASH).get
+        return NO_HASH if found is None else bytes(found)
+
+    def next_expiry_us(self) -> int | None:
+        """Return when the next active hold is due, or None."""
+        found: int | None = self._execute(NEXT_EXPIRY).get
+        return found
+
+    # -- what a book asks for ------------------------------------------------------------------------------
+
+    def account(self, name: str) -> Account | None:
+        row = _only_row(self._execute(ACCOUNT, (name,)))
+        return None if row is None else _account(row)
+
+    def record(self, request_id: str) -> IdempotencyRecord | None:
+        row = _only_row(self._execute(RECEIPT, (request_id,)))
+        return None if row is None else _record(row)
+
+    def hold(self, request_id: str) -> HoldRecord | None:
+        row = _only_row(self._execute(HOLD, (request_id,)))
+        return None if row is None else _hold(row)
+
+    def holds_due(self, time_us: int) -> Sequence[HoldRecord]:
+        return [_hold(row) for row in self._execute(HOLDS_DUE, (time_us,)).fetchall()]
+
+    def postings(self, log_index: int) -> Sequence[Posting]:
+        first = log_index * POSTINGS_PER_ENTRY
+        rows = self._execute(POSTINGS, (first, first + POSTINGS_PER_ENTRY)).fetchall()
+        return [_posting(row) for row in rows]
+
+    def is_reversed(self, request_id: str) -> bool:
+        return self._execute(REVERSED, (request_id,)).get is not None
+
+
+def _only_row(found: apsw.Cursor) -> Row | None:
+    """Return the one row, or None; the query is then over, and in the way of no checkpoint."""
+    rows = found.fetchall()
+    return rows[0] if rows else None
+
+
+def _json_list(texts: Iterable[str]) -> str:
+    return msgspec.json.encode(list(texts)).decode()
+
+
+def _receipt_row(record: IdempotencyRecord) -> Row:
+    asked, receipt = record.asked, record.receipt
+    return (
+        receipt.id,
+        asked.op,
+        asked.account,
+        asked.amount,
+        asked.details,
+        receipt.outcome,
+        receipt.balance,
+        receipt.available,
+        receipt.reference,
+        receipt.time_us,
+    )
+
+
+def _record(row: Row) -> IdempotencyRecord:
+    request_id, op, account, amount, details, outcome, balance, available, reference, time_us = row
+    asked = {"op": op, "account": account, "amount": amount, "details": details}
+    receipt = {
+        "id": request_id,
+        "outcome": outcome,
+        "balance": balance,
+        "available": available,
+        "reference": reference,
+        "time_us": time_us,
+    }
+    try:
+        return IdempotencyRecord(msgspec.convert(asked, Contents), msgspec.convert(receipt, LedgerReceipt))
+    except msgspec.ValidationError as error:
+        raise Unreadable(f"a receipt that cannot be read ({error})") from error
+
+
+def _account(row: Any) -> Account:
+    if row[2] is not None:
+        return Account(*row)
+    if row[0] not in BANK_ACCOUNTS:
+        raise Unreadable(f"a balance of {row[0]!r}, and no such account")
+    return Account(name=row[0], balance=row[1], state="banks_own")
+
+
+def _account_row(account: Account) -> Row:
+    return (
+        account.name,
+        account.opened_us,
+        account.state,
+        account.held,
+        account.pin,
+        account.wrong_pins,
+        account.daily_limit,
+        account.counted_from_us,
+        account.withdrawn,
+    )
+
+
+def _hold(row: Row) -> HoldRecord:
+    fields = ("id", "account", "amount", "time_us", "expires_us", "state", "posted")
+    try:
+        return msgspec.convert(dict(zip(fields, row, strict=True)), HoldRecord)
+    except msgspec.ValidationError as error:
+        raise Unreadable(f"a hold that cannot be read ({error})") from error
+
+
+def _posting(row: Row) -> Posting:
+    fields = ("debit_account", "credit_account", "amount_minor")
+    try:
+        return msgspec.convert(dict(zip(fields, row, strict=True)), Posting)
+    except msgspec.ValidationError as error:
+        raise Unreadable(f"a posting that cannot be read ({error})") from error
+
+
+def _hold_row(hold: HoldRecord) -> Row:
+    return hold.id, hold.account, hold.amount, hold.time_us, hold.expires_us, hold.state, hold.posted

@@ -1,0 +1,123 @@
+"""The server for tellers: a thread a connection for what takes long, one reader for all else they ask."""
+
+from __future__ import annotations
+
+import contextlib
+import socket
+import socketserver
+import time
+from collections.abc import Callable
+from threading import Lock
+
+from atm.config import Address
+from atm.server.clients.auditor import Auditor
+from atm.server.clients.client_connection import ClientConnection, fault
+from atm.server.group.inbox import Inbox, PendingRequest
+from atm.server.net.connection import PARTIAL_FRAME_S, Connection, tune
+from atm.server.net.listener import Listener
+from atm.server.net.reader import Reader
+from atm.server.security.pins import PinSealer
+from atm.wire.client_messages import Verify
+from atm.wire.codec import encode
+from atm.wire.framing import frame
+
+CONNECTIONS_MAX = 2_000
+
+
+class ClientServer:
+    """The server for tellers."""
+
+    def __init__(
+        self,
+        address: Address,
+        inbox: Inbox,
+        reader: Reader,
+        sealer: PinSealer,
+        auditor: Auditor,
+        *,
+        report: Callable[[str], None],
+        verbose: bool = False,
+        connections_max: int = CONNECTIONS_MAX,
+        partial_frame_s: float = PARTIAL_FRAME_S,
+    ) -> None:
+        self.inbox = inbox
+        self._reader = reader
+        self._sealer = sealer
+        self._auditor = auditor
+        self.partial_frame_s = partial_frame_s
+        self.touched: list[ClientConnection] = []
+        self.blocked: set[Connection] = set()
+        self._lock = Lock()  # guards _connections
+        self._connections: set[ClientConnection] = set()
+        tellers = self
+
+        class Handler(socketserver.BaseRequestHandler):
+            def handle(self) -> None:
+                tellers._serve(self.request)
+
+        self._listener = _ClientListener(
+            address, Handler, connections_max=connections_max, report=report, verbose=verbose
+        )
+
+    @property
+    def port(self) -> int:
+        """The port that tellers connect to."""
+        return self._listener.port
+
+    def start(self) -> None:
+        """Accept tellers from now on."""
+        self._listener.start()
+
+    def flush(self) -> None:
+        """Send every connection's answers of this turn, joined. Within a turn only."""
+        for connection in self.touched:
+            connection.flush()
+        self.touched.clear()
+
+    def retry(self) -> None:
+        """Send more to those who did not take all. Within a turn only."""
+        for connection in list(self.blocked):
+            connection.retry()
+
+    def close(self, grace_s: float = 0.5) -> None:
+        """Stop accepting, give waiting answers a moment, and drop every connection."""
+        self._listener.stop()
+        deadline_s = time.monotonic() + grace_s
+        while self.blocked and time.monotonic() < deadline_s:
+            self.retry()
+            time.sleep(0.01)
+        with self._lock:
+            connections = list(self._connections)
+        for connection in connections:
+            connection.drop()
+
+    # -- a connection's own thread --------------------------------------------------------------------
+
+    def _serve(self, sock: socket.socket) -> None:
+        tune(sock)
+        connection = ClientConnection(sock, self)
+        with self._lock:
+            self._connections.add(connection)
+        try:
+            self._reader.add(connection)
+            connection.work()
+        finally:
+            with self._lock:
+                self._connections.discard(connection)
+            connection.close()
+
+    def seal(self, pending: PendingRequest) -> PendingRequest:
+        """Return a request with its PINs sealed."""
+        sealed = self._sealer.seal(pending.request)
+        return PendingRequest(pending.channel, pending.number, sealed, encode(sealed))
+
+    def audit(self, connection: ClientConnection, request: Verify) -> None:
+        """Answer when the audit is done."""
+        connection.send(frame(encode(self._auditor.answer(request))))
+
+
+class _ClientListener(Listener):
+    def refuse(self, sock: socket.socket) -> None:
+        busy = fault("", "busy", "too many connections: try another node")
+        with contextlib.suppress(OSError):
+            sock.send(frame(busy), socket.MSG_DONTWAIT)

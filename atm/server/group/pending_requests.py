@@ -1,0 +1,118 @@
+"""Requests that wait for their end: proposed here, reading here, or passed on to the leader."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+
+from atm.raft.messages import Entry
+from atm.server.group.inbox import PendingRequest
+
+
+class Proposals:
+    """Commands in this node's log, each settled by the index *and* the term it was proposed at.
+
+    An index alone would answer one client with another's result when a later leader replaced the entry.
+    """
+
+    def __init__(self) -> None:
+        self._pending: dict[int, tuple[int, PendingRequest]] = {}  # by index: term and who asked
+
+    def __len__(self) -> int:
+        return len(self._pending)
+
+    def add(self, first_index: int, term: int, commands: Iterable[PendingRequest]) -> list[PendingRequest]:
+        """Remember commands proposed from `first_index` on; return whose entries they replaced."""
+        replaced = []
+        for index, pending in enumerate(commands, first_index):
+            before = self._pending.get(index)
+            if before is not None:
+                replaced.append(before[1])
+            self._pending[index] = (term, pending)
+        return replaced
+
+    def pop(self, entry: Entry) -> tuple[bool, PendingRequest] | None:
+        """Return whether a committed entry is the very one proposed at its index, and who waits there."""
+        found = self._pending.pop(entry.index, None)
+        return None if found is None else (found[0] == entry.term, found[1])
+
+    def pop_all_but(self, term: int | None) -> list[PendingRequest]:
+        """Return who waits for an entry of another term than `term`."""
+        gone = {index: pending for index, (at_term, pending) in self._pending.items() if at_term != term}
+        for index in gone:
+            del self._pending[index]
+        return list(gone.values())
+
+
+class Reads:
+    """Queries that wait for the core to confirm that this node still leads; one id for all of a turn."""
+
+    def __init__(self) -> None:
+        self._pending: dict[int, Sequence[PendingRequest]] = {}
+        self._last_id = 0
+        self._count = 0
+
+    def __len__(self) -> int:
+        return self._count
+
+    def add(self, queries: Sequence[PendingRequest]) -> int:
+        """Remember the queries under a new id and return it."""
+        self._last_id += 1
+        self._pending[self._last_id] = queries
+        self._count += len(queries)
+        return self._last_id
+
+    def pop(self, read_id: int) -> Sequence[PendingRequest]:
+        """Return who waits for this read."""
+        queries = self._pending.pop(read_id, ())
+        self._count -= len(queries)
+        return queries
+
+    def pop_all(self) -> list[PendingRequest]:
+        """Return who waits for any read."""
+        return [pending for read_id in list(self._pending) for pending in self.pop(read_id)]
+
+
+class ForwardedRequests:
+    """Requests passed on to the leader, by number.
+
+    Numbers are never used again, and `first_number` is drawn by chance: an answer that was meant for an
+    earlier process under this node's name finds nobody.
+    """
+
+    def __init__(self, first_number: int) -> None:
+        self._next_number = first_number
+        self._pending: dict[int, tuple[float, PendingRequest]] = {}  # the oldest first, with its deadline
+
+    def __len__(self) -> int:
+        return len(self._pending)
+
+    def add(self, requests: Iterable[PendingRequest], deadline_s: float) -> list[tuple[int, bytes]]:
+        """Remember the requests and return them as a `Forward` carries them."""
+        numbered = []
+        for number, pending in enumerate(requests, self._next_number):
+            self._pending[number] = (deadline_s, pending)
+            numbered.append((number, pending.payload))
+        self._next_number += len(numbered)
+        return numbered
+
+    def pop(self, number: int) -> PendingRequest | None:
+        """Return who waits for the answer with this number."""
+        found = self._pending.pop(number, None)
+        return None if found is None else found[1]
+
+    def pop_expired(self, now_s: float) -> list[PendingRequest]:
+        """Return whose deadline has passed."""
+        expired = []
+        for number, (deadline_s, pending) in self._pending.items():
+            if deadline_s > now_s:
+                break
+            expired.append((number, pending))
+        for number, _ in expired:
+            del self._pending[number]
+        return [pending for _, pending in expired]
+
+    def pop_all(self) -> list[PendingRequest]:
+        """Return everybody."""
+        everybody = [pending for _, pending in self._pending.values()]
+        self._pending.clear()
+        return everybody

@@ -1,0 +1,88 @@
+"""The order of effects: what a server does about a `Ready`, and in which order.
+
+Written against interfaces, so that the simulation runs this very function over a simulated network and disk.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Protocol
+
+from msgspec.structs import replace
+
+from atm.ledger.commands import LedgerReceipt, LogCommand
+from atm.raft.messages import CatchUp, ConfirmedRead, Entry, HardState, Outgoing
+from atm.raft.ready import Ready
+from atm.wire.log_entries import decode_command
+
+CATCH_UP_BYTES_MAX = 256 * 1024
+
+
+class DurableLog(Protocol):
+    """The durable log."""
+
+    def save(self, hard_state: HardState, entries: Sequence[Entry]) -> None:
+        """Make term, vote and entries durable before returning; raise if that failed."""
+
+    def read(self, first: int, last: int, bytes_max: int) -> list[Entry]:
+        """Return saved entries from `first` on: at least one, up to `last` or `bytes_max`."""
+
+
+class Network(Protocol):
+    """The way to the other servers."""
+
+    def send(self, outgoing: Sequence[Outgoing]) -> None:
+        """Send now what can be sent, without waiting; the rest may be lost."""
+
+
+class StateMachine(Protocol):
+    """The state machine."""
+
+    def decide(self, records: Sequence[tuple[int, int, LogCommand | None]]) -> list[LedgerReceipt | None]:
+        """Apply (index, time_us, command or None for a no-op) in memory; it need not be written yet."""
+
+
+class ResultSink(Protocol):
+    """Whoever waits for a decision."""
+
+    def settle(self, committed: Sequence[Entry], receipts: Sequence[LedgerReceipt | None]) -> None:
+        """Answer who proposed these entries."""
+
+    def answer_reads(self, reads: Sequence[ConfirmedRead]) -> None:
+        """Answer these reads from the bank as it is now."""
+
+    def drop_reads(self, read_ids: Sequence[int]) -> None:
+        """Tell who waits for these reads that they cannot be answered."""
+
+
+def perform(ready: Ready, log: DurableLog, network: Network, bank: StateMachine, clients: ResultSink) -> None:
+    """Do what the core wants done, in the order that `Ready` states.
+
+    Nobody waits for the bank's file: what was decided follows from the log, and that is durable.
+    """
+    network.send(_at_once(ready, log))  # a leader replicates while its own disk syncs (thesis 10.2.1)
+    log.save(ready.hard_state, ready.entries)
+    network.send(ready.messages_after_sync)  # promises only once they are durable
+    if ready.committed:
+        clients.settle(ready.committed, bank.decide([record(entry) for entry in ready.committed]))
+    clients.answer_reads(ready.reads)
+    clients.drop_reads(ready.dropped_reads)
+
+
+def _at_once(ready: Ready, log: DurableLog) -> Sequence[Outgoing]:
+    if not ready.catch_ups:
+        return ready.messages
+    return (*ready.messages, *(_from_disk(catch_up, log) for catch_up in ready.catch_ups))
+
+
+def _from_disk(catch_up: CatchUp, log: DurableLog) -> Outgoing:
+    first = catch_up.append.prev_log_index + 1
+    entries = log.read(first, catch_up.last_index, CATCH_UP_BYTES_MAX)
+    assert entries, f"no entry at {first}"
+    assert entries[0].index == first, f"the log answered {entries[0].index} for {first}"
+    return Outgoing(catch_up.to, replace(catch_up.append, entries=tuple(entries)))
+
+
+def record(entry: Entry) -> tuple[int, int, LogCommand | None]:
+    """Return an entry as the bank applies it."""
+    return entry.index, entry.time_us, decode_command(entry.command) if entry.command else None

@@ -1,0 +1,310 @@
+"""The desk: takes tellers' requests to the core or to the leader, and brings each its answer.
+
+It knows no sockets: an answer goes to a `ReplyChannel`, and requests are passed on through `Forwarder`.
+It is used within turns only.
+"""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Callable, Iterable, Sequence
+from typing import Protocol
+
+from msgspec.structs import asdict
+
+from atm.ledger.commands import Expire, LedgerReceipt, Read, ReadResult
+from atm.raft.messages import ConfirmedRead, Entry, NodeId
+from atm.raft.ready import Role
+from atm.server.group.inbox import WAKE_ON_ANYTHING, Inputs, PendingRequest, WakeThresholds
+from atm.server.group.log_clock import LogClock
+from atm.server.group.pending_requests import ForwardedRequests, Proposals, Reads
+from atm.wire.client_messages import ErrorReply, Reply, StatusReply
+from atm.wire.codec import encode
+
+PROPOSALS_MAX = 20_000
+READS_MAX = 20_000
+FORWARDED_MAX = 10_000
+FORWARD_TIMEOUT_S = 2.0  # the leader answers within this time, or the outcome is unknown
+
+EXPIRE = encode(Expire())
+EXPIRE_AGAIN_S = 1.0  # if it was not applied by then
+
+UNKNOWN = "it may or may not have been done: ask again with the same id"
+
+
+class Core(Protocol):
+    """What the desk needs of `Raft`."""
+
+    @property
+    def role(self) -> Role: ...
+    @property
+    def term(self) -> int: ...
+    @property
+    def leader(self) -> NodeId | None: ...
+    @property
+    def last_index(self) -> int: ...
+    @property
+    def last_time_us(self) -> int: ...
+    @property
+    def commit_index(self) -> int: ...
+
+    def propose(self, commands: Sequence[bytes], now_us: int) -> int: ...
+    def read(self, read_id: int) -> None: ...
+    def matched(self) -> dict[NodeId, int]: ...
+    def acknowledgements_wanted(self) -> int: ...
+
+
+class LedgerReads(Protocol):
+    """What the desk needs of the ledger."""
+
+    @property
+    def applied_index(self) -> int: ...
+    @property
+    def next_expiry_us(self) -> int | None: ...
+
+    def views(self, requests: Sequence[Read]) -> list[ReadResult]: ...
+
+
+class Forwarder(Protocol):
+    """The way to the leader."""
+
+    def forward(self, to: NodeId, requests: Sequence[tuple[int, bytes]]) -> bool:
+        """Pass requests on; return False, with nothing sent, if there is no link."""
+
+
+class RequestRouter:
+    """Every request that came in gets one answer, or its connection is gone."""
+
+    def __init__(
+        self,
+        node: NodeId,
+        core: Core,
+        bank: LedgerReads,
+        passing: Forwarder,
+        *,
+        first_number: int,
+        clock: Callable[[], float] = time.monotonic,
+        wall_clock_us: Callable[[], int] = lambda: time.time_ns() // 1000,
+        say: Callable[[str], None] | None = None,
+    ) -> None:
+        self._node = node
+        self._core = core
+        self._bank = bank
+        self._passing = passing
+        self._clock = clock
+        self._log_clock = LogClock(clock, wall_clock_us)
+        self._say = say
+        self._proposals = Proposals()
+        self._reads = Reads()
+        self._held: list[PendingRequest] = []  # commands that are not proposed yet, see `take`
+        self._held_queries: list[PendingRequest] = []  # likewise, whose round has not begun yet
+        self._forwarded = ForwardedRequests(first_number)
+        self._redirected = 0  # and not said yet: `take` runs under the lock, and saying is I/O
+        self._expire_not_before_s = -math.inf  # on our own clock
+        self._leading_term: int | None = None  # as last seen
+        self._leader: NodeId | None = None  # as last seen
+
+    # -- what came in ---------------------------------------------------------------------------------
+
+    def take(self, inputs: Inputs) -> None:
+        """Take a turn's requests to where they are decided.
+
+        A leader holds commands back while more than their number are under way: a round of replication
+        costs all servers the same for one command as for a hundred, so fewer and larger ones carry more.
+        It does so with queries, too, each of which waits for a round of heartbeats.
+        """
+        self._deliver_replies(inputs.forward_replies)
+        self._notice_leader()
+        self._log_clock.observe(self._core.last_time_us)
+        if self._leader in inputs.lost_links:
+            self._end_forwarded(self._forwarded.pop_all(), "the link to the leader was lost")
+        self._held += inputs.commands
+        self._held_queries += inputs.queries
+        if self._core.role is Role.LEADER:
+            self._end_due_holds()
+            if self._held and len(self._held) >= len(self._proposals):
+                self._propose(self._held)
+                self._held = []
+            if self._held_queries and len(self._held_queries) >= len(self._reads):
+                self._read(self._held_queries)
+                self._held_queries = []
+        elif self._held or self._held_queries:
+            self._forward(self._held + self._held_queries)
+            self._held, self._held_queries = [], []
+        for pending in inputs.statuses:
+            pending.channel.reply(pending.number, encode(self._status(pending.request.id)))
+        for channel, number, payload in inputs.refused:
+            channel.reply(number, payload)
+
+    def wanted(self) -> WakeThresholds:
+        """How much of what may come in is worth a turn."""
+        if self._core.role is not Role.LEADER:
+            return WAKE_ON_ANYTHING
+        return WakeThresholds(
+            commands=max(0 if self._held else 1, len(self._proposals) - len(self._held)),
+            queries=max(0 if self._held_queries else 1, len(self._reads) - len(self._held_queries)),
+            acknowledgements=self._core.acknowledgements_wanted(),
+        )
+
+    def _deliver_replies(self, forward_replies: Sequence[tuple[int, bytes]]) -> None:
+        for number, payload in forward_replies:
+            pending = self._forwarded.pop(number)
+            if pending is not None:
+                pending.channel.reply(pending.number, payload)
+
+    def _propose(self, commands: Sequence[PendingRequest]) -> None:
+        room = PROPOSALS_MAX - len(self._proposals)
+        self._refuse(commands[room:], "busy", "too many commands are under way")
+        commands = commands[:room]
+        if commands:
+            first_index = self._core.propose(
+                [pending.payload for pending in commands], self._log_clock.now_us()
+            )
+            replaced = self._proposals.add(first_index, self._core.term, commands)
+            self._refuse(replaced, "unknown", UNKNOWN)
+
+    def _end_due_holds(self) -> None:
+        """Holds end by a command of their own, so that they end at the same place of every log."""
+        due_us = self._bank.next_expiry_us
+        if due_us is None or self._clock() < self._expire_not_before_s:
+            return
+        now_us = self._log_clock.now_us()
+        if due_us <= now_us:
+            self._core.propose([EXPIRE], now_us)
+            self._expire_not_before_s = self._clock() + EXPIRE_AGAIN_S
+
+    def _read(self, queries: Sequence[PendingRequest]) -> None:
+        room = READS_MAX - len(self._reads)
+        self._refuse(queries[room:], "busy", "too many queries are under way")
+        if queries[:room]:
+            self._core.read(self._reads.add(queries[:room]))
+
+    def _forward(self, requests: Sequence[PendingRequest]) -> None:
+        leader = self._core.leader
+        mine = [pending for pending in requests if not pending.forwarded]
+        if len(mine) < len(requests):
+            strays = [pending for pending in requests if pending.forwarded]
+            self._refuse(strays, "unavailable", f"node {self._node} does not lead")
+        if leader is None:
+            self._refuse(mine, "unavailable", "no leader is known at the moment")
+            return
+        room = FORWARDED_MAX - len(self._forwarded)
+        self._refuse(mine[room:], "busy", "too many requests wait for the leader")
+        numbered = self._forwarded.add(mine[:room], self._clock() + FORWARD_TIMEOUT_S)
+        if not self._passing.forward(leader, numbered):
+            for number, _ in numbered:
+                self._forwarded.pop(number)
+            self._refuse(mine[:room], "unavailable", "there is no link to the leader at the moment")
+        else:
+            self._redirected += len(numbered)
+
+    def _status(self, request_id: str) -> StatusReply:
+        core = self._core
+        return StatusReply(
+            id=request_id,
+            node=self._node,
+            role=core.role.value,
+            term=core.term,
+            leader=core.leader,
+            commit_index=core.commit_index,
+            applied_index=self._bank.applied_index,
+            last_index=core.last_index,
+            matched=core.matched(),
+        )
+
+    # -- what became of it (the `Clients` of perform.py) ----------------------------------------------
+
+    def settle(self, committed: Sequence[Entry], receipts: Sequence[LedgerReceipt | None]) -> None:
+        """Answer who proposed these entries; who proposed another one at an index hears `unknown`."""
+        if not len(self._proposals):
+            return
+        for entry, receipt in zip(committed, receipts, strict=True):
+            found = self._proposals.pop(entry)
+            if found is None:
+                continue
+            same_term, pending = found
+            if same_term and receipt is not None:
+                self._answer(pending, receipt)
+            else:
+                self._refuse([pending], "unknown", UNKNOWN)
+
+    def answer_reads(self, reads: Sequence[ConfirmedRead]) -> None:
+        """Answer these reads from the ledger as it is now."""
+        for read in reads:
+            queries = self._reads.pop(read.read_id)
+            views = self._bank.views(
+                [pending.request for pending in queries if isinstance(pending.request, Read)]
+            )
+            for pending, view in zip(queries, views, strict=True):
+                self._send(pending, Reply(**asdict(view), leader=self._node))
+
+    def drop_reads(self, read_ids: Sequence[int]) -> None:
+        """These reads cannot be answered here any more."""
+        for read_id in read_ids:
+            self._refuse(self._reads.pop(read_id), "unavailable", "leadership was lost")
+
+    def notice_changes(self) -> None:
+        """Tell all who wait on a leadership that ended, here or elsewhere; call it in each turn, unlocked."""
+        leading_term = self._core.term if self._core.role is Role.LEADER else None
+        if leading_term != self._leading_term:
+            self._leading_term = leading_term
+            self._refuse(self._proposals.pop_all_but(leading_term), "unknown", UNKNOWN)
+            self._refuse(self._reads.pop_all(), "unavailable", "leadership was lost")
+        self._notice_leader()
+        if self._say is not None:
+            for _ in range(self._redirected):
+                self._say("Redirecting client request")
+        self._redirected = 0
+
+    def _notice_leader(self) -> None:
+        if self._core.leader != self._leader:
+            self._leader = self._core.leader
+            self._end_forwarded(self._forwarded.pop_all(), "the leader changed")
+
+    def expire(self) -> None:
+        """Tell whose request was passed on too long ago."""
+        if len(self._forwarded):
+            expired = self._forwarded.pop_expired(self._clock())
+            self._end_forwarded(expired, "the leader did not answer in time")
+
+    def close(self) -> None:
+        """Tell all who still wait that this node stops."""
+        self._refuse(self._proposals.pop_all_but(None), "unknown", UNKNOWN)
+        waiting = [*self._held, *self._held_queries, *self._reads.pop_all()]
+        self._refuse(waiting, "unavailable", "the node stops")
+        self._held, self._held_queries = [], []
+        self._end_forwarded(self._forwarded.pop_all(), "the node stops")
+
+    # -- answers --------------------------------------------------------------------------------------
+
+    def _answer(self, pending: PendingRequest, receipt: LedgerReceipt) -> None:
+        answer = Reply(
+            id=receipt.id,
+            outcome=receipt.outcome,
+            balance=receipt.balance,
+            available=receipt.available,
+            reference=receipt.reference,
+            time_us=receipt.time_us,
+            leader=self._node,
+        )
+        self._send(pending, answer)
+
+    def _send(self, pending: PendingRequest, answer: Reply) -> None:
+        pending.channel.reply(pending.number, encode(answer))
+        if self._say is not None:
+            self._say("Returning client request")
+
+    def _end_forwarded(self, requests: Iterable[PendingRequest], why: str) -> None:
+        for pending in requests:
+            if isinstance(pending.request, Read):
+                self._refuse([pending], "unavailable", why)
+            else:
+                self._refuse([pending], "unknown", f"{why}; {UNKNOWN}")
+
+    def _refuse(self, requests: Iterable[PendingRequest], outcome: str, message: str) -> None:
+        for pending in requests:
+            fault = ErrorReply(
+                id=pending.request.id, outcome=outcome, message=message, leader=self._core.leader
+            )
+            pending.channel.reply(pending.number, encode(fault))

@@ -1,0 +1,1 @@
+"""Sockets: listening, reading by one thread, writing without waiting."""

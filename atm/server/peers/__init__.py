@@ -1,0 +1,1 @@
+"""The other servers: links to them, connections from them, and the handshake."""

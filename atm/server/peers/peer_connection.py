@@ -1,0 +1,96 @@
+"""One connection of another server: its messages and what it passes on, gathered for the inbox."""
+
+from __future__ import annotations
+
+import socket
+from threading import Event
+
+from atm.raft.messages import NodeId
+from atm.server.group.inbox import Inbox, PendingRequest
+from atm.server.net.connection import PARTIAL_FRAME_S
+from atm.server.net.framed_connection import FramedConnection
+from atm.server.net.reader import Reader
+from atm.server.peers.links import Links
+from atm.server.security.pins import holds_plain_pin
+from atm.wire.client_messages import ErrorReply, decode_forwardable
+from atm.wire.codec import Malformed, encode
+from atm.wire.framing import CLIENT_FRAME_BYTES_MAX, PEER_FRAME_BYTES_MAX
+from atm.wire.peer_messages import Forward, ForwardReply, decode_peer_message
+
+OUTBOX_BYTES_MAX = 64 * 1024  # a greeting is all that goes out on an inbound connection
+
+
+class PeerConnection(FramedConnection):
+    """Greeted by its own thread, then read by the reader; the `ReplyChannel` of what the peer passes on.
+
+    Answers go out on our own link to that peer, but only while the connection that brought the requests
+    stands: the numbers mean nothing to a peer that has started anew.
+    """
+
+    def __init__(self, sock: socket.socket, inbox: Inbox, links: Links) -> None:
+        super().__init__(
+            sock,
+            OUTBOX_BYTES_MAX,
+            set(),
+            frame_bytes_max=PEER_FRAME_BYTES_MAX,
+            partial_frame_s=PARTIAL_FRAME_S,
+        )
+        self._inbox = inbox
+        self._links = links
+        self._peer: NodeId = ""  # nobody yet
+        self._ended = Event()
+        self._error: Exception | None = None
+
+    def reply(self, number: int, payload: bytes) -> None:
+        """Take an answer for the next flush of the links. Within turns only."""
+        if self.open:
+            self._links.send_reply(self._peer, number, payload)
+
+    # -- its own thread ------------------------------------------------------------------------------
+
+    def serve(self, peer: NodeId, reader: Reader) -> None:
+        """Let all that comes be taken as `peer`'s, until the end; raise what ended it, if it was no end."""
+        self._peer = peer
+        reader.add(self)
+        self._ended.wait()
+        if self._error is not None:
+            raise self._error
+
+    # -- the reader's thread -------------------------------------------------------------------------
+
+    def on_frame(self, payload: bytes) -> None:
+        """Take a message; raise `Malformed`."""
+        message = decode_peer_message(payload)
+        if message.sender != self._peer:
+            raise Malformed(f"node {self._peer} sent a message in the name of {message.sender[:64]!r}")
+        gathered = self._inbox.gathered
+        if isinstance(message, Forward):
+            for number, request in message.requests:
+                self._take_forwarded(number, request)
+        elif isinstance(message, ForwardReply):
+            gathered.forward_replies += message.answers
+        else:
+            gathered.add_message(message, len(payload))
+
+    def _take_forwarded(self, number: int, payload: bytes) -> None:
+        try:
+            self._inbox.gathered.add(self._forwarded(number, payload))
+        except Malformed as error:
+            fault = ErrorReply(id="", outcome="bad_request", message=f"not a request: {error}")
+            self._inbox.gathered.refused.append((self, number, encode(fault)))
+
+    def _forwarded(self, number: int, payload: bytes) -> PendingRequest:
+        if len(payload) > CLIENT_FRAME_BYTES_MAX:
+            raise Malformed(f"{len(payload)} bytes are over the limit")
+        request = decode_forwardable(payload)
+        if holds_plain_pin(request):
+            raise Malformed("a PIN is sealed by the server that it came to")
+        return PendingRequest(self, number, request, payload, forwarded=True)
+
+    def on_error(self, error: Exception, payload: bytes) -> None:
+        """Leave the words to its own thread."""
+        self._error = error
+
+    def on_end(self) -> None:
+        """Let its own thread close the socket."""
+        self._ended.set()

@@ -1,0 +1,153 @@
+"""Inbound connections of the other servers: a hello that is checked, then messages into the inbox."""
+
+from __future__ import annotations
+
+import socket
+import socketserver
+from collections.abc import Callable, Collection
+from threading import Lock
+
+from atm.config import Address
+from atm.raft.messages import NodeId
+from atm.server.group.inbox import Inbox, Inputs
+from atm.server.net.connection import Connection, StalledFrame, tune
+from atm.server.net.listener import Listener
+from atm.server.net.reader import Reader
+from atm.server.peers.links import Links, receive_hello
+from atm.server.peers.peer_connection import PeerConnection
+from atm.storage.data_folder import DataFolder, FolderRefused
+from atm.wire.codec import Malformed, encode
+from atm.wire.framing import FrameTooLarge, frame
+from atm.wire.peer_messages import PROTOCOL_VERSION, Hello, Refused, Welcome, decode_hello
+
+CONNECTIONS_MAX = 64
+REPORTS_MAX = 64  # different refusals that are reported; a stranger may think of more
+
+
+class PeerServer:
+    """The server for the other servers of the cluster."""
+
+    def __init__(
+        self,
+        address: Address,
+        *,
+        hello: Hello,
+        peers: Collection[NodeId],
+        folder: DataFolder,
+        inbox: Inbox,
+        reader: Reader,
+        links: Links,
+        report: Callable[[str], None],
+        verbose: bool = False,
+    ) -> None:
+        self._hello = hello  # our own
+        self._peers = frozenset(peers)
+        self._folder = folder
+        self._inbox = inbox
+        self._reader = reader
+        self._links = links
+        self._report = report
+        self._reported: set[str] = set()
+        self._lock = Lock()  # guards _current and _connections
+        self._current: dict[NodeId, PeerConnection] = {}  # of each peer the last one
+        self._connections: set[PeerConnection] = set()
+        peers_server = self
+
+        class Handler(socketserver.BaseRequestHandler):
+            def handle(self) -> None:
+                peers_server._serve(self.request)
+
+        self._listener = Listener(
+            address, Handler, connections_max=CONNECTIONS_MAX, report=report, verbose=verbose
+        )
+
+    @property
+    def port(self) -> int:
+        """The port that peers connect to."""
+        return self._listener.port
+
+    def start(self) -> None:
+        """Accept peers from now on."""
+        self._listener.start()
+
+    def close(self) -> None:
+        """Stop accepting and drop every connection."""
+        self._listener.stop()
+        with self._lock:
+            connections = list(self._connections)
+        for connection in connections:
+            connection.drop()
+
+    # -- a connection's own thread --------------------------------------------------------------------
+
+    def _serve(self, sock: socket.socket) -> None:
+        tune(sock)
+        connection = PeerConnection(sock, self._inbox, self._links)
+        with self._lock:
+            self._connections.add(connection)
+        try:
+            peer = self._greet(connection, sock)
+            if peer is not None:
+                self._replace(peer, connection)
+                connection.serve(peer, self._reader)
+        except (FrameTooLarge, StalledFrame, Malformed) as error:
+            self._report_once(f"a peer's connection was closed: {error}")
+        except FolderRefused as error:
+            self._report_once(str(error))
+        finally:
+            with self._lock:
+                self._connections.discard(connection)
+            connection.close()
+
+    def _greet(self, connection: Connection, sock: socket.socket) -> NodeId | None:
+        try:
+            hello = decode_hello(receive_hello(sock))
+        except (FrameTooLarge, StalledFrame, Malformed):
+            self._refuse(connection, "this is the port for servers, and that was no hello of one", None)
+            return None
+        refusal = self._objection(hello)
+        if refusal is not None:
+            self._refuse(connection, refusal, hello)
+            return None
+        known = self._folder.register_peer_store(hello.node, hello.store)
+        if not known:
+            self._inbox.put(Inputs(demotions=[hello.node]))  # before any message from there
+            self._report_once(
+                f"node {hello.node} came back with an empty data folder: it catches up, but its vote is not "
+                "counted, because it may have forgotten a promise"
+            )
+        connection.send(frame(encode(Welcome(node=self._hello.node, learner=not known))))
+        return hello.node
+
+    def _objection(self, hello: Hello) -> str | None:
+        if hello.version != PROTOCOL_VERSION:
+            return (
+                f"protocol version {hello.version}, not {PROTOCOL_VERSION}: run the same release everywhere"
+            )
+        if hello.cluster != self._hello.cluster:
+            return "it belongs to another cluster: compare the nodes and peers of both cluster.ini files"
+        if hello.pepper != self._hello.pepper:
+            return "it seals PINs with another pepper: copy the pepper file of one machine to all others"
+        if hello.node == self._hello.node:
+            return f"it says it is node {hello.node}, and so is this node: each name may run once"
+        if hello.node not in self._peers:
+            return f"no node {hello.node[:64]!r} in this cluster.ini"
+        return None
+
+    def _refuse(self, connection: Connection, reason: str, hello: Hello | None) -> None:
+        if hello is not None:
+            self._report_once(f"refused node {hello.node[:64]!r}: {reason}")
+        connection.send(frame(encode(Refused(reason=reason))))
+        connection.linger()
+
+    def _replace(self, peer: NodeId, connection: PeerConnection) -> None:
+        with self._lock:
+            before = self._current.get(peer)
+            self._current[peer] = connection
+        if before is not None:
+            before.drop()
+
+    def _report_once(self, line: str) -> None:
+        if line not in self._reported and len(self._reported) < REPORTS_MAX:
+            self._reported.add(line)
+            self._report(line)

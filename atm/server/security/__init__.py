@@ -1,0 +1,1 @@
+"""Secrets: how PINs are sealed before anything keeps or forwards them."""

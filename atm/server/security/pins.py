@@ -1,0 +1,141 @@
+"""PINs: sealed before they are logged, so that neither log, ledger nor network between servers shows one.
+
+A sealed PIN is a slow hash (scrypt, RFC 7914) of the PIN and the account's salt, under a secret, the
+pepper, which lies in a file outside of every database. The salt is made of the pepper and the account's
+name: so every server seals alike, and a request that is repeated at another server says the same. Who
+has a ledger but not the pepper can try no PIN at all; who has both must still pay for every try.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import hmac
+import os
+import secrets
+from pathlib import Path
+from threading import BoundedSemaphore
+from typing import get_args
+
+from msgspec.structs import replace
+
+from atm.ledger.commands import Batch, Debit, Hold, Login, SetPin, Transfer
+from atm.storage.disk import OsDisk
+from atm.wire.client_messages import ClientRequest
+from atm.wire.codec import Malformed
+
+PEPPER_BYTES = 32
+PLAIN_PIN_CHARS_MAX = 12
+SCRYPT_N, SCRYPT_R, SCRYPT_P = 2**14, 8, 1  # 16 MiB and some 40 ms of one core a PIN
+AT_ONCE_MAX = 2  # which bounds the memory, and leaves the run loop its share of the processor
+
+WithPin = Debit | Transfer | Hold | SetPin | Login
+PIN_HOLDERS = frozenset((*get_args(WithPin), Batch))
+
+
+class PepperRefused(Exception):
+    """The pepper cannot be used; `str()` of it is one line for people."""
+
+
+class PinSealer:
+    """Seals the PINs in requests; any thread may use it."""
+
+    def __init__(self, pepper: bytes) -> None:
+        assert len(pepper) == PEPPER_BYTES
+        self._pepper = pepper
+        self._at_once = BoundedSemaphore(AT_ONCE_MAX)  # held during each hash
+
+    @property
+    def name(self) -> str:
+        """What tells this pepper from another, and no more about it."""
+        return self._keyed("name").hex()[:16]
+
+    def seal(self, request: ClientRequest) -> ClientRequest:
+        """Return the request with every PIN sealed; raise `Malformed` if one came sealed already."""
+        if isinstance(request, WithPin):
+            sealed = {"pin": self._sealed(request.account, request.pin)}
+            if isinstance(request, SetPin):
+                sealed["old_pin"] = self._sealed(request.account, request.old_pin)
+            return replace(request, **sealed)
+        if isinstance(request, Batch):
+            legs = tuple(replace(leg, pin=self._sealed(leg.account, leg.pin)) for leg in request.legs)
+            return replace(request, legs=legs)
+        return request
+
+    def _sealed(self, account: str, pin: str | None) -> str | None:
+        if pin is None:
+            return None
+        if is_sealed(pin):
+            raise Malformed("a PIN has 4 to 12 digits")
+        salt = self._keyed("salt " + account)
+        with self._at_once:
+            slow = hashlib.scrypt(pin.encode(), salt=salt, n=SCRYPT_N, r=SCRYPT_R, p=SCRYPT_P)
+        return hmac.digest(self._pepper, slow, "sha256").hex()
+
+    def _keyed(self, text: str) -> bytes:
+        return hmac.digest(self._pepper, text.encode(), "sha256")
+
+
+def holds_plain_pin(request: ClientRequest) -> bool:
+    """Return whether the request shows a PIN: such a one is never logged or passed on."""
+    return not all(map(is_sealed, _pins(request)))
+
+
+def has_pin(request: ClientRequest) -> bool:
+    """Return whether there is a PIN to seal; raise `Malformed` if one came sealed already."""
+    if type(request) not in PIN_HOLDERS:
+        return False
+    pins = _pins(request)
+    if any(map(is_sealed, pins)):
+        raise Malformed("a PIN has 4 to 12 digits")
+    return bool(pins)
+
+
+def _pins(request: ClientRequest) -> list[str]:
+    if isinstance(request, Batch):
+        pins = [leg.pin for leg in request.legs]
+    elif isinstance(request, SetPin):
+        pins = [request.pin, request.old_pin]
+    elif isinstance(request, WithPin):
+        pins = [request.pin]
+    else:
+        return []
+    return [pin for pin in pins if pin is not None]
+
+
+def is_sealed(pin: str) -> bool:
+    """Tell a sealed PIN from a plain one, by its length."""
+    return len(pin) > PLAIN_PIN_CHARS_MAX
+
+
+def read_pepper(path: Path) -> bytes:
+    """Return the pepper in the file, made with a new one if there is none; raise `PepperRefused`."""
+    try:
+        if not path.exists():
+            _make(path)
+        pepper = bytes.fromhex(path.read_text(encoding="ascii"))
+    except OSError as error:
+        raise PepperRefused(f"cannot use the pepper {path}: {error.strerror or error}") from error
+    except ValueError:
+        pepper = b""
+    if len(pepper) != PEPPER_BYTES:
+        raise PepperRefused(
+            f"the pepper {path} is damaged: copy it from another machine of the bank, or from your backup"
+        )
+    return pepper
+
+
+def _make(path: Path) -> None:
+    """Make the file whole or not at all; of several servers that start at once, one wins."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    unfinished = path.with_name(f"{path.name}.{secrets.token_hex(8)}")
+    descriptor = os.open(unfinished, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+    try:
+        os.write(descriptor, secrets.token_bytes(PEPPER_BYTES).hex().encode())
+        os.fsync(descriptor)
+        with contextlib.suppress(FileExistsError):
+            os.link(unfinished, path)
+    finally:
+        os.close(descriptor)
+        unfinished.unlink()
+    OsDisk().sync_folder(path.parent)

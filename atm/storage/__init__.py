@@ -1,0 +1,1 @@
+"""The durable log and the data folder: files, and neither threads nor sockets."""

@@ -1,0 +1,244 @@
+"""The durable Raft log: term, vote and entries, append only, in segments (design: Durability).
+
+The files are `raft.log.000001`, `raft.log.000002`, … in the log's folder; `log_format.py` says what is
+in them. What a save returned from is durable; what it did not return from may be there after a restart
+or not, as a whole.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Generator, Sequence
+from contextlib import closing
+from errno import EDQUOT, ENOSPC
+from pathlib import Path
+
+from atm.raft.messages import Entry, HardState
+from atm.storage.disk import Disk, OsDisk
+from atm.storage.log_format import (
+    ENTRY_OVERHEAD_BYTES,
+    MARK_BYTES,
+    SEGMENT_HEADER_BYTES,
+    SegmentHeader,
+    decode_entries,
+    encode_batch,
+    segment_path,
+)
+from atm.storage.log_index import LogIndex, term_runs
+from atm.storage.log_recovery import DamagedLog, Recovery
+from atm.storage.log_segment import SegmentReader
+
+__all__ = ["DamagedLog", "LogFailed", "LogFile"]
+
+SEGMENT_BYTES_MAX = 64 * 1024 * 1024
+_READ_CHUNK_BYTES_MIN = 16 * 1024
+_READ_CHUNK_BYTES_MAX = 1024 * 1024
+
+
+class LogFailed(Exception):
+    """The disk refused; the log takes nothing more, and the node must end."""
+
+
+class LogFile:
+    """The log of one server in `folder`; for one thread.
+
+    Making one opens or makes the log and recovers it: a bad last batch, which was never acknowledged,
+    is cut off; any other is damage. Raises `DamagedLog` and `LogFailed`. Segments grow up to
+    `segment_bytes_max`, or to one batch if that is larger.
+    """
+
+    def __init__(
+        self, folder: Path, *, segment_bytes_max: int = SEGMENT_BYTES_MAX, disk: Disk | None = None
+    ) -> None:
+        self.hard_state = HardState()  # as last saved
+        self._folder = folder
+        self._segment_bytes_max = segment_bytes_max
+        self._disk: Disk = disk or OsDisk()
+        self._index = LogIndex()
+        self._batches = 0  # how many there are; the next one's number
+        self._crc = 0  # of the last batch
+        self._segment = 0  # the one that is written to
+        self._file = -1
+        self._mark = b""
+        self._end = 0  # of the last batch in it
+        self._healthy = False  # whether all that was begun on disk is also finished
+        try:
+            self._open()
+            self._healthy = True
+        except OSError as error:
+            raise self._failed(error) from error
+        finally:
+            if not self._healthy:
+                self.close()
+
+    @property
+    def last_index(self) -> int:
+        """Index of the last entry, 0 if there is none."""
+        return self._index.last_index
+
+    @property
+    def terms(self) -> list[tuple[int, int]]:
+        """(first index, term) of each run of entries of one term."""
+        return list(self._index.terms)
+
+    def tail(self, first_index: int) -> list[Entry]:
+        """Return the entries from `first_index` on; none if it is behind the last. Raises as `read`."""
+        if first_index > self.last_index:
+            return []
+        return self.read(first_index, self.last_index, sys.maxsize)
+
+    def read(self, first: int, last: int, bytes_max: int) -> list[Entry]:
+        """Return entries from `first` to at most `last`.
+
+        It is at least one entry, and beyond that no more than `bytes_max` bytes of msgpack. Raises
+        `DamagedLog` if a batch is no longer what was written, and `LogFailed` if it cannot be read.
+        """
+        assert 0 < first <= last <= self.last_index
+        found: list[Entry] = []
+        chunk_bytes = min(max(bytes_max, _READ_CHUNK_BYTES_MIN), _READ_CHUNK_BYTES_MAX)
+        with closing(self._entries_from(first, chunk_bytes)) as entries:
+            for entry in entries:
+                bytes_max -= len(entry.command) + ENTRY_OVERHEAD_BYTES
+                if found and bytes_max < 0:
+                    break
+                found.append(entry)
+                if entry.index == last:
+                    break
+        return found
+
+    def save(self, hard_state: HardState, entries: Sequence[Entry]) -> None:
+        """Make term, vote and entries durable, all or none of them.
+
+        The first entry may stand at an index that exists: it and all behind it replace what was there.
+        Writes nothing if there are no entries and neither term nor vote changed: a new commit index
+        alone is not worth a sync. Raises `LogFailed`, and ever after a first time, because what a failed
+        write or sync left on disk is unknown for good.
+        """
+        saved = self.hard_state
+        if not entries and hard_state.term == saved.term and hard_state.voted_for == saved.voted_for:
+            return
+        assert hard_state.term > saved.term or (
+            hard_state.term == saved.term and saved.voted_for in (None, hard_state.voted_for)
+        ), "term never goes back, and a vote is never changed or forgotten within a term"
+        if entries:
+            first_index, last_index = entries[0].index, entries[-1].index
+            assert min(saved.commit_index, self.last_index) < first_index <= self.last_index + 1
+            assert last_index - first_index + 1 == len(entries)
+        if not self._healthy:
+            raise LogFailed(f"the log in {self._folder} failed before and takes nothing more: start it again")
+        self._healthy = False
+        try:
+            offset = self._append(hard_state, entries)
+        except OSError as error:
+            raise self._failed(error) from error
+        self.hard_state = hard_state
+        if entries:
+            self._index.append(first_index, last_index, term_runs(entries), self._segment, offset)
+        self._healthy = True
+
+    def close(self) -> None:
+        """Close the file; nothing may be saved afterwards."""
+        self._healthy = False
+        if self._file >= 0:
+            file, self._file = self._file, -1
+            self._disk.close(file)
+
+    # -- writing -----------------------------------------------------------------------------------
+
+    def _append(self, hard_state: HardState, entries: Sequence[Entry]) -> int:
+        """Write and sync one batch; return its offset in the current segment."""
+        batch, crc = encode_batch(self._mark, self._crc, self._batches, hard_state, entries)
+        if self._end + len(batch) > self._segment_bytes_max and self._end > SEGMENT_HEADER_BYTES:
+            self._begin_segment(self._segment + 1)
+            batch, crc = encode_batch(self._mark, self._crc, self._batches, hard_state, entries)
+        offset = self._end
+        self._write(batch, offset)
+        self._disk.sync(self._file)
+        self._end += len(batch)
+        self._crc = crc
+        self._batches += 1
+        return offset
+
+    def _begin_segment(self, segment: int) -> None:
+        """Go on in a new segment, or in one whose header never got to the disk."""
+        self.close()
+        self._file = self._disk.open(segment_path(self._folder, segment), create=True)
+        self._disk.truncate(self._file, 0)
+        self._segment = segment
+        self._mark = self._disk.random_bytes(MARK_BYTES)
+        header = SegmentHeader(segment, self._batches, self._crc, self._mark)
+        self._write(header.encode(), 0)
+        # Synced before anything is written behind it: a bad header with bytes behind it is damage.
+        self._disk.sync(self._file)
+        self._disk.sync_folder(self._folder)
+        self._end = SEGMENT_HEADER_BYTES
+
+    def _write(self, data: bytes, offset: int) -> None:
+        rest = memoryview(data)
+        while rest:
+            written = self._disk.write(self._file, rest, offset)
+            offset += written
+            rest = rest[written:]
+
+    # -- reading -----------------------------------------------------------------------------------
+
+    def _entries_from(self, first: int, chunk_bytes: int) -> Generator[Entry, None, None]:
+        batch, batch_count = self._index.find(first), len(self._index)
+        while batch < batch_count:
+            segment, _ = self._index.position(batch)
+            path = segment_path(self._folder, segment)
+            try:
+                with closing(SegmentReader(self._disk, path, chunk_bytes)) as reader:
+                    while batch < batch_count and self._index.position(batch)[0] == segment:
+                        yield from self._entries_of(batch, reader, first)
+                        batch += 1
+            except OSError as error:
+                raise LogFailed(f"cannot read {path} ({error.strerror or error}): check the disk") from error
+
+    def _entries_of(self, batch: int, reader: SegmentReader, first: int) -> list[Entry]:
+        """Return the entries of a batch that still count, from index `first` on."""
+        _, offset = self._index.position(batch)
+        indexes = self._index.indexes(batch)
+        found = reader.batch_at(offset)
+        if found is None or found[0].first_index != indexes.start:
+            raise DamagedLog(reader.path, offset, "the batch there no longer reads as it was written")
+        start = max(first, indexes.start) - indexes.start
+        return decode_entries(*found)[start : len(indexes)]
+
+    # -- opening -----------------------------------------------------------------------------------
+
+    def _open(self) -> None:
+        self._disk.make_folder(self._folder)
+        self._disk.sync_folder(self._folder.parent)
+        recovery = Recovery(self._disk, self._folder)
+        self.hard_state = recovery.hard_state
+        self._index = recovery.index
+        self._batches, self._crc = recovery.batches, recovery.crc
+        if recovery.mark:
+            self._go_on(recovery)
+        else:
+            self._begin_segment(max(recovery.segment, 1))
+
+    def _go_on(self, recovery: Recovery) -> None:
+        """Cut off the torn tail, and make durable what was read: from now on it counts as saved."""
+        self._segment, self._mark, self._end = recovery.segment, recovery.mark, recovery.end
+        self._file = self._disk.open(segment_path(self._folder, self._segment))
+        if recovery.torn:
+            self._disk.truncate(self._file, self._end)
+        # What was read may never have got beyond the system's memory, and after a failed sync it never
+        # would: a later sync would pass over it and report success. So it is written once more; only
+        # the last batch (or the header) can be concerned, since each save waits for its sync.
+        length = self._end - recovery.last_batch
+        unsure = self._disk.read(self._file, length, recovery.last_batch)
+        assert len(unsure) == length
+        self._write(unsure, recovery.last_batch)
+        self._disk.sync(self._file)
+        self._disk.sync_folder(self._folder)
+
+    def _failed(self, error: OSError) -> LogFailed:
+        if error.errno in (ENOSPC, EDQUOT):
+            return LogFailed(f"no room for the log in {self._folder}: make room, then start this node again")
+        reason = error.strerror or str(error)
+        return LogFailed(
+            f"the log in {self._folder} failed ({reason}): check the disk, then start this node again"
+        )

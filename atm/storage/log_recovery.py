@@ -1,0 +1,109 @@
+"""What the files of the durable log say after a restart: a torn tail is told from damage here."""
+
+from __future__ import annotations
+
+from contextlib import closing
+from pathlib import Path
+
+from msgspec.structs import replace
+
+from atm.raft.messages import HardState
+from atm.storage.disk import Disk
+from atm.storage.log_format import (
+    BATCH_HEADER_BYTES,
+    SEGMENT_HEADER_BYTES,
+    BatchHeader,
+    decode_entries,
+    decode_hard_state,
+    segment_numbers,
+    segment_path,
+)
+from atm.storage.log_index import LogIndex, term_runs
+from atm.storage.log_segment import SegmentReader
+
+_CHUNK_BYTES = 1024 * 1024
+
+
+class DamagedLog(Exception):
+    """Bytes that had been acknowledged are no longer what was written; nothing was changed on disk."""
+
+    def __init__(self, path: Path, offset: int, what: str) -> None:
+        super().__init__(
+            f"{path} is damaged at byte {offset}: {what}; nothing was changed. Put back a good copy of the"
+            " node's folder, or move the folder away: the node then starts empty and learns from the others"
+        )
+
+
+class Recovery:
+    """Reads the whole log in `folder` and changes nothing. Raises `DamagedLog` and `OSError`."""
+
+    def __init__(self, disk: Disk, folder: Path) -> None:
+        self.hard_state = HardState()
+        self.index = LogIndex()
+        self.batches = 0
+        self.crc = 0  # of the last batch
+        self.segment = 0  # the last one; 0 if there is none
+        self.mark = b""  # of its batches; none if its header never got to the disk
+        self.end = 0  # of its last batch, or else of its header
+        self.last_batch = 0  # where that batch starts, or else the header
+        self.torn = False  # whether anything follows behind `end`
+        self._folder = folder
+        segments = segment_numbers(disk.names(folder))
+        for expected, segment in enumerate(segments, 1):
+            if segment != expected:
+                found = segment_path(folder, segment).name
+                raise DamagedLog(segment_path(folder, expected), 0, f"it is missing, but {found} is there")
+        for segment in segments:
+            with closing(SegmentReader(disk, segment_path(folder, segment), _CHUNK_BYTES)) as reader:
+                self._scan(segment, reader, is_last=segment == segments[-1])
+
+    def _scan(self, segment: int, reader: SegmentReader, *, is_last: bool) -> None:
+        """Take in the batches of a segment."""
+        self.segment = segment
+        if reader.header is None:
+            # The header is synced before anything is written behind it: shorter files were never used.
+            if is_last and reader.end <= SEGMENT_HEADER_BYTES:
+                self.mark = b""
+                return
+            raise DamagedLog(reader.path, 0, "it has no valid header")
+        if reader.header[:3] != (segment, self.batches, self.crc):
+            raise DamagedLog(reader.path, 0, "it does not continue the file before it")
+        last_batch, position, found = 0, SEGMENT_HEADER_BYTES, None
+        while position < reader.end:
+            behind = reader.batch_at(position)
+            if behind is None:
+                self._refuse_damage(reader, position, is_last=is_last)
+                break
+            found = behind
+            self._take_in(*found, reader.path, position)
+            last_batch, position = position, position + BATCH_HEADER_BYTES + found[0].payload_bytes
+        if found:
+            # The hint is only a lower bound: never let it point behind what is here.
+            state = decode_hard_state(*found)
+            self.hard_state = replace(state, commit_index=min(state.commit_index, self.index.last_index))
+        self.mark, self.end, self.last_batch = reader.header.mark, position, last_batch
+        self.torn = position < reader.end
+
+    def _take_in(self, header: BatchHeader, payload: memoryview, path: Path, position: int) -> None:
+        if header.number != self.batches or header.prev_crc != self.crc:
+            raise DamagedLog(path, position, "the batch there does not continue the one before it")
+        self.batches += 1
+        self.crc = header.crc
+        if not header.entry_count:
+            return
+        if header.first_term == header.last_term:
+            runs = [(header.first_index, header.first_term)]
+        else:
+            runs = term_runs(decode_entries(header, payload))
+        last_index = header.first_index + header.entry_count - 1
+        self.index.append(header.first_index, last_index, runs, self.segment, position)
+
+    def _refuse_damage(self, reader: SegmentReader, position: int, *, is_last: bool) -> None:
+        """Raise `DamagedLog` unless the bad batch at `position` is the last that was begun."""
+        later = reader.mark_behind(position)
+        if later is not None:
+            raise DamagedLog(
+                reader.path, position, f"the batch there is bad, and another begins at byte {later}"
+            )
+        if not is_last:
+            raise DamagedLog(reader.path, position, "the batch there is bad, and another file follows")

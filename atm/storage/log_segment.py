@@ -1,0 +1,86 @@
+"""Reading one segment of the durable log."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from atm.storage.disk import Disk
+from atm.storage.log_format import (
+    BATCH_HEADER_BYTES,
+    MARK_BYTES,
+    SEGMENT_HEADER_BYTES,
+    BatchHeader,
+    SegmentHeader,
+    decode_batch_header,
+    is_whole,
+)
+
+
+class SegmentReader:
+    """Reads the batches of a segment, a chunk at a time; `header` is None if that is bad.
+
+    Sees the file up to `end`, as long as it was when the reader was made. Raises `OSError`.
+    """
+
+    def __init__(self, disk: Disk, path: Path, chunk_bytes: int) -> None:
+        self.path = path
+        self._disk = disk
+        self._chunk_bytes = chunk_bytes
+        self._start = 0  # of the buffer, in the file
+        self._buffer = memoryview(b"")
+        self._file = disk.open(path)
+        try:
+            self.end = disk.size(self._file)
+            self.header = SegmentHeader.decode(disk.read(self._file, SEGMENT_HEADER_BYTES, 0))
+        except BaseException:
+            self.close()
+            raise
+        self._mark = self.header.mark if self.header else b""
+
+    def close(self) -> None:
+        """Close the file."""
+        self._disk.close(self._file)
+
+    def batch_at(self, position: int) -> tuple[BatchHeader, memoryview] | None:
+        """Return header and payload of the batch at `position`, or None if no valid one is there."""
+        start = position - self._start
+        if not 0 <= start <= len(self._buffer) - BATCH_HEADER_BYTES:
+            if not self._fill(position, BATCH_HEADER_BYTES):
+                return None
+            start = 0
+        header = decode_batch_header(self._buffer, start)
+        if header.mark != self._mark:
+            return None
+        length = BATCH_HEADER_BYTES + header.payload_bytes
+        if start + length > len(self._buffer):
+            if not self._fill(position, length):
+                return None
+            start = 0
+        if not is_whole(header, self._buffer, start, start + length):
+            return None
+        return header, self._buffer[start + BATCH_HEADER_BYTES : start + length]
+
+    def mark_behind(self, position: int) -> int | None:
+        """Return where the mark of a batch that begins behind `position` stands, or None."""
+        assert self._mark
+        position += 1
+        while self._fill(position, MARK_BYTES):
+            found = bytes(self._buffer).find(self._mark)
+            if found >= 0:
+                return position + found
+            position += len(self._buffer) - MARK_BYTES + 1
+        return None
+
+    def _fill(self, position: int, length: int) -> bool:
+        """Have at least `length` bytes from `position` on in the buffer; tell whether there are as many."""
+        if position + length > self.end:
+            return False
+        wanted = min(max(length, self._chunk_bytes), self.end - position)
+        chunk = self._disk.read(self._file, wanted, position)
+        while len(chunk) < length:
+            more = self._disk.read(self._file, length - len(chunk), position + len(chunk))
+            if not more:
+                return False
+            chunk += more
+        self._start, self._buffer = position, memoryview(chunk)
+        return True

@@ -1,0 +1,109 @@
+"""What can be asked of a teller: requests to the bank, and wishes that the teller turns into such."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from atm.ledger.commands import (
+    Close,
+    Credit,
+    Debit,
+    Exceptions,
+    Freeze,
+    Hold,
+    Open,
+    Query,
+    Reverse,
+    SetLimit,
+    Statement,
+    Transfer,
+    Unfreeze,
+    Unlock,
+    WriteOff,
+)
+
+
+@dataclass(frozen=True)
+class Confirm:
+    """Pay out what was held under `reference`, or else last; or a part of it."""
+
+    reference: str | None
+    amount: int | None
+
+
+@dataclass(frozen=True)
+class Cancel:
+    """Release what was held under `reference`, or else last."""
+
+    reference: str | None
+
+
+@dataclass(frozen=True)
+class ShowReceipt:
+    """Show the receipt of `reference`, or else the last one."""
+
+    reference: str | None
+
+
+@dataclass(frozen=True)
+class More:
+    """Show the page before the last one."""
+
+
+@dataclass(frozen=True)
+class UseAccount:
+    """Go on with another account."""
+
+    account: str
+
+
+@dataclass(frozen=True)
+class LogIn:
+    """Ask for the PIN of `account`, or else of the current one, and go on with it."""
+
+    account: str | None
+
+
+@dataclass(frozen=True)
+class LogOut:
+    """Forget the PIN."""
+
+
+@dataclass(frozen=True)
+class ChangePin:
+    """Ask for a new PIN."""
+
+
+@dataclass(frozen=True)
+class ShowStatus:
+    """Show how the servers are doing."""
+
+
+@dataclass(frozen=True)
+class Help:
+    """Explain one command, or list all."""
+
+    topic: str | None
+
+
+@dataclass(frozen=True)
+class Quit:
+    """Leave."""
+
+
+Change = (
+    Open
+    | Credit
+    | Debit
+    | Transfer
+    | Hold
+    | Reverse
+    | Freeze
+    | Unfreeze
+    | Unlock
+    | SetLimit
+    | WriteOff
+    | Close
+)
+Own = More | UseAccount | LogIn | LogOut | ChangePin | ShowStatus | Help | Quit
+Intent = Change | Query | Statement | Exceptions | Confirm | Cancel | ShowReceipt | Own

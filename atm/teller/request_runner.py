@@ -1,0 +1,189 @@
+"""Going to the bank with one request after another, and again with those whose answer never came."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from msgspec.structs import replace
+
+from atm.client import Client, Receipt
+from atm.client.errors import Interrupted, OutcomeUnknown, Rejected, Unavailable
+from atm.ledger.commands import Command, Debit, Hold, Login, Read, SetPin, Transfer
+from atm.teller import sentences
+from atm.teller.output import Output
+from atm.teller.report import (
+    INTERRUPTED,
+    NOT_AVAILABLE,
+    UNKNOWN,
+    USAGE,
+    NotDone,
+    Report,
+    printable,
+    undecided,
+)
+from atm.teller.request_journal import RequestJournal, UnansweredRequest
+
+
+@dataclass(frozen=True)
+class _Unsettled:
+    """A command whose outcome is unknown, with its place in the journal, if it has one."""
+
+    command: Command
+    unanswered: UnansweredRequest | None
+    from_last_time: bool
+
+
+class RequestRunner:
+    """Asks the bank; while the outcome of a change is unknown, nothing but that is asked.
+
+    Commands are given without their PIN, which `pin_of` tells when they are sent: neither the journal nor
+    the list of what is unsettled ever holds one. What is done again without its PIN is not done, unless
+    it was done the first time.
+    """
+
+    def __init__(
+        self,
+        client: Client,
+        journal: RequestJournal | None,
+        output: Output,
+        pin_of: Callable[[str], str | None],
+    ) -> None:
+        self._client = client
+        self._journal = journal
+        self._output = output
+        self._pin_of = pin_of
+        self._unsettled = self._leftovers()
+        self.interrupted = False  # by Ctrl-C, since somebody last set it to False
+
+    def ask(self, request: Read | Login | SetPin) -> Receipt:
+        """Settle what is unsettled, then ask what need not be noted, or holds a PIN; raise `NotDone`.
+
+        Where the first gets no answer, the second is not sent.
+        """
+        self._settle_before(request)
+        return self._ask_once(request)
+
+    def change(self, command: Command, tell: Callable[[Receipt], int]) -> int:
+        """Note the command in the journal, send it, `tell` the answer, and only then forget the note.
+
+        Return what `tell` returns; raise `NotDone`.
+        """
+        assert not isinstance(command, Login | SetPin)
+        self._settle_before(command)
+        unanswered = self._note(command)
+        try:
+            receipt = self._ask_once(command)
+        except NotDone as fault:
+            if fault.report.code == UNKNOWN:
+                self._unsettled.append(_Unsettled(command, unanswered, from_last_time=False))
+            elif unanswered is not None:
+                unanswered.settle()
+            raise
+        code = tell(receipt)
+        if unanswered is not None:
+            unanswered.settle()
+        return code
+
+    def _settle_before(self, request: Command | Read) -> None:
+        if not self._settle():
+            raise NotDone(self._not_sent(request))
+
+    def _ask_once(self, request: Command | Read) -> Receipt:
+        try:
+            return self._client.ask(self._with_pin(request))
+        except Unavailable as error:
+            raise NotDone(undecided(request, "unavailable", NOT_AVAILABLE, str(error))) from None
+        except Rejected as error:
+            raise NotDone(undecided(request, "bad_request", USAGE, printable(str(error)))) from None
+        except OutcomeUnknown:
+            raise NotDone(self._unknown(request)) from None
+        except Interrupted as interrupt:
+            self.interrupted = True
+            report = self._unknown(request) if interrupt.may_be_done else self._not_sent(request)
+            raise NotDone(report) from None
+
+    def _with_pin(self, request: Command | Read) -> Command | Read:
+        if isinstance(request, Debit | Transfer | Hold):
+            return replace(request, pin=self._pin_of(request.account))
+        return request
+
+    def _not_sent(self, request: Command | Read) -> Report:
+        if self.interrupted:
+            text = "Interrupted: nothing was changed"
+            return undecided(request, "interrupted", INTERRUPTED, text)
+        return undecided(request, "unavailable", NOT_AVAILABLE, str(Unavailable()))
+
+    def _unknown(self, request: Command | Read) -> Report:
+        match request:
+            case Login():
+                text = "No answer came, and the PIN may have been counted as a try: log in again"
+            case SetPin():
+                text = "No answer came, and the PIN may or may not be the new one: try to log in with either"
+            case _:
+                text = sentences.still_unknown(request.id, journalled=self._journal is not None)
+        return undecided(request, "unknown", UNKNOWN, text)
+
+    # -- requests without an answer ----------------------------------------------------------------
+
+    def _note(self, command: Command) -> UnansweredRequest | None:
+        if self._journal is None:
+            return None
+        try:
+            return self._journal.write(command)
+        except OSError as error:
+            self._give_up_journal(error)
+            return None
+
+    def _leftovers(self) -> list[_Unsettled]:
+        if self._journal is None:
+            return []
+        try:
+            unanswered_requests = self._journal.leftovers(self._output.warn)
+        except OSError as error:
+            self._give_up_journal(error)
+            return []
+        return [
+            _Unsettled(unanswered.command, unanswered, from_last_time=True)
+            for unanswered in unanswered_requests
+        ]
+
+    def _give_up_journal(self, error: OSError) -> None:
+        self._journal = None
+        self._output.warn(no_journal(error))
+
+    def _settle(self) -> bool:
+        """Ask again for each request whose outcome is unknown; return whether all were settled."""
+        while self._unsettled:
+            unsettled = self._unsettled[0]
+            line = self._settled(unsettled)
+            if line is None:
+                return False
+            self._output.say(line)
+            if unsettled.unanswered is not None:
+                unsettled.unanswered.settle()
+            del self._unsettled[0]
+        return True
+
+    def _settled(self, unsettled: _Unsettled) -> str | None:
+        """Return what became of the request, or None if that is still unknown."""
+        command = unsettled.command
+        try:
+            receipt = self._client.ask(self._with_pin(command))
+        except Rejected as error:
+            reason = printable(str(error))
+            return f"{OutcomeUnknown(command.id)}, and it will not be asked again: {reason}"
+        except (Unavailable, OutcomeUnknown):
+            pass
+        except Interrupted:
+            self.interrupted = True
+        else:
+            return sentences.settled(command, receipt.outcome, from_last_time=unsettled.from_last_time)
+        journalled = unsettled.unanswered is not None
+        self._output.say(sentences.still_unknown(command.id, journalled=journalled))
+        return None
+
+
+def no_journal(error: OSError) -> str:
+    """Tell that the journal cannot be used, and what follows."""
+    return f"Requests cannot be noted ({error}): one without an answer is forgotten when the teller ends"

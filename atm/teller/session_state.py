@@ -1,0 +1,64 @@
+"""What a session remembers: the last reference, hold and page, and names to complete."""
+
+from __future__ import annotations
+
+from msgspec.structs import replace
+
+from atm.ledger.commands import Exceptions, Statement
+from atm.teller.report import DONE, USAGE, NotDone, Report
+
+
+class SessionState:
+    """What somebody at the teller need not type again."""
+
+    def __init__(self, account: str) -> None:
+        self.accounts = {account}  # that the bank has told of
+        self.references: list[str] = []
+        self._last_hold: str | None = None
+        self._next_page: Statement | Exceptions | None = None
+
+    def forget_person(self) -> None:
+        """Forget what only the one who was here should go on with; the names of accounts stay."""
+        self.references.clear()
+        self._last_hold = self._next_page = None
+
+    def note_hold(self, reference: str) -> None:
+        """Remember what was held."""
+        self._last_hold = reference
+
+    def note_page(self, request: Statement | Exceptions, following: int | None) -> None:
+        """Remember where the page behind this one begins."""
+        self._next_page = None if following is None else replace(request, before=following)
+
+    def learn(self, report: Report) -> None:
+        """Remember the names of accounts that there are."""
+        if report.code == DONE:
+            target = report.details.get("target")
+            self.accounts |= {name for name in (report.account, target) if isinstance(name, str)}
+
+    def hold_or_refuse(self, command: str, named: str | None) -> str:
+        """Return the hold that was named, or the last one; raise `NotDone`."""
+        return _or_refuse(
+            named or self._last_hold, command, f"No hold was made here: name it ({command} <reference>)"
+        )
+
+    def reference_or_refuse(self, named: str | None) -> str:
+        """Return the reference that was named, or the last one; raise `NotDone`."""
+        last = self.references[-1] if self.references else None
+        return _or_refuse(named or last, "receipt", "There is no receipt yet: name one (receipt <reference>)")
+
+    def next_page_or_refuse(self) -> Statement | Exceptions:
+        """Return the request for the page behind the last one; raise `NotDone`."""
+        if self._next_page is None:
+            raise NotDone(_nothing("more", "There is no more to list (for the first page, type: statement)"))
+        return self._next_page
+
+
+def _or_refuse(found: str | None, command: str, text: str) -> str:
+    if found is None:
+        raise NotDone(_nothing(command, text))
+    return found
+
+
+def _nothing(command: str, text: str) -> Report:
+    return Report(command=command, outcome="invalid", code=USAGE, text=text)

@@ -1,0 +1,44 @@
+"""Moments between people, who write dates and times, and the bank, which counts microseconds since 1970.
+
+All are UTC: so is the day of a daily limit, and a bank's machines stand in more than one place.
+"""
+
+from __future__ import annotations
+
+import re
+from datetime import UTC, datetime, timedelta
+
+RULE = "A moment is a date, or a date and a time in UTC, such as 2026-11-22 or 2026-11-22 10:00"
+
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+_MICROSECOND = timedelta(microseconds=1)
+_FORM = re.compile(r"([0-9]{4}-[0-9]{2}-[0-9]{2})(?:[ T]([0-9]{2}:[0-9]{2})(:[0-9]{2})?Z?)?")
+
+
+class TimestampError(Exception):
+    """The text is no moment; `str()` of it is a line for people."""
+
+
+def parse_timestamp(text: str) -> int:
+    """Return the last microsecond of the day, minute or second that `text` names; raise `TimestampError`.
+
+    So the balance at a day is that day's last, and the balance at a posting's time has the posting in it.
+    """
+    match = _FORM.fullmatch(text)
+    if match is None:
+        raise TimestampError(RULE)
+    date, minute, second = match.groups()
+    whole = timedelta(days=1) if minute is None else timedelta(seconds=60 if second is None else 1)
+    try:
+        first = datetime.fromisoformat(f"{date}T{minute or '00:00'}{second or ':00'}+00:00")
+        time_us = (first - _EPOCH + whole - _MICROSECOND) // _MICROSECOND
+    except (ValueError, OverflowError):
+        raise TimestampError(RULE) from None
+    if time_us < 0:
+        raise TimestampError("The bank's time begins with the year 1970")
+    return time_us
+
+
+def format_timestamp(time_us: int) -> str:
+    """Return the moment to the second, such as `2026-11-22 10:00:05`; what lies behind is cut off."""
+    return (_EPOCH + timedelta(microseconds=time_us)).strftime("%Y-%m-%d %H:%M:%S")

@@ -1,0 +1,124 @@
+"""What clients and servers say to each other: maps, which are easy to write and read in any language.
+
+The format is written down in docs/protocol.md.
+"""
+
+from __future__ import annotations
+
+from msgspec import Struct
+from msgspec.msgpack import Decoder
+
+from atm.ledger.audit.findings import Findings, Indexes
+from atm.ledger.commands import Command, Outcome, Read, ReadResult, RequestId
+from atm.wire.codec import Malformed, decode
+
+
+class Status(Struct, frozen=True, kw_only=True, tag_field="op", tag="status", forbid_unknown_fields=True):
+    """Ask one server about itself; answered by that server alone."""
+
+    id: RequestId
+
+
+class Verify(Struct, frozen=True, kw_only=True, tag_field="op", tag="verify", forbid_unknown_fields=True):
+    """Let one server audit its ledger; answered by that server alone, when it is done."""
+
+    id: RequestId
+    at: Indexes = ()
+
+
+class Reply(ReadResult, frozen=True, kw_only=True, omit_defaults=True):
+    """A receipt or a view on its way to a teller: `leader` is the node that decided."""
+
+    leader: str | None = None
+
+
+class ErrorReply(Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """The request was not decided. What that means is told by `outcome`:
+
+    - `bad_request`: not understood, certainly not done; the connection is closed if the stream is lost.
+    - `busy`: too much is under way here; certainly not done by this try.
+    - `unavailable`: no leader is known here; certainly not done by this try.
+    - `unknown`: it was passed on or proposed and its end was not seen: it may or may not be done.
+    """
+
+    id: str
+    outcome: str
+    message: str = ""
+    leader: str | None = None
+
+
+class StatusReply(Struct, frozen=True, kw_only=True):
+    """What a server says of itself; `matched` is, on a leader, how far each other server's log agrees."""
+
+    id: str
+    outcome: str = "ok"
+    node: str
+    role: str
+    term: int
+    leader: str | None
+    commit_index: int
+    applied_index: int
+    last_index: int
+    matched: dict[str, int]
+
+
+class VerifyReply(Struct, frozen=True, kw_only=True):
+    """What a server found in its own ledger."""
+
+    id: str
+    outcome: str = "ok"
+    node: str
+    findings: Findings
+
+
+Forwardable = Command | Read  # what is decided by the leader, and passed on to it
+ClientRequest = Forwardable | Status | Verify
+ClientReply = Reply | ErrorReply | StatusReply | VerifyReply
+
+FAULT_OUTCOMES = frozenset({"bad_request", "busy", "unavailable", "unknown"})
+
+
+class _ReplyKind(Struct, frozen=True):
+    """As much of an answer as tells which of the four it is: answers carry no tag on the wire."""
+
+    outcome: str
+    node: str | None = None
+    findings: object = None
+
+
+_client_request: Decoder[ClientRequest] = Decoder(ClientRequest)
+_reply_kind: Decoder[_ReplyKind] = Decoder(_ReplyKind)
+_reply: Decoder[Reply] = Decoder(Reply)
+_error_reply: Decoder[ErrorReply] = Decoder(ErrorReply)
+_verify_reply: Decoder[VerifyReply] = Decoder(VerifyReply)
+_status_reply: Decoder[StatusReply] = Decoder(StatusReply)
+_forwardable: Decoder[Forwardable] = Decoder(Forwardable)
+
+
+def decode_client_request(payload: bytes) -> ClientRequest:
+    """Return what a client asks; raise `Malformed`."""
+    return decode(_client_request, payload)
+
+
+def decode_client_reply(payload: bytes) -> ClientReply:
+    """Return what a server answers a client; raise `Malformed`.
+
+    A `Reply` with the outcome `ok` has a balance, `lines`, or what was `asked`.
+    """
+    kind = decode(_reply_kind, payload)
+    if kind.outcome in FAULT_OUTCOMES:
+        return decode(_error_reply, payload)
+    if kind.findings is not None:
+        return decode(_verify_reply, payload)
+    if kind.node is not None:
+        return decode(_status_reply, payload)
+    reply = decode(_reply, payload)
+    has_contents = reply.balance is not None or reply.asked is not None or reply.lines is not None
+    if reply.outcome is Outcome.OK and not has_contents:
+        raise Malformed("the reply says ok and has no balance")
+    return reply
+
+
+def decode_forwardable(payload: bytes) -> Forwardable:
+    """Return a client's request that another server forwarded; raise `Malformed`."""
+    return decode(_forwardable, payload)

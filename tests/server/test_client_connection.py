@@ -1,0 +1,278 @@
+"""One teller's connection without a server: what its two threads do with what comes in."""
+
+from __future__ import annotations
+
+import os
+import socket
+from collections.abc import Iterator
+from threading import Event, Lock, Thread
+from typing import Any
+
+import msgspec
+import pytest
+
+from atm.ledger.commands import Debit
+from atm.server.clients import client_connection
+from atm.server.clients.client_connection import ClientConnection
+from atm.server.group.inbox import Inbox, PendingRequest
+from atm.server.net.connection import Connection
+from atm.server.net.reader import Reader
+from atm.wire.client_messages import Verify
+from atm.wire.codec import encode
+from atm.wire.framing import CLIENT_FRAME_BYTES_MAX, FrameReader, frame
+from tests.support.server_parts import DEADLINE_S, credit, wait_until
+
+SEALED = "0" * 64
+
+
+class FakeTellers:
+    """Remembers what came to the node, in order; sealing and audits take until `may_end`."""
+
+    def __init__(self) -> None:
+        self.blocked: set[Connection] = set()
+        self.touched: list[ClientConnection] = []
+        self.partial_frame_s = 60.0
+        self._lock = Lock()
+        self.inbox = Inbox(self._lock)
+        self.sealing = Event()
+        self.may_end = Event()
+        self.fault: Exception | None = None  # of sealing
+
+    def seal(self, pending: PendingRequest) -> PendingRequest:
+        self.sealing.set()
+        assert self.may_end.wait(DEADLINE_S)
+        if self.fault is not None:
+            raise self.fault
+        return pending
+
+    def audit(self, connection: ClientConnection, request: Verify) -> None:
+        assert self.may_end.wait(DEADLINE_S)
+        connection.send(frame(encode({"id": request.id, "outcome": "audited"})))
+
+    @property
+    def came(self) -> list[PendingRequest]:
+        return self.inbox._inputs.commands
+
+    @property
+    def ids(self) -> list[str]:
+        return [pending.request.id for pending in self.came]
+
+
+class Teller:
+    """A connection, its own thread, and the other end."""
+
+    def __init__(self, tellers: FakeTellers) -> None:
+        self.tellers = tellers
+        here, self.socket = socket.socketpair()
+        self.socket.settimeout(DEADLINE_S)
+        self.connection = ClientConnection(here, tellers)
+        self.raised: Exception | None = None
+        self._frames = FrameReader(CLIENT_FRAME_BYTES_MAX)
+        self._thread = Thread(target=self._work, daemon=True)
+        self._thread.start()
+
+    def _work(self) -> None:
+        try:
+            self.connection.work()
+        except Exception as error:
+            self.raised = error
+        self.connection.close()
+
+    @property
+    def at_work(self) -> bool:
+        return self._thread.is_alive()
+
+    def take(self, *requests: Any) -> bool:
+        """Have one round of the reader bring these requests."""
+        going_on = self.connection.receive(b"".join(frame(encode(request)) for request in requests))
+        self.tellers.inbox.put_gathered()
+        return going_on
+
+    def outcome(self) -> tuple[str, str]:
+        """Return id and outcome of the next answer."""
+        answers: list[bytes] = []
+        while not answers:
+            piece = self.socket.recv(4)  # a frame's head, or a bit of it: never more than one frame
+            assert piece, "the connection has ended"
+            answers += self._frames.feed(piece)
+        answer = msgspec.msgpack.decode(answers[0], type=dict[str, Any])
+        return answer["id"], answer["outcome"]
+
+    def end(self) -> None:
+        self.connection.on_end()
+        self.tellers.may_end.set()
+        self.socket.close()
+        self._thread.join(DEADLINE_S)
+        assert not self.at_work
+
+
+@pytest.fixture
+def tellers() -> FakeTellers:
+    return FakeTellers()
+
+
+@pytest.fixture
+def teller(tellers: FakeTellers) -> Iterator[Teller]:
+    teller = Teller(tellers)
+    yield teller
+    teller.end()
+
+
+def with_pin(request_id: str, pin: str = "1234") -> Debit:
+    return Debit(id=request_id, account="ann", amount=1, pin=pin)
+
+
+def test_what_needs_no_time_is_gathered_and_never_sees_the_connections_own_thread(teller: Teller) -> None:
+    teller.connection.receive(frame(encode(credit("a"))) + frame(encode(credit("b"))))
+    assert [pending.request.id for pending in teller.tellers.inbox.gathered.commands] == ["a", "b"]
+
+
+def test_requests_behind_one_with_a_pin_come_after_it(teller: Teller) -> None:
+    tellers = teller.tellers
+    assert teller.take(with_pin("pin"), credit("a"))
+    assert teller.take(credit("b"))
+    assert tellers.sealing.wait(DEADLINE_S)
+    assert tellers.ids == []
+    tellers.may_end.set()
+    wait_until(lambda: tellers.ids == ["pin", "a", "b"])
+    wait_until(lambda: teller.connection._given == teller.connection._done)
+    assert teller.take(credit("c"))
+    assert tellers.ids == ["pin", "a", "b", "c"]
+
+
+def test_a_pin_that_is_sealed_at_once_does_not_overtake_what_came_before_it(teller: Teller) -> None:
+    """However long the reader's round lasts."""
+    tellers = teller.tellers
+    tellers.may_end.set()
+    teller.connection.receive(frame(encode(credit("before"))) + frame(encode(with_pin("pin"))))
+    wait_until(lambda: "pin" in tellers.ids)
+    assert tellers.ids == ["before", "pin"]
+
+
+def test_requests_before_one_that_is_none_come_to_the_node(teller: Teller) -> None:
+    assert not teller.connection.receive(frame(encode(credit("good"))) + frame(b"bad"))
+    assert teller.tellers.ids == ["good"]
+    assert teller.outcome() == ("", "bad_request")
+
+
+def test_a_sealed_pin_from_a_teller_is_rejected_without_being_sealed(teller: Teller) -> None:
+    assert not teller.take(credit("before"), with_pin("sealed", SEALED), credit("behind"))
+    assert teller.outcome() == ("sealed", "bad_request")
+    assert teller.tellers.ids == ["before"]
+    assert not teller.tellers.sealing.is_set()
+
+
+def test_a_failure_of_one_connection_is_its_own_threads(
+    teller: Teller, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The reader has all others to read."""
+    fault = RuntimeError("a mistake of ours")
+
+    def fail(request: object) -> int:
+        raise fault
+
+    with monkeypatch.context() as broken:
+        broken.setattr(client_connection, "slots", fail)
+        assert not teller.take(credit("a"))
+    teller.connection.on_end()
+    wait_until(lambda: not teller.at_work)
+    assert teller.raised is fault
+
+
+def test_a_job_that_fails_ends_the_connection_but_the_socket_stays_until_nobody_reads_it(
+    teller: Teller,
+) -> None:
+    teller.tellers.fault = RuntimeError("no memory for a hash")
+    teller.tellers.may_end.set()
+    assert teller.take(with_pin("pin"), credit("behind"))
+    assert teller.socket.recv(1) == b""
+    assert teller.at_work
+    assert teller.connection.sock.fileno() >= 0
+    teller.connection.on_end()
+    wait_until(lambda: not teller.at_work)
+    assert teller.connection.sock.fileno() < 0
+    assert teller.raised is teller.tellers.fault
+    assert teller.tellers.ids == []
+
+
+def test_after_a_job_that_failed_the_next_connection_under_its_number_is_read(tellers: FakeTellers) -> None:
+    tellers.fault = RuntimeError("no memory for a hash")
+    tellers.may_end.set()
+    failures: list[BaseException] = []
+    reader = Reader(tellers.inbox.put_gathered, failures.append)
+    reader.start()
+    try:
+        for number in range(3):
+            teller = Teller(tellers)
+            reader.add(teller.connection)
+            teller.socket.sendall(frame(encode(credit(f"good {number}".replace(" ", "-")))))
+            teller.socket.sendall(frame(encode(with_pin("pin"))))
+            wait_until(lambda teller=teller: not teller.at_work)  # type: ignore[misc]
+            teller.socket.close()
+    finally:
+        reader.close()
+    assert tellers.ids == ["good-0", "good-1", "good-2"]
+    assert failures == []
+
+
+def test_slots_are_taken_until_there_are_none_and_given_back_with_the_answers(
+    teller: Teller, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(client_connection, "IN_FLIGHT_MAX", 3)
+    teller.tellers.may_end.set()
+    assert teller.take(credit("a"), with_pin("b"), credit("c"), credit("d"), with_pin("e"))
+    assert teller.outcome() == ("d", "busy")
+    assert teller.outcome() == ("e", "busy")
+    wait_until(lambda: sorted(teller.tellers.ids) == ["a", "b", "c"])
+    first = teller.tellers.came[0]
+    first.channel.reply(first.number, encode({"id": "a", "outcome": "ok"}))
+    assert teller.tellers.touched == [teller.connection]
+    teller.connection.flush()
+    assert teller.outcome() == ("a", "ok")
+    assert teller.take(credit("f"), credit("g"))
+    assert teller.outcome() == ("g", "busy")
+
+
+def test_audits_that_wait_are_bounded_and_the_others_busy(
+    teller: Teller, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(client_connection, "JOBS_MAX", 2)
+    assert teller.take(*(Verify(id=name) for name in "abcd"))
+    assert [teller.outcome() for _ in range(2)] == [("c", "busy"), ("d", "busy")]
+    teller.tellers.may_end.set()
+    assert [teller.outcome() for _ in range(2)] == [("a", "audited"), ("b", "audited")]
+
+
+def test_a_frame_in_many_pieces_has_one_deadline_and_each_further_frame_its_own(teller: Teller) -> None:
+    connection, data = teller.connection, frame(encode(credit("a")))
+    deadlines_s = set()
+    for position in range(len(data) - 1):
+        assert connection.receive(data[position : position + 1])
+        deadlines_s.add(connection.deadline_s)
+    assert connection.receive(data[-1:] + data[:1])
+    assert [pending.request.id for pending in teller.tellers.inbox.gathered.commands] == ["a"]
+    deadlines_s.add(connection.deadline_s)
+    assert len(deadlines_s - {None}) == 2
+    assert connection.receive(data[1:])
+    assert connection.deadline_s is None
+
+
+def test_half_a_frame_for_too_long_is_said_and_is_the_end(teller: Teller) -> None:
+    teller.connection.receive(b"\x00")
+    teller.connection.on_stall()
+    assert teller.outcome() == ("", "bad_request")
+
+
+@pytest.mark.parametrize(
+    "garbage", [b"\xff" * 4, frame(b"\xc1"), frame(os.urandom(40))], ids=["too large", "unused", "random"]
+)
+def test_what_is_no_request_is_answered_by_the_connections_own_thread(teller: Teller, garbage: bytes) -> None:
+    teller.take(with_pin("pin"))
+    assert not teller.connection.receive(garbage)
+    teller.socket.setblocking(False)
+    with pytest.raises(BlockingIOError):  # not before what came first
+        teller.socket.recv(1)
+    teller.socket.settimeout(DEADLINE_S)
+    teller.tellers.may_end.set()
+    assert teller.outcome() == ("", "bad_request")
+    assert teller.tellers.ids == ["pin"]

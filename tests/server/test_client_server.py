@@ -1,0 +1,360 @@
+"""One node, real sockets: whatever comes to the tellers' port, the others do not notice."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import socket
+import struct
+from collections.abc import Iterator
+from pathlib import Path
+from threading import Event
+from typing import Any
+
+import pytest
+
+from atm.ledger.commands import (
+    AMOUNT_MINOR_MAX,
+    LEGS_MAX,
+    PAGE_LINES_MAX,
+    Batch,
+    Debit,
+    Exceptions,
+    Leg,
+    Line,
+    Lookup,
+    Open,
+    Outcome,
+    SetPin,
+    Statement,
+)
+from atm.ledger.requests import contents_of
+from atm.server.clients import client_connection, client_server
+from atm.server.group import inbox
+from atm.wire.client_messages import ClientRequest, Reply, Status
+from atm.wire.codec import encode
+from atm.wire.framing import CLIENT_FRAME_BYTES_MAX, frame
+from tests.support.server_parts import DEADLINE_S, RunningServer, Wire, cluster_of, credit, query, wait_until
+
+PIN = "86420975"
+
+
+@pytest.fixture
+def server(tmp_path: Path) -> Iterator[RunningServer]:
+    with RunningServer(cluster_of(tmp_path, "n1"), "n1") as running:
+        yield running.wait_for_leader()
+        with Wire(running.client) as wire:
+            assert wire.ask(query("still-there"))["outcome"] == "ok"
+        assert running.reported == []
+
+
+@pytest.fixture
+def wire(server: RunningServer) -> Iterator[Wire]:
+    with Wire(server.client) as wire:
+        yield wire
+
+
+def test_a_credit_is_acknowledged_and_seen_by_a_query(wire: Wire) -> None:
+    answer = wire.ask(credit("a", 500))
+    assert (answer["id"], answer["outcome"], answer["balance"], answer["leader"]) == ("a", "ok", 500, "n1")
+    assert wire.ask(credit("a", 500)) == answer
+    assert wire.ask(query("q"))["balance"] == 500
+    assert wire.ask(query("r", "nobody"))["outcome"] == "no_such_account"
+    assert wire.ask(Status(id="s"))["role"] == "leader"
+
+
+def test_pipelined_requests_are_each_answered_under_their_id(wire: Wire) -> None:
+    requests = [credit(f"c{number}") for number in range(300)]
+    queries = [query(f"q{number}") for number in range(300)]
+    pieces = [frame(encode(each)) for pair in zip(requests, queries, strict=True) for each in pair]
+    wire.socket.sendall(b"".join(pieces))
+    answers = [wire.answer() for _ in pieces]
+    assert {answer["id"] for answer in answers if answer} == {each.id for each in [*requests, *queries]}
+    assert {answer["outcome"] for answer in answers if answer} == {"ok"}
+
+
+@pytest.mark.parametrize(
+    "garbage",
+    [
+        (4 * 1024**3 - 1).to_bytes(4, "big"),
+        (CLIENT_FRAME_BYTES_MAX + 1).to_bytes(4, "big") + b"x" * 100,
+        frame(os.urandom(50)),
+        frame(b""),
+        frame(b"\xc1"),
+        frame(b"\x91" * 50_000),
+        b"credit 5000\r\n" * 800_000,
+    ],
+    ids=["4 GiB", "just over", "random", "empty", "never used", "deep", "10 MB of text"],
+)
+def test_bytes_that_are_no_request_get_an_error_frame_and_the_end(wire: Wire, garbage: bytes) -> None:
+    wire.socket.sendall(garbage)
+    answer = wire.answer()
+    assert answer is not None
+    assert answer["outcome"] == "bad_request"
+    assert wire.answer() is None
+
+
+@pytest.mark.parametrize(
+    "request_fields",
+    [
+        {"op": "credit", "id": "a", "account": "main", "amount": 0},
+        {"op": "credit", "id": "a", "account": "main", "amount": -5},
+        {"op": "credit", "id": "a", "account": "main", "amount": 1.5},
+        {"op": "credit", "id": "a", "account": "main", "amount": 10**14},
+        {"op": "credit", "id": "a", "account": "main"},
+        {"op": "credit", "id": "a", "account": "main", "amount": 5, "pin": 1},
+        {"op": "rob", "id": "a", "account": "main", "amount": 5},
+        {"op": "query", "id": "a", "account": "no such name"},
+    ],
+)
+def test_a_malformed_request_is_refused_under_its_id(wire: Wire, request_fields: dict[str, object]) -> None:
+    answer = wire.ask(request_fields)
+    assert (answer["id"], answer["outcome"]) == ("a", "bad_request")
+    assert wire.answer() is None
+
+
+def test_a_good_request_before_a_bad_one_is_done(server: RunningServer, wire: Wire) -> None:
+    wire.socket.sendall(frame(encode(credit("good", 77))) + frame(b"bad"))
+    with Wire(server.client) as other:
+        wait_until(lambda: other.ask(query("q"))["balance"] == 77)
+
+
+def test_half_a_frame_disturbs_nobody(server: RunningServer, wire: Wire) -> None:
+    wire.socket.sendall(frame(encode(credit("half")))[:20])
+    with Wire(server.client) as other:
+        assert other.ask(credit("whole"))["balance"] == 100
+
+
+def test_a_client_reset_mid_request_disturbs_nobody(server: RunningServer) -> None:
+    for number in range(20):
+        with Wire(server.client) as wire:
+            wire.socket.sendall(frame(encode(credit(f"reset{number}"))) + b"\x00\x00")
+            wire.socket.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+    with Wire(server.client) as other:
+        wait_until(lambda: other.ask(query("q"))["balance"] == 2000)
+
+
+def test_a_client_that_never_reads_is_dropped_and_blocks_nobody(
+    server: RunningServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(client_connection, "OUTBOX_BYTES_MAX", 20_000)
+    status = b"".join(frame(encode(Status(id=f"s{number}"))) for number in range(200))
+    with Wire(server.client) as deaf, Wire(server.client) as other:
+        deaf.socket.settimeout(0.05)
+        wait_until(lambda: _ended(deaf, status))
+        assert other.ask(credit("a"))["outcome"] == "ok"
+
+
+def _ended(deaf: Wire, requests: bytes) -> bool:
+    try:
+        deaf.socket.sendall(requests)
+    except TimeoutError:
+        return False
+    except OSError:
+        return True
+    return False
+
+
+def test_too_many_requests_under_way_are_busy(server: RunningServer, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(client_connection, "IN_FLIGHT_MAX", 3)
+    with Wire(server.client) as wire:
+        wire.socket.sendall(b"".join(frame(encode(credit(f"c{number}"))) for number in range(10)))
+        outcomes = [answer["outcome"] for _ in range(10) if (answer := wire.answer())]
+        assert set(outcomes) == {"ok", "busy"}
+        assert wire.ask(query("q"))["balance"] == 100 * outcomes.count("ok")
+
+
+def test_pages_are_answered_or_busy_and_never_too_many_for_a_teller_that_reads(
+    server: RunningServer, wire: Wire
+) -> None:
+    """Hundreds of pages at once would be more than its connection may have waiting, and end it."""
+    for number in range(PAGE_LINES_MAX):
+        assert wire.ask(credit(f"a-rather-long-id-of-its-own-{number}"))["outcome"] == "ok"
+    pending = 500
+    statement = {"op": "statement", "account": "main", "limit": PAGE_LINES_MAX}
+    wire.socket.sendall(
+        b"".join(frame(encode(statement | {"id": f"s{number}"})) for number in range(pending))
+    )
+    answers = [wire.answer() for _ in range(pending)]
+    outcomes = {answer["outcome"] for answer in answers if answer}
+    assert outcomes <= {"ok", "busy"}
+    assert all(len(answer["lines"]) == PAGE_LINES_MAX for answer in answers if answer and "lines" in answer)
+    assert sum(answer is not None and answer["outcome"] == "ok" for answer in answers) >= 20
+    assert wire.ask(query("q"))["balance"] == 100 * PAGE_LINES_MAX
+
+
+def test_the_slots_of_a_request_hold_its_longest_answer() -> None:
+    longest, number = "x" * 64, -(2**63)
+    common: dict[str, Any] = {
+        "id": longest,
+        "outcome": Outcome.ORIGINAL_NOT_FOUND,
+        "balance": number,
+        "available": number,
+        "leader": longest,
+    }
+    line = Line(
+        posting=number,
+        time_us=number,
+        op="write_off",
+        request_id=longest,
+        account=longest,
+        other=longest,
+        amount=number,
+        balance=number,
+        exception="written_off",
+    )
+    leg = Leg(account=longest, target="y" * 64, amount=AMOUNT_MINOR_MAX)
+    batch = contents_of(Batch(id=longest, legs=(leg,) * LEGS_MAX))
+    answers: list[tuple[ClientRequest, Reply]] = [
+        (credit("a"), Reply(**common, reference=number, time_us=number)),
+        (Lookup(id="l", request_id="a"), Reply(**common, asked=batch, reversed_by=longest)),
+        *(
+            (
+                Statement(id="s", account="main", limit=limit),
+                Reply(**common, lines=(line,) * limit, next=number),
+            )
+            for limit in (1, 2, 20, PAGE_LINES_MAX)
+        ),
+    ]
+    for request, answer in answers:
+        assert len(frame(encode(answer))) <= client_connection.slots(request) * client_connection.SLOT_BYTES
+    for limit in (1, 20, PAGE_LINES_MAX):
+        assert client_connection.slots(Exceptions(id="e", limit=limit)) == client_connection.slots(
+            Statement(id="s", account="main", limit=limit)
+        )
+
+
+# -- PINs, which take long ---------------------------------------------------------------------------
+
+
+class SlowSealing:
+    """PINs are hashed until the test lets them be."""
+
+    def __init__(self) -> None:
+        self.begun = Event()
+        self.may_end = Event()
+        self._scrypt = hashlib.scrypt
+
+    def __call__(self, pin: bytes, **options: Any) -> bytes:
+        self.begun.set()
+        assert self.may_end.wait(DEADLINE_S)
+        return self._scrypt(pin, **options)
+
+
+@pytest.fixture
+def sealing(server: RunningServer, monkeypatch: pytest.MonkeyPatch) -> Iterator[SlowSealing]:
+    with Wire(server.client) as wire:
+        assert wire.ask(Open(id="open-ann", account="ann"))["outcome"] == "ok"
+        assert wire.ask(SetPin(id="set-ann", account="ann", pin=PIN))["outcome"] == "ok"
+    with monkeypatch.context() as slow:
+        sealing = SlowSealing()
+        slow.setattr(hashlib, "scrypt", sealing)
+        yield sealing
+        sealing.may_end.set()
+
+
+def test_a_request_behind_one_with_a_pin_on_the_same_connection_is_done_after_it(
+    wire: Wire, sealing: SlowSealing
+) -> None:
+    wire.send(Debit(id="too-early", account="ann", amount=70, pin=PIN))
+    wire.send(credit("late", 70, "ann"))
+    assert sealing.begun.wait(DEADLINE_S)
+    wire.send(query("later", "ann"))
+    sealing.may_end.set()
+    answers = [wire.answer() for _ in range(3)]
+    outcomes = {answer["id"]: (answer["outcome"], answer["balance"]) for answer in answers if answer}
+    assert outcomes["too-early"][0] == "insufficient_funds"
+    assert outcomes["late"] == ("ok", 70)
+
+
+def test_a_request_with_a_pin_is_done_after_those_before_it(wire: Wire, sealing: SlowSealing) -> None:
+    sealing.may_end.set()
+    requests = [credit("early", 70, "ann"), Debit(id="in-time", account="ann", amount=70, pin=PIN)]
+    wire.socket.sendall(b"".join(frame(encode(each)) for each in requests))
+    assert {answer["outcome"] for _ in requests if (answer := wire.answer())} == {"ok"}
+
+
+def test_requests_of_others_do_not_wait_for_a_pin_that_is_being_sealed(
+    server: RunningServer, wire: Wire, sealing: SlowSealing
+) -> None:
+    wire.send(Debit(id="d", account="ann", amount=1, pin=PIN))
+    assert sealing.begun.wait(DEADLINE_S)
+    with Wire(server.client) as other:
+        assert other.ask(credit("c"))["outcome"] == "ok"
+        assert other.ask(query("q"))["balance"] == 100
+    sealing.may_end.set()
+    answer = wire.answer()
+    assert answer is not None
+    assert (answer["id"], answer["outcome"]) == ("d", "insufficient_funds")
+
+
+def test_a_pin_that_cannot_be_sealed_ends_its_connection_and_no_other(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(pin: bytes, **options: Any) -> bytes:
+        raise MemoryError
+
+    with RunningServer(cluster_of(tmp_path, "n1"), "n1") as running:
+        running.wait_for_leader()
+        monkeypatch.setattr(hashlib, "scrypt", fail)
+        for number in range(5):
+            with Wire(running.client) as wire:
+                wire.send(Debit(id="d", account="ann", amount=1, pin=PIN))
+                assert wire.answer() is None
+            wait_until(lambda number=number: len(running.reported) == number + 1)  # type: ignore[misc]
+            assert _is_served(running)
+    assert all("MemoryError" in line for line in running.reported)
+
+
+def test_an_inbox_that_is_full_is_busy_and_takes_no_slots(
+    wire: Wire, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(client_connection, "IN_FLIGHT_MAX", 3)
+    with monkeypatch.context() as full:
+        full.setattr(inbox, "REQUESTS_MAX", 0)
+        for number in range(10):
+            answer = wire.ask(credit(f"c{number}"))
+            assert (answer["id"], answer["outcome"]) == (f"c{number}", "busy")
+    for number in range(10):
+        assert wire.ask(credit(f"c{number}"))["outcome"] == "ok"
+
+
+def test_a_frame_may_come_byte_by_byte(server: RunningServer, wire: Wire) -> None:
+    for byte in frame(encode(credit("in-pieces", 70))):
+        wire.socket.sendall(bytes([byte]))
+    answer = wire.answer()
+    assert answer is not None
+    assert (answer["id"], answer["balance"]) == ("in-pieces", 70)
+
+
+def test_a_thousand_idle_connections_leave_room_for_work(server: RunningServer) -> None:
+    idle = [socket.create_connection(server.client.pair) for _ in range(1000)]
+    try:
+        with Wire(server.client) as wire:
+            assert wire.ask(Open(id="o", account="alice"))["outcome"] == "ok"
+        for sock in idle[::100]:
+            sock.sendall(frame(encode(Status(id="s"))))
+            sock.settimeout(DEADLINE_S)
+            assert sock.recv(1)
+    finally:
+        for sock in idle:
+            sock.close()
+
+
+def test_a_connection_over_the_limit_hears_busy(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(client_server, "CONNECTIONS_MAX", 2)
+    with RunningServer(cluster_of(tmp_path, "n1"), "n1") as running:
+        running.wait_for_leader()
+        with Wire(running.client) as one, Wire(running.client) as two:
+            assert one.ask(query("q"))["outcome"] == two.ask(query("q"))["outcome"] == "ok"
+            with Wire(running.client) as three:
+                answer = three.answer()
+                assert answer is not None
+                assert answer["outcome"] == "busy"
+                assert three.answer() is None
+        wait_until(lambda: _is_served(running))
+
+
+def _is_served(running: RunningServer) -> bool:
+    with Wire(running.client) as wire:
+        return bool(wire.ask(query("q"))["outcome"] == "ok")

@@ -1,0 +1,309 @@
+"""Who is let in on the servers' port, and what becomes of what he sends."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from functools import partial
+from pathlib import Path
+from threading import Lock
+
+import pytest
+from msgspec.structs import replace
+
+from atm.config import Cluster
+from atm.ledger.commands import Debit
+from atm.raft.messages import RequestVote
+from atm.server.group.inbox import Inbox, Inputs
+from atm.server.net.reader import Reader
+from atm.server.peers import peer_connection
+from atm.server.peers.links import Links, batches
+from atm.server.peers.peer_connection import PeerConnection
+from atm.server.peers.peer_server import PeerServer
+from atm.server.security.pins import PinSealer, read_pepper
+from atm.storage.data_folder import DataFolder
+from atm.wire.client_messages import Status
+from atm.wire.codec import encode
+from atm.wire.framing import frame
+from atm.wire.peer_messages import (
+    PROTOCOL_VERSION,
+    Forward,
+    ForwardReply,
+    Hello,
+    Refused,
+    Welcome,
+    decode_hello_reply,
+)
+from tests.support.server_parts import DEADLINE_S, RunningServer, Wire, cluster_of, credit, wait_until
+
+
+@dataclass
+class Port:
+    """The servers' port of n1 without the rest of the node."""
+
+    cluster: Cluster
+    folder: DataFolder
+    inbox: Inbox
+    lock: Lock
+    reported: list[str] = field(default_factory=list)
+
+    def hello(self, node: str = "n2") -> Hello:
+        return Hello(
+            version=PROTOCOL_VERSION,
+            cluster=self.cluster.identity(),
+            node=node,
+            store=f"store of {node}",
+            pepper=PinSealer(read_pepper(self.cluster.pepper_file)).name,
+        )
+
+    def dial(self) -> Wire:
+        return Wire(self.cluster.nodes["n1"].peer)
+
+    def greeted(self, node: str = "n2") -> Wire:
+        wire = self.dial()
+        assert greet(wire, self.hello(node)) == Welcome(node="n1", learner=False)
+        return wire
+
+    def take(self) -> Inputs:
+        with self.lock:
+            return self.inbox.drain()
+
+    def wait_for_mail(self) -> Inputs:
+        self.inbox.sleep(DEADLINE_S)
+        return self.take()
+
+
+def greet(wire: Wire, hello: Hello) -> Welcome | Refused:
+    wire.send(hello)
+    payload = wire.payload()
+    assert payload is not None
+    return decode_hello_reply(payload)
+
+
+def vote(sender: str) -> RequestVote:
+    return RequestVote(sender=sender, term=1, last_log_index=0, last_log_term=0, pre_vote=False)
+
+
+VOTE = vote("n2")
+
+
+@pytest.fixture
+def port(tmp_path: Path) -> Iterator[Port]:
+    cluster = cluster_of(tmp_path, "n1", "n2", "n3")
+    lock = Lock()
+    port = Port(cluster, DataFolder(cluster, "n1"), Inbox(lock), lock)
+    addresses = {name: cluster.nodes[name].peer for name in ("n2", "n3")}
+    report = port.reported.append
+    links = Links(port.hello("n1"), addresses, port.inbox, report)
+    reader = Reader(port.inbox.put_gathered, lambda error: port.reported.append(repr(error)))
+    peers = PeerServer(
+        cluster.nodes["n1"].peer,
+        hello=port.hello("n1"),
+        peers=addresses,
+        folder=port.folder,
+        inbox=port.inbox,
+        reader=reader,
+        links=links,
+        report=report,
+    )
+    reader.start()
+    peers.start()
+    yield port
+    peers.close()
+    reader.close()
+    port.folder.close()
+
+
+def test_messages_of_a_welcomed_peer_reach_the_inbox(port: Port) -> None:
+    with port.greeted() as wire:
+        wire.send(vote("n2"))
+        assert port.wait_for_mail().messages == [vote("n2")]
+
+
+@pytest.mark.parametrize(
+    ("changes", "reason"),
+    [
+        ({"version": PROTOCOL_VERSION + 1}, "same release"),
+        ({"cluster": "elsewhere"}, "another cluster"),
+        ({"pepper": "0123456789abcdef"}, "another pepper: copy the pepper file"),
+        ({"node": "n1"}, "each name may run once"),
+        ({"node": "n9"}, "no node 'n9'"),
+    ],
+)
+def test_a_hello_of_the_wrong_kind_is_refused_with_its_reason(
+    port: Port, changes: dict[str, str | int], reason: str
+) -> None:
+    for _ in range(3):
+        with port.dial() as wire:
+            answer = greet(wire, replace(port.hello(), **changes))
+            assert isinstance(answer, Refused)
+            assert reason in answer.reason
+            assert wire.payload() is None
+    assert len(port.reported) == 1
+    assert reason in port.reported[0]
+
+
+def test_bytes_that_are_no_hello_are_refused(port: Port) -> None:
+    for garbage in (b"\xff" * 100, frame(b"\xc1"), frame(encode(Status(id="s"))), frame(encode(vote("n2")))):
+        with port.dial() as wire:
+            wire.socket.sendall(garbage)
+            payload = wire.payload()
+            assert payload is not None
+            assert isinstance(decode_hello_reply(payload), Refused)
+            assert wire.payload() is None
+
+
+def test_a_message_in_anothers_name_ends_the_connection(port: Port) -> None:
+    with port.greeted("n2") as wire:
+        wire.send(vote("n3"))
+        assert wire.payload() is None
+    assert port.take().messages == []
+
+
+@pytest.mark.parametrize(
+    ("sent", "reason"),
+    [
+        (b"\x00\x00", "half a frame, and no more within 0.05 s"),
+        (frame(encode(VOTE))[:-1], "half a frame"),
+        (b"\xff" * 4, "over the limit"),
+        (frame(b"\xc1"), ""),
+    ],
+    ids=["half a length", "half a message", "too large", "no message"],
+)
+def test_a_peer_whose_bytes_are_no_messages_is_closed_and_reported(
+    port: Port, monkeypatch: pytest.MonkeyPatch, sent: bytes, reason: str
+) -> None:
+    monkeypatch.setattr(peer_connection, "PARTIAL_FRAME_S", 0.05)
+    with port.greeted() as wire:
+        wire.send(vote("n2"))
+        wire.socket.sendall(sent)
+        assert wire.payload() is None
+    assert port.take().messages == [vote("n2")], "what came before counts"
+    wait_until(lambda: len(port.reported) == 1)
+    assert port.reported[0].startswith("a peer's connection was closed: ")
+    assert reason in port.reported[0]
+    with port.greeted() as wire:
+        wire.send(vote("n2"))
+        assert port.wait_for_mail().messages == [vote("n2")]
+
+
+def test_a_newer_connection_of_a_peer_replaces_the_older(port: Port) -> None:
+    with port.greeted() as older, port.greeted() as newer:
+        assert older.payload() is None
+        newer.send(vote("n2"))
+        assert port.wait_for_mail().messages == [vote("n2")]
+
+
+def test_a_peer_with_another_store_is_demoted_before_its_messages(port: Port) -> None:
+    with port.greeted():
+        pass
+    port.take()
+    with port.dial() as wire:
+        changed = replace(port.hello(), store="another")
+        assert greet(wire, changed) == Welcome(node="n1", learner=True)
+        assert port.take().demotions == ["n2"]
+    assert "came back with an empty data folder" in port.reported[0]
+    assert not port.folder.register_peer_store("n2", "another")
+
+
+def test_passed_on_requests_are_checked_one_by_one(port: Port) -> None:
+    good, bad = encode(credit("a")), encode({"op": "rob", "id": "b"})
+    with port.greeted() as wire:
+        wire.send(Forward(sender="n2", requests=((7, good), (8, bad), (9, encode(Status(id="s"))))))
+        inputs = port.wait_for_mail()
+        assert [(pending.number, pending.payload, pending.forwarded) for pending in inputs.commands] == [
+            (7, good, True)
+        ]
+        assert [number for _, number, _ in inputs.refused] == [8, 9]
+
+
+def test_a_plain_pin_that_a_server_passes_on_is_refused(port: Port) -> None:
+    """It would stand in the log of every server."""
+    leg = {"account": "main", "target": "bob", "amount": 5}
+    plain: list[dict[str, object]] = [
+        {"op": "debit", "id": "a", "account": "main", "amount": 5, "pin": "1234"},
+        {"op": "login", "id": "b", "account": "main", "pin": "123456789012"},
+        {"op": "set_pin", "id": "c", "account": "main", "pin": "ab" * 32, "old_pin": "1234"},
+        {"op": "batch", "id": "d", "legs": [leg | {"pin": "ab" * 32}, leg | {"pin": "1234"}]},
+    ]
+    sealed = encode(Debit(id="e", account="main", amount=5, pin="ab" * 32))
+    requests = (*((number, encode(fields)) for number, fields in enumerate(plain)), (9, sealed))
+    with port.greeted() as wire:
+        wire.send(Forward(sender="n2", requests=requests))
+        inputs = port.wait_for_mail()
+    assert [(pending.number, pending.payload) for pending in inputs.commands] == [(9, sealed)]
+    assert [number for _, number, _ in inputs.refused] == [0, 1, 2, 3]
+    assert all(b"a PIN is sealed by the server" in payload for _, _, payload in inputs.refused)
+    assert not any(b"1234" in payload for _, _, payload in inputs.refused)
+
+
+def test_an_answer_is_given_back_only_while_the_connection_that_asked_stands(
+    port: Port, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its number means nothing, or something else, to a peer that has started anew."""
+    given: list[int] = []
+    monkeypatch.setattr(Links, "send_reply", lambda links, to, number, payload: given.append(number))
+    with port.greeted() as wire:
+        wire.send(Forward(sender="n2", requests=((7, encode(credit("a"))),)))
+        (pending,) = port.wait_for_mail().commands
+        connection = pending.channel
+        assert isinstance(connection, PeerConnection)
+        connection.reply(7, b"in time")
+    wait_until(lambda: not connection.open)
+    connection.reply(8, b"too late")
+    assert given == [7]
+
+
+def test_returned_answers_reach_the_inbox(port: Port) -> None:
+    with port.greeted() as wire:
+        wire.send(ForwardReply(sender="n2", answers=((7, b"answer"),)))
+        assert port.wait_for_mail().forward_replies == [(7, b"answer")]
+
+
+def test_batches_keep_all_and_fit_a_frame() -> None:
+    numbered = [(number, b"x" * 60_000) for number in range(100)]
+    runs = batches(numbered)
+    assert [pair for run in runs for pair in run] == numbered
+    assert len(runs) > 1
+    assert max(sum(len(payload) for _, payload in run) for run in runs) < 1_200_000
+
+
+def test_three_nodes_elect_and_a_follower_answers_through_the_leader(tmp_path: Path) -> None:
+    cluster = cluster_of(tmp_path, "n1", "n2", "n3")
+    with (
+        RunningServer(cluster, "n1", verbose=True) as one,
+        RunningServer(cluster, "n2", verbose=True) as two,
+        RunningServer(cluster, "n3", verbose=True) as three,
+    ):
+        servers = [one, two, three]
+        for number, server in enumerate(servers):
+            wait_until(partial(_credited, server, f"c{number}"))
+        lines = [line for server in servers for line in server.said]
+        assert lines.count("Redirecting client request") >= 2
+        assert lines.count("Returning client request") >= 3
+        assert [server.reported for server in servers] == [[], [], []]
+
+
+def _credited(server: RunningServer, request_id: str) -> bool:
+    with Wire(server.client) as wire:
+        return bool(wire.ask(credit(request_id))["outcome"] == "ok")
+
+
+def test_a_node_of_another_cluster_is_told_so_once_at_both_ends(tmp_path: Path) -> None:
+    cluster = cluster_of(tmp_path, "n1", "n2")
+    stranger = cluster_of(tmp_path / "elsewhere", "n1", "n2", "n3")
+    stranger.nodes["n1"] = cluster.nodes["n1"]
+    with RunningServer(cluster, "n1") as one, RunningServer(stranger, "n2") as two:
+        wait_until(lambda: bool(one.reported and two.reported))
+        assert "another cluster" in one.reported[0]
+        assert "another cluster" in two.reported[0]
+
+
+def test_servers_with_different_peppers_tell_each_other_and_work_together_never(tmp_path: Path) -> None:
+    cluster = cluster_of(tmp_path, "n1", "n2")
+    other = dataclasses.replace(cluster, pepper_file=tmp_path / "other.key")
+    with RunningServer(cluster, "n1") as one, RunningServer(other, "n2") as two:
+        wait_until(lambda: bool(one.reported and two.reported))
+        assert "another pepper: copy the pepper file of one machine to all others" in one.reported[0]
+        assert "another pepper: copy the pepper file of one machine to all others" in two.reported[0]

@@ -1,0 +1,277 @@
+"""Who asked gets the answer to what he asked, and nothing else (scenarios 30 and 36 to 39)."""
+
+from __future__ import annotations
+
+import pytest
+
+from atm.ledger.commands import Command, LedgerReceipt, Outcome, Read
+from atm.raft.messages import ConfirmedRead, Entry
+from atm.server.group import request_router as router_module
+from atm.server.group.inbox import Inputs, PendingRequest, WakeThresholds
+from atm.server.group.request_router import FORWARD_TIMEOUT_S, RequestRouter
+from atm.wire.client_messages import Status
+from atm.wire.codec import encode
+from tests.support.server_parts import FakeCore, Mailbox, Recorder, credit, query
+
+
+class Story:
+    """A desk at node n1, a core that can be told its role, and a teller."""
+
+    def __init__(self) -> None:
+        self.core = FakeCore()
+        self.parts = Recorder()
+        self.teller = Mailbox()
+        self.said: list[str] = []
+        self.now_s = 0.0
+        self.wall_us = 5
+        self.router = RequestRouter(
+            "n1",
+            self.core,
+            self.parts,
+            self.parts,
+            first_number=1000,
+            clock=lambda: self.now_s,
+            wall_clock_us=lambda: self.wall_us,
+            say=self.said.append,
+        )
+        self.router.notice_changes()
+
+    def ask(self, *requests: Command | Read, forwarded: bool = False) -> None:
+        inputs = Inputs()
+        for request in requests:
+            inputs.add(self.teller.asks(request, forwarded=forwarded))
+        self.router.take(inputs)
+
+    def commit(self, index: int, term: int, request_id: str) -> None:
+        receipt = LedgerReceipt(id=request_id, outcome=Outcome.OK, balance=1, available=1, reference=index)
+        self.router.settle([Entry(index=index, term=term, time_us=1, command=b"x")], [receipt])
+
+    def forward_replies(self, number: int, payload: bytes) -> None:
+        inputs = Inputs()
+        inputs.forward_replies.append((number, payload))
+        self.router.take(inputs)
+
+
+@pytest.fixture
+def story() -> Story:
+    return Story()
+
+
+def test_a_committed_command_is_answered_with_its_receipt_and_the_leaders_name(story: Story) -> None:
+    story.ask(credit("a"))
+    story.commit(11, 1, "a")
+    assert story.teller.answers == [
+        {"id": "a", "outcome": "ok", "balance": 1, "available": 1, "reference": 11, "leader": "n1"}
+    ]
+    assert story.said == ["Returning client request"]
+
+
+def test_another_entry_at_the_index_answers_unknown_and_never_its_own_result(story: Story) -> None:
+    story.ask(credit("a"))
+    story.commit(11, 2, "somebody-elses")
+    assert story.teller.outcomes == [("a", "unknown")]
+
+
+def test_commands_of_one_turn_are_proposed_together_as_the_bytes_that_came(story: Story) -> None:
+    story.ask(credit("a"), credit("b"))
+    assert story.core.proposed == [encode(credit("a")), encode(credit("b"))]
+    story.commit(12, 1, "b")
+    story.commit(11, 1, "a")
+    assert story.teller.outcomes == [("b", "ok"), ("a", "ok")]
+
+
+def test_losing_leadership_answers_commands_unknown_and_reads_unavailable(story: Story) -> None:
+    story.ask(credit("a"), query("q"))
+    story.core.follow("n2", term=2)
+    story.router.notice_changes()
+    assert story.teller.outcomes == [("a", "unknown"), ("q", "unavailable")]
+    story.commit(11, 1, "a")
+    story.router.answer_reads([ConfirmedRead(1, 11)])
+    assert len(story.teller.answers) == 2
+
+
+def test_leading_again_at_once_in_a_later_term_settles_the_old_terms_commands(story: Story) -> None:
+    story.ask(credit("a"))
+    story.core.term = 3
+    story.router.notice_changes()
+    assert story.teller.outcomes == [("a", "unknown")]
+
+
+def test_queries_of_one_turn_share_a_read_and_are_answered_once_it_is_confirmed(story: Story) -> None:
+    story.ask(query("q"), query("r", account="nobody"))
+    assert len(story.core.read_ids) == 1
+    assert story.teller.answers == []
+    story.router.answer_reads([ConfirmedRead(story.core.read_ids[0], 10)])
+    assert story.teller.outcomes == [("q", "ok"), ("r", "no_such_account")]
+    assert story.teller.answers[0]["balance"] == 700
+
+
+def test_a_dropped_read_is_answered_unavailable(story: Story) -> None:
+    story.ask(query("q"))
+    story.router.drop_reads(story.core.read_ids)
+    assert story.teller.outcomes == [("q", "unavailable")]
+
+
+def test_a_follower_passes_requests_on_and_hands_the_answer_through(story: Story) -> None:
+    story.core.follow("n2", term=2)
+    story.ask(credit("a"), query("q"))
+    assert story.parts.forwarded == [("n2", 1000, encode(credit("a"))), ("n2", 1001, encode(query("q")))]
+    story.forward_replies(1001, encode({"id": "q", "outcome": "ok"}))
+    assert story.teller.outcomes == [("q", "ok")]
+    story.forward_replies(1001, encode({"id": "q", "outcome": "ok"}))
+    story.forward_replies(5, encode({"id": "stranger", "outcome": "ok"}))
+    assert len(story.teller.answers) == 1
+    story.router.notice_changes()
+    assert story.said == ["Redirecting client request"] * 2
+
+
+def test_each_answer_of_the_leader_goes_to_whom_it_is_for(story: Story) -> None:
+    other, inputs = Mailbox(), Inputs()
+    story.core.follow("n2", term=2)
+    story.ask(credit("a"))
+    inputs.add(other.asks(credit("b")))
+    story.router.take(inputs)
+    (_, number_of_a, _), (_, number_of_b, _) = story.parts.forwarded
+    story.forward_replies(number_of_b, encode({"id": "b", "outcome": "ok"}))
+    assert (story.teller.outcomes, other.outcomes) == ([], [("b", "ok")])
+    story.forward_replies(number_of_a, encode({"id": "a", "outcome": "ok"}))
+    assert (story.teller.outcomes, other.outcomes) == ([("a", "ok")], [("b", "ok")])
+
+
+def test_without_a_leader_requests_are_certainly_not_done(story: Story) -> None:
+    story.core.follow(None, term=2)
+    story.ask(credit("a"), query("q"))
+    assert story.teller.outcomes == [("a", "unavailable"), ("q", "unavailable")]
+
+
+def test_without_a_link_to_the_leader_requests_are_certainly_not_done(story: Story) -> None:
+    story.core.follow("n2", term=2)
+    story.parts.link_up = False
+    story.ask(credit("a"))
+    assert story.teller.outcomes == [("a", "unavailable")]
+    story.now_s = 2 * FORWARD_TIMEOUT_S
+    story.router.expire()
+    assert len(story.teller.answers) == 1
+
+
+@pytest.mark.parametrize("cause", ["the link is lost", "the leader changed", "no answer in time"])
+def test_what_was_passed_on_and_not_answered_is_unknown(story: Story, cause: str) -> None:
+    story.core.follow("n2", term=2)
+    story.ask(credit("a"), query("q"))
+    if cause == "the link is lost":
+        inputs = Inputs()
+        inputs.lost_links.append("n2")
+        story.router.take(inputs)
+    elif cause == "the leader changed":
+        story.core.leader = "n3"
+        story.router.notice_changes()
+    else:
+        story.now_s = FORWARD_TIMEOUT_S + 0.1
+        story.router.expire()
+    assert story.teller.outcomes == [("a", "unknown"), ("q", "unavailable")]
+
+
+def test_a_lost_link_to_another_node_settles_nothing(story: Story) -> None:
+    story.core.follow("n2", term=2)
+    story.ask(credit("a"))
+    inputs = Inputs()
+    inputs.lost_links.append("n3")
+    story.router.take(inputs)
+    assert story.teller.answers == []
+
+
+def test_what_was_passed_on_to_a_node_that_does_not_lead_is_not_passed_on_again(story: Story) -> None:
+    story.core.follow("n2", term=2)
+    story.ask(credit("a"), forwarded=True)
+    assert story.teller.outcomes == [("a", "unavailable")]
+    assert story.parts.forwarded == []
+
+
+def test_too_many_commands_under_way_are_busy(story: Story, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(router_module, "PROPOSALS_MAX", 2)
+    story.ask(credit("a"), credit("b"), credit("c"))
+    assert story.teller.outcomes == [("c", "busy")]
+    story.commit(11, 1, "a")
+    story.ask(credit("d"), credit("e"))
+    assert story.teller.outcomes == [("c", "busy"), ("a", "ok"), ("e", "busy")]
+
+
+def test_commands_wait_until_they_are_as_many_as_are_under_way(story: Story) -> None:
+    story.ask(credit("a"), credit("b"), credit("c"))
+    story.ask(credit("d"), credit("e"))
+    assert len(story.core.proposed) == 3
+    assert story.router.wanted() == WakeThresholds(commands=1, queries=1)
+    story.ask(credit("f"))
+    assert len(story.core.proposed) == 6
+
+
+def test_commands_held_back_are_worth_a_turn_once_nothing_more_is_under_way(story: Story) -> None:
+    story.ask(credit("a"), credit("b"))
+    story.ask(credit("c"))
+    assert story.router.wanted() == WakeThresholds(commands=1, queries=1)
+    story.commit(11, 1, "a")
+    assert story.router.wanted() == WakeThresholds(commands=0, queries=1)
+
+
+def test_queries_wait_until_they_are_as_many_as_wait_for_a_round(story: Story) -> None:
+    story.ask(query("a"), query("b"))
+    story.ask(query("c"))
+    assert len(story.core.read_ids) == 1
+    assert story.router.wanted() == WakeThresholds(commands=1, queries=1)
+    story.ask(query("d"))
+    assert len(story.core.read_ids) == 2
+
+
+def test_queries_held_back_begin_once_no_other_waits(story: Story) -> None:
+    story.ask(query("a"), query("b"))
+    story.ask(query("c"))
+    story.router.answer_reads([ConfirmedRead(read_id=story.core.read_ids[0], index=1)])
+    assert story.router.wanted() == WakeThresholds(commands=1, queries=0)
+    story.ask()
+    assert len(story.core.read_ids) == 2
+
+
+def test_queries_held_back_go_to_the_new_leader(story: Story) -> None:
+    story.ask(query("a"), query("b"))
+    story.ask(query("c"))
+    story.core.follow("n2", term=2)
+    story.ask()
+    assert [payload for _, _, payload in story.parts.forwarded] == [encode(query("c"))]
+
+
+def test_commands_held_back_are_proposed_once_what_was_under_way_is_committed(story: Story) -> None:
+    story.ask(credit("a"), credit("b"))
+    story.ask(credit("c"))
+    story.commit(11, 1, "a")
+    story.ask()
+    assert len(story.core.proposed) == 3
+
+
+def test_commands_held_back_by_a_leader_that_steps_down_are_certainly_not_done(story: Story) -> None:
+    story.ask(credit("a"), credit("b"))
+    story.ask(credit("c"))
+    story.core.follow(None, term=2)
+    story.router.notice_changes()
+    story.ask()
+    assert story.teller.outcomes == [("a", "unknown"), ("b", "unknown"), ("c", "unavailable")]
+
+
+def test_too_many_passed_on_are_busy(story: Story, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(router_module, "FORWARDED_MAX", 1)
+    story.core.follow("n2", term=2)
+    story.ask(credit("a"), credit("b"))
+    assert story.teller.outcomes == [("b", "busy")]
+
+
+def test_a_node_that_stops_tells_all_who_wait(story: Story) -> None:
+    story.ask(credit("a"), query("q"))
+    story.router.close()
+    assert story.teller.outcomes == [("a", "unknown"), ("q", "unavailable")]
+
+
+def test_every_node_answers_for_its_own_status(story: Story) -> None:
+    inputs = Inputs()
+    inputs.add(PendingRequest(story.teller, 0, Status(id="s"), b""))
+    story.router.take(inputs)
+    status = story.teller.answers[0]
+    assert (status["id"], status["role"], status["leader"]) == ("s", "leader", "n1")

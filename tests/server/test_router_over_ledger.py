@@ -1,0 +1,170 @@
+"""The desk and the bank's requests: each kind finds its way, and holds are ended by a leader's command."""
+
+from __future__ import annotations
+
+from typing import get_args
+
+import pytest
+
+from atm.ledger.commands import Command, Exceptions, Lookup, Query, Read, Statement
+from atm.raft.messages import ConfirmedRead
+from atm.server.group.request_router import EXPIRE, EXPIRE_AGAIN_S
+from atm.wire.codec import encode
+from tests.server.test_request_router import Story
+from tests.support.entries import command
+from tests.support.server_parts import credit, query
+
+COMMANDS: list[Command] = [
+    command(f"x {line}")
+    for line in (
+        *("credit ann 5", "debit ann 5", "transfer ann bob 5", "batch ann bob 5, bob eve 5"),
+        *("hold ann 5 60s", "post h1 5", "void h1", "reverse c1 5", "write_off ann 5", "open ann"),
+        *("freeze ann", "unfreeze ann", "close ann", "unlock ann", "set_limit ann 5"),
+        *(f"set_pin ann {'ab' * 32}", f"login ann {'ab' * 32}"),
+    )
+]
+READS: list[Read] = [
+    Query(id="x", account="ann"),
+    Query(id="x", account="ann", at_us=5),
+    Statement(id="x", account="ann", limit=5, before=7),
+    Lookup(id="x", request_id="c1"),
+    Exceptions(id="x", limit=5),
+]
+
+
+@pytest.fixture
+def story() -> Story:
+    return Story()
+
+
+def test_the_lists_here_know_every_kind_of_request() -> None:
+    assert {type(each) for each in COMMANDS} == set(get_args(Command))
+    assert {type(each) for each in READS} == set(get_args(Read))
+
+
+# -- every kind ------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("request_", COMMANDS, ids=lambda request: type(request).__name__)
+def test_every_kind_of_command_is_proposed_by_a_leader_and_answered_once_it_is_committed(
+    story: Story, request_: Command
+) -> None:
+    story.ask(request_)
+    assert story.core.proposed == [encode(request_)]
+    assert (story.core.read_ids, story.teller.answers) == ([], [])
+    story.commit(11, 1, "x")
+    assert story.teller.outcomes == [("x", "ok")]
+
+
+@pytest.mark.parametrize("request_", [*COMMANDS, *READS], ids=lambda request: type(request).__name__)
+def test_every_kind_of_request_is_passed_on_to_the_leader_as_it_is(
+    story: Story, request_: Command | Read
+) -> None:
+    story.core.follow("n2", term=2)
+    story.ask(request_)
+    assert story.parts.forwarded == [("n2", 1000, encode(request_))]
+    assert (story.core.proposed, story.core.read_ids) == ([], [])
+    story.core.leader = "n3"
+    story.router.notice_changes()
+    unknown = "unavailable" if isinstance(request_, Read) else "unknown"
+    assert story.teller.outcomes == [("x", unknown)]
+
+
+@pytest.mark.parametrize("request_", READS, ids=lambda request: type(request).__name__)
+def test_every_kind_of_read_looks_into_the_ledger_only_once_the_leader_is_sure_to_lead(
+    story: Story, request_: Read
+) -> None:
+    story.ask(request_)
+    story.router.notice_changes()
+    assert (story.core.proposed, story.core.read_ids) == ([], [1])
+    assert (story.parts.events, story.teller.answers) == ([], [])
+    story.router.answer_reads([ConfirmedRead(1, 10)])
+    assert story.parts.events == ["view x"]
+    assert [answer["leader"] for answer in story.teller.answers] == ["n1"]
+
+
+@pytest.mark.parametrize("request_", READS, ids=lambda request: type(request).__name__)
+def test_no_kind_of_read_is_answered_by_a_leader_that_is_none_any_more(story: Story, request_: Read) -> None:
+    story.ask(request_)
+    story.core.follow("n2", term=2)
+    story.router.notice_changes()
+    story.router.answer_reads([ConfirmedRead(1, 10)])
+    assert story.teller.outcomes == [("x", "unavailable")]
+    assert story.parts.events == []
+
+
+# -- holds that are due ----------------------------------------------------------------------------
+
+
+def test_a_leader_ends_what_is_due_by_a_command_with_its_own_time(story: Story) -> None:
+    story.parts.expiry_us = 100
+    story.wall_us = 100
+    story.ask()
+    assert (story.core.proposed, story.core.stamps_us) == ([EXPIRE], [100])
+
+
+@pytest.mark.parametrize(("expiry_us", "wall_us"), [(None, 10**18), (100, 99), (100, 0)])
+def test_nothing_is_ended_before_it_is_due(story: Story, expiry_us: int | None, wall_us: int) -> None:
+    story.parts.expiry_us = expiry_us
+    story.wall_us = wall_us
+    story.ask()
+    assert story.core.proposed == []
+
+
+def test_a_follower_ends_nothing(story: Story) -> None:
+    story.parts.expiry_us = 100
+    story.wall_us = 200
+    story.core.follow("n2", term=2)
+    story.ask()
+    story.core.follow(None, term=3)
+    story.ask()
+    assert (story.core.proposed, story.parts.forwarded) == ([], [])
+    story.core.role = Story().core.role
+    story.ask()
+    assert story.core.proposed == [EXPIRE]
+
+
+def test_what_is_due_is_not_ended_again_at_once_but_after_a_second(story: Story) -> None:
+    story.parts.expiry_us = 100
+    story.wall_us = 200
+    for now_s in (0.0, 0.0, EXPIRE_AGAIN_S - 0.01):
+        story.now_s = now_s
+        story.ask()
+    assert story.core.proposed == [EXPIRE]
+    story.now_s = EXPIRE_AGAIN_S
+    story.ask()
+    assert story.core.proposed == [EXPIRE] * 2
+    story.parts.expiry_us = None
+    story.now_s = 2 * EXPIRE_AGAIN_S
+    story.ask()
+    assert story.core.proposed == [EXPIRE] * 2
+
+
+def test_a_leader_whose_clock_is_behind_ends_nothing_early_and_in_the_end_all(story: Story) -> None:
+    """It judges by its own clock: log time stands nearly still until that clock has caught up."""
+    story.parts.expiry_us = 7_200_000_000
+    for wall_us in (0, 3_600_000_000, 7_199_999_999):
+        story.wall_us = wall_us
+        story.ask()
+    assert story.core.proposed == []
+    story.wall_us = 7_200_000_000
+    story.ask()
+    assert story.core.proposed == [EXPIRE]
+
+
+def test_the_end_of_a_hold_shifts_nobodys_answer(story: Story) -> None:
+    story.parts.expiry_us = 100
+    story.wall_us = 200
+    story.ask(credit("a"), query("q"))
+    assert story.core.proposed == [EXPIRE, encode(credit("a"))]
+    story.commit(12, 1, "a")
+    assert story.teller.outcomes == [("a", "ok")]
+    assert len(story.core.read_ids) == 1
+
+
+def test_the_end_of_a_hold_has_nobody_to_answer(story: Story) -> None:
+    story.parts.expiry_us = 100
+    story.wall_us = 200
+    story.ask()
+    story.commit(11, 1, "nobody")
+    assert story.teller.answers == []

@@ -1,0 +1,318 @@
+"""The run loop: what one turn does, in which order, and how it keeps time."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from threading import Event, Lock, Thread
+
+import pytest
+
+from atm.raft.messages import Entry, HardState, NodeId, RaftMessage, RequestVote
+from atm.raft.ready import Ready
+from atm.server.group.inbox import Inbox, Inputs
+from atm.server.group.request_router import RequestRouter
+from atm.server.group.run_loop import TICK_S, TICKS_PER_ITERATION_MAX, UNWRITTEN_MAX, WRITE_TICKS, RunLoop
+from tests.support.server_parts import DEADLINE_S, FakeCore, Recorder, messages, wait_until
+
+VOTE = RequestVote(sender="n2", term=1, last_log_index=0, last_log_term=0, pre_vote=False)
+
+
+class WatchedCore(FakeCore):
+    """Writes down the order in which it is used."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.calls: list[str] = []
+        self.readies: list[Ready] = []
+        self.fault: BaseException | None = None  # that the next message brings about
+        self.before_fault: Callable[[], None] = lambda: None
+
+    def step(self, message: RaftMessage) -> None:
+        self.calls.append("step")
+        if self.fault is not None:
+            self.before_fault()
+            raise self.fault
+
+    def tick(self) -> None:
+        self.calls.append("tick")
+
+    def demote(self, node_id: NodeId) -> None:
+        self.calls.append(f"demote {node_id}")
+
+    def ready(self) -> Ready | None:
+        return self.readies.pop(0) if self.readies else None
+
+    def advance(self, ready: Ready) -> None: ...
+
+    def commit(self, entries: int = 1) -> None:
+        """Have the next turn hear that so many more entries are committed."""
+        first = self.commit_index + 1
+        self.commit_index += entries
+        committed = [Entry(index=i, term=1, time_us=i, command=b"") for i in range(first, first + entries)]
+        self.readies.append(
+            Ready(
+                hard_state=HardState(term=1), committed=tuple(committed), role=self.role, leader=self.leader
+            )
+        )
+
+
+class Outbox:
+    """Counts what is asked of the connections."""
+
+    def __init__(self) -> None:
+        self.retries = 0
+
+    def flush(self) -> None: ...
+
+    def retry(self) -> None:
+        self.retries += 1
+
+
+class Links(Recorder, Outbox):
+    """The way to the others."""
+
+    def __init__(self) -> None:
+        Recorder.__init__(self)
+        Outbox.__init__(self)
+
+
+class Story:
+    """A node whose clock the test moves."""
+
+    def __init__(self) -> None:
+        self.core = WatchedCore()
+        self.links = Links()
+        self.lock = Lock()
+        self.inbox = Inbox(self.lock)
+        self.tellers = Outbox()
+        self.now_s = 100.0
+        self.node = RunLoop(
+            raft=self.core,
+            log=self.links,
+            bank=self.links,
+            links=self.links,
+            router=RequestRouter("n1", self.core, self.links, self.links, first_number=1),
+            tellers=self.tellers,
+            inbox=self.inbox,
+            lock=self.lock,
+            clock=lambda: self.now_s,
+        )
+        self.raised: BaseException | None = None  # by `run`
+        self._loop = Thread(target=self._run, daemon=True)
+
+    @property
+    def writes(self) -> int:
+        return self.links.events.count("write")
+
+    def turn_after(self, ticks: float) -> None:
+        self.now_s += ticks * TICK_S
+        self.node.iterate()
+
+    def start(self) -> None:
+        """Run until the loop sleeps for the first time."""
+        self._loop.start()
+        wait_until(lambda: self.inbox._idle)
+
+    def end(self) -> None:
+        self._loop.join(DEADLINE_S)
+        assert not self._loop.is_alive()
+
+    def _run(self) -> None:
+        try:
+            self.node.run()
+        except BaseException as error:
+            self.raised = error
+
+
+def test_a_demotion_comes_before_messages_and_messages_before_time() -> None:
+    story = Story()
+    story.inbox.put(messages(VOTE))
+    story.inbox.put(Inputs(demotions=["n2"]))
+    story.now_s += 1.5 * TICK_S
+    story.node.iterate()
+    assert story.core.calls == ["demote n2", "step", "tick"]
+
+
+def test_ticks_follow_the_clock_and_none_is_lost_between_turns() -> None:
+    story = Story()
+    for _ in range(40):
+        story.now_s += TICK_S / 4
+        story.node.iterate()
+    assert story.core.calls.count("tick") in (9, 10)
+
+
+def test_after_a_stall_only_a_few_ticks_are_made_up() -> None:
+    story = Story()
+    story.now_s += 100.0
+    story.node.iterate()
+    story.node.iterate()
+    assert story.core.calls == ["tick"] * TICKS_PER_ITERATION_MAX
+
+
+def test_blocked_connections_are_tried_again_with_each_tick_only() -> None:
+    story = Story()
+    story.node.iterate()
+    assert (story.links.retries, story.tellers.retries) == (0, 0)
+    story.now_s += TICK_S * 1.01
+    story.node.iterate()
+    assert (story.links.retries, story.tellers.retries) == (1, 1)
+
+
+# -- turns of reading threads ----------------------------------------------------------------------
+
+
+class Disaster(BaseException):
+    """No mere `Exception`: those end the node as well."""
+
+
+def test_stop_ends_the_loop() -> None:
+    story = Story()
+    story.start()
+    story.node.stop()
+    story.end()
+    assert story.raised is None
+
+
+def test_stop_ends_the_loop_while_reading_threads_take_turns() -> None:
+    story = Story()
+    ended = Event()
+
+    def put() -> None:
+        while not ended.is_set():
+            story.inbox.put(messages(VOTE))
+
+    readers = [Thread(target=put, daemon=True) for _ in range(3)]
+    story.start()
+    for reader in readers:
+        reader.start()
+    wait_until(lambda: story.core.calls.count("step") > 100)
+    story.node.stop()
+    story.end()
+    steps = story.core.calls.count("step")
+    story.inbox.put(Inputs(demotions=["n2"]))
+    ended.set()
+    for reader in readers:
+        reader.join(DEADLINE_S)
+    assert story.raised is None
+    assert story.core.calls.count("step") == steps, "a turn was taken after the end"
+
+
+def test_what_a_reading_threads_turn_raises_ends_the_loop_and_not_the_reading_thread() -> None:
+    story = Story()
+    story.core.fault = Disaster()
+    story.start()
+    story.inbox.put(messages(VOTE))  # in this thread, which goes on
+    story.end()
+    assert story.raised is story.core.fault
+    story.inbox.put(messages(VOTE))
+    assert story.core.calls.count("step") == 1, "a turn was taken after the end"
+
+
+def test_a_failure_of_a_thread_that_the_node_cannot_do_without_ends_the_loop() -> None:
+    story = Story()
+    fault = Disaster()
+    story.start()
+    story.node.fail(fault)
+    story.end()
+    assert story.raised is fault
+
+
+def test_what_is_raised_while_the_node_is_told_to_stop_is_not_swallowed() -> None:
+    story = Story()
+    story.core.fault = Disaster()
+    story.core.before_fault = story.node.stop
+    story.start()
+    story.inbox.put(messages(VOTE))
+    story.end()
+    assert story.raised is story.core.fault
+    assert not story.writes, "of what is left after a disaster nothing is written"
+
+
+def test_a_core_that_cannot_tell_what_it_wants_ends_the_loop_too(monkeypatch: pytest.MonkeyPatch) -> None:
+    story = Story()
+    fault = Disaster()
+
+    def fail() -> int:
+        raise fault
+
+    story.start()
+    monkeypatch.setattr(story.core, "acknowledgements_wanted", fail)
+    story.inbox.put(messages(VOTE))
+    story.end()
+    assert story.raised is fault
+
+
+# -- when the bank writes --------------------------------------------------------------------------
+
+
+def test_a_follower_writes_what_was_decided_at_once() -> None:
+    story = Story()
+    story.core.follow("n2", 1)
+    for number in range(3):
+        story.core.commit()
+        story.node.iterate()
+        assert story.writes == number + 1
+
+
+def test_a_leader_gathers_what_was_decided_for_some_ticks() -> None:
+    story = Story()
+    story.core.commit()
+    story.node.iterate()
+    for _ in range(WRITE_TICKS - 1):
+        story.core.commit()
+        story.turn_after(1.001)
+        assert story.writes == 0
+    story.turn_after(1.001)
+    assert story.writes == 1
+    story.turn_after(1.001)
+    assert story.writes == 1, "there was nothing new"
+
+
+def test_ticks_without_anything_to_write_do_not_shorten_the_next_gathering() -> None:
+    story = Story()
+    for _ in range(WRITE_TICKS + 1):
+        story.turn_after(1.001)
+    story.core.commit()
+    story.node.iterate()
+    assert story.writes == 0
+
+
+def test_a_leader_writes_after_a_tick_without_anything_new() -> None:
+    story = Story()
+    story.core.commit()
+    story.turn_after(1.001)
+    assert story.writes == 0
+    story.turn_after(1.001)
+    assert story.writes == 1
+
+
+def test_a_leader_writes_at_once_when_much_was_decided() -> None:
+    story = Story()
+    story.core.commit(UNWRITTEN_MAX - 1)
+    story.node.iterate()
+    assert story.writes == 0
+    story.core.commit()
+    story.node.iterate()
+    assert story.writes == 1
+    story.core.commit(UNWRITTEN_MAX - 1)
+    story.node.iterate()
+    assert story.writes == 1
+
+
+def test_a_leader_that_is_deposed_writes_what_it_had_gathered() -> None:
+    story = Story()
+    story.core.commit()
+    story.node.iterate()
+    story.core.follow("n2", 2)
+    story.node.iterate()
+    assert story.writes == 1
+
+
+def test_what_a_leader_had_gathered_is_written_at_the_end() -> None:
+    story = Story()
+    story.core.commit()
+    story.start()
+    assert story.writes == 0
+    story.node.stop()
+    story.end()
+    assert story.links.events[-1] == "write"

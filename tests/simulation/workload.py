@@ -1,0 +1,255 @@
+"""What customers of the simulated bank come for: every kind of request, drawn with the weights of the plan.
+
+PINs come sealed, as the servers' connections make them, only by a cheap hash in place of the slow one.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections import deque
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from random import Random
+from typing import TypeVar
+
+from msgspec.structs import replace
+
+from atm.ledger.commands import (
+    AMOUNT_MINOR_MAX,
+    BANK_ACCOUNTS,
+    Batch,
+    Close,
+    Command,
+    Credit,
+    Debit,
+    Exceptions,
+    Freeze,
+    Hold,
+    Leg,
+    Login,
+    Lookup,
+    Open,
+    Post,
+    Query,
+    Read,
+    Reverse,
+    SetLimit,
+    SetPin,
+    Statement,
+    Transfer,
+    Unfreeze,
+    Unlock,
+    Void,
+    WriteOff,
+)
+from tests.simulation.plan import Plan
+
+T = TypeVar("T")
+
+ACCOUNTS = ("main", "alice", "bob", "carol")
+WITH_PIN = ACCOUNTS[1:3]  # whoever has one: its customers often mistype
+RICH_ACCOUNTS = ("main",) * 4 + ("alice",)  # up to the limit
+STRANGE_SHARE = 0.02  # of requests name an account of the bank's own
+PINS = ("1234", "1234", "1234", "4321", "0000")
+NO_PIN_SHARE = 0.1
+REMEMBERED = 24
+BANKS_OWN = sorted(BANK_ACCOUNTS)
+POSTINGS_PER_ENTRY = 64
+LONG_MS = 7_200_000  # clocks jump by an hour
+
+
+@dataclass
+class Slips:
+    """What all customers know of each other's requests; the answers may still be on their way."""
+
+    money: deque[tuple[str, int]] = field(default_factory=lambda: deque(maxlen=REMEMBERED))  # id, amount
+    holds: deque[tuple[str, int]] = field(default_factory=lambda: deque(maxlen=REMEMBERED))
+    answered: deque[tuple[int, int]] = field(default_factory=lambda: deque(maxlen=REMEMBERED))  # index, time
+
+    def note(self, request: Command | Read) -> None:
+        """Something is asked for."""
+        match request:
+            case Hold(id=request_id, amount=amount):
+                self.holds.append((request_id, amount))
+            case Credit() | Debit() | Transfer() | WriteOff():
+                self.money.append((request.id, request.amount))
+            case Batch(id=request_id, legs=legs):
+                self.money.append((request_id, sum(leg.amount for leg in legs)))
+            case Post(id=request_id, amount=amount):
+                self.money.append((request_id, amount or 100))
+            case Reverse(id=request_id):
+                self.money.append((request_id, 100))
+
+    def heard(self, request: Command, outcome: str, index: int, time_us: int) -> None:
+        """An answer came; most of what was refused is not worth coming back to."""
+        self.answered.append((index, time_us))
+        if outcome != "ok" and index % 4:
+            for slips in (self.money, self.holds):
+                for slip in [slip for slip in slips if slip[0] == request.id]:
+                    slips.remove(slip)
+
+
+class Workload:
+    """Draws the requests of the customer `name`."""
+
+    def __init__(self, name: str, chance: Random, plan: Plan, slips: Slips) -> None:
+        self._name, self._chance, self._plan, self._slips = name, chance, plan, slips
+        self._own = chance.choice(ACCOUNTS[1:])
+        self._first = ["credit", "open"]  # the last comes first
+        self._number = 0
+
+    def command(self) -> Command:
+        """Return a new command; first of all, see to it that there are accounts with something in them."""
+        if self._first:
+            return self._drawn(self._first.pop(), self._next_id(), self._own)
+        kinds = list(self._plan.workload)
+        (kind,) = self._chance.choices(kinds, list(self._plan.workload.values()))
+        command = self._drawn(kind, self._next_id(), self._account())
+        self._slips.note(command)
+        return command
+
+    def read(self) -> Read:
+        """Return a new request that only reads: every second one asks for a balance."""
+        request_id, account, chance = self._next_id(), self._account(), self._chance
+        index, time_us = chance.choice(self._slips.answered or [(0, 0)])
+        limit = chance.choice((1, 2, 5, 20))
+        before = index * POSTINGS_PER_ENTRY + chance.randint(0, 2) if chance.random() < 0.5 else None
+        match chance.randint(0, 7):
+            case 0:
+                return Query(id=request_id, account=account, at_us=max(0, time_us + chance.randint(-1, 1)))
+            case 1:
+                return Statement(id=request_id, account=account, limit=limit, before=before)
+            case 2:
+                return Lookup(id=request_id, request_id=self._known(self._slips.money)[0])
+            case 3:
+                return Exceptions(id=request_id, limit=limit, before=before)
+        return Query(id=request_id, account=account)
+
+    def again(self, past: Command) -> Command:
+        """Repeat `past`: as it was, by somebody who mistypes the PIN, or with other contents."""
+        fate = self._chance.random()
+        if fate < 0.6:
+            return past
+        if isinstance(past, Debit | Transfer | Hold) and fate < 0.8:
+            return replace(past, pin=self._pin(past.account))
+        match past:
+            case Transfer() | Batch() | SetLimit():
+                return Credit(id=past.id, account=self._account(), amount=self._amount())
+            case Post() | Void():
+                return replace(past, hold=self._known(self._slips.holds)[0])
+            case Reverse():
+                return replace(past, amount=self._amount())
+        return replace(past, account=self._account())
+
+    # -- one kind after the other ---------------------------------------------------------------------
+
+    def _drawn(self, kind: str, request_id: str, account: str) -> Command:
+        match kind:
+            case "credit":
+                return Credit(id=request_id, account=account, amount=self._amount())
+            case "debit":
+                pin = self._pin(account)
+                return Debit(id=request_id, account=account, amount=self._amount(), pin=pin)
+            case "transfer":
+                leg = self._leg()
+                return Transfer(
+                    id=request_id, account=leg.account, target=leg.target, amount=leg.amount, pin=leg.pin
+                )
+            case "batch":
+                legs = tuple(self._leg() for _ in range(self._chance.choice((1, 2, 2, 3))))
+                return Batch(id=request_id, legs=legs)
+            case "hold":
+                return self._hold(request_id, account)
+            case "reverse":
+                return self._reverse(request_id)
+            case "write_off":
+                name = self._chance.choice((account, "cash"))
+                return WriteOff(id=request_id, account=name, amount=self._amount())
+        return self._about_an_account(kind, request_id, account)
+
+    def _hold(self, request_id: str, account: str) -> Command:
+        """Reserve, or end what was reserved: more ends than beginnings, since some come again."""
+        chance, fate = self._chance, self._chance.random()
+        if fate < 0.4 or not self._slips.holds:
+            election_ms = self._plan.election_us // 1000
+            expires_ms = chance.choice((1, election_ms // 4, election_ms, 4 * election_ms, LONG_MS))
+            amount, pin = self._amount(), self._pin(account)
+            return Hold(id=request_id, account=account, amount=amount, expires_ms=expires_ms, pin=pin)
+        hold, amount = self._known(self._slips.holds)
+        if fate < 0.8:
+            return Post(id=request_id, hold=hold, amount=self._part(amount))
+        return Void(id=request_id, hold=hold)
+
+    def _reverse(self, request_id: str) -> Reverse:
+        """Take back what somebody asked for, or what comes only after it."""
+        original, amount = self._known(self._slips.money)
+        if original == request_id or self._chance.random() < 0.2:
+            original = f"{self._name}-{self._number + 1}"
+        return Reverse(id=request_id, original=original, amount=self._part(amount))
+
+    def _about_an_account(self, kind: str, request_id: str, account: str) -> Command:
+        chance = self._chance
+        match kind:
+            case "open":
+                return Open(id=request_id, account=account)
+            case "freeze":
+                return chance.choice((Freeze, Unfreeze, Unfreeze, Unfreeze))(id=request_id, account=account)
+            case "close":
+                return Close(id=request_id, account=chance.choice(ACCOUNTS[1:]))
+            case "limit":
+                amount = min(AMOUNT_MINOR_MAX, 4 * self._amount()) if chance.random() < 0.7 else None
+                return SetLimit(id=request_id, account=account, amount=amount)
+        assert kind == "pin", kind
+        account = chance.choice(WITH_PIN)
+        sealed = self._pin(account) or _sealed(account, PINS[0])
+        match chance.randint(0, 4):
+            case 0:
+                return Unlock(id=request_id, account=account)
+            case 1 | 2:
+                new = _sealed(account, chance.choice(PINS))
+                return SetPin(id=request_id, account=account, pin=new, old_pin=self._pin(account))
+        return Login(id=request_id, account=account, pin=sealed)
+
+    # -- their parts ----------------------------------------------------------------------------------
+
+    def _next_id(self) -> str:
+        self._number += 1
+        return f"{self._name}-{self._number}"
+
+    def _account(self) -> str:
+        chance = self._chance
+        if chance.random() < STRANGE_SHARE:
+            return chance.choice(BANKS_OWN)
+        return chance.choice(ACCOUNTS if self._plan.amounts[0] == 1 else RICH_ACCOUNTS)
+
+    def _leg(self) -> Leg:
+        account = self._account()
+        target = self._chance.choice([name for name in ACCOUNTS if name != account])
+        return Leg(account=account, target=target, amount=self._amount(), pin=self._pin(account))
+
+    def _amount(self) -> int:
+        return self._chance.randint(*self._plan.amounts)
+
+    def _part(self, amount: int) -> int | None:
+        """All of it without saying so, a part, or too much."""
+        match self._chance.randint(0, 7):
+            case 0 | 1:
+                return self._chance.randint(1, min(amount, AMOUNT_MINOR_MAX))
+            case 2:
+                return min(amount + 1, AMOUNT_MINOR_MAX)
+        return None
+
+    def _known(self, slips: Sequence[tuple[str, int]]) -> tuple[str, int]:
+        """Return one of what is known, the newer the likelier; or what nobody ever asked for."""
+        if not slips:
+            return f"nobody-{self._chance.randint(1, 5)}", 1
+        return slips[max(self._chance.randrange(len(slips)), self._chance.randrange(len(slips)))]
+
+    def _pin(self, account: str) -> str | None:
+        if "pin" not in self._plan.workload or self._chance.random() < NO_PIN_SHARE:
+            return None
+        return _sealed(account, self._chance.choice(PINS)) if account in WITH_PIN else None
+
+
+def _sealed(account: str, pin: str) -> str:
+    return hashlib.sha256(f"{account} {pin}".encode()).hexdigest()

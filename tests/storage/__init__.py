@@ -1,0 +1,1 @@
+"""Tests of the durable log and the data folder."""

@@ -1,0 +1,130 @@
+"""Whose a data folder is, and who has it."""
+
+from __future__ import annotations
+
+import dataclasses
+import os
+from collections.abc import Iterator
+from contextlib import closing
+from pathlib import Path
+
+import pytest
+
+from atm.config import Cluster
+from atm.storage.data_folder import DataFolder, FolderRefused
+from tests.support.server_parts import cluster_of
+from tests.support.synced import Synced
+
+
+@pytest.fixture
+def cluster(tmp_path: Path) -> Cluster:
+    return cluster_of(tmp_path, "n1", "n2")
+
+
+@pytest.fixture
+def folder(cluster: Cluster) -> Iterator[DataFolder]:
+    with closing(DataFolder(cluster, "n1")) as folder:
+        yield folder
+
+
+def test_a_folder_keeps_its_store_over_restarts(cluster: Cluster) -> None:
+    with closing(DataFolder(cluster, "n1")) as first:
+        store = first.store
+    with closing(DataFolder(cluster, "n1")) as second:
+        assert second.store == store
+    with closing(DataFolder(cluster, "n2")) as other:
+        assert other.store != store
+
+
+@pytest.mark.usefixtures("folder")
+def test_a_second_process_on_a_folder_is_refused(cluster: Cluster) -> None:
+    with pytest.raises(FolderRefused, match="node n1 is already running on"):
+        DataFolder(cluster, "n1")
+
+
+def test_another_nodes_folder_is_refused(cluster: Cluster) -> None:
+    DataFolder(cluster, "n1").close()
+    (cluster.data_dir / "n1").rename(cluster.data_dir / "n2")
+    with pytest.raises(FolderRefused, match="belongs to node n1, not to node n2"):
+        DataFolder(cluster, "n2")
+    (cluster.data_dir / "n2").rename(cluster.data_dir / "n1")
+    DataFolder(cluster, "n1").close()
+
+
+def test_another_clusters_folder_is_refused(cluster: Cluster, tmp_path: Path) -> None:
+    DataFolder(cluster, "n1").close()
+    other = dataclasses.replace(cluster_of(tmp_path, "n1", "n3"), data_dir=cluster.data_dir)
+    with pytest.raises(FolderRefused, match="belongs to another cluster"):
+        DataFolder(other, "n1")
+
+
+def test_a_folder_with_a_log_and_no_owner_is_refused(cluster: Cluster) -> None:
+    path = cluster.data_dir / "n1"
+    path.mkdir(parents=True)
+    (path / "raft.log.000001").touch()
+    with pytest.raises(FolderRefused, match=r"no node\.json"):
+        DataFolder(cluster, "n1")
+
+
+def test_a_damaged_owner_is_one_line(cluster: Cluster) -> None:
+    DataFolder(cluster, "n1").close()
+    (cluster.data_dir / "n1" / "node.json").write_bytes(b'{"node": \xff')
+    with pytest.raises(FolderRefused, match=r"node\.json is damaged") as refused:
+        DataFolder(cluster, "n1")
+    assert "\n" not in str(refused.value)
+
+
+def test_a_data_dir_that_is_a_file_is_one_line(cluster: Cluster) -> None:
+    cluster.data_dir.touch()
+    with pytest.raises(FolderRefused, match="cannot use the data folder"):
+        DataFolder(cluster, "n1")
+
+
+def test_a_peers_first_store_is_remembered_for_good(cluster: Cluster, folder: DataFolder) -> None:
+    assert folder.register_peer_store("n2", "first")
+    assert folder.register_peer_store("n2", "first")
+    assert not folder.register_peer_store("n2", "second")
+    folder.close()
+    with closing(DataFolder(cluster, "n1")) as again:
+        assert not again.register_peer_store("n2", "second")
+        assert again.register_peer_store("n2", "first")
+
+
+# -- what a power cut leaves -----------------------------------------------------------------------
+
+
+def test_whose_a_folder_is_survives_a_power_cut_once_the_folder_is_open(
+    cluster: Cluster, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    synced = Synced(monkeypatch)
+    new = dataclasses.replace(cluster, data_dir=tmp_path / "new" / "data")
+    with closing(DataFolder(new, "n1")) as folder:
+        assert synced.survives(folder.path / "node.json", tmp_path)
+    assert synced.named_too_early == []
+
+
+def test_a_folder_that_has_an_owner_has_its_own_name_for_good(
+    cluster: Cluster, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Whoever finds the owner there, after a kill, does not sync the folder's name again."""
+    synced = Synced(monkeypatch)
+    cluster.data_dir.mkdir()
+
+    def killed(*_: object) -> None:
+        raise OSError("killed")
+
+    monkeypatch.setattr(os, "replace", killed)
+    with pytest.raises(FolderRefused, match="killed"):
+        DataFolder(cluster, "n1")
+    path = cluster.data_dir / "n1"
+    assert not (path / "node.json").exists()
+    assert synced.survives(path, cluster.data_dir)
+
+
+def test_a_peers_store_survives_a_power_cut_before_the_peer_is_let_in(
+    folder: DataFolder, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    synced = Synced(monkeypatch)
+    assert folder.register_peer_store("n2", "first")
+    assert synced.survives(folder.path / "peers.json", folder.path)
+    assert synced.named_too_early == []

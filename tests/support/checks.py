@@ -1,0 +1,262 @@
+"""Figure 3 of the paper, watched from outside: only what a server saves, sends and applies is looked at.
+
+Each fact is checked once, when it arises, so that checking after every step stays cheap; what was
+learned from any server in any term is remembered for the whole run, crashes included.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+
+from atm.raft import messages as m
+from atm.raft.messages import Entry, HardState, NodeId, Outgoing
+from atm.raft.raft import Raft
+from atm.raft.ready import Ready, Role
+from tests.support.store import Store
+
+
+class Violation(AssertionError):
+    """Something that Raft or the bank promises did not hold; `promise` says what."""
+
+    def __init__(self, text: str, promise: str = "") -> None:
+        super().__init__(text)
+        self.promise = promise
+
+
+def require(condition: bool, promise: str, detail: object = "") -> None:
+    if not condition:
+        raise Violation(f"{promise}: {detail}", promise)
+
+
+@dataclass
+class Seen:
+    """What was last seen of one server; lost in a crash, but for what must not be lost."""
+
+    term: int = 0
+    commit_index: int = 0
+    applied_index: int = 0
+    led_term: int = 0  # the term in which its last Ready was a leader's
+
+
+@dataclass
+class Checks:
+    """What must hold of all servers of a cluster together; `stores` are their disks."""
+
+    stores: Mapping[NodeId, Store]
+    committed: list[Entry] = field(default_factory=list)
+    committed_in: list[int] = field(default_factory=list)  # the term whose leader committed it
+    leaders: dict[int, NodeId] = field(default_factory=dict)
+    on_commit: Callable[[int], None] = lambda index: None
+    forgetful: set[NodeId] = field(default_factory=set)  # came back with an empty disk
+    _lost: dict[NodeId, list[int]] = field(default_factory=dict)  # the terms of what was on a disk, then lost
+    _seen: dict[NodeId, Seen] = field(default_factory=dict)
+    _written: dict[tuple[int, int], tuple[int, bytes, int]] = field(default_factory=dict)
+    _votes: dict[tuple[NodeId, int], NodeId] = field(default_factory=dict)
+    _sent: dict[tuple[int, int], int] = field(default_factory=dict)  # (leader's term, index) -> entry's term
+
+    def restarted(self, name: NodeId, applied_index: int) -> None:
+        """`name` starts again from its store, with a state machine at `applied_index`."""
+        before = self._seen.get(name, Seen())
+        term = self.stores[name].hard_state.term
+        if name not in self.forgetful:
+            require(term >= before.term or before.term == 0, "terms never go back", f"{name} at {term}")
+        self._seen[name] = Seen(term=term, applied_index=applied_index)
+
+    def wiped(self, name: NodeId) -> None:
+        """`name` is about to lose its disk: from now on it counts for no majority.
+
+        What it promised before may still be counted by who has not heard of it, as the message is under way.
+        """
+        self.forgetful.add(name)
+        self._lost[name] = [entry.term for entry in self.stores[name].entries]
+        self._seen[name] = Seen()
+
+    def stepped(self, name: NodeId, raft: Raft) -> None:
+        """`name` took a message, a tick or a proposal."""
+        seen = self._seen.setdefault(name, Seen())
+        require(raft.term >= seen.term, "the term is monotonic", name)
+        require(raft.commit_index >= seen.commit_index, "the commit index is monotonic", name)
+        if raft.role is Role.LEADER:
+            if raft.term not in self.leaders:
+                self._check_election(name, raft.term)
+            leader = self.leaders.setdefault(raft.term, name)
+            require(leader == name, "election safety", f"{leader} and {name} lead term {raft.term}")
+            self._leader_committed(name, raft)
+        require(
+            raft.commit_index <= len(self.committed),
+            "only leaders commit",
+            f"{name} commits {raft.commit_index} but leaders only {len(self.committed)}",
+        )
+        seen.commit_index = raft.commit_index
+
+    def ready(self, name: NodeId, ready: Ready) -> None:
+        """`name` is about to perform `ready`."""
+        seen, store, term = self._seen.setdefault(name, Seen()), self.stores[name], ready.hard_state.term
+        require(term >= store.hard_state.term, "a saved term never goes back", name)
+        if term == store.hard_state.term and store.hard_state.voted_for is not None:
+            kept = ready.hard_state.voted_for == store.hard_state.voted_for
+            require(kept, "a vote is kept in its term", (name, store.hard_state, ready.hard_state))
+        if ready.role is Role.LEADER:
+            if seen.led_term == term:
+                append_only = not ready.entries or ready.entries[0].index == store.last_index + 1
+                require(append_only, "leader append-only", f"{name} in term {term}")
+            else:
+                self._check_completeness(name, term, ready.entries)
+            seen.led_term = term
+        else:
+            seen.led_term = 0
+        self._check_entries(name, ready.entries)
+
+    def saved(self, name: NodeId) -> None:
+        """`name` has saved; its term is durable now."""
+        seen = self._seen[name]
+        seen.term = max(seen.term, self.stores[name].hard_state.term)
+
+    def sent(self, name: NodeId, outgoing: Iterable[Outgoing]) -> None:
+        """`name` sends; a response is a promise, so what it promises must be on the disk."""
+        hard_state = self.stores[name].hard_state
+        for out in outgoing:
+            require(out.to != name, "nobody talks to itself", out)
+            match out.message:
+                case m.RequestVoteResponse(pre_vote=False, granted=True) as vote:
+                    self._check_vote(name, out.to, vote, hard_state)
+                case m.RequestVote(pre_vote=False) as request:
+                    durable = hard_state.term > request.term or (
+                        (hard_state.term, hard_state.voted_for) == (request.term, name)
+                    )
+                    require(durable, "a candidate's own vote is durable before it asks", (name, hard_state))
+                case m.AppendEntries() as append:
+                    require(self.leaders.get(append.term) == name, "only a leader sends entries", (name, out))
+                    self._note_append(append)
+                case m.AppendEntriesResponse(success=True) as acknowledgement:
+                    self._check_acknowledgement(name, acknowledgement)
+                case _:
+                    pass
+
+    def applied(self, name: NodeId, entries: Sequence[Entry]) -> None:
+        """`name` applies `entries`: in order, without a gap, committed and durable here."""
+        seen = self._seen[name]
+        for entry in entries:
+            require(
+                entry.index == seen.applied_index + 1,
+                "applied in order",
+                (name, entry.index, seen.applied_index),
+            )
+            require(entry.index <= len(self.committed), "only committed entries are applied", (name, entry))
+            require(entry == self.committed[entry.index - 1], "state-machine safety", (name, entry))
+            durable = self.stores[name].term_at(entry.index) == entry.term
+            require(durable, "the state machine is never ahead of the durable log", (name, entry))
+            seen.applied_index = entry.index
+
+    # -- what the above is made of -----------------------------------------------------------------
+
+    def _check_election(self, name: NodeId, term: int) -> None:
+        """A majority has durably voted for the new leader, itself included."""
+        own = self.stores[name].hard_state
+        voters = {voter for (voter, in_term), to in self._votes.items() if (in_term, to) == (term, name)}
+        if (own.term, own.voted_for) == (term, name):
+            voters.add(name)
+        detail = f"{name} leads term {term} by {sorted(voters)}"
+        require(2 * len(voters) > len(self.stores), "a leader is elected by a majority", detail)
+
+    def _held_once(self, name: NodeId, index: int) -> int | None:
+        """Return the term of the entry at `index` on the disk of `name`, or on the one that it lost."""
+        if name not in self.forgetful:
+            return self.stores[name].term_at(index)
+        return self._lost[name][index - 1] if index <= len(self._lost[name]) else None
+
+    def _leader_committed(self, name: NodeId, raft: Raft) -> None:
+        first = max(self._seen[name].commit_index, len(self.committed)) + 1
+        if raft.commit_index < first:
+            return
+        store = self.stores[name]
+        last_term = store.term_at(raft.commit_index)
+        require(
+            last_term == raft.term, "commit only by an entry of the current term", (name, raft.commit_index)
+        )
+        for index in range(first, raft.commit_index + 1):
+            entry = store.entries[index - 1]
+            holders = [other for other in self.stores if self._held_once(other, index) == entry.term]
+            promise = "a committed entry is durable on a majority"
+            require(2 * len(holders) > len(self.stores), promise, f"{index} is on {holders}")
+            later = not self.committed or entry.time_us > self.committed[-1].time_us
+            require(later, "time stamps rise with the index", (entry, self.committed[-1:]))
+            self.committed.append(entry)
+            self.committed_in.append(raft.term)
+            self.on_commit(index)
+
+    def _check_completeness(self, name: NodeId, term: int, unsaved: Sequence[Entry]) -> None:
+        """A leader of `term` holds what was committed in lower terms (it may win on late votes)."""
+        store = self.stores[name]
+        fresh = {entry.index: entry.term for entry in unsaved}
+        first_fresh = min(fresh, default=store.last_index + 1)
+        for entry, commit_term in zip(self.committed, self.committed_in, strict=True):
+            if commit_term < term:
+                held = fresh.get(entry.index) if entry.index >= first_fresh else store.term_at(entry.index)
+                require(
+                    held == entry.term, "leader completeness", f"{name} in term {term} lacks {entry.index}"
+                )
+
+    def _check_entries(self, name: NodeId, entries: Sequence[Entry]) -> None:
+        """Log matching, by induction: (index, term) fixes the entry and the term of the one before."""
+        if not entries:
+            return
+        store = self.stores[name]
+        prev_term = store.term_at(entries[0].index - 1)
+        assert prev_term is not None, f"{name} saves behind a gap"
+        for entry in entries:
+            known = self._written.setdefault(
+                (entry.index, entry.term), (prev_term, entry.command, entry.time_us)
+            )
+            require(known == (prev_term, entry.command, entry.time_us), "log matching", (name, entry, known))
+            require(entry.term >= prev_term, "terms never fall along the log", (name, entry))
+            prev_term = entry.term
+            if entry.index <= len(self.committed) and name not in self.forgetful:
+                self._check_replaced(name, entry)
+
+    def _check_replaced(self, name: NodeId, entry: Entry) -> None:
+        """Only a leader that was deposed before the commit may still replace a committed entry, namely on a
+        server that took no part in the commit; a majority goes on holding it.
+        """
+        committed_term = self.committed[entry.index - 1].term
+        if self.stores[name].term_at(entry.index) != committed_term or entry.term == committed_term:
+            return
+        late = entry.term < self.committed_in[entry.index - 1]
+        require(late, "a committed entry is never replaced", (name, entry))
+        others = [
+            other
+            for other in self.stores
+            if other != name and self._held_once(other, entry.index) == committed_term
+        ]
+        promise = "a committed entry stays on a majority"
+        require(2 * len(others) > len(self.stores), promise, (name, entry, others))
+
+    def _check_vote(
+        self, name: NodeId, to: NodeId, vote: m.RequestVoteResponse, hard_state: HardState
+    ) -> None:
+        durable = hard_state.term > vote.term or (hard_state.term == vote.term and hard_state.voted_for == to)
+        require(durable, "a vote is durable before it leaves", (name, vote, hard_state))
+        if name not in self.forgetful:
+            first = self._votes.setdefault((name, vote.term), to)
+            require(first == to, "one vote a term", f"{name} voted for {first} and {to} in term {vote.term}")
+
+    def _note_append(self, append: m.AppendEntries) -> None:
+        self._sent[append.term, append.prev_log_index] = append.prev_log_term
+        for entry in append.entries:
+            self._sent[append.term, entry.index] = entry.term
+
+    def _check_acknowledgement(self, name: NodeId, response: m.AppendEntriesResponse) -> None:
+        """The log of `name` is, durably, the log of the term's leader up to `match_index`."""
+        store, index = self.stores[name], response.match_index
+        require(store.hard_state.term >= response.term, "an acknowledged term is durable", (name, response))
+        if store.hard_state.term > response.term or name in self.forgetful:
+            return
+        if index:
+            sent_term = self._sent.get((response.term, index))
+            require(sent_term is not None, "only what was sent is acknowledged", (name, response))
+            require(
+                store.term_at(index) == sent_term,
+                "what is acknowledged is durable and the leader's",
+                (name, response, store.term_at(index), sent_term),
+            )

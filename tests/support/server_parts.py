@@ -1,0 +1,256 @@
+"""Small parts for the tests of the server: raw sockets, conditions with a deadline, recording fakes."""
+
+from __future__ import annotations
+
+import socket
+import time
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from threading import Thread
+from types import TracebackType
+from typing import Any, Self
+
+import msgspec
+
+from atm.config import Address, Cluster, NodeConfig
+from atm.ledger.commands import Command, Credit, LedgerReceipt, LogCommand, Outcome, Query, Read, ReadResult
+from atm.local_cluster import free_ports
+from atm.raft.messages import Entry, HardState, NodeId, Outgoing, RaftMessage
+from atm.raft.ready import Role
+from atm.server.group.inbox import Inputs, PendingRequest
+from atm.server.server import Server
+from atm.wire.codec import encode
+from atm.wire.framing import CLIENT_FRAME_BYTES_MAX, FrameReader, frame
+
+DEADLINE_S = 10.0
+
+
+def requests(*pending: PendingRequest) -> Inputs:
+    """Return mail with these."""
+    inputs = Inputs()
+    for each in pending:
+        inputs.add(each)
+    return inputs
+
+
+def messages(*all_messages: RaftMessage, size_bytes: int = 10) -> Inputs:
+    """Return mail with these, each of so many bytes."""
+    inputs = Inputs()
+    for message in all_messages:
+        inputs.add_message(message, size_bytes)
+    return inputs
+
+
+def wait_until(condition: Callable[[], bool]) -> None:
+    """Return once `condition()` holds; fail after a deadline."""
+    deadline = time.monotonic() + DEADLINE_S
+    while not condition():
+        assert time.monotonic() < deadline, "it did not come true in time"
+        time.sleep(0.005)
+
+
+def cluster_of(folder: Path, *names: str) -> Cluster:
+    ports = iter(free_ports(2 * len(names)))
+    nodes = {
+        name: NodeConfig(name, Address("127.0.0.1", next(ports)), Address("127.0.0.1", next(ports)))
+        for name in names
+    }
+    return Cluster(
+        path=folder / "cluster.ini",
+        data_dir=folder / "data",
+        pepper_file=folder / "data" / "pepper.key",
+        heartbeat_ms=20,
+        election_timeout_ms=(80, 160),
+        nodes=nodes,
+    )
+
+
+class RunningServer:
+    """A server of this process, in a thread."""
+
+    def __init__(self, cluster: Cluster, name: str, *, verbose: bool = False) -> None:
+        self.said: list[str] = []
+        self.reported: list[str] = []
+        self.client = cluster.nodes[name].client
+        self.peer = cluster.nodes[name].peer
+        self.server = Server(
+            cluster, name, say=self.said.append, report=self.reported.append, verbose=verbose
+        )
+        self._thread = Thread(target=self.server.run, daemon=True)
+
+    def __enter__(self) -> Self:
+        self._thread.start()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.server.stop()
+        self._thread.join(DEADLINE_S)
+        self.server.close()
+
+    def wait_for_leader(self) -> Self:
+        wait_until(lambda: any(line.startswith("Leader on") for line in self.said))
+        return self
+
+
+class Wire:
+    """A raw connection to a server."""
+
+    def __init__(self, address: Address) -> None:
+        self.socket = socket.create_connection(address.pair, timeout=DEADLINE_S)
+        self._reader = FrameReader(CLIENT_FRAME_BYTES_MAX)
+        self._payloads: list[bytes] = []
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.socket.close()
+
+    def send(self, message: Any) -> None:
+        self.socket.sendall(frame(encode(message)))
+
+    def payload(self) -> bytes | None:
+        """Return the payload of the next frame, or None at the end of the stream."""
+        while not self._payloads:
+            piece = self.socket.recv(65536)
+            if not piece:
+                return None
+            self._payloads.extend(self._reader.feed(piece))
+        return self._payloads.pop(0)
+
+    def answer(self) -> dict[str, Any] | None:
+        """Return the next frame as a teller in another language would see it; None at the end."""
+        payload = self.payload()
+        return None if payload is None else msgspec.msgpack.decode(payload, type=dict[str, Any])
+
+    def ask(self, message: Any) -> dict[str, Any]:
+        self.send(message)
+        answer = self.answer()
+        assert answer is not None
+        return answer
+
+
+class Recorder:
+    """Every part that `perform` and the desk need; remembers what was asked of it, in order."""
+
+    def __init__(self) -> None:
+        self.events: list[str] = []
+        self.balances: dict[str, int] = {"main": 700}
+        self.expiry_us: int | None = None
+        self.applied_index = 10
+        self.link_up = True
+        self.forwarded: list[tuple[NodeId, int, bytes]] = []
+        self.on_disk: list[Entry] = []
+        self.sent: list[Outgoing] = []
+
+    def send(self, outgoing: Sequence[Outgoing]) -> None:
+        if outgoing:
+            self.events.append("send " + " ".join(type(each.message).__name__ for each in outgoing))
+        self.sent += outgoing
+
+    def save(self, hard_state: HardState, entries: Sequence[Entry]) -> None:
+        self.events.append(f"save {len(entries)}")
+
+    def read(self, first: int, last: int, bytes_max: int) -> list[Entry]:
+        self.events.append(f"read {first} to {last}")
+        return [entry for entry in self.on_disk if first <= entry.index <= last]
+
+    def decide(self, records: Sequence[tuple[int, int, LogCommand | None]]) -> list[LedgerReceipt | None]:
+        self.events.append("decide " + " ".join(str(index) for index, _, _ in records))
+        return [None for _ in records]
+
+    def write(self) -> None:
+        self.events.append("write")
+
+    @property
+    def next_expiry_us(self) -> int | None:
+        return self.expiry_us
+
+    def views(self, requests: Sequence[Read]) -> list[ReadResult]:
+        return list(map(self._view, requests))
+
+    def _view(self, request: Read) -> ReadResult:
+        self.events.append(f"view {request.id}")
+        if not isinstance(request, Query):
+            return ReadResult(id=request.id, outcome=Outcome.OK, lines=())
+        balance = self.balances.get(request.account)
+        outcome = Outcome.NO_SUCH_ACCOUNT if balance is None else Outcome.OK
+        return ReadResult(id=request.id, outcome=outcome, balance=balance, available=balance)
+
+    def settle(self, committed: Sequence[Entry], receipts: Sequence[LedgerReceipt | None]) -> None:
+        self.events.append(f"settle {len(committed)}")
+
+    def answer_reads(self, reads: Sequence[Any]) -> None:
+        self.events.append(f"answer reads {len(reads)}")
+
+    def drop_reads(self, read_ids: Sequence[int]) -> None:
+        self.events.append(f"drop reads {len(read_ids)}")
+
+    def forward(self, to: NodeId, requests: Sequence[tuple[int, bytes]]) -> bool:
+        if self.link_up:
+            self.forwarded += [(to, number, payload) for number, payload in requests]
+        return self.link_up
+
+
+class FakeCore:
+    """A core that believes whatever role the test gives it."""
+
+    def __init__(self) -> None:
+        self.role = Role.LEADER
+        self.term = 1
+        self.leader: NodeId | None = "n1"
+        self.last_index = 10
+        self.last_time_us = 0
+        self.commit_index = 10
+        self.proposed: list[bytes] = []
+        self.stamps_us: list[int] = []
+        self.read_ids: list[int] = []
+        self.acknowledgements = 1
+
+    def propose(self, commands: Sequence[bytes], now_us: int) -> int:
+        first_index = self.last_index + 1
+        self.proposed += commands
+        self.stamps_us += [now_us] * len(commands)
+        self.last_index += len(commands)
+        return first_index
+
+    def read(self, read_id: int) -> None:
+        self.read_ids.append(read_id)
+
+    def matched(self) -> dict[NodeId, int]:
+        return {}
+
+    def acknowledgements_wanted(self) -> int:
+        return self.acknowledgements
+
+    def follow(self, leader: NodeId | None, term: int) -> None:
+        self.role, self.leader, self.term = Role.FOLLOWER, leader, term
+
+
+class Mailbox:
+    """A channel that keeps its answers."""
+
+    def __init__(self) -> None:
+        self.answers: list[dict[str, Any]] = []
+
+    def reply(self, number: int, payload: bytes) -> None:
+        self.answers.append(msgspec.msgpack.decode(payload, type=dict[str, Any]))
+
+    def asks(self, request: Command | Read, *, forwarded: bool = False) -> PendingRequest:
+        return PendingRequest(self, 0, request, encode(request), forwarded=forwarded)
+
+    @property
+    def outcomes(self) -> list[tuple[str, str]]:
+        return [(answer["id"], answer["outcome"]) for answer in self.answers]
+
+
+def credit(request_id: str, amount: int = 100, account: str = "main") -> Credit:
+    return Credit(id=request_id, account=account, amount=amount)
+
+
+def query(request_id: str, account: str = "main") -> Query:
+    return Query(id=request_id, account=account)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Sequence
 
 from msgspec import Struct, field
 
@@ -176,22 +175,6 @@ class Leader(Struct):
         """Note the newest round that a majority, this leader included, has echoed."""
         echoed = [p.round_echoed for node, p in self.progress.items() if node not in learners]
         self.confirmed_round = agreed_by_majority([self.round, *echoed], servers)
-
-    def acknowledgements_wanted(
-        self, voters: Sequence[Progress], last_index: int, commit_index: int, saved_index: int, quorum: int
-    ) -> int:
-        """See `Raft.acknowledgements_wanted`."""
-        for progress in self.progress.values():
-            if progress.heard and progress.next_index <= last_index:
-                return 1  # there is more to send to one that answers, once there is room in its window
-        missing = [len(self.progress) + 1]
-        if commit_index < last_index:
-            ahead = sum(progress.match_index > commit_index for progress in voters)
-            missing.append(quorum - ahead - (saved_index > commit_index))
-        if self.pending_reads:
-            echoed = sum(progress.round_echoed >= self.pending_reads[0][0] for progress in voters)
-            missing.append(quorum - echoed - 1)
-        return max(1, min(missing))
 
     def take_confirmed_reads(self, applied_index: int) -> tuple[ConfirmedRead, ...]:
         reads = []

@@ -117,19 +117,6 @@ class Raft:
             return {}
         return {node: progress.match_index for node, progress in self._role.progress.items()}
 
-    def acknowledgements_wanted(self) -> int:
-        """Return how many successful answers to appends it takes, at least, until one changes anything.
-
-        A leader of five need not look at each: one is nothing while two are missing, and what comes after the
-        commit only tells what to send later. For whoever would gather them first.
-        """
-        if not isinstance(self._role, Leader):
-            return 1
-        voters = [p for node, p in self._role.progress.items() if node not in self._learners]
-        return self._role.acknowledgements_wanted(
-            voters, self.log.last_index, self.commit_index, self._saved_index, majority(self.config.servers)
-        )
-
     # -- messages: rules for all servers (Figure 2), then one handler each ------------------------------
 
     def step(self, message: RaftMessage) -> None:

@@ -154,7 +154,7 @@ class Checks:
             seen.applied_index = entry.index
 
     def ends_holds(self, name: NodeId, term: int, applied_index: int) -> None:
-        """`name` leads `term`, and a hold is due in its ledger at `applied_index`: one command ends it soon."""
+        """`name` leads `term`; a hold is due in its ledger at `applied_index`: one command ends it soon."""
         under_way = [
             entry
             for entry in self.stores[name].entries[applied_index:]

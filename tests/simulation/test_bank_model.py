@@ -182,7 +182,12 @@ def plain(found: ReadResult) -> dict[str, Any]:
 
 @pytest.mark.parametrize(
     ("method", "where"),
-    [("_restore_limit", "account"), ("_note_exception", "exception"), ("_bury", "receipt"), ("_expire", "hold")],
+    [
+        ("_restore_limit", "account"),
+        ("_note_exception", "exception"),
+        ("_bury", "receipt"),
+        ("_expire", "hold"),
+    ],
 )
 def test_a_ledger_that_forgets_a_rule_differs_from_the_model(
     method: str, where: str, monkeypatch: pytest.MonkeyPatch

@@ -5,6 +5,7 @@ from __future__ import annotations
 import random
 import resource
 import secrets
+import time
 from collections.abc import Callable
 from contextlib import ExitStack
 from threading import Lock
@@ -14,6 +15,7 @@ from atm.ledger.ledger import Ledger
 from atm.server.clients import client_server
 from atm.server.clients.auditor import Auditor
 from atm.server.clients.client_server import ClientServer
+from atm.server.entry_guard import EntryGuard
 from atm.server.group.inbox import Inbox
 from atm.server.group.recovery import raft_config, recover
 from atm.server.group.request_router import RequestRouter
@@ -22,6 +24,7 @@ from atm.server.net.reader import Reader
 from atm.server.peers import peer_server
 from atm.server.peers.links import Links
 from atm.server.peers.peer_server import PeerServer
+from atm.server.refusals import Refusals
 from atm.server.security.pins import PinSealer, read_pepper
 from atm.storage.data_folder import LEDGER_FILE, DataFolder
 from atm.storage.log_file import LogFile
@@ -48,7 +51,8 @@ class Server:
             parts.callback(log.close)
             ledger = Ledger(folder.path / LEDGER_FILE)
             parts.callback(ledger.close)
-            raft = recover(raft_config(cluster, name), log, ledger, chance.randint)
+            guard = EntryGuard()
+            raft = recover(raft_config(cluster, name), log, ledger, chance.randint, guard)
 
             lock = Lock()
             inbox = Inbox(lock)
@@ -104,10 +108,12 @@ class Server:
                 bank=ledger,
                 links=links,
                 router=router,
+                guard=guard,
                 tellers=self._tellers,
                 inbox=inbox,
                 lock=lock,
                 on_leadership=lambda term: say(f"Leader on {here.client.pair} in term {term}"),
+                on_refusal=Refusals(time.monotonic, report).say,
             )
             self._parts = parts.pop_all()
 

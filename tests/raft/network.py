@@ -145,8 +145,9 @@ class Network:
         self.work(name)
 
     def post(self, to: NodeId, message: RaftMessage) -> None:
-        """Hand `message`, from wherever a test took it, to `to`."""
-        self[to].step(message)
+        """Hand `message`, from wherever a test took it, to `to`; nobody lies here, so it is no lie to him."""
+        refusal = self[to].step(message)
+        assert refusal is None, refusal
         self.work(to)
 
     def crash(self, *names: NodeId) -> None:

@@ -12,6 +12,7 @@ import pytest
 from atm.ledger.ledger import Ledger
 from atm.raft.config import RaftConfig
 from atm.raft.messages import Entry, HardState
+from atm.server.entry_guard import EntryGuard
 from atm.server.group import recovery
 from atm.server.group.recovery import LedgerAhead, raft_config, recover
 from atm.storage.log_file import LogFile
@@ -44,7 +45,7 @@ def ledger() -> Iterator[Ledger]:
 
 
 def test_an_empty_folder_starts_at_nothing(log: LogFile, ledger: Ledger) -> None:
-    raft = recover(CONFIG, log, ledger, RANDOM)
+    raft = recover(CONFIG, log, ledger, RANDOM, EntryGuard())
     assert (raft.term, raft.last_index, raft.applied_index) == (0, 0, 0)
 
 
@@ -54,7 +55,7 @@ def test_entries_known_to_be_committed_are_applied_piece_by_piece(
     monkeypatch.setattr(recovery, "REPLAY_BYTES_MAX", 500)
     log.save(HardState(term=1, voted_for="n2"), entries(90))
     log.save(HardState(term=2, voted_for="n3", commit_index=80), ())
-    raft = recover(CONFIG, log, ledger, RANDOM)
+    raft = recover(CONFIG, log, ledger, RANDOM, EntryGuard())
     assert balance_of(ledger, "main") == 80
     assert (raft.term, raft.voted_for) == (2, "n3")
     assert (raft.last_index, raft.applied_index, raft.commit_index) == (90, 80, 80)
@@ -65,14 +66,14 @@ def test_entries_known_to_be_committed_are_applied_piece_by_piece(
 def test_a_log_that_is_wholly_applied_keeps_its_last_entry_in_memory(log: LogFile, ledger: Ledger) -> None:
     log.save(HardState(term=1, voted_for=None), entries(5))
     ledger.apply([(entry.index, entry.time_us, decode_command(entry.command)) for entry in entries(5)])
-    raft = recover(CONFIG, log, ledger, RANDOM)
+    raft = recover(CONFIG, log, ledger, RANDOM, EntryGuard())
     assert (raft.last_index, raft.log.base_index, raft.applied_index) == (5, 4, 5)
 
 
 def test_a_ledger_ahead_of_its_log_is_refused(log: LogFile, ledger: Ledger) -> None:
     ledger.apply([(1, 1, credit("c1", 1)), (2, 2, None)])
     with pytest.raises(LedgerAhead, match="applied entry 2, but the log ends at 0"):
-        recover(CONFIG, log, ledger, RANDOM)
+        recover(CONFIG, log, ledger, RANDOM, EntryGuard())
 
 
 def test_times_become_ticks_and_elections_stay_above_heartbeats(tmp_path: Path) -> None:

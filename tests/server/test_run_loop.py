@@ -93,6 +93,7 @@ class Story:
             bank=self.links,
             links=self.links,
             router=self.router,
+            guard=self.links,
             tellers=self.tellers,
             inbox=self.inbox,
             lock=self.lock,

@@ -21,6 +21,9 @@ from atm.wire.framing import FrameTooLarge, frame
 from atm.wire.peer_messages import PROTOCOL_VERSION, Hello, Refused, Welcome, decode_hello
 
 CONNECTIONS_MAX = 64
+# Two followers have nothing to say to each other, so the system asks for signs of life.
+PEER_IDLE_S, PEER_PROBE_S, PEER_PROBES = 1, 1, 3
+PEER_GONE_S = PEER_IDLE_S + PEER_PROBE_S * PEER_PROBES
 REPORTS_MAX = 64  # different refusals that are reported; a stranger may think of more
 
 
@@ -49,7 +52,7 @@ class PeerServer:
         self._report = report
         self._reported: set[str] = set()
         self._lock = Lock()  # guards _current and _connections
-        self._current: dict[NodeId, PeerConnection] = {}  # of each peer the last one
+        self._current: dict[NodeId, tuple[PeerConnection, str]] = {}  # of each peer the last, and its store
         self._connections: set[PeerConnection] = set()
         peers_server = self
 
@@ -81,15 +84,15 @@ class PeerServer:
     # -- a connection's own thread --------------------------------------------------------------------
 
     def _serve(self, sock: socket.socket) -> None:
-        tune(sock)
+        tune(sock, idle_s=PEER_IDLE_S, interval_s=PEER_PROBE_S, probes=PEER_PROBES)
         connection = PeerConnection(sock, self._inbox, self._links)
         with self._lock:
             self._connections.add(connection)
         try:
-            peer = self._greet(connection, sock)
-            if peer is not None:
-                self._replace(peer, connection)
-                connection.serve(peer, self._reader)
+            hello = self._greet(connection, sock)
+            if hello is not None:
+                self._replace(hello, connection)
+                connection.serve(hello.node, self._reader)
         except (FrameTooLarge, StalledFrame, Malformed) as error:
             self._report_once(f"a peer's connection was closed: {error}")
         except FolderRefused as error:
@@ -99,7 +102,7 @@ class PeerServer:
                 self._connections.discard(connection)
             connection.close()
 
-    def _greet(self, connection: Connection, sock: socket.socket) -> NodeId | None:
+    def _greet(self, connection: Connection, sock: socket.socket) -> Hello | None:
         try:
             hello = decode_hello(receive_hello(sock))
         except (FrameTooLarge, StalledFrame, Malformed):
@@ -117,7 +120,7 @@ class PeerServer:
                 "counted, because it may have forgotten a promise"
             )
         connection.send(frame(encode(Welcome(node=self._hello.node, learner=not known))))
-        return hello.node
+        return hello
 
     def _objection(self, hello: Hello) -> str | None:
         if hello.version != PROTOCOL_VERSION:
@@ -132,7 +135,24 @@ class PeerServer:
             return f"it says it is node {hello.node}, and so is this node: each name may run once"
         if hello.node not in self._peers:
             return f"no node {hello.node[:64]!r} in this cluster.ini"
+        if self._is_here_as_another(hello):
+            return (
+                f"it comes from another data folder, and node {hello.node} is connected from its own: each name "
+                f"may run once. If the other one has gone, that is noticed within {PEER_GONE_S} s"
+            )
         return None
+
+    def _is_here_as_another(self, hello: Hello) -> bool:
+        """Whether a peer that is known by another store, or another that claims its name, is connected.
+
+        A peer that lost its disk is not; but whoever says hello in a living peer's name would only have to
+        name a new store, and that one's vote would count no more.
+        """
+        with self._lock:
+            current = self._current.get(hello.node)
+        if current is None or not current[0].open or current[1] == hello.store:
+            return False
+        return self._folder.knows_other(hello.node, hello.store)
 
     def _refuse(self, connection: Connection, reason: str, hello: Hello | None) -> None:
         if hello is not None:
@@ -140,12 +160,12 @@ class PeerServer:
         connection.send(frame(encode(Refused(reason=reason))))
         connection.linger()
 
-    def _replace(self, peer: NodeId, connection: PeerConnection) -> None:
+    def _replace(self, hello: Hello, connection: PeerConnection) -> None:
         with self._lock:
-            before = self._current.get(peer)
-            self._current[peer] = connection
+            before = self._current.get(hello.node)
+            self._current[hello.node] = connection, hello.store
         if before is not None:
-            before.drop()
+            before[0].drop()
 
     def _report_once(self, line: str) -> None:
         if line not in self._reported and len(self._reported) < REPORTS_MAX:

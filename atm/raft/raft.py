@@ -249,7 +249,7 @@ class Raft:
         return None
 
     def _refusal_of_entries(self, append: AppendEntries, new_entries: Sequence[Entry]) -> Refusal | None:
-        """Return why entries that would be appended must not be; those that do not fit yet are not looked at."""
+        """Return why entries that would be appended must not be; what does not fit yet is not looked at."""
         if not new_entries or self.log.term_at(append.prev_log_index) != append.prev_log_term:
             return None
         first = new_entries[0]
@@ -293,8 +293,8 @@ class Raft:
             return None
         if response.match_index > self.last_index or response.round > self._role.round:
             what = (
-                f"it answers about index {response.match_index} and round {response.round}, which this leader "
-                f"of {self.last_index} entries and {self._role.round} rounds never sent"
+                f"it answers about index {response.match_index} and round {response.round}, but never sent "
+                f"were more than {self.last_index} and {self._role.round}"
             )
             return Refusal(sender=response.sender, lie=Lie.NEVER_SENT, what=what)
         progress = self._role.progress[response.sender]
@@ -547,7 +547,7 @@ def _is_hypothetical(message: RaftMessage) -> bool:
 
 
 def _unsoundness(message: RaftMessage, entry_bytes_max: int) -> Refusal | None:
-    """Return why no leader's log can have these entries: index follows on index, terms never fall, no bulk."""
+    """Return why no leader's log can have these entries: index follows on index, terms never fall."""
     if not isinstance(message, AppendEntries):
         return None
     index, term, sound = message.prev_log_index, message.prev_log_term, True
@@ -562,7 +562,5 @@ def _unsoundness(message: RaftMessage, entry_bytes_max: int) -> Refusal | None:
         term = entry.term
     if sound and term <= message.term:
         return None
-    what = (
-        f"its entries behind {message.prev_log_index} cannot stand in the log of a leader of {message.term}"
-    )
+    what = f"its entries behind {message.prev_log_index} cannot be in the log of a leader of {message.term}"
     return Refusal(sender=message.sender, lie=Lie.UNSOUND, what=what)

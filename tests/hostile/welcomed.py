@@ -1,4 +1,4 @@
-"""A bank with a liar among its servers: three real nodes of five, and a peer that knows all that a hello needs.
+"""A bank with a liar among its servers: three real nodes of five, and a peer that knows what a hello needs.
 
 What he says may cost an election. What it must never do is stop the bank: `assert_serves` asks for a credit.
 """

@@ -8,13 +8,16 @@ from pathlib import Path
 from random import Random
 
 import pytest
+from msgspec.structs import replace
 
 from atm.ledger.ledger import Ledger
 from atm.raft.config import RaftConfig
-from atm.raft.messages import Entry, HardState
+from atm.raft.messages import NUMBER_MAX, Entry, HardState
+from atm.raft.term_room import TERM_MAX
 from atm.server.entry_guard import EntryGuard
 from atm.server.group import recovery
-from atm.server.group.recovery import LedgerAhead, raft_config, recover
+from atm.server.group.log_clock import STAMP_US_MAX
+from atm.server.group.recovery import LedgerAhead, LogUnusable, raft_config, recover
 from atm.storage.log_file import LogFile
 from atm.wire.codec import encode
 from atm.wire.log_entries import decode_command
@@ -74,6 +77,34 @@ def test_a_ledger_ahead_of_its_log_is_refused(log: LogFile, ledger: Ledger) -> N
     ledger.apply([(1, 1, credit("c1", 1)), (2, 2, None)])
     with pytest.raises(LedgerAhead, match="applied entry 2, but the log ends at 0"):
         recover(CONFIG, log, ledger, RANDOM, EntryGuard())
+
+
+def test_a_term_without_room_for_elections_is_one_line_with_the_way_out(log: LogFile, ledger: Ledger) -> None:
+    log.save(HardState(term=TERM_MAX, voted_for="n2"), ())
+    recover(CONFIG, log, ledger, RANDOM, EntryGuard())
+    log.save(HardState(term=TERM_MAX + 1, voted_for="n2"), ())
+    with pytest.raises(LogUnusable, match=rf"is in term {TERM_MAX + 1}: .*bin/ledger repair"):
+        recover(CONFIG, log, ledger, RANDOM, EntryGuard())
+
+
+@pytest.mark.parametrize("commit_index", [0, 6])
+@pytest.mark.parametrize(
+    ("changes", "what"),
+    [
+        ({"command": b"garbage"}, "is no command of this release"),
+        ({"time_us": STAMP_US_MAX + 1}, f"is stamped {STAMP_US_MAX + 1} us after 1970"),
+        ({"time_us": NUMBER_MAX + 7}, f"is stamped {NUMBER_MAX + 7} us after 1970"),
+    ],
+    ids=["garbage", "stamp", "stamp that does not decode"],
+)
+def test_an_entry_that_nobody_can_use_is_one_line_committed_or_not(
+    log: LogFile, ledger: Ledger, commit_index: int, changes: dict[str, object], what: str
+) -> None:
+    last = replace(entries(6)[-1], **changes)
+    log.save(HardState(term=1, commit_index=commit_index), [*entries(5), last])
+    with pytest.raises(LogUnusable, match=rf"has an entry 6 that {what}.*bin/ledger repair") as raised:
+        recover(CONFIG, log, ledger, RANDOM, EntryGuard())
+    assert str(raised.value).isprintable()
 
 
 def test_times_become_ticks_and_elections_stay_above_heartbeats(tmp_path: Path) -> None:

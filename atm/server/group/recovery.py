@@ -28,7 +28,7 @@ class LogUnusable(Exception):
 
     def __init__(self, what: str) -> None:
         super().__init__(
-            f"its log {what}: no cluster can go on from that, so a server or a stranger has lied to this node. "
+            f"its log {what}: no cluster can go on from that, so some server has lied to this node. "
             "Stop all nodes and repair them all in the same way: bin/ledger repair --help, docs/repair.md"
         )
 

@@ -83,9 +83,7 @@ class RunLoop:
         self._guard = guard
         self._on_leadership = on_leadership
         self._on_refusal = on_refusal
-        self._refusals: list[
-            Refusal
-        ] = []  # not said yet: saying is I/O, and the core is stepped under the lock
+        self._refusals: list[Refusal] = []  # not said yet: saying is I/O, stepping is under the lock
         self._clock = clock
         self._ticked_s = clock()
         self._led_term: int | None = None

@@ -91,7 +91,6 @@ class PeerServer:
         try:
             hello = self._greet(connection, sock)
             if hello is not None:
-                self._replace(hello, connection)
                 connection.serve(hello.node, self._reader)
         except (FrameTooLarge, StalledFrame, Malformed) as error:
             self._report_once(f"a peer's connection was closed: {error}")
@@ -102,13 +101,13 @@ class PeerServer:
                 self._connections.discard(connection)
             connection.close()
 
-    def _greet(self, connection: Connection, sock: socket.socket) -> Hello | None:
+    def _greet(self, connection: PeerConnection, sock: socket.socket) -> Hello | None:
         try:
             hello = decode_hello(receive_hello(sock))
         except (FrameTooLarge, StalledFrame, Malformed):
             self._refuse(connection, "this is the port for servers, and that was no hello of one", None)
             return None
-        refusal = self._objection(hello)
+        refusal = self._objection(hello) or self._take_place(hello, connection)
         if refusal is not None:
             self._refuse(connection, refusal, hello)
             return None
@@ -135,37 +134,32 @@ class PeerServer:
             return f"it says it is node {hello.node}, and so is this node: each name may run once"
         if hello.node not in self._peers:
             return f"no node {hello.node[:64]!r} in this cluster.ini"
-        if self._is_here_as_another(hello):
-            return (
-                f"it comes from another data folder, and node {hello.node} is connected from its own: each name "
-                f"may run once. If the other one has gone, that is noticed within {PEER_GONE_S} s"
-            )
         return None
 
-    def _is_here_as_another(self, hello: Hello) -> bool:
-        """Whether a peer that is known by another store, or another that claims its name, is connected.
+    def _take_place(self, hello: Hello, connection: PeerConnection) -> str | None:
+        """Let `connection` be the peer's instead of the one before; return why it must not be.
 
-        A peer that lost its disk is not; but whoever says hello in a living peer's name would only have to
-        name a new store, and that one's vote would count no more.
+        A peer that lost its disk has no other connection. But whoever says hello in a living peer's name
+        would only have to name a new store, and that one's vote would count no more.
         """
         with self._lock:
-            current = self._current.get(hello.node)
-        if current is None or not current[0].open or current[1] == hello.store:
-            return False
-        return self._folder.knows_other(hello.node, hello.store)
+            before, store = self._current.get(hello.node, (None, ""))
+            another = store != hello.store and self._folder.knows_other(hello.node, hello.store)
+            if before is not None and before.open and another:
+                return (
+                    f"it comes from another data folder, and node {hello.node} is connected: each name may "
+                    f"run once. If the other one has gone, that is noticed within {PEER_GONE_S} s"
+                )
+            self._current[hello.node] = connection, hello.store
+        if before is not None:
+            before.drop()
+        return None
 
     def _refuse(self, connection: Connection, reason: str, hello: Hello | None) -> None:
         if hello is not None:
             self._report_once(f"refused node {hello.node[:64]!r}: {reason}")
         connection.send(frame(encode(Refused(reason=reason))))
         connection.linger()
-
-    def _replace(self, hello: Hello, connection: PeerConnection) -> None:
-        with self._lock:
-            before = self._current.get(hello.node)
-            self._current[hello.node] = connection, hello.store
-        if before is not None:
-            before[0].drop()
 
     def _report_once(self, line: str) -> None:
         if line not in self._reported and len(self._reported) < REPORTS_MAX:

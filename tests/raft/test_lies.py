@@ -175,7 +175,7 @@ def test_an_answer_to_what_was_never_sent_is_refused(answer: RaftMessage) -> Non
     assert lie_in(a, answer) is Lie.NEVER_SENT
 
 
-def test_entries_that_somebody_objects_to_are_not_appended_and_their_leader_is_not_heard() -> None:
+def test_entries_that_somebody_objects_to_are_not_appended_nor_is_their_leader_heard() -> None:
     """Should a majority object, because the leader's clock or release is another, they elect another."""
     a = Single(log=(1,), term=1)
     a.raft._objection = lambda entries, last_time_us: f"no {entries[0].index} behind {last_time_us}"

@@ -113,16 +113,14 @@ FORGED = (
                 "why = None",
             ),
         ),
-        caught_by=LIES
-        + "test_entries_that_somebody_objects_to_are_not_appended_and_their_leader_is_not_heard",
+        caught_by=LIES + "test_entries_that_somebody_objects_to_are_not_appended_nor_is_their_leader_heard",
     ),
     Mutant(
         name="objected leader still heard",
         what="a leader whose clock is wrong keeps the leadership, and nothing is committed any more",
         file=RAFT,
         edits=(("        if not self._role.objects:\n", "        if True:\n"),),
-        caught_by=LIES
-        + "test_entries_that_somebody_objects_to_are_not_appended_and_their_leader_is_not_heard",
+        caught_by=LIES + "test_entries_that_somebody_objects_to_are_not_appended_nor_is_their_leader_heard",
     ),
     Mutant(
         name="any stamp believed",

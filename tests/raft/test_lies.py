@@ -9,7 +9,7 @@ from atm.raft.messages import NUMBER_MAX, RaftMessage
 from atm.raft.ready import Role
 from atm.raft.refusal import Lie
 from atm.raft.term_room import PRESSED_TICKS, TERM_JUMP_MAX, TERM_MAX, TERM_RISE_PER_TICK, TermRoom
-from tests.raft.network import ELECTION_TICKS_MAX, ELECTION_TICKS_MIN
+from tests.raft.network import ELECTION_TICKS_MAX, ELECTION_TICKS_MIN, HEARTBEAT_TICKS, NOW_US, Network
 from tests.raft.single import (
     Single,
     acknowledge,
@@ -193,7 +193,28 @@ def test_entries_that_somebody_objects_to_are_not_appended_nor_is_their_leader_h
     assert a.raft.role is Role.PRE_CANDIDATE
 
 
-def test_who_is_heard_again_after_an_objection_that_was_answered_with_better_entries() -> None:
+def test_a_leader_whose_clock_is_ahead_of_a_majoritys_is_replaced_and_nothing_is_lost() -> None:
+    network = Network("abc")
+    network.elect("a")
+    network.submit("a", b"before")
+    network.pass_time(HEARTBEAT_TICKS)
+    network.objects = True
+    for name in "bc":
+        network[name]._objection = lambda entries, last_us: (
+            "ahead" if entries[-1].time_us >= 2 * NOW_US else None
+        )
+    network.now_us = 2 * NOW_US
+    network.submit("a", b"stamped wrong")
+    network.now_us = NOW_US
+    others = [network["b"], network["c"]]
+    network.pass_time(6 * ELECTION_TICKS_MAX, until=lambda: any(raft.role is Role.LEADER for raft in others))
+    (leader,) = [raft for raft in others if raft.role is Role.LEADER]
+    network.submit(leader.node_id, b"after")
+    network.pass_time(2 * HEARTBEAT_TICKS)
+    assert [server.commands for server in network.servers.values()] == [[b"before", b"after"]] * 3
+
+
+def test_a_leader_is_heard_again_once_its_entries_are_taken() -> None:
     a = Single(log=(1,), term=1)
     a.raft._objection = lambda entries, last_time_us: "no"
     a.raft.step(append("b", 1, (1, 1), (1,)))

@@ -28,7 +28,7 @@ from atm.office.books import COMMODITY, write_beancount, write_csv, write_hledge
 from atm.office.repair import run_repair
 from atm.office.replay import LEFT_OUT, BadFile, NotBooked, Replay, read_csv, read_jsonl
 from atm.office.verify import exit_code, print_report, verify_cluster, verify_files
-from atm.server.repair import NotRepaired
+from atm.server.group.repair import NotRepaired
 from atm.storage.data_folder import LEDGER_FILE, FolderRefused
 from atm.storage.log_file import DamagedLog, LogFailed
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from atm.config import Cluster, ConfigError
-from atm.server.repair import Found, inspect, repair
+from atm.server.group.repair import Found, inspect, repair
 
 NOTHING_WRONG, WRONG = 0, 1
 

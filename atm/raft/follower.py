@@ -14,12 +14,12 @@ from atm.raft.ready import Role
 class Follower(Struct):
     """A follower's own data: whom it follows, once it knows.
 
-    While it `objects` to what this leader sent last, hearing him does not count: should a majority object,
+    While it `rejects_leader` because of what this leader sent last, hearing him does not count: should a majority object,
     because his clock or his release is another, they elect somebody else.
     """
 
     leader: NodeId | None
-    objects: bool = False
+    rejects_leader: bool = False
 
     role = Role.FOLLOWER
 

@@ -31,8 +31,8 @@ from atm.raft.messages import (
 )
 from atm.raft.quorum import agreed_by_majority, majority
 from atm.raft.ready import Ready, Role
-from atm.raft.refusal import Lie, Refusal
-from atm.raft.term_room import TermRoom
+from atm.raft.rejection import Rejection, Violation
+from atm.raft.term_limit import TermRateLimit
 from atm.raft.timer import Timer
 from atm.raft.voter import Voter
 
@@ -41,7 +41,7 @@ class Raft:
     """The core of one server; `random(low, high)` returns an integer of that range, both ends included.
 
     `hard_state` and `log` are what the disk has; `applied_index` is how far the state machine has come.
-    `objection(entries, last_time_us)` returns why these entries of a leader, all behind a last one stamped
+    `entry_check(entries, last_time_us)` returns why these entries of a leader, all behind a last one stamped
     so, must not be in the log, or None: what a command may be is not Raft's to know, nor what time it is.
     """
 
@@ -53,7 +53,7 @@ class Raft:
         log: Log,
         applied_index: int,
         random: Callable[[int, int], int],
-        objection: Callable[[Sequence[Entry], int], str | None] = lambda entries, last_time_us: None,
+        entry_check: Callable[[Sequence[Entry], int], str | None] = lambda entries, last_time_us: None,
     ) -> None:
         assert log.base_index <= applied_index <= log.last_index
         assert log.last_term <= hard_state.term
@@ -69,8 +69,8 @@ class Raft:
         self._election_timer = Timer(lambda: random(config.election_ticks_min, config.election_ticks_max))
         self._heartbeat_timer = Timer(lambda: config.heartbeat_ticks)
         self._quorum_timer = Timer(lambda: config.election_ticks_max)
-        self._term_room = TermRoom()
-        self._objection = objection
+        self._term_limit = TermRateLimit()
+        self._entry_check = entry_check
         self._ticks_since_apply = 0
         self._messages: list[Outgoing] = []  # may go at once
         self._messages_after_sync: list[Outgoing] = []  # may go once all that was decided so far is durable
@@ -126,7 +126,7 @@ class Raft:
 
     # -- messages: rules for all servers (Figure 2), then one handler each ------------------------------
 
-    def step(self, message: RaftMessage) -> Refusal | None:
+    def step(self, message: RaftMessage) -> Rejection | None:
         """Take in a message. Terms are settled before any role sees it; strangers are not heard.
 
         Return why it was dropped if no server that keeps to Raft can have sent it.
@@ -140,7 +140,7 @@ class Raft:
         if refusal is not None:
             return refusal
         if message.term > self.term and not _is_hypothetical(message):
-            self._term_room.use(message.term - self.term)
+            self._term_limit.use(message.term - self.term)
             self._become_follower(message.term, leader=None)
         match message:
             case RequestVote():
@@ -155,14 +155,14 @@ class Raft:
                 assert_never(message)
         return None
 
-    def _term_refusal(self, message: RaftMessage) -> Refusal | None:
+    def _term_refusal(self, message: RaftMessage) -> Rejection | None:
         """Return why a message of a later term is not believed, the term of a pre-vote included."""
         rise = message.term - self.term
-        if rise == 0 or self._term_room.holds(message.term, rise):
+        if rise == 0 or self._term_limit.holds(message.term, rise):
             return None
-        self._term_room.refused()
+        self._term_limit.refused()
         what = f"its term {message.term} is {rise} above {self.term}, further than elections can have come"
-        return Refusal(sender=message.sender, lie=Lie.TERM, what=what)
+        return Rejection(sender=message.sender, violation=Violation.TERM, what=what)
 
     def _is_vote_of_learner(self, message: RaftMessage) -> bool:
         """A server that may have forgotten its promises neither asks for votes nor gives any."""
@@ -223,21 +223,21 @@ class Raft:
             else:
                 self._become_leader()
 
-    def _handle_append_entries(self, append: AppendEntries) -> Refusal | None:
+    def _handle_append_entries(self, append: AppendEntries) -> Rejection | None:
         if self.leader not in (None, append.sender):
             what = f"it says it leads term {self.term}, which {self.leader} leads"
-            return Refusal(sender=append.sender, lie=Lie.SECOND_LEADER, what=what)
+            return Rejection(sender=append.sender, violation=Violation.SECOND_LEADER, what=what)
         if self.leader is None:
             self._become_follower(self.term, leader=append.sender)
         assert isinstance(self._role, Follower)
         new_entries = append.entries[first_new(append.entries, self.log) :]
         refusal = self._refusal_of_entries(append, new_entries)
         if refusal is not None:
-            self._role.objects = True
+            self._role.rejects_leader = True
             return refusal
         if new_entries:
-            self._role.objects = False
-        if not self._role.objects:
+            self._role.rejects_leader = False
+        if not self._role.rejects_leader:
             self._election_timer.reset()
         if self.log.term_at(append.prev_log_index) != append.prev_log_term:
             self._refuse_append(append)
@@ -248,16 +248,16 @@ class Raft:
         self._respond_to_append(append, success=True, match_index=match_index)
         return None
 
-    def _refusal_of_entries(self, append: AppendEntries, new_entries: Sequence[Entry]) -> Refusal | None:
+    def _refusal_of_entries(self, append: AppendEntries, new_entries: Sequence[Entry]) -> Rejection | None:
         """Return why entries that would be appended must not be; what does not fit yet is not looked at."""
         if not new_entries or self.log.term_at(append.prev_log_index) != append.prev_log_term:
             return None
         first = new_entries[0]
         if first.index <= self.commit_index:
             what = committed_conflict(first, self.log)
-            return Refusal(sender=append.sender, lie=Lie.COMMITTED, what=what)
-        why = self._objection(new_entries, self.log.time_us_at(first.index - 1))
-        return None if why is None else Refusal(sender=append.sender, lie=Lie.ENTRY, what=why)
+            return Rejection(sender=append.sender, violation=Violation.COMMITTED, what=what)
+        why = self._entry_check(new_entries, self.log.time_us_at(first.index - 1))
+        return None if why is None else Rejection(sender=append.sender, violation=Violation.ENTRY, what=why)
 
     def _take_entries(self, new_entries: Sequence[Entry]) -> None:
         """Append what is not in the log yet; cut it only where an entry really conflicts (section 5.3)."""
@@ -288,7 +288,7 @@ class Raft:
         )
         self._messages_after_sync.append(Outgoing(append.sender, response))
 
-    def _handle_append_entries_response(self, response: AppendEntriesResponse) -> Refusal | None:
+    def _handle_append_entries_response(self, response: AppendEntriesResponse) -> Rejection | None:
         if not isinstance(self._role, Leader):
             return None
         if response.match_index > self.last_index or response.round > self._role.round:
@@ -296,7 +296,7 @@ class Raft:
                 f"it answers about index {response.match_index} and round {response.round}, but never sent "
                 f"were more than {self.last_index} and {self._role.round}"
             )
-            return Refusal(sender=response.sender, lie=Lie.NEVER_SENT, what=what)
+            return Rejection(sender=response.sender, violation=Violation.NEVER_SENT, what=what)
         progress = self._role.progress[response.sender]
         progress.heard = True
         if response.round > progress.round_echoed:
@@ -324,7 +324,7 @@ class Raft:
     def tick(self) -> None:
         """One tick of time has passed."""
         self._ticks_since_apply += 1
-        self._term_room.tick()
+        self._term_limit.tick()
         if isinstance(self._role, Leader):
             self._tick_leader(self._role)
         elif self._election_timer.tick():
@@ -546,7 +546,7 @@ def _is_hypothetical(message: RaftMessage) -> bool:
             return False
 
 
-def _unsoundness(message: RaftMessage, entry_bytes_max: int) -> Refusal | None:
+def _unsoundness(message: RaftMessage, entry_bytes_max: int) -> Rejection | None:
     """Return why no leader's log can have these entries: index follows on index, terms never fall."""
     if not isinstance(message, AppendEntries):
         return None
@@ -557,10 +557,10 @@ def _unsoundness(message: RaftMessage, entry_bytes_max: int) -> Refusal | None:
         index += 1
         if len(entry.command) > entry_bytes_max:
             what = f"entry {entry.index} has {len(entry.command)} bytes, over the limit of {entry_bytes_max}"
-            return Refusal(sender=message.sender, lie=Lie.UNSOUND, what=what)
+            return Rejection(sender=message.sender, violation=Violation.UNSOUND, what=what)
         sound = sound and entry.index == index and entry.term >= term
         term = entry.term
     if sound and term <= message.term:
         return None
     what = f"its entries behind {message.prev_log_index} cannot be in the log of a leader of {message.term}"
-    return Refusal(sender=message.sender, lie=Lie.UNSOUND, what=what)
+    return Rejection(sender=message.sender, violation=Violation.UNSOUND, what=what)

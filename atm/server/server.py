@@ -15,16 +15,16 @@ from atm.ledger.ledger import Ledger
 from atm.server.clients import client_server
 from atm.server.clients.auditor import Auditor
 from atm.server.clients.client_server import ClientServer
-from atm.server.entry_guard import EntryGuard
+from atm.server.group.entry_validator import EntryValidator
 from atm.server.group.inbox import Inbox
 from atm.server.group.recovery import raft_config, recover
+from atm.server.group.rejection_reports import RejectionReports
 from atm.server.group.request_router import RequestRouter
 from atm.server.group.run_loop import RunLoop
 from atm.server.net.reader import Reader
 from atm.server.peers import peer_server
 from atm.server.peers.links import Links
 from atm.server.peers.peer_server import PeerServer
-from atm.server.refusals import Refusals
 from atm.server.security.pins import PinSealer, read_pepper
 from atm.storage.data_folder import LEDGER_FILE, DataFolder
 from atm.storage.log_file import LogFile
@@ -51,7 +51,7 @@ class Server:
             parts.callback(log.close)
             ledger = Ledger(folder.path / LEDGER_FILE)
             parts.callback(ledger.close)
-            guard = EntryGuard()
+            guard = EntryValidator()
             raft = recover(raft_config(cluster, name), log, ledger, chance.randint, guard)
 
             lock = Lock()
@@ -113,7 +113,7 @@ class Server:
                 inbox=inbox,
                 lock=lock,
                 on_leadership=lambda term: say(f"Leader on {here.client.pair} in term {term}"),
-                on_refusal=Refusals(time.monotonic, report).say,
+                on_rejection=RejectionReports(time.monotonic, report).say,
             )
             self._parts = parts.pop_all()
 

@@ -20,7 +20,7 @@ from atm.raft.config import RaftConfig
 from atm.raft.log import Log
 from atm.raft.messages import HardState, Outgoing, RaftMessage
 from atm.raft.raft import Raft
-from atm.raft.term_room import TERM_MAX
+from atm.raft.term_limit import TERM_MAX
 from atm.storage.log_file import LogFile
 from atm.wire.codec import Malformed, encode
 from atm.wire.peer_messages import decode_peer_message

@@ -5,10 +5,10 @@ from __future__ import annotations
 from tests.mutants.mutant import Mutant
 
 RAFT = "atm/raft/raft.py"
-ROOM = "atm/raft/term_room.py"
-GUARD = "atm/server/entry_guard.py"
+ROOM = "atm/raft/term_limit.py"
+GUARD = "atm/server/group/entry_validator.py"
 PEERS = "atm/server/peers/peer_server.py"
-LIES = "tests/raft/test_lies.py::"
+LIES = "tests/raft/test_rejections.py::"
 GUARD_TESTS = "tests/server/test_entry_guard.py::"
 PEERS_TESTS = "tests/server/test_peer_server.py::"
 RECOVERY_TESTS = "tests/server/test_recovery.py::"
@@ -67,8 +67,8 @@ FORGED = (
         edits=(
             (
                 "        if message.term > self.term and not _is_hypothetical(message):\n"
-                "            self._term_room.use(message.term - self.term)\n",
-                "        self._term_room.use(message.term - self.term)\n"
+                "            self._term_limit.use(message.term - self.term)\n",
+                "        self._term_limit.use(message.term - self.term)\n"
                 "        if message.term > self.term and not _is_hypothetical(message):\n",
             ),
         ),
@@ -104,12 +104,12 @@ FORGED = (
         caught_by=LIES + "test_an_answer_to_what_was_never_sent_is_refused",
     ),
     Mutant(
-        name="objection not asked for",
+        name="entry_check not asked for",
         what="what nobody can apply comes into the log, and ends the server when it is committed",
         file=RAFT,
         edits=(
             (
-                "why = self._objection(new_entries, self.log.time_us_at(first.index - 1))",
+                "why = self._entry_check(new_entries, self.log.time_us_at(first.index - 1))",
                 "why = None",
             ),
         ),
@@ -119,7 +119,7 @@ FORGED = (
         name="objected leader still heard",
         what="a leader whose clock is wrong keeps the leadership, and nothing is committed any more",
         file=RAFT,
-        edits=(("        if not self._role.objects:\n", "        if True:\n"),),
+        edits=(("        if not self._role.rejects_leader:\n", "        if True:\n"),),
         caught_by=LIES + "test_entries_that_somebody_objects_to_are_not_appended_nor_is_their_leader_heard",
     ),
     Mutant(
@@ -206,7 +206,7 @@ FORGED = (
     Mutant(
         name="sane term lowered",
         what="a repair makes a node forget votes of a term that a leader may have",
-        file="atm/server/repair.py",
+        file="atm/server/group/repair.py",
         edits=(
             (
                 "return self.last_term if term > TERM_MAX else max(self.last_term, term)",
@@ -218,7 +218,7 @@ FORGED = (
     Mutant(
         name="vote lost by a repair",
         what="a repair in the term that a node is in makes it forget its vote there",
-        file="atm/server/repair.py",
+        file="atm/server/group/repair.py",
         edits=(("voted_for=old.voted_for if old.term == term else None", "voted_for=None"),),
         caught_by=REPAIR_TESTS + "test_a_sane_term_is_never_lowered_and_its_vote_is_kept",
     ),

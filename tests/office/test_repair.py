@@ -15,7 +15,7 @@ from atm.client import Client
 from atm.local_cluster import LocalCluster, write_cluster_ini
 from atm.office.main import main
 from atm.raft.messages import NUMBER_MAX, Entry, HardState
-from atm.raft.term_room import TERM_MAX
+from atm.raft.term_limit import TERM_MAX
 from atm.storage.log_file import LogFile
 from tests.cluster.ledgers import assert_books_are_right, wait_until_equal
 

@@ -6,7 +6,7 @@ import pytest
 from msgspec.structs import replace
 
 from atm.raft.messages import AppendEntries, AppendEntriesResponse, HardState
-from atm.raft.refusal import Lie
+from atm.raft.rejection import Violation
 from tests.raft.network import EFFECTS, HEARTBEAT_TICKS, Network
 from tests.raft.single import (
     Single,
@@ -173,7 +173,7 @@ def test_a_conflict_with_a_committed_entry_is_refused_and_said() -> None:
     for _ in range(2):
         refusal = a.raft.step(append("b", 2, (1, 1), (2,)))
         assert refusal is not None
-        assert refusal.lie is Lie.COMMITTED
+        assert refusal.violation is Violation.COMMITTED
         assert "entry 2 of term 2 conflicts with a committed entry of term 1" in refusal.what
     assert messages_after_sync(a.receive()) == []
     assert a.server.log_terms == [1, 1, 1]

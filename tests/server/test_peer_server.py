@@ -19,7 +19,7 @@ from atm.ledger.commands import Debit
 from atm.raft.messages import RequestVote
 from atm.server.group.inbox import Inbox, Inputs
 from atm.server.net.reader import Reader
-from atm.server.peers import peer_connection, peers
+from atm.server.peers import peer_connection, peer_server
 from atm.server.peers.links import Links, batches
 from atm.server.peers.peer_connection import PeerConnection
 from atm.server.peers.peer_server import PeerServer
@@ -227,7 +227,7 @@ def test_another_store_while_the_peer_is_connected_is_refused_and_said_and_demot
                 answer = greet(wire, replace(port.hello(), store=f"another {number}"))
                 assert isinstance(answer, Refused)
                 assert "another data folder, and node n2 is connected" in answer.reason
-                assert f"noticed within {peers.PEER_GONE_S} s" in answer.reason
+                assert f"noticed within {peer_server.PEER_GONE_S} s" in answer.reason
         true.send(vote("n2"))
         assert port.wait_for_mail() == messages(vote("n2"), size_bytes=len(encode(vote("n2"))))
     assert len(port.reported) == 1
@@ -266,7 +266,7 @@ def test_the_connection_of_a_machine_that_is_gone_without_a_word_is_noticed_in_t
         assert not _welcomed(port, changed)
         began_s = time.monotonic()
         wait_until(lambda: _welcomed(port, changed))
-        assert time.monotonic() - began_s < peers.PEER_GONE_S + 2
+        assert time.monotonic() - began_s < peer_server.PEER_GONE_S + 2
     assert port.take().demotions == ["n2"]
 
 

@@ -17,7 +17,7 @@ from atm.ledger.commands import Command, Credit, LedgerReceipt, LogCommand, Outc
 from atm.local_cluster import free_ports
 from atm.raft.messages import Entry, HardState, NodeId, Outgoing, RaftMessage
 from atm.raft.ready import Role
-from atm.server.entry_guard import record
+from atm.server.group.entry_validator import record
 from atm.server.group.inbox import Inputs, PendingRequest
 from atm.server.server import Server
 from atm.wire.codec import encode

@@ -11,8 +11,8 @@ from atm.raft.config import RaftConfig
 from atm.raft.log import Log
 from atm.raft.messages import Entry, HardState
 from atm.raft.raft import Raft
-from atm.raft.term_room import TERM_MAX
-from atm.server.entry_guard import EntryGuard, Unusable, checked_record
+from atm.raft.term_limit import TERM_MAX
+from atm.server.group.entry_validator import EntryValidator, Unusable, checked_record
 
 TICK_MS = 10
 FOLLOWER_APPLY_TICKS = 5  # 50 ms: how far a busy follower's ledger may be behind what it knows is committed
@@ -74,7 +74,7 @@ def recover(
     log: SavedLog,
     bank: RecoveredStateMachine,
     random: Callable[[int, int], int],
-    guard: EntryGuard,
+    guard: EntryValidator,
 ) -> Raft:
     """Apply what is known to be committed, and return the core; raise `LedgerAhead` or `LogUnusable`."""
     if log.hard_state.term > TERM_MAX:
@@ -95,7 +95,7 @@ def recover(
         log=Log(entries=tail, terms=log.terms, base_index=first - 1),
         applied_index=bank.applied_index,
         random=random,
-        objection=guard.objection,
+        entry_check=guard.entry_check,
     )
 
 

@@ -9,7 +9,7 @@ from typing import Protocol
 
 from atm.raft.messages import NodeId, RaftMessage
 from atm.raft.ready import Ready, Role
-from atm.raft.refusal import Refusal
+from atm.raft.rejection import Rejection
 from atm.server.group.inbox import WAKE_ON_ANYTHING, Inbox, Inputs
 from atm.server.group.perform import DurableLog, Guard, Network, StateMachine, perform
 from atm.server.group.recovery import TICK_MS
@@ -25,7 +25,7 @@ TICKS_PER_ITERATION_MAX = 3  # after a stall, what waits in the inbox is read be
 class SteppedCore(Core, Protocol):
     """What the run loop needs of `Raft`."""
 
-    def step(self, message: RaftMessage) -> Refusal | None: ...
+    def step(self, message: RaftMessage) -> Rejection | None: ...
     def tick(self) -> None: ...
     def demote(self, node_id: NodeId) -> None: ...
     def ready(self) -> Ready | None: ...
@@ -69,7 +69,7 @@ class RunLoop:
         inbox: Inbox,
         lock: Lock,
         on_leadership: Callable[[int], None] = lambda term: None,
-        on_refusal: Callable[[Refusal], None] = lambda refusal: None,
+        on_rejection: Callable[[Rejection], None] = lambda refusal: None,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._lock = lock  # guards _raft and _inbox; never held over I/O
@@ -82,8 +82,8 @@ class RunLoop:
         self._tellers = tellers
         self._guard = guard
         self._on_leadership = on_leadership
-        self._on_refusal = on_refusal
-        self._refusals: list[Refusal] = []  # not said yet: saying is I/O, stepping is under the lock
+        self._on_rejection = on_rejection
+        self._refusals: list[Rejection] = []  # not said yet: saying is I/O, stepping is under the lock
         self._clock = clock
         self._ticked_s = clock()
         self._led_term: int | None = None
@@ -189,7 +189,7 @@ class RunLoop:
 
     def _say_refusals(self) -> None:
         for refusal in self._refusals:
-            self._on_refusal(refusal)
+            self._on_rejection(refusal)
         self._refusals.clear()
 
     def _note_leadership(self, ready: Ready) -> None:

@@ -107,7 +107,7 @@ class PeerServer:
         except (FrameTooLarge, StalledFrame, Malformed):
             self._refuse(connection, "this is the port for servers, and that was no hello of one", None)
             return None
-        refusal = self._objection(hello) or self._take_place(hello, connection)
+        refusal = self._entry_check(hello) or self._take_place(hello, connection)
         if refusal is not None:
             self._refuse(connection, refusal, hello)
             return None
@@ -121,7 +121,7 @@ class PeerServer:
         connection.send(frame(encode(Welcome(node=self._hello.node, learner=not known))))
         return hello
 
-    def _objection(self, hello: Hello) -> str | None:
+    def _entry_check(self, hello: Hello) -> str | None:
         if hello.version != PROTOCOL_VERSION:
             return (
                 f"protocol version {hello.version}, not {PROTOCOL_VERSION}: run the same release everywhere"

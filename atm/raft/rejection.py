@@ -9,7 +9,7 @@ from msgspec import Struct
 from atm.raft.messages import NodeId
 
 
-class Lie(Enum):
+class Violation(Enum):
     """What no server that keeps to Raft sends, so that each means a broken, other, or lying one."""
 
     TERM = "its term"
@@ -20,9 +20,9 @@ class Lie(Enum):
     NEVER_SENT = "never sent"
 
 
-class Refusal(Struct, frozen=True, kw_only=True):
+class Rejection(Struct, frozen=True, kw_only=True):
     """A message was dropped; nothing that is saved has changed because of it."""
 
     sender: NodeId
-    lie: Lie
+    violation: Violation
     what: str  # for people, with the numbers

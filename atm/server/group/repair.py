@@ -22,8 +22,8 @@ from msgspec.structs import replace
 
 from atm.config import Cluster
 from atm.raft.messages import Entry, HardState
-from atm.raft.term_room import TERM_MAX
-from atm.server.entry_guard import Unusable, checked_record
+from atm.raft.term_limit import TERM_MAX
+from atm.server.group.entry_validator import Unusable, checked_record
 from atm.server.group.log_clock import STAMP_US_MAX
 from atm.storage.data_folder import NODE_FILE, PEERS_FILE, DataFolder, write_durably
 from atm.storage.disk import OsDisk

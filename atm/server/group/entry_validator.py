@@ -27,8 +27,8 @@ class Unusable(Exception):
     """Nobody can apply this entry; `str()` of it continues the line "entry 7"."""
 
 
-class EntryGuard:
-    """The `objection` of this server's core, and the decoded commands of what it let in. Within turns only.
+class EntryValidator:
+    """The `entry_check` of this server's core, and the decoded commands of what it let in. Within turns only.
 
     A stamp may be a day ahead of this machine's clock, or of the log's time if that is later (log_clock.py):
     clocks differ, and the log's time may be ahead of all of them. A machine whose clock was never set (it
@@ -44,7 +44,7 @@ class EntryGuard:
         self._log_clock = LogClock(clock, wall_clock_us)
         self._decoded: dict[int, tuple[bytes, LogCommand]] = {}
 
-    def objection(self, entries: Sequence[Entry], last_time_us: int) -> str | None:
+    def entry_check(self, entries: Sequence[Entry], last_time_us: int) -> str | None:
         """Return why these entries, behind one stamped `last_time_us`, must not be in the log, or None."""
         self._log_clock.observe(last_time_us)
         latest_us = self._latest_us()

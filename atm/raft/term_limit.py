@@ -24,7 +24,7 @@ PRESSED_TICKS = 100  # a refused server that is there at all says its term again
 assert 0 < TERM_RISE_PER_TICK < TERM_JUMP_MAX < TERM_MAX < NUMBER_MAX
 
 
-class TermRoom(Struct):
+class TermRateLimit(Struct):
     """By how much a message may raise the term now."""
 
     room: int = TERM_JUMP_MAX

@@ -7,8 +7,8 @@ from msgspec.structs import replace
 
 from atm.raft.messages import NUMBER_MAX, RaftMessage
 from atm.raft.ready import Role
-from atm.raft.refusal import Lie
-from atm.raft.term_room import PRESSED_TICKS, TERM_JUMP_MAX, TERM_MAX, TERM_RISE_PER_TICK, TermRoom
+from atm.raft.rejection import Violation
+from atm.raft.term_limit import PRESSED_TICKS, TERM_JUMP_MAX, TERM_MAX, TERM_RISE_PER_TICK, TermRateLimit
 from tests.raft.network import ELECTION_TICKS_MAX, ELECTION_TICKS_MIN, HEARTBEAT_TICKS, NOW_US, Network
 from tests.raft.single import (
     Single,
@@ -24,7 +24,7 @@ from tests.raft.single import (
 )
 
 
-def lie_in(a: Single, message: RaftMessage) -> Lie | None:
+def lie_in(a: Single, message: RaftMessage) -> Violation | None:
     """Hand a message to `a`; assert that a refused one has changed nothing and is not answered."""
     before = (a.raft.term, a.raft.voted_for, a.raft.role, a.raft.last_index, a.raft.commit_index)
     refusal = a.raft.step(message)
@@ -33,7 +33,7 @@ def lie_in(a: Single, message: RaftMessage) -> Lie | None:
     assert refusal.sender == message.sender
     assert before == (a.raft.term, a.raft.voted_for, a.raft.role, a.raft.last_index, a.raft.commit_index)
     assert a.receive() == []
-    return refusal.lie
+    return refusal.violation
 
 
 FAR = 1 + TERM_JUMP_MAX + 1
@@ -56,8 +56,8 @@ def test_a_term_too_far_ahead_is_refused(message: RaftMessage, leads: bool) -> N
     if leads:
         a.lead()
     assert a.raft.term == 1
-    assert lie_in(a, message) is Lie.TERM
-    assert lie_in(a, replace(message, term=NUMBER_MAX)) is Lie.TERM
+    assert lie_in(a, message) is Violation.TERM
+    assert lie_in(a, replace(message, term=NUMBER_MAX)) is Violation.TERM
 
 
 def test_a_term_as_far_ahead_as_is_allowed_is_taken_at_once() -> None:
@@ -70,15 +70,15 @@ def test_a_term_as_far_ahead_as_is_allowed_is_taken_at_once() -> None:
 def test_a_jump_uses_up_the_room_and_time_gives_it_back() -> None:
     a = Single(term=0)
     a.receive(ask("b", TERM_JUMP_MAX))
-    assert lie_in(a, ask("c", TERM_JUMP_MAX + 1)) is Lie.TERM
+    assert lie_in(a, ask("c", TERM_JUMP_MAX + 1)) is Violation.TERM
     a.tick()
-    assert lie_in(a, ask("c", TERM_JUMP_MAX + TERM_RISE_PER_TICK + 1)) is Lie.TERM
+    assert lie_in(a, ask("c", TERM_JUMP_MAX + TERM_RISE_PER_TICK + 1)) is Violation.TERM
     assert lie_in(a, ask("c", TERM_JUMP_MAX + TERM_RISE_PER_TICK)) is None
     assert a.raft.term == TERM_JUMP_MAX + TERM_RISE_PER_TICK
 
 
 def test_the_room_does_not_grow_above_a_jump_while_nothing_is_refused() -> None:
-    room = TermRoom()
+    room = TermRateLimit()
     for _ in range(5000):
         room.tick()
     assert room.room == TERM_JUMP_MAX
@@ -97,7 +97,7 @@ def test_who_was_left_behind_by_a_liar_follows_in_about_the_time_that_it_took() 
     """Another was raised for ten minutes while nobody heard it; it says its term until that is taken."""
     ticks = 60_000
     far = TERM_JUMP_MAX + ticks * TERM_RISE_PER_TICK
-    room, waited = TermRoom(), 0
+    room, waited = TermRateLimit(), 0
     while not room.holds(far, far):
         if waited % (PRESSED_TICKS // 2) == 0:
             room.refused()
@@ -107,7 +107,7 @@ def test_who_was_left_behind_by_a_liar_follows_in_about_the_time_that_it_took() 
 
 
 def test_the_room_of_who_is_left_in_peace_shrinks_again() -> None:
-    room = TermRoom()
+    room = TermRateLimit()
     room.refused()
     for _ in range(PRESSED_TICKS):
         room.tick()
@@ -118,7 +118,7 @@ def test_the_room_of_who_is_left_in_peace_shrinks_again() -> None:
 
 def test_no_message_raises_the_term_above_what_can_be_campaigned_from() -> None:
     a = Single(term=TERM_MAX - 1)
-    assert lie_in(a, ask("b", TERM_MAX + 1)) is Lie.TERM
+    assert lie_in(a, ask("b", TERM_MAX + 1)) is Violation.TERM
     assert lie_in(a, ask("b", TERM_MAX)) is None
     assert a.raft.term == TERM_MAX < NUMBER_MAX
 
@@ -126,12 +126,12 @@ def test_no_message_raises_the_term_above_what_can_be_campaigned_from() -> None:
 def test_a_second_leader_of_the_term_is_refused_by_the_leader_and_by_a_follower_of_another() -> None:
     a = Single(term=0)
     a.lead()
-    assert lie_in(a, append("b", 1)) is Lie.SECOND_LEADER
+    assert lie_in(a, append("b", 1)) is Violation.SECOND_LEADER
     assert a.raft.role is Role.LEADER
     b = Single(term=1)
     b.receive(append("b", 1))
     b.tick(ELECTION_TICKS_MIN - 1)
-    assert lie_in(b, append("c", 1, (0, 0), (1,))) is Lie.SECOND_LEADER
+    assert lie_in(b, append("c", 1, (0, 0), (1,))) is Violation.SECOND_LEADER
     assert b.raft.leader == "b"
     b.tick(ELECTION_TICKS_MAX - ELECTION_TICKS_MIN + 1)
     assert b.raft.role is Role.PRE_CANDIDATE, "the refused one is no sign of a leader"
@@ -140,7 +140,7 @@ def test_a_second_leader_of_the_term_is_refused_by_the_leader_and_by_a_follower_
 def test_a_follower_of_the_wrong_leader_comes_to_the_right_one_within_an_election_timeout() -> None:
     a = Single(term=1)
     a.receive(append("b", 2))
-    assert lie_in(a, append("c", 2)) is Lie.SECOND_LEADER
+    assert lie_in(a, append("c", 2)) is Violation.SECOND_LEADER
     a.tick(ELECTION_TICKS_MAX)
     (answer,) = messages_after_sync(a.receive(append("c", 2)))
     assert answer.success
@@ -162,7 +162,7 @@ def test_a_follower_of_the_wrong_leader_comes_to_the_right_one_within_an_electio
 )
 def test_entries_that_no_leader_has_are_refused_before_their_term_is_believed(lie: RaftMessage) -> None:
     a = Single(term=1, entry_bytes_max=100)
-    assert lie_in(a, lie) is Lie.UNSOUND
+    assert lie_in(a, lie) is Violation.UNSOUND
 
 
 @pytest.mark.parametrize(
@@ -172,18 +172,18 @@ def test_an_answer_to_what_was_never_sent_is_refused(answer: RaftMessage) -> Non
     a = Single(term=0)
     a.lead()
     a.raft.read(1)
-    assert lie_in(a, answer) is Lie.NEVER_SENT
+    assert lie_in(a, answer) is Violation.NEVER_SENT
 
 
 def test_entries_that_somebody_objects_to_are_not_appended_nor_is_their_leader_heard() -> None:
     """Should a majority object, because the leader's clock or release is another, they elect another."""
     a = Single(log=(1,), term=1)
-    a.raft._objection = lambda entries, last_time_us: f"no {entries[0].index} behind {last_time_us}"
+    a.raft._entry_check = lambda entries, last_time_us: f"no {entries[0].index} behind {last_time_us}"
     stamp = a.raft.last_time_us
     a.receive(append("b", 1, (1, 1)))
     refusal = a.raft.step(append("b", 1, (1, 1), (1,), commit=2))
     assert refusal is not None
-    assert (refusal.lie, refusal.what) == (Lie.ENTRY, f"no 2 behind {stamp}")
+    assert (refusal.violation, refusal.what) == (Violation.ENTRY, f"no 2 behind {stamp}")
     assert (a.raft.last_index, a.raft.commit_index) == (1, 0)
     for _ in range(ELECTION_TICKS_MAX):
         a.receive(append("b", 1, (1, 1)))
@@ -198,9 +198,9 @@ def test_a_leader_whose_clock_is_ahead_of_a_majoritys_is_replaced_and_nothing_is
     network.elect("a")
     network.submit("a", b"before")
     network.pass_time(HEARTBEAT_TICKS)
-    network.objects = True
+    network.rejects_leader = True
     for name in "bc":
-        network[name]._objection = lambda entries, last_us: (
+        network[name]._entry_check = lambda entries, last_us: (
             "ahead" if entries[-1].time_us >= 2 * NOW_US else None
         )
     network.now_us = 2 * NOW_US
@@ -216,9 +216,9 @@ def test_a_leader_whose_clock_is_ahead_of_a_majoritys_is_replaced_and_nothing_is
 
 def test_a_leader_is_heard_again_once_its_entries_are_taken() -> None:
     a = Single(log=(1,), term=1)
-    a.raft._objection = lambda entries, last_time_us: "no"
+    a.raft._entry_check = lambda entries, last_time_us: "no"
     a.raft.step(append("b", 1, (1, 1), (1,)))
-    a.raft._objection = lambda entries, last_time_us: None
+    a.raft._entry_check = lambda entries, last_time_us: None
     a.receive(append("b", 1, (1, 1), (1,)))
     for _ in range(2 * ELECTION_TICKS_MAX):
         a.receive(append("b", 1, (2, 1)))
@@ -229,7 +229,7 @@ def test_a_leader_is_heard_again_once_its_entries_are_taken() -> None:
 def test_entries_that_are_there_already_are_not_looked_at_again() -> None:
     asked: list[list[int]] = []
     a = Single(log=(1, 1), term=1)
-    a.raft._objection = lambda entries, last_time_us: asked.append([entry.index for entry in entries])
+    a.raft._entry_check = lambda entries, last_time_us: asked.append([entry.index for entry in entries])
     a.receive(append("b", 1, (0, 0), (1, 1)))
     a.receive(append("b", 1, (1, 1), (1, 1)))
     a.receive(append("b", 1, (7, 1), (1,)))

@@ -14,8 +14,8 @@ from atm.raft.ready import Role
 class Follower(Struct):
     """A follower's own data: whom it follows, once it knows.
 
-    While it `rejects_leader` because of what this leader sent last, hearing him does not count: should a majority object,
-    because his clock or his release is another, they elect somebody else.
+    While `rejects_leader` is set, the last entries of that leader were rejected, and its messages do not reset
+    the election timer: if a majority rejects them (its clock or its release differs), they elect another.
     """
 
     leader: NodeId | None

@@ -146,7 +146,7 @@ class Network:
         self.work(name)
 
     def post(self, to: NodeId, message: RaftMessage) -> None:
-        """Hand `message`, from wherever a test took it, to `to`; no server here breaks the protocol, so it is not rejected."""
+        """Hand `message`, from wherever a test took it, to `to`; it must not be rejected, unless a test allows it."""
         rejection = self[to].step(message)
         assert rejection is None or self.rejects_leader, rejection
         self.work(to)

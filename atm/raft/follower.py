@@ -14,8 +14,9 @@ from atm.raft.ready import Role
 class Follower(Struct):
     """A follower's own data: whom it follows, once it knows.
 
-    While `rejects_leader` is set, the last entries of that leader were rejected, and its messages do not reset
-    the election timer: if a majority rejects them (its clock or its release differs), they elect another.
+    While `rejects_leader` is set, the last entries of that leader were rejected. Its messages then neither reset
+    the election timer nor get an answer, so that it does not send them again and again. If a majority rejects
+    them (its clock or its release differs), they elect another; an election timeout later it may try again.
     """
 
     leader: NodeId | None

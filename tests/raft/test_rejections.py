@@ -186,7 +186,7 @@ def test_entries_that_somebody_objects_to_are_not_appended_nor_is_their_leader_h
     assert (refusal.violation, refusal.what) == (Violation.ENTRY, f"no 2 behind {stamp}")
     assert (a.raft.last_index, a.raft.commit_index) == (1, 0)
     for _ in range(ELECTION_TICKS_MAX):
-        a.receive(append("b", 1, (1, 1)))
+        assert a.receive(append("b", 1, (1, 1))) == [], "an answer would have it sent again"
         a.tick()
         if a.raft.role is not Role.FOLLOWER:
             break

@@ -36,3 +36,11 @@ def test_memory_that_is_over_its_bound_is_let_go_of_down_to_half_of_it() -> None
     assert log.base_index == 5, "what was let go of counts no more"
     log.forget(applied_index=8, bytes_max=0)
     assert log.base_index == 7, "the last entry stays"
+
+
+def test_a_term_that_is_cut_off_as_a_whole_is_no_term_of_the_log_any_more() -> None:
+    log = Log(entries=entries_of_terms(1, 3, 3))
+    log.truncate(2)
+    assert (log.last_term, log.last_index_of_term(3), log.last_index_of_term(1)) == (1, None, 1)
+    log.append(entries_of_terms(1, 2)[1:])
+    assert [log.last_index_of_term(term) for term in (1, 2, 3)] == [1, 2, None]

@@ -196,6 +196,14 @@ def test_too_many_commands_under_way_are_busy(story: Story, monkeypatch: pytest.
     assert story.teller.outcomes == [("c", "busy"), ("a", "ok"), ("e", "busy")]
 
 
+def test_too_many_queries_under_way_are_busy(story: Story, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(router_module, "READS_MAX", 2)
+    story.ask(query("a"), query("b"), query("c"))
+    assert story.teller.outcomes == [("c", "busy")]
+    story.router.answer_reads([ConfirmedRead(story.core.read_ids[0], 10)])
+    assert story.teller.outcomes == [("c", "busy"), ("a", "ok"), ("b", "ok")]
+
+
 def test_commands_wait_until_they_are_as_many_as_are_under_way(story: Story) -> None:
     story.ask(credit("a"), credit("b"), credit("c"))
     story.ask(credit("d"), credit("e"))

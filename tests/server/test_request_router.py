@@ -289,6 +289,29 @@ def test_a_node_that_stops_tells_those_too_whose_requests_are_held_back(story: S
     assert len(story.teller.answers) == 6
 
 
+def test_a_follower_that_stops_tells_those_whose_requests_it_passed_on(story: Story) -> None:
+    story.core.follow("n2", term=2)
+    story.ask(credit("a"), query("q"))
+    story.router.close()
+    assert story.teller.outcomes == [("a", "unknown"), ("q", "unavailable")]
+
+
+def test_what_was_passed_on_has_its_whole_time(story: Story) -> None:
+    story.core.follow("n2", term=2)
+    story.ask(credit("a"))
+    story.now_s = FORWARD_TIMEOUT_S - 0.1
+    story.router.expire()
+    assert story.teller.answers == []
+
+
+def test_each_redirected_request_is_said_once(story: Story) -> None:
+    story.core.follow("n2", term=2)
+    story.ask(credit("a"))
+    story.router.notice_changes()
+    story.router.notice_changes()
+    assert story.said == ["Redirecting client request"]
+
+
 def test_every_node_answers_for_its_own_status(story: Story) -> None:
     inputs = Inputs()
     inputs.add(PendingRequest(story.teller, 0, Status(id="s"), b""))

@@ -30,6 +30,7 @@ from atm.ledger.commands import AMOUNT_MINOR_MAX
 from atm.wire.client_messages import decode_client_reply
 from atm.wire.codec import Malformed, encode
 from tests.client.fake_cluster import FakeCluster
+from tests.client.fake_node import FakeNode, Step
 
 SHORT_S = 0.3
 
@@ -329,6 +330,17 @@ def test_with_all_servers_down_the_bank_is_not_available(cluster: FakeCluster) -
         node.stop()
     with Client(cluster.config, timeout=SHORT_S) as client, pytest.raises(Unavailable):
         client.credit("main", 1)
+
+
+@pytest.mark.usefixtures("impatient")
+def test_servers_that_answer_slowly_are_given_more_time_with_each_try(cluster: FakeCluster) -> None:
+    def slowly(node: FakeNode) -> Step:
+        return lambda request: node.answer(request) if not node.released.wait(0.35) else None
+
+    for node in cluster.nodes.values():
+        node.always = slowly(node)
+    with Client(cluster.config, timeout=4) as client:
+        assert client.credit("main", 5).outcome == "ok"
 
 
 def test_servers_that_are_down_are_not_dialled_without_a_pause(cluster: FakeCluster) -> None:

@@ -317,4 +317,11 @@ SURVIVORS = (
         edits=(("            if left >= 0:", "            if left > 0:"),),
         caught_by="tests/ledger/test_audit.py::test_of_all_problems_so_many_are_told_and_the_others_counted",
     ),
+    Mutant(
+        name="slow servers never given more time",
+        what="a client asks again and again just before a slow bank would have answered",
+        file="atm/client/client.py",
+        edits=(("        except Lost:\n            course.silences += 1\n", "        except Lost:\n"),),
+        caught_by="tests/client/test_client.py::test_servers_that_answer_slowly_are_given_more_time_with_each_try",
+    ),
 )

@@ -67,7 +67,9 @@ BANK_RULES = (
         what="a hold is ended a microsecond before its time",
         edits=(
             Edit(
-                "UnitOfWork._expire", "hold_.expires_us <= self._time_us", "hold_.expires_us <= self._time_us + 1"
+                "UnitOfWork._expire",
+                "hold_.expires_us <= self._time_us",
+                "hold_.expires_us <= self._time_us + 1",
             ),
         ),
         caught_by=HOLD_TESTS + "test_a_hold_ends_at_its_very_microsecond_and_none_before",
@@ -99,7 +101,9 @@ BANK_RULES = (
     Mutant(
         name="wrong PIN not counted on a decline",
         what="the count of wrong PINs is forgotten with the request that was declined, and guessing is free",
-        edits=(Edit("UnitOfWork._check_pin", "account_.wrong_pins != before_", "account_.wrong_pins < before_"),),
+        edits=(
+            Edit("UnitOfWork._check_pin", "account_.wrong_pins != before_", "account_.wrong_pins < before_"),
+        ),
         caught_by=PIN_TESTS + "test_the_right_pin_makes_up_for_wrong_ones_and_a_missing_one_tells_nothing",
     ),
     Mutant(

@@ -113,7 +113,13 @@ REPLICATION = (
     Mutant(
         name="always truncated",
         what="an old append that comes again cuts off what was acknowledged behind it",
-        edits=(Edit("Raft._handle_append_entries", "append_.entries[first_new(append_.entries, ...) :]", "append_.entries"),),
+        edits=(
+            Edit(
+                "Raft._handle_append_entries",
+                "append_.entries[first_new(append_.entries, ...) :]",
+                "append_.entries",
+            ),
+        ),
         caught_by=TESTS + "test_an_old_append_that_comes_again_changes_nothing",
     ),
     Mutant(
@@ -178,7 +184,11 @@ REPLICATION = (
     Mutant(
         name="one message for all",
         what="servers at different places of the log are sent the entries of the first one's",
-        edits=(Edit("Leader._send_entries", "made_.get(progress_.next_index)", "next(iter(made_.values()), None)"),),
+        edits=(
+            Edit(
+                "Leader._send_entries", "made_.get(progress_.next_index)", "next(iter(made_.values()), None)"
+            ),
+        ),
         caught_by=PIPELINE + "test_servers_at_one_place_are_sent_one_message_and_those_elsewhere_another",
     ),
     Mutant(

@@ -1,0 +1,64 @@
+"""The core, with its invariants checked after every call."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+
+from atm.raft.config import RaftConfig
+from atm.raft.invariants import Look, check_change, check_server
+from atm.raft.log import Log
+from atm.raft.messages import HardState, NodeId, RaftMessage
+from atm.raft.raft import Raft
+from atm.raft.ready import Ready
+
+
+class CheckedRaft(Raft):
+    """A `Raft` whose every call raises `InvariantBroken` when its state could not have come from correct code."""
+
+    def __init__(
+        self,
+        config: RaftConfig,
+        *,
+        hard_state: HardState,
+        log: Log,
+        applied_index: int,
+        random: Callable[[int, int], int],
+    ) -> None:
+        super().__init__(config, hard_state=hard_state, log=log, applied_index=applied_index, random=random)
+        check_server(self)
+        self._look = Look.at(self)
+
+    def step(self, message: RaftMessage) -> None:
+        super().step(message)
+        self._check()
+
+    def tick(self) -> None:
+        super().tick()
+        self._check()
+
+    def propose(self, commands: Sequence[bytes], now_us: int) -> int:
+        index = super().propose(commands, now_us)
+        self._check()
+        return index
+
+    def read(self, read_id: int) -> None:
+        super().read(read_id)
+        self._check()
+
+    def demote(self, node_id: NodeId) -> None:
+        super().demote(node_id)
+        self._check()
+
+    def ready(self) -> Ready | None:
+        ready = super().ready()
+        self._check()
+        return ready
+
+    def advance(self, ready: Ready) -> None:
+        super().advance(ready)
+        self._check()
+
+    def _check(self) -> None:
+        check_server(self)
+        check_change(self._look, self)
+        self._look = Look.at(self, self._look)

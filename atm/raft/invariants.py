@@ -50,19 +50,27 @@ def check_server(raft: Raft) -> None:
     _require(log.last_term <= term, raft, "no entry is of a later term than the server's")
     _require(saved_term <= term, raft, "the saved term is not ahead")
     _require(
-        saved_term < term or saved_vote in (None, raft.voted_for), raft, "a vote that was saved is kept in its term"
+        saved_term < term or saved_vote in (None, raft.voted_for),
+        raft,
+        "a vote that was saved is kept in its term",
     )
     _require(
-        raft.voted_for is None or raft.membership.is_member(raft.voted_for), raft, "only members are voted for"
+        raft.voted_for is None or raft.membership.is_member(raft.voted_for),
+        raft,
+        "only members are voted for",
     )
     role = raft.role_data
     _require(
-        isinstance(role, Follower) or raft.membership.is_voter(raft.node_id), raft, "a learner does not campaign"
+        isinstance(role, Follower) or raft.membership.is_voter(raft.node_id),
+        raft,
+        "a learner does not campaign",
     )
     match role:
         case Follower(leader):
             _require(
-                leader is None or leader in raft.membership.others(raft.node_id), raft, "another member is followed"
+                leader is None or leader in raft.membership.others(raft.node_id),
+                raft,
+                "another member is followed",
             )
         case Candidate():
             _check_candidate(raft, role)
@@ -78,7 +86,9 @@ def _check_candidate(raft: Raft, role: Candidate) -> None:
         _require(raft.voted_for == raft.node_id, raft, "a candidate votes for itself")
         durable = raft.node_id not in role.votes or raft.saved_vote == (raft.term, raft.node_id)
         _require(durable, raft, "a candidate counts its own vote only once it is durable")
-    _require(not role.has_won(raft.membership), raft, "who has the votes of a majority is no longer a candidate")
+    _require(
+        not role.has_won(raft.membership), raft, "who has the votes of a majority is no longer a candidate"
+    )
     _require(all(map(raft.membership.is_member, role.votes)), raft, "only members' votes are counted")
 
 
@@ -89,12 +99,16 @@ def _check_leader(raft: Raft, role: Leader) -> None:
     _require(log.term_at(start) == term, raft, "a leader's term starts with an entry of its own")
     _require(log.last_term == term, raft, "a leader's log ends in its own term")
     _require(
-        tuple(role.progress) == raft.membership.others(raft.node_id), raft, "a leader knows of every other member"
+        tuple(role.progress) == raft.membership.others(raft.node_id),
+        raft,
+        "a leader knows of every other member",
     )
     for progress in role.progress.values():
         _check_progress(raft, progress)
     rounds = [number for number, _ in role.reads.pending]
-    _require(rounds == sorted(rounds) and rounds[-1:] <= [role.reads.round], raft, "reads wait in order of rounds")
+    _require(
+        rounds == sorted(rounds) and rounds[-1:] <= [role.reads.round], raft, "reads wait in order of rounds"
+    )
     _require(
         all(start <= read.index <= raft.commit_index for _, read in role.reads.pending),
         raft,
@@ -104,12 +118,18 @@ def _check_leader(raft: Raft, role: Leader) -> None:
 
 def _check_progress(raft: Raft, progress: Progress) -> None:
     match_index, next_index, in_flight = progress.match_index, progress.next_index, progress.in_flight
-    _require(match_index < next_index <= raft.last_index + 1, raft, "what is sent next lies in the log, after what matches")
+    _require(
+        match_index < next_index <= raft.last_index + 1,
+        raft,
+        "what is sent next lies in the log, after what matches",
+    )
     if progress.state is ProgressState.PROBE:
         _require(len(in_flight) <= 1, raft, "a probe goes alone")
         return
     _require(len(in_flight) <= raft.config.window_batches, raft, "no more is in flight than the window takes")
-    ordered = all(match_index < index < next_index for index in in_flight) and list(in_flight) == sorted(in_flight)
+    ordered = all(match_index < index < next_index for index in in_flight) and list(in_flight) == sorted(
+        in_flight
+    )
     _require(ordered, raft, "what is in flight lies between what matches and what is sent next")
 
 
@@ -177,7 +197,11 @@ def check_change(before: Look, raft: Raft) -> None:
             f"a {before.role.value} does not become a {raft.role.value} within a term",
         )
         one_leader = raft.leader is None or before.leader_of_term in (None, raft.leader)
-        _require(one_leader, raft, f"a term has one leader (election safety): {before.leader_of_term}, and now {raft.leader}")
+        _require(
+            one_leader,
+            raft,
+            f"a term has one leader (election safety): {before.leader_of_term}, and now {raft.leader}",
+        )
     if raft.voted_for is not None and (not same_term or before.voted_for is None):
         _require(not before.membership.is_learner(raft.voted_for), raft, "a learner gets no vote")
     _check_log_change(before, raft)
@@ -195,17 +219,19 @@ def _check_log_change(before: Look, raft: Raft) -> None:
         return
     same_index = min(before.last_index, log.last_index)
     _require(
-        log.term_at(same_index) != before.term_at(same_index), raft, "entries are cut only where one conflicts"
+        log.term_at(same_index) != before.term_at(same_index),
+        raft,
+        "entries are cut only where one conflicts",
     )
     while same_index > before.commit_index and log.term_at(same_index) != before.term_at(same_index):
         same_index -= 1
-    _require(
-        log.term_at(same_index) == before.term_at(same_index), raft, "a committed entry is never cut"
-    )
+    _require(log.term_at(same_index) == before.term_at(same_index), raft, "a committed entry is never cut")
     leads = before.role is Role.LEADER and raft.role is Role.LEADER and raft.term == before.term
     _require(not leads, raft, "a leader's log only grows (leader append-only)")
     _require(
-        min(before.saved_index, same_index) <= raft.saved_index, raft, "what was saved stays saved, up to the conflict"
+        min(before.saved_index, same_index) <= raft.saved_index,
+        raft,
+        "what was saved stays saved, up to the conflict",
     )
 
 

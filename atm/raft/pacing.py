@@ -79,6 +79,8 @@ class Pacing(Struct):
             missing.append(membership.majority.lacks(ahead))
         if reads.pending:
             round = reads.pending[0][0]
-            echoed = {node for node in matched if node not in progress or progress[node].round_echoed >= round}
+            echoed = {
+                node for node in matched if node not in progress or progress[node].round_echoed >= round
+            }
             missing.append(membership.majority.lacks(echoed))
         return max(1, min(missing))

@@ -192,7 +192,9 @@ class Raft:
 
     def _is_vote_of_learner(self, message: RaftMessage) -> bool:
         """A server that may have forgotten its promises neither asks for votes nor gives any."""
-        return self._membership.is_learner(message.sender) and isinstance(message, RequestVote | RequestVoteResponse)
+        return self._membership.is_learner(message.sender) and isinstance(
+            message, RequestVote | RequestVoteResponse
+        )
 
     def _answer_old_term(self, message: RaftMessage) -> None:
         """Tell a sender from an older term of ours, so that it catches up; old answers are ignored."""
@@ -512,7 +514,9 @@ class Raft:
         if count == 0 or gathers:
             return ()
         self._ticks_since_apply = 0
-        return self._log.slice(self._applied_index + 1, self._applied_index + count, self.config.apply_bytes_max)
+        return self._log.slice(
+            self._applied_index + 1, self._applied_index + count, self.config.apply_bytes_max
+        )
 
     def _take_reads(self, committed: Sequence[Entry]) -> tuple[ConfirmedRead, ...]:
         if not isinstance(self._role, Leader) or not self._role.reads.pending:

@@ -7,7 +7,6 @@ from msgspec import Struct, field
 from atm.raft.config import RaftConfig
 from atm.raft.log import Log
 from atm.raft.messages import AppendEntries, CatchUp, Entry, NodeId, Outgoing
-from atm.raft.pacing import Pacing
 from atm.raft.progress import Progress
 from atm.raft.read_index import ReadIndex
 from atm.raft.ready import Role
@@ -20,7 +19,6 @@ class Leader(Struct):
     term: int
     term_start_index: int
     progress: dict[NodeId, Progress]
-    pacing: Pacing
     reads: ReadIndex = field(default_factory=ReadIndex)
 
     role = Role.LEADER
@@ -34,13 +32,12 @@ class Leader(Struct):
         made: dict[int, AppendEntries] = {}  # by first index: followers at one place are sent one message
         last_index, newest_round = log.last_index, self.reads.round
         for peer, progress in self.progress.items():
-            due_index, due_round = self.pacing.due(peer, last_index, newest_round)
-            while progress.next_index <= due_index and progress.accepts_entries(config.window_batches):
+            while progress.next_index <= last_index and progress.accepts_entries(config.window_batches):
                 if progress.next_index <= log.base_index:
                     catch_ups.append(self._catch_up(peer, log, commit_index, config))
                 else:
                     appends.append(self._send_entries(peer, log, commit_index, config, made))
-            if progress.round_sent < due_round:
+            if progress.round_sent < newest_round:
                 appends.append(self.heartbeat(peer, log, commit_index))
         return appends, catch_ups
 

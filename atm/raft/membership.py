@@ -24,10 +24,6 @@ class Majority(Struct, frozen=True):
         """Return whether those who `answered` are a majority; whoever else is among them changes nothing."""
         return len(self.counted & answered) >= self.needed
 
-    def lacks(self, answered: Set[NodeId]) -> int:
-        """Return how many more must answer, at least, until a majority has; 0 if one has."""
-        return max(0, self.needed - len(self.counted & answered))
-
     def reached(self, values: Mapping[NodeId, int]) -> int:
         """Return the highest value that a majority has reached, 0 if none is (Figure 2, leaders, last rule)."""
         ranked = sorted([values.get(node, 0) for node in self.counted], reverse=True)
@@ -42,9 +38,6 @@ class JointMajority(Struct, frozen=True):
 
     def has(self, answered: Set[NodeId]) -> bool:
         return self.old.has(answered) and self.new.has(answered)
-
-    def lacks(self, answered: Set[NodeId]) -> int:
-        return max(self.old.lacks(answered), self.new.lacks(answered))
 
     def reached(self, values: Mapping[NodeId, int]) -> int:
         return min(self.old.reached(values), self.new.reached(values))

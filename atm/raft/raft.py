@@ -30,7 +30,6 @@ from atm.raft.messages import (
     RequestVote,
     RequestVoteResponse,
 )
-from atm.raft.pacing import Pacing
 from atm.raft.progress import Progress
 from atm.raft.ready import Ready, Role
 from atm.raft.timer import Timer
@@ -67,7 +66,6 @@ class Raft:
         self._election_timer = Timer(lambda: random(config.election_ticks_min, config.election_ticks_max))
         self._heartbeat_timer = Timer(lambda: config.heartbeat_ticks)
         self._quorum_timer = Timer(lambda: config.election_ticks_max)
-        self._spare_timer = Timer(lambda: config.spare_ticks)
         self._ticks_since_apply = 0
         self._messages: list[Outgoing] = []  # may go at once
         self._messages_after_sync: list[Outgoing] = []  # may go once all that was decided so far is durable
@@ -148,24 +146,6 @@ class Raft:
         if not isinstance(self._role, Leader):
             return {}
         return {node: progress.match_index for node, progress in self._role.progress.items()}
-
-    def acknowledgements_wanted(self) -> int:
-        """Return how many successful answers to appends it takes, at least, until one changes anything.
-
-        A leader of five need not look at each: one is nothing while two are missing, and what comes after the
-        commit only tells what to send later. For whoever would gather them first.
-        """
-        role = self._role
-        if not isinstance(role, Leader):
-            return 1
-        return role.pacing.acknowledgements_wanted(
-            role.progress,
-            role.matched(self._saved_index),
-            self._membership,
-            role.reads,
-            self._commit_index,
-            self.last_index,
-        )
 
     # -- messages: rules for all servers (Figure 2), then one handler each ------------------------------
 
@@ -310,10 +290,6 @@ class Raft:
         if response.success:
             progress.matched(response.match_index)
             self._advance_commit_index()
-            if self.config.spare_ticks:
-                self._role.pacing.note_answer(
-                    response.sender, self._role.progress, self._membership, self.node_id
-                )
         else:
             if self._membership.is_learner(response.sender):
                 progress.match_index = 0  # it may be from before the disk was lost, and come late
@@ -344,10 +320,6 @@ class Raft:
             self._become_follower(self.term, leader=None)
             return
         heartbeat_due = self._heartbeat_timer.tick()
-        if heartbeat_due:
-            role.pacing.race(self.last_index, role.reads.round)
-        elif self.config.spare_ticks and self._spare_timer.tick():
-            role.pacing.tick(self.last_index, role.reads.round, self._commit_index)
         for peer, progress in role.progress.items():
             behind = progress.commit_sent < min(self._commit_index, progress.match_index)
             if heartbeat_due or (behind and not progress.sent_this_tick):
@@ -444,13 +416,7 @@ class Raft:
         next_index = self.last_index + 1
         progress = {peer: Progress(next_index=next_index) for peer in self._peers}
         self._become(
-            Leader(
-                node_id=self.node_id,
-                term=self.term,
-                term_start_index=next_index,
-                progress=progress,
-                pacing=Pacing(race_index=self.last_index),
-            )
+            Leader(node_id=self.node_id, term=self.term, term_start_index=next_index, progress=progress)
         )
         self._heartbeat_timer.reset()
         self._quorum_timer.reset()

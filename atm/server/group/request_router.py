@@ -52,7 +52,6 @@ class Core(Protocol):
     def propose(self, commands: Sequence[bytes], now_us: int) -> int: ...
     def read(self, read_id: int) -> None: ...
     def matched(self) -> dict[NodeId, int]: ...
-    def acknowledgements_wanted(self) -> int: ...
 
 
 class LedgerReads(Protocol):
@@ -144,7 +143,6 @@ class RequestRouter:
         return WakeThresholds(
             commands=max(0 if self._held else 1, len(self._proposals) - len(self._held)),
             queries=max(0 if self._held_queries else 1, len(self._reads) - len(self._held_queries)),
-            acknowledgements=self._core.acknowledgements_wanted(),
         )
 
     def _deliver_replies(self, forward_replies: Sequence[tuple[int, bytes]]) -> None:

@@ -7,13 +7,13 @@ from collections.abc import Callable, Sequence
 from atm.raft.config import RaftConfig
 from atm.raft.invariants import Look, check_change, check_server
 from atm.raft.log import Log
-from atm.raft.messages import HardState, NodeId, RaftMessage
+from atm.raft.messages import EntryKind, HardState, NodeId, RaftMessage
 from atm.raft.raft import Raft
 from atm.raft.ready import Ready
 
 
 class CheckedRaft(Raft):
-    """A `Raft` whose every call raises `InvariantBroken` when its state could not have come from correct code."""
+    """A `Raft` whose every call raises `InvariantBroken` for a state that correct code cannot reach."""
 
     def __init__(
         self,
@@ -36,8 +36,8 @@ class CheckedRaft(Raft):
         super().tick()
         self._check()
 
-    def propose(self, commands: Sequence[bytes], now_us: int) -> int:
-        index = super().propose(commands, now_us)
+    def propose(self, data: Sequence[bytes], now_us: int, kind: EntryKind = EntryKind.COMMAND) -> int:
+        index = super().propose(data, now_us, kind)
         self._check()
         return index
 
@@ -51,7 +51,8 @@ class CheckedRaft(Raft):
 
     def ready(self) -> Ready | None:
         ready = super().ready()
-        self._check()
+        if ready is not None:
+            self._check()
         return ready
 
     def advance(self, ready: Ready) -> None:

@@ -25,11 +25,11 @@ class SafetyViolated(Exception):
 
 
 class InvariantBroken(SafetyViolated):
-    """This server's own state is one that correct code cannot reach; `promise` is what does not hold of it."""
+    """The own state is one that correct code cannot reach; `promise` is what does not hold of it."""
 
     def __init__(self, promise: str, state: str) -> None:
         super().__init__(
-            f"a rule of Raft does not hold here: {promise}. {state}. This is a defect of the program or of the memory; "
-            "what is on disk was saved before it: start the node again, and report this line"
+            f"an invariant of Raft is broken: {promise}. {state}. This is a defect of the program or of the "
+            "machine's memory; nothing of it was saved or sent: start the node again, and report this line"
         )
         self.promise = promise

@@ -1,13 +1,11 @@
 """What must hold of one server after any step, and between two looks at it: what it can see of Figure 3.
 
-`check_server` looks at one moment, `check_change` at two; `CheckedRaft` does both after every call. What no server can
-see by itself (log matching, leader completeness, state-machine safety across servers) is checked from outside,
-by `check_cluster` and by tests/support/checks.py.
+`check_server` looks at one moment, `check_change` at two; `CheckedRaft` does both after every call. What no
+server can see by itself (log matching, leader completeness, state-machine safety) is checked from outside, by
+tests/support/checks.py.
 """
 
 from __future__ import annotations
-
-from collections.abc import Iterable
 
 from msgspec import Struct
 
@@ -30,8 +28,9 @@ def _require(condition: bool, raft: Raft, promise: str) -> None:
 
 def _summary(raft: Raft) -> str:
     return (
-        f"{raft.node_id} is {raft.role.value} in term {raft.term}, voted for {raft.voted_for or 'nobody'}, log ends at "
-        f"{raft.last_index}, saved {raft.saved_index}, committed {raft.commit_index}, applied {raft.applied_index}"
+        f"{raft.node_id} is {raft.role.value} in term {raft.term}, voted for {raft.voted_for or 'nobody'}, "
+        f"log ends at {raft.last_index}, saved to {raft.saved_index}, committed to {raft.commit_index}, "
+        f"applied to {raft.applied_index}"
     )
 
 
@@ -40,42 +39,30 @@ def _summary(raft: Raft) -> str:
 
 def check_server(raft: Raft) -> None:
     """Raise `InvariantBroken` unless all holds that one server can know of itself."""
-    log, term = raft.log, raft.term
+    log, term, voted_for, membership = raft.log, raft.term, raft.voted_for, raft.membership
+    applied_index, commit_index, saved_index = raft.applied_index, raft.commit_index, raft.saved_index
+    last_index = log.last_index
     saved_term, saved_vote = raft.saved_vote
-    _require(log.base_index <= raft.applied_index, raft, "what is not applied is in memory")
-    _require(raft.applied_index <= raft.commit_index, raft, "only committed entries are applied")
-    _require(raft.commit_index <= raft.last_index, raft, "only entries of the log are committed")
-    _require(raft.applied_index <= raft.saved_index, raft, "only durable entries are applied")
-    _require(raft.saved_index <= raft.last_index, raft, "only entries of the log are saved")
+    _require(log.base_index <= applied_index, raft, "what is not applied is in memory")
+    _require(applied_index <= commit_index, raft, "only committed entries are applied")
+    _require(commit_index <= last_index, raft, "only entries of the log are committed")
+    _require(applied_index <= saved_index, raft, "only durable entries are applied")
+    _require(saved_index <= last_index, raft, "only entries of the log are saved")
     _require(log.last_term <= term, raft, "no entry is of a later term than the server's")
     _require(saved_term <= term, raft, "the saved term is not ahead")
-    _require(
-        saved_term < term or saved_vote in (None, raft.voted_for),
-        raft,
-        "a vote that was saved is kept in its term",
-    )
-    _require(
-        raft.voted_for is None or raft.membership.is_member(raft.voted_for),
-        raft,
-        "only members are voted for",
-    )
+    vote_kept = saved_term < term or saved_vote in (None, voted_for)
+    _require(vote_kept, raft, "a vote that was saved is kept in its term")
+    _require(voted_for is None or membership.is_member(voted_for), raft, "only members are voted for")
     role = raft.role_data
-    _require(
-        isinstance(role, Follower) or raft.membership.is_voter(raft.node_id),
-        raft,
-        "a learner does not campaign",
-    )
-    match role:
-        case Follower(leader):
-            _require(
-                leader is None or leader in raft.membership.others(raft.node_id),
-                raft,
-                "another member is followed",
-            )
-        case Candidate():
-            _check_candidate(raft, role)
-        case Leader():
-            _check_leader(raft, role)
+    if isinstance(role, Follower):
+        other = role.leader is None or (role.leader != raft.node_id and membership.is_member(role.leader))
+        _require(other, raft, "another member is followed")
+        return
+    _require(membership.is_voter(raft.node_id), raft, "a learner does not campaign")
+    if isinstance(role, Candidate):
+        _check_candidate(raft, role)
+    else:
+        _check_leader(raft, role)
 
 
 def _check_candidate(raft: Raft, role: Candidate) -> None:
@@ -98,22 +85,21 @@ def _check_leader(raft: Raft, role: Leader) -> None:
     _require(raft.voted_for == raft.node_id, raft, "a leader has voted for itself")
     _require(log.term_at(start) == term, raft, "a leader's term starts with an entry of its own")
     _require(log.last_term == term, raft, "a leader's log ends in its own term")
-    _require(
-        tuple(role.progress) == raft.membership.others(raft.node_id),
-        raft,
-        "a leader knows of every other member",
-    )
+    everybody = {*role.progress, raft.node_id} == {*raft.membership.members}
+    _require(everybody, raft, "a leader keeps the progress of every other member")
     for progress in role.progress.values():
         _check_progress(raft, progress)
+    if role.reads.pending:
+        _check_reads(raft, role)
+
+
+def _check_reads(raft: Raft, role: Leader) -> None:
     rounds = [number for number, _ in role.reads.pending]
-    _require(
-        rounds == sorted(rounds) and rounds[-1:] <= [role.reads.round], raft, "reads wait in order of rounds"
-    )
-    _require(
-        all(start <= read.index <= raft.commit_index for _, read in role.reads.pending),
-        raft,
-        "a read index is committed, and not before the leader's term",
-    )
+    in_order = rounds == sorted(rounds) and rounds[-1] <= role.reads.round
+    _require(in_order, raft, "reads wait in the order of their rounds")
+    first, last = role.term_start_index, raft.commit_index
+    committed = all(first <= read.index <= last for _, read in role.reads.pending)
+    _require(committed, raft, "a read index is committed, and not before the leader's term")
 
 
 def _check_progress(raft: Raft, progress: Progress) -> None:
@@ -137,7 +123,7 @@ def _check_progress(raft: Raft, progress: Progress) -> None:
 
 
 class Look(Struct, frozen=True):
-    """What was seen of a server at one moment; `runs` are (first index, term) of the log from the commit on."""
+    """What was seen of a server at one moment; `runs` are those of the log from the commit index on."""
 
     term: int
     voted_for: NodeId | None
@@ -178,61 +164,52 @@ class Look(Struct, frozen=True):
 
     def term_at(self, index: int) -> int:
         """Return the term that the entry at `index`, not before the commit, had; 0 for index 0."""
-        return max((run for run in self.runs if run[0] <= index), default=(0, 0))[1]
+        return next((term for first, term in reversed(self.runs) if first <= index), 0)
 
 
 def check_change(before: Look, raft: Raft) -> None:
     """Raise `InvariantBroken` unless `raft` may have come from `before` by one call."""
-    same_term = raft.term == before.term
-    _require(raft.term >= before.term, raft, "the term never goes back")
+    term, voted_for = raft.term, raft.voted_for
+    _require(term >= before.term, raft, "the term never goes back")
     _require(raft.saved_vote[0] >= before.saved_term, raft, "the saved term never goes back")
     _require(raft.commit_index >= before.commit_index, raft, "the commit index never goes back")
     _require(raft.applied_index >= before.applied_index, raft, "the applied index never goes back")
-    _require(raft.log.base_index >= before.base_index, raft, "entries do not come back into memory")
-    if same_term:
-        _require(before.voted_for in (None, raft.voted_for), raft, "a vote is given once in a term")
-        _require(
-            transitions.possible_in_a_term(before.role, raft.role),
-            raft,
-            f"a {before.role.value} does not become a {raft.role.value} within a term",
-        )
-        one_leader = raft.leader is None or before.leader_of_term in (None, raft.leader)
-        _require(
-            one_leader,
-            raft,
-            f"a term has one leader (election safety): {before.leader_of_term}, and now {raft.leader}",
-        )
-    if raft.voted_for is not None and (not same_term or before.voted_for is None):
-        _require(not before.membership.is_learner(raft.voted_for), raft, "a learner gets no vote")
+    _require(raft.log.base_index >= before.base_index, raft, "what memory has let go of does not come back")
     _check_log_change(before, raft)
+    if term == before.term:
+        _check_change_in_term(before, raft)
+    if voted_for is not None and (voted_for != before.voted_for or term != before.term):
+        _require(not before.membership.is_learner(voted_for), raft, "a learner gets no vote")
+
+
+def _check_change_in_term(before: Look, raft: Raft) -> None:
+    _require(before.voted_for in (None, raft.voted_for), raft, "a vote is given once in a term")
+    possible = transitions.possible_in_a_term(before.role, raft.role)
+    _require(possible, raft, "within a term, a role changes as the table of transitions has it")
+    one_leader = raft.leader is None or before.leader_of_term in (None, raft.leader)
+    _require(one_leader, raft, "a term has one leader (election safety)")
     role = raft.role_data
-    if same_term and before.role is Role.LEADER and isinstance(role, Leader):
+    if before.role is Role.LEADER and isinstance(role, Leader):
         _check_leader_change(before, raft, role)
 
 
 def _check_log_change(before: Look, raft: Raft) -> None:
-    """A log only grows, but for entries that are not committed and that another leader's replace."""
-    log = raft.log
+    """A log only grows, but for entries that are not committed and conflict with those of another leader."""
+    log, committed = raft.log, before.commit_index
+    _require(log.term_at(committed) == before.term_at(committed), raft, "a committed entry is never cut")
     if log.term_at(before.last_index) == before.term_at(before.last_index):
         # By log matching, nothing was cut.
         _require(raft.saved_index >= before.saved_index, raft, "what was saved stays saved")
         return
-    same_index = min(before.last_index, log.last_index)
-    _require(
-        log.term_at(same_index) != before.term_at(same_index),
-        raft,
-        "entries are cut only where one conflicts",
-    )
-    while same_index > before.commit_index and log.term_at(same_index) != before.term_at(same_index):
-        same_index -= 1
-    _require(log.term_at(same_index) == before.term_at(same_index), raft, "a committed entry is never cut")
     leads = before.role is Role.LEADER and raft.role is Role.LEADER and raft.term == before.term
     _require(not leads, raft, "a leader's log only grows (leader append-only)")
-    _require(
-        min(before.saved_index, same_index) <= raft.saved_index,
-        raft,
-        "what was saved stays saved, up to the conflict",
-    )
+    index = min(before.last_index, log.last_index)
+    conflicts = log.term_at(index) != before.term_at(index)
+    _require(conflicts, raft, "entries are cut only where one conflicts")
+    while log.term_at(index) != before.term_at(index):
+        index -= 1
+    kept = min(before.saved_index, index) <= raft.saved_index
+    _require(kept, raft, "what was saved stays saved, up to a conflict")
 
 
 def _check_leader_change(before: Look, raft: Raft, role: Leader) -> None:
@@ -248,13 +225,3 @@ def _check_leader_change(before: Look, raft: Raft, role: Leader) -> None:
         )
         agreed_index = raft.membership.majority.reached(role.matched(raft.saved_index))
         _require(raft.commit_index <= agreed_index, raft, "a leader commits what a majority has saved")
-
-
-# -- several servers ---------------------------------------------------------------------------------
-
-
-def check_cluster(rafts: Iterable[Raft]) -> None:
-    """Assert election safety (section 5.2): no two leaders of one term."""
-    leaders = [raft for raft in rafts if raft.role is Role.LEADER]
-    terms = {raft.term for raft in leaders}
-    assert len(terms) == len(leaders), f"two leaders in one term: {[(r.node_id, r.term) for r in leaders]}"

@@ -1,4 +1,4 @@
-"""Who takes part, and what a majority is: any two majorities share a server, and all of Raft's safety rests on that."""
+"""Who takes part, and what a majority is: any two share a server, and all of Raft's safety rests on that."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ class Majority(Struct, frozen=True):
         return len(self.counted & answered) >= self.needed
 
     def reached(self, values: Mapping[NodeId, int]) -> int:
-        """Return the highest value that a majority has reached, 0 if none is (Figure 2, leaders, last rule)."""
+        """Return the highest value that a majority has reached, 0 if there is none (Figure 2, leaders)."""
         ranked = sorted([values.get(node, 0) for node in self.counted], reverse=True)
         return ranked[self.needed - 1] if len(ranked) >= self.needed else 0
 

@@ -25,8 +25,8 @@ class ProgressState(Enum):
 class Progress(Struct):
     """One follower; `in_flight` holds the last index of each append with entries that is not answered yet.
 
-    The states change in `sent_from_disk`, `matched` and `refused` alone. Should entries or their answer be lost,
-    the next heartbeat is a probe too.
+    The states change in `sent_from_disk`, `matched` and `refused` alone. Should entries or their answer be
+    lost, the next heartbeat is a probe too.
     """
 
     next_index: int
@@ -50,7 +50,7 @@ class Progress(Struct):
             self.next_index = last_index + 1
 
     def sent_from_disk(self, last_index: int) -> None:
-        """Note that entries are on their way, at most up to `last_index`: how many is only known by the answer."""
+        """Note that entries up to `last_index` at most are on their way; the answer will tell how many."""
         self._become(ProgressState.PROBE)
         self.in_flight.append(last_index)
 

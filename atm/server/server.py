@@ -36,7 +36,16 @@ Say = Callable[[str], None]
 class Server:
     """One node, open from construction to `close`; raises what its parts raise when they cannot be opened."""
 
-    def __init__(self, cluster: Cluster, name: str, *, say: Say, report: Say, verbose: bool = False) -> None:
+    def __init__(
+        self,
+        cluster: Cluster,
+        name: str,
+        *,
+        say: Say,
+        report: Say,
+        verbose: bool = False,
+        check_invariants: bool = False,
+    ) -> None:
         chance = random.Random(secrets.randbits(64))
         addresses = {peer: node.peer for peer, node in cluster.nodes.items() if peer != name}
         with ExitStack() as parts:
@@ -48,7 +57,13 @@ class Server:
             parts.callback(log.close)
             ledger = Ledger(folder.path / LEDGER_FILE)
             parts.callback(ledger.close)
-            raft = recover(raft_config(cluster, name), log, ledger, chance.randint)
+            raft = recover(
+                raft_config(cluster, name),
+                log,
+                ledger,
+                chance.randint,
+                check_invariants=check_invariants,
+            )
 
             lock = Lock()
             inbox = Inbox(lock)

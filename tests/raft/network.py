@@ -14,6 +14,7 @@ from random import Random
 from msgspec import Struct
 from msgspec.structs import replace
 
+from atm.raft.checked import CheckedRaft
 from atm.raft.config import RaftConfig
 from atm.raft.messages import (
     AppendEntries,
@@ -24,7 +25,6 @@ from atm.raft.messages import (
     RaftMessage,
     RequestVote,
 )
-from atm.raft.raft import Raft
 from atm.raft.ready import Ready, Role
 from tests.raft.server import Server
 from tests.support.checks import Checks
@@ -81,7 +81,7 @@ class Network:
             if name not in down:
                 self.restart(name)
 
-    def __getitem__(self, name: NodeId) -> Raft:
+    def __getitem__(self, name: NodeId) -> CheckedRaft:
         return self.servers[name].core
 
     @property

@@ -107,7 +107,13 @@ class SimServer:
                 self.disk.kill()
             self._loop.after(TICK_US, self.start_again)
             return
-        raft = recover(self._plan.config(self.name), self._log, self.bank, self._random.randint)
+        raft = recover(
+            self._plan.config(self.name),
+            self._log,
+            self.bank,
+            self._random.randint,
+            check_invariants=True,
+        )
         self.core = WatchedCore(raft, self._checks)
         incarnation = self.incarnation
         self.links = WatchedLinks(self.name, self._send_if(incarnation), self._checks, self.fuse)

@@ -7,10 +7,7 @@ from typing import Protocol
 
 from atm.config import Cluster
 from atm.ledger.commands import LedgerReceipt, LogCommand
-from atm.raft.config import RaftConfig
-from atm.raft.log import Log
-from atm.raft.messages import Entry, HardState
-from atm.raft.raft import Raft
+from atm.raft import CheckedRaft, Entry, HardState, Log, Raft, RaftConfig
 from atm.server.group.perform import record
 
 TICK_MS = 10
@@ -59,7 +56,12 @@ def raft_config(cluster: Cluster, node: str) -> RaftConfig:
 
 
 def recover(
-    config: RaftConfig, log: SavedLog, bank: RecoveredStateMachine, random: Callable[[int, int], int]
+    config: RaftConfig,
+    log: SavedLog,
+    bank: RecoveredStateMachine,
+    random: Callable[[int, int], int],
+    *,
+    check_invariants: bool = False,
 ) -> Raft:
     """Apply what is known to be committed, and return the core; raise `LedgerAhead`."""
     if bank.applied_index > log.last_index:
@@ -69,7 +71,7 @@ def recover(
         )
     replay(log, bank)
     first = max(1, min(bank.applied_index + 1, log.last_index))
-    return Raft(
+    return (CheckedRaft if check_invariants else Raft)(
         config,
         hard_state=log.hard_state,
         log=Log(entries=log.tail(first), terms=log.terms, base_index=first - 1),

@@ -14,8 +14,7 @@ from typing import Protocol
 from msgspec.structs import asdict
 
 from atm.ledger.commands import Expire, LedgerReceipt, Read, ReadResult
-from atm.raft.messages import ConfirmedRead, Entry, EntryKind, NodeId
-from atm.raft.ready import Role
+from atm.raft import ConfirmedRead, Entry, EntryKind, NodeId, Role
 from atm.server.group.inbox import WAKE_ON_ANYTHING, Inputs, PendingRequest, WakeThresholds
 from atm.server.group.log_clock import LogClock
 from atm.server.group.pending_requests import ForwardedRequests, Proposals, Reads

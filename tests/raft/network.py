@@ -49,11 +49,11 @@ class Letter(Struct, frozen=True):
 
 
 class Network:
-    """Servers named by the letters of `names`; `logs` gives them logs by the terms of their entries."""
+    """Servers of these `names` (of a text, its letters); `logs` are given by the terms of their entries."""
 
     def __init__(
         self,
-        names: str = "abc",
+        names: Sequence[NodeId] = "abc",
         *,
         seed: int = 0,
         logs: Mapping[NodeId, Sequence[int]] | None = None,
@@ -107,7 +107,7 @@ class Network:
             if until():
                 return passed
             for server in self.alive:
-                self.tick(server.name)
+                self.tick([server.name])
             if slow:
                 for _ in range(len(self.in_flight)):
                     self.deliver_one()
@@ -124,7 +124,7 @@ class Network:
         self.tick(others, ELECTION_TICKS_MIN)
         self.in_flight.clear()
         for _ in range(4 * ELECTION_TICKS_MAX):  # it may first have to learn of a higher term
-            self.tick(name)
+            self.tick([name])
             if any(isinstance(letter.message, RequestVote) for letter in self.in_flight):
                 self.in_flight.extendleft(reversed(unheard))
                 unheard.clear()
@@ -174,7 +174,7 @@ class Network:
     def step_down(self, name: NodeId) -> None:
         """Let `name` hear no majority for so long that it gives up the leadership."""
         drops, self.drops = self.drops, lambda letter: True
-        self.tick(name, 2 * ELECTION_TICKS_MAX)
+        self.tick([name], 2 * ELECTION_TICKS_MAX)
         self.in_flight.clear()
         self.drops = drops
         assert self[name].role is not Role.LEADER

@@ -6,7 +6,7 @@ This page is the contract of the core; `raft.py` keeps it.
 
 Work goes in, by these calls only:
 
-    raft.step(message)            a message from another server came in
+    raft.step(message)            a message from another server came in; returns why it was rejected, if so
     raft.tick()                   one tick of time has passed
     raft.propose(data, now_us)    clients want this data replicated
     raft.read(read_id)            a client wants to read, and to see every acknowledged write
@@ -40,7 +40,7 @@ majority (6.2), reads by ReadIndex (6.4), batches and a pipeline for each follow
 
 from atm.raft.checked import CheckedRaft
 from atm.raft.config import RaftConfig
-from atm.raft.errors import EntryTooLarge, InvariantBroken, NotLeader, SafetyViolated
+from atm.raft.errors import EntryTooLarge, InvariantBroken, NotLeader
 from atm.raft.log import Log
 from atm.raft.membership import Membership
 from atm.raft.messages import (
@@ -59,6 +59,7 @@ from atm.raft.messages import (
 )
 from atm.raft.raft import Raft
 from atm.raft.ready import Ready, Role
+from atm.raft.rejection import Rejection, Violation
 
 __all__ = [
     "AppendEntries",
@@ -80,8 +81,9 @@ __all__ = [
     "RaftConfig",
     "RaftMessage",
     "Ready",
+    "Rejection",
     "RequestVote",
     "RequestVoteResponse",
     "Role",
-    "SafetyViolated",
+    "Violation",
 ]

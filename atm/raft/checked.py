@@ -7,9 +7,10 @@ from collections.abc import Callable, Sequence
 from atm.raft.config import RaftConfig
 from atm.raft.invariants import Look, check_change, check_server
 from atm.raft.log import Log
-from atm.raft.messages import EntryKind, HardState, NodeId, RaftMessage
+from atm.raft.messages import Entry, EntryKind, HardState, NodeId, RaftMessage
 from atm.raft.raft import Raft
 from atm.raft.ready import Ready
+from atm.raft.rejection import Rejection
 
 
 class CheckedRaft(Raft):
@@ -23,14 +24,23 @@ class CheckedRaft(Raft):
         log: Log,
         applied_index: int,
         random: Callable[[int, int], int],
+        entry_check: Callable[[Sequence[Entry], int], str | None] = lambda entries, last_time_us: None,
     ) -> None:
-        super().__init__(config, hard_state=hard_state, log=log, applied_index=applied_index, random=random)
+        super().__init__(
+            config,
+            hard_state=hard_state,
+            log=log,
+            applied_index=applied_index,
+            random=random,
+            entry_check=entry_check,
+        )
         check_server(self)
         self._look = Look.at(self)
 
-    def step(self, message: RaftMessage) -> None:
-        super().step(message)
+    def step(self, message: RaftMessage) -> Rejection | None:
+        rejection = super().step(message)
         self._check()
+        return rejection
 
     def tick(self) -> None:
         super().tick()
@@ -62,4 +72,4 @@ class CheckedRaft(Raft):
     def _check(self) -> None:
         check_server(self)
         check_change(self._look, self)
-        self._look = Look.at(self, self._look)
+        self._look = Look.at(self)

@@ -20,11 +20,7 @@ class EntryTooLarge(Exception):
         super().__init__(f"an entry of {length} bytes is over the limit of {entry_bytes_max}")
 
 
-class SafetyViolated(Exception):
-    """A state that Raft makes impossible was seen: a broken disk or a bug. The server must stop."""
-
-
-class InvariantBroken(SafetyViolated):
+class InvariantBroken(Exception):
     """The own state is one that correct code cannot reach; `promise` is what does not hold of it."""
 
     def __init__(self, promise: str, state: str) -> None:

@@ -128,7 +128,7 @@ class Look(Struct, frozen=True):
     term: int
     voted_for: NodeId | None
     role: Role
-    leader_of_term: NodeId | None  # that was ever known in this term
+    leader: NodeId | None
     membership: Membership
     commit_index: int
     applied_index: int
@@ -141,15 +141,13 @@ class Look(Struct, frozen=True):
     round: int
 
     @classmethod
-    def at(cls, raft: Raft, before: Look | None = None) -> Look:
-        """Look at `raft`; the leader of its term may be known from `before`."""
+    def at(cls, raft: Raft) -> Look:
         log, role = raft.log, raft.role_data
-        remembered = before.leader_of_term if before is not None and before.term == raft.term else None
         return cls(
             term=raft.term,
             voted_for=raft.voted_for,
             role=raft.role,
-            leader_of_term=raft.leader or remembered,
+            leader=raft.leader,
             membership=raft.membership,
             commit_index=raft.commit_index,
             applied_index=raft.applied_index,
@@ -186,8 +184,8 @@ def _check_change_in_term(before: Look, raft: Raft) -> None:
     _require(before.voted_for in (None, raft.voted_for), raft, "a vote is given once in a term")
     possible = transitions.possible_in_a_term(before.role, raft.role)
     _require(possible, raft, "within a term, a role changes as the table of transitions has it")
-    one_leader = raft.leader is None or before.leader_of_term in (None, raft.leader)
-    _require(one_leader, raft, "a term has one leader (election safety)")
+    one_leader = raft.leader is None or before.leader in (None, raft.leader)
+    _require(one_leader, raft, "within a term no leader takes the place of another (election safety)")
     role = raft.role_data
     if before.role is Role.LEADER and isinstance(role, Leader):
         _check_leader_change(before, raft, role)

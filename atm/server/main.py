@@ -14,7 +14,7 @@ from types import FrameType
 from atm.config import Cluster, ConfigError, load
 from atm.ledger.ledger import LedgerFault
 from atm.raft import InvariantBroken
-from atm.server.group.recovery import LedgerAhead
+from atm.server.group.recovery import LedgerAhead, LogUnusable
 from atm.server.net.listener import AddressUnavailable
 from atm.server.security.pins import PepperRefused
 from atm.server.server import Server
@@ -30,6 +30,7 @@ EXPECTED = (
     LogFailed,
     LedgerFault,
     LedgerAhead,
+    LogUnusable,
     AddressUnavailable,
     InvariantBroken,
 )

@@ -5,6 +5,7 @@ from __future__ import annotations
 import random
 import resource
 import secrets
+import time
 from collections.abc import Callable
 from contextlib import ExitStack
 from threading import Lock
@@ -14,8 +15,10 @@ from atm.ledger.ledger import Ledger
 from atm.server.clients import client_server
 from atm.server.clients.auditor import Auditor
 from atm.server.clients.client_server import ClientServer
+from atm.server.group.entry_validator import EntryValidator
 from atm.server.group.inbox import Inbox
 from atm.server.group.recovery import raft_config, recover
+from atm.server.group.rejection_reports import RejectionReports
 from atm.server.group.request_router import RequestRouter
 from atm.server.group.run_loop import RunLoop
 from atm.server.net.reader import Reader
@@ -57,11 +60,13 @@ class Server:
             parts.callback(log.close)
             ledger = Ledger(folder.path / LEDGER_FILE)
             parts.callback(ledger.close)
+            guard = EntryValidator()
             raft = recover(
                 raft_config(cluster, name),
                 log,
                 ledger,
                 chance.randint,
+                guard,
                 check_invariants=check_invariants,
             )
 
@@ -119,10 +124,12 @@ class Server:
                 bank=ledger,
                 links=links,
                 router=router,
+                guard=guard,
                 tellers=self._tellers,
                 inbox=inbox,
                 lock=lock,
                 on_leadership=lambda term: say(f"Leader on {here.client.pair} in term {term}"),
+                on_rejection=RejectionReports(time.monotonic, report).say,
             )
             self._parts = parts.pop_all()
 

@@ -99,7 +99,7 @@ REPLICATION = (
         name="always truncated",
         what="an old append that comes again cuts off what was acknowledged behind it",
         file=RAFT,
-        edits=(("entries[first_new(entries, self.log, self.commit_index) :]", "entries"),),
+        edits=(("append.entries[first_new(append.entries, self.log) :]", "append.entries"),),
         caught_by=TESTS + "test_an_old_append_that_comes_again_changes_nothing",
     ),
     Mutant(
@@ -111,10 +111,10 @@ REPLICATION = (
     ),
     Mutant(
         name="committed entry overwritten",
-        what="a conflict with a committed entry is resolved instead of stopping the server",
-        file="atm/raft/follower.py",
-        edits=(("if entry.index <= commit_index:", "if False:"),),
-        caught_by=TESTS + "test_a_conflict_with_a_committed_entry_stops_the_server",
+        what="a conflict with a committed entry is resolved instead of being refused",
+        file=RAFT,
+        edits=(("        if first.index <= self.commit_index:\n", "        if False:\n"),),
+        caught_by=TESTS + "test_a_conflict_with_a_committed_entry_is_refused_and_said",
     ),
     Mutant(
         name="late acknowledgement lowers what matched",

@@ -6,6 +6,7 @@ import pytest
 
 from atm.raft.ready import Role
 from tests.raft.network import ELECTION_TICKS_MAX, HEARTBEAT_TICKS, Network
+from tests.raft.single import Single, append
 
 
 def test_a_leader_that_hears_no_majority_steps_down() -> None:
@@ -59,3 +60,16 @@ def test_a_leader_that_is_cut_off_one_way_is_replaced(direction: str) -> None:
     index = network.submit(leader, b"x")
     network.pass_time(HEARTBEAT_TICKS)
     assert network[leader].commit_index >= index
+
+
+def test_a_new_leader_has_a_whole_timeout_to_be_heard() -> None:
+    """However far the timer of its last leadership had come."""
+    a = Single()
+    a.lead()
+    a.tick(ELECTION_TICKS_MAX - 1)
+    a.receive(append("b", 2))
+    a.lead()
+    a.tick(ELECTION_TICKS_MAX - 1)
+    assert a.raft.role is Role.LEADER
+    a.tick()
+    assert a.raft.role is Role.FOLLOWER

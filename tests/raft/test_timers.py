@@ -10,7 +10,9 @@ from atm.raft.ready import Role
 from tests.raft.network import ELECTION_TICKS_MAX, ELECTION_TICKS_MIN, HEARTBEAT_TICKS, Network
 from tests.raft.single import (
     Single,
+    append,
     ask,
+    messages_after_sync,
 )
 
 
@@ -114,3 +116,12 @@ def test_stamps_rise_across_leaders_whose_clocks_differ() -> None:
     network.pass_time(HEARTBEAT_TICKS)
     stamps = [entry.time_us for entry in network.servers["c"].applied]
     assert stamps == sorted(set(stamps))
+
+
+def test_an_append_that_does_not_fit_the_log_is_a_sign_of_a_leader() -> None:
+    """The leader looks for where the logs agree, which may take as long as it will."""
+    a = Single(log=(1,))
+    for _ in range(ELECTION_TICKS_MAX):
+        assert not messages_after_sync(a.receive(append("b", 2, (9, 2))))[0].success
+        a.tick()
+        assert (a.raft.role, a.raft.leader) == (Role.FOLLOWER, "b")

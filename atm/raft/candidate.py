@@ -1,4 +1,4 @@
-"""A candidate, and a pre-candidate that first asks whether campaigning would be of any use (thesis 9.6)."""
+"""A candidate, and a pre-candidate, which first asks whether it would win (pre-vote, thesis 9.6)."""
 
 from __future__ import annotations
 

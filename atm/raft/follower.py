@@ -1,4 +1,4 @@
-"""A follower: it believes a leader, checks what comes from it, and says where the logs part."""
+"""A follower: which entries of an append are new, which conflict, and where the logs diverge."""
 
 from __future__ import annotations
 
@@ -14,8 +14,8 @@ from atm.raft.ready import Role
 class Follower(Struct):
     """A follower's own data: whom it follows, once it knows.
 
-    While it `rejects_leader` because of what this leader sent last, hearing him does not count: should a
-    majority object, because his clock or his release is another, they elect somebody else.
+    While it `rejects_leader`, because of what this leader sent last, appends of the leader do not reset the
+    election timer. Should a majority reject it, as its clock or its release differs, another is elected.
     """
 
     leader: NodeId | None

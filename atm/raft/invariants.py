@@ -89,6 +89,7 @@ def _check_leader(raft: Raft, role: Leader) -> None:
     _require(everybody, raft, "a leader keeps the progress of every other member")
     for progress in role.progress.values():
         _check_progress(raft, progress)
+        _require(progress.round_echoed <= role.reads.round, raft, "only a round that was sent is echoed")
     if role.reads.pending:
         _check_reads(raft, role)
 

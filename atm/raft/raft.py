@@ -1,4 +1,4 @@
-"""One server's Raft: all branching lives here, the roles' files hold the leaves.
+"""One server's Raft: every decision is taken here, by the rules and data in the roles' files.
 
 The reading order is that of Figure 2: the state, then `step` (rules for all servers, then one handler a
 message), `tick`, what clients want, the changes of role, and last `ready`/`advance`.
@@ -158,7 +158,7 @@ class Raft:
     # -- messages: rules for all servers (Figure 2), then one handler each ------------------------------
 
     def step(self, message: RaftMessage) -> Rejection | None:
-        """Take in a message. Terms are settled before any role sees it; strangers are not heard.
+        """Take in a message. Terms are compared first (section 5.1); who is no member is not heard.
 
         Return why it was dropped if no server that keeps to Raft can have sent it.
         """
@@ -196,13 +196,13 @@ class Raft:
         return Rejection(sender=message.sender, violation=Violation.TERM, what=what)
 
     def _is_vote_of_learner(self, message: RaftMessage) -> bool:
-        """A server that may have forgotten its promises neither asks for votes nor gives any."""
+        """A server that lost its disk may have forgotten a vote: it neither asks for votes nor gives any."""
         return self._membership.is_learner(message.sender) and isinstance(
             message, RequestVote | RequestVoteResponse
         )
 
     def _answer_old_term(self, message: RaftMessage) -> None:
-        """Tell a sender from an older term of ours, so that it catches up; old answers are ignored."""
+        """Answer a request of an older term with ours, so that its sender catches up; drop old responses."""
         match message:
             case RequestVote():
                 self._respond_to_vote(message, granted=False)
@@ -563,7 +563,7 @@ class Raft:
 
 
 def _is_hypothetical(message: RaftMessage) -> bool:
-    """Whether the term is one that the sender only thinks of campaigning in."""
+    """Return whether the term is one that a pre-vote asks about, which nobody adopts (thesis 9.6)."""
     match message:
         case RequestVote(pre_vote=True) | RequestVoteResponse(pre_vote=True, granted=True):
             return True

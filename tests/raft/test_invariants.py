@@ -143,6 +143,7 @@ ONE_MOMENT: list[tuple[Callable[[], CheckedRaft], Break, str]] = [
         lambda raft: setattr(b_of(raft), "in_flight", [6]),
         "lies between what matches and what is sent",
     ),
+    (leader, lambda raft: setattr(b_of(raft), "round_echoed", 1), "only a round that was sent is echoed"),
     (leader, lambda raft: confirmed(raft, (2, 4), (1, 4)), "reads wait in the order of their rounds"),
     (leader, lambda raft: confirmed(raft, (9, 4)), "reads wait in the order of their rounds"),
     (leader, lambda raft: confirmed(raft, (0, 5)), "a read index is committed"),

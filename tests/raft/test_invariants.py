@@ -17,7 +17,7 @@ from atm.raft.membership import Membership
 from atm.raft.messages import ConfirmedRead
 from atm.raft.progress import Progress, ProgressState
 from atm.raft.voter import Voter
-from tests.raft.single import Single, acknowledge, append
+from tests.raft.single import Single, acknowledge, append, ask
 
 Break = Callable[[CheckedRaft], object]
 
@@ -210,7 +210,7 @@ BETWEEN_TWO: list[tuple[Callable[[], CheckedRaft], Break, str]] = [
         "a leader commits by an entry of its own term",
     ),
     (leader, lambda raft: setattr(b_of(raft), "match_index", 4), "what matches never becomes less"),
-    (leader, lambda raft: setattr(lead(raft).reads, "round", -1), "heartbeat rounds never go back"),
+    (leader, lambda raft: put(look=replace(raft._look, round=5))(raft), "heartbeat rounds never go back"),
     (leader, put(commit_index=6), "a leader commits what a majority has saved"),
 ]
 
@@ -248,3 +248,40 @@ def test_the_line_says_what_is_broken_in_which_state_and_what_to_do() -> None:
     )
     assert "\n" not in str(broken.value)
     assert str(broken.value).endswith("start the node again, and report this line")
+
+
+def receive(raft: CheckedRaft) -> None:
+    raft.step(ask("c", 5, pre_vote=True))
+
+
+CALLS: list[Callable[[CheckedRaft], object]] = [
+    receive,
+    CheckedRaft.tick,
+    lambda raft: raft.propose([b"x"], 0),
+    lambda raft: raft.read(1),
+    lambda raft: raft.demote("e"),
+]
+
+
+@pytest.mark.parametrize("call", CALLS)
+def test_every_call_looks(call: Callable[[CheckedRaft], object]) -> None:
+    raft = leader()
+    raft._commit_index = 2
+    raft._applied_index = 2
+    with pytest.raises(InvariantBroken, match="the commit index never goes back"):
+        call(raft)
+
+
+def test_what_is_wanted_and_what_is_done_is_looked_at_too() -> None:
+    raft = leader()
+    raft.propose([b"x"], 0)
+    raft._saved_voter = Voter(9, None)
+    with pytest.raises(InvariantBroken, match="the saved term is not ahead"):
+        raft.ready()
+    raft = leader()
+    raft.propose([b"x"], 0)
+    ready = raft.ready()
+    assert ready is not None
+    raft._commit_index = 99
+    with pytest.raises(InvariantBroken, match="only entries of the log are committed"):
+        raft.advance(ready)

@@ -30,7 +30,7 @@ def is_majority(servers: Sequence[NodeId], learners: set[NodeId], answered: set[
 
 
 @given(_sets, st.none() | _sets, _subsets, _subsets)
-def test_those_who_answered_are_a_majority_if_some_group_of_more_than_half_of_each_set_is_among_them(
+def test_a_majority_is_more_than_half_of_each_set(
     voters: list[NodeId], old: list[NodeId] | None, learners: set[NodeId], answered: set[NodeId]
 ) -> None:
     membership = Membership(voters, old_voters=old or (), learners=learners)
@@ -39,7 +39,7 @@ def test_those_who_answered_are_a_majority_if_some_group_of_more_than_half_of_ea
 
 
 @given(_sets, st.none() | _sets, _subsets, _values)
-def test_a_value_is_reached_if_those_who_have_it_are_a_majority(
+def test_a_value_is_reached_if_a_majority_has_it(
     voters: list[NodeId], old: list[NodeId] | None, learners: set[NodeId], values: dict[NodeId, int]
 ) -> None:
     membership = Membership(voters, old_voters=old or (), learners=learners)

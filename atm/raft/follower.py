@@ -14,8 +14,9 @@ from atm.raft.ready import Role
 class Follower(Struct):
     """A follower's own data: whom it follows, once it knows.
 
-    While it `rejects_leader`, because of what this leader sent last, appends of the leader do not reset the
-    election timer. Should a majority reject it, as its clock or its release differs, another is elected.
+    While `rejects_leader` is set, the last entries of that leader were rejected. Its messages then neither
+    reset the election timer nor get an answer, so that it does not send them again and again. If a majority
+    rejects them (its clock or its release differs), another is elected; later the leader may try again.
     """
 
     leader: NodeId | None

@@ -264,15 +264,16 @@ class Raft:
             self._become_follower(self.term, leader=append.sender)
         assert isinstance(self._role, Follower)
         new_entries = append.entries[first_new(append.entries, self._log) :]
-        refusal = self._refusal_of_entries(append, new_entries)
-        if refusal is not None:
-            self._role.rejects_leader = True
-            return refusal
-        if new_entries:
-            self._role.rejects_leader = False
-        if not self._role.rejects_leader:
-            self._election_timer.reset()
-        if self._log.term_at(append.prev_log_index) != append.prev_log_term:
+        fits = self._log.term_at(append.prev_log_index) == append.prev_log_term
+        if fits and new_entries:
+            refusal = self._refusal_of_entries(append, new_entries)
+            self._role.rejects_leader = refusal is not None
+            if refusal is not None:
+                return refusal
+        if self._role.rejects_leader:
+            return None
+        self._election_timer.reset()
+        if not fits:
             self._refuse_append(append)
             return None
         self._take_entries(new_entries)
@@ -282,9 +283,7 @@ class Raft:
         return None
 
     def _refusal_of_entries(self, append: AppendEntries, new_entries: Sequence[Entry]) -> Rejection | None:
-        """Return why entries that would be appended must not be; what does not fit yet is not looked at."""
-        if not new_entries or self._log.term_at(append.prev_log_index) != append.prev_log_term:
-            return None
+        """Return why entries that would be appended must not be."""
         first = new_entries[0]
         if first.index <= self._commit_index:
             what = committed_conflict(first, self._log)

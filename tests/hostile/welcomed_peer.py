@@ -72,7 +72,8 @@ class WelcomedPeer:
         try:
             return self._lie(given)
         except Exception as error:
-            self._stopped = f"batch {self._batches}, {given}, stopped the bank: {error}"
+            said = {name: lines[-3:] for name, lines in self.bank.said().items()}
+            self._stopped = f"batch {self._batches} stopped the bank: {error!r:.200}, {said}, {given!r:.1000}"
             raise AssertionError(self._stopped) from error
 
     def _lie(self, given: list[tuple[object, ...]]) -> str:

@@ -119,7 +119,7 @@ FORGED = (
         name="objected leader still heard",
         what="a leader whose clock is wrong keeps the leadership, and nothing is committed any more",
         file=RAFT,
-        edits=(("        if not self._role.rejects_leader:\n", "        if True:\n"),),
+        edits=(("        if self._role.rejects_leader:\n            return None\n", ""),),
         caught_by=LIES + "test_entries_that_somebody_objects_to_are_not_appended_nor_is_their_leader_heard",
     ),
     Mutant(

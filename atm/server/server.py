@@ -39,7 +39,16 @@ Say = Callable[[str], None]
 class Server:
     """One node, open from construction to `close`; raises what its parts raise when they cannot be opened."""
 
-    def __init__(self, cluster: Cluster, name: str, *, say: Say, report: Say, verbose: bool = False) -> None:
+    def __init__(
+        self,
+        cluster: Cluster,
+        name: str,
+        *,
+        say: Say,
+        report: Say,
+        verbose: bool = False,
+        check_invariants: bool = False,
+    ) -> None:
         chance = random.Random(secrets.randbits(64))
         addresses = {peer: node.peer for peer, node in cluster.nodes.items() if peer != name}
         with ExitStack() as parts:
@@ -52,7 +61,14 @@ class Server:
             ledger = Ledger(folder.path / LEDGER_FILE)
             parts.callback(ledger.close)
             guard = EntryValidator()
-            raft = recover(raft_config(cluster, name), log, ledger, chance.randint, guard)
+            raft = recover(
+                raft_config(cluster, name),
+                log,
+                ledger,
+                chance.randint,
+                guard,
+                check_invariants=check_invariants,
+            )
 
             lock = Lock()
             inbox = Inbox(lock)

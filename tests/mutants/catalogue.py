@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from tests.mutants.bank import BANK
 from tests.mutants.bank_rules import BANK_RULES
+from tests.mutants.core import CORE
 from tests.mutants.durability import DURABILITY
 from tests.mutants.elections import ELECTIONS
 from tests.mutants.folders import FOLDERS
@@ -16,6 +17,7 @@ from tests.mutants.turns import TURNS
 MUTANTS = (
     *ELECTIONS,
     *REPLICATION,
+    *CORE,
     *READS,
     *DURABILITY,
     *FOLDERS,

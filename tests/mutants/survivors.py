@@ -9,7 +9,7 @@ RAFT = "atm/raft/raft.py"
 ACCOUNT_TESTS = "tests/ledger/test_accounts.py::"
 DESK_TESTS = "tests/server/test_request_router.py::"
 DUE_TESTS = "tests/server/test_router_over_ledger.py::"
-ELECTION_TESTS = "tests/raft/test_elections.py::"
+ELECTION_TESTS = "tests/raft/test_ELECTIONS.py::"
 HELD_TESTS = "tests/ledger/test_reversals.py::"
 LOG_TESTS = "tests/raft/test_log.py::"
 STORE_TESTS = "tests/ledger/test_store.py::"
@@ -25,7 +25,7 @@ SURVIVORS = (
         name="quorum timer of the last leadership",
         what="a new leader steps down a tick after it was elected",
         edits=(Edit("Raft._become_leader", "self._quorum_timer.reset()", "pass"),),
-        caught_by=ELECTION_TESTS + "test_a_new_leader_has_a_whole_timeout_to_be_heard",
+        caught_by="tests/raft/test_check_quorum.py::test_a_new_leader_has_a_whole_timeout_to_be_heard",
     ),
     Mutant(
         name="timer reset by what fits only",
@@ -38,7 +38,7 @@ SURVIVORS = (
                 "self._election_timer.reset()\nif not new_entries_: return",
             ),
         ),
-        caught_by=ELECTION_TESTS + "test_an_append_that_does_not_fit_the_log_is_a_sign_of_a_leader",
+        caught_by="tests/raft/test_timers.py::test_an_append_that_does_not_fit_the_log_is_a_sign_of_a_leader",
     ),
     Mutant(
         name="bytes of what was cut off",
@@ -152,7 +152,7 @@ SURVIVORS = (
         name="election timer of the pre-votes",
         what="a candidate gives its election up before the votes can come",
         edits=(Edit("Raft._become", "election_timer_.reset()", "pass"),),
-        caught_by="tests/raft/test_elections.py::test_a_candidate_has_a_whole_timeout_to_be_elected",
+        caught_by="tests/raft/test_timers.py::test_a_candidate_has_a_whole_timeout_to_be_elected",
     ),
     Mutant(
         name="match of a lost disk",
@@ -168,8 +168,8 @@ SURVIVORS = (
         edits=(
             Edit(
                 "Progress.refused",
-                "refused_index_ <= self.match_index or self.probing and refused_index_ != self.next_index - 1",
-                "self.probing and refused_index_ != self.next_index - 1",
+                "refused_index_ <= self.match_index or other_",
+                "other_",
             ),
         ),
         caught_by="tests/raft/test_pipeline.py::test_a_refusal_that_comes_late_stops_no_pipeline",

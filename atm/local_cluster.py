@@ -25,7 +25,7 @@ from msgspec import DecodeError
 from msgspec.msgpack import Decoder
 
 from atm.config import Address, Cluster, load
-from atm.storage.disk import OsDisk
+from atm.files import make_folder
 from atm.wire.client_messages import Status, StatusReply
 from atm.wire.codec import encode
 from atm.wire.framing import CLIENT_FRAME_BYTES_MAX, FrameReader, FrameTooLarge, frame
@@ -100,7 +100,7 @@ class LocalCluster:
         assert name in self.cluster.nodes, name
         assert name not in self.running(), f"node {name} runs already"
         path = self.log_path(name)
-        OsDisk().make_folder(path.parent / name)  # durably: a node does not sync names that it finds
+        make_folder(path.parent / name)  # durably: a node does not sync names that it finds
         with path.open("ab") as log:
             offset = self._started[name].log_offset if name in self._started else log.tell()
             process = subprocess.Popen(

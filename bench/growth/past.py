@@ -15,6 +15,7 @@ from itertools import islice
 from pathlib import Path
 
 from atm.config import Cluster
+from atm.files import sync_folder
 from atm.ledger.commands import Command, Credit, Open
 from atm.ledger.ledger import Ledger
 from atm.raft.messages import Entry, HardState
@@ -67,7 +68,7 @@ def furnish(past: Path, cluster: Cluster) -> None:
                     shutil.copyfileobj(original, copy, 1 << 20)
                     copy.flush()
                     os.fsync(copy.fileno())
-            OsDisk().sync_folder(folder.path)
+            sync_folder(folder.path)
 
 
 class _Unsynced(OsDisk):

@@ -20,13 +20,12 @@ import apsw
 import msgspec
 
 from atm.client import Client, ClientError, OutcomeUnknown, Unavailable
-from atm.config import ConfigError, load
+from atm.config import LEDGER_FILE, ConfigError, load
 from atm.ledger.audit.extract import account_lines, journal_lines
 from atm.ledger.audit.read_only import DamagedLedger, NoLedger, snapshot
 from atm.office.books import COMMODITY, write_beancount, write_csv, write_hledger, write_jsonl
 from atm.office.replay import LEFT_OUT, BadFile, NotBooked, Replay, read_csv, read_jsonl
 from atm.office.verify import exit_code, print_report, verify_cluster, verify_files
-from atm.storage.data_folder import LEDGER_FILE
 
 DONE, FAILED, USAGE, NOT_AVAILABLE, UNKNOWN = 0, 1, 2, 3, 5
 INTERRUPTED = 130

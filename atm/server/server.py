@@ -9,21 +9,22 @@ from collections.abc import Callable
 from contextlib import ExitStack
 from threading import Lock
 
-from atm.config import Cluster
+from atm.config import LEDGER_FILE, Cluster
 from atm.ledger.ledger import Ledger
 from atm.server.clients import client_server
 from atm.server.clients.auditor import Auditor
 from atm.server.clients.client_server import ClientServer
 from atm.server.group.inbox import Inbox
-from atm.server.group.recovery import raft_config, recover
+from atm.server.group.recovery import recover
 from atm.server.group.request_router import RequestRouter
 from atm.server.group.run_loop import RunLoop
+from atm.server.group.settings import raft_config
 from atm.server.net.reader import Reader
 from atm.server.peers import peer_server
 from atm.server.peers.links import Links
 from atm.server.peers.peer_server import PeerServer
 from atm.server.security.pins import PinSealer, read_pepper
-from atm.storage.data_folder import LEDGER_FILE, DataFolder
+from atm.storage.data_folder import DataFolder
 from atm.storage.log_file import LogFile
 from atm.wire.peer_messages import PROTOCOL_VERSION, Hello
 

@@ -19,14 +19,13 @@ import msgspec
 from msgspec import Struct
 from msgspec.structs import replace
 
-from atm.config import Cluster
+from atm.config import LEDGER_FILE, Cluster
 from atm.files import make_folder, sync_folder, write_durably
 
 NODE_FILE = "node.json"
 PEERS_FILE = "peers.json"
 LOCK_FILE = "node.lock"
 LOG_FILE_PATTERN = "raft.log*"
-LEDGER_FILE = "ledger.db"
 
 T = TypeVar("T")
 

@@ -14,13 +14,13 @@ from contextlib import closing
 from itertools import islice
 from pathlib import Path
 
-from atm.config import Cluster
+from atm.config import LEDGER_FILE, Cluster
 from atm.files import sync_folder
 from atm.ledger.commands import Command, Credit, Open
 from atm.ledger.ledger import Ledger
 from atm.raft.messages import Entry, HardState
 from atm.server.group.perform import record
-from atm.storage.data_folder import LEDGER_FILE, DataFolder
+from atm.storage.data_folder import DataFolder
 from atm.storage.disk import OsDisk
 from atm.storage.log_file import LogFile
 from atm.wire.codec import encode

@@ -13,7 +13,8 @@ from atm.ledger.ledger import Ledger
 from atm.raft.config import RaftConfig
 from atm.raft.messages import Entry, HardState
 from atm.server.group import recovery
-from atm.server.group.recovery import LedgerAhead, raft_config, recover
+from atm.server.group.recovery import LedgerAhead, recover
+from atm.server.group.settings import raft_config
 from atm.storage.log_file import LogFile
 from atm.wire.codec import encode
 from atm.wire.log_entries import decode_command

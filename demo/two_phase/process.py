@@ -7,7 +7,7 @@ not used), and keeps its file in that cluster's data folder. It ends with whoeve
 from __future__ import annotations
 
 import argparse
-import socketserver
+import socket
 import sys
 import threading
 import time
@@ -16,7 +16,7 @@ from pathlib import Path
 
 from atm.config import Cluster, load
 from atm.local_cluster import ask_once, end_with_starter
-from atm.server.net.connection import Incoming, tune
+from atm.server.net.connection import Connection, Incoming
 from atm.server.net.listener import AddressUnavailable, Listener
 from atm.wire.framing import CLIENT_FRAME_BYTES_MAX, frame
 from demo.two_phase.branch import Ask, Branch
@@ -88,17 +88,17 @@ def run_branch(cluster: Cluster, branch: Branch, ask: Ask) -> None:
 def serve(cluster: Cluster, name: str, answer: Callable[[Request], Reply]) -> None:
     """Answer everybody who connects, in threads, frame by frame; raise `AddressUnavailable`."""
 
-    class Handler(socketserver.BaseRequestHandler):
-        def handle(self) -> None:
-            tune(self.request)
-            incoming = Incoming(self.request, CLIENT_FRAME_BYTES_MAX)
+    class Answering(Listener[Connection]):
+        def connect(self, sock: socket.socket) -> Connection:
+            return Connection(sock, CLIENT_FRAME_BYTES_MAX, set())
+
+        def serve(self, connection: Connection) -> None:
+            incoming = Incoming(connection.sock, CLIENT_FRAME_BYTES_MAX)
             while (payloads := incoming.read()) is not None:
                 for payload in payloads:
-                    self.request.sendall(frame(encode(answer(decode_request(payload)))))
+                    connection.sock.sendall(frame(encode(answer(decode_request(payload)))))
 
-    Listener(
-        cluster.nodes[name].client, Handler, connections_max=CONNECTIONS_MAX, report=say, verbose=True
-    ).start()
+    Answering(cluster.nodes[name].client, connections_max=CONNECTIONS_MAX, report=say, verbose=True).start()
 
 
 def asking(cluster: Cluster, timeout_s: float) -> Ask:

@@ -83,16 +83,8 @@ class Clerk:
             _answer(pending, receipt)
 
 
-def _answer(pending: PendingRequest, receipt: LedgerReceipt) -> None:
-    answer = Reply(
-        id=receipt.id,
-        outcome=receipt.outcome,
-        balance=receipt.balance,
-        available=receipt.available,
-        reference=receipt.reference,
-        time_us=receipt.time_us,
-    )
-    pending.channel.reply(pending.number, encode(answer))
+def _answer(pending: PendingRequest, decided: LedgerReceipt) -> None:
+    pending.channel.reply(pending.number, encode(Reply.of(decided)))
 
 
 def _report(line: str) -> None:

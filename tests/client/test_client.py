@@ -23,8 +23,8 @@ from atm.client import (
     UnknownNode,
     new_request_id,
 )
-from atm.client.client import ID_CHARACTERS
 from atm.client.connection import ServerConnection
+from atm.client.receipt import ID_CHARACTERS
 from atm.client.route import Route
 from atm.ledger.commands import AMOUNT_MINOR_MAX
 from atm.wire.client_messages import decode_client_reply
@@ -44,7 +44,7 @@ def cluster(tmp_path: Path) -> Iterator[FakeCluster]:
 @pytest.fixture
 def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
     """A server that is silent is left sooner."""
-    monkeypatch.setattr("atm.client.client.ANSWER_TIMEOUT_S", 0.1)
+    monkeypatch.setattr("atm.client.retrying.ANSWER_TIMEOUT_S", 0.1)
 
 
 def wait_until(condition: Callable[[], bool]) -> None:

@@ -12,10 +12,12 @@ import sys
 import threading
 import time
 from collections.abc import Callable
+from contextlib import closing
 from pathlib import Path
 
+from atm.client.connection import Lost, NotSent, ServerConnection
 from atm.config import Cluster, load
-from atm.local_cluster import ask_once, end_with_starter
+from atm.local_cluster import end_with_starter
 from atm.server.net.connection import Connection, Incoming
 from atm.server.net.listener import AddressUnavailable, Listener
 from atm.wire.framing import CLIENT_FRAME_BYTES_MAX, frame
@@ -105,10 +107,11 @@ def asking(cluster: Cluster, timeout_s: float) -> Ask:
     """Return the function that asks one process of `cluster` by its name."""
 
     def ask(whom: str, request: Request) -> Reply | None:
-        payload = ask_once(cluster.nodes[whom].client, encode(request), timeout_s)
+        until = time.monotonic() + timeout_s
         try:
-            return None if payload is None else decode_reply(payload)
-        except Malformed:
+            with closing(ServerConnection(cluster.nodes[whom].client.pair, until)) as connection:
+                return decode_reply(connection.exchange_payload(encode(request), until))
+        except (NotSent, Lost, Malformed):
             return None
 
     return ask

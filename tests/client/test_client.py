@@ -29,7 +29,7 @@ from atm.client.route import Route
 from atm.ledger.commands import AMOUNT_MINOR_MAX
 from atm.wire.client_messages import decode_client_reply
 from atm.wire.codec import Malformed, encode
-from tests.client.fake_cluster import FakeCluster
+from tests.support.fake_cluster import FakeCluster
 
 SHORT_S = 0.3
 

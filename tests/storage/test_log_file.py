@@ -19,7 +19,7 @@ from atm.storage.disk import OsDisk
 from atm.storage.log_file import DamagedLog, LogFailed, LogFile
 from atm.storage.log_format import BATCH_HEADER_BYTES, SEGMENT_HEADER_BYTES
 from atm.storage.log_segment import SegmentReader
-from tests.simulation.sim_disk import PowerCut, SimDisk
+from tests.support.sim_disk import PowerCut, SimDisk
 
 FOLDER = Path("/data/5000")
 FIRST, SECOND, THIRD = (FOLDER / f"raft.log.00000{number}" for number in (1, 2, 3))

@@ -8,9 +8,9 @@ from pathlib import Path
 import pytest
 
 import atm.teller.main
-from tests.client.fake_cluster import FakeCluster
+from tests.support.fake_cluster import FakeCluster
+from tests.support.running import Ran, Run
 from tests.teller.ledger_bank import LedgerBank
-from tests.teller.running import Ran, Run
 
 
 @pytest.fixture

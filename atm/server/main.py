@@ -13,7 +13,7 @@ from types import FrameType
 
 from atm.config import Cluster, ConfigError, load
 from atm.ledger.ledger import LedgerFault
-from atm.server.group.recovery import LedgerAhead
+from atm.server.group.recovery import LedgerAhead, LogUnusable
 from atm.server.net.listener import AddressUnavailable
 from atm.server.security.pins import PepperRefused
 from atm.server.server import Server
@@ -22,7 +22,16 @@ from atm.storage.log_file import DamagedLog, LogFailed
 
 HANDLER_STACK_BYTES = 512 * 1024  # there may be thousands of them, and even a turn needs little
 
-EXPECTED = (FolderRefused, PepperRefused, DamagedLog, LogFailed, LedgerFault, LedgerAhead, AddressUnavailable)
+EXPECTED = (
+    FolderRefused,
+    PepperRefused,
+    DamagedLog,
+    LogFailed,
+    LedgerFault,
+    LedgerAhead,
+    LogUnusable,
+    AddressUnavailable,
+)
 
 
 def main(argv: Sequence[str] | None = None) -> int:

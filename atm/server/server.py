@@ -5,6 +5,7 @@ from __future__ import annotations
 import random
 import resource
 import secrets
+import time
 from collections.abc import Callable, Mapping
 from contextlib import ExitStack
 from dataclasses import dataclass
@@ -18,8 +19,10 @@ from atm.raft.raft import Raft
 from atm.server.clients import client_server
 from atm.server.clients.auditor import Auditor
 from atm.server.clients.client_server import ClientServer
+from atm.server.group.entry_validator import EntryValidator
 from atm.server.group.inbox import Inbox
 from atm.server.group.recovery import recover
+from atm.server.group.rejection_reports import RejectionReports
 from atm.server.group.request_router import RequestRouter
 from atm.server.group.run_loop import RunLoop
 from atm.server.group.settings import raft_config
@@ -55,6 +58,7 @@ class _Kept:
     sealer: PinSealer
     log: LogFile
     ledger: Ledger
+    guard: EntryValidator
     raft: Raft
 
 
@@ -95,8 +99,9 @@ class Server:
         folder.check_pepper(sealer.name)
         log = self._part(LogFile(folder.path))
         ledger = self._part(Ledger(folder.path / LEDGER_FILE))
-        raft = recover(raft_config(self._cluster, self._name), log, ledger, self._chance.randint)
-        return _Kept(folder, sealer, log, ledger, raft)
+        guard = EntryValidator()
+        raft = recover(raft_config(self._cluster, self._name), log, ledger, self._chance.randint, guard)
+        return _Kept(folder, sealer, log, ledger, guard, raft)
 
     def _hello(self, kept: _Kept) -> Hello:
         return Hello(
@@ -152,10 +157,12 @@ class Server:
             bank=kept.ledger,
             links=self._links,
             router=router,
+            guard=kept.guard,
             tellers=self._tellers,
             inbox=inbox,
             lock=lock,
             on_leadership=lambda term: self._say(f"Leader on {here} in term {term}"),
+            on_rejection=RejectionReports(time.monotonic, self._report).say,
         )
 
     def run(self) -> None:

@@ -19,7 +19,7 @@ from atm.files import sync_folder
 from atm.ledger.commands import Command, Credit, Open
 from atm.ledger.ledger import Ledger
 from atm.raft.messages import Entry, HardState
-from atm.server.group.perform import record
+from atm.server.group.entry_validator import record
 from atm.storage.data_folder import DataFolder
 from atm.storage.disk import OsDisk
 from atm.storage.log_file import LogFile

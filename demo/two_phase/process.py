@@ -18,7 +18,7 @@ from pathlib import Path
 from atm.client.connection import Lost, NotSent, ServerConnection
 from atm.config import Cluster, load
 from atm.local_cluster import end_with_starter
-from atm.server.net.connection import Connection, Incoming
+from atm.server.net.connection import Connection, Incoming, tune
 from atm.server.net.listener import AddressUnavailable, Listener
 from atm.wire.framing import CLIENT_FRAME_BYTES_MAX, frame
 from demo.two_phase.branch import Ask, Branch
@@ -92,6 +92,7 @@ def serve(cluster: Cluster, name: str, answer: Callable[[Request], Reply]) -> No
 
     class Answering(Listener[Connection]):
         def connect(self, sock: socket.socket) -> Connection:
+            tune(sock)
             return Connection(sock, CLIENT_FRAME_BYTES_MAX, set())
 
         def serve(self, connection: Connection) -> None:

@@ -361,6 +361,18 @@ def test_problems_are_few_however_much_is_wrong(path: Path) -> None:
     assert all(line.isprintable() and len(line) <= 250 for line in found.problems)
 
 
+def test_of_all_problems_so_many_are_told_and_the_others_counted() -> None:
+    with closing(apsw.Connection(":memory:")) as connection:
+        found = auditing._Audit(connection.cursor())
+        tell = found._of_one_check()
+        for number in range(auditing.OF_ONE_CHECK_MAX + 2):
+            tell(f"problem {number}")
+        assert (len(found._problems), found._more_problems) == (auditing.OF_ONE_CHECK_MAX, 2)
+        for number in range(auditing.PROBLEMS_MAX - auditing.OF_ONE_CHECK_MAX + 3):
+            found._tell(f"another problem {number}")
+    assert (len(found._problems), found._more_problems) == (auditing.PROBLEMS_MAX, 5)
+
+
 def test_an_audit_neither_sees_nor_stops_what_happens_meanwhile(path: Path) -> None:
     index = len(RECORDS) + 1
     with snapshot(path) as cursor:

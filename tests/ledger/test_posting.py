@@ -8,8 +8,17 @@ from typing import Any
 import pytest
 
 from atm.ledger.accounts import Account
-from atm.ledger.commands import BANK_ACCOUNTS, Command, Credit, Debit, LedgerReceipt, Open
-from atm.ledger.posting import NO_HASH, JournalRow
+from atm.ledger.commands import (
+    BALANCE_MINOR_MAX,
+    BANK_ACCOUNTS,
+    Command,
+    Credit,
+    Debit,
+    LedgerReceipt,
+    Open,
+    Outcome,
+)
+from atm.ledger.posting import NO_HASH, JournalRow, funds
 from atm.ledger.unit_of_work import LazyCache, UnitOfWork
 from tests.support.entries import EmptyShelf, amount, command, nothing, time_us
 
@@ -153,6 +162,12 @@ def test_only_a_positive_whole_number_is_an_amount(kind: type[Credit | Debit], w
     with pytest.raises((AssertionError, TypeError)):
         unit.settle(1, 1, kind(id="a", account="main", amount=wrong))
     assert not unit.changed_balances
+
+
+def test_a_late_posting_leaves_what_can_be_written_exactly_and_no_less() -> None:
+    cash, ann = Account("cash", state="banks_own"), Account("ann", balance=5 - BALANCE_MINOR_MAX)
+    assert funds(ann, cash, 5, overdraft=True) is Outcome.OK
+    assert funds(ann, cash, 6, overdraft=True) is Outcome.LIMIT_EXCEEDED
 
 
 def test_opening_names_an_account_once() -> None:

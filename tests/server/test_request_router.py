@@ -196,6 +196,14 @@ def test_too_many_commands_under_way_are_busy(story: Story, monkeypatch: pytest.
     assert story.teller.outcomes == [("c", "busy"), ("a", "ok"), ("e", "busy")]
 
 
+def test_too_many_queries_under_way_are_busy(story: Story, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(router_module, "READS_MAX", 2)
+    story.ask(query("a"), query("b"), query("c"))
+    assert story.teller.outcomes == [("c", "busy")]
+    story.router.answer_reads([ConfirmedRead(story.core.read_ids[0], 10)])
+    assert story.teller.outcomes == [("c", "busy"), ("a", "ok"), ("b", "ok")]
+
+
 def test_commands_wait_until_they_are_as_many_as_are_under_way(story: Story) -> None:
     story.ask(credit("a"), credit("b"), credit("c"))
     story.ask(credit("d"), credit("e"))
@@ -279,6 +287,29 @@ def test_a_node_that_stops_tells_those_too_whose_requests_are_held_back(story: S
     ]
     story.router.close()
     assert len(story.teller.answers) == 6
+
+
+def test_a_follower_that_stops_tells_those_whose_requests_it_passed_on(story: Story) -> None:
+    story.core.follow("n2", term=2)
+    story.ask(credit("a"), query("q"))
+    story.router.close()
+    assert story.teller.outcomes == [("a", "unknown"), ("q", "unavailable")]
+
+
+def test_what_was_passed_on_has_its_whole_time(story: Story) -> None:
+    story.core.follow("n2", term=2)
+    story.ask(credit("a"))
+    story.now_s = FORWARD_TIMEOUT_S - 0.1
+    story.router.expire()
+    assert story.teller.answers == []
+
+
+def test_each_redirected_request_is_said_once(story: Story) -> None:
+    story.core.follow("n2", term=2)
+    story.ask(credit("a"))
+    story.router.notice_changes()
+    story.router.notice_changes()
+    assert story.said == ["Redirecting client request"]
 
 
 def test_every_node_answers_for_its_own_status(story: Story) -> None:

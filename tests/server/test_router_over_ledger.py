@@ -190,6 +190,13 @@ def test_a_leader_whose_clock_is_behind_ends_nothing_early_and_in_the_end_all(st
     assert story.core.proposed == [EXPIRE]
 
 
+def test_a_leader_whose_clock_is_behind_the_log_judges_by_the_logs_time(story: Story) -> None:
+    story.core.last_time_us = story.parts.expiry_us = 1_000_000
+    story.wall_us = 5
+    story.ask()
+    assert story.core.stamps_us == [1_000_000]
+
+
 def test_the_end_of_a_hold_shifts_nobodys_answer(story: Story) -> None:
     story.parts.expiry_us = 100
     story.wall_us = 200

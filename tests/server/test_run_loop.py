@@ -9,10 +9,27 @@ import pytest
 
 from atm.raft.messages import Entry, HardState, NodeId, RaftMessage, RequestVote
 from atm.raft.ready import Ready
+from atm.raft.rejection import Rejection, Violation
 from atm.server.group.inbox import Inbox, Inputs, WakeThresholds
 from atm.server.group.request_router import RequestRouter
-from atm.server.group.run_loop import TICK_S, TICKS_PER_ITERATION_MAX, UNWRITTEN_MAX, WRITE_TICKS, RunLoop
-from tests.support.server_parts import DEADLINE_S, FakeCore, Recorder, messages, wait_until
+from atm.server.group.run_loop import (
+    READIES_PER_ITERATION_MAX,
+    TICK_S,
+    TICKS_PER_ITERATION_MAX,
+    UNWRITTEN_MAX,
+    WRITE_TICKS,
+    RunLoop,
+)
+from tests.support.server_parts import (
+    DEADLINE_S,
+    FakeCore,
+    Mailbox,
+    Recorder,
+    credit,
+    messages,
+    requests,
+    wait_until,
+)
 
 VOTE = RequestVote(sender="n2", term=1, last_log_index=0, last_log_term=0, pre_vote=False)
 
@@ -26,12 +43,14 @@ class WatchedCore(FakeCore):
         self.readies: list[Ready] = []
         self.fault: BaseException | None = None  # that the next message brings about
         self.before_fault: Callable[[], None] = lambda: None
+        self.refusal: Rejection | None = None  # of every message
 
-    def step(self, message: RaftMessage) -> None:
+    def step(self, message: RaftMessage) -> Rejection | None:
         self.calls.append("step")
         if self.fault is not None:
             self.before_fault()
             raise self.fault
+        return self.refusal
 
     def tick(self) -> None:
         self.calls.append("tick")
@@ -93,13 +112,20 @@ class Story:
             bank=self.links,
             links=self.links,
             router=self.router,
+            guard=self.links,
             tellers=self.tellers,
             inbox=self.inbox,
             lock=self.lock,
             clock=lambda: self.now_s,
+            on_rejection=self._say,
         )
+        self.said: list[Rejection] = []
         self.raised: BaseException | None = None  # by `run`
         self._loop = Thread(target=self._run, daemon=True)
+
+    def _say(self, refusal: Rejection) -> None:
+        assert not self.lock.locked(), "saying is I/O"
+        self.said.append(refusal)
 
     @property
     def writes(self) -> int:
@@ -172,6 +198,28 @@ def test_stop_ends_the_loop() -> None:
     story.node.stop()
     story.end()
     assert story.raised is None
+
+
+def test_a_node_that_stops_answers_who_waits_and_lets_the_answers_leave(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    story, teller, left = Story(), Mailbox(), list[int]()
+    monkeypatch.setattr(story.tellers, "flush", lambda: left.append(len(teller.answers)))
+    story.start()
+    story.inbox.put(requests(teller.asks(credit("a"))))
+    story.node.stop()
+    story.end()
+    assert teller.outcomes == [("a", "unknown")]
+    assert left[-1] == 1
+
+
+def test_a_core_that_wants_more_and_more_keeps_nobody_waiting_for_a_turn() -> None:
+    story = Story()
+    for _ in range(READIES_PER_ITERATION_MAX + 2):
+        story.core.commit()
+    assert story.node.iterate()
+    assert len(story.core.readies) == 2
+    assert not story.node.iterate()
 
 
 def test_stop_ends_the_loop_while_reading_threads_take_turns() -> None:
@@ -317,3 +365,13 @@ def test_what_a_leader_had_gathered_is_written_at_the_end() -> None:
     story.node.stop()
     story.end()
     assert story.links.events[-1] == "write"
+
+
+def test_what_the_core_refuses_is_said_after_the_lock_is_free() -> None:
+    story = Story()
+    story.core.refusal = Rejection(sender="n2", violation=Violation.TERM, what="its term")
+    story.inbox.put(messages(VOTE, VOTE))
+    story.turn_after(0)
+    assert story.said == [story.core.refusal] * 2
+    story.turn_after(0)
+    assert len(story.said) == 2

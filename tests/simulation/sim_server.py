@@ -8,6 +8,7 @@ from threading import Lock
 
 from atm.raft.messages import NodeId
 from atm.raft.ready import Role
+from atm.server.group.entry_validator import EntryValidator
 from atm.server.group.inbox import Inbox, Inputs, PendingRequest, ReplyChannel
 from atm.server.group.recovery import recover
 from atm.server.group.request_router import RequestRouter
@@ -108,7 +109,8 @@ class SimServer:
                 self.disk.kill()
             self._loop.after(TICK_US, self.start_again)
             return
-        raft = recover(self._plan.config(self.name), self._log, self.bank, self._random.randint)
+        guard = EntryValidator(self._clock_s, self.wall_clock_us)
+        raft = recover(self._plan.config(self.name), self._log, self.bank, self._random.randint, guard)
         self.core = WatchedCore(raft, self._checks)
         incarnation = self.incarnation
         self.links = WatchedLinks(self.name, self._send_if(incarnation), self._checks, self.fuse)
@@ -129,6 +131,7 @@ class SimServer:
             bank=self.bank,
             links=self.links,
             router=router,
+            guard=guard,
             tellers=Tellers(),
             inbox=self.inbox,
             lock=lock,

@@ -76,7 +76,8 @@ class WatchedCore:
         return self.raft.last_time_us
 
     def step(self, message: RaftMessage) -> None:
-        self.raft.step(message)
+        refusal = self.raft.step(message)
+        require(refusal is None, "nobody lies here, so nothing is refused as a lie", refusal)
         self._look()
 
     def tick(self) -> None:

@@ -17,6 +17,7 @@ from atm.ledger.commands import Command, Credit, LedgerReceipt, LogCommand, Outc
 from atm.local_cluster import free_ports
 from atm.raft.messages import Entry, HardState, NodeId, Outgoing, RaftMessage
 from atm.raft.ready import Role
+from atm.server.group.entry_validator import record
 from atm.server.group.inbox import Inputs, PendingRequest
 from atm.server.server import Server
 from atm.wire.codec import encode
@@ -169,6 +170,9 @@ class Recorder:
     @property
     def next_expiry_us(self) -> int | None:
         return self.expiry_us
+
+    def record(self, entry: Entry) -> tuple[int, int, LogCommand | None]:
+        return record(entry)
 
     def views(self, requests: Sequence[Read]) -> list[ReadResult]:
         return list(map(self._view, requests))

@@ -11,7 +11,7 @@ from atm.config import Address
 from atm.server.clients.auditor import Auditor
 from atm.server.clients.client_connection import ClientConnection, fault
 from atm.server.group.inbox import Inbox, PendingRequest
-from atm.server.net.connection import PARTIAL_FRAME_S, Connection
+from atm.server.net.connection import PARTIAL_FRAME_S, Connection, tune
 from atm.server.net.listener import Listener
 from atm.server.net.reader import Reader
 from atm.server.security.pins import PinSealer
@@ -79,6 +79,7 @@ class ClientServer(Listener[ClientConnection]):
 
     def connect(self, sock: socket.socket) -> ClientConnection:
         """Return a teller's connection."""
+        tune(sock)
         return ClientConnection(sock, self)
 
     def serve(self, connection: ClientConnection) -> None:

@@ -13,7 +13,6 @@ from msgspec.structs import replace
 from atm.ledger.commands import LedgerReceipt, LogCommand
 from atm.raft.messages import CatchUp, ConfirmedRead, Entry, HardState, Outgoing
 from atm.raft.ready import Ready
-from atm.wire.log_entries import decode_command
 
 CATCH_UP_BYTES_MAX = 256 * 1024
 
@@ -55,7 +54,16 @@ class ResultSink(Protocol):
         """Tell who waits for these reads that they cannot be answered."""
 
 
-def perform(ready: Ready, log: DurableLog, network: Network, bank: StateMachine, clients: ResultSink) -> None:
+class Guard(Protocol):
+    """Who let the entries in."""
+
+    def record(self, entry: Entry) -> tuple[int, int, LogCommand | None]:
+        """Return an entry as the bank applies it."""
+
+
+def perform(
+    ready: Ready, log: DurableLog, network: Network, bank: StateMachine, clients: ResultSink, guard: Guard
+) -> None:
     """Do what the core wants done, in the order that `Ready` states.
 
     Nobody waits for the bank's file: what was decided follows from the log, and that is durable.
@@ -64,7 +72,7 @@ def perform(ready: Ready, log: DurableLog, network: Network, bank: StateMachine,
     log.save(ready.hard_state, ready.entries)
     network.send(ready.messages_after_sync)  # promises only once they are durable
     if ready.committed:
-        clients.settle(ready.committed, bank.decide([record(entry) for entry in ready.committed]))
+        clients.settle(ready.committed, bank.decide([guard.record(entry) for entry in ready.committed]))
     clients.answer_reads(ready.reads)
     clients.drop_reads(ready.dropped_reads)
 
@@ -81,8 +89,3 @@ def _from_disk(catch_up: CatchUp, log: DurableLog) -> Outgoing:
     assert entries, f"no entry at {first}"
     assert entries[0].index == first, f"the log answered {entries[0].index} for {first}"
     return Outgoing(catch_up.to, replace(catch_up.append, entries=tuple(entries)))
-
-
-def record(entry: Entry) -> tuple[int, int, LogCommand | None]:
-    """Return an entry as the bank applies it."""
-    return entry.index, entry.time_us, decode_command(entry.command) if entry.command else None

@@ -10,13 +10,24 @@ from atm.raft.config import RaftConfig
 from atm.raft.log import Log
 from atm.raft.messages import Entry, HardState
 from atm.raft.raft import Raft
-from atm.server.group.perform import record
+from atm.raft.term_limit import TERM_MAX
+from atm.server.group.entry_validator import EntryValidator, Unusable, checked_record
 
 REPLAY_BYTES_MAX = 256 * 1024  # of commands held in memory at once
 
 
 class LedgerAhead(Exception):
     """The ledger holds what its log does not; `str()` of it is one line for people."""
+
+
+class LogUnusable(Exception):
+    """The log holds what no cluster can go on from; `str()` of it is one line for people."""
+
+    def __init__(self, what: str) -> None:
+        super().__init__(
+            f"its log {what}: no cluster can go on from that, so some server has lied to this node. "
+            "Stop all nodes and repair them all in the same way: bin/ledger repair --help, docs/repair.md"
+        )
 
 
 class SavedLog(Protocol):
@@ -41,9 +52,15 @@ class RecoveredStateMachine(Protocol):
 
 
 def recover(
-    config: RaftConfig, log: SavedLog, bank: RecoveredStateMachine, random: Callable[[int, int], int]
+    config: RaftConfig,
+    log: SavedLog,
+    bank: RecoveredStateMachine,
+    random: Callable[[int, int], int],
+    guard: EntryValidator,
 ) -> Raft:
-    """Apply what is known to be committed, and return the core; raise `LedgerAhead`."""
+    """Apply what is known to be committed, and return the core; raise `LedgerAhead` or `LogUnusable`."""
+    if log.hard_state.term > TERM_MAX:
+        raise LogUnusable(f"is in term {log.hard_state.term}")
     if bank.applied_index > log.last_index:
         raise LedgerAhead(
             f"the ledger has applied entry {bank.applied_index}, but the log ends at {log.last_index}: they "
@@ -51,12 +68,16 @@ def recover(
         )
     replay(log, bank)
     first = max(1, min(bank.applied_index + 1, log.last_index))
+    tail = log.tail(first)
+    for entry in tail:
+        _usable(entry)
     return Raft(
         config,
         hard_state=log.hard_state,
-        log=Log(entries=log.tail(first), terms=log.terms, base_index=first - 1),
+        log=Log(entries=tail, terms=log.terms, base_index=first - 1),
         applied_index=bank.applied_index,
         random=random,
+        entry_check=guard.entry_check,
     )
 
 
@@ -65,4 +86,12 @@ def replay(log: SavedLog, bank: RecoveredStateMachine) -> None:
     commit_index = min(log.hard_state.commit_index, log.last_index)
     while bank.applied_index < commit_index:
         entries = log.read(bank.applied_index + 1, commit_index, REPLAY_BYTES_MAX)
-        bank.apply([record(entry) for entry in entries])
+        bank.apply([_usable(entry) for entry in entries])
+
+
+def _usable(entry: Entry) -> tuple[int, int, LogCommand | None]:
+    """Return an entry as the bank applies it; raise `LogUnusable`."""
+    try:
+        return checked_record(entry)
+    except Unusable as error:
+        raise LogUnusable(f"has an entry {entry.index} that {error}") from error

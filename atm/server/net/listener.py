@@ -11,7 +11,7 @@ from threading import Lock, Thread
 from typing import Any, Generic, TypeVar
 
 from atm.config import Address
-from atm.server.net.connection import Connection, resolve, tune
+from atm.server.net.connection import Connection, resolve
 
 POLL_S = 0.1  # how soon a listener notices that it is to stop
 
@@ -112,7 +112,6 @@ class Listener(socketserver.ThreadingTCPServer, Generic[C]):
 
     def finish_request(self, request: Any, client_address: Any) -> None:
         """Serve the connection; called in its own thread."""
-        tune(request)
         connection = self.connect(request)
         with self._lock:
             self._connections.add(connection)

@@ -8,7 +8,7 @@ from collections.abc import Callable, Collection
 from atm.config import Address
 from atm.raft.messages import NodeId
 from atm.server.group.inbox import Inbox, Inputs
-from atm.server.net.connection import Connection, StalledFrame
+from atm.server.net.connection import Connection, StalledFrame, tune
 from atm.server.net.listener import Listener
 from atm.server.net.reader import Reader
 from atm.server.peers.links import Links, receive_hello
@@ -19,6 +19,9 @@ from atm.wire.framing import FrameTooLarge, frame
 from atm.wire.peer_messages import PROTOCOL_VERSION, Hello, Refused, Welcome, decode_hello
 
 CONNECTIONS_MAX = 64
+# Two followers have nothing to say to each other, so the system asks for signs of life.
+PEER_IDLE_S, PEER_PROBE_S, PEER_PROBES = 1, 1, 3
+PEER_GONE_S = PEER_IDLE_S + PEER_PROBE_S * PEER_PROBES
 REPORTS_MAX = 64  # different refusals that are reported; a stranger may think of more
 
 
@@ -46,7 +49,7 @@ class PeerServer(Listener[PeerConnection]):
         self._reader = reader
         self._links = links
         self._reported: set[str] = set()
-        self._current: dict[NodeId, PeerConnection] = {}  # of each peer the last one; guarded by _lock
+        self._current: dict[NodeId, tuple[PeerConnection, str]] = {}  # of each the last, its store; by _lock
 
     def close(self) -> None:
         """Stop accepting and drop every connection."""
@@ -57,27 +60,27 @@ class PeerServer(Listener[PeerConnection]):
 
     def connect(self, sock: socket.socket) -> PeerConnection:
         """Return a connection of nobody yet."""
+        tune(sock, idle_s=PEER_IDLE_S, interval_s=PEER_PROBE_S, probes=PEER_PROBES)
         return PeerConnection(sock, self._inbox, self._links)
 
     def serve(self, connection: PeerConnection) -> None:
         """Greet the peer, and have it read until its end."""
         try:
-            peer = self._greet(connection, connection.sock)
-            if peer is not None:
-                self._replace(peer, connection)
-                connection.serve(peer, self._reader)
+            hello = self._greet(connection, connection.sock)
+            if hello is not None:
+                connection.serve(hello.node, self._reader)
         except (FrameTooLarge, StalledFrame, Malformed) as error:
             self._report_once(f"a peer's connection was closed: {error}")
         except FolderRefused as error:
             self._report_once(str(error))
 
-    def _greet(self, connection: Connection, sock: socket.socket) -> NodeId | None:
+    def _greet(self, connection: PeerConnection, sock: socket.socket) -> Hello | None:
         try:
             hello = decode_hello(receive_hello(sock))
         except (FrameTooLarge, StalledFrame, Malformed):
             self._refuse(connection, "this is the port for servers, and that was no hello of one", None)
             return None
-        refusal = self._objection(hello)
+        refusal = self._entry_check(hello) or self._take_place(hello, connection)
         if refusal is not None:
             self._refuse(connection, refusal, hello)
             return None
@@ -89,9 +92,9 @@ class PeerServer(Listener[PeerConnection]):
                 "counted, because it may have forgotten a promise"
             )
         connection.send(frame(encode(Welcome(node=self._hello.node, learner=not known))))
-        return hello.node
+        return hello
 
-    def _objection(self, hello: Hello) -> str | None:
+    def _entry_check(self, hello: Hello) -> str | None:
         if hello.version != PROTOCOL_VERSION:
             return (
                 f"protocol version {hello.version}, not {PROTOCOL_VERSION}: run the same release everywhere"
@@ -106,18 +109,30 @@ class PeerServer(Listener[PeerConnection]):
             return f"no node {hello.node[:64]!r} in this cluster.ini"
         return None
 
+    def _take_place(self, hello: Hello, connection: PeerConnection) -> str | None:
+        """Let `connection` be the peer's instead of the one before; return why it must not be.
+
+        A peer that lost its disk has no other connection. But whoever says hello in a living peer's name
+        would only have to name a new store, and that one's vote would count no more.
+        """
+        with self._lock:
+            before, store = self._current.get(hello.node, (None, ""))
+            another = store != hello.store and self._folder.knows_other(hello.node, hello.store)
+            if before is not None and before.open and another:
+                return (
+                    f"it comes from another data folder, and node {hello.node} is connected: each name may "
+                    f"run once. If the other one has gone, that is noticed within {PEER_GONE_S} s"
+                )
+            self._current[hello.node] = connection, hello.store
+        if before is not None:
+            before.drop()
+        return None
+
     def _refuse(self, connection: Connection, reason: str, hello: Hello | None) -> None:
         if hello is not None:
             self._report_once(f"refused node {hello.node[:64]!r}: {reason}")
         connection.send(frame(encode(Refused(reason=reason))))
         connection.linger()
-
-    def _replace(self, peer: NodeId, connection: PeerConnection) -> None:
-        with self._lock:
-            before = self._current.get(peer)
-            self._current[peer] = connection
-        if before is not None:
-            before.drop()
 
     def _report_once(self, line: str) -> None:
         if line not in self._reported and len(self._reported) < REPORTS_MAX:

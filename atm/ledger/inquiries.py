@@ -6,6 +6,7 @@ from typing import Any, assert_never
 
 import apsw
 import msgspec
+from msgspec.structs import asdict, replace
 
 from atm.ledger.accounts import Account
 from atm.ledger.commands import (
@@ -141,14 +142,8 @@ class Inquiries:
         record = self._rows.record(request.request_id)
         if record is None:
             return ReadResult(id=request.id, outcome=Outcome.ORIGINAL_NOT_FOUND)
-        receipt = record.receipt
         return ReadResult(
-            id=request.id,
-            outcome=receipt.outcome,
-            balance=receipt.balance,
-            available=receipt.available,
-            reference=receipt.reference,
-            time_us=receipt.time_us,
+            **asdict(replace(record.receipt, id=request.id)),
             asked=record.asked,
             reversed_by=self._cursor.execute(REVERSED_BY, (request.request_id,)).get,
         )

@@ -111,11 +111,6 @@ def command_name(request: Command | Read) -> str:
     return typed(str(request.__struct_config__.tag))
 
 
-def printable(text: str) -> str:
-    """Return the text with all that could move a cursor or break a line replaced."""
-    return "".join(char if char.isprintable() else "?" for char in text)
-
-
 def _details(request: Command | Read, receipt: Receipt) -> dict[str, object]:
     """Return what the request names besides an account and an amount, and what only its answer has."""
     asked = {

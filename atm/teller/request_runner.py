@@ -9,6 +9,7 @@ from msgspec.structs import replace
 
 from atm.client import Client, Receipt
 from atm.client.errors import Interrupted, OutcomeUnknown, Rejected, Unavailable
+from atm.command_line import printable
 from atm.ledger.commands import Command, Debit, Hold, Login, Read, SetPin, Transfer
 from atm.teller import sentences
 from atm.teller.output import Output
@@ -19,7 +20,6 @@ from atm.teller.report import (
     USAGE,
     NotDone,
     Report,
-    printable,
     undecided,
 )
 from atm.teller.request_journal import RequestJournal, UnansweredRequest

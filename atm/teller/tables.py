@@ -8,9 +8,9 @@ from typing import Any
 from tabulate import tabulate
 
 from atm.client import Line, NodeStatus, Receipt
+from atm.command_line import printable
 from atm.ledger.commands import BANK_ACCOUNTS, WRITEOFF
 from atm.money import format_amount
-from atm.teller.report import printable
 from atm.teller.timestamps import format_timestamp
 from atm.teller.words import typed
 

@@ -5,11 +5,14 @@ The format is written down in docs/protocol.md.
 
 from __future__ import annotations
 
+from typing import Self
+
 from msgspec import Struct
 from msgspec.msgpack import Decoder
+from msgspec.structs import asdict
 
 from atm.ledger.audit.findings import Findings, Indexes
-from atm.ledger.commands import Command, Outcome, Read, ReadResult, RequestId
+from atm.ledger.commands import Command, LedgerReceipt, Outcome, Read, ReadResult, RequestId
 from atm.wire.codec import Malformed, decode
 
 
@@ -30,6 +33,21 @@ class Reply(ReadResult, frozen=True, kw_only=True, omit_defaults=True):
     """A receipt or a view on its way to a teller: `leader` is the node that decided."""
 
     leader: str | None = None
+
+    @classmethod
+    def of(cls, decided: LedgerReceipt, leader: str | None = None) -> Self:
+        """Return what a teller is told of a receipt, or of what was read."""
+        if isinstance(decided, ReadResult):
+            return cls(**asdict(decided), leader=leader)
+        return cls(  # by hand, as each command passes here: a fourth of the time
+            id=decided.id,
+            outcome=decided.outcome,
+            balance=decided.balance,
+            available=decided.available,
+            reference=decided.reference,
+            time_us=decided.time_us,
+            leader=leader,
+        )
 
 
 class ErrorReply(Struct, frozen=True, kw_only=True, omit_defaults=True):

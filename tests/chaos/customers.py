@@ -13,8 +13,8 @@ from atm.client import Client, OutcomeUnknown, Receipt, Unavailable, new_request
 from atm.config import load
 from atm.ledger.commands import HOLD_MS_MAX, Outcome
 from tests.chaos.one_bank import Operation
-from tests.cluster.customers import Customers
-from tests.cluster.ledgers import Rows
+from tests.support.customers import Customers
+from tests.support.ledgers import Rows
 
 ACCOUNTS = ("main", "alice", "bob", "carol", "dave")
 HOT_SHARE = 0.5  # of all operations go to main, so that many meet there

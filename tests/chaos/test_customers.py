@@ -8,7 +8,7 @@ from types import SimpleNamespace
 from tests.chaos.customers import resolved
 from tests.chaos.linearizability import contradictions
 from tests.chaos.one_bank import Operation
-from tests.cluster.ledgers import Rows
+from tests.support.ledgers import Rows
 
 ANSWERED = Operation("a", "main", "credit", 5, 0, 1, "ok", 5)
 UNKNOWN = Operation("b", "main", "credit", 7, 2)

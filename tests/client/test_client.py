@@ -23,14 +23,15 @@ from atm.client import (
     UnknownNode,
     new_request_id,
 )
-from atm.client.client import ID_CHARACTERS, PAUSE_S
 from atm.client.connection import Pool, ServerConnection
+from atm.client.receipt import ID_CHARACTERS
+from atm.client.retrying import PAUSE_S
 from atm.client.route import Route
 from atm.ledger.commands import AMOUNT_MINOR_MAX
 from atm.wire.client_messages import decode_client_reply
 from atm.wire.codec import Malformed, encode
-from tests.client.fake_cluster import FakeCluster
-from tests.client.fake_node import FakeNode, Step
+from tests.support.fake_cluster import FakeCluster
+from tests.support.fake_node import FakeNode, Step
 
 SHORT_S = 0.3
 
@@ -45,7 +46,7 @@ def cluster(tmp_path: Path) -> Iterator[FakeCluster]:
 @pytest.fixture
 def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
     """A server that is silent is left sooner."""
-    monkeypatch.setattr("atm.client.client.ANSWER_TIMEOUT_S", 0.1)
+    monkeypatch.setattr("atm.client.retrying.ANSWER_TIMEOUT_S", 0.1)
 
 
 def wait_until(condition: Callable[[], bool]) -> None:

@@ -12,7 +12,7 @@ import pytest
 
 from atm.client import Client, Receipt
 from atm.local_cluster import LocalCluster, write_cluster_ini
-from tests.cluster.ledgers import right_ledger
+from tests.support.ledgers import right_ledger
 from tests.support.server_parts import wait_until
 
 BEHIND_S = 2 * 3600

@@ -6,8 +6,8 @@ from atm.client import Client, Receipt
 from atm.local_cluster import LocalCluster
 from atm.wire.client_messages import ClientReply, Reply
 from tests.cluster.go_between import Doings, go_between
-from tests.cluster.ledgers import right_ledger
 from tests.cluster.tellers import tellers
+from tests.support.ledgers import right_ledger
 from tests.support.server_parts import wait_until
 
 

@@ -8,8 +8,8 @@ from atm.client import Client, OutcomeUnknown, Unavailable
 from atm.local_cluster import LocalCluster
 from atm.wire.client_messages import ClientReply
 from tests.cluster.go_between import Doings, go_between
-from tests.cluster.ledgers import right_ledger
 from tests.cluster.tellers import tellers
+from tests.support.ledgers import right_ledger
 from tests.support.server_parts import wait_until
 
 PIN, WRONG = "4821", "1111"

@@ -16,8 +16,8 @@ from atm.ledger.audit.read_only import NoLedger, snapshot
 from atm.ledger.commands import Credit
 from atm.ledger.ledger import Ledger
 from atm.ledger.posting import NO_HASH, row_hash
-from tests.ledger.story import RECORDS, write_ledger
 from tests.support.entries import time_us
+from tests.support.story import RECORDS, write_ledger
 
 DAMAGES = {
     "a changed amount": (

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from contextlib import closing
 from pathlib import Path
 
 import apsw
@@ -276,6 +277,13 @@ def test_every_setting_is_as_wanted(ledger: Ledger) -> None:
     found = {name: cursor.execute(f"pragma {name}").get for name, _ in database.PRAGMAS}
     assert found == dict(database.PRAGMAS)
     assert (found["journal_mode"], found["synchronous"]) == ("wal", 1)
+
+
+def test_each_commit_is_synced_where_no_log_makes_up_for_it(path: Path) -> None:
+    with closing(Ledger(path, synchronous=database.FULL)) as ledger:
+        assert ledger._database.cursor().execute("pragma synchronous").get == 2
+    with closing(Ledger(path)) as ledger:
+        assert ledger._database.cursor().execute("pragma synchronous").get == 1
 
 
 def test_a_request_of_an_earlier_batch_can_be_reversed(ledger: Ledger) -> None:

@@ -17,7 +17,7 @@ from tabulate import tabulate
 from tests.mutants.catalogue import MUTANTS
 from tests.mutants.mutant import Mutant
 from tests.mutants.trial import Verdict, try_mutant, try_nothing
-from tests.simulation.__main__ import seed_range
+from tests.support.seeds import seed_range
 
 SEEDS = range(60)  # for what no scripted test catches
 

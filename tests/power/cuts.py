@@ -14,9 +14,9 @@ from pathlib import Path
 
 from atm.client import Receipt
 from atm.local_cluster import LocalCluster, write_cluster_ini
-from tests.cluster.customers import Customers
-from tests.cluster.ledgers import assert_kept, wait_until_equal
 from tests.power.filesystem import FileSystem
+from tests.support.customers import Customers
+from tests.support.ledgers import assert_kept, wait_until_equal
 
 CUTS_PER_LIFE = 10  # then the books are compared row by row, and a new life begins on an empty disk
 RECEIPTS_BEFORE_A_CUT = range(1, 250)

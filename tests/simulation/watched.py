@@ -12,9 +12,9 @@ from atm.raft.ready import Ready, Role
 from atm.storage.log_file import LogFile
 from atm.wire.codec import encode
 from tests.simulation.bank_model import BankModel
-from tests.simulation.sim_disk import SimDisk
 from tests.simulation.sim_ledger import SimLedgerFile
 from tests.support.checks import Checks, require
+from tests.support.sim_disk import SimDisk
 from tests.support.store import Store
 
 

@@ -8,10 +8,10 @@ from pathlib import Path
 
 import pytest
 
-from tests.client.fake_cluster import FakeCluster
 from tests.support.entries import balance_of
+from tests.support.fake_cluster import FakeCluster
+from tests.support.running import Run
 from tests.teller.ledger_bank import LedgerBank
-from tests.teller.running import Run
 
 REFERENCE = re.compile(r"Reference ([0-9A-Z]{20})")
 

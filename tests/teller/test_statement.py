@@ -11,8 +11,8 @@ from atm.client import Line, NodeStatus
 from atm.teller import tables
 from atm.teller.timestamps import TimestampError, format_timestamp, parse_timestamp
 from atm.teller.words import help_text
+from tests.support.running import Run
 from tests.teller.ledger_bank import LedgerBank
-from tests.teller.running import Run
 
 
 def test_a_statement_lists_the_latest_first_with_the_balance_after_each(run: Run, bank: LedgerBank) -> None:

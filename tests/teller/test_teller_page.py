@@ -10,8 +10,8 @@ import pytest
 from atm.teller.identity import IDLE_S
 from atm.teller.language import parse
 from atm.teller.words import WORDS
+from tests.support.running import ROOT, Run
 from tests.teller.ledger_bank import LedgerBank
-from tests.teller.running import ROOT, Run
 
 PAGE = (ROOT / "docs" / "teller.md").read_text(encoding="utf-8")
 README = (ROOT / "README.md").read_text(encoding="utf-8")

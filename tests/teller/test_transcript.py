@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from tests.client.fake_cluster import FakeCluster
-from tests.teller.running import AVAILABLE, WELCOME, Run
+from tests.support.fake_cluster import FakeCluster
+from tests.support.running import AVAILABLE, WELCOME, Run
 
 
 def test_the_transcript_is_the_originals(run: Run) -> None:

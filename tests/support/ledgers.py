@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from atm.local_cluster import LocalCluster
-from tests.cluster.customers import Customers
+from tests.support.customers import Customers
 
 Rows = list[Any]  # named tuples, with a field for each column
 

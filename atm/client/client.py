@@ -73,16 +73,16 @@ class Receipt(Struct, frozen=True, kw_only=True):
     """The bank's decision; `outcome` compares equal to its text, such as "ok".
 
     `balance` (in the ledger) and `available` (less what is held) are in minor units, right after the
-    decision, or None if there is no such account. `reference` is the decision's log index and `time_us` its
-    time stamp (microseconds since 1970); both are 0 for what only reads. The fields behind them belong to
-    what only reads, as `atm.ledger.commands.View` says; elsewhere they are None.
+    decision, or None if there is no such account. `log_index` is the log entry that decided it and
+    `time_us` its time stamp (microseconds since 1970); both are 0 for what only reads. The fields behind
+    them belong to what only reads, as `atm.ledger.commands.ReadResult` says; elsewhere they are None.
     """
 
     request_id: str
     outcome: Outcome
     balance: int | None
     available: int | None
-    reference: int
+    log_index: int
     time_us: int
     state: str | None = None
     pin: str | None = None
@@ -285,7 +285,7 @@ class Client:
             outcome=answer.outcome,
             balance=answer.balance,
             available=answer.available,
-            reference=answer.reference,
+            log_index=answer.log_index,
             time_us=answer.time_us,
             state=answer.state,
             pin=answer.pin,

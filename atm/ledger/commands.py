@@ -283,15 +283,15 @@ class LedgerReceipt(Struct, frozen=True, kw_only=True, gc=False):
 
     `balance` (in the ledger) and `available` (what may be paid out) are the account's, in minor units,
     right after the decision, or None if there is no such account. For a transfer it is the paying account,
-    for a batch its first leg's; for a hold's posting or a reversal, the customer's. `reference` is the log
-    index of the decision and `time_us` its time stamp; both are 0 for a query, which leaves no trace.
+    for a batch its first leg's; for a hold's posting or a reversal, the customer's. `log_index` is the
+    log entry that decided it and `time_us` its time stamp; both are 0 for a query, which leaves no trace.
     """
 
     id: str
     outcome: Outcome
     balance: int | None = None
     available: int | None = None
-    reference: int = 0
+    log_index: int = 0
     time_us: int = 0
 
 

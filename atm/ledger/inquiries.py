@@ -147,7 +147,7 @@ class Inquiries:
             outcome=receipt.outcome,
             balance=receipt.balance,
             available=receipt.available,
-            reference=receipt.reference,
+            log_index=receipt.log_index,
             time_us=receipt.time_us,
             asked=record.asked,
             reversed_by=self._cursor.execute(REVERSED_BY, (request.request_id,)).get,

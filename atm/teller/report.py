@@ -35,7 +35,7 @@ class Report:
     balance: int | None = None
     available: int | None = None
     request_id: str | None = None
-    reference: int | None = None
+    log_index: int | None = None
     details: Mapping[str, object] = field(default_factory=dict)
     is_table: bool = False
 
@@ -49,7 +49,7 @@ class Report:
             "balance": self.balance,
             "available": self.available,
             "request_id": self.request_id,
-            "reference": self.reference,
+            "log_index": self.log_index,
             "message": "" if self.is_table else self.text,
         }
         return json.dumps(fields | msgspec.to_builtins(self.details))
@@ -79,7 +79,7 @@ def decided(request: Command | Read, receipt: Receipt, text: str | None = None) 
         balance=None if code == NOT_ALLOWED else receipt.balance,
         available=None if code == NOT_ALLOWED else receipt.available,
         request_id=receipt.request_id,
-        reference=receipt.reference or None,
+        log_index=receipt.log_index or None,
         details=_details(request, receipt),
     )
 

@@ -40,7 +40,7 @@ def receipt(reference: str, found: Receipt, columns: int | None, *, with_balance
         balance=found.balance if with_balance else None,
         available=found.available if with_balance else None,
         request_id=reference,
-        reference=found.reference,
+        log_index=found.log_index,
         details={
             "decision": str(found.outcome),
             "asked": asked | details,

@@ -93,7 +93,7 @@ def _answer(pending: PendingRequest, receipt: LedgerReceipt) -> None:
         outcome=receipt.outcome,
         balance=receipt.balance,
         available=receipt.available,
-        reference=receipt.reference,
+        log_index=receipt.log_index,
         time_us=receipt.time_us,
     )
     pending.channel.reply(pending.number, encode(answer))

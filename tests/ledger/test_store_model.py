@@ -98,7 +98,7 @@ class AnyHistory(RuleBasedStateMachine):
         batch = [(first + n, self.now_us + first + n, entry(line)) for n, line in enumerate(lines)]
         receipts = self.ledger.apply(batch)
         found = [
-            receipt and (str(receipt.outcome), receipt.balance, receipt.available, receipt.reference)
+            receipt and (str(receipt.outcome), receipt.balance, receipt.available, receipt.log_index)
             for receipt in receipts
         ]
         assert found == [self.model.ask(*record) for record in batch]

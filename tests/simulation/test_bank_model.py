@@ -164,7 +164,7 @@ def plain(found: ReadResult) -> dict[str, Any]:
     """Return a view as it is told, with the details of a lookup parsed."""
     answer: dict[str, Any] = msgspec.json.decode(msgspec.json.encode(found))
     answer = {
-        k: v for k, v in answer.items() if v is not None and not (k in ("reference", "time_us") and v == 0)
+        k: v for k, v in answer.items() if v is not None and not (k in ("log_index", "time_us") and v == 0)
     }
     if "details" in answer.get("asked", {}):
         answer["asked"]["details"] = msgspec.json.decode(answer["asked"]["details"])
@@ -173,7 +173,12 @@ def plain(found: ReadResult) -> dict[str, Any]:
 
 @pytest.mark.parametrize(
     ("method", "where"),
-    [("_restore_limit", "account"), ("_note_exception", "exception"), ("_bury", "receipt"), ("_expire", "hold")],
+    [
+        ("_restore_limit", "account"),
+        ("_note_exception", "exception"),
+        ("_bury", "receipt"),
+        ("_expire", "hold"),
+    ],
 )
 def test_a_ledger_that_forgets_a_rule_differs_from_the_model(
     method: str, where: str, monkeypatch: pytest.MonkeyPatch

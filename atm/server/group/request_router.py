@@ -284,7 +284,7 @@ class RequestRouter:
             outcome=receipt.outcome,
             balance=receipt.balance,
             available=receipt.available,
-            reference=receipt.reference,
+            log_index=receipt.log_index,
             time_us=receipt.time_us,
             leader=self._node,
         )

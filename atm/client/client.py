@@ -14,7 +14,7 @@ from threading import Event
 from types import TracebackType
 from typing import Self, overload
 
-from msgspec import Struct
+import msgspec
 
 from atm.client.connection import Lost, NotSent, Pool, ServerConnection
 from atm.client.errors import (
@@ -33,21 +33,19 @@ from atm.ledger.commands import (
     Batch,
     Close,
     Command,
-    Contents,
     Credit,
     Debit,
     Exceptions,
     Freeze,
     Hold,
     Leg,
-    Line,
     Login,
     Lookup,
     Open,
-    Outcome,
     Post,
     Query,
     Read,
+    ReadResult,
     Reverse,
     SetLimit,
     SetPin,
@@ -69,27 +67,19 @@ ID_CHARACTERS = "0123456789ABCDEFGHJKMNPQRSTVWXYZ"  # Crockford's base 32: no I,
 PAUSE_S = (0.02, 0.05)  # between rounds over the servers: an election takes 300 to 600 ms
 
 
-class Receipt(Struct, frozen=True, kw_only=True):
+class Receipt(ReadResult, frozen=True, kw_only=True):
     """The bank's decision; `outcome` compares equal to its text, such as "ok".
 
     `balance` (in the ledger) and `available` (less what is held) are in minor units, right after the
     decision, or None if there is no such account. `log_index` is the log entry that decided it and
-    `time_us` its time stamp (microseconds since 1970); both are 0 for what only reads. The fields behind
-    them belong to what only reads, as `atm.ledger.commands.ReadResult` says; elsewhere they are None.
+    `time_us` its time stamp (microseconds since 1970); both are 0 for what only reads. The further fields
+    belong to what only reads, as `atm.ledger.commands.ReadResult` says; elsewhere they are None.
     """
 
-    request_id: str
-    outcome: Outcome
-    balance: int | None
-    available: int | None
-    log_index: int
-    time_us: int
-    state: str | None = None
-    pin: str | None = None
-    lines: tuple[Line, ...] | None = None
-    next: int | None = None
-    asked: Contents | None = None
-    reversed_by: str | None = None
+    @property
+    def request_id(self) -> str:
+        """The id under which it was asked, and can be asked again."""
+        return self.id
 
 
 def new_request_id() -> str:
@@ -280,20 +270,7 @@ class Client:
             answer = self._ask_until_answered(encode(request), attempt)
         except KeyboardInterrupt as interrupt:
             raise Interrupted(request.id, may_be_done=attempt.may_be_done or attempt.in_flight) from interrupt
-        return Receipt(
-            request_id=request.id,
-            outcome=answer.outcome,
-            balance=answer.balance,
-            available=answer.available,
-            log_index=answer.log_index,
-            time_us=answer.time_us,
-            state=answer.state,
-            pin=answer.pin,
-            lines=answer.lines,
-            next=answer.next,
-            asked=answer.asked,
-            reversed_by=answer.reversed_by,
-        )
+        return msgspec.convert(answer, Receipt, from_attributes=True)
 
     def status(self) -> list[NodeStatus]:
         """Ask every node of the cluster how it is, in the file's order; takes about a second at most."""

@@ -8,7 +8,7 @@ same for ever. The structs carry their limits, so that whatever was decoded into
 from __future__ import annotations
 
 from enum import StrEnum
-from typing import Annotated, Final
+from typing import Annotated, ClassVar, Final, Literal
 
 from msgspec import Meta, Struct
 
@@ -18,6 +18,11 @@ LEGS_MAX = 64  # postings of one batch
 HOLD_MS_MAX = 400 * 24 * 3600 * 1000
 PAGE_LINES_MAX = 100
 SEALED_PIN_CHARS = 64
+
+# How long answers may be, in their frames; tests/server/test_client_server.py has the longest of each.
+RECEIPT_BYTES_MAX = 1024
+LINE_BYTES_MAX = 384  # of a page of postings
+LOOKUP_BYTES_MAX = 12 * 1024  # of the longest batch, with the longest names
 
 CASH = "cash"  # the bank's own account, the other side of every credit and debit; may fall below zero
 WRITEOFF = "writeoff"  # the bank's own account that bears its losses; may fall below zero
@@ -29,6 +34,10 @@ AccountName = Annotated[str, Meta(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]{0,63}\Z")
 AmountMinor = Annotated[int, Meta(gt=0, le=AMOUNT_MINOR_MAX)]
 # 4 to 12 digits as a teller sends it; 64 hexadecimal digits once sealed (atm/server/security/pins.py).
 Pin = Annotated[str, Meta(pattern=r"^([0-9]{4,12}|[0-9a-f]{64})\Z")]
+
+# The least that somebody must be. An operator may whatever a teller may, a gateway what a teller may, an
+# auditor whatever only reads. Today only the teller's `--operator` looks at it: no server checks it yet.
+Role = Literal["teller", "operator"]
 
 
 class Outcome(StrEnum):
@@ -67,9 +76,16 @@ class Request(
     omit_defaults=True,
     gc=False,  # nothing in here can refer back to it
 ):
-    """What every request carries; the `op` on the wire is the tag of its class."""
+    """What every request carries; the `op` on the wire is the tag of its class, and `role` who may ask it."""
+
+    role: ClassVar[Role] = "teller"
 
     id: RequestId
+
+    @property
+    def answer_bytes_max(self) -> int:
+        """How long the answer may be, in its frame."""
+        return RECEIPT_BYTES_MAX
 
 
 # -- commands: money ---------------------------------------------------------------------------------
@@ -158,6 +174,8 @@ class Reverse(Request, frozen=True, kw_only=True, tag="reverse"):
 class WriteOff(Request, frozen=True, kw_only=True, tag="write_off"):
     """Pay an account, or the cash that is missing (`cash`), out of the bank's `writeoff`."""
 
+    role: ClassVar[Role] = "operator"
+
     account: AccountName
     amount: AmountMinor
 
@@ -174,17 +192,23 @@ class Open(Request, frozen=True, kw_only=True, tag="open"):
 class Freeze(Request, frozen=True, kw_only=True, tag="freeze"):
     """Let nothing in or out of an account, but for what was held and for corrections."""
 
+    role: ClassVar[Role] = "operator"
+
     account: AccountName
 
 
 class Unfreeze(Request, frozen=True, kw_only=True, tag="unfreeze"):
     """Undo `Freeze`."""
 
+    role: ClassVar[Role] = "operator"
+
     account: AccountName
 
 
 class Close(Request, frozen=True, kw_only=True, tag="close"):
     """Close an account for ever; it is empty and nothing is held."""
+
+    role: ClassVar[Role] = "operator"
 
     account: AccountName
 
@@ -207,11 +231,15 @@ class Login(Request, frozen=True, kw_only=True, tag="login"):
 class Unlock(Request, frozen=True, kw_only=True, tag="unlock"):
     """Forget the wrong PINs of an account."""
 
+    role: ClassVar[Role] = "operator"
+
     account: AccountName
 
 
 class SetLimit(Request, frozen=True, kw_only=True, tag="set_limit"):
     """Limit what may be withdrawn (`debit`, `hold`) from an account in a day of log time (UTC)."""
+
+    role: ClassVar[Role] = "operator"
 
     account: AccountName
     amount: AmountMinor | None = None  # None: no limit
@@ -234,9 +262,16 @@ class Query(Request, frozen=True, kw_only=True, tag="query"):
 class Statement(Request, frozen=True, kw_only=True, tag="statement"):
     """Ask for an account's latest postings, or the latest before `before` (a `Line.posting`)."""
 
+    cursor: ClassVar = "before"  # names the field that takes the `next` of the page before
+
     account: AccountName
     limit: Annotated[int, Meta(gt=0, le=PAGE_LINES_MAX)] = 20
     before: Annotated[int, Meta(ge=0, le=2**63 - 1)] | None = None
+
+    @property
+    def answer_bytes_max(self) -> int:
+        """How long the page may be, in its frame."""
+        return RECEIPT_BYTES_MAX + self.limit * LINE_BYTES_MAX
 
 
 class Lookup(Request, frozen=True, kw_only=True, tag="lookup"):
@@ -244,12 +279,25 @@ class Lookup(Request, frozen=True, kw_only=True, tag="lookup"):
 
     request_id: RequestId
 
+    @property
+    def answer_bytes_max(self) -> int:
+        """How long the answer may be, in its frame."""
+        return LOOKUP_BYTES_MAX
+
 
 class Exceptions(Request, frozen=True, kw_only=True, tag="exceptions"):
     """Ask for the latest postings that a person should look at, or the latest before `before`."""
 
+    role: ClassVar[Role] = "operator"
+    cursor: ClassVar = "before"
+
     limit: Annotated[int, Meta(gt=0, le=PAGE_LINES_MAX)] = 20
     before: Annotated[int, Meta(ge=0, le=2**63 - 1)] | None = None
+
+    @property
+    def answer_bytes_max(self) -> int:
+        """How long the page may be, in its frame."""
+        return RECEIPT_BYTES_MAX + self.limit * LINE_BYTES_MAX
 
 
 Command = (
@@ -272,7 +320,9 @@ Command = (
     | SetLimit
 )
 LogCommand = Command | Expire
+Withdrawal = Debit | Transfer | Hold  # money goes out of `account`, so its PIN goes with the request
 Read = Query | Statement | Lookup | Exceptions
+Page = Statement | Exceptions  # what is read page by page
 
 
 # -- answers -----------------------------------------------------------------------------------------------
@@ -336,3 +386,8 @@ class ReadResult(LedgerReceipt, frozen=True, kw_only=True, omit_defaults=True):
     next: int | None = None
     asked: Contents | None = None
     reversed_by: str | None = None
+
+    @property
+    def is_empty(self) -> bool:
+        """Whether it tells nothing but the outcome."""
+        return self.balance is None and self.lines is None and self.asked is None

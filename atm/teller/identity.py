@@ -11,7 +11,7 @@ from atm.client.errors import InvalidPin
 from atm.client.request_rules import check_pin
 from atm.ledger.commands import BANK_ACCOUNTS, Login, Outcome, Query, SetPin
 from atm.money import format_amount
-from atm.teller import sentences
+from atm.teller import phrases
 from atm.teller.report import INTERRUPTED, NOT_ALLOWED, USAGE, NotDone, Report, decided
 from atm.teller.request_runner import RequestRunner
 
@@ -81,11 +81,11 @@ class PinChecks:
         if self._operator or self._identity.logged_in:
             return
         if account in BANK_ACCOUNTS:
-            raise NotDone(_not_allowed(command, "not_allowed", account, sentences.banks_own(account)))
+            raise NotDone(_not_allowed(command, "not_allowed", account, phrases.banks_own(account)))
         if pin == "locked":
             raise NotDone(_locked(command, account))
         if pin == "set":
-            raise NotDone(_not_allowed(command, "login_needed", account, sentences.log_in_first(account)))
+            raise NotDone(_not_allowed(command, "login_needed", account, phrases.log_in_first(account)))
 
     def log_in(self, account: str) -> Report:
         """Ask for the PIN of an account, if it has one, and go on with it if the bank finds it right."""
@@ -167,7 +167,7 @@ def _mistyped(command: str, text: str) -> Report:
 
 
 def _locked(command: str, account: str) -> Report:
-    return _not_allowed(command, "locked", account, sentences.locked(account))
+    return _not_allowed(command, "locked", account, phrases.locked(account))
 
 
 def _not_allowed(command: str, outcome: str, account: str, text: str) -> Report:

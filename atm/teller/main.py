@@ -31,7 +31,8 @@ from atm.ledger.commands import MAIN
 from atm.teller.identity import IDLE_S, Identity
 from atm.teller.input import PipedPins, piped_lines
 from atm.teller.output import Output
-from atm.teller.report import INTERRUPTED, UNKNOWN, USAGE, printable
+from atm.teller.phrases import printable
+from atm.teller.report import INTERRUPTED, UNKNOWN, USAGE
 from atm.teller.request_journal import RequestJournal
 from atm.teller.request_runner import no_journal
 from atm.teller.session import Teller

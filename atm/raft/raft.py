@@ -64,7 +64,6 @@ class Raft:
         self._election_timer = Timer(lambda: random(config.election_ticks_min, config.election_ticks_max))
         self._heartbeat_timer = Timer(lambda: config.heartbeat_ticks)
         self._quorum_timer = Timer(lambda: config.election_ticks_max)
-        self._spare_timer = Timer(lambda: config.spare_ticks)
         self._ticks_since_apply = 0
         self._messages: list[Outgoing] = []  # may go at once
         self._messages_after_sync: list[Outgoing] = []  # may go once all that was decided so far is durable
@@ -117,19 +116,6 @@ class Raft:
         if not isinstance(self._role, Leader):
             return {}
         return {node: progress.match_index for node, progress in self._role.progress.items()}
-
-    def acknowledgements_wanted(self) -> int:
-        """Return how many successful answers to appends it takes, at least, until one changes anything.
-
-        A leader of five need not look at each: one is nothing while two are missing, and what comes after the
-        commit only tells what to send later. For whoever would gather them first.
-        """
-        if not isinstance(self._role, Leader):
-            return 1
-        voters = [p for node, p in self._role.progress.items() if node not in self._learners]
-        return self._role.acknowledgements_wanted(
-            voters, self.log.last_index, self.commit_index, self._saved_index, majority(self.config.servers)
-        )
 
     # -- messages: rules for all servers (Figure 2), then one handler each ------------------------------
 
@@ -272,8 +258,6 @@ class Raft:
         if response.success:
             progress.matched(response.match_index)
             self._advance_commit_index()
-            if self.config.spare_ticks and response.sender not in self._learners:
-                self._role.note_answer(response.sender, majority(self.config.servers))
         else:
             if response.sender in self._learners:
                 progress.match_index = 0  # it may be from before the disk was lost, and come late
@@ -302,10 +286,6 @@ class Raft:
             self._become_follower(self.term, leader=None)
             return
         heartbeat_due = self._heartbeat_timer.tick()
-        if heartbeat_due:
-            role.race(self.last_index)
-        elif self.config.spare_ticks and self._spare_timer.tick():
-            role.tick_spares(self.last_index, self.commit_index)
         for peer, progress in role.progress.items():
             behind = progress.commit_sent < min(self.commit_index, progress.match_index)
             if heartbeat_due or (behind and not progress.sent_this_tick):
@@ -414,13 +394,7 @@ class Raft:
         next_index = self.last_index + 1
         progress = {peer: Progress(next_index=next_index) for peer in self.config.peers}
         self._become(
-            Leader(
-                node_id=self.node_id,
-                term=self.term,
-                term_start_index=next_index,
-                progress=progress,
-                race_index=self.last_index,
-            )
+            Leader(node_id=self.node_id, term=self.term, term_start_index=next_index, progress=progress)
         )
         self._heartbeat_timer.reset()
         self._quorum_timer.reset()

@@ -290,6 +290,9 @@ _ROWS: tuple[TellerCommand[Any], ...] = (
             Outcome.INSUFFICIENT_FUNDS: lambda _: (
                 "Insufficient account balance: the money has left the account already"
             ),
+            Outcome.HOLD_ALREADY_POSTED: lambda _: (
+                "The hold was confirmed already: reverse the confirmation, by its own reference"
+            ),
             Outcome.ALREADY_REVERSED: lambda request: (
                 f"{request.original} was reversed already: nothing was changed"
             ),

@@ -9,10 +9,13 @@ from tests.mutants.elections import ELECTIONS
 from tests.mutants.folders import FOLDERS
 from tests.mutants.reads import READS
 from tests.mutants.replication import REPLICATION
-from tests.mutants.spares import SPARES
+from tests.mutants.survivors import SURVIVORS
 from tests.mutants.turns import TURNS
 
-MUTANTS = (*ELECTIONS, *REPLICATION, *SPARES, *READS, *DURABILITY, *FOLDERS, *BANK, *BANK_RULES, *TURNS)
+MUTANTS = (
+    *(*ELECTIONS, *REPLICATION, *READS, *DURABILITY, *FOLDERS, *BANK, *BANK_RULES, *TURNS),
+    *SURVIVORS,
+)
 
 # Random runs hardly ever show these: each needs a scripted test, whatever the simulation finds.
 NEARLY_INVISIBLE = (

@@ -156,4 +156,18 @@ REPLICATION = (
         edits=(("                progress.match_index = 0  # it", "                pass  # it"),),
         caught_by=PIPELINE + "test_a_late_acknowledgement_from_before_the_wipe_does_not_stop_the_catch_up",
     ),
+    Mutant(
+        name="one message for all",
+        what="servers at different places of the log are sent the entries of the first one's",
+        file="atm/raft/leader.py",
+        edits=(("append = made.get(progress.next_index)", "append = next(iter(made.values()), None)"),),
+        caught_by=PIPELINE + "test_servers_at_one_place_are_sent_one_message_and_those_elsewhere_another",
+    ),
+    Mutant(
+        name="a load that lasts an election",
+        what="as many entries are applied at once as there are, however long that takes",
+        file=RAFT,
+        edits=((", self.config.apply_bytes_max)", ")"),),
+        caught_by=PIPELINE + "test_no_more_is_applied_at_once_than_leaves_time_to_go_on",
+    ),
 )

@@ -269,6 +269,18 @@ def test_a_node_that_stops_tells_all_who_wait(story: Story) -> None:
     assert story.teller.outcomes == [("a", "unknown"), ("q", "unavailable")]
 
 
+def test_a_node_that_stops_tells_those_too_whose_requests_are_held_back(story: Story) -> None:
+    story.ask(credit("a"), credit("b"), query("p"), query("q"))
+    story.ask(credit("c"), query("r"))
+    story.router.close()
+    assert sorted(story.teller.outcomes) == [
+        *(("a", "unknown"), ("b", "unknown"), ("c", "unavailable")),
+        *(("p", "unavailable"), ("q", "unavailable"), ("r", "unavailable")),
+    ]
+    story.router.close()
+    assert len(story.teller.answers) == 6
+
+
 def test_every_node_answers_for_its_own_status(story: Story) -> None:
     inputs = Inputs()
     inputs.add(PendingRequest(story.teller, 0, Status(id="s"), b""))

@@ -9,7 +9,7 @@ import pytest
 
 from atm.raft.messages import Entry, HardState, NodeId, RaftMessage, RequestVote
 from atm.raft.ready import Ready
-from atm.server.group.inbox import Inbox, Inputs
+from atm.server.group.inbox import Inbox, Inputs, WakeThresholds
 from atm.server.group.request_router import RequestRouter
 from atm.server.group.run_loop import TICK_S, TICKS_PER_ITERATION_MAX, UNWRITTEN_MAX, WRITE_TICKS, RunLoop
 from tests.support.server_parts import DEADLINE_S, FakeCore, Recorder, messages, wait_until
@@ -86,12 +86,13 @@ class Story:
         self.inbox = Inbox(self.lock)
         self.tellers = Outbox()
         self.now_s = 100.0
+        self.router = RequestRouter("n1", self.core, self.links, self.links, first_number=1)
         self.node = RunLoop(
             raft=self.core,
             log=self.links,
             bank=self.links,
             links=self.links,
-            router=RequestRouter("n1", self.core, self.links, self.links, first_number=1),
+            router=self.router,
             tellers=self.tellers,
             inbox=self.inbox,
             lock=self.lock,
@@ -228,15 +229,15 @@ def test_what_is_raised_while_the_node_is_told_to_stop_is_not_swallowed() -> Non
     assert not story.writes, "of what is left after a disaster nothing is written"
 
 
-def test_a_core_that_cannot_tell_what_it_wants_ends_the_loop_too(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_desk_that_cannot_tell_what_it_wants_ends_the_loop_too(monkeypatch: pytest.MonkeyPatch) -> None:
     story = Story()
     fault = Disaster()
 
-    def fail() -> int:
+    def fail() -> WakeThresholds:
         raise fault
 
     story.start()
-    monkeypatch.setattr(story.core, "acknowledgements_wanted", fail)
+    monkeypatch.setattr(story.router, "wanted", fail)
     story.inbox.put(messages(VOTE))
     story.end()
     assert story.raised is fault

@@ -12,18 +12,17 @@ from typing import Any, get_args
 
 from msgspec import Struct, field, msgpack
 
-from atm.ledger.commands import Command, Expire, Read
+from atm.ledger.commands import Command, Read
 from atm.wire.client_messages import decode_client_reply
 from atm.wire.codec import encode
 from tests.simulation.bank_model import TOMBSTONE, BankModel, contents
 from tests.simulation.bank_views import view
-from tests.support.checks import require
+from tests.support.checks import EXPIRE, require
 
 READS = get_args(Read)
 COMMANDS = get_args(Command)
 FAULTS = {"busy", "unavailable", "unknown"}
 NOT_DONE = {"busy", "unavailable"}  # what these promise of one try
-EXPIRE = encode(Expire())  # asked by no customer
 
 
 class RequestRecord(Struct):

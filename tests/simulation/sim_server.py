@@ -7,6 +7,7 @@ from random import Random
 from threading import Lock
 
 from atm.raft.messages import NodeId
+from atm.raft.ready import Role
 from atm.server.group.inbox import Inbox, Inputs, PendingRequest, ReplyChannel
 from atm.server.group.recovery import recover
 from atm.server.group.request_router import RequestRouter
@@ -264,7 +265,7 @@ class SimServer:
             return
         self._log.slow_us, self._log.took_us = self.sync_us, 0
         try:
-            while self._node.iterate():
+            while self._turn_that_ends_what_is_due():
                 pass
         except (Died, LogFailed):
             self.die(power_cut=False)
@@ -272,3 +273,16 @@ class SimServer:
             self.die(power_cut=True)
         else:
             self._busy_until_us = self._loop.now_us + self.slow_us + self.late_us
+
+    def _turn_that_ends_what_is_due(self) -> bool:
+        """Take a turn; a leader that finds a hold due has, at its end, a command on its way that ends it."""
+        led_term, due_us = self._led_term(), self.bank.next_expiry_us
+        more = self._node.iterate()
+        if due_us is None or due_us > self.wall_clock_us() or led_term is None:
+            return more
+        if (led_term, due_us) == (self._led_term(), self.bank.next_expiry_us):
+            self._checks.ends_holds(self.name, led_term, self.bank.applied_index)
+        return more
+
+    def _led_term(self) -> int | None:
+        return self.core.term if self.core.role is Role.LEADER else None

@@ -95,9 +95,6 @@ class WatchedCore:
     def matched(self) -> dict[NodeId, int]:
         return self.raft.matched()
 
-    def acknowledgements_wanted(self) -> int:
-        return self.raft.acknowledgements_wanted()
-
     def ready(self) -> Ready | None:
         ready = self.raft.ready()
         if ready is not None:

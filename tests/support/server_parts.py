@@ -209,7 +209,6 @@ class FakeCore:
         self.proposed: list[bytes] = []
         self.stamps_us: list[int] = []
         self.read_ids: list[int] = []
-        self.acknowledgements = 1
 
     def propose(self, commands: Sequence[bytes], now_us: int) -> int:
         first_index = self.last_index + 1
@@ -223,9 +222,6 @@ class FakeCore:
 
     def matched(self) -> dict[NodeId, int]:
         return {}
-
-    def acknowledgements_wanted(self) -> int:
-        return self.acknowledgements
 
     def follow(self, leader: NodeId | None, term: int) -> None:
         self.role, self.leader, self.term = Role.FOLLOWER, leader, term

@@ -15,7 +15,6 @@ from atm.server.group.perform import record
 
 TICK_MS = 10
 FOLLOWER_APPLY_TICKS = 5  # 50 ms: how far a busy follower's ledger may be behind what it knows is committed
-SPARE_TICKS = 1
 REPLAY_BYTES_MAX = 256 * 1024  # of commands held in memory at once
 
 
@@ -56,7 +55,6 @@ def raft_config(cluster: Cluster, node: str) -> RaftConfig:
         election_ticks_min=election_ticks_min,
         election_ticks_max=max(election_ticks_min, -(-high_ms // TICK_MS)),
         follower_apply_ticks=FOLLOWER_APPLY_TICKS,
-        spare_ticks=SPARE_TICKS,
     )
 
 

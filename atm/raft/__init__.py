@@ -8,7 +8,7 @@ Work goes in, by these calls only:
 
     raft.step(message)            a message from another server came in
     raft.tick()                   one tick of time has passed
-    raft.propose(commands, now_us)  clients want these commands replicated
+    raft.propose(data, now_us)      clients want these commands replicated
     raft.read(read_id)            a client wants to read, and to see every acknowledged write
 
 and what is to be done about it comes out:

@@ -14,10 +14,10 @@ class NotLeader(Exception):
 
 
 class EntryTooLarge(Exception):
-    """The command can never be replicated: it is over the limit of one entry."""
+    """The entry can never be replicated: it is over the limit of one entry."""
 
     def __init__(self, length: int, entry_bytes_max: int) -> None:
-        super().__init__(f"a command of {length} bytes is over the limit of {entry_bytes_max}")
+        super().__init__(f"an entry of {length} bytes is over the limit of {entry_bytes_max}")
 
 
 class SafetyViolated(Exception):

@@ -15,7 +15,7 @@ ENTRY_OVERHEAD_BYTES = 200  # what an entry takes in memory besides its command
 
 
 def entry_bytes(entry: Entry) -> int:
-    return len(entry.command) + ENTRY_OVERHEAD_BYTES
+    return len(entry.data) + ENTRY_OVERHEAD_BYTES
 
 
 class Log:

@@ -22,6 +22,7 @@ from atm.raft.messages import (
     CatchUp,
     ConfirmedRead,
     Entry,
+    EntryKind,
     HardState,
     NodeId,
     Outgoing,
@@ -301,30 +302,30 @@ class Raft:
 
     # -- what clients want -----------------------------------------------------------------------------
 
-    def propose(self, commands: Sequence[bytes], now_us: int) -> int:
-        """Append `commands` to the log of this leader and return the index of the first.
+    def propose(self, data: Sequence[bytes], now_us: int, kind: EntryKind = EntryKind.COMMAND) -> int:
+        """Append an entry of `kind` for each of `data` to the log of this leader; return the first's index.
 
         `now_us` is the wall clock; entries' stamps rise with the index even where it does not.
         Raises `NotLeader`, or `EntryTooLarge` and then takes none of them.
         """
         if not isinstance(self._role, Leader):
             raise NotLeader(self.leader)
-        for command in commands:
-            assert command, "an empty command is a no-op, and only a new leader's"
-            if len(command) > self.config.entry_bytes_max:
-                raise EntryTooLarge(len(command), self.config.entry_bytes_max)
+        assert kind is not EntryKind.NOOP, "a no-op is only a new leader's"
+        for each in data:
+            if len(each) > self.config.entry_bytes_max:
+                raise EntryTooLarge(len(each), self.config.entry_bytes_max)
         first_index = self.last_index + 1
-        self._append_own(commands, now_us)
+        self._append_own(kind, data, now_us)
         return first_index
 
-    def _append_own(self, commands: Sequence[bytes], now_us: int) -> None:
+    def _append_own(self, kind: EntryKind, data: Sequence[bytes], now_us: int) -> None:
         index = self.last_index + 1
         time_us = max(self.log.last_time_us + 1, now_us)
         term = self.term
         self.log.append(
             [
-                Entry(index=index + offset, term=term, time_us=time_us + offset, command=command)
-                for offset, command in enumerate(commands)
+                Entry(index=index + offset, term=term, time_us=time_us + offset, kind=kind, data=each)
+                for offset, each in enumerate(data)
             ]
         )
 
@@ -398,7 +399,7 @@ class Raft:
         )
         self._heartbeat_timer.reset()
         self._quorum_timer.reset()
-        self._append_own([b""], now_us=0)
+        self._append_own(EntryKind.NOOP, [b""], now_us=0)
 
     # -- work out --------------------------------------------------------------------------------------
 

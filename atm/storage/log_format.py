@@ -37,7 +37,7 @@ from msgspec.msgpack import Decoder, Encoder
 from atm.raft.messages import Entry, HardState
 
 MARK_BYTES = 8
-ENTRY_OVERHEAD_BYTES = 1 + 3 * 9 + 5  # what msgpack adds to a command at most: array, three integers, length
+ENTRY_OVERHEAD_BYTES = 1 + 3 * 9 + 2 * 2 + 5  # what msgpack adds to the data at most
 
 _MAGIC = b"ATMRAFT\x01"  # with the format's version
 _MAGIC_AND_CRC = Struct(">8sI")

@@ -44,7 +44,7 @@ class Server:
     @property
     def commands(self) -> list[bytes]:
         """What the state machine was given, without no-ops."""
-        return [entry.command for entry in self.applied if entry.command]
+        return [entry.data for entry in self.applied if entry.data]
 
     @property
     def log_terms(self) -> list[int]:

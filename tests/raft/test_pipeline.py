@@ -114,7 +114,7 @@ def test_an_append_is_bounded_in_bytes() -> None:
     a.lead()
     a.receive(acknowledge("b", 1, 1))
     sent = appends(a.propose(*[b"x" * 3_000] * 9), to="b")
-    assert all(sum(len(entry.command) for entry in message.entries) <= 10_000 for message in sent)
+    assert all(sum(len(entry.data) for entry in message.entries) <= 10_000 for message in sent)
 
 
 def test_an_entry_over_the_limit_is_refused_when_proposed() -> None:

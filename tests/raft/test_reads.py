@@ -115,7 +115,7 @@ def test_a_leader_that_slept_through_an_election_answers_no_stale_read() -> None
     network.pass_time(3 * HEARTBEAT_TICKS)
     assert network.servers["a"].reads == []
     assert network.servers["a"].dropped_reads == [1]
-    assert network.servers["a"].applied[index - 1].command != b"lost"
+    assert network.servers["a"].applied[index - 1].data != b"lost"
     assert network["a"].role is Role.FOLLOWER
     assert network.servers["a"].commands == [b"new"]
 

@@ -11,7 +11,7 @@ import pytest
 
 from atm.ledger.ledger import Ledger
 from atm.raft.config import RaftConfig
-from atm.raft.messages import Entry, HardState
+from atm.raft.messages import Entry, EntryKind, HardState
 from atm.server.group import recovery
 from atm.server.group.recovery import LedgerAhead, raft_config, recover
 from atm.storage.log_file import LogFile
@@ -26,7 +26,7 @@ RANDOM = Random(1).randint
 
 def entries(count: int) -> list[Entry]:
     return [
-        Entry(index=index, term=1, time_us=index, command=encode(credit(f"c{index}", 1)))
+        Entry(index=index, term=1, time_us=index, kind=EntryKind.COMMAND, data=encode(credit(f"c{index}", 1)))
         for index in range(1, count + 1)
     ]
 
@@ -64,7 +64,7 @@ def test_entries_known_to_be_committed_are_applied_piece_by_piece(
 
 def test_a_log_that_is_wholly_applied_keeps_its_last_entry_in_memory(log: LogFile, ledger: Ledger) -> None:
     log.save(HardState(term=1, voted_for=None), entries(5))
-    ledger.apply([(entry.index, entry.time_us, decode_command(entry.command)) for entry in entries(5)])
+    ledger.apply([(entry.index, entry.time_us, decode_command(entry.data)) for entry in entries(5)])
     raft = recover(CONFIG, log, ledger, RANDOM)
     assert (raft.last_index, raft.log.base_index, raft.applied_index) == (5, 4, 5)
 

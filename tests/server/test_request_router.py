@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from atm.ledger.commands import Command, LedgerReceipt, Outcome, Read
-from atm.raft.messages import ConfirmedRead, Entry
+from atm.raft.messages import ConfirmedRead, Entry, EntryKind
 from atm.server.group import request_router as router_module
 from atm.server.group.inbox import Inputs, PendingRequest, WakeThresholds
 from atm.server.group.request_router import FORWARD_TIMEOUT_S, RequestRouter
@@ -44,7 +44,9 @@ class Story:
 
     def commit(self, index: int, term: int, request_id: str) -> None:
         receipt = LedgerReceipt(id=request_id, outcome=Outcome.OK, balance=1, available=1, log_index=index)
-        self.router.settle([Entry(index=index, term=term, time_us=1, command=b"x")], [receipt])
+        self.router.settle(
+            [Entry(index=index, term=term, time_us=1, kind=EntryKind.COMMAND, data=b"x")], [receipt]
+        )
 
     def forward_replies(self, number: int, payload: bytes) -> None:
         inputs = Inputs()

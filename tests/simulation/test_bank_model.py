@@ -12,7 +12,7 @@ from msgspec.structs import astuple
 from atm.ledger import unit_of_work
 from atm.ledger.commands import Command, Expire, LogCommand, Lookup, Query, Read, ReadResult, Statement
 from atm.ledger.ledger import Ledger
-from atm.raft.messages import Entry
+from atm.raft.messages import Entry, EntryKind
 from atm.wire.codec import encode
 from tests.simulation.bank_model import BankModel, receipt_row
 from tests.simulation.bank_rules import Bank
@@ -135,7 +135,9 @@ def lived(ledger: Ledger, model: BankModel) -> list[str]:
         command = request(words[:asked], index)
         time_us = NOON_US + int(hour) * HOUR_US + index
         [receipt] = ledger.apply([(index, time_us, command)])
-        model.commit(Entry(index=index, term=1, time_us=time_us, command=encode(command)))
+        model.commit(
+            Entry(index=index, term=1, time_us=time_us, kind=EntryKind.COMMAND, data=encode(command))
+        )
         decision = model.decisions[-1]
         expected = words[asked:]
         told = [] if decision is None else [str(part) for part in decision[1:4] if part is not None]

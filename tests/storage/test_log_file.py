@@ -12,7 +12,7 @@ from random import Random
 import msgspec
 import pytest
 
-from atm.raft.messages import Entry, HardState
+from atm.raft.messages import Entry, EntryKind, HardState
 from atm.storage import disk as disk_module
 from atm.storage.disk import OsDisk
 from atm.storage.log_file import DamagedLog, LogFailed, LogFile
@@ -28,7 +28,13 @@ Saved = tuple[HardState, tuple[Entry, ...]]
 
 def entries(first: int, count: int, term: int = 1, command: bytes = b"credit") -> tuple[Entry, ...]:
     return tuple(
-        Entry(index=index, term=term, time_us=1_000_000 + index, command=b"%s %d.%d" % (command, index, term))
+        Entry(
+            index=index,
+            term=term,
+            time_us=1_000_000 + index,
+            kind=EntryKind.COMMAND,
+            data=b"%s %d.%d" % (command, index, term),
+        )
         for index in range(first, first + count)
     )
 
@@ -75,7 +81,11 @@ def random_save(random: Random, saved: Saved) -> Saved:
     new_terms = sorted(random.randint(lowest, term) for _ in range(count))
     new = tuple(
         Entry(
-            index=index, term=of_term, time_us=index, command=random.randbytes(random.choice((0, 5, 40, 700)))
+            index=index,
+            term=of_term,
+            time_us=index,
+            kind=EntryKind.COMMAND,
+            data=random.randbytes(random.choice((0, 5, 40, 700))),
         )
         for index, of_term in enumerate(new_terms, first)
     )
@@ -266,7 +276,7 @@ def test_every_range_reads_as_in_a_plain_list(seed: int) -> None:
 def test_a_read_gives_at_least_one_entry_and_else_no_more_than_fits() -> None:
     log = open_log(new_disk())
     written = [
-        Entry(index=index, term=2**40, time_us=2**60, command=bytes(size))
+        Entry(index=index, term=2**40, time_us=2**60, kind=EntryKind.COMMAND, data=bytes(size))
         for index, size in enumerate((300, 10, 70_000, 10, 10, 500), 1)
     ]
     log.save(state(2**40), written)
@@ -295,7 +305,8 @@ def test_records_may_hold_any_bytes() -> None:
     look_alike = disk.contents(FIRST)  # whole batches, header and all
     odd = [b"", b"\n" * 9, bytes(range(256)), look_alike, look_alike[SEGMENT_HEADER_BYTES:]]
     written = entries(1, 2, command=b"\n") + tuple(
-        Entry(index=index, term=1, time_us=0, command=command) for index, command in enumerate(odd, 3)
+        Entry(index=index, term=1, time_us=0, kind=EntryKind.COMMAND, data=command)
+        for index, command in enumerate(odd, 3)
     )
     log.save(state(1), written[2:])
     log.save(state(2), ())
@@ -359,7 +370,16 @@ def test_a_torn_batch_that_imitates_later_batches_inside_is_still_cut_off() -> N
     log.save(state(1), entries(1, 1))
     stop = len(disk.contents(FIRST))
     log.save(
-        state(1), [Entry(index=2, term=1, time_us=0, command=other.contents(FIRST) + other.contents(SECOND))]
+        state(1),
+        [
+            Entry(
+                index=2,
+                term=1,
+                time_us=0,
+                kind=EntryKind.COMMAND,
+                data=other.contents(FIRST) + other.contents(SECOND),
+            )
+        ],
     )
     disk.put(FIRST, disk.contents(FIRST)[:-1])
     assert held(open_log(disk)) == (state(1), entries(1, 1))

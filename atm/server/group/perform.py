@@ -11,7 +11,7 @@ from typing import Protocol
 from msgspec.structs import replace
 
 from atm.ledger.commands import LedgerReceipt, LogCommand
-from atm.raft.messages import CatchUp, ConfirmedRead, Entry, HardState, Outgoing
+from atm.raft.messages import CatchUp, ConfirmedRead, Entry, EntryKind, HardState, Outgoing
 from atm.raft.ready import Ready
 from atm.wire.log_entries import decode_command
 
@@ -85,4 +85,4 @@ def _from_disk(catch_up: CatchUp, log: DurableLog) -> Outgoing:
 
 def record(entry: Entry) -> tuple[int, int, LogCommand | None]:
     """Return an entry as the bank applies it."""
-    return entry.index, entry.time_us, decode_command(entry.command) if entry.command else None
+    return entry.index, entry.time_us, decode_command(entry.data) if entry.kind == EntryKind.COMMAND else None

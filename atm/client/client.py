@@ -5,7 +5,6 @@ from __future__ import annotations
 import math
 import os
 import random
-import secrets
 import time
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
@@ -13,8 +12,6 @@ from pathlib import Path
 from threading import Event
 from types import TracebackType
 from typing import Self, overload
-
-import msgspec
 
 from atm.client.connection import Lost, NotSent, Pool, ServerConnection
 from atm.client.errors import (
@@ -26,6 +23,7 @@ from atm.client.errors import (
     UnknownNode,
 )
 from atm.client.node_status import NodeStatus, ask_all
+from atm.client.receipt import Receipt, new_request_id
 from atm.client.request_rules import check_request
 from atm.client.route import Route
 from atm.config import Cluster, load
@@ -45,7 +43,6 @@ from atm.ledger.commands import (
     Post,
     Query,
     Read,
-    ReadResult,
     Reverse,
     SetLimit,
     SetPin,
@@ -63,32 +60,7 @@ CONNECT_TIMEOUT_S = 0.3  # the first try's; doubled with each try that gave no a
 ANSWER_TIMEOUT_S = 1.0  # likewise: a stopped server takes connections and never answers
 TIMEOUT_GROWTH = 2.0
 HOLD_MS = 300_000
-ID_CHARACTERS = "0123456789ABCDEFGHJKMNPQRSTVWXYZ"  # Crockford's base 32: no I, L, O, U
 PAUSE_S = (0.02, 0.05)  # between rounds over the servers: an election takes 300 to 600 ms
-
-
-class Receipt(ReadResult, frozen=True, kw_only=True):
-    """The bank's decision; `outcome` compares equal to its text, such as "ok".
-
-    `balance` (in the ledger) and `available` (less what is held) are in minor units, right after the
-    decision, or None if there is no such account. `log_index` is the log entry that decided it and
-    `time_us` its time stamp (microseconds since 1970); both are 0 for what only reads. The further fields
-    belong to what only reads, as `atm.ledger.commands.ReadResult` says; elsewhere they are None.
-    """
-
-    @property
-    def request_id(self) -> str:
-        """The id under which it was asked, and can be asked again."""
-        return self.id
-
-
-def new_request_id() -> str:
-    """Return an id that nobody else has, of 20 characters that people do not mix up.
-
-    Ids rise with time, so that ledgers insert them in order: milliseconds, then 55 bits of chance.
-    """
-    number = time.time_ns() // 1_000_000 << 55 | secrets.randbits(55)
-    return "".join(ID_CHARACTERS[number >> shift & 31] for shift in range(95, -1, -5))
 
 
 class Client:
@@ -272,7 +244,7 @@ class Client:
             answer = self._ask_until_answered(encode(request), attempt)
         except KeyboardInterrupt as interrupt:
             raise Interrupted(request.id, may_be_done=attempt.may_be_done or attempt.in_flight) from interrupt
-        return msgspec.convert(answer, Receipt, from_attributes=True)
+        return Receipt.of(answer)
 
     def status(self) -> list[NodeStatus]:
         """Ask every node of the cluster how it is, in the file's order; takes about a second at most."""

@@ -23,8 +23,8 @@ from atm.client import (
     UnknownNode,
     new_request_id,
 )
-from atm.client.client import ID_CHARACTERS
 from atm.client.connection import ServerConnection
+from atm.client.receipt import ID_CHARACTERS
 from atm.client.route import Route
 from atm.ledger.commands import AMOUNT_MINOR_MAX
 from atm.wire.client_messages import decode_client_reply

@@ -8,7 +8,8 @@ from pathlib import Path
 import apsw
 import pytest
 
-from atm.ledger import database, shelf, store
+from atm.ledger import database, rows
+from atm.ledger import ledger as ledger_module
 from atm.ledger.commands import Credit, Open, Outcome, Reverse, Statement
 from atm.ledger.ledger import Ledger, LedgerFault, NotNext
 from atm.ledger.posting import BANK_MINOR_MIN
@@ -60,7 +61,7 @@ def test_accounts_in_memory_are_bounded_however_many_there_are(
     names = [f"a{number}" for number in range(40)]
     for index, name in enumerate(names, 1):
         ledger.apply([(index, time_us(index), Open(id=f"o{index}", account=name))])
-        assert sum(ledger._shelf.kept(each) is not None for each in names) <= 6
+        assert sum(ledger._rows.kept(each) is not None for each in names) <= 6
     assert all(balance_of(ledger, name) == 0 for name in names)
 
 

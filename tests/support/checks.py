@@ -158,7 +158,7 @@ class Checks:
         under_way = [
             entry
             for entry in self.stores[name].entries[applied_index:]
-            if entry.term == term and entry.command == EXPIRE
+            if entry.term == term and entry.data == EXPIRE
         ]
         require(len(under_way) == 1, "what is due is ended at once, by one command", (name, under_way))
 

@@ -282,6 +282,7 @@ _ROWS: tuple[TellerCommand[Any], ...] = (
     TellerCommand(
         "reverse <reference> [<amount>]",
         "takes back what was done, or a part, once",
+        "A hold is released, as cancel does.",
         request=Reverse,
         read=lambda given: Reverse(id=given.request_id, original=given["reference"], amount=given["amount"]),
         moves_money=True,

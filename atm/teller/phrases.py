@@ -18,7 +18,9 @@ _REFUSALS = {
     Outcome.HOLD_EXPIRED: "The hold has expired by itself: nothing is held any more",
     Outcome.EXCEEDS_HOLD: "More than was held: confirm that much, or less",
     Outcome.ALREADY_REVERSED: "It was reversed before it came to the bank: it is not done, and never will be",
-    Outcome.EXCEEDS_ORIGINAL: "More than was moved: reverse that much, or less (a batch or a hold only as a whole)",
+    Outcome.EXCEEDS_ORIGINAL: (
+        "More than was moved: reverse that much, or less (a batch or a hold only as a whole)"
+    ),
     Outcome.ORIGINAL_NOT_FOUND: "Nothing is known under this reference: check it",
 }
 

@@ -45,7 +45,7 @@ class AccountViews:
         found = self._runner.ask(request)
         if not isinstance(request, Page) or found.outcome is not Outcome.OK:
             return decided(request, found)
-        self._state.note_page(request, found.next)
+        self._state.note_page(request, found)
         return reports.page(request, found, self._output.columns)
 
     def receipt(self, reference: str) -> Report:

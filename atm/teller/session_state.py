@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from msgspec.structs import replace
 
+from atm.client import Receipt
 from atm.ledger.commands import Page
 from atm.teller.report import DONE, USAGE, NotDone, Report
 
@@ -26,9 +27,9 @@ class SessionState:
         """Remember what was held."""
         self._last_hold = reference
 
-    def note_page(self, request: Page, following: int | None) -> None:
+    def note_page(self, request: Page, found: Receipt) -> None:
         """Remember where the page after this one begins."""
-        self._next_page = None if following is None else replace(request, **{request.cursor: following})
+        self._next_page = None if found.next is None else replace(request, **{request.cursor: found.next})
 
     def learn(self, report: Report) -> None:
         """Remember the names of accounts that there are."""

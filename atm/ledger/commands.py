@@ -22,6 +22,7 @@ SEALED_PIN_CHARS = 64
 # How long answers may be, in their frames; tests/server/test_client_server.py has the longest of each.
 RECEIPT_BYTES_MAX = 1024
 LINE_BYTES_MAX = 384  # of a page of postings
+ACCOUNT_BYTES_MAX = 144  # of a page of accounts
 LOOKUP_BYTES_MAX = 12 * 1024  # of the longest batch, with the longest names
 
 CASH = "cash"  # the bank's own account, the other side of every credit and debit; may fall below zero
@@ -300,6 +301,21 @@ class Exceptions(Request, frozen=True, kw_only=True, tag="exceptions"):
         return RECEIPT_BYTES_MAX + self.limit * LINE_BYTES_MAX
 
 
+class Accounts(Request, frozen=True, kw_only=True, tag="accounts"):
+    """Ask for the customers' accounts in the order of their names, or for those after the name `after`."""
+
+    role: ClassVar[Role] = "operator"
+    cursor: ClassVar = "after"
+
+    limit: Annotated[int, Meta(gt=0, le=PAGE_LINES_MAX)] = PAGE_LINES_MAX
+    after: AccountName | None = None
+
+    @property
+    def answer_bytes_max(self) -> int:
+        """How long the page may be, in its frame."""
+        return RECEIPT_BYTES_MAX + self.limit * ACCOUNT_BYTES_MAX
+
+
 Command = (
     Credit
     | Debit
@@ -321,8 +337,8 @@ Command = (
 )
 LogCommand = Command | Expire
 Withdrawal = Debit | Transfer | Hold  # money goes out of `account`, so its PIN goes with the request
-Read = Query | Statement | Lookup | Exceptions
-Page = Statement | Exceptions  # what is read page by page
+Read = Query | Statement | Lookup | Exceptions | Accounts
+Page = Statement | Exceptions | Accounts  # what is read page by page
 
 
 # -- answers -----------------------------------------------------------------------------------------------
@@ -362,6 +378,19 @@ class Line(Struct, frozen=True, kw_only=True, omit_defaults=True):
     exception: str | None = None
 
 
+class AccountState(Struct, frozen=True, kw_only=True):
+    """A customer's account in the list of all; amounts are minor units.
+
+    `state` is open, frozen or closed, and `pin` none, set or locked.
+    """
+
+    account: str
+    balance: int
+    available: int
+    state: str
+    pin: str
+
+
 class Contents(Struct, frozen=True, kw_only=True, omit_defaults=True, gc=False):
     """What was asked under a request id, as the ledger keeps it; `details` is JSON."""
 
@@ -377,17 +406,19 @@ class ReadResult(LedgerReceipt, frozen=True, kw_only=True, omit_defaults=True):
     query      `state` is open, frozen or closed; `pin` is none, set or locked
     statement  `lines`, the latest first, and `next` to ask for those before them, None if there are none
     exceptions likewise
+    accounts   `accounts` in the order of their names, and `next` to ask for those after them, likewise
     lookup     the first receipt, and in `asked` what was asked; `reversed_by` is the id of its reversal
     """
 
     state: str | None = None
     pin: str | None = None
     lines: tuple[Line, ...] | None = None
-    next: int | None = None
+    accounts: tuple[AccountState, ...] | None = None
+    next: int | str | None = None
     asked: Contents | None = None
     reversed_by: str | None = None
 
     @property
     def is_empty(self) -> bool:
         """Whether it tells nothing but the outcome."""
-        return self.balance is None and self.lines is None and self.asked is None
+        return self.balance is None and self.lines is None and self.accounts is None and self.asked is None

@@ -15,6 +15,8 @@ from atm.ledger.commands import (
     BANK_ACCOUNTS,
     MAIN,
     WRITEOFF,
+    Accounts,
+    AccountState,
     Close,
     Command,
     Credit,
@@ -174,6 +176,30 @@ def _in_a_statement(line: Line) -> str:
 
 def _as_exception(line: Line) -> str:
     return f"{word_for(line.exception or '')}: {line.other if line.account == WRITEOFF else line.account}"
+
+
+# -- pages of accounts ------------------------------------------------------------------------------------
+
+
+def _account_cells(row: AccountState) -> list[str]:
+    balance, available = (format_amount(minor, in_column=True) for minor in (row.balance, row.available))
+    return [printable(row.account), balance, available, printable(row.state), printable(row.pin)]
+
+
+def _narrow_account_cells(row: AccountState) -> list[str]:
+    account, balance, available, state, pin = _account_cells(row)
+    return [f"{account}\n{state}, PIN {pin}", balance, available]
+
+
+_ACCOUNTS = Listing(
+    rows=lambda found: found.accounts,
+    headers=("account", "balance", "available", "state", "PIN"),
+    cells=_account_cells,
+    alignment=("left", "right", "right", "left", "left"),
+    narrow_headers=("account", "balance", "available"),
+    narrow_cells=_narrow_account_cells,
+    narrow_alignment=("left", "right", "right"),
+)
 
 
 # -- the table -----------------------------------------------------------------------------------------------
@@ -402,6 +428,16 @@ _ROWS: tuple[TellerCommand[Any], ...] = (
             id=given.request_id, limit=given["n"] or PAGE_LINES, before=given["posting"]
         ),
         listing=_postings(_as_exception),
+    ),
+    TellerCommand(
+        "accounts [<n>] [after <account>]",
+        "lists the customers' accounts by name",
+        "With balance, state and whether there is a PIN. 10 unless told.",
+        request=Accounts,
+        read=lambda given: Accounts(
+            id=given.request_id, limit=given["n"] or PAGE_LINES, after=given["account"]
+        ),
+        listing=_ACCOUNTS,
     ),
 )
 

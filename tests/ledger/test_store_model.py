@@ -139,8 +139,9 @@ class AnyHistory(RuleBasedStateMachine):
     def statements_show_all_there_was_to_the_last_cent(self) -> None:
         for account in self.model.money:
             lines: list[Line] = []
-            before = None
+            before: int | str | None = None
             while True:
+                assert not isinstance(before, str)
                 page = self.ledger.view(Statement(id="s", account=account, limit=7, before=before))
                 lines += page.lines or ()
                 before = page.next

@@ -263,7 +263,7 @@ class Query(Request, frozen=True, kw_only=True, tag="query"):
 class Statement(Request, frozen=True, kw_only=True, tag="statement"):
     """Ask for an account's latest postings, or the latest before `before` (a `Line.posting`)."""
 
-    cursor: ClassVar = "before"  # names the field that takes the `next` of the page before
+    cursor: ClassVar[str] = "before"  # names the field that takes the `next` of the page before
 
     account: AccountName
     limit: Annotated[int, Meta(gt=0, le=PAGE_LINES_MAX)] = 20
@@ -290,7 +290,7 @@ class Exceptions(Request, frozen=True, kw_only=True, tag="exceptions"):
     """Ask for the latest postings that a person should look at, or the latest before `before`."""
 
     role: ClassVar[Role] = "operator"
-    cursor: ClassVar = "before"
+    cursor: ClassVar[str] = "before"
 
     limit: Annotated[int, Meta(gt=0, le=PAGE_LINES_MAX)] = 20
     before: Annotated[int, Meta(ge=0, le=2**63 - 1)] | None = None
@@ -305,7 +305,7 @@ class Accounts(Request, frozen=True, kw_only=True, tag="accounts"):
     """Ask for the customers' accounts in the order of their names, or for those after the name `after`."""
 
     role: ClassVar[Role] = "operator"
-    cursor: ClassVar = "after"
+    cursor: ClassVar[str] = "after"
 
     limit: Annotated[int, Meta(gt=0, le=PAGE_LINES_MAX)] = PAGE_LINES_MAX
     after: AccountName | None = None

@@ -1,4 +1,4 @@
-"""Looking into the books: balances, statements, receipts, each for who may see it."""
+"""What only reads: balances, statements, receipts and lists, each for who may see it."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ class AccountViews:
         """Show what a command asks for that only reads; of an account, to who may see it."""
         if isinstance(request, Query) and request.at_us is None:  # its answer tells whether there is a PIN
             found = self._runner.ask(request)
-            self._pins.refuse_strangers("query", found.pin)
+            self._pins.refuse_without_login("query", found.pin)
             return decided(request, found)
         if "account" in request.__struct_fields__:
             self._pins.require_login(command_name(request))

@@ -1,4 +1,4 @@
-"""Who stands before the teller: which account is used, and whether its PIN was shown."""
+"""Who uses the teller: which account, and whether its PIN was shown."""
 
 from __future__ import annotations
 
@@ -73,9 +73,11 @@ class PinChecks:
         """Raise `NotDone` unless the account has no PIN, or it was shown, or this is an operator."""
         account = self._identity.account
         if not self._operator and not self._identity.logged_in:
-            self.refuse_strangers(command, self._runner.ask(Query(id=new_request_id(), account=account)).pin)
+            self.refuse_without_login(
+                command, self._runner.ask(Query(id=new_request_id(), account=account)).pin
+            )
 
-    def refuse_strangers(self, command: str, pin: str | None) -> None:
+    def refuse_without_login(self, command: str, pin: str | None) -> None:
         """Do as `require_login`, knowing what the bank says of the account's PIN."""
         account = self._identity.account
         if self._operator or self._identity.logged_in:

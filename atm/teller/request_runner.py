@@ -1,4 +1,4 @@
-"""Going to the bank with one request after another, and again with those whose answer never came."""
+"""Sends requests to the bank one after another, and again those whose answer never came."""
 
 from __future__ import annotations
 

@@ -126,13 +126,13 @@ class Teller:
         finally:
             self._identity.note_use()
             if self._identity.account != account or (logged_in and not self._identity.logged_in):
-                self.state.forget_person()
+                self.state.forget_requests()
 
     def log_out_if_idle(self) -> None:
         """Log out, and say so, if nothing was typed for too long."""
         line = self._identity.log_out_if_idle()
         if line is not None:
-            self.state.forget_person()
+            self.state.forget_requests()
             self._output.say(line)
 
     # -- one command -------------------------------------------------------------------------------
@@ -210,7 +210,7 @@ class Teller:
         if account != self._identity.account:
             self._identity.use(account)
         try:
-            self._pins.refuse_strangers("account", found.pin)
+            self._pins.refuse_without_login("account", found.pin)
         except NotDone as refusal:
             text = f"Your account is now {account}. {refusal.report.text}"
             return replace(refusal.report, outcome="ok", code=DONE, text=text)

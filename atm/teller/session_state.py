@@ -18,8 +18,8 @@ class SessionState:
         self._last_hold: str | None = None
         self._next_page: Page | None = None
 
-    def forget_person(self) -> None:
-        """Forget what only the one who was here should go on with; the names of accounts stay."""
+    def forget_requests(self) -> None:
+        """Forget references, hold and page, which are the last person's; the names of accounts stay."""
         self.references.clear()
         self._last_hold = self._next_page = None
 

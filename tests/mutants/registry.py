@@ -64,8 +64,8 @@ REGISTRY = (
         file=REQUESTS,
         edits=(
             (
-                '    role: ClassVar[Role] = "operator"\n    cursor: ClassVar = "after"\n',
-                '    cursor: ClassVar = "after"\n',
+                '    role: ClassVar[Role] = "operator"\n    cursor: ClassVar[str] = "after"\n',
+                '    cursor: ClassVar[str] = "after"\n',
             ),
         ),
         caught_by=ACCOUNT_TESTS + "test_it_is_a_command_of_operators",

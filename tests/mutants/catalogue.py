@@ -10,6 +10,7 @@ from tests.mutants.elections import ELECTIONS
 from tests.mutants.folders import FOLDERS
 from tests.mutants.forged import FORGED
 from tests.mutants.reads import READS
+from tests.mutants.registry import REGISTRY
 from tests.mutants.replication import REPLICATION
 from tests.mutants.survivors import SURVIVORS
 from tests.mutants.turns import TURNS
@@ -24,6 +25,7 @@ MUTANTS = (
     *FORGED,
     *BANK,
     *BANK_RULES,
+    *REGISTRY,
     *TURNS,
     *SURVIVORS,
 )

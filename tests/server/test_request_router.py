@@ -43,7 +43,7 @@ class Story:
         self.router.take(inputs)
 
     def commit(self, index: int, term: int, request_id: str) -> None:
-        receipt = LedgerReceipt(id=request_id, outcome=Outcome.OK, balance=1, available=1, reference=index)
+        receipt = LedgerReceipt(id=request_id, outcome=Outcome.OK, balance=1, available=1, log_index=index)
         self.router.settle(
             [Entry(index=index, term=term, time_us=1, kind=EntryKind.COMMAND, data=b"x")], [receipt]
         )
@@ -63,7 +63,7 @@ def test_a_committed_command_is_answered_with_its_receipt_and_the_leaders_name(s
     story.ask(credit("a"))
     story.commit(11, 1, "a")
     assert story.teller.answers == [
-        {"id": "a", "outcome": "ok", "balance": 1, "available": 1, "reference": 11, "leader": "n1"}
+        {"id": "a", "outcome": "ok", "balance": 1, "available": 1, "log_index": 11, "leader": "n1"}
     ]
     assert story.said == ["Returning client request"]
 

@@ -214,7 +214,7 @@ class WatchedLedger:
                 receipt.outcome,
                 receipt.balance,
                 receipt.available,
-                receipt.reference,
+                receipt.log_index,
                 receipt.time_us,
             )
             require(found == decision, "the ledger follows from the log alone", (self._name, found, decision))

@@ -494,7 +494,7 @@ def test_a_connection_that_is_made_while_the_client_closes_is_closed(
         pool.close()
         return made[0]
 
-    monkeypatch.setattr("atm.client.connection.Connection", late)
+    monkeypatch.setattr("atm.client.connection.ServerConnection", late)
     with pytest.raises(ClientClosed):
         pool.take(("127.0.0.1", cluster["5000"].port), time.monotonic() + 5)
     assert not made[0].is_idle()

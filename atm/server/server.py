@@ -6,27 +6,32 @@ import random
 import resource
 import secrets
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from contextlib import ExitStack
+from dataclasses import dataclass
 from threading import Lock
+from typing import Protocol, TypeVar
 
-from atm.config import Cluster
+from atm.config import LEDGER_FILE, Address, Cluster
 from atm.ledger.ledger import Ledger
+from atm.raft.messages import NodeId
+from atm.raft.raft import Raft
 from atm.server.clients import client_server
 from atm.server.clients.auditor import Auditor
 from atm.server.clients.client_server import ClientServer
 from atm.server.group.entry_validator import EntryValidator
 from atm.server.group.inbox import Inbox
-from atm.server.group.recovery import raft_config, recover
+from atm.server.group.recovery import recover
 from atm.server.group.rejection_reports import RejectionReports
 from atm.server.group.request_router import RequestRouter
 from atm.server.group.run_loop import RunLoop
+from atm.server.group.settings import raft_config
 from atm.server.net.reader import Reader
 from atm.server.peers import peer_server
 from atm.server.peers.links import Links
 from atm.server.peers.peer_server import PeerServer
 from atm.server.security.pins import PinSealer, read_pepper
-from atm.storage.data_folder import LEDGER_FILE, DataFolder
+from atm.storage.data_folder import DataFolder
 from atm.storage.log_file import LogFile
 from atm.wire.peer_messages import PROTOCOL_VERSION, Hello
 
@@ -34,6 +39,27 @@ OTHER_FILES = 100  # files and sockets besides the inbound connections
 FORWARD_NUMBER_BITS = 62
 
 Say = Callable[[str], None]
+
+
+class Closable(Protocol):
+    """A part of a server."""
+
+    def close(self) -> None: ...
+
+
+P = TypeVar("P", bound=Closable)
+
+
+@dataclass(frozen=True)
+class _Kept:
+    """What a node keeps over a restart, opened, and the core that goes on from there."""
+
+    folder: DataFolder
+    sealer: PinSealer
+    log: LogFile
+    ledger: Ledger
+    guard: EntryValidator
+    raft: Raft
 
 
 class Server:
@@ -49,89 +75,112 @@ class Server:
         verbose: bool = False,
         check_invariants: bool = False,
     ) -> None:
-        chance = random.Random(secrets.randbits(64))
-        addresses = {peer: node.peer for peer, node in cluster.nodes.items() if peer != name}
-        with ExitStack() as parts:
-            folder = DataFolder(cluster, name)
-            parts.callback(folder.close)
-            sealer = PinSealer(read_pepper(cluster.pepper_file))
-            folder.check_pepper(sealer.name)
-            log = LogFile(folder.path)
-            parts.callback(log.close)
-            ledger = Ledger(folder.path / LEDGER_FILE)
-            parts.callback(ledger.close)
-            guard = EntryValidator()
-            raft = recover(
-                raft_config(cluster, name),
-                log,
-                ledger,
-                chance.randint,
-                guard,
-                check_invariants=check_invariants,
-            )
+        self._cluster, self._name = cluster, name
+        self._say, self._report, self._verbose = say, report, verbose
+        self._check_invariants = check_invariants
+        self._chance = random.Random(secrets.randbits(64))
+        self._parts = ExitStack()
+        try:
+            self._put_together()
+        except BaseException:
+            self._parts.close()
+            raise
 
-            lock = Lock()
-            inbox = Inbox(lock)
-            self._reader = Reader(inbox.put_gathered, self._fail)
-            parts.callback(self._reader.close)
-            hello = Hello(
-                version=PROTOCOL_VERSION,
-                cluster=cluster.identity(),
-                node=name,
-                store=folder.store,
-                pepper=sealer.name,
-            )
-            links = Links(hello, addresses, inbox, report)
-            parts.callback(links.close)
-            here = cluster.nodes[name]
-            auditor = Auditor(name, folder.path / LEDGER_FILE)
-            parts.callback(auditor.close)
-            self._tellers = ClientServer(
-                here.client,
-                inbox,
-                self._reader,
-                sealer,
-                auditor,
-                report=report,
-                verbose=verbose,
-                connections_max=_connections_max(),
-            )
-            parts.callback(self._tellers.close)
-            self._peers = PeerServer(
-                here.peer,
-                hello=hello,
-                peers=addresses.keys(),
-                folder=folder,
-                inbox=inbox,
-                reader=self._reader,
-                links=links,
-                report=report,
-                verbose=verbose,
-            )
-            parts.callback(self._peers.close)
-            router = RequestRouter(
-                name,
-                raft,
-                ledger,
-                links,
-                first_number=chance.getrandbits(FORWARD_NUMBER_BITS),
-                say=say if verbose else None,
-            )
-            self._links = links
-            self._node = RunLoop(
-                raft=raft,
-                log=log,
-                bank=ledger,
-                links=links,
-                router=router,
-                guard=guard,
-                tellers=self._tellers,
-                inbox=inbox,
-                lock=lock,
-                on_leadership=lambda term: say(f"Leader on {here.client.pair} in term {term}"),
-                on_rejection=RejectionReports(time.monotonic, report).say,
-            )
-            self._parts = parts.pop_all()
+    def _put_together(self) -> None:
+        addresses = {peer: node.peer for peer, node in self._cluster.nodes.items() if peer != self._name}
+        kept = self._open_kept()
+        lock = Lock()
+        inbox = Inbox(lock)
+        self._reader = self._part(Reader(inbox.put_gathered, self._fail))
+        hello = self._hello(kept)
+        self._links = self._part(Links(hello, addresses, inbox, self._report))
+        self._tellers = self._client_server(kept, inbox)
+        self._peers = self._peer_server(kept.folder, hello, addresses, inbox)
+        self._node = self._run_loop(kept, inbox, lock)
+
+    def _part(self, part: P) -> P:
+        """Have a part closed with this server, before those that were opened before it."""
+        self._parts.callback(part.close)
+        return part
+
+    def _open_kept(self) -> _Kept:
+        folder = self._part(DataFolder(self._cluster, self._name))
+        sealer = PinSealer(read_pepper(self._cluster.pepper_file))
+        folder.check_pepper(sealer.name)
+        log = self._part(LogFile(folder.path))
+        ledger = self._part(Ledger(folder.path / LEDGER_FILE))
+        guard = EntryValidator()
+        raft = recover(
+            raft_config(self._cluster, self._name),
+            log,
+            ledger,
+            self._chance.randint,
+            guard,
+            check_invariants=self._check_invariants,
+        )
+        return _Kept(folder, sealer, log, ledger, guard, raft)
+
+    def _hello(self, kept: _Kept) -> Hello:
+        return Hello(
+            version=PROTOCOL_VERSION,
+            cluster=self._cluster.identity(),
+            node=self._name,
+            store=kept.folder.store,
+            pepper=kept.sealer.name,
+        )
+
+    def _client_server(self, kept: _Kept, inbox: Inbox) -> ClientServer:
+        server = ClientServer(
+            self._cluster.nodes[self._name].client,
+            inbox,
+            self._reader,
+            kept.sealer,
+            self._part(Auditor(self._name, kept.folder.path / LEDGER_FILE)),
+            report=self._report,
+            verbose=self._verbose,
+            connections_max=_connections_max(),
+        )
+        return self._part(server)
+
+    def _peer_server(
+        self, folder: DataFolder, hello: Hello, addresses: Mapping[NodeId, Address], inbox: Inbox
+    ) -> PeerServer:
+        server = PeerServer(
+            self._cluster.nodes[self._name].peer,
+            hello=hello,
+            peers=addresses.keys(),
+            folder=folder,
+            inbox=inbox,
+            reader=self._reader,
+            links=self._links,
+            report=self._report,
+            verbose=self._verbose,
+        )
+        return self._part(server)
+
+    def _run_loop(self, kept: _Kept, inbox: Inbox, lock: Lock) -> RunLoop:
+        router = RequestRouter(
+            self._name,
+            kept.raft,
+            kept.ledger,
+            self._links,
+            first_number=self._chance.getrandbits(FORWARD_NUMBER_BITS),
+            say=self._say if self._verbose else None,
+        )
+        here = self._cluster.nodes[self._name].client.pair
+        return RunLoop(
+            raft=kept.raft,
+            log=kept.log,
+            bank=kept.ledger,
+            links=self._links,
+            router=router,
+            guard=kept.guard,
+            tellers=self._tellers,
+            inbox=inbox,
+            lock=lock,
+            on_leadership=lambda term: self._say(f"Leader on {here} in term {term}"),
+            on_rejection=RejectionReports(time.monotonic, self._report).say,
+        )
 
     def run(self) -> None:
         """Serve until `stop`."""

@@ -25,7 +25,7 @@ from atm.raft.term_limit import TERM_MAX
 from atm.storage.log_file import LogFile
 from atm.wire.codec import Malformed, encode
 from atm.wire.peer_messages import decode_peer_message
-from tests.simulation.sim_disk import SimDisk
+from tests.support.sim_disk import SimDisk
 
 CONFIG = RaftConfig(node_id="n1", peers=("n2", "n3"), election_ticks_min=10, election_ticks_max=20)
 

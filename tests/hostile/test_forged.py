@@ -128,9 +128,7 @@ def test_an_entry_that_nobody_can_apply_is_refused_before_it_is_in_the_log(
     for name in NODES:
         while not bank.has_said(said, name):  # an election may come between
             status = bank.status(name)
-            bank.lie(
-                name, append(bank, name, entry(status.last_index + 1, status.term, command, time_us))
-            )
+            bank.lie(name, append(bank, name, entry(status.last_index + 1, status.term, command, time_us)))
             bank.assert_serves()
     bank.restart()
 

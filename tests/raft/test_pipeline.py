@@ -15,6 +15,7 @@ from tests.raft.single import (
     appends,
     ask,
     grant,
+    reject,
 )
 
 
@@ -202,6 +203,35 @@ def test_a_late_acknowledgement_from_before_the_wipe_does_not_stop_the_catch_up(
     network.restart("c")
     network.pass_time(10 * HEARTBEAT_TICKS)
     assert network.servers["c"].commands == [b"x"]
+
+
+def test_a_server_with_a_wiped_disk_is_known_to_agree_with_nothing() -> None:
+    a = Single()
+    a.lead()
+    a.receive(acknowledge("b", 1, 1), acknowledge("c", 1, 1))
+    a.raft.demote("c")
+    assert a.raft.matched() == {"b": 1, "c": 0}
+
+
+def test_a_refusal_that_comes_late_stops_no_pipeline() -> None:
+    """The follower has agreed to more than it refused before: nothing is sent once more."""
+    a = Single()
+    a.lead()
+    a.receive(acknowledge("b", 1, 1))
+    a.propose(b"x")
+    assert appends(a.receive(reject("b", 1, 0), reject("b", 1, 1)), "b") == []
+    assert entries_sent(appends(a.propose(b"y"), "b")) == [3]
+
+
+def test_followers_learn_of_each_commit_with_the_next_tick() -> None:
+    """An idle leader sends an extra heartbeat, time and again."""
+    a = Single()
+    a.lead()
+    for index in range(1, 4):
+        a.receive(acknowledge("b", 1, index), acknowledge("c", 1, index))
+        assert a.raft.commit_index == index
+        assert index in [append.commit_index for append in appends(a.tick(2), "b")]
+        a.propose(b"x")
 
 
 def test_a_follower_that_falls_behind_the_memory_in_mid_pipeline_is_probed_from_the_disk() -> None:

@@ -12,6 +12,7 @@ from tests.raft.single import (
     Single,
     append,
     ask,
+    grant,
     messages_after_sync,
 )
 
@@ -24,6 +25,16 @@ def test_granting_a_vote_resets_the_election_timer() -> None:
         network.post("a", ask("b", 1))
         network.tick("a", ELECTION_TICKS_MIN - 1)
         assert network["a"].role is Role.FOLLOWER
+
+
+def test_a_candidate_has_a_whole_timeout_to_be_elected() -> None:
+    """However long its pre-votes took (section 5.2: the timer is reset when the election starts)."""
+    a = Single()
+    a.campaign(pre_vote=True)
+    a.tick(ELECTION_TICKS_MIN - 1)
+    a.receive(grant("b", 1, pre_vote=True))
+    a.tick(ELECTION_TICKS_MIN - 1)
+    assert (a.raft.role, a.raft.term) == (Role.CANDIDATE, 1)
 
 
 def test_refusing_a_vote_does_not_reset_the_election_timer() -> None:

@@ -17,7 +17,8 @@ from atm.raft.term_limit import TERM_MAX
 from atm.server.group import recovery
 from atm.server.group.entry_validator import EntryValidator
 from atm.server.group.log_clock import STAMP_US_MAX
-from atm.server.group.recovery import LedgerAhead, LogUnusable, raft_config, recover
+from atm.server.group.recovery import LedgerAhead, LogUnusable, recover
+from atm.server.group.settings import raft_config
 from atm.storage.log_file import LogFile
 from atm.wire.codec import encode
 from atm.wire.log_entries import decode_command

@@ -20,10 +20,10 @@ from atm.wire.peer_messages import Forward, ForwardReply, decode_peer_message
 from tests.simulation.bank_model import BankModel
 from tests.simulation.loop import Loop
 from tests.simulation.plan import BEGIN_US, TICK_US, Plan
-from tests.simulation.sim_disk import PowerCut, SimDisk
 from tests.simulation.sim_storage import SimStorage
 from tests.simulation.watched import Died, Fuse, WatchedCore, WatchedLinks
 from tests.support.checks import Checks
+from tests.support.sim_disk import PowerCut, SimDisk
 
 WAKE_US_MAX = 200  # from the arrival of something to the turn that takes it
 

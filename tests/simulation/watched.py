@@ -12,9 +12,9 @@ from atm.raft.ready import Ready, Role
 from atm.storage.log_file import LogFile
 from atm.wire.codec import encode
 from tests.simulation.bank_model import BankModel
-from tests.simulation.sim_disk import SimDisk
 from tests.simulation.sim_ledger import SimLedgerFile
 from tests.support.checks import Checks, require
+from tests.support.sim_disk import SimDisk
 from tests.support.store import Store
 
 
@@ -214,7 +214,7 @@ class WatchedLedger:
                 receipt.outcome,
                 receipt.balance,
                 receipt.available,
-                receipt.reference,
+                receipt.log_index,
                 receipt.time_us,
             )
             require(found == decision, "the ledger follows from the log alone", (self._name, found, decision))

@@ -5,14 +5,11 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import Protocol
 
-from atm.config import Cluster
 from atm.ledger.commands import LedgerReceipt, LogCommand
 from atm.raft import CheckedRaft, Entry, HardState, Log, Raft, RaftConfig
 from atm.raft.term_limit import TERM_MAX
 from atm.server.group.entry_validator import EntryValidator, Unusable, checked_record
 
-TICK_MS = 10
-FOLLOWER_APPLY_TICKS = 5  # 50 ms: how far a busy follower's ledger may be behind what it knows is committed
 REPLAY_BYTES_MAX = 256 * 1024  # of commands held in memory at once
 
 
@@ -49,21 +46,6 @@ class RecoveredStateMachine(Protocol):
     @property
     def applied_index(self) -> int: ...
     def apply(self, records: Sequence[tuple[int, int, LogCommand | None]]) -> list[LedgerReceipt | None]: ...
-
-
-def raft_config(cluster: Cluster, node: str) -> RaftConfig:
-    """Return the core's settings, with times in ticks of `TICK_MS`."""
-    low_ms, high_ms = cluster.election_timeout_ms
-    heartbeat_ticks = max(1, round(cluster.heartbeat_ms / TICK_MS))
-    election_ticks_min = max(heartbeat_ticks + 1, -(-low_ms // TICK_MS))
-    return RaftConfig(
-        node_id=node,
-        peers=tuple(name for name in cluster.nodes if name != node),
-        heartbeat_ticks=heartbeat_ticks,
-        election_ticks_min=election_ticks_min,
-        election_ticks_max=max(election_ticks_min, -(-high_ms // TICK_MS)),
-        follower_apply_ticks=FOLLOWER_APPLY_TICKS,
-    )
 
 
 def recover(

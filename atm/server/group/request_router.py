@@ -10,8 +10,6 @@ import time
 from collections.abc import Callable, Iterable, Sequence
 from typing import Protocol
 
-from msgspec.structs import asdict
-
 from atm.ledger.commands import Expire, LedgerReceipt, Read, ReadResult
 from atm.raft import ConfirmedRead, Entry, EntryKind, NodeId, Role
 from atm.server.group.inbox import WAKE_ON_ANYTHING, Inputs, PendingRequest, WakeThresholds
@@ -223,7 +221,7 @@ class RequestRouter:
                 continue
             same_term, pending = found
             if same_term and receipt is not None:
-                self._answer(pending, receipt)
+                self._send(pending, receipt)
             else:
                 self._refuse([pending], "unknown", UNKNOWN)
 
@@ -235,7 +233,7 @@ class RequestRouter:
                 [pending.request for pending in queries if isinstance(pending.request, Read)]
             )
             for pending, view in zip(queries, views, strict=True):
-                self._send(pending, Reply(**asdict(view), leader=self._node))
+                self._send(pending, view)
 
     def drop_reads(self, read_ids: Sequence[int]) -> None:
         """These reads cannot be answered here any more."""
@@ -276,20 +274,8 @@ class RequestRouter:
 
     # -- answers --------------------------------------------------------------------------------------
 
-    def _answer(self, pending: PendingRequest, receipt: LedgerReceipt) -> None:
-        answer = Reply(
-            id=receipt.id,
-            outcome=receipt.outcome,
-            balance=receipt.balance,
-            available=receipt.available,
-            reference=receipt.reference,
-            time_us=receipt.time_us,
-            leader=self._node,
-        )
-        self._send(pending, answer)
-
-    def _send(self, pending: PendingRequest, answer: Reply) -> None:
-        pending.channel.reply(pending.number, encode(answer))
+    def _send(self, pending: PendingRequest, decided: LedgerReceipt) -> None:
+        pending.channel.reply(pending.number, encode(Reply.of(decided, leader=self._node)))
         if self._say is not None:
             self._say("Returning client request")
 

@@ -219,7 +219,7 @@ SURVIVORS = (
                 '            raise LedgerFault(f"{self.path}: {self._advice(error)}") from error',
             ),
         ),
-        caught_by="tests/ledger/test_store_others.py::test_after_a_fault_the_ledger_does_nothing_more_until_it_is_opened_anew",
+        caught_by="tests/ledger/test_store_bad_files.py::test_after_a_fault_the_ledger_does_nothing_more_until_it_is_opened_anew",
     ),
     Mutant(
         name="a problem too many",
@@ -266,21 +266,21 @@ SURVIVORS = (
         what="a client that lived through an election asks at random though it is told who leads",
         file="atm/client/client.py",
         edits=(("                tried = {node}\n", "                pass\n"),),
-        caught_by="tests/client/test_client.py::test_a_leader_that_is_named_after_a_round_over_all_is_asked_next",
+        caught_by="tests/client/test_retrying.py::test_a_leader_that_is_named_after_a_round_over_all_is_asked_next",
     ),
     Mutant(
         name="servers that are down dialled in a loop",
         what="a client takes a whole processor while the bank is down",
         file="atm/client/client.py",
         edits=(("if answer is not None or round_is_over:", "if answer is not None:"),),
-        caught_by="tests/client/test_client.py::test_servers_that_are_down_are_not_dialled_without_a_pause",
+        caught_by="tests/client/test_retrying.py::test_servers_that_are_down_are_not_dialled_without_a_pause",
     ),
     Mutant(
         name="connection made during the close",
         what="a closed client keeps a connection open",
         file="atm/client/connection.py",
         edits=(("        connection.close()\n        raise ClientClosed", "        raise ClientClosed"),),
-        caught_by="tests/client/test_client.py::test_a_connection_that_is_made_while_the_client_closes_is_closed",
+        caught_by="tests/client/test_connections.py::test_a_connection_that_is_made_while_the_client_closes_is_closed",
     ),
     Mutant(
         name="passed-on requests left at the end",
@@ -322,6 +322,6 @@ SURVIVORS = (
         what="a client asks again and again just before a slow bank would have answered",
         file="atm/client/client.py",
         edits=(("        except Lost:\n            course.silences += 1\n", "        except Lost:\n"),),
-        caught_by="tests/client/test_client.py::test_servers_that_answer_slowly_are_given_more_time_with_each_try",
+        caught_by="tests/client/test_retrying.py::test_servers_that_answer_slowly_are_given_more_time_with_each_try",
     ),
 )

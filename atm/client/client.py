@@ -17,6 +17,7 @@ from atm.client.retrying import RetryingSender
 from atm.client.route import Route
 from atm.config import Cluster, load
 from atm.ledger.commands import (
+    Accounts,
     Batch,
     Close,
     Command,
@@ -217,6 +218,10 @@ class Client:
     def exceptions(self, limit: int = 20, before: int | None = None) -> Receipt:
         """Return as `lines` the postings that a person should look at, the latest first."""
         return self.ask(Exceptions(id=new_request_id(), limit=limit, before=before))
+
+    def accounts(self, limit: int = 100, after: str | None = None) -> Receipt:
+        """Return up to 100 of the customers' `accounts` by name; the next page comes `after` its `next`."""
+        return self.ask(Accounts(id=new_request_id(), limit=limit, after=after))
 
     def ask(self, request: Command | Read) -> Receipt:
         """Send a request that was made before, such as one that is repeated under its id."""

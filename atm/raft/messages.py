@@ -7,6 +7,7 @@ on the wire a message is a short list that starts with its tag (see docs/protoco
 
 from __future__ import annotations
 
+from enum import IntEnum
 from typing import Annotated
 
 from msgspec import Meta, Struct
@@ -15,15 +16,38 @@ NUMBER_MAX = 2**62  # no cluster gets there, and one more still fits the 64 bits
 
 NodeId = str
 Number = Annotated[int, Meta(ge=0, le=NUMBER_MAX)]  # a term, an index, a time: decoding refuses others
+Small = Annotated[int, Meta(ge=0, le=255)]  # a kind, a version
+
+
+class EntryKind(IntEnum):
+    """What an entry is. Raft itself looks at no `data`; those above it know what each kind's is.
+
+    A number is never used again for anything else.
+    """
+
+    NOOP = 0  # begins a leader's term; no data
+    COMMAND = 1
+    BOOTSTRAP = 2  # the first entry of all: begins the first leader's term in place of a no-op
+    MEMBERSHIP = 3  # kept for changes of the set of servers; nobody writes it yet
+    FEATURE_LEVEL = 4
+
+
+ENTRY_VERSION = 1  # of what is in the entries of every kind, and of the rules by which they are decided
 
 
 class Entry(Struct, frozen=True, kw_only=True, array_like=True, gc=False):
-    """One entry of the replicated log; `command` is opaque to Raft, and empty for a no-op."""
+    """One entry of the replicated log; `data` is opaque to Raft.
+
+    `kind` is an `EntryKind`, or a number that a newer release knows: decoding takes any, so that whoever
+    meets one can say so.
+    """
 
     index: Number
     term: Number
     time_us: Number  # stamped by the leader, in microseconds since 1970, rising strictly with the index
-    command: bytes
+    kind: Small
+    version: Small = ENTRY_VERSION
+    data: bytes
 
 
 class Message(Struct, frozen=True, kw_only=True, array_like=True, gc=False):
@@ -52,10 +76,10 @@ class RequestVoteResponse(Message, frozen=True, kw_only=True, array_like=True, g
 
 
 class AppendEntries(Message, frozen=True, kw_only=True, array_like=True, gc=False, tag=3):
-    """A leader replicates entries, or only shows that it lives (section 5.3).
+    """A leader replicates entries; without any, this is a heartbeat (section 5.3).
 
-    `round` numbers the leader's calls for a sign of loyalty; the response echoes it, which is how a
-    leader knows that it still led *after* a read came in (ReadIndex, thesis 6.4).
+    `round` is the leader's newest heartbeat round. The response echoes it: once a majority has, the leader
+    knows that it still led after that round began (ReadIndex, thesis 6.4).
     """
 
     prev_log_index: Number

@@ -65,9 +65,19 @@ class _Kept:
 class Server:
     """One node, open from construction to `close`; raises what its parts raise when they cannot be opened."""
 
-    def __init__(self, cluster: Cluster, name: str, *, say: Say, report: Say, verbose: bool = False) -> None:
+    def __init__(
+        self,
+        cluster: Cluster,
+        name: str,
+        *,
+        say: Say,
+        report: Say,
+        verbose: bool = False,
+        check_invariants: bool = False,
+    ) -> None:
         self._cluster, self._name = cluster, name
         self._say, self._report, self._verbose = say, report, verbose
+        self._check_invariants = check_invariants
         self._chance = random.Random(secrets.randbits(64))
         self._parts = ExitStack()
         try:
@@ -100,7 +110,14 @@ class Server:
         log = self._part(LogFile(folder.path))
         ledger = self._part(Ledger(folder.path / LEDGER_FILE))
         guard = EntryValidator()
-        raft = recover(raft_config(self._cluster, self._name), log, ledger, self._chance.randint, guard)
+        raft = recover(
+            raft_config(self._cluster, self._name),
+            log,
+            ledger,
+            self._chance.randint,
+            guard,
+            check_invariants=self._check_invariants,
+        )
         return _Kept(folder, sealer, log, ledger, guard, raft)
 
     def _hello(self, kept: _Kept) -> Hello:

@@ -98,7 +98,7 @@ class LogFile:
         chunk_bytes = min(max(bytes_max, _READ_CHUNK_BYTES_MIN), _READ_CHUNK_BYTES_MAX)
         with closing(self._entries_from(first, chunk_bytes)) as entries:
             for entry in entries:
-                bytes_max -= len(entry.command) + ENTRY_OVERHEAD_BYTES
+                bytes_max -= len(entry.data) + ENTRY_OVERHEAD_BYTES
                 if found and bytes_max < 0:
                     break
                 found.append(entry)

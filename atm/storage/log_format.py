@@ -38,7 +38,7 @@ from msgspec.msgpack import Decoder, Encoder
 from atm.raft.messages import Entry, HardState
 
 MARK_BYTES = 8
-ENTRY_OVERHEAD_BYTES = 1 + 3 * 9 + 5  # what msgpack adds to a command at most: array, three integers, length
+ENTRY_OVERHEAD_BYTES = 1 + 3 * 9 + 2 * 2 + 5  # what msgpack adds to the data at most
 
 _MAGIC = b"ATMRAFT\x01"  # with the format's version
 _MAGIC_AND_CRC = Struct(">8sI")
@@ -56,7 +56,7 @@ assert _MARK_AND_CRC.size + _BATCH_BODY.size == BATCH_HEADER_BYTES
 
 _encode_entries = Encoder().encode
 _decode_entries = Decoder(list[Entry]).decode
-_decode_unbounded = Decoder(list[tuple[int, int, int, bytes]]).decode
+_decode_unbounded = Decoder(list[tuple[int, int, int, int, int, bytes]]).decode
 
 
 def segment_path(folder: Path, segment: int) -> Path:
@@ -162,7 +162,10 @@ def decode_entries(header: BatchHeader, payload: memoryview) -> list[Entry]:
     try:
         return _decode_entries(encoded)
     except ValidationError:  # a number over its bound, from a release that let it in: see recovery.py
-        return [Entry(index=i, term=t, time_us=us, command=c) for i, t, us, c in _decode_unbounded(encoded)]
+        return [
+            Entry(index=index, term=term, time_us=time_us, kind=kind, version=version, data=data)
+            for index, term, time_us, kind, version, data in _decode_unbounded(encoded)
+        ]
 
 
 def decode_hard_state(header: BatchHeader, payload: memoryview) -> HardState:

@@ -12,20 +12,17 @@ from msgspec.msgpack import Decoder
 from msgspec.structs import asdict
 
 from atm.ledger.audit.findings import Findings, Indexes
-from atm.ledger.commands import Command, LedgerReceipt, Outcome, Read, ReadResult, RequestId
+from atm.ledger.commands import Command, LedgerReceipt, Outcome, Read, ReadResult, Request
 from atm.wire.codec import Malformed, decode
 
 
-class Status(Struct, frozen=True, kw_only=True, tag_field="op", tag="status", forbid_unknown_fields=True):
+class Status(Request, frozen=True, kw_only=True, tag="status"):
     """Ask one server about itself; answered by that server alone."""
 
-    id: RequestId
 
-
-class Verify(Struct, frozen=True, kw_only=True, tag_field="op", tag="verify", forbid_unknown_fields=True):
+class Verify(Request, frozen=True, kw_only=True, tag="verify"):
     """Let one server audit its ledger; answered by that server alone, when it is done."""
 
-    id: RequestId
     at: Indexes = ()
 
 
@@ -44,7 +41,7 @@ class Reply(ReadResult, frozen=True, kw_only=True, omit_defaults=True):
             outcome=decided.outcome,
             balance=decided.balance,
             available=decided.available,
-            reference=decided.reference,
+            log_index=decided.log_index,
             time_us=decided.time_us,
             leader=leader,
         )
@@ -121,7 +118,7 @@ def decode_client_request(payload: bytes) -> ClientRequest:
 def decode_client_reply(payload: bytes) -> ClientReply:
     """Return what a server answers a client; raise `Malformed`.
 
-    A `Reply` with the outcome `ok` has a balance, `lines`, or what was `asked`.
+    A `Reply` with the outcome `ok` has a balance, or what else was asked for.
     """
     kind = decode(_reply_kind, payload)
     if kind.outcome in FAULT_OUTCOMES:
@@ -131,8 +128,7 @@ def decode_client_reply(payload: bytes) -> ClientReply:
     if kind.node is not None:
         return decode(_status_reply, payload)
     reply = decode(_reply, payload)
-    has_contents = reply.balance is not None or reply.asked is not None or reply.lines is not None
-    if reply.outcome is Outcome.OK and not has_contents:
+    if reply.outcome is Outcome.OK and reply.is_empty:
         raise Malformed("the reply says ok and has no balance")
     return reply
 

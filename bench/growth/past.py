@@ -18,7 +18,7 @@ from atm.config import LEDGER_FILE, Cluster
 from atm.files import sync_folder
 from atm.ledger.commands import Command, Credit, Open
 from atm.ledger.ledger import Ledger
-from atm.raft.messages import Entry, HardState
+from atm.raft.messages import Entry, EntryKind, HardState
 from atm.server.group.entry_validator import record
 from atm.storage.data_folder import DataFolder
 from atm.storage.disk import OsDisk
@@ -79,9 +79,15 @@ class _Unsynced(OsDisk):
 
 
 def _entries(commands: Iterator[Command]) -> Iterator[Entry]:
-    yield Entry(index=1, term=TERM, time_us=FIRST_US, command=b"")
+    yield Entry(index=1, term=TERM, time_us=FIRST_US, kind=EntryKind.NOOP, data=b"")
     for index, command in enumerate(commands, 2):
-        yield Entry(index=index, term=TERM, time_us=FIRST_US + index * STEP_US, command=encode(command))
+        yield Entry(
+            index=index,
+            term=TERM,
+            time_us=FIRST_US + index * STEP_US,
+            kind=EntryKind.COMMAND,
+            data=encode(command),
+        )
 
 
 def _request_ids() -> Iterator[str]:

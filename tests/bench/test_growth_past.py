@@ -30,7 +30,7 @@ def test_a_past_is_a_log_and_the_ledger_that_follows_from_it(tmp_path: Path) -> 
     make_past(tmp_path, credits_to_one(COUNT))
     with closing(LogFile(tmp_path)) as log, closing(Ledger(":memory:")) as anew:
         entries = log.tail(1)
-        assert (entries[0].command, log.terms, log.last_index) == (b"", [(1, 1)], COUNT + 1)
+        assert (entries[0].data, log.terms, log.last_index) == (b"", [(1, 1)], COUNT + 1)
         assert log.hard_state == HardState(term=1, commit_index=128), (
             "the last batch is not known as committed"
         )

@@ -84,7 +84,7 @@ class WatchedCustomers(Customers):
             outcome=receipt.outcome,
             balance=receipt.balance,
             available=receipt.available,
-            reference=receipt.reference,
+            log_index=receipt.log_index,
         )
         assert receipt.request_id == done.name
         assert receipt.outcome in self.outcomes
@@ -163,5 +163,5 @@ def resolved(history: list[Operation], ledger: Mapping[str, Rows]) -> list[Opera
         elif operation.name in kept:
             row = kept[operation.name]
             amounts = {"balance": row.balance, "available": row.available}
-            known.append(replace(operation, outcome=row.outcome, reference=row.reference, **amounts))
+            known.append(replace(operation, outcome=row.outcome, log_index=row.log_index, **amounts))
     return known

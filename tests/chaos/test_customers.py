@@ -19,7 +19,7 @@ def ledger(*rows: SimpleNamespace) -> dict[str, Rows]:
 
 
 def receipt(name: str, balance: int) -> SimpleNamespace:
-    return SimpleNamespace(request_id=name, outcome="ok", balance=balance, available=balance, reference=9)
+    return SimpleNamespace(request_id=name, outcome="ok", balance=balance, available=balance, log_index=9)
 
 
 def test_what_is_in_the_ledger_was_done_with_that_result_and_stays_open_ended() -> None:

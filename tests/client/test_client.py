@@ -32,7 +32,7 @@ def test_a_receipt_tells_the_decision(cluster: FakeCluster) -> None:
         receipt = client.credit("alice", 500_00, request_id="a-1")
         assert (receipt.outcome, receipt.request_id) == ("ok", "a-1")
         assert (receipt.balance, receipt.available) == (500_00, 500_00)
-        assert receipt.reference > 0
+        assert receipt.log_index > 0
         assert receipt.time_us > 0
         assert client.debit("alice", 120_00).balance == 380_00
         assert client.debit("alice", 999_00).outcome == "insufficient_funds"

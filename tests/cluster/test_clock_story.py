@@ -131,5 +131,5 @@ def test_the_next_leader_is_two_hours_behind_and_no_time_goes_back_and_no_hold_e
     ledger = right_ledger(clocks)
     states = {row.account: row.state for row in ledger["hold"]}
     assert states == {holder.account: "expired" for holder in holders} | {"long": "active"}
-    in_order = sorted((r for holder in holders for r in holder.seen), key=lambda r: r.reference)
+    in_order = sorted((r for holder in holders for r in holder.seen), key=lambda r: r.log_index)
     assert all(earlier.time_us < later.time_us for earlier, later in pairwise(in_order))

@@ -34,7 +34,7 @@ def test_an_answer_is_lost_after_the_commit_and_the_next_leader_tells_it_again(
     assert unknown == [told.request_id]
     [answer] = lost
     assert isinstance(answer, Reply)
-    assert (told.outcome, told.balance, told.reference) == ("ok", 6_000, answer.reference)
+    assert (told.outcome, told.balance, told.log_index) == ("ok", 6_000, answer.log_index)
     with tellers(cluster) as at:
         for teller in at.values():
             assert teller.debit("main", 4_000, request_id=told.request_id) == told

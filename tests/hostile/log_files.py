@@ -16,7 +16,7 @@ from types import TracebackType
 from hypothesis import strategies as st
 from hypothesis.strategies import SearchStrategy
 
-from atm.raft.messages import Entry, HardState
+from atm.raft.messages import Entry, EntryKind, HardState
 from atm.storage.log_file import DamagedLog, LogFailed, LogFile
 from atm.storage.log_format import SEGMENT_HEADER_BYTES, SegmentHeader, segment_path
 from tests.hostile.mutations import BYTES_MAX, Edit, edited, edits
@@ -129,7 +129,9 @@ class LogFiles:
     def _goes_on(self, log: LogFile, held: Held, disk: SimDisk) -> None:
         """What was read is also what is there after a further save and a restart."""
         hard_state = HardState(term=held[0].term + 1)
-        entry = Entry(index=len(held[1]) + 1, term=hard_state.term, time_us=1, command=b"more")
+        entry = Entry(
+            index=len(held[1]) + 1, term=hard_state.term, time_us=1, kind=EntryKind.COMMAND, data=b"more"
+        )
         log.save(hard_state, [entry])
         with closing(LogFile(FOLDER, disk=disk, segment_bytes_max=SEGMENT_BYTES_MAX)) as again:
             assert (again.hard_state, tuple(again.tail(1))) == (hard_state, (*held[1], entry))
@@ -154,7 +156,13 @@ def _written() -> tuple[Segments, list[Held]]:
             hard_state = HardState(term=1 + number // 3, voted_for=["n1", None, "n3"][number // 3 % 3])
             first = len(history[-1][1]) + 1 - (number in (4, 7))  # a suffix replaced now and then
             new = tuple(
-                Entry(index=index, term=hard_state.term, time_us=index, command=chance.randbytes(30))
+                Entry(
+                    index=index,
+                    term=hard_state.term,
+                    time_us=index,
+                    kind=EntryKind.COMMAND,
+                    data=chance.randbytes(30),
+                )
                 for index in range(first, first + chance.randint(1, 4))
             )
             log.save(hard_state, new)

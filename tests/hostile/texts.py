@@ -97,7 +97,7 @@ _words = st.sampled_from(
             "none",
             "writeoff",
             "close",
-            "exceptions",
+            *("exceptions", "accounts"),
             "2026-11-22",
             "10:00",
             "9999-12-31",

@@ -17,7 +17,7 @@ import msgspec
 
 from atm.client import Client
 from atm.local_cluster import LocalCluster, write_cluster_ini
-from atm.raft.messages import Entry
+from atm.raft.messages import Entry, EntryKind
 from atm.server.security.pins import PinSealer, read_pepper
 from atm.storage.data_folder import PEERS_FILE
 from atm.wire.client_messages import StatusReply
@@ -140,4 +140,5 @@ class Bank:
 
 def entry(index: int, term: int, command: bytes = b"", time_us: int = 0) -> Entry:
     """Return an entry, stamped by the clock unless it says otherwise."""
-    return Entry(index=index, term=term, time_us=time_us or time.time_ns() // 1000, command=command)
+    kind = EntryKind.COMMAND if command else EntryKind.NOOP
+    return Entry(index=index, term=term, time_us=time_us or time.time_ns() // 1000, kind=kind, data=command)

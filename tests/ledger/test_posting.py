@@ -131,7 +131,7 @@ def test_the_bank_keeps_its_rules(row: list[str]) -> None:
     receipt = settled(unit, 7, 1234, command(f"id1 {line}"))
     expected = expected_balance(balance)
     assert receipt == LedgerReceipt(
-        id="id1", outcome=receipt.outcome, balance=expected, available=expected, reference=7, time_us=1234
+        id="id1", outcome=receipt.outcome, balance=expected, available=expected, log_index=7, time_us=1234
     )
     assert receipt.outcome == outcome
     assert moved(unit.journal) == expected_postings(posting)
@@ -144,12 +144,12 @@ def test_the_bank_keeps_its_rules(row: list[str]) -> None:
 def test_a_repeated_request_gets_its_first_receipt_for_ever() -> None:
     opening = {"cash": 0, "main": 0}
     unit = book_of(opening)
-    for log_index, line, outcome, balance, reference, posting in rows(REPEATS):
+    for log_index, line, outcome, balance, decided_at, posting in rows(REPEATS):
         before = len(unit.journal)
         receipt = settled(unit, int(log_index), time_us(int(log_index)), command(line))
-        found = (receipt.outcome, receipt.balance, receipt.available, receipt.reference, receipt.time_us)
+        found = (receipt.outcome, receipt.balance, receipt.available, receipt.log_index, receipt.time_us)
         held = expected_balance(balance)
-        assert found == (outcome, held, held, int(reference), time_us(int(reference))), line
+        assert found == (outcome, held, held, int(decided_at), time_us(int(decided_at))), line
         assert moved(unit.journal[before:]) == expected_postings(posting), line
     assert sum(balances_of(unit, opening).values()) == 0
     assert len(unit.new_records) == len({line.split()[0] for _, line, *_ in rows(REPEATS)})

@@ -95,7 +95,7 @@ def test_balances_journal_receipts_and_applied_index_tell_one_story(ledger: Ledg
         union all select debit_account, -amount from journal) group by account order by account"""
     held = "select * from balance where account <> 'writeoff' order by account"
     assert table(path, from_journal) == table(path, held)
-    assert table(path, "select request_id, reference from receipt order by reference") == [
+    assert table(path, "select request_id, log_index from receipt order by log_index") == [
         *(("c1", 2), ("d1", 3), ("o1", 5), ("c2", 6), ("n1", 10), ("d2", 11), ("c3", 12)),
     ]
 

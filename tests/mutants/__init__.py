@@ -8,7 +8,7 @@ whose test is gone, fails as loudly. To write one, say what becomes what, and wh
         name="vote forgotten by a restart",
         what="the term is read back from the disk and the vote in it is not",
         edits=(Edit("Raft.__init__", "Voter(saved_.term, saved_.voted_for)", "Voter(saved_.term, None)"),),
-        caught_by="tests/raft/test_elections.py::test_a_vote_outlives_a_crash",
+        caught_by="tests/raft/test_votes.py::test_a_vote_outlives_a_crash",
     )
 
 `Raft.__init__` is found by name in any file of `atm/`. In it, exactly one place must match the pattern,

@@ -5,7 +5,7 @@ from __future__ import annotations
 from tests.mutants.edit import Edit
 from tests.mutants.mutant import Mutant
 
-TESTS = "tests/raft/test_elections.py::"
+TESTS = "tests/raft/test_ELECTIONS.py::"
 
 ELECTIONS = (
     Mutant(
@@ -15,7 +15,7 @@ ELECTIONS = (
             Edit("Voter.grants", "self.voted_for in (None, request_.sender)", "True"),
             Edit("Voter.vote_for", "assert self.voted_for in (None, candidate_)", "pass"),
         ),
-        caught_by=TESTS + "test_a_candidate_that_falls_back_keeps_its_vote",
+        caught_by="tests/raft/test_votes.py::test_a_candidate_that_falls_back_keeps_its_vote",
     ),
     Mutant(
         name="vote forgotten by a restart",
@@ -27,7 +27,7 @@ ELECTIONS = (
                 "Voter(hard_state_.term, None)",
             ),
         ),
-        caught_by=TESTS + "test_a_vote_outlives_a_crash",
+        caught_by="tests/raft/test_votes.py::test_a_vote_outlives_a_crash",
     ),
     Mutant(
         name="vote not saved",
@@ -64,13 +64,13 @@ ELECTIONS = (
             Edit("Voter.in_term", "Voter(term_, None)", "Voter(term_, self.voted_for)"),
             Edit("Voter.vote_for", "assert self.voted_for in (None, candidate_)", "pass"),
         ),
-        caught_by=TESTS + "test_a_new_term_forgets_the_vote_of_the_old",
+        caught_by="tests/raft/test_votes.py::test_a_new_term_forgets_the_vote_of_the_old",
     ),
     Mutant(
         name="logs not compared in votes",
         what="a candidate gets votes however old its log is",
         edits=(Edit("Voter.grants", "log_.up_to_date(...)", "True"),),
-        caught_by=TESTS + "test_the_last_term_decides_then_the_last_index",
+        caught_by="tests/raft/test_votes.py::test_the_last_term_decides_then_the_last_index",
     ),
     Mutant(
         name="only lengths of logs compared",
@@ -82,7 +82,7 @@ ELECTIONS = (
                 "last_index_ >= self.last_index",
             ),
         ),
-        caught_by=TESTS + "test_the_last_term_decides_then_the_last_index",
+        caught_by="tests/raft/test_votes.py::test_the_last_term_decides_then_the_last_index",
     ),
     Mutant(
         name="only last terms compared",
@@ -94,7 +94,7 @@ ELECTIONS = (
                 "last_term_ >= self.last_term",
             ),
         ),
-        caught_by=TESTS + "test_the_last_term_decides_then_the_last_index",
+        caught_by="tests/raft/test_votes.py::test_the_last_term_decides_then_the_last_index",
     ),
     Mutant(
         name="votes of old terms counted",
@@ -111,7 +111,7 @@ ELECTIONS = (
                 "response_.pre_vote == pre_vote_",
             ),
         ),
-        caught_by=TESTS + "test_only_real_votes_of_members_in_this_term_count",
+        caught_by="tests/raft/test_votes.py::test_only_real_votes_of_members_in_this_term_count",
     ),
     Mutant(
         name="pre-votes counted as votes",
@@ -123,19 +123,19 @@ ELECTIONS = (
                 "response_.term == campaign_term_",
             ),
         ),
-        caught_by=TESTS + "test_only_real_votes_of_members_in_this_term_count",
+        caught_by="tests/raft/test_votes.py::test_only_real_votes_of_members_in_this_term_count",
     ),
     Mutant(
         name="elect with two of five",
         what="a candidate leads with one vote less than a majority",
         edits=(Edit("Candidate.has_won", "majority(servers_)", "max(1, majority(servers_) - 1)"),),
-        caught_by=TESTS + "test_a_majority_is_more_than_half",
+        caught_by="tests/raft/test_votes.py::test_a_majority_is_more_than_half",
     ),
     Mutant(
         name="half is a majority",
         what="of four servers two are taken for more than half, in elections and for commits",
         edits=(Edit("majority", "servers_ // 2 + 1", "(servers_ + 1) // 2"),),
-        caught_by=TESTS + "test_a_majority_is_more_than_half",
+        caught_by="tests/raft/test_votes.py::test_a_majority_is_more_than_half",
     ),
     Mutant(
         name="own vote counted before it is durable",
@@ -147,13 +147,13 @@ ELECTIONS = (
                 "self.responses_ += self._vote_requests(); self._count_vote(self.node_id)",
             ),
         ),
-        caught_by=TESTS + "test_a_candidate_whose_own_vote_is_not_saved_has_not_won",
+        caught_by="tests/raft/test_votes.py::test_a_candidate_whose_own_vote_is_not_saved_has_not_won",
     ),
     Mutant(
         name="no lease in pre-votes",
         what="a server that was cut off gets pre-votes from those who hear their leader, and deposes it",
         edits=(Edit("Raft._handle_request_vote", "not self._hears_leader()", "True"),),
-        caught_by=TESTS + "test_a_follower_that_hears_its_leader_refuses_pre_votes",
+        caught_by="tests/raft/test_pre_vote.py::test_a_follower_that_hears_its_leader_refuses_pre_votes",
     ),
     Mutant(
         name="term of a pre-vote adopted",
@@ -177,13 +177,13 @@ ELECTIONS = (
                 """,
             ),
         ),
-        caught_by=TESTS + "test_a_pre_vote_promises_nothing",
+        caught_by="tests/raft/test_pre_vote.py::test_a_pre_vote_promises_nothing",
     ),
     Mutant(
         name="no check-quorum",
         what="a leader that hears nobody goes on leading",
         edits=(Edit("Raft._hears_majority", "1 + heard_ >= majority(...)", "True"),),
-        caught_by=TESTS + "test_a_leader_that_hears_no_majority_steps_down",
+        caught_by="tests/raft/test_check_quorum.py::test_a_leader_that_hears_no_majority_steps_down",
     ),
     Mutant(
         name="vote of a demoted server counted",
@@ -213,6 +213,6 @@ ELECTIONS = (
         name="every term resets the election timer",
         what="candidates that cannot win keep the others from ever trying",
         edits=(Edit("Raft._become", "... != (Role.FOLLOWER, Role.FOLLOWER)", "True"),),
-        caught_by=TESTS + "test_a_new_term_without_a_vote_does_not_reset_the_election_timer",
+        caught_by="tests/raft/test_timers.py::test_a_new_term_without_a_vote_does_not_reset_the_election_timer",
     ),
 )

@@ -76,7 +76,7 @@ def test_a_new_leader_commits_what_its_predecessor_left() -> None:
     network.elect("b")
     network.pass_time(HEARTBEAT_TICKS)
     assert network["b"].commit_index == 4
-    assert network.servers["b"].store.entries[-1].command == b""
+    assert network.servers["b"].store.entries[-1].data == b""
     assert network.converged()
 
 
@@ -98,7 +98,7 @@ def test_a_leader_counts_itself_only_once_it_has_saved() -> None:
     a.raft.propose([b"x"], 0)
     ready = a.raft.ready()
     assert ready is not None
-    assert [entry.command for out in ready.messages for entry in appends([out])[0].entries] == [b"x"]
+    assert [entry.data for out in ready.messages for entry in appends([out])[0].entries] == [b"x"]
     a.raft.step(acknowledge("b", 1, 2))
     assert a.raft.commit_index == 1
     a.raft.advance(ready)

@@ -115,7 +115,7 @@ def test_a_leader_that_slept_through_an_election_answers_no_stale_read() -> None
     network.pass_time(3 * HEARTBEAT_TICKS)
     assert network.servers["a"].reads == []
     assert network.servers["a"].dropped_reads == [1]
-    assert network.servers["a"].applied[index - 1].command != b"lost"
+    assert network.servers["a"].applied[index - 1].data != b"lost"
     assert network["a"].role is Role.FOLLOWER
     assert network.servers["a"].commands == [b"new"]
 
@@ -163,7 +163,7 @@ def test_reads_that_come_together_share_one_round() -> None:
     assert [read.read_id for read in a.server.reads] == list(range(10))
 
 
-def test_a_refused_append_still_shows_loyalty() -> None:
+def test_a_refused_append_still_confirms_leadership() -> None:
     """A follower that lags answers in the term, so the leader still led when it answered."""
     a = Single(log=(1, 1))
     a.lead()

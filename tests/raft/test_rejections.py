@@ -154,9 +154,7 @@ def test_a_follower_of_the_wrong_leader_comes_to_the_right_one_within_an_electio
         append("b", 2, (0, 0), (3,)),
         append("b", 3, (0, 0), (2, 1)),
         replace(append("b", 2, (0, 0), (2, 2)), entries=append("b", 2, (1, 1), (2,)).entries),
-        replace(
-            append("b", 2), entries=(replace(append("b", 2, (0, 0), (2,)).entries[0], command=b"x" * 101),)
-        ),
+        replace(append("b", 2), entries=(replace(append("b", 2, (0, 0), (2,)).entries[0], data=b"x" * 101),)),
     ],
     ids=["term of nothing", "term of later", "falling terms", "gap", "too large"],
 )

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from atm.ledger.commands import Expire
-from atm.raft.messages import NUMBER_MAX, Entry
+from atm.raft.messages import NUMBER_MAX, Entry, EntryKind
 from atm.server.group import entry_validator
 from atm.server.group.entry_validator import (
     AHEAD_US_MAX,
@@ -32,7 +32,13 @@ class Clocks:
 
     def entry_check(self, *stamps_us: int, last_us: int = 0, command: bytes = b"") -> str | None:
         entries = [
-            Entry(index=index, term=1, time_us=stamp, command=command)
+            Entry(
+                index=index,
+                term=1,
+                time_us=stamp,
+                kind=EntryKind.COMMAND if command else EntryKind.NOOP,
+                data=command,
+            )
             for index, stamp in enumerate(stamps_us, 5)
         ]
         return self.guard.entry_check(entries, last_us)
@@ -95,7 +101,7 @@ def test_a_command_is_decoded_once(monkeypatch: pytest.MonkeyPatch) -> None:
 
     monkeypatch.setattr(entry_validator, "decode_command", no_more)
     for index, stamp_us in ((5, NOW_US), (6, NOW_US + 1)):
-        entry = Entry(index=index, term=1, time_us=stamp_us, command=encode(credit("a")))
+        entry = Entry(index=index, term=1, time_us=stamp_us, kind=EntryKind.COMMAND, data=encode(credit("a")))
         assert clocks.guard.record(entry) == (index, stamp_us, credit("a"))
     assert not clocks.guard._decoded
 
@@ -103,7 +109,7 @@ def test_a_command_is_decoded_once(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_another_entry_that_took_the_place_is_decoded_itself() -> None:
     clocks = Clocks()
     assert clocks.entry_check(NOW_US, command=encode(credit("a"))) is None
-    entry = Entry(index=5, term=2, time_us=NOW_US, command=encode(credit("b")))
+    entry = Entry(index=5, term=2, time_us=NOW_US, kind=EntryKind.COMMAND, data=encode(credit("b")))
     assert clocks.guard.record(entry) == (5, NOW_US, credit("b"))
 
 
@@ -112,15 +118,15 @@ def test_what_is_kept_is_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
     clocks, command = Clocks(), encode(Expire())
     assert clocks.entry_check(NOW_US, NOW_US + 1, NOW_US + 2, NOW_US + 3, command=command) is None
     assert not clocks.guard._decoded
-    entry = Entry(index=6, term=1, time_us=NOW_US, command=command)
+    entry = Entry(index=6, term=1, time_us=NOW_US, kind=EntryKind.COMMAND, data=command)
     assert clocks.guard.record(entry) == (6, NOW_US, Expire())
 
 
 def test_a_saved_entry_is_usable_or_it_is_said_why_not() -> None:
-    entry = Entry(index=1, term=1, time_us=STAMP_US_MAX, command=b"")
+    entry = Entry(index=1, term=1, time_us=STAMP_US_MAX, kind=EntryKind.NOOP, data=b"")
     assert checked_record(entry) == (1, STAMP_US_MAX, None)
     with pytest.raises(Unusable, match="is stamped"):
-        checked_record(Entry(index=1, term=1, time_us=STAMP_US_MAX + 1, command=b""))
+        checked_record(Entry(index=1, term=1, time_us=STAMP_US_MAX + 1, kind=EntryKind.NOOP, data=b""))
     with pytest.raises(Unusable, match="is no command") as raised:
-        checked_record(Entry(index=1, term=1, time_us=1, command=b"garbage"))
+        checked_record(Entry(index=1, term=1, time_us=1, kind=EntryKind.COMMAND, data=b"garbage"))
     assert isinstance(raised.value.__cause__, Malformed)

@@ -8,6 +8,7 @@ from atm.raft.messages import (
     CatchUp,
     ConfirmedRead,
     Entry,
+    EntryKind,
     HardState,
     Outgoing,
 )
@@ -18,7 +19,8 @@ from tests.support.server_parts import Recorder, credit
 
 
 def entry(index: int, command: bytes = b"") -> Entry:
-    return Entry(index=index, term=1, time_us=index, command=command)
+    kind = EntryKind.COMMAND if command else EntryKind.NOOP
+    return Entry(index=index, term=1, time_us=index, kind=kind, data=command)
 
 
 def append(prev_log_index: int, entries: tuple[Entry, ...] = ()) -> AppendEntries:

@@ -12,7 +12,7 @@ from msgspec.structs import replace
 
 from atm.ledger.ledger import Ledger
 from atm.raft.config import RaftConfig
-from atm.raft.messages import NUMBER_MAX, Entry, HardState
+from atm.raft.messages import NUMBER_MAX, Entry, EntryKind, HardState
 from atm.raft.term_limit import TERM_MAX
 from atm.server.group import recovery
 from atm.server.group.entry_validator import EntryValidator
@@ -31,7 +31,7 @@ RANDOM = Random(1).randint
 
 def entries(count: int) -> list[Entry]:
     return [
-        Entry(index=index, term=1, time_us=index, command=encode(credit(f"c{index}", 1)))
+        Entry(index=index, term=1, time_us=index, kind=EntryKind.COMMAND, data=encode(credit(f"c{index}", 1)))
         for index in range(1, count + 1)
     ]
 
@@ -69,7 +69,7 @@ def test_entries_known_to_be_committed_are_applied_piece_by_piece(
 
 def test_a_log_that_is_wholly_applied_keeps_its_last_entry_in_memory(log: LogFile, ledger: Ledger) -> None:
     log.save(HardState(term=1, voted_for=None), entries(5))
-    ledger.apply([(entry.index, entry.time_us, decode_command(entry.command)) for entry in entries(5)])
+    ledger.apply([(entry.index, entry.time_us, decode_command(entry.data)) for entry in entries(5)])
     raft = recover(CONFIG, log, ledger, RANDOM, EntryValidator())
     assert (raft.last_index, raft.log.base_index, raft.applied_index) == (5, 4, 5)
 
@@ -92,7 +92,7 @@ def test_a_term_without_room_for_elections_is_one_line_with_the_way_out(log: Log
 @pytest.mark.parametrize(
     ("changes", "what"),
     [
-        ({"command": b"garbage"}, "is no command of this release"),
+        ({"data": b"garbage"}, "is no command of this release"),
         ({"time_us": STAMP_US_MAX + 1}, f"is stamped {STAMP_US_MAX + 1} us after 1970"),
         ({"time_us": NUMBER_MAX + 7}, f"is stamped {NUMBER_MAX + 7} us after 1970"),
     ],

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from atm.ledger.commands import Command, LedgerReceipt, Outcome, Read
-from atm.raft.messages import ConfirmedRead, Entry
+from atm.raft.messages import ConfirmedRead, Entry, EntryKind
 from atm.server.group import request_router as router_module
 from atm.server.group.inbox import Inputs, PendingRequest, WakeThresholds
 from atm.server.group.request_router import FORWARD_TIMEOUT_S, RequestRouter
@@ -43,8 +43,10 @@ class Story:
         self.router.take(inputs)
 
     def commit(self, index: int, term: int, request_id: str) -> None:
-        receipt = LedgerReceipt(id=request_id, outcome=Outcome.OK, balance=1, available=1, reference=index)
-        self.router.settle([Entry(index=index, term=term, time_us=1, command=b"x")], [receipt])
+        receipt = LedgerReceipt(id=request_id, outcome=Outcome.OK, balance=1, available=1, log_index=index)
+        self.router.settle(
+            [Entry(index=index, term=term, time_us=1, kind=EntryKind.COMMAND, data=b"x")], [receipt]
+        )
 
     def forward_replies(self, number: int, payload: bytes) -> None:
         inputs = Inputs()
@@ -61,7 +63,7 @@ def test_a_committed_command_is_answered_with_its_receipt_and_the_leaders_name(s
     story.ask(credit("a"))
     story.commit(11, 1, "a")
     assert story.teller.answers == [
-        {"id": "a", "outcome": "ok", "balance": 1, "available": 1, "reference": 11, "leader": "n1"}
+        {"id": "a", "outcome": "ok", "balance": 1, "available": 1, "log_index": 11, "leader": "n1"}
     ]
     assert story.said == ["Returning client request"]
 

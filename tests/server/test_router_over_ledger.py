@@ -6,7 +6,7 @@ from typing import get_args
 
 import pytest
 
-from atm.ledger.commands import Command, Exceptions, Lookup, Query, Read, Statement
+from atm.ledger.commands import Accounts, Command, Exceptions, Lookup, Query, Read, Statement
 from atm.raft.messages import ConfirmedRead
 from atm.raft.ready import Role
 from atm.server.group.request_router import EXPIRE
@@ -30,6 +30,7 @@ READS: list[Read] = [
     Statement(id="x", account="ann", limit=5, before=7),
     Lookup(id="x", request_id="c1"),
     Exceptions(id="x", limit=5),
+    Accounts(id="x", limit=5, after="ann"),
 ]
 
 

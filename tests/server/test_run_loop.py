@@ -7,7 +7,7 @@ from threading import Event, Lock, Thread
 
 import pytest
 
-from atm.raft.messages import Entry, HardState, NodeId, RaftMessage, RequestVote
+from atm.raft.messages import Entry, EntryKind, HardState, NodeId, RaftMessage, RequestVote
 from atm.raft.ready import Ready
 from atm.raft.rejection import Rejection, Violation
 from atm.server.group.inbox import Inbox, Inputs, WakeThresholds
@@ -67,7 +67,10 @@ class WatchedCore(FakeCore):
         """Have the next turn hear that so many more entries are committed."""
         first = self.commit_index + 1
         self.commit_index += entries
-        committed = [Entry(index=i, term=1, time_us=i, command=b"") for i in range(first, first + entries)]
+        committed = [
+            Entry(index=i, term=1, time_us=i, kind=EntryKind.NOOP, data=b"")
+            for i in range(first, first + entries)
+        ]
         self.readies.append(
             Ready(
                 hard_state=HardState(term=1), committed=tuple(committed), role=self.role, leader=self.leader

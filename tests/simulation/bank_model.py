@@ -78,10 +78,10 @@ class BankModel:
     def commit(self, entry: Entry) -> None:
         """Decide the next entry of the log."""
         assert entry.index == len(self.decisions) + 1
-        self.copies[entry.command] += 1
+        self.copies[entry.data] += 1
         decision = None
-        if entry.command:
-            command = decode_command(entry.command)
+        if entry.data:
+            command = decode_command(entry.data)
             if isinstance(command, Expire):
                 ended = self._bank.expire(entry.time_us)
                 self.ended[len(ended)] += 1

@@ -110,7 +110,14 @@ class SimServer:
             self._loop.after(TICK_US, self.start_again)
             return
         guard = EntryValidator(self._clock_s, self.wall_clock_us)
-        raft = recover(self._plan.config(self.name), self._log, self.bank, self._random.randint, guard)
+        raft = recover(
+            self._plan.config(self.name),
+            self._log,
+            self.bank,
+            self._random.randint,
+            guard,
+            check_invariants=True,
+        )
         self.core = WatchedCore(raft, self._checks)
         incarnation = self.incarnation
         self.links = WatchedLinks(self.name, self._send_if(incarnation), self._checks, self.fuse)

@@ -5,14 +5,14 @@ from __future__ import annotations
 import pytest
 from msgspec.structs import replace
 
-from atm.raft.messages import Entry, HardState
+from atm.raft.messages import Entry, EntryKind, HardState
 from atm.raft.ready import Ready, Role
 from tests.support.checks import EXPIRE, Checks, Violation
 from tests.support.store import Store
 
 
 def entry(index: int, term: int) -> Entry:
-    return Entry(index=index, term=term, time_us=index, command=b"")
+    return Entry(index=index, term=term, time_us=index, kind=EntryKind.NOOP, data=b"")
 
 
 def save(term: int, *entries: Entry) -> Ready:

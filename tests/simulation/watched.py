@@ -6,8 +6,7 @@ from collections.abc import Callable, Sequence
 
 from atm.ledger.commands import LedgerReceipt, LogCommand, Read, ReadResult
 from atm.ledger.ledger import Ledger
-from atm.raft.invariants import check_server
-from atm.raft.messages import Entry, HardState, NodeId, Outgoing, RaftMessage
+from atm.raft.messages import Entry, EntryKind, HardState, NodeId, Outgoing, RaftMessage
 from atm.raft.raft import Raft
 from atm.raft.ready import Ready, Role
 from atm.storage.log_file import LogFile
@@ -47,7 +46,7 @@ class Fuse:
 
 
 class WatchedCore:
-    """The core, with every promise checked after every step."""
+    """The checked core, and what all servers promise together checked after every step."""
 
     def __init__(self, raft: Raft, checks: Checks) -> None:
         self.raft = raft
@@ -84,8 +83,8 @@ class WatchedCore:
         self.raft.tick()
         self._look()
 
-    def propose(self, commands: Sequence[bytes], now_us: int) -> int:
-        return self.raft.propose(commands, now_us)
+    def propose(self, data: Sequence[bytes], now_us: int, kind: EntryKind = EntryKind.COMMAND) -> int:
+        return self.raft.propose(data, now_us, kind)
 
     def read(self, read_id: int) -> None:
         self.raft.read(read_id)
@@ -105,7 +104,6 @@ class WatchedCore:
     def advance(self, ready: Ready) -> None:
         self.raft.advance(ready)
         self._look()
-        check_server(self.raft)
 
     def _look(self) -> None:
         self._checks.stepped(self.raft.node_id, self.raft)
@@ -203,7 +201,7 @@ class WatchedLedger:
             [r[0] for r in records] == [e.index for e in entries], "what is applied is durable", self._name
         )
         for (_, time_us, command), entry in zip(records, entries, strict=True):
-            same = time_us == entry.time_us and entry.command == (encode(command) if command else b"")
+            same = time_us == entry.time_us and entry.data == (encode(command) if command else b"")
             require(same, "what is applied is what was saved", (self._name, entry))
         self._checks.applied(self._name, entries)
         receipts = self.ledger.decide(records)
@@ -216,7 +214,7 @@ class WatchedLedger:
                 receipt.outcome,
                 receipt.balance,
                 receipt.available,
-                receipt.reference,
+                receipt.log_index,
                 receipt.time_us,
             )
             require(found == decision, "the ledger follows from the log alone", (self._name, found, decision))

@@ -7,7 +7,7 @@ from itertools import pairwise
 from pathlib import Path
 from random import Random
 
-from atm.raft.messages import Entry, HardState
+from atm.raft.messages import Entry, EntryKind, HardState
 from atm.storage.log_file import LogFile
 from atm.storage.log_format import SEGMENT_HEADER_BYTES
 from tests.support.sim_disk import SimDisk
@@ -20,7 +20,13 @@ Saved = tuple[HardState, tuple[Entry, ...]]
 
 def entries(first: int, count: int, term: int = 1, command: bytes = b"credit") -> tuple[Entry, ...]:
     return tuple(
-        Entry(index=index, term=term, time_us=1_000_000 + index, command=b"%s %d.%d" % (command, index, term))
+        Entry(
+            index=index,
+            term=term,
+            time_us=1_000_000 + index,
+            kind=EntryKind.COMMAND,
+            data=b"%s %d.%d" % (command, index, term),
+        )
         for index in range(first, first + count)
     )
 
@@ -67,7 +73,11 @@ def random_save(random: Random, saved: Saved) -> Saved:
     new_terms = sorted(random.randint(lowest, term) for _ in range(count))
     new = tuple(
         Entry(
-            index=index, term=of_term, time_us=index, command=random.randbytes(random.choice((0, 5, 40, 700)))
+            index=index,
+            term=of_term,
+            time_us=index,
+            kind=EntryKind.COMMAND,
+            data=random.randbytes(random.choice((0, 5, 40, 700))),
         )
         for index, of_term in enumerate(new_terms, first)
     )

@@ -8,7 +8,7 @@ from random import Random
 import msgspec
 import pytest
 
-from atm.raft.messages import Entry, HardState
+from atm.raft.messages import Entry, EntryKind, HardState
 from atm.storage.log_file import LogFile
 from atm.storage.log_format import SEGMENT_HEADER_BYTES
 from tests.storage.logs import (
@@ -179,7 +179,7 @@ def test_every_range_reads_as_in_a_plain_list(seed: int) -> None:
 def test_a_read_gives_at_least_one_entry_and_else_no_more_than_fits() -> None:
     log = open_log(new_disk())
     written = [
-        Entry(index=index, term=2**40, time_us=2**60, command=bytes(size))
+        Entry(index=index, term=2**40, time_us=2**60, kind=EntryKind.COMMAND, data=bytes(size))
         for index, size in enumerate((300, 10, 70_000, 10, 10, 500), 1)
     ]
     log.save(state(2**40), written)
@@ -208,7 +208,8 @@ def test_records_may_hold_any_bytes() -> None:
     look_alike = disk.contents(FIRST)  # whole batches, header and all
     odd = [b"", b"\n" * 9, bytes(range(256)), look_alike, look_alike[SEGMENT_HEADER_BYTES:]]
     written = entries(1, 2, command=b"\n") + tuple(
-        Entry(index=index, term=1, time_us=0, command=command) for index, command in enumerate(odd, 3)
+        Entry(index=index, term=1, time_us=0, kind=EntryKind.COMMAND, data=command)
+        for index, command in enumerate(odd, 3)
     )
     log.save(state(1), written[2:])
     log.save(state(2), ())

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from atm.raft.messages import Entry, HardState
+from atm.raft.messages import Entry, EntryKind, HardState
 from atm.storage.log_format import SEGMENT_HEADER_BYTES
 from tests.storage.logs import (
     FIRST,
@@ -74,7 +74,16 @@ def test_a_torn_batch_that_imitates_later_batches_inside_is_still_cut_off() -> N
     log.save(state(1), entries(1, 1))
     stop = len(disk.contents(FIRST))
     log.save(
-        state(1), [Entry(index=2, term=1, time_us=0, command=other.contents(FIRST) + other.contents(SECOND))]
+        state(1),
+        [
+            Entry(
+                index=2,
+                term=1,
+                time_us=0,
+                kind=EntryKind.COMMAND,
+                data=other.contents(FIRST) + other.contents(SECOND),
+            )
+        ],
     )
     disk.put(FIRST, disk.contents(FIRST)[:-1])
     assert held(open_log(disk)) == (state(1), entries(1, 1))

@@ -55,7 +55,7 @@ class Checks:
     forgetful: set[NodeId] = field(default_factory=set)  # came back with an empty disk
     _lost: dict[NodeId, list[int]] = field(default_factory=dict)  # the terms of what was on a disk, then lost
     _seen: dict[NodeId, Seen] = field(default_factory=dict)
-    _written: dict[tuple[int, int], tuple[int, bytes, int]] = field(default_factory=dict)
+    _written: dict[tuple[int, int], tuple[int, Entry]] = field(default_factory=dict)
     _votes: dict[tuple[NodeId, int], NodeId] = field(default_factory=dict)
     _sent: dict[tuple[int, int], int] = field(default_factory=dict)  # (leader's term, index) -> entry's term
 
@@ -158,7 +158,7 @@ class Checks:
         under_way = [
             entry
             for entry in self.stores[name].entries[applied_index:]
-            if entry.term == term and entry.command == EXPIRE
+            if entry.term == term and entry.data == EXPIRE
         ]
         require(len(under_way) == 1, "what is due is ended at once, by one command", (name, under_way))
 
@@ -219,10 +219,8 @@ class Checks:
         prev_term = store.term_at(entries[0].index - 1)
         assert prev_term is not None, f"{name} saves behind a gap"
         for entry in entries:
-            known = self._written.setdefault(
-                (entry.index, entry.term), (prev_term, entry.command, entry.time_us)
-            )
-            require(known == (prev_term, entry.command, entry.time_us), "log matching", (name, entry, known))
+            known = self._written.setdefault((entry.index, entry.term), (prev_term, entry))
+            require(known == (prev_term, entry), "log matching", (name, entry, known))
             require(entry.term >= prev_term, "terms never fall along the log", (name, entry))
             prev_term = entry.term
             if entry.index <= len(self.committed) and name not in self.forgetful:

@@ -15,7 +15,7 @@ import msgspec
 from atm.config import Address, Cluster, NodeConfig
 from atm.ledger.commands import Command, Credit, LedgerReceipt, LogCommand, Outcome, Query, Read, ReadResult
 from atm.local_cluster import free_ports
-from atm.raft.messages import Entry, HardState, NodeId, Outgoing, RaftMessage
+from atm.raft.messages import Entry, EntryKind, HardState, NodeId, Outgoing, RaftMessage
 from atm.raft.ready import Role
 from atm.server.group.entry_validator import record
 from atm.server.group.inbox import Inputs, PendingRequest
@@ -214,7 +214,7 @@ class FakeCore:
         self.stamps_us: list[int] = []
         self.read_ids: list[int] = []
 
-    def propose(self, commands: Sequence[bytes], now_us: int) -> int:
+    def propose(self, commands: Sequence[bytes], now_us: int, kind: EntryKind = EntryKind.COMMAND) -> int:
         first_index = self.last_index + 1
         self.proposed += commands
         self.stamps_us += [now_us] * len(commands)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from atm.raft.log import Log
-from atm.raft.messages import Entry, HardState
+from atm.raft.messages import Entry, EntryKind, HardState
 
 
 class Store:
@@ -51,7 +51,7 @@ class Store:
         assert 1 <= first <= last <= self.last_index
         chosen: list[Entry] = []
         for entry in self.entries[first - 1 : last]:
-            bytes_max -= len(entry.command)
+            bytes_max -= len(entry.data)
             if chosen and bytes_max < 0:
                 break
             chosen.append(entry)
@@ -66,6 +66,12 @@ class Store:
 def entries_of_terms(*terms: int) -> list[Entry]:
     """Return a log by the terms of its entries, as the boxes of Figure 7 show one."""
     return [
-        Entry(index=index, term=term, time_us=index, command=b"%d of term %d" % (index, term))
+        Entry(
+            index=index,
+            term=term,
+            time_us=index,
+            kind=EntryKind.COMMAND,
+            data=b"%d of term %d" % (index, term),
+        )
         for index, term in enumerate(terms, start=1)
     ]

@@ -193,7 +193,7 @@ def test_a_receipt_in_json_tells_what_was_asked_and_decided(run: Run) -> None:
     assert receipt["asked"] == {"op": "transfer", "account": "main", "amount": 30_00, "target": "bob"}
     assert (receipt["decision"], receipt["balance"], receipt["message"]) == ("ok", 70_00, "")
     assert receipt["request_id"] == transfer["request_id"]
-    assert receipt["reference"] == transfer["reference"]
+    assert receipt["log_index"] == transfer["log_index"]
 
 
 def test_another_accounts_receipt_shows_no_balance(run: Run) -> None:

@@ -15,6 +15,7 @@ from atm.raft.messages import (
     AppendEntries,
     AppendEntriesResponse,
     Entry,
+    EntryKind,
     RaftMessage,
     RequestVote,
     RequestVoteResponse,
@@ -60,8 +61,8 @@ PEER_MESSAGES = [
         prev_log_index=1,
         prev_log_term=1,
         entries=(
-            Entry(index=2, term=3, time_us=9, command=b"\n\x00"),
-            Entry(index=3, term=3, time_us=10, command=b""),
+            Entry(index=2, term=3, time_us=9, kind=EntryKind.COMMAND, data=b"\n\x00"),
+            Entry(index=3, term=3, time_us=10, kind=EntryKind.NOOP, data=b""),
         ),
         commit_index=1,
         round=4,

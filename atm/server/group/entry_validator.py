@@ -11,7 +11,7 @@ from collections.abc import Callable, Sequence
 from datetime import UTC, datetime
 
 from atm.ledger.commands import LogCommand
-from atm.raft.messages import NUMBER_MAX, Entry
+from atm.raft.messages import NUMBER_MAX, Entry, EntryKind
 from atm.server.group.log_clock import STAMP_US_MAX, LogClock
 from atm.wire.codec import Malformed
 from atm.wire.log_entries import decode_command
@@ -53,20 +53,20 @@ class EntryValidator:
             if not last_time_us < entry.time_us <= latest_us:
                 return self._wrong_stamp(entry, last_time_us)
             last_time_us = entry.time_us
-            if entry.command:
+            if entry.kind == EntryKind.COMMAND:
                 try:
-                    decoded.append((entry, decode_command(entry.command)))
+                    decoded.append((entry, decode_command(entry.data)))
                 except Malformed as error:
                     return f"its entry {entry.index} is no command of this release: {error}"
         self._log_clock.observe(last_time_us)
         if len(self._decoded) + len(decoded) <= DECODED_MAX:
-            self._decoded.update((entry.index, (entry.command, command)) for entry, command in decoded)
+            self._decoded.update((entry.index, (entry.data, command)) for entry, command in decoded)
         return None
 
     def record(self, entry: Entry) -> tuple[int, int, LogCommand | None]:
         """Return an entry of the log as the bank applies it; its command is forgotten here."""
         kept = self._decoded.pop(entry.index, None)
-        if kept is not None and kept[0] == entry.command:  # else another entry took its place
+        if kept is not None and kept[0] == entry.data:  # else another entry took its place
             return entry.index, entry.time_us, kept[1]
         return record(entry)
 
@@ -85,7 +85,7 @@ class EntryValidator:
 
 def record(entry: Entry) -> tuple[int, int, LogCommand | None]:
     """Return an entry as the bank applies it; raise `Malformed`."""
-    return entry.index, entry.time_us, decode_command(entry.command) if entry.command else None
+    return entry.index, entry.time_us, decode_command(entry.data) if entry.kind == EntryKind.COMMAND else None
 
 
 def checked_record(entry: Entry) -> tuple[int, int, LogCommand | None]:

@@ -11,8 +11,7 @@ from typing import Protocol
 from msgspec.structs import replace
 
 from atm.ledger.commands import LedgerReceipt, LogCommand
-from atm.raft.messages import CatchUp, ConfirmedRead, Entry, HardState, Outgoing
-from atm.raft.ready import Ready
+from atm.raft import CatchUp, ConfirmedRead, Entry, HardState, Outgoing, Ready
 
 CATCH_UP_BYTES_MAX = 256 * 1024
 

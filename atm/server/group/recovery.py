@@ -6,10 +6,7 @@ from collections.abc import Callable, Sequence
 from typing import Protocol
 
 from atm.ledger.commands import LedgerReceipt, LogCommand
-from atm.raft.config import RaftConfig
-from atm.raft.log import Log
-from atm.raft.messages import Entry, HardState
-from atm.raft.raft import Raft
+from atm.raft import CheckedRaft, Entry, HardState, Log, Raft, RaftConfig
 from atm.raft.term_limit import TERM_MAX
 from atm.server.group.entry_validator import EntryValidator, Unusable, checked_record
 
@@ -57,6 +54,8 @@ def recover(
     bank: RecoveredStateMachine,
     random: Callable[[int, int], int],
     guard: EntryValidator,
+    *,
+    check_invariants: bool = False,
 ) -> Raft:
     """Apply what is known to be committed, and return the core; raise `LedgerAhead` or `LogUnusable`."""
     if log.hard_state.term > TERM_MAX:
@@ -71,7 +70,7 @@ def recover(
     tail = log.tail(first)
     for entry in tail:
         _usable(entry)
-    return Raft(
+    return (CheckedRaft if check_invariants else Raft)(
         config,
         hard_state=log.hard_state,
         log=Log(entries=tail, terms=log.terms, base_index=first - 1),

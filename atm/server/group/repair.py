@@ -22,7 +22,7 @@ from msgspec.structs import replace
 
 from atm.config import Cluster
 from atm.files import sync_folder, write_durably
-from atm.raft.messages import Entry, HardState
+from atm.raft.messages import Entry, EntryKind, HardState
 from atm.raft.term_limit import TERM_MAX
 from atm.server.group.entry_validator import Unusable, checked_record
 from atm.server.group.log_clock import STAMP_US_MAX
@@ -132,7 +132,7 @@ def _pieces(log: LogFile, last_index: int) -> Iterator[list[Entry]]:
     piece_bytes = 0
     for _, mended, _ in _mended(log, last_index):
         piece.append(mended)
-        piece_bytes += len(mended.command)
+        piece_bytes += len(mended.data)
         if piece_bytes > READ_BYTES or mended.index == last_index:
             yield piece
             piece, piece_bytes = [], 0
@@ -161,7 +161,7 @@ def _mend(entry: Entry, last_time_us: int) -> tuple[Entry, str]:
     try:
         checked_record(entry)
     except Unusable as error:
-        entry = replace(entry, command=b"")
+        entry = replace(entry, kind=EntryKind.NOOP, data=b"")
         why = f"{error}: it becomes a no-op"
     return entry, why
 

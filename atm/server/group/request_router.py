@@ -11,8 +11,7 @@ from collections.abc import Callable, Iterable, Sequence
 from typing import Protocol
 
 from atm.ledger.commands import Expire, LedgerReceipt, Read, ReadResult
-from atm.raft.messages import ConfirmedRead, Entry, NodeId
-from atm.raft.ready import Role
+from atm.raft import ConfirmedRead, Entry, EntryKind, NodeId, Role
 from atm.server.group.inbox import WAKE_ON_ANYTHING, Inputs, PendingRequest, WakeThresholds
 from atm.server.group.log_clock import LogClock
 from atm.server.group.pending_requests import ForwardedRequests, Proposals, Reads
@@ -45,7 +44,7 @@ class Core(Protocol):
     @property
     def commit_index(self) -> int: ...
 
-    def propose(self, commands: Sequence[bytes], now_us: int) -> int: ...
+    def propose(self, data: Sequence[bytes], now_us: int, kind: EntryKind = EntryKind.COMMAND) -> int: ...
     def read(self, read_id: int) -> None: ...
     def matched(self) -> dict[NodeId, int]: ...
 

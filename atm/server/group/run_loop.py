@@ -7,9 +7,7 @@ from collections.abc import Callable
 from threading import Lock
 from typing import Protocol
 
-from atm.raft.messages import NodeId, RaftMessage
-from atm.raft.ready import Ready, Role
-from atm.raft.rejection import Rejection
+from atm.raft import NodeId, RaftMessage, Ready, Rejection, Role
 from atm.server.group.inbox import WAKE_ON_ANYTHING, Inbox, Inputs
 from atm.server.group.perform import DurableLog, Guard, Network, StateMachine, perform
 from atm.server.group.request_router import Core, RequestRouter

@@ -18,7 +18,7 @@ from typing import get_args
 from msgspec.structs import replace
 
 from atm.files import create_durably
-from atm.ledger.commands import Batch, Debit, Hold, Login, SetPin, Transfer
+from atm.ledger.commands import Batch, Login, SetPin, Withdrawal
 from atm.wire.client_messages import ClientRequest
 from atm.wire.codec import Malformed
 
@@ -27,7 +27,7 @@ PLAIN_PIN_CHARS_MAX = 12
 SCRYPT_N, SCRYPT_R, SCRYPT_P = 2**14, 8, 1  # 16 MiB and some 40 ms of one core a PIN
 AT_ONCE_MAX = 2  # which bounds the memory, and leaves the run loop its share of the processor
 
-WithPin = Debit | Transfer | Hold | SetPin | Login
+WithPin = Withdrawal | SetPin | Login
 PIN_HOLDERS = frozenset((*get_args(WithPin), Batch))
 
 

@@ -52,7 +52,7 @@ DURABILITY = (
     Mutant(
         name="the machine's disk does not sync folders",
         what="the log asks for a sync of its folder and the operating system is never asked",
-        edits=(Edit("OsDisk.sync_folder", "os.fsync(file_)", "pass"),),
+        edits=(Edit("files:sync_folder", "os.fsync(descriptor_)", "pass"),),
         caught_by=REAL_DISK + "test_syncs_of_the_real_disk_reach_the_operating_system",
     ),
     Mutant(

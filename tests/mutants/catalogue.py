@@ -7,6 +7,7 @@ from tests.mutants.bank_rules import BANK_RULES
 from tests.mutants.core import CORE
 from tests.mutants.durability import DURABILITY
 from tests.mutants.elections import ELECTIONS
+from tests.mutants.files import FILES
 from tests.mutants.folders import FOLDERS
 from tests.mutants.forged import FORGED
 from tests.mutants.reads import READS
@@ -22,6 +23,7 @@ MUTANTS = (
     *READS,
     *DURABILITY,
     *FOLDERS,
+    *FILES,
     *FORGED,
     *BANK,
     *BANK_RULES,

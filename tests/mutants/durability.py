@@ -5,7 +5,11 @@ from __future__ import annotations
 from tests.mutants.edit import Edit
 from tests.mutants.mutant import Mutant
 
-TESTS = "tests/storage/test_log_file.py::"
+DAMAGE = "tests/storage/test_log_damage.py::"
+FAILURES = "tests/storage/test_log_failures.py::"
+REAL_DISK = "tests/storage/test_log_on_a_real_disk.py::"
+SAVING = "tests/storage/test_log_saving.py::"
+TORN_TAILS = "tests/storage/test_log_torn_tails.py::"
 
 DURABILITY = (
     Mutant(
@@ -37,37 +41,37 @@ DURABILITY = (
         name="no sync",
         what="a batch counts as saved once it is written",
         edits=(Edit("LogFile._append", "disk_.sync(...)", "pass"),),
-        caught_by=TESTS + "test_one_save_is_one_write_and_one_sync",
+        caught_by=SAVING + "test_one_save_is_one_write_and_one_sync",
     ),
     Mutant(
         name="the machine's disk does not sync",
         what="the log asks for a sync and the operating system is never asked",
         edits=(Edit("OsDisk.sync", "_sync_data(file_)", "pass"),),
-        caught_by=TESTS + "test_syncs_of_the_real_disk_reach_the_operating_system",
+        caught_by=REAL_DISK + "test_syncs_of_the_real_disk_reach_the_operating_system",
     ),
     Mutant(
         name="the machine's disk does not sync folders",
         what="the log asks for a sync of its folder and the operating system is never asked",
-        edits=(Edit("OsDisk.sync_folder", "os.fsync(file_)", "pass"),),
-        caught_by=TESTS + "test_syncs_of_the_real_disk_reach_the_operating_system",
+        edits=(Edit("files:sync_folder", "os.fsync(descriptor_)", "pass"),),
+        caught_by=REAL_DISK + "test_syncs_of_the_real_disk_reach_the_operating_system",
     ),
     Mutant(
         name="no folder sync",
         what="a new segment may lose its name, and all that was saved in it",
         edits=(Edit("LogFile._begin_segment", "disk_.sync_folder(...)", "pass"),),
-        caught_by=TESTS + "test_a_power_cut_at_any_change_loses_nothing_acknowledged",
+        caught_by=FAILURES + "test_a_power_cut_at_any_change_loses_nothing_acknowledged",
     ),
     Mutant(
         name="new header not synced before its first batch",
         what="a power cut leaves a bad header with an acknowledged batch behind it",
         edits=(Edit("LogFile._begin_segment", "disk_.sync(...)", "pass"),),
-        caught_by=TESTS + "test_a_power_cut_at_any_change_loses_nothing_acknowledged",
+        caught_by=FAILURES + "test_a_power_cut_at_any_change_loses_nothing_acknowledged",
     ),
     Mutant(
         name="on after a failed sync",
         what="a log whose sync failed takes the next batch as if nothing had been",
         edits=(Edit("LogFile.save", "not self._whole", "False"),),
-        caught_by=TESTS + "test_after_a_failed_write_or_sync_nothing_more_is_taken",
+        caught_by=FAILURES + "test_after_a_failed_write_or_sync_nothing_more_is_taken",
     ),
     Mutant(
         name="failed sync passed over",
@@ -84,13 +88,13 @@ DURABILITY = (
                 """,
             ),
         ),
-        caught_by=TESTS + "test_after_a_failed_write_or_sync_nothing_more_is_taken",
+        caught_by=FAILURES + "test_after_a_failed_write_or_sync_nothing_more_is_taken",
     ),
     Mutant(
         name="unsure batch not written again",
         what="what a restart read from the system's memory counts as saved, and is lost in a power cut",
         edits=(Edit("LogFile._go_on", "self._write(...)", "pass"),),
-        caught_by=TESTS + "test_what_a_restart_found_after_a_failed_sync_is_durable_from_then_on",
+        caught_by=FAILURES + "test_what_a_restart_found_after_a_failed_sync_is_durable_from_then_on",
     ),
     Mutant(
         name="damaged middle cut off",
@@ -99,19 +103,19 @@ DURABILITY = (
             Edit("Recovery._refuse_damage", "later_ is not None", "False"),
             Edit("Recovery._refuse_damage", "not is_last_", "False"),
         ),
-        caught_by=TESTS + "test_a_rotten_byte_is_damage_unless_it_is_in_the_last_batch",
+        caught_by=DAMAGE + "test_a_rotten_byte_is_damage_unless_it_is_in_the_last_batch",
     ),
     Mutant(
         name="torn tail kept",
         what="the next batches are written over a torn one, whose rest is taken for damage later",
         edits=(Edit("LogFile._go_on", "disk_.truncate(...)", "pass"),),
-        caught_by=TESTS + "test_what_stands_behind_the_last_batch_is_cut_off",
+        caught_by=TORN_TAILS + "test_what_stands_behind_the_last_batch_is_cut_off",
     ),
     Mutant(
         name="checksum not compared",
         what="a batch with rotten bytes is believed",
         edits=(Edit("is_whole", "crc32(...) == header_.crc", "True"),),
-        caught_by=TESTS + "test_a_rotten_byte_is_damage_unless_it_is_in_the_last_batch",
+        caught_by=DAMAGE + "test_a_rotten_byte_is_damage_unless_it_is_in_the_last_batch",
     ),
     Mutant(
         name="place of a batch not compared",
@@ -121,7 +125,7 @@ DURABILITY = (
                 "Recovery._take_in", "header_.number != self.batches or header_.prev_crc != self.crc", "False"
             ),
         ),
-        caught_by=TESTS + "test_a_batch_at_another_place_is_damage",
+        caught_by=DAMAGE + "test_a_batch_at_another_place_is_damage",
     ),
     Mutant(
         name="everything saved is applied at a restart",

@@ -33,7 +33,7 @@ ELECTIONS = (
         name="vote not saved",
         what="a vote in a term that is known already is not written without entries",
         edits=(Edit("LogFile.save", "hard_state_.voted_for == saved_.voted_for", "True"),),
-        caught_by="tests/storage/test_log_file.py::test_a_vote_or_a_term_alone_survives_a_crash",
+        caught_by="tests/storage/test_log_saving.py::test_a_vote_or_a_term_alone_survives_a_crash",
     ),
     Mutant(
         name="term not saved",
@@ -45,7 +45,7 @@ ELECTIONS = (
                 "not entries_ and ...",
             ),
         ),
-        caught_by="tests/storage/test_log_file.py::test_a_vote_or_a_term_alone_survives_a_crash",
+        caught_by="tests/storage/test_log_saving.py::test_a_vote_or_a_term_alone_survives_a_crash",
     ),
     Mutant(
         name="term and vote saved only with entries",

@@ -27,19 +27,19 @@ FOLDERS = (
     Mutant(
         name="folder's owner not synced",
         what="a power cut leaves an empty node.json, and a node that never starts again",
-        edits=(Edit("write_durably", "os.fsync(descriptor_)", "pass"),),
+        edits=(Edit("write_and_sync", "os.fsync(descriptor_)", "pass"),),
         caught_by=FOLDER_TESTS + "test_whose_a_folder_is_survives_a_power_cut_once_the_folder_is_open",
     ),
     Mutant(
         name="store of a peer not synced",
         what="a peer's store is forgotten in a power cut, and an empty disk is taken for its first one",
-        edits=(Edit("write_durably", "disk_.sync_folder(...)", "pass"),),
+        edits=(Edit("rename_durably", "sync_folder(...)", "pass"),),
         caught_by=FOLDER_TESTS + "test_a_peers_store_survives_a_power_cut_before_the_peer_is_let_in",
     ),
     Mutant(
         name="data folder's name not synced",
         what="a power cut takes the folder with all that was promised in it",
-        edits=(Edit("DataFolder._open", "disk_.sync_folder(...)", "pass"),),
+        edits=(Edit("DataFolder._open", "sync_folder(...)", "pass"),),
         caught_by=FOLDER_TESTS + "test_whose_a_folder_is_survives_a_power_cut_once_the_folder_is_open",
     ),
     Mutant(
@@ -48,8 +48,8 @@ FOLDERS = (
         edits=(
             Edit(
                 "DataFolder._open",
-                "disk_.sync_folder(folder_); write_durably(...)",
-                "write_durably(...); disk_.sync_folder(folder_)",
+                "sync_folder(folder_); write_durably(...)",
+                "write_durably(...); sync_folder(folder_)",
             ),
         ),
         caught_by=FOLDER_TESTS + "test_a_folder_that_has_an_owner_has_its_own_name_for_good",
@@ -60,7 +60,7 @@ FOLDERS = (
         edits=(
             Edit(
                 "DataFolder.__init__",
-                "disk_.make_folder(folder_)",
+                "make_folder(folder_)",
                 "folder_.mkdir(parents=True, exist_ok=True)",
             ),
         ),
@@ -73,16 +73,18 @@ FOLDERS = (
             Edit(
                 "write_durably",
                 """
-                with fresh_.open("wb") as file_:
+                try:
+                    write_and_sync(descriptor_, content_)
+                finally:
                     ...
-                    os.fsync(descriptor_)
-                fresh_.replace(path_)
+                rename_durably(unfinished_, path_)
                 """,
                 """
-                with fresh_.open("wb") as file_:
+                rename_durably(unfinished_, path_)
+                try:
+                    write_and_sync(descriptor_, content_)
+                finally:
                     ...
-                    fresh_.replace(path_)
-                    os.fsync(descriptor_)
                 """,
             ),
         ),
@@ -91,7 +93,7 @@ FOLDERS = (
     Mutant(
         name="journal's entry not synced",
         what="after a power cut the teller cannot ask again for what it sent",
-        edits=(Edit("RequestJournal.write", "os.fsync(descriptor_)", "pass"),),
+        edits=(Edit("RequestJournal.write", "write_and_sync(file_, content_)", "os.write(file_, content_)"),),
         caught_by=JOURNAL_TEST,
     ),
     Mutant(
@@ -100,8 +102,8 @@ FOLDERS = (
         edits=(
             Edit(
                 "RequestJournal.write",
-                "os.fsync(descriptor_); unfinished_.rename(path_)",
-                "unfinished_.rename(path_); os.fsync(descriptor_)",
+                "write_and_sync(file_, content_); rename_durably(unfinished_, path_)",
+                "rename_durably(unfinished_, path_); write_and_sync(file_, content_)",
             ),
         ),
         caught_by=JOURNAL_TEST,
@@ -109,13 +111,17 @@ FOLDERS = (
     Mutant(
         name="journal's names not synced",
         what="a power cut takes the entry's name, and the request is forgotten",
-        edits=(Edit("RequestJournal.write", "_sync_folder(...)", "pass"),),
+        edits=(
+            Edit(
+                "RequestJournal.write", "rename_durably(unfinished_, path_)", "os.replace(unfinished_, path_)"
+            ),
+        ),
         caught_by=JOURNAL_TEST,
     ),
     Mutant(
         name="journal's own folder not synced",
         what="a power cut takes a new journal with its first entry",
-        edits=(Edit("RequestJournal.__init__", "_sync_folder(...)", "pass"),),
+        edits=(Edit("RequestJournal.__init__", "sync_folder(...)", "pass"),),
         caught_by=JOURNAL_TEST,
     ),
     Mutant(
@@ -124,7 +130,7 @@ FOLDERS = (
         edits=(
             Edit(
                 "LocalCluster.start",
-                "disk_.make_folder(folder_)",
+                "make_folder(folder_)",
                 "folder_.mkdir(parents=True, exist_ok=True)",
             ),
         ),

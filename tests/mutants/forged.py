@@ -165,7 +165,7 @@ FORGED = (
         what="a peer that lost its disk is refused for minutes, since nobody asks whether it is still there",
         edits=(
             Edit(
-                "PeerServer._serve",
+                "PeerServer.connect",
                 "tune(sock_, idle_s=PEER_IDLE_S, interval_s=PEER_PROBE_S, probes=PEER_PROBES)",
                 "tune(sock_)",
             ),

@@ -117,8 +117,12 @@ READS = (
         name="lost answer told as not done",
         what="a client says that a request is not done although it was sent and may have arrived",
         edits=(
-            Edit("Client._try", "route_.failed(node_); self._note_unknown(course_)", "route_.failed(node_)"),
+            Edit(
+                "RetryingSender._try",
+                "route_.failed(node_); self._note_unknown(course_)",
+                "route_.failed(node_)",
+            ),
         ),
-        caught_by="tests/client/test_client.py::test_when_an_answer_is_lost_and_none_comes_later_the_outcome_is_unknown",
+        caught_by="tests/client/test_retrying.py::test_when_an_answer_is_lost_and_none_comes_later_the_outcome_is_unknown",
     ),
 )

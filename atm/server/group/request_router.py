@@ -2,6 +2,10 @@
 
 It knows no sockets: an answer goes to a `ReplyChannel`, and requests are passed on through `Forwarder`.
 It is used within turns only.
+
+It is one class on purpose. A request waits in one of four places: held back, proposed, in a round of reads,
+or forwarded. Whatever ends a wait (a commit, a lost leadership, another leader, time, the node's stop) must
+find it in each of them, and say of each what is certain. The places themselves are in pending_requests.py.
 """
 
 from __future__ import annotations

@@ -107,7 +107,7 @@ BANK = (
     Mutant(
         name="repeated request applied again",
         what="no receipt is looked for, and each repetition moves the money once more",
-        edits=(Edit("UnitOfWork.settle", "first_ = self.rulings[id_]", "first_ = None"),),
+        edits=(Edit("UnitOfWork.settle", "first_ = self.records[id_]", "first_ = None"),),
         caught_by=REPEATS + "test_what_was_done_is_not_done_again",
     ),
     Mutant(
@@ -122,8 +122,8 @@ BANK = (
         edits=(
             Edit(
                 "UnitOfWork.settle",
-                "self._rule(IdempotencyRecord(asked_, receipt_))",
-                "if receipt_.outcome is OK: self._rule(IdempotencyRecord(asked_, receipt_))",
+                "self._remember(IdempotencyRecord(asked_, receipt_))",
+                "if receipt_.outcome is OK: self._remember(IdempotencyRecord(asked_, receipt_))",
             ),
         ),
         caught_by=REPEATS + "test_a_decline_stays_one_whatever_happens_later",

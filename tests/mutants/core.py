@@ -21,8 +21,8 @@ CORE = (
         edits=(
             Edit(
                 "Majority.of",
-                "len(frozenset(servers_)) // 2",
-                "len(frozenset(servers_).difference(uncounted_)) // 2",
+                "cls(counted_, len(frozenset(servers_)) // 2 + 1)",
+                "cls(counted_, len(counted_) // 2 + 1)",
             ),
         ),
         caught_by=OF_MEMBERSHIP + "test_a_majority_is_more_than_half_of_each_set",

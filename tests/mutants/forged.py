@@ -84,13 +84,15 @@ FORGED = (
     Mutant(
         name="entry over the limit",
         what="a follower takes an entry that is larger than any may be",
-        edits=(Edit("_unsoundness", "len(entry_.command) > entry_bytes_max_", "False"),),
+        edits=(Edit("_unsoundness", "len(entry_.data) > entry_bytes_max_", "False"),),
         caught_by=LIES + "test_entries_that_no_leader_has_are_refused_before_their_term_is_believed",
     ),
     Mutant(
         name="round never sent",
         what="an answer to a later round than was ever sent confirms all reads to come",
-        edits=(Edit("Raft._handle_append_entries_response", "response_.round > self._role.round", "False"),),
+        edits=(
+            Edit("Raft._handle_append_entries_response", "response_.round > self._role.reads.round", "False"),
+        ),
         caught_by=LIES + "test_an_answer_to_what_was_never_sent_is_refused",
     ),
     Mutant(
@@ -144,7 +146,7 @@ FORGED = (
     Mutant(
         name="another's command applied",
         what="the decoded command of an entry that was replaced is applied in its successor's place",
-        edits=(Edit("EntryValidator.record", "kept_[0] == entry_.command", "True"),),
+        edits=(Edit("EntryValidator.record", "kept_[0] == entry_.data", "True"),),
         caught_by=GUARD_TESTS + "test_another_entry_that_took_the_place_is_decoded_itself",
     ),
     Mutant(

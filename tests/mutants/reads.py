@@ -12,25 +12,25 @@ READS = (
     Mutant(
         name="stale read",
         what="a leader answers a read without making sure that it still leads",
-        edits=(Edit("Leader.take_confirmed_reads", "round_ <= self.confirmed_round", "True"),),
+        edits=(Edit("ReadIndex.take_confirmed", "self.pending[0][0] <= self.confirmed_round", "True"),),
         caught_by=TESTS + "test_a_leader_in_a_minority_answers_no_read",
     ),
     Mutant(
         name="read index before the term's first commit",
         what="a new leader reads at a commit index that its predecessor had already passed",
-        edits=(Edit("Leader.register_reads", "commit_index_ >= self.term_start_index", "True"),),
+        edits=(Edit("ReadIndex.begin_round", "commit_index_ >= term_start_index_", "True"),),
         caught_by=TESTS + "test_a_read_waits_for_the_first_commit_of_the_term",
     ),
     Mutant(
         name="read before what it must see is applied",
         what="a read is answered from a ledger that has not come to its read index",
-        edits=(Edit("Leader.take_confirmed_reads", "read_.index <= applied_index_", "True"),),
+        edits=(Edit("ReadIndex.take_confirmed", "self.pending[0][1].index <= applied_index_", "True"),),
         caught_by=TESTS + "test_a_read_waits_until_what_it_must_see_is_applied",
     ),
     Mutant(
         name="read joins a round that is under way",
         what="echoes of heartbeats from before a read confirm it",
-        edits=(Edit("Leader.register_reads", "self.round += 1", "self.round = max(self.round, 1)"),),
+        edits=(Edit("ReadIndex.begin_round", "self.round += 1", "self.round = max(self.round, 1)"),),
         caught_by=TESTS + "test_late_echoes_do_not_confirm_a_newer_read",
     ),
     Mutant(
@@ -44,18 +44,6 @@ READS = (
             ),
         ),
         caught_by=TESTS + "test_a_late_append_of_an_earlier_leadership_does_not_confirm_a_read_of_this_one",
-    ),
-    Mutant(
-        name="demoted server confirms reads",
-        what="a server that lost its disk vouches for a leadership",
-        edits=(
-            Edit(
-                "Leader.confirm_rounds",
-                "[p_.round_echoed for node_, p_ in progress_.items() if node_ not in learners_]",
-                "[p_.round_echoed for p_ in progress_.values()]",
-            ),
-        ),
-        caught_by=TESTS + "test_a_server_with_a_wiped_disk_confirms_no_read",
     ),
     Mutant(
         name="reads answered before the turn's entries are applied",
@@ -80,7 +68,7 @@ READS = (
     Mutant(
         name="answer matched by index alone",
         what="a teller gets the result of another's command that took the place of his",
-        edits=(Edit("Proposals.take", "found_[0] == entry_.term", "True"),),
+        edits=(Edit("Proposals.pop", "found_[0] == entry_.term", "True"),),
         caught_by=DESK_TESTS + "test_another_entry_at_the_index_answers_unknown_and_never_its_own_result",
     ),
     Mutant(
@@ -94,9 +82,9 @@ READS = (
         what="of requests that are passed on together, each answer goes to the one who asked first",
         edits=(
             Edit(
-                "RequestRouter._give_back",
-                "passed_on_.take(number_)",
-                "passed_on_.take(min(passed_on_._waiting, default=number_))",
+                "RequestRouter._deliver_replies",
+                "forwarded_.pop(number_)",
+                "forwarded_.pop(min(forwarded_._pending, default=number_))",
             ),
         ),
         caught_by=DESK_TESTS + "test_each_answer_of_the_leader_goes_to_whom_it_is_for",
@@ -104,7 +92,7 @@ READS = (
     Mutant(
         name="answers given back to a peer that has started anew",
         what="a number that meant one request to the old process means another to the new one",
-        edits=(Edit("PeerConnection.answer", "self.open", "True"),),
+        edits=(Edit("PeerConnection.reply", "self.open", "True"),),
         caught_by="tests/server/test_peer_server.py::test_an_answer_is_given_back_only_while_the_connection_that_asked_stands",
     ),
     Mutant(

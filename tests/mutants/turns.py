@@ -13,13 +13,13 @@ TURNS = (
     Mutant(
         name="two in a turn",
         what="a reading thread takes the turn without taking it away from the next one",
-        edits=(Edit("Inbox.put", "if mine_: self._free = False", "pass"),),
+        edits=(Edit("Inbox.put", "if mine_: self._idle = False", "pass"),),
         caught_by=INBOX_TESTS + "test_many_threads_never_have_the_turn_together_and_lose_nothing",
     ),
     Mutant(
         name="tick forgotten",
         what="the run loop waits for a turn that a reading thread has, and nobody gives it to it",
-        edits=(Edit("Inbox.end_inline", "more_ or self._expected or ...", "more_ or ..."),),
+        edits=(Edit("Inbox.end_inline", "more_ or self._loop_waits or ...", "more_ or ..."),),
         caught_by=INBOX_TESTS + "test_a_tick_that_comes_while_a_reading_thread_has_the_turn_gets_it_next",
     ),
     Mutant(

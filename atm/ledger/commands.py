@@ -19,12 +19,16 @@ HOLD_MS_MAX = 400 * 24 * 3600 * 1000
 PAGE_LINES_MAX = 100
 SEALED_PIN_CHARS = 64
 
+LOCAL = "local"  # who asks, as long as nobody says who he is
+BANK = "bank"  # who ends holds: the leader itself
+
 CASH = "cash"  # the bank's own account, the other side of every credit and debit; may fall below zero
 WRITEOFF = "writeoff"  # the bank's own account that bears its losses; may fall below zero
 BANK_ACCOUNTS = frozenset({CASH, WRITEOFF})
 MAIN = "main"  # the customers' account that exists from the start
 
 RequestId = Annotated[str, Meta(pattern=r"^[!-~]{1,64}\Z")]  # printable ASCII without spaces
+Actor = Annotated[str, Meta(pattern=r"^[!-~]{1,64}\Z")]
 AccountName = Annotated[str, Meta(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]{0,63}\Z")]
 AmountMinor = Annotated[int, Meta(gt=0, le=AMOUNT_MINOR_MAX)]
 # 4 to 12 digits as a teller sends it; 64 hexadecimal digits once sealed (atm/server/security/pins.py).
@@ -272,6 +276,34 @@ Command = (
     | SetLimit
 )
 LogCommand = Command | Expire
+
+
+# -- what log entries say ----------------------------------------------------------------------------------
+#
+# Arrays, which newer releases may make longer: elements behind those that are known are not looked at.
+
+
+class LoggedCommand(Struct, frozen=True, array_like=True, gc=False):
+    """A command, and who asked for it, as the server says that it came to."""
+
+    actor: Actor
+    command: LogCommand
+
+
+class Founding(Struct, frozen=True, array_like=True):
+    """The first entry of a cluster's log: its id, drawn at random, and the names of its servers."""
+
+    cluster_id: Annotated[str, Meta(pattern=r"^[0-9a-f]{32}\Z")]
+    voters: Annotated[tuple[str, ...], Meta(min_length=1)]
+
+
+class LevelRaise(Struct, frozen=True, array_like=True):
+    """From this entry on the log may hold what releases of this feature level know."""
+
+    level: Annotated[int, Meta(ge=1, le=10**6)]
+
+
+LedgerEntry = LoggedCommand | Founding | LevelRaise
 Read = Query | Statement | Lookup | Exceptions
 
 

@@ -13,16 +13,28 @@ from types import FrameType
 
 from atm.config import Cluster, ConfigError, load
 from atm.ledger.ledger import LedgerFault
-from atm.server.group.recovery import LedgerAhead
+from atm.server.group.recovery import ClusterMismatch, LedgerAhead
 from atm.server.net.listener import AddressUnavailable
 from atm.server.security.pins import PepperRefused
 from atm.server.server import Server
 from atm.storage.data_folder import FolderRefused
-from atm.storage.log_file import DamagedLog, LogFailed
+from atm.storage.log_file import DamagedLog, LogFailed, LogOfAnotherRelease
+from atm.wire.log_entries import NewerEntry
 
 HANDLER_STACK_BYTES = 512 * 1024  # there may be thousands of them, and even a turn needs little
 
-EXPECTED = (FolderRefused, PepperRefused, DamagedLog, LogFailed, LedgerFault, LedgerAhead, AddressUnavailable)
+EXPECTED = (
+    AddressUnavailable,
+    ClusterMismatch,
+    DamagedLog,
+    FolderRefused,
+    LedgerAhead,
+    LedgerFault,
+    LogFailed,
+    LogOfAnotherRelease,
+    NewerEntry,
+    PepperRefused,
+)
 
 
 def main(argv: Sequence[str] | None = None) -> int:

@@ -10,22 +10,30 @@ from contextlib import ExitStack
 from threading import Lock
 
 from atm.config import Cluster
-from atm.ledger.ledger import Ledger
+from atm.ledger.ledger import ClusterState, Ledger
 from atm.server.clients import client_server
 from atm.server.clients.auditor import Auditor
 from atm.server.clients.client_server import ClientServer
 from atm.server.group.inbox import Inbox
-from atm.server.group.recovery import raft_config, recover
+from atm.server.group.recovery import (
+    check_feature_level,
+    check_one_cluster,
+    check_voters,
+    raft_config,
+    recover,
+)
 from atm.server.group.request_router import RequestRouter
 from atm.server.group.run_loop import RunLoop
 from atm.server.net.reader import Reader
 from atm.server.peers import peer_server
+from atm.server.peers.handshake import Handshake
 from atm.server.peers.links import Links
 from atm.server.peers.peer_server import PeerServer
 from atm.server.security.pins import PinSealer, read_pepper
 from atm.storage.data_folder import LEDGER_FILE, DataFolder
 from atm.storage.log_file import LogFile
-from atm.wire.peer_messages import PROTOCOL_VERSION, Hello
+from atm.version import FEATURE_LEVEL_MAX, PROTOCOL_MAX, PROTOCOL_MIN, RELEASE
+from atm.wire.peer_messages import Hello
 
 OTHER_FILES = 100  # files and sockets besides the inbound connections
 FORWARD_NUMBER_BITS = 62
@@ -48,20 +56,36 @@ class Server:
             parts.callback(log.close)
             ledger = Ledger(folder.path / LEDGER_FILE)
             parts.callback(ledger.close)
-            raft = recover(raft_config(cluster, name), log, ledger, chance.randint)
+            check_one_cluster(log, folder_id=folder.cluster_id, ledger_id=ledger.cluster.id)
+            new_id = secrets.token_hex(16)  # of the cluster, should this node be the first to lead it
+            raft = recover(raft_config(cluster, name, new_id), log, ledger, chance.randint)
 
             lock = Lock()
             inbox = Inbox(lock)
             self._reader = Reader(inbox.put_gathered, self._fail)
             parts.callback(self._reader.close)
             hello = Hello(
-                version=PROTOCOL_VERSION,
-                cluster=cluster.identity(),
+                protocol_min=PROTOCOL_MIN,
+                protocol_max=PROTOCOL_MAX,
+                release=RELEASE,
+                feature_level=FEATURE_LEVEL_MAX,
+                cluster=folder.cluster_id,
+                config=cluster.identity(),
                 node=name,
                 store=folder.store,
                 pepper=sealer.name,
             )
-            links = Links(hello, addresses, inbox, report)
+            handshake = Handshake(hello, addresses)
+
+            def join(state: ClusterState) -> None:
+                check_feature_level(state)
+                check_voters(state, cluster)
+                if state.id:
+                    folder.join(state.id)
+                    handshake.join(state.id)
+
+            join(ledger.cluster)
+            links = Links(handshake, addresses, inbox, report)
             parts.callback(links.close)
             here = cluster.nodes[name]
             auditor = Auditor(name, folder.path / LEDGER_FILE)
@@ -79,8 +103,7 @@ class Server:
             parts.callback(self._tellers.close)
             self._peers = PeerServer(
                 here.peer,
-                hello=hello,
-                peers=addresses.keys(),
+                handshake=handshake,
                 folder=folder,
                 inbox=inbox,
                 reader=self._reader,
@@ -94,6 +117,7 @@ class Server:
                 raft,
                 ledger,
                 links,
+                peers=addresses.keys(),
                 first_number=chance.getrandbits(FORWARD_NUMBER_BITS),
                 say=say if verbose else None,
             )
@@ -108,6 +132,7 @@ class Server:
                 inbox=inbox,
                 lock=lock,
                 on_leadership=lambda term: say(f"Leader on {here.client.pair} in term {term}"),
+                on_cluster=join,
             )
             self._parts = parts.pop_all()
 

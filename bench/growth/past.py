@@ -15,7 +15,7 @@ from itertools import islice
 from pathlib import Path
 
 from atm.config import Cluster
-from atm.ledger.commands import Command, Credit, Open
+from atm.ledger.commands import LOCAL, Command, Credit, Open
 from atm.ledger.ledger import Ledger
 from atm.raft.messages import Entry, EntryKind, HardState
 from atm.server.group.perform import record
@@ -23,6 +23,7 @@ from atm.storage.data_folder import LEDGER_FILE, DataFolder
 from atm.storage.disk import OsDisk
 from atm.storage.log_file import LogFile
 from atm.wire.codec import encode
+from atm.wire.log_entries import command_data
 from bench.work import HOT_ACCOUNT, account
 
 TERM = 1
@@ -85,7 +86,7 @@ def _entries(commands: Iterator[Command]) -> Iterator[Entry]:
             term=TERM,
             time_us=FIRST_US + index * STEP_US,
             kind=EntryKind.COMMAND,
-            data=encode(command),
+            data=command_data(LOCAL, encode(command)),
         )
 
 

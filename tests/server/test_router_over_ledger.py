@@ -8,8 +8,9 @@ import pytest
 
 from atm.ledger.commands import Command, Exceptions, Lookup, Query, Read, Statement
 from atm.raft.messages import ConfirmedRead
-from atm.server.group.request_router import EXPIRE, EXPIRE_AGAIN_S
+from atm.server.group.request_router import EXPIRE, PROPOSE_AGAIN_S
 from atm.wire.codec import encode
+from atm.wire.log_entries import command_data
 from tests.server.test_request_router import Story
 from tests.support.entries import command
 from tests.support.server_parts import credit, query
@@ -50,7 +51,7 @@ def test_every_kind_of_command_is_proposed_by_a_leader_and_answered_once_it_is_c
     story: Story, request_: Command
 ) -> None:
     story.ask(request_)
-    assert story.core.proposed == [encode(request_)]
+    assert story.core.proposed == [command_data("local", encode(request_))]
     assert (story.core.read_ids, story.teller.answers) == ([], [])
     story.commit(11, 1, "x")
     assert story.teller.outcomes == [("x", "ok")]
@@ -127,15 +128,15 @@ def test_a_follower_ends_nothing(story: Story) -> None:
 def test_what_is_due_is_not_ended_again_at_once_but_after_a_second(story: Story) -> None:
     story.parts.expiry_us = 100
     story.wall_us = 200
-    for now_s in (0.0, 0.0, EXPIRE_AGAIN_S - 0.01):
+    for now_s in (0.0, 0.0, PROPOSE_AGAIN_S - 0.01):
         story.now_s = now_s
         story.ask()
     assert story.core.proposed == [EXPIRE]
-    story.now_s = EXPIRE_AGAIN_S
+    story.now_s = PROPOSE_AGAIN_S
     story.ask()
     assert story.core.proposed == [EXPIRE] * 2
     story.parts.expiry_us = None
-    story.now_s = 2 * EXPIRE_AGAIN_S
+    story.now_s = 2 * PROPOSE_AGAIN_S
     story.ask()
     assert story.core.proposed == [EXPIRE] * 2
 
@@ -156,7 +157,7 @@ def test_the_end_of_a_hold_shifts_nobodys_answer(story: Story) -> None:
     story.parts.expiry_us = 100
     story.wall_us = 200
     story.ask(credit("a"), query("q"))
-    assert story.core.proposed == [EXPIRE, encode(credit("a"))]
+    assert story.core.proposed == [EXPIRE, command_data("local", encode(credit("a")))]
     story.commit(12, 1, "a")
     assert story.teller.outcomes == [("a", "ok")]
     assert len(story.core.read_ids) == 1

@@ -94,7 +94,7 @@ class Story:
             log=self.links,
             bank=self.links,
             links=self.links,
-            router=RequestRouter("n1", self.core, self.links, self.links, first_number=1),
+            router=RequestRouter("n1", self.core, self.links, self.links, peers=("n2",), first_number=1),
             tellers=self.tellers,
             inbox=self.inbox,
             lock=self.lock,

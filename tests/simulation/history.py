@@ -12,7 +12,7 @@ from typing import Any, get_args
 
 from msgspec import Struct, field, msgpack
 
-from atm.ledger.commands import Command, Expire, Read
+from atm.ledger.commands import Command, Read
 from atm.wire.client_messages import decode_client_reply
 from atm.wire.codec import encode
 from tests.simulation.bank_model import TOMBSTONE, BankModel, contents
@@ -23,7 +23,6 @@ READS = get_args(Read)
 COMMANDS = get_args(Command)
 FAULTS = {"busy", "unavailable", "unknown"}
 NOT_DONE = {"busy", "unavailable"}  # what these promise of one try
-EXPIRE = encode(Expire())  # asked by no customer
 
 
 class RequestRecord(Struct):
@@ -101,7 +100,7 @@ class History:
         for payload, asked in self._asked.items():
             copies, allowed = self._model.copies[payload], asked.tries - asked.not_done
             require(copies <= allowed, "what was certainly not done was not done", (asked, copies))
-        strangers = self._model.copies.keys() - self._asked.keys() - {b"", EXPIRE}
+        strangers = self._model.copies.keys() - self._asked.keys()
         require(not strangers, "only what was asked is done", strangers)
 
     def _judge_receipt(self, asked: RequestRecord, command: Command, answer: dict[str, Any]) -> None:

@@ -5,9 +5,11 @@ from __future__ import annotations
 import errno
 import os
 from collections.abc import Callable, Sequence
+from contextlib import closing
 from itertools import pairwise
 from pathlib import Path
 from random import Random
+from zlib import crc32
 
 import msgspec
 import pytest
@@ -15,7 +17,7 @@ import pytest
 from atm.raft.messages import Entry, EntryKind, HardState
 from atm.storage import disk as disk_module
 from atm.storage.disk import OsDisk
-from atm.storage.log_file import DamagedLog, LogFailed, LogFile
+from atm.storage.log_file import DamagedLog, LogFailed, LogFile, LogOfAnotherRelease
 from atm.storage.log_format import BATCH_HEADER_BYTES, SEGMENT_HEADER_BYTES
 from atm.storage.log_segment import SegmentReader
 from tests.simulation.sim_disk import PowerCut, SimDisk
@@ -384,6 +386,52 @@ def test_a_torn_batch_that_imitates_later_batches_inside_is_still_cut_off() -> N
     disk.put(FIRST, disk.contents(FIRST)[:-1])
     assert held(open_log(disk)) == (state(1), entries(1, 1))
     assert len(disk.contents(FIRST)) == stop
+
+
+def of_release(version: int, segment: bytes) -> bytes:
+    """Return the segment with the header that another version of the format has."""
+    magic = segment[:7] + bytes([version])
+    body = segment[12:SEGMENT_HEADER_BYTES]
+    crc = crc32(body) if version == 1 else crc32(magic + body)
+    return magic + crc.to_bytes(4, "big") + body + segment[SEGMENT_HEADER_BYTES:]
+
+
+@pytest.mark.parametrize("size", [SEGMENT_HEADER_BYTES, None], ids=["a header alone", "with batches"])
+@pytest.mark.parametrize(
+    ("version", "what_to_do"),
+    [
+        (
+            1,
+            "was written by release 1.0, which decided some commands otherwise: export the books with that",
+        ),
+        (3, "is in format 3 of the log, written by a newer release: install that one"),
+    ],
+)
+def test_the_log_of_another_release_is_no_damage_and_is_left_alone(
+    version: int, what_to_do: str, size: int | None
+) -> None:
+    disk = new_disk()
+    with closing(open_log(disk)) as log:
+        log.save(state(1), entries(1, 2))
+    before = of_release(version, disk.contents(FIRST)[:size])
+    disk.put(FIRST, before)
+    with pytest.raises(LogOfAnotherRelease) as refused:
+        open_log(disk)
+    assert what_to_do in str(refused.value)
+    assert "damage" not in str(refused.value)
+    assert "\n" not in str(refused.value)
+    assert disk.contents(FIRST) == before
+
+
+def test_a_header_of_another_release_that_is_not_whole_is_damage() -> None:
+    disk = new_disk()
+    with closing(open_log(disk)) as log:
+        log.save(state(1), entries(1, 2))
+    segment = bytearray(of_release(1, disk.contents(FIRST)))
+    segment[20] ^= 1
+    disk.put(FIRST, bytes(segment))
+    with pytest.raises(DamagedLog, match="no valid header"):
+        open_log(disk)
 
 
 @pytest.mark.parametrize("size", [0, 1, 20, SEGMENT_HEADER_BYTES - 1, SEGMENT_HEADER_BYTES])

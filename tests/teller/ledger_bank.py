@@ -12,6 +12,7 @@ from atm.ledger.commands import Expire, LedgerReceipt, LogCommand, Read, ReadRes
 from atm.ledger.ledger import Ledger
 from atm.wire.client_messages import Status, Verify, decode_client_request
 from tests.client.fake_node import FakeBank, Map
+from tests.support.entries import logged
 
 OPENED_US = 1_795_341_600_000_000  # 2026-11-22 10:00:00
 SECOND_US = 1_000_000
@@ -47,5 +48,5 @@ class LedgerBank(FakeBank):
 
     def _apply(self, command: LogCommand) -> LedgerReceipt | None:
         self.time_us += SECOND_US
-        (receipt,) = self.ledger.apply([(self.ledger.applied_index + 1, self.time_us, command)])
+        (receipt,) = self.ledger.apply([(self.ledger.applied_index + 1, self.time_us, logged(command))])
         return receipt

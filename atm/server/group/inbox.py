@@ -24,12 +24,16 @@ class ReplyChannel(Protocol):
 
 
 class PendingRequest(Struct, frozen=True, eq=False):
-    """A request and where its answer goes. `payload` is the request as it came, with its PINs sealed."""
+    """A request and where its answer goes. `payload` is the request as it came, with its PINs sealed.
+
+    `actor` is who asks, as the server says that read it from him.
+    """
 
     channel: ReplyChannel
     number: int
     request: ClientRequest
     payload: bytes
+    actor: str
     forwarded: bool = False  # by another node: it is not passed on once more
 
 
@@ -48,6 +52,7 @@ class Inputs(Struct):
     """What has come in and waits for one turn, by kind, in the order of arrival."""
 
     demotions: list[NodeId] = []  # peers that came back with an empty disk
+    feature_levels: list[tuple[NodeId, int]] = []  # that a peer now shows to know; 0: it has gone
     messages: list[RaftMessage] = []
     message_bytes: int = 0
     acknowledgements: int = 0  # how many of the messages only say that an append succeeded
@@ -82,6 +87,7 @@ class Inputs(Struct):
             self.message_bytes += later.message_bytes
             self.acknowledgements += later.acknowledgements
         self.demotions += later.demotions
+        self.feature_levels += later.feature_levels
         self.lost_links += later.lost_links
         self.forward_replies += later.forward_replies
         self.refused += later.refused
@@ -189,4 +195,5 @@ class Inbox:
             or inputs.refused
             or inputs.lost_links
             or inputs.demotions
+            or inputs.feature_levels
         )

@@ -10,10 +10,11 @@ from typing import Protocol
 
 from msgspec.structs import replace
 
-from atm.ledger.commands import LedgerReceipt, LogCommand
-from atm.raft.messages import CatchUp, ConfirmedRead, Entry, EntryKind, HardState, Outgoing
+from atm.ledger.commands import LedgerReceipt
+from atm.ledger.ledger import Record
+from atm.raft.messages import CatchUp, ConfirmedRead, Entry, HardState, Outgoing
 from atm.raft.ready import Ready
-from atm.wire.log_entries import decode_command
+from atm.wire.log_entries import decode_entry
 
 CATCH_UP_BYTES_MAX = 256 * 1024
 
@@ -38,8 +39,8 @@ class Network(Protocol):
 class StateMachine(Protocol):
     """The state machine."""
 
-    def decide(self, records: Sequence[tuple[int, int, LogCommand | None]]) -> list[LedgerReceipt | None]:
-        """Apply (index, time_us, command or None for a no-op) in memory; it need not be written yet."""
+    def decide(self, records: Sequence[Record]) -> list[LedgerReceipt | None]:
+        """Apply in memory; it need not be written yet."""
 
 
 class ResultSink(Protocol):
@@ -83,6 +84,6 @@ def _from_disk(catch_up: CatchUp, log: DurableLog) -> Outgoing:
     return Outgoing(catch_up.to, replace(catch_up.append, entries=tuple(entries)))
 
 
-def record(entry: Entry) -> tuple[int, int, LogCommand | None]:
-    """Return an entry as the bank applies it."""
-    return entry.index, entry.time_us, decode_command(entry.data) if entry.kind == EntryKind.COMMAND else None
+def record(entry: Entry) -> Record:
+    """Return an entry as the bank applies it; raise `NewerEntry`."""
+    return entry.index, entry.time_us, decode_entry(entry)

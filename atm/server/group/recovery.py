@@ -6,12 +6,17 @@ from collections.abc import Callable, Sequence
 from typing import Protocol
 
 from atm.config import Cluster
-from atm.ledger.commands import LedgerReceipt, LogCommand
+from atm.ledger.commands import Founding, LedgerReceipt
+from atm.ledger.ledger import ClusterState, Record
 from atm.raft.config import RaftConfig
 from atm.raft.log import Log
-from atm.raft.messages import Entry, HardState
+from atm.raft.messages import Entry, EntryKind, HardState
 from atm.raft.raft import Raft
 from atm.server.group.perform import record
+from atm.version import FEATURE_LEVEL_MAX, RELEASE
+from atm.wire.codec import encode
+from atm.wire.framing import CLIENT_FRAME_BYTES_MAX
+from atm.wire.log_entries import COMMAND_BYTES_MAX, decode_founding
 
 TICK_MS = 10
 FOLLOWER_APPLY_TICKS = 5  # 50 ms: how far a busy follower's ledger may be behind what it knows is committed
@@ -21,6 +26,10 @@ REPLAY_BYTES_MAX = 256 * 1024  # of commands held in memory at once
 
 class LedgerAhead(Exception):
     """The ledger holds what its log does not; `str()` of it is one line for people."""
+
+
+class ClusterMismatch(Exception):
+    """Log, ledger, folder and cluster.ini are not of one cluster; `str()` of it is one line for people."""
 
 
 class SavedLog(Protocol):
@@ -41,11 +50,11 @@ class RecoveredStateMachine(Protocol):
 
     @property
     def applied_index(self) -> int: ...
-    def apply(self, records: Sequence[tuple[int, int, LogCommand | None]]) -> list[LedgerReceipt | None]: ...
+    def apply(self, records: Sequence[Record]) -> list[LedgerReceipt | None]: ...
 
 
-def raft_config(cluster: Cluster, node: str) -> RaftConfig:
-    """Return the core's settings, with times in ticks of `TICK_MS`."""
+def raft_config(cluster: Cluster, node: str, cluster_id: str) -> RaftConfig:
+    """Return the core's settings, with times in ticks of `TICK_MS`; `cluster_id` is for an empty log."""
     low_ms, high_ms = cluster.election_timeout_ms
     heartbeat_ticks = max(1, round(cluster.heartbeat_ms / TICK_MS))
     election_ticks_min = max(heartbeat_ticks + 1, -(-low_ms // TICK_MS))
@@ -57,6 +66,8 @@ def raft_config(cluster: Cluster, node: str) -> RaftConfig:
         election_ticks_max=max(election_ticks_min, -(-high_ms // TICK_MS)),
         follower_apply_ticks=FOLLOWER_APPLY_TICKS,
         spare_ticks=SPARE_TICKS,
+        entry_bytes_max=CLIENT_FRAME_BYTES_MAX + COMMAND_BYTES_MAX,
+        bootstrap=encode(Founding(cluster_id, tuple(sorted(cluster.nodes)))),
     )
 
 
@@ -86,3 +97,44 @@ def replay(log: SavedLog, bank: RecoveredStateMachine) -> None:
     while bank.applied_index < commit_index:
         entries = log.read(bank.applied_index + 1, commit_index, REPLAY_BYTES_MAX)
         bank.apply([record(entry) for entry in entries])
+
+
+def check_one_cluster(log: SavedLog, *, folder_id: str, ledger_id: str) -> None:
+    """Raise `ClusterMismatch` unless folder and ledger are as this log made them, or are still new.
+
+    They have no id before the log's first entry is known to be committed; it may still be replaced then.
+    """
+    known = {cluster_id for cluster_id in (folder_id, ledger_id) if cluster_id}
+    if known - {_founded_as(log)}:
+        names = [each or "not known" for each in (_founded_as(log), folder_id, ledger_id)]
+        raise ClusterMismatch(
+            f"these files are of different clusters: that of the log is {names[0]}, of node.json {names[1]}, "
+            f"of the ledger {names[2]}. Put back those of one copy, or move the folder away"
+        )
+
+
+def check_voters(state: ClusterState, cluster: Cluster) -> None:
+    """Raise `ClusterMismatch` unless cluster.ini names the servers that the log does."""
+    if state.id and set(state.voters) != cluster.nodes.keys():
+        raise ClusterMismatch(
+            f"the servers of this cluster are {', '.join(state.voters)}, and {cluster.path} names "
+            f"{', '.join(cluster.nodes)}: servers may move to other addresses, but none can be added, "
+            "removed or renamed yet. Put the names back, or use another data_dir for another cluster"
+        )
+
+
+def check_feature_level(state: ClusterState) -> None:
+    """Raise `ClusterMismatch` if the cluster is beyond what this release knows."""
+    if state.feature_level > FEATURE_LEVEL_MAX:
+        raise ClusterMismatch(
+            f"the cluster is at feature level {state.feature_level}, and release {RELEASE} knows only up to "
+            f"{FEATURE_LEVEL_MAX}: there is no way back to it. Install a newer release on this node"
+        )
+
+
+def _founded_as(log: SavedLog) -> str:
+    """Return the cluster's id that the log begins with, or "" if it does not."""
+    if not log.last_index:
+        return ""
+    [first] = log.read(1, 1, 1)
+    return decode_founding(first.data).cluster_id if first.kind == EntryKind.BOOTSTRAP else ""

@@ -7,6 +7,7 @@ from collections.abc import Callable
 from threading import Lock
 from typing import Protocol
 
+from atm.ledger.ledger import ClusterState
 from atm.raft.messages import NodeId, RaftMessage
 from atm.raft.ready import Ready, Role
 from atm.server.group.inbox import WAKE_ON_ANYTHING, Inbox, Inputs
@@ -44,6 +45,9 @@ class Outboxes(Protocol):
 class PersistentStateMachine(StateMachine, Protocol):
     """The state machine, and its file."""
 
+    @property
+    def cluster(self) -> ClusterState: ...
+
     def write(self) -> None:
         """Write all that was decided, in one transaction."""
 
@@ -67,6 +71,7 @@ class RunLoop:
         inbox: Inbox,
         lock: Lock,
         on_leadership: Callable[[int], None] = lambda term: None,
+        on_cluster: Callable[[ClusterState], None] = lambda cluster: None,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._lock = lock  # guards _raft and _inbox; never held over I/O
@@ -78,6 +83,8 @@ class RunLoop:
         self._router = router
         self._tellers = tellers
         self._on_leadership = on_leadership
+        self._on_cluster = on_cluster
+        self._cluster = bank.cluster  # as last told
         self._clock = clock
         self._ticked_s = clock()
         self._led_term: int | None = None
@@ -128,6 +135,7 @@ class RunLoop:
             perform(ready, self._log, self._links, self._bank, self._router)
             self._unwritten += len(ready.committed)
             self._note_leadership(ready)
+            self._note_cluster()
             performed += 1
             with self._lock:
                 self._raft.advance(ready)
@@ -177,6 +185,12 @@ class RunLoop:
             return TICKS_PER_ITERATION_MAX
         self._ticked_s += due * TICK_S
         return due
+
+    def _note_cluster(self) -> None:
+        """Tell what the log says of the cluster before the bank writes it: node.json comes first."""
+        if self._bank.cluster is not self._cluster:
+            self._cluster = self._bank.cluster
+            self._on_cluster(self._cluster)
 
     def _note_leadership(self, ready: Ready) -> None:
         if ready.role is Role.LEADER and ready.hard_state.term != self._led_term:

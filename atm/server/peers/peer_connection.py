@@ -5,7 +5,7 @@ from __future__ import annotations
 import socket
 from threading import Event
 
-from atm.raft.messages import NodeId
+from atm.raft.messages import AppendEntries, NodeId
 from atm.server.group.inbox import Inbox, PendingRequest
 from atm.server.net.connection import PARTIAL_FRAME_S
 from atm.server.net.framed_connection import FramedConnection
@@ -15,6 +15,7 @@ from atm.server.security.pins import holds_plain_pin
 from atm.wire.client_messages import ErrorReply, decode_forwardable
 from atm.wire.codec import Malformed, encode
 from atm.wire.framing import CLIENT_FRAME_BYTES_MAX, PEER_FRAME_BYTES_MAX
+from atm.wire.log_entries import check_known
 from atm.wire.peer_messages import Forward, ForwardReply, decode_peer_message
 
 OUTBOX_BYTES_MAX = 64 * 1024  # a greeting is all that goes out on an inbound connection
@@ -59,33 +60,36 @@ class PeerConnection(FramedConnection):
     # -- the reader's thread -------------------------------------------------------------------------
 
     def on_frame(self, payload: bytes) -> None:
-        """Take a message; raise `Malformed`."""
+        """Take a message; raise `Malformed`, or `NewerEntry` and then no entry of it gets into the log."""
         message = decode_peer_message(payload)
         if message.sender != self._peer:
             raise Malformed(f"node {self._peer} sent a message in the name of {message.sender[:64]!r}")
         gathered = self._inbox.gathered
         if isinstance(message, Forward):
-            for number, request in message.requests:
-                self._take_forwarded(number, request)
+            for number, actor, request in message.requests:
+                self._take_forwarded(number, actor, request)
         elif isinstance(message, ForwardReply):
             gathered.forward_replies += message.answers
         else:
+            if isinstance(message, AppendEntries):
+                for entry in message.entries:
+                    check_known(entry)
             gathered.add_message(message, len(payload))
 
-    def _take_forwarded(self, number: int, payload: bytes) -> None:
+    def _take_forwarded(self, number: int, actor: str, payload: bytes) -> None:
         try:
-            self._inbox.gathered.add(self._forwarded(number, payload))
+            self._inbox.gathered.add(self._forwarded(number, actor, payload))
         except Malformed as error:
             fault = ErrorReply(id="", outcome="bad_request", message=f"not a request: {error}")
             self._inbox.gathered.refused.append((self, number, encode(fault)))
 
-    def _forwarded(self, number: int, payload: bytes) -> PendingRequest:
+    def _forwarded(self, number: int, actor: str, payload: bytes) -> PendingRequest:
         if len(payload) > CLIENT_FRAME_BYTES_MAX:
             raise Malformed(f"{len(payload)} bytes are over the limit")
         request = decode_forwardable(payload)
         if holds_plain_pin(request):
             raise Malformed("a PIN is sealed by the server that it came to")
-        return PendingRequest(self, number, request, payload, forwarded=True)
+        return PendingRequest(self, number, request, payload, actor, forwarded=True)
 
     def on_error(self, error: Exception, payload: bytes) -> None:
         """Leave the words to its own thread."""

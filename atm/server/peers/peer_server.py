@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import socket
 import socketserver
-from collections.abc import Callable, Collection
+from collections.abc import Callable
 from threading import Lock
 
 from atm.config import Address
@@ -13,12 +13,14 @@ from atm.server.group.inbox import Inbox, Inputs
 from atm.server.net.connection import Connection, StalledFrame, tune
 from atm.server.net.listener import Listener
 from atm.server.net.reader import Reader
+from atm.server.peers.handshake import Handshake
 from atm.server.peers.links import Links, receive_hello
 from atm.server.peers.peer_connection import PeerConnection
 from atm.storage.data_folder import DataFolder, FolderRefused
 from atm.wire.codec import Malformed, encode
 from atm.wire.framing import FrameTooLarge, frame
-from atm.wire.peer_messages import PROTOCOL_VERSION, Hello, Refused, Welcome, decode_hello
+from atm.wire.log_entries import NewerEntry
+from atm.wire.peer_messages import Hello, Refused, decode_hello
 
 CONNECTIONS_MAX = 64
 REPORTS_MAX = 64  # different refusals that are reported; a stranger may think of more
@@ -31,8 +33,7 @@ class PeerServer:
         self,
         address: Address,
         *,
-        hello: Hello,
-        peers: Collection[NodeId],
+        handshake: Handshake,
         folder: DataFolder,
         inbox: Inbox,
         reader: Reader,
@@ -40,8 +41,7 @@ class PeerServer:
         report: Callable[[str], None],
         verbose: bool = False,
     ) -> None:
-        self._hello = hello  # our own
-        self._peers = frozenset(peers)
+        self._handshake = handshake
         self._folder = folder
         self._inbox = inbox
         self._reader = reader
@@ -86,11 +86,11 @@ class PeerServer:
         with self._lock:
             self._connections.add(connection)
         try:
-            peer = self._greet(connection, sock)
-            if peer is not None:
-                self._replace(peer, connection)
-                connection.serve(peer, self._reader)
-        except (FrameTooLarge, StalledFrame, Malformed) as error:
+            hello = self._greet(connection, sock)
+            if hello is not None:
+                self._replace(hello, connection)
+                connection.serve(hello.node, self._reader)
+        except (FrameTooLarge, StalledFrame, Malformed, NewerEntry) as error:
             self._report_once(f"a peer's connection was closed: {error}")
         except FolderRefused as error:
             self._report_once(str(error))
@@ -98,14 +98,15 @@ class PeerServer:
             with self._lock:
                 self._connections.discard(connection)
             connection.close()
+            self._note_gone(connection)
 
-    def _greet(self, connection: Connection, sock: socket.socket) -> NodeId | None:
+    def _greet(self, connection: Connection, sock: socket.socket) -> Hello | None:
         try:
             hello = decode_hello(receive_hello(sock))
         except (FrameTooLarge, StalledFrame, Malformed):
             self._refuse(connection, "this is the port for servers, and that was no hello of one", None)
             return None
-        refusal = self._objection(hello)
+        refusal = self._handshake.objection(hello)
         if refusal is not None:
             self._refuse(connection, refusal, hello)
             return None
@@ -116,23 +117,8 @@ class PeerServer:
                 f"node {hello.node} came back with an empty data folder: it catches up, but its vote is not "
                 "counted, because it may have forgotten a promise"
             )
-        connection.send(frame(encode(Welcome(node=self._hello.node, learner=not known))))
-        return hello.node
-
-    def _objection(self, hello: Hello) -> str | None:
-        if hello.version != PROTOCOL_VERSION:
-            return (
-                f"protocol version {hello.version}, not {PROTOCOL_VERSION}: run the same release everywhere"
-            )
-        if hello.cluster != self._hello.cluster:
-            return "it belongs to another cluster: compare the nodes and peers of both cluster.ini files"
-        if hello.pepper != self._hello.pepper:
-            return "it seals PINs with another pepper: copy the pepper file of one machine to all others"
-        if hello.node == self._hello.node:
-            return f"it says it is node {hello.node}, and so is this node: each name may run once"
-        if hello.node not in self._peers:
-            return f"no node {hello.node[:64]!r} in this cluster.ini"
-        return None
+        connection.send(frame(encode(self._handshake.welcome(hello, learner=not known))))
+        return hello
 
     def _refuse(self, connection: Connection, reason: str, hello: Hello | None) -> None:
         if hello is not None:
@@ -140,12 +126,22 @@ class PeerServer:
         connection.send(frame(encode(Refused(reason=reason))))
         connection.linger()
 
-    def _replace(self, peer: NodeId, connection: PeerConnection) -> None:
+    def _replace(self, hello: Hello, connection: PeerConnection) -> None:
         with self._lock:
-            before = self._current.get(peer)
-            self._current[peer] = connection
+            before = self._current.get(hello.node)
+            self._current[hello.node] = connection
+            levels = [(hello.node, hello.feature_level)]
+            self._inbox.put(Inputs(feature_levels=levels))
         if before is not None:
             before.drop()
+
+    def _note_gone(self, connection: PeerConnection) -> None:
+        """Forget what the peer can: it may come back as an older release."""
+        with self._lock:
+            for peer, current in list(self._current.items()):
+                if current is connection:
+                    del self._current[peer]
+                    self._inbox.put(Inputs(feature_levels=[(peer, 0)]))
 
     def _report_once(self, line: str) -> None:
         if line not in self._reported and len(self._reported) < REPORTS_MAX:

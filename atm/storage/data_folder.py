@@ -153,8 +153,8 @@ class DataFolder:
         if version < FORMAT:
             raise FolderRefused(
                 f"{self.path} was written by release 1.0, which decided some commands otherwise: export "
-                "the books with that release (bin/ledger export) and import them into a new cluster with this "
-                "one (bin/ledger import), as docs/upgrade.md says"
+                "the books with that release (bin/ledger export) and import them into a new cluster with "
+                "this one (bin/ledger import), as docs/upgrade.md says"
             )
         if version > FORMAT:
             raise FolderRefused(f"{self.path} was written by a newer release: install that one")

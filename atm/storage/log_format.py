@@ -13,8 +13,9 @@ Then come batches, each of which one sync made durable:
     | payload: the vote, then the entries as one msgpack array (nothing if there are none)
 
 All integers are big-endian. A CRC is the CRC-32 of all that follows it, up to the end of the header or
-batch; a header's, of the magic before it too, in this and all later versions. So each batch proves itself, and `number` with the CRC of the batch before proves its place: it
-cannot be valid anywhere else, in another segment either.
+batch; a header's, of the magic before it too, in this and all later versions. So each batch proves itself,
+and `number` with the CRC of the batch before proves its place: it cannot be valid anywhere else, in another
+segment either.
 
 The mark is drawn at random for each segment, stands in front of each of its batches, and leaves the
 disk in no message. A batch begins to be written only after the one before was synced, so the mark found

@@ -269,11 +269,15 @@ def test_a_commands_data_are_the_actor_and_the_tellers_bytes_as_they_came() -> N
 
 
 @pytest.mark.parametrize("actor", ["", "two words", "new\nline", "ends\n", "x" * 65, "é"])
-def test_a_command_of_nobody_that_can_be_named_is_malformed(actor: str) -> None:
-    with pytest.raises(Malformed):
-        decode_command(command_data(actor, encode(GOOD)))
+def test_a_command_of_nobody_that_can_be_named_is_not_passed_on(actor: str) -> None:
     with pytest.raises(Malformed):
         decode_peer_message(encode(Forward(sender="a", requests=((1, actor, b"x"),))))
+
+
+@pytest.mark.parametrize("actor", ["", "x" * 65])
+def test_a_command_of_nobody_or_of_a_name_without_end_is_no_entry(actor: str) -> None:
+    with pytest.raises(Malformed):
+        decode_command(command_data(actor, encode(GOOD)))
 
 
 def test_the_longest_actor_fits_what_is_added_to_a_request() -> None:

@@ -7,6 +7,8 @@ servers, so its own processor time is reported beside each rate.
 from __future__ import annotations
 
 import gc
+import heapq
+import math
 import multiprocessing
 import selectors
 import signal
@@ -20,6 +22,7 @@ from typing import Protocol
 
 from bench.work import ACCOUNTS, Kind, Request, Work, account
 
+POLL_S = 0.1
 OPENING_DEPTH = 500  # requests under way while the accounts are opened
 
 
@@ -75,6 +78,7 @@ class _Loop:
         self._sent = 0
 
     def send(self, count: int, now_s: float) -> None:
+        """Send so many; their latencies count from `now_s`."""
         self.connection.send(islice(self._requests, count))
         for number in range(self._sent, self._sent + count):
             self._since_s[number] = now_s
@@ -89,33 +93,80 @@ class _Loop:
         return now_s, [now_s - self._since_s.pop(number) for number in numbers]
 
 
+class _Pace:
+    """When each connection may send again: once an interval, or at once if that is 0.
+
+    Who was kept waiting longer than that sends at once, and counts the latency from when it wanted to send:
+    what a stall keeps from being asked was late, too.
+    """
+
+    def __init__(self, interval_s: float, connections: int) -> None:
+        self._interval_s = interval_s
+        self._apart_s = interval_s / max(1, connections)
+        self._next_s: dict[_Loop, float] = {}
+        self._idle: list[tuple[float, int, _Loop, int]] = []  # a heap: when, a number, who, how many
+
+    def begin(self, loop: _Loop, depth: int, now_s: float) -> None:
+        self._next_s[loop] = now_s + len(self._next_s) * self._apart_s
+        self.go_on(loop, depth, now_s)
+
+    def go_on(self, loop: _Loop, count: int, now_s: float) -> None:
+        """The connection has so many requests to send."""
+        if not self._interval_s:
+            loop.send(count, now_s)
+            return
+        wanted_s = self._next_s[loop]
+        if wanted_s > now_s:
+            heapq.heappush(self._idle, (wanted_s, id(loop), loop, count))
+        else:
+            self._next_s[loop] = wanted_s + self._interval_s
+            loop.send(count, wanted_s)
+
+    def send_due(self, now_s: float) -> float:
+        """Let those send whose time has come; return in how many seconds to look again."""
+        while self._idle and self._idle[0][0] <= now_s:
+            wanted_s, _, loop, count = heapq.heappop(self._idle)
+            self._next_s[loop] = wanted_s + self._interval_s
+            loop.send(count, now_s)  # it is this program that was late
+        return min(POLL_S, self._idle[0][0] - now_s) if self._idle else POLL_S
+
+
 def drive(
-    connect: Callable[[], Connection], work: Work, numbers: Iterable[int], warm_up_s: float, seconds: float
+    connect: Callable[[], Connection],
+    work: Work,
+    numbers: Iterable[int],
+    warm_up_s: float,
+    seconds: float,
+    per_second: float = math.inf,
 ) -> Result:
     """Do the work of the connections with these numbers; return what was acknowledged after the warm-up.
 
-    Raise `NotAcknowledged`, or OSError.
+    All connections of the work together send at most so many times per second. Raise `NotAcknowledged`, or
+    OSError.
     """
     with ExitStack() as open_ones:
         selector = open_ones.enter_context(selectors.DefaultSelector())
         for number in numbers:
             connection = open_ones.enter_context(closing(connect()))
             selector.register(connection, selectors.EVENT_READ, _Loop(connection, work.requests(number)))
-        return _drive(selector, work.depth, warm_up_s, seconds)
+        pace = _Pace(work.connections / per_second, work.connections)
+        return _drive(selector, work.depth, warm_up_s, seconds, pace)
 
 
-def _drive(selector: selectors.BaseSelector, depth: int, warm_up_s: float, seconds: float) -> Result:
+def _drive(
+    selector: selectors.BaseSelector, depth: int, warm_up_s: float, seconds: float, pace: _Pace
+) -> Result:
     result = Result(seconds=seconds)
     start_s = time.monotonic() + warm_up_s
     end_s = start_s + seconds
     cpu_before_s = time.process_time()
     for key in list(selector.get_map().values()):
-        key.data.send(depth, time.monotonic())
-    while time.monotonic() < end_s:
-        for key, _ in selector.select(0.1):
+        pace.begin(key.data, depth, time.monotonic())
+    while (now_s := time.monotonic()) < end_s:
+        for key, _ in selector.select(pace.send_due(now_s)):
             now_s, latencies_s = key.data.receive()
             if latencies_s:
-                key.data.send(len(latencies_s), now_s)
+                pace.go_on(key.data, len(latencies_s), now_s)
             if start_s <= now_s < end_s:
                 result.acknowledged += len(latencies_s)
                 result.latencies_s += latencies_s
@@ -124,7 +175,13 @@ def _drive(selector: selectors.BaseSelector, depth: int, warm_up_s: float, secon
 
 
 def run(
-    connect: Callable[[], Connection], work: Work, *, seconds: float, warm_up_s: float, processes: int = 1
+    connect: Callable[[], Connection],
+    work: Work,
+    *,
+    seconds: float,
+    warm_up_s: float,
+    processes: int = 1,
+    per_second: float = math.inf,
 ) -> Result:
     """Share the connections among processes of their own and return their sum; raise `NotAcknowledged`."""
     total = Result(seconds=seconds)
@@ -132,7 +189,7 @@ def run(
     for first in range(min(processes, work.connections)):
         numbers = range(first, work.connections, processes)
         here, there = multiprocessing.Pipe(duplex=False)
-        arguments = (there, connect, work, numbers, warm_up_s, seconds)
+        arguments = (there, connect, work, numbers, warm_up_s, seconds, per_second)
         process = multiprocessing.Process(target=_report_to, args=arguments, daemon=True)
         process.start()
         there.close()

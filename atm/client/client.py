@@ -209,6 +209,8 @@ class Client:
         """Book the opposite of the request with the id `original`, or of a part of it, once: "ok",
         "already_reversed", "exceeds_original", "insufficient_funds".
 
+        An active hold is released, as a whole; else "hold_already_posted" (reverse its posting),
+        "hold_already_voided", "hold_expired".
         "original_not_found": it moved nothing, and if it comes after this it will be declined for ever.
         """
         return self.ask(Reverse(id=_id_or_new(request_id), original=original, amount=amount))

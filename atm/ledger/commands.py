@@ -152,7 +152,7 @@ class Void(Request, frozen=True, kw_only=True, tag="void"):
 
 
 class Reverse(Request, frozen=True, kw_only=True, tag="reverse"):
-    """Book the opposite of the request `original`, or of `amount` of it, once for all."""
+    """Book the opposite of the request `original`, or of `amount` of it, once for all; or release a hold."""
 
     original: RequestId
     amount: AmountMinor | None = None

@@ -80,7 +80,7 @@ CREATE TABLE hold (
 CREATE INDEX hold_expiry ON hold (expires_us) WHERE state = 'active';
 
 -- Which request took back which. One that came before its original has none here: it left a 'tombstone' receipt
--- under the original's id instead, which declines the original for ever.
+-- under the original's id instead, which declines the original for ever. A hold that was reversed is 'voided'.
 CREATE TABLE reversal (
     original TEXT NOT NULL PRIMARY KEY REFERENCES receipt (request_id),
     reversal TEXT NOT NULL REFERENCES receipt (request_id)

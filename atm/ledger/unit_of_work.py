@@ -328,11 +328,14 @@ class UnitOfWork:
             return Outcome.ORIGINAL_NOT_FOUND, None
         if original.asked.op == TOMBSTONE:
             return Outcome.ALREADY_REVERSED, None
+        hold = self._holds[command.original] if original.asked.op == "hold" else None
+        if hold is not None:
+            return self._reverse_hold(command, hold)
         postings = self._postings(original)
         if not postings:
             return Outcome.ORIGINAL_NOT_FOUND, None
         account = self._known_account(_customer(postings[0]))
-        if command.original in self.reversals or self._ledger.is_reversed(command.original):
+        if self._is_reversed(command.original):
             return Outcome.ALREADY_REVERSED, account
         total = sum(posting.amount_minor for posting in postings)
         amount = total if command.amount is None else command.amount
@@ -349,6 +352,22 @@ class UnitOfWork:
             self.reversals[command.original] = command.id
             self._restore_limit(account, amount, self._withdrawn_us(original))
         return outcome, account
+
+    def _reverse_hold(self, command: Reverse, hold: HoldRecord) -> Decision:
+        """Release it, as a whole. What was paid out of it is taken back under the id of its posting."""
+        account = self._known_account(hold.account)
+        if self._is_reversed(hold.id):
+            return Outcome.ALREADY_REVERSED, account
+        outcome = _may_end(hold)
+        if outcome is OK and command.amount not in (None, hold.amount):
+            outcome = Outcome.EXCEEDS_ORIGINAL
+        if outcome is OK:
+            self._end(account, hold, "voided")
+            self.reversals[hold.id] = command.id
+        return outcome, account
+
+    def _is_reversed(self, request_id: str) -> bool:
+        return request_id in self.reversals or self._ledger.is_reversed(request_id)
 
     def _bury(self, request_id: str) -> None:
         """Let the request of this id, which is still on its way, be declined for ever."""

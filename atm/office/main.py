@@ -1,8 +1,9 @@
-"""bin/ledger: verify, export or import the bank's books. docs/ledger.md tells more.
+"""bin/ledger: verify, export or import the bank's books, or repair a node. docs/ledger.md tells more.
 
 ledger verify [FILE...] [--config cluster.ini] [--json]
 ledger export FILE|--node NAME --format jsonl|csv|hledger|beancount
 ledger import FILE [--format jsonl|csv] [--config cluster.ini]
+ledger repair NODE [--term N --yes] [--config cluster.ini]
 """
 
 from __future__ import annotations
@@ -24,9 +25,12 @@ from atm.config import ConfigError, load
 from atm.ledger.audit.extract import account_lines, journal_lines
 from atm.ledger.audit.read_only import DamagedLedger, NoLedger, snapshot
 from atm.office.books import COMMODITY, write_beancount, write_csv, write_hledger, write_jsonl
+from atm.office.repair import run_repair
 from atm.office.replay import LEFT_OUT, BadFile, NotBooked, Replay, read_csv, read_jsonl
 from atm.office.verify import exit_code, print_report, verify_cluster, verify_files
-from atm.storage.data_folder import LEDGER_FILE
+from atm.server.group.repair import NotRepaired
+from atm.storage.data_folder import LEDGER_FILE, FolderRefused
+from atm.storage.log_file import DamagedLog, LogFailed
 
 DONE, FAILED, USAGE, NOT_AVAILABLE, UNKNOWN = 0, 1, 2, 3, 5
 INTERRUPTED = 130
@@ -45,7 +49,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         return code
     except (ConfigError, NoLedger, BadFile) as error:
         return _complain(str(error), USAGE)
-    except (DamagedLedger, NotBooked) as error:
+    except (DamagedLedger, NotBooked, FolderRefused, DamagedLog, LogFailed, NotRepaired) as error:
         return _complain(str(error), FAILED)
     except OutcomeUnknown as error:
         return _complain(f"{error}. Run the import again: what is booked is not booked twice", UNKNOWN)
@@ -129,6 +133,10 @@ def _import(options: argparse.Namespace) -> int:
     return DONE
 
 
+def _repair(options: argparse.Namespace) -> int:
+    return run_repair(load(options.config), options.node, options.term, yes=options.yes)
+
+
 @contextlib.contextmanager
 def _opened(path: Path) -> Iterator[TextIO]:
     if path == Path("-"):
@@ -150,7 +158,9 @@ class _Parser(argparse.ArgumentParser):
 
 def _arguments(argv: Sequence[str] | None) -> argparse.Namespace:
     parser = _Parser(
-        prog="ledger", description="Verify, export or import the bank's books.", allow_abbrev=False
+        prog="ledger",
+        description="Verify, export or import the bank's books, or repair a stopped node.",
+        allow_abbrev=False,
     )
     _add_config(parser, "cluster.ini")
     commands = parser.add_subparsers(required=True, metavar="COMMAND", parser_class=_Parser)
@@ -182,7 +192,15 @@ def _arguments(argv: Sequence[str] | None) -> argparse.Namespace:
     imports.add_argument("--format", choices=["jsonl", "csv"], help="unless given, what FILE ends with")
     imports.set_defaults(run=_import)
 
-    for command in (verify, export, imports):
+    repairs = commands.add_parser(
+        "repair", help="say what is wrong with a stopped node's log, and mend it (docs/repair.md)"
+    )
+    repairs.add_argument("node", metavar="NODE", help="the node's name in cluster.ini, such as 5000")
+    repairs.add_argument("--term", type=int, metavar="N", help="the term that all nodes are given")
+    repairs.add_argument("--yes", action="store_true", help="do it; the old folder is kept")
+    repairs.set_defaults(run=_repair)
+
+    for command in (verify, export, imports, repairs):
         _add_config(command, argparse.SUPPRESS)
     return parser.parse_args(argv)
 

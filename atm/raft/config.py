@@ -16,7 +16,6 @@ class RaftConfig(Struct, frozen=True, kw_only=True):
     election_ticks_min: int = 30
     election_ticks_max: int = 60
     follower_apply_ticks: int = 0  # a follower gathers committed entries for so long: nobody waits for it
-    spare_ticks: int = 0  # servers that no majority waits for are sent what is new so seldom; 0: at once
     batch_entries_max: int = 512  # entries in one append, or applied in one `Ready`
     batch_bytes_max: int = 1 << 20
     apply_bytes_max: int = 160 << 10  # as much as is applied in one `Ready`: time must go on meanwhile

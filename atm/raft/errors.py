@@ -18,7 +18,3 @@ class EntryTooLarge(Exception):
 
     def __init__(self, length: int, entry_bytes_max: int) -> None:
         super().__init__(f"an entry of {length} bytes is over the limit of {entry_bytes_max}")
-
-
-class SafetyViolated(Exception):
-    """A state that Raft makes impossible was seen: a broken disk or a bug. The server must stop."""

@@ -6,37 +6,45 @@ from collections.abc import Sequence
 
 from msgspec import Struct
 
-from atm.raft.errors import SafetyViolated
 from atm.raft.log import Log
 from atm.raft.messages import Entry, NodeId
 from atm.raft.ready import Role
 
 
 class Follower(Struct):
-    """A follower's own data: whom it follows, once it knows."""
+    """A follower's own data: whom it follows, once it knows.
+
+    While `rejects_leader` is set, the last entries of that leader were rejected. Its messages then neither
+    reset the election timer nor get an answer, so that it does not send them again and again. If a majority
+    rejects them (its clock or its release differs), they elect another; an election timeout later it may
+    try again.
+    """
 
     leader: NodeId | None
+    rejects_leader: bool = False
 
     role = Role.FOLLOWER
 
 
-def first_new(entries: Sequence[Entry], log: Log, commit_index: int) -> int:
+def first_new(entries: Sequence[Entry], log: Log) -> int:
     """Return the position in `entries` of the first that is not in the log (Figure 2, AppendEntries 3).
 
-    Whatever stands at its index in the log conflicts with it. A conflict with a committed entry cannot
-    be: some server forgot what it promised.
+    Whatever stands at its index in the log conflicts with it.
     """
     if not entries or entries[0].index > log.last_index:
         return 0
     for position, entry in enumerate(entries):
         if log.term_at(entry.index) != entry.term:
-            if entry.index <= commit_index:
-                raise SafetyViolated(
-                    f"the leader's entry {entry.index} of term {entry.term} conflicts with a committed entry "
-                    f"of term {log.term_at(entry.index)}: a server has lost part of its log"
-                )
             return position
     return len(entries)
+
+
+def committed_conflict(entry: Entry, log: Log) -> str:
+    """Return what it means that an entry would replace a committed one."""
+    return (
+        f"its entry {entry.index} of term {entry.term} conflicts with a committed entry of term "
+        f"{log.term_at(entry.index)}: if it is no lie, a server has lost part of its log"
+    )
 
 
 def conflict_hint(log: Log, prev_log_index: int, commit_index: int) -> tuple[int, int]:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Sequence
 
 from msgspec import Struct, field
 
@@ -84,13 +83,7 @@ class Progress(Struct):
 
 
 class Leader(Struct):
-    """A leader's own data; `term_start_index` is that of its no-op, the first entry of its term.
-
-    With `RaftConfig.spare_ticks`, all servers are sent what is new at once only while there is a race: until
-    so many have answered as make a majority with the leader. The others are `spares` then, and are sent what
-    is new every so many ticks, in fewer and larger pieces, up to `spare_index` and `spare_round`. Each
-    heartbeat begins another race, and so does an entry that takes the quick ones too long.
-    """
+    """A leader's own data; `term_start_index` is that of its no-op, the first entry of its term."""
 
     node_id: NodeId
     term: int
@@ -100,12 +93,6 @@ class Leader(Struct):
     new_reads: list[int] = field(default_factory=list)
     pending_reads: deque[tuple[int, ConfirmedRead]] = field(default_factory=deque)
     confirmed_round: int = 0
-    quick: list[NodeId] = field(default_factory=list)  # who has answered in this race
-    spares: set[NodeId] = field(default_factory=set)
-    race_index: int = 0  # what was there when the race began
-    race_round: int = 0
-    spare_index: int = 0
-    spare_round: int = 0
 
     role = Role.LEADER
 
@@ -117,41 +104,14 @@ class Leader(Struct):
         catch_ups: list[CatchUp] = []
         made: dict[int, AppendEntries] = {}  # by first index: followers at one place are sent one message
         for peer, progress in self.progress.items():
-            due = self._due(peer, log.last_index)
-            while progress.next_index <= due and progress.accepts_entries(config.window_batches):
+            while progress.next_index <= log.last_index and progress.accepts_entries(config.window_batches):
                 if progress.next_index <= log.base_index:
                     catch_ups.append(self._catch_up(peer, log, commit_index, config))
                 else:
                     appends.append(self._send_entries(peer, log, commit_index, config, made))
-            if progress.round_sent < (self.spare_round if peer in self.spares else self.round):
+            if progress.round_sent < self.round:
                 appends.append(self.heartbeat(peer, log, commit_index))
         return appends, catch_ups
-
-    def _due(self, peer: NodeId, last_index: int) -> int:
-        """Return up to where the log is to be sent to `peer` now."""
-        return self.spare_index if peer in self.spares else last_index
-
-    def race(self, last_index: int) -> None:
-        """Send all servers what is new at once, until a majority has answered something newer than now."""
-        self.quick.clear()
-        self.spares.clear()
-        self.race_index, self.race_round = last_index, self.round
-
-    def note_answer(self, peer: NodeId, quorum: int) -> None:
-        """Count an answer in the race; the last one needed ends it."""
-        progress = self.progress[peer]
-        new = progress.match_index > self.race_index or progress.round_echoed > self.race_round
-        if not new or peer in self.quick or len(self.quick) == quorum - 1:
-            return
-        self.quick.append(peer)
-        if len(self.quick) == quorum - 1:
-            self.spares = self.progress.keys() - self.quick
-
-    def tick_spares(self, last_index: int, commit_index: int) -> None:
-        """Let the spares have what is new; are the quick ones late with what they had, there is a race."""
-        if self.spares and commit_index < self.spare_index:
-            self.race(last_index)
-        self.spare_index, self.spare_round = last_index, self.round
 
     def heartbeat(self, peer: NodeId, log: Log, commit_index: int) -> Outgoing:
         """Return an append without entries; should the last one be lost, its refusal will tell."""
@@ -215,22 +175,6 @@ class Leader(Struct):
         """Note the newest round that a majority, this leader included, has echoed."""
         echoed = [p.round_echoed for node, p in self.progress.items() if node not in learners]
         self.confirmed_round = agreed_by_majority([self.round, *echoed], servers)
-
-    def acknowledgements_wanted(
-        self, voters: Sequence[Progress], last_index: int, commit_index: int, saved_index: int, quorum: int
-    ) -> int:
-        """See `Raft.acknowledgements_wanted`."""
-        for peer, progress in self.progress.items():
-            if progress.heard and progress.next_index <= self._due(peer, last_index):
-                return 1  # there is more to send to one that answers, once there is room in its window
-        missing = [len(self.progress) + 1]
-        if commit_index < last_index:
-            ahead = sum(progress.match_index > commit_index for progress in voters)
-            missing.append(quorum - ahead - (saved_index > commit_index))
-        if self.pending_reads:
-            echoed = sum(progress.round_echoed >= self.pending_reads[0][0] for progress in voters)
-            missing.append(quorum - echoed - 1)
-        return max(1, min(missing))
 
     def take_confirmed_reads(self, applied_index: int) -> tuple[ConfirmedRead, ...]:
         reads = []

@@ -52,6 +52,10 @@ class Log:
     def last_time_us(self) -> int:
         return self._entries[-1].time_us if self._entries else 0
 
+    def time_us_at(self, index: int) -> int:
+        """Return the stamp of the entry at `index`, or 0 if it is not in memory."""
+        return self._entries[index - self.base_index - 1].time_us if self.base_index < index else 0
+
     def term_at(self, index: int) -> int | None:
         """Return the term of the entry at `index`, 0 for index 0, or None beyond the end."""
         if index == 0:

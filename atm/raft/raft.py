@@ -12,8 +12,8 @@ from typing import assert_never
 from atm.raft import transitions
 from atm.raft.candidate import Candidate
 from atm.raft.config import RaftConfig
-from atm.raft.errors import EntryTooLarge, NotLeader, SafetyViolated
-from atm.raft.follower import Follower, conflict_hint, first_new
+from atm.raft.errors import EntryTooLarge, NotLeader
+from atm.raft.follower import Follower, committed_conflict, conflict_hint, first_new
 from atm.raft.leader import Leader, Progress
 from atm.raft.log import Log
 from atm.raft.messages import (
@@ -32,6 +32,8 @@ from atm.raft.messages import (
 )
 from atm.raft.quorum import agreed_by_majority, majority
 from atm.raft.ready import Ready, Role
+from atm.raft.rejection import Rejection, Violation
+from atm.raft.term_limit import TermRateLimit
 from atm.raft.timer import Timer
 from atm.raft.voter import Voter
 
@@ -40,6 +42,8 @@ class Raft:
     """The core of one server; `random(low, high)` returns an integer of that range, both ends included.
 
     `hard_state` and `log` are what the disk has; `applied_index` is how far the state machine has come.
+    `entry_check(entries, last_time_us)` returns why these entries of a leader, all behind a last one stamped
+    so, must not be in the log, or None: what a command may be is not Raft's to know, nor what time it is.
     """
 
     def __init__(
@@ -50,6 +54,7 @@ class Raft:
         log: Log,
         applied_index: int,
         random: Callable[[int, int], int],
+        entry_check: Callable[[Sequence[Entry], int], str | None] = lambda entries, last_time_us: None,
     ) -> None:
         assert log.base_index <= applied_index <= log.last_index
         assert log.last_term <= hard_state.term
@@ -65,7 +70,8 @@ class Raft:
         self._election_timer = Timer(lambda: random(config.election_ticks_min, config.election_ticks_max))
         self._heartbeat_timer = Timer(lambda: config.heartbeat_ticks)
         self._quorum_timer = Timer(lambda: config.election_ticks_max)
-        self._spare_timer = Timer(lambda: config.spare_ticks)
+        self._term_limit = TermRateLimit()
+        self._entry_check = entry_check
         self._ticks_since_apply = 0
         self._messages: list[Outgoing] = []  # may go at once
         self._messages_after_sync: list[Outgoing] = []  # may go once all that was decided so far is durable
@@ -119,29 +125,23 @@ class Raft:
             return {}
         return {node: progress.match_index for node, progress in self._role.progress.items()}
 
-    def acknowledgements_wanted(self) -> int:
-        """Return how many successful answers to appends it takes, at least, until one changes anything.
-
-        A leader of five need not look at each: one is nothing while two are missing, and what comes after the
-        commit only tells what to send later. For whoever would gather them first.
-        """
-        if not isinstance(self._role, Leader):
-            return 1
-        voters = [p for node, p in self._role.progress.items() if node not in self._learners]
-        return self._role.acknowledgements_wanted(
-            voters, self.log.last_index, self.commit_index, self._saved_index, majority(self.config.servers)
-        )
-
     # -- messages: rules for all servers (Figure 2), then one handler each ------------------------------
 
-    def step(self, message: RaftMessage) -> None:
-        """Take in a message. Terms are settled before any role sees it; strangers are not heard."""
+    def step(self, message: RaftMessage) -> Rejection | None:
+        """Take in a message. Terms are settled before any role sees it; strangers are not heard.
+
+        Return why it was dropped if no server that keeps to Raft can have sent it.
+        """
         if message.sender not in self.config.peers or self._is_vote_of_learner(message):
-            return
+            return None
         if message.term < self.term:
             self._answer_old_term(message)
-            return
+            return None
+        refusal = self._term_refusal(message) or _unsoundness(message, self.config.entry_bytes_max)
+        if refusal is not None:
+            return refusal
         if message.term > self.term and not _is_hypothetical(message):
+            self._term_limit.use(message.term - self.term)
             self._become_follower(message.term, leader=None)
         match message:
             case RequestVote():
@@ -149,11 +149,21 @@ class Raft:
             case RequestVoteResponse():
                 self._handle_request_vote_response(message)
             case AppendEntries():
-                self._handle_append_entries(message)
+                return self._handle_append_entries(message)
             case AppendEntriesResponse():
-                self._handle_append_entries_response(message)
+                return self._handle_append_entries_response(message)
             case _:
                 assert_never(message)
+        return None
+
+    def _term_refusal(self, message: RaftMessage) -> Rejection | None:
+        """Return why a message of a later term is not believed, the term of a pre-vote included."""
+        rise = message.term - self.term
+        if rise == 0 or self._term_limit.holds(message.term, rise):
+            return None
+        self._term_limit.refused()
+        what = f"its term {message.term} is {rise} above {self.term}, further than elections can have come"
+        return Rejection(sender=message.sender, violation=Violation.TERM, what=what)
 
     def _is_vote_of_learner(self, message: RaftMessage) -> bool:
         """A server that may have forgotten its promises neither asks for votes nor gives any."""
@@ -214,27 +224,43 @@ class Raft:
             else:
                 self._become_leader()
 
-    def _handle_append_entries(self, append: AppendEntries) -> None:
-        if isinstance(self._role, Leader):
-            raise SafetyViolated(f"{append.sender} and {self.node_id} both lead term {self.term}")
+    def _handle_append_entries(self, append: AppendEntries) -> Rejection | None:
         if self.leader not in (None, append.sender):
-            raise SafetyViolated(f"{append.sender} and {self.leader} both lead term {self.term}")
+            what = f"it says it leads term {self.term}, which {self.leader} leads"
+            return Rejection(sender=append.sender, violation=Violation.SECOND_LEADER, what=what)
         if self.leader is None:
             self._become_follower(self.term, leader=append.sender)
+        assert isinstance(self._role, Follower)
+        new_entries = append.entries[first_new(append.entries, self.log) :]
+        fits = self.log.term_at(append.prev_log_index) == append.prev_log_term
+        if fits and new_entries:
+            refusal = self._refusal_of_entries(append, new_entries)
+            self._role.rejects_leader = refusal is not None
+            if refusal is not None:
+                return refusal
+        if self._role.rejects_leader:
+            return None
         self._election_timer.reset()
-        if not _is_sound(append):
-            return  # no leader sends that
-        if self.log.term_at(append.prev_log_index) != append.prev_log_term:
+        if not fits:
             self._refuse_append(append)
-            return
-        self._take_entries(append.entries)
+            return None
+        self._take_entries(new_entries)
         match_index = append.prev_log_index + len(append.entries)
         self.commit_index = max(self.commit_index, min(append.commit_index, match_index))
         self._respond_to_append(append, success=True, match_index=match_index)
+        return None
 
-    def _take_entries(self, entries: Sequence[Entry]) -> None:
+    def _refusal_of_entries(self, append: AppendEntries, new_entries: Sequence[Entry]) -> Rejection | None:
+        """Return why entries that would be appended must not be."""
+        first = new_entries[0]
+        if first.index <= self.commit_index:
+            what = committed_conflict(first, self.log)
+            return Rejection(sender=append.sender, violation=Violation.COMMITTED, what=what)
+        why = self._entry_check(new_entries, self.log.time_us_at(first.index - 1))
+        return None if why is None else Rejection(sender=append.sender, violation=Violation.ENTRY, what=why)
+
+    def _take_entries(self, new_entries: Sequence[Entry]) -> None:
         """Append what is not in the log yet; cut it only where an entry really conflicts (section 5.3)."""
-        new_entries = entries[first_new(entries, self.log, self.commit_index) :]
         if not new_entries:
             return
         first_index = new_entries[0].index
@@ -262,9 +288,15 @@ class Raft:
         )
         self._messages_after_sync.append(Outgoing(append.sender, response))
 
-    def _handle_append_entries_response(self, response: AppendEntriesResponse) -> None:
-        if not isinstance(self._role, Leader) or response.match_index > self.last_index:
-            return
+    def _handle_append_entries_response(self, response: AppendEntriesResponse) -> Rejection | None:
+        if not isinstance(self._role, Leader):
+            return None
+        if response.match_index > self.last_index or response.round > self._role.round:
+            what = (
+                f"it answers about index {response.match_index} and round {response.round}, but never sent "
+                f"were more than {self.last_index} and {self._role.round}"
+            )
+            return Rejection(sender=response.sender, violation=Violation.NEVER_SENT, what=what)
         progress = self._role.progress[response.sender]
         progress.heard = True
         if response.round > progress.round_echoed:
@@ -273,12 +305,11 @@ class Raft:
         if response.success:
             progress.matched(response.match_index)
             self._advance_commit_index()
-            if self.config.spare_ticks and response.sender not in self._learners:
-                self._role.note_answer(response.sender, majority(self.config.servers))
         else:
             if response.sender in self._learners:
                 progress.match_index = 0  # it may be from before the disk was lost, and come late
             progress.refused(response, self.log)
+        return None
 
     def _advance_commit_index(self) -> None:
         """Commit what a majority holds, but only by an entry of this term (Figure 8, section 5.4.2)."""
@@ -293,6 +324,7 @@ class Raft:
     def tick(self) -> None:
         """One tick of time has passed."""
         self._ticks_since_apply += 1
+        self._term_limit.tick()
         if isinstance(self._role, Leader):
             self._tick_leader(self._role)
         elif self._election_timer.tick():
@@ -303,10 +335,6 @@ class Raft:
             self._become_follower(self.term, leader=None)
             return
         heartbeat_due = self._heartbeat_timer.tick()
-        if heartbeat_due:
-            role.race(self.last_index)
-        elif self.config.spare_ticks and self._spare_timer.tick():
-            role.tick_spares(self.last_index, self.commit_index)
         for peer, progress in role.progress.items():
             behind = progress.commit_sent < min(self.commit_index, progress.match_index)
             if heartbeat_due or (behind and not progress.sent_this_tick):
@@ -418,13 +446,7 @@ class Raft:
         next_index = self.last_index + 1
         progress = {peer: Progress(next_index=next_index) for peer in self.config.peers}
         self._become(
-            Leader(
-                node_id=self.node_id,
-                term=self.term,
-                term_start_index=next_index,
-                progress=progress,
-                race_index=self.last_index,
-            )
+            Leader(node_id=self.node_id, term=self.term, term_start_index=next_index, progress=progress)
         )
         self._heartbeat_timer.reset()
         self._quorum_timer.reset()
@@ -530,14 +552,21 @@ def _is_hypothetical(message: RaftMessage) -> bool:
             return False
 
 
-def _is_sound(append: AppendEntries) -> bool:
-    """Whether a leader's log can have these entries: index follows on index, and terms never fall."""
-    index, term = append.prev_log_index, append.prev_log_term
+def _unsoundness(message: RaftMessage, entry_bytes_max: int) -> Rejection | None:
+    """Return why no leader's log can have these entries: index follows on index, terms never fall."""
+    if not isinstance(message, AppendEntries):
+        return None
+    index, term, sound = message.prev_log_index, message.prev_log_term, True
     if (index == 0) != (term == 0):
-        return False
-    for entry in append.entries:
+        sound = False
+    for entry in message.entries:
         index += 1
-        if entry.index != index or entry.term < term:
-            return False
+        if len(entry.data) > entry_bytes_max:
+            what = f"entry {entry.index} has {len(entry.data)} bytes, over the limit of {entry_bytes_max}"
+            return Rejection(sender=message.sender, violation=Violation.UNSOUND, what=what)
+        sound = sound and entry.index == index and entry.term >= term
         term = entry.term
-    return term <= append.term
+    if sound and term <= message.term:
+        return None
+    what = f"its entries behind {message.prev_log_index} cannot be in the log of a leader of {message.term}"
+    return Rejection(sender=message.sender, violation=Violation.UNSOUND, what=what)

@@ -13,7 +13,7 @@ from types import FrameType
 
 from atm.config import Cluster, ConfigError, load
 from atm.ledger.ledger import LedgerFault
-from atm.server.group.recovery import ClusterMismatch, LedgerAhead
+from atm.server.group.recovery import ClusterMismatch, LedgerAhead, LogUnusable
 from atm.server.net.listener import AddressUnavailable
 from atm.server.security.pins import PepperRefused
 from atm.server.server import Server
@@ -32,6 +32,7 @@ EXPECTED = (
     LedgerFault,
     LogFailed,
     LogOfAnotherRelease,
+    LogUnusable,
     NewerEntry,
     PepperRefused,
 )

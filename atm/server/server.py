@@ -5,6 +5,7 @@ from __future__ import annotations
 import random
 import resource
 import secrets
+import time
 from collections.abc import Callable
 from contextlib import ExitStack
 from threading import Lock
@@ -14,6 +15,7 @@ from atm.ledger.ledger import ClusterState, Ledger
 from atm.server.clients import client_server
 from atm.server.clients.auditor import Auditor
 from atm.server.clients.client_server import ClientServer
+from atm.server.group.entry_validator import EntryValidator
 from atm.server.group.inbox import Inbox
 from atm.server.group.recovery import (
     check_feature_level,
@@ -22,6 +24,7 @@ from atm.server.group.recovery import (
     raft_config,
     recover,
 )
+from atm.server.group.rejection_reports import RejectionReports
 from atm.server.group.request_router import RequestRouter
 from atm.server.group.run_loop import RunLoop
 from atm.server.net.reader import Reader
@@ -57,8 +60,9 @@ class Server:
             ledger = Ledger(folder.path / LEDGER_FILE)
             parts.callback(ledger.close)
             check_one_cluster(log, folder_id=folder.cluster_id, ledger_id=ledger.cluster.id)
+            guard = EntryValidator()
             new_id = secrets.token_hex(16)  # of the cluster, should this node be the first to lead it
-            raft = recover(raft_config(cluster, name, new_id), log, ledger, chance.randint)
+            raft = recover(raft_config(cluster, name, new_id), log, ledger, chance.randint, guard)
 
             lock = Lock()
             inbox = Inbox(lock)
@@ -128,11 +132,13 @@ class Server:
                 bank=ledger,
                 links=links,
                 router=router,
+                guard=guard,
                 tellers=self._tellers,
                 inbox=inbox,
                 lock=lock,
                 on_leadership=lambda term: say(f"Leader on {here.client.pair} in term {term}"),
                 on_cluster=join,
+                on_rejection=RejectionReports(time.monotonic, report).say,
             )
             self._parts = parts.pop_all()
 

@@ -104,6 +104,10 @@ class DataFolder:
                 "Put the old file back, from another machine or a backup"
             )
 
+    def knows_other(self, peer: str, store: str) -> bool:
+        """Return whether the peer has shown another store before. Nothing is remembered."""
+        return self._peer_stores.get(peer, store) != store
+
     def register_peer_store(self, peer: str, store: str) -> bool:
         """Remember durably the first store a peer shows; return False if it has shown another before.
 

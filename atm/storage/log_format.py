@@ -33,6 +33,7 @@ from struct import Struct
 from typing import NamedTuple
 from zlib import crc32
 
+from msgspec import ValidationError
 from msgspec.msgpack import Decoder, Encoder
 
 from atm.raft.messages import Entry, HardState
@@ -58,6 +59,7 @@ assert _MARK_AND_CRC.size + _BATCH_BODY.size == BATCH_HEADER_BYTES
 
 _encode_entries = Encoder().encode
 _decode_entries = Decoder(list[Entry]).decode
+_decode_unbounded = Decoder(list[tuple[int, int, int, int, int, bytes]]).decode
 
 
 def segment_path(folder: Path, segment: int) -> Path:
@@ -173,7 +175,14 @@ def is_whole(header: BatchHeader, data: memoryview, start: int, stop: int) -> bo
 
 def decode_entries(header: BatchHeader, payload: memoryview) -> list[Entry]:
     """Return the entries of a batch that has some."""
-    return _decode_entries(payload[header.entries_start :])
+    encoded = payload[header.entries_start :]
+    try:
+        return _decode_entries(encoded)
+    except ValidationError:  # a number over its bound, from a release that let it in: see recovery.py
+        return [
+            Entry(index=index, term=term, time_us=time_us, kind=kind, version=version, data=data)
+            for index, term, time_us, kind, version, data in _decode_unbounded(encoded)
+        ]
 
 
 def decode_hard_state(header: BatchHeader, payload: memoryview) -> HardState:

@@ -210,6 +210,8 @@ def declined(request: Command | Read, outcome: Outcome) -> str:  # noqa: C901, P
             return "Wrong PIN: after three in a row the account is locked"
         case Outcome.LOCKED:
             return locked(_account(request))
+        case Outcome.HOLD_ALREADY_POSTED if isinstance(request, Reverse):
+            return "The hold was confirmed already: reverse the confirmation, by its own reference"
         case Outcome.HOLD_NOT_FOUND | Outcome.HOLD_ALREADY_POSTED | Outcome.HOLD_ALREADY_VOIDED:
             return _HOLDS[outcome]
         case Outcome.HOLD_EXPIRED:
@@ -221,7 +223,7 @@ def declined(request: Command | Read, outcome: Outcome) -> str:  # noqa: C901, P
         case Outcome.ALREADY_REVERSED:
             return "It was reversed before it came to the bank: it is not done, and never will be"
         case Outcome.EXCEEDS_ORIGINAL:
-            return "More than was moved: reverse that much, or less (a batch only as a whole)"
+            return "More than was moved: reverse that much, or less (a batch or a hold only as a whole)"
         case Outcome.ORIGINAL_NOT_FOUND if isinstance(request, Reverse):
             return (
                 f"Nothing was moved under {request.original}: check the reference "

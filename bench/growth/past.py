@@ -18,7 +18,7 @@ from atm.config import Cluster
 from atm.ledger.commands import LOCAL, Command, Credit, Open
 from atm.ledger.ledger import Ledger
 from atm.raft.messages import Entry, EntryKind, HardState
-from atm.server.group.perform import record
+from atm.server.group.entry_validator import record
 from atm.storage.data_folder import LEDGER_FILE, DataFolder
 from atm.storage.disk import OsDisk
 from atm.storage.log_file import LogFile

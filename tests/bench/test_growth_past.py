@@ -14,7 +14,7 @@ from atm.ledger.commands import Batch, Query
 from atm.ledger.ledger import Ledger
 from atm.local_cluster import write_cluster_ini
 from atm.raft.messages import HardState
-from atm.server.group.perform import record
+from atm.server.group.entry_validator import record
 from atm.storage.data_folder import LEDGER_FILE
 from atm.storage.log_file import LogFile
 from atm.wire.client_messages import decode_client_request

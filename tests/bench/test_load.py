@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import time
+
 import pytest
 
 from bench.load import NotAcknowledged, Result, drive
@@ -41,3 +43,28 @@ def test_percentiles_are_of_what_was_seen() -> None:
     assert result.per_second == 50.0
     assert Result().percentile_ms(0.5) == 0.0
     assert Result().per_second == 0.0
+
+
+def test_no_more_is_sent_than_the_rate_allows() -> None:
+    made: list[EchoConnection] = []
+
+    def connect() -> EchoConnection:
+        made.append(EchoConnection())
+        return made[-1]
+
+    result = drive(connect, Work("credits", 4), range(4), warm_up_s=0.0, seconds=0.3, per_second=100.0)
+    asked = sum(len(connection.asked) for connection in made)
+    assert 4 <= asked <= 31
+    assert 0 < result.acknowledged <= asked
+
+
+def test_what_a_stall_kept_from_being_asked_was_late_too() -> None:
+    class Stalling(EchoConnection):
+        def receive(self) -> list[int]:
+            if len(self.asked) == 1:
+                time.sleep(0.2)  # the stall itself: the program is not waiting for anything here
+            return super().receive()
+
+    result = drive(Stalling, Work("credits", 1), range(1), warm_up_s=0.0, seconds=0.3, per_second=100.0)
+    late = [latency_s for latency_s in result.latencies_s if latency_s > 0.05]
+    assert len(late) > 10, "each that was due within the stall"

@@ -10,11 +10,13 @@ from tests.hostile.log_files import LogFiles
 from tests.hostile.ports import ServersPort, TellersPort
 from tests.hostile.target import Target
 from tests.hostile.texts import ConfigFiles, TypedLines
+from tests.hostile.welcomed_peer import WelcomedPeer
 
 # The shares add up to 100: the ports are the targets that anybody can reach.
 TARGETS: dict[str, tuple[Callable[[], Target], int]] = {
     "tellers": (TellersPort, 25),
-    "servers": (ServersPort, 20),
+    "servers": (ServersPort, 17),
+    "peer": (WelcomedPeer, 3),
     "core": (Core, 15),
     "log": (LogFiles, 15),
     "ledger": (LedgerFiles, 10),

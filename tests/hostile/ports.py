@@ -1,7 +1,7 @@
 """Both ports of running nodes: bytes of every kind, at once or in halves, from one stranger or from many.
 
-What is *not* tried, because nothing in the protocol could refuse it: a server of the cluster that lies
-(it says it leads, or campaigns for a later term). Servers trust each other; see `believed`.
+What is *not* tried here, because it may cost an election: a server of the cluster that lies (it says it
+leads, or campaigns for a later term). See `believed`, and welcomed_peer.py for the lies.
 """
 
 from __future__ import annotations

@@ -250,6 +250,8 @@ class Model:
         contents, (outcome, *_) = self.answers[asked.original]
         if contents == "never":
             return "already_reversed", None
+        if asked.original in self.holds:
+            return self.release(asked)
         moves = self.moved.get(asked.original, [])
         if outcome != "ok" or not moves or contents[0] is Reverse:
             return "original_not_found", None
@@ -271,6 +273,18 @@ class Model:
             self.reversed.add(asked.original)
             self.discharge(account, self.posts.get(asked.original, asked.original), amount)
         return outcome, account
+
+    def release(self, asked: Reverse) -> Decision:
+        account, held, _, state = self.holds[asked.original]
+        if asked.original in self.reversed:
+            return "already_reversed", account
+        if state != "active":
+            return "hold_expired" if state == "expired" else f"hold_already_{state}", account
+        if asked.amount not in {None, held}:
+            return "exceeds_original", account
+        self.end(asked.original, account, "voided", held)
+        self.reversed.add(asked.original)
+        return "ok", account
 
     def move(self, request_id: str, moves: list[Move], *, forced: bool = False) -> str:
         before = dict(self.money)

@@ -79,6 +79,8 @@ COMMANDS: tuple[tuple[LogCommand | None, Outcome | None], ...] = (
     (SetLimit(id="l1", account="alice", amount=500_00), Outcome.OK),
     (Freeze(id="f1", account="bob"), Outcome.OK),
     (Credit(id="c4", account="Carol_x.y-z", amount=20_00), Outcome.OK),
+    (Hold(id="h-reversed", account="Carol_x.y-z", amount=1_00, expires_ms=10_000_000), Outcome.OK),
+    (Reverse(id="r6", original="h-reversed"), Outcome.OK),
 )
 
 RECORDS: tuple[Record, ...] = tuple(

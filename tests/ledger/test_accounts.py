@@ -84,6 +84,21 @@ time | request                  | outcome         | ledger | available | booked
 """)
 
 
+def test_an_account_with_a_balance_of_0_and_a_hold_is_not_closed() -> None:
+    """Cash that had left before took what the hold was to pay."""
+    tell("""
+given ann 60
+time | request             | outcome   | ledger | available | booked
+0    | h1 hold ann 60 60s  | ok        | 60     | 0         |
+60   | expire
+61   | h2 hold ann 60 60s  | ok        | 60     | 0         |
+62   | p1 post h1          | ok        | 0      | -60       | ann > cash 60 (late)
+63   | k1 close ann        | not_empty | 0      | -60       |
+64   | v1 void h2          | ok        | 0      | 0         |
+65   | k2 close ann        | ok        | 0      | 0         |
+""")
+
+
 def test_a_write_off_pays_an_account_or_the_missing_cash_and_is_listed() -> None:
     tell("""
 given ann 60

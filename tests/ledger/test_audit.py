@@ -151,6 +151,19 @@ DAMAGES = {
         "update reversal set original = 'c1' where original = 'd1'",
         ["reversal of c1: the receipt of r1 says reverse of"],
     ),
+    "a reversed hold that stands": (
+        """update hold set state = 'active' where request_id = 'h-reversed';
+        update account set held = 100 where account = 'Carol_x.y-z'""",
+        ["hold h-reversed: it was reversed by r6, and is active"],
+    ),
+    "a lost reversal of a hold": (
+        "delete from reversal where original = 'h-reversed'",
+        ["receipt of r6: its reversal of", "receipt of r6: its reverse is said to be done"],
+    ),
+    "money moved by the reversal of a hold": (
+        "update journal set request_id = 'r6' where request_id = 'r3'",
+        ["moves money for r6, which released the hold h-reversed"],
+    ),
     "an exception of nothing": (
         "insert into exception values (12345, 'late')",
         ["exception: 1 of its rows refer to no journal"],

@@ -82,12 +82,79 @@ def test_what_a_hold_paid_is_reversed_by_its_posting_and_not_by_the_hold() -> No
 given ann 100
 time | request            | outcome             | ledger | available | booked
 0    | h1 hold ann 60 60s | ok                  | 100    | 40        |
-1    | r1 reverse h1      | original_not_found  | none   | none      |
-2    | p1 post h1 50      | ok                  | 50     | 50        | ann > cash 50
-3    | r2 reverse h1      | original_not_found  | none   | none      |
+1    | p1 post h1 50      | ok                  | 50     | 50        | ann > cash 50
+2    | r1 reverse h1      | hold_already_posted | 50     | 50        |
+3    | r2 reverse h1 50   | hold_already_posted | 50     | 50        |
 4    | r3 reverse p1 51   | exceeds_original    | 50     | 50        |
 5    | r4 reverse p1 20   | ok                  | 70     | 70        | cash > ann 20
 6    | p2 post h1         | hold_already_posted | 70     | 70        |
+7    | r5 reverse h1      | hold_already_posted | 70     | 70        |
+""")
+
+
+def test_the_reversal_of_a_hold_releases_it_once_and_for_all() -> None:
+    tell("""
+given ann 100
+time | request            | outcome             | ledger | available | booked
+0    | h1 hold ann 60 60s | ok                  | 100    | 40        |
+1    | r1 reverse h1      | ok                  | 100    | 100       |
+2    | r1 reverse h1      | ok                  | 100    | 100       |
+3    | r2 reverse h1      | already_reversed    | 100    | 100       |
+4    | v1 void h1         | hold_already_voided | 100    | 100       |
+5    | p1 post h1         | hold_already_voided | 100    | 100       |
+6    | h1 hold ann 60 60s | ok                  | 100    | 40        |
+7    | r3 reverse r1      | original_not_found  | none   | none      |
+8    | d1 debit ann 100   | ok                  | 0      | 0         | ann > cash 100
+60   | expire
+61   | r4 reverse h1      | already_reversed    | 0      | 0         |
+61   | query ann          | open                | 0      | 0
+""")
+
+
+def test_a_hold_is_reversed_as_a_whole_or_not_at_all() -> None:
+    tell("""
+given ann 100
+time | request            | outcome          | ledger | available | booked
+0    | h1 hold ann 60 60s | ok               | 100    | 40        |
+1    | r1 reverse h1 61   | exceeds_original | 100    | 40        |
+2    | r2 reverse h1 59   | exceeds_original | 100    | 40        |
+3    | r3 reverse h1 60   | ok               | 100    | 100       |
+4    | h2 hold ann 30 60s | ok               | 100    | 70        |
+5    | p1 post h2         | ok               | 70     | 70        | ann > cash 30
+""")
+
+
+def test_a_hold_that_has_ended_is_not_reversed() -> None:
+    tell("""
+given ann 100
+time | request             | outcome             | ledger | available | booked
+0    | h1 hold ann 60 60s  | ok                  | 100    | 40        |
+1    | v1 void h1          | ok                  | 100    | 100       |
+2    | r1 reverse h1       | hold_already_voided | 100    | 100       |
+3    | r2 reverse v1       | original_not_found  | none   | none      |
+4    | h2 hold ann 60 60s  | ok                  | 100    | 40        |
+5    | h3 hold ann 41 60s  | insufficient_funds  | 100    | 40        |
+6    | r3 reverse h3       | original_not_found  | none   | none      |
+64   | expire
+65   | r4 reverse h2 61    | hold_expired        | 100    | 100       |
+66   | r5 reverse h2       | hold_expired        | 100    | 100       |
+67   | p1 post h2          | ok                  | 40     | 40        | ann > cash 60 (late)
+68   | r6 reverse h2       | hold_already_posted | 40     | 40        |
+""")
+
+
+def test_the_reversal_of_a_hold_goes_through_a_freeze_and_gives_the_daily_limit_back() -> None:
+    tell("""
+given ann 100
+time | request            | outcome        | ledger | available | booked
+0    | l1 set_limit ann 60
+1    | h1 hold ann 60 60s | ok             | 100    | 40        |
+2    | d1 debit ann 1     | limit_exceeded | 100    | 40        |
+3    | f1 freeze ann
+4    | r1 reverse h1      | ok             | 100    | 100       |
+5    | u1 unfreeze ann
+6    | d2 debit ann 60    | ok             | 40     | 40        | ann > cash 60
+7    | d3 debit ann 1     | limit_exceeded | 40     | 40        |
 """)
 
 

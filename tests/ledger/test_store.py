@@ -8,9 +8,9 @@ from pathlib import Path
 import apsw
 import pytest
 
-from atm.ledger import database
+from atm.ledger import database, rows
 from atm.ledger import ledger as ledger_module
-from atm.ledger.commands import Credit, Outcome, Reverse, Statement
+from atm.ledger.commands import Credit, Open, Outcome, Reverse, Statement
 from atm.ledger.ledger import Ledger, LedgerFault, NotNext
 from atm.ledger.posting import BANK_MINOR_MIN
 from tests.support.entries import apply_in_batches, balance_of, logged, records, time_us
@@ -52,6 +52,17 @@ def table(path: Path, sql: str) -> list[tuple[object, ...]]:
         return list(connection.execute(sql))
     finally:
         connection.close()
+
+
+def test_accounts_in_memory_are_bounded_however_many_there_are(
+    ledger: Ledger, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(rows, "ACCOUNTS_KEPT_MAX", 5)
+    names = [f"a{number}" for number in range(40)]
+    for index, name in enumerate(names, 1):
+        ledger.apply([(index, time_us(index), logged(Open(id=f"o{index}", account=name)))])
+        assert sum(ledger._rows.kept(each) is not None for each in names) <= 6
+    assert all(balance_of(ledger, name) == 0 for name in names)
 
 
 def test_a_new_ledger_has_main_and_cash_and_nothing_applied(ledger: Ledger) -> None:

@@ -27,6 +27,7 @@ KINDS = [
         "void {hold}",
         "reverse {original}{part}",
         "reverse {money}{part}",
+        "reverse {hold}{part}",
     ),
     *("write_off {account} {amount}", "write_off cash 3", "set_limit {account} {limit}", "freeze {account}"),
     *("unfreeze {account}", "unfreeze {account}", "close {account}", "unlock {account}"),

@@ -35,7 +35,7 @@ BANK_RULES = (
         name="reversed twice in one batch",
         what="a second reversal of the same request gives the money once more",
         file=BOOK,
-        edits=(("        if command.original in self.reversals or self", "        if self"),),
+        edits=(("request_id in self.reversals or self", "self"),),
         caught_by=REVERSAL_TESTS + "test_a_reversal_books_the_opposite_once",
     ),
     Mutant(

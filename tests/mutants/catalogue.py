@@ -7,12 +7,24 @@ from tests.mutants.bank_rules import BANK_RULES
 from tests.mutants.durability import DURABILITY
 from tests.mutants.elections import ELECTIONS
 from tests.mutants.folders import FOLDERS
+from tests.mutants.forged import FORGED
 from tests.mutants.reads import READS
 from tests.mutants.replication import REPLICATION
-from tests.mutants.spares import SPARES
+from tests.mutants.survivors import SURVIVORS
 from tests.mutants.turns import TURNS
 
-MUTANTS = (*ELECTIONS, *REPLICATION, *SPARES, *READS, *DURABILITY, *FOLDERS, *BANK, *BANK_RULES, *TURNS)
+MUTANTS = (
+    *ELECTIONS,
+    *REPLICATION,
+    *READS,
+    *DURABILITY,
+    *FOLDERS,
+    *FORGED,
+    *BANK,
+    *BANK_RULES,
+    *TURNS,
+    *SURVIVORS,
+)
 
 # Random runs hardly ever show these: each needs a scripted test, whatever the simulation finds.
 NEARLY_INVISIBLE = (

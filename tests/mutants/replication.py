@@ -99,7 +99,7 @@ REPLICATION = (
         name="always truncated",
         what="an old append that comes again cuts off what was acknowledged behind it",
         file=RAFT,
-        edits=(("entries[first_new(entries, self.log, self.commit_index) :]", "entries"),),
+        edits=(("append.entries[first_new(append.entries, self.log) :]", "append.entries"),),
         caught_by=TESTS + "test_an_old_append_that_comes_again_changes_nothing",
     ),
     Mutant(
@@ -111,10 +111,10 @@ REPLICATION = (
     ),
     Mutant(
         name="committed entry overwritten",
-        what="a conflict with a committed entry is resolved instead of stopping the server",
-        file="atm/raft/follower.py",
-        edits=(("if entry.index <= commit_index:", "if False:"),),
-        caught_by=TESTS + "test_a_conflict_with_a_committed_entry_stops_the_server",
+        what="a conflict with a committed entry is resolved instead of being refused",
+        file=RAFT,
+        edits=(("        if first.index <= self.commit_index:\n", "        if False:\n"),),
+        caught_by=TESTS + "test_a_conflict_with_a_committed_entry_is_refused_and_said",
     ),
     Mutant(
         name="late acknowledgement lowers what matched",
@@ -155,5 +155,19 @@ REPLICATION = (
         file=RAFT,
         edits=(("                progress.match_index = 0  # it", "                pass  # it"),),
         caught_by=PIPELINE + "test_a_late_acknowledgement_from_before_the_wipe_does_not_stop_the_catch_up",
+    ),
+    Mutant(
+        name="one message for all",
+        what="servers at different places of the log are sent the entries of the first one's",
+        file="atm/raft/leader.py",
+        edits=(("append = made.get(progress.next_index)", "append = next(iter(made.values()), None)"),),
+        caught_by=PIPELINE + "test_servers_at_one_place_are_sent_one_message_and_those_elsewhere_another",
+    ),
+    Mutant(
+        name="a load that lasts an election",
+        what="as many entries are applied at once as there are, however long that takes",
+        file=RAFT,
+        edits=((", self.config.apply_bytes_max)", ")"),),
+        caught_by=PIPELINE + "test_no_more_is_applied_at_once_than_leaves_time_to_go_on",
     ),
 )

@@ -32,18 +32,6 @@ TURNS = (
         caught_by=INBOX_TESTS + "test_a_tick_that_comes_while_a_reading_thread_has_the_turn_gets_it_next",
     ),
     Mutant(
-        name="refusals gathered as acknowledgements",
-        what="a follower that does not agree waits until others have acknowledged",
-        file=INBOX,
-        edits=(
-            (
-                "isinstance(message, AppendEntriesResponse) and message.success",
-                "isinstance(message, AppendEntriesResponse)",
-            ),
-        ),
-        caught_by=INBOX_TESTS + "test_an_unsuccessful_answer_between_acknowledgements_is_worth_a_turn",
-    ),
-    Mutant(
         name="failed turn swallowed",
         what="a node goes on after its disk failed in a reading thread's turn",
         file=NODE,

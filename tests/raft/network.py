@@ -67,6 +67,7 @@ class Network:
         self.delivered: list[Letter] = []
         self.lost: set[tuple[NodeId, NodeId]] = set()  # links that fail, as (from, to)
         self.drops: Callable[[Letter], bool] = lambda letter: False
+        self.rejects_leader = False  # whether a test lets servers object to what true ones send
         self.now_us = NOW_US
         self.servers: dict[NodeId, Server] = {}
         for name in names:
@@ -146,8 +147,9 @@ class Network:
         self.work(name)
 
     def post(self, to: NodeId, message: RaftMessage) -> None:
-        """Hand `message`, from wherever a test took it, to `to`."""
-        self[to].step(message)
+        """Hand `message`, from wherever a test took it, to `to`; rejected only if the test allows it."""
+        rejection = self[to].step(message)
+        assert rejection is None or self.rejects_leader, rejection
         self.work(to)
 
     def crash(self, *names: NodeId) -> None:

@@ -196,6 +196,15 @@ def test_refusing_a_vote_does_not_reset_the_election_timer() -> None:
     assert network["a"].role is Role.PRE_CANDIDATE
 
 
+def test_an_append_that_does_not_fit_the_log_is_a_sign_of_a_leader() -> None:
+    """The leader looks for where the logs agree, which may take as long as it will."""
+    a = Single(log=(1,))
+    for _ in range(ELECTION_TICKS_MAX):
+        assert not messages_after_sync(a.receive(append("b", 2, (9, 2))))[0].success
+        a.tick()
+        assert (a.raft.role, a.raft.leader) == (Role.FOLLOWER, "b")
+
+
 def test_a_new_term_without_a_vote_does_not_reset_the_election_timer() -> None:
     """Else a server that cannot win, and tries again and again, would keep all others from trying."""
     network = Network("abc", down="bc", logs={"a": (1,)})
@@ -398,6 +407,19 @@ def test_a_leader_that_hears_no_majority_steps_down() -> None:
     assert (network["a"].term, network["a"].leader) == (term, None)
     assert network.servers["a"].reads == []
     assert network.servers["a"].dropped_reads == [1]
+
+
+def test_a_new_leader_has_a_whole_timeout_to_be_heard() -> None:
+    """However far the timer of its last leadership had come."""
+    a = Single()
+    a.lead()
+    a.tick(ELECTION_TICKS_MAX - 1)
+    a.receive(append("b", 2))
+    a.lead()
+    a.tick(ELECTION_TICKS_MAX - 1)
+    assert a.raft.role is Role.LEADER
+    a.tick()
+    assert a.raft.role is Role.FOLLOWER
 
 
 def test_a_leader_that_hears_a_bare_majority_stays() -> None:

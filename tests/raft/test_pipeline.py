@@ -59,6 +59,27 @@ def test_the_pipeline_does_not_wait_for_answers() -> None:
     assert entries_sent(appends(a.receive(acknowledge("b", 1, 3)), to="b")) == [6, 7]
 
 
+def test_servers_at_one_place_are_sent_one_message_and_those_elsewhere_another() -> None:
+    a = Single("abcde", window_batches=1)
+    a.lead()
+    a.receive(*(acknowledge(name, 1, 1) for name in "bcde"))
+    a.propose(b"x")
+    a.receive(acknowledge("c", 1, 2), acknowledge("e", 1, 2))
+    a.propose(b"y")
+    for answer in (
+        acknowledge("b", 1, 2),
+        acknowledge("c", 1, 3),
+        acknowledge("d", 1, 2),
+        acknowledge("e", 1, 3),
+    ):
+        a.raft.step(answer)
+    sent = a.propose(b"z")
+    b, c, d, e = (message for name in "bcde" for message in appends(sent, to=name))
+    assert (entries_sent([b]), entries_sent([c])) == ([3, 4], [4])
+    assert b is d
+    assert c is e
+
+
 def test_a_follower_behind_the_memory_is_served_from_the_disk() -> None:
     network = Network("abc", memory_bytes_max=2_000, batch_entries_max=7)
     network.elect("a")

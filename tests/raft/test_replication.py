@@ -5,8 +5,8 @@ from __future__ import annotations
 import pytest
 from msgspec.structs import replace
 
-from atm.raft.errors import SafetyViolated
 from atm.raft.messages import AppendEntries, AppendEntriesResponse, HardState
+from atm.raft.rejection import Violation
 from tests.raft.network import EFFECTS, HEARTBEAT_TICKS, Network
 from tests.raft.single import (
     Single,
@@ -167,11 +167,15 @@ def test_a_follower_acknowledges_what_was_sent_and_not_its_own_last_index(sent: 
     assert (answer.success, answer.match_index) == (True, 1 + sent)
 
 
-def test_a_conflict_with_a_committed_entry_stops_the_server() -> None:
-    """Scenario 22: that state cannot be legal; nothing is cut, and the server says so loudly."""
+def test_a_conflict_with_a_committed_entry_is_refused_and_said() -> None:
+    """Scenario 22: that state cannot be legal; nothing is cut, nothing promised, and the server says so."""
     a = Single(log=(1, 1, 1), commit_index=2)
-    with pytest.raises(SafetyViolated):
-        a.receive(append("b", 2, (1, 1), (2,)))
+    for _ in range(2):
+        refusal = a.raft.step(append("b", 2, (1, 1), (2,)))
+        assert refusal is not None
+        assert refusal.violation is Violation.COMMITTED
+        assert "entry 2 of term 2 conflicts with a committed entry of term 1" in refusal.what
+    assert messages_after_sync(a.receive()) == []
     assert a.server.log_terms == [1, 1, 1]
     b = Single(log=(1, 1, 1), commit_index=2)
     b.receive(append("b", 2, (2, 1), (2,)))

@@ -55,7 +55,7 @@ ANCESTORS_DEFECTS = {
     "the commit index grows by one an entry received": (
         "test_the_commit_index_does_not_grow_with_what_is_received"
     ),
-    "committed entries are truncated": "test_a_conflict_with_a_committed_entry_stops_the_server",
+    "committed entries are truncated": "test_a_conflict_with_a_committed_entry_is_refused_and_said",
     "a doubled append doubles entries": "test_an_old_append_that_comes_again_changes_nothing",
     "next_index reaches -1": "test_a_senseless_answer_is_survived",
     "a new leader never sends a heartbeat": "test_a_leader_sends_a_heartbeat_in_each_interval",

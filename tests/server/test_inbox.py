@@ -22,8 +22,7 @@ VOTE = RequestVote(sender="n2", term=1, last_log_index=0, last_log_term=0, pre_v
 ACKNOWLEDGEMENT = AppendEntriesResponse(
     sender="n2", term=1, success=True, match_index=2, conflict_index=0, conflict_term=0, round=0
 )
-REFUSAL = replace(ACKNOWLEDGEMENT, success=False)
-MUCH = WakeThresholds(commands=3, queries=3, acknowledgements=3)
+MUCH = WakeThresholds(commands=3, queries=3)
 LONG_S = 60.0
 
 STATUS = Status(id="s")
@@ -85,7 +84,6 @@ MAIL: dict[str, Callable[[], Inputs]] = {
     "status": lambda: requests(PendingRequest(Mailbox(), 0, STATUS, encode(STATUS), "local")),
     "passed on": lambda: requests(Mailbox().asks(credit("a"), forwarded=True)),
     "acknowledgement": lambda: messages(ACKNOWLEDGEMENT),
-    "unsuccessful answer": lambda: messages(REFUSAL),
     "vote": lambda: messages(VOTE),
     "returned": lambda: Inputs(forward_replies=[(1, b"")]),
     "refused": lambda: Inputs(refused=[(Mailbox(), 0, b"")]),
@@ -231,8 +229,7 @@ def test_a_put_that_crosses_the_end_of_a_sleep_leaves_the_turn_with_the_run_loop
         ("command", 3),
         ("passed on", 3),
         ("query", 3),
-        ("acknowledgement", 3),
-        ("unsuccessful answer", 1),
+        ("acknowledgement", 1),
         ("vote", 1),
         ("status", 1),
         ("returned", 1),
@@ -256,21 +253,12 @@ def test_a_turn_is_taken_for_as_many_of_a_kind_as_are_wanted_and_for_one_of_any_
 def test_kinds_are_not_counted_together_and_leave_together() -> None:
     turns = Turns()
     turns.sleep(MUCH)
-    for what in ("command", "query", "acknowledgement") * 2:
+    for what in ("command", "query") * 2:
         put(turns.inbox, what)
     assert turns.taken == []
     put(turns.inbox, "vote")
     ((_, inputs),) = turns.taken
-    assert (len(inputs.commands), len(inputs.queries), inputs.acknowledgements) == (2, 2, 2)
-    assert inputs.messages == [ACKNOWLEDGEMENT, ACKNOWLEDGEMENT, VOTE]
-
-
-def test_an_unsuccessful_answer_between_acknowledgements_is_worth_a_turn() -> None:
-    turns = Turns()
-    turns.sleep(MUCH)
-    turns.inbox.put(messages(ACKNOWLEDGEMENT, REFUSAL, ACKNOWLEDGEMENT))
-    ((_, inputs),) = turns.taken
-    assert (inputs.acknowledgements, len(inputs.messages)) == (2, 3)
+    assert (len(inputs.commands), len(inputs.queries), inputs.messages) == (2, 2, [VOTE])
 
 
 def test_what_is_wanted_next_is_told_with_the_turn_that_is_handed_back() -> None:
@@ -312,8 +300,7 @@ def test_messages_over_the_limit_are_dropped_until_a_turn_takes_the_others() -> 
     turns = Turns()
     turns.inbox.put(messages(VOTE, size_bytes=inbox_module.MESSAGE_BYTES_MAX + 1))
     turns.inbox.put(messages(VOTE, ACKNOWLEDGEMENT))
-    inputs = turns.take()
-    assert (inputs.messages, inputs.acknowledgements) == ([VOTE], 0)
+    assert turns.take().messages == [VOTE]
     put(turns.inbox, "vote")
     assert turns.take().messages == [VOTE]
 
@@ -330,8 +317,8 @@ def test_a_round_of_all_kinds_is_put_as_one_and_worth_one_turn() -> None:
     turns.inbox.put_gathered()
     ((_, inputs),) = turns.taken
     assert (len(inputs.commands), len(inputs.queries), len(inputs.statuses), inputs.requests) == (2, 1, 1, 4)
-    assert (inputs.messages, inputs.acknowledgements) == ([ACKNOWLEDGEMENT, REFUSAL, VOTE], 1)
-    assert (inputs.message_bytes, inputs.forward_replies) == (30, [(1, b"")])
+    assert inputs.messages == [ACKNOWLEDGEMENT, VOTE]
+    assert (inputs.message_bytes, inputs.forward_replies) == (20, [(1, b"")])
     assert (len(inputs.refused), inputs.demotions, inputs.lost_links) == (1, ["n2"], ["n2"])
 
 
@@ -415,7 +402,7 @@ class Crowd:
 
     def _wanted(self) -> WakeThresholds:
         turns = sum(self.turns.values())
-        return WakeThresholds(commands=1 + turns % 3, acknowledgements=1 + turns % 2)
+        return WakeThresholds(commands=1 + turns % 3)
 
 
 @pytest.mark.usefixtures("hasty_threads")

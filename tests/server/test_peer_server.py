@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import dataclasses
+import socket
+import time
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from functools import partial
@@ -17,7 +19,7 @@ from atm.ledger.commands import Debit
 from atm.raft.messages import RequestVote
 from atm.server.group.inbox import Inbox, Inputs
 from atm.server.net.reader import Reader
-from atm.server.peers import peer_connection
+from atm.server.peers import peer_connection, peer_server
 from atm.server.peers.handshake import Handshake
 from atm.server.peers.links import Links, batches
 from atm.server.peers.peer_connection import PeerConnection
@@ -36,7 +38,17 @@ from atm.wire.peer_messages import (
     Welcome,
     decode_hello_reply,
 )
-from tests.support.server_parts import DEADLINE_S, RunningServer, Wire, cluster_of, credit, wait_until
+from tests.support.server_parts import (
+    DEADLINE_S,
+    RunningServer,
+    Wire,
+    cluster_of,
+    credit,
+    messages,
+    wait_until,
+)
+
+TCP_REPAIR = 19  # Linux; the module socket does not name it
 
 
 @dataclass
@@ -108,7 +120,7 @@ def port(tmp_path: Path) -> Iterator[Port]:
     port.handshake = Handshake(port.hello("n1"), addresses)
     links = Links(port.handshake, addresses, port.inbox, report)
     reader = Reader(port.inbox.put_gathered, lambda error: port.reported.append(repr(error)))
-    peers = PeerServer(
+    server = PeerServer(
         cluster.nodes["n1"].peer,
         handshake=port.handshake,
         folder=port.folder,
@@ -118,9 +130,9 @@ def port(tmp_path: Path) -> Iterator[Port]:
         report=report,
     )
     reader.start()
-    peers.start()
+    server.start()
     yield port
-    peers.close()
+    server.close()
     reader.close()
     port.folder.close()
 
@@ -213,8 +225,9 @@ def test_a_newer_connection_of_a_peer_replaces_the_older(port: Port) -> None:
 
 
 def test_a_peer_with_another_store_is_demoted_before_its_messages(port: Port) -> None:
-    with port.greeted():
-        pass
+    with port.greeted() as before:
+        before.socket.shutdown(socket.SHUT_WR)
+        assert before.payload() is None
     port.take()
     with port.dial() as wire:
         changed = replace(port.hello(), store="another")
@@ -222,6 +235,58 @@ def test_a_peer_with_another_store_is_demoted_before_its_messages(port: Port) ->
         assert port.take().demotions == ["n2"]
     assert "came back with an empty data folder" in port.reported[0]
     assert not port.folder.register_peer_store("n2", "another")
+
+
+def test_another_store_while_the_peer_is_connected_is_refused_and_said_and_demotes_nobody(port: Port) -> None:
+    with port.greeted() as true:
+        for number in range(20):
+            with port.dial() as wire:
+                answer = greet(wire, replace(port.hello(), store=f"another {number}"))
+                assert isinstance(answer, Refused)
+                assert "another data folder, and node n2 is connected" in answer.reason
+                assert f"noticed within {peer_server.PEER_GONE_S} s" in answer.reason
+        true.send(vote("n2"))
+        assert port.wait_for_mail() == messages(vote("n2"), size_bytes=len(encode(vote("n2"))))
+    assert len(port.reported) == 1
+    assert port.reported[0].startswith("refused node 'n2': it comes from another data folder")
+
+
+def test_a_peer_that_lost_its_disk_is_let_in_once_its_old_connection_is_gone(port: Port) -> None:
+    with port.greeted():
+        pass
+    changed = replace(port.hello(), store="another")
+    wait_until(lambda: _welcomed(port, changed))
+    assert port.take().demotions == ["n2"]
+    with port.dial() as wire:
+        assert greet(wire, changed) == Welcome(node="n1", learner=True, protocol=PROTOCOL_MAX)
+        with port.dial() as again:
+            assert greet(again, changed) == Welcome(node="n1", learner=True, protocol=PROTOCOL_MAX), (
+                "its own older one is no other"
+            )
+            with port.dial() as true:
+                assert greet(true, port.hello()) == Welcome(node="n1", learner=False, protocol=PROTOCOL_MAX)
+
+
+def _welcomed(port: Port, hello: Hello) -> bool:
+    with port.dial() as wire:
+        return isinstance(greet(wire, hello), Welcome)
+
+
+def test_the_connection_of_a_machine_that_is_gone_without_a_word_is_noticed_in_time(port: Port) -> None:
+    """Nobody sends anything between two followers, so the system asks: first after PEER_IDLE_S."""
+    with port.greeted() as wire:
+        port.take()
+        try:
+            wire.socket.setsockopt(socket.IPPROTO_TCP, TCP_REPAIR, 1)
+        except PermissionError:
+            pytest.skip("A MACHINE GONE WITHOUT A WORD NOT TRIED: it takes CAP_NET_ADMIN to close so")
+        wire.socket.close()  # in repair mode nothing is sent: the other side does not know
+        changed = replace(port.hello(), store="another")
+        assert not _welcomed(port, changed)
+        began_s = time.monotonic()
+        wait_until(lambda: _welcomed(port, changed))
+        assert time.monotonic() - began_s < peer_server.PEER_GONE_S + 2
+    assert port.take().demotions == ["n2"]
 
 
 def test_passed_on_requests_are_checked_one_by_one(port: Port) -> None:

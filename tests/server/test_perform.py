@@ -44,7 +44,7 @@ RESPONSE = AppendEntriesResponse(
 def do(ready: Ready) -> Recorder:
     parts = Recorder()
     parts.on_disk = [entry(index) for index in range(1, 6)]
-    perform(ready, parts, parts, parts, parts)
+    perform(ready, parts, parts, parts, parts, parts)
     return parts
 
 

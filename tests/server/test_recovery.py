@@ -8,15 +8,20 @@ from pathlib import Path
 from random import Random
 
 import pytest
+from msgspec.structs import replace
 
 from atm.ledger.commands import LOCAL, Founding
 from atm.ledger.ledger import ClusterState, Ledger
 from atm.raft.config import RaftConfig
-from atm.raft.messages import Entry, EntryKind, HardState
+from atm.raft.messages import NUMBER_MAX, Entry, EntryKind, HardState
+from atm.raft.term_limit import TERM_MAX
 from atm.server.group import recovery
+from atm.server.group.entry_validator import EntryValidator
+from atm.server.group.log_clock import STAMP_US_MAX
 from atm.server.group.recovery import (
     ClusterMismatch,
     LedgerAhead,
+    LogUnusable,
     check_feature_level,
     check_one_cluster,
     check_voters,
@@ -61,7 +66,7 @@ def ledger() -> Iterator[Ledger]:
 
 
 def test_an_empty_folder_starts_at_nothing(log: LogFile, ledger: Ledger) -> None:
-    raft = recover(CONFIG, log, ledger, RANDOM)
+    raft = recover(CONFIG, log, ledger, RANDOM, EntryValidator())
     assert (raft.term, raft.last_index, raft.applied_index) == (0, 0, 0)
 
 
@@ -71,7 +76,7 @@ def test_entries_known_to_be_committed_are_applied_piece_by_piece(
     monkeypatch.setattr(recovery, "REPLAY_BYTES_MAX", 500)
     log.save(HardState(term=1, voted_for="n2"), entries(90))
     log.save(HardState(term=2, voted_for="n3", commit_index=80), ())
-    raft = recover(CONFIG, log, ledger, RANDOM)
+    raft = recover(CONFIG, log, ledger, RANDOM, EntryValidator())
     assert balance_of(ledger, "main") == 80
     assert (raft.term, raft.voted_for) == (2, "n3")
     assert (raft.last_index, raft.applied_index, raft.commit_index) == (90, 80, 80)
@@ -82,14 +87,42 @@ def test_entries_known_to_be_committed_are_applied_piece_by_piece(
 def test_a_log_that_is_wholly_applied_keeps_its_last_entry_in_memory(log: LogFile, ledger: Ledger) -> None:
     log.save(HardState(term=1, voted_for=None), entries(5))
     ledger.apply([(entry.index, entry.time_us, decode_command(entry.data)) for entry in entries(5)])
-    raft = recover(CONFIG, log, ledger, RANDOM)
+    raft = recover(CONFIG, log, ledger, RANDOM, EntryValidator())
     assert (raft.last_index, raft.log.base_index, raft.applied_index) == (5, 4, 5)
 
 
 def test_a_ledger_ahead_of_its_log_is_refused(log: LogFile, ledger: Ledger) -> None:
     ledger.apply([(1, 1, logged(credit("c1", 1))), (2, 2, None)])
     with pytest.raises(LedgerAhead, match="applied entry 2, but the log ends at 0"):
-        recover(CONFIG, log, ledger, RANDOM)
+        recover(CONFIG, log, ledger, RANDOM, EntryValidator())
+
+
+def test_a_term_without_room_for_elections_is_one_line_with_the_way_out(log: LogFile, ledger: Ledger) -> None:
+    log.save(HardState(term=TERM_MAX, voted_for="n2"), ())
+    recover(CONFIG, log, ledger, RANDOM, EntryValidator())
+    log.save(HardState(term=TERM_MAX + 1, voted_for="n2"), ())
+    with pytest.raises(LogUnusable, match=rf"is in term {TERM_MAX + 1}: .*bin/ledger repair"):
+        recover(CONFIG, log, ledger, RANDOM, EntryValidator())
+
+
+@pytest.mark.parametrize("commit_index", [0, 6])
+@pytest.mark.parametrize(
+    ("changes", "what"),
+    [
+        ({"data": b"garbage"}, "is no command of this release"),
+        ({"time_us": STAMP_US_MAX + 1}, f"is stamped {STAMP_US_MAX + 1} us after 1970"),
+        ({"time_us": NUMBER_MAX + 7}, f"is stamped {NUMBER_MAX + 7} us after 1970"),
+    ],
+    ids=["garbage", "stamp", "stamp that does not decode"],
+)
+def test_an_entry_that_nobody_can_use_is_one_line_committed_or_not(
+    log: LogFile, ledger: Ledger, commit_index: int, changes: dict[str, object], what: str
+) -> None:
+    last = replace(entries(6)[-1], **changes)
+    log.save(HardState(term=1, commit_index=commit_index), [*entries(5), last])
+    with pytest.raises(LogUnusable, match=rf"has an entry 6 that {what}.*bin/ledger repair") as raised:
+        recover(CONFIG, log, ledger, RANDOM, EntryValidator())
+    assert str(raised.value).isprintable()
 
 
 def test_times_become_ticks_and_elections_stay_above_heartbeats(tmp_path: Path) -> None:
@@ -161,5 +194,5 @@ def test_an_entry_of_a_newer_release_in_the_log_stops_the_start(log: LogFile, le
     log.save(HardState(term=1), [*entries(2), newer])
     log.save(HardState(term=2, commit_index=3), ())
     with pytest.raises(NewerEntry, match="log entry 3 is of kind 1 and version 2"):
-        recover(CONFIG, log, ledger, RANDOM)
+        recover(CONFIG, log, ledger, RANDOM, EntryValidator())
     assert ledger.applied_index == 0

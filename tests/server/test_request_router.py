@@ -10,7 +10,7 @@ from atm.raft.messages import ConfirmedRead, Entry, EntryKind
 from atm.raft.ready import Role
 from atm.server.group import request_router as router_module
 from atm.server.group.inbox import Inputs, PendingRequest, WakeThresholds
-from atm.server.group.request_router import FORWARD_TIMEOUT_S, PROPOSE_AGAIN_S, RequestRouter
+from atm.server.group.request_router import FORWARD_TIMEOUT_S, RAISE_AGAIN_S, RequestRouter
 from atm.version import RELEASE
 from atm.wire.client_messages import Status
 from atm.wire.codec import encode
@@ -281,6 +281,18 @@ def test_a_node_that_stops_tells_all_who_wait(story: Story) -> None:
     assert story.teller.outcomes == [("a", "unknown"), ("q", "unavailable")]
 
 
+def test_a_node_that_stops_tells_those_too_whose_requests_are_held_back(story: Story) -> None:
+    story.ask(credit("a"), credit("b"), query("p"), query("q"))
+    story.ask(credit("c"), query("r"))
+    story.router.close()
+    assert sorted(story.teller.outcomes) == [
+        *(("a", "unknown"), ("b", "unknown"), ("c", "unavailable")),
+        *(("p", "unavailable"), ("q", "unavailable"), ("r", "unavailable")),
+    ]
+    story.router.close()
+    assert len(story.teller.answers) == 6
+
+
 def test_every_node_answers_for_its_own_status(story: Story) -> None:
     inputs = Inputs()
     inputs.add(PendingRequest(story.teller, 0, Status(id="s"), b"", "local"))
@@ -321,7 +333,7 @@ def test_a_level_that_was_reached_is_neither_raised_again_nor_lowered(story: Sto
     story.parts.cluster = ClusterState(id="", voters=(), feature_level=2)
     hellos(story, n2=2, n3=2)
     hellos(story, n2=1)
-    story.now_s += 2 * PROPOSE_AGAIN_S
+    story.now_s += 2 * RAISE_AGAIN_S
     hellos(story, n3=1)
     assert story.core.proposed == []
 
@@ -330,7 +342,7 @@ def test_a_raise_that_is_not_applied_is_proposed_again_but_not_at_once(story: St
     hellos(story, n2=2, n3=2)
     story.router.take(Inputs())
     assert len(story.core.proposed) == 1
-    story.now_s += PROPOSE_AGAIN_S
+    story.now_s += RAISE_AGAIN_S
     story.router.take(Inputs())
     assert len(story.core.proposed) == 2
 

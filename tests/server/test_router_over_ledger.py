@@ -8,7 +8,8 @@ import pytest
 
 from atm.ledger.commands import Command, Exceptions, Lookup, Query, Read, Statement
 from atm.raft.messages import ConfirmedRead
-from atm.server.group.request_router import EXPIRE, PROPOSE_AGAIN_S
+from atm.raft.ready import Role
+from atm.server.group.request_router import EXPIRE
 from atm.wire.codec import encode
 from atm.wire.log_entries import command_data
 from tests.server.test_request_router import Story
@@ -125,18 +126,55 @@ def test_a_follower_ends_nothing(story: Story) -> None:
     assert story.core.proposed == [EXPIRE]
 
 
-def test_what_is_due_is_not_ended_again_at_once_but_after_a_second(story: Story) -> None:
+def test_what_is_due_is_not_ended_again_while_that_is_under_way(story: Story) -> None:
+    """However long it takes, and whatever comes in: it is in this leader's log and is lost with it only."""
     story.parts.expiry_us = 100
     story.wall_us = 200
-    for now_s in (0.0, 0.0, PROPOSE_AGAIN_S - 0.01):
+    for now_s in (0.0, 0.0, 0.01, 1.0, 60.0):
         story.now_s = now_s
-        story.ask()
+        story.ask(credit(f"c{now_s}"))
+    assert story.core.proposed.count(EXPIRE) == 1
+
+
+@pytest.mark.parametrize("apart_ms", [1, 30, 200, 500, 900])
+def test_a_hold_that_is_due_soon_after_another_ends_on_time(story: Story, apart_ms: int) -> None:
+    first_us = 1_000_000
+    second_us = first_us + 1000 * apart_ms
+    story.parts.expiry_us = first_us
+    story.wall_us = first_us
+    story.ask()
+    story.parts.applied_index, story.parts.expiry_us = 11, second_us
+    story.now_s, story.wall_us = apart_ms / 1000 - 1e-6, second_us - 1
+    story.ask()
+    assert story.core.stamps_us == [first_us]
+    story.now_s, story.wall_us = apart_ms / 1000, second_us
+    story.ask()
+    assert (story.core.proposed, story.core.stamps_us) == ([EXPIRE] * 2, [first_us, second_us])
+
+
+def test_a_leader_of_another_term_ends_what_the_one_before_may_have_lost(story: Story) -> None:
+    story.parts.expiry_us = 100
+    story.wall_us = 200
+    story.ask()
+    story.core.follow("n2", term=2)
+    story.ask()
     assert story.core.proposed == [EXPIRE]
-    story.now_s = PROPOSE_AGAIN_S
+    story.core.role, story.core.term = Role.LEADER, 3
+    story.ask()
     story.ask()
     assert story.core.proposed == [EXPIRE] * 2
-    story.parts.expiry_us = None
-    story.now_s = 2 * PROPOSE_AGAIN_S
+
+
+def test_what_is_still_due_once_an_end_of_holds_was_applied_is_ended_by_another(story: Story) -> None:
+    story.parts.expiry_us = 100
+    story.wall_us = 200
+    story.ask()
+    story.parts.applied_index = 10
+    story.ask()
+    story.parts.applied_index = 11
+    story.ask()
+    assert story.core.proposed == [EXPIRE] * 2
+    story.parts.applied_index, story.parts.expiry_us = 12, None
     story.ask()
     assert story.core.proposed == [EXPIRE] * 2
 

@@ -9,7 +9,8 @@ import pytest
 
 from atm.raft.messages import Entry, EntryKind, HardState, NodeId, RaftMessage, RequestVote
 from atm.raft.ready import Ready
-from atm.server.group.inbox import Inbox, Inputs
+from atm.raft.rejection import Rejection, Violation
+from atm.server.group.inbox import Inbox, Inputs, WakeThresholds
 from atm.server.group.request_router import RequestRouter
 from atm.server.group.run_loop import TICK_S, TICKS_PER_ITERATION_MAX, UNWRITTEN_MAX, WRITE_TICKS, RunLoop
 from tests.support.server_parts import DEADLINE_S, FakeCore, Recorder, messages, wait_until
@@ -26,12 +27,14 @@ class WatchedCore(FakeCore):
         self.readies: list[Ready] = []
         self.fault: BaseException | None = None  # that the next message brings about
         self.before_fault: Callable[[], None] = lambda: None
+        self.refusal: Rejection | None = None  # of every message
 
-    def step(self, message: RaftMessage) -> None:
+    def step(self, message: RaftMessage) -> Rejection | None:
         self.calls.append("step")
         if self.fault is not None:
             self.before_fault()
             raise self.fault
+        return self.refusal
 
     def tick(self) -> None:
         self.calls.append("tick")
@@ -89,19 +92,27 @@ class Story:
         self.inbox = Inbox(self.lock)
         self.tellers = Outbox()
         self.now_s = 100.0
+        self.router = RequestRouter("n1", self.core, self.links, self.links, peers=("n2",), first_number=1)
         self.node = RunLoop(
             raft=self.core,
             log=self.links,
             bank=self.links,
             links=self.links,
-            router=RequestRouter("n1", self.core, self.links, self.links, peers=("n2",), first_number=1),
+            router=self.router,
+            guard=self.links,
             tellers=self.tellers,
             inbox=self.inbox,
             lock=self.lock,
             clock=lambda: self.now_s,
+            on_rejection=self._say,
         )
+        self.said: list[Rejection] = []
         self.raised: BaseException | None = None  # by `run`
         self._loop = Thread(target=self._run, daemon=True)
+
+    def _say(self, refusal: Rejection) -> None:
+        assert not self.lock.locked(), "saying is I/O"
+        self.said.append(refusal)
 
     @property
     def writes(self) -> int:
@@ -231,15 +242,15 @@ def test_what_is_raised_while_the_node_is_told_to_stop_is_not_swallowed() -> Non
     assert not story.writes, "of what is left after a disaster nothing is written"
 
 
-def test_a_core_that_cannot_tell_what_it_wants_ends_the_loop_too(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_desk_that_cannot_tell_what_it_wants_ends_the_loop_too(monkeypatch: pytest.MonkeyPatch) -> None:
     story = Story()
     fault = Disaster()
 
-    def fail() -> int:
+    def fail() -> WakeThresholds:
         raise fault
 
     story.start()
-    monkeypatch.setattr(story.core, "acknowledgements_wanted", fail)
+    monkeypatch.setattr(story.router, "wanted", fail)
     story.inbox.put(messages(VOTE))
     story.end()
     assert story.raised is fault
@@ -319,3 +330,13 @@ def test_what_a_leader_had_gathered_is_written_at_the_end() -> None:
     story.node.stop()
     story.end()
     assert story.links.events[-1] == "write"
+
+
+def test_what_the_core_refuses_is_said_after_the_lock_is_free() -> None:
+    story = Story()
+    story.core.refusal = Rejection(sender="n2", violation=Violation.TERM, what="its term")
+    story.inbox.put(messages(VOTE, VOTE))
+    story.turn_after(0)
+    assert story.said == [story.core.refusal] * 2
+    story.turn_after(0)
+    assert len(story.said) == 2

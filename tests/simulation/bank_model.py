@@ -158,7 +158,7 @@ class BankModel:
             self._keep(TOMBSTONE, actor, buried)
         decision = self._decision(entry, command.id, outcome, self._bank.shown(command))
         self._keep(asked, actor, decision)
-        self._note_changes(entry.index, [command.id, asked.get("hold", "")])
+        self._note_changes(entry.index, [command.id, asked.get("hold", ""), asked.get("original", "")])
         self._note_moves(entry, command.id)
         if outcome == "ok" and asked["op"] == "reverse":
             self.reversal.add(entry.index, (asked["original"], command.id))

@@ -127,6 +127,8 @@ class Bank:
             case Post(hold=hold) | Void(hold=hold):
                 return self.holds[hold].account if hold in self.holds else None
             case Reverse(original=original):
+                if original in self.holds:
+                    return self.holds[original].account
                 moves = self._reversible(original)
                 return next((name for name in moves[0][:2] if name not in BANK), CASH) if moves else None
         return command.account
@@ -158,11 +160,7 @@ class Bank:
             case Post():
                 self._post(command)
             case Void():
-                hold = self._unfinished(command.hold)
-                if hold.state == "expired":
-                    raise Refused("hold_expired")
-                hold.state = "voided"
-                self._uncount(hold.account, hold.amount, hold.since_us)
+                self._release(self._unexpired(command.hold))
             case Reverse():
                 self._reverse(command)
             case WriteOff(account=name, amount=amount):
@@ -244,6 +242,16 @@ class Bank:
             raise Refused(f"hold_already_{hold.state}")
         return hold
 
+    def _unexpired(self, request_id: str) -> Reserved:
+        hold = self._unfinished(request_id)
+        if hold.state == "expired":
+            raise Refused("hold_expired")
+        return hold
+
+    def _release(self, hold: Reserved) -> None:
+        hold.state = "voided"
+        self._uncount(hold.account, hold.amount, hold.since_us)
+
     def _post(self, command: Post) -> None:
         hold = self._unfinished(command.hold)
         amount = command.amount or hold.amount
@@ -272,6 +280,9 @@ class Bank:
         original = command.original
         if original in self.buried or original in self.reversed:
             raise Refused("already_reversed")
+        if original in self.holds:
+            self._reverse_hold(command)
+            return
         moves = self._reversible(original)
         if not moves:
             raise Refused("original_not_found")
@@ -289,6 +300,14 @@ class Bank:
         self.reversals.add(command.id)
         if customer is not None:
             self._uncount(customer, amount, self.done[original][0])
+
+    def _reverse_hold(self, command: Reverse) -> None:
+        hold = self._unexpired(command.original)
+        if command.amount is not None and command.amount != hold.amount:
+            raise Refused("exceeds_original")
+        self._release(hold)
+        self.reversed[command.original] = command.id
+        self.reversals.add(command.id)
 
     # -- money -----------------------------------------------------------------------------------------
 

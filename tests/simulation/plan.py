@@ -86,7 +86,6 @@ class Plan(Struct, frozen=True, kw_only=True):
     stretch_max: int  # how many times as long the turmoil may last where little happens
     faults_end_us: int  # no fault strikes and no message suffers after this
     follower_apply_ticks: int
-    spare_ticks: int
     torn_bytes: int  # what a power cut leaves whole: a disk's sector
     clock_rates: tuple[float, float]  # how fast the clocks of servers run
     wall_skew_us: int  # and by how much they may be wrong from the start
@@ -110,7 +109,6 @@ class Plan(Struct, frozen=True, kw_only=True):
             window_batches=self.window_batches,
             memory_bytes_max=self.memory_bytes_max,
             follower_apply_ticks=self.follower_apply_ticks,
-            spare_ticks=self.spare_ticks,
         )
 
 
@@ -154,7 +152,6 @@ def draw(seed: int) -> Plan:
         stretch_max=10,
         faults_end_us=3600 * SECOND_US,
         follower_apply_ticks=chance.choice((0, 1, 5)),
-        spare_ticks=Random(f"spares of {seed}").choice((0, 1, 1, 2, 5)),
         torn_bytes=chance.choice((512, 4096)),
         clock_rates=chance.choice(((1.0, 1.0), (0.95, 1.05))),
         wall_skew_us=chance.choice((0, SECOND_US, 3600 * SECOND_US)),

@@ -12,6 +12,8 @@ from atm.ledger.commands import Founding
 from atm.ledger.ledger import ClusterState
 from atm.raft.config import RaftConfig
 from atm.raft.messages import NodeId
+from atm.raft.ready import Role
+from atm.server.group.entry_validator import EntryValidator
 from atm.server.group.inbox import Inbox, Inputs, PendingRequest, ReplyChannel
 from atm.server.group.recovery import check_one_cluster, recover
 from atm.server.group.request_router import RequestRouter
@@ -118,7 +120,8 @@ class SimServer:
             self._loop.after(TICK_US, self.start_again)
             return
         check_one_cluster(self._log, folder_id=self.storage.cluster_id, ledger_id=self.bank.cluster.id)
-        raft = recover(self._config(), self._log, self.bank, self._random.randint)
+        guard = EntryValidator(self._clock_s, self.wall_clock_us, self.feature_level_max)
+        raft = recover(self._config(), self._log, self.bank, self._random.randint, guard)
         self._join(self.bank.cluster)
         self.core = WatchedCore(raft, self._checks)
         incarnation = self.incarnation
@@ -142,6 +145,7 @@ class SimServer:
             bank=self.bank,
             links=self.links,
             router=router,
+            guard=guard,
             tellers=Tellers(),
             inbox=self.inbox,
             lock=lock,
@@ -311,7 +315,7 @@ class SimServer:
             return
         self._log.slow_us, self._log.took_us = self.sync_us, 0
         try:
-            while self._node.iterate():
+            while self._turn_that_ends_what_is_due():
                 pass
         except (Died, LogFailed):
             self.die(power_cut=False)
@@ -319,3 +323,16 @@ class SimServer:
             self.die(power_cut=True)
         else:
             self._busy_until_us = self._loop.now_us + self.slow_us + self.late_us
+
+    def _turn_that_ends_what_is_due(self) -> bool:
+        """Take a turn; a leader that finds a hold due has, at its end, a command on its way that ends it."""
+        led_term, due_us = self._led_term(), self.bank.next_expiry_us
+        more = self._node.iterate()
+        if due_us is None or due_us > self.wall_clock_us() or led_term is None:
+            return more
+        if (led_term, due_us) == (self._led_term(), self.bank.next_expiry_us):
+            self._checks.ends_holds(self.name, led_term, self.bank.applied_index)
+        return more
+
+    def _led_term(self) -> int | None:
+        return self.core.term if self.core.role is Role.LEADER else None

@@ -95,9 +95,18 @@ DAY = """
 6   debit id=d6 a=main n=60 pin=PIN                     ok 109 109
 6   hold id=h6 a=main n=41 ms=1 pin=PIN                 limit_exceeded 109 109
 6   reverse of=d6 n=1                                   ok 110 110
+6   hold id=h8 a=main n=41 ms=3600000 pin=PIN       ok 110 69
+6   reverse of=h8 n=40                              exceeds_original 110 69
+6   reverse id=back of=h8                           ok 110 110
+6   reverse of=h8                                   already_reversed 110 110
+6   void of=h8                                      hold_already_voided 110 110
+6   reverse of=back                                 original_not_found
+6   reverse of=h2                                   hold_already_voided 110 110
+6   reverse of=h3                                   hold_already_posted 110 110
 6   hold id=h7 a=main n=41 ms=1 pin=PIN                 ok 110 69
 6   debit a=main n=1 pin=PIN                            limit_exceeded 110 69
 7   expire
+7   reverse of=h7                                   hold_expired 110 110
 7   debit a=main n=41 pin=PIN                           ok 69 69
 13  debit a=main n=69 pin=PIN                           ok 0 0
 13  write_off a=cash n=5                                ok 45 45

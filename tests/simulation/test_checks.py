@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import pytest
+from msgspec.structs import replace
 
 from atm.raft.messages import Entry, EntryKind, HardState
 from atm.raft.ready import Ready, Role
-from tests.support.checks import Checks, Violation
+from tests.support.checks import EXPIRE, Checks, Violation
 from tests.support.store import Store
 
 
@@ -36,3 +37,14 @@ def test_nobody_replaces_a_committed_entry_in_a_later_term() -> None:
 def test_a_committed_entry_stays_on_a_majority() -> None:
     with pytest.raises(Violation, match="stays on a majority"):
         after_a_commit_in_term_3_on("a", "b", "c").ready("c", save(2, entry(1, 2)))
+
+
+@pytest.mark.parametrize("terms", [(), (3,), (4,), (4, 4)])
+def test_what_is_due_is_ended_by_one_command_of_the_leader_that_finds_it(terms: tuple[int, ...]) -> None:
+    expires = [replace(entry(index, term), command=EXPIRE) for index, term in enumerate(terms, 2)]
+    checks = Checks(stores={"a": Store(entries=[replace(entry(1, 3), command=EXPIRE), *expires])})
+    if terms == (4,):
+        checks.ends_holds("a", term=4, applied_index=1)
+    else:
+        with pytest.raises(Violation, match="what is due is ended"):
+            checks.ends_holds("a", term=4, applied_index=1)

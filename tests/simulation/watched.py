@@ -76,7 +76,8 @@ class WatchedCore:
         return self.raft.last_time_us
 
     def step(self, message: RaftMessage) -> None:
-        self.raft.step(message)
+        refusal = self.raft.step(message)
+        require(refusal is None, "nobody lies here, so nothing is refused as a lie", refusal)
         self._look()
 
     def tick(self) -> None:
@@ -94,9 +95,6 @@ class WatchedCore:
 
     def matched(self) -> dict[NodeId, int]:
         return self.raft.matched()
-
-    def acknowledgements_wanted(self) -> int:
-        return self.raft.acknowledgements_wanted()
 
     def ready(self) -> Ready | None:
         ready = self.raft.ready()

@@ -52,6 +52,7 @@ RICH_ACCOUNTS = ("main",) * 4 + ("alice",)  # up to the limit
 STRANGE_SHARE = 0.02  # of requests name an account of the bank's own
 PINS = ("1234", "1234", "1234", "4321", "0000")
 NO_PIN_SHARE = 0.1
+HOLD_SHARE = 0.25  # of reversals are of holds
 REMEMBERED = 24
 BANKS_OWN = sorted(BANK_ACCOUNTS)
 POSTINGS_PER_ENTRY = 64
@@ -182,7 +183,8 @@ class Workload:
 
     def _reverse(self, request_id: str) -> Reverse:
         """Take back what somebody asked for, or what comes only after it."""
-        original, amount = self._known(self._slips.money)
+        slips = self._slips.holds if self._chance.random() < HOLD_SHARE else self._slips.money
+        original, amount = self._known(slips)
         if original == request_id or self._chance.random() < 0.2:
             original = f"{self._name}-{self._number + 1}"
         return Reverse(id=request_id, original=original, amount=self._part(amount))

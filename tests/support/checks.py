@@ -9,11 +9,16 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
+from atm.ledger.commands import BANK, Expire
 from atm.raft import messages as m
 from atm.raft.messages import Entry, HardState, NodeId, Outgoing
 from atm.raft.raft import Raft
 from atm.raft.ready import Ready, Role
+from atm.wire.codec import encode
+from atm.wire.log_entries import command_data
 from tests.support.store import Store
+
+EXPIRE = command_data(BANK, encode(Expire()))  # asked by no customer
 
 
 class Violation(AssertionError):
@@ -148,6 +153,15 @@ class Checks:
             durable = self.stores[name].term_at(entry.index) == entry.term
             require(durable, "the state machine is never ahead of the durable log", (name, entry))
             seen.applied_index = entry.index
+
+    def ends_holds(self, name: NodeId, term: int, applied_index: int) -> None:
+        """`name` leads `term`; a hold is due in its ledger at `applied_index`: one command ends it soon."""
+        under_way = [
+            entry
+            for entry in self.stores[name].entries[applied_index:]
+            if entry.term == term and entry.data == EXPIRE
+        ]
+        require(len(under_way) == 1, "what is due is ended at once, by one command", (name, under_way))
 
     # -- what the above is made of -----------------------------------------------------------------
 

@@ -18,6 +18,7 @@ from atm.ledger.ledger import ClusterState, Record
 from atm.local_cluster import free_ports
 from atm.raft.messages import Entry, EntryKind, HardState, NodeId, Outgoing, RaftMessage
 from atm.raft.ready import Role
+from atm.server.group.entry_validator import record
 from atm.server.group.inbox import Inputs, PendingRequest
 from atm.server.server import Server
 from atm.wire.codec import encode
@@ -173,6 +174,9 @@ class Recorder:
     def next_expiry_us(self) -> int | None:
         return self.expiry_us
 
+    def record(self, entry: Entry) -> Record:
+        return record(entry)
+
     def views(self, requests: Sequence[Read]) -> list[ReadResult]:
         return list(map(self._view, requests))
 
@@ -214,7 +218,6 @@ class FakeCore:
         self.kinds: list[EntryKind] = []
         self.stamps_us: list[int] = []
         self.read_ids: list[int] = []
-        self.acknowledgements = 1
 
     def propose(self, data: Sequence[bytes], now_us: int, kind: EntryKind = EntryKind.COMMAND) -> int:
         first_index = self.last_index + 1
@@ -229,9 +232,6 @@ class FakeCore:
 
     def matched(self) -> dict[NodeId, int]:
         return {}
-
-    def acknowledgements_wanted(self) -> int:
-        return self.acknowledgements
 
     def follow(self, leader: NodeId | None, term: int) -> None:
         self.role, self.leader, self.term = Role.FOLLOWER, leader, term

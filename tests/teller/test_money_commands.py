@@ -133,6 +133,21 @@ def test_an_expired_hold_cannot_be_cancelled_but_is_confirmed_and_listed(run: Ru
     ]  # fmt: skip
 
 
+def test_a_hold_is_reversed_like_anything_else_and_the_teller_says_why_not(run: Run) -> None:
+    ran = run("-c", "hold 20", "-c", "hold 5")
+    first, second = reference(ran.out[1]), reference(ran.out[3])
+    part = run("-c", f"reverse {first} 5")
+    assert part.out == ["More than was moved: reverse that much, or less (a batch or a hold only as a whole)"]
+    ran = run("-c", f"reverse {first}", "-c", "query")
+    assert ran.out[0] == f"Successfully reversed {first}"
+    assert ran.out[2:] == ["Your current account balance is: 100", "Available: 95 (5 held)"]
+    assert run("-c", f"cancel {first}").out == ["The hold was cancelled already: nothing was changed"]
+    run("-c", f"confirm {second}")
+    ran = run("-c", f"reverse {second}")
+    assert ran.out == ["The hold was confirmed already: reverse the confirmation, by its own reference"]
+    assert ran.code == 1
+
+
 def test_what_was_done_is_reversed_once_in_full_or_in_part(run: Run, bank: LedgerBank) -> None:
     ran = run("-c", "transfer bob 30", "-c", "transfer bob 8")
     first, second = reference(ran.out[1]), reference(ran.out[3])

@@ -80,7 +80,19 @@ CHECKS = (
         """select receipt.request_id, op, reference from receipt
         left join journal on posting = reference * 64 and journal.request_id = receipt.request_id
         where op in ('credit', 'debit', 'transfer', 'batch', 'post', 'reverse', 'write_off')
-        and outcome = 'ok' and posting is null""",
+        and outcome = 'ok' and posting is null
+        and receipt.request_id not in
+            (select reversal from reversal join hold on original = hold.request_id)""",
+    ),
+    Check(
+        "hold {0}: it was reversed by {1}, and is {2}",
+        """select original, reversal, state from reversal join hold on original = request_id
+        where state <> 'voided'""",
+    ),
+    Check(
+        "posting {0} (log entry {1}): it moves money for {2}, which released the hold {3}",
+        """select posting, log_index, reversal, original from reversal join hold on original = hold.request_id
+        join journal on journal.request_id = reversal""",
     ),
     Check(
         "reversal of {0}: the receipt of {1} says {2} of {3}, {4}",

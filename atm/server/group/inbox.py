@@ -9,7 +9,7 @@ from typing import NamedTuple, Protocol
 from msgspec import Struct
 
 from atm.ledger.commands import Read
-from atm.raft.messages import AppendEntriesResponse, NodeId, RaftMessage
+from atm.raft.messages import NodeId, RaftMessage
 from atm.wire.client_messages import ClientRequest, Status
 
 REQUESTS_MAX = 20_000
@@ -42,7 +42,6 @@ class WakeThresholds(NamedTuple):
 
     commands: int = 1
     queries: int = 1
-    acknowledgements: int = 1  # appends that succeeded at other servers
 
 
 WAKE_ON_ANYTHING = WakeThresholds()
@@ -55,7 +54,6 @@ class Inputs(Struct):
     feature_levels: list[tuple[NodeId, int]] = []  # that a peer now shows to know; 0: it has gone
     messages: list[RaftMessage] = []
     message_bytes: int = 0
-    acknowledgements: int = 0  # how many of the messages only say that an append succeeded
     lost_links: list[NodeId] = []  # to peers: what was sent there may not have arrived
     forward_replies: list[tuple[int, bytes]] = []  # answers from the leader, by forwarding number
     refused: list[tuple[ReplyChannel, int, bytes]] = []  # by who read them, with the answer to send
@@ -78,14 +76,12 @@ class Inputs(Struct):
         """Put a message of a peer."""
         self.messages.append(message)
         self.message_bytes += size_bytes
-        self.acknowledgements += isinstance(message, AppendEntriesResponse) and message.success
 
     def extend(self, later: Inputs) -> None:
         """Take over all of `later`; too many messages are dropped, as a network may: Raft sends again."""
         if self.message_bytes <= MESSAGE_BYTES_MAX:
             self.messages += later.messages
             self.message_bytes += later.message_bytes
-            self.acknowledgements += later.acknowledgements
         self.demotions += later.demotions
         self.feature_levels += later.feature_levels
         self.lost_links += later.lost_links
@@ -187,8 +183,7 @@ class Inbox:
         inputs, wanted = self._inputs, self._wanted
         return bool(
             len(inputs.commands) >= wanted.commands
-            or len(inputs.messages) > inputs.acknowledgements
-            or inputs.acknowledgements >= wanted.acknowledgements
+            or inputs.messages
             or inputs.forward_replies
             or len(inputs.queries) >= wanted.queries
             or inputs.statuses

@@ -9,6 +9,8 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
+STAMP_US_MAX = 253_402_300_799 * 10**6  # the end of the year 9999: a calendar has no later day
+
 
 class LogClock:
     """The wall clock, or what the log's stamps say if they are ahead of it. Within turns only."""
@@ -26,5 +28,6 @@ class LogClock:
             self._seen_us, self._seen_at_s = last_time_us, self._clock()
 
     def now_us(self) -> int:
-        """Return the time in microseconds since 1970."""
-        return max(self._wall_clock_us(), self._seen_us + int((self._clock() - self._seen_at_s) * 1e6))
+        """Return the time in microseconds since 1970, `STAMP_US_MAX` at most."""
+        log_us = self._seen_us + int((self._clock() - self._seen_at_s) * 1e6)
+        return min(max(self._wall_clock_us(), log_us), STAMP_US_MAX)

@@ -14,7 +14,6 @@ from atm.ledger.commands import LedgerReceipt
 from atm.ledger.ledger import Record
 from atm.raft.messages import CatchUp, ConfirmedRead, Entry, HardState, Outgoing
 from atm.raft.ready import Ready
-from atm.wire.log_entries import decode_entry
 
 CATCH_UP_BYTES_MAX = 256 * 1024
 
@@ -56,7 +55,16 @@ class ResultSink(Protocol):
         """Tell who waits for these reads that they cannot be answered."""
 
 
-def perform(ready: Ready, log: DurableLog, network: Network, bank: StateMachine, clients: ResultSink) -> None:
+class Guard(Protocol):
+    """Who let the entries in."""
+
+    def record(self, entry: Entry) -> Record:
+        """Return an entry as the bank applies it."""
+
+
+def perform(
+    ready: Ready, log: DurableLog, network: Network, bank: StateMachine, clients: ResultSink, guard: Guard
+) -> None:
     """Do what the core wants done, in the order that `Ready` states.
 
     Nobody waits for the bank's file: what was decided follows from the log, and that is durable.
@@ -65,7 +73,7 @@ def perform(ready: Ready, log: DurableLog, network: Network, bank: StateMachine,
     log.save(ready.hard_state, ready.entries)
     network.send(ready.messages_after_sync)  # promises only once they are durable
     if ready.committed:
-        clients.settle(ready.committed, bank.decide([record(entry) for entry in ready.committed]))
+        clients.settle(ready.committed, bank.decide([guard.record(entry) for entry in ready.committed]))
     clients.answer_reads(ready.reads)
     clients.drop_reads(ready.dropped_reads)
 
@@ -82,8 +90,3 @@ def _from_disk(catch_up: CatchUp, log: DurableLog) -> Outgoing:
     assert entries, f"no entry at {first}"
     assert entries[0].index == first, f"the log answered {entries[0].index} for {first}"
     return Outgoing(catch_up.to, replace(catch_up.append, entries=tuple(entries)))
-
-
-def record(entry: Entry) -> Record:
-    """Return an entry as the bank applies it; raise `NewerEntry`."""
-    return entry.index, entry.time_us, decode_entry(entry)

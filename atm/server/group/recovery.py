@@ -12,15 +12,15 @@ from atm.raft.config import RaftConfig
 from atm.raft.log import Log
 from atm.raft.messages import Entry, EntryKind, HardState
 from atm.raft.raft import Raft
-from atm.server.group.perform import record
+from atm.raft.term_limit import TERM_MAX
+from atm.server.group.entry_validator import EntryValidator, Unusable, checked_record
 from atm.version import FEATURE_LEVEL_MAX, RELEASE
-from atm.wire.codec import encode
+from atm.wire.codec import Malformed, encode
 from atm.wire.framing import CLIENT_FRAME_BYTES_MAX
 from atm.wire.log_entries import COMMAND_BYTES_MAX, decode_founding
 
 TICK_MS = 10
 FOLLOWER_APPLY_TICKS = 5  # 50 ms: how far a busy follower's ledger may be behind what it knows is committed
-SPARE_TICKS = 1
 REPLAY_BYTES_MAX = 256 * 1024  # of commands held in memory at once
 
 
@@ -30,6 +30,16 @@ class LedgerAhead(Exception):
 
 class ClusterMismatch(Exception):
     """Log, ledger, folder and cluster.ini are not of one cluster; `str()` of it is one line for people."""
+
+
+class LogUnusable(Exception):
+    """The log holds what no cluster can go on from; `str()` of it is one line for people."""
+
+    def __init__(self, what: str) -> None:
+        super().__init__(
+            f"its log {what}: no cluster can go on from that, so some server has lied to this node. "
+            "Stop all nodes and repair them all in the same way: bin/ledger repair --help, docs/repair.md"
+        )
 
 
 class SavedLog(Protocol):
@@ -65,16 +75,21 @@ def raft_config(cluster: Cluster, node: str, cluster_id: str) -> RaftConfig:
         election_ticks_min=election_ticks_min,
         election_ticks_max=max(election_ticks_min, -(-high_ms // TICK_MS)),
         follower_apply_ticks=FOLLOWER_APPLY_TICKS,
-        spare_ticks=SPARE_TICKS,
         entry_bytes_max=CLIENT_FRAME_BYTES_MAX + COMMAND_BYTES_MAX,
         bootstrap=encode(Founding(cluster_id, tuple(sorted(cluster.nodes)))),
     )
 
 
 def recover(
-    config: RaftConfig, log: SavedLog, bank: RecoveredStateMachine, random: Callable[[int, int], int]
+    config: RaftConfig,
+    log: SavedLog,
+    bank: RecoveredStateMachine,
+    random: Callable[[int, int], int],
+    guard: EntryValidator,
 ) -> Raft:
-    """Apply what is known to be committed, and return the core; raise `LedgerAhead`."""
+    """Apply what is known to be committed, and return the core; raise `LedgerAhead` or `LogUnusable`."""
+    if log.hard_state.term > TERM_MAX:
+        raise LogUnusable(f"is in term {log.hard_state.term}")
     if bank.applied_index > log.last_index:
         raise LedgerAhead(
             f"the ledger has applied entry {bank.applied_index}, but the log ends at {log.last_index}: they "
@@ -82,12 +97,16 @@ def recover(
         )
     replay(log, bank)
     first = max(1, min(bank.applied_index + 1, log.last_index))
+    tail = log.tail(first)
+    for entry in tail:
+        _usable(entry)
     return Raft(
         config,
         hard_state=log.hard_state,
-        log=Log(entries=log.tail(first), terms=log.terms, base_index=first - 1),
+        log=Log(entries=tail, terms=log.terms, base_index=first - 1),
         applied_index=bank.applied_index,
         random=random,
+        entry_check=guard.entry_check,
     )
 
 
@@ -96,7 +115,15 @@ def replay(log: SavedLog, bank: RecoveredStateMachine) -> None:
     commit_index = min(log.hard_state.commit_index, log.last_index)
     while bank.applied_index < commit_index:
         entries = log.read(bank.applied_index + 1, commit_index, REPLAY_BYTES_MAX)
-        bank.apply([record(entry) for entry in entries])
+        bank.apply([_usable(entry) for entry in entries])
+
+
+def _usable(entry: Entry) -> Record:
+    """Return an entry as the bank applies it; raise `LogUnusable` and `NewerEntry`."""
+    try:
+        return checked_record(entry)
+    except Unusable as error:
+        raise LogUnusable(f"has an entry {entry.index} that {error}") from error
 
 
 def check_one_cluster(log: SavedLog, *, folder_id: str, ledger_id: str) -> None:
@@ -137,4 +164,9 @@ def _founded_as(log: SavedLog) -> str:
     if not log.last_index:
         return ""
     [first] = log.read(1, 1, 1)
-    return decode_founding(first.data).cluster_id if first.kind == EntryKind.BOOTSTRAP else ""
+    if first.kind != EntryKind.BOOTSTRAP:
+        return ""
+    try:
+        return decode_founding(first.data).cluster_id
+    except Malformed:
+        return ""  # `recover` says what is wrong with it

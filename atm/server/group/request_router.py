@@ -31,7 +31,7 @@ FORWARDED_MAX = 10_000
 FORWARD_TIMEOUT_S = 2.0  # the leader answers within this time, or the outcome is unknown
 
 EXPIRE = command_data(BANK, encode(Expire()))
-PROPOSE_AGAIN_S = 1.0  # what the leader proposes by itself, if it was not applied by then
+RAISE_AGAIN_S = 1.0  # if it was not applied by then
 
 UNKNOWN = "it may or may not have been done: ask again with the same id"
 
@@ -55,7 +55,6 @@ class Core(Protocol):
     def propose(self, data: Sequence[bytes], now_us: int, kind: EntryKind = EntryKind.COMMAND) -> int: ...
     def read(self, read_id: int) -> None: ...
     def matched(self) -> dict[NodeId, int]: ...
-    def acknowledgements_wanted(self) -> int: ...
 
 
 class LedgerReads(Protocol):
@@ -108,7 +107,7 @@ class RequestRouter:
         self._held_queries: list[PendingRequest] = []  # likewise, whose round has not begun yet
         self._forwarded = ForwardedRequests(first_number)
         self._redirected = 0  # and not said yet: `take` runs under the lock, and saying is I/O
-        self._expire_not_before_s = -math.inf  # on our own clock
+        self._newest_expire = (0, 0)  # the term and the index it was proposed at
         self._feature_levels = dict.fromkeys(peers, 0)  # 0: the peer is not there
         self._feature_level_max = feature_level_max
         self._raise_not_before_s = -math.inf
@@ -157,7 +156,6 @@ class RequestRouter:
         return WakeThresholds(
             commands=max(0 if self._held else 1, len(self._proposals) - len(self._held)),
             queries=max(0 if self._held_queries else 1, len(self._reads) - len(self._held_queries)),
-            acknowledgements=self._core.acknowledgements_wanted(),
         )
 
     def _deliver_replies(self, forward_replies: Sequence[tuple[int, bytes]]) -> None:
@@ -179,14 +177,17 @@ class RequestRouter:
             self._refuse(replaced, "unknown", UNKNOWN)
 
     def _end_due_holds(self) -> None:
-        """Holds end by a command of their own, so that they end at the same place of every log."""
+        """Holds end by a command of their own, so that they end at the same place of every log.
+
+        One at a time is under way. It ends all that is due, and can only be lost with the leadership.
+        """
         due_us = self._bank.next_expiry_us
-        if due_us is None or self._clock() < self._expire_not_before_s:
+        term, index = self._newest_expire
+        if due_us is None or (term == self._core.term and index > self._bank.applied_index):
             return
         now_us = self._log_clock.now_us()
         if due_us <= now_us:
-            self._core.propose([EXPIRE], now_us)
-            self._expire_not_before_s = self._clock() + PROPOSE_AGAIN_S
+            self._newest_expire = (self._core.term, self._core.propose([EXPIRE], now_us))
 
     def _raise_feature_level(self) -> None:
         """Let the log hold what all members know, learners too, once the last has shown that it does."""
@@ -195,7 +196,7 @@ class RequestRouter:
         if level > self._bank.cluster.feature_level and self._clock() >= self._raise_not_before_s:
             data = encode(LevelRaise(level))
             self._core.propose([data], self._log_clock.now_us(), EntryKind.FEATURE_LEVEL)
-            self._raise_not_before_s = self._clock() + PROPOSE_AGAIN_S
+            self._raise_not_before_s = self._clock() + RAISE_AGAIN_S
 
     def _read(self, queries: Sequence[PendingRequest]) -> None:
         room = READS_MAX - len(self._reads)

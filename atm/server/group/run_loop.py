@@ -10,8 +10,9 @@ from typing import Protocol
 from atm.ledger.ledger import ClusterState
 from atm.raft.messages import NodeId, RaftMessage
 from atm.raft.ready import Ready, Role
+from atm.raft.rejection import Rejection
 from atm.server.group.inbox import WAKE_ON_ANYTHING, Inbox, Inputs
-from atm.server.group.perform import DurableLog, Network, StateMachine, perform
+from atm.server.group.perform import DurableLog, Guard, Network, StateMachine, perform
 from atm.server.group.recovery import TICK_MS
 from atm.server.group.request_router import Core, RequestRouter
 
@@ -25,7 +26,7 @@ TICKS_PER_ITERATION_MAX = 3  # after a stall, what waits in the inbox is read be
 class SteppedCore(Core, Protocol):
     """What the run loop needs of `Raft`."""
 
-    def step(self, message: RaftMessage) -> None: ...
+    def step(self, message: RaftMessage) -> Rejection | None: ...
     def tick(self) -> None: ...
     def demote(self, node_id: NodeId) -> None: ...
     def ready(self) -> Ready | None: ...
@@ -67,11 +68,13 @@ class RunLoop:
         bank: PersistentStateMachine,
         links: PeerLinks,
         router: RequestRouter,
+        guard: Guard,
         tellers: Outboxes,
         inbox: Inbox,
         lock: Lock,
         on_leadership: Callable[[int], None] = lambda term: None,
         on_cluster: Callable[[ClusterState], None] = lambda cluster: None,
+        on_rejection: Callable[[Rejection], None] = lambda refusal: None,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._lock = lock  # guards _raft and _inbox; never held over I/O
@@ -82,9 +85,12 @@ class RunLoop:
         self._links = links
         self._router = router
         self._tellers = tellers
+        self._guard = guard
         self._on_leadership = on_leadership
         self._on_cluster = on_cluster
         self._cluster = bank.cluster  # as last told
+        self._on_rejection = on_rejection
+        self._refusals: list[Rejection] = []  # not said yet: saying is I/O, stepping is under the lock
         self._clock = clock
         self._ticked_s = clock()
         self._led_term: int | None = None
@@ -130,9 +136,10 @@ class RunLoop:
         ticks = self._due_ticks()
         with self._lock:
             ready = self._step(self._inbox.drain(), ticks)
+        self._say_refusals()
         performed = 0
         while ready is not None:
-            perform(ready, self._log, self._links, self._bank, self._router)
+            perform(ready, self._log, self._links, self._bank, self._router, self._guard)
             self._unwritten += len(ready.committed)
             self._note_leadership(ready)
             self._note_cluster()
@@ -171,7 +178,9 @@ class RunLoop:
         for peer in inputs.demotions:
             self._raft.demote(peer)
         for message in inputs.messages:
-            self._raft.step(message)
+            refusal = self._raft.step(message)
+            if refusal is not None:
+                self._refusals.append(refusal)
         self._router.take(inputs)
         for _ in range(ticks):
             self._raft.tick()
@@ -191,6 +200,11 @@ class RunLoop:
         if self._bank.cluster is not self._cluster:
             self._cluster = self._bank.cluster
             self._on_cluster(self._cluster)
+
+    def _say_refusals(self) -> None:
+        for refusal in self._refusals:
+            self._on_rejection(refusal)
+        self._refusals.clear()
 
     def _note_leadership(self, ready: Ready) -> None:
         if ready.role is Role.LEADER and ready.hard_state.term != self._led_term:

@@ -22,13 +22,17 @@ class StalledFrame(Exception):
     """A frame began to arrive and did not end in time."""
 
 
-def tune(sock: socket.socket) -> None:
-    """Send small frames at once, and notice a machine at the other end that has gone."""
+def tune(sock: socket.socket, *, idle_s: int = 30, interval_s: int = 10, probes: int = 9) -> None:
+    """Send small frames at once, and notice a machine at the other end that has gone.
+
+    It is asked for a sign of life after `idle_s` without any, up to `probes` times.
+    """
     sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
     sock.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
     if hasattr(socket, "TCP_KEEPIDLE"):
-        sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_KEEPIDLE, 30)
-        sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_KEEPINTVL, 10)
+        sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_KEEPIDLE, idle_s)
+        sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_KEEPINTVL, interval_s)
+        sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_KEEPCNT, probes)
 
 
 def resolve(host: str, port: int) -> tuple[socket.AddressFamily, tuple[str, int]]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import socket
 from threading import Event
 
-from atm.raft.messages import AppendEntries, NodeId
+from atm.raft.messages import NodeId
 from atm.server.group.inbox import Inbox, PendingRequest
 from atm.server.net.connection import PARTIAL_FRAME_S
 from atm.server.net.framed_connection import FramedConnection
@@ -15,7 +15,6 @@ from atm.server.security.pins import holds_plain_pin
 from atm.wire.client_messages import ErrorReply, decode_forwardable
 from atm.wire.codec import Malformed, encode
 from atm.wire.framing import CLIENT_FRAME_BYTES_MAX, PEER_FRAME_BYTES_MAX
-from atm.wire.log_entries import check_known
 from atm.wire.peer_messages import Forward, ForwardReply, decode_peer_message
 
 OUTBOX_BYTES_MAX = 64 * 1024  # a greeting is all that goes out on an inbound connection
@@ -60,7 +59,7 @@ class PeerConnection(FramedConnection):
     # -- the reader's thread -------------------------------------------------------------------------
 
     def on_frame(self, payload: bytes) -> None:
-        """Take a message; raise `Malformed`, or `NewerEntry` and then no entry of it gets into the log."""
+        """Take a message; raise `Malformed`."""
         message = decode_peer_message(payload)
         if message.sender != self._peer:
             raise Malformed(f"node {self._peer} sent a message in the name of {message.sender[:64]!r}")
@@ -71,9 +70,6 @@ class PeerConnection(FramedConnection):
         elif isinstance(message, ForwardReply):
             gathered.forward_replies += message.answers
         else:
-            if isinstance(message, AppendEntries):
-                for entry in message.entries:
-                    check_known(entry)
             gathered.add_message(message, len(payload))
 
     def _take_forwarded(self, number: int, actor: str, payload: bytes) -> None:

@@ -19,10 +19,12 @@ from atm.server.peers.peer_connection import PeerConnection
 from atm.storage.data_folder import DataFolder, FolderRefused
 from atm.wire.codec import Malformed, encode
 from atm.wire.framing import FrameTooLarge, frame
-from atm.wire.log_entries import NewerEntry
 from atm.wire.peer_messages import Hello, Refused, decode_hello
 
 CONNECTIONS_MAX = 64
+# Two followers have nothing to say to each other, so the system asks for signs of life.
+PEER_IDLE_S, PEER_PROBE_S, PEER_PROBES = 1, 1, 3
+PEER_GONE_S = PEER_IDLE_S + PEER_PROBE_S * PEER_PROBES
 REPORTS_MAX = 64  # different refusals that are reported; a stranger may think of more
 
 
@@ -49,7 +51,7 @@ class PeerServer:
         self._report = report
         self._reported: set[str] = set()
         self._lock = Lock()  # guards _current and _connections
-        self._current: dict[NodeId, PeerConnection] = {}  # of each peer the last one
+        self._current: dict[NodeId, tuple[PeerConnection, Hello]] = {}  # of each peer the last one
         self._connections: set[PeerConnection] = set()
         peers_server = self
 
@@ -81,16 +83,16 @@ class PeerServer:
     # -- a connection's own thread --------------------------------------------------------------------
 
     def _serve(self, sock: socket.socket) -> None:
-        tune(sock)
+        tune(sock, idle_s=PEER_IDLE_S, interval_s=PEER_PROBE_S, probes=PEER_PROBES)
         connection = PeerConnection(sock, self._inbox, self._links)
         with self._lock:
             self._connections.add(connection)
         try:
             hello = self._greet(connection, sock)
             if hello is not None:
-                self._replace(hello, connection)
+                self._show_level(hello.node)
                 connection.serve(hello.node, self._reader)
-        except (FrameTooLarge, StalledFrame, Malformed, NewerEntry) as error:
+        except (FrameTooLarge, StalledFrame, Malformed) as error:
             self._report_once(f"a peer's connection was closed: {error}")
         except FolderRefused as error:
             self._report_once(str(error))
@@ -98,15 +100,15 @@ class PeerServer:
             with self._lock:
                 self._connections.discard(connection)
             connection.close()
-            self._note_gone(connection)
+            self._forget(connection)
 
-    def _greet(self, connection: Connection, sock: socket.socket) -> Hello | None:
+    def _greet(self, connection: PeerConnection, sock: socket.socket) -> Hello | None:
         try:
             hello = decode_hello(receive_hello(sock))
         except (FrameTooLarge, StalledFrame, Malformed):
             self._refuse(connection, "this is the port for servers, and that was no hello of one", None)
             return None
-        refusal = self._handshake.objection(hello)
+        refusal = self._handshake.objection(hello) or self._take_place(hello, connection)
         if refusal is not None:
             self._refuse(connection, refusal, hello)
             return None
@@ -120,28 +122,50 @@ class PeerServer:
         connection.send(frame(encode(self._handshake.welcome(hello, learner=not known))))
         return hello
 
+    def _take_place(self, hello: Hello, connection: PeerConnection) -> str | None:
+        """Let `connection` be the peer's instead of the one before; return why it must not be.
+
+        A peer that lost its disk has no other connection. But whoever says hello in a living peer's name
+        would only have to name a new store, and that one's vote would count no more.
+        """
+        with self._lock:
+            before, shown = self._current.get(hello.node, (None, hello))
+            another = shown.store != hello.store and self._folder.knows_other(hello.node, hello.store)
+            if before is not None and before.open and another:
+                return (
+                    f"it comes from another data folder, and node {hello.node} is connected: each name may "
+                    f"run once. If the other one has gone, that is noticed within {PEER_GONE_S} s"
+                )
+            self._current[hello.node] = connection, hello
+        if before is not None:
+            before.drop()
+        return None
+
+    def _forget(self, connection: PeerConnection) -> None:
+        """Forget what a peer that has gone can do: it may come back as an older release."""
+        with self._lock:
+            gone = [peer for peer, (current, _) in self._current.items() if current is connection]
+            for peer in gone:
+                del self._current[peer]
+        for peer in gone:
+            self._show_level(peer)
+
+    def _show_level(self, peer: NodeId) -> None:
+        """Tell the turn what `peer` can do, and again if that has changed while it was told."""
+        shown: int | None = None
+        while True:
+            with self._lock:
+                level = self._current[peer][1].feature_level if peer in self._current else 0
+            if level == shown:
+                return
+            self._inbox.put(Inputs(feature_levels=[(peer, level)]))
+            shown = level
+
     def _refuse(self, connection: Connection, reason: str, hello: Hello | None) -> None:
         if hello is not None:
             self._report_once(f"refused node {hello.node[:64]!r}: {reason}")
         connection.send(frame(encode(Refused(reason=reason))))
         connection.linger()
-
-    def _replace(self, hello: Hello, connection: PeerConnection) -> None:
-        with self._lock:
-            before = self._current.get(hello.node)
-            self._current[hello.node] = connection
-            levels = [(hello.node, hello.feature_level)]
-            self._inbox.put(Inputs(feature_levels=levels))
-        if before is not None:
-            before.drop()
-
-    def _note_gone(self, connection: PeerConnection) -> None:
-        """Forget what the peer can: it may come back as an older release."""
-        with self._lock:
-            for peer, current in list(self._current.items()):
-                if current is connection:
-                    del self._current[peer]
-                    self._inbox.put(Inputs(feature_levels=[(peer, 0)]))
 
     def _report_once(self, line: str) -> None:
         if line not in self._reported and len(self._reported) < REPORTS_MAX:

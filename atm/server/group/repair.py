@@ -1,0 +1,173 @@
+"""Repairs the folder of a stopped node whose log holds what no cluster can go on from (docs/repair.md).
+
+What is wrong is replaced, and nothing acknowledged is lost: a command that nobody can apply becomes a no-op
+at its place, a stamp that nobody can follow is set anew behind the one before it, entries of a term above
+`TERM_MAX`, which no leader can have written, are cut off. The same entries become the same on every node,
+so logs that agreed agree afterwards.
+
+The term is another matter: with it a node forgets votes that it gave. So all nodes are stopped, and all are
+given *one* term, no lower than the term of any entry on any of them. Then nobody votes twice in a term that
+anybody has led, since each campaigns for a later one.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import closing
+from pathlib import Path
+from shutil import rmtree
+
+from msgspec import Struct
+from msgspec.structs import replace
+
+from atm.config import Cluster
+from atm.raft.messages import Entry, EntryKind, HardState
+from atm.raft.term_limit import TERM_MAX
+from atm.server.group.entry_validator import Unusable, checked_record
+from atm.server.group.log_clock import STAMP_US_MAX
+from atm.storage.data_folder import NODE_FILE, PEERS_FILE, DataFolder, write_durably
+from atm.storage.disk import OsDisk
+from atm.storage.log_file import LogFile
+
+READ_BYTES = 4 * 1024 * 1024
+CHANGES_TOLD_MAX = 20
+
+
+class NotRepaired(Exception):
+    """Nothing was changed; `str()` of it is one line for people."""
+
+
+class Found(Struct):
+    """What a node's folder holds, and what a repair does to its entries."""
+
+    hard_state: HardState
+    last_index: int  # of the repaired log
+    last_term: int
+    cut: int = 0  # entries behind it
+    changes: list[str] = []  # the first of them
+    changed: int = 0
+
+    @property
+    def wrong(self) -> bool:
+        """Whether the node does not start with what it holds."""
+        return self.hard_state.term > TERM_MAX or self.cut + self.changed > 0
+
+    @property
+    def term_min(self) -> int:
+        """The lowest term that this node may be given: a sane one is never lowered."""
+        term = self.hard_state.term
+        return self.last_term if term > TERM_MAX else max(self.last_term, term)
+
+
+def inspect(cluster: Cluster, node: str) -> Found:
+    """Look at a stopped node's folder and change nothing; raise `NotRepaired` and what opening it raises."""
+    _require_folder(cluster, node)
+    with closing(DataFolder(cluster, node)) as folder, closing(LogFile(folder.path)) as log:
+        return _found(log)
+
+
+def repair(cluster: Cluster, node: str, term: int) -> tuple[Found, Path]:
+    """Rewrite a stopped node's log in `term`; return what was found, and where the folder as it was is kept.
+
+    The new folder has no ledger: it is made from the log at the next start. Raises as `inspect`.
+    """
+    _require_folder(cluster, node)
+    with closing(DataFolder(cluster, node)) as folder:
+        fresh = folder.path.with_name(f"{node}.repaired")
+        rmtree(fresh, ignore_errors=True)  # of a repair that was interrupted
+        with closing(LogFile(folder.path)) as log:
+            found = _found(log)
+            if not found.term_min <= term <= TERM_MAX:
+                raise NotRepaired(
+                    f"node {node} cannot be given term {term}: it takes one from {found.term_min} to "
+                    f"{TERM_MAX}, the same on all nodes. Nothing was changed"
+                )
+            _write(log, fresh, found, term)
+        for name in (NODE_FILE, PEERS_FILE):
+            if (folder.path / name).exists():
+                write_durably(fresh / name, (folder.path / name).read_bytes())
+        old = _unused(folder.path)
+        folder.path.rename(old)  # a node that is started between the two starts empty, and does not vote
+        fresh.rename(folder.path)
+        OsDisk().sync_folder(folder.path.parent)
+    return found, old
+
+
+def _require_folder(cluster: Cluster, node: str) -> None:
+    path = cluster.data_dir / node
+    if not (path / NODE_FILE).exists():
+        raise NotRepaired(f"{path} is no folder that node {node} has used: there is nothing to repair")
+
+
+def _write(log: LogFile, fresh: Path, found: Found, term: int) -> None:
+    old = found.hard_state
+    state = HardState(
+        term=term,
+        voted_for=old.voted_for if old.term == term else None,
+        commit_index=min(old.commit_index, found.last_index),
+    )
+    with closing(LogFile(fresh)) as new:
+        if not found.last_index:
+            new.save(state, ())
+        for entries in _pieces(log, found.last_index):
+            new.save(state, entries)
+
+
+def _found(log: LogFile) -> Found:
+    sane = [(first, term) for first, term in log.terms if term <= TERM_MAX]
+    last_term = sane[-1][1] if sane else 0
+    mad = [first for first, term in log.terms if term > TERM_MAX]
+    last_index = mad[0] - 1 if mad else log.last_index
+    found = Found(log.hard_state, last_index, last_term, cut=log.last_index - last_index)
+    for entry, mended, why in _mended(log, last_index):
+        if entry is not mended:
+            found.changed += 1
+            if len(found.changes) < CHANGES_TOLD_MAX:
+                found.changes.append(f"entry {entry.index} {why}")
+    return found
+
+
+def _pieces(log: LogFile, last_index: int) -> Iterator[list[Entry]]:
+    piece: list[Entry] = []
+    piece_bytes = 0
+    for _, mended, _ in _mended(log, last_index):
+        piece.append(mended)
+        piece_bytes += len(mended.data)
+        if piece_bytes > READ_BYTES or mended.index == last_index:
+            yield piece
+            piece, piece_bytes = [], 0
+
+
+def _mended(log: LogFile, last_index: int) -> Iterator[tuple[Entry, Entry, str]]:
+    """Give each entry up to `last_index` as it is and as it should be, and what is wrong with it."""
+    index, last_time_us = 1, 0
+    while index <= last_index:
+        for entry in log.read(index, last_index, READ_BYTES):
+            mended, why = _mend(entry, last_time_us)
+            yield entry, mended, why
+            index, last_time_us = entry.index + 1, mended.time_us
+
+
+def _mend(entry: Entry, last_time_us: int) -> tuple[Entry, str]:
+    try:
+        checked_record(entry)
+    except Unusable as error:
+        why = str(error)
+    else:
+        return entry, ""
+    if entry.time_us > STAMP_US_MAX:
+        entry = replace(entry, time_us=last_time_us + 1)
+        why += ": it is stamped right behind the one before it"
+    try:
+        checked_record(entry)
+    except Unusable as error:
+        entry = replace(entry, kind=EntryKind.NOOP, data=b"")
+        why = f"{error}: it becomes a no-op"
+    return entry, why
+
+
+def _unused(path: Path) -> Path:
+    number = 1
+    while (old := path.with_name(f"{path.name}.before-repair-{number}")).exists():
+        number += 1
+    return old

@@ -1,0 +1,235 @@
+"""What no server that keeps to Raft sends is dropped, and said by a value; nothing that is saved changes."""
+
+from __future__ import annotations
+
+import pytest
+from msgspec.structs import replace
+
+from atm.raft.messages import NUMBER_MAX, RaftMessage
+from atm.raft.ready import Role
+from atm.raft.rejection import Violation
+from atm.raft.term_limit import PRESSED_TICKS, TERM_JUMP_MAX, TERM_MAX, TERM_RISE_PER_TICK, TermRateLimit
+from tests.raft.network import ELECTION_TICKS_MAX, ELECTION_TICKS_MIN, HEARTBEAT_TICKS, NOW_US, Network
+from tests.raft.single import (
+    Single,
+    acknowledge,
+    append,
+    appends,
+    ask,
+    grant,
+    messages_after_sync,
+    refuse,
+    reject,
+    votes,
+)
+
+
+def lie_in(a: Single, message: RaftMessage) -> Violation | None:
+    """Hand a message to `a`; assert that a refused one has changed nothing and is not answered."""
+    before = (a.raft.term, a.raft.voted_for, a.raft.role, a.raft.last_index, a.raft.commit_index)
+    refusal = a.raft.step(message)
+    if refusal is None:
+        return None
+    assert refusal.sender == message.sender
+    assert before == (a.raft.term, a.raft.voted_for, a.raft.role, a.raft.last_index, a.raft.commit_index)
+    assert a.receive() == []
+    return refusal.violation
+
+
+FAR = 1 + TERM_JUMP_MAX + 1
+FAR_MESSAGES = (
+    ask("b", FAR),
+    ask("b", FAR, pre_vote=True),
+    grant("b", FAR),
+    grant("b", FAR, pre_vote=True),
+    refuse("b", FAR),
+    append("b", FAR),
+    acknowledge("b", FAR, 0),
+    reject("b", FAR, 0),
+)
+
+
+@pytest.mark.parametrize("message", FAR_MESSAGES, ids=lambda message: type(message).__name__)
+@pytest.mark.parametrize("leads", [False, True])
+def test_a_term_too_far_ahead_is_refused(message: RaftMessage, leads: bool) -> None:
+    a = Single(term=0 if leads else 1)
+    if leads:
+        a.lead()
+    assert a.raft.term == 1
+    assert lie_in(a, message) is Violation.TERM
+    assert lie_in(a, replace(message, term=NUMBER_MAX)) is Violation.TERM
+
+
+def test_a_term_as_far_ahead_as_is_allowed_is_taken_at_once() -> None:
+    """A server that was away for years: 2^32 elections are more than there were."""
+    a = Single(term=1)
+    assert votes(a.receive(ask("b", 1 + TERM_JUMP_MAX))) == [("b", True)]
+    assert a.raft.term == 1 + TERM_JUMP_MAX
+
+
+def test_a_jump_uses_up_the_room_and_time_gives_it_back() -> None:
+    a = Single(term=0)
+    a.receive(ask("b", TERM_JUMP_MAX))
+    assert lie_in(a, ask("c", TERM_JUMP_MAX + 1)) is Violation.TERM
+    a.tick()
+    assert lie_in(a, ask("c", TERM_JUMP_MAX + TERM_RISE_PER_TICK + 1)) is Violation.TERM
+    assert lie_in(a, ask("c", TERM_JUMP_MAX + TERM_RISE_PER_TICK)) is None
+    assert a.raft.term == TERM_JUMP_MAX + TERM_RISE_PER_TICK
+
+
+def test_the_room_does_not_grow_above_a_jump_while_nothing_is_refused() -> None:
+    room = TermRateLimit()
+    for _ in range(5000):
+        room.tick()
+    assert room.room == TERM_JUMP_MAX
+
+
+def test_a_pre_vote_uses_up_no_room() -> None:
+    a = Single(term=0)
+    for _ in range(3):
+        assert lie_in(a, ask("b", TERM_JUMP_MAX, pre_vote=True)) is None
+    assert a.raft.term == 0
+    assert lie_in(a, ask("b", TERM_JUMP_MAX)) is None
+    assert a.raft.term == TERM_JUMP_MAX
+
+
+def test_who_was_left_behind_by_a_liar_follows_in_about_the_time_that_it_took() -> None:
+    """Another was raised for ten minutes while nobody heard it; it says its term until that is taken."""
+    ticks = 60_000
+    far = TERM_JUMP_MAX + ticks * TERM_RISE_PER_TICK
+    room, waited = TermRateLimit(), 0
+    while not room.holds(far, far) and waited < 2 * ticks:
+        if waited % (PRESSED_TICKS // 2) == 0:
+            room.refused()
+        room.tick()
+        waited += 1
+    assert waited == ticks
+
+
+def test_the_room_of_who_is_left_in_peace_shrinks_again() -> None:
+    room = TermRateLimit()
+    room.refused()
+    for _ in range(PRESSED_TICKS):
+        room.tick()
+    assert room.room == TERM_JUMP_MAX + PRESSED_TICKS * TERM_RISE_PER_TICK
+    room.tick()
+    assert room.room == TERM_JUMP_MAX
+
+
+def test_no_message_raises_the_term_above_what_can_be_campaigned_from() -> None:
+    a = Single(term=TERM_MAX - 1)
+    assert lie_in(a, ask("b", TERM_MAX + 1)) is Violation.TERM
+    assert lie_in(a, ask("b", TERM_MAX)) is None
+    assert a.raft.term == TERM_MAX < NUMBER_MAX
+
+
+def test_a_second_leader_of_the_term_is_refused_by_the_leader_and_by_a_follower_of_another() -> None:
+    a = Single(term=0)
+    a.lead()
+    assert lie_in(a, append("b", 1)) is Violation.SECOND_LEADER
+    assert a.raft.role is Role.LEADER
+    b = Single(term=1)
+    b.receive(append("b", 1))
+    b.tick(ELECTION_TICKS_MIN - 1)
+    assert lie_in(b, append("c", 1, (0, 0), (1,))) is Violation.SECOND_LEADER
+    assert b.raft.leader == "b"
+    b.tick(ELECTION_TICKS_MAX - ELECTION_TICKS_MIN + 1)
+    assert b.raft.role is Role.PRE_CANDIDATE, "the refused one is no sign of a leader"
+
+
+def test_a_follower_of_the_wrong_leader_comes_to_the_right_one_within_an_election_timeout() -> None:
+    a = Single(term=1)
+    a.receive(append("b", 2))
+    assert lie_in(a, append("c", 2)) is Violation.SECOND_LEADER
+    a.tick(ELECTION_TICKS_MAX)
+    (answer,) = messages_after_sync(a.receive(append("c", 2)))
+    assert answer.success
+    assert a.raft.leader == "c"
+
+
+@pytest.mark.parametrize(
+    "lie",
+    [
+        replace(append("b", 2, (1, 1), (2,)), prev_log_term=0),
+        append("b", 2, (0, 0), (3,)),
+        append("b", 3, (0, 0), (2, 1)),
+        replace(append("b", 2, (0, 0), (2, 2)), entries=append("b", 2, (1, 1), (2,)).entries),
+        replace(append("b", 2), entries=(replace(append("b", 2, (0, 0), (2,)).entries[0], data=b"x" * 101),)),
+    ],
+    ids=["term of nothing", "term of later", "falling terms", "gap", "too large"],
+)
+def test_entries_that_no_leader_has_are_refused_before_their_term_is_believed(lie: RaftMessage) -> None:
+    a = Single(term=1, entry_bytes_max=100)
+    assert lie_in(a, lie) is Violation.UNSOUND
+
+
+@pytest.mark.parametrize(
+    "answer", [acknowledge("b", 1, 9), reject("b", 1, 9), acknowledge("b", 1, 0, round=1)]
+)
+def test_an_answer_to_what_was_never_sent_is_refused(answer: RaftMessage) -> None:
+    a = Single(term=0)
+    a.lead()
+    a.raft.read(1)
+    assert lie_in(a, answer) is Violation.NEVER_SENT
+
+
+def test_entries_that_somebody_objects_to_are_not_appended_nor_is_their_leader_heard() -> None:
+    """Should a majority object, because the leader's clock or release is another, they elect another."""
+    a = Single(log=(1,), term=1)
+    a.raft._entry_check = lambda entries, last_time_us: f"no {entries[0].index} behind {last_time_us}"
+    stamp = a.raft.last_time_us
+    a.receive(append("b", 1, (1, 1)))
+    refusal = a.raft.step(append("b", 1, (1, 1), (1,), commit=2))
+    assert refusal is not None
+    assert (refusal.violation, refusal.what) == (Violation.ENTRY, f"no 2 behind {stamp}")
+    assert (a.raft.last_index, a.raft.commit_index) == (1, 0)
+    for _ in range(ELECTION_TICKS_MAX):
+        assert a.receive(append("b", 1, (1, 1))) == [], "an answer would have it sent again"
+        a.tick()
+        if a.raft.role is not Role.FOLLOWER:
+            break
+    assert a.raft.role is Role.PRE_CANDIDATE
+
+
+def test_a_leader_whose_clock_is_ahead_of_a_majoritys_is_replaced_and_nothing_is_lost() -> None:
+    network = Network("abc")
+    network.elect("a")
+    network.submit("a", b"before")
+    network.pass_time(HEARTBEAT_TICKS)
+    network.rejects_leader = True
+    for name in "bc":
+        network[name]._entry_check = lambda entries, last_us: (
+            "ahead" if entries[-1].time_us >= 2 * NOW_US else None
+        )
+    network.now_us = 2 * NOW_US
+    network.submit("a", b"stamped wrong")
+    network.now_us = NOW_US
+    others = [network["b"], network["c"]]
+    network.pass_time(6 * ELECTION_TICKS_MAX, until=lambda: any(raft.role is Role.LEADER for raft in others))
+    (leader,) = [raft for raft in others if raft.role is Role.LEADER]
+    network.submit(leader.node_id, b"after")
+    network.pass_time(2 * HEARTBEAT_TICKS)
+    assert [server.commands for server in network.servers.values()] == [[b"before", b"after"]] * 3
+
+
+def test_a_leader_is_heard_again_once_its_entries_are_taken() -> None:
+    a = Single(log=(1,), term=1)
+    a.raft._entry_check = lambda entries, last_time_us: "no"
+    a.raft.step(append("b", 1, (1, 1), (1,)))
+    a.raft._entry_check = lambda entries, last_time_us: None
+    a.receive(append("b", 1, (1, 1), (1,)))
+    for _ in range(2 * ELECTION_TICKS_MAX):
+        a.receive(append("b", 1, (2, 1)))
+        a.tick()
+    assert a.raft.role is Role.FOLLOWER
+
+
+def test_entries_that_are_there_already_are_not_looked_at_again() -> None:
+    asked: list[list[int]] = []
+    a = Single(log=(1, 1), term=1)
+    a.raft._entry_check = lambda entries, last_time_us: asked.append([entry.index for entry in entries])
+    a.receive(append("b", 1, (0, 0), (1, 1)))
+    a.receive(append("b", 1, (1, 1), (1, 1)))
+    a.receive(append("b", 1, (7, 1), (1,)))
+    assert asked == [[3]]
+    assert appends(a.sent()) == []

@@ -61,6 +61,7 @@ class Port:
     lock: Lock
     reported: list[str] = field(default_factory=list)
     handshake: Handshake = field(init=False)
+    server: PeerServer = field(init=False)
 
     def hello(self, node: str = "n2") -> Hello:
         return Hello(
@@ -74,6 +75,9 @@ class Port:
             store=f"store of {node}",
             pepper=PinSealer(read_pepper(self.cluster.pepper_file)).name,
         )
+
+    def connections(self) -> set[PeerConnection]:
+        return self.server._connections
 
     def dial(self) -> Wire:
         return Wire(self.cluster.nodes["n1"].peer)
@@ -93,6 +97,7 @@ class Port:
         while inputs == Inputs(feature_levels=inputs.feature_levels):
             self.inbox.sleep(DEADLINE_S)
             inputs = self.take()
+        inputs.feature_levels.clear()
         return inputs
 
 
@@ -129,6 +134,7 @@ def port(tmp_path: Path) -> Iterator[Port]:
         links=links,
         report=report,
     )
+    port.server = server
     reader.start()
     server.start()
     yield port
@@ -215,6 +221,30 @@ def test_a_peer_whose_bytes_are_no_messages_is_closed_and_reported(
     with port.greeted() as wire:
         wire.send(vote("n2"))
         assert port.wait_for_mail().messages == [vote("n2")]
+
+
+def test_what_a_peer_can_is_told_when_it_comes_and_when_it_goes(port: Port) -> None:
+    told: list[tuple[str, int]] = []
+
+    def heard(*expected: tuple[str, int]) -> bool:
+        told.extend(port.take().feature_levels)
+        return told == list(expected)
+
+    with port.greeted("n2"):
+        wait_until(lambda: heard(("n2", 2)))
+        with port.greeted("n3"):
+            wait_until(lambda: heard(("n2", 2), ("n3", 2)))
+        wait_until(lambda: heard(("n2", 2), ("n3", 2), ("n3", 0)))
+    wait_until(lambda: heard(("n2", 2), ("n3", 2), ("n3", 0), ("n2", 0)))
+
+
+def test_a_connection_that_was_replaced_takes_nothing_with_it(port: Port) -> None:
+    told: list[tuple[str, int]] = []
+    with port.greeted() as older, port.greeted():
+        assert older.payload() is None
+        wait_until(lambda: len(port.connections()) == 1)
+        told.extend(port.take().feature_levels)
+    assert told[-1:] == [("n2", 2)]
 
 
 def test_a_newer_connection_of_a_peer_replaces_the_older(port: Port) -> None:

@@ -22,6 +22,7 @@ ELECTION_TIMEOUT_MS_MAX = 100_000
 HEARTBEATS_PER_TIMEOUT_MIN = 4  # so that a few late heartbeats do not start an election
 TIMEOUT_SPREAD_MIN = 1.5  # high / low: candidates that draw from a narrow range split the vote
 
+LEDGER_FILE = "ledger.db"  # in each node's folder, which is data_dir/<node>
 PEPPER_FILE = "pepper.key"  # in data_dir, unless told otherwise; no node can have this name
 
 _CLUSTER_DEFAULTS = {"data_dir": "data", "heartbeat_ms": "50", "election_timeout_ms": "300-600"}

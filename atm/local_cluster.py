@@ -21,14 +21,10 @@ from pathlib import Path
 from types import TracebackType
 from typing import Self
 
-from msgspec import DecodeError
-from msgspec.msgpack import Decoder
-
+from atm.client.each_node import ask_one
 from atm.config import Address, Cluster, load
-from atm.storage.disk import OsDisk
+from atm.files import make_folder
 from atm.wire.client_messages import Status, StatusReply
-from atm.wire.codec import encode
-from atm.wire.framing import CLIENT_FRAME_BYTES_MAX, FrameReader, FrameTooLarge, frame
 
 STOP_TIMEOUT_S = 10.0
 STATUS_TIMEOUT_S = 0.25
@@ -37,8 +33,6 @@ LOOPBACK = "127.0.0.1"
 # Below what systems give to outgoing connections (from 32768 on Linux): a node that retries to reach
 # a stopped one must not be given that one's port, or it keeps it from starting again.
 PORTS = range(20_000, 32_000)
-
-_status_answer = Decoder(StatusReply)
 
 
 class NoLeader(Exception):
@@ -100,7 +94,7 @@ class LocalCluster:
         assert name in self.cluster.nodes, name
         assert name not in self.running(), f"node {name} runs already"
         path = self.log_path(name)
-        OsDisk().make_folder(path.parent / name)  # durably: a node does not sync names that it finds
+        make_folder(path.parent / name)  # durably: a node does not sync names that it finds
         with path.open("ab") as log:
             offset = self._started[name].log_offset if name in self._started else log.tell()
             process = subprocess.Popen(
@@ -182,28 +176,8 @@ class LocalCluster:
 
 def ask_status(address: Address, timeout_s: float = STATUS_TIMEOUT_S) -> StatusReply | None:
     """Return what the node that listens for tellers at `address` says of itself, or None."""
-    payload = ask_once(address, encode(Status(id="status")), timeout_s)
-    try:
-        return None if payload is None else _status_answer.decode(payload)
-    except DecodeError:
-        return None
-
-
-def ask_once(address: Address, payload: bytes, timeout_s: float) -> bytes | None:
-    """Send one frame on a connection of its own and return the payload of the first that comes back.
-
-    None if none came: whoever listens there may or may not have acted on it.
-    """
-    reader = FrameReader(CLIENT_FRAME_BYTES_MAX)
-    try:
-        with socket.create_connection(address.pair, timeout=timeout_s) as connection:
-            connection.sendall(frame(payload))
-            while piece := connection.recv(CLIENT_FRAME_BYTES_MAX):
-                for answer in reader.feed(piece):
-                    return answer
-    except (OSError, FrameTooLarge):
-        return None
-    return None
+    answer = ask_one(address, Status(id="status"), timeout_s)
+    return answer if isinstance(answer, StatusReply) else None
 
 
 def write_cluster_ini(folder: Path, count: int = 5, **settings: str | int) -> Path:

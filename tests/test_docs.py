@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import re
 from pathlib import Path
-from typing import get_args
+from typing import Any, get_args
 
+import msgspec
 import pytest
-from msgspec import Struct
 
-from atm.ledger.commands import Credit, Outcome
+from atm.ledger.commands import Credit, Outcome, Request
 from atm.raft import messages
 from atm.raft.transitions import diagram
+from atm.teller.commands import COMMANDS
+from atm.teller.teller_command import TellerCommand
 from atm.wire import client_messages, peer_messages
 from atm.wire.client_messages import decode_client_request
 from atm.wire.codec import encode
@@ -19,6 +21,7 @@ from atm.wire.framing import CLIENT_FRAME_BYTES_MAX, PEER_FRAME_BYTES_MAX, frame
 
 ROOT = Path(__file__).parent.parent
 ARCHITECTURE = (ROOT / "docs" / "architecture.md").read_text(encoding="utf-8")
+TELLER = (ROOT / "docs" / "teller.md").read_text(encoding="utf-8")
 PROTOCOL = (ROOT / "docs" / "protocol.md").read_text(encoding="utf-8")
 PAGES = [*ROOT.glob("*.md"), *(ROOT / "docs").glob("*.md")]
 
@@ -45,12 +48,25 @@ def test_the_protocol_names_every_outcome_and_limit() -> None:
 @pytest.mark.parametrize(
     "request_kind", get_args(client_messages.ClientRequest), ids=lambda kind: kind.__name__
 )
-def test_the_protocol_lists_every_request_with_its_keys(request_kind: type[Struct]) -> None:
+def test_the_protocol_lists_every_request_with_its_keys(request_kind: type[Request]) -> None:
     op = str(request_kind.__struct_config__.tag)
     row = re.search(rf"^\| .*`{op}`.* \| (.*) \| .* \|$", PROTOCOL, re.MULTILINE)
     assert row is not None, f"no row for {op}"
-    told = set(re.findall(r"`([a-z_]+)`", row.group(1).partition(":")[0]))
-    assert told == set(request_kind.__struct_fields__) - {"id"}
+    told = dict(re.findall(r"`([a-z_]+)`(\??)", row.group(1).partition(":")[0]))
+    fields = [field for field in msgspec.structs.fields(request_kind) if field.name != "id"]
+    assert told == {field.name: "" if field.required else "?" for field in fields}
+
+
+@pytest.mark.parametrize("operators", [False, True], ids=["everybody", "operators"])
+def test_the_tellers_page_has_the_table_of_its_commands(operators: bool) -> None:
+    rows = [command for command in COMMANDS.values() if command.for_operators is operators]
+    table = "\n".join(["| command | what it does |", "|---|---|", *map(_row, rows)])
+    assert f"\n\n{table}\n\n" in TELLER, f"the table is now:\n{table}"
+
+
+def _row(command: TellerCommand[Any]) -> str:
+    form = command.form.replace("|", "\\|")
+    return f"| `{form}` | {command.does}{f'. {command.besides}' if command.besides else ''} |"
 
 
 @pytest.mark.parametrize(

@@ -10,7 +10,7 @@ RejectionReports are values (`receipt.outcome`); faults are exceptions: `Unavail
 
 from __future__ import annotations
 
-from atm.client.client import Client, Receipt, new_request_id
+from atm.client.client import Client
 from atm.client.errors import (
     ClientClosed,
     ClientError,
@@ -26,6 +26,7 @@ from atm.client.errors import (
     UnknownNode,
 )
 from atm.client.node_status import NodeStatus
+from atm.client.receipt import Receipt, new_request_id
 from atm.ledger.commands import Leg, Line
 
 __all__ = [

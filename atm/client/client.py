@@ -1,50 +1,35 @@
-"""A teller's end of the bank: tries, tries again, and knows what each try may have done."""
+"""A teller's end of the bank: an operation a method, each tried until it is answered (see retrying.py)."""
 
 from __future__ import annotations
 
 import math
 import os
-import random
-import secrets
-import time
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass, field
 from pathlib import Path
-from threading import Event
 from types import TracebackType
 from typing import Self, overload
 
-from msgspec import Struct
-
-from atm.client.connection import Lost, NotSent, Pool, ServerConnection
-from atm.client.errors import (
-    ClientClosed,
-    Interrupted,
-    OutcomeUnknown,
-    Rejected,
-    Unavailable,
-    UnknownNode,
-)
+from atm.client.errors import ClientClosed, UnknownNode
 from atm.client.node_status import NodeStatus, ask_all
+from atm.client.receipt import Receipt, new_request_id
 from atm.client.request_rules import check_request
+from atm.client.retrying import RetryingSender
 from atm.client.route import Route
 from atm.config import Cluster, load
 from atm.ledger.commands import (
+    Accounts,
     Batch,
     Close,
     Command,
-    Contents,
     Credit,
     Debit,
     Exceptions,
     Freeze,
     Hold,
     Leg,
-    Line,
     Login,
     Lookup,
     Open,
-    Outcome,
     Post,
     Query,
     Read,
@@ -58,47 +43,8 @@ from atm.ledger.commands import (
     Void,
     WriteOff,
 )
-from atm.wire.client_messages import ClientReply, ErrorReply, Reply, StatusReply, VerifyReply
-from atm.wire.codec import encode
 
-CONNECT_TIMEOUT_S = 0.3  # the first try's; doubled with each try that gave no answer
-ANSWER_TIMEOUT_S = 1.0  # likewise: a stopped server takes connections and never answers
-TIMEOUT_GROWTH = 2.0
 HOLD_MS = 300_000
-ID_CHARACTERS = "0123456789ABCDEFGHJKMNPQRSTVWXYZ"  # Crockford's base 32: no I, L, O, U
-PAUSE_S = (0.02, 0.05)  # between rounds over the servers: an election takes 300 to 600 ms
-
-
-class Receipt(Struct, frozen=True, kw_only=True):
-    """The bank's decision; `outcome` compares equal to its text, such as "ok".
-
-    `balance` (in the ledger) and `available` (less what is held) are in minor units, right after the
-    decision, or None if there is no such account. `reference` is the decision's log index and `time_us` its
-    time stamp (microseconds since 1970); both are 0 for what only reads. The fields behind them belong to
-    what only reads, as `atm.ledger.commands.View` says; elsewhere they are None.
-    """
-
-    request_id: str
-    outcome: Outcome
-    balance: int | None
-    available: int | None
-    reference: int
-    time_us: int
-    state: str | None = None
-    pin: str | None = None
-    lines: tuple[Line, ...] | None = None
-    next: int | None = None
-    asked: Contents | None = None
-    reversed_by: str | None = None
-
-
-def new_request_id() -> str:
-    """Return an id that nobody else has, of 20 characters that people do not mix up.
-
-    Ids rise with time, so that ledgers insert them in order: milliseconds, then 55 bits of chance.
-    """
-    number = time.time_ns() // 1_000_000 << 55 | secrets.randbits(55)
-    return "".join(ID_CHARACTERS[number >> shift & 31] for shift in range(95, -1, -5))
 
 
 class Client:
@@ -123,12 +69,14 @@ class Client:
         if node is not None and node not in self._cluster.nodes:
             names = ", ".join(self._cluster.nodes)
             raise UnknownNode(f"{self._cluster.path} has no node {node}: the nodes are {names}")
-        self._timeout_s = _checked_seconds(timeout)
-        self._patience_s = max(self._timeout_s, 0 if patience is None else _checked_seconds(patience))
-        self._on_unknown = on_unknown
-        self._route = Route(list(self._cluster.nodes), node)
-        self._pool = Pool()
-        self._closed = Event()
+        timeout_s = _checked_seconds(timeout)
+        self._sender = RetryingSender(
+            self._cluster.nodes,
+            Route(list(self._cluster.nodes), node),
+            timeout_s=timeout_s,
+            patience_s=max(timeout_s, 0 if patience is None else _checked_seconds(patience)),
+            on_unknown=on_unknown,
+        )
 
     def __enter__(self) -> Self:
         return self
@@ -151,8 +99,7 @@ class Client:
         """
         if account is not None:
             return self.ask(Close(id=_id_or_new(request_id), account=account))
-        self._closed.set()
-        self._pool.close()
+        self._sender.close()
         return None
 
     # -- money -------------------------------------------------------------------------------------
@@ -272,131 +219,20 @@ class Client:
         """Return as `lines` the postings that a person should look at, the latest first."""
         return self.ask(Exceptions(id=new_request_id(), limit=limit, before=before))
 
+    def accounts(self, limit: int = 100, after: str | None = None) -> Receipt:
+        """Return up to 100 of the customers' `accounts` by name; the next page comes `after` its `next`."""
+        return self.ask(Accounts(id=new_request_id(), limit=limit, after=after))
+
     def ask(self, request: Command | Read) -> Receipt:
         """Send a request that was made before, such as one that is repeated under its id."""
         check_request(request)
-        if self._closed.is_set():
-            raise ClientClosed
-        attempt = _Attempt(request.id, changes_something=not isinstance(request, Read))
-        try:
-            answer = self._ask_until_answered(encode(request), attempt)
-        except KeyboardInterrupt as interrupt:
-            raise Interrupted(request.id, may_be_done=attempt.may_be_done or attempt.in_flight) from interrupt
-        return Receipt(
-            request_id=request.id,
-            outcome=answer.outcome,
-            balance=answer.balance,
-            available=answer.available,
-            reference=answer.reference,
-            time_us=answer.time_us,
-            state=answer.state,
-            pin=answer.pin,
-            lines=answer.lines,
-            next=answer.next,
-            asked=answer.asked,
-            reversed_by=answer.reversed_by,
-        )
+        return Receipt.of(self._sender.ask(request))
 
     def status(self) -> list[NodeStatus]:
         """Ask every node of the cluster how it is, in the file's order; takes about a second at most."""
-        if self._closed.is_set():
+        if self._sender.closed:
             raise ClientClosed
         return ask_all(self._cluster, new_request_id())
-
-    # -- trying and trying again -------------------------------------------------------------------
-
-    def _ask_until_answered(self, payload: bytes, attempt: _Attempt) -> Reply:
-        """Ask one server after another; a pause follows each refusal and each round over all of them."""
-        node, tried = self._route.current, set[str]()
-        while True:
-            answer = self._try(node, payload, attempt)
-            attempt.in_flight = False
-            if isinstance(answer, Reply):
-                self._route.answered(node, answer.leader)
-                return answer
-            if answer is not None and answer.outcome == "bad_request":
-                raise self._end(attempt, Rejected(answer.message or "it gives no reason"))
-            tried.add(node)
-            round_is_over = len(tried) == len(self._cluster.nodes)
-            if answer is not None or round_is_over:
-                self._closed.wait(random.uniform(*PAUSE_S))
-            if self._closed.is_set():
-                raise self._end(attempt, ClientClosed())
-            if self._deadline(attempt) <= time.monotonic():
-                raise self._end(attempt, Unavailable())
-            if round_is_over:
-                tried = {node}
-            node = self._route.other(tried, answer.leader if answer is not None else None)
-
-    def _try(self, node: str, payload: bytes, attempt: _Attempt) -> Reply | ErrorReply | None:
-        """Ask one server once; return its answer, or None if none came, and note what that means."""
-        started = time.monotonic()
-        deadline, growth = self._deadline(attempt), TIMEOUT_GROWTH**attempt.timeouts
-        connect_until = min(deadline, started + growth * CONNECT_TIMEOUT_S)
-        answer_until = min(deadline, started + growth * ANSWER_TIMEOUT_S)
-        try:
-            connection = self._pool.take(self._cluster.nodes[node].client.pair, connect_until)
-        except NotSent:
-            attempt.timeouts += time.monotonic() >= connect_until
-            self._route.failed(node)
-            return None
-        except ClientClosed as closed:
-            raise self._end(attempt, closed) from None
-        try:
-            answer = self._exchange(connection, payload, attempt, answer_until)
-        except NotSent:
-            self._route.failed(node)
-            return None
-        except Lost:
-            attempt.timeouts += 1
-            self._route.failed(node)
-            self._note_unknown(attempt)
-            return None
-        if isinstance(answer, ErrorReply) and answer.outcome == "unknown":
-            self._note_unknown(attempt)
-        return answer
-
-    def _exchange(
-        self, connection: ServerConnection, payload: bytes, attempt: _Attempt, until: float
-    ) -> Reply | ErrorReply:
-        """Send and receive, and leave the connection in the pool or closed; raise `NotSent` or `Lost`."""
-        answer: ClientReply | None = None
-        attempt.in_flight = attempt.changes_something
-        try:
-            answer = connection.exchange(payload, attempt.request_id, until)
-        finally:
-            if answer is not None and answer.id:
-                self._pool.release(connection)
-            else:
-                self._pool.discard(connection)
-        if isinstance(answer, StatusReply | VerifyReply):
-            raise Lost("the server told about itself, which was not asked for")
-        return answer
-
-    def _deadline(self, attempt: _Attempt) -> float:
-        return attempt.started + (self._patience_s if attempt.may_be_done else self._timeout_s)
-
-    def _note_unknown(self, attempt: _Attempt) -> None:
-        if attempt.changes_something and not attempt.may_be_done:
-            attempt.may_be_done = True
-            if self._on_unknown is not None:
-                self._on_unknown(attempt.request_id)
-
-    def _end(self, attempt: _Attempt, certain: Exception) -> Exception:
-        """Return what to raise when no receipt came: `certain` only if the request is not done."""
-        return OutcomeUnknown(attempt.request_id) if attempt.may_be_done else certain
-
-
-@dataclass
-class _Attempt:
-    """What is known of one request while it is tried."""
-
-    request_id: str
-    changes_something: bool  # a query does not, so its end is never unknown
-    started: float = field(default_factory=time.monotonic)
-    may_be_done: bool = False
-    in_flight: bool = False  # a try is under way and may have arrived
-    timeouts: int = 0  # tries that ran into their time limit or broke
 
 
 def _id_or_new(request_id: str | None) -> str:

@@ -51,11 +51,19 @@ class ServerConnection:
 
         A fault without an id is an answer too: it speaks of the connection, whose only request this is.
         """
-        self._send(frame(payload), until)
-        answer = self._receive(until)
+        received = self.exchange_payload(payload, until)
+        try:
+            answer = decode_client_reply(received)
+        except Malformed as error:
+            raise Lost(str(error)) from error
         if answer.id == request_id or (isinstance(answer, ErrorReply) and not answer.id):
             return answer
         raise Lost("the server answered another request")
+
+    def exchange_payload(self, payload: bytes, until: float) -> bytes:
+        """Send a frame and return the payload of the one that comes back; raise `NotSent` or `Lost`."""
+        self._send(frame(payload), until)
+        return self._receive(until)
 
     def is_idle(self) -> bool:
         """Return whether the connection can be used again: it is open, and nothing unasked-for came."""
@@ -85,7 +93,7 @@ class ServerConnection:
         except OSError as error:
             raise NotSent(str(error)) from error
 
-    def _receive(self, until: float) -> ClientReply:
+    def _receive(self, until: float) -> bytes:
         try:
             while True:
                 self._socket.settimeout(_remaining_s(until))
@@ -96,8 +104,8 @@ class ServerConnection:
                 if len(payloads) > 1:
                     raise Lost("the server gave more answers than it was asked for")
                 if payloads:
-                    return decode_client_reply(payloads[0])
-        except (OSError, FrameTooLarge, Malformed) as error:
+                    return payloads[0]
+        except (OSError, FrameTooLarge) as error:
             raise Lost(str(error)) from error
 
 

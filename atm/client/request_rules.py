@@ -3,12 +3,22 @@
 from __future__ import annotations
 
 import re
+from typing import get_args, get_type_hints
 
 import msgspec
 from msgspec.structs import asdict
 
 from atm.client.errors import InvalidAccount, InvalidAmount, InvalidPin, InvalidRequest, InvalidRequestId
-from atm.ledger.commands import AMOUNT_MINOR_MAX, AccountName, Batch, Command, Read
+from atm.ledger.commands import (
+    AMOUNT_MINOR_MAX,
+    AccountName,
+    AmountMinor,
+    Batch,
+    Command,
+    Leg,
+    Read,
+    RequestId,
+)
 
 ACCOUNT_RULE = "An account's name is 1 to 64 letters, digits or . _ - and starts with a letter or digit"
 AMOUNT_RULE = f"An amount is a whole number of minor units (int) from 1 to {AMOUNT_MINOR_MAX}"
@@ -16,7 +26,12 @@ REQUEST_ID_RULE = "A request id is 1 to 64 printable ASCII characters without sp
 PIN_RULE = "A PIN is 4 to 12 digits"
 
 _PLAIN_PIN = re.compile(r"[0-9]{4,12}", re.ASCII)
-_FIELD = re.compile(r"`\$(?:\.legs\[[0-9.]+\])?\.([a-z_]+)`")  # in msgspec's words about what is wrong
+_FIELD = re.compile(r"`\$(?P<leg>\.legs\[[0-9.]+\])?\.(?P<field>[a-z_]+)`")  # in msgspec's words
+_RULES: tuple[tuple[object, type[InvalidRequest], str], ...] = (
+    (AccountName, InvalidAccount, ACCOUNT_RULE),
+    (AmountMinor, InvalidAmount, AMOUNT_RULE),
+    (RequestId, InvalidRequestId, REQUEST_ID_RULE),
+)
 
 
 def check_request(request: Command | Read) -> None:
@@ -30,7 +45,7 @@ def check_request(request: Command | Read) -> None:
     try:
         msgspec.convert(whole | {"op": request.__struct_config__.tag}, type(request))
     except msgspec.ValidationError as error:
-        raise _refusal(str(error)) from None
+        raise _refusal(request, str(error)) from None
 
 
 def check_account(account: str) -> None:
@@ -47,14 +62,13 @@ def check_pin(pin: object) -> None:
         raise InvalidPin(PIN_RULE)
 
 
-def _refusal(what: str) -> InvalidRequest:
+def _refusal(request: Command | Read, what: str) -> InvalidRequest:
+    """Return the refusal of a field that is not of its type, in the words of that type's rule."""
     found = _FIELD.search(what)
-    match found and found[1]:
-        case "account" | "target":
-            return InvalidAccount(ACCOUNT_RULE)
-        case "amount":
-            return InvalidAmount(AMOUNT_RULE)
-        case "id" | "hold" | "original" | "request_id":
-            return InvalidRequestId(REQUEST_ID_RULE)
-        case _:
-            return InvalidRequest(f"Not a request: {what}")
+    if found is not None:
+        struct = Leg if found["leg"] else type(request)
+        hint = get_type_hints(struct, include_extras=True)[found["field"]]
+        for kind, refusal, rule in _RULES:
+            if kind in (hint, *get_args(hint)):
+                return refusal(rule)
+    return InvalidRequest(f"Not a request: {what}")

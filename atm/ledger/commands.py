@@ -8,7 +8,7 @@ same for ever. The structs carry their limits, so that whatever was decoded into
 from __future__ import annotations
 
 from enum import StrEnum
-from typing import Annotated, Final
+from typing import Annotated, ClassVar, Final, Literal
 
 from msgspec import Meta, Struct
 
@@ -21,6 +21,12 @@ SEALED_PIN_CHARS = 64
 
 LOCAL = "local"  # who asks, as long as nobody says who he is
 BANK = "bank"  # who ends holds: the leader itself
+
+# How long answers may be, in their frames; tests/server/test_client_server.py has the longest of each.
+RECEIPT_BYTES_MAX = 1024
+LINE_BYTES_MAX = 384  # of a page of postings
+ACCOUNT_BYTES_MAX = 144  # of a page of accounts
+LOOKUP_BYTES_MAX = 12 * 1024  # of the longest batch, with the longest names
 
 CASH = "cash"  # the bank's own account, the other side of every credit and debit; may fall below zero
 WRITEOFF = "writeoff"  # the bank's own account that bears its losses; may fall below zero
@@ -36,6 +42,10 @@ AccountName = Annotated[str, Meta(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]{0,63}\Z")
 AmountMinor = Annotated[int, Meta(gt=0, le=AMOUNT_MINOR_MAX)]
 # 4 to 12 digits as a teller sends it; 64 hexadecimal digits once sealed (atm/server/security/pins.py).
 Pin = Annotated[str, Meta(pattern=r"^([0-9]{4,12}|[0-9a-f]{64})\Z")]
+
+# The least that somebody must be. An operator may whatever a teller may, a gateway what a teller may, an
+# auditor whatever only reads. Today only the teller's `--operator` looks at it: no server checks it yet.
+Role = Literal["teller", "operator"]
 
 
 class Outcome(StrEnum):
@@ -74,9 +84,16 @@ class Request(
     omit_defaults=True,
     gc=False,  # nothing in here can refer back to it
 ):
-    """What every request carries; the `op` on the wire is the tag of its class."""
+    """What every request carries; the `op` on the wire is the tag of its class, and `role` who may ask it."""
+
+    role: ClassVar[Role] = "teller"
 
     id: RequestId
+
+    @property
+    def answer_bytes_max(self) -> int:
+        """How long the answer may be, in its frame."""
+        return RECEIPT_BYTES_MAX
 
 
 # -- commands: money ---------------------------------------------------------------------------------
@@ -165,6 +182,8 @@ class Reverse(Request, frozen=True, kw_only=True, tag="reverse"):
 class WriteOff(Request, frozen=True, kw_only=True, tag="write_off"):
     """Pay an account, or the cash that is missing (`cash`), out of the bank's `writeoff`."""
 
+    role: ClassVar[Role] = "operator"
+
     account: AccountName
     amount: AmountMinor
 
@@ -181,17 +200,23 @@ class Open(Request, frozen=True, kw_only=True, tag="open"):
 class Freeze(Request, frozen=True, kw_only=True, tag="freeze"):
     """Let nothing in or out of an account, but for what was held and for corrections."""
 
+    role: ClassVar[Role] = "operator"
+
     account: AccountName
 
 
 class Unfreeze(Request, frozen=True, kw_only=True, tag="unfreeze"):
     """Undo `Freeze`."""
 
+    role: ClassVar[Role] = "operator"
+
     account: AccountName
 
 
 class Close(Request, frozen=True, kw_only=True, tag="close"):
     """Close an account for ever; it is empty and nothing is held."""
+
+    role: ClassVar[Role] = "operator"
 
     account: AccountName
 
@@ -214,11 +239,15 @@ class Login(Request, frozen=True, kw_only=True, tag="login"):
 class Unlock(Request, frozen=True, kw_only=True, tag="unlock"):
     """Forget the wrong PINs of an account."""
 
+    role: ClassVar[Role] = "operator"
+
     account: AccountName
 
 
 class SetLimit(Request, frozen=True, kw_only=True, tag="set_limit"):
     """Limit what may be withdrawn (`debit`, `hold`) from an account in a day of log time (UTC)."""
+
+    role: ClassVar[Role] = "operator"
 
     account: AccountName
     amount: AmountMinor | None = None  # None: no limit
@@ -241,9 +270,16 @@ class Query(Request, frozen=True, kw_only=True, tag="query"):
 class Statement(Request, frozen=True, kw_only=True, tag="statement"):
     """Ask for an account's latest postings, or the latest before `before` (a `Line.posting`)."""
 
+    cursor: ClassVar[str] = "before"  # names the field that takes the `next` of the page before
+
     account: AccountName
     limit: Annotated[int, Meta(gt=0, le=PAGE_LINES_MAX)] = 20
     before: Annotated[int, Meta(ge=0, le=2**63 - 1)] | None = None
+
+    @property
+    def answer_bytes_max(self) -> int:
+        """How long the page may be, in its frame."""
+        return RECEIPT_BYTES_MAX + self.limit * LINE_BYTES_MAX
 
 
 class Lookup(Request, frozen=True, kw_only=True, tag="lookup"):
@@ -251,12 +287,40 @@ class Lookup(Request, frozen=True, kw_only=True, tag="lookup"):
 
     request_id: RequestId
 
+    @property
+    def answer_bytes_max(self) -> int:
+        """How long the answer may be, in its frame."""
+        return LOOKUP_BYTES_MAX
+
 
 class Exceptions(Request, frozen=True, kw_only=True, tag="exceptions"):
     """Ask for the latest postings that a person should look at, or the latest before `before`."""
 
+    role: ClassVar[Role] = "operator"
+    cursor: ClassVar[str] = "before"
+
     limit: Annotated[int, Meta(gt=0, le=PAGE_LINES_MAX)] = 20
     before: Annotated[int, Meta(ge=0, le=2**63 - 1)] | None = None
+
+    @property
+    def answer_bytes_max(self) -> int:
+        """How long the page may be, in its frame."""
+        return RECEIPT_BYTES_MAX + self.limit * LINE_BYTES_MAX
+
+
+class Accounts(Request, frozen=True, kw_only=True, tag="accounts"):
+    """Ask for the customers' accounts in the order of their names, or for those after the name `after`."""
+
+    role: ClassVar[Role] = "operator"
+    cursor: ClassVar[str] = "after"
+
+    limit: Annotated[int, Meta(gt=0, le=PAGE_LINES_MAX)] = PAGE_LINES_MAX
+    after: AccountName | None = None
+
+    @property
+    def answer_bytes_max(self) -> int:
+        """How long the page may be, in its frame."""
+        return RECEIPT_BYTES_MAX + self.limit * ACCOUNT_BYTES_MAX
 
 
 Command = (
@@ -307,7 +371,9 @@ class LevelRaise(Struct, frozen=True, array_like=True):
 
 
 LedgerEntry = LoggedCommand | Founding | LevelRaise
-Read = Query | Statement | Lookup | Exceptions
+Withdrawal = Debit | Transfer | Hold  # money goes out of `account`, so its PIN goes with the request
+Read = Query | Statement | Lookup | Exceptions | Accounts
+Page = Statement | Exceptions | Accounts  # what is read page by page
 
 
 # -- answers -----------------------------------------------------------------------------------------------
@@ -318,15 +384,15 @@ class LedgerReceipt(Struct, frozen=True, kw_only=True, gc=False):
 
     `balance` (in the ledger) and `available` (what may be paid out) are the account's, in minor units,
     right after the decision, or None if there is no such account. For a transfer it is the paying account,
-    for a batch its first leg's; for a hold's posting or a reversal, the customer's. `reference` is the log
-    index of the decision and `time_us` its time stamp; both are 0 for a query, which leaves no trace.
+    for a batch its first leg's; for a hold's posting or a reversal, the customer's. `log_index` is the
+    log entry that decided it and `time_us` its time stamp; both are 0 for a query, which leaves no trace.
     """
 
     id: str
     outcome: Outcome
     balance: int | None = None
     available: int | None = None
-    reference: int = 0
+    log_index: int = 0
     time_us: int = 0
 
 
@@ -347,6 +413,19 @@ class Line(Struct, frozen=True, kw_only=True, omit_defaults=True):
     exception: str | None = None
 
 
+class AccountState(Struct, frozen=True, kw_only=True):
+    """A customer's account in the list of all; amounts are minor units.
+
+    `state` is open, frozen or closed, and `pin` none, set or locked.
+    """
+
+    account: str
+    balance: int
+    available: int
+    state: str
+    pin: str
+
+
 class Contents(Struct, frozen=True, kw_only=True, omit_defaults=True, gc=False):
     """What was asked under a request id, as the ledger keeps it; `details` is JSON."""
 
@@ -362,12 +441,19 @@ class ReadResult(LedgerReceipt, frozen=True, kw_only=True, omit_defaults=True):
     query      `state` is open, frozen or closed; `pin` is none, set or locked
     statement  `lines`, the latest first, and `next` to ask for those before them, None if there are none
     exceptions likewise
+    accounts   `accounts` in the order of their names, and `next` to ask for those after them, likewise
     lookup     the first receipt, and in `asked` what was asked; `reversed_by` is the id of its reversal
     """
 
     state: str | None = None
     pin: str | None = None
     lines: tuple[Line, ...] | None = None
-    next: int | None = None
+    accounts: tuple[AccountState, ...] | None = None
+    next: int | str | None = None
     asked: Contents | None = None
     reversed_by: str | None = None
+
+    @property
+    def is_empty(self) -> bool:
+        """Whether it tells nothing but the outcome."""
+        return self.balance is None and self.lines is None and self.accounts is None and self.asked is None

@@ -1,6 +1,6 @@
 """The SQLite file beneath the ledger: opened, checked, written by one connection, and watched for others.
 
-Why WAL with synchronous=NORMAL: after a power cut the file is whole at some earlier index, and the
+Why WAL with synchronous=NORMAL in a node: after a power cut the file is whole at some earlier index, and the
 durable Raft log is replayed from there; a sync for each commit would buy nothing.
 """
 
@@ -23,11 +23,13 @@ PAGE_BYTES = 2048
 CHECKPOINT_PAGES = 2000
 WAL_BYTES_MAX = 20 * 1024 * 1024  # what is left of a WAL that outgrew this under a long reader
 
+NORMAL, FULL = 1, 2  # the values of SQLite's `synchronous`
+
 PRAGMAS: tuple[tuple[str, str | int], ...] = (
     ("page_size", PAGE_BYTES),  # before the file has any page
     ("journal_mode", "wal"),
     ("journal_size_limit", WAL_BYTES_MAX),
-    ("synchronous", 1),  # NORMAL
+    ("synchronous", NORMAL),  # unless the ledger is opened with another
     ("cache_size", -CACHE_KIB),
     ("cell_size_check", 1),  # notices some damage that would else be read as data
     ("foreign_keys", 0),  # what a row refers to is written before it, in its transaction; `verify` checks
@@ -54,9 +56,13 @@ class Database:
     anew. Only a lock held too long by another program leaves the database usable, as nothing had begun.
     """
 
-    def __init__(self, path: Path | str) -> None:
-        """Open the ledger at `path`, or make one that has applied nothing; raise `LedgerFault`."""
+    def __init__(self, path: Path | str, *, synchronous: int = NORMAL) -> None:
+        """Open the ledger at `path`, or make one that has applied nothing; raise `LedgerFault`.
+
+        With `FULL` every commit is on disk when it returns, as is right where no log makes up for a loss.
+        """
         self.path = path
+        self._synchronous = synchronous
         self._in_memory = path == ":memory:"
         self._fault: LedgerFault | None = None
         self._wal_pages = 0  # in the WAL at the last commit
@@ -122,7 +128,7 @@ class Database:
         self._connection.set_wal_hook(self._note_wal_pages)
 
     def _set_pragmas(self) -> None:
-        for name, wanted in PRAGMAS:
+        for name, wanted in (dict(PRAGMAS) | {"synchronous": self._synchronous}).items():
             if self._in_memory and name in FILE_ONLY:
                 continue
             self._connection.pragma(name, wanted)

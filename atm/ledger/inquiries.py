@@ -1,4 +1,4 @@
-"""What may be read from the ledger: balances now and then, statements, receipts, exceptions."""
+"""What may be read from the ledger: balances now and then, statements, receipts, exceptions, accounts."""
 
 from __future__ import annotations
 
@@ -6,10 +6,13 @@ from typing import Any, assert_never
 
 import apsw
 import msgspec
+from msgspec.structs import asdict, replace
 
 from atm.ledger.accounts import Account
 from atm.ledger.commands import (
     CASH,
+    Accounts,
+    AccountState,
     Exceptions,
     Line,
     Lookup,
@@ -19,7 +22,7 @@ from atm.ledger.commands import (
     ReadResult,
     Statement,
 )
-from atm.ledger.rows import Row, SqliteRows
+from atm.ledger.rows import ACCOUNT_COLUMNS, Row, SqliteRows
 
 LINE = """posting, journal.time_us, op, journal.request_id, {account}, {other}, {sign} journal.amount,
     {balance}, kind"""
@@ -44,6 +47,8 @@ EXCEPTIONS = f"""
     select {DEBITS} from exception join journal using (posting) join receipt using (request_id)
     where posting < :before order by posting desc limit :limit"""
 NO_POSTING = 2**63 - 1
+# The bank's own have a balance only. Names are compared by their bytes, and "" comes before all of them.
+ACCOUNTS = f"{ACCOUNT_COLUMNS} where account > :after and opened_us is not null order by account limit :limit"
 
 FIRST_AT_OR_AFTER = "select posting, time_us from journal where posting >= ? order by posting limit 1"
 LAST_POSTING = "select max(posting) from journal"
@@ -58,7 +63,7 @@ def balance_view(query: Query, account: Account) -> ReadResult:
         balance=account.balance,
         available=account.available,
         state="open" if account.is_banks_own else account.state,
-        pin="locked" if account.locked else "none" if account.pin is None else "set",
+        pin=_pin_state(account),
     )
 
 
@@ -82,6 +87,8 @@ class Inquiries:
                 return self._lookup(request)
             case Exceptions():
                 return self._exceptions(request)
+            case Accounts():
+                return self._accounts(request)
             case _:
                 assert_never(request)
 
@@ -137,21 +144,36 @@ class Inquiries:
         page, following = _page(tuple(map(_line, rows)), request.limit)
         return ReadResult(id=request.id, outcome=Outcome.OK, lines=page, next=following)
 
+    def _accounts(self, request: Accounts) -> ReadResult:
+        values = {"after": request.after or "", "limit": request.limit + 1}
+        found = [_account_state(Account(*row)) for row in self._cursor.execute(ACCOUNTS, values)]
+        page = tuple(found[: request.limit])
+        following = page[-1].account if len(found) > request.limit else None
+        return ReadResult(id=request.id, outcome=Outcome.OK, accounts=page, next=following)
+
     def _lookup(self, request: Lookup) -> ReadResult:
         record = self._rows.record(request.request_id)
         if record is None:
             return ReadResult(id=request.id, outcome=Outcome.ORIGINAL_NOT_FOUND)
-        receipt = record.receipt
         return ReadResult(
-            id=request.id,
-            outcome=receipt.outcome,
-            balance=receipt.balance,
-            available=receipt.available,
-            reference=receipt.reference,
-            time_us=receipt.time_us,
+            **asdict(replace(record.receipt, id=request.id)),
             asked=record.asked,
             reversed_by=self._cursor.execute(REVERSED_BY, (request.request_id,)).get,
         )
+
+
+def _account_state(account: Account) -> AccountState:
+    return AccountState(
+        account=account.name,
+        balance=account.balance,
+        available=account.available,
+        state=account.state,
+        pin=_pin_state(account),
+    )
+
+
+def _pin_state(account: Account) -> str:
+    return "locked" if account.locked else "none" if account.pin is None else "set"
 
 
 def _page(lines: tuple[Line, ...], limit: int) -> tuple[tuple[Line, ...], int | None]:

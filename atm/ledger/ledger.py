@@ -23,7 +23,7 @@ from atm.ledger.commands import (
     Read,
     ReadResult,
 )
-from atm.ledger.database import Database, LedgerFault
+from atm.ledger.database import NORMAL, Database, LedgerFault
 from atm.ledger.inquiries import Inquiries, balance_view
 from atm.ledger.rows import SqliteRows, Unreadable
 from atm.ledger.unit_of_work import UnitOfWork
@@ -58,9 +58,9 @@ class NotNext(Exception):
 class Ledger:
     """The bank of one node. Used by one thread at a time; raises `LedgerFault` when its file fails it."""
 
-    def __init__(self, path: Path | str) -> None:
+    def __init__(self, path: Path | str, *, synchronous: int = NORMAL) -> None:
         """Open the ledger at `path`, or make one at index 0; `":memory:"` keeps it in memory."""
-        self._database = Database(path)
+        self._database = Database(path, synchronous=synchronous)
         self._cursor = self._database.cursor()
         self._rows = SqliteRows(self._database.cursor())
         self._inquiries = Inquiries(self._database.cursor())

@@ -16,7 +16,7 @@ from atm.ledger.requests import accounts_named
 from atm.ledger.unit_of_work import HoldRecord, IdempotencyRecord, LazyCache, UnitOfWork
 
 RECEIPT_COLUMNS = (
-    "request_id, op, account, amount, details, actor, outcome, balance, available, reference, time_us"
+    "request_id, op, account, amount, details, actor, outcome, balance, available, log_index, time_us"
 )
 # The join puts the ids first: with `in`, SQLite would sort them into a table of its own before it looks.
 RECEIPTS = f"select {RECEIPT_COLUMNS} from json_each(?) cross join receipt on request_id = value"
@@ -187,20 +187,20 @@ def _receipt_row(record: IdempotencyRecord) -> Row:
         receipt.outcome,
         receipt.balance,
         receipt.available,
-        receipt.reference,
+        receipt.log_index,
         receipt.time_us,
     )
 
 
 def _record(row: Row) -> IdempotencyRecord:
-    request_id, op, account, amount, details, actor, outcome, balance, available, reference, time_us = row
+    request_id, op, account, amount, details, actor, outcome, balance, available, log_index, time_us = row
     asked = {"op": op, "account": account, "amount": amount, "details": details}
     receipt = {
         "id": request_id,
         "outcome": outcome,
         "balance": balance,
         "available": available,
-        "reference": reference,
+        "log_index": log_index,
         "time_us": time_us,
     }
     try:

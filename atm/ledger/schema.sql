@@ -62,7 +62,7 @@ CREATE TABLE receipt (
     outcome    TEXT    NOT NULL,                                   -- 'ok', or why not
     balance    INTEGER,                                            -- right after the decision; NULL: no such account
     available  INTEGER,                                            -- likewise, less what is held
-    reference  INTEGER NOT NULL,                                   -- the log entry that decided it
+    log_index  INTEGER NOT NULL,                                   -- the log entry that decided it
     time_us    INTEGER NOT NULL                                    -- that entry's time stamp
 ) STRICT, WITHOUT ROWID;
 

@@ -383,13 +383,13 @@ class UnitOfWork:
         """Return what the request moved; a reversal itself cannot be taken back."""
         if original.receipt.outcome is not OK or original.asked.op == "reverse":
             return ()
-        number = original.receipt.reference * POSTINGS_PER_ENTRY
+        number = original.receipt.log_index * POSTINGS_PER_ENTRY
         first, end = (
             bisect_left(self.journal, bound, key=itemgetter(0))
             for bound in (number, number + POSTINGS_PER_ENTRY)
         )
         here = [Posting(debit, credit, amount) for _, _, debit, credit, amount, *_ in self.journal[first:end]]
-        return here or self._ledger.postings(original.receipt.reference)
+        return here or self._ledger.postings(original.receipt.log_index)
 
     def _withdrawn_us(self, original: IdempotencyRecord) -> int:
         """Return when what the request paid out was counted towards the daily limit; 0 if it was not."""
@@ -514,7 +514,7 @@ class UnitOfWork:
             outcome=outcome,
             balance=balance,
             available=available,
-            reference=self._log_index,
+            log_index=self._log_index,
             time_us=self._time_us,
         )
 

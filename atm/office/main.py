@@ -10,18 +10,18 @@ from __future__ import annotations
 
 import argparse
 import contextlib
-import os
 import re
 import sys
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import NoReturn, TextIO
+from typing import TextIO
 
 import apsw
 import msgspec
 
 from atm.client import Client, ClientError, OutcomeUnknown, Unavailable
-from atm.config import ConfigError, load
+from atm.command_line import CLOSED_PIPE, USAGE, OneLineParser, complain, forget_stdout
+from atm.config import LEDGER_FILE, ConfigError, load
 from atm.ledger.audit.extract import account_lines, journal_lines
 from atm.ledger.audit.read_only import DamagedLedger, NoLedger, snapshot
 from atm.office.books import COMMODITY, write_beancount, write_csv, write_hledger, write_jsonl
@@ -29,12 +29,12 @@ from atm.office.repair import run_repair
 from atm.office.replay import LEFT_OUT, BadFile, NotBooked, Replay, read_csv, read_jsonl
 from atm.office.verify import exit_code, print_report, verify_cluster, verify_files
 from atm.server.group.repair import NotRepaired
-from atm.storage.data_folder import LEDGER_FILE, FolderRefused
+from atm.storage.data_folder import FolderRefused
 from atm.storage.log_file import DamagedLog, LogFailed
 
-DONE, FAILED, USAGE, NOT_AVAILABLE, UNKNOWN = 0, 1, 2, 3, 5
+PROGRAM = "ledger"
+DONE, FAILED, NOT_AVAILABLE, UNKNOWN = 0, 1, 3, 5
 INTERRUPTED = 130
-CLOSED_PIPE = 141  # as a shell counts a process that SIGPIPE ended
 VERIFY_S = 900.0
 IMPORT_TIMEOUT_S = 30.0  # an election or a restart is sat out
 COMMODITY_RULE = re.compile(r"[A-Z]{2,10}")
@@ -60,8 +60,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     except KeyboardInterrupt:
         return INTERRUPTED
     except BrokenPipeError:
-        with contextlib.suppress(OSError, ValueError):  # or the interpreter's last flush complains as well
-            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        forget_stdout()
         return CLOSED_PIPE
     except OSError as error:
         return _complain(f"{error.filename or 'input or output'}: {error.strerror or error}", USAGE)
@@ -149,21 +148,14 @@ def _opened(path: Path) -> Iterator[TextIO]:
 # -- the command line --------------------------------------------------------------------------------------
 
 
-class _Parser(argparse.ArgumentParser):
-    """Tells a mistake in one line."""
-
-    def error(self, message: str) -> NoReturn:
-        raise SystemExit(_complain(f"{message} (try: ledger --help)", USAGE))
-
-
 def _arguments(argv: Sequence[str] | None) -> argparse.Namespace:
-    parser = _Parser(
-        prog="ledger",
+    parser = OneLineParser(
+        prog=PROGRAM,
         description="Verify, export or import the bank's books, or repair a stopped node.",
         allow_abbrev=False,
     )
     _add_config(parser, "cluster.ini")
-    commands = parser.add_subparsers(required=True, metavar="COMMAND", parser_class=_Parser)
+    commands = parser.add_subparsers(required=True, metavar="COMMAND", parser_class=OneLineParser)
 
     verify = commands.add_parser(
         "verify", help="audit the ledgers of all nodes, or of files, and compare them"
@@ -223,5 +215,5 @@ def _commodity(text: str) -> str:
 
 
 def _complain(line: str, code: int) -> int:
-    print(f"ledger: {line}", file=sys.stderr)
+    complain(PROGRAM, line)
     return code

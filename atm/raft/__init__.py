@@ -1,4 +1,4 @@
-"""Raft, and nothing else: no thread, no clock, no socket, no file.
+"""Raft, and nothing else: no thread, no clock, no socket, no file. docs/raft.md tells how to use it.
 
 This page is the contract of the core; `raft.py` keeps it.
 
@@ -6,10 +6,11 @@ This page is the contract of the core; `raft.py` keeps it.
 
 Work goes in, by these calls only:
 
-    raft.step(message)            a message from another server came in
+    raft.step(message)            a message from another server came in; returns why it was rejected, if so
     raft.tick()                   one tick of time has passed
-    raft.propose(data, now_us)      clients want these commands replicated
+    raft.propose(data, now_us)    clients want this data replicated
     raft.read(read_id)            a client wants to read, and to see every acknowledged write
+    raft.demote(node_id)          that server has lost its disk: what it promised no longer counts
 
 and what is to be done about it comes out:
 
@@ -21,7 +22,7 @@ Nothing happens in between. The core hands out the next `Ready` only after `adva
 looks at a clock (time is a count of ticks), never draws a random number but from the function it was
 given, and never forgets: all that must survive a crash is in `Ready.hard_state` and `Ready.entries`.
 
-What it promises is Figure 3 of the paper, checked after any step by `invariants.py`:
+What it promises is Figure 3 of the paper:
 
 - Election safety: at most one leader in a term.
 - Leader append-only: a leader never overwrites or deletes entries of its own log.
@@ -29,6 +30,60 @@ What it promises is Figure 3 of the paper, checked after any step by `invariants
 - Leader completeness: an entry that was committed is in the log of every later leader.
 - State-machine safety: no two servers apply different entries at one index.
 
+What one server can see of this, `invariants.py` checks after every call to a `CheckedRaft`: in all tests and
+in the simulation, and in production where it is asked for. The rest needs a view of all servers; the tests
+have one (tests/support/checks.py).
+
 What it adds to Figure 2 comes from Ongaro's thesis: pre-vote (9.6), leaders that step down without a
 majority (6.2), reads by ReadIndex (6.4), batches and a pipeline for each follower (10.2).
 """
+
+from atm.raft.checked import CheckedRaft
+from atm.raft.config import RaftConfig
+from atm.raft.errors import EntryTooLarge, InvariantBroken, NotLeader
+from atm.raft.log import Log
+from atm.raft.membership import Membership
+from atm.raft.messages import (
+    AppendEntries,
+    AppendEntriesResponse,
+    CatchUp,
+    ConfirmedRead,
+    Entry,
+    EntryKind,
+    HardState,
+    NodeId,
+    Outgoing,
+    RaftMessage,
+    RequestVote,
+    RequestVoteResponse,
+)
+from atm.raft.raft import Raft
+from atm.raft.ready import Ready, Role
+from atm.raft.rejection import Rejection, Violation
+
+__all__ = [
+    "AppendEntries",
+    "AppendEntriesResponse",
+    "CatchUp",
+    "CheckedRaft",
+    "ConfirmedRead",
+    "Entry",
+    "EntryKind",
+    "EntryTooLarge",
+    "HardState",
+    "InvariantBroken",
+    "Log",
+    "Membership",
+    "NodeId",
+    "NotLeader",
+    "Outgoing",
+    "Raft",
+    "RaftConfig",
+    "RaftMessage",
+    "Ready",
+    "Rejection",
+    "RequestVote",
+    "RequestVoteResponse",
+    "Role",
+    "Violation",
+]

@@ -1,11 +1,11 @@
-"""A candidate, and a pre-candidate that first asks whether campaigning would be of any use (thesis 9.6)."""
+"""A candidate, and a pre-candidate, which first asks whether it would win (pre-vote, thesis 9.6)."""
 
 from __future__ import annotations
 
 from msgspec import Struct, field
 
+from atm.raft.membership import Membership
 from atm.raft.messages import NodeId
-from atm.raft.quorum import majority
 from atm.raft.ready import Role
 
 
@@ -20,5 +20,5 @@ class Candidate(Struct):
     def role(self) -> Role:
         return Role.PRE_CANDIDATE if self.pre_vote else Role.CANDIDATE
 
-    def has_won(self, servers: int) -> bool:
-        return len(self.votes) >= majority(servers)
+    def has_won(self, membership: Membership) -> bool:
+        return membership.majority.has(self.votes)

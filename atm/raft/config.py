@@ -8,7 +8,7 @@ from atm.raft.messages import NodeId
 
 
 class RaftConfig(Struct, frozen=True, kw_only=True):
-    """Who this server is, who the others are, and the limits it keeps."""
+    """Who this server is, who the others are at its start, and the limits it keeps."""
 
     node_id: NodeId
     peers: tuple[NodeId, ...]
@@ -32,8 +32,3 @@ class RaftConfig(Struct, frozen=True, kw_only=True):
         assert 0 < self.heartbeat_ticks < self.election_ticks_min <= self.election_ticks_max
         assert self.batch_entries_max >= 1
         assert self.window_batches >= 1
-
-    @property
-    def servers(self) -> int:
-        """The size of the cluster, this server included."""
-        return len(self.peers) + 1

@@ -18,3 +18,14 @@ class EntryTooLarge(Exception):
 
     def __init__(self, length: int, entry_bytes_max: int) -> None:
         super().__init__(f"an entry of {length} bytes is over the limit of {entry_bytes_max}")
+
+
+class InvariantBroken(Exception):
+    """The own state is one that correct code cannot reach; `promise` is what does not hold of it."""
+
+    def __init__(self, promise: str, state: str) -> None:
+        super().__init__(
+            f"an invariant of Raft is broken: {promise}. {state}. This is a defect of the program or of the "
+            "machine's memory; nothing of it was saved or sent: start the node again, and report this line"
+        )
+        self.promise = promise

@@ -1,4 +1,4 @@
-"""A follower: it believes a leader, checks what comes from it, and says where the logs part."""
+"""A follower: which entries of an append are new, which conflict, and where the logs diverge."""
 
 from __future__ import annotations
 
@@ -16,8 +16,7 @@ class Follower(Struct):
 
     While `rejects_leader` is set, the last entries of that leader were rejected. Its messages then neither
     reset the election timer nor get an answer, so that it does not send them again and again. If a majority
-    rejects them (its clock or its release differs), they elect another; an election timeout later it may
-    try again.
+    rejects them (its clock or its release differs), another is elected; later the leader may try again.
     """
 
     leader: NodeId | None

@@ -1,37 +1,226 @@
-"""What must hold of a server after any step, and of all servers together; tests check it, all the time."""
+"""What must hold of one server after any step, and between two looks at it: what it can see of Figure 3.
+
+`check_server` looks at one moment, `check_change` at two; `CheckedRaft` does both after every call. What no
+server can see by itself (log matching, leader completeness, state-machine safety) is checked from outside, by
+tests/support/checks.py.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from msgspec import Struct
 
+from atm.raft import transitions
+from atm.raft.candidate import Candidate
+from atm.raft.errors import InvariantBroken
+from atm.raft.follower import Follower
 from atm.raft.leader import Leader
+from atm.raft.membership import Membership
+from atm.raft.messages import NodeId
+from atm.raft.progress import Progress, ProgressState
 from atm.raft.raft import Raft
 from atm.raft.ready import Role
 
 
+def _require(condition: bool, raft: Raft, promise: str) -> None:
+    if not condition:
+        raise InvariantBroken(promise, _summary(raft))
+
+
+def _summary(raft: Raft) -> str:
+    return (
+        f"{raft.node_id} is {raft.role.value} in term {raft.term}, voted for {raft.voted_for or 'nobody'}, "
+        f"log ends at {raft.last_index}, saved to {raft.saved_index}, committed to {raft.commit_index}, "
+        f"applied to {raft.applied_index}"
+    )
+
+
+# -- one moment --------------------------------------------------------------------------------------
+
+
 def check_server(raft: Raft) -> None:
-    """Assert what one server can know of itself."""
-    log = raft.log
-    assert log.base_index <= raft.applied_index <= raft.commit_index <= raft.last_index
-    assert raft.saved_index <= raft.last_index
-    assert log.last_term <= raft.term, "no entry is newer than the term"
-    if isinstance(raft._role, Leader):
-        assert raft.voted_for == raft.node_id, "a leader has voted for itself"
-        _check_leader(raft, raft._role)
+    """Raise `InvariantBroken` unless all holds that one server can know of itself."""
+    log, term, voted_for, membership = raft.log, raft.term, raft.voted_for, raft.membership
+    applied_index, commit_index, saved_index = raft.applied_index, raft.commit_index, raft.saved_index
+    last_index = log.last_index
+    saved_term, saved_vote = raft.saved_vote
+    _require(log.base_index <= applied_index, raft, "what is not applied is in memory")
+    _require(applied_index <= commit_index, raft, "only committed entries are applied")
+    _require(commit_index <= last_index, raft, "only entries of the log are committed")
+    _require(applied_index <= saved_index, raft, "only durable entries are applied")
+    _require(saved_index <= last_index, raft, "only entries of the log are saved")
+    _require(log.last_term <= term, raft, "no entry is of a later term than the server's")
+    _require(saved_term <= term, raft, "the saved term is not ahead")
+    vote_kept = saved_term < term or saved_vote in (None, voted_for)
+    _require(vote_kept, raft, "a vote that was saved is kept in its term")
+    _require(voted_for is None or membership.is_member(voted_for), raft, "only members are voted for")
+    role = raft.role_data
+    if isinstance(role, Follower):
+        other = role.leader is None or (role.leader != raft.node_id and membership.is_member(role.leader))
+        _require(other, raft, "another member is followed")
+        return
+    _require(membership.is_voter(raft.node_id), raft, "a learner does not campaign")
+    if isinstance(role, Candidate):
+        _check_candidate(raft, role)
+    else:
+        _check_leader(raft, role)
+
+
+def _check_candidate(raft: Raft, role: Candidate) -> None:
+    if role.pre_vote:
+        _require(role.campaign_term == raft.term + 1, raft, "a pre-vote is about the next term")
+    else:
+        _require(role.campaign_term == raft.term, raft, "a candidate campaigns for its own term")
+        _require(raft.voted_for == raft.node_id, raft, "a candidate votes for itself")
+        durable = raft.node_id not in role.votes or raft.saved_vote == (raft.term, raft.node_id)
+        _require(durable, raft, "a candidate counts its own vote only once it is durable")
+    _require(
+        not role.has_won(raft.membership), raft, "who has the votes of a majority is no longer a candidate"
+    )
+    _require(all(map(raft.membership.is_member, role.votes)), raft, "only members' votes are counted")
 
 
 def _check_leader(raft: Raft, role: Leader) -> None:
-    assert raft.log.term_at(role.term_start_index) == raft.term, "a term starts with an entry of its own"
+    log, term, start = raft.log, raft.term, role.term_start_index
+    _require(role.term == term, raft, "a leader leads its own term")
+    _require(raft.voted_for == raft.node_id, raft, "a leader has voted for itself")
+    _require(log.term_at(start) == term, raft, "a leader's term starts with an entry of its own")
+    _require(log.last_term == term, raft, "a leader's log ends in its own term")
+    everybody = {*role.progress, raft.node_id} == {*raft.membership.members}
+    _require(everybody, raft, "a leader keeps the progress of every other member")
     for progress in role.progress.values():
-        assert progress.match_index < progress.next_index <= raft.last_index + 1
-        assert len(progress.in_flight) <= raft.config.window_batches
-        assert list(progress.in_flight) == sorted(progress.in_flight)
-        assert all(progress.match_index < index < progress.next_index for index in progress.in_flight)
-        assert not (progress.probing and progress.in_flight)
+        _check_progress(raft, progress)
+        _require(progress.round_echoed <= role.reads.round, raft, "only a round that was sent is echoed")
+    if role.reads.pending:
+        _check_reads(raft, role)
 
 
-def check_cluster(rafts: Iterable[Raft]) -> None:
-    """Assert election safety (section 5.2): no two leaders of one term."""
-    leaders = [raft for raft in rafts if raft.role is Role.LEADER]
-    terms = {raft.term for raft in leaders}
-    assert len(terms) == len(leaders), f"two leaders in one term: {[(r.node_id, r.term) for r in leaders]}"
+def _check_reads(raft: Raft, role: Leader) -> None:
+    rounds = [number for number, _ in role.reads.pending]
+    in_order = rounds == sorted(rounds) and rounds[-1] <= role.reads.round
+    _require(in_order, raft, "reads wait in the order of their rounds")
+    first, last = role.term_start_index, raft.commit_index
+    committed = all(first <= read.index <= last for _, read in role.reads.pending)
+    _require(committed, raft, "a read index is committed, and not before the leader's term")
+
+
+def _check_progress(raft: Raft, progress: Progress) -> None:
+    match_index, next_index, in_flight = progress.match_index, progress.next_index, progress.in_flight
+    _require(
+        match_index < next_index <= raft.last_index + 1,
+        raft,
+        "what is sent next lies in the log, after what matches",
+    )
+    if progress.state is ProgressState.PROBE:
+        _require(len(in_flight) <= 1, raft, "a probe goes alone")
+        return
+    _require(len(in_flight) <= raft.config.window_batches, raft, "no more is in flight than the window takes")
+    ordered = all(match_index < index < next_index for index in in_flight) and list(in_flight) == sorted(
+        in_flight
+    )
+    _require(ordered, raft, "what is in flight lies between what matches and what is sent next")
+
+
+# -- two moments -------------------------------------------------------------------------------------
+
+
+class Look(Struct, frozen=True):
+    """What was seen of a server at one moment; `runs` are those of the log from the commit index on."""
+
+    term: int
+    voted_for: NodeId | None
+    role: Role
+    leader: NodeId | None
+    membership: Membership
+    commit_index: int
+    applied_index: int
+    base_index: int
+    saved_index: int
+    saved_term: int
+    last_index: int
+    runs: tuple[tuple[int, int], ...]
+    matched: dict[NodeId, int]
+    round: int
+
+    @classmethod
+    def at(cls, raft: Raft) -> Look:
+        log, role = raft.log, raft.role_data
+        return cls(
+            term=raft.term,
+            voted_for=raft.voted_for,
+            role=raft.role,
+            leader=raft.leader,
+            membership=raft.membership,
+            commit_index=raft.commit_index,
+            applied_index=raft.applied_index,
+            base_index=log.base_index,
+            saved_index=raft.saved_index,
+            saved_term=raft.saved_vote[0],
+            last_index=log.last_index,
+            runs=log.runs_from(raft.commit_index),
+            matched=raft.matched(),
+            round=role.reads.round if isinstance(role, Leader) else 0,
+        )
+
+    def term_at(self, index: int) -> int:
+        """Return the term that the entry at `index`, not before the commit, had; 0 for index 0."""
+        return next((term for first, term in reversed(self.runs) if first <= index), 0)
+
+
+def check_change(before: Look, raft: Raft) -> None:
+    """Raise `InvariantBroken` unless `raft` may have come from `before` by one call."""
+    term, voted_for = raft.term, raft.voted_for
+    _require(term >= before.term, raft, "the term never goes back")
+    _require(raft.saved_vote[0] >= before.saved_term, raft, "the saved term never goes back")
+    _require(raft.commit_index >= before.commit_index, raft, "the commit index never goes back")
+    _require(raft.applied_index >= before.applied_index, raft, "the applied index never goes back")
+    _require(raft.log.base_index >= before.base_index, raft, "what memory has let go of does not come back")
+    _check_log_change(before, raft)
+    if term == before.term:
+        _check_change_in_term(before, raft)
+    if voted_for is not None and (voted_for != before.voted_for or term != before.term):
+        _require(not before.membership.is_learner(voted_for), raft, "a learner gets no vote")
+
+
+def _check_change_in_term(before: Look, raft: Raft) -> None:
+    _require(before.voted_for in (None, raft.voted_for), raft, "a vote is given once in a term")
+    possible = transitions.possible_in_a_term(before.role, raft.role)
+    _require(possible, raft, "within a term, a role changes as the table of transitions has it")
+    one_leader = raft.leader is None or before.leader in (None, raft.leader)
+    _require(one_leader, raft, "within a term no leader takes the place of another (election safety)")
+    role = raft.role_data
+    if before.role is Role.LEADER and isinstance(role, Leader):
+        _check_leader_change(before, raft, role)
+
+
+def _check_log_change(before: Look, raft: Raft) -> None:
+    """A log only grows, but for entries that are not committed and conflict with those of another leader."""
+    log, committed = raft.log, before.commit_index
+    _require(log.term_at(committed) == before.term_at(committed), raft, "a committed entry is never cut")
+    if log.term_at(before.last_index) == before.term_at(before.last_index):
+        # By log matching, nothing was cut.
+        _require(raft.saved_index >= before.saved_index, raft, "what was saved stays saved")
+        return
+    leads = before.role is Role.LEADER and raft.role is Role.LEADER and raft.term == before.term
+    _require(not leads, raft, "a leader's log only grows (leader append-only)")
+    index = min(before.last_index, log.last_index)
+    conflicts = log.term_at(index) != before.term_at(index)
+    _require(conflicts, raft, "entries are cut only where one conflicts")
+    while log.term_at(index) != before.term_at(index):
+        index -= 1
+    kept = min(before.saved_index, index) <= raft.saved_index
+    _require(kept, raft, "what was saved stays saved, up to a conflict")
+
+
+def _check_leader_change(before: Look, raft: Raft, role: Leader) -> None:
+    _require(role.reads.round >= before.round, raft, "heartbeat rounds never go back")
+    for peer, match_index in before.matched.items():
+        kept = role.progress[peer].match_index >= match_index or raft.membership.is_learner(peer)
+        _require(kept, raft, "what matches never becomes less")
+    if raft.commit_index > before.commit_index:
+        _require(
+            raft.log.term_at(raft.commit_index) == raft.term,
+            raft,
+            "a leader commits by an entry of its own term (section 5.4.2)",
+        )
+        agreed_index = raft.membership.majority.reached(role.matched(raft.saved_index))
+        _require(raft.commit_index <= agreed_index, raft, "a leader commits what a majority has saved")

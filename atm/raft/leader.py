@@ -1,85 +1,15 @@
-"""A leader: what it knows of each follower's log, and which reads wait to be confirmed."""
+"""A leader: what each follower still lacks, and the appends that bring it."""
 
 from __future__ import annotations
-
-from collections import deque
 
 from msgspec import Struct, field
 
 from atm.raft.config import RaftConfig
 from atm.raft.log import Log
-from atm.raft.messages import (
-    AppendEntries,
-    AppendEntriesResponse,
-    CatchUp,
-    ConfirmedRead,
-    Entry,
-    NodeId,
-    Outgoing,
-)
-from atm.raft.quorum import agreed_by_majority
+from atm.raft.messages import AppendEntries, CatchUp, Entry, NodeId, Outgoing
+from atm.raft.progress import Progress
+from atm.raft.read_index import ReadIndex
 from atm.raft.ready import Role
-
-
-class Progress(Struct):
-    """What a leader knows of one follower (Figure 2, volatile state on leaders).
-
-    While `probing`, it looks for the place where the logs agree, one append at a time. Then it sends
-    batch after batch without waiting (thesis 10.2.1), up to a window of `in_flight` ones, of which it
-    keeps the last indices. `waiting` holds further entries back until an answer comes; should entries or
-    answer be lost, the next heartbeat is a probe too.
-    """
-
-    next_index: int
-    match_index: int = 0
-    probing: bool = True
-    waiting: bool = False
-    in_flight: deque[int] = field(default_factory=deque)
-    commit_sent: int = 0
-    sent_this_tick: bool = False
-    round_sent: int = 0
-    round_echoed: int = 0
-    heard: bool = False
-
-    def accepts_entries(self, window_batches: int) -> bool:
-        return not self.waiting and len(self.in_flight) < window_batches
-
-    def sent(self, last_index: int) -> None:
-        """Note that entries up to `last_index` are on their way."""
-        if self.probing:
-            self.waiting = True
-        else:
-            self.in_flight.append(last_index)
-            self.next_index = last_index + 1
-
-    def sent_from_disk(self) -> None:
-        """Note that entries are on their way, but not how many: probe, as if the logs might differ."""
-        self.probing = self.waiting = True
-        self.in_flight.clear()
-
-    def matched(self, match_index: int) -> None:
-        """The follower's log agrees up to `match_index`, durably; late news changes nothing."""
-        self.match_index = max(self.match_index, match_index)
-        self.next_index = max(self.next_index, self.match_index + 1)
-        self.probing = self.waiting = False
-        while self.in_flight and self.in_flight[0] <= self.match_index:
-            self.in_flight.popleft()
-
-    def refused(self, response: AppendEntriesResponse, log: Log) -> None:
-        """The logs differ at the refused index: probe from where the hint says, unless the news is old."""
-        refused_index = response.match_index
-        if refused_index <= self.match_index or (self.probing and refused_index != self.next_index - 1):
-            return
-        self.next_index = max(self.match_index + 1, min(self._hinted(response, log), refused_index))
-        self.probing, self.waiting = True, False
-        self.in_flight.clear()
-
-    def _hinted(self, response: AppendEntriesResponse, log: Log) -> int:
-        if response.conflict_term:
-            last_of_term = log.last_index_of_term(response.conflict_term)
-            if last_of_term is not None:
-                return last_of_term + 1
-        return response.conflict_index
 
 
 class Leader(Struct):
@@ -89,27 +19,25 @@ class Leader(Struct):
     term: int
     term_start_index: int
     progress: dict[NodeId, Progress]
-    round: int = 0
-    new_reads: list[int] = field(default_factory=list)
-    pending_reads: deque[tuple[int, ConfirmedRead]] = field(default_factory=deque)
-    confirmed_round: int = 0
+    reads: ReadIndex = field(default_factory=ReadIndex)
 
     role = Role.LEADER
 
     def replicate(
         self, log: Log, commit_index: int, config: RaftConfig
     ) -> tuple[list[Outgoing], list[CatchUp]]:
-        """Send each follower what it lacks, as far as its window allows, and the newest read round."""
+        """Send each follower what it lacks, as far as its window allows, and the newest heartbeat round."""
         appends: list[Outgoing] = []
         catch_ups: list[CatchUp] = []
         made: dict[int, AppendEntries] = {}  # by first index: followers at one place are sent one message
+        last_index, newest_round = log.last_index, self.reads.round
         for peer, progress in self.progress.items():
-            while progress.next_index <= log.last_index and progress.accepts_entries(config.window_batches):
+            while progress.next_index <= last_index and progress.accepts_entries(config.window_batches):
                 if progress.next_index <= log.base_index:
                     catch_ups.append(self._catch_up(peer, log, commit_index, config))
                 else:
                     appends.append(self._send_entries(peer, log, commit_index, config, made))
-            if progress.round_sent < self.round:
+            if progress.round_sent < newest_round:
                 appends.append(self.heartbeat(peer, log, commit_index))
         return appends, catch_ups
 
@@ -133,18 +61,18 @@ class Leader(Struct):
         return Outgoing(peer, append)
 
     def _catch_up(self, peer: NodeId, log: Log, commit_index: int, config: RaftConfig) -> CatchUp:
-        """Let entries be read from the disk; how many will fit is not known, so wait for the answer."""
+        """Have entries read from the disk; how many will fit is not known, so wait for the answer."""
         progress = self.progress[peer]
         last_index = min(log.base_index, progress.next_index + config.batch_entries_max - 1)
         append = self._append_for(progress, log, commit_index, ())
         self._note_sent(progress, commit_index)
-        progress.sent_from_disk()
+        progress.sent_from_disk(last_index)
         return CatchUp(to=peer, append=append, last_index=last_index)
 
     def _note_sent(self, progress: Progress, commit_index: int) -> None:
         progress.commit_sent = commit_index
         progress.sent_this_tick = True
-        progress.round_sent = self.round
+        progress.round_sent = self.reads.round
 
     def _append_for(
         self, progress: Progress, log: Log, commit_index: int, entries: tuple[Entry, ...]
@@ -159,32 +87,24 @@ class Leader(Struct):
             prev_log_term=prev_log_term,
             entries=entries,
             commit_index=commit_index,
-            round=self.round,
+            round=self.reads.round,
         )
 
-    def register_reads(self, commit_index: int) -> None:
-        """Give the reads that came in since the last round one round and one read index (thesis 6.4)."""
-        if self.new_reads and commit_index >= self.term_start_index:
-            self.round += 1
-            self.pending_reads.extend(
-                (self.round, ConfirmedRead(read, commit_index)) for read in self.new_reads
-            )
-            self.new_reads.clear()
+    def matched(self, saved_index: int) -> dict[NodeId, int]:
+        """Return how far each server's log is known to agree, durably; this one's to `saved_index`."""
+        matched = {peer: progress.match_index for peer, progress in self.progress.items()}
+        matched[self.node_id] = saved_index
+        return matched
 
-    def confirm_rounds(self, learners: set[NodeId], servers: int) -> None:
-        """Note the newest round that a majority, this leader included, has echoed."""
-        echoed = [p.round_echoed for node, p in self.progress.items() if node not in learners]
-        self.confirmed_round = agreed_by_majority([self.round, *echoed], servers)
+    def echoed(self) -> dict[NodeId, int]:
+        """Return the newest heartbeat round that each server has echoed; this one echoes its newest."""
+        echoed = {peer: progress.round_echoed for peer, progress in self.progress.items()}
+        echoed[self.node_id] = self.reads.round
+        return echoed
 
-    def take_confirmed_reads(self, applied_index: int) -> tuple[ConfirmedRead, ...]:
-        reads = []
-        while (
-            self.pending_reads
-            and self.pending_reads[0][0] <= self.confirmed_round
-            and self.pending_reads[0][1].index <= applied_index
-        ):
-            reads.append(self.pending_reads.popleft()[1])
-        return tuple(reads)
-
-    def all_read_ids(self) -> list[int]:
-        return [read.read_id for _, read in self.pending_reads] + self.new_reads
+    def take_heard(self) -> set[NodeId]:
+        """Return who has answered since this was last asked; the leader hears itself."""
+        heard = {peer for peer, progress in self.progress.items() if progress.heard}
+        for progress in self.progress.values():
+            progress.heard = False
+        return {*heard, self.node_id}

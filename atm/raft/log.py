@@ -75,6 +75,11 @@ class Log:
             return None
         return self._run_starts[run + 1] - 1 if run + 1 < len(self._run_starts) else self.last_index
 
+    def runs_from(self, index: int) -> tuple[tuple[int, int], ...]:
+        """Return (first index, term) of each run of equal terms that reaches `index` or lies behind it."""
+        run = max(0, bisect_right(self._run_starts, index) - 1)
+        return tuple(zip(self._run_starts[run:], self._run_terms[run:], strict=True))
+
     def up_to_date(self, last_term: int, last_index: int) -> bool:
         """Return whether a log that ends so is at least as up to date as this one (section 5.4.1)."""
         return (last_term, last_index) >= (self.last_term, self.last_index)

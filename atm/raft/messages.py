@@ -76,10 +76,10 @@ class RequestVoteResponse(Message, frozen=True, kw_only=True, array_like=True, g
 
 
 class AppendEntries(Message, frozen=True, kw_only=True, array_like=True, gc=False, tag=3):
-    """A leader replicates entries, or only shows that it lives (section 5.3).
+    """A leader replicates entries; without any, this is a heartbeat (section 5.3).
 
-    `round` numbers the leader's calls for a sign of loyalty; the response echoes it, which is how a
-    leader knows that it still led *after* a read came in (ReadIndex, thesis 6.4).
+    `round` is the leader's newest heartbeat round. The response echoes it: once a majority has, the leader
+    knows that it still led after that round began (ReadIndex, thesis 6.4).
     """
 
     prev_log_index: Number

@@ -1,4 +1,4 @@
-"""One server's Raft: all branching lives here, the roles' files hold the leaves.
+"""One server's Raft: every decision is taken here, by the rules and data in the roles' files.
 
 The reading order is that of Figure 2: the state, then `step` (rules for all servers, then one handler a
 message), `tick`, what clients want, the changes of role, and last `ready`/`advance`.
@@ -14,8 +14,9 @@ from atm.raft.candidate import Candidate
 from atm.raft.config import RaftConfig
 from atm.raft.errors import EntryTooLarge, NotLeader
 from atm.raft.follower import Follower, committed_conflict, conflict_hint, first_new
-from atm.raft.leader import Leader, Progress
+from atm.raft.leader import Leader
 from atm.raft.log import Log
+from atm.raft.membership import Membership
 from atm.raft.messages import (
     AppendEntries,
     AppendEntriesResponse,
@@ -30,7 +31,7 @@ from atm.raft.messages import (
     RequestVote,
     RequestVoteResponse,
 )
-from atm.raft.quorum import agreed_by_majority, majority
+from atm.raft.progress import Progress
 from atm.raft.ready import Ready, Role
 from atm.raft.rejection import Rejection, Violation
 from atm.raft.term_limit import TermRateLimit
@@ -59,12 +60,13 @@ class Raft:
         assert log.base_index <= applied_index <= log.last_index
         assert log.last_term <= hard_state.term
         self.config = config
-        self.log = log
-        self.commit_index = max(applied_index, min(hard_state.commit_index, log.last_index))
-        self.applied_index = applied_index
+        self._membership = Membership((config.node_id, *config.peers))
+        self._peers = self._membership.others(config.node_id)
+        self._log = log
+        self._commit_index = max(applied_index, min(hard_state.commit_index, log.last_index))
+        self._applied_index = applied_index
         self._voter = Voter(hard_state.term, hard_state.voted_for)
         self._role: Follower | Candidate | Leader = Follower(None)
-        self._learners: set[NodeId] = set()
         self._saved_index = log.last_index  # durable here up to this index
         self._saved_voter = self._voter
         self._election_timer = Timer(lambda: random(config.election_ticks_min, config.election_ticks_max))
@@ -83,6 +85,24 @@ class Raft:
         return self.config.node_id
 
     @property
+    def membership(self) -> Membership:
+        """Who votes and who counts, as this server sees it."""
+        return self._membership
+
+    @property
+    def log(self) -> Log:
+        """The log, to look at."""
+        return self._log
+
+    @property
+    def commit_index(self) -> int:
+        return self._commit_index
+
+    @property
+    def applied_index(self) -> int:
+        return self._applied_index
+
+    @property
     def term(self) -> int:
         return self._voter.term
 
@@ -93,6 +113,11 @@ class Raft:
     @property
     def role(self) -> Role:
         return self._role.role
+
+    @property
+    def role_data(self) -> Follower | Candidate | Leader:
+        """What belongs to the role, to look at."""
+        return self._role
 
     @property
     def leader(self) -> NodeId | None:
@@ -107,17 +132,22 @@ class Raft:
 
     @property
     def last_index(self) -> int:
-        return self.log.last_index
+        return self._log.last_index
 
     @property
     def last_time_us(self) -> int:
         """The stamp of the log's last entry, 0 if there is none."""
-        return self.log.last_time_us
+        return self._log.last_time_us
 
     @property
     def saved_index(self) -> int:
         """How far the log is durable on this server's own disk."""
         return self._saved_index
+
+    @property
+    def saved_vote(self) -> tuple[int, NodeId | None]:
+        """The term, and the vote in it, that are durable on this server's own disk."""
+        return self._saved_voter.term, self._saved_voter.voted_for
 
     def matched(self) -> dict[NodeId, int]:
         """Return, on a leader, how far each other server's log is known to agree."""
@@ -128,11 +158,11 @@ class Raft:
     # -- messages: rules for all servers (Figure 2), then one handler each ------------------------------
 
     def step(self, message: RaftMessage) -> Rejection | None:
-        """Take in a message. Terms are settled before any role sees it; strangers are not heard.
+        """Take in a message. Terms are compared first (section 5.1); who is no member is not heard.
 
         Return why it was dropped if no server that keeps to Raft can have sent it.
         """
-        if message.sender not in self.config.peers or self._is_vote_of_learner(message):
+        if message.sender not in self._peers or self._is_vote_of_learner(message):
             return None
         if message.term < self.term:
             self._answer_old_term(message)
@@ -166,11 +196,13 @@ class Raft:
         return Rejection(sender=message.sender, violation=Violation.TERM, what=what)
 
     def _is_vote_of_learner(self, message: RaftMessage) -> bool:
-        """A server that may have forgotten its promises neither asks for votes nor gives any."""
-        return message.sender in self._learners and isinstance(message, RequestVote | RequestVoteResponse)
+        """A server that lost its disk may have forgotten a vote: it neither asks for votes nor gives any."""
+        return self._membership.is_learner(message.sender) and isinstance(
+            message, RequestVote | RequestVoteResponse
+        )
 
     def _answer_old_term(self, message: RaftMessage) -> None:
-        """Tell a sender from an older term of ours, so that it catches up; old answers are ignored."""
+        """Answer a request of an older term with ours, so that its sender catches up; drop old responses."""
         match message:
             case RequestVote():
                 self._respond_to_vote(message, granted=False)
@@ -183,10 +215,10 @@ class Raft:
 
     def _handle_request_vote(self, request: RequestVote) -> None:
         if request.pre_vote:
-            granted = not self._hears_leader() and self._voter.grants(request, self.log)
+            granted = not self._hears_leader() and self._voter.grants(request, self._log)
             self._respond_to_vote(request, granted=granted)
             return
-        granted = self._voter.grants(request, self.log)
+        granted = self._voter.grants(request, self._log)
         if granted:
             self._voter = self._voter.vote_for(request.sender)
             self._election_timer.reset()
@@ -218,7 +250,7 @@ class Raft:
     def _count_vote(self, voter: NodeId) -> None:
         assert isinstance(self._role, Candidate)
         self._role.votes.add(voter)
-        if self._role.has_won(self.config.servers):
+        if self._role.has_won(self._membership):
             if self._role.pre_vote:
                 self._become_candidate()
             else:
@@ -231,8 +263,8 @@ class Raft:
         if self.leader is None:
             self._become_follower(self.term, leader=append.sender)
         assert isinstance(self._role, Follower)
-        new_entries = append.entries[first_new(append.entries, self.log) :]
-        fits = self.log.term_at(append.prev_log_index) == append.prev_log_term
+        new_entries = append.entries[first_new(append.entries, self._log) :]
+        fits = self._log.term_at(append.prev_log_index) == append.prev_log_term
         if fits and new_entries:
             refusal = self._refusal_of_entries(append, new_entries)
             self._role.rejects_leader = refusal is not None
@@ -246,17 +278,17 @@ class Raft:
             return None
         self._take_entries(new_entries)
         match_index = append.prev_log_index + len(append.entries)
-        self.commit_index = max(self.commit_index, min(append.commit_index, match_index))
+        self._commit_index = max(self._commit_index, min(append.commit_index, match_index))
         self._respond_to_append(append, success=True, match_index=match_index)
         return None
 
     def _refusal_of_entries(self, append: AppendEntries, new_entries: Sequence[Entry]) -> Rejection | None:
         """Return why entries that would be appended must not be."""
         first = new_entries[0]
-        if first.index <= self.commit_index:
-            what = committed_conflict(first, self.log)
+        if first.index <= self._commit_index:
+            what = committed_conflict(first, self._log)
             return Rejection(sender=append.sender, violation=Violation.COMMITTED, what=what)
-        why = self._entry_check(new_entries, self.log.time_us_at(first.index - 1))
+        why = self._entry_check(new_entries, self._log.time_us_at(first.index - 1))
         return None if why is None else Rejection(sender=append.sender, violation=Violation.ENTRY, what=why)
 
     def _take_entries(self, new_entries: Sequence[Entry]) -> None:
@@ -265,12 +297,12 @@ class Raft:
             return
         first_index = new_entries[0].index
         if first_index <= self.last_index:
-            self.log.truncate(first_index)
+            self._log.truncate(first_index)
             self._saved_index = min(self._saved_index, first_index - 1)
-        self.log.append(new_entries)
+        self._log.append(new_entries)
 
     def _refuse_append(self, append: AppendEntries) -> None:
-        hint = conflict_hint(self.log, append.prev_log_index, self.commit_index)
+        hint = conflict_hint(self._log, append.prev_log_index, self._commit_index)
         self._respond_to_append(append, success=False, match_index=append.prev_log_index, hint=hint)
 
     def _respond_to_append(
@@ -291,33 +323,34 @@ class Raft:
     def _handle_append_entries_response(self, response: AppendEntriesResponse) -> Rejection | None:
         if not isinstance(self._role, Leader):
             return None
-        if response.match_index > self.last_index or response.round > self._role.round:
+        if response.match_index > self.last_index or response.round > self._role.reads.round:
             what = (
                 f"it answers about index {response.match_index} and round {response.round}, but never sent "
-                f"were more than {self.last_index} and {self._role.round}"
+                f"were more than {self.last_index} and {self._role.reads.round}"
             )
             return Rejection(sender=response.sender, violation=Violation.NEVER_SENT, what=what)
         progress = self._role.progress[response.sender]
         progress.heard = True
         if response.round > progress.round_echoed:
             progress.round_echoed = response.round
-            self._role.confirm_rounds(self._learners, self.config.servers)
+            self._role.reads.confirm(self._membership, self._role.echoed())
         if response.success:
             progress.matched(response.match_index)
             self._advance_commit_index()
         else:
-            if response.sender in self._learners:
+            if self._membership.is_learner(response.sender):
                 progress.match_index = 0  # it may be from before the disk was lost, and come late
-            progress.refused(response, self.log)
+            progress.refused(response, self._log)
         return None
 
     def _advance_commit_index(self) -> None:
         """Commit what a majority holds, but only by an entry of this term (Figure 8, section 5.4.2)."""
         assert isinstance(self._role, Leader)
-        counted = [p.match_index for node, p in self._role.progress.items() if node not in self._learners]
-        agreed_index = agreed_by_majority([self._saved_index, *counted], self.config.servers)
-        if agreed_index > self.commit_index and self.log.term_at(agreed_index) == self.term:
-            self.commit_index = agreed_index
+        if self._commit_index == self.last_index:
+            return
+        agreed_index = self._membership.majority.reached(self._role.matched(self._saved_index))
+        if agreed_index > self._commit_index and self._log.term_at(agreed_index) == self.term:
+            self._commit_index = agreed_index
 
     # -- time ------------------------------------------------------------------------------------------
 
@@ -331,22 +364,16 @@ class Raft:
             self._become_pre_candidate()
 
     def _tick_leader(self, role: Leader) -> None:
-        if self._quorum_timer.tick() and not self._hears_majority(role):
+        if self._quorum_timer.tick() and not self._membership.majority.has(role.take_heard()):
+            # Check-quorum (thesis 6.2): for an election timeout no majority has answered.
             self._become_follower(self.term, leader=None)
             return
         heartbeat_due = self._heartbeat_timer.tick()
         for peer, progress in role.progress.items():
-            behind = progress.commit_sent < min(self.commit_index, progress.match_index)
+            behind = progress.commit_sent < min(self._commit_index, progress.match_index)
             if heartbeat_due or (behind and not progress.sent_this_tick):
-                self._messages.append(role.heartbeat(peer, self.log, self.commit_index))
+                self._messages.append(role.heartbeat(peer, self._log, self._commit_index))
             progress.sent_this_tick = False
-
-    def _hears_majority(self, role: Leader) -> bool:
-        """Check-quorum (thesis 6.2): whether a majority has answered since this was last asked."""
-        heard = sum(p.heard for node, p in role.progress.items() if node not in self._learners)
-        for progress in role.progress.values():
-            progress.heard = False
-        return 1 + heard >= majority(self.config.servers)
 
     # -- what clients want -----------------------------------------------------------------------------
 
@@ -368,9 +395,9 @@ class Raft:
 
     def _append_own(self, kind: EntryKind, data: Sequence[bytes], now_us: int) -> None:
         index = self.last_index + 1
-        time_us = max(self.log.last_time_us + 1, now_us)
+        time_us = max(self._log.last_time_us + 1, now_us)
         term = self.term
-        self.log.append(
+        self._log.append(
             [
                 Entry(index=index + offset, term=term, time_us=time_us + offset, kind=kind, data=each)
                 for offset, each in enumerate(data)
@@ -384,32 +411,27 @@ class Raft:
         """
         if not isinstance(self._role, Leader):
             raise NotLeader(self.leader)
-        self._role.new_reads.append(read_id)
+        self._role.reads.add(read_id)
 
     def demote(self, node_id: NodeId) -> None:
         """Count neither votes nor acknowledgements of a server that came back with an empty disk.
 
         It may have forgotten what it promised. It still receives the log, from the start.
         """
-        assert node_id in self.config.peers
-        self._learners.add(node_id)
-        match self._role:
-            case Leader(progress=progress):
-                progress[node_id] = Progress(next_index=self.last_index + 1)
-                self._role.confirm_rounds(self._learners, self.config.servers)
-            case Candidate(votes=votes):
-                votes.discard(node_id)
-            case Follower():
-                pass
+        assert node_id in self._peers
+        self._membership = self._membership.demoted(node_id)
+        if isinstance(self._role, Leader):
+            self._role.progress[node_id] = Progress(next_index=self.last_index + 1)
+            self._role.reads.confirm(self._membership, self._role.echoed())
 
     # -- changes of role: each the one door into it ----------------------------------------------------
 
     def _become(self, role: Follower | Candidate | Leader) -> None:
         transitions.check(self.role, role.role)
         if isinstance(self._role, Leader):
-            self._dropped_reads += self._role.all_read_ids()
+            self._dropped_reads += self._role.reads.all_ids()
         if (self.role, role.role) != (Role.FOLLOWER, Role.FOLLOWER):
-            self._election_timer.reset()  # but a follower's runs on: a new term is no sign of a leader
+            self._election_timer.reset()  # but adopting a term alone does not reset it
         self._role = role
 
     def _become_follower(self, term: int, leader: NodeId | None) -> None:
@@ -433,10 +455,10 @@ class Raft:
             sender=self.node_id,
             term=self._role.campaign_term,
             last_log_index=self.last_index,
-            last_log_term=self.log.last_term,
+            last_log_term=self._log.last_term,
             pre_vote=self._role.pre_vote,
         )
-        return [Outgoing(peer, request) for peer in self.config.peers]
+        return [Outgoing(peer, request) for peer in self._peers]
 
     def _become_leader(self) -> None:
         """Lead, with an entry at once that commits what older terms left behind (section 8).
@@ -444,7 +466,7 @@ class Raft:
         It is a no-op, or the log's very first entry, if this server was given one.
         """
         next_index = self.last_index + 1
-        progress = {peer: Progress(next_index=next_index) for peer in self.config.peers}
+        progress = {peer: Progress(next_index=next_index) for peer in self._peers}
         self._become(
             Leader(node_id=self.node_id, term=self.term, term_start_index=next_index, progress=progress)
         )
@@ -461,8 +483,8 @@ class Raft:
         """Return what is to be done now, or None. The next one comes only after `advance`."""
         catch_ups: list[CatchUp] = []
         if isinstance(self._role, Leader):
-            self._role.register_reads(self.commit_index)
-            appends, catch_ups = self._role.replicate(self.log, self.commit_index, self.config)
+            self._role.reads.begin_round(self._commit_index, self._role.term_start_index)
+            appends, catch_ups = self._role.replicate(self._log, self._commit_index, self.config)
             self._messages += appends
         committed = self._take_committed()
         reads = self._take_reads(committed)
@@ -482,7 +504,7 @@ class Raft:
         ready = Ready(
             messages=tuple(self._messages),
             catch_ups=tuple(catch_ups),
-            hard_state=HardState(term=self.term, voted_for=self.voted_for, commit_index=self.commit_index),
+            hard_state=HardState(term=self.term, voted_for=self.voted_for, commit_index=self._commit_index),
             entries=self._unsaved_entries(),
             messages_after_sync=tuple(self._messages_after_sync),
             committed=committed,
@@ -500,11 +522,11 @@ class Raft:
     def _unsaved_entries(self) -> tuple[Entry, ...]:
         if self._saved_index == self.last_index:
             return ()
-        return self.log.slice(self._saved_index + 1, self.last_index)
+        return self._log.slice(self._saved_index + 1, self.last_index)
 
     def _take_committed(self) -> tuple[Entry, ...]:
         """Return what to apply now. A follower may gather: a transaction costs as much as many entries."""
-        count = min(self.commit_index - self.applied_index, self.config.batch_entries_max)
+        count = min(self._commit_index - self._applied_index, self.config.batch_entries_max)
         gathers = (
             self._ticks_since_apply < self.config.follower_apply_ticks
             and count < self.config.batch_entries_max
@@ -513,19 +535,21 @@ class Raft:
         if count == 0 or gathers:
             return ()
         self._ticks_since_apply = 0
-        return self.log.slice(self.applied_index + 1, self.applied_index + count, self.config.apply_bytes_max)
+        return self._log.slice(
+            self._applied_index + 1, self._applied_index + count, self.config.apply_bytes_max
+        )
 
     def _take_reads(self, committed: Sequence[Entry]) -> tuple[ConfirmedRead, ...]:
-        if not isinstance(self._role, Leader) or not self._role.pending_reads:
+        if not isinstance(self._role, Leader) or not self._role.reads.pending:
             return ()
-        self._role.confirm_rounds(self._learners, self.config.servers)
-        return self._role.take_confirmed_reads(self.applied_index + len(committed))
+        self._role.reads.confirm(self._membership, self._role.echoed())
+        return self._role.reads.take_confirmed(self._applied_index + len(committed))
 
     def advance(self, ready: Ready) -> None:
         """`ready` has been performed: its entries are durable, its committed ones applied."""
         self._note_saved(ready)
-        self.applied_index += len(ready.committed)
-        self.log.forget(min(self.applied_index, self._saved_index), self.config.memory_bytes_max)
+        self._applied_index += len(ready.committed)
+        self._log.forget(min(self._applied_index, self._saved_index), self.config.memory_bytes_max)
         match self._role:
             case Leader():
                 self._advance_commit_index()
@@ -538,13 +562,13 @@ class Raft:
         """Index *and* term must be those of the log: a suffix may have been replaced meanwhile."""
         self._saved_voter = Voter(ready.hard_state.term, ready.hard_state.voted_for)
         for entry in reversed(ready.entries):
-            if self.log.term_at(entry.index) == entry.term:
+            if self._log.term_at(entry.index) == entry.term:
                 self._saved_index = max(self._saved_index, entry.index)
                 break
 
 
 def _is_hypothetical(message: RaftMessage) -> bool:
-    """Whether the term is one that the sender only thinks of campaigning in."""
+    """Return whether the term is one that a pre-vote asks about, which nobody adopts (thesis 9.6)."""
     match message:
         case RequestVote(pre_vote=True) | RequestVoteResponse(pre_vote=True, granted=True):
             return True

@@ -16,10 +16,29 @@ TRANSITIONS: dict[tuple[Role, Role], str] = {
     (Role.LEADER, Role.FOLLOWER): "hears a higher term, or no majority for an election timeout",
 }
 
+RAISES_THE_TERM = (Role.PRE_CANDIDATE, Role.CANDIDATE)
+
 
 def check(before: Role, after: Role) -> None:
     """Assert that the table knows the change."""
     assert (before, after) in TRANSITIONS, f"a {before.value} cannot become a {after.value}"
+
+
+def _reachable_in_a_term() -> set[tuple[Role, Role]]:
+    """Return the pairs that any number of changes connects, without the one that raises the term."""
+    known = {(role, role) for role in Role}
+    steps = TRANSITIONS.keys() - {RAISES_THE_TERM}
+    while more := {(a, d) for a, b in known for c, d in steps if b is c} - known:
+        known |= more
+    return known
+
+
+_IN_A_TERM = _reachable_in_a_term()
+
+
+def possible_in_a_term(before: Role, after: Role) -> bool:
+    """Return whether a server that was `before` may be `after` in the same term."""
+    return (before, after) in _IN_A_TERM
 
 
 def diagram() -> str:

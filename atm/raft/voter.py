@@ -16,7 +16,7 @@ class Voter(Struct, frozen=True):
     voted_for: NodeId | None
 
     def grants(self, request: RequestVote, log: Log) -> bool:
-        """Return whether `request`, of our term or a later one, deserves our vote (Figure 2, RequestVote)."""
+        """Return whether `request`, of our term or a later one, may have our vote (Figure 2, RequestVote)."""
         free = request.term > self.term or self.voted_for in (None, request.sender)
         return free and log.up_to_date(request.last_log_term, request.last_log_index)
 

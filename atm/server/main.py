@@ -13,6 +13,7 @@ from types import FrameType
 
 from atm.config import Cluster, ConfigError, load
 from atm.ledger.ledger import LedgerFault
+from atm.raft import InvariantBroken
 from atm.server.group.recovery import ClusterMismatch, LedgerAhead, LogUnusable
 from atm.server.net.listener import AddressUnavailable
 from atm.server.security.pins import PepperRefused
@@ -28,6 +29,7 @@ EXPECTED = (
     ClusterMismatch,
     DamagedLog,
     FolderRefused,
+    InvariantBroken,
     LedgerAhead,
     LedgerFault,
     LogFailed,
@@ -50,7 +52,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         _report(f"{cluster.path}: there is no node {options.node!r}, only {', '.join(cluster.nodes)}")
         return 2
     try:
-        return _run(cluster, options.node, verbose=options.verbose)
+        return _run(cluster, options.node, verbose=options.verbose, check_invariants=options.check_invariants)
     except EXPECTED as error:
         _report(f"node {options.node} stops: {error}")
     except Exception as error:
@@ -61,14 +63,16 @@ def main(argv: Sequence[str] | None = None) -> int:
     return 1
 
 
-def _run(cluster: Cluster, name: str, *, verbose: bool) -> int:
+def _run(cluster: Cluster, name: str, *, verbose: bool, check_invariants: bool) -> int:
     client = cluster.nodes[name].client
     neighbours = [str(node.client.port) for node in cluster.nodes.values() if node.name != name]
     _stop_on_signals(_leave)
     _say(f"Running server on port {client.port}")
     _say(f"Expects neighbours to be on {', '.join(neighbours)}" if neighbours else "Expects no neighbours")
     threading.stack_size(HANDLER_STACK_BYTES)
-    server = Server(cluster, name, say=_say, report=_report, verbose=verbose)
+    server = Server(
+        cluster, name, say=_say, report=_report, verbose=verbose, check_invariants=check_invariants
+    )
     try:
         _stop_on_signals(server.stop)
         _say(f"Listening on {client.pair}")
@@ -98,6 +102,12 @@ def _options(argv: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument("node", metavar="NODE", help="the node's name in cluster.ini, such as 5000")
     parser.add_argument("--config", metavar="FILE", default="cluster.ini", help="default: %(default)s")
     parser.add_argument("-v", "--verbose", action="store_true", help="print a line for each request")
+    parser.add_argument(
+        "--check-invariants",
+        action="store_true",
+        help="check the rules of Raft after every step, and stop when one is broken; "
+        "costs COST of a node's processor time",
+    )
     return parser.parse_args(argv)
 
 

@@ -6,34 +6,33 @@ import random
 import resource
 import secrets
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from contextlib import ExitStack
+from dataclasses import dataclass
 from threading import Lock
+from typing import Protocol, TypeVar
 
-from atm.config import Cluster
+from atm.config import LEDGER_FILE, Cluster
 from atm.ledger.ledger import ClusterState, Ledger
+from atm.raft.messages import NodeId
+from atm.raft.raft import Raft
 from atm.server.clients import client_server
 from atm.server.clients.auditor import Auditor
 from atm.server.clients.client_server import ClientServer
 from atm.server.group.entry_validator import EntryValidator
 from atm.server.group.inbox import Inbox
-from atm.server.group.recovery import (
-    check_feature_level,
-    check_one_cluster,
-    check_voters,
-    raft_config,
-    recover,
-)
+from atm.server.group.recovery import check_feature_level, check_one_cluster, check_voters, recover
 from atm.server.group.rejection_reports import RejectionReports
 from atm.server.group.request_router import RequestRouter
 from atm.server.group.run_loop import RunLoop
+from atm.server.group.settings import raft_config
 from atm.server.net.reader import Reader
 from atm.server.peers import peer_server
 from atm.server.peers.handshake import Handshake
 from atm.server.peers.links import Links
 from atm.server.peers.peer_server import PeerServer
 from atm.server.security.pins import PinSealer, read_pepper
-from atm.storage.data_folder import LEDGER_FILE, DataFolder
+from atm.storage.data_folder import DataFolder
 from atm.storage.log_file import LogFile
 from atm.version import FEATURE_LEVEL_MAX, PROTOCOL_MAX, PROTOCOL_MIN, RELEASE
 from atm.wire.peer_messages import Hello
@@ -44,103 +43,167 @@ FORWARD_NUMBER_BITS = 62
 Say = Callable[[str], None]
 
 
+class Closable(Protocol):
+    """A part of a server."""
+
+    def close(self) -> None: ...
+
+
+P = TypeVar("P", bound=Closable)
+
+
+@dataclass(frozen=True)
+class _Kept:
+    """What a node keeps over a restart, opened, and the core that goes on from there."""
+
+    folder: DataFolder
+    sealer: PinSealer
+    log: LogFile
+    ledger: Ledger
+    guard: EntryValidator
+    raft: Raft
+
+
 class Server:
     """One node, open from construction to `close`; raises what its parts raise when they cannot be opened."""
 
-    def __init__(self, cluster: Cluster, name: str, *, say: Say, report: Say, verbose: bool = False) -> None:
-        chance = random.Random(secrets.randbits(64))
-        addresses = {peer: node.peer for peer, node in cluster.nodes.items() if peer != name}
-        with ExitStack() as parts:
-            folder = DataFolder(cluster, name)
-            parts.callback(folder.close)
-            sealer = PinSealer(read_pepper(cluster.pepper_file))
-            folder.check_pepper(sealer.name)
-            log = LogFile(folder.path)
-            parts.callback(log.close)
-            ledger = Ledger(folder.path / LEDGER_FILE)
-            parts.callback(ledger.close)
-            check_one_cluster(log, folder_id=folder.cluster_id, ledger_id=ledger.cluster.id)
-            guard = EntryValidator()
-            new_id = secrets.token_hex(16)  # of the cluster, should this node be the first to lead it
-            raft = recover(raft_config(cluster, name, new_id), log, ledger, chance.randint, guard)
+    def __init__(
+        self,
+        cluster: Cluster,
+        name: str,
+        *,
+        say: Say,
+        report: Say,
+        verbose: bool = False,
+        check_invariants: bool = False,
+    ) -> None:
+        self._cluster, self._name = cluster, name
+        self._say, self._report, self._verbose = say, report, verbose
+        self._check_invariants = check_invariants
+        self._chance = random.Random(secrets.randbits(64))
+        self._parts = ExitStack()
+        try:
+            self._put_together()
+        except BaseException:
+            self._parts.close()
+            raise
 
-            lock = Lock()
-            inbox = Inbox(lock)
-            self._reader = Reader(inbox.put_gathered, self._fail)
-            parts.callback(self._reader.close)
-            hello = Hello(
-                protocol_min=PROTOCOL_MIN,
-                protocol_max=PROTOCOL_MAX,
-                release=RELEASE,
-                feature_level=FEATURE_LEVEL_MAX,
-                cluster=folder.cluster_id,
-                config=cluster.identity(),
-                node=name,
-                store=folder.store,
-                pepper=sealer.name,
-            )
-            handshake = Handshake(hello, addresses)
+    def _put_together(self) -> None:
+        addresses = {peer: node.peer for peer, node in self._cluster.nodes.items() if peer != self._name}
+        kept = self._open_kept()
+        lock = Lock()
+        inbox = Inbox(lock)
+        self._reader = self._part(Reader(inbox.put_gathered, self._fail))
+        handshake = Handshake(self._hello(kept), addresses)
 
-            def join(state: ClusterState) -> None:
-                check_feature_level(state)
-                check_voters(state, cluster)
-                if state.id:
-                    folder.join(state.id)
-                    handshake.join(state.id)
+        def join(state: ClusterState) -> None:
+            check_feature_level(state)
+            check_voters(state, self._cluster)
+            if state.id:
+                kept.folder.join(state.id)
+                handshake.join(state.id)
 
-            join(ledger.cluster)
-            links = Links(handshake, addresses, inbox, report)
-            parts.callback(links.close)
-            here = cluster.nodes[name]
-            auditor = Auditor(name, folder.path / LEDGER_FILE)
-            parts.callback(auditor.close)
-            self._tellers = ClientServer(
-                here.client,
-                inbox,
-                self._reader,
-                sealer,
-                auditor,
-                report=report,
-                verbose=verbose,
-                connections_max=_connections_max(),
-            )
-            parts.callback(self._tellers.close)
-            self._peers = PeerServer(
-                here.peer,
-                handshake=handshake,
-                folder=folder,
-                inbox=inbox,
-                reader=self._reader,
-                links=links,
-                report=report,
-                verbose=verbose,
-            )
-            parts.callback(self._peers.close)
-            router = RequestRouter(
-                name,
-                raft,
-                ledger,
-                links,
-                peers=addresses.keys(),
-                first_number=chance.getrandbits(FORWARD_NUMBER_BITS),
-                say=say if verbose else None,
-            )
-            self._links = links
-            self._node = RunLoop(
-                raft=raft,
-                log=log,
-                bank=ledger,
-                links=links,
-                router=router,
-                guard=guard,
-                tellers=self._tellers,
-                inbox=inbox,
-                lock=lock,
-                on_leadership=lambda term: say(f"Leader on {here.client.pair} in term {term}"),
-                on_cluster=join,
-                on_rejection=RejectionReports(time.monotonic, report).say,
-            )
-            self._parts = parts.pop_all()
+        join(kept.ledger.cluster)
+        self._links = self._part(Links(handshake, addresses, inbox, self._report))
+        self._tellers = self._client_server(kept, inbox)
+        self._peers = self._peer_server(kept.folder, handshake, inbox)
+        self._node = self._run_loop(kept, inbox, lock, addresses, join)
+
+    def _part(self, part: P) -> P:
+        """Have a part closed with this server, before those that were opened before it."""
+        self._parts.callback(part.close)
+        return part
+
+    def _open_kept(self) -> _Kept:
+        folder = self._part(DataFolder(self._cluster, self._name))
+        sealer = PinSealer(read_pepper(self._cluster.pepper_file))
+        folder.check_pepper(sealer.name)
+        log = self._part(LogFile(folder.path))
+        ledger = self._part(Ledger(folder.path / LEDGER_FILE))
+        check_one_cluster(log, folder_id=folder.cluster_id, ledger_id=ledger.cluster.id)
+        guard = EntryValidator()
+        new_id = secrets.token_hex(16)  # of the cluster, should this node be the first to lead it
+        raft = recover(
+            raft_config(self._cluster, self._name, new_id),
+            log,
+            ledger,
+            self._chance.randint,
+            guard,
+            check_invariants=self._check_invariants,
+        )
+        return _Kept(folder, sealer, log, ledger, guard, raft)
+
+    def _hello(self, kept: _Kept) -> Hello:
+        return Hello(
+            protocol_min=PROTOCOL_MIN,
+            protocol_max=PROTOCOL_MAX,
+            release=RELEASE,
+            feature_level=FEATURE_LEVEL_MAX,
+            cluster=kept.folder.cluster_id,
+            config=self._cluster.identity(),
+            node=self._name,
+            store=kept.folder.store,
+            pepper=kept.sealer.name,
+        )
+
+    def _client_server(self, kept: _Kept, inbox: Inbox) -> ClientServer:
+        server = ClientServer(
+            self._cluster.nodes[self._name].client,
+            inbox,
+            self._reader,
+            kept.sealer,
+            self._part(Auditor(self._name, kept.folder.path / LEDGER_FILE)),
+            report=self._report,
+            verbose=self._verbose,
+            connections_max=_connections_max(),
+        )
+        return self._part(server)
+
+    def _peer_server(self, folder: DataFolder, handshake: Handshake, inbox: Inbox) -> PeerServer:
+        server = PeerServer(
+            self._cluster.nodes[self._name].peer,
+            handshake=handshake,
+            folder=folder,
+            inbox=inbox,
+            reader=self._reader,
+            links=self._links,
+            report=self._report,
+            verbose=self._verbose,
+        )
+        return self._part(server)
+
+    def _run_loop(
+        self,
+        kept: _Kept,
+        inbox: Inbox,
+        lock: Lock,
+        peers: Collection[NodeId],
+        join: Callable[[ClusterState], None],
+    ) -> RunLoop:
+        router = RequestRouter(
+            self._name,
+            kept.raft,
+            kept.ledger,
+            self._links,
+            peers=peers,
+            first_number=self._chance.getrandbits(FORWARD_NUMBER_BITS),
+            say=self._say if self._verbose else None,
+        )
+        here = self._cluster.nodes[self._name].client.pair
+        return RunLoop(
+            raft=kept.raft,
+            log=kept.log,
+            bank=kept.ledger,
+            links=self._links,
+            router=router,
+            guard=kept.guard,
+            tellers=self._tellers,
+            inbox=inbox,
+            lock=lock,
+            on_leadership=lambda term: self._say(f"Leader on {here} in term {term}"),
+            on_cluster=join,
+            on_rejection=RejectionReports(time.monotonic, self._report).say,
+        )
 
     def run(self) -> None:
         """Serve until `stop`."""

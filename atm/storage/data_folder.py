@@ -19,14 +19,13 @@ import msgspec
 from msgspec import Struct
 from msgspec.structs import replace
 
-from atm.config import Cluster
-from atm.storage.disk import OsDisk
+from atm.config import LEDGER_FILE, Cluster
+from atm.files import make_folder, sync_folder, write_durably
 
 NODE_FILE = "node.json"
 PEERS_FILE = "peers.json"
 LOCK_FILE = "node.lock"
 LOG_FILE_PATTERN = "raft.log*"
-LEDGER_FILE = "ledger.db"
 FORMAT = 2  # of the folder; 1 was release 1.0's, and said nothing of it
 
 T = TypeVar("T")
@@ -59,7 +58,7 @@ class DataFolder:
         self.path = cluster.data_dir / node
         self._lock_fd = -1
         try:
-            OsDisk().make_folder(self.path)
+            make_folder(self.path)
             self._lock_fd = _locked(self.path / LOCK_FILE, node)
             self.owner = self._open(node)
             self._peer_stores = self._read_peers()
@@ -150,7 +149,7 @@ class DataFolder:
                     f"{self.path} holds a log or a ledger but no {NODE_FILE}, so nobody can tell whose they "
                     "are. Restore that file or move the folder away"
                 )
-            OsDisk().sync_folder(self.path.parent)  # first: whoever finds the file does not sync that again
+            sync_folder(self.path.parent)  # first: whoever finds the file does not sync that again
             write_durably(path, _encoded(mine))
             return mine
         version = _decoded(path, _Format).format
@@ -170,17 +169,6 @@ class DataFolder:
     def _read_peers(self) -> dict[str, str]:
         path = self.path / PEERS_FILE
         return _decoded(path, dict[str, str]) if path.exists() else {}
-
-
-def write_durably(path: Path, content: bytes) -> None:
-    """Make `path` hold `content`, all or nothing, and on disk before this returns."""
-    fresh = path.with_name(path.name + ".new")
-    with fresh.open("wb") as file:
-        file.write(content)
-        file.flush()
-        os.fsync(file.fileno())
-    fresh.replace(path)
-    OsDisk().sync_folder(path.parent)
 
 
 def _locked(path: Path, node: str) -> int:

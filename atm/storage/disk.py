@@ -6,6 +6,8 @@ import os
 from pathlib import Path
 from typing import Protocol
 
+from atm import files
+
 _sync_data = getattr(os, "fdatasync", os.fsync)  # not every system has the cheaper one
 
 
@@ -54,20 +56,10 @@ class OsDisk:
     """The machine's own disk."""
 
     def make_folder(self, folder: Path) -> None:
-        missing = [folder, *folder.parents]
-        while missing and missing[-1].is_dir():
-            missing.pop()
-        for made in reversed(missing):
-            made.mkdir(exist_ok=True)
-            if made != folder:
-                self.sync_folder(made.parent)
+        files.make_folder(folder)
 
     def sync_folder(self, folder: Path) -> None:
-        file = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-        try:
-            os.fsync(file)
-        finally:
-            os.close(file)
+        files.sync_folder(folder)
 
     def names(self, folder: Path) -> list[str]:
         return os.listdir(folder)

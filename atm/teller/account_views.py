@@ -1,15 +1,15 @@
-"""Looking into the books: balances, statements, receipts, each for who may see it."""
+"""What only reads: balances, statements, receipts and lists, each for who may see it."""
 
 from __future__ import annotations
 
 from dataclasses import replace
 
 from atm.client import new_request_id
-from atm.ledger.commands import Exceptions, Lookup, Outcome, Query, Statement
+from atm.ledger.commands import Lookup, Outcome, Page, Query, Read
 from atm.teller import table_reports as reports
 from atm.teller.identity import Identity, PinChecks
 from atm.teller.output import Output
-from atm.teller.report import Report, decided
+from atm.teller.report import Report, command_name, decided
 from atm.teller.request_runner import RequestRunner
 from atm.teller.session_state import SessionState
 
@@ -34,23 +34,19 @@ class AccountViews:
         self._output = output
         self._operator = operator
 
-    def balance(self, query: Query) -> Report:
-        """Tell a balance, now or then."""
-        if query.at_us is not None:
-            self._pins.require_login("balance")
-        receipt = self._runner.ask(query)
-        self._pins.refuse_strangers("query", receipt.pin)
-        return decided(query, receipt)
-
-    def page(self, request: Statement | Exceptions) -> Report:
-        """Show a page of a statement, or of the exceptions."""
-        if isinstance(request, Statement):
-            self._pins.require_login("statement")
-        receipt = self._runner.ask(request)
-        if receipt.outcome is not Outcome.OK:
-            return decided(request, receipt)
-        self._state.note_page(request, receipt.next)
-        return reports.page(request, receipt, self._output.columns)
+    def show(self, request: Read) -> Report:
+        """Show what a command asks for that only reads; of an account, to who may see it."""
+        if isinstance(request, Query) and request.at_us is None:  # its answer tells whether there is a PIN
+            found = self._runner.ask(request)
+            self._pins.refuse_without_login("query", found.pin)
+            return decided(request, found)
+        if "account" in request.__struct_fields__:
+            self._pins.require_login(command_name(request))
+        found = self._runner.ask(request)
+        if not isinstance(request, Page) or found.outcome is not Outcome.OK:
+            return decided(request, found)
+        self._state.note_page(request, found)
+        return reports.page(request, found, self._output.columns)
 
     def receipt(self, reference: str) -> Report:
         """Show a receipt to who knows its reference; its balance only to who may see the account's."""

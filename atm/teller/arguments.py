@@ -3,18 +3,19 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Callable, Mapping
+from typing import Any
 
 import msgspec
 
 from atm.client.errors import InvalidAccount
 from atm.client.request_rules import check_account
-from atm.ledger.commands import PAGE_LINES_MAX, RequestId
+from atm.ledger.commands import HOLD_MS_MAX, PAGE_LINES_MAX, RequestId
 from atm.money import AmountError, parse_amount
 from atm.teller.timestamps import TimestampError, parse_timestamp
-from atm.teller.words import WORDS
 
 INVALID = "Invalid command"
-PAGE_LINES = 10
+MINUTE_MS = 60_000
 POSTING_MAX = 2**63 - 1
 REFERENCE_RULE = "A reference is what the teller printed as one, without spaces, such as 1M81TYHJ6Q912PEARJX5"
 
@@ -25,23 +26,9 @@ class InvalidCommand(Exception):
     """The line is no command; `str()` of it is a line for people."""
 
 
-def read_page(word: str, page: list[str]) -> tuple[int, int | None]:
-    """Return how many lines a page has, and before which posting it begins."""
-    match page:
-        case []:
-            limit, before = None, None
-        case ["before", posting]:
-            limit, before = None, posting
-        case [count]:
-            limit, before = count, None
-        case [count, "before", posting]:
-            limit, before = count, posting
-        case _:
-            raise InvalidCommand(f"{INVALID}: its form is {WORDS[word].form}")
-    return (
-        PAGE_LINES if limit is None else read_number(limit, PAGE_LINES_MAX, "A page has a number of lines"),
-        None if before is None else read_number(before, POSTING_MAX, "A posting has a number"),
-    )
+def form_hint(form: str) -> str:
+    """Tell the right form of a command that was given in a wrong one."""
+    return f"{INVALID}: its form is {form}"
 
 
 def read_amount(text: str) -> int:
@@ -85,9 +72,23 @@ def read_number(text: str, maximum: int, rule: str) -> int:
     raise InvalidCommand(f"{rule}, from 1 to {maximum}")
 
 
-def read_timestamp(words: list[str]) -> int:
-    """Return a moment in microseconds since 1970."""
+def read_timestamp(date: str, time: str | None) -> int:
+    """Return a date, or a date and a time, in microseconds since 1970."""
     try:
-        return parse_timestamp(" ".join(words))
+        return parse_timestamp(date if time is None else f"{date} {time}")
     except TimestampError as error:
         raise InvalidCommand(str(error)) from None
+
+
+# By the argument's name in a form. A date is read together with its time, a command by the row of `help`.
+READERS: Mapping[str, Callable[[str], Any]] = {
+    "account": read_account,
+    "amount": read_amount,
+    "reference": read_reference,
+    "minutes": lambda text: read_number(text, HOLD_MS_MAX // MINUTE_MS, "A hold lasts a number of minutes"),
+    "n": lambda text: read_number(text, PAGE_LINES_MAX, "A page has a number of lines"),
+    "posting": lambda text: read_number(text, POSTING_MAX, "A posting has a number"),
+    "date": str,
+    "time": str,
+    "command": str,
+}

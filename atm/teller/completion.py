@@ -4,41 +4,37 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 
-from atm.teller.words import WORDS, words_of
-
-_TAKE_REFERENCE = frozenset({"confirm", "cancel", "reverse", "receipt"})
+from atm.teller.commands import ALIASES, COMMANDS, commands_for
 
 
 def candidates(
     typed: Sequence[str], *, accounts: Iterable[str], references: Sequence[str], operator: bool
 ) -> list[str]:
     """Return what may stand behind the words `typed`: commands, then names or the latest references first."""
-    match typed:
-        case []:
-            return [*words_of(operator=operator), "exit"]
-        case ["help"]:
-            return list(words_of(operator=operator))
-        case ["balance"]:
-            return ["at"]
-        case [word] if word in WORDS and takes_account(word):
-            return sorted(accounts)
-        case [word] if word in _TAKE_REFERENCE:
-            return list(reversed(references))
-        case _:
-            return []
+    names = [command.name for command in commands_for(operator=operator)]
+    if not typed:
+        return [*names, *ALIASES]
+    name, *words = typed
+    known = {"<account>": sorted(accounts), "<reference>": list(reversed(references)), "<command>": names}
+    following = COMMANDS[name].grammar.following(words) if name in COMMANDS else []
+    return [
+        candidate
+        for word in following
+        for candidate in known.get(word, [] if word.startswith("<") else [word])
+    ]
 
 
-def takes_arguments(word: str) -> bool:
+def takes_arguments(name: str) -> bool:
     """Return whether something may follow the command."""
-    return word in WORDS and WORDS[word].takes_arguments
+    return name in COMMANDS and COMMANDS[name].grammar.words_max > 0
 
 
-def takes_account(word: str) -> bool:
+def takes_account(name: str) -> bool:
     """Return whether the command's first argument is an account."""
-    return "account>" in WORDS[word].form.partition(" ")[2].partition(" ")[0]
+    return name in COMMANDS and "<account>" in COMMANDS[name].grammar.following([])
 
 
 def accounts_in(lines: Iterable[str]) -> set[str]:
     """Return the accounts that these commands of earlier sessions named."""
     split = (line.split() for line in lines)
-    return {words[1] for words in split if len(words) > 1 and words[0] in WORDS and takes_account(words[0])}
+    return {words[1] for words in split if len(words) > 1 and takes_account(words[0])}

@@ -1,4 +1,4 @@
-"""Who stands before the teller: which account is used, and whether its PIN was shown."""
+"""Who uses the teller: which account, and whether its PIN was shown."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from atm.client.errors import InvalidPin
 from atm.client.request_rules import check_pin
 from atm.ledger.commands import BANK_ACCOUNTS, Login, Outcome, Query, SetPin
 from atm.money import format_amount
-from atm.teller import sentences
+from atm.teller import phrases
 from atm.teller.report import INTERRUPTED, NOT_ALLOWED, USAGE, NotDone, Report, decided
 from atm.teller.request_runner import RequestRunner
 
@@ -73,19 +73,21 @@ class PinChecks:
         """Raise `NotDone` unless the account has no PIN, or it was shown, or this is an operator."""
         account = self._identity.account
         if not self._operator and not self._identity.logged_in:
-            self.refuse_strangers(command, self._runner.ask(Query(id=new_request_id(), account=account)).pin)
+            self.refuse_without_login(
+                command, self._runner.ask(Query(id=new_request_id(), account=account)).pin
+            )
 
-    def refuse_strangers(self, command: str, pin: str | None) -> None:
+    def refuse_without_login(self, command: str, pin: str | None) -> None:
         """Do as `require_login`, knowing what the bank says of the account's PIN."""
         account = self._identity.account
         if self._operator or self._identity.logged_in:
             return
         if account in BANK_ACCOUNTS:
-            raise NotDone(_not_allowed(command, "not_allowed", account, sentences.banks_own(account)))
+            raise NotDone(_not_allowed(command, "not_allowed", account, phrases.banks_own(account)))
         if pin == "locked":
             raise NotDone(_locked(command, account))
         if pin == "set":
-            raise NotDone(_not_allowed(command, "login_needed", account, sentences.log_in_first(account)))
+            raise NotDone(_not_allowed(command, "login_needed", account, phrases.log_in_first(account)))
 
     def log_in(self, account: str) -> Report:
         """Ask for the PIN of an account, if it has one, and go on with it if the bank finds it right."""
@@ -167,7 +169,7 @@ def _mistyped(command: str, text: str) -> Report:
 
 
 def _locked(command: str, account: str) -> Report:
-    return _not_allowed(command, "locked", account, sentences.locked(account))
+    return _not_allowed(command, "locked", account, phrases.locked(account))
 
 
 def _not_allowed(command: str, outcome: str, account: str, text: str) -> Report:

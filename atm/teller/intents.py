@@ -1,26 +1,10 @@
-"""What can be asked of a teller: requests to the bank, and wishes that the teller turns into such."""
+"""What a line at the teller asks for: a request to the bank, or what the teller does by itself."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 
-from atm.ledger.commands import (
-    Close,
-    Credit,
-    Debit,
-    Exceptions,
-    Freeze,
-    Hold,
-    Open,
-    Query,
-    Reverse,
-    SetLimit,
-    Statement,
-    Transfer,
-    Unfreeze,
-    Unlock,
-    WriteOff,
-)
+from atm.ledger.commands import Command, Read
 
 
 @dataclass(frozen=True)
@@ -91,19 +75,7 @@ class Quit:
     """Leave."""
 
 
-Change = (
-    Open
-    | Credit
-    | Debit
-    | Transfer
-    | Hold
-    | Reverse
-    | Freeze
-    | Unfreeze
-    | Unlock
-    | SetLimit
-    | WriteOff
-    | Close
+TellersOwn = (
+    Confirm | Cancel | ShowReceipt | More | UseAccount | LogIn | LogOut | ChangePin | ShowStatus | Help | Quit
 )
-Own = More | UseAccount | LogIn | LogOut | ChangePin | ShowStatus | Help | Quit
-Intent = Change | Query | Statement | Exceptions | Confirm | Cancel | ShowReceipt | Own
+Intent = Command | Read | TellersOwn

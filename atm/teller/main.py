@@ -19,28 +19,29 @@ import os
 import sys
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
-from typing import BinaryIO, NoReturn
+from typing import BinaryIO
 
 import platformdirs
 
 import atm
 from atm.client import Client, InvalidAccount, UnknownNode
 from atm.client.request_rules import check_account
+from atm.command_line import CLOSED_PIPE, OneLineParser, complain, forget_stdout
 from atm.config import ConfigError, load
 from atm.ledger.commands import MAIN
 from atm.teller.identity import IDLE_S, Identity
 from atm.teller.input import PipedPins, piped_lines
 from atm.teller.output import Output
-from atm.teller.report import INTERRUPTED, UNKNOWN, USAGE, printable
+from atm.teller.report import INTERRUPTED, UNKNOWN, USAGE
 from atm.teller.request_journal import RequestJournal
 from atm.teller.request_runner import no_journal
 from atm.teller.session import Teller
 
+PROGRAM = "atm"
 TIMEOUT_S = 5.0  # until "not available"; ten elections fit in
 PATIENCE_S = 30.0  # until a session gives up on an outcome that is unknown
 PATIENCE_ONCE_S = 10.0  # likewise with -c
 PATIENCE_S_MAX = 86_400.0
-CLOSED_PIPE = 141  # as a shell counts a process that SIGPIPE ended
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -55,16 +56,16 @@ def main(argv: Sequence[str] | None = None) -> int:
         with _opened(arguments.file) as script:
             return _run(arguments, script)
     except _Mistake as mistake:
-        _complain(str(mistake))
+        complain(PROGRAM, str(mistake))
         return USAGE
     except BrokenPipeError:
-        _forget_stdout()
+        forget_stdout()
         return CLOSED_PIPE
     except KeyboardInterrupt:
         return INTERRUPTED
     except OSError as error:  # stdin cannot be read or stdout cannot be written
-        _forget_stdout()
-        _complain(f"input or output is not possible: {error.strerror or error}")
+        forget_stdout()
+        complain(PROGRAM, f"input or output is not possible: {error.strerror or error}")
         return UNKNOWN
 
 
@@ -166,16 +167,8 @@ class _Mistake(Exception):
     """What was given on the command line cannot be used; `str()` of it is a line for people."""
 
 
-class _Parser(argparse.ArgumentParser):
-    """Tells a mistake in one line."""
-
-    def error(self, message: str) -> NoReturn:
-        _complain(f"{message} (try: atm --help)")
-        raise SystemExit(USAGE)
-
-
 def _arguments(argv: Sequence[str] | None) -> argparse.Namespace:
-    parser = _Parser(prog="atm", description="The bank's teller.", allow_abbrev=False)
+    parser = OneLineParser(prog=PROGRAM, description="The bank's teller.", allow_abbrev=False)
     parser.add_argument("node", nargs="?", metavar="NODE", help="the node to start with; any, unless given")
     parser.add_argument(
         "--config",
@@ -249,15 +242,3 @@ def _is_terminal(stream: object) -> bool:
 def _is_dumb() -> bool:
     """Return whether the terminal can do no more than print lines."""
     return os.environ.get("TERM", "dumb") in {"", "dumb"}
-
-
-def _complain(line: str) -> None:
-    print(f"atm: {printable(line)}", file=sys.stderr)
-
-
-def _forget_stdout() -> None:
-    """Point stdout at nothing, so that the interpreter's last flush does not complain as well."""
-    with contextlib.suppress(OSError, ValueError, AttributeError):
-        nothing = os.open(os.devnull, os.O_WRONLY)
-        os.dup2(nothing, sys.stdout.fileno())
-        os.close(nothing)

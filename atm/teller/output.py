@@ -10,7 +10,8 @@ from collections.abc import Mapping
 from typing import TextIO
 
 from atm.client.errors import OutcomeUnknown
-from atm.teller.report import DONE, UNKNOWN, Report, printable
+from atm.command_line import printable
+from atm.teller.report import DONE, UNKNOWN, Report
 
 USUAL_COLUMNS = 80
 

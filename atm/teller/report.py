@@ -9,14 +9,17 @@ from dataclasses import dataclass, field
 import msgspec
 
 from atm.client import Receipt
-from atm.ledger.commands import Command, Outcome, Query, Read
+from atm.ledger.commands import Command, LedgerReceipt, Outcome, Page, Read, ReadResult
 from atm.teller import sentences
-from atm.teller.words import typed
+from atm.teller.commands import command_of
 
 DONE, DECLINED, USAGE, NOT_AVAILABLE, NOT_ALLOWED, UNKNOWN = range(6)  # exit codes
 INTERRUPTED = 130  # as a shell counts Ctrl-C
 
 _NOT_ALLOWED = frozenset({Outcome.WRONG_PIN, Outcome.LOCKED})
+# Of a request: fields that each report has, PINs, and which page it was.
+_TOLD_ELSEWHERE = frozenset({"id", "account", "amount", "pin", "old_pin", "limit", "before", "after"})
+_ONLY_READ = [name for name in ReadResult.__struct_fields__ if name not in LedgerReceipt.__struct_fields__]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -35,7 +38,7 @@ class Report:
     balance: int | None = None
     available: int | None = None
     request_id: str | None = None
-    reference: int | None = None
+    log_index: int | None = None
     details: Mapping[str, object] = field(default_factory=dict)
     is_table: bool = False
 
@@ -49,7 +52,7 @@ class Report:
             "balance": self.balance,
             "available": self.available,
             "request_id": self.request_id,
-            "reference": self.reference,
+            "log_index": self.log_index,
             "message": "" if self.is_table else self.text,
         }
         return json.dumps(fields | msgspec.to_builtins(self.details))
@@ -79,7 +82,7 @@ def decided(request: Command | Read, receipt: Receipt, text: str | None = None) 
         balance=None if code == NOT_ALLOWED else receipt.balance,
         available=None if code == NOT_ALLOWED else receipt.available,
         request_id=receipt.request_id,
-        reference=receipt.reference or None,
+        log_index=receipt.log_index or None,
         details=_details(request, receipt),
     )
 
@@ -106,23 +109,16 @@ def code_of(outcome: Outcome) -> int:
 
 def command_name(request: Command | Read) -> str:
     """Return the word that people type for it."""
-    if isinstance(request, Query) and request.at_us is not None:
-        return "balance"
-    return typed(str(request.__struct_config__.tag))
-
-
-def printable(text: str) -> str:
-    """Return the text with all that could move a cursor or break a line replaced."""
-    return "".join(char if char.isprintable() else "?" for char in text)
+    command = command_of(request)
+    return str(request.__struct_config__.tag) if command is None else command.name
 
 
 def _details(request: Command | Read, receipt: Receipt) -> dict[str, object]:
     """Return what the request names besides an account and an amount, and what only its answer has."""
-    asked = {
-        name: getattr(request, name, None) for name in ("target", "hold", "original", "expires_ms", "at_us")
-    }
-    told = {name: getattr(receipt, name) for name in ("state", "pin", "lines", "asked", "reversed_by")}
+    further = [name for name in request.__struct_fields__ if name not in _TOLD_ELSEWHERE]
+    asked = {name: getattr(request, name) for name in further}
+    told = {name: getattr(receipt, name) for name in _ONLY_READ}
     found = {name: value for name, value in (asked | told).items() if value is not None}
-    if receipt.lines is not None:
-        found["next"] = receipt.next
+    if isinstance(request, Page) and receipt.outcome is Outcome.OK:
+        found["next"] = receipt.next  # null at the end, too
     return found

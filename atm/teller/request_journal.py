@@ -21,10 +21,10 @@ from pathlib import Path
 import msgspec
 from msgspec import Struct
 
+from atm.files import UNFINISHED_SUFFIX, rename_durably, sync_folder, write_and_sync
 from atm.ledger.commands import Command
 
 SUFFIX = ".json"
-UNFINISHED_SUFFIX = ".new"
 DAMAGED_SUFFIX = ".damaged"
 FILE_BYTES_MAX = 4096
 
@@ -66,22 +66,19 @@ class RequestJournal:
         folder.mkdir(mode=0o700, parents=True, exist_ok=True)
         folder.chmod(0o700)
         for path in missing:
-            _sync_folder(path.parent)
+            sync_folder(path.parent)
 
     def write(self, command: Command) -> UnansweredRequest:
         """Note a command durably, before it is sent; raise `OSError`."""
         path = self._folder / (command.id + SUFFIX)
+        content = msgspec.json.encode(StoredRequest(cluster=self._cluster, command=command))
         while True:
             unfinished = path.with_suffix(UNFINISHED_SUFFIX)
             descriptor = os.open(unfinished, os.O_RDWR | os.O_CREAT | os.O_EXCL, 0o600)
             try:
                 fcntl.flock(descriptor, fcntl.LOCK_EX)
-                os.write(
-                    descriptor, msgspec.json.encode(StoredRequest(cluster=self._cluster, command=command))
-                )
-                os.fsync(descriptor)
-                unfinished.rename(path)
-                _sync_folder(self._folder)
+                write_and_sync(descriptor, content)
+                rename_durably(unfinished, path)
             except FileNotFoundError:  # another teller's `leftovers` came before our lock and tidied it away
                 os.close(descriptor)
             except OSError:
@@ -144,15 +141,6 @@ class RequestJournal:
         except OSError:
             return f"A request in the journal cannot be read, and is passed over: {path}"
         return f"A request in the journal cannot be read, and was moved aside: {aside}"
-
-
-def _sync_folder(folder: Path) -> None:
-    """Make the names in `folder` durable; raise `OSError`."""
-    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
 
 
 def _open_and_lock(path: Path) -> int | None:

@@ -1,4 +1,4 @@
-"""Going to the bank with one request after another, and again with those whose answer never came."""
+"""Sends requests to the bank one after another, and again those whose answer never came."""
 
 from __future__ import annotations
 
@@ -9,8 +9,9 @@ from msgspec.structs import replace
 
 from atm.client import Client, Receipt
 from atm.client.errors import Interrupted, OutcomeUnknown, Rejected, Unavailable
-from atm.ledger.commands import Command, Debit, Hold, Login, Read, SetPin, Transfer
-from atm.teller import sentences
+from atm.command_line import printable
+from atm.ledger.commands import Command, Login, Read, SetPin, Withdrawal
+from atm.teller import phrases, sentences
 from atm.teller.output import Output
 from atm.teller.report import (
     INTERRUPTED,
@@ -19,7 +20,6 @@ from atm.teller.report import (
     USAGE,
     NotDone,
     Report,
-    printable,
     undecided,
 )
 from atm.teller.request_journal import RequestJournal, UnansweredRequest
@@ -104,7 +104,7 @@ class RequestRunner:
             raise NotDone(report) from None
 
     def _with_pin(self, request: Command | Read) -> Command | Read:
-        if isinstance(request, Debit | Transfer | Hold):
+        if isinstance(request, Withdrawal):
             return replace(request, pin=self._pin_of(request.account))
         return request
 
@@ -121,7 +121,7 @@ class RequestRunner:
             case SetPin():
                 text = "No answer came, and the PIN may or may not be the new one: try to log in with either"
             case _:
-                text = sentences.still_unknown(request.id, journalled=self._journal is not None)
+                text = phrases.still_unknown(request.id, journalled=self._journal is not None)
         return undecided(request, "unknown", UNKNOWN, text)
 
     # -- requests without an answer ----------------------------------------------------------------
@@ -180,7 +180,7 @@ class RequestRunner:
         else:
             return sentences.settled(command, receipt.outcome, from_last_time=unsettled.from_last_time)
         journalled = unsettled.unanswered is not None
-        self._output.say(sentences.still_unknown(command.id, journalled=journalled))
+        self._output.say(phrases.still_unknown(command.id, journalled=journalled))
         return None
 
 

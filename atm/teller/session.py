@@ -7,32 +7,13 @@ from dataclasses import replace
 from typing import assert_never
 
 from atm.client import Client, Receipt, new_request_id
-from atm.ledger.commands import (
-    Close,
-    Command,
-    Credit,
-    Debit,
-    Exceptions,
-    Freeze,
-    Hold,
-    Open,
-    Outcome,
-    Post,
-    Query,
-    Reverse,
-    SetLimit,
-    Statement,
-    Transfer,
-    Unfreeze,
-    Unlock,
-    Void,
-    WriteOff,
-)
+from atm.ledger.commands import Command, Hold, Outcome, Post, Query, Read, Void
 from atm.money import format_amount
-from atm.teller import sentences
+from atm.teller import phrases
 from atm.teller import table_reports as reports
 from atm.teller.account_views import AccountViews
 from atm.teller.arguments import InvalidCommand
+from atm.teller.help import AVAILABLE, help_text
 from atm.teller.identity import AskPin, Identity, PinChecks
 from atm.teller.intents import (
     Cancel,
@@ -46,6 +27,7 @@ from atm.teller.intents import (
     Quit,
     ShowReceipt,
     ShowStatus,
+    TellersOwn,
     UseAccount,
 )
 from atm.teller.language import OperatorsOnly, parse, shows_pin
@@ -62,7 +44,6 @@ from atm.teller.report import (
 from atm.teller.request_journal import RequestJournal
 from atm.teller.request_runner import RequestRunner
 from atm.teller.session_state import SessionState
-from atm.teller.words import AVAILABLE, help_text
 
 WELCOME = "Welcome to your ATM! You can check your balance, credit to or debit from your account"
 COMMAND_CHARS_SHOWN = 100
@@ -94,7 +75,7 @@ class Teller:
         """Say the three lines with which a session begins."""
         self._output.say(WELCOME)
         try:
-            report = self._views.balance(Query(id=new_request_id(), account=self._identity.account))
+            report = self._views.show(Query(id=new_request_id(), account=self._identity.account))
         except NotDone as fault:
             report = fault.report
         if report.code == DONE and report.balance is not None:
@@ -145,35 +126,35 @@ class Teller:
         finally:
             self._identity.note_use()
             if self._identity.account != account or (logged_in and not self._identity.logged_in):
-                self.state.forget_person()
+                self.state.forget_requests()
 
     def log_out_if_idle(self) -> None:
         """Log out, and say so, if nothing was typed for too long."""
         line = self._identity.log_out_if_idle()
         if line is not None:
-            self.state.forget_person()
+            self.state.forget_requests()
             self._output.say(line)
 
     # -- one command -------------------------------------------------------------------------------
 
-    def _execute(self, intent: Intent) -> int | None:  # noqa: C901, PLR0912 - a line for each kind
+    def _execute(self, intent: Intent) -> int | None:
+        if isinstance(intent, Read):
+            return self._tell(self._views.show(intent))
+        if isinstance(intent, Command):
+            return self._change(intent)
+        return self._do(intent)
+
+    def _do(self, intent: TellersOwn) -> int | None:  # noqa: C901 - a line for each kind
+        """Do what is about the session itself, or begins with what it remembers."""
         match intent:
-            case Credit() | Debit() | Transfer() | Hold() | Reverse() | WriteOff() | Open():
-                return self._change(intent)
-            case Freeze() | Unfreeze() | Unlock() | SetLimit() | Close():
-                return self._change(intent)
             case Confirm():
                 hold = self.state.hold_or_refuse("confirm", intent.reference)
                 return self._change(Post(id=new_request_id(), hold=hold, amount=intent.amount))
             case Cancel():
                 hold = self.state.hold_or_refuse("cancel", intent.reference)
                 return self._change(Void(id=new_request_id(), hold=hold))
-            case Query():
-                return self._tell(self._views.balance(intent))
-            case Statement() | Exceptions():
-                return self._tell(self._views.page(intent))
             case More():
-                return self._tell(self._views.page(self.state.next_page_or_refuse()))
+                return self._tell(self._views.show(self.state.next_page_or_refuse()))
             case ShowReceipt():
                 return self._tell(self._views.receipt(self.state.reference_or_refuse(intent.reference)))
             case UseAccount():
@@ -213,9 +194,9 @@ class Teller:
         account, was_logged_in = self._identity.account, self._identity.logged_in
         self._identity.log_out()
         if receipt.outcome is Outcome.LOCKED:
-            return replace(report, text=sentences.locked(account))
+            return replace(report, text=phrases.locked(account))
         if not was_logged_in:
-            return replace(report, outcome="login_needed", text=sentences.log_in_first(account))
+            return replace(report, outcome="login_needed", text=phrases.log_in_first(account))
         text = "Your PIN is not the right one any more, and you are logged out (to go on, type: login)"
         return replace(report, text=text)
 
@@ -229,7 +210,7 @@ class Teller:
         if account != self._identity.account:
             self._identity.use(account)
         try:
-            self._pins.refuse_strangers("account", found.pin)
+            self._pins.refuse_without_login("account", found.pin)
         except NotDone as refusal:
             text = f"Your account is now {account}. {refusal.report.text}"
             return replace(refusal.report, outcome="ok", code=DONE, text=text)

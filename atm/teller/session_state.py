@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from msgspec.structs import replace
 
-from atm.ledger.commands import Exceptions, Statement
+from atm.client import Receipt
+from atm.ledger.commands import Page
 from atm.teller.report import DONE, USAGE, NotDone, Report
 
 
@@ -15,10 +16,10 @@ class SessionState:
         self.accounts = {account}  # that the bank has told of
         self.references: list[str] = []
         self._last_hold: str | None = None
-        self._next_page: Statement | Exceptions | None = None
+        self._next_page: Page | None = None
 
-    def forget_person(self) -> None:
-        """Forget what only the one who was here should go on with; the names of accounts stay."""
+    def forget_requests(self) -> None:
+        """Forget references, hold and page, which are the last person's; the names of accounts stay."""
         self.references.clear()
         self._last_hold = self._next_page = None
 
@@ -26,9 +27,9 @@ class SessionState:
         """Remember what was held."""
         self._last_hold = reference
 
-    def note_page(self, request: Statement | Exceptions, following: int | None) -> None:
-        """Remember where the page behind this one begins."""
-        self._next_page = None if following is None else replace(request, before=following)
+    def note_page(self, request: Page, found: Receipt) -> None:
+        """Remember where the page after this one begins."""
+        self._next_page = None if found.next is None else replace(request, **{request.cursor: found.next})
 
     def learn(self, report: Report) -> None:
         """Remember the names of accounts that there are."""
@@ -47,8 +48,8 @@ class SessionState:
         last = self.references[-1] if self.references else None
         return _or_refuse(named or last, "receipt", "There is no receipt yet: name one (receipt <reference>)")
 
-    def next_page_or_refuse(self) -> Statement | Exceptions:
-        """Return the request for the page behind the last one; raise `NotDone`."""
+    def next_page_or_refuse(self) -> Page:
+        """Return the request for the page after the last one; raise `NotDone`."""
         if self._next_page is None:
             raise NotDone(_nothing("more", "There is no more to list (for the first page, type: statement)"))
         return self._next_page

@@ -10,19 +10,24 @@ from msgspec.structs import asdict as fields_of
 
 from atm.client import NodeStatus, Receipt
 from atm.client.node_status import DOWN
-from atm.ledger.commands import Exceptions, Statement
+from atm.ledger.commands import Page
 from atm.teller import tables
-from atm.teller.report import DONE, NOT_AVAILABLE, Report, command_name, decided
+from atm.teller.commands import command_of
+from atm.teller.report import DONE, NOT_AVAILABLE, Report, decided
 
 
-def page(request: Statement | Exceptions, receipt: Receipt, columns: int | None) -> Report:
-    """Report a page of a statement, or of the list of exceptions."""
-    table = tables.statement if isinstance(request, Statement) else tables.exceptions
-    text = table(receipt.lines, columns) if receipt.lines else "There is nothing to list"
-    if receipt.next is not None:
-        elsewhere = f", or elsewhere: {command_name(request)} {request.limit} before {receipt.next}"
-        text += f"\nThere is more (type: more{elsewhere if columns is None else ''})"
-    return replace(decided(request, receipt, text), is_table=True)
+def page(request: Page, found: Receipt, columns: int | None) -> Report:
+    """Report a page, and how to ask for the next one if there is one."""
+    command = command_of(request)
+    assert command is not None
+    listing = command.listing
+    assert listing is not None, f"{command.name} has no listing"
+    rows = listing.rows(found)
+    text = tables.page(listing, rows, columns) if rows else "There is nothing to list"
+    if found.next is not None:
+        following = f"{command.name} {request.limit} {request.cursor} {found.next}"
+        text += f"\nThere is more (type: more{f', or elsewhere: {following}' if columns is None else ''})"
+    return replace(decided(request, found, text), is_table=True)
 
 
 def receipt(reference: str, found: Receipt, columns: int | None, *, with_balance: bool) -> Report:
@@ -40,7 +45,7 @@ def receipt(reference: str, found: Receipt, columns: int | None, *, with_balance
         balance=found.balance if with_balance else None,
         available=found.available if with_balance else None,
         request_id=reference,
-        reference=found.reference,
+        log_index=found.log_index,
         details={
             "decision": str(found.outcome),
             "asked": asked | details,

@@ -1,4 +1,4 @@
-"""Moments between people, who write dates and times, and the bank, which counts microseconds since 1970.
+"""Times between people, who write dates and clock times, and the bank, which counts microseconds since 1970.
 
 All are UTC: so is the day of a daily limit, and a bank's machines stand in more than one place.
 """
@@ -8,7 +8,7 @@ from __future__ import annotations
 import re
 from datetime import UTC, datetime, timedelta
 
-RULE = "A moment is a date, or a date and a time in UTC, such as 2026-11-22 or 2026-11-22 10:00"
+RULE = "A time is a date, or a date and a time in UTC, such as 2026-11-22 or 2026-11-22 10:00"
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _MICROSECOND = timedelta(microseconds=1)
@@ -16,7 +16,7 @@ _FORM = re.compile(r"([0-9]{4}-[0-9]{2}-[0-9]{2})(?:[ T]([0-9]{2}:[0-9]{2})(:[0-
 
 
 class TimestampError(Exception):
-    """The text is no moment; `str()` of it is a line for people."""
+    """The text is no time; `str()` of it is a line for people."""
 
 
 def parse_timestamp(text: str) -> int:
@@ -40,5 +40,5 @@ def parse_timestamp(text: str) -> int:
 
 
 def format_timestamp(time_us: int) -> str:
-    """Return the moment to the second, such as `2026-11-22 10:00:05`; what lies behind is cut off."""
+    """Return the time to the second, such as `2026-11-22 10:00:05`; what lies behind is cut off."""
     return (_EPOCH + timedelta(microseconds=time_us)).strftime("%Y-%m-%d %H:%M:%S")

@@ -10,9 +10,9 @@ from math import nan
 from pathlib import Path
 
 from atm.client import Client
+from atm.config import LEDGER_FILE
 from atm.ledger.commands import LEGS_MAX, Batch, Leg
 from atm.local_cluster import LocalCluster
-from atm.storage.data_folder import LEDGER_FILE
 from atm.wire.codec import encode
 from bench.cluster import fresh_cluster, restart_s
 from bench.growth.curve import PANELS, Figures, Panel

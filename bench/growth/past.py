@@ -14,12 +14,13 @@ from contextlib import closing
 from itertools import islice
 from pathlib import Path
 
-from atm.config import Cluster
+from atm.config import LEDGER_FILE, Cluster
+from atm.files import sync_folder
 from atm.ledger.commands import LOCAL, Command, Credit, Open
 from atm.ledger.ledger import Ledger
 from atm.raft.messages import Entry, EntryKind, HardState
 from atm.server.group.entry_validator import record
-from atm.storage.data_folder import LEDGER_FILE, DataFolder
+from atm.storage.data_folder import DataFolder
 from atm.storage.disk import OsDisk
 from atm.storage.log_file import LogFile
 from atm.wire.codec import encode
@@ -68,7 +69,7 @@ def furnish(past: Path, cluster: Cluster) -> None:
                     shutil.copyfileobj(original, copy, 1 << 20)
                     copy.flush()
                     os.fsync(copy.fileno())
-            OsDisk().sync_folder(folder.path)
+            sync_folder(folder.path)
 
 
 class _Unsynced(OsDisk):

@@ -14,8 +14,8 @@ from pathlib import Path
 from threading import Lock
 
 from atm.config import Address
-from atm.ledger import database
 from atm.ledger.commands import Command, LedgerReceipt, LoggedCommand, Read
+from atm.ledger.database import FULL
 from atm.ledger.ledger import Ledger, Record
 from atm.server.clients.auditor import Auditor
 from atm.server.clients.client_server import ClientServer
@@ -26,18 +26,14 @@ from atm.wire.client_messages import Reply
 from atm.wire.codec import encode
 
 IDLE_S = 0.05
-SYNC_EACH_COMMIT = ("synchronous", 2)  # FULL: here no log makes up for what a power cut takes
 
 
 class Clerk:
     """Does what the run loop, the desk and the log of a node do together."""
 
     def __init__(self, folder: Path) -> None:
-        database.PRAGMAS = tuple(
-            SYNC_EACH_COMMIT if name == "synchronous" else (name, value) for name, value in database.PRAGMAS
-        )
         path = folder / "ledger.db"
-        self._ledger = Ledger(path)
+        self._ledger = Ledger(path, synchronous=FULL)  # here no log makes up for what a power cut takes
         self._lock = Lock()  # guards the inbox
         self._inbox = Inbox(self._lock)
         sealer = PinSealer(read_pepper(folder / "pepper.key"))
@@ -87,16 +83,8 @@ class Clerk:
             _answer(pending, receipt)
 
 
-def _answer(pending: PendingRequest, receipt: LedgerReceipt) -> None:
-    answer = Reply(
-        id=receipt.id,
-        outcome=receipt.outcome,
-        balance=receipt.balance,
-        available=receipt.available,
-        reference=receipt.reference,
-        time_us=receipt.time_us,
-    )
-    pending.channel.reply(pending.number, encode(answer))
+def _answer(pending: PendingRequest, decided: LedgerReceipt) -> None:
+    pending.channel.reply(pending.number, encode(Reply.of(decided)))
 
 
 def _report(line: str) -> None:

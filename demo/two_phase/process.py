@@ -7,16 +7,18 @@ not used), and keeps its file in that cluster's data folder. It ends with whoeve
 from __future__ import annotations
 
 import argparse
-import socketserver
+import socket
 import sys
 import threading
 import time
 from collections.abc import Callable
+from contextlib import closing
 from pathlib import Path
 
+from atm.client.connection import Lost, NotSent, ServerConnection
 from atm.config import Cluster, load
-from atm.local_cluster import ask_once, end_with_starter
-from atm.server.net.connection import Incoming, tune
+from atm.local_cluster import end_with_starter
+from atm.server.net.connection import Connection, Incoming, tune
 from atm.server.net.listener import AddressUnavailable, Listener
 from atm.wire.framing import CLIENT_FRAME_BYTES_MAX, frame
 from demo.two_phase.branch import Ask, Branch
@@ -88,27 +90,29 @@ def run_branch(cluster: Cluster, branch: Branch, ask: Ask) -> None:
 def serve(cluster: Cluster, name: str, answer: Callable[[Request], Reply]) -> None:
     """Answer everybody who connects, in threads, frame by frame; raise `AddressUnavailable`."""
 
-    class Handler(socketserver.BaseRequestHandler):
-        def handle(self) -> None:
-            tune(self.request)
-            incoming = Incoming(self.request, CLIENT_FRAME_BYTES_MAX)
+    class Answering(Listener[Connection]):
+        def connect(self, sock: socket.socket) -> Connection:
+            tune(sock)
+            return Connection(sock, CLIENT_FRAME_BYTES_MAX, set())
+
+        def serve(self, connection: Connection) -> None:
+            incoming = Incoming(connection.sock, CLIENT_FRAME_BYTES_MAX)
             while (payloads := incoming.read()) is not None:
                 for payload in payloads:
-                    self.request.sendall(frame(encode(answer(decode_request(payload)))))
+                    connection.sock.sendall(frame(encode(answer(decode_request(payload)))))
 
-    Listener(
-        cluster.nodes[name].client, Handler, connections_max=CONNECTIONS_MAX, report=say, verbose=True
-    ).start()
+    Answering(cluster.nodes[name].client, connections_max=CONNECTIONS_MAX, report=say, verbose=True).start()
 
 
 def asking(cluster: Cluster, timeout_s: float) -> Ask:
     """Return the function that asks one process of `cluster` by its name."""
 
     def ask(whom: str, request: Request) -> Reply | None:
-        payload = ask_once(cluster.nodes[whom].client, encode(request), timeout_s)
+        until = time.monotonic() + timeout_s
         try:
-            return None if payload is None else decode_reply(payload)
-        except Malformed:
+            with closing(ServerConnection(cluster.nodes[whom].client.pair, until)) as connection:
+                return decode_reply(connection.exchange_payload(encode(request), until))
+        except (NotSent, Lost, Malformed):
             return None
 
     return ask

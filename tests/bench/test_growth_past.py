@@ -8,14 +8,13 @@ from pathlib import Path
 
 import pytest
 
-from atm.config import load
+from atm.config import LEDGER_FILE, load
 from atm.ledger.audit.auditing import audit
 from atm.ledger.commands import Batch, Query
 from atm.ledger.ledger import Ledger
 from atm.local_cluster import write_cluster_ini
 from atm.raft.messages import HardState
 from atm.server.group.entry_validator import record
-from atm.storage.data_folder import LEDGER_FILE
 from atm.storage.log_file import LogFile
 from atm.wire.client_messages import decode_client_request
 from atm.wire.framing import LENGTH_BYTES

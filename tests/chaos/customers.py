@@ -13,8 +13,8 @@ from atm.client import Client, OutcomeUnknown, Receipt, Unavailable, new_request
 from atm.config import load
 from atm.ledger.commands import HOLD_MS_MAX, Outcome
 from tests.chaos.one_bank import Operation
-from tests.cluster.customers import Customers
-from tests.cluster.ledgers import Rows
+from tests.support.customers import Customers
+from tests.support.ledgers import Rows
 
 ACCOUNTS = ("main", "alice", "bob", "carol", "dave")
 HOT_SHARE = 0.5  # of all operations go to main, so that many meet there
@@ -84,7 +84,7 @@ class WatchedCustomers(Customers):
             outcome=receipt.outcome,
             balance=receipt.balance,
             available=receipt.available,
-            reference=receipt.reference,
+            log_index=receipt.log_index,
         )
         assert receipt.request_id == done.name
         assert receipt.outcome in self.outcomes
@@ -163,5 +163,5 @@ def resolved(history: list[Operation], ledger: Mapping[str, Rows]) -> list[Opera
         elif operation.name in kept:
             row = kept[operation.name]
             amounts = {"balance": row.balance, "available": row.available}
-            known.append(replace(operation, outcome=row.outcome, reference=row.reference, **amounts))
+            known.append(replace(operation, outcome=row.outcome, log_index=row.log_index, **amounts))
     return known

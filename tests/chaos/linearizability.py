@@ -107,8 +107,8 @@ class _Search:
     def _next_states(self, state: _State) -> Iterator[_State]:
         """Yield what may come next: first what the log has first, and last what is in doubt."""
         candidates, bound = self._candidates(state)
-        known = [(self._closed[i].reference, 0, i) for i in candidates]
-        known += [(self._open[i].reference, 1, i) for i in self._waiting(state, bound)]
+        known = [(self._closed[i].log_index, 0, i) for i in candidates]
+        known += [(self._open[i].log_index, 1, i) for i in self._waiting(state, bound)]
         for _, is_open, i in sorted(known):
             following = self._with_open(state, i) if is_open else self._with_closed(state, i)
             if following is not None:

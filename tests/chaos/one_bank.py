@@ -14,7 +14,7 @@ class Operation:
 
     `outcome` and `balance` are None if they are unknown: then the operation was done once, at any time after
     `call`, or never. `returned` is infinity if no answer came; with an outcome that was learned otherwise,
-    such an operation was done at some time after `call`. `reference` is the place in the log that the bank
+    such an operation was done at some time after `call`. `log_index` is the place in the log that the bank
     claims for it, 0 for a query. `account` is whose balance is told, of a transfer the payer's.
     """
 
@@ -29,7 +29,7 @@ class Operation:
     available: int | None = None  # None: not told
     target: str = ""  # of a transfer
     about: str = ""  # of a post or void, its hold; of a reversal, its original
-    reference: int = 0
+    log_index: int = 0
 
 
 class Books(NamedTuple):

@@ -14,7 +14,7 @@ from tests.chaos.linearizability import Undecided, contradictions
 from tests.chaos.network import Network
 from tests.chaos.report import CALM_S, Report, Struck
 from tests.chaos.scene import Scene
-from tests.cluster.ledgers import assert_kept, wait_until_equal
+from tests.support.ledgers import assert_kept, wait_until_equal
 
 HOLD_S = (1.5, 4.0)  # how long a fault lasts; an election timeout is 0.6 s at most
 SERVICE_WITHIN_S = 20.0  # after a fault each customer is served again

@@ -8,7 +8,7 @@ from types import SimpleNamespace
 from tests.chaos.customers import resolved
 from tests.chaos.linearizability import contradictions
 from tests.chaos.one_bank import Operation
-from tests.cluster.ledgers import Rows
+from tests.support.ledgers import Rows
 
 ANSWERED = Operation("a", "main", "credit", 5, 0, 1, "ok", 5)
 UNKNOWN = Operation("b", "main", "credit", 7, 2)
@@ -19,7 +19,7 @@ def ledger(*rows: SimpleNamespace) -> dict[str, Rows]:
 
 
 def receipt(name: str, balance: int) -> SimpleNamespace:
-    return SimpleNamespace(request_id=name, outcome="ok", balance=balance, available=balance, reference=9)
+    return SimpleNamespace(request_id=name, outcome="ok", balance=balance, available=balance, log_index=9)
 
 
 def test_what_is_in_the_ledger_was_done_with_that_result_and_stays_open_ended() -> None:

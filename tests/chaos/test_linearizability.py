@@ -160,7 +160,7 @@ def test_a_request_is_taken_back_once() -> None:
 
 def test_a_wrong_place_in_the_log_misleads_nobody() -> None:
     first, second = op("credit", 5, 0, 9, 5), op("credit", 7, 1, 8, 12)
-    assert fits(replace(first, reference=2), replace(second, reference=1), op("query", 0, 2, 7, 5))
+    assert fits(replace(first, log_index=2), replace(second, log_index=1), op("query", 0, 2, 7, 5))
 
 
 def test_a_search_that_would_take_for_ever_is_given_up_aloud() -> None:
@@ -206,7 +206,7 @@ def history_of(
         else:
             balance, place = balances[account], len(history) if kind != "query" else 0
             history.append(
-                replace(asked_for, returned=returned, outcome=outcome, balance=balance, reference=place)
+                replace(asked_for, returned=returned, outcome=outcome, balance=balance, log_index=place)
             )
     return history
 
@@ -290,7 +290,7 @@ def small_histories(draw: st.DrawFn) -> list[Operation]:
         balance = draw(st.integers(0, 3)) if outcome is not None else None
         target = other if kind == "transfer" else ""
         asked = Operation(str(number), account, kind, amount, call, returned, outcome, balance, target=target)
-        history.append(replace(asked, reference=draw(st.integers(0, 5))))
+        history.append(replace(asked, log_index=draw(st.integers(0, 5))))
     return history
 
 

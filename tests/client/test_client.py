@@ -23,13 +23,15 @@ from atm.client import (
     UnknownNode,
     new_request_id,
 )
-from atm.client.client import ID_CHARACTERS
-from atm.client.connection import ServerConnection
+from atm.client.connection import Pool, ServerConnection
+from atm.client.receipt import ID_CHARACTERS
+from atm.client.retrying import PAUSE_S
 from atm.client.route import Route
 from atm.ledger.commands import AMOUNT_MINOR_MAX
 from atm.wire.client_messages import decode_client_reply
 from atm.wire.codec import Malformed, encode
-from tests.client.fake_cluster import FakeCluster
+from tests.support.fake_cluster import FakeCluster
+from tests.support.fake_node import FakeNode, Step
 
 SHORT_S = 0.3
 
@@ -44,7 +46,7 @@ def cluster(tmp_path: Path) -> Iterator[FakeCluster]:
 @pytest.fixture
 def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
     """A server that is silent is left sooner."""
-    monkeypatch.setattr("atm.client.client.ANSWER_TIMEOUT_S", 0.1)
+    monkeypatch.setattr("atm.client.retrying.ANSWER_TIMEOUT_S", 0.1)
 
 
 def wait_until(condition: Callable[[], bool]) -> None:
@@ -64,7 +66,7 @@ def test_a_receipt_tells_the_decision(cluster: FakeCluster) -> None:
         receipt = client.credit("alice", 500_00, request_id="a-1")
         assert (receipt.outcome, receipt.request_id) == ("ok", "a-1")
         assert (receipt.balance, receipt.available) == (500_00, 500_00)
-        assert receipt.reference > 0
+        assert receipt.log_index > 0
         assert receipt.time_us > 0
         assert client.debit("alice", 120_00).balance == 380_00
         assert client.debit("alice", 999_00).outcome == "insufficient_funds"
@@ -197,6 +199,19 @@ def test_a_leader_that_a_refusal_names_is_asked_next(cluster: FakeCluster) -> No
     assert [len(node.requests) for node in cluster.nodes.values()] == [1, 0, 1]
 
 
+def test_a_leader_that_is_named_after_a_round_over_all_is_asked_next(
+    cluster: FakeCluster, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """An election may take several rounds, and then every server knows who won."""
+    monkeypatch.setattr("random.random", lambda: 0.0)
+    for node in cluster.nodes.values():
+        node.script.append(node.fault("unavailable"))
+    cluster["5000"].always = cluster["5000"].fault("unavailable", leader="5001")
+    with Client(cluster.config, "5000") as client:
+        assert client.credit("main", 1).outcome == "ok"
+    assert [len(node.requests) for node in cluster.nodes.values()] == [2, 2, 1]
+
+
 @pytest.mark.parametrize("outcome", ["busy", "unavailable"])
 def test_a_refusal_is_tried_again_with_the_same_id(cluster: FakeCluster, outcome: str) -> None:
     for node in cluster.nodes.values():
@@ -316,6 +331,29 @@ def test_with_all_servers_down_the_bank_is_not_available(cluster: FakeCluster) -
         node.stop()
     with Client(cluster.config, timeout=SHORT_S) as client, pytest.raises(Unavailable):
         client.credit("main", 1)
+
+
+@pytest.mark.usefixtures("impatient")
+def test_servers_that_answer_slowly_are_given_more_time_with_each_try(cluster: FakeCluster) -> None:
+    def slowly(node: FakeNode) -> Step:
+        return lambda request: node.answer(request) if not node.released.wait(0.35) else None
+
+    for node in cluster.nodes.values():
+        node.always = slowly(node)
+    with Client(cluster.config, timeout=4) as client:
+        assert client.credit("main", 5).outcome == "ok"
+
+
+def test_servers_that_are_down_are_not_dialled_without_a_pause(cluster: FakeCluster) -> None:
+    for node in cluster.nodes.values():
+        node.stop()
+    with Client(cluster.config, timeout=0.3) as client:
+
+        def ask() -> None:
+            with pytest.raises(Unavailable):
+                client.credit("main", 1)
+
+        assert count_connections(client, ask) <= 3 * (1 + 0.3 / PAUSE_S[0])
 
 
 @pytest.mark.usefixtures("impatient")
@@ -444,6 +482,23 @@ def test_a_closed_client_says_so_and_may_be_closed_again(cluster: FakeCluster) -
     with pytest.raises(ClientClosed):
         client.status()
     assert cluster.requests() == 1
+
+
+def test_a_connection_that_is_made_while_the_client_closes_is_closed(
+    cluster: FakeCluster, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pool, made = Pool(), list[ServerConnection]()
+
+    def late(pair: tuple[str, int], until: float) -> ServerConnection:
+        made.append(ServerConnection(pair, until))
+        pool.close()
+        return made[0]
+
+    monkeypatch.setattr("atm.client.connection.Connection", late)
+    with pytest.raises(ClientClosed):
+        pool.take(("127.0.0.1", cluster["5000"].port), time.monotonic() + 5)
+    assert not made[0].is_idle()
+    assert made[0]._socket.fileno() == -1
 
 
 def test_closing_ends_a_request_that_is_under_way(cluster: FakeCluster) -> None:

@@ -19,8 +19,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from atm.local_cluster import LocalCluster, write_cluster_ini
-from tests.cluster.ledgers import assert_files_are_sound, assert_kept, wait_until_equal
 from tests.cluster.mixed_customers import MixedCustomers
+from tests.support.ledgers import assert_files_are_sound, assert_kept, wait_until_equal
 from tests.support.server_parts import wait_until
 
 DURING_START_SHARE = 0.3  # of the kills fall before anything was acknowledged again

@@ -9,7 +9,7 @@ from typing import Self
 
 from atm.client import Client, Receipt
 from atm.ledger.commands import Leg, Outcome
-from tests.cluster.customers import Asking, Customers
+from tests.support.customers import Asking, Customers
 
 PIN, WRONG = "4821", "1111"
 WITH_PIN, FROZEN = "carol", "bob"  # who has a PIN, and who is frozen now and then

@@ -12,7 +12,7 @@ import pytest
 
 from atm.client import Client, Receipt
 from atm.local_cluster import LocalCluster, write_cluster_ini
-from tests.cluster.ledgers import right_ledger
+from tests.support.ledgers import right_ledger
 from tests.support.server_parts import wait_until
 
 BEHIND_S = 2 * 3600
@@ -131,5 +131,5 @@ def test_the_next_leader_is_two_hours_behind_and_no_time_goes_back_and_no_hold_e
     ledger = right_ledger(clocks)
     states = {row.account: row.state for row in ledger["hold"]}
     assert states == {holder.account: "expired" for holder in holders} | {"long": "active"}
-    in_order = sorted((r for holder in holders for r in holder.seen), key=lambda r: r.reference)
+    in_order = sorted((r for holder in holders for r in holder.seen), key=lambda r: r.log_index)
     assert all(earlier.time_us < later.time_us for earlier, later in pairwise(in_order))

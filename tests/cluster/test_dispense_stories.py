@@ -6,8 +6,8 @@ from atm.client import Client, Receipt
 from atm.local_cluster import LocalCluster
 from atm.wire.client_messages import ClientReply, Reply
 from tests.cluster.go_between import Doings, go_between
-from tests.cluster.ledgers import right_ledger
 from tests.cluster.tellers import tellers
+from tests.support.ledgers import right_ledger
 from tests.support.server_parts import wait_until
 
 
@@ -34,7 +34,7 @@ def test_an_answer_is_lost_after_the_commit_and_the_next_leader_tells_it_again(
     assert unknown == [told.request_id]
     [answer] = lost
     assert isinstance(answer, Reply)
-    assert (told.outcome, told.balance, told.reference) == ("ok", 6_000, answer.reference)
+    assert (told.outcome, told.balance, told.log_index) == ("ok", 6_000, answer.log_index)
     with tellers(cluster) as at:
         for teller in at.values():
             assert teller.debit("main", 4_000, request_id=told.request_id) == told

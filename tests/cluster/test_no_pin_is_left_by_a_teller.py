@@ -10,10 +10,10 @@ from typing import cast
 
 from atm.client import Client
 from atm.local_cluster import LocalCluster
-from tests.client.fake_cluster import FakeCluster
 from tests.cluster.traces import traces
+from tests.support.fake_cluster import FakeCluster
 from tests.support.server_parts import wait_until
-from tests.teller.terminal import Terminal
+from tests.support.terminal import Terminal
 
 PIN, WRONG, SLIP = "730264819551", "640551928373", "918273640552"
 

@@ -8,8 +8,8 @@ from atm.client import Client, OutcomeUnknown, Unavailable
 from atm.local_cluster import LocalCluster
 from atm.wire.client_messages import ClientReply
 from tests.cluster.go_between import Doings, go_between
-from tests.cluster.ledgers import right_ledger
 from tests.cluster.tellers import tellers
+from tests.support.ledgers import right_ledger
 from tests.support.server_parts import wait_until
 
 PIN, WRONG = "4821", "1111"
@@ -128,7 +128,7 @@ def test_the_check_of_a_pin_and_the_debit_are_one_log_entry(alice: LocalCluster)
             right = client.debit("alice", 100, pin=PIN)
             after = client.credit("alice", 1)
             assert [wrong.outcome, right.outcome] == ["wrong_pin", "ok"]
-            indices = [receipt.reference for receipt in (before, wrong, right, after)]
-            return indices == list(range(before.reference, before.reference + 4))
+            indices = [receipt.log_index for receipt in (before, wrong, right, after)]
+            return indices == list(range(before.log_index, before.log_index + 4))
 
         wait_until(nothing_is_between)  # once: on a busy machine a new leader's entry may come in between

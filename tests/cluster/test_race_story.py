@@ -9,8 +9,8 @@ from threading import Barrier
 
 from atm.client import Client
 from atm.local_cluster import LocalCluster
-from tests.cluster.ledgers import right_ledger
 from tests.cluster.tellers import tellers
+from tests.support.ledgers import right_ledger
 
 ROUNDS = 1_000
 ACCOUNTS = 20  # that are raced for at once, so that the rounds take seconds and not minutes

@@ -10,8 +10,8 @@ import pytest
 
 from atm.client import Client, OutcomeUnknown, Unavailable
 from atm.local_cluster import LocalCluster, write_cluster_ini
-from tests.cluster.ledgers import assert_kept, wait_until_equal
 from tests.cluster.mixed_customers import MixedCustomers
+from tests.support.ledgers import assert_kept, wait_until_equal
 
 
 def follower(cluster: LocalCluster) -> str:

@@ -16,8 +16,8 @@ import pytest
 import atm
 from atm.local_cluster import LocalCluster, write_cluster_ini
 from atm.version import FEATURE_LEVEL_MAX, PROTOCOL_MAX, RELEASE
-from tests.cluster.customers import Customers
-from tests.cluster.ledgers import assert_kept, wait_until_equal
+from tests.support.customers import Customers
+from tests.support.ledgers import assert_kept, wait_until_equal
 from tests.support.server_parts import wait_until
 
 THIS = Path(atm.__file__).parents[1]

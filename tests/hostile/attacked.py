@@ -15,7 +15,7 @@ from typing import Self
 
 from atm.client import Client
 from atm.local_cluster import LocalCluster, write_cluster_ini
-from tests.cluster.ledgers import assert_books_are_right, tables
+from tests.support.ledgers import assert_books_are_right, tables
 
 SERVED_WITHIN_S = 5.0
 SETTLED_WITHIN_S = 30.0  # twice the time that half a frame may take, and some

@@ -16,6 +16,7 @@ import msgspec
 from hypothesis import strategies as st
 from hypothesis.strategies import SearchStrategy
 
+from atm.raft.checked import CheckedRaft
 from atm.raft.config import RaftConfig
 from atm.raft.log import Log
 from atm.raft.messages import HardState, Outgoing, RaftMessage
@@ -24,7 +25,7 @@ from atm.raft.term_limit import TERM_MAX
 from atm.storage.log_file import LogFile
 from atm.wire.codec import Malformed, encode
 from atm.wire.peer_messages import decode_peer_message
-from tests.simulation.sim_disk import SimDisk
+from tests.support.sim_disk import SimDisk
 
 CONFIG = RaftConfig(node_id="n1", peers=("n2", "n3"), election_ticks_min=10, election_ticks_max=20)
 
@@ -70,7 +71,9 @@ class Core:
     def attempt(self, given: list[Event]) -> str:
         disk = SimDisk(Random(0))
         with closing(LogFile(Path("/data/n1"), disk=disk)) as log:
-            raft = Raft(CONFIG, hard_state=HardState(), log=Log(), applied_index=0, random=Random(0).randint)
+            raft = CheckedRaft(
+                CONFIG, hard_state=HardState(), log=Log(), applied_index=0, random=Random(0).randint
+            )
             self._refused = malformed = 0
             for event in given:
                 try:

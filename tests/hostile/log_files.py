@@ -21,7 +21,7 @@ from atm.storage.log_file import DamagedLog, LogFailed, LogFile, LogOfAnotherRel
 from atm.storage.log_format import SEGMENT_HEADER_BYTES, SegmentHeader, segment_path
 from tests.hostile.mutations import BYTES_MAX, Edit, edited, edits
 from tests.hostile.target import in_one_line
-from tests.simulation.sim_disk import SimDisk
+from tests.support.sim_disk import SimDisk
 
 FOLDER = Path("/data/n1")
 SEGMENT_BYTES_MAX = 700

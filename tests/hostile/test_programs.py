@@ -12,8 +12,9 @@ from pathlib import Path
 import pytest
 
 from atm.client import Client
+from atm.config import LEDGER_FILE
 from atm.local_cluster import LocalCluster, write_cluster_ini
-from atm.storage.data_folder import LEDGER_FILE, NODE_FILE, PEERS_FILE
+from atm.storage.data_folder import NODE_FILE, PEERS_FILE
 from tests.hostile.mutations import corpus
 
 ROOT = Path(__file__).parents[2]

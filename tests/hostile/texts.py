@@ -13,7 +13,7 @@ from hypothesis.strategies import SearchStrategy
 from atm.client.request_rules import check_request
 from atm.config import CLUSTER_KEYS, NODE_KEYS, Cluster, ConfigError, load
 from atm.ledger.commands import Command, Read
-from atm.server.group.recovery import raft_config
+from atm.server.group.settings import raft_config
 from atm.teller.arguments import InvalidCommand
 from atm.teller.input import LINE_BYTES_MAX, piped_lines
 from atm.teller.language import parse
@@ -97,7 +97,7 @@ _words = st.sampled_from(
             "none",
             "writeoff",
             "close",
-            "exceptions",
+            *("exceptions", "accounts"),
             "2026-11-22",
             "10:00",
             "9999-12-31",

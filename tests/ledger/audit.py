@@ -8,7 +8,7 @@ from collections import defaultdict
 from atm.ledger.ledger import Ledger
 
 JOURNAL = """select posting, journal.time_us, debit_account, credit_account, journal.amount,
-    debit_balance, credit_balance, request_id, hash, reference, receipt.time_us, outcome
+    debit_balance, credit_balance, request_id, hash, receipt.log_index, receipt.time_us, outcome
     from journal join receipt using (request_id) order by posting"""
 HELD = """select account, held, (select coalesce(sum(amount), 0) from hold
     where hold.account = account.account and hold.state = 'active') from account"""
@@ -24,7 +24,7 @@ def audit(ledger: Ledger) -> None:
     assert sum(balances.values()) == 0, "money was made or lost"
     found: dict[str, int] = defaultdict(int)
     chain, last_us = bytes(32), 0
-    for *row, journal_hash, reference, decided_us, outcome in rows(JOURNAL):
+    for *row, journal_hash, log_index, decided_us, outcome in rows(JOURNAL):
         number, time_us, debit, credit, amount, debit_balance, credit_balance, _ = row
         found[debit] -= amount
         found[credit] += amount
@@ -32,7 +32,7 @@ def audit(ledger: Ledger) -> None:
         assert running == (found[debit], found[credit]), f"the running balances of {number}"
         chain = hashlib.sha256(chain + " ".join(map(str, row)).encode()).digest()
         assert chain == journal_hash, f"the chain is broken at {number}"
-        assert (number // 64, time_us, "ok") == (reference, decided_us, outcome), f"the receipt of {number}"
+        assert (number // 64, time_us, "ok") == (log_index, decided_us, outcome), f"the receipt of {number}"
         assert time_us >= last_us, f"time went back at {number}"
         last_us = time_us
     assert {name: found[name] for name in balances} == balances, "balances are what the journal adds up to"

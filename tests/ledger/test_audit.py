@@ -16,8 +16,8 @@ from atm.ledger.audit.read_only import NoLedger, snapshot
 from atm.ledger.commands import Credit
 from atm.ledger.ledger import Ledger
 from atm.ledger.posting import NO_HASH, row_hash
-from tests.ledger.story import RECORDS, write_ledger
 from tests.support.entries import logged, time_us
+from tests.support.story import RECORDS, write_ledger
 
 DAMAGES = {
     "a changed amount": (
@@ -359,6 +359,18 @@ def test_problems_are_few_however_much_is_wrong(path: Path) -> None:
     assert len(found.problems) <= auditing.PROBLEMS_MAX
     assert found.more_problems > 5000
     assert all(line.isprintable() and len(line) <= 250 for line in found.problems)
+
+
+def test_of_all_problems_so_many_are_told_and_the_others_counted() -> None:
+    with closing(apsw.Connection(":memory:")) as connection:
+        found = auditing._Audit(connection.cursor())
+        tell = found._of_one_check()
+        for number in range(auditing.OF_ONE_CHECK_MAX + 2):
+            tell(f"problem {number}")
+        assert (len(found._problems), found._more_problems) == (auditing.OF_ONE_CHECK_MAX, 2)
+        for number in range(auditing.PROBLEMS_MAX - auditing.OF_ONE_CHECK_MAX + 3):
+            found._tell(f"another problem {number}")
+    assert (len(found._problems), found._more_problems) == (auditing.PROBLEMS_MAX, 5)
 
 
 def test_an_audit_neither_sees_nor_stops_what_happens_meanwhile(path: Path) -> None:

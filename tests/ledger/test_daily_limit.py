@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from atm.ledger.accounts import DAY_US, Account
 from tests.ledger.stories import tell
 
 
@@ -149,3 +150,10 @@ time | request               | outcome         | ledger | available | booked
 13   | d8 debit ann 100      | ok              | 50     | 50        | ann > cash 100
 14   | m7 set_limit zoe 100  | no_such_account | none   | none      |
 """)
+
+
+def test_a_withdrawal_at_the_very_begin_of_the_day_is_of_that_day() -> None:
+    account = Account("ann", daily_limit=100)
+    account.note_withdrawal(60, now_us=5 * DAY_US)
+    assert account.counts(withdrawn_us=5 * DAY_US, now_us=6 * DAY_US - 1)
+    assert not account.counts(withdrawn_us=5 * DAY_US - 1, now_us=6 * DAY_US - 1)

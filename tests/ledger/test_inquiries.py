@@ -9,7 +9,7 @@ import pytest
 
 from atm.ledger import inquiries
 from atm.ledger import ledger as ledger_module
-from atm.ledger.commands import Exceptions, Line, Lookup, Query, ReadResult, Statement
+from atm.ledger.commands import Accounts, Exceptions, Line, Lookup, Query, ReadResult, Statement
 from atm.ledger.ledger import Ledger, LedgerFault
 from tests.support.entries import records, time_us
 
@@ -79,8 +79,10 @@ def balance_at(ledger: Ledger, account: str, at_us: int) -> int | str | None:
 def test_the_pages_of_a_statement_are_the_whole_of_it(
     account: str, expected: list[tuple[int, str, str, int, int]], limit: int, ledger: Ledger
 ) -> None:
-    pages, before = [], None
+    pages: list[list[tuple[int, str, str, int, int]]] = []
+    before: int | str | None = None
     while True:
+        assert not isinstance(before, str)
         page = statement(ledger, account, limit, before)
         pages.append(brief(page.lines))
         before = page.next
@@ -171,7 +173,7 @@ def test_a_ledger_without_postings_has_a_past_of_nothing() -> None:
 def test_a_lookup_tells_the_first_receipt_and_what_was_asked(ledger: Ledger) -> None:
     view = ledger.view(Lookup(id="l", request_id="t1"))
     assert (view.id, view.outcome, view.balance, view.available) == ("l", "ok", 70, 70)
-    assert (view.reference, view.time_us, view.reversed_by) == (4, time_us(4), None)
+    assert (view.log_index, view.time_us, view.reversed_by) == (4, time_us(4), None)
     assert view.asked is not None
     assert (view.asked.op, view.asked.account, view.asked.amount) == ("transfer", "ann", 30)
     assert view.asked.details == '{"target":"bob"}'
@@ -198,6 +200,7 @@ def test_exceptions_come_by_the_page_the_latest_first(ledger: Ledger) -> None:
     first = ledger.view(Exceptions(id="e", limit=1))
     assert brief(first.lines) == [(13 * 64, "w2", "cash", -2, -11)]
     assert first.next == 13 * 64
+    assert isinstance(first.next, int)
     second = ledger.view(Exceptions(id="e", limit=1, before=first.next))
     assert brief(second.lines) == [(9 * 64, "w1", "bob", -9, -9)]
     assert second.next is None
@@ -269,3 +272,71 @@ def test_what_could_not_be_written_is_not_answered_from_memory(
     with pytest.raises(LedgerFault):
         ledger.view(Query(id="q", account="main"))
     ledger.close()
+
+
+# -- accounts --------------------------------------------------------------------------------------
+
+STATES = [
+    "n1 open zoe",
+    "n2 open Bo",
+    "n3 set_pin zoe 1234",
+    "f1 freeze bob",
+    "n4 open carl",
+    "n5 close carl",
+]
+STATES += [f"l{number} login zoe 9999" for number in range(3)]
+NAMES = ["Bo", "ann", "bob", "carl", "main", "zoe"]
+
+
+@pytest.fixture
+def customers(ledger: Ledger) -> Ledger:
+    """The history, and accounts in every state."""
+    first = ledger.applied_index
+    ledger.apply([(index, at, command) for index, at, command in records([*HISTORY, *STATES])[first:]])
+    return ledger
+
+
+def names(page: ReadResult) -> list[str]:
+    assert page.outcome == "ok"
+    assert page.accounts is not None
+    return [account.account for account in page.accounts]
+
+
+def test_accounts_tell_balance_state_and_pin_of_every_customer_by_name(customers: Ledger) -> None:
+    page = customers.view(Accounts(id="a"))
+    assert page.accounts is not None
+    assert [(a.account, a.balance, a.available, a.state, a.pin) for a in page.accounts] == [
+        ("Bo", 0, 0, "open", "none"),
+        ("ann", 56, 6, "open", "none"),
+        ("bob", 35, 35, "frozen", "none"),
+        ("carl", 0, 0, "closed", "none"),
+        ("main", 0, 0, "open", "none"),
+        ("zoe", 0, 0, "open", "locked"),
+    ]
+    assert page.next is None
+
+
+@pytest.mark.parametrize("limit", range(1, 8))
+def test_the_pages_of_accounts_are_the_whole_list_each_once(limit: int, customers: Ledger) -> None:
+    pages, after = [], None
+    while True:
+        page = customers.view(Accounts(id="a", limit=limit, after=after))
+        pages.append(names(page))
+        if page.next is None:
+            break
+        assert page.next == pages[-1][-1]
+        after = str(page.next)
+    assert [name for page in pages for name in page] == NAMES
+    assert [len(page) for page in pages[:-1]] == [limit] * (len(pages) - 1)
+    assert pages[-1], "no page is empty: where the last is full, nothing is said to come"
+
+
+@pytest.mark.parametrize(
+    ("after", "expected"),
+    [("Bo", NAMES[1:]), ("b", NAMES[2:]), ("0", NAMES), ("main", ["zoe"]), ("zoe", []), ("zz", [])],
+)
+def test_after_a_name_come_those_behind_it_whether_or_not_it_is_an_accounts(
+    after: str, expected: list[str], customers: Ledger
+) -> None:
+    page = customers.view(Accounts(id="a", after=after))
+    assert (names(page), page.next) == (expected, None)

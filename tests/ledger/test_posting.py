@@ -8,8 +8,17 @@ from typing import Any
 import pytest
 
 from atm.ledger.accounts import Account
-from atm.ledger.commands import BANK_ACCOUNTS, Command, Credit, Debit, LedgerReceipt, Open
-from atm.ledger.posting import NO_HASH, JournalRow
+from atm.ledger.commands import (
+    BALANCE_MINOR_MAX,
+    BANK_ACCOUNTS,
+    Command,
+    Credit,
+    Debit,
+    LedgerReceipt,
+    Open,
+    Outcome,
+)
+from atm.ledger.posting import NO_HASH, JournalRow, funds
 from atm.ledger.unit_of_work import LazyCache, UnitOfWork
 from tests.support.entries import EmptyShelf, amount, command, logged, nothing, time_us
 
@@ -122,7 +131,7 @@ def test_the_bank_keeps_its_rules(row: list[str]) -> None:
     receipt = settled(unit, 7, 1234, command(f"id1 {line}"))
     expected = expected_balance(balance)
     assert receipt == LedgerReceipt(
-        id="id1", outcome=receipt.outcome, balance=expected, available=expected, reference=7, time_us=1234
+        id="id1", outcome=receipt.outcome, balance=expected, available=expected, log_index=7, time_us=1234
     )
     assert receipt.outcome == outcome
     assert moved(unit.journal) == expected_postings(posting)
@@ -135,12 +144,12 @@ def test_the_bank_keeps_its_rules(row: list[str]) -> None:
 def test_a_repeated_request_gets_its_first_receipt_for_ever() -> None:
     opening = {"cash": 0, "main": 0}
     unit = book_of(opening)
-    for log_index, line, outcome, balance, reference, posting in rows(REPEATS):
+    for log_index, line, outcome, balance, decided_at, posting in rows(REPEATS):
         before = len(unit.journal)
         receipt = settled(unit, int(log_index), time_us(int(log_index)), command(line))
-        found = (receipt.outcome, receipt.balance, receipt.available, receipt.reference, receipt.time_us)
+        found = (receipt.outcome, receipt.balance, receipt.available, receipt.log_index, receipt.time_us)
         held = expected_balance(balance)
-        assert found == (outcome, held, held, int(reference), time_us(int(reference))), line
+        assert found == (outcome, held, held, int(decided_at), time_us(int(decided_at))), line
         assert moved(unit.journal[before:]) == expected_postings(posting), line
     assert sum(balances_of(unit, opening).values()) == 0
     assert len(unit.new_records) == len({line.split()[0] for _, line, *_ in rows(REPEATS)})
@@ -153,6 +162,12 @@ def test_only_a_positive_whole_number_is_an_amount(kind: type[Credit | Debit], w
     with pytest.raises((AssertionError, TypeError)):
         unit.settle(1, 1, logged(kind(id="a", account="main", amount=wrong)))
     assert not unit.changed_balances
+
+
+def test_a_late_posting_leaves_what_can_be_written_exactly_and_no_less() -> None:
+    cash, ann = Account("cash", state="banks_own"), Account("ann", balance=5 - BALANCE_MINOR_MAX)
+    assert funds(ann, cash, 5, overdraft=True) is Outcome.OK
+    assert funds(ann, cash, 6, overdraft=True) is Outcome.LIMIT_EXCEEDED
 
 
 def test_opening_names_an_account_once() -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from contextlib import closing
 from pathlib import Path
 
 import apsw
@@ -94,7 +95,7 @@ def test_balances_journal_receipts_and_applied_index_tell_one_story(ledger: Ledg
         union all select debit_account, -amount from journal) group by account order by account"""
     held = "select * from balance where account <> 'writeoff' order by account"
     assert table(path, from_journal) == table(path, held)
-    assert table(path, "select request_id, reference from receipt order by reference") == [
+    assert table(path, "select request_id, log_index from receipt order by log_index") == [
         *(("c1", 2), ("d1", 3), ("o1", 5), ("c2", 6), ("n1", 10), ("d2", 11), ("c3", 12)),
     ]
 
@@ -276,6 +277,13 @@ def test_every_setting_is_as_wanted(ledger: Ledger) -> None:
     found = {name: cursor.execute(f"pragma {name}").get for name, _ in database.PRAGMAS}
     assert found == dict(database.PRAGMAS)
     assert (found["journal_mode"], found["synchronous"]) == ("wal", 1)
+
+
+def test_each_commit_is_synced_where_no_log_makes_up_for_it(path: Path) -> None:
+    with closing(Ledger(path, synchronous=database.FULL)) as ledger:
+        assert ledger._database.cursor().execute("pragma synchronous").get == 2
+    with closing(Ledger(path)) as ledger:
+        assert ledger._database.cursor().execute("pragma synchronous").get == 1
 
 
 def test_a_request_of_an_earlier_batch_can_be_reversed(ledger: Ledger) -> None:

@@ -99,7 +99,7 @@ class AnyHistory(RuleBasedStateMachine):
         batch = [(first + n, self.now_us + first + n, entry(line)) for n, line in enumerate(lines)]
         receipts = self.ledger.apply(batch)
         found = [
-            receipt and (str(receipt.outcome), receipt.balance, receipt.available, receipt.reference)
+            receipt and (str(receipt.outcome), receipt.balance, receipt.available, receipt.log_index)
             for receipt in receipts
         ]
         assert found == [
@@ -142,8 +142,9 @@ class AnyHistory(RuleBasedStateMachine):
     def statements_show_all_there_was_to_the_last_cent(self) -> None:
         for account in self.model.money:
             lines: list[Line] = []
-            before = None
+            before: int | str | None = None
             while True:
+                assert not isinstance(before, str)
                 page = self.ledger.view(Statement(id="s", account=account, limit=7, before=before))
                 lines += page.lines or ()
                 before = page.next

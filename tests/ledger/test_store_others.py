@@ -453,6 +453,21 @@ def test_a_full_disk_is_named_and_loses_nothing(ledger: Ledger, path: Path) -> N
     again.close()
 
 
+def test_after_a_fault_the_ledger_does_nothing_more_until_it_is_opened_anew(ledger: Ledger) -> None:
+    """What the file holds is not known, even if the disk has room again."""
+    pages = ledger._database.cursor().execute("pragma page_count").get
+    ledger._database._connection.pragma("max_page_count", pages)
+    with pytest.raises(LedgerFault):
+        apply_in_batches(ledger, records([*LINES, *MORE]), 10)
+    ledger._database._connection.pragma("max_page_count", pages + 1000)
+    before = ledger.applied_index
+    with pytest.raises(LedgerFault, match="disk is full"):
+        ledger.view(Query(id="q", account="main"))
+    with pytest.raises(LedgerFault, match="disk is full"):
+        ledger.apply(records([*LINES, *MORE])[before:])
+    assert ledger.applied_index == before
+
+
 def test_a_failed_sync_at_a_checkpoint_is_not_kept_quiet(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(database, "CHECKPOINT_PAGES", 12)
     path.parent.mkdir()

@@ -17,7 +17,7 @@ from tabulate import tabulate
 from tests.mutants.catalogue import MUTANTS
 from tests.mutants.mutant import Mutant
 from tests.mutants.trial import Verdict, try_mutant, try_nothing
-from tests.simulation.__main__ import seed_range
+from tests.support.seeds import seed_range
 
 SEEDS = range(60)  # for what no scripted test catches
 
@@ -37,7 +37,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     if not mutants:
         parser.error("no mutant has that in its name; --list shows all")
     if options.list:
-        print(tabulate([(m.name, m.what, m.file, m.caught_by) for m in mutants], _LIST_HEADERS))
+        print(tabulate([(m.name, m.what, m.symbols, m.caught_by) for m in mutants], _LIST_HEADERS))
         return 0
     started_s = monotonic()
     verdicts = _try_all(mutants, options.seeds, options.workers)
@@ -50,7 +50,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     return 1 if problems else 0
 
 
-_LIST_HEADERS = ("mutant", "what goes wrong", "file", "expected to be caught by")
+_LIST_HEADERS = ("mutant", "what goes wrong", "where", "expected to be caught by")
 _HEADERS = ("mutant", "caught by", "s", "seed", "s", "")
 
 

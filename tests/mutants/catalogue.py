@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from tests.mutants.bank import BANK
 from tests.mutants.bank_rules import BANK_RULES
+from tests.mutants.core import CORE
 from tests.mutants.durability import DURABILITY
 from tests.mutants.elections import ELECTIONS
 from tests.mutants.folders import FOLDERS
 from tests.mutants.forged import FORGED
 from tests.mutants.reads import READS
+from tests.mutants.registry import REGISTRY
 from tests.mutants.replication import REPLICATION
 from tests.mutants.survivors import SURVIVORS
 from tests.mutants.turns import TURNS
@@ -16,12 +18,14 @@ from tests.mutants.turns import TURNS
 MUTANTS = (
     *ELECTIONS,
     *REPLICATION,
+    *CORE,
     *READS,
     *DURABILITY,
     *FOLDERS,
     *FORGED,
     *BANK,
     *BANK_RULES,
+    *REGISTRY,
     *TURNS,
     *SURVIVORS,
 )

@@ -2,14 +2,11 @@
 
 from __future__ import annotations
 
+from tests.mutants.edit import Edit
 from tests.mutants.mutant import Mutant
 
-RAFT = "atm/raft/raft.py"
-ROOM = "atm/raft/term_limit.py"
-GUARD = "atm/server/group/entry_validator.py"
-PEERS = "atm/server/peers/peer_server.py"
 LIES = "tests/raft/test_rejections.py::"
-GUARD_TESTS = "tests/server/test_entry_guard.py::"
+GUARD_TESTS = "tests/server/test_entry_validator.py::"
 PEERS_TESTS = "tests/server/test_peer_server.py::"
 RECOVERY_TESTS = "tests/server/test_recovery.py::"
 REPAIR_TESTS = "tests/office/test_repair.py::"
@@ -18,30 +15,27 @@ FORGED = (
     Mutant(
         name="any term believed",
         what="one frame with a term of 2^62 stops the cluster for ever",
-        file=ROOM,
-        edits=(("return rise <= self.room and term <= TERM_MAX", "return term <= TERM_MAX"),),
+        edits=(Edit("TermRateLimit.holds", "rise_ <= self.room", "True"),),
         caught_by=LIES + "test_a_term_too_far_ahead_is_refused",
     ),
     Mutant(
         name="last term believed",
         what="a term is adopted from which the next campaign does not decode",
-        file=ROOM,
-        edits=(("return rise <= self.room and term <= TERM_MAX", "return rise <= self.room"),),
+        edits=(Edit("TermRateLimit.holds", "term_ <= TERM_MAX", "True"),),
         caught_by=LIES + "test_no_message_raises_the_term_above_what_can_be_campaigned_from",
     ),
     Mutant(
         name="jump upon jump",
         what="a flood of messages raises the term by 2^32 each, until the number is used up",
-        file=ROOM,
-        edits=(("        self.room -= rise\n", "        pass\n"),),
+        edits=(Edit("TermRateLimit.use", "self.room -= rise_", "pass"),),
         caught_by=LIES + "test_a_jump_uses_up_the_room_and_time_gives_it_back",
     ),
     Mutant(
         name="room without end",
         what="the room grows while nothing happens, and after a quiet year one frame may use up the number",
-        file=ROOM,
         edits=(
-            (
+            Edit(
+                "TermRateLimit.tick",
                 "min(self.room + TERM_RISE_PER_TICK, TERM_JUMP_MAX)",
                 "self.room + TERM_RISE_PER_TICK",
             ),
@@ -51,25 +45,25 @@ FORGED = (
     Mutant(
         name="left behind for ever",
         what="a server that was raised further than a jump while it was alone is followed by nobody",
-        file=ROOM,
-        edits=(
-            (
-                "            self.pressed_ticks -= 1\n            self.room += TERM_RISE_PER_TICK\n",
-                "            self.pressed_ticks -= 1\n",
-            ),
-        ),
+        edits=(Edit("TermRateLimit.tick", "self.room += TERM_RISE_PER_TICK", "pass"),),
         caught_by=LIES + "test_who_was_left_behind_by_a_liar_follows_in_about_the_time_that_it_took",
     ),
     Mutant(
         name="pre-vote uses room",
         what="who only asks for pre-votes leaves no room for the term of a true leader",
-        file=RAFT,
         edits=(
-            (
-                "        if message.term > self.term and not _is_hypothetical(message):\n"
-                "            self._term_limit.use(message.term - self.term)\n",
-                "        self._term_limit.use(message.term - self.term)\n"
-                "        if message.term > self.term and not _is_hypothetical(message):\n",
+            Edit(
+                "Raft.step",
+                """
+                if message_.term > self.term and not _is_hypothetical(message_):
+                    term_limit_.use(message_.term - self.term)
+                    self._become_follower(message_.term, leader=None)
+                """,
+                """
+                term_limit_.use(message_.term - self.term)
+                if message_.term > self.term and not _is_hypothetical(message_):
+                    self._become_follower(message_.term, leader=None)
+                """,
             ),
         ),
         caught_by=LIES + "test_a_pre_vote_uses_up_no_room",
@@ -77,40 +71,36 @@ FORGED = (
     Mutant(
         name="second leader believed",
         what="an append in the name of a second leader of the term is taken",
-        file=RAFT,
-        edits=(("        if self.leader not in (None, append.sender):\n", "        if False:\n"),),
+        edits=(Edit("Raft._handle_append_entries", "self.leader not in (None, append_.sender)", "False"),),
         caught_by=LIES
         + "test_a_second_leader_of_the_term_is_refused_by_the_leader_and_by_a_follower_of_another",
     ),
     Mutant(
         name="unsound entries after their term",
         what="entries that no leader has are taken",
-        file=RAFT,
-        edits=(("    if sound and term <= message.term:\n", "    if True:\n"),),
+        edits=(Edit("_unsoundness", "sound_ and term_ <= message_.term", "True"),),
         caught_by=LIES + "test_entries_that_no_leader_has_are_refused_before_their_term_is_believed",
     ),
     Mutant(
         name="entry over the limit",
         what="a follower takes an entry that is larger than any may be",
-        file=RAFT,
-        edits=(("        if len(entry.command) > entry_bytes_max:\n", "        if False:\n"),),
+        edits=(Edit("_unsoundness", "len(entry_.command) > entry_bytes_max_", "False"),),
         caught_by=LIES + "test_entries_that_no_leader_has_are_refused_before_their_term_is_believed",
     ),
     Mutant(
         name="round never sent",
         what="an answer to a later round than was ever sent confirms all reads to come",
-        file=RAFT,
-        edits=((" or response.round > self._role.round:", ":"),),
+        edits=(Edit("Raft._handle_append_entries_response", "response_.round > self._role.round", "False"),),
         caught_by=LIES + "test_an_answer_to_what_was_never_sent_is_refused",
     ),
     Mutant(
         name="entry_check not asked for",
         what="what nobody can apply comes into the log, and ends the server when it is committed",
-        file=RAFT,
         edits=(
-            (
-                "why = self._entry_check(new_entries, self.log.time_us_at(first.index - 1))",
-                "why = None",
+            Edit(
+                "Raft._refusal_of_entries",
+                "self._entry_check(new_entries_, log_.time_us_at(first_.index - 1))",
+                "None",
             ),
         ),
         caught_by=LIES + "test_entries_that_somebody_objects_to_are_not_appended_nor_is_their_leader_heard",
@@ -118,66 +108,67 @@ FORGED = (
     Mutant(
         name="objected leader still heard",
         what="a leader whose clock is wrong keeps the leadership, and nothing is committed any more",
-        file=RAFT,
-        edits=(("        if self._role.rejects_leader:\n            return None\n", ""),),
+        edits=(Edit("Raft._handle_append_entries", "if self._role.rejects_leader: return None", "pass"),),
         caught_by=LIES + "test_entries_that_somebody_objects_to_are_not_appended_nor_is_their_leader_heard",
     ),
     Mutant(
         name="any stamp believed",
         what="an entry may be stamped so far ahead that no later stamp decodes",
-        file=GUARD,
-        edits=(("not last_time_us < entry.time_us <= latest_us", "not last_time_us < entry.time_us"),),
+        edits=(
+            Edit(
+                "EntryValidator.entry_check",
+                "last_time_us_ < entry_.time_us <= latest_us_",
+                "last_time_us_ < entry_.time_us",
+            ),
+        ),
         caught_by=GUARD_TESTS + "test_a_stamp_may_be_a_day_ahead_of_this_clock_and_no_more",
     ),
     Mutant(
         name="stamp against the clock alone",
         what="with the log's time ahead of all clocks, every entry is refused by everybody",
-        file=GUARD,
-        edits=(
-            (
-                "min(self._log_clock.now_us() + AHEAD_US_MAX, STAMP_US_MAX)",
-                "min(self._wall_clock_us() + AHEAD_US_MAX, STAMP_US_MAX)",
-            ),
-        ),
+        edits=(Edit("EntryValidator._latest_us", "log_clock_.now_us()", "self._wall_clock_us()"),),
         caught_by=GUARD_TESTS + "test_a_stamp_may_be_a_day_ahead_of_the_logs_time_which_goes_on_with_time",
     ),
     Mutant(
         name="stamp that stands still",
         what="an entry is taken that is stamped before the one in front of it",
-        file=GUARD,
-        edits=(("not last_time_us < entry.time_us <= latest_us", "entry.time_us > latest_us"),),
+        edits=(
+            Edit(
+                "EntryValidator.entry_check",
+                "not last_time_us_ < entry_.time_us <= latest_us_",
+                "entry_.time_us > latest_us_",
+            ),
+        ),
         caught_by=GUARD_TESTS + "test_a_stamp_that_does_not_rise_is_refused",
     ),
     Mutant(
         name="another's command applied",
         what="the decoded command of an entry that was replaced is applied in its successor's place",
-        file=GUARD,
-        edits=(("if kept is not None and kept[0] == entry.command:", "if kept is not None:"),),
+        edits=(Edit("EntryValidator.record", "kept_[0] == entry_.command", "True"),),
         caught_by=GUARD_TESTS + "test_another_entry_that_took_the_place_is_decoded_itself",
     ),
     Mutant(
         name="demoted by a stranger",
         what="a hello under another store id costs a living peer its vote",
-        file=PEERS,
-        edits=(
-            ("            if before is not None and before.open and another:\n", "            if False:\n"),
-        ),
+        edits=(Edit("PeerServer._take_place", "before_ is not None and before_.open and another_", "False"),),
         caught_by=PEERS_TESTS
         + "test_another_store_while_the_peer_is_connected_is_refused_and_said_and_demotes_nobody",
     ),
     Mutant(
         name="dead connection counts as there",
         what="a peer that lost its disk is never let in again",
-        file=PEERS,
-        edits=((" and before.open and another:", " and another:"),),
+        edits=(Edit("PeerServer._take_place", "before_.open", "True"),),
         caught_by=PEERS_TESTS + "test_a_peer_that_lost_its_disk_is_let_in_once_its_old_connection_is_gone",
     ),
     Mutant(
         name="machine gone unnoticed",
         what="a peer that lost its disk is refused for minutes, since nobody asks whether it is still there",
-        file=PEERS,
         edits=(
-            ("tune(sock, idle_s=PEER_IDLE_S, interval_s=PEER_PROBE_S, probes=PEER_PROBES)", "tune(sock)"),
+            Edit(
+                "PeerServer._serve",
+                "tune(sock_, idle_s=PEER_IDLE_S, interval_s=PEER_PROBE_S, probes=PEER_PROBES)",
+                "tune(sock_)",
+            ),
         ),
         caught_by=PEERS_TESTS
         + "test_the_connection_of_a_machine_that_is_gone_without_a_word_is_noticed_in_time",
@@ -185,32 +176,29 @@ FORGED = (
     Mutant(
         name="lies swallowed",
         what="what the core refuses is said nowhere",
-        file="atm/server/group/run_loop.py",
-        edits=(("                self._refusals.append(refusal)\n", "                pass\n"),),
+        edits=(Edit("RunLoop._step", "refusals_.append(refusal_)", "pass"),),
         caught_by="tests/server/test_run_loop.py::test_what_the_core_refuses_is_said_after_the_lock_is_free",
     ),
     Mutant(
         name="poisoned term served",
         what="a node starts with a term that no election can follow, and stands still without a word",
-        file="atm/server/group/recovery.py",
-        edits=(("    if log.hard_state.term > TERM_MAX:\n", "    if False:\n"),),
+        edits=(Edit("recover", "log_.hard_state.term > TERM_MAX", "False"),),
         caught_by=RECOVERY_TESTS + "test_a_term_without_room_for_elections_is_one_line_with_the_way_out",
     ),
     Mutant(
         name="poisoned entry served",
         what="a node starts with an entry that nobody can apply, and ends when it is committed",
-        file="atm/server/group/recovery.py",
-        edits=(("        _usable(entry)\n    return Raft(", "        pass\n    return Raft("),),
+        edits=(Edit("recover", "_usable(entry_)", "pass"),),
         caught_by=RECOVERY_TESTS + "test_an_entry_that_nobody_can_use_is_one_line_committed_or_not",
     ),
     Mutant(
         name="sane term lowered",
         what="a repair makes a node forget votes of a term that a leader may have",
-        file="atm/server/group/repair.py",
         edits=(
-            (
-                "return self.last_term if term > TERM_MAX else max(self.last_term, term)",
-                "return self.last_term",
+            Edit(
+                "Found.term_min",
+                "self.last_term if term_ > TERM_MAX else max(self.last_term, term_)",
+                "self.last_term",
             ),
         ),
         caught_by=REPAIR_TESTS + "test_a_sane_term_is_never_lowered_and_its_vote_is_kept",
@@ -218,8 +206,7 @@ FORGED = (
     Mutant(
         name="vote lost by a repair",
         what="a repair in the term that a node is in makes it forget its vote there",
-        file="atm/server/group/repair.py",
-        edits=(("voted_for=old.voted_for if old.term == term else None", "voted_for=None"),),
+        edits=(Edit("repair:_write", "old_.voted_for if old_.term == term_ else None", "None"),),
         caught_by=REPAIR_TESTS + "test_a_sane_term_is_never_lowered_and_its_vote_is_kept",
     ),
 )

@@ -1,31 +1,34 @@
-"""One planted defect: which lines become which others, and the test that must notice."""
+"""One planted defect: what becomes what in the sources, and the test that must notice."""
 
 from __future__ import annotations
 
 import shutil
+from collections.abc import Mapping
 from pathlib import Path
 
 from msgspec import Struct
+
+from tests.mutants.edit import Edit
+from tests.mutants.pattern import NotPlanted
 
 ROOT = Path(__file__).parents[2]
 COPIED = ("atm", "tests", "pyproject.toml")
 
 
-class NotPlanted(Exception):
-    """The lines to be replaced are not there exactly once, or what replaces them is no Python."""
-
-
 class Mutant(Struct, frozen=True, kw_only=True):
-    """`edits` are (old, new) texts of `file`; each old one stands there exactly once.
+    """`edits` are made one after the other.
 
     `caught_by` is the scripted test that must fail, as pytest names it without parameters.
     """
 
     name: str
     what: str  # that goes wrong because of it, in a sentence
-    file: str
-    edits: tuple[tuple[str, str], ...]
+    edits: tuple[Edit, ...]
     caught_by: str
+
+    @property
+    def symbols(self) -> str:
+        return ", ".join(dict.fromkeys(edit.symbol for edit in self.edits))
 
     @property
     def test_file(self) -> str:
@@ -37,23 +40,29 @@ class Mutant(Struct, frozen=True, kw_only=True):
         folder = str(Path(self.test_file).parent)
         return self.test_file if folder == "tests" else folder
 
-    def applied_to(self, source: str) -> str:
-        """Return `source` with the defect in it; raise `NotPlanted`."""
-        for old, new in self.edits:
-            found = source.count(old)
-            if found != 1:
-                raise NotPlanted(f"{self.name}: found {found} times in {self.file}:\n{old}")
-            source = source.replace(old, new)
-        try:
-            compile(source, self.file, "exec")
-        except SyntaxError as error:
-            raise NotPlanted(f"{self.name}: {self.file} is no Python any more: {error}") from error
-        return source
+    def applied_to(self, sources: Mapping[str, str]) -> dict[str, str]:
+        """Return those of the files that get the defect, with it; raise `NotPlanted`."""
+        touched: dict[str, str] = {}
+        for edit in self.edits:
+            try:
+                file, source = edit.applied_to({**sources, **touched})
+            except NotPlanted as error:
+                raise NotPlanted(f"{self.name}: {error}") from error
+            touched[file] = source
+        return touched
 
     def plant(self, tree: Path) -> None:
         """Put the defect into a copy of the project; raise `NotPlanted`."""
-        path = tree / self.file
-        path.write_text(self.applied_to(path.read_text(encoding="utf-8")), encoding="utf-8")
+        for file, source in self.applied_to(sources_in(tree)).items():
+            (tree / file).write_text(source, encoding="utf-8")
+
+
+def sources_in(tree: Path) -> dict[str, str]:
+    """Return the text of each file of `atm/`, by its path in a copy of the project."""
+    return {
+        path.relative_to(tree).as_posix(): path.read_text(encoding="utf-8")
+        for path in sorted((tree / "atm").rglob("*.py"))
+    }
 
 
 def copy_project(tree: Path) -> None:

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
+from tests.mutants.edit import Edit
 from tests.mutants.mutant import Mutant
 
-RAFT = "atm/raft/raft.py"
 COMMITMENT = "tests/raft/test_commitment.py::"
 PIPELINE = "tests/raft/test_pipeline.py::"
 TESTS = "tests/raft/test_replication.py::"
@@ -13,32 +13,41 @@ REPLICATION = (
     Mutant(
         name="older term committed by counting",
         what="an entry of an earlier term counts as committed by its copies alone (Figure 8)",
-        file=RAFT,
-        edits=((" and self.log.term_at(agreed_index) == self.term:", ":"),),
+        edits=(Edit("Raft._advance_commit_index", "log_.term_at(agreed_index_) == self.term", "True"),),
         caught_by=COMMITMENT + "test_an_older_term_is_not_committed_by_counting",
     ),
     Mutant(
         name="committed past what matched",
         what="a follower commits its own divergent tail because the leader's commit index reaches over it",
-        file=RAFT,
-        edits=(("min(append.commit_index, match_index)", "min(append.commit_index, self.last_index)"),),
+        edits=(
+            Edit(
+                "Raft._handle_append_entries",
+                "min(commit_index_, match_index_)",
+                "min(commit_index_, self.last_index)",
+            ),
+        ),
         caught_by=TESTS + "test_a_heartbeat_that_matches_early_commits_no_divergent_tail",
     ),
     Mutant(
         name="own last index acknowledged",
         what="a follower vouches for entries that the leader has not compared",
-        file=RAFT,
-        edits=(("success=True, match_index=match_index)", "success=True, match_index=self.last_index)"),),
+        edits=(
+            Edit(
+                "Raft._handle_append_entries",
+                "self._respond_to_append(..., match_index=match_index_)",
+                "self._respond_to_append(..., match_index=self.last_index)",
+            ),
+        ),
         caught_by=TESTS + "test_a_follower_acknowledges_what_was_sent_and_not_its_own_last_index",
     ),
     Mutant(
         name="acknowledgements of old terms counted",
         what="what was acknowledged to an earlier leadership commits other entries in this one",
-        file=RAFT,
         edits=(
-            (
-                "        if message.term < self.term:\n",
-                "        if message.term < self.term and not isinstance(message, AppendEntriesResponse):\n",
+            Edit(
+                "Raft.step",
+                "message_.term < self.term",
+                "message_.term < self.term and not isinstance(message_, AppendEntriesResponse)",
             ),
         ),
         caught_by=TESTS + "test_an_acknowledgement_of_an_older_term_is_ignored",
@@ -46,18 +55,17 @@ REPLICATION = (
     Mutant(
         name="no no-op",
         what="a new leader cannot commit what its predecessor left until a client comes",
-        file=RAFT,
-        edits=(('        self._append_own([b""], now_us=0)\n', ""),),
+        edits=(Edit("Raft._become_leader", "self._append_own(...)", "pass"),),
         caught_by=COMMITMENT + "test_a_new_leader_commits_what_its_predecessor_left",
     ),
     Mutant(
         name="commit with two of five",
         what="what one server less than a majority holds counts as committed",
-        file="atm/raft/quorum.py",
         edits=(
-            (
-                "ranked[majority(servers) - 1] if len(ranked) >= majority(servers) else 0",
-                "ranked[max(0, majority(servers) - 2)]",
+            Edit(
+                "agreed_by_majority",
+                "ranked_[majority(servers_) - 1] if ... else 0",
+                "ranked_[max(0, majority(servers_) - 2)]",
             ),
         ),
         caught_by=COMMITMENT + "test_a_leader_does_not_commit_past_what_a_majority_holds",
@@ -65,32 +73,39 @@ REPLICATION = (
     Mutant(
         name="leader counts itself before its sync",
         what="the leader's own copy counts while its disk may still lose it",
-        file=RAFT,
-        edits=(("[self._saved_index, *counted]", "[self.last_index, *counted]"),),
+        edits=(
+            Edit(
+                "Raft._advance_commit_index", "[self._saved_index, *counted_]", "[self.last_index, *counted_]"
+            ),
+        ),
         caught_by=COMMITMENT + "test_a_leader_counts_itself_only_once_it_has_saved",
     ),
     Mutant(
         name="saved by index alone",
         what="a sync vouches for entries that replaced the saved ones meanwhile",
-        file=RAFT,
-        edits=(("if self.log.term_at(entry.index) == entry.term:", "if entry.index <= self.last_index:"),),
+        edits=(
+            Edit(
+                "Raft._note_saved",
+                "log_.term_at(entry_.index) == entry_.term",
+                "entry_.index <= self.last_index",
+            ),
+        ),
         caught_by=COMMITMENT + "test_an_advance_that_is_too_late_does_not_vouch_for_a_replaced_suffix",
     ),
     Mutant(
         name="replaced entries still count as saved",
         what="entries that take the place of saved ones are never written",
-        file=RAFT,
-        edits=(("            self._saved_index = min(self._saved_index, first_index - 1)\n", ""),),
+        edits=(Edit("Raft._take_entries", "self._saved_index = ...", "pass"),),
         caught_by=TESTS + "test_a_follower_agrees_with_each_log_of_figure_7",
     ),
     Mutant(
         name="prev_log_term not compared",
         what="a follower appends behind an entry that its leader does not have",
-        file=RAFT,
         edits=(
-            (
-                "if self.log.term_at(append.prev_log_index) != append.prev_log_term:",
-                "if append.prev_log_index > self.last_index:",
+            Edit(
+                "Raft._handle_append_entries",
+                "log_.term_at(append_.prev_log_index) != append_.prev_log_term",
+                "append_.prev_log_index > self.last_index",
             ),
         ),
         caught_by=TESTS + "test_a_follower_agrees_with_each_log_of_figure_7",
@@ -98,53 +113,64 @@ REPLICATION = (
     Mutant(
         name="always truncated",
         what="an old append that comes again cuts off what was acknowledged behind it",
-        file=RAFT,
-        edits=(("append.entries[first_new(append.entries, self.log) :]", "append.entries"),),
+        edits=(
+            Edit(
+                "Raft._handle_append_entries",
+                "append_.entries[first_new(append_.entries, ...) :]",
+                "append_.entries",
+            ),
+        ),
         caught_by=TESTS + "test_an_old_append_that_comes_again_changes_nothing",
     ),
     Mutant(
         name="never truncated",
         what="entries that conflict with the leader's stay, and are acknowledged as its",
-        file="atm/raft/follower.py",
-        edits=(("            return position\n", "            return len(entries)\n"),),
+        edits=(
+            Edit(
+                "first_new",
+                """
+                for position_, entry_ in enumerate(entries_):
+                    if ...:
+                        ...
+                        return position_
+                """,
+                """
+                for position_, entry_ in enumerate(entries_):
+                    if ...:
+                        ...
+                        return len(entries_)
+                """,
+            ),
+        ),
         caught_by=TESTS + "test_a_follower_agrees_with_each_log_of_figure_7",
     ),
     Mutant(
         name="committed entry overwritten",
         what="a conflict with a committed entry is resolved instead of being refused",
-        file=RAFT,
-        edits=(("        if first.index <= self.commit_index:\n", "        if False:\n"),),
+        edits=(Edit("Raft._refusal_of_entries", "first_.index <= self.commit_index", "False"),),
         caught_by=TESTS + "test_a_conflict_with_a_committed_entry_is_refused_and_said",
     ),
     Mutant(
         name="late acknowledgement lowers what matched",
         what="answers that overtake each other make the leader forget what a follower holds",
-        file="atm/raft/leader.py",
-        edits=(("self.match_index = max(self.match_index, match_index)", "self.match_index = match_index"),),
+        edits=(Edit("Progress.matched", "max(self.match_index, match_index_)", "match_index_"),),
         caught_by=TESTS + "test_a_late_acknowledgement_never_lowers_what_matched",
     ),
     Mutant(
         name="window kept when probing from the disk",
         what="a follower that fell behind the memory has no room in its window, and never catches up",
-        file="atm/raft/leader.py",
-        edits=(
-            (
-                "        self.probing = self.waiting = True\n        self.in_flight.clear()\n",
-                "        self.probing = self.waiting = True\n",
-            ),
-        ),
+        edits=(Edit("Progress.sent_from_disk", "in_flight_.clear()", "pass"),),
         caught_by=PIPELINE
         + "test_a_follower_that_falls_behind_the_memory_in_mid_pipeline_is_probed_from_the_disk",
     ),
     Mutant(
         name="demoted server's copy counted",
         what="an entry commits by a copy on a disk that was already lost once",
-        file=RAFT,
         edits=(
-            (
-                "counted = [p.match_index for node, p in self._role.progress.items()"
-                " if node not in self._learners]",
-                "counted = [p.match_index for p in self._role.progress.values()]",
+            Edit(
+                "Raft._advance_commit_index",
+                "[p_.match_index for node_, p_ in progress_.items() if node_ not in learners_]",
+                "[p_.match_index for p_ in progress_.values()]",
             ),
         ),
         caught_by=PIPELINE + "test_a_server_with_a_wiped_disk_is_not_counted_but_catches_up",
@@ -152,22 +178,29 @@ REPLICATION = (
     Mutant(
         name="what a wiped server held is believed",
         what="an acknowledgement from before the disk was lost keeps its server from being sent the log",
-        file=RAFT,
-        edits=(("                progress.match_index = 0  # it", "                pass  # it"),),
+        edits=(Edit("Raft._handle_append_entries_response", "progress_.match_index = 0", "pass"),),
         caught_by=PIPELINE + "test_a_late_acknowledgement_from_before_the_wipe_does_not_stop_the_catch_up",
     ),
     Mutant(
         name="one message for all",
         what="servers at different places of the log are sent the entries of the first one's",
-        file="atm/raft/leader.py",
-        edits=(("append = made.get(progress.next_index)", "append = next(iter(made.values()), None)"),),
+        edits=(
+            Edit(
+                "Leader._send_entries", "made_.get(progress_.next_index)", "next(iter(made_.values()), None)"
+            ),
+        ),
         caught_by=PIPELINE + "test_servers_at_one_place_are_sent_one_message_and_those_elsewhere_another",
     ),
     Mutant(
         name="a load that lasts an election",
         what="as many entries are applied at once as there are, however long that takes",
-        file=RAFT,
-        edits=((", self.config.apply_bytes_max)", ")"),),
+        edits=(
+            Edit(
+                "Raft._take_committed",
+                "self.log.slice(first_, last_, self.config.apply_bytes_max)",
+                "self.log.slice(first_, last_)",
+            ),
+        ),
         caught_by=PIPELINE + "test_no_more_is_applied_at_once_than_leaves_time_to_go_on",
     ),
 )

@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
+from tests.mutants.edit import Edit
 from tests.mutants.mutant import Mutant
 
-BOOK = "atm/ledger/unit_of_work.py"
-DESK = "atm/server/group/request_router.py"
 RAFT = "atm/raft/raft.py"
 ACCOUNT_TESTS = "tests/ledger/test_accounts.py::"
 DESK_TESTS = "tests/server/test_request_router.py::"
 DUE_TESTS = "tests/server/test_router_over_ledger.py::"
-ELECTION_TESTS = "tests/raft/test_elections.py::"
+ELECTION_TESTS = "tests/raft/test_ELECTIONS.py::"
 HELD_TESTS = "tests/ledger/test_reversals.py::"
 LOG_TESTS = "tests/raft/test_log.py::"
 STORE_TESTS = "tests/ledger/test_store.py::"
@@ -19,62 +18,60 @@ SURVIVORS = (
     Mutant(
         name="closed with a hold",
         what="an account with a balance of 0 is closed for ever while cash may still leave by its hold",
-        file=BOOK,
-        edits=(("if account.balance or account.held:", "if account.balance:"),),
+        edits=(Edit("UnitOfWork._administer", "account_.held", "False"),),
         caught_by=ACCOUNT_TESTS + "test_an_account_with_a_balance_of_0_and_a_hold_is_not_closed",
     ),
     Mutant(
         name="quorum timer of the last leadership",
         what="a new leader steps down a tick after it was elected",
-        file=RAFT,
-        edits=(("        self._quorum_timer.reset()\n", ""),),
-        caught_by=ELECTION_TESTS + "test_a_new_leader_has_a_whole_timeout_to_be_heard",
+        edits=(Edit("Raft._become_leader", "self._quorum_timer.reset()", "pass"),),
+        caught_by="tests/raft/test_check_quorum.py::test_a_new_leader_has_a_whole_timeout_to_be_heard",
     ),
     Mutant(
         name="timer reset by what fits only",
         what="a follower campaigns under a living leader that looks for where the logs agree",
-        file=RAFT,
         edits=(
-            (
-                "        self._election_timer.reset()\n        if not _is_sound(append):",
-                "        if not _is_sound(append):",
-            ),
-            (
-                "        self._take_entries(append.entries)\n",
-                "        self._election_timer.reset()\n        self._take_entries(append.entries)\n",
+            Edit("Raft._handle_append_entries", "self._election_timer.reset()", "pass"),
+            Edit(
+                "Raft._take_entries",
+                "if not new_entries_: return",
+                "self._election_timer.reset()\nif not new_entries_: return",
             ),
         ),
-        caught_by=ELECTION_TESTS + "test_an_append_that_does_not_fit_the_log_is_a_sign_of_a_leader",
+        caught_by="tests/raft/test_timers.py::test_an_append_that_does_not_fit_the_log_is_a_sign_of_a_leader",
     ),
     Mutant(
         name="bytes of what was cut off",
         what="a log that is cut often believes itself full, and keeps next to nothing in memory",
-        file="atm/raft/log.py",
-        edits=(("        self._bytes -= sum(map(entry_bytes, self._entries[kept:]))\n", ""),),
+        edits=(Edit("Log.truncate", "self._bytes -= sum(map(entry_bytes, self._entries[kept_:]))", "pass"),),
         caught_by=LOG_TESTS + "test_what_is_cut_off_takes_no_memory_any_more",
     ),
     Mutant(
         name="accounts kept without a bound",
         what="a node's memory grows with every account that was ever used",
-        file="atm/ledger/rows.py",
-        edits=(("if len(self._accounts) > ACCOUNTS_KEPT_MAX:", "if False:"),),
+        edits=(Edit("SqliteRows.begin", "len(accounts_) > ACCOUNTS_KEPT_MAX", "False"),),
         caught_by=STORE_TESTS + "test_accounts_in_memory_are_bounded_however_many_there_are",
     ),
     Mutant(
         name="held-back queries left at the end",
         what="a node stops without an answer to the queries that it holds back",
-        file=DESK,
-        edits=(("[*self._held, *self._held_queries, *self", "[*self._held, *self"),),
+        edits=(
+            Edit(
+                "RequestRouter.close",
+                "[*self._held, *self._held_queries, *reads_.pop_all()]",
+                "[*self._held, *reads_.pop_all()]",
+            ),
+        ),
         caught_by=DESK_TESTS + "test_a_node_that_stops_tells_those_too_whose_requests_are_held_back",
     ),
     Mutant(
         name="a pause after each end of holds",
         what="a hold that is due soon after another ends late, and its money is refused meanwhile",
-        file=DESK,
         edits=(
-            (
-                "            return\n        now_us = self._log_clock.now_us()\n",
-                "            return\n        now_us = self._log_clock.now_us() - 20_000 * bool(index)\n",
+            Edit(
+                "RequestRouter._end_due_holds",
+                "self._log_clock.now_us()",
+                "self._log_clock.now_us() - 20000 * bool(index)",
             ),
         ),
         caught_by=DUE_TESTS + "test_a_hold_that_is_due_soon_after_another_ends_on_time",
@@ -82,41 +79,253 @@ SURVIVORS = (
     Mutant(
         name="ended again and again",
         what="a leader proposes to end the same holds in every turn until the first such entry is applied",
-        file=DESK,
-        edits=((" or (term == self._core.term and index > self._bank.applied_index):", ":"),),
+        edits=(
+            Edit(
+                "RequestRouter._end_due_holds",
+                "term_ == self._core.term and index_ > self._bank.applied_index",
+                "False",
+            ),
+        ),
         caught_by=DUE_TESTS + "test_what_is_due_is_not_ended_again_while_that_is_under_way",
     ),
     Mutant(
         name="end of holds lost with the leadership",
         what="a leader waits for the end of holds that it proposed in an older term and that was replaced",
-        file=DESK,
-        edits=(("term == self._core.term and index > self", "index > self"),),
+        edits=(Edit("RequestRouter._end_due_holds", "term_ == self._core.term", "True"),),
         caught_by=DUE_TESTS + "test_a_leader_of_another_term_ends_what_the_one_before_may_have_lost",
     ),
     Mutant(
         name="reversal of a hold not found",
         what="a teller hears that the hold never will be, and it stands",
-        file=BOOK,
-        edits=(('if original.asked.op == "hold" else None', "if False else None"),),
+        edits=(Edit("UnitOfWork._reverse", 'original_.asked.op == "hold"', "False"),),
         caught_by=HELD_TESTS + "test_the_reversal_of_a_hold_releases_it_once_and_for_all",
     ),
     Mutant(
         name="reversal of a hold not kept",
         what="a hold can be reversed, and no receipt says by whom",
-        file=BOOK,
-        edits=(("            self.reversals[hold.id] = command.id\n", ""),),
+        edits=(Edit("UnitOfWork._reverse_hold", "self.reversals[hold_.id] = command_.id", "pass"),),
         caught_by=HELD_TESTS + "test_the_reversal_of_a_hold_releases_it_once_and_for_all",
     ),
     Mutant(
         name="reversal of a part of a hold",
         what="a reversal of a part, or of more than was held, releases all of it",
-        file=BOOK,
         edits=(
-            (
-                "        if outcome is OK and command.amount not in (None, hold.amount):\n",
-                "        if False:\n",
+            Edit(
+                "UnitOfWork._reverse_hold",
+                "outcome_ is OK and command_.amount not in (None, hold_.amount)",
+                "False",
             ),
         ),
         caught_by=HELD_TESTS + "test_a_hold_is_reversed_as_a_whole_or_not_at_all",
+    ),
+    Mutant(
+        name="a cut-off term stays",
+        what="a log that was cut finds the last index of a term it does not have",
+        edits=(Edit("Log.truncate", "self._run_starts[-1] >= first_", "self._run_starts[-1] > first_"),),
+        caught_by="tests/raft/test_log.py::test_a_term_that_is_cut_off_as_a_whole_is_no_term_of_the_log_any_more",
+    ),
+    Mutant(
+        name="a slice below its bound",
+        what="an append carries an entry less than it may",
+        edits=(Edit("Log.slice", "total_bytes_ > bytes_max_", "total_bytes_ >= bytes_max_"),),
+        caught_by="tests/raft/test_log.py::test_a_slice_may_have_all_the_bytes_that_are_allowed_and_no_more",
+    ),
+    Mutant(
+        name="memory let go of as a whole",
+        what="a follower a little behind is served from the disk",
+        edits=(Edit("Log.forget", "bytes_max_ // 2", "0"),),
+        caught_by="tests/raft/test_log.py::test_memory_that_is_over_its_bound_is_let_go_of_down_to_half_of_it",
+    ),
+    Mutant(
+        name="last entry let go of",
+        what="the newest entry leaves the memory, and the next stamp does not rise above its own",
+        edits=(Edit("Log.forget", "self.last_index - 1", "self.last_index"),),
+        caught_by="tests/raft/test_log.py::test_memory_that_is_over_its_bound_is_let_go_of_down_to_half_of_it",
+    ),
+    Mutant(
+        name="bytes of what was let go of",
+        what="a log that has let go of entries once does so at every turn",
+        edits=(Edit("Log.forget", "self._bytes -= freed_bytes_", "pass"),),
+        caught_by="tests/raft/test_log.py::test_memory_that_is_over_its_bound_is_let_go_of_down_to_half_of_it",
+    ),
+    Mutant(
+        name="election timer of the pre-votes",
+        what="a candidate gives its election up before the votes can come",
+        edits=(Edit("Raft._become", "election_timer_.reset()", "pass"),),
+        caught_by="tests/raft/test_timers.py::test_a_candidate_has_a_whole_timeout_to_be_elected",
+    ),
+    Mutant(
+        name="match of a lost disk",
+        what="a server whose disk was lost is said to have what it lost",
+        edits=(
+            Edit("Raft.demote", "progress_[node_id_] = Progress(next_index=self.last_index + 1)", "pass"),
+        ),
+        caught_by="tests/raft/test_pipeline.py::test_a_server_with_a_wiped_disk_is_known_to_agree_with_nothing",
+    ),
+    Mutant(
+        name="late refusal heeded",
+        what="an old refusal has everything in flight sent once more",
+        edits=(
+            Edit(
+                "Progress.refused",
+                "refused_index_ <= self.match_index or other_",
+                "other_",
+            ),
+        ),
+        caught_by="tests/raft/test_pipeline.py::test_a_refusal_that_comes_late_stops_no_pipeline",
+    ),
+    Mutant(
+        name="commits told with heartbeats only",
+        what="ledgers of an idle cluster are behind for a heartbeat in place of a tick",
+        edits=(Edit("Raft._tick_leader", "progress_.sent_this_tick = False", "pass"),),
+        caught_by="tests/raft/test_pipeline.py::test_followers_learn_of_each_commit_with_the_next_tick",
+    ),
+    Mutant(
+        name="hint at what is committed",
+        what="a leader probes at an entry that cannot differ",
+        edits=(
+            Edit(
+                "conflict_hint",
+                "max(log_.first_index_of_run(prev_log_index_), commit_index_ + 1)",
+                "max(log_.first_index_of_run(prev_log_index_), commit_index_)",
+            ),
+        ),
+        caught_by="tests/raft/test_replication.py::test_the_refusal_never_hints_at_what_is_committed",
+    ),
+    Mutant(
+        name="first microsecond of the day",
+        what="what left at midnight is not given back to the day's limit",
+        edits=(
+            Edit(
+                "Account.counts",
+                "self.counted_from_us <= withdrawn_us_",
+                "self.counted_from_us < withdrawn_us_",
+            ),
+        ),
+        caught_by="tests/ledger/test_daily_limit.py::test_a_withdrawal_at_the_very_begin_of_the_day_is_of_that_day",
+    ),
+    Mutant(
+        name="overdraft a cent less",
+        what="cash that has left is not booked although the balance could be written",
+        edits=(Edit("funds", "left_ < -BALANCE_MINOR_MAX", "left_ <= -BALANCE_MINOR_MAX"),),
+        caught_by="tests/ledger/test_posting.py::test_a_late_posting_leaves_what_can_be_written_exactly_and_no_less",
+    ),
+    Mutant(
+        name="fault of the file forgotten",
+        what="a ledger goes on after a write of which nobody knows what it left",
+        edits=(
+            Edit(
+                "Database._faults",
+                "self._fault = LedgerFault(...); raise self._fault from error_",
+                "raise LedgerFault(...) from error_",
+            ),
+        ),
+        caught_by="tests/ledger/test_store_others.py::test_after_a_fault_the_ledger_does_nothing_more_until_it_is_opened_anew",
+    ),
+    Mutant(
+        name="a problem too many",
+        what="an audit's answer grows beyond what was reckoned to fit a frame",
+        edits=(Edit("_Audit._tell", "len(problems_) < PROBLEMS_MAX", "len(problems_) <= PROBLEMS_MAX"),),
+        caught_by="tests/ledger/test_audit.py::test_of_all_problems_so_many_are_told_and_the_others_counted",
+    ),
+    Mutant(
+        name="no word at the end",
+        what="a node stops, and those who wait hear nothing",
+        edits=(Edit("RunLoop.run", "self._router.close()", "pass"),),
+        caught_by="tests/server/test_run_loop.py::test_a_node_that_stops_answers_who_waits_and_lets_the_answers_leave",
+    ),
+    Mutant(
+        name="last answers not sent",
+        what="a node stops with its last answers gathered and not sent",
+        edits=(Edit("RunLoop.run", "self._flush()", "pass"),),
+        caught_by="tests/server/test_run_loop.py::test_a_node_that_stops_answers_who_waits_and_lets_the_answers_leave",
+    ),
+    Mutant(
+        name="turn without an end",
+        what="a core that always wants more keeps time and messages waiting",
+        edits=(
+            Edit(
+                "RunLoop.iterate",
+                "raft_.ready() if performed_ < READIES_PER_ITERATION_MAX else None",
+                "raft_.ready()",
+            ),
+        ),
+        caught_by="tests/server/test_run_loop.py::test_a_core_that_wants_more_and_more_keeps_nobody_waiting_for_a_turn",
+    ),
+    Mutant(
+        name="queries under way without a bound",
+        what="queries that no majority confirms fill the memory",
+        edits=(
+            Edit(
+                "RequestRouter._read",
+                'self._refuse(queries_[room_:], "busy", "too many queries are under way")',
+                "room_ = len(queries_)",
+            ),
+        ),
+        caught_by="tests/server/test_request_router.py::test_too_many_queries_under_way_are_busy",
+    ),
+    Mutant(
+        name="hints heeded in the first round only",
+        what="a client that lived through an election asks at random though it is told who leads",
+        edits=(Edit("Client._ask_until_answered", "tried_ = {node_}", "pass"),),
+        caught_by="tests/client/test_client.py::test_a_leader_that_is_named_after_a_round_over_all_is_asked_next",
+    ),
+    Mutant(
+        name="servers that are down dialled in a loop",
+        what="a client takes a whole processor while the bank is down",
+        edits=(
+            Edit(
+                "Client._ask_until_answered", "answer_ is not None or round_is_over_", "answer_ is not None"
+            ),
+        ),
+        caught_by="tests/client/test_client.py::test_servers_that_are_down_are_not_dialled_without_a_pause",
+    ),
+    Mutant(
+        name="connection made during the close",
+        what="a closed client keeps a connection open",
+        edits=(Edit("Pool.take", "connection_.close()", "pass"),),
+        caught_by="tests/client/test_client.py::test_a_connection_that_is_made_while_the_client_closes_is_closed",
+    ),
+    Mutant(
+        name="passed-on requests left at the end",
+        what="a follower stops without a word to those whose requests it passed on",
+        edits=(
+            Edit(
+                "RequestRouter.close", 'self._end_forwarded(forwarded_.pop_all(), "the node stops")', "pass"
+            ),
+        ),
+        caught_by="tests/server/test_request_router.py::test_a_follower_that_stops_tells_those_whose_requests_it_passed_on",
+    ),
+    Mutant(
+        name="passed-on requests given up early",
+        what="a request is called unknown while its answer is on its way",
+        edits=(Edit("ForwardedRequests.pop_expired", "deadline_s_ > now_s_", "deadline_s_ > now_s_ + 1"),),
+        caught_by="tests/server/test_request_router.py::test_what_was_passed_on_has_its_whole_time",
+    ),
+    Mutant(
+        name="redirections said again",
+        what="with -v a node says in every turn what it has redirected ever",
+        edits=(Edit("RequestRouter.notice_changes", "self._redirected = 0", "pass"),),
+        caught_by="tests/server/test_request_router.py::test_each_redirected_request_is_said_once",
+    ),
+    Mutant(
+        name="the log's time not heeded",
+        what="no hold ends under a leader whose clock is behind, until that clock has caught up",
+        edits=(Edit("RequestRouter.take", "log_clock_.observe(self._core.last_time_us)", "pass"),),
+        caught_by="tests/server/test_router_over_ledger.py::test_a_leader_whose_clock_is_behind_the_log_judges_by_the_logs_time",
+    ),
+    Mutant(
+        name="a problem of one kind too few",
+        what="a check tells less than it may",
+        edits=(Edit("_Audit._of_one_check", "left_ >= 0", "left_ > 0"),),
+        caught_by="tests/ledger/test_audit.py::test_of_all_problems_so_many_are_told_and_the_others_counted",
+    ),
+    Mutant(
+        name="slow servers never given more time",
+        what="a client asks again and again just before a slow bank would have answered",
+        edits=(
+            Edit("Client._try", "except Lost:\n    attempt_.timeouts += 1\n    ...", "except Lost:\n    ..."),
+        ),
+        caught_by="tests/client/test_client.py::test_servers_that_answer_slowly_are_given_more_time_with_each_try",
     ),
 )

@@ -13,7 +13,8 @@ from time import monotonic
 
 from msgspec import Struct
 
-from tests.mutants.mutant import Mutant, NotPlanted, copy_project
+from tests.mutants.mutant import Mutant, copy_project
+from tests.mutants.pattern import NotPlanted
 
 TEST_S = 60  # for one test; a mutant may make it hang
 RUN_S = 600  # for one run of pytest or the simulation

@@ -2,76 +2,61 @@
 
 from __future__ import annotations
 
+from tests.mutants.edit import Edit
 from tests.mutants.mutant import Mutant
 
-INBOX = "atm/server/group/inbox.py"
 INBOX_TESTS = "tests/server/test_inbox.py::"
-NODE = "atm/server/group/run_loop.py"
 NODE_TESTS = "tests/server/test_run_loop.py::"
-CONNECTION = "atm/server/clients/client_connection.py"
 CONNECTION_TESTS = "tests/server/test_client_connection.py::"
 
 TURNS = (
     Mutant(
         name="two in a turn",
         what="a reading thread takes the turn without taking it away from the next one",
-        file=INBOX,
-        edits=(
-            (
-                "            if mine:\n                self._free = False\n",
-                "",
-            ),
-        ),
+        edits=(Edit("Inbox.put", "if mine_: self._free = False", "pass"),),
         caught_by=INBOX_TESTS + "test_many_threads_never_have_the_turn_together_and_lose_nothing",
     ),
     Mutant(
         name="tick forgotten",
         what="the run loop waits for a turn that a reading thread has, and nobody gives it to it",
-        file=INBOX,
-        edits=(("not (more or self._expected or self._worth", "not (more or self._worth"),),
+        edits=(Edit("Inbox.end_inline", "more_ or self._expected or ...", "more_ or ..."),),
         caught_by=INBOX_TESTS + "test_a_tick_that_comes_while_a_reading_thread_has_the_turn_gets_it_next",
     ),
     Mutant(
         name="failed turn swallowed",
         what="a node goes on after its disk failed in a reading thread's turn",
-        file=NODE,
-        edits=(("self._failure, more = error, True", "more = True"),),
+        edits=(Edit("RunLoop._run_inline", "self._failure, more_ = error_, True", "more_ = True"),),
         caught_by=NODE_TESTS
         + "test_what_a_reading_threads_turn_raises_ends_the_loop_and_not_the_reading_thread",
     ),
     Mutant(
         name="deaf and going on",
         what="nothing that comes in is read any more, and the node does not end",
-        file="atm/server/net/reader.py",
-        edits=(("            self._failed(error)\n", "            pass\n"),),
+        edits=(Edit("Reader._run", "self._failed(error_)", "pass"),),
         caught_by="tests/server/test_reader.py::test_a_source_that_fails_is_the_end_of_all_reading_and_is_told",
     ),
     Mutant(
         name="a round put twice",
         what="what the reader gathered stays gathered and comes to the node again with the next round",
-        file=INBOX,
         edits=(
-            ("        mail, self.gathered = self.gathered, Inputs()\n", "        mail = self.gathered\n"),
+            Edit(
+                "Inbox.put_gathered",
+                "mail_, self.gathered = self.gathered, Inputs()",
+                "mail_ = self.gathered",
+            ),
         ),
         caught_by=INBOX_TESTS + "test_what_is_gathered_during_the_turn_of_its_round_belongs_to_the_next",
     ),
     Mutant(
         name="PINs overtaken",
         what="a request overtakes the one with a PIN before it on the same connection",
-        file=CONNECTION,
-        edits=(("elif self._given != self._done:", "elif False:"),),
+        edits=(Edit("ClientConnection.on_frame", "self._given != self._done", "False"),),
         caught_by=CONNECTION_TESTS + "test_requests_behind_one_with_a_pin_come_after_it",
     ),
     Mutant(
         name="socket closed while it is read",
         what="a connection that fails is still registered, and the next under its number ends all reading",
-        file=CONNECTION,
-        edits=(
-            (
-                "            while self._jobs.get() is not None:\n                pass\n            raise\n",
-                "            raise\n",
-            ),
-        ),
+        edits=(Edit("ClientConnection.work", "while jobs_.get() is not None: pass", "pass"),),
         caught_by=CONNECTION_TESTS
         + "test_a_job_that_fails_ends_the_connection_but_the_socket_stays_until_nobody_reads_it",
     ),

@@ -26,8 +26,8 @@ from atm.office import books
 from atm.office.books import beancount_account, hledger_account
 from atm.office.main import main
 from atm.office.replay import BadFile, read_csv, read_jsonl
-from tests.ledger.story import RECORDS, write_ledger
 from tests.support.entries import logged, time_us
+from tests.support.story import RECORDS, write_ledger
 
 HOSTILE_IDS = ['"', "\\", ";", "date:2020-13-77", "[2020-99-99]", "a)b|c,d", "\\\"#!'", "*", "{}", "=1+1"]
 Writer = Callable[[list[AccountLine], list[JournalLine], TextIO], None]

@@ -16,10 +16,10 @@ from atm.ledger.audit.read_only import snapshot
 from atm.local_cluster import LocalCluster, write_cluster_ini
 from atm.office.main import main
 from atm.office.replay import NotBooked, Replay
-from tests.cluster.customers import Customers
-from tests.cluster.ledgers import wait_until_equal
-from tests.ledger.story import write_ledger
+from tests.support.customers import Customers
+from tests.support.ledgers import wait_until_equal
 from tests.support.server_parts import wait_until
+from tests.support.story import write_ledger
 
 
 @pytest.fixture

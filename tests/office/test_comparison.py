@@ -14,8 +14,8 @@ from atm.ledger.commands import Credit
 from atm.ledger.ledger import Ledger
 from atm.office.comparison import compare
 from atm.office.main import main
-from tests.ledger.story import RECORDS, write_ledger
 from tests.support.entries import logged, time_us
+from tests.support.story import RECORDS, write_ledger
 
 SOUND = Findings(
     applied_index=9,

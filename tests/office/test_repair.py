@@ -17,7 +17,7 @@ from atm.office.main import main
 from atm.raft.messages import NUMBER_MAX, Entry, EntryKind, HardState
 from atm.raft.term_limit import TERM_MAX
 from atm.storage.log_file import LogFile
-from tests.cluster.ledgers import assert_books_are_right, wait_until_equal
+from tests.support.ledgers import assert_books_are_right, wait_until_equal
 
 NODES = ("n1", "n2", "n3")
 CREDITS = 12

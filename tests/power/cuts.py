@@ -14,9 +14,9 @@ from pathlib import Path
 
 from atm.client import Receipt
 from atm.local_cluster import LocalCluster, write_cluster_ini
-from tests.cluster.customers import Customers
-from tests.cluster.ledgers import assert_kept, wait_until_equal
 from tests.power.filesystem import FileSystem
+from tests.support.customers import Customers
+from tests.support.ledgers import assert_kept, wait_until_equal
 
 CUTS_PER_LIFE = 10  # then the books are compared row by row, and a new life begins on an empty disk
 RECEIPTS_BEFORE_A_CUT = range(1, 250)
@@ -169,19 +169,19 @@ class _Life:
 
     def _check(self, told: dict[str, Receipt], began_s: float) -> None:
         restored_s = time.monotonic()
-        self._wait_until_applied(max(receipt.reference for receipt in told.values()))
+        self._wait_until_applied(max(receipt.log_index for receipt in told.values()))
         self.tally.return_s.append(time.monotonic() - restored_s)
         for name in self.disks:
             _assert_holds(self.cluster.cluster.data_dir / name / "ledger.db", told)
         self.tally.checked_s.append(time.monotonic() - began_s)
 
-    def _wait_until_applied(self, reference: int) -> None:
-        """Wait until every node runs and has applied the entry at `reference`."""
+    def _wait_until_applied(self, log_index: int) -> None:
+        """Wait until every node runs and has applied the entry at `log_index`."""
         deadline = time.monotonic() + RETURN_DEADLINE_S
         for name in self.disks:
-            while (status := self.cluster.status(name)) is None or status.applied_index < reference:
+            while (status := self.cluster.status(name)) is None or status.applied_index < log_index:
                 self._assert_sound([name])
-                assert time.monotonic() < deadline, f"{name} has not applied {reference} in time: {status}"
+                assert time.monotonic() < deadline, f"{name} has not applied {log_index} in time: {status}"
                 time.sleep(0.01)
 
     def _assert_sound(self, running: Iterable[str]) -> None:
@@ -193,9 +193,9 @@ class _Life:
 
 def _assert_holds(ledger: Path, told: dict[str, Receipt]) -> None:
     with closing(sqlite3.connect(f"file:{ledger}?mode=ro", uri=True)) as connection:
-        select = "select outcome, balance, reference from receipt where request_id = ?"
+        select = "select outcome, balance, log_index from receipt where request_id = ?"
         for request_id, receipt in told.items():
             kept = connection.execute(select, (request_id,)).fetchone()
-            assert kept == (receipt.outcome, receipt.balance, receipt.reference), (
+            assert kept == (receipt.outcome, receipt.balance, receipt.log_index), (
                 f"{request_id} was acknowledged as {receipt}, and {ledger} has {kept}"
             )

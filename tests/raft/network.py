@@ -15,6 +15,7 @@ from typing import Any
 from msgspec import Struct
 from msgspec.structs import replace
 
+from atm.raft.checked import CheckedRaft
 from atm.raft.config import RaftConfig
 from atm.raft.messages import (
     AppendEntries,
@@ -25,7 +26,6 @@ from atm.raft.messages import (
     RaftMessage,
     RequestVote,
 )
-from atm.raft.raft import Raft
 from atm.raft.ready import Ready, Role
 from tests.raft.server import Server
 from tests.support.checks import Checks
@@ -50,11 +50,11 @@ class Letter(Struct, frozen=True):
 
 
 class Network:
-    """Servers named by the letters of `names`; `logs` gives them logs by the terms of their entries."""
+    """Servers of these `names` (of a text, its letters); `logs` are given by the terms of their entries."""
 
     def __init__(
         self,
-        names: str = "abc",
+        names: Sequence[NodeId] = "abc",
         *,
         seed: int = 0,
         logs: Mapping[NodeId, Sequence[int]] | None = None,
@@ -83,7 +83,7 @@ class Network:
             if name not in down:
                 self.restart(name)
 
-    def __getitem__(self, name: NodeId) -> Raft:
+    def __getitem__(self, name: NodeId) -> CheckedRaft:
         return self.servers[name].core
 
     @property
@@ -109,7 +109,7 @@ class Network:
             if until():
                 return passed
             for server in self.alive:
-                self.tick(server.name)
+                self.tick([server.name])
             if slow:
                 for _ in range(len(self.in_flight)):
                     self.deliver_one()
@@ -126,7 +126,7 @@ class Network:
         self.tick(others, ELECTION_TICKS_MIN)
         self.in_flight.clear()
         for _ in range(4 * ELECTION_TICKS_MAX):  # it may first have to learn of a higher term
-            self.tick(name)
+            self.tick([name])
             if any(isinstance(letter.message, RequestVote) for letter in self.in_flight):
                 self.in_flight.extendleft(reversed(unheard))
                 unheard.clear()
@@ -147,7 +147,7 @@ class Network:
         self.work(name)
 
     def post(self, to: NodeId, message: RaftMessage) -> None:
-        """Hand `message`, from wherever a test took it, to `to`; rejected only if the test allows it."""
+        """Hand `message`, from wherever a test took it, to `to`; no server here breaks the protocol."""
         rejection = self[to].step(message)
         assert rejection is None or self.rejects_leader, rejection
         self.work(to)
@@ -177,7 +177,7 @@ class Network:
     def step_down(self, name: NodeId) -> None:
         """Let `name` hear no majority for so long that it gives up the leadership."""
         drops, self.drops = self.drops, lambda letter: True
-        self.tick(name, 2 * ELECTION_TICKS_MAX)
+        self.tick([name], 2 * ELECTION_TICKS_MAX)
         self.in_flight.clear()
         self.drops = drops
         assert self[name].role is not Role.LEADER

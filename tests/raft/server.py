@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
+from atm.raft.checked import CheckedRaft
 from atm.raft.config import RaftConfig
 from atm.raft.messages import ConfirmedRead, Entry, NodeId
-from atm.raft.raft import Raft
 from tests.support.store import Store
 
 
@@ -24,16 +24,16 @@ class Server:
         self.dropped_reads: list[int] = []
         self.crash_before: str | None = None
         self._random = random
-        self.raft: Raft | None = None
+        self.raft: CheckedRaft | None = None
 
     @property
-    def core(self) -> Raft:
+    def core(self) -> CheckedRaft:
         """The running core; a test that asks a dead server is wrong."""
         assert self.raft is not None, f"{self.name} is down"
         return self.raft
 
     def start(self) -> None:
-        self.raft = Raft(
+        self.raft = CheckedRaft(
             self.config,
             hard_state=self.store.hard_state,
             log=self.store.load(len(self.applied)),

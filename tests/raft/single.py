@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 
+from atm.raft.checked import CheckedRaft
 from atm.raft.messages import (
     AppendEntries,
     AppendEntriesResponse,
@@ -64,7 +65,7 @@ class Single:
         return self.network.servers["a"]
 
     @property
-    def raft(self) -> Raft:
+    def raft(self) -> CheckedRaft:
         return self.network["a"]
 
     def receive(self, *messages: RaftMessage) -> list[Outgoing]:

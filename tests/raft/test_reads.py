@@ -163,7 +163,7 @@ def test_reads_that_come_together_share_one_round() -> None:
     assert [read.read_id for read in a.server.reads] == list(range(10))
 
 
-def test_a_refused_append_still_shows_loyalty() -> None:
+def test_a_refused_append_still_confirms_leadership() -> None:
     """A follower that lags answers in the term, so the leader still led when it answered."""
     a = Single(log=(1, 1))
     a.lead()

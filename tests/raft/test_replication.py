@@ -290,3 +290,9 @@ def test_the_refusal_hints_at_the_start_of_the_conflicting_term() -> None:
     assert (answer.match_index, answer.conflict_index, answer.conflict_term) == (4, 2, 2)
     (answer,) = messages_after_sync(a.receive(append("b", 4, (9, 3))))
     assert (answer.match_index, answer.conflict_index, answer.conflict_term) == (9, 6, 0)
+
+
+def test_the_refusal_never_hints_at_what_is_committed() -> None:
+    a = Single(log=(1, 1, 2, 2), commit_index=3)
+    (answer,) = messages_after_sync(a.receive(append("b", 5, (4, 4))))
+    assert (answer.match_index, answer.conflict_index, answer.conflict_term) == (4, 4, 2)

@@ -16,8 +16,8 @@ import pytest
 from atm.ledger.ledger import Ledger
 from atm.server.clients.auditor import Auditor
 from atm.wire.client_messages import ErrorReply, Verify, VerifyReply
-from tests.ledger.story import RECORDS, write_ledger
 from tests.support.server_parts import DEADLINE_S, RunningServer, Wire, cluster_of, credit, wait_until
+from tests.support.story import RECORDS, write_ledger
 
 ASKED = Verify(id="v", at=(1, len(RECORDS)))
 

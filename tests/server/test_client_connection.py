@@ -186,6 +186,7 @@ def test_a_job_that_fails_ends_the_connection_but_the_socket_stays_until_nobody_
     teller.tellers.may_end.set()
     assert teller.take(with_pin("pin"), credit("behind"))
     assert teller.socket.recv(1) == b""
+    wait_until(teller.connection._jobs.empty)  # it waits: it took what was behind
     assert teller.at_work
     assert teller.connection.sock.fileno() >= 0
     teller.connection.on_end()

@@ -17,6 +17,8 @@ from atm.ledger.commands import (
     AMOUNT_MINOR_MAX,
     LEGS_MAX,
     PAGE_LINES_MAX,
+    Accounts,
+    AccountState,
     Batch,
     Debit,
     Exceptions,
@@ -203,10 +205,11 @@ def test_the_slots_of_a_request_hold_its_longest_answer() -> None:
         balance=number,
         exception="written_off",
     )
+    account = AccountState(account=longest, balance=number, available=number, state="closed", pin="locked")
     leg = Leg(account=longest, target="y" * 64, amount=AMOUNT_MINOR_MAX)
     batch = contents_of(Batch(id=longest, legs=(leg,) * LEGS_MAX))
     answers: list[tuple[ClientRequest, Reply]] = [
-        (credit("a"), Reply(**common, reference=number, time_us=number)),
+        (credit("a"), Reply(**common, log_index=number, time_us=number)),
         (Lookup(id="l", request_id="a"), Reply(**common, asked=batch, reversed_by=longest)),
         *(
             (
@@ -214,6 +217,10 @@ def test_the_slots_of_a_request_hold_its_longest_answer() -> None:
                 Reply(**common, lines=(line,) * limit, next=number),
             )
             for limit in (1, 2, 20, PAGE_LINES_MAX)
+        ),
+        *(
+            (Accounts(id="a", limit=limit), Reply(**common, accounts=(account,) * limit, next=longest))
+            for limit in (1, 7, 20, PAGE_LINES_MAX)
         ),
     ]
     for request, answer in answers:

@@ -170,3 +170,27 @@ def test_a_node_with_absent_neighbours_waits_and_stops_when_asked(tmp_path: Path
         wait_until(lambda: wire.ask(credit("a"))["outcome"] == "unavailable")
     process.terminate()
     assert ended(process) == (0, "")
+
+
+def test_a_broken_invariant_stops_a_node_that_was_asked_to_check(cluster: Cluster) -> None:
+    """The core of this node loses its commit index with the first tick; only who looks is told."""
+    broken = (
+        "import sys\n"
+        "from atm.raft.raft import Raft\n"
+        "from atm.server.main import main\n"
+        "tick = Raft.tick\n"
+        "def forget(raft):\n"
+        "    tick(raft)\n"
+        "    if raft.commit_index:\n"
+        "        raft._commit_index = raft._applied_index = 0\n"
+        "Raft.tick = forget\n"
+        "sys.exit(main(sys.argv[1:]))\n"
+    )
+    command = [sys.executable, "-c", broken, "n1", "--config", str(cluster.path), "--check-invariants"]
+    process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    code, stderr = ended(process)
+    assert code == 1
+    (line,) = stderr.splitlines()
+    assert line.startswith(
+        "node n1 stops: an invariant of Raft is broken: the commit index never goes back. n1 is"
+    )

@@ -25,9 +25,9 @@ from atm.server.group.recovery import (
     check_feature_level,
     check_one_cluster,
     check_voters,
-    raft_config,
     recover,
 )
+from atm.server.group.settings import raft_config
 from atm.storage.log_file import LogFile
 from atm.version import FEATURE_LEVEL_MAX
 from atm.wire.codec import encode

@@ -49,7 +49,7 @@ class Story:
         self.router.take(inputs)
 
     def commit(self, index: int, term: int, request_id: str) -> None:
-        receipt = LedgerReceipt(id=request_id, outcome=Outcome.OK, balance=1, available=1, reference=index)
+        receipt = LedgerReceipt(id=request_id, outcome=Outcome.OK, balance=1, available=1, log_index=index)
         self.router.settle(
             [Entry(index=index, term=term, time_us=1, kind=EntryKind.COMMAND, data=b"x")], [receipt]
         )
@@ -69,7 +69,7 @@ def test_a_committed_command_is_answered_with_its_receipt_and_the_leaders_name(s
     story.ask(credit("a"))
     story.commit(11, 1, "a")
     assert story.teller.answers == [
-        {"id": "a", "outcome": "ok", "balance": 1, "available": 1, "reference": 11, "leader": "n1"}
+        {"id": "a", "outcome": "ok", "balance": 1, "available": 1, "log_index": 11, "leader": "n1"}
     ]
     assert story.said == ["Returning client request"]
 
@@ -208,6 +208,14 @@ def test_too_many_commands_under_way_are_busy(story: Story, monkeypatch: pytest.
     assert story.teller.outcomes == [("c", "busy"), ("a", "ok"), ("e", "busy")]
 
 
+def test_too_many_queries_under_way_are_busy(story: Story, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(router_module, "READS_MAX", 2)
+    story.ask(query("a"), query("b"), query("c"))
+    assert story.teller.outcomes == [("c", "busy")]
+    story.router.answer_reads([ConfirmedRead(story.core.read_ids[0], 10)])
+    assert story.teller.outcomes == [("c", "busy"), ("a", "ok"), ("b", "ok")]
+
+
 def test_commands_wait_until_they_are_as_many_as_are_under_way(story: Story) -> None:
     story.ask(credit("a"), credit("b"), credit("c"))
     story.ask(credit("d"), credit("e"))
@@ -291,6 +299,29 @@ def test_a_node_that_stops_tells_those_too_whose_requests_are_held_back(story: S
     ]
     story.router.close()
     assert len(story.teller.answers) == 6
+
+
+def test_a_follower_that_stops_tells_those_whose_requests_it_passed_on(story: Story) -> None:
+    story.core.follow("n2", term=2)
+    story.ask(credit("a"), query("q"))
+    story.router.close()
+    assert story.teller.outcomes == [("a", "unknown"), ("q", "unavailable")]
+
+
+def test_what_was_passed_on_has_its_whole_time(story: Story) -> None:
+    story.core.follow("n2", term=2)
+    story.ask(credit("a"))
+    story.now_s = FORWARD_TIMEOUT_S - 0.1
+    story.router.expire()
+    assert story.teller.answers == []
+
+
+def test_each_redirected_request_is_said_once(story: Story) -> None:
+    story.core.follow("n2", term=2)
+    story.ask(credit("a"))
+    story.router.notice_changes()
+    story.router.notice_changes()
+    assert story.said == ["Redirecting client request"]
 
 
 def test_every_node_answers_for_its_own_status(story: Story) -> None:

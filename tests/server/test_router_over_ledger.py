@@ -6,7 +6,7 @@ from typing import get_args
 
 import pytest
 
-from atm.ledger.commands import Command, Exceptions, Lookup, Query, Read, Statement
+from atm.ledger.commands import Accounts, Command, Exceptions, Lookup, Query, Read, Statement
 from atm.raft.messages import ConfirmedRead
 from atm.raft.ready import Role
 from atm.server.group.request_router import EXPIRE
@@ -31,6 +31,7 @@ READS: list[Read] = [
     Statement(id="x", account="ann", limit=5, before=7),
     Lookup(id="x", request_id="c1"),
     Exceptions(id="x", limit=5),
+    Accounts(id="x", limit=5, after="ann"),
 ]
 
 
@@ -189,6 +190,13 @@ def test_a_leader_whose_clock_is_behind_ends_nothing_early_and_in_the_end_all(st
     story.wall_us = 7_200_000_000
     story.ask()
     assert story.core.proposed == [EXPIRE]
+
+
+def test_a_leader_whose_clock_is_behind_the_log_judges_by_the_logs_time(story: Story) -> None:
+    story.core.last_time_us = story.parts.expiry_us = 1_000_000
+    story.wall_us = 5
+    story.ask()
+    assert story.core.stamps_us == [1_000_000]
 
 
 def test_the_end_of_a_hold_shifts_nobodys_answer(story: Story) -> None:

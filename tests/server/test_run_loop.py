@@ -14,8 +14,24 @@ from atm.raft.ready import Ready
 from atm.raft.rejection import Rejection, Violation
 from atm.server.group.inbox import Inbox, Inputs, WakeThresholds
 from atm.server.group.request_router import RequestRouter
-from atm.server.group.run_loop import TICK_S, TICKS_PER_ITERATION_MAX, UNWRITTEN_MAX, WRITE_TICKS, RunLoop
-from tests.support.server_parts import DEADLINE_S, FakeCore, Recorder, messages, wait_until
+from atm.server.group.run_loop import (
+    READIES_PER_ITERATION_MAX,
+    TICK_S,
+    TICKS_PER_ITERATION_MAX,
+    UNWRITTEN_MAX,
+    WRITE_TICKS,
+    RunLoop,
+)
+from tests.support.server_parts import (
+    DEADLINE_S,
+    FakeCore,
+    Mailbox,
+    Recorder,
+    credit,
+    messages,
+    requests,
+    wait_until,
+)
 
 VOTE = RequestVote(sender="n2", term=1, last_log_index=0, last_log_term=0, pre_vote=False)
 
@@ -188,6 +204,28 @@ def test_stop_ends_the_loop() -> None:
     story.node.stop()
     story.end()
     assert story.raised is None
+
+
+def test_a_node_that_stops_answers_who_waits_and_lets_the_answers_leave(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    story, teller, left = Story(), Mailbox(), list[int]()
+    monkeypatch.setattr(story.tellers, "flush", lambda: left.append(len(teller.answers)))
+    story.start()
+    story.inbox.put(requests(teller.asks(credit("a"))))
+    story.node.stop()
+    story.end()
+    assert teller.outcomes == [("a", "unknown")]
+    assert left[-1] == 1
+
+
+def test_a_core_that_wants_more_and_more_keeps_nobody_waiting_for_a_turn() -> None:
+    story = Story()
+    for _ in range(READIES_PER_ITERATION_MAX + 2):
+        story.core.commit()
+    assert story.node.iterate()
+    assert len(story.core.readies) == 2
+    assert not story.node.iterate()
 
 
 def test_stop_ends_the_loop_while_reading_threads_take_turns() -> None:

@@ -14,15 +14,10 @@ from tests.simulation.report import Report, summary
 from tests.simulation.seeds import run_all
 from tests.simulation.shrink import shrink, size
 from tests.simulation.world import Simulation, how_to_replay, retell
+from tests.support.seeds import seed_range
 
 FAILURES_TOLD_MAX = 5
 PROGRESS_S = 10
-
-
-def seed_range(text: str) -> range:
-    """Return the seeds of `7` or of `0-999`, both ends included."""
-    first, _, last = text.partition("-")
-    return range(int(first), int(last or first) + 1)
 
 
 def main(argv: Sequence[str] | None = None) -> int:

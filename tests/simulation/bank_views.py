@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from atm.ledger.commands import Exceptions, Lookup, Query, Read, Statement
+from atm.ledger.commands import Accounts, Exceptions, Lookup, Query, Read, Statement
 from tests.simulation.bank_model import BankModel, Row
 from tests.simulation.bank_rules import WRONG_PINS
 
@@ -26,6 +26,8 @@ def view(model: BankModel, request: Read, index: int) -> Answer:
             kinds = _kinds(model, index)
             lines = [_line(model, row, 2, kinds) for row in model.journal.at(index) if row[0] in kinds]
             answer = {"outcome": "ok", **_page(lines, request)}
+        case Accounts():
+            answer = _accounts(model, request, index)
     return {"id": request.id, **{name: value for name, value in answer.items() if value is not None}}
 
 
@@ -70,16 +72,28 @@ def _lookup(model: BankModel, request_id: str, index: int) -> Answer:
     row = next((row for row in model.receipt.at(index) if row[0] == request_id), None)
     if row is None:
         return {"outcome": "original_not_found"}
-    _, op, account, amount, _, _, outcome, balance, available, reference, time_us = row
+    _, op, account, amount, _, _, outcome, balance, available, log_index, time_us = row
     asked = {"op": op, "account": account, "amount": amount, "details": row[4]}
     return {
         "outcome": outcome,
         "balance": balance,
         "available": available,
-        "reference": reference,
+        "log_index": log_index,
         "time_us": time_us,
         "asked": {name: value for name, value in asked.items() if value is not None},
         "reversed_by": next((by for of, by in model.reversal.at(index) if of == request_id), None),
+    }
+
+
+def _accounts(model: BankModel, request: Accounts, index: int) -> Answer:
+    names = [row[0] for row in model.account.all_at(index) if request.after is None or row[0] > request.after]
+    page = [{"account": name, **_balance(model, name, index)} for name in names[: request.limit]]
+    for account in page:
+        del account["outcome"]
+    return {
+        "outcome": "ok",
+        "accounts": page,
+        "next": page[-1]["account"] if names[request.limit :] else None,
     }
 
 

@@ -88,7 +88,7 @@ class Customer:
         self.answered_calmly |= self._called_calmly
         if isinstance(self._request, COMMANDS):
             receipt = msgpack.decode(answer)
-            self._slips.heard(self._request, outcome, receipt["reference"], receipt["time_us"])
+            self._slips.heard(self._request, outcome, receipt["log_index"], receipt["time_us"])
             self._past = [*self._past[-REMEMBERED:], self._request]
         self._finish()
 

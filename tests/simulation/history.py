@@ -63,7 +63,7 @@ class History:
         if answer["outcome"] in FAULTS or answer["leader"] != server:
             return
         if asked is None:
-            decided = answer["reference"] <= decided_index
+            decided = answer["log_index"] <= decided_index
             require(decided, "what is answered has been decided", (server, answer, decided_index))
             return
         require(
@@ -104,7 +104,7 @@ class History:
         require(not strangers, "only what was asked is done", strangers)
 
     def _judge_receipt(self, asked: RequestRecord, command: Command, answer: dict[str, Any]) -> None:
-        index = answer["reference"]
+        index = answer["log_index"]
         require(index <= len(self._model.decisions), "only committed commands are answered", (asked, answer))
         amounts = (answer.get("balance"), answer.get("available"))
         found = (command.id, answer["outcome"], *amounts, index, answer["time_us"])

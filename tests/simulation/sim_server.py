@@ -26,10 +26,10 @@ from atm.wire.peer_messages import Forward, ForwardReply, decode_peer_message
 from tests.simulation.bank_model import BankModel
 from tests.simulation.loop import Loop
 from tests.simulation.plan import BEGIN_US, TICK_US, Plan
-from tests.simulation.sim_disk import PowerCut, SimDisk
 from tests.simulation.sim_storage import SimStorage
 from tests.simulation.watched import Died, Fuse, WatchedCore, WatchedLinks
 from tests.support.checks import Checks, require
+from tests.support.sim_disk import PowerCut, SimDisk
 
 FEATURE_LEVELS = 2  # of two releases; the older is replaced by the newer at some restart
 UPGRADE_SHARE = 0.5  # of the restarts
@@ -121,7 +121,9 @@ class SimServer:
             return
         check_one_cluster(self._log, folder_id=self.storage.cluster_id, ledger_id=self.bank.cluster.id)
         guard = EntryValidator(self._clock_s, self.wall_clock_us, self.feature_level_max)
-        raft = recover(self._config(), self._log, self.bank, self._random.randint, guard)
+        raft = recover(
+            self._config(), self._log, self.bank, self._random.randint, guard, check_invariants=True
+        )
         self._join(self.bank.cluster)
         self.core = WatchedCore(raft, self._checks)
         incarnation = self.incarnation

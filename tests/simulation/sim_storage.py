@@ -14,10 +14,10 @@ from atm.raft.messages import HardState, NodeId
 from atm.storage.log_file import LogFile
 from tests.simulation.bank_model import BankModel, receipt_row
 from tests.simulation.plan import Plan
-from tests.simulation.sim_disk import SimDisk
 from tests.simulation.sim_ledger import SimLedgerFile
 from tests.simulation.watched import Fuse, WatchedLedger, WatchedLog
 from tests.support.checks import Checks, require
+from tests.support.sim_disk import SimDisk
 from tests.support.store import Store
 
 FOLDER = Path("/node/log")

@@ -11,6 +11,7 @@ from msgspec.structs import astuple
 
 from atm.ledger import unit_of_work
 from atm.ledger.commands import (
+    Accounts,
     Command,
     Expire,
     LogCommand,
@@ -186,6 +187,8 @@ def test_the_ledger_and_the_model_live_through_a_day_alike() -> None:
         reads += [Query(id="q", account=name, at_us=NOON_US + hour * HOUR_US) for hour in range(14)]
         reads += [Statement(id="s", account=name, limit=limit) for limit in (1, 3, 100)]
         reads += [Statement(id="s", account=name, limit=4, before=64 * index) for index in range(30, 60, 3)]
+    reads += [Accounts(id="a", limit=limit) for limit in (1, 2, 3, 4, 100)]
+    reads += [Accounts(id="a", limit=2, after=name) for name in ("0", "ann", "b", "bob", "main", "zoe")]
     for read in reads:
         found = ledger.view(read)
         assert plain(found) == view(model, read, len(DAY)), read
@@ -195,7 +198,7 @@ def plain(found: ReadResult) -> dict[str, Any]:
     """Return a view as it is told, with the details of a lookup parsed."""
     answer: dict[str, Any] = msgspec.json.decode(msgspec.json.encode(found))
     answer = {
-        k: v for k, v in answer.items() if v is not None and not (k in ("reference", "time_us") and v == 0)
+        k: v for k, v in answer.items() if v is not None and not (k in ("log_index", "time_us") and v == 0)
     }
     if "details" in answer.get("asked", {}):
         answer["asked"]["details"] = msgspec.json.decode(answer["asked"]["details"])

@@ -8,7 +8,7 @@ from random import Random
 
 import pytest
 
-from tests.simulation.sim_disk import SECTOR_BYTES, SimDisk
+from tests.support.sim_disk import SECTOR_BYTES, SimDisk
 
 FOLDER = Path("/data")
 FILE = FOLDER / "file"

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from atm.raft import raft
+from atm.raft.membership import Majority
 from tests.simulation import branches
 from tests.simulation import plan as plans
 from tests.simulation.report import Report, hollow, never_fired, summary
@@ -91,7 +91,7 @@ def test_a_seed_tells_the_same_story_whatever_the_hash_seed() -> None:
 def test_a_failing_seed_is_shrunk_to_a_plan_that_fails_alike_when_it_is_read_back(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(raft, "agreed_by_majority", lambda indices, servers: sorted(indices)[-2])
+    monkeypatch.setattr(Majority, "reached", lambda majority, values: sorted(values.values())[-2])
     drawn = next(plan for plan in map(plans.draw, range(99)) if plan.nodes == 5 and failure(plan))
     before = failure(drawn)
     plan = shrink(drawn, runs_max=40)

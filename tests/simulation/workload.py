@@ -17,6 +17,7 @@ from msgspec.structs import replace
 from atm.ledger.commands import (
     AMOUNT_MINOR_MAX,
     BANK_ACCOUNTS,
+    Accounts,
     Batch,
     Close,
     Command,
@@ -110,12 +111,12 @@ class Workload:
         return command
 
     def read(self) -> Read:
-        """Return a new request that only reads: every second one asks for a balance."""
+        """Return a new request that only reads: most ask for a balance."""
         request_id, account, chance = self._next_id(), self._account(), self._chance
         index, time_us = chance.choice(self._slips.answered or [(0, 0)])
         limit = chance.choice((1, 2, 5, 20))
         before = index * POSTINGS_PER_ENTRY + chance.randint(0, 2) if chance.random() < 0.5 else None
-        match chance.randint(0, 7):
+        match chance.randint(0, 8):
             case 0:
                 return Query(id=request_id, account=account, at_us=max(0, time_us + chance.randint(-1, 1)))
             case 1:
@@ -124,6 +125,9 @@ class Workload:
                 return Lookup(id=request_id, request_id=self._known(self._slips.money)[0])
             case 3:
                 return Exceptions(id=request_id, limit=limit, before=before)
+            case 4:
+                after = account if chance.random() < 0.5 else None
+                return Accounts(id=request_id, limit=limit, after=after)
         return Query(id=request_id, account=account)
 
     def again(self, past: Command) -> Command:

@@ -14,13 +14,14 @@ from zlib import crc32
 import msgspec
 import pytest
 
+from atm import files
 from atm.raft.messages import Entry, EntryKind, HardState
 from atm.storage import disk as disk_module
 from atm.storage.disk import OsDisk
 from atm.storage.log_file import DamagedLog, LogFailed, LogFile, LogOfAnotherRelease
 from atm.storage.log_format import BATCH_HEADER_BYTES, SEGMENT_HEADER_BYTES
 from atm.storage.log_segment import SegmentReader
-from tests.simulation.sim_disk import PowerCut, SimDisk
+from tests.support.sim_disk import PowerCut, SimDisk
 
 FOLDER = Path("/data/5000")
 FIRST, SECOND, THIRD = (FOLDER / f"raft.log.00000{number}" for number in (1, 2, 3))
@@ -817,23 +818,28 @@ def test_a_life_of_faults_never_loses_what_was_acknowledged_or_read(seed: int) -
 
 
 class CountingDisk(OsDisk):
-    """The machine's disk, telling what was synced."""
+    """The machine's disk, telling what was synced until `monkeypatch` undoes it."""
 
-    def __init__(self) -> None:
+    def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
         self.folders: list[Path] = []
         self.files = 0
+        sync_folder = files.sync_folder
 
-    def sync_folder(self, folder: Path) -> None:
-        super().sync_folder(folder)
-        self.folders.append(folder)
+        def note(folder: Path) -> None:
+            sync_folder(folder)
+            self.folders.append(folder)
+
+        monkeypatch.setattr(files, "sync_folder", note)
 
     def sync(self, file: int) -> None:
         super().sync(file)
         self.files += 1
 
 
-def test_segments_on_a_real_disk_are_rolled_synced_and_read_back(tmp_path: Path) -> None:
-    folder, disk = tmp_path / "a folder" / "data" / "5000", CountingDisk()
+def test_segments_on_a_real_disk_are_rolled_synced_and_read_back(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder, disk = tmp_path / "a folder" / "data" / "5000", CountingDisk(monkeypatch)
     log = LogFile(folder, segment_bytes_max=400, disk=disk)
     assert {tmp_path, folder.parent.parent, folder.parent, folder} <= set(disk.folders)
     for index in range(1, 30):

@@ -8,9 +8,9 @@ from pathlib import Path
 import pytest
 
 import atm.teller.main
-from tests.client.fake_cluster import FakeCluster
+from tests.support.fake_cluster import FakeCluster
+from tests.support.running import Ran, Run
 from tests.teller.ledger_bank import LedgerBank
-from tests.teller.running import Ran, Run
 
 
 @pytest.fixture
@@ -38,7 +38,7 @@ def state_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 @pytest.fixture(autouse=True)
 def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(atm.teller.main, "TIMEOUT_S", 0.3)
-    monkeypatch.setattr("atm.client.client.ANSWER_TIMEOUT_S", 0.1)
+    monkeypatch.setattr("atm.client.retrying.ANSWER_TIMEOUT_S", 0.1)
 
 
 @pytest.fixture

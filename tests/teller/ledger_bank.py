@@ -11,8 +11,8 @@ import msgspec
 from atm.ledger.commands import Expire, LedgerReceipt, LogCommand, Read, ReadResult
 from atm.ledger.ledger import Ledger
 from atm.wire.client_messages import Status, Verify, decode_client_request
-from tests.client.fake_node import FakeBank, Map
 from tests.support.entries import logged
+from tests.support.fake_node import FakeBank, Map
 
 OPENED_US = 1_795_341_600_000_000  # 2026-11-22 10:00:00
 SECOND_US = 1_000_000

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import pytest
 
+from atm.teller.commands import COMMANDS
 from atm.teller.completion import accounts_in, candidates, takes_account, takes_arguments
 from atm.teller.report import DECLINED, DONE, Report
 from atm.teller.session_state import SessionState
-from atm.teller.words import WORDS
 
 
 def offered(*typed: str, operator: bool = False) -> list[str]:
@@ -17,7 +17,7 @@ def offered(*typed: str, operator: bool = False) -> list[str]:
 def test_the_first_word_is_one_of_the_commands_that_this_person_has() -> None:
     assert {"query", "transfer", "exit"} <= set(offered())
     assert "freeze" not in offered()
-    assert set(offered(operator=True)) == {*WORDS, "exit"}
+    assert set(offered(operator=True)) == {*COMMANDS, "exit"}
 
 
 @pytest.mark.parametrize("command", ["transfer", "account", "open", "login", "freeze", "limit", "writeoff"])
@@ -40,7 +40,7 @@ def test_nothing_is_offered_for_amounts_or_what_is_no_command() -> None:
 
 
 def test_the_words_know_which_of_them_take_an_account() -> None:
-    assert {word for word in WORDS if takes_account(word)} == {
+    assert {word for word in COMMANDS if takes_account(word)} == {
         *("transfer", "open", "account", "login", "freeze", "unfreeze", "unlock", "limit", "writeoff"),
         "close",
     }

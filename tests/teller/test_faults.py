@@ -9,8 +9,8 @@ import pytest
 
 from atm.client import Client, Interrupted
 from atm.ledger.commands import Command, Credit, Query
-from tests.client.fake_cluster import FakeCluster
-from tests.teller.running import NOT_AVAILABLE, OnLine, Run
+from tests.support.fake_cluster import FakeCluster
+from tests.support.running import NOT_AVAILABLE, OnLine, Run
 
 
 def test_the_session_goes_on_when_no_majority_answers(run: Run, cluster: FakeCluster) -> None:

@@ -13,9 +13,9 @@ from atm.client import new_request_id
 from atm.config import load
 from atm.ledger.commands import Command, Credit, Debit
 from atm.teller.request_journal import RequestJournal
-from tests.client.fake_cluster import FakeCluster
+from tests.support.fake_cluster import FakeCluster
+from tests.support.running import NOT_AVAILABLE, WELCOME, Run, start_teller, wait_until
 from tests.support.synced import Synced
-from tests.teller.running import NOT_AVAILABLE, WELCOME, Run, start_teller, wait_until
 
 
 def leave_behind(cluster: FakeCluster, folder: Path, command: Command) -> Path:

@@ -8,10 +8,10 @@ from pathlib import Path
 
 import pytest
 
-from tests.client.fake_cluster import FakeCluster
 from tests.support.entries import balance_of
+from tests.support.fake_cluster import FakeCluster
+from tests.support.running import Run
 from tests.teller.ledger_bank import LedgerBank
-from tests.teller.running import Run
 
 REFERENCE = re.compile(r"Reference ([0-9A-Z]{20})")
 
@@ -193,7 +193,7 @@ def test_a_receipt_in_json_tells_what_was_asked_and_decided(run: Run) -> None:
     assert receipt["asked"] == {"op": "transfer", "account": "main", "amount": 30_00, "target": "bob"}
     assert (receipt["decision"], receipt["balance"], receipt["message"]) == ("ok", 70_00, "")
     assert receipt["request_id"] == transfer["request_id"]
-    assert receipt["reference"] == transfer["reference"]
+    assert receipt["log_index"] == transfer["log_index"]
 
 
 def test_another_accounts_receipt_shows_no_balance(run: Run) -> None:

@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 
 from atm.local_cluster import LocalCluster, write_cluster_ini
-from tests.teller.running import ROOT
+from tests.support.running import ROOT
 
 PIN = "493817"
 

@@ -13,11 +13,11 @@ from atm.config import load
 from atm.ledger.commands import Debit
 from atm.teller.language import shows_pin
 from atm.teller.request_journal import RequestJournal
-from tests.client.fake_cluster import FakeCluster
-from tests.client.fake_node import FakeNode, Step
 from tests.support.entries import balance_of
+from tests.support.fake_cluster import FakeCluster
+from tests.support.fake_node import FakeNode, Step
+from tests.support.running import OnLine, Run
 from tests.teller.ledger_bank import LedgerBank
-from tests.teller.running import OnLine, Run
 
 SHOWN = "A PIN is never part of a command: it is asked for, unseen (type: help login)"
 PIN = "493817"

@@ -7,8 +7,8 @@ import json
 import pytest
 
 from atm.teller.identity import Identity
+from tests.support.running import Run
 from tests.teller.ledger_bank import LedgerBank
-from tests.teller.running import Run
 
 LOG_IN_FIRST = "main has a PIN: log in first (type: login)"
 LOCKED = "main is locked after three wrong PINs: an operator of the bank can unlock it"

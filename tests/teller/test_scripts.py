@@ -8,10 +8,10 @@ from pathlib import Path
 
 import pytest
 
-from tests.client.fake_cluster import FakeCluster
 from tests.support.entries import balance_of
+from tests.support.fake_cluster import FakeCluster
+from tests.support.running import Run
 from tests.teller.ledger_bank import LedgerBank
-from tests.teller.running import Run
 
 
 def test_c_runs_commands_without_a_greeting(run: Run) -> None:
@@ -108,7 +108,7 @@ def test_json_is_one_object_a_command(run: Run) -> None:
         "balance": 12_50,
         "available": 12_50,
         "request_id": credit["request_id"],
-        "reference": credit["reference"],
+        "log_index": credit["log_index"],
         "message": "Successfully credited 12.50 to your account",
     }
     assert (debit["outcome"], debit["amount"], debit["balance"]) == ("insufficient_funds", 99_00, 12_50)

@@ -3,16 +3,24 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from datetime import UTC, datetime
 
 import pytest
 
 from atm.client import Line, NodeStatus
 from atm.teller import tables
+from atm.teller.commands import COMMANDS
+from atm.teller.help import help_text
 from atm.teller.timestamps import TimestampError, format_timestamp, parse_timestamp
-from atm.teller.words import help_text
+from tests.support.running import Run
 from tests.teller.ledger_bank import LedgerBank
-from tests.teller.running import Run
+
+
+def statement(lines: Sequence[Line], columns: int | None) -> str:
+    listing = COMMANDS["statement"].listing
+    assert listing is not None
+    return tables.page(listing, lines, columns)
 
 
 def test_a_statement_lists_the_latest_first_with_the_balance_after_each(run: Run, bank: LedgerBank) -> None:
@@ -140,7 +148,7 @@ def test_tables_fit_the_terminal(columns: int) -> None:
         NodeStatus(node=str(5000 + i), address=f"localhost:{5000 + i}", role="follower") for i in range(5)
     ]
     for table in (
-        tables.statement(lines, columns),
+        statement(lines, columns),
         tables.servers(nodes, columns),
         help_text(None, operator=True, columns=columns),
     ):
@@ -148,7 +156,7 @@ def test_tables_fit_the_terminal(columns: int) -> None:
 
 
 def test_a_narrow_statement_puts_what_was_done_below_its_time() -> None:
-    assert tables.statement([line("bob", -12_50)], 40).splitlines() == [
+    assert statement([line("bob", -12_50)], 40).splitlines() == [
         "posting (UTC)         amount   balance",
         "2026-11-22 10:00      -12.50  12345.67",
         "transfer to bob",
@@ -158,4 +166,4 @@ def test_a_narrow_statement_puts_what_was_done_below_its_time() -> None:
 
 def test_a_pipe_gets_one_line_a_posting_however_long(run: Run) -> None:
     lines = [line("x" * 64, 1), line("bob", 1)]
-    assert len(tables.statement(lines, None).splitlines()) == 4
+    assert len(statement(lines, None).splitlines()) == 4

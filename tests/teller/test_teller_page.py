@@ -7,11 +7,11 @@ from typing import Any
 
 import pytest
 
+from atm.teller.commands import COMMANDS
 from atm.teller.identity import IDLE_S
 from atm.teller.language import parse
-from atm.teller.words import WORDS
+from tests.support.running import ROOT, Run
 from tests.teller.ledger_bank import LedgerBank
-from tests.teller.running import ROOT, Run
 
 PAGE = (ROOT / "docs" / "teller.md").read_text(encoding="utf-8")
 README = (ROOT / "README.md").read_text(encoding="utf-8")
@@ -22,7 +22,7 @@ MOVES = {"transfer", "hold", "post", "reverse"}
 
 def test_the_page_lists_every_command_in_its_form() -> None:
     listed = PAGE.replace("\\|", "|")
-    assert [word.form for word in WORDS.values() if f"`{word.form}`" not in listed] == []
+    assert [command.form for command in COMMANDS.values() if f"`{command.form}`" not in listed] == []
     assert f"{IDLE_S:g} seconds" in PAGE
 
 

@@ -10,9 +10,9 @@ from pathlib import Path
 
 import pytest
 
-from tests.client.fake_cluster import FakeCluster
-from tests.teller.running import AVAILABLE, ROOT, WELCOME, teller_command, wait_until
-from tests.teller.terminal import Terminal
+from tests.support.fake_cluster import FakeCluster
+from tests.support.running import AVAILABLE, ROOT, WELCOME, teller_command, wait_until
+from tests.support.terminal import Terminal
 
 
 def test_a_reader_that_leaves_gets_no_traceback(cluster: FakeCluster) -> None:

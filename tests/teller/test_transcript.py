@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from tests.client.fake_cluster import FakeCluster
-from tests.teller.running import AVAILABLE, WELCOME, Run
+from tests.support.fake_cluster import FakeCluster
+from tests.support.running import AVAILABLE, WELCOME, Run
 
 
 def test_the_transcript_is_the_originals(run: Run) -> None:
@@ -170,7 +170,7 @@ def test_help_has_a_line_for_each_command(run: Run) -> None:
 def test_help_lists_the_operators_commands_to_operators(run: Run) -> None:
     lines = run("--operator", "-c", "help").out
     assert [line.split()[0] for line in lines[20:]] == [
-        "freeze", "unfreeze", "unlock", "limit", "writeoff", "close", "exceptions",
+        "freeze", "unfreeze", "unlock", "limit", "writeoff", "close", "exceptions", "accounts",
     ]  # fmt: skip
     assert run("-c", "help close").out == [
         "close <account>: closes an empty account for ever (operators only)"

@@ -61,6 +61,7 @@ REQUESTS: dict[str, tuple[dict[str, Any], dict[str, Any]]] = {
     "statement": (ACCOUNT, {"limit": 1, "before": 0}),
     "lookup": ({"request_id": "c1"}, {}),
     "exceptions": ({}, {"limit": 1, "before": 0}),
+    "accounts": ({}, {"limit": 1, "after": "ann"}),
     "status": ({}, {}),
 }
 
@@ -83,6 +84,7 @@ WRONG: dict[str, list[Any]] = {
     "legs": [[], [LEG] * (LEGS_MAX + 1), LEG, "ann", None, [None], [[*LEG.values()]]],
 }
 WRONG["old_pin"] = WRONG["pin"]
+WRONG["after"] = [name for name in WRONG["account"] if name is not None]
 LARGEST: dict[str, list[Any]] = {
     "id": ["x" * 64, "!", "~"],
     "account": ["x" * 64, "A.b-c_9", "cash"],
@@ -96,10 +98,11 @@ LARGEST: dict[str, list[Any]] = {
     "old_pin": ["1234", "1" * 12, SEALED],
     "limit": [PAGE_LINES_MAX],
     "before": [2**63 - 1],
+    "after": ["x" * 64, "A.b-c_9", "cash"],
     "at_us": [2**62],
     "legs": [[LEG] * LEGS_MAX],
 }
-OPTIONAL = {"pin", "old_pin", "amount", "before", "at_us"}  # None there is as good as nothing
+OPTIONAL = {"pin", "old_pin", "amount", "before", "after", "at_us"}  # None there is as good as nothing
 
 
 def whole(op: str) -> dict[str, Any]:

@@ -70,15 +70,15 @@ CHECKS = (
     ),
     Check(
         "posting {0} (log entry {1}): it is not what the receipt of its request {2} says",
-        """select posting, log_index, request_id from journal join receipt using (request_id)
-        where outcome <> 'ok' or reference <> log_index or receipt.time_us <> journal.time_us
+        """select posting, journal.log_index, request_id from journal join receipt using (request_id)
+        where outcome <> 'ok' or receipt.log_index <> journal.log_index or receipt.time_us <> journal.time_us
         or op in ('credit', 'debit', 'transfer', 'write_off') and (journal.amount is not receipt.amount
             or receipt.account is not iif(op in ('credit', 'write_off'), credit_account, debit_account))""",
     ),
     Check(
         "receipt of {0}: its {1} is said to be done, and the journal has no such posting in log entry {2}",
-        """select receipt.request_id, op, reference from receipt
-        left join journal on posting = reference * 64 and journal.request_id = receipt.request_id
+        """select receipt.request_id, op, receipt.log_index from receipt
+        left join journal on posting = receipt.log_index * 64 and journal.request_id = receipt.request_id
         where op in ('credit', 'debit', 'transfer', 'batch', 'post', 'reverse', 'write_off')
         and outcome = 'ok' and posting is null
         and receipt.request_id not in
@@ -111,7 +111,7 @@ CHECKS = (
         """select 'the journal', max(log_index), (select log_index from applied) from journal
         having max(log_index) > (select log_index from applied)
         union all
-        select 'receipt of ' || request_id, reference, (select log_index from applied) from receipt
-        where reference > (select log_index from applied)""",
+        select 'receipt of ' || request_id, log_index, (select log_index from applied) from receipt
+        where log_index > (select log_index from applied)""",
     ),
 )

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 import socket
 from collections.abc import Callable
 from functools import partial
@@ -12,7 +11,7 @@ from typing import Protocol
 from msgspec import DecodeError, Struct
 from msgspec.msgpack import Decoder
 
-from atm.ledger.commands import LOCAL, Exceptions, Lookup, Statement
+from atm.ledger.commands import LOCAL
 from atm.server.group.inbox import Inbox, Inputs, PendingRequest
 from atm.server.net.connection import Connection, StalledFrame
 from atm.server.net.framed_connection import FramedConnection
@@ -25,9 +24,6 @@ IN_FLIGHT_MAX = 1_024  # answers that one connection waits for, in slots: a page
 JOBS_MAX = 1_024  # audits that wait for the connection's own thread; all else there has slots
 OUTBOX_BYTES_MAX = 1024 * 1024
 SLOT_BYTES = 1024  # hold any receipt
-LINE_BYTES_MAX = 384  # of a page
-LOOKUP_SLOTS = 12  # for the longest batch, with the longest names
-LONG_ANSWERED = frozenset({Statement, Exceptions, Lookup})
 BUSY = "too much is under way: ask again later"
 
 assert IN_FLIGHT_MAX * SLOT_BYTES <= OUTBOX_BYTES_MAX, "the answers to all under way fit the outbox"
@@ -171,15 +167,7 @@ class ClientConnection(FramedConnection):
 
 def slots(request: ClientRequest) -> int:
     """Return how many slots of a connection the answer may fill."""
-    if type(request) not in LONG_ANSWERED:
-        return 1
-    match request:
-        case Statement() | Exceptions():
-            return 1 + math.ceil(request.limit * LINE_BYTES_MAX / SLOT_BYTES)
-        case Lookup():
-            return LOOKUP_SLOTS
-        case _:
-            return 1
+    return -(-request.answer_bytes_max // SLOT_BYTES)  # rounded up
 
 
 def fault(request_id: str, outcome: str, message: str) -> bytes:

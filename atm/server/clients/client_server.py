@@ -4,10 +4,8 @@ from __future__ import annotations
 
 import contextlib
 import socket
-import socketserver
 import time
 from collections.abc import Callable
-from threading import Lock
 
 from atm.config import Address
 from atm.server.clients.auditor import Auditor
@@ -24,7 +22,7 @@ from atm.wire.framing import frame
 CONNECTIONS_MAX = 2_000
 
 
-class ClientServer:
+class ClientServer(Listener[ClientConnection]):
     """The server for tellers."""
 
     def __init__(
@@ -40,6 +38,7 @@ class ClientServer:
         connections_max: int = CONNECTIONS_MAX,
         partial_frame_s: float = PARTIAL_FRAME_S,
     ) -> None:
+        super().__init__(address, connections_max=connections_max, report=report, verbose=verbose)
         self.inbox = inbox
         self._reader = reader
         self._sealer = sealer
@@ -47,26 +46,6 @@ class ClientServer:
         self.partial_frame_s = partial_frame_s
         self.touched: list[ClientConnection] = []
         self.blocked: set[Connection] = set()
-        self._lock = Lock()  # guards _connections
-        self._connections: set[ClientConnection] = set()
-        tellers = self
-
-        class Handler(socketserver.BaseRequestHandler):
-            def handle(self) -> None:
-                tellers._serve(self.request)
-
-        self._listener = _ClientListener(
-            address, Handler, connections_max=connections_max, report=report, verbose=verbose
-        )
-
-    @property
-    def port(self) -> int:
-        """The port that tellers connect to."""
-        return self._listener.port
-
-    def start(self) -> None:
-        """Accept tellers from now on."""
-        self._listener.start()
 
     def flush(self) -> None:
         """Send every connection's answers of this turn, joined. Within a turn only."""
@@ -81,30 +60,32 @@ class ClientServer:
 
     def close(self, grace_s: float = 0.5) -> None:
         """Stop accepting, give waiting answers a moment, and drop every connection."""
-        self._listener.stop()
+        self.stop()
         deadline_s = time.monotonic() + grace_s
         while self.blocked and time.monotonic() < deadline_s:
             self.retry()
             time.sleep(0.01)
-        with self._lock:
-            connections = list(self._connections)
-        for connection in connections:
-            connection.drop()
+        self.drop_connections()
+
+    # -- the accepting thread --------------------------------------------------------------------------
+
+    def refuse(self, sock: socket.socket) -> None:
+        """Send a teller elsewhere."""
+        busy = fault("", "busy", "too many connections: try another node")
+        with contextlib.suppress(OSError):
+            sock.send(frame(busy), socket.MSG_DONTWAIT)
 
     # -- a connection's own thread --------------------------------------------------------------------
 
-    def _serve(self, sock: socket.socket) -> None:
+    def connect(self, sock: socket.socket) -> ClientConnection:
+        """Return a teller's connection."""
         tune(sock)
-        connection = ClientConnection(sock, self)
-        with self._lock:
-            self._connections.add(connection)
-        try:
-            self._reader.add(connection)
-            connection.work()
-        finally:
-            with self._lock:
-                self._connections.discard(connection)
-            connection.close()
+        return ClientConnection(sock, self)
+
+    def serve(self, connection: ClientConnection) -> None:
+        """Have it read, and do what takes long, until its end."""
+        self._reader.add(connection)
+        connection.work()
 
     def seal(self, pending: PendingRequest) -> PendingRequest:
         """Return a request with its PINs sealed."""
@@ -114,10 +95,3 @@ class ClientServer:
     def audit(self, connection: ClientConnection, request: Verify) -> None:
         """Answer when the audit is done."""
         connection.send(frame(encode(self._auditor.answer(request))))
-
-
-class _ClientListener(Listener):
-    def refuse(self, sock: socket.socket) -> None:
-        busy = fault("", "busy", "too many connections: try another node")
-        with contextlib.suppress(OSError):
-            sock.send(frame(busy), socket.MSG_DONTWAIT)

@@ -12,8 +12,7 @@ from msgspec.structs import replace
 
 from atm.ledger.commands import LedgerReceipt
 from atm.ledger.ledger import Record
-from atm.raft.messages import CatchUp, ConfirmedRead, Entry, HardState, Outgoing
-from atm.raft.ready import Ready
+from atm.raft import CatchUp, ConfirmedRead, Entry, HardState, Outgoing, Ready
 
 CATCH_UP_BYTES_MAX = 256 * 1024
 

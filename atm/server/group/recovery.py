@@ -6,21 +6,15 @@ from collections.abc import Callable, Sequence
 from typing import Protocol
 
 from atm.config import Cluster
-from atm.ledger.commands import Founding, LedgerReceipt
+from atm.ledger.commands import LedgerReceipt
 from atm.ledger.ledger import ClusterState, Record
-from atm.raft.config import RaftConfig
-from atm.raft.log import Log
-from atm.raft.messages import Entry, EntryKind, HardState
-from atm.raft.raft import Raft
+from atm.raft import CheckedRaft, Entry, EntryKind, HardState, Log, Raft, RaftConfig
 from atm.raft.term_limit import TERM_MAX
 from atm.server.group.entry_validator import EntryValidator, Unusable, checked_record
 from atm.version import FEATURE_LEVEL_MAX, RELEASE
-from atm.wire.codec import Malformed, encode
-from atm.wire.framing import CLIENT_FRAME_BYTES_MAX
-from atm.wire.log_entries import COMMAND_BYTES_MAX, decode_founding
+from atm.wire.codec import Malformed
+from atm.wire.log_entries import decode_founding
 
-TICK_MS = 10
-FOLLOWER_APPLY_TICKS = 5  # 50 ms: how far a busy follower's ledger may be behind what it knows is committed
 REPLAY_BYTES_MAX = 256 * 1024  # of commands held in memory at once
 
 
@@ -63,29 +57,14 @@ class RecoveredStateMachine(Protocol):
     def apply(self, records: Sequence[Record]) -> list[LedgerReceipt | None]: ...
 
 
-def raft_config(cluster: Cluster, node: str, cluster_id: str) -> RaftConfig:
-    """Return the core's settings, with times in ticks of `TICK_MS`; `cluster_id` is for an empty log."""
-    low_ms, high_ms = cluster.election_timeout_ms
-    heartbeat_ticks = max(1, round(cluster.heartbeat_ms / TICK_MS))
-    election_ticks_min = max(heartbeat_ticks + 1, -(-low_ms // TICK_MS))
-    return RaftConfig(
-        node_id=node,
-        peers=tuple(name for name in cluster.nodes if name != node),
-        heartbeat_ticks=heartbeat_ticks,
-        election_ticks_min=election_ticks_min,
-        election_ticks_max=max(election_ticks_min, -(-high_ms // TICK_MS)),
-        follower_apply_ticks=FOLLOWER_APPLY_TICKS,
-        entry_bytes_max=CLIENT_FRAME_BYTES_MAX + COMMAND_BYTES_MAX,
-        bootstrap=encode(Founding(cluster_id, tuple(sorted(cluster.nodes)))),
-    )
-
-
 def recover(
     config: RaftConfig,
     log: SavedLog,
     bank: RecoveredStateMachine,
     random: Callable[[int, int], int],
     guard: EntryValidator,
+    *,
+    check_invariants: bool = False,
 ) -> Raft:
     """Apply what is known to be committed, and return the core; raise `LedgerAhead` or `LogUnusable`."""
     if log.hard_state.term > TERM_MAX:
@@ -100,7 +79,7 @@ def recover(
     tail = log.tail(first)
     for entry in tail:
         _usable(entry)
-    return Raft(
+    return (CheckedRaft if check_invariants else Raft)(
         config,
         hard_state=log.hard_state,
         log=Log(entries=tail, terms=log.terms, base_index=first - 1),

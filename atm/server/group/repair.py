@@ -21,12 +21,12 @@ from msgspec import Struct
 from msgspec.structs import replace
 
 from atm.config import Cluster
+from atm.files import sync_folder, write_durably
 from atm.raft.messages import Entry, EntryKind, HardState
 from atm.raft.term_limit import TERM_MAX
 from atm.server.group.entry_validator import Unusable, checked_record
 from atm.server.group.log_clock import STAMP_US_MAX
-from atm.storage.data_folder import NODE_FILE, PEERS_FILE, DataFolder, write_durably
-from atm.storage.disk import OsDisk
+from atm.storage.data_folder import NODE_FILE, PEERS_FILE, DataFolder
 from atm.storage.log_file import LogFile
 
 READ_BYTES = 4 * 1024 * 1024
@@ -89,7 +89,7 @@ def repair(cluster: Cluster, node: str, term: int) -> tuple[Found, Path]:
         old = _unused(folder.path)
         folder.path.rename(old)  # a node that is started between the two starts empty, and does not vote
         fresh.rename(folder.path)
-        OsDisk().sync_folder(folder.path.parent)
+        sync_folder(folder.path.parent)
     return found, old
 
 

@@ -11,12 +11,9 @@ import time
 from collections.abc import Callable, Collection, Iterable, Sequence
 from typing import Protocol
 
-from msgspec.structs import asdict
-
 from atm.ledger.commands import BANK, Expire, LedgerReceipt, LevelRaise, Read, ReadResult
 from atm.ledger.ledger import ClusterState
-from atm.raft.messages import ConfirmedRead, Entry, EntryKind, NodeId
-from atm.raft.ready import Role
+from atm.raft import ConfirmedRead, Entry, EntryKind, NodeId, Role
 from atm.server.group.inbox import WAKE_ON_ANYTHING, Inputs, PendingRequest, WakeThresholds
 from atm.server.group.log_clock import LogClock
 from atm.server.group.pending_requests import ForwardedRequests, Proposals, Reads
@@ -251,7 +248,7 @@ class RequestRouter:
                 continue
             same_term, pending = found
             if same_term and receipt is not None:
-                self._answer(pending, receipt)
+                self._send(pending, receipt)
             else:
                 self._refuse([pending], "unknown", UNKNOWN)
 
@@ -263,7 +260,7 @@ class RequestRouter:
                 [pending.request for pending in queries if isinstance(pending.request, Read)]
             )
             for pending, view in zip(queries, views, strict=True):
-                self._send(pending, Reply(**asdict(view), leader=self._node))
+                self._send(pending, view)
 
     def drop_reads(self, read_ids: Sequence[int]) -> None:
         """These reads cannot be answered here any more."""
@@ -304,20 +301,8 @@ class RequestRouter:
 
     # -- answers --------------------------------------------------------------------------------------
 
-    def _answer(self, pending: PendingRequest, receipt: LedgerReceipt) -> None:
-        answer = Reply(
-            id=receipt.id,
-            outcome=receipt.outcome,
-            balance=receipt.balance,
-            available=receipt.available,
-            reference=receipt.reference,
-            time_us=receipt.time_us,
-            leader=self._node,
-        )
-        self._send(pending, answer)
-
-    def _send(self, pending: PendingRequest, answer: Reply) -> None:
-        pending.channel.reply(pending.number, encode(answer))
+    def _send(self, pending: PendingRequest, decided: LedgerReceipt) -> None:
+        pending.channel.reply(pending.number, encode(Reply.of(decided, leader=self._node)))
         if self._say is not None:
             self._say("Returning client request")
 

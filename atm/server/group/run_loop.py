@@ -8,13 +8,11 @@ from threading import Lock
 from typing import Protocol
 
 from atm.ledger.ledger import ClusterState
-from atm.raft.messages import NodeId, RaftMessage
-from atm.raft.ready import Ready, Role
-from atm.raft.rejection import Rejection
+from atm.raft import NodeId, RaftMessage, Ready, Rejection, Role
 from atm.server.group.inbox import WAKE_ON_ANYTHING, Inbox, Inputs
 from atm.server.group.perform import DurableLog, Guard, Network, StateMachine, perform
-from atm.server.group.recovery import TICK_MS
 from atm.server.group.request_router import Core, RequestRouter
+from atm.server.group.settings import TICK_MS
 
 TICK_S = TICK_MS / 1000
 READIES_PER_ITERATION_MAX = 3  # then what came in meanwhile, and the time, have their turn

@@ -21,6 +21,25 @@ RECEIVE_BYTES = 64 * 1024
 class StalledFrame(Exception):
     """A frame began to arrive and did not end in time."""
 
+    def __init__(self, partial_frame_s: float) -> None:
+        super().__init__(f"half a frame, and no more within {partial_frame_s:g} s")
+
+
+class FrameDeadline:
+    """By when the unfinished frame must be whole: its time runs from its first byte, however it drips."""
+
+    def __init__(self, partial_frame_s: float, clock: Callable[[], float] = time.monotonic) -> None:
+        self.partial_frame_s = partial_frame_s
+        self.at_s: float | None = None  # on `clock`; None while no frame is unfinished
+        self.clock = clock
+
+    def note(self, *, unfinished: bool, frame_ended: bool) -> None:
+        """Hear what a piece that arrived left behind, and whether it ended a frame."""
+        if not unfinished:
+            self.at_s = None
+        elif frame_ended or self.at_s is None:
+            self.at_s = self.clock() + self.partial_frame_s
+
 
 def tune(sock: socket.socket, *, idle_s: int = 30, interval_s: int = 10, probes: int = 9) -> None:
     """Send small frames at once, and notice a machine at the other end that has gone.
@@ -160,9 +179,7 @@ class Incoming:
     ) -> None:
         self._sock = sock
         self._reader = FrameReader(frame_bytes_max)
-        self._partial_frame_s = partial_frame_s
-        self._clock = clock
-        self._deadline_s: float | None = None  # of the unfinished frame
+        self._deadline = FrameDeadline(partial_frame_s, clock)
         self._too_large: FrameTooLarge | None = None
 
     @property
@@ -180,7 +197,7 @@ class Incoming:
         try:
             piece = self._sock.recv(RECEIVE_BYTES)
         except BlockingIOError:
-            raise StalledFrame(f"half a frame, and no more within {self._partial_frame_s:g} s") from None
+            raise StalledFrame(self._deadline.partial_frame_s) from None
         if not piece:
             return None
         payloads: list[bytes] = []
@@ -191,22 +208,16 @@ class Incoming:
                 raise
             self._too_large = error
             return payloads
-        if self._reader.unfinished or self._deadline_s is not None:
-            self._watch_the_time(a_frame_ended=bool(payloads))
-        return payloads
-
-    def _watch_the_time(self, *, a_frame_ended: bool) -> None:
-        now_s = self._clock()
-        if not self._reader.unfinished:
-            self._deadline_s = None
+        was_unfinished = self._deadline.at_s is not None
+        self._deadline.note(unfinished=self._reader.unfinished, frame_ended=bool(payloads))
+        if self._deadline.at_s is not None:
+            left_s = self._deadline.at_s - self._deadline.clock()
+            if left_s <= 0:
+                raise StalledFrame(self._deadline.partial_frame_s)
+            receive_timeout(self._sock, left_s)
+        elif was_unfinished:
             receive_timeout(self._sock, 0)
-            return
-        if self._deadline_s is None or a_frame_ended:
-            self._deadline_s = now_s + self._partial_frame_s
-        left_s = self._deadline_s - now_s
-        if left_s <= 0:
-            raise StalledFrame(f"a frame took longer than {self._partial_frame_s:g} s")
-        receive_timeout(self._sock, left_s)
+        return payloads
 
 
 def receive_timeout(sock: socket.socket, seconds: float) -> None:

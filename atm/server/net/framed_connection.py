@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import socket
-import time
 
-from atm.server.net.connection import Connection, StalledFrame
+from atm.server.net.connection import Connection, FrameDeadline, StalledFrame
 from atm.wire.framing import FrameReader
 
 
@@ -22,11 +21,15 @@ class FramedConnection(Connection):
         partial_frame_s: float,
     ) -> None:
         super().__init__(sock, outbox_bytes_max, blocked)
-        self.partial_frame_s = partial_frame_s
-        self.deadline_s: float | None = None  # of the unfinished frame
+        self._deadline = FrameDeadline(partial_frame_s)
         self._frames = FrameReader(frame_bytes_max)
 
     # -- the reader's thread -------------------------------------------------------------------------
+
+    @property
+    def deadline_s(self) -> float | None:
+        """When the unfinished frame must be whole; None if there is none."""
+        return self._deadline.at_s
 
     def receive(self, piece: bytes) -> bool:
         """Take the frames that `piece` completes; return whether to go on reading."""
@@ -38,15 +41,12 @@ class FramedConnection(Connection):
         except Exception as error:
             self.on_error(error, payload)
             return False
-        if not self._frames.unfinished:
-            self.deadline_s = None
-        elif frames or self.deadline_s is None:
-            self.deadline_s = time.monotonic() + self.partial_frame_s
+        self._deadline.note(unfinished=self._frames.unfinished, frame_ended=frames > 0)
         return bool(piece)
 
     def on_stall(self) -> None:
         """A frame has begun and does not end."""
-        self.on_error(StalledFrame(f"half a frame, and no more within {self.partial_frame_s:g} s"), b"")
+        self.on_error(StalledFrame(self._deadline.partial_frame_s), b"")
 
     def on_frame(self, payload: bytes) -> None:
         """Take a frame's payload; whatever is raised is given to `on_error`."""

@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import socket
-import socketserver
 from collections.abc import Callable
-from threading import Lock
 
 from atm.config import Address
 from atm.raft.messages import NodeId
@@ -28,7 +26,7 @@ PEER_GONE_S = PEER_IDLE_S + PEER_PROBE_S * PEER_PROBES
 REPORTS_MAX = 64  # different refusals that are reported; a stranger may think of more
 
 
-class PeerServer:
+class PeerServer(Listener[PeerConnection]):
     """The server for the other servers of the cluster."""
 
     def __init__(
@@ -43,52 +41,31 @@ class PeerServer:
         report: Callable[[str], None],
         verbose: bool = False,
     ) -> None:
+        super().__init__(address, connections_max=CONNECTIONS_MAX, report=report, verbose=verbose)
         self._handshake = handshake
         self._folder = folder
         self._inbox = inbox
         self._reader = reader
         self._links = links
-        self._report = report
         self._reported: set[str] = set()
-        self._lock = Lock()  # guards _current and _connections
-        self._current: dict[NodeId, tuple[PeerConnection, Hello]] = {}  # of each peer the last one
-        self._connections: set[PeerConnection] = set()
-        peers_server = self
-
-        class Handler(socketserver.BaseRequestHandler):
-            def handle(self) -> None:
-                peers_server._serve(self.request)
-
-        self._listener = Listener(
-            address, Handler, connections_max=CONNECTIONS_MAX, report=report, verbose=verbose
-        )
-
-    @property
-    def port(self) -> int:
-        """The port that peers connect to."""
-        return self._listener.port
-
-    def start(self) -> None:
-        """Accept peers from now on."""
-        self._listener.start()
+        self._current: dict[NodeId, tuple[PeerConnection, Hello]] = {}  # of each the last one; by _lock
 
     def close(self) -> None:
         """Stop accepting and drop every connection."""
-        self._listener.stop()
-        with self._lock:
-            connections = list(self._connections)
-        for connection in connections:
-            connection.drop()
+        self.stop()
+        self.drop_connections()
 
     # -- a connection's own thread --------------------------------------------------------------------
 
-    def _serve(self, sock: socket.socket) -> None:
+    def connect(self, sock: socket.socket) -> PeerConnection:
+        """Return a connection of nobody yet."""
         tune(sock, idle_s=PEER_IDLE_S, interval_s=PEER_PROBE_S, probes=PEER_PROBES)
-        connection = PeerConnection(sock, self._inbox, self._links)
-        with self._lock:
-            self._connections.add(connection)
+        return PeerConnection(sock, self._inbox, self._links)
+
+    def serve(self, connection: PeerConnection) -> None:
+        """Greet the peer, and have it read until its end."""
         try:
-            hello = self._greet(connection, sock)
+            hello = self._greet(connection, connection.sock)
             if hello is not None:
                 self._show_level(hello.node)
                 connection.serve(hello.node, self._reader)
@@ -97,9 +74,6 @@ class PeerServer:
         except FolderRefused as error:
             self._report_once(str(error))
         finally:
-            with self._lock:
-                self._connections.discard(connection)
-            connection.close()
             self._forget(connection)
 
     def _greet(self, connection: PeerConnection, sock: socket.socket) -> Hello | None:

@@ -8,10 +8,8 @@ has a ledger but not the pepper can try no PIN at all; who has both must still p
 
 from __future__ import annotations
 
-import contextlib
 import hashlib
 import hmac
-import os
 import secrets
 from pathlib import Path
 from threading import BoundedSemaphore
@@ -19,8 +17,8 @@ from typing import get_args
 
 from msgspec.structs import replace
 
-from atm.ledger.commands import Batch, Debit, Hold, Login, SetPin, Transfer
-from atm.storage.disk import OsDisk
+from atm.files import create_durably
+from atm.ledger.commands import Batch, Login, SetPin, Withdrawal
 from atm.wire.client_messages import ClientRequest
 from atm.wire.codec import Malformed
 
@@ -29,7 +27,7 @@ PLAIN_PIN_CHARS_MAX = 12
 SCRYPT_N, SCRYPT_R, SCRYPT_P = 2**14, 8, 1  # 16 MiB and some 40 ms of one core a PIN
 AT_ONCE_MAX = 2  # which bounds the memory, and leaves the run loop its share of the processor
 
-WithPin = Debit | Transfer | Hold | SetPin | Login
+WithPin = Withdrawal | SetPin | Login
 PIN_HOLDERS = frozenset((*get_args(WithPin), Batch))
 
 
@@ -112,7 +110,8 @@ def read_pepper(path: Path) -> bytes:
     """Return the pepper in the file, made with a new one if there is none; raise `PepperRefused`."""
     try:
         if not path.exists():
-            _make(path)
+            path.parent.mkdir(parents=True, exist_ok=True)
+            create_durably(path, secrets.token_bytes(PEPPER_BYTES).hex().encode(), mode=0o600)
         pepper = bytes.fromhex(path.read_text(encoding="ascii"))
     except OSError as error:
         raise PepperRefused(f"cannot use the pepper {path}: {error.strerror or error}") from error
@@ -123,19 +122,3 @@ def read_pepper(path: Path) -> bytes:
             f"the pepper {path} is damaged: copy it from another machine of the bank, or from your backup"
         )
     return pepper
-
-
-def _make(path: Path) -> None:
-    """Make the file whole or not at all; of several servers that start at once, one wins."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    unfinished = path.with_name(f"{path.name}.{secrets.token_hex(8)}")
-    descriptor = os.open(unfinished, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
-    try:
-        os.write(descriptor, secrets.token_bytes(PEPPER_BYTES).hex().encode())
-        os.fsync(descriptor)
-        with contextlib.suppress(FileExistsError):
-            os.link(unfinished, path)
-    finally:
-        os.close(descriptor)
-        unfinished.unlink()
-    OsDisk().sync_folder(path.parent)

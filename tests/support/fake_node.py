@@ -62,7 +62,7 @@ class FakeBank:
             return {"id": request["id"], "outcome": "no_such_account"}
         receipt = {"id": request["id"], "outcome": outcome, "balance": balance, "available": balance}
         if request["op"] != "query":
-            receipt |= {"reference": len(self.receipts) + 1, "time_us": 1_700_000_000_000_000}
+            receipt |= {"log_index": len(self.receipts) + 1, "time_us": 1_700_000_000_000_000}
         return receipt
 
 

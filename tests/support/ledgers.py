@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from atm.local_cluster import LocalCluster
-from tests.cluster.customers import Customers
+from tests.support.customers import Customers
 
 Rows = list[Any]  # named tuples, with a field for each column
 
@@ -85,8 +85,8 @@ def assert_kept(ledger: dict[str, Rows], customers: Customers) -> None:
     for request_id, receipt in customers.receipts.items():
         assert request_id in kept, f"{request_id} was acknowledged and is not there"
         row = kept[request_id]
-        told = (receipt.outcome, receipt.balance, receipt.available, receipt.reference, receipt.time_us)
-        assert (row.outcome, row.balance, row.available, row.reference, row.time_us) == told
+        told = (receipt.outcome, receipt.balance, receipt.available, receipt.log_index, receipt.time_us)
+        assert (row.outcome, row.balance, row.available, row.log_index, row.time_us) == told
     done = {request_id for request_id, row in kept.items() if row.op != "tombstone"}
     assert not customers.refused & done, "something that was certainly not done was done"
     known = customers.receipts.keys() | customers.unknown
@@ -101,11 +101,11 @@ def assert_books_are_right(ledger: dict[str, Rows]) -> None:
     receipts = {row.request_id: row for row in ledger["receipt"]}
     for row in ledger["journal"]:
         receipt = receipts[row.request_id]
-        assert (receipt.outcome, receipt.reference) == ("ok", row.log_index), f"{row} has {receipt}"
+        assert (receipt.outcome, receipt.log_index) == ("ok", row.log_index), f"{row} has {receipt}"
         assert receipt.time_us == row.time_us
     moved = {row.request_id for row in ledger["journal"]}
     assert moved == {row.request_id for row in receipts.values() if row.outcome == "ok" and row.op in MOVING}
-    in_order = sorted(receipts.values(), key=lambda row: row.reference)
+    in_order = sorted(receipts.values(), key=lambda row: row.log_index)
     assert [row.time_us for row in in_order] == sorted(row.time_us for row in in_order), "time went back"
     held: Counter[str] = Counter()
     for hold in ledger["hold"]:

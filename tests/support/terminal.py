@@ -11,8 +11,8 @@ from collections.abc import Mapping
 
 import pytest
 
-from tests.client.fake_cluster import FakeCluster
-from tests.teller.running import ROOT, teller_command, wait_until
+from tests.support.fake_cluster import FakeCluster
+from tests.support.running import ROOT, teller_command, wait_until
 
 
 class Terminal:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from tests.client.fake_node import FakeBank, FakeNode
+from tests.support.fake_node import FakeBank, FakeNode
 
 
 class FakeCluster:

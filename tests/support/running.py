@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from atm.teller.language import parse
-from tests.client.fake_cluster import FakeCluster
+from tests.support.fake_cluster import FakeCluster
 
 ROOT = Path(__file__).resolve().parent.parent.parent
 WELCOME = "Welcome to your ATM! You can check your balance, credit to or debit from your account"

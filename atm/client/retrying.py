@@ -1,0 +1,160 @@
+"""Trying, and trying again, at one server after another; and knowing what each try may have done."""
+
+from __future__ import annotations
+
+import random
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from threading import Event
+
+from atm.client.connection import Lost, NotSent, Pool, ServerConnection
+from atm.client.errors import ClientClosed, Interrupted, OutcomeUnknown, Rejected, Unavailable
+from atm.client.route import Route
+from atm.config import NodeConfig
+from atm.ledger.commands import Command, Read
+from atm.wire.client_messages import ClientReply, ErrorReply, Reply, StatusReply, VerifyReply
+from atm.wire.codec import encode
+
+CONNECT_TIMEOUT_S = 0.3  # the first try's; doubled with each try that gave no answer
+ANSWER_TIMEOUT_S = 1.0  # likewise: a stopped server takes connections and never answers
+TIMEOUT_GROWTH = 2.0
+PAUSE_S = (0.02, 0.05)  # between rounds over the servers: an election takes 300 to 600 ms
+
+
+class RetryingSender:
+    """Sends requests until one server answers each; safe to use from many threads.
+
+    A request is tried for `timeout_s`; once it may have been done, for `patience_s` in all, and `on_unknown`
+    is called once with its id, from the thread that asked.
+    """
+
+    def __init__(
+        self,
+        nodes: Mapping[str, NodeConfig],
+        route: Route,
+        *,
+        timeout_s: float,
+        patience_s: float,
+        on_unknown: Callable[[str], None] | None,
+    ) -> None:
+        self._nodes = nodes
+        self._route = route
+        self._timeout_s = timeout_s
+        self._patience_s = patience_s
+        self._on_unknown = on_unknown
+        self._pool = Pool()
+        self._closed = Event()
+
+    @property
+    def closed(self) -> bool:
+        """Whether `close` was called."""
+        return self._closed.is_set()
+
+    def close(self) -> None:
+        """Close all connections; a request under way in another thread ends at once."""
+        self._closed.set()
+        self._pool.close()
+
+    def ask(self, request: Command | Read) -> Reply:
+        """Return the decision; raise `OutcomeUnknown`, `Interrupted`, or what says that it was not done."""
+        if self.closed:
+            raise ClientClosed
+        attempt = _Attempt(request.id, changes_something=not isinstance(request, Read))
+        try:
+            return self._ask_until_answered(encode(request), attempt)
+        except KeyboardInterrupt as interrupt:
+            raise Interrupted(request.id, may_be_done=attempt.may_be_done or attempt.in_flight) from interrupt
+
+    def _ask_until_answered(self, payload: bytes, attempt: _Attempt) -> Reply:
+        """Ask one server after another; a pause follows each refusal and each round over all of them."""
+        node, tried = self._route.current, set[str]()
+        while True:
+            answer = self._try(node, payload, attempt)
+            attempt.in_flight = False
+            if isinstance(answer, Reply):
+                self._route.answered(node, answer.leader)
+                return answer
+            if answer is not None and answer.outcome == "bad_request":
+                raise self._end(attempt, Rejected(answer.message or "it gives no reason"))
+            tried.add(node)
+            round_is_over = len(tried) == len(self._nodes)
+            if answer is not None or round_is_over:
+                self._closed.wait(random.uniform(*PAUSE_S))
+            if self._closed.is_set():
+                raise self._end(attempt, ClientClosed())
+            if self._deadline(attempt) <= time.monotonic():
+                raise self._end(attempt, Unavailable())
+            if round_is_over:
+                tried = {node}
+            node = self._route.other(tried, answer.leader if answer is not None else None)
+
+    def _try(self, node: str, payload: bytes, attempt: _Attempt) -> Reply | ErrorReply | None:
+        """Ask one server once; return its answer, or None if none came, and note what that means."""
+        started = time.monotonic()
+        deadline, growth = self._deadline(attempt), TIMEOUT_GROWTH**attempt.timeouts
+        connect_until = min(deadline, started + growth * CONNECT_TIMEOUT_S)
+        answer_until = min(deadline, started + growth * ANSWER_TIMEOUT_S)
+        try:
+            connection = self._pool.take(self._nodes[node].client.pair, connect_until)
+        except NotSent:
+            attempt.timeouts += time.monotonic() >= connect_until
+            self._route.failed(node)
+            return None
+        except ClientClosed as closed:
+            raise self._end(attempt, closed) from None
+        try:
+            answer = self._exchange(connection, payload, attempt, answer_until)
+        except NotSent:
+            self._route.failed(node)
+            return None
+        except Lost:
+            attempt.timeouts += 1
+            self._route.failed(node)
+            self._note_unknown(attempt)
+            return None
+        if isinstance(answer, ErrorReply) and answer.outcome == "unknown":
+            self._note_unknown(attempt)
+        return answer
+
+    def _exchange(
+        self, connection: ServerConnection, payload: bytes, attempt: _Attempt, until: float
+    ) -> Reply | ErrorReply:
+        """Send and receive, and leave the connection in the pool or closed; raise `NotSent` or `Lost`."""
+        answer: ClientReply | None = None
+        attempt.in_flight = attempt.changes_something
+        try:
+            answer = connection.exchange(payload, attempt.request_id, until)
+        finally:
+            if answer is not None and answer.id:
+                self._pool.release(connection)
+            else:
+                self._pool.discard(connection)
+        if isinstance(answer, StatusReply | VerifyReply):
+            raise Lost("the server told about itself, which was not asked for")
+        return answer
+
+    def _deadline(self, attempt: _Attempt) -> float:
+        return attempt.started + (self._patience_s if attempt.may_be_done else self._timeout_s)
+
+    def _note_unknown(self, attempt: _Attempt) -> None:
+        if attempt.changes_something and not attempt.may_be_done:
+            attempt.may_be_done = True
+            if self._on_unknown is not None:
+                self._on_unknown(attempt.request_id)
+
+    def _end(self, attempt: _Attempt, certain: Exception) -> Exception:
+        """Return what to raise when no receipt came: `certain` only if the request is not done."""
+        return OutcomeUnknown(attempt.request_id) if attempt.may_be_done else certain
+
+
+@dataclass
+class _Attempt:
+    """What is known of one request while it is tried."""
+
+    request_id: str
+    changes_something: bool  # a query does not, so its end is never unknown
+    started: float = field(default_factory=time.monotonic)
+    may_be_done: bool = False
+    in_flight: bool = False  # a try is under way and may have arrived
+    timeouts: int = 0  # tries that ran into their time limit or broke

@@ -1,0 +1,75 @@
+"""Files that a power cut leaves whole: bytes are on disk before their name is, and the name before a return.
+
+Every function raises `OSError` when the disk will not.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import secrets
+from pathlib import Path
+
+UNFINISHED_SUFFIX = ".new"
+
+
+def write_durably(path: Path, content: bytes) -> None:
+    """Make `path` hold `content`, all or nothing, in place of what it held. One writer at a time."""
+    unfinished = path.with_name(path.name + UNFINISHED_SUFFIX)
+    descriptor = os.open(unfinished, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o666)
+    try:
+        write_and_sync(descriptor, content)
+    finally:
+        os.close(descriptor)
+    rename_durably(unfinished, path)
+
+
+def create_durably(path: Path, content: bytes, *, mode: int) -> None:
+    """Make `path` hold `content` unless it is there; of several processes that do so at once, one wins."""
+    unfinished = path.with_name(f"{path.name}.{secrets.token_hex(8)}")
+    descriptor = os.open(unfinished, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, mode)
+    try:
+        write_and_sync(descriptor, content)
+        with contextlib.suppress(FileExistsError):
+            os.link(unfinished, path)  # which, unlike a rename, replaces nothing
+    finally:
+        os.close(descriptor)
+        unfinished.unlink()
+    sync_folder(path.parent)
+
+
+def write_and_sync(descriptor: int, content: bytes) -> None:
+    """Write all of `content` at the file's position, on disk before this returns."""
+    unwritten = memoryview(content)
+    while unwritten:
+        unwritten = unwritten[os.write(descriptor, unwritten) :]
+    os.fsync(descriptor)
+
+
+def rename_durably(unfinished: Path, path: Path) -> None:
+    """Give a file that is synced its name, in the same folder and in place of what had it."""
+    os.replace(unfinished, path)
+    sync_folder(path.parent)
+
+
+def make_folder(folder: Path) -> None:
+    """Make `folder` unless it is there. What had to be made above it is durable; it itself is not yet.
+
+    `sync_folder` of its parent makes it durable, which a caller may owe to a folder that it found, too.
+    """
+    missing = [folder, *folder.parents]
+    while missing and missing[-1].is_dir():
+        missing.pop()
+    for made in reversed(missing):
+        made.mkdir(exist_ok=True)
+        if made != folder:
+            sync_folder(made.parent)
+
+
+def sync_folder(folder: Path) -> None:
+    """Make the names in `folder` durable."""
+    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)

@@ -1,0 +1,75 @@
+"""The core, with its invariants checked after every call."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+
+from atm.raft.config import RaftConfig
+from atm.raft.invariants import Look, check_change, check_server
+from atm.raft.log import Log
+from atm.raft.messages import Entry, EntryKind, HardState, NodeId, RaftMessage
+from atm.raft.raft import Raft
+from atm.raft.ready import Ready
+from atm.raft.rejection import Rejection
+
+
+class CheckedRaft(Raft):
+    """A `Raft` whose every call raises `InvariantBroken` for a state that correct code cannot reach."""
+
+    def __init__(
+        self,
+        config: RaftConfig,
+        *,
+        hard_state: HardState,
+        log: Log,
+        applied_index: int,
+        random: Callable[[int, int], int],
+        entry_check: Callable[[Sequence[Entry], int], str | None] = lambda entries, last_time_us: None,
+    ) -> None:
+        super().__init__(
+            config,
+            hard_state=hard_state,
+            log=log,
+            applied_index=applied_index,
+            random=random,
+            entry_check=entry_check,
+        )
+        check_server(self)
+        self._look = Look.at(self)
+
+    def step(self, message: RaftMessage) -> Rejection | None:
+        rejection = super().step(message)
+        self._check()
+        return rejection
+
+    def tick(self) -> None:
+        super().tick()
+        self._check()
+
+    def propose(self, data: Sequence[bytes], now_us: int, kind: EntryKind = EntryKind.COMMAND) -> int:
+        index = super().propose(data, now_us, kind)
+        self._check()
+        return index
+
+    def read(self, read_id: int) -> None:
+        super().read(read_id)
+        self._check()
+
+    def demote(self, node_id: NodeId) -> None:
+        super().demote(node_id)
+        self._check()
+
+    def ready(self) -> Ready | None:
+        ready = super().ready()
+        if ready is not None:
+            self._check()
+        return ready
+
+    def advance(self, ready: Ready) -> None:
+        super().advance(ready)
+        self._check()
+
+    def _check(self) -> None:
+        check_server(self)
+        check_change(self._look, self)
+        self._look = Look.at(self)

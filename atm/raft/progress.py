@@ -1,0 +1,87 @@
+"""What a leader knows of one follower (Figure 2, volatile state on leaders), and how it sends to it."""
+
+from __future__ import annotations
+
+from collections import deque
+from enum import Enum
+
+from msgspec import Struct, field
+
+from atm.raft.log import Log
+from atm.raft.messages import AppendEntriesResponse
+
+
+class ProgressState(Enum):
+    """How a follower is sent the log. A third state, SNAPSHOT, would be one that waits for a whole state.
+
+    PROBE looks for the place where the logs agree, one append at a time. REPLICATE sends batch after batch
+    without waiting for answers (thesis 10.2.1), up to a window of them.
+    """
+
+    PROBE = "probe"
+    REPLICATE = "replicate"
+
+
+class Progress(Struct):
+    """One follower; `in_flight` holds the last index of each append with entries that is not answered yet.
+
+    The states change in `sent_from_disk`, `matched` and `refused` alone. Should entries or their answer be
+    lost, the next heartbeat is a probe too.
+    """
+
+    next_index: int
+    match_index: int = 0
+    state: ProgressState = ProgressState.PROBE
+    in_flight: deque[int] = field(default_factory=deque)
+    commit_sent: int = 0
+    sent_this_tick: bool = False
+    round_sent: int = 0
+    round_echoed: int = 0
+    heard: bool = False  # since check-quorum last asked
+
+    def accepts_entries(self, window_batches: int) -> bool:
+        """Return whether one more append may be under way: a probe goes alone."""
+        return len(self.in_flight) < (1 if self.state is ProgressState.PROBE else window_batches)
+
+    def sent(self, last_index: int) -> None:
+        """Note that entries up to `last_index` are on their way."""
+        self.in_flight.append(last_index)
+        if self.state is ProgressState.REPLICATE:
+            self.next_index = last_index + 1
+
+    def sent_from_disk(self, last_index: int) -> None:
+        """Note that entries up to `last_index` at most are on their way; the answer will tell how many."""
+        self._become(ProgressState.PROBE)
+        self.in_flight.append(last_index)
+
+    def matched(self, match_index: int) -> None:
+        """The follower's log agrees up to `match_index`, durably; late news changes nothing."""
+        self.match_index = max(self.match_index, match_index)
+        self.next_index = max(self.next_index, self.match_index + 1)
+        if self.state is ProgressState.PROBE:
+            self._become(ProgressState.REPLICATE)
+        while self.in_flight and self.in_flight[0] <= self.match_index:
+            self.in_flight.popleft()
+
+    def refused(self, response: AppendEntriesResponse, log: Log) -> None:
+        """The logs differ at the refused index: probe from where the hint says, unless the news is old."""
+        refused_index = response.match_index
+        probing = self.state is ProgressState.PROBE
+        if refused_index <= self.match_index or (probing and refused_index != self.next_index - 1):
+            return
+        self.next_index = max(self.match_index + 1, min(_hinted(response, log), refused_index))
+        self._become(ProgressState.PROBE)
+
+    def _become(self, state: ProgressState) -> None:
+        """Enter `state`, with nothing in flight that would be waited for."""
+        self.state = state
+        self.in_flight.clear()
+
+
+def _hinted(response: AppendEntriesResponse, log: Log) -> int:
+    """Return the next index to try: behind our last entry of the conflicting term, or where the hint says."""
+    if response.conflict_term:
+        last_of_term = log.last_index_of_term(response.conflict_term)
+        if last_of_term is not None:
+            return last_of_term + 1
+    return response.conflict_index

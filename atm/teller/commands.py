@@ -1,0 +1,471 @@
+"""All commands of the teller, in the order of `help`: a row each.
+
+A row is all that the teller knows of a command. Parser, help, hints, completion and sentences read it, and
+who may ask it is said by its request (`role`, in `atm/ledger/commands.py`).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from atm.client import Line, Receipt
+from atm.client.client import HOLD_MS
+from atm.command_line import printable
+from atm.ledger.commands import (
+    BANK_ACCOUNTS,
+    MAIN,
+    WRITEOFF,
+    Accounts,
+    AccountState,
+    Close,
+    Command,
+    Credit,
+    Debit,
+    Exceptions,
+    Freeze,
+    Hold,
+    Login,
+    Lookup,
+    Open,
+    Outcome,
+    Post,
+    Query,
+    Read,
+    Reverse,
+    SetLimit,
+    SetPin,
+    Statement,
+    Transfer,
+    Unfreeze,
+    Unlock,
+    Void,
+    WriteOff,
+)
+from atm.money import format_amount
+from atm.teller.arguments import MINUTE_MS, InvalidCommand, form_hint, read_timestamp
+from atm.teller.intents import (
+    Cancel,
+    ChangePin,
+    Confirm,
+    Help,
+    LogIn,
+    LogOut,
+    More,
+    Quit,
+    ShowReceipt,
+    ShowStatus,
+    UseAccount,
+)
+from atm.teller.phrases import closed, duration, frozen, no_such_account
+from atm.teller.teller_command import Given, Listing, TellerCommand
+from atm.teller.timestamps import format_timestamp
+
+PAGE_LINES = 10
+
+# -- what several rows, or a longer one, are made of ---------------------------------------------------------
+
+_AccountOrder = type[Open | Freeze | Unfreeze | Unlock | Close]
+
+
+def _order(kind: _AccountOrder) -> Callable[[Given], Command]:
+    return lambda given: kind(id=given.request_id, account=given["account"])
+
+
+def _transfer(given: Given) -> Transfer:
+    if given["account"] == given.account:
+        raise InvalidCommand(f"Your account is {given.account} itself: name the one that the money goes to")
+    return Transfer(
+        id=given.request_id, account=given.account, target=given["account"], amount=given["amount"]
+    )
+
+
+def _transfer_to_nobody(request: Transfer) -> str:
+    if request.account == MAIN:  # which exists from the start
+        return no_such_account(request.target)
+    return f"No such account: {request.target}, or {request.account}"
+
+
+def _hold(given: Given) -> Hold:
+    expires_ms = HOLD_MS if given["minutes"] is None else MINUTE_MS * given["minutes"]
+    return Hold(id=given.request_id, account=given.account, amount=given["amount"], expires_ms=expires_ms)
+
+
+def _limit_deed(request: SetLimit) -> str:
+    if request.amount is None:
+        return f"taken the daily limit off {request.account}"
+    return f"limited withdrawals from {request.account} to {format_amount(request.amount)} a day"
+
+
+def _limit_done(request: SetLimit) -> str:
+    if request.amount is None:
+        return f"Successfully took the daily limit off {request.account}"
+    return f"Successfully {_limit_deed(request)}"
+
+
+def _post_deed(request: Post) -> str:
+    part = "the whole" if request.amount is None else f"{format_amount(request.amount)} of the"
+    return f"confirmed and paid out {part} hold {request.hold}"
+
+
+def _reverse_deed(request: Reverse) -> str:
+    part = "" if request.amount is None else f"{format_amount(request.amount)} of "
+    return f"reversed {part}{request.original}"
+
+
+def _balance(request: Query, found: Receipt) -> str:
+    assert found.balance is not None
+    lines = [f"Your current account balance is: {format_amount(found.balance)}"]
+    if found.available is not None and found.available != found.balance:
+        held = format_amount(found.balance - found.available)
+        lines.append(f"Available: {format_amount(found.available)} ({held} held)")
+    if found.state == "frozen":
+        lines.append(frozen(request.account))
+    if found.state == "closed":
+        lines.append(closed(request.account))
+    return "\n".join(lines)
+
+
+def _past_balance(request: Query, found: Receipt) -> str:
+    assert found.balance is not None
+    when = format_timestamp(request.at_us or 0)
+    return f"The balance of {request.account} at {when} UTC was: {format_amount(found.balance)}"
+
+
+def _help(given: Given) -> Help:
+    topic = given["command"]
+    if topic is not None and topic not in COMMANDS:
+        raise InvalidCommand(form_hint(COMMANDS["help"].form))
+    return Help(topic)
+
+
+def _over_the_limit(_: Debit | Hold) -> str:
+    return "More than the account's daily limit leaves: try less, or wait for tomorrow (UTC)"
+
+
+# -- pages of postings ------------------------------------------------------------------------------------
+
+
+def _postings(what: Callable[[Line], str]) -> Listing:
+    """List postings, each with `what` it was."""
+
+    def cells(line: Line) -> list[str]:
+        amount, balance = (format_amount(minor, in_column=True) for minor in (line.amount, line.balance))
+        time, reference = format_timestamp(line.time_us), printable(line.request_id)
+        return [time, printable(what(line)), amount, balance, reference]
+
+    def narrow_cells(line: Line) -> list[str]:
+        time, deed, amount, balance, reference = cells(line)
+        return [f"{time[:-3]}\n{deed}\n{reference}", amount, balance]
+
+    return Listing(
+        rows=lambda found: found.lines,
+        headers=("time (UTC)", "what", "amount", "balance", "reference"),
+        cells=cells,
+        alignment=("left", "left", "right", "right", "left"),
+        narrow_headers=("posting (UTC)", "amount", "balance"),
+        narrow_cells=narrow_cells,
+        narrow_alignment=("left", "right", "right"),
+    )
+
+
+def _in_a_statement(line: Line) -> str:
+    if line.other in BANK_ACCOUNTS:
+        return word_for(line.op)
+    return f"{word_for(line.op)} {'to' if line.amount < 0 else 'from'} {line.other}"
+
+
+def _as_exception(line: Line) -> str:
+    return f"{word_for(line.exception or '')}: {line.other if line.account == WRITEOFF else line.account}"
+
+
+# -- pages of accounts ------------------------------------------------------------------------------------
+
+
+def _account_cells(row: AccountState) -> list[str]:
+    balance, available = (format_amount(minor, in_column=True) for minor in (row.balance, row.available))
+    return [printable(row.account), balance, available, printable(row.state), printable(row.pin)]
+
+
+def _narrow_account_cells(row: AccountState) -> list[str]:
+    account, balance, available, state, pin = _account_cells(row)
+    return [f"{account}\n{state}, PIN {pin}", balance, available]
+
+
+_ACCOUNTS = Listing(
+    rows=lambda found: found.accounts,
+    headers=("account", "balance", "available", "state", "PIN"),
+    cells=_account_cells,
+    alignment=("left", "right", "right", "left", "left"),
+    narrow_headers=("account", "balance", "available"),
+    narrow_cells=_narrow_account_cells,
+    narrow_alignment=("left", "right", "right"),
+)
+
+
+# -- the table -----------------------------------------------------------------------------------------------
+
+_LAST = "Without a reference it is the last hold of this session."
+_ROWS: tuple[TellerCommand[Any], ...] = (
+    TellerCommand(
+        "query",
+        "shows the current balance of your account",
+        "And what of it is held.",
+        request=Query,
+        read=lambda given: Query(id=given.request_id, account=given.account),
+        told=_balance,
+    ),
+    TellerCommand(
+        "credit <amount>",
+        "pays in an amount, such as 50 or 12.50",
+        request=Credit,
+        read=lambda given: Credit(id=given.request_id, account=given.account, amount=given["amount"]),
+        moves_money=True,
+        deed=lambda request: f"credited {format_amount(request.amount)} to {request.account}",
+        done=lambda request: f"Successfully credited {format_amount(request.amount)} to your account",
+    ),
+    TellerCommand(
+        "debit <amount>",
+        "pays out an amount, such as 50 or 12.50",
+        request=Debit,
+        read=lambda given: Debit(id=given.request_id, account=given.account, amount=given["amount"]),
+        moves_money=True,
+        deed=lambda request: f"debited {format_amount(request.amount)} from {request.account}",
+        done=lambda request: f"Successfully debited {format_amount(request.amount)} from your account",
+        refusals={Outcome.LIMIT_EXCEEDED: _over_the_limit},
+    ),
+    TellerCommand(
+        "transfer <account> <amount>",
+        "moves an amount to another account",
+        request=Transfer,
+        read=_transfer,
+        moves_money=True,
+        deed=lambda request: (
+            f"transferred {format_amount(request.amount)} from {request.account} to {request.target}"
+        ),
+        about=lambda request: f"{request.account} or {request.target}",
+        refusals={Outcome.NO_SUCH_ACCOUNT: _transfer_to_nobody},
+    ),
+    TellerCommand(
+        "statement [<n>] [before <posting>]",
+        "lists the latest postings, 10 unless told",
+        "With the balance after each.",
+        request=Statement,
+        read=lambda given: Statement(
+            id=given.request_id,
+            account=given.account,
+            limit=given["n"] or PAGE_LINES,
+            before=given["posting"],
+        ),
+        listing=_postings(_in_a_statement),
+    ),
+    TellerCommand("more", "lists what comes after the last page", read=lambda _: More()),
+    TellerCommand(
+        "balance at <date> [<time>]",
+        "shows the balance then, times in UTC",
+        "Such as: balance at 2026-11-22, at the end of that day; or 2026-11-22 10:00, or 10:00:59.",
+        request=Query,
+        read=lambda given: Query(
+            id=given.request_id, account=given.account, at_us=read_timestamp(given["date"], given["time"])
+        ),
+        told=_past_balance,
+        refusals={
+            Outcome.NO_SUCH_ACCOUNT: lambda request: (
+                f"There was no account {request.account} at {format_timestamp(request.at_us or 0)} UTC"
+            )
+        },
+    ),
+    TellerCommand(
+        "hold <amount> [<minutes>]",
+        "reserves an amount, 5 minutes unless told",
+        request=Hold,
+        read=_hold,
+        moves_money=True,
+        deed=lambda request: f"held {format_amount(request.amount)} for {duration(request.expires_ms)}",
+        done=lambda request: (
+            f"Successfully held {format_amount(request.amount)} for {duration(request.expires_ms)}: "
+            "confirm or cancel it"
+        ),
+        refusals={Outcome.LIMIT_EXCEEDED: _over_the_limit},
+    ),
+    TellerCommand(
+        "confirm [<reference>] [<amount>]",
+        "pays out the last or named hold, or a part",
+        f"{_LAST} With an amount the rest is released.",
+        request=Post,
+        read=lambda given: Confirm(given["reference"], given["amount"]),
+        moves_money=True,
+        deed=_post_deed,
+    ),
+    TellerCommand(
+        "cancel [<reference>]",
+        "releases the last or named hold",
+        _LAST,
+        request=Void,
+        read=lambda given: Cancel(given["reference"]),
+        moves_money=True,
+        deed=lambda request: f"cancelled the hold {request.hold}",
+    ),
+    TellerCommand(
+        "reverse <reference> [<amount>]",
+        "takes back what was done, or a part, once",
+        "A hold is released, as cancel does.",
+        request=Reverse,
+        read=lambda given: Reverse(id=given.request_id, original=given["reference"], amount=given["amount"]),
+        moves_money=True,
+        deed=_reverse_deed,
+        refusals={
+            Outcome.INSUFFICIENT_FUNDS: lambda _: (
+                "Insufficient account balance: the money has left the account already"
+            ),
+            Outcome.HOLD_ALREADY_POSTED: lambda _: (
+                "The hold was confirmed already: reverse the confirmation, by its own reference"
+            ),
+            Outcome.ALREADY_REVERSED: lambda request: (
+                f"{request.original} was reversed already: nothing was changed"
+            ),
+            Outcome.ORIGINAL_NOT_FOUND: lambda request: (
+                f"Nothing was moved under {request.original}: check the reference "
+                "(if such a request is still on its way, it will be declined)"
+            ),
+        },
+    ),
+    TellerCommand(
+        "receipt [<reference>]",
+        "shows the last or named receipt again",
+        "Refused requests have receipts, too.",
+        request=Lookup,
+        read=lambda given: ShowReceipt(given["reference"]),
+    ),
+    TellerCommand(
+        "open <account>",
+        "opens another account, with a balance of 0",
+        request=Open,
+        read=_order(Open),
+        deed=lambda request: f"opened {request.account}",
+        done=lambda request: (
+            f"Successfully opened account {request.account} (go on with it: account {request.account})"
+        ),
+    ),
+    TellerCommand(
+        "account <account>", "goes on with another account", read=lambda given: UseAccount(given["account"])
+    ),
+    TellerCommand(
+        "login [<account>]",
+        "asks for the PIN and uses the account",
+        "The PIN is never part of the command. Three wrong ones in a row lock the account.",
+        request=Login,
+        read=lambda given: LogIn(given["account"]),
+        deed=lambda request: f"logged in to {request.account}",
+    ),
+    TellerCommand("logout", "forgets the PIN, as an idle session does", read=lambda _: LogOut()),
+    TellerCommand(
+        "pin",
+        "sets or changes your PIN; asks for it",
+        "A PIN is 4 to 12 digits; the old one is asked for too, if there is one.",
+        request=SetPin,
+        read=lambda _: ChangePin(),
+        deed=lambda request: f"set the PIN of {request.account}",
+    ),
+    TellerCommand("status", "shows how the bank's servers are doing", read=lambda _: ShowStatus()),
+    TellerCommand("help [<command>]", "shows this list, or explains one command", read=_help),
+    TellerCommand("quit", "leaves, as do exit and the end of input", read=lambda _: Quit()),
+    TellerCommand(
+        "freeze <account>",
+        "lets nothing into or out of an account",
+        "But for what was held, and for corrections.",
+        request=Freeze,
+        read=_order(Freeze),
+        deed=lambda request: f"frozen {request.account}",
+        done=lambda request: f"Successfully froze {request.account}",
+    ),
+    TellerCommand(
+        "unfreeze <account>",
+        "undoes freeze",
+        request=Unfreeze,
+        read=_order(Unfreeze),
+        deed=lambda request: f"unfrozen {request.account}",
+        done=lambda request: f"Successfully unfroze {request.account}",
+    ),
+    TellerCommand(
+        "unlock <account>",
+        "takes PINs again, after three wrong ones",
+        request=Unlock,
+        read=_order(Unlock),
+        deed=lambda request: f"unlocked {request.account}",
+    ),
+    TellerCommand(
+        "limit <account> <amount>|none",
+        "limits withdrawals in a day (UTC)",
+        "What is held counts, too.",
+        request=SetLimit,
+        read=lambda given: SetLimit(id=given.request_id, account=given["account"], amount=given["amount"]),
+        deed=_limit_deed,
+        done=_limit_done,
+    ),
+    TellerCommand(
+        "writeoff <account> <amount>",
+        "pays an account at the bank's loss",
+        "With cash as the account: for cash that is missing.",
+        request=WriteOff,
+        read=lambda given: WriteOff(id=given.request_id, account=given["account"], amount=given["amount"]),
+        moves_money=True,
+        deed=lambda request: f"written off {format_amount(request.amount)} to {request.account}",
+        done=lambda request: f"Successfully wrote off {format_amount(request.amount)} to {request.account}",
+    ),
+    TellerCommand(
+        "close <account>",
+        "closes an empty account for ever",
+        request=Close,
+        read=_order(Close),
+        deed=lambda request: f"closed {request.account} for ever",
+    ),
+    TellerCommand(
+        "exceptions [<n>] [before <posting>]",
+        "lists what a person should look at",
+        "Late, overdrawn and written-off postings.",
+        request=Exceptions,
+        read=lambda given: Exceptions(
+            id=given.request_id, limit=given["n"] or PAGE_LINES, before=given["posting"]
+        ),
+        listing=_postings(_as_exception),
+    ),
+    TellerCommand(
+        "accounts [<n>] [after <account>]",
+        "lists the customers' accounts by name",
+        "With balance, state and whether there is a PIN. 10 unless told.",
+        request=Accounts,
+        read=lambda given: Accounts(
+            id=given.request_id, limit=given["n"] or PAGE_LINES, after=given["account"]
+        ),
+        listing=_ACCOUNTS,
+    ),
+)
+
+COMMANDS = {row.name: row for row in _ROWS}
+ALIASES = {"exit": "quit"}
+
+# Of the two that ask for a balance, `query` is first.
+_BY_REQUEST = {row.request: row for row in reversed(_ROWS) if row.request is not None}
+_BY_OP = {str(request.__struct_config__.tag): row.name for request, row in _BY_REQUEST.items()}
+_OTHER_WORDS = {
+    "written_off": "written off",
+    "tombstone": "nothing: it was reversed before it came",
+}
+
+
+def command_of(request: Command | Read) -> TellerCommand[Any] | None:
+    """Return the command at the teller that leads to a request, or None if there is none."""
+    if isinstance(request, Query) and request.at_us is not None:
+        return COMMANDS["balance"]
+    return _BY_REQUEST.get(type(request))
+
+
+def word_for(op: str) -> str:
+    """Return people's word for one of the bank's."""
+    return _BY_OP.get(op) or _OTHER_WORDS.get(op, op)
+
+
+def commands_for(*, operator: bool) -> list[TellerCommand[Any]]:
+    """Return the commands that this person has."""
+    return [command for command in _ROWS if operator or not command.for_operators]

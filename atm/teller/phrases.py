@@ -1,0 +1,86 @@
+"""What the teller says in more than one place, in words that tell what to do where there is something."""
+
+from __future__ import annotations
+
+from atm.client.errors import OutcomeUnknown
+from atm.ledger.commands import Outcome
+
+MINUTE_MS = 60_000
+
+_REFUSALS = {
+    Outcome.INSUFFICIENT_FUNDS: "Insufficient account balance",
+    Outcome.LIMIT_EXCEEDED: "The balance would become too large: nothing was changed",
+    Outcome.ID_REUSED: "The reference belongs to another request: nothing was changed",
+    Outcome.WRONG_PIN: "Wrong PIN: after three in a row the account is locked",
+    Outcome.HOLD_NOT_FOUND: "Nothing was held under this reference: check it",
+    Outcome.HOLD_ALREADY_POSTED: "The hold was confirmed already: nothing was changed",
+    Outcome.HOLD_ALREADY_VOIDED: "The hold was cancelled already: nothing was changed",
+    Outcome.HOLD_EXPIRED: "The hold has expired by itself: nothing is held any more",
+    Outcome.EXCEEDS_HOLD: "More than was held: confirm that much, or less",
+    Outcome.ALREADY_REVERSED: "It was reversed before it came to the bank: it is not done, and never will be",
+    Outcome.EXCEEDS_ORIGINAL: (
+        "More than was moved: reverse that much, or less (a batch or a hold only as a whole)"
+    ),
+    Outcome.ORIGINAL_NOT_FOUND: "Nothing is known under this reference: check it",
+}
+
+
+def refusal(outcome: Outcome, account: str) -> str:
+    """Tell why the bank did not do something, in words that fit any request about `account`."""
+    match outcome:
+        case Outcome.NO_SUCH_ACCOUNT:
+            return no_such_account(account)
+        case Outcome.EXISTS:
+            return f"There is an account {account} already"
+        case Outcome.ACCOUNT_FROZEN:
+            return frozen(account)
+        case Outcome.ACCOUNT_CLOSED:
+            return closed(account)
+        case Outcome.NOT_EMPTY:
+            return f"{account} is not empty: pay out its balance and end its holds first"
+        case Outcome.LOCKED:
+            return locked(account)
+        case _:
+            return _REFUSALS.get(outcome, f"The bank declined: {outcome.replace('_', ' ')}")
+
+
+def still_unknown(request_id: str, *, journalled: bool) -> str:
+    """Tell that nobody knows, and when the teller will ask again."""
+    also = ", or when the teller starts again" if journalled else ""
+    return f"{OutcomeUnknown(request_id)}: it will be settled at the next command{also}"
+
+
+def log_in_first(account: str) -> str:
+    """Tell that an account is for who knows its PIN."""
+    return f"{account} has a PIN: log in first (type: login)"
+
+
+def banks_own(account: str) -> str:
+    """Tell that an account is no customer's."""
+    return f"{account} is the bank's own account: to look into it, start the teller with --operator"
+
+
+def locked(account: str) -> str:
+    """Tell that no PIN is taken, and who can help."""
+    return f"{account} is locked after three wrong PINs: an operator of the bank can unlock it"
+
+
+def no_such_account(account: str) -> str:
+    """Tell that there is no such account, and what to do about it."""
+    return f"No such account: {account} (open it with: open {account})"
+
+
+def frozen(account: str) -> str:
+    """Tell that an account is frozen, and who can help."""
+    return f"{account} is frozen: nothing goes in or out until an operator unfreezes it"
+
+
+def closed(account: str) -> str:
+    """Tell that an account is closed, and what to do about it."""
+    return f"{account} is closed for ever: use another account"
+
+
+def duration(milliseconds: int) -> str:
+    """Return a time of whole minutes in words."""
+    minutes = milliseconds // MINUTE_MS
+    return "1 minute" if minutes == 1 else f"{minutes} minutes"

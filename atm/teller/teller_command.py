@@ -1,0 +1,83 @@
+"""What the teller knows of a command: one row of the table in `commands.py`."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import KW_ONLY, dataclass, field
+from functools import cached_property
+from typing import Any, Generic, TypeVar
+
+from atm.client import Receipt
+from atm.ledger.commands import Command, Outcome, Read
+from atm.teller.forms import Form
+from atm.teller.intents import Intent
+
+Asked = TypeVar("Asked", bound=Command | Read)
+
+
+class Given:
+    """What a line was given: its arguments by their names in the form, and what the session adds to them."""
+
+    def __init__(self, account: str, request_id: str, arguments: Mapping[str, Any]) -> None:
+        self.account = account  # in use
+        self.request_id = request_id
+        self._arguments = arguments
+
+    def __getitem__(self, name: str) -> Any:
+        """Return an argument as its reader made it, or None if it was left out."""
+        return self._arguments.get(name)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Listing:
+    """How a page is shown: a row each, and another one in a terminal that is too narrow for that.
+
+    A narrow row has fewer columns, and the lines of a cell stand below each other.
+    """
+
+    rows: Callable[[Receipt], Sequence[Any] | None]
+    headers: Sequence[str]
+    cells: Callable[[Any], Sequence[str]]
+    alignment: Sequence[str]
+    narrow_headers: Sequence[str]
+    narrow_cells: Callable[[Any], Sequence[str]]
+    narrow_alignment: Sequence[str]
+
+
+@dataclass(frozen=True)
+class TellerCommand(Generic[Asked]):
+    """A command at the teller. The first word of its form is its name."""
+
+    form: str
+    does: str
+    besides: str = ""  # told to who asks for help on this one
+    _: KW_ONLY
+    read: Callable[[Given], Intent]  # what a line in this form asks for; may raise `InvalidCommand`
+    request: type[Asked] | None = None  # what is sent to the bank in the end; None: nothing
+    moves_money: bool = False
+    deed: Callable[[Asked], str] | None = None  # what was done, such as "credited 5 to main"
+    done: Callable[[Asked], str] | None = None  # the line that says so; "Successfully", and the deed
+    told: Callable[[Asked, Receipt], str] | None = None  # instead, of what only reads
+    listing: Listing | None = None  # likewise, page by page
+    about: Callable[[Asked], str] | None = None  # whom a refusal is about; the request's account
+    refusals: Mapping[Outcome, Callable[[Asked], str]] = field(default_factory=dict)  # in words of its own
+
+    @property
+    def name(self) -> str:
+        """The word that people type."""
+        return self.form.split(" ")[0]
+
+    @cached_property
+    def grammar(self) -> Form:
+        """What may follow the name."""
+        return Form.of(self.form)
+
+    @property
+    def for_operators(self) -> bool:
+        """Whether only operators have it. Who uses the teller says so himself: `--operator`."""
+        return self.request is not None and self.request.role == "operator"
+
+    @property
+    def takes_pin(self) -> bool:
+        """Whether a PIN goes with the request, which is never part of the line."""
+        return self.request is not None and "pin" in self.request.__struct_fields__

@@ -1,0 +1,93 @@
+"""Planted defects of the table of commands, and of the list of accounts."""
+
+from __future__ import annotations
+
+from tests.mutants.edit import Edit
+from tests.mutants.mutant import Mutant
+
+INQUIRY_TESTS = "tests/ledger/test_inquiries.py::"
+ACCOUNT_TESTS = "tests/teller/test_accounts.py::"
+TRANSCRIPT_TESTS = "tests/teller/test_transcript.py::"
+
+REGISTRY = (
+    Mutant(
+        name="full page is the last",
+        what="a page of accounts that is full never says that more come",
+        edits=(Edit("Inquiries._accounts", "request_.limit + 1", "request_.limit"),),
+        caught_by=INQUIRY_TESTS + "test_the_pages_of_accounts_are_the_whole_list_each_once",
+    ),
+    Mutant(
+        name="last page promises another",
+        what="a last page of accounts that is just full says that more come, and these are none",
+        edits=(Edit("Inquiries._accounts", "len(found_) > request_.limit", "len(found_) >= request_.limit"),),
+        caught_by=INQUIRY_TESTS + "test_the_pages_of_accounts_are_the_whole_list_each_once",
+    ),
+    Mutant(
+        name="after takes its own",
+        what="the next page begins with the last account of the page before",
+        edits=(  # the statement itself is what it is about
+            Edit(
+                "inquiries:ACCOUNTS",
+                'f"{ACCOUNT_COLUMNS} where account > :after and opened_us is not null order by account limit :limit"',  # noqa: E501
+                'f"{ACCOUNT_COLUMNS} where account >= :after and opened_us is not null order by account limit :limit"',  # noqa: E501
+            ),
+        ),
+        caught_by=INQUIRY_TESTS + "test_after_a_name_come_those_behind_it_whether_or_not_it_is_an_accounts",
+    ),
+    Mutant(
+        name="bank's own among the customers",
+        what="the list of accounts takes the bank's own for customers'",
+        edits=(  # the statement itself is what it is about
+            Edit(
+                "inquiries:ACCOUNTS",
+                'f"{ACCOUNT_COLUMNS} where account > :after and opened_us is not null order by account limit :limit"',  # noqa: E501
+                'f"{ACCOUNT_COLUMNS} where account > :after order by account limit :limit"',
+            ),
+        ),
+        caught_by=INQUIRY_TESTS + "test_accounts_tell_balance_state_and_pin_of_every_customer_by_name",
+    ),
+    Mutant(
+        name="role not asked",
+        what="every customer may type the commands of operators",
+        edits=(
+            Edit("parse", "command_.for_operators and not operator_", "command_.for_operators and False"),
+        ),
+        caught_by=ACCOUNT_TESTS + "test_it_is_a_command_of_operators",
+    ),
+    Mutant(
+        name="accounts for everybody",
+        what="the list of all accounts is no request of operators",
+        edits=(Edit("Accounts", 'role_: ClassVar[Role] = "operator"', "pass"),),
+        caught_by=ACCOUNT_TESTS + "test_it_is_a_command_of_operators",
+    ),
+    Mutant(
+        name="list is no answer",
+        what="a list of accounts is taken for an answer that says nothing, and refused as malformed",
+        edits=(Edit("ReadResult.is_empty", "self.accounts is None", "True"),),
+        caught_by=ACCOUNT_TESTS + "test_the_client_has_them_by_the_page",
+    ),
+    Mutant(
+        name="list longer than said",
+        what="a page of accounts with the longest names takes more than its slots",
+        edits=(Edit("ACCOUNT_BYTES_MAX", "ACCOUNT_BYTES_MAX = 144", "ACCOUNT_BYTES_MAX = 120"),),
+        caught_by="tests/server/test_client_server.py::test_the_slots_of_a_request_hold_its_longest_answer",
+    ),
+    Mutant(
+        name="amount for a reference",
+        what="an amount that stands alone is taken for the reference that may stand before it",
+        edits=(Edit("parse", 'lambda match: is_amount(match_.get("amount", ""))', "len"),),
+        caught_by="tests/teller/test_money_commands.py::test_a_part_of_a_hold_is_confirmed_and_the_rest_is_free",
+    ),
+    Mutant(
+        name="words left over",
+        what="a line with more words than its form has is carried out all the same",
+        edits=(Edit("_matches", "if not words_: yield {}", "yield {}"),),
+        caught_by=TRANSCRIPT_TESTS + "test_a_command_in_a_wrong_form_is_told_the_right_one",
+    ),
+    Mutant(
+        name="account and amount changed places",
+        what="`transfer 5 bob` is told that bob is no amount, and `5` could be an account",
+        edits=(Edit("parse", "_changed_places(matches_[0])", "False"),),
+        caught_by=TRANSCRIPT_TESTS + "test_a_command_in_a_wrong_form_is_told_the_right_one",
+    ),
+)

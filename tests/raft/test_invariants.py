@@ -1,0 +1,287 @@
+"""Each invariant of one server is broken by hand, and must be named."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import pytest
+from msgspec.structs import replace
+
+from atm.raft import Entry, EntryKind, InvariantBroken
+from atm.raft.candidate import Candidate
+from atm.raft.checked import CheckedRaft
+from atm.raft.follower import Follower
+from atm.raft.invariants import check_server
+from atm.raft.leader import Leader
+from atm.raft.membership import Membership
+from atm.raft.messages import ConfirmedRead
+from atm.raft.progress import Progress, ProgressState
+from atm.raft.voter import Voter
+from tests.raft.single import Single, acknowledge, append, ask
+
+Break = Callable[[CheckedRaft], object]
+
+
+def put(**fields: object) -> Break:
+    """Return what sets private `fields` of a core."""
+
+    def set_them(raft: CheckedRaft) -> None:
+        for name, value in fields.items():
+            setattr(raft, f"_{name}", value)
+
+    return set_them
+
+
+def follower(commit_index: int = 2) -> CheckedRaft:
+    """Return a follower of `b` in term 3, with entries of terms 1, 2, 3, the committed ones applied."""
+    a = Single("abcde", log=(1, 2, 3), term=3, voted_for="b", commit_index=commit_index)
+    a.receive(append("b", 3, (3, 3)))
+    return a.raft
+
+
+def candidate() -> CheckedRaft:
+    a = Single("abcde", log=(1, 2, 3), term=3, commit_index=2)
+    a.campaign()
+    return a.raft
+
+
+def pre_candidate() -> CheckedRaft:
+    a = Single("abcde", log=(1, 2, 3), term=3, commit_index=2)
+    a.campaign(pre_vote=True)
+    return a.raft
+
+
+def leader(*, committed: bool = True) -> CheckedRaft:
+    """Return the leader of term 4; if its no-op at 4 is `committed`, entries 5 and 6 are on `b` alone."""
+    a = Single("abcde", log=(1, 2, 3), term=3, commit_index=2)
+    a.lead()
+    if not committed:
+        return a.raft
+    a.receive(acknowledge("b", 4, 4), acknowledge("c", 4, 4))
+    a.propose(b"x", b"y")
+    a.receive(acknowledge("b", 4, 6))
+    assert a.raft.commit_index == 4
+    return a.raft
+
+
+def lead(raft: CheckedRaft) -> Leader:
+    assert isinstance(raft.role_data, Leader)
+    return raft.role_data
+
+
+def b_of(raft: CheckedRaft) -> Progress:
+    return lead(raft).progress["b"]
+
+
+def both(*breaks: Break) -> Break:
+    def do_all(raft: CheckedRaft) -> None:
+        for each in breaks:
+            each(raft)
+
+    return do_all
+
+
+def cut(first: int, *terms: int) -> Break:
+    """Return what replaces the log from `first` on by entries of `terms`, and calls them saved."""
+
+    def do(raft: CheckedRaft) -> None:
+        raft.log.truncate(first)
+        entries = [
+            Entry(index=first + offset, term=term, time_us=99 + offset, kind=EntryKind.COMMAND, data=b"new")
+            for offset, term in enumerate(terms)
+        ]
+        raft.log.append(entries)
+        raft._saved_index = raft.last_index
+
+    return do
+
+
+def forget_follower(raft: CheckedRaft) -> None:
+    """What `b` has acknowledged is forgotten, so that nothing points beyond entry 5."""
+    lead(raft).progress["b"] = Progress(next_index=6)
+    for progress in lead(raft).progress.values():
+        progress.next_index = min(progress.next_index, 6)
+        progress.in_flight.clear()
+
+
+def confirmed(raft: CheckedRaft, *rounds_and_indices: tuple[int, int]) -> None:
+    lead(raft).reads.pending.extend(
+        (round, ConfirmedRead(number, index)) for number, (round, index) in enumerate(rounds_and_indices)
+    )
+
+
+ONE_MOMENT: list[tuple[Callable[[], CheckedRaft], Break, str]] = [
+    (follower, lambda raft: setattr(raft.log, "base_index", 3), "what is not applied is in memory"),
+    (follower, put(applied_index=3), "only committed entries are applied"),
+    (follower, put(commit_index=4), "only entries of the log are committed"),
+    (follower, put(saved_index=1), "only durable entries are applied"),
+    (follower, put(saved_index=4), "only entries of the log are saved"),
+    (follower, put(voter=Voter(2, None), saved_voter=Voter(2, None)), "no entry is of a later term"),
+    (follower, put(saved_voter=Voter(4, None)), "the saved term is not ahead"),
+    (follower, put(saved_voter=Voter(3, "c")), "a vote that was saved is kept in its term"),
+    (follower, put(voter=Voter(3, "x"), saved_voter=Voter(3, "x")), "only members are voted for"),
+    (follower, put(role=Follower("x")), "another member is followed"),
+    (follower, put(role=Follower("a")), "another member is followed"),
+    (candidate, put(membership=Membership("abcde", learners="a")), "a learner does not campaign"),
+    (leader, put(membership=Membership("abcde", learners="a")), "a learner does not campaign"),
+    (pre_candidate, put(role=Candidate(3, pre_vote=True)), "a pre-vote is about the next term"),
+    (candidate, put(role=Candidate(5, pre_vote=False)), "a candidate campaigns for its own term"),
+    (candidate, put(voter=Voter(4, "b"), saved_voter=Voter(4, "b")), "a candidate votes for itself"),
+    (candidate, put(saved_voter=Voter(3, None)), "counts its own vote only once it is durable"),
+    (candidate, put(role=Candidate(4, False, set("abc"))), "is no longer a candidate"),
+    (candidate, put(role=Candidate(4, False, set("ax"))), "only members' votes are counted"),
+    (leader, lambda raft: setattr(lead(raft), "term", 3), "a leader leads its own term"),
+    (leader, put(voter=Voter(4, "b"), saved_voter=Voter(4, "b")), "a leader has voted for itself"),
+    (leader, lambda raft: setattr(lead(raft), "term_start_index", 3), "starts with an entry of its own"),
+    (leader, cut(6, 3), "a leader's log ends in its own term"),
+    (leader, lambda raft: lead(raft).progress.pop("e"), "keeps the progress of every other member"),
+    (leader, lambda raft: setattr(b_of(raft), "next_index", 8), "what is sent next lies in the log"),
+    (leader, lambda raft: setattr(b_of(raft), "match_index", 7), "what is sent next lies in the log"),
+    (leader, lambda raft: setattr(b_of(raft), "in_flight", [1, 2, 3, 4, 5]), "than the window takes"),
+    (
+        leader,
+        lambda raft: setattr(b_of(raft), "in_flight", [6]),
+        "lies between what matches and what is sent",
+    ),
+    (leader, lambda raft: setattr(b_of(raft), "round_echoed", 1), "only a round that was sent is echoed"),
+    (leader, lambda raft: confirmed(raft, (2, 4), (1, 4)), "reads wait in the order of their rounds"),
+    (leader, lambda raft: confirmed(raft, (9, 4)), "reads wait in the order of their rounds"),
+    (leader, lambda raft: confirmed(raft, (0, 5)), "a read index is committed"),
+    (leader, lambda raft: confirmed(raft, (0, 3)), "a read index is committed"),
+]
+
+
+@pytest.mark.parametrize(
+    ("server", "break_it", "promise"), ONE_MOMENT, ids=lambda x: x if isinstance(x, str) else ""
+)
+def test_what_does_not_hold_at_one_moment_is_named(
+    server: Callable[[], CheckedRaft], break_it: Break, promise: str
+) -> None:
+    raft = server()
+    check_server(raft)
+    break_it(raft)
+    with pytest.raises(InvariantBroken) as broken:
+        check_server(raft)
+    assert promise in broken.value.promise
+
+
+def test_a_probe_that_is_not_alone_is_named() -> None:
+    a = Single("abcde", log=(1, 2, 3), term=3)
+    a.lead()
+    progress = b_of(a.raft)
+    assert (progress.state, len(progress.in_flight)) == (ProgressState.PROBE, 1)
+    progress.in_flight.append(4)
+    with pytest.raises(InvariantBroken, match="a probe goes alone"):
+        check_server(a.raft)
+
+
+BETWEEN_TWO: list[tuple[Callable[[], CheckedRaft], Break, str]] = [
+    (
+        follower,
+        both(cut(3, 2), put(voter=Voter(2, "b"), saved_voter=Voter(2, "b"))),
+        "the term never goes back",
+    ),
+    (follower, put(saved_voter=Voter(2, None)), "the saved term never goes back"),
+    (follower, put(commit_index=1, applied_index=1), "the commit index never goes back"),
+    (follower, put(applied_index=1), "the applied index never goes back"),
+    (follower, put(voter=Voter(3, "c"), saved_voter=Voter(3, "c")), "a vote is given once in a term"),
+    (follower, put(voter=Voter(3, None), saved_voter=Voter(3, None)), "a vote is given once in a term"),
+    (follower, put(role=Follower("c")), "no leader takes the place of another"),
+    (
+        pre_candidate,
+        put(role=Candidate(3, pre_vote=False), voter=Voter(3, "a")),
+        "a role changes as the table of transitions has it",
+    ),
+    (leader, put(role=Candidate(4, pre_vote=False)), "a role changes as the table of transitions has it"),
+    (follower, put(saved_index=2), "what was saved stays saved"),
+    (follower, both(cut(3), put(saved_index=2)), "entries are cut only where one conflicts"),
+    (follower, cut(2, 3), "a committed entry is never cut"),
+    (follower, cut(2, 3, 3), "a committed entry is never cut"),
+    (
+        lambda: follower(commit_index=1),
+        both(cut(3, 4), put(voter=Voter(4, None), saved_index=1)),
+        "up to a conflict",
+    ),
+    (follower, lambda raft: put(look=replace(raft._look, base_index=3))(raft), "what memory has let go of"),
+    (leader, both(cut(6), forget_follower), "leader append-only"),
+    (
+        lambda: leader(committed=False),
+        both(put(commit_index=3), lambda raft: setattr(b_of(raft), "match_index", 3)),
+        "a leader commits by an entry of its own term",
+    ),
+    (leader, lambda raft: setattr(b_of(raft), "match_index", 4), "what matches never becomes less"),
+    (leader, lambda raft: put(look=replace(raft._look, round=5))(raft), "heartbeat rounds never go back"),
+    (leader, put(commit_index=6), "a leader commits what a majority has saved"),
+]
+
+
+@pytest.mark.parametrize(
+    ("server", "break_it", "promise"), BETWEEN_TWO, ids=lambda x: x if isinstance(x, str) else ""
+)
+def test_what_cannot_have_come_about_is_named(
+    server: Callable[[], CheckedRaft], break_it: Break, promise: str
+) -> None:
+    raft = server()
+    break_it(raft)
+    with pytest.raises(InvariantBroken) as broken:
+        raft.tick()
+    assert promise in broken.value.promise
+
+
+def test_a_vote_for_a_learner_is_named() -> None:
+    raft = follower()
+    raft.demote("c")
+    raft._voter = Voter(4, "c")
+    with pytest.raises(InvariantBroken, match="a learner gets no vote"):
+        raft.tick()
+
+
+def test_the_line_says_what_is_broken_in_which_state_and_what_to_do() -> None:
+    raft = follower()
+    raft._commit_index = 1
+    raft._applied_index = 1
+    with pytest.raises(InvariantBroken) as broken:
+        raft.tick()
+    assert str(broken.value).startswith(
+        "an invariant of Raft is broken: the commit index never goes back. a is follower in term 3, "
+        "voted for b, log ends at 3, saved to 3, committed to 1, applied to 1. This is a defect"
+    )
+    assert "\n" not in str(broken.value)
+    assert str(broken.value).endswith("start the node again, and report this line")
+
+
+def receive(raft: CheckedRaft) -> None:
+    raft.step(ask("c", 5, pre_vote=True))
+
+
+CALLS: list[Callable[[CheckedRaft], object]] = [
+    receive,
+    CheckedRaft.tick,
+    lambda raft: raft.propose([b"x"], 0),
+    lambda raft: raft.read(1),
+    lambda raft: raft.demote("e"),
+]
+
+
+@pytest.mark.parametrize("call", CALLS)
+def test_every_call_looks(call: Callable[[CheckedRaft], object]) -> None:
+    raft = leader()
+    raft._commit_index = 2
+    raft._applied_index = 2
+    with pytest.raises(InvariantBroken, match="the commit index never goes back"):
+        call(raft)
+
+
+def test_what_is_wanted_and_what_is_done_is_looked_at_too() -> None:
+    raft = leader()
+    raft.propose([b"x"], 0)
+    raft._saved_voter = Voter(9, None)
+    with pytest.raises(InvariantBroken, match="the saved term is not ahead"):
+        raft.ready()
+    raft = leader()
+    raft.propose([b"x"], 0)
+    ready = raft.ready()
+    assert ready is not None
+    raft._commit_index = 99
+    with pytest.raises(InvariantBroken, match="only entries of the log are committed"):
+        raft.advance(ready)

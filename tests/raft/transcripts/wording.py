@@ -1,0 +1,155 @@
+"""Messages, and what happened to a server, as lines to read; `4@2` is the entry at index 4, of term 2."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from typing import assert_never
+
+from msgspec import Struct
+
+from atm.raft import (
+    AppendEntries,
+    AppendEntriesResponse,
+    Entry,
+    EntryKind,
+    NodeId,
+    RaftMessage,
+    RequestVote,
+    RequestVoteResponse,
+    Role,
+)
+from tests.raft.network import Letter
+from tests.raft.server import Server
+from tests.support.store import entries_of_terms
+
+
+def entry_text(entry: Entry) -> str:
+    if entry.kind != EntryKind.COMMAND:
+        return f"{entry.index}@{entry.term} {EntryKind(entry.kind).name.lower()}"
+    return f"{entry.index}@{entry.term} {_command(entry)}".rstrip()
+
+
+def _command(entry: Entry) -> str:
+    """Return what a client proposed, or nothing of an entry that a log was made with."""
+    made = entry.data == entries_of_terms(*[0] * (entry.index - 1), entry.term)[-1].data
+    return "" if made else f'"{entry.data.decode()}"'
+
+
+def letter_text(letter: Letter) -> str:
+    kind = type(letter.message).__name__
+    return (
+        f"{letter.sender} -> {letter.to} {kind} term={letter.message.term} {_fields(letter.message)}".rstrip()
+    )
+
+
+def _fields(message: RaftMessage) -> str:
+    match message:
+        case RequestVote():
+            pre = " pre" if message.pre_vote else ""
+            return f"last={message.last_log_index}@{message.last_log_term}{pre}"
+        case RequestVoteResponse():
+            return ("granted" if message.granted else "refused") + (" pre" if message.pre_vote else "")
+        case AppendEntries():
+            entries = ", ".join(map(entry_text, message.entries))
+            prev = f"prev={message.prev_log_index}@{message.prev_log_term}"
+            return f"{prev} [{entries}] commit={message.commit_index} round={message.round}"
+        case AppendEntriesResponse(success=True):
+            return f"match={message.match_index} round={message.round}"
+        case AppendEntriesResponse():
+            hint = f"{message.conflict_index}@{message.conflict_term or 'end'}"
+            return f"refused={message.match_index} hint={hint} round={message.round}"
+        case _:
+            assert_never(message)
+
+
+class View(Struct, frozen=True):
+    """What one can see of a server from outside; `log` is what its core holds."""
+
+    role: Role | None = None
+    term: int = 0
+    voted_for: NodeId | None = None
+    leader: NodeId | None = None
+    log: tuple[Entry, ...] = ()
+    commit_index: int = 0
+    applied: tuple[Entry, ...] = ()
+    reads: tuple[int, ...] = ()
+    dropped_reads: tuple[int, ...] = ()
+
+    @classmethod
+    def of(cls, server: Server) -> View:
+        raft = server.raft
+        if raft is None:
+            return cls(applied=tuple(server.applied))
+        base_index = raft.log.base_index
+        in_memory = raft.log.slice(base_index + 1, raft.last_index) if raft.last_index else ()
+        return cls(
+            role=raft.role,
+            term=raft.term,
+            voted_for=raft.voted_for,
+            leader=raft.leader,
+            log=(*server.store.entries[:base_index], *in_memory),
+            commit_index=raft.commit_index,
+            applied=tuple(server.applied),
+            reads=tuple(read.read_id for read in server.reads),
+            dropped_reads=tuple(server.dropped_reads),
+        )
+
+
+def state_text(server: Server) -> str:
+    """Return a line about a server as it is."""
+    view = View.of(server)
+    if view.role is None:
+        return f"{server.name}: down"
+    entries = ", ".join(map(entry_text, view.log))
+    return f"{server.name}: {view.role.value}, term {view.term}, log [{entries}], commit {view.commit_index}"
+
+
+def changes_text(name: NodeId, before: View, after: View) -> list[str]:
+    """Return at most one line: what has changed between two views of `name`."""
+    if after.role is None:
+        changes = ["is down"] if before.role is not None else []
+    elif before.role is None:
+        changes = [
+            f"starts as {after.role.value} in term {after.term}, voted for {after.voted_for or 'nobody'}"
+        ]
+    else:
+        changes = [
+            *_role_changes(name, before, after),
+            *_log_changes(before.log, after.log),
+            *_client_changes(before, after),
+        ]
+    return [f"    {name}: {'; '.join(changes)}"] if changes else []
+
+
+def _role_changes(name: NodeId, before: View, after: View) -> Iterator[str]:
+    if before.role is not after.role and before.role is not None and after.role is not None:
+        yield f"{before.role.value} -> {after.role.value}"
+    if before.term != after.term:
+        yield f"term {before.term} -> {after.term}"
+    if after.voted_for is not None and (before.term, before.voted_for) != (after.term, after.voted_for):
+        yield f"votes for {after.voted_for}"
+    if after.leader not in (None, before.leader, name):
+        yield f"follows {after.leader}"
+
+
+def _client_changes(before: View, after: View) -> Iterator[str]:
+    if before.commit_index != after.commit_index:
+        yield f"commits up to {after.commit_index}"
+    applied = after.applied[len(before.applied) :]
+    commands = [_command(entry) for entry in applied if entry.kind == EntryKind.COMMAND]
+    if any(commands):
+        yield "applies " + ", ".join(filter(None, commands))
+    for read_id in after.reads[len(before.reads) :]:
+        yield f"answers read {read_id}"
+    for read_id in after.dropped_reads[len(before.dropped_reads) :]:
+        yield f"drops read {read_id}"
+
+
+def _log_changes(before: Sequence[Entry], after: Sequence[Entry]) -> Iterator[str]:
+    same = 0
+    while same < min(len(before), len(after)) and before[same] == after[same]:
+        same += 1
+    if before[same:]:
+        yield "cuts " + ", ".join(map(entry_text, before[same:]))
+    if after[same:]:
+        yield "appends " + ", ".join(map(entry_text, after[same:]))

@@ -1,10 +1,15 @@
 """The package's metadata; settings of the tools are in pyproject.toml."""
 
+import runpy
+from pathlib import Path
+
 from setuptools import find_packages, setup
+
+RELEASE = runpy.run_path(str(Path(__file__).with_name("atm") / "version.py"))["RELEASE"]
 
 setup(
     name="atm-raft",
-    version="1.0.0",
+    version=RELEASE,
     description="A bank's ATM network: five servers that agree by Raft, ledgers in SQLite, and a teller",
     license="MIT",
     license_files=["LICENSE"],

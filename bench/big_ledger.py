@@ -22,7 +22,19 @@ from contextlib import closing
 from functools import partial
 from pathlib import Path
 
-from atm.ledger.commands import CASH, Credit, Debit, LogCommand, Open, Query, Read, Statement, Transfer
+from atm.ledger.commands import (
+    CASH,
+    LOCAL,
+    Credit,
+    Debit,
+    LogCommand,
+    LoggedCommand,
+    Open,
+    Query,
+    Read,
+    Statement,
+    Transfer,
+)
 from atm.ledger.ledger import Ledger, Record
 
 FIRST_US = 1_700_000_000_000_000
@@ -40,7 +52,8 @@ def entries(accounts: int, postings: int) -> Iterator[Record]:
     for log_index in range(1, total + 1):
         time_us = FIRST_US + log_index * 100
         request_id = f"{time_us:016X}{log_index % 10_000:04d}"
-        yield log_index, time_us, _command(log_index, request_id, accounts, chance)
+        command = _command(log_index, request_id, accounts, chance)
+        yield log_index, time_us, LoggedCommand(LOCAL, command)
 
 
 def _command(log_index: int, request_id: str, accounts: int, chance: random.Random) -> LogCommand:

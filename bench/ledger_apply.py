@@ -14,7 +14,7 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 
-from atm.ledger.commands import Command, Credit, Open, Query
+from atm.ledger.commands import LOCAL, Command, Credit, LoggedCommand, Open, Query
 from atm.ledger.ledger import Ledger, Record
 
 ACCOUNTS = 1000
@@ -35,7 +35,7 @@ def records(ids: str, seed: int) -> Iterator[Record]:
         command: Command = Open(id=request_id, account=account)
         if log_index > ACCOUNTS:
             command = Credit(id=request_id, account=account, amount=100 + log_index % 1000)
-        yield log_index, time_us, command
+        yield log_index, time_us, LoggedCommand(LOCAL, command)
 
 
 def take(source: Iterator[Record], count: int) -> list[Record]:

@@ -29,6 +29,8 @@ class NodeStatus:
     applied_index: int | None = None
     last_index: int | None = None
     lag: int | None = None
+    version: str | None = None  # the node's release
+    feature_level: int | None = None  # the cluster's, as far as this node knows
 
 
 def ask_all(cluster: Cluster, request_id: str) -> list[NodeStatus]:
@@ -51,6 +53,8 @@ def _status(node: NodeConfig, answer: ClientReply | None) -> NodeStatus:
         commit_index=answer.commit_index,
         applied_index=answer.applied_index,
         last_index=answer.last_index,
+        version=answer.version,
+        feature_level=answer.feature_level,
     )
 
 

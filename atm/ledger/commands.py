@@ -19,6 +19,9 @@ HOLD_MS_MAX = 400 * 24 * 3600 * 1000
 PAGE_LINES_MAX = 100
 SEALED_PIN_CHARS = 64
 
+LOCAL = "local"  # who asks, as long as nobody says who he is
+BANK = "bank"  # who ends holds: the leader itself
+
 # How long answers may be, in their frames; tests/server/test_client_server.py has the longest of each.
 RECEIPT_BYTES_MAX = 1024
 LINE_BYTES_MAX = 384  # of a page of postings
@@ -31,6 +34,10 @@ BANK_ACCOUNTS = frozenset({CASH, WRITEOFF})
 MAIN = "main"  # the customers' account that exists from the start
 
 RequestId = Annotated[str, Meta(pattern=r"^[!-~]{1,64}\Z")]  # printable ASCII without spaces
+Actor = Annotated[str, Meta(pattern=r"^[!-~]{1,64}\Z")]  # checked where one comes from another server
+LoggedActor = Annotated[
+    str, Meta(min_length=1, max_length=64)
+]  # a pattern takes a third of decoding a command
 AccountName = Annotated[str, Meta(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]{0,63}\Z")]
 AmountMinor = Annotated[int, Meta(gt=0, le=AMOUNT_MINOR_MAX)]
 # 4 to 12 digits as a teller sends it; 64 hexadecimal digits once sealed (atm/server/security/pins.py).
@@ -336,6 +343,34 @@ Command = (
     | SetLimit
 )
 LogCommand = Command | Expire
+
+
+# -- what log entries say ----------------------------------------------------------------------------------
+#
+# Arrays, which newer releases may make longer: elements behind those that are known are not looked at.
+
+
+class LoggedCommand(Struct, frozen=True, array_like=True, gc=False):
+    """A command, and who asked for it, as the server says that it came to."""
+
+    actor: LoggedActor
+    command: LogCommand
+
+
+class Founding(Struct, frozen=True, array_like=True):
+    """The first entry of a cluster's log: its id, drawn at random, and the names of its servers."""
+
+    cluster_id: Annotated[str, Meta(pattern=r"^[0-9a-f]{32}\Z")]
+    voters: Annotated[tuple[str, ...], Meta(min_length=1)]
+
+
+class LevelRaise(Struct, frozen=True, array_like=True):
+    """From this entry on the log may hold what releases of this feature level know."""
+
+    level: Annotated[int, Meta(ge=1, le=10**6)]
+
+
+LedgerEntry = LoggedCommand | Founding | LevelRaise
 Withdrawal = Debit | Transfer | Hold  # money goes out of `account`, so its PIN goes with the request
 Read = Query | Statement | Lookup | Exceptions | Accounts
 Page = Statement | Exceptions | Accounts  # what is read page by page

@@ -13,7 +13,7 @@ from pathlib import Path
 import apsw
 
 SCHEMA = Path(__file__).with_name("schema.sql").read_text(encoding="utf-8")
-SCHEMA_VERSION = 2
+SCHEMA_VERSION = 3
 
 BUSY_TIMEOUT_MS = 5000
 CACHE_KIB = 8192
@@ -38,6 +38,10 @@ PRAGMAS: tuple[tuple[str, str | int], ...] = (
 FILE_ONLY = {"journal_mode", "journal_size_limit"}  # a database in memory has no WAL
 
 DETAIL_CHARS_MAX = 200
+MOVE_THE_BOOKS = (
+    "export the books with that release (bin/ledger export) and import them into a new cluster with this one "
+    "(bin/ledger import), as docs/upgrade.md says"
+)
 REBUILD = "Stop the node, delete {path} with its -wal and -shm, start again: the Raft log rebuilds it"
 
 
@@ -147,12 +151,24 @@ class Database:
             raise self.damage("is a database, but not a ledger")
         versions = self._rows("select schema_version from applied")
         if versions != [(SCHEMA_VERSION,)]:
-            found = brief(versions[0][0]) if versions else "unknown"
-            raise self.damage(f"is a ledger of version {found}, and this program's is {SCHEMA_VERSION}")
+            raise self._another_version(versions[0][0] if versions else None)
         if schema_of(self._connection) != expected_schema():
             raise self.damage("has tables that were changed by another program")
         if self._rows("select sum(amount) from balance") != [(0,)]:
             raise self.damage("has balances that do not add up to 0")
+
+    def _another_version(self, found: object) -> LedgerFault:
+        if not isinstance(found, int):
+            return self.damage("is a ledger of no known version")
+        if found > SCHEMA_VERSION:
+            return LedgerFault(
+                f"{self.path} is a ledger of version {found}, and this release's is {SCHEMA_VERSION}: "
+                "it was written by a newer release: install that one"
+            )
+        return LedgerFault(
+            f"{self.path} is a ledger of version {found}, written by release 1.0, and this release's is "
+            f"{SCHEMA_VERSION}: {MOVE_THE_BOOKS}"
+        )
 
     # -- others ------------------------------------------------------------------------------------
 

@@ -8,8 +8,21 @@ from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 from typing import TypeGuard
 
+import msgspec
+from msgspec import Struct
+from msgspec.structs import replace
+
 from atm.ledger.audit.digest import table_digest, table_names
-from atm.ledger.commands import LedgerReceipt, LogCommand, Query, Read, ReadResult
+from atm.ledger.commands import (
+    Founding,
+    LedgerEntry,
+    LedgerReceipt,
+    LevelRaise,
+    LoggedCommand,
+    Query,
+    Read,
+    ReadResult,
+)
 from atm.ledger.database import NORMAL, Database, LedgerFault
 from atm.ledger.inquiries import Inquiries, balance_view
 from atm.ledger.rows import SqliteRows, Unreadable
@@ -17,11 +30,21 @@ from atm.ledger.unit_of_work import UnitOfWork
 
 __all__ = ["Ledger", "LedgerFault", "NotNext"]
 
-# Log index, time stamp in microseconds, and no command for a no-op.
-Record = tuple[int, int, LogCommand | None]
+# Log index, time stamp in microseconds, and what the entry says: nothing, if it is a no-op.
+Record = tuple[int, int, LedgerEntry | None]
 
 APPLIED = "select log_index from applied"
 SET_APPLIED = "update applied set log_index = ?"
+CLUSTER = "select id, voters, feature_level from cluster"
+SET_CLUSTER = "update cluster set id = ?, voters = ?, feature_level = ?"
+
+
+class ClusterState(Struct, frozen=True, kw_only=True):
+    """What the log says of the cluster itself; before its first entry `id` is empty, and so are `voters`."""
+
+    id: str
+    voters: tuple[str, ...]
+    feature_level: int
 
 
 class NotNext(Exception):
@@ -42,11 +65,18 @@ class Ledger:
         self._rows = SqliteRows(self._database.cursor())
         self._inquiries = Inquiries(self._database.cursor())
         self._book: UnitOfWork | None = None  # what was decided and is not written
+        self._cluster = self._decided_cluster = ClusterState(id="", voters=(), feature_level=0)
         with self._reading():
             self._applied_index: int = self._cursor.execute(APPLIED).get
             self._decided_index = self._applied_index
             self._journal_hash = self._rows.last_hash()
             self._next_expiry_us = self._rows.next_expiry_us()
+            self._cluster = self._decided_cluster = self._read_cluster()
+
+    @property
+    def cluster(self) -> ClusterState:
+        """What the log says of the cluster, from what has been decided."""
+        return self._decided_cluster
 
     @property
     def applied_index(self) -> int:
@@ -59,7 +89,7 @@ class Ledger:
         return self._next_expiry_us
 
     def apply(self, records: Sequence[Record]) -> list[LedgerReceipt | None]:
-        """Apply committed log entries in one transaction; return a receipt for each, None for a no-op.
+        """Apply committed log entries in one transaction; return a receipt for each command but `Expire`.
 
         The result is a function of the log alone: how it is cut into batches leaves no trace. Raises
         `NotNext` and changes nothing unless the records follow on `applied_index` without a gap.
@@ -77,10 +107,13 @@ class Ledger:
             if self._book is None:
                 self._book = self._rows.begin(self._journal_hash)
             if len(records) > 1:  # one finds what it names as quickly by itself
-                self._rows.look_up(self._book, [command for _, _, command in records if command is not None])
+                commands = [entry.command for _, _, entry in records if type(entry) is LoggedCommand]
+                self._rows.look_up(self._book, commands)
             receipts = [
-                None if command is None else self._book.settle(log_index, time_us, command)
-                for log_index, time_us, command in records
+                self._book.settle(log_index, time_us, entry)
+                if type(entry) is LoggedCommand
+                else self._take_in(entry)
+                for log_index, time_us, entry in records
             ]
         self._decided_index = records[-1][0]
         return receipts
@@ -92,10 +125,13 @@ class Ledger:
             return
         with self._understood(self._database.transaction()):
             self._rows.write(unit)
+            if self._decided_cluster != self._cluster:
+                self._write_cluster(self._decided_cluster)
             self._cursor.execute(SET_APPLIED, (self._decided_index,))
             next_expiry_us = self._rows.next_expiry_us() if unit.changed_holds else self._next_expiry_us
         self._book = None
         self._applied_index = self._decided_index
+        self._cluster = self._decided_cluster
         self._journal_hash = unit.journal_hash
         self._next_expiry_us = next_expiry_us
 
@@ -129,6 +165,28 @@ class Ledger:
         """Close the file; may be called again."""
         self._database.close()
 
+    def _take_in(self, entry: LedgerEntry | None) -> LedgerReceipt | None:
+        """Take in an entry that is about the cluster; only the first founding counts, and no level falls."""
+        cluster = self._decided_cluster
+        if isinstance(entry, Founding) and not cluster.id:
+            self._decided_cluster = replace(cluster, id=entry.cluster_id, voters=entry.voters)
+        elif isinstance(entry, LevelRaise):
+            level = max(entry.level, cluster.feature_level)
+            self._decided_cluster = replace(cluster, feature_level=level)
+        return None
+
+    def _read_cluster(self) -> ClusterState:
+        [(cluster_id, voters, level)] = self._cursor.execute(CLUSTER).fetchall()
+        try:
+            fields = {"id": cluster_id, "voters": msgspec.json.decode(str(voters)), "feature_level": level}
+            return msgspec.convert(fields, ClusterState)
+        except msgspec.DecodeError as error:  # or a ValidationError, which is one
+            raise Unreadable(f"a cluster that cannot be read ({error})") from error
+
+    def _write_cluster(self, cluster: ClusterState) -> None:
+        voters = msgspec.json.encode(cluster.voters).decode()
+        self._cursor.execute(SET_CLUSTER, (cluster.id, voters, cluster.feature_level))
+
     def _assert_next(self, records: Sequence[Record]) -> None:
         for expected, (log_index, _, _) in enumerate(records, self._decided_index + 1):
             if log_index != expected:
@@ -145,6 +203,7 @@ class Ledger:
         except BaseException as error:
             self._rows.forget()
             self._book, self._decided_index = None, self._applied_index
+            self._decided_cluster = self._cluster
             if isinstance(error, Unreadable):
                 raise self._database.damage(f"has {error}") from error
             raise

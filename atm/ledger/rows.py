@@ -15,7 +15,9 @@ from atm.ledger.posting import NO_HASH, POSTINGS_PER_ENTRY, Posting
 from atm.ledger.requests import accounts_named
 from atm.ledger.unit_of_work import HoldRecord, IdempotencyRecord, LazyCache, UnitOfWork
 
-RECEIPT_COLUMNS = "request_id, op, account, amount, details, outcome, balance, available, log_index, time_us"
+RECEIPT_COLUMNS = (
+    "request_id, op, account, amount, details, actor, outcome, balance, available, log_index, time_us"
+)
 # The join puts the ids first: with `in`, SQLite would sort them into a table of its own before it looks.
 RECEIPTS = f"select {RECEIPT_COLUMNS} from json_each(?) cross join receipt on request_id = value"
 RECEIPT = f"select {RECEIPT_COLUMNS} from receipt where request_id = ?"
@@ -68,7 +70,7 @@ class Insertion:
             cursor.execute(self._one, row)
 
 
-RECEIPT_ROWS = Insertion("receipt", columns=10)
+RECEIPT_ROWS = Insertion("receipt", columns=11)
 BALANCE_ROWS = Insertion("balance", 2, "on conflict (account) do update set amount = excluded.amount")
 JOURNAL_ROWS = Insertion("journal", columns=9)
 ACCOUNT_ROWS = Insertion("account", 9, SET_ACCOUNT)
@@ -181,6 +183,7 @@ def _receipt_row(record: IdempotencyRecord) -> Row:
         asked.account,
         asked.amount,
         asked.details,
+        record.actor,
         receipt.outcome,
         receipt.balance,
         receipt.available,
@@ -190,7 +193,7 @@ def _receipt_row(record: IdempotencyRecord) -> Row:
 
 
 def _record(row: Row) -> IdempotencyRecord:
-    request_id, op, account, amount, details, outcome, balance, available, log_index, time_us = row
+    request_id, op, account, amount, details, actor, outcome, balance, available, log_index, time_us = row
     asked = {"op": op, "account": account, "amount": amount, "details": details}
     receipt = {
         "id": request_id,
@@ -201,7 +204,11 @@ def _record(row: Row) -> IdempotencyRecord:
         "time_us": time_us,
     }
     try:
-        return IdempotencyRecord(msgspec.convert(asked, Contents), msgspec.convert(receipt, LedgerReceipt))
+        return IdempotencyRecord(
+            msgspec.convert(asked, Contents),
+            msgspec.convert(actor, str),
+            msgspec.convert(receipt, LedgerReceipt),
+        )
     except msgspec.ValidationError as error:
         raise Unreadable(f"a receipt that cannot be read ({error})") from error
 

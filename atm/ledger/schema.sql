@@ -58,6 +58,7 @@ CREATE TABLE receipt (
     account    TEXT,                                               -- asked: on which account, if it named one
     amount     INTEGER,                                            -- asked: how much, if it said so
     details    TEXT,                                               -- asked: all else but PINs, as JSON
+    actor      TEXT    NOT NULL,                                   -- who asked, as the server says that he came to
     outcome    TEXT    NOT NULL,                                   -- 'ok', or why not
     balance    INTEGER,                                            -- right after the decision; NULL: no such account
     available  INTEGER,                                            -- likewise, less what is held
@@ -99,6 +100,15 @@ CREATE TABLE applied (
     schema_version INTEGER NOT NULL                                -- of these tables; a node refuses any but its own
 ) STRICT;
 
+-- Whose books these are, from the entries of the log that are about the cluster itself: one row.
+CREATE TABLE cluster (
+    only_row       INTEGER NOT NULL PRIMARY KEY CHECK (only_row = 1),
+    id             TEXT    NOT NULL,                               -- drawn at random, once; '' before the first entry
+    voters         TEXT    NOT NULL,                               -- the names of its servers, as JSON
+    feature_level  INTEGER NOT NULL                                -- what may stand in the log; never falls
+) STRICT;
+
 INSERT INTO balance (account, amount) VALUES ('cash', 0), ('main', 0), ('writeoff', 0);
 INSERT INTO account VALUES ('main', 0, 'open', 0, NULL, 0, NULL, 0, 0);
-INSERT INTO applied (only_row, log_index, schema_version) VALUES (1, 0, 2);
+INSERT INTO applied (only_row, log_index, schema_version) VALUES (1, 0, 3);
+INSERT INTO cluster VALUES (1, '', '[]', 1);

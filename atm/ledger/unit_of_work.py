@@ -30,7 +30,7 @@ from atm.ledger.commands import (
     Hold,
     LedgerReceipt,
     Leg,
-    LogCommand,
+    LoggedCommand,
     Login,
     Open,
     Outcome,
@@ -57,9 +57,10 @@ Decision = tuple[Outcome, Account | None]  # and whose balance the receipt shows
 
 
 class IdempotencyRecord(Struct, frozen=True, gc=False):
-    """What was first asked under an id, and the receipt that it got."""
+    """What was first asked under an id and by whom, and the receipt that it got."""
 
     asked: Contents
+    actor: str
     receipt: LedgerReceipt
 
 
@@ -121,14 +122,16 @@ class UnitOfWork:
         self._holds = LazyCache(reader.hold)
         self._log_index = 0  # of the entry being decided
         self._time_us = 0
+        self._actor = ""
 
-    def settle(self, log_index: int, time_us: int, command: LogCommand) -> LedgerReceipt | None:
+    def settle(self, log_index: int, time_us: int, logged: LoggedCommand) -> LedgerReceipt | None:
         """Decide the command of the log entry at `log_index`; return its receipt, None for the bank's own.
 
         An id that has a ruling gets that receipt again, whatever is the case now; with other contents it is
-        refused, nothing moves, and the first ruling stays.
+        refused, nothing moves, and the first ruling stays, whoever asks.
         """
-        self._log_index, self._time_us = log_index, time_us
+        command = logged.command
+        self._log_index, self._time_us, self._actor = log_index, time_us, logged.actor
         if isinstance(command, Expire):
             self._expire()
             return None
@@ -143,7 +146,7 @@ class UnitOfWork:
             return self._receipt(command.id, Outcome.ID_REUSED, account)
         outcome, account = self._decide(command)
         receipt = self._receipt(command.id, outcome, account)
-        self._remember(IdempotencyRecord(asked, receipt))
+        self._remember(IdempotencyRecord(asked, logged.actor, receipt))
         return receipt
 
     def _decide(self, command: Command) -> Decision:  # noqa: C901, PLR0912 - a line for each kind
@@ -370,7 +373,9 @@ class UnitOfWork:
         """Let the request of this id, which is still on its way, be declined for ever."""
         self._remember(
             IdempotencyRecord(
-                Contents(op=TOMBSTONE), self._receipt(request_id, Outcome.ALREADY_REVERSED, None)
+                Contents(op=TOMBSTONE),
+                self._actor,
+                self._receipt(request_id, Outcome.ALREADY_REVERSED, None),
             ),
         )
 

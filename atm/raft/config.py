@@ -22,6 +22,9 @@ class RaftConfig(Struct, frozen=True, kw_only=True):
     window_batches: int = 4  # appends under way to one follower
     entry_bytes_max: int = 1 << 16
     memory_bytes_max: int = 8 << 20  # applied entries beyond this are left to the disk
+    bootstrap: bytes = (
+        b""  # the data of a BOOTSTRAP entry, with which this server begins an empty log; none: a no-op
+    )
 
     def __post_init__(self) -> None:
         assert self.node_id not in self.peers

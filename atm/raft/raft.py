@@ -385,7 +385,7 @@ class Raft:
         """
         if not isinstance(self._role, Leader):
             raise NotLeader(self.leader)
-        assert kind is not EntryKind.NOOP, "a no-op is only a new leader's"
+        assert kind not in (EntryKind.NOOP, EntryKind.BOOTSTRAP), "these are only a new leader's"
         for each in data:
             if len(each) > self.config.entry_bytes_max:
                 raise EntryTooLarge(len(each), self.config.entry_bytes_max)
@@ -461,7 +461,10 @@ class Raft:
         return [Outgoing(peer, request) for peer in self._peers]
 
     def _become_leader(self) -> None:
-        """Lead, with a no-op at once: it commits what older terms left behind (section 8)."""
+        """Lead, with an entry at once that commits what older terms left behind (section 8).
+
+        It is a no-op, or the log's very first entry, if this server was given one.
+        """
         next_index = self.last_index + 1
         progress = {peer: Progress(next_index=next_index) for peer in self._peers}
         self._become(
@@ -469,7 +472,10 @@ class Raft:
         )
         self._heartbeat_timer.reset()
         self._quorum_timer.reset()
-        self._append_own(EntryKind.NOOP, [b""], now_us=0)
+        if next_index == 1 and self.config.bootstrap:
+            self._append_own(EntryKind.BOOTSTRAP, [self.config.bootstrap], now_us=0)
+        else:
+            self._append_own(EntryKind.NOOP, [b""], now_us=0)
 
     # -- work out --------------------------------------------------------------------------------------
 

@@ -14,25 +14,29 @@ from types import FrameType
 from atm.config import Cluster, ConfigError, load
 from atm.ledger.ledger import LedgerFault
 from atm.raft import InvariantBroken
-from atm.server.group.recovery import LedgerAhead, LogUnusable
+from atm.server.group.recovery import ClusterMismatch, LedgerAhead, LogUnusable
 from atm.server.net.listener import AddressUnavailable
 from atm.server.security.pins import PepperRefused
 from atm.server.server import Server
 from atm.storage.data_folder import FolderRefused
-from atm.storage.log_file import DamagedLog, LogFailed
+from atm.storage.log_file import DamagedLog, LogFailed, LogOfAnotherRelease
+from atm.wire.log_entries import NewerEntry
 
 HANDLER_STACK_BYTES = 512 * 1024  # there may be thousands of them, and even a turn needs little
 
 EXPECTED = (
-    FolderRefused,
-    PepperRefused,
-    DamagedLog,
-    LogFailed,
-    LedgerFault,
-    LedgerAhead,
-    LogUnusable,
     AddressUnavailable,
+    ClusterMismatch,
+    DamagedLog,
+    FolderRefused,
     InvariantBroken,
+    LedgerAhead,
+    LedgerFault,
+    LogFailed,
+    LogOfAnotherRelease,
+    LogUnusable,
+    NewerEntry,
+    PepperRefused,
 )
 
 

@@ -6,14 +6,14 @@ import random
 import resource
 import secrets
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection
 from contextlib import ExitStack
 from dataclasses import dataclass
 from threading import Lock
 from typing import Protocol, TypeVar
 
-from atm.config import LEDGER_FILE, Address, Cluster
-from atm.ledger.ledger import Ledger
+from atm.config import LEDGER_FILE, Cluster
+from atm.ledger.ledger import ClusterState, Ledger
 from atm.raft.messages import NodeId
 from atm.raft.raft import Raft
 from atm.server.clients import client_server
@@ -21,19 +21,21 @@ from atm.server.clients.auditor import Auditor
 from atm.server.clients.client_server import ClientServer
 from atm.server.group.entry_validator import EntryValidator
 from atm.server.group.inbox import Inbox
-from atm.server.group.recovery import recover
+from atm.server.group.recovery import check_feature_level, check_one_cluster, check_voters, recover
 from atm.server.group.rejection_reports import RejectionReports
 from atm.server.group.request_router import RequestRouter
 from atm.server.group.run_loop import RunLoop
 from atm.server.group.settings import raft_config
 from atm.server.net.reader import Reader
 from atm.server.peers import peer_server
+from atm.server.peers.handshake import Handshake
 from atm.server.peers.links import Links
 from atm.server.peers.peer_server import PeerServer
 from atm.server.security.pins import PinSealer, read_pepper
 from atm.storage.data_folder import DataFolder
 from atm.storage.log_file import LogFile
-from atm.wire.peer_messages import PROTOCOL_VERSION, Hello
+from atm.version import FEATURE_LEVEL_MAX, PROTOCOL_MAX, PROTOCOL_MIN, RELEASE
+from atm.wire.peer_messages import Hello
 
 OTHER_FILES = 100  # files and sockets besides the inbound connections
 FORWARD_NUMBER_BITS = 62
@@ -92,11 +94,20 @@ class Server:
         lock = Lock()
         inbox = Inbox(lock)
         self._reader = self._part(Reader(inbox.put_gathered, self._fail))
-        hello = self._hello(kept)
-        self._links = self._part(Links(hello, addresses, inbox, self._report))
+        handshake = Handshake(self._hello(kept), addresses)
+
+        def join(state: ClusterState) -> None:
+            check_feature_level(state)
+            check_voters(state, self._cluster)
+            if state.id:
+                kept.folder.join(state.id)
+                handshake.join(state.id)
+
+        join(kept.ledger.cluster)
+        self._links = self._part(Links(handshake, addresses, inbox, self._report))
         self._tellers = self._client_server(kept, inbox)
-        self._peers = self._peer_server(kept.folder, hello, addresses, inbox)
-        self._node = self._run_loop(kept, inbox, lock)
+        self._peers = self._peer_server(kept.folder, handshake, inbox)
+        self._node = self._run_loop(kept, inbox, lock, addresses, join)
 
     def _part(self, part: P) -> P:
         """Have a part closed with this server, before those that were opened before it."""
@@ -109,9 +120,11 @@ class Server:
         folder.check_pepper(sealer.name)
         log = self._part(LogFile(folder.path))
         ledger = self._part(Ledger(folder.path / LEDGER_FILE))
+        check_one_cluster(log, folder_id=folder.cluster_id, ledger_id=ledger.cluster.id)
         guard = EntryValidator()
+        new_id = secrets.token_hex(16)  # of the cluster, should this node be the first to lead it
         raft = recover(
-            raft_config(self._cluster, self._name),
+            raft_config(self._cluster, self._name, new_id),
             log,
             ledger,
             self._chance.randint,
@@ -122,8 +135,12 @@ class Server:
 
     def _hello(self, kept: _Kept) -> Hello:
         return Hello(
-            version=PROTOCOL_VERSION,
-            cluster=self._cluster.identity(),
+            protocol_min=PROTOCOL_MIN,
+            protocol_max=PROTOCOL_MAX,
+            release=RELEASE,
+            feature_level=FEATURE_LEVEL_MAX,
+            cluster=kept.folder.cluster_id,
+            config=self._cluster.identity(),
             node=self._name,
             store=kept.folder.store,
             pepper=kept.sealer.name,
@@ -142,13 +159,10 @@ class Server:
         )
         return self._part(server)
 
-    def _peer_server(
-        self, folder: DataFolder, hello: Hello, addresses: Mapping[NodeId, Address], inbox: Inbox
-    ) -> PeerServer:
+    def _peer_server(self, folder: DataFolder, handshake: Handshake, inbox: Inbox) -> PeerServer:
         server = PeerServer(
             self._cluster.nodes[self._name].peer,
-            hello=hello,
-            peers=addresses.keys(),
+            handshake=handshake,
             folder=folder,
             inbox=inbox,
             reader=self._reader,
@@ -158,12 +172,20 @@ class Server:
         )
         return self._part(server)
 
-    def _run_loop(self, kept: _Kept, inbox: Inbox, lock: Lock) -> RunLoop:
+    def _run_loop(
+        self,
+        kept: _Kept,
+        inbox: Inbox,
+        lock: Lock,
+        peers: Collection[NodeId],
+        join: Callable[[ClusterState], None],
+    ) -> RunLoop:
         router = RequestRouter(
             self._name,
             kept.raft,
             kept.ledger,
             self._links,
+            peers=peers,
             first_number=self._chance.getrandbits(FORWARD_NUMBER_BITS),
             say=self._say if self._verbose else None,
         )
@@ -179,6 +201,7 @@ class Server:
             inbox=inbox,
             lock=lock,
             on_leadership=lambda term: self._say(f"Leader on {here} in term {term}"),
+            on_cluster=join,
             on_rejection=RejectionReports(time.monotonic, self._report).say,
         )
 

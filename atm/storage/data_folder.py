@@ -1,6 +1,7 @@
 """A node's folder: whose it is, which process has it, and which folders its peers have shown.
 
-node.json    node, cluster, the random name of this store, and which pepper is used; written once
+node.json    node, the random name of this store, the cluster's id once its first entry was applied, and
+             which pepper is used
 peers.json   the store that each peer showed at its first hello; never overwritten
 node.lock    locked by the running process
 """
@@ -10,7 +11,6 @@ from __future__ import annotations
 import fcntl
 import os
 import secrets
-from collections.abc import Mapping
 from pathlib import Path
 from threading import Lock
 from typing import TypeVar
@@ -26,6 +26,7 @@ NODE_FILE = "node.json"
 PEERS_FILE = "peers.json"
 LOCK_FILE = "node.lock"
 LOG_FILE_PATTERN = "raft.log*"
+FORMAT = 2  # of the folder; 1 was release 1.0's, and said nothing of it
 
 T = TypeVar("T")
 
@@ -37,11 +38,17 @@ class FolderRefused(Exception):
 class Owner(Struct, frozen=True, kw_only=True):
     """What node.json says."""
 
+    format: int
     node: str
-    cluster: str
-    peer_addresses: Mapping[str, str]
     store: str
+    cluster_id: str = ""
     pepper: str | None = None
+
+
+class _Format(Struct, frozen=True):
+    """As much of node.json as every release reads."""
+
+    format: int = 1
 
 
 class DataFolder:
@@ -53,7 +60,7 @@ class DataFolder:
         try:
             make_folder(self.path)
             self._lock_fd = _locked(self.path / LOCK_FILE, node)
-            self.owner = self._open(cluster, node)
+            self.owner = self._open(node)
             self._peer_stores = self._read_peers()
         except OSError as error:
             self.close()
@@ -70,16 +77,26 @@ class DataFolder:
         """The random name of this folder: a node with another one has lost its disk."""
         return self.owner.store
 
+    @property
+    def cluster_id(self) -> str:
+        """The id of the cluster, empty as long as its first entry has not been applied here."""
+        return self.owner.cluster_id
+
+    def join(self, cluster_id: str) -> None:
+        """Remember durably which cluster this folder belongs to; raise `FolderRefused` if it is another's."""
+        if self.owner.cluster_id == cluster_id:
+            return
+        if self.owner.cluster_id:
+            raise FolderRefused(
+                f"{self.path} belongs to cluster {self.owner.cluster_id}, and its log to {cluster_id}: these "
+                "files do not belong together. Put back those of one copy, or move the folder away"
+            )
+        self._rewrite(replace(self.owner, cluster_id=cluster_id))
+
     def check_pepper(self, name: str) -> None:
         """Remember durably which pepper PINs are sealed with; raise `FolderRefused` if it is another now."""
         if self.owner.pepper is None:
-            self.owner = replace(self.owner, pepper=name)
-            try:
-                write_durably(self.path / NODE_FILE, _encoded(self.owner))
-            except OSError as error:
-                raise FolderRefused(
-                    f"cannot write {self.path / NODE_FILE}: {error.strerror or error}"
-                ) from error
+            self._rewrite(replace(self.owner, pepper=name))
         elif self.owner.pepper != name:
             raise FolderRefused(
                 f"{self.path} was used with another pepper_file: no customer's PIN would be right any more. "
@@ -116,14 +133,16 @@ class DataFolder:
             os.close(self._lock_fd)
             self._lock_fd = -1
 
-    def _open(self, cluster: Cluster, node: str) -> Owner:
+    def _rewrite(self, owner: Owner) -> None:
+        try:
+            write_durably(self.path / NODE_FILE, _encoded(owner))
+        except OSError as error:
+            raise FolderRefused(f"cannot write {self.path / NODE_FILE}: {error.strerror or error}") from error
+        self.owner = owner
+
+    def _open(self, node: str) -> Owner:
         path = self.path / NODE_FILE
-        mine = Owner(
-            node=node,
-            cluster=cluster.identity(),
-            peer_addresses={name: str(other.peer) for name, other in cluster.nodes.items()},
-            store=secrets.token_hex(16),
-        )
+        mine = Owner(format=FORMAT, node=node, store=secrets.token_hex(16))
         if not path.exists():
             if any(self.path.glob(LOG_FILE_PATTERN)) or (self.path / LEDGER_FILE).exists():
                 raise FolderRefused(
@@ -133,14 +152,18 @@ class DataFolder:
             sync_folder(self.path.parent)  # first: whoever finds the file does not sync that again
             write_durably(path, _encoded(mine))
             return mine
+        version = _decoded(path, _Format).format
+        if version < FORMAT:
+            raise FolderRefused(
+                f"{self.path} was written by release 1.0, which decided some commands otherwise: export "
+                "the books with that release (bin/ledger export) and import them into a new cluster with "
+                "this one (bin/ledger import), as docs/upgrade.md says"
+            )
+        if version > FORMAT:
+            raise FolderRefused(f"{self.path} was written by a newer release: install that one")
         owner = _decoded(path, Owner)
         if owner.node != node:
             raise FolderRefused(f"{self.path} belongs to node {owner.node}, not to node {node}")
-        if owner.cluster != mine.cluster:
-            raise FolderRefused(
-                f"{self.path} belongs to another cluster ({_listed(owner.peer_addresses)}); "
-                f"this one is {_listed(mine.peer_addresses)}. Use another data_dir"
-            )
         return owner
 
     def _read_peers(self) -> dict[str, str]:
@@ -167,7 +190,3 @@ def _decoded(path: Path, kind: type[T]) -> T:
 
 def _encoded(owner: Owner) -> bytes:
     return msgspec.json.format(msgspec.json.encode(owner))
-
-
-def _listed(addresses: Mapping[str, str]) -> str:
-    return ", ".join(f"{name} at {address}" for name, address in addresses.items())

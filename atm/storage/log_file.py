@@ -25,10 +25,10 @@ from atm.storage.log_format import (
     segment_path,
 )
 from atm.storage.log_index import LogIndex, term_runs
-from atm.storage.log_recovery import DamagedLog, Recovery
+from atm.storage.log_recovery import DamagedLog, LogOfAnotherRelease, Recovery
 from atm.storage.log_segment import SegmentReader
 
-__all__ = ["DamagedLog", "LogFailed", "LogFile"]
+__all__ = ["DamagedLog", "LogFailed", "LogFile", "LogOfAnotherRelease"]
 
 SEGMENT_BYTES_MAX = 64 * 1024 * 1024
 _READ_CHUNK_BYTES_MIN = 16 * 1024
@@ -43,8 +43,8 @@ class LogFile:
     """The log of one server in `folder`; for one thread.
 
     Making one opens or makes the log and recovers it: a bad last batch, which was never acknowledged,
-    is cut off; any other is damage. Raises `DamagedLog` and `LogFailed`. Segments grow up to
-    `segment_bytes_max`, or to one batch if that is larger.
+    is cut off; any other is damage. Segments grow up to `segment_bytes_max`, or to one batch
+    if that is larger. Raises `DamagedLog`, `LogOfAnotherRelease` and `LogFailed`.
     """
 
     def __init__(

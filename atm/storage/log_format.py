@@ -13,8 +13,9 @@ Then come batches, each of which one sync made durable:
     | payload: the vote, then the entries as one msgpack array (nothing if there are none)
 
 All integers are big-endian. A CRC is the CRC-32 of all that follows it, up to the end of the header or
-batch. So each batch proves itself, and `number` with the CRC of the batch before proves its place: it
-cannot be valid anywhere else, in another segment either.
+batch; a header's, of the magic before it too, in this and all later versions. So each batch proves itself,
+and `number` with the CRC of the batch before proves its place: it cannot be valid anywhere else, in another
+segment either.
 
 The mark is drawn at random for each segment, stands in front of each of its batches, and leaves the
 disk in no message. A batch begins to be written only after the one before was synced, so the mark found
@@ -40,7 +41,9 @@ from atm.raft.messages import Entry, HardState
 MARK_BYTES = 8
 ENTRY_OVERHEAD_BYTES = 1 + 3 * 9 + 2 * 2 + 5  # what msgpack adds to the data at most
 
-_MAGIC = b"ATMRAFT\x01"  # with the format's version
+_VERSION = 2  # of the format; 1 was release 1.0's
+_MAGIC_WORD = b"ATMRAFT"
+_MAGIC = _MAGIC_WORD + bytes([_VERSION])
 _MAGIC_AND_CRC = Struct(">8sI")
 _SEGMENT = Struct(">IQI8s")
 _MARK_AND_CRC = Struct(">8sI")
@@ -81,7 +84,7 @@ class SegmentHeader(NamedTuple):
     def encode(self) -> bytes:
         """Return the header's bytes."""
         body = _SEGMENT.pack(*self)
-        return _MAGIC_AND_CRC.pack(_MAGIC, crc32(body)) + body
+        return _MAGIC_AND_CRC.pack(_MAGIC, _header_crc(_MAGIC, body)) + body
 
     @staticmethod
     def decode(data: bytes) -> SegmentHeader | None:
@@ -89,9 +92,23 @@ class SegmentHeader(NamedTuple):
         if len(data) != SEGMENT_HEADER_BYTES:
             return None
         body = data[_MAGIC_AND_CRC.size :]
-        if _MAGIC_AND_CRC.unpack_from(data) != (_MAGIC, crc32(body)):
+        if _MAGIC_AND_CRC.unpack_from(data) != (_MAGIC, _header_crc(_MAGIC, body)):
             return None
         return SegmentHeader(*_SEGMENT.unpack(body))
+
+
+def other_version(data: bytes) -> int | None:
+    """Return the version of the format if `data` is the header of a segment in another one, else None."""
+    if len(data) < SEGMENT_HEADER_BYTES or not data.startswith(_MAGIC_WORD):
+        return None
+    magic, crc = _MAGIC_AND_CRC.unpack_from(data)
+    version, body = magic[-1], data[_MAGIC_AND_CRC.size : SEGMENT_HEADER_BYTES]
+    right_crc = crc32(body) if version == 1 else _header_crc(magic, body)
+    return version if version != _VERSION and crc == right_crc else None
+
+
+def _header_crc(magic: bytes, body: bytes) -> int:
+    return crc32(body, crc32(magic))
 
 
 class BatchHeader(NamedTuple):

@@ -34,8 +34,26 @@ class DamagedLog(Exception):
         )
 
 
+class LogOfAnotherRelease(Exception):
+    """The log is in another format than this release's, and sound as far as it was looked at."""
+
+    def __init__(self, path: Path, version: int) -> None:
+        if version == 1:
+            what_to_do = (
+                "was written by release 1.0, which decided some commands otherwise: export the books with "
+                "that release (bin/ledger export) and import them into a new cluster with this one "
+                "(bin/ledger import), as docs/upgrade.md says"
+            )
+        else:
+            what_to_do = f"is in format {version} of the log, written by a newer release: install that one"
+        super().__init__(f"{path} {what_to_do}; nothing was changed")
+
+
 class Recovery:
-    """Reads the whole log in `folder` and changes nothing. Raises `DamagedLog` and `OSError`."""
+    """Reads the whole log in `folder` and changes nothing.
+
+    Raises `DamagedLog`, `LogOfAnotherRelease` and `OSError`.
+    """
 
     def __init__(self, disk: Disk, folder: Path) -> None:
         self.hard_state = HardState()
@@ -60,6 +78,8 @@ class Recovery:
     def _scan(self, segment: int, reader: SegmentReader, *, is_last: bool) -> None:
         """Take in the batches of a segment."""
         self.segment = segment
+        if reader.other_version is not None:
+            raise LogOfAnotherRelease(reader.path, reader.other_version)
         if reader.header is None:
             # The header is synced before anything is written behind it: shorter files were never used.
             if is_last and reader.end <= SEGMENT_HEADER_BYTES:

@@ -13,11 +13,13 @@ from atm.storage.log_format import (
     SegmentHeader,
     decode_batch_header,
     is_whole,
+    other_version,
 )
 
 
 class SegmentReader:
-    """Reads the batches of a segment, a chunk at a time; `header` is None if that is bad.
+    """Reads the batches of a segment, a chunk at a time; `header` is None if that is bad,
+    and `other_version` is that of the format if it is the header of another one.
 
     Sees the file up to `end`, as long as it was when the reader was made. Raises `OSError`.
     """
@@ -31,7 +33,9 @@ class SegmentReader:
         self._file = disk.open(path)
         try:
             self.end = disk.size(self._file)
-            self.header = SegmentHeader.decode(disk.read(self._file, SEGMENT_HEADER_BYTES, 0))
+            header = disk.read(self._file, SEGMENT_HEADER_BYTES, 0)
+            self.header = SegmentHeader.decode(header)
+            self.other_version = other_version(header)
         except BaseException:
             self.close()
             raise

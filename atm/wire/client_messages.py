@@ -63,7 +63,10 @@ class ErrorReply(Struct, frozen=True, kw_only=True, omit_defaults=True):
 
 
 class StatusReply(Struct, frozen=True, kw_only=True):
-    """What a server says of itself; `matched` is, on a leader, how far each other server's log agrees."""
+    """What a server says of itself; `matched` is, on a leader, how far each other server's log agrees.
+
+    `version` is its release, `feature_level` that of the cluster, as far as this server has applied the log.
+    """
 
     id: str
     outcome: str = "ok"
@@ -75,6 +78,8 @@ class StatusReply(Struct, frozen=True, kw_only=True):
     applied_index: int
     last_index: int
     matched: dict[str, int]
+    version: str
+    feature_level: int
 
 
 class VerifyReply(Struct, frozen=True, kw_only=True):

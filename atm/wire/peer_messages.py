@@ -1,6 +1,8 @@
 """What servers say to each other: arrays that start with a tag, which are small and fast.
 
-The format is written down in docs/protocol.md.
+The format is written down in docs/protocol.md. The rule of extension: a newer release puts new elements
+behind those that are there, and a release that does not know them does not look at them. Nothing else
+changes within a version of the protocol.
 """
 
 from __future__ import annotations
@@ -8,31 +10,43 @@ from __future__ import annotations
 from msgspec import Struct
 from msgspec.msgpack import Decoder
 
+from atm.ledger.commands import Actor
 from atm.raft.messages import RaftMessage
 from atm.wire.codec import decode
 
-PROTOCOL_VERSION = 2
-
 
 class Hello(Struct, frozen=True, kw_only=True, array_like=True, tag=20):
-    """The first frame on a connection between servers: who calls, and for which cluster.
+    """The first frame on a connection between servers: who calls, for which cluster, and what it can.
 
+    The first five elements stand where release 1.0 had them, so that each tells the other why it is refused:
+    that release had one version of the protocol, and nothing behind `pepper`.
+
+    `cluster` is the cluster's id, empty if the caller does not know it yet; then `config`, the digest of its
+    cluster.ini, shows whether it is the same one.
     `store` names the caller's data folder: it changes when a server comes back with an empty one.
     `pepper` names the secret that PINs are sealed with, which all servers share.
     """
 
-    version: int
+    protocol_max: int
     cluster: str
     node: str
     store: str
     pepper: str
+    protocol_min: int = 0
+    release: str = "1.0"
+    feature_level: int = 0  # the highest that the caller knows
+    config: str = ""
 
 
 class Welcome(Struct, frozen=True, kw_only=True, array_like=True, tag=21):
-    """The hello was accepted; `learner` if the caller was known under another store (wiped disk)."""
+    """The hello was accepted; `learner` if the caller was known under another store (wiped disk).
+
+    `protocol` is the version that is spoken on this connection: the highest that both know.
+    """
 
     node: str
     learner: bool
+    protocol: int
 
 
 class Refused(Struct, frozen=True, kw_only=True, array_like=True, tag=22):
@@ -42,10 +56,10 @@ class Refused(Struct, frozen=True, kw_only=True, array_like=True, tag=22):
 
 
 class Forward(Struct, frozen=True, kw_only=True, array_like=True, gc=False, tag=23):
-    """Tellers' requests passed on to the leader, as (number, request payload) pairs."""
+    """Tellers' requests passed on to the leader, as (number, actor, request payload)."""
 
     sender: str
-    requests: tuple[tuple[int, bytes], ...]
+    requests: tuple[tuple[int, Actor, bytes], ...]
 
 
 class ForwardReply(Struct, frozen=True, kw_only=True, array_like=True, gc=False, tag=24):

@@ -16,7 +16,7 @@ from pathlib import Path
 
 from atm.config import LEDGER_FILE, Cluster
 from atm.files import sync_folder
-from atm.ledger.commands import Command, Credit, Open
+from atm.ledger.commands import LOCAL, Command, Credit, Open
 from atm.ledger.ledger import Ledger
 from atm.raft.messages import Entry, EntryKind, HardState
 from atm.server.group.entry_validator import record
@@ -24,6 +24,7 @@ from atm.storage.data_folder import DataFolder
 from atm.storage.disk import OsDisk
 from atm.storage.log_file import LogFile
 from atm.wire.codec import encode
+from atm.wire.log_entries import command_data
 from bench.work import HOT_ACCOUNT, account
 
 TERM = 1
@@ -86,7 +87,7 @@ def _entries(commands: Iterator[Command]) -> Iterator[Entry]:
             term=TERM,
             time_us=FIRST_US + index * STEP_US,
             kind=EntryKind.COMMAND,
-            data=encode(command),
+            data=command_data(LOCAL, encode(command)),
         )
 
 

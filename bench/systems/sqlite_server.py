@@ -14,9 +14,9 @@ from pathlib import Path
 from threading import Lock
 
 from atm.config import Address
-from atm.ledger.commands import Command, LedgerReceipt, LogCommand, Read
+from atm.ledger.commands import Command, LedgerReceipt, LoggedCommand, Read
 from atm.ledger.database import FULL
-from atm.ledger.ledger import Ledger
+from atm.ledger.ledger import Ledger, Record
 from atm.server.clients.auditor import Auditor
 from atm.server.clients.client_server import ClientServer
 from atm.server.group.inbox import Inbox, PendingRequest
@@ -74,10 +74,10 @@ class Clerk:
 
     def _commit(self, commands: list[PendingRequest]) -> None:
         first, now_us = self._ledger.applied_index + 1, time.time_ns() // 1000
-        records: list[tuple[int, int, LogCommand | None]] = []
+        records: list[Record] = []
         for index, pending in enumerate(commands, first):
             assert isinstance(pending.request, Command)
-            records.append((index, now_us, pending.request))
+            records.append((index, now_us, LoggedCommand(pending.actor, pending.request)))
         for pending, receipt in zip(commands, self._ledger.apply(records), strict=True):
             assert receipt is not None
             _answer(pending, receipt)

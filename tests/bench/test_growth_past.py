@@ -16,8 +16,8 @@ from atm.local_cluster import write_cluster_ini
 from atm.raft.messages import HardState
 from atm.server.group.entry_validator import record
 from atm.storage.log_file import LogFile
+from atm.wire.client_messages import decode_client_request
 from atm.wire.framing import LENGTH_BYTES
-from atm.wire.log_entries import decode_command
 from bench.growth.kinds import batch_around_the_id
 from bench.growth.past import credits_to_one, furnish, make_past, openings
 from bench.systems.load_connection import PLACE
@@ -69,7 +69,7 @@ def test_every_node_gets_the_same_past_but_none_that_has_run(tmp_path: Path) -> 
 def test_a_batch_pays_from_the_hot_account_to_as_many_others(legs: int) -> None:
     before, after = batch_around_the_id(legs, Kind.CREDIT, account(ACCOUNTS - 1))
     request_id = "a" * len(PLACE)
-    command = decode_command((before + request_id.encode() + after)[LENGTH_BYTES:])
+    command = decode_client_request((before + request_id.encode() + after)[LENGTH_BYTES:])
     assert isinstance(command, Batch)
     assert command.id == request_id
     assert {leg.account for leg in command.legs} == {HOT_ACCOUNT}

@@ -17,7 +17,7 @@ from hypothesis import strategies as st
 from hypothesis.strategies import SearchStrategy
 
 from atm.raft.messages import Entry, EntryKind, HardState
-from atm.storage.log_file import DamagedLog, LogFailed, LogFile
+from atm.storage.log_file import DamagedLog, LogFailed, LogFile, LogOfAnotherRelease
 from atm.storage.log_format import SEGMENT_HEADER_BYTES, SegmentHeader, segment_path
 from tests.hostile.mutations import BYTES_MAX, Edit, edited, edits
 from tests.hostile.target import in_one_line
@@ -95,7 +95,7 @@ class LogFiles:
                 end = disk.contents(disk.paths()[-1])
                 outcome = self._judge(held, segments, len(end))
                 self._goes_on(log, held, disk)
-        except (DamagedLog, LogFailed) as refusal:
+        except (DamagedLog, LogFailed, LogOfAnotherRelease) as refusal:
             outcome = in_one_line(refusal)
             unchanged = {path: disk.contents(path) for path in disk.paths()} == segments
             assert unchanged, "a refused log was changed"

@@ -21,11 +21,11 @@ from hypothesis.strategies import SearchStrategy
 from atm.config import Address
 from atm.raft.messages import AppendEntries, RequestVote, RequestVoteResponse
 from atm.server.security.pins import PinSealer, read_pepper
+from atm.version import FEATURE_LEVEL_MAX, PROTOCOL_MAX, PROTOCOL_MIN, RELEASE
 from atm.wire.client_messages import decode_client_reply, decode_client_request
 from atm.wire.codec import Malformed, encode
 from atm.wire.framing import CLIENT_FRAME_BYTES_MAX, PEER_FRAME_BYTES_MAX, FrameReader, FrameTooLarge, frame
 from atm.wire.peer_messages import (
-    PROTOCOL_VERSION,
     Forward,
     ForwardReply,
     Hello,
@@ -105,7 +105,10 @@ def requests_in(data: bytes) -> tuple[int, bool]:
 
 # -- servers ---------------------------------------------------------------------------------------
 
-_entries = st.lists(st.tuples(_numbers, _numbers, _numbers, st.binary(max_size=30)), max_size=3)
+_small = st.integers(0, 5) | st.integers(-1, 300)
+_entries = st.lists(
+    st.tuples(_numbers, _numbers, _numbers, _small, _small, st.binary(max_size=30)), max_size=3
+)
 _messages = st.one_of(
     st.tuples(st.just(1), st.just(STRANGER), _numbers, _numbers, _numbers, st.booleans()),
     st.tuples(st.just(2), st.just(STRANGER), _numbers, st.booleans(), st.booleans()),
@@ -113,7 +116,11 @@ _messages = st.one_of(
     st.tuples(
         *(st.just(4), st.just(STRANGER), _numbers, st.booleans(), _numbers, _numbers, _numbers, _numbers)
     ),
-    st.tuples(st.just(23), st.just(STRANGER), st.lists(st.tuples(_numbers, st.binary(max_size=60)))),
+    st.tuples(
+        st.just(23),
+        st.just(STRANGER),
+        st.lists(st.tuples(_numbers, st.sampled_from(["local", ""]), st.binary(max_size=60))),
+    ),
     st.tuples(st.just(24), st.just(STRANGER), st.lists(st.tuples(_numbers, st.binary(max_size=60)))),
     st.lists(_values, max_size=8),
 )
@@ -260,7 +267,13 @@ class ServersPort(_Port):
     inputs: SearchStrategy[tuple[bool, bytes, dict[str, object], int]] = st.tuples(
         st.booleans(),
         _peer_bytes,
-        st.dictionaries(st.sampled_from(["version", "cluster", "node", "store"]), _values, max_size=2),
+        st.dictionaries(
+            st.sampled_from(
+                ["protocol_max", "cluster", "node", "store", "protocol_min", "release", "config"]
+            ),
+            _values,
+            max_size=2,
+        ),
         st.integers(0, 9),
     )
 
@@ -302,7 +315,17 @@ class ServersPort(_Port):
     def _hello(self, node: str) -> Hello:
         cluster = self.bank.cluster.cluster.identity()
         pepper = PinSealer(read_pepper(self.bank.cluster.cluster.pepper_file)).name
-        return Hello(version=PROTOCOL_VERSION, cluster=cluster, node=node, store="theirs", pepper=pepper)
+        return Hello(
+            protocol_min=PROTOCOL_MIN,
+            protocol_max=PROTOCOL_MAX,
+            release=RELEASE,
+            feature_level=FEATURE_LEVEL_MAX,
+            cluster="",
+            config=cluster,
+            node=node,
+            store="theirs",
+            pepper=pepper,
+        )
 
 
 def _is_hello(data: bytes) -> bool:

@@ -17,12 +17,15 @@ from atm.raft.messages import (
     AppendEntries,
     AppendEntriesResponse,
     Entry,
+    EntryKind,
     RaftMessage,
     RequestVote,
     RequestVoteResponse,
 )
 from atm.storage.data_folder import PEERS_FILE
+from atm.version import FEATURE_LEVEL_MAX
 from atm.wire.codec import encode
+from atm.wire.log_entries import command_data
 from atm.wire.peer_messages import Refused
 from tests.hostile.welcomed import LIAR, NODES, OTHER_LIAR, Bank, entry
 from tests.support.server_parts import credit
@@ -116,9 +119,9 @@ def test_terms_that_rise_as_far_as_is_allowed_again_and_again_leave_the_bank_ser
         (b"", FAR, "stamped"),
         (b"", FAR - 5, "stamped"),
         (b"garbage", 0, "no command"),
-        (encode(credit("a" * 65)), 0, "no command"),
-        (encode({"op": "query", "id": "q", "account": "main"}), 0, "no command"),
-        (b"x" * 65_537, 0, "over the limit"),
+        (command_data("local", encode(credit("a" * 65))), 0, "no command"),
+        (command_data("local", encode({"op": "query", "id": "q", "account": "main"})), 0, "no command"),
+        (b"x" * 70_000, 0, "over the limit"),
     ],
     ids=["stamp", "stamp with little room", "garbage", "id too long", "a query", "too large"],
 )
@@ -196,3 +199,24 @@ def test_who_speaks_first_in_a_peers_name_is_taken_for_it_until_its_entry_is_rem
     connection, answer = bank.greet("n1", bank.hello(LIAR, store="the true one"))
     connection.close()
     assert getattr(answer, "learner", None) is False
+
+
+@pytest.mark.parametrize(
+    ("kind", "data", "said"),
+    [
+        (9, b"", "of kind 9 and version 1, written by a newer release"),
+        (EntryKind.MEMBERSHIP, b"", "of kind 3 and version 1, written by a newer release"),
+        (EntryKind.FEATURE_LEVEL, encode([FEATURE_LEVEL_MAX + 1]), "raises the feature level to"),
+        (EntryKind.FEATURE_LEVEL, encode([10**6]), "raises the feature level to"),
+    ],
+)
+def test_an_entry_that_ends_older_releases_is_refused_by_them_before_it_is_in_the_log(
+    bank: Bank, kind: int, data: bytes, said: str
+) -> None:
+    for name in NODES:
+        while not bank.has_said(said, name):
+            status = bank.status(name)
+            forged = replace(entry(status.last_index + 1, status.term), kind=kind, data=data)
+            bank.lie(name, append(bank, name, forged))
+            bank.assert_serves()
+    bank.restart()

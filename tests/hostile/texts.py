@@ -69,7 +69,7 @@ class ConfigFiles:
     def _assert_usable(self, cluster: Cluster) -> None:
         assert cluster.nodes
         for name, node in cluster.nodes.items():
-            raft_config(cluster, name)
+            raft_config(cluster, name, "ab" * 16)
             assert node.client.port in range(1, 65536)
             assert (cluster.data_dir / name).name == name
         assert len(cluster.identity()) == 64

@@ -20,10 +20,11 @@ from atm.local_cluster import LocalCluster, write_cluster_ini
 from atm.raft.messages import Entry, EntryKind
 from atm.server.security.pins import PinSealer, read_pepper
 from atm.storage.data_folder import PEERS_FILE
+from atm.version import FEATURE_LEVEL_MAX, PROTOCOL_MAX, PROTOCOL_MIN, RELEASE
 from atm.wire.client_messages import StatusReply
 from atm.wire.codec import encode
 from atm.wire.framing import FrameReader, frame
-from atm.wire.peer_messages import PROTOCOL_VERSION, Hello, Refused, Welcome, decode_hello_reply
+from atm.wire.peer_messages import Hello, Refused, Welcome, decode_hello_reply
 
 SERVED_WITHIN_S = 8.0
 ANSWERED_WITHIN_S = 5.0
@@ -105,8 +106,12 @@ class Bank:
     def hello(self, node: str = LIAR, store: str = "liar's") -> Hello:
         cluster = self.cluster.cluster
         return Hello(
-            version=PROTOCOL_VERSION,
-            cluster=cluster.identity(),
+            protocol_min=PROTOCOL_MIN,
+            protocol_max=PROTOCOL_MAX,
+            release=RELEASE,
+            feature_level=FEATURE_LEVEL_MAX,
+            cluster="",
+            config=cluster.identity(),
             node=node,
             store=store,
             pepper=PinSealer(read_pepper(cluster.pepper_file)).name,
@@ -138,7 +143,7 @@ class Bank:
                 pass
 
 
-def entry(index: int, term: int, command: bytes = b"", time_us: int = 0) -> Entry:
+def entry(index: int, term: int, data: bytes = b"", time_us: int = 0) -> Entry:
     """Return an entry, stamped by the clock unless it says otherwise."""
-    kind = EntryKind.COMMAND if command else EntryKind.NOOP
-    return Entry(index=index, term=term, time_us=time_us or time.time_ns() // 1000, kind=kind, data=command)
+    kind = EntryKind.COMMAND if data else EntryKind.NOOP
+    return Entry(index=index, term=term, time_us=time_us or time.time_ns() // 1000, kind=kind, data=data)

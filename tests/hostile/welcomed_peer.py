@@ -15,6 +15,9 @@ from typing import Self
 from hypothesis import strategies as st
 from hypothesis.strategies import SearchStrategy
 
+from atm.raft.messages import EntryKind
+from atm.version import FEATURE_LEVEL_MAX
+from atm.wire.codec import encode
 from tests.hostile.welcomed import LIAR, NODES, Bank
 
 RESTART_EVERY = 25  # batches: what was saved must not stop the bank either
@@ -28,11 +31,16 @@ _term = (
 )
 _index = st.tuples(st.just("last"), st.integers(-3, 3)) | st.tuples(st.just("0"), _absolute)
 _zero = st.just(("0", 0))
-_bad_command = st.binary(max_size=30) | st.sampled_from([b"x" * 65_537, b"\x80", b"\x81\xa2op\xa5query"])
+_bad_command = st.binary(max_size=30) | st.sampled_from([b"x" * 70_000, b"\x80", b"\x81\xa2op\xa5query"])
 _stamp = st.tuples(st.just("0"), st.sampled_from([2**58, 2**61, 2**62]))
+_bad_level = st.integers(FEATURE_LEVEL_MAX + 1, 10**6 + 1).map(lambda level: encode([level]))
+_next = (st.just(("last", 1)), _term)
 _bad_entry = st.one_of(
-    st.tuples(st.just(("last", 1)), _term, st.just(("now", 0)), _bad_command.filter(bool)),
-    st.tuples(st.just(("last", 1)), _term, _stamp, st.just(b"")),
+    st.tuples(*_next, st.just(("now", 0)), st.just(EntryKind.COMMAND), st.just(1), _bad_command),
+    st.tuples(*_next, _stamp, st.just(EntryKind.NOOP), st.just(1), st.just(b"")),
+    st.tuples(*_next, st.just(("now", 0)), st.sampled_from([3, 5, 255, 256, -1]), st.just(1), _bad_command),
+    st.tuples(*_next, st.just(("now", 0)), st.integers(0, 4), st.sampled_from([0, 2, 255]), _bad_command),
+    st.tuples(*_next, st.just(("now", 0)), st.just(EntryKind.FEATURE_LEVEL), st.just(1), _bad_level),
 )
 _entries = st.lists(_bad_entry, min_size=1, max_size=2)
 _lies = st.one_of(

@@ -16,7 +16,7 @@ from atm.ledger.audit.read_only import NoLedger, snapshot
 from atm.ledger.commands import Credit
 from atm.ledger.ledger import Ledger
 from atm.ledger.posting import NO_HASH, row_hash
-from tests.support.entries import time_us
+from tests.support.entries import logged, time_us
 from tests.support.story import RECORDS, write_ledger
 
 DAMAGES = {
@@ -378,7 +378,7 @@ def test_an_audit_neither_sees_nor_stops_what_happens_meanwhile(path: Path) -> N
     with snapshot(path) as cursor:
         before = auditing._applied_index(cursor)
         with closing(Ledger(path)) as ledger:
-            ledger.apply([(index, time_us(index), Credit(id="z", account="main", amount=5))])
+            ledger.apply([(index, time_us(index), logged(Credit(id="z", account="main", amount=5)))])
             found = auditing._Audit(cursor).run([index - 1, index])
             assert (found.applied_index, before) == (index - 1, index - 1)
             assert [asked for asked, _ in found.chain] == [index - 1]

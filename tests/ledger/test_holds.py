@@ -8,7 +8,7 @@ from atm.ledger.commands import AMOUNT_MINOR_MAX, BALANCE_MINOR_MAX, Expire, Hol
 from atm.ledger.ledger import Ledger
 from tests.ledger.audit import audit
 from tests.ledger.stories import tell
-from tests.support.entries import balance_of, records
+from tests.support.entries import balance_of, logged, records
 
 
 def test_a_hold_reserves_and_its_posting_pays_out() -> None:
@@ -172,8 +172,8 @@ def test_a_hold_ends_at_its_very_microsecond_and_none_before(early_us: int, held
     log = records(["c1 credit main 100", "-", "-"])
     made_us = log[1][1]
     due_us = made_us + 5_000
-    log[1] = (2, made_us, Hold(id="h1", account="main", amount=60, expires_ms=5))
-    log[2] = (3, due_us - early_us, Expire())
+    log[1] = (2, made_us, logged(Hold(id="h1", account="main", amount=60, expires_ms=5)))
+    log[2] = (3, due_us - early_us, logged(Expire()))
     ledger = Ledger(":memory:")
     ledger.apply(log[:cut])
     assert cut == 3 or ledger.next_expiry_us == due_us

@@ -20,7 +20,7 @@ from atm.ledger.commands import (
 )
 from atm.ledger.posting import NO_HASH, JournalRow, funds
 from atm.ledger.unit_of_work import LazyCache, UnitOfWork
-from tests.support.entries import EmptyShelf, amount, command, nothing, time_us
+from tests.support.entries import EmptyShelf, amount, command, logged, nothing, time_us
 
 # One command each, on its own ledger. LARGEST is the largest amount one may name, FULL the largest balance,
 # BOTTOM the least that cash may fall to.
@@ -102,7 +102,7 @@ def book_of(opening: dict[str, int]) -> UnitOfWork:
 
 
 def settled(unit: UnitOfWork, log_index: int, time_us: int, asked: Command) -> LedgerReceipt:
-    receipt = unit.settle(log_index, time_us, asked)
+    receipt = unit.settle(log_index, time_us, logged(asked))
     assert receipt is not None
     return receipt
 
@@ -160,7 +160,7 @@ def test_a_repeated_request_gets_its_first_receipt_for_ever() -> None:
 def test_only_a_positive_whole_number_is_an_amount(kind: type[Credit | Debit], wrong: Any) -> None:
     unit = book_of({"cash": -9, "main": 9})
     with pytest.raises((AssertionError, TypeError)):
-        unit.settle(1, 1, kind(id="a", account="main", amount=wrong))
+        unit.settle(1, 1, logged(kind(id="a", account="main", amount=wrong)))
     assert not unit.changed_balances
 
 

@@ -14,7 +14,7 @@ from atm.ledger import ledger as ledger_module
 from atm.ledger.commands import Credit, Open, Outcome, Reverse, Statement
 from atm.ledger.ledger import Ledger, LedgerFault, NotNext
 from atm.ledger.posting import BANK_MINOR_MIN
-from tests.support.entries import apply_in_batches, balance_of, records, time_us
+from tests.support.entries import apply_in_batches, balance_of, logged, records, time_us
 
 STORY = """
 -
@@ -61,7 +61,7 @@ def test_accounts_in_memory_are_bounded_however_many_there_are(
     monkeypatch.setattr(rows, "ACCOUNTS_KEPT_MAX", 5)
     names = [f"a{number}" for number in range(40)]
     for index, name in enumerate(names, 1):
-        ledger.apply([(index, time_us(index), Open(id=f"o{index}", account=name))])
+        ledger.apply([(index, time_us(index), logged(Open(id=f"o{index}", account=name)))])
         assert sum(ledger._rows.kept(each) is not None for each in names) <= 6
     assert all(balance_of(ledger, name) == 0 for name in names)
 
@@ -197,7 +197,7 @@ def test_an_error_in_the_middle_of_a_batch_leaves_the_last_whole_batch(ledger: L
     ledger.apply(records(STORY[:6]))
     before = ledger.digest()
     bad = records(["x1 credit main 7", "x2 credit ann 7", "x3 credit main 7"], 7)
-    bad[1] = (8, 8, Credit(id="x2", account="ann", amount=7.5))  # type: ignore[arg-type]
+    bad[1] = (8, 8, logged(Credit(id="x2", account="ann", amount=7.5)))  # type: ignore[arg-type]
     with pytest.raises(AssertionError):
         ledger.apply(bad)
     assert (ledger.applied_index, ledger.digest()) == (6, before)
@@ -288,7 +288,7 @@ def test_each_commit_is_synced_where_no_log_makes_up_for_it(path: Path) -> None:
 
 def test_a_request_of_an_earlier_batch_can_be_reversed(ledger: Ledger) -> None:
     ledger.apply(records(["c1 credit main 500"]))
-    (receipt,) = ledger.apply([(2, time_us(2), Reverse(id="r1", original="c1"))])
+    (receipt,) = ledger.apply([(2, time_us(2), logged(Reverse(id="r1", original="c1")))])
     assert receipt is not None
     assert (receipt.outcome, balance_of(ledger, "main")) == (Outcome.OK, 0)
 

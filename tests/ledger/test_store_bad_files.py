@@ -31,13 +31,6 @@ def another_database(path: Path) -> None:
     connection.close()
 
 
-def another_version(path: Path) -> None:
-    Ledger(path).close()
-    connection = apsw.Connection(str(path))
-    connection.execute("update applied set schema_version = 99")
-    connection.close()
-
-
 def a_trigger(path: Path) -> None:
     Ledger(path).close()
     connection = apsw.Connection(str(path))
@@ -75,13 +68,39 @@ def no_row_of_what_was_applied(path: Path) -> None:
 NO_LEDGERS = {
     no_database: "not a SQLite database",
     another_database: "not a ledger",
-    another_version: "version 99",
     a_trigger: "changed by another program",
     overwritten_pages: "damaged",
     rot_in_the_middle_of_a_definition: "damaged (malformed database schema",  # SQLite quotes ten lines
     rot_that_is_no_text: "text that is none",
-    no_row_of_what_was_applied: "version unknown",
+    no_row_of_what_was_applied: "no known version",
 }
+
+
+@pytest.mark.parametrize(
+    ("version", "what_to_do"),
+    [
+        (99, "written by a newer release: install that one"),
+        (
+            2,
+            "written by release 1.0, and this release's is 3: export the books with that release",
+        ),
+    ],
+)
+def test_a_ledger_of_another_release_is_refused_untouched_and_says_how(
+    version: int, what_to_do: str, path: Path
+) -> None:
+    path.parent.mkdir()
+    Ledger(path).close()
+    connection = apsw.Connection(str(path))
+    connection.execute(f"update applied set schema_version = {version}")
+    connection.close()
+    before = path.read_bytes()
+    with pytest.raises(LedgerFault, match=f"is a ledger of version {version}") as fault:
+        Ledger(path)
+    text = line_of(fault, path)
+    assert what_to_do in text
+    assert "delete" not in text, "the log of another release does not rebuild it here"
+    assert path.read_bytes() == before
 
 
 @pytest.mark.parametrize(

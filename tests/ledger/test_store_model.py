@@ -102,7 +102,10 @@ class AnyHistory(RuleBasedStateMachine):
             receipt and (str(receipt.outcome), receipt.balance, receipt.available, receipt.log_index)
             for receipt in receipts
         ]
-        assert found == [self.model.ask(*record) for record in batch]
+        assert found == [
+            self.model.ask(index, time_us, None if asked is None else asked.command)
+            for index, time_us, asked in batch
+        ]
         self.log += batch
         self.lines += [line for line in lines if line not in {"-", "expire"}]
 

@@ -6,7 +6,7 @@ from atm.ledger.commands import LEGS_MAX, Batch, Leg
 from atm.ledger.ledger import Ledger
 from tests.ledger.audit import audit
 from tests.ledger.stories import tell
-from tests.support.entries import balance_of, records
+from tests.support.entries import balance_of, logged, records
 
 
 def test_a_transfer_moves_money_between_two_customers_or_nothing_at_all() -> None:
@@ -88,7 +88,7 @@ def test_the_longest_batch_is_booked_and_numbered_without_a_clash() -> None:
     )
     ledger = Ledger(":memory:")
     log = records(["o1 open ann", "o2 open bob", "c1 credit ann 7", "-", "c2 credit bob 1"])
-    log[3] = (4, log[3][1], Batch(id="b1", legs=legs))
+    log[3] = (4, log[3][1], logged(Batch(id="b1", legs=legs)))
     receipts = ledger.apply(log)
     assert [receipt and receipt.outcome for receipt in receipts] == ["ok"] * 5
     numbers = ledger._database.cursor().execute("select posting from journal order by posting").fetchall()

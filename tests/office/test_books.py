@@ -26,7 +26,7 @@ from atm.office import books
 from atm.office.books import beancount_account, hledger_account
 from atm.office.main import main
 from atm.office.replay import BadFile, read_csv, read_jsonl
-from tests.support.entries import time_us
+from tests.support.entries import logged, time_us
 from tests.support.story import RECORDS, write_ledger
 
 HOSTILE_IDS = ['"', "\\", ";", "date:2020-13-77", "[2020-99-99]", "a)b|c,d", "\\\"#!'", "*", "{}", "=1+1"]
@@ -86,7 +86,7 @@ def ledger(tmp_path: Path) -> Path:
         commands: list[LogCommand] = [Open(id="o9", account="9-lives.__"), Open(id="o10", account="Alice")]
         commands += [Credit(id=text, account="9-lives.__", amount=1) for text in HOSTILE_IDS]
         days_us = 86_400_000_000
-        opened.apply([(n, time_us(n) + n * days_us, each) for n, each in enumerate(commands, first)])
+        opened.apply([(n, time_us(n) + n * days_us, logged(each)) for n, each in enumerate(commands, first)])
     return path
 
 

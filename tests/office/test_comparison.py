@@ -14,7 +14,7 @@ from atm.ledger.commands import Credit
 from atm.ledger.ledger import Ledger
 from atm.office.comparison import compare
 from atm.office.main import main
-from tests.support.entries import time_us
+from tests.support.entries import logged, time_us
 from tests.support.story import RECORDS, write_ledger
 
 SOUND = Findings(
@@ -82,7 +82,7 @@ def test_a_file_that_is_ahead_is_compared_where_the_others_are(
 ) -> None:
     index = len(RECORDS) + 1
     with closing(Ledger(ledgers[2])) as ledger:
-        ledger.apply([(index, time_us(index), Credit(id="more", account="main", amount=5))])
+        ledger.apply([(index, time_us(index), logged(Credit(id="more", account="main", amount=5)))])
     assert main(["verify", *map(str, ledgers)]) == 0
     told = capsys.readouterr().out
     assert f"Compared journals up to log entry {index - 1}: {', '.join(map(str, ledgers))}\n" in told

@@ -14,7 +14,7 @@ from msgspec.structs import replace
 from atm.client import Client
 from atm.local_cluster import LocalCluster, write_cluster_ini
 from atm.office.main import main
-from atm.raft.messages import NUMBER_MAX, Entry, HardState
+from atm.raft.messages import NUMBER_MAX, Entry, EntryKind, HardState
 from atm.raft.term_limit import TERM_MAX
 from atm.storage.log_file import LogFile
 from tests.support.ledgers import assert_books_are_right, wait_until_equal
@@ -48,7 +48,9 @@ def poison(bank: LocalCluster, how: How) -> None:
 
 
 def forged(last: Entry, behind: int = 1, **changes: object) -> Entry:
-    entry = replace(last, index=last.index + behind, time_us=last.time_us + behind, command=b"")
+    entry = replace(
+        last, index=last.index + behind, time_us=last.time_us + behind, kind=EntryKind.NOOP, data=b""
+    )
     return replace(entry, **changes)
 
 
@@ -64,7 +66,7 @@ def a_stamp(state: HardState, last: Entry) -> tuple[HardState, list[Entry]]:
 
 
 def garbage(state: HardState, last: Entry) -> tuple[HardState, list[Entry]]:
-    entries = [forged(last, 1, command=b"garbage"), forged(last, 2)]
+    entries = [forged(last, 1, kind=EntryKind.COMMAND, data=b"garbage"), forged(last, 2)]
     return replace(state, commit_index=last.index + 1), entries
 
 

@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from random import Random
+from typing import Any
 
 from msgspec import Struct
 from msgspec.structs import replace
@@ -60,7 +61,7 @@ class Network:
         hard_states: Mapping[NodeId, HardState] | None = None,
         down: str = "",
         checks: type[Checks] = Checks,
-        **limits: int,
+        **limits: Any,
     ) -> None:
         self.in_flight: deque[Letter] = deque()
         self.delivered: list[Letter] = []

@@ -15,11 +15,20 @@ from atm.server.group.entry_validator import (
     checked_record,
 )
 from atm.server.group.log_clock import STAMP_US_MAX
+from atm.version import FEATURE_LEVEL_MAX
 from atm.wire.codec import Malformed, encode
+from atm.wire.log_entries import NewerEntry, command_data
+from tests.support.entries import logged
 from tests.support.server_parts import credit, query
 
 NOW_US = CLOCK_SET_US + 10**15
 HOUR_US = 3600 * 10**6
+
+
+def entry_of(index: int, time_us: int, data: bytes, term: int = 1, kind: int | None = None) -> Entry:
+    """Return a no-op if there are no data, else a command."""
+    kind = kind if kind is not None else EntryKind.COMMAND if data else EntryKind.NOOP
+    return Entry(index=index, term=term, time_us=time_us, kind=kind, data=data)
 
 
 class Clocks:
@@ -31,16 +40,7 @@ class Clocks:
         self.guard = EntryValidator(lambda: self.passed_s, lambda: self.wall_us)
 
     def entry_check(self, *stamps_us: int, last_us: int = 0, command: bytes = b"") -> str | None:
-        entries = [
-            Entry(
-                index=index,
-                term=1,
-                time_us=stamp,
-                kind=EntryKind.COMMAND if command else EntryKind.NOOP,
-                data=command,
-            )
-            for index, stamp in enumerate(stamps_us, 5)
-        ]
+        entries = [entry_of(index, stamp, command) for index, stamp in enumerate(stamps_us, 5)]
         return self.guard.entry_check(entries, last_us)
 
 
@@ -94,39 +94,68 @@ def test_a_command_that_this_release_does_not_know_is_refused(command: bytes) ->
 
 def test_a_command_is_decoded_once(monkeypatch: pytest.MonkeyPatch) -> None:
     clocks = Clocks()
-    assert clocks.entry_check(NOW_US, NOW_US + 1, command=encode(credit("a"))) is None
+    assert clocks.entry_check(NOW_US, NOW_US + 1, command=command_data("eve", encode(credit("a")))) is None
 
     def no_more(payload: bytes) -> object:
         raise AssertionError("decoded again")
 
-    monkeypatch.setattr(entry_validator, "decode_command", no_more)
+    monkeypatch.setattr(entry_validator, "decode_entry", no_more)
     for index, stamp_us in ((5, NOW_US), (6, NOW_US + 1)):
-        entry = Entry(index=index, term=1, time_us=stamp_us, kind=EntryKind.COMMAND, data=encode(credit("a")))
-        assert clocks.guard.record(entry) == (index, stamp_us, credit("a"))
+        entry = entry_of(index, stamp_us, command_data("eve", encode(credit("a"))))
+        assert clocks.guard.record(entry) == (index, stamp_us, logged(credit("a"), "eve"))
     assert not clocks.guard._decoded
 
 
 def test_another_entry_that_took_the_place_is_decoded_itself() -> None:
     clocks = Clocks()
-    assert clocks.entry_check(NOW_US, command=encode(credit("a"))) is None
-    entry = Entry(index=5, term=2, time_us=NOW_US, kind=EntryKind.COMMAND, data=encode(credit("b")))
-    assert clocks.guard.record(entry) == (5, NOW_US, credit("b"))
+    assert clocks.entry_check(NOW_US, command=command_data("eve", encode(credit("a")))) is None
+    entry = entry_of(5, NOW_US, command_data("eve", encode(credit("b"))), term=2)
+    assert clocks.guard.record(entry) == (5, NOW_US, logged(credit("b"), "eve"))
 
 
 def test_what_is_kept_is_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(entry_validator, "DECODED_MAX", 3)
-    clocks, command = Clocks(), encode(Expire())
+    clocks, command = Clocks(), command_data("bank", encode(Expire()))
     assert clocks.entry_check(NOW_US, NOW_US + 1, NOW_US + 2, NOW_US + 3, command=command) is None
     assert not clocks.guard._decoded
-    entry = Entry(index=6, term=1, time_us=NOW_US, kind=EntryKind.COMMAND, data=command)
-    assert clocks.guard.record(entry) == (6, NOW_US, Expire())
+    entry = entry_of(6, NOW_US, command)
+    assert clocks.guard.record(entry) == (6, NOW_US, logged(Expire(), "bank"))
 
 
 def test_a_saved_entry_is_usable_or_it_is_said_why_not() -> None:
-    entry = Entry(index=1, term=1, time_us=STAMP_US_MAX, kind=EntryKind.NOOP, data=b"")
+    entry = entry_of(1, STAMP_US_MAX, b"")
     assert checked_record(entry) == (1, STAMP_US_MAX, None)
     with pytest.raises(Unusable, match="is stamped"):
-        checked_record(Entry(index=1, term=1, time_us=STAMP_US_MAX + 1, kind=EntryKind.NOOP, data=b""))
+        checked_record(entry_of(1, STAMP_US_MAX + 1, b""))
     with pytest.raises(Unusable, match="is no command") as raised:
-        checked_record(Entry(index=1, term=1, time_us=1, kind=EntryKind.COMMAND, data=b"garbage"))
+        checked_record(entry_of(1, 1, b"garbage"))
     assert isinstance(raised.value.__cause__, Malformed)
+
+
+def test_an_entry_of_a_newer_release_does_not_come_into_the_log() -> None:
+    clocks = Clocks()
+    newer = entry_of(5, NOW_US, b"", kind=9)
+    said = "log entry 5 is of kind 9 and version 1, written by a newer release: install that one"
+    assert clocks.guard.entry_check([newer], 0) == f"its {said}"
+    with pytest.raises(NewerEntry, match=said):
+        checked_record(newer)
+
+
+def test_a_feature_level_that_this_release_does_not_know_does_not_come_into_the_log() -> None:
+    """Committed, it would end this server for good; a true leader waits until all have shown to know it."""
+    clocks = Clocks()
+    known, beyond = (
+        entry_of(5, NOW_US, encode([level]), kind=EntryKind.FEATURE_LEVEL)
+        for level in (FEATURE_LEVEL_MAX, FEATURE_LEVEL_MAX + 1)
+    )
+    assert clocks.guard.entry_check([known], 0) is None
+    assert f"raises the feature level to {FEATURE_LEVEL_MAX + 1}" in str(
+        clocks.guard.entry_check([beyond], 0)
+    )
+
+
+def test_an_entry_with_the_same_data_and_another_kind_is_another_one() -> None:
+    clocks = Clocks()
+    data = command_data("eve", encode(credit("a")))
+    assert clocks.entry_check(NOW_US, command=data) is None
+    assert clocks.guard.record(entry_of(5, NOW_US, data, kind=EntryKind.NOOP)) == (5, NOW_US, None)

@@ -81,7 +81,7 @@ class Turns:
 MAIL: dict[str, Callable[[], Inputs]] = {
     "command": lambda: requests(Mailbox().asks(credit("a"))),
     "query": lambda: requests(Mailbox().asks(query("q"))),
-    "status": lambda: requests(PendingRequest(Mailbox(), 0, STATUS, encode(STATUS))),
+    "status": lambda: requests(PendingRequest(Mailbox(), 0, STATUS, encode(STATUS), "local")),
     "passed on": lambda: requests(Mailbox().asks(credit("a"), forwarded=True)),
     "acknowledgement": lambda: messages(ACKNOWLEDGEMENT),
     "vote": lambda: messages(VOTE),

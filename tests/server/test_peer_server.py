@@ -20,16 +20,17 @@ from atm.raft.messages import RequestVote
 from atm.server.group.inbox import Inbox, Inputs
 from atm.server.net.reader import Reader
 from atm.server.peers import peer_connection, peer_server
+from atm.server.peers.handshake import Handshake
 from atm.server.peers.links import Links, batches
 from atm.server.peers.peer_connection import PeerConnection
 from atm.server.peers.peer_server import PeerServer
 from atm.server.security.pins import PinSealer, read_pepper
 from atm.storage.data_folder import DataFolder
+from atm.version import PROTOCOL_MAX, PROTOCOL_MIN, RELEASE
 from atm.wire.client_messages import Status
 from atm.wire.codec import encode
 from atm.wire.framing import frame
 from atm.wire.peer_messages import (
-    PROTOCOL_VERSION,
     Forward,
     ForwardReply,
     Hello,
@@ -59,22 +60,31 @@ class Port:
     inbox: Inbox
     lock: Lock
     reported: list[str] = field(default_factory=list)
+    handshake: Handshake = field(init=False)
+    server: PeerServer = field(init=False)
 
     def hello(self, node: str = "n2") -> Hello:
         return Hello(
-            version=PROTOCOL_VERSION,
-            cluster=self.cluster.identity(),
+            protocol_min=PROTOCOL_MIN,
+            protocol_max=PROTOCOL_MAX,
+            release=RELEASE,
+            feature_level=2,
+            cluster="",
+            config=self.cluster.identity(),
             node=node,
             store=f"store of {node}",
             pepper=PinSealer(read_pepper(self.cluster.pepper_file)).name,
         )
+
+    def connections(self) -> set[PeerConnection]:
+        return self.server._connections
 
     def dial(self) -> Wire:
         return Wire(self.cluster.nodes["n1"].peer)
 
     def greeted(self, node: str = "n2") -> Wire:
         wire = self.dial()
-        assert greet(wire, self.hello(node)) == Welcome(node="n1", learner=False)
+        assert greet(wire, self.hello(node)) == Welcome(node="n1", learner=False, protocol=PROTOCOL_MAX)
         return wire
 
     def take(self) -> Inputs:
@@ -82,8 +92,13 @@ class Port:
             return self.inbox.drain()
 
     def wait_for_mail(self) -> Inputs:
-        self.inbox.sleep(DEADLINE_S)
-        return self.take()
+        """Return what comes in next, but for who comes and goes."""
+        inputs = Inputs()
+        while inputs == Inputs(feature_levels=inputs.feature_levels):
+            self.inbox.sleep(DEADLINE_S)
+            inputs = self.take()
+        inputs.feature_levels.clear()
+        return inputs
 
 
 def greet(wire: Wire, hello: Hello) -> Welcome | Refused:
@@ -107,18 +122,19 @@ def port(tmp_path: Path) -> Iterator[Port]:
     port = Port(cluster, DataFolder(cluster, "n1"), Inbox(lock), lock)
     addresses = {name: cluster.nodes[name].peer for name in ("n2", "n3")}
     report = port.reported.append
-    links = Links(port.hello("n1"), addresses, port.inbox, report)
+    port.handshake = Handshake(port.hello("n1"), addresses)
+    links = Links(port.handshake, addresses, port.inbox, report)
     reader = Reader(port.inbox.put_gathered, lambda error: port.reported.append(repr(error)))
     server = PeerServer(
         cluster.nodes["n1"].peer,
-        hello=port.hello("n1"),
-        peers=addresses,
+        handshake=port.handshake,
         folder=port.folder,
         inbox=port.inbox,
         reader=reader,
         links=links,
         report=report,
     )
+    port.server = server
     reader.start()
     server.start()
     yield port
@@ -136,8 +152,15 @@ def test_messages_of_a_welcomed_peer_reach_the_inbox(port: Port) -> None:
 @pytest.mark.parametrize(
     ("changes", "reason"),
     [
-        ({"version": PROTOCOL_VERSION + 1}, "same release"),
-        ({"cluster": "elsewhere"}, "another cluster"),
+        (
+            {"protocol_min": 4, "protocol_max": 5, "release": "9"},
+            "its release '9' speaks protocol 4 to 5, and",
+        ),
+        (
+            {"protocol_min": 0, "protocol_max": 2},
+            "speaks protocol 2, and release '1.1.0' here speaks 3: install",
+        ),
+        ({"config": "elsewhere"}, "another cluster"),
         ({"pepper": "0123456789abcdef"}, "another pepper: copy the pepper file"),
         ({"node": "n1"}, "each name may run once"),
         ({"node": "n9"}, "no node 'n9'"),
@@ -200,6 +223,30 @@ def test_a_peer_whose_bytes_are_no_messages_is_closed_and_reported(
         assert port.wait_for_mail().messages == [vote("n2")]
 
 
+def test_what_a_peer_can_is_told_when_it_comes_and_when_it_goes(port: Port) -> None:
+    told: list[tuple[str, int]] = []
+
+    def heard(*expected: tuple[str, int]) -> bool:
+        told.extend(port.take().feature_levels)
+        return told == list(expected)
+
+    with port.greeted("n2"):
+        wait_until(lambda: heard(("n2", 2)))
+        with port.greeted("n3"):
+            wait_until(lambda: heard(("n2", 2), ("n3", 2)))
+        wait_until(lambda: heard(("n2", 2), ("n3", 2), ("n3", 0)))
+    wait_until(lambda: heard(("n2", 2), ("n3", 2), ("n3", 0), ("n2", 0)))
+
+
+def test_a_connection_that_was_replaced_takes_nothing_with_it(port: Port) -> None:
+    told: list[tuple[str, int]] = []
+    with port.greeted() as older, port.greeted():
+        assert older.payload() is None
+        wait_until(lambda: len(port.connections()) == 1)
+        told.extend(port.take().feature_levels)
+    assert told[-1:] == [("n2", 2)]
+
+
 def test_a_newer_connection_of_a_peer_replaces_the_older(port: Port) -> None:
     with port.greeted() as older, port.greeted() as newer:
         assert older.payload() is None
@@ -214,7 +261,7 @@ def test_a_peer_with_another_store_is_demoted_before_its_messages(port: Port) ->
     port.take()
     with port.dial() as wire:
         changed = replace(port.hello(), store="another")
-        assert greet(wire, changed) == Welcome(node="n1", learner=True)
+        assert greet(wire, changed) == Welcome(node="n1", learner=True, protocol=PROTOCOL_MAX)
         assert port.take().demotions == ["n2"]
     assert "came back with an empty data folder" in port.reported[0]
     assert not port.folder.register_peer_store("n2", "another")
@@ -241,11 +288,13 @@ def test_a_peer_that_lost_its_disk_is_let_in_once_its_old_connection_is_gone(por
     wait_until(lambda: _welcomed(port, changed))
     assert port.take().demotions == ["n2"]
     with port.dial() as wire:
-        assert greet(wire, changed) == Welcome(node="n1", learner=True)
+        assert greet(wire, changed) == Welcome(node="n1", learner=True, protocol=PROTOCOL_MAX)
         with port.dial() as again:
-            assert greet(again, changed) == Welcome(node="n1", learner=True), "its own older one is no other"
+            assert greet(again, changed) == Welcome(node="n1", learner=True, protocol=PROTOCOL_MAX), (
+                "its own older one is no other"
+            )
             with port.dial() as true:
-                assert greet(true, port.hello()) == Welcome(node="n1", learner=False)
+                assert greet(true, port.hello()) == Welcome(node="n1", learner=False, protocol=PROTOCOL_MAX)
 
 
 def _welcomed(port: Port, hello: Hello) -> bool:
@@ -273,11 +322,15 @@ def test_the_connection_of_a_machine_that_is_gone_without_a_word_is_noticed_in_t
 def test_passed_on_requests_are_checked_one_by_one(port: Port) -> None:
     good, bad = encode(credit("a")), encode({"op": "rob", "id": "b"})
     with port.greeted() as wire:
-        wire.send(Forward(sender="n2", requests=((7, good), (8, bad), (9, encode(Status(id="s"))))))
+        wire.send(
+            Forward(
+                sender="n2", requests=((7, "eve", good), (8, "eve", bad), (9, "eve", encode(Status(id="s"))))
+            )
+        )
         inputs = port.wait_for_mail()
-        assert [(pending.number, pending.payload, pending.forwarded) for pending in inputs.commands] == [
-            (7, good, True)
-        ]
+        [pending] = inputs.commands
+        assert (pending.number, pending.payload, pending.forwarded) == (7, good, True)
+        assert pending.actor == "eve", "who asked is known to the server that read it"
         assert [number for _, number, _ in inputs.refused] == [8, 9]
 
 
@@ -291,7 +344,7 @@ def test_a_plain_pin_that_a_server_passes_on_is_refused(port: Port) -> None:
         {"op": "batch", "id": "d", "legs": [leg | {"pin": "ab" * 32}, leg | {"pin": "1234"}]},
     ]
     sealed = encode(Debit(id="e", account="main", amount=5, pin="ab" * 32))
-    requests = (*((number, encode(fields)) for number, fields in enumerate(plain)), (9, sealed))
+    requests = (*((number, "eve", encode(fields)) for number, fields in enumerate(plain)), (9, "eve", sealed))
     with port.greeted() as wire:
         wire.send(Forward(sender="n2", requests=requests))
         inputs = port.wait_for_mail()
@@ -308,7 +361,7 @@ def test_an_answer_is_given_back_only_while_the_connection_that_asked_stands(
     given: list[int] = []
     monkeypatch.setattr(Links, "send_reply", lambda links, to, number, payload: given.append(number))
     with port.greeted() as wire:
-        wire.send(Forward(sender="n2", requests=((7, encode(credit("a"))),)))
+        wire.send(Forward(sender="n2", requests=((7, "eve", encode(credit("a"))),)))
         (pending,) = port.wait_for_mail().commands
         connection = pending.channel
         assert isinstance(connection, PeerConnection)

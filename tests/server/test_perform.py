@@ -15,6 +15,7 @@ from atm.raft.messages import (
 from atm.raft.ready import Ready, Role
 from atm.server.group.perform import perform
 from atm.wire.codec import encode
+from atm.wire.log_entries import command_data
 from tests.support.server_parts import Recorder, credit
 
 
@@ -53,7 +54,7 @@ def test_messages_go_before_the_save_and_promises_after_it() -> None:
         hard_state=HardState(term=1),
         entries=(entry(3),),
         messages_after_sync=(Outgoing("n3", RESPONSE),),
-        committed=(entry(1), entry(2, encode(credit("a")))),
+        committed=(entry(1), entry(2, command_data("local", encode(credit("a"))))),
         reads=(ConfirmedRead(1, 2),),
         dropped_reads=(7,),
         role=Role.LEADER,

@@ -26,7 +26,7 @@ from atm.server.security.pins import (
 )
 from atm.wire.client_messages import ClientRequest, decode_client_request
 from atm.wire.codec import encode
-from atm.wire.log_entries import decode_command
+from atm.wire.log_entries import command_data, decode_command
 from tests.support.server_parts import DEADLINE_S, RunningServer, Wire, cluster_of
 
 PEPPER = bytes(range(PEPPER_BYTES))
@@ -74,7 +74,7 @@ def test_a_sealed_request_shows_no_pin_and_is_else_the_same(request_: ClientRequ
     payload = encode(sealed)
     assert PIN.encode() not in payload
     assert b"1234" not in payload.replace(seal_of("1234").encode(), b"")
-    assert decode_command(payload) == sealed
+    assert decode_command(command_data("local", payload)).command == sealed
     for name in ("id", "account", "target", "amount", "expires_ms"):
         assert getattr(sealed, name, None) == getattr(request_, name, None)
 

@@ -10,19 +10,30 @@ from random import Random
 import pytest
 from msgspec.structs import replace
 
-from atm.ledger.ledger import Ledger
+from atm.ledger.commands import LOCAL, Founding
+from atm.ledger.ledger import ClusterState, Ledger
 from atm.raft.config import RaftConfig
 from atm.raft.messages import NUMBER_MAX, Entry, EntryKind, HardState
 from atm.raft.term_limit import TERM_MAX
 from atm.server.group import recovery
 from atm.server.group.entry_validator import EntryValidator
 from atm.server.group.log_clock import STAMP_US_MAX
-from atm.server.group.recovery import LedgerAhead, LogUnusable, recover
+from atm.server.group.recovery import (
+    ClusterMismatch,
+    LedgerAhead,
+    LogUnusable,
+    check_feature_level,
+    check_one_cluster,
+    check_voters,
+    recover,
+)
 from atm.server.group.settings import raft_config
 from atm.storage.log_file import LogFile
+from atm.version import FEATURE_LEVEL_MAX
 from atm.wire.codec import encode
-from atm.wire.log_entries import decode_command
-from tests.support.entries import balance_of
+from atm.wire.framing import CLIENT_FRAME_BYTES_MAX
+from atm.wire.log_entries import NewerEntry, command_data, decode_command, decode_founding
+from tests.support.entries import balance_of, logged
 from tests.support.server_parts import cluster_of, credit
 
 CONFIG = RaftConfig(node_id="n1", peers=("n2", "n3"))
@@ -31,7 +42,13 @@ RANDOM = Random(1).randint
 
 def entries(count: int) -> list[Entry]:
     return [
-        Entry(index=index, term=1, time_us=index, kind=EntryKind.COMMAND, data=encode(credit(f"c{index}", 1)))
+        Entry(
+            index=index,
+            term=1,
+            time_us=index,
+            kind=EntryKind.COMMAND,
+            data=command_data(LOCAL, encode(credit(f"c{index}", 1))),
+        )
         for index in range(1, count + 1)
     ]
 
@@ -75,7 +92,7 @@ def test_a_log_that_is_wholly_applied_keeps_its_last_entry_in_memory(log: LogFil
 
 
 def test_a_ledger_ahead_of_its_log_is_refused(log: LogFile, ledger: Ledger) -> None:
-    ledger.apply([(1, 1, credit("c1", 1)), (2, 2, None)])
+    ledger.apply([(1, 1, logged(credit("c1", 1))), (2, 2, None)])
     with pytest.raises(LedgerAhead, match="applied entry 2, but the log ends at 0"):
         recover(CONFIG, log, ledger, RANDOM, EntryValidator())
 
@@ -109,6 +126,73 @@ def test_an_entry_that_nobody_can_use_is_one_line_committed_or_not(
 
 
 def test_times_become_ticks_and_elections_stay_above_heartbeats(tmp_path: Path) -> None:
-    config = raft_config(cluster_of(tmp_path, "n1", "n2"), "n1")
+    config = raft_config(cluster_of(tmp_path, "n1", "n2"), "n1", "ab" * 16)
     assert config.peers == ("n2",)
     assert (config.heartbeat_ticks, config.election_ticks_min, config.election_ticks_max) == (2, 8, 16)
+
+
+ONE, OTHER = "ab" * 16, "cd" * 16
+
+
+def founded(cluster_id: str) -> Entry:
+    data = encode(Founding(cluster_id, ("n1", "n2")))
+    return Entry(index=1, term=1, time_us=1, kind=EntryKind.BOOTSTRAP, data=data)
+
+
+@pytest.mark.parametrize(("folder_id", "ledger_id"), [("", ""), (ONE, ""), ("", ONE), (ONE, ONE)])
+def test_files_of_one_cluster_belong_together(log: LogFile, folder_id: str, ledger_id: str) -> None:
+    log.save(HardState(term=1), [founded(ONE)])
+    check_one_cluster(log, folder_id=folder_id, ledger_id=ledger_id)
+
+
+@pytest.mark.parametrize(
+    ("folder_id", "ledger_id"), [(OTHER, ""), ("", OTHER), (ONE, OTHER), (OTHER, ONE), (OTHER, OTHER)]
+)
+def test_files_of_two_clusters_are_refused(log: LogFile, folder_id: str, ledger_id: str) -> None:
+    log.save(HardState(term=1), [founded(ONE)])
+    with pytest.raises(ClusterMismatch, match="these files are of different clusters") as refused:
+        check_one_cluster(log, folder_id=folder_id, ledger_id=ledger_id)
+    assert "\n" not in str(refused.value)
+
+
+def test_a_folder_that_knows_its_cluster_has_the_log_to_it(log: LogFile) -> None:
+    check_one_cluster(log, folder_id="", ledger_id="")
+    with pytest.raises(ClusterMismatch, match="that of the log is not known"):
+        check_one_cluster(log, folder_id=ONE, ledger_id="")
+    log.save(HardState(term=1), entries(2))
+    with pytest.raises(ClusterMismatch, match="that of the log is not known"):
+        check_one_cluster(log, folder_id=ONE, ledger_id="")
+
+
+def test_the_servers_of_the_log_are_those_of_cluster_ini(tmp_path: Path) -> None:
+    cluster = cluster_of(tmp_path, "n1", "n2")
+    check_voters(ClusterState(id="", voters=(), feature_level=1), cluster)
+    check_voters(ClusterState(id=ONE, voters=("n2", "n1"), feature_level=1), cluster)
+    for voters in (("n1",), ("n1", "n3"), ("n1", "n2", "n3")):
+        with pytest.raises(ClusterMismatch, match="the servers of this cluster are n1"):
+            check_voters(ClusterState(id=ONE, voters=voters, feature_level=1), cluster)
+
+
+def test_a_cluster_beyond_this_release_is_refused() -> None:
+    check_feature_level(ClusterState(id=ONE, voters=("n1",), feature_level=FEATURE_LEVEL_MAX))
+    with pytest.raises(ClusterMismatch, match="there is no way back to it"):
+        check_feature_level(ClusterState(id=ONE, voters=("n1",), feature_level=FEATURE_LEVEL_MAX + 1))
+
+
+def test_a_node_that_is_the_first_to_lead_founds_its_cluster(tmp_path: Path) -> None:
+    config = raft_config(cluster_of(tmp_path, "n2", "n1"), "n1", ONE)
+    assert decode_founding(config.bootstrap) == Founding(ONE, ("n1", "n2"))
+
+
+def test_the_longest_request_of_the_longest_actor_fits_an_entry(tmp_path: Path) -> None:
+    longest = command_data("x" * 64, bytes(CLIENT_FRAME_BYTES_MAX))
+    assert len(longest) <= raft_config(cluster_of(tmp_path, "n1"), "n1", ONE).entry_bytes_max
+
+
+def test_an_entry_of_a_newer_release_in_the_log_stops_the_start(log: LogFile, ledger: Ledger) -> None:
+    newer = Entry(index=3, term=1, time_us=3, kind=EntryKind.COMMAND, version=2, data=entries(1)[0].data)
+    log.save(HardState(term=1), [*entries(2), newer])
+    log.save(HardState(term=2, commit_index=3), ())
+    with pytest.raises(NewerEntry, match="log entry 3 is of kind 1 and version 2"):
+        recover(CONFIG, log, ledger, RANDOM, EntryValidator())
+    assert ledger.applied_index == 0

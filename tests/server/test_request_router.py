@@ -5,13 +5,17 @@ from __future__ import annotations
 import pytest
 
 from atm.ledger.commands import Command, LedgerReceipt, Outcome, Read
+from atm.ledger.ledger import ClusterState
 from atm.raft.messages import ConfirmedRead, Entry, EntryKind
+from atm.raft.ready import Role
 from atm.server.group import request_router as router_module
 from atm.server.group.inbox import Inputs, PendingRequest, WakeThresholds
-from atm.server.group.request_router import FORWARD_TIMEOUT_S, RequestRouter
+from atm.server.group.request_router import FORWARD_TIMEOUT_S, RAISE_AGAIN_S, RequestRouter
+from atm.version import RELEASE
 from atm.wire.client_messages import Status
 from atm.wire.codec import encode
-from tests.support.server_parts import FakeCore, Mailbox, Recorder, credit, query
+from atm.wire.log_entries import command_data
+from tests.support.server_parts import FakeCore, Mailbox, Recorder, credit, query, requests
 
 
 class Story:
@@ -29,7 +33,9 @@ class Story:
             self.core,
             self.parts,
             self.parts,
+            peers=("n2", "n3"),
             first_number=1000,
+            feature_level_max=3,
             clock=lambda: self.now_s,
             wall_clock_us=lambda: self.wall_us,
             say=self.said.append,
@@ -76,7 +82,11 @@ def test_another_entry_at_the_index_answers_unknown_and_never_its_own_result(sto
 
 def test_commands_of_one_turn_are_proposed_together_as_the_bytes_that_came(story: Story) -> None:
     story.ask(credit("a"), credit("b"))
-    assert story.core.proposed == [encode(credit("a")), encode(credit("b"))]
+    assert story.core.proposed == [
+        command_data("local", encode(credit("a"))),
+        command_data("local", encode(credit("b"))),
+    ]
+    assert story.core.kinds == [EntryKind.COMMAND] * 2
     story.commit(12, 1, "b")
     story.commit(11, 1, "a")
     assert story.teller.outcomes == [("b", "ok"), ("a", "ok")]
@@ -316,7 +326,78 @@ def test_each_redirected_request_is_said_once(story: Story) -> None:
 
 def test_every_node_answers_for_its_own_status(story: Story) -> None:
     inputs = Inputs()
-    inputs.add(PendingRequest(story.teller, 0, Status(id="s"), b""))
+    inputs.add(PendingRequest(story.teller, 0, Status(id="s"), b"", "local"))
     story.router.take(inputs)
     status = story.teller.answers[0]
     assert (status["id"], status["role"], status["leader"]) == ("s", "leader", "n1")
+
+
+# -- the feature level ---------------------------------------------------------------------------------
+
+
+def hellos(story: Story, **levels: int) -> None:
+    story.router.take(Inputs(feature_levels=list(levels.items())))
+
+
+def test_the_level_is_raised_to_what_the_last_member_knows_and_not_before_it_shows_it(story: Story) -> None:
+    hellos(story, n2=2)
+    assert story.core.proposed == [], "n3 is not there"
+    hellos(story, n3=1)
+    assert story.core.proposed == []
+    hellos(story, n3=3)
+    assert (story.core.kinds, story.core.proposed) == ([EntryKind.FEATURE_LEVEL], [encode([2])])
+
+
+def test_the_level_is_never_raised_beyond_what_the_leader_knows(story: Story) -> None:
+    hellos(story, n2=9, n3=9)
+    assert story.core.proposed == [encode([3])]
+
+
+def test_a_member_that_has_gone_may_come_back_as_an_older_release(story: Story) -> None:
+    hellos(story, n2=2)
+    hellos(story, n2=0)
+    hellos(story, n3=2)
+    assert story.core.proposed == []
+
+
+def test_a_level_that_was_reached_is_neither_raised_again_nor_lowered(story: Story) -> None:
+    story.parts.cluster = ClusterState(id="", voters=(), feature_level=2)
+    hellos(story, n2=2, n3=2)
+    hellos(story, n2=1)
+    story.now_s += 2 * RAISE_AGAIN_S
+    hellos(story, n3=1)
+    assert story.core.proposed == []
+
+
+def test_a_raise_that_is_not_applied_is_proposed_again_but_not_at_once(story: Story) -> None:
+    hellos(story, n2=2, n3=2)
+    story.router.take(Inputs())
+    assert len(story.core.proposed) == 1
+    story.now_s += RAISE_AGAIN_S
+    story.router.take(Inputs())
+    assert len(story.core.proposed) == 2
+
+
+def test_a_follower_raises_nothing_but_remembers_what_it_was_shown(story: Story) -> None:
+    story.core.follow("n2", term=2)
+    hellos(story, n2=2, n3=2)
+    assert story.core.proposed == []
+    story.core.role, story.core.leader = Role.LEADER, "n1"
+    story.router.take(Inputs())
+    assert story.core.proposed == [encode([2])]
+
+
+def test_who_asks_is_passed_on_and_proposed_as_the_server_said_that_read_it(story: Story) -> None:
+    asked = story.teller.asks(credit("a"), actor="eve@n2", forwarded=True)
+    story.router.take(requests(asked))
+    assert story.core.proposed == [command_data("eve@n2", encode(credit("a")))]
+    story.core.follow("n2", term=2)
+    story.router.take(requests(story.teller.asks(credit("b"), actor="adam@n1")))
+    assert story.parts.actors == ["adam@n1"]
+
+
+def test_the_status_tells_release_and_level(story: Story) -> None:
+    story.parts.cluster = ClusterState(id="", voters=(), feature_level=2)
+    story.router.take(requests(PendingRequest(story.teller, 0, Status(id="s"), b"", "local")))
+    [answer] = story.teller.answers
+    assert (answer["version"], answer["feature_level"]) == (RELEASE, 2)

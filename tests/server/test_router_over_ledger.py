@@ -11,6 +11,7 @@ from atm.raft.messages import ConfirmedRead
 from atm.raft.ready import Role
 from atm.server.group.request_router import EXPIRE
 from atm.wire.codec import encode
+from atm.wire.log_entries import command_data
 from tests.server.test_request_router import Story
 from tests.support.entries import command
 from tests.support.server_parts import credit, query
@@ -52,7 +53,7 @@ def test_every_kind_of_command_is_proposed_by_a_leader_and_answered_once_it_is_c
     story: Story, request_: Command
 ) -> None:
     story.ask(request_)
-    assert story.core.proposed == [encode(request_)]
+    assert story.core.proposed == [command_data("local", encode(request_))]
     assert (story.core.read_ids, story.teller.answers) == ([], [])
     story.commit(11, 1, "x")
     assert story.teller.outcomes == [("x", "ok")]
@@ -202,7 +203,7 @@ def test_the_end_of_a_hold_shifts_nobodys_answer(story: Story) -> None:
     story.parts.expiry_us = 100
     story.wall_us = 200
     story.ask(credit("a"), query("q"))
-    assert story.core.proposed == [EXPIRE, encode(credit("a"))]
+    assert story.core.proposed == [EXPIRE, command_data("local", encode(credit("a")))]
     story.commit(12, 1, "a")
     assert story.teller.outcomes == [("a", "ok")]
     assert len(story.core.read_ids) == 1

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from threading import Event, Lock, Thread
 
 import pytest
 
+from atm.ledger.commands import LedgerReceipt
+from atm.ledger.ledger import ClusterState, Record
 from atm.raft.messages import Entry, EntryKind, HardState, NodeId, RaftMessage, RequestVote
 from atm.raft.ready import Ready
 from atm.raft.rejection import Rejection, Violation
@@ -108,7 +110,7 @@ class Story:
         self.inbox = Inbox(self.lock)
         self.tellers = Outbox()
         self.now_s = 100.0
-        self.router = RequestRouter("n1", self.core, self.links, self.links, first_number=1)
+        self.router = RequestRouter("n1", self.core, self.links, self.links, peers=("n2",), first_number=1)
         self.node = RunLoop(
             raft=self.core,
             log=self.links,
@@ -119,6 +121,7 @@ class Story:
             tellers=self.tellers,
             inbox=self.inbox,
             lock=self.lock,
+            on_cluster=lambda cluster: self.links.events.append(f"cluster {cluster.id}"),
             clock=lambda: self.now_s,
             on_rejection=self._say,
         )
@@ -378,3 +381,21 @@ def test_what_the_core_refuses_is_said_after_the_lock_is_free() -> None:
     assert story.said == [story.core.refusal] * 2
     story.turn_after(0)
     assert len(story.said) == 2
+
+
+def test_what_the_log_says_of_the_cluster_is_told_once_and_before_the_bank_writes_it() -> None:
+    """node.json comes first: a ledger that knows its cluster always has a folder that does."""
+    story = Story()
+    founded = ClusterState(id="ab" * 16, voters=("n1",), feature_level=1)
+    decide = story.links.decide
+
+    def found(records: Sequence[Record]) -> list[LedgerReceipt | None]:
+        story.links.cluster = founded
+        return decide(records)
+
+    story.links.decide = found  # type: ignore[method-assign]
+    for _ in range(2):
+        story.core.commit(UNWRITTEN_MAX)
+        story.turn_after(1)
+    told = [event for event in story.links.events if event.startswith(("decide", "cluster", "write"))]
+    assert [event.split()[0] for event in told] == ["decide", "cluster", "write", "decide", "write"]

@@ -10,11 +10,13 @@ from collections.abc import Sequence
 from typing import Any
 
 from msgspec import to_builtins
+from msgspec.msgpack import encode
 
-from atm.ledger.commands import Command, Expire, SetPin
+from atm.ledger.commands import Command, Expire, Founding, LoggedCommand, SetPin
 from atm.raft.messages import Entry
-from atm.wire.log_entries import decode_command
+from atm.wire.log_entries import decode_entry
 from tests.simulation.bank_rules import BANK, Bank
+from tests.support.checks import require
 
 Decision = tuple[str, str, int | None, int | None, int, int]  # id, outcome, balance, available, index, time
 Row = tuple[Any, ...]
@@ -69,6 +71,10 @@ class BankModel:
         self.given: set[Decision] = set()  # all receipts there are
         self.copies: Counter[bytes] = Counter()  # how often a request, to the byte, stands in the log
         self.ended: Counter[int] = Counter()  # how many `Expire` ended so many holds
+        self.readers: dict[str, set[str]] = {}  # of each request, the servers that read it from its customer
+        self.cluster = Versions()
+        self._cluster_id, self._voters, self._feature_level = "", "[]", 1
+        self.cluster.put(0, "only row", self._cluster_row())
         self.balance, self.account, self.hold = Versions(), Versions(), Versions()
         self.journal, self.receipt, self.reversal, self.exception = Lines(), Lines(), Lines(), Lines()
         self._bank = Bank()
@@ -78,17 +84,30 @@ class BankModel:
     def commit(self, entry: Entry) -> None:
         """Decide the next entry of the log."""
         assert entry.index == len(self.decisions) + 1
-        self.copies[entry.data] += 1
         decision = None
-        if entry.data:
-            command = decode_command(entry.data)
-            if isinstance(command, Expire):
+        match decode_entry(entry):
+            case LoggedCommand(actor, Expire()):
+                require(actor == "bank", "holds are ended by the bank itself", entry)
                 ended = self._bank.expire(entry.time_us)
                 self.ended[len(ended)] += 1
                 self._note_changes(entry.index, ended)
-            else:
-                decision = self._decide(entry, command)
+            case LoggedCommand(actor, command):
+                assert not isinstance(command, Expire)
+                self.copies[entry.data[1 + len(encode(actor)) :]] += 1
+                read = actor in self.readers.get(command.id, ())
+                require(read, "the actor is who the server says that read the request", entry)
+                decision = self._decide(entry, command, actor)
+            case Founding(cluster_id, voters):
+                require(entry.index == 1, "a cluster begins with its first entry", entry)
+                self._cluster_id, self._voters = cluster_id, json.dumps(voters, separators=(",", ":"))
+            case raised:
+                if raised is not None:
+                    self._feature_level = max(self._feature_level, raised.level)
+        self.cluster.put(entry.index, "only row", self._cluster_row())
         self.decisions.append(decision)
+
+    def _cluster_row(self) -> Row:
+        return (1, self._cluster_id, self._voters, self._feature_level)
 
     def total(self) -> int:
         return sum(account.balance for account in self._bank.accounts.values())
@@ -114,6 +133,7 @@ class BankModel:
             "receipt": sorted(self.receipt.at(index), key=lambda row: str(row[0])),
             "reversal": sorted(self.reversal.at(index)),
             "exception": list(self.exception.at(index)),
+            "cluster": self.cluster.all_at(index),
         }
 
     def _excused(self, *kinds: str) -> set[str]:
@@ -122,7 +142,7 @@ class BankModel:
 
     # -- one command -----------------------------------------------------------------------------------
 
-    def _decide(self, entry: Entry, command: Command) -> Decision:
+    def _decide(self, entry: Entry, command: Command, actor: str) -> Decision:
         asked = contents(command)
         known = self.first.get(command.id)
         if known is not None and known[0] in (asked, TOMBSTONE):
@@ -135,9 +155,9 @@ class BankModel:
         if outcome == "original_not_found" and asked["original"] not in self.first:
             self._bank.buried.add(asked["original"])
             buried = self._decision(entry, asked["original"], "already_reversed", None)
-            self._keep(TOMBSTONE, buried)
+            self._keep(TOMBSTONE, actor, buried)
         decision = self._decision(entry, command.id, outcome, self._bank.shown(command))
-        self._keep(asked, decision)
+        self._keep(asked, actor, decision)
         self._note_changes(entry.index, [command.id, asked.get("hold", ""), asked.get("original", "")])
         self._note_moves(entry, command.id)
         if outcome == "ok" and asked["op"] == "reverse":
@@ -151,11 +171,11 @@ class BankModel:
         available = account.balance - self._bank.held(shown or "")
         return request_id, outcome, account.balance, available, entry.index, entry.time_us
 
-    def _keep(self, asked: dict[str, Any], decision: Decision) -> None:
+    def _keep(self, asked: dict[str, Any], actor: str, decision: Decision) -> None:
         self.first[decision[0]] = asked, decision
         self.given.add(decision)
         others = {k: v for k, v in asked.items() if k not in ("op", "account", "amount")}
-        row = (asked["op"], asked.get("account"), asked.get("amount"), others or None, *decision[1:])
+        row = (asked["op"], asked.get("account"), asked.get("amount"), others or None, actor, *decision[1:])
         self.receipt.add(decision[4], (decision[0], *row))
 
     def _note_changes(self, index: int, holds: Sequence[str] = ()) -> None:

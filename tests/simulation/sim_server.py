@@ -6,15 +6,21 @@ from collections.abc import Callable, Sequence
 from random import Random
 from threading import Lock
 
+from msgspec.structs import replace
+
+from atm.ledger.commands import Founding
+from atm.ledger.ledger import ClusterState
+from atm.raft.config import RaftConfig
 from atm.raft.messages import NodeId
 from atm.raft.ready import Role
 from atm.server.group.entry_validator import EntryValidator
 from atm.server.group.inbox import Inbox, Inputs, PendingRequest, ReplyChannel
-from atm.server.group.recovery import recover
+from atm.server.group.recovery import check_one_cluster, recover
 from atm.server.group.request_router import RequestRouter
 from atm.server.group.run_loop import RunLoop
 from atm.storage.log_file import LogFailed
 from atm.wire.client_messages import Status, decode_client_request
+from atm.wire.codec import encode
 from atm.wire.framing import PEER_FRAME_BYTES_MAX, FrameReader, frame
 from atm.wire.peer_messages import Forward, ForwardReply, decode_peer_message
 from tests.simulation.bank_model import BankModel
@@ -22,9 +28,11 @@ from tests.simulation.loop import Loop
 from tests.simulation.plan import BEGIN_US, TICK_US, Plan
 from tests.simulation.sim_storage import SimStorage
 from tests.simulation.watched import Died, Fuse, WatchedCore, WatchedLinks
-from tests.support.checks import Checks
+from tests.support.checks import Checks, require
 from tests.support.sim_disk import PowerCut, SimDisk
 
+FEATURE_LEVELS = 2  # of two releases; the older is replaced by the newer at some restart
+UPGRADE_SHARE = 0.5  # of the restarts
 WAKE_US_MAX = 200  # from the arrival of something to the turn that takes it
 
 
@@ -66,6 +74,8 @@ class SimServer:
         decided: Callable[[SimServer, bytes], None],
     ) -> None:
         self.name = name
+        self.others: Sequence[SimServer] = ()
+        self.feature_level_max = Random(f"release {name} of {plan.luck}").choice((1, FEATURE_LEVELS))
         self.storage = SimStorage(name, plan, checks, model, digests)
         self.up = False
         self.incarnation = 0
@@ -77,7 +87,7 @@ class SimServer:
         self.slow_us = 0  # how long each turn takes, from now on
         self.sync_us = 0  # how long each sync of the disk takes, from now on
         self.crashes = 0
-        self._loop, self._plan, self._checks = loop, plan, checks
+        self._loop, self._plan, self._checks, self._model = loop, plan, checks, model
         self._send = send
         self._decided = decided
         self._clock_rate = Random(f"clock {name} of {plan.luck}").uniform(*plan.clock_rates)
@@ -109,15 +119,12 @@ class SimServer:
                 self.disk.kill()
             self._loop.after(TICK_US, self.start_again)
             return
-        guard = EntryValidator(self._clock_s, self.wall_clock_us)
+        check_one_cluster(self._log, folder_id=self.storage.cluster_id, ledger_id=self.bank.cluster.id)
+        guard = EntryValidator(self._clock_s, self.wall_clock_us, self.feature_level_max)
         raft = recover(
-            self._plan.config(self.name),
-            self._log,
-            self.bank,
-            self._random.randint,
-            guard,
-            check_invariants=True,
+            self._config(), self._log, self.bank, self._random.randint, guard, check_invariants=True
         )
+        self._join(self.bank.cluster)
         self.core = WatchedCore(raft, self._checks)
         incarnation = self.incarnation
         self.links = WatchedLinks(self.name, self._send_if(incarnation), self._checks, self.fuse)
@@ -128,6 +135,8 @@ class SimServer:
             self.core,
             self.bank,
             self,
+            peers=raft.config.peers,
+            feature_level_max=self.feature_level_max,
             first_number=self._random.getrandbits(40),
             clock=self._clock_s,
             wall_clock_us=self.wall_clock_us,
@@ -142,14 +151,38 @@ class SimServer:
             tellers=Tellers(),
             inbox=self.inbox,
             lock=lock,
+            on_cluster=self._join,
             clock=self._clock_s,
         )
         self.up = True
+        self._show_hellos()
         self._learners.clear()
         self._unlinked.clear()
         self._busy_until_us = self._loop.now_us
         self._loop.trace("start", self.name, raft.term, raft.last_index, raft.applied_index)
         self._tick(incarnation)
+
+    def _config(self) -> RaftConfig:
+        """Return the core's settings; each start draws another id, should this server found the cluster."""
+        drawn = Random(f"cluster {self.name} {self.incarnation} of {self._plan.luck}").randbytes(16).hex()
+        bootstrap = encode(Founding(drawn, self._plan.names))
+        return replace(self._plan.config(self.name), bootstrap=bootstrap)
+
+    def _join(self, cluster: ClusterState) -> None:
+        """The log says which cluster this is."""
+        known = cluster.feature_level <= self.feature_level_max
+        require(known, "no server meets a feature level that it does not know", (self.name, cluster))
+        if cluster.id:
+            same = self.storage.cluster_id in ("", cluster.id)
+            require(same, "a server stays in its cluster", (self.name, self.storage.cluster_id, cluster))
+            self.storage.cluster_id = cluster.id
+
+    def _show_hellos(self) -> None:
+        """The others hear which release has come, and this one hears which they are."""
+        for other in self.others:
+            if other.up:
+                other.inbox.put(Inputs(feature_levels=[(self.name, self.feature_level_max)]))
+                self.inbox.put(Inputs(feature_levels=[(other.name, other.feature_level_max)]))
 
     def start_again(self) -> None:
         """Start unless somebody else has done so meanwhile."""
@@ -161,6 +194,11 @@ class SimServer:
         assert self.up
         self.up = False
         self.crashes += 1
+        for other in self.others:
+            if other.up:
+                other.inbox.put(Inputs(feature_levels=[(self.name, 0)]))
+        if self._random.random() < UPGRADE_SHARE:
+            self.feature_level_max = FEATURE_LEVELS
         self.storage.close(power_cut=power_cut)
         self._loop.trace("died", self.name, "power cut" if power_cut else "")
 
@@ -187,8 +225,8 @@ class SimServer:
         message, inputs = decode_peer_message(payload), Inputs()
         if isinstance(message, Forward):
             channel = ForwardedBy(sender, self, self.incarnation)
-            for number, request in message.requests:
-                inputs.add(self._asked(channel, number, request, True))
+            for number, actor, request in message.requests:
+                inputs.add(self._asked(channel, number, request, actor, True))
         elif isinstance(message, ForwardReply):
             inputs.forward_replies += message.answers
         else:
@@ -202,15 +240,19 @@ class SimServer:
         """A request of a teller arrives."""
         if self.up:
             inputs = Inputs()
-            inputs.add(self._asked(channel, number, payload, False))
+            asked = self._asked(channel, number, payload, f"teller@{self.name}", False)
+            self._model.readers.setdefault(asked.request.id, set()).add(asked.actor)
+            inputs.add(asked)
             self.inbox.put(inputs)
             self._wake()
 
     @staticmethod
-    def _asked(channel: ReplyChannel, number: int, payload: bytes, forwarded: bool) -> PendingRequest:
+    def _asked(
+        channel: ReplyChannel, number: int, payload: bytes, actor: str, forwarded: bool
+    ) -> PendingRequest:
         request = decode_client_request(payload)
         assert not isinstance(request, Status)
-        return PendingRequest(channel, number, request, payload, forwarded)
+        return PendingRequest(channel, number, request, payload, actor, forwarded)
 
     def lose_link(self, peer: NodeId, for_us: int) -> None:
         """The connection to `peer` is gone, and for a while there is no other."""
@@ -222,7 +264,7 @@ class SimServer:
 
     # -- what goes out -------------------------------------------------------------------------------
 
-    def forward(self, to: NodeId, requests: Sequence[tuple[int, bytes]]) -> bool:
+    def forward(self, to: NodeId, requests: Sequence[tuple[int, str, bytes]]) -> bool:
         """The desk passes requests on to the leader."""
         if to in self._unlinked:
             return False

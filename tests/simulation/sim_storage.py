@@ -33,6 +33,7 @@ class SimStorage:
         self.chance = Random(f"disk {name} of {plan.luck}")
         self.disk = SimDisk(self.chance, plan.torn_bytes)
         self.ledger_file = SimLedgerFile(self.chance)
+        self.cluster_id = ""  # what node.json says
         self._name, self._plan, self._checks, self._model, self._digests = name, plan, checks, model, digests
         self._log: WatchedLog | None = None
         self._bank: WatchedLedger
@@ -66,6 +67,7 @@ class SimStorage:
         self._checks.wiped(self._name)
         self.disk = SimDisk(self.chance, self._plan.torn_bytes)
         self.ledger_file.lose()
+        self.cluster_id = ""
         self.store.hard_state = HardState()
         self.store.entries.clear()
         self._log = None

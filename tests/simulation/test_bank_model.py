@@ -15,6 +15,7 @@ from atm.ledger.commands import (
     Command,
     Expire,
     LogCommand,
+    LoggedCommand,
     Lookup,
     Query,
     Read,
@@ -24,6 +25,7 @@ from atm.ledger.commands import (
 from atm.ledger.ledger import Ledger
 from atm.raft.messages import Entry, EntryKind
 from atm.wire.codec import encode
+from atm.wire.log_entries import command_data
 from tests.simulation.bank_model import BankModel, receipt_row
 from tests.simulation.bank_rules import Bank
 from tests.simulation.bank_views import view
@@ -143,10 +145,19 @@ def lived(ledger: Ledger, model: BankModel) -> list[str]:
         hour, *words = line.split()
         asked = next((n for n, word in enumerate(words) if n and "=" not in word), len(words))
         command = request(words[:asked], index)
+        actor = "bank" if isinstance(command, Expire) else f"teller-{index % 3}"
+        if not isinstance(command, Expire):
+            model.readers.setdefault(command.id, set()).add(actor)
         time_us = NOON_US + int(hour) * HOUR_US + index
-        [receipt] = ledger.apply([(index, time_us, command)])
+        [receipt] = ledger.apply([(index, time_us, LoggedCommand(actor, command))])
         model.commit(
-            Entry(index=index, term=1, time_us=time_us, kind=EntryKind.COMMAND, data=encode(command))
+            Entry(
+                index=index,
+                term=1,
+                time_us=time_us,
+                kind=EntryKind.COMMAND,
+                data=command_data(actor, encode(command)),
+            )
         )
         decision = model.decisions[-1]
         expected = words[asked:]

@@ -41,8 +41,9 @@ def test_a_committed_entry_stays_on_a_majority() -> None:
 
 @pytest.mark.parametrize("terms", [(), (3,), (4,), (4, 4)])
 def test_what_is_due_is_ended_by_one_command_of_the_leader_that_finds_it(terms: tuple[int, ...]) -> None:
-    expires = [replace(entry(index, term), command=EXPIRE) for index, term in enumerate(terms, 2)]
-    checks = Checks(stores={"a": Store(entries=[replace(entry(1, 3), command=EXPIRE), *expires])})
+    ended = {"kind": EntryKind.COMMAND, "data": EXPIRE}
+    expires = [replace(entry(index, term), **ended) for index, term in enumerate(terms, 2)]
+    checks = Checks(stores={"a": Store(entries=[replace(entry(1, 3), **ended), *expires])})
     if terms == (4,):
         checks.ends_holds("a", term=4, applied_index=1)
     else:

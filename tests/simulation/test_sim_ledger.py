@@ -6,17 +6,17 @@ from random import Random
 
 import pytest
 
-from atm.ledger.commands import Credit
+from atm.ledger.commands import Credit, LoggedCommand
 from tests.simulation.sim_ledger import SimLedgerFile
-from tests.support.entries import balance_of
+from tests.support.entries import balance_of, logged
 
 
 class Killed(Exception):
     pass
 
 
-def credit(index: int) -> tuple[int, int, Credit]:
-    return index, index, Credit(id=f"r{index}", account="main", amount=100)
+def credit(index: int) -> tuple[int, int, LoggedCommand]:
+    return index, index, logged(Credit(id=f"r{index}", account="main", amount=100))
 
 
 def test_a_power_cut_leaves_the_ledger_of_some_earlier_commit() -> None:

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 
-from atm.ledger.commands import LedgerReceipt, LogCommand, Read, ReadResult
-from atm.ledger.ledger import Ledger
+from atm.ledger.commands import LedgerReceipt, Read, ReadResult
+from atm.ledger.ledger import ClusterState, Ledger, Record
 from atm.raft.messages import Entry, EntryKind, HardState, NodeId, Outgoing, RaftMessage
 from atm.raft.raft import Raft
 from atm.raft.ready import Ready, Role
@@ -189,19 +189,23 @@ class WatchedLedger:
     def views(self, requests: Sequence[Read]) -> list[ReadResult]:
         return self.ledger.views(requests)
 
-    def apply(self, records: Sequence[tuple[int, int, LogCommand | None]]) -> list[LedgerReceipt | None]:
+    @property
+    def cluster(self) -> ClusterState:
+        return self.ledger.cluster
+
+    def apply(self, records: Sequence[Record]) -> list[LedgerReceipt | None]:
         receipts = self.decide(records)
         self.write()
         return receipts
 
-    def decide(self, records: Sequence[tuple[int, int, LogCommand | None]]) -> list[LedgerReceipt | None]:
+    def decide(self, records: Sequence[Record]) -> list[LedgerReceipt | None]:
         self._fuse.burn()
         entries = self._store.entries[records[0][0] - 1 : records[-1][0]]
         require(
             [r[0] for r in records] == [e.index for e in entries], "what is applied is durable", self._name
         )
-        for (_, time_us, command), entry in zip(records, entries, strict=True):
-            same = time_us == entry.time_us and entry.data == (encode(command) if command else b"")
+        for (_, time_us, said), entry in zip(records, entries, strict=True):
+            same = time_us == entry.time_us and entry.data == (encode(said) if said else b"")
             require(same, "what is applied is what was saved", (self._name, entry))
         self._checks.applied(self._name, entries)
         receipts = self.ledger.decide(records)

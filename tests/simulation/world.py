@@ -46,9 +46,11 @@ class Simulation:
             )
             for name in self.plan.names
         }
-        for server in self.servers.values():
-            server.start()
         servers = list(self.servers.values())
+        for server in servers:
+            server.others = [other for other in servers if other is not server]
+        for server in servers:
+            server.start()
         self.faults = Faults(self.loop, self.plan, servers, self.network)
         slips = Slips()
         self.customers = [

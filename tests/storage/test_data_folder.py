@@ -51,11 +51,58 @@ def test_another_nodes_folder_is_refused(cluster: Cluster) -> None:
     DataFolder(cluster, "n1").close()
 
 
-def test_another_clusters_folder_is_refused(cluster: Cluster, tmp_path: Path) -> None:
+def test_a_folder_learns_its_cluster_once_and_keeps_it(cluster: Cluster) -> None:
+    with closing(DataFolder(cluster, "n1")) as folder:
+        assert folder.cluster_id == ""
+        folder.join("ab" * 16)
+        folder.join("ab" * 16)
+    with closing(DataFolder(cluster, "n1")) as again:
+        assert again.cluster_id == "ab" * 16
+        with pytest.raises(FolderRefused, match="do not belong together") as refused:
+            again.join("cd" * 16)
+        assert again.cluster_id == "ab" * 16
+    assert "\n" not in str(refused.value)
+
+
+def test_a_folders_cluster_survives_a_power_cut_once_it_was_learned(
+    cluster: Cluster, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    with closing(DataFolder(cluster, "n1")) as folder:
+        synced = Synced(monkeypatch)
+        folder.join("ab" * 16)
+        assert not synced.named_too_early
+        assert synced.survives(folder.path / "node.json", folder.path)
+
+
+def test_a_server_may_move_to_another_address(cluster: Cluster, tmp_path: Path) -> None:
     DataFolder(cluster, "n1").close()
-    other = dataclasses.replace(cluster_of(tmp_path, "n1", "n3"), data_dir=cluster.data_dir)
-    with pytest.raises(FolderRefused, match="belongs to another cluster"):
-        DataFolder(other, "n1")
+    moved = dataclasses.replace(cluster_of(tmp_path, "n1", "n2"), data_dir=cluster.data_dir)
+    assert moved.nodes["n1"] != cluster.nodes["n1"]
+    DataFolder(moved, "n1").close()
+
+
+@pytest.mark.parametrize(
+    ("content", "what_to_do"),
+    [
+        (
+            b'{"node": "n1", "cluster": "0f", "peer_addresses": {"n1": "h:1"}, "store": "0f"}',
+            "was written by release 1.0, which decided some commands otherwise: export the books with that",
+        ),
+        (b'{"format": 3, "more": 1}', "was written by a newer release: install that one"),
+    ],
+)
+def test_a_folder_of_another_release_is_refused_and_says_how(
+    cluster: Cluster, content: bytes, what_to_do: str
+) -> None:
+    path = cluster.data_dir / "n1"
+    path.mkdir(parents=True)
+    (path / "node.json").write_bytes(content)
+    with pytest.raises(FolderRefused) as refused:
+        DataFolder(cluster, "n1")
+    assert what_to_do in str(refused.value)
+    assert "damaged" not in str(refused.value)
+    assert "\n" not in str(refused.value)
+    assert (path / "node.json").read_bytes() == content
 
 
 def test_a_folder_with_a_log_and_no_owner_is_refused(cluster: Cluster) -> None:

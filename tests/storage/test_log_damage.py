@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from contextlib import closing
 from pathlib import Path
+from zlib import crc32
 
 import pytest
 
-from atm.storage.log_file import DamagedLog
+from atm.storage.log_file import DamagedLog, LogOfAnotherRelease
 from atm.storage.log_format import BATCH_HEADER_BYTES, SEGMENT_HEADER_BYTES
 from atm.storage.log_segment import SegmentReader
 from tests.storage.logs import (
@@ -161,3 +163,49 @@ def test_a_segment_reads_the_same_in_chunks_of_any_size(chunk_bytes: int) -> Non
         assert reader.batch_at(start + 1) is None
         assert reader.mark_behind(start) == behind
     assert reader.batch_at(reader.end) is None
+
+
+def of_release(version: int, segment: bytes) -> bytes:
+    """Return the segment with the header that another version of the format has."""
+    magic = segment[:7] + bytes([version])
+    body = segment[12:SEGMENT_HEADER_BYTES]
+    crc = crc32(body) if version == 1 else crc32(magic + body)
+    return magic + crc.to_bytes(4, "big") + body + segment[SEGMENT_HEADER_BYTES:]
+
+
+@pytest.mark.parametrize("size", [SEGMENT_HEADER_BYTES, None], ids=["a header alone", "with batches"])
+@pytest.mark.parametrize(
+    ("version", "what_to_do"),
+    [
+        (
+            1,
+            "was written by release 1.0, which decided some commands otherwise: export the books with that",
+        ),
+        (3, "is in format 3 of the log, written by a newer release: install that one"),
+    ],
+)
+def test_the_log_of_another_release_is_no_damage_and_is_left_alone(
+    version: int, what_to_do: str, size: int | None
+) -> None:
+    disk = new_disk()
+    with closing(open_log(disk)) as log:
+        log.save(state(1), entries(1, 2))
+    before = of_release(version, disk.contents(FIRST)[:size])
+    disk.put(FIRST, before)
+    with pytest.raises(LogOfAnotherRelease) as refused:
+        open_log(disk)
+    assert what_to_do in str(refused.value)
+    assert "damage" not in str(refused.value)
+    assert "\n" not in str(refused.value)
+    assert disk.contents(FIRST) == before
+
+
+def test_a_header_of_another_release_that_is_not_whole_is_damage() -> None:
+    disk = new_disk()
+    with closing(open_log(disk)) as log:
+        log.save(state(1), entries(1, 2))
+    segment = bytearray(of_release(1, disk.contents(FIRST)))
+    segment[20] ^= 1
+    disk.put(FIRST, bytes(segment))
+    with pytest.raises(DamagedLog, match="no valid header"):
+        open_log(disk)

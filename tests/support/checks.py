@@ -9,15 +9,16 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
-from atm.ledger.commands import Expire
+from atm.ledger.commands import BANK, Expire
 from atm.raft import messages as m
 from atm.raft.messages import Entry, HardState, NodeId, Outgoing
 from atm.raft.raft import Raft
 from atm.raft.ready import Ready, Role
 from atm.wire.codec import encode
+from atm.wire.log_entries import command_data
 from tests.support.store import Store
 
-EXPIRE = encode(Expire())  # asked by no customer
+EXPIRE = command_data(BANK, encode(Expire()))  # asked by no customer
 
 
 class Violation(AssertionError):

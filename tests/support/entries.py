@@ -21,6 +21,8 @@ from collections.abc import Iterable, Sequence
 from atm.ledger.commands import (
     AMOUNT_MINOR_MAX,
     BALANCE_MINOR_MAX,
+    BANK,
+    LOCAL,
     Batch,
     Close,
     Command,
@@ -31,6 +33,7 @@ from atm.ledger.commands import (
     Hold,
     Leg,
     LogCommand,
+    LoggedCommand,
     Login,
     Open,
     Post,
@@ -99,11 +102,16 @@ def seconds(span: str) -> int:
     return sum(int(number) * SECONDS_OF[unit] for number, unit in re.findall(r"([0-9]+)([smhd])", span))
 
 
-def entry(line: str) -> LogCommand | None:
+def entry(line: str) -> LoggedCommand | None:
     """Return what stands in the log for a line: a command, the leader's own `expire`, None for a no-op."""
     if line in {"-", "expire"}:
-        return None if line == "-" else Expire()
-    return command(line)
+        return None if line == "-" else LoggedCommand(BANK, Expire())
+    return logged(command(line))
+
+
+def logged(asked: LogCommand, actor: str = LOCAL) -> LoggedCommand:
+    """Return the command as a log entry holds it."""
+    return LoggedCommand(actor, asked)
 
 
 def command(line: str) -> Command:

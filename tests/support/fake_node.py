@@ -175,4 +175,6 @@ class FakeNode:
             "applied_index": 12 if leading else 10,
             "last_index": 12,
             "matched": {},
+            "version": "1.1.0",
+            "feature_level": 1,
         }

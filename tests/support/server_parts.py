@@ -13,7 +13,8 @@ from typing import Any, Self
 import msgspec
 
 from atm.config import Address, Cluster, NodeConfig
-from atm.ledger.commands import Command, Credit, LedgerReceipt, LogCommand, Outcome, Query, Read, ReadResult
+from atm.ledger.commands import Command, Credit, LedgerReceipt, Outcome, Query, Read, ReadResult
+from atm.ledger.ledger import ClusterState, Record
 from atm.local_cluster import free_ports
 from atm.raft.messages import Entry, EntryKind, HardState, NodeId, Outgoing, RaftMessage
 from atm.raft.ready import Role
@@ -145,6 +146,8 @@ class Recorder:
         self.applied_index = 10
         self.link_up = True
         self.forwarded: list[tuple[NodeId, int, bytes]] = []
+        self.actors: list[str] = []  # of what was forwarded
+        self.cluster = ClusterState(id="", voters=(), feature_level=1)
         self.on_disk: list[Entry] = []
         self.sent: list[Outgoing] = []
 
@@ -160,7 +163,7 @@ class Recorder:
         self.events.append(f"read {first} to {last}")
         return [entry for entry in self.on_disk if first <= entry.index <= last]
 
-    def decide(self, records: Sequence[tuple[int, int, LogCommand | None]]) -> list[LedgerReceipt | None]:
+    def decide(self, records: Sequence[Record]) -> list[LedgerReceipt | None]:
         self.events.append("decide " + " ".join(str(index) for index, _, _ in records))
         return [None for _ in records]
 
@@ -171,7 +174,7 @@ class Recorder:
     def next_expiry_us(self) -> int | None:
         return self.expiry_us
 
-    def record(self, entry: Entry) -> tuple[int, int, LogCommand | None]:
+    def record(self, entry: Entry) -> Record:
         return record(entry)
 
     def views(self, requests: Sequence[Read]) -> list[ReadResult]:
@@ -194,9 +197,10 @@ class Recorder:
     def drop_reads(self, read_ids: Sequence[int]) -> None:
         self.events.append(f"drop reads {len(read_ids)}")
 
-    def forward(self, to: NodeId, requests: Sequence[tuple[int, bytes]]) -> bool:
+    def forward(self, to: NodeId, requests: Sequence[tuple[int, str, bytes]]) -> bool:
         if self.link_up:
-            self.forwarded += [(to, number, payload) for number, payload in requests]
+            self.forwarded += [(to, number, payload) for number, _, payload in requests]
+            self.actors += [actor for _, actor, _ in requests]
         return self.link_up
 
 
@@ -211,14 +215,16 @@ class FakeCore:
         self.last_time_us = 0
         self.commit_index = 10
         self.proposed: list[bytes] = []
+        self.kinds: list[EntryKind] = []
         self.stamps_us: list[int] = []
         self.read_ids: list[int] = []
 
-    def propose(self, commands: Sequence[bytes], now_us: int, kind: EntryKind = EntryKind.COMMAND) -> int:
+    def propose(self, data: Sequence[bytes], now_us: int, kind: EntryKind = EntryKind.COMMAND) -> int:
         first_index = self.last_index + 1
-        self.proposed += commands
-        self.stamps_us += [now_us] * len(commands)
-        self.last_index += len(commands)
+        self.proposed += data
+        self.kinds += [kind] * len(data)
+        self.stamps_us += [now_us] * len(data)
+        self.last_index += len(data)
         return first_index
 
     def read(self, read_id: int) -> None:
@@ -240,8 +246,10 @@ class Mailbox:
     def reply(self, number: int, payload: bytes) -> None:
         self.answers.append(msgspec.msgpack.decode(payload, type=dict[str, Any]))
 
-    def asks(self, request: Command | Read, *, forwarded: bool = False) -> PendingRequest:
-        return PendingRequest(self, 0, request, encode(request), forwarded=forwarded)
+    def asks(
+        self, request: Command | Read, *, actor: str = "local", forwarded: bool = False
+    ) -> PendingRequest:
+        return PendingRequest(self, 0, request, encode(request), actor, forwarded=forwarded)
 
     @property
     def outcomes(self) -> list[tuple[str, str]]:

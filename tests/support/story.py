@@ -26,7 +26,7 @@ from atm.ledger.commands import (
     WriteOff,
 )
 from atm.ledger.ledger import Ledger, Record
-from tests.support.entries import time_us
+from tests.support.entries import logged, time_us
 
 COMMANDS: tuple[tuple[LogCommand | None, Outcome | None], ...] = (
     (None, None),
@@ -84,7 +84,8 @@ COMMANDS: tuple[tuple[LogCommand | None, Outcome | None], ...] = (
 )
 
 RECORDS: tuple[Record, ...] = tuple(
-    (log_index, time_us(log_index), command) for log_index, (command, _) in enumerate(COMMANDS, 1)
+    (log_index, time_us(log_index), None if command is None else logged(command))
+    for log_index, (command, _) in enumerate(COMMANDS, 1)
 )
 
 

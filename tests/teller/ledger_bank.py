@@ -11,6 +11,7 @@ import msgspec
 from atm.ledger.commands import Expire, LedgerReceipt, LogCommand, Read, ReadResult
 from atm.ledger.ledger import Ledger
 from atm.wire.client_messages import Status, Verify, decode_client_request
+from tests.support.entries import logged
 from tests.support.fake_node import FakeBank, Map
 
 OPENED_US = 1_795_341_600_000_000  # 2026-11-22 10:00:00
@@ -47,5 +48,5 @@ class LedgerBank(FakeBank):
 
     def _apply(self, command: LogCommand) -> LedgerReceipt | None:
         self.time_us += SECOND_US
-        (receipt,) = self.ledger.apply([(self.ledger.applied_index + 1, self.time_us, command)])
+        (receipt,) = self.ledger.apply([(self.ledger.applied_index + 1, self.time_us, logged(command))])
         return receipt

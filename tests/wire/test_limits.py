@@ -31,7 +31,7 @@ from atm.wire.client_messages import (
 )
 from atm.wire.codec import Malformed, encode
 from atm.wire.framing import CLIENT_FRAME_BYTES_MAX
-from atm.wire.log_entries import decode_command
+from atm.wire.log_entries import command_data, decode_command
 
 SEALED = "0123456789abcdef" * 4
 LEG = {"account": "ann", "target": "bob", "amount": 1}
@@ -176,7 +176,7 @@ def test_a_leg_has_the_limits_of_a_transfer(name: str) -> None:
 
 def test_no_teller_and_no_server_passes_on_what_only_the_leader_may_say() -> None:
     expire = encode(Expire())
-    assert decode_command(expire) == Expire()
+    assert decode_command(command_data("bank", expire)).command == Expire()
     for decode in (decode_client_request, decode_forwardable):
         for payload in (expire, encode({"op": "expire", "id": "x"})):
             with pytest.raises(Malformed):
@@ -186,7 +186,7 @@ def test_no_teller_and_no_server_passes_on_what_only_the_leader_may_say() -> Non
 @pytest.mark.parametrize("op", ["query", "statement", "lookup", "exceptions", "status"])
 def test_what_only_reads_is_no_command_for_the_log(op: str) -> None:
     with pytest.raises(Malformed):
-        decode_command(encode(whole(op)))
+        decode_command(command_data("local", encode(whole(op))))
     if op == "status":
         with pytest.raises(Malformed):
             decode_forwardable(encode(whole(op)))

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from msgspec.structs import replace
 
 from atm.ledger.audit.findings import INDEXES_MAX, Findings
-from atm.ledger.commands import AMOUNT_MINOR_MAX, Command, Credit, Debit, Open, Query
+from atm.ledger.commands import AMOUNT_MINOR_MAX, Command, Credit, Debit, Founding, LevelRaise, Open, Query
 from atm.raft.messages import (
     NUMBER_MAX,
     AppendEntries,
@@ -28,7 +28,15 @@ from atm.wire.client_messages import (
     decode_client_request,
 )
 from atm.wire.codec import Malformed, encode
-from atm.wire.log_entries import decode_command
+from atm.wire.log_entries import (
+    COMMAND_BYTES_MAX,
+    NewerEntry,
+    check_known,
+    command_data,
+    decode_command,
+    decode_entry,
+    decode_founding,
+)
 from atm.wire.peer_messages import (
     Forward,
     ForwardReply,
@@ -70,7 +78,7 @@ PEER_MESSAGES = [
     AppendEntriesResponse(
         sender="a", term=3, success=False, match_index=1, conflict_index=1, conflict_term=1, round=4
     ),
-    Forward(sender="a", requests=((1, b"x"), (2**62, b"y"))),
+    Forward(sender="a", requests=((1, "local", b"x"), (2**62, "eve@bank", b"y"))),
     ForwardReply(sender="a", answers=((1, b"x"),)),
 ]
 
@@ -92,10 +100,36 @@ def test_a_servers_message_survives_the_wire(message: PeerMessage) -> None:
     assert decode_peer_message(encode(message)) == message
 
 
+def test_what_a_newer_release_puts_behind_the_elements_of_a_message_is_not_looked_at() -> None:
+    hello = [20, 4, "c", "n", "s", "p", 3, "1.2.0", 2, "digest", {"more": 1}]
+    assert decode_hello(encode(hello)).config == "digest"
+    welcome = decode_hello_reply(encode([21, "n", False, 3, "more"]))
+    assert welcome == Welcome(node="n", learner=False, protocol=3)
+    for message in PEER_MESSAGES:
+        longer = [*msgspec.msgpack.decode(encode(message)), "more"]
+        assert decode_peer_message(encode(longer)) == message
+    assert decode_command(encode(["local", GOOD, "more"])) == decode_command(encode(["local", GOOD]))
+
+
+def test_the_hello_of_release_1_0_shows_what_it_speaks() -> None:
+    hello = decode_hello(encode([20, 2, "digest", "n", "s", "p"]))
+    assert (hello.protocol_min, hello.protocol_max, hello.release) == (0, 2, "1.0")
+
+
 def test_a_hello_and_its_answers_survive_the_wire() -> None:
-    hello = Hello(version=1, cluster="c", node="n", store="s", pepper="p")
+    hello = Hello(
+        protocol_max=4,
+        cluster="c",
+        node="n",
+        store="s",
+        pepper="p",
+        protocol_min=3,
+        release="1.2.0",
+        feature_level=2,
+        config="digest",
+    )
     assert decode_hello(encode(hello)) == hello
-    for answer in (Welcome(node="n", learner=True), Refused(reason="another cluster")):
+    for answer in (Welcome(node="n", learner=True, protocol=3), Refused(reason="another cluster")):
         assert decode_hello_reply(encode(answer)) == answer
 
 
@@ -143,7 +177,7 @@ def test_a_request_that_lacks_a_field_is_malformed(missing: str) -> None:
 
 def test_a_query_is_no_command_for_the_log() -> None:
     with pytest.raises(Malformed):
-        decode_command(encode(Query(id="1", account="main")))
+        decode_command(command_data("local", encode(Query(id="1", account="main"))))
 
 
 def test_bytes_behind_a_message_make_it_malformed() -> None:
@@ -215,3 +249,66 @@ def test_what_a_server_found_in_its_ledger_is_told_from_what_it_says_of_itself()
     )
     answer = VerifyReply(id="v", node="n1", findings=findings)
     assert decode_client_reply(encode(answer)) == answer
+
+
+def entry_of(kind: int, data: bytes = b"", version: int = 1) -> Entry:
+    return Entry(index=7, term=1, time_us=1, kind=kind, version=version, data=data)
+
+
+def test_an_entry_is_an_array_of_index_term_time_kind_version_and_data() -> None:
+    entry = Entry(index=2, term=3, time_us=9, kind=EntryKind.COMMAND, data=b"x")
+    assert msgspec.msgpack.decode(encode(entry)) == [2, 3, 9, 1, 1, b"x"]
+
+
+def test_a_commands_data_are_the_actor_and_the_tellers_bytes_as_they_came() -> None:
+    request = msgspec.msgpack.encode(dict(reversed(GOOD.items())))
+    data = command_data("eve@bank", request)
+    assert data == b"\x92\xa8eve@bank" + request
+    logged = decode_command(data)
+    assert (logged.actor, logged.command) == ("eve@bank", Credit(id="a1", account="main", amount=1))
+
+
+@pytest.mark.parametrize("actor", ["", "two words", "new\nline", "ends\n", "x" * 65, "é"])
+def test_a_command_of_nobody_that_can_be_named_is_not_passed_on(actor: str) -> None:
+    with pytest.raises(Malformed):
+        decode_peer_message(encode(Forward(sender="a", requests=((1, actor, b"x"),))))
+
+
+@pytest.mark.parametrize("actor", ["", "x" * 65])
+def test_a_command_of_nobody_or_of_a_name_without_end_is_no_entry(actor: str) -> None:
+    with pytest.raises(Malformed):
+        decode_command(command_data(actor, encode(GOOD)))
+
+
+def test_the_longest_actor_fits_what_is_added_to_a_request() -> None:
+    assert len(command_data("x" * 64, b"")) == COMMAND_BYTES_MAX
+
+
+def test_each_kind_of_entry_says_what_it_says() -> None:
+    command = command_data("local", encode(GOOD))
+    assert decode_entry(entry_of(EntryKind.NOOP)) is None
+    assert decode_entry(entry_of(EntryKind.COMMAND, command)) == decode_command(command)
+    founding = Founding("0f" * 16, ("n1", "n2"))
+    assert decode_entry(entry_of(EntryKind.BOOTSTRAP, encode(founding))) == founding
+    assert decode_entry(entry_of(EntryKind.FEATURE_LEVEL, encode([2]))) == LevelRaise(2)
+
+
+@pytest.mark.parametrize(
+    ("kind", "version"),
+    [(EntryKind.MEMBERSHIP, 1), (5, 1), (255, 1), (EntryKind.COMMAND, 2), (EntryKind.NOOP, 2), (1, 0)],
+)
+def test_an_entry_that_a_newer_release_wrote_is_neither_applied_nor_skipped(kind: int, version: int) -> None:
+    entry = entry_of(kind, command_data("local", encode(GOOD)), version)
+    for look in (check_known, decode_entry):
+        with pytest.raises(NewerEntry) as refused:
+            look(entry)
+        assert str(refused.value) == (
+            f"log entry 7 is of kind {int(kind)} and version {version}, written by a newer release: "
+            "install that one"
+        )
+
+
+def test_an_id_of_a_cluster_is_32_hexadecimal_digits() -> None:
+    for wrong in ("", "0F" * 16, "0f" * 15, "0f" * 17):
+        with pytest.raises(Malformed):
+            decode_founding(encode([wrong, ["n1"]]))

@@ -11,6 +11,7 @@ from typing import Protocol
 from msgspec import DecodeError, Struct
 from msgspec.msgpack import Decoder
 
+from atm.ledger.commands import LOCAL
 from atm.server.group.inbox import Inbox, Inputs, PendingRequest
 from atm.server.net.connection import Connection, StalledFrame
 from atm.server.net.framed_connection import FramedConnection
@@ -152,11 +153,11 @@ class ClientConnection(FramedConnection):
             return
         self._taken += number
         if has_pin(request):
-            self._give(partial(self._seal_and_put, PendingRequest(self, number, request, payload)))
+            self._give(partial(self._seal_and_put, PendingRequest(self, number, request, payload, LOCAL)))
         elif self._given != self._done:  # what came before is not through yet
-            self._give(partial(self._put, PendingRequest(self, number, request, payload)))
+            self._give(partial(self._put, PendingRequest(self, number, request, payload, LOCAL)))
         else:
-            self._inbox.gathered.add(PendingRequest(self, number, request, payload))
+            self._inbox.gathered.add(PendingRequest(self, number, request, payload, LOCAL))
 
     def _give(self, job: Callable[[], None]) -> None:
         self._inbox.put_gathered()  # or the job might overtake what came before it

@@ -90,7 +90,7 @@ class ClientServer(Listener[ClientConnection]):
     def seal(self, pending: PendingRequest) -> PendingRequest:
         """Return a request with its PINs sealed."""
         sealed = self._sealer.seal(pending.request)
-        return PendingRequest(pending.channel, pending.number, sealed, encode(sealed))
+        return PendingRequest(pending.channel, pending.number, sealed, encode(sealed), pending.actor)
 
     def audit(self, connection: ClientConnection, request: Verify) -> None:
         """Answer when the audit is done."""

@@ -10,11 +10,13 @@ import time
 from collections.abc import Callable, Sequence
 from datetime import UTC, datetime
 
-from atm.ledger.commands import LogCommand
-from atm.raft.messages import NUMBER_MAX, Entry, EntryKind
+from atm.ledger.commands import LedgerEntry, LevelRaise
+from atm.ledger.ledger import Record
+from atm.raft.messages import NUMBER_MAX, Entry
 from atm.server.group.log_clock import STAMP_US_MAX, LogClock
+from atm.version import FEATURE_LEVEL_MAX
 from atm.wire.codec import Malformed
-from atm.wire.log_entries import decode_command
+from atm.wire.log_entries import NewerEntry, decode_entry
 
 AHEAD_US_MAX = 24 * 3600 * 10**6  # of the log's time or our clock, whichever is later
 CLOCK_SET_US = 1_735_689_600 * 10**6  # 2025-01-01: a clock before that was never set
@@ -39,34 +41,44 @@ class EntryValidator:
         self,
         clock: Callable[[], float] = time.monotonic,
         wall_clock_us: Callable[[], int] = lambda: time.time_ns() // 1000,
+        feature_level_max: int = FEATURE_LEVEL_MAX,
     ) -> None:
+        self._feature_level_max = feature_level_max
         self._wall_clock_us = wall_clock_us
         self._log_clock = LogClock(clock, wall_clock_us)
-        self._decoded: dict[int, tuple[bytes, LogCommand]] = {}
+        self._decoded: dict[int, tuple[Entry, LedgerEntry]] = {}
 
     def entry_check(self, entries: Sequence[Entry], last_time_us: int) -> str | None:
         """Return why these entries, behind one stamped `last_time_us`, must not be in the log, or None."""
         self._log_clock.observe(last_time_us)
         latest_us = self._latest_us()
-        decoded: list[tuple[Entry, LogCommand]] = []
+        decoded: list[tuple[Entry, LedgerEntry]] = []
         for entry in entries:
             if not last_time_us < entry.time_us <= latest_us:
                 return self._wrong_stamp(entry, last_time_us)
             last_time_us = entry.time_us
-            if entry.kind == EntryKind.COMMAND:
-                try:
-                    decoded.append((entry, decode_command(entry.data)))
-                except Malformed as error:
-                    return f"its entry {entry.index} is no command of this release: {error}"
+            try:
+                said = decode_entry(entry)
+            except NewerEntry as error:
+                return f"its {error}"
+            except Malformed as error:
+                return f"its entry {entry.index} is no command of this release: {error}"
+            if isinstance(said, LevelRaise) and said.level > self._feature_level_max:
+                return (
+                    f"its entry {entry.index} raises the feature level to {said.level}, and this release "
+                    f"knows only up to {self._feature_level_max}: install a newer one"
+                )
+            if said is not None:
+                decoded.append((entry, said))
         self._log_clock.observe(last_time_us)
         if len(self._decoded) + len(decoded) <= DECODED_MAX:
-            self._decoded.update((entry.index, (entry.data, command)) for entry, command in decoded)
+            self._decoded.update((entry.index, (entry, said)) for entry, said in decoded)
         return None
 
-    def record(self, entry: Entry) -> tuple[int, int, LogCommand | None]:
+    def record(self, entry: Entry) -> Record:
         """Return an entry of the log as the bank applies it; its command is forgotten here."""
         kept = self._decoded.pop(entry.index, None)
-        if kept is not None and kept[0] == entry.data:  # else another entry took its place
+        if kept is not None and kept[0] == entry:  # else another entry took its place
             return entry.index, entry.time_us, kept[1]
         return record(entry)
 
@@ -83,13 +95,13 @@ class EntryValidator:
         return f"{stamp}, more than a day ahead of this machine's clock ({now}): set whichever is wrong"
 
 
-def record(entry: Entry) -> tuple[int, int, LogCommand | None]:
-    """Return an entry as the bank applies it; raise `Malformed`."""
-    return entry.index, entry.time_us, decode_command(entry.data) if entry.kind == EntryKind.COMMAND else None
+def record(entry: Entry) -> Record:
+    """Return an entry as the bank applies it; raise `Malformed` and `NewerEntry`."""
+    return entry.index, entry.time_us, decode_entry(entry)
 
 
-def checked_record(entry: Entry) -> tuple[int, int, LogCommand | None]:
-    """Return an entry of a saved log as the bank applies it; raise `Unusable`."""
+def checked_record(entry: Entry) -> Record:
+    """Return an entry of a saved log as the bank applies it; raise `Unusable` and `NewerEntry`."""
     if entry.time_us > STAMP_US_MAX:
         raise Unusable(f"is stamped {_day(entry.time_us)}")
     try:

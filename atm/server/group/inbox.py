@@ -24,12 +24,16 @@ class ReplyChannel(Protocol):
 
 
 class PendingRequest(Struct, frozen=True, eq=False):
-    """A request and where its answer goes. `payload` is the request as it came, with its PINs sealed."""
+    """A request and where its answer goes. `payload` is the request as it came, with its PINs sealed.
+
+    `actor` is who asks, as the server says that read it from him.
+    """
 
     channel: ReplyChannel
     number: int
     request: ClientRequest
     payload: bytes
+    actor: str
     forwarded: bool = False  # by another node: it is not passed on once more
 
 
@@ -47,6 +51,7 @@ class Inputs(Struct):
     """What has come in and waits for one turn, by kind, in the order of arrival."""
 
     demotions: list[NodeId] = []  # peers that came back with an empty disk
+    feature_levels: list[tuple[NodeId, int]] = []  # that a peer now shows to know; 0: it has gone
     messages: list[RaftMessage] = []
     message_bytes: int = 0
     lost_links: list[NodeId] = []  # to peers: what was sent there may not have arrived
@@ -78,6 +83,7 @@ class Inputs(Struct):
             self.messages += later.messages
             self.message_bytes += later.message_bytes
         self.demotions += later.demotions
+        self.feature_levels += later.feature_levels
         self.lost_links += later.lost_links
         self.forward_replies += later.forward_replies
         self.refused += later.refused
@@ -184,4 +190,5 @@ class Inbox:
             or inputs.refused
             or inputs.lost_links
             or inputs.demotions
+            or inputs.feature_levels
         )

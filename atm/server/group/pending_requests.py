@@ -86,12 +86,12 @@ class ForwardedRequests:
     def __len__(self) -> int:
         return len(self._pending)
 
-    def add(self, requests: Iterable[PendingRequest], deadline_s: float) -> list[tuple[int, bytes]]:
+    def add(self, requests: Iterable[PendingRequest], deadline_s: float) -> list[tuple[int, str, bytes]]:
         """Remember the requests and return them as a `Forward` carries them."""
         numbered = []
         for number, pending in enumerate(requests, self._next_number):
             self._pending[number] = (deadline_s, pending)
-            numbered.append((number, pending.payload))
+            numbered.append((number, pending.actor, pending.payload))
         self._next_number += len(numbered)
         return numbered
 

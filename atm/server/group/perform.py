@@ -10,7 +10,8 @@ from typing import Protocol
 
 from msgspec.structs import replace
 
-from atm.ledger.commands import LedgerReceipt, LogCommand
+from atm.ledger.commands import LedgerReceipt
+from atm.ledger.ledger import Record
 from atm.raft import CatchUp, ConfirmedRead, Entry, HardState, Outgoing, Ready
 
 CATCH_UP_BYTES_MAX = 256 * 1024
@@ -36,8 +37,8 @@ class Network(Protocol):
 class StateMachine(Protocol):
     """The state machine."""
 
-    def decide(self, records: Sequence[tuple[int, int, LogCommand | None]]) -> list[LedgerReceipt | None]:
-        """Apply (index, time_us, command or None for a no-op) in memory; it need not be written yet."""
+    def decide(self, records: Sequence[Record]) -> list[LedgerReceipt | None]:
+        """Apply in memory; it need not be written yet."""
 
 
 class ResultSink(Protocol):
@@ -56,7 +57,7 @@ class ResultSink(Protocol):
 class Guard(Protocol):
     """Who let the entries in."""
 
-    def record(self, entry: Entry) -> tuple[int, int, LogCommand | None]:
+    def record(self, entry: Entry) -> Record:
         """Return an entry as the bank applies it."""
 
 

@@ -5,16 +5,25 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import Protocol
 
-from atm.ledger.commands import LedgerReceipt, LogCommand
-from atm.raft import CheckedRaft, Entry, HardState, Log, Raft, RaftConfig
+from atm.config import Cluster
+from atm.ledger.commands import LedgerReceipt
+from atm.ledger.ledger import ClusterState, Record
+from atm.raft import CheckedRaft, Entry, EntryKind, HardState, Log, Raft, RaftConfig
 from atm.raft.term_limit import TERM_MAX
 from atm.server.group.entry_validator import EntryValidator, Unusable, checked_record
+from atm.version import FEATURE_LEVEL_MAX, RELEASE
+from atm.wire.codec import Malformed
+from atm.wire.log_entries import decode_founding
 
 REPLAY_BYTES_MAX = 256 * 1024  # of commands held in memory at once
 
 
 class LedgerAhead(Exception):
     """The ledger holds what its log does not; `str()` of it is one line for people."""
+
+
+class ClusterMismatch(Exception):
+    """Log, ledger, folder and cluster.ini are not of one cluster; `str()` of it is one line for people."""
 
 
 class LogUnusable(Exception):
@@ -45,7 +54,7 @@ class RecoveredStateMachine(Protocol):
 
     @property
     def applied_index(self) -> int: ...
-    def apply(self, records: Sequence[tuple[int, int, LogCommand | None]]) -> list[LedgerReceipt | None]: ...
+    def apply(self, records: Sequence[Record]) -> list[LedgerReceipt | None]: ...
 
 
 def recover(
@@ -88,9 +97,55 @@ def replay(log: SavedLog, bank: RecoveredStateMachine) -> None:
         bank.apply([_usable(entry) for entry in entries])
 
 
-def _usable(entry: Entry) -> tuple[int, int, LogCommand | None]:
-    """Return an entry as the bank applies it; raise `LogUnusable`."""
+def _usable(entry: Entry) -> Record:
+    """Return an entry as the bank applies it; raise `LogUnusable` and `NewerEntry`."""
     try:
         return checked_record(entry)
     except Unusable as error:
         raise LogUnusable(f"has an entry {entry.index} that {error}") from error
+
+
+def check_one_cluster(log: SavedLog, *, folder_id: str, ledger_id: str) -> None:
+    """Raise `ClusterMismatch` unless folder and ledger are as this log made them, or are still new.
+
+    They have no id before the log's first entry is known to be committed; it may still be replaced then.
+    """
+    known = {cluster_id for cluster_id in (folder_id, ledger_id) if cluster_id}
+    if known - {_founded_as(log)}:
+        names = [each or "not known" for each in (_founded_as(log), folder_id, ledger_id)]
+        raise ClusterMismatch(
+            f"these files are of different clusters: that of the log is {names[0]}, of node.json {names[1]}, "
+            f"of the ledger {names[2]}. Put back those of one copy, or move the folder away"
+        )
+
+
+def check_voters(state: ClusterState, cluster: Cluster) -> None:
+    """Raise `ClusterMismatch` unless cluster.ini names the servers that the log does."""
+    if state.id and set(state.voters) != cluster.nodes.keys():
+        raise ClusterMismatch(
+            f"the servers of this cluster are {', '.join(state.voters)}, and {cluster.path} names "
+            f"{', '.join(cluster.nodes)}: servers may move to other addresses, but none can be added, "
+            "removed or renamed yet. Put the names back, or use another data_dir for another cluster"
+        )
+
+
+def check_feature_level(state: ClusterState) -> None:
+    """Raise `ClusterMismatch` if the cluster is beyond what this release knows."""
+    if state.feature_level > FEATURE_LEVEL_MAX:
+        raise ClusterMismatch(
+            f"the cluster is at feature level {state.feature_level}, and release {RELEASE} knows only up to "
+            f"{FEATURE_LEVEL_MAX}: there is no way back to it. Install a newer release on this node"
+        )
+
+
+def _founded_as(log: SavedLog) -> str:
+    """Return the cluster's id that the log begins with, or "" if it does not."""
+    if not log.last_index:
+        return ""
+    [first] = log.read(1, 1, 1)
+    if first.kind != EntryKind.BOOTSTRAP:
+        return ""
+    try:
+        return decode_founding(first.data).cluster_id
+    except Malformed:
+        return ""  # `recover` says what is wrong with it

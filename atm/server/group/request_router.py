@@ -10,24 +10,29 @@ find it in each of them, and say of each what is certain. The places themselves 
 
 from __future__ import annotations
 
+import math
 import time
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Collection, Iterable, Sequence
 from typing import Protocol
 
-from atm.ledger.commands import Expire, LedgerReceipt, Read, ReadResult
+from atm.ledger.commands import BANK, Expire, LedgerReceipt, LevelRaise, Read, ReadResult
+from atm.ledger.ledger import ClusterState
 from atm.raft import ConfirmedRead, Entry, EntryKind, NodeId, Role
 from atm.server.group.inbox import WAKE_ON_ANYTHING, Inputs, PendingRequest, WakeThresholds
 from atm.server.group.log_clock import LogClock
 from atm.server.group.pending_requests import ForwardedRequests, Proposals, Reads
+from atm.version import FEATURE_LEVEL_MAX, RELEASE
 from atm.wire.client_messages import ErrorReply, Reply, StatusReply
 from atm.wire.codec import encode
+from atm.wire.log_entries import command_data
 
 PROPOSALS_MAX = 20_000
 READS_MAX = 20_000
 FORWARDED_MAX = 10_000
 FORWARD_TIMEOUT_S = 2.0  # the leader answers within this time, or the outcome is unknown
 
-EXPIRE = encode(Expire())
+EXPIRE = command_data(BANK, encode(Expire()))
+RAISE_AGAIN_S = 1.0  # if it was not applied by then
 
 UNKNOWN = "it may or may not have been done: ask again with the same id"
 
@@ -60,6 +65,8 @@ class LedgerReads(Protocol):
     def applied_index(self) -> int: ...
     @property
     def next_expiry_us(self) -> int | None: ...
+    @property
+    def cluster(self) -> ClusterState: ...
 
     def views(self, requests: Sequence[Read]) -> list[ReadResult]: ...
 
@@ -67,8 +74,8 @@ class LedgerReads(Protocol):
 class Forwarder(Protocol):
     """The way to the leader."""
 
-    def forward(self, to: NodeId, requests: Sequence[tuple[int, bytes]]) -> bool:
-        """Pass requests on; return False, with nothing sent, if there is no link."""
+    def forward(self, to: NodeId, requests: Sequence[tuple[int, str, bytes]]) -> bool:
+        """Pass requests on, with who asks; return False, with nothing sent, if there is no link."""
 
 
 class RequestRouter:
@@ -82,6 +89,8 @@ class RequestRouter:
         passing: Forwarder,
         *,
         first_number: int,
+        peers: Collection[NodeId],
+        feature_level_max: int = FEATURE_LEVEL_MAX,
         clock: Callable[[], float] = time.monotonic,
         wall_clock_us: Callable[[], int] = lambda: time.time_ns() // 1000,
         say: Callable[[str], None] | None = None,
@@ -100,6 +109,9 @@ class RequestRouter:
         self._forwarded = ForwardedRequests(first_number)
         self._redirected = 0  # and not said yet: `take` runs under the lock, and saying is I/O
         self._newest_expire = (0, 0)  # the term and the index it was proposed at
+        self._feature_levels = dict.fromkeys(peers, 0)  # 0: the peer is not there
+        self._feature_level_max = feature_level_max
+        self._raise_not_before_s = -math.inf
         self._leading_term: int | None = None  # as last seen
         self._leader: NodeId | None = None  # as last seen
 
@@ -119,8 +131,11 @@ class RequestRouter:
             self._end_forwarded(self._forwarded.pop_all(), "the link to the leader was lost")
         self._held += inputs.commands
         self._held_queries += inputs.queries
+        for peer, level in inputs.feature_levels:
+            self._feature_levels[peer] = level
         if self._core.role is Role.LEADER:
             self._end_due_holds()
+            self._raise_feature_level()
             if self._held and len(self._held) >= len(self._proposals):
                 self._propose(self._held)
                 self._held = []
@@ -156,7 +171,8 @@ class RequestRouter:
         commands = commands[:room]
         if commands:
             first_index = self._core.propose(
-                [pending.payload for pending in commands], self._log_clock.now_us()
+                [command_data(pending.actor, pending.payload) for pending in commands],
+                self._log_clock.now_us(),
             )
             replaced = self._proposals.add(first_index, self._core.term, commands)
             self._refuse(replaced, "unknown", UNKNOWN)
@@ -173,6 +189,15 @@ class RequestRouter:
         now_us = self._log_clock.now_us()
         if due_us <= now_us:
             self._newest_expire = (self._core.term, self._core.propose([EXPIRE], now_us))
+
+    def _raise_feature_level(self) -> None:
+        """Let the log hold what all members know, learners too, once the last has shown that it does."""
+        level = min(self._feature_levels.values(), default=self._feature_level_max)
+        level = min(level, self._feature_level_max)
+        if level > self._bank.cluster.feature_level and self._clock() >= self._raise_not_before_s:
+            data = encode(LevelRaise(level))
+            self._core.propose([data], self._log_clock.now_us(), EntryKind.FEATURE_LEVEL)
+            self._raise_not_before_s = self._clock() + RAISE_AGAIN_S
 
     def _read(self, queries: Sequence[PendingRequest]) -> None:
         room = READS_MAX - len(self._reads)
@@ -193,7 +218,7 @@ class RequestRouter:
         self._refuse(mine[room:], "busy", "too many requests wait for the leader")
         numbered = self._forwarded.add(mine[:room], self._clock() + FORWARD_TIMEOUT_S)
         if not self._passing.forward(leader, numbered):
-            for number, _ in numbered:
+            for number, _, _ in numbered:
                 self._forwarded.pop(number)
             self._refuse(mine[:room], "unavailable", "there is no link to the leader at the moment")
         else:
@@ -211,6 +236,8 @@ class RequestRouter:
             applied_index=self._bank.applied_index,
             last_index=core.last_index,
             matched=core.matched(),
+            version=RELEASE,
+            feature_level=self._bank.cluster.feature_level,
         )
 
     # -- what became of it (the `Clients` of perform.py) ----------------------------------------------

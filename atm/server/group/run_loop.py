@@ -7,6 +7,7 @@ from collections.abc import Callable
 from threading import Lock
 from typing import Protocol
 
+from atm.ledger.ledger import ClusterState
 from atm.raft import NodeId, RaftMessage, Ready, Rejection, Role
 from atm.server.group.inbox import WAKE_ON_ANYTHING, Inbox, Inputs
 from atm.server.group.perform import DurableLog, Guard, Network, StateMachine, perform
@@ -43,6 +44,9 @@ class Outboxes(Protocol):
 class PersistentStateMachine(StateMachine, Protocol):
     """The state machine, and its file."""
 
+    @property
+    def cluster(self) -> ClusterState: ...
+
     def write(self) -> None:
         """Write all that was decided, in one transaction."""
 
@@ -67,6 +71,7 @@ class RunLoop:
         inbox: Inbox,
         lock: Lock,
         on_leadership: Callable[[int], None] = lambda term: None,
+        on_cluster: Callable[[ClusterState], None] = lambda cluster: None,
         on_rejection: Callable[[Rejection], None] = lambda refusal: None,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
@@ -80,6 +85,8 @@ class RunLoop:
         self._tellers = tellers
         self._guard = guard
         self._on_leadership = on_leadership
+        self._on_cluster = on_cluster
+        self._cluster = bank.cluster  # as last told
         self._on_rejection = on_rejection
         self._refusals: list[Rejection] = []  # not said yet: saying is I/O, stepping is under the lock
         self._clock = clock
@@ -133,6 +140,7 @@ class RunLoop:
             perform(ready, self._log, self._links, self._bank, self._router, self._guard)
             self._unwritten += len(ready.committed)
             self._note_leadership(ready)
+            self._note_cluster()
             performed += 1
             with self._lock:
                 self._raft.advance(ready)
@@ -184,6 +192,12 @@ class RunLoop:
             return TICKS_PER_ITERATION_MAX
         self._ticked_s += due * TICK_S
         return due
+
+    def _note_cluster(self) -> None:
+        """Tell what the log says of the cluster before the bank writes it: node.json comes first."""
+        if self._bank.cluster is not self._cluster:
+            self._cluster = self._bank.cluster
+            self._on_cluster(self._cluster)
 
     def _say_refusals(self) -> None:
         for refusal in self._refusals:

@@ -6,14 +6,16 @@ import contextlib
 import socket
 from collections.abc import Callable, Mapping, Sequence
 from threading import Event, Thread
+from typing import TypeVar
 
 from atm.config import Address
 from atm.raft.messages import NodeId, Outgoing, RaftMessage
 from atm.server.group.inbox import Inbox, Inputs
 from atm.server.net.connection import Connection, Incoming, StalledFrame, receive_timeout, resolve, tune
+from atm.server.peers.handshake import Handshake
 from atm.wire.codec import Malformed, encode
 from atm.wire.framing import PEER_FRAME_BYTES_MAX, FrameTooLarge, frame
-from atm.wire.peer_messages import Forward, ForwardReply, Hello, Refused, decode_hello_reply
+from atm.wire.peer_messages import Forward, ForwardReply, Refused, decode_hello_reply
 
 OUTBOX_BYTES_MAX = 32 * 1024 * 1024
 BATCH_BYTES_MAX = 1024 * 1024  # requests or answers in one frame, as a sum of their payloads
@@ -22,6 +24,8 @@ HELLO_S = 5.0
 HELLO_BYTES_MAX = 4 * 1024
 BACK_OFF_S_MIN, BACK_OFF_S_MAX = 0.05, 0.5
 UNACKNOWLEDGED_MS_MAX = 3_000  # a link whose bytes nobody acknowledges is given up and dialled anew
+
+NUMBERED_BYTES = 16 + 64  # a number and who asks, at most
 
 assert BATCH_BYTES_MAX * 2 < PEER_FRAME_BYTES_MAX, "a batch, its last payload over, fits a frame"
 assert PEER_FRAME_BYTES_MAX < OUTBOX_BYTES_MAX
@@ -35,11 +39,17 @@ class Link:
     """The way to one peer, gathered and flushed within turns, and dialled by a thread of its own."""
 
     def __init__(
-        self, peer: NodeId, address: Address, hello: Hello, inbox: Inbox, report: Callable[[str], None]
+        self,
+        peer: NodeId,
+        address: Address,
+        handshake: Handshake,
+        inbox: Inbox,
+        report: Callable[[str], None],
     ) -> None:
         self._peer = peer
         self._address = address
-        self._hello = hello
+        self._handshake = handshake
+        self._node = handshake.hello.node
         self._inbox = inbox
         self._report = report
         self._reported: str | None = None
@@ -69,7 +79,7 @@ class Link:
         """Send all that was gathered in one piece; with the link down it is lost."""
         if self._answers:
             for batch in batches(self._answers):
-                self._gathered.append(frame(encode(ForwardReply(sender=self._hello.node, answers=batch))))
+                self._gathered.append(frame(encode(ForwardReply(sender=self._node, answers=batch))))
             self._answers = []
         if self._gathered:
             connection = self._connection
@@ -129,7 +139,7 @@ class Link:
         return sock
 
     def _greet(self, sock: socket.socket) -> None:
-        sock.sendall(frame(encode(self._hello)))
+        sock.sendall(frame(encode(self._handshake.hello)))
         answer = decode_hello_reply(receive_hello(sock))
         if isinstance(answer, Refused):
             raise LinkRefused(
@@ -137,6 +147,11 @@ class Link:
             )
         if answer.node != self._peer:
             raise LinkRefused(f"at {self._address} answers node {answer.node[:64]!r}, not node {self._peer}")
+        if not self._handshake.speaks(answer.protocol):
+            raise LinkRefused(
+                f"node {self._peer} at {self._address} wants protocol {answer.protocol}, which this release "
+                "does not speak: install releases that have one in common"
+            )
         if answer.learner:
             self._report_once(
                 f"node {self._peer} knew this node by another data folder: this node catches up, but its "
@@ -166,11 +181,17 @@ class Links:
     """All outbound links: the `Network` of perform.py and the `Forwarder` of the desk. Within turns only."""
 
     def __init__(
-        self, hello: Hello, addresses: Mapping[NodeId, Address], inbox: Inbox, report: Callable[[str], None]
+        self,
+        handshake: Handshake,
+        addresses: Mapping[NodeId, Address],
+        inbox: Inbox,
+        report: Callable[[str], None],
     ) -> None:
-        self._node = hello.node
+        self._node = handshake.hello.node
         self._touched: set[Link] = set()  # with something gathered
-        self._links = {peer: Link(peer, address, hello, inbox, report) for peer, address in addresses.items()}
+        self._links = {
+            peer: Link(peer, address, handshake, inbox, report) for peer, address in addresses.items()
+        }
 
     def send(self, outgoing: Sequence[Outgoing]) -> None:
         """Send messages, with all else that was gathered for the same peer, in one piece each."""
@@ -185,7 +206,7 @@ class Links:
             self._touch(each.to).gather(framed)
         self.flush()
 
-    def forward(self, to: NodeId, requests: Sequence[tuple[int, bytes]]) -> bool:
+    def forward(self, to: NodeId, requests: Sequence[tuple[int, str, bytes]]) -> bool:
         """Pass requests on at the next flush; return False, with nothing sent, if the link is down."""
         if not self._links[to].up:
             return False
@@ -224,15 +245,18 @@ class Links:
         return link
 
 
-def batches(numbered: Sequence[tuple[int, bytes]]) -> list[tuple[tuple[int, bytes], ...]]:
-    """Cut (number, payload) pairs into runs that fit a frame each."""
-    runs: list[tuple[tuple[int, bytes], ...]] = []
+Numbered = TypeVar("Numbered", tuple[int, bytes], tuple[int, str, bytes])
+
+
+def batches(numbered: Sequence[Numbered]) -> list[tuple[Numbered, ...]]:
+    """Cut tuples that start with a number and end with a payload into runs that fit a frame each."""
+    runs: list[tuple[Numbered, ...]] = []
     start = run_bytes = 0
-    for position, (_, payload) in enumerate(numbered):
+    for position, (_, *_, payload) in enumerate(numbered):
         if run_bytes > BATCH_BYTES_MAX:
             runs.append(tuple(numbered[start:position]))
             start, run_bytes = position, 0
-        run_bytes += len(payload) + 16
+        run_bytes += len(payload) + NUMBERED_BYTES
     if start < len(numbered):
         runs.append(tuple(numbered[start:]))
     return runs

@@ -65,27 +65,27 @@ class PeerConnection(FramedConnection):
             raise Malformed(f"node {self._peer} sent a message in the name of {message.sender[:64]!r}")
         gathered = self._inbox.gathered
         if isinstance(message, Forward):
-            for number, request in message.requests:
-                self._take_forwarded(number, request)
+            for number, actor, request in message.requests:
+                self._take_forwarded(number, actor, request)
         elif isinstance(message, ForwardReply):
             gathered.forward_replies += message.answers
         else:
             gathered.add_message(message, len(payload))
 
-    def _take_forwarded(self, number: int, payload: bytes) -> None:
+    def _take_forwarded(self, number: int, actor: str, payload: bytes) -> None:
         try:
-            self._inbox.gathered.add(self._forwarded(number, payload))
+            self._inbox.gathered.add(self._forwarded(number, actor, payload))
         except Malformed as error:
             fault = ErrorReply(id="", outcome="bad_request", message=f"not a request: {error}")
             self._inbox.gathered.refused.append((self, number, encode(fault)))
 
-    def _forwarded(self, number: int, payload: bytes) -> PendingRequest:
+    def _forwarded(self, number: int, actor: str, payload: bytes) -> PendingRequest:
         if len(payload) > CLIENT_FRAME_BYTES_MAX:
             raise Malformed(f"{len(payload)} bytes are over the limit")
         request = decode_forwardable(payload)
         if holds_plain_pin(request):
             raise Malformed("a PIN is sealed by the server that it came to")
-        return PendingRequest(self, number, request, payload, forwarded=True)
+        return PendingRequest(self, number, request, payload, actor, forwarded=True)
 
     def on_error(self, error: Exception, payload: bytes) -> None:
         """Leave the words to its own thread."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import socket
-from collections.abc import Callable, Collection
+from collections.abc import Callable
 
 from atm.config import Address
 from atm.raft.messages import NodeId
@@ -11,12 +11,13 @@ from atm.server.group.inbox import Inbox, Inputs
 from atm.server.net.connection import Connection, StalledFrame, tune
 from atm.server.net.listener import Listener
 from atm.server.net.reader import Reader
+from atm.server.peers.handshake import Handshake
 from atm.server.peers.links import Links, receive_hello
 from atm.server.peers.peer_connection import PeerConnection
 from atm.storage.data_folder import DataFolder, FolderRefused
 from atm.wire.codec import Malformed, encode
 from atm.wire.framing import FrameTooLarge, frame
-from atm.wire.peer_messages import PROTOCOL_VERSION, Hello, Refused, Welcome, decode_hello
+from atm.wire.peer_messages import Hello, Refused, decode_hello
 
 CONNECTIONS_MAX = 64
 # Two followers have nothing to say to each other, so the system asks for signs of life.
@@ -32,8 +33,7 @@ class PeerServer(Listener[PeerConnection]):
         self,
         address: Address,
         *,
-        hello: Hello,
-        peers: Collection[NodeId],
+        handshake: Handshake,
         folder: DataFolder,
         inbox: Inbox,
         reader: Reader,
@@ -42,14 +42,13 @@ class PeerServer(Listener[PeerConnection]):
         verbose: bool = False,
     ) -> None:
         super().__init__(address, connections_max=CONNECTIONS_MAX, report=report, verbose=verbose)
-        self._hello = hello  # our own
-        self._peers = frozenset(peers)
+        self._handshake = handshake
         self._folder = folder
         self._inbox = inbox
         self._reader = reader
         self._links = links
         self._reported: set[str] = set()
-        self._current: dict[NodeId, tuple[PeerConnection, str]] = {}  # of each the last, its store; by _lock
+        self._current: dict[NodeId, tuple[PeerConnection, Hello]] = {}  # of each the last one; by _lock
 
     def close(self) -> None:
         """Stop accepting and drop every connection."""
@@ -68,11 +67,14 @@ class PeerServer(Listener[PeerConnection]):
         try:
             hello = self._greet(connection, connection.sock)
             if hello is not None:
+                self._show_level(hello.node)
                 connection.serve(hello.node, self._reader)
         except (FrameTooLarge, StalledFrame, Malformed) as error:
             self._report_once(f"a peer's connection was closed: {error}")
         except FolderRefused as error:
             self._report_once(str(error))
+        finally:
+            self._forget(connection)
 
     def _greet(self, connection: PeerConnection, sock: socket.socket) -> Hello | None:
         try:
@@ -80,7 +82,7 @@ class PeerServer(Listener[PeerConnection]):
         except (FrameTooLarge, StalledFrame, Malformed):
             self._refuse(connection, "this is the port for servers, and that was no hello of one", None)
             return None
-        refusal = self._entry_check(hello) or self._take_place(hello, connection)
+        refusal = self._handshake.objection(hello) or self._take_place(hello, connection)
         if refusal is not None:
             self._refuse(connection, refusal, hello)
             return None
@@ -91,23 +93,8 @@ class PeerServer(Listener[PeerConnection]):
                 f"node {hello.node} came back with an empty data folder: it catches up, but its vote is not "
                 "counted, because it may have forgotten a promise"
             )
-        connection.send(frame(encode(Welcome(node=self._hello.node, learner=not known))))
+        connection.send(frame(encode(self._handshake.welcome(hello, learner=not known))))
         return hello
-
-    def _entry_check(self, hello: Hello) -> str | None:
-        if hello.version != PROTOCOL_VERSION:
-            return (
-                f"protocol version {hello.version}, not {PROTOCOL_VERSION}: run the same release everywhere"
-            )
-        if hello.cluster != self._hello.cluster:
-            return "it belongs to another cluster: compare the nodes and peers of both cluster.ini files"
-        if hello.pepper != self._hello.pepper:
-            return "it seals PINs with another pepper: copy the pepper file of one machine to all others"
-        if hello.node == self._hello.node:
-            return f"it says it is node {hello.node}, and so is this node: each name may run once"
-        if hello.node not in self._peers:
-            return f"no node {hello.node[:64]!r} in this cluster.ini"
-        return None
 
     def _take_place(self, hello: Hello, connection: PeerConnection) -> str | None:
         """Let `connection` be the peer's instead of the one before; return why it must not be.
@@ -116,17 +103,37 @@ class PeerServer(Listener[PeerConnection]):
         would only have to name a new store, and that one's vote would count no more.
         """
         with self._lock:
-            before, store = self._current.get(hello.node, (None, ""))
-            another = store != hello.store and self._folder.knows_other(hello.node, hello.store)
+            before, shown = self._current.get(hello.node, (None, hello))
+            another = shown.store != hello.store and self._folder.knows_other(hello.node, hello.store)
             if before is not None and before.open and another:
                 return (
                     f"it comes from another data folder, and node {hello.node} is connected: each name may "
                     f"run once. If the other one has gone, that is noticed within {PEER_GONE_S} s"
                 )
-            self._current[hello.node] = connection, hello.store
+            self._current[hello.node] = connection, hello
         if before is not None:
             before.drop()
         return None
+
+    def _forget(self, connection: PeerConnection) -> None:
+        """Forget what a peer that has gone can do: it may come back as an older release."""
+        with self._lock:
+            gone = [peer for peer, (current, _) in self._current.items() if current is connection]
+            for peer in gone:
+                del self._current[peer]
+        for peer in gone:
+            self._show_level(peer)
+
+    def _show_level(self, peer: NodeId) -> None:
+        """Tell the turn what `peer` can do, and again if that has changed while it was told."""
+        shown: int | None = None
+        while True:
+            with self._lock:
+                level = self._current[peer][1].feature_level if peer in self._current else 0
+            if level == shown:
+                return
+            self._inbox.put(Inputs(feature_levels=[(peer, level)]))
+            shown = level
 
     def _refuse(self, connection: Connection, reason: str, hello: Hello | None) -> None:
         if hello is not None:

@@ -1,0 +1,109 @@
+"""Who asked, and what the log says of the cluster itself: both are in the ledger, the same on every node."""
+
+from __future__ import annotations
+
+from contextlib import closing
+from pathlib import Path
+
+from atm.ledger.audit.auditing import audit
+from atm.ledger.commands import Expire, Founding, LevelRaise, LoggedCommand
+from atm.ledger.ledger import ClusterState, Ledger, Record
+from tests.support.entries import command, logged, time_us
+
+ONE, OTHER = "ab" * 16, "cd" * 16
+NEW = ClusterState(id="", voters=(), feature_level=1)
+FOUNDED = ClusterState(id=ONE, voters=("n1", "n2"), feature_level=1)
+
+
+def told(*entries: tuple[str, str] | Founding | LevelRaise | None) -> list[Record]:
+    """Return records: of commands as (actor, line), and of what is the cluster's own."""
+    said = [logged(command(each[1]), each[0]) if isinstance(each, tuple) else each for each in entries]
+    return [(index, time_us(index), each) for index, each in enumerate(said, 1)]
+
+
+def actors(ledger: Ledger) -> dict[str, str]:
+    rows = ledger._cursor.execute("select request_id, actor from receipt").fetchall()
+    return {str(request_id): str(actor) for request_id, actor in rows}
+
+
+def test_a_receipt_keeps_who_asked() -> None:
+    ledger = Ledger(":memory:")
+    ledger.apply(
+        told(("ann@n1", "c1 credit main 5"), ("bob@n2", "d1 debit main 9"), ("eve", "d2 debit gone 1"))
+    )
+    assert actors(ledger) == {"c1": "ann@n1", "d1": "bob@n2", "d2": "eve"}
+
+
+def test_a_repeated_id_gets_the_first_receipt_whoever_asks_and_the_first_actor_stays() -> None:
+    ledger = Ledger(":memory:")
+    first, *again = ledger.apply(told(*[(name, "c1 credit main 5") for name in ("ann", "bob", "ann")]))
+    assert again == [first, first]
+    assert actors(ledger) == {"c1": "ann"}
+    reused = ledger.apply([(4, time_us(4), logged(command("c1 credit main 6"), "eve"))])[0]
+    assert reused is not None
+    assert reused.outcome == "id_reused"
+    assert actors(ledger) == {"c1": "ann"}
+
+
+def test_a_request_that_is_declined_before_it_comes_has_the_actor_who_declined_it() -> None:
+    ledger = Ledger(":memory:")
+    ledger.apply(told(("ann", "r1 reverse c1"), ("bob", "c1 credit main 5")))
+    assert actors(ledger) == {"r1": "ann", "c1": "ann"}
+
+
+def test_the_end_of_a_hold_leaves_no_receipt() -> None:
+    ledger = Ledger(":memory:")
+    ledger.apply([(1, 1, LoggedCommand("bank", Expire()))])
+    assert actors(ledger) == {}
+
+
+def test_who_asked_makes_a_difference_to_the_digest() -> None:
+    digests = set()
+    for actor in ("ann", "bob"):
+        ledger = Ledger(":memory:")
+        ledger.apply(told((actor, "c1 credit main 5")))
+        digests.add(ledger.digest())
+    assert len(digests) == 2
+
+
+def test_the_first_entry_names_the_cluster_and_no_later_one_does() -> None:
+    ledger = Ledger(":memory:")
+    assert ledger.cluster == NEW
+    ledger.apply(told(Founding(ONE, ("n1", "n2")), Founding(OTHER, ("n3",))))
+    assert ledger.cluster == FOUNDED
+
+
+def test_a_feature_level_rises_and_never_falls() -> None:
+    ledger = Ledger(":memory:")
+    levels = []
+    for index, level in enumerate((2, 5, 3, 5, 1, 6), 1):
+        ledger.apply([(index, index, LevelRaise(level))])
+        levels.append(ledger.cluster.feature_level)
+    assert levels == [2, 5, 5, 5, 5, 6]
+
+
+def test_what_is_decided_of_the_cluster_is_known_at_once_and_kept_once_written(tmp_path: Path) -> None:
+    path = tmp_path / "ledger.db"
+    founding = told(Founding(ONE, ("n1", "n2")), LevelRaise(2), None, ("ann", "c1 credit main 5"))
+    expected = ClusterState(id=ONE, voters=("n1", "n2"), feature_level=2)
+    with closing(Ledger(path)) as ledger:
+        ledger.decide(founding)
+        assert ledger.cluster == expected
+    with closing(Ledger(path)) as ledger:
+        assert (ledger.cluster, ledger.applied_index) == (NEW, 0)
+        ledger.apply(founding)
+    with closing(Ledger(path)) as ledger:
+        assert (ledger.cluster, ledger.applied_index) == (expected, 4)
+    assert audit(path).problems == ()
+
+
+def test_batches_leave_no_trace_in_what_is_known_of_the_cluster() -> None:
+    lines: list[tuple[str, str] | Founding | LevelRaise | None] = [Founding(ONE, ("n1",)), LevelRaise(2)]
+    lines += [("ann", f"c{number} credit main {number}") for number in range(1, 5)]
+    digests = set()
+    for size in (1, 2, 6):
+        ledger, records = Ledger(":memory:"), told(*lines)
+        for start in range(0, len(records), size):
+            ledger.apply(records[start : start + size])
+        digests.add(ledger.digest())
+    assert len(digests) == 1

@@ -1,0 +1,117 @@
+"""Which cluster a node belongs to: drawn once, learned from the log, and kept when servers move."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import re
+from contextlib import ExitStack
+from functools import partial
+from pathlib import Path
+
+import pytest
+
+from atm.config import Cluster
+from atm.server.group.recovery import ClusterMismatch
+from atm.server.server import Server
+from tests.support.server_parts import RunningServer, Wire, cluster_of, credit, query, wait_until
+
+NAMES = ("n1", "n2", "n3")
+
+
+def written_id(cluster: Cluster, name: str) -> str:
+    path = cluster.data_dir / name / "node.json"
+    return str(json.loads(path.read_text())["cluster_id"]) if path.exists() else ""
+
+
+def served(server: RunningServer, request_id: str) -> bool:
+    with Wire(server.client) as wire:
+        return bool(wire.ask(credit(request_id))["outcome"] == "ok")
+
+
+def run_once(cluster: Cluster, request_id: str) -> str:
+    """Run all nodes until one has served and all have written the cluster's id; return that."""
+    with ExitStack() as nodes:
+        servers = [nodes.enter_context(RunningServer(cluster, name)) for name in cluster.nodes]
+        wait_until(lambda: all(written_id(cluster, name) for name in cluster.nodes))
+        wait_until(partial(served, servers[0], request_id))
+        assert [server.reported for server in servers] == [[] for _ in servers]
+    [found] = {written_id(cluster, name) for name in cluster.nodes}
+    return found
+
+
+def stop_line(cluster: Cluster, name: str) -> str:
+    with pytest.raises(ClusterMismatch) as refused:
+        Server(cluster, name, say=print, report=print)
+    assert "\n" not in str(refused.value)
+    return str(refused.value)
+
+
+def test_all_nodes_learn_the_same_id_and_two_clusters_have_two(tmp_path: Path) -> None:
+    ids = {run_once(cluster_of(tmp_path / folder, *NAMES), "c1") for folder in ("one", "other")}
+    assert len(ids) == 2
+    assert all(re.fullmatch("[0-9a-f]{32}", each) for each in ids)
+
+
+def test_a_node_writes_no_id_before_a_majority_has_it(tmp_path: Path) -> None:
+    cluster = cluster_of(tmp_path, *NAMES)
+    with RunningServer(cluster, "n1") as alone:
+        with Wire(alone.client) as wire:
+            assert wire.ask(query("q1"))["outcome"] == "unavailable"
+        assert written_id(cluster, "n1") == ""
+
+
+def test_servers_move_to_other_addresses_with_all_they_have(tmp_path: Path) -> None:
+    cluster = cluster_of(tmp_path, *NAMES)
+    before = run_once(cluster, "c1")
+    moved = dataclasses.replace(cluster_of(tmp_path, *NAMES), data_dir=cluster.data_dir)
+    assert moved.identity() != cluster.identity()
+    assert run_once(moved, "c2") == before
+
+
+def test_one_server_moves_while_the_others_still_read_of_its_old_address(tmp_path: Path) -> None:
+    """It dials them, and they let it in by the cluster's id: it follows again as soon as they can dial it."""
+    cluster = cluster_of(tmp_path, *NAMES)
+    run_once(cluster, "c1")
+    others = cluster_of(tmp_path / "spare", "n3").nodes
+    moved = dataclasses.replace(cluster, nodes=cluster.nodes | others)
+    with (
+        RunningServer(cluster, "n1") as one,
+        RunningServer(cluster, "n2"),
+        RunningServer(moved, "n3") as three,
+    ):
+        wait_until(partial(served, one, "c2"))
+        with Wire(three.client) as wire:
+            assert wire.ask(query("q"))["id"] == "q"
+        assert one.reported == [], "an objection to the moved one's hello would be told"
+        assert three.reported == []
+
+
+def test_a_server_of_another_cluster_at_the_very_addresses_is_refused(tmp_path: Path) -> None:
+    cluster = cluster_of(tmp_path, *NAMES)
+    run_once(cluster, "c1")
+    again = dataclasses.replace(cluster, data_dir=tmp_path / "another life")
+    again.data_dir.mkdir()
+    (again.data_dir / "pepper.key").write_bytes((cluster.data_dir / "pepper.key").read_bytes())
+    run_once(again, "c1")
+    with RunningServer(cluster, "n1") as one, RunningServer(again, "n2") as two:
+        wait_until(lambda: bool(one.reported and two.reported))
+        assert "another cluster" in one.reported[0]
+        assert "another cluster" in two.reported[0]
+
+
+def test_a_server_that_is_not_of_the_cluster_is_not_made_one_by_cluster_ini(tmp_path: Path) -> None:
+    cluster = cluster_of(tmp_path, *NAMES)
+    run_once(cluster, "c1")
+    for names in (("n1", "n2"), ("n1", "n2", "n4"), (*NAMES, "n4")):
+        other = dataclasses.replace(cluster_of(tmp_path, *names), data_dir=cluster.data_dir)
+        assert stop_line(other, "n1").startswith("the servers of this cluster are n1, n2, n3, and ")
+
+
+def test_a_log_of_another_cluster_in_the_folder_is_refused(tmp_path: Path) -> None:
+    cluster, other = (cluster_of(tmp_path / folder, *NAMES) for folder in ("one", "other"))
+    run_once(cluster, "c1")
+    run_once(other, "c1")
+    log = "raft.log.000001"
+    (cluster.data_dir / "n1" / log).write_bytes((other.data_dir / "n1" / log).read_bytes())
+    assert stop_line(cluster, "n1").startswith("these files are of different clusters: ")

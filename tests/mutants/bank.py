@@ -122,8 +122,8 @@ BANK = (
         edits=(
             Edit(
                 "UnitOfWork.settle",
-                "self._remember(IdempotencyRecord(asked_, receipt_))",
-                "if receipt_.outcome is OK: self._remember(IdempotencyRecord(asked_, receipt_))",
+                "self._remember(IdempotencyRecord(asked_, actor_, receipt_))",
+                "if receipt_.outcome is OK: self._remember(IdempotencyRecord(asked_, actor_, receipt_))",
             ),
         ),
         caught_by=REPEATS + "test_a_decline_stays_one_whatever_happens_later",

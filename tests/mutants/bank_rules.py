@@ -144,8 +144,8 @@ BANK_RULES = (
         edits=(
             Edit(
                 "ClientServer.seal",
-                "PendingRequest(pending_.channel, ..., sealed_, encode(sealed_))",
-                "PendingRequest(pending_.channel, ..., sealed_, pending_.payload)",
+                "PendingRequest(pending_.channel, number_, sealed_, encode(sealed_), actor_)",
+                "PendingRequest(pending_.channel, number_, sealed_, pending_.payload, actor_)",
             ),
         ),
         caught_by=SEAL_TESTS + "test_no_file_of_a_server_holds_a_pin_that_was_typed",

@@ -10,6 +10,7 @@ from tests.mutants.elections import ELECTIONS
 from tests.mutants.files import FILES
 from tests.mutants.folders import FOLDERS
 from tests.mutants.forged import FORGED
+from tests.mutants.format import FORMAT
 from tests.mutants.reads import READS
 from tests.mutants.registry import REGISTRY
 from tests.mutants.replication import REPLICATION
@@ -25,6 +26,7 @@ MUTANTS = (
     *FOLDERS,
     *FILES,
     *FORGED,
+    *FORMAT,
     *BANK,
     *BANK_RULES,
     *REGISTRY,

@@ -146,7 +146,7 @@ FORGED = (
     Mutant(
         name="another's command applied",
         what="the decoded command of an entry that was replaced is applied in its successor's place",
-        edits=(Edit("EntryValidator.record", "kept_[0] == entry_.data", "True"),),
+        edits=(Edit("EntryValidator.record", "kept_[0] == entry_", "True"),),
         caught_by=GUARD_TESTS + "test_another_entry_that_took_the_place_is_decoded_itself",
     ),
     Mutant(

@@ -211,7 +211,6 @@ FORMAT = (
                 "_header_crc(magic_, body_)",
             ),
         ),
-        caught_by="tests/storage/test_log_file.py::"
-        "test_the_log_of_another_release_is_no_damage_and_is_left_alone",
+        caught_by="tests/storage/test_log_damage.py::test_the_log_of_another_release_is_no_damage_and_is_left_alone",
     ),
 )

@@ -55,7 +55,7 @@ REPLICATION = (
     Mutant(
         name="no no-op",
         what="a new leader cannot commit what its predecessor left until a client comes",
-        edits=(Edit("Raft._become_leader", "self._append_own(...)", "pass"),),
+        edits=(Edit("Raft._become_leader", "self._append_own(EntryKind.NOOP, ...)", "pass"),),
         caught_by=COMMITMENT + "test_a_new_leader_commits_what_its_predecessor_left",
     ),
     Mutant(

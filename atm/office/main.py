@@ -30,13 +30,24 @@ from atm.office.replay import LEFT_OUT, BadFile, NotBooked, Replay, read_csv, re
 from atm.office.verify import exit_code, print_report, verify_cluster, verify_files
 from atm.server.group.repair import NotRepaired
 from atm.storage.data_folder import FolderRefused
-from atm.storage.log_file import DamagedLog, LogFailed
+from atm.storage.log_file import DamagedLog, LogFailed, LogOfAnotherRelease
+from atm.wire.log_entries import NewerEntry
 
 PROGRAM = "ledger"
 DONE, FAILED, NOT_AVAILABLE, UNKNOWN = 0, 1, 3, 5
 INTERRUPTED = 130
 VERIFY_S = 900.0
 IMPORT_TIMEOUT_S = 30.0  # an election or a restart is sat out
+FAULTS = (
+    DamagedLedger,
+    DamagedLog,
+    FolderRefused,
+    LogFailed,
+    LogOfAnotherRelease,
+    NewerEntry,
+    NotBooked,
+    NotRepaired,
+)
 COMMODITY_RULE = re.compile(r"[A-Z]{2,10}")
 
 
@@ -49,7 +60,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         return code
     except (ConfigError, NoLedger, BadFile) as error:
         return _complain(str(error), USAGE)
-    except (DamagedLedger, NotBooked, FolderRefused, DamagedLog, LogFailed, NotRepaired) as error:
+    except FAULTS as error:
         return _complain(str(error), FAILED)
     except OutcomeUnknown as error:
         return _complain(f"{error}. Run the import again: what is booked is not booked twice", UNKNOWN)

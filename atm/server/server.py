@@ -121,7 +121,7 @@ class Server:
         log = self._part(LogFile(folder.path))
         ledger = self._part(Ledger(folder.path / LEDGER_FILE))
         check_one_cluster(log, folder_id=folder.cluster_id, ledger_id=ledger.cluster.id)
-        guard = EntryValidator()
+        guard = EntryValidator(voters=self._cluster.nodes.keys())
         new_id = secrets.token_hex(16)  # of the cluster, should this node be the first to lead it
         raft = recover(
             raft_config(self._cluster, self._name, new_id),

@@ -74,7 +74,9 @@ FORMAT = (
         what="one forged entry ends all servers for good",
         edits=(
             Edit(
-                "EntryValidator.entry_check", "said_.level > self._feature_level_max", "said_.level > 10**9"
+                "EntryValidator._refusal_of_clusters_own",
+                "said_.level > self._feature_level_max",
+                "said_.level > 10**9",
             ),
         ),
         caught_by=VALIDATOR_TESTS
@@ -212,5 +214,13 @@ FORMAT = (
             ),
         ),
         caught_by="tests/storage/test_log_damage.py::test_the_log_of_another_release_is_no_damage_and_is_left_alone",
+    ),
+    Mutant(
+        name="cluster founded with any servers",
+        what="one forged entry ends all servers of a new bank for good",
+        edits=(
+            Edit("EntryValidator._refusal_of_clusters_own", "self._voters != set(said_.voters)", "False"),
+        ),
+        caught_by=VALIDATOR_TESTS + "test_a_cluster_is_founded_once_and_with_the_servers_of_cluster_ini",
     ),
 )

@@ -158,6 +158,16 @@ def test_a_sane_term_is_never_lowered_and_its_vote_is_kept(
         assert (log.hard_state.term, log.hard_state.voted_for) == (8, None)
 
 
+def test_an_entry_of_a_newer_release_is_not_mended_away(
+    bank: LocalCluster, capsys: pytest.CaptureFixture[str]
+) -> None:
+    poison(bank, lambda state, last: (replace(state, commit_index=last.index + 1), [forged(last, kind=9)]))
+    assert ledger(bank, "n1", "--term", "9", "--yes") == 1
+    (line,) = capsys.readouterr().err.splitlines()
+    assert "is of kind 9 and version 1, written by a newer release: install that one" in line
+    assert line.removeprefix("ledger: ") in start_refused(bank)
+
+
 def test_a_node_that_runs_or_never_ran_is_not_repaired(
     bank: LocalCluster, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -120,7 +120,7 @@ class SimServer:
             self._loop.after(TICK_US, self.start_again)
             return
         check_one_cluster(self._log, folder_id=self.storage.cluster_id, ledger_id=self.bank.cluster.id)
-        guard = EntryValidator(self._clock_s, self.wall_clock_us, self.feature_level_max)
+        guard = EntryValidator(self._clock_s, self.wall_clock_us, self.feature_level_max, self._plan.names)
         raft = recover(
             self._config(), self._log, self.bank, self._random.randint, guard, check_invariants=True
         )

@@ -7,10 +7,10 @@ decoded here, when they come, and what was decided about them is kept for when t
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from datetime import UTC, datetime
 
-from atm.ledger.commands import LedgerEntry, LevelRaise
+from atm.ledger.commands import Founding, LedgerEntry, LevelRaise
 from atm.ledger.ledger import Record
 from atm.raft.messages import NUMBER_MAX, Entry
 from atm.server.group.log_clock import STAMP_US_MAX, LogClock
@@ -42,7 +42,10 @@ class EntryValidator:
         clock: Callable[[], float] = time.monotonic,
         wall_clock_us: Callable[[], int] = lambda: time.time_ns() // 1000,
         feature_level_max: int = FEATURE_LEVEL_MAX,
+        voters: Collection[str] = (),
     ) -> None:
+        """`voters` are the servers that a cluster may be founded with."""
+        self._voters = frozenset(voters)
         self._feature_level_max = feature_level_max
         self._wall_clock_us = wall_clock_us
         self._log_clock = LogClock(clock, wall_clock_us)
@@ -63,16 +66,25 @@ class EntryValidator:
                 return f"its {error}"
             except Malformed as error:
                 return f"its entry {entry.index} is no command of this release: {error}"
-            if isinstance(said, LevelRaise) and said.level > self._feature_level_max:
-                return (
-                    f"its entry {entry.index} raises the feature level to {said.level}, and this release "
-                    f"knows only up to {self._feature_level_max}: install a newer one"
-                )
             if said is not None:
+                refusal = self._refusal_of_clusters_own(entry, said)
+                if refusal is not None:
+                    return refusal
                 decoded.append((entry, said))
         self._log_clock.observe(last_time_us)
         if len(self._decoded) + len(decoded) <= DECODED_MAX:
             self._decoded.update((entry.index, (entry, said)) for entry, said in decoded)
+        return None
+
+    def _refusal_of_clusters_own(self, entry: Entry, said: LedgerEntry) -> str | None:
+        """Return why an entry about the cluster itself would end this server for good, or None."""
+        if isinstance(said, LevelRaise) and said.level > self._feature_level_max:
+            return (
+                f"its entry {entry.index} raises the feature level to {said.level}, and this release "
+                f"knows only up to {self._feature_level_max}: install a newer one"
+            )
+        if isinstance(said, Founding) and (entry.index != 1 or self._voters != set(said.voters)):
+            return f"its entry {entry.index} founds a cluster that is not the one of this cluster.ini"
         return None
 
     def record(self, entry: Entry) -> Record:

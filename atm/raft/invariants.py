@@ -123,7 +123,7 @@ def _check_progress(raft: Raft, progress: Progress) -> None:
 # -- two moments -------------------------------------------------------------------------------------
 
 
-class Look(Struct, frozen=True):
+class Observation(Struct, frozen=True):
     """What was seen of a server at one moment; `runs` are those of the log from the commit index on."""
 
     term: int
@@ -142,7 +142,7 @@ class Look(Struct, frozen=True):
     round: int
 
     @classmethod
-    def at(cls, raft: Raft) -> Look:
+    def of(cls, raft: Raft) -> Observation:
         log, role = raft.log, raft.role_data
         return cls(
             term=raft.term,
@@ -166,7 +166,7 @@ class Look(Struct, frozen=True):
         return next((term for first, term in reversed(self.runs) if first <= index), 0)
 
 
-def check_change(before: Look, raft: Raft) -> None:
+def check_change(before: Observation, raft: Raft) -> None:
     """Raise `InvariantBroken` unless `raft` may have come from `before` by one call."""
     term, voted_for = raft.term, raft.voted_for
     _require(term >= before.term, raft, "the term never goes back")
@@ -181,7 +181,7 @@ def check_change(before: Look, raft: Raft) -> None:
         _require(not before.membership.is_learner(voted_for), raft, "a learner gets no vote")
 
 
-def _check_change_in_term(before: Look, raft: Raft) -> None:
+def _check_change_in_term(before: Observation, raft: Raft) -> None:
     _require(before.voted_for in (None, raft.voted_for), raft, "a vote is given once in a term")
     possible = transitions.possible_in_a_term(before.role, raft.role)
     _require(possible, raft, "within a term, a role changes as the table of transitions has it")
@@ -192,7 +192,7 @@ def _check_change_in_term(before: Look, raft: Raft) -> None:
         _check_leader_change(before, raft, role)
 
 
-def _check_log_change(before: Look, raft: Raft) -> None:
+def _check_log_change(before: Observation, raft: Raft) -> None:
     """A log only grows, but for entries that are not committed and conflict with those of another leader."""
     log, committed = raft.log, before.commit_index
     _require(log.term_at(committed) == before.term_at(committed), raft, "a committed entry is never cut")
@@ -211,7 +211,7 @@ def _check_log_change(before: Look, raft: Raft) -> None:
     _require(kept, raft, "what was saved stays saved, up to a conflict")
 
 
-def _check_leader_change(before: Look, raft: Raft, role: Leader) -> None:
+def _check_leader_change(before: Observation, raft: Raft, role: Leader) -> None:
     _require(role.reads.round >= before.round, raft, "heartbeat rounds never go back")
     for peer, match_index in before.matched.items():
         kept = role.progress[peer].match_index >= match_index or raft.membership.is_learner(peer)

@@ -86,7 +86,7 @@ class Leader(Struct):
             prev_log_index=prev_log_index,
             prev_log_term=prev_log_term,
             entries=entries,
-            commit_index=commit_index,
+            leader_commit=commit_index,
             round=self.reads.round,
         )
 
@@ -102,9 +102,9 @@ class Leader(Struct):
         echoed[self.node_id] = self.reads.round
         return echoed
 
-    def take_heard(self) -> set[NodeId]:
+    def take_recently_active(self) -> set[NodeId]:
         """Return who has answered since this was last asked; the leader hears itself."""
-        heard = {peer for peer, progress in self.progress.items() if progress.heard}
+        heard = {peer for peer, progress in self.progress.items() if progress.recently_active}
         for progress in self.progress.values():
-            progress.heard = False
+            progress.recently_active = False
         return {*heard, self.node_id}

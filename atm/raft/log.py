@@ -116,13 +116,13 @@ class Log:
         while self._run_starts and self._run_starts[-1] >= first:
             del self._run_starts[-1], self._run_terms[-1]
 
-    def forget(self, applied_index: int, bytes_max: int) -> None:
+    def evict(self, applied_index: int, bytes_max: int) -> None:
         """Let go of the oldest applied entries once memory is over `bytes_max`, down to half of it."""
         if self._bytes <= bytes_max:
             return
-        forgettable = min(applied_index, self.last_index - 1) - self.base_index
+        evictable = min(applied_index, self.last_index - 1) - self.base_index
         count = freed_bytes = 0
-        while count < forgettable and self._bytes - freed_bytes > bytes_max // 2:
+        while count < evictable and self._bytes - freed_bytes > bytes_max // 2:
             freed_bytes += entry_bytes(self._entries[count])
             count += 1
         del self._entries[:count]

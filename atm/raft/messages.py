@@ -85,7 +85,7 @@ class AppendEntries(Message, frozen=True, kw_only=True, array_like=True, gc=Fals
     prev_log_index: Number
     prev_log_term: Number
     entries: tuple[Entry, ...]
-    commit_index: Number
+    leader_commit: Number
     round: Number
 
 

@@ -37,7 +37,7 @@ class Progress(Struct):
     sent_this_tick: bool = False
     round_sent: int = 0
     round_echoed: int = 0
-    heard: bool = False  # since check-quorum last asked
+    recently_active: bool = False  # since check-quorum last asked
 
     def accepts_entries(self, window_batches: int) -> bool:
         """Return whether one more append may be under way: a probe goes alone."""

@@ -167,11 +167,13 @@ class Raft:
         if message.term < self.term:
             self._answer_old_term(message)
             return None
-        refusal = self._term_refusal(message) or _unsoundness(message, self.config.entry_bytes_max)
+        refusal = self._rejection_of_term(message) or _rejection_of_structure(
+            message, self.config.entry_bytes_max
+        )
         if refusal is not None:
             return refusal
         if message.term > self.term and not _is_hypothetical(message):
-            self._term_limit.use(message.term - self.term)
+            self._term_limit.consume(message.term - self.term)
             self._become_follower(message.term, leader=None)
         match message:
             case RequestVote():
@@ -186,12 +188,12 @@ class Raft:
                 assert_never(message)
         return None
 
-    def _term_refusal(self, message: RaftMessage) -> Rejection | None:
+    def _rejection_of_term(self, message: RaftMessage) -> Rejection | None:
         """Return why a message of a later term is not believed, the term of a pre-vote included."""
         rise = message.term - self.term
-        if rise == 0 or self._term_limit.holds(message.term, rise):
+        if rise == 0 or self._term_limit.allows(message.term, rise):
             return None
-        self._term_limit.refused()
+        self._term_limit.note_refusal()
         what = f"its term {message.term} is {rise} above {self.term}, further than elections can have come"
         return Rejection(sender=message.sender, violation=Violation.TERM, what=what)
 
@@ -215,7 +217,7 @@ class Raft:
 
     def _handle_request_vote(self, request: RequestVote) -> None:
         if request.pre_vote:
-            granted = not self._hears_leader() and self._voter.grants(request, self._log)
+            granted = not self._has_active_leader() and self._voter.grants(request, self._log)
             self._respond_to_vote(request, granted=granted)
             return
         granted = self._voter.grants(request, self._log)
@@ -224,7 +226,7 @@ class Raft:
             self._election_timer.reset()
         self._respond_to_vote(request, granted=granted)
 
-    def _hears_leader(self) -> bool:
+    def _has_active_leader(self) -> bool:
         """Whether a leader has been heard within the shortest election timeout (thesis 4.2.3)."""
         if isinstance(self._role, Leader):
             return True
@@ -266,7 +268,7 @@ class Raft:
         new_entries = append.entries[first_new(append.entries, self._log) :]
         fits = self._log.term_at(append.prev_log_index) == append.prev_log_term
         if fits and new_entries:
-            refusal = self._refusal_of_entries(append, new_entries)
+            refusal = self._rejection_of_entries(append, new_entries)
             self._role.rejects_leader = refusal is not None
             if refusal is not None:
                 return refusal
@@ -276,13 +278,13 @@ class Raft:
         if not fits:
             self._refuse_append(append)
             return None
-        self._take_entries(new_entries)
+        self._append_new_entries(new_entries)
         match_index = append.prev_log_index + len(append.entries)
-        self._commit_index = max(self._commit_index, min(append.commit_index, match_index))
+        self._commit_index = max(self._commit_index, min(append.leader_commit, match_index))
         self._respond_to_append(append, success=True, match_index=match_index)
         return None
 
-    def _refusal_of_entries(self, append: AppendEntries, new_entries: Sequence[Entry]) -> Rejection | None:
+    def _rejection_of_entries(self, append: AppendEntries, new_entries: Sequence[Entry]) -> Rejection | None:
         """Return why entries that would be appended must not be."""
         first = new_entries[0]
         if first.index <= self._commit_index:
@@ -291,7 +293,7 @@ class Raft:
         why = self._entry_check(new_entries, self._log.time_us_at(first.index - 1))
         return None if why is None else Rejection(sender=append.sender, violation=Violation.ENTRY, what=why)
 
-    def _take_entries(self, new_entries: Sequence[Entry]) -> None:
+    def _append_new_entries(self, new_entries: Sequence[Entry]) -> None:
         """Append what is not in the log yet; cut it only where an entry really conflicts (section 5.3)."""
         if not new_entries:
             return
@@ -330,7 +332,7 @@ class Raft:
             )
             return Rejection(sender=response.sender, violation=Violation.NEVER_SENT, what=what)
         progress = self._role.progress[response.sender]
-        progress.heard = True
+        progress.recently_active = True
         if response.round > progress.round_echoed:
             progress.round_echoed = response.round
             self._role.reads.confirm(self._membership, self._role.echoed())
@@ -364,7 +366,7 @@ class Raft:
             self._become_pre_candidate()
 
     def _tick_leader(self, role: Leader) -> None:
-        if self._quorum_timer.tick() and not self._membership.majority.has(role.take_heard()):
+        if self._quorum_timer.tick() and not self._membership.majority.has(role.take_recently_active()):
             # Check-quorum (thesis 6.2): for an election timeout no majority has answered.
             self._become_follower(self.term, leader=None)
             return
@@ -411,7 +413,7 @@ class Raft:
         """
         if not isinstance(self._role, Leader):
             raise NotLeader(self.leader)
-        self._role.reads.add(read_id)
+        self._role.reads.add_read(read_id)
 
     def demote(self, node_id: NodeId) -> None:
         """Count neither votes nor acknowledgements of a server that came back with an empty disk.
@@ -486,8 +488,8 @@ class Raft:
             self._role.reads.begin_round(self._commit_index, self._role.term_start_index)
             appends, catch_ups = self._role.replicate(self._log, self._commit_index, self.config)
             self._messages += appends
-        committed = self._take_committed()
-        reads = self._take_reads(committed)
+        committed = self._next_committed()
+        reads = self._next_reads(committed)
         state = (self.role, self.leader, self.term)
         if not (
             self._messages
@@ -524,7 +526,7 @@ class Raft:
             return ()
         return self._log.slice(self._saved_index + 1, self.last_index)
 
-    def _take_committed(self) -> tuple[Entry, ...]:
+    def _next_committed(self) -> tuple[Entry, ...]:
         """Return what to apply now. A follower may gather: a transaction costs as much as many entries."""
         count = min(self._commit_index - self._applied_index, self.config.batch_entries_max)
         gathers = (
@@ -539,7 +541,7 @@ class Raft:
             self._applied_index + 1, self._applied_index + count, self.config.apply_bytes_max
         )
 
-    def _take_reads(self, committed: Sequence[Entry]) -> tuple[ConfirmedRead, ...]:
+    def _next_reads(self, committed: Sequence[Entry]) -> tuple[ConfirmedRead, ...]:
         if not isinstance(self._role, Leader) or not self._role.reads.pending:
             return ()
         self._role.reads.confirm(self._membership, self._role.echoed())
@@ -549,7 +551,7 @@ class Raft:
         """`ready` has been performed: its entries are durable, its committed ones applied."""
         self._note_saved(ready)
         self._applied_index += len(ready.committed)
-        self._log.forget(min(self._applied_index, self._saved_index), self.config.memory_bytes_max)
+        self._log.evict(min(self._applied_index, self._saved_index), self.config.memory_bytes_max)
         match self._role:
             case Leader():
                 self._advance_commit_index()
@@ -576,7 +578,7 @@ def _is_hypothetical(message: RaftMessage) -> bool:
             return False
 
 
-def _unsoundness(message: RaftMessage, entry_bytes_max: int) -> Rejection | None:
+def _rejection_of_structure(message: RaftMessage, entry_bytes_max: int) -> Rejection | None:
     """Return why no leader's log can have these entries: index follows on index, terms never fall."""
     if not isinstance(message, AppendEntries):
         return None

@@ -24,7 +24,7 @@ class ReadIndex(Struct):
     new: list[int] = field(default_factory=list)  # read ids that have no round yet
     pending: deque[tuple[int, ConfirmedRead]] = field(default_factory=deque)  # with the round of each
 
-    def add(self, read_id: int) -> None:
+    def add_read(self, read_id: int) -> None:
         self.new.append(read_id)
 
     def begin_round(self, commit_index: int, term_start_index: int) -> None:

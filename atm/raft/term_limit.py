@@ -19,7 +19,7 @@ from atm.raft.messages import NUMBER_MAX
 TERM_JUMP_MAX = 2**32
 TERM_RISE_PER_TICK = 2**24  # at 10 ms a tick, the number lasts for 87 years of unbroken attack
 TERM_MAX = NUMBER_MAX - 2**32  # no message raises the term above: there is room to campaign
-PRESSED_TICKS = 100  # a refused server that is there at all says its term again within this time
+REFUSAL_TICKS = 100  # a refused server that is there at all says its term again within this time
 
 assert 0 < TERM_RISE_PER_TICK < TERM_JUMP_MAX < TERM_MAX < NUMBER_MAX
 
@@ -27,25 +27,25 @@ assert 0 < TERM_RISE_PER_TICK < TERM_JUMP_MAX < TERM_MAX < NUMBER_MAX
 class TermRateLimit(Struct):
     """By how much a message may raise the term now."""
 
-    room: int = TERM_JUMP_MAX
-    pressed_ticks: int = 0  # until a refused rise is forgotten
+    budget: int = TERM_JUMP_MAX
+    refusal_ticks: int = 0  # until a refused rise is forgotten
 
-    def holds(self, term: int, rise: int) -> bool:
+    def allows(self, term: int, rise: int) -> bool:
         """Return whether a message of `term`, which is `rise` above ours, may be believed."""
-        return rise <= self.room and term <= TERM_MAX
+        return rise <= self.budget and term <= TERM_MAX
 
-    def use(self, rise: int) -> None:
+    def consume(self, rise: int) -> None:
         """The term has been raised."""
-        self.room -= rise
+        self.budget -= rise
 
-    def refused(self) -> None:
+    def note_refusal(self) -> None:
         """A higher term was refused: let the room grow."""
-        self.pressed_ticks = PRESSED_TICKS
+        self.refusal_ticks = REFUSAL_TICKS
 
     def tick(self) -> None:
         """One tick of time has passed."""
-        if self.pressed_ticks:
-            self.pressed_ticks -= 1
-            self.room += TERM_RISE_PER_TICK
+        if self.refusal_ticks:
+            self.refusal_ticks -= 1
+            self.budget += TERM_RISE_PER_TICK
         else:
-            self.room = min(self.room + TERM_RISE_PER_TICK, TERM_JUMP_MAX)
+            self.budget = min(self.budget + TERM_RISE_PER_TICK, TERM_JUMP_MAX)

@@ -103,7 +103,7 @@ class DataFolder:
                 "Put the old file back, from another machine or a backup"
             )
 
-    def knows_other(self, peer: str, store: str) -> bool:
+    def knows_another_store(self, peer: str, store: str) -> bool:
         """Return whether the peer has shown another store before. Nothing is remembered."""
         return self._peer_stores.get(peer, store) != store
 

@@ -82,12 +82,12 @@ class LogFile:
         return list(self._index.terms)
 
     def tail(self, first_index: int) -> list[Entry]:
-        """Return the entries from `first_index` on; none if it is behind the last. Raises as `read`."""
+        """Return the entries from `first_index` on; none if it is behind the last. Raises as `read_entries`."""
         if first_index > self.last_index:
             return []
-        return self.read(first_index, self.last_index, sys.maxsize)
+        return self.read_entries(first_index, self.last_index, sys.maxsize)
 
-    def read(self, first: int, last: int, bytes_max: int) -> list[Entry]:
+    def read_entries(self, first: int, last: int, bytes_max: int) -> list[Entry]:
         """Return entries from `first` to at most `last`.
 
         It is at least one entry, and beyond that no more than `bytes_max` bytes of msgpack. Raises
@@ -215,11 +215,11 @@ class LogFile:
         self._index = recovery.index
         self._batches, self._crc = recovery.batches, recovery.crc
         if recovery.mark:
-            self._go_on(recovery)
+            self._resume(recovery)
         else:
             self._begin_segment(max(recovery.segment, 1))
 
-    def _go_on(self, recovery: Recovery) -> None:
+    def _resume(self, recovery: Recovery) -> None:
         """Cut off the torn tail, and make durable what was read: from now on it counts as saved."""
         self._segment, self._mark, self._end = recovery.segment, recovery.mark, recovery.end
         self._file = self._disk.open(segment_path(self._folder, self._segment))

@@ -92,10 +92,10 @@ class Recovery:
         while position < reader.end:
             behind = reader.batch_at(position)
             if behind is None:
-                self._refuse_damage(reader, position, is_last=is_last)
+                self._require_torn_tail(reader, position, is_last=is_last)
                 break
             found = behind
-            self._take_in(*found, reader.path, position)
+            self._add_batch(*found, reader.path, position)
             last_batch, position = position, position + BATCH_HEADER_BYTES + found[0].payload_bytes
         if found:
             # The hint is only a lower bound: never let it point behind what is here.
@@ -104,7 +104,7 @@ class Recovery:
         self.mark, self.end, self.last_batch = reader.header.mark, position, last_batch
         self.torn = position < reader.end
 
-    def _take_in(self, header: BatchHeader, payload: memoryview, path: Path, position: int) -> None:
+    def _add_batch(self, header: BatchHeader, payload: memoryview, path: Path, position: int) -> None:
         if header.number != self.batches or header.prev_crc != self.crc:
             raise DamagedLog(path, position, "the batch there does not continue the one before it")
         self.batches += 1
@@ -118,9 +118,9 @@ class Recovery:
         last_index = header.first_index + header.entry_count - 1
         self.index.append(header.first_index, last_index, runs, self.segment, position)
 
-    def _refuse_damage(self, reader: SegmentReader, position: int, *, is_last: bool) -> None:
+    def _require_torn_tail(self, reader: SegmentReader, position: int, *, is_last: bool) -> None:
         """Raise `DamagedLog` unless the bad batch at `position` is the last that was begun."""
-        later = reader.mark_behind(position)
+        later = reader.find_mark_after(position)
         if later is not None:
             raise DamagedLog(
                 reader.path, position, f"the batch there is bad, and another begins at byte {later}"

@@ -64,7 +64,7 @@ class SegmentReader:
             return None
         return header, self._buffer[start + BATCH_HEADER_BYTES : start + length]
 
-    def mark_behind(self, position: int) -> int | None:
+    def find_mark_after(self, position: int) -> int | None:
         """Return where the mark of a batch that begins behind `position` stands, or None."""
         assert self._mark
         position += 1

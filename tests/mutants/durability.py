@@ -93,22 +93,22 @@ DURABILITY = (
     Mutant(
         name="unsure batch not written again",
         what="what a restart read from the system's memory counts as saved, and is lost in a power cut",
-        edits=(Edit("LogFile._go_on", "self._write(...)", "pass"),),
+        edits=(Edit("LogFile._resume", "self._write(...)", "pass"),),
         caught_by=FAILURES + "test_what_a_restart_found_after_a_failed_sync_is_durable_from_then_on",
     ),
     Mutant(
         name="damaged middle cut off",
         what="acknowledged batches behind a bad one are thrown away as if they were a torn tail",
         edits=(
-            Edit("Recovery._refuse_damage", "later_ is not None", "False"),
-            Edit("Recovery._refuse_damage", "not is_last_", "False"),
+            Edit("Recovery._require_torn_tail", "later_ is not None", "False"),
+            Edit("Recovery._require_torn_tail", "not is_last_", "False"),
         ),
         caught_by=DAMAGE + "test_a_rotten_byte_is_damage_unless_it_is_in_the_last_batch",
     ),
     Mutant(
         name="torn tail kept",
         what="the next batches are written over a torn one, whose rest is taken for damage later",
-        edits=(Edit("LogFile._go_on", "disk_.truncate(...)", "pass"),),
+        edits=(Edit("LogFile._resume", "disk_.truncate(...)", "pass"),),
         caught_by=TORN_TAILS + "test_what_stands_behind_the_last_batch_is_cut_off",
     ),
     Mutant(
@@ -122,7 +122,9 @@ DURABILITY = (
         what="a whole batch that stands at another's place is believed",
         edits=(
             Edit(
-                "Recovery._take_in", "header_.number != self.batches or header_.prev_crc != self.crc", "False"
+                "Recovery._add_batch",
+                "header_.number != self.batches or header_.prev_crc != self.crc",
+                "False",
             ),
         ),
         caught_by=DAMAGE + "test_a_batch_at_another_place_is_damage",

@@ -154,7 +154,7 @@ ELECTIONS = (
     Mutant(
         name="no lease in pre-votes",
         what="a server that was cut off gets pre-votes from those who hear their leader, and deposes it",
-        edits=(Edit("Raft._handle_request_vote", "not self._hears_leader()", "True"),),
+        edits=(Edit("Raft._handle_request_vote", "not self._has_active_leader()", "True"),),
         caught_by="tests/raft/test_pre_vote.py::test_a_follower_that_hears_its_leader_refuses_pre_votes",
     ),
     Mutant(

@@ -15,19 +15,19 @@ FORGED = (
     Mutant(
         name="any term believed",
         what="one frame with a term of 2^62 stops the cluster for ever",
-        edits=(Edit("TermRateLimit.holds", "rise_ <= self.room", "True"),),
+        edits=(Edit("TermRateLimit.allows", "rise_ <= self.budget", "True"),),
         caught_by=LIES + "test_a_term_too_far_ahead_is_refused",
     ),
     Mutant(
         name="last term believed",
         what="a term is adopted from which the next campaign does not decode",
-        edits=(Edit("TermRateLimit.holds", "term_ <= TERM_MAX", "True"),),
+        edits=(Edit("TermRateLimit.allows", "term_ <= TERM_MAX", "True"),),
         caught_by=LIES + "test_no_message_raises_the_term_above_what_can_be_campaigned_from",
     ),
     Mutant(
         name="jump upon jump",
         what="a flood of messages raises the term by 2^32 each, until the number is used up",
-        edits=(Edit("TermRateLimit.use", "self.room -= rise_", "pass"),),
+        edits=(Edit("TermRateLimit.consume", "self.budget -= rise_", "pass"),),
         caught_by=LIES + "test_a_jump_uses_up_the_room_and_time_gives_it_back",
     ),
     Mutant(
@@ -36,8 +36,8 @@ FORGED = (
         edits=(
             Edit(
                 "TermRateLimit.tick",
-                "min(self.room + TERM_RISE_PER_TICK, TERM_JUMP_MAX)",
-                "self.room + TERM_RISE_PER_TICK",
+                "min(self.budget + TERM_RISE_PER_TICK, TERM_JUMP_MAX)",
+                "self.budget + TERM_RISE_PER_TICK",
             ),
         ),
         caught_by=LIES + "test_the_room_does_not_grow_above_a_jump_while_nothing_is_refused",
@@ -45,7 +45,7 @@ FORGED = (
     Mutant(
         name="left behind for ever",
         what="a server that was raised further than a jump while it was alone is followed by nobody",
-        edits=(Edit("TermRateLimit.tick", "self.room += TERM_RISE_PER_TICK", "pass"),),
+        edits=(Edit("TermRateLimit.tick", "self.budget += TERM_RISE_PER_TICK", "pass"),),
         caught_by=LIES + "test_who_was_left_behind_by_a_liar_follows_in_about_the_time_that_it_took",
     ),
     Mutant(
@@ -56,11 +56,11 @@ FORGED = (
                 "Raft.step",
                 """
                 if message_.term > self.term and not _is_hypothetical(message_):
-                    term_limit_.use(message_.term - self.term)
+                    term_limit_.consume(message_.term - self.term)
                     self._become_follower(message_.term, leader=None)
                 """,
                 """
-                term_limit_.use(message_.term - self.term)
+                term_limit_.consume(message_.term - self.term)
                 if message_.term > self.term and not _is_hypothetical(message_):
                     self._become_follower(message_.term, leader=None)
                 """,
@@ -78,13 +78,13 @@ FORGED = (
     Mutant(
         name="unsound entries after their term",
         what="entries that no leader has are taken",
-        edits=(Edit("_unsoundness", "sound_ and term_ <= message_.term", "True"),),
+        edits=(Edit("_rejection_of_structure", "sound_ and term_ <= message_.term", "True"),),
         caught_by=LIES + "test_entries_that_no_leader_has_are_refused_before_their_term_is_believed",
     ),
     Mutant(
         name="entry over the limit",
         what="a follower takes an entry that is larger than any may be",
-        edits=(Edit("_unsoundness", "len(entry_.data) > entry_bytes_max_", "False"),),
+        edits=(Edit("_rejection_of_structure", "len(entry_.data) > entry_bytes_max_", "False"),),
         caught_by=LIES + "test_entries_that_no_leader_has_are_refused_before_their_term_is_believed",
     ),
     Mutant(
@@ -100,7 +100,7 @@ FORGED = (
         what="what nobody can apply comes into the log, and ends the server when it is committed",
         edits=(
             Edit(
-                "Raft._refusal_of_entries",
+                "Raft._rejection_of_entries",
                 "self._entry_check(new_entries_, log_.time_us_at(first_.index - 1))",
                 "None",
             ),

@@ -97,7 +97,7 @@ REPLICATION = (
     Mutant(
         name="replaced entries still count as saved",
         what="entries that take the place of saved ones are never written",
-        edits=(Edit("Raft._take_entries", "self._saved_index = ...", "pass"),),
+        edits=(Edit("Raft._append_new_entries", "self._saved_index = ...", "pass"),),
         caught_by=TESTS + "test_a_follower_agrees_with_each_log_of_figure_7",
     ),
     Mutant(
@@ -149,7 +149,7 @@ REPLICATION = (
     Mutant(
         name="committed entry overwritten",
         what="a conflict with a committed entry is resolved instead of being refused",
-        edits=(Edit("Raft._refusal_of_entries", "first_.index <= self._commit_index", "False"),),
+        edits=(Edit("Raft._rejection_of_entries", "first_.index <= self._commit_index", "False"),),
         caught_by=TESTS + "test_a_conflict_with_a_committed_entry_is_refused_and_said",
     ),
     Mutant(
@@ -192,7 +192,7 @@ REPLICATION = (
         what="as many entries are applied at once as there are, however long that takes",
         edits=(
             Edit(
-                "Raft._take_committed",
+                "Raft._next_committed",
                 "self._log.slice(first_, last_, self.config.apply_bytes_max)",
                 "self._log.slice(first_, last_)",
             ),

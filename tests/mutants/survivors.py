@@ -33,7 +33,7 @@ SURVIVORS = (
         edits=(
             Edit("Raft._handle_append_entries", "self._election_timer.reset()", "pass"),
             Edit(
-                "Raft._take_entries",
+                "Raft._append_new_entries",
                 "if not new_entries_: return",
                 "self._election_timer.reset()\nif not new_entries_: return",
             ),
@@ -133,19 +133,19 @@ SURVIVORS = (
     Mutant(
         name="memory let go of as a whole",
         what="a follower a little behind is served from the disk",
-        edits=(Edit("Log.forget", "bytes_max_ // 2", "0"),),
+        edits=(Edit("Log.evict", "bytes_max_ // 2", "0"),),
         caught_by="tests/raft/test_log.py::test_memory_that_is_over_its_bound_is_let_go_of_down_to_half_of_it",
     ),
     Mutant(
         name="last entry let go of",
         what="the newest entry leaves the memory, and the next stamp does not rise above its own",
-        edits=(Edit("Log.forget", "self.last_index - 1", "self.last_index"),),
+        edits=(Edit("Log.evict", "self.last_index - 1", "self.last_index"),),
         caught_by="tests/raft/test_log.py::test_memory_that_is_over_its_bound_is_let_go_of_down_to_half_of_it",
     ),
     Mutant(
         name="bytes of what was let go of",
         what="a log that has let go of entries once does so at every turn",
-        edits=(Edit("Log.forget", "self._bytes -= freed_bytes_", "pass"),),
+        edits=(Edit("Log.evict", "self._bytes -= freed_bytes_", "pass"),),
         caught_by="tests/raft/test_log.py::test_memory_that_is_over_its_bound_is_let_go_of_down_to_half_of_it",
     ),
     Mutant(

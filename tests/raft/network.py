@@ -278,7 +278,7 @@ class Network:
 
     def _caught_up(self, server: Server, order: CatchUp) -> Outgoing:
         first = order.append.prev_log_index + 1
-        entries = server.store.read(first, order.last_index, server.config.batch_bytes_max)
+        entries = server.store.read_entries(first, order.last_index, server.config.batch_bytes_max)
         append: AppendEntries = replace(order.append, entries=tuple(entries))
         return Outgoing(order.to, append)
 

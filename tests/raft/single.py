@@ -145,7 +145,7 @@ def append(
         prev_log_index=index,
         prev_log_term=prev_term,
         entries=behind(index, terms),
-        commit_index=commit,
+        leader_commit=commit,
         round=round,
     )
 

@@ -202,7 +202,11 @@ BETWEEN_TWO: list[tuple[Callable[[], CheckedRaft], Break, str]] = [
         both(cut(3, 4), put(voter=Voter(4, None), saved_index=1)),
         "up to a conflict",
     ),
-    (follower, lambda raft: put(look=replace(raft._look, base_index=3))(raft), "what memory has let go of"),
+    (
+        follower,
+        lambda raft: put(observed=replace(raft._observed, base_index=3))(raft),
+        "what memory has let go of",
+    ),
     (leader, both(cut(6), forget_follower), "leader append-only"),
     (
         lambda: leader(committed=False),
@@ -210,7 +214,11 @@ BETWEEN_TWO: list[tuple[Callable[[], CheckedRaft], Break, str]] = [
         "a leader commits by an entry of its own term",
     ),
     (leader, lambda raft: setattr(b_of(raft), "match_index", 4), "what matches never becomes less"),
-    (leader, lambda raft: put(look=replace(raft._look, round=5))(raft), "heartbeat rounds never go back"),
+    (
+        leader,
+        lambda raft: put(observed=replace(raft._observed, round=5))(raft),
+        "heartbeat rounds never go back",
+    ),
     (leader, put(commit_index=6), "a leader commits what a majority has saved"),
 ]
 

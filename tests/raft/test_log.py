@@ -13,7 +13,7 @@ def test_what_is_cut_off_takes_no_memory_any_more() -> None:
     for _ in range(10):
         log.truncate(2)
         log.append(entries[1:])
-    log.forget(applied_index=4, bytes_max=sum(map(entry_bytes, entries)))
+    log.evict(applied_index=4, bytes_max=sum(map(entry_bytes, entries)))
     assert (log.base_index, log.last_index) == (0, 4)
 
 
@@ -28,13 +28,13 @@ def test_a_slice_may_have_all_the_bytes_that_are_allowed_and_no_more() -> None:
 def test_memory_that_is_over_its_bound_is_let_go_of_down_to_half_of_it() -> None:
     entries = entries_of_terms(*[1] * 8)
     log, each_bytes = Log(entries=entries), entry_bytes(entries[0])
-    log.forget(applied_index=8, bytes_max=8 * each_bytes)
+    log.evict(applied_index=8, bytes_max=8 * each_bytes)
     assert log.base_index == 0
-    log.forget(applied_index=8, bytes_max=6 * each_bytes)
+    log.evict(applied_index=8, bytes_max=6 * each_bytes)
     assert (log.base_index, log.last_index) == (5, 8)
-    log.forget(applied_index=8, bytes_max=3 * each_bytes)
+    log.evict(applied_index=8, bytes_max=3 * each_bytes)
     assert log.base_index == 5, "what was let go of counts no more"
-    log.forget(applied_index=8, bytes_max=0)
+    log.evict(applied_index=8, bytes_max=0)
     assert log.base_index == 7, "the last entry stays"
 
 

@@ -230,7 +230,7 @@ def test_followers_learn_of_each_commit_with_the_next_tick() -> None:
     for index in range(1, 4):
         a.receive(acknowledge("b", 1, index), acknowledge("c", 1, index))
         assert a.raft.commit_index == index
-        assert index in [append.commit_index for append in appends(a.tick(2), "b")]
+        assert index in [append.leader_commit for append in appends(a.tick(2), "b")]
         a.propose(b"x")
 
 

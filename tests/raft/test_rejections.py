@@ -8,7 +8,7 @@ from msgspec.structs import replace
 from atm.raft.messages import NUMBER_MAX, RaftMessage
 from atm.raft.ready import Role
 from atm.raft.rejection import Violation
-from atm.raft.term_limit import PRESSED_TICKS, TERM_JUMP_MAX, TERM_MAX, TERM_RISE_PER_TICK, TermRateLimit
+from atm.raft.term_limit import REFUSAL_TICKS, TERM_JUMP_MAX, TERM_MAX, TERM_RISE_PER_TICK, TermRateLimit
 from tests.raft.network import ELECTION_TICKS_MAX, ELECTION_TICKS_MIN, HEARTBEAT_TICKS, NOW_US, Network
 from tests.raft.single import (
     Single,
@@ -78,10 +78,10 @@ def test_a_jump_uses_up_the_room_and_time_gives_it_back() -> None:
 
 
 def test_the_room_does_not_grow_above_a_jump_while_nothing_is_refused() -> None:
-    room = TermRateLimit()
+    limit = TermRateLimit()
     for _ in range(5000):
-        room.tick()
-    assert room.room == TERM_JUMP_MAX
+        limit.tick()
+    assert limit.budget == TERM_JUMP_MAX
 
 
 def test_a_pre_vote_uses_up_no_room() -> None:
@@ -97,23 +97,23 @@ def test_who_was_left_behind_by_a_liar_follows_in_about_the_time_that_it_took() 
     """Another was raised for ten minutes while nobody heard it; it says its term until that is taken."""
     ticks = 60_000
     far = TERM_JUMP_MAX + ticks * TERM_RISE_PER_TICK
-    room, waited = TermRateLimit(), 0
-    while not room.holds(far, far) and waited < 2 * ticks:
-        if waited % (PRESSED_TICKS // 2) == 0:
-            room.refused()
-        room.tick()
+    limit, waited = TermRateLimit(), 0
+    while not limit.allows(far, far) and waited < 2 * ticks:
+        if waited % (REFUSAL_TICKS // 2) == 0:
+            limit.note_refusal()
+        limit.tick()
         waited += 1
     assert waited == ticks
 
 
 def test_the_room_of_who_is_left_in_peace_shrinks_again() -> None:
-    room = TermRateLimit()
-    room.refused()
-    for _ in range(PRESSED_TICKS):
-        room.tick()
-    assert room.room == TERM_JUMP_MAX + PRESSED_TICKS * TERM_RISE_PER_TICK
-    room.tick()
-    assert room.room == TERM_JUMP_MAX
+    limit = TermRateLimit()
+    limit.note_refusal()
+    for _ in range(REFUSAL_TICKS):
+        limit.tick()
+    assert limit.budget == TERM_JUMP_MAX + REFUSAL_TICKS * TERM_RISE_PER_TICK
+    limit.tick()
+    assert limit.budget == TERM_JUMP_MAX
 
 
 def test_no_message_raises_the_term_above_what_can_be_campaigned_from() -> None:

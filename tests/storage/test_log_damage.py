@@ -131,9 +131,9 @@ def test_a_bit_that_rots_while_the_server_runs_is_noticed_by_the_read() -> None:
     log.save(state(1), entries(1, 2))
     log.save(state(1), entries(3, 2))
     disk.flip(FIRST, SEGMENT_HEADER_BYTES + BATCH_HEADER_BYTES + 20)
-    assert tuple(log.read(3, 4, 1000)) == entries(3, 2)
+    assert tuple(log.read_entries(3, 4, 1000)) == entries(3, 2)
     with pytest.raises(DamagedLog, match=f"raft.log.000001 is damaged at byte {SEGMENT_HEADER_BYTES}: "):
-        log.read(2, 4, 1000)
+        log.read_entries(2, 4, 1000)
     assert disk.open_files == 1
 
 
@@ -148,7 +148,7 @@ def test_a_batch_that_got_to_the_place_of_another_is_noticed_by_the_read() -> No
     disk.put(FIRST, contents[:SEGMENT_HEADER_BYTES] + batches[1] + batches[0])
     for first in (1, 3):
         with pytest.raises(DamagedLog):
-            log.read(first, 4, 1000)
+            log.read_entries(first, 4, 1000)
 
 
 @pytest.mark.parametrize("chunk_bytes", [*range(8, 24), 100, 1000])
@@ -161,7 +161,7 @@ def test_a_segment_reads_the_same_in_chunks_of_any_size(chunk_bytes: int) -> Non
         assert found is not None
         assert start + BATCH_HEADER_BYTES + found[0].payload_bytes == (behind or reader.end)
         assert reader.batch_at(start + 1) is None
-        assert reader.mark_behind(start) == behind
+        assert reader.find_mark_after(start) == behind
     assert reader.batch_at(reader.end) is None
 
 

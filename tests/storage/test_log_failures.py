@@ -140,7 +140,7 @@ def test_a_read_that_the_disk_refuses_says_so() -> None:
     log.save(state(1), entries(1, 1))
     disk.fail_next("read")
     with pytest.raises(LogFailed, match=r"cannot read /data/5000/raft\.log\.000001 "):
-        log.read(1, 1, 1)
+        log.read_entries(1, 1, 1)
     assert disk.open_files == 1
 
 

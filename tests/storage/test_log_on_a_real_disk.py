@@ -53,7 +53,7 @@ def test_segments_on_a_real_disk_are_rolled_synced_and_read_back(
         file.write(b"torn")
     log = LogFile(folder, segment_bytes_max=400)
     assert held(log) == (state(1, "5000"), entries(1, 29))
-    assert tuple(log.read(3, 17, 10**6)) == entries(3, 15)
+    assert tuple(log.read_entries(3, 17, 10**6)) == entries(3, 15)
     log.close()
     assert not paths[-1].read_bytes().endswith(b"torn")
 
@@ -82,8 +82,8 @@ def test_no_file_stays_open_whatever_happens(tmp_path: Path) -> None:
     log = LogFile(folder, segment_bytes_max=1)
     for index in range(1, 5):
         log.save(state(1), entries(index, 1))
-    log.read(1, 4, 10**6)
-    log.read(1, 2, 1)
+    log.read_entries(1, 4, 10**6)
+    log.read_entries(1, 2, 1)
     log.close()
     log.close()
     damaged = folder / "raft.log.000002"

@@ -146,7 +146,7 @@ def test_an_entry_at_an_index_that_exists_replaces_the_suffix() -> None:
         assert opened.last_index == 4
         assert opened.terms == [(1, 1), (4, 2)]
         assert tuple(opened.tail(1)) == want
-        assert tuple(opened.read(4, 4, 1)) == want[3:]
+        assert tuple(opened.read_entries(4, 4, 1)) == want[3:]
 
 
 @pytest.mark.parametrize("seed", range(20))
@@ -171,7 +171,7 @@ def test_every_range_reads_as_in_a_plain_list(seed: int) -> None:
     for first in range(1, len(saved[1]) + 1):
         assert tuple(log.tail(first)) == saved[1][first - 1 :]
         for last in range(first, len(saved[1]) + 1):
-            assert tuple(log.read(first, last, 1 << 30)) == saved[1][first - 1 : last]
+            assert tuple(log.read_entries(first, last, 1 << 30)) == saved[1][first - 1 : last]
     log.close()
     assert disk.open_files == 0
 
@@ -185,11 +185,11 @@ def test_a_read_gives_at_least_one_entry_and_else_no_more_than_fits() -> None:
     log.save(state(2**40), written)
     for first in range(1, 7):
         for bytes_max in (0, 1, 60, 400, 70_100, 10**6):
-            found = log.read(first, 6, bytes_max)
+            found = log.read_entries(first, 6, bytes_max)
             assert found == written[first - 1 : first - 1 + len(found)]
             assert found
             assert len(found) == 1 or len(msgspec.msgpack.encode(found)) - 1 <= bytes_max
-    assert log.read(1, 6, 10**6) == written
+    assert log.read_entries(1, 6, 10**6) == written
 
 
 def test_a_batch_over_the_size_of_a_segment_gets_one_of_its_own() -> None:

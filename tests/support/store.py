@@ -46,7 +46,7 @@ class Store:
     def tail(self, first_index: int) -> list[Entry]:
         return self.entries[first_index - 1 :]
 
-    def read(self, first: int, last: int, bytes_max: int) -> list[Entry]:
+    def read_entries(self, first: int, last: int, bytes_max: int) -> list[Entry]:
         """Return entries `first` to at most `last`, at least one, within `bytes_max` of commands."""
         assert 1 <= first <= last <= self.last_index
         chosen: list[Entry] = []

@@ -72,7 +72,7 @@ PEER_MESSAGES = [
             Entry(index=2, term=3, time_us=9, kind=EntryKind.COMMAND, data=b"\n\x00"),
             Entry(index=3, term=3, time_us=10, kind=EntryKind.NOOP, data=b""),
         ),
-        commit_index=1,
+        leader_commit=1,
         round=4,
     ),
     AppendEntriesResponse(

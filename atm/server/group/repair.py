@@ -142,7 +142,7 @@ def _mended(log: LogFile, last_index: int) -> Iterator[tuple[Entry, Entry, str]]
     """Give each entry up to `last_index` as it is and as it should be, and what is wrong with it."""
     index, last_time_us = 1, 0
     while index <= last_index:
-        for entry in log.read(index, last_index, READ_BYTES):
+        for entry in log.read_entries(index, last_index, READ_BYTES):
             mended, why = _mend(entry, last_time_us)
             yield entry, mended, why
             index, last_time_us = entry.index + 1, mended.time_us

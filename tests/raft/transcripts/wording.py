@@ -52,7 +52,7 @@ def _fields(message: RaftMessage) -> str:
         case AppendEntries():
             entries = ", ".join(map(entry_text, message.entries))
             prev = f"prev={message.prev_log_index}@{message.prev_log_term}"
-            return f"{prev} [{entries}] commit={message.commit_index} round={message.round}"
+            return f"{prev} [{entries}] commit={message.leader_commit} round={message.round}"
         case AppendEntriesResponse(success=True):
             return f"match={message.match_index} round={message.round}"
         case AppendEntriesResponse():

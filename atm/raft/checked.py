@@ -1,4 +1,4 @@
-"""The core, with its invariants checked after every call."""
+"""The core with its invariants checked after every call."""
 
 from __future__ import annotations
 

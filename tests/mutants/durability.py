@@ -34,8 +34,7 @@ DURABILITY = (
                 "self._messages.append(...)",
             ),
         ),
-        caught_by="tests/raft/test_commitment.py::"
-        "test_the_order_of_effects_is_kept_by_what_is_in_which_field",
+        caught_by="tests/raft/test_commitment.py::test_promises_are_sent_only_after_the_sync",
     ),
     Mutant(
         name="no sync",
@@ -71,7 +70,7 @@ DURABILITY = (
         name="on after a failed sync",
         what="a log whose sync failed takes the next batch as if nothing had been",
         edits=(Edit("LogFile.save", "not self._healthy", "False"),),
-        caught_by=FAILURES + "test_after_a_failed_write_or_sync_nothing_more_is_taken",
+        caught_by=FAILURES + "test_after_a_failed_write_or_sync_nothing_more_is_accepted",
     ),
     Mutant(
         name="failed sync passed over",
@@ -88,7 +87,7 @@ DURABILITY = (
                 """,
             ),
         ),
-        caught_by=FAILURES + "test_after_a_failed_write_or_sync_nothing_more_is_taken",
+        caught_by=FAILURES + "test_after_a_failed_write_or_sync_nothing_more_is_accepted",
     ),
     Mutant(
         name="unsure batch not written again",

@@ -92,7 +92,7 @@ REPLICATION = (
                 "entry_.index <= self.last_index",
             ),
         ),
-        caught_by=COMMITMENT + "test_an_advance_that_is_too_late_does_not_vouch_for_a_replaced_suffix",
+        caught_by=COMMITMENT + "test_a_late_advance_does_not_count_a_replaced_suffix_as_saved",
     ),
     Mutant(
         name="replaced entries still count as saved",
@@ -150,7 +150,7 @@ REPLICATION = (
         name="committed entry overwritten",
         what="a conflict with a committed entry is resolved instead of being refused",
         edits=(Edit("Raft._rejection_of_entries", "first_.index <= self._commit_index", "False"),),
-        caught_by=TESTS + "test_a_conflict_with_a_committed_entry_is_refused_and_said",
+        caught_by=TESTS + "test_a_conflict_with_a_committed_entry_is_rejected_and_reported",
     ),
     Mutant(
         name="late acknowledgement lowers what matched",
@@ -168,8 +168,7 @@ REPLICATION = (
                 "self.state = ProgressState.PROBE",
             ),
         ),
-        caught_by=PIPELINE
-        + "test_a_follower_that_falls_behind_the_memory_in_mid_pipeline_is_probed_from_the_disk",
+        caught_by=PIPELINE + "test_a_replicating_follower_that_needs_evicted_entries_is_probed_from_the_disk",
     ),
     Mutant(
         name="what a wiped server held is believed",
@@ -185,7 +184,7 @@ REPLICATION = (
                 "Leader._send_entries", "made_.get(progress_.next_index)", "next(iter(made_.values()), None)"
             ),
         ),
-        caught_by=PIPELINE + "test_servers_at_one_place_are_sent_one_message_and_those_elsewhere_another",
+        caught_by=PIPELINE + "test_followers_with_one_next_index_get_the_same_message",
     ),
     Mutant(
         name="a load that lasts an election",
@@ -197,6 +196,6 @@ REPLICATION = (
                 "self._log.slice(first_, last_)",
             ),
         ),
-        caught_by=PIPELINE + "test_no_more_is_applied_at_once_than_leaves_time_to_go_on",
+        caught_by=PIPELINE + "test_one_ready_applies_a_bounded_number_of_bytes",
     ),
 )

@@ -113,7 +113,7 @@ def test_a_folder_with_a_log_and_no_owner_is_refused(cluster: Cluster) -> None:
         DataFolder(cluster, "n1")
 
 
-def test_a_damaged_owner_is_one_line(cluster: Cluster) -> None:
+def test_a_damaged_owner_file_is_reported_in_one_line(cluster: Cluster) -> None:
     DataFolder(cluster, "n1").close()
     (cluster.data_dir / "n1" / "node.json").write_bytes(b'{"node": \xff')
     with pytest.raises(FolderRefused, match=r"node\.json is damaged") as refused:
@@ -121,7 +121,7 @@ def test_a_damaged_owner_is_one_line(cluster: Cluster) -> None:
     assert "\n" not in str(refused.value)
 
 
-def test_a_data_dir_that_is_a_file_is_one_line(cluster: Cluster) -> None:
+def test_a_data_dir_that_is_a_file_is_reported_in_one_line(cluster: Cluster) -> None:
     cluster.data_dir.touch()
     with pytest.raises(FolderRefused, match="cannot use the data folder"):
         DataFolder(cluster, "n1")
@@ -140,7 +140,7 @@ def test_a_peers_first_store_is_remembered_for_good(cluster: Cluster, folder: Da
 # -- what a power cut leaves -----------------------------------------------------------------------
 
 
-def test_whose_a_folder_is_survives_a_power_cut_once_the_folder_is_open(
+def test_the_owner_of_a_folder_survives_a_power_cut_once_the_folder_is_open(
     cluster: Cluster, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     synced = Synced(monkeypatch)

@@ -16,9 +16,9 @@ from tests.storage.logs import (
     SECOND,
     THIRD,
     entries,
-    held,
     new_disk,
     open_log,
+    saved_in,
     state,
     three_batches_and_two_more,
 )
@@ -54,7 +54,7 @@ def test_a_rotten_byte_is_damage_unless_it_is_in_the_last_batch() -> None:
                     rotten.put(whole, disk.contents(whole))
                 rotten.flip(path, offset, mask)
                 if at == [len(batches) - 1]:
-                    assert held(open_log(rotten)) == batches[-2][3]
+                    assert saved_in(open_log(rotten)) == batches[-2][3]
                 else:
                     refuses(rotten, path, batches[at[0]][1] if at else 0)
 
@@ -137,7 +137,7 @@ def test_a_bit_that_rots_while_the_server_runs_is_noticed_by_the_read() -> None:
     assert disk.open_files == 1
 
 
-def test_a_batch_that_got_to_the_place_of_another_is_noticed_by_the_read() -> None:
+def test_a_batch_in_the_place_of_another_is_noticed_by_the_read() -> None:
     disk = new_disk()
     log = open_log(disk)
     log.save(state(1), entries(1, 2))

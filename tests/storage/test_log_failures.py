@@ -12,12 +12,12 @@ from atm.storage.log_file import LogFailed, LogFile
 from tests.storage.logs import (
     FOLDER,
     Saved,
-    after,
+    after_save,
     entries,
-    held,
     new_disk,
     open_log,
     random_save,
+    saved_in,
     state,
 )
 from tests.support.sim_disk import PowerCut, SimDisk
@@ -26,7 +26,7 @@ from tests.support.sim_disk import PowerCut, SimDisk
 
 
 @pytest.mark.parametrize("call", ["write", "sync"])
-def test_after_a_failed_write_or_sync_nothing_more_is_taken(call: str) -> None:
+def test_after_a_failed_write_or_sync_nothing_more_is_accepted(call: str) -> None:
     disk = new_disk()
     log = open_log(disk)
     log.save(state(1), entries(1, 2))
@@ -38,7 +38,7 @@ def test_after_a_failed_write_or_sync_nothing_more_is_taken(call: str) -> None:
         with pytest.raises(LogFailed, match="failed before"):
             log.save(state(2), entries(3, 1))
     assert disk.changes == changes, "it must not try again"
-    assert held(log) == (state(1), entries(1, 2))
+    assert saved_in(log) == (state(1), entries(1, 2))
 
 
 @pytest.mark.parametrize("call", ["open", "write", "sync", "sync_folder", "truncate"])
@@ -53,10 +53,10 @@ def test_a_segment_that_cannot_be_begun_ends_the_log_and_a_restart_goes_on(call:
         log.save(state(1), entries(2, 1))
     disk.kill()
     log = open_log(disk, segment_bytes_max=1)
-    assert held(log) == (state(1), entries(1, 1))
+    assert saved_in(log) == (state(1), entries(1, 1))
     log.save(state(1), entries(2, 1))
     disk.crash()
-    assert held(open_log(disk)) == (state(1), entries(1, 2))
+    assert saved_in(open_log(disk)) == (state(1), entries(1, 2))
 
 
 def test_what_a_restart_found_after_a_failed_sync_is_durable_from_then_on() -> None:
@@ -69,10 +69,10 @@ def test_what_a_restart_found_after_a_failed_sync_is_durable_from_then_on() -> N
         with pytest.raises(LogFailed):
             log.save(state(2, "5001"), entries(2, 9, term=2, command=bytes(300)))
         disk.kill()
-        found = held(open_log(disk))
+        found = saved_in(open_log(disk))
         found_whole += len(found[1]) == 10
         disk.crash()
-        assert held(open_log(disk)) == found
+        assert saved_in(open_log(disk)) == found
     assert found_whole == 60, "the system's memory had all of it"
 
 
@@ -85,10 +85,10 @@ def test_what_a_killed_server_had_not_synced_yet_is_durable_once_it_was_read() -
             log.save(state(2, "5001"), entries(1, 9, term=2, command=bytes(300)))
         disk.power_cut_at = None
         disk.kill()
-        found = held(open_log(disk))
+        found = saved_in(open_log(disk))
         assert found[0] == state(2, "5001")
         disk.crash()
-        assert held(open_log(disk)) == found
+        assert saved_in(open_log(disk)) == found
 
 
 @pytest.mark.parametrize("room_bytes", [0, 1, 40, 200])
@@ -105,10 +105,10 @@ def test_a_full_disk_is_named_and_nothing_is_lost_once_there_is_room(
     disk.kill()
     disk.room_bytes = None
     log = open_log(disk, segment_bytes_max)
-    assert held(log) == (state(1), entries(1, 3))
+    assert saved_in(log) == (state(1), entries(1, 3))
     log.save(state(1), entries(4, 50))
     disk.crash()
-    assert held(open_log(disk)) == (state(1), entries(1, 53))
+    assert saved_in(open_log(disk)) == (state(1), entries(1, 53))
 
 
 def test_a_full_disk_does_not_hinder_a_restart() -> None:
@@ -119,7 +119,7 @@ def test_a_full_disk_does_not_hinder_a_restart() -> None:
     with pytest.raises(LogFailed):
         log.save(state(1), entries(4, 50))
     disk.kill()
-    assert held(open_log(disk)) == (state(1), entries(1, 3))
+    assert saved_in(open_log(disk)) == (state(1), entries(1, 3))
 
 
 @pytest.mark.parametrize("call", ["make_folder", "sync_folder", "names", "open", "read", "write", "sync"])
@@ -131,10 +131,10 @@ def test_a_log_that_cannot_be_opened_says_so_in_one_line(call: str) -> None:
     with pytest.raises(LogFailed, match=r"^the log in /data/5000 failed \(Input/output error\): [^\n]*$"):
         open_log(disk)
     assert disk.open_files == 0
-    assert held(open_log(disk)) == (state(1), entries(1, 1))
+    assert saved_in(open_log(disk)) == (state(1), entries(1, 1))
 
 
-def test_a_read_that_the_disk_refuses_says_so() -> None:
+def test_a_failed_read_is_reported() -> None:
     disk = new_disk()
     log = open_log(disk)
     log.save(state(1), entries(1, 1))
@@ -192,24 +192,24 @@ def live_until_power_cut(cut: int, seed: int, segment_bytes_max: int) -> bool:
         log = open_log(disk, segment_bytes_max)
         for _ in range(20):
             new = random_save(script, saved)
-            under_way = after(saved, *new)
+            under_way = after_save(saved, *new)
             log.save(*new)
             saved = log.hard_state, under_way[1]
     except PowerCut:
         log = reopen_through_power_cuts(disk, random, segment_bytes_max)
-        assert held(log) in (saved, under_way)
-        now = held(log)
+        assert saved_in(log) in (saved, under_way)
+        now = saved_in(log)
         next_state = state(now[0].term + 1, "5004", now[0].commit_index)
         next_entries = entries(len(now[1]) + 1, 2, term=next_state.term)
         log.save(next_state, next_entries)
-        want = after(now, next_state, next_entries)
-        assert held(reopen_through_power_cuts(disk, random, segment_bytes_max)) == want
+        want = after_save(now, next_state, next_entries)
+        assert saved_in(reopen_through_power_cuts(disk, random, segment_bytes_max)) == want
         return False
     return True
 
 
 @pytest.mark.parametrize("seed", range(60))
-def test_a_life_of_faults_never_loses_what_was_acknowledged_or_read(seed: int) -> None:
+def test_random_faults_never_lose_what_was_acknowledged_or_read(seed: int) -> None:
     random = Random(seed)
     disk = new_disk(seed)
     limit = random.choice((1, 900, 5000))
@@ -227,7 +227,7 @@ def test_a_life_of_faults_never_loses_what_was_acknowledged_or_read(seed: int) -
         if random.random() < 0.4:
             random.choice(faults)()
         new = random_save(random, saved)
-        under_way = after(saved, *new)
+        under_way = after_save(saved, *new)
         try:
             log.save(*new)
             saved = log.hard_state, under_way[1]
@@ -239,6 +239,6 @@ def test_a_life_of_faults_never_loses_what_was_acknowledged_or_read(seed: int) -
             log = open_log(disk, limit)
         else:
             log = reopen_through_power_cuts(disk, random, limit)
-        assert held(log) in (saved, under_way)
+        assert saved_in(log) in (saved, under_way)
         assert log.hard_state.term >= saved[0].term
-        saved = held(log)
+        saved = saved_in(log)

@@ -1,4 +1,4 @@
-"""Logs for tests: what is saved, the simulated disk it is saved to, and what a log should hold then."""
+"""Logs for tests: what is saved, the simulated disk, and what a log should hold afterwards."""
 
 from __future__ import annotations
 
@@ -89,7 +89,7 @@ def random_save(random: Random, saved: Saved) -> Saved:
 def three_batches_and_two_more(disk: SimDisk) -> list[tuple[Path, int, int, Saved]]:
     """Write three batches in one segment and two in the next.
 
-    Return for each where it is (path, start, stop) and what the log held when it was saved.
+    Return for each its place (path, start, stop) and the contents of the log once it was saved.
     """
     saves = [
         (state(1, "5000"), ()),

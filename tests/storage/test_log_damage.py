@@ -1,4 +1,4 @@
-"""What no crash can have done to the log is damage, and refused."""
+"""A log that no crash can have left so is damaged, and refused."""
 
 from __future__ import annotations
 
@@ -34,6 +34,7 @@ def refuses(disk: SimDisk, path: Path, offset: int | None = None) -> str:
     assert disk.open_files == 0
     line = str(caught.value)
     assert "\n" not in line
+    assert all(words in line for words in ("older copy", "only if a majority of all nodes", "vote is lost"))
     assert line.startswith(f"{path} is damaged at byte {'' if offset is None else f'{offset}: '}")
     return line
 
@@ -156,12 +157,12 @@ def test_a_segment_reads_the_same_in_chunks_of_any_size(chunk_bytes: int) -> Non
     disk = new_disk()
     starts = [start for path, start, *_ in three_batches_and_two_more(disk) if path == FIRST]
     reader = SegmentReader(disk, FIRST, chunk_bytes)
-    for start, behind in zip(starts, [*starts[1:], None], strict=True):
+    for start, next_start in zip(starts, [*starts[1:], None], strict=True):
         found = reader.batch_at(start)
         assert found is not None
-        assert start + BATCH_HEADER_BYTES + found[0].payload_bytes == (behind or reader.end)
+        assert start + BATCH_HEADER_BYTES + found[0].payload_bytes == (next_start or reader.end)
         assert reader.batch_at(start + 1) is None
-        assert reader.find_mark_after(start) == behind
+        assert reader.find_mark_after(start) == next_start
     assert reader.batch_at(reader.end) is None
 
 
@@ -179,7 +180,7 @@ def of_release(version: int, segment: bytes) -> bytes:
     [
         (
             1,
-            "was written by release 1.0, which decided some commands otherwise: export the books with that",
+            "was written by release 1.0, which decided some commands differently: export the books with that",
         ),
         (3, "is in format 3 of the log, written by a newer release: install that one"),
     ],

@@ -1,4 +1,4 @@
-"""A disk that fails, is full or loses its power: nothing acknowledged is lost, and nothing more is taken."""
+"""A disk that fails, is full or loses power: nothing acknowledged is lost, nothing more is accepted."""
 
 from __future__ import annotations
 
@@ -73,14 +73,14 @@ def test_what_a_restart_found_after_a_failed_sync_is_durable_from_then_on() -> N
         found_whole += len(found[1]) == 10
         disk.crash()
         assert saved_in(open_log(disk)) == found
-    assert found_whole == 60, "the system's memory had all of it"
+    assert found_whole == 60, "the page cache had all of it"
 
 
 def test_what_a_killed_server_had_not_synced_yet_is_durable_once_it_was_read() -> None:
     for seed in range(60):
         disk = new_disk(seed)
         log = open_log(disk)
-        disk.power_cut_at = disk.changes + 2  # behind the write, before the sync
+        disk.power_cut_at = disk.changes + 2  # after the write, before the sync
         with pytest.raises(PowerCut):
             log.save(state(2, "5001"), entries(1, 9, term=2, command=bytes(300)))
         disk.power_cut_at = None
@@ -158,7 +158,7 @@ def test_the_folder_and_the_one_above_are_synced_when_files_are_made() -> None:
 
 
 def reopen_through_power_cuts(disk: SimDisk, random: Random, segment_bytes_max: int) -> LogFile:
-    """Open the log; the power may go again while it recovers."""
+    """Open the log; the power may fail again while it recovers."""
     while True:
         disk.crash()
         if random.random() < 0.5:
@@ -183,21 +183,21 @@ def test_a_power_cut_at_any_change_loses_nothing_acknowledged(segment_bytes_max:
 
 
 def live_until_power_cut(cut: int, seed: int, segment_bytes_max: int) -> bool:
-    """Save until the power goes, check what is left, and go on; tell whether the script ended before."""
+    """Save until the power fails, check what is left, continue; return whether the script ended before."""
     disk, random, script = new_disk(1000 * cut + seed), Random(cut + seed), Random(seed)
     disk.power_cut_at = cut
     saved: Saved = (HardState(), ())
-    under_way = saved
+    in_progress = saved
     try:
         log = open_log(disk, segment_bytes_max)
         for _ in range(20):
             new = random_save(script, saved)
-            under_way = after_save(saved, *new)
+            in_progress = after_save(saved, *new)
             log.save(*new)
-            saved = log.hard_state, under_way[1]
+            saved = log.hard_state, in_progress[1]
     except PowerCut:
         log = reopen_through_power_cuts(disk, random, segment_bytes_max)
-        assert saved_in(log) in (saved, under_way)
+        assert saved_in(log) in (saved, in_progress)
         now = saved_in(log)
         next_state = state(now[0].term + 1, "5004", now[0].commit_index)
         next_entries = entries(len(now[1]) + 1, 2, term=next_state.term)
@@ -227,10 +227,10 @@ def test_random_faults_never_lose_what_was_acknowledged_or_read(seed: int) -> No
         if random.random() < 0.4:
             random.choice(faults)()
         new = random_save(random, saved)
-        under_way = after_save(saved, *new)
+        in_progress = after_save(saved, *new)
         try:
             log.save(*new)
-            saved = log.hard_state, under_way[1]
+            saved = log.hard_state, in_progress[1]
             continue
         except (LogFailed, PowerCut):
             disk.power_cut_at = disk.room_bytes = None
@@ -239,6 +239,6 @@ def test_random_faults_never_lose_what_was_acknowledged_or_read(seed: int) -> No
             log = open_log(disk, limit)
         else:
             log = reopen_through_power_cuts(disk, random, limit)
-        assert saved_in(log) in (saved, under_way)
+        assert saved_in(log) in (saved, in_progress)
         assert log.hard_state.term >= saved[0].term
         saved = saved_in(log)

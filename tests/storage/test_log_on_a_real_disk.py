@@ -16,7 +16,7 @@ from tests.storage.logs import entries, saved_in, state
 
 
 class CountingDisk(OsDisk):
-    """The machine's disk, telling what was synced until `monkeypatch` undoes it."""
+    """Record what is synced to the machine's disk, until `monkeypatch` undoes it."""
 
     def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
         self.folders: list[Path] = []

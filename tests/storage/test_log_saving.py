@@ -1,4 +1,4 @@
-"""What was saved to the log is there after any restart, and every range of it reads as a plain list."""
+"""What was saved to the log is there after any restart, and every range reads as that of a list."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a crash left of a last batch that was never acknowledged is cut off."""
+"""A torn last batch, which was never acknowledged, is cut off."""
 
 from __future__ import annotations
 

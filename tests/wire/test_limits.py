@@ -38,7 +38,7 @@ LEG = {"account": "ann", "target": "bob", "amount": 1}
 ACCOUNT = {"account": "ann"}
 MONEY = {"account": "ann", "amount": 1}
 
-# The least that each request needs, and what it may say besides.
+# The fields that each request needs, and the optional ones.
 REQUESTS: dict[str, tuple[dict[str, Any], dict[str, Any]]] = {
     "credit": (MONEY, {}),
     "debit": (MONEY, {"pin": "1234"}),
@@ -102,7 +102,7 @@ LARGEST: dict[str, list[Any]] = {
     "at_us": [2**62],
     "legs": [[LEG] * LEGS_MAX],
 }
-OPTIONAL = {"pin", "old_pin", "amount", "before", "after", "at_us"}  # None there is as good as nothing
+OPTIONAL = {"pin", "old_pin", "amount", "before", "after", "at_us"}  # None means absent
 
 
 def whole(op: str) -> dict[str, Any]:

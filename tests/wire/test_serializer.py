@@ -217,7 +217,7 @@ def test_a_message_with_one_changed_byte_is_a_message_or_malformed(data: st.Data
 @pytest.mark.parametrize("number", [-(2**63), -1, NUMBER_MAX + 1, 2**64 - 1])
 @pytest.mark.parametrize("message", [m for m in PEER_MESSAGES if isinstance(m, RaftMessage)], ids=repr)
 def test_no_number_of_raft_is_negative_or_near_the_end_of_64_bits(message: RaftMessage, number: int) -> None:
-    """Else a term that cannot be counted up, or an index before the first, would stop the server."""
+    """Otherwise a term that cannot be raised, or an index before the first, would stop the server."""
     fields = [name for name, kind in type(message).__annotations__.items() if kind == "Number"] + ["term"]
     for name in fields:
         largest = replace(message, **{name: NUMBER_MAX})

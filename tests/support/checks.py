@@ -228,7 +228,7 @@ class Checks:
                 self._check_replaced(name, entry)
 
     def _check_replaced(self, name: NodeId, entry: Entry) -> None:
-        """Only a leader deposed before the commit may replace a committed entry, on a server without a part in
+        """Only a leader deposed before the commit may replace a committed entry, on a server without part in
         the commit; a majority still holds the entry.
         """
         committed_term = self.committed[entry.index - 1].term

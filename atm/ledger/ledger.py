@@ -26,6 +26,7 @@ from atm.ledger.commands import (
 from atm.ledger.database import NORMAL, Database, LedgerFault
 from atm.ledger.inquiries import Inquiries, balance_view
 from atm.ledger.rows import SqliteRows, Unreadable
+from atm.ledger.rules import decide
 from atm.ledger.unit_of_work import UnitOfWork
 
 __all__ = ["Ledger", "LedgerFault", "NotNext"]
@@ -64,7 +65,7 @@ class Ledger:
         self._cursor = self._database.cursor()
         self._rows = SqliteRows(self._database.cursor())
         self._inquiries = Inquiries(self._database.cursor())
-        self._book: UnitOfWork | None = None  # what was decided and is not written
+        self._unit: UnitOfWork | None = None  # what was decided and is not written
         self._cluster = self._decided_cluster = ClusterState(id="", voters=(), feature_level=0)
         with self._reading():
             self._applied_index: int = self._cursor.execute(APPLIED).get
@@ -104,15 +105,14 @@ class Ledger:
         if not records:
             return []
         with self._reading():
-            if self._book is None:
-                self._book = self._rows.begin(self._journal_hash)
+            unit = self._unit = self._unit or self._rows.begin(self._journal_hash)
             if len(records) > 1:  # one finds what it names as quickly by itself
                 commands = [entry.command for _, _, entry in records if type(entry) is LoggedCommand]
-                self._rows.look_up(self._book, commands)
+                self._rows.look_up(unit, commands)
             receipts = [
-                self._book.settle(log_index, time_us, entry)
+                decide(unit, log_index, time_us, entry)
                 if type(entry) is LoggedCommand
-                else self._take_in(entry)
+                else self._apply_cluster_entry(entry)
                 for log_index, time_us, entry in records
             ]
         self._decided_index = records[-1][0]
@@ -120,16 +120,16 @@ class Ledger:
 
     def write(self) -> None:
         """Write all that was decided, in one transaction."""
-        unit = self._book
+        unit = self._unit
         if unit is None:
             return
-        with self._understood(self._database.transaction()):
+        with self._forgetting_on_error(self._database.transaction()):
             self._rows.write(unit)
             if self._decided_cluster != self._cluster:
                 self._write_cluster(self._decided_cluster)
             self._cursor.execute(SET_APPLIED, (self._decided_index,))
             next_expiry_us = self._rows.next_expiry_us() if unit.changed_holds else self._next_expiry_us
-        self._book = None
+        self._unit = None
         self._applied_index = self._decided_index
         self._cluster = self._decided_cluster
         self._journal_hash = unit.journal_hash
@@ -165,8 +165,8 @@ class Ledger:
         """Close the file; may be called again."""
         self._database.close()
 
-    def _take_in(self, entry: LedgerEntry | None) -> LedgerReceipt | None:
-        """Take in an entry that is about the cluster; only the first founding counts, and no level falls."""
+    def _apply_cluster_entry(self, entry: LedgerEntry | None) -> LedgerReceipt | None:
+        """Apply an entry about the cluster. Only the first founding counts; the feature level never falls."""
         cluster = self._decided_cluster
         if isinstance(entry, Founding) and not cluster.id:
             self._decided_cluster = replace(cluster, id=entry.cluster_id, voters=entry.voters)
@@ -193,16 +193,16 @@ class Ledger:
                 raise NotNext(log_index, expected)
 
     def _reading(self) -> AbstractContextManager[None]:
-        return self._understood(self._database.reading())
+        return self._forgetting_on_error(self._database.reading())
 
     @contextmanager
-    def _understood(self, access: AbstractContextManager[None]) -> Iterator[None]:
+    def _forgetting_on_error(self, access: AbstractContextManager[None]) -> Iterator[None]:
         try:
             with access:
                 yield
         except BaseException as error:
             self._rows.forget()
-            self._book, self._decided_index = None, self._applied_index
+            self._unit, self._decided_index = None, self._applied_index
             self._decided_cluster = self._cluster
             if isinstance(error, Unreadable):
                 raise self._database.damage(f"has {error}") from error

@@ -18,7 +18,7 @@ SURVIVORS = (
     Mutant(
         name="closed with a hold",
         what="an account with a balance of 0 is closed for ever while cash may still leave by its hold",
-        edits=(Edit("UnitOfWork._administer", "account_.held", "False"),),
+        edits=(Edit("decide_administration", "account_.held", "False"),),
         caught_by=ACCOUNT_TESTS + "test_an_account_with_a_balance_of_0_and_a_hold_is_not_closed",
     ),
     Mutant(
@@ -97,13 +97,13 @@ SURVIVORS = (
     Mutant(
         name="reversal of a hold not found",
         what="a teller hears that the hold never will be, and it stands",
-        edits=(Edit("UnitOfWork._reverse", 'original_.asked.op == "hold"', "False"),),
+        edits=(Edit("decide_reverse", 'original_.asked.op == "hold"', "False"),),
         caught_by=HELD_TESTS + "test_the_reversal_of_a_hold_releases_it_once_and_for_all",
     ),
     Mutant(
         name="reversal of a hold not kept",
         what="a hold can be reversed, and no receipt says by whom",
-        edits=(Edit("UnitOfWork._reverse_hold", "self.reversals[hold_.id] = command_.id", "pass"),),
+        edits=(Edit("_reverse_hold", "unit_.reversals[hold_.id] = command_.id", "pass"),),
         caught_by=HELD_TESTS + "test_the_reversal_of_a_hold_releases_it_once_and_for_all",
     ),
     Mutant(
@@ -111,7 +111,7 @@ SURVIVORS = (
         what="a reversal of a part, or of more than was held, releases all of it",
         edits=(
             Edit(
-                "UnitOfWork._reverse_hold",
+                "_reverse_hold",
                 "outcome_ is OK and command_.amount not in (None, hold_.amount)",
                 "False",
             ),

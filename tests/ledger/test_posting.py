@@ -180,7 +180,7 @@ def test_opening_names_an_account_once() -> None:
 @pytest.mark.parametrize(
     "posting", [Posting("ann", "cash", 1), Posting("cash", "ann", 1), Posting("cash", "cash", 1)]
 )
-def test_a_rule_that_forgot_to_look_posts_nothing_to_a_closed_account_nor_within_one(
+def test_a_posting_to_a_closed_account_or_within_one_is_a_failed_assertion(
     posting: Posting,
 ) -> None:
     unit = unit_of({"cash": 0})

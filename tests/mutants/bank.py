@@ -17,10 +17,10 @@ BANK = (
         what="a crash leaves receipts of commands that moved nothing, and they never will",
         edits=(
             Edit(
-                "SqliteRows.write",
-                "RECEIPT_ROWS.write(cursor_, ...)",
+                "SqliteRows.write_unit",
+                "RECEIPT_ROWS.insert(cursor_, ...)",
                 """
-                RECEIPT_ROWS.write(cursor_, ...)
+                RECEIPT_ROWS.insert(cursor_, ...)
                 cursor_.execute("commit")
                 cursor_.execute("begin immediate")
                 """,

@@ -72,7 +72,7 @@ BANK_RULES = (
                 "hold_.expires_us <= time_us_ + 1",
             ),
         ),
-        caught_by=HOLD_TESTS + "test_a_hold_ends_at_its_very_microsecond_and_none_before",
+        caught_by=HOLD_TESTS + "test_a_hold_expires_at_its_microsecond_and_not_before",
     ),
     Mutant(
         name="posting after expiry declined",
@@ -96,7 +96,7 @@ BANK_RULES = (
         name="batch keeps what it had done",
         what="the legs before the one that fails stay done",
         edits=(Edit("UnitOfWork.move", "postings_[: len(rows_)]", "postings_[:0]"),),
-        caught_by="tests/ledger/test_transfers.py::test_a_batch_of_which_one_leg_cannot_be_is_none_at_all",
+        caught_by="tests/ledger/test_transfers.py::test_a_batch_with_one_refused_leg_moves_nothing",
     ),
     Mutant(
         name="wrong PIN not counted on a decline",
@@ -104,7 +104,7 @@ BANK_RULES = (
         edits=(
             Edit("withdrawals:check_pin", "account_.wrong_pins != before_", "account_.wrong_pins < before_"),
         ),
-        caught_by=PIN_TESTS + "test_the_right_pin_makes_up_for_wrong_ones_and_a_missing_one_tells_nothing",
+        caught_by=PIN_TESTS + "test_the_right_pin_resets_the_count_and_a_missing_one_is_not_counted",
     ),
     Mutant(
         name="locked at the fourth wrong PIN",
@@ -136,7 +136,7 @@ BANK_RULES = (
                 """,
             ),
         ),
-        caught_by=PIN_TESTS + "test_a_wrong_pin_counts_although_the_money_would_not_have_been_there",
+        caught_by=PIN_TESTS + "test_a_wrong_pin_counts_even_without_the_funds",
     ),
     Mutant(
         name="PIN logged as it was typed",
@@ -219,6 +219,6 @@ BANK_RULES = (
         name="freeze ignored",
         what="money leaves an account that was frozen",
         edits=(Edit("may_move", "return Outcome.ACCOUNT_FROZEN", "return OK"),),
-        caught_by=ACCOUNT_TESTS + "test_a_frozen_account_lets_nothing_in_or_out_until_it_is_thawed",
+        caught_by=ACCOUNT_TESTS + "test_a_frozen_account_lets_nothing_in_or_out_until_it_is_unfrozen",
     ),
 )

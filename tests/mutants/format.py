@@ -18,7 +18,7 @@ FORMAT = (
         name="actor not stored",
         what="every receipt says that it was asked for locally",
         edits=(Edit("_receipt_row", "record_.actor", '"local"'),),
-        caught_by=CLUSTER_TESTS + "test_a_receipt_keeps_who_asked",
+        caught_by=CLUSTER_TESTS + "test_a_receipt_keeps_the_actor",
     ),
     Mutant(
         name="actor is the server that passed it on",
@@ -42,8 +42,7 @@ FORMAT = (
         name="repeated id gets a new actor",
         what="what was asked first under an id is said to have been asked by who declined it",
         edits=(Edit("_leave_tombstone", "unit_.actor", '"local"'),),
-        caught_by=CLUSTER_TESTS
-        + "test_a_request_that_is_declined_before_it_comes_has_the_actor_who_declined_it",
+        caught_by=CLUSTER_TESTS + "test_a_tombstone_has_the_actor_of_the_reversal",
     ),
     Mutant(
         name="unknown version applied",

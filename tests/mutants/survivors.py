@@ -49,7 +49,7 @@ SURVIVORS = (
     Mutant(
         name="accounts kept without a bound",
         what="a node's memory grows with every account that was ever used",
-        edits=(Edit("SqliteRows.begin", "len(accounts_) > ACCOUNTS_KEPT_MAX", "False"),),
+        edits=(Edit("SqliteRows.begin_unit", "len(accounts_) > ACCOUNTS_KEPT_MAX", "False"),),
         caught_by=STORE_TESTS + "test_accounts_in_memory_are_bounded_however_many_there_are",
     ),
     Mutant(
@@ -202,7 +202,7 @@ SURVIVORS = (
                 "self.counted_from_us < withdrawn_us_",
             ),
         ),
-        caught_by="tests/ledger/test_daily_limit.py::test_a_withdrawal_at_the_very_begin_of_the_day_is_of_that_day",
+        caught_by="tests/ledger/test_daily_limit.py::test_a_withdrawal_at_the_first_microsecond_of_a_day_counts_for_that_day",
     ),
     Mutant(
         name="overdraft a cent less",
@@ -225,8 +225,8 @@ SURVIVORS = (
     Mutant(
         name="a problem too many",
         what="an audit's answer grows beyond what was reckoned to fit a frame",
-        edits=(Edit("_Audit._tell", "len(problems_) < PROBLEMS_MAX", "len(problems_) <= PROBLEMS_MAX"),),
-        caught_by="tests/ledger/test_audit.py::test_of_all_problems_so_many_are_told_and_the_others_counted",
+        edits=(Edit("_Audit._report", "len(problems_) < PROBLEMS_MAX", "len(problems_) <= PROBLEMS_MAX"),),
+        caught_by="tests/ledger/test_audit.py::test_problems_beyond_the_bound_are_only_counted",
     ),
     Mutant(
         name="no word at the end",
@@ -285,7 +285,7 @@ SURVIVORS = (
     Mutant(
         name="connection made during the close",
         what="a closed client keeps a connection open",
-        edits=(Edit("Pool.take", "connection_.close()", "pass"),),
+        edits=(Edit("Pool.acquire", "connection_.close()", "pass"),),
         caught_by="tests/client/test_connections.py::test_a_connection_that_is_made_while_the_client_closes_is_closed",
     ),
     Mutant(
@@ -320,7 +320,7 @@ SURVIVORS = (
         name="a problem of one kind too few",
         what="a check tells less than it may",
         edits=(Edit("_Audit._of_one_check", "left_ >= 0", "left_ > 0"),),
-        caught_by="tests/ledger/test_audit.py::test_of_all_problems_so_many_are_told_and_the_others_counted",
+        caught_by="tests/ledger/test_audit.py::test_problems_beyond_the_bound_are_only_counted",
     ),
     Mutant(
         name="slow servers never given more time",

@@ -1,1 +1,1 @@
-"""The audit of a ledger: reads the file alone, and shares no code with what writes it."""
+"""The audit of a ledger: it reads only the file, and shares no code with the rules that wrote it."""

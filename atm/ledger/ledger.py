@@ -200,6 +200,7 @@ class Ledger:
 
     @contextmanager
     def _forgetting_on_error(self, access: AbstractContextManager[None]) -> Iterator[None]:
+        """Run the block within `access`; if it fails, drop what was decided and not written."""
         try:
             with access:
                 yield

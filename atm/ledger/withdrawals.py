@@ -11,6 +11,8 @@ def may_withdraw(unit: UnitOfWork, account: Account | None, pin: str | None, amo
     """Return `OK`, or why `amount` cannot be paid out or held; a wrong PIN counts."""
     outcome = may_pay(unit, account, pin)
     if outcome is OK and account is not None:
+        assert account.state == "open", f"{account.name} is {account.state}, and would pay"
+        assert account.held >= 0, f"{account.name} holds {account.held}"
         if account.available < amount:
             return Outcome.INSUFFICIENT_FUNDS
         if account.exceeds_limit(amount, unit.time_us):

@@ -1,1 +1,1 @@
-"""The audit of a ledger: it reads only the file, and shares no code with the rules that wrote it."""
+"""The audit of a ledger: it reads only the file; of the rules it imports the hash of a posting alone."""

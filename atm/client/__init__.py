@@ -3,7 +3,7 @@
     with Client("cluster.ini") as client:
         receipt = client.credit("main", 50_00)
 
-RejectionReports are values (`receipt.outcome`); faults are exceptions: `Unavailable` (certainly not done) and
+Refusals are values (`receipt.outcome`); faults are exceptions: `Unavailable` (certainly not done) and
 `OutcomeUnknown` (may or may not be done; ask again with its `request_id`). Wrong arguments raise a
 `ValueError` before anything is sent. A client may be used by many threads at once.
 """

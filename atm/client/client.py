@@ -1,4 +1,4 @@
-"""A teller's end of the bank: an operation a method, each tried until it is answered (see retrying.py)."""
+"""The client of the bank: one method for each operation, tried until it is answered (see retrying.py)."""
 
 from __future__ import annotations
 
@@ -48,11 +48,11 @@ HOLD_MS = 300_000
 
 
 class Client:
-    """A teller's end of the bank; see the module's page.
+    """The client of the bank; see the package's docstring.
 
-    Each request is tried until `timeout` seconds have passed, at one server after another if need be.
-    Once it may have been done, it is tried for `patience` seconds in all (`timeout` unless given), and
-    `on_unknown` is called once with its id, from the thread that asked.
+    Each request is tried for `timeout` seconds, at one server after another. Once it may have been done,
+    it is tried for `patience` seconds in all (default: `timeout`), and `on_unknown` is called once with its
+    id, in the calling thread.
     """
 
     def __init__(
@@ -93,7 +93,7 @@ class Client:
     def close(self, account: str, *, request_id: str | None = None) -> Receipt: ...
 
     def close(self, account: str | None = None, *, request_id: str | None = None) -> Receipt | None:
-        """Close all connections; a request under way in another thread ends at once.
+        """Close all connections; a request in another thread ends at once.
 
         With an account, close that account for ever instead: "ok", "not_empty", "account_closed".
         """
@@ -119,7 +119,7 @@ class Client:
     def transfer(
         self, source: str, target: str, amount: int, *, pin: str | None = None, request_id: str | None = None
     ) -> Receipt:
-        """Move money from `source` (whose balance is told) to `target`: "ok", "insufficient_funds"."""
+        """Move money from `source` (the receipt has its balance) to `target`: "ok", "insufficient_funds"."""
         transfer = Transfer(id=_id_or_new(request_id), account=source, target=target, amount=amount, pin=pin)
         return self.ask(transfer)
 
@@ -142,7 +142,7 @@ class Client:
 
     def post(self, hold: str, amount: int | None = None, *, request_id: str | None = None) -> Receipt:
         """Pay out what was held, or a part of it and release the rest: "ok", "exceeds_hold",
-        "hold_not_found", "hold_already_posted", "hold_already_voided". An expired hold is paid all the same.
+        "hold_not_found", "hold_already_posted", "hold_already_voided". An expired hold is still paid.
         """
         return self.ask(Post(id=_id_or_new(request_id), hold=hold, amount=amount))
 
@@ -158,7 +158,7 @@ class Client:
 
         An active hold is released, as a whole; else "hold_already_posted" (reverse its posting),
         "hold_already_voided", "hold_expired".
-        "original_not_found": it moved nothing, and if it comes after this it will be declined for ever.
+        "original_not_found": it moved nothing, and if it arrives later it will be declined for ever.
         """
         return self.ask(Reverse(id=_id_or_new(request_id), original=original, amount=amount))
 
@@ -173,7 +173,7 @@ class Client:
         return self.ask(Open(id=_id_or_new(request_id), account=account))
 
     def freeze(self, account: str, *, request_id: str | None = None) -> Receipt:
-        """Let nothing in or out, but for what was held and for corrections."""
+        """Block an account, except for its holds and for reversals."""
         return self.ask(Freeze(id=_id_or_new(request_id), account=account))
 
     def unfreeze(self, account: str, *, request_id: str | None = None) -> Receipt:
@@ -183,22 +183,22 @@ class Client:
     def set_pin(
         self, account: str, pin: str, old_pin: str | None = None, *, request_id: str | None = None
     ) -> Receipt:
-        """Set a PIN of 4 to 12 digits; one that is set already must be told."""
+        """Set a PIN of 4 to 12 digits; changing one needs the old one."""
         return self.ask(SetPin(id=_id_or_new(request_id), account=account, pin=pin, old_pin=old_pin))
 
     def login(self, account: str, pin: str, *, request_id: str | None = None) -> Receipt:
-        """Check a PIN, if the account has one: three wrong ones in a row, anywhere, lock the account."""
+        """Check a PIN, if the account has one: three wrong ones in a row, at any servers, lock it."""
         return self.ask(Login(id=_id_or_new(request_id), account=account, pin=pin))
 
     def unlock(self, account: str, *, request_id: str | None = None) -> Receipt:
-        """Forget the wrong PINs of an account."""
+        """Reset the count of wrong PINs."""
         return self.ask(Unlock(id=_id_or_new(request_id), account=account))
 
     def set_limit(self, account: str, amount: int | None, *, request_id: str | None = None) -> Receipt:
         """Limit what may be withdrawn or held in a day (UTC, log time) from now on; None: no limit."""
         return self.ask(SetLimit(id=_id_or_new(request_id), account=account, amount=amount))
 
-    # -- reading: linearizable, every change that was acknowledged before is in it ------------------
+    # -- reading: linearizable, so it includes every change that was acknowledged before -----------
 
     def query(self, account: str, at_us: int | None = None, *, request_id: str | None = None) -> Receipt:
         """Return the balance now, or as it was at a past time in microseconds since 1970."""
@@ -212,7 +212,7 @@ class Client:
         return self.ask(Statement(id=request_id, account=account, limit=limit, before=before))
 
     def lookup(self, request_id: str) -> Receipt:
-        """Return the receipt given under this id, and what was `asked`; or "original_not_found"."""
+        """Return the receipt of this request id, and what was `asked`; or "original_not_found"."""
         return self.ask(Lookup(id=new_request_id(), request_id=request_id))
 
     def exceptions(self, limit: int = 20, before: int | None = None) -> Receipt:
@@ -224,12 +224,12 @@ class Client:
         return self.ask(Accounts(id=new_request_id(), limit=limit, after=after))
 
     def ask(self, request: Command | Read) -> Receipt:
-        """Send a request that was made before, such as one that is repeated under its id."""
+        """Send a request object, such as one that is repeated under its id."""
         check_request(request)
-        return Receipt.of(self._sender.ask(request))
+        return Receipt.of(self._sender.send(request))
 
     def status(self) -> list[NodeStatus]:
-        """Ask every node of the cluster how it is, in the file's order; takes about a second at most."""
+        """Return the status of every node, in the file's order, within about a second."""
         if self._sender.closed:
             raise ClientClosed
         return ask_all(self._cluster, new_request_id())

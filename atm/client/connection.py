@@ -1,8 +1,8 @@
 """One request at a time to one server: connections, and the pool that keeps them open.
 
-A connection carries one request at a time, so that a thread waits on its own socket and needs nobody to
-hand it its answer; threads that ask at once get connections of their own. A connection whose answer did
-not come in time is closed: a late answer is fetched by asking again with the same id.
+A connection carries one request at a time, so each thread reads its answer from its own socket; concurrent
+threads use separate connections. A connection whose answer did not come in time is closed: a late answer is
+fetched by asking again with the same id.
 """
 
 from __future__ import annotations
@@ -26,11 +26,11 @@ Pair = tuple[str, int]
 
 
 class NotSent(Exception):
-    """The server certainly never had the whole request."""
+    """The server certainly did not receive the whole request."""
 
 
 class Lost(Exception):
-    """The request was sent and no answer to it came: it may or may not have arrived."""
+    """The request was sent and no answer came: it may or may not have arrived."""
 
 
 class ServerConnection:
@@ -49,7 +49,7 @@ class ServerConnection:
     def exchange(self, payload: bytes, request_id: str, until: float) -> ClientReply:
         """Send a request and return the answer that has its id; raise `NotSent` or `Lost`.
 
-        A fault without an id is an answer too: it speaks of the connection, whose only request this is.
+        An error without an id is an answer too: it is about the connection, and this is its only request.
         """
         received = self.exchange_payload(payload, until)
         try:
@@ -66,7 +66,7 @@ class ServerConnection:
         return self._receive(until)
 
     def is_idle(self) -> bool:
-        """Return whether the connection can be used again: it is open, and nothing unasked-for came."""
+        """Return whether the connection can be reused: it is open, and no unexpected bytes came."""
         poll = select.poll()  # unlike select.select it takes descriptors above 1023
         try:
             poll.register(self._socket, select.POLLIN)
@@ -80,7 +80,7 @@ class ServerConnection:
             self._socket.shutdown(socket.SHUT_RDWR)
 
     def close(self) -> None:
-        """Close the socket; harmless when it is closed."""
+        """Close the socket; a second call does nothing."""
         self._socket.close()
 
     def _send(self, data: bytes, until: float) -> None:
@@ -102,7 +102,7 @@ class ServerConnection:
                     raise Lost("the server closed the connection")
                 payloads = list(self._frames.feed(piece))  # all of them, or the reader keeps the first
                 if len(payloads) > 1:
-                    raise Lost("the server gave more answers than it was asked for")
+                    raise Lost("the server sent more than one answer to one request")
                 if payloads:
                     return payloads[0]
         except (OSError, FrameTooLarge) as error:
@@ -118,7 +118,7 @@ class Pool:
         self._in_use: set[ServerConnection] = set()
         self._closed = False
 
-    def take(self, pair: Pair, until: float) -> ServerConnection:
+    def acquire(self, pair: Pair, until: float) -> ServerConnection:
         """Return a connection to `pair`; raise `NotSent`, or `ClientClosed` after `close`."""
         connection = self._reuse(pair) or ServerConnection(pair, until)
         with self._lock:
@@ -139,13 +139,13 @@ class Pool:
         connection.close()
 
     def discard(self, connection: ServerConnection) -> None:
-        """Close a connection that broke, or whose answer did not come."""
+        """Close a connection that broke, or that got no answer."""
         with self._lock:
             self._in_use.discard(connection)
         connection.close()
 
     def close(self) -> None:
-        """Close what is idle and wake whoever waits for an answer."""
+        """Close idle connections and wake the threads that wait for an answer."""
         with self._lock:
             self._closed = True
             idle = [connection for connections in self._idle.values() for connection in connections]

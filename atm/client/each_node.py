@@ -1,4 +1,4 @@
-"""Asking a node, or every node, about itself, whoever leads: once, on a connection of its own."""
+"""Requests about a node itself, not its leader: sent once to each, on a new connection."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ CONNECT_S = 1.0
 def ask_each(
     nodes: Iterable[NodeConfig], request: Status | Verify, answer_s: float
 ) -> dict[str, ClientReply | None]:
-    """Ask all nodes at once; return each one's answer by its name, None if none came within `answer_s`."""
+    """Ask all nodes at once; return the answers by node, None if none came within `answer_s`."""
     asked = list(nodes)
     with ThreadPoolExecutor(max_workers=max(1, len(asked))) as executor:
         answers = executor.map(lambda node: ask_one(node.client, request, answer_s), asked)
@@ -26,7 +26,7 @@ def ask_each(
 
 
 def ask_one(address: Address, request: Status | Verify, answer_s: float) -> ClientReply | None:
-    """Ask the node that listens for tellers at `address`; return None if no answer came within `answer_s`."""
+    """Ask the node with the client port `address`; return None if no answer came within `answer_s`."""
     started = time.monotonic()
     try:
         with closing(ServerConnection(address.pair, started + min(CONNECT_S, answer_s))) as connection:

@@ -1,10 +1,10 @@
-"""What can go wrong between a client and the bank; `str()` of each is a line for people."""
+"""The faults of a client; `str()` of each is one line for people."""
 
 from __future__ import annotations
 
 
 class ClientError(Exception):
-    """The request has no receipt; which of the kinds below says what that means."""
+    """The request has no receipt; its subclass says what that means."""
 
 
 class Unavailable(ClientError):
@@ -15,7 +15,7 @@ class Unavailable(ClientError):
 
 
 class Rejected(ClientError):
-    """The servers do not understand the request (another version?); it is certainly not done."""
+    """The server does not understand the request (another release?); it is certainly not done."""
 
     def __init__(self, reason: str) -> None:
         super().__init__(f"The bank does not understand the request: {reason}")
@@ -50,20 +50,20 @@ class UnknownNode(ValueError):
 
 
 class InvalidRequest(ValueError):
-    """Not a request that the bank could understand; nothing was sent."""
+    """The request is malformed. It and its subclasses are raised before anything is sent."""
 
 
 class InvalidAmount(InvalidRequest):
-    """Not a whole number of minor units within the limits; nothing was sent."""
+    """Not an `int` of minor units within the limits."""
 
 
 class InvalidAccount(InvalidRequest):
-    """Not an account's name; nothing was sent."""
+    """Not an account's name."""
 
 
 class InvalidRequestId(InvalidRequest):
-    """Not a request id; nothing was sent."""
+    """Not a request id."""
 
 
 class InvalidPin(InvalidRequest):
-    """Not a PIN; nothing was sent."""
+    """Not a PIN."""

@@ -1,4 +1,4 @@
-"""How every node of a cluster is doing, by asking each of them."""
+"""The status of every node of a cluster."""
 
 from __future__ import annotations
 
@@ -14,10 +14,10 @@ DOWN = "down"
 
 @dataclass(frozen=True)
 class NodeStatus:
-    """What a node said of itself; all but its name and address is None, and its role "down", if nothing.
+    """The answer of one node. Without one its role is "down", and all but name and address is None.
 
-    `lag` counts the entries that are committed somewhere and not yet applied here. The nodes are asked
-    at once but answer at slightly different moments, so under load a lag of a few entries means nothing.
+    `lag` counts the entries that are committed at some node and not yet applied at this one. The nodes do
+    not answer at the same time, so under load a lag of a few entries means nothing.
     """
 
     node: str
@@ -44,7 +44,7 @@ def ask_all(cluster: Cluster, request_id: str) -> list[NodeStatus]:
 def _status(node: NodeConfig, answer: ClientReply | None) -> NodeStatus:
     status = NodeStatus(node=node.name, address=str(node.client))
     if not isinstance(answer, StatusReply) or answer.node != node.name:
-        return status  # silent, too busy to say, or somebody else at its address
+        return status  # no answer, busy, or another node at its address
     return replace(
         status,
         role=answer.role,

@@ -1,4 +1,4 @@
-"""What is refused before it is sent, each with a line that says what would be right."""
+"""Checks before a request is sent; each refusal says what would be right."""
 
 from __future__ import annotations
 
@@ -49,7 +49,7 @@ def check_request(request: Command | Read) -> None:
 
 
 def check_account(account: str) -> None:
-    """Raise `InvalidAccount` unless it can be an account's name; whether there is one, the bank knows."""
+    """Raise `InvalidAccount` unless it has the form of an account's name."""
     try:
         msgspec.convert(account, AccountName)
     except msgspec.ValidationError:
@@ -57,13 +57,13 @@ def check_account(account: str) -> None:
 
 
 def check_pin(pin: object) -> None:
-    """Raise `InvalidPin` unless it is None or can be a PIN."""
+    """Raise `InvalidPin` unless it is None or has the form of a PIN."""
     if pin is not None and not (isinstance(pin, str) and _PLAIN_PIN.fullmatch(pin)):
         raise InvalidPin(PIN_RULE)
 
 
 def _refusal(request: Command | Read, what: str) -> InvalidRequest:
-    """Return the refusal of a field that is not of its type, in the words of that type's rule."""
+    """Return the exception for a field of the wrong type, with the rule of that type."""
     found = _FIELD.search(what)
     if found is not None:
         struct = Leg if found["leg"] else type(request)

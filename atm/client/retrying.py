@@ -1,4 +1,4 @@
-"""Trying, and trying again, at one server after another; and knowing what each try may have done."""
+"""Sends a request to one server after another until it is answered, and tracks whether it may be done."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from atm.wire.client_messages import ClientReply, ErrorReply, Reply, StatusReply
 from atm.wire.codec import encode
 
 CONNECT_TIMEOUT_S = 0.3  # the first try's; doubled with each try that gave no answer
-ANSWER_TIMEOUT_S = 1.0  # likewise: a stopped server takes connections and never answers
+ANSWER_TIMEOUT_S = 1.0  # likewise: a suspended server accepts connections and never answers
 TIMEOUT_GROWTH = 2.0
 PAUSE_S = (0.02, 0.05)  # between rounds over the servers: an election takes 300 to 600 ms
 
@@ -26,7 +26,7 @@ class RetryingSender:
     """Sends requests until one server answers each; safe to use from many threads.
 
     A request is tried for `timeout_s`; once it may have been done, for `patience_s` in all, and `on_unknown`
-    is called once with its id, from the thread that asked.
+    is called once with its id, in the calling thread.
     """
 
     def __init__(
@@ -52,12 +52,12 @@ class RetryingSender:
         return self._closed.is_set()
 
     def close(self) -> None:
-        """Close all connections; a request under way in another thread ends at once."""
+        """Close all connections; a request in another thread ends at once."""
         self._closed.set()
         self._pool.close()
 
-    def ask(self, request: Command | Read) -> Reply:
-        """Return the decision; raise `OutcomeUnknown`, `Interrupted`, or what says that it was not done."""
+    def send(self, request: Command | Read) -> Reply:
+        """Return the decision; raise `OutcomeUnknown`, `Interrupted`, or a fault that means not done."""
         if self.closed:
             raise ClientClosed
         attempt = _Attempt(request.id, changes_something=not isinstance(request, Read))
@@ -67,16 +67,16 @@ class RetryingSender:
             raise Interrupted(request.id, may_be_done=attempt.may_be_done or attempt.in_flight) from interrupt
 
     def _ask_until_answered(self, payload: bytes, attempt: _Attempt) -> Reply:
-        """Ask one server after another; a pause follows each refusal and each round over all of them."""
+        """Ask one server after another; pause after each refusal and each round over all servers."""
         node, tried = self._route.current, set[str]()
         while True:
             answer = self._try(node, payload, attempt)
             attempt.in_flight = False
             if isinstance(answer, Reply):
-                self._route.answered(node, answer.leader)
+                self._route.note_answer(node, answer.leader)
                 return answer
             if answer is not None and answer.outcome == "bad_request":
-                raise self._end(attempt, Rejected(answer.message or "it gives no reason"))
+                raise self._end(attempt, Rejected(answer.message or "no reason was given"))
             tried.add(node)
             round_is_over = len(tried) == len(self._nodes)
             if answer is not None or round_is_over:
@@ -87,30 +87,30 @@ class RetryingSender:
                 raise self._end(attempt, Unavailable())
             if round_is_over:
                 tried = {node}
-            node = self._route.other(tried, answer.leader if answer is not None else None)
+            node = self._route.next_node(tried, answer.leader if answer is not None else None)
 
     def _try(self, node: str, payload: bytes, attempt: _Attempt) -> Reply | ErrorReply | None:
-        """Ask one server once; return its answer, or None if none came, and note what that means."""
+        """Ask one server once; return its answer, None if none came; note what is known then."""
         started = time.monotonic()
         deadline, growth = self._deadline(attempt), TIMEOUT_GROWTH**attempt.timeouts
         connect_until = min(deadline, started + growth * CONNECT_TIMEOUT_S)
         answer_until = min(deadline, started + growth * ANSWER_TIMEOUT_S)
         try:
-            connection = self._pool.take(self._nodes[node].client.pair, connect_until)
+            connection = self._pool.acquire(self._nodes[node].client.pair, connect_until)
         except NotSent:
             attempt.timeouts += time.monotonic() >= connect_until
-            self._route.failed(node)
+            self._route.note_failure(node)
             return None
         except ClientClosed as closed:
             raise self._end(attempt, closed) from None
         try:
             answer = self._exchange(connection, payload, attempt, answer_until)
         except NotSent:
-            self._route.failed(node)
+            self._route.note_failure(node)
             return None
         except Lost:
             attempt.timeouts += 1
-            self._route.failed(node)
+            self._route.note_failure(node)
             self._note_unknown(attempt)
             return None
         if isinstance(answer, ErrorReply) and answer.outcome == "unknown":
@@ -131,7 +131,7 @@ class RetryingSender:
             else:
                 self._pool.discard(connection)
         if isinstance(answer, StatusReply | VerifyReply):
-            raise Lost("the server told about itself, which was not asked for")
+            raise Lost("the server sent a status, which was not asked for")
         return answer
 
     def _deadline(self, attempt: _Attempt) -> float:
@@ -144,7 +144,7 @@ class RetryingSender:
                 self._on_unknown(attempt.request_id)
 
     def _end(self, attempt: _Attempt, certain: Exception) -> Exception:
-        """Return what to raise when no receipt came: `certain` only if the request is not done."""
+        """Return the exception to raise without a receipt: `certain` if the request is certainly not done."""
         return OutcomeUnknown(attempt.request_id) if attempt.may_be_done else certain
 
 
@@ -153,8 +153,8 @@ class _Attempt:
     """What is known of one request while it is tried."""
 
     request_id: str
-    changes_something: bool  # a query does not, so its end is never unknown
+    changes_something: bool  # False for a read, whose outcome is never unknown
     started: float = field(default_factory=time.monotonic)
     may_be_done: bool = False
-    in_flight: bool = False  # a try is under way and may have arrived
-    timeouts: int = 0  # tries that ran into their time limit or broke
+    in_flight: bool = False  # a try was sent and is not answered yet
+    timeouts: int = 0  # tries that timed out or whose connection broke

@@ -1,4 +1,4 @@
-"""An account's own rules: whether it is open, who may use it, how much may leave it in a day."""
+"""The rules of one account: its state, its PIN, its daily limit."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from msgspec import Struct
 
 from atm.ledger.commands import OK, Outcome
 
-WRONG_PINS_MAX = 3  # in a row, wherever they were typed; then the account is locked
+WRONG_PINS_MAX = 3  # in a row, at any servers; then the account is locked
 DAY_US = 24 * 3600 * 1_000_000
 
 State = Literal["open", "frozen", "closed", "banks_own"]
@@ -18,8 +18,8 @@ State = Literal["open", "frozen", "closed", "banks_own"]
 class Account(Struct):
     """An account while commands are decided on it; all amounts are in minor units.
 
-    `held` is the sum of its active holds. `withdrawn` is what left or was held since `counted_from_us`,
-    if that is today: the day's begin, or later if there was no `daily_limit` then.
+    `held` is the sum of its active holds. `withdrawn` is what was paid out or held since `counted_from_us`,
+    if that is today: the start of the day (UTC), or later if the `daily_limit` was set later.
     """
 
     name: str
@@ -40,18 +40,18 @@ class Account(Struct):
 
     @property
     def is_banks_own(self) -> bool:
-        """Whether it is no customer's."""
+        """Whether it is `cash` or `writeoff`."""
         return self.state == "banks_own"
 
     @property
     def locked(self) -> bool:
-        """Whether no PIN is taken any more until an operator unlocks it."""
+        """Whether every PIN is refused until an operator unlocks the account."""
         return self.wrong_pins >= WRONG_PINS_MAX
 
     def check_pin(self, pin: str | None) -> Outcome:
-        """Return `OK`, `WRONG_PIN` or `LOCKED`, and count; pins are sealed.
+        """Return `OK`, `WRONG_PIN` or `LOCKED`, and count wrong PINs; all PINs here are sealed.
 
-        An account without a PIN asks for none. A missing PIN tells nobody anything and is not counted.
+        An account without a PIN accepts any. A missing PIN is no guess, so it is refused and not counted.
         """
         if self.pin is None:
             return OK
@@ -66,20 +66,20 @@ class Account(Struct):
         return Outcome.WRONG_PIN
 
     def exceeds_limit(self, amount: int, now_us: int) -> bool:
-        """Return whether withdrawing `amount` now would pass the daily limit."""
+        """Return whether a withdrawal of `amount` now would exceed the daily limit."""
         if self.daily_limit is None:
             return False
         withdrawn = self.withdrawn if day_of(self.counted_from_us) == day_of(now_us) else 0
         return withdrawn + amount > self.daily_limit
 
     def note_withdrawal(self, amount: int, now_us: int) -> None:
-        """Count `amount` towards the daily limit, the first of a day from 0."""
+        """Count `amount` towards the daily limit; the first withdrawal of a day starts from 0."""
         if day_of(self.counted_from_us) != day_of(now_us):
             self.count_from(day_of(now_us) * DAY_US)
         self.withdrawn += amount
 
     def counts(self, withdrawn_us: int, now_us: int) -> bool:
-        """Return whether what was withdrawn at `withdrawn_us` counts towards the limit of today."""
+        """Return whether a withdrawal at `withdrawn_us` is part of what counts towards today's limit."""
         return (
             self.daily_limit is not None
             and self.counted_from_us <= withdrawn_us
@@ -87,13 +87,13 @@ class Account(Struct):
         )
 
     def count_from(self, time_us: int) -> None:
-        """Forget what was withdrawn before `time_us`."""
+        """Count towards the limit from `time_us` on, starting at 0."""
         self.withdrawn = 0
         self.counted_from_us = time_us
 
 
 def may_move(account: Account | None) -> Outcome:
-    """Return `OK`, or why customers may not move this account's money; the bank's own is not theirs."""
+    """Return `OK`, or why no money may enter or leave by a customer's command."""
     if account is not None:
         if account.state == "open":
             return OK
@@ -103,7 +103,7 @@ def may_move(account: Account | None) -> Outcome:
 
 
 def exists(account: Account | None) -> Outcome:
-    """Return `OK` for a customers' account that is not closed, or why not."""
+    """Return `OK` for a customer's account that is not closed; the bank's own do not exist for customers."""
     if account is None or account.is_banks_own:
         return Outcome.NO_SUCH_ACCOUNT
     return Outcome.ACCOUNT_CLOSED if account.state == "closed" else OK

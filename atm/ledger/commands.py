@@ -1,8 +1,8 @@
 """What may be asked of the bank, and what it answers.
 
 Commands change the ledger and go through the replicated log; the other requests only read. Every request
-carries the `id` that its client chose: a command repeated under its id is applied once and answered the
-same for ever. The structs carry their limits, so that whatever was decoded into one is well formed.
+carries an `id` that its client chose: a command repeated under its id is applied once and gets the same
+answer for ever. The structs declare their limits, so a decoded one is well formed.
 """
 
 from __future__ import annotations
@@ -17,12 +17,11 @@ BALANCE_MINOR_MAX = 2**53 - 1  # exact in every program that reads numbers as fl
 LEGS_MAX = 64  # postings of one batch
 HOLD_MS_MAX = 400 * 24 * 3600 * 1000
 PAGE_LINES_MAX = 100
-SEALED_PIN_CHARS = 64
 
-LOCAL = "local"  # who asks, as long as nobody says who he is
-BANK = "bank"  # who ends holds: the leader itself
+LOCAL = "local"  # the actor of a client that has no identity
+BANK = "bank"  # the actor of `Expire`, which the leader proposes itself
 
-# How long answers may be, in their frames; tests/server/test_client_server.py has the longest of each.
+# The longest answers, as frames; tests/server/test_client_server.py builds the longest of each kind.
 RECEIPT_BYTES_MAX = 1024
 LINE_BYTES_MAX = 384  # of a page of postings
 ACCOUNT_BYTES_MAX = 144  # of a page of accounts
@@ -43,8 +42,8 @@ AmountMinor = Annotated[int, Meta(gt=0, le=AMOUNT_MINOR_MAX)]
 # 4 to 12 digits as a teller sends it; 64 hexadecimal digits once sealed (atm/server/security/pins.py).
 Pin = Annotated[str, Meta(pattern=r"^([0-9]{4,12}|[0-9a-f]{64})\Z")]
 
-# The least that somebody must be. An operator may whatever a teller may, a gateway what a teller may, an
-# auditor whatever only reads. Today only the teller's `--operator` looks at it: no server checks it yet.
+# The role that a request needs. An operator and a gateway may do all that a teller may, an auditor all reads.
+# Only the teller program's `--operator` checks it in this release; servers do not yet.
 Role = Literal["teller", "operator"]
 
 
@@ -72,7 +71,7 @@ class Outcome(StrEnum):
     ORIGINAL_NOT_FOUND = "original_not_found"
 
 
-OK: Final = Outcome.OK  # asked for all the time, and finding a member in its class takes as long as a call
+OK: Final = Outcome.OK  # a global, since looking up a member in its class takes as long as a call
 
 
 class Request(
@@ -82,9 +81,9 @@ class Request(
     tag_field="op",
     forbid_unknown_fields=True,
     omit_defaults=True,
-    gc=False,  # nothing in here can refer back to it
+    gc=False,  # its fields cannot refer back to it
 ):
-    """What every request carries; the `op` on the wire is the tag of its class, and `role` who may ask it."""
+    """The base of all requests. The `op` on the wire is the tag of the class; `role` is who may send it."""
 
     role: ClassVar[Role] = "teller"
 
@@ -92,7 +91,7 @@ class Request(
 
     @property
     def answer_bytes_max(self) -> int:
-        """How long the answer may be, in its frame."""
+        """The longest answer, as a frame."""
         return RECEIPT_BYTES_MAX
 
 
@@ -169,7 +168,7 @@ class Void(Request, frozen=True, kw_only=True, tag="void"):
 
 
 class Reverse(Request, frozen=True, kw_only=True, tag="reverse"):
-    """Book the opposite of the request `original`, or of `amount` of it, once for all; or release a hold."""
+    """Book the opposite of the request `original`, or of `amount` of it, once; or release a hold."""
 
     original: RequestId
     amount: AmountMinor | None = None
@@ -198,7 +197,7 @@ class Open(Request, frozen=True, kw_only=True, tag="open"):
 
 
 class Freeze(Request, frozen=True, kw_only=True, tag="freeze"):
-    """Let nothing in or out of an account, but for what was held and for corrections."""
+    """Block an account: only its holds can still be posted, and its postings reversed."""
 
     role: ClassVar[Role] = "operator"
 
@@ -214,7 +213,7 @@ class Unfreeze(Request, frozen=True, kw_only=True, tag="unfreeze"):
 
 
 class Close(Request, frozen=True, kw_only=True, tag="close"):
-    """Close an account for ever; it is empty and nothing is held."""
+    """Close an account for ever; it must be empty, with nothing held."""
 
     role: ClassVar[Role] = "operator"
 
@@ -222,7 +221,7 @@ class Close(Request, frozen=True, kw_only=True, tag="close"):
 
 
 class SetPin(Request, frozen=True, kw_only=True, tag="set_pin"):
-    """Give an account its first PIN, or another one to who knows `old_pin`."""
+    """Set the first PIN of an account, or another one with `old_pin`."""
 
     account: AccountName
     pin: Pin
@@ -237,7 +236,7 @@ class Login(Request, frozen=True, kw_only=True, tag="login"):
 
 
 class Unlock(Request, frozen=True, kw_only=True, tag="unlock"):
-    """Forget the wrong PINs of an account."""
+    """Reset the count of wrong PINs of an account."""
 
     role: ClassVar[Role] = "operator"
 
@@ -278,7 +277,7 @@ class Statement(Request, frozen=True, kw_only=True, tag="statement"):
 
     @property
     def answer_bytes_max(self) -> int:
-        """How long the page may be, in its frame."""
+        """The longest page, as a frame."""
         return RECEIPT_BYTES_MAX + self.limit * LINE_BYTES_MAX
 
 
@@ -289,7 +288,7 @@ class Lookup(Request, frozen=True, kw_only=True, tag="lookup"):
 
     @property
     def answer_bytes_max(self) -> int:
-        """How long the answer may be, in its frame."""
+        """The longest answer, as a frame."""
         return LOOKUP_BYTES_MAX
 
 
@@ -304,7 +303,7 @@ class Exceptions(Request, frozen=True, kw_only=True, tag="exceptions"):
 
     @property
     def answer_bytes_max(self) -> int:
-        """How long the page may be, in its frame."""
+        """The longest page, as a frame."""
         return RECEIPT_BYTES_MAX + self.limit * LINE_BYTES_MAX
 
 
@@ -319,7 +318,7 @@ class Accounts(Request, frozen=True, kw_only=True, tag="accounts"):
 
     @property
     def answer_bytes_max(self) -> int:
-        """How long the page may be, in its frame."""
+        """The longest page, as a frame."""
         return RECEIPT_BYTES_MAX + self.limit * ACCOUNT_BYTES_MAX
 
 
@@ -347,11 +346,11 @@ LogCommand = Command | Expire
 
 # -- what log entries say ----------------------------------------------------------------------------------
 #
-# Arrays, which newer releases may make longer: elements behind those that are known are not looked at.
+# Arrays, which newer releases may make longer: further elements are ignored.
 
 
 class LoggedCommand(Struct, frozen=True, array_like=True, gc=False):
-    """A command, and who asked for it, as the server says that it came to."""
+    """A command, and the actor that the accepting server says it came from."""
 
     actor: LoggedActor
     command: LogCommand
@@ -365,7 +364,7 @@ class Founding(Struct, frozen=True, array_like=True):
 
 
 class LevelRaise(Struct, frozen=True, array_like=True):
-    """From this entry on the log may hold what releases of this feature level know."""
+    """From this entry on, the log may hold entries of this feature level."""
 
     level: Annotated[int, Meta(ge=1, le=10**6)]
 
@@ -380,12 +379,12 @@ Page = Statement | Exceptions | Accounts  # what is read page by page
 
 
 class LedgerReceipt(Struct, frozen=True, kw_only=True, gc=False):
-    """The bank's answer to a command or a query.
+    """The ledger's decision on a command, the same on every node.
 
     `balance` (in the ledger) and `available` (what may be paid out) are the account's, in minor units,
     right after the decision, or None if there is no such account. For a transfer it is the paying account,
     for a batch its first leg's; for a hold's posting or a reversal, the customer's. `log_index` is the
-    log entry that decided it and `time_us` its time stamp; both are 0 for a query, which leaves no trace.
+    log entry that decided it and `time_us` its time stamp; both are 0 in a `ReadResult`, which is not logged.
     """
 
     id: str
@@ -436,7 +435,7 @@ class Contents(Struct, frozen=True, kw_only=True, omit_defaults=True, gc=False):
 
 
 class ReadResult(LedgerReceipt, frozen=True, kw_only=True, omit_defaults=True):
-    """The answer to a request that only reads; what does not belong to it is None.
+    """The ledger's answer to a request that only reads; fields of other requests are None.
 
     query      `state` is open, frozen or closed; `pin` is none, set or locked
     statement  `lines`, the latest first, and `next` to ask for those before them, None if there are none
@@ -455,5 +454,5 @@ class ReadResult(LedgerReceipt, frozen=True, kw_only=True, omit_defaults=True):
 
     @property
     def is_empty(self) -> bool:
-        """Whether it tells nothing but the outcome."""
+        """Whether it has nothing but the outcome."""
         return self.balance is None and self.lines is None and self.accounts is None and self.asked is None

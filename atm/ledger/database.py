@@ -1,7 +1,7 @@
-"""The SQLite file beneath the ledger: opened, checked, written by one connection, and watched for others.
+"""The SQLite file of the ledger: opened, checked, written by one connection; writes of others are detected.
 
-Why WAL with synchronous=NORMAL in a node: after a power cut the file is whole at some earlier index, and the
-durable Raft log is replayed from there; a sync for each commit would buy nothing.
+Why a node uses WAL with synchronous=NORMAL: after a power cut the file is consistent at some earlier index,
+and the durable Raft log is replayed from there. A sync for each commit would gain nothing.
 """
 
 from __future__ import annotations
@@ -17,11 +17,11 @@ SCHEMA_VERSION = 3
 
 BUSY_TIMEOUT_MS = 5000
 CACHE_KIB = 8192
-# Whole pages go to the WAL: a commit of one command is a fifth slower with pages of 4096 bytes.
+# The WAL takes whole pages: with pages of 4096 bytes a commit of one command is a fifth slower.
 PAGE_BYTES = 2048
-# 4 MB, folded in within 3 to 7 ms. The cost is by the byte, so a larger WAL would only pause for longer.
+# 4 MB, checkpointed within 3 to 7 ms. The cost is by the byte, so a larger WAL would only pause longer.
 CHECKPOINT_PAGES = 2000
-WAL_BYTES_MAX = 20 * 1024 * 1024  # what is left of a WAL that outgrew this under a long reader
+WAL_BYTES_MAX = 20 * 1024 * 1024  # a WAL that a long reader let grow beyond this is cut to it
 
 NORMAL, FULL = 1, 2  # the values of SQLite's `synchronous`
 
@@ -31,7 +31,7 @@ PRAGMAS: tuple[tuple[str, str | int], ...] = (
     ("journal_size_limit", WAL_BYTES_MAX),
     ("synchronous", NORMAL),  # unless the ledger is opened with another
     ("cache_size", -CACHE_KIB),
-    ("cell_size_check", 1),  # notices some damage that would else be read as data
+    ("cell_size_check", 1),  # detects some damage that would otherwise be read as data
     ("foreign_keys", 0),  # what a row refers to is written before it, in its transaction; `verify` checks
     ("trusted_schema", 0),
 )
@@ -46,20 +46,20 @@ REBUILD = "Stop the node, delete {path} with its -wal and -shm, start again: the
 
 
 class LedgerFault(Exception):
-    """The ledger cannot go on. The text is one line for people: the file, what is wrong, what to do."""
+    """The ledger cannot be used. `str()` of it is one line: the file, what is wrong, what to do."""
 
 
 class Database:
     """One connection to the ledger's file. Used by one thread at a time.
 
-    After a fault every later call raises it again: what the file holds is unknown until it is opened
-    anew. Only a lock held too long by another program leaves the database usable, as nothing had begun.
+    After a fault every later call raises it again: the file's contents are unknown until it is reopened.
+    Only a lock that another program holds too long leaves the database usable, since nothing had begun.
     """
 
     def __init__(self, path: Path | str, *, synchronous: int = NORMAL) -> None:
-        """Open the ledger at `path`, or make one that has applied nothing; raise `LedgerFault`.
+        """Open the ledger at `path`, or create one that has applied nothing; raise `LedgerFault`.
 
-        With `FULL` every commit is on disk when it returns, as is right where no log makes up for a loss.
+        With `FULL` every commit is on disk when it returns: for uses without a log to replay.
         """
         self.path = path
         self._synchronous = synchronous
@@ -82,7 +82,7 @@ class Database:
 
     @contextmanager
     def transaction(self) -> Iterator[None]:
-        """Do what is within as one write transaction, or none of it; raise `LedgerFault`.
+        """Run the block as one write transaction: all of it or nothing; raise `LedgerFault`.
 
         Waits up to `BUSY_TIMEOUT_MS` for a lock that another program holds.
         """
@@ -100,17 +100,17 @@ class Database:
 
     @contextmanager
     def reading(self) -> Iterator[None]:
-        """Do what is within, and then make sure that what it read was ours; raise `LedgerFault`."""
+        """Run the block, then check that no other program wrote what it read; raise `LedgerFault`."""
         with self._faults():
             yield
             self._assert_no_foreign_write()
 
     def close(self) -> None:
-        """Close the file; the last one to close it folds the WAL into it. May be called again."""
+        """Close the file; the last connection checkpoints the WAL. A second call does nothing."""
         self._connection.close(True)
 
     def damage(self, what: str) -> LedgerFault:
-        """Return the fault that says `what` is wrong with the contents, and how to have them rebuilt."""
+        """Return the fault that says `what` is wrong with the contents, and how to rebuild them."""
         return LedgerFault(f"{self.path} {what}. {REBUILD.format(path=self.path)}")
 
     # -- opening -----------------------------------------------------------------------------------
@@ -119,7 +119,7 @@ class Database:
         self._connection.set_busy_timeout(BUSY_TIMEOUT_MS)
         self._execute = self._connection.cursor().execute
         if self._rows("select 1 from sqlite_schema"):
-            self._check_contents()  # first, so that a file which is not ours stays as it is
+            self._check_contents()  # first, so that a file of another program is not changed
             self._set_pragmas()
         else:
             self._set_pragmas()
@@ -145,7 +145,7 @@ class Database:
         self._execute("commit")
 
     def _check_contents(self) -> None:
-        """Refuse what is quickly seen not to be a ledger that this program wrote."""
+        """Refuse a file that a few quick checks show is no ledger of this program."""
         names = {str(name) for (name,) in self._rows("select name from sqlite_schema")}
         if "applied" not in names:
             raise self.damage("is a database, but not a ledger")
@@ -176,7 +176,7 @@ class Database:
         return self._execute("pragma data_version").get
 
     def _assert_no_foreign_write(self) -> None:
-        """Raise `LedgerFault` if the file was changed by any connection but ours since we opened it."""
+        """Raise `LedgerFault` if another connection has changed the file since it was opened."""
         if self._read_data_version() != self._data_version:
             raise self.damage("was written to by another program while the node ran")
 
@@ -187,10 +187,10 @@ class Database:
         return apsw.SQLITE_OK
 
     def _checkpoint_when_due(self) -> None:
-        """Fold the WAL into the file every `CHECKPOINT_PAGES`, as far as readers let us.
+        """Checkpoint the WAL every `CHECKPOINT_PAGES`, as far as readers allow.
 
-        SQLite's own automatic checkpoint would do, but it keeps a failed sync to itself, and under a
-        long reader it tries again at every commit.
+        Not SQLite's automatic checkpoint: it hides a failed sync, and under a long reader it retries at
+        every commit.
         """
         if self._wal_pages < self._checkpoint_pages:
             self._checkpoint_pages = 0  # the WAL has started over
@@ -200,7 +200,7 @@ class Database:
         try:
             self._connection.wal_checkpoint(mode=apsw.SQLITE_CHECKPOINT_PASSIVE)
         except apsw.BusyError:
-            return  # a shell is at it; the next turn will do
+            return  # another program checkpoints now; the next commit tries again
 
     # -- faults ------------------------------------------------------------------------------------
 
@@ -209,7 +209,7 @@ class Database:
 
     @contextmanager
     def _faults(self) -> Iterator[None]:
-        """Turn SQLite's errors into a `LedgerFault`, and remember it."""
+        """Turn SQLite's errors into a `LedgerFault`, which every later call raises too."""
         if self._fault is not None:
             raise self._fault
         try:
@@ -223,7 +223,7 @@ class Database:
             self._fault = fault
             raise
         except UnicodeDecodeError as error:
-            self._fault = self.damage("has text that is none")
+            self._fault = self.damage("contains text that is not valid UTF-8")
             raise self._fault from error
         except apsw.Error as error:
             self._fault = LedgerFault(f"{self.path}: {self._advice(error)}")
@@ -240,24 +240,22 @@ class Database:
             case apsw.CorruptError() | apsw.ConstraintError() | apsw.SQLError():
                 return f"the ledger is damaged ({brief(error)}). {REBUILD.format(path=self.path)}"
             case _:
-                return (
-                    f"{brief(error)}. Check the disk and start again; the Raft log makes up for what is lost"
-                )
+                return f"{brief(error)}. Check the disk and start again; the Raft log replaces what is lost"
 
 
 def brief(text: object) -> str:
-    """Return as much as fits a line: SQLite quotes what it found in the file, whatever that is."""
+    """Return `text` cut to one printable line: SQLite quotes arbitrary contents of the file."""
     words = " ".join(str(text).split())[:DETAIL_CHARS_MAX]
     return "".join(c if c.isprintable() else ascii(c)[1:-1] for c in words)
 
 
 def schema_of(connection: apsw.Connection) -> list[tuple[object, ...]]:
-    """Return what tells one set of tables and indexes from another."""
+    """Return the definitions of all tables and indexes, to compare with those of another file."""
     return list(connection.execute("select type, name, tbl_name, sql from sqlite_schema order by name"))
 
 
 def expected_schema() -> list[tuple[object, ...]]:
-    """Return the schema of every ledger that this program made."""
+    """Return the schema that this release creates."""
     connection = apsw.Connection(":memory:")
     try:
         connection.execute(SCHEMA)

@@ -1,4 +1,4 @@
-"""What may be read from the ledger: balances now and then, statements, receipts, exceptions, accounts."""
+"""Requests that only read: balances now and at a past time, statements, receipts, exceptions, accounts."""
 
 from __future__ import annotations
 
@@ -47,7 +47,7 @@ EXCEPTIONS = f"""
     select {DEBITS} from exception join journal using (posting) join receipt using (request_id)
     where posting < :before order by posting desc limit :limit"""
 NO_POSTING = 2**63 - 1
-# The bank's own have a balance only. Names are compared by their bytes, and "" comes before all of them.
+# The bank's own accounts have no row in `account`. Names are compared by their bytes; "" is before all.
 ACCOUNTS = f"{ACCOUNT_COLUMNS} where account > :after and opened_us is not null order by account limit :limit"
 
 FIRST_AT_OR_AFTER = "select posting, time_us from journal where posting >= ? order by posting limit 1"
@@ -56,7 +56,7 @@ REVERSED_BY = "select reversal from reversal where original = ?"
 
 
 def balance_view(query: Query, account: Account) -> ReadResult:
-    """Return what a query of the present balance is answered."""
+    """Return the answer to a query of the present balance."""
     return ReadResult(
         id=query.id,
         outcome=Outcome.OK,
@@ -68,14 +68,14 @@ def balance_view(query: Query, account: Account) -> ReadResult:
 
 
 class Inquiries:
-    """Reads by one cursor, whose statements stay prepared."""
+    """Queries by one cursor, whose statements stay prepared."""
 
     def __init__(self, cursor: apsw.Cursor) -> None:
         self._cursor = cursor
         self._rows = SqliteRows(cursor)
 
-    def answer(self, request: Read) -> ReadResult:
-        """Return what the ledger says now; `NO_SUCH_ACCOUNT` and `ORIGINAL_NOT_FOUND` are the refusals."""
+    def execute(self, request: Read) -> ReadResult:
+        """Return the answer; the refusals are `NO_SUCH_ACCOUNT` and `ORIGINAL_NOT_FOUND`."""
         match request:
             case Query(at_us=None):
                 return self._balance(request)
@@ -177,7 +177,7 @@ def _pin_state(account: Account) -> str:
 
 
 def _page(lines: tuple[Line, ...], limit: int) -> tuple[tuple[Line, ...], int | None]:
-    """Return the first `limit` of lines, of which one more was asked for, and where the next page begins."""
+    """Return the first `limit` lines, and the cursor of the next page if there is a further line."""
     page = lines[:limit]
     return page, page[-1].posting if len(lines) > limit else None
 

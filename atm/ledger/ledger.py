@@ -26,11 +26,12 @@ from atm.ledger.commands import (
 from atm.ledger.database import NORMAL, Database, LedgerFault
 from atm.ledger.inquiries import Inquiries, balance_view
 from atm.ledger.rows import SqliteRows, Unreadable
+from atm.ledger.rules import decide
 from atm.ledger.unit_of_work import UnitOfWork
 
 __all__ = ["Ledger", "LedgerFault", "NotNext"]
 
-# Log index, time stamp in microseconds, and what the entry says: nothing, if it is a no-op.
+# Log index, time stamp in microseconds, and the contents of the entry: None for a no-op.
 Record = tuple[int, int, LedgerEntry | None]
 
 APPLIED = "select log_index from applied"
@@ -40,7 +41,7 @@ SET_CLUSTER = "update cluster set id = ?, voters = ?, feature_level = ?"
 
 
 class ClusterState(Struct, frozen=True, kw_only=True):
-    """What the log says of the cluster itself; before its first entry `id` is empty, and so are `voters`."""
+    """What the log says about the cluster itself; `id` and `voters` are empty before its first entry."""
 
     id: str
     voters: tuple[str, ...]
@@ -48,7 +49,7 @@ class ClusterState(Struct, frozen=True, kw_only=True):
 
 
 class NotNext(Exception):
-    """A record does not follow on the applied index: applying it would leave one out or repeat one."""
+    """A record is not the next one: to apply it would leave out an entry or repeat one."""
 
     def __init__(self, log_index: int, expected: int) -> None:
         super().__init__(f"the next log index to apply is {expected}, not {log_index}")
@@ -56,15 +57,18 @@ class NotNext(Exception):
 
 
 class Ledger:
-    """The bank of one node. Used by one thread at a time; raises `LedgerFault` when its file fails it."""
+    """The bank of one node: the state machine that the log is applied to.
+
+    Used by one thread at a time. Raises `LedgerFault` when its file cannot be read or written.
+    """
 
     def __init__(self, path: Path | str, *, synchronous: int = NORMAL) -> None:
-        """Open the ledger at `path`, or make one at index 0; `":memory:"` keeps it in memory."""
+        """Open the ledger at `path`, or create one at index 0; `":memory:"` has no file."""
         self._database = Database(path, synchronous=synchronous)
         self._cursor = self._database.cursor()
         self._rows = SqliteRows(self._database.cursor())
         self._inquiries = Inquiries(self._database.cursor())
-        self._book: UnitOfWork | None = None  # what was decided and is not written
+        self._unit: UnitOfWork | None = None  # decided and not written yet
         self._cluster = self._decided_cluster = ClusterState(id="", voters=(), feature_level=0)
         with self._reading():
             self._applied_index: int = self._cursor.execute(APPLIED).get
@@ -75,7 +79,7 @@ class Ledger:
 
     @property
     def cluster(self) -> ClusterState:
-        """What the log says of the cluster, from what has been decided."""
+        """What the decided entries say about the cluster."""
         return self._decided_cluster
 
     @property
@@ -85,13 +89,13 @@ class Ledger:
 
     @property
     def next_expiry_us(self) -> int | None:
-        """The log time at which the next hold is due to be ended by `Expire`, or None if there is none."""
+        """The log time at which the next active hold is due for `Expire`, None without an active hold."""
         return self._next_expiry_us
 
     def apply(self, records: Sequence[Record]) -> list[LedgerReceipt | None]:
         """Apply committed log entries in one transaction; return a receipt for each command but `Expire`.
 
-        The result is a function of the log alone: how it is cut into batches leaves no trace. Raises
+        The result depends on the log alone, not on how it is cut into batches. Raises
         `NotNext` and changes nothing unless the records follow on `applied_index` without a gap.
         """
         receipts = self.decide(records)
@@ -99,20 +103,19 @@ class Ledger:
         return receipts
 
     def decide(self, records: Sequence[Record]) -> list[LedgerReceipt | None]:
-        """Apply in memory only: what changes waits for `write`, with what was decided before."""
+        """Apply in memory only; `write` makes it durable, together with what was decided before."""
         self._assert_next(records)
         if not records:
             return []
         with self._reading():
-            if self._book is None:
-                self._book = self._rows.begin(self._journal_hash)
-            if len(records) > 1:  # one finds what it names as quickly by itself
+            unit = self._unit = self._unit or self._rows.begin_unit(self._journal_hash)
+            if len(records) > 1:  # a single command finds what it names as fast by itself
                 commands = [entry.command for _, _, entry in records if type(entry) is LoggedCommand]
-                self._rows.look_up(self._book, commands)
+                self._rows.look_up(unit, commands)
             receipts = [
-                self._book.settle(log_index, time_us, entry)
+                decide(unit, log_index, time_us, entry)
                 if type(entry) is LoggedCommand
-                else self._take_in(entry)
+                else self._apply_cluster_entry(entry)
                 for log_index, time_us, entry in records
             ]
         self._decided_index = records[-1][0]
@@ -120,16 +123,16 @@ class Ledger:
 
     def write(self) -> None:
         """Write all that was decided, in one transaction."""
-        unit = self._book
+        unit = self._unit
         if unit is None:
             return
-        with self._understood(self._database.transaction()):
-            self._rows.write(unit)
+        with self._forgetting_on_error(self._database.transaction()):
+            self._rows.write_unit(unit)
             if self._decided_cluster != self._cluster:
                 self._write_cluster(self._decided_cluster)
             self._cursor.execute(SET_APPLIED, (self._decided_index,))
             next_expiry_us = self._rows.next_expiry_us() if unit.changed_holds else self._next_expiry_us
-        self._book = None
+        self._unit = None
         self._applied_index = self._decided_index
         self._cluster = self._decided_cluster
         self._journal_hash = unit.journal_hash
@@ -140,7 +143,7 @@ class Ledger:
         return self.views([request])[0]
 
     def views(self, requests: Sequence[Read]) -> list[ReadResult]:
-        """Answer requests that only read, all at the same log index; often used balances from memory."""
+        """Answer requests that only read, all at the same log index; balances in memory need no query."""
         if not all(map(_asks_for_balance, requests)):
             self.write()
         with self._reading():
@@ -148,10 +151,10 @@ class Ledger:
 
     def _view(self, request: Read) -> ReadResult:
         if _asks_for_balance(request):
-            account = self._rows.kept(request.account)
+            account = self._rows.cached_account(request.account)
             if account is not None:
                 return balance_view(request, account)
-        return self._inquiries.answer(request)
+        return self._inquiries.execute(request)
 
     def digest(self) -> str:
         """Return a hash over all rows of all tables, equal on nodes that have applied the same log."""
@@ -162,11 +165,11 @@ class Ledger:
         return digest.hexdigest()
 
     def close(self) -> None:
-        """Close the file; may be called again."""
+        """Close the file; a second call does nothing."""
         self._database.close()
 
-    def _take_in(self, entry: LedgerEntry | None) -> LedgerReceipt | None:
-        """Take in an entry that is about the cluster; only the first founding counts, and no level falls."""
+    def _apply_cluster_entry(self, entry: LedgerEntry | None) -> LedgerReceipt | None:
+        """Apply an entry about the cluster. Only the first founding counts; the feature level never falls."""
         cluster = self._decided_cluster
         if isinstance(entry, Founding) and not cluster.id:
             self._decided_cluster = replace(cluster, id=entry.cluster_id, voters=entry.voters)
@@ -193,16 +196,17 @@ class Ledger:
                 raise NotNext(log_index, expected)
 
     def _reading(self) -> AbstractContextManager[None]:
-        return self._understood(self._database.reading())
+        return self._forgetting_on_error(self._database.reading())
 
     @contextmanager
-    def _understood(self, access: AbstractContextManager[None]) -> Iterator[None]:
+    def _forgetting_on_error(self, access: AbstractContextManager[None]) -> Iterator[None]:
+        """Run the block within `access`; if it fails, drop what was decided and not written."""
         try:
             with access:
                 yield
         except BaseException as error:
-            self._rows.forget()
-            self._book, self._decided_index = None, self._applied_index
+            self._rows.drop_cache()
+            self._unit, self._decided_index = None, self._applied_index
             self._decided_cluster = self._cluster
             if isinstance(error, Unreadable):
                 raise self._database.damage(f"has {error}") from error

@@ -1,7 +1,7 @@
-"""Double entry: money moves between two accounts, and the journal remembers each move for ever.
+"""Double entry: each posting moves money between two accounts, and stays in the journal for ever.
 
-Every posting takes an amount from its debit account and gives it to its credit account, as a customer
-uses the words: a debit lowers an account, a credit raises it. Amounts are integers in minor units.
+The words are those of a customer: a debit lowers an account, a credit raises it. A posting lowers its debit
+account and raises its credit account by one amount, an integer of minor units.
 """
 
 from __future__ import annotations
@@ -13,8 +13,8 @@ from msgspec import Struct
 from atm.ledger.accounts import Account
 from atm.ledger.commands import AMOUNT_MINOR_MAX, BALANCE_MINOR_MAX, LEGS_MAX, OK, Outcome
 
-# The lowest that an account of the bank's own may be. One above the least signed 64-bit number: all
-# balances add up to 0, so the sum of any of them, in any order, fits SQLite's integers as well.
+# The lowest balance of an account of the bank's own: one above the least signed 64-bit integer. All balances
+# add up to 0, so the sum of any of them, in any order, fits into an integer of SQLite too.
 BANK_MINOR_MIN = -(2**63 - 1)
 
 assert AMOUNT_MINOR_MAX <= BALANCE_MINOR_MAX <= -BANK_MINOR_MIN
@@ -31,17 +31,17 @@ class Posting(Struct, frozen=True, gc=False):
     amount_minor: int
 
     def opposite(self, amount_minor: int) -> Posting:
-        """Return the posting that takes back `amount_minor` of it."""
+        """Return the posting that reverses `amount_minor` of it."""
         return Posting(self.credit_account, self.debit_account, amount_minor)
 
 
-# A posting as it stands in the journal: number, time stamp, debit account, credit account, amount, what the
-# two have right after it, request id, hash. A plain tuple, since a named one takes four times as long.
+# A posting as the journal has it: number, time stamp, debit account, credit account, amount, the balances of
+# the two right after it, request id, hash. A plain tuple, since a named one takes four times as long.
 JournalRow = tuple[int, int, str, str, int, int, int, str, bytes]
 
 
 def funds(debit: Account, credit: Account, amount_minor: int, *, overdraft: bool) -> Outcome:
-    """Return `OK` if the two accounts can bear it; under `overdraft` what is there does not matter."""
+    """Return `OK`, or why the balances do not allow a posting; under `overdraft` no funds are needed."""
     left = debit.balance - amount_minor
     if debit.is_banks_own:
         if left < BANK_MINOR_MIN:
@@ -65,9 +65,9 @@ def chained(
     amount: int,
     request_id: str,
 ) -> JournalRow:
-    """Return the journal's next row, once the two accounts have what they have after it.
+    """Return the journal's next row; the two accounts have their balances after it already.
 
-    Its hash covers the row and, through `previous_hash`, all before it.
+    Its hash covers the row and, through `previous_hash`, all rows before it.
     """
     row = (number, time_us, debit.name, credit.name, amount, debit.balance, credit.balance, request_id)
     return (*row, row_hash(previous_hash, *row))
@@ -86,7 +86,7 @@ def row_hash(
 ) -> bytes:
     """Return SHA-256 over the hash before (32 bytes) and the row's other columns.
 
-    They are text in ASCII, with a space between each two: no column holds one.
+    The columns are ASCII text, separated by spaces: no column contains one.
     """
     text = f"{number} {time_us} {debit} {credit} {amount} {debit_balance} {credit_balance} {request_id}"
     return hashlib.sha256(previous_hash + text.encode()).digest()

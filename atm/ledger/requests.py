@@ -1,4 +1,4 @@
-"""What a command says, apart from its kind: which accounts it names, and its contents under its id."""
+"""The contents of a command, by which a repeated id is recognised, and the accounts that it names."""
 
 from __future__ import annotations
 
@@ -14,9 +14,10 @@ _NO_DETAILS = frozenset({"id", "account", "amount", "pin", "old_pin"})
 
 
 def contents_of(command: Command) -> Contents:
-    """Return what is asked: another request under the same id is refused if this differs.
+    """Return what is asked. A request under an id that was used with other contents is refused.
 
-    A PIN shows who asks, and is no part of what is asked. The new PIN of `set_pin` is: a hash stands for it.
+    A PIN authenticates the customer and is no part of the contents. The new PIN of `set_pin` is: a hash
+    stands for it.
     """
     match command:
         case Credit():
@@ -48,7 +49,7 @@ def _json(details: dict[str, Any]) -> str:
 
 
 def hold_named(asked: Contents) -> str:
-    """Return the hold that a `post` or a `void` is about."""
+    """Return the id of the hold that a `post` or a `void` names."""
     assert asked.details is not None
     return msgspec.json.decode(asked.details, type=dict[str, str])["hold"]
 

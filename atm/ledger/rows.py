@@ -1,4 +1,4 @@
-"""The ledger's rows as the rules know them: looked up for a `UnitOfWork`, and written from it."""
+"""The rows of the ledger: looked up for a `UnitOfWork`, and written from it."""
 
 from __future__ import annotations
 
@@ -47,14 +47,14 @@ Row = tuple[str | int | float | bytes | None, ...]
 
 
 class Unreadable(Exception):
-    """A row holds what this program never wrote."""
+    """A row holds a value that this program never writes."""
 
 
 class Insertion:
     """Writes rows of one table, several to a statement.
 
-    `executemany` puts its statement back into apsw's cache after each row, at a place further on, so that
-    a few dozen rows drive all others out, and every batch begins by parsing them again.
+    Not `executemany`: it returns its statement to apsw's cache after each row, in another place, so a few
+    dozen rows evict all other statements, and every batch has to parse them again.
     """
 
     def __init__(self, table: str, columns: int, on_conflict: str = "") -> None:
@@ -62,7 +62,7 @@ class Insertion:
         self._one = f"insert into {table} values {row} {on_conflict}"
         self._several = f"insert into {table} values {', '.join([row] * ROWS_AT_ONCE)} {on_conflict}"
 
-    def write(self, cursor: apsw.Cursor, rows: Sequence[Row]) -> None:
+    def insert(self, cursor: apsw.Cursor, rows: Sequence[Row]) -> None:
         whole = len(rows) - len(rows) % ROWS_AT_ONCE
         for start in range(0, whole, ROWS_AT_ONCE):
             cursor.execute(self._several, tuple(chain.from_iterable(rows[start : start + ROWS_AT_ONCE])))
@@ -80,21 +80,21 @@ EXCEPTION_ROWS = Insertion("exception", columns=2)
 
 
 class SqliteRows:
-    """Lookups by one cursor, whose statements stay prepared; see `unit.SqliteRows`."""
+    """Lookups and writes by one cursor, whose statements stay prepared; a `LedgerReader`."""
 
     def __init__(self, cursor: apsw.Cursor) -> None:
-        self._accounts = LazyCache(self.account)  # as written; nobody else writes them
+        self._accounts = LazyCache(self.account)  # as decided last; only this process writes them
         self._execute = cursor.execute
         self._cursor = cursor
 
-    def begin(self, journal_hash: bytes) -> UnitOfWork:
-        """Return a book for what comes next; until it is written, there is no other."""
+    def begin_unit(self, journal_hash: bytes) -> UnitOfWork:
+        """Return a unit of work for the next entries; it must be written before another begins."""
         if len(self._accounts) > ACCOUNTS_KEPT_MAX:
-            self.forget()
+            self.drop_cache()
         return UnitOfWork(self, self._accounts, LazyCache(self.record), journal_hash)
 
     def look_up(self, unit: UnitOfWork, commands: Sequence[LogCommand]) -> None:
-        """Look up together what these commands name."""
+        """Look up the receipts and accounts that these commands name, in two queries."""
         ids = [command.id for command in commands if not isinstance(command, Expire)]
         new_ids = [each for each in ids if each not in unit.records]
         unit.records.update(dict.fromkeys(new_ids))
@@ -108,26 +108,26 @@ class SqliteRows:
                 account = _account(row)
                 self._accounts[account.name] = account
 
-    def kept(self, name: str) -> Account | None:
-        """Return the account as it was decided last, if it is in memory."""
+    def cached_account(self, name: str) -> Account | None:
+        """Return the account as it was decided last, None if it is not in memory."""
         return self._accounts.get(name)
 
-    def forget(self) -> None:
-        """Trust the rows only: what a book changed was not written."""
+    def drop_cache(self) -> None:
+        """Drop all accounts in memory: what the unit of work changed on them was not written."""
         self._accounts.clear()
 
-    def write(self, unit: UnitOfWork) -> None:
-        """Write what the book changed; receipts first, since the other rows refer to them."""
-        RECEIPT_ROWS.write(self._cursor, list(map(_receipt_row, unit.new_records)))
+    def write_unit(self, unit: UnitOfWork) -> None:
+        """Write what the unit of work changed; receipts first, since the other rows refer to them."""
+        RECEIPT_ROWS.insert(self._cursor, list(map(_receipt_row, unit.new_records)))
         balances = unit.changed_balances
-        BALANCE_ROWS.write(self._cursor, [(name, account.balance) for name, account in balances.items()])
-        JOURNAL_ROWS.write(self._cursor, unit.journal)
-        ACCOUNT_ROWS.write(
+        BALANCE_ROWS.insert(self._cursor, [(name, account.balance) for name, account in balances.items()])
+        JOURNAL_ROWS.insert(self._cursor, unit.journal)
+        ACCOUNT_ROWS.insert(
             self._cursor, [_account_row(account) for account in unit.changed_accounts.values()]
         )
-        HOLD_ROWS.write(self._cursor, list(map(_hold_row, unit.changed_holds.values())))
-        REVERSAL_ROWS.write(self._cursor, list(unit.reversals.items()))
-        EXCEPTION_ROWS.write(self._cursor, unit.exceptions)
+        HOLD_ROWS.insert(self._cursor, list(map(_hold_row, unit.changed_holds.values())))
+        REVERSAL_ROWS.insert(self._cursor, list(unit.reversals.items()))
+        EXCEPTION_ROWS.insert(self._cursor, unit.exceptions)
 
     def last_hash(self) -> bytes:
         """Return the hash of the journal's last row."""
@@ -139,7 +139,7 @@ class SqliteRows:
         found: int | None = self._execute(NEXT_EXPIRY).get
         return found
 
-    # -- what a book asks for ------------------------------------------------------------------------------
+    # -- what a unit of work looks up ----------------------------------------------------------------------
 
     def account(self, name: str) -> Account | None:
         row = _only_row(self._execute(ACCOUNT, (name,)))
@@ -166,7 +166,7 @@ class SqliteRows:
 
 
 def _only_row(found: apsw.Cursor) -> Row | None:
-    """Return the one row, or None; the query is then over, and in the way of no checkpoint."""
+    """Return the one row, or None. All rows are fetched, so that the query ends and blocks no checkpoint."""
     rows = found.fetchall()
     return rows[0] if rows else None
 
@@ -217,7 +217,7 @@ def _account(row: Any) -> Account:
     if row[2] is not None:
         return Account(*row)
     if row[0] not in BANK_ACCOUNTS:
-        raise Unreadable(f"a balance of {row[0]!r}, and no such account")
+        raise Unreadable(f"a balance of {row[0]!r}, but no such account")
     return Account(name=row[0], balance=row[1], state="banks_own")
 
 

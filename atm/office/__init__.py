@@ -1,1 +1,1 @@
-"""The back office: what the bank's own people do with the books. They verify, export and import them."""
+"""The back office, for the bank's operators: verify, export and import the books, repair a node."""

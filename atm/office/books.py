@@ -1,4 +1,4 @@
-"""The journal as text for other programs: JSON lines, CSV, hledger, beancount; see docs/ledger.md."""
+"""Exports the journal for other programs: JSON lines, CSV, hledger, beancount; see docs/ledger.md."""
 
 from __future__ import annotations
 
@@ -17,24 +17,24 @@ from msgspec.structs import astuple
 from atm.ledger.audit.extract import AccountLine, JournalLine
 from atm.ledger.commands import CASH, WRITEOFF
 
-COMMODITY = "XXX"  # what ISO 4217 calls no currency: the bank's ledger does not say which one it keeps
+COMMODITY = "XXX"  # "no currency" in ISO 4217: the ledger does not name one
 LAST_DAY = date(9999, 12, 30)
 
 HLEDGER_OWN = {CASH: "assets:cash", WRITEOFF: "expenses:writeoff"}
 BEANCOUNT_OWN = {CASH: "Assets:Cash", WRITEOFF: "Expenses:Writeoff"}
-# Beancount knows letters, digits and "-", and begins with an upper-case letter or a digit.
+# An account in beancount has letters, digits and "-", and begins with an upper-case letter or a digit.
 _ESCAPES = str.maketrans({"-": "--", "_": "-u", ".": "-d"})
 
 
 def write_jsonl(lines: Iterable[JournalLine], out: TextIO) -> None:
-    """Write an object a posting."""
+    """Write one JSON object for each posting."""
     encode = msgspec.json.Encoder().encode
     for line in lines:
         out.write(encode(line).decode() + "\n")
 
 
 def write_csv(lines: Iterable[JournalLine], out: TextIO) -> None:
-    """Write a row a posting, beneath the names of the columns; what is absent is empty."""
+    """Write the column names, then one row for each posting; absent values are empty."""
     writer = csv.writer(out, lineterminator="\n")
     writer.writerow(JournalLine.__struct_fields__)
     writer.writerows(astuple(line) for line in lines)
@@ -80,20 +80,18 @@ def write_beancount(
         for name, amount in _legs(request):
             out.write(f"  {beancount_account(name)}  {_decimal(amount)} {commodity}\n")
     out.write("\n")
-    for (
-        each
-    ) in known:  # an assertion holds at the beginning of its day, and allows a cent unless told otherwise
+    for each in known:  # an assertion holds at the start of its day; without `~ 0.00` it tolerates a cent
         account, balance = beancount_account(each.account), _decimal(-each.balance)
         out.write(f"{last + timedelta(days=1)} balance {account}  {balance} ~ 0.00 {commodity}\n")
 
 
 def hledger_account(name: str) -> str:
-    """Return the account in hledger's chart; different names never meet."""
+    """Return the account's name in hledger, unique for each account."""
     return HLEDGER_OWN.get(name, f"liabilities:customers:{name}")
 
 
 def beancount_account(name: str) -> str:
-    """Return the account in beancount's chart; different names never meet.
+    """Return the account's name in beancount, unique for each account.
 
     A first small letter becomes a capital, and a first capital gets `X-x` before it; `-`, `_` and `.`
     become `--`, `-u` and `-d`.
@@ -112,7 +110,7 @@ def _requests(lines: Iterable[JournalLine]) -> Iterator[tuple[JournalLine, list[
 
 
 def _legs(request: Iterable[JournalLine]) -> Iterator[tuple[str, int]]:
-    """Yield accounts and changes as an accountant signs them: who gave is owed less, which is a plus."""
+    """Yield accounts and changes with an accountant's signs: the payer is owed less, which is a plus."""
     for line in request:
         yield line.debit_account, line.amount
         yield line.credit_account, -line.amount
@@ -123,7 +121,7 @@ def _words(line: JournalLine) -> str:
 
 
 def _day(time_us: int) -> date:
-    """Return the day (UTC) of log time; what no calendar has is its last day."""
+    """Return the day (UTC) of log time, the last one for times beyond the calendar."""
     try:
         return min(datetime.fromtimestamp(time_us / 1_000_000, UTC).date(), LAST_DAY)
     except (OverflowError, ValueError):

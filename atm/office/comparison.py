@@ -1,4 +1,4 @@
-"""Several ledgers side by side: do they say the same at the same point of the log?"""
+"""Compares ledgers: do they hold the same at the same log index?"""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from atm.ledger.audit.findings import Findings
 
 
 class Comparison(Struct, frozen=True):
-    """`compared` says what was, `differences` what differs, `alone` names ledgers that met no other."""
+    """Lines for people: what was `compared`, what differs; `alone` are ledgers compared with no other."""
 
     compared: list[str]
     differences: list[str]
@@ -33,8 +33,8 @@ def compare(findings: Mapping[str, Findings]) -> Comparison:
             met |= hashes.keys()
             compared.append(f"journals up to log entry {index}: {', '.join(hashes)}")
             if len(set(hashes.values())) > 1 and not differs:
-                differs = True  # and for ever after
-                differences.append(f"up to log entry {index} the journals differ: {_parties(hashes)}")
+                differs = True  # and at every later index
+                differences.append(f"up to log entry {index} the journals differ: {_groups(hashes)}")
     for index, names in sorted(_by_applied_index(findings).items()):
         if len(names) > 1:
             met.update(names)
@@ -42,7 +42,7 @@ def compare(findings: Mapping[str, Findings]) -> Comparison:
             for table in sorted({table for name in names for table in findings[name].digests}):
                 digests = {name: findings[name].digests.get(table, "") for name in names}
                 if len(set(digests.values())) > 1:
-                    differences.append(f"at log entry {index} the tables {table} differ: {_parties(digests)}")
+                    differences.append(f"at log entry {index} the tables {table} differ: {_groups(digests)}")
     alone = [name for name in findings if name not in met]
     return Comparison(compared, differences, alone)
 
@@ -55,9 +55,9 @@ def _by_applied_index(findings: Mapping[str, Findings]) -> dict[int, list[str]]:
     return names
 
 
-def _parties(said: Mapping[str, str]) -> str:
-    """Return who says the same as whom, the many first: `n1, n2, n4 | n3`."""
-    parties: defaultdict[str, list[str]] = defaultdict(list)
+def _groups(said: Mapping[str, str]) -> str:
+    """Return the groups of ledgers that agree, the largest first: `n1, n2, n4 | n3`."""
+    groups: defaultdict[str, list[str]] = defaultdict(list)
     for name, what in said.items():
-        parties[what].append(name)
-    return " | ".join(", ".join(names) for names in sorted(parties.values(), key=len, reverse=True))
+        groups[what].append(name)
+    return " | ".join(", ".join(names) for names in sorted(groups.values(), key=len, reverse=True))

@@ -1,4 +1,4 @@
-"""bin/ledger: verify, export or import the bank's books, or repair a node. docs/ledger.md tells more.
+"""bin/ledger: verify, export or import the bank's books, or repair a node. See docs/ledger.md.
 
 ledger verify [FILE...] [--config cluster.ini] [--json]
 ledger export FILE|--node NAME --format jsonl|csv|hledger|beancount
@@ -23,7 +23,7 @@ from atm.client import Client, ClientError, OutcomeUnknown, Unavailable
 from atm.command_line import CLOSED_PIPE, USAGE, OneLineParser, complain, forget_stdout
 from atm.config import LEDGER_FILE, ConfigError, load
 from atm.ledger.audit.extract import account_lines, journal_lines
-from atm.ledger.audit.read_only import DamagedLedger, NoLedger, snapshot
+from atm.ledger.audit.read_only import DamagedLedger, NoLedger, open_read_only
 from atm.office.books import COMMODITY, write_beancount, write_csv, write_hledger, write_jsonl
 from atm.office.repair import run_repair
 from atm.office.replay import LEFT_OUT, BadFile, NotBooked, Replay, read_csv, read_jsonl
@@ -37,7 +37,7 @@ PROGRAM = "ledger"
 DONE, FAILED, NOT_AVAILABLE, UNKNOWN = 0, 1, 3, 5
 INTERRUPTED = 130
 VERIFY_S = 900.0
-IMPORT_TIMEOUT_S = 30.0  # an election or a restart is sat out
+IMPORT_TIMEOUT_S = 30.0  # longer than an election or a restart
 FAULTS = (
     DamagedLedger,
     DamagedLog,
@@ -52,7 +52,7 @@ COMMODITY_RULE = re.compile(r"[A-Z]{2,10}")
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Do what the arguments say; return the exit code."""
+    """Run one command; return the exit code."""
     options = _arguments(argv)
     try:
         code: int = options.run(options)
@@ -63,9 +63,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     except FAULTS as error:
         return _complain(str(error), FAILED)
     except OutcomeUnknown as error:
-        return _complain(f"{error}. Run the import again: what is booked is not booked twice", UNKNOWN)
+        return _complain(f"{error}. Run the import again: nothing is booked twice", UNKNOWN)
     except Unavailable as error:
-        return _complain(f"{error}. Run the import again: what is booked is not booked twice", NOT_AVAILABLE)
+        return _complain(f"{error}. Run the import again: nothing is booked twice", NOT_AVAILABLE)
     except ClientError as error:
         return _complain(str(error), FAILED)
     except KeyboardInterrupt:
@@ -87,13 +87,11 @@ def _verify(options: argparse.Namespace) -> int:
 
 
 def _export(options: argparse.Namespace) -> int:
-    with snapshot(_ledger_of(options)) as cursor:
+    with open_read_only(_ledger_of(options)) as cursor:
         try:
             _write(cursor, options.format, options.commodity, sys.stdout)
         except msgspec.ValidationError as error:
-            raise DamagedLedger(
-                f"the ledger has a row that none may be: {error}. See bin/ledger verify"
-            ) from error
+            raise DamagedLedger(f"the ledger has an invalid row: {error}. Run bin/ledger verify") from error
     return DONE
 
 
@@ -128,16 +126,16 @@ def _import(options: argparse.Namespace) -> int:
     with _opened(options.file) as file, Client(cluster, timeout=IMPORT_TIMEOUT_S) as client:
         replay = Replay(client)
         try:
-            replay.run(read(file))
+            replay.book_all(read(file))
         except UnicodeDecodeError as error:
             raise BadFile(f"{options.file} is not UTF-8") from error
         finally:
             print(f"{replay.postings:,} postings are booked on {replay.opened:,} accounts")
             if replay.helped:
-                print(f"{replay.helped:,} of them overdrew an account, and took two more postings each")
+                print(f"{replay.helped:,} of them overdrew an account, and needed two more postings each")
             if replay.other_balances:
                 print(
-                    f"{replay.other_balances:,} left another balance than before: the cluster was not empty"
+                    f"{replay.other_balances:,} left another balance than exported: the cluster was not empty"
                 )
     print(LEFT_OUT)
     return DONE
@@ -192,15 +190,15 @@ def _arguments(argv: Sequence[str] | None) -> argparse.Namespace:
     imports.add_argument(
         "file", type=Path, metavar="FILE", help="an export as jsonl or csv; - is standard input"
     )
-    imports.add_argument("--format", choices=["jsonl", "csv"], help="unless given, what FILE ends with")
+    imports.add_argument("--format", choices=["jsonl", "csv"], help="default: by the ending of FILE")
     imports.set_defaults(run=_import)
 
     repairs = commands.add_parser(
-        "repair", help="say what is wrong with a stopped node's log, and mend it (docs/repair.md)"
+        "repair", help="show what is wrong with a stopped node's log, and repair it (docs/repair.md)"
     )
     repairs.add_argument("node", metavar="NODE", help="the node's name in cluster.ini, such as 5000")
-    repairs.add_argument("--term", type=int, metavar="N", help="the term that all nodes are given")
-    repairs.add_argument("--yes", action="store_true", help="do it; the old folder is kept")
+    repairs.add_argument("--term", type=int, metavar="N", help="the new term, the same for all nodes")
+    repairs.add_argument("--yes", action="store_true", help="repair it; the old folder is kept")
     repairs.set_defaults(run=_repair)
 
     for command in (verify, export, imports, repairs):
@@ -215,7 +213,7 @@ def _add_config(parser: argparse.ArgumentParser, default: str) -> None:
 def _import_format(options: argparse.Namespace) -> str:
     found = options.format or options.file.suffix.removeprefix(".")
     if found not in {"jsonl", "csv"}:
-        raise BadFile(f"{options.file}: say --format jsonl or --format csv")
+        raise BadFile(f"{options.file}: the format is unknown: give --format jsonl or --format csv")
     return str(found)
 
 

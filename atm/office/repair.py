@@ -1,4 +1,4 @@
-"""ledger repair: says what is wrong with a stopped node's folder, and mends it when it is told to."""
+"""`bin/ledger repair`: shows what is wrong with a stopped node's folder; with `--yes` it repairs it."""
 
 from __future__ import annotations
 

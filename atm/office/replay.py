@@ -1,4 +1,4 @@
-"""`bin/ledger import`: books an exported journal anew, request by request, through the public client.
+"""`bin/ledger import`: books an exported journal again, request by request, through the public client.
 
 Each request keeps its id, so a repeated import books nothing twice, and an old reference finds its receipt.
 """
@@ -41,7 +41,7 @@ LEFT_OUT = (
 
 
 class BadFile(Exception):
-    """The file is no export; `str()` of it is one line for people."""
+    """The file is not an export; `str()` of it is one line for people."""
 
 
 class NotBooked(Exception):
@@ -80,32 +80,32 @@ class Replay:
         self._known: set[str] = {MAIN, *BANK_ACCOUNTS}
         self.postings = 0
         self.opened = 0
-        self.helped = 0  # postings that needed two more, see `_overdraw`
-        self.other_balances = 0  # requests that left another balance than they did when exported
+        self.helped = 0  # postings that needed two more, see `_book_overdraft`
+        self.other_balances = 0  # requests after which the balance is not the exported one
 
-    def run(self, lines: Iterable[JournalLine]) -> None:
-        """Book all; raise `NotBooked`, `BadFile`, and what the client raises. May be repeated after each."""
+    def book_all(self, lines: Iterable[JournalLine]) -> None:
+        """Book all; raise `NotBooked`, `BadFile`, and what the client raises. It is safe to repeat."""
         for _, grouped in itertools.groupby(lines, operator.attrgetter("request_id")):
             request = list(grouped)
             for line in request:
-                self._open(line.debit_account)
-                self._open(line.credit_account)
+                self._open_account(line.debit_account)
+                self._open_account(line.credit_account)
             first = request[0]
             try:
-                receipt = self._book(request)
-            except ValueError as error:  # of the client: the bank could not understand it
-                raise BadFile(f"posting {first.posting} can be none: {error}") from error
+                receipt = self._book_request(request)
+            except ValueError as error:  # of the client: it is no request
+                raise BadFile(f"posting {first.posting} cannot be booked: {error}") from error
             self.postings += len(request)
             if len(request) == 1 and not first.reverses:
-                self.other_balances += receipt.balance != _told_balance(first)
+                self.other_balances += receipt.balance != _receipt_balance(first)
 
-    def _book(self, request: Sequence[JournalLine]) -> Receipt:
+    def _book_request(self, request: Sequence[JournalLine]) -> Receipt:
         first = request[0]
-        return (
-            self._overdraw(first) if first.exception == "overdrawn" else self._ask(_command(request), first)
-        )
+        if first.exception == "overdrawn":
+            return self._book_overdraft(first)
+        return self._book_command(_command(request), first)
 
-    def _open(self, account: str) -> None:
+    def _open_account(self, account: str) -> None:
         if account not in self._known:
             outcome = self._client.open(account, request_id=_derived("open", account)).outcome
             if outcome not in {"ok", "exists"}:
@@ -113,23 +113,23 @@ class Replay:
             self._known.add(account)
             self.opened += 1
 
-    def _ask(self, command: Command, line: JournalLine) -> Receipt:
+    def _book_command(self, command: Command, line: JournalLine) -> Receipt:
         receipt = self._client.ask(command)
         if receipt.outcome != "ok":
             raise NotBooked(
                 f"posting {line.posting} (request {line.request_id}) was not booked: {receipt.outcome}. "
-                "Import into a new cluster that nobody else uses meanwhile"
+                "Import into a new cluster that has no other clients"
             )
         return receipt
 
-    def _overdraw(self, line: JournalLine) -> Receipt:
-        """Book cash that left although it was not there any more, in the one way that the bank has for it:
-        it is lent for a moment, held, and paid out of the hold once that has expired and the loan is back.
+    def _book_overdraft(self, line: JournalLine) -> Receipt:
+        """Book cash that left although the funds were gone. The bank allows that only for an expired hold:
+        lend the amount, hold it, wait for the hold to expire, reverse the loan, and post the hold.
         """
         client, account = self._client, line.debit_account
         lend, hold = _derived("lend", line.request_id), _derived("hold", line.request_id)
         needed = max(line.amount, -line.debit_balance)
-        self._ask(Credit(id=lend, account=account, amount=needed), line)
+        self._book_command(Credit(id=lend, account=account, amount=needed), line)
         held = client.hold(account, line.amount, 1, request_id=hold)
         if held.outcome != "ok":
             raise NotBooked(f"posting {line.posting} was not booked: its hold is refused, {held.outcome}")
@@ -138,7 +138,7 @@ class Replay:
             if time.monotonic() > deadline_s:
                 raise NotBooked(f"posting {line.posting} was not booked: a hold on {account} does not expire")
             time.sleep(EXPIRY_POLL_S)
-        self._ask(Reverse(id=_derived("back", line.request_id), original=lend), line)
+        self._book_command(Reverse(id=_derived("back", line.request_id), original=lend), line)
         self.helped += 1
         receipt = client.post(hold, request_id=line.request_id)
         if receipt.outcome != "ok":
@@ -168,11 +168,11 @@ def _command(request: Sequence[JournalLine]) -> Command:
     return Transfer(id=request_id, account=debit, target=credit, amount=amount)
 
 
-def _told_balance(line: JournalLine) -> int:
-    """Return the balance that the receipt of a request with this one posting tells."""
+def _receipt_balance(line: JournalLine) -> int:
+    """Return the balance in the receipt of a request that has only this posting."""
     return line.credit_balance if line.debit_account in BANK_ACCOUNTS else line.debit_balance
 
 
 def _derived(what: str, name: str) -> str:
-    """Return the request id for `what` is done on behalf of `name`: the same at every import."""
+    """Return the request id of a helping request; it is the same in every import."""
     return f"import-{what}-{hashlib.sha256(name.encode()).hexdigest()[:40]}"

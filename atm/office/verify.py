@@ -24,7 +24,7 @@ CLEAN, PROBLEMS, INCOMPLETE = 0, 1, 3
 
 
 class Report(Struct, frozen=True, kw_only=True):
-    """What is printed: findings of each ledger, why there are none of others, and the comparison."""
+    """What is printed: the findings of each ledger, why others have none, and the comparison."""
 
     verdict: str
     ledgers: dict[str, Findings]
@@ -33,13 +33,13 @@ class Report(Struct, frozen=True, kw_only=True):
 
 
 def verify_files(paths: Sequence[Path]) -> Report:
-    """Audit the ledgers in files, whoever uses them; raise `NoLedger`."""
+    """Audit ledger files, in use or not; raise `NoLedger`."""
     at = _indexes([_applied_index(path) for path in paths])
     return _report({str(path): audit(path, at) for path in paths}, {})
 
 
 def verify_cluster(cluster: Cluster, seconds: float) -> Report:
-    """Let every node audit itself, all at once, for as long as `seconds`."""
+    """Let all nodes audit themselves at once; wait up to `seconds` for each."""
     nodes = cluster.nodes
     missing: dict[str, str] = {}
     statuses = ask_each(nodes.values(), Status(id=new_request_id()), STATUS_S)
@@ -63,7 +63,7 @@ def verify_cluster(cluster: Cluster, seconds: float) -> Report:
 
 
 def exit_code(report: Report) -> int:
-    """Return 0 for clean, 1 for a problem, 3 if a node is missing."""
+    """Return 0 if clean, 1 for a problem, 3 if a node is missing."""
     return {"clean": CLEAN, "problems": PROBLEMS, "incomplete": INCOMPLETE}[report.verdict]
 
 
@@ -121,13 +121,13 @@ def _report(found: dict[str, Findings], missing: dict[str, str]) -> Report:
 
 
 def _incomplete(report: Report) -> list[str]:
-    """Return who was not audited, or compared with none although there are others."""
+    """Return the ledgers that were not audited, or were compared with no other although there are others."""
     alone = report.comparison.alone if len(report.ledgers) + len(report.missing) > 1 else []
     return [*report.missing, *alone]
 
 
 def _indexes(applied: Sequence[int | None]) -> tuple[int, ...]:
-    """Return where to compare: how far each ledger has come, the least first."""
+    """Return the log indexes to compare at: the applied index of each ledger, in rising order."""
     return tuple(sorted({index for index in applied if index is not None})[:INDEXES_MAX])
 
 

@@ -45,7 +45,7 @@ def receipt(
     rows += [("outcome", found.outcome.replace("_", " "))]
     if with_balance and found.balance is not None and found.available is not None:
         rows += [("balance", format_amount(found.balance)), ("available", format_amount(found.available))]
-    rows += [("time (UTC)", format_timestamp(found.time_us))]
+    rows += [("log entry", str(found.log_index)), ("time (UTC)", format_timestamp(found.time_us))]
     rows += [] if found.reversed_by is None else [("reversed by", printable(found.reversed_by))]
     width = None if columns is None else max(_STACKED_COLUMNS, columns - _LABEL_COLUMNS)
     return tabulate(rows, tablefmt="plain", disable_numparse=True, maxcolwidths=[None, width])

@@ -17,5 +17,5 @@ def cluster(tmp_path: Path) -> Iterator[FakeCluster]:
 
 @pytest.fixture
 def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
-    """A server that is silent is left sooner."""
+    """Give up sooner on a server that does not answer."""
     monkeypatch.setattr("atm.client.retrying.ANSWER_TIMEOUT_S", 0.1)

@@ -1,4 +1,4 @@
-"""The client against fake nodes: receipts, what is refused before it is sent, and the status of all nodes."""
+"""The client against fake nodes: receipts, refusals before sending, and the status of all nodes."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ SHORT_S = 0.3
 # -- receipts -------------------------------------------------------------------------------------
 
 
-def test_a_receipt_tells_the_decision(cluster: FakeCluster) -> None:
+def test_a_receipt_has_the_decision(cluster: FakeCluster) -> None:
     with Client(cluster.config) as client:
         assert client.open("alice").outcome == "ok"
         assert client.open("alice").outcome == "exists"
@@ -36,7 +36,7 @@ def test_a_receipt_tells_the_decision(cluster: FakeCluster) -> None:
         assert receipt.time_us > 0
         assert client.debit("alice", 120_00).balance == 380_00
         assert client.debit("alice", 999_00).outcome == "insufficient_funds"
-        assert client.credit("nobody", 1).outcome == "no_such_account"
+        assert client.credit("unknown", 1).outcome == "no_such_account"
         assert client.query("alice").balance == 380_00
 
 
@@ -57,7 +57,7 @@ def test_request_ids_rise_with_time_and_are_never_the_same() -> None:
 
 
 def milliseconds(request_id: str) -> int:
-    """Return the time in an id of this client's."""
+    """Return the time in an id that this client made."""
     number = 0
     for character in request_id:
         number = number * 32 + ID_CHARACTERS.index(character)
@@ -68,7 +68,7 @@ def milliseconds(request_id: str) -> int:
 
 
 @pytest.mark.parametrize("amount", [0, -1, True, 1.0, 1.5, "5", None, AMOUNT_MINOR_MAX + 1, 10**40])
-def test_an_amount_that_is_none_is_refused_before_it_is_sent(cluster: FakeCluster, amount: Any) -> None:
+def test_an_invalid_amount_is_refused_before_it_is_sent(cluster: FakeCluster, amount: Any) -> None:
     with Client(cluster.config) as client:
         for operation in (client.credit, client.debit):
             with pytest.raises(InvalidAmount, match="whole number of minor units"):
@@ -103,7 +103,7 @@ def test_a_timeout_is_a_number_of_seconds(cluster: FakeCluster, timeout: float) 
         Client(cluster.config, timeout=timeout)
 
 
-def test_an_unknown_node_is_named_together_with_those_there_are(cluster: FakeCluster) -> None:
+def test_an_unknown_node_is_named_with_the_known_ones(cluster: FakeCluster) -> None:
     with pytest.raises(UnknownNode, match="no node 5009: the nodes are 5000, 5001, 5002"):
         Client(cluster.config, "5009")
 
@@ -122,7 +122,7 @@ def test_the_status_has_every_node_in_the_files_order(cluster: FakeCluster) -> N
     assert (third.node, third.role, third.lag, third.term) == ("5002", "down", None, None)
 
 
-def test_a_node_that_is_silent_or_another_counts_as_down(
+def test_a_node_that_does_not_answer_or_is_another_counts_as_down(
     cluster: FakeCluster, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("atm.client.node_status.STATUS_TIMEOUT_S", 0.2)

@@ -1,4 +1,4 @@
-"""The client's connections: servers that talk nonsense, many threads, and ends under way."""
+"""The client's connections: malformed answers, many threads, and closing during a request."""
 
 from __future__ import annotations
 
@@ -60,24 +60,24 @@ NONSENSE = [
 
 
 @pytest.mark.parametrize("kind", NONSENSE)
-def test_nonsense_is_a_broken_connection(cluster: FakeCluster, kind: str) -> None:
-    told: list[str] = []
+def test_a_malformed_answer_counts_as_a_broken_connection(cluster: FakeCluster, kind: str) -> None:
+    unknown: list[str] = []
     cluster["5000"].always = nonsense(cluster)[kind]
-    with Client(cluster.config, "5000", on_unknown=told.append) as client:
+    with Client(cluster.config, "5000", on_unknown=unknown.append) as client:
         assert client.credit("main", 3, request_id="n").balance == 3
-    assert told == ["n"]
+    assert unknown == ["n"]
     assert len(cluster["5000"].requests) == 1
 
 
-def test_a_refusal_without_an_id_speaks_of_the_connection(cluster: FakeCluster) -> None:
-    told: list[str] = []
+def test_an_error_without_an_id_is_about_the_connection(cluster: FakeCluster) -> None:
+    unknown: list[str] = []
     cluster["5000"].always = cluster["5000"].map(id="", outcome="busy")
-    with Client(cluster.config, "5000", on_unknown=told.append) as client:
+    with Client(cluster.config, "5000", on_unknown=unknown.append) as client:
         assert client.credit("main", 3).outcome == "ok"
-    assert told == []
+    assert unknown == []
 
 
-def test_an_answer_that_is_none_is_malformed() -> None:
+def test_an_undecodable_answer_is_malformed() -> None:
     answers: list[object] = [[], 5, {}, {"id": "x"}, {"outcome": "ok"}, {"id": 1, "outcome": "busy"}]
     for answer in answers:
         with pytest.raises(Malformed):
@@ -143,7 +143,7 @@ def test_a_connection_that_is_made_while_the_client_closes_is_closed(
 
     monkeypatch.setattr("atm.client.connection.ServerConnection", late)
     with pytest.raises(ClientClosed):
-        pool.take(("127.0.0.1", cluster["5000"].port), time.monotonic() + 5)
+        pool.acquire(("127.0.0.1", cluster["5000"].port), time.monotonic() + 5)
     assert not made[0].is_idle()
     assert made[0]._socket.fileno() == -1
 
@@ -168,7 +168,7 @@ def test_closing_ends_a_request_that_is_under_way(cluster: FakeCluster) -> None:
     assert len(ends) == 1
 
 
-def test_an_interrupt_tells_whether_the_request_may_be_done(
+def test_an_interrupt_says_whether_the_request_may_be_done(
     cluster: FakeCluster, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def interrupt(*_: object) -> None:

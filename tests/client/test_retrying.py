@@ -1,4 +1,4 @@
-"""Whom the client asks, in which order, and what it makes of answers that do not come."""
+"""Which server the client asks next, and what a missing answer means."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ from tests.support.running import wait_until
 SHORT_S = 0.3
 
 
-# -- whom it asks ---------------------------------------------------------------------------------
+# -- which server --------------------------------------------------------------------------------
 
 
 def test_it_follows_the_leader_that_an_answer_names(cluster: FakeCluster) -> None:
@@ -58,14 +58,14 @@ def test_it_stays_at_the_chosen_node_until_that_one_dies_and_then_follows(cluste
 
 def test_a_node_that_failed_is_asked_last_and_by_no_thread_first() -> None:
     route = Route(["5000", "5001", "5002"], "5000")
-    route.failed("5000")
+    route.note_failure("5000")
     assert route.current != "5000"
-    route.failed("5001")
+    route.note_failure("5001")
     assert route.current == "5002"
-    assert route.other(tried={"5002"}, hint=None) == "5000", "the one that failed longest ago"
-    assert route.other(tried={"5002"}, hint="5001") == "5001"
-    assert route.other(tried={"5002", "5001"}, hint="5001") == "5000"
-    assert route.other(tried={"5002"}, hint="5009") == "5000"
+    assert route.next_node(tried={"5002"}, hint=None) == "5000", "the one that failed longest ago"
+    assert route.next_node(tried={"5002"}, hint="5001") == "5001"
+    assert route.next_node(tried={"5002", "5001"}, hint="5001") == "5000"
+    assert route.next_node(tried={"5002"}, hint="5009") == "5000"
 
 
 def test_a_dead_node_at_the_start_is_passed_over(cluster: FakeCluster) -> None:
@@ -85,7 +85,7 @@ def test_a_leader_that_a_refusal_names_is_asked_next(cluster: FakeCluster) -> No
 def test_a_leader_that_is_named_after_a_round_over_all_is_asked_next(
     cluster: FakeCluster, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """An election may take several rounds, and then every server knows who won."""
+    """An election may take several rounds; after it every server knows the leader."""
     monkeypatch.setattr("random.random", lambda: 0.0)
     for node in cluster.nodes.values():
         node.script.append(node.fault("unavailable"))
@@ -148,13 +148,13 @@ def lost_answers() -> list[str]:
 @pytest.mark.usefixtures("impatient")
 @pytest.mark.parametrize("loss", lost_answers())
 def test_a_lost_answer_is_asked_for_again_under_its_id(cluster: FakeCluster, loss: str) -> None:
-    told: list[str] = []
+    unknown: list[str] = []
     cluster["5000"].script.append(getattr(cluster["5000"], loss))
-    with Client(cluster.config, "5000", on_unknown=told.append) as client:
+    with Client(cluster.config, "5000", on_unknown=unknown.append) as client:
         receipt = client.credit("main", 5, request_id="lost")
         assert (receipt.outcome, receipt.balance) == ("ok", 5)
         assert client.query("main").balance == 5
-    assert told == ["lost"]
+    assert unknown == ["lost"]
     assert len(cluster["5000"].requests) == 1
 
 
@@ -173,14 +173,14 @@ def test_when_an_answer_is_lost_and_none_comes_later_the_outcome_is_unknown(
 
 
 def test_when_a_server_says_unknown_and_no_other_knows_the_outcome_is_unknown(cluster: FakeCluster) -> None:
-    told: list[str] = []
+    unknown: list[str] = []
     for node in cluster.nodes.values():
         node.always = node.fault("unavailable")
     cluster["5001"].script.append(cluster["5001"].fault("unknown"))
-    client = Client(cluster.config, "5001", timeout=SHORT_S, on_unknown=told.append)
+    client = Client(cluster.config, "5001", timeout=SHORT_S, on_unknown=unknown.append)
     with client, pytest.raises(OutcomeUnknown):
         client.credit("main", 5, request_id="u")
-    assert told == ["u"]
+    assert unknown == ["u"]
 
 
 def test_an_unknown_outcome_is_asked_for_with_more_patience(cluster: FakeCluster) -> None:
@@ -242,13 +242,13 @@ def test_servers_that_are_down_are_not_dialled_without_a_pause(cluster: FakeClus
 @pytest.mark.usefixtures("impatient")
 @pytest.mark.parametrize("loss", ["close", "silence"])
 def test_the_end_of_a_query_is_never_unknown(cluster: FakeCluster, loss: str) -> None:
-    told: list[str] = []
+    unknown: list[str] = []
     for node in cluster.nodes.values():
         node.always = getattr(node, loss)
-    client = Client(cluster.config, timeout=SHORT_S, on_unknown=told.append)
+    client = Client(cluster.config, timeout=SHORT_S, on_unknown=unknown.append)
     with client, pytest.raises(Unavailable):
         client.query("main")
-    assert told == []
+    assert unknown == []
 
 
 def test_a_request_that_is_not_understood_is_not_repeated(cluster: FakeCluster) -> None:

@@ -1,4 +1,4 @@
-"""The books of a ledger, checked by an auditor who trusts no line of the program: SQL, sums and hashes."""
+"""An audit of a ledger that shares no code with the program: SQL, sums and hashes."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ OVERDRAWN = """select balance.account from balance where amount < 0 and account 
 
 
 def audit(ledger: Ledger) -> None:
-    """Fail unless balances, journal, holds and hash chain of a ledger tell one story."""
+    """Fail unless balances, journal, holds and hash chain of a ledger are consistent."""
     rows = ledger._database.cursor().execute
     balances: dict[str, int] = dict(rows("select account, amount from balance"))
     assert sum(balances.values()) == 0, "money was made or lost"
@@ -39,7 +39,7 @@ def audit(ledger: Ledger) -> None:
     assert found.keys() <= balances.keys()
     wrong = [row for row in rows(HELD) if row[1] != row[2]]
     assert not wrong, "what is held is the sum of the active holds"
-    assert rows(OVERDRAWN).fetchall() == [], "nobody is below zero without being on the list"
+    assert rows(OVERDRAWN).fetchall() == [], "no account is below zero without an exception"
     customers = {name for (name,) in rows("select account from account")}
     assert customers == balances.keys() - {"cash", "writeoff"}, "each customer has an account, the bank none"
     assert rows("select 1 from pragma_foreign_key_check").fetchall() == []

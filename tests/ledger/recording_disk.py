@@ -1,4 +1,4 @@
-"""A file system for SQLite that remembers every write and sync, and can refuse one."""
+"""A file system for SQLite that records every write and sync, and can refuse one."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ class RecordingDisk(apsw.VFS):
         super().__init__(NAME, self.base, makedefault=True)
 
     def note(self, change: Change) -> None:
-        """Remember `change`, unless it is refused."""
+        """Record `change`, unless it is refused."""
         self.refuse(change)
         self.changes.append(change)
 
@@ -66,7 +66,7 @@ class RecordingFile(apsw.VFSFile):
 
 
 def files_after(changes: Sequence[Change], chance: random.Random | None = None) -> dict[str, bytes]:
-    """Return what the files hold if it all ends after `changes`.
+    """Return the contents of the files if the process ends after `changes`.
 
     Without `chance` the process was killed: every write is there. With it the power was cut: each write
     since its file's last sync is there whole, in part, or not at all.

@@ -1,4 +1,4 @@
-"""A ledger's file for tests: what it holds, the shell beside it, and the line that a fault is."""
+"""A ledger's file for tests: its contents, the sqlite3 shell, and the line of a fault."""
 
 from __future__ import annotations
 

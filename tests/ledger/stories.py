@@ -1,4 +1,4 @@
-"""Stories of the bank as tables, a row for each log entry; told to a ledger one by one and all at once.
+"""Stories of the bank as tables, a row for each log entry, applied one by one and in one batch.
 
     given ann 100, bob 0
     time | request              | outcome            | ledger | available | booked
@@ -29,7 +29,7 @@ BOOKED = """select debit_account || ' > ' || credit_account || ' ' || amount
 
 
 class Row(NamedTuple):
-    """One line of a story; what is expected is None where the table does not say."""
+    """One line of a story; an expected value is None where the table has none."""
 
     time_us: int
     request: str
@@ -39,11 +39,11 @@ class Row(NamedTuple):
     booked: str | None
 
 
-def tell(story: str) -> None:
-    """Tell the story to a new ledger entry by entry, and check each row; then all of it in one batch.
+def check_story(story: str) -> None:
+    """Apply the story to a new ledger entry by entry, and check each row; then all of it in one batch.
 
     And once more entry by entry, but written only at the end. The ledgers must agree in every table and
-    receipt, and their books must stand an audit.
+    receipt, and pass an audit.
     """
     given, rows = _read(story)
     one_by_one, at_once, gathered = Ledger(":memory:"), Ledger(":memory:"), Ledger(":memory:")

@@ -1,12 +1,12 @@
-"""PINs as the rules see them: any text stands for the sealed one (see tests/server/test_pins.py)."""
+"""PINs in the rules: here any text stands for a sealed PIN (for sealing see tests/server/test_pins.py)."""
 
 from __future__ import annotations
 
-from tests.ledger.stories import tell
+from tests.ledger.stories import check_story
 
 
-def test_who_has_a_pin_is_asked_for_it_wherever_money_leaves() -> None:
-    tell("""
+def test_an_account_with_a_pin_needs_it_wherever_money_leaves() -> None:
+    check_story("""
 given ann 100, bob 0
 time | request                         | outcome         | ledger | available | booked
 0    | d1 debit ann 10 pin 9999        | ok              | 90     | 90        | ann > cash 10
@@ -30,7 +30,7 @@ time | request                         | outcome         | ledger | available | 
 
 
 def test_three_wrong_pins_in_a_row_lock_the_account_until_it_is_unlocked() -> None:
-    tell("""
+    check_story("""
 given ann 100, bob 0
 time | request                         | outcome         | ledger | available | booked
 0    | s1 set_pin ann 1234
@@ -54,8 +54,8 @@ time | request                         | outcome         | ledger | available | 
 """)
 
 
-def test_the_right_pin_makes_up_for_wrong_ones_and_a_missing_one_tells_nothing() -> None:
-    tell("""
+def test_the_right_pin_resets_the_count_and_a_missing_one_is_not_counted() -> None:
+    check_story("""
 given ann 100
 time | request                   | outcome            | ledger | available | booked
 0    | s1 set_pin ann 1234
@@ -74,8 +74,8 @@ time | request                   | outcome            | ledger | available | boo
 """)
 
 
-def test_a_wrong_pin_counts_although_the_money_would_not_have_been_there() -> None:
-    tell("""
+def test_a_wrong_pin_counts_even_without_the_funds() -> None:
+    check_story("""
 given ann 100, bob 0
 time | request                        | outcome   | ledger | available | booked
 0    | s1 set_pin ann 1234
@@ -87,7 +87,7 @@ time | request                        | outcome   | ledger | available | booked
 
 
 def test_every_legs_pin_counts_although_the_batch_is_declined() -> None:
-    tell("""
+    check_story("""
 given ann 100, bob 100, eve 0
 time | request                                         | outcome            | ledger | available | booked
 0    | s1 set_pin ann 1234
@@ -107,8 +107,8 @@ time | request                                         | outcome            | le
 """)
 
 
-def test_a_pin_is_changed_by_who_knows_the_old_one() -> None:
-    tell("""
+def test_a_pin_is_changed_only_with_the_old_one() -> None:
+    check_story("""
 given ann 100
 time | request                      | outcome         | ledger | available | booked
 0    | s1 set_pin ann 1234
@@ -124,7 +124,7 @@ time | request                      | outcome         | ledger | available | boo
 
 
 def test_the_same_request_is_no_second_guess_and_no_second_wrong_pin() -> None:
-    tell("""
+    check_story("""
 given ann 100
 time | request                  | outcome   | ledger | available | booked
 0    | s1 set_pin ann 1234
@@ -144,8 +144,8 @@ time | request                  | outcome   | ledger | available | booked
 """)
 
 
-def test_of_a_frozen_or_closed_account_no_pin_is_tried_for_money() -> None:
-    tell("""
+def test_a_frozen_or_closed_account_declines_before_the_pin_is_checked() -> None:
+    check_story("""
 given ann 100, bob 0
 time | request                  | outcome        | ledger | available | booked
 0    | s1 set_pin ann 1234

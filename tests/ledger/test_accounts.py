@@ -1,12 +1,12 @@
-"""Accounts: opened, frozen, closed, and how much one can hold."""
+"""Accounts: opened, frozen, closed, and the largest balance."""
 
 from __future__ import annotations
 
-from tests.ledger.stories import tell
+from tests.ledger.stories import check_story
 
 
-def test_a_frozen_account_lets_nothing_in_or_out_until_it_is_thawed() -> None:
-    tell("""
+def test_a_frozen_account_lets_nothing_in_or_out_until_it_is_unfrozen() -> None:
+    check_story("""
 given ann 100, bob 10
 time | request               | outcome        | ledger | available | booked
 0    | f1 freeze ann         | ok             | 100    | 100       |
@@ -28,7 +28,7 @@ time | request               | outcome        | ledger | available | booked
 
 
 def test_an_account_is_closed_only_when_it_is_empty_and_nothing_is_held() -> None:
-    tell("""
+    check_story("""
 given ann 100
 time | request            | outcome        | ledger | available | booked
 0    | k1 close ann       | not_empty      | 100    | 100       |
@@ -47,7 +47,7 @@ time | request            | outcome        | ledger | available | booked
 
 
 def test_a_closed_account_takes_no_request_and_is_never_opened_again() -> None:
-    tell("""
+    check_story("""
 given ann 0, bob 10
 time | request               | outcome        | ledger | available | booked
 0    | k1 close ann
@@ -66,7 +66,7 @@ time | request               | outcome        | ledger | available | booked
 
 
 def test_the_banks_own_accounts_are_no_customers() -> None:
-    tell("""
+    check_story("""
 time | request                  | outcome         | ledger | available | booked
 0    | c1 credit main 7         | ok              | 7      | 7         | cash > main 7
 1    | o1 open cash             | exists          | -7     | -7        |
@@ -85,8 +85,8 @@ time | request                  | outcome         | ledger | available | booked
 
 
 def test_an_account_with_a_balance_of_0_and_a_hold_is_not_closed() -> None:
-    """Cash that had left before took what the hold was to pay."""
-    tell("""
+    """A late posting took the funds that the hold reserves."""
+    check_story("""
 given ann 60
 time | request             | outcome   | ledger | available | booked
 0    | h1 hold ann 60 60s  | ok        | 60     | 0         |
@@ -100,7 +100,7 @@ time | request             | outcome   | ledger | available | booked
 
 
 def test_a_write_off_pays_an_account_or_the_missing_cash_and_is_listed() -> None:
-    tell("""
+    check_story("""
 given ann 60
 time | request             | outcome         | ledger | available | booked
 0    | h1 hold ann 60 60s  | ok              | 60     | 0         |
@@ -118,7 +118,7 @@ time | request             | outcome         | ledger | available | booked
 
 
 def test_no_account_holds_more_than_can_be_written_exactly() -> None:
-    tell("""
+    check_story("""
 given ann FULL-1, bob 5
 time | request                       | outcome        | ledger | available | booked
 0    | c1 credit ann 2               | limit_exceeded | FULL-1 | FULL-1    |

@@ -1,4 +1,4 @@
-"""An audit finds what is wrong with a ledger: each kind of damage is planted, and must be told."""
+"""An audit finds what is wrong with a ledger: each kind of damage is planted, and must be reported."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ import pytest
 
 from atm.ledger.audit import auditing, read_only
 from atm.ledger.audit.auditing import audit
-from atm.ledger.audit.read_only import NoLedger, snapshot
+from atm.ledger.audit.read_only import NoLedger, open_read_only
 from atm.ledger.commands import Credit
 from atm.ledger.ledger import Ledger
 from atm.ledger.posting import NO_HASH, row_hash
@@ -24,9 +24,9 @@ DAMAGES = {
         "update journal set amount = amount + 1 where request_id = 't1'",
         [
             "posting 704 (log entry 11): its hash does not fit its contents and the posting before it",
-            "posting 704 (log entry 11): alice had 9000, was changed by -501, and is said to have 8500",
+            "posting 704 (log entry 11): alice had 9000, was changed by -501, and the row says 8500",
             "balance of bob: it is 2055, and its postings add up to 2056",
-            "posting 704 (log entry 11): it is not what the receipt of its request t1 says",
+            "posting 704 (log entry 11): it differs from the receipt of its request t1",
         ],
     ),
     "a changed time": (
@@ -39,7 +39,7 @@ DAMAGES = {
     "a changed running balance": (
         "update journal set credit_balance = 1 where request_id = 't1'",
         [
-            "posting 704 (log entry 11): bob had 5005, was changed by 500, and is said to have 1",
+            "posting 704 (log entry 11): bob had 5005, was changed by 500, and the row says 1",
             "its hash does not fit",
         ],
     ),
@@ -47,8 +47,8 @@ DAMAGES = {
         "delete from journal where request_id = 't1'",
         [
             "posting 768 (log entry 12): its hash does not fit",
-            "posting 768 (log entry 12): alice had 9000, was changed by -100, and is said to have 8400",
-            "receipt of t1: its transfer is said to be done, and the journal has no such posting",
+            "posting 768 (log entry 12): alice had 9000, was changed by -100, and the row says 8400",
+            "receipt of t1: its transfer is ok, but the journal has no such posting",
             "balance of alice:",
         ],
     ),
@@ -67,7 +67,7 @@ DAMAGES = {
         [
             "posting 384 (log entry 6): its hash does not fit",
             "posting 448 (log entry 7): its hash does not fit",
-            "posting 384 (log entry 6): it is not what the receipt of its request c2 says",
+            "posting 384 (log entry 6): it differs from the receipt of its request c2",
         ],
     ),
     "another payer": (
@@ -110,11 +110,11 @@ DAMAGES = {
     ),
     "what is held is off": (
         "update account set held = 1 where account = 'alice'",
-        ["account alice: it says that 1 is held, and its active holds add up to 700"],
+        ["account alice: 1 is held, but its active holds add up to 700"],
     ),
     "a lost hold": (
         "delete from hold where request_id = 'h-active'",
-        ["account alice: it says that 700 is held, and its active holds add up to 0"],
+        ["account alice: 700 is held, but its active holds add up to 0"],
     ),
     "a changed hold": (
         "update hold set amount = 800 where request_id = 'h-voided'",
@@ -122,7 +122,7 @@ DAMAGES = {
     ),
     "a hold overpaid": (
         "update hold set posted = 601 where request_id = 'h-posted'",
-        ["hold h-posted: it is posted over 600, and 601 of it is said to have been paid out"],
+        ["hold h-posted: it is posted, its amount is 600, and 601 is recorded as paid out"],
     ),
     "a closed account with money": (
         "update account set state = 'closed' where account = 'alice'",
@@ -137,11 +137,11 @@ DAMAGES = {
     ),
     "a receipt of nothing": (
         "update receipt set outcome = 'ok' where request_id = 'd2'",
-        ["receipt of d2: its debit is said to be done, and the journal has no such posting in log entry 10"],
+        ["receipt of d2: its debit is ok, but the journal has no such posting in log entry 10"],
     ),
     "a changed receipt": (
         "update receipt set amount = 1 where request_id = 'c1'",
-        ["posting 384 (log entry 6): it is not what the receipt of its request c1 says"],
+        ["posting 384 (log entry 6): it differs from the receipt of its request c1"],
     ),
     "a lost reversal": (
         "delete from reversal where original = 'd1'",
@@ -158,7 +158,7 @@ DAMAGES = {
     ),
     "a lost reversal of a hold": (
         "delete from reversal where original = 'h-reversed'",
-        ["receipt of r6: its reversal of", "receipt of r6: its reverse is said to be done"],
+        ["receipt of r6: its reversal of", "receipt of r6: its reverse is ok, but"],
     ),
     "money moved by the reversal of a hold": (
         "update journal set request_id = 'r6' where request_id = 'r3'",
@@ -170,31 +170,31 @@ DAMAGES = {
     ),
     "an applied index that is behind": (
         "update applied set log_index = 30",
-        ["the journal: it speaks of log entry 41, and 30 is the last that was applied", "receipt of r3:"],
+        ["the journal: it refers to log entry 41, but the last applied one is 30", "receipt of r3:"],
     ),
     "no applied index": (
         "delete from applied",
-        ["it cannot be read how far the log has been applied"],
+        ["the applied index cannot be read"],
     ),
-    "an amount that none may be": (
+    "an amount out of range": (
         "update journal set amount = 0 where request_id = 't1'",
-        ["posting 704: it holds 0 from alice to bob, which none may"],
+        ["posting 704: its value breaks a constraint of the schema: 0 from alice to bob"],
     ),
-    "a balance that none may be": (
+    "a balance out of range": (
         "update balance set amount = 9007199254740992 where account = 'bob'",
-        ["balance of bob: it holds 9007199254740992, which none may"],
+        ["balance of bob: its value breaks a constraint of the schema: 9007199254740992"],
     ),
-    "a state that none may be": (
+    "an unknown state": (
         "update account set state = 'asleep' where account = 'bob'",
-        ["account bob: it holds asleep and 0 held, which none may"],
+        ["account bob: its value breaks a constraint of the schema: asleep and 0 held"],
     ),
     "a hold of nothing": (
         "update hold set amount = 0, state = 'lost' where request_id = 'h-active'",
-        ["hold h-active: it holds lost and 0, which none may"],
+        ["hold h-active: its value breaks a constraint of the schema: lost and 0"],
     ),
-    "an exception of no kind": (
+    "an exception of an unknown kind": (
         "update exception set kind = 'odd' where kind = 'late'",
-        ["it holds odd, which none may"],
+        ["its value breaks a constraint of the schema: odd"],
     ),
     "text in place of a number": (
         """pragma writable_schema = on;
@@ -205,17 +205,17 @@ DAMAGES = {
         update sqlite_schema set sql = sql || ' STRICT' where name = 'journal';""",
         [
             "the file is damaged: non-INTEGER value in journal.amount",
-            "the journal cannot be read behind posting 576",
+            "the journal cannot be read after posting 576",
             "the ledger cannot be read everywhere: a value of the wrong type",
         ],
     ),
     "another table": (
         "create table stowaway (x)",
-        ["its tables are not those of this program"],
+        ["its schema is not that of this release"],
     ),
     "a lost index": (
         "drop index journal_debit",
-        ["its tables are not those of this program"],
+        ["its schema is not that of this release"],
     ),
 }
 
@@ -226,7 +226,7 @@ def path(tmp_path: Path) -> Path:
 
 
 def damage(path: Path, script: str) -> None:
-    """Write to the ledger what no node would."""
+    """Change the ledger's file as no node does."""
     with closing(sqlite3.connect(path)) as connection:
         connection.executescript(f"pragma ignore_check_constraints = 1; pragma foreign_keys = 0; {script}")
 
@@ -246,7 +246,7 @@ def test_a_new_ledger_has_no_problem(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("name", DAMAGES)
-def test_damage_is_told(path: Path, name: str) -> None:
+def test_damage_is_reported(path: Path, name: str) -> None:
     script, expected = DAMAGES[name]
     damage(path, script)
     found = audit(path)
@@ -254,7 +254,7 @@ def test_damage_is_told(path: Path, name: str) -> None:
         assert any(line in problem for problem in found.problems), (line, found.problems)
 
 
-def test_each_wrong_row_is_told_by_itself_and_not_all_that_follow(path: Path) -> None:
+def test_each_wrong_row_is_reported_once_and_no_row_after_it(path: Path) -> None:
     damage(path, "update journal set amount = amount + 1 where request_id = 'c1'")
     hashes = [line for line in audit(path).problems if "hash" in line]
     assert hashes == [
@@ -262,17 +262,17 @@ def test_each_wrong_row_is_told_by_itself_and_not_all_that_follow(path: Path) ->
     ]
 
 
-def test_an_overdraft_that_no_exception_explains_is_told(tmp_path: Path) -> None:
+def test_an_overdraft_that_no_exception_explains_is_reported(tmp_path: Path) -> None:
     with closing(Ledger(tmp_path / "ledger.db")) as ledger:
         ledger.apply(RECORDS[:26])
     damage(tmp_path / "ledger.db", "delete from exception where kind = 'overdrawn'")
     assert audit(tmp_path / "ledger.db").problems == (
-        "account Carol_x.y-z: it is at -200, and nothing on the list of exceptions says why",
+        "account Carol_x.y-z: its balance is -200, and no exception explains it",
     )
 
 
 def test_a_journal_forged_with_its_hashes_and_balances_differs_from_an_honest_one(path: Path) -> None:
-    """Whoever can write the whole file can make it agree with itself; the other nodes disagree."""
+    """A writer of the whole file can make it consistent; it then differs from the other nodes."""
     honest = audit(path, [len(RECORDS)])
     with closing(sqlite3.connect(path)) as connection:
         last = NO_HASH
@@ -315,7 +315,7 @@ def contents(path: Path) -> list[tuple[object, ...]]:
         return [row for name in names for row in connection.execute(f'select * from "{name}"')]
 
 
-def test_a_lost_page_is_told(path: Path) -> None:
+def test_a_lost_page_is_reported(path: Path) -> None:
     whole = path.read_bytes()
     with closing(sqlite3.connect(path)) as connection:
         sql = "select rootpage from sqlite_master where name = 'journal'"
@@ -328,19 +328,17 @@ def test_a_lost_page_is_told(path: Path) -> None:
     assert audit(path).problems
 
 
-def test_a_file_that_is_no_ledger_is_told_in_a_line(tmp_path: Path) -> None:
+def test_a_file_that_is_no_ledger_is_reported_in_one_line(tmp_path: Path) -> None:
     (tmp_path / "text").write_bytes(b"not a database" * 1000)
     (tmp_path / "empty").touch()
     assert "file is not a database" in " ".join(audit(tmp_path / "text").problems)
-    assert "its tables are not those of this program" in " ".join(audit(tmp_path / "empty").problems)
+    assert "its schema is not that of this release" in " ".join(audit(tmp_path / "empty").problems)
     for nothing in ("none", "."):
         with pytest.raises(NoLedger, match="there is no ledger that can be read"):
             audit(tmp_path / nothing)
 
 
-def test_a_ledger_that_somebody_keeps_locked_is_told_in_a_line(
-    path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_locked_ledger_is_reported_in_one_line(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(read_only, "BUSY_TIMEOUT_MS", 10)
     with closing(apsw.Connection(str(path))) as connection:
         connection.pragma("locking_mode", "exclusive")
@@ -348,7 +346,7 @@ def test_a_ledger_that_somebody_keeps_locked_is_told_in_a_line(
         assert audit(path).problems == (f"{path}: the ledger cannot be read: database is locked",)
 
 
-def test_problems_are_few_however_much_is_wrong(path: Path) -> None:
+def test_the_number_of_problems_is_bounded(path: Path) -> None:
     with closing(sqlite3.connect(path)) as connection:
         rows = [(100_000 + 64 * n, n, bytes(32)) for n in range(5000)]
         connection.executemany(
@@ -361,25 +359,25 @@ def test_problems_are_few_however_much_is_wrong(path: Path) -> None:
     assert all(line.isprintable() and len(line) <= 250 for line in found.problems)
 
 
-def test_of_all_problems_so_many_are_told_and_the_others_counted() -> None:
+def test_problems_beyond_the_bound_are_only_counted() -> None:
     with closing(apsw.Connection(":memory:")) as connection:
         found = auditing._Audit(connection.cursor())
-        tell = found._of_one_check()
+        report = found._of_one_check()
         for number in range(auditing.OF_ONE_CHECK_MAX + 2):
-            tell(f"problem {number}")
+            report(f"problem {number}")
         assert (len(found._problems), found._more_problems) == (auditing.OF_ONE_CHECK_MAX, 2)
         for number in range(auditing.PROBLEMS_MAX - auditing.OF_ONE_CHECK_MAX + 3):
-            found._tell(f"another problem {number}")
+            found._report(f"another problem {number}")
     assert (len(found._problems), found._more_problems) == (auditing.PROBLEMS_MAX, 5)
 
 
-def test_an_audit_neither_sees_nor_stops_what_happens_meanwhile(path: Path) -> None:
+def test_an_audit_neither_sees_nor_blocks_concurrent_writes(path: Path) -> None:
     index = len(RECORDS) + 1
-    with snapshot(path) as cursor:
+    with open_read_only(path) as cursor:
         before = auditing._applied_index(cursor)
         with closing(Ledger(path)) as ledger:
             ledger.apply([(index, time_us(index), logged(Credit(id="z", account="main", amount=5)))])
-            found = auditing._Audit(cursor).run([index - 1, index])
+            found = auditing._Audit(cursor).run_checks([index - 1, index])
             assert (found.applied_index, before) == (index - 1, index - 1)
             assert [asked for asked, _ in found.chain] == [index - 1]
             assert found.problems == ()
@@ -387,7 +385,7 @@ def test_an_audit_neither_sees_nor_stops_what_happens_meanwhile(path: Path) -> N
             ledger.apply([(index + 1, time_us(index + 1), None)])
 
 
-def test_the_chain_is_told_at_every_index_that_is_asked_for(path: Path) -> None:
+def test_the_chain_is_returned_at_every_index_asked_for(path: Path) -> None:
     asked = list(range(len(RECORDS) + 2))
     whole = dict(audit(path, asked).chain)
     assert sorted(whole) == asked[:-1]

@@ -1,4 +1,4 @@
-"""Who asked, and what the log says of the cluster itself: both are in the ledger, the same on every node."""
+"""Actors, and entries about the cluster itself: both are in the ledger, the same on every node."""
 
 from __future__ import annotations
 
@@ -15,8 +15,8 @@ NEW = ClusterState(id="", voters=(), feature_level=1)
 FOUNDED = ClusterState(id=ONE, voters=("n1", "n2"), feature_level=1)
 
 
-def told(*entries: tuple[str, str] | Founding | LevelRaise | None) -> list[Record]:
-    """Return records: of commands as (actor, line), and of what is the cluster's own."""
+def log_records(*entries: tuple[str, str] | Founding | LevelRaise | None) -> list[Record]:
+    """Return records of commands, given as (actor, line), and of entries about the cluster."""
     said = [logged(command(each[1]), each[0]) if isinstance(each, tuple) else each for each in entries]
     return [(index, time_us(index), each) for index, each in enumerate(said, 1)]
 
@@ -26,17 +26,17 @@ def actors(ledger: Ledger) -> dict[str, str]:
     return {str(request_id): str(actor) for request_id, actor in rows}
 
 
-def test_a_receipt_keeps_who_asked() -> None:
+def test_a_receipt_keeps_the_actor() -> None:
     ledger = Ledger(":memory:")
     ledger.apply(
-        told(("ann@n1", "c1 credit main 5"), ("bob@n2", "d1 debit main 9"), ("eve", "d2 debit gone 1"))
+        log_records(("ann@n1", "c1 credit main 5"), ("bob@n2", "d1 debit main 9"), ("eve", "d2 debit gone 1"))
     )
     assert actors(ledger) == {"c1": "ann@n1", "d1": "bob@n2", "d2": "eve"}
 
 
-def test_a_repeated_id_gets_the_first_receipt_whoever_asks_and_the_first_actor_stays() -> None:
+def test_a_repeated_id_gets_the_first_receipt_and_keeps_the_first_actor() -> None:
     ledger = Ledger(":memory:")
-    first, *again = ledger.apply(told(*[(name, "c1 credit main 5") for name in ("ann", "bob", "ann")]))
+    first, *again = ledger.apply(log_records(*[(name, "c1 credit main 5") for name in ("ann", "bob", "ann")]))
     assert again == [first, first]
     assert actors(ledger) == {"c1": "ann"}
     reused = ledger.apply([(4, time_us(4), logged(command("c1 credit main 6"), "eve"))])[0]
@@ -45,9 +45,9 @@ def test_a_repeated_id_gets_the_first_receipt_whoever_asks_and_the_first_actor_s
     assert actors(ledger) == {"c1": "ann"}
 
 
-def test_a_request_that_is_declined_before_it_comes_has_the_actor_who_declined_it() -> None:
+def test_a_tombstone_has_the_actor_of_the_reversal() -> None:
     ledger = Ledger(":memory:")
-    ledger.apply(told(("ann", "r1 reverse c1"), ("bob", "c1 credit main 5")))
+    ledger.apply(log_records(("ann", "r1 reverse c1"), ("bob", "c1 credit main 5")))
     assert actors(ledger) == {"r1": "ann", "c1": "ann"}
 
 
@@ -57,11 +57,11 @@ def test_the_end_of_a_hold_leaves_no_receipt() -> None:
     assert actors(ledger) == {}
 
 
-def test_who_asked_makes_a_difference_to_the_digest() -> None:
+def test_the_actor_is_part_of_the_digest() -> None:
     digests = set()
     for actor in ("ann", "bob"):
         ledger = Ledger(":memory:")
-        ledger.apply(told((actor, "c1 credit main 5")))
+        ledger.apply(log_records((actor, "c1 credit main 5")))
         digests.add(ledger.digest())
     assert len(digests) == 2
 
@@ -69,7 +69,7 @@ def test_who_asked_makes_a_difference_to_the_digest() -> None:
 def test_the_first_entry_names_the_cluster_and_no_later_one_does() -> None:
     ledger = Ledger(":memory:")
     assert ledger.cluster == NEW
-    ledger.apply(told(Founding(ONE, ("n1", "n2")), Founding(OTHER, ("n3",))))
+    ledger.apply(log_records(Founding(ONE, ("n1", "n2")), Founding(OTHER, ("n3",))))
     assert ledger.cluster == FOUNDED
 
 
@@ -82,9 +82,9 @@ def test_a_feature_level_rises_and_never_falls() -> None:
     assert levels == [2, 5, 5, 5, 5, 6]
 
 
-def test_what_is_decided_of_the_cluster_is_known_at_once_and_kept_once_written(tmp_path: Path) -> None:
+def test_the_cluster_state_is_known_once_decided_and_kept_once_written(tmp_path: Path) -> None:
     path = tmp_path / "ledger.db"
-    founding = told(Founding(ONE, ("n1", "n2")), LevelRaise(2), None, ("ann", "c1 credit main 5"))
+    founding = log_records(Founding(ONE, ("n1", "n2")), LevelRaise(2), None, ("ann", "c1 credit main 5"))
     expected = ClusterState(id=ONE, voters=("n1", "n2"), feature_level=2)
     with closing(Ledger(path)) as ledger:
         ledger.decide(founding)
@@ -97,12 +97,12 @@ def test_what_is_decided_of_the_cluster_is_known_at_once_and_kept_once_written(t
     assert audit(path).problems == ()
 
 
-def test_batches_leave_no_trace_in_what_is_known_of_the_cluster() -> None:
+def test_the_cluster_state_does_not_depend_on_batches() -> None:
     lines: list[tuple[str, str] | Founding | LevelRaise | None] = [Founding(ONE, ("n1",)), LevelRaise(2)]
     lines += [("ann", f"c{number} credit main {number}") for number in range(1, 5)]
     digests = set()
     for size in (1, 2, 6):
-        ledger, records = Ledger(":memory:"), told(*lines)
+        ledger, records = Ledger(":memory:"), log_records(*lines)
         for start in range(0, len(records), size):
             ledger.apply(records[start : start + size])
         digests.add(ledger.digest())

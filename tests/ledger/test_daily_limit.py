@@ -1,13 +1,13 @@
-"""The daily limit: what may leave an account as cash in one day of log time (UTC)."""
+"""The daily limit: how much cash may leave an account in one day of log time (UTC)."""
 
 from __future__ import annotations
 
 from atm.ledger.accounts import DAY_US, Account
-from tests.ledger.stories import tell
+from tests.ledger.stories import check_story
 
 
 def test_a_day_has_its_limit_and_the_next_day_its_own() -> None:
-    tell("""
+    check_story("""
 given ann 1000, bob 1000
 time      | request              | outcome        | ledger | available | booked
 0         | m1 set_limit ann 100 | ok             | 1000   | 1000      |
@@ -25,7 +25,7 @@ time      | request              | outcome        | ledger | available | booked
 
 
 def test_the_limit_is_for_cash_and_for_no_other_movement() -> None:
-    tell("""
+    check_story("""
 given ann 1000, bob 0
 time | request                 | outcome            | ledger | available | booked
 0    | m1 set_limit ann 100
@@ -38,7 +38,7 @@ time | request                 | outcome            | ledger | available | booke
 
 
 def test_a_hold_counts_when_it_is_made_and_its_posting_not_again() -> None:
-    tell("""
+    check_story("""
 given ann 1000
 time | request              | outcome        | ledger | available | booked
 0    | m1 set_limit ann 100
@@ -51,8 +51,8 @@ time | request              | outcome        | ledger | available | booked
 """)
 
 
-def test_what_did_not_leave_after_all_may_still_leave_that_day() -> None:
-    tell("""
+def test_what_was_given_back_may_be_withdrawn_again_that_day() -> None:
+    check_story("""
 given ann 1000
 time | request              | outcome        | ledger | available | booked
 0    | m1 set_limit ann 100
@@ -73,7 +73,7 @@ time | request              | outcome        | ledger | available | booked
 
 
 def test_a_day_gives_nothing_back_for_another_day() -> None:
-    tell("""
+    check_story("""
 given ann 1000
 time | request              | outcome        | ledger | available | booked
 0    | m1 set_limit ann 100
@@ -91,7 +91,7 @@ time | request              | outcome        | ledger | available | booked
 
 
 def test_cash_that_left_late_counts_again_on_the_day_of_its_hold() -> None:
-    tell("""
+    check_story("""
 given ann 1000
 time | request              | outcome        | ledger | available | booked
 0    | m1 set_limit ann 100
@@ -109,7 +109,7 @@ time | request              | outcome        | ledger | available | booked
 
 
 def test_what_left_before_there_was_a_limit_is_not_given_back_to_it() -> None:
-    tell("""
+    check_story("""
 given ann 1000
 time | request              | outcome            | ledger | available | booked
 0    | d1 debit ann 50      | ok                 | 950    | 950       | ann > cash 50
@@ -130,8 +130,8 @@ time | request              | outcome            | ledger | available | booked
 """)
 
 
-def test_another_limit_forgets_nothing_of_the_day_and_a_lifted_one_all() -> None:
-    tell("""
+def test_a_changed_limit_keeps_the_days_count_and_a_lifted_one_resets_it() -> None:
+    check_story("""
 given ann 1000
 time | request               | outcome         | ledger | available | booked
 0    | d1 debit ann 500      | ok              | 500    | 500       | ann > cash 500
@@ -152,7 +152,7 @@ time | request               | outcome         | ledger | available | booked
 """)
 
 
-def test_a_withdrawal_at_the_very_begin_of_the_day_is_of_that_day() -> None:
+def test_a_withdrawal_at_the_first_microsecond_of_a_day_counts_for_that_day() -> None:
     account = Account("ann", daily_limit=100)
     account.note_withdrawal(60, now_us=5 * DAY_US)
     assert account.counts(withdrawn_us=5 * DAY_US, now_us=6 * DAY_US - 1)

@@ -1,4 +1,4 @@
-"""Holds: money reserved for cash that may leave a machine, then paid out, released, or too late."""
+"""Holds: an amount is reserved, then paid out, released, expired, or paid out late."""
 
 from __future__ import annotations
 
@@ -7,12 +7,12 @@ import pytest
 from atm.ledger.commands import AMOUNT_MINOR_MAX, BALANCE_MINOR_MAX, Expire, Hold
 from atm.ledger.ledger import Ledger
 from tests.ledger.audit import audit
-from tests.ledger.stories import tell
+from tests.ledger.stories import check_story
 from tests.support.entries import balance_of, logged, records
 
 
 def test_a_hold_reserves_and_its_posting_pays_out() -> None:
-    tell("""
+    check_story("""
 given ann 100
 time | request            | outcome             | ledger | available | booked
 0    | h1 hold ann 60 60s | ok                  | 100    | 40        |
@@ -27,7 +27,7 @@ time | request            | outcome             | ledger | available | booked
 
 
 def test_a_partial_posting_releases_the_rest_and_ends_the_hold() -> None:
-    tell("""
+    check_story("""
 given ann 100
 time | request            | outcome             | ledger | available | booked
 0    | h1 hold ann 60 60s | ok                  | 100    | 40        |
@@ -40,7 +40,7 @@ time | request            | outcome             | ledger | available | booked
 
 
 def test_a_void_releases_all_and_books_nothing() -> None:
-    tell("""
+    check_story("""
 given ann 100
 time | request            | outcome             | ledger | available | booked
 0    | h1 hold ann 60 60s | ok                  | 100    | 40        |
@@ -51,7 +51,7 @@ time | request            | outcome             | ledger | available | booked
 
 
 def test_only_what_is_a_hold_can_be_posted_or_voided() -> None:
-    tell("""
+    check_story("""
 given ann 100
 time | request             | outcome            | ledger | available | booked
 0    | p1 post h1          | hold_not_found     | none   | none      |
@@ -67,7 +67,7 @@ time | request             | outcome            | ledger | available | booked
 
 
 def test_a_hold_ends_by_the_command_to_expire_and_by_no_clock() -> None:
-    tell("""
+    check_story("""
 given ann 100
 time | request             | outcome      | ledger | available | booked
 0    | h1 hold ann 60 60s  | ok           | 100    | 40        |
@@ -85,7 +85,7 @@ time | request             | outcome      | ledger | available | booked
 
 
 def test_a_posting_after_the_time_but_before_the_command_is_not_late() -> None:
-    tell("""
+    check_story("""
 given ann 100
 time | request            | outcome | ledger | available | booked
 0    | h1 hold ann 60 60s | ok      | 100    | 40        |
@@ -98,7 +98,7 @@ time | request            | outcome | ledger | available | booked
 
 
 def test_cash_that_left_after_its_hold_ended_is_booked_and_listed() -> None:
-    tell("""
+    check_story("""
 given ann 100
 time | request            | outcome             | ledger | available | booked
 0    | h1 hold ann 60 60s | ok                  | 100    | 40        |
@@ -110,7 +110,7 @@ time | request            | outcome             | ledger | available | booked
 
 
 def test_a_late_posting_takes_an_account_below_zero_if_the_money_is_gone() -> None:
-    tell("""
+    check_story("""
 given ann 100, bob 10
 time | request               | outcome            | ledger | available | booked
 0    | h1 hold ann 60 60s    | ok                 | 100    | 40        |
@@ -127,7 +127,7 @@ time | request               | outcome            | ledger | available | booked
 
 
 def test_a_late_posting_may_take_what_another_hold_reserves_and_that_is_still_paid() -> None:
-    tell("""
+    check_story("""
 given ann 100
 time | request            | outcome            | ledger | available | booked
 0    | h1 hold ann 60 60s | ok                 | 100    | 40        |
@@ -140,7 +140,7 @@ time | request            | outcome            | ledger | available | booked
 
 
 def test_a_late_posting_from_a_closed_account_is_the_banks_loss() -> None:
-    tell("""
+    check_story("""
 given ann 60
 time | request            | outcome             | ledger | available | booked
 0    | h1 hold ann 60 60s | ok                  | 60     | 0         |
@@ -153,8 +153,8 @@ time | request            | outcome             | ledger | available | booked
 """)
 
 
-def test_a_frozen_account_gives_what_was_held_and_holds_nothing_more() -> None:
-    tell("""
+def test_a_frozen_account_pays_out_its_holds_and_takes_no_new_one() -> None:
+    check_story("""
 given ann 100
 time | request            | outcome        | ledger | available | booked
 0    | h1 hold ann 60 60s | ok             | 100    | 40        |
@@ -168,7 +168,7 @@ time | request            | outcome        | ledger | available | booked
 
 @pytest.mark.parametrize(("early_us", "held"), [(1, 60), (0, 0), (-1, 0)])
 @pytest.mark.parametrize("cut", [2, 3], ids=["later", "in the same batch"])
-def test_a_hold_ends_at_its_very_microsecond_and_none_before(early_us: int, held: int, cut: int) -> None:
+def test_a_hold_expires_at_its_microsecond_and_not_before(early_us: int, held: int, cut: int) -> None:
     log = records(["c1 credit main 100", "-", "-"])
     made_us = log[1][1]
     due_us = made_us + 5_000
@@ -184,7 +184,7 @@ def test_a_hold_ends_at_its_very_microsecond_and_none_before(early_us: int, held
     ledger.close()
 
 
-def test_the_next_to_expire_is_told_after_every_change_and_after_a_restart(
+def test_the_next_expiry_is_known_after_every_change_and_after_a_restart(
     tmp_path_factory: pytest.TempPathFactory,
 ) -> None:
     path = tmp_path_factory.mktemp("holds") / "ledger.db"
@@ -202,7 +202,7 @@ def test_the_next_to_expire_is_told_after_every_change_and_after_a_restart(
 
 
 def test_even_late_postings_end_where_numbers_are_no_longer_exact() -> None:
-    """Not decline but arithmetic: such a one is told apart by its outcome, and changes nothing."""
+    """The one refusal of a late posting: the balance would not be exact. It changes nothing."""
     posts = BALANCE_MINOR_MAX // AMOUNT_MINOR_MAX + 1
     lines = ["c1 credit main LARGEST"]
     for number in range(posts):

@@ -1,4 +1,4 @@
-"""What may be read from the ledger: statements by the page, past balances, receipts, exceptions."""
+"""Requests that only read: pages of statements, past balances, receipts, exceptions, accounts."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ HISTORY = [
     "w2 write_off cash 2",
     "d3 debit bob 3",
 ]
-# The latest first: posting, who asked, with whom, how much, and what was left.
+# The latest first: posting, request id, other account, amount, balance after it.
 ANN = [
     (7 * 64, "r1", "cash", 5, 56),
     (6 * 64 + 2, "b1", "bob", -1, 51),
@@ -50,7 +50,7 @@ CASH = [
 
 @pytest.fixture(scope="module")
 def ledger() -> Iterator[Ledger]:
-    """Return a ledger that was told `HISTORY`; entry N is at log index N."""
+    """Return a ledger with `HISTORY` applied; entry N is at log index N."""
     found = Ledger(":memory:")
     found.apply(records(HISTORY))
     yield found
@@ -93,7 +93,7 @@ def test_the_pages_of_a_statement_are_the_whole_of_it(
     assert 0 < len(pages[-1]) <= limit
 
 
-def test_a_line_tells_when_what_and_why(ledger: Ledger) -> None:
+def test_a_line_has_time_operation_and_exception(ledger: Ledger) -> None:
     lines = statement(ledger, "bob").lines
     assert lines is not None
     assert lines[1] == Line(
@@ -111,13 +111,13 @@ def test_a_line_tells_when_what_and_why(ledger: Ledger) -> None:
     assert [line.exception for line in lines if line.op != "write_off"] == [None] * 5
 
 
-def test_a_statement_has_the_balances_of_now_whatever_page_it_shows(ledger: Ledger) -> None:
+def test_every_page_of_a_statement_has_the_present_balance(ledger: Ledger) -> None:
     for before in (None, 5 * 64, 0):
         page = statement(ledger, "ann", before=before)
         assert (page.outcome, page.balance, page.available) == ("ok", 56, 6)
 
 
-def test_the_banks_own_accounts_have_statements_and_strangers_have_none(ledger: Ledger) -> None:
+def test_the_banks_own_accounts_have_statements_and_unknown_accounts_have_none(ledger: Ledger) -> None:
     assert brief(statement(ledger, "writeoff").lines) == [
         (13 * 64, "w2", "cash", -2, -11),
         (9 * 64, "w1", "bob", -9, -9),
@@ -147,21 +147,21 @@ def test_a_past_balance_is_the_one_after_all_that_had_happened_by_then(ledger: L
     assert balance_at(ledger, "ann", 2**62) == 56
 
 
-def test_before_it_was_opened_an_account_was_none(ledger: Ledger) -> None:
+def test_an_account_does_not_exist_before_it_was_opened(ledger: Ledger) -> None:
     assert balance_at(ledger, "bob", time_us(3) - 1) == "no_such_account"
     assert balance_at(ledger, "bob", time_us(3)) == 0
     assert balance_at(ledger, "zoe", time_us(3)) == "no_such_account"
     assert balance_at(ledger, "main", 0) == 0
 
 
-def test_the_banks_own_accounts_have_a_past_too(ledger: Ledger) -> None:
+def test_the_banks_own_accounts_have_past_balances(ledger: Ledger) -> None:
     past = [balance_at(ledger, "cash", time_us(index)) for index in (1, 2, 4, 5, 7, 12, 13, 14)]
     assert past == [0, -100, -100, -80, -85, -85, -83, -80]
     assert balance_at(ledger, "writeoff", time_us(9)) == -9
     assert balance_at(ledger, "cash", 0) == 0
 
 
-def test_a_ledger_without_postings_has_a_past_of_nothing() -> None:
+def test_past_balances_without_postings_are_0() -> None:
     empty = Ledger(":memory:")
     assert balance_at(empty, "main", 2**62) == 0
     empty.close()
@@ -170,7 +170,7 @@ def test_a_ledger_without_postings_has_a_past_of_nothing() -> None:
 # -- what was decided, and what a person should look at ----------------------------------------------
 
 
-def test_a_lookup_tells_the_first_receipt_and_what_was_asked(ledger: Ledger) -> None:
+def test_a_lookup_returns_the_first_receipt_and_what_was_asked(ledger: Ledger) -> None:
     view = ledger.view(Lookup(id="l", request_id="t1"))
     assert (view.id, view.outcome, view.balance, view.available) == ("l", "ok", 70, 70)
     assert (view.log_index, view.time_us, view.reversed_by) == (4, time_us(4), None)
@@ -189,7 +189,7 @@ def test_a_lookup_tells_the_first_receipt_and_what_was_asked(ledger: Ledger) -> 
         ("never", "original_not_found", None, None),
     ],
 )
-def test_a_lookup_tells_declines_tombstones_and_reversals(
+def test_a_lookup_finds_declines_tombstones_and_reversals(
     request_id: str, outcome: str, op: str | None, reversed_by: str | None, ledger: Ledger
 ) -> None:
     view = ledger.view(Lookup(id="l", request_id=request_id))
@@ -209,7 +209,7 @@ def test_exceptions_come_by_the_page_the_latest_first(ledger: Ledger) -> None:
     assert brief(ledger.view(Exceptions(id="e")).lines) == [*brief(first.lines), *brief(second.lines)]
 
 
-def test_a_balance_tells_the_state_of_its_account(ledger: Ledger) -> None:
+def test_a_balance_comes_with_the_state_of_its_account(ledger: Ledger) -> None:
     view = ledger.view(Query(id="q", account="ann"))
     assert (view.balance, view.available, view.state, view.pin) == (56, 6, "open", "none")
 
@@ -302,7 +302,7 @@ def names(page: ReadResult) -> list[str]:
     return [account.account for account in page.accounts]
 
 
-def test_accounts_tell_balance_state_and_pin_of_every_customer_by_name(customers: Ledger) -> None:
+def test_accounts_lists_balance_state_and_pin_of_every_customer_by_name(customers: Ledger) -> None:
     page = customers.view(Accounts(id="a"))
     assert page.accounts is not None
     assert [(a.account, a.balance, a.available, a.state, a.pin) for a in page.accounts] == [
@@ -335,7 +335,7 @@ def test_the_pages_of_accounts_are_the_whole_list_each_once(limit: int, customer
     ("after", "expected"),
     [("Bo", NAMES[1:]), ("b", NAMES[2:]), ("0", NAMES), ("main", ["zoe"]), ("zoe", []), ("zz", [])],
 )
-def test_after_a_name_come_those_behind_it_whether_or_not_it_is_an_accounts(
+def test_a_page_starts_after_a_name_whether_or_not_an_account_has_it(
     after: str, expected: list[str], customers: Ledger
 ) -> None:
     page = customers.view(Accounts(id="a", after=after))

@@ -18,9 +18,10 @@ from atm.ledger.commands import (
     Open,
     Outcome,
 )
-from atm.ledger.posting import NO_HASH, JournalRow, funds
+from atm.ledger.posting import NO_HASH, JournalRow, Posting, funds
+from atm.ledger.rules import decide
 from atm.ledger.unit_of_work import LazyCache, UnitOfWork
-from tests.support.entries import EmptyShelf, amount, command, logged, nothing, time_us
+from tests.support.entries import EmptyLedger, amount, command, logged, nothing, time_us
 
 # One command each, on its own ledger. LARGEST is the largest amount one may name, FULL the largest balance,
 # BOTTOM the least that cash may fall to.
@@ -93,16 +94,16 @@ def expected_balance(text: str) -> int | None:
     return None if text == "none" else amount(text)
 
 
-def book_of(opening: dict[str, int]) -> UnitOfWork:
-    """Return a book that begins with these balances and nothing else."""
+def unit_of(opening: dict[str, int]) -> UnitOfWork:
+    """Return a unit of work that begins with these balances and nothing else."""
     accounts: LazyCache[Account] = LazyCache(nothing)
     for name, balance in opening.items():
         accounts[name] = Account(name, balance, state="banks_own" if name in BANK_ACCOUNTS else "open")
-    return UnitOfWork(EmptyShelf(), accounts, LazyCache(nothing), NO_HASH)
+    return UnitOfWork(EmptyLedger(), accounts, LazyCache(nothing), NO_HASH)
 
 
-def settled(unit: UnitOfWork, log_index: int, time_us: int, asked: Command) -> LedgerReceipt:
-    receipt = unit.settle(log_index, time_us, logged(asked))
+def decided(unit: UnitOfWork, log_index: int, time_us: int, asked: Command) -> LedgerReceipt:
+    receipt = decide(unit, log_index, time_us, logged(asked))
     assert receipt is not None
     return receipt
 
@@ -127,8 +128,8 @@ def expected_postings(text: str) -> list[tuple[str, str, int]]:
 def test_the_bank_keeps_its_rules(row: list[str]) -> None:
     opening, line, outcome, balance, posting = row
     before = balances(opening)
-    unit = book_of(before)
-    receipt = settled(unit, 7, 1234, command(f"id1 {line}"))
+    unit = unit_of(before)
+    receipt = decided(unit, 7, 1234, command(f"id1 {line}"))
     expected = expected_balance(balance)
     assert receipt == LedgerReceipt(
         id="id1", outcome=receipt.outcome, balance=expected, available=expected, log_index=7, time_us=1234
@@ -143,10 +144,10 @@ def test_the_bank_keeps_its_rules(row: list[str]) -> None:
 
 def test_a_repeated_request_gets_its_first_receipt_for_ever() -> None:
     opening = {"cash": 0, "main": 0}
-    unit = book_of(opening)
+    unit = unit_of(opening)
     for log_index, line, outcome, balance, decided_at, posting in rows(REPEATS):
         before = len(unit.journal)
-        receipt = settled(unit, int(log_index), time_us(int(log_index)), command(line))
+        receipt = decided(unit, int(log_index), time_us(int(log_index)), command(line))
         found = (receipt.outcome, receipt.balance, receipt.available, receipt.log_index, receipt.time_us)
         held = expected_balance(balance)
         assert found == (outcome, held, held, int(decided_at), time_us(int(decided_at))), line
@@ -158,9 +159,9 @@ def test_a_repeated_request_gets_its_first_receipt_for_ever() -> None:
 @pytest.mark.parametrize("wrong", [5.0, True, "5", None, 0, -1, 10**14])
 @pytest.mark.parametrize("kind", [Credit, Debit])
 def test_only_a_positive_whole_number_is_an_amount(kind: type[Credit | Debit], wrong: Any) -> None:
-    unit = book_of({"cash": -9, "main": 9})
+    unit = unit_of({"cash": -9, "main": 9})
     with pytest.raises((AssertionError, TypeError)):
-        unit.settle(1, 1, logged(kind(id="a", account="main", amount=wrong)))
+        decide(unit, 1, 1, logged(kind(id="a", account="main", amount=wrong)))
     assert not unit.changed_balances
 
 
@@ -171,6 +172,19 @@ def test_a_late_posting_leaves_what_can_be_written_exactly_and_no_less() -> None
 
 
 def test_opening_names_an_account_once() -> None:
-    unit = book_of({"cash": 0})
-    outcomes = [settled(unit, n, n, Open(id=f"o{n}", account="ann")).outcome for n in (1, 2)]
+    unit = unit_of({"cash": 0})
+    outcomes = [decided(unit, n, n, Open(id=f"o{n}", account="ann")).outcome for n in (1, 2)]
     assert outcomes == ["ok", "exists"]
+
+
+@pytest.mark.parametrize(
+    "posting", [Posting("ann", "cash", 1), Posting("cash", "ann", 1), Posting("cash", "cash", 1)]
+)
+def test_a_posting_to_a_closed_account_or_within_one_is_a_failed_assertion(
+    posting: Posting,
+) -> None:
+    unit = unit_of({"cash": 0})
+    unit.accounts["ann"] = Account("ann", state="closed")
+    with pytest.raises(AssertionError):
+        unit.move("id1", [posting], overdraft=True)
+    assert not unit.changed_balances

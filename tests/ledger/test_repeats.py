@@ -1,4 +1,4 @@
-"""Every kind of request is done once: its id gets the first receipt for ever, declines too."""
+"""Every kind of request is applied once: its id gets the first receipt for ever, a decline too."""
 
 from __future__ import annotations
 
@@ -66,8 +66,8 @@ DECLINES = [[cell.strip() for cell in line.split("|")] for line in DECLINED.stri
 CUTS = pytest.mark.parametrize("size", [1, 100], ids=["one by one", "in one batch"])
 
 
-def told(lines: Sequence[str], size: int) -> tuple[list[LedgerReceipt | None], str]:
-    """Return receipts and digest of a ledger that was told these lines, `size` at a time."""
+def applied(lines: Sequence[str], size: int) -> tuple[list[LedgerReceipt | None], str]:
+    """Return receipts and digest of a ledger that these lines were applied to, `size` at a time."""
     ledger = Ledger(":memory:")
     entries = records([*GIVEN, *lines])
     receipts = []
@@ -86,11 +86,11 @@ def test_the_tables_here_know_every_kind_of_command() -> None:
 @CUTS
 @pytest.mark.parametrize("line", DONE)
 def test_what_was_done_is_not_done_again(line: str, size: int) -> None:
-    (first, *again), digest = told([f"x {line}", *[f"x {line}"] * 3], size)
+    (first, *again), digest = applied([f"x {line}", *[f"x {line}"] * 3], size)
     assert first is not None
     assert first.outcome == "ok"
     assert again == [first] * 3
-    assert digest == told([f"x {line}", "-", "-", "-"], size)[1], "a repetition left a trace"
+    assert digest == applied([f"x {line}", "-", "-", "-"], size)[1], "a repetition left a trace"
 
 
 @CUTS
@@ -98,21 +98,21 @@ def test_what_was_done_is_not_done_again(line: str, size: int) -> None:
 def test_other_contents_under_the_same_id_are_refused_and_change_nothing(
     line: str, other: str, size: int
 ) -> None:
-    receipts, digest = told([f"x {line}", f"x {other}", f"x {line}"], size)
+    receipts, digest = applied([f"x {line}", f"x {other}", f"x {line}"], size)
     assert [receipt and receipt.outcome for receipt in receipts] == ["ok", "id_reused", "ok"]
     assert receipts[2] == receipts[0]
-    assert digest == told([f"x {line}", "-", "-"], size)[1], "a refusal left a trace"
+    assert digest == applied([f"x {line}", "-", "-"], size)[1], "a refusal left a trace"
 
 
 @CUTS
-@pytest.mark.parametrize(("line", "why", "mend"), DECLINES, ids=[line for line, *_ in DECLINES])
-def test_a_decline_stays_one_whatever_happens_later(line: str, why: str, mend: str, size: int) -> None:
-    (first, _, second), digest = told([f"x {line}", mend, f"x {line}"], size)
+@pytest.mark.parametrize(("line", "why", "remedy"), DECLINES, ids=[line for line, *_ in DECLINES])
+def test_a_decline_stays_one_whatever_happens_later(line: str, why: str, remedy: str, size: int) -> None:
+    (first, _, second), digest = applied([f"x {line}", remedy, f"x {line}"], size)
     assert first is not None
     assert (first.outcome, second) == (why, first)
-    assert digest == told([f"x {line}", mend, "-"], size)[1], "a repetition left a trace"
-    if mend != "-":
-        receipts, _ = told([mend, f"x {line}"], size)
+    assert digest == applied([f"x {line}", remedy, "-"], size)[1], "a repetition left a trace"
+    if remedy != "-":
+        receipts, _ = applied([remedy, f"x {line}"], size)
         assert [receipt and receipt.outcome for receipt in receipts] == ["ok", "ok"]
 
 
@@ -128,7 +128,7 @@ def test_receipts_of_every_kind_outlive_a_restart(tmp_path_factory: pytest.TempP
     assert {receipt.outcome for receipt in first if receipt} >= {"ok", "hold_already_posted"}
 
 
-def test_told_in_any_cut_the_same_requests_leave_the_same_ledger() -> None:
+def test_the_same_requests_in_any_batches_leave_the_same_ledger() -> None:
     lines = [
         *GIVEN,
         *(f"x{n} {line}" for n, line in enumerate(DONE)),
@@ -148,7 +148,7 @@ def test_a_ledger_that_keeps_no_account_in_memory_decides_the_same(monkeypatch: 
         *(f"x{n} {line}" for n, line in enumerate(DONE)),
         *(f"y{n} {line[0]}" for n, line in enumerate(DECLINES)),
     ]
-    kept = told(lines, 1)
+    kept = applied(lines, 1)
     monkeypatch.setattr(rows, "ACCOUNTS_KEPT_MAX", 0)
-    assert told(lines, 1) == kept
-    assert told(lines, 5) == kept
+    assert applied(lines, 1) == kept
+    assert applied(lines, 5) == kept

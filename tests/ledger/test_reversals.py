@@ -1,12 +1,12 @@
-"""Reversals: a linked opposite posting, once for all; the original stays as it is."""
+"""Reversals: a linked opposite posting, once; the original stays unchanged."""
 
 from __future__ import annotations
 
-from tests.ledger.stories import tell
+from tests.ledger.stories import check_story
 
 
 def test_a_reversal_books_the_opposite_once() -> None:
-    tell("""
+    check_story("""
 given ann 100
 time | request         | outcome          | ledger | available | booked
 0    | d1 debit ann 30 | ok               | 70     | 70        | ann > cash 30
@@ -19,7 +19,7 @@ time | request         | outcome          | ledger | available | booked
 
 
 def test_a_reversal_may_be_of_a_part_and_then_there_is_no_other() -> None:
-    tell("""
+    check_story("""
 given ann 100
 time | request          | outcome          | ledger | available | booked
 0    | d1 debit ann 30  | ok               | 70     | 70        | ann > cash 30
@@ -32,7 +32,7 @@ time | request          | outcome          | ledger | available | booked
 
 
 def test_a_credit_is_reversed_only_while_the_money_is_there() -> None:
-    tell("""
+    check_story("""
 given ann 0
 time | request            | outcome            | ledger | available | booked
 0    | c1 credit ann 50   | ok                 | 50     | 50        | cash > ann 50
@@ -46,7 +46,7 @@ time | request            | outcome            | ledger | available | booked
 
 
 def test_a_transfer_is_taken_back_from_who_got_it() -> None:
-    tell("""
+    check_story("""
 given ann 100, bob 0
 time | request                | outcome            | ledger | available | booked
 0    | t1 transfer ann bob 60 | ok                 | 40     | 40        | ann > bob 60
@@ -58,7 +58,7 @@ time | request                | outcome            | ledger | available | booked
 
 
 def test_a_batch_is_taken_back_as_a_whole_the_last_leg_first() -> None:
-    tell("""
+    check_story("""
 given ann 100, bob 0, eve 0
 time | request                         | outcome            | ledger | available | booked
 0    | b1 batch ann bob 60, bob eve 60 | ok                 | 40     | 40        | ann > bob 60; bob > eve 60
@@ -78,7 +78,7 @@ time | request                         | outcome            | ledger | available
 
 
 def test_what_a_hold_paid_is_reversed_by_its_posting_and_not_by_the_hold() -> None:
-    tell("""
+    check_story("""
 given ann 100
 time | request            | outcome             | ledger | available | booked
 0    | h1 hold ann 60 60s | ok                  | 100    | 40        |
@@ -93,7 +93,7 @@ time | request            | outcome             | ledger | available | booked
 
 
 def test_the_reversal_of_a_hold_releases_it_once_and_for_all() -> None:
-    tell("""
+    check_story("""
 given ann 100
 time | request            | outcome             | ledger | available | booked
 0    | h1 hold ann 60 60s | ok                  | 100    | 40        |
@@ -112,7 +112,7 @@ time | request            | outcome             | ledger | available | booked
 
 
 def test_a_hold_is_reversed_as_a_whole_or_not_at_all() -> None:
-    tell("""
+    check_story("""
 given ann 100
 time | request            | outcome          | ledger | available | booked
 0    | h1 hold ann 60 60s | ok               | 100    | 40        |
@@ -125,7 +125,7 @@ time | request            | outcome          | ledger | available | booked
 
 
 def test_a_hold_that_has_ended_is_not_reversed() -> None:
-    tell("""
+    check_story("""
 given ann 100
 time | request             | outcome             | ledger | available | booked
 0    | h1 hold ann 60 60s  | ok                  | 100    | 40        |
@@ -144,7 +144,7 @@ time | request             | outcome             | ledger | available | booked
 
 
 def test_the_reversal_of_a_hold_goes_through_a_freeze_and_gives_the_daily_limit_back() -> None:
-    tell("""
+    check_story("""
 given ann 100
 time | request            | outcome        | ledger | available | booked
 0    | l1 set_limit ann 60
@@ -159,7 +159,7 @@ time | request            | outcome        | ledger | available | booked
 
 
 def test_a_reversal_before_its_original_declines_it_for_ever() -> None:
-    tell("""
+    check_story("""
 given ann 100, bob 0
 time | request            | outcome            | ledger | available | booked
 0    | r1 reverse d1      | original_not_found | none   | none      |
@@ -183,7 +183,7 @@ time | request            | outcome            | ledger | available | booked
 
 
 def test_what_moved_no_money_is_not_reversed_and_no_reversal_is() -> None:
-    tell("""
+    check_story("""
 given ann 100
 time | request          | outcome            | ledger | available | booked
 0    | d1 debit ann 101 | insufficient_funds | 100    | 100       |
@@ -201,7 +201,7 @@ time | request          | outcome            | ledger | available | booked
 
 
 def test_a_reversal_goes_through_a_freeze_and_stops_at_a_closed_account() -> None:
-    tell("""
+    check_story("""
 given ann 100, bob 0
 time | request                | outcome        | ledger | available | booked
 0    | d1 debit ann 40        | ok             | 60     | 60        | ann > cash 40
@@ -218,7 +218,7 @@ time | request                | outcome        | ledger | available | booked
 
 
 def test_the_reversal_of_what_the_bank_bore_gives_it_back_to_the_bank() -> None:
-    tell("""
+    check_story("""
 given ann 60
 time | request            | outcome | ledger | available | booked
 0    | h1 hold ann 60 60s | ok      | 60     | 0         |
@@ -232,7 +232,7 @@ time | request            | outcome | ledger | available | booked
 
 
 def test_a_credit_is_not_reversed_into_an_account_that_is_full() -> None:
-    tell("""
+    check_story("""
 given ann FULL, bob 0
 time | request         | outcome        | ledger           | available        | booked
 0    | d1 debit ann 5  | ok             | 9007199254740986 | 9007199254740986 | ann > cash 5

@@ -1,4 +1,4 @@
-"""The ledger on disk: what it keeps, what it answers, and that batches leave no trace."""
+"""The ledger on disk: what it keeps, what it answers, and that batches make no difference."""
 
 from __future__ import annotations
 
@@ -62,7 +62,7 @@ def test_accounts_in_memory_are_bounded_however_many_there_are(
     names = [f"a{number}" for number in range(40)]
     for index, name in enumerate(names, 1):
         ledger.apply([(index, time_us(index), logged(Open(id=f"o{index}", account=name)))])
-        assert sum(ledger._rows.kept(each) is not None for each in names) <= 6
+        assert sum(ledger._rows.cached_account(each) is not None for each in names) <= 6
     assert all(balance_of(ledger, name) == 0 for name in names)
 
 
@@ -71,7 +71,7 @@ def test_a_new_ledger_has_main_and_cash_and_nothing_applied(ledger: Ledger) -> N
     assert (balance_of(ledger, "main"), balance_of(ledger, "cash"), balance_of(ledger, "ann")) == (0, 0, None)
 
 
-def test_balances_journal_receipts_and_applied_index_tell_one_story(ledger: Ledger, path: Path) -> None:
+def test_balances_journal_receipts_and_applied_index_are_consistent(ledger: Ledger, path: Path) -> None:
     receipts = ledger.apply(records(STORY))
     outcomes = [receipt and str(receipt.outcome) for receipt in receipts]
     assert outcomes == [
@@ -169,7 +169,7 @@ def test_what_is_decided_is_in_no_table_until_it_is_written(ledger: Ledger, path
     receipts = [receipt for record in records(STORY) for receipt in ledger.decide([record])]
     assert table(path, "select log_index from applied") == [(0,)]
     assert ledger.applied_index == 0
-    assert balance_of(ledger, "main") == 5000 - 4000 + 10**14 - 1, "but a balance is told as it was decided"
+    assert balance_of(ledger, "main") == 5000 - 4000 + 10**14 - 1, "but a balance is read as it was decided"
     ledger.write()
     assert table(path, "select log_index from applied") == [(len(STORY),)]
     assert receipts == Ledger(":memory:").apply(records(STORY))
@@ -247,7 +247,7 @@ def test_what_was_booked_in_an_earlier_batch_can_be_reversed(size: int, ledger: 
 
 
 def test_the_sum_over_full_accounts_fits_the_shells_integers(tmp_path: Path) -> None:
-    """Cash stops one short of the least 64-bit number, so adding up in any order stays within it."""
+    """The lowest balance of cash is one above the least 64-bit integer, so a sum in any order fits."""
     ledger = Ledger(tmp_path / "full.db")
     cursor = ledger._database.cursor()
     full = 2**53 - 1

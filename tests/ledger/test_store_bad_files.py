@@ -1,4 +1,4 @@
-"""Files that are no ledger, rot, and disks that fail: nothing is lost, and one is told why."""
+"""Files that are no ledger, damage, and failing disks: nothing is lost, and the error says why."""
 
 from __future__ import annotations
 
@@ -71,7 +71,7 @@ NO_LEDGERS = {
     a_trigger: "changed by another program",
     overwritten_pages: "damaged",
     rot_in_the_middle_of_a_definition: "damaged (malformed database schema",  # SQLite quotes ten lines
-    rot_that_is_no_text: "text that is none",
+    rot_that_is_no_text: "text that is not valid UTF-8",
     no_row_of_what_was_applied: "no known version",
 }
 
@@ -126,7 +126,7 @@ def test_what_is_no_ledger_is_refused_untouched_and_can_be_deleted(
 
 
 def test_a_page_that_rots_under_a_ledger_is_a_fault_when_it_is_read(path: Path) -> None:
-    """Opening reads little, so that it is quick; what it did not read is checked when it is used."""
+    """Opening reads little, to be fast; the rest is checked when it is used."""
     path.parent.mkdir()
     ledger = Ledger(path)
     ledger.apply(records([f"long-request-id-{n:04} credit main 1" for n in range(2000)]))
@@ -239,7 +239,7 @@ def test_a_full_disk_is_named_and_loses_nothing(ledger: Ledger, path: Path) -> N
 
 
 def test_after_a_fault_the_ledger_does_nothing_more_until_it_is_opened_anew(ledger: Ledger) -> None:
-    """What the file holds is not known, even if the disk has room again."""
+    """The contents of the file are unknown, even if the disk has room again."""
     pages = ledger._database.cursor().execute("pragma page_count").get
     ledger._database._connection.pragma("max_page_count", pages)
     with pytest.raises(LedgerFault):

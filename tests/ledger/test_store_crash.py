@@ -1,4 +1,4 @@
-"""However a node ends, its ledger is whole at some earlier index, and the log takes it on from there."""
+"""However a node ends, its ledger is consistent at some earlier index, and the log is replayed from there."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ ENTRIES = [(index, index * 1_000_000, command) for index, _, command in records(
 
 @pytest.fixture
 def disk(monkeypatch: pytest.MonkeyPatch) -> Iterator[RecordingDisk]:
-    """Return a disk that can refuse, with checkpoints often enough to meet them."""
+    """Return a disk that can refuse writes, with frequent checkpoints."""
     monkeypatch.setattr(database, "CHECKPOINT_PAGES", 12)
     found = RecordingDisk()
     yield found
@@ -55,7 +55,7 @@ def disk(monkeypatch: pytest.MonkeyPatch) -> Iterator[RecordingDisk]:
 
 @pytest.fixture(scope="module")
 def history(tmp_path_factory: pytest.TempPathFactory) -> list[Change]:
-    """Return what a ledger did to its disk from its making to its end, with several checkpoints."""
+    """Return all that a ledger did to its disk from creation to close, with several checkpoints."""
     path = tmp_path_factory.mktemp("first") / "ledger.db"
     disk = RecordingDisk()
     with pytest.MonkeyPatch.context() as patch:
@@ -81,7 +81,7 @@ def digests() -> dict[int, str]:
 
 
 def reopened(folder: Path, files: dict[str, bytes]) -> Ledger:
-    """Return the ledger that these files are, in `folder`."""
+    """Return the ledger that these files hold, opened in `folder`."""
     shutil.rmtree(folder, ignore_errors=True)
     folder.mkdir()
     for name, content in files.items():
@@ -129,7 +129,7 @@ def test_a_kill_between_any_two_writes_leaves_a_whole_batch_and_loses_none(
 
 
 @pytest.mark.parametrize("seed", range(2))
-def test_a_power_cut_at_any_moment_leaves_a_whole_batch(
+def test_a_power_cut_at_any_point_leaves_a_whole_batch(
     seed: int, history: list[Change], digests: dict[int, str], tmp_path: Path
 ) -> None:
     made = next(at for at, change in enumerate(history) if change.file == "ledger.db-wal")

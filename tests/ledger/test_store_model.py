@@ -1,4 +1,4 @@
-"""Any run of commands, restarts and batches does what a model in dictionaries does."""
+"""Any sequence of commands, restarts and batches has the results of a model in dictionaries."""
 
 from __future__ import annotations
 
@@ -49,7 +49,7 @@ WORDS = {
 
 
 class AnyHistory(RuleBasedStateMachine):
-    """One ledger on disk against the model, and in the end against ledgers that took other batches."""
+    """One ledger on disk against the model, and at the end against ledgers with other batches."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -73,7 +73,7 @@ class AnyHistory(RuleBasedStateMachine):
         self.apply_lines([self.draw_line(data, number) for number in range(count)])
 
     def draw_line(self, data: st.DataObject, number: int) -> str:
-        """Return a line that has a good chance to be about something that is there."""
+        """Return a line that likely names an existing account, hold or request."""
         request_id = f"id{len(self.log) + number}"
         kind = data.draw(st.sampled_from(KINDS))
         if kind in {"-", "expire"}:

@@ -1,4 +1,4 @@
-"""Other programs at the ledger's file: readers are not in the way, and writers are noticed."""
+"""Other programs on the ledger's file: readers do not block the node, and writers are detected."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ def test_the_shell_reads_the_file_of_a_stopped_node(ledger: Ledger, path: Path) 
     again.close()
 
 
-def test_a_long_reader_sees_one_moment_and_stops_no_write(
+def test_a_long_reader_sees_one_snapshot_and_blocks_no_write(
     ledger: Ledger, path: Path, other: apsw.Connection, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(database, "CHECKPOINT_PAGES", 50)
@@ -78,10 +78,10 @@ def test_the_wal_is_bounded_and_shrinks_again_after_a_long_reader(
     ledger.close()
 
 
-def test_a_long_reader_is_not_paid_for_by_a_checkpoint_at_every_commit(
+def test_a_long_reader_causes_no_checkpoint_at_every_commit(
     ledger: Ledger, other: apsw.Connection, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """A reader of the newest moment lets all be folded in, but not the WAL start over."""
+    """A reader of the newest snapshot allows a full checkpoint, but no restart of the WAL."""
     monkeypatch.setattr(database, "CHECKPOINT_PAGES", 50)
     other.execute("begin")
     assert other.execute("select count(*) from journal").get == 3
@@ -108,7 +108,7 @@ def test_a_long_reader_is_not_paid_for_by_a_checkpoint_at_every_commit(
 def test_a_read_of_our_own_is_over_when_it_is_answered(
     read: Read, ledger: Ledger, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """One that was still open would be in the way of the next checkpoint."""
+    """An open one would block the next checkpoint."""
     monkeypatch.setattr(database, "CHECKPOINT_PAGES", 0)
     for n, line in enumerate(MORE[:3], len(LINES) + 1):
         ledger.view(read)

@@ -5,12 +5,12 @@ from __future__ import annotations
 from atm.ledger.commands import LEGS_MAX, Batch, Leg
 from atm.ledger.ledger import Ledger
 from tests.ledger.audit import audit
-from tests.ledger.stories import tell
+from tests.ledger.stories import check_story
 from tests.support.entries import balance_of, logged, records
 
 
 def test_a_transfer_moves_money_between_two_customers_or_nothing_at_all() -> None:
-    tell("""
+    check_story("""
 given ann 100, bob 5, eve 0
 time | request                    | outcome            | ledger | available | booked
 0    | t1 transfer ann bob 30     | ok                 | 70     | 70        | ann > bob 30
@@ -28,7 +28,7 @@ time | request                    | outcome            | ledger | available | bo
 
 
 def test_a_transfer_takes_only_what_is_available() -> None:
-    tell("""
+    check_story("""
 given ann 100, bob 0
 time | request                | outcome            | ledger | available | booked
 0    | h1 hold ann 60 60s     | ok                 | 100    | 40        |
@@ -38,7 +38,7 @@ time | request                | outcome            | ledger | available | booked
 
 
 def test_a_transfer_goes_neither_out_of_nor_into_a_frozen_or_closed_account() -> None:
-    tell("""
+    check_story("""
 given ann 100, bob 5, eve 0
 time | request               | outcome        | ledger | available | booked
 0    | f1 freeze bob
@@ -53,7 +53,7 @@ time | request               | outcome        | ledger | available | booked
 
 
 def test_a_leg_of_a_batch_may_use_what_an_earlier_leg_brought() -> None:
-    tell("""
+    check_story("""
 given ann 100, bob 0, eve 0
 time | request                         | outcome            | ledger | available | booked
 0    | b1 batch ann bob 60, bob eve 60 | ok                 | 40     | 40        | ann > bob 60; bob > eve 60
@@ -64,8 +64,8 @@ time | request                         | outcome            | ledger | available
 """)
 
 
-def test_a_batch_of_which_one_leg_cannot_be_is_none_at_all() -> None:
-    tell("""
+def test_a_batch_with_one_refused_leg_moves_nothing() -> None:
+    check_story("""
 given ann 100, bob 20, eve 0
 time | request                         | outcome            | ledger | available | booked
 0    | b1 batch ann bob 60, bob eve 81 | insufficient_funds | 100    | 100       |

@@ -17,10 +17,10 @@ BANK = (
         what="a crash leaves receipts of commands that moved nothing, and they never will",
         edits=(
             Edit(
-                "SqliteRows.write",
-                "RECEIPT_ROWS.write(cursor_, ...)",
+                "SqliteRows.write_unit",
+                "RECEIPT_ROWS.insert(cursor_, ...)",
                 """
-                RECEIPT_ROWS.write(cursor_, ...)
+                RECEIPT_ROWS.insert(cursor_, ...)
                 cursor_.execute("commit")
                 cursor_.execute("begin immediate")
                 """,
@@ -71,7 +71,7 @@ BANK = (
     Mutant(
         name="amounts that are no whole numbers booked",
         what="a float that came past decoding becomes money",
-        edits=(Edit("UnitOfWork.settle", "type(asked_.amount) is int", "asked_.amount"),),
+        edits=(Edit("rules:decide", "type(asked_.amount) is int", "asked_.amount"),),
         caught_by=TESTS + "test_only_a_positive_whole_number_is_an_amount",
     ),
     Mutant(
@@ -85,9 +85,9 @@ BANK = (
         what="a second command under an id that has a receipt moves money",
         edits=(
             Edit(
-                "UnitOfWork.settle",
-                "self._receipt(command_.id, Outcome.ID_REUSED, account_)",
-                "self._receipt(command_.id, *self._decide(command_))",
+                "rules:decide",
+                "unit_.receipt(command_.id, Outcome.ID_REUSED, account_)",
+                "unit_.receipt(command_.id, *_decision(unit_, command_))",
             ),
         ),
         caught_by=REPEATS + "test_other_contents_under_the_same_id_are_refused_and_change_nothing",
@@ -95,7 +95,7 @@ BANK = (
     Mutant(
         name="same id with other contents answered as the first",
         what="a teller is told that his command was done, and it was another's",
-        edits=(Edit("UnitOfWork.settle", "first_.asked == asked_", "True"),),
+        edits=(Edit("rules:decide", "first_.asked == asked_", "True"),),
         caught_by=REPEATS + "test_other_contents_under_the_same_id_are_refused_and_change_nothing",
     ),
     Mutant(
@@ -107,7 +107,7 @@ BANK = (
     Mutant(
         name="repeated request applied again",
         what="no receipt is looked for, and each repetition moves the money once more",
-        edits=(Edit("UnitOfWork.settle", "first_ = self.records[id_]", "first_ = None"),),
+        edits=(Edit("rules:decide", "first_ = unit_.records[id_]", "first_ = None"),),
         caught_by=REPEATS + "test_what_was_done_is_not_done_again",
     ),
     Mutant(
@@ -121,9 +121,9 @@ BANK = (
         what="a refused command is done when it is repeated, after its teller was told that it is not",
         edits=(
             Edit(
-                "UnitOfWork.settle",
-                "self._remember(IdempotencyRecord(asked_, actor_, receipt_))",
-                "if receipt_.outcome is OK: self._remember(IdempotencyRecord(asked_, actor_, receipt_))",
+                "rules:decide",
+                "unit_.keep_record(IdempotencyRecord(asked_, actor_, receipt_))",
+                "if receipt_.outcome is OK: unit_.keep_record(IdempotencyRecord(asked_, actor_, receipt_))",
             ),
         ),
         caught_by=REPEATS + "test_a_decline_stays_one_whatever_happens_later",
@@ -139,7 +139,7 @@ BANK = (
         what="money is made: the bank's own account does not give it",
         edits=(
             Edit(
-                "UnitOfWork._move",
+                "UnitOfWork.move",
                 "debit_.balance -= amount_; credit_.balance += amount_",
                 "credit_.balance += amount_",
             ),

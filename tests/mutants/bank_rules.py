@@ -17,19 +17,19 @@ BANK_RULES = (
     Mutant(
         name="tombstone not kept",
         what="a request that was reversed before it came is done when it comes",
-        edits=(Edit("UnitOfWork._reverse", "self._bury(...)", "pass"),),
+        edits=(Edit("decide_reverse", "_leave_tombstone(...)", "pass"),),
         caught_by=REVERSAL_TESTS + "test_a_reversal_before_its_original_declines_it_for_ever",
     ),
     Mutant(
         name="tombstone for the same contents only",
         what="a request that was reversed before it came is refused as reused, for what it asks is not known",
-        edits=(Edit("UnitOfWork.settle", "first_.asked.op == TOMBSTONE", "False"),),
+        edits=(Edit("rules:decide", "first_.asked.op == TOMBSTONE", "False"),),
         caught_by=REVERSAL_TESTS + "test_a_reversal_before_its_original_declines_it_for_ever",
     ),
     Mutant(
         name="reversed twice in one batch",
         what="a second reversal of the same request gives the money once more",
-        edits=(Edit("UnitOfWork._is_reversed", "request_id_ in self.reversals", "False"),),
+        edits=(Edit("UnitOfWork.is_reversed", "request_id_ in self.reversals", "False"),),
         caught_by=REVERSAL_TESTS + "test_a_reversal_books_the_opposite_once",
     ),
     Mutant(
@@ -37,7 +37,7 @@ BANK_RULES = (
         what="the amount of a reversal is asked and not heeded",
         edits=(
             Edit(
-                "UnitOfWork._reverse",
+                "decide_reverse",
                 "postings_[0].opposite(amount_)",
                 "postings_[0].opposite(postings_[0].amount_minor)",
             ),
@@ -47,13 +47,13 @@ BANK_RULES = (
     Mutant(
         name="reversal of more than there was",
         what="a reversal gives back more than its original took",
-        edits=(Edit("UnitOfWork._reverse", "amount_ > total_ or ...", "False or ..."),),
+        edits=(Edit("decide_reverse", "amount_ > total_ or ...", "False or ..."),),
         caught_by=REVERSAL_TESTS + "test_a_reversal_may_be_of_a_part_and_then_there_is_no_other",
     ),
     Mutant(
         name="reversal of a reversal",
         what="a reversal is taken back, and the original stands again although it was reversed for ever",
-        edits=(Edit("UnitOfWork._postings", 'original_.asked.op == "reverse"', "False"),),
+        edits=(Edit("_postings_of", 'original_.asked.op == "reverse"', "False"),),
         caught_by=REVERSAL_TESTS + "test_what_moved_no_money_is_not_reversed_and_no_reversal_is",
     ),
     Mutant(
@@ -67,44 +67,44 @@ BANK_RULES = (
         what="a hold is ended a microsecond before its time",
         edits=(
             Edit(
-                "UnitOfWork._expire",
-                "hold_.expires_us <= self._time_us",
-                "hold_.expires_us <= self._time_us + 1",
+                "expire_holds",
+                "hold_.expires_us <= time_us_",
+                "hold_.expires_us <= time_us_ + 1",
             ),
         ),
-        caught_by=HOLD_TESTS + "test_a_hold_ends_at_its_very_microsecond_and_none_before",
+        caught_by=HOLD_TESTS + "test_a_hold_expires_at_its_microsecond_and_not_before",
     ),
     Mutant(
         name="posting after expiry declined",
         what="cash that has left the machine is never booked",
-        edits=(Edit("UnitOfWork._post", "outcome_ not in {OK, Outcome.HOLD_EXPIRED}", "outcome_ != OK"),),
+        edits=(Edit("decide_post", "outcome_ not in {OK, Outcome.HOLD_EXPIRED}", "outcome_ != OK"),),
         caught_by=HOLD_TESTS + "test_cash_that_left_after_its_hold_ended_is_booked_and_listed",
     ),
     Mutant(
         name="late posting not listed",
         what="nobody learns of cash that left after its hold had ended",
-        edits=(Edit("UnitOfWork._post", 'self._note_exception("late")', "pass"),),
+        edits=(Edit("decide_post", 'unit_.note_exception("late")', "pass"),),
         caught_by=HOLD_TESTS + "test_cash_that_left_after_its_hold_ended_is_booked_and_listed",
     ),
     Mutant(
         name="late posting releases again",
         what="what was held is released by the expiry and once more by the posting",
-        edits=(Edit("UnitOfWork._post", "not late_", "True"),),
+        edits=(Edit("decide_post", "not late_", "True"),),
         caught_by=HOLD_TESTS + "test_cash_that_left_after_its_hold_ended_is_booked_and_listed",
     ),
     Mutant(
         name="batch keeps what it had done",
         what="the legs before the one that fails stay done",
-        edits=(Edit("UnitOfWork._move", "postings_[: len(rows_)]", "postings_[:0]"),),
-        caught_by="tests/ledger/test_transfers.py::test_a_batch_of_which_one_leg_cannot_be_is_none_at_all",
+        edits=(Edit("UnitOfWork.move", "postings_[: len(rows_)]", "postings_[:0]"),),
+        caught_by="tests/ledger/test_transfers.py::test_a_batch_with_one_refused_leg_moves_nothing",
     ),
     Mutant(
         name="wrong PIN not counted on a decline",
         what="the count of wrong PINs is forgotten with the request that was declined, and guessing is free",
         edits=(
-            Edit("UnitOfWork._check_pin", "account_.wrong_pins != before_", "account_.wrong_pins < before_"),
+            Edit("withdrawals:check_pin", "account_.wrong_pins != before_", "account_.wrong_pins < before_"),
         ),
-        caught_by=PIN_TESTS + "test_the_right_pin_makes_up_for_wrong_ones_and_a_missing_one_tells_nothing",
+        caught_by=PIN_TESTS + "test_the_right_pin_resets_the_count_and_a_missing_one_is_not_counted",
     ),
     Mutant(
         name="locked at the fourth wrong PIN",
@@ -117,10 +117,11 @@ BANK_RULES = (
         what="a guess at the PIN that asks for too much is not counted, and tells whether there is money",
         edits=(
             Edit(
-                "UnitOfWork._may_withdraw",
+                "may_withdraw",
                 """
-                outcome_ = self._may_pay(account_, pin_)
+                outcome_ = may_pay(unit_, account_, pin_)
                 if outcome_ is OK and account_ is not None:
+                    ...
                     if account_.available < amount_:
                         ...
                     ...
@@ -128,15 +129,16 @@ BANK_RULES = (
                 """
                 if account_ is not None and account_.available < amount_:
                     return Outcome.INSUFFICIENT_FUNDS
-                outcome_ = self._may_pay(account_, pin_)
+                outcome_ = may_pay(unit_, account_, pin_)
                 if outcome_ is OK and account_ is not None:
+                    ...
                     if account_.available < amount_:
                         ...
                     ...
                 """,
             ),
         ),
-        caught_by=PIN_TESTS + "test_a_wrong_pin_counts_although_the_money_would_not_have_been_there",
+        caught_by=PIN_TESTS + "test_a_wrong_pin_counts_even_without_the_funds",
     ),
     Mutant(
         name="PIN logged as it was typed",
@@ -212,13 +214,13 @@ BANK_RULES = (
     Mutant(
         name="closed with money in it",
         what="an account is closed for ever, and what was in it is nobody's",
-        edits=(Edit("UnitOfWork._administer", "account_.balance", "False"),),
+        edits=(Edit("decide_administration", "account_.balance", "False"),),
         caught_by=ACCOUNT_TESTS + "test_an_account_is_closed_only_when_it_is_empty_and_nothing_is_held",
     ),
     Mutant(
         name="freeze ignored",
         what="money leaves an account that was frozen",
         edits=(Edit("may_move", "return Outcome.ACCOUNT_FROZEN", "return OK"),),
-        caught_by=ACCOUNT_TESTS + "test_a_frozen_account_lets_nothing_in_or_out_until_it_is_thawed",
+        caught_by=ACCOUNT_TESTS + "test_a_frozen_account_lets_nothing_in_or_out_until_it_is_unfrozen",
     ),
 )

@@ -18,7 +18,7 @@ FORMAT = (
         name="actor not stored",
         what="every receipt says that it was asked for locally",
         edits=(Edit("_receipt_row", "record_.actor", '"local"'),),
-        caught_by=CLUSTER_TESTS + "test_a_receipt_keeps_who_asked",
+        caught_by=CLUSTER_TESTS + "test_a_receipt_keeps_the_actor",
     ),
     Mutant(
         name="actor is the server that passed it on",
@@ -41,9 +41,8 @@ FORMAT = (
     Mutant(
         name="repeated id gets a new actor",
         what="what was asked first under an id is said to have been asked by who declined it",
-        edits=(Edit("UnitOfWork._bury", "self._actor", '"local"'),),
-        caught_by=CLUSTER_TESTS
-        + "test_a_request_that_is_declined_before_it_comes_has_the_actor_who_declined_it",
+        edits=(Edit("_leave_tombstone", "unit_.actor", '"local"'),),
+        caught_by=CLUSTER_TESTS + "test_a_tombstone_has_the_actor_of_the_reversal",
     ),
     Mutant(
         name="unknown version applied",
@@ -152,7 +151,9 @@ FORMAT = (
     Mutant(
         name="level lowered",
         what="a late raise takes back what the log may hold already",
-        edits=(Edit("Ledger._take_in", "max(entry_.level, cluster_.feature_level)", "entry_.level"),),
+        edits=(
+            Edit("Ledger._apply_cluster_entry", "max(entry_.level, cluster_.feature_level)", "entry_.level"),
+        ),
         caught_by=CLUSTER_TESTS + "test_a_feature_level_rises_and_never_falls",
     ),
     Mutant(
@@ -166,7 +167,7 @@ FORMAT = (
         what="a later entry gives the cluster another id",
         edits=(
             Edit(
-                "Ledger._take_in",
+                "Ledger._apply_cluster_entry",
                 "isinstance(entry_, Founding) and not cluster_.id",
                 "isinstance(entry_, Founding)",
             ),

@@ -107,8 +107,8 @@ READS = (
         edits=(
             Edit(
                 "RetryingSender._try",
-                "route_.failed(node_); self._note_unknown(course_)",
-                "route_.failed(node_)",
+                "route_.note_failure(node_); self._note_unknown(course_)",
+                "route_.note_failure(node_)",
             ),
         ),
         caught_by="tests/client/test_retrying.py::test_when_an_answer_is_lost_and_none_comes_later_the_outcome_is_unknown",

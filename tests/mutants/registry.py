@@ -32,7 +32,7 @@ REGISTRY = (
                 'f"{ACCOUNT_COLUMNS} where account >= :after and opened_us is not null order by account limit :limit"',  # noqa: E501
             ),
         ),
-        caught_by=INQUIRY_TESTS + "test_after_a_name_come_those_behind_it_whether_or_not_it_is_an_accounts",
+        caught_by=INQUIRY_TESTS + "test_a_page_starts_after_a_name_whether_or_not_an_account_has_it",
     ),
     Mutant(
         name="bank's own among the customers",
@@ -44,7 +44,7 @@ REGISTRY = (
                 'f"{ACCOUNT_COLUMNS} where account > :after order by account limit :limit"',
             ),
         ),
-        caught_by=INQUIRY_TESTS + "test_accounts_tell_balance_state_and_pin_of_every_customer_by_name",
+        caught_by=INQUIRY_TESTS + "test_accounts_lists_balance_state_and_pin_of_every_customer_by_name",
     ),
     Mutant(
         name="role not asked",

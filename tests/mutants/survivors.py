@@ -18,7 +18,7 @@ SURVIVORS = (
     Mutant(
         name="closed with a hold",
         what="an account with a balance of 0 is closed for ever while cash may still leave by its hold",
-        edits=(Edit("UnitOfWork._administer", "account_.held", "False"),),
+        edits=(Edit("decide_administration", "account_.held", "False"),),
         caught_by=ACCOUNT_TESTS + "test_an_account_with_a_balance_of_0_and_a_hold_is_not_closed",
     ),
     Mutant(
@@ -49,7 +49,7 @@ SURVIVORS = (
     Mutant(
         name="accounts kept without a bound",
         what="a node's memory grows with every account that was ever used",
-        edits=(Edit("SqliteRows.begin", "len(accounts_) > ACCOUNTS_KEPT_MAX", "False"),),
+        edits=(Edit("SqliteRows.begin_unit", "len(accounts_) > ACCOUNTS_KEPT_MAX", "False"),),
         caught_by=STORE_TESTS + "test_accounts_in_memory_are_bounded_however_many_there_are",
     ),
     Mutant(
@@ -98,13 +98,13 @@ SURVIVORS = (
     Mutant(
         name="reversal of a hold not found",
         what="a teller hears that the hold never will be, and it stands",
-        edits=(Edit("UnitOfWork._reverse", 'original_.asked.op == "hold"', "False"),),
+        edits=(Edit("decide_reverse", 'original_.asked.op == "hold"', "False"),),
         caught_by=HELD_TESTS + "test_the_reversal_of_a_hold_releases_it_once_and_for_all",
     ),
     Mutant(
         name="reversal of a hold not kept",
         what="a hold can be reversed, and no receipt says by whom",
-        edits=(Edit("UnitOfWork._reverse_hold", "self.reversals[hold_.id] = command_.id", "pass"),),
+        edits=(Edit("_reverse_hold", "unit_.reversals[hold_.id] = command_.id", "pass"),),
         caught_by=HELD_TESTS + "test_the_reversal_of_a_hold_releases_it_once_and_for_all",
     ),
     Mutant(
@@ -112,7 +112,7 @@ SURVIVORS = (
         what="a reversal of a part, or of more than was held, releases all of it",
         edits=(
             Edit(
-                "UnitOfWork._reverse_hold",
+                "_reverse_hold",
                 "outcome_ is OK and command_.amount not in (None, hold_.amount)",
                 "False",
             ),
@@ -203,7 +203,7 @@ SURVIVORS = (
                 "self.counted_from_us < withdrawn_us_",
             ),
         ),
-        caught_by="tests/ledger/test_daily_limit.py::test_a_withdrawal_at_the_very_begin_of_the_day_is_of_that_day",
+        caught_by="tests/ledger/test_daily_limit.py::test_a_withdrawal_at_the_first_microsecond_of_a_day_counts_for_that_day",
     ),
     Mutant(
         name="overdraft a cent less",
@@ -226,8 +226,8 @@ SURVIVORS = (
     Mutant(
         name="a problem too many",
         what="an audit's answer grows beyond what was reckoned to fit a frame",
-        edits=(Edit("_Audit._tell", "len(problems_) < PROBLEMS_MAX", "len(problems_) <= PROBLEMS_MAX"),),
-        caught_by="tests/ledger/test_audit.py::test_of_all_problems_so_many_are_told_and_the_others_counted",
+        edits=(Edit("_Audit._report", "len(problems_) < PROBLEMS_MAX", "len(problems_) <= PROBLEMS_MAX"),),
+        caught_by="tests/ledger/test_audit.py::test_problems_beyond_the_bound_are_only_counted",
     ),
     Mutant(
         name="no word at the end",
@@ -286,7 +286,7 @@ SURVIVORS = (
     Mutant(
         name="connection made during the close",
         what="a closed client keeps a connection open",
-        edits=(Edit("Pool.take", "connection_.close()", "pass"),),
+        edits=(Edit("Pool.acquire", "connection_.close()", "pass"),),
         caught_by="tests/client/test_connections.py::test_a_connection_that_is_made_while_the_client_closes_is_closed",
     ),
     Mutant(
@@ -321,7 +321,7 @@ SURVIVORS = (
         name="a problem of one kind too few",
         what="a check tells less than it may",
         edits=(Edit("_Audit._of_one_check", "left_ >= 0", "left_ > 0"),),
-        caught_by="tests/ledger/test_audit.py::test_of_all_problems_so_many_are_told_and_the_others_counted",
+        caught_by="tests/ledger/test_audit.py::test_problems_beyond_the_bound_are_only_counted",
     ),
     Mutant(
         name="slow servers never given more time",

@@ -18,7 +18,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from atm.ledger.audit.extract import AccountLine, JournalLine, account_lines, journal_lines
-from atm.ledger.audit.read_only import snapshot
+from atm.ledger.audit.read_only import open_read_only
 from atm.ledger.commands import Credit, LogCommand, Open
 from atm.ledger.ledger import Ledger
 from atm.local_cluster import write_cluster_ini
@@ -92,13 +92,13 @@ def ledger(tmp_path: Path) -> Path:
 
 @pytest.fixture
 def lines(ledger: Path) -> Iterator[list[JournalLine]]:
-    with snapshot(ledger) as cursor:
+    with open_read_only(ledger) as cursor:
         yield list(journal_lines(cursor))
 
 
 @pytest.fixture
 def accounts(ledger: Path) -> Iterator[list[AccountLine]]:
-    with snapshot(ledger) as cursor:
+    with open_read_only(ledger) as cursor:
         yield list(account_lines(cursor))
 
 
@@ -204,7 +204,7 @@ def test_the_command_exports_a_ledger_in_use(ledger: Path, capsys: pytest.Captur
         (["verify", "nowhere.db"], 2, "nowhere.db: there is no ledger that can be read"),
         (["verify", "--config", "nowhere.ini"], 2, "nowhere.ini"),
         (["import", "nowhere.csv"], 2, "nowhere.csv: No such file or directory"),
-        (["import", "x.txt"], 2, "x.txt: say --format jsonl or --format csv"),
+        (["import", "x.txt"], 2, "x.txt: the format is unknown: give --format jsonl or --format csv"),
         ([], 2, "the following arguments are required: COMMAND"),
     ],
 )
@@ -238,7 +238,7 @@ def test_a_damaged_ledger_is_not_exported_as_if_it_were_whole(
         ({"amount": 10**15}, "line 1 is no posting"),
     ],
 )
-def test_a_forged_export_is_refused_before_anybody_is_asked(
+def test_a_forged_export_is_refused_before_anything_is_sent(
     tmp_path: Path, capsys: pytest.CaptureFixture[str], forged: dict[str, object], said: str
 ) -> None:
     line = JournalLine(
@@ -256,6 +256,6 @@ def test_a_forged_export_is_refused_before_anybody_is_asked(
         hash="00",
     )
     (tmp_path / "books.jsonl").write_bytes(msgspec.json.encode(msgspec.structs.asdict(line) | forged))
-    config = write_cluster_ini(tmp_path, 1)  # nobody is there
+    config = write_cluster_ini(tmp_path, 1)  # no node runs
     assert main(["import", str(tmp_path / "books.jsonl"), "--config", str(config)]) == 2
     assert said in capsys.readouterr().err

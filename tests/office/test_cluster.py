@@ -1,4 +1,4 @@
-"""The back office against real nodes: verified while they run; an export makes the same books anew."""
+"""The back office against real nodes: it verifies them while they run; an import restores an export."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ import pytest
 
 from atm.client import Client
 from atm.ledger.audit.extract import JournalLine, journal_lines
-from atm.ledger.audit.read_only import snapshot
+from atm.ledger.audit.read_only import open_read_only
 from atm.local_cluster import LocalCluster, write_cluster_ini
 from atm.office.main import main
 from atm.office.replay import NotBooked, Replay
@@ -32,7 +32,7 @@ def cluster(tmp_path: Path) -> Iterator[LocalCluster]:
 
 @pytest.fixture
 def exported(tmp_path: Path) -> list[JournalLine]:
-    with snapshot(write_ledger(tmp_path / "old.db")) as cursor:
+    with open_read_only(write_ledger(tmp_path / "old.db")) as cursor:
         return list(journal_lines(cursor))
 
 
@@ -48,10 +48,10 @@ def test_nodes_under_load_are_right_and_go_on_serving(
         assert verify(cluster) == 0, capsys.readouterr()
         customers.wait_for_more()
         assert not customers.errors
-    told = capsys.readouterr().out
-    assert "Compared journals up to log entry" in told
-    assert ": n1, n2, n3\n" in told
-    assert told.endswith("The books are right\n")
+    printed = capsys.readouterr().out
+    assert "Compared journals up to log entry" in printed
+    assert ": n1, n2, n3\n" in printed
+    assert printed.endswith("The books are right\n")
 
 
 def test_a_node_that_is_down_is_named_and_the_others_are_compared(
@@ -60,11 +60,11 @@ def test_a_node_that_is_down_is_named_and_the_others_are_compared(
     cluster.kill("n2")
     cluster.wait_for_leader()
     assert verify(cluster) == 3
-    told = capsys.readouterr()
+    printed = capsys.readouterr()
     address = cluster.cluster.nodes["n2"].client
-    assert f"n2 does not answer at {address}: does it run? (bin/start_node n2)" in told.err
-    assert ": n1, n3\n" in told.out
-    assert told.out.endswith("but not all was: missing n2\n")
+    assert f"n2 does not answer at {address}: does it run? (bin/start_node n2)" in printed.err
+    assert ": n1, n3\n" in printed.out
+    assert printed.out.endswith("but not all was: missing n2\n")
 
 
 @pytest.mark.parametrize(
@@ -95,9 +95,9 @@ def test_a_node_whose_ledger_was_changed_while_it_was_stopped_is_found(
     cluster.wait_for_leader()
     wait_until_applied_alike(cluster)
     assert verify(cluster) == 1
-    told = capsys.readouterr().out
-    assert said in told
-    assert told.endswith("see docs/ledger.md for what to do\n")
+    printed = capsys.readouterr().out
+    assert said in printed
+    assert printed.endswith("see docs/ledger.md for what to do\n")
 
 
 def test_an_exported_journal_is_booked_anew_and_only_once(
@@ -106,18 +106,18 @@ def test_an_exported_journal_is_booked_anew_and_only_once(
     assert main(["export", str(tmp_path / "old.db"), "--format", "csv"]) == 0
     (tmp_path / "old.csv").write_text(capsys.readouterr().out)
     with Client(cluster.cluster) as client, pytest.raises(EOFError):
-        Replay(client).run(interrupted(exported, 9))
+        Replay(client).book_all(interrupted(exported, 9))
     for _ in range(2):
         assert main(["import", str(tmp_path / "old.csv"), "--config", str(cluster.cluster.path)]) == 0
         assert capsys.readouterr().out.splitlines()[:2] == [
             "19 postings are booked on 4 accounts",
-            "1 of them overdrew an account, and took two more postings each",
+            "1 of them overdrew an account, and needed two more postings each",
         ]
         assert verify(cluster) == 0
         capsys.readouterr()
         ledger = wait_until_equal(cluster)
         assert balances(ledger["balance"]) == balances_in(tmp_path / "old.db")
-        with snapshot(cluster.cluster.data_dir / "n1" / "ledger.db") as cursor:
+        with open_read_only(cluster.cluster.data_dir / "n1" / "ledger.db") as cursor:
             booked = [line for line in journal_lines(cursor) if not line.request_id.startswith("import-")]
         assert [moved(line) for line in booked] == [moved(line) for line in exported]
         assert len(ledger["journal"]) == len(exported) + 2
@@ -153,7 +153,7 @@ def test_what_the_bank_refuses_stops_the_import_with_a_line(
     with Client(cluster.cluster) as client:
         assert client.credit("main", 1, request_id="c2").outcome == "ok"
         with pytest.raises(NotBooked, match=r"^posting 448 \(request c2\) was not booked: id_reused"):
-            Replay(client).run(exported)
+            Replay(client).book_all(exported)
     cluster.stop_all()
     assert main(["export", str(tmp_path / "old.db"), "--format", "jsonl"]) == 0
 

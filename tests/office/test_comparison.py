@@ -1,4 +1,4 @@
-"""Ledgers side by side: who differs from whom, and who was compared with none."""
+"""Comparing ledgers: which differ, and which were compared with no other."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ def test_ledgers_that_say_the_same_do_not_differ() -> None:
     ]
 
 
-def test_the_first_index_at_which_journals_differ_is_told_with_both_parties() -> None:
+def test_the_first_index_at_which_journals_differ_is_reported_with_both_groups() -> None:
     for chain, index in ((((4, "aa"), (9, "cc")), 9), (((4, "dd"), (9, "cc")), 4)):
         found = compare({"n1": replace(SOUND, chain=chain), "n2": SOUND, "n3": SOUND})
         assert found.differences == [f"up to log entry {index} the journals differ: n2, n3 | n1"]
@@ -84,15 +84,15 @@ def test_a_file_that_is_ahead_is_compared_where_the_others_are(
     with closing(Ledger(ledgers[2])) as ledger:
         ledger.apply([(index, time_us(index), logged(Credit(id="more", account="main", amount=5)))])
     assert main(["verify", *map(str, ledgers)]) == 0
-    told = capsys.readouterr().out
-    assert f"Compared journals up to log entry {index - 1}: {', '.join(map(str, ledgers))}\n" in told
-    assert f"Compared all tables at log entry {index - 1}: {ledgers[0]}, {ledgers[1]}\n" in told
+    printed = capsys.readouterr().out
+    assert f"Compared journals up to log entry {index - 1}: {', '.join(map(str, ledgers))}\n" in printed
+    assert f"Compared all tables at log entry {index - 1}: {ledgers[0]}, {ledgers[1]}\n" in printed
 
 
 def test_a_pin_that_one_ledger_alone_lacks_is_a_difference(
     ledgers: list[Path], capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """No audit of one ledger could tell."""
+    """The audit of a single ledger cannot find it."""
     with closing(sqlite3.connect(ledgers[1])) as connection:
         connection.execute("update account set pin = null where account = 'alice'")
         connection.commit()

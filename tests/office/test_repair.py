@@ -1,4 +1,4 @@
-"""What the releases before let in: the node says what is wrong, the repair mends it, the bank serves."""
+"""Bad log entries of earlier releases: the node names the fault, the repair removes it, the bank serves."""
 
 from __future__ import annotations
 
@@ -158,7 +158,7 @@ def test_a_sane_term_is_never_lowered_and_its_vote_is_kept(
         assert (log.hard_state.term, log.hard_state.voted_for) == (8, None)
 
 
-def test_an_entry_of_a_newer_release_is_not_mended_away(
+def test_an_entry_of_a_newer_release_is_not_removed_by_a_repair(
     bank: LocalCluster, capsys: pytest.CaptureFixture[str]
 ) -> None:
     poison(bank, lambda state, last: (replace(state, commit_index=last.index + 1), [forged(last, kind=9)]))

@@ -9,7 +9,7 @@ import msgspec
 import pytest
 from msgspec.structs import astuple
 
-from atm.ledger import unit_of_work
+from atm.ledger import holds, reversals, rules, unit_of_work
 from atm.ledger.commands import (
     Accounts,
     Command,
@@ -206,18 +206,18 @@ def plain(found: ReadResult) -> dict[str, Any]:
 
 
 @pytest.mark.parametrize(
-    ("method", "where"),
+    ("owner", "rule", "where"),
     [
-        ("_restore_limit", "account"),
-        ("_note_exception", "exception"),
-        ("_bury", "receipt"),
-        ("_expire", "hold"),
+        (holds, "restore_limit", "account"),
+        (unit_of_work.UnitOfWork, "note_exception", "exception"),
+        (reversals, "_leave_tombstone", "receipt"),
+        (rules, "expire_holds", "hold"),
     ],
 )
 def test_a_ledger_that_forgets_a_rule_differs_from_the_model(
-    method: str, where: str, monkeypatch: pytest.MonkeyPatch
+    owner: object, rule: str, where: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(unit_of_work.UnitOfWork, method, lambda *_: None)
+    monkeypatch.setattr(owner, rule, lambda *_: None)
     assert any(line.endswith(f": {where}") for line in lived(Ledger(":memory:"), BankModel()))
 
 

@@ -73,8 +73,8 @@ def nothing(_name: str) -> None:
     """Find nothing under any name."""
 
 
-class EmptyShelf:
-    """A ledger with nothing in it, for a `Book` that was told all there is."""
+class EmptyLedger:
+    """A ledger with nothing in it, for a `UnitOfWork` that begins with all that a test needs."""
 
     def hold(self, request_id: str) -> HoldRecord | None:
         return None

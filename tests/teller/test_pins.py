@@ -107,7 +107,7 @@ def test_three_wrong_pins_lock_until_an_operator_unlocks(run: Run) -> None:
     assert run("-c", "login", typed=f"{PIN}\n").code == 0
 
 
-def test_a_pin_is_changed_by_who_knows_the_old_one(run: Run) -> None:
+def test_a_pin_is_changed_only_with_the_old_one(run: Run) -> None:
     ran = run("-c", "pin", typed="0000\n1111\n1111\n")
     assert (ran.out, ran.code) == ([WRONG], 4)
     assert run("-c", "pin", "-c", "debit 5", typed=f"{PIN}\n1111\n1111\n").code == 0

@@ -1,1 +1,1 @@
-"""The audit of a ledger: reads the file alone, and shares no code with what writes it."""
+"""The audit of a ledger: it reads only the file; of the rules it imports the hash of a posting alone."""

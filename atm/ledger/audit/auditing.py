@@ -1,7 +1,7 @@
 """Audits one ledger: `python -m atm.ledger.audit LEDGER.DB [--at INDEX]... [--json]`; see docs/ledger.md.
 
-Reads one snapshot through a connection that cannot write, so a running node is not disturbed: it only
-cannot fold its write-ahead log further than the snapshot until the audit ends. Exit code 0: sound,
+Reads one snapshot through a connection that cannot write. A running node is not disturbed, except that it
+cannot checkpoint its write-ahead log beyond the snapshot until the audit ends. Exit code 0: sound,
 1: it found problems, 2: there is no such file.
 """
 
@@ -25,27 +25,27 @@ from atm.ledger.audit.checks import CHECKS
 from atm.ledger.audit.digest import table_digest, table_names
 from atm.ledger.audit.findings import Findings
 from atm.ledger.audit.journal_walk import JOURNAL, JournalWalk
-from atm.ledger.audit.read_only import DamagedLedger, NoLedger, snapshot
+from atm.ledger.audit.read_only import DamagedLedger, NoLedger, open_read_only
 from atm.ledger.database import brief, expected_schema, schema_of
 from atm.ledger.posting import JournalRow
 
-PROBLEMS_MAX = 60  # told, in an answer that fits a frame; the others are counted
+PROBLEMS_MAX = 60  # reported, so that the answer fits a frame; the others are counted
 OF_ONE_CHECK_MAX = 20
 NICE = 10
 READ_AHEAD_BYTES = 4 * 1024 * 1024
 
-UNREADABLE = (apsw.Error, UnicodeDecodeError, TypeError)  # a wrong type where STRICT allows none
+UNREADABLE = (apsw.Error, UnicodeDecodeError, TypeError)  # a type that STRICT does not allow
 
 
 def audit(path: Path, at: Sequence[int] = ()) -> Findings:
     """Return what is found in the ledger at `path`, with its chain at the log indexes `at`.
 
-    Raise `NoLedger` if there is no such file; whatever is wrong inside of it is a finding.
+    Raise `NoLedger` if there is no such file; all that is wrong in it is a finding.
     """
     try:
-        with snapshot(path) as cursor:
+        with open_read_only(path) as cursor:
             _read_ahead(path)
-            return _Audit(cursor).run(at)
+            return _Audit(cursor).run_checks(at)
     except DamagedLedger as error:
         return Findings(
             applied_index=None,
@@ -59,7 +59,7 @@ def audit(path: Path, at: Sequence[int] = ()) -> Findings:
 
 
 def _read_ahead(path: Path) -> None:
-    """Have the system read the file in one go, as far as its cache holds it: the checks jump about in it."""
+    """Load the file into the system's cache by one sequential read: the checks read it at random."""
     with contextlib.suppress(OSError), path.open("rb", buffering=0) as file:
         piece = bytearray(READ_AHEAD_BYTES)
         while file.readinto(piece):
@@ -67,8 +67,8 @@ def _read_ahead(path: Path) -> None:
 
 
 def applied_index(path: Path) -> int | None:
-    """Return how far the ledger at `path` has come, None if that cannot be read; raise `NoLedger`."""
-    with snapshot(path) as cursor:
+    """Return the applied index of the ledger at `path`, None if it is unreadable; raise `NoLedger`."""
+    with open_read_only(path) as cursor:
         return _applied_index(cursor)
 
 
@@ -78,11 +78,11 @@ class _Audit:
         self._problems: list[str] = []
         self._more_problems = 0
 
-    def run(self, at: Sequence[int]) -> Findings:
+    def run_checks(self, at: Sequence[int]) -> Findings:
         started_s = time.monotonic()
         applied = _applied_index(self._cursor)
         if applied is None:
-            self._tell("it cannot be read how far the log has been applied")
+            self._report("the applied index cannot be read")
         walk = JournalWalk(self._of_one_check(), at)
         digests: dict[str, str] = {}
         self._try(self._check_file)
@@ -92,7 +92,7 @@ class _Audit:
                 self._try(partial(self._find, check.sql, check.line.format))
             self._try(partial(self._walk, walk))
             if applied is not None:
-                walk.end(applied)
+                walk.finish(applied)
             self._try(partial(self._digest, digests))
         return Findings(
             applied_index=applied,
@@ -108,13 +108,13 @@ class _Audit:
         """SQLite's own checks: pages, indexes, types, constraints."""
         for (line,) in self._cursor.execute(f"pragma integrity_check({OF_ONE_CHECK_MAX})"):
             if line != "ok":
-                self._tell(f"the file is damaged: {line}")
+                self._report(f"the file is damaged: {line}")
 
     def _check_tables(self) -> bool:
-        """Whether these are the bank's tables at all: else nothing more can be asked of them."""
+        """Return whether the schema is that of this release: otherwise no other check makes sense."""
         if schema_of(self._cursor.connection) == expected_schema():
             return True
-        self._tell("its tables are not those of this program: were they changed by another?")
+        self._report("its schema is not that of this release: another program or release changed it")
         return False
 
     def _check_references(self) -> None:
@@ -125,9 +125,9 @@ class _Audit:
 
     def _walk(self, walk: JournalWalk) -> None:
         try:
-            walk.over(cast(Iterator[JournalRow], self._cursor.execute(JOURNAL)))
+            walk.walk_rows(cast(Iterator[JournalRow], self._cursor.execute(JOURNAL)))
         except UNREADABLE:
-            self._tell(f"the journal cannot be read behind posting {walk.last_posting}")
+            self._report(f"the journal cannot be read after posting {walk.last_posting}")
             raise
         balances = self._cursor.execute("select account, amount from balance")
         walk.check_balances(cast(Iterator[tuple[str, int]], balances))
@@ -139,36 +139,36 @@ class _Audit:
     # -- problems ------------------------------------------------------------------------------------------
 
     def _try(self, check: Callable[[], bool | None]) -> bool:
-        """Return what `check` does, False if it could not read what it needs; the same error is told once."""
+        """Return the result of `check`, False if it cannot read the file; each error is reported once."""
         try:
             return bool(check())
         except UNREADABLE as error:
             why = "a value of the wrong type" if isinstance(error, TypeError) else brief(error)
             line = f"the ledger cannot be read everywhere: {why}"
             if line not in self._problems:
-                self._tell(line)
+                self._report(line)
             return False
 
     def _find(self, sql: str, line: Callable[..., str]) -> None:
-        tell = self._of_one_check()
+        report = self._of_one_check()
         for row in self._cursor.execute(sql):
-            tell(line(*row))
+            report(line(*row))
 
     def _of_one_check(self) -> Callable[[str], None]:
-        """Return what takes the problems of one kind: too many of them are counted, not told."""
+        """Return a function that reports problems of one kind; beyond a bound it only counts them."""
         left = OF_ONE_CHECK_MAX
 
-        def tell(line: str) -> None:
+        def report(line: str) -> None:
             nonlocal left
             left -= 1
             if left >= 0:
-                self._tell(line)
+                self._report(line)
             else:
                 self._more_problems += 1
 
-        return tell
+        return report
 
-    def _tell(self, line: str) -> None:
+    def _report(self, line: str) -> None:
         if len(self._problems) < PROBLEMS_MAX:
             self._problems.append(brief(line))
         else:
@@ -193,7 +193,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument("--at", type=int, action="append", default=[], metavar="INDEX")
     parser.add_argument("--json", action="store_true", help="print the findings as JSON")
     parser.add_argument(
-        "--behind", action="store_true", help="give way to others, and end when standard input does"
+        "--behind", action="store_true", help="run at low priority, and end when standard input ends"
     )
     options = parser.parse_args(argv)
     if options.behind:
@@ -214,7 +214,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def problem_lines(found: Findings) -> list[str]:
-    """Return what is to be told of problems."""
+    """Return a line for each problem, and one for those that were only counted."""
     more = [f"and {found.more_problems:,} more"] if found.more_problems else []
     return [*found.problems, *more]
 

@@ -13,8 +13,8 @@ class Check(NamedTuple):
 
 
 CHECKS = (
-    Check(  # what the schema's CHECKs say: SQLite leaves them out of the checks of a reader that cannot write
-        "{0}: it holds {1}, which none may",
+    Check(  # the schema's CHECK constraints: SQLite skips them for a read-only connection
+        "{0}: its value breaks a constraint of the schema: {1}",
         """select 'posting ' || posting, amount || ' from ' || debit_account || ' to ' || credit_account
         from journal where amount <= 0 or debit_account = credit_account
         union all
@@ -40,7 +40,7 @@ CHECKS = (
         where opened_us is null and account not in ('cash', 'writeoff')""",
     ),
     Check(
-        "account {0}: it says that {1} is held, and its active holds add up to {2}",
+        "account {0}: {1} is held, but its active holds add up to {2}",
         """select account, held, coalesce(total, 0) from account left join
             (select account, sum(amount) as total from hold where state = 'active' group by account)
             using (account)
@@ -52,13 +52,13 @@ CHECKS = (
         where state = 'closed' and (amount <> 0 or held <> 0)""",
     ),
     Check(
-        "account {0}: it is at {1}, and nothing on the list of exceptions says why",
+        "account {0}: its balance is {1}, and no exception explains it",
         """select account, amount from balance where amount < 0 and account not in ('cash', 'writeoff')
         and account not in
             (select debit_account from exception join journal using (posting) where kind = 'overdrawn')""",
     ),
     Check(
-        "hold {0}: it is {1} over {2}, and {3} of it is said to have been paid out",
+        "hold {0}: it is {1}, its amount is {2}, and {3} is recorded as paid out",
         """select request_id, state, amount, posted from hold
         where (state = 'posted') <> (posted > 0) or posted > amount or posted < 0""",
     ),
@@ -69,14 +69,14 @@ CHECKS = (
         or receipt.account is not hold.account or receipt.time_us <> hold.time_us""",
     ),
     Check(
-        "posting {0} (log entry {1}): it is not what the receipt of its request {2} says",
+        "posting {0} (log entry {1}): it differs from the receipt of its request {2}",
         """select posting, journal.log_index, request_id from journal join receipt using (request_id)
         where outcome <> 'ok' or receipt.log_index <> journal.log_index or receipt.time_us <> journal.time_us
         or op in ('credit', 'debit', 'transfer', 'write_off') and (journal.amount is not receipt.amount
             or receipt.account is not iif(op in ('credit', 'write_off'), credit_account, debit_account))""",
     ),
     Check(
-        "receipt of {0}: its {1} is said to be done, and the journal has no such posting in log entry {2}",
+        "receipt of {0}: its {1} is ok, but the journal has no such posting in log entry {2}",
         """select receipt.request_id, op, receipt.log_index from receipt
         left join journal on posting = receipt.log_index * 64 and journal.request_id = receipt.request_id
         where op in ('credit', 'debit', 'transfer', 'batch', 'post', 'reverse', 'write_off')
@@ -102,12 +102,12 @@ CHECKS = (
         or iif(json_valid(details), json_extract(details, '$.original'), null) is not original""",
     ),
     Check(
-        "receipt of {0}: its reversal of {1} is said to be done and is not among the reversals",
+        "receipt of {0}: its reversal of {1} is ok, but it is not among the reversals",
         """select request_id, details from receipt
         where op = 'reverse' and outcome = 'ok' and request_id not in (select reversal from reversal)""",
     ),
     Check(
-        "{0}: it speaks of log entry {1}, and {2} is the last that was applied",
+        "{0}: it refers to log entry {1}, but the last applied one is {2}",
         """select 'the journal', max(log_index), (select log_index from applied) from journal
         having max(log_index) > (select log_index from applied)
         union all

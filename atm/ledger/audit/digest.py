@@ -1,4 +1,4 @@
-"""Hashes over whole tables, to tell whether two ledgers hold the same."""
+"""Hashes over whole tables: equal on ledgers that hold the same rows."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The journal and the accounts of a ledger, row by row, for other programs."""
+"""The journal and the accounts of a ledger, row by row, for exports."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ class JournalLine(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True)
 
 
 class AccountLine(Struct, frozen=True):
-    """An account, when it was opened, and what it has."""
+    """An account, when it was opened, and its balance."""
 
     account: str
     opened_us: int
@@ -44,7 +44,7 @@ class AccountLine(Struct, frozen=True):
 
 
 def journal_lines(cursor: apsw.Cursor) -> Iterator[JournalLine]:
-    """Yield all postings in their order; raise `msgspec.ValidationError` for one that none may be."""
+    """Yield all postings in their order; raise `msgspec.ValidationError` for an invalid one."""
     fields = JournalLine.__struct_fields__
     for row in cursor.execute(JOURNAL):
         yield msgspec.convert(dict(zip(fields, row, strict=True)), JournalLine)

@@ -1,4 +1,4 @@
-"""What an audit of a ledger found; what crosses the wire of it is this."""
+"""The result of an audit, as it is also sent over the wire."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from msgspec import Meta, Struct
 
 INDEXES_MAX = 64
 
-# Log indexes at which the journal's chain is asked for.
+# Log indexes at which the hash of the journal is wanted.
 Indexes = Annotated[tuple[Annotated[int, Meta(ge=0, le=2**62)], ...], Meta(max_length=INDEXES_MAX)]
 
 

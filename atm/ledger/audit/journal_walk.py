@@ -14,23 +14,23 @@ JOURNAL = """select posting, time_us, debit_account, credit_account, amount, deb
 class JournalWalk:
     """Walks once. Memory grows with the accounts, not with the postings.
 
-    After a row that is wrong the walk goes on from what the row says, so that each wrong row is told once.
+    After a wrong row it continues with the values of that row, so that each wrong row is reported once.
     """
 
-    def __init__(self, tell: Callable[[str], None], at: Sequence[int]) -> None:
-        """`tell` takes a line for each problem; `at` are the log indexes whose chain hash is wanted."""
-        self._tell = tell
+    def __init__(self, report: Callable[[str], None], at: Sequence[int]) -> None:
+        """`report` gets a line for each problem; `at` are the log indexes whose chain hash is wanted."""
+        self._report = report
         self._wanted = sorted(set(at), reverse=True)  # the next one last
         self.chain: dict[int, bytes] = {}
         self.count = 0
         self.last_posting = 0
         self.last_hash = NO_HASH
-        self._balances: dict[str, int] = {}  # as the last row of each account has it
-        self._drift: defaultdict[str, int] = defaultdict(int)  # what the amounts add up to beyond that
+        self._balances: dict[str, int] = {}  # as in the last row of each account
+        self._drift: defaultdict[str, int] = defaultdict(int)  # the sum of the amounts less that
 
-    def over(self, rows: Iterable[JournalRow]) -> None:
+    def walk_rows(self, rows: Iterable[JournalRow]) -> None:
         """Walk over all rows of the journal, in the order of their numbers."""
-        balances, tell = self._balances, self._tell
+        balances, report = self._balances, self._report
         last_hash, last_posting, last_us = self.last_hash, self.last_posting, 0
         wanted_from = self._wanted_from()
         for number, time_us, debit, credit, amount, debit_balance, credit_balance, request_id, found in rows:
@@ -41,13 +41,13 @@ class JournalWalk:
                 last_hash, number, time_us, debit, credit, amount, debit_balance, credit_balance, request_id
             )
             if expected != found:
-                tell(f"{_at(number)}: its hash does not fit its contents and the posting before it")
+                report(f"{_at(number)}: its hash does not fit its contents and the posting before it")
                 if not isinstance(found, bytes):
-                    raise TypeError("a hash that is none")
+                    raise TypeError("a hash that is not bytes")
             if number != last_posting + 1 and number % POSTINGS_PER_ENTRY:
-                tell(f"{_at(number)}: the posting before it in its entry is missing")
+                report(f"{_at(number)}: the posting before it in its entry is missing")
             if time_us < last_us:
-                tell(f"{_at(number)}: its time is before that of the posting before it")
+                report(f"{_at(number)}: its time is before that of the posting before it")
             if balances.get(debit, 0) - amount != debit_balance:
                 self._note_drift(number, debit, -amount, debit_balance)
             if balances.get(credit, 0) + amount != credit_balance:
@@ -57,29 +57,29 @@ class JournalWalk:
             self.count += 1
             self.last_posting, self.last_hash = last_posting, last_hash
 
-    def end(self, applied_index: int) -> None:
-        """Note the chain at the indexes behind the last posting that have been applied."""
+    def finish(self, applied_index: int) -> None:
+        """Note the chain at the wanted indexes after the last posting, up to `applied_index`."""
         self._note_chain(applied_index + 1, self.last_hash)
 
     def check_balances(self, kept: Iterable[tuple[str, int]]) -> None:
-        """Tell of every account whose balance is not what its postings add up to; the walk ends with it."""
+        """Report every account whose balance is not the sum of its postings; call it last."""
         for account, balance in kept:
             total = self._balances.pop(account, 0) + self._drift.get(account, 0)
             if balance != total:
-                self._tell(f"balance of {account}: it is {balance}, and its postings add up to {total}")
+                self._report(f"balance of {account}: it is {balance}, and its postings add up to {total}")
         for account, last_balance in self._balances.items():
             total = last_balance + self._drift.get(account, 0)
-            self._tell(f"balance of {account}: there is none, and its postings add up to {total}")
+            self._report(f"balance of {account}: there is none, and its postings add up to {total}")
 
     def _note_drift(self, number: int, account: str, change: int, found: int) -> None:
         before = self._balances.get(account, 0)
         self._drift[account] += before + change - found
-        self._tell(
-            f"{_at(number)}: {account} had {before}, was changed by {change}, and is said to have {found}"
+        self._report(
+            f"{_at(number)}: {account} had {before}, was changed by {change}, and the row says {found}"
         )
 
     def _wanted_from(self) -> int | float:
-        """Return the first posting behind the next index that is wanted."""
+        """Return the lowest posting number after the next wanted index."""
         return (self._wanted[-1] + 1) * POSTINGS_PER_ENTRY if self._wanted else float("inf")
 
     def _note_chain(self, before_index: int, journal_hash: bytes) -> None:

@@ -1,4 +1,4 @@
-"""A ledger as it is at one moment, read from outside while its node runs, or while none does."""
+"""A consistent view of a ledger file, whether its node runs or not."""
 
 from __future__ import annotations
 
@@ -23,8 +23,8 @@ class DamagedLedger(Exception):
 
 
 @contextmanager
-def snapshot(path: Path) -> Iterator[apsw.Cursor]:
-    """Yield a cursor of which all statements see the ledger as it is now; it can write nothing.
+def open_read_only(path: Path) -> Iterator[apsw.Cursor]:
+    """Yield a cursor that sees one snapshot of the ledger in all its statements and cannot write.
 
     Raise `NoLedger` if there is no such file, and `DamagedLedger` in place of SQLite's own errors within.
     """

@@ -1,0 +1,75 @@
+"""Commands on accounts that move no money: open, close, freeze, PINs and limits."""
+
+from __future__ import annotations
+
+from typing import assert_never
+
+from atm.ledger.accounts import Account, exists
+from atm.ledger.commands import (
+    BANK_ACCOUNTS,
+    OK,
+    Close,
+    Freeze,
+    Login,
+    Open,
+    Outcome,
+    SetLimit,
+    SetPin,
+    Unfreeze,
+    Unlock,
+)
+from atm.ledger.unit_of_work import Decision, UnitOfWork
+from atm.ledger.withdrawals import check_pin
+
+
+def decide_open(unit: UnitOfWork, command: Open) -> Decision:
+    account = unit.accounts[command.account]
+    if account is not None:
+        closed = account.state == "closed"
+        return (Outcome.ACCOUNT_CLOSED if closed else Outcome.EXISTS), account
+    assert command.account not in BANK_ACCOUNTS, f"{command.account} exists from the start, and was not found"
+    account = Account(name=command.account, opened_us=unit.time_us)
+    unit.accounts[account.name] = unit.changed_balances[account.name] = account
+    unit.change_account(account)
+    return OK, account
+
+
+def decide_pin(unit: UnitOfWork, command: SetPin | Login) -> Decision:
+    account = unit.accounts[command.account]
+    outcome = exists(account)
+    if outcome is OK and account is not None:
+        if isinstance(command, Login):
+            return check_pin(unit, account, command.pin), account
+        outcome = check_pin(unit, account, command.old_pin)
+        if outcome is OK:
+            account.pin = command.pin
+            unit.change_account(account)
+    return outcome, account
+
+
+def decide_administration(
+    unit: UnitOfWork, command: Freeze | Unfreeze | Close | Unlock | SetLimit
+) -> Decision:
+    account = unit.accounts[command.account]
+    outcome = exists(account)
+    if outcome is not OK or account is None:
+        return outcome, account
+    match command:
+        case Freeze():
+            account.state = "frozen"
+        case Unfreeze():
+            account.state = "open"
+        case Close():
+            if account.balance or account.held:
+                return Outcome.NOT_EMPTY, account
+            account.state = "closed"
+        case Unlock():
+            account.wrong_pins = 0
+        case SetLimit():
+            if account.daily_limit is None:
+                account.count_from(unit.time_us)
+            account.daily_limit = command.amount
+        case _:
+            assert_never(command)
+    unit.change_account(account)
+    return OK, account

@@ -1,0 +1,127 @@
+"""Holds: an amount is reserved, and later posted (paid out), voided (released), or it expires."""
+
+from __future__ import annotations
+
+from typing import assert_never
+
+from atm.ledger.accounts import Account
+from atm.ledger.commands import CASH, OK, WRITEOFF, Hold, Outcome, Post, Void
+from atm.ledger.posting import Posting
+from atm.ledger.unit_of_work import Decision, HoldRecord, HoldState, UnitOfWork
+from atm.ledger.withdrawals import may_withdraw, note_withdrawal, restore_limit
+
+
+def decide_hold(unit: UnitOfWork, command: Hold) -> Decision:
+    """Reserve an amount under the same rules as a debit."""
+    account = unit.accounts[command.account]
+    outcome = may_withdraw(unit, account, command.pin, command.amount)
+    if outcome is OK and account is not None:
+        account.held += command.amount
+        assert account.held <= account.balance, f"{account.name} would hold more than it has"
+        unit.change_account(account)
+        note_withdrawal(unit, account, command.amount)
+        unit.change_hold(
+            HoldRecord(
+                id=command.id,
+                account=command.account,
+                amount=command.amount,
+                time_us=unit.time_us,
+                expires_us=unit.time_us + command.expires_ms * 1000,
+            )
+        )
+    return outcome, account
+
+
+def decide_post(unit: UnitOfWork, command: Post) -> Decision:
+    """Pay out a hold. The cash has left the machine, so an obstacle is an exception and no refusal."""
+    hold = find_hold(unit, command.hold)
+    if hold is None:
+        return Outcome.HOLD_NOT_FOUND, None
+    account = unit.known_account(hold.account)
+    outcome = may_end(hold)
+    if outcome not in {OK, Outcome.HOLD_EXPIRED}:
+        return outcome, account
+    amount = hold.amount if command.amount is None else command.amount
+    if amount > hold.amount:
+        return Outcome.EXCEEDS_HOLD, account
+    late = outcome is Outcome.HOLD_EXPIRED
+    payer = WRITEOFF if account.state == "closed" else hold.account
+    outcome = unit.move(command.id, [Posting(payer, CASH, amount)], overdraft=True)
+    if outcome is not OK:
+        return outcome, account
+    if not late:
+        _release(unit, account, hold)
+        restore_limit(unit, account, hold.amount - amount, hold.time_us)
+    elif account.counts(hold.time_us, unit.time_us):
+        note_withdrawal(unit, account, amount)  # again: it was given back when the hold ended
+    hold.state, hold.posted = "posted", amount
+    unit.change_hold(hold)
+    if payer == WRITEOFF:
+        unit.note_exception("written_off")
+    elif account.balance < 0:
+        unit.note_exception("overdrawn")
+    elif late:
+        unit.note_exception("late")
+    return OK, account
+
+
+def decide_void(unit: UnitOfWork, command: Void) -> Decision:
+    """Release a hold: no cash has left."""
+    hold = find_hold(unit, command.hold)
+    if hold is None:
+        return Outcome.HOLD_NOT_FOUND, None
+    account = unit.known_account(hold.account)
+    outcome = may_end(hold)
+    if outcome is OK:
+        end_hold(unit, account, hold, "voided")
+    return outcome, account
+
+
+def expire_holds(unit: UnitOfWork) -> None:
+    """End the holds that are due by log time, in the order of their ids."""
+    due = {hold.id for hold in unit.ledger.holds_due(unit.time_us)} | unit.changed_holds.keys()
+    for hold_id in sorted(due):
+        hold = find_hold(unit, hold_id)
+        if hold is not None and hold.state == "active" and hold.expires_us <= unit.time_us:
+            end_hold(unit, unit.known_account(hold.account), hold, "expired")
+
+
+def find_hold(unit: UnitOfWork, hold_id: str) -> HoldRecord | None:
+    """Return the hold of the request with this id, None if there is none."""
+    hold = unit.holds[hold_id]
+    if hold is not None:
+        assert hold.id == hold_id, f"{hold_id} led to the hold {hold.id}"
+        assert 0 <= hold.posted <= hold.amount, f"{hold.posted} of {hold.amount} was paid out of {hold.id}"
+        assert (hold.posted > 0) == (hold.state == "posted"), f"{hold.id} is {hold.state}: {hold.posted}"
+    return hold
+
+
+def may_end(hold: HoldRecord) -> Outcome:
+    """Return `OK` for an active hold, or how it ended."""
+    match hold.state:
+        case "active":
+            return OK
+        case "posted":
+            return Outcome.HOLD_ALREADY_POSTED
+        case "voided":
+            return Outcome.HOLD_ALREADY_VOIDED
+        case "expired":
+            return Outcome.HOLD_EXPIRED
+        case _:
+            assert_never(hold.state)
+
+
+def end_hold(unit: UnitOfWork, account: Account, hold: HoldRecord, state: HoldState) -> None:
+    """Release an active hold without a payment."""
+    _release(unit, account, hold)
+    restore_limit(unit, account, hold.amount, hold.time_us)
+    hold.state = state
+    unit.change_hold(hold)
+
+
+def _release(unit: UnitOfWork, account: Account, hold: HoldRecord) -> None:
+    assert hold.state == "active", f"{hold.id} is {hold.state}, and would be released"
+    assert account.state != "closed", f"{account.name} is closed, and {hold.id} is active"
+    account.held -= hold.amount
+    assert account.held >= 0, f"{account.name} would hold {account.held}"
+    unit.change_account(account)

@@ -1,0 +1,145 @@
+"""The bank's rules: how each command is decided. No file, no clock, no chance.
+
+Start here to see why a command was declined: `decide` looks for an earlier receipt, and `_decision` names
+the function of each command. What it changes is collected in the `UnitOfWork`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import assert_never
+
+from atm.ledger.accounts import exists, may_move
+from atm.ledger.administration import decide_administration, decide_open, decide_pin
+from atm.ledger.commands import (
+    AMOUNT_MINOR_MAX,
+    CASH,
+    OK,
+    WRITEOFF,
+    Batch,
+    Close,
+    Command,
+    Credit,
+    Debit,
+    Expire,
+    Freeze,
+    Hold,
+    LedgerReceipt,
+    Leg,
+    LoggedCommand,
+    Login,
+    Open,
+    Outcome,
+    Post,
+    Reverse,
+    SetLimit,
+    SetPin,
+    Transfer,
+    Unfreeze,
+    Unlock,
+    Void,
+    WriteOff,
+)
+from atm.ledger.holds import decide_hold, decide_post, decide_void, expire_holds
+from atm.ledger.posting import Posting
+from atm.ledger.requests import contents_of
+from atm.ledger.reversals import decide_reverse
+from atm.ledger.unit_of_work import TOMBSTONE, Decision, IdempotencyRecord, UnitOfWork
+from atm.ledger.withdrawals import may_pay, may_withdraw, note_withdrawal
+
+
+def decide(unit: UnitOfWork, log_index: int, time_us: int, logged: LoggedCommand) -> LedgerReceipt | None:
+    """Decide the command of the log entry at `log_index`; return its receipt, None for `Expire`.
+
+    An id that has a receipt gets that receipt again, whatever is the case now. With other contents it is
+    refused, nothing moves, and the first receipt stays, whichever actor asks.
+    """
+    command = logged.command
+    unit.log_index, unit.time_us, unit.actor = log_index, time_us, logged.actor
+    if isinstance(command, Expire):
+        expire_holds(unit)
+        return None
+    asked = contents_of(command)
+    assert asked.amount is None or type(asked.amount) is int, f"an amount is an int, not {asked.amount!r}"
+    assert asked.amount is None or 0 < asked.amount <= AMOUNT_MINOR_MAX, f"{asked.amount} is out of range"
+    first = unit.records[command.id]
+    if first is not None:
+        assert first.receipt.id == command.id, f"{command.id} led to the receipt of {first.receipt.id}"
+        if first.asked == asked or first.asked.op == TOMBSTONE:
+            return first.receipt
+        account = None if asked.account is None else unit.accounts[asked.account]
+        return unit.receipt(command.id, Outcome.ID_REUSED, account)
+    outcome, account = _decision(unit, command)
+    receipt = unit.receipt(command.id, outcome, account)
+    unit.keep_record(IdempotencyRecord(asked, logged.actor, receipt))
+    return receipt
+
+
+def _decision(unit: UnitOfWork, command: Command) -> Decision:  # noqa: C901, PLR0912 - a line for each kind
+    match command:
+        case Credit():
+            return _credit(unit, command)
+        case Debit():
+            return _debit(unit, command)
+        case Transfer():
+            return _transfer(unit, command.id, (command,))
+        case Batch():
+            return _transfer(unit, command.id, command.legs)
+        case Hold():
+            return decide_hold(unit, command)
+        case Post():
+            return decide_post(unit, command)
+        case Void():
+            return decide_void(unit, command)
+        case Reverse():
+            return decide_reverse(unit, command)
+        case WriteOff():
+            return _write_off(unit, command)
+        case Open():
+            return decide_open(unit, command)
+        case SetPin() | Login():
+            return decide_pin(unit, command)
+        case Freeze() | Unfreeze() | Close() | Unlock() | SetLimit():
+            return decide_administration(unit, command)
+        case _:
+            assert_never(command)
+
+
+def _credit(unit: UnitOfWork, command: Credit) -> Decision:
+    account = unit.accounts[command.account]
+    outcome = may_move(account)
+    if outcome is OK:
+        outcome = unit.move(command.id, [Posting(CASH, command.account, command.amount)])
+    return outcome, account
+
+
+def _debit(unit: UnitOfWork, command: Debit) -> Decision:
+    account = unit.accounts[command.account]
+    outcome = may_withdraw(unit, account, command.pin, command.amount)
+    if outcome is OK and account is not None:
+        outcome = unit.move(command.id, [Posting(command.account, CASH, command.amount)])
+        if outcome is OK:
+            note_withdrawal(unit, account, command.amount)
+    return outcome, account
+
+
+def _transfer(unit: UnitOfWork, request_id: str, legs: Sequence[Transfer | Leg]) -> Decision:
+    """All legs or none, but every wrong PIN on the way counts."""
+    payer = unit.accounts[legs[0].account]
+    for leg in legs:
+        outcome = may_pay(unit, unit.accounts[leg.account], leg.pin)
+        if outcome is OK:
+            outcome = may_move(unit.accounts[leg.target])
+        if outcome is not OK:
+            return outcome, payer
+    return unit.move(request_id, [Posting(leg.account, leg.target, leg.amount) for leg in legs]), payer
+
+
+def _write_off(unit: UnitOfWork, command: WriteOff) -> Decision:
+    account = unit.accounts[command.account]
+    outcome = OK if command.account == CASH else exists(account)
+    if outcome is OK:
+        outcome = unit.move(command.id, [Posting(WRITEOFF, command.account, command.amount)])
+        if outcome is OK:
+            unit.note_exception("written_off")
+    return outcome, account

@@ -1,0 +1,51 @@
+"""Whether money may leave an account: its state, its PIN, its funds and its daily limit, in this order."""
+
+from __future__ import annotations
+
+from atm.ledger.accounts import WRONG_PINS_MAX, Account, may_move
+from atm.ledger.commands import OK, Outcome
+from atm.ledger.unit_of_work import UnitOfWork
+
+
+def may_withdraw(unit: UnitOfWork, account: Account | None, pin: str | None, amount: int) -> Outcome:
+    """Return `OK`, or why `amount` cannot be paid out or held; a wrong PIN counts."""
+    outcome = may_pay(unit, account, pin)
+    if outcome is OK and account is not None:
+        assert account.state == "open", f"{account.name} is {account.state}, and would pay"
+        assert account.held >= 0, f"{account.name} holds {account.held}"
+        if account.available < amount:
+            return Outcome.INSUFFICIENT_FUNDS
+        if account.exceeds_limit(amount, unit.time_us):
+            return Outcome.LIMIT_EXCEEDED
+    return outcome
+
+
+def may_pay(unit: UnitOfWork, account: Account | None, pin: str | None) -> Outcome:
+    """Return `OK`, or why nothing may leave the account; a wrong PIN counts."""
+    outcome = may_move(account)
+    return check_pin(unit, account, pin) if outcome is OK and account is not None else outcome
+
+
+def check_pin(unit: UnitOfWork, account: Account, pin: str | None) -> Outcome:
+    """Return `OK`, `WRONG_PIN` or `LOCKED`; what was counted stays, even if the command is declined."""
+    before = account.wrong_pins
+    assert 0 <= before <= WRONG_PINS_MAX, f"{account.name} has {before} wrong PINs"
+    outcome = account.check_pin(pin)
+    if account.wrong_pins != before:
+        unit.change_account(account)
+    return outcome
+
+
+def note_withdrawal(unit: UnitOfWork, account: Account, amount: int) -> None:
+    """Count what leaves or is held now towards the daily limit."""
+    if account.daily_limit is not None:
+        account.note_withdrawal(amount, unit.time_us)
+        unit.change_account(account)
+
+
+def restore_limit(unit: UnitOfWork, account: Account, amount: int, withdrawn_us: int) -> None:
+    """Take back what was counted at `withdrawn_us`, if it counts towards today's limit."""
+    if account.counts(withdrawn_us, unit.time_us):
+        account.withdrawn -= amount
+        assert account.withdrawn >= 0, f"{account.name} would have withdrawn {account.withdrawn}"
+        unit.change_account(account)

@@ -28,7 +28,7 @@ def parse_amount(text: str) -> int:
         raise AmountError(f"An amount has at most {WHOLE_DIGITS_MAX} digits before the decimal point")
     amount_minor = int(whole) * MINOR_PER_MAJOR + int(decimals.ljust(2, "0"))
     if amount_minor == 0:
-        raise AmountError("An amount is more than zero")
+        raise AmountError("An amount must be more than zero")
     return amount_minor
 
 

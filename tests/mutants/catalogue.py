@@ -15,6 +15,7 @@ from tests.mutants.reads import READS
 from tests.mutants.registry import REGISTRY
 from tests.mutants.replication import REPLICATION
 from tests.mutants.survivors import SURVIVORS
+from tests.mutants.teller import TELLER
 from tests.mutants.turns import TURNS
 
 MUTANTS = (
@@ -32,6 +33,7 @@ MUTANTS = (
     *REGISTRY,
     *TURNS,
     *SURVIVORS,
+    *TELLER,
 )
 
 # Random runs hardly ever show these: each needs a scripted test, whatever the simulation finds.

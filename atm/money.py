@@ -1,4 +1,4 @@
-"""Money between people, who write decimals, and the bank, which counts integer minor units."""
+"""Amounts of people, in decimals, to and from the bank's integer minor units."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ def parse_amount(text: str) -> int:
 def format_amount(amount_minor: int, *, in_column: bool = False) -> str:
     """Return the amount as people write it: whole amounts without decimals, others with two.
 
-    In a column all have two, so that their points are below each other.
+    In a column all have two decimals, so that their points are aligned.
     """
     sign = "-" if amount_minor < 0 else ""
     whole, decimals = divmod(abs(amount_minor), MINOR_PER_MAJOR)

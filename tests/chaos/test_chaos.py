@@ -163,12 +163,12 @@ def is_alive(pid: int) -> bool:
     return Path(f"/proc/{pid}").exists()
 
 
-def test_rates_silences_and_latencies_are_those_of_the_time_asked_for() -> None:
+def test_rates_gaps_and_latencies_are_those_of_the_time_asked_for() -> None:
     report = Report(seed=1, duration_s=10, clients=8, begin_s=100.0, end_s=110.0)
     report.done_s = [100 + i / 10 for i in range(40)] + [106 + i / 10 for i in range(40)]
     report.took_ms = [5.0] * 79 + [500.0]
     assert report.rate(102.0, 104.0) == pytest.approx(10)
     assert report.rate(104.0, 106.0) == 0
-    assert report.silence_ms(103.0, 107.0) == pytest.approx(2100)
+    assert report.longest_gap_ms(103.0, 107.0) == pytest.approx(2100)
     assert report.p99_ms(100.0, 105.0) == 5
     assert report.p99_ms(100.0, 110.0) == 500

@@ -14,9 +14,9 @@ from tests.mutants.format import FORMAT
 from tests.mutants.reads import READS
 from tests.mutants.registry import REGISTRY
 from tests.mutants.replication import REPLICATION
+from tests.mutants.run_loop import RUN_LOOP
 from tests.mutants.survivors import SURVIVORS
 from tests.mutants.teller import TELLER
-from tests.mutants.turns import TURNS
 
 MUTANTS = (
     *ELECTIONS,
@@ -31,7 +31,7 @@ MUTANTS = (
     *BANK,
     *BANK_RULES,
     *REGISTRY,
-    *TURNS,
+    *RUN_LOOP,
     *SURVIVORS,
     *TELLER,
 )

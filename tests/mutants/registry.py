@@ -55,7 +55,7 @@ REGISTRY = (
         caught_by=ACCOUNT_TESTS + "test_it_is_a_command_of_operators",
     ),
     Mutant(
-        name="accounts for everybody",
+        name="accounts for every role",
         what="the list of all accounts is no request of operators",
         edits=(Edit("Accounts", 'role_: ClassVar[Role] = "operator"', "pass"),),
         caught_by=ACCOUNT_TESTS + "test_it_is_a_command_of_operators",

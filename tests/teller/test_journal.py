@@ -184,6 +184,7 @@ def test_a_full_disk_only_costs_the_journal(
     def full(*_: object) -> int:
         raise OSError(28, "No space left on device")
 
+    run("-c", "query")  # makes the folder
     with monkeypatch.context() as patch:
         patch.setattr("atm.teller.request_journal.os.fsync", full)
         ran = run(typed="credit 5\ncredit 5\n")

@@ -168,29 +168,29 @@ def test_after_an_idle_time_the_next_command_needs_a_login(run: Run, bank: Ledge
     ]
 
 
-def pause_between_commands(monkeypatch: pytest.MonkeyPatch, *pauses_s: float) -> None:
-    """Let these times pass at the teller, one after each command."""
+def pause_before_commands(monkeypatch: pytest.MonkeyPatch, *pauses_s: float) -> None:
+    """Let these times pass at the teller, one before each command."""
     now_s, pauses = [1000.0], iter(pauses_s)
 
     class Slow(Identity):
         def __init__(self, account: str, idle_s: float) -> None:
             super().__init__(account, idle_s, lambda: now_s[0])
 
-        def note_use(self) -> None:
-            super().note_use()
+        def log_out_if_idle(self) -> str | None:
             now_s[0] += next(pauses)
+            return super().log_out_if_idle()
 
     monkeypatch.setattr("atm.teller.main.Identity", Slow)
 
 
 def test_each_command_restarts_the_idle_time(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
-    pause_between_commands(monkeypatch, 119, 119, 119)
+    pause_before_commands(monkeypatch, 0, 119, 119)
     ran = run(typed=f"login\n{PIN}\nquery\nquery\n")
     assert ran.results[1:] == ["Your current account balance is: 100"] * 2
 
 
 def test_an_idle_session_forgets_the_hold_of_its_person(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
-    pause_between_commands(monkeypatch, 0, 120, 0)
+    pause_before_commands(monkeypatch, 0, 0, 120)
     ran = run(typed=f"login\n{PIN}\nhold 5\nconfirm\n")
     assert ran.results[-2:] == [
         "Logged out: no command for 120 seconds (to go on, type: login)",

@@ -7,7 +7,7 @@ the load program, and no server gets more than 30 % of a core. Work is done clos
 the answer) or at a bounded rate, in calm, while the follower that is furthest stops for a second out of two,
 and while the way to it takes ten milliseconds more each way.
 
-Trees are checkouts of this project to compare. Each round starts their servers anew; they take turns at each
+Trees are checkouts of this project to compare. Each round starts their servers anew; they alternate at each
 work, and meanwhile the servers of the others are stopped (SIGSTOP). A figure's ratio is to the first tree's.
 `--here` measures the same on loopback without distances and shares. Linux only, root only but for `--here`.
 """

@@ -23,7 +23,7 @@ FIRST_US = 1_700_000_000_000_000
 
 
 def records(ids: str, seed: int) -> Iterator[Record]:
-    """Yield log entries without end: the accounts are opened, then credited in turn."""
+    """Yield log entries without end: the accounts are opened, then credited one after the other."""
     chance = random.Random(seed)
     log_index = 0
     while True:

@@ -41,7 +41,7 @@ def chaos(*arguments: str) -> Iterator[subprocess.Popen[str]]:
 
 @pytest.fixture
 def brief(monkeypatch: pytest.MonkeyPatch) -> None:
-    """One fault, between moments of calm; customers soon lose their patience."""
+    """One fault, between calm periods; customers give up soon."""
     monkeypatch.setattr("tests.chaos.run.CALM_S", 0.5)
     monkeypatch.setattr("tests.chaos.run.HOLD_S", (1.5, 1.5))
     monkeypatch.setattr("tests.chaos.run.SERVICE_WITHIN_S", 5.0)
@@ -77,11 +77,11 @@ def test_the_faults_that_need_more_than_processes_can_be_exercised_here(needs: s
 
 def test_a_fault_that_did_not_fire_is_no_pass(brief: None, tmp_path: Path) -> None:
     def nothing(scene: Scene) -> Story:
-        yield "nobody"
+        yield "no node"
         return False
 
     report = run_quietly(tmp_path, Fault("nothing", "", nothing))
-    assert report.findings == ["'nothing' (nobody) did not fire"] * len(report.struck)
+    assert report.findings == ["'nothing' (no node) did not fire"] * len(report.struck)
     assert "NO PASS" in report.text()
 
 

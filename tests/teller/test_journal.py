@@ -122,7 +122,7 @@ def test_what_is_no_file_does_not_stop_the_teller(run: Run, state_folder: Path) 
     assert (ran.code, len(ran.err)) == (0, 3)
 
 
-def test_an_unfinished_entry_was_never_sent_and_is_tidied_away(run: Run, state_folder: Path) -> None:
+def test_an_unfinished_entry_was_never_sent_and_is_removed(run: Run, state_folder: Path) -> None:
     run("-c", "query")
     (state_folder / "x.new").write_bytes(b'{"cl')
     assert run("-c", "query").err == []
@@ -142,15 +142,15 @@ def test_the_journal_is_for_its_user_only(run: Run, cluster: FakeCluster, state_
 def test_the_request_is_in_the_journal_before_it_is_sent(
     run: Run, cluster: FakeCluster, state_folder: Path
 ) -> None:
-    noted: list[bool] = []
+    stored: list[bool] = []
 
     def look(request: dict[str, Any]) -> bytes:
-        noted.append((state_folder / f"{request['id']}.json").exists())
+        stored.append((state_folder / f"{request['id']}.json").exists())
         return cluster["5000"].answer(request)
 
     cluster["5000"].always = look
     run("5000", "-c", "credit 5", "-c", "open bob")
-    assert noted == [True, True]
+    assert stored == [True, True]
     assert list(state_folder.iterdir()) == []
 
 

@@ -252,18 +252,18 @@ def test_beyond_the_daily_limit_the_teller_says_when_it_ends(run: Run) -> None:
     assert run("-c", "hold 50", "-c", "debit 0.01").out[2:] == [line]
 
 
-def test_every_change_is_noted_before_it_is_sent(
+def test_every_change_is_stored_before_it_is_sent(
     run: Run, cluster: FakeCluster, bank: LedgerBank, state_folder: Path
 ) -> None:
-    noted: dict[str, bool] = {}
+    stored: dict[str, bool] = {}
 
     def look(request: dict[str, str]) -> bytes:
-        noted[request["op"]] = (state_folder / f"{request['id']}.json").exists()
+        stored[request["op"]] = (state_folder / f"{request['id']}.json").exists()
         return cluster["5000"].answer(request)
 
     cluster["5000"].always = look
     run("5000", "--operator", typed="transfer bob 5\nhold 5\nconfirm 4\ncancel\nreverse x\nwriteoff bob 1\n")
-    assert noted == {
+    assert stored == {
         "query": False,
         "transfer": True,
         "hold": True,

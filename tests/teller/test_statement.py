@@ -114,7 +114,7 @@ def test_the_balance_of_a_past_time(run: Run, bank: LedgerBank) -> None:
         ("9999-12-31", datetime(9999, 12, 31, 23, 59, 59, tzinfo=UTC)),
     ],
 )
-def test_a_moment_is_the_last_microsecond_of_what_it_names(text: str, last_second: datetime) -> None:
+def test_a_time_is_the_last_microsecond_of_what_it_names(text: str, last_second: datetime) -> None:
     assert parse_timestamp(text) == int(last_second.timestamp()) * 1_000_000 + 999_999
     assert format_timestamp(parse_timestamp(text)) == last_second.strftime("%Y-%m-%d %H:%M:%S")
 

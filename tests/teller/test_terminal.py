@@ -98,7 +98,9 @@ def test_ctrl_c_during_a_request_keeps_the_session(cluster: FakeCluster) -> None
 
 
 @pytest.mark.usefixtures("bank")
-def test_a_pin_is_typed_unseen_and_is_not_in_the_history(cluster: FakeCluster, state_folder: Path) -> None:
+def test_a_pin_is_typed_without_echo_and_is_not_in_the_history(
+    cluster: FakeCluster, state_folder: Path
+) -> None:
     terminal = Terminal(cluster)
     terminal.wait_for("Enter command: ")
     terminal.type("pin\r")

@@ -38,7 +38,7 @@ from atm.teller.request_runner import no_journal
 from atm.teller.session import Teller
 
 PROGRAM = "atm"
-DESCRIPTION = "The bank's teller: balances, payments, transfers, holds, reversals. Type help in it."
+DESCRIPTION = "The bank's teller: balances, payments, transfers, holds. In a session, type help."
 EXIT_CODES = (
     "Exit codes: 0 done, 1 declined by the bank, 2 wrong usage, 3 not available and certainly not done, "
     "4 not allowed, 5 outcome unknown."

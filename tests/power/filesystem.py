@@ -106,8 +106,8 @@ class FileSystem:
     def _share_mount_point(self) -> None:
         """Let each unmounting be one for all.
 
-        A program that makes a mount namespace of its own, as `ip netns exec` does, has copies of all mounts. If
-        its copy stayed mounted, the next mounting would find the file system still in use, and still shut down.
+        A program that makes a mount namespace of its own, as `ip netns exec` does, has copies of all mounts.
+        If its copy stayed, the next mounting would find the file system still in use, and still shut down.
         """
         _run("mount", "--bind", str(self.path), str(self.path))
         self._is_shared = True

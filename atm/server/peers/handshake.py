@@ -1,13 +1,25 @@
-"""The hello between two servers: what this node says of itself, and to whom it has an objection."""
+"""The hello between two servers: sent, received, and answered or objected to."""
 
 from __future__ import annotations
 
+import socket
 from collections.abc import Collection
 
 from msgspec.structs import replace
 
+from atm.config import Address
 from atm.raft.messages import NodeId
-from atm.wire.peer_messages import Hello, Welcome
+from atm.server.net.connection import Incoming, receive_timeout
+from atm.wire.codec import Malformed, encode
+from atm.wire.framing import frame
+from atm.wire.peer_messages import Hello, Refused, Welcome, decode_hello_reply
+
+HELLO_S = 5.0
+HELLO_BYTES_MAX = 4 * 1024
+
+
+class LinkRefused(Exception):
+    """The other side will not have us, or is not who we were looking for."""
 
 
 class Handshake:
@@ -21,6 +33,21 @@ class Handshake:
     def join(self, cluster_id: str) -> None:
         """Belong to this cluster from now on."""
         self.hello = replace(self.hello, cluster=cluster_id)
+
+    def introduce(self, sock: socket.socket, peer: NodeId, address: Address) -> Welcome:
+        """Say hello to `peer` and return its welcome; raise `LinkRefused`, or what `receive_hello` raises."""
+        sock.sendall(frame(encode(self.hello)))
+        answer = decode_hello_reply(receive_hello(sock))
+        if isinstance(answer, Refused):
+            raise LinkRefused(f"node {peer} at {address} refuses this node: {answer.reason[:300]!r}")
+        if answer.node != peer:
+            raise LinkRefused(f"at {address} answers node {answer.node[:64]!r}, not node {peer}")
+        if not self.speaks(answer.protocol):
+            raise LinkRefused(
+                f"node {peer} at {address} wants protocol {answer.protocol}, which this release "
+                "does not speak: install releases that have one in common"
+            )
+        return answer
 
     def welcome(self, hello: Hello, *, learner: bool) -> Welcome:
         """Return the answer to a hello that there is no objection to."""
@@ -59,3 +86,16 @@ class Handshake:
 def _range(hello: Hello) -> str:
     low, high = hello.protocol_min, hello.protocol_max
     return str(high) if low in (0, high) else f"{low} to {high}"
+
+
+def receive_hello(sock: socket.socket) -> bytes:
+    """Return the payload of the one frame that comes first; raise `Malformed` for more or less than that."""
+    receive_timeout(sock, HELLO_S)
+    incoming = Incoming(sock, HELLO_BYTES_MAX, partial_frame_s=HELLO_S)
+    while True:
+        payloads = incoming.read()
+        if payloads is None or len(payloads) > 1 or (payloads and incoming.unfinished):
+            raise Malformed("a hello is one frame, and nothing follows it before it is answered")
+        if payloads:
+            receive_timeout(sock, 0)
+            return payloads[0]

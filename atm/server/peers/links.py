@@ -11,17 +11,15 @@ from typing import TypeVar
 from atm.config import Address
 from atm.raft.messages import NodeId, Outgoing, RaftMessage
 from atm.server.group.inbox import Inbox, Inputs
-from atm.server.net.connection import Connection, Incoming, StalledFrame, receive_timeout, resolve, tune
-from atm.server.peers.handshake import Handshake
+from atm.server.net.connection import Connection, StalledFrame, resolve, tune
+from atm.server.peers.handshake import Handshake, LinkRefused
 from atm.wire.codec import Malformed, encode
 from atm.wire.framing import PEER_FRAME_BYTES_MAX, FrameTooLarge, frame
-from atm.wire.peer_messages import Forward, ForwardReply, Refused, decode_hello_reply
+from atm.wire.peer_messages import Forward, ForwardReply
 
 OUTBOX_BYTES_MAX = 32 * 1024 * 1024
 BATCH_BYTES_MAX = 1024 * 1024  # requests or answers in one frame, as a sum of their payloads
 DIAL_S = 1.0
-HELLO_S = 5.0
-HELLO_BYTES_MAX = 4 * 1024
 BACK_OFF_S_MIN, BACK_OFF_S_MAX = 0.05, 0.5
 UNACKNOWLEDGED_MS_MAX = 3_000  # a link whose bytes nobody acknowledges is given up and dialled anew
 
@@ -29,10 +27,6 @@ NUMBERED_BYTES = 16 + 64  # a number and who asks, at most
 
 assert BATCH_BYTES_MAX * 2 < PEER_FRAME_BYTES_MAX, "a batch, its last payload over, fits a frame"
 assert PEER_FRAME_BYTES_MAX < OUTBOX_BYTES_MAX
-
-
-class LinkRefused(Exception):
-    """The other side will not have us, or is not who we were looking for."""
 
 
 class Link:
@@ -139,19 +133,7 @@ class Link:
         return sock
 
     def _greet(self, sock: socket.socket) -> None:
-        sock.sendall(frame(encode(self._handshake.hello)))
-        answer = decode_hello_reply(receive_hello(sock))
-        if isinstance(answer, Refused):
-            raise LinkRefused(
-                f"node {self._peer} at {self._address} refuses this node: {answer.reason[:300]!r}"
-            )
-        if answer.node != self._peer:
-            raise LinkRefused(f"at {self._address} answers node {answer.node[:64]!r}, not node {self._peer}")
-        if not self._handshake.speaks(answer.protocol):
-            raise LinkRefused(
-                f"node {self._peer} at {self._address} wants protocol {answer.protocol}, which this release "
-                "does not speak: install releases that have one in common"
-            )
+        answer = self._handshake.introduce(sock, self._peer, self._address)
         if answer.learner:
             self._report_once(
                 f"node {self._peer} knew this node by another data folder: this node catches up, but its "
@@ -260,16 +242,3 @@ def batches(numbered: Sequence[Numbered]) -> list[tuple[Numbered, ...]]:
     if start < len(numbered):
         runs.append(tuple(numbered[start:]))
     return runs
-
-
-def receive_hello(sock: socket.socket) -> bytes:
-    """Return the payload of the one frame that comes first; raise `Malformed` for more or less than that."""
-    receive_timeout(sock, HELLO_S)
-    incoming = Incoming(sock, HELLO_BYTES_MAX, partial_frame_s=HELLO_S)
-    while True:
-        payloads = incoming.read()
-        if payloads is None or len(payloads) > 1 or (payloads and incoming.unfinished):
-            raise Malformed("a hello is one frame, and nothing follows it before it is answered")
-        if payloads:
-            receive_timeout(sock, 0)
-            return payloads[0]

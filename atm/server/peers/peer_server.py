@@ -11,8 +11,8 @@ from atm.server.group.inbox import Inbox, Inputs
 from atm.server.net.connection import Connection, StalledFrame, tune
 from atm.server.net.listener import Listener
 from atm.server.net.reader import Reader
-from atm.server.peers.handshake import Handshake
-from atm.server.peers.links import Links, receive_hello
+from atm.server.peers.handshake import Handshake, receive_hello
+from atm.server.peers.links import Links
 from atm.server.peers.peer_connection import PeerConnection
 from atm.storage.data_folder import DataFolder, FolderRefused
 from atm.wire.codec import Malformed, encode

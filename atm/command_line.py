@@ -1,4 +1,4 @@
-"""What the programs for people share: a mistake is one line, and an output that closes is no fault."""
+"""Shared by the command-line programs: a mistake is one line, a closed output is no error."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ CLOSED_PIPE = 141  # as a shell counts a process that SIGPIPE ended
 
 
 class OneLineParser(argparse.ArgumentParser):
-    """Tells a mistake in one line, in the name of the program."""
+    """Reports a mistake in one line that names the program."""
 
     def error(self, message: str) -> NoReturn:
         program = self.prog.split()[0]  # a subcommand's has the subcommand behind it
@@ -22,17 +22,17 @@ class OneLineParser(argparse.ArgumentParser):
 
 
 def complain(program: str, line: str) -> None:
-    """Tell a person, on standard error, what is wrong."""
+    """Print an error for people to stderr."""
     print(f"{program}: {printable(line)}", file=sys.stderr)
 
 
 def printable(text: str) -> str:
-    """Return the text with all that could move a cursor or break a line replaced."""
+    """Return the text with everything replaced that could move a cursor or break a line."""
     return "".join(char if char.isprintable() else "?" for char in text)
 
 
 def forget_stdout() -> None:
-    """Point stdout at nothing, so that the interpreter's last flush does not complain as well."""
+    """Redirect stdout to nothing, so that the interpreter's last flush raises no further error."""
     with contextlib.suppress(OSError, ValueError, AttributeError):
         nothing = os.open(os.devnull, os.O_WRONLY)
         os.dup2(nothing, sys.stdout.fileno())

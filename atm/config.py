@@ -14,16 +14,16 @@ from dataclasses import dataclass
 from pathlib import Path
 
 FILE_BYTES_MAX = 64 * 1024
-LINE_CHARS_MAX = 1000  # of a refusal, more or less
-NODES_MAX = 9  # each write waits for a majority: beyond nine, one more server only makes it slower
+LINE_CHARS_MAX = 1000  # of an error message, about
+NODES_MAX = 9  # each write waits for a majority: more than nine servers only make it slower
 NODE_NAME_CHARS_MAX = 32
 HEARTBEAT_MS_MIN, HEARTBEAT_MS_MAX = 10, 10_000
 ELECTION_TIMEOUT_MS_MAX = 100_000
 HEARTBEATS_PER_TIMEOUT_MIN = 4  # so that a few late heartbeats do not start an election
-TIMEOUT_SPREAD_MIN = 1.5  # high / low: candidates that draw from a narrow range split the vote
+TIMEOUT_SPREAD_MIN = 1.5  # high / low: a narrow range splits votes
 
 LEDGER_FILE = "ledger.db"  # in each node's folder, which is data_dir/<node>
-PEPPER_FILE = "pepper.key"  # in data_dir, unless told otherwise; no node can have this name
+PEPPER_FILE = "pepper.key"  # default, in data_dir; no node can have this name
 
 _CLUSTER_DEFAULTS = {"data_dir": "data", "heartbeat_ms": "50", "election_timeout_ms": "300-600"}
 CLUSTER_KEYS = (*_CLUSTER_DEFAULTS, "pepper_file")
@@ -87,14 +87,14 @@ def load(path: str | Path) -> Cluster:
 
 
 class _CaseKeeping(configparser.ConfigParser):
-    """Keys count as written: `Peer` is no key, and says so."""
+    """Keeps the case of keys: `Peer` is an unknown key."""
 
     def optionxform(self, optionstr: str) -> str:
         return optionstr
 
 
 class _Reader:
-    """Reads one file; knows its name, so that every error can tell it."""
+    """Reads one file; every error names it."""
 
     def __init__(self, path: Path) -> None:
         self._path = path
@@ -137,8 +137,10 @@ class _Reader:
             with self._path.open("rb") as file:
                 content = file.read(FILE_BYTES_MAX + 1)
             if len(content) > FILE_BYTES_MAX:
-                raise self._error(None, None, f"has more than {FILE_BYTES_MAX} bytes; which file is that?")
-            # As a text file is read: whatever ends a line elsewhere ends one here.
+                raise self._error(
+                    None, None, f"has more than {FILE_BYTES_MAX} bytes: is this the right file?"
+                )
+            # Universal newlines, as for any text file.
             return io.TextIOWrapper(io.BytesIO(content), encoding="utf-8-sig").read()
         except FileNotFoundError:
             raise self._error(None, None, "no such file") from None
@@ -152,12 +154,12 @@ class _Reader:
         try:
             self._parser.read_string(text)
         except configparser.DuplicateSectionError as error:
-            raise self._error(error.section, None, f"is there twice (line {error.lineno})") from None
+            raise self._error(error.section, None, f"is given twice (line {error.lineno})") from None
         except configparser.DuplicateOptionError as error:
-            message = f"is there twice (line {error.lineno})"
+            message = f"is given twice (line {error.lineno})"
             raise self._error(error.section, error.option, message) from None
         except configparser.MissingSectionHeaderError as error:
-            message = f"line {error.lineno} stands before the first [section]"
+            message = f"line {error.lineno} is before the first [section]"
             raise self._error(None, None, message) from None
         except configparser.ParsingError as error:
             line_number = error.errors[0][0]
@@ -165,7 +167,7 @@ class _Reader:
             raise self._error(None, None, message) from None
 
     def _section(self, section: str, keys: tuple[str, ...]) -> Mapping[str, str]:
-        """Return the section's values; every key is one of `keys`, every value one line."""
+        """Return the section's values: each key is one of `keys`, each value one line."""
         values = self._parser[section]
         for key, value in values.items():
             if key not in keys:
@@ -173,7 +175,7 @@ class _Reader:
             if not value:
                 raise self._error(section, key, "has no value")
             if "\n" in value:
-                raise self._error(section, key, "goes on in the next line; is that one indented?")
+                raise self._error(section, key, "continues on the next line: is that line indented?")
             if not value.isprintable():
                 raise self._error(section, key, f"{value!r} has characters that cannot be printed")
         return values
@@ -255,14 +257,14 @@ class _Reader:
     def _claim(self, taken: dict[tuple[str, int], str], section: str, key: str, address: Address) -> None:
         place = ("127.0.0.1" if address.host == "localhost" else address.host, address.port)
         if place in taken:
-            raise self._error(section, key, f"{address} is taken already, by {taken[place]}")
+            raise self._error(section, key, f"{address} is already used by {taken[place]}")
         taken[place] = f"[{section}] {key}"
 
     def _error(self, section: str | None, key: str | None, message: str) -> ConfigError:
-        """Name the file, and the section and the key as far as they are known."""
+        """Return an error that names the file, and section and key if they are known."""
         where = f"[{section}] {key}" if key else f"[{section}]" if section else ""
         line = f"{self._path}: {where}: {message}" if where else f"{self._path}: {message}"
         line = "".join(c if c.isprintable() else ascii(c)[1:-1] for c in line)
-        if len(line) > LINE_CHARS_MAX:  # it quotes the file; what is wrong stands at the end
+        if len(line) > LINE_CHARS_MAX:  # it quotes the file; the reason is at the end
             line = f"{line[: LINE_CHARS_MAX // 2]} … {line[-LINE_CHARS_MAX // 2 :]}"
         return ConfigError(line)

@@ -1,6 +1,6 @@
-"""Files that a power cut leaves whole: bytes are on disk before their name is, and the name before a return.
+"""Files that stay whole in a power cut: content is synced before its name, the name before the return.
 
-Every function raises `OSError` when the disk will not.
+Every function raises `OSError` if the disk fails.
 """
 
 from __future__ import annotations

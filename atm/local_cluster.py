@@ -1,8 +1,8 @@
 """The nodes of a `cluster.ini` as real processes on this machine; for bin/run, tests and measurements.
 
-A node started here ends with whoever started it, however that ends: the node's standard input is a pipe
-that nobody writes to, and when its other side closes, the node stops. Run as a program, this module is
-that node: `python -m atm.local_cluster NODE --config FILE`.
+A node that is started here ends with its starter, however that ends: its standard input is a pipe to which
+nothing is written, and when the other end closes, the node stops. Run as a program, this module is that node:
+`python -m atm.local_cluster NODE --config FILE`.
 """
 
 from __future__ import annotations
@@ -30,26 +30,26 @@ STOP_TIMEOUT_S = 10.0
 STATUS_TIMEOUT_S = 0.25
 POLL_S = 0.02
 LOOPBACK = "127.0.0.1"
-# Below what systems give to outgoing connections (from 32768 on Linux): a node that retries to reach
-# a stopped one must not be given that one's port, or it keeps it from starting again.
+# Below the ports of outgoing connections (from 32768 on Linux): a node that redials a stopped one could
+# otherwise get that one's port, and keep it from starting again.
 PORTS = range(20_000, 32_000)
 
 
 class NoLeader(Exception):
-    """No leader within the time; `str()` of it is a line that says what there was instead."""
+    """No leader in time; `str()` of it is one line that says which nodes answer, and their roles."""
 
 
 @dataclass
 class _Started:
     process: subprocess.Popen[bytes]
     log_path: Path
-    log_offset: int  # where what the node said since its first start here begins
+    log_offset: int  # where the node's output since its first start here begins
 
 
 class LocalCluster:
-    """Starts, stops, kills and pauses the nodes of one cluster; ends only what it has started itself.
+    """Starts, stops, kills and pauses the nodes of one cluster; ends only those that it started.
 
-    What a node prints is appended to `<data_dir>/<node>.log`.
+    The output of a node is appended to `<data_dir>/<node>.log`.
     """
 
     def __init__(self, config_path: str | Path) -> None:
@@ -78,7 +78,7 @@ class LocalCluster:
         return self.cluster.data_dir / f"{name}.log"
 
     def output(self, name: str) -> str:
-        """Return what the node printed since it was first started here, over all its restarts."""
+        """Return the node's output since it was first started here, over all its restarts."""
         started = self._started[name]
         with started.log_path.open("rb") as log:
             log.seek(started.log_offset)
@@ -94,7 +94,7 @@ class LocalCluster:
         assert name in self.cluster.nodes, name
         assert name not in self.running(), f"node {name} runs already"
         path = self.log_path(name)
-        make_folder(path.parent / name)  # durably: a node does not sync names that it finds
+        make_folder(path.parent / name)  # durably: a node does not sync a folder that it finds
         with path.open("ab") as log:
             offset = self._started[name].log_offset if name in self._started else log.tell()
             process = subprocess.Popen(
@@ -108,7 +108,7 @@ class LocalCluster:
         return process
 
     def command(self, name: str) -> list[str]:
-        """Return what starts the node; a subclass may change its surroundings, not whose process it is."""
+        """Return the command that starts the node. A subclass may wrap it, in the same process."""
         return [sys.executable, "-P", "-m", "atm.local_cluster", name, "--config", str(self.cluster.path)]
 
     def start_all(self) -> None:
@@ -119,7 +119,7 @@ class LocalCluster:
                 self.start(name)
 
     def status(self, name: str) -> StatusReply | None:
-        """Return what the node says of itself, or None if it does not answer at once."""
+        """Return the node's status, or None if it does not answer at once."""
         return ask_status(self.cluster.nodes[name].client)
 
     def wait_for_leader(
@@ -151,15 +151,15 @@ class LocalCluster:
         """Ask the node to stop (SIGTERM) and return its exit code; kill it if it does not in time."""
         process = self._started[name].process
         process.terminate()
-        process.send_signal(signal.SIGCONT)  # a paused one would not hear it
+        process.send_signal(signal.SIGCONT)  # a paused process does not get SIGTERM
         return _wait_or_kill(process, timeout_s)
 
     def pause(self, name: str) -> None:
-        """Let the node hang (SIGSTOP) until `resume`."""
+        """Pause the node (SIGSTOP) until `resume`."""
         self._started[name].process.send_signal(signal.SIGSTOP)
 
     def resume(self, name: str) -> None:
-        """Let a paused node go on."""
+        """Continue a paused node (SIGCONT)."""
         self._started[name].process.send_signal(signal.SIGCONT)
 
     def stop_all(self, timeout_s: float = STOP_TIMEOUT_S) -> dict[str, int]:
@@ -175,7 +175,7 @@ class LocalCluster:
 
 
 def ask_status(address: Address, timeout_s: float = STATUS_TIMEOUT_S) -> StatusReply | None:
-    """Return what the node that listens for tellers at `address` says of itself, or None."""
+    """Return the status of the node whose client port is `address`, or None."""
     answer = ask_one(address, Status(id="status"), timeout_s)
     return answer if isinstance(answer, StatusReply) else None
 
@@ -231,7 +231,7 @@ def _followed_leader(answers: list[StatusReply], node_count: int) -> str | None:
 
 def _no_leader_line(answers: list[StatusReply], node_count: int) -> str:
     answering = ", ".join(f"{a.node} ({a.role}, term {a.term})" for a in answers) or "none"
-    return f"There is no leader: of {node_count} nodes, these answer: {answering}"
+    return f"There is no leader; of {node_count} nodes, these answer: {answering}"
 
 
 def _wait_or_kill(process: subprocess.Popen[bytes], timeout_s: float) -> int:
@@ -255,12 +255,12 @@ def end_with_starter() -> None:
 
 
 def _stop_when_stdin_closes() -> None:
-    os.read(0, 1)  # not sys.stdin: its lock, held here, would abort the interpreter's exit
+    os.read(0, 1)  # not sys.stdin: holding its lock here would abort the interpreter's exit
     os.kill(os.getpid(), signal.SIGTERM)
 
 
 def _run_node() -> int:
-    from atm.server.main import main  # noqa: PLC0415  (whoever starts nodes need not load the server)
+    from atm.server.main import main  # noqa: PLC0415  (a starter of nodes need not load the server)
 
     end_with_starter()
     return main(sys.argv[1:])

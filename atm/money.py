@@ -1,4 +1,4 @@
-"""Money between people, who write decimals, and the bank, which counts integer minor units."""
+"""Amounts of people, in decimals, to and from the bank's integer minor units."""
 
 from __future__ import annotations
 
@@ -28,14 +28,14 @@ def parse_amount(text: str) -> int:
         raise AmountError(f"An amount has at most {WHOLE_DIGITS_MAX} digits before the decimal point")
     amount_minor = int(whole) * MINOR_PER_MAJOR + int(decimals.ljust(2, "0"))
     if amount_minor == 0:
-        raise AmountError("An amount is more than zero")
+        raise AmountError("An amount must be more than zero")
     return amount_minor
 
 
 def format_amount(amount_minor: int, *, in_column: bool = False) -> str:
     """Return the amount as people write it: whole amounts without decimals, others with two.
 
-    In a column all have two, so that their points are below each other.
+    In a column all have two decimals, so that their points are aligned.
     """
     sign = "-" if amount_minor < 0 else ""
     whole, decimals = divmod(abs(amount_minor), MINOR_PER_MAJOR)

@@ -1,6 +1,6 @@
-"""bin/run: every node of `cluster.ini` in the background, and the teller in front.
+"""bin/run: every node of `cluster.ini` in the background, and the teller in the foreground.
 
-Standard output is the teller's alone; what is to be said about the nodes goes to standard error.
+Standard output is for the teller only; messages about the nodes go to standard error.
 """
 
 from __future__ import annotations
@@ -29,11 +29,11 @@ def main(argv: Sequence[str] | None = None) -> int:
         usage="%(prog)s [-h] [--config FILE] [teller's arguments]",
         allow_abbrev=False,
         description="Start every node of cluster.ini in the background, open the teller, and stop the nodes "
-        "when it ends. What a node prints goes to <data_dir>/<node>.log.",
-        epilog="All other arguments are the teller's: see bin/atm --help.",
+        "when it ends. The output of a node goes to <data_dir>/<node>.log.",
+        epilog="All other arguments go to the teller: see bin/atm --help.",
     )
     parser.add_argument(
-        "--config", default="cluster.ini", metavar="FILE", help="the nodes (default: cluster.ini)"
+        "--config", default="cluster.ini", metavar="FILE", help="the cluster's file (default: cluster.ini)"
     )
     options, teller_arguments = parser.parse_known_args(argv)
     try:
@@ -52,19 +52,19 @@ def main(argv: Sequence[str] | None = None) -> int:
         return 128 + signal.SIGINT
     finally:
         for number in (*ENDING_SIGNALS, signal.SIGINT):
-            signal.signal(number, signal.SIG_IGN)  # impatience must not leave nodes behind
+            signal.signal(number, signal.SIG_IGN)  # a second Ctrl-C must not leave nodes behind
         cluster.stop_all()
 
 
 def _start(cluster: LocalCluster) -> bool:
-    """Start the nodes and wait for a leader; return whether there is one, having said why if not."""
+    """Start the nodes and wait for a leader; return whether there is one, and print why if not."""
     nodes = cluster.cluster.nodes
     others = []
     try:
         for name, node in nodes.items():
             answer = cluster.status(name)
             if answer is not None and answer.node == name:
-                _say(f"Node {name} runs already, on {node.client}: it is used, and not stopped at the end")
+                _say(f"Node {name} already runs on {node.client}: it is used, and not stopped at the end")
                 others.append(name)
             else:
                 cluster.start(name)
@@ -79,18 +79,18 @@ def _start(cluster: LocalCluster) -> bool:
         cluster.wait_for_leader(LEADER_TIMEOUT_S, while_true=majority_runs)
     except NoLeader as error:
         _tell_ended(cluster)
-        _say(f"{error}. What the nodes said is in {cluster.cluster.data_dir}/*.log")
+        _say(f"{error}. The reason is in the nodes' output: {cluster.cluster.data_dir}/*.log")
         return False
     _tell_ended(cluster)
     return True
 
 
 def _tell_ended(cluster: LocalCluster) -> None:
-    """Tell of each node that should run and does not: its exit code and its own last line."""
+    """Print, for each node that ended, its exit code and its last line."""
     for name, process in cluster.processes.items():
         exit_code = process.poll()
         if exit_code is not None:
-            lines = cluster.output(name).strip().splitlines() or ["it said nothing"]
+            lines = cluster.output(name).strip().splitlines() or ["it printed nothing"]
             _say(f"Node {name} ended with exit code {exit_code}: {lines[-1]}")
 
 

@@ -1,4 +1,4 @@
-"""Which release this is, and what it speaks and understands; docs/upgrade.md says when to change what."""
+"""Release, protocol versions and feature level; docs/upgrade.md says when to change which."""
 
 from __future__ import annotations
 
@@ -6,10 +6,10 @@ from typing import Final
 
 RELEASE: Final = "1.1.0"
 
-# Versions of what servers say to each other: two of them speak the highest that both know.
+# Versions of the protocol between servers: two of them use the highest that both know.
 PROTOCOL_MIN: Final = 3
 PROTOCOL_MAX: Final = 3
 
-# What may stand in the log. A cluster begins at level 1; a committed entry raises it, to what all its members
-# know, and it never falls.
+# What the log may contain. A cluster begins at level 1; a committed entry raises the level to what all
+# members know; it never falls.
 FEATURE_LEVEL_MAX: Final = 1

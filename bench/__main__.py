@@ -1,8 +1,8 @@
-"""`bin/bench`: this project beside what a user would take instead, on this machine, in one run.
+"""`bin/bench`: this project compared with its alternatives, on this machine, in one run.
 
-Every system gets five local servers where it has more than one, syncs what it acknowledges (PySyncObj
-cannot), and does the same work under the same load program, in interleaved rounds. Compare within one
-run only. Exit code 0: done; 1: a system broke down; 2: wrong arguments.
+Every replicated system gets five local servers. Each syncs what it acknowledges (PySyncObj cannot), and does
+the same work under the same load program, in interleaved rounds. Compare figures of one run only.
+Exit code 0: done; 1: a system failed; 2: wrong arguments.
 """
 
 from __future__ import annotations
@@ -52,7 +52,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         )
     except KeyboardInterrupt:
         interrupted = True
-        say("Interrupted: here is what was measured until now")
+        say("Interrupted: these are the figures so far")
     results = run.results
     print(results.table())
     for warning in results.warnings():
@@ -70,31 +70,37 @@ def _options(argv: Sequence[str] | None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(
         prog="bin/bench", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("--quick", action="store_true", help="within three minutes; figures are rougher")
-    parser.add_argument("--json", type=Path, metavar="FILE", help="write the figures of each round")
-    parser.add_argument("--plot", type=Path, metavar="FILE.png", help="draw throughput and latency")
+    parser.add_argument(
+        "--quick", action="store_true", help="end within three minutes; figures are less exact"
+    )
+    parser.add_argument("--json", type=Path, metavar="FILE", help="write the figures of each round to FILE")
+    parser.add_argument(
+        "--plot", type=Path, metavar="FILE.png", help="draw throughput and latency to FILE.png"
+    )
     parser.add_argument(
         "--peers",
         type=listed(PEERS, "peer"),
         default=list(PEERS),
         metavar=",".join(PEERS),
-        help="beside this project, by commas; '' is none; default: all",
+        help="compare with these, by commas; '' is none; default: all",
     )
     parser.add_argument(
         "--only",
         type=listed(LABELS, "work"),
         default=list(LABELS),
         metavar="WORK,...",
-        help=f"of {', '.join(LABELS)}",
+        help=f"measure these only, by commas: {', '.join(LABELS)}",
     )
     parser.add_argument("--rounds", type=positive(int), help=f"default: {ROUNDS}")
-    parser.add_argument("--seconds", type=positive(float), help=f"of each measurement; default: {SECONDS:g}")
-    parser.add_argument("--folder", type=Path, help="keep the systems' data on this disk while they run")
+    parser.add_argument(
+        "--seconds", type=positive(float), help=f"length of each measurement; default: {SECONDS:g}"
+    )
+    parser.add_argument("--folder", type=Path, help="folder for the systems' data while they run")
     return parser.parse_args(argv)
 
 
 def _problem(options: argparse.Namespace) -> str | None:
-    """Return what would go wrong only after minutes of measuring."""
+    """Return the mistake that would otherwise show only after minutes of measuring, or None."""
     if not options.only:
         return "--only names no work"
     for path in (options.json, options.plot):

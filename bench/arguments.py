@@ -1,4 +1,4 @@
-"""What command lines of the measurements may hold."""
+"""Argument types of the benchmark commands."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ LARGE = 1e6
 
 
 def listed(known: Collection[str], what: str) -> Callable[[str], list[str]]:
-    """Return what reads names from text, with commas between; a wrong one is told."""
+    """Return a parser of names separated by commas; it refuses unknown ones."""
 
     def names(text: str) -> list[str]:
         asked = [name.strip() for name in text.split(",") if name.strip()]
@@ -22,7 +22,7 @@ def listed(known: Collection[str], what: str) -> Callable[[str], list[str]]:
 
 
 def positive(number: type[int] | type[float]) -> Callable[[str], float]:
-    """Return what reads such a number above 0 from text."""
+    """Return a parser of numbers above 0."""
 
     def value(text: str) -> float:
         try:
@@ -30,7 +30,7 @@ def positive(number: type[int] | type[float]) -> Callable[[str], float]:
         except ValueError:
             given = number(0)
         if not 0 < given < LARGE:
-            raise argparse.ArgumentTypeError(f"{text!r} is no number above 0")
+            raise argparse.ArgumentTypeError(f"{text!r} is not a number above 0")
         return given
 
     return value

@@ -147,11 +147,15 @@ def _drop_from_cache(path: Path) -> None:
 
 def main() -> None:
     """Fill and measure."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
-    parser.add_argument("--accounts", type=int, default=1_000_000)
-    parser.add_argument("--postings", type=int, default=10_000_000)
-    parser.add_argument("--seconds", type=float, default=1800, help="give up filling after so long")
-    parser.add_argument("--keep", type=Path, metavar="FOLDER", help="fill there, and leave the file")
+    parser = argparse.ArgumentParser(
+        prog="python -m bench.big_ledger", description=__doc__, formatter_class=argparse.RawTextHelpFormatter
+    )
+    parser.add_argument("--accounts", type=int, default=1_000_000, help="default: %(default)s")
+    parser.add_argument("--postings", type=int, default=10_000_000, help="default: %(default)s")
+    parser.add_argument(
+        "--seconds", type=float, default=1800, help="stop filling after this time; default: %(default)s"
+    )
+    parser.add_argument("--keep", type=Path, metavar="FOLDER", help="keep the filled ledger in this folder")
     options = parser.parse_args()
     with tempfile.TemporaryDirectory(prefix="atm-bench-") as temporary:
         folder = options.keep or Path(temporary)

@@ -1,4 +1,4 @@
-"""Whether full load alone ever starts an election: it must not.
+"""Counts elections under full load without a fault: there must be none.
 
 python -m bench.calm [--minutes 5] [--clients 64]
 """
@@ -13,9 +13,11 @@ from bench.cluster import fresh_cluster, load_the_leader
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description="Count elections under full load without a fault.")
-    parser.add_argument("--minutes", type=float, default=5.0)
-    parser.add_argument("--clients", type=int, default=64)
+    parser = argparse.ArgumentParser(
+        prog="python -m bench.calm", description="Count elections under full load without a fault."
+    )
+    parser.add_argument("--minutes", type=float, default=5.0, help="default: %(default)s")
+    parser.add_argument("--clients", type=int, default=64, help="default: %(default)s")
     options = parser.parse_args()
     with fresh_cluster() as cluster:
         before = _terms(cluster)

@@ -1,4 +1,4 @@
-"""What the commands that measure have in common: how they speak, end, and refuse in good time."""
+"""Shared by the benchmark commands: progress, end by SIGTERM, and early checks of arguments."""
 
 from __future__ import annotations
 
@@ -11,12 +11,12 @@ from types import FrameType
 
 
 def say(line: str) -> None:
-    """Tell of progress, where it does not mix with the table."""
+    """Print progress to stderr, apart from the table."""
     print(line, file=sys.stderr, flush=True)
 
 
 def stop_in_order() -> None:
-    """From now on have SIGTERM end this process by `SystemExit`, so that all that was started is stopped."""
+    """Make SIGTERM raise `SystemExit`, so that everything that was started is stopped."""
     signal.signal(signal.SIGTERM, _leave)
 
 
@@ -35,6 +35,6 @@ def no_pictures(option: str) -> str | None:
 
 
 def _leave(_signal: int, _frame: FrameType | None) -> None:
-    """Stop all that was started, once, whatever else comes."""
+    """Raise `SystemExit`; further SIGTERMs are ignored."""
     signal.signal(signal.SIGTERM, signal.SIG_IGN)
     raise SystemExit(128 + signal.SIGTERM)

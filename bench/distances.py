@@ -7,7 +7,7 @@ the load program, and no server gets more than 30 % of a core. Work is done clos
 the answer) or at a bounded rate, in calm, while the follower that is furthest stops for a second out of two,
 and while the way to it takes ten milliseconds more each way.
 
-Trees are checkouts of this project to compare. Each round starts their servers anew; they take turns at each
+Trees are checkouts of this project to compare. Each round starts their servers anew; they alternate at each
 work, and meanwhile the servers of the others are stopped (SIGSTOP). A figure's ratio is to the first tree's.
 `--here` measures the same on loopback without distances and shares. Linux only, root only but for `--here`.
 """
@@ -299,15 +299,28 @@ def _options(argv: Sequence[str] | None) -> argparse.Namespace:
     )
     parser.add_argument("--rounds", type=positive(int), default=5, help="default: %(default)s")
     parser.add_argument("--seconds", type=positive(float), default=3.0, help="default: %(default)s")
-    parser.add_argument("--only", type=listed(labels, "cell"), default=labels, help=f"of {','.join(labels)}")
-    parser.add_argument("--trees", type=_trees, default=["."], help="checkouts to compare")
     parser.add_argument(
-        "--delay-ms", type=positive(float), default=DELAY_MS, help="each way; default: %(default)s"
+        "--only",
+        type=listed(labels, "cell"),
+        default=labels,
+        help=f"measure these only, by commas: {','.join(labels)}",
     )
     parser.add_argument(
-        "--share", type=positive(float), default=SHARE, help="of a core; default: %(default)s"
+        "--trees", type=_trees, default=["."], help="checkouts to compare, by commas; default: this one"
     )
-    parser.add_argument("--here", action="store_true", help="on loopback, without distances and shares")
+    parser.add_argument(
+        "--delay-ms",
+        type=positive(float),
+        default=DELAY_MS,
+        help="delay of each packet, each way; default: %(default)s",
+    )
+    parser.add_argument(
+        "--share",
+        type=positive(float),
+        default=SHARE,
+        help="share of a core for each server; default: %(default)s",
+    )
+    parser.add_argument("--here", action="store_true", help="measure on loopback, without delay and share")
     parser.add_argument("--json", type=Path, help="write each round's figures to this file")
     return parser.parse_args(argv)
 

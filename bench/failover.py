@@ -19,9 +19,12 @@ from bench.cluster import Busy, fresh_cluster
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description="Measure failover: kill -9 the leader under load.")
-    parser.add_argument("--rounds", type=int, default=30)
-    parser.add_argument("--clients", type=int, default=8)
+    parser = argparse.ArgumentParser(
+        prog="python -m bench.failover",
+        description="Measure failover: kill the leader under load, and time the next acknowledgement.",
+    )
+    parser.add_argument("--rounds", type=int, default=30, help="default: %(default)s")
+    parser.add_argument("--clients", type=int, default=8, help="default: %(default)s")
     options = parser.parse_args()
     rows = []
     with fresh_cluster() as cluster:

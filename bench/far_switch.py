@@ -1,7 +1,7 @@
 """The way between servers that are apart: a program that hands each packet on a fixed time later.
 
 Started as `python bench/far_switch.py DELAY_MS PLACE=ADDRESS …`, it makes a TUN device for each place in the
-network namespace where it runs. It prints a line once they are there. On standard input it is told how much
+network namespace where it runs. It prints a line once they are there. On standard input it receives how much
 later than the others a place is, `PLACE MS` each way, and answers each line by printing it. It ends when its
 input does, and the devices with it.
 """
@@ -21,7 +21,7 @@ from ipaddress import IPv4Address
 
 TUN = "/dev/net/tun"
 PACKET_BYTES_MAX = 65_536
-PACKETS_AT_ONCE = 32  # from one place, before the others and what is due have their turn
+PACKETS_AT_ONCE = 32  # from one place, before the other sockets and due packets are served
 
 _TUNSETIFF = 0x400454CA
 _TUN_WITHOUT_PREFIX = 0x1001  # IFF_TUN | IFF_NO_PI: IP packets and nothing before them

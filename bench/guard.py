@@ -75,7 +75,7 @@ def _options(argv: Sequence[str] | None) -> argparse.Namespace:
         "--share",
         type=positive(float),
         default=SHARE,
-        help="of what is expected that must be left; default: %(default)s",
+        help="smallest part of the expected figure that passes; default: %(default)s",
     )
     return parser.parse_args(argv)
 

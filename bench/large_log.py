@@ -17,8 +17,11 @@ from bench.usage import resident_bytes
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description="Measure a cluster with a long log.")
-    parser.add_argument("--entries", type=int, default=1_000_000)
+    parser = argparse.ArgumentParser(
+        prog="python -m bench.large_log",
+        description="Measure memory, restart and disk of a cluster with a long log.",
+    )
+    parser.add_argument("--entries", type=int, default=1_000_000, help="default: %(default)s")
     options = parser.parse_args()
     with fresh_cluster() as cluster:
         started = time.monotonic()

@@ -23,7 +23,7 @@ FIRST_US = 1_700_000_000_000_000
 
 
 def records(ids: str, seed: int) -> Iterator[Record]:
-    """Yield log entries without end: the accounts are opened, then credited in turn."""
+    """Yield log entries without end: the accounts are opened, then credited one after the other."""
     chance = random.Random(seed)
     log_index = 0
     while True:
@@ -64,10 +64,17 @@ def measure(ledger: Ledger, source: Iterator[Record], label: str) -> None:
 
 def main() -> None:
     """Run it in a temporary folder."""
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--receipts", type=int, default=1_000_000)
-    parser.add_argument("--ids", choices=("ordered", "random"), default="ordered")
-    parser.add_argument("--folder", type=Path, default=None, help="measure on this disk")
+    parser = argparse.ArgumentParser(prog="python -m bench.ledger_apply", description=__doc__)
+    parser.add_argument(
+        "--receipts", type=int, default=1_000_000, help="in the full ledger; default: %(default)s"
+    )
+    parser.add_argument(
+        "--ids",
+        choices=("ordered", "random"),
+        default="ordered",
+        help="order of request ids; default: %(default)s",
+    )
+    parser.add_argument("--folder", type=Path, default=None, help="measure on the disk of this folder")
     options = parser.parse_args()
     with tempfile.TemporaryDirectory(dir=options.folder) as folder:
         path = Path(folder, "ledger.db")

@@ -86,7 +86,7 @@ class Results:
         return row
 
     def add_failover(self, system: str, version: str, outage_ms: float) -> Row:
-        """Note how long nobody was served."""
+        """Note how long no client was served."""
         row = self._row(Row(system, version, FAILOVER, 1, 1))
         row.ops_per_s.append(0.0)
         row.p50_ms.append(outage_ms)

@@ -18,8 +18,10 @@ RUN = Path(__file__).parent.parent / "bin" / "run"
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description="Time ./bin/run from the call to the teller's first line.")
-    parser.add_argument("--rounds", type=int, default=5)
+    parser = argparse.ArgumentParser(
+        prog="python -m bench.startup", description="Time bin/run from the call to the teller's first line."
+    )
+    parser.add_argument("--rounds", type=int, default=5, help="default: %(default)s")
     options = parser.parse_args()
     fresh, again = [], []
     for _ in range(options.rounds):

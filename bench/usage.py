@@ -1,4 +1,4 @@
-"""What a running process uses; on Linux, which tells it in /proc."""
+"""What a running process uses; on Linux, from /proc."""
 
 from __future__ import annotations
 

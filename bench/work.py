@@ -9,7 +9,9 @@ from itertools import count
 
 HOT_ACCOUNT = "main"
 ACCOUNTS = 10_000
-STRIDE = 7_919  # prime to ACCOUNTS: each account has its turn, and neighbours in time are none in the table
+STRIDE = (
+    7_919  # prime to ACCOUNTS: every account is used, and requests close in time are far apart in the table
+)
 
 
 class Kind(Enum):

@@ -138,7 +138,7 @@ def test_a_file_that_does_not_end_is_not_read_to_its_end() -> None:
 def test_a_file_of_the_largest_size_is_read(tmp_path: Path) -> None:
     text = NODE_A + "#" * (FILE_BYTES_MAX - len(NODE_A))
     assert len(read(tmp_path, text).nodes) == 1
-    assert refusal(tmp_path, text + "#") == "has more than 65536 bytes; which file is that?"
+    assert refusal(tmp_path, text + "#") == "has more than 65536 bytes: is this the right file?"
 
 
 def test_a_refusal_quotes_no_more_than_a_few_lines(tmp_path: Path) -> None:
@@ -163,13 +163,13 @@ def test_a_file_that_is_not_utf_8_is_refused(tmp_path: Path) -> None:
     [
         ("", "has no [node NAME] section; a cluster has at least one node"),
         ("[cluster]\n", "has no [node NAME] section; a cluster has at least one node"),
-        ("client = localhost:5000\n", "line 1 stands before the first [section]"),
+        ("client = localhost:5000\n", "line 1 is before the first [section]"),
         (NODE_A + "nonsense\n", "line 4 is neither a [section], nor 'key = value', nor a comment"),
         (NODE_A + "[]\n", "line 4 is neither a [section], nor 'key = value', nor a comment"),
         (NODE_A + "peer: x\n", "line 4 is neither a [section], nor 'key = value', nor a comment"),
-        (NODE_A + NODE_A, "[node a]: is there twice (line 4)"),
-        (NODE_A + "[cluster]\n[cluster]\n", "[cluster]: is there twice (line 5)"),
-        (NODE_A + "peer = localhost:1\n", "[node a] peer: is there twice (line 4)"),
+        (NODE_A + NODE_A, "[node a]: is given twice (line 4)"),
+        (NODE_A + "[cluster]\n[cluster]\n", "[cluster]: is given twice (line 5)"),
+        (NODE_A + "peer = localhost:1\n", "[node a] peer: is given twice (line 4)"),
     ],
 )
 def test_a_file_of_another_shape_is_refused(tmp_path: Path, text: str, line: str) -> None:
@@ -266,7 +266,7 @@ def test_the_bounds_of_the_timeouts_are_allowed(
         ("client =", "client: has no value"),
         (
             "client = localhost:5001\n  peer = localhost:6001",
-            "client: goes on in the next line; is that one indented?",
+            "client: continues on the next line: is that line indented?",
         ),
     ],
 )
@@ -306,7 +306,7 @@ def test_a_port_is_from_1_to_65535(tmp_path: Path, port: int) -> None:
 def test_two_nodes_on_one_address_are_refused(tmp_path: Path, taken: str) -> None:
     line = refusal(tmp_path, NODE_A + f"[node b]\nclient = localhost:5001\npeer = {taken}\n")
     assert line.startswith("[node b] peer: ")
-    assert line.endswith(":5000 is taken already, by [node a] client")
+    assert line.endswith(":5000 is already used by [node a] client")
 
 
 def test_one_port_on_two_hosts_is_two_addresses(tmp_path: Path) -> None:
@@ -316,7 +316,7 @@ def test_one_port_on_two_hosts_is_two_addresses(tmp_path: Path) -> None:
 
 def test_a_node_needs_two_addresses_of_its_own(tmp_path: Path) -> None:
     line = refusal(tmp_path, "[node a]\nclient = localhost:5000\npeer = 127.0.0.1:5000\n")
-    assert line == "[node a] peer: 127.0.0.1:5000 is taken already, by [node a] client"
+    assert line == "[node a] peer: 127.0.0.1:5000 is already used by [node a] client"
 
 
 def test_a_cluster_has_at_most_nine_nodes(tmp_path: Path) -> None:

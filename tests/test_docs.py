@@ -57,7 +57,7 @@ def test_the_protocol_lists_every_request_with_its_keys(request_kind: type[Reque
     assert told == {field.name: "" if field.required else "?" for field in fields}
 
 
-@pytest.mark.parametrize("operators", [False, True], ids=["everybody", "operators"])
+@pytest.mark.parametrize("operators", [False, True], ids=["customers", "operators"])
 def test_the_tellers_page_has_the_table_of_its_commands(operators: bool) -> None:
     rows = [command for command in COMMANDS.values() if command.for_operators is operators]
     table = "\n".join(["| command | what it does |", "|---|---|", *map(_row, rows)])

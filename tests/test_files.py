@@ -87,7 +87,7 @@ def test_a_failure_at_any_call_leaves_the_old_content_or_the_new(
                 write_durably(path, b"new")
         left.append(path.read_bytes())
         write_durably(path, b"later")
-        assert path.read_bytes() == b"later", "what a failure left is in nobody's way"
+        assert path.read_bytes() == b"later", "what a failure left is in no one's way"
     assert left == [b"old"] * 4 + [b"new"] * 2
 
 

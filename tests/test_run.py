@@ -111,7 +111,7 @@ def test_without_a_majority_it_says_why_at_once(path: Path) -> None:
     first, second, third = result.stderr.splitlines()
     assert first.startswith("Node n1 ended with exit code 1: ")
     assert second.startswith("Node n3 ended with exit code 1: ")
-    assert third.startswith("There is no leader: of 3 nodes, these answer: ")
+    assert third.startswith("There is no leader; of 3 nodes, these answer: ")
 
 
 def test_nodes_that_run_already_are_used_and_left_alone(path: Path) -> None:
@@ -122,7 +122,7 @@ def test_nodes_that_run_already_are_used_and_left_alone(path: Path) -> None:
         result = run(path, "credit 1\n")
         assert "Successfully credited 1 to your account" in result.stdout
         assert [line.split(":")[0] for line in result.stderr.splitlines()] == [
-            f"Node {name} runs already, on {load(path).nodes[name].client}".split(":")[0]
+            f"Node {name} already runs on {load(path).nodes[name].client}".split(":")[0]
             for name in ("n1", "n2")
         ]
         assert others.running() == ["n1", "n2"]

@@ -170,35 +170,48 @@ def _arguments(argv: Sequence[str] | None) -> argparse.Namespace:
         "verify", help="audit the ledgers of all nodes, or of files, and compare them"
     )
     verify.add_argument(
-        "files", nargs="*", type=Path, metavar="FILE", help="ledgers; without, the cluster's nodes"
+        "files", nargs="*", type=Path, metavar="FILE", help="ledger files; default: the cluster's nodes"
     )
     verify.add_argument("--json", action="store_true", help="print one JSON object")
     verify.add_argument(
-        "--timeout", type=float, default=VERIFY_S, metavar="SECONDS", help="default: %(default)s"
+        "--timeout",
+        type=float,
+        default=VERIFY_S,
+        metavar="SECONDS",
+        help="how long to wait for the nodes; default: %(default)g",
     )
     verify.set_defaults(run=_verify)
 
     export = commands.add_parser("export", help="write the journal to standard output")
     which = export.add_mutually_exclusive_group(required=True)
-    which.add_argument("file", nargs="?", type=Path, metavar="FILE", help="a ledger.db, in use or not")
+    which.add_argument("file", nargs="?", type=Path, metavar="FILE", help="a ledger.db; its node may run")
     which.add_argument("--node", metavar="NAME", help="the ledger of this node, on this machine")
     export.add_argument("--format", required=True, choices=["jsonl", "csv", "hledger", "beancount"])
-    export.add_argument("--commodity", type=_commodity, default=COMMODITY, help="default: %(default)s")
+    export.add_argument(
+        "--commodity",
+        type=_commodity,
+        default=COMMODITY,
+        help="the currency, such as EUR; default: %(default)s",
+    )
     export.set_defaults(run=_export)
 
-    imports = commands.add_parser("import", help="book an exported journal in a new cluster")
+    imports = commands.add_parser("import", help="post an exported journal into a new cluster")
     imports.add_argument(
         "file", type=Path, metavar="FILE", help="an export as jsonl or csv; - is standard input"
     )
-    imports.add_argument("--format", choices=["jsonl", "csv"], help="default: by the ending of FILE")
+    imports.add_argument("--format", choices=["jsonl", "csv"], help="default: the suffix of FILE")
     imports.set_defaults(run=_import)
 
     repairs = commands.add_parser(
-        "repair", help="show what is wrong with a stopped node's log, and repair it (docs/repair.md)"
+        "repair", help="diagnose a stopped node's log, and with --term and --yes repair it (docs/repair.md)"
     )
     repairs.add_argument("node", metavar="NODE", help="the node's name in cluster.ini, such as 5000")
     repairs.add_argument("--term", type=int, metavar="N", help="the new term, the same for all nodes")
-    repairs.add_argument("--yes", action="store_true", help="repair it; the old folder is kept")
+    repairs.add_argument(
+        "--yes",
+        action="store_true",
+        help="repair; without it only the diagnosis is printed. The old folder is kept",
+    )
     repairs.set_defaults(run=_repair)
 
     for command in (verify, export, imports, repairs):
@@ -207,7 +220,9 @@ def _arguments(argv: Sequence[str] | None) -> argparse.Namespace:
 
 
 def _add_config(parser: argparse.ArgumentParser, default: str) -> None:
-    parser.add_argument("--config", default=default, metavar="FILE", help="the nodes; default: cluster.ini")
+    parser.add_argument(
+        "--config", default=default, metavar="FILE", help="the cluster's file; default: cluster.ini"
+    )
 
 
 def _import_format(options: argparse.Namespace) -> str:

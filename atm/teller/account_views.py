@@ -1,4 +1,4 @@
-"""What only reads: balances, statements, receipts and lists, each for who may see it."""
+"""What only reads: balances, statements, receipts and lists, and who may see each."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from atm.teller.session_state import SessionState
 
 
 class AccountViews:
-    """Shows what the bank has written down; raises `NotDone` before whom it does not."""
+    """Shows what the bank has recorded; raises `NotDone` if this person may not see it."""
 
     def __init__(
         self,
@@ -35,8 +35,8 @@ class AccountViews:
         self._operator = operator
 
     def show(self, request: Read) -> Report:
-        """Show what a command asks for that only reads; of an account, to who may see it."""
-        if isinstance(request, Query) and request.at_us is None:  # its answer tells whether there is a PIN
+        """Show what a reading command asks for; raise `NotDone` if this person may not see the account."""
+        if isinstance(request, Query) and request.at_us is None:  # its answer says whether there is a PIN
             found = self._runner.ask(request)
             self._pins.refuse_without_login("query", found.pin)
             return decided(request, found)
@@ -49,7 +49,7 @@ class AccountViews:
         return reports.page(request, found, self._output.columns)
 
     def receipt(self, reference: str) -> Report:
-        """Show a receipt to who knows its reference; its balance only to who may see the account's."""
+        """Show the receipt of a reference, with the balance only if this person may see the account's."""
         self._pins.require_login("receipt")
         lookup = Lookup(id=new_request_id(), request_id=reference)
         found = self._runner.ask(lookup)

@@ -27,7 +27,7 @@ class InvalidCommand(Exception):
 
 
 def form_hint(form: str) -> str:
-    """Tell the right form of a command that was given in a wrong one."""
+    """Return the line for a command in a wrong form: it names the right one."""
     return f"{INVALID}: its form is {form}"
 
 
@@ -65,11 +65,11 @@ def read_reference(text: str) -> str:
         raise InvalidCommand(REFERENCE_RULE) from None
 
 
-def read_number(text: str, maximum: int, rule: str) -> int:
-    """Return a whole number from 1 to `maximum`; `rule` begins the line that says so."""
+def read_number(text: str, maximum: int, what: str) -> int:
+    """Return a whole number from 1 to `maximum`; `what` begins the line that refuses another."""
     if _NUMBER.fullmatch(text) and 0 < int(text) <= maximum:
         return int(text)
-    raise InvalidCommand(f"{rule}, from 1 to {maximum}")
+    raise InvalidCommand(f"{what} must be from 1 to {maximum}")
 
 
 def read_timestamp(date: str, time: str | None) -> int:
@@ -85,9 +85,9 @@ READERS: Mapping[str, Callable[[str], Any]] = {
     "account": read_account,
     "amount": read_amount,
     "reference": read_reference,
-    "minutes": lambda text: read_number(text, HOLD_MS_MAX // MINUTE_MS, "A hold lasts a number of minutes"),
-    "n": lambda text: read_number(text, PAGE_LINES_MAX, "A page has a number of lines"),
-    "posting": lambda text: read_number(text, POSTING_MAX, "A posting has a number"),
+    "minutes": lambda text: read_number(text, HOLD_MS_MAX // MINUTE_MS, "The number of minutes"),
+    "n": lambda text: read_number(text, PAGE_LINES_MAX, "The number of lines"),
+    "posting": lambda text: read_number(text, POSTING_MAX, "The number of a posting"),
     "date": str,
     "time": str,
     "command": str,

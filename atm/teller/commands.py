@@ -1,7 +1,7 @@
 """All commands of the teller, in the order of `help`: a row each.
 
-A row is all that the teller knows of a command. Parser, help, hints, completion and sentences read it, and
-who may ask it is said by its request (`role`, in `atm/ledger/commands.py`).
+A row is all that the teller knows of a command: parser, help, hints, completion and sentences read it. Its
+request says who may use it (`role`, in `atm/ledger/commands.py`).
 """
 
 from __future__ import annotations
@@ -63,7 +63,7 @@ from atm.teller.timestamps import format_timestamp
 
 PAGE_LINES = 10
 
-# -- what several rows, or a longer one, are made of ---------------------------------------------------------
+# -- parts of rows -------------------------------------------------------------------------------------------
 
 _AccountOrder = type[Open | Freeze | Unfreeze | Unlock | Close]
 
@@ -140,14 +140,14 @@ def _help(given: Given) -> Help:
 
 
 def _over_the_limit(_: Debit | Hold) -> str:
-    return "More than the account's daily limit leaves: try less, or wait for tomorrow (UTC)"
+    return "Daily withdrawal limit exceeded: try a smaller amount, or wait until tomorrow (UTC)"
 
 
 # -- pages of postings ------------------------------------------------------------------------------------
 
 
 def _postings(what: Callable[[Line], str]) -> Listing:
-    """List postings, each with `what` it was."""
+    """Return a listing of postings; `what` describes each."""
 
     def cells(line: Line) -> list[str]:
         amount, balance = (format_amount(minor, in_column=True) for minor in (line.amount, line.balance))
@@ -210,7 +210,7 @@ _ROWS: tuple[TellerCommand[Any], ...] = (
     TellerCommand(
         "query",
         "shows the current balance of your account",
-        "And what of it is held.",
+        "Also shows how much of it is held.",
         request=Query,
         read=lambda given: Query(id=given.request_id, account=given.account),
         told=_balance,
@@ -248,7 +248,7 @@ _ROWS: tuple[TellerCommand[Any], ...] = (
     ),
     TellerCommand(
         "statement [<n>] [before <posting>]",
-        "lists the latest postings, 10 unless told",
+        "lists the latest postings (default: 10)",
         "With the balance after each.",
         request=Statement,
         read=lambda given: Statement(
@@ -259,11 +259,11 @@ _ROWS: tuple[TellerCommand[Any], ...] = (
         ),
         listing=_postings(_in_a_statement),
     ),
-    TellerCommand("more", "lists what comes after the last page", read=lambda _: More()),
+    TellerCommand("more", "lists the next page", read=lambda _: More()),
     TellerCommand(
         "balance at <date> [<time>]",
-        "shows the balance then, times in UTC",
-        "Such as: balance at 2026-11-22, at the end of that day; or 2026-11-22 10:00, or 10:00:59.",
+        "shows the balance at that time (UTC)",
+        "For example: balance at 2026-11-22 (the end of that day), or 2026-11-22 10:00, or 10:00:59.",
         request=Query,
         read=lambda given: Query(
             id=given.request_id, account=given.account, at_us=read_timestamp(given["date"], given["time"])
@@ -277,7 +277,7 @@ _ROWS: tuple[TellerCommand[Any], ...] = (
     ),
     TellerCommand(
         "hold <amount> [<minutes>]",
-        "reserves an amount, 5 minutes unless told",
+        "reserves an amount (default: 5 minutes)",
         request=Hold,
         read=_hold,
         moves_money=True,
@@ -308,8 +308,8 @@ _ROWS: tuple[TellerCommand[Any], ...] = (
     ),
     TellerCommand(
         "reverse <reference> [<amount>]",
-        "takes back what was done, or a part, once",
-        "A hold is released, as cancel does.",
+        "takes back a request, or a part of it, once",
+        "A hold is released, as by cancel.",
         request=Reverse,
         read=lambda given: Reverse(id=given.request_id, original=given["reference"], amount=given["amount"]),
         moves_money=True,
@@ -344,11 +344,11 @@ _ROWS: tuple[TellerCommand[Any], ...] = (
         read=_order(Open),
         deed=lambda request: f"opened {request.account}",
         done=lambda request: (
-            f"Successfully opened account {request.account} (go on with it: account {request.account})"
+            f"Successfully opened account {request.account} (to use it, type: account {request.account})"
         ),
     ),
     TellerCommand(
-        "account <account>", "goes on with another account", read=lambda given: UseAccount(given["account"])
+        "account <account>", "changes to another account", read=lambda given: UseAccount(given["account"])
     ),
     TellerCommand(
         "login [<account>]",
@@ -358,7 +358,7 @@ _ROWS: tuple[TellerCommand[Any], ...] = (
         read=lambda given: LogIn(given["account"]),
         deed=lambda request: f"logged in to {request.account}",
     ),
-    TellerCommand("logout", "forgets the PIN, as an idle session does", read=lambda _: LogOut()),
+    TellerCommand("logout", "forgets the PIN; so does an idle session", read=lambda _: LogOut()),
     TellerCommand(
         "pin",
         "sets or changes your PIN; asks for it",
@@ -369,11 +369,11 @@ _ROWS: tuple[TellerCommand[Any], ...] = (
     ),
     TellerCommand("status", "shows how the bank's servers are doing", read=lambda _: ShowStatus()),
     TellerCommand("help [<command>]", "shows this list, or explains one command", read=_help),
-    TellerCommand("quit", "leaves, as do exit and the end of input", read=lambda _: Quit()),
+    TellerCommand("quit", "leaves; so do exit and the end of input", read=lambda _: Quit()),
     TellerCommand(
         "freeze <account>",
-        "lets nothing into or out of an account",
-        "But for what was held, and for corrections.",
+        "stops money into and out of an account",
+        "Except for what was held before, and for corrections.",
         request=Freeze,
         read=_order(Freeze),
         deed=lambda request: f"frozen {request.account}",
@@ -389,14 +389,14 @@ _ROWS: tuple[TellerCommand[Any], ...] = (
     ),
     TellerCommand(
         "unlock <account>",
-        "takes PINs again, after three wrong ones",
+        "accepts PINs again after three wrong ones",
         request=Unlock,
         read=_order(Unlock),
         deed=lambda request: f"unlocked {request.account}",
     ),
     TellerCommand(
         "limit <account> <amount>|none",
-        "limits withdrawals in a day (UTC)",
+        "limits withdrawals per day (UTC)",
         "What is held counts, too.",
         request=SetLimit,
         read=lambda given: SetLimit(id=given.request_id, account=given["account"], amount=given["amount"]),
@@ -422,7 +422,7 @@ _ROWS: tuple[TellerCommand[Any], ...] = (
     ),
     TellerCommand(
         "exceptions [<n>] [before <posting>]",
-        "lists what a person should look at",
+        "lists postings that a person should check",
         "Late, overdrawn and written-off postings.",
         request=Exceptions,
         read=lambda given: Exceptions(
@@ -433,7 +433,7 @@ _ROWS: tuple[TellerCommand[Any], ...] = (
     TellerCommand(
         "accounts [<n>] [after <account>]",
         "lists the customers' accounts by name",
-        "With balance, state and whether there is a PIN. 10 unless told.",
+        "With balance, state and whether there is a PIN. Default: 10.",
         request=Accounts,
         read=lambda given: Accounts(
             id=given.request_id, limit=given["n"] or PAGE_LINES, after=given["account"]
@@ -450,7 +450,7 @@ _BY_REQUEST = {row.request: row for row in reversed(_ROWS) if row.request is not
 _BY_OP = {str(request.__struct_config__.tag): row.name for request, row in _BY_REQUEST.items()}
 _OTHER_WORDS = {
     "written_off": "written off",
-    "tombstone": "nothing: it was reversed before it came",
+    "tombstone": "nothing: it was reversed before it arrived",
 }
 
 
@@ -462,10 +462,10 @@ def command_of(request: Command | Read) -> TellerCommand[Any] | None:
 
 
 def word_for(op: str) -> str:
-    """Return people's word for one of the bank's."""
+    """Return the teller's word for an operation or exception of the bank."""
     return _BY_OP.get(op) or _OTHER_WORDS.get(op, op)
 
 
 def commands_for(*, operator: bool) -> list[TellerCommand[Any]]:
-    """Return the commands that this person has."""
+    """Return the commands of this person."""
     return [command for command in _ROWS if operator or not command.for_operators]

@@ -1,4 +1,4 @@
-"""What the Tab key offers, given what was typed before it."""
+"""What the Tab key offers."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from atm.teller.commands import ALIASES, COMMANDS, commands_for
 def candidates(
     typed: Sequence[str], *, accounts: Iterable[str], references: Sequence[str], operator: bool
 ) -> list[str]:
-    """Return what may stand behind the words `typed`: commands, then names or the latest references first."""
+    """Return what may follow the words `typed`: commands, or names, or references (latest first)."""
     names = [command.name for command in commands_for(operator=operator)]
     if not typed:
         return [*names, *ALIASES]

@@ -1,7 +1,6 @@
 """The form of a command, such as `hold <amount> [<minutes>]`: read by the parser, the help and the Tab key.
 
-Words stand for themselves, `<name>` for an argument, `a|b` for one of the two, and what is in brackets may
-be left out.
+A word stands for itself, `<name>` for an argument, `a|b` for one of the two; what is in brackets is optional.
 """
 
 from __future__ import annotations
@@ -15,10 +14,10 @@ _PART = re.compile(r"\[[^\]]*\]|[^ \[\]]+")
 
 @dataclass(frozen=True)
 class Part:
-    """Words of a form that come together; each is one of several alternatives."""
+    """Words of a form that belong together; each is one of several alternatives."""
 
     words: tuple[tuple[str, ...], ...]
-    may_be_left_out: bool
+    is_optional: bool
 
 
 @dataclass(frozen=True)
@@ -39,7 +38,7 @@ class Form:
         return sum(len(part.words) for part in self.parts)
 
     def matches(self, words: Sequence[str]) -> list[dict[str, str]]:
-        """Return each way to take the words, as arguments by name; none is looked into."""
+        """Return each way to read the words, as arguments by name; their values are not checked."""
         return list(_matches(self.parts, words))
 
     def following(self, words: Sequence[str]) -> list[str]:
@@ -49,7 +48,7 @@ class Form:
 
 def _part(text: str) -> Part:
     words = tuple(tuple(word.split("|")) for word in text.strip("[]").split(" "))
-    return Part(words, may_be_left_out=text.startswith("["))
+    return Part(words, is_optional=text.startswith("["))
 
 
 def _matches(parts: Sequence[Part], words: Sequence[str]) -> Iterator[dict[str, str]]:
@@ -62,7 +61,7 @@ def _matches(parts: Sequence[Part], words: Sequence[str]) -> Iterator[dict[str, 
     if taken is not None:
         for arguments in _matches(others, words[len(part.words) :]):
             yield taken | arguments
-    if part.may_be_left_out:
+    if part.is_optional:
         yield from _matches(others, words)
 
 
@@ -75,7 +74,7 @@ def _following(parts: Sequence[Part], words: Sequence[str]) -> Iterator[str]:
             yield from part.words[len(words)]
     elif _taken(part, words) is not None:
         yield from _following(others, words[len(part.words) :])
-    if part.may_be_left_out:
+    if part.is_optional:
         yield from _following(others, words)
 
 

@@ -1,4 +1,4 @@
-"""What the teller says of its commands, to who asks for help."""
+"""The help texts of the teller."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ EXPLANATION_COLUMNS_MIN = 30  # beside the forms; on a narrower terminal they go
 
 
 def help_text(topic: str | None, *, operator: bool, columns: int | None) -> str:
-    """Explain one command, or list all that this person has, as wide as fits in `columns`."""
+    """Explain one command, or list all of this person, wrapped to `columns`."""
     if topic is not None:
         command = COMMANDS[topic]
         whose = " (operators only)" if command.for_operators else ""

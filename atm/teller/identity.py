@@ -1,4 +1,4 @@
-"""Who uses the teller: which account, and whether its PIN was shown."""
+"""Who uses the teller: which account, and whether its PIN was given."""
 
 from __future__ import annotations
 
@@ -15,9 +15,9 @@ from atm.teller import phrases
 from atm.teller.report import INTERRUPTED, NOT_ALLOWED, USAGE, NotDone, Report, decided
 from atm.teller.request_runner import RequestRunner
 
-IDLE_S = 120.0  # without a command, then who wants to go on must show the PIN again
+IDLE_S = 120.0  # without a command; then the PIN must be given again
 
-# Shows a prompt; returns what was typed unseen, or None at the end of input.
+# Shows a prompt; returns what was typed without echo, or None at the end of input.
 AskPin = Callable[[str], str | None]
 
 
@@ -33,15 +33,15 @@ class Identity:
 
     @property
     def logged_in(self) -> bool:
-        """Whether the PIN of the account was shown."""
+        """Whether the PIN of the account was given."""
         return self._pin is not None
 
     def pin_of(self, account: str) -> str | None:
-        """Return the PIN that was shown, if it is this account's."""
+        """Return the PIN that was given, if it is this account's."""
         return self._pin if account == self.account else None
 
     def use(self, account: str, pin: str | None = None) -> None:
-        """Go on with an account, and its PIN if it was shown just now."""
+        """Change to an account, with its PIN if it was just given."""
         self.account, self._pin = account, pin
 
     def log_out(self) -> None:
@@ -49,11 +49,11 @@ class Identity:
         self._pin = None
 
     def note_use(self) -> None:
-        """Begin to count the idle time anew."""
+        """Restart the idle time."""
         self._last_used = self._clock()
 
     def log_out_if_idle(self) -> str | None:
-        """Log out who has left; return the line that says so, or None."""
+        """Log out if nothing was done for too long; return the line that says so, or None."""
         if self._pin is None or self._clock() - self._last_used < self._idle_s:
             return None
         self.log_out()
@@ -61,7 +61,7 @@ class Identity:
 
 
 class PinChecks:
-    """What has to do with PINs. They come from `ask_pin` alone and go to the bank, nowhere else."""
+    """Logins, PIN changes, and refusals without a login. PINs come from `ask_pin` and go to the bank only."""
 
     def __init__(self, runner: RequestRunner, identity: Identity, ask_pin: AskPin, *, operator: bool) -> None:
         self._runner = runner
@@ -70,7 +70,7 @@ class PinChecks:
         self._operator = operator
 
     def require_login(self, command: str) -> None:
-        """Raise `NotDone` unless the account has no PIN, or it was shown, or this is an operator."""
+        """Raise `NotDone` unless the account has no PIN, or it was given, or this is an operator."""
         account = self._identity.account
         if not self._operator and not self._identity.logged_in:
             self.refuse_without_login(
@@ -90,7 +90,7 @@ class PinChecks:
             raise NotDone(_not_allowed(command, "login_needed", account, phrases.log_in_first(account)))
 
     def log_in(self, account: str) -> Report:
-        """Ask for the PIN of an account, if it has one, and go on with it if the bank finds it right."""
+        """Ask for the PIN of an account, if it has one, and change to it if the PIN is right."""
         found = self._look("login", account)
         if found.pin == "none":
             self._identity.use(account)
@@ -117,7 +117,7 @@ class PinChecks:
         old_pin = None if found.pin == "none" else _checked("pin", typed_old)
         pin = _checked("pin", typed)
         if typed_again != pin:
-            raise NotDone(_mistyped("pin", "The new PIN was not the same both times: nothing was changed"))
+            raise NotDone(_mistyped("pin", "The two new PINs differ: nothing was changed"))
         request = SetPin(id=new_request_id(), account=account, pin=pin, old_pin=old_pin)
         receipt = self._runner.ask(request)
         if receipt.outcome is Outcome.OK:
@@ -143,7 +143,7 @@ class PinChecks:
             return self._ask_pin(prompt)
         except KeyboardInterrupt:
             self._runner.interrupted = True
-            text = "Interrupted: nothing was changed"
+            text = "Interrupted: this command was not carried out"
             report = Report(command="pin", outcome="interrupted", code=INTERRUPTED, text=text)
             raise NotDone(report) from None
 

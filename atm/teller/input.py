@@ -1,4 +1,4 @@
-"""Where commands and PINs come from if not from a person at a terminal: a pipe, a file, arguments."""
+"""Commands and PINs from a pipe or a file, not from a person at a terminal."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ LINE_BYTES_MAX = 4 * LINE_CHARS_MAX + 2
 
 
 def piped_lines(stream: BinaryIO) -> Iterator[str]:
-    """Yield each line; of one that is too long only so much that it is seen to be.
+    """Yield each line; one that is too long is cut to a length that the parser still refuses.
 
     Bytes that are not UTF-8 become U+FFFD, which no command has.
     """
@@ -22,7 +22,7 @@ def piped_lines(stream: BinaryIO) -> Iterator[str]:
 
 
 class PipedPins:
-    """PINs out of a pipe: each is the next line of it."""
+    """PINs from a pipe: each is its next line."""
 
     def __init__(self, lines: Iterator[str]) -> None:
         self._lines = lines

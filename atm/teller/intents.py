@@ -1,4 +1,4 @@
-"""What a line at the teller asks for: a request to the bank, or what the teller does by itself."""
+"""What a line at the teller asks for: a request to the bank, or something that the teller does itself."""
 
 from __future__ import annotations
 
@@ -31,19 +31,19 @@ class ShowReceipt:
 
 @dataclass(frozen=True)
 class More:
-    """Show the page before the last one."""
+    """Show the next page."""
 
 
 @dataclass(frozen=True)
 class UseAccount:
-    """Go on with another account."""
+    """Change to another account."""
 
     account: str
 
 
 @dataclass(frozen=True)
 class LogIn:
-    """Ask for the PIN of `account`, or else of the current one, and go on with it."""
+    """Ask for the PIN of `account`, or else of the current one, and change to it."""
 
     account: str | None
 

@@ -1,4 +1,4 @@
-"""A person at a terminal: line editing, history, completion, PINs unseen, and an eye on the clock."""
+"""Input from a terminal: line editing, history, completion, PINs without echo, and the idle time."""
 
 from __future__ import annotations
 
@@ -29,8 +29,8 @@ PROMPT = "Enter command: "
 HISTORY_FILE = "history"
 
 
-class LeftAlone(Exception):
-    """Nothing was typed for too long."""
+class IdleTimeout(Exception):
+    """Nothing was typed for the idle time."""
 
 
 class Keyboard:
@@ -50,7 +50,7 @@ class Keyboard:
         logged_in: Callable[[], bool],
         when_idle: Callable[[], None],
     ) -> None:
-        # Not every terminal answers when asked for its cursor's position, and the library says so in a line.
+        # Without this the library warns about terminals that do not report the cursor's position.
         os.environ.setdefault("PROMPT_TOOLKIT_NO_CPR", "1")
         self._idle_s = idle_s
         self._logged_in = logged_in
@@ -74,13 +74,13 @@ class Keyboard:
         typed = ""
         while True:
             try:
-                # A colour, if only the terminal's own, has the blank at the prompt's end written as a blank.
+                # With a colour (the default one) the library writes the prompt's last blank as a blank.
                 line = self._session.prompt([("fg:ansidefault", PROMPT)], default=typed, pre_run=self._watch)
                 typed = ""
             except KeyboardInterrupt:
                 typed = ""
                 continue
-            except LeftAlone:
+            except IdleTimeout:
                 typed = self._session.default_buffer.text
                 self._when_idle()
                 continue
@@ -99,7 +99,7 @@ class Keyboard:
     async def _leave_when_idle(self) -> None:
         while (left_s := self._last_key_s + self._idle_s - time.monotonic()) > 0:
             await asyncio.sleep(left_s)
-        self._session.app.exit(exception=LeftAlone())
+        self._session.app.exit(exception=IdleTimeout())
 
 
 class _Words(Completer):
@@ -108,7 +108,7 @@ class _Words(Completer):
         self._operator = operator
 
     def get_completions(self, document: Document, complete_event: CompleteEvent) -> Iterable[Completion]:
-        """Offer what begins as the word before the cursor does."""
+        """Offer what starts with the word before the cursor."""
         *before, begun = document.text_before_cursor.lstrip().split(" ")
         offered = candidates(
             [word for word in before if word],
@@ -124,7 +124,7 @@ class _Words(Completer):
 
 
 class _ShortHistory(InMemoryHistory):
-    """A history that keeps no line that is too long, or may show a PIN."""
+    """A history without lines that are too long or may show a PIN."""
 
     def append_string(self, string: str) -> None:
         if _is_kept(string):
@@ -132,7 +132,7 @@ class _ShortHistory(InMemoryHistory):
 
 
 class _PrivateHistory(FileHistory):
-    """Likewise in a file, which is not worth an error: a full disk only makes it forget."""
+    """Likewise in a file; on a full disk it forgets, and raises nothing."""
 
     def append_string(self, string: str) -> None:
         if _is_kept(string):
@@ -143,8 +143,8 @@ class _PrivateHistory(FileHistory):
             super().store_string(string)
 
 
-def ask_unseen(prompt: str) -> str | None:
-    """Ask at the terminal for a PIN: stars are shown, and nothing is kept; None if it ends with Ctrl-D."""
+def ask_pin(prompt: str) -> str | None:
+    """Ask for a PIN at the terminal: shows stars, keeps nothing; None if it ends with Ctrl-D."""
     session: PromptSession[str] = PromptSession(
         is_password=True, history=InMemoryHistory(), output=create_output(always_prefer_tty=True)
     )
@@ -165,8 +165,8 @@ def plain_lines() -> Iterator[str]:
             return
 
 
-def ask_unseen_plainly(prompt: str) -> str | None:
-    """Ask for a PIN at a terminal that is not to be moved about on; nothing is shown."""
+def ask_pin_plainly(prompt: str) -> str | None:
+    """Ask for a PIN at a terminal that cannot move its cursor; shows nothing."""
     try:
         return getpass.getpass(prompt)
     except EOFError:
@@ -178,7 +178,7 @@ def _is_kept(line: str) -> bool:
 
 
 def _clip(buffer: Buffer) -> None:
-    """Keep of a line that is too long only so much that it is seen to be: redrawing it takes its length."""
+    """Cut a line that is too long to a length that the parser still refuses: redrawing takes time."""
     if len(buffer.text) > LINE_CHARS_MAX + 1:
         buffer.text = buffer.text[: LINE_CHARS_MAX + 1]
 

@@ -1,18 +1,20 @@
-"""What people may type at the teller, line by line, and what each line asks for."""
+"""The parser of lines that people type at the teller."""
 
 from __future__ import annotations
 
+import difflib
 import re
 
 from atm.teller.arguments import INVALID, READERS, InvalidCommand, form_hint, is_amount
-from atm.teller.commands import ALIASES, COMMANDS
+from atm.teller.commands import ALIASES, COMMANDS, commands_for
 from atm.teller.intents import Intent
 from atm.teller.teller_command import Given
 
 LINE_CHARS_MAX = 1000  # the longest sensible command has less than 200
-PIN_SHOWN = "A PIN is never part of a command: it is asked for, unseen (type: help login)"
+LIKENESS_MIN = 0.8  # so that "deposit" is not taken for "debit", its opposite
+PIN_SHOWN = "A PIN is never part of a command: the teller asks for it (type: help login)"
 
-_BLANKS = re.compile(r"[ \t]+")  # str.split would take the blanks of every script, and control characters
+_BLANKS = re.compile(r"[ \t]+")  # str.split takes other blanks and control characters too
 _PIN = re.compile(r"[0-9]{4,12}")
 
 
@@ -34,11 +36,11 @@ def parse(line: str, *, account: str, request_id: str, operator: bool = False) -
         raise InvalidCommand(PIN_SHOWN)
     command = COMMANDS.get(ALIASES.get(name, name))
     if command is None:
-        raise InvalidCommand(INVALID)
+        raise InvalidCommand(_unknown(name, operator=operator))
     if command.for_operators and not operator:
         raise OperatorsOnly(f"{name} is a command of the bank's operators: start the teller with --operator")
     matches = command.grammar.matches(words)
-    if not matches or _changed_places(matches[0]):
+    if not matches or _are_swapped(matches[0]):
         raise InvalidCommand(form_hint(command.form) if command.grammar.parts else INVALID)
     # Of `[<reference>] [<amount>]` an amount alone is the second.
     arguments = max(matches, key=lambda match: is_amount(match.get("amount", "")))
@@ -46,10 +48,17 @@ def parse(line: str, *, account: str, request_id: str, operator: bool = False) -
     return command.read(Given(account, request_id, read))
 
 
-def shows_pin(line: str) -> bool:
-    """Return whether the line may hold a PIN, which it should not: it must not be shown or kept.
+def _unknown(name: str, *, operator: bool) -> str:
+    """Return the line for a word that is no command; it names the one that was probably meant."""
+    names = [command.name for command in commands_for(operator=operator)]
+    alike = difflib.get_close_matches(name, names, n=1, cutoff=LIKENESS_MIN) if name.isalpha() else []
+    return f"{INVALID}: did you mean {alike[0]}?" if alike else INVALID
 
-    What was pasted may be several lines in one.
+
+def shows_pin(line: str) -> bool:
+    """Return whether the line may hold a PIN: then it must not be shown or kept.
+
+    Pasted text may be several lines in one.
     """
     return any(_show_pin(_words(part)) for part in line.splitlines())
 
@@ -59,12 +68,12 @@ def _words(line: str) -> list[str]:
 
 
 def _show_pin(words: list[str]) -> bool:
-    """Return whether a PIN may stand alone, or behind a command that asks for one, where nothing belongs."""
+    """Return whether a word may be a PIN: alone, or behind a command that asks for one."""
     name, *others = words[0].lower(), *words[1:]
     command = COMMANDS.get(name)
     if not others:
         suspects = [name]
-    elif name == "login":  # rather a PIN than an account that is called so
+    elif name == "login":  # more likely a PIN than the name of an account
         suspects = others
     elif command is not None and command.takes_pin:
         suspects = others[command.grammar.words_max :]
@@ -73,7 +82,7 @@ def _show_pin(words: list[str]) -> bool:
     return any(_PIN.fullmatch(suspect) for suspect in suspects)
 
 
-def _changed_places(arguments: dict[str, str]) -> bool:
-    """Return whether account and amount changed places; an account may be called by digits only, too."""
+def _are_swapped(arguments: dict[str, str]) -> bool:
+    """Return whether account and amount are swapped; an account's name may be digits only."""
     account, amount = arguments.get("account"), arguments.get("amount")
     return account is not None and amount is not None and is_amount(account) and not is_amount(amount)

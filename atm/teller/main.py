@@ -1,13 +1,13 @@
-"""bin/atm, the teller: what is given on the command line, and who is told.
+"""bin/atm, the teller: its command line, and where its output goes.
 
     atm [NODE] [--config cluster.ini] [--account NAME] [-c COMMAND]... [-f FILE] [--json] [--operator]
         [--timeout SECONDS] [--idle SECONDS]
 
-With a terminal on both sides it is a session with line editing; with a pipe it says the lines of its
-greeting and then each command's result; with `-c` or `-f` only the results. Results go to stdout. So does
-what happens between them (a request that is tried again, one that was settled from last time), but with
-`-c`, `-f` or `--json`, where stdout is for programs, that goes to stderr. A PIN is asked for at the
-terminal, or else it is the next line of standard input.
+If stdin and stdout are a terminal, it is a session with line editing. With a pipe it prints the greeting and
+then the result of each command; with `-c` or `-f` only the results. Results go to stdout. Notes between them
+(a request that is tried again, one that was settled from last time) go to stdout too; with `-c`, `-f` or
+`--json`, where stdout is for programs, they go to stderr. A PIN is asked for at the terminal; without a
+terminal it is the next line of standard input.
 """
 
 from __future__ import annotations
@@ -38,8 +38,13 @@ from atm.teller.request_runner import no_journal
 from atm.teller.session import Teller
 
 PROGRAM = "atm"
-TIMEOUT_S = 5.0  # until "not available"; ten elections fit in
-PATIENCE_S = 30.0  # until a session gives up on an outcome that is unknown
+DESCRIPTION = "The bank's teller: balances, payments, transfers, holds. In a session, type help."
+EXIT_CODES = (
+    "Exit codes: 0 done, 1 declined by the bank, 2 wrong usage, 3 not available and certainly not done, "
+    "4 not allowed, 5 outcome unknown."
+)
+TIMEOUT_S = 5.0  # until "not available"; time for ten elections
+PATIENCE_S = 30.0  # until a session stops asking for an unknown outcome
 PATIENCE_ONCE_S = 10.0  # likewise with -c
 PATIENCE_S_MAX = 86_400.0
 
@@ -63,9 +68,9 @@ def main(argv: Sequence[str] | None = None) -> int:
         return CLOSED_PIPE
     except KeyboardInterrupt:
         return INTERRUPTED
-    except OSError as error:  # stdin cannot be read or stdout cannot be written
+    except OSError as error:  # reading stdin or writing stdout failed
         forget_stdout()
-        complain(PROGRAM, f"input or output is not possible: {error.strerror or error}")
+        complain(PROGRAM, f"reading input or writing output failed: {error.strerror or error}")
         return UNKNOWN
 
 
@@ -75,7 +80,7 @@ def _run(arguments: argparse.Namespace, script: BinaryIO | None) -> int:
     interactive = not once and not as_json and on_terminal and _is_terminal(sys.stdin)
     patience_s = arguments.timeout or (PATIENCE_ONCE_S if once else PATIENCE_S)
     output = Output(
-        as_json=as_json, asides=sys.stderr if once or as_json else sys.stdout, on_terminal=on_terminal
+        as_json=as_json, notes=sys.stderr if once or as_json else sys.stdout, on_terminal=on_terminal
     )
     try:
         cluster = load(arguments.config)
@@ -106,7 +111,7 @@ def _run(arguments: argparse.Namespace, script: BinaryIO | None) -> int:
 
 
 def _commands(given: list[str] | None, script: BinaryIO | None, typed: Iterator[str]) -> Iterable[str]:
-    """Return the commands of `-c`, or of `-f`, which shares standard input with the PINs if it is that."""
+    """Return the commands of `-c` or `-f`. If `-f` is standard input, PINs come from the same lines."""
     if given is not None:
         return given
     assert script is not None
@@ -135,7 +140,7 @@ def _ask_at_terminal(prompt: str) -> str | None:
     from atm.teller import keyboard  # noqa: PLC0415 - as above
 
     plainly = _is_dumb() or not (_is_terminal(sys.stdout) or _is_terminal(sys.stderr))
-    return keyboard.ask_unseen_plainly(prompt) if plainly else keyboard.ask_unseen(prompt)
+    return keyboard.ask_pin_plainly(prompt) if plainly else keyboard.ask_pin(prompt)
 
 
 @contextlib.contextmanager
@@ -164,21 +169,21 @@ def _journal(folder: Path, cluster: str, output: Output) -> RequestJournal | Non
 
 
 class _Mistake(Exception):
-    """What was given on the command line cannot be used; `str()` of it is a line for people."""
+    """The command line cannot be used; `str()` of it is a line for people."""
 
 
 def _arguments(argv: Sequence[str] | None) -> argparse.Namespace:
-    parser = OneLineParser(prog=PROGRAM, description="The bank's teller.", allow_abbrev=False)
-    parser.add_argument("node", nargs="?", metavar="NODE", help="the node to start with; any, unless given")
+    parser = OneLineParser(prog=PROGRAM, description=DESCRIPTION, epilog=EXIT_CODES, allow_abbrev=False)
+    parser.add_argument("node", nargs="?", metavar="NODE", help="the first node to contact (default: any)")
     parser.add_argument(
         "--config",
         type=Path,
         default=_default_config(),
         metavar="FILE",
-        help="the cluster's file; unless given, cluster.ini in this folder or else the project's",
+        help="the cluster's file (default: cluster.ini in this folder, else the project's)",
     )
     parser.add_argument(
-        "--account", type=_account, default=MAIN, metavar="NAME", help="your account; main, unless given"
+        "--account", type=_account, default=MAIN, metavar="NAME", help="your account (default: main)"
     )
     commands = parser.add_mutually_exclusive_group()
     commands.add_argument(
@@ -186,31 +191,30 @@ def _arguments(argv: Sequence[str] | None) -> argparse.Namespace:
         dest="commands",
         action="append",
         metavar="COMMAND",
-        help="carry out COMMAND and leave; may be given several times, and stops at the first not done",
+        help="carry out COMMAND and leave; may be repeated, and stops at the first command that is not done",
     )
     commands.add_argument(
         "-f",
         dest="file",
         metavar="FILE",
-        help="likewise the commands in FILE, one a line; - is standard input",
+        help="like -c, for the commands in FILE, one per line; - is standard input",
     )
-    parser.add_argument("--json", action="store_true", help="print one JSON object a command")
+    parser.add_argument("--json", action="store_true", help="print one JSON object per command")
     parser.add_argument(
         "--timeout",
         type=_seconds,
         metavar="SECONDS",
-        help=f"how long to ask for an unknown outcome; {PATIENCE_S:g}, or with -c or -f {PATIENCE_ONCE_S:g}",
+        help="how long to keep asking while an outcome is unknown "
+        f"(default: {PATIENCE_S:g}, with -c or -f {PATIENCE_ONCE_S:g})",
     )
     parser.add_argument(
         "--idle",
         type=_seconds,
         default=IDLE_S,
         metavar="SECONDS",
-        help=f"log out after this time without a command; {IDLE_S:g}, unless given",
+        help=f"log out after this time without a command (default: {IDLE_S:g})",
     )
-    parser.add_argument(
-        "--operator", action="store_true", help="have the commands of the bank's operators as well"
-    )
+    parser.add_argument("--operator", action="store_true", help="enable the commands of the bank's operators")
     return parser.parse_args(argv)
 
 

@@ -1,4 +1,4 @@
-"""How the teller speaks: to a terminal of some width, with colour or without, or to a program."""
+"""The teller's output: to a terminal of some width, with or without colour, or to a program."""
 
 from __future__ import annotations
 
@@ -19,51 +19,51 @@ _RED, _YELLOW, _DIM, _PLAIN = "\x1b[31m", "\x1b[33m", "\x1b[2m", "\x1b[0m"
 
 
 def has_colour(environment: Mapping[str, str]) -> bool:
-    """Return whether a terminal with this environment is to be written to in colour (no-color.org)."""
+    """Return whether a terminal with this environment gets colour (no-color.org)."""
     return not environment.get("NO_COLOR") and environment.get("TERM", "dumb") != "dumb"
 
 
 class Output:
-    """Says things: results to stdout, at once; what lies between them to `asides`, warnings to stderr."""
+    """Prints, flushed: results to stdout, notes between them to `notes`, warnings to stderr."""
 
-    def __init__(self, *, as_json: bool, asides: TextIO | None, on_terminal: bool = False) -> None:
+    def __init__(self, *, as_json: bool, notes: TextIO | None, on_terminal: bool = False) -> None:
         self._as_json = as_json
-        self._asides = asides
+        self._notes = notes
         self._on_terminal = on_terminal and not as_json
         self._coloured = self._on_terminal and has_colour(os.environ)
         self._retrying: set[str] = set()
 
     @property
     def columns(self) -> int | None:
-        """How wide the terminal is now; None for what is no terminal, which takes lines of any length."""
+        """The terminal's width now; None if this is no terminal, and lines may have any length."""
         return shutil.get_terminal_size().columns if self._on_terminal else None
 
     def report(self, report: Report) -> None:
-        """Say what became of a command."""
+        """Print the result of a command."""
         text = report.as_json() if self._as_json else report.text
         if not report.is_table:
             text = _between_words(text, self.columns)
         print(_painted(text, report.code) if self._coloured else text, flush=True)
 
     def say(self, line: str) -> None:
-        """Say a line that is no command's result."""
-        print(_between_words(line, self.columns), file=self._asides, flush=True)
+        """Print a line that is no command's result."""
+        print(_between_words(line, self.columns), file=self._notes, flush=True)
 
     def retrying(self, request_id: str) -> None:
-        """Say, once, that a request's outcome is unknown so far."""
+        """Print, once per request, that its outcome is unknown so far."""
         if request_id not in self._retrying:
             self._retrying.add(request_id)
             self.say(f"{OutcomeUnknown(request_id)}: retrying")
 
     def warn(self, line: str) -> None:
-        """Say what went wrong on this side."""
+        """Print a problem on this side."""
         print(printable(line), file=sys.stderr, flush=True)
 
 
 def _between_words(text: str, columns: int | None) -> str:
-    """Return the text for a narrow terminal, which would break within words, broken between them.
+    """Return the text wrapped between words for a narrow terminal, which would break within them.
 
-    In others every line is what the documentation says, to the letter.
+    On other terminals each line is as documented, to the letter.
     """
     if columns is None or columns >= USUAL_COLUMNS:
         return text
@@ -72,7 +72,7 @@ def _between_words(text: str, columns: int | None) -> str:
 
 
 def _painted(text: str, code: int) -> str:
-    """Return the text in a colour for what was not done, and its reference paler than the rest."""
+    """Return the text coloured if the command was not done, and with its reference dimmed."""
     if code != DONE:
         return f"{_YELLOW if code == UNKNOWN else _RED}{text}{_PLAIN}"
     first, separator, reference = text.partition("\nReference ")

@@ -1,4 +1,4 @@
-"""What the teller says in more than one place, in words that tell what to do where there is something."""
+"""Sentences that the teller uses in several places; each says what to do, if there is something to do."""
 
 from __future__ import annotations
 
@@ -12,12 +12,12 @@ _REFUSALS = {
     Outcome.LIMIT_EXCEEDED: "The balance would become too large: nothing was changed",
     Outcome.ID_REUSED: "The reference belongs to another request: nothing was changed",
     Outcome.WRONG_PIN: "Wrong PIN: after three in a row the account is locked",
-    Outcome.HOLD_NOT_FOUND: "Nothing was held under this reference: check it",
+    Outcome.HOLD_NOT_FOUND: "No hold has this reference: check it",
     Outcome.HOLD_ALREADY_POSTED: "The hold was confirmed already: nothing was changed",
     Outcome.HOLD_ALREADY_VOIDED: "The hold was cancelled already: nothing was changed",
-    Outcome.HOLD_EXPIRED: "The hold has expired by itself: nothing is held any more",
+    Outcome.HOLD_EXPIRED: "The hold has expired: nothing is held any more",
     Outcome.EXCEEDS_HOLD: "More than was held: confirm that much, or less",
-    Outcome.ALREADY_REVERSED: "It was reversed before it came to the bank: it is not done, and never will be",
+    Outcome.ALREADY_REVERSED: "It was reversed before it reached the bank: it is not done, and never will be",
     Outcome.EXCEEDS_ORIGINAL: (
         "More than was moved: reverse that much, or less (a batch or a hold only as a whole)"
     ),
@@ -26,7 +26,7 @@ _REFUSALS = {
 
 
 def refusal(outcome: Outcome, account: str) -> str:
-    """Tell why the bank did not do something, in words that fit any request about `account`."""
+    """Return why the bank refused a request about `account`."""
     match outcome:
         case Outcome.NO_SUCH_ACCOUNT:
             return no_such_account(account)
@@ -45,38 +45,39 @@ def refusal(outcome: Outcome, account: str) -> str:
 
 
 def still_unknown(request_id: str, *, journalled: bool) -> str:
-    """Tell that nobody knows, and when the teller will ask again."""
-    also = ", or when the teller starts again" if journalled else ""
-    return f"{OutcomeUnknown(request_id)}: it will be settled at the next command{also}"
+    """Return that the outcome is unknown, and when the teller asks again."""
+    also = ", or when it starts again" if journalled else ""
+    again = f"the teller asks again before the next command{also}"
+    return f"{OutcomeUnknown(request_id)}: do not repeat the request; {again}"
 
 
 def log_in_first(account: str) -> str:
-    """Tell that an account is for who knows its PIN."""
+    """Return that the account needs a login."""
     return f"{account} has a PIN: log in first (type: login)"
 
 
 def banks_own(account: str) -> str:
-    """Tell that an account is no customer's."""
+    """Return that the account is the bank's own."""
     return f"{account} is the bank's own account: to look into it, start the teller with --operator"
 
 
 def locked(account: str) -> str:
-    """Tell that no PIN is taken, and who can help."""
+    """Return that no PIN is accepted, and who can help."""
     return f"{account} is locked after three wrong PINs: an operator of the bank can unlock it"
 
 
 def no_such_account(account: str) -> str:
-    """Tell that there is no such account, and what to do about it."""
-    return f"No such account: {account} (open it with: open {account})"
+    """Return that there is no such account, and how to open it."""
+    return f"No such account: {account} (to open it, type: open {account})"
 
 
 def frozen(account: str) -> str:
-    """Tell that an account is frozen, and who can help."""
+    """Return that the account is frozen, and who can help."""
     return f"{account} is frozen: nothing goes in or out until an operator unfreezes it"
 
 
 def closed(account: str) -> str:
-    """Tell that an account is closed, and what to do about it."""
+    """Return that the account is closed, and what to do."""
     return f"{account} is closed for ever: use another account"
 
 

@@ -1,4 +1,4 @@
-"""What became of a command: a text for people, fields for programs, an exit code for scripts."""
+"""The result of a command: a text for people, fields for programs, an exit code for scripts."""
 
 from __future__ import annotations
 
@@ -17,14 +17,14 @@ DONE, DECLINED, USAGE, NOT_AVAILABLE, NOT_ALLOWED, UNKNOWN = range(6)  # exit co
 INTERRUPTED = 130  # as a shell counts Ctrl-C
 
 _NOT_ALLOWED = frozenset({Outcome.WRONG_PIN, Outcome.LOCKED})
-# Of a request: fields that each report has, PINs, and which page it was.
-_TOLD_ELSEWHERE = frozenset({"id", "account", "amount", "pin", "old_pin", "limit", "before", "after"})
+# Fields of a request that are not among the details: each report has them, or they are PINs or a page.
+_NOT_DETAILS = frozenset({"id", "account", "amount", "pin", "old_pin", "limit", "before", "after"})
 _ONLY_READ = [name for name in ReadResult.__struct_fields__ if name not in LedgerReceipt.__struct_fields__]
 
 
 @dataclass(frozen=True, kw_only=True)
 class Report:
-    """What became of one command; `text` is for people, the rest for programs, amounts in minor units.
+    """The result of one command: `text` is for people, the rest for programs, amounts in minor units.
 
     `details` are the further fields of some commands; the text of a table is left out of the JSON.
     """
@@ -59,7 +59,7 @@ class Report:
 
 
 class NotDone(Exception):
-    """A command ended before the bank decided it; `report` tells why."""
+    """A command ended before the bank decided it; `report` says why."""
 
     def __init__(self, report: Report) -> None:
         super().__init__(report.text)
@@ -69,7 +69,7 @@ class NotDone(Exception):
 def decided(request: Command | Read, receipt: Receipt, text: str | None = None) -> Report:
     """Report the bank's decision, in the words of `text` if given.
 
-    To who has not shown the PIN no balance is told, not even in the bank's refusal.
+    Without the right PIN no balance is shown, not even that in the bank's refusal.
     """
     code = code_of(receipt.outcome)
     return Report(
@@ -88,7 +88,7 @@ def decided(request: Command | Read, receipt: Receipt, text: str | None = None) 
 
 
 def undecided(request: Command | Read, outcome: str, code: int, text: str) -> Report:
-    """Report that the bank did not answer, or not that anyone knows."""
+    """Report that the bank did not answer, or that the outcome is unknown."""
     return Report(
         command=command_name(request),
         outcome=outcome,
@@ -101,7 +101,7 @@ def undecided(request: Command | Read, outcome: str, code: int, text: str) -> Re
 
 
 def code_of(outcome: Outcome) -> int:
-    """Return the exit code: 4 is for who has not shown the right PIN, all other refusals are 1."""
+    """Return the exit code: 4 without the right PIN, 1 for all other refusals."""
     if outcome is Outcome.OK:
         return DONE
     return NOT_ALLOWED if outcome in _NOT_ALLOWED else DECLINED
@@ -114,8 +114,8 @@ def command_name(request: Command | Read) -> str:
 
 
 def _details(request: Command | Read, receipt: Receipt) -> dict[str, object]:
-    """Return what the request names besides an account and an amount, and what only its answer has."""
-    further = [name for name in request.__struct_fields__ if name not in _TOLD_ELSEWHERE]
+    """Return the request's fields besides account and amount, and the fields that only its answer has."""
+    further = [name for name in request.__struct_fields__ if name not in _NOT_DETAILS]
     asked = {name: getattr(request, name) for name in further}
     told = {name: getattr(receipt, name) for name in _ONLY_READ}
     found = {name: value for name, value in (asked | told).items() if value is not None}

@@ -1,7 +1,7 @@
-"""The journal of unanswered requests: what a teller asked of the bank and was not told the end of.
+"""The journal of unanswered requests: those whose outcome the teller has not shown yet.
 
 Before a command is sent, it is written and synced to a file of its own, named by its request id, in the
-user's state folder; the file is removed when the teller has told the answer. A teller that was killed
+user's state folder; the file is removed when the teller has shown the answer. A killed teller
 leaves its file behind, and the next one asks again with the same id. The bank applies an id once, so
 that is safe whether or not the request had arrived; a request that had not is carried out then.
 
@@ -45,13 +45,13 @@ class UnansweredRequest:
         self._descriptor = descriptor
 
     def settle(self) -> None:
-        """Forget the request: its end was told, or it certainly was not done."""
-        with contextlib.suppress(OSError):  # a file that stays is only asked about once more
+        """Forget the request: its outcome was shown, or it certainly was not done."""
+        with contextlib.suppress(OSError):  # if the file stays, the request is only sent once more
             self._path.unlink()
         self.release()
 
     def release(self) -> None:
-        """Leave the request to the next teller."""
+        """Leave the request to the next teller: unlock its file."""
         os.close(self._descriptor)
 
 
@@ -69,7 +69,7 @@ class RequestJournal:
             sync_folder(path.parent)
 
     def write(self, command: Command) -> UnansweredRequest:
-        """Note a command durably, before it is sent; raise `OSError`."""
+        """Store a command durably, before it is sent; raise `OSError`."""
         path = self._folder / (command.id + SUFFIX)
         content = msgspec.json.encode(StoredRequest(cluster=self._cluster, command=command))
         while True:
@@ -79,7 +79,7 @@ class RequestJournal:
                 fcntl.flock(descriptor, fcntl.LOCK_EX)
                 write_and_sync(descriptor, content)
                 rename_durably(unfinished, path)
-            except FileNotFoundError:  # another teller's `leftovers` came before our lock and tidied it away
+            except FileNotFoundError:  # another teller's `leftovers` removed it before our lock
                 os.close(descriptor)
             except OSError:
                 os.close(descriptor)
@@ -91,7 +91,7 @@ class RequestJournal:
     def leftovers(self, warn: Callable[[str], None]) -> list[UnansweredRequest]:
         """Return, oldest first, this cluster's requests whose teller is gone, locked; raise `OSError`.
 
-        What cannot be read is moved aside and told to `warn`, a line each.
+        A file that cannot be read is moved aside, with a line to `warn`.
         """
         for path in self._folder.glob("*" + UNFINISHED_SUFFIX):
             self._tidy(path)
@@ -106,7 +106,7 @@ class RequestJournal:
         return unanswered_requests
 
     def _adopt(self, path: Path) -> UnansweredRequest | None:
-        """Return the request if it is of this cluster and nobody's; raise if it cannot be read."""
+        """Return the request if it is of this cluster and no living teller's; raise if it cannot be read."""
         descriptor = _open_and_lock(path)
         if descriptor is None:
             return None
@@ -125,7 +125,7 @@ class RequestJournal:
         return UnansweredRequest(path, descriptor, pending.command)
 
     def _tidy(self, path: Path) -> None:
-        """Remove a file that was never finished, hence never sent, unless its teller is just at it."""
+        """Remove a file that was never finished, hence never sent, unless a living teller is writing it."""
         with contextlib.suppress(OSError):
             descriptor = _open_and_lock(path)
             if descriptor is not None:
@@ -139,8 +139,8 @@ class RequestJournal:
         try:
             path.rename(aside)
         except OSError:
-            return f"A request in the journal cannot be read, and is passed over: {path}"
-        return f"A request in the journal cannot be read, and was moved aside: {aside}"
+            return f"A stored request cannot be read and is skipped; its outcome stays unknown: {path}"
+        return f"A stored request cannot be read and was moved aside; its outcome stays unknown: {aside}"
 
 
 def _open_and_lock(path: Path) -> int | None:

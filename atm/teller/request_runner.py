@@ -1,4 +1,4 @@
-"""Sends requests to the bank one after another, and again those whose answer never came."""
+"""Sends requests to the bank, one at a time, and resends those whose answer never came."""
 
 from __future__ import annotations
 
@@ -35,11 +35,11 @@ class _Unsettled:
 
 
 class RequestRunner:
-    """Asks the bank; while the outcome of a change is unknown, nothing but that is asked.
+    """Sends one request at a time; an unknown outcome of a change is settled before anything else is sent.
 
-    Commands are given without their PIN, which `pin_of` tells when they are sent: neither the journal nor
-    the list of what is unsettled ever holds one. What is done again without its PIN is not done, unless
-    it was done the first time.
+    Commands come without their PIN, which `pin_of` adds when they are sent: neither the journal nor the list
+    of unsettled commands ever holds one. A command that is resent without its PIN is not done, unless it was
+    done the first time.
     """
 
     def __init__(
@@ -54,24 +54,25 @@ class RequestRunner:
         self._output = output
         self._pin_of = pin_of
         self._unsettled = self._leftovers()
-        self.interrupted = False  # by Ctrl-C, since somebody last set it to False
+        self.interrupted = False  # by Ctrl-C, since the session last set it to False
 
     def ask(self, request: Read | Login | SetPin) -> Receipt:
-        """Settle what is unsettled, then ask what need not be noted, or holds a PIN; raise `NotDone`.
+        """Settle what is unsettled, then send a request that is not journalled; raise `NotDone`.
 
-        Where the first gets no answer, the second is not sent.
+        Reads need no journal, and what holds a PIN must not be in it. If an outcome stays unknown, the
+        request is not sent.
         """
         self._settle_before(request)
         return self._ask_once(request)
 
     def change(self, command: Command, tell: Callable[[Receipt], int]) -> int:
-        """Note the command in the journal, send it, `tell` the answer, and only then forget the note.
+        """Store the command in the journal, send it, `tell` the answer, and only then remove it there.
 
         Return what `tell` returns; raise `NotDone`.
         """
         assert not isinstance(command, Login | SetPin)
         self._settle_before(command)
-        unanswered = self._note(command)
+        unanswered = self._store(command)
         try:
             receipt = self._ask_once(command)
         except NotDone as fault:
@@ -110,23 +111,23 @@ class RequestRunner:
 
     def _not_sent(self, request: Command | Read) -> Report:
         if self.interrupted:
-            text = "Interrupted: nothing was changed"
+            text = "Interrupted: this command was not carried out"
             return undecided(request, "interrupted", INTERRUPTED, text)
         return undecided(request, "unavailable", NOT_AVAILABLE, str(Unavailable()))
 
     def _unknown(self, request: Command | Read) -> Report:
         match request:
             case Login():
-                text = "No answer came, and the PIN may have been counted as a try: log in again"
+                text = "No answer came, and the PIN may have counted as a try: log in again"
             case SetPin():
                 text = "No answer came, and the PIN may or may not be the new one: try to log in with either"
             case _:
                 text = phrases.still_unknown(request.id, journalled=self._journal is not None)
         return undecided(request, "unknown", UNKNOWN, text)
 
-    # -- requests without an answer ----------------------------------------------------------------
+    # -- unsettled requests ------------------------------------------------------------------------
 
-    def _note(self, command: Command) -> UnansweredRequest | None:
+    def _store(self, command: Command) -> UnansweredRequest | None:
         if self._journal is None:
             return None
         try:
@@ -153,7 +154,7 @@ class RequestRunner:
         self._output.warn(no_journal(error))
 
     def _settle(self) -> bool:
-        """Ask again for each request whose outcome is unknown; return whether all were settled."""
+        """Resend each request whose outcome is unknown; return whether all were settled."""
         while self._unsettled:
             unsettled = self._unsettled[0]
             line = self._settled(unsettled)
@@ -166,7 +167,7 @@ class RequestRunner:
         return True
 
     def _settled(self, unsettled: _Unsettled) -> str | None:
-        """Return what became of the request, or None if that is still unknown."""
+        """Return the line with the outcome of the request, or None if it is still unknown."""
         command = unsettled.command
         try:
             receipt = self._client.ask(self._with_pin(command))
@@ -185,5 +186,5 @@ class RequestRunner:
 
 
 def no_journal(error: OSError) -> str:
-    """Tell that the journal cannot be used, and what follows."""
-    return f"Requests cannot be noted ({error}): one without an answer is forgotten when the teller ends"
+    """Return that the journal cannot be used, and what follows."""
+    return f"Requests cannot be stored ({error}): those without an answer are forgotten when the teller ends"

@@ -1,4 +1,4 @@
-"""How the teller says what the bank decided: one line, which tells what to do where there is something."""
+"""The bank's decisions as sentences: one line, which says what to do if there is something to do."""
 
 from __future__ import annotations
 
@@ -9,16 +9,16 @@ from atm.teller.phrases import refusal
 
 
 def decided(request: Command | Read, receipt: Receipt) -> str:
-    """Tell what was done, or why not. What moved money is followed by a line with its reference.
+    """Return what was done, or why not. After a movement of money comes a line with its reference.
 
-    But not a credit or a debit of `main`: these say what the original said, to the letter.
+    A credit or debit of `main` has no such line: its text is fixed, to the letter.
     """
     if receipt.outcome is not Outcome.OK:
         return declined(request, receipt.outcome)
     command = command_of(request)
     if command is not None and command.told is not None:
         return command.told(request, receipt)
-    assert not isinstance(request, Read), f"{request} is told in a table"
+    assert not isinstance(request, Read), f"the result of {request} is a table"
     if command is not None and command.done is not None:
         text = command.done(request)
     else:
@@ -30,19 +30,19 @@ def decided(request: Command | Read, receipt: Receipt) -> str:
 
 
 def settled(request: Command, outcome: Outcome, *, from_last_time: bool) -> str:
-    """Tell what became of a request whose answer had not come."""
+    """Return the outcome of a request whose answer had not come."""
     opening = "Settled from last time" if from_last_time else "Settled"
     if outcome is Outcome.OK:
         return f"{opening}: {_deed(request)} (reference {request.id})"
     if outcome is Outcome.WRONG_PIN:
-        reason = "it was not done before, and is not done now without the PIN; log in and ask anew"
+        reason = "it was not done before, and is not done now without the PIN; log in and ask again"
     else:
         reason = declined(request, outcome)
     return f"{opening}: not {_deed(request)} (reference {request.id}): {reason}"
 
 
 def declined(request: Command | Read, outcome: Outcome) -> str:
-    """Tell why not, and what to do."""
+    """Return why the request was refused, and what to do."""
     command = command_of(request)
     if command is not None and outcome in command.refusals:
         return command.refusals[outcome](request)

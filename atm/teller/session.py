@@ -1,4 +1,4 @@
-"""The teller at work: one command after another, and what it remembers from one to the next."""
+"""A session: one command after another, and what is remembered between them."""
 
 from __future__ import annotations
 
@@ -50,7 +50,7 @@ COMMAND_CHARS_SHOWN = 100
 
 
 class Teller:
-    """Carries out what people type, about one account at a time."""
+    """Carries out commands, about one account at a time."""
 
     def __init__(
         self,
@@ -72,7 +72,7 @@ class Teller:
         self._views = AccountViews(self._runner, self._pins, identity, self.state, output, operator=operator)
 
     def greet(self) -> None:
-        """Say the three lines with which a session begins."""
+        """Print the three lines with which a session begins."""
         self._output.say(WELCOME)
         try:
             report = self._views.show(Query(id=new_request_id(), account=self._identity.account))
@@ -85,9 +85,9 @@ class Teller:
         self._output.say(AVAILABLE)
 
     def serve(self, lines: Iterable[str], *, interactive: bool) -> int:
-        """Carry out each line until one says to leave; return the exit code.
+        """Carry out each line until `quit`; return the exit code.
 
-        Ctrl-C during a command ends a session only if nobody sits at it.
+        Ctrl-C during a command ends the session only if it is not interactive.
         """
         for line in lines:
             self._runner.interrupted = False
@@ -111,7 +111,7 @@ class Teller:
         return DONE
 
     def execute(self, line: str) -> int | None:
-        """Carry out one line and say what came of it; return its exit code, or None to leave."""
+        """Carry out one line and print its result; return its exit code, or None to leave."""
         self.log_out_if_idle()
         account, logged_in = self._identity.account, self._identity.logged_in
         try:
@@ -129,7 +129,7 @@ class Teller:
                 self.state.forget_requests()
 
     def log_out_if_idle(self) -> None:
-        """Log out, and say so, if nothing was typed for too long."""
+        """Log out, and print that, if nothing was typed for the idle time."""
         line = self._identity.log_out_if_idle()
         if line is not None:
             self.state.forget_requests()
@@ -145,7 +145,7 @@ class Teller:
         return self._do(intent)
 
     def _do(self, intent: TellersOwn) -> int | None:  # noqa: C901 - a line for each kind
-        """Do what is about the session itself, or begins with what it remembers."""
+        """Do what is about the session itself, or needs what it remembers."""
         match intent:
             case Confirm():
                 hold = self.state.hold_or_refuse("confirm", intent.reference)
@@ -185,7 +185,7 @@ class Teller:
         return self._runner.change(command, lambda receipt: self._tell(self._decision(command, receipt)))
 
     def _decision(self, command: Command, receipt: Receipt) -> Report:
-        """Report a decision. A PIN that was refused is forgotten: each try with it would count."""
+        """Report a decision. A refused PIN is forgotten: each further try with it would count."""
         report = decided(command, receipt)
         if isinstance(command, Hold) and report.code == DONE:
             self.state.note_hold(command.id)
@@ -197,7 +197,7 @@ class Teller:
             return replace(report, text=phrases.locked(account))
         if not was_logged_in:
             return replace(report, outcome="login_needed", text=phrases.log_in_first(account))
-        text = "Your PIN is not the right one any more, and you are logged out (to go on, type: login)"
+        text = "Your PIN has changed: nothing was done, and you are logged out (to go on, type: login)"
         return replace(report, text=text)
 
     # -- accounts ----------------------------------------------------------------------------------

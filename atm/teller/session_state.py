@@ -10,29 +10,29 @@ from atm.teller.report import DONE, USAGE, NotDone, Report
 
 
 class SessionState:
-    """What somebody at the teller need not type again."""
+    """What need not be typed again in a session."""
 
     def __init__(self, account: str) -> None:
-        self.accounts = {account}  # that the bank has told of
+        self.accounts = {account}  # that are known to exist
         self.references: list[str] = []
         self._last_hold: str | None = None
         self._next_page: Page | None = None
 
     def forget_requests(self) -> None:
-        """Forget references, hold and page, which are the last person's; the names of accounts stay."""
+        """Forget references, hold and page: they were the last person's. The names of accounts stay."""
         self.references.clear()
         self._last_hold = self._next_page = None
 
     def note_hold(self, reference: str) -> None:
-        """Remember what was held."""
+        """Remember the last hold."""
         self._last_hold = reference
 
     def note_page(self, request: Page, found: Receipt) -> None:
-        """Remember where the page after this one begins."""
+        """Remember where the next page begins."""
         self._next_page = None if found.next is None else replace(request, **{request.cursor: found.next})
 
     def learn(self, report: Report) -> None:
-        """Remember the names of accounts that there are."""
+        """Remember the names of accounts that exist."""
         if report.code == DONE:
             target = report.details.get("target")
             self.accounts |= {name for name in (report.account, target) if isinstance(name, str)}
@@ -40,7 +40,9 @@ class SessionState:
     def hold_or_refuse(self, command: str, named: str | None) -> str:
         """Return the hold that was named, or the last one; raise `NotDone`."""
         return _or_refuse(
-            named or self._last_hold, command, f"No hold was made here: name it ({command} <reference>)"
+            named or self._last_hold,
+            command,
+            f"No hold in this session: name one ({command} <reference>)",
         )
 
     def reference_or_refuse(self, named: str | None) -> str:
@@ -51,7 +53,7 @@ class SessionState:
     def next_page_or_refuse(self) -> Page:
         """Return the request for the page after the last one; raise `NotDone`."""
         if self._next_page is None:
-            raise NotDone(_nothing("more", "There is no more to list (for the first page, type: statement)"))
+            raise NotDone(_nothing("more", "Nothing more to list (for the first page, type: statement)"))
         return self._next_page
 
 

@@ -57,12 +57,12 @@ def receipt(reference: str, found: Receipt, columns: int | None, *, with_balance
 
 
 def servers(nodes: Sequence[NodeStatus], columns: int | None) -> Report:
-    """Report how the servers are doing; not available if none of them answers."""
-    nobody = all(node.role == DOWN for node in nodes)
+    """Report the state of the servers; not available if none of them answers."""
+    all_down = all(node.role == DOWN for node in nodes)
     return Report(
         command="status",
-        outcome="unavailable" if nobody else "ok",
-        code=NOT_AVAILABLE if nobody else DONE,
+        outcome="unavailable" if all_down else "ok",
+        code=NOT_AVAILABLE if all_down else DONE,
         text=tables.servers(nodes, columns),
         details={"nodes": [asdict(node) for node in nodes]},
         is_table=True,

@@ -14,13 +14,13 @@ from atm.teller.commands import word_for
 from atm.teller.teller_command import Listing
 from atm.teller.timestamps import format_timestamp
 
-_STACKED_COLUMNS = 20  # the first column of a narrow table: a reference fits in
+_STACKED_COLUMNS = 20  # the first column of a narrow table: wide enough for a reference
 _LABEL_COLUMNS = 13  # of a receipt's first column, and the gap behind it
 _DETAILS = {"target": "to", "hold": "hold", "original": "original"}
 
 
 def page(listing: Listing, rows: Sequence[object], columns: int | None) -> str:
-    """Return a page of what is listed, in the narrow form if the wide one does not fit."""
+    """Return a page of a listing, in the narrow form if the wide one does not fit."""
     cells = [listing.cells(row) for row in rows]
     wide = tabulate(cells, listing.headers, disable_numparse=True, colalign=listing.alignment)
     if fits(wide, columns):
@@ -52,7 +52,7 @@ def receipt(
 
 
 def servers(nodes: Sequence[NodeStatus], columns: int | None) -> str:
-    """Return how the servers are doing; in a narrow terminal without what is for specialists."""
+    """Return the state of the servers; in a narrow terminal without commit index and address."""
     headers = ("node", "role", "term", "commit", "applied", "lag", "address")
     rows = [
         (n.node, printable(n.role), n.term, n.commit_index, n.applied_index, n.lag, n.address) for n in nodes
@@ -74,7 +74,7 @@ def fits(table: str, columns: int | None) -> bool:
 
 
 def _narrow(rows: Sequence[Sequence[object]], alignment: Sequence[str], **further: Any) -> str:
-    """Return a table whose first row is its head: the library pads a real one by two columns."""
+    """Return a table whose first row is its header: the library pads a real one by two columns."""
     return tabulate(
         rows, tablefmt="plain", missingval="-", disable_numparse=True, colalign=alignment, **further
     )

@@ -1,4 +1,4 @@
-"""What the teller knows of a command: one row of the table in `commands.py`."""
+"""A command of the teller: one row of the table in `commands.py`."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ Asked = TypeVar("Asked", bound=Command | Read)
 
 
 class Given:
-    """What a line was given: its arguments by their names in the form, and what the session adds to them."""
+    """The arguments of a line, by their names in the form, and what the session adds to them."""
 
     def __init__(self, account: str, request_id: str, arguments: Mapping[str, Any]) -> None:
         self.account = account  # in use
@@ -30,9 +30,9 @@ class Given:
 
 @dataclass(frozen=True, kw_only=True)
 class Listing:
-    """How a page is shown: a row each, and another one in a terminal that is too narrow for that.
+    """How a page is shown: wide rows, and narrow ones for a terminal that is too narrow for those.
 
-    A narrow row has fewer columns, and the lines of a cell stand below each other.
+    A narrow row has fewer columns, with several lines in a cell.
     """
 
     rows: Callable[[Receipt], Sequence[Any] | None]
@@ -50,7 +50,7 @@ class TellerCommand(Generic[Asked]):
 
     form: str
     does: str
-    besides: str = ""  # told to who asks for help on this one
+    besides: str = ""  # added by `help` on this command
     _: KW_ONLY
     read: Callable[[Given], Intent]  # what a line in this form asks for; may raise `InvalidCommand`
     request: type[Asked] | None = None  # what is sent to the bank in the end; None: nothing
@@ -59,7 +59,7 @@ class TellerCommand(Generic[Asked]):
     done: Callable[[Asked], str] | None = None  # the line that says so; "Successfully", and the deed
     told: Callable[[Asked, Receipt], str] | None = None  # instead, of what only reads
     listing: Listing | None = None  # likewise, page by page
-    about: Callable[[Asked], str] | None = None  # whom a refusal is about; the request's account
+    about: Callable[[Asked], str] | None = None  # the account that a refusal names; default: the request's
     refusals: Mapping[Outcome, Callable[[Asked], str]] = field(default_factory=dict)  # in words of its own
 
     @property
@@ -74,10 +74,10 @@ class TellerCommand(Generic[Asked]):
 
     @property
     def for_operators(self) -> bool:
-        """Whether only operators have it. Who uses the teller says so himself: `--operator`."""
+        """Whether only operators have it. The teller is started with `--operator` for them."""
         return self.request is not None and self.request.role == "operator"
 
     @property
     def takes_pin(self) -> bool:
-        """Whether a PIN goes with the request, which is never part of the line."""
+        """Whether the request carries a PIN, which is never part of the line."""
         return self.request is not None and "pin" in self.request.__struct_fields__

@@ -1,6 +1,6 @@
-"""Times between people, who write dates and clock times, and the bank, which counts microseconds since 1970.
+"""Dates and times of people, to and from the bank's microseconds since 1970.
 
-All are UTC: so is the day of a daily limit, and a bank's machines stand in more than one place.
+All are UTC, as is the day of a daily limit: a bank's machines may be in several time zones.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ class TimestampError(Exception):
 def parse_timestamp(text: str) -> int:
     """Return the last microsecond of the day, minute or second that `text` names; raise `TimestampError`.
 
-    So the balance at a day is that day's last, and the balance at a posting's time has the posting in it.
+    So the balance at a day is that day's last, and the balance at a posting's time includes the posting.
     """
     match = _FORM.fullmatch(text)
     if match is None:
@@ -40,5 +40,5 @@ def parse_timestamp(text: str) -> int:
 
 
 def format_timestamp(time_us: int) -> str:
-    """Return the time to the second, such as `2026-11-22 10:00:05`; what lies behind is cut off."""
+    """Return the time to the second, such as `2026-11-22 10:00:05`; fractions are cut off."""
     return (_EPOCH + timedelta(microseconds=time_us)).strftime("%Y-%m-%d %H:%M:%S")

@@ -29,7 +29,7 @@ from bench.work import HOT_ACCOUNT, account
 
 TERM = 1
 FIRST_US, STEP_US = 1_700_000_000_000_000, 100
-CONNECTIONS = 64  # that many clients' ids, in turn, and so many entries in a batch of the log
+CONNECTIONS = 64  # that many clients' ids, one after the other, and so many entries in a batch of the log
 TRANSACTION = 200 * CONNECTIONS  # entries applied at once: the larger, the sooner it is made
 
 
@@ -73,7 +73,7 @@ def furnish(past: Path, cluster: Cluster) -> None:
 
 
 class _Unsynced(OsDisk):
-    """Nobody is promised anything by a log that is only copied."""
+    """Do nothing: no promise depends on a log that is only copied."""
 
     def sync(self, file: int) -> None:
         pass

@@ -4,7 +4,7 @@ General clients were measured first (see docs/decisions.md): beside them etcd an
 fewer, for they take from it the processor that they need. Its JSON gateway is cheap to ask, but makes etcd
 itself work more. So the few frames that two fixed kinds of request need are made here.
 
-Requests differ in stream id and message only. The server is told to keep no table of headers, so that each
+Requests differ in stream id and message only. The server is asked to keep no table of headers, so that each
 block of headers stands for itself, and one that was understood once need not be decoded again.
 """
 
@@ -29,7 +29,7 @@ DATA, HEADERS, RST_STREAM, SETTINGS, PING, GOAWAY, WINDOW_UPDATE = 0, 1, 3, 4, 6
 END_STREAM, ACK, END_HEADERS = 1, 1, 4
 PREFACE = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n"
 NO_HEADER_TABLE = bytes([0, 1, 0, 0, 0, 0])  # SETTINGS_HEADER_TABLE_SIZE = 0
-WINDOW = (2**31 - 1 - 65_535).to_bytes(4, "big")  # room for all answers that will ever come
+WINDOW = (2**31 - 1 - 65_535).to_bytes(4, "big")  # enough flow-control credit for all answers
 
 METHOD = {
     Kind.OPEN: "Put",

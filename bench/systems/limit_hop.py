@@ -1,6 +1,6 @@
 """One of the bare servers of `limit.py`; prints its port and serves one connection at a time.
 
-Called with `FILE PORT…`, it sends what comes to whoever listens on the ports, appends it to the file (or to
+Called with `FILE PORT…`, it sends what comes in to the listeners on the ports, appends it to the file (or to
 none, if that is `-`) and syncs, waits for their answers, and answers.
 """
 
@@ -17,7 +17,7 @@ _sync = getattr(os, "fdatasync", os.fsync)  # not every system has the cheaper o
 
 
 def connected(port: int) -> socket.socket:
-    """Return a connection to whoever listens on `port`."""
+    """Return a connection to the listener on `port`."""
     there = socket.create_connection(("127.0.0.1", port))
     there.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
     return there

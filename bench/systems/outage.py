@@ -1,4 +1,4 @@
-"""How long nobody is served when a leader dies, seen at every survivor at once."""
+"""How long no client is served after a leader dies, measured at every survivor at once."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ class _Probe:
             self._connection.send([(Kind.CREDIT, HOT_ACCOUNT)])
 
     def acknowledged(self) -> list[float]:
-        """Return when what is acknowledged now was asked for; refusals are as good as silence."""
+        """Return when what is acknowledged now was asked for; refusals count as no answer."""
         with self._reconnecting():
             if self._connection is not None:
                 numbers = self._connection.receive()

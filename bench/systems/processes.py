@@ -81,7 +81,7 @@ class Processes:
         _reap(process)
 
     def stop(self) -> None:
-        """Kill all: nobody will need their data again."""
+        """Kill all: their data is not needed again."""
         for process in self._started.values():
             process.kill()
         for process in self._started.values():

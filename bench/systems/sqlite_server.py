@@ -29,7 +29,7 @@ IDLE_S = 0.05
 
 
 class Clerk:
-    """Does what the run loop, the desk and the log of a node do together."""
+    """Does what the run loop, the request router and the log of a node do together."""
 
     def __init__(self, folder: Path) -> None:
         path = folder / "ledger.db"

@@ -1,4 +1,4 @@
-"""Kill a two-phase commit's coordinator, then a Raft leader, and see who waits, and for how long.
+"""Kill a two-phase commit's coordinator, then a Raft leader, and see which customers wait, and how long.
 
 Takes five to ten seconds more than the outage.
 """
@@ -76,7 +76,7 @@ def _options(argv: Sequence[str] | None) -> argparse.Namespace:
         type=_seconds,
         default=5.0,
         metavar="SECONDS",
-        help="how long nobody starts the coordinator again; default: %(default)g",
+        help="how long the coordinator stays down; default: %(default)g",
     )
     return parser.parse_args(argv)
 

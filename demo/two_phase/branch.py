@@ -1,7 +1,7 @@
 """A branch, the participant of two-phase commit: it keeps accounts, promises, and keeps its promises.
 
 A promise is on disk before it is given, so that a branch which died still holds it. From then on its account
-is locked: of a balance that may be about to change nobody can say what may be withdrawn.
+is locked: while its balance may still change, it is unknown how much may be withdrawn.
 """
 
 from __future__ import annotations
@@ -157,7 +157,7 @@ class Branch:
             ]
 
     def settle(self, promise: Promise, ask: Ask) -> str:
-        """Find out how it ended and do so: return "", or why nobody knows.
+        """Find out how it ended and do so: return "", or why that is unknown.
 
         Only the coordinator's word counts, or that of a branch which has it, or one that has not promised and
         now never will. While all of them hold the same promise there is nothing to be learned, and nothing to
@@ -184,7 +184,7 @@ class Branch:
     def _tell(self, transaction: str) -> Reply:
         """Tell another branch what is known here.
 
-        Whoever has not promised can still say no, and that ends it; whoever has promised cannot.
+        A branch that has not promised can still say no, and that ends it; one that has promised cannot.
         """
         state = self._state(transaction)
         if state is None:

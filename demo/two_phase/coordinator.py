@@ -1,7 +1,7 @@
 """The coordinator of two-phase commit: asks all, decides, tells all.
 
-A decision is on disk before anybody hears of it, and never changes. A transaction without one that is not
-under way, as after a crash, is aborted when somebody asks (presumed abort).
+A decision is on disk before it is sent, and never changes. A transaction without one that is not
+under way, as after a crash, is aborted when a branch asks (presumed abort).
 """
 
 from __future__ import annotations
@@ -33,13 +33,13 @@ class Coordinator:
     """The rules of the coordinator, over a file that is synced with each decision. Safe from many threads.
 
     `reached` is called with a transaction and `VOTED`, when all have answered, or `DECIDED`, when that is on
-    disk and nobody has heard of it; a demo or a test ends it all there.
+    disk and was not sent; a demo or a test ends it all there.
     """
 
     def __init__(self, path: Path, ask: Ask, reached: Callable[[str, str], None] = lambda *_: None) -> None:
         self._ask = ask
         self._reached = reached
-        self._lock = Lock()  # guards _database and _under_way; never held while somebody is asked
+        self._lock = Lock()  # guards _database and _under_way; never held while a branch is asked
         self._under_way: set[str] = set()
         self._database = apsw.Connection(str(path))
         self._database.pragma("journal_mode", "wal")
@@ -110,7 +110,7 @@ class Coordinator:
                 "insert or ignore into decision values (?, ?)", (transaction, outcome.value)
             )
             decision = self._decision(transaction)
-            self._reached(transaction, DECIDED)  # under the lock: nobody has heard of it yet, nor can
+            self._reached(transaction, DECIDED)  # under the lock: it was not sent yet, and cannot be
         assert decision is not None
         return decision
 

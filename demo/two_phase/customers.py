@@ -69,7 +69,7 @@ class Customers:
             try:
                 served = pay_in()
             except Exception as error:
-                self._error = error  # told by whoever waits
+                self._error = error  # raised by the thread that waits
                 return
             if served:
                 self.served[account].append((asked, time.monotonic()))

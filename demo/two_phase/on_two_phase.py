@@ -27,7 +27,7 @@ TRANSFERS = (
     Transfer(id="T2", source=CAROL, target=DAVE, amount=40_00),
 )
 STOPS = {"T1": VOTED, "T2": DECIDED}
-PING = Look(account="")  # answered by whoever listens
+PING = Look(account="")  # answered by any process that listens
 DEADLINE_S = 15.0
 POLL_S = 0.01
 
@@ -145,14 +145,14 @@ def _ask_for_transfers(bank: Bank, story: Story) -> list[threading.Thread]:
     story.tell("Phase one is over: the branches have promised, so the four accounts are locked.")
     story.explain(
         "For T1 the coordinator has all the promises, and has written nothing yet;",
-        'for T2 it has written "commit" to its disk, and has told nobody yet.',
+        'for T2 it has written "commit" to its disk, and has not sent it yet.',
     )
     return askers
 
 
 def _tell_who_waits(bank: Bank, story: Story) -> None:
     """Tell what the branches say of themselves."""
-    story.tell("Whoever asked for T1 and T2 has no answer.")
+    story.tell("The customers who asked for T1 and T2 have no answer.")
     for transfer in TRANSFERS:
         for branch in map(branch_of, (transfer.source, transfer.target)):
             line = bank.wait_for_line(branch, f"{transfer.id} in doubt: {ALONE}")
@@ -160,7 +160,7 @@ def _tell_who_waits(bank: Bank, story: Story) -> None:
     story.explain(
         "Why does no branch give up, or go ahead? From where they stand T1 and T2 look the same:",
         "all have promised. Yet T1 is open and T2 decided, and for all they know others were told.",
-        "Whoever guesses is wrong about one of them: alice has paid what bob never gets, or dave",
+        "A guess is wrong about one of them: alice has paid what bob never gets, or dave",
         "has been given what carol never paid. So they wait, and what they promised stays locked.",
     )
 

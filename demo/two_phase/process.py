@@ -1,7 +1,7 @@
 """A branch or the coordinator as a process: python -m demo.two_phase.process NAME --config FILE.
 
 It listens at the address that `FILE`, a cluster.ini, gives tellers for that name (the address for servers is
-not used), and keeps its file in that cluster's data folder. It ends with whoever started it, as nodes do.
+not used), and keeps its file in that cluster's data folder. It ends with its starter, as nodes do.
 """
 
 from __future__ import annotations
@@ -88,7 +88,7 @@ def run_branch(cluster: Cluster, branch: Branch, ask: Ask) -> None:
 
 
 def serve(cluster: Cluster, name: str, answer: Callable[[Request], Reply]) -> None:
-    """Answer everybody who connects, in threads, frame by frame; raise `AddressUnavailable`."""
+    """Answer every client that connects, in threads, frame by frame; raise `AddressUnavailable`."""
 
     class Answering(Listener[Connection]):
         def connect(self, sock: socket.socket) -> Connection:

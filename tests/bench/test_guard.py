@@ -65,7 +65,7 @@ def test_wrong_arguments_are_refused(arguments: list[str], capsys: pytest.Captur
     with pytest.raises(SystemExit) as left:
         guard.main(arguments)
     assert left.value.code == 2
-    assert f"{arguments[1]!r} is no number above 0" in capsys.readouterr().err
+    assert f"{arguments[1]!r} is not a number above 0" in capsys.readouterr().err
 
 
 def test_what_is_expected_is_work_that_there_is() -> None:

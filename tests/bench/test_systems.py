@@ -1,4 +1,4 @@
-"""Each system, for real and for a moment: it starts, does the kinds of work that it claims to, and stops."""
+"""Each system, for real and briefly: it starts, does the kinds of work that it claims to, and stops."""
 
 from __future__ import annotations
 

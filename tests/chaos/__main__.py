@@ -1,7 +1,7 @@
 """Five real nodes under faults, watched by customers: `bin/chaos --minutes 5 --seed 1`.
 
-Where root and network namespaces are to be had, each node gets one of its own and networks fail as well; what
-cannot be exercised here is said. Exit code 0: all promises were kept, and enough happened to say so.
+With root and network namespaces (Linux), each node gets a namespace of its own, and networks fail as well.
+What cannot be exercised here is named. Exit code 0: all promises were kept, and enough happened to show it.
 """
 
 from __future__ import annotations
@@ -109,14 +109,18 @@ def _folder() -> Iterator[Path]:
 
 def _options(arguments: list[str]) -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="bin/chaos", description=__doc__)
-    parser.add_argument("--minutes", type=float, default=5.0)
-    parser.add_argument("--seed", type=int, default=random.randrange(1_000_000), help="default: any")
-    parser.add_argument("--clients", type=int, default=12, help="five of them only look; default: 12")
+    parser.add_argument("--minutes", type=float, default=5.0, help="default: %(default)s")
+    parser.add_argument("--seed", type=int, default=random.randrange(1_000_000), help="default: random")
+    parser.add_argument("--clients", type=int, default=12, help="five of them only query; default: 12")
     parser.add_argument("--plot", type=Path, metavar="FILE.png", help="draw throughput and latency over time")
-    parser.add_argument("--json", type=Path, metavar="FILE", help="write the figures")
-    parser.add_argument("--loopback", action="store_true", help="no namespaces, hence no network faults")
+    parser.add_argument("--json", type=Path, metavar="FILE", help="write the figures to FILE")
+    parser.add_argument("--loopback", action="store_true", help="no namespaces, and so no network faults")
     parser.add_argument(
-        "--fault", action="append", dest="faults", choices=[f.name for f in FAULTS], help="only these"
+        "--fault",
+        action="append",
+        dest="faults",
+        choices=[f.name for f in FAULTS],
+        help="only this one; repeatable",
     )
     parser.add_argument("--inside", metavar="TAG", help=argparse.SUPPRESS)
     return parser.parse_args(arguments)

@@ -20,7 +20,7 @@ ACCOUNTS = ("main", "alice", "bob", "carol", "dave")
 HOT_SHARE = 0.5  # of all operations go to main, so that many meet there
 WEIGHTS = {"credit": 10, "debit": 7, "transfer": 6, "hold": 5, "end a hold": 5, "reverse": 3, "query": 10}
 CREDIT_MINOR_MAX, OTHER_MINOR_MAX = 100_000, 130_000  # balances stay low: some are declined
-RECENT = 50  # requests that anybody may reverse; some are reversed twice
+RECENT = 50  # requests that any customer may reverse; some are reversed twice
 PATIENT_S, IMPATIENT_S = 10.0, 1.5  # the impatient give up while a majority is away
 RATE_MAX = 60.0  # operations a second each: the load is there to be watched, not to be the fault
 
@@ -42,7 +42,7 @@ class WatchedCustomers(Customers):
     )  # of each customer, the last call that was acknowledged
     newest_stamp_us: int = 0  # the bank's time in the newest receipts
     outcomes: frozenset[str] = frozenset(Outcome)  # what may be is for the judge to say
-    _holds: deque[Operation] = field(default_factory=deque)  # that nobody has ended
+    _holds: deque[Operation] = field(default_factory=deque)  # that no customer has ended
     _recent: deque[Operation] = field(default_factory=lambda: deque(maxlen=RECENT))
 
     def wait_for_each(self, since_s: float, deadline_s: float) -> bool:
@@ -96,7 +96,7 @@ class WatchedCustomers(Customers):
         self.latest_s[number] = asked.call
 
     def _operation(self, kind: str | None, chance: random.Random) -> Operation:
-        """Return something to ask for; nobody ends a hold that another ends, or reverses what is in doubt."""
+        """Return a request; no hold is ended by two customers, and nothing in doubt is reversed."""
         if kind is None:
             [kind] = chance.choices(list(WEIGHTS), list(WEIGHTS.values()))
         name = new_request_id()
@@ -153,7 +153,7 @@ def resolved(history: list[Operation], ledger: Mapping[str, Rows]) -> list[Opera
     """Return the history with what the ledger knows of unknown outcomes, which makes it harder to explain.
 
     What is in the ledger was done, with that result, at some time after it was asked for; what is not
-    there at the end was never done, and nobody may have seen it.
+    there at the end was never done, and no customer may have seen it.
     """
     kept = {row.request_id: row for row in ledger["receipt"]}
     known: list[Operation] = []

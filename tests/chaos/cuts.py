@@ -1,4 +1,4 @@
-"""Who does not hear whom: the shapes of broken networks, drawn by the scene's seed."""
+"""Which node receives from which: the shapes of broken networks, drawn by the scene's seed."""
 
 from __future__ import annotations
 
@@ -21,17 +21,17 @@ def halves(scene: Scene) -> Cut:
 
 def deaf_leader(scene: Scene) -> Cut:
     leader, *others = scene.leader_and(4)
-    return f"{leader} hears nobody", [(other, leader) for other in others]
+    return f"{leader} receives nothing", [(other, leader) for other in others]
 
 
 def mute_leader(scene: Scene) -> Cut:
     leader, *others = scene.leader_and(4)
-    return f"nobody hears {leader}", [(leader, other) for other in others]
+    return f"{leader} reaches no one", [(leader, other) for other in others]
 
 
 def deaf_follower(scene: Scene) -> Cut:
     [name] = scene.followers()
-    return f"{name} hears nobody", [(other, name) for other in scene.nodes if other != name]
+    return f"{name} receives nothing", [(other, name) for other in scene.nodes if other != name]
 
 
 def ring(scene: Scene) -> Cut:

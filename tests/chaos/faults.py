@@ -1,6 +1,6 @@
 """The faults, each told in the order it happens: what is broken, `yield`, how it heals, whether it fired.
 
-What is yielded says what was broken; while the fault lasts, nobody repairs anything. A fault returns
+What is yielded says what was broken; while the fault lasts, nothing is repaired. A fault returns
 whether it really happened, which it looks up (exit codes, process states, dropped packets), not assumes.
 """
 
@@ -207,7 +207,7 @@ def faketime_libraries() -> list[Path]:
 
 
 def _write_whole(path: Path, text: str) -> None:
-    """Write so that nobody reads half of it."""
+    """Write so that no reader sees half of it."""
     path.with_suffix(".new").write_text(text)
     path.with_suffix(".new").replace(path)
 

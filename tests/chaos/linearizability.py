@@ -1,18 +1,18 @@
 """Was what the clients saw possible? A search for an order in which one bank could have done it all.
 
-A history is linearizable if each operation can be given one moment between its call and its return, so
-that a bank that does one thing at a time, in the order of these moments, gives the answers that were
+A history is linearizable if each operation can be given one point in time between its call and its return, so
+that a bank that does one thing at a time, in the order of these points, gives the answers that were
 given. Transfers tie the accounts together, so the whole bank is judged at once.
 
 The search is that of Wing and Gong with Lowe's memory of states that led nowhere. It would take for ever if
 it guessed; what keeps it fast is that the bank tells so much:
 
-- An answer names balance and available amount, so an operation fits at few moments.
+- An answer names balance and available amount, so an operation fits at few points.
 - It names its place in the log as well, and what the log has first is tried first. A wrong place misleads
   nobody, as every other order is tried too; a right bank is followed without a detour.
 - What fits and changes nothing (a query, a declined debit) is placed at once: later could only be harder.
 - Unknown outcomes are placed only where nothing that is known fits, and as few of them as help.
-- Two ways to the same operations placed and the same books are one.
+- Two ways to the same placed operations and the same balances are one.
 
 A wrong bank leads into detours, but only among what was asked for at the same time: some thousand states.
 """

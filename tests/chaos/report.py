@@ -74,10 +74,10 @@ class Report:
         took = sorted(self.took_ms[i] for i in self._between(begin_s, end_s))
         return took[math.ceil(len(took) * 0.99) - 1] if took else math.nan
 
-    def silence_ms(self, begin_s: float, end_s: float) -> float:
+    def longest_gap_ms(self, begin_s: float, end_s: float) -> float:
         """Return the longest time without any acknowledgement."""
-        moments = [begin_s, *(self.done_s[i] for i in self._between(begin_s, end_s)), end_s]
-        return max(after - before for before, after in pairwise(moments)) * 1000
+        times_s = [begin_s, *(self.done_s[i] for i in self._between(begin_s, end_s)), end_s]
+        return max(after - before for before, after in pairwise(times_s)) * 1000
 
     def _between(self, begin_s: float, end_s: float) -> range:
         return range(bisect_left(self.done_s, begin_s), bisect_left(self.done_s, end_s))
@@ -94,7 +94,7 @@ class Report:
                 "before/s": round(self.rate(s.begin_s - CALM_S, s.begin_s)),
                 "during/s": round(self.rate(s.begin_s, s.heal_s)),
                 "after/s": round(self.rate(s.served_s, s.served_s + CALM_S)),
-                "silence ms": round(self.silence_ms(s.begin_s, s.served_s)),
+                "gap ms": round(self.longest_gap_ms(s.begin_s, s.served_s)),
                 "all served after ms": round((s.served_s - s.heal_s) * 1000),
             }
             for s in self.struck

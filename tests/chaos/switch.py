@@ -1,7 +1,7 @@
 """A network in user space whose ways carry badly: packets come late, out of order, twice, or never.
 
 Run as a program it makes a TUN device for each place, `python -m tests.chaos.switch n1=10.77.0.1 …`, in the
-namespace where it is started. On standard input it is told the ways, a line of JSON each time, and answers
+namespace where it is started. On standard input it receives the ways, a line of JSON each time, and answers
 each line with what it did since the one before. It ends when its input does, and the devices with it.
 """
 
@@ -24,7 +24,7 @@ from msgspec import Struct
 
 TUN = "/dev/net/tun"
 PACKET_BYTES_MAX = 65_536
-PACKETS_AT_ONCE = 64  # from one place, before the others and what is due have their turn
+PACKETS_AT_ONCE = 64  # from one place, before the other sockets and due packets are served
 
 _TUNSETIFF = 0x400454CA
 _TUN_WITHOUT_PREFIX = 0x1001  # IFF_TUN | IFF_NO_PI: IP packets and nothing before them

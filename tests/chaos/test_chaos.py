@@ -41,7 +41,7 @@ def chaos(*arguments: str) -> Iterator[subprocess.Popen[str]]:
 
 @pytest.fixture
 def brief(monkeypatch: pytest.MonkeyPatch) -> None:
-    """One fault, between moments of calm; customers soon lose their patience."""
+    """One fault, between calm periods; customers give up soon."""
     monkeypatch.setattr("tests.chaos.run.CALM_S", 0.5)
     monkeypatch.setattr("tests.chaos.run.HOLD_S", (1.5, 1.5))
     monkeypatch.setattr("tests.chaos.run.SERVICE_WITHIN_S", 5.0)
@@ -77,11 +77,11 @@ def test_the_faults_that_need_more_than_processes_can_be_exercised_here(needs: s
 
 def test_a_fault_that_did_not_fire_is_no_pass(brief: None, tmp_path: Path) -> None:
     def nothing(scene: Scene) -> Story:
-        yield "nobody"
+        yield "no node"
         return False
 
     report = run_quietly(tmp_path, Fault("nothing", "", nothing))
-    assert report.findings == ["'nothing' (nobody) did not fire"] * len(report.struck)
+    assert report.findings == ["'nothing' (no node) did not fire"] * len(report.struck)
     assert "NO PASS" in report.text()
 
 
@@ -163,12 +163,12 @@ def is_alive(pid: int) -> bool:
     return Path(f"/proc/{pid}").exists()
 
 
-def test_rates_silences_and_latencies_are_those_of_the_time_asked_for() -> None:
+def test_rates_gaps_and_latencies_are_those_of_the_time_asked_for() -> None:
     report = Report(seed=1, duration_s=10, clients=8, begin_s=100.0, end_s=110.0)
     report.done_s = [100 + i / 10 for i in range(40)] + [106 + i / 10 for i in range(40)]
     report.took_ms = [5.0] * 79 + [500.0]
     assert report.rate(102.0, 104.0) == pytest.approx(10)
     assert report.rate(104.0, 106.0) == 0
-    assert report.silence_ms(103.0, 107.0) == pytest.approx(2100)
+    assert report.longest_gap_ms(103.0, 107.0) == pytest.approx(2100)
     assert report.p99_ms(100.0, 105.0) == 5
     assert report.p99_ms(100.0, 110.0) == 500

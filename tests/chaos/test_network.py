@@ -43,7 +43,7 @@ def test_a_cut_lets_nothing_through_one_way_and_heals() -> None:
 
 
 def reaches(network: Network, sender: str, address: str) -> bool:
-    """Return whether a connection attempt is answered: refused, for nobody listens."""
+    """Return whether a connection attempt is answered: refused, because nothing listens."""
     look = "import socket,sys; s=socket.socket(); s.settimeout(0.5); sys.exit(s.connect_ex((sys.argv[1], 9)))"
     code = subprocess.run(
         [*network.inside(sender), sys.executable, "-c", look, address], check=False

@@ -15,7 +15,7 @@ from atm.client import (
     OutcomeUnknown,
 )
 from atm.client.connection import Pool, ServerConnection
-from atm.wire.client_messages import decode_client_reply
+from atm.wire.client_messages import ClientReply, decode_client_reply
 from atm.wire.codec import Malformed, encode
 from tests.support.fake_cluster import FakeCluster
 from tests.support.running import wait_until
@@ -187,3 +187,57 @@ def test_an_interrupt_says_whether_the_request_may_be_done(
         with pytest.raises(Interrupted) as caught:
             client.credit("main", 1, request_id="i")
         assert not caught.value.may_be_done
+
+
+def test_an_interrupt_between_two_tries_says_that_a_refused_request_is_not_done(
+    cluster: FakeCluster, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def interrupt(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    for node in cluster.nodes.values():
+        node.always = node.fault("unavailable")
+    monkeypatch.setattr("atm.client.retrying.random.uniform", interrupt)  # in the pause
+    with Client(cluster.config) as client, pytest.raises(Interrupted) as caught:
+        client.credit("main", 1)
+    assert not caught.value.may_be_done
+
+
+def test_a_connection_is_not_used_again_after_a_refusal_of_all_of_it(
+    cluster: FakeCluster, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    used: list[ServerConnection] = []
+    original = ServerConnection.exchange
+
+    def exchange(connection: ServerConnection, payload: bytes, request_id: str, until: float) -> ClientReply:
+        used.append(connection)
+        return original(connection, payload, request_id, until)
+
+    monkeypatch.setattr(ServerConnection, "exchange", exchange)
+    for node in cluster.nodes.values():
+        node.script.append(node.map(id="", outcome="busy"))
+    with Client(cluster.config) as client:
+        assert client.credit("main", 3).outcome == "ok"
+    assert len(used) == len(set(used)) == 4
+
+
+def test_idle_connections_are_bounded_and_the_others_are_closed(
+    cluster: FakeCluster, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("atm.client.connection.IDLE_CONNECTIONS_MAX", 1)
+    pool, pair = Pool(), ("127.0.0.1", cluster["5000"].port)
+    connections = [pool.acquire(pair, time.monotonic() + 5) for _ in range(2)]
+    for connection in connections:
+        pool.release(connection)
+    assert [connection._socket.fileno() == -1 for connection in connections] == [False, True]
+    assert pool._in_use == set()
+    pool.close()
+    assert connections[0]._socket.fileno() == -1
+
+
+def test_a_connection_that_is_released_after_the_close_is_closed(cluster: FakeCluster) -> None:
+    pool = Pool()
+    connection = pool.acquire(("127.0.0.1", cluster["5000"].port), time.monotonic() + 5)
+    pool.close()
+    pool.release(connection)
+    assert connection._socket.fileno() == -1

@@ -15,7 +15,7 @@ from atm.client import (
     Rejected,
     Unavailable,
 )
-from atm.client.connection import ServerConnection
+from atm.client.connection import NotSent, Pool, ServerConnection
 from atm.client.retrying import PAUSE_S
 from atm.client.route import Route
 from tests.support.fake_cluster import FakeCluster
@@ -66,6 +66,14 @@ def test_a_node_that_failed_is_asked_last_and_by_no_thread_first() -> None:
     assert route.next_node(tried={"5002"}, hint="5001") == "5001"
     assert route.next_node(tried={"5002", "5001"}, hint="5001") == "5000"
     assert route.next_node(tried={"5002"}, hint="5009") == "5000"
+
+
+def test_a_node_that_answered_since_it_failed_is_asked_before_one_that_did_not() -> None:
+    route = Route(["5000", "5001", "5002"], None)
+    route.note_failure("5001")
+    route.note_failure("5000")
+    route.note_answer("5000", leader=None)
+    assert route.next_node(tried={"5002"}, hint=None) == "5000"
 
 
 def test_a_dead_node_at_the_start_is_passed_over(cluster: FakeCluster) -> None:
@@ -172,6 +180,15 @@ def test_when_an_answer_is_lost_and_none_comes_later_the_outcome_is_unknown(
         assert caught.value.request_id == "lost"
 
 
+def test_an_unknown_outcome_is_told_once_however_many_answers_are_lost(cluster: FakeCluster) -> None:
+    told: list[str] = []
+    for node in cluster.nodes.values():
+        node.script.append(node.apply_and_close)
+    with Client(cluster.config, on_unknown=told.append) as client:
+        assert client.credit("main", 5, request_id="lost").balance == 5
+    assert told == ["lost"]
+
+
 def test_when_a_server_says_unknown_and_no_other_knows_the_outcome_is_unknown(cluster: FakeCluster) -> None:
     unknown: list[str] = []
     for node in cluster.nodes.values():
@@ -225,6 +242,23 @@ def test_servers_that_answer_slowly_are_given_more_time_with_each_try(cluster: F
         node.always = slowly(node)
     with Client(cluster.config, timeout=4) as client:
         assert client.credit("main", 5).outcome == "ok"
+
+
+def test_servers_that_do_not_let_connect_are_given_more_time_with_each_try(
+    cluster: FakeCluster, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    given_s: list[float] = []
+
+    def never(_: Pool, pair: tuple[str, int], until: float) -> ServerConnection:
+        given_s.append(until - time.monotonic())
+        wait_until(lambda: time.monotonic() >= until)
+        raise NotSent("timed out")
+
+    monkeypatch.setattr("atm.client.retrying.CONNECT_TIMEOUT_S", 0.02)
+    monkeypatch.setattr(Pool, "take", never)
+    with Client(cluster.config, timeout=0.3) as client, pytest.raises(Unavailable):
+        client.credit("main", 1)
+    assert given_s[1] > 0.03
 
 
 def test_servers_that_are_down_are_not_dialled_without_a_pause(cluster: FakeCluster) -> None:

@@ -25,7 +25,7 @@ from tests.support.server_parts import wait_until
 
 DURING_START_SHARE = 0.3  # of the kills fall before anything was acknowledged again
 ANSWERS_BEFORE_A_KILL = range(1, 150)
-MOMENT_S = 0.05  # and then a drawn part of this, which is many turns of a node's loop
+PAUSE_S = 0.05  # and then a random part of this: many iterations of a node's run loop
 RETURN_S = 30.0
 
 
@@ -85,7 +85,7 @@ def _wait_for_a_random_point(cluster: LocalCluster, customers: MixedCustomers, c
         wait_until(lambda: sum(cluster.status(name) is not None for name in cluster.cluster.nodes) >= up)
     else:
         customers.wait_for_more(chance.choice(ANSWERS_BEFORE_A_KILL), RETURN_S)
-    threading.Event().wait(chance.uniform(0, MOMENT_S))
+    threading.Event().wait(chance.uniform(0, PAUSE_S))
     return during_start
 
 
@@ -99,8 +99,8 @@ def _kill_at_once(cluster: LocalCluster) -> None:
 def main(argv: Sequence[str] | None = None) -> int:
     """Return the exit code: 0, or 1 and what is wrong."""
     parser = argparse.ArgumentParser(prog="python -m tests.cluster.kill_all", description=__doc__)
-    parser.add_argument("--times", type=int, default=50)
-    parser.add_argument("--seed", type=int, default=random.randrange(1_000_000), help="default: any")
+    parser.add_argument("--times", type=int, default=50, help="how often; default: %(default)s")
+    parser.add_argument("--seed", type=int, default=random.randrange(1_000_000), help="default: random")
     options = parser.parse_args(argv)
     print(f"seed {options.seed}", flush=True)
     with tempfile.TemporaryDirectory(prefix="atm-kill-all-") as folder:

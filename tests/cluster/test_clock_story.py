@@ -90,7 +90,7 @@ class Holder:
         return held
 
     def assert_not_ended_early(self) -> None:
-        """Assert that whoever looked before the hold's end found it there."""
+        """Assert that every look before the hold's end found it there."""
         assert is_held(self.seen[0])
         assert all(is_held(receipt) for receipt in self.seen if receipt.time_us < self.expires_us)
 

@@ -130,7 +130,7 @@ def test_a_machine_that_runs_out_of_notes_confirms_the_part_that_it_dispensed(cl
 def test_a_dispense_that_is_confirmed_after_its_hold_expired_is_booked_and_listed(
     cluster: LocalCluster,
 ) -> None:
-    """The cash is gone, so the bank books it, whatever is left; the leader that saw the holds is gone too."""
+    """The cash is gone, so the bank posts it, whatever is left; the leader that saw the holds is gone too."""
     with Client(cluster.cluster, timeout=10.0) as client:
         for account, amount in (("rich", 90_000), ("spent", 20_000), ("shut", 20_000)):
             client.open(account)

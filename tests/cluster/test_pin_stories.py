@@ -1,4 +1,4 @@
-"""PINs on five real nodes: three wrong ones lock, wherever they were tried and whoever died in between."""
+"""PINs on five real nodes: three wrong ones lock, wherever they were tried and whatever died in between."""
 
 from __future__ import annotations
 
@@ -55,7 +55,7 @@ def test_three_wrong_pins_at_three_nodes_lock_the_account_everywhere_though_the_
 def test_each_leader_is_killed_as_soon_as_it_told_that_a_pin_is_wrong_and_no_guess_is_free(
     alice: LocalCluster,
 ) -> None:
-    """Whoever could make a server forget a wrong PIN by killing it could try all ten thousand."""
+    """If killing a server made it forget a wrong PIN, all ten thousand could be tried."""
     for _ in range(3):
         leader = alice.wait_for_leader()
         with Client(alice.cluster, node=leader, timeout=15.0) as client:

@@ -1,4 +1,4 @@
-"""The rules of two-phase commit, and where they leave everybody waiting."""
+"""The rules of two-phase commit, and when they leave all participants waiting."""
 
 from __future__ import annotations
 

@@ -21,6 +21,6 @@ what is put in from what was there: a name that nothing has is refused.
 
 Trees are compared, and not lines, because lines change with every rename. They are those of `ast`, whose
 positions tell which text to replace: the rest of the file stays as it is. A concrete syntax tree (libcst)
-would keep comments inside of what is replaced too, which nobody reads; it is slower, and one more
+would keep comments inside of the replaced text too, which is of no use; it is slower, and one more
 dependency.
 """

@@ -1,6 +1,6 @@
-"""`python -m tests.mutants`: plant each defect in a copy of the project, and see who catches it.
+"""`python -m tests.mutants`: plant each defect in a copy of the project, and see which test catches it.
 
-Each mutant gets its expected scripted test first, then all tests of that room, and last the simulation.
+Each copy runs the expected scripted test, then all tests of that folder, and last the simulation.
 The exit code is 1 if one survives, is caught by another test than the catalogue says, or cannot be planted.
 """
 
@@ -26,10 +26,15 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(
         prog="python -m tests.mutants", description=__doc__, formatter_class=argparse.RawTextHelpFormatter
     )
-    parser.add_argument("--only", action="append", metavar="NAME", help="names that contain this; repeatable")
-    parser.add_argument("--workers", type=int, default=2)
     parser.add_argument(
-        "--seeds", type=seed_range, metavar="FIRST-LAST", help="try these on every mutant too"
+        "--only", action="append", metavar="NAME", help="only mutants whose names contain NAME; repeatable"
+    )
+    parser.add_argument("--workers", type=int, default=2, help="copies at once; default: %(default)s")
+    parser.add_argument(
+        "--seeds",
+        type=seed_range,
+        metavar="FIRST-LAST",
+        help="run these seeds of the simulation on every mutant too",
     )
     parser.add_argument("--list", action="store_true", help="print the catalogue")
     options = parser.parse_args(argv)
@@ -55,7 +60,7 @@ _HEADERS = ("mutant", "caught by", "s", "seed", "s", "")
 
 
 def _try_all(mutants: Sequence[Mutant], seeds: range | None, workers: int) -> list[Verdict]:
-    """Return what became of no mutant at all, and then of each."""
+    """Return the verdict without any mutant, and then that of each."""
     with ThreadPoolExecutor(workers) as pool:
         nothing = pool.submit(try_nothing, mutants, seeds or range(0))
         trials = [

@@ -52,7 +52,7 @@ BANK = (
     ),
     Mutant(
         name="records need not be the next",
-        what="an entry is applied twice or left out without a word",
+        what="an entry is applied twice or left out, and no error is raised",
         edits=(Edit("Ledger._assert_next", "log_index_ != expected_", "False"),),
         caught_by=STORE_TESTS + "test_a_record_that_is_not_the_next_one_is_refused",
     ),
@@ -94,13 +94,13 @@ BANK = (
     ),
     Mutant(
         name="same id with other contents answered as the first",
-        what="a teller is told that his command was done, and it was another's",
+        what="a client is told that its command was done, and it was another client's",
         edits=(Edit("rules:decide", "first_.asked == asked_", "True"),),
         caught_by=REPEATS + "test_other_contents_under_the_same_id_are_refused_and_change_nothing",
     ),
     Mutant(
         name="details are no contents",
-        what="a transfer to somebody else is answered with the receipt of the first one",
+        what="a transfer to another account is answered with the receipt of the first one",
         edits=(Edit("contents_of", '_json({"target": target_})', "None"),),
         caught_by=REPEATS + "test_other_contents_under_the_same_id_are_refused_and_change_nothing",
     ),
@@ -118,7 +118,7 @@ BANK = (
     ),
     Mutant(
         name="declines not stored",
-        what="a refused command is done when it is repeated, after its teller was told that it is not",
+        what="a refused command is done when it is repeated, after its client was told that it is not",
         edits=(
             Edit(
                 "rules:decide",

@@ -76,13 +76,13 @@ BANK_RULES = (
     ),
     Mutant(
         name="posting after expiry declined",
-        what="cash that has left the machine is never booked",
+        what="cash that has left the machine is never posted",
         edits=(Edit("decide_post", "outcome_ not in {OK, Outcome.HOLD_EXPIRED}", "outcome_ != OK"),),
         caught_by=HOLD_TESTS + "test_cash_that_left_after_its_hold_ended_is_booked_and_listed",
     ),
     Mutant(
         name="late posting not listed",
-        what="nobody learns of cash that left after its hold had ended",
+        what="cash that left after its hold had ended is not in the list of exceptions",
         edits=(Edit("decide_post", 'unit_.note_exception("late")', "pass"),),
         caught_by=HOLD_TESTS + "test_cash_that_left_after_its_hold_ended_is_booked_and_listed",
     ),
@@ -159,14 +159,14 @@ BANK_RULES = (
         caught_by=SEAL_TESTS + "test_another_account_another_pepper_or_another_pin_is_another_seal",
     ),
     Mutant(
-        name="plain PIN passed on",
-        what="a server logs the PIN that another one passed on without sealing it",
+        name="plain PIN forwarded",
+        what="a server logs the PIN that another one forwarded without sealing it",
         edits=(Edit("PeerConnection._forwarded", "holds_plain_pin(request_)", "False"),),
         caught_by="tests/server/test_peer_server.py::test_a_plain_pin_that_a_server_passes_on_is_refused",
     ),
     Mutant(
         name="chain without the previous hash",
-        what="a row of the journal can be taken out and nobody notices",
+        what="a row of the journal can be removed unnoticed",
         edits=(Edit("row_hash", "hashlib.sha256(previous_hash_ + text_)", "hashlib.sha256(text_)"),),
         caught_by="tests/ledger/test_transfers.py::"
         "test_a_transfer_moves_money_between_two_customers_or_nothing_at_all",
@@ -190,20 +190,20 @@ BANK_RULES = (
         caught_by=LIMIT_TESTS + "test_a_day_has_its_limit_and_the_next_day_its_own",
     ),
     Mutant(
-        name="yesterday's hold given back today",
+        name="yesterday's hold returned to today's limit",
         what="the limit of a day grows by what another day had been charged",
         edits=(Edit("Account.counts", "self.counted_from_us <= withdrawn_us_", "True"),),
         caught_by=LIMIT_TESTS + "test_a_day_gives_nothing_back_for_another_day",
     ),
     Mutant(
         name="last line of a page left out of the next",
-        what="whoever reads on in a statement never sees the posting between two pages",
+        what="the posting between two pages of a statement is never shown",
         edits=(Edit("_page", "page_[-1].posting", "page_[-1].posting - 1"),),
         caught_by=INQUIRY_TESTS + "test_the_pages_of_a_statement_are_the_whole_of_it",
     ),
     Mutant(
-        name="past balance of a moment too late",
-        what="what happened just after a moment is counted in",
+        name="past balance a microsecond too late",
+        what="a posting just after the time asked for is included",
         edits=(
             Edit(
                 "Inquiries._first_posting_after", "found_[0][1] <= time_us_", "found_[0][1] <= time_us_ + 1"
@@ -213,7 +213,7 @@ BANK_RULES = (
     ),
     Mutant(
         name="closed with money in it",
-        what="an account is closed for ever, and what was in it is nobody's",
+        what="an account is closed for ever with money in it",
         edits=(Edit("decide_administration", "account_.balance", "False"),),
         caught_by=ACCOUNT_TESTS + "test_an_account_is_closed_only_when_it_is_empty_and_nothing_is_held",
     ),

@@ -14,8 +14,9 @@ from tests.mutants.format import FORMAT
 from tests.mutants.reads import READS
 from tests.mutants.registry import REGISTRY
 from tests.mutants.replication import REPLICATION
+from tests.mutants.run_loop import RUN_LOOP
 from tests.mutants.survivors import SURVIVORS
-from tests.mutants.turns import TURNS
+from tests.mutants.teller import TELLER
 
 MUTANTS = (
     *ELECTIONS,
@@ -30,8 +31,9 @@ MUTANTS = (
     *BANK,
     *BANK_RULES,
     *REGISTRY,
-    *TURNS,
+    *RUN_LOOP,
     *SURVIVORS,
+    *TELLER,
 )
 
 # Random runs hardly ever show these: each needs a scripted test, whatever the simulation finds.

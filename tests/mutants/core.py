@@ -47,7 +47,7 @@ CORE = (
     ),
     Mutant(
         name="a pipeline of probes",
-        what="a leader that looks for where the logs agree sends a window of appends, all refused",
+        what="a leader that probes for where the logs agree sends many appends, all refused",
         edits=(
             Edit(
                 "Progress.accepts_entries",
@@ -58,8 +58,8 @@ CORE = (
         caught_by="tests/raft/test_transcripts.py::test_a_transcript_tells_what_happens",
     ),
     Mutant(
-        name="a window that stays full",
-        what="what was in flight before a refusal is waited for, though nobody will answer it",
+        name="in-flight limit stays full",
+        what="appends in flight before a refusal still count, though no answer will come",
         edits=(Edit("Progress._become", "in_flight_.clear()", "pass"),),
         caught_by="tests/raft/test_transcripts.py::test_a_transcript_tells_what_happens",
     ),

@@ -130,7 +130,7 @@ DURABILITY = (
     ),
     Mutant(
         name="everything saved is applied at a restart",
-        what="entries that were never committed are booked",
+        what="entries that were never committed are applied",
         edits=(Edit("replay", "min(commit_index_, last_index_)", "last_index_"),),
         caught_by="tests/server/test_recovery.py::"
         "test_entries_known_to_be_committed_are_applied_piece_by_piece",

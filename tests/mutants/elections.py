@@ -115,7 +115,7 @@ ELECTIONS = (
     ),
     Mutant(
         name="pre-votes counted as votes",
-        what="whoever would vote for a candidate is taken for one who has",
+        what="a pre-vote is counted as a vote",
         edits=(
             Edit(
                 "Raft._handle_request_vote_response",
@@ -153,7 +153,7 @@ ELECTIONS = (
     ),
     Mutant(
         name="no lease in pre-votes",
-        what="a server that was cut off gets pre-votes from those who hear their leader, and deposes it",
+        what="a server that was cut off gets pre-votes from servers that hear their leader, and deposes it",
         edits=(Edit("Raft._handle_request_vote", "not self._has_active_leader()", "True"),),
         caught_by="tests/raft/test_pre_vote.py::test_a_follower_with_an_active_leader_refuses_pre_votes",
     ),
@@ -183,7 +183,7 @@ ELECTIONS = (
     ),
     Mutant(
         name="no check-quorum",
-        what="a leader that hears nobody goes on leading",
+        what="a leader that hears no majority stays leader",
         edits=(Edit("Raft._tick_leader", "not self._membership.majority.has(...)", "False"),),
         caught_by="tests/raft/test_check_quorum.py::test_a_leader_that_no_majority_answers_steps_down",
     ),

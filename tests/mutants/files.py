@@ -47,7 +47,7 @@ FILES = (
         caught_by=TESTS + "test_a_creation_that_fails_at_any_call_leaves_nothing_or_the_whole",
     ),
     Mutant(
-        name="folders above synced by nobody",
+        name="folders above not synced",
         what="a data_dir that was made with its parents vanishes in a power cut",
         edits=(Edit("files:make_folder", "sync_folder(...)", "pass"),),
         caught_by=TESTS + "test_folders_above_are_durable_and_the_folder_itself_once_its_parent_is_synced",

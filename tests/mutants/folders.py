@@ -98,7 +98,7 @@ FOLDERS = (
     ),
     Mutant(
         name="journal's entry named before it is synced",
-        what="a power cut leaves an entry without content, which nobody can settle",
+        what="a power cut leaves an entry without content, which no teller can settle",
         edits=(
             Edit(
                 "RequestJournal.write",

@@ -44,13 +44,13 @@ FORGED = (
     ),
     Mutant(
         name="left behind for ever",
-        what="a server that was raised further than a jump while it was alone is followed by nobody",
+        what="a server that was raised further than a jump while it was alone is followed by no server",
         edits=(Edit("TermRateLimit.tick", "self.budget += TERM_RISE_PER_TICK", "pass"),),
         caught_by=LIES + "test_servers_adopt_a_forged_term_in_the_time_that_it_took_to_raise_it",
     ),
     Mutant(
         name="pre-vote uses room",
-        what="who only asks for pre-votes leaves no room for the term of a true leader",
+        what="a peer that only asks for pre-votes leaves no room for the term of a true leader",
         edits=(
             Edit(
                 "Raft.step",
@@ -97,7 +97,7 @@ FORGED = (
     ),
     Mutant(
         name="entry_check not asked for",
-        what="what nobody can apply comes into the log, and ends the server when it is committed",
+        what="an entry that cannot be applied comes into the log, and ends the server when it is committed",
         edits=(
             Edit(
                 "Raft._rejection_of_entries",
@@ -108,7 +108,7 @@ FORGED = (
         caught_by=LIES + "test_entries_that_fail_the_check_are_not_appended_and_not_answered",
     ),
     Mutant(
-        name="objected leader still heard",
+        name="invalid leader still heard",
         what="a leader whose clock is wrong keeps the leadership, and nothing is committed any more",
         edits=(Edit("Raft._handle_append_entries", "if self._role.rejects_leader: return None", "pass"),),
         caught_by=LIES + "test_entries_that_fail_the_check_are_not_appended_and_not_answered",
@@ -164,7 +164,7 @@ FORGED = (
     ),
     Mutant(
         name="machine gone unnoticed",
-        what="a peer that lost its disk is refused for minutes, since nobody asks whether it is still there",
+        what="a peer that lost its disk is refused for minutes, since its old connection is never probed",
         edits=(
             Edit(
                 "PeerServer.connect",
@@ -176,20 +176,20 @@ FORGED = (
         + "test_the_connection_of_a_machine_that_is_gone_without_a_word_is_noticed_in_time",
     ),
     Mutant(
-        name="lies swallowed",
+        name="protocol violations not reported",
         what="what the core refuses is said nowhere",
         edits=(Edit("RunLoop._step", "refusals_.append(refusal_)", "pass"),),
         caught_by="tests/server/test_run_loop.py::test_what_the_core_refuses_is_said_after_the_lock_is_free",
     ),
     Mutant(
         name="poisoned term served",
-        what="a node starts with a term that no election can follow, and stands still without a word",
+        what="a node starts with a term that no election can follow, and stands still without an error",
         edits=(Edit("recover", "log_.hard_state.term > TERM_MAX", "False"),),
         caught_by=RECOVERY_TESTS + "test_a_term_without_room_for_elections_is_one_line_with_the_way_out",
     ),
     Mutant(
         name="poisoned entry served",
-        what="a node starts with an entry that nobody can apply, and ends when it is committed",
+        what="a node starts with an entry that cannot be applied, and ends when it is committed",
         edits=(Edit("recover", "_usable(entry_)", "pass"),),
         caught_by=RECOVERY_TESTS + "test_an_entry_that_nobody_can_use_is_one_line_committed_or_not",
     ),

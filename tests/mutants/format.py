@@ -33,14 +33,14 @@ FORMAT = (
         caught_by=PEER_TESTS + "test_passed_on_requests_are_checked_one_by_one",
     ),
     Mutant(
-        name="actor not passed on",
-        what="the leader does not learn who asked a follower",
+        name="actor not forwarded",
+        what="the leader does not learn which actor asked a follower",
         edits=(Edit("ForwardedRequests.add", "pending_.actor", '"local"'),),
         caught_by=ROUTER_TESTS + "test_who_asks_is_passed_on_and_proposed_as_the_server_said_that_read_it",
     ),
     Mutant(
         name="repeated id gets a new actor",
-        what="what was asked first under an id is said to have been asked by who declined it",
+        what="the first request under an id is stored with the actor of a later one",
         edits=(Edit("_leave_tombstone", "unit_.actor", '"local"'),),
         caught_by=CLUSTER_TESTS + "test_a_tombstone_has_the_actor_of_the_reversal",
     ),
@@ -206,7 +206,7 @@ FORMAT = (
     ),
     Mutant(
         name="log of release 1.0 taken for damage",
-        what="whoever upgrades is told to put back a backup, and not how the books are moved",
+        what="an operator who upgrades is told to restore a backup, and not how to move the ledger",
         edits=(
             Edit(
                 "other_version",

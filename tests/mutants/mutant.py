@@ -36,7 +36,7 @@ class Mutant(Struct, frozen=True, kw_only=True):
 
     @property
     def room(self) -> str:
-        """Where all tests are that are concerned: a folder, or a file that stands alone."""
+        """The folder of all tests that are concerned, or a single file."""
         folder = str(Path(self.test_file).parent)
         return self.test_file if folder == "tests" else folder
 

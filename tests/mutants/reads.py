@@ -46,7 +46,7 @@ READS = (
         caught_by=TESTS + "test_a_late_append_of_an_earlier_leadership_does_not_confirm_a_read_of_this_one",
     ),
     Mutant(
-        name="reads answered before the turn's entries are applied",
+        name="reads answered before the iteration's entries are applied",
         what="a read is answered from the ledger as it was before what it must see",
         edits=(
             Edit(
@@ -67,19 +67,19 @@ READS = (
     ),
     Mutant(
         name="answer matched by index alone",
-        what="a teller gets the result of another's command that took the place of his",
+        what="a client gets the result of another command that replaced its own",
         edits=(Edit("Proposals.pop", "found_[0] == entry_.term", "True"),),
         caught_by=DESK_TESTS + "test_another_entry_at_the_index_answers_unknown_and_never_its_own_result",
     ),
     Mutant(
         name="forwarding numbers used again",
-        what="the leader's answer to one teller's request goes to another teller",
+        what="the leader's answer to one client's request goes to another client",
         edits=(Edit("ForwardedRequests.add", "self._next_number += len(numbered_)", "pass"),),
         caught_by=DESK_TESTS + "test_each_answer_of_the_leader_goes_to_whom_it_is_for",
     ),
     Mutant(
         name="forwarding reply to the wrong client",
-        what="of requests that are passed on together, each answer goes to the one who asked first",
+        what="of requests that are forwarded together, each answer goes to the first client",
         edits=(
             Edit(
                 "RequestRouter._deliver_replies",
@@ -90,19 +90,19 @@ READS = (
         caught_by=DESK_TESTS + "test_each_answer_of_the_leader_goes_to_whom_it_is_for",
     ),
     Mutant(
-        name="answers given back to a peer that has started anew",
+        name="replies sent to a restarted peer",
         what="a number that meant one request to the old process means another to the new one",
         edits=(Edit("PeerConnection.reply", "self.open", "True"),),
         caught_by="tests/server/test_peer_server.py::test_an_answer_is_given_back_only_while_the_connection_that_asked_stands",
     ),
     Mutant(
-        name="unknown told as certainly not done",
-        what="a teller whose command may have been done is told that it was not, and does it again",
+        name="unknown reported as certainly not done",
+        what="a client whose command may have been done is told that it was not, and does it again",
         edits=(Edit("RequestRouter._end_forwarded", "isinstance(request_, Read)", "True"),),
         caught_by=DESK_TESTS + "test_what_was_passed_on_and_not_answered_is_unknown",
     ),
     Mutant(
-        name="lost answer told as not done",
+        name="lost answer reported as not done",
         what="a client says that a request is not done although it was sent and may have arrived",
         edits=(
             Edit(

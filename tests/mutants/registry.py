@@ -55,7 +55,7 @@ REGISTRY = (
         caught_by=ACCOUNT_TESTS + "test_it_is_a_command_of_operators",
     ),
     Mutant(
-        name="accounts for everybody",
+        name="accounts for every role",
         what="the list of all accounts is no request of operators",
         edits=(Edit("Accounts", 'role_: ClassVar[Role] = "operator"', "pass"),),
         caught_by=ACCOUNT_TESTS + "test_it_is_a_command_of_operators",
@@ -87,7 +87,7 @@ REGISTRY = (
     Mutant(
         name="account and amount changed places",
         what="`transfer 5 bob` is told that bob is no amount, and `5` could be an account",
-        edits=(Edit("parse", "_changed_places(matches_[0])", "False"),),
+        edits=(Edit("parse", "_are_swapped(matches_[0])", "False"),),
         caught_by=TRANSCRIPT_TESTS + "test_a_command_in_a_wrong_form_is_told_the_right_one",
     ),
 )

@@ -159,8 +159,8 @@ REPLICATION = (
         caught_by=TESTS + "test_a_late_acknowledgement_never_lowers_what_matched",
     ),
     Mutant(
-        name="window kept when probing from the disk",
-        what="a follower that fell behind the memory has no room in its window, and never catches up",
+        name="in-flight appends kept when probing from the disk",
+        what="a follower that fell behind the memory has no room for appends in flight, and never catches up",
         edits=(
             Edit(
                 "Progress.sent_from_disk",

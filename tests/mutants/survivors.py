@@ -7,9 +7,8 @@ from tests.mutants.mutant import Mutant
 
 RAFT = "atm/raft/raft.py"
 ACCOUNT_TESTS = "tests/ledger/test_accounts.py::"
-DESK_TESTS = "tests/server/test_request_router.py::"
+ROUTER_TESTS = "tests/server/test_request_router.py::"
 DUE_TESTS = "tests/server/test_router_over_ledger.py::"
-ELECTION_TESTS = "tests/raft/test_ELECTIONS.py::"
 HELD_TESTS = "tests/ledger/test_reversals.py::"
 LOG_TESTS = "tests/raft/test_log.py::"
 STORE_TESTS = "tests/ledger/test_store.py::"
@@ -62,7 +61,7 @@ SURVIVORS = (
                 "[*self._held, *reads_.pop_all()]",
             ),
         ),
-        caught_by=DESK_TESTS + "test_a_node_that_stops_tells_those_too_whose_requests_are_held_back",
+        caught_by=ROUTER_TESTS + "test_a_node_that_stops_tells_those_too_whose_requests_are_held_back",
     ),
     Mutant(
         name="a pause after each end of holds",
@@ -79,7 +78,7 @@ SURVIVORS = (
     ),
     Mutant(
         name="ended again and again",
-        what="a leader proposes to end the same holds in every turn until the first such entry is applied",
+        what="a leader proposes to end the same holds in every iteration until the first entry is applied",
         edits=(
             Edit(
                 "RequestRouter._end_due_holds",
@@ -97,7 +96,7 @@ SURVIVORS = (
     ),
     Mutant(
         name="reversal of a hold not found",
-        what="a teller hears that the hold never will be, and it stands",
+        what="a client is told that the hold never will be, and it stands",
         edits=(Edit("decide_reverse", 'original_.asked.op == "hold"', "False"),),
         caught_by=HELD_TESTS + "test_the_reversal_of_a_hold_releases_it_once_and_for_all",
     ),
@@ -132,20 +131,20 @@ SURVIVORS = (
         caught_by="tests/raft/test_log.py::test_a_slice_may_have_all_the_bytes_that_are_allowed_and_no_more",
     ),
     Mutant(
-        name="memory let go of as a whole",
+        name="all of the memory released",
         what="a follower a little behind is served from the disk",
         edits=(Edit("Log.evict", "bytes_max_ // 2", "0"),),
         caught_by="tests/raft/test_log.py::test_entries_over_the_bound_are_evicted_down_to_half_of_it",
     ),
     Mutant(
-        name="last entry let go of",
-        what="the newest entry leaves the memory, and the next stamp does not rise above its own",
+        name="last entry evicted",
+        what="the newest entry is evicted, and the next time stamp does not rise above its own",
         edits=(Edit("Log.evict", "self.last_index - 1", "self.last_index"),),
         caught_by="tests/raft/test_log.py::test_entries_over_the_bound_are_evicted_down_to_half_of_it",
     ),
     Mutant(
-        name="bytes of what was let go of",
-        what="a log that has let go of entries once does so at every turn",
+        name="evicted bytes still counted",
+        what="a log that has evicted entries once does so in every iteration",
         edits=(Edit("Log.evict", "self._bytes -= freed_bytes_", "pass"),),
         caught_by="tests/raft/test_log.py::test_entries_over_the_bound_are_evicted_down_to_half_of_it",
     ),
@@ -176,7 +175,7 @@ SURVIVORS = (
         caught_by="tests/raft/test_pipeline.py::test_a_late_refusal_does_not_stop_the_pipeline",
     ),
     Mutant(
-        name="commits told with heartbeats only",
+        name="commits sent with heartbeats only",
         what="ledgers of an idle cluster are behind for a heartbeat in place of a tick",
         edits=(Edit("Raft._tick_leader", "progress_.sent_this_tick = False", "pass"),),
         caught_by="tests/raft/test_pipeline.py::test_followers_learn_of_each_commit_with_the_next_tick",
@@ -195,7 +194,7 @@ SURVIVORS = (
     ),
     Mutant(
         name="first microsecond of the day",
-        what="what left at midnight is not given back to the day's limit",
+        what="a withdrawal at midnight is not returned to the day's limit",
         edits=(
             Edit(
                 "Account.counts",
@@ -207,13 +206,13 @@ SURVIVORS = (
     ),
     Mutant(
         name="overdraft a cent less",
-        what="cash that has left is not booked although the balance could be written",
+        what="cash that has left is not posted although the balance could be written",
         edits=(Edit("funds", "left_ < -BALANCE_MINOR_MAX", "left_ <= -BALANCE_MINOR_MAX"),),
         caught_by="tests/ledger/test_posting.py::test_a_late_posting_leaves_what_can_be_written_exactly_and_no_less",
     ),
     Mutant(
         name="fault of the file forgotten",
-        what="a ledger goes on after a write of which nobody knows what it left",
+        what="a ledger goes on after a write that may have failed halfway",
         edits=(
             Edit(
                 "Database._faults",
@@ -225,13 +224,13 @@ SURVIVORS = (
     ),
     Mutant(
         name="a problem too many",
-        what="an audit's answer grows beyond what was reckoned to fit a frame",
+        what="an audit's answer grows beyond a frame",
         edits=(Edit("_Audit._report", "len(problems_) < PROBLEMS_MAX", "len(problems_) <= PROBLEMS_MAX"),),
         caught_by="tests/ledger/test_audit.py::test_problems_beyond_the_bound_are_only_counted",
     ),
     Mutant(
-        name="no word at the end",
-        what="a node stops, and those who wait hear nothing",
+        name="pending requests unanswered at the end",
+        what="a node stops without an answer to pending requests",
         edits=(Edit("RunLoop.run", "self._router.close()", "pass"),),
         caught_by="tests/server/test_run_loop.py::test_a_node_that_stops_answers_who_waits_and_lets_the_answers_leave",
     ),
@@ -242,8 +241,8 @@ SURVIVORS = (
         caught_by="tests/server/test_run_loop.py::test_a_node_that_stops_answers_who_waits_and_lets_the_answers_leave",
     ),
     Mutant(
-        name="turn without an end",
-        what="a core that always wants more keeps time and messages waiting",
+        name="iteration without a bound",
+        what="a core that always has more work keeps ticks and messages waiting",
         edits=(
             Edit(
                 "RunLoop.iterate",
@@ -267,7 +266,7 @@ SURVIVORS = (
     ),
     Mutant(
         name="hints heeded in the first round only",
-        what="a client that lived through an election asks at random though it is told who leads",
+        what="a client that lived through an election asks at random though it is told the leader",
         edits=(Edit("RetryingSender._ask_until_answered", "tried_ = {node_}", "pass"),),
         caught_by="tests/client/test_retrying.py::test_a_leader_that_is_named_after_a_round_over_all_is_asked_next",
     ),
@@ -290,8 +289,8 @@ SURVIVORS = (
         caught_by="tests/client/test_connections.py::test_a_connection_that_is_made_while_the_client_closes_is_closed",
     ),
     Mutant(
-        name="passed-on requests left at the end",
-        what="a follower stops without a word to those whose requests it passed on",
+        name="forwarded requests left at the end",
+        what="a follower stops without an answer to the requests that it forwarded",
         edits=(
             Edit(
                 "RequestRouter.close", 'self._end_forwarded(forwarded_.pop_all(), "the node stops")', "pass"
@@ -300,14 +299,14 @@ SURVIVORS = (
         caught_by="tests/server/test_request_router.py::test_a_follower_that_stops_tells_those_whose_requests_it_passed_on",
     ),
     Mutant(
-        name="passed-on requests given up early",
+        name="forwarded requests given up early",
         what="a request is called unknown while its answer is on its way",
         edits=(Edit("ForwardedRequests.pop_expired", "deadline_s_ > now_s_", "deadline_s_ > now_s_ + 1"),),
         caught_by="tests/server/test_request_router.py::test_what_was_passed_on_has_its_whole_time",
     ),
     Mutant(
-        name="redirections said again",
-        what="with -v a node says in every turn what it has redirected ever",
+        name="redirections printed again",
+        what="with -v a node prints in every iteration what it ever redirected",
         edits=(Edit("RequestRouter.notice_changes", "self._redirected = 0", "pass"),),
         caught_by="tests/server/test_request_router.py::test_each_redirected_request_is_said_once",
     ),
@@ -319,7 +318,7 @@ SURVIVORS = (
     ),
     Mutant(
         name="a problem of one kind too few",
-        what="a check tells less than it may",
+        what="a check reports one problem less than it may",
         edits=(Edit("_Audit._of_one_check", "left_ >= 0", "left_ > 0"),),
         caught_by="tests/ledger/test_audit.py::test_problems_beyond_the_bound_are_only_counted",
     ),

@@ -1,4 +1,4 @@
-"""One mutant on trial: the copy it lives in, the tests that are run there, and what they found."""
+"""The trial of a mutant: a copy of the project with it, the tests that run there, and what they found."""
 
 from __future__ import annotations
 
@@ -26,11 +26,11 @@ _PASSED, _FOUND_FAILURES = 0, 1  # exit codes, of the simulation too; all others
 
 
 class Broken(Exception):
-    """The trial itself did not work, which says nothing about the mutant."""
+    """The trial itself failed, which says nothing about the mutant."""
 
 
 class Verdict(Struct, kw_only=True):
-    """Who caught the mutant, and how fast; `problem` says what is not as the catalogue has it."""
+    """Which test caught the mutant, and how fast; `problem` says what differs from the catalogue."""
 
     name: str
     caught_by: str = ""

@@ -9,6 +9,7 @@ import subprocess
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import closing
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import TextIO
 
@@ -135,6 +136,15 @@ def test_the_program_it_is_for_sees_what_is_wrong(
     with (tmp_path / "books").open("w") as out:
         write(accounts, lines, out)
     assert check(tmp_path / "books") != ""
+
+
+def test_the_last_day_of_the_calendar_has_an_assertion_behind_it(
+    accounts: list[AccountLine], lines: list[JournalLine]
+) -> None:
+    last_us = int(datetime(9999, 12, 31, 23, tzinfo=UTC).timestamp()) * 1_000_000
+    text = io.StringIO()
+    beancount(accounts, [msgspec.structs.replace(lines[0], time_us=last_us)], text)
+    assert "\n9999-12-31 balance " in text.getvalue()
 
 
 @pytest.mark.parametrize(("write", "read"), [(books.write_jsonl, read_jsonl), (books.write_csv, read_csv)])

@@ -12,6 +12,7 @@ import pytest
 from atm.ledger.audit.findings import Findings
 from atm.ledger.commands import Credit
 from atm.ledger.ledger import Ledger
+from atm.office import verify
 from atm.office.comparison import compare
 from atm.office.main import main
 from tests.support.entries import logged, time_us
@@ -61,6 +62,7 @@ def test_a_ledger_that_is_behind_is_compared_as_far_as_it_goes() -> None:
 def test_a_ledger_that_shares_no_index_is_alone() -> None:
     lost = replace(SOUND, applied_index=1, chain=())
     assert compare({"n1": SOUND, "n2": SOUND, "n3": lost}).alone == ["n3"]
+    assert verify._report({"n1": SOUND, "n2": SOUND, "n3": lost}, {}).verdict == "incomplete"
 
 
 # -- the command, on files ---------------------------------------------------------------------------------

@@ -1,4 +1,4 @@
-"""`python -m tests.power --cuts 200`: cut the power of five real nodes under load, and count."""
+"""`python -m tests.power --cuts 200`: cut the power of five nodes under load; nothing may be lost."""
 
 from __future__ import annotations
 
@@ -14,18 +14,18 @@ from tests.power.filesystem import why_not
 
 def main(argv: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(prog="python -m tests.power", description=__doc__)
-    parser.add_argument("--cuts", type=int, default=20)
-    parser.add_argument("--seed", type=int, default=0, help="draws when to cut; the machine draws the rest")
+    parser.add_argument("--cuts", type=int, default=20, help="how often; default: %(default)s")
+    parser.add_argument("--seed", type=int, default=0, help="decides when to cut; default: %(default)s")
     parser.add_argument(
-        "--some", action="store_true", help="a disk for each node: cut some of them while the others go on"
+        "--some", action="store_true", help="a disk for each node: cut some of them while the others run"
     )
-    parser.add_argument("--nodes", type=int, default=5)
+    parser.add_argument("--nodes", type=int, default=5, help="default: %(default)s")
     options = parser.parse_args(argv)
     reason = why_not()
     if reason is not None:
         print(f"NOT RUN: {reason}", file=sys.stderr)
         return 2
-    signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))  # so that what was mounted is unmounted then too
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))  # so that everything is unmounted then too
     started_s = monotonic()
     try:
         print(run(options.cuts, options.seed, nodes=options.nodes, some=options.some, tell=print))

@@ -148,7 +148,7 @@ class _Life:
         """End nodes and disks as one: a sync in flight may be told to have succeeded although it was cut off.
 
         Of syncs of this file system that were under way when it was shut down, one in 25 returned without an
-        error and its bytes were gone. A machine without power tells nobody, so neither may the node: it is
+        error and its bytes were gone. A machine without power prints nothing, and neither may the node: it is
         stopped first, which lets no thread come out of the kernel, and dies of what follows.
         """
         victims = list(victims)

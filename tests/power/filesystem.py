@@ -106,15 +106,15 @@ class FileSystem:
     def _share_mount_point(self) -> None:
         """Let each unmounting be one for all.
 
-        Who makes a mount namespace of his own, as `ip netns exec` does, has copies of all mounts. If his
-        stayed mounted, the next mounting would find the file system still in use, and still shut down.
+        A program that makes a mount namespace of its own, as `ip netns exec` does, has copies of all mounts.
+        If its copy stayed, the next mounting would find the file system still in use, and still shut down.
         """
         _run("mount", "--bind", str(self.path), str(self.path))
         self._is_shared = True
         _run("mount", "--make-shared", str(self.path))
 
     def _unmount(self) -> None:
-        """Wait until nobody uses it, which is soon after its last process ended."""
+        """Wait until it is unused, which is soon after its last process ended."""
         deadline = time.monotonic() + UNMOUNT_DEADLINE_S
         while self._mounted:
             try:

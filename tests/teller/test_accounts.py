@@ -46,7 +46,7 @@ def test_more_goes_on_where_a_page_ended(run: Run) -> None:
     assert names == ["ann", "bob", "main", "bob"]
     assert [line for line in ran.results if not line.endswith(("none", "PIN", "-----"))] == [
         "There is more (type: more, or elsewhere: accounts 2 after bob)",
-        "There is no more to list (for the first page, type: statement)",
+        "Nothing more to list (for the first page, type: statement)",
         "There is more (type: more, or elsewhere: accounts 1 after bob)",
         "There is nothing to list",
     ]

@@ -9,6 +9,9 @@ import pytest
 
 from atm.client import Client, Interrupted
 from atm.ledger.commands import Command, Credit, Query
+from atm.teller.identity import Identity
+from atm.teller.output import Output
+from atm.teller.session import Teller
 from tests.support.fake_cluster import FakeCluster
 from tests.support.running import NOT_AVAILABLE, OnLine, Run
 
@@ -21,7 +24,7 @@ def test_the_session_goes_on_when_no_majority_answers(run: Run, cluster: FakeClu
     assert ran.results == [
         NOT_AVAILABLE,
         NOT_AVAILABLE,
-        "quit: leaves, as do exit and the end of input",
+        "quit: leaves; so do exit and the end of input",
         NOT_AVAILABLE,
     ]
     assert ran.code == 0
@@ -63,8 +66,8 @@ def test_an_outcome_that_stays_unknown_is_settled_at_the_next_command(
     (request_id,) = cluster.bank.receipts
     assert ran.results == [
         f"Outcome unknown, reference {request_id}: retrying",
-        f"Outcome unknown, reference {request_id}: it will be settled at the next command, "
-        "or when the teller starts again",
+        f"Outcome unknown, reference {request_id}: do not repeat the request; "
+        "the teller asks again before the next command, or when it starts again",
         f"Settled: credited 5 to main (reference {request_id})",
         "Your current account balance is: 5",
     ]
@@ -101,6 +104,28 @@ def test_ctrl_c_during_a_request_says_what_is_known(
     if may_be_done:
         assert line.startswith("Outcome unknown, reference ")
     else:
-        assert line == "Interrupted: nothing was changed"
+        assert line == "Interrupted: this command was not carried out"
     assert ran.code == 130
     assert len(list(state_folder.glob("*.json"))) == may_be_done
+
+
+def test_after_ctrl_c_a_bank_that_is_not_available_is_called_so(
+    cluster: FakeCluster, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    original = Client.ask
+
+    def ask(client: Client, request: Command | Query) -> Any:
+        if isinstance(request, Credit):
+            monkeypatch.setattr(Client, "ask", original)
+            raise Interrupted(request.id, may_be_done=True)
+        return original(client, request)
+
+    monkeypatch.setattr(Client, "ask", ask)
+    for node in cluster.nodes.values():
+        node.always = node.fault("unavailable")
+    with Client(cluster.config, timeout=0.1) as client:
+        output = Output(as_json=False, notes=None)
+        identity = Identity("main", 120)
+        teller = Teller(client, None, identity, output, lambda _: None, operator=False)
+        assert teller.serve(["credit 5", "query"], interactive=True) == 0
+    assert capsys.readouterr().out.splitlines()[-1] == NOT_AVAILABLE

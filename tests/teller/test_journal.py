@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import fcntl
 import os
 import stat
 from pathlib import Path
@@ -74,8 +75,8 @@ def test_what_cannot_be_settled_yet_stays_in_the_journal(
         node.always = node.fault("unavailable")
     ran = run(typed="")
     assert ran.out[1:3] == [
-        "Outcome unknown, reference a: it will be settled at the next command, "
-        "or when the teller starts again",
+        "Outcome unknown, reference a: do not repeat the request; "
+        "the teller asks again before the next command, or when it starts again",
         NOT_AVAILABLE,
     ]
     assert entry.exists()
@@ -106,7 +107,8 @@ def test_a_damaged_entry_is_moved_aside_with_one_line(run: Run, state_folder: Pa
     ran = run("-c", "query")
     assert ran.out == ["Your current account balance is: 0"]
     assert ran.err == [
-        f"A request in the journal cannot be read, and was moved aside: {state_folder / 'x.json.damaged'}"
+        f"A stored request cannot be read and was moved aside; its outcome stays unknown: "
+        f"{state_folder / 'x.json.damaged'}"
     ]
     assert run("-c", "query").err == []
 
@@ -120,7 +122,7 @@ def test_what_is_no_file_does_not_stop_the_teller(run: Run, state_folder: Path) 
     assert (ran.code, len(ran.err)) == (0, 3)
 
 
-def test_an_unfinished_entry_was_never_sent_and_is_tidied_away(run: Run, state_folder: Path) -> None:
+def test_an_unfinished_entry_was_never_sent_and_is_removed(run: Run, state_folder: Path) -> None:
     run("-c", "query")
     (state_folder / "x.new").write_bytes(b'{"cl')
     assert run("-c", "query").err == []
@@ -140,15 +142,15 @@ def test_the_journal_is_for_its_user_only(run: Run, cluster: FakeCluster, state_
 def test_the_request_is_in_the_journal_before_it_is_sent(
     run: Run, cluster: FakeCluster, state_folder: Path
 ) -> None:
-    noted: list[bool] = []
+    stored: list[bool] = []
 
     def look(request: dict[str, Any]) -> bytes:
-        noted.append((state_folder / f"{request['id']}.json").exists())
+        stored.append((state_folder / f"{request['id']}.json").exists())
         return cluster["5000"].answer(request)
 
     cluster["5000"].always = look
     run("5000", "-c", "credit 5", "-c", "open bob")
-    assert noted == [True, True]
+    assert stored == [True, True]
     assert list(state_folder.iterdir()) == []
 
 
@@ -173,7 +175,7 @@ def test_without_a_journal_the_teller_warns_and_goes_on(run: Run, state_folder: 
     ran = run("-c", "credit 5")
     assert (ran.code, ran.out) == (0, ["Successfully credited 5 to your account"])
     (line,) = ran.err
-    assert line.startswith("Requests cannot be noted")
+    assert line.startswith("Requests cannot be stored")
 
 
 def test_a_full_disk_only_costs_the_journal(
@@ -182,9 +184,49 @@ def test_a_full_disk_only_costs_the_journal(
     def full(*_: object) -> int:
         raise OSError(28, "No space left on device")
 
+    run("-c", "query")  # makes the folder
     with monkeypatch.context() as patch:
         patch.setattr("atm.teller.request_journal.os.fsync", full)
         ran = run(typed="credit 5\ncredit 5\n")
     assert ran.results == ["Successfully credited 5 to your account"] * 2
     assert len(ran.err) == 1
+    assert list(state_folder.iterdir()) == [], "what was begun takes no room"
     assert list(state_folder.iterdir()) == []
+
+
+def test_what_could_not_be_printed_stays_in_the_journal(
+    run: Run, cluster: FakeCluster, state_folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(*_: object) -> None:
+        raise OSError(28, "No space left on device")
+
+    with monkeypatch.context() as patch:
+        patch.setattr("atm.teller.main.forget_stdout", lambda: None)
+        patch.setattr("atm.teller.output.Output.report", full)
+        assert run("-c", "credit 5").code == 5
+    (request_id,) = cluster.bank.receipts
+    assert (state_folder / f"{request_id}.json").exists()
+
+
+def test_a_request_for_another_cluster_is_not_kept_from_its_tellers(state_folder: Path) -> None:
+    warnings: list[str] = []
+    RequestJournal(state_folder, "another").write(Credit(id="a", account="main", amount=5_00)).release()
+    assert RequestJournal(state_folder, "this").leftovers(warnings.append) == []
+    (unanswered,) = RequestJournal(state_folder, "another").leftovers(warnings.append)
+    unanswered.settle()
+    assert warnings == []
+
+
+def test_a_request_that_another_teller_settles_meanwhile_is_not_sent_again(
+    state_folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    journal = RequestJournal(state_folder, "this")
+    journal.write(Credit(id="a", account="main", amount=5_00)).release()
+    lock = fcntl.flock
+
+    def settled_before(descriptor: int, operation: int) -> None:
+        (state_folder / "a.json").unlink()
+        lock(descriptor, operation)
+
+    monkeypatch.setattr("atm.teller.request_journal.fcntl.flock", settled_before)
+    assert journal.leftovers(lambda line: None) == []

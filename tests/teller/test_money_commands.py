@@ -53,16 +53,16 @@ def test_credits_and_debits_print_a_reference_but_on_main(run: Run) -> None:
     ("command", "code", "line"),
     [
         ("transfer bob 101", 1, "Insufficient account balance"),
-        ("transfer bbo 1", 1, "No such account: bbo (open it with: open bbo)"),
+        ("transfer bbo 1", 1, "No such account: bbo (to open it, type: open bbo)"),
         ("transfer main 1", 2, "Your account is main itself: name the one that the money goes to"),
         ("hold 101", 1, "Insufficient account balance"),
-        ("hold 5 0", 2, "A hold lasts a number of minutes, from 1 to 576000"),
-        ("hold 5 576001", 2, "A hold lasts a number of minutes, from 1 to 576000"),
-        ("confirm", 2, "No hold was made here: name it (confirm <reference>)"),
-        ("confirm 5", 2, "No hold was made here: name it (confirm <reference>)"),
-        ("cancel", 2, "No hold was made here: name it (cancel <reference>)"),
-        ("confirm nothing", 1, "Nothing was held under this reference: check it"),
-        ("cancel nothing", 1, "Nothing was held under this reference: check it"),
+        ("hold 5 0", 2, "The number of minutes must be from 1 to 576000"),
+        ("hold 5 576001", 2, "The number of minutes must be from 1 to 576000"),
+        ("confirm", 2, "No hold in this session: name one (confirm <reference>)"),
+        ("confirm 5", 2, "No hold in this session: name one (confirm <reference>)"),
+        ("cancel", 2, "No hold in this session: name one (cancel <reference>)"),
+        ("confirm nothing", 1, "No hold has this reference: check it"),
+        ("cancel nothing", 1, "No hold has this reference: check it"),
         (
             "reverse nothing",
             1,
@@ -125,7 +125,7 @@ def test_a_cancelled_hold_is_free_again(run: Run) -> None:
 def test_an_expired_hold_cannot_be_cancelled_but_is_confirmed_and_listed(run: Run, bank: LedgerBank) -> None:
     held = reference(run("-c", "hold 20 1").out[1])
     bank.end_holds(after_s=61)
-    assert run("-c", f"cancel {held}").out == ["The hold has expired by itself: nothing is held any more"]
+    assert run("-c", f"cancel {held}").out == ["The hold has expired: nothing is held any more"]
     confirmed = run("-c", f"confirm {held}").out
     assert run("--operator", "-c", "exceptions").out[2].split() == [
         "2026-11-22", "10:01:07", "late:", "main", "-20.00", "80.00",
@@ -247,23 +247,23 @@ def test_a_frozen_account_is_told_with_its_balance_and_declines(run: Run) -> Non
 
 def test_beyond_the_daily_limit_the_teller_says_when_it_ends(run: Run) -> None:
     run("--operator", "-c", "limit main 50")
-    line = "More than the account's daily limit leaves: try less, or wait for tomorrow (UTC)"
+    line = "Daily withdrawal limit exceeded: try a smaller amount, or wait until tomorrow (UTC)"
     assert run("-c", "debit 50.01").out == [line]
     assert run("-c", "hold 50", "-c", "debit 0.01").out[2:] == [line]
 
 
-def test_every_change_is_noted_before_it_is_sent(
+def test_every_change_is_stored_before_it_is_sent(
     run: Run, cluster: FakeCluster, bank: LedgerBank, state_folder: Path
 ) -> None:
-    noted: dict[str, bool] = {}
+    stored: dict[str, bool] = {}
 
     def look(request: dict[str, str]) -> bytes:
-        noted[request["op"]] = (state_folder / f"{request['id']}.json").exists()
+        stored[request["op"]] = (state_folder / f"{request['id']}.json").exists()
         return cluster["5000"].answer(request)
 
     cluster["5000"].always = look
     run("5000", "--operator", typed="transfer bob 5\nhold 5\nconfirm 4\ncancel\nreverse x\nwriteoff bob 1\n")
-    assert noted == {
+    assert stored == {
         "query": False,
         "transfer": True,
         "hold": True,

@@ -62,7 +62,7 @@ def test_a_day_at_the_bank(nodes: LocalCluster, customer: Customer, tmp_path: Pa
     n1, n2, n3 = nodes.cluster.nodes
     assert customer(n1, "-c", "credit 100", "-c", "open bob") == [
         "Successfully credited 100 to your account",
-        "Successfully opened account bob (go on with it: account bob)",
+        "Successfully opened account bob (to use it, type: account bob)",
     ]
     customer(n2, "-c", "pin", typed=f"{PIN}\n{PIN}\n")
     customer(n3, "-c", "debit 5", code=4)

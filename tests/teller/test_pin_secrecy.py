@@ -19,7 +19,7 @@ from tests.support.fake_node import FakeNode, Step
 from tests.support.running import OnLine, Run
 from tests.teller.ledger_bank import LedgerBank
 
-SHOWN = "A PIN is never part of a command: it is asked for, unseen (type: help login)"
+SHOWN = "A PIN is never part of a command: the teller asks for it (type: help login)"
 PIN = "493817"
 
 
@@ -92,7 +92,7 @@ def test_a_debit_that_never_arrived_is_not_done_without_its_pin(
     leave_behind(cluster, state_folder, "d")
     assert run("-c", "query").err == [
         "Settled from last time: not debited 5 from main (reference d): "
-        "it was not done before, and is not done now without the PIN; log in and ask anew"
+        "it was not done before, and is not done now without the PIN; log in and ask again"
     ]
     assert balance_of(bank.ledger, "main") == 100_00
     assert list(state_folder.glob("*.json")) == []
@@ -120,7 +120,7 @@ def test_within_the_login_a_debit_is_settled_with_the_pin(
 @pytest.mark.parametrize(
     ("command", "line"),
     [
-        ("login", "No answer came, and the PIN may have been counted as a try: log in again"),
+        ("login", "No answer came, and the PIN may have counted as a try: log in again"),
         (
             "pin",
             "No answer came, and the PIN may or may not be the new one: try to log in with either",

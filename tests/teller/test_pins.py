@@ -117,7 +117,7 @@ def test_a_pin_is_changed_only_with_the_old_one(run: Run) -> None:
 @pytest.mark.parametrize(
     ("typed", "line"),
     [
-        (f"{PIN}\n1111\n2222\n", "The new PIN was not the same both times: nothing was changed"),
+        (f"{PIN}\n1111\n2222\n", "The two new PINs differ: nothing was changed"),
         (f"{PIN}\n111\n111\n", "A PIN is 4 to 12 digits: nothing was changed"),
         (f"{PIN}\n٣٣٣٣\n٣٣٣٣\n", "A PIN is 4 to 12 digits: nothing was changed"),
         (f"{PIN}\n", "No PIN was given: nothing was changed"),
@@ -135,7 +135,7 @@ def test_a_pin_that_was_changed_elsewhere_is_not_tried_again(run: Run, bank: Led
     bank.before["statement"] = lambda: bank.decide(change)
     ran = run(typed=f"login\n{PIN}\nstatement\ndebit 5\ndebit 5\n")
     assert ran.results[-2:] == [
-        "Your PIN is not the right one any more, and you are logged out (to go on, type: login)",
+        "Your PIN has changed: nothing was done, and you are logged out (to go on, type: login)",
         LOG_IN_FIRST,
     ]
     assert [request.get("pin") for request in bank.requests if request["op"] == "debit"] == [PIN, None]
@@ -164,5 +164,46 @@ def test_after_an_idle_time_the_next_command_needs_a_login(run: Run, bank: Ledge
     assert ran.results[1:] == [
         "Logged out: no command for 1e-09 seconds (to go on, type: login)",
         LOG_IN_FIRST,
-        "No hold was made here: name it (confirm <reference>)",
+        "No hold in this session: name one (confirm <reference>)",
     ]
+
+
+def pause_before_commands(monkeypatch: pytest.MonkeyPatch, *pauses_s: float) -> None:
+    """Let these times pass at the teller, one before each command."""
+    now_s, pauses = [1000.0], iter(pauses_s)
+
+    class Slow(Identity):
+        def __init__(self, account: str, idle_s: float) -> None:
+            super().__init__(account, idle_s, lambda: now_s[0])
+
+        def log_out_if_idle(self) -> str | None:
+            now_s[0] += next(pauses)
+            return super().log_out_if_idle()
+
+    monkeypatch.setattr("atm.teller.main.Identity", Slow)
+
+
+def test_each_command_restarts_the_idle_time(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    pause_before_commands(monkeypatch, 0, 119, 119)
+    ran = run(typed=f"login\n{PIN}\nquery\nquery\n")
+    assert ran.results[1:] == ["Your current account balance is: 100"] * 2
+
+
+def test_an_idle_session_forgets_the_hold_of_its_person(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    pause_before_commands(monkeypatch, 0, 0, 120)
+    ran = run(typed=f"login\n{PIN}\nhold 5\nconfirm\n")
+    assert ran.results[-2:] == [
+        "Logged out: no command for 120 seconds (to go on, type: login)",
+        "No hold in this session: name one (confirm <reference>)",
+    ]
+
+
+@pytest.mark.parametrize("leave", ["logout", "account bob"])
+def test_the_next_person_is_not_shown_the_last_receipt(run: Run, leave: str) -> None:
+    ran = run(typed=f"login\n{PIN}\ndebit 5\n{leave}\naccount bob\nreceipt\n")
+    assert ran.results[-1] == "There is no receipt yet: name one (receipt <reference>)"
+
+
+def test_after_a_wrong_pin_the_session_is_logged_out(run: Run) -> None:
+    ran = run(typed=f"login\n{PIN}\nlogin\n0000\nquery\n")
+    assert ran.results[1:] == [WRONG, LOG_IN_FIRST]

@@ -61,8 +61,8 @@ def test_an_unknown_outcome_is_exit_code_5(run: Run, cluster: FakeCluster, state
     assert ran.code == 5
     (entry,) = state_folder.glob("*.json")
     assert ran.out == [
-        f"Outcome unknown, reference {entry.stem}: it will be settled at the next command, "
-        "or when the teller starts again"
+        f"Outcome unknown, reference {entry.stem}: do not repeat the request; "
+        "the teller asks again before the next command, or when it starts again"
     ]
     assert ran.err == [f"Outcome unknown, reference {entry.stem}: retrying"]
 

@@ -44,7 +44,7 @@ def test_more_goes_on_where_the_last_page_ended(run: Run, bank: LedgerBank) -> N
     assert [line.split()[3] for line in ran.results[5:7]] == ["3.00", "2.00"]
     assert ran.results[7] == f"There is more (type: more, or elsewhere: statement 2 before {posting})"
     assert [line.split()[3] for line in ran.results[10:11]] == ["1.00"]
-    assert ran.results[11:] == ["There is no more to list (for the first page, type: statement)"]
+    assert ran.results[11:] == ["Nothing more to list (for the first page, type: statement)"]
     assert run("-c", f"statement 1 before {posting}").out[2].split()[3] == "1.00"
 
 
@@ -54,18 +54,21 @@ def test_an_empty_statement_says_so(run: Run, bank: LedgerBank) -> None:
 
 def test_more_does_not_show_the_page_of_another_account(run: Run, bank: LedgerBank) -> None:
     ran = run(typed="open bob\ncredit 1\ncredit 2\nstatement 1\naccount bob\nmore\n")
-    assert ran.results[-1] == "There is no more to list (for the first page, type: statement)"
+    assert ran.results[-1] == "Nothing more to list (for the first page, type: statement)"
 
 
 @pytest.mark.parametrize(
     ("command", "line"),
     [
-        ("statement 0", "A page has a number of lines, from 1 to 100"),
-        ("statement 101", "A page has a number of lines, from 1 to 100"),
-        ("statement -1", "A page has a number of lines, from 1 to 100"),
-        ("statement ٥", "A page has a number of lines, from 1 to 100"),
-        ("statement before x", "A posting has a number, from 1 to 9223372036854775807"),
-        ("statement 5 before 9223372036854775808", "A posting has a number, from 1 to 9223372036854775807"),
+        ("statement 0", "The number of lines must be from 1 to 100"),
+        ("statement 101", "The number of lines must be from 1 to 100"),
+        ("statement -1", "The number of lines must be from 1 to 100"),
+        ("statement ٥", "The number of lines must be from 1 to 100"),
+        ("statement before x", "The number of a posting must be from 1 to 9223372036854775807"),
+        (
+            "statement 5 before 9223372036854775808",
+            "The number of a posting must be from 1 to 9223372036854775807",
+        ),
     ],
 )
 def test_a_wrong_page_gets_one_line(run: Run, bank: LedgerBank, command: str, line: str) -> None:
@@ -111,7 +114,7 @@ def test_the_balance_of_a_past_time(run: Run, bank: LedgerBank) -> None:
         ("9999-12-31", datetime(9999, 12, 31, 23, 59, 59, tzinfo=UTC)),
     ],
 )
-def test_a_moment_is_the_last_microsecond_of_what_it_names(text: str, last_second: datetime) -> None:
+def test_a_time_is_the_last_microsecond_of_what_it_names(text: str, last_second: datetime) -> None:
     assert parse_timestamp(text) == int(last_second.timestamp()) * 1_000_000 + 999_999
     assert format_timestamp(parse_timestamp(text)) == last_second.strftime("%Y-%m-%d %H:%M:%S")
 

@@ -36,7 +36,7 @@ def test_a_full_output_gets_one_line(cluster: FakeCluster) -> None:
             check=False,
             timeout=10,
         )
-    assert ran.stderr == b"atm: input or output is not possible: No space left on device\n"
+    assert ran.stderr == b"atm: reading input or writing output failed: No space left on device\n"
     assert ran.returncode == 5
 
 
@@ -85,7 +85,7 @@ def test_ctrl_c_during_a_request_keeps_the_session(cluster: FakeCluster) -> None
     wait_until(lambda: len(cluster["5000"].requests) == 2)
     os.kill(terminal.pid, signal.SIGINT)
     request_id = cluster["5000"].requests[1]["id"]
-    terminal.wait_for(f"Outcome unknown, reference {request_id}: it will be settled at the next command")
+    terminal.wait_for(f"Outcome unknown, reference {request_id}: do not repeat the request; the teller")
     terminal.wait_for("Enter command: ")
     cluster["5000"].always = None
     cluster["5000"].released.set()
@@ -98,7 +98,9 @@ def test_ctrl_c_during_a_request_keeps_the_session(cluster: FakeCluster) -> None
 
 
 @pytest.mark.usefixtures("bank")
-def test_a_pin_is_typed_unseen_and_is_not_in_the_history(cluster: FakeCluster, state_folder: Path) -> None:
+def test_a_pin_is_typed_without_echo_and_is_not_in_the_history(
+    cluster: FakeCluster, state_folder: Path
+) -> None:
     terminal = Terminal(cluster)
     terminal.wait_for("Enter command: ")
     terminal.type("pin\r")
@@ -115,7 +117,7 @@ def test_a_pin_is_typed_unseen_and_is_not_in_the_history(cluster: FakeCluster, s
     terminal.type("\x1b[A\r")  # the last line that is kept
     terminal.wait_for("Old PIN of main: ")
     terminal.type("\x03")
-    terminal.wait_for("Interrupted: nothing was changed")
+    terminal.wait_for("Interrupted: this command was not carried out")
     terminal.wait_for("Enter command: ")
     terminal.type("pin\r")
     terminal.wait_for("Old PIN of main: ")
@@ -145,6 +147,28 @@ def test_who_leaves_the_terminal_is_logged_out_and_what_was_typed_stays(cluster:
     terminal.wait_for("Logged out: no command for 1 seconds (to go on, type: login)")
     terminal.wait_for("Enter command: ")
     terminal.type("ry\r")
+    terminal.wait_for("main has a PIN: log in first (type: login)")
+    terminal.wait_for("Enter command: ")
+    terminal.type("\x04")
+    assert terminal.end() == 0
+
+
+@pytest.mark.usefixtures("bank")
+def test_ctrl_c_clears_what_was_typed_before_the_logout(cluster: FakeCluster) -> None:
+    terminal = Terminal(cluster, "--idle", "1")
+    terminal.wait_for("Enter command: ")
+    terminal.type("pin\r")
+    for prompt in ("New PIN of main: ", "New PIN again: "):
+        terminal.wait_for(prompt)
+        terminal.type("4938\r")
+    terminal.wait_for("Successfully set the PIN of main")
+    terminal.wait_for("Enter command: ")
+    terminal.type("credit ")
+    terminal.wait_for("Logged out: no command for 1 seconds (to go on, type: login)")
+    terminal.wait_for("Enter command: ")
+    terminal.type("\x03")
+    terminal.wait_for("Enter command: ")
+    terminal.type("query\r")
     terminal.wait_for("main has a PIN: log in first (type: login)")
     terminal.wait_for("Enter command: ")
     terminal.type("\x04")

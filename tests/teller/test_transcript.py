@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 
+from atm.teller.language import LINE_CHARS_MAX
 from tests.support.fake_cluster import FakeCluster
 from tests.support.running import AVAILABLE, WELCOME, Run
 
@@ -61,6 +62,24 @@ def test_a_wrong_amount_gets_one_line_and_is_not_sent(
     assert ran.results[0].startswith(("Invalid command", "An amount"))
     assert ran.results[0].isprintable()
     assert [request["op"] for node in cluster.nodes.values() for request in node.requests] == ["query"]
+
+
+@pytest.mark.parametrize(
+    ("line", "meant"),
+    [
+        ("querry", "query"),
+        ("transfr bob 5", "transfer"),
+        ("Debit 5", "debit"),
+        ("freze bob", None),
+        ("deposit 5", None),
+    ],
+)
+def test_of_a_mistyped_command_the_one_that_was_meant_is_named(
+    run: Run, cluster: FakeCluster, line: str, meant: str | None
+) -> None:
+    hint = "" if meant is None else f": did you mean {meant}?"
+    assert run(typed=line + "\n").results == [f"Invalid command{hint}"]
+    assert cluster.requests() == 1
 
 
 @pytest.mark.parametrize(
@@ -131,8 +150,8 @@ def test_bytes_that_are_no_text_are_an_invalid_command(run: Run) -> None:
 def test_another_account_is_opened_and_used(run: Run) -> None:
     ran = run(typed="account bob\nopen bob\nopen bob\naccount bob\nquery\naccount main\nquery\n")
     assert ran.results == [
-        "No such account: bob (open it with: open bob)",
-        "Successfully opened account bob (go on with it: account bob)",
+        "No such account: bob (to open it, type: open bob)",
+        "Successfully opened account bob (to use it, type: account bob)",
         "There is an account bob already",
         "Your account is now bob, and its balance is: 0",
         "Your current account balance is: 0",
@@ -143,10 +162,10 @@ def test_another_account_is_opened_and_used(run: Run) -> None:
 
 def test_an_account_that_does_not_exist_does_not_end_the_session(run: Run) -> None:
     ran = run("--account", "bob", typed="credit 5\nopen bob\nquery\n")
-    assert ran.out[1] == "No such account: bob (open it with: open bob)"
+    assert ran.out[1] == "No such account: bob (to open it, type: open bob)"
     assert ran.results == [
-        "No such account: bob (open it with: open bob)",
-        "Successfully opened account bob (go on with it: account bob)",
+        "No such account: bob (to open it, type: open bob)",
+        "Successfully opened account bob (to use it, type: account bob)",
         "Your current account balance is: 0",
     ]
 
@@ -193,3 +212,9 @@ def test_what_a_server_says_cannot_move_the_cursor(run: Run, cluster: FakeCluste
         node.always = node.fault("bad_request", message="\x1b[2J\nboo")
     (line,) = run("-c", "credit 5").out
     assert line == "The bank does not understand the request: ?[2J?boo"
+
+
+def test_the_longest_line_is_read_and_one_that_is_longer_is_refused(run: Run, cluster: FakeCluster) -> None:
+    longest = "query".ljust(LINE_CHARS_MAX)
+    assert run("-c", longest).code == 0
+    assert run("-c", longest + " ").out == ["Invalid command: a line has at most 1000 characters"]

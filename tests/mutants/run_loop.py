@@ -1,4 +1,4 @@
-"""Planted defects of turns: who takes one, what is worth one, and what becomes of what takes long."""
+"""Planted defects of the run loop: which thread runs it, what wakes it, and what takes long."""
 
 from __future__ import annotations
 
@@ -9,35 +9,35 @@ INBOX_TESTS = "tests/server/test_inbox.py::"
 NODE_TESTS = "tests/server/test_run_loop.py::"
 CONNECTION_TESTS = "tests/server/test_client_connection.py::"
 
-TURNS = (
+RUN_LOOP = (
     Mutant(
-        name="two in a turn",
-        what="a reading thread takes the turn without taking it away from the next one",
+        name="two iterations at once",
+        what="two reading threads run the loop at the same time",
         edits=(Edit("Inbox.put", "if mine_: self._idle = False", "pass"),),
         caught_by=INBOX_TESTS + "test_many_threads_never_have_the_turn_together_and_lose_nothing",
     ),
     Mutant(
         name="tick forgotten",
-        what="the run loop waits for a turn that a reading thread has, and nobody gives it to it",
+        what="the run loop waits for a reading thread, and is not woken when that one ends",
         edits=(Edit("Inbox.end_inline", "more_ or self._loop_waits or ...", "more_ or ..."),),
         caught_by=INBOX_TESTS + "test_a_tick_that_comes_while_a_reading_thread_has_the_turn_gets_it_next",
     ),
     Mutant(
-        name="failed turn swallowed",
-        what="a node goes on after its disk failed in a reading thread's turn",
+        name="failed iteration swallowed",
+        what="a node goes on after its disk failed in an iteration of a reading thread",
         edits=(Edit("RunLoop._run_inline", "self._failure, more_ = error_, True", "more_ = True"),),
         caught_by=NODE_TESTS
         + "test_what_a_reading_threads_turn_raises_ends_the_loop_and_not_the_reading_thread",
     ),
     Mutant(
-        name="deaf and going on",
-        what="nothing that comes in is read any more, and the node does not end",
+        name="node runs on without its reader",
+        what="the reader has stopped, and the node does not end",
         edits=(Edit("Reader._run", "self._failed(error_)", "pass"),),
         caught_by="tests/server/test_reader.py::test_a_source_that_fails_is_the_end_of_all_reading_and_is_told",
     ),
     Mutant(
-        name="a round put twice",
-        what="what the reader gathered stays gathered and comes to the node again with the next round",
+        name="gathered inputs put twice",
+        what="gathered inputs come to the node again with the next round",
         edits=(
             Edit(
                 "Inbox.put_gathered",

@@ -1,0 +1,189 @@
+"""Planted defects of the teller, the client and the office that no test had noticed at first."""
+
+from __future__ import annotations
+
+from tests.mutants.edit import Edit
+from tests.mutants.mutant import Mutant
+
+CONNECTION_TESTS = "tests/client/test_connections.py::"
+JOURNAL_TESTS = "tests/teller/test_journal.py::"
+PIN_TESTS = "tests/teller/test_pins.py::"
+RETRYING_TESTS = "tests/client/test_retrying.py::"
+
+TELLER = (
+    Mutant(
+        name="references kept for the next person",
+        what="after a logout `receipt` shows the last person's receipt",
+        edits=(Edit("SessionState.forget_requests", "self.references.clear()", "pass"),),
+        caught_by=PIN_TESTS + "test_the_next_person_is_not_shown_the_last_receipt",
+    ),
+    Mutant(
+        name="hold kept by an idle session",
+        what="the next person at an idle teller pays out the last person's hold",
+        edits=(Edit("Teller.log_out_if_idle", "self.state.forget_requests()", "pass"),),
+        caught_by=PIN_TESTS + "test_an_idle_session_forgets_the_hold_of_its_person",
+    ),
+    Mutant(
+        name="logged in after a wrong PIN",
+        what="a failed login leaves the session logged in with the PIN from before",
+        edits=(Edit("PinChecks.log_in", "self._identity.log_out()", "pass"),),
+        caught_by=PIN_TESTS + "test_after_a_wrong_pin_the_session_is_logged_out",
+    ),
+    Mutant(
+        name="idle time never restarted",
+        what="a session is logged out 120 seconds after its start, however busy it is",
+        edits=(Edit("Teller.execute", "self._identity.note_use()", "pass"),),
+        caught_by=PIN_TESTS + "test_each_command_restarts_the_idle_time",
+    ),
+    Mutant(
+        name="interrupted for ever",
+        what="after one Ctrl-C the teller says `Interrupted` when the bank is not available",
+        edits=(Edit("Teller.serve", "self._runner.interrupted = False", "pass"),),
+        caught_by="tests/teller/test_faults.py::test_after_ctrl_c_a_bank_that_is_not_available_is_called_so",
+    ),
+    Mutant(
+        name="settled before it is shown",
+        what="a teller that dies before it prints an outcome never shows it",
+        edits=(
+            Edit(
+                "RequestRunner.change",
+                "code_ = tell_(receipt_)\nif unanswered_ is not None: unanswered_.settle()",
+                "if unanswered_ is not None: unanswered_.settle()\ncode_ = tell_(receipt_)",
+            ),
+        ),
+        caught_by=JOURNAL_TESTS + "test_what_could_not_be_printed_stays_in_the_journal",
+    ),
+    Mutant(
+        name="another cluster's request kept locked",
+        what="while a teller runs, no teller of another cluster settles that cluster's requests",
+        edits=(
+            Edit(
+                "RequestJournal._adopt",
+                "if pending_.cluster != self._cluster:\n    os.close(descriptor_)\n    return None",
+                "if pending_.cluster != self._cluster:\n    return None",
+            ),
+        ),
+        caught_by=JOURNAL_TESTS + "test_a_request_for_another_cluster_is_not_kept_from_its_tellers",
+    ),
+    Mutant(
+        name="settled request adopted",
+        what="a request that another teller has just settled is sent again, and shown twice",
+        edits=(Edit("request_journal:_open_and_lock", "os.fstat(descriptor_).st_nlink == 0", "False"),),
+        caught_by=JOURNAL_TESTS + "test_a_request_that_another_teller_settles_meanwhile_is_not_sent_again",
+    ),
+    Mutant(
+        name="unfinished file left on a full disk",
+        what="each request that cannot be stored takes a little more of a full disk",
+        edits=(Edit("RequestJournal.write", "unfinished_.unlink(missing_ok=True)", "pass"),),
+        caught_by=JOURNAL_TESTS + "test_a_full_disk_only_costs_the_journal",
+    ),
+    Mutant(
+        name="longest line refused",
+        what="a line of just the length that is allowed is refused",
+        edits=(Edit("language:parse", "len(line_) > LINE_CHARS_MAX", "len(line_) >= LINE_CHARS_MAX"),),
+        caught_by="tests/teller/test_transcript.py::test_the_longest_line_is_read_and_one_that_is_longer_is_refused",
+    ),
+    Mutant(
+        name="typed text kept after Ctrl-C",
+        what="what was typed before an idle logout comes back when it was cleared",
+        edits=(
+            Edit(
+                "Keyboard.lines",
+                "try: ...\nexcept KeyboardInterrupt:\n    typed_ = ''\n    continue\n"
+                "except IdleTimeout: ...\nexcept EOFError: ...",
+                "try: ...\nexcept KeyboardInterrupt:\n    continue\n"
+                "except IdleTimeout: ...\nexcept EOFError: ...",
+            ),
+        ),
+        caught_by="tests/teller/test_terminal.py::test_ctrl_c_clears_what_was_typed_before_the_logout",
+    ),
+    Mutant(
+        name="meant command not named",
+        what="a mistyped command is refused without a word about the right one",
+        edits=(Edit("language:_unknown", "name_.isalpha()", "False"),),
+        caught_by="tests/teller/test_transcript.py::test_of_a_mistyped_command_the_one_that_was_meant_is_named",
+    ),
+    Mutant(
+        name="refused connection used again",
+        what="a request is sent on a connection that the server is closing, and its outcome is unknown",
+        edits=(
+            Edit("RetryingSender._exchange", "answer_ is not None and answer_.id", "answer_ is not None"),
+        ),
+        caught_by=CONNECTION_TESTS + "test_a_connection_is_not_used_again_after_a_refusal_of_all_of_it",
+    ),
+    Mutant(
+        name="in flight after an answer",
+        what="a request that every server refused is called unknown after Ctrl-C",
+        edits=(Edit("RetryingSender._ask_until_answered", "attempt_.in_flight = False", "pass"),),
+        caught_by=CONNECTION_TESTS
+        + "test_an_interrupt_between_two_tries_says_that_a_refused_request_is_not_done",
+    ),
+    Mutant(
+        name="idle connections without a bound",
+        what="a client keeps a connection for each of its threads that ever asked at once",
+        edits=(
+            Edit(
+                "Pool.release",
+                "not self._closed and len(idle_) < IDLE_CONNECTIONS_MAX",
+                "not self._closed",
+            ),
+        ),
+        caught_by=CONNECTION_TESTS + "test_idle_connections_are_bounded_and_the_others_are_closed",
+    ),
+    Mutant(
+        name="connections in use for ever",
+        what="a client's memory grows with each connection that it ever made",
+        edits=(Edit("Pool.release", "self._in_use.discard(connection_)", "pass"),),
+        caught_by=CONNECTION_TESTS + "test_idle_connections_are_bounded_and_the_others_are_closed",
+    ),
+    Mutant(
+        name="connection kept after the close",
+        what="a closed client keeps open the connections that were in use",
+        edits=(Edit("Pool.release", "not self._closed and bounded_", "bounded_"),),
+        caught_by=CONNECTION_TESTS + "test_a_connection_that_is_released_after_the_close_is_closed",
+    ),
+    Mutant(
+        name="slow dials never given more time",
+        what="a client gives up each connection just before a far server would have accepted it",
+        edits=(Edit("RetryingSender._try", "attempt_.timeouts += time.monotonic() >= until_", "pass"),),
+        caught_by=RETRYING_TESTS + "test_servers_that_do_not_let_connect_are_given_more_time_with_each_try",
+    ),
+    Mutant(
+        name="unknown told twice",
+        what="a program is called again and again for one unknown outcome",
+        edits=(
+            Edit(
+                "RetryingSender._note_unknown",
+                "attempt_.changes_something and not attempt_.may_be_done",
+                "attempt_.changes_something",
+            ),
+        ),
+        caught_by=RETRYING_TESTS + "test_an_unknown_outcome_is_told_once_however_many_answers_are_lost",
+    ),
+    Mutant(
+        name="failure remembered after an answer",
+        what="a server that is back is asked after one that is still down",
+        edits=(Edit("Route.note_answer", "self._last_failure[node_] = 0", "pass"),),
+        caught_by=RETRYING_TESTS
+        + "test_a_node_that_answered_since_it_failed_is_asked_before_one_that_did_not",
+    ),
+    Mutant(
+        name="loan without the debt",
+        what="an import stops at an account that is overdrawn twice",
+        edits=(Edit("Replay._book_overdraft", "max(line_.amount, -line_.debit_balance)", "line_.amount"),),
+        caught_by="tests/office/test_replay.py::"
+        "test_the_loan_covers_the_cash_and_the_debt_that_there_is_already",
+    ),
+    Mutant(
+        name="ledger compared with none passes",
+        what="the books are called right although one ledger was compared with no other",
+        edits=(Edit("office.verify:_incomplete", "[*report_.missing, *alone_]", "[*report_.missing]"),),
+        caught_by="tests/office/test_comparison.py::test_a_ledger_that_shares_no_index_is_alone",
+    ),
+    Mutant(
+        name="day after the last",
+        what="an export of a log whose time has come to the calendar's end fails",
+        edits=(Edit("office.books:_day", "min(day_, LAST_DAY)", "day_"),),
+        caught_by="tests/office/test_books.py::test_the_last_day_of_the_calendar_has_an_assertion_behind_it",
+    ),
+)

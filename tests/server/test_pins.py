@@ -158,7 +158,7 @@ def server(cluster: Cluster) -> Iterator[RunningServer]:
     ],
     ids=lambda fields: str(fields["op"]),
 )
-def test_a_teller_sends_a_pin_as_digits_and_never_sealed(
+def test_a_client_sends_a_pin_as_digits_and_never_sealed(
     server: RunningServer, fields: dict[str, object], wrong: object
 ) -> None:
     """Else who has seen a ledger could pay with what stands in it."""

@@ -63,7 +63,7 @@ class Room:
     def source(self) -> FakeSource:
         source = FakeSource()
         self.sources.append(source)
-        self.reader.add(source)
+        self.reader.add_source(source)
         return source
 
 
@@ -101,7 +101,7 @@ def test_a_source_that_was_added_before_the_start_is_read(room: Room) -> None:
 
 
 @pytest.mark.parametrize("how", ["closed", "shut down", "reset"])
-def test_the_end_of_a_stream_is_told_once(room: Room, how: str) -> None:
+def test_the_end_of_a_stream_is_received_once(room: Room, how: str) -> None:
     room.reader.start()
     source = room.source()
     match how:
@@ -167,7 +167,7 @@ def test_a_source_may_end_while_it_has_a_deadline(room: Room) -> None:
 
 
 @pytest.mark.parametrize("started", [True, False])
-def test_closing_tells_every_source_once(room: Room, started: bool) -> None:
+def test_closing_ends_every_source_once(room: Room, started: bool) -> None:
     if started:
         room.reader.start()
     sources = [room.source() for _ in range(5)]
@@ -192,7 +192,7 @@ def test_any_number_may_be_added_while_the_reader_is_busy(room: Room) -> None:
     assert {tuple(source.heard) for source in sources} == {("piece", "ended")}
 
 
-def test_a_source_that_fails_is_the_end_of_all_reading_and_is_told(room: Room) -> None:
+def test_a_source_that_fails_ends_all_reading_and_is_reported(room: Room) -> None:
     """It would else be silence: nothing that comes in would ever be taken."""
     source, fault = room.source(), RuntimeError("a mistake of ours")
 
@@ -205,7 +205,7 @@ def test_a_source_that_fails_is_the_end_of_all_reading_and_is_told(room: Room) -
     wait_until(lambda: room.failures == [fault])
 
 
-def test_a_node_whose_reader_fails_ends_with_what_it_met(
+def test_a_node_whose_reader_fails_ends_with_that_error(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     fault, raised = RuntimeError("a mistake of ours"), list[BaseException]()

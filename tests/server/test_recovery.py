@@ -115,7 +115,7 @@ def test_a_term_without_room_for_elections_is_one_line_with_the_way_out(log: Log
     ],
     ids=["garbage", "stamp", "stamp that does not decode"],
 )
-def test_an_entry_that_nobody_can_use_is_one_line_committed_or_not(
+def test_an_unusable_entry_is_one_line_committed_or_not(
     log: LogFile, ledger: Ledger, commit_index: int, changes: dict[str, object], what: str
 ) -> None:
     last = replace(entries(6)[-1], **changes)

@@ -60,7 +60,7 @@ def test_every_kind_of_command_is_proposed_by_a_leader_and_answered_once_it_is_c
 
 
 @pytest.mark.parametrize("request_", [*COMMANDS, *READS], ids=lambda request: type(request).__name__)
-def test_every_kind_of_request_is_passed_on_to_the_leader_as_it_is(
+def test_every_kind_of_request_is_forwarded_to_the_leader_unchanged(
     story: Story, request_: Command | Read
 ) -> None:
     story.core.follow("n2", term=2)
@@ -199,7 +199,7 @@ def test_a_leader_whose_clock_is_behind_the_log_judges_by_the_logs_time(story: S
     assert story.core.stamps_us == [1_000_000]
 
 
-def test_the_end_of_a_hold_shifts_nobodys_answer(story: Story) -> None:
+def test_the_end_of_a_hold_does_not_shift_other_replies(story: Story) -> None:
     story.parts.expiry_us = 100
     story.wall_us = 200
     story.ask(credit("a"), query("q"))
@@ -209,7 +209,7 @@ def test_the_end_of_a_hold_shifts_nobodys_answer(story: Story) -> None:
     assert len(story.core.read_ids) == 1
 
 
-def test_the_end_of_a_hold_has_nobody_to_answer(story: Story) -> None:
+def test_the_end_of_a_hold_has_no_reply(story: Story) -> None:
     story.parts.expiry_us = 100
     story.wall_us = 200
     story.ask()

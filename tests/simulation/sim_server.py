@@ -36,7 +36,7 @@ UPGRADE_SHARE = 0.5  # of the restarts
 WAKE_US_MAX = 200  # from the arrival of something to the turn that takes it
 
 
-class Tellers:
+class Clients:
     """Answers leave at once."""
 
     def flush(self) -> None: ...
@@ -93,7 +93,7 @@ class SimServer:
         self._clock_rate = Random(f"clock {name} of {plan.luck}").uniform(*plan.clock_rates)
         self._random = Random(f"timeouts {name} of {plan.luck}")
         self._busy_until_us = 0
-        self._turn_is_due = False
+        self._iteration_is_due = False
         self._node: RunLoop
         self._learners: set[NodeId] = set()
         self._unlinked: set[NodeId] = set()
@@ -120,9 +120,11 @@ class SimServer:
             self._loop.after(TICK_US, self.start_again)
             return
         check_one_cluster(self._log, folder_id=self.storage.cluster_id, ledger_id=self.bank.cluster.id)
-        guard = EntryValidator(self._clock_s, self.wall_clock_us, self.feature_level_max, self._plan.names)
+        validator = EntryValidator(
+            self._clock_s, self.wall_clock_us, self.feature_level_max, self._plan.names
+        )
         raft = recover(
-            self._config(), self._log, self.bank, self._random.randint, guard, check_invariants=True
+            self._config(), self._log, self.bank, self._random.randint, validator, check_invariants=True
         )
         self._join(self.bank.cluster)
         self.core = WatchedCore(raft, self._checks)
@@ -144,11 +146,11 @@ class SimServer:
         self._node = RunLoop(
             raft=self.core,
             log=self._log,
-            bank=self.bank,
+            ledger=self.bank,
             links=self.links,
             router=router,
-            guard=guard,
-            tellers=Tellers(),
+            validator=validator,
+            clients=Clients(),
             inbox=self.inbox,
             lock=lock,
             on_cluster=self._join,
@@ -226,7 +228,7 @@ class SimServer:
         if isinstance(message, Forward):
             channel = ForwardedBy(sender, self, self.incarnation)
             for number, actor, request in message.requests:
-                inputs.add(self._asked(channel, number, request, actor, True))
+                inputs.add_request(self._asked(channel, number, request, actor, True))
         elif isinstance(message, ForwardReply):
             inputs.forward_replies += message.answers
         else:
@@ -242,7 +244,7 @@ class SimServer:
             inputs = Inputs()
             asked = self._asked(channel, number, payload, f"teller@{self.name}", False)
             self._model.readers.setdefault(asked.request.id, set()).add(asked.actor)
-            inputs.add(asked)
+            inputs.add_request(asked)
             self.inbox.put(inputs)
             self._wake()
 
@@ -302,14 +304,14 @@ class SimServer:
             self._loop.after(TICK_US, lambda: self._tick(incarnation))
 
     def _wake(self) -> None:
-        if not self._turn_is_due:
-            self._turn_is_due = True
+        if not self._iteration_is_due:
+            self._iteration_is_due = True
             due_us = max(self._loop.now_us + self._loop.chance.randint(0, WAKE_US_MAX), self._busy_until_us)
             incarnation = self.incarnation
-            self._loop.after(due_us - self._loop.now_us, lambda: self._turn(incarnation))
+            self._loop.after(due_us - self._loop.now_us, lambda: self._iterate(incarnation))
 
-    def _turn(self, incarnation: int) -> None:
-        self._turn_is_due = False
+    def _iterate(self, incarnation: int) -> None:
+        self._iteration_is_due = False
         if not self.up:
             return
         if incarnation != self.incarnation or self._loop.now_us < self._busy_until_us:
@@ -317,7 +319,7 @@ class SimServer:
             return
         self._log.slow_us, self._log.took_us = self.sync_us, 0
         try:
-            while self._turn_that_ends_what_is_due():
+            while self._iterate_and_end_due_holds():
                 pass
         except (Died, LogFailed):
             self.die(power_cut=False)
@@ -326,7 +328,7 @@ class SimServer:
         else:
             self._busy_until_us = self._loop.now_us + self.slow_us + self.late_us
 
-    def _turn_that_ends_what_is_due(self) -> bool:
+    def _iterate_and_end_due_holds(self) -> bool:
         """Take a turn; a leader that finds a hold due has, at its end, a command on its way that ends it."""
         led_term, due_us = self._led_term(), self.bank.next_expiry_us
         more = self._node.iterate()

@@ -31,7 +31,7 @@ def requests(*pending: PendingRequest) -> Inputs:
     """Return mail with these."""
     inputs = Inputs()
     for each in pending:
-        inputs.add(each)
+        inputs.add_request(each)
     return inputs
 
 
@@ -188,8 +188,8 @@ class Recorder:
         outcome = Outcome.NO_SUCH_ACCOUNT if balance is None else Outcome.OK
         return ReadResult(id=request.id, outcome=outcome, balance=balance, available=balance)
 
-    def settle(self, committed: Sequence[Entry], receipts: Sequence[LedgerReceipt | None]) -> None:
-        self.events.append(f"settle {len(committed)}")
+    def on_committed(self, committed: Sequence[Entry], receipts: Sequence[LedgerReceipt | None]) -> None:
+        self.events.append(f"on committed {len(committed)}")
 
     def answer_reads(self, reads: Sequence[Any]) -> None:
         self.events.append(f"answer reads {len(reads)}")
@@ -237,7 +237,7 @@ class FakeCore:
         self.role, self.leader, self.term = Role.FOLLOWER, leader, term
 
 
-class Mailbox:
+class ReplyRecorder:
     """A channel that keeps its answers."""
 
     def __init__(self) -> None:
@@ -246,7 +246,7 @@ class Mailbox:
     def reply(self, number: int, payload: bytes) -> None:
         self.answers.append(msgspec.msgpack.decode(payload, type=dict[str, Any]))
 
-    def asks(
+    def pending(
         self, request: Command | Read, *, actor: str = "local", forwarded: bool = False
     ) -> PendingRequest:
         return PendingRequest(self, 0, request, encode(request), actor, forwarded=forwarded)

@@ -1,8 +1,8 @@
-"""One frame of a welcomed peer must not stop the bank for ever: for each kind of lie, service is required.
+"""No frame of a peer that breaks the protocol may stop the bank for good: after each, service is required.
 
-Servers trust each other's words as far as Raft needs it: a liar can cost an election, and worse (README,
-"What is not"). But a number that no election can follow, or an entry that nobody can apply, is refused by
-the first who hears it, before it is saved; and whoever refuses says so.
+Servers trust each other as far as Raft needs it: a faulty peer can cost an election, and worse (README,
+"What is not"). But a number that no election can follow, or an entry that no server can apply, is refused by
+the first server that receives it, before it is saved, and reported.
 """
 
 from __future__ import annotations
@@ -93,11 +93,13 @@ FAR_TERMS: dict[str, RaftMessage] = {
 }
 
 
-@pytest.mark.parametrize("lie", FAR_TERMS.values(), ids=FAR_TERMS.keys())
-def test_a_term_that_no_election_can_follow_is_refused_and_reported(bank: Bank, lie: RaftMessage) -> None:
+@pytest.mark.parametrize("violation", FAR_TERMS.values(), ids=FAR_TERMS.keys())
+def test_a_term_that_no_election_can_follow_is_refused_and_reported(
+    bank: Bank, violation: RaftMessage
+) -> None:
     terms = [bank.status(name).term for name in NODES]
     for name in NODES:
-        bank.send_as_peer(name, lie)
+        bank.send_as_peer(name, violation)
     bank.assert_serves()
     bank.wait_until_said(f"dropped a message of node {FAULTY_PEER}: its term")
     assert [bank.status(name).term for name in NODES] == terms
@@ -167,8 +169,8 @@ def test_an_append_that_would_replace_a_committed_entry_is_noise_and_no_exit(ban
     for name in NODES:
         while not bank.has_said("conflicts with a committed entry", name):
             term = bank.status(name).term + 1
-            lie = replace(heartbeat(term), entries=(entry(1, term),), commit_index=1)
-            bank.send_as_peer(name, lie)
+            violation = replace(heartbeat(term), entries=(entry(1, term),), commit_index=1)
+            bank.send_as_peer(name, violation)
             bank.assert_serves()
     bank.restart()
 

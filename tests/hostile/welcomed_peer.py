@@ -1,7 +1,7 @@
-"""A welcomed peer that lies, frame upon frame, at running nodes; after each batch *service* is required.
+"""A peer that breaks the protocol, frame upon frame; after each batch *service* is required.
 
 Numbers are said as they stand or counted from the node's own term and last index, so that some are believed.
-What is left out is what nobody could refuse, since nothing tells it from the truth (README, "What is not"):
+Left out is what no server could refuse, as it looks like a valid message (README, "What is not"):
 entries that can be applied, a commit index ahead of what is committed, and acknowledgements of entries.
 """
 
@@ -87,7 +87,7 @@ class WelcomedPeer:
     def _send_batch(self, given: list[tuple[object, ...]]) -> str:
         to = next(self._targets)
         term = self.bank.status(to).term
-        self.bank.send_as_peer(to, *(self._resolved(to, lie) for lie in given))
+        self.bank.send_as_peer(to, *(self._resolved(to, violation) for violation in given))
         self.bank.assert_serves()
         if self._batches % RESTART_EVERY == 0:
             self.bank.restart()
@@ -98,11 +98,11 @@ class WelcomedPeer:
         """Assert that the bank serves after one more restart."""
         self.bank.restart()
 
-    def _resolved(self, to: str, lie: tuple[object, ...]) -> object:
+    def _resolved(self, to: str, violation: tuple[object, ...]) -> object:
         status = self.bank.status(to)
         now_us = time.time_ns() // 1000
         known = {"0": 0, "term": status.term, "last": status.last_index, "now": now_us}
-        kind, *rest = lie
+        kind, *rest = violation
         return [kind, FAULTY_PEER, *(_said(value, known) for value in rest)]
 
 

@@ -1,4 +1,4 @@
-"""A node audits its own ledger: one audit at a time, bounded, gone with the node, and nobody else waits."""
+"""A node audits its own ledger: one audit at a time, bounded, ended with the node; others do not wait."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ def ledger(tmp_path: Path) -> Path:
 
 @pytest.fixture
 def locked(ledger: Path) -> Iterator[Path]:
-    """A ledger that its reader waits for: somebody has locked it for himself."""
+    """A ledger that its reader waits for: another connection has locked it."""
     with closing(apsw.Connection(str(ledger))) as connection:
         connection.pragma("locking_mode", "exclusive")
         connection.execute("begin exclusive; update applied set log_index = log_index; commit")

@@ -1,4 +1,4 @@
-"""One node, real sockets: whatever comes to the tellers' port, the others do not notice."""
+"""One node, real sockets: no input on the clients' port disturbs other clients."""
 
 from __future__ import annotations
 

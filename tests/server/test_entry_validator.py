@@ -54,7 +54,7 @@ def test_a_stamp_may_be_a_day_ahead_of_this_clock_and_no_more() -> None:
 
 
 def test_a_stamp_may_be_a_day_ahead_of_the_logs_time_which_goes_on_with_time() -> None:
-    """The log's time may be ahead of all story, after one that was: the bank goes on, even after a week."""
+    """The log's time may be ahead of all clocks, after one that was: the bank goes on, even after a week."""
     story, last_us = Story(), NOW_US + 1000 * AHEAD_US_MAX
     week_s = 7 * 24 * 3600
     assert story.entry_check(last_us + 1, last_us=last_us) is None

@@ -1,4 +1,4 @@
-"""The inbox: what is worth a turn, and who takes it."""
+"""The inbox: when an iteration runs, and in which thread."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ STATUS = Status(id="s")
 
 
 class Story:
-    """An inbox, the run loop's thread, and what the threads that have the turn do with it."""
+    """An inbox, the run loop's thread, and iterations that record what they take."""
 
     def __init__(self, *, readers: bool = True) -> None:
         self._lock = Lock()
@@ -45,7 +45,7 @@ class Story:
         self.taken: list[tuple[str, Inputs]] = []  # by whom
         self.thresholds = WAKE_ON_ANYTHING
         self.more = False
-        self.during: Callable[[], None] = lambda: None  # a reader's turn
+        self.during: Callable[[], None] = lambda: None  # an inline iteration
         if readers:
             self.inbox.run_inline_with(self._run_inline)
         self._loop: Thread | None = None
@@ -62,7 +62,7 @@ class Story:
         self.inbox.end_inline(self.thresholds, more=self.more)
 
     def sleep(self, thresholds: WakeThresholds = WAKE_ON_ANYTHING, seconds: float = LONG_S) -> None:
-        """Let the run loop give up its turn."""
+        """Let the run loop's thread sleep in the inbox."""
         self._loop = Thread(target=self.inbox.sleep, args=(seconds, thresholds), name="loop", daemon=True)
         self._loop.start()
         wait_until(lambda: self.inbox._idle or not self.asleep)
@@ -90,7 +90,7 @@ INPUTS: dict[str, Callable[[], Inputs]] = {
     "command": lambda: requests(ReplyRecorder().pending(credit("a"))),
     "query": lambda: requests(ReplyRecorder().pending(query("q"))),
     "status": lambda: requests(PendingRequest(ReplyRecorder(), 0, STATUS, encode(STATUS), "local")),
-    "passed on": lambda: requests(ReplyRecorder().pending(credit("a"), forwarded=True)),
+    "forwarded": lambda: requests(ReplyRecorder().pending(credit("a"), forwarded=True)),
     "acknowledgement": lambda: messages(ACKNOWLEDGEMENT),
     "vote": lambda: messages(VOTE),
     "returned": lambda: Inputs(forward_replies=[(1, b"")]),
@@ -105,7 +105,7 @@ def put(inbox: Inbox, what: str) -> None:
     inbox.put(INPUTS[what]())
 
 
-# -- who has the turn ------------------------------------------------------------------------------
+# -- in which thread an iteration runs ---------------------------------------------------------------
 
 
 def test_a_reading_thread_runs_an_iteration_inline_while_the_run_loop_sleeps() -> None:
@@ -165,7 +165,7 @@ def test_a_second_thread_that_puts_during_an_iteration_runs_none_itself() -> Non
     first = Thread(target=put, args=(story.inbox, "command"), daemon=True)
     first.start()
     assert begun.wait(DEADLINE_S)
-    put(story.inbox, "vote")  # returns although the turn lasts
+    put(story.inbox, "vote")  # returns although the iteration is still running
     assert len(story.taken) == 1
     end.set()
     first.join(DEADLINE_S)
@@ -190,7 +190,7 @@ def test_a_tick_that_is_due_during_an_inline_iteration_runs_next() -> None:
 
 
 class LateWakeup:
-    """Rings just when the run loop has given up waiting for it."""
+    """A wake-up that comes just when the run loop has stopped waiting for it."""
 
     def __init__(self, meanwhile: Callable[[], None]) -> None:
         self._meanwhile = meanwhile
@@ -200,7 +200,7 @@ class LateWakeup:
         if timeout >= 0:
             self._meanwhile()
             return False
-        assert self.released == 1, "nobody would ever wake the run loop"
+        assert self.released == 1, "the run loop would never wake up"
         self.released -= 1
         return True
 
@@ -211,7 +211,7 @@ class LateWakeup:
 @pytest.mark.parametrize(
     ("readers", "more"),
     [(False, False), (True, False), (True, True)],
-    ids=["rung", "taken and handed back", "taken, and more to do"],
+    ids=["wakes the loop", "runs inline", "runs inline, and more to do"],
 )
 def test_a_put_at_the_end_of_a_sleep_wakes_the_run_loop_exactly_once(
     readers: bool, more: bool, monkeypatch: pytest.MonkeyPatch
@@ -228,14 +228,14 @@ def test_a_put_at_the_end_of_a_sleep_wakes_the_run_loop_exactly_once(
     assert len(story.taken) == readers
 
 
-# -- what is worth a turn --------------------------------------------------------------------------
+# -- wake-up thresholds ----------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(
     ("what", "often"),
     [
         ("command", 3),
-        ("passed on", 3),
+        ("forwarded", 3),
         ("query", 3),
         ("acknowledgement", 1),
         ("vote", 1),
@@ -361,7 +361,7 @@ class Crowd:
         self._loop_waits = 3 * readers * rounds
         self._rounds = rounds
         self.arrived = 0
-        self.iterations: Counter[str] = Counter()  # by who took them
+        self.iterations: Counter[str] = Counter()  # by the thread that ran them
         self.wrong: list[str] = []
         self._voted = [Semaphore(0) for _ in range(readers)]  # one for each reader
         self._threads = [Thread(target=self._put, args=(reader,), daemon=True) for reader in range(readers)]
@@ -383,7 +383,7 @@ class Crowd:
             put(self._inbox, "acknowledgement")
             self._inbox.put(messages(replace(VOTE, term=reader)))
             if not self._voted[reader].acquire(timeout=DEADLINE_S):
-                self.wrong.append("a vote was slept over")
+                self.wrong.append("a vote waited in the inbox of a sleeping loop")
                 put(self._inbox, "demotion")
                 return
 
@@ -393,7 +393,7 @@ class Crowd:
 
     def _iterate(self, who: str) -> bool:
         if not self._in_iteration.acquire(blocking=False):
-            self.wrong.append("two were in a turn")
+            self.wrong.append("two iterations ran at once")
             return True
         with self._lock:
             inputs = self._inbox.drain()
@@ -417,4 +417,4 @@ def test_many_threads_never_run_two_iterations_at_once_and_lose_nothing() -> Non
     crowd.run()
     assert crowd.wrong == []
     assert crowd.complete
-    assert crowd.iterations.keys() == {"loop", "readers"}, "they were not all at it"
+    assert crowd.iterations.keys() == {"loop", "readers"}, "not all threads ran iterations"

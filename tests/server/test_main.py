@@ -173,7 +173,7 @@ def test_a_node_with_absent_neighbours_waits_and_stops_when_asked(tmp_path: Path
 
 
 def test_a_broken_invariant_stops_a_node_that_was_asked_to_check(cluster: Cluster) -> None:
-    """The core of this node loses its commit index with the first tick; only who looks is told."""
+    """The core of this node loses its commit index with the first tick; only the check notices it."""
     broken = (
         "import sys\n"
         "from atm.raft.raft import Raft\n"

@@ -1,4 +1,4 @@
-"""Who is let in on the servers' port, and what becomes of what he sends."""
+"""Which peers are accepted on the peers' port, and what becomes of their messages."""
 
 from __future__ import annotations
 
@@ -224,27 +224,27 @@ def test_a_peer_whose_bytes_are_no_messages_is_closed_and_reported(
 
 
 def test_the_level_of_a_peer_is_put_when_it_connects_and_when_it_disconnects(port: Port) -> None:
-    told: list[tuple[str, int]] = []
+    levels: list[tuple[str, int]] = []
 
-    def heard(*expected: tuple[str, int]) -> bool:
-        told.extend(port.take().feature_levels)
-        return told == list(expected)
+    def has_received(*expected: tuple[str, int]) -> bool:
+        levels.extend(port.take().feature_levels)
+        return levels == list(expected)
 
     with port.greeted("n2"):
-        wait_until(lambda: heard(("n2", 2)))
+        wait_until(lambda: has_received(("n2", 2)))
         with port.greeted("n3"):
-            wait_until(lambda: heard(("n2", 2), ("n3", 2)))
-        wait_until(lambda: heard(("n2", 2), ("n3", 2), ("n3", 0)))
-    wait_until(lambda: heard(("n2", 2), ("n3", 2), ("n3", 0), ("n2", 0)))
+            wait_until(lambda: has_received(("n2", 2), ("n3", 2)))
+        wait_until(lambda: has_received(("n2", 2), ("n3", 2), ("n3", 0)))
+    wait_until(lambda: has_received(("n2", 2), ("n3", 2), ("n3", 0), ("n2", 0)))
 
 
 def test_a_connection_that_was_replaced_takes_nothing_with_it(port: Port) -> None:
-    told: list[tuple[str, int]] = []
+    levels: list[tuple[str, int]] = []
     with port.greeted() as older, port.greeted():
         assert older.payload() is None
         wait_until(lambda: len(port.connections()) == 1)
-        told.extend(port.take().feature_levels)
-    assert told[-1:] == [("n2", 2)]
+        levels.extend(port.take().feature_levels)
+    assert levels[-1:] == [("n2", 2)]
 
 
 def test_a_newer_connection_of_a_peer_replaces_the_older(port: Port) -> None:
@@ -305,7 +305,7 @@ def _welcomed(port: Port, hello: Hello) -> bool:
 
 
 def test_the_connection_of_a_machine_that_is_gone_without_a_word_is_noticed_in_time(port: Port) -> None:
-    """Nobody sends anything between two followers, so the system asks: first after PEER_IDLE_S."""
+    """Two followers send each other nothing, so TCP probes: first after PEER_IDLE_S."""
     with port.greeted() as wire:
         port.take()
         try:

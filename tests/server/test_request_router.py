@@ -1,4 +1,4 @@
-"""Who asked gets the answer to what he asked, and nothing else (scenarios 30 and 36 to 39)."""
+"""Each request gets its own reply, and no other (scenarios 30 and 36 to 39)."""
 
 from __future__ import annotations
 
@@ -19,12 +19,12 @@ from tests.support.server_parts import FakeCore, Recorder, ReplyRecorder, credit
 
 
 class Story:
-    """A desk at node n1, a core that can be told its role, and a teller."""
+    """A router at node n1, a core whose role the test sets, and a client."""
 
     def __init__(self) -> None:
         self.core = FakeCore()
         self.parts = Recorder()
-        self.teller = ReplyRecorder()
+        self.client = ReplyRecorder()
         self.said: list[str] = []
         self.now_s = 0.0
         self.wall_us = 5
@@ -45,7 +45,7 @@ class Story:
     def ask(self, *requests: Command | Read, forwarded: bool = False) -> None:
         inputs = Inputs()
         for request in requests:
-            inputs.add_request(self.teller.pending(request, forwarded=forwarded))
+            inputs.add_request(self.client.pending(request, forwarded=forwarded))
         self.router.accept(inputs)
 
     def commit(self, index: int, term: int, request_id: str) -> None:
@@ -68,7 +68,7 @@ def story() -> Story:
 def test_a_committed_command_is_answered_with_its_receipt_and_the_leaders_name(story: Story) -> None:
     story.ask(credit("a"))
     story.commit(11, 1, "a")
-    assert story.teller.answers == [
+    assert story.client.answers == [
         {"id": "a", "outcome": "ok", "balance": 1, "available": 1, "log_index": 11, "leader": "n1"}
     ]
     assert story.said == ["Returning client request"]
@@ -77,7 +77,7 @@ def test_a_committed_command_is_answered_with_its_receipt_and_the_leaders_name(s
 def test_another_entry_at_the_index_answers_unknown_and_never_its_own_result(story: Story) -> None:
     story.ask(credit("a"))
     story.commit(11, 2, "somebody-elses")
-    assert story.teller.outcomes == [("a", "unknown")]
+    assert story.client.outcomes == [("a", "unknown")]
 
 
 def test_commands_of_one_iteration_are_proposed_together_as_the_bytes_that_came(story: Story) -> None:
@@ -89,39 +89,39 @@ def test_commands_of_one_iteration_are_proposed_together_as_the_bytes_that_came(
     assert story.core.kinds == [EntryKind.COMMAND] * 2
     story.commit(12, 1, "b")
     story.commit(11, 1, "a")
-    assert story.teller.outcomes == [("b", "ok"), ("a", "ok")]
+    assert story.client.outcomes == [("b", "ok"), ("a", "ok")]
 
 
 def test_losing_leadership_answers_commands_unknown_and_reads_unavailable(story: Story) -> None:
     story.ask(credit("a"), query("q"))
     story.core.follow("n2", term=2)
     story.router.notice_changes()
-    assert story.teller.outcomes == [("a", "unknown"), ("q", "unavailable")]
+    assert story.client.outcomes == [("a", "unknown"), ("q", "unavailable")]
     story.commit(11, 1, "a")
     story.router.answer_reads([ConfirmedRead(1, 11)])
-    assert len(story.teller.answers) == 2
+    assert len(story.client.answers) == 2
 
 
 def test_leading_again_at_once_in_a_later_term_settles_the_old_terms_commands(story: Story) -> None:
     story.ask(credit("a"))
     story.core.term = 3
     story.router.notice_changes()
-    assert story.teller.outcomes == [("a", "unknown")]
+    assert story.client.outcomes == [("a", "unknown")]
 
 
 def test_queries_of_one_iteration_share_a_read_and_are_answered_once_it_is_confirmed(story: Story) -> None:
     story.ask(query("q"), query("r", account="nobody"))
     assert len(story.core.read_ids) == 1
-    assert story.teller.answers == []
+    assert story.client.answers == []
     story.router.answer_reads([ConfirmedRead(story.core.read_ids[0], 10)])
-    assert story.teller.outcomes == [("q", "ok"), ("r", "no_such_account")]
-    assert story.teller.answers[0]["balance"] == 700
+    assert story.client.outcomes == [("q", "ok"), ("r", "no_such_account")]
+    assert story.client.answers[0]["balance"] == 700
 
 
 def test_a_dropped_read_is_answered_unavailable(story: Story) -> None:
     story.ask(query("q"))
     story.router.drop_reads(story.core.read_ids)
-    assert story.teller.outcomes == [("q", "unavailable")]
+    assert story.client.outcomes == [("q", "unavailable")]
 
 
 def test_a_follower_passes_requests_on_and_hands_the_answer_through(story: Story) -> None:
@@ -129,10 +129,10 @@ def test_a_follower_passes_requests_on_and_hands_the_answer_through(story: Story
     story.ask(credit("a"), query("q"))
     assert story.parts.forwarded == [("n2", 1000, encode(credit("a"))), ("n2", 1001, encode(query("q")))]
     story.forward_replies(1001, encode({"id": "q", "outcome": "ok"}))
-    assert story.teller.outcomes == [("q", "ok")]
+    assert story.client.outcomes == [("q", "ok")]
     story.forward_replies(1001, encode({"id": "q", "outcome": "ok"}))
     story.forward_replies(5, encode({"id": "stranger", "outcome": "ok"}))
-    assert len(story.teller.answers) == 1
+    assert len(story.client.answers) == 1
     story.router.notice_changes()
     assert story.said == ["Redirecting client request"] * 2
 
@@ -145,25 +145,25 @@ def test_each_reply_of_the_leader_goes_to_the_request_with_its_number(story: Sto
     story.router.accept(inputs)
     (_, number_of_a, _), (_, number_of_b, _) = story.parts.forwarded
     story.forward_replies(number_of_b, encode({"id": "b", "outcome": "ok"}))
-    assert (story.teller.outcomes, other.outcomes) == ([], [("b", "ok")])
+    assert (story.client.outcomes, other.outcomes) == ([], [("b", "ok")])
     story.forward_replies(number_of_a, encode({"id": "a", "outcome": "ok"}))
-    assert (story.teller.outcomes, other.outcomes) == ([("a", "ok")], [("b", "ok")])
+    assert (story.client.outcomes, other.outcomes) == ([("a", "ok")], [("b", "ok")])
 
 
 def test_without_a_leader_requests_are_certainly_not_done(story: Story) -> None:
     story.core.follow(None, term=2)
     story.ask(credit("a"), query("q"))
-    assert story.teller.outcomes == [("a", "unavailable"), ("q", "unavailable")]
+    assert story.client.outcomes == [("a", "unavailable"), ("q", "unavailable")]
 
 
 def test_without_a_link_to_the_leader_requests_are_certainly_not_done(story: Story) -> None:
     story.core.follow("n2", term=2)
     story.parts.link_up = False
     story.ask(credit("a"))
-    assert story.teller.outcomes == [("a", "unavailable")]
+    assert story.client.outcomes == [("a", "unavailable")]
     story.now_s = 2 * FORWARD_TIMEOUT_S
     story.router.expire_forwarded()
-    assert len(story.teller.answers) == 1
+    assert len(story.client.answers) == 1
 
 
 @pytest.mark.parametrize("cause", ["the link is lost", "the leader changed", "no answer in time"])
@@ -180,7 +180,7 @@ def test_a_forwarded_request_without_a_reply_is_unknown(story: Story, cause: str
     else:
         story.now_s = FORWARD_TIMEOUT_S + 0.1
         story.router.expire_forwarded()
-    assert story.teller.outcomes == [("a", "unknown"), ("q", "unavailable")]
+    assert story.client.outcomes == [("a", "unknown"), ("q", "unavailable")]
 
 
 def test_a_lost_link_to_another_node_settles_nothing(story: Story) -> None:
@@ -189,31 +189,31 @@ def test_a_lost_link_to_another_node_settles_nothing(story: Story) -> None:
     inputs = Inputs()
     inputs.lost_links.append("n3")
     story.router.accept(inputs)
-    assert story.teller.answers == []
+    assert story.client.answers == []
 
 
 def test_a_request_forwarded_to_a_node_that_does_not_lead_is_not_forwarded_again(story: Story) -> None:
     story.core.follow("n2", term=2)
     story.ask(credit("a"), forwarded=True)
-    assert story.teller.outcomes == [("a", "unavailable")]
+    assert story.client.outcomes == [("a", "unavailable")]
     assert story.parts.forwarded == []
 
 
 def test_too_many_commands_under_way_are_busy(story: Story, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(router_module, "PROPOSALS_MAX", 2)
     story.ask(credit("a"), credit("b"), credit("c"))
-    assert story.teller.outcomes == [("c", "busy")]
+    assert story.client.outcomes == [("c", "busy")]
     story.commit(11, 1, "a")
     story.ask(credit("d"), credit("e"))
-    assert story.teller.outcomes == [("c", "busy"), ("a", "ok"), ("e", "busy")]
+    assert story.client.outcomes == [("c", "busy"), ("a", "ok"), ("e", "busy")]
 
 
 def test_too_many_queries_under_way_are_busy(story: Story, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(router_module, "READS_MAX", 2)
     story.ask(query("a"), query("b"), query("c"))
-    assert story.teller.outcomes == [("c", "busy")]
+    assert story.client.outcomes == [("c", "busy")]
     story.router.answer_reads([ConfirmedRead(story.core.read_ids[0], 10)])
-    assert story.teller.outcomes == [("c", "busy"), ("a", "ok"), ("b", "ok")]
+    assert story.client.outcomes == [("c", "busy"), ("a", "ok"), ("b", "ok")]
 
 
 def test_commands_wait_until_they_are_as_many_as_are_under_way(story: Story) -> None:
@@ -273,39 +273,39 @@ def test_commands_held_back_by_a_leader_that_steps_down_are_certainly_not_done(s
     story.core.follow(None, term=2)
     story.router.notice_changes()
     story.ask()
-    assert story.teller.outcomes == [("a", "unknown"), ("b", "unknown"), ("c", "unavailable")]
+    assert story.client.outcomes == [("a", "unknown"), ("b", "unknown"), ("c", "unavailable")]
 
 
 def test_too_many_forwarded_requests_are_busy(story: Story, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(router_module, "FORWARDED_MAX", 1)
     story.core.follow("n2", term=2)
     story.ask(credit("a"), credit("b"))
-    assert story.teller.outcomes == [("b", "busy")]
+    assert story.client.outcomes == [("b", "busy")]
 
 
 def test_a_node_that_stops_replies_to_all_waiting_requests(story: Story) -> None:
     story.ask(credit("a"), query("q"))
     story.router.close()
-    assert story.teller.outcomes == [("a", "unknown"), ("q", "unavailable")]
+    assert story.client.outcomes == [("a", "unknown"), ("q", "unavailable")]
 
 
 def test_a_node_that_stops_replies_to_requests_held_back(story: Story) -> None:
     story.ask(credit("a"), credit("b"), query("p"), query("q"))
     story.ask(credit("c"), query("r"))
     story.router.close()
-    assert sorted(story.teller.outcomes) == [
+    assert sorted(story.client.outcomes) == [
         *(("a", "unknown"), ("b", "unknown"), ("c", "unavailable")),
         *(("p", "unavailable"), ("q", "unavailable"), ("r", "unavailable")),
     ]
     story.router.close()
-    assert len(story.teller.answers) == 6
+    assert len(story.client.answers) == 6
 
 
 def test_a_follower_that_stops_replies_to_the_requests_it_forwarded(story: Story) -> None:
     story.core.follow("n2", term=2)
     story.ask(credit("a"), query("q"))
     story.router.close()
-    assert story.teller.outcomes == [("a", "unknown"), ("q", "unavailable")]
+    assert story.client.outcomes == [("a", "unknown"), ("q", "unavailable")]
 
 
 def test_a_forwarded_request_has_its_whole_time(story: Story) -> None:
@@ -313,7 +313,7 @@ def test_a_forwarded_request_has_its_whole_time(story: Story) -> None:
     story.ask(credit("a"))
     story.now_s = FORWARD_TIMEOUT_S - 0.1
     story.router.expire_forwarded()
-    assert story.teller.answers == []
+    assert story.client.answers == []
 
 
 def test_each_redirected_request_is_printed_once(story: Story) -> None:
@@ -326,9 +326,9 @@ def test_each_redirected_request_is_printed_once(story: Story) -> None:
 
 def test_every_node_answers_for_its_own_status(story: Story) -> None:
     inputs = Inputs()
-    inputs.add_request(PendingRequest(story.teller, 0, Status(id="s"), b"", "local"))
+    inputs.add_request(PendingRequest(story.client, 0, Status(id="s"), b"", "local"))
     story.router.accept(inputs)
-    status = story.teller.answers[0]
+    status = story.client.answers[0]
     assert (status["id"], status["role"], status["leader"]) == ("s", "leader", "n1")
 
 
@@ -388,16 +388,16 @@ def test_a_follower_raises_nothing_but_remembers_what_it_was_shown(story: Story)
 
 
 def test_the_actor_is_forwarded_and_proposed_as_the_receiving_server_established_it(story: Story) -> None:
-    asked = story.teller.pending(credit("a"), actor="eve@n2", forwarded=True)
+    asked = story.client.pending(credit("a"), actor="eve@n2", forwarded=True)
     story.router.accept(requests(asked))
     assert story.core.proposed == [command_data("eve@n2", encode(credit("a")))]
     story.core.follow("n2", term=2)
-    story.router.accept(requests(story.teller.pending(credit("b"), actor="adam@n1")))
+    story.router.accept(requests(story.client.pending(credit("b"), actor="adam@n1")))
     assert story.parts.actors == ["adam@n1"]
 
 
 def test_the_status_has_release_and_level(story: Story) -> None:
     story.parts.cluster = ClusterState(id="", voters=(), feature_level=2)
-    story.router.accept(requests(PendingRequest(story.teller, 0, Status(id="s"), b"", "local")))
-    [answer] = story.teller.answers
+    story.router.accept(requests(PendingRequest(story.client, 0, Status(id="s"), b"", "local")))
+    [answer] = story.client.answers
     assert (answer["version"], answer["feature_level"]) == (RELEASE, 2)

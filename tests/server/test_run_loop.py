@@ -1,4 +1,4 @@
-"""The run loop: what one turn does, in which order, and how it keeps time."""
+"""The run loop: what one iteration does, in which order, and how it keeps time."""
 
 from __future__ import annotations
 
@@ -66,7 +66,7 @@ class WatchedCore(FakeCore):
     def advance(self, ready: Ready) -> None: ...
 
     def commit(self, entries: int = 1) -> None:
-        """Have the next turn hear that so many more entries are committed."""
+        """Have the core report so many more committed entries to the next iteration."""
         first = self.commit_index + 1
         self.commit_index += entries
         committed = [
@@ -191,7 +191,7 @@ def test_blocked_connections_are_tried_again_with_each_tick_only() -> None:
     assert (story.links.retries, story.clients.retries) == (1, 1)
 
 
-# -- turns of reading threads ----------------------------------------------------------------------
+# -- inline iterations -----------------------------------------------------------------------------
 
 
 class Disaster(BaseException):
@@ -209,13 +209,13 @@ def test_stop_ends_the_loop() -> None:
 def test_a_node_that_stops_replies_to_waiting_requests_and_sends_the_replies(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    story, teller, left = Story(), ReplyRecorder(), list[int]()
-    monkeypatch.setattr(story.clients, "flush", lambda: left.append(len(teller.answers)))
+    story, client, left = Story(), ReplyRecorder(), list[int]()
+    monkeypatch.setattr(story.clients, "flush", lambda: left.append(len(client.answers)))
     story.start()
-    story.inbox.put(requests(teller.pending(credit("a"))))
+    story.inbox.put(requests(client.pending(credit("a"))))
     story.node.stop()
     story.end()
-    assert teller.outcomes == [("a", "unknown")]
+    assert client.outcomes == [("a", "unknown")]
     assert left[-1] == 1
 
 
@@ -249,7 +249,7 @@ def test_stop_ends_the_loop_while_iterations_run_inline() -> None:
     for reader in readers:
         reader.join(DEADLINE_S)
     assert story.raised is None
-    assert story.core.calls.count("step") == steps, "a turn was taken after the end"
+    assert story.core.calls.count("step") == steps, "an iteration ran after the end"
 
 
 def test_what_an_inline_iteration_raises_ends_the_loop_and_not_the_reading_thread() -> None:
@@ -260,7 +260,7 @@ def test_what_an_inline_iteration_raises_ends_the_loop_and_not_the_reading_threa
     story.end()
     assert story.raised is story.core.fault
     story.inbox.put(messages(VOTE))
-    assert story.core.calls.count("step") == 1, "a turn was taken after the end"
+    assert story.core.calls.count("step") == 1, "an iteration ran after the end"
 
 
 def test_a_failure_of_a_thread_that_the_node_cannot_do_without_ends_the_loop() -> None:

@@ -23,7 +23,7 @@ SEEDS = 200
 WORKERS = 2
 
 
-# What customers must have heard in so many seeds, and what the bank must have done by itself.
+# Which replies customers must have received in so many seeds, and what the bank must have done by itself.
 ANSWERS = """
 credit      ok id_reused no_such_account account_closed account_frozen already_reversed
 debit       ok id_reused insufficient_funds limit_exceeded wrong_pin locked account_frozen account_closed
@@ -67,12 +67,14 @@ def test_raft_and_the_bank_survive_hundreds_of_seeds() -> None:
     assert not [(report.seed, report.hollow) for report in reports if report.hollow]
     assert sum(report.fired.get("from before a wipe", 0) for report in reports) > 0
     assert sum(report.reopened for report in reports) > SEEDS
-    heard = Counter[str]()
+    received = Counter[str]()
     for report in reports:
-        heard.update(report.outcomes)
-    assert heard["query ok"] > SEEDS
-    assert heard["debit insufficient_funds"] > SEEDS // 10
-    assert not [answer for answer in all_answers() if not heard[answer]], "what nobody heard was not tried"
+        received.update(report.outcomes)
+    assert received["query ok"] > SEEDS
+    assert received["debit insufficient_funds"] > SEEDS // 10
+    assert not [answer for answer in all_answers() if not received[answer]], (
+        "an outcome that no customer received was not tried"
+    )
 
 
 def test_a_seed_determines_the_run_under_any_hash_seed() -> None:

@@ -28,7 +28,7 @@ DEADLINE_S = 10.0
 
 
 def requests(*pending: PendingRequest) -> Inputs:
-    """Return mail with these."""
+    """Return inputs with these requests."""
     inputs = Inputs()
     for each in pending:
         inputs.add_request(each)
@@ -36,7 +36,7 @@ def requests(*pending: PendingRequest) -> Inputs:
 
 
 def messages(*all_messages: RaftMessage, size_bytes: int = 10) -> Inputs:
-    """Return mail with these, each of so many bytes."""
+    """Return inputs with these messages, each of so many bytes."""
     inputs = Inputs()
     for message in all_messages:
         inputs.add_message(message, size_bytes)
@@ -125,7 +125,7 @@ class Wire:
         return self._payloads.pop(0)
 
     def answer(self) -> dict[str, Any] | None:
-        """Return the next frame as a teller in another language would see it; None at the end."""
+        """Return the next frame as a client in another language would see it; None at the end."""
         payload = self.payload()
         return None if payload is None else msgspec.msgpack.decode(payload, type=dict[str, Any])
 
@@ -137,7 +137,7 @@ class Wire:
 
 
 class Recorder:
-    """Every part that `perform` and the desk need; remembers what was asked of it, in order."""
+    """Every part that `perform` and the router need; records the calls, in order."""
 
     def __init__(self) -> None:
         self.events: list[str] = []
@@ -238,7 +238,7 @@ class FakeCore:
 
 
 class ReplyRecorder:
-    """A channel that keeps its answers."""
+    """A channel that records its replies."""
 
     def __init__(self) -> None:
         self.answers: list[dict[str, Any]] = []

@@ -1,6 +1,6 @@
-"""Raft, and nothing else: no thread, no clock, no socket, no file. docs/raft.md tells how to use it.
+"""The Raft core: no thread, no clock, no socket, no file. docs/raft.md says how to use it.
 
-This page is the contract of the core; `raft.py` keeps it.
+This docstring is the contract of the core; `raft.py` keeps it.
 
     raft = Raft(config, hard_state=…, log=…, applied_index=…, random=…)
 
@@ -9,18 +9,18 @@ Work goes in, by these calls only:
     raft.step(message)            a message from another server came in; returns why it was rejected, if so
     raft.tick()                   one tick of time has passed
     raft.propose(data, now_us)    clients want this data replicated
-    raft.read(read_id)            a client wants to read, and to see every acknowledged write
-    raft.demote(node_id)          that server has lost its disk: what it promised no longer counts
+    raft.read(read_id)            a client wants a read that sees every acknowledged write
+    raft.demote(node_id)          that server has lost its disk: its promises no longer count
 
-and what is to be done about it comes out:
+Work comes out:
 
     ready = raft.ready()          what to save, send, apply and answer; None when there is nothing
-    perform(ready)                the server does it, in the order that `Ready` states
+    perform(ready)                the caller does it, in the order that `Ready` states
     raft.advance(ready)           it is done: entries are durable, committed ones applied
 
-Nothing happens in between. The core hands out the next `Ready` only after `advance` of the last, never
-looks at a clock (time is a count of ticks), never draws a random number but from the function it was
-given, and never forgets: all that must survive a crash is in `Ready.hard_state` and `Ready.entries`.
+The core returns the next `Ready` only after `advance` of the last. It reads no clock: time is a count of
+ticks. It draws random numbers only from the function it was given. All that must survive a crash is in
+`Ready.hard_state` and `Ready.entries`.
 
 What it promises is Figure 3 of the paper:
 
@@ -30,9 +30,9 @@ What it promises is Figure 3 of the paper:
 - Leader completeness: an entry that was committed is in the log of every later leader.
 - State-machine safety: no two servers apply different entries at one index.
 
-What one server can see of this, `invariants.py` checks after every call to a `CheckedRaft`: in all tests and
-in the simulation, and in production where it is asked for. The rest needs a view of all servers; the tests
-have one (tests/support/checks.py).
+`invariants.py` checks what one server can see of this, after every call to a `CheckedRaft`: in the tests of
+the core, in the simulation, and in production with `--check-invariants`. The rest needs a view of all
+servers; the tests have one (tests/support/checks.py). docs/ways.md says where each is kept and tested.
 
 What it adds to Figure 2 comes from Ongaro's thesis: pre-vote (9.6), leaders that step down without a
 majority (6.2), reads by ReadIndex (6.4), batches and a pipeline for each follower (10.2).

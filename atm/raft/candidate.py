@@ -10,7 +10,7 @@ from atm.raft.ready import Role
 
 
 class Candidate(Struct):
-    """A candidate's own data: the term it campaigns for, and who has granted its vote."""
+    """A candidate's own data: the term it campaigns for, and the servers that have granted their vote."""
 
     campaign_term: int
     pre_vote: bool

@@ -1,11 +1,11 @@
-"""The core, with its invariants checked after every call."""
+"""The core with its invariants checked after every call."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 
 from atm.raft.config import RaftConfig
-from atm.raft.invariants import Look, check_change, check_server
+from atm.raft.invariants import Observation, check_change, check_server
 from atm.raft.log import Log
 from atm.raft.messages import Entry, EntryKind, HardState, NodeId, RaftMessage
 from atm.raft.raft import Raft
@@ -35,7 +35,7 @@ class CheckedRaft(Raft):
             entry_check=entry_check,
         )
         check_server(self)
-        self._look = Look.at(self)
+        self._observed = Observation.of(self)
 
     def step(self, message: RaftMessage) -> Rejection | None:
         rejection = super().step(message)
@@ -71,5 +71,5 @@ class CheckedRaft(Raft):
 
     def _check(self) -> None:
         check_server(self)
-        check_change(self._look, self)
-        self._look = Look.at(self)
+        check_change(self._observed, self)
+        self._observed = Observation.of(self)

@@ -1,4 +1,4 @@
-"""The settings of one server's core. Times are in ticks, whose length only the server knows."""
+"""The settings of one server's core. Times are in ticks; the caller decides how long a tick is."""
 
 from __future__ import annotations
 
@@ -8,22 +8,22 @@ from atm.raft.messages import NodeId
 
 
 class RaftConfig(Struct, frozen=True, kw_only=True):
-    """Who this server is, who the others are at its start, and the limits it keeps."""
+    """This server's id, the other servers' ids at the start, and the limits."""
 
     node_id: NodeId
     peers: tuple[NodeId, ...]
     heartbeat_ticks: int = 5
     election_ticks_min: int = 30
     election_ticks_max: int = 60
-    follower_apply_ticks: int = 0  # a follower gathers committed entries for so long: nobody waits for it
+    follower_apply_ticks: int = 0  # a follower applies committed entries together, at most this late
     batch_entries_max: int = 512  # entries in one append, or applied in one `Ready`
     batch_bytes_max: int = 1 << 20
-    apply_bytes_max: int = 160 << 10  # as much as is applied in one `Ready`: time must go on meanwhile
-    window_batches: int = 4  # appends under way to one follower
+    apply_bytes_max: int = 160 << 10  # applied in one `Ready`: a long one would delay ticks and heartbeats
+    window_batches: int = 4  # appends in flight to one follower
     entry_bytes_max: int = 1 << 16
-    memory_bytes_max: int = 8 << 20  # applied entries beyond this are left to the disk
+    memory_bytes_max: int = 8 << 20  # applied entries above this are evicted: the disk has them
     bootstrap: bytes = (
-        b""  # the data of a BOOTSTRAP entry, with which this server begins an empty log; none: a no-op
+        b""  # data of the BOOTSTRAP entry with which a leader starts an empty log; if empty, a no-op
     )
 
     def __post_init__(self) -> None:

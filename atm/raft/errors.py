@@ -1,4 +1,4 @@
-"""What the core refuses, named by whose fault it is, with what to do instead."""
+"""The exceptions of the core."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from atm.raft.messages import NodeId
 
 
 class NotLeader(Exception):
-    """Only a leader takes this; try `leader`, if one is known."""
+    """Only a leader accepts this call; try `leader`, if one is known."""
 
     def __init__(self, leader: NodeId | None) -> None:
         super().__init__(f"not the leader; the leader is {leader or 'not known'}")
@@ -21,11 +21,11 @@ class EntryTooLarge(Exception):
 
 
 class InvariantBroken(Exception):
-    """The own state is one that correct code cannot reach; `promise` is what does not hold of it."""
+    """The server's state is one that correct code cannot reach; `promise` names what does not hold."""
 
     def __init__(self, promise: str, state: str) -> None:
         super().__init__(
             f"an invariant of Raft is broken: {promise}. {state}. This is a defect of the program or of the "
-            "machine's memory; nothing of it was saved or sent: start the node again, and report this line"
+            "machine's memory. Nothing of it was saved or sent: start the node again, and report this line"
         )
         self.promise = promise

@@ -1,4 +1,4 @@
-"""A follower: which entries of an append are new, which conflict, and where the logs diverge."""
+"""A follower (section 5.3): which entries of an append are new, which conflict, where the logs diverge."""
 
 from __future__ import annotations
 
@@ -12,11 +12,12 @@ from atm.raft.ready import Role
 
 
 class Follower(Struct):
-    """A follower's own data: whom it follows, once it knows.
+    """A follower's own data: the leader of its term, if known.
 
-    While `rejects_leader` is set, the last entries of that leader were rejected. Its messages then neither
-    reset the election timer nor get an answer, so that it does not send them again and again. If a majority
-    rejects them (its clock or its release differs), another is elected; later the leader may try again.
+    `rejects_leader` is set while the last new entries of that leader were rejected: its clock or its release
+    may differ. The leader's appends then do not reset the election timer. They get no answer either, since
+    the leader would send the rejected entries again at once. If a majority rejects them, it elects another
+    leader. The flag is cleared when the leader's entries are accepted.
     """
 
     leader: NodeId | None
@@ -28,7 +29,7 @@ class Follower(Struct):
 def first_new(entries: Sequence[Entry], log: Log) -> int:
     """Return the position in `entries` of the first that is not in the log (Figure 2, AppendEntries 3).
 
-    Whatever stands at its index in the log conflicts with it.
+    An entry of the log at the same index conflicts with it.
     """
     if not entries or entries[0].index > log.last_index:
         return 0
@@ -39,15 +40,15 @@ def first_new(entries: Sequence[Entry], log: Log) -> int:
 
 
 def committed_conflict(entry: Entry, log: Log) -> str:
-    """Return what it means that an entry would replace a committed one."""
+    """Return the reason for which `entry`, which would replace a committed one, is rejected."""
     return (
         f"its entry {entry.index} of term {entry.term} conflicts with a committed entry of term "
-        f"{log.term_at(entry.index)}: if it is no lie, a server has lost part of its log"
+        f"{log.term_at(entry.index)}: the sender is faulty, or a server has lost part of its log"
     )
 
 
 def conflict_hint(log: Log, prev_log_index: int, commit_index: int) -> tuple[int, int]:
-    """Return (conflict_index, conflict_term) for a refusal, so that back-up takes one round a term."""
+    """Return (conflict_index, conflict_term) for a refusal: the leader then goes back a term at a time."""
     term = log.term_at(prev_log_index)
     if term is None:
         return log.last_index + 1, 0

@@ -1,8 +1,8 @@
-"""What must hold of one server after any step, and between two looks at it: what it can see of Figure 3.
+"""The invariants of one server: as much of Figure 3 as one server can see of itself.
 
-`check_server` looks at one moment, `check_change` at two; `CheckedRaft` does both after every call. What no
-server can see by itself (log matching, leader completeness, state-machine safety) is checked from outside, by
-tests/support/checks.py.
+`check_server` checks one state, `check_change` a state against the one before; `CheckedRaft` calls both after
+every call. Log matching, leader completeness and state-machine safety need a view of all servers:
+tests/support/checks.py checks them.
 """
 
 from __future__ import annotations
@@ -28,35 +28,35 @@ def _require(condition: bool, raft: Raft, promise: str) -> None:
 
 def _summary(raft: Raft) -> str:
     return (
-        f"{raft.node_id} is {raft.role.value} in term {raft.term}, voted for {raft.voted_for or 'nobody'}, "
+        f"{raft.node_id} is {raft.role.value} in term {raft.term}, voted for {raft.voted_for or 'none'}, "
         f"log ends at {raft.last_index}, saved to {raft.saved_index}, committed to {raft.commit_index}, "
         f"applied to {raft.applied_index}"
     )
 
 
-# -- one moment --------------------------------------------------------------------------------------
+# -- one state ---------------------------------------------------------------------------------------
 
 
 def check_server(raft: Raft) -> None:
-    """Raise `InvariantBroken` unless all holds that one server can know of itself."""
+    """Raise `InvariantBroken` unless the state is one that correct code can reach."""
     log, term, voted_for, membership = raft.log, raft.term, raft.voted_for, raft.membership
     applied_index, commit_index, saved_index = raft.applied_index, raft.commit_index, raft.saved_index
     last_index = log.last_index
     saved_term, saved_vote = raft.saved_vote
-    _require(log.base_index <= applied_index, raft, "what is not applied is in memory")
+    _require(log.base_index <= applied_index, raft, "entries that are not applied are in memory")
     _require(applied_index <= commit_index, raft, "only committed entries are applied")
     _require(commit_index <= last_index, raft, "only entries of the log are committed")
     _require(applied_index <= saved_index, raft, "only durable entries are applied")
     _require(saved_index <= last_index, raft, "only entries of the log are saved")
     _require(log.last_term <= term, raft, "no entry is of a later term than the server's")
-    _require(saved_term <= term, raft, "the saved term is not ahead")
+    _require(saved_term <= term, raft, "the saved term is not ahead of the current one")
     vote_kept = saved_term < term or saved_vote in (None, voted_for)
     _require(vote_kept, raft, "a vote that was saved is kept in its term")
     _require(voted_for is None or membership.is_member(voted_for), raft, "only members are voted for")
     role = raft.role_data
     if isinstance(role, Follower):
         other = role.leader is None or (role.leader != raft.node_id and membership.is_member(role.leader))
-        _require(other, raft, "another member is followed")
+        _require(other, raft, "a follower follows another member")
         return
     _require(membership.is_voter(raft.node_id), raft, "a learner does not campaign")
     if isinstance(role, Candidate):
@@ -74,7 +74,7 @@ def _check_candidate(raft: Raft, role: Candidate) -> None:
         durable = raft.node_id not in role.votes or raft.saved_vote == (raft.term, raft.node_id)
         _require(durable, raft, "a candidate counts its own vote only once it is durable")
     _require(
-        not role.has_won(raft.membership), raft, "who has the votes of a majority is no longer a candidate"
+        not role.has_won(raft.membership), raft, "a candidate with the votes of a majority becomes leader"
     )
     _require(all(map(raft.membership.is_member, role.votes)), raft, "only members' votes are counted")
 
@@ -85,11 +85,11 @@ def _check_leader(raft: Raft, role: Leader) -> None:
     _require(raft.voted_for == raft.node_id, raft, "a leader has voted for itself")
     _require(log.term_at(start) == term, raft, "a leader's term starts with an entry of its own")
     _require(log.last_term == term, raft, "a leader's log ends in its own term")
-    everybody = {*role.progress, raft.node_id} == {*raft.membership.members}
-    _require(everybody, raft, "a leader keeps the progress of every other member")
+    complete = {*role.progress, raft.node_id} == {*raft.membership.members}
+    _require(complete, raft, "a leader keeps the progress of every other member")
     for progress in role.progress.values():
         _check_progress(raft, progress)
-        _require(progress.round_echoed <= role.reads.round, raft, "only a round that was sent is echoed")
+        _require(progress.round_echoed <= role.reads.round, raft, "followers echo only rounds that were sent")
     if role.reads.pending:
         _check_reads(raft, role)
 
@@ -108,23 +108,23 @@ def _check_progress(raft: Raft, progress: Progress) -> None:
     _require(
         match_index < next_index <= raft.last_index + 1,
         raft,
-        "what is sent next lies in the log, after what matches",
+        "next_index is after match_index, and at most one after the log's end",
     )
     if progress.state is ProgressState.PROBE:
-        _require(len(in_flight) <= 1, raft, "a probe goes alone")
+        _require(len(in_flight) <= 1, raft, "a probing follower has at most one append in flight")
         return
-    _require(len(in_flight) <= raft.config.window_batches, raft, "no more is in flight than the window takes")
+    _require(len(in_flight) <= raft.config.window_batches, raft, "appends in flight fit the window")
     ordered = all(match_index < index < next_index for index in in_flight) and list(in_flight) == sorted(
         in_flight
     )
-    _require(ordered, raft, "what is in flight lies between what matches and what is sent next")
+    _require(ordered, raft, "appends in flight are between match_index and next_index, in order")
 
 
-# -- two moments -------------------------------------------------------------------------------------
+# -- a state and the one before ----------------------------------------------------------------------
 
 
-class Look(Struct, frozen=True):
-    """What was seen of a server at one moment; `runs` are those of the log from the commit index on."""
+class Observation(Struct, frozen=True):
+    """One state of a server; `runs` are the log's runs of equal terms from the commit index on."""
 
     term: int
     voted_for: NodeId | None
@@ -142,7 +142,7 @@ class Look(Struct, frozen=True):
     round: int
 
     @classmethod
-    def at(cls, raft: Raft) -> Look:
+    def of(cls, raft: Raft) -> Observation:
         log, role = raft.log, raft.role_data
         return cls(
             term=raft.term,
@@ -162,18 +162,18 @@ class Look(Struct, frozen=True):
         )
 
     def term_at(self, index: int) -> int:
-        """Return the term that the entry at `index`, not before the commit, had; 0 for index 0."""
+        """Return the term that the entry at `index`, from the commit index on, had; 0 for index 0."""
         return next((term for first, term in reversed(self.runs) if first <= index), 0)
 
 
-def check_change(before: Look, raft: Raft) -> None:
-    """Raise `InvariantBroken` unless `raft` may have come from `before` by one call."""
+def check_change(before: Observation, raft: Raft) -> None:
+    """Raise `InvariantBroken` unless one call can lead from `before` to the state of `raft`."""
     term, voted_for = raft.term, raft.voted_for
     _require(term >= before.term, raft, "the term never goes back")
     _require(raft.saved_vote[0] >= before.saved_term, raft, "the saved term never goes back")
     _require(raft.commit_index >= before.commit_index, raft, "the commit index never goes back")
     _require(raft.applied_index >= before.applied_index, raft, "the applied index never goes back")
-    _require(raft.log.base_index >= before.base_index, raft, "what memory has let go of does not come back")
+    _require(raft.log.base_index >= before.base_index, raft, "the base index never goes back")
     _check_log_change(before, raft)
     if term == before.term:
         _check_change_in_term(before, raft)
@@ -181,23 +181,23 @@ def check_change(before: Look, raft: Raft) -> None:
         _require(not before.membership.is_learner(voted_for), raft, "a learner gets no vote")
 
 
-def _check_change_in_term(before: Look, raft: Raft) -> None:
+def _check_change_in_term(before: Observation, raft: Raft) -> None:
     _require(before.voted_for in (None, raft.voted_for), raft, "a vote is given once in a term")
     possible = transitions.possible_in_a_term(before.role, raft.role)
-    _require(possible, raft, "within a term, a role changes as the table of transitions has it")
+    _require(possible, raft, "within a term, a role changes only as transitions.py says")
     one_leader = raft.leader is None or before.leader in (None, raft.leader)
-    _require(one_leader, raft, "within a term no leader takes the place of another (election safety)")
+    _require(one_leader, raft, "a term has one leader (election safety)")
     role = raft.role_data
     if before.role is Role.LEADER and isinstance(role, Leader):
         _check_leader_change(before, raft, role)
 
 
-def _check_log_change(before: Look, raft: Raft) -> None:
-    """A log only grows, but for entries that are not committed and conflict with those of another leader."""
+def _check_log_change(before: Observation, raft: Raft) -> None:
+    """A log only grows, except that uncommitted entries are cut where they conflict with a leader's."""
     log, committed = raft.log, before.commit_index
-    _require(log.term_at(committed) == before.term_at(committed), raft, "a committed entry is never cut")
+    _require(log.term_at(committed) == before.term_at(committed), raft, "a committed entry is never removed")
     if log.term_at(before.last_index) == before.term_at(before.last_index):
-        # By log matching, nothing was cut.
+        # By log matching, no entry was cut.
         _require(raft.saved_index >= before.saved_index, raft, "what was saved stays saved")
         return
     leads = before.role is Role.LEADER and raft.role is Role.LEADER and raft.term == before.term
@@ -208,14 +208,14 @@ def _check_log_change(before: Look, raft: Raft) -> None:
     while log.term_at(index) != before.term_at(index):
         index -= 1
     kept = min(before.saved_index, index) <= raft.saved_index
-    _require(kept, raft, "what was saved stays saved, up to a conflict")
+    _require(kept, raft, "what was saved before a conflict stays saved")
 
 
-def _check_leader_change(before: Look, raft: Raft, role: Leader) -> None:
+def _check_leader_change(before: Observation, raft: Raft, role: Leader) -> None:
     _require(role.reads.round >= before.round, raft, "heartbeat rounds never go back")
     for peer, match_index in before.matched.items():
         kept = role.progress[peer].match_index >= match_index or raft.membership.is_learner(peer)
-        _require(kept, raft, "what matches never becomes less")
+        _require(kept, raft, "match_index never goes back")
     if raft.commit_index > before.commit_index:
         _require(
             raft.log.term_at(raft.commit_index) == raft.term,

@@ -1,4 +1,4 @@
-"""A leader: what each follower still lacks, and the appends that bring it."""
+"""A leader: the appends that bring each follower's log up to date."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from atm.raft.ready import Role
 
 
 class Leader(Struct):
-    """A leader's own data; `term_start_index` is that of its no-op, the first entry of its term."""
+    """A leader's own data; `term_start_index` is the index of the first entry of its term."""
 
     node_id: NodeId
     term: int
@@ -26,10 +26,12 @@ class Leader(Struct):
     def replicate(
         self, log: Log, commit_index: int, config: RaftConfig
     ) -> tuple[list[Outgoing], list[CatchUp]]:
-        """Send each follower what it lacks, as far as its window allows, and the newest heartbeat round."""
+        """Return the appends that each follower's window allows, and the newest heartbeat round for each."""
         appends: list[Outgoing] = []
         catch_ups: list[CatchUp] = []
-        made: dict[int, AppendEntries] = {}  # by first index: followers at one place are sent one message
+        made: dict[
+            int, AppendEntries
+        ] = {}  # by first index: followers with the same next_index get the same message
         last_index, newest_round = log.last_index, self.reads.round
         for peer, progress in self.progress.items():
             while progress.next_index <= last_index and progress.accepts_entries(config.window_batches):
@@ -42,7 +44,7 @@ class Leader(Struct):
         return appends, catch_ups
 
     def heartbeat(self, peer: NodeId, log: Log, commit_index: int) -> Outgoing:
-        """Return an append without entries; should the last one be lost, its refusal will tell."""
+        """Return an append without entries. The follower refuses it if an append before it was lost."""
         progress = self.progress[peer]
         self._note_sent(progress, commit_index)
         return Outgoing(peer, self._append_for(progress, log, commit_index, ()))
@@ -61,7 +63,10 @@ class Leader(Struct):
         return Outgoing(peer, append)
 
     def _catch_up(self, peer: NodeId, log: Log, commit_index: int, config: RaftConfig) -> CatchUp:
-        """Have entries read from the disk; how many will fit is not known, so wait for the answer."""
+        """Return an append whose entries the caller reads from the disk.
+
+        How many fit a message is not known here, so nothing more is sent before the answer.
+        """
         progress = self.progress[peer]
         last_index = min(log.base_index, progress.next_index + config.batch_entries_max - 1)
         append = self._append_for(progress, log, commit_index, ())
@@ -86,25 +91,25 @@ class Leader(Struct):
             prev_log_index=prev_log_index,
             prev_log_term=prev_log_term,
             entries=entries,
-            commit_index=commit_index,
+            leader_commit=commit_index,
             round=self.reads.round,
         )
 
     def matched(self, saved_index: int) -> dict[NodeId, int]:
-        """Return how far each server's log is known to agree, durably; this one's to `saved_index`."""
+        """Return up to where each server's log agrees, durably; our own is `saved_index`."""
         matched = {peer: progress.match_index for peer, progress in self.progress.items()}
         matched[self.node_id] = saved_index
         return matched
 
     def echoed(self) -> dict[NodeId, int]:
-        """Return the newest heartbeat round that each server has echoed; this one echoes its newest."""
+        """Return the newest heartbeat round that each server has echoed; our own counts as echoed."""
         echoed = {peer: progress.round_echoed for peer, progress in self.progress.items()}
         echoed[self.node_id] = self.reads.round
         return echoed
 
-    def take_heard(self) -> set[NodeId]:
-        """Return who has answered since this was last asked; the leader hears itself."""
-        heard = {peer for peer, progress in self.progress.items() if progress.heard}
+    def take_recently_active(self) -> set[NodeId]:
+        """Return the servers that have answered since the last call, this one included; start anew."""
+        active = {peer for peer, progress in self.progress.items() if progress.recently_active}
         for progress in self.progress.values():
-            progress.heard = False
-        return {*heard, self.node_id}
+            progress.recently_active = False
+        return {*active, self.node_id}

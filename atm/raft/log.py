@@ -1,7 +1,7 @@
 """The replicated log as the core sees it: all terms, but only the newest entries, in memory.
 
 The whole log is on disk. In memory are the term of every index, as runs of equal terms (a term lasts for
-thousands of entries), and the entries behind `base_index`. Those not yet applied are always in memory.
+thousands of entries), and the entries after `base_index`. Entries that are not applied are always in memory.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ from collections.abc import Sequence
 
 from atm.raft.messages import Entry
 
-ENTRY_OVERHEAD_BYTES = 200  # what an entry takes in memory besides its command
+ENTRY_OVERHEAD_BYTES = 200  # what an entry takes in memory besides its data
 
 
 def entry_bytes(entry: Entry) -> int:
@@ -76,7 +76,7 @@ class Log:
         return self._run_starts[run + 1] - 1 if run + 1 < len(self._run_starts) else self.last_index
 
     def runs_from(self, index: int) -> tuple[tuple[int, int], ...]:
-        """Return (first index, term) of each run of equal terms that reaches `index` or lies behind it."""
+        """Return (first index, term) of each run of equal terms that ends at `index` or later."""
         run = max(0, bisect_right(self._run_starts, index) - 1)
         return tuple(zip(self._run_starts[run:], self._run_terms[run:], strict=True))
 
@@ -85,7 +85,7 @@ class Log:
         return (last_term, last_index) >= (self.last_term, self.last_index)
 
     def slice(self, first: int, last: int, bytes_max: int | None = None) -> tuple[Entry, ...]:
-        """Return entries `first` to `last` that are in memory, at least one, within `bytes_max`."""
+        """Return entries `first` to `last`, which are in memory: at least one, and at most `bytes_max`."""
         assert self.base_index < first <= last <= self.last_index
         entries = self._entries[first - self.base_index - 1 : last - self.base_index]
         if bytes_max is not None:
@@ -97,7 +97,7 @@ class Log:
         return tuple(entries)
 
     def append(self, entries: Sequence[Entry]) -> None:
-        """Put `entries` behind the last one."""
+        """Append `entries` after the last one."""
         assert not entries or entries[0].index == self.last_index + 1
         last_term = self.last_term
         for entry in entries:
@@ -108,7 +108,7 @@ class Log:
         self._entries += entries
 
     def truncate(self, first: int) -> None:
-        """Drop the entries from `first` on; they must be in memory, as all that may conflict are."""
+        """Drop the entries from `first` on, which must be in memory; entries that may conflict always are."""
         assert self.base_index < first
         kept = first - self.base_index - 1
         self._bytes -= sum(map(entry_bytes, self._entries[kept:]))
@@ -116,13 +116,13 @@ class Log:
         while self._run_starts and self._run_starts[-1] >= first:
             del self._run_starts[-1], self._run_terms[-1]
 
-    def forget(self, applied_index: int, bytes_max: int) -> None:
-        """Let go of the oldest applied entries once memory is over `bytes_max`, down to half of it."""
+    def evict(self, applied_index: int, bytes_max: int) -> None:
+        """Evict the oldest applied entries once they take more than `bytes_max`, down to half of it."""
         if self._bytes <= bytes_max:
             return
-        forgettable = min(applied_index, self.last_index - 1) - self.base_index
+        evictable = min(applied_index, self.last_index - 1) - self.base_index
         count = freed_bytes = 0
-        while count < forgettable and self._bytes - freed_bytes > bytes_max // 2:
+        while count < evictable and self._bytes - freed_bytes > bytes_max // 2:
             freed_bytes += entry_bytes(self._entries[count])
             count += 1
         del self._entries[:count]

@@ -1,4 +1,4 @@
-"""Who takes part, and what a majority is: any two share a server, and all of Raft's safety rests on that."""
+"""The members of a cluster, and what a majority is. Any two share a server: Raft's safety needs that."""
 
 from __future__ import annotations
 
@@ -10,22 +10,22 @@ from atm.raft.messages import NodeId
 
 
 class Majority(Struct, frozen=True):
-    """At least `needed` of the servers in `counted`; the others of their set answer in vain."""
+    """At least `needed` of the servers in `counted`; answers of other servers do not count."""
 
     counted: frozenset[NodeId]
     needed: int
 
     @classmethod
     def of(cls, servers: Collection[NodeId], uncounted: Iterable[NodeId] = ()) -> Majority:
-        """Return more than half of `servers`, where those of `uncounted` are in the number only."""
+        """Return more than half of `servers`; those of `uncounted` are in the number, but do not count."""
         return cls(frozenset(servers).difference(uncounted), len(frozenset(servers)) // 2 + 1)
 
     def has(self, answered: Set[NodeId]) -> bool:
-        """Return whether those who `answered` are a majority; whoever else is among them changes nothing."""
+        """Return whether a majority is among the servers that `answered`."""
         return len(self.counted & answered) >= self.needed
 
     def reached(self, values: Mapping[NodeId, int]) -> int:
-        """Return the highest value that a majority has reached, 0 if there is none (Figure 2, leaders)."""
+        """Return the highest value that a majority has reached, or 0 (Figure 2, leaders: commitIndex)."""
         ranked = sorted([values.get(node, 0) for node in self.counted], reverse=True)
         return ranked[self.needed - 1] if len(ranked) >= self.needed else 0
 
@@ -44,14 +44,14 @@ class JointMajority(Struct, frozen=True):
 
 
 class Membership:
-    """The servers of a cluster, as one of them sees it; a value, never changed.
+    """The servers of a cluster, as one of them sees it; immutable.
 
-    `voters` make the majorities; while the voters change, so do those of the configuration that is left,
-    `old_voters`, by themselves. `learners` are sent the log, and neither asked nor counted.
+    A majority is one of `voters`; while the voters change, it also takes a majority of `old_voters`, those of
+    the old configuration. `learners` are sent the log; they neither vote nor count.
 
-    A server that is a voter *and* a learner is one that lost its disk, and with it perhaps a promise: it
-    goes on being one of the voters' number, but its votes and acknowledgements count for nothing. So
-    three voters with one such need both others, as before.
+    A server that is a voter *and* a learner has lost its disk, and may have lost a vote or an acknowledged
+    entry with it. A majority is still more than half of all voters, but its votes and acknowledgements do
+    not count. So of three voters with one such server, both others are needed.
     """
 
     __slots__ = ("learners", "majority", "members", "old_voters", "voters")
@@ -67,7 +67,7 @@ class Membership:
         self.voters = tuple(voters)
         self.old_voters = tuple(old_voters)
         self.learners = frozenset(learners)
-        # In the order in which they were given, as all that is sent goes out in it.
+        # Ordered, because messages are sent in this order.
         self.members = tuple(dict.fromkeys((*voters, *old_voters, *sorted(learners))))
         majority = Majority.of(voters, learners)
         self.majority: Majority | JointMajority = (
@@ -89,6 +89,6 @@ class Membership:
         return tuple(member for member in self.members if member != node)
 
     def demoted(self, node: NodeId) -> Membership:
-        """Return the membership in which `node`, a voter, has lost its disk: see above."""
+        """Return the membership in which the voter `node` has lost its disk: see above."""
         assert node in self.members
         return Membership(self.voters, old_voters=self.old_voters, learners=self.learners | {node})

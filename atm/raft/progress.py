@@ -1,4 +1,4 @@
-"""What a leader knows of one follower (Figure 2, volatile state on leaders), and how it sends to it."""
+"""What a leader knows about one follower (Figure 2, volatile state on leaders), and how it sends to it."""
 
 from __future__ import annotations
 
@@ -12,10 +12,10 @@ from atm.raft.messages import AppendEntriesResponse
 
 
 class ProgressState(Enum):
-    """How a follower is sent the log. A third state, SNAPSHOT, would be one that waits for a whole state.
+    """How the leader sends the log to a follower. With snapshots there would be a third state, SNAPSHOT.
 
-    PROBE looks for the place where the logs agree, one append at a time. REPLICATE sends batch after batch
-    without waiting for answers (thesis 10.2.1), up to a window of them.
+    PROBE looks for the index up to which the logs agree, one append at a time. REPLICATE sends up to a
+    window of appends without waiting for answers (thesis 10.2.1).
     """
 
     PROBE = "probe"
@@ -25,8 +25,8 @@ class ProgressState(Enum):
 class Progress(Struct):
     """One follower; `in_flight` holds the last index of each append with entries that is not answered yet.
 
-    The states change in `sent_from_disk`, `matched` and `refused` alone. Should entries or their answer be
-    lost, the next heartbeat is a probe too.
+    Only `sent_from_disk`, `matched` and `refused` change the state. The answer to a heartbeat shows whether
+    an append or its answer was lost.
     """
 
     next_index: int
@@ -37,25 +37,25 @@ class Progress(Struct):
     sent_this_tick: bool = False
     round_sent: int = 0
     round_echoed: int = 0
-    heard: bool = False  # since check-quorum last asked
+    recently_active: bool = False  # whether it has answered since the last check-quorum
 
     def accepts_entries(self, window_batches: int) -> bool:
-        """Return whether one more append may be under way: a probe goes alone."""
+        """Return whether one more append may be in flight; while probing, only one may."""
         return len(self.in_flight) < (1 if self.state is ProgressState.PROBE else window_batches)
 
     def sent(self, last_index: int) -> None:
-        """Note that entries up to `last_index` are on their way."""
+        """Note that entries up to `last_index` were sent."""
         self.in_flight.append(last_index)
         if self.state is ProgressState.REPLICATE:
             self.next_index = last_index + 1
 
     def sent_from_disk(self, last_index: int) -> None:
-        """Note that entries up to `last_index` at most are on their way; the answer will tell how many."""
+        """Note that entries up to `last_index` at most were sent; the answer says how many."""
         self._become(ProgressState.PROBE)
         self.in_flight.append(last_index)
 
     def matched(self, match_index: int) -> None:
-        """The follower's log agrees up to `match_index`, durably; late news changes nothing."""
+        """The follower's log agrees up to `match_index`, durably. A late answer changes nothing."""
         self.match_index = max(self.match_index, match_index)
         self.next_index = max(self.next_index, self.match_index + 1)
         if self.state is ProgressState.PROBE:
@@ -64,7 +64,7 @@ class Progress(Struct):
             self.in_flight.popleft()
 
     def refused(self, response: AppendEntriesResponse, log: Log) -> None:
-        """The logs differ at the refused index: probe from where the hint says, unless the news is old."""
+        """The logs differ at the refused index: probe from where the hint says. A late refusal is ignored."""
         refused_index = response.match_index
         probing = self.state is ProgressState.PROBE
         if refused_index <= self.match_index or (probing and refused_index != self.next_index - 1):
@@ -73,13 +73,13 @@ class Progress(Struct):
         self._become(ProgressState.PROBE)
 
     def _become(self, state: ProgressState) -> None:
-        """Enter `state`, with nothing in flight that would be waited for."""
+        """Enter `state` with an empty window."""
         self.state = state
         self.in_flight.clear()
 
 
 def _hinted(response: AppendEntriesResponse, log: Log) -> int:
-    """Return the next index to try: behind our last entry of the conflicting term, or where the hint says."""
+    """Return the next index to try: after our last entry of the conflicting term, or where the hint says."""
     if response.conflict_term:
         last_of_term = log.last_index_of_term(response.conflict_term)
         if last_of_term is not None:

@@ -1,7 +1,7 @@
-"""One server's Raft: every decision is taken here, by the rules and data in the roles' files.
+"""One server's Raft: every decision is made here, by the rules and data in the roles' files.
 
-The reading order is that of Figure 2: the state, then `step` (rules for all servers, then one handler a
-message), `tick`, what clients want, the changes of role, and last `ready`/`advance`.
+The order is that of Figure 2: the state, then `step` (rules for all servers, then one handler for each
+message), `tick`, the clients' calls, the changes of role, and last `ready` and `advance`.
 """
 
 from __future__ import annotations
@@ -42,9 +42,10 @@ from atm.raft.voter import Voter
 class Raft:
     """The core of one server; `random(low, high)` returns an integer of that range, both ends included.
 
-    `hard_state` and `log` are what the disk has; `applied_index` is how far the state machine has come.
-    `entry_check(entries, last_time_us)` returns why these entries of a leader, all behind a last one stamped
-    so, must not be in the log, or None: what a command may be is not Raft's to know, nor what time it is.
+    `hard_state` and `log` are as saved on the disk; `applied_index` is the last entry that the state machine
+    has applied, durably. `entry_check(entries, last_time_us)` returns why a leader's new entries must not be
+    appended, or None; `last_time_us` is the time stamp of the entry before them. Raft itself knows neither
+    the commands nor the time.
     """
 
     def __init__(
@@ -67,7 +68,7 @@ class Raft:
         self._applied_index = applied_index
         self._voter = Voter(hard_state.term, hard_state.voted_for)
         self._role: Follower | Candidate | Leader = Follower(None)
-        self._saved_index = log.last_index  # durable here up to this index
+        self._saved_index = log.last_index  # the log is durable on this server up to this index
         self._saved_voter = self._voter
         self._election_timer = Timer(lambda: random(config.election_ticks_min, config.election_ticks_max))
         self._heartbeat_timer = Timer(lambda: config.heartbeat_ticks)
@@ -75,8 +76,8 @@ class Raft:
         self._term_limit = TermRateLimit()
         self._entry_check = entry_check
         self._ticks_since_apply = 0
-        self._messages: list[Outgoing] = []  # may go at once
-        self._messages_after_sync: list[Outgoing] = []  # may go once all that was decided so far is durable
+        self._messages: list[Outgoing] = []  # to be sent at once
+        self._messages_after_sync: list[Outgoing] = []  # to be sent once all state so far is durable
         self._dropped_reads: list[int] = []
         self._reported: tuple[Role, NodeId | None, int] = (self.role, self.leader, self.term)
 
@@ -86,12 +87,12 @@ class Raft:
 
     @property
     def membership(self) -> Membership:
-        """Who votes and who counts, as this server sees it."""
+        """The members of the cluster, as this server sees them."""
         return self._membership
 
     @property
     def log(self) -> Log:
-        """The log, to look at."""
+        """The log; for reading only."""
         return self._log
 
     @property
@@ -116,7 +117,7 @@ class Raft:
 
     @property
     def role_data(self) -> Follower | Candidate | Leader:
-        """What belongs to the role, to look at."""
+        """The role's own data; for reading only."""
         return self._role
 
     @property
@@ -136,21 +137,21 @@ class Raft:
 
     @property
     def last_time_us(self) -> int:
-        """The stamp of the log's last entry, 0 if there is none."""
+        """The time stamp of the log's last entry, 0 if there is none."""
         return self._log.last_time_us
 
     @property
     def saved_index(self) -> int:
-        """How far the log is durable on this server's own disk."""
+        """The index up to which the log is durable on this server's own disk."""
         return self._saved_index
 
     @property
     def saved_vote(self) -> tuple[int, NodeId | None]:
-        """The term, and the vote in it, that are durable on this server's own disk."""
+        """The term and the vote that are durable on this server's own disk."""
         return self._saved_voter.term, self._saved_voter.voted_for
 
     def matched(self) -> dict[NodeId, int]:
-        """Return, on a leader, how far each other server's log is known to agree."""
+        """Return, on a leader, the match index of each other server; else nothing."""
         if not isinstance(self._role, Leader):
             return {}
         return {node: progress.match_index for node, progress in self._role.progress.items()}
@@ -158,20 +159,23 @@ class Raft:
     # -- messages: rules for all servers (Figure 2), then one handler each ------------------------------
 
     def step(self, message: RaftMessage) -> Rejection | None:
-        """Take in a message. Terms are compared first (section 5.1); who is no member is not heard.
+        """Handle a message of another server. Terms are compared first (section 5.1).
 
-        Return why it was dropped if no server that keeps to Raft can have sent it.
+        Messages of servers that are not members are dropped. Return a `Rejection` if no server that follows
+        the protocol can have sent the message; it was dropped, too.
         """
         if message.sender not in self._peers or self._is_vote_of_learner(message):
             return None
         if message.term < self.term:
             self._answer_old_term(message)
             return None
-        refusal = self._term_refusal(message) or _unsoundness(message, self.config.entry_bytes_max)
+        refusal = self._rejection_of_term(message) or _rejection_of_structure(
+            message, self.config.entry_bytes_max
+        )
         if refusal is not None:
             return refusal
         if message.term > self.term and not _is_hypothetical(message):
-            self._term_limit.use(message.term - self.term)
+            self._term_limit.consume(message.term - self.term)
             self._become_follower(message.term, leader=None)
         match message:
             case RequestVote():
@@ -186,23 +190,23 @@ class Raft:
                 assert_never(message)
         return None
 
-    def _term_refusal(self, message: RaftMessage) -> Rejection | None:
-        """Return why a message of a later term is not believed, the term of a pre-vote included."""
+    def _rejection_of_term(self, message: RaftMessage) -> Rejection | None:
+        """Return why the message's term is too far ahead to be true, or None; also for a pre-vote."""
         rise = message.term - self.term
-        if rise == 0 or self._term_limit.holds(message.term, rise):
+        if rise == 0 or self._term_limit.allows(message.term, rise):
             return None
-        self._term_limit.refused()
-        what = f"its term {message.term} is {rise} above {self.term}, further than elections can have come"
+        self._term_limit.note_refusal()
+        what = f"its term {message.term} is {rise} above {self.term}, more than elections can have raised it"
         return Rejection(sender=message.sender, violation=Violation.TERM, what=what)
 
     def _is_vote_of_learner(self, message: RaftMessage) -> bool:
-        """A server that lost its disk may have forgotten a vote: it neither asks for votes nor gives any."""
+        """Whether it is of a learner: a vote may be lost with its disk, so it has no part in elections."""
         return self._membership.is_learner(message.sender) and isinstance(
             message, RequestVote | RequestVoteResponse
         )
 
     def _answer_old_term(self, message: RaftMessage) -> None:
-        """Answer a request of an older term with ours, so that its sender catches up; drop old responses."""
+        """Answer a request of an older term with ours, so that its sender adopts it; drop old responses."""
         match message:
             case RequestVote():
                 self._respond_to_vote(message, granted=False)
@@ -215,7 +219,7 @@ class Raft:
 
     def _handle_request_vote(self, request: RequestVote) -> None:
         if request.pre_vote:
-            granted = not self._hears_leader() and self._voter.grants(request, self._log)
+            granted = not self._has_active_leader() and self._voter.grants(request, self._log)
             self._respond_to_vote(request, granted=granted)
             return
         granted = self._voter.grants(request, self._log)
@@ -224,8 +228,8 @@ class Raft:
             self._election_timer.reset()
         self._respond_to_vote(request, granted=granted)
 
-    def _hears_leader(self) -> bool:
-        """Whether a leader has been heard within the shortest election timeout (thesis 4.2.3)."""
+    def _has_active_leader(self) -> bool:
+        """Whether we lead, or an append came within the shortest election timeout (thesis 4.2.3)."""
         if isinstance(self._role, Leader):
             return True
         return self.leader is not None and self._election_timer.elapsed_ticks < self.config.election_ticks_min
@@ -245,7 +249,7 @@ class Raft:
                 if response.granted and (response.term, response.pre_vote) == (campaign_term, pre_vote):
                     self._count_vote(response.sender)
             case Follower() | Leader():
-                pass  # a campaign that is over
+                pass  # the campaign is over
 
     def _count_vote(self, voter: NodeId) -> None:
         assert isinstance(self._role, Candidate)
@@ -258,7 +262,7 @@ class Raft:
 
     def _handle_append_entries(self, append: AppendEntries) -> Rejection | None:
         if self.leader not in (None, append.sender):
-            what = f"it says it leads term {self.term}, which {self.leader} leads"
+            what = f"it says it leads term {self.term}, but {self.leader} leads that term"
             return Rejection(sender=append.sender, violation=Violation.SECOND_LEADER, what=what)
         if self.leader is None:
             self._become_follower(self.term, leader=append.sender)
@@ -266,7 +270,7 @@ class Raft:
         new_entries = append.entries[first_new(append.entries, self._log) :]
         fits = self._log.term_at(append.prev_log_index) == append.prev_log_term
         if fits and new_entries:
-            refusal = self._refusal_of_entries(append, new_entries)
+            refusal = self._rejection_of_entries(append, new_entries)
             self._role.rejects_leader = refusal is not None
             if refusal is not None:
                 return refusal
@@ -276,14 +280,14 @@ class Raft:
         if not fits:
             self._refuse_append(append)
             return None
-        self._take_entries(new_entries)
+        self._append_new_entries(new_entries)
         match_index = append.prev_log_index + len(append.entries)
-        self._commit_index = max(self._commit_index, min(append.commit_index, match_index))
+        self._commit_index = max(self._commit_index, min(append.leader_commit, match_index))
         self._respond_to_append(append, success=True, match_index=match_index)
         return None
 
-    def _refusal_of_entries(self, append: AppendEntries, new_entries: Sequence[Entry]) -> Rejection | None:
-        """Return why entries that would be appended must not be."""
+    def _rejection_of_entries(self, append: AppendEntries, new_entries: Sequence[Entry]) -> Rejection | None:
+        """Return why entries that are not in the log yet must not be appended, or None."""
         first = new_entries[0]
         if first.index <= self._commit_index:
             what = committed_conflict(first, self._log)
@@ -291,8 +295,8 @@ class Raft:
         why = self._entry_check(new_entries, self._log.time_us_at(first.index - 1))
         return None if why is None else Rejection(sender=append.sender, violation=Violation.ENTRY, what=why)
 
-    def _take_entries(self, new_entries: Sequence[Entry]) -> None:
-        """Append what is not in the log yet; cut it only where an entry really conflicts (section 5.3)."""
+    def _append_new_entries(self, new_entries: Sequence[Entry]) -> None:
+        """Append `new_entries`; cut entries of the log that conflict with them first (section 5.3)."""
         if not new_entries:
             return
         first_index = new_entries[0].index
@@ -315,7 +319,7 @@ class Raft:
             match_index=match_index,
             conflict_index=hint[0],
             conflict_term=hint[1],
-            # The response is of our term: a round of an older one must not pass for one of this leader's.
+            # The response has our term: a round of an older term must not be taken for one of this term.
             round=append.round if append.term == self.term else 0,
         )
         self._messages_after_sync.append(Outgoing(append.sender, response))
@@ -325,12 +329,12 @@ class Raft:
             return None
         if response.match_index > self.last_index or response.round > self._role.reads.round:
             what = (
-                f"it answers about index {response.match_index} and round {response.round}, but never sent "
-                f"were more than {self.last_index} and {self._role.reads.round}"
+                f"it answers index {response.match_index} and round {response.round}, but this leader never "
+                f"sent more than {self.last_index} and {self._role.reads.round}"
             )
             return Rejection(sender=response.sender, violation=Violation.NEVER_SENT, what=what)
         progress = self._role.progress[response.sender]
-        progress.heard = True
+        progress.recently_active = True
         if response.round > progress.round_echoed:
             progress.round_echoed = response.round
             self._role.reads.confirm(self._membership, self._role.echoed())
@@ -339,12 +343,12 @@ class Raft:
             self._advance_commit_index()
         else:
             if self._membership.is_learner(response.sender):
-                progress.match_index = 0  # it may be from before the disk was lost, and come late
+                progress.match_index = 0  # a late acknowledgement may be from before the disk was lost
             progress.refused(response, self._log)
         return None
 
     def _advance_commit_index(self) -> None:
-        """Commit what a majority holds, but only by an entry of this term (Figure 8, section 5.4.2)."""
+        """Commit what a majority has saved, up to an entry of this term (section 5.4.2, Figure 8)."""
         assert isinstance(self._role, Leader)
         if self._commit_index == self.last_index:
             return
@@ -364,8 +368,8 @@ class Raft:
             self._become_pre_candidate()
 
     def _tick_leader(self, role: Leader) -> None:
-        if self._quorum_timer.tick() and not self._membership.majority.has(role.take_heard()):
-            # Check-quorum (thesis 6.2): for an election timeout no majority has answered.
+        if self._quorum_timer.tick() and not self._membership.majority.has(role.take_recently_active()):
+            # Check-quorum (thesis 6.2): no majority has answered for an election timeout.
             self._become_follower(self.term, leader=None)
             return
         heartbeat_due = self._heartbeat_timer.tick()
@@ -375,17 +379,17 @@ class Raft:
                 self._messages.append(role.heartbeat(peer, self._log, self._commit_index))
             progress.sent_this_tick = False
 
-    # -- what clients want -----------------------------------------------------------------------------
+    # -- clients' calls --------------------------------------------------------------------------------
 
     def propose(self, data: Sequence[bytes], now_us: int, kind: EntryKind = EntryKind.COMMAND) -> int:
         """Append an entry of `kind` for each of `data` to the log of this leader; return the first's index.
 
-        `now_us` is the wall clock; entries' stamps rise with the index even where it does not.
-        Raises `NotLeader`, or `EntryTooLarge` and then takes none of them.
+        `now_us` is the wall clock; the entries' time stamps rise even if it goes back.
+        Raises `NotLeader`, or `EntryTooLarge`; then nothing is appended.
         """
         if not isinstance(self._role, Leader):
             raise NotLeader(self.leader)
-        assert kind not in (EntryKind.NOOP, EntryKind.BOOTSTRAP), "these are only a new leader's"
+        assert kind not in (EntryKind.NOOP, EntryKind.BOOTSTRAP), "only a new leader appends these"
         for each in data:
             if len(each) > self.config.entry_bytes_max:
                 raise EntryTooLarge(len(each), self.config.entry_bytes_max)
@@ -405,18 +409,18 @@ class Raft:
         )
 
     def read(self, read_id: int) -> None:
-        """Ask for a read that sees every write acknowledged so far; raises `NotLeader`.
+        """Request a read that sees every write acknowledged so far (ReadIndex); raises `NotLeader`.
 
-        The id comes back in `Ready.reads`, or in `Ready.dropped_reads` if leadership is lost before.
+        The id is returned in `Ready.reads`, or in `Ready.dropped_reads` if this server stops leading first.
         """
         if not isinstance(self._role, Leader):
             raise NotLeader(self.leader)
-        self._role.reads.add(read_id)
+        self._role.reads.add_read(read_id)
 
     def demote(self, node_id: NodeId) -> None:
-        """Count neither votes nor acknowledgements of a server that came back with an empty disk.
+        """Stop counting votes and acknowledgements of a server that came back with an empty disk.
 
-        It may have forgotten what it promised. It still receives the log, from the start.
+        It may have lost a vote or entries that it acknowledged. It still receives the log, from the start.
         """
         assert node_id in self._peers
         self._membership = self._membership.demoted(node_id)
@@ -424,14 +428,14 @@ class Raft:
             self._role.progress[node_id] = Progress(next_index=self.last_index + 1)
             self._role.reads.confirm(self._membership, self._role.echoed())
 
-    # -- changes of role: each the one door into it ----------------------------------------------------
+    # -- changes of role: each role is entered by one method -------------------------------------------
 
     def _become(self, role: Follower | Candidate | Leader) -> None:
         transitions.check(self.role, role.role)
         if isinstance(self._role, Leader):
             self._dropped_reads += self._role.reads.all_ids()
         if (self.role, role.role) != (Role.FOLLOWER, Role.FOLLOWER):
-            self._election_timer.reset()  # but adopting a term alone does not reset it
+            self._election_timer.reset()  # a follower that only adopts a term does not reset it
         self._role = role
 
     def _become_follower(self, term: int, leader: NodeId | None) -> None:
@@ -461,9 +465,9 @@ class Raft:
         return [Outgoing(peer, request) for peer in self._peers]
 
     def _become_leader(self) -> None:
-        """Lead, with an entry at once that commits what older terms left behind (section 8).
+        """Become leader, and append an entry at once: committing it commits those of older terms (section 8).
 
-        It is a no-op, or the log's very first entry, if this server was given one.
+        It is a no-op, or in an empty log the BOOTSTRAP entry of the configuration, if there is one.
         """
         next_index = self.last_index + 1
         progress = {peer: Progress(next_index=next_index) for peer in self._peers}
@@ -477,17 +481,17 @@ class Raft:
         else:
             self._append_own(EntryKind.NOOP, [b""], now_us=0)
 
-    # -- work out --------------------------------------------------------------------------------------
+    # -- ready and advance -----------------------------------------------------------------------------
 
     def ready(self) -> Ready | None:
-        """Return what is to be done now, or None. The next one comes only after `advance`."""
+        """Return the work to be done now, or None. Call `advance` before the next call."""
         catch_ups: list[CatchUp] = []
         if isinstance(self._role, Leader):
             self._role.reads.begin_round(self._commit_index, self._role.term_start_index)
             appends, catch_ups = self._role.replicate(self._log, self._commit_index, self.config)
             self._messages += appends
-        committed = self._take_committed()
-        reads = self._take_reads(committed)
+        committed = self._next_committed()
+        reads = self._next_reads(committed)
         state = (self.role, self.leader, self.term)
         if not (
             self._messages
@@ -524,32 +528,36 @@ class Raft:
             return ()
         return self._log.slice(self._saved_index + 1, self.last_index)
 
-    def _take_committed(self) -> tuple[Entry, ...]:
-        """Return what to apply now. A follower may gather: a transaction costs as much as many entries."""
+    def _next_committed(self) -> tuple[Entry, ...]:
+        """Return the committed entries to apply now.
+
+        A follower may wait until there are more: a transaction of the state machine costs as much as many
+        entries.
+        """
         count = min(self._commit_index - self._applied_index, self.config.batch_entries_max)
-        gathers = (
+        waits = (
             self._ticks_since_apply < self.config.follower_apply_ticks
             and count < self.config.batch_entries_max
             and not isinstance(self._role, Leader)
         )
-        if count == 0 or gathers:
+        if count == 0 or waits:
             return ()
         self._ticks_since_apply = 0
         return self._log.slice(
             self._applied_index + 1, self._applied_index + count, self.config.apply_bytes_max
         )
 
-    def _take_reads(self, committed: Sequence[Entry]) -> tuple[ConfirmedRead, ...]:
+    def _next_reads(self, committed: Sequence[Entry]) -> tuple[ConfirmedRead, ...]:
         if not isinstance(self._role, Leader) or not self._role.reads.pending:
             return ()
         self._role.reads.confirm(self._membership, self._role.echoed())
         return self._role.reads.take_confirmed(self._applied_index + len(committed))
 
     def advance(self, ready: Ready) -> None:
-        """`ready` has been performed: its entries are durable, its committed ones applied."""
+        """Note that `ready` was performed: its entries are durable, its committed entries applied."""
         self._note_saved(ready)
         self._applied_index += len(ready.committed)
-        self._log.forget(min(self._applied_index, self._saved_index), self.config.memory_bytes_max)
+        self._log.evict(min(self._applied_index, self._saved_index), self.config.memory_bytes_max)
         match self._role:
             case Leader():
                 self._advance_commit_index()
@@ -559,7 +567,7 @@ class Raft:
                 pass
 
     def _note_saved(self, ready: Ready) -> None:
-        """Index *and* term must be those of the log: a suffix may have been replaced meanwhile."""
+        """Compare index *and* term: the saved entries may have been replaced in the log meanwhile."""
         self._saved_voter = Voter(ready.hard_state.term, ready.hard_state.voted_for)
         for entry in reversed(ready.entries):
             if self._log.term_at(entry.index) == entry.term:
@@ -568,7 +576,7 @@ class Raft:
 
 
 def _is_hypothetical(message: RaftMessage) -> bool:
-    """Return whether the term is one that a pre-vote asks about, which nobody adopts (thesis 9.6)."""
+    """Return whether the term is one that a pre-vote asks about, which no server adopts (thesis 9.6)."""
     match message:
         case RequestVote(pre_vote=True) | RequestVoteResponse(pre_vote=True, granted=True):
             return True
@@ -576,8 +584,8 @@ def _is_hypothetical(message: RaftMessage) -> bool:
             return False
 
 
-def _unsoundness(message: RaftMessage, entry_bytes_max: int) -> Rejection | None:
-    """Return why no leader's log can have these entries: index follows on index, terms never fall."""
+def _rejection_of_structure(message: RaftMessage, entry_bytes_max: int) -> Rejection | None:
+    """Return why no leader's log can contain these entries: indexes have no gap, terms never fall."""
     if not isinstance(message, AppendEntries):
         return None
     index, term, sound = message.prev_log_index, message.prev_log_term, True
@@ -592,5 +600,5 @@ def _unsoundness(message: RaftMessage, entry_bytes_max: int) -> Rejection | None
         term = entry.term
     if sound and term <= message.term:
         return None
-    what = f"its entries behind {message.prev_log_index} cannot be in the log of a leader of {message.term}"
+    what = f"its entries after {message.prev_log_index} can be in no log of a leader of term {message.term}"
     return Rejection(sender=message.sender, violation=Violation.UNSOUND, what=what)

@@ -14,9 +14,9 @@ from atm.raft.messages import ConfirmedRead, NodeId
 class ReadIndex(Struct):
     """The reads of one leader.
 
-    Each waits for three things: a read index (the commit index, once an entry of this term is committed); a
-    heartbeat round, begun after the read came in, that a majority has echoed, which shows that this server
-    still led; and the state machine, which must have come to the read index.
+    Each read waits for three things: a read index (the commit index, once an entry of this term is
+    committed); a heartbeat round, begun after the read was requested, that a majority has echoed, which shows
+    that this server still led; and the state machine, which must have applied the read index.
     """
 
     round: int = 0  # the newest heartbeat round
@@ -24,22 +24,22 @@ class ReadIndex(Struct):
     new: list[int] = field(default_factory=list)  # read ids that have no round yet
     pending: deque[tuple[int, ConfirmedRead]] = field(default_factory=deque)  # with the round of each
 
-    def add(self, read_id: int) -> None:
+    def add_read(self, read_id: int) -> None:
         self.new.append(read_id)
 
     def begin_round(self, commit_index: int, term_start_index: int) -> None:
-        """Give the reads that came in since the last round one round and one read index."""
+        """Begin a round for the reads requested since the last one; their read index is `commit_index`."""
         if self.new and commit_index >= term_start_index:
             self.round += 1
             self.pending.extend((self.round, ConfirmedRead(read_id, commit_index)) for read_id in self.new)
             self.new.clear()
 
     def confirm(self, membership: Membership, echoed: Mapping[NodeId, int]) -> None:
-        """Note the newest round that a majority has `echoed`; the leader's own echo is its newest round."""
+        """Note the newest round that a majority has `echoed`."""
         self.confirmed_round = membership.majority.reached(echoed)
 
     def take_confirmed(self, applied_index: int) -> tuple[ConfirmedRead, ...]:
-        """Return, once, the reads that may be answered when `applied_index` is applied."""
+        """Remove and return the reads that may be answered when `applied_index` is applied."""
         reads = []
         while (
             self.pending
@@ -50,5 +50,5 @@ class ReadIndex(Struct):
         return tuple(reads)
 
     def all_ids(self) -> list[int]:
-        """Return the ids of all reads that are not answered."""
+        """Return the ids of all reads that wait."""
         return [read.read_id for _, read in self.pending] + self.new

@@ -1,4 +1,4 @@
-"""What the core wants done, in the order in which it must be done."""
+"""The work that the core hands to its caller, in the order in which it must be done."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from atm.raft.messages import CatchUp, ConfirmedRead, Entry, HardState, NodeId, 
 
 
 class Role(Enum):
-    """What a server is at the moment (Figure 4), with the pre-candidate of the thesis (9.6)."""
+    """The role of a server (Figure 4), with the pre-candidate of the thesis (9.6)."""
 
     FOLLOWER = "follower"
     PRE_CANDIDATE = "pre-candidate"
@@ -19,16 +19,15 @@ class Role(Enum):
 
 
 class Ready(Struct, frozen=True, kw_only=True, gc=False):
-    """Work for the server: the fields stand in the order in which they are to be performed.
+    """Work for the caller; perform the fields in this order.
 
     1. `messages` and `catch_ups` may be sent at once: a leader replicates while its own disk syncs
        (thesis 10.2.1).
-    2. `hard_state` and `entries` are saved and synced. The first of `entries` may stand at an index that
-       exists already: it and all behind it replace what was there.
-    3. `messages_after_sync` may be sent: they are promises about what has just become durable.
-    4. `committed` is applied, in order. None of it is ahead of what steps 2 of this and earlier `Ready`s
-       made durable here.
-    5. `reads` may be answered from the state as of now; `dropped_reads` can never be.
+    2. `hard_state` and `entries` are saved and synced. The first of `entries` may have an index that is
+       in the log already: it and those after it replace the log from there on.
+    3. `messages_after_sync` may be sent: they promise what step 2 made durable.
+    4. `committed` is applied, in order. All of it is durable here after step 2.
+    5. `reads` may be answered from the current state; `dropped_reads` can never be answered.
     """
 
     messages: tuple[Outgoing, ...] = ()

@@ -1,4 +1,4 @@
-"""What the core dropped and why: a value, so that whoever runs it can say so."""
+"""Why the core dropped a message: a value, so that the caller can report it."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from atm.raft.messages import NodeId
 
 
 class Violation(Enum):
-    """What no server that keeps to Raft sends, so that each means a broken, other, or lying one."""
+    """What no server that follows the protocol sends: the sender is faulty, of another release, or forged."""
 
     TERM = "its term"
     SECOND_LEADER = "it leads"
@@ -21,8 +21,8 @@ class Violation(Enum):
 
 
 class Rejection(Struct, frozen=True, kw_only=True):
-    """A message was dropped; nothing that is saved has changed because of it."""
+    """A message was dropped; it changed nothing that is saved."""
 
     sender: NodeId
     violation: Violation
-    what: str  # for people, with the numbers
+    what: str  # a line for the operator, with the numbers

@@ -1,13 +1,13 @@
-"""How far a message may raise the term: one frame, or a flood of them, must not use up the number.
+"""A rate limit on the term: forged messages must not use up the range of terms.
 
-A term is a promise for good: whoever has saved one of 2^62 can never campaign for the next. So a message may
-raise the term by `TERM_JUMP_MAX` at once, which is more elections than a cluster has in its life, and after
-that only as fast as the room fills up again. Whatever somebody sends without a pause, for a year, uses up
-a hundredth of the number.
+A term never goes back: a server that has saved term 2^62 can never campaign again. So messages may raise the
+term by a budget. The budget is `TERM_JUMP_MAX` at first, more elections than a cluster has in its life, and
+refills by `TERM_RISE_PER_TICK`. A peer that raises the term without a pause for a year uses up a hundredth of
+the range.
 
-The room of a server that keeps refusing a higher term grows on above `TERM_JUMP_MAX`. So all servers come
-together again: one that was alone with a liar for an hour, and was raised by him as fast as that goes, is
-followed by the others in about an hour at most.
+While a server refuses a higher term, its budget grows above `TERM_JUMP_MAX`. So the servers agree on a term
+again: if a faulty peer raised the term of one server for an hour, as fast as the limit allows, the others
+adopt that term after at most about an hour.
 """
 
 from __future__ import annotations
@@ -17,35 +17,35 @@ from msgspec import Struct
 from atm.raft.messages import NUMBER_MAX
 
 TERM_JUMP_MAX = 2**32
-TERM_RISE_PER_TICK = 2**24  # at 10 ms a tick, the number lasts for 87 years of unbroken attack
-TERM_MAX = NUMBER_MAX - 2**32  # no message raises the term above: there is room to campaign
-PRESSED_TICKS = 100  # a refused server that is there at all says its term again within this time
+TERM_RISE_PER_TICK = 2**24  # at 10 ms a tick, the range lasts for 87 years of attack without a pause
+TERM_MAX = NUMBER_MAX - 2**32  # no message raises the term above this, so a server can still campaign
+REFUSAL_TICKS = 100  # a refused peer that is up sends its term again within this time
 
 assert 0 < TERM_RISE_PER_TICK < TERM_JUMP_MAX < TERM_MAX < NUMBER_MAX
 
 
 class TermRateLimit(Struct):
-    """By how much a message may raise the term now."""
+    """`budget` is by how much messages may raise the term now."""
 
-    room: int = TERM_JUMP_MAX
-    pressed_ticks: int = 0  # until a refused rise is forgotten
+    budget: int = TERM_JUMP_MAX
+    refusal_ticks: int = 0  # until the last refusal no longer counts
 
-    def holds(self, term: int, rise: int) -> bool:
-        """Return whether a message of `term`, which is `rise` above ours, may be believed."""
-        return rise <= self.room and term <= TERM_MAX
+    def allows(self, term: int, rise: int) -> bool:
+        """Return whether a message may raise our term by `rise`, to `term`."""
+        return rise <= self.budget and term <= TERM_MAX
 
-    def use(self, rise: int) -> None:
-        """The term has been raised."""
-        self.room -= rise
+    def consume(self, rise: int) -> None:
+        """Take `rise`, by which the term was raised, from the budget."""
+        self.budget -= rise
 
-    def refused(self) -> None:
-        """A higher term was refused: let the room grow."""
-        self.pressed_ticks = PRESSED_TICKS
+    def note_refusal(self) -> None:
+        """Let the budget grow for a while: a higher term was refused."""
+        self.refusal_ticks = REFUSAL_TICKS
 
     def tick(self) -> None:
-        """One tick of time has passed."""
-        if self.pressed_ticks:
-            self.pressed_ticks -= 1
-            self.room += TERM_RISE_PER_TICK
+        """Refill the budget."""
+        if self.refusal_ticks:
+            self.refusal_ticks -= 1
+            self.budget += TERM_RISE_PER_TICK
         else:
-            self.room = min(self.room + TERM_RISE_PER_TICK, TERM_JUMP_MAX)
+            self.budget = min(self.budget + TERM_RISE_PER_TICK, TERM_JUMP_MAX)

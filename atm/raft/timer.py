@@ -1,4 +1,4 @@
-"""Timeouts, counted in ticks: the core never looks at a clock."""
+"""Timeouts, counted in ticks: the core reads no clock."""
 
 from __future__ import annotations
 

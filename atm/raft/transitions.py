@@ -1,4 +1,4 @@
-"""Who may become whom (Figure 4, with the pre-vote in between). A missing pair is a bug and crashes."""
+"""The allowed changes of role (Figure 4, and the pre-vote). Any other change is a bug and crashes."""
 
 from __future__ import annotations
 
@@ -6,26 +6,26 @@ from atm.raft.ready import Role
 
 TRANSITIONS: dict[tuple[Role, Role], str] = {
     (Role.FOLLOWER, Role.FOLLOWER): "learns of a new term or leader",
-    (Role.FOLLOWER, Role.PRE_CANDIDATE): "hears no leader for an election timeout",
-    (Role.PRE_CANDIDATE, Role.PRE_CANDIDATE): "times out, asks again",
-    (Role.PRE_CANDIDATE, Role.FOLLOWER): "hears a leader or a higher term",
-    (Role.PRE_CANDIDATE, Role.CANDIDATE): "a majority would vote for it",
-    (Role.CANDIDATE, Role.PRE_CANDIDATE): "times out, asks again",
-    (Role.CANDIDATE, Role.FOLLOWER): "hears a leader or a higher term",
-    (Role.CANDIDATE, Role.LEADER): "a majority has voted for it",
-    (Role.LEADER, Role.FOLLOWER): "hears a higher term, or no majority for an election timeout",
+    (Role.FOLLOWER, Role.PRE_CANDIDATE): "no leader for an election timeout",
+    (Role.PRE_CANDIDATE, Role.PRE_CANDIDATE): "times out, starts again",
+    (Role.PRE_CANDIDATE, Role.FOLLOWER): "finds a leader or a higher term",
+    (Role.PRE_CANDIDATE, Role.CANDIDATE): "a majority would grant its vote",
+    (Role.CANDIDATE, Role.PRE_CANDIDATE): "times out, starts again",
+    (Role.CANDIDATE, Role.FOLLOWER): "finds a leader or a higher term",
+    (Role.CANDIDATE, Role.LEADER): "a majority has granted its vote",
+    (Role.LEADER, Role.FOLLOWER): "finds a higher term, or no majority has answered for an election timeout",
 }
 
 RAISES_THE_TERM = (Role.PRE_CANDIDATE, Role.CANDIDATE)
 
 
 def check(before: Role, after: Role) -> None:
-    """Assert that the table knows the change."""
+    """Assert that the change is in the table."""
     assert (before, after) in TRANSITIONS, f"a {before.value} cannot become a {after.value}"
 
 
 def _reachable_in_a_term() -> set[tuple[Role, Role]]:
-    """Return the pairs that any number of changes connects, without the one that raises the term."""
+    """Return the pairs of roles that changes within one term connect; one change raises the term."""
     known = {(role, role) for role in Role}
     steps = TRANSITIONS.keys() - {RAISES_THE_TERM}
     while more := {(a, d) for a, b in known for c, d in steps if b is c} - known:

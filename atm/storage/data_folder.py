@@ -1,8 +1,8 @@
-"""A node's folder: whose it is, which process has it, and which folders its peers have shown.
+"""A node's data folder: its owner, its lock, and the store ids that the peers have shown.
 
-node.json    node, the random name of this store, the cluster's id once its first entry was applied, and
-             which pepper is used
-peers.json   the store that each peer showed at its first hello; never overwritten
+node.json    the node's name, the store id (random), the cluster's id once the log's first entry was applied,
+             and the name of the pepper
+peers.json   the store id that each peer showed at its first hello; never overwritten
 node.lock    locked by the running process
 """
 
@@ -21,22 +21,23 @@ from msgspec.structs import replace
 
 from atm.config import LEDGER_FILE, Cluster
 from atm.files import make_folder, sync_folder, write_durably
+from atm.storage.log_recovery import START_EMPTY_ADVICE
 
 NODE_FILE = "node.json"
 PEERS_FILE = "peers.json"
 LOCK_FILE = "node.lock"
 LOG_FILE_PATTERN = "raft.log*"
-FORMAT = 2  # of the folder; 1 was release 1.0's, and said nothing of it
+FORMAT = 2  # of the folder; 1 was that of release 1.0, which did not write it down
 
 T = TypeVar("T")
 
 
 class FolderRefused(Exception):
-    """The folder cannot be used; `str()` of it is one line for people."""
+    """The folder cannot be used; `str()` is one line for the operator."""
 
 
 class Owner(Struct, frozen=True, kw_only=True):
-    """What node.json says."""
+    """The contents of node.json."""
 
     format: int
     node: str
@@ -46,7 +47,7 @@ class Owner(Struct, frozen=True, kw_only=True):
 
 
 class _Format(Struct, frozen=True):
-    """As much of node.json as every release reads."""
+    """The part of node.json that every release reads."""
 
     format: int = 1
 
@@ -74,41 +75,41 @@ class DataFolder:
 
     @property
     def store(self) -> str:
-        """The random name of this folder: a node with another one has lost its disk."""
+        """The store id, a random name of this folder: a node that shows another one has lost its disk."""
         return self.owner.store
 
     @property
     def cluster_id(self) -> str:
-        """The id of the cluster, empty as long as its first entry has not been applied here."""
+        """The id of the cluster; empty until the log's first entry was applied here."""
         return self.owner.cluster_id
 
     def join(self, cluster_id: str) -> None:
-        """Remember durably which cluster this folder belongs to; raise `FolderRefused` if it is another's."""
+        """Record durably the cluster of this folder; raise `FolderRefused` if it is of another."""
         if self.owner.cluster_id == cluster_id:
             return
         if self.owner.cluster_id:
             raise FolderRefused(
-                f"{self.path} belongs to cluster {self.owner.cluster_id}, and its log to {cluster_id}: these "
-                "files do not belong together. Put back those of one copy, or move the folder away"
+                f"{self.path} belongs to cluster {self.owner.cluster_id}, but its log to {cluster_id}: these "
+                f"files do not belong together. Put the right files back. {START_EMPTY_ADVICE}"
             )
         self._rewrite(replace(self.owner, cluster_id=cluster_id))
 
     def check_pepper(self, name: str) -> None:
-        """Remember durably which pepper PINs are sealed with; raise `FolderRefused` if it is another now."""
+        """Record durably which pepper seals the PINs; raise `FolderRefused` if it was another."""
         if self.owner.pepper is None:
             self._rewrite(replace(self.owner, pepper=name))
         elif self.owner.pepper != name:
             raise FolderRefused(
-                f"{self.path} was used with another pepper_file: no customer's PIN would be right any more. "
+                f"{self.path} was used with another pepper_file: with this one no customer's PIN is right. "
                 "Put the old file back, from another machine or a backup"
             )
 
-    def knows_other(self, peer: str, store: str) -> bool:
-        """Return whether the peer has shown another store before. Nothing is remembered."""
+    def knows_another_store(self, peer: str, store: str) -> bool:
+        """Return whether the peer has shown another store id before. Nothing is recorded."""
         return self._peer_stores.get(peer, store) != store
 
     def register_peer_store(self, peer: str, store: str) -> bool:
-        """Remember durably the first store a peer shows; return False if it has shown another before.
+        """Record durably the first store id a peer shows; return False if it has shown another.
 
         Raises `FolderRefused` if that cannot be written.
         """
@@ -121,14 +122,14 @@ class DataFolder:
                 write_durably(self.path / PEERS_FILE, msgspec.json.encode(stores))
             except OSError as error:
                 raise FolderRefused(
-                    f"cannot write {self.path / PEERS_FILE}: {error.strerror or error}. Peers are not let in "
-                    "before it is known which data folder they have"
+                    f"cannot write {self.path / PEERS_FILE}: {error.strerror or error}. No peer can "
+                    "connect before its store id is recorded. Check permissions and free space"
                 ) from error
             self._peer_stores = stores
             return True
 
     def close(self) -> None:
-        """Let another process have the folder."""
+        """Unlock the folder."""
         if self._lock_fd >= 0:
             os.close(self._lock_fd)
             self._lock_fd = -1
@@ -146,18 +147,18 @@ class DataFolder:
         if not path.exists():
             if any(self.path.glob(LOG_FILE_PATTERN)) or (self.path / LEDGER_FILE).exists():
                 raise FolderRefused(
-                    f"{self.path} holds a log or a ledger but no {NODE_FILE}, so nobody can tell whose they "
-                    "are. Restore that file or move the folder away"
+                    f"{self.path} holds a log or a ledger but no {NODE_FILE}: their owner is not known. "
+                    f"Put that file back. {START_EMPTY_ADVICE}"
                 )
-            sync_folder(self.path.parent)  # first: whoever finds the file does not sync that again
+            sync_folder(self.path.parent)  # first: a later start that finds the file does not sync it
             write_durably(path, _encoded(mine))
             return mine
         version = _decoded(path, _Format).format
         if version < FORMAT:
             raise FolderRefused(
-                f"{self.path} was written by release 1.0, which decided some commands otherwise: export "
-                "the books with that release (bin/ledger export) and import them into a new cluster with "
-                "this one (bin/ledger import), as docs/upgrade.md says"
+                f"{self.path} was written by release 1.0, which decided some commands differently: "
+                "export the books with that release (bin/ledger export) and import them into a new cluster "
+                "with this one (bin/ledger import), as docs/upgrade.md says"
             )
         if version > FORMAT:
             raise FolderRefused(f"{self.path} was written by a newer release: install that one")
@@ -185,7 +186,9 @@ def _decoded(path: Path, kind: type[T]) -> T:
     try:
         return msgspec.json.decode(path.read_bytes(), type=kind)
     except (msgspec.DecodeError, UnicodeDecodeError) as error:
-        raise FolderRefused(f"{path} is damaged: {error}. Restore it or move the folder away") from error
+        raise FolderRefused(
+            f"{path} is damaged: {error}. Put a good copy back. {START_EMPTY_ADVICE}"
+        ) from error
 
 
 def _encoded(owner: Owner) -> bytes:

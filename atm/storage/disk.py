@@ -1,4 +1,4 @@
-"""What the durable log asks of a disk: little, so that a simulated one can lose, tear and fail it."""
+"""The disk operations of the durable log: few, so that a simulated disk can fail each of them."""
 
 from __future__ import annotations
 
@@ -8,18 +8,18 @@ from typing import Protocol
 
 from atm import files
 
-_sync_data = getattr(os, "fdatasync", os.fsync)  # not every system has the cheaper one
+_sync_data = getattr(os, "fdatasync", os.fsync)  # not every system has fdatasync
 
 
 class Disk(Protocol):
-    """Files by number, bytes by offset; every method raises `OSError` when the disk will not.
+    """Files by descriptor, bytes by offset; every method raises `OSError` if the disk fails.
 
-    Nothing is durable until it was synced: bytes by `sync`, the name of a new file or folder by
+    Nothing is durable before it is synced: bytes by `sync`, the name of a new file or folder by
     `sync_folder` of the folder it is in.
     """
 
     def make_folder(self, folder: Path) -> None:
-        """Make `folder` unless it is there; whatever had to be made above it is durable, itself not yet."""
+        """Make `folder` if it is missing; folders made above it are durable, `folder` itself not yet."""
 
     def sync_folder(self, folder: Path) -> None:
         """Make the names in `folder` durable."""
@@ -28,7 +28,7 @@ class Disk(Protocol):
         """Return the names in `folder`, in any order."""
 
     def open(self, path: Path, *, create: bool = False) -> int:
-        """Open a file to read and write; with `create`, make it if it is missing."""
+        """Open a file to read and write; return its descriptor. With `create`, make it if it is missing."""
 
     def size(self, file: int) -> int:
         """Return the file's size in bytes."""
@@ -40,16 +40,16 @@ class Disk(Protocol):
         """Write `data`, or its beginning; return how many bytes."""
 
     def truncate(self, file: int, length: int) -> None:
-        """Cut the file off behind its first `length` bytes."""
+        """Keep only the first `length` bytes of the file."""
 
     def sync(self, file: int) -> None:
-        """Make the file's bytes and size durable; once it failed, nobody knows which of them are."""
+        """Make the file's bytes and size durable; after a failure it is unknown which of them are."""
 
     def close(self, file: int) -> None:
-        """Forget the file's number."""
+        """Close the descriptor."""
 
     def random_bytes(self, length: int) -> bytes:
-        """Return bytes that nobody can guess."""
+        """Return random bytes that cannot be guessed."""
 
 
 class OsDisk:

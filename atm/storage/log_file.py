@@ -1,8 +1,8 @@
-"""The durable Raft log: term, vote and entries, append only, in segments (design: Durability).
+"""The durable Raft log: term, vote and entries, append only, in segments.
 
 The files are `raft.log.000001`, `raft.log.000002`, … in the log's folder; `log_format.py` says what is
-in them. What a save returned from is durable; what it did not return from may be there after a restart
-or not, as a whole.
+in them. When `save` returns, what it saved is durable. If it does not return, what it was to save is there
+after a restart as a whole, or not at all.
 """
 
 from __future__ import annotations
@@ -36,15 +36,15 @@ _READ_CHUNK_BYTES_MAX = 1024 * 1024
 
 
 class LogFailed(Exception):
-    """The disk refused; the log takes nothing more, and the node must end."""
+    """The disk failed or is full; the log accepts nothing more, and the node must stop."""
 
 
 class LogFile:
     """The log of one server in `folder`; for one thread.
 
-    Making one opens or makes the log and recovers it: a bad last batch, which was never acknowledged,
-    is cut off; any other is damage. Segments grow up to `segment_bytes_max`, or to one batch
-    if that is larger. Raises `DamagedLog`, `LogOfAnotherRelease` and `LogFailed`.
+    The constructor opens or creates the log and recovers it: a bad last batch, which was never acknowledged,
+    is cut off; any other bad batch is damage. Segments grow up to `segment_bytes_max`, or to one batch if
+    that is larger. Raises `DamagedLog`, `LogOfAnotherRelease` and `LogFailed`.
     """
 
     def __init__(
@@ -55,13 +55,13 @@ class LogFile:
         self._segment_bytes_max = segment_bytes_max
         self._disk: Disk = disk or OsDisk()
         self._index = LogIndex()
-        self._batches = 0  # how many there are; the next one's number
+        self._batches = 0  # how many batches there are: the number of the next one
         self._crc = 0  # of the last batch
-        self._segment = 0  # the one that is written to
+        self._segment = 0  # the segment that is written to
         self._file = -1
         self._mark = b""
-        self._end = 0  # of the last batch in it
-        self._healthy = False  # whether all that was begun on disk is also finished
+        self._end = 0  # of the last batch in that segment
+        self._healthy = False  # False during a write or sync, and for good after a failed one
         try:
             self._open()
             self._healthy = True
@@ -82,16 +82,16 @@ class LogFile:
         return list(self._index.terms)
 
     def tail(self, first_index: int) -> list[Entry]:
-        """Return the entries from `first_index` on; none if it is behind the last. Raises as `read`."""
+        """Return the entries from `first_index` on, if any. Raises as `read_entries`."""
         if first_index > self.last_index:
             return []
-        return self.read(first_index, self.last_index, sys.maxsize)
+        return self.read_entries(first_index, self.last_index, sys.maxsize)
 
-    def read(self, first: int, last: int, bytes_max: int) -> list[Entry]:
+    def read_entries(self, first: int, last: int, bytes_max: int) -> list[Entry]:
         """Return entries from `first` to at most `last`.
 
-        It is at least one entry, and beyond that no more than `bytes_max` bytes of msgpack. Raises
-        `DamagedLog` if a batch is no longer what was written, and `LogFailed` if it cannot be read.
+        They are at least one, and together at most `bytes_max` bytes of msgpack unless it is only one. Raises
+        `DamagedLog` if a batch does not read as it was written, and `LogFailed` if it cannot be read.
         """
         assert 0 < first <= last <= self.last_index
         found: list[Entry] = []
@@ -109,10 +109,10 @@ class LogFile:
     def save(self, hard_state: HardState, entries: Sequence[Entry]) -> None:
         """Make term, vote and entries durable, all or none of them.
 
-        The first entry may stand at an index that exists: it and all behind it replace what was there.
+        The first entry may have an index that the log has already: the entries replace the log from there on.
         Writes nothing if there are no entries and neither term nor vote changed: a new commit index
-        alone is not worth a sync. Raises `LogFailed`, and ever after a first time, because what a failed
-        write or sync left on disk is unknown for good.
+        alone is not worth a sync. Raises `LogFailed`, and after that on every call: what a failed write or
+        sync left on the disk is unknown.
         """
         saved = self.hard_state
         if not entries and hard_state.term == saved.term and hard_state.voted_for == saved.voted_for:
@@ -125,7 +125,9 @@ class LogFile:
             assert min(saved.commit_index, self.last_index) < first_index <= self.last_index + 1
             assert last_index - first_index + 1 == len(entries)
         if not self._healthy:
-            raise LogFailed(f"the log in {self._folder} failed before and takes nothing more: start it again")
+            raise LogFailed(
+                f"the log in {self._folder} failed before and accepts nothing more: start this node again"
+            )
         self._healthy = False
         try:
             offset = self._append(hard_state, entries)
@@ -137,7 +139,7 @@ class LogFile:
         self._healthy = True
 
     def close(self) -> None:
-        """Close the file; nothing may be saved afterwards."""
+        """Close the log; nothing can be saved afterwards."""
         self._healthy = False
         if self._file >= 0:
             file, self._file = self._file, -1
@@ -160,7 +162,7 @@ class LogFile:
         return offset
 
     def _begin_segment(self, segment: int) -> None:
-        """Go on in a new segment, or in one whose header never got to the disk."""
+        """Start a new segment, or one whose header never became durable."""
         self.close()
         self._file = self._disk.open(segment_path(self._folder, segment), create=True)
         self._disk.truncate(self._file, 0)
@@ -168,7 +170,7 @@ class LogFile:
         self._mark = self._disk.random_bytes(MARK_BYTES)
         header = SegmentHeader(segment, self._batches, self._crc, self._mark)
         self._write(header.encode(), 0)
-        # Synced before anything is written behind it: a bad header with bytes behind it is damage.
+        # Synced before anything is written after it: a bad header with bytes after it is damage.
         self._disk.sync(self._file)
         self._disk.sync_folder(self._folder)
         self._end = SEGMENT_HEADER_BYTES
@@ -196,12 +198,12 @@ class LogFile:
                 raise LogFailed(f"cannot read {path} ({error.strerror or error}): check the disk") from error
 
     def _entries_of(self, batch: int, reader: SegmentReader, first: int) -> list[Entry]:
-        """Return the entries of a batch that still count, from index `first` on."""
+        """Return the entries of a batch that were not replaced, from index `first` on."""
         _, offset = self._index.position(batch)
         indexes = self._index.indexes(batch)
         found = reader.batch_at(offset)
         if found is None or found[0].first_index != indexes.start:
-            raise DamagedLog(reader.path, offset, "the batch there no longer reads as it was written")
+            raise DamagedLog(reader.path, offset, "the batch there does not read as it was written")
         start = max(first, indexes.start) - indexes.start
         return decode_entries(*found)[start : len(indexes)]
 
@@ -215,23 +217,23 @@ class LogFile:
         self._index = recovery.index
         self._batches, self._crc = recovery.batches, recovery.crc
         if recovery.mark:
-            self._go_on(recovery)
+            self._resume(recovery)
         else:
             self._begin_segment(max(recovery.segment, 1))
 
-    def _go_on(self, recovery: Recovery) -> None:
-        """Cut off the torn tail, and make durable what was read: from now on it counts as saved."""
+    def _resume(self, recovery: Recovery) -> None:
+        """Cut off the torn tail, and make durable what was read: it counts as saved from now on."""
         self._segment, self._mark, self._end = recovery.segment, recovery.mark, recovery.end
         self._file = self._disk.open(segment_path(self._folder, self._segment))
         if recovery.torn:
             self._disk.truncate(self._file, self._end)
-        # What was read may never have got beyond the system's memory, and after a failed sync it never
-        # would: a later sync would pass over it and report success. So it is written once more; only
-        # the last batch (or the header) can be concerned, since each save waits for its sync.
+        # What was read may be in the system's page cache only. After a failed sync the pages count as clean,
+        # so that a later sync skips them and reports success. So the last batch (or the header) is written
+        # again; all before it is durable, since each save waits for its sync.
         length = self._end - recovery.last_batch
-        unsure = self._disk.read(self._file, length, recovery.last_batch)
-        assert len(unsure) == length
-        self._write(unsure, recovery.last_batch)
+        last = self._disk.read(self._file, length, recovery.last_batch)
+        assert len(last) == length
+        self._write(last, recovery.last_batch)
         self._disk.sync(self._file)
         self._disk.sync_folder(self._folder)
 

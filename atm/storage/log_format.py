@@ -1,11 +1,11 @@
-"""The durable log as bytes (design: Durability).
+"""The durable log as bytes.
 
 A segment is a file `raft.log.000001`, `raft.log.000002`, … that starts with a header, synced before
-anything is written behind it:
+anything is written after it:
 
     magic 8 | CRC 4 | segment 4 | batches before 8 | CRC of the batch before 4 | mark 8
 
-Then come batches, each of which one sync made durable:
+Batches follow; each was made durable by one sync:
 
     mark 8 | CRC 4 | CRC of the batch before 4 | number 8 | payload length 4
     | term 8 | commit index 8 | length of the vote 2 | entries 4
@@ -13,15 +13,15 @@ Then come batches, each of which one sync made durable:
     | payload: the vote, then the entries as one msgpack array (nothing if there are none)
 
 All integers are big-endian. A CRC is the CRC-32 of all that follows it, up to the end of the header or
-batch; a header's, of the magic before it too, in this and all later versions. So each batch proves itself,
-and `number` with the CRC of the batch before proves its place: it cannot be valid anywhere else, in another
-segment either.
+batch; that of a header includes the magic before it, in this and all later versions. So the CRC proves a
+batch, and `number` with the CRC of the batch before proves its place: it is valid nowhere else, not in
+another segment either.
 
-The mark is drawn at random for each segment, stands in front of each of its batches, and leaves the
-disk in no message. A batch begins to be written only after the one before was synced, so the mark found
-*behind* a bad batch shows that the bad one had been acknowledged: that is damage and not a torn tail,
-even if the later batch is torn or damaged too. Whoever chooses the contents of an entry may imitate
-whole batches, but can put the right mark before them only by guessing 64 random bits.
+The mark is random bytes, drawn for each segment; it begins each of its batches, and no message carries it.
+A batch is written only after the one before was synced. So a mark found *after* a bad batch shows that the
+bad one had been acknowledged: that is damage and not a torn tail, even if the later batch is torn or damaged
+too. A client that chooses the contents of an entry can imitate whole batches, but can put the right mark
+before them only by guessing 64 random bits.
 """
 
 from __future__ import annotations
@@ -41,7 +41,7 @@ from atm.raft.messages import Entry, HardState
 MARK_BYTES = 8
 ENTRY_OVERHEAD_BYTES = 1 + 3 * 9 + 2 * 2 + 5  # what msgpack adds to the data at most
 
-_VERSION = 2  # of the format; 1 was release 1.0's
+_VERSION = 2  # of the format; 1 was that of release 1.0
 _MAGIC_WORD = b"ATMRAFT"
 _MAGIC = _MAGIC_WORD + bytes([_VERSION])
 _MAGIC_AND_CRC = Struct(">8sI")
@@ -63,7 +63,7 @@ _decode_unbounded = Decoder(list[tuple[int, int, int, int, int, bytes]]).decode
 
 
 def segment_path(folder: Path, segment: int) -> Path:
-    """Return where a segment is kept."""
+    """Return the path of a segment."""
     return folder / f"raft.log.{segment:06}"
 
 
@@ -74,7 +74,7 @@ def segment_numbers(names: Iterable[str]) -> list[int]:
 
 
 class SegmentHeader(NamedTuple):
-    """What a segment says of itself: its number, what came before it, and the mark of its batches."""
+    """The header of a segment: its number, what precedes it, and the mark of its batches."""
 
     segment: int
     batches_before: int
@@ -82,13 +82,12 @@ class SegmentHeader(NamedTuple):
     mark: bytes
 
     def encode(self) -> bytes:
-        """Return the header's bytes."""
         body = _SEGMENT.pack(*self)
         return _MAGIC_AND_CRC.pack(_MAGIC, _header_crc(_MAGIC, body)) + body
 
     @staticmethod
     def decode(data: bytes) -> SegmentHeader | None:
-        """Return the header that `data` is, or None if it is none."""
+        """Return the header in `data`, or None if it is not valid."""
         if len(data) != SEGMENT_HEADER_BYTES:
             return None
         body = data[_MAGIC_AND_CRC.size :]
@@ -98,7 +97,7 @@ class SegmentHeader(NamedTuple):
 
 
 def other_version(data: bytes) -> int | None:
-    """Return the version of the format if `data` is the header of a segment in another one, else None."""
+    """Return the version of the format if `data` is a valid header of another version, else None."""
     if len(data) < SEGMENT_HEADER_BYTES or not data.startswith(_MAGIC_WORD):
         return None
     magic, crc = _MAGIC_AND_CRC.unpack_from(data)
@@ -112,7 +111,7 @@ def _header_crc(magic: bytes, body: bytes) -> int:
 
 
 class BatchHeader(NamedTuple):
-    """What a batch says of itself; without entries the last four fields are 0."""
+    """The header of a batch; without entries the last four fields are 0."""
 
     mark: bytes
     crc: int
@@ -164,12 +163,12 @@ def encode_batch(
 
 
 def decode_batch_header(data: memoryview, start: int) -> BatchHeader:
-    """Return the batch header that would begin at `start`; `is_whole` tells whether to believe it."""
+    """Return the batch header at `start`; it is valid only if `is_whole` says so."""
     return BatchHeader._make(_BATCH.unpack_from(data, start))
 
 
 def is_whole(header: BatchHeader, data: memoryview, start: int, stop: int) -> bool:
-    """Tell whether the batch from `start` to `stop` is as it was written."""
+    """Return whether the CRC of the batch from `start` to `stop` is right."""
     return crc32(data[start + _MARK_AND_CRC.size : stop]) == header.crc
 
 
@@ -178,7 +177,7 @@ def decode_entries(header: BatchHeader, payload: memoryview) -> list[Entry]:
     encoded = payload[header.entries_start :]
     try:
         return _decode_entries(encoded)
-    except ValidationError:  # a number over its bound, from a release that let it in: see recovery.py
+    except ValidationError:  # a number over its limit, saved by a release that did not check: see recovery.py
         return [
             Entry(index=index, term=term, time_us=time_us, kind=kind, version=version, data=data)
             for index, term, time_us, kind, version, data in _decode_unbounded(encoded)
@@ -186,6 +185,6 @@ def decode_entries(header: BatchHeader, payload: memoryview) -> list[Entry]:
 
 
 def decode_hard_state(header: BatchHeader, payload: memoryview) -> HardState:
-    """Return term, vote and commit index as of a batch."""
+    """Return term, vote and commit index of a batch."""
     vote = None if header.vote_bytes == _NO_VOTE else str(payload[: header.vote_bytes], "utf-8")
     return HardState(term=header.term, voted_for=vote, commit_index=header.commit_index)

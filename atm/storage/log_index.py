@@ -1,4 +1,4 @@
-"""Where each entry of the durable log lies: little memory for many entries."""
+"""Where each entry of the durable log is: 16 bytes of memory a batch, none an entry."""
 
 from __future__ import annotations
 
@@ -22,11 +22,11 @@ def term_runs(entries: Sequence[Entry]) -> list[tuple[int, int]]:
 
 
 class LogIndex:
-    """First index and position of every batch that still counts: 16 bytes a batch, nothing an entry.
+    """First index and position of every batch that has entries of the log.
 
-    A batch that starts at an index replaces all entries from there on, so batches that start there or
-    behind are dropped, and an earlier one counts only up to there. Hence the first indexes rise
-    strictly, and an entry lies in the last batch that does not start behind it.
+    A batch replaces all entries from its first index on. So batches that start there or later are dropped
+    from this index, and earlier ones count only up to there. The first indexes therefore rise strictly, and
+    an entry is in the last batch whose first index is not greater.
     """
 
     def __init__(self) -> None:
@@ -66,6 +66,6 @@ class LogIndex:
         return position >> _OFFSET_BITS, position & ((1 << _OFFSET_BITS) - 1)
 
     def indexes(self, batch: int) -> range:
-        """Return the indexes at which a batch's entries still count."""
+        """Return the indexes of a batch's entries that were not replaced."""
         last = batch + 1 == len(self._firsts)
         return range(self._firsts[batch], self.last_index + 1 if last else self._firsts[batch + 1])

@@ -1,4 +1,4 @@
-"""What the files of the durable log say after a restart: a torn tail is told from damage here."""
+"""Reads the durable log after a restart, and tells a torn tail from damage."""
 
 from __future__ import annotations
 
@@ -24,23 +24,29 @@ from atm.storage.log_segment import SegmentReader
 _CHUNK_BYTES = 1024 * 1024
 
 
+START_EMPTY_ADVICE = (
+    "Never put an older copy of the folder back: it lacks votes and entries that this node has promised. "
+    "Move the folder away only if a majority of all nodes is up without this one: it then starts empty and "
+    "gets the log from them, but its vote is lost: it counts for no majority any more"
+)
+
+
 class DamagedLog(Exception):
-    """Bytes that had been acknowledged are no longer what was written; nothing was changed on disk."""
+    """Bytes that were acknowledged are not what was written; nothing was changed on the disk."""
 
     def __init__(self, path: Path, offset: int, what: str) -> None:
         super().__init__(
-            f"{path} is damaged at byte {offset}: {what}; nothing was changed. Put back a good copy of the"
-            " node's folder, or move the folder away: the node then starts empty and learns from the others"
+            f"{path} is damaged at byte {offset}: {what}. Nothing was changed. {START_EMPTY_ADVICE}"
         )
 
 
 class LogOfAnotherRelease(Exception):
-    """The log is in another format than this release's, and sound as far as it was looked at."""
+    """The log is in the format of another release, and valid as far as it was read."""
 
     def __init__(self, path: Path, version: int) -> None:
         if version == 1:
             what_to_do = (
-                "was written by release 1.0, which decided some commands otherwise: export the books with "
+                "was written by release 1.0, which decided some commands differently: export the books with "
                 "that release (bin/ledger export) and import them into a new cluster with this one "
                 "(bin/ledger import), as docs/upgrade.md says"
             )
@@ -60,11 +66,11 @@ class Recovery:
         self.index = LogIndex()
         self.batches = 0
         self.crc = 0  # of the last batch
-        self.segment = 0  # the last one; 0 if there is none
-        self.mark = b""  # of its batches; none if its header never got to the disk
+        self.segment = 0  # the last segment; 0 if there is none
+        self.mark = b""  # of its batches; empty if its header never became durable
         self.end = 0  # of its last batch, or else of its header
         self.last_batch = 0  # where that batch starts, or else the header
-        self.torn = False  # whether anything follows behind `end`
+        self.torn = False  # whether bytes follow after `end`
         self._folder = folder
         segments = segment_numbers(disk.names(folder))
         for expected, segment in enumerate(segments, 1):
@@ -76,12 +82,12 @@ class Recovery:
                 self._scan(segment, reader, is_last=segment == segments[-1])
 
     def _scan(self, segment: int, reader: SegmentReader, *, is_last: bool) -> None:
-        """Take in the batches of a segment."""
+        """Read the batches of a segment."""
         self.segment = segment
         if reader.other_version is not None:
             raise LogOfAnotherRelease(reader.path, reader.other_version)
         if reader.header is None:
-            # The header is synced before anything is written behind it: shorter files were never used.
+            # The header is synced before anything is written after it: shorter files were never used.
             if is_last and reader.end <= SEGMENT_HEADER_BYTES:
                 self.mark = b""
                 return
@@ -90,21 +96,21 @@ class Recovery:
             raise DamagedLog(reader.path, 0, "it does not continue the file before it")
         last_batch, position, found = 0, SEGMENT_HEADER_BYTES, None
         while position < reader.end:
-            behind = reader.batch_at(position)
-            if behind is None:
-                self._refuse_damage(reader, position, is_last=is_last)
+            batch = reader.batch_at(position)
+            if batch is None:
+                self._require_torn_tail(reader, position, is_last=is_last)
                 break
-            found = behind
-            self._take_in(*found, reader.path, position)
+            found = batch
+            self._add_batch(*found, reader.path, position)
             last_batch, position = position, position + BATCH_HEADER_BYTES + found[0].payload_bytes
         if found:
-            # The hint is only a lower bound: never let it point behind what is here.
+            # The hint is only a lower bound: it must not point after the last entry.
             state = decode_hard_state(*found)
             self.hard_state = replace(state, commit_index=min(state.commit_index, self.index.last_index))
         self.mark, self.end, self.last_batch = reader.header.mark, position, last_batch
         self.torn = position < reader.end
 
-    def _take_in(self, header: BatchHeader, payload: memoryview, path: Path, position: int) -> None:
+    def _add_batch(self, header: BatchHeader, payload: memoryview, path: Path, position: int) -> None:
         if header.number != self.batches or header.prev_crc != self.crc:
             raise DamagedLog(path, position, "the batch there does not continue the one before it")
         self.batches += 1
@@ -118,9 +124,9 @@ class Recovery:
         last_index = header.first_index + header.entry_count - 1
         self.index.append(header.first_index, last_index, runs, self.segment, position)
 
-    def _refuse_damage(self, reader: SegmentReader, position: int, *, is_last: bool) -> None:
-        """Raise `DamagedLog` unless the bad batch at `position` is the last that was begun."""
-        later = reader.mark_behind(position)
+    def _require_torn_tail(self, reader: SegmentReader, position: int, *, is_last: bool) -> None:
+        """Raise `DamagedLog` unless the bad batch at `position` is the last one written."""
+        later = reader.find_mark_after(position)
         if later is not None:
             raise DamagedLog(
                 reader.path, position, f"the batch there is bad, and another begins at byte {later}"

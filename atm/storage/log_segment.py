@@ -18,10 +18,10 @@ from atm.storage.log_format import (
 
 
 class SegmentReader:
-    """Reads the batches of a segment, a chunk at a time; `header` is None if that is bad,
-    and `other_version` is that of the format if it is the header of another one.
+    """Reads the batches of a segment, a chunk at a time. Raises `OSError`.
 
-    Sees the file up to `end`, as long as it was when the reader was made. Raises `OSError`.
+    `header` is None if it is not valid; `other_version` is the version of the format if it is another one.
+    The file is read up to `end`, its size when the reader was made.
     """
 
     def __init__(self, disk: Disk, path: Path, chunk_bytes: int) -> None:
@@ -42,11 +42,10 @@ class SegmentReader:
         self._mark = self.header.mark if self.header else b""
 
     def close(self) -> None:
-        """Close the file."""
         self._disk.close(self._file)
 
     def batch_at(self, position: int) -> tuple[BatchHeader, memoryview] | None:
-        """Return header and payload of the batch at `position`, or None if no valid one is there."""
+        """Return header and payload of the batch at `position`, or None if there is no valid one."""
         start = position - self._start
         if not 0 <= start <= len(self._buffer) - BATCH_HEADER_BYTES:
             if not self._fill(position, BATCH_HEADER_BYTES):
@@ -64,8 +63,8 @@ class SegmentReader:
             return None
         return header, self._buffer[start + BATCH_HEADER_BYTES : start + length]
 
-    def mark_behind(self, position: int) -> int | None:
-        """Return where the mark of a batch that begins behind `position` stands, or None."""
+    def find_mark_after(self, position: int) -> int | None:
+        """Return the position of the first mark after `position`, or None."""
         assert self._mark
         position += 1
         while self._fill(position, MARK_BYTES):
@@ -76,7 +75,7 @@ class SegmentReader:
         return None
 
     def _fill(self, position: int, length: int) -> bool:
-        """Have at least `length` bytes from `position` on in the buffer; tell whether there are as many."""
+        """Read at least `length` bytes from `position` into the buffer; return False if there are fewer."""
         if position + length > self.end:
             return False
         wanted = min(max(length, self._chunk_bytes), self.end - position)

@@ -1,1 +1,1 @@
-"""Bytes to messages and back: pure functions of their input (docs/protocol.md)."""
+"""Encoding and decoding of messages: pure functions of their input (docs/protocol.md)."""

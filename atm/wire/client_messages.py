@@ -1,4 +1,4 @@
-"""What clients and servers say to each other: maps, which are easy to write and read in any language.
+"""Messages between clients and servers: maps, which are easy to write and read in any language.
 
 The format is written down in docs/protocol.md.
 """
@@ -17,26 +17,26 @@ from atm.wire.codec import Malformed, decode
 
 
 class Status(Request, frozen=True, kw_only=True, tag="status"):
-    """Ask one server about itself; answered by that server alone."""
+    """Asks one server for its status; that server answers."""
 
 
 class Verify(Request, frozen=True, kw_only=True, tag="verify"):
-    """Let one server audit its ledger; answered by that server alone, when it is done."""
+    """Lets one server audit its ledger; that server answers when it is done."""
 
     at: Indexes = ()
 
 
 class Reply(ReadResult, frozen=True, kw_only=True, omit_defaults=True):
-    """A receipt or a view on its way to a teller: `leader` is the node that decided."""
+    """The wire form of a `LedgerReceipt` or `ReadResult`; `leader` is the node that decided."""
 
     leader: str | None = None
 
     @classmethod
     def of(cls, decided: LedgerReceipt, leader: str | None = None) -> Self:
-        """Return what a teller is told of a receipt, or of what was read."""
+        """Return the reply to a client for a receipt, or for what was read."""
         if isinstance(decided, ReadResult):
             return cls(**asdict(decided), leader=leader)
-        return cls(  # by hand, as each command passes here: a fourth of the time
+        return cls(  # by hand: it takes a fourth of the time, and every command passes here
             id=decided.id,
             outcome=decided.outcome,
             balance=decided.balance,
@@ -48,12 +48,12 @@ class Reply(ReadResult, frozen=True, kw_only=True, omit_defaults=True):
 
 
 class ErrorReply(Struct, frozen=True, kw_only=True, omit_defaults=True):
-    """The request was not decided. What that means is told by `outcome`:
+    """The request was not decided here; `outcome` says what that means:
 
-    - `bad_request`: not understood, certainly not done; the connection is closed if the stream is lost.
-    - `busy`: too much is under way here; certainly not done by this try.
-    - `unavailable`: no leader is known here; certainly not done by this try.
-    - `unknown`: it was passed on or proposed and its end was not seen: it may or may not be done.
+    - `bad_request`: not understood, certainly not done; closes the connection if framing is lost.
+    - `busy`: too many requests are in progress here; this try certainly did nothing.
+    - `unavailable`: no leader is known here; this try certainly did nothing.
+    - `unknown`: it was forwarded or proposed, and the outcome was not seen: it may or may not be done.
     """
 
     id: str
@@ -63,7 +63,7 @@ class ErrorReply(Struct, frozen=True, kw_only=True, omit_defaults=True):
 
 
 class StatusReply(Struct, frozen=True, kw_only=True):
-    """What a server says of itself; `matched` is, on a leader, how far each other server's log agrees.
+    """The status of a server; on a leader, `matched` is the match index of each other server.
 
     `version` is its release, `feature_level` that of the cluster, as far as this server has applied the log.
     """
@@ -83,7 +83,7 @@ class StatusReply(Struct, frozen=True, kw_only=True):
 
 
 class VerifyReply(Struct, frozen=True, kw_only=True):
-    """What a server found in its own ledger."""
+    """The findings of a server's audit of its own ledger."""
 
     id: str
     outcome: str = "ok"
@@ -91,7 +91,7 @@ class VerifyReply(Struct, frozen=True, kw_only=True):
     findings: Findings
 
 
-Forwardable = Command | Read  # what is decided by the leader, and passed on to it
+Forwardable = Command | Read  # decided by the leader, so forwarded to it
 ClientRequest = Forwardable | Status | Verify
 ClientReply = Reply | ErrorReply | StatusReply | VerifyReply
 
@@ -99,7 +99,7 @@ FAULT_OUTCOMES = frozenset({"bad_request", "busy", "unavailable", "unknown"})
 
 
 class _ReplyKind(Struct, frozen=True):
-    """As much of an answer as tells which of the four it is: answers carry no tag on the wire."""
+    """The fields that tell which of the four replies it is: replies have no tag on the wire."""
 
     outcome: str
     node: str | None = None
@@ -116,14 +116,14 @@ _forwardable: Decoder[Forwardable] = Decoder(Forwardable)
 
 
 def decode_client_request(payload: bytes) -> ClientRequest:
-    """Return what a client asks; raise `Malformed`."""
+    """Return a client's request; raise `Malformed`."""
     return decode(_client_request, payload)
 
 
 def decode_client_reply(payload: bytes) -> ClientReply:
-    """Return what a server answers a client; raise `Malformed`.
+    """Return a server's reply to a client; raise `Malformed`.
 
-    A `Reply` with the outcome `ok` has a balance, or what else was asked for.
+    A `Reply` with the outcome `ok` has a balance, or the result that was requested.
     """
     kind = decode(_reply_kind, payload)
     if kind.outcome in FAULT_OUTCOMES:

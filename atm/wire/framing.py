@@ -10,21 +10,21 @@ PEER_FRAME_BYTES_MAX = 8 * 1024 * 1024
 
 
 class FrameTooLarge(Exception):
-    """The other side announced, or we were about to send, a frame over the limit."""
+    """A frame to be received or sent is over the limit."""
 
     def __init__(self, length: int, frame_bytes_max: int) -> None:
         super().__init__(f"a frame of {length} bytes is over the limit of {frame_bytes_max}")
 
 
 def frame(payload: bytes) -> bytes:
-    """Return `payload` with its length in front."""
+    """Return `payload` with its length before it."""
     return len(payload).to_bytes(LENGTH_BYTES, "big") + payload
 
 
 class FrameReader:
-    """Cuts a stream of bytes into frames; holds at most one unfinished frame and one piece of input.
+    """Splits a stream of bytes into frames; holds at most one unfinished frame and one piece of input.
 
-    A frame's claim is believed only up to the limit, and memory grows only with bytes that arrived.
+    Memory is used for bytes that arrived, not for a length that was announced.
     """
 
     def __init__(self, frame_bytes_max: int) -> None:
@@ -39,10 +39,10 @@ class FrameReader:
     def feed(self, piece: bytes) -> Iterator[bytes]:
         """Yield the payload of each frame that `piece` completes; raise `FrameTooLarge`.
 
-        What was yielded is forgotten when the iteration ends, at the end or where it is left.
+        Yielded frames are dropped from the buffer when the iteration ends, also if it is left early.
         """
         buffer = self._buffer
-        data: bytes | bytearray = piece  # as long as nothing was left over, without another copy of it
+        data: bytes | bytearray = piece  # without a copy, unless an unfinished frame was left over
         if buffer:
             buffer += piece
             data = buffer

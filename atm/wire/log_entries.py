@@ -1,4 +1,4 @@
-"""What log entries hold: a client's request as it came, PINs sealed, and its actor; or the cluster's own."""
+"""The data of log entries: a client's request with sealed PINs and its actor, or an entry of the cluster."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from atm.wire.codec import decode, encode
 
 COMMAND_BYTES_MAX = 1 + 2 + 64  # what `command_data` adds to a request: array, length, actor
 
-_COMMAND = int(EntryKind.COMMAND)  # asked for with every entry, and an enum's member is found slowly
+_COMMAND = int(EntryKind.COMMAND)  # an int, because looking up an enum's member for every entry is slow
 _ARRAY_OF_TWO = b"\x92"
 _command: Decoder[LoggedCommand] = Decoder(LoggedCommand)
 _founding: Decoder[Founding] = Decoder(Founding)
@@ -21,9 +21,9 @@ _level_raise: Decoder[LevelRaise] = Decoder(LevelRaise)
 
 
 class NewerEntry(Exception):
-    """The log holds what this release does not know, and what follows from it nobody here can tell.
+    """The log holds an entry of a kind or version that this release does not know.
 
-    `str()` of it is one line for people.
+    `str()` is one line for the operator.
     """
 
     def __init__(self, entry: Entry) -> None:
@@ -34,7 +34,7 @@ class NewerEntry(Exception):
 
 
 def command_data(actor: str, request: bytes) -> bytes:
-    """Return the data of a command's entry: `request`, valid and as it came, and who asked."""
+    """Return the data of a command's entry: `request`, valid and as received, and its actor."""
     return _ARRAY_OF_TWO + _encoded(actor) + request
 
 
@@ -42,17 +42,17 @@ _encoded: Callable[[str], bytes] = lru_cache(maxsize=1024)(encode)
 
 
 def decode_command(data: bytes) -> LoggedCommand:
-    """Return the command of a log entry and who asked for it; raise `Malformed`."""
+    """Return the command of a log entry and its actor; raise `Malformed`."""
     return decode(_command, data)
 
 
 def decode_founding(data: bytes) -> Founding:
-    """Return what the first entry of a log says; raise `Malformed`."""
+    """Return the contents of a BOOTSTRAP entry; raise `Malformed`."""
     return decode(_founding, data)
 
 
 def check_known(entry: Entry) -> None:
-    """Raise `NewerEntry` if only a newer release knows what such an entry is."""
+    """Raise `NewerEntry` if this release does not know the entry's kind or version."""
     if entry.version != ENTRY_VERSION or entry.kind not in _DECODERS:
         raise NewerEntry(entry)
 

@@ -1,8 +1,8 @@
-"""What servers say to each other: arrays that start with a tag, which are small and fast.
+"""Messages between servers: arrays that start with a tag, which are small and fast.
 
-The format is written down in docs/protocol.md. The rule of extension: a newer release puts new elements
-behind those that are there, and a release that does not know them does not look at them. Nothing else
-changes within a version of the protocol.
+The format is written down in docs/protocol.md. The rule of extension: a newer release appends new
+elements, and a release that does not know them ignores them. Nothing else changes within a version of the
+protocol.
 """
 
 from __future__ import annotations
@@ -16,13 +16,13 @@ from atm.wire.codec import decode
 
 
 class Hello(Struct, frozen=True, kw_only=True, array_like=True, tag=20):
-    """The first frame on a connection between servers: who calls, for which cluster, and what it can.
+    """The first frame on a connection between servers: the caller, its cluster, and what it supports.
 
-    The first five elements stand where release 1.0 had them, so that each tells the other why it is refused:
-    that release had one version of the protocol, and nothing behind `pepper`.
+    The first five elements are those of release 1.0, so that each release can tell the other why it refuses:
+    release 1.0 had one version of the protocol, and nothing after `pepper`.
 
     `cluster` is the cluster's id, empty if the caller does not know it yet; then `config`, the digest of its
-    cluster.ini, shows whether it is the same one.
+    cluster.ini, is compared.
     `store` names the caller's data folder: it changes when a server comes back with an empty one.
     `pepper` names the secret that PINs are sealed with, which all servers share.
     """
@@ -39,9 +39,9 @@ class Hello(Struct, frozen=True, kw_only=True, array_like=True, tag=20):
 
 
 class Welcome(Struct, frozen=True, kw_only=True, array_like=True, tag=21):
-    """The hello was accepted; `learner` if the caller was known under another store (wiped disk).
+    """The hello was accepted; `learner` if the caller has shown another store id before (a lost disk).
 
-    `protocol` is the version that is spoken on this connection: the highest that both know.
+    `protocol` is the version used on this connection: the highest that both know.
     """
 
     node: str
@@ -50,20 +50,20 @@ class Welcome(Struct, frozen=True, kw_only=True, array_like=True, tag=21):
 
 
 class Refused(Struct, frozen=True, kw_only=True, array_like=True, tag=22):
-    """The hello was refused, and why, in a line for people; the connection is then closed."""
+    """The hello was refused; `reason` is a line for the operator. The connection is closed."""
 
     reason: str
 
 
 class Forward(Struct, frozen=True, kw_only=True, array_like=True, gc=False, tag=23):
-    """Tellers' requests passed on to the leader, as (number, actor, request payload)."""
+    """Clients' requests forwarded to the leader, as (number, actor, request payload)."""
 
     sender: str
     requests: tuple[tuple[int, Actor, bytes], ...]
 
 
 class ForwardReply(Struct, frozen=True, kw_only=True, array_like=True, gc=False, tag=24):
-    """Answers to forwarded requests, as (number, answer payload) pairs."""
+    """Replies to forwarded requests, as (number, reply payload) pairs."""
 
     sender: str
     answers: tuple[tuple[int, bytes], ...]
@@ -77,15 +77,15 @@ _hello_reply: Decoder[Welcome | Refused] = Decoder(Welcome | Refused)
 
 
 def decode_peer_message(payload: bytes) -> PeerMessage:
-    """Return a message of another server after its hello; raise `Malformed`."""
+    """Return a message that another server sent after its hello; raise `Malformed`."""
     return decode(_peer_message, payload)
 
 
 def decode_hello(payload: bytes) -> Hello:
-    """Return the first message of another server; raise `Malformed`."""
+    """Return the hello of another server; raise `Malformed`."""
     return decode(_hello, payload)
 
 
 def decode_hello_reply(payload: bytes) -> Welcome | Refused:
-    """Return the answer to our hello; raise `Malformed`."""
+    """Return another server's answer to our hello; raise `Malformed`."""
     return decode(_hello_reply, payload)

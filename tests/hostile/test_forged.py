@@ -48,7 +48,7 @@ def append(
         prev_log_index=status.last_index,
         prev_log_term=status.term,
         entries=entries,
-        commit_index=status.last_index + len(entries) if commit_index is None else commit_index,
+        leader_commit=status.last_index + len(entries) if commit_index is None else commit_index,
         round=0,
     )
 
@@ -75,7 +75,7 @@ def grant(term: int, *, granted: bool, pre_vote: bool = False) -> RequestVoteRes
 
 def heartbeat(term: int) -> AppendEntries:
     return AppendEntries(
-        sender=FAULTY_PEER, term=term, prev_log_index=0, prev_log_term=0, entries=(), commit_index=0, round=0
+        sender=FAULTY_PEER, term=term, prev_log_index=0, prev_log_term=0, entries=(), leader_commit=0, round=0
     )
 
 
@@ -169,7 +169,7 @@ def test_an_append_that_would_replace_a_committed_entry_is_noise_and_no_exit(ban
     for name in NODES:
         while not bank.has_said("conflicts with a committed entry", name):
             term = bank.status(name).term + 1
-            violation = replace(heartbeat(term), entries=(entry(1, term),), commit_index=1)
+            violation = replace(heartbeat(term), entries=(entry(1, term),), leader_commit=1)
             bank.send_as_peer(name, violation)
             bank.assert_serves()
     bank.restart()

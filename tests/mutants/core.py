@@ -75,13 +75,13 @@ CORE = (
         edits=(
             Edit("check_change", "raft_.commit_index >= before_.commit_index", "raft_.commit_index >= 0"),
         ),
-        caught_by=OF_INVARIANTS + "test_what_cannot_have_come_about_is_named",
+        caught_by=OF_INVARIANTS + "test_a_broken_invariant_of_a_change_is_named",
     ),
     Mutant(
         name="a second vote unseen",
         what="the checked core lets a vote change within a term",
         edits=(Edit("_check_change_in_term", "before_.voted_for in (None, raft_.voted_for)", "True"),),
-        caught_by=OF_INVARIANTS + "test_what_cannot_have_come_about_is_named",
+        caught_by=OF_INVARIANTS + "test_a_broken_invariant_of_a_change_is_named",
     ),
     Mutant(
         name="a cut without a conflict unseen",
@@ -93,13 +93,13 @@ CORE = (
                 "conflicts_ = True",
             ),
         ),
-        caught_by=OF_INVARIANTS + "test_what_cannot_have_come_about_is_named",
+        caught_by=OF_INVARIANTS + "test_a_broken_invariant_of_a_change_is_named",
     ),
     Mutant(
         name="a leader that cuts its log unseen",
         what="the checked core does not know that a leader only appends",
         edits=(Edit("_check_log_change", "not leads_", "True"),),
-        caught_by=OF_INVARIANTS + "test_what_cannot_have_come_about_is_named",
+        caught_by=OF_INVARIANTS + "test_a_broken_invariant_of_a_change_is_named",
     ),
     Mutant(
         name="a commit without a majority unseen",
@@ -111,19 +111,19 @@ CORE = (
                 "raft_.commit_index <= raft_.last_index",
             ),
         ),
-        caught_by=OF_INVARIANTS + "test_what_cannot_have_come_about_is_named",
+        caught_by=OF_INVARIANTS + "test_a_broken_invariant_of_a_change_is_named",
     ),
     Mutant(
         name="a role out of nowhere unseen",
         what="the checked core lets a pre-candidate become a candidate of the same term",
         edits=(Edit("_reachable_in_a_term", "TRANSITIONS.keys() - {RAISES_THE_TERM}", "TRANSITIONS.keys()"),),
-        caught_by=OF_INVARIANTS + "test_what_cannot_have_come_about_is_named",
+        caught_by=OF_INVARIANTS + "test_a_broken_invariant_of_a_change_is_named",
     ),
     Mutant(
         name="no look after a message",
         what="the checked core looks at itself at the next tick only, after what is wrong was sent",
         edits=(Edit("CheckedRaft.step", "self._check()", "pass"),),
-        caught_by=OF_INVARIANTS + "test_every_call_looks",
+        caught_by=OF_INVARIANTS + "test_every_call_is_checked",
     ),
     Mutant(
         name="--check-invariants ignored",

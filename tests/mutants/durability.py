@@ -34,8 +34,7 @@ DURABILITY = (
                 "self._messages.append(...)",
             ),
         ),
-        caught_by="tests/raft/test_commitment.py::"
-        "test_the_order_of_effects_is_kept_by_what_is_in_which_field",
+        caught_by="tests/raft/test_commitment.py::test_promises_are_sent_only_after_the_sync",
     ),
     Mutant(
         name="no sync",
@@ -71,7 +70,7 @@ DURABILITY = (
         name="on after a failed sync",
         what="a log whose sync failed takes the next batch as if nothing had been",
         edits=(Edit("LogFile.save", "not self._healthy", "False"),),
-        caught_by=FAILURES + "test_after_a_failed_write_or_sync_nothing_more_is_taken",
+        caught_by=FAILURES + "test_after_a_failed_write_or_sync_nothing_more_is_accepted",
     ),
     Mutant(
         name="failed sync passed over",
@@ -88,27 +87,27 @@ DURABILITY = (
                 """,
             ),
         ),
-        caught_by=FAILURES + "test_after_a_failed_write_or_sync_nothing_more_is_taken",
+        caught_by=FAILURES + "test_after_a_failed_write_or_sync_nothing_more_is_accepted",
     ),
     Mutant(
         name="unsure batch not written again",
         what="what a restart read from the system's memory counts as saved, and is lost in a power cut",
-        edits=(Edit("LogFile._go_on", "self._write(...)", "pass"),),
+        edits=(Edit("LogFile._resume", "self._write(...)", "pass"),),
         caught_by=FAILURES + "test_what_a_restart_found_after_a_failed_sync_is_durable_from_then_on",
     ),
     Mutant(
         name="damaged middle cut off",
         what="acknowledged batches behind a bad one are thrown away as if they were a torn tail",
         edits=(
-            Edit("Recovery._refuse_damage", "later_ is not None", "False"),
-            Edit("Recovery._refuse_damage", "not is_last_", "False"),
+            Edit("Recovery._require_torn_tail", "later_ is not None", "False"),
+            Edit("Recovery._require_torn_tail", "not is_last_", "False"),
         ),
         caught_by=DAMAGE + "test_a_rotten_byte_is_damage_unless_it_is_in_the_last_batch",
     ),
     Mutant(
         name="torn tail kept",
         what="the next batches are written over a torn one, whose rest is taken for damage later",
-        edits=(Edit("LogFile._go_on", "disk_.truncate(...)", "pass"),),
+        edits=(Edit("LogFile._resume", "disk_.truncate(...)", "pass"),),
         caught_by=TORN_TAILS + "test_what_stands_behind_the_last_batch_is_cut_off",
     ),
     Mutant(
@@ -122,7 +121,9 @@ DURABILITY = (
         what="a whole batch that stands at another's place is believed",
         edits=(
             Edit(
-                "Recovery._take_in", "header_.number != self.batches or header_.prev_crc != self.crc", "False"
+                "Recovery._add_batch",
+                "header_.number != self.batches or header_.prev_crc != self.crc",
+                "False",
             ),
         ),
         caught_by=DAMAGE + "test_a_batch_at_another_place_is_damage",

@@ -154,8 +154,8 @@ ELECTIONS = (
     Mutant(
         name="no lease in pre-votes",
         what="a server that was cut off gets pre-votes from those who hear their leader, and deposes it",
-        edits=(Edit("Raft._handle_request_vote", "not self._hears_leader()", "True"),),
-        caught_by="tests/raft/test_pre_vote.py::test_a_follower_that_hears_its_leader_refuses_pre_votes",
+        edits=(Edit("Raft._handle_request_vote", "not self._has_active_leader()", "True"),),
+        caught_by="tests/raft/test_pre_vote.py::test_a_follower_with_an_active_leader_refuses_pre_votes",
     ),
     Mutant(
         name="term of a pre-vote adopted",
@@ -185,7 +185,7 @@ ELECTIONS = (
         name="no check-quorum",
         what="a leader that hears nobody goes on leading",
         edits=(Edit("Raft._tick_leader", "not self._membership.majority.has(...)", "False"),),
-        caught_by="tests/raft/test_check_quorum.py::test_a_leader_that_hears_no_majority_steps_down",
+        caught_by="tests/raft/test_check_quorum.py::test_a_leader_that_no_majority_answers_steps_down",
     ),
     Mutant(
         name="vote of a demoted server counted",

@@ -28,7 +28,7 @@ FOLDERS = (
         name="folder's owner not synced",
         what="a power cut leaves an empty node.json, and a node that never starts again",
         edits=(Edit("write_and_sync", "os.fsync(descriptor_)", "pass"),),
-        caught_by=FOLDER_TESTS + "test_whose_a_folder_is_survives_a_power_cut_once_the_folder_is_open",
+        caught_by=FOLDER_TESTS + "test_the_owner_of_a_folder_survives_a_power_cut_once_the_folder_is_open",
     ),
     Mutant(
         name="store of a peer not synced",
@@ -40,7 +40,7 @@ FOLDERS = (
         name="data folder's name not synced",
         what="a power cut takes the folder with all that was promised in it",
         edits=(Edit("DataFolder._open", "sync_folder(...)", "pass"),),
-        caught_by=FOLDER_TESTS + "test_whose_a_folder_is_survives_a_power_cut_once_the_folder_is_open",
+        caught_by=FOLDER_TESTS + "test_the_owner_of_a_folder_survives_a_power_cut_once_the_folder_is_open",
     ),
     Mutant(
         name="data folder's name synced after its owner",
@@ -64,7 +64,7 @@ FOLDERS = (
                 "folder_.mkdir(parents=True, exist_ok=True)",
             ),
         ),
-        caught_by=FOLDER_TESTS + "test_whose_a_folder_is_survives_a_power_cut_once_the_folder_is_open",
+        caught_by=FOLDER_TESTS + "test_the_owner_of_a_folder_survives_a_power_cut_once_the_folder_is_open",
     ),
     Mutant(
         name="file named before its bytes are synced",

@@ -15,20 +15,20 @@ FORGED = (
     Mutant(
         name="any term believed",
         what="one frame with a term of 2^62 stops the cluster for ever",
-        edits=(Edit("TermRateLimit.holds", "rise_ <= self.room", "True"),),
+        edits=(Edit("TermRateLimit.allows", "rise_ <= self.budget", "True"),),
         caught_by=LIES + "test_a_term_too_far_ahead_is_refused",
     ),
     Mutant(
         name="last term believed",
         what="a term is adopted from which the next campaign does not decode",
-        edits=(Edit("TermRateLimit.holds", "term_ <= TERM_MAX", "True"),),
+        edits=(Edit("TermRateLimit.allows", "term_ <= TERM_MAX", "True"),),
         caught_by=LIES + "test_no_message_raises_the_term_above_what_can_be_campaigned_from",
     ),
     Mutant(
         name="jump upon jump",
         what="a flood of messages raises the term by 2^32 each, until the number is used up",
-        edits=(Edit("TermRateLimit.use", "self.room -= rise_", "pass"),),
-        caught_by=LIES + "test_a_jump_uses_up_the_room_and_time_gives_it_back",
+        edits=(Edit("TermRateLimit.consume", "self.budget -= rise_", "pass"),),
+        caught_by=LIES + "test_a_rise_uses_up_the_budget_and_time_refills_it",
     ),
     Mutant(
         name="room without end",
@@ -36,17 +36,17 @@ FORGED = (
         edits=(
             Edit(
                 "TermRateLimit.tick",
-                "min(self.room + TERM_RISE_PER_TICK, TERM_JUMP_MAX)",
-                "self.room + TERM_RISE_PER_TICK",
+                "min(self.budget + TERM_RISE_PER_TICK, TERM_JUMP_MAX)",
+                "self.budget + TERM_RISE_PER_TICK",
             ),
         ),
-        caught_by=LIES + "test_the_room_does_not_grow_above_a_jump_while_nothing_is_refused",
+        caught_by=LIES + "test_the_budget_does_not_grow_above_its_start_while_nothing_is_refused",
     ),
     Mutant(
         name="left behind for ever",
         what="a server that was raised further than a jump while it was alone is followed by nobody",
-        edits=(Edit("TermRateLimit.tick", "self.room += TERM_RISE_PER_TICK", "pass"),),
-        caught_by=LIES + "test_who_was_left_behind_by_a_liar_follows_in_about_the_time_that_it_took",
+        edits=(Edit("TermRateLimit.tick", "self.budget += TERM_RISE_PER_TICK", "pass"),),
+        caught_by=LIES + "test_servers_adopt_a_forged_term_in_the_time_that_it_took_to_raise_it",
     ),
     Mutant(
         name="pre-vote uses room",
@@ -56,17 +56,17 @@ FORGED = (
                 "Raft.step",
                 """
                 if message_.term > self.term and not _is_hypothetical(message_):
-                    term_limit_.use(message_.term - self.term)
+                    term_limit_.consume(message_.term - self.term)
                     self._become_follower(message_.term, leader=None)
                 """,
                 """
-                term_limit_.use(message_.term - self.term)
+                term_limit_.consume(message_.term - self.term)
                 if message_.term > self.term and not _is_hypothetical(message_):
                     self._become_follower(message_.term, leader=None)
                 """,
             ),
         ),
-        caught_by=LIES + "test_a_pre_vote_uses_up_no_room",
+        caught_by=LIES + "test_a_pre_vote_uses_no_budget",
     ),
     Mutant(
         name="second leader believed",
@@ -78,14 +78,14 @@ FORGED = (
     Mutant(
         name="unsound entries after their term",
         what="entries that no leader has are taken",
-        edits=(Edit("_unsoundness", "sound_ and term_ <= message_.term", "True"),),
-        caught_by=LIES + "test_entries_that_no_leader_has_are_refused_before_their_term_is_believed",
+        edits=(Edit("_rejection_of_structure", "sound_ and term_ <= message_.term", "True"),),
+        caught_by=LIES + "test_entries_that_no_leader_has_are_refused_before_their_term_is_adopted",
     ),
     Mutant(
         name="entry over the limit",
         what="a follower takes an entry that is larger than any may be",
-        edits=(Edit("_unsoundness", "len(entry_.data) > entry_bytes_max_", "False"),),
-        caught_by=LIES + "test_entries_that_no_leader_has_are_refused_before_their_term_is_believed",
+        edits=(Edit("_rejection_of_structure", "len(entry_.data) > entry_bytes_max_", "False"),),
+        caught_by=LIES + "test_entries_that_no_leader_has_are_refused_before_their_term_is_adopted",
     ),
     Mutant(
         name="round never sent",
@@ -93,25 +93,25 @@ FORGED = (
         edits=(
             Edit("Raft._handle_append_entries_response", "response_.round > self._role.reads.round", "False"),
         ),
-        caught_by=LIES + "test_an_answer_to_what_was_never_sent_is_refused",
+        caught_by=LIES + "test_an_answer_to_an_append_that_was_never_sent_is_refused",
     ),
     Mutant(
         name="entry_check not asked for",
         what="what nobody can apply comes into the log, and ends the server when it is committed",
         edits=(
             Edit(
-                "Raft._refusal_of_entries",
+                "Raft._rejection_of_entries",
                 "self._entry_check(new_entries_, log_.time_us_at(first_.index - 1))",
                 "None",
             ),
         ),
-        caught_by=LIES + "test_entries_that_somebody_objects_to_are_not_appended_nor_is_their_leader_heard",
+        caught_by=LIES + "test_entries_that_fail_the_check_are_not_appended_and_not_answered",
     ),
     Mutant(
         name="objected leader still heard",
         what="a leader whose clock is wrong keeps the leadership, and nothing is committed any more",
         edits=(Edit("Raft._handle_append_entries", "if self._role.rejects_leader: return None", "pass"),),
-        caught_by=LIES + "test_entries_that_somebody_objects_to_are_not_appended_nor_is_their_leader_heard",
+        caught_by=LIES + "test_entries_that_fail_the_check_are_not_appended_and_not_answered",
     ),
     Mutant(
         name="any stamp believed",

@@ -92,12 +92,12 @@ REPLICATION = (
                 "entry_.index <= self.last_index",
             ),
         ),
-        caught_by=COMMITMENT + "test_an_advance_that_is_too_late_does_not_vouch_for_a_replaced_suffix",
+        caught_by=COMMITMENT + "test_a_late_advance_does_not_count_a_replaced_suffix_as_saved",
     ),
     Mutant(
         name="replaced entries still count as saved",
         what="entries that take the place of saved ones are never written",
-        edits=(Edit("Raft._take_entries", "self._saved_index = ...", "pass"),),
+        edits=(Edit("Raft._append_new_entries", "self._saved_index = ...", "pass"),),
         caught_by=TESTS + "test_a_follower_agrees_with_each_log_of_figure_7",
     ),
     Mutant(
@@ -149,8 +149,8 @@ REPLICATION = (
     Mutant(
         name="committed entry overwritten",
         what="a conflict with a committed entry is resolved instead of being refused",
-        edits=(Edit("Raft._refusal_of_entries", "first_.index <= self._commit_index", "False"),),
-        caught_by=TESTS + "test_a_conflict_with_a_committed_entry_is_refused_and_said",
+        edits=(Edit("Raft._rejection_of_entries", "first_.index <= self._commit_index", "False"),),
+        caught_by=TESTS + "test_a_conflict_with_a_committed_entry_is_rejected_and_reported",
     ),
     Mutant(
         name="late acknowledgement lowers what matched",
@@ -168,8 +168,7 @@ REPLICATION = (
                 "self.state = ProgressState.PROBE",
             ),
         ),
-        caught_by=PIPELINE
-        + "test_a_follower_that_falls_behind_the_memory_in_mid_pipeline_is_probed_from_the_disk",
+        caught_by=PIPELINE + "test_a_replicating_follower_that_needs_evicted_entries_is_probed_from_the_disk",
     ),
     Mutant(
         name="what a wiped server held is believed",
@@ -185,18 +184,18 @@ REPLICATION = (
                 "Leader._send_entries", "made_.get(progress_.next_index)", "next(iter(made_.values()), None)"
             ),
         ),
-        caught_by=PIPELINE + "test_servers_at_one_place_are_sent_one_message_and_those_elsewhere_another",
+        caught_by=PIPELINE + "test_followers_with_one_next_index_get_the_same_message",
     ),
     Mutant(
         name="a load that lasts an election",
         what="as many entries are applied at once as there are, however long that takes",
         edits=(
             Edit(
-                "Raft._take_committed",
+                "Raft._next_committed",
                 "self._log.slice(first_, last_, self.config.apply_bytes_max)",
                 "self._log.slice(first_, last_)",
             ),
         ),
-        caught_by=PIPELINE + "test_no_more_is_applied_at_once_than_leaves_time_to_go_on",
+        caught_by=PIPELINE + "test_one_ready_applies_a_bounded_number_of_bytes",
     ),
 )

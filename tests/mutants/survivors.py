@@ -25,7 +25,7 @@ SURVIVORS = (
         name="quorum timer of the last leadership",
         what="a new leader steps down a tick after it was elected",
         edits=(Edit("Raft._become_leader", "self._quorum_timer.reset()", "pass"),),
-        caught_by="tests/raft/test_check_quorum.py::test_a_new_leader_has_a_whole_timeout_to_be_heard",
+        caught_by="tests/raft/test_check_quorum.py::test_a_new_leader_has_a_whole_timeout_to_get_answers",
     ),
     Mutant(
         name="timer reset by what fits only",
@@ -33,18 +33,18 @@ SURVIVORS = (
         edits=(
             Edit("Raft._handle_append_entries", "self._election_timer.reset()", "pass"),
             Edit(
-                "Raft._take_entries",
+                "Raft._append_new_entries",
                 "if not new_entries_: return",
                 "self._election_timer.reset()\nif not new_entries_: return",
             ),
         ),
-        caught_by="tests/raft/test_timers.py::test_an_append_that_does_not_fit_the_log_is_a_sign_of_a_leader",
+        caught_by="tests/raft/test_timers.py::test_an_append_that_does_not_match_the_log_resets_the_election_timer",
     ),
     Mutant(
         name="bytes of what was cut off",
         what="a log that is cut often believes itself full, and keeps next to nothing in memory",
         edits=(Edit("Log.truncate", "self._bytes -= sum(map(entry_bytes, self._entries[kept_:]))", "pass"),),
-        caught_by=LOG_TESTS + "test_what_is_cut_off_takes_no_memory_any_more",
+        caught_by=LOG_TESTS + "test_truncated_entries_take_no_memory",
     ),
     Mutant(
         name="accounts kept without a bound",
@@ -122,7 +122,7 @@ SURVIVORS = (
         name="a cut-off term stays",
         what="a log that was cut finds the last index of a term it does not have",
         edits=(Edit("Log.truncate", "self._run_starts[-1] >= first_", "self._run_starts[-1] > first_"),),
-        caught_by="tests/raft/test_log.py::test_a_term_that_is_cut_off_as_a_whole_is_no_term_of_the_log_any_more",
+        caught_by="tests/raft/test_log.py::test_a_term_whose_entries_are_all_truncated_is_gone_from_the_log",
     ),
     Mutant(
         name="a slice below its bound",
@@ -133,20 +133,20 @@ SURVIVORS = (
     Mutant(
         name="memory let go of as a whole",
         what="a follower a little behind is served from the disk",
-        edits=(Edit("Log.forget", "bytes_max_ // 2", "0"),),
-        caught_by="tests/raft/test_log.py::test_memory_that_is_over_its_bound_is_let_go_of_down_to_half_of_it",
+        edits=(Edit("Log.evict", "bytes_max_ // 2", "0"),),
+        caught_by="tests/raft/test_log.py::test_entries_over_the_bound_are_evicted_down_to_half_of_it",
     ),
     Mutant(
         name="last entry let go of",
         what="the newest entry leaves the memory, and the next stamp does not rise above its own",
-        edits=(Edit("Log.forget", "self.last_index - 1", "self.last_index"),),
-        caught_by="tests/raft/test_log.py::test_memory_that_is_over_its_bound_is_let_go_of_down_to_half_of_it",
+        edits=(Edit("Log.evict", "self.last_index - 1", "self.last_index"),),
+        caught_by="tests/raft/test_log.py::test_entries_over_the_bound_are_evicted_down_to_half_of_it",
     ),
     Mutant(
         name="bytes of what was let go of",
         what="a log that has let go of entries once does so at every turn",
-        edits=(Edit("Log.forget", "self._bytes -= freed_bytes_", "pass"),),
-        caught_by="tests/raft/test_log.py::test_memory_that_is_over_its_bound_is_let_go_of_down_to_half_of_it",
+        edits=(Edit("Log.evict", "self._bytes -= freed_bytes_", "pass"),),
+        caught_by="tests/raft/test_log.py::test_entries_over_the_bound_are_evicted_down_to_half_of_it",
     ),
     Mutant(
         name="election timer of the pre-votes",
@@ -160,7 +160,7 @@ SURVIVORS = (
         edits=(
             Edit("Raft.demote", "progress_[node_id_] = Progress(next_index=self.last_index + 1)", "pass"),
         ),
-        caught_by="tests/raft/test_pipeline.py::test_a_server_with_a_wiped_disk_is_known_to_agree_with_nothing",
+        caught_by="tests/raft/test_pipeline.py::test_a_server_with_a_wiped_disk_has_a_match_index_of_0",
     ),
     Mutant(
         name="late refusal heeded",
@@ -172,7 +172,7 @@ SURVIVORS = (
                 "other_",
             ),
         ),
-        caught_by="tests/raft/test_pipeline.py::test_a_refusal_that_comes_late_stops_no_pipeline",
+        caught_by="tests/raft/test_pipeline.py::test_a_late_refusal_does_not_stop_the_pipeline",
     ),
     Mutant(
         name="commits told with heartbeats only",

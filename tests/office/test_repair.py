@@ -43,7 +43,7 @@ def poison(bank: LocalCluster, how: How) -> None:
     """Append to each log what `how` makes of its state and its last entry, as an older release would have."""
     for name in NODES:
         with closing(LogFile(bank.cluster.data_dir / name)) as log:
-            (last,) = log.read(log.last_index, log.last_index, 1)
+            (last,) = log.read_entries(log.last_index, log.last_index, 1)
             log.save(*how(log.hard_state, last))
 
 

@@ -1,8 +1,8 @@
-"""N cores in one process with scripted delivery, so that a test reads as a story.
+"""Several cores in one process with scripted delivery, so that a test reads as a story.
 
-Nothing happens by itself: time passes by `pass_time`, messages arrive by `deliver`, and a server works
-(performs what its core wants done) right after anything happened to it. Chance is seeded. After every
-step the promises of Figure 3 are checked by `tests.support.checks`.
+Nothing happens by itself: `pass_time` lets time pass, `deliver` delivers messages, and a server performs
+its `Ready` right after each call. Random numbers are seeded. `tests.support.checks` checks the promises of
+Figure 3 after every step.
 """
 
 from __future__ import annotations
@@ -41,8 +41,8 @@ class Crashed(Exception):
     """The server died in the middle of performing a `Ready`."""
 
 
-class Letter(Struct, frozen=True):
-    """A message on its way."""
+class Envelope(Struct, frozen=True):
+    """A message in flight."""
 
     sender: NodeId
     to: NodeId
@@ -50,7 +50,7 @@ class Letter(Struct, frozen=True):
 
 
 class Network:
-    """Servers of these `names` (of a text, its letters); `logs` are given by the terms of their entries."""
+    """Servers of these `names` (of a string, its characters); `logs` are given as terms of entries."""
 
     def __init__(
         self,
@@ -63,11 +63,11 @@ class Network:
         checks: type[Checks] = Checks,
         **limits: Any,
     ) -> None:
-        self.in_flight: deque[Letter] = deque()
-        self.delivered: list[Letter] = []
+        self.in_flight: deque[Envelope] = deque()
+        self.delivered: list[Envelope] = []
         self.lost: set[tuple[NodeId, NodeId]] = set()  # links that fail, as (from, to)
-        self.drops: Callable[[Letter], bool] = lambda letter: False
-        self.rejects_leader = False  # whether a test lets servers object to what true ones send
+        self.drops: Callable[[Envelope], bool] = lambda envelope: False
+        self.rejects_leader = False  # whether servers may reject messages of the others
         self.now_us = NOW_US
         self.servers: dict[NodeId, Server] = {}
         for name in names:
@@ -120,16 +120,16 @@ class Network:
     def elect(self, name: NodeId) -> int:
         """Make `name` the leader by letting only its election timeout pass; return the term."""
         assert self[name].role is not Role.LEADER
-        unheard = self.in_flight
+        undelivered = self.in_flight
         self.in_flight = deque()
         others = [s.name for s in self.alive if s.name != name and s.core.role is not Role.LEADER]
         self.tick(others, ELECTION_TICKS_MIN)
         self.in_flight.clear()
         for _ in range(4 * ELECTION_TICKS_MAX):  # it may first have to learn of a higher term
             self.tick([name])
-            if any(isinstance(letter.message, RequestVote) for letter in self.in_flight):
-                self.in_flight.extendleft(reversed(unheard))
-                unheard.clear()
+            if any(isinstance(envelope.message, RequestVote) for envelope in self.in_flight):
+                self.in_flight.extendleft(reversed(undelivered))
+                undelivered.clear()
                 self.deliver()
             if self[name].role is Role.LEADER:
                 break
@@ -146,14 +146,14 @@ class Network:
         self[name].read(read_id)
         self.work(name)
 
-    def post(self, to: NodeId, message: RaftMessage) -> None:
-        """Hand `message`, from wherever a test took it, to `to`; no server here breaks the protocol."""
+    def inject(self, to: NodeId, message: RaftMessage) -> None:
+        """Let `to` step `message`; it must not be rejected, as no server here breaks the protocol."""
         rejection = self[to].step(message)
         assert rejection is None or self.rejects_leader, rejection
         self.work(to)
 
     def crash(self, *names: NodeId) -> None:
-        """Stop at once: what was saved and applied stays, all else is gone."""
+        """Stop at once: only what was saved and applied is kept."""
         for name in names:
             self.servers[name].raft = None
 
@@ -175,8 +175,8 @@ class Network:
         self.checks.wiped(name)
 
     def step_down(self, name: NodeId) -> None:
-        """Let `name` hear no majority for so long that it gives up the leadership."""
-        drops, self.drops = self.drops, lambda letter: True
+        """Drop all answers to `name` until check-quorum makes it step down."""
+        drops, self.drops = self.drops, lambda envelope: True
         self.tick([name], 2 * ELECTION_TICKS_MAX)
         self.in_flight.clear()
         self.drops = drops
@@ -198,37 +198,43 @@ class Network:
 
     def heal(self) -> None:
         self.lost.clear()
-        self.drops = lambda letter: False
+        self.drops = lambda envelope: False
 
     def deliver(self) -> int:
-        """Deliver until all is quiet; return how many messages arrived."""
+        """Deliver until no message is in flight; return how many arrived."""
         for count in range(DELIVERIES_MAX):
             if not self.in_flight:
                 return count
             self.deliver_one()
-        raise AssertionError(f"the servers never stop talking: {list(self.in_flight)[:5]}")
+        raise AssertionError(f"the servers never stop sending: {list(self.in_flight)[:5]}")
 
     def deliver_one(self) -> None:
-        letter = self.in_flight.popleft()
-        if (letter.sender, letter.to) in self.lost or self.drops(letter) or not self.servers[letter.to].raft:
+        envelope = self.in_flight.popleft()
+        if (
+            (envelope.sender, envelope.to) in self.lost
+            or self.drops(envelope)
+            or not self.servers[envelope.to].raft
+        ):
             return
-        self.delivered.append(letter)
-        self.post(letter.to, letter.message)
+        self.delivered.append(envelope)
+        self.inject(envelope.to, envelope.message)
 
-    def take(self, kind: type[RaftMessage] | None = None, to: NodeId | None = None) -> list[Letter]:
-        """Take the messages in flight of `kind` to `to` off the network and return them."""
+    def take_in_flight(
+        self, kind: type[RaftMessage] | None = None, to: NodeId | None = None
+    ) -> list[Envelope]:
+        """Remove and return the messages in flight of `kind` to `to`."""
         taken = [
-            letter
-            for letter in self.in_flight
-            if (kind is None or isinstance(letter.message, kind)) and to in (None, letter.to)
+            envelope
+            for envelope in self.in_flight
+            if (kind is None or isinstance(envelope.message, kind)) and to in (None, envelope.to)
         ]
-        self.in_flight = deque(letter for letter in self.in_flight if letter not in taken)
+        self.in_flight = deque(envelope for envelope in self.in_flight if envelope not in taken)
         return taken
 
-    # -- what a server does about it ---------------------------------------------------------------
+    # -- performing a `Ready` ----------------------------------------------------------------------
 
     def work(self, name: NodeId) -> None:
-        """Perform what the core of `name` wants done, unless it crashes on the way."""
+        """Perform each `Ready` of `name`, unless it crashes meanwhile."""
         server = self.servers[name]
         self.checks.stepped(name, server.core)
         try:
@@ -264,7 +270,7 @@ class Network:
 
     @staticmethod
     def _is_due(effect: str, ready: Ready) -> bool:
-        """Whether `ready` has work of this kind, so that a crash before it is worth having."""
+        """Whether `ready` has work of this kind, so that a crash before it makes a difference."""
         work = {
             "messages": bool(ready.messages or ready.catch_ups),
             "responses": bool(ready.messages_after_sync),
@@ -274,23 +280,23 @@ class Network:
 
     def _send(self, server: Server, outgoing: Sequence[Outgoing]) -> None:
         self.checks.sent(server.name, outgoing)
-        self.in_flight.extend(Letter(server.name, out.to, out.message) for out in outgoing)
+        self.in_flight.extend(Envelope(server.name, out.to, out.message) for out in outgoing)
 
     def _caught_up(self, server: Server, order: CatchUp) -> Outgoing:
         first = order.append.prev_log_index + 1
-        entries = server.store.read(first, order.last_index, server.config.batch_bytes_max)
+        entries = server.store.read_entries(first, order.last_index, server.config.batch_bytes_max)
         append: AppendEntries = replace(order.append, entries=tuple(entries))
         return Outgoing(order.to, append)
 
-    # -- what a test asks --------------------------------------------------------------------------
+    # -- what a test looks at ----------------------------------------------------------------------
 
     def leader(self) -> NodeId | None:
-        """Return the leader of the highest term among the living."""
+        """Return the running leader of the highest term."""
         leaders = [server.core for server in self.alive if server.core.role is Role.LEADER]
         return max(leaders, key=lambda core: core.term).node_id if leaders else None
 
     def converged(self) -> bool:
-        """Whether all that live hold the same log and have applied all of it."""
+        """Whether all running servers have the same log and have applied all of it."""
         logs = [server.store.entries for server in self.alive]
         return all(log == logs[0] for log in logs) and all(s.applied == s.store.entries for s in self.alive)
 

@@ -1,4 +1,4 @@
-"""One core with what it needs to live: a disk, a state machine, and somebody who reads."""
+"""One core with its surroundings: a disk, a state machine, and clients that read."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ class Server:
 
     @property
     def core(self) -> CheckedRaft:
-        """The running core; a test that asks a dead server is wrong."""
+        """The running core; asserts that the server is not down."""
         assert self.raft is not None, f"{self.name} is down"
         return self.raft
 
@@ -43,7 +43,7 @@ class Server:
 
     @property
     def commands(self) -> list[bytes]:
-        """What the state machine was given, without no-ops."""
+        """The commands that the state machine has applied."""
         return [entry.data for entry in self.applied if entry.data]
 
     @property

@@ -1,4 +1,4 @@
-"""One core, fed with messages written by hand; what it answers is the result."""
+"""One core that is given messages written by hand; its answers are the result."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ from tests.support.store import entries_of_terms
 
 
 class Unchecked(Checks):
-    """What a cluster promises cannot be asked of one server and some handwriting."""
+    """The promises of a cluster cannot be checked with one server and messages written by hand."""
 
     def stepped(self, name: NodeId, raft: Raft) -> None: ...
 
@@ -39,7 +39,7 @@ class Unchecked(Checks):
 
 
 class Single:
-    """Server `a` of a cluster of `names`, the others of which are only letters with our handwriting."""
+    """Server `a` of a cluster of `names`; the messages of the others are written by hand."""
 
     def __init__(
         self,
@@ -69,7 +69,7 @@ class Single:
         return self.network["a"]
 
     def receive(self, *messages: RaftMessage) -> list[Outgoing]:
-        """Step all `messages` before the core's work is done, as a busy server would; return what is sent."""
+        """Step all `messages` before any work is performed, as a busy server would; return what is sent."""
         for message in messages:
             self.raft.step(message)
         self.network.work("a")
@@ -84,8 +84,8 @@ class Single:
         return self.sent()
 
     def sent(self) -> list[Outgoing]:
-        """Take what was sent since."""
-        return [Outgoing(letter.to, letter.message) for letter in self.network.take()]
+        """Remove and return the messages sent since the last call."""
+        return [Outgoing(envelope.to, envelope.message) for envelope in self.network.take_in_flight()]
 
     def restart(self) -> None:
         self.network.crash("a")
@@ -100,13 +100,15 @@ class Single:
             return sent
         peers = self.server.config.peers
         term = self.raft.term + 1
-        return self.receive(*(grant(peer, term, pre_vote=True) for peer in peers[: (len(peers) + 1) // 2]))
+        return self.receive(
+            *(vote_granted(peer, term, pre_vote=True) for peer in peers[: (len(peers) + 1) // 2])
+        )
 
     def lead(self) -> list[Outgoing]:
         """Win an election; return the first appends."""
         self.campaign()
         peers = self.server.config.peers
-        sent = self.receive(*(grant(peer, self.raft.term) for peer in peers[: (len(peers) + 1) // 2]))
+        sent = self.receive(*(vote_granted(peer, self.raft.term) for peer in peers[: (len(peers) + 1) // 2]))
         assert self.raft.role is Role.LEADER
         return sent
 
@@ -114,18 +116,20 @@ class Single:
 # -- messages, with defaults for what a test does not care about ------------------------------------
 
 
-def ask(sender: NodeId, term: int, last: tuple[int, int] = (0, 0), *, pre_vote: bool = False) -> RequestVote:
+def vote_request(
+    sender: NodeId, term: int, last: tuple[int, int] = (0, 0), *, pre_vote: bool = False
+) -> RequestVote:
     """Ask for a vote; `last` is (term, index) of the candidate's last entry, as votes compare them."""
     return RequestVote(
         sender=sender, term=term, last_log_term=last[0], last_log_index=last[1], pre_vote=pre_vote
     )
 
 
-def grant(sender: NodeId, term: int, *, pre_vote: bool = False) -> RequestVoteResponse:
+def vote_granted(sender: NodeId, term: int, *, pre_vote: bool = False) -> RequestVoteResponse:
     return RequestVoteResponse(sender=sender, term=term, granted=True, pre_vote=pre_vote)
 
 
-def refuse(sender: NodeId, term: int, *, pre_vote: bool = False) -> RequestVoteResponse:
+def vote_refused(sender: NodeId, term: int, *, pre_vote: bool = False) -> RequestVoteResponse:
     return RequestVoteResponse(sender=sender, term=term, granted=False, pre_vote=pre_vote)
 
 
@@ -137,25 +141,25 @@ def append(
     commit: int = 0,
     round: int = 0,
 ) -> AppendEntries:
-    """Append entries of `terms` behind `prev`, an (index, term)."""
+    """Append entries of `terms` after `prev`, an (index, term)."""
     index, prev_term = prev
     return AppendEntries(
         sender=sender,
         term=term,
         prev_log_index=index,
         prev_log_term=prev_term,
-        entries=behind(index, terms),
-        commit_index=commit,
+        entries=entries_after(index, terms),
+        leader_commit=commit,
         round=round,
     )
 
 
-def behind(index: int, terms: Sequence[int]) -> tuple[Entry, ...]:
-    """Return entries of `terms` behind `index`, equal to those of a hand-made log."""
+def entries_after(index: int, terms: Sequence[int]) -> tuple[Entry, ...]:
+    """Return entries of `terms` after `index`, equal to those of a hand-made log."""
     return tuple(entries_of_terms(*([0] * index), *terms)[index:])
 
 
-def acknowledge(sender: NodeId, term: int, match_index: int, round: int = 0) -> AppendEntriesResponse:
+def append_accepted(sender: NodeId, term: int, match_index: int, round: int = 0) -> AppendEntriesResponse:
     return AppendEntriesResponse(
         sender=sender,
         term=term,
@@ -167,7 +171,7 @@ def acknowledge(sender: NodeId, term: int, match_index: int, round: int = 0) -> 
     )
 
 
-def reject(
+def append_refused(
     sender: NodeId, term: int, refused_index: int, conflict: tuple[int, int] = (1, 0), round: int = 0
 ) -> AppendEntriesResponse:
     """Refuse `refused_index`; `conflict` is (index, term) of the hint."""

@@ -1,4 +1,4 @@
-"""How a log begins: with the entry that founds the cluster, which only one server's can become."""
+"""How a log begins: with the BOOTSTRAP entry of one server."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from tests.raft.single import Single
 
 
 def founders() -> Network:
-    """Return a network whose servers would each begin the log in a way of their own."""
+    """Return a network whose servers each have another BOOTSTRAP entry."""
     network = Network("abc")
     for server in network.servers.values():
         server.config = replace(server.config, bootstrap=f"by {server.name}".encode())
@@ -23,7 +23,7 @@ def kinds(network: Network, name: str) -> list[int]:
     return [entry.kind for entry in network.servers[name].store.entries]
 
 
-def test_the_first_leader_of_an_empty_log_begins_it_with_what_it_was_given() -> None:
+def test_the_first_leader_of_an_empty_log_appends_its_bootstrap_entry() -> None:
     network = founders()
     network.elect("b")
     network.submit("b", b"x")
@@ -42,20 +42,20 @@ def test_every_later_term_begins_with_a_no_op() -> None:
     assert kinds(network, "c") == [EntryKind.BOOTSTRAP, EntryKind.NOOP]
 
 
-def test_a_server_that_was_given_nothing_begins_with_a_no_op() -> None:
+def test_a_server_without_a_bootstrap_entry_begins_with_a_no_op() -> None:
     a = Single()
     a.lead()
     assert [entry.kind for entry in a.server.store.entries] == [EntryKind.NOOP]
 
 
-def test_of_two_beginnings_only_one_is_committed() -> None:
-    """The first leader dies before anybody has its entry; it comes back and takes over the other's."""
+def test_only_one_of_two_bootstrap_entries_is_committed() -> None:
+    """The first leader crashes before it has sent its entry; back again, it gets that of the second."""
     network = founders()
-    network.drops = lambda letter: letter.sender == "a" and bool(getattr(letter.message, "entries", ()))
+    network.drops = lambda envelope: envelope.sender == "a" and bool(getattr(envelope.message, "entries", ()))
     network.elect("a")
     assert network.servers["a"].store.entries[0].data == b"by a"
     network.crash("a")
-    network.drops = lambda letter: False
+    network.drops = lambda envelope: False
     network.elect("b")
     network.restart("a")
     network.pass_time(200, network.converged)

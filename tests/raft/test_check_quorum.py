@@ -1,4 +1,4 @@
-"""Check-quorum (thesis 6.2): a leader that hears no majority steps down, also when links fail one way."""
+"""Check-quorum (thesis 6.2): a leader that no majority answers steps down, also when links fail one way."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from tests.raft.network import ELECTION_TICKS_MAX, HEARTBEAT_TICKS, Network
 from tests.raft.single import Single, append
 
 
-def test_a_leader_that_hears_no_majority_steps_down() -> None:
+def test_a_leader_that_no_majority_answers_steps_down() -> None:
     """Scenario 15: check-quorum; it stops answering reads, and drops those that wait."""
     network = Network("abcde")
     term = network.elect("a")
@@ -22,7 +22,7 @@ def test_a_leader_that_hears_no_majority_steps_down() -> None:
     assert network.servers["a"].dropped_reads == [1]
 
 
-def test_a_leader_that_hears_a_bare_majority_stays() -> None:
+def test_a_leader_that_a_bare_majority_answers_stays() -> None:
     network = Network("abcde")
     term = network.elect("a")
     network.isolate("a", "b", "c")
@@ -62,8 +62,8 @@ def test_a_leader_that_is_cut_off_one_way_is_replaced(direction: str) -> None:
     assert network[leader].commit_index >= index
 
 
-def test_a_new_leader_has_a_whole_timeout_to_be_heard() -> None:
-    """However far the timer of its last leadership had come."""
+def test_a_new_leader_has_a_whole_timeout_to_get_answers() -> None:
+    """However far the timer of its last leadership had run."""
     a = Single()
     a.lead()
     a.tick(ELECTION_TICKS_MAX - 1)

@@ -8,7 +8,7 @@ import re
 from pathlib import Path
 
 import atm.raft
-from tests.raft.transcripts.script import made_again
+from tests.raft.transcripts.script import regenerated
 
 PAGE = (Path(__file__).parents[2] / "docs" / "raft.md").read_text(encoding="utf-8")
 
@@ -18,9 +18,9 @@ def test_the_example_prints_what_its_comments_say() -> None:
     printed = io.StringIO()
     with contextlib.redirect_stdout(printed):
         exec(compile(block, "docs/raft.md", "exec"), {"__name__": "example"})
-    told = re.findall(r"^ *print\(.*\)  # (.*)$", block, re.MULTILINE)
-    assert printed.getvalue().splitlines() == told
-    assert len(told) == 4
+    expected = re.findall(r"^ *print\(.*\)  # (.*)$", block, re.MULTILINE)
+    assert printed.getvalue().splitlines() == expected
+    assert len(expected) == 4
 
 
 def test_the_page_names_every_call_and_every_field_of_a_ready() -> None:
@@ -42,5 +42,5 @@ def test_what_is_exported_is_there_and_sorted() -> None:
 
 def test_the_transcript_on_the_page_is_what_happens() -> None:
     (block,) = re.findall(r"^```\n(> elect.*?)^```", PAGE, re.MULTILINE | re.DOTALL)
-    happened = made_again("> start n1 n2 n3\n" + "".join(re.findall(r"^> .*\n", block, re.MULTILINE)))
+    happened = regenerated("> start n1 n2 n3\n" + "".join(re.findall(r"^> .*\n", block, re.MULTILINE)))
     assert all(line in happened.splitlines() for line in block.splitlines())

@@ -1,4 +1,4 @@
-"""Each invariant of one server is broken by hand, and must be named."""
+"""Each invariant of one server is broken by hand, and the error must name it."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from atm.raft.membership import Membership
 from atm.raft.messages import ConfirmedRead
 from atm.raft.progress import Progress, ProgressState
 from atm.raft.voter import Voter
-from tests.raft.single import Single, acknowledge, append, ask
+from tests.raft.single import Single, append, append_accepted, vote_request
 
 Break = Callable[[CheckedRaft], object]
 
@@ -57,9 +57,9 @@ def leader(*, committed: bool = True) -> CheckedRaft:
     a.lead()
     if not committed:
         return a.raft
-    a.receive(acknowledge("b", 4, 4), acknowledge("c", 4, 4))
+    a.receive(append_accepted("b", 4, 4), append_accepted("c", 4, 4))
     a.propose(b"x", b"y")
-    a.receive(acknowledge("b", 4, 6))
+    a.receive(append_accepted("b", 4, 6))
     assert a.raft.commit_index == 4
     return a.raft
 
@@ -111,39 +111,47 @@ def confirmed(raft: CheckedRaft, *rounds_and_indices: tuple[int, int]) -> None:
 
 
 ONE_MOMENT: list[tuple[Callable[[], CheckedRaft], Break, str]] = [
-    (follower, lambda raft: setattr(raft.log, "base_index", 3), "what is not applied is in memory"),
+    (follower, lambda raft: setattr(raft.log, "base_index", 3), "entries that are not applied are in memory"),
     (follower, put(applied_index=3), "only committed entries are applied"),
     (follower, put(commit_index=4), "only entries of the log are committed"),
     (follower, put(saved_index=1), "only durable entries are applied"),
     (follower, put(saved_index=4), "only entries of the log are saved"),
     (follower, put(voter=Voter(2, None), saved_voter=Voter(2, None)), "no entry is of a later term"),
-    (follower, put(saved_voter=Voter(4, None)), "the saved term is not ahead"),
+    (follower, put(saved_voter=Voter(4, None)), "the saved term is not ahead of the current one"),
     (follower, put(saved_voter=Voter(3, "c")), "a vote that was saved is kept in its term"),
     (follower, put(voter=Voter(3, "x"), saved_voter=Voter(3, "x")), "only members are voted for"),
-    (follower, put(role=Follower("x")), "another member is followed"),
-    (follower, put(role=Follower("a")), "another member is followed"),
+    (follower, put(role=Follower("x")), "a follower follows another member"),
+    (follower, put(role=Follower("a")), "a follower follows another member"),
     (candidate, put(membership=Membership("abcde", learners="a")), "a learner does not campaign"),
     (leader, put(membership=Membership("abcde", learners="a")), "a learner does not campaign"),
     (pre_candidate, put(role=Candidate(3, pre_vote=True)), "a pre-vote is about the next term"),
     (candidate, put(role=Candidate(5, pre_vote=False)), "a candidate campaigns for its own term"),
     (candidate, put(voter=Voter(4, "b"), saved_voter=Voter(4, "b")), "a candidate votes for itself"),
     (candidate, put(saved_voter=Voter(3, None)), "counts its own vote only once it is durable"),
-    (candidate, put(role=Candidate(4, False, set("abc"))), "is no longer a candidate"),
+    (candidate, put(role=Candidate(4, False, set("abc"))), "with the votes of a majority becomes leader"),
     (candidate, put(role=Candidate(4, False, set("ax"))), "only members' votes are counted"),
     (leader, lambda raft: setattr(lead(raft), "term", 3), "a leader leads its own term"),
     (leader, put(voter=Voter(4, "b"), saved_voter=Voter(4, "b")), "a leader has voted for itself"),
     (leader, lambda raft: setattr(lead(raft), "term_start_index", 3), "starts with an entry of its own"),
     (leader, cut(6, 3), "a leader's log ends in its own term"),
     (leader, lambda raft: lead(raft).progress.pop("e"), "keeps the progress of every other member"),
-    (leader, lambda raft: setattr(b_of(raft), "next_index", 8), "what is sent next lies in the log"),
-    (leader, lambda raft: setattr(b_of(raft), "match_index", 7), "what is sent next lies in the log"),
-    (leader, lambda raft: setattr(b_of(raft), "in_flight", [1, 2, 3, 4, 5]), "than the window takes"),
+    (leader, lambda raft: setattr(b_of(raft), "next_index", 8), "next_index is after match_index"),
+    (leader, lambda raft: setattr(b_of(raft), "match_index", 7), "next_index is after match_index"),
+    (
+        leader,
+        lambda raft: setattr(b_of(raft), "in_flight", [1, 2, 3, 4, 5]),
+        "appends in flight fit the window",
+    ),
     (
         leader,
         lambda raft: setattr(b_of(raft), "in_flight", [6]),
-        "lies between what matches and what is sent",
+        "appends in flight are between match_index and next_index",
     ),
-    (leader, lambda raft: setattr(b_of(raft), "round_echoed", 1), "only a round that was sent is echoed"),
+    (
+        leader,
+        lambda raft: setattr(b_of(raft), "round_echoed", 1),
+        "followers echo only rounds that were sent",
+    ),
     (leader, lambda raft: confirmed(raft, (2, 4), (1, 4)), "reads wait in the order of their rounds"),
     (leader, lambda raft: confirmed(raft, (9, 4)), "reads wait in the order of their rounds"),
     (leader, lambda raft: confirmed(raft, (0, 5)), "a read index is committed"),
@@ -154,7 +162,7 @@ ONE_MOMENT: list[tuple[Callable[[], CheckedRaft], Break, str]] = [
 @pytest.mark.parametrize(
     ("server", "break_it", "promise"), ONE_MOMENT, ids=lambda x: x if isinstance(x, str) else ""
 )
-def test_what_does_not_hold_at_one_moment_is_named(
+def test_a_broken_invariant_of_one_state_is_named(
     server: Callable[[], CheckedRaft], break_it: Break, promise: str
 ) -> None:
     raft = server()
@@ -165,13 +173,13 @@ def test_what_does_not_hold_at_one_moment_is_named(
     assert promise in broken.value.promise
 
 
-def test_a_probe_that_is_not_alone_is_named() -> None:
+def test_a_second_append_to_a_probing_follower_is_named() -> None:
     a = Single("abcde", log=(1, 2, 3), term=3)
     a.lead()
     progress = b_of(a.raft)
     assert (progress.state, len(progress.in_flight)) == (ProgressState.PROBE, 1)
     progress.in_flight.append(4)
-    with pytest.raises(InvariantBroken, match="a probe goes alone"):
+    with pytest.raises(InvariantBroken, match="at most one append in flight"):
         check_server(a.raft)
 
 
@@ -186,31 +194,39 @@ BETWEEN_TWO: list[tuple[Callable[[], CheckedRaft], Break, str]] = [
     (follower, put(applied_index=1), "the applied index never goes back"),
     (follower, put(voter=Voter(3, "c"), saved_voter=Voter(3, "c")), "a vote is given once in a term"),
     (follower, put(voter=Voter(3, None), saved_voter=Voter(3, None)), "a vote is given once in a term"),
-    (follower, put(role=Follower("c")), "no leader takes the place of another"),
+    (follower, put(role=Follower("c")), "a term has one leader"),
     (
         pre_candidate,
         put(role=Candidate(3, pre_vote=False), voter=Voter(3, "a")),
-        "a role changes as the table of transitions has it",
+        "a role changes only as transitions.py says",
     ),
-    (leader, put(role=Candidate(4, pre_vote=False)), "a role changes as the table of transitions has it"),
+    (leader, put(role=Candidate(4, pre_vote=False)), "a role changes only as transitions.py says"),
     (follower, put(saved_index=2), "what was saved stays saved"),
     (follower, both(cut(3), put(saved_index=2)), "entries are cut only where one conflicts"),
-    (follower, cut(2, 3), "a committed entry is never cut"),
-    (follower, cut(2, 3, 3), "a committed entry is never cut"),
+    (follower, cut(2, 3), "a committed entry is never removed"),
+    (follower, cut(2, 3, 3), "a committed entry is never removed"),
     (
         lambda: follower(commit_index=1),
         both(cut(3, 4), put(voter=Voter(4, None), saved_index=1)),
-        "up to a conflict",
+        "what was saved before a conflict stays saved",
     ),
-    (follower, lambda raft: put(look=replace(raft._look, base_index=3))(raft), "what memory has let go of"),
+    (
+        follower,
+        lambda raft: put(observed=replace(raft._observed, base_index=3))(raft),
+        "the base index never goes back",
+    ),
     (leader, both(cut(6), forget_follower), "leader append-only"),
     (
         lambda: leader(committed=False),
         both(put(commit_index=3), lambda raft: setattr(b_of(raft), "match_index", 3)),
         "a leader commits by an entry of its own term",
     ),
-    (leader, lambda raft: setattr(b_of(raft), "match_index", 4), "what matches never becomes less"),
-    (leader, lambda raft: put(look=replace(raft._look, round=5))(raft), "heartbeat rounds never go back"),
+    (leader, lambda raft: setattr(b_of(raft), "match_index", 4), "match_index never goes back"),
+    (
+        leader,
+        lambda raft: put(observed=replace(raft._observed, round=5))(raft),
+        "heartbeat rounds never go back",
+    ),
     (leader, put(commit_index=6), "a leader commits what a majority has saved"),
 ]
 
@@ -218,7 +234,7 @@ BETWEEN_TWO: list[tuple[Callable[[], CheckedRaft], Break, str]] = [
 @pytest.mark.parametrize(
     ("server", "break_it", "promise"), BETWEEN_TWO, ids=lambda x: x if isinstance(x, str) else ""
 )
-def test_what_cannot_have_come_about_is_named(
+def test_a_broken_invariant_of_a_change_is_named(
     server: Callable[[], CheckedRaft], break_it: Break, promise: str
 ) -> None:
     raft = server()
@@ -251,7 +267,7 @@ def test_the_line_says_what_is_broken_in_which_state_and_what_to_do() -> None:
 
 
 def receive(raft: CheckedRaft) -> None:
-    raft.step(ask("c", 5, pre_vote=True))
+    raft.step(vote_request("c", 5, pre_vote=True))
 
 
 CALLS: list[Callable[[CheckedRaft], object]] = [
@@ -264,7 +280,7 @@ CALLS: list[Callable[[CheckedRaft], object]] = [
 
 
 @pytest.mark.parametrize("call", CALLS)
-def test_every_call_looks(call: Callable[[CheckedRaft], object]) -> None:
+def test_every_call_is_checked(call: Callable[[CheckedRaft], object]) -> None:
     raft = leader()
     raft._commit_index = 2
     raft._applied_index = 2
@@ -272,11 +288,11 @@ def test_every_call_looks(call: Callable[[CheckedRaft], object]) -> None:
         call(raft)
 
 
-def test_what_is_wanted_and_what_is_done_is_looked_at_too() -> None:
+def test_ready_and_advance_are_checked() -> None:
     raft = leader()
     raft.propose([b"x"], 0)
     raft._saved_voter = Voter(9, None)
-    with pytest.raises(InvariantBroken, match="the saved term is not ahead"):
+    with pytest.raises(InvariantBroken, match="the saved term is not ahead of the current one"):
         raft.ready()
     raft = leader()
     raft.propose([b"x"], 0)

@@ -1,4 +1,4 @@
-"""The log by itself: what it keeps in memory, and what it lets go of."""
+"""The core's log: which entries it keeps in memory, and which it evicts."""
 
 from __future__ import annotations
 
@@ -6,14 +6,14 @@ from atm.raft.log import Log, entry_bytes
 from tests.support.store import entries_of_terms
 
 
-def test_what_is_cut_off_takes_no_memory_any_more() -> None:
-    """Else a follower whose log is cut again and again would keep next to nothing in memory in the end."""
+def test_truncated_entries_take_no_memory() -> None:
+    """Otherwise a follower whose log is cut again and again would evict nearly all entries in the end."""
     entries = entries_of_terms(1, 1, 1, 1)
     log = Log(entries=entries)
     for _ in range(10):
         log.truncate(2)
         log.append(entries[1:])
-    log.forget(applied_index=4, bytes_max=sum(map(entry_bytes, entries)))
+    log.evict(applied_index=4, bytes_max=sum(map(entry_bytes, entries)))
     assert (log.base_index, log.last_index) == (0, 4)
 
 
@@ -25,20 +25,20 @@ def test_a_slice_may_have_all_the_bytes_that_are_allowed_and_no_more() -> None:
     assert len(log.slice(1, 3, 0)) == 1
 
 
-def test_memory_that_is_over_its_bound_is_let_go_of_down_to_half_of_it() -> None:
+def test_entries_over_the_bound_are_evicted_down_to_half_of_it() -> None:
     entries = entries_of_terms(*[1] * 8)
     log, each_bytes = Log(entries=entries), entry_bytes(entries[0])
-    log.forget(applied_index=8, bytes_max=8 * each_bytes)
+    log.evict(applied_index=8, bytes_max=8 * each_bytes)
     assert log.base_index == 0
-    log.forget(applied_index=8, bytes_max=6 * each_bytes)
+    log.evict(applied_index=8, bytes_max=6 * each_bytes)
     assert (log.base_index, log.last_index) == (5, 8)
-    log.forget(applied_index=8, bytes_max=3 * each_bytes)
+    log.evict(applied_index=8, bytes_max=3 * each_bytes)
     assert log.base_index == 5, "what was let go of counts no more"
-    log.forget(applied_index=8, bytes_max=0)
+    log.evict(applied_index=8, bytes_max=0)
     assert log.base_index == 7, "the last entry stays"
 
 
-def test_a_term_that_is_cut_off_as_a_whole_is_no_term_of_the_log_any_more() -> None:
+def test_a_term_whose_entries_are_all_truncated_is_gone_from_the_log() -> None:
     log = Log(entries=entries_of_terms(1, 3, 3))
     log.truncate(2)
     assert (log.last_term, log.last_index_of_term(3), log.last_index_of_term(1)) == (1, None, 1)

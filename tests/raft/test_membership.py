@@ -1,4 +1,4 @@
-"""Majorities, of one set of servers and of two at once, against what the words say."""
+"""Majorities, of one set of servers and of two at once, compared with their definition."""
 
 from __future__ import annotations
 
@@ -68,7 +68,7 @@ def test_a_majority_of_one_set_takes_more_than_half(size: int, needed: int) -> N
     assert not majority.has(set(NODES[: needed - 1]))
 
 
-def test_a_voter_that_lost_its_disk_stays_in_the_number_and_counts_for_nothing() -> None:
+def test_a_voter_that_lost_its_disk_is_in_the_number_and_does_not_count() -> None:
     membership = Membership("abc").demoted("c")
     assert not membership.majority.has({"a", "c"})
     assert membership.majority.has({"a", "b"})
@@ -83,7 +83,7 @@ def test_a_voter_that_lost_its_disk_stays_in_the_number_and_counts_for_nothing()
     )
 
 
-def test_a_learner_that_is_no_voter_is_a_member_outside_the_number() -> None:
+def test_a_learner_is_a_member_and_not_in_the_number_of_voters() -> None:
     membership = Membership("abc", learners="d")
     assert membership.members == ("a", "b", "c", "d")
     assert membership.majority.has({"a", "b"})
@@ -95,7 +95,7 @@ def test_a_learner_that_is_no_voter_is_a_member_outside_the_number() -> None:
     )
 
 
-def test_the_members_of_two_sets_are_told_once_each_and_in_order() -> None:
+def test_the_members_of_two_sets_are_listed_once_each_in_order() -> None:
     membership = Membership("cde", old_voters="abc", learners="f")
     assert membership.members == ("c", "d", "e", "a", "b", "f")
     assert membership.others("d") == ("c", "e", "a", "b", "f")

@@ -10,12 +10,12 @@ from atm.raft.ready import Role
 from tests.raft.network import ELECTION_TICKS_MAX, HEARTBEAT_TICKS, Network
 from tests.raft.single import (
     Single,
-    acknowledge,
     append,
+    append_accepted,
+    append_refused,
     appends,
-    ask,
-    grant,
-    reject,
+    vote_granted,
+    vote_request,
 )
 
 
@@ -26,14 +26,14 @@ def entries_sent(sent: list[AppendEntries]) -> list[int]:
 # -- slow followers, batches, limits -----------------------------------------------------------------
 
 
-def test_a_stuck_follower_fills_its_window_and_nobody_else_notices() -> None:
+def test_a_stuck_follower_fills_its_window_and_delays_no_other() -> None:
     """Scenario 28: its window fills and stops; it catches up later."""
     network = Network("abc", batch_entries_max=2, window_batches=3)
     network.elect("a")
     network.isolate("c")
     network.pass_time(HEARTBEAT_TICKS)
     network.heal()
-    network.drops = lambda letter: "c" in (letter.to, letter.sender)
+    network.drops = lambda envelope: "c" in (envelope.to, envelope.sender)
     sent_to_c = 0
     for number in range(50):
         network.submit("a", b"%d" % number)
@@ -53,24 +53,24 @@ def test_a_stuck_follower_fills_its_window_and_nobody_else_notices() -> None:
 def test_the_pipeline_does_not_wait_for_answers() -> None:
     a = Single("abc", batch_entries_max=1, window_batches=4)
     a.lead()
-    a.receive(acknowledge("b", 1, 1))
+    a.receive(append_accepted("b", 1, 1))
     sent = appends(a.propose(*[b"x"] * 10), to="b")
     assert entries_sent(sent) == [2, 3, 4, 5]
-    assert entries_sent(appends(a.receive(acknowledge("b", 1, 3)), to="b")) == [6, 7]
+    assert entries_sent(appends(a.receive(append_accepted("b", 1, 3)), to="b")) == [6, 7]
 
 
-def test_servers_at_one_place_are_sent_one_message_and_those_elsewhere_another() -> None:
+def test_followers_with_one_next_index_get_the_same_message() -> None:
     a = Single("abcde", window_batches=1)
     a.lead()
-    a.receive(*(acknowledge(name, 1, 1) for name in "bcde"))
+    a.receive(*(append_accepted(name, 1, 1) for name in "bcde"))
     a.propose(b"x")
-    a.receive(acknowledge("c", 1, 2), acknowledge("e", 1, 2))
+    a.receive(append_accepted("c", 1, 2), append_accepted("e", 1, 2))
     a.propose(b"y")
     for answer in (
-        acknowledge("b", 1, 2),
-        acknowledge("c", 1, 3),
-        acknowledge("d", 1, 2),
-        acknowledge("e", 1, 3),
+        append_accepted("b", 1, 2),
+        append_accepted("c", 1, 3),
+        append_accepted("d", 1, 2),
+        append_accepted("e", 1, 3),
     ):
         a.raft.step(answer)
     sent = a.propose(b"z")
@@ -80,7 +80,7 @@ def test_servers_at_one_place_are_sent_one_message_and_those_elsewhere_another()
     assert c is e
 
 
-def test_a_follower_behind_the_memory_is_served_from_the_disk() -> None:
+def test_a_follower_that_needs_evicted_entries_gets_them_from_the_disk() -> None:
     network = Network("abc", memory_bytes_max=2_000, batch_entries_max=7)
     network.elect("a")
     network.isolate("c")
@@ -112,13 +112,13 @@ def test_batches_of_any_size_carry_the_same_log(batch: int) -> None:
 def test_an_append_is_bounded_in_bytes() -> None:
     a = Single(batch_bytes_max=10_000, entry_bytes_max=4_000)
     a.lead()
-    a.receive(acknowledge("b", 1, 1))
+    a.receive(append_accepted("b", 1, 1))
     sent = appends(a.propose(*[b"x" * 3_000] * 9), to="b")
     assert all(sum(len(entry.data) for entry in message.entries) <= 10_000 for message in sent)
 
 
 def test_an_entry_over_the_limit_is_refused_when_proposed() -> None:
-    """Scenario 29: with a clear error, and none of the batch is taken."""
+    """Scenario 29: with a clear error, and nothing of the batch is appended."""
     network = Network("abc", entry_bytes_max=100)
     network.elect("a")
     last_index = network["a"].last_index
@@ -163,20 +163,20 @@ def test_the_vote_of_a_server_with_a_wiped_disk_is_not_counted() -> None:
     a = Single()
     a.raft.demote("c")
     a.campaign()
-    a.receive(grant("c", 1))
+    a.receive(vote_granted("c", 1))
     assert a.raft.role is Role.CANDIDATE
-    a.receive(grant("b", 1))
+    a.receive(vote_granted("b", 1))
     assert a.raft.role is Role.LEADER
 
 
-def test_a_vote_given_before_its_server_was_demoted_is_taken_back() -> None:
+def test_a_vote_of_a_server_that_is_demoted_later_does_not_count() -> None:
     a = Single("abcde")
     a.campaign()
-    a.receive(grant("b", 1))
+    a.receive(vote_granted("b", 1))
     a.raft.demote("b")
-    a.receive(grant("c", 1))
+    a.receive(vote_granted("c", 1))
     assert a.raft.role is Role.CANDIDATE
-    a.receive(grant("d", 1))
+    a.receive(vote_granted("d", 1))
     assert a.raft.role is Role.LEADER
 
 
@@ -184,70 +184,72 @@ def test_a_server_with_a_wiped_disk_gets_no_vote() -> None:
     a = Single()
     a.raft.demote("c")
     assert [
-        o for o in a.receive(ask("c", 5, (4, 4))) if o.to == "c" and getattr(o.message, "granted", False)
+        o
+        for o in a.receive(vote_request("c", 5, (4, 4)))
+        if o.to == "c" and getattr(o.message, "granted", False)
     ] == []
 
 
 def test_a_late_acknowledgement_from_before_the_wipe_does_not_stop_the_catch_up() -> None:
-    """It was sent by the disk that is gone; the leader must go back to where the new one begins."""
+    """It is from before the wipe; the leader must go back to the start of the new log."""
     network = Network("abc")
     network.elect("a")
     network.submit("a", b"x")
-    late = acknowledge("c", 1, 2)
+    late = append_accepted("c", 1, 2)
     network.pass_time(HEARTBEAT_TICKS)
     network.crash("c")
     network.wipe("c")
     for name in "ab":
         network[name].demote("c")
-    network.post("a", late)
+    network.inject("a", late)
     network.restart("c")
     network.pass_time(10 * HEARTBEAT_TICKS)
     assert network.servers["c"].commands == [b"x"]
 
 
-def test_a_server_with_a_wiped_disk_is_known_to_agree_with_nothing() -> None:
+def test_a_server_with_a_wiped_disk_has_a_match_index_of_0() -> None:
     a = Single()
     a.lead()
-    a.receive(acknowledge("b", 1, 1), acknowledge("c", 1, 1))
+    a.receive(append_accepted("b", 1, 1), append_accepted("c", 1, 1))
     a.raft.demote("c")
     assert a.raft.matched() == {"b": 1, "c": 0}
 
 
-def test_a_refusal_that_comes_late_stops_no_pipeline() -> None:
-    """The follower has agreed to more than it refused before: nothing is sent once more."""
+def test_a_late_refusal_does_not_stop_the_pipeline() -> None:
+    """The follower has accepted more than it refused before: nothing is sent again."""
     a = Single()
     a.lead()
-    a.receive(acknowledge("b", 1, 1))
+    a.receive(append_accepted("b", 1, 1))
     a.propose(b"x")
-    assert appends(a.receive(reject("b", 1, 0), reject("b", 1, 1)), "b") == []
+    assert appends(a.receive(append_refused("b", 1, 0), append_refused("b", 1, 1)), "b") == []
     assert entries_sent(appends(a.propose(b"y"), "b")) == [3]
 
 
 def test_followers_learn_of_each_commit_with_the_next_tick() -> None:
-    """An idle leader sends an extra heartbeat, time and again."""
+    """An idle leader sends an extra heartbeat, each time."""
     a = Single()
     a.lead()
     for index in range(1, 4):
-        a.receive(acknowledge("b", 1, index), acknowledge("c", 1, index))
+        a.receive(append_accepted("b", 1, index), append_accepted("c", 1, index))
         assert a.raft.commit_index == index
-        assert index in [append.commit_index for append in appends(a.tick(2), "b")]
+        assert index in [append.leader_commit for append in appends(a.tick(2), "b")]
         a.propose(b"x")
 
 
-def test_a_follower_that_falls_behind_the_memory_in_mid_pipeline_is_probed_from_the_disk() -> None:
-    """What was in flight is forgotten with the pipeline: nobody knows how many entries a disk read sends."""
+def test_a_replicating_follower_that_needs_evicted_entries_is_probed_from_the_disk() -> None:
+    """The window is emptied with the pipeline: how many entries a disk read sends is not known."""
     a = Single("abc", batch_entries_max=1, window_batches=2, memory_bytes_max=1_000)
     a.lead()
-    a.receive(acknowledge("b", 1, 1), acknowledge("c", 1, 1))
+    a.receive(append_accepted("b", 1, 1), append_accepted("c", 1, 1))
     a.propose(*[b"x"] * 20)
     for index in range(2, 22):
-        a.receive(acknowledge("b", 1, index))
+        a.receive(append_accepted("b", 1, index))
     assert a.raft.log.base_index > 4, "c's next entry is only on the disk"
-    assert entries_sent(appends(a.receive(acknowledge("c", 1, 2)), to="c")) == [4]
-    assert entries_sent(appends(a.receive(acknowledge("c", 1, 4)), to="c")) == [5]
+    assert entries_sent(appends(a.receive(append_accepted("c", 1, 2)), to="c")) == [4]
+    assert entries_sent(appends(a.receive(append_accepted("c", 1, 4)), to="c")) == [5]
 
 
-def test_a_follower_gathers_what_is_committed_for_a_while_and_a_leader_does_not() -> None:
+def test_a_follower_applies_committed_entries_together_and_a_leader_at_once() -> None:
     a = Single("abc", follower_apply_ticks=2, batch_entries_max=4)
 
     def applied_after(committed: int) -> int:
@@ -268,7 +270,7 @@ def test_a_follower_gathers_what_is_committed_for_a_while_and_a_leader_does_not(
     assert leader.raft.applied_index == 2
 
 
-def test_no_more_is_applied_at_once_than_leaves_time_to_go_on() -> None:
+def test_one_ready_applies_a_bounded_number_of_bytes() -> None:
     a = Single("abc", log=[1] * 6, commit_index=0, apply_bytes_max=500)
     a.raft.step(append("b", 1, prev=(6, 1), commit=6))
     ready = a.raft.ready()

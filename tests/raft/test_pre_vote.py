@@ -1,4 +1,4 @@
-"""Pre-vote (thesis 9.6): who cannot win does not disturb."""
+"""Pre-vote (thesis 9.6): a server that cannot win does not disturb."""
 
 from __future__ import annotations
 
@@ -8,9 +8,9 @@ from tests.raft.network import ELECTION_TICKS_MIN, Network
 from tests.raft.single import (
     Single,
     append,
-    ask,
-    grant,
-    refuse,
+    vote_granted,
+    vote_refused,
+    vote_request,
     votes,
 )
 
@@ -33,11 +33,15 @@ def test_a_server_that_was_cut_off_does_not_disturb() -> None:
 def test_pre_votes_count_once_and_only_for_the_term_asked() -> None:
     a = Single("abcde", term=3)
     a.campaign(pre_vote=True)
-    a.receive(grant("b", 4, pre_vote=True), grant("b", 4, pre_vote=True), grant("c", 3, pre_vote=True))
-    a.receive(grant("x", 4, pre_vote=True), refuse("e", 3, pre_vote=True))
+    a.receive(
+        vote_granted("b", 4, pre_vote=True),
+        vote_granted("b", 4, pre_vote=True),
+        vote_granted("c", 3, pre_vote=True),
+    )
+    a.receive(vote_granted("x", 4, pre_vote=True), vote_refused("e", 3, pre_vote=True))
     assert a.raft.role is Role.PRE_CANDIDATE
     assert a.raft.term == 3
-    a.receive(grant("c", 4, pre_vote=True))
+    a.receive(vote_granted("c", 4, pre_vote=True))
     assert a.raft.role is Role.CANDIDATE
 
 
@@ -50,8 +54,8 @@ def test_a_voter_of_a_lower_term_takes_part() -> None:
 
 def test_a_pre_vote_promises_nothing() -> None:
     a = Single(term=3)
-    assert votes(a.receive(ask("b", 4, pre_vote=True))) == [("b", True)]
-    assert votes(a.receive(ask("c", 4, pre_vote=True))) == [("c", True)]
+    assert votes(a.receive(vote_request("b", 4, pre_vote=True))) == [("b", True)]
+    assert votes(a.receive(vote_request("c", 4, pre_vote=True))) == [("c", True)]
     assert (a.raft.term, a.server.store.hard_state) == (3, HardState(term=3))
 
 
@@ -67,10 +71,10 @@ def test_a_long_log_with_a_low_term_wins() -> None:
         assert network.servers["a"].log_terms[:3] == [1, 2, 2]
 
 
-def test_a_follower_that_hears_its_leader_refuses_pre_votes() -> None:
+def test_a_follower_with_an_active_leader_refuses_pre_votes() -> None:
     a = Single()
     a.receive(append("b", 1))
-    assert votes(a.receive(ask("c", 2, (1, 9), pre_vote=True))) == [("c", False)]
+    assert votes(a.receive(vote_request("c", 2, (1, 9), pre_vote=True))) == [("c", False)]
     a.tick(ELECTION_TICKS_MIN)
     a.sent()
-    assert votes(a.receive(ask("c", 2, (1, 9), pre_vote=True))) == [("c", True)]
+    assert votes(a.receive(vote_request("c", 2, (1, 9), pre_vote=True))) == [("c", True)]

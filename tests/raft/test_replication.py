@@ -10,12 +10,12 @@ from atm.raft.rejection import Violation
 from tests.raft.network import EFFECTS, HEARTBEAT_TICKS, Network
 from tests.raft.single import (
     Single,
-    acknowledge,
     append,
+    append_accepted,
+    append_refused,
     appends,
-    behind,
+    entries_after,
     messages_after_sync,
-    reject,
 )
 
 
@@ -42,7 +42,7 @@ def entries_sent(sent: list[AppendEntries]) -> list[int]:
         ((1, 2, 3), (0, 0), (4,), True, [4]),
     ],
 )
-def test_a_follower_takes_what_follows_on_its_log(
+def test_a_follower_appends_what_continues_its_log(
     log: tuple[int, ...], prev: tuple[int, int], terms: tuple[int, ...], success: bool, after: list[int]
 ) -> None:
     a = Single(log=log, term=4)
@@ -70,7 +70,7 @@ def test_a_follower_agrees_with_each_log_of_figure_7() -> None:
 
 @pytest.mark.parametrize("effect", EFFECTS)
 def test_an_acknowledged_entry_outlives_a_crash(effect: str) -> None:
-    """Whatever the server had sent when it died, it keeps."""
+    """Whatever the server had sent when it crashed, it has kept."""
     a = Single(term=1)
     a.server.crash_before = effect
     answers = messages_after_sync(a.receive(append("b", 1, (0, 0), (1, 1))))
@@ -100,13 +100,13 @@ def test_an_old_append_that_comes_again_changes_nothing() -> None:
         append("b", 3, prev=(2, 2), terms=(1,)),
         append("b", 3, prev=(2, 2), terms=(4,)),
         append("b", 2, prev=(2, 3)),
-        replace(append("b", 3, prev=(2, 2)), entries=behind(3, (3,))),
-        replace(append("b", 3, prev=(2, 2)), entries=(*behind(2, (3,)), *behind(4, (3,)))),
+        replace(append("b", 3, prev=(2, 2)), entries=entries_after(3, (3,))),
+        replace(append("b", 3, prev=(2, 2)), entries=(*entries_after(2, (3,)), *entries_after(4, (3,)))),
     ],
     ids=repr,
 )
-def test_an_append_that_no_leader_can_send_is_neither_taken_nor_answered(impossible: AppendEntries) -> None:
-    """Index follows on index, terms never fall, and only the empty log has term 0."""
+def test_an_append_that_no_leader_can_send_is_neither_applied_nor_answered(impossible: AppendEntries) -> None:
+    """Indexes have no gap, terms never fall, and only the empty log has term 0."""
     follower = Single(log=(1, 2), term=2)
     assert not messages_after_sync(follower.receive(impossible))
     assert [entry.term for entry in follower.raft.log.slice(1, follower.raft.last_index)] == [1, 2]
@@ -161,14 +161,14 @@ def test_the_commit_index_does_not_grow_with_what_is_received() -> None:
 
 @pytest.mark.parametrize("sent", [0, 1, 2])
 def test_a_follower_acknowledges_what_was_sent_and_not_its_own_last_index(sent: int) -> None:
-    """Scenario 19: the follower's log is longer, and what is behind need not be the leader's."""
+    """Scenario 19: the follower's log is longer, and what follows need not be the leader's."""
     a = Single(log=(1, 1, 1, 2, 2), term=3)
     (answer,) = messages_after_sync(a.receive(append("b", 3, (1, 1), (1,) * sent)))
     assert (answer.success, answer.match_index) == (True, 1 + sent)
 
 
-def test_a_conflict_with_a_committed_entry_is_refused_and_said() -> None:
-    """Scenario 22: that state cannot be legal; nothing is cut, nothing promised, and the server says so."""
+def test_a_conflict_with_a_committed_entry_is_rejected_and_reported() -> None:
+    """Scenario 22: no correct leader sends it; nothing is cut, nothing promised, and it is reported."""
     a = Single(log=(1, 1, 1), commit_index=2)
     for _ in range(2):
         refusal = a.raft.step(append("b", 2, (1, 1), (2,)))
@@ -182,17 +182,17 @@ def test_a_conflict_with_a_committed_entry_is_refused_and_said() -> None:
     assert b.server.log_terms == [1, 1, 2]
 
 
-# -- what a leader believes (Figure 2, leaders) ------------------------------------------------------
+# -- what a leader does with an answer (Figure 2, leaders) -------------------------------------------
 
 
 def test_an_acknowledgement_of_an_older_term_is_ignored() -> None:
-    """Scenario 23: it speaks of a log that may have been replaced."""
+    """Scenario 23: it is about a log that may have been replaced."""
     a = Single(log=(1, 1), term=3)
     a.lead()
-    a.receive(acknowledge("b", 3, 3), acknowledge("c", 1, 3), reject("c", 3, 2))
+    a.receive(append_accepted("b", 3, 3), append_accepted("c", 1, 3), append_refused("c", 3, 2))
     assert a.raft.matched() == {"b": 0, "c": 0}
     assert a.raft.commit_index == 0
-    a.receive(acknowledge("b", 4, 3))
+    a.receive(append_accepted("b", 4, 3))
     assert a.raft.commit_index == 3
 
 
@@ -201,7 +201,7 @@ def test_acknowledgements_of_a_lost_leadership_do_not_commit_in_the_next() -> No
     network = Network("abcde")
     network.elect("a")
     network.submit("a", b"x")
-    network.take(AppendEntries)
+    network.take_in_flight(AppendEntries)
     network.submit("a", b"y")
     network.deliver()
     late = [
@@ -217,7 +217,7 @@ def test_acknowledgements_of_a_lost_leadership_do_not_commit_in_the_next() -> No
     network.elect("a")
     before = network["a"].matched()
     for message in late:
-        network.post("a", message)
+        network.inject("a", message)
     assert network["a"].matched() == before
 
 
@@ -225,11 +225,11 @@ def test_a_late_rejection_never_lowers_what_matched() -> None:
     """Scenario 24: next_index stays above match_index; the next append starts there."""
     a = Single(log=(1, 1, 1, 1))
     a.lead()
-    a.receive(acknowledge("b", 2, 5))
+    a.receive(append_accepted("b", 2, 5))
     for refused_index in (5, 4, 1, 0):
-        a.receive(reject("b", 2, refused_index, (1, 0)))
+        a.receive(append_refused("b", 2, refused_index, (1, 0)))
     a.propose(b"x")
-    a.receive(reject("b", 2, 6, (1, 0)))
+    a.receive(append_refused("b", 2, 6, (1, 0)))
     a.propose(b"y")
     sent = appends(a.tick(HEARTBEAT_TICKS), to="b")
     assert sent
@@ -240,18 +240,18 @@ def test_a_late_rejection_never_lowers_what_matched() -> None:
 def test_a_late_acknowledgement_never_lowers_what_matched() -> None:
     a = Single(log=(1, 1, 1, 1))
     a.lead()
-    a.receive(acknowledge("b", 2, 5), acknowledge("b", 2, 2), acknowledge("b", 2, 0))
+    a.receive(append_accepted("b", 2, 5), append_accepted("b", 2, 2), append_accepted("b", 2, 0))
     assert a.raft.matched()["b"] == 5
 
 
-def test_a_senseless_answer_is_survived() -> None:
+def test_a_senseless_answer_changes_nothing_that_holds() -> None:
     """Hints of 0, beyond the end, or of unknown terms; an acknowledgement of what was never sent."""
     a = Single(log=(1, 1, 2))
     a.lead()
     for refused_index in (3, 2, 1, 0, 99):
         for conflict in ((0, 0), (99, 0), (1, 9), (99, 2), (-5, 0)):
-            a.receive(reject("b", 3, refused_index, conflict))
-    a.receive(acknowledge("b", 3, 99), acknowledge("c", 3, 99))
+            a.receive(append_refused("b", 3, refused_index, conflict))
+    a.receive(append_accepted("b", 3, 99), append_accepted("c", 3, 99))
     assert a.raft.commit_index == 0
     sent = appends(a.tick(HEARTBEAT_TICKS))
     assert all(0 <= message.prev_log_index <= a.raft.last_index for message in sent)
@@ -260,24 +260,24 @@ def test_a_senseless_answer_is_survived() -> None:
 def test_what_was_acknowledged_is_not_sent_again() -> None:
     a = Single()
     a.lead()
-    a.receive(acknowledge("b", 1, 1), acknowledge("c", 1, 1))
+    a.receive(append_accepted("b", 1, 1), append_accepted("c", 1, 1))
     a.propose(b"x")
-    a.receive(acknowledge("b", 1, 2), acknowledge("c", 1, 2))
+    a.receive(append_accepted("b", 1, 2), append_accepted("c", 1, 2))
     assert entries_sent(appends(a.tick(10 * HEARTBEAT_TICKS))) == []
 
 
 @pytest.mark.parametrize(("run", "rounds_max"), [(1, 12), (5, 8), (30, 6)])
 def test_a_far_conflict_is_found_in_one_round_a_term(run: int, rounds_max: int) -> None:
-    """Scenario 25: a follower with hundreds of conflicting entries; back-up is by terms, not by entries."""
+    """Scenario 25: hundreds of conflicting entries; the leader goes back by terms, not by entries."""
     common = (1,) * 50
     mine = (*common, *(term for term in range(2, 5) for _ in range(100)))
     theirs = (*common, *(5 + position // run for position in range(4 * run)), *(20,) * 200)
     network = Network("abc", logs={"a": (*mine, 30), "b": theirs, "c": (*mine, 30)}, batch_entries_max=1000)
     network.elect("a")
     refusals = [
-        letter
-        for letter in network.delivered
-        if isinstance(letter.message, AppendEntriesResponse) and not letter.message.success
+        envelope
+        for envelope in network.delivered
+        if isinstance(envelope.message, AppendEntriesResponse) and not envelope.message.success
     ]
     network.pass_time(HEARTBEAT_TICKS)
     assert network.converged()

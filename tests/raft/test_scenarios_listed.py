@@ -1,6 +1,6 @@
 """Where to find the scenarios that a Raft must survive: each has one test here, which names its number.
 
-The numbers are those of the project's list of scenarios; the ones not among these speak of the server,
+The numbers are those of the project's list of scenarios; the ones not among these are about the server,
 the ledger and the log file, and are tested there and in `tests/simulation`. Below is the same for what
 is known to have gone wrong in the programs that the original was built on.
 """
@@ -46,7 +46,7 @@ ANCESTORS_DEFECTS = {
     "no no-op at the start of a term": "test_a_new_leader_commits_what_its_predecessor_left",
     "reads at the leader without asking a quorum": "test_a_leader_in_a_minority_answers_no_read",
     "large entries are never sent": "test_an_entry_over_the_limit_is_refused_when_proposed",
-    "one unknown sender stops the loop": "test_a_stranger_is_not_heard",
+    "one unknown sender stops the loop": "test_a_message_of_a_server_that_is_no_member_is_dropped",
     "a leader's bookkeeping is shared by every server of the process": (
         "test_two_cores_in_one_process_share_nothing"
     ),
@@ -55,9 +55,9 @@ ANCESTORS_DEFECTS = {
     "the commit index grows by one an entry received": (
         "test_the_commit_index_does_not_grow_with_what_is_received"
     ),
-    "committed entries are truncated": "test_a_conflict_with_a_committed_entry_is_refused_and_said",
+    "committed entries are truncated": "test_a_conflict_with_a_committed_entry_is_rejected_and_reported",
     "a doubled append doubles entries": "test_an_old_append_that_comes_again_changes_nothing",
-    "next_index reaches -1": "test_a_senseless_answer_is_survived",
+    "next_index reaches -1": "test_a_senseless_answer_changes_nothing_that_holds",
     "a new leader never sends a heartbeat": "test_a_leader_sends_a_heartbeat_in_each_interval",
 }
 

@@ -1,4 +1,4 @@
-"""Terms (section 5.1): a higher one is followed, a lower one is told; and who is not heard at all."""
+"""Terms (section 5.1): a higher one is adopted, a lower one is answered; senders that are dropped."""
 
 from __future__ import annotations
 
@@ -9,13 +9,13 @@ from atm.raft.ready import Role
 from tests.raft.network import Network
 from tests.raft.single import (
     Single,
-    acknowledge,
     append,
-    ask,
-    grant,
+    append_accepted,
+    append_refused,
     messages_after_sync,
-    refuse,
-    reject,
+    vote_granted,
+    vote_refused,
+    vote_request,
     votes,
 )
 from tests.support.store import entries_of_terms
@@ -45,7 +45,7 @@ def test_a_higher_term_makes_a_follower_that_handles_the_message(role: Role) -> 
         return a
 
     a = server()
-    assert votes(a.receive(ask("b", 9, (9, 9)))) == [("b", True)]
+    assert votes(a.receive(vote_request("b", 9, (9, 9)))) == [("b", True)]
     assert (a.raft.role, a.raft.term) == (Role.FOLLOWER, 9)
 
     a = server()
@@ -54,13 +54,13 @@ def test_a_higher_term_makes_a_follower_that_handles_the_message(role: Role) -> 
     assert (a.raft.role, a.raft.leader) == (Role.FOLLOWER, "b")
 
     a = server()
-    a.receive(refuse("b", 9), reject("c", 10, 1))
+    a.receive(vote_refused("b", 9), append_refused("c", 10, 1))
     assert (a.raft.role, a.raft.term, a.raft.leader) == (Role.FOLLOWER, 10, None)
 
 
-def test_an_older_term_is_told_of_the_newer_and_not_obeyed() -> None:
+def test_a_message_of_an_older_term_is_answered_with_the_newer_and_not_obeyed() -> None:
     a = Single(log=(1, 2), term=5)
-    assert votes(a.receive(ask("b", 4, (9, 9)))) == [("b", False)]
+    assert votes(a.receive(vote_request("b", 4, (9, 9)))) == [("b", False)]
     (answer,) = messages_after_sync(a.receive(append("b", 4, (2, 2), (4,), commit=3)))
     assert not answer.success
     assert answer.term == 5
@@ -76,18 +76,18 @@ def test_a_candidate_follows_the_leader_of_its_own_term() -> None:
     assert (a.raft.role, a.raft.leader, a.raft.term) == (Role.FOLLOWER, "b", 1)
 
 
-def test_a_stranger_is_not_heard() -> None:
+def test_a_message_of_a_server_that_is_no_member_is_dropped() -> None:
     a = Single(log=(1,), term=1)
     strange: list[RaftMessage] = [
-        ask("x", 9, (9, 9)),
+        vote_request("x", 9, (9, 9)),
         append("x", 9, (1, 1), (9,), commit=2),
-        grant("x", 9),
-        acknowledge("x", 9, 4),
+        vote_granted("x", 9),
+        append_accepted("x", 9, 4),
     ]
     assert a.receive(*strange) == []
     assert a.raft.term == 1
     assert a.server.log_terms == [1]
-    assert votes(a.receive(ask("b", 2, (1, 1)))) == [("b", True)]
+    assert votes(a.receive(vote_request("b", 2, (1, 1)))) == [("b", True)]
 
 
 def test_two_cores_in_one_process_share_nothing() -> None:
@@ -98,7 +98,7 @@ def test_two_cores_in_one_process_share_nothing() -> None:
     assert other.raft.role is Role.FOLLOWER
     assert other.raft.matched() == {}
     other.lead()
-    one.receive(acknowledge("b", 1, 2))
+    one.receive(append_accepted("b", 1, 2))
     assert one.raft.matched()["b"] == 2
     assert other.raft.matched()["b"] == 0
 

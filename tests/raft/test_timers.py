@@ -11,9 +11,9 @@ from tests.raft.network import ELECTION_TICKS_MAX, ELECTION_TICKS_MIN, HEARTBEAT
 from tests.raft.single import (
     Single,
     append,
-    ask,
-    grant,
     messages_after_sync,
+    vote_granted,
+    vote_request,
 )
 
 
@@ -22,7 +22,7 @@ def test_granting_a_vote_resets_the_election_timer() -> None:
     for seed in range(20):
         network = Network("abc", down="bc", seed=seed)
         network.tick("a", ELECTION_TICKS_MIN - 1)
-        network.post("a", ask("b", 1))
+        network.inject("a", vote_request("b", 1))
         network.tick("a", ELECTION_TICKS_MIN - 1)
         assert network["a"].role is Role.FOLLOWER
 
@@ -32,7 +32,7 @@ def test_a_candidate_has_a_whole_timeout_to_be_elected() -> None:
     a = Single()
     a.campaign(pre_vote=True)
     a.tick(ELECTION_TICKS_MIN - 1)
-    a.receive(grant("b", 1, pre_vote=True))
+    a.receive(vote_granted("b", 1, pre_vote=True))
     a.tick(ELECTION_TICKS_MIN - 1)
     assert (a.raft.role, a.raft.term) == (Role.CANDIDATE, 1)
 
@@ -41,15 +41,15 @@ def test_refusing_a_vote_does_not_reset_the_election_timer() -> None:
     network = Network("abc", down="bc", logs={"a": (1,)}, hard_states={"a": HardState(term=1, voted_for="a")})
     for _ in range(ELECTION_TICKS_MAX):
         network.tick("a")
-        network.post("a", ask("b", 1, (1, 1)))
+        network.inject("a", vote_request("b", 1, (1, 1)))
     assert network["a"].role is Role.PRE_CANDIDATE
 
 
 def test_a_new_term_without_a_vote_does_not_reset_the_election_timer() -> None:
-    """Else a server that cannot win, and tries again and again, would keep all others from trying."""
+    """Otherwise a server that cannot win, but tries again and again, would keep others from campaigning."""
     network = Network("abc", down="bc", logs={"a": (1,)})
     for term in range(2, 2 + ELECTION_TICKS_MAX):
-        network.post("a", ask("b", term))
+        network.inject("a", vote_request("b", term))
         network.tick("a")
         if network["a"].role is Role.PRE_CANDIDATE:
             return
@@ -67,7 +67,7 @@ def test_a_leader_sends_a_heartbeat_in_each_interval() -> None:
 
 
 def test_a_deposed_leader_can_campaign_again() -> None:
-    """Its election timer runs, even if nobody else's does."""
+    """Its election timer runs, even if no other server's does."""
     network = Network("abc")
     network.elect("a")
     network.step_down("a")
@@ -129,8 +129,8 @@ def test_stamps_rise_across_leaders_whose_clocks_differ() -> None:
     assert stamps == sorted(set(stamps))
 
 
-def test_an_append_that_does_not_fit_the_log_is_a_sign_of_a_leader() -> None:
-    """The leader looks for where the logs agree, which may take as long as it will."""
+def test_an_append_that_does_not_match_the_log_resets_the_election_timer() -> None:
+    """The leader looks for the index where the logs agree, which may take several rounds."""
     a = Single(log=(1,))
     for _ in range(ELECTION_TICKS_MAX):
         assert not messages_after_sync(a.receive(append("b", 2, (9, 2))))[0].success

@@ -1,4 +1,4 @@
-"""The transcripts tell what happens; see tests/raft/transcripts."""
+"""The transcripts show what happens; see tests/raft/transcripts."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from tests.raft.transcripts.__main__ import FOLDER, difference
-from tests.raft.transcripts.script import NoSuchCommand, made_again
+from tests.raft.transcripts.script import NoSuchCommand, regenerated
 
 FILES = sorted(FOLDER.glob("*.txt"))
 
@@ -23,25 +23,25 @@ def test_each_part_of_the_protocol_has_a_transcript() -> None:
     assert [path.stem for path in FILES] == expected.split()
 
 
-def test_what_is_no_longer_so_is_shown_as_a_diff(tmp_path: Path) -> None:
+def test_a_transcript_that_is_wrong_is_shown_as_a_diff(tmp_path: Path) -> None:
     path = tmp_path / "old.txt"
-    text = made_again("# A remark.\n\n> start n1\n> tick n1 until leader\n")
+    text = regenerated("# A remark.\n\n> start n1\n> tick n1 until leader\n")
     path.write_text(text.replace("appends 1@1 noop", "appends nothing"))
     assert "-    n1: follower -> leader; term 0 -> 1; votes for n1; appends nothing" in difference(path)
     path.write_text(text)
     assert difference(path) == ""
 
 
-def test_a_remark_stays_where_it_is_and_a_second_run_tells_the_same() -> None:
+def test_a_comment_stays_where_it_is_and_a_second_run_gives_the_same() -> None:
     text = FILES[0].read_text(encoding="utf-8")
-    assert made_again(made_again(text)) == text
+    assert regenerated(regenerated(text)) == text
     assert text.startswith("# Figure 7")
 
 
-def test_what_is_no_command_is_refused() -> None:
+def test_an_unknown_command_of_a_transcript_is_refused() -> None:
     with pytest.raises(NoSuchCommand, match="'sing' is none of log, start"):
-        made_again("> sing\n")
+        regenerated("> sing\n")
     with pytest.raises(NoSuchCommand, match="the first command is `start`"):
-        made_again("> heal\n")
+        regenerated("> heal\n")
     with pytest.raises(NoSuchCommand, match="'leader' has not come"):
-        made_again("> start n1 n2\n> tick n1 until leader\n")
+        regenerated("> start n1 n2\n> tick n1 until leader\n")

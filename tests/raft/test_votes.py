@@ -11,9 +11,9 @@ from tests.raft.single import (
     Single,
     append,
     appends,
-    ask,
-    grant,
-    refuse,
+    vote_granted,
+    vote_refused,
+    vote_request,
     votes,
 )
 
@@ -23,18 +23,18 @@ SERVERS = "abcdefg"
 def test_a_vote_outlives_a_crash() -> None:
     """Scenario 1: crash right after granting a vote; no second vote in that term."""
     a = Single()
-    assert votes(a.receive(ask("b", 5))) == [("b", True)]
+    assert votes(a.receive(vote_request("b", 5))) == [("b", True)]
     a.restart()
     assert a.raft.term == 5
-    assert votes(a.receive(ask("c", 5))) == [("c", False)]
+    assert votes(a.receive(vote_request("c", 5))) == [("c", False)]
 
 
 def test_a_vote_is_on_the_disk_before_it_leaves() -> None:
     a = Single()
     a.server.crash_before = "save"
-    assert votes(a.receive(ask("b", 5))) == []
+    assert votes(a.receive(vote_request("b", 5))) == []
     a.network.restart("a")
-    assert votes(a.receive(ask("c", 5))) == [("c", True)]
+    assert votes(a.receive(vote_request("c", 5))) == [("c", True)]
 
 
 def test_a_candidate_that_falls_back_keeps_its_vote() -> None:
@@ -44,7 +44,7 @@ def test_a_candidate_that_falls_back_keeps_its_vote() -> None:
     assert a.server.store.hard_state == HardState(term=1, voted_for="a")
     a.receive(append("b", 1))
     assert a.raft.role is Role.FOLLOWER
-    assert votes(a.receive(ask("c", 1, (1, 9)))) == [("c", False)]
+    assert votes(a.receive(vote_request("c", 1, (1, 9)))) == [("c", False)]
     assert a.server.store.hard_state.voted_for == "a"
 
 
@@ -53,7 +53,7 @@ def test_a_leader_that_falls_back_keeps_its_vote() -> None:
     a.lead()
     a.network.step_down("a")
     assert a.raft.term == 1
-    assert votes(a.receive(ask("c", 1, (1, 9)))) == [("c", False)]
+    assert votes(a.receive(vote_request("c", 1, (1, 9)))) == [("c", False)]
 
 
 @pytest.mark.parametrize("effect", EFFECTS)
@@ -61,7 +61,7 @@ def test_term_and_vote_are_saved_as_one(effect: str) -> None:
     """Scenario 3: killed while saving a vote in a new term; never the new term with the old vote."""
     a = Single(term=3, voted_for="b")
     a.server.crash_before = effect
-    a.receive(ask("c", 4))
+    a.receive(vote_request("c", 4))
     saved = a.server.store.hard_state
     assert (saved.term, saved.voted_for) in [(3, "b"), (4, "c")]
 
@@ -70,19 +70,19 @@ def test_a_new_term_forgets_the_vote_of_the_old() -> None:
     a = Single(term=3, voted_for="b")
     a.receive(append("c", 4))
     assert a.server.store.hard_state == HardState(term=4, voted_for=None)
-    assert votes(a.receive(ask("b", 5))) == [("b", True)]
+    assert votes(a.receive(vote_request("b", 5))) == [("b", True)]
 
 
 @pytest.mark.parametrize(
     "answers",
     [
-        [grant("b", 4), grant("b", 4)],
-        [grant("b", 3), grant("c", 2)],
-        [grant("x", 4), grant("y", 4)],
-        [refuse("b", 4), refuse("c", 4)],
-        [grant("b", 4, pre_vote=True), grant("c", 4, pre_vote=True)],
-        [grant("b", 5, pre_vote=True), grant("c", 5, pre_vote=True)],
-        [grant("a", 4), grant("b", 4)],
+        [vote_granted("b", 4), vote_granted("b", 4)],
+        [vote_granted("b", 3), vote_granted("c", 2)],
+        [vote_granted("x", 4), vote_granted("y", 4)],
+        [vote_refused("b", 4), vote_refused("c", 4)],
+        [vote_granted("b", 4, pre_vote=True), vote_granted("c", 4, pre_vote=True)],
+        [vote_granted("b", 5, pre_vote=True), vote_granted("c", 5, pre_vote=True)],
+        [vote_granted("a", 4), vote_granted("b", 4)],
     ],
     ids=["doubled", "older terms", "strangers", "refusals", "pre-votes", "next pre-votes", "its own name"],
 )
@@ -93,17 +93,17 @@ def test_only_real_votes_of_members_in_this_term_count(answers: list[RequestVote
     assert a.raft.term == 4
     a.receive(*answers)
     assert a.raft.role is Role.CANDIDATE
-    a.receive(grant("b", 4), grant("c", 4))
+    a.receive(vote_granted("b", 4), vote_granted("c", 4))
     assert a.raft.role is Role.LEADER
 
 
 def test_the_same_candidate_is_granted_again() -> None:
     """Scenario 6: the response was lost and the candidate asks again, also after a restart of the voter."""
     a = Single()
-    a.receive(ask("b", 5))
-    assert votes(a.receive(ask("b", 5))) == [("b", True)]
+    a.receive(vote_request("b", 5))
+    assert votes(a.receive(vote_request("b", 5))) == [("b", True)]
     a.restart()
-    assert votes(a.receive(ask("b", 5))) == [("b", True)]
+    assert votes(a.receive(vote_request("b", 5))) == [("b", True)]
 
 
 @pytest.mark.parametrize("pre_vote", [False, True], ids=["vote", "pre-vote"])
@@ -113,7 +113,7 @@ def test_the_last_term_decides_then_the_last_index(term: int, index: int, pre_vo
     """Scenario 7: at least as up to date, all nine combinations; the voter ends with term 3 at index 2."""
     a = Single(log=(1, 3))
     granted = term > 3 or (term == 3 and index >= 2)
-    assert votes(a.receive(ask("b", 9, (term, index), pre_vote=pre_vote))) == [("b", granted)]
+    assert votes(a.receive(vote_request("b", 9, (term, index), pre_vote=pre_vote))) == [("b", granted)]
 
 
 @pytest.mark.parametrize(("size", "needed"), [(1, 1), (2, 2), (3, 2), (4, 3), (5, 3), (6, 4), (7, 4)])
@@ -135,7 +135,7 @@ def test_a_majority_is_more_than_half(size: int, needed: int) -> None:
         assert all(b"y" not in server.commands for server in network.alive)
 
 
-def test_one_server_less_than_a_majority_elects_nobody() -> None:
+def test_one_server_less_than_a_majority_elects_no_leader() -> None:
     for size in range(2, 8):
         names = SERVERS[:size]
         network = Network(names, down=names[size // 2 :])
@@ -155,12 +155,12 @@ def test_a_candidate_asks_all_for_the_next_term_with_its_last_entry() -> None:
 
 
 def test_a_candidate_whose_own_vote_is_not_saved_has_not_won() -> None:
-    """The vote for itself is a promise like any other: it counts when it is on the disk."""
+    """The vote for itself is a promise like any other: it counts once it is on the disk."""
     a = Single()
     a.campaign(pre_vote=True)
     a.server.crash_before = "save"
-    sent = a.receive(grant("b", 1, pre_vote=True), grant("b", 1))
+    sent = a.receive(vote_granted("b", 1, pre_vote=True), vote_granted("b", 1))
     assert a.server.raft is None
     assert not appends(sent)
     a.network.restart("a")
-    assert votes(a.receive(ask("c", 1))) == [("c", True)]
+    assert votes(a.receive(vote_request("c", 1))) == [("c", True)]

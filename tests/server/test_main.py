@@ -109,7 +109,7 @@ def test_a_taken_port_ends_with_a_line(cluster: Cluster, kind: str) -> None:
     with socket.create_server(address.pair):
         code, stderr = ended(start(cluster))
     assert (code, stderr.count("\n")) == (1, 1)
-    assert f"cannot listen on localhost:{address.port}" in stderr
+    assert f"cannot listen on localhost:{address.port}: another node or program uses this port" in stderr
 
 
 def test_an_unknown_node_or_file_ends_with_a_line_and_2(cluster: Cluster) -> None:

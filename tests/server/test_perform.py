@@ -31,7 +31,7 @@ def append(prev_log_index: int, entries: tuple[Entry, ...] = ()) -> AppendEntrie
         prev_log_index=prev_log_index,
         prev_log_term=1,
         entries=entries,
-        commit_index=0,
+        leader_commit=0,
         round=0,
     )
 

@@ -139,8 +139,8 @@ class WatchedLog:
     def tail(self, first_index: int) -> list[Entry]:
         return self._log.tail(first_index)
 
-    def read(self, first: int, last: int, bytes_max: int) -> list[Entry]:
-        return self._log.read(first, last, bytes_max)
+    def read_entries(self, first: int, last: int, bytes_max: int) -> list[Entry]:
+        return self._log.read_entries(first, last, bytes_max)
 
     def save(self, hard_state: HardState, entries: Sequence[Entry]) -> None:
         self._fuse.burn()

@@ -1,4 +1,4 @@
-"""Logs for tests: what is saved, the simulated disk it is saved to, and what a log should hold then."""
+"""Logs for tests: what is saved, the simulated disk, and what a log should hold afterwards."""
 
 from __future__ import annotations
 
@@ -43,11 +43,11 @@ def open_log(disk: SimDisk, segment_bytes_max: int = 1 << 20) -> LogFile:
     return LogFile(FOLDER, disk=disk, segment_bytes_max=segment_bytes_max)
 
 
-def held(log: LogFile) -> Saved:
+def saved_in(log: LogFile) -> Saved:
     return log.hard_state, tuple(log.tail(1))
 
 
-def after(saved: Saved, hard_state: HardState, new: Sequence[Entry]) -> Saved:
+def after_save(saved: Saved, hard_state: HardState, new: Sequence[Entry]) -> Saved:
     """Return what a log should hold after one more save."""
     kept = saved[1][: new[0].index - 1] if new else saved[1]
     return hard_state, (*kept, *new)
@@ -89,7 +89,7 @@ def random_save(random: Random, saved: Saved) -> Saved:
 def three_batches_and_two_more(disk: SimDisk) -> list[tuple[Path, int, int, Saved]]:
     """Write three batches in one segment and two in the next.
 
-    Return for each where it is (path, start, stop) and what the log held when it was saved.
+    Return for each its place (path, start, stop) and the contents of the log once it was saved.
     """
     saves = [
         (state(1, "5000"), ()),
@@ -105,7 +105,7 @@ def three_batches_and_two_more(disk: SimDisk) -> list[tuple[Path, int, int, Save
         before = {path: len(disk.contents(path)) for path in disk.paths()}
         log.save(hard_state, new)
         path = disk.paths()[-1]
-        saved = after(saved, hard_state, new)
+        saved = after_save(saved, hard_state, new)
         start = before.get(path, SEGMENT_HEADER_BYTES)
         batches.append((path, start, len(disk.contents(path)), saved))
     log.close()

@@ -1,4 +1,4 @@
-"""Whose a data folder is, and who has it."""
+"""The owner of a data folder, and its lock."""
 
 from __future__ import annotations
 
@@ -86,7 +86,7 @@ def test_a_server_may_move_to_another_address(cluster: Cluster, tmp_path: Path) 
     [
         (
             b'{"node": "n1", "cluster": "0f", "peer_addresses": {"n1": "h:1"}, "store": "0f"}',
-            "was written by release 1.0, which decided some commands otherwise: export the books with that",
+            "was written by release 1.0, which decided some commands differently: export the books with that",
         ),
         (b'{"format": 3, "more": 1}', "was written by a newer release: install that one"),
     ],
@@ -113,7 +113,7 @@ def test_a_folder_with_a_log_and_no_owner_is_refused(cluster: Cluster) -> None:
         DataFolder(cluster, "n1")
 
 
-def test_a_damaged_owner_is_one_line(cluster: Cluster) -> None:
+def test_a_damaged_owner_file_is_reported_in_one_line(cluster: Cluster) -> None:
     DataFolder(cluster, "n1").close()
     (cluster.data_dir / "n1" / "node.json").write_bytes(b'{"node": \xff')
     with pytest.raises(FolderRefused, match=r"node\.json is damaged") as refused:
@@ -121,7 +121,7 @@ def test_a_damaged_owner_is_one_line(cluster: Cluster) -> None:
     assert "\n" not in str(refused.value)
 
 
-def test_a_data_dir_that_is_a_file_is_one_line(cluster: Cluster) -> None:
+def test_a_data_dir_that_is_a_file_is_reported_in_one_line(cluster: Cluster) -> None:
     cluster.data_dir.touch()
     with pytest.raises(FolderRefused, match="cannot use the data folder"):
         DataFolder(cluster, "n1")
@@ -140,7 +140,7 @@ def test_a_peers_first_store_is_remembered_for_good(cluster: Cluster, folder: Da
 # -- what a power cut leaves -----------------------------------------------------------------------
 
 
-def test_whose_a_folder_is_survives_a_power_cut_once_the_folder_is_open(
+def test_the_owner_of_a_folder_survives_a_power_cut_once_the_folder_is_open(
     cluster: Cluster, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     synced = Synced(monkeypatch)
@@ -153,7 +153,7 @@ def test_whose_a_folder_is_survives_a_power_cut_once_the_folder_is_open(
 def test_a_folder_that_has_an_owner_has_its_own_name_for_good(
     cluster: Cluster, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Whoever finds the owner there, after a kill, does not sync the folder's name again."""
+    """A start after a kill finds node.json there and does not sync the folder's name again."""
     synced = Synced(monkeypatch)
     cluster.data_dir.mkdir()
 

@@ -1,4 +1,4 @@
-"""What no crash can have done to the log is damage, and refused."""
+"""A log that no crash can have left so is damaged, and refused."""
 
 from __future__ import annotations
 
@@ -16,9 +16,9 @@ from tests.storage.logs import (
     SECOND,
     THIRD,
     entries,
-    held,
     new_disk,
     open_log,
+    saved_in,
     state,
     three_batches_and_two_more,
 )
@@ -34,6 +34,7 @@ def refuses(disk: SimDisk, path: Path, offset: int | None = None) -> str:
     assert disk.open_files == 0
     line = str(caught.value)
     assert "\n" not in line
+    assert all(words in line for words in ("older copy", "only if a majority of all nodes", "vote is lost"))
     assert line.startswith(f"{path} is damaged at byte {'' if offset is None else f'{offset}: '}")
     return line
 
@@ -54,7 +55,7 @@ def test_a_rotten_byte_is_damage_unless_it_is_in_the_last_batch() -> None:
                     rotten.put(whole, disk.contents(whole))
                 rotten.flip(path, offset, mask)
                 if at == [len(batches) - 1]:
-                    assert held(open_log(rotten)) == batches[-2][3]
+                    assert saved_in(open_log(rotten)) == batches[-2][3]
                 else:
                     refuses(rotten, path, batches[at[0]][1] if at else 0)
 
@@ -131,13 +132,13 @@ def test_a_bit_that_rots_while_the_server_runs_is_noticed_by_the_read() -> None:
     log.save(state(1), entries(1, 2))
     log.save(state(1), entries(3, 2))
     disk.flip(FIRST, SEGMENT_HEADER_BYTES + BATCH_HEADER_BYTES + 20)
-    assert tuple(log.read(3, 4, 1000)) == entries(3, 2)
+    assert tuple(log.read_entries(3, 4, 1000)) == entries(3, 2)
     with pytest.raises(DamagedLog, match=f"raft.log.000001 is damaged at byte {SEGMENT_HEADER_BYTES}: "):
-        log.read(2, 4, 1000)
+        log.read_entries(2, 4, 1000)
     assert disk.open_files == 1
 
 
-def test_a_batch_that_got_to_the_place_of_another_is_noticed_by_the_read() -> None:
+def test_a_batch_in_the_place_of_another_is_noticed_by_the_read() -> None:
     disk = new_disk()
     log = open_log(disk)
     log.save(state(1), entries(1, 2))
@@ -148,7 +149,7 @@ def test_a_batch_that_got_to_the_place_of_another_is_noticed_by_the_read() -> No
     disk.put(FIRST, contents[:SEGMENT_HEADER_BYTES] + batches[1] + batches[0])
     for first in (1, 3):
         with pytest.raises(DamagedLog):
-            log.read(first, 4, 1000)
+            log.read_entries(first, 4, 1000)
 
 
 @pytest.mark.parametrize("chunk_bytes", [*range(8, 24), 100, 1000])
@@ -156,12 +157,12 @@ def test_a_segment_reads_the_same_in_chunks_of_any_size(chunk_bytes: int) -> Non
     disk = new_disk()
     starts = [start for path, start, *_ in three_batches_and_two_more(disk) if path == FIRST]
     reader = SegmentReader(disk, FIRST, chunk_bytes)
-    for start, behind in zip(starts, [*starts[1:], None], strict=True):
+    for start, next_start in zip(starts, [*starts[1:], None], strict=True):
         found = reader.batch_at(start)
         assert found is not None
-        assert start + BATCH_HEADER_BYTES + found[0].payload_bytes == (behind or reader.end)
+        assert start + BATCH_HEADER_BYTES + found[0].payload_bytes == (next_start or reader.end)
         assert reader.batch_at(start + 1) is None
-        assert reader.mark_behind(start) == behind
+        assert reader.find_mark_after(start) == next_start
     assert reader.batch_at(reader.end) is None
 
 
@@ -179,7 +180,7 @@ def of_release(version: int, segment: bytes) -> bytes:
     [
         (
             1,
-            "was written by release 1.0, which decided some commands otherwise: export the books with that",
+            "was written by release 1.0, which decided some commands differently: export the books with that",
         ),
         (3, "is in format 3 of the log, written by a newer release: install that one"),
     ],

@@ -1,4 +1,4 @@
-"""A disk that fails, is full or loses its power: nothing acknowledged is lost, and nothing more is taken."""
+"""A disk that fails, is full or loses power: nothing acknowledged is lost, nothing more is accepted."""
 
 from __future__ import annotations
 
@@ -12,12 +12,12 @@ from atm.storage.log_file import LogFailed, LogFile
 from tests.storage.logs import (
     FOLDER,
     Saved,
-    after,
+    after_save,
     entries,
-    held,
     new_disk,
     open_log,
     random_save,
+    saved_in,
     state,
 )
 from tests.support.sim_disk import PowerCut, SimDisk
@@ -26,7 +26,7 @@ from tests.support.sim_disk import PowerCut, SimDisk
 
 
 @pytest.mark.parametrize("call", ["write", "sync"])
-def test_after_a_failed_write_or_sync_nothing_more_is_taken(call: str) -> None:
+def test_after_a_failed_write_or_sync_nothing_more_is_accepted(call: str) -> None:
     disk = new_disk()
     log = open_log(disk)
     log.save(state(1), entries(1, 2))
@@ -38,7 +38,7 @@ def test_after_a_failed_write_or_sync_nothing_more_is_taken(call: str) -> None:
         with pytest.raises(LogFailed, match="failed before"):
             log.save(state(2), entries(3, 1))
     assert disk.changes == changes, "it must not try again"
-    assert held(log) == (state(1), entries(1, 2))
+    assert saved_in(log) == (state(1), entries(1, 2))
 
 
 @pytest.mark.parametrize("call", ["open", "write", "sync", "sync_folder", "truncate"])
@@ -53,10 +53,10 @@ def test_a_segment_that_cannot_be_begun_ends_the_log_and_a_restart_goes_on(call:
         log.save(state(1), entries(2, 1))
     disk.kill()
     log = open_log(disk, segment_bytes_max=1)
-    assert held(log) == (state(1), entries(1, 1))
+    assert saved_in(log) == (state(1), entries(1, 1))
     log.save(state(1), entries(2, 1))
     disk.crash()
-    assert held(open_log(disk)) == (state(1), entries(1, 2))
+    assert saved_in(open_log(disk)) == (state(1), entries(1, 2))
 
 
 def test_what_a_restart_found_after_a_failed_sync_is_durable_from_then_on() -> None:
@@ -69,26 +69,26 @@ def test_what_a_restart_found_after_a_failed_sync_is_durable_from_then_on() -> N
         with pytest.raises(LogFailed):
             log.save(state(2, "5001"), entries(2, 9, term=2, command=bytes(300)))
         disk.kill()
-        found = held(open_log(disk))
+        found = saved_in(open_log(disk))
         found_whole += len(found[1]) == 10
         disk.crash()
-        assert held(open_log(disk)) == found
-    assert found_whole == 60, "the system's memory had all of it"
+        assert saved_in(open_log(disk)) == found
+    assert found_whole == 60, "the page cache had all of it"
 
 
 def test_what_a_killed_server_had_not_synced_yet_is_durable_once_it_was_read() -> None:
     for seed in range(60):
         disk = new_disk(seed)
         log = open_log(disk)
-        disk.power_cut_at = disk.changes + 2  # behind the write, before the sync
+        disk.power_cut_at = disk.changes + 2  # after the write, before the sync
         with pytest.raises(PowerCut):
             log.save(state(2, "5001"), entries(1, 9, term=2, command=bytes(300)))
         disk.power_cut_at = None
         disk.kill()
-        found = held(open_log(disk))
+        found = saved_in(open_log(disk))
         assert found[0] == state(2, "5001")
         disk.crash()
-        assert held(open_log(disk)) == found
+        assert saved_in(open_log(disk)) == found
 
 
 @pytest.mark.parametrize("room_bytes", [0, 1, 40, 200])
@@ -105,10 +105,10 @@ def test_a_full_disk_is_named_and_nothing_is_lost_once_there_is_room(
     disk.kill()
     disk.room_bytes = None
     log = open_log(disk, segment_bytes_max)
-    assert held(log) == (state(1), entries(1, 3))
+    assert saved_in(log) == (state(1), entries(1, 3))
     log.save(state(1), entries(4, 50))
     disk.crash()
-    assert held(open_log(disk)) == (state(1), entries(1, 53))
+    assert saved_in(open_log(disk)) == (state(1), entries(1, 53))
 
 
 def test_a_full_disk_does_not_hinder_a_restart() -> None:
@@ -119,7 +119,7 @@ def test_a_full_disk_does_not_hinder_a_restart() -> None:
     with pytest.raises(LogFailed):
         log.save(state(1), entries(4, 50))
     disk.kill()
-    assert held(open_log(disk)) == (state(1), entries(1, 3))
+    assert saved_in(open_log(disk)) == (state(1), entries(1, 3))
 
 
 @pytest.mark.parametrize("call", ["make_folder", "sync_folder", "names", "open", "read", "write", "sync"])
@@ -131,16 +131,16 @@ def test_a_log_that_cannot_be_opened_says_so_in_one_line(call: str) -> None:
     with pytest.raises(LogFailed, match=r"^the log in /data/5000 failed \(Input/output error\): [^\n]*$"):
         open_log(disk)
     assert disk.open_files == 0
-    assert held(open_log(disk)) == (state(1), entries(1, 1))
+    assert saved_in(open_log(disk)) == (state(1), entries(1, 1))
 
 
-def test_a_read_that_the_disk_refuses_says_so() -> None:
+def test_a_failed_read_is_reported() -> None:
     disk = new_disk()
     log = open_log(disk)
     log.save(state(1), entries(1, 1))
     disk.fail_next("read")
     with pytest.raises(LogFailed, match=r"cannot read /data/5000/raft\.log\.000001 "):
-        log.read(1, 1, 1)
+        log.read_entries(1, 1, 1)
     assert disk.open_files == 1
 
 
@@ -158,7 +158,7 @@ def test_the_folder_and_the_one_above_are_synced_when_files_are_made() -> None:
 
 
 def reopen_through_power_cuts(disk: SimDisk, random: Random, segment_bytes_max: int) -> LogFile:
-    """Open the log; the power may go again while it recovers."""
+    """Open the log; the power may fail again while it recovers."""
     while True:
         disk.crash()
         if random.random() < 0.5:
@@ -183,33 +183,33 @@ def test_a_power_cut_at_any_change_loses_nothing_acknowledged(segment_bytes_max:
 
 
 def live_until_power_cut(cut: int, seed: int, segment_bytes_max: int) -> bool:
-    """Save until the power goes, check what is left, and go on; tell whether the script ended before."""
+    """Save until the power fails, check what is left, continue; return whether the script ended before."""
     disk, random, script = new_disk(1000 * cut + seed), Random(cut + seed), Random(seed)
     disk.power_cut_at = cut
     saved: Saved = (HardState(), ())
-    under_way = saved
+    in_progress = saved
     try:
         log = open_log(disk, segment_bytes_max)
         for _ in range(20):
             new = random_save(script, saved)
-            under_way = after(saved, *new)
+            in_progress = after_save(saved, *new)
             log.save(*new)
-            saved = log.hard_state, under_way[1]
+            saved = log.hard_state, in_progress[1]
     except PowerCut:
         log = reopen_through_power_cuts(disk, random, segment_bytes_max)
-        assert held(log) in (saved, under_way)
-        now = held(log)
+        assert saved_in(log) in (saved, in_progress)
+        now = saved_in(log)
         next_state = state(now[0].term + 1, "5004", now[0].commit_index)
         next_entries = entries(len(now[1]) + 1, 2, term=next_state.term)
         log.save(next_state, next_entries)
-        want = after(now, next_state, next_entries)
-        assert held(reopen_through_power_cuts(disk, random, segment_bytes_max)) == want
+        want = after_save(now, next_state, next_entries)
+        assert saved_in(reopen_through_power_cuts(disk, random, segment_bytes_max)) == want
         return False
     return True
 
 
 @pytest.mark.parametrize("seed", range(60))
-def test_a_life_of_faults_never_loses_what_was_acknowledged_or_read(seed: int) -> None:
+def test_random_faults_never_lose_what_was_acknowledged_or_read(seed: int) -> None:
     random = Random(seed)
     disk = new_disk(seed)
     limit = random.choice((1, 900, 5000))
@@ -227,10 +227,10 @@ def test_a_life_of_faults_never_loses_what_was_acknowledged_or_read(seed: int) -
         if random.random() < 0.4:
             random.choice(faults)()
         new = random_save(random, saved)
-        under_way = after(saved, *new)
+        in_progress = after_save(saved, *new)
         try:
             log.save(*new)
-            saved = log.hard_state, under_way[1]
+            saved = log.hard_state, in_progress[1]
             continue
         except (LogFailed, PowerCut):
             disk.power_cut_at = disk.room_bytes = None
@@ -239,6 +239,6 @@ def test_a_life_of_faults_never_loses_what_was_acknowledged_or_read(seed: int) -
             log = open_log(disk, limit)
         else:
             log = reopen_through_power_cuts(disk, random, limit)
-        assert held(log) in (saved, under_way)
+        assert saved_in(log) in (saved, in_progress)
         assert log.hard_state.term >= saved[0].term
-        saved = held(log)
+        saved = saved_in(log)

@@ -12,11 +12,11 @@ from atm import files
 from atm.storage import disk as disk_module
 from atm.storage.disk import OsDisk
 from atm.storage.log_file import DamagedLog, LogFailed, LogFile
-from tests.storage.logs import entries, held, state
+from tests.storage.logs import entries, saved_in, state
 
 
 class CountingDisk(OsDisk):
-    """The machine's disk, telling what was synced until `monkeypatch` undoes it."""
+    """Record what is synced to the machine's disk, until `monkeypatch` undoes it."""
 
     def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
         self.folders: list[Path] = []
@@ -52,8 +52,8 @@ def test_segments_on_a_real_disk_are_rolled_synced_and_read_back(
     with paths[-1].open("ab") as file:
         file.write(b"torn")
     log = LogFile(folder, segment_bytes_max=400)
-    assert held(log) == (state(1, "5000"), entries(1, 29))
-    assert tuple(log.read(3, 17, 10**6)) == entries(3, 15)
+    assert saved_in(log) == (state(1, "5000"), entries(1, 29))
+    assert tuple(log.read_entries(3, 17, 10**6)) == entries(3, 15)
     log.close()
     assert not paths[-1].read_bytes().endswith(b"torn")
 
@@ -82,8 +82,8 @@ def test_no_file_stays_open_whatever_happens(tmp_path: Path) -> None:
     log = LogFile(folder, segment_bytes_max=1)
     for index in range(1, 5):
         log.save(state(1), entries(index, 1))
-    log.read(1, 4, 10**6)
-    log.read(1, 2, 1)
+    log.read_entries(1, 4, 10**6)
+    log.read_entries(1, 2, 1)
     log.close()
     log.close()
     damaged = folder / "raft.log.000002"
@@ -99,7 +99,7 @@ def test_files_of_others_in_the_folder_are_left_alone(tmp_path: Path) -> None:
     log = LogFile(tmp_path)
     log.save(state(1), entries(1, 1))
     log.close()
-    assert held(LogFile(tmp_path)) == (state(1), entries(1, 1))
+    assert saved_in(LogFile(tmp_path)) == (state(1), entries(1, 1))
     assert (tmp_path / "raft.log").read_bytes() == b"mine"
 
 

@@ -1,4 +1,4 @@
-"""What was saved to the log is there after any restart, and every range of it reads as a plain list."""
+"""What was saved to the log is there after any restart, and every range reads as that of a list."""
 
 from __future__ import annotations
 
@@ -16,13 +16,13 @@ from tests.storage.logs import (
     SECOND,
     THIRD,
     Saved,
-    after,
+    after_save,
     entries,
-    held,
     new_disk,
     open_log,
     random_save,
     runs_of,
+    saved_in,
     state,
 )
 
@@ -35,7 +35,7 @@ def test_what_was_saved_is_there_after_a_restart(tmp_path: Path) -> None:
     log.save(state(4, None, 2), entries(4, 2, term=4))
     log.close()
     again = LogFile(folder)
-    assert held(again) == (state(4, None, 2), entries(1, 3) + entries(4, 2, term=4))
+    assert saved_in(again) == (state(4, None, 2), entries(1, 3) + entries(4, 2, term=4))
     assert again.last_index == 5
     assert again.terms == [(1, 1), (4, 4)]
     assert again.tail(5) == list(entries(5, 1, term=4))
@@ -124,7 +124,7 @@ def test_a_commit_index_behind_the_last_entry_is_believed_only_up_to_there() -> 
         (state(5, "5000"), entries(3, 1) + entries(5, 1)),  # a gap within
     ],
 )
-def test_what_can_only_be_our_mistake_is_not_saved(hard_state: HardState, new: tuple[Entry, ...]) -> None:
+def test_a_save_that_only_a_bug_can_ask_for_is_refused(hard_state: HardState, new: tuple[Entry, ...]) -> None:
     disk = new_disk()
     log = open_log(disk)
     log.save(state(5, "5000", 1), entries(1, 2))
@@ -146,7 +146,7 @@ def test_an_entry_at_an_index_that_exists_replaces_the_suffix() -> None:
         assert opened.last_index == 4
         assert opened.terms == [(1, 1), (4, 2)]
         assert tuple(opened.tail(1)) == want
-        assert tuple(opened.read(4, 4, 1)) == want[3:]
+        assert tuple(opened.read_entries(4, 4, 1)) == want[3:]
 
 
 @pytest.mark.parametrize("seed", range(20))
@@ -161,7 +161,7 @@ def test_every_range_reads_as_in_a_plain_list(seed: int) -> None:
         new = random_save(random, saved)
         changed = bool(new[1]) or (new[0].term, new[0].voted_for) != (saved[0].term, saved[0].voted_for)
         log.save(*new)
-        saved = after(saved, *new) if changed else saved
+        saved = after_save(saved, *new) if changed else saved
         if random.random() < 0.2:
             log.close()
             log = open_log(disk, limit)
@@ -171,7 +171,7 @@ def test_every_range_reads_as_in_a_plain_list(seed: int) -> None:
     for first in range(1, len(saved[1]) + 1):
         assert tuple(log.tail(first)) == saved[1][first - 1 :]
         for last in range(first, len(saved[1]) + 1):
-            assert tuple(log.read(first, last, 1 << 30)) == saved[1][first - 1 : last]
+            assert tuple(log.read_entries(first, last, 1 << 30)) == saved[1][first - 1 : last]
     log.close()
     assert disk.open_files == 0
 
@@ -185,11 +185,11 @@ def test_a_read_gives_at_least_one_entry_and_else_no_more_than_fits() -> None:
     log.save(state(2**40), written)
     for first in range(1, 7):
         for bytes_max in (0, 1, 60, 400, 70_100, 10**6):
-            found = log.read(first, 6, bytes_max)
+            found = log.read_entries(first, 6, bytes_max)
             assert found == written[first - 1 : first - 1 + len(found)]
             assert found
             assert len(found) == 1 or len(msgspec.msgpack.encode(found)) - 1 <= bytes_max
-    assert log.read(1, 6, 10**6) == written
+    assert log.read_entries(1, 6, 10**6) == written
 
 
 def test_a_batch_over_the_size_of_a_segment_gets_one_of_its_own() -> None:
@@ -214,4 +214,4 @@ def test_records_may_hold_any_bytes() -> None:
     log.save(state(1), written[2:])
     log.save(state(2), ())
     disk.crash()
-    assert held(open_log(disk)) == (state(2), written)
+    assert saved_in(open_log(disk)) == (state(2), written)

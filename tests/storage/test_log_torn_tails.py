@@ -1,4 +1,4 @@
-"""What a crash left of a last batch that was never acknowledged is cut off."""
+"""A torn last batch, which was never acknowledged, is cut off."""
 
 from __future__ import annotations
 
@@ -11,11 +11,11 @@ from tests.storage.logs import (
     SECOND,
     THIRD,
     Saved,
-    after,
+    after_save,
     entries,
-    held,
     new_disk,
     open_log,
+    saved_in,
     state,
     three_batches_and_two_more,
 )
@@ -34,11 +34,11 @@ def test_a_log_cut_at_any_byte_holds_the_batches_before_the_cut() -> None:
             kept = [batch for batch in batches if batch[0] < path or (batch[0] == path and batch[2] <= cut)]
             expected: Saved = kept[-1][3] if kept else (HardState(), ())
             log = open_log(torn, 430)
-            assert held(log) == expected, (path, cut)
+            assert saved_in(log) == expected, (path, cut)
             last_index = len(expected[1])
             log.save(state(9, "5004"), entries(last_index + 1, 2, term=9))
             torn.crash()
-            assert held(open_log(torn)) == after(
+            assert saved_in(open_log(torn)) == after_save(
                 expected, state(9, "5004"), entries(last_index + 1, 2, term=9)
             )
 
@@ -49,7 +49,7 @@ def test_what_stands_behind_the_last_batch_is_cut_off(tail: bytes) -> None:
     *_, (path, _, stop, expected) = three_batches_and_two_more(disk)
     disk.put(path, disk.contents(path) + tail)
     log = open_log(disk)
-    assert held(log) == expected
+    assert saved_in(log) == expected
     assert len(disk.contents(path)) == stop
 
 
@@ -63,7 +63,7 @@ def test_the_last_batch_with_a_hole_of_zeros_is_cut_off() -> None:
         torn.put(FIRST, disk.contents(FIRST))
         torn.put(path, contents[:hole] + bytes(8) + contents[hole + 8 :])
         if torn.contents(path) != contents:
-            assert held(open_log(torn)) == batches[-2][3]
+            assert saved_in(open_log(torn)) == batches[-2][3]
 
 
 def test_a_torn_batch_that_imitates_later_batches_inside_is_still_cut_off() -> None:
@@ -86,7 +86,7 @@ def test_a_torn_batch_that_imitates_later_batches_inside_is_still_cut_off() -> N
         ],
     )
     disk.put(FIRST, disk.contents(FIRST)[:-1])
-    assert held(open_log(disk)) == (state(1), entries(1, 1))
+    assert saved_in(open_log(disk)) == (state(1), entries(1, 1))
     assert len(disk.contents(FIRST)) == stop
 
 
@@ -96,9 +96,9 @@ def test_a_new_segment_whose_header_never_got_there_is_begun_again(size: int) ->
     *_, (_, _, _, expected) = three_batches_and_two_more(disk)
     disk.put(THIRD, bytes(size))
     log = open_log(disk)
-    assert held(log) == expected
+    assert saved_in(log) == expected
     new = entries(10, 2, term=3)
     log.save(state(3), new)
     disk.crash()
-    assert held(open_log(disk)) == after(expected, state(3), new)
+    assert saved_in(open_log(disk)) == after_save(expected, state(3), new)
     assert len(disk.contents(THIRD)) > SEGMENT_HEADER_BYTES

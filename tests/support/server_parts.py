@@ -159,7 +159,7 @@ class Recorder:
     def save(self, hard_state: HardState, entries: Sequence[Entry]) -> None:
         self.events.append(f"save {len(entries)}")
 
-    def read(self, first: int, last: int, bytes_max: int) -> list[Entry]:
+    def read_entries(self, first: int, last: int, bytes_max: int) -> list[Entry]:
         self.events.append(f"read {first} to {last}")
         return [entry for entry in self.on_disk if first <= entry.index <= last]
 

@@ -1,4 +1,4 @@
-"""What survives a crash, kept in memory: the interface of `LogFile`, and a mirror to check one against."""
+"""What survives a crash, in memory: it has the interface of `LogFile`, and tests compare one with it."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ class Store:
     def tail(self, first_index: int) -> list[Entry]:
         return self.entries[first_index - 1 :]
 
-    def read(self, first: int, last: int, bytes_max: int) -> list[Entry]:
+    def read_entries(self, first: int, last: int, bytes_max: int) -> list[Entry]:
         """Return entries `first` to at most `last`, at least one, within `bytes_max` of commands."""
         assert 1 <= first <= last <= self.last_index
         chosen: list[Entry] = []
@@ -58,7 +58,7 @@ class Store:
         return chosen
 
     def load(self, base_index: int = 0) -> Log:
-        """Return the log as a restart gives it to the core, entries behind `base_index` in memory."""
+        """Return the log as a restart gives it to the core, entries after `base_index` in memory."""
         base_index = min(base_index, max(self.last_index - 1, 0))
         return Log(entries=self.tail(base_index + 1), terms=self.terms, base_index=base_index)
 

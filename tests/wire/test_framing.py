@@ -41,7 +41,7 @@ def test_frames_before_one_that_is_too_large_are_delivered() -> None:
         next(pieces)
 
 
-def test_half_a_frame_is_told_as_unfinished() -> None:
+def test_half_a_frame_is_reported_as_unfinished() -> None:
     reader = FrameReader(8)
     assert list(reader.feed(frame(b"whole") + b"\x00")) == [b"whole"]
     assert reader.unfinished

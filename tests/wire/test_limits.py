@@ -38,7 +38,7 @@ LEG = {"account": "ann", "target": "bob", "amount": 1}
 ACCOUNT = {"account": "ann"}
 MONEY = {"account": "ann", "amount": 1}
 
-# The least that each request needs, and what it may say besides.
+# The fields that each request needs, and the optional ones.
 REQUESTS: dict[str, tuple[dict[str, Any], dict[str, Any]]] = {
     "credit": (MONEY, {}),
     "debit": (MONEY, {"pin": "1234"}),
@@ -102,7 +102,7 @@ LARGEST: dict[str, list[Any]] = {
     "at_us": [2**62],
     "legs": [[LEG] * LEGS_MAX],
 }
-OPTIONAL = {"pin", "old_pin", "amount", "before", "after", "at_us"}  # None there is as good as nothing
+OPTIONAL = {"pin", "old_pin", "amount", "before", "after", "at_us"}  # None means absent
 
 
 def whole(op: str) -> dict[str, Any]:
@@ -149,7 +149,7 @@ def test_a_field_takes_its_largest_and_nothing_beyond(op: str, name: str) -> Non
 
 
 @pytest.mark.parametrize(("op", "name"), [(op, name) for op in REQUESTS for name in REQUESTS[op][0]])
-def test_a_field_that_is_needed_is_missed(op: str, name: str) -> None:
+def test_a_missing_field_is_refused(op: str, name: str) -> None:
     fields = whole(op)
     del fields[name]
     with pytest.raises(Malformed):
@@ -174,7 +174,7 @@ def test_a_leg_has_the_limits_of_a_transfer(name: str) -> None:
         decoded(whole("batch") | {"legs": [LEG | {"pin": "123"}]})
 
 
-def test_no_teller_and_no_server_passes_on_what_only_the_leader_may_say() -> None:
+def test_a_command_that_only_a_leader_proposes_is_refused_from_clients_and_peers() -> None:
     expire = encode(Expire())
     assert decode_command(command_data("bank", expire)).command == Expire()
     for decode in (decode_client_request, decode_forwardable):
@@ -184,7 +184,7 @@ def test_no_teller_and_no_server_passes_on_what_only_the_leader_may_say() -> Non
 
 
 @pytest.mark.parametrize("op", ["query", "statement", "lookup", "exceptions", "status"])
-def test_what_only_reads_is_no_command_for_the_log(op: str) -> None:
+def test_a_read_is_no_command_for_the_log(op: str) -> None:
     with pytest.raises(Malformed):
         decode_command(command_data("local", encode(whole(op))))
     if op == "status":

@@ -72,7 +72,7 @@ PEER_MESSAGES = [
             Entry(index=2, term=3, time_us=9, kind=EntryKind.COMMAND, data=b"\n\x00"),
             Entry(index=3, term=3, time_us=10, kind=EntryKind.NOOP, data=b""),
         ),
-        commit_index=1,
+        leader_commit=1,
         round=4,
     ),
     AppendEntriesResponse(
@@ -84,7 +84,7 @@ PEER_MESSAGES = [
 
 
 @pytest.mark.parametrize("request_", REQUESTS, ids=lambda request: type(request).__name__)
-def test_a_tellers_request_survives_the_wire(request_: Command | Query | Status | Verify) -> None:
+def test_a_clients_request_survives_the_wire(request_: Command | Query | Status | Verify) -> None:
     assert decode_client_request(encode(request_)) == request_
 
 
@@ -100,7 +100,7 @@ def test_a_servers_message_survives_the_wire(message: PeerMessage) -> None:
     assert decode_peer_message(encode(message)) == message
 
 
-def test_what_a_newer_release_puts_behind_the_elements_of_a_message_is_not_looked_at() -> None:
+def test_elements_that_a_newer_release_adds_to_a_message_are_ignored() -> None:
     hello = [20, 4, "c", "n", "s", "p", 3, "1.2.0", 2, "digest", {"more": 1}]
     assert decode_hello(encode(hello)).config == "digest"
     welcome = decode_hello_reply(encode([21, "n", False, 3, "more"]))
@@ -217,7 +217,7 @@ def test_a_message_with_one_changed_byte_is_a_message_or_malformed(data: st.Data
 @pytest.mark.parametrize("number", [-(2**63), -1, NUMBER_MAX + 1, 2**64 - 1])
 @pytest.mark.parametrize("message", [m for m in PEER_MESSAGES if isinstance(m, RaftMessage)], ids=repr)
 def test_no_number_of_raft_is_negative_or_near_the_end_of_64_bits(message: RaftMessage, number: int) -> None:
-    """Else a term that cannot be counted up, or an index before the first, would stop the server."""
+    """Otherwise a term that cannot be raised, or an index before the first, would stop the server."""
     fields = [name for name, kind in type(message).__annotations__.items() if kind == "Number"] + ["term"]
     for name in fields:
         largest = replace(message, **{name: NUMBER_MAX})
@@ -237,7 +237,7 @@ def test_any_msgpack_library_can_write_a_request() -> None:
     assert msgspec.msgpack.decode(shuffled) == {"amount": 5, "id": "a1", "op": "credit", "account": "main"}
 
 
-def test_what_a_server_found_in_its_ledger_is_told_from_what_it_says_of_itself() -> None:
+def test_a_verify_reply_is_told_apart_from_a_status_reply() -> None:
     findings = Findings(
         applied_index=9,
         postings=2,
@@ -260,7 +260,7 @@ def test_an_entry_is_an_array_of_index_term_time_kind_version_and_data() -> None
     assert msgspec.msgpack.decode(encode(entry)) == [2, 3, 9, 1, 1, b"x"]
 
 
-def test_a_commands_data_are_the_actor_and_the_tellers_bytes_as_they_came() -> None:
+def test_a_commands_data_are_the_actor_and_the_clients_bytes_as_they_came() -> None:
     request = msgspec.msgpack.encode(dict(reversed(GOOD.items())))
     data = command_data("eve@bank", request)
     assert data == b"\x92\xa8eve@bank" + request
@@ -269,13 +269,13 @@ def test_a_commands_data_are_the_actor_and_the_tellers_bytes_as_they_came() -> N
 
 
 @pytest.mark.parametrize("actor", ["", "two words", "new\nline", "ends\n", "x" * 65, "é"])
-def test_a_command_of_nobody_that_can_be_named_is_not_passed_on(actor: str) -> None:
+def test_a_forwarded_command_without_a_valid_actor_is_refused(actor: str) -> None:
     with pytest.raises(Malformed):
         decode_peer_message(encode(Forward(sender="a", requests=((1, actor, b"x"),))))
 
 
 @pytest.mark.parametrize("actor", ["", "x" * 65])
-def test_a_command_of_nobody_or_of_a_name_without_end_is_no_entry(actor: str) -> None:
+def test_an_entry_with_an_empty_or_overlong_actor_is_refused(actor: str) -> None:
     with pytest.raises(Malformed):
         decode_command(command_data(actor, encode(GOOD)))
 
@@ -284,7 +284,7 @@ def test_the_longest_actor_fits_what_is_added_to_a_request() -> None:
     assert len(command_data("x" * 64, b"")) == COMMAND_BYTES_MAX
 
 
-def test_each_kind_of_entry_says_what_it_says() -> None:
+def test_each_kind_of_entry_is_decoded_by_its_kind() -> None:
     command = command_data("local", encode(GOOD))
     assert decode_entry(entry_of(EntryKind.NOOP)) is None
     assert decode_entry(entry_of(EntryKind.COMMAND, command)) == decode_command(command)

@@ -23,7 +23,7 @@ class DurableLog(Protocol):
     def save(self, hard_state: HardState, entries: Sequence[Entry]) -> None:
         """Make term, vote and entries durable before returning; raise if that failed."""
 
-    def read(self, first: int, last: int, bytes_max: int) -> list[Entry]:
+    def read_entries(self, first: int, last: int, bytes_max: int) -> list[Entry]:
         """Return saved entries from `first` on: at least one, up to `last` or `bytes_max`."""
 
 
@@ -92,7 +92,7 @@ def _at_once(ready: Ready, log: DurableLog) -> Sequence[Outgoing]:
 
 def _from_disk(catch_up: CatchUp, log: DurableLog) -> Outgoing:
     first = catch_up.append.prev_log_index + 1
-    entries = log.read(first, catch_up.last_index, CATCH_UP_BYTES_MAX)
+    entries = log.read_entries(first, catch_up.last_index, CATCH_UP_BYTES_MAX)
     assert entries, f"no entry at {first}"
     assert entries[0].index == first, f"the log answered {entries[0].index} for {first}"
     return Outgoing(catch_up.to, replace(catch_up.append, entries=tuple(entries)))

@@ -51,7 +51,7 @@ class SavedLog(Protocol):
     @property
     def terms(self) -> Sequence[tuple[int, int]]: ...
     def tail(self, first_index: int) -> list[Entry]: ...
-    def read(self, first: int, last: int, bytes_max: int) -> list[Entry]: ...
+    def read_entries(self, first: int, last: int, bytes_max: int) -> list[Entry]: ...
 
 
 class RecoveredStateMachine(Protocol):
@@ -99,7 +99,7 @@ def replay(log: SavedLog, ledger: RecoveredStateMachine) -> None:
     """Apply the saved entries that are known to be committed, a bounded piece at a time."""
     commit_index = min(log.hard_state.commit_index, log.last_index)
     while ledger.applied_index < commit_index:
-        entries = log.read(ledger.applied_index + 1, commit_index, REPLAY_BYTES_MAX)
+        entries = log.read_entries(ledger.applied_index + 1, commit_index, REPLAY_BYTES_MAX)
         ledger.apply([_usable(entry) for entry in entries])
 
 
@@ -148,7 +148,7 @@ def _founded_as(log: SavedLog) -> str:
     """Return the cluster's id that the log begins with, or "" if it does not."""
     if not log.last_index:
         return ""
-    [first] = log.read(1, 1, 1)
+    [first] = log.read_entries(1, 1, 1)
     if first.kind != EntryKind.BOOTSTRAP:
         return ""
     try:

@@ -144,7 +144,7 @@ def _repaired_entries(log: LogFile, last_index: int) -> Iterator[tuple[Entry, En
     """Yield each entry up to `last_index` as it is, as repaired, and what is wrong ("" if nothing)."""
     index, last_time_us = 1, 0
     while index <= last_index:
-        for entry in log.read(index, last_index, READ_BYTES):
+        for entry in log.read_entries(index, last_index, READ_BYTES):
             repaired, why = _repaired_entry(entry, last_time_us)
             yield entry, repaired, why
             index, last_time_us = entry.index + 1, repaired.time_us

@@ -106,7 +106,7 @@ class PeerServer(Listener[PeerConnection]):
         """
         with self._lock:
             before, shown = self._current.get(hello.node, (None, hello))
-            another = shown.store != hello.store and self._folder.knows_other(hello.node, hello.store)
+            another = shown.store != hello.store and self._folder.knows_another_store(hello.node, hello.store)
             if before is not None and before.open and another:
                 return (
                     f"it comes from another data folder, and node {hello.node} is connected: each name may "

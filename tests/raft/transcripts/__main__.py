@@ -1,4 +1,4 @@
-"""Compare the transcripts with what happens now, or make them again with --rewrite."""
+"""Compare the transcripts with what happens now, or regenerate them with --rewrite."""
 
 from __future__ import annotations
 
@@ -6,27 +6,25 @@ import difflib
 import sys
 from pathlib import Path
 
-from tests.raft.transcripts.script import made_again
+from tests.raft.transcripts.script import regenerated
 
 FOLDER = Path(__file__).parent
 
 
 def difference(path: Path) -> str:
-    """Return what happens now in place of what `path` tells, as a diff; empty if it tells the truth."""
-    told = path.read_text(encoding="utf-8")
-    now = made_again(told)
-    lines = difflib.unified_diff(
-        told.splitlines(keepends=True), now.splitlines(keepends=True), f"{path.name}, as told", "as it is now"
-    )
-    return "".join(lines)
+    """Return a diff of the transcript `path` and what happens now; empty if they are the same."""
+    recorded = path.read_text(encoding="utf-8")
+    now = regenerated(recorded)
+    before, after = recorded.splitlines(keepends=True), now.splitlines(keepends=True)
+    return "".join(difflib.unified_diff(before, after, f"{path.name}, as recorded", "as it is now"))
 
 
 def main(arguments: list[str]) -> int:
-    """Return 1 if a transcript tells what does not happen."""
+    """Return 1 if a transcript differs from what happens now."""
     differences = 0
     for path in sorted(FOLDER.glob("*.txt")):
         if arguments == ["--rewrite"]:
-            path.write_text(made_again(path.read_text(encoding="utf-8")), encoding="utf-8")
+            path.write_text(regenerated(path.read_text(encoding="utf-8")), encoding="utf-8")
         elif found := difference(path):
             print(found, end="")
             differences += 1

@@ -10,29 +10,29 @@ from contextlib import contextmanager
 from msgspec.structs import replace
 
 from atm.raft import AppendEntries, HardState, NodeId, RequestVote
-from tests.raft.network import Letter, Network
-from tests.raft.transcripts.wording import View, changes_text, letter_text, state_text
+from tests.raft.network import Envelope, Network
+from tests.raft.transcripts.wording import View, changes_text, envelope_text, state_text
 
 TICKS_MAX = 1000
 
 
 class NoSuchCommand(Exception):
-    """A line behind `>` that is no command, or has wrong arguments."""
+    """A line after `>` that is no command, or has wrong arguments."""
 
 
-class ToldNetwork(Network):
-    """A network that notes each message as it arrives or is lost, and what that changes."""
+class RecordingNetwork(Network):
+    """A network that records each message as it arrives or is lost, and what that changes."""
 
     lines: list[str]
 
     def deliver_one(self) -> None:
-        letter = self.in_flight[0]
-        before, delivered = View.of(self.servers[letter.to]), len(self.delivered)
+        envelope = self.in_flight[0]
+        before, delivered = View.of(self.servers[envelope.to]), len(self.delivered)
         line = len(self.lines)
         super().deliver_one()
         lost = "" if len(self.delivered) > delivered else " (lost)"
-        self.lines[line:line] = [letter_text(letter) + lost]
-        self.lines += changes_text(letter.to, before, View.of(self.servers[letter.to]))
+        self.lines[line:line] = [envelope_text(envelope) + lost]
+        self.lines += changes_text(envelope.to, before, View.of(self.servers[envelope.to]))
 
 
 class Script:
@@ -41,10 +41,10 @@ class Script:
     def __init__(self) -> None:
         self._logs: dict[NodeId, list[int]] = {}
         self._terms: dict[NodeId, int] = {}
-        self._network: ToldNetwork | None = None
+        self._network: RecordingNetwork | None = None
 
     @property
-    def network(self) -> ToldNetwork:
+    def network(self) -> RecordingNetwork:
         if self._network is None:
             raise NoSuchCommand("the first command is `start`")
         return self._network
@@ -59,7 +59,7 @@ class Script:
         COMMANDS[name](self, *arguments)
         return lines or (self._network.lines if self._network else [])
 
-    # -- what can be done ----------------------------------------------------------------------------
+    # -- the commands ----------------------------------------------------------------------------
 
     def log(self, name: NodeId, *words: str) -> None:
         """`log n1 1 1 2 term=3`, before `start`: n1 has entries of terms 1, 1, 2, and has reached term 3."""
@@ -73,7 +73,7 @@ class Script:
         names = [word for word in words if "=" not in word]
         limits = {key: int(value) for key, value in (word.split("=") for word in words if "=" in word)}
         hard_states = {name: HardState(term=term) for name, term in self._terms.items()}
-        self._network = ToldNetwork(names, logs=self._logs, hard_states=hard_states)
+        self._network = RecordingNetwork(names, logs=self._logs, hard_states=hard_states)
         for server in self._network.servers.values():
             server.config = replace(server.config, **limits)
         self._network.restart(*names)
@@ -93,8 +93,8 @@ class Script:
                     return
         raise NoSuchCommand(f"{how[1]!r} has not come in {TICKS_MAX} ticks")
 
-    def _has_come(self, name: NodeId, what: str, sent: Sequence[Letter]) -> bool:
-        messages = [letter.message for letter in sent]
+    def _has_come(self, name: NodeId, what: str, sent: Sequence[Envelope]) -> bool:
+        messages = [envelope.message for envelope in sent]
         if what == "campaign":
             return any(isinstance(message, RequestVote) for message in messages)
         if what == "heartbeat":
@@ -102,7 +102,7 @@ class Script:
         return self.network[name].role.value == what
 
     def deliver(self, *which: str) -> None:
-        """`deliver`: until all is quiet; `deliver 3`: so many; `deliver n1 n2`: what goes from n1 to n2."""
+        """`deliver`: until none is in flight; `deliver 3`: three; `deliver n1 n2`: those from n1 to n2."""
         network = self.network
         if not which:
             network.deliver()
@@ -110,23 +110,23 @@ class Script:
             for _ in range(int(which[0])):
                 network.deliver_one()
         else:
-            for letter in [x for x in network.in_flight if (x.sender, x.to) == which]:
-                network.in_flight.remove(letter)
-                network.in_flight.appendleft(letter)
+            for envelope in [x for x in network.in_flight if (x.sender, x.to) == which]:
+                network.in_flight.remove(envelope)
+                network.in_flight.appendleft(envelope)
                 network.deliver_one()
 
     def drop(self, *which: str) -> None:
-        """`drop`: all that is on its way is lost; `drop n1 n2`: what is on its way from n1 to n2."""
+        """`drop`: all messages in flight are lost; `drop n1 n2`: those from n1 to n2."""
         network = self.network
         lost: Counter[str] = Counter()
-        for letter in list(network.in_flight):
-            if not which or (letter.sender, letter.to) == which:
-                network.in_flight.remove(letter)
-                lost[letter_text(letter)] += 1
+        for envelope in list(network.in_flight):
+            if not which or (envelope.sender, envelope.to) == which:
+                network.in_flight.remove(envelope)
+                lost[envelope_text(envelope)] += 1
         network.lines += [f"{text} (lost{f' {n} times' if n > 1 else ''})" for text, n in lost.items()]
 
     def elect(self, name: NodeId) -> None:
-        """`elect n1`: the others miss their leader, n1 campaigns and wins; only the outcome is shown."""
+        """`elect n1`: the others' timeouts pass, n1 campaigns and wins; only the outcome is shown."""
         network = self.network
         before = {server.name: View.of(server) for server in network.servers.values()}
         lines, network.lines = network.lines, []
@@ -145,12 +145,12 @@ class Script:
         self.network.heal()
 
     def propose(self, name: NodeId, *commands: str) -> None:
-        """`propose n1 "x" "y"`: clients want this replicated."""
+        """`propose n1 "x" "y"`: clients propose x and y to n1."""
         with self._changes(name):
             self.network.submit(name, *(command.encode() for command in commands))
 
     def read(self, name: NodeId, read_id: str) -> None:
-        """`read n1 7`: a client wants to read."""
+        """`read n1 7`: a client requests read 7."""
         with self._changes(name):
             self.network.read(name, int(read_id))
 
@@ -165,8 +165,8 @@ class Script:
             self.network.restart(name)
 
     def waiting(self) -> None:
-        """`waiting`: show what is on its way."""
-        self.network.lines += [letter_text(letter) for letter in self.network.in_flight]
+        """`waiting`: show the messages in flight."""
+        self.network.lines += [envelope_text(envelope) for envelope in self.network.in_flight]
 
     def servers(self) -> None:
         """`servers`: show each."""
@@ -174,7 +174,7 @@ class Script:
 
     @contextmanager
     def _changes(self, name: NodeId) -> Iterator[None]:
-        """Note what happens to `name` meanwhile."""
+        """Record what changes at `name` meanwhile."""
         server = self.network.servers[name]
         before = View.of(server)
         yield
@@ -202,8 +202,8 @@ COMMANDS: dict[str, Callable[..., None]] = {
 }
 
 
-def made_again(text: str) -> str:
-    """Return a transcript with its comments and commands as they are, and what happens now behind each."""
+def regenerated(text: str) -> str:
+    """Return a transcript with the same comments and commands, and what happens now after each."""
     script, lines = Script(), []
     for line in text.splitlines():
         if line.startswith("> "):

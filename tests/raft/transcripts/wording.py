@@ -1,4 +1,4 @@
-"""Messages, and what happened to a server, as lines to read; `4@2` is the entry at index 4, of term 2."""
+"""Messages, and what changed at a server, as lines to read; `4@2` is the entry at index 4, of term 2."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from atm.raft import (
     RequestVoteResponse,
     Role,
 )
-from tests.raft.network import Letter
+from tests.raft.network import Envelope
 from tests.raft.server import Server
 from tests.support.store import entries_of_terms
 
@@ -30,16 +30,15 @@ def entry_text(entry: Entry) -> str:
 
 
 def _command(entry: Entry) -> str:
-    """Return what a client proposed, or nothing of an entry that a log was made with."""
+    """Return what a client proposed, or nothing if the entry is of a hand-made log."""
     made = entry.data == entries_of_terms(*[0] * (entry.index - 1), entry.term)[-1].data
     return "" if made else f'"{entry.data.decode()}"'
 
 
-def letter_text(letter: Letter) -> str:
-    kind = type(letter.message).__name__
-    return (
-        f"{letter.sender} -> {letter.to} {kind} term={letter.message.term} {_fields(letter.message)}".rstrip()
-    )
+def envelope_text(envelope: Envelope) -> str:
+    message = envelope.message
+    kind = type(message).__name__
+    return f"{envelope.sender} -> {envelope.to} {kind} term={message.term} {_fields(message)}".rstrip()
 
 
 def _fields(message: RaftMessage) -> str:
@@ -52,7 +51,7 @@ def _fields(message: RaftMessage) -> str:
         case AppendEntries():
             entries = ", ".join(map(entry_text, message.entries))
             prev = f"prev={message.prev_log_index}@{message.prev_log_term}"
-            return f"{prev} [{entries}] commit={message.commit_index} round={message.round}"
+            return f"{prev} [{entries}] commit={message.leader_commit} round={message.round}"
         case AppendEntriesResponse(success=True):
             return f"match={message.match_index} round={message.round}"
         case AppendEntriesResponse():
@@ -63,7 +62,7 @@ def _fields(message: RaftMessage) -> str:
 
 
 class View(Struct, frozen=True):
-    """What one can see of a server from outside; `log` is what its core holds."""
+    """A server seen from outside; `log` is that of its core."""
 
     role: Role | None = None
     term: int = 0
@@ -110,7 +109,7 @@ def changes_text(name: NodeId, before: View, after: View) -> list[str]:
         changes = ["is down"] if before.role is not None else []
     elif before.role is None:
         changes = [
-            f"starts as {after.role.value} in term {after.term}, voted for {after.voted_for or 'nobody'}"
+            f"starts as {after.role.value} in term {after.term}, voted for {after.voted_for or 'none'}"
         ]
     else:
         changes = [

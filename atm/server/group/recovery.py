@@ -11,15 +11,12 @@ from atm.ledger.ledger import ClusterState, Record
 from atm.raft import CheckedRaft, Entry, EntryKind, HardState, Log, Raft, RaftConfig
 from atm.raft.term_limit import TERM_MAX
 from atm.server.group.entry_validator import EntryValidator, Unusable, checked_record
+from atm.storage.log_recovery import START_EMPTY_ADVICE
 from atm.version import FEATURE_LEVEL_MAX, RELEASE
 from atm.wire.codec import Malformed
 from atm.wire.log_entries import decode_founding
 
 REPLAY_BYTES_MAX = 256 * 1024  # of commands held in memory at once
-LAST_RESORT = (
-    "Only if those are lost, and while a majority of all nodes is up without this one, move the folder away: "
-    "the node then starts empty and catches up, but its vote is lost for good"
-)
 
 
 class LedgerAhead(Exception):
@@ -35,7 +32,7 @@ class LogUnusable(Exception):
 
     def __init__(self, what: str) -> None:
         super().__init__(
-            f"its log {what}: no cluster can go on from that. A server that broke the protocol sent it. "
+            f"its log {what}: no cluster can go on from that. Bad memory or a faulty server caused it. "
             "Nothing acknowledged is lost. Stop all nodes and repair all of them in the same way: bin/ledger "
             "repair --help, docs/repair.md. Do not move the folder away: its vote would be lost for good"
         )
@@ -78,7 +75,7 @@ def recover(
         raise LedgerAhead(
             f"the ledger has applied entry {ledger.applied_index}, but the log ends at {log.last_index}: "
             "they do not belong together, and this log may have lost acknowledged entries. Put back "
-            f"the log and the ledger that this node ran with last. {LAST_RESORT}"
+            f"the log and the ledger that this node ran with last. {START_EMPTY_ADVICE}"
         )
     replay(log, ledger)
     first = max(1, min(ledger.applied_index + 1, log.last_index))
@@ -117,11 +114,17 @@ def check_one_cluster(log: SavedLog, *, folder_id: str, ledger_id: str) -> None:
     They have none until the log's first entry is known to be committed; until then it may be replaced.
     """
     known = {cluster_id for cluster_id in (folder_id, ledger_id) if cluster_id}
+    if known and not log.last_index:
+        raise ClusterMismatch(
+            f"the log is empty, but node.json or the ledger names cluster {' and '.join(sorted(known))}: the "
+            "log's files raft.log.* are lost or were cut. Put back those that this node ran with last. "
+            f"{START_EMPTY_ADVICE}"
+        )
     if known - {_founded_as(log)}:
         names = [each or "not known" for each in (_founded_as(log), folder_id, ledger_id)]
         raise ClusterMismatch(
             f"these files are of different clusters: that of the log is {names[0]}, of node.json {names[1]}, "
-            f"of the ledger {names[2]}. Put back the files that this node ran with last. {LAST_RESORT}"
+            f"of the ledger {names[2]}. Put back the files that this node ran with last. {START_EMPTY_ADVICE}"
         )
 
 

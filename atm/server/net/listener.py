@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import socket
 import socketserver
 import sys
@@ -14,6 +15,13 @@ from atm.config import Address
 from atm.server.net.connection import Connection, resolve
 
 POLL_S = 0.1  # how soon a listener notices that it is to stop
+CAUSES = {
+    errno.EADDRINUSE: "another node or program uses this port. Stop that one, or change the port in the "
+    "cluster.ini of every node",
+    errno.EADDRNOTAVAIL: "this machine does not have that address. Start the node on its own machine, or "
+    "correct the host in the cluster.ini of every node",
+    errno.EACCES: "this user may not use that port. Choose one from 1024 on in the cluster.ini of every node",
+}
 
 C = TypeVar("C", bound=Connection)
 
@@ -52,9 +60,10 @@ class Listener(socketserver.ThreadingTCPServer, Generic[C]):
             self.address_family, resolved = resolve(address.host, address.port)
             super().__init__(resolved, socketserver.BaseRequestHandler)
         except OSError as error:
-            raise AddressUnavailable(
-                f"cannot listen on {address}: {error.strerror or error}. Is another node or program using it?"
-            ) from error
+            cause = CAUSES.get(
+                error.errno or 0, f"{error.strerror or error}. Check the address in cluster.ini"
+            )
+            raise AddressUnavailable(f"cannot listen on {address}: {cause}") from error
 
     @property
     def port(self) -> int:

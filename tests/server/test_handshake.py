@@ -50,6 +50,7 @@ def test_ids_decide_once_both_have_one_and_cluster_ini_before(
     found = reason_to_refuse(hello("n1", cluster=ours), hello("n2", cluster=theirs, config=config))
     assert (found is None) == let_in
     assert let_in or "another cluster" in str(found)
+    assert let_in or ("data_dir" if ours and theirs else "cluster.ini") in str(found)
 
 
 def test_a_node_that_joined_a_cluster_says_so_in_its_hello() -> None:

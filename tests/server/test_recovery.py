@@ -93,7 +93,7 @@ def test_a_log_that_is_wholly_applied_keeps_its_last_entry_in_memory(log: LogFil
 
 def test_a_ledger_ahead_of_its_log_is_refused(log: LogFile, ledger: Ledger) -> None:
     ledger.apply([(1, 1, logged(credit("c1", 1))), (2, 2, None)])
-    with pytest.raises(LedgerAhead, match="applied entry 2, but the log ends at 0: .* its vote is lost"):
+    with pytest.raises(LedgerAhead, match=r"applied entry 2, but the log ends at 0: .* its vote is lost"):
         recover(CONFIG, log, ledger, RANDOM, EntryValidator())
 
 

@@ -70,7 +70,7 @@ class Handshake:
                 f"{ours.release!r} here speaks {_range(ours)}: install releases that have one in common"
             )
         if self._is_of_another_cluster(hello):
-            return "it belongs to another cluster: compare the nodes and peers of both cluster.ini files"
+            return self._another_cluster(hello)
         if hello.pepper != ours.pepper:
             return "PIN pepper mismatch: copy the pepper file of one machine to all others"
         if hello.node == ours.node:
@@ -78,6 +78,14 @@ class Handshake:
         if hello.node not in self._peers:
             return f"no node {hello.node[:64]!r} in this cluster.ini: use one cluster.ini for all nodes"
         return None
+
+    def _another_cluster(self, hello: Hello) -> str:
+        if hello.cluster and self.hello.cluster:
+            return (
+                f"its data folder belongs to another cluster, {hello.cluster[:32]!r}, and the one here to "
+                f"{self.hello.cluster!r}: check data_dir on both machines"
+            )
+        return "it belongs to another cluster: compare the nodes and peers of both cluster.ini files"
 
     def _is_of_another_cluster(self, hello: Hello) -> bool:
         """Compare the cluster ids once both have one; until then, what both cluster.ini files say."""

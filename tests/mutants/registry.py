@@ -75,7 +75,7 @@ REGISTRY = (
     Mutant(
         name="amount for a reference",
         what="an amount that stands alone is taken for the reference that may stand before it",
-        edits=(Edit("parse", 'lambda match: is_amount(match_.get("amount", ""))', "len"),),
+        edits=(Edit("parse", "max(matches_, key=...)", "matches_[0]"),),
         caught_by="tests/teller/test_money_commands.py::test_a_part_of_a_hold_is_confirmed_and_the_rest_is_free",
     ),
     Mutant(

@@ -70,8 +70,9 @@ SURVIVORS = (
         edits=(
             Edit(
                 "RequestRouter._end_due_holds",
-                "self._log_clock.now_us()",
-                "self._log_clock.now_us() - 20000 * bool(index)",
+                "term_, index_ = self._newest_expire\n...\nnow_us_ = self._log_clock.now_us()",
+                "term_, index_ = self._newest_expire\n...\n"
+                "now_us_ = self._log_clock.now_us() - 20000 * bool(index_)",
             ),
         ),
         caught_by=DUE_TESTS + "test_a_hold_that_is_due_soon_after_another_ends_on_time",

@@ -32,6 +32,11 @@ def put(**fields: object) -> Break:
     return set_them
 
 
+def observed(**fields: object) -> Break:
+    """Return what changes `fields` of the state before, as the core has noted it."""
+    return lambda raft: put(observed=replace(raft._observed, **fields))(raft)
+
+
 def follower(commit_index: int = 2) -> CheckedRaft:
     """Return a follower of `b` in term 3, with entries of terms 1, 2, 3, the committed ones applied."""
     a = Single("abcde", log=(1, 2, 3), term=3, voted_for="b", commit_index=commit_index)
@@ -137,21 +142,9 @@ ONE_MOMENT: list[tuple[Callable[[], CheckedRaft], Break, str]] = [
     (leader, lambda raft: lead(raft).progress.pop("e"), "keeps the progress of every other member"),
     (leader, lambda raft: setattr(b_of(raft), "next_index", 8), "next_index is after match_index"),
     (leader, lambda raft: setattr(b_of(raft), "match_index", 7), "next_index is after match_index"),
-    (
-        leader,
-        lambda raft: setattr(b_of(raft), "in_flight", [1, 2, 3, 4, 5]),
-        "appends in flight fit the window",
-    ),
-    (
-        leader,
-        lambda raft: setattr(b_of(raft), "in_flight", [6]),
-        "appends in flight are between match_index and next_index",
-    ),
-    (
-        leader,
-        lambda raft: setattr(b_of(raft), "round_echoed", 1),
-        "followers echo only rounds that were sent",
-    ),
+    (leader, lambda raft: setattr(b_of(raft), "in_flight", [1, 2, 3, 4, 5]), "in flight fit the window"),
+    (leader, lambda raft: setattr(b_of(raft), "in_flight", [6]), "between match_index and next_index"),
+    (leader, lambda raft: setattr(b_of(raft), "round_echoed", 1), "echo only rounds that were sent"),
     (leader, lambda raft: confirmed(raft, (2, 4), (1, 4)), "reads wait in the order of their rounds"),
     (leader, lambda raft: confirmed(raft, (9, 4)), "reads wait in the order of their rounds"),
     (leader, lambda raft: confirmed(raft, (0, 5)), "a read index is committed"),
@@ -208,13 +201,9 @@ BETWEEN_TWO: list[tuple[Callable[[], CheckedRaft], Break, str]] = [
     (
         lambda: follower(commit_index=1),
         both(cut(3, 4), put(voter=Voter(4, None), saved_index=1)),
-        "what was saved before a conflict stays saved",
+        "saved before a conflict stays saved",
     ),
-    (
-        follower,
-        lambda raft: put(observed=replace(raft._observed, base_index=3))(raft),
-        "the base index never goes back",
-    ),
+    (follower, observed(base_index=3), "the base index never goes back"),
     (leader, both(cut(6), forget_follower), "leader append-only"),
     (
         lambda: leader(committed=False),
@@ -222,11 +211,7 @@ BETWEEN_TWO: list[tuple[Callable[[], CheckedRaft], Break, str]] = [
         "a leader commits by an entry of its own term",
     ),
     (leader, lambda raft: setattr(b_of(raft), "match_index", 4), "match_index never goes back"),
-    (
-        leader,
-        lambda raft: put(observed=replace(raft._observed, round=5))(raft),
-        "heartbeat rounds never go back",
-    ),
+    (leader, observed(round=5), "heartbeat rounds never go back"),
     (leader, put(commit_index=6), "a leader commits what a majority has saved"),
 ]
 

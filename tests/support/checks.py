@@ -1,7 +1,7 @@
-"""Figure 3 of the paper, watched from outside: only what a server saves, sends and applies is looked at.
+"""Figure 3 of the paper, checked from outside: by what each server saves, sends and applies.
 
-Each fact is checked once, when it arises, so that checking after every step stays cheap; what was
-learned from any server in any term is remembered for the whole run, crashes included.
+Each fact is checked once, when it arises, so that a check after every step is cheap; facts about
+any server and term are kept for the whole run, crashes included.
 """
 
 from __future__ import annotations
@@ -18,11 +18,11 @@ from atm.wire.codec import encode
 from atm.wire.log_entries import command_data
 from tests.support.store import Store
 
-EXPIRE = command_data(BANK, encode(Expire()))  # asked by no customer
+EXPIRE = command_data(BANK, encode(Expire()))  # proposed by the leader, not by a customer
 
 
 class Violation(AssertionError):
-    """Something that Raft or the bank promises did not hold; `promise` says what."""
+    """A promise of Raft or of the bank did not hold; `promise` names it."""
 
     def __init__(self, text: str, promise: str = "") -> None:
         super().__init__(text)
@@ -36,7 +36,7 @@ def require(condition: bool, promise: str, detail: object = "") -> None:
 
 @dataclass
 class Seen:
-    """What was last seen of one server; lost in a crash, but for what must not be lost."""
+    """The last state seen of one server; after a crash only what must survive is kept."""
 
     term: int = 0
     commit_index: int = 0
@@ -46,7 +46,7 @@ class Seen:
 
 @dataclass
 class Checks:
-    """What must hold of all servers of a cluster together; `stores` are their disks."""
+    """The promises of all servers of a cluster together; `stores` are their disks."""
 
     stores: Mapping[NodeId, Store]
     committed: list[Entry] = field(default_factory=list)
@@ -54,7 +54,7 @@ class Checks:
     leaders: dict[int, NodeId] = field(default_factory=dict)
     on_commit: Callable[[int], None] = lambda index: None
     forgetful: set[NodeId] = field(default_factory=set)  # came back with an empty disk
-    _lost: dict[NodeId, list[int]] = field(default_factory=dict)  # the terms of what was on a disk, then lost
+    _lost: dict[NodeId, list[int]] = field(default_factory=dict)  # the terms of the entries on a lost disk
     _seen: dict[NodeId, Seen] = field(default_factory=dict)
     _written: dict[tuple[int, int], tuple[int, Entry]] = field(default_factory=dict)
     _votes: dict[tuple[NodeId, int], NodeId] = field(default_factory=dict)
@@ -71,14 +71,14 @@ class Checks:
     def wiped(self, name: NodeId) -> None:
         """`name` is about to lose its disk: from now on it counts for no majority.
 
-        What it promised before may still be counted by who has not heard of it, as the message is under way.
+        Servers that have not been told yet may still count promises from before, as messages are in flight.
         """
         self.forgetful.add(name)
         self._lost[name] = [entry.term for entry in self.stores[name].entries]
         self._seen[name] = Seen()
 
     def stepped(self, name: NodeId, raft: Raft) -> None:
-        """`name` took a message, a tick or a proposal."""
+        """`name` has handled a message, a tick or a proposal."""
         seen = self._seen.setdefault(name, Seen())
         require(raft.term >= seen.term, "the term is monotonic", name)
         require(raft.commit_index >= seen.commit_index, "the commit index is monotonic", name)
@@ -122,7 +122,7 @@ class Checks:
         """`name` sends; a response is a promise, so what it promises must be on the disk."""
         hard_state = self.stores[name].hard_state
         for out in outgoing:
-            require(out.to != name, "nobody talks to itself", out)
+            require(out.to != name, "no server sends to itself", out)
             match out.message:
                 case m.RequestVoteResponse(pre_vote=False, granted=True) as vote:
                     self._check_vote(name, out.to, vote, hard_state)
@@ -156,14 +156,14 @@ class Checks:
 
     def ends_holds(self, name: NodeId, term: int, applied_index: int) -> None:
         """`name` leads `term`; a hold is due in its ledger at `applied_index`: one command ends it soon."""
-        under_way = [
+        proposed = [
             entry
             for entry in self.stores[name].entries[applied_index:]
             if entry.term == term and entry.data == EXPIRE
         ]
-        require(len(under_way) == 1, "what is due is ended at once, by one command", (name, under_way))
+        require(len(proposed) == 1, "what is due is ended at once, by one command", (name, proposed))
 
-    # -- what the above is made of -----------------------------------------------------------------
+    # -- the single checks -----------------------------------------------------------------
 
     def _check_election(self, name: NodeId, term: int) -> None:
         """A majority has durably voted for the new leader, itself included."""
@@ -201,7 +201,7 @@ class Checks:
             self.on_commit(index)
 
     def _check_completeness(self, name: NodeId, term: int, unsaved: Sequence[Entry]) -> None:
-        """A leader of `term` holds what was committed in lower terms (it may win on late votes)."""
+        """A leader of `term` holds what was committed in lower terms (it may win by late votes)."""
         store = self.stores[name]
         fresh = {entry.index: entry.term for entry in unsaved}
         first_fresh = min(fresh, default=store.last_index + 1)
@@ -218,7 +218,7 @@ class Checks:
             return
         store = self.stores[name]
         prev_term = store.term_at(entries[0].index - 1)
-        assert prev_term is not None, f"{name} saves behind a gap"
+        assert prev_term is not None, f"{name} saves after a gap"
         for entry in entries:
             known = self._written.setdefault((entry.index, entry.term), (prev_term, entry))
             require(known == (prev_term, entry), "log matching", (name, entry, known))
@@ -228,8 +228,8 @@ class Checks:
                 self._check_replaced(name, entry)
 
     def _check_replaced(self, name: NodeId, entry: Entry) -> None:
-        """Only a leader that was deposed before the commit may still replace a committed entry, namely on a
-        server that took no part in the commit; a majority goes on holding it.
+        """Only a leader deposed before the commit may replace a committed entry, on a server without a part in
+        the commit; a majority still holds the entry.
         """
         committed_term = self.committed[entry.index - 1].term
         if self.stores[name].term_at(entry.index) != committed_term or entry.term == committed_term:

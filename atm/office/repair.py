@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from atm.config import Cluster, ConfigError
-from atm.server.group.repair import Found, inspect, repair
+from atm.server.group.repair import FolderState, inspect, repair
 
 NOTHING_WRONG, WRONG = 0, 1
 
@@ -31,7 +31,7 @@ def run_repair(cluster: Cluster, node: str, term: int | None, *, yes: bool) -> i
     return NOTHING_WRONG
 
 
-def _print(node: str, found: Found) -> None:
+def _print(node: str, found: FolderState) -> None:
     vote = f"voted for {found.hard_state.voted_for}" if found.hard_state.voted_for else "no vote"
     print(f"Node {node} is in term {found.hard_state.term}, {vote}")
     print(f"Its log has {found.last_index + found.cut} entries")

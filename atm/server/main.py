@@ -22,7 +22,7 @@ from atm.storage.data_folder import FolderRefused
 from atm.storage.log_file import DamagedLog, LogFailed, LogOfAnotherRelease
 from atm.wire.log_entries import NewerEntry
 
-HANDLER_STACK_BYTES = 512 * 1024  # there may be thousands of them, and even a turn needs little
+HANDLER_STACK_BYTES = 512 * 1024  # there may be thousands of threads, and even an iteration needs little
 
 EXPECTED = (
     AddressUnavailable,
@@ -56,8 +56,11 @@ def main(argv: Sequence[str] | None = None) -> int:
     except EXPECTED as error:
         _report(f"node {options.node} stops: {error}")
     except Exception as error:
-        # Fail-stop: a server that met what should be impossible must not go on promising.
-        _report(f"node {options.node} stops after an error of its own: {type(error).__name__}: {error}")
+        # Fail-stop: a server in a state that should be impossible must make no further promise.
+        _report(
+            f"node {options.node} stops: internal error: {type(error).__name__}: {error}. What was "
+            "acknowledged is in its log. Start it again; if this comes back, report what it prints with -v"
+        )
         if options.verbose:
             traceback.print_exc()
     return 1
@@ -66,7 +69,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 def _run(cluster: Cluster, name: str, *, verbose: bool, check_invariants: bool) -> int:
     client = cluster.nodes[name].client
     neighbours = [str(node.client.port) for node in cluster.nodes.values() if node.name != name]
-    _stop_on_signals(_leave)
+    _stop_on_signals(_abandon_start)
     _say(f"Running server on port {client.port}")
     _say(f"Expects neighbours to be on {', '.join(neighbours)}" if neighbours else "Expects no neighbours")
     threading.stack_size(HANDLER_STACK_BYTES)
@@ -82,17 +85,17 @@ def _run(cluster: Cluster, name: str, *, verbose: bool, check_invariants: bool) 
     return 0
 
 
-def _leave() -> None:
-    """Give up a start; nothing has been promised yet."""
+def _abandon_start() -> None:
+    """End the process during its start, when it has promised nothing yet."""
     raise SystemExit(0)
 
 
-def _stop_on_signals(how: Callable[[], None]) -> None:
-    def stop(_signal: int, _frame: FrameType | None) -> None:
-        how()
+def _stop_on_signals(stop: Callable[[], None]) -> None:
+    def handle(_signal: int, _frame: FrameType | None) -> None:
+        stop()
 
-    signal.signal(signal.SIGINT, stop)
-    signal.signal(signal.SIGTERM, stop)
+    signal.signal(signal.SIGINT, handle)
+    signal.signal(signal.SIGTERM, handle)
 
 
 def _options(argv: Sequence[str] | None) -> argparse.Namespace:
@@ -112,7 +115,7 @@ def _options(argv: Sequence[str] | None) -> argparse.Namespace:
 
 
 def _say(line: str) -> None:
-    with contextlib.suppress(OSError):  # whoever watched has gone; the bank stays open
+    with contextlib.suppress(OSError):  # the terminal or pipe is gone; the node goes on
         print(line, flush=True)
 
 

@@ -1,4 +1,4 @@
-"""A node put together: its folder, log, ledger, core, servers and links."""
+"""Assembles one node: its folder, log, ledger, core, run loop, servers and links."""
 
 from __future__ import annotations
 
@@ -53,19 +53,19 @@ P = TypeVar("P", bound=Closable)
 
 
 @dataclass(frozen=True)
-class _Kept:
-    """What a node keeps over a restart, opened, and the core that goes on from there."""
+class _Storage:
+    """What a node keeps over a restart, opened, and the core recovered from it."""
 
     folder: DataFolder
     sealer: PinSealer
     log: LogFile
     ledger: Ledger
-    guard: EntryValidator
+    validator: EntryValidator
     raft: Raft
 
 
 class Server:
-    """One node, open from construction to `close`; raises what its parts raise when they cannot be opened."""
+    """One node, open from construction to `close`. Construction raises what its parts raise."""
 
     def __init__(
         self,
@@ -80,86 +80,86 @@ class Server:
         self._cluster, self._name = cluster, name
         self._say, self._report, self._verbose = say, report, verbose
         self._check_invariants = check_invariants
-        self._chance = random.Random(secrets.randbits(64))
+        self._random = random.Random(secrets.randbits(64))
         self._parts = ExitStack()
         try:
-            self._put_together()
+            self._assemble()
         except BaseException:
             self._parts.close()
             raise
 
-    def _put_together(self) -> None:
+    def _assemble(self) -> None:
         addresses = {peer: node.peer for peer, node in self._cluster.nodes.items() if peer != self._name}
-        kept = self._open_kept()
+        storage = self._open_storage()
         lock = Lock()
         inbox = Inbox(lock)
-        self._reader = self._part(Reader(inbox.put_gathered, self._fail))
-        handshake = Handshake(self._hello(kept), addresses)
+        self._reader = self._add_part(Reader(inbox.put_gathered, self._fail))
+        handshake = Handshake(self._hello(storage), addresses)
 
         def join(state: ClusterState) -> None:
             check_feature_level(state)
             check_voters(state, self._cluster)
             if state.id:
-                kept.folder.join(state.id)
+                storage.folder.join(state.id)
                 handshake.join(state.id)
 
-        join(kept.ledger.cluster)
-        self._links = self._part(Links(handshake, addresses, inbox, self._report))
-        self._tellers = self._client_server(kept, inbox)
-        self._peers = self._peer_server(kept.folder, handshake, inbox)
-        self._node = self._run_loop(kept, inbox, lock, addresses, join)
+        join(storage.ledger.cluster)
+        self._links = self._add_part(Links(handshake, addresses, inbox, self._report))
+        self._client_server = self._make_client_server(storage, inbox)
+        self._peer_server = self._make_peer_server(storage.folder, handshake, inbox)
+        self._run_loop = self._make_run_loop(storage, inbox, lock, addresses, join)
 
-    def _part(self, part: P) -> P:
-        """Have a part closed with this server, before those that were opened before it."""
+    def _add_part(self, part: P) -> P:
+        """Close `part` with this server; parts are closed in reverse order."""
         self._parts.callback(part.close)
         return part
 
-    def _open_kept(self) -> _Kept:
-        folder = self._part(DataFolder(self._cluster, self._name))
+    def _open_storage(self) -> _Storage:
+        folder = self._add_part(DataFolder(self._cluster, self._name))
         sealer = PinSealer(read_pepper(self._cluster.pepper_file))
         folder.check_pepper(sealer.name)
-        log = self._part(LogFile(folder.path))
-        ledger = self._part(Ledger(folder.path / LEDGER_FILE))
+        log = self._add_part(LogFile(folder.path))
+        ledger = self._add_part(Ledger(folder.path / LEDGER_FILE))
         check_one_cluster(log, folder_id=folder.cluster_id, ledger_id=ledger.cluster.id)
-        guard = EntryValidator(voters=self._cluster.nodes.keys())
-        new_id = secrets.token_hex(16)  # of the cluster, should this node be the first to lead it
+        validator = EntryValidator(voters=self._cluster.nodes.keys())
+        new_id = secrets.token_hex(16)  # the cluster's id, if this node is its first leader
         raft = recover(
             raft_config(self._cluster, self._name, new_id),
             log,
             ledger,
-            self._chance.randint,
-            guard,
+            self._random.randint,
+            validator,
             check_invariants=self._check_invariants,
         )
-        return _Kept(folder, sealer, log, ledger, guard, raft)
+        return _Storage(folder, sealer, log, ledger, validator, raft)
 
-    def _hello(self, kept: _Kept) -> Hello:
+    def _hello(self, storage: _Storage) -> Hello:
         return Hello(
             protocol_min=PROTOCOL_MIN,
             protocol_max=PROTOCOL_MAX,
             release=RELEASE,
             feature_level=FEATURE_LEVEL_MAX,
-            cluster=kept.folder.cluster_id,
+            cluster=storage.folder.cluster_id,
             config=self._cluster.identity(),
             node=self._name,
-            store=kept.folder.store,
-            pepper=kept.sealer.name,
+            store=storage.folder.store,
+            pepper=storage.sealer.name,
         )
 
-    def _client_server(self, kept: _Kept, inbox: Inbox) -> ClientServer:
+    def _make_client_server(self, storage: _Storage, inbox: Inbox) -> ClientServer:
         server = ClientServer(
             self._cluster.nodes[self._name].client,
             inbox,
             self._reader,
-            kept.sealer,
-            self._part(Auditor(self._name, kept.folder.path / LEDGER_FILE)),
+            storage.sealer,
+            self._add_part(Auditor(self._name, storage.folder.path / LEDGER_FILE)),
             report=self._report,
             verbose=self._verbose,
             connections_max=_connections_max(),
         )
-        return self._part(server)
+        return self._add_part(server)
 
-    def _peer_server(self, folder: DataFolder, handshake: Handshake, inbox: Inbox) -> PeerServer:
+    def _make_peer_server(self, folder: DataFolder, handshake: Handshake, inbox: Inbox) -> PeerServer:
         server = PeerServer(
             self._cluster.nodes[self._name].peer,
             handshake=handshake,
@@ -170,11 +170,11 @@ class Server:
             report=self._report,
             verbose=self._verbose,
         )
-        return self._part(server)
+        return self._add_part(server)
 
-    def _run_loop(
+    def _make_run_loop(
         self,
-        kept: _Kept,
+        storage: _Storage,
         inbox: Inbox,
         lock: Lock,
         peers: Collection[NodeId],
@@ -182,51 +182,51 @@ class Server:
     ) -> RunLoop:
         router = RequestRouter(
             self._name,
-            kept.raft,
-            kept.ledger,
+            storage.raft,
+            storage.ledger,
             self._links,
             peers=peers,
-            first_number=self._chance.getrandbits(FORWARD_NUMBER_BITS),
+            first_number=self._random.getrandbits(FORWARD_NUMBER_BITS),
             say=self._say if self._verbose else None,
         )
         here = self._cluster.nodes[self._name].client.pair
         return RunLoop(
-            raft=kept.raft,
-            log=kept.log,
-            bank=kept.ledger,
+            raft=storage.raft,
+            log=storage.log,
+            ledger=storage.ledger,
             links=self._links,
             router=router,
-            guard=kept.guard,
-            tellers=self._tellers,
+            validator=storage.validator,
+            clients=self._client_server,
             inbox=inbox,
             lock=lock,
             on_leadership=lambda term: self._say(f"Leader on {here} in term {term}"),
             on_cluster=join,
-            on_rejection=RejectionReports(time.monotonic, self._report).say,
+            on_rejection=RejectionReports(time.monotonic, self._report).report,
         )
 
     def run(self) -> None:
         """Serve until `stop`."""
         self._reader.start()
-        self._peers.start()
-        self._tellers.start()
+        self._peer_server.start()
+        self._client_server.start()
         self._links.start()
-        self._node.run()
+        self._run_loop.run()
 
     def stop(self) -> None:
-        """Let `run` return soon; a signal handler may call it."""
-        self._node.stop()
+        """Make `run` return within a tick; a signal handler may call it."""
+        self._run_loop.stop()
 
     def _fail(self, error: BaseException) -> None:
-        self._node.fail(error)
+        self._run_loop.fail(error)
 
     def close(self) -> None:
-        """Drop all connections, close all files and let another process have the folder."""
+        """Drop all connections, close all files and unlock the folder."""
         self._parts.close()
 
 
 def _connections_max() -> int:
-    """Make room for as many open files as we may need, and return how many tellers fit."""
+    """Raise the limit of open files as needed and allowed; return how many clients' connections fit."""
     wanted = client_server.CONNECTIONS_MAX + peer_server.CONNECTIONS_MAX + OTHER_FILES
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     if soft != resource.RLIM_INFINITY and soft < wanted:

@@ -66,7 +66,8 @@ class DataFolder:
         except OSError as error:
             self.close()
             raise FolderRefused(
-                f"cannot use the data folder {self.path}: {error.strerror or error}. Check its permissions"
+                f"cannot use the data folder {self.path}: {error.strerror or error}. Check data_dir in "
+                "cluster.ini, and the permissions there"
             ) from error
         except FolderRefused:
             self.close()
@@ -164,7 +165,10 @@ class DataFolder:
             raise FolderRefused(f"{self.path} was written by a newer release: install that one")
         owner = _decoded(path, Owner)
         if owner.node != node:
-            raise FolderRefused(f"{self.path} belongs to node {owner.node}, not to node {node}")
+            raise FolderRefused(
+                f"{self.path} belongs to node {owner.node}, not to node {node}. Put each "
+                "node's own folder back in its place"
+            )
         return owner
 
     def _read_peers(self) -> dict[str, str]:
@@ -178,7 +182,9 @@ def _locked(path: Path, node: str) -> int:
         fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError:
         os.close(fd)
-        raise FolderRefused(f"node {node} is already running on {path.parent}") from None
+        raise FolderRefused(
+            f"node {node} is already running on {path.parent}: stop that process first"
+        ) from None
     return fd
 
 

@@ -27,7 +27,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         began_s = monotonic()
         try:
             tally = attack(target(), part, options.seed)
-        except Exception:  # whatever it is, it is a finding, and the other targets have their turn
+        except Exception:  # any error is a finding, and the other targets still run
             failed += 1
             print(f"{name}: FAILED", flush=True)
             traceback.print_exc()

@@ -1,5 +1,5 @@
 """A bank under attack: three real nodes of five, a well-behaved client beside the attacker, and a look at
-what each node holds before and after. The other two nodes never run: whoever attacks may take their names.
+what each node holds before and after. The other two nodes never run, so an attacker may use their names.
 """
 
 from __future__ import annotations
@@ -112,7 +112,7 @@ class Attacked:
 
 
 class Bystander:
-    """A client that credits and queries an account whose name nobody can guess, and knows its balance."""
+    """A client that credits and queries an account whose name cannot be guessed, and knows its balance."""
 
     def __init__(self, config: Path) -> None:
         self.served = 0

@@ -7,14 +7,14 @@ from collections.abc import Callable
 from tests.hostile.core import Core
 from tests.hostile.ledger_files import LedgerFiles
 from tests.hostile.log_files import LogFiles
-from tests.hostile.ports import ServersPort, TellersPort
+from tests.hostile.ports import ClientsPort, ServersPort
 from tests.hostile.target import Target
 from tests.hostile.texts import ConfigFiles, TypedLines
 from tests.hostile.welcomed_peer import WelcomedPeer
 
-# The shares add up to 100: the ports are the targets that anybody can reach.
+# The shares add up to 100: the ports are the targets that any machine on the network can reach.
 TARGETS: dict[str, tuple[Callable[[], Target], int]] = {
-    "tellers": (TellersPort, 25),
+    "clients": (ClientsPort, 25),
     "servers": (ServersPort, 17),
     "peer": (WelcomedPeer, 3),
     "core": (Core, 15),

@@ -1,6 +1,6 @@
 """Servers' messages with absurd numbers, decoded as from the wire, stepped through the core and its log.
 
-Here a server may lie as it likes: it can lead two terms at once. Everything is either refused as `Malformed`
+Here a server may break the protocol in any way: it can lead two terms at once. All is refused as `Malformed`
 when it is decoded, or dropped and reported, or survived: no exception, in the core, in the encoding of its
 answers, or in the log on disk. And whatever was said, there is room for the next campaign.
 """
@@ -87,7 +87,7 @@ class Core:
             assert again.tail(1) == held[1]
         assert held[0].term <= TERM_MAX, "the next campaign would not decode"
         if self._refused:
-            return "a lie refused"
+            return "a violation refused"
         return "survived" if malformed < len(given) else "malformed"
 
     def finish(self) -> None:

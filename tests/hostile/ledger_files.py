@@ -1,4 +1,4 @@
-"""`ledger.db`: rotten, cut off, somebody else's. It is refused in one line, or does what a ledger does.
+"""`ledger.db`: rotten, cut off, another program's. It is refused in one line, or does what a ledger does.
 
 SQLite has no checksums, so some rot reads as data. A ledger may be lost at any time, as the log rebuilds
 it, but rot that nothing shows can give a wrong balance: such inputs are counted ("wrong and not noticed").

@@ -59,7 +59,7 @@ def edited(data: bytes, changes: Sequence[Edit]) -> bytes:
 
 def mutated(originals: Sequence[bytes]) -> SearchStrategy[bytes]:
     """Return edits of any of `originals`."""
-    # Drawn by number: the library prints what it draws from, and nobody wants to read a corpus.
+    # Drawn by number: the library prints what it draws from, and a whole corpus is unreadable.
     return st.builds(
         lambda k, changes: edited(originals[k], changes), st.integers(0, len(originals) - 1), edits
     )

@@ -1,7 +1,7 @@
 """Both ports of running nodes: bytes of every kind, at once or in halves, from one stranger or from many.
 
-What is *not* tried here, because it may cost an election: a server of the cluster that lies (it says it
-leads, or campaigns for a later term). See `believed`, and welcomed_peer.py for the lies.
+What is *not* tried here, because it may cost an election: a peer that breaks the protocol (it says it
+leads, or campaigns for a later term). See `believed`, and welcomed_peer.py, which does that.
 """
 
 from __future__ import annotations
@@ -60,7 +60,7 @@ def _framed(value: object) -> bytes:
     return frame(msgspec.msgpack.encode(value))
 
 
-# -- tellers ---------------------------------------------------------------------------------------
+# -- clients ---------------------------------------------------------------------------------------
 
 _requests = st.fixed_dictionaries(
     {"op": st.sampled_from(["open", "credit", "debit", "query", "status", "transfer", ""]) | _values},
@@ -82,8 +82,8 @@ _good_requests = st.fixed_dictionaries(
 _teller_bytes = (
     st.lists(_good_requests.map(_framed), min_size=1, max_size=3).map(b"".join)
     | st.binary(max_size=300)
-    | mutated(corpus("tellers"))
-    | mutated([saved[4:] for saved in corpus("tellers")]).map(frame)
+    | mutated(corpus("clients"))
+    | mutated([saved[4:] for saved in corpus("clients")]).map(frame)
     | st.lists(_requests.map(_framed), min_size=1, max_size=5).map(b"".join)
 )
 
@@ -194,7 +194,7 @@ class _Port:
     def _say(self, data: bytes, *, stay: bool, answers: int = 0, greeting: bytes = b"") -> list[bytes] | None:
         """Send a greeting and wait for its answer, send `data`, wait for so many answers and end our side.
 
-        Return all that came until the node ended his; None if we `stay` instead.
+        Return all that came until the node closed its side; None if we `stay` instead.
         """
         self._attempts += 1
         if self._attempts % LOOK_EVERY == 0:
@@ -234,14 +234,14 @@ class _Port:
         self.bank.assert_served()
 
 
-class TellersPort(_Port):
-    """The port for tellers."""
+class ClientsPort(_Port):
+    """The clients' port."""
 
-    name = "tellers' port"
+    name = "clients' port"
     inputs: SearchStrategy[tuple[bytes, int]] = st.tuples(_teller_bytes, st.integers(0, 9))
 
     def saved(self) -> list[tuple[bytes, int]]:
-        return [(data, stay) for data in corpus("tellers") for stay in (STAYS, 1)]
+        return [(data, stay) for data in corpus("clients") for stay in (STAYS, 1)]
 
     def attempt(self, given: tuple[bytes, int]) -> str:
         data, dice = given

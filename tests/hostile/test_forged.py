@@ -1,8 +1,8 @@
-"""One frame of a welcomed peer must not stop the bank for ever: for each kind of lie, service is required.
+"""No frame of a peer that breaks the protocol may stop the bank for good: after each, service is required.
 
-Servers trust each other's words as far as Raft needs it: a liar can cost an election, and worse (README,
-"What is not"). But a number that no election can follow, or an entry that nobody can apply, is refused by
-the first who hears it, before it is saved; and whoever refuses says so.
+Servers trust each other as far as Raft needs it: a faulty peer can cost an election, and worse (README,
+"What is not"). But a number that no election can follow, or an entry that no server can apply, is refused by
+the first server that receives it, before it is saved, and reported.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ from atm.version import FEATURE_LEVEL_MAX
 from atm.wire.codec import encode
 from atm.wire.log_entries import command_data
 from atm.wire.peer_messages import Refused
-from tests.hostile.welcomed import LIAR, NODES, OTHER_LIAR, Bank, entry
+from tests.hostile.welcomed import FAULTY_PEER, NODES, OTHER_FAULTY_PEER, Bank, entry
 from tests.support.server_parts import credit
 
 
@@ -43,7 +43,7 @@ def append(
     """Return an append behind the last entry of `to`, of a later term unless it says otherwise."""
     status = bank.status(to)
     return AppendEntries(
-        sender=LIAR,
+        sender=FAULTY_PEER,
         term=status.term + 1 if term is None else term,
         prev_log_index=status.last_index,
         prev_log_term=status.term,
@@ -55,7 +55,7 @@ def append(
 
 def acknowledgement(term: int, match_index: int = 0, round: int = 0) -> AppendEntriesResponse:
     return AppendEntriesResponse(
-        sender=LIAR,
+        sender=FAULTY_PEER,
         term=term,
         success=True,
         match_index=match_index,
@@ -66,16 +66,16 @@ def acknowledgement(term: int, match_index: int = 0, round: int = 0) -> AppendEn
 
 
 def vote(term: int, *, pre_vote: bool = False) -> RequestVote:
-    return RequestVote(sender=LIAR, term=term, last_log_index=0, last_log_term=0, pre_vote=pre_vote)
+    return RequestVote(sender=FAULTY_PEER, term=term, last_log_index=0, last_log_term=0, pre_vote=pre_vote)
 
 
 def grant(term: int, *, granted: bool, pre_vote: bool = False) -> RequestVoteResponse:
-    return RequestVoteResponse(sender=LIAR, term=term, granted=granted, pre_vote=pre_vote)
+    return RequestVoteResponse(sender=FAULTY_PEER, term=term, granted=granted, pre_vote=pre_vote)
 
 
 def heartbeat(term: int) -> AppendEntries:
     return AppendEntries(
-        sender=LIAR, term=term, prev_log_index=0, prev_log_term=0, entries=(), leader_commit=0, round=0
+        sender=FAULTY_PEER, term=term, prev_log_index=0, prev_log_term=0, entries=(), leader_commit=0, round=0
     )
 
 
@@ -93,13 +93,15 @@ FAR_TERMS: dict[str, RaftMessage] = {
 }
 
 
-@pytest.mark.parametrize("lie", FAR_TERMS.values(), ids=FAR_TERMS.keys())
-def test_a_term_that_no_election_can_follow_is_refused_and_said(bank: Bank, lie: RaftMessage) -> None:
+@pytest.mark.parametrize("violation", FAR_TERMS.values(), ids=FAR_TERMS.keys())
+def test_a_term_that_no_election_can_follow_is_refused_and_reported(
+    bank: Bank, violation: RaftMessage
+) -> None:
     terms = [bank.status(name).term for name in NODES]
     for name in NODES:
-        bank.lie(name, lie)
+        bank.send_as_peer(name, violation)
     bank.assert_serves()
-    bank.wait_until_said(f"dropped a message of node {LIAR}: its term")
+    bank.wait_until_said(f"dropped a message of node {FAULTY_PEER}: its term")
     assert [bank.status(name).term for name in NODES] == terms
     bank.restart()
 
@@ -108,7 +110,7 @@ def test_terms_that_rise_as_far_as_is_allowed_again_and_again_leave_the_bank_ser
     """On one node alone, too: the others must be able to follow it."""
     _, follower = bank.roles()
     for step in range(1, 60):
-        bank.lie(follower, *(vote(step * 2**32 + low * 2**28) for low in range(16)))
+        bank.send_as_peer(follower, *(vote(step * 2**32 + low * 2**28) for low in range(16)))
     bank.assert_serves()
     bank.restart()
 
@@ -125,13 +127,15 @@ def test_terms_that_rise_as_far_as_is_allowed_again_and_again_leave_the_bank_ser
     ],
     ids=["stamp", "stamp with little room", "garbage", "id too long", "a query", "too large"],
 )
-def test_an_entry_that_nobody_can_apply_is_refused_before_it_is_in_the_log(
+def test_an_entry_that_no_server_can_apply_is_refused_before_it_is_in_the_log(
     bank: Bank, command: bytes, time_us: int, said: str
 ) -> None:
     for name in NODES:
         while not bank.has_said(said, name):  # an election may come between
             status = bank.status(name)
-            bank.lie(name, append(bank, name, entry(status.last_index + 1, status.term, command, time_us)))
+            bank.send_as_peer(
+                name, append(bank, name, entry(status.last_index + 1, status.term, command, time_us))
+            )
             bank.assert_serves()
     bank.restart()
 
@@ -139,11 +143,11 @@ def test_an_entry_that_nobody_can_apply_is_refused_before_it_is_in_the_log(
 def test_indexes_and_rounds_that_no_log_has_stop_nothing(bank: Bank) -> None:
     leader, follower = bank.roles()
     term = bank.status(leader).term
-    bank.lie(follower, append(bank, follower, term=term + 1, commit_index=FAR))
+    bank.send_as_peer(follower, append(bank, follower, term=term + 1, commit_index=FAR))
     bank.assert_serves()
     leader, follower = bank.roles()
     term = bank.status(leader).term
-    bank.lie(leader, acknowledgement(term, match_index=FAR), acknowledgement(term, round=FAR))
+    bank.send_as_peer(leader, acknowledgement(term, match_index=FAR), acknowledgement(term, round=FAR))
     bank.assert_serves()
     bank.wait_until_said("never", leader)
     bank.restart()
@@ -154,9 +158,9 @@ def test_an_append_of_a_second_leader_of_the_term_is_noise_and_no_exit(bank: Ban
     leader, follower = bank.roles()
     name, term = leader if to == "the leader" else follower, bank.status(leader).term
     for _ in range(20):
-        bank.lie(name, heartbeat(term))
+        bank.send_as_peer(name, heartbeat(term))
     bank.assert_serves()
-    bank.wait_until_said(f"dropped a message of node {LIAR}: it says it leads term {term}", name)
+    bank.wait_until_said(f"dropped a message of node {FAULTY_PEER}: it says it leads term {term}", name)
     assert sum("says it leads" in line for line in bank.said()[name]) == 1
     assert bank.status(leader).term == term
 
@@ -165,8 +169,8 @@ def test_an_append_that_would_replace_a_committed_entry_is_noise_and_no_exit(ban
     for name in NODES:
         while not bank.has_said("conflicts with a committed entry", name):
             term = bank.status(name).term + 1
-            lie = replace(heartbeat(term), entries=(entry(1, term),), leader_commit=1)
-            bank.lie(name, lie)
+            violation = replace(heartbeat(term), entries=(entry(1, term),), leader_commit=1)
+            bank.send_as_peer(name, violation)
             bank.assert_serves()
     bank.restart()
 
@@ -175,7 +179,7 @@ def test_hellos_under_other_stores_are_no_demotions_while_the_true_peers_are_the
     """Three of five run, so a single demotion would end the service."""
     bank.wait_until_all_have_met()
     for to in NODES:
-        for name in (*NODES, LIAR, OTHER_LIAR):
+        for name in (*NODES, FAULTY_PEER, OTHER_FAULTY_PEER):
             if name != to:
                 connection, answer = bank.greet(to, bank.hello(name, store="another"))
                 connection.close()
@@ -186,17 +190,17 @@ def test_hellos_under_other_stores_are_no_demotions_while_the_true_peers_are_the
     bank.restart()
 
 
-def test_who_speaks_first_in_a_peers_name_is_taken_for_it_until_its_entry_is_removed(bank: Bank) -> None:
+def test_the_first_store_in_a_peers_name_is_taken_for_it_until_its_entry_is_removed(bank: Bank) -> None:
     """The true peer is let in, but as one that catches up; docs/repair.md tells the way back."""
-    bank.lie("n1")
-    connection, answer = bank.greet("n1", bank.hello(LIAR, store="the true one"))
+    bank.send_as_peer("n1")
+    connection, answer = bank.greet("n1", bank.hello(FAULTY_PEER, store="the true one"))
     connection.close()
     assert getattr(answer, "learner", None) is True
     bank.cluster.stop("n1")
     (bank.cluster.cluster.data_dir / "n1" / PEERS_FILE).unlink()
     bank.cluster.start("n1")
     bank.assert_serves()
-    connection, answer = bank.greet("n1", bank.hello(LIAR, store="the true one"))
+    connection, answer = bank.greet("n1", bank.hello(FAULTY_PEER, store="the true one"))
     connection.close()
     assert getattr(answer, "learner", None) is False
 
@@ -217,6 +221,6 @@ def test_an_entry_that_ends_older_releases_is_refused_by_them_before_it_is_in_th
         while not bank.has_said(said, name):
             status = bank.status(name)
             forged = replace(entry(status.last_index + 1, status.term), kind=kind, data=data)
-            bank.lie(name, append(bank, name, forged))
+            bank.send_as_peer(name, append(bank, name, forged))
             bank.assert_serves()
     bank.restart()

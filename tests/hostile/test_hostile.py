@@ -10,7 +10,7 @@ from tests.hostile.campaign import TARGETS
 from tests.hostile.target import attack
 
 INPUTS = 600
-PORTS = ("tellers", "servers")
+PORTS = ("clients", "servers")
 
 
 @pytest.mark.parametrize("name", TARGETS)

@@ -111,7 +111,7 @@ _many_lines = st.lists(_typed, max_size=8).map(lambda lines: "\n".join(lines).en
 
 
 class TypedLines:
-    """Lines through a pipe to the teller: a wish that is well formed, or one printable line."""
+    """Lines through a pipe to the teller: a well-formed command, or one printable line."""
 
     name = "teller's input"
     inputs: SearchStrategy[bytes] = (
@@ -150,4 +150,4 @@ class TypedLines:
         if isinstance(intent, Command | Read):
             check_request(intent)
             return "a request"
-        return "blank" if intent is None else "a wish of the teller's own"
+        return "blank" if intent is None else "a command of the teller's own"

@@ -1,6 +1,6 @@
-"""A bank with a liar among its servers: three real nodes of five, and a peer that knows what a hello needs.
+"""A bank with a faulty peer: three real nodes of five, and a test that sends valid hellos for the others.
 
-What he says may cost an election. What it must never do is stop the bank: `assert_serves` asks for a credit.
+What a faulty peer sends may cost an election. It must never stop the bank: `assert_serves` makes a credit.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ from atm.wire.peer_messages import Hello, Refused, Welcome, decode_hello_reply
 SERVED_WITHIN_S = 8.0
 ANSWERED_WITHIN_S = 5.0
 NODES = ("n1", "n2", "n3")
-LIAR, OTHER_LIAR = "n4", "n5"  # nodes that never run: nobody takes their place from them
+FAULTY_PEER, OTHER_FAULTY_PEER = "n4", "n5"  # nodes that never run, so that their names are free
 
 
 class Bank:
@@ -103,7 +103,7 @@ class Bank:
         leader = self.cluster.wait_for_leader()
         return leader, next(name for name in NODES if name != leader)
 
-    def hello(self, node: str = LIAR, store: str = "liar's") -> Hello:
+    def hello(self, node: str = FAULTY_PEER, store: str = "of the faulty peer") -> Hello:
         cluster = self.cluster.cluster
         return Hello(
             protocol_min=PROTOCOL_MIN,
@@ -132,8 +132,8 @@ class Bank:
             connection.close()
             raise
 
-    def lie(self, to: str, *messages: object, node: str = LIAR) -> None:
-        """Say hello to a node and then `messages`; return once it has read them, or has closed."""
+    def send_as_peer(self, to: str, *messages: object, node: str = FAULTY_PEER) -> None:
+        """Send a hello and then `messages`; return once the node has read them, or has closed."""
         connection, answer = self.greet(to, self.hello(node))
         assert isinstance(answer, Welcome), answer
         with connection, contextlib.suppress(OSError):  # it may close in the middle

@@ -1,7 +1,7 @@
-"""A welcomed peer that lies, frame upon frame, at running nodes; after each batch *service* is required.
+"""A peer that breaks the protocol, frame upon frame; after each batch *service* is required.
 
 Numbers are said as they stand or counted from the node's own term and last index, so that some are believed.
-What is left out is what nobody could refuse, since nothing tells it from the truth (README, "What is not"):
+Left out is what no server could refuse, as it looks like a valid message (README, "What is not"):
 entries that can be applied, a commit index ahead of what is committed, and acknowledgements of entries.
 """
 
@@ -18,7 +18,7 @@ from hypothesis.strategies import SearchStrategy
 from atm.raft.messages import EntryKind
 from atm.version import FEATURE_LEVEL_MAX
 from atm.wire.codec import encode
-from tests.hostile.welcomed import LIAR, NODES, Bank
+from tests.hostile.welcomed import FAULTY_PEER, NODES, Bank
 
 RESTART_EVERY = 25  # batches: what was saved must not stop the bank either
 
@@ -43,7 +43,7 @@ _bad_entry = st.one_of(
     st.tuples(*_next, st.just(("now", 0)), st.just(EntryKind.FEATURE_LEVEL), st.just(1), _bad_level),
 )
 _entries = st.lists(_bad_entry, min_size=1, max_size=2)
-_lies = st.one_of(
+_violations = st.one_of(
     st.tuples(st.just(1), _term, _index, _term, st.booleans()),
     st.tuples(st.just(2), _term, st.booleans(), st.booleans()),
     st.tuples(st.just(3), _term, _index, _term, st.just([]), _zero, _index),
@@ -57,7 +57,7 @@ class WelcomedPeer:
     """The servers' port of nodes of a running bank, from behind a hello that is right."""
 
     name = "welcomed peer"
-    inputs: SearchStrategy[list[tuple[object, ...]]] = st.lists(_lies, min_size=1, max_size=5)
+    inputs: SearchStrategy[list[tuple[object, ...]]] = st.lists(_violations, min_size=1, max_size=5)
 
     def __enter__(self) -> Self:
         self.bank = Bank().__enter__()
@@ -78,16 +78,16 @@ class WelcomedPeer:
         assert not self._stopped, self._stopped  # by an earlier batch, and nothing is the same since
         self._batches += 1
         try:
-            return self._lie(given)
+            return self._send_batch(given)
         except Exception as error:
             said = {name: lines[-3:] for name, lines in self.bank.said().items()}
             self._stopped = f"batch {self._batches} stopped the bank: {error!r:.200}, {said}, {given!r:.1000}"
             raise AssertionError(self._stopped) from error
 
-    def _lie(self, given: list[tuple[object, ...]]) -> str:
+    def _send_batch(self, given: list[tuple[object, ...]]) -> str:
         to = next(self._targets)
         term = self.bank.status(to).term
-        self.bank.lie(to, *(self._resolved(to, lie) for lie in given))
+        self.bank.send_as_peer(to, *(self._resolved(to, violation) for violation in given))
         self.bank.assert_serves()
         if self._batches % RESTART_EVERY == 0:
             self.bank.restart()
@@ -98,12 +98,12 @@ class WelcomedPeer:
         """Assert that the bank serves after one more restart."""
         self.bank.restart()
 
-    def _resolved(self, to: str, lie: tuple[object, ...]) -> object:
+    def _resolved(self, to: str, violation: tuple[object, ...]) -> object:
         status = self.bank.status(to)
         now_us = time.time_ns() // 1000
         known = {"0": 0, "term": status.term, "last": status.last_index, "now": now_us}
-        kind, *rest = lie
-        return [kind, LIAR, *(_said(value, known) for value in rest)]
+        kind, *rest = violation
+        return [kind, FAULTY_PEER, *(_said(value, known) for value in rest)]
 
 
 def _said(value: object, known: dict[str, int]) -> object:

@@ -162,7 +162,7 @@ BANK_RULES = (
         name="plain PIN forwarded",
         what="a server logs the PIN that another one forwarded without sealing it",
         edits=(Edit("PeerConnection._forwarded", "holds_plain_pin(request_)", "False"),),
-        caught_by="tests/server/test_peer_server.py::test_a_plain_pin_that_a_server_passes_on_is_refused",
+        caught_by="tests/server/test_peer_server.py::test_a_forwarded_plain_pin_is_refused",
     ),
     Mutant(
         name="chain without the previous hash",

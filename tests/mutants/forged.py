@@ -152,14 +152,18 @@ FORGED = (
     Mutant(
         name="demoted by a stranger",
         what="a hello under another store id costs a living peer its vote",
-        edits=(Edit("PeerServer._take_place", "before_ is not None and before_.open and another_", "False"),),
+        edits=(
+            Edit(
+                "PeerServer._replace_connection", "before_ is not None and before_.open and another_", "False"
+            ),
+        ),
         caught_by=PEERS_TESTS
-        + "test_another_store_while_the_peer_is_connected_is_refused_and_said_and_demotes_nobody",
+        + "test_another_store_while_the_peer_is_connected_is_refused_and_reported_and_demotes_no_node",
     ),
     Mutant(
         name="dead connection counts as there",
         what="a peer that lost its disk is never let in again",
-        edits=(Edit("PeerServer._take_place", "before_.open", "True"),),
+        edits=(Edit("PeerServer._replace_connection", "before_.open", "True"),),
         caught_by=PEERS_TESTS + "test_a_peer_that_lost_its_disk_is_let_in_once_its_old_connection_is_gone",
     ),
     Mutant(
@@ -179,7 +183,7 @@ FORGED = (
         name="protocol violations not reported",
         what="what the core refuses is said nowhere",
         edits=(Edit("RunLoop._step", "refusals_.append(refusal_)", "pass"),),
-        caught_by="tests/server/test_run_loop.py::test_what_the_core_refuses_is_said_after_the_lock_is_free",
+        caught_by="tests/server/test_run_loop.py::test_what_the_core_rejects_is_reported_after_the_lock_is_free",
     ),
     Mutant(
         name="poisoned term served",
@@ -191,14 +195,14 @@ FORGED = (
         name="poisoned entry served",
         what="a node starts with an entry that cannot be applied, and ends when it is committed",
         edits=(Edit("recover", "_usable(entry_)", "pass"),),
-        caught_by=RECOVERY_TESTS + "test_an_entry_that_nobody_can_use_is_one_line_committed_or_not",
+        caught_by=RECOVERY_TESTS + "test_an_unusable_entry_is_one_line_committed_or_not",
     ),
     Mutant(
         name="sane term lowered",
         what="a repair makes a node forget votes of a term that a leader may have",
         edits=(
             Edit(
-                "Found.term_min",
+                "FolderState.term_min",
                 "self.last_term if term_ > TERM_MAX else max(self.last_term, term_)",
                 "self.last_term",
             ),

@@ -30,13 +30,14 @@ FORMAT = (
                 "PendingRequest(self, number_, request_, payload_, self._peer, forwarded=True)",
             ),
         ),
-        caught_by=PEER_TESTS + "test_passed_on_requests_are_checked_one_by_one",
+        caught_by=PEER_TESTS + "test_forwarded_requests_are_checked_one_by_one",
     ),
     Mutant(
         name="actor not forwarded",
         what="the leader does not learn which actor asked a follower",
         edits=(Edit("ForwardedRequests.add", "pending_.actor", '"local"'),),
-        caught_by=ROUTER_TESTS + "test_who_asks_is_passed_on_and_proposed_as_the_server_said_that_read_it",
+        caught_by=ROUTER_TESTS
+        + "test_the_actor_is_forwarded_and_proposed_as_the_receiving_server_established_it",
     ),
     Mutant(
         name="repeated id gets a new actor",
@@ -104,7 +105,7 @@ FORMAT = (
         what="two releases with one version in common refuse each other",
         edits=(
             Edit(
-                "Handshake.objection",
+                "Handshake.reason_to_refuse",
                 "hello_.protocol_min > ours_.protocol_max",
                 "hello_.protocol_min >= ours_.protocol_max",
             ),
@@ -114,8 +115,8 @@ FORMAT = (
     Mutant(
         name="range of versions not compared",
         what="a release speaks a version that the other does not know",
-        edits=(Edit("Handshake.objection", "hello_.protocol_max < ours_.protocol_min", "False"),),
-        caught_by=HANDSHAKE_TESTS + "test_two_releases_without_a_version_in_common_are_told_which_they_are",
+        edits=(Edit("Handshake.reason_to_refuse", "hello_.protocol_max < ours_.protocol_min", "False"),),
+        caught_by=HANDSHAKE_TESTS + "test_the_refusal_of_releases_without_a_common_version_names_both",
     ),
     Mutant(
         name="welcome to the wrong version",
@@ -145,8 +146,8 @@ FORMAT = (
     Mutant(
         name="peer that has gone still counted",
         what="the level is raised while a server is stopped to be put back to the older release",
-        edits=(Edit("PeerServer._forget", "self._show_level(peer_)", "pass"),),
-        caught_by=PEER_TESTS + "test_what_a_peer_can_is_told_when_it_comes_and_when_it_goes",
+        edits=(Edit("PeerServer._forget_connection", "self._publish_level(peer_)", "pass"),),
+        caught_by=PEER_TESTS + "test_the_level_of_a_peer_is_put_when_it_connects_and_when_it_disconnects",
     ),
     Mutant(
         name="level lowered",
@@ -188,15 +189,15 @@ FORMAT = (
         name="id written after the ledger",
         what="a crash in between leaves a ledger that knows its cluster in a folder that does not",
         edits=(
-            Edit("RunLoop.iterate", "self._note_cluster()", "pass"),
+            Edit("RunLoop.iterate", "self._announce_cluster()", "pass"),
             Edit(
                 "RunLoop.iterate",
                 "self._write_when_due(ticks_)",
-                "self._write_when_due(ticks_)\nself._note_cluster()",
+                "self._write_when_due(ticks_)\nself._announce_cluster()",
             ),
         ),
         caught_by="tests/server/test_run_loop.py::"
-        "test_what_the_log_says_of_the_cluster_is_told_once_and_before_the_bank_writes_it",
+        "test_a_change_of_the_cluster_is_announced_once_and_before_the_ledger_is_written",
     ),
     Mutant(
         name="files of two clusters taken for one",

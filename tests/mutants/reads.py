@@ -75,7 +75,7 @@ READS = (
         name="forwarding numbers used again",
         what="the leader's answer to one client's request goes to another client",
         edits=(Edit("ForwardedRequests.add", "self._next_number += len(numbered_)", "pass"),),
-        caught_by=DESK_TESTS + "test_each_answer_of_the_leader_goes_to_whom_it_is_for",
+        caught_by=DESK_TESTS + "test_each_reply_of_the_leader_goes_to_the_request_with_its_number",
     ),
     Mutant(
         name="forwarding reply to the wrong client",
@@ -87,19 +87,19 @@ READS = (
                 "forwarded_.pop(min(forwarded_._pending, default=number_))",
             ),
         ),
-        caught_by=DESK_TESTS + "test_each_answer_of_the_leader_goes_to_whom_it_is_for",
+        caught_by=DESK_TESTS + "test_each_reply_of_the_leader_goes_to_the_request_with_its_number",
     ),
     Mutant(
         name="replies sent to a restarted peer",
         what="a number that meant one request to the old process means another to the new one",
         edits=(Edit("PeerConnection.reply", "self.open", "True"),),
-        caught_by="tests/server/test_peer_server.py::test_an_answer_is_given_back_only_while_the_connection_that_asked_stands",
+        caught_by="tests/server/test_peer_server.py::test_a_reply_is_sent_only_while_the_connection_of_its_request_is_open",
     ),
     Mutant(
         name="unknown reported as certainly not done",
         what="a client whose command may have been done is told that it was not, and does it again",
         edits=(Edit("RequestRouter._end_forwarded", "isinstance(request_, Read)", "True"),),
-        caught_by=DESK_TESTS + "test_what_was_passed_on_and_not_answered_is_unknown",
+        caught_by=DESK_TESTS + "test_a_forwarded_request_without_a_reply_is_unknown",
     ),
     Mutant(
         name="lost answer reported as not done",

@@ -61,7 +61,7 @@ SURVIVORS = (
                 "[*self._held, *reads_.pop_all()]",
             ),
         ),
-        caught_by=ROUTER_TESTS + "test_a_node_that_stops_tells_those_too_whose_requests_are_held_back",
+        caught_by=ROUTER_TESTS + "test_a_node_that_stops_replies_to_requests_held_back",
     ),
     Mutant(
         name="a pause after each end of holds",
@@ -82,7 +82,7 @@ SURVIVORS = (
         edits=(
             Edit(
                 "RequestRouter._end_due_holds",
-                "term_ == self._core.term and index_ > self._bank.applied_index",
+                "term_ == self._core.term and index_ > self._ledger.applied_index",
                 "False",
             ),
         ),
@@ -232,13 +232,13 @@ SURVIVORS = (
         name="pending requests unanswered at the end",
         what="a node stops without an answer to pending requests",
         edits=(Edit("RunLoop.run", "self._router.close()", "pass"),),
-        caught_by="tests/server/test_run_loop.py::test_a_node_that_stops_answers_who_waits_and_lets_the_answers_leave",
+        caught_by="tests/server/test_run_loop.py::test_a_node_that_stops_replies_to_waiting_requests_and_sends_the_replies",
     ),
     Mutant(
         name="last answers not sent",
         what="a node stops with its last answers gathered and not sent",
         edits=(Edit("RunLoop.run", "self._flush()", "pass"),),
-        caught_by="tests/server/test_run_loop.py::test_a_node_that_stops_answers_who_waits_and_lets_the_answers_leave",
+        caught_by="tests/server/test_run_loop.py::test_a_node_that_stops_replies_to_waiting_requests_and_sends_the_replies",
     ),
     Mutant(
         name="iteration without a bound",
@@ -250,7 +250,7 @@ SURVIVORS = (
                 "raft_.ready()",
             ),
         ),
-        caught_by="tests/server/test_run_loop.py::test_a_core_that_wants_more_and_more_keeps_nobody_waiting_for_a_turn",
+        caught_by="tests/server/test_run_loop.py::test_a_core_that_always_has_more_to_do_does_not_delay_inputs",
     ),
     Mutant(
         name="queries under way without a bound",
@@ -296,24 +296,24 @@ SURVIVORS = (
                 "RequestRouter.close", 'self._end_forwarded(forwarded_.pop_all(), "the node stops")', "pass"
             ),
         ),
-        caught_by="tests/server/test_request_router.py::test_a_follower_that_stops_tells_those_whose_requests_it_passed_on",
+        caught_by="tests/server/test_request_router.py::test_a_follower_that_stops_replies_to_the_requests_it_forwarded",
     ),
     Mutant(
         name="forwarded requests given up early",
         what="a request is called unknown while its answer is on its way",
         edits=(Edit("ForwardedRequests.pop_expired", "deadline_s_ > now_s_", "deadline_s_ > now_s_ + 1"),),
-        caught_by="tests/server/test_request_router.py::test_what_was_passed_on_has_its_whole_time",
+        caught_by="tests/server/test_request_router.py::test_a_forwarded_request_has_its_whole_time",
     ),
     Mutant(
         name="redirections printed again",
         what="with -v a node prints in every iteration what it ever redirected",
         edits=(Edit("RequestRouter.notice_changes", "self._redirected = 0", "pass"),),
-        caught_by="tests/server/test_request_router.py::test_each_redirected_request_is_said_once",
+        caught_by="tests/server/test_request_router.py::test_each_redirected_request_is_printed_once",
     ),
     Mutant(
         name="the log's time not heeded",
         what="no hold ends under a leader whose clock is behind, until that clock has caught up",
-        edits=(Edit("RequestRouter.take", "log_clock_.observe(self._core.last_time_us)", "pass"),),
+        edits=(Edit("RequestRouter.accept", "log_clock_.observe(self._core.last_time_us)", "pass"),),
         caught_by="tests/server/test_router_over_ledger.py::test_a_leader_whose_clock_is_behind_the_log_judges_by_the_logs_time",
     ),
     Mutant(

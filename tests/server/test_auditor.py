@@ -1,4 +1,4 @@
-"""A node audits its own ledger: one audit at a time, bounded, gone with the node, and nobody else waits."""
+"""A node audits its own ledger: one audit at a time, bounded, ended with the node; others do not wait."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ def ledger(tmp_path: Path) -> Path:
 
 @pytest.fixture
 def locked(ledger: Path) -> Iterator[Path]:
-    """A ledger that its reader waits for: somebody has locked it for himself."""
+    """A ledger that its reader waits for: another connection has locked it."""
     with closing(apsw.Connection(str(ledger))) as connection:
         connection.pragma("locking_mode", "exclusive")
         connection.execute("begin exclusive; update applied set log_index = log_index; commit")
@@ -37,15 +37,15 @@ def locked(ledger: Path) -> Iterator[Path]:
 
 
 def in_background(auditor: Auditor, answers: list[VerifyReply | ErrorReply]) -> Thread:
-    thread = Thread(target=lambda: answers.append(auditor.answer(ASKED)))
+    thread = Thread(target=lambda: answers.append(auditor.audit(ASKED)))
     thread.start()
     wait_until(lambda: auditor._running is not None)
     return thread
 
 
-def test_a_node_tells_what_it_finds(ledger: Path) -> None:
+def test_a_node_returns_its_findings(ledger: Path) -> None:
     with closing(Ledger(ledger)):
-        answer = Auditor("n1", ledger).answer(ASKED)
+        answer = Auditor("n1", ledger).audit(ASKED)
     assert isinstance(answer, VerifyReply)
     assert (answer.node, answer.findings.applied_index, answer.findings.problems) == ("n1", len(RECORDS), ())
     assert [index for index, _ in answer.findings.chain] == [1, len(RECORDS)]
@@ -54,7 +54,7 @@ def test_a_node_tells_what_it_finds(ledger: Path) -> None:
 def test_a_second_audit_at_once_is_refused_and_the_next_one_is_not(locked: Path) -> None:
     auditor, answers = Auditor("n1", locked), list[VerifyReply | ErrorReply]()
     thread = in_background(auditor, answers)
-    refused = auditor.answer(ASKED)
+    refused = auditor.audit(ASKED)
     assert isinstance(refused, ErrorReply)
     assert refused.outcome == "busy"
     assert auditor._running is not None
@@ -64,7 +64,7 @@ def test_a_second_audit_at_once_is_refused_and_the_next_one_is_not(locked: Path)
 
 
 def test_an_audit_that_takes_too_long_is_ended(locked: Path) -> None:
-    answer = Auditor("n1", locked, seconds_max=0.01).answer(ASKED)
+    answer = Auditor("n1", locked, seconds_max=0.01).audit(ASKED)
     assert isinstance(answer, ErrorReply)
     assert (answer.outcome, "took longer than 0.01 s" in answer.message) == ("unavailable", True)
 
@@ -79,7 +79,7 @@ def test_an_audit_ends_with_its_node(locked: Path) -> None:
     thread.join(DEADLINE_S)
     assert running.poll() is not None
     assert [answer.outcome for answer in answers] == ["unavailable"]
-    assert auditor.answer(ASKED).outcome == "unavailable"
+    assert auditor.audit(ASKED).outcome == "unavailable"
 
 
 def test_not_even_a_killed_node_leaves_an_audit_behind(locked: Path) -> None:
@@ -94,7 +94,7 @@ def test_not_even_a_killed_node_leaves_an_audit_behind(locked: Path) -> None:
     process.stdout.close()
 
 
-def test_a_teller_is_told_over_the_wire_and_others_are_served_meanwhile(tmp_path: Path) -> None:
+def test_a_client_gets_the_findings_over_the_wire_and_others_are_served_meanwhile(tmp_path: Path) -> None:
     with RunningServer(cluster_of(tmp_path, "n1"), "n1") as server, Wire(server.client) as wire:
         server.wait_for_leader()
         assert wire.ask(credit("a", 500))["outcome"] == "ok"

@@ -1,4 +1,4 @@
-"""One teller's connection without a server: what its two threads do with what comes in."""
+"""One client's connection without a server: what its two threads do with what comes in."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ from tests.support.server_parts import DEADLINE_S, credit, wait_until
 SEALED = "0" * 64
 
 
-class FakeTellers:
+class FakeOwner:
     """Remembers what came to the node, in order; sealing and audits take until `may_end`."""
 
     def __init__(self) -> None:
@@ -58,14 +58,14 @@ class FakeTellers:
         return [pending.request.id for pending in self.came]
 
 
-class Teller:
+class Client:
     """A connection, its own thread, and the other end."""
 
-    def __init__(self, tellers: FakeTellers) -> None:
-        self.tellers = tellers
+    def __init__(self, owner: FakeOwner) -> None:
+        self.owner = owner
         here, self.socket = socket.socketpair()
         self.socket.settimeout(DEADLINE_S)
-        self.connection = ClientConnection(here, tellers)
+        self.connection = ClientConnection(here, owner)
         self.raised: Exception | None = None
         self._frames = FrameReader(CLIENT_FRAME_BYTES_MAX)
         self._thread = Thread(target=self._work, daemon=True)
@@ -73,7 +73,7 @@ class Teller:
 
     def _work(self) -> None:
         try:
-            self.connection.work()
+            self.connection.run_jobs()
         except Exception as error:
             self.raised = error
         self.connection.close()
@@ -82,10 +82,10 @@ class Teller:
     def at_work(self) -> bool:
         return self._thread.is_alive()
 
-    def take(self, *requests: Any) -> bool:
+    def bring(self, *requests: Any) -> bool:
         """Have one round of the reader bring these requests."""
         going_on = self.connection.receive(b"".join(frame(encode(request)) for request in requests))
-        self.tellers.inbox.put_gathered()
+        self.owner.inbox.put_gathered()
         return going_on
 
     def outcome(self) -> tuple[str, str]:
@@ -100,70 +100,70 @@ class Teller:
 
     def end(self) -> None:
         self.connection.on_end()
-        self.tellers.may_end.set()
+        self.owner.may_end.set()
         self.socket.close()
         self._thread.join(DEADLINE_S)
         assert not self.at_work
 
 
 @pytest.fixture
-def tellers() -> FakeTellers:
-    return FakeTellers()
+def owner() -> FakeOwner:
+    return FakeOwner()
 
 
 @pytest.fixture
-def teller(tellers: FakeTellers) -> Iterator[Teller]:
-    teller = Teller(tellers)
-    yield teller
-    teller.end()
+def client(owner: FakeOwner) -> Iterator[Client]:
+    client = Client(owner)
+    yield client
+    client.end()
 
 
 def with_pin(request_id: str, pin: str = "1234") -> Debit:
     return Debit(id=request_id, account="ann", amount=1, pin=pin)
 
 
-def test_what_needs_no_time_is_gathered_and_never_sees_the_connections_own_thread(teller: Teller) -> None:
-    teller.connection.receive(frame(encode(credit("a"))) + frame(encode(credit("b"))))
-    assert [pending.request.id for pending in teller.tellers.inbox.gathered.commands] == ["a", "b"]
+def test_what_needs_no_time_is_gathered_and_never_sees_the_connections_own_thread(client: Client) -> None:
+    client.connection.receive(frame(encode(credit("a"))) + frame(encode(credit("b"))))
+    assert [pending.request.id for pending in client.owner.inbox.gathered.commands] == ["a", "b"]
 
 
-def test_requests_behind_one_with_a_pin_come_after_it(teller: Teller) -> None:
-    tellers = teller.tellers
-    assert teller.take(with_pin("pin"), credit("a"))
-    assert teller.take(credit("b"))
-    assert tellers.sealing.wait(DEADLINE_S)
-    assert tellers.ids == []
-    tellers.may_end.set()
-    wait_until(lambda: tellers.ids == ["pin", "a", "b"])
-    wait_until(lambda: teller.connection._given == teller.connection._done)
-    assert teller.take(credit("c"))
-    assert tellers.ids == ["pin", "a", "b", "c"]
+def test_requests_behind_one_with_a_pin_come_after_it(client: Client) -> None:
+    owner = client.owner
+    assert client.bring(with_pin("pin"), credit("a"))
+    assert client.bring(credit("b"))
+    assert owner.sealing.wait(DEADLINE_S)
+    assert owner.ids == []
+    owner.may_end.set()
+    wait_until(lambda: owner.ids == ["pin", "a", "b"])
+    wait_until(lambda: client.connection._jobs_given == client.connection._jobs_done)
+    assert client.bring(credit("c"))
+    assert owner.ids == ["pin", "a", "b", "c"]
 
 
-def test_a_pin_that_is_sealed_at_once_does_not_overtake_what_came_before_it(teller: Teller) -> None:
+def test_a_pin_that_is_sealed_at_once_does_not_overtake_what_came_before_it(client: Client) -> None:
     """However long the reader's round lasts."""
-    tellers = teller.tellers
-    tellers.may_end.set()
-    teller.connection.receive(frame(encode(credit("before"))) + frame(encode(with_pin("pin"))))
-    wait_until(lambda: "pin" in tellers.ids)
-    assert tellers.ids == ["before", "pin"]
+    owner = client.owner
+    owner.may_end.set()
+    client.connection.receive(frame(encode(credit("before"))) + frame(encode(with_pin("pin"))))
+    wait_until(lambda: "pin" in owner.ids)
+    assert owner.ids == ["before", "pin"]
 
 
-def test_requests_before_one_that_is_none_come_to_the_node(teller: Teller) -> None:
-    assert not teller.connection.receive(frame(encode(credit("good"))) + frame(b"bad"))
-    assert teller.tellers.ids == ["good"]
-    assert teller.outcome() == ("", "bad_request")
+def test_requests_before_a_malformed_one_reach_the_node(client: Client) -> None:
+    assert not client.connection.receive(frame(encode(credit("good"))) + frame(b"bad"))
+    assert client.owner.ids == ["good"]
+    assert client.outcome() == ("", "bad_request")
 
 
-def test_a_sealed_pin_from_a_teller_is_rejected_without_being_sealed(teller: Teller) -> None:
-    assert not teller.take(credit("before"), with_pin("sealed", SEALED), credit("behind"))
-    assert teller.outcome() == ("sealed", "bad_request")
-    assert teller.tellers.ids == ["before"]
-    assert not teller.tellers.sealing.is_set()
+def test_a_sealed_pin_from_a_client_is_rejected_without_being_sealed(client: Client) -> None:
+    assert not client.bring(credit("before"), with_pin("sealed", SEALED), credit("behind"))
+    assert client.outcome() == ("sealed", "bad_request")
+    assert client.owner.ids == ["before"]
+    assert not client.owner.sealing.is_set()
 
 
 def test_a_failure_of_one_connection_is_its_own_threads(
-    teller: Teller, monkeypatch: pytest.MonkeyPatch
+    client: Client, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The reader has all others to read."""
     fault = RuntimeError("a mistake of ours")
@@ -173,107 +173,107 @@ def test_a_failure_of_one_connection_is_its_own_threads(
 
     with monkeypatch.context() as broken:
         broken.setattr(client_connection, "slots", fail)
-        assert not teller.take(credit("a"))
-    teller.connection.on_end()
-    wait_until(lambda: not teller.at_work)
-    assert teller.raised is fault
+        assert not client.bring(credit("a"))
+    client.connection.on_end()
+    wait_until(lambda: not client.at_work)
+    assert client.raised is fault
 
 
-def test_a_job_that_fails_ends_the_connection_but_the_socket_stays_until_nobody_reads_it(
-    teller: Teller,
+def test_a_job_that_fails_ends_the_connection_but_the_socket_stays_until_it_is_no_longer_read(
+    client: Client,
 ) -> None:
-    teller.tellers.fault = RuntimeError("no memory for a hash")
-    teller.tellers.may_end.set()
-    assert teller.take(with_pin("pin"), credit("behind"))
-    assert teller.socket.recv(1) == b""
-    wait_until(teller.connection._jobs.empty)  # it waits: it took what was behind
-    assert teller.at_work
-    assert teller.connection.sock.fileno() >= 0
-    teller.connection.on_end()
-    wait_until(lambda: not teller.at_work)
-    assert teller.connection.sock.fileno() < 0
-    assert teller.raised is teller.tellers.fault
-    assert teller.tellers.ids == []
+    client.owner.fault = RuntimeError("no memory for a hash")
+    client.owner.may_end.set()
+    assert client.bring(with_pin("pin"), credit("behind"))
+    assert client.socket.recv(1) == b""
+    wait_until(client.connection._jobs.empty)  # it waits: it took what was behind
+    assert client.at_work
+    assert client.connection.sock.fileno() >= 0
+    client.connection.on_end()
+    wait_until(lambda: not client.at_work)
+    assert client.connection.sock.fileno() < 0
+    assert client.raised is client.owner.fault
+    assert client.owner.ids == []
 
 
-def test_after_a_job_that_failed_the_next_connection_under_its_number_is_read(tellers: FakeTellers) -> None:
-    tellers.fault = RuntimeError("no memory for a hash")
-    tellers.may_end.set()
+def test_after_a_job_that_failed_the_next_connection_with_its_descriptor_is_read(owner: FakeOwner) -> None:
+    owner.fault = RuntimeError("no memory for a hash")
+    owner.may_end.set()
     failures: list[BaseException] = []
-    reader = Reader(tellers.inbox.put_gathered, failures.append)
+    reader = Reader(owner.inbox.put_gathered, failures.append)
     reader.start()
     try:
         for number in range(3):
-            teller = Teller(tellers)
-            reader.add(teller.connection)
-            teller.socket.sendall(frame(encode(credit(f"good {number}".replace(" ", "-")))))
-            teller.socket.sendall(frame(encode(with_pin("pin"))))
-            wait_until(lambda teller=teller: not teller.at_work)  # type: ignore[misc]
-            teller.socket.close()
+            client = Client(owner)
+            reader.add_source(client.connection)
+            client.socket.sendall(frame(encode(credit(f"good {number}".replace(" ", "-")))))
+            client.socket.sendall(frame(encode(with_pin("pin"))))
+            wait_until(lambda client=client: not client.at_work)  # type: ignore[misc]
+            client.socket.close()
     finally:
         reader.close()
-    assert tellers.ids == ["good-0", "good-1", "good-2"]
+    assert owner.ids == ["good-0", "good-1", "good-2"]
     assert failures == []
 
 
-def test_slots_are_taken_until_there_are_none_and_given_back_with_the_answers(
-    teller: Teller, monkeypatch: pytest.MonkeyPatch
+def test_slots_are_taken_until_there_are_none_and_freed_by_the_replies(
+    client: Client, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(client_connection, "IN_FLIGHT_MAX", 3)
-    teller.tellers.may_end.set()
-    assert teller.take(credit("a"), with_pin("b"), credit("c"), credit("d"), with_pin("e"))
-    assert teller.outcome() == ("d", "busy")
-    assert teller.outcome() == ("e", "busy")
-    wait_until(lambda: sorted(teller.tellers.ids) == ["a", "b", "c"])
-    first = teller.tellers.came[0]
+    client.owner.may_end.set()
+    assert client.bring(credit("a"), with_pin("b"), credit("c"), credit("d"), with_pin("e"))
+    assert client.outcome() == ("d", "busy")
+    assert client.outcome() == ("e", "busy")
+    wait_until(lambda: sorted(client.owner.ids) == ["a", "b", "c"])
+    first = client.owner.came[0]
     first.channel.reply(first.number, encode({"id": "a", "outcome": "ok"}))
-    assert teller.tellers.touched == [teller.connection]
-    teller.connection.flush()
-    assert teller.outcome() == ("a", "ok")
-    assert teller.take(credit("f"), credit("g"))
-    assert teller.outcome() == ("g", "busy")
+    assert client.owner.touched == [client.connection]
+    client.connection.flush()
+    assert client.outcome() == ("a", "ok")
+    assert client.bring(credit("f"), credit("g"))
+    assert client.outcome() == ("g", "busy")
 
 
 def test_audits_that_wait_are_bounded_and_the_others_busy(
-    teller: Teller, monkeypatch: pytest.MonkeyPatch
+    client: Client, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(client_connection, "JOBS_MAX", 2)
-    assert teller.take(*(Verify(id=name) for name in "abcd"))
-    assert [teller.outcome() for _ in range(2)] == [("c", "busy"), ("d", "busy")]
-    teller.tellers.may_end.set()
-    assert [teller.outcome() for _ in range(2)] == [("a", "audited"), ("b", "audited")]
+    assert client.bring(*(Verify(id=name) for name in "abcd"))
+    assert [client.outcome() for _ in range(2)] == [("c", "busy"), ("d", "busy")]
+    client.owner.may_end.set()
+    assert [client.outcome() for _ in range(2)] == [("a", "audited"), ("b", "audited")]
 
 
-def test_a_frame_in_many_pieces_has_one_deadline_and_each_further_frame_its_own(teller: Teller) -> None:
-    connection, data = teller.connection, frame(encode(credit("a")))
+def test_a_frame_in_many_pieces_has_one_deadline_and_each_further_frame_its_own(client: Client) -> None:
+    connection, data = client.connection, frame(encode(credit("a")))
     deadlines_s = set()
     for position in range(len(data) - 1):
         assert connection.receive(data[position : position + 1])
         deadlines_s.add(connection.deadline_s)
     assert connection.receive(data[-1:] + data[:1])
-    assert [pending.request.id for pending in teller.tellers.inbox.gathered.commands] == ["a"]
+    assert [pending.request.id for pending in client.owner.inbox.gathered.commands] == ["a"]
     deadlines_s.add(connection.deadline_s)
     assert len(deadlines_s - {None}) == 2
     assert connection.receive(data[1:])
     assert connection.deadline_s is None
 
 
-def test_half_a_frame_for_too_long_is_said_and_is_the_end(teller: Teller) -> None:
-    teller.connection.receive(b"\x00")
-    teller.connection.on_stall()
-    assert teller.outcome() == ("", "bad_request")
+def test_half_a_frame_for_too_long_gets_an_error_and_the_end(client: Client) -> None:
+    client.connection.receive(b"\x00")
+    client.connection.on_stall()
+    assert client.outcome() == ("", "bad_request")
 
 
 @pytest.mark.parametrize(
     "garbage", [b"\xff" * 4, frame(b"\xc1"), frame(os.urandom(40))], ids=["too large", "unused", "random"]
 )
-def test_what_is_no_request_is_answered_by_the_connections_own_thread(teller: Teller, garbage: bytes) -> None:
-    teller.take(with_pin("pin"))
-    assert not teller.connection.receive(garbage)
-    teller.socket.setblocking(False)
+def test_what_is_no_request_is_answered_by_the_connections_own_thread(client: Client, garbage: bytes) -> None:
+    client.bring(with_pin("pin"))
+    assert not client.connection.receive(garbage)
+    client.socket.setblocking(False)
     with pytest.raises(BlockingIOError):  # not before what came first
-        teller.socket.recv(1)
-    teller.socket.settimeout(DEADLINE_S)
-    teller.tellers.may_end.set()
-    assert teller.outcome() == ("", "bad_request")
-    assert teller.tellers.ids == ["pin"]
+        client.socket.recv(1)
+    client.socket.settimeout(DEADLINE_S)
+    client.owner.may_end.set()
+    assert client.outcome() == ("", "bad_request")
+    assert client.owner.ids == ["pin"]

@@ -1,4 +1,4 @@
-"""One node, real sockets: whatever comes to the tellers' port, the others do not notice."""
+"""One node, real sockets: no input on the clients' port disturbs other clients."""
 
 from __future__ import annotations
 
@@ -121,13 +121,13 @@ def test_a_good_request_before_a_bad_one_is_done(server: RunningServer, wire: Wi
         wait_until(lambda: other.ask(query("q"))["balance"] == 77)
 
 
-def test_half_a_frame_disturbs_nobody(server: RunningServer, wire: Wire) -> None:
+def test_half_a_frame_does_not_disturb_other_clients(server: RunningServer, wire: Wire) -> None:
     wire.socket.sendall(frame(encode(credit("half")))[:20])
     with Wire(server.client) as other:
         assert other.ask(credit("whole"))["balance"] == 100
 
 
-def test_a_client_reset_mid_request_disturbs_nobody(server: RunningServer) -> None:
+def test_a_client_reset_mid_request_does_not_disturb_other_clients(server: RunningServer) -> None:
     for number in range(20):
         with Wire(server.client) as wire:
             wire.socket.sendall(frame(encode(credit(f"reset{number}"))) + b"\x00\x00")
@@ -136,7 +136,7 @@ def test_a_client_reset_mid_request_disturbs_nobody(server: RunningServer) -> No
         wait_until(lambda: other.ask(query("q"))["balance"] == 2000)
 
 
-def test_a_client_that_never_reads_is_dropped_and_blocks_nobody(
+def test_a_client_that_never_reads_is_dropped_and_blocks_no_other(
     server: RunningServer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(client_connection, "OUTBOX_BYTES_MAX", 20_000)
@@ -166,7 +166,7 @@ def test_too_many_requests_under_way_are_busy(server: RunningServer, monkeypatch
         assert wire.ask(query("q"))["balance"] == 100 * outcomes.count("ok")
 
 
-def test_pages_are_answered_or_busy_and_never_too_many_for_a_teller_that_reads(
+def test_pages_are_answered_or_busy_and_never_too_many_for_a_client_that_reads(
     server: RunningServer, wire: Wire
 ) -> None:
     """Hundreds of pages at once would be more than its connection may have waiting, and end it."""
@@ -348,7 +348,9 @@ def test_a_thousand_idle_connections_leave_room_for_work(server: RunningServer) 
             sock.close()
 
 
-def test_a_connection_over_the_limit_hears_busy(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_connection_over_the_limit_is_refused_as_busy(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(client_server, "CONNECTIONS_MAX", 2)
     with RunningServer(cluster_of(tmp_path, "n1"), "n1") as running:
         running.wait_for_leader()

@@ -83,7 +83,7 @@ def test_one_server_moves_while_the_others_still_read_of_its_old_address(tmp_pat
         wait_until(partial(served, one, "c2"))
         with Wire(three.client) as wire:
             assert wire.ask(query("q"))["id"] == "q"
-        assert one.reported == [], "an objection to the moved one's hello would be told"
+        assert one.reported == [], "a refusal of the moved server's hello would be reported"
         assert three.reported == []
 
 

@@ -25,8 +25,8 @@ def hello(node: str, *, cluster: str = "", config: str = "five", low: int = 3, h
     )
 
 
-def objection(ours: Hello, theirs: Hello) -> str | None:
-    return Handshake(ours, ("n2", "n3")).objection(theirs)
+def reason_to_refuse(ours: Hello, theirs: Hello) -> str | None:
+    return Handshake(ours, ("n2", "n3")).reason_to_refuse(theirs)
 
 
 @pytest.mark.parametrize(
@@ -47,17 +47,18 @@ def objection(ours: Hello, theirs: Hello) -> str | None:
 def test_ids_decide_once_both_have_one_and_cluster_ini_before(
     ours: str, theirs: str, config: str, let_in: bool
 ) -> None:
-    found = objection(hello("n1", cluster=ours), hello("n2", cluster=theirs, config=config))
+    found = reason_to_refuse(hello("n1", cluster=ours), hello("n2", cluster=theirs, config=config))
     assert (found is None) == let_in
     assert let_in or "another cluster" in str(found)
+    assert let_in or ("data_dir" if ours and theirs else "cluster.ini") in str(found)
 
 
-def test_who_joins_a_cluster_says_so_from_then_on() -> None:
+def test_a_node_that_joined_a_cluster_says_so_in_its_hello() -> None:
     handshake = Handshake(hello("n1"), ("n2",))
-    assert handshake.objection(hello("n2", cluster=OTHER)) is None
+    assert handshake.reason_to_refuse(hello("n2", cluster=OTHER)) is None
     handshake.join(ONE)
     assert handshake.hello.cluster == ONE
-    assert "another cluster" in str(handshake.objection(hello("n2", cluster=OTHER)))
+    assert "another cluster" in str(handshake.reason_to_refuse(hello("n2", cluster=OTHER)))
 
 
 @pytest.mark.parametrize(
@@ -77,7 +78,7 @@ def test_two_releases_speak_the_highest_version_that_both_know(
 ) -> None:
     one = hello("n1", low=ours[0], high=ours[1])
     two = hello("n2", low=theirs[0], high=theirs[1])
-    assert objection(one, two) is None
+    assert reason_to_refuse(one, two) is None
     assert Handshake(one, ("n2",)).welcome(two, learner=False).protocol == spoken
     assert Handshake(two, ("n1",)).welcome(one, learner=True).protocol == spoken
     assert Handshake(one, ("n2",)).speaks(spoken)
@@ -85,10 +86,12 @@ def test_two_releases_speak_the_highest_version_that_both_know(
 
 
 @pytest.mark.parametrize(("ours", "theirs"), [((3, 4), (5, 6)), ((5, 6), (3, 4)), ((3, 3), (0, 2))])
-def test_two_releases_without_a_version_in_common_are_told_which_they_are(
+def test_the_refusal_of_releases_without_a_common_version_names_both(
     ours: tuple[int, int], theirs: tuple[int, int]
 ) -> None:
-    found = objection(hello("n1", low=ours[0], high=ours[1]), hello("n2", low=theirs[0], high=theirs[1]))
+    found = reason_to_refuse(
+        hello("n1", low=ours[0], high=ours[1]), hello("n2", low=theirs[0], high=theirs[1])
+    )
     assert found is not None
     assert "release of n1" in found
     assert "release of n2" in found
@@ -104,9 +107,9 @@ def test_a_version_beside_the_range_is_not_spoken() -> None:
     ("change", "reason"),
     [
         ({"pepper": "other"}, "pepper"),
-        ({"node": "n1"}, "each name may run once"),
+        ({"node": "n1"}, "run each name once"),
         ({"node": "n9"}, "no node"),
     ],
 )
-def test_other_objections(change: dict[str, str], reason: str) -> None:
-    assert reason in str(objection(hello("n1"), replace(hello("n2"), **change)))
+def test_other_reasons_to_refuse(change: dict[str, str], reason: str) -> None:
+    assert reason in str(reason_to_refuse(hello("n1"), replace(hello("n2"), **change)))

@@ -109,7 +109,7 @@ def test_a_taken_port_ends_with_a_line(cluster: Cluster, kind: str) -> None:
     with socket.create_server(address.pair):
         code, stderr = ended(start(cluster))
     assert (code, stderr.count("\n")) == (1, 1)
-    assert f"cannot listen on localhost:{address.port}" in stderr
+    assert f"cannot listen on localhost:{address.port}: another node or program uses this port" in stderr
 
 
 def test_an_unknown_node_or_file_ends_with_a_line_and_2(cluster: Cluster) -> None:
@@ -173,7 +173,7 @@ def test_a_node_with_absent_neighbours_waits_and_stops_when_asked(tmp_path: Path
 
 
 def test_a_broken_invariant_stops_a_node_that_was_asked_to_check(cluster: Cluster) -> None:
-    """The core of this node loses its commit index with the first tick; only who looks is told."""
+    """The core of this node loses its commit index with the first tick; only the check notices it."""
     broken = (
         "import sys\n"
         "from atm.raft.raft import Raft\n"

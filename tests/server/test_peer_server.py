@@ -1,4 +1,4 @@
-"""Who is let in on the servers' port, and what becomes of what he sends."""
+"""Which peers are accepted on the peers' port, and what becomes of their messages."""
 
 from __future__ import annotations
 
@@ -91,7 +91,7 @@ class Port:
         with self.lock:
             return self.inbox.drain()
 
-    def wait_for_mail(self) -> Inputs:
+    def wait_for_inputs(self) -> Inputs:
         """Return what comes in next, but for who comes and goes."""
         inputs = Inputs()
         while inputs == Inputs(feature_levels=inputs.feature_levels):
@@ -146,7 +146,7 @@ def port(tmp_path: Path) -> Iterator[Port]:
 def test_messages_of_a_welcomed_peer_reach_the_inbox(port: Port) -> None:
     with port.greeted() as wire:
         wire.send(vote("n2"))
-        assert port.wait_for_mail().messages == [vote("n2")]
+        assert port.wait_for_inputs().messages == [vote("n2")]
 
 
 @pytest.mark.parametrize(
@@ -161,8 +161,8 @@ def test_messages_of_a_welcomed_peer_reach_the_inbox(port: Port) -> None:
             "speaks protocol 2, and release '1.1.0' here speaks 3: install",
         ),
         ({"config": "elsewhere"}, "another cluster"),
-        ({"pepper": "0123456789abcdef"}, "another pepper: copy the pepper file"),
-        ({"node": "n1"}, "each name may run once"),
+        ({"pepper": "0123456789abcdef"}, "PIN pepper mismatch: copy the pepper file"),
+        ({"node": "n1"}, "run each name once"),
         ({"node": "n9"}, "no node 'n9'"),
     ],
 )
@@ -199,8 +199,8 @@ def test_a_message_in_anothers_name_ends_the_connection(port: Port) -> None:
 @pytest.mark.parametrize(
     ("sent", "reason"),
     [
-        (b"\x00\x00", "half a frame, and no more within 0.05 s"),
-        (frame(encode(VOTE))[:-1], "half a frame"),
+        (b"\x00\x00", "timed out after 0.05 s waiting for the rest of a frame"),
+        (frame(encode(VOTE))[:-1], "timed out after 0.05 s"),
         (b"\xff" * 4, "over the limit"),
         (frame(b"\xc1"), ""),
     ],
@@ -220,38 +220,38 @@ def test_a_peer_whose_bytes_are_no_messages_is_closed_and_reported(
     assert reason in port.reported[0]
     with port.greeted() as wire:
         wire.send(vote("n2"))
-        assert port.wait_for_mail().messages == [vote("n2")]
+        assert port.wait_for_inputs().messages == [vote("n2")]
 
 
-def test_what_a_peer_can_is_told_when_it_comes_and_when_it_goes(port: Port) -> None:
-    told: list[tuple[str, int]] = []
+def test_the_level_of_a_peer_is_put_when_it_connects_and_when_it_disconnects(port: Port) -> None:
+    levels: list[tuple[str, int]] = []
 
-    def heard(*expected: tuple[str, int]) -> bool:
-        told.extend(port.take().feature_levels)
-        return told == list(expected)
+    def has_received(*expected: tuple[str, int]) -> bool:
+        levels.extend(port.take().feature_levels)
+        return levels == list(expected)
 
     with port.greeted("n2"):
-        wait_until(lambda: heard(("n2", 2)))
+        wait_until(lambda: has_received(("n2", 2)))
         with port.greeted("n3"):
-            wait_until(lambda: heard(("n2", 2), ("n3", 2)))
-        wait_until(lambda: heard(("n2", 2), ("n3", 2), ("n3", 0)))
-    wait_until(lambda: heard(("n2", 2), ("n3", 2), ("n3", 0), ("n2", 0)))
+            wait_until(lambda: has_received(("n2", 2), ("n3", 2)))
+        wait_until(lambda: has_received(("n2", 2), ("n3", 2), ("n3", 0)))
+    wait_until(lambda: has_received(("n2", 2), ("n3", 2), ("n3", 0), ("n2", 0)))
 
 
 def test_a_connection_that_was_replaced_takes_nothing_with_it(port: Port) -> None:
-    told: list[tuple[str, int]] = []
+    levels: list[tuple[str, int]] = []
     with port.greeted() as older, port.greeted():
         assert older.payload() is None
         wait_until(lambda: len(port.connections()) == 1)
-        told.extend(port.take().feature_levels)
-    assert told[-1:] == [("n2", 2)]
+        levels.extend(port.take().feature_levels)
+    assert levels[-1:] == [("n2", 2)]
 
 
 def test_a_newer_connection_of_a_peer_replaces_the_older(port: Port) -> None:
     with port.greeted() as older, port.greeted() as newer:
         assert older.payload() is None
         newer.send(vote("n2"))
-        assert port.wait_for_mail().messages == [vote("n2")]
+        assert port.wait_for_inputs().messages == [vote("n2")]
 
 
 def test_a_peer_with_another_store_is_demoted_before_its_messages(port: Port) -> None:
@@ -267,7 +267,9 @@ def test_a_peer_with_another_store_is_demoted_before_its_messages(port: Port) ->
     assert not port.folder.register_peer_store("n2", "another")
 
 
-def test_another_store_while_the_peer_is_connected_is_refused_and_said_and_demotes_nobody(port: Port) -> None:
+def test_another_store_while_the_peer_is_connected_is_refused_and_reported_and_demotes_no_node(
+    port: Port,
+) -> None:
     with port.greeted() as true:
         for number in range(20):
             with port.dial() as wire:
@@ -276,7 +278,7 @@ def test_another_store_while_the_peer_is_connected_is_refused_and_said_and_demot
                 assert "another data folder, and node n2 is connected" in answer.reason
                 assert f"noticed within {peer_server.PEER_GONE_S} s" in answer.reason
         true.send(vote("n2"))
-        assert port.wait_for_mail() == messages(vote("n2"), size_bytes=len(encode(vote("n2"))))
+        assert port.wait_for_inputs() == messages(vote("n2"), size_bytes=len(encode(vote("n2"))))
     assert len(port.reported) == 1
     assert port.reported[0].startswith("refused node 'n2': it comes from another data folder")
 
@@ -303,7 +305,7 @@ def _welcomed(port: Port, hello: Hello) -> bool:
 
 
 def test_the_connection_of_a_machine_that_is_gone_without_a_word_is_noticed_in_time(port: Port) -> None:
-    """Nobody sends anything between two followers, so the system asks: first after PEER_IDLE_S."""
+    """Two followers send each other nothing, so TCP probes: first after PEER_IDLE_S."""
     with port.greeted() as wire:
         port.take()
         try:
@@ -319,7 +321,7 @@ def test_the_connection_of_a_machine_that_is_gone_without_a_word_is_noticed_in_t
     assert port.take().demotions == ["n2"]
 
 
-def test_passed_on_requests_are_checked_one_by_one(port: Port) -> None:
+def test_forwarded_requests_are_checked_one_by_one(port: Port) -> None:
     good, bad = encode(credit("a")), encode({"op": "rob", "id": "b"})
     with port.greeted() as wire:
         wire.send(
@@ -327,14 +329,14 @@ def test_passed_on_requests_are_checked_one_by_one(port: Port) -> None:
                 sender="n2", requests=((7, "eve", good), (8, "eve", bad), (9, "eve", encode(Status(id="s"))))
             )
         )
-        inputs = port.wait_for_mail()
+        inputs = port.wait_for_inputs()
         [pending] = inputs.commands
         assert (pending.number, pending.payload, pending.forwarded) == (7, good, True)
         assert pending.actor == "eve", "who asked is known to the server that read it"
         assert [number for _, number, _ in inputs.refused] == [8, 9]
 
 
-def test_a_plain_pin_that_a_server_passes_on_is_refused(port: Port) -> None:
+def test_a_forwarded_plain_pin_is_refused(port: Port) -> None:
     """It would stand in the log of every server."""
     leg = {"account": "main", "target": "bob", "amount": 5}
     plain: list[dict[str, object]] = [
@@ -347,14 +349,14 @@ def test_a_plain_pin_that_a_server_passes_on_is_refused(port: Port) -> None:
     requests = (*((number, "eve", encode(fields)) for number, fields in enumerate(plain)), (9, "eve", sealed))
     with port.greeted() as wire:
         wire.send(Forward(sender="n2", requests=requests))
-        inputs = port.wait_for_mail()
+        inputs = port.wait_for_inputs()
     assert [(pending.number, pending.payload) for pending in inputs.commands] == [(9, sealed)]
     assert [number for _, number, _ in inputs.refused] == [0, 1, 2, 3]
-    assert all(b"a PIN is sealed by the server" in payload for _, _, payload in inputs.refused)
+    assert all(b"a forwarded request has a plain PIN" in payload for _, _, payload in inputs.refused)
     assert not any(b"1234" in payload for _, _, payload in inputs.refused)
 
 
-def test_an_answer_is_given_back_only_while_the_connection_that_asked_stands(
+def test_a_reply_is_sent_only_while_the_connection_of_its_request_is_open(
     port: Port, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Its number means nothing, or something else, to a peer that has started anew."""
@@ -362,7 +364,7 @@ def test_an_answer_is_given_back_only_while_the_connection_that_asked_stands(
     monkeypatch.setattr(Links, "send_reply", lambda links, to, number, payload: given.append(number))
     with port.greeted() as wire:
         wire.send(Forward(sender="n2", requests=((7, "eve", encode(credit("a"))),)))
-        (pending,) = port.wait_for_mail().commands
+        (pending,) = port.wait_for_inputs().commands
         connection = pending.channel
         assert isinstance(connection, PeerConnection)
         connection.reply(7, b"in time")
@@ -371,10 +373,10 @@ def test_an_answer_is_given_back_only_while_the_connection_that_asked_stands(
     assert given == [7]
 
 
-def test_returned_answers_reach_the_inbox(port: Port) -> None:
+def test_forwarded_replies_reach_the_inbox(port: Port) -> None:
     with port.greeted() as wire:
         wire.send(ForwardReply(sender="n2", answers=((7, b"answer"),)))
-        assert port.wait_for_mail().forward_replies == [(7, b"answer")]
+        assert port.wait_for_inputs().forward_replies == [(7, b"answer")]
 
 
 def test_batches_keep_all_and_fit_a_frame() -> None:
@@ -406,7 +408,7 @@ def _credited(server: RunningServer, request_id: str) -> bool:
         return bool(wire.ask(credit(request_id))["outcome"] == "ok")
 
 
-def test_a_node_of_another_cluster_is_told_so_once_at_both_ends(tmp_path: Path) -> None:
+def test_a_node_of_another_cluster_is_reported_once_at_both_ends(tmp_path: Path) -> None:
     cluster = cluster_of(tmp_path, "n1", "n2")
     stranger = cluster_of(tmp_path / "elsewhere", "n1", "n2", "n3")
     stranger.nodes["n1"] = cluster.nodes["n1"]
@@ -416,10 +418,10 @@ def test_a_node_of_another_cluster_is_told_so_once_at_both_ends(tmp_path: Path) 
         assert "another cluster" in two.reported[0]
 
 
-def test_servers_with_different_peppers_tell_each_other_and_work_together_never(tmp_path: Path) -> None:
+def test_servers_with_different_peppers_report_it_and_never_work_together(tmp_path: Path) -> None:
     cluster = cluster_of(tmp_path, "n1", "n2")
     other = dataclasses.replace(cluster, pepper_file=tmp_path / "other.key")
     with RunningServer(cluster, "n1") as one, RunningServer(other, "n2") as two:
         wait_until(lambda: bool(one.reported and two.reported))
-        assert "another pepper: copy the pepper file of one machine to all others" in one.reported[0]
-        assert "another pepper: copy the pepper file of one machine to all others" in two.reported[0]
+        assert "PIN pepper mismatch: copy the pepper file of one machine to all others" in one.reported[0]
+        assert "PIN pepper mismatch: copy the pepper file of one machine to all others" in two.reported[0]

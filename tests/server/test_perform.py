@@ -65,7 +65,7 @@ def test_messages_go_before_the_save_and_promises_after_it() -> None:
         "save 1",
         "send AppendEntriesResponse",
         "decide 1 2",
-        "settle 2",
+        "on committed 2",
         "answer reads 1",
         "drop reads 1",
     ]
@@ -73,7 +73,7 @@ def test_messages_go_before_the_save_and_promises_after_it() -> None:
 
 def test_nothing_is_decided_when_nothing_was_committed() -> None:
     ready = Ready(hard_state=HardState(term=1), role=Role.FOLLOWER, leader=None)
-    assert not [event for event in do(ready).events if event.startswith(("decide", "settle"))]
+    assert not [event for event in do(ready).events if event.startswith(("decide", "on committed"))]
 
 
 def test_term_and_vote_are_saved_without_entries_too() -> None:

@@ -158,7 +158,7 @@ def server(cluster: Cluster) -> Iterator[RunningServer]:
     ],
     ids=lambda fields: str(fields["op"]),
 )
-def test_a_teller_sends_a_pin_as_digits_and_never_sealed(
+def test_a_client_sends_a_pin_as_digits_and_never_sealed(
     server: RunningServer, fields: dict[str, object], wrong: object
 ) -> None:
     """Else who has seen a ledger could pay with what stands in it."""
@@ -280,7 +280,7 @@ def test_a_pepper_that_was_not_finished_is_not_there(tmp_path: Path, monkeypatch
 
 
 def test_requests_on_the_wire_allow_a_sealed_pin_only_where_servers_talk() -> None:
-    """The decoder takes both: the server that a teller reaches refuses the one, its peers the other."""
+    """The decoder accepts both: clients' connections refuse sealed ones, peers' connections plain ones."""
     for pin, plain in (("1234", True), (seal_of("1234"), False)):
         request = decode_client_request(encode({"op": "login", "id": "l", "account": "ann", "pin": pin}))
         assert holds_plain_pin(request) is plain

@@ -19,18 +19,18 @@ LONG_S = 60.0
 
 
 class FakeSource:
-    """One end of a pair of sockets; remembers what the reader says."""
+    """One end of a pair of sockets; records the reader's calls."""
 
     def __init__(self) -> None:
         self.sock, self.other = socket.socketpair()
         self.deadline_s: float | None = None
         self.patience_s = LONG_S  # while the bytes of a line are not all there
-        self.heard: list[str] = []
+        self.received: list[str] = []
         self.text = b""
 
     def receive(self, piece: bytes) -> bool:
         self.text += piece
-        self.heard.append("piece" if piece else "end of stream")
+        self.received.append("piece" if piece else "end of stream")
         if not self.text or self.text.endswith(b"\n"):
             self.deadline_s = None
         elif self.deadline_s is None:
@@ -38,10 +38,10 @@ class FakeSource:
         return bool(piece) and not self.text.endswith(b"bye\n")
 
     def on_stall(self) -> None:
-        self.heard.append("stalled")
+        self.received.append("stalled")
 
     def on_end(self) -> None:
-        self.heard.append("ended")
+        self.received.append("ended")
 
     def close(self) -> None:
         self.sock.close()
@@ -63,7 +63,7 @@ class Room:
     def source(self) -> FakeSource:
         source = FakeSource()
         self.sources.append(source)
-        self.reader.add(source)
+        self.reader.add_source(source)
         return source
 
 
@@ -77,8 +77,8 @@ def room() -> Iterator[Room]:
         source.close()
 
 
-def heard(source: FakeSource, *expected: str) -> Callable[[], bool]:
-    return lambda: source.heard == list(expected)
+def has_received(source: FakeSource, *expected: str) -> Callable[[], bool]:
+    return lambda: source.received == list(expected)
 
 
 def test_pieces_come_as_they_arrive_and_a_round_ends_after_them(room: Room) -> None:
@@ -89,19 +89,19 @@ def test_pieces_come_as_they_arrive_and_a_round_ends_after_them(room: Room) -> N
         source.other.send(b"hello\n")
         wait_until(lambda number=number: source.text == b"hello\n" * number)  # type: ignore[misc]
         wait_until(lambda rounds=rounds: room.rounds > rounds)  # type: ignore[misc]
-    assert source.heard == ["piece"] * 3
+    assert source.received == ["piece"] * 3
 
 
 def test_a_source_that_was_added_before_the_start_is_read(room: Room) -> None:
     source = room.source()
     source.other.send(b"hello\n")
-    assert source.heard == []
+    assert source.received == []
     room.reader.start()
-    wait_until(heard(source, "piece"))
+    wait_until(has_received(source, "piece"))
 
 
 @pytest.mark.parametrize("how", ["closed", "shut down", "reset"])
-def test_the_end_of_a_stream_is_told_once(room: Room, how: str) -> None:
+def test_the_end_of_a_stream_is_received_once(room: Room, how: str) -> None:
     room.reader.start()
     source = room.source()
     match how:
@@ -112,20 +112,20 @@ def test_the_end_of_a_stream_is_told_once(room: Room, how: str) -> None:
         case _:
             source.sock.send(b"unread: the end is a reset")
             source.other.close()
-    wait_until(heard(source, "end of stream", "ended"))
+    wait_until(has_received(source, "end of stream", "ended"))
     room.reader.close()
-    assert source.heard == ["end of stream", "ended"]
+    assert source.received == ["end of stream", "ended"]
 
 
 def test_a_source_that_wants_no_more_is_read_no_more(room: Room) -> None:
     room.reader.start()
     source, other = room.source(), room.source()
     source.other.send(b"bye\n")
-    wait_until(heard(source, "piece", "ended"))
+    wait_until(has_received(source, "piece", "ended"))
     source.other.send(b"and more\n")
     other.other.send(b"hello\n")
-    wait_until(heard(other, "piece"))
-    assert source.heard == ["piece", "ended"]
+    wait_until(has_received(other, "piece"))
+    assert source.received == ["piece", "ended"]
 
 
 def test_what_has_begun_and_does_not_end_is_given_up_at_its_deadline(room: Room) -> None:
@@ -135,10 +135,10 @@ def test_what_has_begun_and_does_not_end_is_given_up_at_its_deadline(room: Room)
     patient.other.send(b"hel")
     whole.other.send(b"hello\n")
     on_stall.other.send(b"hel")
-    wait_until(heard(on_stall, "piece", "stalled", "ended"))
+    wait_until(has_received(on_stall, "piece", "stalled", "ended"))
     patient.other.send(b"lo\n")
-    wait_until(heard(patient, "piece", "piece"))
-    assert whole.heard == ["piece"]
+    wait_until(has_received(patient, "piece", "piece"))
+    assert whole.received == ["piece"]
 
 
 def test_what_ended_in_time_is_not_given_up(room: Room) -> None:
@@ -146,13 +146,13 @@ def test_what_ended_in_time_is_not_given_up(room: Room) -> None:
     finished, on_stall = room.source(), room.source()
     finished.patience_s = 0.1
     finished.other.send(b"hel")
-    wait_until(heard(finished, "piece"))
+    wait_until(has_received(finished, "piece"))
     finished.other.send(b"lo\n")
-    wait_until(heard(finished, "piece", "piece"))
+    wait_until(has_received(finished, "piece", "piece"))
     on_stall.patience_s = 0.2
     on_stall.other.send(b"hel")
-    wait_until(heard(on_stall, "piece", "stalled", "ended"))
-    assert finished.heard == ["piece", "piece"]
+    wait_until(has_received(on_stall, "piece", "stalled", "ended"))
+    assert finished.received == ["piece", "piece"]
 
 
 def test_a_source_may_end_while_it_has_a_deadline(room: Room) -> None:
@@ -162,38 +162,38 @@ def test_a_source_may_end_while_it_has_a_deadline(room: Room) -> None:
     source.other.send(b"hel")
     source.other.close()
     on_stall.other.send(b"hel")
-    wait_until(heard(on_stall, "piece", "stalled", "ended"))
-    assert source.heard == ["piece", "end of stream", "ended"]
+    wait_until(has_received(on_stall, "piece", "stalled", "ended"))
+    assert source.received == ["piece", "end of stream", "ended"]
 
 
 @pytest.mark.parametrize("started", [True, False])
-def test_closing_tells_every_source_once(room: Room, started: bool) -> None:
+def test_closing_ends_every_source_once(room: Room, started: bool) -> None:
     if started:
         room.reader.start()
     sources = [room.source() for _ in range(5)]
     room.reader.close()
-    assert [source.heard for source in sources] == [["ended"]] * 5
+    assert [source.received for source in sources] == [["ended"]] * 5
 
 
 def test_a_source_that_comes_after_the_end_has_ended_at_once(room: Room) -> None:
     room.reader.start()
     room.reader.close()
-    assert room.source().heard == ["ended"]
+    assert room.source().received == ["ended"]
 
 
 def test_any_number_may_be_added_while_the_reader_is_busy(room: Room) -> None:
-    """Each rings a bell; who rings must not wait until it is heard."""
+    """Each call wakes the reader, and must not wait until the reader has woken up."""
     sources = [room.source() for _ in range(400)]
     room.reader.start()
     for number, source in enumerate(sources):
         source.other.send(b"%d\n" % number)
     wait_until(lambda: [source.text for source in sources] == [b"%d\n" % number for number in range(400)])
     room.reader.close()
-    assert {tuple(source.heard) for source in sources} == {("piece", "ended")}
+    assert {tuple(source.received) for source in sources} == {("piece", "ended")}
 
 
-def test_a_source_that_fails_is_the_end_of_all_reading_and_is_told(room: Room) -> None:
-    """It would else be silence: nothing that comes in would ever be taken."""
+def test_a_source_that_fails_ends_all_reading_and_is_reported(room: Room) -> None:
+    """Otherwise the node would go on without ever reading anything."""
     source, fault = room.source(), RuntimeError("a mistake of ours")
 
     def fail(piece: bytes) -> bool:
@@ -205,7 +205,7 @@ def test_a_source_that_fails_is_the_end_of_all_reading_and_is_told(room: Room) -
     wait_until(lambda: room.failures == [fault])
 
 
-def test_a_node_whose_reader_fails_ends_with_what_it_met(
+def test_a_node_whose_reader_fails_ends_with_that_error(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     fault, raised = RuntimeError("a mistake of ours"), list[BaseException]()
@@ -225,8 +225,8 @@ def test_a_node_whose_reader_fails_ends_with_what_it_met(
 
     running = Thread(target=run, daemon=True)
     running.start()
-    with socket.create_connection(cluster.nodes["n1"].client.pair) as teller:
-        teller.sendall(b"\x00")
+    with socket.create_connection(cluster.nodes["n1"].client.pair) as client:
+        client.sendall(b"\x00")
         running.join(DEADLINE_S)
     server.close()
     assert raised == [fault]

@@ -1,4 +1,4 @@
-"""Who asked gets the answer to what he asked, and nothing else (scenarios 30 and 36 to 39)."""
+"""Each request gets its own reply, and no other (scenarios 30 and 36 to 39)."""
 
 from __future__ import annotations
 
@@ -15,16 +15,16 @@ from atm.version import RELEASE
 from atm.wire.client_messages import Status
 from atm.wire.codec import encode
 from atm.wire.log_entries import command_data
-from tests.support.server_parts import FakeCore, Mailbox, Recorder, credit, query, requests
+from tests.support.server_parts import FakeCore, Recorder, ReplyRecorder, credit, query, requests
 
 
 class Story:
-    """A desk at node n1, a core that can be told its role, and a teller."""
+    """A router at node n1, a core whose role the test sets, and a client."""
 
     def __init__(self) -> None:
         self.core = FakeCore()
         self.parts = Recorder()
-        self.teller = Mailbox()
+        self.client = ReplyRecorder()
         self.said: list[str] = []
         self.now_s = 0.0
         self.wall_us = 5
@@ -45,19 +45,19 @@ class Story:
     def ask(self, *requests: Command | Read, forwarded: bool = False) -> None:
         inputs = Inputs()
         for request in requests:
-            inputs.add(self.teller.asks(request, forwarded=forwarded))
-        self.router.take(inputs)
+            inputs.add_request(self.client.pending(request, forwarded=forwarded))
+        self.router.accept(inputs)
 
     def commit(self, index: int, term: int, request_id: str) -> None:
         receipt = LedgerReceipt(id=request_id, outcome=Outcome.OK, balance=1, available=1, log_index=index)
-        self.router.settle(
+        self.router.on_committed(
             [Entry(index=index, term=term, time_us=1, kind=EntryKind.COMMAND, data=b"x")], [receipt]
         )
 
     def forward_replies(self, number: int, payload: bytes) -> None:
         inputs = Inputs()
         inputs.forward_replies.append((number, payload))
-        self.router.take(inputs)
+        self.router.accept(inputs)
 
 
 @pytest.fixture
@@ -68,7 +68,7 @@ def story() -> Story:
 def test_a_committed_command_is_answered_with_its_receipt_and_the_leaders_name(story: Story) -> None:
     story.ask(credit("a"))
     story.commit(11, 1, "a")
-    assert story.teller.answers == [
+    assert story.client.answers == [
         {"id": "a", "outcome": "ok", "balance": 1, "available": 1, "log_index": 11, "leader": "n1"}
     ]
     assert story.said == ["Returning client request"]
@@ -77,10 +77,10 @@ def test_a_committed_command_is_answered_with_its_receipt_and_the_leaders_name(s
 def test_another_entry_at_the_index_answers_unknown_and_never_its_own_result(story: Story) -> None:
     story.ask(credit("a"))
     story.commit(11, 2, "somebody-elses")
-    assert story.teller.outcomes == [("a", "unknown")]
+    assert story.client.outcomes == [("a", "unknown")]
 
 
-def test_commands_of_one_turn_are_proposed_together_as_the_bytes_that_came(story: Story) -> None:
+def test_commands_of_one_iteration_are_proposed_together_as_the_bytes_that_came(story: Story) -> None:
     story.ask(credit("a"), credit("b"))
     assert story.core.proposed == [
         command_data("local", encode(credit("a"))),
@@ -89,39 +89,39 @@ def test_commands_of_one_turn_are_proposed_together_as_the_bytes_that_came(story
     assert story.core.kinds == [EntryKind.COMMAND] * 2
     story.commit(12, 1, "b")
     story.commit(11, 1, "a")
-    assert story.teller.outcomes == [("b", "ok"), ("a", "ok")]
+    assert story.client.outcomes == [("b", "ok"), ("a", "ok")]
 
 
 def test_losing_leadership_answers_commands_unknown_and_reads_unavailable(story: Story) -> None:
     story.ask(credit("a"), query("q"))
     story.core.follow("n2", term=2)
     story.router.notice_changes()
-    assert story.teller.outcomes == [("a", "unknown"), ("q", "unavailable")]
+    assert story.client.outcomes == [("a", "unknown"), ("q", "unavailable")]
     story.commit(11, 1, "a")
     story.router.answer_reads([ConfirmedRead(1, 11)])
-    assert len(story.teller.answers) == 2
+    assert len(story.client.answers) == 2
 
 
 def test_leading_again_at_once_in_a_later_term_settles_the_old_terms_commands(story: Story) -> None:
     story.ask(credit("a"))
     story.core.term = 3
     story.router.notice_changes()
-    assert story.teller.outcomes == [("a", "unknown")]
+    assert story.client.outcomes == [("a", "unknown")]
 
 
-def test_queries_of_one_turn_share_a_read_and_are_answered_once_it_is_confirmed(story: Story) -> None:
+def test_queries_of_one_iteration_share_a_read_and_are_answered_once_it_is_confirmed(story: Story) -> None:
     story.ask(query("q"), query("r", account="nobody"))
     assert len(story.core.read_ids) == 1
-    assert story.teller.answers == []
+    assert story.client.answers == []
     story.router.answer_reads([ConfirmedRead(story.core.read_ids[0], 10)])
-    assert story.teller.outcomes == [("q", "ok"), ("r", "no_such_account")]
-    assert story.teller.answers[0]["balance"] == 700
+    assert story.client.outcomes == [("q", "ok"), ("r", "no_such_account")]
+    assert story.client.answers[0]["balance"] == 700
 
 
 def test_a_dropped_read_is_answered_unavailable(story: Story) -> None:
     story.ask(query("q"))
     story.router.drop_reads(story.core.read_ids)
-    assert story.teller.outcomes == [("q", "unavailable")]
+    assert story.client.outcomes == [("q", "unavailable")]
 
 
 def test_a_follower_passes_requests_on_and_hands_the_answer_through(story: Story) -> None:
@@ -129,58 +129,58 @@ def test_a_follower_passes_requests_on_and_hands_the_answer_through(story: Story
     story.ask(credit("a"), query("q"))
     assert story.parts.forwarded == [("n2", 1000, encode(credit("a"))), ("n2", 1001, encode(query("q")))]
     story.forward_replies(1001, encode({"id": "q", "outcome": "ok"}))
-    assert story.teller.outcomes == [("q", "ok")]
+    assert story.client.outcomes == [("q", "ok")]
     story.forward_replies(1001, encode({"id": "q", "outcome": "ok"}))
     story.forward_replies(5, encode({"id": "stranger", "outcome": "ok"}))
-    assert len(story.teller.answers) == 1
+    assert len(story.client.answers) == 1
     story.router.notice_changes()
     assert story.said == ["Redirecting client request"] * 2
 
 
-def test_each_answer_of_the_leader_goes_to_whom_it_is_for(story: Story) -> None:
-    other, inputs = Mailbox(), Inputs()
+def test_each_reply_of_the_leader_goes_to_the_request_with_its_number(story: Story) -> None:
+    other, inputs = ReplyRecorder(), Inputs()
     story.core.follow("n2", term=2)
     story.ask(credit("a"))
-    inputs.add(other.asks(credit("b")))
-    story.router.take(inputs)
+    inputs.add_request(other.pending(credit("b")))
+    story.router.accept(inputs)
     (_, number_of_a, _), (_, number_of_b, _) = story.parts.forwarded
     story.forward_replies(number_of_b, encode({"id": "b", "outcome": "ok"}))
-    assert (story.teller.outcomes, other.outcomes) == ([], [("b", "ok")])
+    assert (story.client.outcomes, other.outcomes) == ([], [("b", "ok")])
     story.forward_replies(number_of_a, encode({"id": "a", "outcome": "ok"}))
-    assert (story.teller.outcomes, other.outcomes) == ([("a", "ok")], [("b", "ok")])
+    assert (story.client.outcomes, other.outcomes) == ([("a", "ok")], [("b", "ok")])
 
 
 def test_without_a_leader_requests_are_certainly_not_done(story: Story) -> None:
     story.core.follow(None, term=2)
     story.ask(credit("a"), query("q"))
-    assert story.teller.outcomes == [("a", "unavailable"), ("q", "unavailable")]
+    assert story.client.outcomes == [("a", "unavailable"), ("q", "unavailable")]
 
 
 def test_without_a_link_to_the_leader_requests_are_certainly_not_done(story: Story) -> None:
     story.core.follow("n2", term=2)
     story.parts.link_up = False
     story.ask(credit("a"))
-    assert story.teller.outcomes == [("a", "unavailable")]
+    assert story.client.outcomes == [("a", "unavailable")]
     story.now_s = 2 * FORWARD_TIMEOUT_S
-    story.router.expire()
-    assert len(story.teller.answers) == 1
+    story.router.expire_forwarded()
+    assert len(story.client.answers) == 1
 
 
 @pytest.mark.parametrize("cause", ["the link is lost", "the leader changed", "no answer in time"])
-def test_what_was_passed_on_and_not_answered_is_unknown(story: Story, cause: str) -> None:
+def test_a_forwarded_request_without_a_reply_is_unknown(story: Story, cause: str) -> None:
     story.core.follow("n2", term=2)
     story.ask(credit("a"), query("q"))
     if cause == "the link is lost":
         inputs = Inputs()
         inputs.lost_links.append("n2")
-        story.router.take(inputs)
+        story.router.accept(inputs)
     elif cause == "the leader changed":
         story.core.leader = "n3"
         story.router.notice_changes()
     else:
         story.now_s = FORWARD_TIMEOUT_S + 0.1
-        story.router.expire()
-    assert story.teller.outcomes == [("a", "unknown"), ("q", "unavailable")]
+        story.router.expire_forwarded()
+    assert story.client.outcomes == [("a", "unknown"), ("q", "unavailable")]
 
 
 def test_a_lost_link_to_another_node_settles_nothing(story: Story) -> None:
@@ -188,56 +188,56 @@ def test_a_lost_link_to_another_node_settles_nothing(story: Story) -> None:
     story.ask(credit("a"))
     inputs = Inputs()
     inputs.lost_links.append("n3")
-    story.router.take(inputs)
-    assert story.teller.answers == []
+    story.router.accept(inputs)
+    assert story.client.answers == []
 
 
-def test_what_was_passed_on_to_a_node_that_does_not_lead_is_not_passed_on_again(story: Story) -> None:
+def test_a_request_forwarded_to_a_node_that_does_not_lead_is_not_forwarded_again(story: Story) -> None:
     story.core.follow("n2", term=2)
     story.ask(credit("a"), forwarded=True)
-    assert story.teller.outcomes == [("a", "unavailable")]
+    assert story.client.outcomes == [("a", "unavailable")]
     assert story.parts.forwarded == []
 
 
 def test_too_many_commands_under_way_are_busy(story: Story, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(router_module, "PROPOSALS_MAX", 2)
     story.ask(credit("a"), credit("b"), credit("c"))
-    assert story.teller.outcomes == [("c", "busy")]
+    assert story.client.outcomes == [("c", "busy")]
     story.commit(11, 1, "a")
     story.ask(credit("d"), credit("e"))
-    assert story.teller.outcomes == [("c", "busy"), ("a", "ok"), ("e", "busy")]
+    assert story.client.outcomes == [("c", "busy"), ("a", "ok"), ("e", "busy")]
 
 
 def test_too_many_queries_under_way_are_busy(story: Story, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(router_module, "READS_MAX", 2)
     story.ask(query("a"), query("b"), query("c"))
-    assert story.teller.outcomes == [("c", "busy")]
+    assert story.client.outcomes == [("c", "busy")]
     story.router.answer_reads([ConfirmedRead(story.core.read_ids[0], 10)])
-    assert story.teller.outcomes == [("c", "busy"), ("a", "ok"), ("b", "ok")]
+    assert story.client.outcomes == [("c", "busy"), ("a", "ok"), ("b", "ok")]
 
 
 def test_commands_wait_until_they_are_as_many_as_are_under_way(story: Story) -> None:
     story.ask(credit("a"), credit("b"), credit("c"))
     story.ask(credit("d"), credit("e"))
     assert len(story.core.proposed) == 3
-    assert story.router.wanted() == WakeThresholds(commands=1, queries=1)
+    assert story.router.wake_thresholds() == WakeThresholds(commands=1, queries=1)
     story.ask(credit("f"))
     assert len(story.core.proposed) == 6
 
 
-def test_commands_held_back_are_worth_a_turn_once_nothing_more_is_under_way(story: Story) -> None:
+def test_commands_held_back_need_no_other_input_once_nothing_more_is_under_way(story: Story) -> None:
     story.ask(credit("a"), credit("b"))
     story.ask(credit("c"))
-    assert story.router.wanted() == WakeThresholds(commands=1, queries=1)
+    assert story.router.wake_thresholds() == WakeThresholds(commands=1, queries=1)
     story.commit(11, 1, "a")
-    assert story.router.wanted() == WakeThresholds(commands=0, queries=1)
+    assert story.router.wake_thresholds() == WakeThresholds(commands=0, queries=1)
 
 
 def test_queries_wait_until_they_are_as_many_as_wait_for_a_round(story: Story) -> None:
     story.ask(query("a"), query("b"))
     story.ask(query("c"))
     assert len(story.core.read_ids) == 1
-    assert story.router.wanted() == WakeThresholds(commands=1, queries=1)
+    assert story.router.wake_thresholds() == WakeThresholds(commands=1, queries=1)
     story.ask(query("d"))
     assert len(story.core.read_ids) == 2
 
@@ -246,7 +246,7 @@ def test_queries_held_back_begin_once_no_other_waits(story: Story) -> None:
     story.ask(query("a"), query("b"))
     story.ask(query("c"))
     story.router.answer_reads([ConfirmedRead(read_id=story.core.read_ids[0], index=1)])
-    assert story.router.wanted() == WakeThresholds(commands=1, queries=0)
+    assert story.router.wake_thresholds() == WakeThresholds(commands=1, queries=0)
     story.ask()
     assert len(story.core.read_ids) == 2
 
@@ -273,50 +273,50 @@ def test_commands_held_back_by_a_leader_that_steps_down_are_certainly_not_done(s
     story.core.follow(None, term=2)
     story.router.notice_changes()
     story.ask()
-    assert story.teller.outcomes == [("a", "unknown"), ("b", "unknown"), ("c", "unavailable")]
+    assert story.client.outcomes == [("a", "unknown"), ("b", "unknown"), ("c", "unavailable")]
 
 
-def test_too_many_passed_on_are_busy(story: Story, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_too_many_forwarded_requests_are_busy(story: Story, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(router_module, "FORWARDED_MAX", 1)
     story.core.follow("n2", term=2)
     story.ask(credit("a"), credit("b"))
-    assert story.teller.outcomes == [("b", "busy")]
+    assert story.client.outcomes == [("b", "busy")]
 
 
-def test_a_node_that_stops_tells_all_who_wait(story: Story) -> None:
+def test_a_node_that_stops_replies_to_all_waiting_requests(story: Story) -> None:
     story.ask(credit("a"), query("q"))
     story.router.close()
-    assert story.teller.outcomes == [("a", "unknown"), ("q", "unavailable")]
+    assert story.client.outcomes == [("a", "unknown"), ("q", "unavailable")]
 
 
-def test_a_node_that_stops_tells_those_too_whose_requests_are_held_back(story: Story) -> None:
+def test_a_node_that_stops_replies_to_requests_held_back(story: Story) -> None:
     story.ask(credit("a"), credit("b"), query("p"), query("q"))
     story.ask(credit("c"), query("r"))
     story.router.close()
-    assert sorted(story.teller.outcomes) == [
+    assert sorted(story.client.outcomes) == [
         *(("a", "unknown"), ("b", "unknown"), ("c", "unavailable")),
         *(("p", "unavailable"), ("q", "unavailable"), ("r", "unavailable")),
     ]
     story.router.close()
-    assert len(story.teller.answers) == 6
+    assert len(story.client.answers) == 6
 
 
-def test_a_follower_that_stops_tells_those_whose_requests_it_passed_on(story: Story) -> None:
+def test_a_follower_that_stops_replies_to_the_requests_it_forwarded(story: Story) -> None:
     story.core.follow("n2", term=2)
     story.ask(credit("a"), query("q"))
     story.router.close()
-    assert story.teller.outcomes == [("a", "unknown"), ("q", "unavailable")]
+    assert story.client.outcomes == [("a", "unknown"), ("q", "unavailable")]
 
 
-def test_what_was_passed_on_has_its_whole_time(story: Story) -> None:
+def test_a_forwarded_request_has_its_whole_time(story: Story) -> None:
     story.core.follow("n2", term=2)
     story.ask(credit("a"))
     story.now_s = FORWARD_TIMEOUT_S - 0.1
-    story.router.expire()
-    assert story.teller.answers == []
+    story.router.expire_forwarded()
+    assert story.client.answers == []
 
 
-def test_each_redirected_request_is_said_once(story: Story) -> None:
+def test_each_redirected_request_is_printed_once(story: Story) -> None:
     story.core.follow("n2", term=2)
     story.ask(credit("a"))
     story.router.notice_changes()
@@ -326,9 +326,9 @@ def test_each_redirected_request_is_said_once(story: Story) -> None:
 
 def test_every_node_answers_for_its_own_status(story: Story) -> None:
     inputs = Inputs()
-    inputs.add(PendingRequest(story.teller, 0, Status(id="s"), b"", "local"))
-    story.router.take(inputs)
-    status = story.teller.answers[0]
+    inputs.add_request(PendingRequest(story.client, 0, Status(id="s"), b"", "local"))
+    story.router.accept(inputs)
+    status = story.client.answers[0]
     assert (status["id"], status["role"], status["leader"]) == ("s", "leader", "n1")
 
 
@@ -336,7 +336,7 @@ def test_every_node_answers_for_its_own_status(story: Story) -> None:
 
 
 def hellos(story: Story, **levels: int) -> None:
-    story.router.take(Inputs(feature_levels=list(levels.items())))
+    story.router.accept(Inputs(feature_levels=list(levels.items())))
 
 
 def test_the_level_is_raised_to_what_the_last_member_knows_and_not_before_it_shows_it(story: Story) -> None:
@@ -371,10 +371,10 @@ def test_a_level_that_was_reached_is_neither_raised_again_nor_lowered(story: Sto
 
 def test_a_raise_that_is_not_applied_is_proposed_again_but_not_at_once(story: Story) -> None:
     hellos(story, n2=2, n3=2)
-    story.router.take(Inputs())
+    story.router.accept(Inputs())
     assert len(story.core.proposed) == 1
     story.now_s += RAISE_AGAIN_S
-    story.router.take(Inputs())
+    story.router.accept(Inputs())
     assert len(story.core.proposed) == 2
 
 
@@ -383,21 +383,21 @@ def test_a_follower_raises_nothing_but_remembers_what_it_was_shown(story: Story)
     hellos(story, n2=2, n3=2)
     assert story.core.proposed == []
     story.core.role, story.core.leader = Role.LEADER, "n1"
-    story.router.take(Inputs())
+    story.router.accept(Inputs())
     assert story.core.proposed == [encode([2])]
 
 
-def test_who_asks_is_passed_on_and_proposed_as_the_server_said_that_read_it(story: Story) -> None:
-    asked = story.teller.asks(credit("a"), actor="eve@n2", forwarded=True)
-    story.router.take(requests(asked))
+def test_the_actor_is_forwarded_and_proposed_as_the_receiving_server_established_it(story: Story) -> None:
+    asked = story.client.pending(credit("a"), actor="eve@n2", forwarded=True)
+    story.router.accept(requests(asked))
     assert story.core.proposed == [command_data("eve@n2", encode(credit("a")))]
     story.core.follow("n2", term=2)
-    story.router.take(requests(story.teller.asks(credit("b"), actor="adam@n1")))
+    story.router.accept(requests(story.client.pending(credit("b"), actor="adam@n1")))
     assert story.parts.actors == ["adam@n1"]
 
 
-def test_the_status_tells_release_and_level(story: Story) -> None:
+def test_the_status_has_release_and_level(story: Story) -> None:
     story.parts.cluster = ClusterState(id="", voters=(), feature_level=2)
-    story.router.take(requests(PendingRequest(story.teller, 0, Status(id="s"), b"", "local")))
-    [answer] = story.teller.answers
+    story.router.accept(requests(PendingRequest(story.client, 0, Status(id="s"), b"", "local")))
+    [answer] = story.client.answers
     assert (answer["version"], answer["feature_level"]) == (RELEASE, 2)

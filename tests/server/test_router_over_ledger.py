@@ -1,4 +1,4 @@
-"""The desk and the bank's requests: each kind finds its way, and holds are ended by a leader's command."""
+"""The router over a real ledger: each kind of request is served, and a leader's command ends holds."""
 
 from __future__ import annotations
 
@@ -54,13 +54,13 @@ def test_every_kind_of_command_is_proposed_by_a_leader_and_answered_once_it_is_c
 ) -> None:
     story.ask(request_)
     assert story.core.proposed == [command_data("local", encode(request_))]
-    assert (story.core.read_ids, story.teller.answers) == ([], [])
+    assert (story.core.read_ids, story.client.answers) == ([], [])
     story.commit(11, 1, "x")
-    assert story.teller.outcomes == [("x", "ok")]
+    assert story.client.outcomes == [("x", "ok")]
 
 
 @pytest.mark.parametrize("request_", [*COMMANDS, *READS], ids=lambda request: type(request).__name__)
-def test_every_kind_of_request_is_passed_on_to_the_leader_as_it_is(
+def test_every_kind_of_request_is_forwarded_to_the_leader_unchanged(
     story: Story, request_: Command | Read
 ) -> None:
     story.core.follow("n2", term=2)
@@ -70,7 +70,7 @@ def test_every_kind_of_request_is_passed_on_to_the_leader_as_it_is(
     story.core.leader = "n3"
     story.router.notice_changes()
     unknown = "unavailable" if isinstance(request_, Read) else "unknown"
-    assert story.teller.outcomes == [("x", unknown)]
+    assert story.client.outcomes == [("x", unknown)]
 
 
 @pytest.mark.parametrize("request_", READS, ids=lambda request: type(request).__name__)
@@ -80,10 +80,10 @@ def test_every_kind_of_read_looks_into_the_ledger_only_once_the_leader_is_sure_t
     story.ask(request_)
     story.router.notice_changes()
     assert (story.core.proposed, story.core.read_ids) == ([], [1])
-    assert (story.parts.events, story.teller.answers) == ([], [])
+    assert (story.parts.events, story.client.answers) == ([], [])
     story.router.answer_reads([ConfirmedRead(1, 10)])
     assert story.parts.events == ["view x"]
-    assert [answer["leader"] for answer in story.teller.answers] == ["n1"]
+    assert [answer["leader"] for answer in story.client.answers] == ["n1"]
 
 
 @pytest.mark.parametrize("request_", READS, ids=lambda request: type(request).__name__)
@@ -92,7 +92,7 @@ def test_no_kind_of_read_is_answered_by_a_leader_that_is_none_any_more(story: St
     story.core.follow("n2", term=2)
     story.router.notice_changes()
     story.router.answer_reads([ConfirmedRead(1, 10)])
-    assert story.teller.outcomes == [("x", "unavailable")]
+    assert story.client.outcomes == [("x", "unavailable")]
     assert story.parts.events == []
 
 
@@ -199,19 +199,19 @@ def test_a_leader_whose_clock_is_behind_the_log_judges_by_the_logs_time(story: S
     assert story.core.stamps_us == [1_000_000]
 
 
-def test_the_end_of_a_hold_shifts_nobodys_answer(story: Story) -> None:
+def test_the_end_of_a_hold_does_not_shift_other_replies(story: Story) -> None:
     story.parts.expiry_us = 100
     story.wall_us = 200
     story.ask(credit("a"), query("q"))
     assert story.core.proposed == [EXPIRE, command_data("local", encode(credit("a")))]
     story.commit(12, 1, "a")
-    assert story.teller.outcomes == [("a", "ok")]
+    assert story.client.outcomes == [("a", "ok")]
     assert len(story.core.read_ids) == 1
 
 
-def test_the_end_of_a_hold_has_nobody_to_answer(story: Story) -> None:
+def test_the_end_of_a_hold_has_no_reply(story: Story) -> None:
     story.parts.expiry_us = 100
     story.wall_us = 200
     story.ask()
     story.commit(11, 1, "nobody")
-    assert story.teller.answers == []
+    assert story.client.answers == []

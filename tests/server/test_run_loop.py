@@ -1,4 +1,4 @@
-"""The run loop: what one turn does, in which order, and how it keeps time."""
+"""The run loop: what one iteration does, in which order, and how it keeps time."""
 
 from __future__ import annotations
 
@@ -25,8 +25,8 @@ from atm.server.group.run_loop import (
 from tests.support.server_parts import (
     DEADLINE_S,
     FakeCore,
-    Mailbox,
     Recorder,
+    ReplyRecorder,
     credit,
     messages,
     requests,
@@ -66,7 +66,7 @@ class WatchedCore(FakeCore):
     def advance(self, ready: Ready) -> None: ...
 
     def commit(self, entries: int = 1) -> None:
-        """Have the next turn hear that so many more entries are committed."""
+        """Have the core report so many more committed entries to the next iteration."""
         first = self.commit_index + 1
         self.commit_index += entries
         committed = [
@@ -108,17 +108,17 @@ class Story:
         self.links = Links()
         self.lock = Lock()
         self.inbox = Inbox(self.lock)
-        self.tellers = Outbox()
+        self.clients = Outbox()
         self.now_s = 100.0
         self.router = RequestRouter("n1", self.core, self.links, self.links, peers=("n2",), first_number=1)
         self.node = RunLoop(
             raft=self.core,
             log=self.links,
-            bank=self.links,
+            ledger=self.links,
             links=self.links,
             router=self.router,
-            guard=self.links,
-            tellers=self.tellers,
+            validator=self.links,
+            clients=self.clients,
             inbox=self.inbox,
             lock=self.lock,
             on_cluster=lambda cluster: self.links.events.append(f"cluster {cluster.id}"),
@@ -166,7 +166,7 @@ def test_a_demotion_comes_before_messages_and_messages_before_time() -> None:
     assert story.core.calls == ["demote n2", "step", "tick"]
 
 
-def test_ticks_follow_the_clock_and_none_is_lost_between_turns() -> None:
+def test_ticks_follow_the_clock_and_none_is_lost_between_iterations() -> None:
     story = Story()
     for _ in range(40):
         story.now_s += TICK_S / 4
@@ -185,13 +185,13 @@ def test_after_a_stall_only_a_few_ticks_are_made_up() -> None:
 def test_blocked_connections_are_tried_again_with_each_tick_only() -> None:
     story = Story()
     story.node.iterate()
-    assert (story.links.retries, story.tellers.retries) == (0, 0)
+    assert (story.links.retries, story.clients.retries) == (0, 0)
     story.now_s += TICK_S * 1.01
     story.node.iterate()
-    assert (story.links.retries, story.tellers.retries) == (1, 1)
+    assert (story.links.retries, story.clients.retries) == (1, 1)
 
 
-# -- turns of reading threads ----------------------------------------------------------------------
+# -- inline iterations -----------------------------------------------------------------------------
 
 
 class Disaster(BaseException):
@@ -206,20 +206,20 @@ def test_stop_ends_the_loop() -> None:
     assert story.raised is None
 
 
-def test_a_node_that_stops_answers_who_waits_and_lets_the_answers_leave(
+def test_a_node_that_stops_replies_to_waiting_requests_and_sends_the_replies(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    story, teller, left = Story(), Mailbox(), list[int]()
-    monkeypatch.setattr(story.tellers, "flush", lambda: left.append(len(teller.answers)))
+    story, client, left = Story(), ReplyRecorder(), list[int]()
+    monkeypatch.setattr(story.clients, "flush", lambda: left.append(len(client.answers)))
     story.start()
-    story.inbox.put(requests(teller.asks(credit("a"))))
+    story.inbox.put(requests(client.pending(credit("a"))))
     story.node.stop()
     story.end()
-    assert teller.outcomes == [("a", "unknown")]
+    assert client.outcomes == [("a", "unknown")]
     assert left[-1] == 1
 
 
-def test_a_core_that_wants_more_and_more_keeps_nobody_waiting_for_a_turn() -> None:
+def test_a_core_that_always_has_more_to_do_does_not_delay_inputs() -> None:
     story = Story()
     for _ in range(READIES_PER_ITERATION_MAX + 2):
         story.core.commit()
@@ -228,7 +228,7 @@ def test_a_core_that_wants_more_and_more_keeps_nobody_waiting_for_a_turn() -> No
     assert not story.node.iterate()
 
 
-def test_stop_ends_the_loop_while_reading_threads_take_turns() -> None:
+def test_stop_ends_the_loop_while_iterations_run_inline() -> None:
     story = Story()
     ended = Event()
 
@@ -249,10 +249,10 @@ def test_stop_ends_the_loop_while_reading_threads_take_turns() -> None:
     for reader in readers:
         reader.join(DEADLINE_S)
     assert story.raised is None
-    assert story.core.calls.count("step") == steps, "a turn was taken after the end"
+    assert story.core.calls.count("step") == steps, "an iteration ran after the end"
 
 
-def test_what_a_reading_threads_turn_raises_ends_the_loop_and_not_the_reading_thread() -> None:
+def test_what_an_inline_iteration_raises_ends_the_loop_and_not_the_reading_thread() -> None:
     story = Story()
     story.core.fault = Disaster()
     story.start()
@@ -260,7 +260,7 @@ def test_what_a_reading_threads_turn_raises_ends_the_loop_and_not_the_reading_th
     story.end()
     assert story.raised is story.core.fault
     story.inbox.put(messages(VOTE))
-    assert story.core.calls.count("step") == 1, "a turn was taken after the end"
+    assert story.core.calls.count("step") == 1, "an iteration ran after the end"
 
 
 def test_a_failure_of_a_thread_that_the_node_cannot_do_without_ends_the_loop() -> None:
@@ -272,7 +272,7 @@ def test_a_failure_of_a_thread_that_the_node_cannot_do_without_ends_the_loop() -
     assert story.raised is fault
 
 
-def test_what_is_raised_while_the_node_is_told_to_stop_is_not_swallowed() -> None:
+def test_what_is_raised_while_the_node_stops_is_not_swallowed() -> None:
     story = Story()
     story.core.fault = Disaster()
     story.core.before_fault = story.node.stop
@@ -283,7 +283,9 @@ def test_what_is_raised_while_the_node_is_told_to_stop_is_not_swallowed() -> Non
     assert not story.writes, "of what is left after a disaster nothing is written"
 
 
-def test_a_desk_that_cannot_tell_what_it_wants_ends_the_loop_too(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_router_that_fails_to_return_its_thresholds_ends_the_loop_too(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     story = Story()
     fault = Disaster()
 
@@ -291,7 +293,7 @@ def test_a_desk_that_cannot_tell_what_it_wants_ends_the_loop_too(monkeypatch: py
         raise fault
 
     story.start()
-    monkeypatch.setattr(story.router, "wanted", fail)
+    monkeypatch.setattr(story.router, "wake_thresholds", fail)
     story.inbox.put(messages(VOTE))
     story.end()
     assert story.raised is fault
@@ -373,7 +375,7 @@ def test_what_a_leader_had_gathered_is_written_at_the_end() -> None:
     assert story.links.events[-1] == "write"
 
 
-def test_what_the_core_refuses_is_said_after_the_lock_is_free() -> None:
+def test_what_the_core_rejects_is_reported_after_the_lock_is_free() -> None:
     story = Story()
     story.core.refusal = Rejection(sender="n2", violation=Violation.TERM, what="its term")
     story.inbox.put(messages(VOTE, VOTE))
@@ -383,7 +385,7 @@ def test_what_the_core_refuses_is_said_after_the_lock_is_free() -> None:
     assert len(story.said) == 2
 
 
-def test_what_the_log_says_of_the_cluster_is_told_once_and_before_the_bank_writes_it() -> None:
+def test_a_change_of_the_cluster_is_announced_once_and_before_the_ledger_is_written() -> None:
     """node.json comes first: a ledger that knows its cluster always has a folder that does."""
     story = Story()
     founded = ClusterState(id="ab" * 16, voters=("n1",), feature_level=1)

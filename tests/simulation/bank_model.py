@@ -202,7 +202,7 @@ class BankModel:
 
 
 def contents(command: Command) -> dict[str, Any]:
-    """Return what is asked, which a repeated id must ask again: all but who asks."""
+    """Return what is asked, which a repeated id must ask again: all but the actor."""
     asked: dict[str, Any] = to_builtins(command)
     if "legs" in asked:
         asked["legs"] = [[leg["account"], leg["target"], leg["amount"]] for leg in asked["legs"]]

@@ -11,7 +11,7 @@ from tests.simulation.history import COMMANDS, FAULTS, History
 from tests.simulation.loop import Loop
 from tests.simulation.plan import Plan
 from tests.simulation.sim_server import SimServer
-from tests.simulation.workload import Slips, Workload
+from tests.simulation.workload import KnownRequests, Workload
 
 REMEMBERED = 20  # answered requests that may be repeated
 
@@ -36,8 +36,8 @@ class Connection:
         assert number == self._try
         self._server.fuse.burn()
         self._server.decided(payload)
-        self._customer.travels(
-            lambda: self._customer.hears(self._try, self._payload, payload), self._server.late_us
+        self._customer.deliver(
+            lambda: self._customer.receive(self._try, self._payload, payload), self._server.late_us
         )
 
 
@@ -51,7 +51,7 @@ class Customer:
         plan: Plan,
         servers: Sequence[SimServer],
         history: History,
-        slips: Slips,
+        known: KnownRequests,
         *,
         writes: bool,
     ) -> None:
@@ -61,8 +61,8 @@ class Customer:
         self._name, self._loop, self._plan, self._servers, self._history = name, loop, plan, servers, history
         self._server = loop.chance.choice(servers)
         self._past: list[Command] = []
-        self._slips = slips
-        self._workload = Workload(name, loop.chance, plan, slips)
+        self._known_requests = known
+        self._workload = Workload(name, loop.chance, plan, known)
         self._read_share = plan.read_share if writes else 1.0
         self._request: Command | Read | None = None
         self._called_calmly = False
@@ -70,16 +70,16 @@ class Customer:
         self._try = 0
         loop.after(loop.chance.randint(0, plan.think_us), self._next_request)
 
-    def travels(self, arrival: Callable[[], None], late_us: int = 0) -> None:
+    def deliver(self, arrival: Callable[[], None], late_us: int = 0) -> None:
         """Let something cross the network between a customer and a server, or get lost."""
         if self.calm or self._loop.chance.random() >= self._plan.message_faults.get("lost", 0):
             self._loop.after(late_us + self._loop.chance.randint(*self._plan.latency_us), arrival)
 
-    def hears(self, try_number: int, payload: bytes, answer: bytes) -> None:
+    def receive(self, try_number: int, payload: bytes, answer: bytes) -> None:
         """An answer arrives; a late one, too, must be true."""
-        outcome = self._history.hears(payload, answer)
+        outcome = self._history.receive_reply(payload, answer)
         if self._loop.tracing:
-            self._loop.trace("hears", self._name, outcome, answer)
+            self._loop.trace("reply", self._name, outcome, answer)
         if try_number != self._try or self._request is None:
             return
         if outcome in FAULTS:
@@ -88,7 +88,9 @@ class Customer:
         self.answered_calmly |= self._called_calmly
         if isinstance(self._request, COMMANDS):
             receipt = msgpack.decode(answer)
-            self._slips.heard(self._request, outcome, receipt["log_index"], receipt["time_us"])
+            self._known_requests.forget_refused(
+                self._request, outcome, receipt["log_index"], receipt["time_us"]
+            )
             self._past = [*self._past[-REMEMBERED:], self._request]
         self._finish()
 
@@ -111,11 +113,11 @@ class Customer:
         self._try += 1
         self._tries_left -= 1
         try_number, server = self._try, self._server
-        payload = self._history.sends(request)
+        payload = self._history.record_call(request)
         connection = Connection(self, server, try_number, payload)
         if self._loop.tracing:
-            self._loop.trace("asks", self._name, server.name, payload)
-        self.travels(lambda: server.ask(connection, try_number, payload))
+            self._loop.trace("request", self._name, server.name, payload)
+        self.deliver(lambda: server.ask(connection, try_number, payload))
         patience_us = self._plan.patience_us
         if self.calm:
             patience_us = max(patience_us, CALMER * self._plan.election_us)

@@ -65,7 +65,7 @@ class Faults:
         return int(self._plan.election_us * self._loop.chance.choice((0.1, 0.5, 1.0, 2.0, 2.0, 4.0)))
 
     def _do(self, fault: str) -> bool:
-        """Do it to somebody; return False if there is nobody to do it to."""
+        """Apply the fault to a server; return False if there is none to apply it to."""
         chance = self._loop.chance
         up = [server for server in self._servers if server.up]
         if not up:

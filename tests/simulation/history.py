@@ -1,4 +1,4 @@
-"""What customers did and heard, judged: exactly once, and linearizable.
+"""Customers' requests and replies, checked: exactly once, and linearizable.
 
 Every answer carries, or is decided at, an index of the log. So it is enough to compare the order of
 indices with real time: what was called after something else was answered must come behind it.
@@ -39,14 +39,14 @@ class History:
     """All requests of a run, by their encoded contents."""
 
     def __init__(self, model: BankModel) -> None:
-        self.answered_index = 0  # the highest index that a customer has heard of
+        self.answered_index = 0  # the highest index in any reply
         self.outcomes: Counter[str] = Counter()
         self._model = model
         self._asked: dict[bytes, RequestRecord] = {}
         self._reads: dict[str, RequestRecord] = {}
         self._floors: dict[str, int] = {}  # of each id, when it was first called with whatever contents
 
-    def sends(self, request: Command | Read) -> bytes:
+    def record_call(self, request: Command | Read) -> bytes:
         """A customer sends `request`, maybe not for the first time; return its encoding."""
         payload = encode(request)
         asked = self._asked.setdefault(payload, RequestRecord(request, self.answered_index))
@@ -77,12 +77,12 @@ class History:
         require(told, "a read tells what the log says", (server, decided_index, answer, expected))
         asked.read_at[payload] = min(asked.read_at.get(payload, decided_index), decided_index)
 
-    def hears(self, payload: bytes, answer_payload: bytes) -> str:
-        """The customer who sent `payload` hears an answer; return its outcome."""
+    def receive_reply(self, payload: bytes, answer_payload: bytes) -> str:
+        """Check a reply that the sender of `payload` received; return its outcome."""
         decode_client_reply(answer_payload)
         asked, answer = self._asked[payload], msgpack.decode(answer_payload)
         outcome: str = answer["outcome"]
-        require(answer["id"] == asked.request.id, "everybody gets his own answer", (asked, answer))
+        require(answer["id"] == asked.request.id, "each request gets its own answer", (asked, answer))
         tag = asked.request.__struct_config__.tag
         self.outcomes[outcome if outcome in FAULTS else f"{tag} {outcome}"] += 1
         if outcome in FAULTS:

@@ -41,9 +41,9 @@ FAULTS = (
 )
 MESSAGE_FAULTS = ("lost", "doubled", "delayed", "replayed")
 
-# What customers come for (`workload.py`), and how often; of what is not everyday, each seed knows a half.
-EVERYDAY = {"credit": 6.0, "debit": 4.0, "open": 1.0}
-ERRANDS = {
+# What customers request (`workload.py`), with weights; each seed uses half of the optional operations.
+BASIC_OPERATIONS = {"credit": 6.0, "debit": 4.0, "open": 1.0}
+OPTIONAL_OPERATIONS = {
     "transfer": 3.0,
     "batch": 2.0,
     "hold": 8.0,  # and what ends them
@@ -81,7 +81,7 @@ class Plan(Struct, frozen=True, kw_only=True):
     read_share: float  # of the requests of those who write at all
     repeat_share: float  # of requests that repeat an id already answered
     amounts: tuple[int, int]
-    loyalty: float  # how likely a customer asks the same server again after a failure
+    loyalty: float  # how likely a customer retries at the same server after a failure
     turmoil_us: int
     stretch_max: int  # how many times as long the turmoil may last where little happens
     faults_end_us: int  # no fault strikes and no message suffers after this
@@ -138,9 +138,9 @@ def draw(seed: int) -> Plan:
         clients=chance.choice((3, 6, 12)),
         think_us=chance.choice((2_000, 10_000, 40_000)),
         workload={
-            errand: weight * chance.choice((0.5, 1.0, 2.0))
-            for errand, weight in (EVERYDAY | ERRANDS).items()
-            if errand in [*EVERYDAY, *half_of(tuple(ERRANDS), chance)]
+            operation: weight * chance.choice((0.5, 1.0, 2.0))
+            for operation, weight in (BASIC_OPERATIONS | OPTIONAL_OPERATIONS).items()
+            if operation in [*BASIC_OPERATIONS, *half_of(tuple(OPTIONAL_OPERATIONS), chance)]
         },
         patience_us=int(election_us * chance.choice((0.5, 1, 3))),
         tries_max=chance.choice((1, 10, 100)),

@@ -1,4 +1,4 @@
-"""Make a failing run small: fewer faults, clients, errands, nodes, as long as it breaks the same promise.
+"""Make a failing run small: fewer faults, clients, operations, nodes, as long as it breaks the same promise.
 
 A smaller plan meets other chances, so each is tried with a few of them (`Plan.luck`).
 """

@@ -33,11 +33,11 @@ from tests.support.sim_disk import PowerCut, SimDisk
 
 FEATURE_LEVELS = 2  # of two releases; the older is replaced by the newer at some restart
 UPGRADE_SHARE = 0.5  # of the restarts
-WAKE_US_MAX = 200  # from the arrival of something to the turn that takes it
+WAKE_US_MAX = 200  # from the arrival of something to the iteration that takes it
 
 
-class Tellers:
-    """Answers leave at once."""
+class Clients:
+    """Replies are sent at once."""
 
     def flush(self) -> None: ...
 
@@ -45,7 +45,7 @@ class Tellers:
 
 
 class ForwardedBy:
-    """The channel of requests that another server passed on."""
+    """The channel of requests that another server forwarded."""
 
     def __init__(self, sender: NodeId, server: SimServer, incarnation: int) -> None:
         self._sender = sender
@@ -56,7 +56,9 @@ class ForwardedBy:
         server = self._server
         if server.incarnation == self._incarnation:
             server.decided(payload)
-            server.links.pass_on(self._sender, ForwardReply(sender=server.name, answers=((number, payload),)))
+            server.links.send_frame(
+                self._sender, ForwardReply(sender=server.name, answers=((number, payload),))
+            )
 
 
 class SimServer:
@@ -84,7 +86,7 @@ class SimServer:
         self.wall_clock_ahead_us = Random(f"wall {name} of {plan.luck}").randint(
             -plan.wall_skew_us, plan.wall_skew_us
         )
-        self.slow_us = 0  # how long each turn takes, from now on
+        self.slow_us = 0  # how long each iteration takes, from now on
         self.sync_us = 0  # how long each sync of the disk takes, from now on
         self.crashes = 0
         self._loop, self._plan, self._checks, self._model = loop, plan, checks, model
@@ -93,7 +95,7 @@ class SimServer:
         self._clock_rate = Random(f"clock {name} of {plan.luck}").uniform(*plan.clock_rates)
         self._random = Random(f"timeouts {name} of {plan.luck}")
         self._busy_until_us = 0
-        self._turn_is_due = False
+        self._iteration_is_due = False
         self._node: RunLoop
         self._learners: set[NodeId] = set()
         self._unlinked: set[NodeId] = set()
@@ -120,9 +122,11 @@ class SimServer:
             self._loop.after(TICK_US, self.start_again)
             return
         check_one_cluster(self._log, folder_id=self.storage.cluster_id, ledger_id=self.bank.cluster.id)
-        guard = EntryValidator(self._clock_s, self.wall_clock_us, self.feature_level_max, self._plan.names)
+        validator = EntryValidator(
+            self._clock_s, self.wall_clock_us, self.feature_level_max, self._plan.names
+        )
         raft = recover(
-            self._config(), self._log, self.bank, self._random.randint, guard, check_invariants=True
+            self._config(), self._log, self.bank, self._random.randint, validator, check_invariants=True
         )
         self._join(self.bank.cluster)
         self.core = WatchedCore(raft, self._checks)
@@ -144,11 +148,11 @@ class SimServer:
         self._node = RunLoop(
             raft=self.core,
             log=self._log,
-            bank=self.bank,
+            ledger=self.bank,
             links=self.links,
             router=router,
-            guard=guard,
-            tellers=Tellers(),
+            validator=validator,
+            clients=Clients(),
             inbox=self.inbox,
             lock=lock,
             on_cluster=self._join,
@@ -178,14 +182,14 @@ class SimServer:
             self.storage.cluster_id = cluster.id
 
     def _show_hellos(self) -> None:
-        """The others hear which release has come, and this one hears which they are."""
+        """Exchange feature levels with the other servers, as hellos do."""
         for other in self.others:
             if other.up:
                 other.inbox.put(Inputs(feature_levels=[(self.name, self.feature_level_max)]))
                 self.inbox.put(Inputs(feature_levels=[(other.name, other.feature_level_max)]))
 
     def start_again(self) -> None:
-        """Start unless somebody else has done so meanwhile."""
+        """Start unless it was started meanwhile."""
         if not self.up:
             self.start()
 
@@ -226,7 +230,7 @@ class SimServer:
         if isinstance(message, Forward):
             channel = ForwardedBy(sender, self, self.incarnation)
             for number, actor, request in message.requests:
-                inputs.add(self._asked(channel, number, request, actor, True))
+                inputs.add_request(self._asked(channel, number, request, actor, True))
         elif isinstance(message, ForwardReply):
             inputs.forward_replies += message.answers
         else:
@@ -237,12 +241,12 @@ class SimServer:
         self._wake()
 
     def ask(self, channel: ReplyChannel, number: int, payload: bytes) -> None:
-        """A request of a teller arrives."""
+        """A client's request arrives."""
         if self.up:
             inputs = Inputs()
             asked = self._asked(channel, number, payload, f"teller@{self.name}", False)
             self._model.readers.setdefault(asked.request.id, set()).add(asked.actor)
-            inputs.add(asked)
+            inputs.add_request(asked)
             self.inbox.put(inputs)
             self._wake()
 
@@ -265,10 +269,10 @@ class SimServer:
     # -- what goes out -------------------------------------------------------------------------------
 
     def forward(self, to: NodeId, requests: Sequence[tuple[int, str, bytes]]) -> bool:
-        """The desk passes requests on to the leader."""
+        """The router forwards requests to the leader."""
         if to in self._unlinked:
             return False
-        self.links.pass_on(to, Forward(sender=self.name, requests=tuple(requests)))
+        self.links.send_frame(to, Forward(sender=self.name, requests=tuple(requests)))
         return True
 
     def decided(self, payload: bytes) -> None:
@@ -284,7 +288,7 @@ class SimServer:
 
     @property
     def late_us(self) -> int:
-        """How far into its turn the server is."""
+        """How far into its iteration the server is."""
         return self._log.took_us
 
     # -- time ----------------------------------------------------------------------------------------
@@ -302,14 +306,14 @@ class SimServer:
             self._loop.after(TICK_US, lambda: self._tick(incarnation))
 
     def _wake(self) -> None:
-        if not self._turn_is_due:
-            self._turn_is_due = True
+        if not self._iteration_is_due:
+            self._iteration_is_due = True
             due_us = max(self._loop.now_us + self._loop.chance.randint(0, WAKE_US_MAX), self._busy_until_us)
             incarnation = self.incarnation
-            self._loop.after(due_us - self._loop.now_us, lambda: self._turn(incarnation))
+            self._loop.after(due_us - self._loop.now_us, lambda: self._iterate(incarnation))
 
-    def _turn(self, incarnation: int) -> None:
-        self._turn_is_due = False
+    def _iterate(self, incarnation: int) -> None:
+        self._iteration_is_due = False
         if not self.up:
             return
         if incarnation != self.incarnation or self._loop.now_us < self._busy_until_us:
@@ -317,7 +321,7 @@ class SimServer:
             return
         self._log.slow_us, self._log.took_us = self.sync_us, 0
         try:
-            while self._turn_that_ends_what_is_due():
+            while self._iterate_and_end_due_holds():
                 pass
         except (Died, LogFailed):
             self.die(power_cut=False)
@@ -326,8 +330,8 @@ class SimServer:
         else:
             self._busy_until_us = self._loop.now_us + self.slow_us + self.late_us
 
-    def _turn_that_ends_what_is_due(self) -> bool:
-        """Take a turn; a leader that finds a hold due has, at its end, a command on its way that ends it."""
+    def _iterate_and_end_due_holds(self) -> bool:
+        """Run an iteration; a leader that finds a hold due must have proposed its end by then."""
         led_term, due_us = self._led_term(), self.bank.next_expiry_us
         more = self._node.iterate()
         if due_us is None or due_us > self.wall_clock_us() or led_term is None:

@@ -195,7 +195,7 @@ def test_the_ledger_and_the_model_live_through_a_day_alike() -> None:
 
 
 def plain(found: ReadResult) -> dict[str, Any]:
-    """Return a view as it is told, with the details of a lookup parsed."""
+    """Return a view as it is sent, with the details of a lookup parsed."""
     answer: dict[str, Any] = msgspec.json.decode(msgspec.json.encode(found))
     answer = {
         k: v for k, v in answer.items() if v is not None and not (k in ("log_index", "time_us") and v == 0)

@@ -29,7 +29,7 @@ def test_a_deposed_leader_may_replace_a_committed_entry_where_it_was_not_counted
     after_a_commit_in_term_3_on("a", "b", "c", "d").ready("d", save(2, entry(1, 2)))
 
 
-def test_nobody_replaces_a_committed_entry_in_a_later_term() -> None:
+def test_no_server_replaces_a_committed_entry_in_a_later_term() -> None:
     with pytest.raises(Violation, match="never replaced"):
         after_a_commit_in_term_3_on("a", "b", "c", "d").ready("d", save(4, entry(1, 4)))
 

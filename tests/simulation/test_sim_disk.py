@@ -120,7 +120,7 @@ def test_a_full_disk_takes_what_fits_and_then_nothing() -> None:
     assert disk.write(file, SYNCED, 0) == len(SYNCED)
 
 
-def test_a_seed_tells_the_whole_story() -> None:
+def test_a_seed_determines_the_whole_run() -> None:
     def story() -> bytes:
         disk, file = disk_with(7)
         for offset in range(0, 20_000, 900):

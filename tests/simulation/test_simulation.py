@@ -23,7 +23,7 @@ SEEDS = 200
 WORKERS = 2
 
 
-# What customers must have heard in so many seeds, and what the bank must have done by itself.
+# Which replies customers must have received in so many seeds, and what the bank must have done by itself.
 ANSWERS = """
 credit      ok id_reused no_such_account account_closed account_frozen already_reversed
 debit       ok id_reused insufficient_funds limit_exceeded wrong_pin locked account_frozen account_closed
@@ -67,15 +67,17 @@ def test_raft_and_the_bank_survive_hundreds_of_seeds() -> None:
     assert not [(report.seed, report.hollow) for report in reports if report.hollow]
     assert sum(report.fired.get("from before a wipe", 0) for report in reports) > 0
     assert sum(report.reopened for report in reports) > SEEDS
-    heard = Counter[str]()
+    received = Counter[str]()
     for report in reports:
-        heard.update(report.outcomes)
-    assert heard["query ok"] > SEEDS
-    assert heard["debit insufficient_funds"] > SEEDS // 10
-    assert not [answer for answer in all_answers() if not heard[answer]], "what nobody heard was not tried"
+        received.update(report.outcomes)
+    assert received["query ok"] > SEEDS
+    assert received["debit insufficient_funds"] > SEEDS // 10
+    assert not [answer for answer in all_answers() if not received[answer]], (
+        "an outcome that no customer received was not tried"
+    )
 
 
-def test_a_seed_tells_the_same_story_whatever_the_hash_seed() -> None:
+def test_a_seed_determines_the_run_under_any_hash_seed() -> None:
     def digests(hash_seed: str) -> str:
         command = [sys.executable, "-m", "tests.simulation", "--seeds", "3-6", "--digest"]
         environment = {**os.environ, "PYTHONHASHSEED": hash_seed}
@@ -111,7 +113,7 @@ def test_a_failing_seed_is_shrunk_to_a_plan_that_fails_alike_when_it_is_read_bac
     assert f"--trace --plan '{plans.tell(plan)}'" in story
 
 
-def test_a_plan_is_told_by_its_seed_and_by_what_is_not_as_drawn() -> None:
+def test_a_plan_is_printed_as_its_seed_and_its_differences() -> None:
     assert plans.tell(plans.draw(7)) == '{"seed": 7}'
     assert plans.tell(plans.changed(7, {"clients": 1})) == '{"seed": 7, "clients": 1}'
     with pytest.raises(ValueError, match="a plan has no colour"):
@@ -123,7 +125,7 @@ def test_a_seed_that_does_not_fail_cannot_be_shrunk() -> None:
         shrink(plans.draw(3))
 
 
-def test_a_run_without_faults_or_commits_is_told_to_have_shown_nothing() -> None:
+def test_a_run_without_faults_or_commits_is_reported_as_having_shown_nothing() -> None:
     drawn = ["kill", "pause", "lost"]
     assert hollow(10, 3, drawn, {"kill": 3, "pause": 2, "lost": 1}) == ""
     assert "only 9 commands" in hollow(9, 5, drawn, {"kill": 3, "pause": 2, "lost": 1})
@@ -140,7 +142,7 @@ def test_a_run_of_a_plan_without_faults_is_hollow_and_the_summary_says_so() -> N
     assert "NEVER FIRED: kill" in summary([report])
 
 
-def test_coverage_tells_which_branches_no_seed_took() -> None:
+def test_coverage_lists_the_branches_that_no_seed_took() -> None:
     pytest.importorskip("coverage", reason="coverage belongs to the tools of bin/check, which installs it")
     told = branches.measured(lambda: print(attempt(1)))
     assert "atm/raft/raft.py" in told

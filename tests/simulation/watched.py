@@ -76,7 +76,7 @@ class WatchedCore:
 
     def step(self, message: RaftMessage) -> None:
         refusal = self.raft.step(message)
-        require(refusal is None, "nobody lies here, so nothing is refused as a lie", refusal)
+        require(refusal is None, "no server breaks the protocol here, so no message is refused", refusal)
         self._look()
 
     def tick(self) -> None:
@@ -118,7 +118,7 @@ class WatchedLog:
         self, name: NodeId, log: LogFile, store: Store, disk: SimDisk, checks: Checks, fuse: Fuse
     ) -> None:
         self.slow_us = 0  # how long each sync takes
-        self.took_us = 0  # since the turn began
+        self.took_us = 0  # since the iteration began
         self.unsure: tuple[HardState, Sequence[Entry]] | None = None
         self.hard_state = log.hard_state
         self._name = name
@@ -248,8 +248,8 @@ class WatchedLinks:
             self._checks.sent(self._name, (out,))
             self._send(out.to, encode(out.message), False)
 
-    def pass_on(self, to: NodeId, message: object) -> None:
-        """Send what is not Raft's: requests and answers, which TCP never doubles."""
+    def send_frame(self, to: NodeId, message: object) -> None:
+        """Send what is not Raft's: requests and replies, which TCP never doubles."""
         self._fuse.burn()
         self._send(to, encode(message), True)
 

@@ -48,7 +48,7 @@ from tests.simulation.plan import Plan
 T = TypeVar("T")
 
 ACCOUNTS = ("main", "alice", "bob", "carol")
-WITH_PIN = ACCOUNTS[1:3]  # whoever has one: its customers often mistype
+WITH_PIN = ACCOUNTS[1:3]  # accounts with a PIN, which is often mistyped
 RICH_ACCOUNTS = ("main",) * 4 + ("alice",)  # up to the limit
 STRANGE_SHARE = 0.02  # of requests name an account of the bank's own
 PINS = ("1234", "1234", "1234", "4321", "0000")
@@ -61,7 +61,7 @@ LONG_MS = 7_200_000  # clocks jump by an hour
 
 
 @dataclass
-class Slips:
+class KnownRequests:
     """What all customers know of each other's requests; the answers may still be on their way."""
 
     money: deque[tuple[str, int]] = field(default_factory=lambda: deque(maxlen=REMEMBERED))  # id, amount
@@ -82,20 +82,20 @@ class Slips:
             case Reverse(id=request_id):
                 self.money.append((request_id, 100))
 
-    def heard(self, request: Command, outcome: str, index: int, time_us: int) -> None:
-        """An answer came; most of what was refused is not worth coming back to."""
+    def forget_refused(self, request: Command, outcome: str, index: int, time_us: int) -> None:
+        """Note a reply; most refused requests are not referred to again."""
         self.answered.append((index, time_us))
         if outcome != "ok" and index % 4:
-            for slips in (self.money, self.holds):
-                for slip in [slip for slip in slips if slip[0] == request.id]:
-                    slips.remove(slip)
+            for known in (self.money, self.holds):
+                for each in [each for each in known if each[0] == request.id]:
+                    known.remove(each)
 
 
 class Workload:
     """Draws the requests of the customer `name`."""
 
-    def __init__(self, name: str, chance: Random, plan: Plan, slips: Slips) -> None:
-        self._name, self._chance, self._plan, self._slips = name, chance, plan, slips
+    def __init__(self, name: str, chance: Random, plan: Plan, known: KnownRequests) -> None:
+        self._name, self._chance, self._plan, self._known_requests = name, chance, plan, known
         self._own = chance.choice(ACCOUNTS[1:])
         self._first = ["credit", "open"]  # the last comes first
         self._number = 0
@@ -107,13 +107,13 @@ class Workload:
         kinds = list(self._plan.workload)
         (kind,) = self._chance.choices(kinds, list(self._plan.workload.values()))
         command = self._drawn(kind, self._next_id(), self._account())
-        self._slips.note(command)
+        self._known_requests.note(command)
         return command
 
     def read(self) -> Read:
         """Return a new request that only reads: most ask for a balance."""
         request_id, account, chance = self._next_id(), self._account(), self._chance
-        index, time_us = chance.choice(self._slips.answered or [(0, 0)])
+        index, time_us = chance.choice(self._known_requests.answered or [(0, 0)])
         limit = chance.choice((1, 2, 5, 20))
         before = index * POSTINGS_PER_ENTRY + chance.randint(0, 2) if chance.random() < 0.5 else None
         match chance.randint(0, 8):
@@ -122,7 +122,7 @@ class Workload:
             case 1:
                 return Statement(id=request_id, account=account, limit=limit, before=before)
             case 2:
-                return Lookup(id=request_id, request_id=self._known(self._slips.money)[0])
+                return Lookup(id=request_id, request_id=self._known(self._known_requests.money)[0])
             case 3:
                 return Exceptions(id=request_id, limit=limit, before=before)
             case 4:
@@ -131,7 +131,7 @@ class Workload:
         return Query(id=request_id, account=account)
 
     def again(self, past: Command) -> Command:
-        """Repeat `past`: as it was, by somebody who mistypes the PIN, or with other contents."""
+        """Repeat `past`: as it was, with another PIN, or with other contents."""
         fate = self._chance.random()
         if fate < 0.6:
             return past
@@ -141,7 +141,7 @@ class Workload:
             case Transfer() | Batch() | SetLimit():
                 return Credit(id=past.id, account=self._account(), amount=self._amount())
             case Post() | Void():
-                return replace(past, hold=self._known(self._slips.holds)[0])
+                return replace(past, hold=self._known(self._known_requests.holds)[0])
             case Reverse():
                 return replace(past, amount=self._amount())
         return replace(past, account=self._account())
@@ -175,20 +175,21 @@ class Workload:
     def _hold(self, request_id: str, account: str) -> Command:
         """Reserve, or end what was reserved: more ends than beginnings, since some come again."""
         chance, fate = self._chance, self._chance.random()
-        if fate < 0.4 or not self._slips.holds:
+        if fate < 0.4 or not self._known_requests.holds:
             election_ms = self._plan.election_us // 1000
             expires_ms = chance.choice((1, election_ms // 4, election_ms, 4 * election_ms, LONG_MS))
             amount, pin = self._amount(), self._pin(account)
             return Hold(id=request_id, account=account, amount=amount, expires_ms=expires_ms, pin=pin)
-        hold, amount = self._known(self._slips.holds)
+        hold, amount = self._known(self._known_requests.holds)
         if fate < 0.8:
             return Post(id=request_id, hold=hold, amount=self._part(amount))
         return Void(id=request_id, hold=hold)
 
     def _reverse(self, request_id: str) -> Reverse:
-        """Take back what somebody asked for, or what comes only after it."""
-        slips = self._slips.holds if self._chance.random() < HOLD_SHARE else self._slips.money
-        original, amount = self._known(slips)
+        """Reverse a known request, or one that arrives only later."""
+        known = self._known_requests
+        requests = known.holds if self._chance.random() < HOLD_SHARE else known.money
+        original, amount = self._known(requests)
         if original == request_id or self._chance.random() < 0.2:
             original = f"{self._name}-{self._number + 1}"
         return Reverse(id=request_id, original=original, amount=self._part(amount))
@@ -245,11 +246,11 @@ class Workload:
                 return min(amount + 1, AMOUNT_MINOR_MAX)
         return None
 
-    def _known(self, slips: Sequence[tuple[str, int]]) -> tuple[str, int]:
-        """Return one of what is known, the newer the likelier; or what nobody ever asked for."""
-        if not slips:
+    def _known(self, requests: Sequence[tuple[str, int]]) -> tuple[str, int]:
+        """Return one of what is known, the newer the likelier; or an id that was never used."""
+        if not requests:
             return f"nobody-{self._chance.randint(1, 5)}", 1
-        return slips[max(self._chance.randrange(len(slips)), self._chance.randrange(len(slips)))]
+        return requests[max(self._chance.randrange(len(requests)), self._chance.randrange(len(requests)))]
 
     def _pin(self, account: str) -> str | None:
         if "pin" not in self._plan.workload or self._chance.random() < NO_PIN_SHARE:

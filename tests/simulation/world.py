@@ -18,7 +18,7 @@ from tests.simulation.plan import Plan
 from tests.simulation.report import COMMITS_MIN, POSTINGS_MIN, Report, hollow
 from tests.simulation.sim_network import SimNetwork
 from tests.simulation.sim_server import SimServer
-from tests.simulation.workload import Slips
+from tests.simulation.workload import KnownRequests
 from tests.support.checks import Checks, Violation, require
 from tests.support.store import Store
 
@@ -52,9 +52,9 @@ class Simulation:
         for server in servers:
             server.start()
         self.faults = Faults(self.loop, self.plan, servers, self.network)
-        slips = Slips()
+        known = KnownRequests()
         self.customers = [
-            Customer(f"c{number}", self.loop, self.plan, servers, self.history, slips, writes=number % 3 < 2)
+            Customer(f"c{number}", self.loop, self.plan, servers, self.history, known, writes=number % 3 < 2)
             for number in range(self.plan.clients)
         ]
 
@@ -105,7 +105,7 @@ class Simulation:
         return condition()
 
     def _agree(self) -> bool:
-        """Whether there is one leader, and everybody has its whole log and has applied all of it."""
+        """Whether there is one leader, and all servers have its whole log and have applied all of it."""
         servers = list(self.servers.values())
         if not all(server.up for server in servers):
             return False

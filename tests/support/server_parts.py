@@ -28,15 +28,15 @@ DEADLINE_S = 10.0
 
 
 def requests(*pending: PendingRequest) -> Inputs:
-    """Return mail with these."""
+    """Return inputs with these requests."""
     inputs = Inputs()
     for each in pending:
-        inputs.add(each)
+        inputs.add_request(each)
     return inputs
 
 
 def messages(*all_messages: RaftMessage, size_bytes: int = 10) -> Inputs:
-    """Return mail with these, each of so many bytes."""
+    """Return inputs with these messages, each of so many bytes."""
     inputs = Inputs()
     for message in all_messages:
         inputs.add_message(message, size_bytes)
@@ -125,7 +125,7 @@ class Wire:
         return self._payloads.pop(0)
 
     def answer(self) -> dict[str, Any] | None:
-        """Return the next frame as a teller in another language would see it; None at the end."""
+        """Return the next frame as a client in another language would see it; None at the end."""
         payload = self.payload()
         return None if payload is None else msgspec.msgpack.decode(payload, type=dict[str, Any])
 
@@ -137,7 +137,7 @@ class Wire:
 
 
 class Recorder:
-    """Every part that `perform` and the desk need; remembers what was asked of it, in order."""
+    """Every part that `perform` and the router need; records the calls, in order."""
 
     def __init__(self) -> None:
         self.events: list[str] = []
@@ -188,8 +188,8 @@ class Recorder:
         outcome = Outcome.NO_SUCH_ACCOUNT if balance is None else Outcome.OK
         return ReadResult(id=request.id, outcome=outcome, balance=balance, available=balance)
 
-    def settle(self, committed: Sequence[Entry], receipts: Sequence[LedgerReceipt | None]) -> None:
-        self.events.append(f"settle {len(committed)}")
+    def on_committed(self, committed: Sequence[Entry], receipts: Sequence[LedgerReceipt | None]) -> None:
+        self.events.append(f"on committed {len(committed)}")
 
     def answer_reads(self, reads: Sequence[Any]) -> None:
         self.events.append(f"answer reads {len(reads)}")
@@ -237,8 +237,8 @@ class FakeCore:
         self.role, self.leader, self.term = Role.FOLLOWER, leader, term
 
 
-class Mailbox:
-    """A channel that keeps its answers."""
+class ReplyRecorder:
+    """A channel that records its replies."""
 
     def __init__(self) -> None:
         self.answers: list[dict[str, Any]] = []
@@ -246,7 +246,7 @@ class Mailbox:
     def reply(self, number: int, payload: bytes) -> None:
         self.answers.append(msgspec.msgpack.decode(payload, type=dict[str, Any]))
 
-    def asks(
+    def pending(
         self, request: Command | Read, *, actor: str = "local", forwarded: bool = False
     ) -> PendingRequest:
         return PendingRequest(self, 0, request, encode(request), actor, forwarded=forwarded)

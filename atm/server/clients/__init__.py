@@ -1,1 +1,1 @@
-"""The tellers' connections: requests in, replies out, PINs sealed on the way."""
+"""Clients' connections: requests in, replies out, PINs sealed on the way."""

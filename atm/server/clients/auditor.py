@@ -1,4 +1,4 @@
-"""A node's audit of its own ledger, in a process of its own, so that the run loop goes on undisturbed."""
+"""A node's audit of its own ledger, in a process of its own, so that the run loop is not slowed down."""
 
 from __future__ import annotations
 
@@ -13,29 +13,29 @@ from msgspec.json import Decoder
 from atm.ledger.audit.findings import Findings
 from atm.wire.client_messages import ErrorReply, Verify, VerifyReply
 
-AUDIT_S_MAX = 900.0  # while one runs, the write-ahead log grows: it cannot be folded in behind a reader
+AUDIT_S_MAX = 900.0  # while one runs, SQLite cannot checkpoint, so the write-ahead log grows
 
 _findings: Decoder[Findings] = Decoder(Findings)
 
 
 class Auditor:
-    """Runs one audit at a time; any thread may ask, and waits until it is done."""
+    """Runs one audit at a time. Any thread may call `audit`, and blocks until it is done."""
 
     def __init__(self, node: str, ledger: Path, *, seconds_max: float = AUDIT_S_MAX) -> None:
         self._node = node
         self._ledger = ledger
         self._seconds_max = seconds_max
-        self._lock = Lock()  # guards the two below; never held while an audit runs
+        self._lock = Lock()  # guards _running and _closed; never held while an audit runs
         self._running: subprocess.Popen[bytes] | None = None
         self._closed = False
 
-    def answer(self, request: Verify) -> VerifyReply | ErrorReply:
-        """Audit the ledger and return what was found, or why it was not audited."""
+    def audit(self, request: Verify) -> VerifyReply | ErrorReply:
+        """Audit the ledger; return the findings, or why there are none."""
         with self._lock:
             if self._closed:
-                return ErrorReply(id=request.id, outcome="unavailable", message="the node stops")
+                return ErrorReply(id=request.id, outcome="unavailable", message="the node is stopping")
             if self._running is not None:
-                message = "an audit is under way here: ask again when it has ended"
+                message = "an audit is already running on this node: try again when it has ended"
                 return ErrorReply(id=request.id, outcome="busy", message=message)
             self._running = process = self._start(request)
         try:
@@ -51,14 +51,14 @@ class Auditor:
         return VerifyReply(id=request.id, node=self._node, findings=findings)
 
     def close(self) -> None:
-        """End the audit that runs, and begin no other."""
+        """Kill the running audit, and start no other."""
         with self._lock:
             self._closed = True
             if self._running is not None:
                 self._running.kill()
 
     def _start(self, request: Verify) -> subprocess.Popen[bytes]:
-        """Start a process that ends when its standard input does: not even kill -9 of us leaves it behind."""
+        """Start a process that ends when its standard input does, so even kill -9 of the node ends it."""
         at = [f"--at={index}" for index in request.at]
         return subprocess.Popen(
             [sys.executable, "-P", "-m", "atm.ledger.audit", str(self._ledger), "--json", "--behind", *at],

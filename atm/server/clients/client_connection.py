@@ -1,4 +1,4 @@
-"""One teller's connection: its requests on their way to the node, and the answers on their way back."""
+"""The server's end of a client's connection: its requests into the inbox, the replies back."""
 
 from __future__ import annotations
 
@@ -20,90 +20,90 @@ from atm.wire.client_messages import ClientRequest, ErrorReply, Verify, decode_c
 from atm.wire.codec import Malformed, encode
 from atm.wire.framing import CLIENT_FRAME_BYTES_MAX, FrameTooLarge, frame
 
-IN_FLIGHT_MAX = 1_024  # answers that one connection waits for, in slots: a page of postings takes several
-JOBS_MAX = 1_024  # audits that wait for the connection's own thread; all else there has slots
+IN_FLIGHT_MAX = 1_024  # replies that one connection may wait for, in slots: a page of postings takes several
+JOBS_MAX = 1_024  # audits queued for the connection's own thread; its other jobs are bounded by slots
 OUTBOX_BYTES_MAX = 1024 * 1024
 SLOT_BYTES = 1024  # hold any receipt
-BUSY = "too much is under way: ask again later"
+BUSY = "too many requests are under way: try again later"
 
-assert IN_FLIGHT_MAX * SLOT_BYTES <= OUTBOX_BYTES_MAX, "the answers to all under way fit the outbox"
+assert IN_FLIGHT_MAX * SLOT_BYTES <= OUTBOX_BYTES_MAX, "the replies to all requests under way fit the outbox"
 
 
-class _Named(Struct):
-    """Of a request that is none, the id, if that much can be told."""
+class _RequestId(Struct):
+    """Best-effort id of an undecodable request."""
 
     id: str
 
 
-_named: Decoder[_Named] = Decoder(_Named)
+_request_id: Decoder[_RequestId] = Decoder(_RequestId)
 
 
 class ConnectionOwner(Protocol):
     """What a connection needs of the server that it belongs to."""
 
     blocked: set[Connection]
-    touched: list[ClientConnection]  # with gathered answers
+    touched: list[ClientConnection]  # with gathered replies
     partial_frame_s: float
     inbox: Inbox
 
     def seal(self, pending: PendingRequest) -> PendingRequest:
-        """Return a request with its PINs sealed, which takes long."""
+        """Return a request with its PINs sealed; takes tens of milliseconds."""
 
     def audit(self, connection: ClientConnection, request: Verify) -> None:
-        """Answer when the audit is done, which takes very long."""
+        """Audit, and reply; may take minutes."""
 
 
 class ClientConnection(FramedConnection):
-    """One teller: the `ReplyChannel` of its requests, read by the reader.
+    """The server's end of a client's connection, and the `ReplyChannel` of its requests; a `Source`.
 
-    Its own thread does what may take long, in the order in which it came; all else is done by the reader.
+    What takes long is a job of the connection's own thread, in order of arrival; the reader does the rest.
     """
 
-    def __init__(self, sock: socket.socket, tellers: ConnectionOwner) -> None:
+    def __init__(self, sock: socket.socket, owner: ConnectionOwner) -> None:
         super().__init__(
             sock,
             OUTBOX_BYTES_MAX,
-            tellers.blocked,
+            owner.blocked,
             frame_bytes_max=CLIENT_FRAME_BYTES_MAX,
-            partial_frame_s=tellers.partial_frame_s,
+            partial_frame_s=owner.partial_frame_s,
         )
-        self._tellers = tellers
-        self._inbox = tellers.inbox
+        self._owner = owner
+        self._inbox = owner.inbox
         self._gathered: list[bytes] = []
-        self._taken = 0  # slots; counted by the reader only
-        self._answered = 0  # counted within turns only
-        self._jobs: SimpleQueue[Callable[[], None] | None] = SimpleQueue()  # for its own thread; at last None
-        self._given = 0  # jobs; counted by the reader only
-        self._done = 0  # jobs; counted by its own thread only
+        self._slots_taken = 0  # slots; counted by the reader only
+        self._slots_answered = 0  # counted only within an iteration
+        self._jobs: SimpleQueue[Callable[[], None] | None] = SimpleQueue()  # for its own thread; None ends it
+        self._jobs_given = 0  # jobs; counted by the reader only
+        self._jobs_done = 0  # jobs; counted by its own thread only
 
     def reply(self, number: int, payload: bytes) -> None:
-        """Take an answer; it leaves with all others of the turn at `Tellers.flush`. Within a turn only.
+        """Gather a reply; it is sent by `ClientServer.flush`. Only within an iteration.
 
         `number` is how many slots its request had taken.
         """
         if not self._gathered:
-            self._tellers.touched.append(self)
+            self._owner.touched.append(self)
         self._gathered.append(frame(payload))
-        self._answered += number
+        self._slots_answered += number
 
     def flush(self) -> None:
-        """Send what was gathered. Within a turn only."""
+        """Send what was gathered. Only within an iteration."""
         data = b"".join(self._gathered)
         self._gathered.clear()
         self.send(data)
 
     # -- its own thread ------------------------------------------------------------------------------
 
-    def work(self) -> None:
-        """Do what takes long until the connection has ended; a job that fails ends it.
+    def run_jobs(self) -> None:
+        """Run the jobs until the connection has ended; a job that fails ends it.
 
-        Returns, or raises, once the reader is through with the socket: closed while it is registered, the
-        next connection under its number could not be read.
+        Returns, or raises, once the reader has unregistered the socket: if it were closed earlier, the next
+        connection with the same file descriptor could not be read.
         """
         try:
             while (job := self._jobs.get()) is not None:
                 job()
-                self._done += 1
+                self._jobs_done += 1
         except BaseException:
             self.drop()
             while self._jobs.get() is not None:
@@ -111,67 +111,66 @@ class ClientConnection(FramedConnection):
             raise
 
     def _seal_and_put(self, pending: PendingRequest) -> None:
-        self._put(self._tellers.seal(pending))
+        self._put(self._owner.seal(pending))
 
     def _put(self, pending: PendingRequest) -> None:
         inputs = Inputs()
-        inputs.add(pending)
+        inputs.add_request(pending)
         self._inbox.put(inputs)
 
     def _reject(self, request_id: str, message: str) -> None:
-        """Say why, and end the connection so that the words arrive."""
-        self.send(frame(fault(request_id, "bad_request", message)))
+        """Send the error, and end the connection in such a way that the error arrives."""
+        self.send(frame(error_payload(request_id, "bad_request", message)))
         self.linger()
 
     # -- the reader's thread -------------------------------------------------------------------------
 
     def on_error(self, error: Exception, payload: bytes) -> None:
-        """Tell the teller why, after all that it asked before."""
+        """Reply with the error and end the connection, after the jobs of earlier requests."""
         if isinstance(error, Malformed):
-            self._give(partial(self._reject, _id_of(payload), f"not a request: {error}"))
+            self._give_job(partial(self._reject, _id_of(payload), f"not a request: {error}"))
         elif isinstance(error, FrameTooLarge | StalledFrame):
-            self._give(partial(self._reject, "", str(error)))
+            self._give_job(partial(self._reject, "", str(error)))
         else:
-            self._give(partial(_fail, error))
+            self._give_job(partial(_fail, error))
 
     def on_end(self) -> None:
-        """Nothing more is read."""
+        """End the connection's own thread after its jobs."""
         self._jobs.put(None)
 
     def on_frame(self, payload: bytes) -> None:
-        """Take a request."""
         request = decode_client_request(payload)
         if isinstance(request, Verify):
-            if self._given - self._done < JOBS_MAX:
-                self._give(partial(self._tellers.audit, self, request))
+            if self._jobs_given - self._jobs_done < JOBS_MAX:
+                self._give_job(partial(self._owner.audit, self, request))
             else:
-                self.send(frame(fault(request.id, "busy", BUSY)))
+                self.send(frame(error_payload(request.id, "busy", BUSY)))
             return
         number = slots(request)
-        if number > IN_FLIGHT_MAX - (self._taken - self._answered) or self._inbox.full:
-            self.send(frame(fault(request.id, "busy", BUSY)))
+        if number > IN_FLIGHT_MAX - (self._slots_taken - self._slots_answered) or self._inbox.full:
+            self.send(frame(error_payload(request.id, "busy", BUSY)))
             return
-        self._taken += number
+        self._slots_taken += number
         if has_pin(request):
-            self._give(partial(self._seal_and_put, PendingRequest(self, number, request, payload, LOCAL)))
-        elif self._given != self._done:  # what came before is not through yet
-            self._give(partial(self._put, PendingRequest(self, number, request, payload, LOCAL)))
+            self._give_job(partial(self._seal_and_put, PendingRequest(self, number, request, payload, LOCAL)))
+        elif self._jobs_given != self._jobs_done:  # earlier jobs are not done yet, and order must be kept
+            self._give_job(partial(self._put, PendingRequest(self, number, request, payload, LOCAL)))
         else:
-            self._inbox.gathered.add(PendingRequest(self, number, request, payload, LOCAL))
+            self._inbox.gathered.add_request(PendingRequest(self, number, request, payload, LOCAL))
 
-    def _give(self, job: Callable[[], None]) -> None:
-        self._inbox.put_gathered()  # or the job might overtake what came before it
-        self._given += 1
+    def _give_job(self, job: Callable[[], None]) -> None:
+        self._inbox.put_gathered()  # or the job might overtake earlier requests
+        self._jobs_given += 1
         self._jobs.put(job)
 
 
 def slots(request: ClientRequest) -> int:
-    """Return how many slots of a connection the answer may fill."""
+    """Return how many slots of a connection the reply may fill."""
     return -(-request.answer_bytes_max // SLOT_BYTES)  # rounded up
 
 
-def fault(request_id: str, outcome: str, message: str) -> bytes:
-    """Return the frame's payload that says so."""
+def error_payload(request_id: str, outcome: str, message: str) -> bytes:
+    """Return the payload of an error frame."""
     return encode(ErrorReply(id=request_id, outcome=outcome, message=message))
 
 
@@ -181,6 +180,6 @@ def _fail(error: Exception) -> None:
 
 def _id_of(payload: bytes) -> str:
     try:
-        return _named.decode(payload).id[:64]
+        return _request_id.decode(payload).id[:64]
     except (DecodeError, UnicodeDecodeError, RecursionError):
         return ""

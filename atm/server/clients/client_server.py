@@ -1,4 +1,4 @@
-"""The server for tellers: a thread a connection for what takes long, one reader for all else they ask."""
+"""The server for clients: one reader for all connections, and a thread for each connection's long jobs."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from collections.abc import Callable
 
 from atm.config import Address
 from atm.server.clients.auditor import Auditor
-from atm.server.clients.client_connection import ClientConnection, fault
+from atm.server.clients.client_connection import ClientConnection, error_payload
 from atm.server.group.inbox import Inbox, PendingRequest
 from atm.server.net.connection import PARTIAL_FRAME_S, Connection, tune
 from atm.server.net.listener import Listener
@@ -23,7 +23,7 @@ CONNECTIONS_MAX = 2_000
 
 
 class ClientServer(Listener[ClientConnection]):
-    """The server for tellers."""
+    """Listens on the clients' port; the `Outboxes` of all clients' connections."""
 
     def __init__(
         self,
@@ -48,18 +48,18 @@ class ClientServer(Listener[ClientConnection]):
         self.blocked: set[Connection] = set()
 
     def flush(self) -> None:
-        """Send every connection's answers of this turn, joined. Within a turn only."""
+        """Send each connection's replies of this iteration in one piece. Only within an iteration."""
         for connection in self.touched:
             connection.flush()
         self.touched.clear()
 
     def retry(self) -> None:
-        """Send more to those who did not take all. Within a turn only."""
+        """Send more to the clients that have not taken everything. Only within an iteration."""
         for connection in list(self.blocked):
             connection.retry()
 
     def close(self, grace_s: float = 0.5) -> None:
-        """Stop accepting, give waiting answers a moment, and drop every connection."""
+        """Stop accepting, try for `grace_s` to send the waiting replies, and drop every connection."""
         self.stop()
         deadline_s = time.monotonic() + grace_s
         while self.blocked and time.monotonic() < deadline_s:
@@ -70,22 +70,21 @@ class ClientServer(Listener[ClientConnection]):
     # -- the accepting thread --------------------------------------------------------------------------
 
     def refuse(self, sock: socket.socket) -> None:
-        """Send a teller elsewhere."""
-        busy = fault("", "busy", "too many connections: try another node")
+        """Refuse a connection over the limit."""
+        busy = error_payload("", "busy", "too many connections: try another node")
         with contextlib.suppress(OSError):
             sock.send(frame(busy), socket.MSG_DONTWAIT)
 
     # -- a connection's own thread --------------------------------------------------------------------
 
     def connect(self, sock: socket.socket) -> ClientConnection:
-        """Return a teller's connection."""
         tune(sock)
         return ClientConnection(sock, self)
 
     def serve(self, connection: ClientConnection) -> None:
-        """Have it read, and do what takes long, until its end."""
-        self._reader.add(connection)
-        connection.work()
+        """Let the reader read it, and run its jobs, until its end."""
+        self._reader.add_source(connection)
+        connection.run_jobs()
 
     def seal(self, pending: PendingRequest) -> PendingRequest:
         """Return a request with its PINs sealed."""
@@ -93,5 +92,5 @@ class ClientServer(Listener[ClientConnection]):
         return PendingRequest(pending.channel, pending.number, sealed, encode(sealed), pending.actor)
 
     def audit(self, connection: ClientConnection, request: Verify) -> None:
-        """Answer when the audit is done."""
-        connection.send(frame(encode(self._auditor.answer(request))))
+        """Audit, and reply."""
+        connection.send(frame(encode(self._auditor.audit(request))))

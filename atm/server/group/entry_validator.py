@@ -1,7 +1,7 @@
-"""What a leader's entries must be to come into this server's log: commands that can be applied, sane stamps.
+"""Validates a leader's entries before they enter this server's log: decodable commands, plausible stamps.
 
-What is once in the log is applied by everybody or by nobody, and cannot be taken out again. So entries are
-decoded here, when they come, and what was decided about them is kept for when they are applied.
+An entry in the log cannot be removed any more, and every server must apply it. So entries are decoded when
+they arrive, and the decoded commands are kept until they are applied.
 """
 
 from __future__ import annotations
@@ -18,23 +18,23 @@ from atm.version import FEATURE_LEVEL_MAX
 from atm.wire.codec import Malformed
 from atm.wire.log_entries import NewerEntry, decode_entry
 
-AHEAD_US_MAX = 24 * 3600 * 10**6  # of the log's time or our clock, whichever is later
-CLOCK_SET_US = 1_735_689_600 * 10**6  # 2025-01-01: a clock before that was never set
-DECODED_MAX = 20_000  # entries that are in the log and not applied yet; what is more is decoded once more
+AHEAD_US_MAX = 24 * 3600 * 10**6  # of the log's time or this machine's clock, whichever is later
+CLOCK_SET_US = 1_735_689_600 * 10**6  # 2025-01-01: an earlier clock was never set
+DECODED_MAX = 20_000  # decoded entries kept until they are applied; further ones are decoded a second time
 
 assert STAMP_US_MAX + AHEAD_US_MAX < NUMBER_MAX
 
 
 class Unusable(Exception):
-    """Nobody can apply this entry; `str()` of it continues the line "entry 7"."""
+    """No server can apply this entry; `str()` of it continues the line "entry 7"."""
 
 
 class EntryValidator:
-    """The `entry_check` of this server's core, and the decoded commands of what it let in. Within turns only.
+    """The `entry_check` of this server's core, and the decoded accepted entries. Only within an iteration.
 
     A stamp may be a day ahead of this machine's clock, or of the log's time if that is later (log_clock.py):
     clocks differ, and the log's time may be ahead of all of them. A machine whose clock was never set (it
-    is before 2025) takes any stamp up to `STAMP_US_MAX`: it has nothing to measure by.
+    is before 2025) accepts any stamp up to `STAMP_US_MAX`, as it has nothing to compare with.
     """
 
     def __init__(
@@ -44,7 +44,7 @@ class EntryValidator:
         feature_level_max: int = FEATURE_LEVEL_MAX,
         voters: Collection[str] = (),
     ) -> None:
-        """`voters` are the servers that a cluster may be founded with."""
+        """`voters` are the servers of cluster.ini; an entry that founds a cluster of others is refused."""
         self._voters = frozenset(voters)
         self._feature_level_max = feature_level_max
         self._wall_clock_us = wall_clock_us
@@ -52,7 +52,7 @@ class EntryValidator:
         self._decoded: dict[int, tuple[Entry, LedgerEntry]] = {}
 
     def entry_check(self, entries: Sequence[Entry], last_time_us: int) -> str | None:
-        """Return why these entries, behind one stamped `last_time_us`, must not be in the log, or None."""
+        """Return why these entries, after one stamped `last_time_us`, must not enter the log, or None."""
         self._log_clock.observe(last_time_us)
         latest_us = self._latest_us()
         decoded: list[tuple[Entry, LedgerEntry]] = []
@@ -77,7 +77,7 @@ class EntryValidator:
         return None
 
     def _refusal_of_clusters_own(self, entry: Entry, said: LedgerEntry) -> str | None:
-        """Return why an entry about the cluster itself would end this server for good, or None."""
+        """Return why an entry about the cluster itself would stop this server for good, or None."""
         if isinstance(said, LevelRaise) and said.level > self._feature_level_max:
             return (
                 f"its entry {entry.index} raises the feature level to {said.level}, and this release "
@@ -88,7 +88,7 @@ class EntryValidator:
         return None
 
     def record(self, entry: Entry) -> Record:
-        """Return an entry of the log as the bank applies it; its command is forgotten here."""
+        """Return an entry of the log as the ledger applies it; its decoded command is dropped here."""
         kept = self._decoded.pop(entry.index, None)
         if kept is not None and kept[0] == entry:  # else another entry took its place
             return entry.index, entry.time_us, kept[1]
@@ -108,12 +108,12 @@ class EntryValidator:
 
 
 def record(entry: Entry) -> Record:
-    """Return an entry as the bank applies it; raise `Malformed` and `NewerEntry`."""
+    """Return an entry as the ledger applies it; raise `Malformed` and `NewerEntry`."""
     return entry.index, entry.time_us, decode_entry(entry)
 
 
 def checked_record(entry: Entry) -> Record:
-    """Return an entry of a saved log as the bank applies it; raise `Unusable` and `NewerEntry`."""
+    """Return an entry of a saved log as the ledger applies it; raise `Unusable` and `NewerEntry`."""
     if entry.time_us > STAMP_US_MAX:
         raise Unusable(f"is stamped {_day(entry.time_us)}")
     try:

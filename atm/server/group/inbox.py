@@ -1,4 +1,4 @@
-"""What has come in and waits for a turn, and who takes the next one."""
+"""What came in and waits for the run loop's next iteration, and which thread runs that iteration."""
 
 from __future__ import annotations
 
@@ -17,16 +17,16 @@ MESSAGE_BYTES_MAX = 64 * 1024 * 1024
 
 
 class ReplyChannel(Protocol):
-    """Where an answer goes; only within a turn."""
+    """Where the reply to a request goes. Only within an iteration."""
 
     def reply(self, number: int, payload: bytes) -> None:
-        """Take the encoded answer to the request that came with `number`."""
+        """Send the encoded reply to the request that came with `number`, at the end of the iteration."""
 
 
 class PendingRequest(Struct, frozen=True, eq=False):
-    """A request and where its answer goes. `payload` is the request as it came, with its PINs sealed.
+    """A request and where its reply goes. `payload` is the request as it came, with its PINs sealed.
 
-    `actor` is who asks, as the server says that read it from him.
+    `actor` is who made the request, as established by the server that received it.
     """
 
     channel: ReplyChannel
@@ -34,11 +34,11 @@ class PendingRequest(Struct, frozen=True, eq=False):
     request: ClientRequest
     payload: bytes
     actor: str
-    forwarded: bool = False  # by another node: it is not passed on once more
+    forwarded: bool = False  # by another node: it is not forwarded a second time
 
 
 class WakeThresholds(NamedTuple):
-    """How many of each are worth a turn; fewer are nothing. If 0 are, there is something to begin with."""
+    """Wake-up thresholds: run an iteration once so many of a kind are queued; 0: as soon as possible."""
 
     commands: int = 1
     queries: int = 1
@@ -48,22 +48,24 @@ WAKE_ON_ANYTHING = WakeThresholds()
 
 
 class Inputs(Struct):
-    """What has come in and waits for one turn, by kind, in the order of arrival."""
+    """What came in and waits for the next iteration, by kind, in the order of arrival."""
 
     demotions: list[NodeId] = []  # peers that came back with an empty disk
-    feature_levels: list[tuple[NodeId, int]] = []  # that a peer now shows to know; 0: it has gone
+    feature_levels: list[
+        tuple[NodeId, int]
+    ] = []  # the level that a peer's hello says; 0: it has disconnected
     messages: list[RaftMessage] = []
     message_bytes: int = 0
-    lost_links: list[NodeId] = []  # to peers: what was sent there may not have arrived
-    forward_replies: list[tuple[int, bytes]] = []  # answers from the leader, by forwarding number
-    refused: list[tuple[ReplyChannel, int, bytes]] = []  # by who read them, with the answer to send
+    lost_links: list[NodeId] = []  # links to these peers are down: what was sent may not have arrived
+    forward_replies: list[tuple[int, bytes]] = []  # replies of the leader, by forwarding number
+    refused: list[tuple[ReplyChannel, int, bytes]] = []  # rejected when decoded, with the reply to send
     commands: list[PendingRequest] = []
     queries: list[PendingRequest] = []
     statuses: list[PendingRequest] = []
     requests: int = 0  # how many commands, queries and statuses there are
 
-    def add(self, pending: PendingRequest) -> None:
-        """Put a request with its kind."""
+    def add_request(self, pending: PendingRequest) -> None:
+        """Queue a request by its kind."""
         self.requests += 1
         if isinstance(pending.request, Read):
             self.queries.append(pending)
@@ -73,12 +75,11 @@ class Inputs(Struct):
             self.commands.append(pending)
 
     def add_message(self, message: RaftMessage, size_bytes: int) -> None:
-        """Put a message of a peer."""
         self.messages.append(message)
         self.message_bytes += size_bytes
 
     def extend(self, later: Inputs) -> None:
-        """Take over all of `later`; too many messages are dropped, as a network may: Raft sends again."""
+        """Append all of `later`; messages over the limit are dropped, as a network may: Raft sends again."""
         if self.message_bytes <= MESSAGE_BYTES_MAX:
             self.messages += later.messages
             self.message_bytes += later.message_bytes
@@ -94,78 +95,79 @@ class Inputs(Struct):
 
 
 class Inbox:
-    """Bounded; any thread may put, and whoever has the turn takes all at once.
+    """The bounded queue in front of the run loop; any thread may put.
 
-    There is one turn, and at most one thread has it. While nothing is worth one, nobody has: then the thread
-    that puts what is worth a turn takes it itself, which spares waking another, and hands it back.
+    At most one thread at a time runs an iteration of the loop. While less is queued than the wake-up
+    thresholds ask for, the loop is idle: then the reading thread whose `put` reaches a threshold runs one
+    iteration inline, which saves a thread switch, and the loop is idle again or goes on in its own thread.
     """
 
     def __init__(self, lock: Lock) -> None:
-        self._lock = lock  # guards what follows (and the node's Raft state); never held over I/O
+        self._lock = lock  # guards what follows, and the core (see RunLoop); never held over I/O
         self._inputs = Inputs()
-        self._idle = False  # nobody has the turn
-        self._loop_waits = False  # the run loop waits for the turn, which another thread has
-        self._wanted = WakeThresholds()
-        self._wakeup = Lock()  # released to give the run loop the turn; not a guard of anything
+        self._idle = False  # no thread runs an iteration
+        self._loop_waits = False  # the loop's own thread waits for an inline iteration to end
+        self._thresholds = WakeThresholds()
+        self._wakeup = Lock()  # released to wake the loop's own thread; guards nothing
         self._wakeup.acquire()
         self._run_inline: Callable[[], None] = self._wakeup.release
-        self.gathered = Inputs()  # by the reader's thread, for one put at the end of its round
+        self.gathered = Inputs()  # filled by the reader's thread, and put at the end of its round
 
     def run_inline_with(self, run_inline: Callable[[], None]) -> None:
-        """Have a thread that puts call `run_inline` when it has the turn; it must end with `end_inline`.
+        """Have a thread whose `put` reaches a threshold call `run_inline`, which must call `end_inline` last.
 
-        Without this it gives the turn to the run loop.
+        Without this, such a thread wakes the loop's own thread.
         """
         self._run_inline = run_inline
 
-    # -- whoever brings something ---------------------------------------------------------------------
+    # -- any thread -----------------------------------------------------------------------------------
 
     def put(self, inputs: Inputs) -> None:
-        """Add what came in, and take the turn that it may be worth."""
+        """Queue what came in; if that reaches a threshold and the loop is idle, run an iteration inline."""
         with self._lock:
             self._inputs.extend(inputs)
-            mine = self._idle and self._should_run()
-            if mine:
+            run_inline = self._idle and self._should_run()
+            if run_inline:
                 self._idle = False
-        if mine:
+        if run_inline:
             self._run_inline()
 
     def put_gathered(self) -> None:
-        """Put what was gathered. The reader's thread only."""
+        """Queue what the reader's thread has gathered. For that thread only."""
         inputs, self.gathered = self.gathered, Inputs()
         self.put(inputs)
 
     @property
     def full(self) -> bool:
-        """Whether no more requests should be gathered. The reader's thread only.
+        """Whether clients' requests must be refused as busy. For the reader's thread only.
 
-        What another server passed on, or waited for a slow job, is counted but never turned away: that
-        server and each connection bound what they have under way.
+        Requests that another server forwarded, or that waited for a slow job, are counted but not refused:
+        that server and each connection bound their own.
         """
         return self._inputs.requests + self.gathered.requests >= REQUESTS_MAX
 
-    # -- who has the turn -----------------------------------------------------------------------------
+    # -- the thread that runs an iteration --------------------------------------------------------------
 
     def drain(self) -> Inputs:
-        """Return all that came in; the lock is held by the caller."""
+        """Return all that is queued. The caller holds the lock."""
         inputs, self._inputs = self._inputs, Inputs()
         return inputs
 
-    def end_inline(self, wanted: WakeThresholds, *, more: bool) -> None:
-        """End a reading thread's turn; the run loop has the next one if there is more to do."""
+    def end_inline(self, thresholds: WakeThresholds, *, more: bool) -> None:
+        """End an inline iteration; the loop's own thread runs the next one if there is `more` to do."""
         with self._lock:
-            self._wanted = wanted
+            self._thresholds = thresholds
             self._idle = not (more or self._loop_waits or self._should_run())
             if not self._idle:
                 self._wakeup.release()
 
-    def sleep(self, seconds: float, wanted: WakeThresholds = WAKE_ON_ANYTHING) -> None:
-        """Give up the turn, and have it again as soon as it is worth it, at the latest after `seconds`.
+    def sleep(self, seconds: float, thresholds: WakeThresholds = WAKE_ON_ANYTHING) -> None:
+        """Be idle until a wake-up threshold is reached or `seconds` have passed. The loop's own thread only.
 
-        Or a little later, if a reading thread has it then. For the run loop.
+        If an inline iteration is running at that time, wait for its end, too.
         """
         with self._lock:
-            self._wanted = wanted
+            self._thresholds = thresholds
             if self._should_run():
                 return
             self._idle = True
@@ -180,12 +182,12 @@ class Inbox:
         self._loop_waits = False
 
     def _should_run(self) -> bool:
-        inputs, wanted = self._inputs, self._wanted
+        inputs, thresholds = self._inputs, self._thresholds
         return bool(
-            len(inputs.commands) >= wanted.commands
+            len(inputs.commands) >= thresholds.commands
             or inputs.messages
             or inputs.forward_replies
-            or len(inputs.queries) >= wanted.queries
+            or len(inputs.queries) >= thresholds.queries
             or inputs.statuses
             or inputs.refused
             or inputs.lost_links

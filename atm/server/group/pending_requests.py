@@ -1,4 +1,4 @@
-"""Requests that wait for their end: proposed here, reading here, or passed on to the leader."""
+"""Requests without a reply yet: proposed here, reading here, or forwarded to the leader."""
 
 from __future__ import annotations
 
@@ -9,19 +9,19 @@ from atm.server.group.inbox import PendingRequest
 
 
 class Proposals:
-    """Commands in this node's log, each settled by the index *and* the term it was proposed at.
+    """Commands in this node's log, found by the index *and* the term that each was proposed at.
 
-    An index alone would answer one client with another's result when a later leader replaced the entry.
+    By the index alone, one client would get another's result when a later leader has replaced the entry.
     """
 
     def __init__(self) -> None:
-        self._pending: dict[int, tuple[int, PendingRequest]] = {}  # by index: term and who asked
+        self._pending: dict[int, tuple[int, PendingRequest]] = {}  # by index, with the term
 
     def __len__(self) -> int:
         return len(self._pending)
 
     def add(self, first_index: int, term: int, commands: Iterable[PendingRequest]) -> list[PendingRequest]:
-        """Remember commands proposed from `first_index` on; return whose entries they replaced."""
+        """Remember commands proposed from `first_index` on; return those whose entries they replaced."""
         replaced = []
         for index, pending in enumerate(commands, first_index):
             before = self._pending.get(index)
@@ -31,12 +31,12 @@ class Proposals:
         return replaced
 
     def pop(self, entry: Entry) -> tuple[bool, PendingRequest] | None:
-        """Return whether a committed entry is the very one proposed at its index, and who waits there."""
+        """Return whether a committed entry has the term that was proposed at its index, and that request."""
         found = self._pending.pop(entry.index, None)
         return None if found is None else (found[0] == entry.term, found[1])
 
     def pop_all_but(self, term: int | None) -> list[PendingRequest]:
-        """Return who waits for an entry of another term than `term`."""
+        """Forget and return the requests that were proposed in another term than `term`."""
         gone = {index: pending for index, (at_term, pending) in self._pending.items() if at_term != term}
         for index in gone:
             del self._pending[index]
@@ -44,7 +44,7 @@ class Proposals:
 
 
 class Reads:
-    """Queries that wait for the core to confirm that this node still leads; one id for all of a turn."""
+    """Queries that wait until the core has confirmed that this node leads; one id for each iteration."""
 
     def __init__(self) -> None:
         self._pending: dict[int, Sequence[PendingRequest]] = {}
@@ -62,26 +62,26 @@ class Reads:
         return self._last_id
 
     def pop(self, read_id: int) -> Sequence[PendingRequest]:
-        """Return who waits for this read."""
+        """Forget and return the queries of this read."""
         queries = self._pending.pop(read_id, ())
         self._count -= len(queries)
         return queries
 
     def pop_all(self) -> list[PendingRequest]:
-        """Return who waits for any read."""
+        """Forget and return all queries."""
         return [pending for read_id in list(self._pending) for pending in self.pop(read_id)]
 
 
 class ForwardedRequests:
-    """Requests passed on to the leader, by number.
+    """Requests forwarded to the leader, by number.
 
-    Numbers are never used again, and `first_number` is drawn by chance: an answer that was meant for an
-    earlier process under this node's name finds nobody.
+    Numbers are never used again, and `first_number` is random: a reply that was meant for an earlier process
+    of this node matches no request.
     """
 
     def __init__(self, first_number: int) -> None:
         self._next_number = first_number
-        self._pending: dict[int, tuple[float, PendingRequest]] = {}  # the oldest first, with its deadline
+        self._pending: dict[int, tuple[float, PendingRequest]] = {}  # the oldest first, with their deadlines
 
     def __len__(self) -> int:
         return len(self._pending)
@@ -96,12 +96,12 @@ class ForwardedRequests:
         return numbered
 
     def pop(self, number: int) -> PendingRequest | None:
-        """Return who waits for the answer with this number."""
+        """Forget and return the request with this number."""
         found = self._pending.pop(number, None)
         return None if found is None else found[1]
 
     def pop_expired(self, now_s: float) -> list[PendingRequest]:
-        """Return whose deadline has passed."""
+        """Forget and return the requests whose deadlines have passed."""
         expired = []
         for number, (deadline_s, pending) in self._pending.items():
             if deadline_s > now_s:
@@ -112,7 +112,7 @@ class ForwardedRequests:
         return [pending for _, pending in expired]
 
     def pop_all(self) -> list[PendingRequest]:
-        """Return everybody."""
-        everybody = [pending for _, pending in self._pending.values()]
+        """Forget and return all requests."""
+        requests = [pending for _, pending in self._pending.values()]
         self._pending.clear()
-        return everybody
+        return requests

@@ -18,7 +18,7 @@ CATCH_UP_BYTES_MAX = 256 * 1024
 
 
 class DurableLog(Protocol):
-    """The durable log."""
+    """What `perform` needs of the log's file."""
 
     def save(self, hard_state: HardState, entries: Sequence[Entry]) -> None:
         """Make term, vote and entries durable before returning; raise if that failed."""
@@ -28,51 +28,58 @@ class DurableLog(Protocol):
 
 
 class Network(Protocol):
-    """The way to the other servers."""
+    """What `perform` needs of the links to the other servers."""
 
     def send(self, outgoing: Sequence[Outgoing]) -> None:
         """Send now what can be sent, without waiting; the rest may be lost."""
 
 
 class StateMachine(Protocol):
-    """The state machine."""
+    """What `perform` needs of the ledger: it decides commands in memory."""
 
     def decide(self, records: Sequence[Record]) -> list[LedgerReceipt | None]:
-        """Apply in memory; it need not be written yet."""
+        """Apply in memory, and return the receipt of each; the file need not be written yet."""
 
 
 class ResultSink(Protocol):
-    """Whoever waits for a decision."""
+    """Where results go: the router, which knows the request that waits for each."""
 
-    def settle(self, committed: Sequence[Entry], receipts: Sequence[LedgerReceipt | None]) -> None:
-        """Answer who proposed these entries."""
+    def on_committed(self, committed: Sequence[Entry], receipts: Sequence[LedgerReceipt | None]) -> None:
+        """Reply to the requests that these committed entries were proposed for."""
 
     def answer_reads(self, reads: Sequence[ConfirmedRead]) -> None:
-        """Answer these reads from the bank as it is now."""
+        """Reply to these reads from the ledger as it is now."""
 
     def drop_reads(self, read_ids: Sequence[int]) -> None:
-        """Tell who waits for these reads that they cannot be answered."""
+        """Refuse these reads: this node no longer leads."""
 
 
-class Guard(Protocol):
-    """Who let the entries in."""
+class ValidatedEntries(Protocol):
+    """The entries that were validated when they came into the log, decoded."""
 
     def record(self, entry: Entry) -> Record:
-        """Return an entry as the bank applies it."""
+        """Return an entry as the ledger applies it."""
 
 
 def perform(
-    ready: Ready, log: DurableLog, network: Network, bank: StateMachine, clients: ResultSink, guard: Guard
+    ready: Ready,
+    log: DurableLog,
+    network: Network,
+    ledger: StateMachine,
+    clients: ResultSink,
+    validator: ValidatedEntries,
 ) -> None:
     """Do what the core wants done, in the order that `Ready` states.
 
-    Nobody waits for the bank's file: what was decided follows from the log, and that is durable.
+    No reply waits for the ledger's file: what was decided follows from the log, and the log is durable.
     """
     network.send(_at_once(ready, log))  # a leader replicates while its own disk syncs (thesis 10.2.1)
     log.save(ready.hard_state, ready.entries)
     network.send(ready.messages_after_sync)  # promises only once they are durable
     if ready.committed:
-        clients.settle(ready.committed, bank.decide([guard.record(entry) for entry in ready.committed]))
+        clients.on_committed(
+            ready.committed, ledger.decide([validator.record(entry) for entry in ready.committed])
+        )
     clients.answer_reads(ready.reads)
     clients.drop_reads(ready.dropped_reads)
 

@@ -1,4 +1,4 @@
-"""From what is on disk to a core that can go on; no sockets, so that the simulation restarts so too."""
+"""Recovery: from the files on disk to a running core. No sockets, so that the simulation uses it, too."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ from atm.ledger.ledger import ClusterState, Record
 from atm.raft import CheckedRaft, Entry, EntryKind, HardState, Log, Raft, RaftConfig
 from atm.raft.term_limit import TERM_MAX
 from atm.server.group.entry_validator import EntryValidator, Unusable, checked_record
+from atm.storage.log_recovery import START_EMPTY_ADVICE
 from atm.version import FEATURE_LEVEL_MAX, RELEASE
 from atm.wire.codec import Malformed
 from atm.wire.log_entries import decode_founding
@@ -19,20 +20,21 @@ REPLAY_BYTES_MAX = 256 * 1024  # of commands held in memory at once
 
 
 class LedgerAhead(Exception):
-    """The ledger holds what its log does not; `str()` of it is one line for people."""
+    """The ledger holds entries that its log does not; `str()` of it is one line for people."""
 
 
 class ClusterMismatch(Exception):
-    """Log, ledger, folder and cluster.ini are not of one cluster; `str()` of it is one line for people."""
+    """Log, ledger, node.json and cluster.ini disagree; `str()` of it is one line for people."""
 
 
 class LogUnusable(Exception):
-    """The log holds what no cluster can go on from; `str()` of it is one line for people."""
+    """The log has a term or entry that no cluster can continue from; `str()` of it is a line for people."""
 
     def __init__(self, what: str) -> None:
         super().__init__(
-            f"its log {what}: no cluster can go on from that, so some server has lied to this node. "
-            "Stop all nodes and repair them all in the same way: bin/ledger repair --help, docs/repair.md"
+            f"its log {what}: no cluster can go on from that. Bad memory or a faulty server caused it. "
+            "Nothing acknowledged is lost. Stop all nodes and repair all of them in the same way: bin/ledger "
+            "repair --help, docs/repair.md. Do not move the folder away: its vote would be lost for good"
         )
 
 
@@ -50,7 +52,7 @@ class SavedLog(Protocol):
 
 
 class RecoveredStateMachine(Protocol):
-    """What recovery needs of the ledger."""
+    """What recovery needs of the ledger: a state machine that says up to which entry its file holds it."""
 
     @property
     def applied_index(self) -> int: ...
@@ -60,22 +62,23 @@ class RecoveredStateMachine(Protocol):
 def recover(
     config: RaftConfig,
     log: SavedLog,
-    bank: RecoveredStateMachine,
+    ledger: RecoveredStateMachine,
     random: Callable[[int, int], int],
-    guard: EntryValidator,
+    validator: EntryValidator,
     *,
     check_invariants: bool = False,
 ) -> Raft:
     """Apply what is known to be committed, and return the core; raise `LedgerAhead` or `LogUnusable`."""
     if log.hard_state.term > TERM_MAX:
         raise LogUnusable(f"is in term {log.hard_state.term}")
-    if bank.applied_index > log.last_index:
+    if ledger.applied_index > log.last_index:
         raise LedgerAhead(
-            f"the ledger has applied entry {bank.applied_index}, but the log ends at {log.last_index}: they "
-            "do not belong together. Restore both from one copy, or move the folder away and start it empty"
+            f"the ledger has applied entry {ledger.applied_index}, but the log ends at {log.last_index}: "
+            "they do not belong together, and this log may have lost acknowledged entries. Put back "
+            f"the log and the ledger that this node ran with last. {START_EMPTY_ADVICE}"
         )
-    replay(log, bank)
-    first = max(1, min(bank.applied_index + 1, log.last_index))
+    replay(log, ledger)
+    first = max(1, min(ledger.applied_index + 1, log.last_index))
     tail = log.tail(first)
     for entry in tail:
         _usable(entry)
@@ -83,22 +86,22 @@ def recover(
         config,
         hard_state=log.hard_state,
         log=Log(entries=tail, terms=log.terms, base_index=first - 1),
-        applied_index=bank.applied_index,
+        applied_index=ledger.applied_index,
         random=random,
-        entry_check=guard.entry_check,
+        entry_check=validator.entry_check,
     )
 
 
-def replay(log: SavedLog, bank: RecoveredStateMachine) -> None:
+def replay(log: SavedLog, ledger: RecoveredStateMachine) -> None:
     """Apply the saved entries that are known to be committed, a bounded piece at a time."""
     commit_index = min(log.hard_state.commit_index, log.last_index)
-    while bank.applied_index < commit_index:
-        entries = log.read_entries(bank.applied_index + 1, commit_index, REPLAY_BYTES_MAX)
-        bank.apply([_usable(entry) for entry in entries])
+    while ledger.applied_index < commit_index:
+        entries = log.read_entries(ledger.applied_index + 1, commit_index, REPLAY_BYTES_MAX)
+        ledger.apply([_usable(entry) for entry in entries])
 
 
 def _usable(entry: Entry) -> Record:
-    """Return an entry as the bank applies it; raise `LogUnusable` and `NewerEntry`."""
+    """Return an entry as the ledger applies it; raise `LogUnusable` and `NewerEntry`."""
     try:
         return checked_record(entry)
     except Unusable as error:
@@ -106,16 +109,22 @@ def _usable(entry: Entry) -> Record:
 
 
 def check_one_cluster(log: SavedLog, *, folder_id: str, ledger_id: str) -> None:
-    """Raise `ClusterMismatch` unless folder and ledger are as this log made them, or are still new.
+    """Raise `ClusterMismatch` unless folder and ledger have the cluster id of this log, or none yet.
 
-    They have no id before the log's first entry is known to be committed; it may still be replaced then.
+    They have none until the log's first entry is known to be committed; until then it may be replaced.
     """
     known = {cluster_id for cluster_id in (folder_id, ledger_id) if cluster_id}
+    if known and not log.last_index:
+        raise ClusterMismatch(
+            f"the log is empty, but node.json or the ledger names cluster {' and '.join(sorted(known))}: the "
+            "log's files raft.log.* are lost or were cut. Put back those that this node ran with last. "
+            f"{START_EMPTY_ADVICE}"
+        )
     if known - {_founded_as(log)}:
         names = [each or "not known" for each in (_founded_as(log), folder_id, ledger_id)]
         raise ClusterMismatch(
             f"these files are of different clusters: that of the log is {names[0]}, of node.json {names[1]}, "
-            f"of the ledger {names[2]}. Put back those of one copy, or move the folder away"
+            f"of the ledger {names[2]}. Put back the files that this node ran with last. {START_EMPTY_ADVICE}"
         )
 
 
@@ -130,7 +139,7 @@ def check_voters(state: ClusterState, cluster: Cluster) -> None:
 
 
 def check_feature_level(state: ClusterState) -> None:
-    """Raise `ClusterMismatch` if the cluster is beyond what this release knows."""
+    """Raise `ClusterMismatch` if the cluster's feature level is above what this release knows."""
     if state.feature_level > FEATURE_LEVEL_MAX:
         raise ClusterMismatch(
             f"the cluster is at feature level {state.feature_level}, and release {RELEASE} knows only up to "

@@ -1,13 +1,13 @@
-"""Repairs the folder of a stopped node whose log holds what no cluster can go on from (docs/repair.md).
+"""Repairs a stopped node's folder whose log holds what no cluster can continue from (docs/repair.md).
 
-What is wrong is replaced, and nothing acknowledged is lost: a command that nobody can apply becomes a no-op
-at its place, a stamp that nobody can follow is set anew behind the one before it, entries of a term above
-`TERM_MAX`, which no leader can have written, are cut off. The same entries become the same on every node,
-so logs that agreed agree afterwards.
+What is wrong is replaced, and nothing acknowledged is lost: a command that no server can apply becomes a
+no-op at its index, a stamp that no leader can continue from is set to just after the one before it, and
+entries of a term above `TERM_MAX`, which no leader can have written, are cut off. Equal entries become equal
+entries on every node, so logs that agreed still agree.
 
-The term is another matter: with it a node forgets votes that it gave. So all nodes are stopped, and all are
-given *one* term, no lower than the term of any entry on any of them. Then nobody votes twice in a term that
-anybody has led, since each campaigns for a later one.
+The term is more delicate: by changing it a node forgets votes that it gave. So all nodes are stopped, and
+all get *one* term, no lower than the term of any entry on any of them. Then no node votes twice in a
+term that had a leader, since each campaigns for a later one.
 """
 
 from __future__ import annotations
@@ -30,15 +30,15 @@ from atm.storage.data_folder import NODE_FILE, PEERS_FILE, DataFolder
 from atm.storage.log_file import LogFile
 
 READ_BYTES = 4 * 1024 * 1024
-CHANGES_TOLD_MAX = 20
+CHANGES_LISTED_MAX = 20
 
 
 class NotRepaired(Exception):
     """Nothing was changed; `str()` of it is one line for people."""
 
 
-class Found(Struct):
-    """What a node's folder holds, and what a repair does to its entries."""
+class FolderState(Struct):
+    """The state of a node's folder, and what a repair changes in it."""
 
     hard_state: HardState
     last_index: int  # of the repaired log
@@ -49,32 +49,32 @@ class Found(Struct):
 
     @property
     def wrong(self) -> bool:
-        """Whether the node does not start with what it holds."""
+        """Whether the node refuses to start from this folder."""
         return self.hard_state.term > TERM_MAX or self.cut + self.changed > 0
 
     @property
     def term_min(self) -> int:
-        """The lowest term that this node may be given: a sane one is never lowered."""
+        """The lowest term that this node may get: a possible one is never lowered."""
         term = self.hard_state.term
         return self.last_term if term > TERM_MAX else max(self.last_term, term)
 
 
-def inspect(cluster: Cluster, node: str) -> Found:
-    """Look at a stopped node's folder and change nothing; raise `NotRepaired` and what opening it raises."""
+def inspect(cluster: Cluster, node: str) -> FolderState:
+    """Return the state of a stopped node's folder; raise `NotRepaired` and what opening it raises."""
     _require_folder(cluster, node)
     with closing(DataFolder(cluster, node)) as folder, closing(LogFile(folder.path)) as log:
         return _found(log)
 
 
-def repair(cluster: Cluster, node: str, term: int) -> tuple[Found, Path]:
-    """Rewrite a stopped node's log in `term`; return what was found, and where the folder as it was is kept.
+def repair(cluster: Cluster, node: str, term: int) -> tuple[FolderState, Path]:
+    """Rewrite a stopped node's log in `term`; return its state before, and where the old folder is kept.
 
-    The new folder has no ledger: it is made from the log at the next start. Raises as `inspect`.
+    The new folder has no ledger: it is rebuilt from the log at the next start. Raises as `inspect`.
     """
     _require_folder(cluster, node)
     with closing(DataFolder(cluster, node)) as folder:
         fresh = folder.path.with_name(f"{node}.repaired")
-        rmtree(fresh, ignore_errors=True)  # of a repair that was interrupted
+        rmtree(fresh, ignore_errors=True)  # left by a repair that was interrupted
         with closing(LogFile(folder.path)) as log:
             found = _found(log)
             if not found.term_min <= term <= TERM_MAX:
@@ -87,7 +87,7 @@ def repair(cluster: Cluster, node: str, term: int) -> tuple[Found, Path]:
             if (folder.path / name).exists():
                 write_durably(fresh / name, (folder.path / name).read_bytes())
         old = _unused(folder.path)
-        folder.path.rename(old)  # a node that is started between the two starts empty, and does not vote
+        folder.path.rename(old)  # a node started between the two renames starts empty, and has no vote
         fresh.rename(folder.path)
         sync_folder(folder.path.parent)
     return found, old
@@ -96,10 +96,12 @@ def repair(cluster: Cluster, node: str, term: int) -> tuple[Found, Path]:
 def _require_folder(cluster: Cluster, node: str) -> None:
     path = cluster.data_dir / node
     if not (path / NODE_FILE).exists():
-        raise NotRepaired(f"{path} is no folder that node {node} has used: there is nothing to repair")
+        raise NotRepaired(
+            f"{path} is not a folder of node {node}: there is nothing to repair. Check --config and the name"
+        )
 
 
-def _write(log: LogFile, fresh: Path, found: Found, term: int) -> None:
+def _write(log: LogFile, fresh: Path, found: FolderState, term: int) -> None:
     old = found.hard_state
     state = HardState(
         term=term,
@@ -113,16 +115,16 @@ def _write(log: LogFile, fresh: Path, found: Found, term: int) -> None:
             new.save(state, entries)
 
 
-def _found(log: LogFile) -> Found:
+def _found(log: LogFile) -> FolderState:
     sane = [(first, term) for first, term in log.terms if term <= TERM_MAX]
     last_term = sane[-1][1] if sane else 0
-    mad = [first for first, term in log.terms if term > TERM_MAX]
-    last_index = mad[0] - 1 if mad else log.last_index
-    found = Found(log.hard_state, last_index, last_term, cut=log.last_index - last_index)
-    for entry, mended, why in _mended(log, last_index):
-        if entry is not mended:
+    impossible = [first for first, term in log.terms if term > TERM_MAX]
+    last_index = impossible[0] - 1 if impossible else log.last_index
+    found = FolderState(log.hard_state, last_index, last_term, cut=log.last_index - last_index)
+    for entry, repaired, why in _repaired_entries(log, last_index):
+        if entry is not repaired:
             found.changed += 1
-            if len(found.changes) < CHANGES_TOLD_MAX:
+            if len(found.changes) < CHANGES_LISTED_MAX:
                 found.changes.append(f"entry {entry.index} {why}")
     return found
 
@@ -130,25 +132,25 @@ def _found(log: LogFile) -> Found:
 def _pieces(log: LogFile, last_index: int) -> Iterator[list[Entry]]:
     piece: list[Entry] = []
     piece_bytes = 0
-    for _, mended, _ in _mended(log, last_index):
-        piece.append(mended)
-        piece_bytes += len(mended.data)
-        if piece_bytes > READ_BYTES or mended.index == last_index:
+    for _, repaired, _ in _repaired_entries(log, last_index):
+        piece.append(repaired)
+        piece_bytes += len(repaired.data)
+        if piece_bytes > READ_BYTES or repaired.index == last_index:
             yield piece
             piece, piece_bytes = [], 0
 
 
-def _mended(log: LogFile, last_index: int) -> Iterator[tuple[Entry, Entry, str]]:
-    """Give each entry up to `last_index` as it is and as it should be, and what is wrong with it."""
+def _repaired_entries(log: LogFile, last_index: int) -> Iterator[tuple[Entry, Entry, str]]:
+    """Yield each entry up to `last_index` as it is, as repaired, and what is wrong ("" if nothing)."""
     index, last_time_us = 1, 0
     while index <= last_index:
         for entry in log.read_entries(index, last_index, READ_BYTES):
-            mended, why = _mend(entry, last_time_us)
-            yield entry, mended, why
-            index, last_time_us = entry.index + 1, mended.time_us
+            repaired, why = _repaired_entry(entry, last_time_us)
+            yield entry, repaired, why
+            index, last_time_us = entry.index + 1, repaired.time_us
 
 
-def _mend(entry: Entry, last_time_us: int) -> tuple[Entry, str]:
+def _repaired_entry(entry: Entry, last_time_us: int) -> tuple[Entry, str]:
     try:
         checked_record(entry)
     except Unusable as error:

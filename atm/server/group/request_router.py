@@ -1,11 +1,11 @@
-"""The desk: takes tellers' requests to the core or to the leader, and brings each its answer.
+"""Routes clients' requests to the core, or to the leader, and sends each exactly one reply.
 
-It knows no sockets: an answer goes to a `ReplyChannel`, and requests are passed on through `Forwarder`.
-It is used within turns only.
+No sockets here: a reply goes to a `ReplyChannel`, and requests are forwarded through a `Forwarder`.
+Everything is called only within an iteration.
 
-It is one class on purpose. A request waits in one of four places: held back, proposed, in a round of reads,
-or forwarded. Whatever ends a wait (a commit, a lost leadership, another leader, time, the node's stop) must
-find it in each of them, and say of each what is certain. The places themselves are in pending_requests.py.
+This is one class on purpose. A request waits in one of four places: held back, proposed, in a round of reads,
+or forwarded. Each event that ends a wait (a commit, a lost leadership, a new leader, a timeout, the node's
+stop) must look in all four, and tell the client what is certain. The places are in pending_requests.py.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ from atm.wire.log_entries import command_data
 PROPOSALS_MAX = 20_000
 READS_MAX = 20_000
 FORWARDED_MAX = 10_000
-FORWARD_TIMEOUT_S = 2.0  # the leader answers within this time, or the outcome is unknown
+FORWARD_TIMEOUT_S = 2.0  # if the leader has not replied by then, the outcome is unknown
 
 EXPIRE = command_data(BANK, encode(Expire()))
 RAISE_AGAIN_S = 1.0  # if it was not applied by then
@@ -38,7 +38,7 @@ UNKNOWN = "it may or may not have been done: ask again with the same id"
 
 
 class Core(Protocol):
-    """What the desk needs of `Raft`."""
+    """What the router needs of `Raft`."""
 
     @property
     def role(self) -> Role: ...
@@ -59,7 +59,7 @@ class Core(Protocol):
 
 
 class LedgerReads(Protocol):
-    """What the desk needs of the ledger."""
+    """What the router needs of the ledger: reads, and what is due. It changes nothing."""
 
     @property
     def applied_index(self) -> int: ...
@@ -72,21 +72,21 @@ class LedgerReads(Protocol):
 
 
 class Forwarder(Protocol):
-    """The way to the leader."""
+    """What the router needs of the outbound links."""
 
     def forward(self, to: NodeId, requests: Sequence[tuple[int, str, bytes]]) -> bool:
-        """Pass requests on, with who asks; return False, with nothing sent, if there is no link."""
+        """Forward (number, actor, request) tuples; return False, with nothing sent, if there is no link."""
 
 
 class RequestRouter:
-    """Every request that came in gets one answer, or its connection is gone."""
+    """Sends exactly one reply to every request that came in, unless its connection is gone."""
 
     def __init__(
         self,
         node: NodeId,
         core: Core,
-        bank: LedgerReads,
-        passing: Forwarder,
+        ledger: LedgerReads,
+        forwarder: Forwarder,
         *,
         first_number: int,
         peers: Collection[NodeId],
@@ -97,19 +97,19 @@ class RequestRouter:
     ) -> None:
         self._node = node
         self._core = core
-        self._bank = bank
-        self._passing = passing
+        self._ledger = ledger
+        self._forwarder = forwarder
         self._clock = clock
         self._log_clock = LogClock(clock, wall_clock_us)
         self._say = say
         self._proposals = Proposals()
         self._reads = Reads()
-        self._held: list[PendingRequest] = []  # commands that are not proposed yet, see `take`
-        self._held_queries: list[PendingRequest] = []  # likewise, whose round has not begun yet
+        self._held: list[PendingRequest] = []  # commands not proposed yet, see `accept`
+        self._held_queries: list[PendingRequest] = []  # queries whose round of heartbeats has not begun yet
         self._forwarded = ForwardedRequests(first_number)
-        self._redirected = 0  # and not said yet: `take` runs under the lock, and saying is I/O
+        self._redirected = 0  # not printed yet: `accept` runs under the lock, and printing is I/O
         self._newest_expire = (0, 0)  # the term and the index it was proposed at
-        self._feature_levels = dict.fromkeys(peers, 0)  # 0: the peer is not there
+        self._feature_levels = dict.fromkeys(peers, 0)  # 0: the peer is not connected
         self._feature_level_max = feature_level_max
         self._raise_not_before_s = -math.inf
         self._leading_term: int | None = None  # as last seen
@@ -117,12 +117,12 @@ class RequestRouter:
 
     # -- what came in ---------------------------------------------------------------------------------
 
-    def take(self, inputs: Inputs) -> None:
-        """Take a turn's requests to where they are decided.
+    def accept(self, inputs: Inputs) -> None:
+        """Propose, read or forward the requests of one iteration. The caller holds the lock.
 
         A leader holds commands back while more than their number are under way: a round of replication
-        costs all servers the same for one command as for a hundred, so fewer and larger ones carry more.
-        It does so with queries, too, each of which waits for a round of heartbeats.
+        costs all servers the same for one command as for a hundred, so fewer, larger rounds carry more.
+        It holds queries back likewise: each waits for a round of heartbeats.
         """
         self._deliver_replies(inputs.forward_replies)
         self._notice_leader()
@@ -150,8 +150,8 @@ class RequestRouter:
         for channel, number, payload in inputs.refused:
             channel.reply(number, payload)
 
-    def wanted(self) -> WakeThresholds:
-        """How much of what may come in is worth a turn."""
+    def wake_thresholds(self) -> WakeThresholds:
+        """Return how many requests must be queued before `accept` can do anything with them."""
         if self._core.role is not Role.LEADER:
             return WAKE_ON_ANYTHING
         return WakeThresholds(
@@ -178,23 +178,23 @@ class RequestRouter:
             self._refuse(replaced, "unknown", UNKNOWN)
 
     def _end_due_holds(self) -> None:
-        """Holds end by a command of their own, so that they end at the same place of every log.
+        """Propose the command that ends all due holds, so that they end at the same index on every server.
 
-        One at a time is under way. It ends all that is due, and can only be lost with the leadership.
+        At most one is under way. It can only be lost with the leadership.
         """
-        due_us = self._bank.next_expiry_us
+        due_us = self._ledger.next_expiry_us
         term, index = self._newest_expire
-        if due_us is None or (term == self._core.term and index > self._bank.applied_index):
+        if due_us is None or (term == self._core.term and index > self._ledger.applied_index):
             return
         now_us = self._log_clock.now_us()
         if due_us <= now_us:
             self._newest_expire = (self._core.term, self._core.propose([EXPIRE], now_us))
 
     def _raise_feature_level(self) -> None:
-        """Let the log hold what all members know, learners too, once the last has shown that it does."""
+        """Raise the cluster to the level that all members, learners too, have shown in their hellos."""
         level = min(self._feature_levels.values(), default=self._feature_level_max)
         level = min(level, self._feature_level_max)
-        if level > self._bank.cluster.feature_level and self._clock() >= self._raise_not_before_s:
+        if level > self._ledger.cluster.feature_level and self._clock() >= self._raise_not_before_s:
             data = encode(LevelRaise(level))
             self._core.propose([data], self._log_clock.now_us(), EntryKind.FEATURE_LEVEL)
             self._raise_not_before_s = self._clock() + RAISE_AGAIN_S
@@ -217,7 +217,7 @@ class RequestRouter:
         room = FORWARDED_MAX - len(self._forwarded)
         self._refuse(mine[room:], "busy", "too many requests wait for the leader")
         numbered = self._forwarded.add(mine[:room], self._clock() + FORWARD_TIMEOUT_S)
-        if not self._passing.forward(leader, numbered):
+        if not self._forwarder.forward(leader, numbered):
             for number, _, _ in numbered:
                 self._forwarded.pop(number)
             self._refuse(mine[:room], "unavailable", "there is no link to the leader at the moment")
@@ -233,17 +233,17 @@ class RequestRouter:
             term=core.term,
             leader=core.leader,
             commit_index=core.commit_index,
-            applied_index=self._bank.applied_index,
+            applied_index=self._ledger.applied_index,
             last_index=core.last_index,
             matched=core.matched(),
             version=RELEASE,
-            feature_level=self._bank.cluster.feature_level,
+            feature_level=self._ledger.cluster.feature_level,
         )
 
-    # -- what became of it (the `Clients` of perform.py) ----------------------------------------------
+    # -- results (the `ResultSink` of perform.py) -------------------------------------------------------
 
-    def settle(self, committed: Sequence[Entry], receipts: Sequence[LedgerReceipt | None]) -> None:
-        """Answer who proposed these entries; who proposed another one at an index hears `unknown`."""
+    def on_committed(self, committed: Sequence[Entry], receipts: Sequence[LedgerReceipt | None]) -> None:
+        """Reply to the requests that were proposed at these indexes: `unknown` if another entry is there."""
         if not len(self._proposals):
             return
         for entry, receipt in zip(committed, receipts, strict=True):
@@ -257,22 +257,22 @@ class RequestRouter:
                 self._refuse([pending], "unknown", UNKNOWN)
 
     def answer_reads(self, reads: Sequence[ConfirmedRead]) -> None:
-        """Answer these reads from the ledger as it is now."""
+        """Reply to these reads from the ledger as it is now."""
         for read in reads:
             queries = self._reads.pop(read.read_id)
-            views = self._bank.views(
+            views = self._ledger.views(
                 [pending.request for pending in queries if isinstance(pending.request, Read)]
             )
             for pending, view in zip(queries, views, strict=True):
                 self._send(pending, view)
 
     def drop_reads(self, read_ids: Sequence[int]) -> None:
-        """These reads cannot be answered here any more."""
+        """Refuse these reads: this node no longer leads."""
         for read_id in read_ids:
             self._refuse(self._reads.pop(read_id), "unavailable", "leadership was lost")
 
     def notice_changes(self) -> None:
-        """Tell all who wait on a leadership that ended, here or elsewhere; call it in each turn, unlocked."""
+        """End all waits for a leadership that has ended, here or elsewhere. The lock is not held."""
         leading_term = self._core.term if self._core.role is Role.LEADER else None
         if leading_term != self._leading_term:
             self._leading_term = leading_term
@@ -289,21 +289,21 @@ class RequestRouter:
             self._leader = self._core.leader
             self._end_forwarded(self._forwarded.pop_all(), "the leader changed")
 
-    def expire(self) -> None:
-        """Tell whose request was passed on too long ago."""
+    def expire_forwarded(self) -> None:
+        """End the wait for replies of the leader that are overdue."""
         if len(self._forwarded):
             expired = self._forwarded.pop_expired(self._clock())
             self._end_forwarded(expired, "the leader did not answer in time")
 
     def close(self) -> None:
-        """Tell all who still wait that this node stops."""
+        """End all waits: this node stops."""
         self._refuse(self._proposals.pop_all_but(None), "unknown", UNKNOWN)
         waiting = [*self._held, *self._held_queries, *self._reads.pop_all()]
         self._refuse(waiting, "unavailable", "the node stops")
         self._held, self._held_queries = [], []
         self._end_forwarded(self._forwarded.pop_all(), "the node stops")
 
-    # -- answers --------------------------------------------------------------------------------------
+    # -- replies --------------------------------------------------------------------------------------
 
     def _send(self, pending: PendingRequest, decided: LedgerReceipt) -> None:
         pending.channel.reply(pending.number, encode(Reply.of(decided, leader=self._node)))

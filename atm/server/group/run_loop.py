@@ -1,4 +1,8 @@
-"""The run loop of one server: takes what came in, steps the core, performs what it wants done."""
+"""The run loop of one server. One iteration drains the inbox, steps the core and performs its `Ready`s.
+
+An iteration is run by the loop's own thread, or inline by the thread that reads the sockets (inbox.py),
+never by two at a time. "Only within an iteration" says of a method that only that thread may call it.
+"""
 
 from __future__ import annotations
 
@@ -10,15 +14,17 @@ from typing import Protocol
 from atm.ledger.ledger import ClusterState
 from atm.raft import NodeId, RaftMessage, Ready, Rejection, Role
 from atm.server.group.inbox import WAKE_ON_ANYTHING, Inbox, Inputs
-from atm.server.group.perform import DurableLog, Guard, Network, StateMachine, perform
+from atm.server.group.perform import DurableLog, Network, StateMachine, ValidatedEntries, perform
 from atm.server.group.request_router import Core, RequestRouter
 from atm.server.group.settings import TICK_MS
 
 TICK_S = TICK_MS / 1000
-READIES_PER_ITERATION_MAX = 3  # then what came in meanwhile, and the time, have their turn
-WRITE_TICKS = 5  # 50 ms: how long a busy leader's ledger may be behind what was answered
+READIES_PER_ITERATION_MAX = 3  # then the inbox and the clock are looked at again
+WRITE_TICKS = (
+    5  # 50 ms: for how long a busy leader may have sent receipts that its ledger file does not hold yet
+)
 UNWRITTEN_MAX = 512
-TICKS_PER_ITERATION_MAX = 3  # after a stall, what waits in the inbox is read before time is made up for
+TICKS_PER_ITERATION_MAX = 3  # after a stall, the inbox is read before lost time is made up for
 
 
 class SteppedCore(Core, Protocol):
@@ -32,17 +38,17 @@ class SteppedCore(Core, Protocol):
 
 
 class Outboxes(Protocol):
-    """Connections that the loop writes to without waiting."""
+    """Connections that an iteration writes to without waiting."""
 
     def flush(self) -> None:
-        """Send what was gathered."""
+        """Send what this iteration has gathered."""
 
     def retry(self) -> None:
         """Send more of what did not fit before."""
 
 
 class PersistentStateMachine(StateMachine, Protocol):
-    """The state machine, and its file."""
+    """What the run loop needs of the ledger: a state machine whose file is written after `decide`."""
 
     @property
     def cluster(self) -> ClusterState: ...
@@ -52,119 +58,121 @@ class PersistentStateMachine(StateMachine, Protocol):
 
 
 class PeerLinks(Network, Outboxes, Protocol):
-    """The outbound links."""
+    """What the run loop needs of the outbound links."""
 
 
 class RunLoop:
-    """One server. All but `run`, `stop` and `fail` is for the thread that has the turn (see inbox.py)."""
+    """The run loop; all methods but `run`, `stop` and `fail` only within an iteration."""
 
     def __init__(
         self,
         *,
         raft: SteppedCore,
         log: DurableLog,
-        bank: PersistentStateMachine,
+        ledger: PersistentStateMachine,
         links: PeerLinks,
         router: RequestRouter,
-        guard: Guard,
-        tellers: Outboxes,
+        validator: ValidatedEntries,
+        clients: Outboxes,
         inbox: Inbox,
         lock: Lock,
         on_leadership: Callable[[int], None] = lambda term: None,
         on_cluster: Callable[[ClusterState], None] = lambda cluster: None,
-        on_rejection: Callable[[Rejection], None] = lambda refusal: None,
+        on_rejection: Callable[[Rejection], None] = lambda rejection: None,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._lock = lock  # guards _raft and _inbox; never held over I/O
         self._raft = raft
         self._inbox = inbox
         self._log = log
-        self._bank = bank
+        self._ledger = ledger
         self._links = links
         self._router = router
-        self._tellers = tellers
-        self._guard = guard
+        self._clients = clients
+        self._validator = validator
         self._on_leadership = on_leadership
         self._on_cluster = on_cluster
-        self._cluster = bank.cluster  # as last told
+        self._cluster = ledger.cluster  # as of the last `on_cluster`
         self._on_rejection = on_rejection
-        self._refusals: list[Rejection] = []  # not said yet: saying is I/O, stepping is under the lock
+        self._rejections: list[
+            Rejection
+        ] = []  # not reported yet: reporting is I/O, and the core is stepped under the lock
         self._clock = clock
         self._ticked_s = clock()
         self._led_term: int | None = None
         self._stopping = False
-        self._unwritten = 0  # entries that the bank has decided and perhaps not written
+        self._unwritten = 0  # entries that were decided and may not be in the ledger's file
         self._unwritten_at_tick = 0
         self._ticks_unwritten = 0
         self._failure: BaseException | None = None  # in another thread
         inbox.run_inline_with(self._run_inline)
 
     def run(self) -> None:
-        """Take turns until `stop`; whatever is raised here is the end of the node."""
+        """Run iterations until `stop`. Whatever this raises must end the process: the node is fail-stop."""
         while not self._stopping:
             if not self.iterate():
                 until_tick_s = max(0.0, self._ticked_s + TICK_S - self._clock())
-                self._inbox.sleep(until_tick_s, self._router.wanted())
+                self._inbox.sleep(until_tick_s, self._router.wake_thresholds())
                 if self._failure is not None:
                     raise self._failure
         self._router.close()
         self._flush()
-        self._bank.write()
+        self._ledger.write()
 
     def stop(self) -> None:
         """Let `run` return within a tick. Takes no lock: a signal handler may call it."""
         self._stopping = True
 
     def fail(self, error: BaseException) -> None:
-        """Let `run` raise `error` within a tick; for other threads, without which the node cannot go on."""
+        """Called when a required thread has died: `run` raises `error` within a tick."""
         self._failure = error
 
     def _run_inline(self) -> None:
-        """Take one turn in another thread than the loop's; what is raised is for `run` to raise."""
-        wanted, more = WAKE_ON_ANYTHING, True
+        """Run one iteration in the reading thread; an error is raised by `run` instead of here."""
+        thresholds, more = WAKE_ON_ANYTHING, True
         try:
             more = self.iterate()
-            wanted = self._router.wanted()
+            thresholds = self._router.wake_thresholds()
         except BaseException as error:
             self._failure, more = error, True
-        self._inbox.end_inline(wanted, more=more)
+        self._inbox.end_inline(thresholds, more=more)
 
     def iterate(self) -> bool:
-        """Do what is to be done now; return whether the core may want more done at once."""
+        """Run one iteration; return whether another one should follow without waiting."""
         ticks = self._due_ticks()
         with self._lock:
             ready = self._step(self._inbox.drain(), ticks)
-        self._say_refusals()
+        self._report_rejections()
         performed = 0
         while ready is not None:
-            perform(ready, self._log, self._links, self._bank, self._router, self._guard)
+            perform(ready, self._log, self._links, self._ledger, self._router, self._validator)
             self._unwritten += len(ready.committed)
-            self._note_leadership(ready)
-            self._note_cluster()
+            self._announce_leadership(ready)
+            self._announce_cluster()
             performed += 1
             with self._lock:
                 self._raft.advance(ready)
                 ready = self._raft.ready() if performed < READIES_PER_ITERATION_MAX else None
         self._router.notice_changes()
         if ticks:
-            self._router.expire()
+            self._router.expire_forwarded()
             self._links.retry()
-            self._tellers.retry()
+            self._clients.retry()
         self._flush()
         self._write_when_due(ticks)
         return performed == READIES_PER_ITERATION_MAX
 
     def _flush(self) -> None:
         self._links.flush()
-        self._tellers.flush()
+        self._clients.flush()
 
     def _write_when_due(self, ticks: int) -> None:
-        """Let the bank write: a transaction costs as much as many commands, so a busy leader gathers them."""
+        """Write the ledger's file, or later: a busy leader collects many commands in one transaction."""
         quiet = ticks > 0 and self._unwritten == self._unwritten_at_tick
         self._ticks_unwritten += ticks
-        gathers = self._raft.role is Role.LEADER and self._unwritten < UNWRITTEN_MAX and not quiet
-        if self._unwritten and not (gathers and self._ticks_unwritten < WRITE_TICKS):
-            self._bank.write()
+        collects = self._raft.role is Role.LEADER and self._unwritten < UNWRITTEN_MAX and not quiet
+        if self._unwritten and not (collects and self._ticks_unwritten < WRITE_TICKS):
+            self._ledger.write()
             self._unwritten = 0
         if not self._unwritten:
             self._ticks_unwritten = 0
@@ -172,14 +180,14 @@ class RunLoop:
             self._unwritten_at_tick = self._unwritten
 
     def _step(self, inputs: Inputs, ticks: int) -> Ready | None:
-        """Bring the core up to date; the lock is held."""
+        """Step the core with all inputs and ticks. The caller holds the lock."""
         for peer in inputs.demotions:
             self._raft.demote(peer)
         for message in inputs.messages:
-            refusal = self._raft.step(message)
-            if refusal is not None:
-                self._refusals.append(refusal)
-        self._router.take(inputs)
+            rejection = self._raft.step(message)
+            if rejection is not None:
+                self._rejections.append(rejection)
+        self._router.accept(inputs)
         for _ in range(ticks):
             self._raft.tick()
         return self._raft.ready()
@@ -193,18 +201,18 @@ class RunLoop:
         self._ticked_s += due * TICK_S
         return due
 
-    def _note_cluster(self) -> None:
-        """Tell what the log says of the cluster before the bank writes it: node.json comes first."""
-        if self._bank.cluster is not self._cluster:
-            self._cluster = self._bank.cluster
+    def _announce_cluster(self) -> None:
+        """Announce a change of the cluster's state before the ledger's file has it: node.json comes first."""
+        if self._ledger.cluster is not self._cluster:
+            self._cluster = self._ledger.cluster
             self._on_cluster(self._cluster)
 
-    def _say_refusals(self) -> None:
-        for refusal in self._refusals:
-            self._on_rejection(refusal)
-        self._refusals.clear()
+    def _report_rejections(self) -> None:
+        for rejection in self._rejections:
+            self._on_rejection(rejection)
+        self._rejections.clear()
 
-    def _note_leadership(self, ready: Ready) -> None:
+    def _announce_leadership(self, ready: Ready) -> None:
         if ready.role is Role.LEADER and ready.hard_state.term != self._led_term:
             self._led_term = ready.hard_state.term
             self._on_leadership(ready.hard_state.term)

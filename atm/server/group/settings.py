@@ -1,4 +1,4 @@
-"""What `cluster.ini` says in milliseconds, and what it does not say, as the core's settings in ticks."""
+"""The core's settings, in ticks: those of `cluster.ini`, in milliseconds there, and the fixed ones."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from atm.wire.framing import CLIENT_FRAME_BYTES_MAX
 from atm.wire.log_entries import COMMAND_BYTES_MAX
 
 TICK_MS = 10
-FOLLOWER_APPLY_TICKS = 5  # 50 ms: how far a busy follower's ledger may be behind what it knows is committed
+FOLLOWER_APPLY_TICKS = 5  # 50 ms: for how long a busy follower may leave committed entries unapplied
 
 
 def raft_config(cluster: Cluster, node: str, cluster_id: str) -> RaftConfig:

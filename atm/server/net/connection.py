@@ -12,7 +12,7 @@ from threading import Lock
 from atm.wire.framing import FrameReader, FrameTooLarge
 
 PARTIAL_FRAME_S = 10.0  # a frame must arrive whole within this time of its first byte
-STALLED_OUTBOX_S = 10.0  # a connection that takes nothing for so long, while we have something, is dropped
+STALLED_OUTBOX_S = 10.0  # a connection whose peer reads nothing for so long, while data waits, is dropped
 LINGER_S = 2.0
 LINGER_BYTES_MAX = 64 * 1024 * 1024
 RECEIVE_BYTES = 64 * 1024
@@ -22,19 +22,19 @@ class StalledFrame(Exception):
     """A frame began to arrive and did not end in time."""
 
     def __init__(self, partial_frame_s: float) -> None:
-        super().__init__(f"half a frame, and no more within {partial_frame_s:g} s")
+        super().__init__(f"timed out after {partial_frame_s:g} s waiting for the rest of a frame")
 
 
 class FrameDeadline:
-    """By when the unfinished frame must be whole: its time runs from its first byte, however it drips."""
+    """When the unfinished frame must be complete: a fixed time after its first byte."""
 
     def __init__(self, partial_frame_s: float, clock: Callable[[], float] = time.monotonic) -> None:
         self.partial_frame_s = partial_frame_s
         self.at_s: float | None = None  # on `clock`; None while no frame is unfinished
         self.clock = clock
 
-    def note(self, *, unfinished: bool, frame_ended: bool) -> None:
-        """Hear what a piece that arrived left behind, and whether it ended a frame."""
+    def update(self, *, unfinished: bool, frame_ended: bool) -> None:
+        """Note that bytes arrived: whether a frame is unfinished now, and whether one was completed."""
         if not unfinished:
             self.at_s = None
         elif frame_ended or self.at_s is None:
@@ -42,9 +42,9 @@ class FrameDeadline:
 
 
 def tune(sock: socket.socket, *, idle_s: int = 30, interval_s: int = 10, probes: int = 9) -> None:
-    """Send small frames at once, and notice a machine at the other end that has gone.
+    """Turn off Nagle's algorithm, and turn on keep-alives, which detect a dead machine at the other end.
 
-    It is asked for a sign of life after `idle_s` without any, up to `probes` times.
+    It is probed after `idle_s` without traffic, every `interval_s`, up to `probes` times.
     """
     sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
     sock.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
@@ -68,7 +68,7 @@ def resolve(host: str, port: int) -> tuple[socket.AddressFamily, tuple[str, int]
 class Connection:
     """The writing side of a socket.
 
-    Any thread may send. What the other side does not take at once waits in a bounded outbox and is tried
+    Any thread may send. What the kernel does not accept at once waits in a bounded outbox and is tried
     again by `retry`; a connection whose outbox overflows or stalls is dropped. Only the thread that reads
     the socket closes it; any other thread drops it, which ends that reading.
     """
@@ -76,7 +76,7 @@ class Connection:
     def __init__(self, sock: socket.socket, outbox_bytes_max: int, blocked: set[Connection]) -> None:
         self.sock = sock
         self._outbox_bytes_max = outbox_bytes_max
-        self._blocked = blocked  # where connections with a waiting outbox are found by who retries them
+        self._blocked = blocked  # the owner's set of connections whose outbox is not empty
         self._lock = Lock()  # guards _outbox, _open and the life of sock; a send under it never blocks
         self._outbox = bytearray()
         self._open = True
@@ -84,11 +84,11 @@ class Connection:
 
     @property
     def open(self) -> bool:
-        """Whether anything sent may still arrive."""
+        """Whether what is sent may still arrive."""
         return self._open
 
     def send(self, data: bytes) -> None:
-        """Send `data`, now or by a later `retry`; after a drop it goes nowhere."""
+        """Send `data`, now or by a later `retry`; after a drop, discard it."""
         with self._lock:
             if not self._open:
                 return
@@ -105,7 +105,7 @@ class Connection:
                 self._drop()
 
     def retry(self) -> None:
-        """Send more of what waits."""
+        """Send more of the outbox."""
         with self._lock:
             if self._open and self._outbox:
                 sent = self._send(self._outbox)
@@ -119,7 +119,7 @@ class Connection:
                 self._blocked.discard(self)
 
     def drop(self) -> None:
-        """Give the connection up: nothing more is sent, and its reading thread sees the end."""
+        """End the connection: nothing more is sent, and its reading thread sees the end of the stream."""
         with self._lock:
             self._drop()
 
@@ -130,16 +130,17 @@ class Connection:
             self.sock.close()
 
     def linger(self) -> None:
-        """Let the last words arrive: end our side, then discard input for a while until the other ends his.
+        """Let what was sent last arrive: shut down writing, then discard input until the peer closes, too.
 
-        Closing with unread input would reset the connection, and the other side might never see them.
+        Closing with unread input would reset the connection, and the peer might never see what was sent.
+        Bounded by `LINGER_S` and `LINGER_BYTES_MAX`.
         """
         deadline_s = time.monotonic() + LINGER_S
         discarded = 0
         with contextlib.suppress(OSError):
             self.sock.shutdown(socket.SHUT_WR)
             while (left_s := deadline_s - time.monotonic()) > 0 and discarded < LINGER_BYTES_MAX:
-                receive_timeout(self.sock, left_s)
+                set_receive_timeout(self.sock, left_s)
                 piece = self.sock.recv(RECEIVE_BYTES)
                 if not piece:
                     return
@@ -164,9 +165,9 @@ class Connection:
 
 
 class Incoming:
-    """The reading side of a blocking socket: whole frames, at most one unfinished one in memory.
+    """The reading side of a blocking socket: whole frames, with at most one unfinished one in memory.
 
-    The time limit is the kernel's (SO_RCVTIMEO), since a Python socket's timeout would also make sends wait.
+    The time limit is the kernel's (SO_RCVTIMEO): a Python socket's timeout would also make sends block.
     """
 
     def __init__(
@@ -209,19 +210,19 @@ class Incoming:
             self._too_large = error
             return payloads
         was_unfinished = self._deadline.at_s is not None
-        self._deadline.note(unfinished=self._reader.unfinished, frame_ended=bool(payloads))
+        self._deadline.update(unfinished=self._reader.unfinished, frame_ended=bool(payloads))
         if self._deadline.at_s is not None:
             left_s = self._deadline.at_s - self._deadline.clock()
             if left_s <= 0:
                 raise StalledFrame(self._deadline.partial_frame_s)
-            receive_timeout(self._sock, left_s)
+            set_receive_timeout(self._sock, left_s)
         elif was_unfinished:
-            receive_timeout(self._sock, 0)
+            set_receive_timeout(self._sock, 0)
         return payloads
 
 
-def receive_timeout(sock: socket.socket, seconds: float) -> None:
-    """Let `recv` give up with BlockingIOError after so long; 0 is never."""
+def set_receive_timeout(sock: socket.socket, seconds: float) -> None:
+    """Make `recv` raise BlockingIOError after so long; 0 means never."""
     micros = max(1, int(seconds * 1_000_000)) if seconds else 0
     timeval = struct.pack("@ll", *divmod(micros, 1_000_000))
     sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVTIMEO, timeval)

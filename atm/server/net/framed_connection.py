@@ -1,4 +1,4 @@
-"""A connection that the reader reads, frame by frame, each within its time."""
+"""A connection that the reader reads frame by frame, each with a deadline."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from atm.wire.framing import FrameReader
 
 
 class FramedConnection(Connection):
-    """A `Source` of the reader. What a frame means, and what a bad one is answered, is its subclasses'."""
+    """A `Source` of the reader. Subclasses say what a frame means, and how an error is reported."""
 
     def __init__(
         self,
@@ -28,11 +28,11 @@ class FramedConnection(Connection):
 
     @property
     def deadline_s(self) -> float | None:
-        """When the unfinished frame must be whole; None if there is none."""
+        """When the unfinished frame must be complete; None if there is none."""
         return self._deadline.at_s
 
     def receive(self, piece: bytes) -> bool:
-        """Take the frames that `piece` completes; return whether to go on reading."""
+        """Call `on_frame` for each frame that `piece` completes; return whether to go on reading."""
         payload, frames = b"", 0
         try:
             for payload in self._frames.feed(piece):
@@ -41,21 +41,21 @@ class FramedConnection(Connection):
         except Exception as error:
             self.on_error(error, payload)
             return False
-        self._deadline.note(unfinished=self._frames.unfinished, frame_ended=frames > 0)
+        self._deadline.update(unfinished=self._frames.unfinished, frame_ended=frames > 0)
         return bool(piece)
 
     def on_stall(self) -> None:
-        """A frame has begun and does not end."""
+        """The deadline of the unfinished frame has passed."""
         self.on_error(StalledFrame(self._deadline.partial_frame_s), b"")
 
     def on_frame(self, payload: bytes) -> None:
-        """Take a frame's payload; whatever is raised is given to `on_error`."""
+        """Called with each frame's payload; what this raises goes to `on_error`."""
         raise NotImplementedError
 
     def on_error(self, error: Exception, payload: bytes) -> None:
-        """Hear why nothing more is read: what was raised, and the last payload if it was by `on_frame`."""
+        """Called with the error that ended reading, and the payload if `on_frame` raised it."""
         raise NotImplementedError
 
     def on_end(self) -> None:
-        """Nothing more is read: the socket may be closed."""
+        """Called when nothing more is read: the socket may be closed."""
         raise NotImplementedError

@@ -1,7 +1,8 @@
-"""What a node's two servers have in common: quiet, bounded, bound to one address, all connections known."""
+"""The base of a node's two servers: bound to one address, with a limit and a set of all connections."""
 
 from __future__ import annotations
 
+import errno
 import socket
 import socketserver
 import sys
@@ -14,18 +15,25 @@ from atm.config import Address
 from atm.server.net.connection import Connection, resolve
 
 POLL_S = 0.1  # how soon a listener notices that it is to stop
+CAUSES = {
+    errno.EADDRINUSE: "another node or program uses this port. Stop that one, or change the port in the "
+    "cluster.ini of every node",
+    errno.EADDRNOTAVAIL: "this machine does not have that address. Start the node on its own machine, or "
+    "correct the host in the cluster.ini of every node",
+    errno.EACCES: "this user may not use that port. Choose one from 1024 on in the cluster.ini of every node",
+}
 
 C = TypeVar("C", bound=Connection)
 
 
 class AddressUnavailable(Exception):
-    """Another program has the port, or the host is none of ours."""
+    """The port is taken, or the host is not this machine; `str()` of it is one line for people."""
 
 
 class Listener(socketserver.ThreadingTCPServer, Generic[C]):
-    """A thread for each connection, up to a limit; one that fails takes down its own connection only.
+    """A thread for each connection, up to a limit; one that fails ends its own connection only.
 
-    What a connection is, what its thread does and what is said to one too many is its subclasses'.
+    Subclasses say what a connection is, what its thread does, and how one over the limit is refused.
     """
 
     allow_reuse_address = True
@@ -52,13 +60,13 @@ class Listener(socketserver.ThreadingTCPServer, Generic[C]):
             self.address_family, resolved = resolve(address.host, address.port)
             super().__init__(resolved, socketserver.BaseRequestHandler)
         except OSError as error:
-            raise AddressUnavailable(
-                f"cannot listen on {address}: {error.strerror or error}. Is another node or program using it?"
-            ) from error
+            cause = CAUSES.get(
+                error.errno or 0, f"{error.strerror or error}. Check the address in cluster.ini"
+            )
+            raise AddressUnavailable(f"cannot listen on {address}: {cause}") from error
 
     @property
     def port(self) -> int:
-        """The port that was bound."""
         return int(self.server_address[1])
 
     def start(self) -> None:
@@ -67,7 +75,7 @@ class Listener(socketserver.ThreadingTCPServer, Generic[C]):
         Thread(target=self.serve_forever, args=(POLL_S,), name=f"accept {self.port}", daemon=True).start()
 
     def stop(self) -> None:
-        """Accept no more, and give the port back."""
+        """Accept no more connections, and close the port."""
         if self._started:
             self.shutdown()
         self.server_close()
@@ -79,20 +87,20 @@ class Listener(socketserver.ThreadingTCPServer, Generic[C]):
         for connection in connections:
             connection.drop()
 
-    # -- what the subclasses say ---------------------------------------------------------------------
+    # -- for subclasses ------------------------------------------------------------------------------
 
     def connect(self, sock: socket.socket) -> C:
-        """Return the connection that a socket is to become; called in its own thread."""
+        """Return the connection over an accepted socket; called in the connection's own thread."""
         raise NotImplementedError
 
     def serve(self, connection: C) -> None:
-        """Serve the connection until its end, whereupon it is closed; called in its own thread."""
+        """Serve the connection until its end; it is closed afterwards. Called in its own thread."""
         raise NotImplementedError
 
     def refuse(self, sock: socket.socket) -> None:
-        """Say a last word to a connection over the limit."""
+        """Reply to a connection over the limit, without blocking, before it is closed."""
 
-    # -- what socketserver calls ---------------------------------------------------------------------
+    # -- called by socketserver ----------------------------------------------------------------------
 
     def process_request(self, request: Any, client_address: Any) -> None:
         """Give the connection a thread, or refuse it; called by the accepting thread."""
@@ -123,18 +131,20 @@ class Listener(socketserver.ThreadingTCPServer, Generic[C]):
             connection.close()
 
     def process_request_thread(self, request: Any, client_address: Any) -> None:
-        """Serve the connection and count it out; called in its own thread."""
+        """Serve the connection, and count it no more; called in its own thread."""
         try:
             super().process_request_thread(request, client_address)
         finally:
             self._one_less()
 
     def handle_error(self, request: Any, client_address: Any) -> None:
-        """A connection that broke is none of our mistakes; anything else is, and gets a line."""
+        """Report an error of the program. A broken connection (OSError) is none."""
         error = sys.exception()
         if isinstance(error, OSError) or error is None:
             return
-        self._report(f"a connection from {client_address} was given up: {type(error).__name__}: {error}")
+        self._report(
+            f"internal error; closed the connection from {client_address}: {type(error).__name__}: {error}"
+        )
         if self._verbose:
             self._report("".join(traceback.format_exception(error)))
 

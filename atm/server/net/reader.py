@@ -1,4 +1,4 @@
-"""One thread that waits for the bytes of all connections: a small message wakes no thread of its own."""
+"""One thread that reads all connections, so that a small message needs no switch to another thread."""
 
 from __future__ import annotations
 
@@ -15,38 +15,38 @@ from atm.server.net.connection import RECEIVE_BYTES
 
 
 class Source(Protocol):
-    """A connection that is read."""
+    """What the reader needs of a connection."""
 
     sock: socket.socket
 
     @property
     def deadline_s(self) -> float | None:
-        """When what has begun to arrive must have arrived, on the monotonic clock; None if nothing has."""
+        """When the unfinished frame must be complete, on the monotonic clock; None if there is none."""
 
     def receive(self, piece: bytes) -> bool:
-        """Take bytes that arrived, none at the end of the stream; return whether to go on reading."""
+        """Called with bytes that arrived, b"" at the end of the stream; return whether to go on reading."""
 
     def on_stall(self) -> None:
-        """Hear that the deadline has passed; nothing more is read."""
+        """Called when the deadline has passed; nothing more is read."""
 
     def on_end(self) -> None:
-        """Hear that nothing more is read: the socket may be closed."""
+        """Called when nothing more is read: the socket may be closed."""
 
 
 class Reader:
-    """Reads all sources that were added, each until its end.
+    """Reads all added sources, each until its end.
 
-    `after_round` is called whenever all that had arrived is taken. It and the sources are called in the
-    reader's thread; while they work, nothing is read. Should one of them raise, no more is ever read, and
-    `failed` is told.
+    `after_round` is called each time all that had arrived is read. It and the sources are called in the
+    reader's thread, and nothing is read until they return. If one raises, the reader stops for good and calls
+    `on_failure`.
     """
 
-    def __init__(self, after_round: Callable[[], None], failed: Callable[[BaseException], None]) -> None:
+    def __init__(self, after_round: Callable[[], None], on_failure: Callable[[BaseException], None]) -> None:
         self._after_round = after_round
-        self._failed = failed
+        self._on_failure = on_failure
         self._selector = selectors.DefaultSelector()
-        self._added: deque[Source] = deque()  # and not registered yet
-        self._unfinished: set[Source] = set()  # what has a deadline
+        self._added: deque[Source] = deque()  # not registered yet
+        self._unfinished: set[Source] = set()  # sources with a deadline
         self._stopping = False
         self._closed = False
         self._wake_socket, self._wakeup = socket.socketpair()
@@ -56,21 +56,20 @@ class Reader:
         self._thread = Thread(target=self._run, name="reader", daemon=True)
 
     def start(self) -> None:
-        """Read from now on."""
         self._thread.start()
 
-    def add(self, source: Source) -> None:
-        """Read this one, too; after `close` it has ended at once. Any thread may call it."""
+    def add_source(self, source: Source) -> None:
+        """Read this source, too; after `close`, its `on_end` is called at once. Any thread may call this."""
         self._added.append(source)
-        self._ring()
+        self._wake()
         if self._closed:
             self._end_added()
 
     def close(self) -> None:
-        """End all reading; every source is told."""
+        """Stop reading, and call `on_end` of every source."""
         self._stopping = True
         if self._thread.ident is not None:
-            self._ring()
+            self._wake()
             self._thread.join()
         for key in list(self._selector.get_map().values()):
             if key.data is not None:
@@ -78,15 +77,15 @@ class Reader:
         self._selector.close()
         self._wakeup.close()
         self._wake_socket.close()
-        self._closed = True  # from now on whoever adds sees to it himself
+        self._closed = True  # from now on `add_source` itself ends what is added
         self._end_added()
 
-    def _ring(self) -> None:
-        with contextlib.suppress(OSError):  # it rings already, or nobody is there to hear it
+    def _wake(self) -> None:
+        with contextlib.suppress(OSError):  # a wake-up is pending already, or the reader is closed
             self._wakeup.send(b"!")
 
     def _end_added(self) -> None:
-        with contextlib.suppress(IndexError):  # two threads may be at it
+        with contextlib.suppress(IndexError):  # two threads may do this at once
             while True:
                 self._added.popleft().on_end()
 
@@ -96,18 +95,18 @@ class Reader:
         try:
             self._read_all()
         except BaseException as error:
-            self._failed(error)
+            self._on_failure(error)
 
     def _read_all(self) -> None:
         while not self._stopping:
-            for key, _ in self._selector.select(self._patience_s()):
+            for key, _ in self._selector.select(self._select_timeout_s()):
                 if key.data is None:
                     self._register()
                 else:
                     self._read(key.data)
             self._after_round()
             if self._unfinished:
-                self._give_up_stalled()
+                self._end_stalled()
 
     def _register(self) -> None:
         with contextlib.suppress(BlockingIOError):
@@ -133,11 +132,11 @@ class Reader:
         self._selector.unregister(source.sock)
         source.on_end()
 
-    def _patience_s(self) -> float | None:
+    def _select_timeout_s(self) -> float | None:
         deadlines_s = [source.deadline_s for source in self._unfinished if source.deadline_s is not None]
         return max(0.0, min(deadlines_s) - time.monotonic()) if deadlines_s else None
 
-    def _give_up_stalled(self) -> None:
+    def _end_stalled(self) -> None:
         now_s = time.monotonic()
         for source in list(self._unfinished):
             if source.deadline_s is None:

@@ -1,4 +1,4 @@
-"""Outbound links: one connection to each peer, dialled by a thread of its own, written within turns."""
+"""Outbound links: one connection to each peer, dialled by its own thread, written within iterations."""
 
 from __future__ import annotations
 
@@ -12,25 +12,29 @@ from atm.config import Address
 from atm.raft.messages import NodeId, Outgoing, RaftMessage
 from atm.server.group.inbox import Inbox, Inputs
 from atm.server.net.connection import Connection, StalledFrame, resolve, tune
-from atm.server.peers.handshake import Handshake, LinkRefused
+from atm.server.peers.handshake import Handshake, HandshakeRefused
 from atm.wire.codec import Malformed, encode
 from atm.wire.framing import PEER_FRAME_BYTES_MAX, FrameTooLarge, frame
 from atm.wire.peer_messages import Forward, ForwardReply
 
 OUTBOX_BYTES_MAX = 32 * 1024 * 1024
-BATCH_BYTES_MAX = 1024 * 1024  # requests or answers in one frame, as a sum of their payloads
+BATCH_BYTES_MAX = 1024 * 1024  # requests or replies in one frame, the sum of their payloads
 DIAL_S = 1.0
 BACK_OFF_S_MIN, BACK_OFF_S_MAX = 0.05, 0.5
-UNACKNOWLEDGED_MS_MAX = 3_000  # a link whose bytes nobody acknowledges is given up and dialled anew
+UNACKNOWLEDGED_MS_MAX = (
+    3_000  # a link whose peer acknowledges no bytes for so long is dropped and dialled again
+)
 
-NUMBERED_BYTES = 16 + 64  # a number and who asks, at most
+NUMBERED_BYTES = 16 + 64  # a number and an actor, at most
 
-assert BATCH_BYTES_MAX * 2 < PEER_FRAME_BYTES_MAX, "a batch, its last payload over, fits a frame"
+assert BATCH_BYTES_MAX * 2 < PEER_FRAME_BYTES_MAX, (
+    "a batch fits a frame, although its last payload may exceed the limit"
+)
 assert PEER_FRAME_BYTES_MAX < OUTBOX_BYTES_MAX
 
 
 class Link:
-    """The way to one peer, gathered and flushed within turns, and dialled by a thread of its own."""
+    """The connection to one peer, written within iterations, and dialled by its own thread."""
 
     def __init__(
         self,
@@ -51,30 +55,30 @@ class Link:
         self._blocked: set[Connection] = set()
         self._connection: Connection | None = None
         self._gathered: list[bytes] = []
-        self._answers: list[tuple[int, bytes]] = []
+        self._replies: list[tuple[int, bytes]] = []
 
-    # -- within turns ----------------------------------------------------------------------------------
+    # -- only within an iteration ----------------------------------------------------------------------
 
     @property
     def up(self) -> bool:
-        """Whether the peer has welcomed us and the connection stands."""
+        """Whether the peer has accepted the hello and the connection is open."""
         connection = self._connection
         return connection is not None and connection.open
 
     def gather(self, framed: bytes) -> None:
-        """Take a frame for the next flush."""
+        """Queue a frame for the next flush."""
         self._gathered.append(framed)
 
-    def gather_answer(self, number: int, payload: bytes) -> None:
-        """Take an answer to a request that the peer passed on."""
-        self._answers.append((number, payload))
+    def gather_reply(self, number: int, payload: bytes) -> None:
+        """Queue the reply to a request that the peer forwarded."""
+        self._replies.append((number, payload))
 
     def flush(self) -> None:
-        """Send all that was gathered in one piece; with the link down it is lost."""
-        if self._answers:
-            for batch in batches(self._answers):
+        """Send all that was gathered in one piece; if the link is down, it is dropped."""
+        if self._replies:
+            for batch in batches(self._replies):
                 self._gathered.append(frame(encode(ForwardReply(sender=self._node, answers=batch))))
-            self._answers = []
+            self._replies = []
         if self._gathered:
             connection = self._connection
             if connection is not None:
@@ -89,7 +93,7 @@ class Link:
     # -- the link's thread ----------------------------------------------------------------------------
 
     def start(self) -> None:
-        """Dial from now on, again and again."""
+        """Dial, and dial again whenever the connection ends, until `close`."""
         Thread(target=self._run, name=f"link {self._peer}", daemon=True).start()
 
     def close(self) -> None:
@@ -104,10 +108,10 @@ class Link:
         while not self._stopping.is_set():
             try:
                 sock = self._dial()
-            except LinkRefused as error:
+            except HandshakeRefused as error:
                 self._report_once(str(error))
             except (OSError, Malformed, FrameTooLarge, StalledFrame):
-                pass  # not there at the moment, or none of ours: asked again
+                pass  # the peer is down, or another program has its port: dial again
             except Exception as error:
                 self._report_once(f"the link to node {self._peer} failed: {type(error).__name__}: {error}")
             else:
@@ -126,18 +130,19 @@ class Link:
             tune(sock)
             if hasattr(socket, "TCP_USER_TIMEOUT"):
                 sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, UNACKNOWLEDGED_MS_MAX)
-            self._greet(sock)
+            self._say_hello(sock)
         except BaseException:
             sock.close()
             raise
         return sock
 
-    def _greet(self, sock: socket.socket) -> None:
-        answer = self._handshake.introduce(sock, self._peer, self._address)
+    def _say_hello(self, sock: socket.socket) -> None:
+        answer = self._handshake.say_hello(sock, self._peer, self._address)
         if answer.learner:
             self._report_once(
-                f"node {self._peer} knew this node by another data folder: this node catches up, but its "
-                "vote is not counted, because with the old folder it may have lost a promise"
+                f"node {self._peer} knows this node by another data folder: this node catches up, but its "
+                "vote is not counted, because the votes that it gave were in the old folder. If that still "
+                "exists, stop this node and put it back"
             )
         else:
             self._reported = None
@@ -148,7 +153,7 @@ class Link:
         if self._stopping.is_set():
             connection.drop()
         with contextlib.suppress(OSError):
-            sock.recv(1)  # nothing ever comes back this way, so whatever ends this wait is the end
+            sock.recv(1)  # a peer sends nothing on this connection, so any return of `recv` is its end
         self._connection = None
         connection.close()
         self._inbox.put(Inputs(lost_links=[self._peer]))
@@ -160,7 +165,7 @@ class Link:
 
 
 class Links:
-    """All outbound links: the `Network` of perform.py and the `Forwarder` of the desk. Within turns only."""
+    """All outbound links: the `Network` of perform.py, the router's `Forwarder`. Only within an iteration."""
 
     def __init__(
         self,
@@ -176,7 +181,7 @@ class Links:
         }
 
     def send(self, outgoing: Sequence[Outgoing]) -> None:
-        """Send messages, with all else that was gathered for the same peer, in one piece each."""
+        """Send messages, with all else that was gathered for the same peer, in one piece per peer."""
         if not outgoing:
             return
         message: RaftMessage | None = None
@@ -189,7 +194,7 @@ class Links:
         self.flush()
 
     def forward(self, to: NodeId, requests: Sequence[tuple[int, str, bytes]]) -> bool:
-        """Pass requests on at the next flush; return False, with nothing sent, if the link is down."""
+        """Send requests at the next flush; return False, with nothing queued, if the link is down."""
         if not self._links[to].up:
             return False
         for batch in batches(requests):
@@ -197,27 +202,25 @@ class Links:
         return True
 
     def send_reply(self, to: NodeId, number: int, payload: bytes) -> None:
-        """Send the answer to a request that `to` passed on, at the next flush."""
-        self._touch(to).gather_answer(number, payload)
+        """Send the reply to a request that `to` forwarded, at the next flush."""
+        self._touch(to).gather_reply(number, payload)
 
     def flush(self) -> None:
-        """Send what was gathered."""
+        """Send what was gathered for each peer."""
         for link in self._touched:
             link.flush()
         self._touched.clear()
 
     def retry(self) -> None:
-        """Send more to those who did not take all."""
+        """Send more to the peers that have not taken everything."""
         for link in self._links.values():
             link.retry()
 
     def start(self) -> None:
-        """Dial every peer from now on."""
         for link in self._links.values():
             link.start()
 
     def close(self) -> None:
-        """End all links."""
         for link in self._links.values():
             link.close()
 
@@ -231,7 +234,7 @@ Numbered = TypeVar("Numbered", tuple[int, bytes], tuple[int, str, bytes])
 
 
 def batches(numbered: Sequence[Numbered]) -> list[tuple[Numbered, ...]]:
-    """Cut tuples that start with a number and end with a payload into runs that fit a frame each."""
+    """Split tuples that start with a number and end with a payload into batches that fit a frame each."""
     runs: list[tuple[Numbered, ...]] = []
     start = run_bytes = 0
     for position, (_, *_, payload) in enumerate(numbered):

@@ -1,4 +1,4 @@
-"""One connection of another server: its messages and what it passes on, gathered for the inbox."""
+"""An inbound connection of a peer: its messages and forwarded requests, gathered for the inbox."""
 
 from __future__ import annotations
 
@@ -17,14 +17,14 @@ from atm.wire.codec import Malformed, encode
 from atm.wire.framing import CLIENT_FRAME_BYTES_MAX, PEER_FRAME_BYTES_MAX
 from atm.wire.peer_messages import Forward, ForwardReply, decode_peer_message
 
-OUTBOX_BYTES_MAX = 64 * 1024  # a greeting is all that goes out on an inbound connection
+OUTBOX_BYTES_MAX = 64 * 1024  # the reply to the hello is all that is sent on an inbound connection
 
 
 class PeerConnection(FramedConnection):
-    """Greeted by its own thread, then read by the reader; the `ReplyChannel` of what the peer passes on.
+    """The inbound connection of a peer, and the `ReplyChannel` of the requests that the peer forwards.
 
-    Answers go out on our own link to that peer, but only while the connection that brought the requests
-    stands: the numbers mean nothing to a peer that has started anew.
+    Its own thread does the handshake; then the reader reads it. Replies are sent on the outbound link to that
+    peer, but only while this connection is open: a restarted peer does not know the numbers.
     """
 
     def __init__(self, sock: socket.socket, inbox: Inbox, links: Links) -> None:
@@ -37,21 +37,21 @@ class PeerConnection(FramedConnection):
         )
         self._inbox = inbox
         self._links = links
-        self._peer: NodeId = ""  # nobody yet
+        self._peer: NodeId = ""  # not known before the hello
         self._ended = Event()
         self._error: Exception | None = None
 
     def reply(self, number: int, payload: bytes) -> None:
-        """Take an answer for the next flush of the links. Within turns only."""
+        """Queue a reply for the next flush of the links. Only within an iteration."""
         if self.open:
             self._links.send_reply(self._peer, number, payload)
 
     # -- its own thread ------------------------------------------------------------------------------
 
     def serve(self, peer: NodeId, reader: Reader) -> None:
-        """Let all that comes be taken as `peer`'s, until the end; raise what ended it, if it was no end."""
+        """Receive `peer`'s messages until the connection ends; raise the error if one ended it."""
         self._peer = peer
-        reader.add(self)
+        reader.add_source(self)
         self._ended.wait()
         if self._error is not None:
             raise self._error
@@ -59,22 +59,22 @@ class PeerConnection(FramedConnection):
     # -- the reader's thread -------------------------------------------------------------------------
 
     def on_frame(self, payload: bytes) -> None:
-        """Take a message; raise `Malformed`."""
+        """Gather a message; raise `Malformed`."""
         message = decode_peer_message(payload)
         if message.sender != self._peer:
             raise Malformed(f"node {self._peer} sent a message in the name of {message.sender[:64]!r}")
         gathered = self._inbox.gathered
         if isinstance(message, Forward):
             for number, actor, request in message.requests:
-                self._take_forwarded(number, actor, request)
+                self._gather_forwarded(number, actor, request)
         elif isinstance(message, ForwardReply):
             gathered.forward_replies += message.answers
         else:
             gathered.add_message(message, len(payload))
 
-    def _take_forwarded(self, number: int, actor: str, payload: bytes) -> None:
+    def _gather_forwarded(self, number: int, actor: str, payload: bytes) -> None:
         try:
-            self._inbox.gathered.add(self._forwarded(number, actor, payload))
+            self._inbox.gathered.add_request(self._forwarded(number, actor, payload))
         except Malformed as error:
             fault = ErrorReply(id="", outcome="bad_request", message=f"not a request: {error}")
             self._inbox.gathered.refused.append((self, number, encode(fault)))
@@ -84,13 +84,13 @@ class PeerConnection(FramedConnection):
             raise Malformed(f"{len(payload)} bytes are over the limit")
         request = decode_forwardable(payload)
         if holds_plain_pin(request):
-            raise Malformed("a PIN is sealed by the server that it came to")
+            raise Malformed("a forwarded request has a plain PIN: the server that received it must seal it")
         return PendingRequest(self, number, request, payload, actor, forwarded=True)
 
     def on_error(self, error: Exception, payload: bytes) -> None:
-        """Leave the words to its own thread."""
+        """Keep the error: `serve` raises it in the connection's own thread."""
         self._error = error
 
     def on_end(self) -> None:
-        """Let its own thread close the socket."""
+        """Let the connection's own thread close the socket."""
         self._ended.set()

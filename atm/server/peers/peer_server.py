@@ -1,4 +1,4 @@
-"""Inbound connections of the other servers: a hello that is checked, then messages into the inbox."""
+"""The server for peers: the handshake of inbound connections, then their messages into the inbox."""
 
 from __future__ import annotations
 
@@ -20,14 +20,14 @@ from atm.wire.framing import FrameTooLarge, frame
 from atm.wire.peer_messages import Hello, Refused, decode_hello
 
 CONNECTIONS_MAX = 64
-# Two followers have nothing to say to each other, so the system asks for signs of life.
+# Two followers exchange no messages, so TCP keep-alives detect a dead peer.
 PEER_IDLE_S, PEER_PROBE_S, PEER_PROBES = 1, 1, 3
 PEER_GONE_S = PEER_IDLE_S + PEER_PROBE_S * PEER_PROBES
-REPORTS_MAX = 64  # different refusals that are reported; a stranger may think of more
+REPORTS_MAX = 64  # different lines that are reported; a stranger could cause any number
 
 
 class PeerServer(Listener[PeerConnection]):
-    """The server for the other servers of the cluster."""
+    """Listens on the peers' port."""
 
     def __init__(
         self,
@@ -48,7 +48,9 @@ class PeerServer(Listener[PeerConnection]):
         self._reader = reader
         self._links = links
         self._reported: set[str] = set()
-        self._current: dict[NodeId, tuple[PeerConnection, Hello]] = {}  # of each the last one; by _lock
+        self._current: dict[
+            NodeId, tuple[PeerConnection, Hello]
+        ] = {}  # the newest of each peer; guarded by _lock
 
     def close(self) -> None:
         """Stop accepting and drop every connection."""
@@ -58,49 +60,49 @@ class PeerServer(Listener[PeerConnection]):
     # -- a connection's own thread --------------------------------------------------------------------
 
     def connect(self, sock: socket.socket) -> PeerConnection:
-        """Return a connection of nobody yet."""
         tune(sock, idle_s=PEER_IDLE_S, interval_s=PEER_PROBE_S, probes=PEER_PROBES)
         return PeerConnection(sock, self._inbox, self._links)
 
     def serve(self, connection: PeerConnection) -> None:
-        """Greet the peer, and have it read until its end."""
+        """Do the handshake, and receive the peer's messages until the connection's end."""
         try:
-            hello = self._greet(connection, connection.sock)
+            hello = self._welcome(connection, connection.sock)
             if hello is not None:
-                self._show_level(hello.node)
+                self._publish_level(hello.node)
                 connection.serve(hello.node, self._reader)
         except (FrameTooLarge, StalledFrame, Malformed) as error:
             self._report_once(f"a peer's connection was closed: {error}")
         except FolderRefused as error:
             self._report_once(str(error))
         finally:
-            self._forget(connection)
+            self._forget_connection(connection)
 
-    def _greet(self, connection: PeerConnection, sock: socket.socket) -> Hello | None:
+    def _welcome(self, connection: PeerConnection, sock: socket.socket) -> Hello | None:
         try:
             hello = decode_hello(receive_hello(sock))
         except (FrameTooLarge, StalledFrame, Malformed):
-            self._refuse(connection, "this is the port for servers, and that was no hello of one", None)
+            self._refuse(connection, "expected a peer handshake on this port", None)
             return None
-        refusal = self._handshake.objection(hello) or self._take_place(hello, connection)
+        refusal = self._handshake.reason_to_refuse(hello) or self._replace_connection(hello, connection)
         if refusal is not None:
             self._refuse(connection, refusal, hello)
             return None
         known = self._folder.register_peer_store(hello.node, hello.store)
         if not known:
-            self._inbox.put(Inputs(demotions=[hello.node]))  # before any message from there
+            self._inbox.put(Inputs(demotions=[hello.node]))  # before any message of that peer
             self._report_once(
                 f"node {hello.node} came back with an empty data folder: it catches up, but its vote is not "
-                "counted, because it may have forgotten a promise"
+                "counted, because the votes that it gave were in the old folder. If that still exists, stop "
+                "that node and put it back"
             )
         connection.send(frame(encode(self._handshake.welcome(hello, learner=not known))))
         return hello
 
-    def _take_place(self, hello: Hello, connection: PeerConnection) -> str | None:
-        """Let `connection` be the peer's instead of the one before; return why it must not be.
+    def _replace_connection(self, hello: Hello, connection: PeerConnection) -> str | None:
+        """Make `connection` the peer's current one and drop the one before; return why not, or None.
 
-        A peer that lost its disk has no other connection. But whoever says hello in a living peer's name
-        would only have to name a new store, and that one's vote would count no more.
+        A peer that lost its disk has no other open connection. Without this rule, any stranger who sends a
+        hello with a living peer's name and a new store id would make that peer lose its vote.
         """
         with self._lock:
             before, shown = self._current.get(hello.node, (None, hello))
@@ -115,25 +117,25 @@ class PeerServer(Listener[PeerConnection]):
             before.drop()
         return None
 
-    def _forget(self, connection: PeerConnection) -> None:
-        """Forget what a peer that has gone can do: it may come back as an older release."""
+    def _forget_connection(self, connection: PeerConnection) -> None:
+        """Forget the feature level of a peer that has disconnected: it may return as an older release."""
         with self._lock:
             gone = [peer for peer, (current, _) in self._current.items() if current is connection]
             for peer in gone:
                 del self._current[peer]
         for peer in gone:
-            self._show_level(peer)
+            self._publish_level(peer)
 
-    def _show_level(self, peer: NodeId) -> None:
-        """Tell the turn what `peer` can do, and again if that has changed while it was told."""
-        shown: int | None = None
+    def _publish_level(self, peer: NodeId) -> None:
+        """Put the feature level of `peer` into the inbox, again if it changed meanwhile."""
+        published: int | None = None
         while True:
             with self._lock:
                 level = self._current[peer][1].feature_level if peer in self._current else 0
-            if level == shown:
+            if level == published:
                 return
             self._inbox.put(Inputs(feature_levels=[(peer, level)]))
-            shown = level
+            published = level
 
     def _refuse(self, connection: Connection, reason: str, hello: Hello | None) -> None:
         if hello is not None:

@@ -1,9 +1,9 @@
 """PINs: sealed before they are logged, so that neither log, ledger nor network between servers shows one.
 
-A sealed PIN is a slow hash (scrypt, RFC 7914) of the PIN and the account's salt, under a secret, the
-pepper, which lies in a file outside of every database. The salt is made of the pepper and the account's
-name: so every server seals alike, and a request that is repeated at another server says the same. Who
-has a ledger but not the pepper can try no PIN at all; who has both must still pay for every try.
+A sealed PIN is a slow hash (scrypt, RFC 7914) of the PIN and the account's salt, keyed with a secret, the
+pepper, which is in a file outside of every database. The salt is derived from the pepper and the account's
+name: so every server seals alike, and a request that is repeated at another server has the same contents.
+An attacker with a ledger but without the pepper can try no PIN at all; one with both must pay for every try.
 """
 
 from __future__ import annotations
@@ -25,14 +25,14 @@ from atm.wire.codec import Malformed
 PEPPER_BYTES = 32
 PLAIN_PIN_CHARS_MAX = 12
 SCRYPT_N, SCRYPT_R, SCRYPT_P = 2**14, 8, 1  # 16 MiB and some 40 ms of one core a PIN
-AT_ONCE_MAX = 2  # which bounds the memory, and leaves the run loop its share of the processor
+AT_ONCE_MAX = 2  # bounds the memory, and leaves processor time to the run loop
 
 WithPin = Withdrawal | SetPin | Login
 PIN_HOLDERS = frozenset((*get_args(WithPin), Batch))
 
 
 class PepperRefused(Exception):
-    """The pepper cannot be used; `str()` of it is one line for people."""
+    """The pepper's file cannot be used; `str()` of it is one line for people."""
 
 
 class PinSealer:
@@ -45,11 +45,11 @@ class PinSealer:
 
     @property
     def name(self) -> str:
-        """What tells this pepper from another, and no more about it."""
+        """An identifier of the pepper that reveals nothing else about it."""
         return self._keyed("name").hex()[:16]
 
     def seal(self, request: ClientRequest) -> ClientRequest:
-        """Return the request with every PIN sealed; raise `Malformed` if one came sealed already."""
+        """Return the request with every PIN sealed; raise `Malformed` if one is sealed already."""
         if isinstance(request, WithPin):
             sealed = {"pin": self._sealed(request.account, request.pin)}
             if isinstance(request, SetPin):
@@ -75,12 +75,12 @@ class PinSealer:
 
 
 def holds_plain_pin(request: ClientRequest) -> bool:
-    """Return whether the request shows a PIN: such a one is never logged or passed on."""
+    """Return whether the request has an unsealed PIN: such a request is never logged or forwarded."""
     return not all(map(is_sealed, _pins(request)))
 
 
 def has_pin(request: ClientRequest) -> bool:
-    """Return whether there is a PIN to seal; raise `Malformed` if one came sealed already."""
+    """Return whether there is a PIN to seal; raise `Malformed` if one is sealed already."""
     if type(request) not in PIN_HOLDERS:
         return False
     pins = _pins(request)
@@ -107,7 +107,7 @@ def is_sealed(pin: str) -> bool:
 
 
 def read_pepper(path: Path) -> bytes:
-    """Return the pepper in the file, made with a new one if there is none; raise `PepperRefused`."""
+    """Return the pepper in the file, after making a new one if there is no file; raise `PepperRefused`."""
     try:
         if not path.exists():
             path.parent.mkdir(parents=True, exist_ok=True)

@@ -228,8 +228,8 @@ class Checks:
                 self._check_replaced(name, entry)
 
     def _check_replaced(self, name: NodeId, entry: Entry) -> None:
-        """Only a leader deposed before the commit may replace a committed entry, on a server that had no part
-        in the commit; a majority still holds the entry.
+        """Only a leader deposed before the commit may replace a committed entry, on a server without part in
+        the commit; a majority still holds the entry.
         """
         committed_term = self.committed[entry.index - 1].term
         if self.stores[name].term_at(entry.index) != committed_term or entry.term == committed_term:

@@ -23,7 +23,7 @@ STATUS_S = 2.0
 CLEAN, PROBLEMS, INCOMPLETE = 0, 1, 3
 
 
-class Report(Struct, frozen=True, kw_only=True):
+class AuditReport(Struct, frozen=True, kw_only=True):
     """What is printed: the findings of each ledger, why others have none, and the comparison."""
 
     verdict: str
@@ -32,13 +32,13 @@ class Report(Struct, frozen=True, kw_only=True):
     comparison: Comparison
 
 
-def verify_files(paths: Sequence[Path]) -> Report:
+def verify_files(paths: Sequence[Path]) -> AuditReport:
     """Audit ledger files, in use or not; raise `NoLedger`."""
     at = _indexes([_applied_index(path) for path in paths])
     return _report({str(path): audit(path, at) for path in paths}, {})
 
 
-def verify_cluster(cluster: Cluster, seconds: float) -> Report:
+def verify_cluster(cluster: Cluster, seconds: float) -> AuditReport:
     """Let all nodes audit themselves at once; wait up to `seconds` for each."""
     nodes = cluster.nodes
     missing: dict[str, str] = {}
@@ -62,12 +62,12 @@ def verify_cluster(cluster: Cluster, seconds: float) -> Report:
     return _report(found, missing)
 
 
-def exit_code(report: Report) -> int:
+def exit_code(report: AuditReport) -> int:
     """Return 0 if clean, 1 for a problem, 3 if a node is missing."""
     return {"clean": CLEAN, "problems": PROBLEMS, "incomplete": INCOMPLETE}[report.verdict]
 
 
-def print_report(report: Report, *, as_json: bool) -> None:
+def print_report(report: AuditReport, *, as_json: bool) -> None:
     """Print it for people, or as one JSON object."""
     if as_json:
         print(msgspec.json.encode(report).decode())
@@ -98,7 +98,7 @@ def print_report(report: Report, *, as_json: bool) -> None:
     print(_verdict_line(report))
 
 
-def _verdict_line(report: Report) -> str:
+def _verdict_line(report: AuditReport) -> str:
     match report.verdict:
         case "clean":
             return "The books are right"
@@ -108,9 +108,9 @@ def _verdict_line(report: Report) -> str:
             return "THE BOOKS ARE NOT RIGHT: see docs/ledger.md for what to do"
 
 
-def _report(found: dict[str, Findings], missing: dict[str, str]) -> Report:
+def _report(found: dict[str, Findings], missing: dict[str, str]) -> AuditReport:
     comparison = compare(found)
-    report = Report(verdict="", ledgers=found, missing=missing, comparison=comparison)
+    report = AuditReport(verdict="", ledgers=found, missing=missing, comparison=comparison)
     if comparison.differences or any(findings.problems for findings in found.values()):
         verdict = "problems"
     elif _incomplete(report):
@@ -120,7 +120,7 @@ def _report(found: dict[str, Findings], missing: dict[str, str]) -> Report:
     return msgspec.structs.replace(report, verdict=verdict)
 
 
-def _incomplete(report: Report) -> list[str]:
+def _incomplete(report: AuditReport) -> list[str]:
     """Return the ledgers that were not audited, or were compared with no other although there are others."""
     alone = report.comparison.alone if len(report.ledgers) + len(report.missing) > 1 else []
     return [*report.missing, *alone]

@@ -15,7 +15,7 @@ from tests.mutants.pattern import NotPlanted
 
 SOURCES = sources_in(ROOT)
 BANK = {
-    "atm/desk.py": "import sys\n\nclass RequestRouter:\n    LIMIT: int = 3\n"
+    "atm/router.py": "import sys\n\nclass RequestRouter:\n    LIMIT: int = 3\n"
     "    def close(self):\n        self.open = 1\n",
     "atm/server/till.py": "class Till:\n    def close(self, why):\n        self.open = why\n\nRATE = 3\n",
     "atm/client/till.py": "class Till:\n    async def close(self, how):\n        self.open = how\n",
@@ -108,12 +108,12 @@ def test_mutants_outlive_moves_of_files_and_of_a_class_to_another_file() -> None
 @pytest.mark.parametrize(
     ("symbol", "old", "new", "file", "changed"),
     [
-        ("RequestRouter.close", "self.open = 1", "self.open = 2", "atm/desk.py", "self.open = 2"),
-        ("RequestRouter.LIMIT", "3", "4", "atm/desk.py", "LIMIT: int = (4)"),
+        ("RequestRouter.close", "self.open = 1", "self.open = 2", "atm/router.py", "self.open = 2"),
+        ("RequestRouter.LIMIT", "3", "4", "atm/router.py", "LIMIT: int = (4)"),
         ("RATE", "RATE = 3", "RATE = 4", "atm/server/till.py", "RATE = 4"),
         ("server.till:Till.close", "x_.open = y_", "y_.open = x_", "atm/server/till.py", "why.open = self"),
         ("atm.client.till:Till", "x_.open = y_", "y_.open = x_", "atm/client/till.py", "how.open = self"),
-        ("RequestRouter", "self.open = 1", "self.open = len(sys.argv)", "atm/desk.py", "len(sys.argv)"),
+        ("RequestRouter", "self.open = 1", "self.open = len(sys.argv)", "atm/router.py", "len(sys.argv)"),
     ],
 )
 def test_a_symbol_is_found_by_name_in_any_module(
@@ -131,7 +131,7 @@ def test_a_symbol_is_found_by_name_in_any_module(
         ("Till.close", "pass", "2 times.*atm.client.till:Till.close"),
         ("till:Till.close", "pass", "2 times"),
         ("ill:Till.close", "pass", "0 times"),
-        ("Office.close", "pass", "0 times.*atm.desk:RequestRouter.close"),
+        ("Office.close", "pass", "0 times.*atm.router:RequestRouter.close"),
         ("RequestRouter.close", "self.open = 1", "nothing changes"),
         ("RequestRouter.close", "self.open = why", "nothing has these names.*why"),
         ("RequestRouter.close", "self.shut = 1", "nothing has these names.*shut"),

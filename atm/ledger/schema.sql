@@ -58,7 +58,7 @@ CREATE TABLE receipt (
     account    TEXT,                                               -- asked: on which account, if it named one
     amount     INTEGER,                                            -- asked: how much, if it said so
     details    TEXT,                                               -- asked: all else but PINs, as JSON
-    actor      TEXT    NOT NULL,                                   -- who asked, as the server says that he came to
+    actor      TEXT    NOT NULL,                                   -- who asked, by the word of the server that read the request
     outcome    TEXT    NOT NULL,                                   -- 'ok', or why not
     balance    INTEGER,                                            -- right after the decision; NULL: no such account
     available  INTEGER,                                            -- likewise, less what is held

@@ -255,7 +255,7 @@ def test_servers_that_do_not_let_connect_are_given_more_time_with_each_try(
         raise NotSent("timed out")
 
     monkeypatch.setattr("atm.client.retrying.CONNECT_TIMEOUT_S", 0.02)
-    monkeypatch.setattr(Pool, "take", never)
+    monkeypatch.setattr(Pool, "acquire", never)
     with Client(cluster.config, timeout=0.3) as client, pytest.raises(Unavailable):
         client.credit("main", 1)
     assert given_s[1] > 0.03

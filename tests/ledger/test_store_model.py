@@ -84,7 +84,7 @@ class AnyHistory(RuleBasedStateMachine):
             request_id = data.draw(st.sampled_from(list(self.model.answers)))
             kind = "credit {account} {amount}"
         there = {
-            "hold": list(self.model.holds)[-4:] or ["id0"],
+            "hold": list(self.model.holds)[-4:] or ["no-hold"],
             "money": list(self.model.moved)[-8:],
             "original": [*list(self.model.answers)[-8:], f"id{len(self.log) + number + 3}"],
         }

@@ -10,7 +10,7 @@ import time
 from collections.abc import Callable, Collection, Sequence
 from datetime import UTC, datetime
 
-from atm.ledger.commands import Founding, LedgerEntry, LevelRaise
+from atm.ledger.commands import Founding, LedgerEntry, LevelRaise, LoggedCommand
 from atm.ledger.ledger import Record
 from atm.raft.messages import NUMBER_MAX, Entry
 from atm.server.group.log_clock import STAMP_US_MAX, LogClock
@@ -55,7 +55,7 @@ class EntryValidator:
         """Return why these entries, after one stamped `last_time_us`, must not enter the log, or None."""
         self._log_clock.observe(last_time_us)
         latest_us = self._latest_us()
-        decoded: list[tuple[Entry, LedgerEntry]] = []
+        decoded: dict[int, tuple[Entry, LedgerEntry]] = {}
         for entry in entries:
             if not last_time_us < entry.time_us <= latest_us:
                 return self._wrong_stamp(entry, last_time_us)
@@ -67,13 +67,13 @@ class EntryValidator:
             except Malformed as error:
                 return f"its entry {entry.index} is no command of this release: {error}"
             if said is not None:
-                refusal = self._refusal_of_clusters_own(entry, said)
+                refusal = None if type(said) is LoggedCommand else self._refusal_of_clusters_own(entry, said)
                 if refusal is not None:
                     return refusal
-                decoded.append((entry, said))
+                decoded[entry.index] = entry, said
         self._log_clock.observe(last_time_us)
         if len(self._decoded) + len(decoded) <= DECODED_MAX:
-            self._decoded.update((entry.index, (entry, said)) for entry, said in decoded)
+            self._decoded.update(decoded)
         return None
 
     def _refusal_of_clusters_own(self, entry: Entry, said: LedgerEntry) -> str | None:

@@ -331,13 +331,17 @@ class SimServer:
             self._busy_until_us = self._loop.now_us + self.slow_us + self.late_us
 
     def _iterate_and_end_due_holds(self) -> bool:
-        """Run an iteration; a leader that finds a hold due must have proposed its end by then."""
+        """Run an iteration; a leader that finds a hold due has proposed its end by then.
+
+        Or an earlier end was under way when the iteration began: then the next one proposes.
+        """
         led_term, due_us = self._led_term(), self.bank.next_expiry_us
+        applied_index = self.bank.applied_index
         more = self._node.iterate()
         if due_us is None or due_us > self.wall_clock_us() or led_term is None:
             return more
         if (led_term, due_us) == (self._led_term(), self.bank.next_expiry_us):
-            self._checks.ends_holds(self.name, led_term, self.bank.applied_index)
+            self._checks.ends_holds(self.name, led_term, applied_index)
         return more
 
     def _led_term(self) -> int | None:

@@ -163,7 +163,10 @@ FORGED = (
     Mutant(
         name="dead connection counts as there",
         what="a peer that lost its disk is never let in again",
-        edits=(Edit("PeerServer._replace_connection", "before_.open", "True"),),
+        edits=(
+            Edit("PeerServer._replace_connection", "before_.open", "True"),
+            Edit("PeerServer._forget_connection", "del self._current[peer_]", "pass"),
+        ),
         caught_by=PEERS_TESTS + "test_a_peer_that_lost_its_disk_is_let_in_once_its_old_connection_is_gone",
     ),
     Mutant(

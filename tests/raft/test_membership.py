@@ -6,7 +6,7 @@ from collections.abc import Iterator, Sequence
 from itertools import combinations
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from atm.raft.membership import Membership
@@ -30,6 +30,8 @@ def is_majority(servers: Sequence[NodeId], learners: set[NodeId], answered: set[
 
 
 @given(_sets, st.none() | _sets, _subsets, _subsets)
+@example(["a", "b", "c"], ["c", "d", "e"], set(), {"a", "b"})
+@example(["a", "b", "c"], None, {"a"}, {"a", "b"})
 def test_a_majority_is_more_than_half_of_each_set(
     voters: list[NodeId], old: list[NodeId] | None, learners: set[NodeId], answered: set[NodeId]
 ) -> None:
@@ -39,6 +41,7 @@ def test_a_majority_is_more_than_half_of_each_set(
 
 
 @given(_sets, st.none() | _sets, _subsets, _values)
+@example(["a", "b", "c"], ["c", "d", "e"], set(), {"a": 5, "b": 5, "c": 5})
 def test_a_value_is_reached_if_a_majority_has_it(
     voters: list[NodeId], old: list[NodeId] | None, learners: set[NodeId], values: dict[NodeId, int]
 ) -> None:

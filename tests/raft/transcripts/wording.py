@@ -12,6 +12,8 @@ from atm.raft import (
     AppendEntriesResponse,
     Entry,
     EntryKind,
+    InstallSnapshot,
+    InstallSnapshotResponse,
     NodeId,
     RaftMessage,
     RequestVote,
@@ -60,6 +62,11 @@ def _fields(message: RaftMessage) -> str:
             return f"refused={message.match_index} hint={hint} round={message.round}"
         case TimeoutNow():
             return ""
+        case InstallSnapshot():
+            return f"snapshot={message.snapshot.index}@{message.snapshot.term} round={message.round}"
+        case InstallSnapshotResponse():
+            installed = "installed" if message.installed else "not installed"
+            return f"snapshot={message.index} {installed} round={message.round}"
         case _:
             assert_never(message)
 

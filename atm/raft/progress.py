@@ -56,7 +56,7 @@ class Progress(Struct):
     def answered(self) -> None:
         """Note that the follower has answered."""
         self.recently_active = True
-        self.silent_timeouts = 0
+        self.silent_ticks = self.silent_timeouts = 0
 
     def take_recently_active(self) -> bool:
         """Return whether it has answered since the last call; start anew."""

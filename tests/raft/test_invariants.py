@@ -315,8 +315,7 @@ CALLS: list[Callable[[CheckedRaft], object]] = [
 @pytest.mark.parametrize("call", CALLS)
 def test_every_call_is_checked(call: Callable[[CheckedRaft], object]) -> None:
     raft = leader()
-    raft._commit_index = 2
-    raft._applied_index = 2
+    observed(commit_index=5)(raft)
     with pytest.raises(InvariantBroken, match="the commit index never goes back"):
         call(raft)
 

@@ -176,6 +176,29 @@ def test_a_change_that_an_earlier_leader_left_is_pending_too() -> None:
     assert network["b"].commit_index >= index
 
 
+def test_two_leaders_cannot_change_one_configuration_in_two_ways() -> None:
+    """The example of docs/raft.md: without rule 2, two majorities would share no server."""
+    network = led_by_a("abcdu", joining="u")
+    network.isolate("a", "u")
+    network.change("a", members("abcdu"))
+    network.deliver()
+    assert network["u"].configuration == network["a"].configuration
+    network.drops = lambda envelope: isinstance(envelope.message, AppendEntries) and envelope.to == "d"
+    network.elect("b")
+    with pytest.raises(ChangeRefused, match="not yet committed an entry of its term"):
+        network["b"].change_membership(members("abc"), NOW_US)
+    network.submit("b", b"x")
+    network.deliver()
+    assert network["b"].commit_index == 1, "b and c are two of four"
+    network.heal()
+    network.isolate("b", "c")
+    network.pass_time(10 * ELECTION_TICKS_MAX)
+    assert network.leader() in ("a", "d"), "and then nothing of b is lost"
+    network.heal()
+    network.pass_time(2 * ELECTION_TICKS_MAX)
+    assert network["b"].configuration == network["a"].configuration
+
+
 @pytest.mark.parametrize(
     ("wanted", "reason"),
     [

@@ -114,6 +114,8 @@ class Core:
             log.save(ready.hard_state, ready.entries)
             self._send(ready.messages_after_sync)
             raft.advance(ready)
+            if ready.install is not None:
+                raft.install_failed(ready.install)  # nothing can be fetched of what was made up
 
     def _send(self, outgoing: tuple[Outgoing, ...]) -> None:
         for each in outgoing:

@@ -19,7 +19,7 @@ def test_a_transcript_tells_what_happens(path: Path) -> None:
 
 
 def test_each_part_of_the_protocol_has_a_transcript() -> None:
-    expected = "conflict crash election figure_8 pipelining pre_vote read_index split_vote step_down"
+    expected = "conflict crash election figure_8 pipelining pre_vote read_index snapshot split_vote step_down"
     assert [path.stem for path in FILES] == expected.split()
 
 

@@ -11,7 +11,6 @@ from atm.raft import (
     AppendEntries,
     ChangeRefused,
     Configuration,
-    Entry,
     EntryKind,
     EntryTooLarge,
     Member,
@@ -26,18 +25,15 @@ from tests.raft.single import (
     Single,
     append,
     append_accepted,
+    append_of,
     append_refused,
     appends,
+    members,
+    membership_entry,
     vote_granted,
     vote_request,
     votes,
 )
-
-
-def members(voters: str, learners: str = "", **stores: str) -> Configuration:
-    return tuple(
-        Member(node=node, voter=node in voters, store=stores.get(node, "")) for node in voters + learners
-    )
 
 
 def led_by_a(names: str = "abc", joining: str = "") -> Network:
@@ -55,15 +51,6 @@ def leading(names: str = "abc") -> Single:
     a.receive(*(append_accepted(peer, 1, 1) for peer in names[1:]))
     assert a.raft.commit_index == 1
     return a
-
-
-def membership_entry(index: int, term: int, configuration: Configuration) -> Entry:
-    data = encode_configuration(configuration)
-    return Entry(index=index, term=term, time_us=index, kind=EntryKind.MEMBERSHIP, data=data)
-
-
-def append_of(sender: str, term: int, prev: tuple[int, int], *entries: Entry) -> AppendEntries:
-    return replace(append(sender, term, prev), entries=entries)
 
 
 # -- what a change does ------------------------------------------------------------------------------

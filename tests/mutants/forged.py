@@ -91,7 +91,11 @@ FORGED = (
         name="round never sent",
         what="an answer to a later round than was ever sent confirms all reads to come",
         edits=(
-            Edit("Raft._handle_append_entries_response", "response_.round > self._role.reads.round", "False"),
+            Edit(
+                "Raft._rejection_of_answer",
+                "index_ <= sent_index_ and answer_.round <= self._role.reads.round",
+                "index_ <= sent_index_",
+            ),
         ),
         caught_by=LIES + "test_an_answer_to_an_append_that_was_never_sent_is_refused",
     ),

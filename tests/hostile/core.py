@@ -36,8 +36,15 @@ _absurd = st.sampled_from(
 )
 _numbers = _small | _small | _small | _absurd
 _senders = st.sampled_from(["n2", "n3", "n2", "n3", "n1", "nobody", ""])
-_entries = st.lists(st.tuples(_numbers, _numbers, _numbers, st.binary(max_size=5)), max_size=3) | st.builds(
-    lambda first, term, count: [(first + k, term, k, b"x") for k in range(count)], _small, _small, _small
+_members = st.lists(st.tuples(st.sampled_from(["n1", "n2", "n3", "nobody"]), st.booleans()), max_size=4)
+_data = st.binary(max_size=5) | st.tuples(_members).map(msgspec.msgpack.encode)  # or a configuration
+_entries = st.lists(
+    st.tuples(_numbers, _numbers, _numbers, _numbers, st.just(1), _data), max_size=3
+) | st.builds(
+    lambda first, term, all_data: [(first + k, term, k, 3, 1, data) for k, data in enumerate(all_data)],
+    _small,
+    _small,
+    st.lists(_data, max_size=5),
 )
 _hashes = st.sampled_from(["", "0f" * 32, "0F", "0f" * 33])
 _snapshots = st.tuples(

@@ -45,11 +45,13 @@ _snapshots = st.tuples(
 )
 _messages = st.one_of(
     st.tuples(st.just(1), _senders, _numbers, _numbers, _numbers, st.booleans()),
+    st.tuples(st.just(1), _senders, _numbers, _numbers, _numbers, st.booleans(), st.booleans()),
     st.tuples(st.just(2), _senders, _numbers, st.booleans(), st.booleans()),
     st.tuples(st.just(3), _senders, _numbers, _numbers, _numbers, _entries, _numbers, _numbers),
     st.tuples(st.just(4), _senders, _numbers, st.booleans(), _numbers, _numbers, _numbers, _numbers),
     st.tuples(st.just(5), _senders, _numbers, _snapshots, _numbers),
     st.tuples(st.just(6), _senders, _numbers, _numbers, st.booleans(), _numbers),
+    st.tuples(st.just(7), _senders, _numbers),
 )
 _ticks = st.integers(1, 25)
 _bytes = _messages.map(msgspec.msgpack.encode)

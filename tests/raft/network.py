@@ -8,7 +8,7 @@ Figure 3 after every step.
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from hashlib import sha256
 from random import Random
 from typing import Any
@@ -19,6 +19,7 @@ from msgspec.structs import replace
 from atm.raft.checked import CheckedRaft
 from atm.raft.config import RaftConfig
 from atm.raft.log import BEGINNING
+from atm.raft.membership import Configuration
 from atm.raft.messages import (
     AppendEntries,
     CatchUp,
@@ -46,7 +47,7 @@ class Crashed(Exception):
     """The server died in the middle of performing a `Ready`."""
 
 
-def snapshot_of(last: Entry, name: str = "") -> Snapshot:
+def snapshot_of(last: Entry, name: str = "", membership: bytes = b"") -> Snapshot:
     """Return a snapshot of what was applied up to `last`; the file's contents are told by `name`."""
     return Snapshot(
         index=last.index,
@@ -55,7 +56,7 @@ def snapshot_of(last: Entry, name: str = "") -> Snapshot:
         size_bytes=1,
         sha256=sha256(name.encode()).hexdigest(),
         chain_hash="",
-        membership=b"",
+        membership=membership,
         cluster_id="",
     )
 
@@ -69,7 +70,10 @@ class Envelope(Struct, frozen=True):
 
 
 class Network:
-    """Servers of these `names` (of a string, its characters); `logs` are given as terms of entries."""
+    """Servers of these `names` (of a string, its characters); `logs` are given as terms of entries.
+
+    Those of `joining` are no members yet: they wait for a leader to add them.
+    """
 
     def __init__(
         self,
@@ -79,6 +83,7 @@ class Network:
         logs: Mapping[NodeId, Sequence[int]] | None = None,
         hard_states: Mapping[NodeId, HardState] | None = None,
         down: str = "",
+        joining: Collection[NodeId] = (),
         checks: type[Checks] = Checks,
         **limits: Any,
     ) -> None:
@@ -94,11 +99,15 @@ class Network:
             entries = entries_of_terms(*(logs or {}).get(name, ()))
             last_term = entries[-1].term if entries else 0
             hard_state = (hard_states or {}).get(name, HardState(term=last_term))
-            peers = tuple(other for other in names if other != name)
+            joins = name in joining
+            peers = () if joins else tuple(other for other in names if other not in (name, *joining))
             config = RaftConfig(node_id=name, peers=peers, **limits)
             chance = Random(f"{seed}/{name}")
-            self.servers[name] = Server(name, config, Store(hard_state, entries), chance.randint)
+            self.servers[name] = Server(
+                name, config, Store(hard_state, entries), chance.randint, () if joins else None
+            )
         self.checks = checks({name: server.store for name, server in self.servers.items()})
+        self.checks.voters = frozenset((name, "") for name in names if name not in joining)
         for name in names:
             if name not in down:
                 self.restart(name)
@@ -165,6 +174,18 @@ class Network:
         self.work(name)
         return index
 
+    def change(self, name: NodeId, members: Configuration) -> int:
+        """Ask `name`, a leader, for this configuration; return its entry's index."""
+        index = self[name].change_membership(members, self.now_us)
+        self.work(name)
+        return index
+
+    def transfer(self, name: NodeId, target: NodeId | None = None) -> NodeId:
+        """Ask `name`, a leader, to hand over; return to whom."""
+        chosen = self[name].transfer(target)
+        self.work(name)
+        return chosen
+
     def read(self, name: NodeId, read_id: int) -> None:
         self[name].read(read_id)
         self.work(name)
@@ -191,11 +212,13 @@ class Network:
             self.checks.restarted(name, len(server.applied))
             server.start()
 
-    def wipe(self, name: NodeId) -> None:
-        """The disk of `name`, which is down, is lost."""
+    def wipe(self, name: NodeId, disk: str = "new") -> None:
+        """The disk of `name`, which is down, is lost; it gets another, with this store id."""
         server = self.servers[name]
         assert server.raft is None
-        self.checks.wiped(name)
+        assert server.disk != disk
+        self.checks.wiped(name, disk)
+        server.disk = disk
         server.store.reset(BEGINNING)
         server.store.hard_state, server.applied = HardState(), []
         server.files.clear()
@@ -213,7 +236,7 @@ class Network:
     def take_snapshot(self, name: NodeId, *, kept: int = 0, cut: bool = True) -> Snapshot:
         """`name` takes a snapshot of its state machine and cuts its log, but for the last `kept` entries."""
         server = self.servers[name]
-        snapshot = snapshot_of(server.applied[-1], f"{name} {len(server.applied)}")
+        snapshot = snapshot_of(server.applied[-1], f"{name} {len(server.applied)}", server.membership)
         server.files[snapshot] = list(server.applied)
         self.checks.took_snapshot(name, snapshot)
         first_index = max(snapshot.index + 1 - kept, server.store.start.index + 1)

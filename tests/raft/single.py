@@ -5,11 +5,15 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from typing import Any
 
+from msgspec.structs import replace
+
 from atm.raft.checked import CheckedRaft
+from atm.raft.membership import Configuration, Member, encode_configuration
 from atm.raft.messages import (
     AppendEntries,
     AppendEntriesResponse,
     Entry,
+    EntryKind,
     HardState,
     InstallSnapshot,
     InstallSnapshotResponse,
@@ -125,11 +129,21 @@ class Single:
 
 
 def vote_request(
-    sender: NodeId, term: int, last: tuple[int, int] = (0, 0), *, pre_vote: bool = False
+    sender: NodeId,
+    term: int,
+    last: tuple[int, int] = (0, 0),
+    *,
+    pre_vote: bool = False,
+    transfer: bool = False,
 ) -> RequestVote:
     """Ask for a vote; `last` is (term, index) of the candidate's last entry, as votes compare them."""
     return RequestVote(
-        sender=sender, term=term, last_log_term=last[0], last_log_index=last[1], pre_vote=pre_vote
+        sender=sender,
+        term=term,
+        last_log_term=last[0],
+        last_log_index=last[1],
+        pre_vote=pre_vote,
+        transfer=transfer,
     )
 
 
@@ -228,3 +242,18 @@ def offer_answers(sent: Sequence[Outgoing]) -> list[InstallSnapshotResponse]:
 
 def messages_after_sync(sent: Sequence[Outgoing]) -> list[AppendEntriesResponse]:
     return [o.message for o in sent if isinstance(o.message, AppendEntriesResponse)]
+
+
+def members(voters: str, learners: str = "", **stores: str) -> Configuration:
+    return tuple(
+        Member(node=node, voter=node in voters, store=stores.get(node, "")) for node in voters + learners
+    )
+
+
+def membership_entry(index: int, term: int, configuration: Configuration) -> Entry:
+    data = encode_configuration(configuration)
+    return Entry(index=index, term=term, time_us=index, kind=EntryKind.MEMBERSHIP, data=data)
+
+
+def append_of(sender: str, term: int, prev: tuple[int, int], *entries: Entry) -> AppendEntries:
+    return replace(append(sender, term, prev), entries=entries)

@@ -225,7 +225,7 @@ def test_a_demoted_follower_that_was_offered_a_snapshot_begins_anew() -> None:
     """It lost its disk; and a late word of an install before that does not keep it from another."""
     a, snapshot = offering()
     a.receive(offer_answered("c", 2, snapshot.index))
-    a.raft.demote("c")
+    a.raft.demote("c", "new")
     a.receive(offer_answered("c", 2, snapshot.index))
     assert a.raft.matched()["c"] == 6
     a.receive(append_refused("c", 2, of(a, "c").next_index - 1, (1, 0)))

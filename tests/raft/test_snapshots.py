@@ -5,11 +5,14 @@ from __future__ import annotations
 import pytest
 from msgspec.structs import replace
 
-from atm.raft import InstallSnapshot, LogStart, Role, Snapshot, Violation
+from atm.raft import InstallSnapshot, LogStart, Role, Snapshot, Violation, encode_configuration
 from tests.raft.network import EFFECTS, ELECTION_TICKS_MAX, ELECTION_TICKS_MIN, INSTALL_STEPS, Network
 from tests.raft.single import (
     Single,
     append,
+    append_of,
+    members,
+    membership_entry,
     messages_after_sync,
     offer,
     offer_answers,
@@ -111,7 +114,9 @@ def test_an_installed_snapshot_empties_a_log_that_lacks_its_last_entry(
 ) -> None:
     """Scenario 56: the applied index is the snapshot's, and so is all that the caller put into it."""
     a = Single(log=log, term=3, commit_index=commit_index)
-    five = replace(snapshot_at(5, 3), membership=b"a, b, c", cluster_id="bank", size_bytes=7)
+    five = replace(
+        snapshot_at(5, 3), membership=encode_configuration(members("abc")), cluster_id="bank", size_bytes=7
+    )
     a.receive(offer("b", 3, five))
     assert a.server.wanted == five
     installed(a, five)
@@ -325,10 +330,36 @@ def test_an_offer_of_an_older_term_is_answered_with_the_newer() -> None:
     assert (a.raft.installing, a.raft.leader) == (None, None)
 
 
-def test_an_offer_of_a_server_that_is_no_member_is_dropped() -> None:
+def test_an_offer_of_a_server_that_is_no_member_is_taken() -> None:
+    """It may lead by a newer configuration, which is in that very snapshot."""
     a = Single(term=1)
-    assert a.receive(offer("x", 9, snapshot_at(5, 1))) == []
-    assert (a.raft.term, a.raft.installing) == (1, None)
+    snapshot = replace(snapshot_at(5, 1), membership=encode_configuration(members("abx", "c")))
+    a.receive(offer("x", 9, snapshot))
+    assert (a.raft.term, a.raft.leader, a.server.wanted) == (9, "x", snapshot)
+    installed(a, snapshot)
+    assert a.raft.configuration == (5, members("abx", "c"))
+    assert a.raft.membership.voters == ("a", "b", "x")
+
+
+def test_an_installed_configuration_is_rolled_back_to_and_an_uncommitted_one_is_gone() -> None:
+    a = Single(log=(1,), term=1)
+    a.receive(append_of("b", 1, (1, 1), membership_entry(2, 1, members("abcd"))))
+    assert a.raft.configuration[0] == 2
+    snapshot = replace(snapshot_at(5, 2), membership=encode_configuration(members("abc", "e")))
+    a.receive(offer("c", 2, snapshot))
+    installed(a, snapshot)
+    a.receive(append_of("c", 2, (5, 2), membership_entry(6, 2, members("abce"))))
+    assert a.raft.configuration == (6, members("abce"))
+    a.receive(append_of("b", 3, (5, 2), *append("b", 3, (5, 2), (3,)).entries))
+    assert a.raft.configuration == (5, members("abc", "e"))
+
+
+def test_a_snapshot_with_a_configuration_that_is_none_is_rejected() -> None:
+    a = Single(term=1)
+    rejection = a.raft.step(offer("b", 1, replace(snapshot_at(5, 1), membership=b"\x90")))
+    assert rejection is not None
+    assert rejection.violation is Violation.UNSOUND
+    assert (a.raft.leader, a.raft.installing) == (None, None)
 
 
 # -- all servers together ------------------------------------------------------------------------------
@@ -436,7 +467,7 @@ def test_a_server_with_a_wiped_disk_gets_its_state_by_an_install() -> None:
     network.crash("c")
     network.wipe("c")
     for name in "ab":
-        network[name].demote("c")
+        network[name].demote("c", "new")
     network.restart("c")
     network.pass_time(2 * ELECTION_TICKS_MIN)
     assert network.servers["c"].commands == [b"x", b"y", b"z"]

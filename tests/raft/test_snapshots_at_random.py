@@ -89,16 +89,16 @@ class Turmoil:
         if self.wiped in (None, server.name):
             self.wiped = server.name
             self.network.crash(server.name)
-            self.network.wipe(server.name)
+            self.network.wipe(server.name, f"{server.disk}+")
             self.network.in_flight.clear()  # what it sent before must not be believed
             for other in self.network.alive:
-                other.core.demote(server.name)
+                other.core.demote(server.name, server.disk)
             self.network.restart(server.name)
 
     def _restart(self, server: Server) -> None:
         self.network.restart(server.name)
         if self.wiped is not None and self.wiped != server.name:
-            self.network[server.name].demote(self.wiped)
+            self.network[server.name].demote(self.wiped, self.network.servers[self.wiped].disk)
 
     def calm_down(self) -> None:
         network = self.network

@@ -44,7 +44,7 @@ Pin = Annotated[str, Meta(pattern=r"^([0-9]{4,12}|[0-9a-f]{64})\Z")]
 
 # The role that a request needs. An operator and a gateway may do all that a teller may, an auditor all reads.
 # Only the teller program's `--operator` checks it in this release; servers do not yet.
-Role = Literal["teller", "operator"]
+Role = Literal["teller", "operator", "admin"]
 
 
 class Outcome(StrEnum):

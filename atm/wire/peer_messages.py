@@ -25,6 +25,9 @@ class Hello(Struct, frozen=True, kw_only=True, array_like=True, tag=20):
     cluster.ini, is compared.
     `store` names the caller's data folder: it changes when a server comes back with an empty one.
     `pepper` names the secret that PINs are sealed with, which all servers share.
+    From `peer_address` on: release 1.2. The addresses are those at which the caller is to be reached.
+    `incarnation` rises with each start on this data folder, 0 if the caller counts none. `last_index` is
+    where the caller's log ends on its disk, `purpose` what the connection is for: "" for messages of servers.
     """
 
     protocol_max: int
@@ -36,23 +39,34 @@ class Hello(Struct, frozen=True, kw_only=True, array_like=True, tag=20):
     release: str = "1.0"
     feature_level: int = 0  # the highest that the caller knows
     config: str = ""
+    peer_address: str = ""
+    client_address: str = ""
+    incarnation: int = 0
+    last_index: int = 0
+    purpose: str = ""
 
 
 class Welcome(Struct, frozen=True, kw_only=True, array_like=True, tag=21):
     """The hello was accepted; `learner` if the caller has shown another store id before (a lost disk).
 
-    `protocol` is the version used on this connection: the highest that both know.
+    `protocol` is the version used on this connection: the highest that both know. `stale` if the caller's
+    data folder is an old copy of one that has run later: it must take a new store id, and is a learner.
     """
 
     node: str
     learner: bool
     protocol: int
+    stale: bool = False
 
 
 class Refused(Struct, frozen=True, kw_only=True, array_like=True, tag=22):
-    """The hello was refused; `reason` is a line for the operator. The connection is closed."""
+    """The hello was refused; `reason` is a line for the operator. The connection is closed.
+
+    `removed_at` is the log index at which the caller was removed from the cluster, 0 if it was not.
+    """
 
     reason: str
+    removed_at: int = 0
 
 
 class Forward(Struct, frozen=True, kw_only=True, array_like=True, gc=False, tag=23):

@@ -153,12 +153,12 @@ def test_messages_of_a_welcomed_peer_reach_the_inbox(port: Port) -> None:
     ("changes", "reason"),
     [
         (
-            {"protocol_min": 4, "protocol_max": 5, "release": "9"},
-            "its release '9' speaks protocol 4 to 5, and",
+            {"protocol_min": 5, "protocol_max": 6, "release": "9"},
+            "its release '9' speaks protocol 5 to 6, and",
         ),
         (
             {"protocol_min": 0, "protocol_max": 2},
-            "speaks protocol 2, and release '1.1.0' here speaks 3: install",
+            f"speaks protocol 2, and release '{RELEASE}' here speaks 3 to 4: install",
         ),
         ({"config": "elsewhere"}, "another cluster"),
         ({"pepper": "0123456789abcdef"}, "PIN pepper mismatch: copy the pepper file"),

@@ -51,23 +51,6 @@ class Entry(Struct, frozen=True, kw_only=True, array_like=True, gc=False):
     data: bytes
 
 
-class Snapshot(Struct, frozen=True, kw_only=True, array_like=True, gc=False):
-    """What is told of a snapshot: the state after applying the entry at `index`, a file of `size_bytes`.
-
-    `sha256` is over the file, `chain_hash` is the journal's hash at `index`, both in hexadecimal. Raft itself
-    needs only index, term and time of the entry, and the membership.
-    """
-
-    index: Number
-    term: Number
-    time_us: Number
-    size_bytes: Number
-    sha256: str
-    chain_hash: str
-    membership: bytes
-    cluster_id: str
-
-
 class Message(Struct, frozen=True, kw_only=True, array_like=True, gc=False):
     sender: NodeId
     term: Number

@@ -8,7 +8,7 @@ from typing import Protocol
 from atm.config import Cluster
 from atm.ledger.commands import LedgerReceipt
 from atm.ledger.ledger import ClusterState, Record
-from atm.raft import CheckedRaft, Entry, EntryKind, HardState, Log, Raft, RaftConfig, Snapshot
+from atm.raft import CheckedRaft, Entry, EntryKind, HardState, Log, LogStart, Raft, RaftConfig, Snapshot
 from atm.raft.term_limit import TERM_MAX
 from atm.server.group.entry_validator import EntryValidator, Unusable, checked_record
 from atm.storage.log_index import LogBase
@@ -97,7 +97,7 @@ def recover(
             entries=tail,
             terms=log.terms,
             base_index=first - 1,
-            start=(start.index, start.term, start.time_us),
+            start=LogStart(start.index, start.term, start.time_us),
         ),
         snapshot=snapshot,
         applied_index=ledger.applied_index,

@@ -10,7 +10,6 @@ from atm.raft.ready import Ready, Role
 from tests.support.checks import EXPIRE, Checks, Violation
 from tests.support.store import Store
 
-
 VOTERS = frozenset((name, "") for name in "abcde")
 
 

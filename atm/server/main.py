@@ -15,6 +15,7 @@ from atm.config import Cluster, ConfigError, load
 from atm.ledger.ledger import LedgerFault
 from atm.raft import InvariantBroken
 from atm.server.group.recovery import ClusterMismatch, LedgerAhead, LogUnusable
+from atm.server.net import service_manager
 from atm.server.net.listener import AddressUnavailable
 from atm.server.security.pins import PepperRefused
 from atm.server.server import Server
@@ -79,9 +80,12 @@ def _run(cluster: Cluster, name: str, *, verbose: bool, check_invariants: bool) 
     try:
         _stop_on_signals(server.stop)
         _say(f"Listening on {client.pair}")
+        service_manager.notify("READY=1")
         server.run()
+        service_manager.notify("STOPPING=1")
     finally:
         server.close()
+    _report(f"node {name} has stopped")
     return 0
 
 
@@ -96,6 +100,11 @@ def _stop_on_signals(stop: Callable[[], None]) -> None:
 
     signal.signal(signal.SIGINT, handle)
     signal.signal(signal.SIGTERM, handle)
+    # There is nothing to reload yet, and a program that rotates logs must not end a server. At a terminal
+    # that was closed the node stops, as any program does.
+    signal.signal(signal.SIGHUP, handle if sys.stdin is not None and sys.stdin.isatty() else signal.SIG_IGN)
+    signal.signal(signal.SIGUSR1, signal.SIG_IGN)
+    signal.signal(signal.SIGUSR2, signal.SIG_IGN)
 
 
 def _options(argv: Sequence[str] | None) -> argparse.Namespace:

@@ -1,4 +1,4 @@
-"""The first start on five machines, as docs/install.md tells it: in namespaces, each with a hosts file of its own.
+"""The first start on five machines, by docs/install.md: namespaces, each with a hosts file of its own.
 
 On one machine, where every address is 127.0.0.1, none of what is tried here can go wrong.
 """

@@ -13,6 +13,7 @@ from pathlib import Path
 import pytest
 
 from atm.config import Cluster
+from atm.local_cluster import free_ports
 from atm.server.security.pins import new_pepper
 from tests.support.server_parts import Wire, cluster_of, credit, wait_until
 
@@ -213,7 +214,7 @@ def on_several_machines(cluster: Cluster) -> None:
             file.write(f"\n[node {name}]\nclient = {name}.invalid:5000\npeer = {name}.invalid:6000\n")
 
 
-def test_no_pepper_is_made_where_others_have_other_hosts_and_the_line_says_what_to_do(
+def test_no_pepper_is_made_where_others_have_other_hosts(
     cluster: Cluster,
 ) -> None:
     on_several_machines(cluster)
@@ -235,9 +236,7 @@ def test_a_node_whose_log_is_empty_takes_another_pepper(cluster: Cluster) -> Non
         assert (code, stderr) == (0, "node n1 has stopped\n")
 
 
-def test_a_new_node_makes_no_pepper_where_a_neighbour_has_used_one(
-    cluster: Cluster, running: Process
-) -> None:
+def test_a_new_node_makes_no_pepper_where_another_has_used_one(cluster: Cluster, running: Process) -> None:
     lines_of(running, 4)
     running.terminate()
     ended(running)
@@ -248,6 +247,24 @@ def test_a_new_node_makes_no_pepper_where_a_neighbour_has_used_one(
     assert (code, stderr.count("\n")) == (1, 1)
     assert "put its pepper file back" in stderr
     assert not cluster.pepper_file.exists()
+
+
+def test_a_node_listens_where_it_is_told(cluster: Cluster) -> None:
+    client_port, peer_port = free_ports(2)
+    with cluster.path.open("a") as file:
+        file.write(f"\nlisten_client = 127.0.0.2:{client_port}\nlisten_peer = 127.0.0.3:{peer_port}\n")
+    process = start(cluster)
+    try:
+        here = ("localhost", cluster.nodes["n1"].client.port)
+        assert lines_of(process, 3)[2] == f"Listening on {here}", "it says where tellers find it"
+        for address in (("127.0.0.2", client_port), ("127.0.0.3", peer_port)):
+            socket.create_connection(address, timeout=ENDS_WITHIN_S).close()
+        for address in (cluster.nodes["n1"].client, cluster.nodes["n1"].peer):
+            with pytest.raises(ConnectionRefusedError):
+                socket.create_connection(address.pair, timeout=ENDS_WITHIN_S)
+    finally:
+        process.terminate()
+        ended(process)
 
 
 # -- signals, and the service manager -------------------------------------------------------------------

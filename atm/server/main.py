@@ -11,7 +11,7 @@ import traceback
 from collections.abc import Callable, Sequence
 from types import FrameType
 
-from atm.config import Cluster, ConfigError, load
+from atm.config import Address, Cluster, ConfigError, load
 from atm.ledger.ledger import LedgerFault
 from atm.raft import InvariantBroken
 from atm.server.group.recovery import ClusterMismatch, LedgerAhead, LogUnusable
@@ -68,18 +68,18 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def _run(cluster: Cluster, name: str, *, verbose: bool, check_invariants: bool) -> int:
-    client = cluster.nodes[name].client
-    neighbours = [str(node.client.port) for node in cluster.nodes.values() if node.name != name]
     _stop_on_signals(_abandon_start)
-    _say(f"Running server on port {client.port}")
-    _say(f"Expects neighbours to be on {', '.join(neighbours)}" if neighbours else "Expects no neighbours")
     threading.stack_size(HANDLER_STACK_BYTES)
     server = Server(
         cluster, name, say=_say, report=_report, verbose=verbose, check_invariants=check_invariants
     )
+    here = cluster.nodes[name].client
+    neighbours = _places([node.client for node in cluster.nodes.values() if node.name != name], here)
+    _say(f"Running server on port {here.port}")
+    _say(f"Expects neighbours to be on {', '.join(neighbours)}" if neighbours else "Expects no neighbours")
     try:
         _stop_on_signals(server.stop)
-        _say(f"Listening on {client.pair}")
+        _say(f"Listening on {here.pair}")
         service_manager.notify("READY=1")
         server.run()
         service_manager.notify("STOPPING=1")
@@ -87,6 +87,12 @@ def _run(cluster: Cluster, name: str, *, verbose: bool, check_invariants: bool) 
         server.close()
     _report(f"node {name} has stopped")
     return 0
+
+
+def _places(addresses: Sequence[Address], here: Address) -> list[str]:
+    """Return the ports of servers on this host, as the original did; with their hosts, if any is on another."""
+    elsewhere = any(address.host != here.host for address in addresses)
+    return [str(address if elsewhere else address.port) for address in addresses]
 
 
 def _abandon_start() -> None:

@@ -90,7 +90,7 @@ def _run(cluster: Cluster, name: str, *, verbose: bool, check_invariants: bool) 
 
 
 def _places(addresses: Sequence[Address], here: Address) -> list[str]:
-    """Return the ports of servers on this host, as the original did; with their hosts, if any is on another."""
+    """Return the ports of servers on this host; with the hosts, if any server is on another."""
     elsewhere = any(address.host != here.host for address in addresses)
     return [str(address if elsewhere else address.port) for address in addresses]
 

@@ -262,9 +262,9 @@ def test_a_node_listens_where_it_is_told(cluster: Cluster) -> None:
         assert lines_of(process, 3)[2] == f"Listening on {here}", "it says where tellers find it"
         for address in (("127.0.0.2", client_port), ("127.0.0.3", peer_port)):
             socket.create_connection(address, timeout=ENDS_WITHIN_S).close()
-        for address in (cluster.nodes["n1"].client, cluster.nodes["n1"].peer):
+        for advertised in (cluster.nodes["n1"].client, cluster.nodes["n1"].peer):
             with pytest.raises(ConnectionRefusedError):
-                socket.create_connection(address.pair, timeout=ENDS_WITHIN_S)
+                socket.create_connection(advertised.pair, timeout=ENDS_WITHIN_S)
     finally:
         process.terminate()
         ended(process)

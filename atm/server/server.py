@@ -116,6 +116,7 @@ class Server:
 
     def _open_storage(self) -> _Storage:
         folder = self._add_part(DataFolder(self._cluster, self._name))
+        folder.count_start()
         sealer = PinSealer(read_pepper(self._cluster.pepper_file))
         folder.check_pepper(sealer.name)
         log = self._add_part(LogFile(folder.path))

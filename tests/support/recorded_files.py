@@ -33,7 +33,7 @@ class _State:
 
 
 class RecordedFiles:
-    """Records what is done in `folder`, a flat one, through `os`; what is done elsewhere is not of interest."""
+    """Records what is done through `os` in `folder`, a flat one; what is done elsewhere does not count."""
 
     def __init__(self, monkeypatch: pytest.MonkeyPatch, folder: Path) -> None:
         self.folder = folder

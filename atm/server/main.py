@@ -14,7 +14,7 @@ from types import FrameType
 from atm.config import Address, Cluster, ConfigError, load
 from atm.ledger.ledger import LedgerFault
 from atm.raft import InvariantBroken
-from atm.server.group.ledger_file import LedgerLost
+from atm.server.group.ledger_file import LedgerTooOld
 from atm.server.group.recovery import ClusterMismatch, LedgerAhead, LogUnusable
 from atm.server.net import service_manager
 from atm.server.net.listener import AddressUnavailable
@@ -35,7 +35,7 @@ EXPECTED = (
     InvariantBroken,
     LedgerAhead,
     LedgerFault,
-    LedgerLost,
+    LedgerTooOld,
     LogFailed,
     LogOfAnotherRelease,
     LogUnusable,

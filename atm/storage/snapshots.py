@@ -79,7 +79,7 @@ class SnapshotStore:
         path = self._path(record.index)
         if not path.is_file() or path.stat().st_size != record.size_bytes:
             return None
-        return msgspec.convert({name: getattr(record, name) for name in Snapshot.__struct_fields__}, Snapshot)
+        return Snapshot(**{name: getattr(record, name) for name in Snapshot.__struct_fields__})
 
     @property
     def base(self) -> LogBase:

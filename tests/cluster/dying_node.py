@@ -11,6 +11,9 @@ As `kill -9` at that very moment would. The steps, in their order:
     swapped     the ledger is the new one
     installed   the core knows
     reset       the log is emptied
+
+At one more, `serving`, it dies as a leader that serves a second chunk, if there is a file `NODE.dies` in
+data_dir.
 """
 
 from __future__ import annotations
@@ -19,15 +22,17 @@ import os
 import signal
 import sys
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 from atm import local_cluster
 from atm.ledger import database
 from atm.ledger.ledger import Ledger
 from atm.raft import Raft
-from atm.server.peers import snapshot_fetcher, snapshot_preparing
+from atm.server.peers import snapshot_fetcher, snapshot_preparing, snapshot_server
 from atm.storage import snapshots
 from atm.storage.log_file import LogFile
+from atm.wire.peer_messages import FetchSnapshot
 
 FETCHED_BYTES = 300_000  # at the step `fetching`: some chunks
 
@@ -57,8 +62,18 @@ def dying(function: Callable[..., Any], *, after: bool) -> Callable[..., Any]:
     return wrapper
 
 
-def plant(step: str) -> None:
+def plant(step: str, node: str, data_dir: Path) -> None:
     """Have this process die at `step`."""
+    if step == "serving":
+        answer = snapshot_server._Opened.answer
+
+        def die_or_answer(self: Any, request: FetchSnapshot) -> object:
+            if request.offset and (data_dir / f"{node}.dies").exists():
+                die()
+            return answer(self, request)
+
+        snapshot_server._Opened.answer = die_or_answer  # type: ignore[method-assign, assignment]
+        return
     if step == "fetching":
         append = snapshot_fetcher._PartialFile.append
 
@@ -75,6 +90,6 @@ def plant(step: str) -> None:
 
 
 if __name__ == "__main__":
-    plant(sys.argv[1])
+    plant(sys.argv[1], sys.argv[2], Path(sys.argv[-1]).parent / "data")
     sys.argv[1:2] = []
     sys.exit(local_cluster._run_node())

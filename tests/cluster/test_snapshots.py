@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from tests.cluster.cutting_cluster import LOG_MB, CuttingCluster, wait_until
-from tests.cluster.dying_node import STEPS
+from tests.cluster.dying_node import FETCHED_BYTES, STEPS
 from tests.support.ledgers import wait_until_equal
 
 LOG_BYTES = LOG_MB * 1024 * 1024
@@ -121,9 +121,36 @@ def test_a_node_killed_while_it_installs_comes_back_with_the_old_or_the_new(
     assert dying.wait(DEADLINE_S) == -signal.SIGKILL
     cluster.kill(lost)  # which closes the pipe to it
     cluster.dies_at = {}
+    parts = [path.stat() for path in (cluster.folder(lost) / "snapshot").glob("*.part")]
     installs = cluster.installs(lost)
     cluster.start(lost)
     cluster.pay_until(lambda: True)
     assert_equal(cluster)
     assert cluster.installs(lost) - installs == (0 if step in FROM_THE_FILE else 1)
     assert leftovers(cluster.folder(lost)) == []
+    if step == "fetching":  # what had come was not fetched again: the file is the very one
+        assert parts[0].st_size >= FETCHED_BYTES
+        snapshots = (cluster.folder(lost) / "snapshot").glob("*.db")
+        assert parts[0].st_ino in [path.stat().st_ino for path in snapshots]
+
+
+def test_the_leader_dies_while_a_follower_fetches_and_the_next_one_brings_it_up(tmp_path: Path) -> None:
+    with CuttingCluster(tmp_path) as cluster:
+        cluster.dies_at = dict.fromkeys(cluster.cluster.nodes, "serving")
+        cluster.start_and_open()
+        hung = cluster.follower()
+        others = [name for name in cluster.cluster.nodes if name != hung]
+        cluster.pause(hung)
+        cluster.pay_until(lambda: all(cluster.first_segment(name) > 9 for name in others))
+        leader = cluster.wait_for_leader()
+        (cluster.cluster.data_dir / f"{leader}.dies").touch()
+        cluster.resume(hung)
+        assert cluster.processes[leader].wait(DEADLINE_S) == -signal.SIGKILL
+        cluster.kill(leader)
+        wait_until(lambda: cluster.installs(hung))
+        [other] = [name for name in others if name != leader]
+        assert f"Installed the snapshot of node {other}" in cluster.output(hung)
+        cluster.dies_at = {}
+        cluster.start(leader)
+        cluster.pay_until(lambda: True)
+        assert_equal(cluster)

@@ -5,6 +5,8 @@ from __future__ import annotations
 from tests.mutants.bank import BANK
 from tests.mutants.bank_rules import BANK_RULES
 from tests.mutants.core import CORE
+from tests.mutants.core_members import CORE_MEMBERS
+from tests.mutants.core_snapshot import CORE_SNAPSHOT
 from tests.mutants.durability import DURABILITY
 from tests.mutants.elections import ELECTIONS
 from tests.mutants.files import FILES
@@ -23,6 +25,8 @@ MUTANTS = (
     *ELECTIONS,
     *REPLICATION,
     *CORE,
+    *CORE_MEMBERS,
+    *CORE_SNAPSHOT,
     *READS,
     *DURABILITY,
     *FOLDERS,

@@ -18,6 +18,7 @@ from tests.mutants.reads import READS
 from tests.mutants.registry import REGISTRY
 from tests.mutants.replication import REPLICATION
 from tests.mutants.run_loop import RUN_LOOP
+from tests.mutants.storage import STORAGE
 from tests.mutants.survivors import SURVIVORS
 from tests.mutants.teller import TELLER
 
@@ -31,6 +32,7 @@ MUTANTS = (
     *DURABILITY,
     *FOLDERS,
     *FILES,
+    *STORAGE,
     *FORGED,
     *FORMAT,
     *INSTALL,

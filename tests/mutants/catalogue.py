@@ -13,10 +13,12 @@ from tests.mutants.files import FILES
 from tests.mutants.folders import FOLDERS
 from tests.mutants.forged import FORGED
 from tests.mutants.format import FORMAT
+from tests.mutants.install import INSTALL
 from tests.mutants.reads import READS
 from tests.mutants.registry import REGISTRY
 from tests.mutants.replication import REPLICATION
 from tests.mutants.run_loop import RUN_LOOP
+from tests.mutants.storage import STORAGE
 from tests.mutants.survivors import SURVIVORS
 from tests.mutants.teller import TELLER
 
@@ -30,8 +32,10 @@ MUTANTS = (
     *DURABILITY,
     *FOLDERS,
     *FILES,
+    *STORAGE,
     *FORGED,
     *FORMAT,
+    *INSTALL,
     *BANK,
     *BANK_RULES,
     *REGISTRY,

@@ -6,8 +6,9 @@ from collections.abc import Callable
 
 from atm.raft.checked import CheckedRaft
 from atm.raft.config import RaftConfig
+from atm.raft.configurations import members_of
 from atm.raft.log import LogStart
-from atm.raft.membership import Configuration, decode_configuration
+from atm.raft.membership import Configuration
 from atm.raft.messages import ConfirmedRead, Entry, EntryKind, NodeId, Snapshot
 from atm.raft.ready import Ready
 from tests.support.store import Store
@@ -87,8 +88,8 @@ class Server:
     def _configuration(self) -> tuple[int, Configuration] | None:
         """Return the newest that the state machine has applied; if none, the founding one, if it is given."""
         for entry in reversed(self.applied):
-            if entry.kind == EntryKind.MEMBERSHIP:
-                return entry.index, decode_configuration(entry.data)
+            if members := members_of(entry):
+                return entry.index, members
         return None if self.founding is None else (0, self.founding)
 
     @property

@@ -13,7 +13,7 @@ from atm.client.errors import ClientClosed, Interrupted, OutcomeUnknown, Rejecte
 from atm.client.route import Route
 from atm.config import NodeConfig
 from atm.ledger.commands import Command, Read
-from atm.wire.client_messages import ClientReply, ErrorReply, Reply, StatusReply, VerifyReply
+from atm.wire.client_messages import ClientReply, ErrorReply, Reply
 from atm.wire.codec import encode
 
 CONNECT_TIMEOUT_S = 0.3  # the first try's; doubled with each try that gave no answer
@@ -130,8 +130,8 @@ class RetryingSender:
                 self._pool.release(connection)
             else:
                 self._pool.discard(connection)
-        if isinstance(answer, StatusReply | VerifyReply):
-            raise Lost("the server sent a status, which was not asked for")
+        if not isinstance(answer, Reply | ErrorReply):
+            raise Lost("the server sent a reply of another kind, which was not asked for")
         return answer
 
     def _deadline(self, attempt: _Attempt) -> float:

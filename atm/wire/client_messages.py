@@ -5,25 +5,143 @@ The format is written down in docs/protocol.md.
 
 from __future__ import annotations
 
-from typing import Self
+from typing import Annotated, ClassVar, Self
 
-from msgspec import Struct
+from msgspec import Meta, Struct
 from msgspec.msgpack import Decoder
 from msgspec.structs import asdict
 
 from atm.ledger.audit.findings import Findings, Indexes
-from atm.ledger.commands import Command, LedgerReceipt, Outcome, Read, ReadResult, Request
+from atm.ledger.commands import Command, LedgerReceipt, Outcome, Read, ReadResult, Request, Role
 from atm.wire.codec import Malformed, decode
+
+MEMBERS_BYTES_MAX = 8 * 1024  # of all members, with the longest names and addresses, as a frame
+STATUS_BYTES_MAX = MEMBERS_BYTES_MAX + 4 * 1024
 
 
 class Status(Request, frozen=True, kw_only=True, tag="status"):
     """Asks one server for its status; that server answers."""
+
+    @property
+    def answer_bytes_max(self) -> int:
+        """The longest answer, as a frame."""
+        return STATUS_BYTES_MAX
 
 
 class Verify(Request, frozen=True, kw_only=True, tag="verify"):
     """Lets one server audit its ledger; that server answers when it is done."""
 
     at: Indexes = ()
+
+
+# -- administration of the cluster --------------------------------------------------------------------
+
+NodeName = Annotated[str, Meta(pattern=r"^[A-Za-z0-9_][A-Za-z0-9_-]{0,31}\Z")]  # as in cluster.ini
+HostPort = Annotated[str, Meta(pattern=r"^[!-~]{3,255}\Z")]  # the server that decides parses it
+
+
+class Members(Request, frozen=True, kw_only=True, tag="members"):
+    """Asks one server for the members of the cluster, as of the entry that it applied last."""
+
+    role: ClassVar[Role] = "admin"
+
+    @property
+    def answer_bytes_max(self) -> int:
+        """The longest answer, as a frame."""
+        return MEMBERS_BYTES_MAX
+
+
+class AddMember(Request, frozen=True, kw_only=True, tag="add_member"):
+    """Add a server as a learner, which gets the log and has no vote."""
+
+    role: ClassVar[Role] = "admin"
+
+    node: NodeName
+    peer: HostPort
+    client: HostPort
+
+
+class PromoteMember(Request, frozen=True, kw_only=True, tag="promote_member"):
+    """Make a learner that has caught up a voter."""
+
+    role: ClassVar[Role] = "admin"
+
+    node: NodeName
+
+
+class RemoveMember(Request, frozen=True, kw_only=True, tag="remove_member"):
+    """Remove a server; `yes`: also if the number of voters falls."""
+
+    role: ClassVar[Role] = "admin"
+
+    node: NodeName
+    yes: bool = False
+
+
+class MoveMember(Request, frozen=True, kw_only=True, tag="move_member"):
+    """Announce other addresses of a server."""
+
+    role: ClassVar[Role] = "admin"
+
+    node: NodeName
+    peer: HostPort
+    client: HostPort
+
+
+class ReplaceMember(Request, frozen=True, kw_only=True, tag="replace_member"):
+    """Make a server that lost its disk a learner by the data folder that it has now; then promote it."""
+
+    role: ClassVar[Role] = "admin"
+
+    node: NodeName
+
+
+class TransferLeadership(Request, frozen=True, kw_only=True, tag="transfer_leadership"):
+    """Let `node` lead in place of the leader; None: whoever has caught up best."""
+
+    role: ClassVar[Role] = "admin"
+
+    node: NodeName | None = None
+
+
+class TakeSnapshot(Request, frozen=True, kw_only=True, tag="snapshot"):
+    """Let the server that was asked take a snapshot now and cut its log."""
+
+    role: ClassVar[Role] = "admin"
+
+
+class MemberView(Struct, frozen=True, kw_only=True):
+    """A member of the cluster; an address is empty if the log does not say it yet.
+
+    `since` is the index of the log entry that made it a voter or a learner, 0 if it founded the cluster.
+    """
+
+    node: str
+    voter: bool
+    peer: str
+    client: str
+    since: int
+
+
+class MembersReply(Struct, frozen=True, kw_only=True):
+    """The members of the cluster, as of the log entry `index`, which the server has applied last."""
+
+    id: str
+    outcome: str
+    index: int
+    members: tuple[MemberView, ...]
+
+
+class AdminReply(Struct, frozen=True, kw_only=True):
+    """What became of a request to change the cluster: `ok`, or `refused`, which certainly changed nothing.
+
+    `message` is a line for people; `index` is that of the log entry that did it, 0 if none.
+    """
+
+    id: str
+    outcome: str
+    message: str
+    index: int
 
 
 class Reply(ReadResult, frozen=True, kw_only=True, omit_defaults=True):
@@ -62,14 +180,15 @@ class ErrorReply(Struct, frozen=True, kw_only=True, omit_defaults=True):
     leader: str | None = None
 
 
-class StatusReply(Struct, frozen=True, kw_only=True):
+class StatusReply(Struct, frozen=True, kw_only=True, omit_defaults=True):
     """The status of a server; on a leader, `matched` is the match index of each other server.
 
     `version` is its release, `feature_level` that of the cluster, as far as this server has applied the log.
+    From `voter` on: release 1.2. What is not known there is left out.
     """
 
     id: str
-    outcome: str = "ok"
+    outcome: str
     node: str
     role: str
     term: int
@@ -80,6 +199,18 @@ class StatusReply(Struct, frozen=True, kw_only=True):
     matched: dict[str, int]
     version: str
     feature_level: int
+    cluster: str | None = None  # its id
+    voter: bool | None = None  # whether its vote counts
+    members: tuple[MemberView, ...] | None = None
+    peer: str | None = None  # the addresses at which it listens
+    client: str | None = None
+    incarnation: int | None = None  # how often it was started on its data folder
+    uptime_s: float | None = None
+    snapshot_index: int | None = None
+    log_bytes: int | None = None
+    ledger_bytes: int | None = None
+    disk_free_bytes: int | None = None
+    alarms: tuple[str, ...] = ()  # a line for people each
 
 
 class VerifyReply(Struct, frozen=True, kw_only=True):
@@ -91,19 +222,22 @@ class VerifyReply(Struct, frozen=True, kw_only=True):
     findings: Findings
 
 
+AdminChange = AddMember | PromoteMember | RemoveMember | MoveMember | ReplaceMember | TransferLeadership
 Forwardable = Command | Read  # decided by the leader, so forwarded to it
-ClientRequest = Forwardable | Status | Verify
-ClientReply = Reply | ErrorReply | StatusReply | VerifyReply
+ClientRequest = Forwardable | Status | Verify | TakeSnapshot
+ClientReply = Reply | ErrorReply | StatusReply | VerifyReply | MembersReply | AdminReply
 
 FAULT_OUTCOMES = frozenset({"bad_request", "busy", "unavailable", "unknown"})
 
 
 class _ReplyKind(Struct, frozen=True):
-    """The fields that tell which of the four replies it is: replies have no tag on the wire."""
+    """The fields that tell which kind of reply it is: replies have no tag on the wire."""
 
     outcome: str
     node: str | None = None
     findings: object = None
+    members: object = None
+    index: int | None = None
 
 
 _client_request: Decoder[ClientRequest] = Decoder(ClientRequest)
@@ -111,6 +245,8 @@ _reply_kind: Decoder[_ReplyKind] = Decoder(_ReplyKind)
 _reply: Decoder[Reply] = Decoder(Reply)
 _error_reply: Decoder[ErrorReply] = Decoder(ErrorReply)
 _verify_reply: Decoder[VerifyReply] = Decoder(VerifyReply)
+_members_reply: Decoder[MembersReply] = Decoder(MembersReply)
+_admin_reply: Decoder[AdminReply] = Decoder(AdminReply)
 _status_reply: Decoder[StatusReply] = Decoder(StatusReply)
 _forwardable: Decoder[Forwardable] = Decoder(Forwardable)
 
@@ -132,6 +268,10 @@ def decode_client_reply(payload: bytes) -> ClientReply:
         return decode(_verify_reply, payload)
     if kind.node is not None:
         return decode(_status_reply, payload)
+    if kind.members is not None:
+        return decode(_members_reply, payload)
+    if kind.index is not None:
+        return decode(_admin_reply, payload)
     reply = decode(_reply, payload)
     if reply.outcome is Outcome.OK and reply.is_empty:
         raise Malformed("the reply says ok and has no balance")

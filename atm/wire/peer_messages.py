@@ -11,7 +11,7 @@ from msgspec import Struct
 from msgspec.msgpack import Decoder
 
 from atm.ledger.commands import Actor
-from atm.raft.messages import RaftMessage
+from atm.raft.messages import Number, RaftMessage
 from atm.wire.codec import decode
 
 
@@ -25,6 +25,9 @@ class Hello(Struct, frozen=True, kw_only=True, array_like=True, tag=20):
     cluster.ini, is compared.
     `store` names the caller's data folder: it changes when a server comes back with an empty one.
     `pepper` names the secret that PINs are sealed with, which all servers share.
+    From `peer_address` on: release 1.2. The addresses are those at which the caller is to be reached.
+    `incarnation` rises with each start on this data folder, 0 if the caller counts none. `last_index` is
+    where the caller's log ends on its disk, `purpose` what the connection is for: "" for messages of servers.
     """
 
     protocol_max: int
@@ -36,23 +39,34 @@ class Hello(Struct, frozen=True, kw_only=True, array_like=True, tag=20):
     release: str = "1.0"
     feature_level: int = 0  # the highest that the caller knows
     config: str = ""
+    peer_address: str = ""
+    client_address: str = ""
+    incarnation: int = 0
+    last_index: int = 0
+    purpose: str = ""
 
 
 class Welcome(Struct, frozen=True, kw_only=True, array_like=True, tag=21):
     """The hello was accepted; `learner` if the caller has shown another store id before (a lost disk).
 
-    `protocol` is the version used on this connection: the highest that both know.
+    `protocol` is the version used on this connection: the highest that both know. `stale` if the caller's
+    data folder is an old copy of one that has run later: it must take a new store id, and is a learner.
     """
 
     node: str
     learner: bool
     protocol: int
+    stale: bool = False
 
 
 class Refused(Struct, frozen=True, kw_only=True, array_like=True, tag=22):
-    """The hello was refused; `reason` is a line for the operator. The connection is closed."""
+    """The hello was refused; `reason` is a line for the operator. The connection is closed.
+
+    `removed_at` is the log index at which the caller was removed from the cluster, 0 if it was not.
+    """
 
     reason: str
+    removed_at: int = 0
 
 
 class Forward(Struct, frozen=True, kw_only=True, array_like=True, gc=False, tag=23):
@@ -69,11 +83,40 @@ class ForwardReply(Struct, frozen=True, kw_only=True, array_like=True, gc=False,
     answers: tuple[tuple[int, bytes], ...]
 
 
+class FetchSnapshot(Struct, frozen=True, kw_only=True, array_like=True, gc=False, tag=25):
+    """Asks for a piece of a snapshot's file, on a connection whose hello says `FETCH` (protocol 4)."""
+
+    index: Number
+    sha256: str
+    offset: Number
+
+
+class SnapshotChunk(Struct, frozen=True, kw_only=True, array_like=True, gc=False, tag=26):
+    """A piece of the file, of `CHUNK_BYTES_MAX` at most; `end` if nothing follows it."""
+
+    index: Number
+    offset: Number
+    data: bytes
+    end: bool
+
+
+class SnapshotGone(Struct, frozen=True, kw_only=True, array_like=True, gc=False, tag=27):
+    """The snapshot that was asked for is not there any more: the leader offers a newer one, or will."""
+
+    index: Number
+
+
+FETCH = "fetch"  # the purpose of a connection on which a snapshot is fetched
+CHUNK_BYTES_MAX = 256 * 1024
+CHUNK_FRAME_BYTES_MAX = CHUNK_BYTES_MAX + 1024
+
 PeerMessage = RaftMessage | Forward | ForwardReply
 
 _peer_message: Decoder[PeerMessage] = Decoder(PeerMessage)
 _hello: Decoder[Hello] = Decoder(Hello)
 _hello_reply: Decoder[Welcome | Refused] = Decoder(Welcome | Refused)
+_fetch: Decoder[FetchSnapshot] = Decoder(FetchSnapshot)
+_fetched: Decoder[SnapshotChunk | SnapshotGone] = Decoder(SnapshotChunk | SnapshotGone)
 
 
 def decode_peer_message(payload: bytes) -> PeerMessage:
@@ -89,3 +132,13 @@ def decode_hello(payload: bytes) -> Hello:
 def decode_hello_reply(payload: bytes) -> Welcome | Refused:
     """Return another server's answer to our hello; raise `Malformed`."""
     return decode(_hello_reply, payload)
+
+
+def decode_fetch(payload: bytes) -> FetchSnapshot:
+    """Return a request on a connection for fetching; raise `Malformed`."""
+    return decode(_fetch, payload)
+
+
+def decode_fetched(payload: bytes) -> SnapshotChunk | SnapshotGone:
+    """Return the answer to a `FetchSnapshot`; raise `Malformed`."""
+    return decode(_fetched, payload)

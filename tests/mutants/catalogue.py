@@ -5,12 +5,15 @@ from __future__ import annotations
 from tests.mutants.bank import BANK
 from tests.mutants.bank_rules import BANK_RULES
 from tests.mutants.core import CORE
+from tests.mutants.core_members import CORE_MEMBERS
+from tests.mutants.core_snapshot import CORE_SNAPSHOT
 from tests.mutants.durability import DURABILITY
 from tests.mutants.elections import ELECTIONS
 from tests.mutants.files import FILES
 from tests.mutants.folders import FOLDERS
 from tests.mutants.forged import FORGED
 from tests.mutants.format import FORMAT
+from tests.mutants.install import INSTALL
 from tests.mutants.reads import READS
 from tests.mutants.registry import REGISTRY
 from tests.mutants.replication import REPLICATION
@@ -23,6 +26,8 @@ MUTANTS = (
     *ELECTIONS,
     *REPLICATION,
     *CORE,
+    *CORE_MEMBERS,
+    *CORE_SNAPSHOT,
     *READS,
     *DURABILITY,
     *FOLDERS,
@@ -30,6 +35,7 @@ MUTANTS = (
     *STORAGE,
     *FORGED,
     *FORMAT,
+    *INSTALL,
     *BANK,
     *BANK_RULES,
     *REGISTRY,

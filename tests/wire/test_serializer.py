@@ -9,19 +9,39 @@ from hypothesis import strategies as st
 from msgspec.structs import replace
 
 from atm.ledger.audit.findings import INDEXES_MAX, Findings
-from atm.ledger.commands import AMOUNT_MINOR_MAX, Command, Credit, Debit, Founding, LevelRaise, Open, Query
+from atm.ledger.commands import (
+    AMOUNT_MINOR_MAX,
+    Command,
+    Credit,
+    Debit,
+    Founding,
+    LevelRaise,
+    Member,
+    MembershipChange,
+    Open,
+    Query,
+)
 from atm.raft.messages import (
     NUMBER_MAX,
     AppendEntries,
     AppendEntriesResponse,
     Entry,
     EntryKind,
+    InstallSnapshot,
+    InstallSnapshotResponse,
     RaftMessage,
     RequestVote,
     RequestVoteResponse,
+    Snapshot,
+    TimeoutNow,
 )
 from atm.wire.client_messages import (
+    AdminReply,
+    ClientReply,
+    MembersReply,
+    MemberView,
     Status,
+    StatusReply,
     Verify,
     VerifyReply,
     decode_client_reply,
@@ -62,6 +82,7 @@ REQUESTS = [
 
 PEER_MESSAGES = [
     RequestVote(sender="a", term=3, last_log_index=2, last_log_term=1, pre_vote=True),
+    RequestVote(sender="a", term=3, last_log_index=2, last_log_term=1, pre_vote=False, transfer=True),
     RequestVoteResponse(sender="a", term=3, granted=True, pre_vote=False),
     AppendEntries(
         sender="a",
@@ -78,6 +99,23 @@ PEER_MESSAGES = [
     AppendEntriesResponse(
         sender="a", term=3, success=False, match_index=1, conflict_index=1, conflict_term=1, round=4
     ),
+    InstallSnapshot(
+        sender="a",
+        term=3,
+        snapshot=Snapshot(
+            index=7,
+            term=2,
+            time_us=9,
+            size_bytes=2**40,
+            sha256="0f" * 32,
+            chain_hash="a1" * 32,
+            membership=b"\x00",
+            cluster_id="bank",
+        ),
+        round=4,
+    ),
+    InstallSnapshotResponse(sender="a", term=3, index=7, installed=True, round=4),
+    TimeoutNow(sender="a", term=3),
     Forward(sender="a", requests=((1, "local", b"x"), (2**62, "eve@bank", b"y"))),
     ForwardReply(sender="a", answers=((1, b"x"),)),
 ]
@@ -101,19 +139,31 @@ def test_a_servers_message_survives_the_wire(message: PeerMessage) -> None:
 
 
 def test_elements_that_a_newer_release_adds_to_a_message_are_ignored() -> None:
-    hello = [20, 4, "c", "n", "s", "p", 3, "1.2.0", 2, "digest", {"more": 1}]
-    assert decode_hello(encode(hello)).config == "digest"
-    welcome = decode_hello_reply(encode([21, "n", False, 3, "more"]))
-    assert welcome == Welcome(node="n", learner=False, protocol=3)
+    hello = [20, 4, "c", "n", "s", "p", 3, "1.2.0", 2, "digest", "h:1", "h:2", 7, 8, "fetch", {"more": 1}]
+    assert decode_hello(encode(hello)).purpose == "fetch"
+    welcome = decode_hello_reply(encode([21, "n", False, 3, True, "more"]))
+    assert welcome == Welcome(node="n", learner=False, protocol=3, stale=True)
+    assert decode_hello_reply(encode([22, "why", 5, "more"])) == Refused(reason="why", removed_at=5)
     for message in PEER_MESSAGES:
         longer = [*msgspec.msgpack.decode(encode(message)), "more"]
         assert decode_peer_message(encode(longer)) == message
     assert decode_command(encode(["local", GOOD, "more"])) == decode_command(encode(["local", GOOD]))
 
 
+def test_a_vote_request_of_a_release_without_transfers_is_of_none() -> None:
+    assert decode_peer_message(encode([1, "a", 3, 2, 1, True])) == PEER_MESSAGES[0]
+
+
 def test_the_hello_of_release_1_0_shows_what_it_speaks() -> None:
     hello = decode_hello(encode([20, 2, "digest", "n", "s", "p"]))
     assert (hello.protocol_min, hello.protocol_max, hello.release) == (0, 2, "1.0")
+
+
+def test_the_handshake_of_release_1_1_is_understood() -> None:
+    hello = decode_hello(encode([20, 3, "c", "n", "s", "p", 3, "1.1.0", 1, "digest"]))
+    assert (hello.peer_address, hello.incarnation, hello.last_index, hello.purpose) == ("", 0, 0, "")
+    assert decode_hello_reply(encode([21, "n", True, 3])) == Welcome(node="n", learner=True, protocol=3)
+    assert decode_hello_reply(encode([22, "why"])) == Refused(reason="why")
 
 
 def test_a_hello_and_its_answers_survive_the_wire() -> None:
@@ -127,6 +177,11 @@ def test_a_hello_and_its_answers_survive_the_wire() -> None:
         release="1.2.0",
         feature_level=2,
         config="digest",
+        peer_address="h:6000",
+        client_address="h:5000",
+        incarnation=3,
+        last_index=99,
+        purpose="fetch",
     )
     assert decode_hello(encode(hello)) == hello
     for answer in (Welcome(node="n", learner=True, protocol=3), Refused(reason="another cluster")):
@@ -237,6 +292,56 @@ def test_any_msgpack_library_can_write_a_request() -> None:
     assert msgspec.msgpack.decode(shuffled) == {"amount": 5, "id": "a1", "op": "credit", "account": "main"}
 
 
+STATUS = StatusReply(
+    id="s",
+    outcome="ok",
+    node="n1",
+    role="follower",
+    term=3,
+    leader=None,
+    commit_index=2,
+    applied_index=2,
+    last_index=2,
+    matched={},
+    version="1.2.0",
+    feature_level=2,
+)
+MEMBERS = (MemberView(node="n1", voter=True, peer="h:1", client="h:2", since=0),)
+
+
+@pytest.mark.parametrize(
+    "answer",
+    [
+        STATUS,
+        replace(STATUS, voter=False, members=MEMBERS, uptime_s=0.5, snapshot_index=0, alarms=("full",)),
+        MembersReply(id="m", outcome="ok", index=0, members=MEMBERS),
+        AdminReply(id="a", outcome="refused", message="it is behind", index=0),
+    ],
+    ids=lambda answer: type(answer).__name__,
+)
+def test_each_kind_of_reply_is_told_from_the_others(answer: ClientReply) -> None:
+    assert decode_client_reply(encode(answer)) == answer
+
+
+def test_a_status_says_nothing_of_what_it_does_not_know_but_always_its_outcome() -> None:
+    said = msgspec.msgpack.decode(encode(STATUS))
+    assert said["outcome"] == "ok"
+    assert said.keys() == {
+        "id",
+        "outcome",
+        "node",
+        "role",
+        "term",
+        "leader",
+        "commit_index",
+        "applied_index",
+        "last_index",
+        "matched",
+        "version",
+        "feature_level",
+    }
+
+
 def test_a_verify_reply_is_told_apart_from_a_status_reply() -> None:
     findings = Findings(
         applied_index=9,
@@ -291,11 +396,23 @@ def test_each_kind_of_entry_is_decoded_by_its_kind() -> None:
     founding = Founding("0f" * 16, ("n1", "n2"))
     assert decode_entry(entry_of(EntryKind.BOOTSTRAP, encode(founding))) == founding
     assert decode_entry(entry_of(EntryKind.FEATURE_LEVEL, encode([2]))) == LevelRaise(2)
+    member = Member(node="n1", voter=True, peer="h:1", client="h:2", store="s")
+    said = encode([[["n1", True, "h:1", "h:2", "s", 0, "more"]], "more"])
+    assert decode_entry(entry_of(EntryKind.MEMBERSHIP, said)) == MembershipChange((member,))
+
+
+@pytest.mark.parametrize(
+    "members",
+    [[], [["n1", False, "", ""]], [["n1", True, "", ""], ["n1", False, "", ""]], [["", True, "", ""]]],
+)
+def test_members_without_a_voter_or_with_one_name_twice_are_no_cluster(members: list[list[object]]) -> None:
+    with pytest.raises(Malformed):
+        decode_entry(entry_of(EntryKind.MEMBERSHIP, encode([members])))
 
 
 @pytest.mark.parametrize(
     ("kind", "version"),
-    [(EntryKind.MEMBERSHIP, 1), (5, 1), (255, 1), (EntryKind.COMMAND, 2), (EntryKind.NOOP, 2), (1, 0)],
+    [(EntryKind.MEMBERSHIP, 2), (5, 1), (255, 1), (EntryKind.COMMAND, 2), (EntryKind.NOOP, 2), (1, 0)],
 )
 def test_an_entry_that_a_newer_release_wrote_is_neither_applied_nor_skipped(kind: int, version: int) -> None:
     entry = entry_of(kind, command_data("local", encode(GOOD)), version)

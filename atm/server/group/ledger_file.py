@@ -4,16 +4,17 @@ from __future__ import annotations
 
 import hashlib
 import os
+from collections.abc import Callable
 from pathlib import Path
 
-from atm.files import UNFINISHED_SUFFIX, rename_durably, sync_folder, write_and_sync
+from atm.files import UNFINISHED_SUFFIX, write_and_sync
+from atm.ledger.database import put_in_place
 from atm.ledger.ledger import Ledger
 from atm.raft.messages import Snapshot
 from atm.storage.log_recovery import START_EMPTY_ADVICE
 from atm.storage.snapshots import SnapshotStore
 
 _PIECE_BYTES = 1024 * 1024
-_BESIDE = ("-wal", "-shm", "-journal")  # SQLite's files beside a database
 
 
 class LedgerTooOld(Exception):
@@ -47,23 +48,28 @@ def place(file: Path, snapshot: Snapshot, ledger: Path) -> None:
 
     Raises `LedgerTooOld` and changes nothing if the file is not as the snapshot says.
     """
-    unfinished = ledger.with_name(ledger.name + UNFINISHED_SUFFIX)
-    if _copied(file, unfinished) != (snapshot.size_bytes, snapshot.sha256):
-        unfinished.unlink()
+    copy = copy_path(ledger)
+    if not copy_whole(file, snapshot, copy):
         raise LedgerTooOld(
             f"{file} is damaged: its bytes are not those that were verified when it was made, and the ledger "
             f"needs it. {START_EMPTY_ADVICE}"
         )
-    # The files beside it belong to the old one: SQLite would add what they hold to the new one. So they go in
-    # between, when there is no ledger. The old one goes first: without them, it may not be whole.
-    for old in (ledger, *(ledger.with_name(ledger.name + suffix) for suffix in _BESIDE)):
-        old.unlink(missing_ok=True)
-        sync_folder(ledger.parent)
-    rename_durably(unfinished, ledger)
+    put_in_place(copy, ledger)
 
 
-def _copied(file: Path, copy: Path) -> tuple[int, str]:
-    """Copy a file, synced; return size and SHA-256 of what was copied."""
+def copy_path(ledger: Path) -> Path:
+    """Return where a copy is made that is to become the ledger's file; one that a crash left is replaced."""
+    return ledger.with_name(ledger.name + UNFINISHED_SUFFIX)
+
+
+def copy_whole(
+    file: Path, snapshot: Snapshot, copy: Path, between: Callable[[], None] = lambda: None
+) -> bool:
+    """Copy a snapshot's file, synced; return False, without a copy, if it is not as the snapshot says.
+
+    Each piece is synced: one large sync would hold up those of the log. `between` is called after each
+    piece, and may raise to end the copying.
+    """
     digest, size_bytes = hashlib.sha256(), 0
     descriptor = os.open(copy, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o666)
     try:
@@ -72,6 +78,10 @@ def _copied(file: Path, copy: Path) -> tuple[int, str]:
                 digest.update(piece)
                 size_bytes += len(piece)
                 write_and_sync(descriptor, piece)
+                between()
     finally:
         os.close(descriptor)
-    return size_bytes, digest.hexdigest()
+    whole = (size_bytes, digest.hexdigest()) == (snapshot.size_bytes, snapshot.sha256)
+    if not whole:
+        copy.unlink()
+    return whole

@@ -228,6 +228,7 @@ class RequestRouter:
         core = self._core
         return StatusReply(
             id=request_id,
+            outcome="ok",
             node=self._node,
             role=core.role.value,
             term=core.term,

@@ -34,9 +34,9 @@ class Handshake:
         """Send this cluster id in hellos, and require it of peers, from now on."""
         self.hello = replace(self.hello, cluster=cluster_id)
 
-    def say_hello(self, sock: socket.socket, peer: NodeId, address: Address) -> Welcome:
+    def say_hello(self, sock: socket.socket, peer: NodeId, address: Address, *, purpose: str = "") -> Welcome:
         """Send the hello, return the welcome; raise `HandshakeRefused`, and as `receive_hello`."""
-        sock.sendall(frame(encode(self.hello)))
+        sock.sendall(frame(encode(replace(self.hello, purpose=purpose))))
         answer = decode_hello_reply(receive_hello(sock))
         if isinstance(answer, Refused):
             raise HandshakeRefused(f"node {peer} at {address} refuses this node: {answer.reason[:300]!r}")
@@ -72,7 +72,7 @@ class Handshake:
         if self._is_of_another_cluster(hello):
             return self._another_cluster(hello)
         if hello.pepper != ours.pepper:
-            return "PIN pepper mismatch: copy the pepper file of one machine to all others"
+            return "its PIN pepper is not the one here: copy the pepper_file of one machine to all others"
         if hello.node == ours.node:
             return f"it has the name of this node, {hello.node}: run each name once"
         if hello.node not in self._peers:

@@ -67,7 +67,7 @@ def state_of(path: Path) -> LedgerState:
     """
     connection = _opened(path)
     with closing(connection):
-        return _state(connection)
+        return read_state(connection)
 
 
 def make(source: Path, copy: Path) -> MadeSnapshot:
@@ -101,7 +101,7 @@ def _copied(source: Path, copy: Path) -> LedgerState:
     """
     try:
         with open_read_only(source) as cursor, closing(apsw.Connection(str(copy))) as target:
-            state = _state(cursor.connection)
+            state = read_state(cursor.connection)
             # The copy is worthless until it is whole, so nothing has to be rolled back or synced by SQLite.
             for pragma in ("journal_mode = off", "synchronous = off", f"cache_size = -{STEP_BYTES // 1024}"):
                 target.execute(f"pragma {pragma}")
@@ -118,7 +118,7 @@ def _copied(source: Path, copy: Path) -> LedgerState:
 
 def _check(copy: Path, expected: LedgerState) -> None:
     with closing(_opened(copy)) as connection:
-        found = _state(connection)
+        found = read_state(connection)
         if found != expected:
             raise NotMade(f"{copy} holds {found}, and what was copied is {expected}: check the disk")
         [(line, *_)] = connection.execute("pragma quick_check(1)")
@@ -128,7 +128,8 @@ def _check(copy: Path, expected: LedgerState) -> None:
             )
 
 
-def _state(connection: apsw.Connection) -> LedgerState:
+def read_state(connection: apsw.Connection) -> LedgerState:
+    """Return the state of the ledger that `connection` has open; raise `NotMade`."""
     try:
         [(index, chain_hash)] = connection.execute(STATE).fetchall()
         with_members = schema_version_of(connection) == MEMBERS_SCHEMA_VERSION

@@ -192,13 +192,7 @@ STORAGE = (
     Mutant(
         name="old write-ahead log kept beside the new ledger",
         what="SQLite adds to the snapshot what the ledger before it had not checkpointed",
-        edits=(
-            Edit(
-                "place",
-                "(ledger_, *(...))",
-                "(ledger_,)",
-            ),
-        ),
+        edits=(Edit("put_in_place", "(path_, *(...))", "(path_,)"),),
         caught_by=LEDGER_FILE + "test_a_power_cut_at_any_step_of_the_replacement_is_mended_by_the_next_start",
     ),
     Mutant(
@@ -206,9 +200,9 @@ STORAGE = (
         what="a snapshot that rotted on the disk takes the place of the ledger",
         edits=(
             Edit(
-                "place",
-                "_copied(...) != (snapshot_.size_bytes, snapshot_.sha256)",
-                "_copied(...)[0] != snapshot_.size_bytes",
+                "copy_whole",
+                "(size_bytes_, digest_.hexdigest()) == (snapshot_.size_bytes, snapshot_.sha256)",
+                "size_bytes_ == snapshot_.size_bytes",
             ),
         ),
         caught_by=LEDGER_FILE + "test_a_rotten_snapshot_takes_no_ledgers_place",

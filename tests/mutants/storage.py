@@ -96,8 +96,8 @@ STORAGE = (
         edits=(
             Edit(
                 "LogFile.check_present",
-                "disk_.status(path_) != expected_",
-                "disk_.status(path_) is None",
+                "found_ != expected_",
+                "found_ is None",
             ),
         ),
         caught_by=CUTS + "test_a_file_that_vanishes_under_the_running_node_ends_it",

@@ -234,7 +234,7 @@ STORAGE = (
     Mutant(
         name="parts kept for ever",
         what="what was fetched of a snapshot that nobody needs any more stays on the disk, gigabytes of it",
-        edits=(Edit("SnapshotStore.prune", "part_.unlink()", "pass"),),
+        edits=(Edit("SnapshotStore.prune", "part.unlink()", "pass"),),
         caught_by=SNAPSHOTS + "test_a_part_that_is_not_needed_any_more_is_pruned",
     ),
     Mutant(

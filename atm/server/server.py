@@ -9,6 +9,7 @@ import time
 from collections.abc import Callable, Collection, Mapping
 from contextlib import ExitStack
 from dataclasses import dataclass
+from functools import partial
 from threading import Lock
 from typing import Protocol, TypeVar
 
@@ -50,6 +51,7 @@ from atm.wire.peer_messages import Hello
 SEGMENTS_PER_SNAPSHOT = 8  # at least: only whole segments are cut
 OTHER_FILES = 100  # files and sockets besides the inbound connections
 FORWARD_NUMBER_BITS = 62
+LOOK_EVERY_S = 1.0  # at the log's files, whether they are in their places
 
 Say = Callable[[str], None]
 
@@ -94,6 +96,7 @@ class Server:
         self._check_invariants = check_invariants
         self._snapshot_log_bytes = int(cluster.snapshot_log_mb * 1024 * 1024)
         self._random = random.Random(secrets.randbits(64))
+        self._next_look_s = 0.0
         self._parts = ExitStack()
         try:
             self._assemble()
@@ -244,9 +247,12 @@ class Server:
         self._maker.interrupt()
         validator.forget()
 
-    def _on_tick(self) -> None:
+    def _on_tick(self, log: LogFile) -> None:
         self._installer.tick()
         self._snapshotter.tick()
+        if time.monotonic() >= self._next_look_s:
+            self._next_look_s = time.monotonic() + LOOK_EVERY_S
+            log.check_present()
 
     def _make_run_loop(
         self,
@@ -280,7 +286,7 @@ class Server:
             on_cluster=join,
             on_rejection=RejectionReports(time.monotonic, self._report).report,
             on_install=self._installer.begin,
-            on_tick=self._on_tick,
+            on_tick=partial(self._on_tick, storage.log),
         )
 
     def run(self) -> None:

@@ -9,7 +9,7 @@ from contextlib import closing
 
 from atm.client.connection import Lost, NotSent, ServerConnection
 from atm.config import Address, NodeConfig
-from atm.wire.client_messages import ClientReply, Status, Verify
+from atm.wire.client_messages import ClientReply, Status, TakeSnapshot, Verify
 from atm.wire.codec import encode
 
 CONNECT_S = 1.0
@@ -25,7 +25,7 @@ def ask_each(
         return {node.name: answer for node, answer in zip(asked, answers, strict=True)}
 
 
-def ask_one(address: Address, request: Status | Verify, answer_s: float) -> ClientReply | None:
+def ask_one(address: Address, request: Status | TakeSnapshot | Verify, answer_s: float) -> ClientReply | None:
     """Ask the node with the client port `address`; return None if no answer came within `answer_s`."""
     started = time.monotonic()
     try:

@@ -18,6 +18,7 @@ from tests.mutants.reads import READS
 from tests.mutants.registry import REGISTRY
 from tests.mutants.replication import REPLICATION
 from tests.mutants.run_loop import RUN_LOOP
+from tests.mutants.snapserver import SNAPSERVER
 from tests.mutants.storage import STORAGE
 from tests.mutants.survivors import SURVIVORS
 from tests.mutants.teller import TELLER
@@ -33,6 +34,7 @@ MUTANTS = (
     *FOLDERS,
     *FILES,
     *STORAGE,
+    *SNAPSERVER,
     *FORGED,
     *FORMAT,
     *INSTALL,

@@ -11,7 +11,7 @@ from msgspec import Struct
 from msgspec.msgpack import Decoder
 
 from atm.ledger.commands import Actor
-from atm.raft.messages import RaftMessage
+from atm.raft.messages import RaftMessage, TimeoutNow
 from atm.wire.codec import decode
 
 
@@ -84,6 +84,10 @@ class ForwardReply(Struct, frozen=True, kw_only=True, array_like=True, gc=False,
 
 
 PeerMessage = RaftMessage | Forward | ForwardReply
+
+NEWER: dict[type[RaftMessage], int] = {
+    TimeoutNow: 4
+}  # messages that not every version knows, and the first that does
 
 _peer_message: Decoder[PeerMessage] = Decoder(PeerMessage)
 _hello: Decoder[Hello] = Decoder(Hello)

@@ -14,6 +14,7 @@ from types import FrameType
 from atm.config import Address, Cluster, ConfigError, load
 from atm.ledger.ledger import LedgerFault
 from atm.raft import InvariantBroken
+from atm.server.group.ledger_file import LedgerTooOld
 from atm.server.group.recovery import ClusterMismatch, LedgerAhead, LogUnusable
 from atm.server.net import service_manager
 from atm.server.net.listener import AddressUnavailable
@@ -21,6 +22,7 @@ from atm.server.security.pins import PepperRefused
 from atm.server.server import Server
 from atm.storage.data_folder import FolderRefused
 from atm.storage.log_file import DamagedLog, LogFailed, LogOfAnotherRelease
+from atm.storage.snapshots import SnapshotsUnusable
 from atm.wire.log_entries import NewerEntry
 
 HANDLER_STACK_BYTES = 512 * 1024  # there may be thousands of threads, and even an iteration needs little
@@ -33,11 +35,13 @@ EXPECTED = (
     InvariantBroken,
     LedgerAhead,
     LedgerFault,
+    LedgerTooOld,
     LogFailed,
     LogOfAnotherRelease,
     LogUnusable,
     NewerEntry,
     PepperRefused,
+    SnapshotsUnusable,
 )
 
 

@@ -14,20 +14,26 @@ from typing import Protocol, TypeVar
 
 from msgspec.structs import replace
 
-from atm.config import LEDGER_FILE, Cluster
+from atm.config import LEDGER_FILE, Address, Cluster
 from atm.ledger.ledger import ClusterState, Ledger
+from atm.raft.messages import NodeId
 from atm.raft.raft import Raft
 from atm.server.clients import client_server
 from atm.server.clients.auditor import Auditor
 from atm.server.clients.client_server import ClientServer
 from atm.server.group.entry_validator import EntryValidator
 from atm.server.group.inbox import Inbox
+from atm.server.group.installer import Installer
+from atm.server.group.kept_snapshots import KeptSnapshots
+from atm.server.group.ledger_file import copy_path, open_ledger
 from atm.server.group.recovery import check_feature_level, check_one_cluster, recover
 from atm.server.group.rejection_reports import RejectionReports
 from atm.server.group.request_router import RequestRouter
 from atm.server.group.roster import Roster
 from atm.server.group.run_loop import RunLoop
 from atm.server.group.settings import raft_config
+from atm.server.group.snapshot_maker import SnapshotMaker
+from atm.server.group.snapshotter import Snapshotter
 from atm.server.net.listener import check_reachable
 from atm.server.net.reader import Reader
 from atm.server.peers import peer_server
@@ -35,13 +41,18 @@ from atm.server.peers.handshake import Handshake
 from atm.server.peers.links import Links
 from atm.server.peers.neighbours import Neighbours
 from atm.server.peers.peer_server import PeerServer
+from atm.server.peers.snapshot_fetcher import SnapshotFetcher
+from atm.server.peers.snapshot_preparing import SnapshotPreparer
+from atm.server.peers.snapshot_server import SnapshotServer
 from atm.server.security.pins import PinSealer, read_pepper
 from atm.storage.data_folder import DataFolder
-from atm.storage.log_file import LogFile
+from atm.storage.log_file import SEGMENT_BYTES_MAX, LogFile
+from atm.storage.snapshots import SNAPSHOT_FOLDER, SnapshotStore
 from atm.version import FEATURE_LEVEL_MAX, PROTOCOL_MAX, PROTOCOL_MIN, RELEASE
 from atm.wire.client_messages import StatusReply
-from atm.wire.peer_messages import Hello
+from atm.wire.peer_messages import START_BITS, Hello, incarnation_of
 
+SEGMENTS_PER_SNAPSHOT = 8  # at least: only whole segments are cut
 OTHER_FILES = 100  # files and sockets besides the inbound connections
 FORWARD_NUMBER_BITS = 62
 
@@ -63,6 +74,7 @@ class _Storage:
 
     folder: DataFolder
     sealer: PinSealer
+    kept: KeptSnapshots
     log: LogFile
     ledger: Ledger
     validator: EntryValidator
@@ -85,6 +97,7 @@ class Server:
         self._cluster, self._name, self._node = cluster, name, cluster.nodes[name]
         self._say, self._report, self._verbose = say, report, verbose
         self._check_invariants = check_invariants
+        self._snapshot_log_bytes = int(cluster.snapshot_log_mb * 1024 * 1024)
         self._random = random.Random(secrets.randbits(64))
         self._parts = ExitStack()
         self.ended_because = ""  # a line, once this node is no member of the cluster any more
@@ -104,13 +117,25 @@ class Server:
         roster = Roster(storage.raft.configuration[1], {}, self._cluster.nodes)
         handshake = Handshake(self._hello(storage), roster, lambda: storage.log.last_index)
         self._links = self._add_part(Links(handshake, inbox, self._report))
+        self._auditor = self._add_part(Auditor(self._name, storage.folder.path / LEDGER_FILE))
+        snapshot_server = SnapshotServer(storage.kept)
+        self._snapshotter = self._make_snapshotter(storage, lock, snapshot_server)
+        self._installer = self._make_installer(storage, lock, handshake)
         self._client_server = self._make_client_server(storage, inbox)
-        self._peer_server = self._make_peer_server(storage.folder, handshake, inbox)
+
+        def acknowledged(peer: NodeId) -> int:
+            with lock:
+                return min(storage.raft.matched().get(peer, 0), storage.raft.commit_index)
+
+        self._peer_server = self._make_peer_server(
+            storage.folder, handshake, inbox, acknowledged, snapshot_server
+        )
         neighbours = Neighbours(
             self._name,
             handshake,
             self._links,
             self._peer_server,
+            storage.folder,
             report=self._report,
             on_removed=self._end_removed,
         )
@@ -136,16 +161,21 @@ class Server:
 
     def _open_storage(self) -> _Storage:
         folder = self._add_part(DataFolder(self._cluster, self._name))
+        folder.count_start()
         sealer = PinSealer(
             read_pepper(
                 self._cluster.pepper_file,
                 may_make=lambda: self._cluster.is_on_one_machine and not folder.knows_a_pepper,
             )
         )
-        log = self._add_part(LogFile(folder.path))
+        snapshots = SnapshotStore(folder.path / SNAPSHOT_FOLDER)
+        segment_bytes_max = min(SEGMENT_BYTES_MAX, self._snapshot_log_bytes // SEGMENTS_PER_SNAPSHOT)
+        log = self._add_part(LogFile(folder.path, base=snapshots.base, segment_bytes_max=segment_bytes_max))
         folder.check_pepper(sealer.name, log_is_empty=not log.last_index)
-        ledger = self._add_part(Ledger(folder.path / LEDGER_FILE))
-        check_one_cluster(log, folder_id=folder.cluster_id, ledger_id=ledger.cluster.id)
+        ledger = self._add_part(open_ledger(folder.path / LEDGER_FILE, snapshots, log.first_index))
+        check_one_cluster(
+            log, folder_id=folder.cluster_id, ledger_id=ledger.cluster.id, snapshot=snapshots.newest
+        )
         validator = EntryValidator()
         new_id = secrets.token_hex(16)  # the cluster's id, if this node is its first leader
         raft = recover(
@@ -154,9 +184,10 @@ class Server:
             ledger,
             self._random.randint,
             validator,
+            snapshot=snapshots.newest,
             check_invariants=self._check_invariants,
         )
-        return _Storage(folder, sealer, log, ledger, validator, raft)
+        return _Storage(folder, sealer, KeptSnapshots(snapshots), log, ledger, validator, raft)
 
     def _hello(self, storage: _Storage) -> Hello:
         return Hello(
@@ -171,6 +202,7 @@ class Server:
             pepper=storage.sealer.name,
             peer_address=str(self._node.peer),
             client_address=str(self._node.client),
+            incarnation=incarnation_of(storage.folder.incarnation, secrets.randbits(START_BITS)),
         )
 
     def _make_client_server(self, storage: _Storage, inbox: Inbox) -> ClientServer:
@@ -179,14 +211,22 @@ class Server:
             inbox,
             self._reader,
             storage.sealer,
-            self._add_part(Auditor(self._name, storage.folder.path / LEDGER_FILE)),
+            self._auditor,
+            take_snapshot=self._snapshotter.take,
             report=self._report,
             verbose=self._verbose,
             connections_max=_connections_max(),
         )
         return self._add_part(server)
 
-    def _make_peer_server(self, folder: DataFolder, handshake: Handshake, inbox: Inbox) -> PeerServer:
+    def _make_peer_server(
+        self,
+        folder: DataFolder,
+        handshake: Handshake,
+        inbox: Inbox,
+        acknowledged: Callable[[NodeId], int],
+        snapshots: SnapshotServer,
+    ) -> PeerServer:
         server = PeerServer(
             self._node.listen_peer or self._node.peer,
             handshake=handshake,
@@ -194,10 +234,56 @@ class Server:
             inbox=inbox,
             reader=self._reader,
             links=self._links,
+            acknowledged=acknowledged,
+            snapshots=snapshots,
             report=self._report,
             verbose=self._verbose,
         )
         return self._add_part(server)
+
+    def _make_snapshotter(self, storage: _Storage, lock: Lock, served: SnapshotServer) -> Snapshotter:
+        self._maker = self._add_part(SnapshotMaker(storage.folder.path / LEDGER_FILE))
+        snapshotter = Snapshotter(
+            raft=storage.raft,
+            lock=lock,
+            log=storage.log,
+            ledger=storage.ledger,
+            kept=storage.kept,
+            maker=self._maker,
+            limit_bytes=self._snapshot_log_bytes,
+            being_fetched=served.being_fetched,
+            random=self._random.uniform,
+            report=self._report,
+        )
+        return self._add_part(snapshotter)
+
+    def _make_installer(self, storage: _Storage, lock: Lock, handshake: Handshake) -> Installer:
+        def address_of(peer: NodeId) -> Address | None:
+            return self._links.reached(peer) or handshake.roster.announced(peer)
+
+        copy = copy_path(storage.folder.path / LEDGER_FILE)
+        installer = Installer(
+            raft=storage.raft,
+            lock=lock,
+            log=storage.log,
+            ledger=storage.ledger,
+            kept=storage.kept,
+            prepare=SnapshotPreparer(SnapshotFetcher(handshake, address_of), copy).prepare,
+            before_swap=lambda: self._before_swap(storage.validator),
+            say=self._say,
+            report=self._report,
+        )
+        return self._add_part(installer)
+
+    def _before_swap(self, validator: EntryValidator) -> None:
+        """The ledger's file is about to be replaced: end who reads the old one, forget what was for it."""
+        self._auditor.interrupt()
+        self._maker.interrupt()
+        validator.forget()
+
+    def _on_tick(self) -> None:
+        self._installer.tick()
+        self._snapshotter.tick()
 
     def _make_run_loop(
         self,
@@ -215,6 +301,8 @@ class Server:
                 voter=neighbours.has_vote,
                 peer=str(self._node.peer),
                 client=str(self._node.client),
+                incarnation=storage.folder.incarnation,
+                snapshot_index=(storage.raft.snapshot.index if storage.raft.snapshot else 0),
                 uptime_s=round(time.monotonic() - started_s, 1),
             )
 
@@ -244,6 +332,8 @@ class Server:
             on_configuration=neighbours.note_configuration,
             on_peers=neighbours.note_peers,
             on_rejection=RejectionReports(time.monotonic, self._report).report,
+            on_install=self._installer.begin,
+            on_tick=self._on_tick,
         )
 
     def run(self) -> None:

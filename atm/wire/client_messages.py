@@ -225,7 +225,7 @@ class VerifyReply(Struct, frozen=True, kw_only=True):
 
 AdminChange = AddMember | PromoteMember | RemoveMember | MoveMember | ReplaceMember | TransferLeadership
 Forwardable = Command | Read | AdminChange  # decided by the leader, so forwarded to it
-ClientRequest = Forwardable | Status | Verify | Members
+ClientRequest = Forwardable | Status | Verify | Members | TakeSnapshot
 ClientReply = Reply | ErrorReply | StatusReply | VerifyReply | MembersReply | AdminReply
 
 FAULT_OUTCOMES = frozenset({"bad_request", "busy", "unavailable", "unknown"})

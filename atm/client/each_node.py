@@ -9,14 +9,14 @@ from contextlib import closing
 
 from atm.client.connection import Lost, NotSent, ServerConnection
 from atm.config import Address, NodeConfig
-from atm.wire.client_messages import ClientReply, Status, TakeSnapshot, Verify
+from atm.wire.client_messages import ClientReply, ClientRequest
 from atm.wire.codec import encode
 
 CONNECT_S = 1.0
 
 
 def ask_each(
-    nodes: Iterable[NodeConfig], request: Status | Verify, answer_s: float
+    nodes: Iterable[NodeConfig], request: ClientRequest, answer_s: float
 ) -> dict[str, ClientReply | None]:
     """Ask all nodes at once; return the answers by node, None if none came within `answer_s`."""
     asked = list(nodes)
@@ -25,7 +25,7 @@ def ask_each(
         return {node.name: answer for node, answer in zip(asked, answers, strict=True)}
 
 
-def ask_one(address: Address, request: Status | TakeSnapshot | Verify, answer_s: float) -> ClientReply | None:
+def ask_one(address: Address, request: ClientRequest, answer_s: float) -> ClientReply | None:
     """Ask the node with the client port `address`; return None if no answer came within `answer_s`."""
     started = time.monotonic()
     try:

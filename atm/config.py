@@ -8,6 +8,7 @@ from __future__ import annotations
 import configparser
 import hashlib
 import io
+import os
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -84,6 +85,30 @@ class Cluster:
 def load(path: str | Path) -> Cluster:
     """Read the file at `path`; raise `ConfigError`."""
     return _Reader(Path(path)).cluster()
+
+
+def parse_address(text: str) -> Address:
+    """Return the address that `text` is; raise `ValueError`, whose text says why it is none."""
+    match = _ADDRESS.fullmatch(text)
+    if match is None:
+        raise ValueError(f"{text!r} is not host:port, such as localhost:5000")
+    host, port = match.group(1).lower(), int(match.group(2))
+    if not 1 <= port <= 65535:
+        raise ValueError(f"port {port} is not from 1 to 65535")
+    return Address(host, port)
+
+
+def is_node_name(text: str) -> bool:
+    """Return whether a node may have this name."""
+    return _NODE_SECTION.fullmatch(f"node {text}") is not None
+
+
+def default_config() -> Path:
+    """Return the file that is read without `--config`: that of the environment, this folder, the project."""
+    named, here = os.environ.get("ATM_CONFIG"), Path("cluster.ini")
+    if named:
+        return Path(named)
+    return here if here.exists() else Path(__file__).resolve().parent.parent / "cluster.ini"
 
 
 class _CaseKeeping(configparser.ConfigParser):
@@ -246,13 +271,10 @@ class _Reader:
         )
 
     def _address(self, section: str, key: str, text: str) -> Address:
-        match = _ADDRESS.fullmatch(text)
-        if match is None:
-            raise self._error(section, key, f"{text!r} is not host:port, such as localhost:5000")
-        host, port = match.group(1).lower(), int(match.group(2))
-        if not 1 <= port <= 65535:
-            raise self._error(section, key, f"port {port} is not from 1 to 65535")
-        return Address(host, port)
+        try:
+            return parse_address(text)
+        except ValueError as error:
+            raise self._error(section, key, str(error)) from None
 
     def _claim(self, taken: dict[tuple[str, int], str], section: str, key: str, address: Address) -> None:
         place = ("127.0.0.1" if address.host == "localhost" else address.host, address.port)

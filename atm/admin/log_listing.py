@@ -9,13 +9,14 @@ from pathlib import Path
 from typing import Any, assert_never
 
 import msgspec
+from msgspec.structs import asdict
 
 from atm.admin.task import DONE, REFUSED, USAGE, NotDone, Task
 from atm.command_line import printable
 from atm.config import LEDGER_FILE
 from atm.ledger.audit.auditing import applied_index
 from atm.ledger.audit.read_only import DamagedLedger, NoLedger
-from atm.ledger.commands import Founding, LevelRaise, LoggedCommand
+from atm.ledger.commands import Founding, LevelRaise, LoggedCommand, MembershipChange
 from atm.money import format_amount
 from atm.raft.messages import Entry
 from atm.storage.log_recovery import LogOfAnotherRelease
@@ -82,6 +83,8 @@ def fields_of(entry: Entry) -> dict[str, Any]:
             return fields | {"entry": "founding", "cluster": decoded.cluster_id, "voters": decoded.voters}
         case LevelRaise():
             return fields | {"entry": "feature_level", "level": decoded.level}
+        case MembershipChange():
+            return fields | {"entry": "membership", "members": [asdict(member) for member in decoded.members]}
         case _:
             assert_never(decoded)
 
@@ -104,7 +107,7 @@ def _shown(name: str, value: Any) -> str:
     if name == "amount" and isinstance(value, int):
         return format_amount(value)
     if isinstance(value, Mapping):
-        return "(" + " ".join(_words(value)) + ")"
+        return "(" + " ".join(_words({key: part for key, part in value.items() if part != ""})) + ")"
     if isinstance(value, list | tuple):
         return ",".join(_shown("", part) for part in value)
     return str(value)

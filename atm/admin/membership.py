@@ -20,7 +20,7 @@ from atm.client.errors import ClientError, OutcomeUnknown
 from atm.client.node_status import DOWN, LEADER
 from atm.client.receipt import new_request_id
 from atm.command_line import printable
-from atm.config import is_node_name, parse_address
+from atm.config import is_node_name, is_wildcard, parse_address
 from atm.wire.client_messages import (
     AddMember,
     AdminChange,
@@ -316,6 +316,9 @@ def _name(text: str) -> str:
 
 def _address(text: str) -> str:
     try:
-        return str(parse_address(text))
+        address = parse_address(text)
     except ValueError as error:
         raise argparse.ArgumentTypeError(str(error)) from None
+    if is_wildcard(address.host):
+        raise argparse.ArgumentTypeError(f"{text} is where to listen, and nobody can connect to it")
+    return str(address)

@@ -6,19 +6,18 @@ import argparse
 import contextlib
 import os
 import re
-import secrets
 from collections.abc import Sequence
 from importlib.resources import files
 from pathlib import Path
 
 from atm.admin.task import REFUSED, USAGE, NotDone, Task
-from atm.config import NODES_MAX, PEPPER_FILE, is_node_name, parse_address
+from atm.config import NODES_MAX, PEPPER_FILE, is_node_name, is_wildcard, parse_address
+from atm.server.security.pins import new_pepper
 
 NODES = 5
 CLIENT_PORT, PEER_PORT = 5000, 6000
 FILE = Path("cluster.ini")
 EXPLAINED = "cluster.ini.template"  # all of the file above its first node
-PEPPER_BYTES = 32
 MODES = {PEPPER_FILE: 0o600}
 LOCAL_STEPS = ["Start all of them, and a teller: bin/run. Or each on its own: bin/start_node and its name"]
 DISTRIBUTED_STEPS = [
@@ -52,7 +51,7 @@ def run(task: Task) -> int:
     nodes = re.findall(r"^\[node (.+)\]", text, re.MULTILINE)
     files = {path: text}
     if hosts is not None:
-        files[path.with_name(PEPPER_FILE)] = secrets.token_bytes(PEPPER_BYTES).hex()
+        files[path.with_name(PEPPER_FILE)] = new_pepper().decode()
     for each in files:
         if each.exists() or each.is_symlink():
             raise NotDone(REFUSED, f"{each} is there already: nothing was written")
@@ -93,10 +92,9 @@ def distributed_file(hosts: Sequence[str]) -> str:
     """Return the text for one node on each host."""
     names = _names(hosts)
     text = _file([(name, host, CLIENT_PORT, PEER_PORT) for name, host in zip(names, hosts, strict=True)])
-    setting = "# path that does not start with / is relative to this file. Default: pepper.key in data_dir\n"
-    before, found, behind = text.partition(setting)
-    assert found, "the template explains pepper_file"
-    return f"{before}{found}pepper_file = {PEPPER_FILE}\n{behind}"
+    before, found, behind = text.partition("\n# heartbeat_ms:")
+    assert found, "pepper_file is explained before heartbeat_ms"
+    return f"{before}pepper_file = {PEPPER_FILE}\n{found}{behind}"
 
 
 def section(name: str, client: str, peer: str) -> str:
@@ -133,14 +131,16 @@ def _count(text: str) -> int:
 def _hosts(text: str) -> list[str]:
     hosts = [host.strip().lower() for host in text.split(",")]
     for host in hosts:
-        if ":" in host:
+        if ":" in host and not host.startswith("["):
             raise argparse.ArgumentTypeError(
                 f"{host!r} has a port: give hosts alone, such as h1.bank,h2.bank"
             )
         try:
-            parse_address(f"{host}:{CLIENT_PORT}")
+            address = parse_address(f"{host}:{CLIENT_PORT}")
         except ValueError:
             raise argparse.ArgumentTypeError(f"{host!r} is no host's name or address") from None
+        if is_wildcard(address.host):
+            raise argparse.ArgumentTypeError(f"{host} is all addresses of a machine: name the machine")
     if len(set(hosts)) < len(hosts):
         raise argparse.ArgumentTypeError("a host is given twice")
     if len(hosts) > NODES_MAX:

@@ -53,8 +53,12 @@ def test_one_node_on_each_host_and_one_pepper_for_all(folder: Path) -> None:
 
 
 def test_hosts_without_names_get_numbers(folder: Path) -> None:
-    assert main(["init", "--hosts", "10.0.0.1,10.0.0.2"]) == 0
-    assert list(load("cluster.ini").nodes) == ["n1", "n2"]
+    assert main(["init", "--hosts", "10.0.0.1,[fd77::1]"]) == 0
+    nodes = load("cluster.ini").nodes
+    assert [(name, str(node.peer)) for name, node in nodes.items()] == [
+        ("n1", "10.0.0.1:6000"),
+        ("n2", "[fd77::1]:6000"),
+    ]
 
 
 def test_the_result_for_programs(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -88,6 +92,7 @@ def test_it_writes_where_config_says(folder: Path) -> None:
         (["--hosts", "a,b,a"], "a host is given twice"),
         (["--hosts", "a:5000,b"], "'a:5000' has a port"),
         (["--hosts", "a b"], "'a b' is no host's name or address"),
+        (["--hosts", "0.0.0.0,b"], "0.0.0.0 is all addresses"),
         (["--hosts", ""], "'' is no host's name or address"),
         (["--hosts", "a,b,c,d,e,f,g,h,i,j"], "a cluster has at most 9 nodes"),
         (["--tls"], "--tls is not in this release"),

@@ -132,26 +132,23 @@ def _size_of_cluster(status: ClusterStatus) -> Iterator[Finding]:
 
 def _disks(status: ClusterStatus) -> Iterator[Finding]:
     for node in status.nodes:
-        free, ledger, log = node.disk_free_bytes, node.ledger_bytes or 0, node.log_bytes or 0
-        if free is None:
-            continue
-        if free < DISK_FREE_BYTES_MIN:
-            yield Finding("disk", node.node, f"{node.node} has {size(free)} free: make room now, or it stops")
-        elif free < 2 * ledger + DISK_FREE_BYTES_MIN:
+        name, free = node.node, node.disk_free_bytes
+        ledger, log = node.ledger_bytes or 0, node.log_bytes or 0
+        if free is not None and free < DISK_FREE_BYTES_MIN:
+            yield Finding("disk", name, f"{name} has {size(free)} free: make room now, or it stops")
+        elif free is not None and free < ledger + DISK_FREE_BYTES_MIN:
             yield Finding(
                 "disk",
-                node.node,
-                f"{node.node} has {size(free)} free, and its ledger has {size(ledger)}: a snapshot, or "
-                "one from "
-                "another node, needs as much again. Make room",
+                name,
+                f"{name} has {size(free)} free, and its ledger has {size(ledger)}: a snapshot needs as much "
+                "again. Make room",
             )
         if log > max(LOG_BYTES_USUAL, ledger) and (node.feature_level or 0) >= 2:
             yield Finding(
                 "disk",
-                node.node,
-                f"the log of {node.node} has {size(log)}: bin/admin snapshot {node.node} cuts it; if it "
-                "grows again, "
-                "see that node's output",
+                name,
+                f"the log of {name} has {size(log)}: bin/admin snapshot {name} cuts it; if it grows again, "
+                "see what that node prints",
             )
 
 

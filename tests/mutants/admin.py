@@ -74,16 +74,10 @@ ADMIN = (
         caught_by=MEMBERSHIP_TESTS + "test_an_add_that_was_broken_off_goes_on_when_it_is_repeated",
     ),
     Mutant(
-        name="healthy voter replaced",
-        what="replace takes the vote of a server that has its disk",
-        edits=(
-            Edit(
-                "membership:replace",
-                "row_.voter and node_.voter is not False and not task_.options.yes",
-                "False",
-            ),
-        ),
-        caught_by=MEMBERSHIP_TESTS + "test_a_node_that_has_its_vote_or_does_not_run_is_not_replaced",
+        name="refusal taken for done",
+        what="what the leader refuses is told as done",
+        edits=(Edit("membership:_change", 'reply_.outcome != "ok"', "False"),),
+        caught_by=MEMBERSHIP_TESTS + "test_what_the_leader_refuses_is_told_with_its_reason",
     ),
     Mutant(
         name="address of another member",

@@ -27,7 +27,14 @@ TIMEOUT_SPREAD_MIN = 1.5  # high / low: a narrow range splits votes
 LEDGER_FILE = "ledger.db"  # in each node's folder, which is data_dir/<node>
 PEPPER_FILE = "pepper.key"  # default, in data_dir; no node can have this name
 
-_CLUSTER_DEFAULTS = {"data_dir": "data", "heartbeat_ms": "50", "election_timeout_ms": "300-600"}
+SNAPSHOT_LOG_MB_MIN, SNAPSHOT_LOG_MB_MAX = 0.1, 100_000
+
+_CLUSTER_DEFAULTS = {
+    "data_dir": "data",
+    "heartbeat_ms": "50",
+    "election_timeout_ms": "300-600",
+    "snapshot_log_mb": "64",
+}
 CLUSTER_KEYS = (*_CLUSTER_DEFAULTS, "pepper_file")
 ADDRESS_KEYS = ("client", "peer")
 LISTEN_KEYS = ("listen_client", "listen_peer")
@@ -39,6 +46,7 @@ _ADDRESS = re.compile(
 )
 _TIMEOUT_RANGE = re.compile(r"([0-9]{1,9}) ?- ?([0-9]{1,9})")
 _INTEGER = re.compile(r"[0-9]{1,9}")
+_DECIMAL = re.compile(r"[0-9]{1,6}(\.[0-9]{1,3})?")
 
 
 class ConfigError(Exception):
@@ -85,6 +93,7 @@ class Cluster:
     heartbeat_ms: int
     election_timeout_ms: tuple[int, int]
     nodes: dict[str, NodeConfig]
+    snapshot_log_mb: float = 64.0
 
     @property
     def is_on_one_machine(self) -> bool:
@@ -189,6 +198,7 @@ class _Reader:
             heartbeat_ms=heartbeat_ms,
             election_timeout_ms=self._election_timeout_ms(settings["election_timeout_ms"], heartbeat_ms),
             nodes=self._nodes(),
+            snapshot_log_mb=self._snapshot_log_mb(settings["snapshot_log_mb"]),
         )
 
     # -- the file ----------------------------------------------------------------------------------
@@ -256,6 +266,12 @@ class _Reader:
                 f"{text!r} is not a whole number from {HEARTBEAT_MS_MIN} to {HEARTBEAT_MS_MAX}",
             )
         return int(text)
+
+    def _snapshot_log_mb(self, text: str) -> float:
+        low, high = SNAPSHOT_LOG_MB_MIN, SNAPSHOT_LOG_MB_MAX
+        if not _DECIMAL.fullmatch(text) or not low <= float(text) <= high:
+            raise self._error("cluster", "snapshot_log_mb", f"{text!r} is not a number from {low} to {high}")
+        return float(text)
 
     def _election_timeout_ms(self, text: str, heartbeat_ms: int) -> tuple[int, int]:
         def error(message: str) -> ConfigError:

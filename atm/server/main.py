@@ -15,6 +15,7 @@ from atm.command_line import add_version, program_name
 from atm.config import Address, Cluster, ConfigError, load
 from atm.ledger.ledger import LedgerFault
 from atm.raft import InvariantBroken
+from atm.server.group.ledger_file import LedgerTooOld
 from atm.server.group.recovery import ClusterMismatch, LedgerAhead, LogUnusable
 from atm.server.net import service_manager
 from atm.server.net.listener import AddressUnavailable
@@ -22,6 +23,7 @@ from atm.server.security.pins import PepperRefused
 from atm.server.server import Server
 from atm.storage.data_folder import FolderRefused
 from atm.storage.log_file import DamagedLog, LogFailed, LogOfAnotherRelease
+from atm.storage.snapshots import SnapshotsUnusable
 from atm.wire.log_entries import NewerEntry
 
 HANDLER_STACK_BYTES = 512 * 1024  # there may be thousands of threads, and even an iteration needs little
@@ -34,11 +36,13 @@ EXPECTED = (
     InvariantBroken,
     LedgerAhead,
     LedgerFault,
+    LedgerTooOld,
     LogFailed,
     LogOfAnotherRelease,
     LogUnusable,
     NewerEntry,
     PepperRefused,
+    SnapshotsUnusable,
 )
 
 

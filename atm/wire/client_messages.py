@@ -228,7 +228,7 @@ class VerifyReply(Struct, frozen=True, kw_only=True):
 
 AdminChange = AddMember | PromoteMember | RemoveMember | MoveMember | ReplaceMember | TransferLeadership
 Forwardable = Command | Read  # decided by the leader, so forwarded to it
-ClientRequest = Forwardable | Status | Verify
+ClientRequest = Forwardable | Status | Verify | TakeSnapshot
 ClientReply = Reply | ErrorReply | StatusReply | VerifyReply | MembersReply | AdminReply
 
 FAULT_OUTCOMES = frozenset({"bad_request", "busy", "unavailable", "unknown"})

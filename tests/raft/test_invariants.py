@@ -7,17 +7,25 @@ from collections.abc import Callable
 import pytest
 from msgspec.structs import replace
 
-from atm.raft import Entry, EntryKind, InvariantBroken
+from atm.raft import Entry, EntryKind, InvariantBroken, LogStart, encode_configuration
 from atm.raft.candidate import Candidate
 from atm.raft.checked import CheckedRaft
 from atm.raft.follower import Follower
 from atm.raft.invariants import check_server
-from atm.raft.leader import Leader
-from atm.raft.membership import Membership
+from atm.raft.leader import Leader, Transfer
+from atm.raft.membership import Configuration, Member, Membership
 from atm.raft.messages import ConfirmedRead
 from atm.raft.progress import Progress, ProgressState
 from atm.raft.voter import Voter
-from tests.raft.single import Single, append, append_accepted, vote_request
+from tests.raft.single import (
+    Single,
+    append,
+    append_accepted,
+    append_refused,
+    entries_after,
+    snapshot_at,
+    vote_request,
+)
 
 Break = Callable[[CheckedRaft], object]
 
@@ -109,10 +117,54 @@ def forget_follower(raft: CheckedRaft) -> None:
         progress.in_flight.clear()
 
 
+def cut_log() -> CheckedRaft:
+    """Return a follower in term 3 with a snapshot of entry 2, which its log begins after."""
+    a = Single("abcde", log=(1, 2, 3), term=3, commit_index=2)
+    a.network.take_snapshot("a")
+    return a.raft
+
+
+def offering() -> CheckedRaft:
+    """Return a leader that offers its snapshot of entry 4 to `b`."""
+    a = Single("abcde", log=(1, 2, 3), term=3, commit_index=2)
+    a.lead()
+    a.receive(append_accepted("c", 4, 4), append_accepted("d", 4, 4), append_refused("b", 4, 3, (1, 0)))
+    a.network.take_snapshot("a")
+    return a.raft
+
+
+def reset(index: int, term: int) -> Break:
+    """Return what empties the log, as if a snapshot of the entry at `index` had been installed."""
+
+    def do(raft: CheckedRaft) -> None:
+        snapshot = snapshot_at(index, term)
+        raft.log.reset(snapshot)
+        put(commit_index=index, applied_index=index, saved_index=index, snapshot=snapshot)(raft)
+
+    return do
+
+
 def confirmed(raft: CheckedRaft, *rounds_and_indices: tuple[int, int]) -> None:
     lead(raft).reads.pending.extend(
         (round, ConfirmedRead(number, index)) for number, (round, index) in enumerate(rounds_and_indices)
     )
+
+
+def members(voters: str, **stores: str) -> Configuration:
+    return tuple(Member(node=node, voter=True, store=stores.get(node, "")) for node in voters)
+
+
+def configured(*after: tuple[int, Configuration]) -> Break:
+    """Return what puts these configurations after the founding one, as if entries had brought them."""
+
+    def do(raft: CheckedRaft) -> None:
+        raft.configurations._all += after
+
+    return do
+
+
+def handing_over(target: str, *, told: bool = False) -> Break:
+    return lambda raft: setattr(lead(raft), "transfer", Transfer(target, told=told))
 
 
 ONE_MOMENT: list[tuple[Callable[[], CheckedRaft], Break, str]] = [
@@ -147,6 +199,21 @@ ONE_MOMENT: list[tuple[Callable[[], CheckedRaft], Break, str]] = [
     (leader, lambda raft: confirmed(raft, (9, 4)), "reads wait in the order of their rounds"),
     (leader, lambda raft: confirmed(raft, (0, 5)), "a read index is committed"),
     (leader, lambda raft: confirmed(raft, (0, 3)), "a read index is committed"),
+    (follower, put(snapshot=snapshot_at(3, 3)), "a snapshot is of what is applied"),
+    (cut_log, put(snapshot=snapshot_at(1, 1)), "no entry is missing between the snapshot and the log"),
+    (cut_log, put(snapshot=snapshot_at(2, 1)), "the snapshot is of the log's own entry"),
+    (cut_log, lambda raft: setattr(raft.log, "start", LogStart(3, 3, 3)), "entries in memory are of the log"),
+    (leader, lambda raft: setattr(b_of(raft), "state", ProgressState.SNAPSHOT), "is offered a snapshot"),
+    (offering, lambda raft: setattr(b_of(raft), "state", ProgressState.PROBE), "is offered a snapshot"),
+    (offering, lambda raft: b_of(raft).in_flight.append(3), "offered a snapshot has no append in flight"),
+    (follower, configured((4, members("abc"))), "the configuration in use is in the log"),
+    (
+        leader,
+        configured((5, members("abc")), (6, members("ab"))),
+        "one change of the membership is under way",
+    ),
+    (leader, handing_over("x"), "leadership is handed to a voter"),
+    (leader, handing_over("c", told=True), "leadership is handed to a server with the whole log"),
 ]
 
 
@@ -172,6 +239,15 @@ def test_a_second_append_to_a_probing_follower_is_named() -> None:
     progress.in_flight.append(4)
     with pytest.raises(InvariantBroken, match="at most one append in flight"):
         check_server(a.raft)
+
+
+def changed(configuration: Configuration) -> Break:
+    """Return what lets a leader append this configuration, whatever the rules."""
+
+    def do(raft: CheckedRaft) -> None:
+        raft._append_own(EntryKind.MEMBERSHIP, [encode_configuration(configuration)], 0)
+
+    return do
 
 
 BETWEEN_TWO: list[tuple[Callable[[], CheckedRaft], Break, str]] = [
@@ -211,6 +287,29 @@ BETWEEN_TWO: list[tuple[Callable[[], CheckedRaft], Break, str]] = [
     (leader, lambda raft: setattr(b_of(raft), "match_index", 4), "match_index never goes back"),
     (leader, observed(round=5), "heartbeat rounds never go back"),
     (leader, put(commit_index=6), "a leader commits what a majority has saved"),
+    (cut_log, observed(start_index=3), "the log's start never goes back"),
+    (candidate, reset(9, 4), "only a follower installs a snapshot"),
+    (
+        follower,
+        both(reset(9, 3), put(snapshot=None)),
+        "a log that was emptied begins after a snapshot",
+    ),
+    (follower, both(reset(9, 3), lambda raft: raft.log.append(entries_after(9, (3,)))), "is emptied whole"),
+    (follower, reset(3, 3), "a log that has the snapshot's last entry is kept"),
+    (follower, configured((3, members("abc"))), "the newest configuration in the log is in use"),
+    (leader, both(handing_over("b"), observed(transferring="b", last_index=5)), "nothing is proposed while"),
+    (
+        lambda: leader(committed=False),
+        changed(members("abcd")),
+        "a change of the membership waits for a committed entry of the leader's term",
+    ),
+    (
+        leader,
+        both(observed(configurations=((0, members("abcde")), (6, members("abcd")))), changed(members("abc"))),
+        "a change of the membership waits for the last to be committed",
+    ),
+    (leader, changed(members("abc")), "adds or removes one voter at most"),
+    (leader, changed(members("abcde", e="new")), "adds or removes one voter at most"),
 ]
 
 
@@ -259,14 +358,18 @@ CALLS: list[Callable[[CheckedRaft], object]] = [
     lambda raft: raft.propose([b"x"], 0),
     lambda raft: raft.read(1),
     lambda raft: raft.demote("e", "new"),
+    lambda raft: raft.change_membership(members("abcd"), 0),
+    lambda raft: raft.transfer("b"),
+    lambda raft: raft.snapshot_taken(snapshot_at(2, 2), 1),
+    lambda raft: raft.installed(snapshot_at(1, 1)),
+    lambda raft: raft.install_failed(snapshot_at(9, 2)),
 ]
 
 
 @pytest.mark.parametrize("call", CALLS)
 def test_every_call_is_checked(call: Callable[[CheckedRaft], object]) -> None:
     raft = leader()
-    raft._commit_index = 2
-    raft._applied_index = 2
+    observed(commit_index=5)(raft)
     with pytest.raises(InvariantBroken, match="the commit index never goes back"):
         call(raft)
 

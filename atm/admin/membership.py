@@ -145,7 +145,7 @@ def remove(task: Task) -> int:
         )
     _change(task, RemoveMember(id=new_request_id(), node=name, yes=yes))
     text = (
-        f"{name} is no member any more. Stop it, and take its section out of cluster.ini on every machine. "
+        f"{name} is no member any more: it stops. Take its section out of cluster.ini on every machine. "
         "It comes back only by add, with an empty data folder"
     )
     return task.finish(text, {"node": name})

@@ -11,7 +11,7 @@ from msgspec import Struct
 from msgspec.msgpack import Decoder
 
 from atm.ledger.commands import Actor
-from atm.raft.messages import Number, RaftMessage
+from atm.raft.messages import Number, RaftMessage, TimeoutNow
 from atm.wire.codec import decode
 
 
@@ -111,6 +111,10 @@ CHUNK_BYTES_MAX = 256 * 1024
 CHUNK_FRAME_BYTES_MAX = CHUNK_BYTES_MAX + 1024
 
 PeerMessage = RaftMessage | Forward | ForwardReply
+
+NEWER: dict[type[RaftMessage], int] = {
+    TimeoutNow: 4
+}  # messages that not every version knows, and the first that does
 
 _peer_message: Decoder[PeerMessage] = Decoder(PeerMessage)
 _hello: Decoder[Hello] = Decoder(Hello)

@@ -12,6 +12,7 @@ import pytest
 
 from atm.config import Address, Cluster
 from atm.server.group.inbox import Inbox
+from atm.server.group.roster import Roster
 from atm.server.net.reader import Reader
 from atm.server.peers import snapshot_server
 from atm.server.peers.handshake import Handshake
@@ -69,14 +70,14 @@ class Leader:
         self.inbox = Inbox(Lock())
         self._reader = Reader(self.inbox.put_gathered, lambda error: self.reported.append(repr(error)))
         self._reader.start()
-        handshake = Handshake(hello(self.cluster, "n1"), ["n2"])
+        handshake = Handshake(hello(self.cluster, "n1"), Roster((), {}, self.cluster.nodes))
         self.server = PeerServer(
             self.cluster.nodes["n1"].peer,
             handshake=handshake,
             folder=self._folder,
             inbox=self.inbox,
             reader=self._reader,
-            links=Links(handshake, {}, self.inbox, self.reported.append),
+            links=Links(handshake, self.inbox, self.reported.append),
             snapshots=self.snapshots,
             report=self.reported.append,
         )
@@ -104,7 +105,7 @@ class Leader:
 
 
 def fetcher_of(cluster: Cluster, address: Address | None, **settings: float) -> SnapshotFetcher:
-    handshake = Handshake(hello(cluster, "n2"), ["n1"])
+    handshake = Handshake(hello(cluster, "n2"), Roster((), {}, cluster.nodes))
     return SnapshotFetcher(handshake, lambda peer: address, **settings)  # type: ignore[arg-type]
 
 

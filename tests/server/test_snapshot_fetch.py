@@ -11,6 +11,7 @@ from threading import Event, Lock, Thread
 import pytest
 
 from atm.config import Address, Cluster
+from atm.raft import Member
 from atm.server.group.inbox import Inbox
 from atm.server.group.roster import Roster
 from atm.server.net.reader import Reader
@@ -70,7 +71,7 @@ class Leader:
         self.inbox = Inbox(Lock())
         self._reader = Reader(self.inbox.put_gathered, lambda error: self.reported.append(repr(error)))
         self._reader.start()
-        handshake = Handshake(hello(self.cluster, "n1"), Roster((), {}, self.cluster.nodes))
+        handshake = Handshake(hello(self.cluster, "n1"), roster(self.cluster))
         self.server = PeerServer(
             self.cluster.nodes["n1"].peer,
             handshake=handshake,
@@ -104,8 +105,12 @@ class Leader:
         return wire
 
 
+def roster(cluster: Cluster) -> Roster:
+    return Roster(tuple(Member(node, True) for node in cluster.nodes), {}, cluster.nodes)
+
+
 def fetcher_of(cluster: Cluster, address: Address | None, **settings: float) -> SnapshotFetcher:
-    handshake = Handshake(hello(cluster, "n2"), Roster((), {}, cluster.nodes))
+    handshake = Handshake(hello(cluster, "n2"), roster(cluster))
     return SnapshotFetcher(handshake, lambda peer: address, **settings)  # type: ignore[arg-type]
 
 

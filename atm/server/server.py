@@ -52,7 +52,7 @@ from atm.storage.log_file import SEGMENT_BYTES_MAX, LogFile
 from atm.storage.snapshots import SNAPSHOT_FOLDER, SnapshotStore
 from atm.version import FEATURE_LEVEL_MAX, PROTOCOL_MAX, PROTOCOL_MIN, RELEASE
 from atm.wire.client_messages import StatusReply
-from atm.wire.peer_messages import Hello
+from atm.wire.peer_messages import START_BITS, Hello, incarnation_of
 
 SEGMENTS_PER_SNAPSHOT = 8  # at least: only whole segments are cut
 OTHER_FILES = 100  # files and sockets besides the inbound connections
@@ -129,17 +129,25 @@ class Server:
             storage.log,
             storage.disk,
             storage.kept,
-            incarnation=storage.folder.owner.incarnation,
+            incarnation=storage.folder.incarnation,
             config=self._cluster.identity(),
             pepper=storage.sealer.name,
         )
         self._client_server = self._make_client_server(storage, inbox)
-        self._peer_server = self._make_peer_server(storage.folder, handshake, inbox, snapshot_server)
+
+        def acknowledged(peer: NodeId) -> int:
+            with lock:
+                return min(storage.raft.matched().get(peer, 0), storage.raft.commit_index)
+
+        self._peer_server = self._make_peer_server(
+            storage.folder, handshake, inbox, acknowledged, snapshot_server
+        )
         neighbours = Neighbours(
             self._name,
             handshake,
             self._links,
             self._peer_server,
+            storage.folder,
             report=self._report,
             on_removed=self._end_removed,
         )
@@ -209,6 +217,7 @@ class Server:
             pepper=storage.sealer.name,
             peer_address=str(self._node.peer),
             client_address=str(self._node.client),
+            incarnation=incarnation_of(storage.folder.incarnation, secrets.randbits(START_BITS)),
         )
 
     def _make_client_server(self, storage: _Storage, inbox: Inbox) -> ClientServer:
@@ -226,7 +235,12 @@ class Server:
         return self._add_part(server)
 
     def _make_peer_server(
-        self, folder: DataFolder, handshake: Handshake, inbox: Inbox, snapshots: SnapshotServer
+        self,
+        folder: DataFolder,
+        handshake: Handshake,
+        inbox: Inbox,
+        acknowledged: Callable[[NodeId], int],
+        snapshots: SnapshotServer,
     ) -> PeerServer:
         server = PeerServer(
             self._node.listen_peer or self._node.peer,
@@ -235,6 +249,7 @@ class Server:
             inbox=inbox,
             reader=self._reader,
             links=self._links,
+            acknowledged=acknowledged,
             snapshots=snapshots,
             report=self._report,
             verbose=self._verbose,

@@ -59,6 +59,9 @@ def hello(cluster: Cluster, node: str, *, purpose: str = "") -> Hello:
     )
 
 
+ROSTER = Roster((Member("n1", voter=True), Member("n2", voter=True)), {}, {})
+
+
 class Leader:
     """The peer port of n1, which has snapshots; n2 fetches them."""
 
@@ -71,7 +74,7 @@ class Leader:
         self.inbox = Inbox(Lock())
         self._reader = Reader(self.inbox.put_gathered, lambda error: self.reported.append(repr(error)))
         self._reader.start()
-        handshake = Handshake(hello(self.cluster, "n1"), roster(self.cluster))
+        handshake = Handshake(hello(self.cluster, "n1"), ROSTER)
         self.server = PeerServer(
             self.cluster.nodes["n1"].peer,
             handshake=handshake,
@@ -105,12 +108,8 @@ class Leader:
         return wire
 
 
-def roster(cluster: Cluster) -> Roster:
-    return Roster(tuple(Member(node, True) for node in cluster.nodes), {}, cluster.nodes)
-
-
 def fetcher_of(cluster: Cluster, address: Address | None, **settings: float) -> SnapshotFetcher:
-    handshake = Handshake(hello(cluster, "n2"), roster(cluster))
+    handshake = Handshake(hello(cluster, "n2"), ROSTER)
     return SnapshotFetcher(handshake, lambda peer: address, **settings)  # type: ignore[arg-type]
 
 

@@ -85,10 +85,10 @@ class RunLoop:
         on_leadership: Callable[[int], None] = lambda term: None,
         on_cluster: Callable[[ClusterState], None] = lambda cluster: None,
         on_rejection: Callable[[Rejection], None] = lambda rejection: None,
-        on_install: Callable[[Snapshot, NodeId], None] = lambda snapshot, leader: None,
-        on_tick: Callable[[], None] = lambda: None,
         on_configuration: Callable[[int, Configuration], None] = lambda index, members: None,
         on_peers: Callable[[Hellos, Standings], None] = lambda hellos, standings: None,
+        on_install: Callable[[Snapshot, NodeId], None] = lambda snapshot, leader: None,
+        on_tick: Callable[[], None] = lambda: None,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         """`on_tick` is called while no `Ready` is being performed, at most once in an iteration."""
@@ -105,11 +105,11 @@ class RunLoop:
         self._on_cluster = on_cluster
         self._cluster = ledger.cluster  # as of the last `on_cluster`
         self._on_rejection = on_rejection
-        self._on_install = on_install
-        self._on_tick = on_tick
         self._on_configuration = on_configuration
         self._configuration = raft.configuration  # as of the last `on_configuration`
         self._on_peers = on_peers
+        self._on_install = on_install
+        self._on_tick = on_tick
         self._rejections: list[
             Rejection
         ] = []  # not reported yet: reporting is I/O, and the core is stepped under the lock

@@ -357,6 +357,15 @@ def test_a_snapshot_that_is_refused_says_why(run: Run, bank: FakeMembership) -> 
     assert (ran.code, ran.err) == (1, ["admin: 5002 took no snapshot: one is under way"])
 
 
+def test_a_node_that_does_not_answer_is_left_out_of_the_snapshots(run: Run, bank: FakeMembership) -> None:
+    bank.cluster["5000"].always = bank.cluster["5000"].silence
+    ran = run("snapshot")
+    assert (ran.code, len(ran.out)) == (1, 2)
+    assert ran.err == ["5000 does not answer: it took no snapshot"]
+    ran = run("snapshot", "5000")
+    assert (ran.code, ran.out, ran.err) == (3, [], ["admin: 5000 does not answer: it took no snapshot"])
+
+
 def test_the_wait_says_how_far_the_node_is(run: Run, bank: FakeMembership) -> None:
     bank.cluster["5000"].told = {"voter": False, "applied_index": 4}
     bank.refusals["promote_member"] = ["not yet"]

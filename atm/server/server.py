@@ -35,6 +35,8 @@ from atm.server.group.run_loop import RunLoop
 from atm.server.group.settings import raft_config
 from atm.server.group.snapshot_maker import SnapshotMaker
 from atm.server.group.snapshotter import Snapshotter
+from atm.server.group.timed_disk import TimedDisk
+from atm.server.group.vitals import Vitals
 from atm.server.net.listener import check_reachable
 from atm.server.net.reader import Reader
 from atm.server.peers import peer_server
@@ -77,6 +79,7 @@ class _Storage:
     folder: DataFolder
     sealer: PinSealer
     kept: KeptSnapshots
+    disk: TimedDisk
     log: LogFile
     ledger: Ledger
     validator: EntryValidator
@@ -124,6 +127,15 @@ class Server:
         snapshot_server = SnapshotServer(storage.kept)
         self._snapshotter = self._make_snapshotter(storage, lock, snapshot_server)
         self._installer = self._make_installer(storage, lock, handshake)
+        self._vitals = Vitals(
+            storage.folder.path,
+            storage.log,
+            storage.disk,
+            storage.kept,
+            incarnation=storage.folder.incarnation,
+            config=self._cluster.identity(),
+            pepper=storage.sealer.name,
+        )
         self._client_server = self._make_client_server(storage, inbox)
 
         def acknowledged(peer: NodeId) -> int:
@@ -173,7 +185,10 @@ class Server:
         )
         snapshots = SnapshotStore(folder.path / SNAPSHOT_FOLDER)
         segment_bytes_max = min(SEGMENT_BYTES_MAX, self._snapshot_log_bytes // SEGMENTS_PER_SNAPSHOT)
-        log = self._add_part(LogFile(folder.path, base=snapshots.base, segment_bytes_max=segment_bytes_max))
+        disk = TimedDisk()
+        log = self._add_part(
+            LogFile(folder.path, base=snapshots.base, segment_bytes_max=segment_bytes_max, disk=disk)
+        )
         folder.check_pepper(sealer.name, log_is_empty=not log.last_index)
         ledger = self._add_part(open_ledger(folder.path / LEDGER_FILE, snapshots, log.first_index))
         check_one_cluster(
@@ -190,7 +205,7 @@ class Server:
             snapshot=snapshots.newest,
             check_invariants=self._check_invariants,
         )
-        return _Storage(folder, sealer, KeptSnapshots(snapshots), log, ledger, validator, raft)
+        return _Storage(folder, sealer, KeptSnapshots(snapshots), disk, log, ledger, validator, raft)
 
     def _hello(self, storage: _Storage) -> Hello:
         return Hello(
@@ -290,6 +305,7 @@ class Server:
         if time.monotonic() >= self._next_look_s:
             self._next_look_s = time.monotonic() + LOOK_EVERY_S
             log.check_present()
+        self._vitals.tick()
 
     def _make_run_loop(
         self,
@@ -299,17 +315,12 @@ class Server:
         neighbours: Neighbours,
         follow: Callable[[ClusterState], None],
     ) -> RunLoop:
-        started_s = time.monotonic()
-
         def extend_status(status: StatusReply) -> StatusReply:
             return replace(
-                status,
+                self._vitals.completed(status),
                 voter=neighbours.has_vote,
                 peer=str(self._node.peer),
                 client=str(self._node.client),
-                incarnation=storage.folder.incarnation,
-                snapshot_index=(storage.raft.snapshot.index if storage.raft.snapshot else 0),
-                uptime_s=round(time.monotonic() - started_s, 1),
             )
 
         router = RequestRouter(

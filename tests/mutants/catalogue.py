@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from tests.mutants.admin import ADMIN
 from tests.mutants.bank import BANK
 from tests.mutants.bank_rules import BANK_RULES
 from tests.mutants.core import CORE
@@ -46,6 +47,7 @@ MUTANTS = (
     *RUN_LOOP,
     *SURVIVORS,
     *TELLER,
+    *ADMIN,
 )
 
 # Random runs hardly ever show these: each needs a scripted test, whatever the simulation finds.

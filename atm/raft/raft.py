@@ -43,6 +43,8 @@ from atm.raft.term_limit import TermRateLimit
 from atm.raft.timer import Timer
 from atm.raft.voter import Voter
 
+_MEMBERSHIP = int(EntryKind.MEMBERSHIP)  # an int, because this is compared for every entry
+
 
 class Raft:
     """The core of one server; `random(low, high)` returns an integer of that range, both ends included.
@@ -939,7 +941,7 @@ def _defect_of_configurations(entries: Sequence[Entry]) -> str | None:
     """Return why the data of a MEMBERSHIP entry, which would be used at once, is none, or None."""
     try:
         for entry in entries:
-            if entry.kind == EntryKind.MEMBERSHIP:
+            if entry.kind == _MEMBERSHIP:
                 decode_configuration(entry.data)
     except BadConfiguration as error:
         return f"its entry {entry.index} {error}"

@@ -9,6 +9,7 @@ import configparser
 import hashlib
 import io
 import ipaddress
+import os
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -124,6 +125,35 @@ def is_loopback(host: str) -> bool:
 def load(path: str | Path) -> Cluster:
     """Read the file at `path`; raise `ConfigError`."""
     return _Reader(Path(path)).cluster()
+
+
+def parse_address(text: str) -> Address:
+    """Return the address that `text` is; raise `ValueError`, whose text says why it is none."""
+    match = _ADDRESS.fullmatch(text)
+    if match is None:
+        raise ValueError(f"{text!r} is not host:port, such as localhost:5000 or [::1]:5000")
+    host, port = match.group(1).lower(), int(match.group(2))
+    if host.startswith("["):
+        try:
+            host = str(ipaddress.IPv6Address(host[1:-1]))
+        except ValueError:
+            raise ValueError(f"{text!r} has no IPv6 address in its brackets") from None
+    if not 1 <= port <= 65535:
+        raise ValueError(f"port {port} is not from 1 to 65535")
+    return Address(host, port)
+
+
+def is_node_name(text: str) -> bool:
+    """Return whether a node may have this name."""
+    return _NODE_SECTION.fullmatch(f"node {text}") is not None
+
+
+def default_config() -> Path:
+    """Return the file that is read without `--config`: that of the environment, this folder, the project."""
+    named, here = os.environ.get("ATM_CONFIG"), Path("cluster.ini")
+    if named:
+        return Path(named)
+    return here if here.exists() else Path(__file__).resolve().parent.parent / "cluster.ini"
 
 
 class _CaseKeeping(configparser.ConfigParser):
@@ -309,20 +339,10 @@ class _Reader:
         return address
 
     def _address(self, section: str, key: str, text: str) -> Address:
-        match = _ADDRESS.fullmatch(text)
-        if match is None:
-            raise self._error(
-                section, key, f"{text!r} is not host:port, such as localhost:5000 or [::1]:5000"
-            )
-        host, port = match.group(1).lower(), int(match.group(2))
-        if host.startswith("["):
-            try:
-                host = str(ipaddress.IPv6Address(host[1:-1]))
-            except ValueError:
-                raise self._error(section, key, f"{text!r} has no IPv6 address in its brackets") from None
-        if not 1 <= port <= 65535:
-            raise self._error(section, key, f"port {port} is not from 1 to 65535")
-        return Address(host, port)
+        try:
+            return parse_address(text)
+        except ValueError as error:
+            raise self._error(section, key, str(error)) from None
 
     def _claim(self, taken: dict[tuple[str, int], str], section: str, key: str, address: Address) -> None:
         place = ("127.0.0.1" if address.host == "localhost" else address.host, address.port)

@@ -11,6 +11,7 @@ import traceback
 from collections.abc import Callable, Sequence
 from types import FrameType
 
+from atm.command_line import add_version, program_name
 from atm.config import Address, Cluster, ConfigError, load
 from atm.ledger.ledger import LedgerFault
 from atm.raft import InvariantBroken
@@ -89,7 +90,10 @@ def _run(cluster: Cluster, name: str, *, verbose: bool, check_invariants: bool) 
         service_manager.notify("STOPPING=1")
     finally:
         server.close()
-    _report(f"node {name} has stopped")
+    if server.ended_because:
+        _report(f"node {name} stops: {server.ended_because}")
+    else:
+        _report(f"node {name} has stopped")
     return 0
 
 
@@ -119,8 +123,9 @@ def _stop_on_signals(stop: Callable[[], None]) -> None:
 
 def _options(argv: Sequence[str] | None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(
-        prog="start_node", description="Run one node of the bank in the foreground."
+        prog=program_name("start_node"), description="Run one node of the bank in the foreground."
     )
+    add_version(parser)
     parser.add_argument("node", metavar="NODE", help="the node's name in cluster.ini, such as 5000")
     parser.add_argument("--config", metavar="FILE", default="cluster.ini", help="default: %(default)s")
     parser.add_argument("-v", "--verbose", action="store_true", help="print a line for each request")
@@ -135,12 +140,12 @@ def _options(argv: Sequence[str] | None) -> argparse.Namespace:
 
 def _say(line: str) -> None:
     with contextlib.suppress(OSError):  # the terminal or pipe is gone; the node goes on
-        print(line, flush=True)
+        print(f"{line}\n", end="", flush=True)  # in one piece, as several threads print
 
 
 def _report(line: str) -> None:
     with contextlib.suppress(OSError):
-        print(line, file=sys.stderr, flush=True)
+        print(f"{line}\n", end="", file=sys.stderr, flush=True)
 
 
 if __name__ == "__main__":

@@ -15,6 +15,7 @@ from atm.ledger.audit.findings import Findings, Indexes
 from atm.ledger.commands import Command, LedgerReceipt, Outcome, Read, ReadResult, Request, Role
 from atm.wire.codec import Malformed, decode
 
+MEMBERS_MAX = 12  # voters and learners
 MEMBERS_BYTES_MAX = 8 * 1024  # of all members, with the longest names and addresses, as a frame
 STATUS_BYTES_MAX = MEMBERS_BYTES_MAX + 4 * 1024
 
@@ -211,6 +212,10 @@ class StatusReply(Struct, frozen=True, kw_only=True, omit_defaults=True):
     ledger_bytes: int | None = None
     disk_free_bytes: int | None = None
     alarms: tuple[str, ...] = ()  # a line for people each
+    clock_us: int | None = None  # microseconds since 1970 by its clock, at this answer
+    sync_ms: float | None = None  # the longest sync of its log within some minutes
+    config: str | None = None  # a digest of the nodes in its cluster.ini
+    pepper: str | None = None  # the name of its pepper, as in a hello
 
 
 class VerifyReply(Struct, frozen=True, kw_only=True):
@@ -223,8 +228,8 @@ class VerifyReply(Struct, frozen=True, kw_only=True):
 
 
 AdminChange = AddMember | PromoteMember | RemoveMember | MoveMember | ReplaceMember | TransferLeadership
-Forwardable = Command | Read  # decided by the leader, so forwarded to it
-ClientRequest = Forwardable | Status | Verify | TakeSnapshot
+Forwardable = Command | Read | AdminChange  # decided by the leader, so forwarded to it
+ClientRequest = Forwardable | Status | Verify | Members | TakeSnapshot
 ClientReply = Reply | ErrorReply | StatusReply | VerifyReply | MembersReply | AdminReply
 
 FAULT_OUTCOMES = frozenset({"bad_request", "busy", "unavailable", "unknown"})

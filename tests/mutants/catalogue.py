@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from tests.mutants.admin import ADMIN
 from tests.mutants.bank import BANK
 from tests.mutants.bank_rules import BANK_RULES
 from tests.mutants.core import CORE
@@ -14,6 +15,7 @@ from tests.mutants.folders import FOLDERS
 from tests.mutants.forged import FORGED
 from tests.mutants.format import FORMAT
 from tests.mutants.install import INSTALL
+from tests.mutants.members import MEMBERS
 from tests.mutants.reads import READS
 from tests.mutants.registry import REGISTRY
 from tests.mutants.replication import REPLICATION
@@ -38,12 +40,14 @@ MUTANTS = (
     *FORGED,
     *FORMAT,
     *INSTALL,
+    *MEMBERS,
     *BANK,
     *BANK_RULES,
     *REGISTRY,
     *RUN_LOOP,
     *SURVIVORS,
     *TELLER,
+    *ADMIN,
 )
 
 # Random runs hardly ever show these: each needs a scripted test, whatever the simulation finds.

@@ -186,6 +186,17 @@ class Raft:
         """The term and the vote that are durable on this server's own disk."""
         return self._saved_voter.term, self._saved_voter.voted_for
 
+    @property
+    def may_campaign(self) -> bool:
+        """Whether this server may have to lead: it votes, or it is not committed that it does not.
+
+        Until then its log may be the longest, so that no other server can be elected (thesis 4.2.2).
+        """
+        return any(
+            Membership.of(members, self._shown_stores).is_voter(self.node_id)
+            for members in self._configurations.possible(self._commit_index)
+        )
+
     def has_lost_disk(self, node: NodeId) -> bool:
         """Return whether `node` may have lost a vote with its disk, and so has no part in elections."""
         shown = self._shown_stores.get(node)
@@ -333,14 +344,15 @@ class Raft:
         match self._role:
             case Candidate(campaign_term, pre_vote):
                 asked = (response.term, response.pre_vote) == (campaign_term, pre_vote)
-                if response.granted and asked and self._membership.is_voter(response.sender):
+                if response.granted and asked:
                     self._count_vote(response.sender)
             case Follower() | Leader():
                 pass  # the campaign is over
 
     def _count_vote(self, voter: NodeId) -> None:
         assert isinstance(self._role, Candidate)
-        self._role.votes.add(voter)
+        if self._membership.is_voter(voter):
+            self._role.votes.add(voter)
         if self._role.has_won(self._membership):
             if self._role.pre_vote:
                 self._become_candidate()
@@ -603,8 +615,8 @@ class Raft:
             self._campaign()
 
     def _campaign(self) -> None:
-        """No leader for an election timeout; a server without a vote only notes it."""
-        if self._membership.is_voter(self.node_id):
+        """No leader for an election timeout; a server that need not lead only notes it."""
+        if self.may_campaign:
             self._become_pre_candidate()
         else:
             self._become_follower(self.term, leader=None)
@@ -735,11 +747,16 @@ class Raft:
         It may have lost a vote or entries that it acknowledged. So its votes and acknowledgements do not
         count, unless the configuration has it as a voter with this very store. It still receives the log,
         from the start.
+
+        Also for this server itself: with a new disk it must not take the configurations of old entries, which
+        it receives again, for ones that name it.
         """
-        assert node_id != self.node_id
         self._shown_stores[node_id] = store
         self._membership = Membership.of(self._configurations.newest[1], self._shown_stores)
-        if isinstance(self._role, Candidate):
+        if node_id == self.node_id:
+            if not isinstance(self._role, Follower) and not self.may_campaign:
+                self._become_follower(self.term, leader=None)
+        elif isinstance(self._role, Candidate):
             self._role.votes.discard(node_id)
         elif isinstance(self._role, Leader) and node_id in self._role.progress:
             self._role.progress[node_id] = Progress(next_index=self.last_index + 1)

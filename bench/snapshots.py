@@ -27,7 +27,7 @@ from bench.cluster import Busy, fresh_cluster
 ROW_BYTES = 1000
 CLIENTS = 8
 CALM_S = 10.0
-WITHIN_S = 300.0
+WITHIN_S = 900.0
 LOG_MB = 4  # little, so that the log is cut soon
 BULK = """
     with recursive number(n) as (select 1 union all select n + 1 from number where n < ?)
@@ -108,7 +108,7 @@ class Phases:
     def __init__(self, cluster: LocalCluster, busy: Busy) -> None:
         self._cluster = cluster
         self._busy = busy
-        self._rows: list[list[object]] = []
+        self._rows: list[list[float | str]] = []
 
     def measure(self, name: str, happening: Callable[[], None]) -> None:
         wal, over = [0], threading.Event()
@@ -130,6 +130,7 @@ class Phases:
         ]
         rate = len(latencies_ms) / (ended_s - begun_s)
         self._rows.append([name, ended_s - begun_s, rate, *shares, latencies_ms[-1], max(wal) / 2**20])
+        print(name, *(f"{number:.1f}" for number in self._rows[-1][1:]), flush=True)
 
     def _watch(self, wal: list[int], over: threading.Event) -> None:
         """Note the largest size of a ledger's write-ahead log."""

@@ -9,6 +9,7 @@ import configparser
 import hashlib
 import io
 import ipaddress
+import os
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -127,7 +128,7 @@ def load(path: str | Path) -> Cluster:
 
 
 def parse_address(text: str) -> Address:
-    """Return the address that `host:port` stands for; raise `ValueError`, whose text says what is wrong."""
+    """Return the address that `text` is; raise `ValueError`, whose text says why it is none."""
     match = _ADDRESS.fullmatch(text)
     if match is None:
         raise ValueError(f"{text!r} is not host:port, such as localhost:5000 or [::1]:5000")
@@ -140,6 +141,19 @@ def parse_address(text: str) -> Address:
     if not 1 <= port <= 65535:
         raise ValueError(f"port {port} is not from 1 to 65535")
     return Address(host, port)
+
+
+def is_node_name(text: str) -> bool:
+    """Return whether a node may have this name."""
+    return _NODE_SECTION.fullmatch(f"node {text}") is not None
+
+
+def default_config() -> Path:
+    """Return the file that is read without `--config`: that of the environment, this folder, the project."""
+    named, here = os.environ.get("ATM_CONFIG"), Path("cluster.ini")
+    if named:
+        return Path(named)
+    return here if here.exists() else Path(__file__).resolve().parent.parent / "cluster.ini"
 
 
 class _CaseKeeping(configparser.ConfigParser):

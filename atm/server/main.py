@@ -11,6 +11,7 @@ import traceback
 from collections.abc import Callable, Sequence
 from types import FrameType
 
+from atm.command_line import add_version, program_name
 from atm.config import Address, Cluster, ConfigError, load
 from atm.ledger.ledger import LedgerFault
 from atm.raft import InvariantBroken
@@ -122,8 +123,9 @@ def _stop_on_signals(stop: Callable[[], None]) -> None:
 
 def _options(argv: Sequence[str] | None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(
-        prog="start_node", description="Run one node of the bank in the foreground."
+        prog=program_name("start_node"), description="Run one node of the bank in the foreground."
     )
+    add_version(parser)
     parser.add_argument("node", metavar="NODE", help="the node's name in cluster.ini, such as 5000")
     parser.add_argument("--config", metavar="FILE", default="cluster.ini", help="default: %(default)s")
     parser.add_argument("-v", "--verbose", action="store_true", help="print a line for each request")

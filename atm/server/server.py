@@ -9,6 +9,7 @@ import time
 from collections.abc import Callable
 from contextlib import ExitStack
 from dataclasses import dataclass
+from functools import partial
 from threading import Lock
 from typing import Protocol, TypeVar
 
@@ -34,6 +35,8 @@ from atm.server.group.run_loop import RunLoop
 from atm.server.group.settings import raft_config
 from atm.server.group.snapshot_maker import SnapshotMaker
 from atm.server.group.snapshotter import Snapshotter
+from atm.server.group.timed_disk import TimedDisk
+from atm.server.group.vitals import Vitals
 from atm.server.net.listener import check_reachable
 from atm.server.net.reader import Reader
 from atm.server.peers import peer_server
@@ -55,6 +58,7 @@ from atm.wire.peer_messages import START_BITS, Hello, incarnation_of
 SEGMENTS_PER_SNAPSHOT = 8  # at least: only whole segments are cut
 OTHER_FILES = 100  # files and sockets besides the inbound connections
 FORWARD_NUMBER_BITS = 62
+LOOK_EVERY_S = 1.0  # at the log's files, whether they are in their places
 
 Say = Callable[[str], None]
 
@@ -75,6 +79,7 @@ class _Storage:
     folder: DataFolder
     sealer: PinSealer
     kept: KeptSnapshots
+    disk: TimedDisk
     log: LogFile
     ledger: Ledger
     validator: EntryValidator
@@ -99,6 +104,7 @@ class Server:
         self._check_invariants = check_invariants
         self._snapshot_log_bytes = int(cluster.snapshot_log_mb * 1024 * 1024)
         self._random = random.Random(secrets.randbits(64))
+        self._next_look_s = 0.0
         self._parts = ExitStack()
         self.ended_because = ""  # a line, once this node is no member of the cluster any more
         try:
@@ -121,6 +127,15 @@ class Server:
         snapshot_server = SnapshotServer(storage.kept)
         self._snapshotter = self._make_snapshotter(storage, lock, snapshot_server)
         self._installer = self._make_installer(storage, lock, handshake)
+        self._vitals = Vitals(
+            storage.folder.path,
+            storage.log,
+            storage.disk,
+            storage.kept,
+            incarnation=storage.folder.incarnation,
+            config=self._cluster.identity(),
+            pepper=storage.sealer.name,
+        )
         self._client_server = self._make_client_server(storage, inbox)
 
         def acknowledged(peer: NodeId) -> int:
@@ -170,7 +185,10 @@ class Server:
         )
         snapshots = SnapshotStore(folder.path / SNAPSHOT_FOLDER)
         segment_bytes_max = min(SEGMENT_BYTES_MAX, self._snapshot_log_bytes // SEGMENTS_PER_SNAPSHOT)
-        log = self._add_part(LogFile(folder.path, base=snapshots.base, segment_bytes_max=segment_bytes_max))
+        disk = TimedDisk()
+        log = self._add_part(
+            LogFile(folder.path, base=snapshots.base, segment_bytes_max=segment_bytes_max, disk=disk)
+        )
         folder.check_pepper(sealer.name, log_is_empty=not log.last_index)
         ledger = self._add_part(open_ledger(folder.path / LEDGER_FILE, snapshots, log.first_index))
         check_one_cluster(
@@ -187,7 +205,7 @@ class Server:
             snapshot=snapshots.newest,
             check_invariants=self._check_invariants,
         )
-        return _Storage(folder, sealer, KeptSnapshots(snapshots), log, ledger, validator, raft)
+        return _Storage(folder, sealer, KeptSnapshots(snapshots), disk, log, ledger, validator, raft)
 
     def _hello(self, storage: _Storage) -> Hello:
         return Hello(
@@ -281,9 +299,13 @@ class Server:
         self._maker.interrupt()
         validator.forget()
 
-    def _on_tick(self) -> None:
+    def _on_tick(self, log: LogFile) -> None:
         self._installer.tick()
         self._snapshotter.tick()
+        if time.monotonic() >= self._next_look_s:
+            self._next_look_s = time.monotonic() + LOOK_EVERY_S
+            log.check_present()
+        self._vitals.tick()
 
     def _make_run_loop(
         self,
@@ -293,17 +315,12 @@ class Server:
         neighbours: Neighbours,
         follow: Callable[[ClusterState], None],
     ) -> RunLoop:
-        started_s = time.monotonic()
-
         def extend_status(status: StatusReply) -> StatusReply:
             return replace(
-                status,
+                self._vitals.completed(status),
                 voter=neighbours.has_vote,
                 peer=str(self._node.peer),
                 client=str(self._node.client),
-                incarnation=storage.folder.incarnation,
-                snapshot_index=(storage.raft.snapshot.index if storage.raft.snapshot else 0),
-                uptime_s=round(time.monotonic() - started_s, 1),
             )
 
         router = RequestRouter(
@@ -333,7 +350,7 @@ class Server:
             on_peers=neighbours.note_peers,
             on_rejection=RejectionReports(time.monotonic, self._report).report,
             on_install=self._installer.begin,
-            on_tick=self._on_tick,
+            on_tick=partial(self._on_tick, storage.log),
         )
 
     def run(self) -> None:

@@ -212,6 +212,10 @@ class StatusReply(Struct, frozen=True, kw_only=True, omit_defaults=True):
     ledger_bytes: int | None = None
     disk_free_bytes: int | None = None
     alarms: tuple[str, ...] = ()  # a line for people each
+    clock_us: int | None = None  # microseconds since 1970 by its clock, at this answer
+    sync_ms: float | None = None  # the longest sync of its log within some minutes
+    config: str | None = None  # a digest of the nodes in its cluster.ini
+    pepper: str | None = None  # the name of its pepper, as in a hello
 
 
 class VerifyReply(Struct, frozen=True, kw_only=True):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from tests.mutants.admin import ADMIN
 from tests.mutants.bank import BANK
 from tests.mutants.bank_rules import BANK_RULES
 from tests.mutants.core import CORE
@@ -19,6 +20,7 @@ from tests.mutants.reads import READS
 from tests.mutants.registry import REGISTRY
 from tests.mutants.replication import REPLICATION
 from tests.mutants.run_loop import RUN_LOOP
+from tests.mutants.snapserver import SNAPSERVER
 from tests.mutants.storage import STORAGE
 from tests.mutants.survivors import SURVIVORS
 from tests.mutants.teller import TELLER
@@ -34,6 +36,7 @@ MUTANTS = (
     *FOLDERS,
     *FILES,
     *STORAGE,
+    *SNAPSERVER,
     *FORGED,
     *FORMAT,
     *INSTALL,
@@ -44,6 +47,7 @@ MUTANTS = (
     *RUN_LOOP,
     *SURVIVORS,
     *TELLER,
+    *ADMIN,
 )
 
 # Random runs hardly ever show these: each needs a scripted test, whatever the simulation finds.

@@ -15,6 +15,7 @@ from tests.mutants.folders import FOLDERS
 from tests.mutants.forged import FORGED
 from tests.mutants.format import FORMAT
 from tests.mutants.install import INSTALL
+from tests.mutants.members import MEMBERS
 from tests.mutants.reads import READS
 from tests.mutants.registry import REGISTRY
 from tests.mutants.replication import REPLICATION
@@ -37,6 +38,7 @@ MUTANTS = (
     *FORGED,
     *FORMAT,
     *INSTALL,
+    *MEMBERS,
     *BANK,
     *BANK_RULES,
     *REGISTRY,

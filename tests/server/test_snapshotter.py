@@ -182,7 +182,7 @@ def test_it_is_durable_before_the_core_knows_and_the_core_knows_before_the_log_i
     story.events.clear()
     story.take()
     kept_from = story.taken[-1][1]
-    assert story.events == ["made", f"core from {kept_from}", f"cut before {kept_from}"]
+    assert story.events == ["write", "made", f"core from {kept_from}", f"cut before {kept_from}"]
 
 
 def test_a_snapshot_that_is_due_holds_what_was_decided_and_so_the_level_that_allows_it(story: Story) -> None:

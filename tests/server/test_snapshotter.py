@@ -242,7 +242,10 @@ def test_what_an_offer_goes_on_from_stays_until_it_is_over(story: Story) -> None
     story.offers = {}
     story.fetched = {first.index}
     story.grow(2 * LIMIT_BYTES)
-    assert story.snapshotter._job is None, "a third would leave nothing for who fetches the first"
+    assert (story.snapshotter._job, len(story.taken)) == (None, 2), (
+        "a third would leave nothing to go on from"
+    )
+    assert (story.folder / "snapshot" / f"{first.index}.db").exists()
     story.fetched = set()
     for _ in range(snapshotter.PRUNE_TICKS):
         story.snapshotter.tick()

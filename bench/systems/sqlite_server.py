@@ -18,6 +18,7 @@ from atm.ledger.commands import Command, LedgerReceipt, LoggedCommand, Read
 from atm.ledger.database import FULL
 from atm.ledger.ledger import Ledger, Record
 from atm.server.clients.auditor import Auditor
+from atm.server.clients.backup_source import BackupSource
 from atm.server.clients.client_server import ClientServer
 from atm.server.group.inbox import Inbox, PendingRequest
 from atm.server.net.reader import Reader
@@ -40,7 +41,13 @@ class Clerk:
         self._auditor = Auditor("sqlite", path)
         self._reader = Reader(self._inbox.put_gathered, self._fail)
         self._tellers = ClientServer(
-            Address("127.0.0.1", 0), self._inbox, self._reader, sealer, self._auditor, report=_report
+            Address("127.0.0.1", 0),
+            self._inbox,
+            self._reader,
+            sealer,
+            self._auditor,
+            BackupSource(folder),
+            report=_report,
         )
         self._stopping = False
         self.port = self._tellers.port

@@ -1,0 +1,1 @@
+"""bin/admin: what an administrator of the cluster does."""

@@ -25,7 +25,14 @@ TIMEOUT_SPREAD_MIN = 1.5  # high / low: a narrow range splits votes
 LEDGER_FILE = "ledger.db"  # in each node's folder, which is data_dir/<node>
 PEPPER_FILE = "pepper.key"  # default, in data_dir; no node can have this name
 
-_CLUSTER_DEFAULTS = {"data_dir": "data", "heartbeat_ms": "50", "election_timeout_ms": "300-600"}
+SNAPSHOT_LOG_MB_MIN, SNAPSHOT_LOG_MB_MAX = 1, 100_000
+
+_CLUSTER_DEFAULTS = {
+    "data_dir": "data",
+    "heartbeat_ms": "50",
+    "election_timeout_ms": "300-600",
+    "snapshot_log_mb": "64",
+}
 CLUSTER_KEYS = (*_CLUSTER_DEFAULTS, "pepper_file")
 NODE_KEYS = ("client", "peer")
 
@@ -74,6 +81,7 @@ class Cluster:
     heartbeat_ms: int
     election_timeout_ms: tuple[int, int]
     nodes: dict[str, NodeConfig]
+    snapshot_log_mb: int = 64
 
     def identity(self) -> str:
         """Return a digest of the nodes' names and peer addresses: the same text, the same cluster."""
@@ -117,7 +125,7 @@ class _Reader:
                     f"{NODE_NAME_CHARS_MAX} of the characters A-Z a-z 0-9 _ and (not first) -",
                 )
         settings = self._settings()
-        heartbeat_ms = self._heartbeat_ms(settings["heartbeat_ms"])
+        heartbeat_ms = self._whole_number("heartbeat_ms", settings, HEARTBEAT_MS_MIN, HEARTBEAT_MS_MAX)
         here = self._path.absolute().parent
         data_dir = here / settings["data_dir"]
         pepper_file = settings.get("pepper_file")
@@ -128,6 +136,9 @@ class _Reader:
             heartbeat_ms=heartbeat_ms,
             election_timeout_ms=self._election_timeout_ms(settings["election_timeout_ms"], heartbeat_ms),
             nodes=self._nodes(),
+            snapshot_log_mb=self._whole_number(
+                "snapshot_log_mb", settings, SNAPSHOT_LOG_MB_MIN, SNAPSHOT_LOG_MB_MAX
+            ),
         )
 
     # -- the file ----------------------------------------------------------------------------------
@@ -187,13 +198,10 @@ class _Reader:
             return _CLUSTER_DEFAULTS
         return {**_CLUSTER_DEFAULTS, **self._section("cluster", CLUSTER_KEYS)}
 
-    def _heartbeat_ms(self, text: str) -> int:
-        if not _INTEGER.fullmatch(text) or not HEARTBEAT_MS_MIN <= int(text) <= HEARTBEAT_MS_MAX:
-            raise self._error(
-                "cluster",
-                "heartbeat_ms",
-                f"{text!r} is not a whole number from {HEARTBEAT_MS_MIN} to {HEARTBEAT_MS_MAX}",
-            )
+    def _whole_number(self, key: str, settings: Mapping[str, str], low: int, high: int) -> int:
+        text = settings[key]
+        if not _INTEGER.fullmatch(text) or not low <= int(text) <= high:
+            raise self._error("cluster", key, f"{text!r} is not a whole number from {low} to {high}")
         return int(text)
 
     def _election_timeout_ms(self, text: str, heartbeat_ms: int) -> tuple[int, int]:

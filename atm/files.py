@@ -46,6 +46,15 @@ def write_and_sync(descriptor: int, content: bytes) -> None:
     os.fsync(descriptor)
 
 
+def sync_file(path: Path) -> None:
+    """Make the bytes of a file durable, whoever wrote them."""
+    descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
 def rename_durably(unfinished: Path, path: Path) -> None:
     """Give a file that is synced its name, in the same folder and in place of what had it."""
     os.replace(unfinished, path)

@@ -11,6 +11,9 @@ Work goes in, by these calls only:
     raft.propose(data, now_us)    clients want this data replicated
     raft.read(read_id)            a client wants a read that sees every acknowledged write
     raft.demote(node_id)          that server has lost its disk: its promises no longer count
+    raft.snapshot_taken(…)        what the state machine holds is in a file, and the log may have been cut
+    raft.installed(snapshot)      the state machine was replaced by another server's snapshot
+    raft.install_failed(snapshot) it could not be
 
 Work comes out:
 
@@ -41,7 +44,7 @@ majority (6.2), reads by ReadIndex (6.4), batches and a pipeline for each follow
 from atm.raft.checked import CheckedRaft
 from atm.raft.config import RaftConfig
 from atm.raft.errors import EntryTooLarge, InvariantBroken, NotLeader
-from atm.raft.log import Log
+from atm.raft.log import Log, LogStart
 from atm.raft.membership import Membership
 from atm.raft.messages import (
     AppendEntries,
@@ -51,11 +54,14 @@ from atm.raft.messages import (
     Entry,
     EntryKind,
     HardState,
+    InstallSnapshot,
+    InstallSnapshotResponse,
     NodeId,
     Outgoing,
     RaftMessage,
     RequestVote,
     RequestVoteResponse,
+    Snapshot,
 )
 from atm.raft.raft import Raft
 from atm.raft.ready import Ready, Role
@@ -71,8 +77,11 @@ __all__ = [
     "EntryKind",
     "EntryTooLarge",
     "HardState",
+    "InstallSnapshot",
+    "InstallSnapshotResponse",
     "InvariantBroken",
     "Log",
+    "LogStart",
     "Membership",
     "NodeId",
     "NotLeader",
@@ -85,5 +94,6 @@ __all__ = [
     "RequestVote",
     "RequestVoteResponse",
     "Role",
+    "Snapshot",
     "Violation",
 ]

@@ -7,7 +7,7 @@ from collections.abc import Callable, Sequence
 from atm.raft.config import RaftConfig
 from atm.raft.invariants import Observation, check_change, check_server
 from atm.raft.log import Log
-from atm.raft.messages import Entry, EntryKind, HardState, NodeId, RaftMessage
+from atm.raft.messages import Entry, EntryKind, HardState, NodeId, RaftMessage, Snapshot
 from atm.raft.raft import Raft
 from atm.raft.ready import Ready
 from atm.raft.rejection import Rejection
@@ -25,6 +25,7 @@ class CheckedRaft(Raft):
         applied_index: int,
         random: Callable[[int, int], int],
         entry_check: Callable[[Sequence[Entry], int], str | None] = lambda entries, last_time_us: None,
+        snapshot: Snapshot | None = None,
     ) -> None:
         super().__init__(
             config,
@@ -33,6 +34,7 @@ class CheckedRaft(Raft):
             applied_index=applied_index,
             random=random,
             entry_check=entry_check,
+            snapshot=snapshot,
         )
         check_server(self)
         self._observed = Observation.of(self)
@@ -57,6 +59,18 @@ class CheckedRaft(Raft):
 
     def demote(self, node_id: NodeId) -> None:
         super().demote(node_id)
+        self._check()
+
+    def snapshot_taken(self, snapshot: Snapshot, first_index: int) -> None:
+        super().snapshot_taken(snapshot, first_index)
+        self._check()
+
+    def installed(self, snapshot: Snapshot) -> None:
+        super().installed(snapshot)
+        self._check()
+
+    def install_failed(self, snapshot: Snapshot) -> None:
+        super().install_failed(snapshot)
         self._check()
 
     def ready(self) -> Ready | None:

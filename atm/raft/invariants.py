@@ -49,6 +49,7 @@ def check_server(raft: Raft) -> None:
     _require(applied_index <= saved_index, raft, "only durable entries are applied")
     _require(saved_index <= last_index, raft, "only entries of the log are saved")
     _require(log.last_term <= term, raft, "no entry is of a later term than the server's")
+    _check_snapshot(raft)
     _require(saved_term <= term, raft, "the saved term is not ahead of the current one")
     vote_kept = saved_term < term or saved_vote in (None, voted_for)
     _require(vote_kept, raft, "a vote that was saved is kept in its term")
@@ -63,6 +64,17 @@ def check_server(raft: Raft) -> None:
         _check_candidate(raft, role)
     else:
         _check_leader(raft, role)
+
+
+def _check_snapshot(raft: Raft) -> None:
+    start, snapshot = raft.log.start, raft.snapshot
+    _require(start.index <= raft.log.base_index, raft, "entries in memory are of the log")
+    if snapshot is None:
+        return
+    _require(snapshot.index <= raft.applied_index, raft, "a snapshot is of what is applied")
+    _require(start.index <= snapshot.index, raft, "no entry is missing between the snapshot and the log")
+    agrees = raft.log.agrees(snapshot.index, snapshot.term)
+    _require(agrees, raft, "the snapshot is of the log's own entry")
 
 
 def _check_candidate(raft: Raft, role: Candidate) -> None:
@@ -80,7 +92,7 @@ def _check_candidate(raft: Raft, role: Candidate) -> None:
 
 
 def _check_leader(raft: Raft, role: Leader) -> None:
-    log, term, start = raft.log, raft.term, role.term_start_index
+    log, term, start = raft.log, raft.term, max(role.term_start_index, raft.log.start.index)
     _require(role.term == term, raft, "a leader leads its own term")
     _require(raft.voted_for == raft.node_id, raft, "a leader has voted for itself")
     _require(log.term_at(start) == term, raft, "a leader's term starts with an entry of its own")
@@ -110,6 +122,14 @@ def _check_progress(raft: Raft, progress: Progress) -> None:
         raft,
         "next_index is after match_index, and at most one after the log's end",
     )
+    too_early = next_index < raft.log.first_index
+    offers = progress.state is ProgressState.SNAPSHOT
+    _require(
+        too_early == offers, raft, "a follower that needs an entry from before the log is offered a snapshot"
+    )
+    if offers:
+        _require(not in_flight, raft, "a follower that is offered a snapshot has no append in flight")
+        return
     if progress.state is ProgressState.PROBE:
         _require(len(in_flight) <= 1, raft, "a probing follower has at most one append in flight")
         return
@@ -134,6 +154,7 @@ class Observation(Struct, frozen=True):
     commit_index: int
     applied_index: int
     base_index: int
+    start_index: int
     saved_index: int
     saved_term: int
     last_index: int
@@ -153,6 +174,7 @@ class Observation(Struct, frozen=True):
             commit_index=raft.commit_index,
             applied_index=raft.applied_index,
             base_index=log.base_index,
+            start_index=log.start.index,
             saved_index=raft.saved_index,
             saved_term=raft.saved_vote[0],
             last_index=log.last_index,
@@ -174,6 +196,7 @@ def check_change(before: Observation, raft: Raft) -> None:
     _require(raft.commit_index >= before.commit_index, raft, "the commit index never goes back")
     _require(raft.applied_index >= before.applied_index, raft, "the applied index never goes back")
     _require(raft.log.base_index >= before.base_index, raft, "the base index never goes back")
+    _require(raft.log.start.index >= before.start_index, raft, "the log's start never goes back")
     _check_log_change(before, raft)
     if term == before.term:
         _check_change_in_term(before, raft)
@@ -195,6 +218,9 @@ def _check_change_in_term(before: Observation, raft: Raft) -> None:
 def _check_log_change(before: Observation, raft: Raft) -> None:
     """A log only grows, except that uncommitted entries are cut where they conflict with a leader's."""
     log, committed = raft.log, before.commit_index
+    if log.start.index > committed:
+        _check_reset(before, raft)
+        return
     _require(log.term_at(committed) == before.term_at(committed), raft, "a committed entry is never removed")
     if log.term_at(before.last_index) == before.term_at(before.last_index):
         # By log matching, no entry was cut.
@@ -209,6 +235,18 @@ def _check_log_change(before: Observation, raft: Raft) -> None:
         index -= 1
     kept = min(before.saved_index, index) <= raft.saved_index
     _require(kept, raft, "what was saved before a conflict stays saved")
+
+
+def _check_reset(before: Observation, raft: Raft) -> None:
+    """A log that begins after more than was committed was emptied: a snapshot was installed."""
+    start, snapshot = raft.log.start, raft.snapshot
+    _require(raft.role is Role.FOLLOWER, raft, "only a follower installs a snapshot")
+    as_offered = snapshot is not None and (start.index, start.term) == (snapshot.index, snapshot.term)
+    _require(as_offered, raft, "an emptied log begins after the snapshot that was installed")
+    emptied = raft.last_index == start.index == raft.applied_index
+    _require(emptied, raft, "a log is emptied whole, and what is in the snapshot is applied")
+    held = start.index <= before.last_index and before.term_at(start.index) == start.term
+    _require(not held, raft, "a log that has the snapshot's last entry is kept")
 
 
 def _check_leader_change(before: Observation, raft: Raft, role: Leader) -> None:

@@ -11,7 +11,7 @@ from msgspec import Struct
 from msgspec.msgpack import Decoder
 
 from atm.ledger.commands import Actor
-from atm.raft.messages import RaftMessage
+from atm.raft.messages import Number, RaftMessage
 from atm.wire.codec import decode
 
 
@@ -83,11 +83,40 @@ class ForwardReply(Struct, frozen=True, kw_only=True, array_like=True, gc=False,
     answers: tuple[tuple[int, bytes], ...]
 
 
+class FetchSnapshot(Struct, frozen=True, kw_only=True, array_like=True, gc=False, tag=25):
+    """Asks for a piece of a snapshot's file, on a connection whose hello says `FETCH` (protocol 4)."""
+
+    index: Number
+    sha256: str
+    offset: Number
+
+
+class SnapshotChunk(Struct, frozen=True, kw_only=True, array_like=True, gc=False, tag=26):
+    """A piece of the file, of `CHUNK_BYTES_MAX` at most; `end` if nothing follows it."""
+
+    index: Number
+    offset: Number
+    data: bytes
+    end: bool
+
+
+class SnapshotGone(Struct, frozen=True, kw_only=True, array_like=True, gc=False, tag=27):
+    """The snapshot that was asked for is not there any more: the leader offers a newer one, or will."""
+
+    index: Number
+
+
+FETCH = "fetch"  # the purpose of a connection on which a snapshot is fetched
+CHUNK_BYTES_MAX = 256 * 1024
+CHUNK_FRAME_BYTES_MAX = CHUNK_BYTES_MAX + 1024
+
 PeerMessage = RaftMessage | Forward | ForwardReply
 
 _peer_message: Decoder[PeerMessage] = Decoder(PeerMessage)
 _hello: Decoder[Hello] = Decoder(Hello)
 _hello_reply: Decoder[Welcome | Refused] = Decoder(Welcome | Refused)
+_fetch: Decoder[FetchSnapshot] = Decoder(FetchSnapshot)
+_fetched: Decoder[SnapshotChunk | SnapshotGone] = Decoder(SnapshotChunk | SnapshotGone)
 
 
 def decode_peer_message(payload: bytes) -> PeerMessage:
@@ -103,3 +132,13 @@ def decode_hello(payload: bytes) -> Hello:
 def decode_hello_reply(payload: bytes) -> Welcome | Refused:
     """Return another server's answer to our hello; raise `Malformed`."""
     return decode(_hello_reply, payload)
+
+
+def decode_fetch(payload: bytes) -> FetchSnapshot:
+    """Return a request on a connection for fetching; raise `Malformed`."""
+    return decode(_fetch, payload)
+
+
+def decode_fetched(payload: bytes) -> SnapshotChunk | SnapshotGone:
+    """Return the answer to a `FetchSnapshot`; raise `Malformed`."""
+    return decode(_fetched, payload)

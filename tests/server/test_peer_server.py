@@ -24,6 +24,7 @@ from atm.server.peers.handshake import Handshake
 from atm.server.peers.links import Links, batches
 from atm.server.peers.peer_connection import PeerConnection
 from atm.server.peers.peer_server import PeerServer
+from atm.server.peers.snapshot_server import SnapshotServer
 from atm.server.security.pins import PinSealer, read_pepper
 from atm.storage.data_folder import DataFolder
 from atm.version import PROTOCOL_MAX, PROTOCOL_MIN, RELEASE
@@ -47,6 +48,7 @@ from tests.support.server_parts import (
     messages,
     wait_until,
 )
+from tests.support.snapshot_files import FakeFiles
 
 TCP_REPAIR = 19  # Linux; the module socket does not name it
 
@@ -132,6 +134,7 @@ def port(tmp_path: Path) -> Iterator[Port]:
         inbox=port.inbox,
         reader=reader,
         links=links,
+        snapshots=SnapshotServer(FakeFiles()),
         report=report,
     )
     port.server = server

@@ -12,7 +12,7 @@ from threading import Lock
 from typing import Protocol
 
 from atm.ledger.ledger import ClusterState
-from atm.raft import NodeId, RaftMessage, Ready, Rejection, Role
+from atm.raft import NodeId, RaftMessage, Ready, Rejection, Role, Snapshot
 from atm.server.group.inbox import WAKE_ON_ANYTHING, Inbox, Inputs
 from atm.server.group.perform import DurableLog, Network, StateMachine, ValidatedEntries, perform
 from atm.server.group.request_router import Core, RequestRouter
@@ -79,8 +79,11 @@ class RunLoop:
         on_leadership: Callable[[int], None] = lambda term: None,
         on_cluster: Callable[[ClusterState], None] = lambda cluster: None,
         on_rejection: Callable[[Rejection], None] = lambda rejection: None,
+        on_install: Callable[[Snapshot, NodeId], None] = lambda snapshot, leader: None,
+        on_tick: Callable[[], None] = lambda: None,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
+        """`on_tick` is called while no `Ready` is being performed, at most once in an iteration."""
         self._lock = lock  # guards _raft and _inbox; never held over I/O
         self._raft = raft
         self._inbox = inbox
@@ -94,6 +97,8 @@ class RunLoop:
         self._on_cluster = on_cluster
         self._cluster = ledger.cluster  # as of the last `on_cluster`
         self._on_rejection = on_rejection
+        self._on_install = on_install
+        self._on_tick = on_tick
         self._rejections: list[
             Rejection
         ] = []  # not reported yet: reporting is I/O, and the core is stepped under the lock
@@ -149,6 +154,8 @@ class RunLoop:
             self._unwritten += len(ready.committed)
             self._announce_leadership(ready)
             self._announce_cluster()
+            if ready.install is not None and ready.leader is not None:
+                self._on_install(ready.install, ready.leader)
             performed += 1
             with self._lock:
                 self._raft.advance(ready)
@@ -160,6 +167,9 @@ class RunLoop:
             self._clients.retry()
         self._flush()
         self._write_when_due(ticks)
+        if ticks:
+            self._on_tick()
+            self._announce_cluster()
         return performed == READIES_PER_ITERATION_MAX
 
     def _flush(self) -> None:

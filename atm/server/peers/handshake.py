@@ -34,9 +34,9 @@ class Handshake:
         """Send this cluster id in hellos, and require it of peers, from now on."""
         self.hello = replace(self.hello, cluster=cluster_id)
 
-    def say_hello(self, sock: socket.socket, peer: NodeId, address: Address) -> Welcome:
+    def say_hello(self, sock: socket.socket, peer: NodeId, address: Address, *, purpose: str = "") -> Welcome:
         """Send the hello, return the welcome; raise `HandshakeRefused`, and as `receive_hello`."""
-        sock.sendall(frame(encode(self.hello)))
+        sock.sendall(frame(encode(replace(self.hello, purpose=purpose))))
         answer = decode_hello_reply(receive_hello(sock))
         if isinstance(answer, Refused):
             raise HandshakeRefused(f"node {peer} at {address} refuses this node: {answer.reason[:300]!r}")

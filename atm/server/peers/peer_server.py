@@ -14,10 +14,11 @@ from atm.server.net.reader import Reader
 from atm.server.peers.handshake import Handshake, receive_hello
 from atm.server.peers.links import Links
 from atm.server.peers.peer_connection import PeerConnection
+from atm.server.peers.snapshot_server import SnapshotServer
 from atm.storage.data_folder import DataFolder, FolderRefused
 from atm.wire.codec import Malformed, encode
 from atm.wire.framing import FrameTooLarge, frame
-from atm.wire.peer_messages import Hello, Refused, decode_hello
+from atm.wire.peer_messages import FETCH, Hello, Refused, decode_hello
 
 CONNECTIONS_MAX = 64
 # Two followers exchange no messages, so TCP keep-alives detect a dead peer.
@@ -38,6 +39,7 @@ class PeerServer(Listener[PeerConnection]):
         inbox: Inbox,
         reader: Reader,
         links: Links,
+        snapshots: SnapshotServer,
         report: Callable[[str], None],
         verbose: bool = False,
     ) -> None:
@@ -47,6 +49,7 @@ class PeerServer(Listener[PeerConnection]):
         self._inbox = inbox
         self._reader = reader
         self._links = links
+        self._snapshots = snapshots
         self._reported: set[str] = set()
         self._current: dict[
             NodeId, tuple[PeerConnection, Hello]
@@ -64,10 +67,12 @@ class PeerServer(Listener[PeerConnection]):
         return PeerConnection(sock, self._inbox, self._links)
 
     def serve(self, connection: PeerConnection) -> None:
-        """Do the handshake, and receive the peer's messages until the connection's end."""
+        """Do the handshake, and receive the peer's messages, or let it fetch, until the connection's end."""
         try:
             hello = self._welcome(connection, connection.sock)
-            if hello is not None:
+            if hello is not None and hello.purpose == FETCH:
+                self._snapshots.serve(connection, hello.node)
+            elif hello is not None:
                 self._publish_level(hello.node)
                 connection.serve(hello.node, self._reader)
         except (FrameTooLarge, StalledFrame, Malformed) as error:
@@ -83,10 +88,15 @@ class PeerServer(Listener[PeerConnection]):
         except (FrameTooLarge, StalledFrame, Malformed):
             self._refuse(connection, "expected a peer handshake on this port", None)
             return None
-        refusal = self._handshake.reason_to_refuse(hello) or self._replace_connection(hello, connection)
+        refusal = self._handshake.reason_to_refuse(hello)
+        if refusal is None and hello.purpose != FETCH:
+            refusal = self._replace_connection(hello, connection)
         if refusal is not None:
             self._refuse(connection, refusal, hello)
             return None
+        if hello.purpose == FETCH:  # beside the peer's other connection, which says what there is to say
+            connection.send(frame(encode(self._handshake.welcome(hello, learner=False))))
+            return hello
         known = self._folder.register_peer_store(hello.node, hello.store)
         if not known:
             self._inbox.put(Inputs(demotions=[hello.node]))  # before any message of that peer

@@ -12,6 +12,8 @@ from atm.raft import (
     AppendEntriesResponse,
     Entry,
     EntryKind,
+    InstallSnapshot,
+    InstallSnapshotResponse,
     NodeId,
     RaftMessage,
     RequestVote,
@@ -57,6 +59,11 @@ def _fields(message: RaftMessage) -> str:
         case AppendEntriesResponse():
             hint = f"{message.conflict_index}@{message.conflict_term or 'end'}"
             return f"refused={message.match_index} hint={hint} round={message.round}"
+        case InstallSnapshot():
+            return f"snapshot={message.snapshot.index}@{message.snapshot.term} round={message.round}"
+        case InstallSnapshotResponse():
+            installed = "installed" if message.installed else "not installed"
+            return f"snapshot={message.index} {installed} round={message.round}"
         case _:
             assert_never(message)
 

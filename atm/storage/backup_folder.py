@@ -1,6 +1,7 @@
 """A backup of a bank: one folder of pieces, and `backup.json`, which lists them and is written last.
 
 snapshot-<index>.db            a ledger as it was at a log index
+pepper-<hash>.sealed           the secret that PINs are sealed with, encrypted, if that was asked for
 entries-<first>-<last>.bin     committed log entries (entry_file.py)
 backup.json                    whose backup it is, its pieces with their SHA-256, and one over itself
 
@@ -31,14 +32,16 @@ from atm.raft.messages import Entry
 from atm.storage.entry_file import BEGINNING, BadRecord, EntryReader, Position, followed
 
 MANIFEST_FILE = "backup.json"
-PEPPER_FILE = "pepper.sealed"
 FORMAT = 1
 UNFINISHED_ENTRIES = "entries.part"
 UNFINISHED_SNAPSHOT = "snapshot.part"
 WORK = "work-"
 READ_BYTES = 1024 * 1024
 
-_PIECE = re.compile(r"snapshot-\d+\.db|entries-\d+-\d+\.bin|snapshot\.part-[0-9a-f]+|entries\.part|work-.*")
+_PIECE = re.compile(
+    r"snapshot-\d+\.db|entries-\d+-\d+\.bin|pepper-[0-9a-f]+\.sealed"
+    r"|snapshot\.part-[0-9a-f]+|entries\.part|work-.*"
+)
 
 
 class BackupRefused(Exception):
@@ -89,11 +92,16 @@ class Manifest(Struct, frozen=True, kw_only=True):
     feature_level: int
     nodes: tuple[str, ...]
     pepper: str = ""  # the name of the secret that the PINs are sealed with
-    sealed_pepper_sha256: str = ""  # of pepper.sealed, if it is there
+    sealed_pepper_sha256: str = ""  # of its encrypted file, if there is one
     pieces: tuple[Piece, ...] = ()
     made_us: int = 0
     verified_us: int = 0
     verified_index: int = 0
+
+    @property
+    def sealed_pepper(self) -> str:
+        """The name of the file with the encrypted secret; another content has another name."""
+        return f"pepper-{self.sealed_pepper_sha256[:16]}.sealed"
 
     @property
     def last_index(self) -> int:
@@ -193,7 +201,8 @@ class BackupFolder:
 
     def remove_unlisted(self) -> None:
         """Remove the pieces that are no part of the backup (any more), and what an interruption left."""
-        listed = {piece.file for piece in self.manifest.pieces} if self.manifest else set()
+        manifest = self.manifest
+        listed = {*(piece.file for piece in manifest.pieces), manifest.sealed_pepper} if manifest else set()
         for path in self.path.iterdir():
             if path.name in listed or not _is_ours(path.name):
                 continue
@@ -226,8 +235,13 @@ class BackupFolder:
             return
         for piece in self.manifest.pieces:
             self.check(piece)
-        if self.manifest.sealed_pepper_sha256:
-            self._check_digest(self.path / PEPPER_FILE, self.manifest.sealed_pepper_sha256)
+        self.check_pepper()
+
+    def check_pepper(self) -> None:
+        """Raise `DamagedBackup` unless the encrypted secret, if there is one, is what was written."""
+        if self.manifest is not None and self.manifest.sealed_pepper_sha256:
+            path = self.path / self.manifest.sealed_pepper
+            self._check_digest(path, self.manifest.sealed_pepper_sha256)
 
     def entries_of(self, piece: Piece) -> Iterator[Entry]:
         """Yield the entries of a piece; raise `DamagedBackup` unless they are those that it promises."""

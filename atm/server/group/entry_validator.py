@@ -95,7 +95,8 @@ class EntryValidator:
         return record(entry)
 
     def forget(self) -> None:
-        """Drop the decoded entries: a snapshot was installed in place of some. What is still needed is decoded again."""
+        """Drop the decoded entries: a snapshot was installed in place of some. What is still needed is
+        decoded again."""
         self._decoded.clear()
 
     def _latest_us(self) -> int:

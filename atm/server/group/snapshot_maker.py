@@ -1,4 +1,5 @@
-"""Makes snapshots of this node's own ledger, in a process of its own, so that the run loop is not slowed down."""
+"""Makes snapshots of this node's own ledger, in a process of its own, so that the run loop is not slowed
+down."""
 
 from __future__ import annotations
 

@@ -10,15 +10,17 @@ from atm.ledger.ledger import ClusterState
 from atm.raft import Entry, Log, NodeId, Snapshot
 from atm.server.group.kept_snapshots import KeptSnapshots
 from atm.server.group.log_growth import LogGrowth
-from atm.server.group.snapshot_maker import Made, NotMade, SnapshotMaker
 from atm.server.group.settings import TICK_MS
+from atm.server.group.snapshot_maker import Made, NotMade, SnapshotMaker
 from atm.storage.log_index import LogBase
 
 SNAPSHOTS_LEVEL = 2  # below this feature level a release may run that cannot read a log that was cut
 TAKE_S_MAX = 900.0  # how long an operator's command waits
 RETRY_TICKS = 60_000 // TICK_MS  # after a snapshot that could not be made
 PRUNE_TICKS = 1_000 // TICK_MS
-SHARE_MIN = 0.75  # of the limit: each server draws when it takes its next one, so that they do not all at once
+SHARE_MIN = (
+    0.75  # of the limit: each server draws when it takes its next one, so that they do not all at once
+)
 OVERDUE = 4  # times the limit: then no follower that is still fetching an older snapshot is waited for
 
 
@@ -172,7 +174,8 @@ class Snapshotter:
         level = self._ledger.cluster.feature_level
         if level < SNAPSHOTS_LEVEL:
             return (
-                f"the cluster is at feature level {level}, and cuts no log below {SNAPSHOTS_LEVEL}: install this "
+                f"the cluster is at feature level {level}, and cuts no log below {SNAPSHOTS_LEVEL}: "
+                "install this "
                 "release on all servers (docs/upgrade.md)"
             )
         return None
@@ -231,9 +234,7 @@ class Snapshotter:
         what comes after a snapshot that a follower is fetching: else it would have to fetch the next one.
         """
         behind = (index for index in self._kept.older if index in in_use)
-        return 1 + min(
-            self._kept.newest_index, self._growth.index_before(self._limit_bytes), *behind
-        )
+        return 1 + min(self._kept.newest_index, self._growth.index_before(self._limit_bytes), *behind)
 
     def _in_use(self) -> set[int]:
         """Return the indexes of the snapshots that a follower may be fetching."""

@@ -25,7 +25,7 @@ TIMEOUT_SPREAD_MIN = 1.5  # high / low: a narrow range splits votes
 LEDGER_FILE = "ledger.db"  # in each node's folder, which is data_dir/<node>
 PEPPER_FILE = "pepper.key"  # default, in data_dir; no node can have this name
 
-SNAPSHOT_LOG_MB_MIN, SNAPSHOT_LOG_MB_MAX = 1, 100_000
+SNAPSHOT_LOG_MB_MIN, SNAPSHOT_LOG_MB_MAX = 0.1, 100_000
 
 _CLUSTER_DEFAULTS = {
     "data_dir": "data",
@@ -40,6 +40,7 @@ _NODE_SECTION = re.compile(rf"node ([A-Za-z0-9_][A-Za-z0-9_-]{{0,{NODE_NAME_CHAR
 _ADDRESS = re.compile(r"([A-Za-z0-9](?:[A-Za-z0-9.-]{0,252}[A-Za-z0-9])?):([0-9]{1,5})")
 _TIMEOUT_RANGE = re.compile(r"([0-9]{1,9}) ?- ?([0-9]{1,9})")
 _INTEGER = re.compile(r"[0-9]{1,9}")
+_DECIMAL = re.compile(r"[0-9]{1,6}(\.[0-9]{1,3})?")
 
 
 class ConfigError(Exception):
@@ -81,7 +82,7 @@ class Cluster:
     heartbeat_ms: int
     election_timeout_ms: tuple[int, int]
     nodes: dict[str, NodeConfig]
-    snapshot_log_mb: int = 64
+    snapshot_log_mb: float = 64.0
 
     def identity(self) -> str:
         """Return a digest of the nodes' names and peer addresses: the same text, the same cluster."""
@@ -125,7 +126,7 @@ class _Reader:
                     f"{NODE_NAME_CHARS_MAX} of the characters A-Z a-z 0-9 _ and (not first) -",
                 )
         settings = self._settings()
-        heartbeat_ms = self._whole_number("heartbeat_ms", settings, HEARTBEAT_MS_MIN, HEARTBEAT_MS_MAX)
+        heartbeat_ms = self._heartbeat_ms(settings["heartbeat_ms"])
         here = self._path.absolute().parent
         data_dir = here / settings["data_dir"]
         pepper_file = settings.get("pepper_file")
@@ -136,9 +137,7 @@ class _Reader:
             heartbeat_ms=heartbeat_ms,
             election_timeout_ms=self._election_timeout_ms(settings["election_timeout_ms"], heartbeat_ms),
             nodes=self._nodes(),
-            snapshot_log_mb=self._whole_number(
-                "snapshot_log_mb", settings, SNAPSHOT_LOG_MB_MIN, SNAPSHOT_LOG_MB_MAX
-            ),
+            snapshot_log_mb=self._snapshot_log_mb(settings["snapshot_log_mb"]),
         )
 
     # -- the file ----------------------------------------------------------------------------------
@@ -198,11 +197,20 @@ class _Reader:
             return _CLUSTER_DEFAULTS
         return {**_CLUSTER_DEFAULTS, **self._section("cluster", CLUSTER_KEYS)}
 
-    def _whole_number(self, key: str, settings: Mapping[str, str], low: int, high: int) -> int:
-        text = settings[key]
-        if not _INTEGER.fullmatch(text) or not low <= int(text) <= high:
-            raise self._error("cluster", key, f"{text!r} is not a whole number from {low} to {high}")
+    def _heartbeat_ms(self, text: str) -> int:
+        if not _INTEGER.fullmatch(text) or not HEARTBEAT_MS_MIN <= int(text) <= HEARTBEAT_MS_MAX:
+            raise self._error(
+                "cluster",
+                "heartbeat_ms",
+                f"{text!r} is not a whole number from {HEARTBEAT_MS_MIN} to {HEARTBEAT_MS_MAX}",
+            )
         return int(text)
+
+    def _snapshot_log_mb(self, text: str) -> float:
+        low, high = SNAPSHOT_LOG_MB_MIN, SNAPSHOT_LOG_MB_MAX
+        if not _DECIMAL.fullmatch(text) or not low <= float(text) <= high:
+            raise self._error("cluster", "snapshot_log_mb", f"{text!r} is not a number from {low} to {high}")
+        return float(text)
 
     def _election_timeout_ms(self, text: str, heartbeat_ms: int) -> tuple[int, int]:
         def error(message: str) -> ConfigError:

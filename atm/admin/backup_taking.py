@@ -19,7 +19,7 @@ from atm.client import new_request_id
 from atm.client.connection import Lost, NotSent, ServerConnection
 from atm.client.each_node import ask_each
 from atm.config import Cluster, NodeConfig
-from atm.files import rename_durably
+from atm.files import rename_durably, sha256_of
 from atm.storage.backup_folder import (
     UNFINISHED_ENTRIES,
     UNFINISHED_SNAPSHOT,
@@ -27,7 +27,6 @@ from atm.storage.backup_folder import (
     BackupRefused,
     Manifest,
     Piece,
-    digest_of,
     with_piece,
 )
 from atm.storage.entry_file import (
@@ -255,7 +254,7 @@ class _Taking:
                 offset += len(data)
             file.flush()
             os.fsync(file.fileno())
-        if digest_of(unfinished) != (snapshot.size_bytes, snapshot.sha256):
+        if offset != snapshot.size_bytes or sha256_of(unfinished) != snapshot.sha256:
             unfinished.unlink()
             raise _Again("the snapshot arrived damaged")
         path = self._folder.path / f"snapshot-{snapshot.index}.db"
@@ -294,7 +293,7 @@ class _Taking:
                 file.write(reply.data)
             file.flush()
             os.fsync(file.fileno())
-        size_bytes, sha256 = digest_of(unfinished)
+        size_bytes, sha256 = unfinished.stat().st_size, sha256_of(unfinished)
         path = self._folder.path / f"entries-{header.first_index}-{last.index}.bin"
         rename_durably(unfinished, path)
         return Piece(

@@ -16,7 +16,7 @@ import msgspec
 from msgspec import Struct
 
 from atm.config import LEDGER_FILE, Cluster
-from atm.files import make_folder, sync_file, sync_folder, write_durably
+from atm.files import make_folder, sha256_of, sync_file, sync_folder, write_durably
 from atm.ledger.audit.read_only import open_read_only
 from atm.ledger.epoch import HAS_MEMBERS, Epoch, Founder, begin_epoch
 from atm.ledger.posting import NO_HASH
@@ -25,7 +25,7 @@ from atm.storage.backup_folder import BackupRefused
 from atm.storage.data_folder import FORMAT, NODE_FILE, Owner
 from atm.storage.entry_file import Position
 from atm.storage.log_file import LogBase, LogFile
-from atm.storage.snapshots import SNAPSHOT_FOLDER, SnapshotStore, sha256_of
+from atm.storage.snapshots import SNAPSHOT_FOLDER, SnapshotStore
 
 LAST_HASH = "select hash from journal order by posting desc limit 1"
 

@@ -12,6 +12,8 @@ from pathlib import Path
 
 import apsw
 
+from atm.files import rename_durably, sync_folder
+
 SCHEMA = Path(__file__).with_name("schema.sql").read_text(encoding="utf-8")
 SCHEMA_VERSION = 3
 
@@ -22,6 +24,8 @@ PAGE_BYTES = 2048
 # 4 MB, checkpointed within 3 to 7 ms. The cost is by the byte, so a larger WAL would only pause longer.
 CHECKPOINT_PAGES = 2000
 WAL_BYTES_MAX = 20 * 1024 * 1024  # a WAL that a long reader let grow beyond this is cut to it
+
+WAL_SUFFIXES = ("-wal", "-shm")
 
 NORMAL, FULL = 1, 2  # the values of SQLite's `synchronous`
 
@@ -104,6 +108,19 @@ class Database:
         with self._faults():
             yield
             self._assert_no_foreign_write()
+
+    def replaced_by(self, prepared: Path) -> Database:
+        """Close this file, put `prepared` in its place, durably, and return that one opened."""
+        path = Path(self.path)
+        self.close()
+        try:
+            put_in_place(prepared, path)
+        except OSError as error:
+            raise LedgerFault(
+                f"{path} cannot be replaced ({error.strerror or error}): check the disk and start again; the "
+                "snapshot that was to be installed is kept, and nothing is lost"
+            ) from error
+        return Database(path, synchronous=self._synchronous)
 
     def close(self) -> None:
         """Close the file; the last connection checkpoints the WAL. A second call does nothing."""
@@ -241,6 +258,20 @@ class Database:
                 return f"the ledger is damaged ({brief(error)}). {REBUILD.format(path=self.path)}"
             case _:
                 return f"{brief(error)}. Check the disk and start again; the Raft log replaces what is lost"
+
+
+def put_in_place(prepared: Path, path: Path) -> None:
+    """Give a database that is closed and synced the name `path`, in the same folder, durably.
+
+    Never may a database meet the WAL of another one: the old file goes first, its WAL second. A crash leaves
+    the old database, none, or the new one.
+    """
+    path.unlink(missing_ok=True)
+    sync_folder(path.parent)
+    for suffix in WAL_SUFFIXES:
+        path.with_name(path.name + suffix).unlink(missing_ok=True)
+    sync_folder(path.parent)
+    rename_durably(prepared, path)
 
 
 def brief(text: object) -> str:

@@ -14,8 +14,8 @@ from atm.raft.candidate import Candidate
 from atm.raft.errors import InvariantBroken
 from atm.raft.follower import Follower
 from atm.raft.leader import Leader
-from atm.raft.membership import Membership
-from atm.raft.messages import NodeId
+from atm.raft.membership import Configuration, decode_configuration
+from atm.raft.messages import EntryKind, NodeId
 from atm.raft.progress import Progress, ProgressState
 from atm.raft.raft import Raft
 from atm.raft.ready import Role
@@ -41,28 +41,28 @@ def check_server(raft: Raft) -> None:
     """Raise `InvariantBroken` unless the state is one that correct code can reach."""
     log, term, voted_for, membership = raft.log, raft.term, raft.voted_for, raft.membership
     applied_index, commit_index, saved_index = raft.applied_index, raft.commit_index, raft.saved_index
-    last_index = log.last_index
+    last_index, configuration_index = log.last_index, raft.configuration[0]
     saved_term, saved_vote = raft.saved_vote
     _require(log.base_index <= applied_index, raft, "entries that are not applied are in memory")
     _require(applied_index <= commit_index, raft, "only committed entries are applied")
     _require(commit_index <= last_index, raft, "only entries of the log are committed")
     _require(applied_index <= saved_index, raft, "only durable entries are applied")
     _require(saved_index <= last_index, raft, "only entries of the log are saved")
+    _require(configuration_index <= last_index, raft, "the configuration in use is in the log")
     _require(log.last_term <= term, raft, "no entry is of a later term than the server's")
     _check_snapshot(raft)
     _require(saved_term <= term, raft, "the saved term is not ahead of the current one")
     vote_kept = saved_term < term or saved_vote in (None, voted_for)
     _require(vote_kept, raft, "a vote that was saved is kept in its term")
-    _require(voted_for is None or membership.is_member(voted_for), raft, "only members are voted for")
     role = raft.role_data
     if isinstance(role, Follower):
-        other = role.leader is None or (role.leader != raft.node_id and membership.is_member(role.leader))
-        _require(other, raft, "a follower follows another member")
-        return
-    _require(membership.is_voter(raft.node_id), raft, "a learner does not campaign")
-    if isinstance(role, Candidate):
+        _require(role.leader != raft.node_id, raft, "a follower follows another server")
+    elif isinstance(role, Candidate):
+        _require(membership.is_voter(raft.node_id), raft, "only a voter campaigns")
         _check_candidate(raft, role)
     else:
+        pending = configuration_index > commit_index
+        _require(pending or membership.is_voter(raft.node_id), raft, "only a voter leads, or one that leaves")
         _check_leader(raft, role)
 
 
@@ -88,7 +88,7 @@ def _check_candidate(raft: Raft, role: Candidate) -> None:
     _require(
         not role.has_won(raft.membership), raft, "a candidate with the votes of a majority becomes leader"
     )
-    _require(all(map(raft.membership.is_member, role.votes)), raft, "only members' votes are counted")
+    _require(all(map(raft.membership.is_voter, role.votes)), raft, "only voters' votes are counted")
 
 
 def _check_leader(raft: Raft, role: Leader) -> None:
@@ -97,13 +97,21 @@ def _check_leader(raft: Raft, role: Leader) -> None:
     _require(raft.voted_for == raft.node_id, raft, "a leader has voted for itself")
     _require(log.term_at(start) == term, raft, "a leader's term starts with an entry of its own")
     _require(log.last_term == term, raft, "a leader's log ends in its own term")
-    complete = {*role.progress, raft.node_id} == {*raft.membership.members}
+    complete = {*role.progress} == {*raft.membership.others(raft.node_id)}
     _require(complete, raft, "a leader keeps the progress of every other member")
     for progress in role.progress.values():
         _check_progress(raft, progress)
         _require(progress.round_echoed <= role.reads.round, raft, "followers echo only rounds that were sent")
     if role.reads.pending:
         _check_reads(raft, role)
+    uncommitted = raft.configurations.from_index(raft.commit_index)[1:]
+    own = [index for index, _ in uncommitted if index >= role.term_start_index]
+    _require(len(own) <= 1, raft, "one change of the membership is under way at a time")
+    if role.transfer is not None:
+        target, told = role.transfer.target, role.transfer.told
+        _require(raft.membership.is_voter(target), raft, "leadership is handed to a voter")
+        whole = not told or role.progress[target].match_index == raft.last_index
+        _require(whole, raft, "leadership is handed to a server with the whole log")
 
 
 def _check_reads(raft: Raft, role: Leader) -> None:
@@ -150,7 +158,6 @@ class Observation(Struct, frozen=True):
     voted_for: NodeId | None
     role: Role
     leader: NodeId | None
-    membership: Membership
     commit_index: int
     applied_index: int
     base_index: int
@@ -159,6 +166,8 @@ class Observation(Struct, frozen=True):
     saved_term: int
     last_index: int
     runs: tuple[tuple[int, int], ...]
+    configurations: tuple[tuple[int, Configuration], ...]  # in use at the commit index, and after it
+    transferring: NodeId | None
     matched: dict[NodeId, int]
     round: int
 
@@ -170,7 +179,6 @@ class Observation(Struct, frozen=True):
             voted_for=raft.voted_for,
             role=raft.role,
             leader=raft.leader,
-            membership=raft.membership,
             commit_index=raft.commit_index,
             applied_index=raft.applied_index,
             base_index=log.base_index,
@@ -179,6 +187,8 @@ class Observation(Struct, frozen=True):
             saved_term=raft.saved_vote[0],
             last_index=log.last_index,
             runs=log.runs_from(raft.commit_index),
+            configurations=raft.configurations.from_index(raft.commit_index),
+            transferring=raft.transferring,
             matched=raft.matched(),
             round=role.reads.round if isinstance(role, Leader) else 0,
         )
@@ -201,7 +211,7 @@ def check_change(before: Observation, raft: Raft) -> None:
     if term == before.term:
         _check_change_in_term(before, raft)
     if voted_for is not None and (voted_for != before.voted_for or term != before.term):
-        _require(not before.membership.is_learner(voted_for), raft, "a learner gets no vote")
+        _require(not raft.has_lost_disk(voted_for), raft, "a server that lost its disk gets no vote")
 
 
 def _check_change_in_term(before: Observation, raft: Raft) -> None:
@@ -217,15 +227,21 @@ def _check_change_in_term(before: Observation, raft: Raft) -> None:
 
 def _check_log_change(before: Observation, raft: Raft) -> None:
     """A log only grows, except that uncommitted entries are cut where they conflict with a leader's."""
-    log, committed = raft.log, before.commit_index
-    if log.start.index > committed:
+    if raft.log.start.index > before.commit_index:
         _check_reset(before, raft)
         return
+    index = _check_cut(before, raft)
+    _check_configuration_change(before, raft, index)
+
+
+def _check_cut(before: Observation, raft: Raft) -> int:
+    """Return the last index up to which the log is as before."""
+    log, committed = raft.log, before.commit_index
     _require(log.term_at(committed) == before.term_at(committed), raft, "a committed entry is never removed")
     if log.term_at(before.last_index) == before.term_at(before.last_index):
         # By log matching, no entry was cut.
         _require(raft.saved_index >= before.saved_index, raft, "what was saved stays saved")
-        return
+        return before.last_index
     leads = before.role is Role.LEADER and raft.role is Role.LEADER and raft.term == before.term
     _require(not leads, raft, "a leader's log only grows (leader append-only)")
     index = min(before.last_index, log.last_index)
@@ -235,6 +251,17 @@ def _check_log_change(before: Observation, raft: Raft) -> None:
         index -= 1
     kept = min(before.saved_index, index) <= raft.saved_index
     _require(kept, raft, "what was saved before a conflict stays saved")
+    return index
+
+
+def _check_configuration_change(before: Observation, raft: Raft, kept_index: int) -> None:
+    """The configuration is that of the newest MEMBERSHIP entry, which may be new or cut (section 6)."""
+    expected = [known for known in before.configurations if known[0] <= kept_index]
+    if kept_index < raft.last_index:
+        for entry in raft.log.slice(kept_index + 1, raft.last_index):
+            if entry.kind == EntryKind.MEMBERSHIP:
+                expected.append((entry.index, decode_configuration(entry.data)))
+    _require(raft.configuration == expected[-1], raft, "the newest configuration in the log is in use")
 
 
 def _check_reset(before: Observation, raft: Raft) -> None:
@@ -247,13 +274,22 @@ def _check_reset(before: Observation, raft: Raft) -> None:
     _require(emptied, raft, "a log is emptied whole, and what is in the snapshot is applied")
     held = start.index <= before.last_index and before.term_at(start.index) == start.term
     _require(not held, raft, "a log that has the snapshot's last entry is kept")
+    if snapshot is not None and snapshot.membership:
+        taken = (snapshot.index, decode_configuration(snapshot.membership))
+        _require(raft.configuration == taken, raft, "the configuration of an installed snapshot is in use")
 
 
 def _check_leader_change(before: Observation, raft: Raft, role: Leader) -> None:
     _require(role.reads.round >= before.round, raft, "heartbeat rounds never go back")
     for peer, match_index in before.matched.items():
-        kept = role.progress[peer].match_index >= match_index or raft.membership.is_learner(peer)
+        progress = role.progress.get(peer)
+        kept = progress is None or progress.match_index >= match_index or raft.membership.is_learner(peer)
         _require(kept, raft, "match_index never goes back")
+    if raft.transferring is not None and before.transferring == raft.transferring:
+        quiet = raft.last_index == before.last_index
+        _require(quiet, raft, "nothing is proposed while leadership is handed over")
+    if raft.configuration != before.configurations[-1]:
+        _check_own_change(before, raft, role)
     if raft.commit_index > before.commit_index:
         _require(
             raft.log.term_at(raft.commit_index) == raft.term,
@@ -262,3 +298,17 @@ def _check_leader_change(before: Observation, raft: Raft, role: Leader) -> None:
         )
         agreed_index = raft.membership.majority.reached(role.matched(raft.saved_index))
         _require(raft.commit_index <= agreed_index, raft, "a leader commits what a majority has saved")
+
+
+def _check_own_change(before: Observation, raft: Raft, role: Leader) -> None:
+    """This leader has changed the membership: by one voter at most, and not before the last was committed."""
+    started = before.commit_index >= role.term_start_index
+    _require(started, raft, "a change of the membership waits for a committed entry of the leader's term")
+    index, old = before.configurations[-1]
+    _require(
+        index <= before.commit_index, raft, "a change of the membership waits for the last to be committed"
+    )
+    voters, now = (
+        {(m.node, m.store) for m in members if m.voter} for members in (old, raft.configuration[1])
+    )
+    _require(len(voters ^ now) <= 1, raft, "a change of the membership adds or removes one voter at most")

@@ -29,7 +29,7 @@ class EntryKind(IntEnum):
     NOOP = 0  # begins a leader's term; no data
     COMMAND = 1
     BOOTSTRAP = 2  # the log's first entry: begins the first leader's term in place of a no-op
-    MEMBERSHIP = 3  # reserved for changes of the membership; not written yet
+    MEMBERSHIP = 3  # all members from this entry on: `atm.raft.membership`
     FEATURE_LEVEL = 4
 
 
@@ -60,11 +60,13 @@ class RequestVote(Message, frozen=True, kw_only=True, array_like=True, gc=False,
     """A candidate asks for a vote (section 5.2); with `pre_vote`, whether it would get one (thesis 9.6).
 
     A pre-vote carries the term that the sender *would* campaign in; no server adopts that term.
+    With `transfer`, the leader hands over to the sender: voters do not wait for that leader to be silent.
     """
 
     last_log_index: Number
     last_log_term: Number
     pre_vote: bool
+    transfer: bool = False
 
 
 class RequestVoteResponse(Message, frozen=True, kw_only=True, array_like=True, gc=False, tag=2):
@@ -146,6 +148,10 @@ class InstallSnapshotResponse(Message, frozen=True, kw_only=True, array_like=Tru
     round: Number
 
 
+class TimeoutNow(Message, frozen=True, kw_only=True, array_like=True, gc=False, tag=7):
+    """The leader hands over: the recipient, whose log is as long, campaigns at once (thesis 3.10)."""
+
+
 RaftMessage = (
     RequestVote
     | RequestVoteResponse
@@ -153,6 +159,7 @@ RaftMessage = (
     | AppendEntriesResponse
     | InstallSnapshot
     | InstallSnapshotResponse
+    | TimeoutNow
 )
 
 

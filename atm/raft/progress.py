@@ -43,6 +43,7 @@ class Progress(Struct):
     round_sent: int = 0
     round_echoed: int = 0
     recently_active: bool = False  # whether it has answered since the last check-quorum
+    silent_ticks: int = 0  # since its last answer
     silent_timeouts: int = 0  # check-quorums in a row without an answer
     snapshot: Snapshot | None = None  # in state SNAPSHOT, the one that was offered last
 
@@ -55,7 +56,7 @@ class Progress(Struct):
     def answered(self) -> None:
         """Note that the follower has answered."""
         self.recently_active = True
-        self.silent_timeouts = 0
+        self.silent_ticks = self.silent_timeouts = 0
 
     def take_recently_active(self) -> bool:
         """Return whether it has answered since the last call; start anew."""

@@ -14,12 +14,14 @@ from types import FrameType
 from atm.config import Cluster, ConfigError, load
 from atm.ledger.ledger import LedgerFault
 from atm.raft import InvariantBroken
+from atm.server.group.ledger_file import LedgerLost
 from atm.server.group.recovery import ClusterMismatch, LedgerAhead, LogUnusable
 from atm.server.net.listener import AddressUnavailable
 from atm.server.security.pins import PepperRefused
 from atm.server.server import Server
 from atm.storage.data_folder import FolderRefused
 from atm.storage.log_file import DamagedLog, LogFailed, LogOfAnotherRelease
+from atm.storage.snapshots import SnapshotsUnusable
 from atm.wire.log_entries import NewerEntry
 
 HANDLER_STACK_BYTES = 512 * 1024  # there may be thousands of threads, and even an iteration needs little
@@ -32,11 +34,13 @@ EXPECTED = (
     InvariantBroken,
     LedgerAhead,
     LedgerFault,
+    LedgerLost,
     LogFailed,
     LogOfAnotherRelease,
     LogUnusable,
     NewerEntry,
     PepperRefused,
+    SnapshotsUnusable,
 )
 
 

@@ -6,13 +6,13 @@ import random
 import resource
 import secrets
 import time
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Mapping
 from contextlib import ExitStack
 from dataclasses import dataclass
 from threading import Lock
 from typing import Protocol, TypeVar
 
-from atm.config import LEDGER_FILE, Cluster
+from atm.config import LEDGER_FILE, Address, Cluster
 from atm.ledger.ledger import ClusterState, Ledger
 from atm.raft.messages import NodeId
 from atm.raft.raft import Raft
@@ -22,22 +22,32 @@ from atm.server.clients.backup_source import BackupSource
 from atm.server.clients.client_server import ClientServer
 from atm.server.group.entry_validator import EntryValidator
 from atm.server.group.inbox import Inbox
+from atm.server.group.installer import Installer
+from atm.server.group.kept_snapshots import KeptSnapshots
+from atm.server.group.ledger_file import copy_path, open_ledger
 from atm.server.group.recovery import check_feature_level, check_one_cluster, check_voters, recover
 from atm.server.group.rejection_reports import RejectionReports
 from atm.server.group.request_router import RequestRouter
 from atm.server.group.run_loop import RunLoop
 from atm.server.group.settings import raft_config
+from atm.server.group.snapshot_maker import SnapshotMaker
+from atm.server.group.snapshotter import Snapshotter
 from atm.server.net.reader import Reader
 from atm.server.peers import peer_server
 from atm.server.peers.handshake import Handshake
 from atm.server.peers.links import Links
 from atm.server.peers.peer_server import PeerServer
+from atm.server.peers.snapshot_fetcher import SnapshotFetcher
+from atm.server.peers.snapshot_preparing import SnapshotPreparer
+from atm.server.peers.snapshot_server import SnapshotServer
 from atm.server.security.pins import PinSealer, read_pepper
 from atm.storage.data_folder import DataFolder
-from atm.storage.log_file import LogFile
+from atm.storage.log_file import SEGMENT_BYTES_MAX, LogFile
+from atm.storage.snapshots import SNAPSHOT_FOLDER, SnapshotStore
 from atm.version import FEATURE_LEVEL_MAX, PROTOCOL_MAX, PROTOCOL_MIN, RELEASE
 from atm.wire.peer_messages import Hello
 
+SEGMENTS_PER_SNAPSHOT = 8  # at least: only whole segments are cut
 OTHER_FILES = 100  # files and sockets besides the inbound connections
 FORWARD_NUMBER_BITS = 62
 
@@ -59,6 +69,7 @@ class _Storage:
 
     folder: DataFolder
     sealer: PinSealer
+    kept: KeptSnapshots
     log: LogFile
     ledger: Ledger
     validator: EntryValidator
@@ -81,6 +92,7 @@ class Server:
         self._cluster, self._name = cluster, name
         self._say, self._report, self._verbose = say, report, verbose
         self._check_invariants = check_invariants
+        self._snapshot_log_bytes = int(cluster.snapshot_log_mb * 1024 * 1024)
         self._random = random.Random(secrets.randbits(64))
         self._parts = ExitStack()
         try:
@@ -106,8 +118,12 @@ class Server:
 
         join(storage.ledger.cluster)
         self._links = self._add_part(Links(handshake, addresses, inbox, self._report))
+        self._auditor = self._add_part(Auditor(self._name, storage.folder.path / LEDGER_FILE))
+        snapshot_server = SnapshotServer(storage.kept)
+        self._snapshotter = self._make_snapshotter(storage, lock, snapshot_server)
+        self._installer = self._make_installer(storage, lock, handshake, addresses)
         self._client_server = self._make_client_server(storage, inbox)
-        self._peer_server = self._make_peer_server(storage.folder, handshake, inbox)
+        self._peer_server = self._make_peer_server(storage.folder, handshake, inbox, snapshot_server)
         self._run_loop = self._make_run_loop(storage, inbox, lock, addresses, join)
 
     def _add_part(self, part: P) -> P:
@@ -119,9 +135,13 @@ class Server:
         folder = self._add_part(DataFolder(self._cluster, self._name))
         sealer = PinSealer(read_pepper(self._cluster.pepper_file))
         folder.check_pepper(sealer.name)
-        log = self._add_part(LogFile(folder.path))
-        ledger = self._add_part(Ledger(folder.path / LEDGER_FILE))
-        check_one_cluster(log, folder_id=folder.cluster_id, ledger_id=ledger.cluster.id)
+        snapshots = SnapshotStore(folder.path / SNAPSHOT_FOLDER)
+        segment_bytes_max = min(SEGMENT_BYTES_MAX, self._snapshot_log_bytes // SEGMENTS_PER_SNAPSHOT)
+        log = self._add_part(LogFile(folder.path, base=snapshots.base, segment_bytes_max=segment_bytes_max))
+        ledger = self._add_part(open_ledger(folder.path / LEDGER_FILE, log.first_index, snapshots))
+        check_one_cluster(
+            log, folder_id=folder.cluster_id, ledger_id=ledger.cluster.id, snapshot=snapshots.newest
+        )
         validator = EntryValidator(voters=self._cluster.nodes.keys())
         new_id = secrets.token_hex(16)  # the cluster's id, if this node is its first leader
         raft = recover(
@@ -130,9 +150,10 @@ class Server:
             ledger,
             self._random.randint,
             validator,
+            snapshot=snapshots.newest,
             check_invariants=self._check_invariants,
         )
-        return _Storage(folder, sealer, log, ledger, validator, raft)
+        return _Storage(folder, sealer, KeptSnapshots(snapshots), log, ledger, validator, raft)
 
     def _hello(self, storage: _Storage) -> Hello:
         return Hello(
@@ -153,15 +174,18 @@ class Server:
             inbox,
             self._reader,
             storage.sealer,
-            self._add_part(Auditor(self._name, storage.folder.path / LEDGER_FILE)),
+            self._auditor,
             self._add_part(BackupSource(storage.folder.path)),
+            take_snapshot=self._snapshotter.take,
             report=self._report,
             verbose=self._verbose,
             connections_max=_connections_max(),
         )
         return self._add_part(server)
 
-    def _make_peer_server(self, folder: DataFolder, handshake: Handshake, inbox: Inbox) -> PeerServer:
+    def _make_peer_server(
+        self, folder: DataFolder, handshake: Handshake, inbox: Inbox, snapshots: SnapshotServer
+    ) -> PeerServer:
         server = PeerServer(
             self._cluster.nodes[self._name].peer,
             handshake=handshake,
@@ -169,10 +193,55 @@ class Server:
             inbox=inbox,
             reader=self._reader,
             links=self._links,
+            snapshots=snapshots,
             report=self._report,
             verbose=self._verbose,
         )
         return self._add_part(server)
+
+    def _make_snapshotter(self, storage: _Storage, lock: Lock, served: SnapshotServer) -> Snapshotter:
+        self._maker = self._add_part(SnapshotMaker(storage.folder.path / LEDGER_FILE))
+        snapshotter = Snapshotter(
+            raft=storage.raft,
+            lock=lock,
+            log=storage.log,
+            ledger=storage.ledger,
+            kept=storage.kept,
+            maker=self._maker,
+            limit_bytes=self._snapshot_log_bytes,
+            being_fetched=served.being_fetched,
+            membership_at=lambda index: b"",
+            random=self._random.uniform,
+            report=self._report,
+        )
+        return self._add_part(snapshotter)
+
+    def _make_installer(
+        self, storage: _Storage, lock: Lock, handshake: Handshake, addresses: Mapping[NodeId, Address]
+    ) -> Installer:
+        copy = copy_path(storage.folder.path / LEDGER_FILE)
+        installer = Installer(
+            raft=storage.raft,
+            lock=lock,
+            log=storage.log,
+            ledger=storage.ledger,
+            kept=storage.kept,
+            prepare=SnapshotPreparer(SnapshotFetcher(handshake, addresses.get), copy).prepare,
+            before_swap=lambda: self._before_swap(storage.validator),
+            say=self._say,
+            report=self._report,
+        )
+        return self._add_part(installer)
+
+    def _before_swap(self, validator: EntryValidator) -> None:
+        """The ledger's file is about to be replaced: end who reads the old one, forget what was for it."""
+        self._auditor.interrupt()
+        self._maker.interrupt()
+        validator.forget()
+
+    def _on_tick(self) -> None:
+        self._installer.tick()
+        self._snapshotter.tick()
 
     def _make_run_loop(
         self,
@@ -205,6 +274,8 @@ class Server:
             on_leadership=lambda term: self._say(f"Leader on {here} in term {term}"),
             on_cluster=join,
             on_rejection=RejectionReports(time.monotonic, self._report).report,
+            on_install=self._installer.begin,
+            on_tick=self._on_tick,
         )
 
     def run(self) -> None:

@@ -27,7 +27,7 @@ import msgspec
 from msgspec import Struct
 from msgspec.structs import replace
 
-from atm.files import UNFINISHED_SUFFIX, make_folder, sync_folder, write_durably
+from atm.files import UNFINISHED_SUFFIX, make_folder, sha256_of, sync_folder, write_durably
 from atm.raft.messages import Entry
 from atm.storage.entry_file import BEGINNING, BadRecord, EntryReader, Position, followed
 
@@ -36,7 +36,6 @@ FORMAT = 1
 UNFINISHED_ENTRIES = "entries.part"
 UNFINISHED_SNAPSHOT = "snapshot.part"
 WORK = "work-"
-READ_BYTES = 1024 * 1024
 
 _PIECE = re.compile(
     r"snapshot-\d+\.db|entries-\d+-\d+\.bin|pepper-[0-9a-f]+\.sealed"
@@ -277,7 +276,7 @@ class BackupFolder:
 
     def _check_digest(self, path: Path, sha256: str) -> None:
         try:
-            found = digest_of(path)[1]
+            found = sha256_of(path)
         except OSError as error:
             raise DamagedBackup(path, f"it cannot be read ({error.strerror or error})") from error
         if found != sha256:
@@ -319,16 +318,6 @@ class BackupFolder:
                     f"{self.path} holds {path.name}, and no backup: name an empty folder, or one that is "
                     "not there yet"
                 )
-
-
-def digest_of(path: Path) -> tuple[int, str]:
-    """Return size and SHA-256 of a file; raise `OSError`."""
-    size_bytes, digest = 0, hashlib.sha256()
-    with path.open("rb", buffering=0) as file:
-        while data := file.read(READ_BYTES):
-            size_bytes += len(data)
-            digest.update(data)
-    return size_bytes, digest.hexdigest()
 
 
 def _is_ours(name: str) -> bool:

@@ -15,6 +15,7 @@ from pathlib import Path
 
 from msgspec.structs import replace
 
+from atm.raft.log import LogStart
 from atm.raft.messages import Entry, HardState
 from atm.storage.disk import Disk, FileStatus, OsDisk
 from atm.storage.log_format import (
@@ -93,12 +94,17 @@ class LogFile:
         return self._index.first_index
 
     @property
-    def start(self) -> LogBase:
-        """The last entry of which no more than this can be told: what follows it can be read."""
+    def start(self) -> LogStart:
+        """The entry before the first one whose predecessor is known, as the core's log begins after it.
+
+        That is the base, or the first entry that can be read: what was before it is not known any more.
+        """
         if self.first_index == self._base.index + 1:
-            return self._base
+            return LogStart(self._base.index, self._base.term, self._base.time_us)
+        if self.first_index == 1:
+            return LogStart(0, 0, 0)
         [first] = self.read_entries(self.first_index, self.first_index, 1)
-        return LogBase(first.index, first.term, first.time_us)
+        return LogStart(first.index, first.term, first.time_us)
 
     @property
     def size_bytes(self) -> int:

@@ -14,7 +14,15 @@ from pathlib import Path
 import msgspec
 from msgspec import Struct
 
-from atm.files import UNFINISHED_SUFFIX, make_folder, rename_durably, sync_file, sync_folder, write_durably
+from atm.files import (
+    UNFINISHED_SUFFIX,
+    make_folder,
+    rename_durably,
+    sha256_of,
+    sync_file,
+    sync_folder,
+    write_durably,
+)
 from atm.raft.messages import Number, Snapshot
 from atm.storage.log_index import NO_SNAPSHOT, LogBase
 from atm.storage.log_recovery import START_EMPTY_ADVICE
@@ -23,7 +31,6 @@ from atm.version import RELEASE
 SNAPSHOT_FOLDER = "snapshot"
 FORMAT = 1  # of the `.json`
 
-_READ_BYTES = 1024 * 1024
 _MAKING = "making.db"
 
 
@@ -72,7 +79,7 @@ class SnapshotStore:
         path = self._path(record.index)
         if not path.is_file() or path.stat().st_size != record.size_bytes:
             return None
-        return msgspec.convert({name: getattr(record, name) for name in Snapshot.__struct_fields__}, Snapshot)
+        return Snapshot(**{name: getattr(record, name) for name in Snapshot.__struct_fields__})
 
     @property
     def base(self) -> LogBase:
@@ -161,12 +168,6 @@ def wrong_with(snapshot: Snapshot, file: Path) -> str | None:
     if sha256_of(file) != snapshot.sha256:
         return f"{file} has not the snapshot's SHA-256"
     return None
-
-
-def sha256_of(file: Path) -> str:
-    """Return the SHA-256 of a file's bytes, in hexadecimal."""
-    with file.open("rb", buffering=0) as opened:
-        return hashlib.file_digest(opened, "sha256").hexdigest()
 
 
 def _read(path: Path) -> _Record:

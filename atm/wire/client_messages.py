@@ -225,7 +225,7 @@ class VerifyReply(Struct, frozen=True, kw_only=True):
 
 AdminChange = AddMember | PromoteMember | RemoveMember | MoveMember | ReplaceMember | TransferLeadership
 Forwardable = Command | Read  # decided by the leader, so forwarded to it
-ClientRequest = Forwardable | Status | Verify | BackupRequest
+ClientRequest = Forwardable | Status | Verify | TakeSnapshot | BackupRequest
 ClientReply = (
     Reply | ErrorReply | StatusReply | VerifyReply | MembersReply | AdminReply | BackupOffer | BackupData
 )

@@ -47,6 +47,7 @@ class Clerk:
             sealer,
             self._auditor,
             BackupSource(folder),
+            take_snapshot=lambda: (0, "there is no log to cut"),
             report=_report,
         )
         self._stopping = False

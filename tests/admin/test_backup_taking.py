@@ -82,7 +82,7 @@ class Countdown:
             (backup_taking.Node, "begin"),
             (backup_taking.Node, "entries"),
             (backup_taking, "rename_durably"),
-            (backup_taking, "digest_of"),
+            (backup_taking, "sha256_of"),
             (os, "fsync"),
             (backup_folder, "write_durably"),
             (backup_folder.BackupFolder, "remove_unlisted"),

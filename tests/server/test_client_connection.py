@@ -18,7 +18,7 @@ from atm.server.group.inbox import Inbox, PendingRequest
 from atm.server.net.connection import Connection
 from atm.server.net.reader import Reader
 from atm.wire.backup_messages import BackupRequest
-from atm.wire.client_messages import Verify
+from atm.wire.client_messages import TakeSnapshot, Verify
 from atm.wire.codec import encode
 from atm.wire.framing import CLIENT_FRAME_BYTES_MAX, FrameReader, frame
 from tests.support.server_parts import DEADLINE_S, credit, wait_until
@@ -52,6 +52,10 @@ class FakeOwner:
 
     def give_to_backup(self, connection: ClientConnection, request: BackupRequest) -> None:
         raise AssertionError("no test here takes a backup")
+
+    def take_snapshot(self, connection: ClientConnection, request: TakeSnapshot) -> None:
+        assert self.may_end.wait(DEADLINE_S)
+        connection.send(frame(encode({"id": request.id, "outcome": "taken"})))
 
     @property
     def came(self) -> list[PendingRequest]:

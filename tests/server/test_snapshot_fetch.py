@@ -235,7 +235,7 @@ def test_without_progress_it_fails_and_what_has_arrived_stays(port: ScriptedPort
     snapshot = some_bytes(7, 5000)
     port.act(port.chunks(snapshot, 2))
     with pytest.raises(
-        FetchFailed, match="sent nothing of snapshot 7 for 0.3 s .*2000 of 5000 bytes are here"
+        FetchFailed, match=r"sent nothing of snapshot 7 for 0.3 s .*2000 of 5000 bytes have come"
     ):
         port.fetcher(give_up_s=0.3).fetch(snapshot, "n1", tmp_path / "part", Event())
     assert (tmp_path / "part").read_bytes() == snapshot.data[:2000]

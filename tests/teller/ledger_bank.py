@@ -11,7 +11,7 @@ import msgspec
 from atm.ledger.commands import Expire, LedgerReceipt, LogCommand, Read, ReadResult
 from atm.ledger.ledger import Ledger
 from atm.wire.backup_messages import BackupRequest
-from atm.wire.client_messages import Status, Verify, decode_client_request
+from atm.wire.client_messages import Status, TakeSnapshot, Verify, decode_client_request
 from tests.support.entries import logged
 from tests.support.fake_node import FakeBank, Map
 
@@ -36,7 +36,7 @@ class LedgerBank(FakeBank):
         with self._entry:
             self.requests.append(request)
             asked = decode_client_request(msgspec.msgpack.encode(request))
-            assert not isinstance(asked, Status | Verify | BackupRequest)
+            assert not isinstance(asked, Status | TakeSnapshot | Verify | BackupRequest)
             answer: LedgerReceipt | ReadResult | None
             answer = self.ledger.view(asked) if isinstance(asked, Read) else self._apply(asked)
             return cast(Map, msgspec.to_builtins(answer))

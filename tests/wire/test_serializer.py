@@ -19,6 +19,7 @@ from atm.raft.messages import (
     RaftMessage,
     RequestVote,
     RequestVoteResponse,
+    TimeoutNow,
 )
 from atm.wire.client_messages import (
     AdminReply,
@@ -67,6 +68,7 @@ REQUESTS = [
 
 PEER_MESSAGES = [
     RequestVote(sender="a", term=3, last_log_index=2, last_log_term=1, pre_vote=True),
+    RequestVote(sender="a", term=3, last_log_index=2, last_log_term=1, pre_vote=False, transfer=True),
     RequestVoteResponse(sender="a", term=3, granted=True, pre_vote=False),
     AppendEntries(
         sender="a",
@@ -83,6 +85,7 @@ PEER_MESSAGES = [
     AppendEntriesResponse(
         sender="a", term=3, success=False, match_index=1, conflict_index=1, conflict_term=1, round=4
     ),
+    TimeoutNow(sender="a", term=3),
     Forward(sender="a", requests=((1, "local", b"x"), (2**62, "eve@bank", b"y"))),
     ForwardReply(sender="a", answers=((1, b"x"),)),
 ]
@@ -115,6 +118,10 @@ def test_elements_that_a_newer_release_adds_to_a_message_are_ignored() -> None:
         longer = [*msgspec.msgpack.decode(encode(message)), "more"]
         assert decode_peer_message(encode(longer)) == message
     assert decode_command(encode(["local", GOOD, "more"])) == decode_command(encode(["local", GOOD]))
+
+
+def test_a_vote_request_of_a_release_without_transfers_is_of_none() -> None:
+    assert decode_peer_message(encode([1, "a", 3, 2, 1, True])) == PEER_MESSAGES[0]
 
 
 def test_the_hello_of_release_1_0_shows_what_it_speaks() -> None:

@@ -17,11 +17,13 @@ from atm.server.net.listener import Listener
 from atm.server.net.reader import Reader
 from atm.server.security.pins import PinSealer
 from atm.wire.backup_messages import BackupRequest
-from atm.wire.client_messages import Verify
+from atm.wire.client_messages import AdminReply, TakeSnapshot, Verify
 from atm.wire.codec import encode
 from atm.wire.framing import frame
 
 CONNECTIONS_MAX = 2_000
+
+TakeSnapshotNow = Callable[[], tuple[int, str]]  # up to which log entry it is, and why there is none, or ""
 
 
 class ClientServer(Listener[ClientConnection]):
@@ -36,6 +38,7 @@ class ClientServer(Listener[ClientConnection]):
         auditor: Auditor,
         backups: BackupSource,
         *,
+        take_snapshot: TakeSnapshotNow,
         report: Callable[[str], None],
         verbose: bool = False,
         connections_max: int = CONNECTIONS_MAX,
@@ -47,6 +50,7 @@ class ClientServer(Listener[ClientConnection]):
         self._sealer = sealer
         self._auditor = auditor
         self._backups = backups
+        self._take_snapshot = take_snapshot
         self.partial_frame_s = partial_frame_s
         self.touched: list[ClientConnection] = []
         self.blocked: set[Connection] = set()
@@ -106,3 +110,14 @@ class ClientServer(Listener[ClientConnection]):
         """Read what a backup asks for, reply, and wait until that is sent: the outbox holds one reply."""
         connection.send(frame(self._backups.reply(connection, request)))
         connection.wait_until_sent()
+
+    def take_snapshot(self, connection: ClientConnection, request: TakeSnapshot) -> None:
+        """Take a snapshot of this server's ledger, and reply."""
+        index, refusal = self._take_snapshot()
+        reply = AdminReply(
+            id=request.id,
+            outcome="refused" if refusal else "ok",
+            message=refusal or f"the snapshot holds the ledger up to log entry {index}",
+            index=index,
+        )
+        connection.send(frame(encode(reply)))

@@ -95,8 +95,7 @@ class EntryValidator:
         return record(entry)
 
     def forget(self) -> None:
-        """Drop the decoded entries: a snapshot was installed in place of some. What is still needed is
-        decoded again."""
+        """Drop the decoded entries: a snapshot took the place of some. Others are decoded once more."""
         self._decoded.clear()
 
     def _latest_us(self) -> int:

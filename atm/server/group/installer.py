@@ -1,5 +1,4 @@
-"""Installs a snapshot that the leader offers: fetches its file, verifies it, and swaps the ledger (section
-7).
+"""Installs a snapshot that the leader offers: fetches and verifies it, and swaps the ledger (section 7).
 
 The file is fetched, verified and copied by a thread of its own, however long that takes. Offers that are
 repeated meanwhile change nothing. Then, within one iteration:
@@ -132,8 +131,7 @@ class Installer:
         self._job = Job(self._prepare, snapshot, leader, part, before)
 
     def tick(self) -> None:
-        """Install what is prepared, as soon as the core allows it; have a failed one begin anew after a
-        while."""
+        """Install what is prepared once the core allows it; let a failed one begin anew after a while."""
         job = self._job
         if job is None:
             return

@@ -8,10 +8,9 @@ from typing import Protocol
 from atm.config import Cluster
 from atm.ledger.commands import LedgerReceipt
 from atm.ledger.ledger import ClusterState, Record
-from atm.raft import CheckedRaft, Entry, EntryKind, HardState, Log, Raft, RaftConfig, Snapshot
+from atm.raft import CheckedRaft, Entry, EntryKind, HardState, Log, LogStart, Raft, RaftConfig, Snapshot
 from atm.raft.term_limit import TERM_MAX
 from atm.server.group.entry_validator import EntryValidator, Unusable, checked_record
-from atm.storage.log_index import LogBase
 from atm.storage.log_recovery import START_EMPTY_ADVICE
 from atm.version import FEATURE_LEVEL_MAX, RELEASE
 from atm.wire.codec import Malformed
@@ -45,7 +44,7 @@ class SavedLog(Protocol):
     @property
     def hard_state(self) -> HardState: ...
     @property
-    def start(self) -> LogBase: ...
+    def start(self) -> LogStart: ...
     @property
     def last_index(self) -> int: ...
     @property
@@ -97,7 +96,7 @@ def recover(
             entries=tail,
             terms=log.terms,
             base_index=first - 1,
-            start=(start.index, start.term, start.time_us),
+            start=start,
         ),
         snapshot=snapshot,
         applied_index=ledger.applied_index,

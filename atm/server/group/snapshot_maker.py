@@ -1,5 +1,4 @@
-"""Makes snapshots of this node's own ledger, in a process of its own, so that the run loop is not slowed
-down."""
+"""Makes snapshots of this node's ledger, in a process of its own: the run loop is not slowed down."""
 
 from __future__ import annotations
 
@@ -8,25 +7,12 @@ import sys
 from pathlib import Path
 from threading import Lock
 
-from msgspec import DecodeError, Struct
+from msgspec import DecodeError
 from msgspec.json import Decoder
 
+from atm.ledger.snapshot import MadeSnapshot, NotMade
 
-class NotMade(Exception):
-    """There is no snapshot; `str()` of it is one line for people."""
-
-
-class Made(Struct, frozen=True):
-    """What the process says of the file that it made, verified and synced."""
-
-    index: int
-    size_bytes: int
-    sha256: str
-    chain_hash: str
-    cluster_id: str
-
-
-_made: Decoder[Made] = Decoder(Made)
+_made: Decoder[MadeSnapshot] = Decoder(MadeSnapshot)
 
 
 class SnapshotMaker:
@@ -38,7 +24,7 @@ class SnapshotMaker:
         self._running: subprocess.Popen[bytes] | None = None
         self._closed = False
 
-    def make(self, path: Path) -> Made:
+    def make(self, path: Path) -> MadeSnapshot:
         """Make a snapshot of the ledger's file at `path`; raise `NotMade`."""
         with self._lock:
             if self._closed:
@@ -51,8 +37,7 @@ class SnapshotMaker:
                 process_group=0,  # the terminal's Ctrl-C is for the node
             )
         try:
-            with process:
-                output, errors = process.communicate()
+            output, errors = _output(process)
         finally:
             with self._lock:
                 self._running = None
@@ -60,8 +45,7 @@ class SnapshotMaker:
             return _made.decode(output)
         except DecodeError:
             said = errors.decode(errors="replace").strip().splitlines()
-            why = said[-1] if said else f"its process ended with code {process.returncode}"
-            raise NotMade(f"no snapshot of {self._ledger} was made: {why}") from None
+            raise NotMade(said[-1] if said else f"no snapshot was made: code {process.returncode}") from None
 
     def interrupt(self) -> None:
         """Kill the process that is running: the ledger's file is about to be replaced."""
@@ -74,3 +58,11 @@ class SnapshotMaker:
         with self._lock:
             self._closed = True
         self.interrupt()
+
+
+def _output(process: subprocess.Popen[bytes]) -> tuple[bytes, bytes]:
+    """Wait for the process. Unlike `communicate`, leave its standard input open: it ends with that."""
+    assert process.stdout is not None
+    assert process.stderr is not None
+    with process:
+        return process.stdout.read(), process.stderr.read()

@@ -7,11 +7,12 @@ from threading import Event, Lock, Thread
 from typing import Protocol
 
 from atm.ledger.ledger import ClusterState
+from atm.ledger.snapshot import MadeSnapshot, NotMade
 from atm.raft import Entry, Log, NodeId, Snapshot
 from atm.server.group.kept_snapshots import KeptSnapshots
 from atm.server.group.log_growth import LogGrowth
 from atm.server.group.settings import TICK_MS
-from atm.server.group.snapshot_maker import Made, NotMade, SnapshotMaker
+from atm.server.group.snapshot_maker import SnapshotMaker
 from atm.storage.log_index import LogBase
 
 SNAPSHOTS_LEVEL = 2  # below this feature level a release may run that cannot read a log that was cut
@@ -21,7 +22,9 @@ PRUNE_TICKS = 1_000 // TICK_MS
 SHARE_MIN = (
     0.75  # of the limit: each server draws when it takes its next one, so that they do not all at once
 )
-OVERDUE = 4  # times the limit: then no follower that is still fetching an older snapshot is waited for
+LOG_LIMITS_MAX = (
+    4  # times the limit: a log that is larger waits for no follower that fetches an older snapshot
+)
 
 
 class CompactedCore(Protocol):
@@ -66,7 +69,7 @@ class Job(Thread):
         super().__init__(name="snapshot", daemon=True)
         self._maker = maker
         self._path = kept.making
-        self.made: Made | None = None
+        self.made: MadeSnapshot | None = None
         self.error = ""
         self.start()
 
@@ -167,16 +170,15 @@ class Snapshotter:
         grown_bytes = self._growth.bytes_after(self._kept.newest_index)
         if grown_bytes < self._threshold_bytes or self._retry_in_ticks or self._why_not() is not None:
             return False
-        return grown_bytes > OVERDUE * self._limit_bytes or not self._kept.older & self._in_use()
+        return not self._kept.older & self._in_use()
 
     def _why_not(self) -> str | None:
         """Return why there can be no snapshot now, or None."""
         level = self._ledger.cluster.feature_level
         if level < SNAPSHOTS_LEVEL:
             return (
-                f"the cluster is at feature level {level}, and cuts no log below {SNAPSHOTS_LEVEL}: "
-                "install this "
-                "release on all servers (docs/upgrade.md)"
+                f"the cluster is at feature level {level}, and cuts no log below {SNAPSHOTS_LEVEL}: install "
+                "this release on all servers (docs/upgrade.md)"
             )
         return None
 
@@ -205,7 +207,7 @@ class Snapshotter:
                 self._adopt(job.made)
             self._end_granted("")
 
-    def _adopt(self, made: Made) -> None:
+    def _adopt(self, made: MadeSnapshot) -> None:
         """Keep the snapshot durably; only then let the core and the log forget what it holds."""
         [entry] = self._log.read_entries(made.index, made.index, 1)
         snapshot = Snapshot(
@@ -237,8 +239,8 @@ class Snapshotter:
         return 1 + min(self._kept.newest_index, self._growth.index_before(self._limit_bytes), *behind)
 
     def _in_use(self) -> set[int]:
-        """Return the indexes of the snapshots that a follower may be fetching."""
-        if self._growth.bytes_after(self._kept.newest_index) > OVERDUE * self._limit_bytes:
+        """Return the indexes of the snapshots that a follower may be fetching, unless that takes too long."""
+        if self._log.size_bytes > LOG_LIMITS_MAX * self._limit_bytes:
             return set()
         with self._lock:
             offered = {snapshot.index for snapshot in self._raft.offered().values()}

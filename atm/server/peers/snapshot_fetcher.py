@@ -101,8 +101,7 @@ class SnapshotFetcher:
                 if time.monotonic() - progress_s > self._give_up_s:
                     raise FetchFailed(
                         f"node {peer} sent nothing of snapshot {wanted.index} for {self._give_up_s:g} s "
-                        f"({error}); {file.size} of {wanted.size_bytes} bytes are here and are not fetched "
-                        "again"
+                        f"({error}); {file.size} of {wanted.size_bytes} bytes have come, and stay"
                     ) from error
             if stop.wait(back_off_s):
                 raise Interrupted

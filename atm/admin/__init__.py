@@ -1,1 +1,1 @@
-"""bin/admin: what an administrator of the cluster does."""
+"""`bin/admin`: what an operator needs for years. Each command is a row in commands.py."""

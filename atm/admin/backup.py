@@ -1,21 +1,22 @@
-"""The commands of bin/admin about backups: backup, restore, recover, drill. See docs/backup.md."""
+"""bin/admin backup, restore, recover, drill: see docs/backup.md."""
 
 from __future__ import annotations
 
 import argparse
 import re
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from contextlib import closing
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+
+import msgspec
 
 from atm.admin.backup_pepper import add_pepper, put_pepper_back, read_passphrase
 from atm.admin.backup_rebuild import covers, verify
 from atm.admin.backup_restore import Wanted, cut_off_path, lines_about, restore
 from atm.admin.backup_taking import NoBackup, Taken, take
-from atm.command_line import USAGE, complain
-from atm.config import ConfigError, load
+from atm.admin.task import DONE, NOT_AVAILABLE, REFUSED, USAGE, NotDone, Task
 from atm.ledger.audit.read_only import DamagedLedger, NoLedger
 from atm.ledger.database import LedgerFault
 from atm.storage.backup_folder import BackupFolder, BackupRefused, DamagedBackup
@@ -23,9 +24,6 @@ from atm.storage.data_folder import FolderRefused
 from atm.storage.log_file import DamagedLog, LogFailed, LogOfAnotherRelease
 from atm.wire.log_entries import NewerEntry
 
-PROGRAM = "admin"
-DONE, FAILED, NOT_AVAILABLE = 0, 1, 3
-EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 FAULTS = (
     BackupRefused,
     DamagedBackup,
@@ -36,117 +34,88 @@ FAULTS = (
     LogFailed,
     LogOfAnotherRelease,
     NewerEntry,
+    NoLedger,
 )
+EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
-Run = Callable[[argparse.Namespace], int]
-
-
-def add_commands(
-    commands: argparse._SubParsersAction[argparse.ArgumentParser],
-) -> list[argparse.ArgumentParser]:
-    """Add a parser for each command, whose `run` takes the options and returns the exit code; return them."""
-    backup = commands.add_parser("backup", help="add to a backup all that is new, while the bank serves")
-    backup.add_argument(
-        "folder", type=Path, metavar="FOLDER", help="of the backup; it is made if it is missing"
-    )
-    backup.add_argument(
-        "--verify", action="store_true", help="check the whole backup by rebuilding the books"
-    )
-    backup.set_defaults(run=_reporting(_backup))
-    backup.add_argument("--pepper", type=Path, metavar="FILE", help="add the secret of the PINs, encrypted")
-    backup.add_argument("--passphrase-file", type=Path, metavar="FILE", help="its first line encrypts that")
-
-    restores = commands.add_parser("restore", help="make new data folders from a backup, offline")
-    restores.add_argument("folder", type=Path, metavar="FOLDER", help="of the backup")
-    point = restores.add_mutually_exclusive_group()
-    point.add_argument("--to-index", type=int, metavar="N", help="the last log entry of the restored books")
-    point.add_argument(
-        "--to-time",
-        type=_time,
-        metavar="T",
-        help="their last moment, such as 2027-03-01T12:00 (UTC) or …+01:00",
-    )
-    restores.add_argument("--preview", action="store_true", help="say what would be restored; write nothing")
-    restores.add_argument(
-        "--node", action="append", metavar="NAME", help="only this node's folder; may be given again"
-    )
-    restores.add_argument(
-        "--cluster-id", type=_cluster_id, metavar="ID", help="of a restore on another machine"
-    )
-    restores.add_argument("--passphrase-file", type=Path, metavar="FILE", help="of the secret of the PINs")
-    restores.add_argument(
-        "--without-pepper", action="store_true", help="that secret is lost: every PIN has to be reset"
-    )
-    restores.set_defaults(run=_reporting(_restore))
-    return [backup, restores]
+Run = Callable[[Task], int]
 
 
-def _backup(options: argparse.Namespace) -> int:
-    cluster = load(options.config)
+def _reporting(command: Run) -> Run:
+    """Return a command whose faults end it with a line."""
+
+    def run(task: Task) -> int:
+        try:
+            return command(task)
+        except FAULTS as error:
+            raise NotDone(REFUSED, str(error)) from error
+        except OSError as error:
+            what = error.filename or "input or output"
+            raise NotDone(REFUSED, f"{what}: {error.strerror or error}") from error
+
+    return run
+
+
+# -- backup ----------------------------------------------------------------------------------------------
+
+
+def add_backup_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("folder", type=Path, metavar="FOLDER", help="of the backup; made if it is missing")
+    parser.add_argument("--verify", action="store_true", help="check all of it by rebuilding the books")
+    parser.add_argument("--pepper", type=Path, metavar="FILE", help="add the secret of the PINs, encrypted")
+    parser.add_argument("--passphrase-file", type=Path, metavar="FILE", help="its first line encrypts that")
+
+
+@_reporting
+def run_backup(task: Task) -> int:
+    """Add to a backup all that is new."""
+    options, cluster = task.options, task.cluster
     passphrase = _passphrase(options.passphrase_file)
     if options.pepper is not None and passphrase is None:
-        raise BackupRefused("--pepper needs --passphrase-file: the secret is never written unencrypted")
+        raise NotDone(
+            USAGE, "--pepper needs --passphrase-file: the secret is never written without encryption"
+        )
     with closing(BackupFolder(options.folder, write=True)) as folder:
         folder.check_sizes()
+        taken, why_not = None, ""
         try:
-            taken = take(cluster, folder, _now_us(), print)
-            _print_taken(folder.path, taken)
+            taken = take(cluster, folder, _now_us(), task.progress)
         except NoBackup as error:
-            complain(PROGRAM, f"nothing was taken: {error}. {_as_before(folder)}")
-            taken = None
-        if passphrase is not None and options.pepper is not None and folder.manifest is not None:
+            why_not = f"nothing was taken: {error}. {_as_before(folder)}"
+        if taken is not None and options.pepper is not None and passphrase is not None:
             add_pepper(folder, options.pepper, passphrase)
         if options.verify and folder.manifest is not None:
-            folder.write(verify(folder, _now_us(), print))
-    if taken is None:
-        return NOT_AVAILABLE
+            folder.write(verify(folder, _now_us(), task.progress))
+        if taken is None:
+            raise NotDone(NOT_AVAILABLE, why_not)
+        return _finish_backup(task, folder, taken)
+
+
+def _finish_backup(task: Task, folder: BackupFolder, taken: Taken) -> int:
+    manifest = folder.manifest
+    assert manifest is not None
+    lines = [
+        f"Took {piece.file} from node {taken.node}: {piece.size_bytes:,} bytes" for piece in taken.new_pieces
+    ]
+    if not lines:
+        lines.append(
+            f"Nothing is new: node {taken.node} has nothing behind entry {manifest.last_index} either"
+        )
+    lines.append(f"The backup in {folder.path} is of cluster {manifest.cluster}. {covers(manifest)}")
+    if manifest.verified_index == manifest.last_index:
+        lines.append(f"It is verified: the books that it rebuilds are right at entry {manifest.last_index}")
+    code = DONE
     if not taken.confirmed:
-        complain(
-            PROGRAM,
-            f"only a minority of the nodes answered (missing: {', '.join(taken.missing)}): the backup may "
-            "lack what the "
-            "others acknowledged. Take another one when they are back",
+        code = NOT_AVAILABLE
+        lines.append(
+            f"ONLY A MINORITY of the nodes answered (missing: {', '.join(taken.missing)}): the backup may "
+            "lack "
+            "what the others acknowledged. Take another one when they are back"
         )
-        return NOT_AVAILABLE
-    return DONE
-
-
-def _restore(options: argparse.Namespace) -> int:
-    cluster = load(options.config)
-    passphrase = _passphrase(options.passphrase_file)
-    with closing(BackupFolder(options.folder)) as folder:
-        assert folder.manifest is not None
-        wanted = Wanted(
-            nodes=tuple(options.node or cluster.nodes),
-            index=options.to_index,
-            time_us=options.to_time,
-            cluster_id=options.cluster_id or "",
-            pepper_known=not options.without_pepper,
-            preview=options.preview,
-        )
-        about_pepper = "Without the PINs' secret: no customer's PIN is right, an operator has to reset each"
-        if not options.without_pepper:
-            about_pepper = put_pepper_back(folder, cluster, passphrase, preview=True)
-        restored = restore(folder, cluster, wanted)
-        if not options.without_pepper:
-            about_pepper = put_pepper_back(folder, cluster, passphrase, preview=options.preview)
-        for line in lines_about(restored, folder.manifest.end):
-            print(line)
-    print(about_pepper)
-    if options.preview:
-        print("This was a preview: nothing was written")
-        return DONE
-    if restored.cut_off.requests:
-        print(f"All that was cut off is listed in {cut_off_path(cluster, restored)}")
-    print(f"Restored {', '.join(wanted.nodes)} in {cluster.data_dir} as the new cluster {restored.cluster}")
-    others = [name for name in cluster.nodes if name not in wanted.nodes]
-    if others:
-        print(
-            f"Restore {', '.join(others)} on their machines with --cluster-id {restored.cluster} before "
-            "any node is "
-            "started: nodes with empty folders would begin another bank"
-        )
-    return DONE
+    fields: Mapping[str, object] = msgspec.to_builtins(manifest)
+    new = [piece.file for piece in taken.new_pieces]
+    about_run = {"node": taken.node, "new": new, "confirmed": taken.confirmed, "missing": taken.missing}
+    return task.finish("\n".join(lines), {**fields, **about_run}, code)
 
 
 def _as_before(folder: BackupFolder) -> str:
@@ -155,31 +124,68 @@ def _as_before(folder: BackupFolder) -> str:
     return f"The backup in {folder.path} is as it was. {covers(folder.manifest)}"
 
 
-def _print_taken(path: Path, taken: Taken) -> None:
-    manifest = taken.manifest
-    for piece in taken.new_pieces:
-        print(f"Took {piece.file} from node {taken.node}: {piece.size_bytes:,} bytes")
-    if not taken.new_pieces:
-        print(f"Nothing is new: node {taken.node} has nothing behind entry {manifest.last_index} either")
-    print(f"The backup in {path} is of cluster {manifest.cluster}. {covers(manifest)}")
+# -- restore ---------------------------------------------------------------------------------------------
 
 
-def _reporting(command: Run) -> Run:
-    """Return a command that reports its faults in a line, and returns the exit code."""
+def add_restore_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("folder", type=Path, metavar="FOLDER", help="of the backup")
+    point = parser.add_mutually_exclusive_group()
+    point.add_argument("--to-index", type=int, metavar="N", help="the last log entry of the restored books")
+    point.add_argument(
+        "--to-time", type=_time, metavar="T", help="their last moment, such as 2027-03-01T12:00 (UTC)"
+    )
+    parser.add_argument("--preview", action="store_true", help="say what would be restored; write nothing")
+    parser.add_argument(
+        "--node", action="append", metavar="NAME", help="only this node's folder; may be given again"
+    )
+    parser.add_argument(
+        "--cluster-id", type=_cluster_id, metavar="ID", help="of a restore on another machine"
+    )
+    parser.add_argument("--passphrase-file", type=Path, metavar="FILE", help="of the secret of the PINs")
+    parser.add_argument(
+        "--without-pepper", action="store_true", help="that secret is lost: every PIN has to be reset"
+    )
 
-    def run(options: argparse.Namespace) -> int:
-        try:
-            return command(options)
-        except (ConfigError, NoLedger) as error:
-            complain(PROGRAM, str(error))
-            return USAGE
-        except FAULTS as error:
-            complain(PROGRAM, str(error))
-        except OSError as error:
-            complain(PROGRAM, f"{error.filename or 'input or output'}: {error.strerror or error}")
-        return FAILED
 
-    return run
+@_reporting
+def run_restore(task: Task) -> int:
+    """Make new data folders from a backup."""
+    options, cluster = task.options, task.cluster
+    passphrase = _passphrase(options.passphrase_file)
+    wanted = Wanted(
+        nodes=tuple(options.node or cluster.nodes),
+        index=options.to_index,
+        time_us=options.to_time,
+        cluster_id=options.cluster_id or "",
+        pepper_known=not options.without_pepper,
+        preview=options.preview,
+    )
+    with closing(BackupFolder(options.folder)) as folder:
+        assert folder.manifest is not None
+        about_pepper = "Without the PINs' secret: no customer's PIN is right, an operator has to reset each"
+        if wanted.pepper_known:
+            about_pepper = put_pepper_back(folder, cluster, passphrase, preview=True)
+        restored = restore(folder, cluster, wanted)
+        if wanted.pepper_known:
+            about_pepper = put_pepper_back(folder, cluster, passphrase, preview=wanted.preview)
+        lines = [*lines_about(restored, folder.manifest.end), about_pepper]
+    if wanted.preview:
+        lines.append("This was a preview: nothing was written")
+    else:
+        if restored.cut_off.requests:
+            lines.append(f"All that was cut off is listed in {cut_off_path(cluster, restored)}")
+        names = ", ".join(wanted.nodes)
+        lines.append(f"Restored {names} in {cluster.data_dir} as the new cluster {restored.cluster}")
+        others = [name for name in cluster.nodes if name not in wanted.nodes]
+        if others:
+            lines.append(
+                f"Restore {', '.join(others)} on their machines with --cluster-id {restored.cluster} before "
+                "any node is started: nodes with empty folders would begin another bank"
+            )
+    return task.finish("\n".join(lines), msgspec.to_builtins(restored))
+
+
+# -- parts -----------------------------------------------------------------------------------------------
 
 
 def _passphrase(path: Path | None) -> bytes | None:

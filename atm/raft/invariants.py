@@ -11,11 +11,12 @@ from msgspec import Struct
 
 from atm.raft import transitions
 from atm.raft.candidate import Candidate
+from atm.raft.configurations import members_of
 from atm.raft.errors import InvariantBroken
 from atm.raft.follower import Follower
 from atm.raft.leader import Leader
 from atm.raft.membership import Configuration, decode_configuration
-from atm.raft.messages import EntryKind, NodeId
+from atm.raft.messages import NodeId
 from atm.raft.progress import Progress, ProgressState
 from atm.raft.raft import Raft
 from atm.raft.ready import Role
@@ -255,12 +256,12 @@ def _check_cut(before: Observation, raft: Raft) -> int:
 
 
 def _check_configuration_change(before: Observation, raft: Raft, kept_index: int) -> None:
-    """The configuration is that of the newest MEMBERSHIP entry, which may be new or cut (section 6)."""
+    """The configuration is that of the newest entry that names one, which may be new or cut (section 6)."""
     expected = [known for known in before.configurations if known[0] <= kept_index]
     if kept_index < raft.last_index:
         for entry in raft.log.slice(kept_index + 1, raft.last_index):
-            if entry.kind == EntryKind.MEMBERSHIP:
-                expected.append((entry.index, decode_configuration(entry.data)))
+            if members := members_of(entry):
+                expected.append((entry.index, members))
     _require(raft.configuration == expected[-1], raft, "the newest configuration in the log is in use")
 
 

@@ -32,6 +32,7 @@ from atm.server.group.run_loop import RunLoop
 from atm.server.group.settings import raft_config
 from atm.server.group.snapshot_maker import SnapshotMaker
 from atm.server.group.snapshotter import Snapshotter
+from atm.server.net.listener import check_reachable
 from atm.server.net.reader import Reader
 from atm.server.peers import peer_server
 from atm.server.peers.handshake import Handshake
@@ -89,7 +90,7 @@ class Server:
         verbose: bool = False,
         check_invariants: bool = False,
     ) -> None:
-        self._cluster, self._name = cluster, name
+        self._cluster, self._name, self._node = cluster, name, cluster.nodes[name]
         self._say, self._report, self._verbose = say, report, verbose
         self._check_invariants = check_invariants
         self._snapshot_log_bytes = int(cluster.snapshot_log_mb * 1024 * 1024)
@@ -102,6 +103,7 @@ class Server:
             raise
 
     def _assemble(self) -> None:
+        check_reachable(self._node, [node for node in self._cluster.nodes.values() if node is not self._node])
         addresses = {peer: node.peer for peer, node in self._cluster.nodes.items() if peer != self._name}
         storage = self._open_storage()
         lock = Lock()
@@ -133,11 +135,16 @@ class Server:
 
     def _open_storage(self) -> _Storage:
         folder = self._add_part(DataFolder(self._cluster, self._name))
-        sealer = PinSealer(read_pepper(self._cluster.pepper_file))
-        folder.check_pepper(sealer.name)
+        sealer = PinSealer(
+            read_pepper(
+                self._cluster.pepper_file,
+                may_make=lambda: self._cluster.is_on_one_machine and not folder.knows_a_pepper,
+            )
+        )
         snapshots = SnapshotStore(folder.path / SNAPSHOT_FOLDER)
         segment_bytes_max = min(SEGMENT_BYTES_MAX, self._snapshot_log_bytes // SEGMENTS_PER_SNAPSHOT)
         log = self._add_part(LogFile(folder.path, base=snapshots.base, segment_bytes_max=segment_bytes_max))
+        folder.check_pepper(sealer.name, log_is_empty=not log.last_index)
         ledger = self._add_part(open_ledger(folder.path / LEDGER_FILE, log.first_index, snapshots))
         check_one_cluster(
             log, folder_id=folder.cluster_id, ledger_id=ledger.cluster.id, snapshot=snapshots.newest
@@ -170,7 +177,7 @@ class Server:
 
     def _make_client_server(self, storage: _Storage, inbox: Inbox) -> ClientServer:
         server = ClientServer(
-            self._cluster.nodes[self._name].client,
+            self._node.listen_client or self._node.client,
             inbox,
             self._reader,
             storage.sealer,
@@ -187,7 +194,7 @@ class Server:
         self, folder: DataFolder, handshake: Handshake, inbox: Inbox, snapshots: SnapshotServer
     ) -> PeerServer:
         server = PeerServer(
-            self._cluster.nodes[self._name].peer,
+            self._node.listen_peer or self._node.peer,
             handshake=handshake,
             folder=folder,
             inbox=inbox,
@@ -260,7 +267,7 @@ class Server:
             first_number=self._random.getrandbits(FORWARD_NUMBER_BITS),
             say=self._say if self._verbose else None,
         )
-        here = self._cluster.nodes[self._name].client.pair
+        here = self._node.client.pair
         return RunLoop(
             raft=storage.raft,
             log=storage.log,

@@ -114,7 +114,7 @@ class TakeSnapshot(Request, frozen=True, kw_only=True, tag="snapshot"):
 class MemberView(Struct, frozen=True, kw_only=True):
     """A member of the cluster; an address is empty if the log does not say it yet.
 
-    `since` is the index of the log entry that made it what it is, 0 if that was the cluster's first.
+    `since` is the index of the log entry that made it a voter or a learner, 0 if it founded the cluster.
     """
 
     node: str
@@ -125,7 +125,7 @@ class MemberView(Struct, frozen=True, kw_only=True):
 
 
 class MembersReply(Struct, frozen=True, kw_only=True):
-    """The members of the cluster; `index` is that of the newest log entry that changed them, 0 if none."""
+    """The members of the cluster, as of the log entry `index`, which the server has applied last."""
 
     id: str
     outcome: str
@@ -212,6 +212,10 @@ class StatusReply(Struct, frozen=True, kw_only=True, omit_defaults=True):
     ledger_bytes: int | None = None
     disk_free_bytes: int | None = None
     alarms: tuple[str, ...] = ()  # a line for people each
+    clock_us: int | None = None  # microseconds since 1970 by its clock, at this answer
+    sync_ms: float | None = None  # the longest sync of its log within some minutes
+    config: str | None = None  # a digest of the nodes in its cluster.ini
+    pepper: str | None = None  # the name of its pepper, as in a hello
 
 
 class VerifyReply(Struct, frozen=True, kw_only=True):

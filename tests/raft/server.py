@@ -6,7 +6,8 @@ from collections.abc import Callable
 
 from atm.raft.checked import CheckedRaft
 from atm.raft.config import RaftConfig
-from atm.raft.membership import Configuration, decode_configuration
+from atm.raft.configurations import members_of
+from atm.raft.membership import Configuration
 from atm.raft.messages import ConfirmedRead, Entry, EntryKind, NodeId
 from tests.support.store import Store
 
@@ -53,8 +54,8 @@ class Server:
     def _configuration(self) -> tuple[int, Configuration] | None:
         """Return the newest that the state machine has applied; if none, the founding one, if it is given."""
         for entry in reversed(self.applied):
-            if entry.kind == EntryKind.MEMBERSHIP:
-                return entry.index, decode_configuration(entry.data)
+            if members := members_of(entry):
+                return entry.index, members
         return None if self.founding is None else (0, self.founding)
 
     @property

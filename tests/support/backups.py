@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import argparse
 import socket
 from collections.abc import Sequence
 from contextlib import closing
@@ -10,7 +9,7 @@ from pathlib import Path
 from threading import Thread
 from typing import Self
 
-from atm.admin.backup import add_commands
+from atm.admin.main import main
 from atm.config import Cluster, load
 from atm.ledger.commands import Founding
 from atm.ledger.ledger import Ledger
@@ -32,12 +31,7 @@ CLUSTER = "c" * 32
 
 def admin(*words: str | Path) -> int:
     """Run a command of bin/admin and return its exit code."""
-    parser = argparse.ArgumentParser()
-    for command in add_commands(parser.add_subparsers(required=True)):
-        command.add_argument("--config", default="cluster.ini")
-    options = parser.parse_args([str(word) for word in words])
-    code: int = options.run(options)
-    return code
+    return main([str(word) for word in words])
 
 
 def story_entries(cluster: str = CLUSTER, voters: tuple[str, ...] = ("n1",)) -> list[Entry]:
@@ -73,7 +67,7 @@ class StoryNode:
         self.requests: list[str] = []  # the kinds of those that came in
         with closing(DataFolder(self.cluster, "n1")) as data_folder:
             data_folder.join(CLUSTER)
-            data_folder.check_pepper("the-pepper")
+            data_folder.check_pepper("the-pepper", log_is_empty=True)
         self._log = LogFile(self.folder, segment_bytes_max=segment_bytes_max)
         self._ledger = Ledger(self.folder / "ledger.db")
         self.append(entries)

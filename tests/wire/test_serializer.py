@@ -9,7 +9,18 @@ from hypothesis import strategies as st
 from msgspec.structs import replace
 
 from atm.ledger.audit.findings import INDEXES_MAX, Findings
-from atm.ledger.commands import AMOUNT_MINOR_MAX, Command, Credit, Debit, Founding, LevelRaise, Open, Query
+from atm.ledger.commands import (
+    AMOUNT_MINOR_MAX,
+    Command,
+    Credit,
+    Debit,
+    Founding,
+    LevelRaise,
+    Member,
+    MembershipChange,
+    Open,
+    Query,
+)
 from atm.raft.messages import (
     NUMBER_MAX,
     AppendEntries,
@@ -366,11 +377,23 @@ def test_each_kind_of_entry_is_decoded_by_its_kind() -> None:
     founding = Founding("0f" * 16, ("n1", "n2"))
     assert decode_entry(entry_of(EntryKind.BOOTSTRAP, encode(founding))) == founding
     assert decode_entry(entry_of(EntryKind.FEATURE_LEVEL, encode([2]))) == LevelRaise(2)
+    member = Member(node="n1", voter=True, peer="h:1", client="h:2", store="s")
+    said = encode([[["n1", True, "h:1", "h:2", "s", 0, "more"]], "more"])
+    assert decode_entry(entry_of(EntryKind.MEMBERSHIP, said)) == MembershipChange((member,))
+
+
+@pytest.mark.parametrize(
+    "members",
+    [[], [["n1", False, "", ""]], [["n1", True, "", ""], ["n1", False, "", ""]], [["", True, "", ""]]],
+)
+def test_members_without_a_voter_or_with_one_name_twice_are_no_cluster(members: list[list[object]]) -> None:
+    with pytest.raises(Malformed):
+        decode_entry(entry_of(EntryKind.MEMBERSHIP, encode([members])))
 
 
 @pytest.mark.parametrize(
     ("kind", "version"),
-    [(EntryKind.MEMBERSHIP, 1), (5, 1), (255, 1), (EntryKind.COMMAND, 2), (EntryKind.NOOP, 2), (1, 0)],
+    [(EntryKind.MEMBERSHIP, 2), (5, 1), (255, 1), (EntryKind.COMMAND, 2), (EntryKind.NOOP, 2), (1, 0)],
 )
 def test_an_entry_that_a_newer_release_wrote_is_neither_applied_nor_skipped(kind: int, version: int) -> None:
     entry = entry_of(kind, command_data("local", encode(GOOD)), version)

@@ -29,7 +29,7 @@ PAGE_BYTES = 2048
 CHECKPOINT_PAGES = 2000
 WAL_BYTES_MAX = 20 * 1024 * 1024  # a WAL that a long reader let grow beyond this is cut to it
 
-WAL_SUFFIXES = ("-wal", "-shm")
+BESIDE = ("-wal", "-shm", "-journal")  # SQLite's files beside a database
 
 NORMAL, FULL = 1, 2  # the values of SQLite's `synchronous`
 
@@ -280,14 +280,13 @@ class Database:
 def put_in_place(prepared: Path, path: Path) -> None:
     """Give a database that is closed and synced the name `path`, in the same folder, durably.
 
-    Never may a database meet the WAL of another one: the old file goes first, its WAL second. A crash leaves
-    the old database, none, or the new one.
+    The files beside it belong to the old one: SQLite would add what they hold to the new one. So they go in
+    between, when there is no database; the old one goes first, as without them it may not be whole. A crash
+    leaves the old database, none, or the new one.
     """
-    path.unlink(missing_ok=True)
-    sync_folder(path.parent)
-    for suffix in WAL_SUFFIXES:
-        path.with_name(path.name + suffix).unlink(missing_ok=True)
-    sync_folder(path.parent)
+    for old in (path, *(path.with_name(path.name + suffix) for suffix in BESIDE)):
+        old.unlink(missing_ok=True)
+        sync_folder(path.parent)
     rename_durably(prepared, path)
 
 

@@ -25,15 +25,17 @@ from msgspec import Struct
 
 from atm.files import sha256_of, sync_file
 from atm.ledger.audit.read_only import DamagedLedger, NoLedger, open_read_only
-from atm.ledger.database import PAGE_BYTES, brief
+from atm.ledger.cluster import read_cluster
+from atm.ledger.commands import Member
+from atm.ledger.database import MEMBERS_SCHEMA_VERSION, PAGE_BYTES, brief, schema_version_of
 from atm.ledger.posting import NO_HASH
+from atm.ledger.rows import Unreadable
 
 NICE = 19
 STEP_BYTES = 1024 * 1024
 PAUSE_PER_STEP = 1.0  # of the time that the step took: half of the disk's time is left to the log
 
-STATE = """select log_index, id, (select lower(hex(hash)) from journal order by posting desc limit 1)
-    from applied, cluster"""
+STATE = "select log_index, (select lower(hex(hash)) from journal order by posting desc limit 1) from applied"
 
 
 class NotMade(Exception):
@@ -46,6 +48,8 @@ class LedgerState(Struct, frozen=True, kw_only=True):
     index: int
     cluster_id: str
     chain_hash: str
+    feature_level: int = 0
+    members: tuple[Member, ...] = ()
 
 
 class MadeSnapshot(LedgerState, frozen=True, kw_only=True):
@@ -126,10 +130,18 @@ def _check(copy: Path, expected: LedgerState) -> None:
 
 def _state(connection: apsw.Connection) -> LedgerState:
     try:
-        [(index, cluster_id, chain_hash)] = connection.execute(STATE).fetchall()
-        found = {"index": index, "cluster_id": cluster_id, "chain_hash": chain_hash or NO_HASH.hex()}
+        [(index, chain_hash)] = connection.execute(STATE).fetchall()
+        with_members = schema_version_of(connection) == MEMBERS_SCHEMA_VERSION
+        cluster = read_cluster(connection.cursor(), with_members=with_members)
+        found = {
+            "index": index,
+            "cluster_id": cluster.id,
+            "feature_level": cluster.feature_level,
+            "members": cluster.members,
+            "chain_hash": chain_hash or NO_HASH.hex(),
+        }
         return msgspec.convert(found, LedgerState)
-    except (apsw.Error, msgspec.DecodeError, ValueError) as error:
+    except (apsw.Error, Unreadable, msgspec.DecodeError, ValueError) as error:
         raise NotMade(f"{connection.filename} is not a ledger that can be read: {brief(error)}") from error
 
 

@@ -15,7 +15,7 @@ from atm.command_line import add_version, program_name
 from atm.config import Address, Cluster, ConfigError, load
 from atm.ledger.ledger import LedgerFault
 from atm.raft import InvariantBroken
-from atm.server.group.ledger_file import LedgerLost
+from atm.server.group.ledger_file import LedgerTooOld
 from atm.server.group.recovery import ClusterMismatch, LedgerAhead, LogUnusable
 from atm.server.net import service_manager
 from atm.server.net.listener import AddressUnavailable
@@ -36,7 +36,7 @@ EXPECTED = (
     InvariantBroken,
     LedgerAhead,
     LedgerFault,
-    LedgerLost,
+    LedgerTooOld,
     LogFailed,
     LogOfAnotherRelease,
     LogUnusable,

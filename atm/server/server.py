@@ -135,6 +135,7 @@ class Server:
 
     def _open_storage(self) -> _Storage:
         folder = self._add_part(DataFolder(self._cluster, self._name))
+        folder.count_start()
         sealer = PinSealer(
             read_pepper(
                 self._cluster.pepper_file,
@@ -145,7 +146,7 @@ class Server:
         segment_bytes_max = min(SEGMENT_BYTES_MAX, self._snapshot_log_bytes // SEGMENTS_PER_SNAPSHOT)
         log = self._add_part(LogFile(folder.path, base=snapshots.base, segment_bytes_max=segment_bytes_max))
         folder.check_pepper(sealer.name, log_is_empty=not log.last_index)
-        ledger = self._add_part(open_ledger(folder.path / LEDGER_FILE, log.first_index, snapshots))
+        ledger = self._add_part(open_ledger(folder.path / LEDGER_FILE, snapshots, log.first_index))
         check_one_cluster(
             log, folder_id=folder.cluster_id, ledger_id=ledger.cluster.id, snapshot=snapshots.newest
         )
@@ -217,7 +218,6 @@ class Server:
             maker=self._maker,
             limit_bytes=self._snapshot_log_bytes,
             being_fetched=served.being_fetched,
-            membership_at=lambda index: b"",
             random=self._random.uniform,
             report=self._report,
         )

@@ -10,6 +10,7 @@ from threading import Event, Lock, Thread
 
 import pytest
 
+from atm.ledger.commands import Member, MembershipChange
 from atm.ledger.ledger import ClusterState
 from atm.ledger.snapshot import MadeSnapshot, NotMade
 from atm.raft import Entry, EntryKind, HardState, Log, NodeId, Snapshot
@@ -18,9 +19,11 @@ from atm.server.group.kept_snapshots import KeptSnapshots
 from atm.server.group.snapshotter import LOG_LIMITS_MAX, RETRY_TICKS, SNAPSHOTS_LEVEL, Snapshotter
 from atm.storage.log_file import LogFile
 from atm.storage.snapshots import SnapshotStore
+from atm.wire.codec import encode
 from tests.support.server_parts import DEADLINE_S, wait_until
 
 LIMIT_BYTES = 10_000
+MEMBERS = (Member("n1", True, "", ""),)
 
 
 class Story:
@@ -54,7 +57,6 @@ class Story:
             maker=self,  # type: ignore[arg-type]
             limit_bytes=LIMIT_BYTES,
             being_fetched=lambda: self.fetched,
-            membership_at=lambda index: b"members at %d" % index,
             random=lambda low, high: self.share,
             report=self.reported.append,
         )
@@ -106,6 +108,8 @@ class Story:
         return MadeSnapshot(
             index=self.applied_index if self.made_index is None else self.made_index,
             cluster_id="c",
+            feature_level=SNAPSHOTS_LEVEL,
+            members=MEMBERS,
             chain_hash="ab",
             size_bytes=8,
             sha256=hashlib.sha256(b"a ledger").hexdigest(),
@@ -167,7 +171,7 @@ def test_a_snapshot_is_taken_once_the_log_has_grown_by_the_limit(story: Story) -
     first = story.take()
     assert first.index <= story.log_file.last_index
     assert (first.term, first.time_us) == (3, first.index * 7)
-    assert (first.membership, first.cluster_id) == (b"members at %d" % first.index, "c")
+    assert (first.membership, first.cluster_id) == (encode(MembershipChange(MEMBERS)), "c")
     story.grow(LIMIT_BYTES // 2)
     assert story.snapshotter._job is None, "it counts from the last one"
     assert story.take().index > first.index

@@ -6,6 +6,7 @@ from collections.abc import Callable, Collection
 from threading import Event, Lock, Thread
 from typing import Protocol
 
+from atm.ledger.commands import MembershipChange
 from atm.ledger.ledger import ClusterState
 from atm.ledger.snapshot import MadeSnapshot, NotMade
 from atm.raft import Entry, Log, NodeId, Snapshot
@@ -14,6 +15,7 @@ from atm.server.group.log_growth import LogGrowth
 from atm.server.group.settings import TICK_MS
 from atm.server.group.snapshot_maker import SnapshotMaker
 from atm.storage.log_index import LogBase
+from atm.wire.codec import encode
 
 SNAPSHOTS_LEVEL = 2  # below this feature level a release may run that cannot read a log that was cut
 TAKE_S_MAX = 900.0  # how long an operator's command waits
@@ -107,7 +109,6 @@ class Snapshotter:
         maker: SnapshotMaker,
         limit_bytes: int,
         being_fetched: Callable[[], Collection[int]],
-        membership_at: Callable[[int], bytes],
         random: Callable[[float, float], float],
         report: Callable[[str], None],
     ) -> None:
@@ -120,7 +121,6 @@ class Snapshotter:
         self._maker = maker
         self._limit_bytes = limit_bytes
         self._being_fetched = being_fetched
-        self._membership_at = membership_at
         self._random = random
         self._report = report
         self._growth = LogGrowth(
@@ -217,7 +217,7 @@ class Snapshotter:
             size_bytes=made.size_bytes,
             sha256=made.sha256,
             chain_hash=made.chain_hash,
-            membership=self._membership_at(made.index),
+            membership=encode(MembershipChange(made.members)),
             cluster_id=made.cluster_id,
         )
         self._kept.adopt(snapshot, self._kept.making, installed=False)

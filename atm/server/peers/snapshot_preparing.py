@@ -5,12 +5,14 @@ from __future__ import annotations
 from pathlib import Path
 from threading import Event
 
-from atm.ledger.snapshot import LedgerState, NotMade, state_of
+from atm.ledger.commands import MembershipChange
+from atm.ledger.snapshot import NotMade, state_of
 from atm.raft.messages import NodeId, Snapshot
 from atm.server.group.installer import Abandoned, InstallFailed
-from atm.server.group.ledger_file import copy_durably
+from atm.server.group.ledger_file import copy_whole
 from atm.server.peers.snapshot_fetcher import FetchFailed, Interrupted, SnapshotFetcher
-from atm.storage.snapshots import wrong_with
+from atm.version import FEATURE_LEVEL_MAX, RELEASE
+from atm.wire.codec import encode
 
 
 class SnapshotPreparer:
@@ -20,7 +22,6 @@ class SnapshotPreparer:
         """`copy` is where the ledger's copy goes, beside its file."""
         self._fetcher = fetcher
         self._copy = copy
-        copy.unlink(missing_ok=True)  # left by a crash
 
     def prepare(self, snapshot: Snapshot, leader: NodeId, part: Path, stop: Event) -> Path:
         """Return the copy of the snapshot's file; raise `InstallFailed`, `Abandoned` and OSError."""
@@ -30,21 +31,17 @@ class SnapshotPreparer:
             raise InstallFailed(str(error)) from error
         except Interrupted as error:
             raise Abandoned from error
-        self._verify(snapshot, part)
 
         def unless_stopped() -> None:
             if stop.is_set():
                 raise Abandoned
 
-        copy_durably(part, self._copy, unless_stopped)
-        return self._copy
-
-    def _verify(self, snapshot: Snapshot, part: Path) -> None:
-        """Raise `InstallFailed` unless it is the snapshot that was offered; then the file is removed."""
-        wrong = wrong_with(snapshot, part) or _wrong_inside(snapshot, part)
+        whole = copy_whole(part, snapshot, self._copy, unless_stopped)
+        wrong = _wrong_inside(snapshot, part) if whole else "its bytes are not those that were offered"
         if wrong is not None:
             part.unlink()
-            raise InstallFailed(f"{wrong}. It is fetched anew")
+            raise InstallFailed(f"what was fetched is wrong: {wrong}. It is fetched anew")
+        return self._copy
 
 
 def _wrong_inside(snapshot: Snapshot, part: Path) -> str | None:
@@ -53,7 +50,12 @@ def _wrong_inside(snapshot: Snapshot, part: Path) -> str | None:
         found = state_of(part)
     except NotMade as error:
         return str(error)
-    offered = LedgerState(
-        index=snapshot.index, cluster_id=snapshot.cluster_id, chain_hash=snapshot.chain_hash
-    )
-    return None if found == offered else f"the file holds {found}, and {offered} was offered"
+    if found.feature_level > FEATURE_LEVEL_MAX:
+        return (
+            f"the cluster is at feature level {found.feature_level}, and release {RELEASE} knows only up to "
+            f"{FEATURE_LEVEL_MAX}, so install a newer release on this node"
+        )
+    holds = found.index, found.cluster_id, found.chain_hash, encode(MembershipChange(found.members))
+    if holds != (snapshot.index, snapshot.cluster_id, snapshot.chain_hash, snapshot.membership):
+        return f"it holds {found}, which is not what was offered"
+    return None

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 from collections.abc import Iterator
 from contextlib import closing
 from pathlib import Path
@@ -17,6 +18,7 @@ from tests.support.backups import StoryNode, admin, replayed, story_entries
 from tests.support.ledgers import tables
 
 STORY = story_entries()
+LAST = len(STORY)
 
 
 @pytest.fixture
@@ -51,8 +53,8 @@ def test_a_later_backup_adds_only_what_is_new(
     assert "Nothing is new: node n1 has nothing behind entry 25 either" in capsys.readouterr().out
     node.append(STORY[25:])
     assert admin("backup", tmp_path / "b", "--config", node.config, "--verify") == 0
-    assert pieces(tmp_path / "b") == ["entries-1-25.bin", f"entries-26-{len(STORY)}.bin"]
-    again = rebuilt(tmp_path / "b", len(STORY), tmp_path / "again.db")
+    assert pieces(tmp_path / "b") == ["entries-1-25.bin", f"entries-26-{LAST}.bin"]
+    again = rebuilt(tmp_path / "b", LAST, tmp_path / "again.db")
     assert tables(again) == tables(node.folder / "ledger.db")
 
 
@@ -64,6 +66,45 @@ def test_every_index_can_be_rebuilt(tmp_path: Path, index: int) -> None:
         admin("backup", tmp_path / "b", "--config", node.config)
     again = rebuilt(tmp_path / "b", index, tmp_path / "again.db")
     assert tables(again) == tables(replayed(STORY[:index], tmp_path / "replayed.db"))
+
+
+# -- a log that was cut ------------------------------------------------------------------------------------
+
+
+def test_a_node_whose_log_was_cut_gives_its_snapshot_and_what_came_after(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with StoryNode(tmp_path / "bank", STORY[:25]) as node:
+        assert node.take_snapshot() == 25
+        node.append(STORY[25:])
+        assert admin("backup", tmp_path / "b", "--config", node.config, "--verify") == 0
+        assert pieces(tmp_path / "b") == ["snapshot-25.db", f"entries-26-{LAST}.bin"]
+        for index in range(25, LAST + 1):
+            again = rebuilt(tmp_path / "b", index, tmp_path / f"again{index}.db")
+            assert tables(again) == tables(replayed(STORY[:index], tmp_path / f"{index}.db"))
+    with pytest.raises(BackupRefused, match=f"cannot restore entry 24. It covers log entries 25 to {LAST}"):
+        rebuilt(tmp_path / "b", 24, tmp_path / "again.db")
+
+
+def test_backups_before_and_behind_a_cut_add_up(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    backup = tmp_path / "b"
+    with StoryNode(tmp_path / "bank", STORY[:20]) as node:
+        assert admin("backup", backup, "--config", node.config) == 0
+        node.take_snapshot()  # all that it cuts off is in the backup already
+        node.append(STORY[20:30])
+        assert admin("backup", backup, "--config", node.config, "--verify") == 0
+        assert pieces(backup) == ["entries-1-20.bin", "entries-21-30.bin"]
+        node.append(STORY[30:35])
+        node.take_snapshot()  # and now it is not
+        node.append(STORY[35:])
+        assert admin("backup", backup, "--config", node.config, "--verify") == 0
+        assert "Entries 31 to 34 are in no log any more" in capsys.readouterr().err
+        assert pieces(backup)[2:] == ["snapshot-35.db", f"entries-36-{LAST}.bin"]
+    for index in (*range(1, 31), *range(35, LAST + 1)):
+        again = rebuilt(backup, index, tmp_path / f"again{index}.db")
+        assert tables(again) == tables(replayed(STORY[:index], tmp_path / f"{index}.db")), index
+    with pytest.raises(BackupRefused, match=f"restore entry 31. It covers log entries 1 to 30, 35 to {LAST}"):
+        rebuilt(backup, 31, tmp_path / "again.db")
 
 
 # -- interruptions -----------------------------------------------------------------------------------------
@@ -81,6 +122,7 @@ class Countdown:
         for module, name in (
             (backup_taking.Node, "begin"),
             (backup_taking.Node, "entries"),
+            (backup_taking.Node, "chunk"),
             (backup_taking, "rename_durably"),
             (backup_taking, "sha256_of"),
             (os, "fsync"),
@@ -100,33 +142,38 @@ class Countdown:
 
 
 @pytest.mark.parametrize("torn_bytes", [0, 1, 37])
+@pytest.mark.parametrize("is_cut", [False, True])
 def test_a_run_that_is_killed_anywhere_is_simply_repeated(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, torn_bytes: int
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, torn_bytes: int, is_cut: bool
 ) -> None:
-    monkeypatch.setattr("atm.server.clients.backup_reader.BACKUP_DATA_BYTES_MAX", 300)
+    monkeypatch.setattr("atm.server.clients.backup_reader.BACKUP_DATA_BYTES_MAX", 10_000 if is_cut else 300)
     countdown = Countdown(monkeypatch)
-    kills = 0
-    while True:
-        backup = tmp_path / f"b{kills}"
-        with StoryNode(tmp_path / f"bank{kills}", STORY[:25]) as node:
-            admin("backup", backup, "--config", node.config)
-            node.append(STORY[25:])
+    with StoryNode(tmp_path / "bank", STORY[:20]) as node:
+        assert admin("backup", tmp_path / "first", "--config", node.config) == 0
+        node.append(STORY[20:30])
+        if is_cut:
+            node.take_snapshot()
+        node.append(STORY[30:])
+        kills = 0
+        while True:
+            backup = shutil.copytree(tmp_path / "first", tmp_path / f"b{kills}")
             countdown.left = kills
             try:
                 admin("backup", backup, "--config", node.config)
             except Killed:
                 countdown.left = 10**9
-                tear(backup / "entries.part", torn_bytes)
+                for part in backup.glob("*.part*"):
+                    tear(part, torn_bytes)
             else:
                 break
-            assert pieces(backup)[0] == "entries-1-25.bin"
+            assert pieces(backup)[0] == "entries-1-20.bin"
             assert admin("backup", backup, "--config", node.config, "--verify") == 0
-            again = rebuilt(backup, len(STORY), tmp_path / f"again{kills}.db")
+            again = rebuilt(backup, LAST, tmp_path / f"again{kills}.db")
             assert tables(again) == tables(node.folder / "ledger.db")
             listed = {*pieces(backup), "backup.json"}
             assert {path.name for path in backup.iterdir()} == listed, "something was left over"
-        kills += 1
-    assert kills > 8
+            kills += 1
+    assert kills > (20 if is_cut else 8)
 
 
 def tear(path: Path, count: int) -> None:

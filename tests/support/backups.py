@@ -13,11 +13,13 @@ from atm.admin.main import main
 from atm.config import Cluster, load
 from atm.ledger.commands import Founding
 from atm.ledger.ledger import Ledger
-from atm.raft.messages import Entry, EntryKind, HardState
+from atm.ledger.snapshot import make
+from atm.raft.messages import Entry, EntryKind, HardState, Snapshot
 from atm.server.clients.backup_reader import BackupReader
 from atm.server.group.entry_validator import checked_record
 from atm.storage.data_folder import DataFolder
 from atm.storage.log_file import LogFile
+from atm.storage.snapshots import SNAPSHOT_FOLDER, SnapshotStore
 from atm.wire.backup_messages import BackupRequest
 from atm.wire.client_messages import ErrorReply, Status, StatusReply, decode_client_request
 from atm.wire.codec import encode
@@ -56,7 +58,7 @@ def replayed(entries: Sequence[Entry], path: Path) -> Path:
 class StoryNode:
     """Node n1 with a data folder of its own, which answers `status` and the requests of backups over TCP."""
 
-    def __init__(self, folder: Path, entries: Sequence[Entry], *, segment_bytes_max: int = 1500) -> None:
+    def __init__(self, folder: Path, entries: Sequence[Entry], *, segment_bytes_max: int = 400) -> None:
         folder.mkdir(parents=True, exist_ok=True)
         self._listener = socket.create_server(("127.0.0.1", 0))
         port = self._listener.getsockname()[1]
@@ -88,6 +90,28 @@ class StoryNode:
             self._log.save(HardState(term=entry.term, commit_index=entry.index - 1), [entry])
             self._ledger.apply([checked_record(entry)])
 
+    def take_snapshot(self) -> int:
+        """Take a snapshot of all that was applied, and cut the log behind it; return its index."""
+        index = self._ledger.applied_index
+        entry = self._log.read_entries(index, index, 1)[0]
+        store = SnapshotStore(self.folder / SNAPSHOT_FOLDER)
+        made = make(self.folder / "ledger.db", store.making)
+        snapshot = Snapshot(
+            index=index,
+            term=entry.term,
+            time_us=entry.time_us,
+            size_bytes=made.size_bytes,
+            sha256=made.sha256,
+            chain_hash=made.chain_hash,
+            membership=b"",
+            cluster_id=made.cluster_id,
+        )
+        store.adopt(snapshot, store.making, installed=False)
+        store.prune()
+        self._log.set_base(store.base)
+        self._log.cut(index + 1)
+        return index
+
     def _accept(self) -> None:
         while True:
             try:
@@ -97,8 +121,8 @@ class StoryNode:
             Thread(target=self._serve, args=(connection,), daemon=True).start()
 
     def _serve(self, connection: socket.socket) -> None:
-        reader, frames = BackupReader(self.folder), FrameReader(CLIENT_FRAME_BYTES_MAX)
-        with connection:
+        frames = FrameReader(CLIENT_FRAME_BYTES_MAX)
+        with connection, closing(BackupReader(self.folder)) as reader:
             while piece := connection.recv(65536):
                 for payload in list(frames.feed(piece)):
                     connection.sendall(frame(self._reply(reader, payload)))

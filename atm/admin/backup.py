@@ -12,8 +12,10 @@ from pathlib import Path
 
 import msgspec
 
+from atm.admin.backup_drill import drill
 from atm.admin.backup_pepper import add_pepper, put_pepper_back, read_passphrase
-from atm.admin.backup_rebuild import covers, verify
+from atm.admin.backup_rebuild import covers, utc, verify
+from atm.admin.backup_recover import Plan, plan_recovery, recover
 from atm.admin.backup_restore import Wanted, cut_off_path, lines_about, restore
 from atm.admin.backup_taking import NoBackup, Taken, take
 from atm.admin.task import DONE, NOT_AVAILABLE, REFUSED, USAGE, NotDone, Task
@@ -183,6 +185,92 @@ def run_restore(task: Task) -> int:
                 "any node is started: nodes with empty folders would begin another bank"
             )
     return task.finish("\n".join(lines), msgspec.to_builtins(restored))
+
+
+# -- recover ---------------------------------------------------------------------------------------------
+
+
+def add_recover_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "nodes", nargs="+", metavar="NODE", help="whose data folders are left, all of them here"
+    )
+    parser.add_argument(
+        "--yes", action="store_true", help="do it; without it only what would be lost is said"
+    )
+
+
+@_reporting
+def run_recover(task: Task) -> int:
+    """Make a new cluster of the nodes that are left after a majority was lost for good."""
+    nodes, yes = task.options.nodes, task.options.yes
+    kept: list[Path] = []
+    if yes:
+        plan, kept = recover(task.cluster, nodes)
+    else:
+        plan = plan_recovery(task.cluster, nodes)
+    lines = _lines_about(plan)
+    if not yes:
+        lines.append(
+            "Nothing was changed: with --yes these nodes become a new cluster, and the lost ones are "
+            "never let in"
+        )
+        return task.finish("\n".join(lines), msgspec.to_builtins(plan), REFUSED)
+    names = ", ".join(dict.fromkeys(nodes))
+    lines.append(
+        f"{names} are the new cluster {plan.cluster}. Their old folders are {', '.join(map(str, kept))}"
+    )
+    lines.append(f"Start them with a cluster.ini that names {names} and no other node")
+    return task.finish("\n".join(lines), msgspec.to_builtins(plan))
+
+
+def _lines_about(plan: Plan) -> list[str]:
+    end = plan.newest.end
+    lines = [
+        f"Node {each.node} ends with entry {each.end.index} of term {each.end.term}, {utc(each.end.time_us)}"
+        for each in plan.survivors
+    ]
+    lines.append(f"The newest log is that of node {plan.newest.node}: the books go on from entry {end.index}")
+    if end.index > plan.committed:
+        lines.append(
+            f"Entries {plan.committed + 1} to {end.index} are not known to be acknowledged: they are "
+            "carried out"
+        )
+    lost = [node for node in plan.old_voters if node not in {each.node for each in plan.survivors}]
+    lines.append(
+        f"MAY BE LOST: whatever was acknowledged after {utc(end.time_us)} by the lost nodes alone "
+        f"({', '.join(lost)}; "
+        f"{plan.majority} of {len(plan.old_voters)} were enough). How much that is, only they know. Cash "
+        "may have left "
+        "for it, and a teller that asks again is served anew"
+    )
+    return lines
+
+
+# -- drill -----------------------------------------------------------------------------------------------
+
+
+def add_drill_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("folder", type=Path, metavar="FOLDER", help="of the backup")
+
+
+@_reporting
+def run_drill(task: Task) -> int:
+    """Restore a backup into a temporary folder, let that bank serve, and compare it with the backup."""
+    with closing(BackupFolder(task.options.folder)) as folder:
+        done = drill(folder, task.progress)
+    end = done.restored.end
+    lines = [
+        f"Restored entry {end.index} ({utc(end.time_us)}) in {done.restore_s:.1f} s; "
+        f"{', '.join(done.nodes)} served {done.serving_s:.1f} s later, and are stopped"
+    ]
+    if done.problems:
+        lines += [
+            *done.problems,
+            "THE RESTORED BANK IS NOT THE ONE THAT WAS BACKED UP: take another backup now",
+        ]
+        return task.finish("\n".join(lines), msgspec.to_builtins(done), REFUSED)
+    lines.append(f"All {done.balances:,} balances, the journal and its hashes are those of the backup")
+    return task.finish("\n".join(lines), msgspec.to_builtins(done))
 
 
 # -- parts -----------------------------------------------------------------------------------------------

@@ -70,5 +70,17 @@ COMMANDS = (
         backup.add_restore_arguments,
         backup.run_restore,
     ),
+    AdminCommand(
+        "recover",
+        "offline, after a majority was lost for good: go on with the nodes that are left",
+        backup.add_recover_arguments,
+        backup.run_recover,
+    ),
+    AdminCommand(
+        "drill",
+        "try a restore: into a temporary folder, with nodes that serve and are compared",
+        backup.add_drill_arguments,
+        backup.run_drill,
+    ),
     AdminCommand("doctor", "say what will hurt soon, in sentences", doctor.add_arguments, doctor.run),
 )

@@ -28,8 +28,9 @@ _CHUNK_BYTES = 1024 * 1024
 class ReadOnlyLog:
     """What the log in `folder` held when this was made: entries `first_index` to `last_index`.
 
-    Segments with nothing behind entry `after` are left out. It reads as far as it can: `damage` says where it had to stop, None if at the log's end. There the last
-    batch may be a torn one, or one that is being written. Raises `LogOfAnotherRelease` and `OSError`.
+    Segments with nothing behind entry `after` are left out. It reads as far as it can: `damage` says where
+    it had to stop, None if at the log's end. There the last batch may be a torn one, or one that is being
+    written. Raises `LogOfAnotherRelease` and `OSError`.
     """
 
     def __init__(self, folder: Path, *, after: int = 0) -> None:

@@ -43,7 +43,7 @@ COMMANDS = (
     AdminCommand(
         "replace",
         "make a member that lost its disk a voter again",
-        membership.add_name_and_yes,
+        membership.add_name,
         membership.replace,
         waits=True,
     ),

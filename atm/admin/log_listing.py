@@ -52,7 +52,7 @@ def run(task: Task) -> int:
 
 def line_of(entry: Entry) -> str:
     """Return an entry as one line: index, term, time (UTC) and what it says; money in decimals, no PIN."""
-    time = format_timestamp(entry.time_us) if entry.time_us else "-"
+    time = format_timestamp(entry.time_us) if entry.time_us > 1_000_000 else "-"
     fields = fields_of(entry)
     what = " ".join([str(fields.pop("entry")), *_words(fields, skipped=("index", "term", "time_us"))])
     return printable(f"{entry.index:>9} {entry.term:>5}  {time:<19}  {what}")

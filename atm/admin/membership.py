@@ -17,7 +17,7 @@ from atm.admin.catching_up import CatchingUp
 from atm.admin.new_cluster import section
 from atm.admin.task import DONE, INTERRUPTED, NOT_AVAILABLE, REFUSED, TIMEOUT_S, UNKNOWN, USAGE, NotDone, Task
 from atm.client.errors import ClientError, OutcomeUnknown
-from atm.client.node_status import DOWN, LEADER
+from atm.client.node_status import LEADER
 from atm.client.receipt import new_request_id
 from atm.command_line import printable
 from atm.config import is_node_name, is_wildcard, parse_address
@@ -51,9 +51,14 @@ def add_addresses(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--client", type=_address, required=True, metavar="H:P", help="where tellers connect")
 
 
+def add_name(parser: argparse.ArgumentParser) -> None:
+    """Add a name."""
+    parser.add_argument("node", type=_name, metavar="NAME", help="the member's name")
+
+
 def add_name_and_yes(parser: argparse.ArgumentParser) -> None:
     """Add a name, and `--yes`."""
-    parser.add_argument("node", type=_name, metavar="NAME", help="the member's name")
+    add_name(parser)
     parser.add_argument("--yes", action="store_true", help="also if the number of voters falls")
 
 
@@ -127,7 +132,7 @@ def remove(task: Task) -> int:
     """Take a member out; a voter only with `--yes`."""
     name, yes = task.options.node, task.options.yes
     found = task.client.members()
-    row = _member(task, found, name)
+    row = _member(found, name)
     voters = sum(each.voter for each in found.members)
     if row.voter and voters == 1:
         raise NotDone(REFUSED, f"{name} is the only voter: without it there is no bank. Nothing was changed")
@@ -151,7 +156,7 @@ def move(task: Task) -> int:
     options = task.options
     name, peer, client = options.node, str(options.peer), str(options.client)
     found = task.client.members()
-    row = _member(task, found, name)
+    row = _member(found, name)
     _require_unused(found, peer, client, but=name)
     if (row.peer, row.client) != (peer, client):
         _change(task, MoveMember(id=new_request_id(), node=name, peer=peer, client=client))
@@ -168,23 +173,8 @@ def replace(task: Task) -> int:
     """Make a member that lost its disk a learner by its new folder, and a voter once it has caught up."""
     name = task.options.node
     again = f"bin/admin replace {name}"
-    row = _member(task, task.client.members(), name)
-    node = task.client.status().node(name)
-    if node is None or node.role == DOWN:
-        raise NotDone(
-            REFUSED,
-            f"{name} does not answer at {row.client or 'any address'}: start it there first, with an "
-            "empty data "
-            f"folder (bin/start_node {name}). Nothing was changed",
-        )
-    if row.voter and node.voter is not False and not task.options.yes:
-        raise NotDone(
-            REFUSED,
-            f"{name} has its vote: there is nothing to replace. Nothing was changed (--yes lets it "
-            "begin anew all "
-            "the same)",
-        )
     with _told_if_interrupted(task, name, again):
+        _member(task.client.members(), name)
         _change(task, ReplaceMember(id=new_request_id(), node=name))
         task.progress(f"{name} is a learner now, by the data folder that it has: it gets what it lacks")
         CatchingUp(task, name, again).until_voter()
@@ -195,7 +185,7 @@ def transfer(task: Task) -> int:
     """Hand leadership over; to the member that is named, or to whoever has caught up best."""
     name = task.options.node
     if name is not None:
-        row = _member(task, task.client.members(), name)
+        row = _member(task.client.members(), name)
         if not row.voter:
             raise NotDone(REFUSED, f"{name} is a learner: only a voter can lead. Nothing was changed")
     before = task.client.status()
@@ -217,7 +207,7 @@ def snapshot(task: Task) -> int:
     """Let a node, or all of them one after another, take a snapshot and cut its log."""
     found = task.client.members()
     chosen = task.options.node
-    names = [_member(task, found, chosen).node] if chosen else [row.node for row in found.members]
+    names = [_member(found, chosen).node] if chosen else [row.node for row in found.members]
     done: dict[str, int] = {}
     for name in names:
         try:
@@ -288,7 +278,7 @@ def _row(found: MembersReply, name: str) -> MemberView | None:
     return next((row for row in found.members if row.node == name), None)
 
 
-def _member(task: Task, found: MembersReply, name: str) -> MemberView:
+def _member(found: MembersReply, name: str) -> MemberView:
     row = _row(found, name)
     if row is None:
         names = ", ".join(each.node for each in found.members)

@@ -48,7 +48,7 @@ class LedgerState(Struct, frozen=True, kw_only=True):
     index: int
     cluster_id: str
     chain_hash: str
-    feature_level: int = 0
+    feature_level: int = 1
     members: tuple[Member, ...] = ()
 
 

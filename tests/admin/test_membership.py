@@ -272,15 +272,27 @@ def test_a_lost_disk_is_replaced_while_the_others_serve(run: Run, bank: FakeMemb
     assert [change["op"] for change in bank.changes] == ["replace_member", "promote_member", "promote_member"]
 
 
-def test_a_node_that_has_its_vote_or_does_not_run_is_not_replaced(run: Run, bank: FakeMembership) -> None:
-    bank.cluster["5000"].told = {"voter": True}
+def test_a_replacement_that_the_leader_refuses_waits_for_nothing(run: Run, bank: FakeMembership) -> None:
+    bank.refusals["replace_member"] = [
+        "node 5000 has its data folder and its vote: there is nothing to replace"
+    ]
     ran = run("replace", "5000")
-    assert (ran.code, bank.changes) == (1, [])
-    assert "5000 has its vote: there is nothing to replace" in ran.err[0]
-    bank.cluster["5000"].stop()
-    ran = run("replace", "5000", "--yes")
-    assert (ran.code, bank.changes) == (1, [])
-    assert "5000 does not answer" in ran.err[0]
+    assert (ran.code, len(bank.changes)) == (1, 1)
+    assert ran.err == ["admin: node 5000 has its data folder and its vote: there is nothing to replace"]
+
+
+def test_a_replacement_that_was_broken_off_goes_on_when_it_is_repeated(
+    run: Run, bank: FakeMembership
+) -> None:
+    bank.refusals["promote_member"] = ["it lacks 12,000 entries"] * 10_000
+    ran = run("replace", "5000", "--timeout", "0.2")
+    assert ran.code == 3
+    assert ran.err[-1].endswith(
+        "It is a learner, which goes on catching up. To go on: bin/admin replace 5000"
+    )
+    bank.refusals.clear()
+    assert run("replace", "5000").code == 0
+    assert bank.members["5000"]["voter"]
 
 
 # -- transfer, snapshot ------------------------------------------------------------------------------------

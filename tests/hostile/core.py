@@ -39,11 +39,19 @@ _senders = st.sampled_from(["n2", "n3", "n2", "n3", "n1", "nobody", ""])
 _entries = st.lists(st.tuples(_numbers, _numbers, _numbers, st.binary(max_size=5)), max_size=3) | st.builds(
     lambda first, term, count: [(first + k, term, k, b"x") for k in range(count)], _small, _small, _small
 )
+_hashes = st.sampled_from(["", "0f" * 32, "0F", "0f" * 33])
+_snapshots = st.tuples(
+    _numbers, _small, _numbers, _numbers, _hashes, _hashes, st.binary(max_size=5), st.text(max_size=5)
+)
 _messages = st.one_of(
     st.tuples(st.just(1), _senders, _numbers, _numbers, _numbers, st.booleans()),
+    st.tuples(st.just(1), _senders, _numbers, _numbers, _numbers, st.booleans(), st.booleans()),
     st.tuples(st.just(2), _senders, _numbers, st.booleans(), st.booleans()),
     st.tuples(st.just(3), _senders, _numbers, _numbers, _numbers, _entries, _numbers, _numbers),
     st.tuples(st.just(4), _senders, _numbers, st.booleans(), _numbers, _numbers, _numbers, _numbers),
+    st.tuples(st.just(5), _senders, _numbers, _snapshots, _numbers),
+    st.tuples(st.just(6), _senders, _numbers, _numbers, st.booleans(), _numbers),
+    st.tuples(st.just(7), _senders, _numbers),
 )
 _ticks = st.integers(1, 25)
 _bytes = _messages.map(msgspec.msgpack.encode)
@@ -108,6 +116,8 @@ class Core:
             log.save(ready.hard_state, ready.entries)
             self._send(ready.messages_after_sync)
             raft.advance(ready)
+            if ready.install is not None:
+                raft.install_failed(ready.install)  # nothing can be fetched of what was made up
 
     def _send(self, outgoing: tuple[Outgoing, ...]) -> None:
         for each in outgoing:

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from tests.mutants.admin import ADMIN
 from tests.mutants.bank import BANK
 from tests.mutants.bank_rules import BANK_RULES
 from tests.mutants.core import CORE
+from tests.mutants.core_members import CORE_MEMBERS
+from tests.mutants.core_snapshot import CORE_SNAPSHOT
 from tests.mutants.durability import DURABILITY
 from tests.mutants.elections import ELECTIONS
 from tests.mutants.files import FILES
@@ -16,6 +19,7 @@ from tests.mutants.reads import READS
 from tests.mutants.registry import REGISTRY
 from tests.mutants.replication import REPLICATION
 from tests.mutants.run_loop import RUN_LOOP
+from tests.mutants.storage import STORAGE
 from tests.mutants.survivors import SURVIVORS
 from tests.mutants.teller import TELLER
 
@@ -23,10 +27,13 @@ MUTANTS = (
     *ELECTIONS,
     *REPLICATION,
     *CORE,
+    *CORE_MEMBERS,
+    *CORE_SNAPSHOT,
     *READS,
     *DURABILITY,
     *FOLDERS,
     *FILES,
+    *STORAGE,
     *FORGED,
     *FORMAT,
     *INSTALL,
@@ -36,6 +43,7 @@ MUTANTS = (
     *RUN_LOOP,
     *SURVIVORS,
     *TELLER,
+    *ADMIN,
 )
 
 # Random runs hardly ever show these: each needs a scripted test, whatever the simulation finds.

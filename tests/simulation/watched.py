@@ -6,10 +6,12 @@ from collections.abc import Callable, Sequence
 
 from atm.ledger.commands import LedgerReceipt, Read, ReadResult
 from atm.ledger.ledger import ClusterState, Ledger, Record
+from atm.raft.log import LogStart
 from atm.raft.messages import Entry, EntryKind, HardState, NodeId, Outgoing, RaftMessage
 from atm.raft.raft import Raft
 from atm.raft.ready import Ready, Role
 from atm.storage.log_file import LogFile
+from atm.storage.log_index import LogBase
 from atm.wire.codec import encode
 from tests.simulation.bank_model import BankModel
 from tests.simulation.sim_ledger import SimLedgerFile
@@ -133,8 +135,15 @@ class WatchedLog:
         return self._log.last_index
 
     @property
+    def start(self) -> LogStart:
+        return self._log.start
+
+    @property
     def terms(self) -> Sequence[tuple[int, int]]:
         return self._log.terms
+
+    def reset(self, base: LogBase) -> None:
+        raise AssertionError("no log is cut here, so no snapshot is installed")
 
     def tail(self, first_index: int) -> list[Entry]:
         return self._log.tail(first_index)

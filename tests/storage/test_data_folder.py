@@ -179,7 +179,7 @@ def test_a_folder_that_takes_another_store_keeps_it(cluster: Cluster, folder: Da
 
 def test_the_highest_incarnation_of_a_peers_store_is_remembered(cluster: Cluster, folder: DataFolder) -> None:
     assert folder.highest_incarnation("n2", "store") == 0
-    for incarnation in (3, 7, 5, 7):
+    for incarnation in (3, 7, 5):
         folder.register_incarnation("n2", "store", incarnation)
     folder.register_incarnation("n3", "other", 1)
     folder.close()

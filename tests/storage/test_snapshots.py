@@ -237,6 +237,21 @@ def test_a_power_cut_at_any_step_leaves_the_old_snapshot_or_the_new_whole(
     assert last == 100, "what was adopted is there"
 
 
+def test_a_snapshot_is_described_only_while_its_file_is_there(
+    store: SnapshotStore, folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for index in (70, 100):
+        made(store, index)
+    with monkeypatch.context() as patch:
+        recorder = RecordedFiles(patch, folder)
+        store.prune()
+    for seed in range(10):
+        for count in range(len(recorder.operations) + 1):
+            left = tmp_path / f"left-{seed}-{count}"
+            recorder.leave(count, Random(seed), left)
+            assert not (left / "70.json").exists() or (left / "70.db").read_bytes() == content_of(70)
+
+
 def test_the_store_itself_survives_a_power_cut(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     folder.parent.mkdir(parents=True)
     synced = Synced(monkeypatch)

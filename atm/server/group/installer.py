@@ -147,7 +147,6 @@ class Installer:
             self._retry(job)
         elif installing == job.snapshot:
             self._install(job, job.prepared)
-            self._job = None
 
     def close(self) -> None:
         """Stop fetching: this node stops."""
@@ -157,7 +156,11 @@ class Installer:
     def _install(self, job: Job, prepared: Path) -> None:
         snapshot = job.snapshot
         self._before_swap()
-        self._kept.adopt(snapshot, job.part, installed=True)
+        try:
+            self._kept.adopt(snapshot, job.part, installed=True)
+        except OSError as error:
+            job.prepared, job.error = None, f"{error.strerror or error}: make room, or check the disk"
+            return
         self._ledger.replace_file(prepared)
         with self._lock:
             log_goes_on = self._raft.log.agrees(snapshot.index, snapshot.term)
@@ -165,7 +168,8 @@ class Installer:
         if log_goes_on:
             self._log.set_base(LogBase(snapshot.index, snapshot.term, snapshot.time_us, installed=True))
         self._kept.prune(())
-        self._reported = ""
+        self._kept.part(snapshot)  # one that was given up as it began may have left its part
+        self._job, self._reported = None, ""
         self._say(f"Installed the snapshot of node {job.leader} up to entry {snapshot.index}")
 
     def _drop(self, job: Job) -> None:

@@ -199,13 +199,21 @@ class Snapshotter:
     def _end(self, job: Job) -> None:
         self._threshold_bytes = self._next_threshold()
         if job.made is None:
-            self._retry_in_ticks = RETRY_TICKS
-            self._report(f"{job.error}. The log is not cut, and this is tried again in a minute")
+            self._report_failure(job.error)
             self._end_granted(job.error)
         else:
+            why = ""
             if job.made.index > self._kept.newest_index:  # else one was installed meanwhile
-                self._adopt(job.made)
-            self._end_granted("")
+                try:
+                    self._adopt(job.made)
+                except OSError as error:
+                    why = error.strerror or str(error)
+                    self._report_failure(f"a snapshot could not be kept ({why})")
+            self._end_granted(why)
+
+    def _report_failure(self, why: str) -> None:
+        self._retry_in_ticks = RETRY_TICKS
+        self._report(f"{why}. The log is not cut, and this is tried again in a minute")
 
     def _adopt(self, made: MadeSnapshot) -> None:
         """Keep the snapshot durably; only then let the core and the log forget what it holds."""

@@ -10,6 +10,7 @@ from msgspec import Struct
 from atm.raft import (
     AppendEntries,
     AppendEntriesResponse,
+    Configuration,
     Entry,
     EntryKind,
     InstallSnapshot,
@@ -19,17 +20,27 @@ from atm.raft import (
     RequestVote,
     RequestVoteResponse,
     Role,
+    Snapshot,
     TimeoutNow,
+    decode_configuration,
 )
+from atm.raft.log import BEGINNING, LogStart
 from tests.raft.network import Envelope
 from tests.raft.server import Server
 from tests.support.store import entries_of_terms
 
 
 def entry_text(entry: Entry) -> str:
+    if entry.kind == EntryKind.MEMBERSHIP:
+        return f"{entry.index}@{entry.term} members {members_text(decode_configuration(entry.data))}"
     if entry.kind != EntryKind.COMMAND:
         return f"{entry.index}@{entry.term} {EntryKind(entry.kind).name.lower()}"
     return f"{entry.index}@{entry.term} {_command(entry)}".rstrip()
+
+
+def members_text(configuration: Configuration) -> str:
+    """Return the names of the members, those of learners with a plus."""
+    return " ".join(("" if member.voter else "+") + member.node for member in configuration)
 
 
 def _command(entry: Entry) -> str:
@@ -78,29 +89,39 @@ class View(Struct, frozen=True):
     term: int = 0
     voted_for: NodeId | None = None
     leader: NodeId | None = None
+    members: str = ""
+    transferring: NodeId | None = None
+    start: LogStart = BEGINNING
     log: tuple[Entry, ...] = ()
     commit_index: int = 0
     applied: tuple[Entry, ...] = ()
     reads: tuple[int, ...] = ()
     dropped_reads: tuple[int, ...] = ()
+    snapshot: Snapshot | None = None
+    wanted: Snapshot | None = None
 
     @classmethod
     def of(cls, server: Server) -> View:
         raft = server.raft
         if raft is None:
             return cls(applied=tuple(server.applied))
-        base_index = raft.log.base_index
-        in_memory = raft.log.slice(base_index + 1, raft.last_index) if raft.last_index else ()
+        start, base_index = raft.log.start, raft.log.base_index
+        in_memory = raft.log.slice(base_index + 1, raft.last_index) if raft.last_index > base_index else ()
         return cls(
             role=raft.role,
             term=raft.term,
             voted_for=raft.voted_for,
             leader=raft.leader,
-            log=(*server.store.entries[:base_index], *in_memory),
+            members=members_text(raft.configuration[1]),
+            transferring=raft.transferring,
+            start=start,
+            log=(*server.store.tail(start.index + 1)[: base_index - start.index], *in_memory),
             commit_index=raft.commit_index,
             applied=tuple(server.applied),
             reads=tuple(read.read_id for read in server.reads),
             dropped_reads=tuple(server.dropped_reads),
+            snapshot=raft.snapshot,
+            wanted=server.wanted,
         )
 
 
@@ -109,7 +130,8 @@ def state_text(server: Server) -> str:
     view = View.of(server)
     if view.role is None:
         return f"{server.name}: down"
-    entries = ", ".join(map(entry_text, view.log))
+    cut = [f"... {view.start.index}@{view.start.term}"] if view.start != BEGINNING else []
+    entries = ", ".join([*cut, *map(entry_text, view.log)])
     return f"{server.name}: {view.role.value}, term {view.term}, log [{entries}], commit {view.commit_index}"
 
 
@@ -124,7 +146,9 @@ def changes_text(name: NodeId, before: View, after: View) -> list[str]:
     else:
         changes = [
             *_role_changes(name, before, after),
-            *_log_changes(before.log, after.log),
+            *_snapshot_changes(before, after),
+            *_log_changes(_left(before, after), after.log),
+            *_member_changes(before, after),
             *_client_changes(before, after),
         ]
     return [f"    {name}: {'; '.join(changes)}"] if changes else []
@@ -141,6 +165,13 @@ def _role_changes(name: NodeId, before: View, after: View) -> Iterator[str]:
         yield f"follows {after.leader}"
 
 
+def _member_changes(before: View, after: View) -> Iterator[str]:
+    if before.members != after.members:
+        yield f"members are {after.members}"
+    if before.transferring != after.transferring:
+        yield f"hands over to {after.transferring}" if after.transferring else "hands over no more"
+
+
 def _client_changes(before: View, after: View) -> Iterator[str]:
     if before.commit_index != after.commit_index:
         yield f"commits up to {after.commit_index}"
@@ -152,6 +183,26 @@ def _client_changes(before: View, after: View) -> Iterator[str]:
         yield f"answers read {read_id}"
     for read_id in after.dropped_reads[len(before.dropped_reads) :]:
         yield f"drops read {read_id}"
+
+
+def _snapshot_changes(before: View, after: View) -> Iterator[str]:
+    if after.wanted not in (None, before.wanted):
+        yield f"wants snapshot {_snapshot_text(after.wanted)}"
+    if after.snapshot not in (None, before.snapshot):
+        how = "installs" if after.snapshot == before.wanted else "takes"
+        yield f"{how} snapshot {_snapshot_text(after.snapshot)}"
+    if before.start != after.start:
+        yield f"its log begins after {after.start.index}@{after.start.term}"
+
+
+def _snapshot_text(snapshot: Snapshot | None) -> str:
+    assert snapshot is not None
+    return f"{snapshot.index}@{snapshot.term}"
+
+
+def _left(before: View, after: View) -> Sequence[Entry]:
+    """Return the log of `before` after what was cut off its beginning since."""
+    return [entry for entry in before.log if entry.index > after.start.index]
 
 
 def _log_changes(before: Sequence[Entry], after: Sequence[Entry]) -> Iterator[str]:

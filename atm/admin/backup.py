@@ -14,6 +14,7 @@ import msgspec
 
 from atm.admin.backup_drill import drill
 from atm.admin.backup_pepper import add_pepper, put_pepper_back, read_passphrase
+from atm.admin.backup_pruning import prune
 from atm.admin.backup_rebuild import covers, utc, verify
 from atm.admin.backup_recover import Plan, plan_recovery, recover
 from atm.admin.backup_restore import Wanted, cut_off_path, lines_about, restore
@@ -64,6 +65,12 @@ def _reporting(command: Run) -> Run:
 def add_backup_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("folder", type=Path, metavar="FOLDER", help="of the backup; made if it is missing")
     parser.add_argument("--verify", action="store_true", help="check all of it by rebuilding the books")
+    parser.add_argument(
+        "--keep-days",
+        type=_days,
+        metavar="D",
+        help="with --verify: afterwards drop what is only needed to restore older moments",
+    )
     parser.add_argument("--pepper", type=Path, metavar="FILE", help="add the secret of the PINs, encrypted")
     parser.add_argument("--passphrase-file", type=Path, metavar="FILE", help="its first line encrypts that")
 
@@ -77,6 +84,8 @@ def run_backup(task: Task) -> int:
         raise NotDone(
             USAGE, "--pepper needs --passphrase-file: the secret is never written without encryption"
         )
+    if options.keep_days is not None and not options.verify:
+        raise NotDone(USAGE, "--keep-days needs --verify: nothing old goes before the newest is verified")
     with closing(BackupFolder(options.folder, write=True)) as folder:
         folder.check_sizes()
         taken, why_not = None, ""
@@ -88,6 +97,8 @@ def run_backup(task: Task) -> int:
             add_pepper(folder, options.pepper, passphrase)
         if options.verify and folder.manifest is not None:
             folder.write(verify(folder, _now_us(), task.progress))
+            if options.keep_days is not None and taken is not None and taken.confirmed:
+                prune(folder, _now_us(), options.keep_days)
         if taken is None:
             raise NotDone(NOT_AVAILABLE, why_not)
         return _finish_backup(task, folder, taken)
@@ -289,6 +300,12 @@ def _time(text: str) -> int:
     if time_at.tzinfo is None:
         time_at = time_at.replace(tzinfo=UTC)
     return (time_at - EPOCH) // timedelta(microseconds=1)
+
+
+def _days(text: str) -> int:
+    if not re.fullmatch(r"[0-9]{1,5}", text):
+        raise argparse.ArgumentTypeError("a number of days, such as 30")
+    return int(text)
 
 
 def _cluster_id(text: str) -> str:

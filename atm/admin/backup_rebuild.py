@@ -83,29 +83,26 @@ def verify(folder: BackupFolder, now_us: int, report: Report) -> Manifest:
         with folder.work_folder() as work:
             path = work / "ledger.db"
             rebuild(folder, line, last, path)
-            _check_chain(folder, manifest, first, last, path)
-            _audit(path, folder.path / line[-1].file)
+            within = [piece for piece in manifest.pieces if first <= piece.last_index <= last]
+            check_books(folder, path, sorted(within, key=lambda piece: piece.last_index))
             report(f"Verified entries {first} to {last}: the books are right at {last}")
     return replace(manifest, verified_us=now_us, verified_index=manifest.last_index)
 
 
-def _check_chain(folder: BackupFolder, manifest: Manifest, first: int, last: int, ledger: Path) -> None:
+def check_books(folder: BackupFolder, ledger: Path, pieces: Sequence[Piece]) -> None:
+    """Raise `DamagedBackup` unless a rebuilt ledger has the chain of these pieces, and is right."""
     with open_read_only(ledger) as cursor:
-        for piece in manifest.pieces:
-            if not first <= piece.last_index <= last:
-                continue
+        for piece in pieces:
             found = cursor.execute(HASH_AT, ((piece.last_index + 1) * POSTINGS_PER_ENTRY,)).get
             if (found if isinstance(found, bytes) else NO_HASH).hex() != piece.chain_hash:
                 raise DamagedBackup(
                     folder.path / piece.file,
                     f"its journal has another hash at entry {piece.last_index} than the node's that gave it",
                 )
-
-
-def _audit(ledger: Path, piece: Path) -> None:
     problems = problem_lines(audit(ledger))
     if problems:
-        raise DamagedBackup(piece, f"the books that it rebuilds are not right: {problems[0]}")
+        path = folder.path / pieces[-1].file
+        raise DamagedBackup(path, f"the books that it rebuilds are not right: {problems[0]}")
 
 
 # -- which index -----------------------------------------------------------------------------------------
@@ -120,10 +117,17 @@ def index_at(folder: BackupFolder, time_us: int) -> int:
         if piece.last_time_us <= time_us:
             found = max(found, piece.last_index)
         elif piece.kind == "entries" and piece.first_time_us <= time_us:
-            stamped = (entry.index for entry in folder.entries_of(piece) if entry.time_us <= time_us)
-            found = max(found, *stamped)
+            last = max(entry.index for entry in folder.entries_of(piece) if entry.time_us <= time_us)
+            found = max(found, last)
     if not found:
         raise BackupRefused(f"the backup has nothing from before {utc(time_us)}. {covers(manifest)}")
+    behind_a_gap = [first for first, _ in manifest.ranges() if first > found]
+    ends = {piece.last_index: piece.last_time_us for piece in manifest.pieces}
+    if behind_a_gap and found in {last for _, last in manifest.ranges()} and ends[found] < time_us:
+        raise BackupRefused(
+            f"the backup has a gap at {utc(time_us)}: name --to-index {found} or {behind_a_gap[0]}. "
+            f"{covers(manifest)}"
+        )
     return found
 
 

@@ -11,10 +11,11 @@ from pathlib import Path
 import pytest
 
 from atm.admin import backup_taking
-from atm.admin.backup_rebuild import line_to, rebuild
+from atm.admin.backup_rebuild import index_at, line_to, rebuild
 from atm.storage import backup_folder
 from atm.storage.backup_folder import BackupFolder, BackupRefused
 from tests.support.backups import StoryNode, admin, replayed, story_entries
+from tests.support.entries import time_us
 from tests.support.ledgers import tables
 
 STORY = story_entries()
@@ -105,6 +106,32 @@ def test_backups_before_and_behind_a_cut_add_up(tmp_path: Path, capsys: pytest.C
         assert tables(again) == tables(replayed(STORY[:index], tmp_path / f"{index}.db")), index
     with pytest.raises(BackupRefused, match=f"restore entry 31. It covers log entries 1 to 30, 35 to {LAST}"):
         rebuilt(backup, 31, tmp_path / "again.db")
+
+
+def test_a_time_within_a_gap_is_refused_and_the_two_sides_are_named(tmp_path: Path) -> None:
+    with StoryNode(tmp_path / "bank", STORY[:30]) as node:
+        assert admin("backup", tmp_path / "b", "--config", node.config) == 0
+        node.append(STORY[30:35])
+        node.take_snapshot()
+        node.append(STORY[35:])
+        assert admin("backup", tmp_path / "b", "--config", node.config) == 0
+    with closing(BackupFolder(tmp_path / "b")) as folder:
+        assert [index_at(folder, time_us(index)) for index in (29, 30, 35, 36)] == [29, 30, 35, 36]
+        assert index_at(folder, time_us(36) - 1) == 35
+        for inside in (time_us(30) + 1, time_us(33), time_us(35) - 1):
+            with pytest.raises(BackupRefused, match=r"has a gap at .*: name --to-index 30 or 35"):
+                index_at(folder, inside)
+
+
+def test_a_backup_from_a_minority_says_so_and_does_not_end_with_0(
+    node: StoryNode, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    silent = "".join(f"\n[node n{n}]\nclient = 127.0.0.1:{n}\npeer = 127.0.0.1:1{n}\n" for n in (2, 3))
+    node.config.write_text(node.config.read_text() + silent)
+    assert admin("backup", tmp_path / "b", "--config", node.config, "--verify") == 3
+    said = capsys.readouterr().out
+    assert "ONLY A MINORITY of the nodes answered (missing: n2, n3)" in said
+    assert pieces(tmp_path / "b") == ["entries-1-25.bin"], "what there is was taken all the same"
 
 
 # -- interruptions -----------------------------------------------------------------------------------------

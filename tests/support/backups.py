@@ -58,7 +58,14 @@ def replayed(entries: Sequence[Entry], path: Path) -> Path:
 class StoryNode:
     """Node n1 with a data folder of its own, which answers `status` and the requests of backups over TCP."""
 
-    def __init__(self, folder: Path, entries: Sequence[Entry], *, segment_bytes_max: int = 400) -> None:
+    def __init__(
+        self,
+        folder: Path,
+        entries: Sequence[Entry],
+        *,
+        segment_bytes_max: int = 400,
+        pepper: str = "the-pepper",
+    ) -> None:
         folder.mkdir(parents=True, exist_ok=True)
         self._listener = socket.create_server(("127.0.0.1", 0))
         port = self._listener.getsockname()[1]
@@ -69,7 +76,7 @@ class StoryNode:
         self.requests: list[str] = []  # the kinds of those that came in
         with closing(DataFolder(self.cluster, "n1")) as data_folder:
             data_folder.join(CLUSTER)
-            data_folder.check_pepper("the-pepper", log_is_empty=True)
+            data_folder.check_pepper(pepper, log_is_empty=True)
         self._log = LogFile(self.folder, segment_bytes_max=segment_bytes_max)
         self._ledger = Ledger(self.folder / "ledger.db")
         self.append(entries)

@@ -17,10 +17,13 @@ def test_a_bit_flipped_anywhere_is_found_and_the_piece_is_named(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     backup, chance = tmp_path / "b", random.Random(7)
-    with StoryNode(tmp_path / "bank", STORY[:25]) as node:
+    with StoryNode(tmp_path / "bank", STORY[:20]) as node:
+        node.take_snapshot()
+        node.append(STORY[20:25])
         assert admin("backup", backup, "--config", node.config) == 0
         node.append(STORY[25:])
         assert admin("backup", backup, "--config", node.config, "--verify") == 0
+        assert len(list(backup.iterdir())) == 4, "a snapshot, two pieces with entries, and the list"
         for path in sorted(backup.iterdir()):
             content = path.read_bytes()
             for _ in range(FLIPS_EACH):

@@ -9,11 +9,15 @@ from contextlib import closing
 from pathlib import Path
 
 import pytest
+from msgspec.structs import replace
 
 from atm.admin import backup_taking
 from atm.admin.backup_rebuild import index_at, line_to, rebuild
+from atm.server.clients.backup_reader import BackupReader
 from atm.storage import backup_folder
 from atm.storage.backup_folder import BackupFolder, BackupRefused
+from atm.wire.backup_messages import BackupData, BackupEntries
+from atm.wire.client_messages import ErrorReply
 from tests.support.backups import StoryNode, admin, replayed, story_entries
 from tests.support.entries import time_us
 from tests.support.ledgers import tables
@@ -222,6 +226,26 @@ def test_what_had_arrived_is_not_asked_for_again(
     node.requests.clear()
     assert admin("backup", tmp_path / "b", "--config", node.config, "--verify") == 0
     assert node.requests.count("backup_entries") == 5
+
+
+def test_a_bit_that_flips_on_the_way_is_noticed(
+    node: StoryNode, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """In the name of an account: it would be an entry like any other."""
+    sent = BackupReader._entries
+    spoilt = STORY[6].data.replace(b"bob", b"boc")
+    assert spoilt != STORY[6].data
+
+    def send(reader: BackupReader, request: BackupEntries) -> BackupData | ErrorReply:
+        reply = sent(reader, request)
+        assert isinstance(reply, BackupData)
+        return replace(reply, data=reply.data.replace(STORY[6].data, spoilt))
+
+    monkeypatch.setattr(BackupReader, "_entries", send)
+    assert admin("backup", tmp_path / "b", "--config", node.config) == 3
+    assert "what it sent is damaged: a record there is damaged" in capsys.readouterr().err
+    monkeypatch.setattr(BackupReader, "_entries", sent)
+    assert admin("backup", tmp_path / "b", "--config", node.config, "--verify") == 0
 
 
 # -- refusals ----------------------------------------------------------------------------------------------

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import socket
 from collections.abc import Iterator
 from contextlib import closing
 from pathlib import Path
@@ -12,6 +13,8 @@ import msgspec
 import pytest
 
 from atm.server.clients.backup_source import IDLE_S_MAX, BackupSource
+from atm.server.clients.client_connection import ClientConnection
+from atm.storage.entry_file import decode_entries
 from atm.wire.backup_messages import (
     BACKUP_FRAME_BYTES_MAX,
     BackupBegin,
@@ -19,7 +22,8 @@ from atm.wire.backup_messages import (
     BackupEntries,
     BackupRequest,
 )
-from atm.wire.framing import FrameReader
+from atm.wire.codec import encode
+from atm.wire.framing import FrameReader, frame
 from tests.support.backups import CLUSTER, StoryNode, story_entries
 from tests.support.server_parts import (
     DEADLINE_S,
@@ -34,6 +38,7 @@ from tests.support.server_parts import (
 STORY = story_entries()
 LAST = len(STORY)
 BEGIN = BackupBegin(id="b")
+REPLIES = 150  # of 100 kB at least: more than the kernel's buffers and an outbox hold
 
 
 class Clock:
@@ -101,6 +106,16 @@ def test_only_what_was_offered_is_given(source: BackupSource) -> None:
     assert ask(source, "one", BackupBegin(id="b", after_index=LAST + 1))["outcome"] == "unavailable"
 
 
+def test_what_is_not_committed_is_not_given(tmp_path: Path) -> None:
+    with StoryNode(tmp_path, STORY[:30]) as node:
+        node.append(STORY[30:], applied=False)
+    with closing(BackupSource(node.folder)) as source:
+        assert ask(source, "one", BEGIN)["last_index"] == 30
+        assert ask(source, "one", BackupEntries(id="e", first=31, last=31))["outcome"] == "unavailable"
+        data = ask(source, "one", BackupEntries(id="e", first=1, last=LAST))["data"]
+        assert [entry.index for entry in decode_entries(data)] == list(range(1, 31))
+
+
 def test_one_backup_at_a_time_until_the_first_one_ends(source: BackupSource) -> None:
     ask(source, "one", BEGIN)
     first = pid_of(source)
@@ -147,6 +162,7 @@ class BackupWire(Wire):
 
     def __init__(self, server: RunningServer) -> None:
         super().__init__(server.client)
+        self.socket.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 64 * 1024)  # and the kernel lets it be
         self._reader = FrameReader(BACKUP_FRAME_BYTES_MAX)
 
 
@@ -168,10 +184,18 @@ def test_replies_longer_than_the_socket_holds_arrive_whole_while_others_are_serv
                 assert all((teller.answer() or {})["outcome"] == "ok" for _ in range(100))
         wait_until(lambda: int(backup.ask(BEGIN).get("last_index", 0)) > 1500)
         last = int(backup.ask(BEGIN)["last_index"])
-        for _ in range(30):
-            backup.send(BackupEntries(id="e", first=1, last=last))
-        assert teller.ask(query("q"))["balance"] == 1500 * 100
-        replies = [backup.answer() for _ in range(30)]
+        wanted = frame(encode(BackupEntries(id="e", first=1, last=last)))
+        backup.socket.sendall(wanted * REPLIES)
+        reader = server.server._client_server._backups._reader
+        assert reader is not None
+        assert isinstance(reader.owner, ClientConnection)
+        wait_until(lambda: bool(server.server._client_server.blocked))
+        before = -1
+        while before != reader.owner._jobs_done:  # until no more is read for it
+            before = reader.owner._jobs_done
+            for number in range(300):
+                assert teller.ask(query(f"q{number}"))["balance"] == 1500 * 100
+        replies = [backup.answer() for _ in range(REPLIES)]
         assert all(reply == replies[0] for reply in replies)
         assert replies[0] is not None
         assert len(replies[0]["data"]) > 100_000

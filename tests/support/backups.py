@@ -91,11 +91,12 @@ class StoryNode:
         self._log.close()
         self._ledger.close()
 
-    def append(self, entries: Sequence[Entry]) -> None:
-        """Commit and apply more entries, each in a batch of its own."""
+    def append(self, entries: Sequence[Entry], *, applied: bool = True) -> None:
+        """Commit and apply more entries, each in a batch of its own; or only save them."""
         for entry in entries:
             self._log.save(HardState(term=entry.term, commit_index=entry.index - 1), [entry])
-            self._ledger.apply([checked_record(entry)])
+            if applied:
+                self._ledger.apply([checked_record(entry)])
 
     def take_snapshot(self) -> int:
         """Take a snapshot of all that was applied, and cut the log behind it; return its index."""

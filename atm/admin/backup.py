@@ -228,7 +228,7 @@ def run_recover(task: Task) -> int:
         return task.finish("\n".join(lines), msgspec.to_builtins(plan), REFUSED)
     names = ", ".join(dict.fromkeys(nodes))
     lines.append(
-        f"{names} are the new cluster {plan.cluster}. Their old folders are {', '.join(map(str, kept))}"
+        f"The new cluster {plan.cluster} is {names}. The old folders are {', '.join(map(str, kept))}"
     )
     lines.append(f"Start them with a cluster.ini that names {names} and no other node")
     return task.finish("\n".join(lines), msgspec.to_builtins(plan))

@@ -105,9 +105,10 @@ def put_pepper_back(
     pepper = _unsealed(folder, passphrase)
     if PinSealer(pepper).name != manifest.pepper:
         raise BackupRefused(f"{folder.path / manifest.sealed_pepper} holds another secret than the backup's")
-    if not preview:
-        make_folder(path.parent)
-        create_durably(path, pepper.hex().encode(), mode=0o600)
+    if preview:
+        return f"The PINs' secret would be put at {path}"
+    make_folder(path.parent)
+    create_durably(path, pepper.hex().encode(), mode=0o600)
     return f"The PINs' secret was put at {path}: copy it to the other machines"
 
 

@@ -94,8 +94,8 @@ def clock_findings(clocks: Mapping[str, Clock]) -> Iterator[Finding]:
 
 
 def _unreachable(status: ClusterStatus) -> Iterator[Finding]:
-    for node in status.nodes:
-        if node.role == DOWN and (not status.members or _row(status, node.node)):
+    for node in status.belonging:
+        if node.role == DOWN:
             yield Finding(
                 "nodes",
                 node.node,

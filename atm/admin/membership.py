@@ -17,7 +17,7 @@ from atm.admin.catching_up import CatchingUp
 from atm.admin.new_cluster import section
 from atm.admin.task import DONE, INTERRUPTED, NOT_AVAILABLE, REFUSED, TIMEOUT_S, UNKNOWN, USAGE, NotDone, Task
 from atm.client.errors import ClientError, OutcomeUnknown
-from atm.client.node_status import LEADER
+from atm.client.node_status import DOWN, LEADER, ClusterStatus
 from atm.client.receipt import new_request_id
 from atm.command_line import printable
 from atm.config import is_node_name, is_wildcard, parse_address
@@ -145,7 +145,7 @@ def remove(task: Task) -> int:
         )
     _change(task, RemoveMember(id=new_request_id(), node=name, yes=yes))
     text = (
-        f"{name} is no member any more. Stop it, and take its section out of cluster.ini on every machine. "
+        f"{name} is no member any more: it stops. Take its section out of cluster.ini on every machine. "
         "It comes back only by add, with an empty data folder"
     )
     return task.finish(text, {"node": name})
@@ -208,26 +208,31 @@ def snapshot(task: Task) -> int:
     found = task.client.members()
     chosen = task.options.node
     names = [_member(found, chosen).node] if chosen else [row.node for row in found.members]
+    status = task.client.status()
     done: dict[str, int] = {}
     for name in names:
         try:
-            reply = task.client.take_snapshot(name, task.timeout_s or SNAPSHOT_S)
-        except ClientError as error:
+            done[name] = _snapshot_of(task, name, status)
+        except (ClientError, NotDone) as error:
             if chosen:
                 raise
-            task.progress(f"{name}: {error}")
-            continue
-        if reply.outcome != "ok":
-            if chosen:
-                raise NotDone(REFUSED, f"{name} took no snapshot: {reply.message}")
-            task.progress(f"{name}: took no snapshot: {reply.message}")
-            continue
-        done[name] = reply.index
+            task.progress(str(error))
     if not done:
         raise NotDone(NOT_AVAILABLE, "no node took a snapshot")
     lines = [f"{name}: the snapshot holds all up to entry {index}" for name, index in done.items()]
     code = DONE if len(done) == len(names) else REFUSED
     return task.finish("\n".join(lines), {"snapshots": done}, code)
+
+
+def _snapshot_of(task: Task, name: str, status: ClusterStatus) -> int:
+    """Return up to which entry the snapshot is that `name` takes; raise `NotDone`."""
+    node = status.node(name)
+    if node is None or node.role == DOWN:
+        raise NotDone(NOT_AVAILABLE, f"{name} does not answer: it took no snapshot")
+    reply = task.client.take_snapshot(name, task.timeout_s or SNAPSHOT_S)
+    if reply.outcome != "ok":
+        raise NotDone(REFUSED, f"{name} took no snapshot: {reply.message}")
+    return reply.index
 
 
 # -- parts -------------------------------------------------------------------------------------------

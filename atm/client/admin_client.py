@@ -42,6 +42,7 @@ class AdminClient:
         self._timeout_s = timeout_s
         self._status_s = status_s  # likewise for a status; None: a second
         self._nodes: dict[str, NodeConfig] = dict(cluster.nodes)
+        self._index = 0  # of the newest entry that this client knows to be committed
         self._answered: set[str] = set()  # the nodes that answered last time: they are asked first
 
     def status(self) -> ClusterStatus:
@@ -52,14 +53,22 @@ class AdminClient:
         return status
 
     def members(self) -> MembersReply:
-        """Return the members of the newest list that a node has; raise `Unavailable` or `Rejected`."""
+        """Return the members of the newest list that a node has; raise `Unavailable` or `Rejected`.
+
+        It is never older than a change that was acknowledged to this client, or a list that it got before.
+        """
         until = time.monotonic() + self._timeout_s
         while True:
             answers = ask_each(self._nodes.values(), Members(id=new_request_id()), min(1.0, self._timeout_s))
-            found = [answer for answer in answers.values() if isinstance(answer, MembersReply)]
+            found = [
+                answer
+                for answer in answers.values()
+                if isinstance(answer, MembersReply) and answer.index >= self._index
+            ]
             self._answered = {name for name, answer in answers.items() if answer is not None}
             if found:
                 newest = max(found, key=lambda answer: answer.index)
+                self._index = newest.index
                 for row in newest.members:
                     self._learn(row.node, row.client)
                 return newest
@@ -78,6 +87,7 @@ class AdminClient:
             order.append(name)
             answer = answers[name] = self._ask(name, request)
             if isinstance(answer, AdminReply):
+                self._index = max(self._index, answer.index)
                 return answer
             if isinstance(answer, ErrorReply) and answer.leader in order:  # it is asked next
                 order.insert(0, order.pop(order.index(answer.leader)))

@@ -9,16 +9,16 @@ from threading import Thread
 
 from atm.client.connection import Lost, NotSent, ServerConnection
 from atm.config import Address, NodeConfig
-from atm.wire.client_messages import ClientReply, Members, Status, Verify
+from atm.wire.client_messages import ClientReply, ClientRequest
 from atm.wire.codec import encode
-
-Asked = Status | Verify | Members  # of a server itself
 
 CONNECT_S = 1.0
 LATE_S = 0.1  # for the threads to end after the last answer
 
 
-def ask_each(nodes: Iterable[NodeConfig], request: Asked, answer_s: float) -> dict[str, ClientReply | None]:
+def ask_each(
+    nodes: Iterable[NodeConfig], request: ClientRequest, answer_s: float
+) -> dict[str, ClientReply | None]:
     """Ask all nodes at once; return the answers by node, None if none came within `answer_s`.
 
     The threads are daemons, and none is waited for longer: to find the address of a host's name has no
@@ -39,7 +39,7 @@ def ask_each(nodes: Iterable[NodeConfig], request: Asked, answer_s: float) -> di
     return dict(answers)
 
 
-def ask_one(address: Address, request: Asked, answer_s: float) -> ClientReply | None:
+def ask_one(address: Address, request: ClientRequest, answer_s: float) -> ClientReply | None:
     """Ask the node with the client port `address`; return None if no answer came within `answer_s`."""
     started = time.monotonic()
     try:

@@ -71,9 +71,15 @@ class ClusterStatus:
     members: tuple[MemberView, ...]
 
     @property
+    def belonging(self) -> tuple[NodeStatus, ...]:
+        """The members; all nodes if it is not known who is one."""
+        names = {row.node for row in self.members} or {node.node for node in self.nodes}
+        return tuple(node for node in self.nodes if node.node in names)
+
+    @property
     def answering(self) -> int:
-        """How many nodes answered."""
-        return sum(node.role != DOWN for node in self.nodes)
+        """How many members answered."""
+        return sum(node.role != DOWN for node in self.belonging)
 
     def node(self, name: str) -> NodeStatus | None:
         """Return the node of this name, if there is one."""
@@ -116,7 +122,7 @@ def ask_all(cluster: Cluster, timeout_s: float | None = None) -> ClusterStatus:
 
 def available_line(status: ClusterStatus) -> str:
     """Return one line for people: whether the bank is available, who leads, and how many nodes answer."""
-    count = f"{status.answering} of {len(status.nodes)} servers answer"
+    count = f"{status.answering} of {len(status.belonging)} servers answer"
     if status.available:
         return f"The bank is available, led by {status.leader}: {count}"
     return f"The bank is not available: {count}, and none of them leads a majority"

@@ -9,6 +9,7 @@ none, and a line on standard error says why.
 from __future__ import annotations
 
 import argparse
+import hashlib
 import os
 import shutil
 import subprocess
@@ -23,7 +24,7 @@ import apsw
 import msgspec
 from msgspec import Struct
 
-from atm.files import sha256_of, sync_file
+from atm.files import sync_file
 from atm.ledger.audit.read_only import DamagedLedger, NoLedger, open_read_only
 from atm.ledger.cluster import read_cluster
 from atm.ledger.commands import Member
@@ -67,7 +68,7 @@ def state_of(path: Path) -> LedgerState:
     """
     connection = _opened(path)
     with closing(connection):
-        return _state(connection)
+        return read_state(connection)
 
 
 def make(source: Path, copy: Path) -> MadeSnapshot:
@@ -78,7 +79,7 @@ def make(source: Path, copy: Path) -> MadeSnapshot:
         expected = _copied(source, copy)
         sync_file(copy)
         _forget_cached(copy)
-        sha256 = sha256_of(copy)  # first: it also loads the file by one sequential read
+        sha256 = _hashed(copy)  # first: it also loads the file by one sequential read
         _check(copy, expected)
         _forget_cached(copy)  # again, so that it does not take the place of the ledger itself
         return MadeSnapshot(
@@ -101,7 +102,7 @@ def _copied(source: Path, copy: Path) -> LedgerState:
     """
     try:
         with open_read_only(source) as cursor, closing(apsw.Connection(str(copy))) as target:
-            state = _state(cursor.connection)
+            state = read_state(cursor.connection)
             # The copy is worthless until it is whole, so nothing has to be rolled back or synced by SQLite.
             for pragma in ("journal_mode = off", "synchronous = off", f"cache_size = -{STEP_BYTES // 1024}"):
                 target.execute(f"pragma {pragma}")
@@ -110,15 +111,32 @@ def _copied(source: Path, copy: Path) -> LedgerState:
                     step_s = time.monotonic()
                     backup.step(STEP_BYTES // PAGE_BYTES)
                     sync_file(copy)
-                    time.sleep((time.monotonic() - step_s) * PAUSE_PER_STEP)
+                    _pause(step_s)
             return state
     except (NoLedger, DamagedLedger) as error:
         raise NotMade(str(error)) from error
 
 
+def _hashed(copy: Path) -> str:
+    """Return the SHA-256 of the copy, read with pauses as it was written."""
+    digest = hashlib.sha256()
+    with copy.open("rb", buffering=0) as file:
+        step_s = time.monotonic()
+        while piece := file.read(STEP_BYTES):
+            digest.update(piece)
+            _pause(step_s)
+            step_s = time.monotonic()
+    return digest.hexdigest()
+
+
+def _pause(step_s: float) -> None:
+    """Wait in proportion to the time since `step_s`."""
+    time.sleep((time.monotonic() - step_s) * PAUSE_PER_STEP)
+
+
 def _check(copy: Path, expected: LedgerState) -> None:
     with closing(_opened(copy)) as connection:
-        found = _state(connection)
+        found = read_state(connection)
         if found != expected:
             raise NotMade(f"{copy} holds {found}, and what was copied is {expected}: check the disk")
         [(line, *_)] = connection.execute("pragma quick_check(1)")
@@ -128,7 +146,8 @@ def _check(copy: Path, expected: LedgerState) -> None:
             )
 
 
-def _state(connection: apsw.Connection) -> LedgerState:
+def read_state(connection: apsw.Connection) -> LedgerState:
+    """Return the state of the ledger that `connection` has open; raise `NotMade`."""
     try:
         [(index, chain_hash)] = connection.execute(STATE).fetchall()
         with_members = schema_version_of(connection) == MEMBERS_SCHEMA_VERSION

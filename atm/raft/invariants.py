@@ -281,10 +281,16 @@ def _check_reset(before: Observation, raft: Raft) -> None:
 
 def _check_leader_change(before: Observation, raft: Raft, role: Leader) -> None:
     _require(role.reads.round >= before.round, raft, "heartbeat rounds never go back")
+    index, members = raft.configuration
+    changed = {m.node for m in members if m.since == index} if index > before.configurations[-1][0] else ()
     for peer, match_index in before.matched.items():
         progress = role.progress.get(peer)
-        kept = progress is None or progress.match_index >= match_index or raft.membership.is_learner(peer)
-        _require(kept, raft, "match_index never goes back")
+        if progress is None or raft.membership.is_learner(peer):
+            continue
+        if peer in changed:
+            _require(progress.match_index == 0, raft, "what was acknowledged without a vote does not count")
+        else:
+            _require(progress.match_index >= match_index, raft, "match_index never goes back")
     if raft.transferring is not None and before.transferring == raft.transferring:
         quiet = raft.last_index == before.last_index
         _require(quiet, raft, "nothing is proposed while leadership is handed over")

@@ -6,11 +6,14 @@ import random
 import resource
 import secrets
 import time
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable
 from contextlib import ExitStack
 from dataclasses import dataclass
+from functools import partial
 from threading import Lock
 from typing import Protocol, TypeVar
+
+from msgspec.structs import replace
 
 from atm.config import LEDGER_FILE, Address, Cluster
 from atm.ledger.ledger import ClusterState, Ledger
@@ -25,18 +28,22 @@ from atm.server.group.inbox import Inbox
 from atm.server.group.installer import Installer
 from atm.server.group.kept_snapshots import KeptSnapshots
 from atm.server.group.ledger_file import copy_path, open_ledger
-from atm.server.group.recovery import check_feature_level, check_one_cluster, check_voters, recover
+from atm.server.group.recovery import check_feature_level, check_one_cluster, recover
 from atm.server.group.rejection_reports import RejectionReports
 from atm.server.group.request_router import RequestRouter
+from atm.server.group.roster import Roster
 from atm.server.group.run_loop import RunLoop
 from atm.server.group.settings import raft_config
 from atm.server.group.snapshot_maker import SnapshotMaker
 from atm.server.group.snapshotter import Snapshotter
+from atm.server.group.timed_disk import TimedDisk
+from atm.server.group.vitals import Vitals
 from atm.server.net.listener import check_reachable
 from atm.server.net.reader import Reader
 from atm.server.peers import peer_server
 from atm.server.peers.handshake import Handshake
 from atm.server.peers.links import Links
+from atm.server.peers.neighbours import Neighbours
 from atm.server.peers.peer_server import PeerServer
 from atm.server.peers.snapshot_fetcher import SnapshotFetcher
 from atm.server.peers.snapshot_preparing import SnapshotPreparer
@@ -46,11 +53,13 @@ from atm.storage.data_folder import DataFolder
 from atm.storage.log_file import SEGMENT_BYTES_MAX, LogFile
 from atm.storage.snapshots import SNAPSHOT_FOLDER, SnapshotStore
 from atm.version import FEATURE_LEVEL_MAX, PROTOCOL_MAX, PROTOCOL_MIN, RELEASE
-from atm.wire.peer_messages import Hello
+from atm.wire.client_messages import StatusReply
+from atm.wire.peer_messages import START_BITS, Hello, incarnation_of
 
 SEGMENTS_PER_SNAPSHOT = 8  # at least: only whole segments are cut
 OTHER_FILES = 100  # files and sockets besides the inbound connections
 FORWARD_NUMBER_BITS = 62
+LOOK_EVERY_S = 1.0  # at the log's files, whether they are in their places
 
 Say = Callable[[str], None]
 
@@ -71,6 +80,7 @@ class _Storage:
     folder: DataFolder
     sealer: PinSealer
     kept: KeptSnapshots
+    disk: TimedDisk
     log: LogFile
     ledger: Ledger
     validator: EntryValidator
@@ -95,7 +105,9 @@ class Server:
         self._check_invariants = check_invariants
         self._snapshot_log_bytes = int(cluster.snapshot_log_mb * 1024 * 1024)
         self._random = random.Random(secrets.randbits(64))
+        self._next_look_s = 0.0
         self._parts = ExitStack()
+        self.ended_because = ""  # a line, once this node is no member of the cluster any more
         try:
             self._assemble()
         except BaseException:
@@ -104,29 +116,59 @@ class Server:
 
     def _assemble(self) -> None:
         check_reachable(self._node, [node for node in self._cluster.nodes.values() if node is not self._node])
-        addresses = {peer: node.peer for peer, node in self._cluster.nodes.items() if peer != self._name}
         storage = self._open_storage()
+        check_feature_level(storage.ledger.cluster)
         lock = Lock()
         inbox = Inbox(lock)
         self._reader = self._add_part(Reader(inbox.put_gathered, self._fail))
-        handshake = Handshake(self._hello(storage), addresses)
-
-        def join(state: ClusterState) -> None:
-            check_feature_level(state)
-            check_voters(state, self._cluster)
-            if state.id:
-                storage.folder.join(state.id)
-                handshake.join(state.id)
-
-        join(storage.ledger.cluster)
-        self._links = self._add_part(Links(handshake, addresses, inbox, self._report))
+        roster = Roster(storage.raft.configuration[1], {}, self._cluster.nodes)
+        handshake = Handshake(self._hello(storage), roster, lambda: storage.log.last_index)
+        self._links = self._add_part(Links(handshake, inbox, self._report))
         self._auditor = self._add_part(Auditor(self._name, storage.folder.path / LEDGER_FILE))
         snapshot_server = SnapshotServer(storage.kept)
         self._snapshotter = self._make_snapshotter(storage, lock, snapshot_server)
-        self._installer = self._make_installer(storage, lock, handshake, addresses)
+        self._installer = self._make_installer(storage, lock, handshake)
+        self._vitals = Vitals(
+            storage.folder.path,
+            storage.log,
+            storage.disk,
+            storage.kept,
+            incarnation=storage.folder.incarnation,
+            config=self._cluster.identity(),
+            pepper=storage.sealer.name,
+        )
         self._client_server = self._make_client_server(storage, inbox)
-        self._peer_server = self._make_peer_server(storage.folder, handshake, inbox, snapshot_server)
-        self._run_loop = self._make_run_loop(storage, inbox, lock, addresses, join)
+
+        def acknowledged(peer: NodeId) -> int:
+            with lock:
+                return min(storage.raft.matched().get(peer, 0), storage.raft.commit_index)
+
+        self._peer_server = self._make_peer_server(
+            storage.folder, handshake, inbox, acknowledged, snapshot_server
+        )
+        neighbours = Neighbours(
+            self._name,
+            handshake,
+            self._links,
+            self._peer_server,
+            storage.folder,
+            report=self._report,
+            on_removed=self._end_removed,
+        )
+
+        def follow(state: ClusterState) -> None:
+            check_feature_level(state)
+            if state.id:
+                storage.folder.join(state.id)
+                handshake.join(state.id)
+            neighbours.note_cluster(state)
+
+        self._run_loop = self._make_run_loop(storage, inbox, lock, neighbours, follow)
+        follow(storage.ledger.cluster)
+
+    def _end_removed(self, why: str) -> None:
+        self.ended_because = why
+        self._run_loop.stop()
 
     def _add_part(self, part: P) -> P:
         """Close `part` with this server; parts are closed in reverse order."""
@@ -144,13 +186,16 @@ class Server:
         )
         snapshots = SnapshotStore(folder.path / SNAPSHOT_FOLDER)
         segment_bytes_max = min(SEGMENT_BYTES_MAX, self._snapshot_log_bytes // SEGMENTS_PER_SNAPSHOT)
-        log = self._add_part(LogFile(folder.path, base=snapshots.base, segment_bytes_max=segment_bytes_max))
+        disk = TimedDisk()
+        log = self._add_part(
+            LogFile(folder.path, base=snapshots.base, segment_bytes_max=segment_bytes_max, disk=disk)
+        )
         folder.check_pepper(sealer.name, log_is_empty=not log.last_index)
         ledger = self._add_part(open_ledger(folder.path / LEDGER_FILE, snapshots, log.first_index))
         check_one_cluster(
             log, folder_id=folder.cluster_id, ledger_id=ledger.cluster.id, snapshot=snapshots.newest
         )
-        validator = EntryValidator(voters=self._cluster.nodes.keys())
+        validator = EntryValidator()
         new_id = secrets.token_hex(16)  # the cluster's id, if this node is its first leader
         raft = recover(
             raft_config(self._cluster, self._name, new_id),
@@ -161,7 +206,7 @@ class Server:
             snapshot=snapshots.newest,
             check_invariants=self._check_invariants,
         )
-        return _Storage(folder, sealer, KeptSnapshots(snapshots), log, ledger, validator, raft)
+        return _Storage(folder, sealer, KeptSnapshots(snapshots), disk, log, ledger, validator, raft)
 
     def _hello(self, storage: _Storage) -> Hello:
         return Hello(
@@ -174,6 +219,9 @@ class Server:
             node=self._name,
             store=storage.folder.store,
             pepper=storage.sealer.name,
+            peer_address=str(self._node.peer),
+            client_address=str(self._node.client),
+            incarnation=incarnation_of(storage.folder.incarnation, secrets.randbits(START_BITS)),
         )
 
     def _make_client_server(self, storage: _Storage, inbox: Inbox) -> ClientServer:
@@ -192,7 +240,12 @@ class Server:
         return self._add_part(server)
 
     def _make_peer_server(
-        self, folder: DataFolder, handshake: Handshake, inbox: Inbox, snapshots: SnapshotServer
+        self,
+        folder: DataFolder,
+        handshake: Handshake,
+        inbox: Inbox,
+        acknowledged: Callable[[NodeId], int],
+        snapshots: SnapshotServer,
     ) -> PeerServer:
         server = PeerServer(
             self._node.listen_peer or self._node.peer,
@@ -201,6 +254,7 @@ class Server:
             inbox=inbox,
             reader=self._reader,
             links=self._links,
+            acknowledged=acknowledged,
             snapshots=snapshots,
             report=self._report,
             verbose=self._verbose,
@@ -223,9 +277,10 @@ class Server:
         )
         return self._add_part(snapshotter)
 
-    def _make_installer(
-        self, storage: _Storage, lock: Lock, handshake: Handshake, addresses: Mapping[NodeId, Address]
-    ) -> Installer:
+    def _make_installer(self, storage: _Storage, lock: Lock, handshake: Handshake) -> Installer:
+        def address_of(peer: NodeId) -> Address | None:
+            return self._links.reached(peer) or handshake.roster.announced(peer)
+
         copy = copy_path(storage.folder.path / LEDGER_FILE)
         installer = Installer(
             raft=storage.raft,
@@ -233,7 +288,7 @@ class Server:
             log=storage.log,
             ledger=storage.ledger,
             kept=storage.kept,
-            prepare=SnapshotPreparer(SnapshotFetcher(handshake, addresses.get), copy).prepare,
+            prepare=SnapshotPreparer(SnapshotFetcher(handshake, address_of), copy).prepare,
             before_swap=lambda: self._before_swap(storage.validator),
             say=self._say,
             report=self._report,
@@ -246,26 +301,39 @@ class Server:
         self._maker.interrupt()
         validator.forget()
 
-    def _on_tick(self) -> None:
+    def _on_tick(self, log: LogFile) -> None:
         self._installer.tick()
         self._snapshotter.tick()
+        if time.monotonic() >= self._next_look_s:
+            self._next_look_s = time.monotonic() + LOOK_EVERY_S
+            log.check_present()
+        self._vitals.tick()
 
     def _make_run_loop(
         self,
         storage: _Storage,
         inbox: Inbox,
         lock: Lock,
-        peers: Collection[NodeId],
-        join: Callable[[ClusterState], None],
+        neighbours: Neighbours,
+        follow: Callable[[ClusterState], None],
     ) -> RunLoop:
+        def extend_status(status: StatusReply) -> StatusReply:
+            return replace(
+                self._vitals.completed(status),
+                voter=neighbours.has_vote,
+                peer=str(self._node.peer),
+                client=str(self._node.client),
+            )
+
         router = RequestRouter(
             self._name,
             storage.raft,
             storage.ledger,
             self._links,
-            peers=peers,
+            listed=self._cluster.nodes,
             first_number=self._random.getrandbits(FORWARD_NUMBER_BITS),
             say=self._say if self._verbose else None,
+            extend_status=extend_status,
         )
         here = self._node.client.pair
         return RunLoop(
@@ -279,10 +347,12 @@ class Server:
             inbox=inbox,
             lock=lock,
             on_leadership=lambda term: self._say(f"Leader on {here} in term {term}"),
-            on_cluster=join,
+            on_cluster=follow,
+            on_configuration=neighbours.note_configuration,
+            on_peers=neighbours.note_peers,
             on_rejection=RejectionReports(time.monotonic, self._report).report,
             on_install=self._installer.begin,
-            on_tick=self._on_tick,
+            on_tick=partial(self._on_tick, storage.log),
         )
 
     def run(self) -> None:

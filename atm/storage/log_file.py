@@ -213,10 +213,14 @@ class LogFile:
             self._next_to_check += 1
         for segment in segments:
             path = segment_path(self._folder, segment)
-            expected = self._files.get(segment)
-            if expected is None:
-                expected = FileStatus(self._disk.file_status(self._file).number, self._end)
-            if self._disk.status(path) != expected:
+            try:
+                expected = self._files.get(segment)
+                if expected is None:
+                    expected = FileStatus(self._disk.file_status(self._file).number, self._end)
+                found = self._disk.status(path)
+            except OSError as error:
+                raise self._failed(error) from error
+            if found != expected:
                 self.close()
                 raise LogFailed(
                     f"{path} was deleted, moved or replaced while this node ran. What it held is no longer "

@@ -134,13 +134,17 @@ class SnapshotStore:
         self._records[record.index] = record
 
     def prune(self, in_use: Collection[int] = ()) -> None:
-        """Remove all snapshots but the newest and those at the indexes `in_use`."""
+        """Remove all snapshots but the newest and those at the indexes `in_use`, and parts of older ones."""
         for index in sorted(self._records)[:-1]:
             if index not in in_use:
                 self._json(index).unlink()
                 sync_folder(self._folder)  # first: a file without its `.json` is removed by the next start
                 self._path(index).unlink(missing_ok=True)
                 del self._records[index]
+        for part in self._folder.glob("*.part"):
+            index_text = part.name.partition("-")[0]
+            if index_text.isdecimal() and int(index_text) <= self.base.index:
+                part.unlink()
 
     def _path(self, index: int) -> Path:
         return self._folder / f"{index}.db"

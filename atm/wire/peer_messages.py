@@ -11,7 +11,7 @@ from msgspec import Struct
 from msgspec.msgpack import Decoder
 
 from atm.ledger.commands import Actor
-from atm.raft.messages import Number, RaftMessage
+from atm.raft.messages import InstallSnapshot, InstallSnapshotResponse, Number, RaftMessage, TimeoutNow
 from atm.wire.codec import decode
 
 
@@ -26,8 +26,9 @@ class Hello(Struct, frozen=True, kw_only=True, array_like=True, tag=20):
     `store` names the caller's data folder: it changes when a server comes back with an empty one.
     `pepper` names the secret that PINs are sealed with, which all servers share.
     From `peer_address` on: release 1.2. The addresses are those at which the caller is to be reached.
-    `incarnation` rises with each start on this data folder, 0 if the caller counts none. `last_index` is
-    where the caller's log ends on its disk, `purpose` what the connection is for: "" for messages of servers.
+    `incarnation` tells one start on this data folder from all others (`incarnation_of`), 0 if none is
+    counted. `last_index` is where the caller's log ends on its disk. `purpose` is what the connection is for:
+    "" for messages of servers.
     """
 
     protocol_max: int
@@ -44,6 +45,18 @@ class Hello(Struct, frozen=True, kw_only=True, array_like=True, tag=20):
     incarnation: int = 0
     last_index: int = 0
     purpose: str = ""
+
+
+START_BITS = 20
+
+
+def incarnation_of(starts: int, drawn: int) -> int:
+    """Return the incarnation of a process: how often its folder was started on, and a random number."""
+    return starts << START_BITS | drawn % (1 << START_BITS)
+
+
+def starts_of(incarnation: int) -> int:
+    return incarnation >> START_BITS
 
 
 class Welcome(Struct, frozen=True, kw_only=True, array_like=True, tag=21):
@@ -111,6 +124,9 @@ CHUNK_BYTES_MAX = 256 * 1024
 CHUNK_FRAME_BYTES_MAX = CHUNK_BYTES_MAX + 1024
 
 PeerMessage = RaftMessage | Forward | ForwardReply
+
+# Messages that not every version of the protocol knows, and the first that does.
+NEWER: dict[type[RaftMessage], int] = {TimeoutNow: 4, InstallSnapshot: 4, InstallSnapshotResponse: 4}
 
 _peer_message: Decoder[PeerMessage] = Decoder(PeerMessage)
 _hello: Decoder[Hello] = Decoder(Hello)

@@ -16,6 +16,7 @@ from atm.admin import main as program
 from atm.local_cluster import LocalCluster, free_ports, write_cluster_ini_for
 from tests.support.ledgers import wait_until_equal
 from tests.support.running import ROOT
+from tests.support.server_parts import wait_until
 
 PAGE = (ROOT / "docs" / "backup.md").read_text(encoding="utf-8")
 FENCED = re.findall(r"^```(\w*)\n(.*?)^```$", PAGE, re.DOTALL | re.MULTILINE)
@@ -69,7 +70,8 @@ class Shell:
     def _lose_two(self) -> None:
         if len(self.bank.running()) == len(NODES):
             wait_until_equal(self.bank)
-            self.bank.stop_all()
+            for name in NODES:
+                self.bank.kill(name)
             for name in ("5000", "5001"):
                 shutil.rmtree(self.bank.cluster.data_dir / name)
 
@@ -101,20 +103,24 @@ def shell(tmp_path: Path) -> Iterator[Shell]:
     try:
         shell.bank.start_all()
         shell.bank.wait_for_leader()
-        wait_until_level(shell.bank)
+        wait_until_settled(shell.bank)
         yield shell
     finally:
         shell.stop()
 
 
-def wait_until_level(bank: LocalCluster) -> None:
-    """Wait until the leader has raised the feature level, so that no entry comes by itself any more."""
-    wait_until_equal(bank)
-    while True:
+def wait_until_settled(bank: LocalCluster) -> None:
+    """Wait until the log names all members and their addresses: then no entry comes by itself any more."""
+
+    def settled() -> bool:
         statuses = [bank.status(name) for name in NODES]
-        if all(status is not None and status.feature_level >= 2 for status in statuses):
-            wait_until_equal(bank)
-            return
+        return all(
+            status is not None and status.members and all(member.peer for member in status.members)
+            for status in statuses
+        )
+
+    wait_until(settled)
+    wait_until_equal(bank)
 
 
 DIFFERS = (  # from run to run: times, ids, sizes, who was asked

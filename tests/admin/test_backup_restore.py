@@ -93,7 +93,7 @@ def test_a_restored_folder_is_one_that_a_node_recovers_from(backup: Path, new_in
                     log,
                     ledger,
                     lambda low, high: low,
-                    EntryValidator(voters=cluster.nodes.keys()),
+                    EntryValidator(),
                     snapshot=snapshot,
                 )
                 assert (raft.commit_index, raft.last_index) == (30, 30)

@@ -45,6 +45,31 @@ def test_the_list_of_the_node_that_applied_most_is_shown(run: Run, bank: FakeMem
     assert len(run("members").out) == 2 + 3
 
 
+def test_a_list_that_is_older_than_an_acknowledged_change_is_not_believed(
+    run: Run, bank: FakeMembership
+) -> None:
+    """The others do not answer, once: the list of the one that lags has no 5003 yet."""
+    stale = bank.cluster["5000"]
+    lagging = stale.map(outcome="ok", index=20, members=list(bank.members.values()))
+    bank.refusals["promote_member"] = ["it lacks 12,000 entries"]
+    late = {name: iter([False, True]) for name in ("5001", "5002")}
+    for name in ("5001", "5002"):
+        bank.cluster[name].always = _silent_once(bank.cluster[name], bank.cluster[name].always, late[name])
+    usual: Any = stale.always
+    stale.always = lambda request: lagging(request) if request["op"] == "members" else usual(request)
+    assert run(*ADD).code == 0
+
+
+def _silent_once(node: FakeNode, members: Any, silent: Any) -> Any:
+    def answer(request: Map) -> bytes | None:
+        if request["op"] == "members" and next(silent, False):
+            return None
+        data: bytes | None = members(request)
+        return data
+
+    return answer
+
+
 # -- add -------------------------------------------------------------------------------------------------
 
 
@@ -330,6 +355,15 @@ def test_a_snapshot_that_is_refused_says_why(run: Run, bank: FakeMembership) -> 
     bank.refusals["snapshot"] = ["one is under way"]
     ran = run("snapshot", "5002")
     assert (ran.code, ran.err) == (1, ["admin: 5002 took no snapshot: one is under way"])
+
+
+def test_a_node_that_does_not_answer_is_left_out_of_the_snapshots(run: Run, bank: FakeMembership) -> None:
+    bank.cluster["5000"].always = bank.cluster["5000"].silence
+    ran = run("snapshot")
+    assert (ran.code, len(ran.out)) == (1, 2)
+    assert ran.err == ["5000 does not answer: it took no snapshot"]
+    ran = run("snapshot", "5000")
+    assert (ran.code, ran.out, ran.err) == (3, [], ["admin: 5000 does not answer: it took no snapshot"])
 
 
 def test_the_wait_says_how_far_the_node_is(run: Run, bank: FakeMembership) -> None:

@@ -120,10 +120,11 @@ def test_a_voter_that_is_down_and_a_member_without_a_vote_weaken_the_bank(
     assert run("health").out == ["degraded: 5002 has no vote"]
 
 
-def test_a_section_of_no_member_is_no_reason(run: Run, bank: FakeMembership) -> None:
+def test_a_section_of_no_member_is_no_reason_and_not_counted(run: Run, bank: FakeMembership) -> None:
     del bank.members["5002"]
     bank.cluster["5002"].stop()
     assert run("health").code == 0
+    assert run("status").out[-1] == "The bank is available, led by 5001: 2 of 2 servers answer"
 
 
 @pytest.mark.parametrize("command", ["health", "status"])

@@ -96,6 +96,12 @@ ADMIN = (
         caught_by=MEMBERSHIP_TESTS + "test_the_list_of_the_node_that_applied_most_is_shown",
     ),
     Mutant(
+        name="list older than the change",
+        what="add says that somebody removed the member that it has just added",
+        edits=(Edit("AdminClient.members", "answer_.index >= self._index", "True"),),
+        caught_by=MEMBERSHIP_TESTS + "test_a_list_that_is_older_than_an_acknowledged_change_is_not_believed",
+    ),
+    Mutant(
         name="PIN in the log's listing",
         what="bin/admin log prints sealed PINs",
         edits=(Edit("_without_pins", "HIDDEN if name_ in PINS and value_ else value_", "value_"),),

@@ -16,10 +16,12 @@ from tests.mutants.folders import FOLDERS
 from tests.mutants.forged import FORGED
 from tests.mutants.format import FORMAT
 from tests.mutants.install import INSTALL
+from tests.mutants.members import MEMBERS
 from tests.mutants.reads import READS
 from tests.mutants.registry import REGISTRY
 from tests.mutants.replication import REPLICATION
 from tests.mutants.run_loop import RUN_LOOP
+from tests.mutants.snapserver import SNAPSERVER
 from tests.mutants.storage import STORAGE
 from tests.mutants.survivors import SURVIVORS
 from tests.mutants.teller import TELLER
@@ -35,9 +37,11 @@ MUTANTS = (
     *FOLDERS,
     *FILES,
     *STORAGE,
+    *SNAPSERVER,
     *FORGED,
     *FORMAT,
     *INSTALL,
+    *MEMBERS,
     *BANK,
     *BANK_RULES,
     *REGISTRY,

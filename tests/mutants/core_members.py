@@ -183,6 +183,13 @@ CORE_MEMBERS = (
         + "test_a_server_that_joins_waits_and_is_brought_up_to_date_as_a_learner_then_votes",
     ),
     Mutant(
+        name="acknowledgement without a vote counted",
+        what="what a server acknowledged, perhaps with a disk that it has lost, counts once it is a voter",
+        edits=(Edit("Leader.follow_members", "peer_ not in changed_", "True"),),
+        caught_by=CHANGES
+        + "test_an_acknowledgement_of_the_lost_disk_does_not_count_once_the_new_one_is_a_voters",
+    ),
+    Mutant(
         name="configuration of the log ignored at the start",
         what="a server starts with the configuration of its state machine, and not with that of its log",
         edits=(Edit("Configurations.__init__", "log_.base_index < log_.last_index", "False"),),

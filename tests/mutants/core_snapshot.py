@@ -239,4 +239,11 @@ CORE_SNAPSHOT = (
         edits=(Edit("_check_reset", "raft_.role is Role.FOLLOWER", "True"),),
         caught_by=OF_INVARIANTS,
     ),
+    Mutant(
+        name="a snapshot from before the level",
+        what="a snapshot is made of a file that does not hold yet what allows it, and ends the node",
+        edits=(Edit("Snapshotter.tick", "self._ledger.write()", "pass"),),
+        caught_by="tests/server/test_snapshotter.py::"
+        "test_a_snapshot_that_is_due_holds_what_was_decided_and_so_the_level_that_allows_it",
+    ),
 )

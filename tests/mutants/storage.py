@@ -96,8 +96,8 @@ STORAGE = (
         edits=(
             Edit(
                 "LogFile.check_present",
-                "disk_.status(path_) != expected_",
-                "disk_.status(path_) is None",
+                "found_ != expected_",
+                "found_ is None",
             ),
         ),
         caught_by=CUTS + "test_a_file_that_vanishes_under_the_running_node_ends_it",
@@ -192,13 +192,7 @@ STORAGE = (
     Mutant(
         name="old write-ahead log kept beside the new ledger",
         what="SQLite adds to the snapshot what the ledger before it had not checkpointed",
-        edits=(
-            Edit(
-                "place",
-                "(ledger_, *(...))",
-                "(ledger_,)",
-            ),
-        ),
+        edits=(Edit("put_in_place", "(path_, *(...))", "(path_,)"),),
         caught_by=LEDGER_FILE + "test_a_power_cut_at_any_step_of_the_replacement_is_mended_by_the_next_start",
     ),
     Mutant(
@@ -206,9 +200,9 @@ STORAGE = (
         what="a snapshot that rotted on the disk takes the place of the ledger",
         edits=(
             Edit(
-                "place",
-                "_copied(...) != (snapshot_.size_bytes, snapshot_.sha256)",
-                "_copied(...)[0] != snapshot_.size_bytes",
+                "copy_whole",
+                "(size_bytes_, digest_.hexdigest()) == (snapshot_.size_bytes, snapshot_.sha256)",
+                "size_bytes_ == snapshot_.size_bytes",
             ),
         ),
         caught_by=LEDGER_FILE + "test_a_rotten_snapshot_takes_no_ledgers_place",
@@ -236,5 +230,23 @@ STORAGE = (
             ),
         ),
         caught_by=FOLDER_TESTS + "test_the_highest_incarnation_of_a_peers_store_is_remembered",
+    ),
+    Mutant(
+        name="parts kept for ever",
+        what="what was fetched of a snapshot that nobody needs any more stays on the disk, gigabytes of it",
+        edits=(Edit("SnapshotStore.prune", "part.unlink()", "pass"),),
+        caught_by=SNAPSHOTS + "test_a_part_that_is_not_needed_any_more_is_pruned",
+    ),
+    Mutant(
+        name="log's files looked at never",
+        what="a node whose log was deleted under it goes on to acknowledge",
+        edits=(Edit("Server._on_tick", "log_.check_present()", "pass"),),
+        caught_by="tests/server/test_main.py::test_a_node_whose_log_is_deleted_under_it_ends_within_seconds",
+    ),
+    Mutant(
+        name="starts not counted",
+        what="a node is started again and again with one incarnation",
+        edits=(Edit("Server._open_storage", "folder_.count_start()", "pass"),),
+        caught_by="tests/server/test_main.py::test_each_start_of_a_node_is_counted",
     ),
 )

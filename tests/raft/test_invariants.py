@@ -310,6 +310,14 @@ BETWEEN_TWO: list[tuple[Callable[[], CheckedRaft], Break, str]] = [
     ),
     (leader, changed(members("abc")), "adds or removes one voter at most"),
     (leader, changed(members("abcde", e="new")), "adds or removes one voter at most"),
+    (
+        leader,
+        both(
+            changed((*members("acde"), Member(node="b", voter=True, since=7))),
+            lambda raft: setattr(b_of(raft), "match_index", 6),
+        ),
+        "what was acknowledged without a vote does not count",
+    ),
 ]
 
 

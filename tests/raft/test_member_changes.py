@@ -501,6 +501,21 @@ def test_a_disk_counts_only_while_it_is_the_one_of_the_configuration() -> None:
     assert not a.raft.has_lost_disk("c")
 
 
+def test_an_acknowledgement_of_the_lost_disk_does_not_count_once_the_new_one_is_a_voters() -> None:
+    """It may come after the demotion, if it was received before."""
+    a = leading()
+    a.propose(b"x")
+    a.raft.demote("c", "new")
+    a.receive(append_accepted("c", 1, 2), append_accepted("b", 1, 2))
+    a.raft.change_membership(members("ab", "c", c="new"), NOW_US)
+    a.receive(append_accepted("b", 1, 3), append_accepted("c", 1, 2))
+    a.raft.change_membership(members("abc", c="new"), NOW_US)
+    assert a.raft.matched() == {"b": 3, "c": 0}
+    a.receive(append_refused("c", 1, a.raft.last_index - 1, (1, 0)))
+    assert appends(a.receive(append_refused("c", 1, 0)), "c") == []
+    assert a.raft.commit_index == 3
+
+
 def test_a_vote_of_the_lost_disk_does_not_count_once_the_new_one_is_a_voters() -> None:
     """The new disk has not given it."""
     a = Single("abcde")

@@ -175,7 +175,7 @@ def test_a_follower_that_was_silent_for_long_is_offered_the_newest() -> None:
     a.tick(HEARTBEAT_TICKS)
     second = take_snapshot(a, kept=5)
     ticks = 0
-    while a.raft.offered():
+    while a.raft.offered() and ticks < 2 * SILENT_TIMEOUTS * ELECTION_TICKS_MAX:
         assert {message.snapshot for message in offers(a.tick(HEARTBEAT_TICKS), "c")} <= {first, second}
         ticks += HEARTBEAT_TICKS
         a.receive(append_accepted("b", 2, a.raft.last_index))

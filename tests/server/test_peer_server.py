@@ -16,8 +16,10 @@ from msgspec.structs import replace
 
 from atm.config import Cluster
 from atm.ledger.commands import Debit
+from atm.raft import Member
 from atm.raft.messages import RequestVote
 from atm.server.group.inbox import Inbox, Inputs
+from atm.server.group.roster import Roster
 from atm.server.net.reader import Reader
 from atm.server.peers import peer_connection, peer_server
 from atm.server.peers.handshake import Handshake
@@ -38,6 +40,7 @@ from atm.wire.peer_messages import (
     Refused,
     Welcome,
     decode_hello_reply,
+    incarnation_of,
 )
 from tests.support.server_parts import (
     DEADLINE_S,
@@ -64,6 +67,7 @@ class Port:
     reported: list[str] = field(default_factory=list)
     handshake: Handshake = field(init=False)
     server: PeerServer = field(init=False)
+    acknowledged: int = 0
 
     def hello(self, node: str = "n2") -> Hello:
         return Hello(
@@ -96,10 +100,10 @@ class Port:
     def wait_for_inputs(self) -> Inputs:
         """Return what comes in next, but for who comes and goes."""
         inputs = Inputs()
-        while inputs == Inputs(feature_levels=inputs.feature_levels):
+        while inputs == Inputs(hellos=inputs.hellos):
             self.inbox.sleep(DEADLINE_S)
             inputs = self.take()
-        inputs.feature_levels.clear()
+        inputs.hellos.clear()
         return inputs
 
 
@@ -108,6 +112,11 @@ def greet(wire: Wire, hello: Hello) -> Welcome | Refused:
     payload = wire.payload()
     assert payload is not None
     return decode_hello_reply(payload)
+
+
+def levels_of(inputs: Inputs) -> list[tuple[str, int]]:
+    """Return the feature level of each peer that has come, and 0 for each that has gone."""
+    return [(peer, hello.feature_level if hello else 0) for peer, hello in inputs.hellos]
 
 
 def vote(sender: str) -> RequestVote:
@@ -122,10 +131,10 @@ def port(tmp_path: Path) -> Iterator[Port]:
     cluster = cluster_of(tmp_path, "n1", "n2", "n3")
     lock = Lock()
     port = Port(cluster, DataFolder(cluster, "n1"), Inbox(lock), lock)
-    addresses = {name: cluster.nodes[name].peer for name in ("n2", "n3")}
     report = port.reported.append
-    port.handshake = Handshake(port.hello("n1"), addresses)
-    links = Links(port.handshake, addresses, port.inbox, report)
+    members = tuple(Member(node=node, voter=True) for node in cluster.nodes)
+    port.handshake = Handshake(port.hello("n1"), Roster(members, {}, cluster.nodes))
+    links = Links(port.handshake, port.inbox, report)
     reader = Reader(port.inbox.put_gathered, lambda error: port.reported.append(repr(error)))
     server = PeerServer(
         cluster.nodes["n1"].peer,
@@ -134,6 +143,7 @@ def port(tmp_path: Path) -> Iterator[Port]:
         inbox=port.inbox,
         reader=reader,
         links=links,
+        acknowledged=lambda peer: port.acknowledged,
         snapshots=SnapshotServer(FakeFiles()),
         report=report,
     )
@@ -230,7 +240,7 @@ def test_the_level_of_a_peer_is_put_when_it_connects_and_when_it_disconnects(por
     levels: list[tuple[str, int]] = []
 
     def has_received(*expected: tuple[str, int]) -> bool:
-        levels.extend(port.take().feature_levels)
+        levels.extend(levels_of(port.take()))
         return levels == list(expected)
 
     with port.greeted("n2"):
@@ -246,7 +256,7 @@ def test_a_connection_that_was_replaced_takes_nothing_with_it(port: Port) -> Non
     with port.greeted() as older, port.greeted():
         assert older.payload() is None
         wait_until(lambda: len(port.connections()) == 1)
-        levels.extend(port.take().feature_levels)
+        levels.extend(levels_of(port.take()))
     assert levels[-1:] == [("n2", 2)]
 
 
@@ -268,6 +278,75 @@ def test_a_peer_with_another_store_is_demoted_before_its_messages(port: Port) ->
         assert port.take().demotions == [("n2", "another")]
     assert "came back with an empty data folder" in port.reported[0]
     assert not port.folder.register_peer_store("n2", "another")
+
+
+# -- old copies of data folders, and folders that the log names -----------------------------------------
+
+
+def started(port: Port, starts: int, drawn: int = 7, **changes: str | int) -> Hello:
+    """Return n2's hello of a process that was the `starts`-th on its folder."""
+    return replace(port.hello(), incarnation=incarnation_of(starts, drawn), last_index=90, **changes)
+
+
+def stale(port: Port, hello: Hello) -> bool:
+    """Say hello, close, and return whether the folder was taken for an old copy."""
+    with port.dial() as wire:
+        answer = greet(wire, hello)
+        assert isinstance(answer, Welcome)
+        assert answer.learner or not answer.stale
+        wire.socket.shutdown(socket.SHUT_WR)
+        assert wire.payload() is None
+    return answer.stale
+
+
+@pytest.mark.parametrize("second", [(1, 7), (2, 8), (1, 9)])
+def test_an_old_copy_of_a_data_folder_is_told_so_and_not_let_in(port: Port, second: tuple[int, int]) -> None:
+    """It shows no more starts than were seen: a process that was there before, or beside this one."""
+    assert not stale(port, started(port, 2))
+    port.take()
+    with port.dial() as wire:
+        answer = greet(wire, started(port, *second))
+        assert answer == Welcome(node="n1", learner=True, protocol=PROTOCOL_MAX, stale=True)
+        wire.send(VOTE)
+        wire.socket.shutdown(socket.SHUT_WR)
+        assert wire.payload() is None
+    assert port.take().messages == []
+    assert "node n2 runs on an old copy of its data folder" in port.reported[0]
+
+
+def test_a_server_that_connects_again_is_no_old_copy(port: Port) -> None:
+    assert not any(stale(port, started(port, starts)) for starts in (1, 1, 1, 2, 2, 7))
+    assert not stale(port, port.hello()), "release 1.1 counts no starts"
+    assert port.reported == []
+
+
+def test_what_was_seen_of_a_peer_is_kept(port: Port) -> None:
+    assert not stale(port, started(port, 3))
+    assert port.folder.highest_incarnation("n2", "store of n2") == incarnation_of(3, 7)
+
+
+def test_a_log_that_lacks_what_it_acknowledged_is_an_old_copy(port: Port) -> None:
+    port.acknowledged = 90
+    assert not stale(port, started(port, 1))
+    port.acknowledged = 91
+    assert stale(port, started(port, 2))
+    assert not stale(port, started(port, 1, store="a new disk")), "it is a learner anyhow"
+
+
+def test_the_data_folder_that_the_log_names_counts_and_no_other(port: Port) -> None:
+    with port.greeted() as before:
+        before.socket.shutdown(socket.SHUT_WR)
+        assert before.payload() is None
+    members = (Member("n1", True), Member("n2", True, store="new disk"), Member("n3", True))
+    port.handshake.roster = Roster(members, {}, port.cluster.nodes)
+    for store, counted in (("new disk", True), ("store of n2", False), ("new disk", True)):
+        port.take()
+        with port.dial() as wire:
+            answer = greet(wire, replace(port.hello(), store=store))
+            assert answer == Welcome(node="n1", learner=not counted, protocol=PROTOCOL_MAX)
+            assert port.take().demotions == [("n2", store)], "the core compares it with the configuration"
+            wire.socket.shutdown(socket.SHUT_WR)
+            assert wire.payload() is None
 
 
 def test_another_store_while_the_peer_is_connected_is_refused_and_reported_and_demotes_no_node(

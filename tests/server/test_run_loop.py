@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Sequence
 from threading import Event, Lock, Thread
 
@@ -9,12 +10,13 @@ import pytest
 
 from atm.ledger.commands import LedgerReceipt
 from atm.ledger.ledger import ClusterState, Record
-from atm.raft.messages import Entry, EntryKind, HardState, NodeId, RaftMessage, RequestVote
-from atm.raft.ready import Ready
+from atm.raft.messages import Entry, EntryKind, HardState, NodeId, RaftMessage, RequestVote, Snapshot
+from atm.raft.ready import Ready, Role
 from atm.raft.rejection import Rejection, Violation
 from atm.server.group.inbox import Inbox, Inputs, WakeThresholds
 from atm.server.group.request_router import RequestRouter
 from atm.server.group.run_loop import (
+    HAND_OVER_S,
     READIES_PER_ITERATION_MAX,
     TICK_S,
     TICKS_PER_ITERATION_MAX,
@@ -63,7 +65,8 @@ class WatchedCore(FakeCore):
     def ready(self) -> Ready | None:
         return self.readies.pop(0) if self.readies else None
 
-    def advance(self, ready: Ready) -> None: ...
+    def advance(self, ready: Ready) -> None:
+        self.calls.append("advance")
 
     def commit(self, entries: int = 1) -> None:
         """Have the core report so many more committed entries to the next iteration."""
@@ -110,7 +113,7 @@ class Story:
         self.inbox = Inbox(self.lock)
         self.clients = Outbox()
         self.now_s = 100.0
-        self.router = RequestRouter("n1", self.core, self.links, self.links, peers=("n2",), first_number=1)
+        self.router = RequestRouter("n1", self.core, self.links, self.links, listed={}, first_number=1)
         self.node = RunLoop(
             raft=self.core,
             log=self.links,
@@ -124,7 +127,10 @@ class Story:
             on_cluster=lambda cluster: self.links.events.append(f"cluster {cluster.id}"),
             clock=lambda: self.now_s,
             on_rejection=self._say,
+            on_install=lambda snapshot, leader: self.installs.append((snapshot.index, leader)),
+            on_tick=self._on_tick,
         )
+        self.installs: list[tuple[int, str]] = []
         self.said: list[Rejection] = []
         self.raised: BaseException | None = None  # by `run`
         self._loop = Thread(target=self._run, daemon=True)
@@ -132,6 +138,10 @@ class Story:
     def _say(self, refusal: Rejection) -> None:
         assert not self.lock.locked(), "saying is I/O"
         self.said.append(refusal)
+
+    def _on_tick(self) -> None:
+        assert not self.lock.locked(), "what is done there is I/O"
+        self.core.calls.append("on tick")
 
     @property
     def writes(self) -> int:
@@ -147,7 +157,11 @@ class Story:
         wait_until(lambda: self.inbox._idle)
 
     def end(self) -> None:
-        self._loop.join(DEADLINE_S)
+        """Let time pass until the loop has ended."""
+        deadline_s = time.monotonic() + DEADLINE_S
+        while self._loop.is_alive() and time.monotonic() < deadline_s:
+            self.now_s += HAND_OVER_S
+            self._loop.join(0.01)
         assert not self._loop.is_alive()
 
     def _run(self) -> None:
@@ -163,7 +177,7 @@ def test_a_demotion_comes_before_messages_and_messages_before_time() -> None:
     story.inbox.put(Inputs(demotions=[("n2", "new")]))
     story.now_s += 1.5 * TICK_S
     story.node.iterate()
-    assert story.core.calls == ["demote n2 new", "step", "tick"]
+    assert story.core.calls == ["demote n2 new", "step", "tick", "on tick"]
 
 
 def test_ticks_follow_the_clock_and_none_is_lost_between_iterations() -> None:
@@ -179,7 +193,7 @@ def test_after_a_stall_only_a_few_ticks_are_made_up() -> None:
     story.now_s += 100.0
     story.node.iterate()
     story.node.iterate()
-    assert story.core.calls == ["tick"] * TICKS_PER_ITERATION_MAX
+    assert story.core.calls == ["tick"] * TICKS_PER_ITERATION_MAX + ["on tick"]
 
 
 def test_blocked_connections_are_tried_again_with_each_tick_only() -> None:
@@ -401,3 +415,25 @@ def test_a_change_of_the_cluster_is_announced_once_and_before_the_ledger_is_writ
         story.turn_after(1)
     told = [event for event in story.links.events if event.startswith(("decide", "cluster", "write"))]
     assert [event.split()[0] for event in told] == ["decide", "cluster", "write", "decide", "write"]
+
+
+def test_what_is_done_at_a_tick_is_done_while_nothing_is_being_performed() -> None:
+    story = Story()
+    story.core.commit()
+    story.core.commit()
+    story.turn_after(1.5)
+    assert story.core.calls == ["tick", "advance", "advance", "on tick"]
+    story.turn_after(0.1)
+    assert story.core.calls.count("on tick") == 1
+
+
+def test_a_snapshot_that_the_core_wants_is_begun_to_be_fetched_from_the_leader() -> None:
+    story = Story()
+    offered = Snapshot(
+        index=9, term=1, time_us=9, size_bytes=0, sha256="", chain_hash="", membership=b"", cluster_id=""
+    )
+    story.core.readies.append(
+        Ready(hard_state=HardState(term=1), install=offered, role=Role.FOLLOWER, leader="n2")
+    )
+    story.turn_after(0)
+    assert story.installs == [(9, "n2")]

@@ -11,7 +11,9 @@ from threading import Event, Lock, Thread
 import pytest
 
 from atm.config import Address, Cluster
+from atm.raft import Member
 from atm.server.group.inbox import Inbox
+from atm.server.group.roster import Roster
 from atm.server.net.reader import Reader
 from atm.server.peers import snapshot_server
 from atm.server.peers.handshake import Handshake
@@ -57,6 +59,9 @@ def hello(cluster: Cluster, node: str, *, purpose: str = "") -> Hello:
     )
 
 
+ROSTER = Roster((Member("n1", voter=True), Member("n2", voter=True)), {}, {})
+
+
 class Leader:
     """The peer port of n1, which has snapshots; n2 fetches them."""
 
@@ -69,14 +74,14 @@ class Leader:
         self.inbox = Inbox(Lock())
         self._reader = Reader(self.inbox.put_gathered, lambda error: self.reported.append(repr(error)))
         self._reader.start()
-        handshake = Handshake(hello(self.cluster, "n1"), ["n2"])
+        handshake = Handshake(hello(self.cluster, "n1"), ROSTER)
         self.server = PeerServer(
             self.cluster.nodes["n1"].peer,
             handshake=handshake,
             folder=self._folder,
             inbox=self.inbox,
             reader=self._reader,
-            links=Links(handshake, {}, self.inbox, self.reported.append),
+            links=Links(handshake, self.inbox, self.reported.append),
             snapshots=self.snapshots,
             report=self.reported.append,
         )
@@ -104,7 +109,7 @@ class Leader:
 
 
 def fetcher_of(cluster: Cluster, address: Address | None, **settings: float) -> SnapshotFetcher:
-    handshake = Handshake(hello(cluster, "n2"), ["n1"])
+    handshake = Handshake(hello(cluster, "n2"), ROSTER)
     return SnapshotFetcher(handshake, lambda peer: address, **settings)  # type: ignore[arg-type]
 
 

@@ -185,6 +185,13 @@ def test_it_is_durable_before_the_core_knows_and_the_core_knows_before_the_log_i
     assert story.events == ["made", f"core from {kept_from}", f"cut before {kept_from}"]
 
 
+def test_a_snapshot_that_is_due_holds_what_was_decided_and_so_the_level_that_allows_it(story: Story) -> None:
+    """The level is raised by a decision in memory; a file without it has no members for the snapshot."""
+    story.grow_until_one_is_made()
+    story.end_job()
+    assert story.events[:2] == ["write", "made"]
+
+
 def test_a_window_of_the_limit_stays_behind_a_snapshot_and_no_more(story: Story) -> None:
     for _ in range(4):
         snapshot = story.take()

@@ -188,6 +188,16 @@ def test_a_part_belongs_to_one_snapshot_and_goes_with_the_next(store: SnapshotSt
     assert names(folder) == {"95.db", "95.json"}
 
 
+def test_a_part_that_is_not_needed_any_more_is_pruned(store: SnapshotStore, folder: Path) -> None:
+    store.part(snapshot_of(90)).write_bytes(b"piece")
+    made(store, 80)
+    store.prune()
+    assert store.part(snapshot_of(90)).exists()
+    made(store, 90)
+    store.prune()
+    assert names(folder) == {"90.db", "90.json"}
+
+
 def test_what_another_server_says_names_no_file_elsewhere(store: SnapshotStore, folder: Path) -> None:
     evil = msgspec.structs.replace(snapshot_of(90), sha256="../../../x", cluster_id="/etc/x\n")
     assert store.part(evil).parent == folder

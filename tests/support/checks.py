@@ -130,7 +130,7 @@ class Checks:
             seen.led_term = term
         else:
             seen.led_term = 0
-        self._check_entries(name, ready.entries)
+        self._check_entries(name, ready.entries, ready.reset_log)
 
     def saved(self, name: NodeId) -> None:
         """`name` has saved; its term is durable now."""
@@ -284,12 +284,14 @@ class Checks:
                     held == entry.term, "leader completeness", f"{name} in term {term} lacks {entry.index}"
                 )
 
-    def _check_entries(self, name: NodeId, entries: Sequence[Entry]) -> None:
+    def _check_entries(self, name: NodeId, entries: Sequence[Entry], reset_log: m.Snapshot | None) -> None:
         """Log matching, by induction: (index, term) fixes the entry and the term of the one before."""
         if not entries:
             return
         store = self.stores[name]
         prev_term = store.term_at(entries[0].index - 1)
+        if reset_log is not None and entries[0].index == reset_log.index + 1:
+            prev_term = reset_log.term
         assert prev_term is not None, f"{name} saves after a gap"
         for entry in entries:
             known = self._written.setdefault((entry.index, entry.term), (prev_term, entry))

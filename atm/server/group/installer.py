@@ -107,8 +107,10 @@ class Installer:
         before_swap: Callable[[], None],
         say: Callable[[str], None],
         report: Callable[[str], None],
+        start_job: Callable[[Prepare, Snapshot, NodeId, Path, Job | None], Job] = Job,
     ) -> None:
         """`before_swap` ends whatever else reads the ledger's file."""
+        self._start_job = start_job
         self._lock = lock  # guards _raft
         self._raft = raft
         self._log = log
@@ -128,7 +130,7 @@ class Installer:
         if before is not None:
             before.stop.set()
         part = self._kept.part(snapshot)
-        self._job = Job(self._prepare, snapshot, leader, part, before)
+        self._job = self._start_job(self._prepare, snapshot, leader, part, before)
 
     def tick(self) -> None:
         """Install what is prepared once the core allows it; let a failed one begin anew after a while."""

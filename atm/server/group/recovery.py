@@ -5,10 +5,21 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import Protocol
 
-from atm.config import Cluster
 from atm.ledger.commands import LedgerReceipt
 from atm.ledger.ledger import ClusterState, Record
-from atm.raft import CheckedRaft, Entry, EntryKind, HardState, Log, LogStart, Raft, RaftConfig, Snapshot
+from atm.raft import (
+    CheckedRaft,
+    Configuration,
+    Entry,
+    EntryKind,
+    HardState,
+    Log,
+    LogStart,
+    Member,
+    Raft,
+    RaftConfig,
+    Snapshot,
+)
 from atm.raft.term_limit import TERM_MAX
 from atm.server.group.entry_validator import EntryValidator, Unusable, checked_record
 from atm.storage.log_recovery import START_EMPTY_ADVICE
@@ -58,6 +69,8 @@ class RecoveredStateMachine(Protocol):
 
     @property
     def applied_index(self) -> int: ...
+    @property
+    def cluster(self) -> ClusterState: ...
     def apply(self, records: Sequence[Record]) -> list[LedgerReceipt | None]: ...
 
 
@@ -102,7 +115,16 @@ def recover(
         applied_index=ledger.applied_index,
         random=random,
         entry_check=validator.entry_check,
+        configuration=_configuration(ledger),
     )
+
+
+def _configuration(ledger: RecoveredStateMachine) -> tuple[int, Configuration] | None:
+    """Return the members as of the applied index, None if the log has not said who they are."""
+    state = ledger.cluster
+    members = tuple(Member(m.node, m.voter, m.peer, m.client, m.store, m.since) for m in state.members)
+    founders = tuple(Member(node, voter=True) for node in state.voters)
+    return (ledger.applied_index, members or founders) if members or founders else None
 
 
 def replay(log: SavedLog, ledger: RecoveredStateMachine) -> None:
@@ -145,16 +167,6 @@ def check_one_cluster(
         raise ClusterMismatch(
             f"these files are of different clusters: that of the log is {names[0]}, of node.json {names[1]}, "
             f"of the ledger {names[2]}. Put back the files that this node ran with last. {START_EMPTY_ADVICE}"
-        )
-
-
-def check_voters(state: ClusterState, cluster: Cluster) -> None:
-    """Raise `ClusterMismatch` unless cluster.ini names the servers that the log does."""
-    if state.id and set(state.voters) != cluster.nodes.keys():
-        raise ClusterMismatch(
-            f"the servers of this cluster are {', '.join(state.voters)}, and {cluster.path} names "
-            f"{', '.join(cluster.nodes)}: servers may move to other addresses, but none can be added, "
-            "removed or renamed yet. Put the names back, or use another data_dir for another cluster"
         )
 
 

@@ -12,6 +12,8 @@ from msgspec.json import Decoder
 
 from atm.ledger.snapshot import MadeSnapshot, NotMade
 
+PROGRAM = ("-P", "-m", "atm.ledger.snapshot")
+
 _made: Decoder[MadeSnapshot] = Decoder(MadeSnapshot)
 
 
@@ -30,7 +32,7 @@ class SnapshotMaker:
             if self._closed:
                 raise NotMade("the node is stopping")
             self._running = process = subprocess.Popen(
-                [sys.executable, "-P", "-m", "atm.ledger.snapshot", str(self._ledger), str(path)],
+                [sys.executable, *PROGRAM, str(self._ledger), str(path)],
                 stdin=subprocess.PIPE,  # the process ends when this does, so even kill -9 of the node ends it
                 stdout=subprocess.PIPE,
                 stderr=subprocess.PIPE,

@@ -111,8 +111,10 @@ class Snapshotter:
         being_fetched: Callable[[], Collection[int]],
         random: Callable[[float, float], float],
         report: Callable[[str], None],
+        start_job: Callable[[SnapshotMaker, KeptSnapshots], Job] = Job,
     ) -> None:
         """`limit_bytes`: take a snapshot before the log has grown by more than this since the last one."""
+        self._start_job = start_job
         self._lock = lock  # guards _raft
         self._raft = raft
         self._log = log
@@ -157,7 +159,8 @@ class Snapshotter:
         elif self._wishes:
             self._grant()
         elif self._is_due():
-            self._job = Job(self._maker, self._kept)
+            self._ledger.write()  # the file is copied, and the level that allows it may only be decided yet
+            self._job = self._start_job(self._maker, self._kept)
         if self._ticks % PRUNE_TICKS == 0 and self._kept.older:
             self._prune()
 
@@ -187,7 +190,7 @@ class Snapshotter:
         self._ledger.write()
         why = self._why_not()
         if why is None and self._ledger.applied_index > self._kept.newest_index:
-            self._job = Job(self._maker, self._kept)
+            self._job = self._start_job(self._maker, self._kept)
         else:
             self._end_granted(why or "")
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+import re
 import sqlite3
 import subprocess
 import sys
@@ -177,6 +178,38 @@ def test_a_restored_bank_goes_on_cutting_its_log_and_brings_up_an_empty_node(
         assert list((tmp_path / "b2").glob("snapshot-*.db")), "its log begins behind the restored books"
         at_the_end(tmp_path / "b2", tmp_path / "again.db")
         assert tables(tmp_path / "again.db") == wait_until_equal(restored)
+
+
+def test_what_is_left_after_a_lost_majority_serves_and_a_lost_node_is_not_let_in_again(
+    cluster: LocalCluster, tmp_path: Path
+) -> None:
+    config = cluster.cluster.path
+    with Customers(config) as customers:
+        customers.wait_for_more(200)
+    wait_until_equal(cluster)
+    for name in ("n1", "n2", "n3"):
+        cluster.kill(name)
+    before = tables(cluster.cluster.data_dir / "n3" / "ledger.db")
+    assert admin("recover", "n3", "--config", config, "--yes") == 0
+    alone = tmp_path / "alone.ini"
+    (section,) = re.findall(r"\[node n3\]\n.*\n.*\n", config.read_text())
+    alone.write_text(section)
+    with LocalCluster(alone) as recovered:
+        recovered.start("n3")
+        recovered.wait_for_leader()
+        with Client(recovered.cluster) as client:
+            request_id, receipt = next(iter(customers.receipts.items()))
+            assert client.lookup(request_id).log_index == receipt.log_index, "its references are the same"
+            assert client.credit("main", 5).outcome == "ok"
+        cluster.start("n1")
+        wait_until(lambda: bool(cluster.status("n1")))
+        wait_until(lambda: "cluster" in cluster.output("n1") + recovered.output("n3").split("Leader")[-1])
+        status = cluster.status("n1")
+        assert status is not None
+        assert status.leader is None
+        after = tables(recovered.cluster.data_dir / "n3" / "ledger.db")
+        assert [row for row in after["journal"] if row in before["journal"]] == before["journal"]
+        assert recovered.stop("n3") == 0
 
 
 def test_a_drill_lets_the_restored_bank_serve_and_compares_it(

@@ -21,6 +21,7 @@ from atm.raft.messages import NodeId
 from atm.raft.raft import Raft
 from atm.server.clients import client_server
 from atm.server.clients.auditor import Auditor
+from atm.server.clients.backup_source import BackupSource
 from atm.server.clients.client_server import ClientServer
 from atm.server.group.entry_validator import EntryValidator
 from atm.server.group.inbox import Inbox
@@ -230,6 +231,7 @@ class Server:
             self._reader,
             storage.sealer,
             self._auditor,
+            self._add_part(BackupSource(storage.folder.path)),
             take_snapshot=self._snapshotter.take,
             report=self._report,
             verbose=self._verbose,

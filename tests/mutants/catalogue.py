@@ -11,6 +11,7 @@ from tests.mutants.files import FILES
 from tests.mutants.folders import FOLDERS
 from tests.mutants.forged import FORGED
 from tests.mutants.format import FORMAT
+from tests.mutants.guards import GUARDS
 from tests.mutants.reads import READS
 from tests.mutants.registry import REGISTRY
 from tests.mutants.replication import REPLICATION
@@ -28,6 +29,7 @@ MUTANTS = (
     *FILES,
     *FORGED,
     *FORMAT,
+    *GUARDS,
     *BANK,
     *BANK_RULES,
     *REGISTRY,

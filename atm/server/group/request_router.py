@@ -31,7 +31,10 @@ READS_MAX = 20_000
 FORWARDED_MAX = 10_000
 FORWARD_TIMEOUT_S = 2.0  # if the leader has not replied by then, the outcome is unknown
 
-EXPIRE = command_data(BANK, encode(Expire()))
+EXPIRE_LIMIT = 500  # holds ended by one entry, which takes every server some 10 ms
+EXPIRE_LIMIT_LEVEL = 2  # the feature level from which on an entry may say a limit
+EXPIRE = command_data(BANK, encode(Expire(limit=EXPIRE_LIMIT)))
+EXPIRE_ALL = command_data(BANK, encode(Expire()))  # for release 1.1
 RAISE_AGAIN_S = 1.0  # if it was not applied by then
 
 UNKNOWN = "it may or may not have been done: ask again with the same id"
@@ -178,9 +181,9 @@ class RequestRouter:
             self._refuse(replaced, "unknown", UNKNOWN)
 
     def _end_due_holds(self) -> None:
-        """Propose the command that ends all due holds, so that they end at the same index on every server.
+        """Propose the command that ends due holds, so that they end at the same index on every server.
 
-        At most one is under way. It can only be lost with the leadership.
+        At most one is under way, and the next follows if more are due. It is only lost with the leadership.
         """
         due_us = self._ledger.next_expiry_us
         term, index = self._newest_expire
@@ -188,7 +191,8 @@ class RequestRouter:
             return
         now_us = self._log_clock.now_us()
         if due_us <= now_us:
-            self._newest_expire = (self._core.term, self._core.propose([EXPIRE], now_us))
+            expire = EXPIRE if self._ledger.cluster.feature_level >= EXPIRE_LIMIT_LEVEL else EXPIRE_ALL
+            self._newest_expire = (self._core.term, self._core.propose([expire], now_us))
 
     def _raise_feature_level(self) -> None:
         """Raise the cluster to the level that all members, learners too, have shown in their hellos."""

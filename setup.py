@@ -15,7 +15,7 @@ setup(
     license_files=["LICENSE"],
     python_requires=">=3.11",
     packages=find_packages(include=["atm", "atm.*"]),
-    package_data={"atm": ["py.typed"], "atm.ledger": ["schema.sql"]},
+    package_data={"atm": ["py.typed"], "atm.ledger": ["*.sql"]},
     install_requires=[
         "apsw>=3.51.3.0",  # its first part is SQLite's version: before 3.51.3, WAL resets can race
         "msgspec>=0.19",

@@ -76,6 +76,7 @@ def _row(command: TellerCommand[Any]) -> str:
         messages.RequestVoteResponse,
         messages.AppendEntries,
         messages.AppendEntriesResponse,
+        messages.TimeoutNow,
         peer_messages.Hello,
         peer_messages.Welcome,
         peer_messages.Refused,

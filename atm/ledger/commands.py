@@ -382,7 +382,36 @@ class LevelRaise(Struct, frozen=True, array_like=True):
     level: Annotated[int, Meta(ge=1, le=10**6)]
 
 
-LedgerEntry = LoggedCommand | Founding | LevelRaise
+Place = Annotated[str, Meta(max_length=260)]  # host:port, or empty
+
+
+class Member(Struct, frozen=True, array_like=True):
+    """A server of the cluster; without `voter` a learner, which is sent the log and has no vote.
+
+    `peer` and `client` are where it is found. `store` names the data folder whose promises count; empty: that
+    which it showed first. `since` is the index of the entry that made it what it is; the ledger counts that.
+    """
+
+    node: Annotated[str, Meta(min_length=1, max_length=64)]
+    voter: bool
+    peer: Place
+    client: Place
+    store: Annotated[str, Meta(max_length=64)] = ""
+    since: int = 0
+
+
+class MembershipChange(Struct, frozen=True, array_like=True):
+    """From this entry on, these are all the servers of the cluster."""
+
+    members: Annotated[tuple[Member, ...], Meta(min_length=1)]
+
+    def __post_init__(self) -> None:
+        names = {member.node for member in self.members}
+        if len(names) < len(self.members) or not any(member.voter for member in self.members):
+            raise ValueError("a cluster has a voter, and each server once")
+
+
+LedgerEntry = LoggedCommand | Founding | LevelRaise | MembershipChange
 Withdrawal = Debit | Transfer | Hold  # money goes out of `account`, so its PIN goes with the request
 Read = Query | Statement | Lookup | Exceptions | Accounts
 Page = Statement | Exceptions | Accounts  # what is read page by page

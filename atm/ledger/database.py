@@ -8,12 +8,16 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import lru_cache
 from pathlib import Path
 
 import apsw
 
 SCHEMA = Path(__file__).with_name("schema.sql").read_text(encoding="utf-8")
-SCHEMA_VERSION = 3
+MEMBER_TABLES = Path(__file__).with_name("schema_4.sql").read_text(encoding="utf-8")
+SCHEMA_VERSION = 3  # of a new ledger
+MEMBERS_SCHEMA_VERSION = 4  # with `MEMBER_TABLES`, which the cluster's feature level 2 adds
+SCHEMAS = {SCHEMA_VERSION: (SCHEMA,), MEMBERS_SCHEMA_VERSION: (SCHEMA, MEMBER_TABLES)}
 
 BUSY_TIMEOUT_MS = 5000
 CACHE_KIB = 8192
@@ -105,6 +109,18 @@ class Database:
             yield
             self._assert_no_foreign_write()
 
+    @property
+    def has_member_tables(self) -> bool:
+        """Whether the ledger has the tables of `MEMBER_TABLES`."""
+        return schema_version_of(self._connection) == MEMBERS_SCHEMA_VERSION
+
+    def add_member_tables(self) -> None:
+        """Add the tables of `MEMBER_TABLES` if they are not there, within the caller's transaction."""
+        if self.has_member_tables:
+            return
+        self._execute(MEMBER_TABLES)
+        self._execute("update applied set schema_version = ?", (MEMBERS_SCHEMA_VERSION,))
+
     def close(self) -> None:
         """Close the file; the last connection checkpoints the WAL. A second call does nothing."""
         self._connection.close(True)
@@ -149,10 +165,10 @@ class Database:
         names = {str(name) for (name,) in self._rows("select name from sqlite_schema")}
         if "applied" not in names:
             raise self.damage("is a database, but not a ledger")
-        versions = self._rows("select schema_version from applied")
-        if versions != [(SCHEMA_VERSION,)]:
-            raise self._another_version(versions[0][0] if versions else None)
-        if schema_of(self._connection) != expected_schema():
+        version = schema_version_of(self._connection)
+        if version not in SCHEMAS:
+            raise self._another_version(version)
+        if schema_of(self._connection) != expected_schema(version):
             raise self.damage("has tables that were changed by another program")
         if self._rows("select sum(amount) from balance") != [(0,)]:
             raise self.damage("has balances that do not add up to 0")
@@ -160,14 +176,15 @@ class Database:
     def _another_version(self, found: object) -> LedgerFault:
         if not isinstance(found, int):
             return self.damage("is a ledger of no known version")
-        if found > SCHEMA_VERSION:
+        ours = " and ".join(map(str, SCHEMAS))
+        if found > MEMBERS_SCHEMA_VERSION:
             return LedgerFault(
-                f"{self.path} is a ledger of version {found}, and this release's is {SCHEMA_VERSION}: "
+                f"{self.path} is a ledger of version {found}, and this release's are {ours}: "
                 "it was written by a newer release: install that one"
             )
         return LedgerFault(
-            f"{self.path} is a ledger of version {found}, written by release 1.0, and this release's is "
-            f"{SCHEMA_VERSION}: {MOVE_THE_BOOKS}"
+            f"{self.path} is a ledger of version {found}, written by release 1.0, and this release's are "
+            f"{ours}: {MOVE_THE_BOOKS}"
         )
 
     # -- others ------------------------------------------------------------------------------------
@@ -254,11 +271,18 @@ def schema_of(connection: apsw.Connection) -> list[tuple[object, ...]]:
     return list(connection.execute("select type, name, tbl_name, sql from sqlite_schema order by name"))
 
 
-def expected_schema() -> list[tuple[object, ...]]:
-    """Return the schema that this release creates."""
+def schema_version_of(connection: apsw.Connection) -> object:
+    """Return the version of the tables, None if the ledger says none."""
+    return connection.execute("select schema_version from applied").get
+
+
+@lru_cache
+def expected_schema(version: int) -> list[tuple[object, ...]]:
+    """Return the schema of a ledger of that version, one of `SCHEMAS`."""
     connection = apsw.Connection(":memory:")
     try:
-        connection.execute(SCHEMA)
+        for definitions in SCHEMAS[version]:
+            connection.execute(definitions)
         return schema_of(connection)
     finally:
         connection.close()

@@ -8,16 +8,11 @@ from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 from typing import TypeGuard
 
-import msgspec
-from msgspec import Struct
-from msgspec.structs import replace
-
 from atm.ledger.audit.digest import table_digest, table_names
+from atm.ledger.cluster import MEMBERS_LEVEL, ClusterState, read_cluster, write_cluster
 from atm.ledger.commands import (
-    Founding,
     LedgerEntry,
     LedgerReceipt,
-    LevelRaise,
     LoggedCommand,
     Query,
     Read,
@@ -29,23 +24,13 @@ from atm.ledger.rows import SqliteRows, Unreadable
 from atm.ledger.rules import decide
 from atm.ledger.unit_of_work import UnitOfWork
 
-__all__ = ["Ledger", "LedgerFault", "NotNext"]
+__all__ = ["ClusterState", "Ledger", "LedgerFault", "NotNext"]
 
 # Log index, time stamp in microseconds, and the contents of the entry: None for a no-op.
 Record = tuple[int, int, LedgerEntry | None]
 
 APPLIED = "select log_index from applied"
 SET_APPLIED = "update applied set log_index = ?"
-CLUSTER = "select id, voters, feature_level from cluster"
-SET_CLUSTER = "update cluster set id = ?, voters = ?, feature_level = ?"
-
-
-class ClusterState(Struct, frozen=True, kw_only=True):
-    """What the log says about the cluster itself; `id` and `voters` are empty before its first entry."""
-
-    id: str
-    voters: tuple[str, ...]
-    feature_level: int
 
 
 class NotNext(Exception):
@@ -75,7 +60,9 @@ class Ledger:
             self._decided_index = self._applied_index
             self._journal_hash = self._rows.last_hash()
             self._next_expiry_us = self._rows.next_expiry_us()
-            self._cluster = self._decided_cluster = self._read_cluster()
+            self._cluster = self._decided_cluster = read_cluster(
+                self._cursor, with_members=self._database.has_member_tables
+            )
 
     @property
     def cluster(self) -> ClusterState:
@@ -112,12 +99,13 @@ class Ledger:
             if len(records) > 1:  # a single command finds what it names as fast by itself
                 commands = [entry.command for _, _, entry in records if type(entry) is LoggedCommand]
                 self._rows.look_up(unit, commands)
-            receipts = [
-                decide(unit, log_index, time_us, entry)
-                if type(entry) is LoggedCommand
-                else self._apply_cluster_entry(entry)
-                for log_index, time_us, entry in records
-            ]
+            receipts: list[LedgerReceipt | None] = []
+            for log_index, time_us, entry in records:
+                if type(entry) is LoggedCommand:
+                    receipts.append(decide(unit, log_index, time_us, entry))
+                else:
+                    self._decided_cluster = self._decided_cluster.after(log_index, entry)
+                    receipts.append(None)
         self._decided_index = records[-1][0]
         return receipts
 
@@ -129,7 +117,9 @@ class Ledger:
         with self._forgetting_on_error(self._database.transaction()):
             self._rows.write_unit(unit)
             if self._decided_cluster != self._cluster:
-                self._write_cluster(self._decided_cluster)
+                if self._decided_cluster.feature_level >= MEMBERS_LEVEL:
+                    self._database.add_member_tables()
+                write_cluster(self._cursor, self._decided_cluster)
             self._cursor.execute(SET_APPLIED, (self._decided_index,))
             next_expiry_us = self._rows.next_expiry_us() if unit.changed_holds else self._next_expiry_us
         self._unit = None
@@ -167,28 +157,6 @@ class Ledger:
     def close(self) -> None:
         """Close the file; a second call does nothing."""
         self._database.close()
-
-    def _apply_cluster_entry(self, entry: LedgerEntry | None) -> LedgerReceipt | None:
-        """Apply an entry about the cluster. Only the first founding counts; the feature level never falls."""
-        cluster = self._decided_cluster
-        if isinstance(entry, Founding) and not cluster.id:
-            self._decided_cluster = replace(cluster, id=entry.cluster_id, voters=entry.voters)
-        elif isinstance(entry, LevelRaise):
-            level = max(entry.level, cluster.feature_level)
-            self._decided_cluster = replace(cluster, feature_level=level)
-        return None
-
-    def _read_cluster(self) -> ClusterState:
-        [(cluster_id, voters, level)] = self._cursor.execute(CLUSTER).fetchall()
-        try:
-            fields = {"id": cluster_id, "voters": msgspec.json.decode(str(voters)), "feature_level": level}
-            return msgspec.convert(fields, ClusterState)
-        except msgspec.DecodeError as error:  # or a ValidationError, which is one
-            raise Unreadable(f"a cluster that cannot be read ({error})") from error
-
-    def _write_cluster(self, cluster: ClusterState) -> None:
-        voters = msgspec.json.encode(cluster.voters).decode()
-        self._cursor.execute(SET_CLUSTER, (cluster.id, voters, cluster.feature_level))
 
     def _assert_next(self, records: Sequence[Record]) -> None:
         for expected, (log_index, _, _) in enumerate(records, self._decided_index + 1):

@@ -10,7 +10,9 @@ Work goes in, by these calls only:
     raft.tick()                   one tick of time has passed
     raft.propose(data, now_us)    clients want this data replicated
     raft.read(read_id)            a client wants a read that sees every acknowledged write
-    raft.demote(node_id)          that server has lost its disk: its promises no longer count
+    raft.change_membership(members, now_us)   the cluster shall have these members
+    raft.transfer(target)         another server shall lead
+    raft.demote(node_id, store)   that server shows another disk: its promises no longer count
 
 Work comes out:
 
@@ -35,14 +37,28 @@ the core, in the simulation, and in production with `--check-invariants`. The re
 servers; the tests have one (tests/support/checks.py). docs/ways.md says where each is kept and tested.
 
 What it adds to Figure 2 comes from Ongaro's thesis: pre-vote (9.6), leaders that step down without a
-majority (6.2), reads by ReadIndex (6.4), batches and a pipeline for each follower (10.2).
+majority (6.2), reads by ReadIndex (6.4), changes of the membership by one voter at a time (4.1), leadership
+transfer (3.10), batches and a pipeline for each follower (10.2).
 """
 
 from atm.raft.checked import CheckedRaft
 from atm.raft.config import RaftConfig
-from atm.raft.errors import EntryTooLarge, InvariantBroken, NotLeader
+from atm.raft.errors import (
+    BadConfiguration,
+    ChangeRefused,
+    EntryTooLarge,
+    InvariantBroken,
+    NotLeader,
+    Transferring,
+)
 from atm.raft.log import Log
-from atm.raft.membership import Membership
+from atm.raft.membership import (
+    Configuration,
+    Member,
+    Membership,
+    decode_configuration,
+    encode_configuration,
+)
 from atm.raft.messages import (
     AppendEntries,
     AppendEntriesResponse,
@@ -56,6 +72,7 @@ from atm.raft.messages import (
     RaftMessage,
     RequestVote,
     RequestVoteResponse,
+    TimeoutNow,
 )
 from atm.raft.raft import Raft
 from atm.raft.ready import Ready, Role
@@ -64,8 +81,11 @@ from atm.raft.rejection import Rejection, Violation
 __all__ = [
     "AppendEntries",
     "AppendEntriesResponse",
+    "BadConfiguration",
     "CatchUp",
+    "ChangeRefused",
     "CheckedRaft",
+    "Configuration",
     "ConfirmedRead",
     "Entry",
     "EntryKind",
@@ -73,6 +93,7 @@ __all__ = [
     "HardState",
     "InvariantBroken",
     "Log",
+    "Member",
     "Membership",
     "NodeId",
     "NotLeader",
@@ -85,5 +106,9 @@ __all__ = [
     "RequestVote",
     "RequestVoteResponse",
     "Role",
+    "TimeoutNow",
+    "Transferring",
     "Violation",
+    "decode_configuration",
+    "encode_configuration",
 ]

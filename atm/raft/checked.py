@@ -7,6 +7,7 @@ from collections.abc import Callable, Sequence
 from atm.raft.config import RaftConfig
 from atm.raft.invariants import Observation, check_change, check_server
 from atm.raft.log import Log
+from atm.raft.membership import Configuration
 from atm.raft.messages import Entry, EntryKind, HardState, NodeId, RaftMessage
 from atm.raft.raft import Raft
 from atm.raft.ready import Ready
@@ -25,6 +26,7 @@ class CheckedRaft(Raft):
         applied_index: int,
         random: Callable[[int, int], int],
         entry_check: Callable[[Sequence[Entry], int], str | None] = lambda entries, last_time_us: None,
+        configuration: tuple[int, Configuration] | None = None,
     ) -> None:
         super().__init__(
             config,
@@ -33,6 +35,7 @@ class CheckedRaft(Raft):
             applied_index=applied_index,
             random=random,
             entry_check=entry_check,
+            configuration=configuration,
         )
         check_server(self)
         self._observed = Observation.of(self)
@@ -55,9 +58,19 @@ class CheckedRaft(Raft):
         super().read(read_id)
         self._check()
 
-    def demote(self, node_id: NodeId) -> None:
-        super().demote(node_id)
+    def demote(self, node_id: NodeId, store: str) -> None:
+        super().demote(node_id, store)
         self._check()
+
+    def change_membership(self, members: Configuration, now_us: int) -> int:
+        index = super().change_membership(members, now_us)
+        self._check()
+        return index
+
+    def transfer(self, target: NodeId | None) -> NodeId:
+        chosen = super().transfer(target)
+        self._check()
+        return chosen
 
     def ready(self) -> Ready | None:
         ready = super().ready()

@@ -13,6 +13,22 @@ class NotLeader(Exception):
         self.leader = leader
 
 
+class ChangeRefused(Exception):
+    """The membership cannot be changed like this, or leadership not handed over, now; `str()` says why."""
+
+
+class Transferring(Exception):
+    """This leader hands leadership over: propose again once `Raft.transferring` is None, or elsewhere."""
+
+    def __init__(self, target: NodeId) -> None:
+        super().__init__(f"leadership is being handed to {target}")
+        self.target = target
+
+
+class BadConfiguration(Exception):
+    """The data of a MEMBERSHIP entry is none that a leader writes; `str()` continues "the entry …"."""
+
+
 class EntryTooLarge(Exception):
     """The entry can never be replicated: it is over the limit of one entry."""
 

@@ -14,7 +14,6 @@ from atm.raft.candidate import Candidate
 from atm.raft.errors import InvariantBroken
 from atm.raft.follower import Follower
 from atm.raft.leader import Leader
-from atm.raft.membership import Membership
 from atm.raft.messages import NodeId
 from atm.raft.progress import Progress, ProgressState
 from atm.raft.raft import Raft
@@ -41,27 +40,27 @@ def check_server(raft: Raft) -> None:
     """Raise `InvariantBroken` unless the state is one that correct code can reach."""
     log, term, voted_for, membership = raft.log, raft.term, raft.voted_for, raft.membership
     applied_index, commit_index, saved_index = raft.applied_index, raft.commit_index, raft.saved_index
-    last_index = log.last_index
+    last_index, configuration_index = log.last_index, raft.configuration[0]
     saved_term, saved_vote = raft.saved_vote
     _require(log.base_index <= applied_index, raft, "entries that are not applied are in memory")
     _require(applied_index <= commit_index, raft, "only committed entries are applied")
     _require(commit_index <= last_index, raft, "only entries of the log are committed")
     _require(applied_index <= saved_index, raft, "only durable entries are applied")
     _require(saved_index <= last_index, raft, "only entries of the log are saved")
+    _require(configuration_index <= last_index, raft, "the configuration in use is in the log")
     _require(log.last_term <= term, raft, "no entry is of a later term than the server's")
     _require(saved_term <= term, raft, "the saved term is not ahead of the current one")
     vote_kept = saved_term < term or saved_vote in (None, voted_for)
     _require(vote_kept, raft, "a vote that was saved is kept in its term")
-    _require(voted_for is None or membership.is_member(voted_for), raft, "only members are voted for")
     role = raft.role_data
     if isinstance(role, Follower):
-        other = role.leader is None or (role.leader != raft.node_id and membership.is_member(role.leader))
-        _require(other, raft, "a follower follows another member")
-        return
-    _require(membership.is_voter(raft.node_id), raft, "a learner does not campaign")
-    if isinstance(role, Candidate):
+        _require(role.leader != raft.node_id, raft, "a follower follows another server")
+    elif isinstance(role, Candidate):
+        _require(membership.is_voter(raft.node_id), raft, "only a voter campaigns")
         _check_candidate(raft, role)
     else:
+        pending = configuration_index > commit_index
+        _require(pending or membership.is_voter(raft.node_id), raft, "only a voter leads, or one that leaves")
         _check_leader(raft, role)
 
 
@@ -76,7 +75,7 @@ def _check_candidate(raft: Raft, role: Candidate) -> None:
     _require(
         not role.has_won(raft.membership), raft, "a candidate with the votes of a majority becomes leader"
     )
-    _require(all(map(raft.membership.is_member, role.votes)), raft, "only members' votes are counted")
+    _require(all(map(raft.membership.is_voter, role.votes)), raft, "only voters' votes are counted")
 
 
 def _check_leader(raft: Raft, role: Leader) -> None:
@@ -85,7 +84,7 @@ def _check_leader(raft: Raft, role: Leader) -> None:
     _require(raft.voted_for == raft.node_id, raft, "a leader has voted for itself")
     _require(log.term_at(start) == term, raft, "a leader's term starts with an entry of its own")
     _require(log.last_term == term, raft, "a leader's log ends in its own term")
-    complete = {*role.progress, raft.node_id} == {*raft.membership.members}
+    complete = {*role.progress} == {*raft.membership.others(raft.node_id)}
     _require(complete, raft, "a leader keeps the progress of every other member")
     for progress in role.progress.values():
         _check_progress(raft, progress)
@@ -130,7 +129,6 @@ class Observation(Struct, frozen=True):
     voted_for: NodeId | None
     role: Role
     leader: NodeId | None
-    membership: Membership
     commit_index: int
     applied_index: int
     base_index: int
@@ -149,7 +147,6 @@ class Observation(Struct, frozen=True):
             voted_for=raft.voted_for,
             role=raft.role,
             leader=raft.leader,
-            membership=raft.membership,
             commit_index=raft.commit_index,
             applied_index=raft.applied_index,
             base_index=log.base_index,
@@ -178,7 +175,7 @@ def check_change(before: Observation, raft: Raft) -> None:
     if term == before.term:
         _check_change_in_term(before, raft)
     if voted_for is not None and (voted_for != before.voted_for or term != before.term):
-        _require(not before.membership.is_learner(voted_for), raft, "a learner gets no vote")
+        _require(not raft.has_lost_disk(voted_for), raft, "a server that lost its disk gets no vote")
 
 
 def _check_change_in_term(before: Observation, raft: Raft) -> None:
@@ -214,7 +211,8 @@ def _check_log_change(before: Observation, raft: Raft) -> None:
 def _check_leader_change(before: Observation, raft: Raft, role: Leader) -> None:
     _require(role.reads.round >= before.round, raft, "heartbeat rounds never go back")
     for peer, match_index in before.matched.items():
-        kept = role.progress[peer].match_index >= match_index or raft.membership.is_learner(peer)
+        progress = role.progress.get(peer)
+        kept = progress is None or progress.match_index >= match_index or raft.membership.is_learner(peer)
         _require(kept, raft, "match_index never goes back")
     if raft.commit_index > before.commit_index:
         _require(

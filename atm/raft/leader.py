@@ -2,14 +2,24 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from msgspec import Struct, field
 
 from atm.raft.config import RaftConfig
 from atm.raft.log import Log
-from atm.raft.messages import AppendEntries, CatchUp, Entry, NodeId, Outgoing
+from atm.raft.messages import AppendEntries, CatchUp, Entry, NodeId, Outgoing, TimeoutNow
 from atm.raft.progress import Progress
 from atm.raft.read_index import ReadIndex
 from atm.raft.ready import Role
+
+
+class Transfer(Struct):
+    """Leadership is being handed to `target`, since `ticks`; `told` once it was asked to campaign."""
+
+    target: NodeId
+    ticks: int = 0
+    told: bool = False
 
 
 class Leader(Struct):
@@ -20,8 +30,22 @@ class Leader(Struct):
     term_start_index: int
     progress: dict[NodeId, Progress]
     reads: ReadIndex = field(default_factory=ReadIndex)
+    transfer: Transfer | None = None
 
     role = Role.LEADER
+
+    def follow_members(self, others: Sequence[NodeId], next_index: int) -> None:
+        """Keep the progress of these servers alone; a new one is probed from `next_index` on."""
+        known = self.progress
+        self.progress = {peer: known.get(peer) or Progress(next_index=next_index) for peer in others}
+
+    def hand_over(self, last_index: int) -> list[Outgoing]:
+        """Return the order to campaign, once, when the transfer's target has the whole log (thesis 3.10)."""
+        transfer = self.transfer
+        if transfer is None or transfer.told or self.progress[transfer.target].match_index < last_index:
+            return []
+        transfer.told = True
+        return [Outgoing(transfer.target, TimeoutNow(sender=self.node_id, term=self.term))]
 
     def replicate(
         self, log: Log, commit_index: int, config: RaftConfig

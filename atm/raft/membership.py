@@ -3,10 +3,69 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Mapping, Set
+from typing import TypeAlias
 
-from msgspec import Struct
+from msgspec import DecodeError, Struct
+from msgspec.msgpack import Decoder, Encoder
 
-from atm.raft.messages import NodeId
+from atm.raft.errors import BadConfiguration
+from atm.raft.messages import NodeId, Number
+
+
+class Member(Struct, frozen=True, array_like=True):
+    """One server of a configuration. A learner is sent the log; it neither votes nor counts.
+
+    `peer` and `client` are its addresses, and `store` names its data folder: the caller's, Raft only compares
+    `store`. An empty one stands for the folder that the server was first seen with. `since` is the index of
+    the entry that made it a voter or a learner, with this store; `Raft.change_membership` sets it.
+    """
+
+    node: NodeId
+    voter: bool
+    peer: str = ""
+    client: str = ""
+    store: str = ""
+    since: Number = 0
+
+
+Configuration: TypeAlias = tuple[Member, ...]
+
+
+class _Encoded(Struct, frozen=True, array_like=True):
+    members: Configuration
+
+
+_encode = Encoder().encode
+_decoder: Decoder[_Encoded] = Decoder(_Encoded)
+
+
+def encode_configuration(members: Configuration) -> bytes:
+    """Return the data of a MEMBERSHIP entry: an array whose first element is the array of `members`."""
+    return _encode(_Encoded(members))
+
+
+def decode_configuration(data: bytes) -> Configuration:
+    """Return the members in the data of a MEMBERSHIP entry; raise `BadConfiguration`.
+
+    Elements after those that this release knows are ignored.
+    """
+    try:
+        members = _decoder.decode(data).members
+    except (DecodeError, UnicodeDecodeError, RecursionError) as error:
+        raise BadConfiguration(f"is no list of members: {error}") from error
+    defect = defect_of(members)
+    if defect is not None:
+        raise BadConfiguration(defect)
+    return members
+
+
+def defect_of(members: Configuration) -> str | None:
+    """Return why no cluster can have these members, or None."""
+    if len({member.node for member in members}) < len(members):
+        return "names a member twice"
+    if not all(member.node for member in members):
+        return "has a member without a name"
+    return None if any(member.voter for member in members) else "has no voter"
 
 
 class Majority(Struct, frozen=True):
@@ -30,65 +89,47 @@ class Majority(Struct, frozen=True):
         return ranked[self.needed - 1] if len(ranked) >= self.needed else 0
 
 
-class JointMajority(Struct, frozen=True):
-    """A majority of each of two sets, as between two configurations (section 6, joint consensus)."""
-
-    old: Majority
-    new: Majority
-
-    def has(self, answered: Set[NodeId]) -> bool:
-        return self.old.has(answered) and self.new.has(answered)
-
-    def reached(self, values: Mapping[NodeId, int]) -> int:
-        return min(self.old.reached(values), self.new.reached(values))
-
-
 class Membership:
-    """The servers of a cluster, as one of them sees it; immutable.
+    """The servers of a cluster, as one of them counts them; immutable.
 
-    A majority is one of `voters`; while the voters change, it also takes a majority of `old_voters`, those of
-    the old configuration. `learners` are sent the log; they neither vote nor count.
+    A majority is one of `voters`. `learners` are sent the log; they neither vote nor count.
 
     A server that is a voter *and* a learner has lost its disk, and may have lost a vote or an acknowledged
     entry with it. A majority is still more than half of all voters, but its votes and acknowledgements do
     not count. So of three voters with one such server, both others are needed.
     """
 
-    __slots__ = ("learners", "majority", "members", "old_voters", "voters")
+    __slots__ = ("learners", "majority", "members", "voters")
 
-    def __init__(
-        self,
-        voters: Collection[NodeId],
-        *,
-        old_voters: Collection[NodeId] = (),
-        learners: Collection[NodeId] = (),
-    ) -> None:
-        assert voters, "without a voter nothing is ever decided"
+    def __init__(self, voters: Collection[NodeId], *, learners: Collection[NodeId] = ()) -> None:
         self.voters = tuple(voters)
-        self.old_voters = tuple(old_voters)
         self.learners = frozenset(learners)
         # Ordered, because messages are sent in this order.
-        self.members = tuple(dict.fromkeys((*voters, *old_voters, *sorted(learners))))
-        majority = Majority.of(voters, learners)
-        self.majority: Majority | JointMajority = (
-            JointMajority(Majority.of(old_voters, learners), majority) if old_voters else majority
-        )
+        self.members = tuple(dict.fromkeys((*voters, *sorted(learners))))
+        self.majority = Majority.of(voters, learners)
+
+    @classmethod
+    def of(cls, configuration: Configuration, shown_stores: Mapping[NodeId, str]) -> Membership:
+        """Return who counts in `configuration`, if the servers in `shown_stores` have shown these stores."""
+        voters = [member.node for member in configuration if member.voter]
+        learners = [
+            member.node
+            for member in configuration
+            if not member.voter or shown_stores.get(member.node, member.store) != member.store
+        ]
+        return cls(voters, learners=learners)
 
     def is_member(self, node: NodeId) -> bool:
         return node in self.members
 
     def is_learner(self, node: NodeId) -> bool:
+        """Return whether `node` is a member whose votes and acknowledgements do not count."""
         return node in self.learners
 
     def is_voter(self, node: NodeId) -> bool:
         """Return whether votes and acknowledgements of `node` count."""
-        return node not in self.learners and (node in self.voters or node in self.old_voters)
+        return node in self.voters and node not in self.learners
 
     def others(self, node: NodeId) -> tuple[NodeId, ...]:
         """Return all members but `node`."""
         return tuple(member for member in self.members if member != node)
-
-    def demoted(self, node: NodeId) -> Membership:
-        """Return the membership in which the voter `node` has lost its disk: see above."""
-        assert node in self.members
-        return Membership(self.voters, old_voters=self.old_voters, learners=self.learners | {node})

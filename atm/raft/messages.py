@@ -28,7 +28,7 @@ class EntryKind(IntEnum):
     NOOP = 0  # begins a leader's term; no data
     COMMAND = 1
     BOOTSTRAP = 2  # the log's first entry: begins the first leader's term in place of a no-op
-    MEMBERSHIP = 3  # reserved for changes of the membership; not written yet
+    MEMBERSHIP = 3  # all members from this entry on: `atm.raft.membership`
     FEATURE_LEVEL = 4
 
 
@@ -59,11 +59,13 @@ class RequestVote(Message, frozen=True, kw_only=True, array_like=True, gc=False,
     """A candidate asks for a vote (section 5.2); with `pre_vote`, whether it would get one (thesis 9.6).
 
     A pre-vote carries the term that the sender *would* campaign in; no server adopts that term.
+    With `transfer`, the leader hands over to the sender: voters do not wait for that leader to be silent.
     """
 
     last_log_index: Number
     last_log_term: Number
     pre_vote: bool
+    transfer: bool = False
 
 
 class RequestVoteResponse(Message, frozen=True, kw_only=True, array_like=True, gc=False, tag=2):
@@ -105,7 +107,11 @@ class AppendEntriesResponse(Message, frozen=True, kw_only=True, array_like=True,
     round: Number
 
 
-RaftMessage = RequestVote | RequestVoteResponse | AppendEntries | AppendEntriesResponse
+class TimeoutNow(Message, frozen=True, kw_only=True, array_like=True, gc=False, tag=7):
+    """The leader hands over: the recipient, whose log is as long, campaigns at once (thesis 3.10)."""
+
+
+RaftMessage = RequestVote | RequestVoteResponse | AppendEntries | AppendEntriesResponse | TimeoutNow
 
 
 class HardState(Struct, frozen=True, kw_only=True, gc=False):

@@ -38,6 +38,12 @@ class Progress(Struct):
     round_sent: int = 0
     round_echoed: int = 0
     recently_active: bool = False  # whether it has answered since the last check-quorum
+    silent_ticks: int = 0  # since its last answer
+
+    def answered(self) -> None:
+        """Note that an answer came, whatever it says."""
+        self.recently_active = True
+        self.silent_ticks = 0
 
     def accepts_entries(self, window_batches: int) -> bool:
         """Return whether one more append may be in flight; while probing, only one may."""

@@ -12,11 +12,12 @@ from typing import assert_never
 from atm.raft import transitions
 from atm.raft.candidate import Candidate
 from atm.raft.config import RaftConfig
-from atm.raft.errors import EntryTooLarge, NotLeader
+from atm.raft.configurations import Configurations, founding_configuration, numbered, refusal_of_change
+from atm.raft.errors import BadConfiguration, ChangeRefused, EntryTooLarge, NotLeader, Transferring
 from atm.raft.follower import Follower, committed_conflict, conflict_hint, first_new
-from atm.raft.leader import Leader
+from atm.raft.leader import Leader, Transfer
 from atm.raft.log import Log
-from atm.raft.membership import Membership
+from atm.raft.membership import Configuration, Membership, decode_configuration, encode_configuration
 from atm.raft.messages import (
     AppendEntries,
     AppendEntriesResponse,
@@ -30,6 +31,7 @@ from atm.raft.messages import (
     RaftMessage,
     RequestVote,
     RequestVoteResponse,
+    TimeoutNow,
 )
 from atm.raft.progress import Progress
 from atm.raft.ready import Ready, Role
@@ -46,6 +48,10 @@ class Raft:
     has applied, durably. `entry_check(entries, last_time_us)` returns why a leader's new entries must not be
     appended, or None; `last_time_us` is the time stamp of the entry before them. Raft itself knows neither
     the commands nor the time.
+
+    `configuration` is the newest that the state machine has applied, and its entry's index; none means that
+    this server and `config.peers` vote. Entries of the log after it change it. A server that joins starts
+    with `(0, ())`: it is no member yet, and waits for a leader.
     """
 
     def __init__(
@@ -57,12 +63,15 @@ class Raft:
         applied_index: int,
         random: Callable[[int, int], int],
         entry_check: Callable[[Sequence[Entry], int], str | None] = lambda entries, last_time_us: None,
+        configuration: tuple[int, Configuration] | None = None,
     ) -> None:
         assert log.base_index <= applied_index <= log.last_index
         assert log.last_term <= hard_state.term
         self.config = config
-        self._membership = Membership((config.node_id, *config.peers))
-        self._peers = self._membership.others(config.node_id)
+        first = configuration or (0, founding_configuration((config.node_id, *config.peers)))
+        self._configurations = Configurations(*first, log)
+        self._shown_stores: dict[NodeId, str] = {}  # of the servers that have lost a disk
+        self._membership = Membership.of(self._configurations.newest[1], self._shown_stores)
         self._log = log
         self._commit_index = max(applied_index, min(hard_state.commit_index, log.last_index))
         self._applied_index = applied_index
@@ -87,8 +96,25 @@ class Raft:
 
     @property
     def membership(self) -> Membership:
-        """The members of the cluster, as this server sees them."""
+        """The members of the cluster, as this server counts them."""
         return self._membership
+
+    @property
+    def configuration(self) -> tuple[int, Configuration]:
+        """The newest configuration in the log, which is in use, and its entry's index; 0 if it has none."""
+        return self._configurations.newest
+
+    @property
+    def configurations(self) -> Configurations:
+        """The configurations of the log; for reading only."""
+        return self._configurations
+
+    @property
+    def transferring(self) -> NodeId | None:
+        """The server to which this leader is handing leadership over, if it is."""
+        if isinstance(self._role, Leader) and self._role.transfer is not None:
+            return self._role.transfer.target
+        return None
 
     @property
     def log(self) -> Log:
@@ -150,6 +176,13 @@ class Raft:
         """The term and the vote that are durable on this server's own disk."""
         return self._saved_voter.term, self._saved_voter.voted_for
 
+    def has_lost_disk(self, node: NodeId) -> bool:
+        """Return whether `node` may have lost a vote with its disk, and so has no part in elections."""
+        shown = self._shown_stores.get(node)
+        return shown is not None and all(
+            (member.node, member.store) != (node, shown) for member in self.configuration[1]
+        )
+
     def matched(self) -> dict[NodeId, int]:
         """Return, on a leader, the match index of each other server; else nothing."""
         if not isinstance(self._role, Leader):
@@ -161,10 +194,12 @@ class Raft:
     def step(self, message: RaftMessage) -> Rejection | None:
         """Handle a message of another server. Terms are compared first (section 5.1).
 
-        Messages of servers that are not members are dropped. Return a `Rejection` if no server that follows
-        the protocol can have sent the message; it was dropped, too.
+        A request is answered whether or not its sender is in our configuration: it may be in a newer one
+        (section 6). Return a `Rejection` if no server that follows the protocol can have sent the message; it
+        was dropped.
         """
-        if message.sender not in self._peers or self._is_vote_of_learner(message):
+        is_vote = isinstance(message, RequestVote | RequestVoteResponse)
+        if message.sender == self.node_id or (is_vote and self.has_lost_disk(message.sender)):
             return None
         if message.term < self.term:
             self._answer_old_term(message)
@@ -174,9 +209,9 @@ class Raft:
         )
         if refusal is not None:
             return refusal
-        if message.term > self.term and not _is_hypothetical(message):
-            self._term_limit.consume(message.term - self.term)
-            self._become_follower(message.term, leader=None)
+        if self._disturbs_leader(message):
+            return None
+        self._adopt_term(message)
         match message:
             case RequestVote():
                 self._handle_request_vote(message)
@@ -186,9 +221,17 @@ class Raft:
                 return self._handle_append_entries(message)
             case AppendEntriesResponse():
                 return self._handle_append_entries_response(message)
+            case TimeoutNow():
+                return self._handle_timeout_now(message)
             case _:
                 assert_never(message)
         return None
+
+    def _adopt_term(self, message: RaftMessage) -> None:
+        """A higher term makes any server a follower of that term (section 5.1)."""
+        if message.term > self.term and not _is_hypothetical(message):
+            self._term_limit.consume(message.term - self.term)
+            self._become_follower(message.term, leader=None)
 
     def _rejection_of_term(self, message: RaftMessage) -> Rejection | None:
         """Return why the message's term is too far ahead to be true, or None; also for a pre-vote."""
@@ -199,11 +242,12 @@ class Raft:
         what = f"its term {message.term} is {rise} above {self.term}, more than elections can have raised it"
         return Rejection(sender=message.sender, violation=Violation.TERM, what=what)
 
-    def _is_vote_of_learner(self, message: RaftMessage) -> bool:
-        """Whether it is of a learner: a vote may be lost with its disk, so it has no part in elections."""
-        return self._membership.is_learner(message.sender) and isinstance(
-            message, RequestVote | RequestVoteResponse
-        )
+    def _disturbs_leader(self, message: RaftMessage) -> bool:
+        """Whether it is of a campaign while a leader is active (thesis 4.2.3): its sender may be removed."""
+        match message:
+            case RequestVote(pre_vote=False, transfer=False) if message.term > self.term:
+                return self._has_active_leader()
+        return False
 
     def _answer_old_term(self, message: RaftMessage) -> None:
         """Answer a request of an older term with ours, so that its sender adopts it; drop old responses."""
@@ -212,7 +256,7 @@ class Raft:
                 self._respond_to_vote(message, granted=False)
             case AppendEntries():
                 self._respond_to_append(message, success=False, match_index=0)
-            case RequestVoteResponse() | AppendEntriesResponse():
+            case RequestVoteResponse() | AppendEntriesResponse() | TimeoutNow():
                 pass
             case _:
                 assert_never(message)
@@ -246,7 +290,8 @@ class Raft:
     def _handle_request_vote_response(self, response: RequestVoteResponse) -> None:
         match self._role:
             case Candidate(campaign_term, pre_vote):
-                if response.granted and (response.term, response.pre_vote) == (campaign_term, pre_vote):
+                asked = (response.term, response.pre_vote) == (campaign_term, pre_vote)
+                if response.granted and asked and self._membership.is_voter(response.sender):
                     self._count_vote(response.sender)
             case Follower() | Leader():
                 pass  # the campaign is over
@@ -292,7 +337,9 @@ class Raft:
         if first.index <= self._commit_index:
             what = committed_conflict(first, self._log)
             return Rejection(sender=append.sender, violation=Violation.COMMITTED, what=what)
-        why = self._entry_check(new_entries, self._log.time_us_at(first.index - 1))
+        why = _defect_of_configurations(new_entries)
+        if why is None:
+            why = self._entry_check(new_entries, self._log.time_us_at(first.index - 1))
         return None if why is None else Rejection(sender=append.sender, violation=Violation.ENTRY, what=why)
 
     def _append_new_entries(self, new_entries: Sequence[Entry]) -> None:
@@ -303,7 +350,17 @@ class Raft:
         if first_index <= self.last_index:
             self._log.truncate(first_index)
             self._saved_index = min(self._saved_index, first_index - 1)
+        rolled_back = self._configurations.truncate(first_index)
         self._log.append(new_entries)
+        if self._configurations.append(new_entries, self._commit_index) or rolled_back:
+            self._use_newest_configuration()
+
+    def _use_newest_configuration(self) -> None:
+        """Use it as soon as it is in the log, and until it is truncated, committed or not (section 6)."""
+        self._membership = Membership.of(self._configurations.newest[1], self._shown_stores)
+        if isinstance(self._role, Leader):
+            self._role.follow_members(self._membership.others(self.node_id), next_index=self.last_index)
+            self._role.reads.confirm(self._membership, self._role.echoed())
 
     def _refuse_append(self, append: AppendEntries) -> None:
         hint = conflict_hint(self._log, append.prev_log_index, self._commit_index)
@@ -333,8 +390,10 @@ class Raft:
                 f"sent more than {self.last_index} and {self._role.reads.round}"
             )
             return Rejection(sender=response.sender, violation=Violation.NEVER_SENT, what=what)
-        progress = self._role.progress[response.sender]
-        progress.recently_active = True
+        progress = self._role.progress.get(response.sender)
+        if progress is None:
+            return None  # it has been removed
+        progress.answered()
         if response.round > progress.round_echoed:
             progress.round_echoed = response.round
             self._role.reads.confirm(self._membership, self._role.echoed())
@@ -355,6 +414,23 @@ class Raft:
         agreed_index = self._membership.majority.reached(self._role.matched(self._saved_index))
         if agreed_index > self._commit_index and self._log.term_at(agreed_index) == self.term:
             self._commit_index = agreed_index
+            self._step_down_if_removed(self._role)
+
+    def _step_down_if_removed(self, role: Leader) -> None:
+        """A leader that has removed itself leads until that is committed, and says so (section 6)."""
+        if self.configuration[0] > self._commit_index or self._membership.is_voter(self.node_id):
+            return
+        self._messages += [role.heartbeat(peer, self._log, self._commit_index) for peer in role.progress]
+        self._become_follower(self.term, leader=None)
+
+    def _handle_timeout_now(self, message: TimeoutNow) -> Rejection | None:
+        """The leader hands over: campaign at once, without a pre-vote (thesis 3.10)."""
+        if self.leader not in (None, message.sender):
+            what = f"it hands over term {self.term}, but {self.leader} leads that term"
+            return Rejection(sender=message.sender, violation=Violation.SECOND_LEADER, what=what)
+        if isinstance(self._role, Follower) and self._membership.is_voter(self.node_id):
+            self._become_candidate(transfer=True)
+        return None
 
     # -- time ------------------------------------------------------------------------------------------
 
@@ -365,15 +441,27 @@ class Raft:
         if isinstance(self._role, Leader):
             self._tick_leader(self._role)
         elif self._election_timer.tick():
+            self._campaign()
+
+    def _campaign(self) -> None:
+        """No leader for an election timeout; a server without a vote only notes it."""
+        if self._membership.is_voter(self.node_id):
             self._become_pre_candidate()
+        else:
+            self._become_follower(self.term, leader=None)
 
     def _tick_leader(self, role: Leader) -> None:
         if self._quorum_timer.tick() and not self._membership.majority.has(role.take_recently_active()):
             # Check-quorum (thesis 6.2): no majority has answered for an election timeout.
             self._become_follower(self.term, leader=None)
             return
+        if role.transfer is not None:
+            role.transfer.ticks += 1
+            if role.transfer.ticks >= self.config.election_ticks_max:
+                role.transfer = None  # the target is down or too slow: go on
         heartbeat_due = self._heartbeat_timer.tick()
         for peer, progress in role.progress.items():
+            progress.silent_ticks += 1
             behind = progress.commit_sent < min(self._commit_index, progress.match_index)
             if heartbeat_due or (behind and not progress.sent_this_tick):
                 self._messages.append(role.heartbeat(peer, self._log, self._commit_index))
@@ -385,11 +473,17 @@ class Raft:
         """Append an entry of `kind` for each of `data` to the log of this leader; return the first's index.
 
         `now_us` is the wall clock; the entries' time stamps rise even if it goes back.
-        Raises `NotLeader`, or `EntryTooLarge`; then nothing is appended.
+        Raises `NotLeader`, `Transferring`, or `EntryTooLarge`; then nothing is appended.
         """
         if not isinstance(self._role, Leader):
             raise NotLeader(self.leader)
+        if self._role.transfer is not None:
+            raise Transferring(self._role.transfer.target)
         assert kind not in (EntryKind.NOOP, EntryKind.BOOTSTRAP), "only a new leader appends these"
+        assert kind is not EntryKind.MEMBERSHIP, "`change_membership` appends these"
+        return self._propose(kind, data, now_us)
+
+    def _propose(self, kind: EntryKind, data: Sequence[bytes], now_us: int) -> int:
         for each in data:
             if len(each) > self.config.entry_bytes_max:
                 raise EntryTooLarge(len(each), self.config.entry_bytes_max)
@@ -401,12 +495,14 @@ class Raft:
         index = self.last_index + 1
         time_us = max(self._log.last_time_us + 1, now_us)
         term = self.term
-        self._log.append(
-            [
-                Entry(index=index + offset, term=term, time_us=time_us + offset, kind=kind, data=each)
-                for offset, each in enumerate(data)
-            ]
-        )
+        entries = [
+            Entry(index=index + offset, term=term, time_us=time_us + offset, kind=kind, data=each)
+            for offset, each in enumerate(data)
+        ]
+        self._log.append(entries)
+        if kind is EntryKind.MEMBERSHIP:
+            self._configurations.append(entries, self._commit_index)
+            self._use_newest_configuration()
 
     def read(self, read_id: int) -> None:
         """Request a read that sees every write acknowledged so far (ReadIndex); raises `NotLeader`.
@@ -417,16 +513,81 @@ class Raft:
             raise NotLeader(self.leader)
         self._role.reads.add_read(read_id)
 
-    def demote(self, node_id: NodeId) -> None:
-        """Stop counting votes and acknowledgements of a server that came back with an empty disk.
+    def change_membership(self, members: Configuration, now_us: int) -> int:
+        """Append the configuration of these members, which is used at once; return its entry's index.
 
-        It may have lost a vote or entries that it acknowledged. It still receives the log, from the start.
+        Of the voters, at most one is added or removed. `Member.since` is set here. Raises `NotLeader`,
+        `ChangeRefused`, or `EntryTooLarge`; then nothing is appended.
         """
-        assert node_id in self._peers
-        self._membership = self._membership.demoted(node_id)
-        if isinstance(self._role, Leader):
+        if not isinstance(self._role, Leader):
+            raise NotLeader(self.leader)
+        refusal = self._why_not_now(self._role) or refusal_of_change(self.configuration[1], members)
+        if refusal is not None:
+            raise ChangeRefused(refusal)
+        members = numbered(members, self.configuration[1], self.last_index + 1)
+        return self._propose(EntryKind.MEMBERSHIP, [encode_configuration(members)], now_us)
+
+    def _why_not_now(self, role: Leader) -> str | None:
+        """Return why no change of the membership may begin now, or None; docs/raft.md has the reasons."""
+        index = self.configuration[0]
+        if self._commit_index < role.term_start_index:
+            return "the leader has not yet committed an entry of its term: try again"
+        if index > self._commit_index:
+            return f"the change in entry {index} is not committed yet: one at a time, try again"
+        if role.transfer is not None:
+            return f"leadership is being handed to {role.transfer.target}: try again"
+        return None
+
+    def transfer(self, target: NodeId | None) -> NodeId:
+        """Hand leadership to `target`, or to the best voter; return which (thesis 3.10).
+
+        Until it leads, or an election timeout has passed, `transferring` is set and nothing is proposed.
+        Raises `NotLeader` or `ChangeRefused`.
+        """
+        role = self._role
+        if not isinstance(role, Leader):
+            raise NotLeader(self.leader)
+        if role.transfer is not None:
+            if target not in (None, role.transfer.target):
+                raise ChangeRefused(f"leadership is being handed to {role.transfer.target}: try again")
+            return role.transfer.target
+        able = [
+            peer
+            for peer, progress in role.progress.items()
+            if self._membership.is_voter(peer) and progress.silent_ticks < self.config.election_ticks_min
+        ]
+        if target is not None and target not in able:
+            raise ChangeRefused(self._why_not_leader(target))
+        if not able:
+            raise ChangeRefused("no other voter answers, so none can lead")
+        chosen = target or max(able, key=lambda peer: role.progress[peer].match_index)
+        role.transfer = Transfer(chosen)
+        return chosen
+
+    def _why_not_leader(self, target: NodeId) -> str:
+        if target == self.node_id:
+            return f"{target} leads already"
+        if not self._membership.is_voter(target):
+            return f"{target} has no vote, so it cannot lead"
+        return f"{target} does not answer, so it cannot lead now"
+
+    def demote(self, node_id: NodeId, store: str) -> None:
+        """Note that a server has shown `store`: its disk is not the one that it was first seen with.
+
+        It may have lost a vote or entries that it acknowledged. So its votes and acknowledgements do not
+        count, unless the configuration has it as a voter with this very store. It still receives the log,
+        from the start.
+        """
+        assert node_id != self.node_id
+        self._shown_stores[node_id] = store
+        self._membership = Membership.of(self._configurations.newest[1], self._shown_stores)
+        if isinstance(self._role, Candidate):
+            self._role.votes.discard(node_id)
+        elif isinstance(self._role, Leader) and node_id in self._role.progress:
             self._role.progress[node_id] = Progress(next_index=self.last_index + 1)
             self._role.reads.confirm(self._membership, self._role.echoed())
+            if self.transferring == node_id:
+                self._role.transfer = None
 
     # -- changes of role: each role is entered by one method -------------------------------------------
 
@@ -447,13 +608,13 @@ class Raft:
         self._messages += self._vote_requests()
         self._count_vote(self.node_id)
 
-    def _become_candidate(self) -> None:
+    def _become_candidate(self, *, transfer: bool = False) -> None:
         """Start an election (section 5.2); our own vote counts once it is durable, in `advance`."""
         self._voter = self._voter.in_term(self.term + 1).vote_for(self.node_id)
         self._become(Candidate(campaign_term=self.term, pre_vote=False))
-        self._messages_after_sync += self._vote_requests()
+        self._messages_after_sync += self._vote_requests(transfer=transfer)
 
-    def _vote_requests(self) -> list[Outgoing]:
+    def _vote_requests(self, *, transfer: bool = False) -> list[Outgoing]:
         assert isinstance(self._role, Candidate)
         request = RequestVote(
             sender=self.node_id,
@@ -461,8 +622,10 @@ class Raft:
             last_log_index=self.last_index,
             last_log_term=self._log.last_term,
             pre_vote=self._role.pre_vote,
+            transfer=transfer,
         )
-        return [Outgoing(peer, request) for peer in self._peers]
+        others = self._membership.others(self.node_id)
+        return [Outgoing(peer, request) for peer in others if self._membership.is_voter(peer)]
 
     def _become_leader(self) -> None:
         """Become leader, and append an entry at once: committing it commits those of older terms (section 8).
@@ -470,7 +633,8 @@ class Raft:
         It is a no-op, or in an empty log the BOOTSTRAP entry of the configuration, if there is one.
         """
         next_index = self.last_index + 1
-        progress = {peer: Progress(next_index=next_index) for peer in self._peers}
+        others = self._membership.others(self.node_id)
+        progress = {peer: Progress(next_index=next_index) for peer in others}
         self._become(
             Leader(node_id=self.node_id, term=self.term, term_start_index=next_index, progress=progress)
         )
@@ -490,6 +654,7 @@ class Raft:
             self._role.reads.begin_round(self._commit_index, self._role.term_start_index)
             appends, catch_ups = self._role.replicate(self._log, self._commit_index, self.config)
             self._messages += appends
+            self._messages += self._role.hand_over(self.last_index)
         committed = self._next_committed()
         reads = self._next_reads(committed)
         state = (self.role, self.leader, self.term)
@@ -582,6 +747,17 @@ def _is_hypothetical(message: RaftMessage) -> bool:
             return True
         case _:
             return False
+
+
+def _defect_of_configurations(entries: Sequence[Entry]) -> str | None:
+    """Return why the data of a MEMBERSHIP entry, which would be used at once, is none, or None."""
+    try:
+        for entry in entries:
+            if entry.kind == EntryKind.MEMBERSHIP:
+                decode_configuration(entry.data)
+    except BadConfiguration as error:
+        return f"its entry {entry.index} {error}"
+    return None
 
 
 def _rejection_of_structure(message: RaftMessage, entry_bytes_max: int) -> Rejection | None:

@@ -7,6 +7,7 @@ from atm.raft.ready import Role
 TRANSITIONS: dict[tuple[Role, Role], str] = {
     (Role.FOLLOWER, Role.FOLLOWER): "learns of a new term or leader",
     (Role.FOLLOWER, Role.PRE_CANDIDATE): "no leader for an election timeout",
+    (Role.FOLLOWER, Role.CANDIDATE): "the leader hands over",
     (Role.PRE_CANDIDATE, Role.PRE_CANDIDATE): "times out, starts again",
     (Role.PRE_CANDIDATE, Role.FOLLOWER): "finds a leader or a higher term",
     (Role.PRE_CANDIDATE, Role.CANDIDATE): "a majority would grant its vote",
@@ -16,7 +17,7 @@ TRANSITIONS: dict[tuple[Role, Role], str] = {
     (Role.LEADER, Role.FOLLOWER): "finds a higher term, or no majority has answered for an election timeout",
 }
 
-RAISES_THE_TERM = (Role.PRE_CANDIDATE, Role.CANDIDATE)
+RAISE_THE_TERM = {(Role.PRE_CANDIDATE, Role.CANDIDATE), (Role.FOLLOWER, Role.CANDIDATE)}
 
 
 def check(before: Role, after: Role) -> None:
@@ -25,9 +26,9 @@ def check(before: Role, after: Role) -> None:
 
 
 def _reachable_in_a_term() -> set[tuple[Role, Role]]:
-    """Return the pairs of roles that changes within one term connect; one change raises the term."""
+    """Return the pairs of roles that changes within one term connect; a campaign raises the term."""
     known = {(role, role) for role in Role}
-    steps = TRANSITIONS.keys() - {RAISES_THE_TERM}
+    steps = TRANSITIONS.keys() - RAISE_THE_TERM
     while more := {(a, d) for a, b in known for c, d in steps if b is c} - known:
         known |= more
     return known

@@ -7,7 +7,7 @@ from functools import lru_cache
 
 from msgspec.msgpack import Decoder
 
-from atm.ledger.commands import Founding, LedgerEntry, LevelRaise, LoggedCommand
+from atm.ledger.commands import Founding, LedgerEntry, LevelRaise, LoggedCommand, MembershipChange
 from atm.raft.messages import ENTRY_VERSION, Entry, EntryKind
 from atm.wire.codec import decode, encode
 
@@ -18,6 +18,7 @@ _ARRAY_OF_TWO = b"\x92"
 _command: Decoder[LoggedCommand] = Decoder(LoggedCommand)
 _founding: Decoder[Founding] = Decoder(Founding)
 _level_raise: Decoder[LevelRaise] = Decoder(LevelRaise)
+_membership: Decoder[MembershipChange] = Decoder(MembershipChange)
 
 
 class NewerEntry(Exception):
@@ -69,5 +70,6 @@ _DECODERS: dict[int, Callable[[bytes], LedgerEntry | None]] = {
     EntryKind.NOOP: lambda data: None,
     EntryKind.COMMAND: decode_command,
     EntryKind.BOOTSTRAP: decode_founding,
+    EntryKind.MEMBERSHIP: lambda data: decode(_membership, data),
     EntryKind.FEATURE_LEVEL: lambda data: decode(_level_raise, data),
 }

@@ -2,20 +2,29 @@
 
 from __future__ import annotations
 
+import sqlite3
 from contextlib import closing
 from pathlib import Path
 
+import pytest
+
 from atm.ledger.audit.auditing import audit
-from atm.ledger.commands import Expire, Founding, LevelRaise, LoggedCommand
-from atm.ledger.ledger import ClusterState, Ledger, Record
+from atm.ledger.commands import Expire, Founding, LevelRaise, LoggedCommand, Member, MembershipChange
+from atm.ledger.ledger import ClusterState, Ledger, LedgerFault, Record
 from tests.support.entries import command, logged, time_us
 
 ONE, OTHER = "ab" * 16, "cd" * 16
 NEW = ClusterState(id="", voters=(), feature_level=1)
 FOUNDED = ClusterState(id=ONE, voters=("n1", "n2"), feature_level=1)
 
+Entry = Founding | LevelRaise | MembershipChange | None
 
-def log_records(*entries: tuple[str, str] | Founding | LevelRaise | None) -> list[Record]:
+
+def member(node: str, *, voter: bool = True, peer: str = "", store: str = "", since: int = 0) -> Member:
+    return Member(node=node, voter=voter, peer=peer, client="", store=store, since=since)
+
+
+def log_records(*entries: tuple[str, str] | Entry) -> list[Record]:
     """Return records of commands, given as (actor, line), and of entries about the cluster."""
     said = [logged(command(each[1]), each[0]) if isinstance(each, tuple) else each for each in entries]
     return [(index, time_us(index), each) for index, each in enumerate(said, 1)]
@@ -85,7 +94,8 @@ def test_a_feature_level_rises_and_never_falls() -> None:
 def test_the_cluster_state_is_known_once_decided_and_kept_once_written(tmp_path: Path) -> None:
     path = tmp_path / "ledger.db"
     founding = log_records(Founding(ONE, ("n1", "n2")), LevelRaise(2), None, ("ann", "c1 credit main 5"))
-    expected = ClusterState(id=ONE, voters=("n1", "n2"), feature_level=2)
+    founders = (member("n1", since=1), member("n2", since=1))
+    expected = ClusterState(id=ONE, voters=("n1", "n2"), feature_level=2, members=founders)
     with closing(Ledger(path)) as ledger:
         ledger.decide(founding)
         assert ledger.cluster == expected
@@ -98,7 +108,7 @@ def test_the_cluster_state_is_known_once_decided_and_kept_once_written(tmp_path:
 
 
 def test_the_cluster_state_does_not_depend_on_batches() -> None:
-    lines: list[tuple[str, str] | Founding | LevelRaise | None] = [Founding(ONE, ("n1",)), LevelRaise(2)]
+    lines: list[tuple[str, str] | Entry] = [Founding(ONE, ("n1",)), LevelRaise(2)]
     lines += [("ann", f"c{number} credit main {number}") for number in range(1, 5)]
     digests = set()
     for size in (1, 2, 6):
@@ -107,3 +117,94 @@ def test_the_cluster_state_does_not_depend_on_batches() -> None:
             ledger.apply(records[start : start + size])
         digests.add(ledger.digest())
     assert len(digests) == 1
+
+
+# -- members: schema 4 -------------------------------------------------------------------------------
+
+CHANGES: tuple[Entry, ...] = (
+    Founding(ONE, ("n1", "n2")),
+    LevelRaise(2),
+    MembershipChange((member("n2"), member("n1", peer="h:1"), member("n3", voter=False))),
+    MembershipChange((member("n3", store="s"), member("n1", peer="h:1"), member("n2"))),
+    MembershipChange((member("n3", store="s"), member("n1", peer="h:1"))),
+    MembershipChange((member("n2"), member("n3", store="s"), member("n1", peer="h:1"))),
+)
+
+
+def shape(path: Path) -> tuple[object, list[str]]:
+    """Return what the file says of its version, and all definitions in it."""
+    with closing(sqlite3.connect(path)) as file:
+        [(version,)] = file.execute("select schema_version from applied")
+        return version, [str(sql) for (sql,) in file.execute("select sql from sqlite_schema order by name")]
+
+
+def test_below_feature_level_2_a_ledger_is_that_of_release_1_1(tmp_path: Path) -> None:
+    new, used, raised = tmp_path / "new", tmp_path / "used", tmp_path / "raised"
+    Ledger(new).close()
+    with closing(Ledger(used)) as ledger:
+        ledger.apply(log_records(CHANGES[0], LevelRaise(1), MembershipChange((member("n9"),))))
+        assert ledger.cluster == FOUNDED
+    assert shape(new) == shape(used)
+    assert shape(new)[0] == 3
+    with closing(Ledger(raised)) as ledger:
+        ledger.apply(log_records(*CHANGES[:2]))
+    version, definitions = shape(raised)
+    assert version == 4
+    assert len(definitions) == len(shape(new)[1]) + 2
+    for path in (new, used, raised):
+        assert audit(path).problems == ()
+
+
+def test_a_member_is_since_the_entry_that_made_it_what_it_is() -> None:
+    ledger, seen = Ledger(":memory:"), []
+    for record in log_records(*CHANGES):
+        ledger.apply([record])
+        state = ledger.cluster
+        since = {each.node: (each.since, each.voter) for each in state.members}
+        seen.append((since, dict(state.removed), state.voters, state.members_index))
+    assert seen == [
+        ({}, {}, ("n1", "n2"), 0),
+        ({"n1": (1, True), "n2": (1, True)}, {}, ("n1", "n2"), 0),
+        ({"n1": (3, True), "n2": (1, True), "n3": (3, False)}, {}, ("n1", "n2"), 3),
+        ({"n1": (3, True), "n2": (1, True), "n3": (4, True)}, {}, ("n1", "n2", "n3"), 4),
+        ({"n1": (3, True), "n3": (4, True)}, {"n2": 5}, ("n1", "n3"), 5),
+        ({"n1": (3, True), "n2": (6, True), "n3": (4, True)}, {}, ("n1", "n2", "n3"), 6),
+    ]
+
+
+def test_the_members_are_the_same_however_the_log_is_cut_and_after_each_restart(tmp_path: Path) -> None:
+    digests, states = set(), set()
+    for size in (1, 2, 5, 6):
+        path, records = tmp_path / str(size), log_records(*CHANGES[:5], ("ann", "c1 credit main 5"))
+        for start in range(0, len(records), size):
+            with closing(Ledger(path)) as ledger:
+                ledger.apply(records[start : start + size])
+        with closing(Ledger(path)) as ledger:
+            digests.add(ledger.digest())
+            states.add(ledger.cluster)
+        assert audit(path).problems == ()
+    assert len(digests) == len(states) == 1
+
+
+def test_the_tables_come_with_the_raise_or_not_at_all(tmp_path: Path) -> None:
+    path = tmp_path / "ledger.db"
+    with closing(Ledger(path)) as ledger:
+        ledger.apply(log_records(CHANGES[0]))
+        ledger.decide(log_records(*CHANGES[:2])[1:])  # and the power fails
+    assert shape(path)[0] == 3
+    with closing(Ledger(path)) as ledger:
+        assert (ledger.cluster, ledger.applied_index) == (FOUNDED, 1)
+        ledger.apply(log_records(*CHANGES[:2])[1:])
+        ledger.apply([(3, time_us(3), logged(command("c1 credit main 5"), "ann"))])
+    assert shape(path)[0] == 4
+
+
+def test_a_table_of_members_that_is_damaged_is_named(tmp_path: Path) -> None:
+    path = tmp_path / "ledger.db"
+    with closing(Ledger(path)) as ledger:
+        ledger.apply(log_records(*CHANGES))
+    with closing(sqlite3.connect(path)) as file:
+        file.execute("update member set node = '' where node = 'n1'")
+        file.commit()
+    with pytest.raises(LedgerFault, match="has a cluster that cannot be read"):
+        Ledger(path)

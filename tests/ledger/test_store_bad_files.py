@@ -82,7 +82,7 @@ NO_LEDGERS = {
         (99, "written by a newer release: install that one"),
         (
             2,
-            "written by release 1.0, and this release's is 3: export the books with that release",
+            "written by release 1.0, and this release's are 3 and 4: export the books with that release",
         ),
     ],
 )

@@ -190,7 +190,7 @@ ELECTIONS = (
     Mutant(
         name="vote of a demoted server counted",
         what="a server that lost its disk votes again, and may have voted for another before",
-        edits=(Edit("Raft.step", "self._is_vote_of_learner(...)", "False"),),
+        edits=(Edit("Raft.step", "self.has_lost_disk(...)", "False"),),
         caught_by="tests/raft/test_pipeline.py::test_a_server_with_a_wiped_disk_is_not_counted_but_catches_up",
     ),
     Mutant(

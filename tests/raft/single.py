@@ -117,11 +117,21 @@ class Single:
 
 
 def vote_request(
-    sender: NodeId, term: int, last: tuple[int, int] = (0, 0), *, pre_vote: bool = False
+    sender: NodeId,
+    term: int,
+    last: tuple[int, int] = (0, 0),
+    *,
+    pre_vote: bool = False,
+    transfer: bool = False,
 ) -> RequestVote:
     """Ask for a vote; `last` is (term, index) of the candidate's last entry, as votes compare them."""
     return RequestVote(
-        sender=sender, term=term, last_log_term=last[0], last_log_index=last[1], pre_vote=pre_vote
+        sender=sender,
+        term=term,
+        last_log_term=last[0],
+        last_log_index=last[1],
+        pre_vote=pre_vote,
+        transfer=transfer,
     )
 
 

@@ -124,17 +124,15 @@ ONE_MOMENT: list[tuple[Callable[[], CheckedRaft], Break, str]] = [
     (follower, put(voter=Voter(2, None), saved_voter=Voter(2, None)), "no entry is of a later term"),
     (follower, put(saved_voter=Voter(4, None)), "the saved term is not ahead of the current one"),
     (follower, put(saved_voter=Voter(3, "c")), "a vote that was saved is kept in its term"),
-    (follower, put(voter=Voter(3, "x"), saved_voter=Voter(3, "x")), "only members are voted for"),
-    (follower, put(role=Follower("x")), "a follower follows another member"),
-    (follower, put(role=Follower("a")), "a follower follows another member"),
-    (candidate, put(membership=Membership("abcde", learners="a")), "a learner does not campaign"),
-    (leader, put(membership=Membership("abcde", learners="a")), "a learner does not campaign"),
+    (follower, put(role=Follower("a")), "a follower follows another server"),
+    (candidate, put(membership=Membership("abcde", learners="a")), "only a voter campaigns"),
+    (leader, put(membership=Membership("abcde", learners="a")), "only a voter leads, or one that leaves"),
     (pre_candidate, put(role=Candidate(3, pre_vote=True)), "a pre-vote is about the next term"),
     (candidate, put(role=Candidate(5, pre_vote=False)), "a candidate campaigns for its own term"),
     (candidate, put(voter=Voter(4, "b"), saved_voter=Voter(4, "b")), "a candidate votes for itself"),
     (candidate, put(saved_voter=Voter(3, None)), "counts its own vote only once it is durable"),
     (candidate, put(role=Candidate(4, False, set("abc"))), "with the votes of a majority becomes leader"),
-    (candidate, put(role=Candidate(4, False, set("ax"))), "only members' votes are counted"),
+    (candidate, put(role=Candidate(4, False, set("ax"))), "only voters' votes are counted"),
     (leader, lambda raft: setattr(lead(raft), "term", 3), "a leader leads its own term"),
     (leader, put(voter=Voter(4, "b"), saved_voter=Voter(4, "b")), "a leader has voted for itself"),
     (leader, lambda raft: setattr(lead(raft), "term_start_index", 3), "starts with an entry of its own"),
@@ -229,11 +227,11 @@ def test_a_broken_invariant_of_a_change_is_named(
     assert promise in broken.value.promise
 
 
-def test_a_vote_for_a_learner_is_named() -> None:
+def test_a_vote_for_a_server_that_lost_its_disk_is_named() -> None:
     raft = follower()
-    raft.demote("c")
+    raft.demote("c", "new")
     raft._voter = Voter(4, "c")
-    with pytest.raises(InvariantBroken, match="a learner gets no vote"):
+    with pytest.raises(InvariantBroken, match="a server that lost its disk gets no vote"):
         raft.tick()
 
 
@@ -260,7 +258,7 @@ CALLS: list[Callable[[CheckedRaft], object]] = [
     CheckedRaft.tick,
     lambda raft: raft.propose([b"x"], 0),
     lambda raft: raft.read(1),
-    lambda raft: raft.demote("e"),
+    lambda raft: raft.demote("e", "new"),
 ]
 
 

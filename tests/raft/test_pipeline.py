@@ -142,7 +142,7 @@ def test_a_server_with_a_wiped_disk_is_not_counted_but_catches_up() -> None:
     network.crash("c")
     network.wipe("c")
     for name in "ab":
-        network[name].demote("c")
+        network[name].demote("c", "new")
     network.restart("c")
     network.pass_time(3 * HEARTBEAT_TICKS)
     assert network.servers["c"].commands == [b"x"]
@@ -161,7 +161,7 @@ def test_a_server_with_a_wiped_disk_is_not_counted_but_catches_up() -> None:
 
 def test_the_vote_of_a_server_with_a_wiped_disk_is_not_counted() -> None:
     a = Single()
-    a.raft.demote("c")
+    a.raft.demote("c", "new")
     a.campaign()
     a.receive(vote_granted("c", 1))
     assert a.raft.role is Role.CANDIDATE
@@ -173,7 +173,7 @@ def test_a_vote_of_a_server_that_is_demoted_later_does_not_count() -> None:
     a = Single("abcde")
     a.campaign()
     a.receive(vote_granted("b", 1))
-    a.raft.demote("b")
+    a.raft.demote("b", "new")
     a.receive(vote_granted("c", 1))
     assert a.raft.role is Role.CANDIDATE
     a.receive(vote_granted("d", 1))
@@ -182,7 +182,7 @@ def test_a_vote_of_a_server_that_is_demoted_later_does_not_count() -> None:
 
 def test_a_server_with_a_wiped_disk_gets_no_vote() -> None:
     a = Single()
-    a.raft.demote("c")
+    a.raft.demote("c", "new")
     assert [
         o
         for o in a.receive(vote_request("c", 5, (4, 4)))
@@ -200,7 +200,7 @@ def test_a_late_acknowledgement_from_before_the_wipe_does_not_stop_the_catch_up(
     network.crash("c")
     network.wipe("c")
     for name in "ab":
-        network[name].demote("c")
+        network[name].demote("c", "new")
     network.inject("a", late)
     network.restart("c")
     network.pass_time(10 * HEARTBEAT_TICKS)
@@ -211,7 +211,7 @@ def test_a_server_with_a_wiped_disk_has_a_match_index_of_0() -> None:
     a = Single()
     a.lead()
     a.receive(append_accepted("b", 1, 1), append_accepted("c", 1, 1))
-    a.raft.demote("c")
+    a.raft.demote("c", "new")
     assert a.raft.matched() == {"b": 1, "c": 0}
 
 

@@ -223,7 +223,7 @@ def test_a_server_with_a_wiped_disk_confirms_no_read() -> None:
     a = Single("abcde")
     a.lead()
     a.receive(append_accepted("b", 1, 1), append_accepted("c", 1, 1))
-    a.raft.demote("d")
+    a.raft.demote("d", "new")
     a.raft.read(7)
     (round,) = {message.round for message in appends(a.receive())}
     a.receive(append_accepted("b", 1, 1, round), append_accepted("d", 1, 1, round))

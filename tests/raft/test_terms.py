@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import pytest
 
-from atm.raft.messages import RaftMessage
 from atm.raft.ready import Role
 from tests.raft.network import Network
 from tests.raft.single import (
@@ -45,7 +44,7 @@ def test_a_higher_term_makes_a_follower_that_handles_the_message(role: Role) -> 
         return a
 
     a = server()
-    assert votes(a.receive(vote_request("b", 9, (9, 9)))) == [("b", True)]
+    assert votes(a.receive(vote_request("b", 9, (9, 9), transfer=True))) == [("b", True)]
     assert (a.raft.role, a.raft.term) == (Role.FOLLOWER, 9)
 
     a = server()
@@ -76,18 +75,17 @@ def test_a_candidate_follows_the_leader_of_its_own_term() -> None:
     assert (a.raft.role, a.raft.leader, a.raft.term) == (Role.FOLLOWER, "b", 1)
 
 
-def test_a_message_of_a_server_that_is_no_member_is_dropped() -> None:
-    a = Single(log=(1,), term=1)
-    strange: list[RaftMessage] = [
-        vote_request("x", 9, (9, 9)),
-        append("x", 9, (1, 1), (9,), commit=2),
-        vote_granted("x", 9),
-        append_accepted("x", 9, 4),
-    ]
-    assert a.receive(*strange) == []
-    assert a.raft.term == 1
-    assert a.server.log_terms == [1]
-    assert votes(a.receive(vote_request("b", 2, (1, 1)))) == [("b", True)]
+def test_answers_of_a_server_that_is_no_member_count_for_nothing_and_stop_nothing() -> None:
+    a = Single()
+    a.campaign()
+    a.receive(vote_granted("x", 1))
+    assert a.raft.role is Role.CANDIDATE
+    a.receive(vote_granted("b", 1))
+    assert a.raft.role is Role.LEADER
+    a.receive(append_accepted("x", 1, 1))
+    assert (a.raft.commit_index, a.raft.matched()) == (0, {"b": 0, "c": 0})
+    a.receive(append_accepted("b", 1, 1))
+    assert a.raft.commit_index == 1
 
 
 def test_two_cores_in_one_process_share_nothing() -> None:

@@ -6,7 +6,7 @@ import pytest
 
 from atm.raft.messages import HardState, RequestVote, RequestVoteResponse
 from atm.raft.ready import Role
-from tests.raft.network import EFFECTS, HEARTBEAT_TICKS, Network
+from tests.raft.network import EFFECTS, ELECTION_TICKS_MIN, HEARTBEAT_TICKS, Network
 from tests.raft.single import (
     Single,
     append,
@@ -70,6 +70,7 @@ def test_a_new_term_forgets_the_vote_of_the_old() -> None:
     a = Single(term=3, voted_for="b")
     a.receive(append("c", 4))
     assert a.server.store.hard_state == HardState(term=4, voted_for=None)
+    a.tick(ELECTION_TICKS_MIN)
     assert votes(a.receive(vote_request("b", 5))) == [("b", True)]
 
 

@@ -95,7 +95,7 @@ INPUTS: dict[str, Callable[[], Inputs]] = {
     "vote": lambda: messages(VOTE),
     "returned": lambda: Inputs(forward_replies=[(1, b"")]),
     "refused": lambda: Inputs(refused=[(ReplyRecorder(), 0, b"")]),
-    "demotion": lambda: Inputs(demotions=["n2"]),
+    "demotion": lambda: Inputs(demotions=[("n2", "new")]),
     "lost link": lambda: Inputs(lost_links=["n2"]),
 }
 
@@ -325,18 +325,18 @@ def test_a_round_of_all_kinds_is_put_as_one_and_runs_one_iteration() -> None:
     assert (len(inputs.commands), len(inputs.queries), len(inputs.statuses), inputs.requests) == (2, 1, 1, 4)
     assert inputs.messages == [ACKNOWLEDGEMENT, VOTE]
     assert (inputs.message_bytes, inputs.forward_replies) == (20, [(1, b"")])
-    assert (len(inputs.refused), inputs.demotions, inputs.lost_links) == (1, ["n2"], ["n2"])
+    assert (len(inputs.refused), inputs.demotions, inputs.lost_links) == (1, [("n2", "new")], ["n2"])
 
 
 def test_what_is_gathered_during_the_iteration_of_its_round_belongs_to_the_next() -> None:
     story = Story()
-    story.during = lambda: story.inbox.gathered.demotions.append("n2")
+    story.during = lambda: story.inbox.gathered.demotions.append(("n2", "new"))
     story.sleep()
     story.inbox.gathered.extend(messages(VOTE))
     story.inbox.put_gathered()
     ((_, inputs),) = story.taken
     assert (inputs.messages, inputs.demotions) == ([VOTE], [])
-    assert (story.inbox.gathered.messages, story.inbox.gathered.demotions) == ([], ["n2"])
+    assert (story.inbox.gathered.messages, story.inbox.gathered.demotions) == ([], [("n2", "new")])
 
 
 # -- all at once -----------------------------------------------------------------------------------

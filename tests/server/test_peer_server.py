@@ -262,7 +262,7 @@ def test_a_peer_with_another_store_is_demoted_before_its_messages(port: Port) ->
     with port.dial() as wire:
         changed = replace(port.hello(), store="another")
         assert greet(wire, changed) == Welcome(node="n1", learner=True, protocol=PROTOCOL_MAX)
-        assert port.take().demotions == ["n2"]
+        assert port.take().demotions == [("n2", "another")]
     assert "came back with an empty data folder" in port.reported[0]
     assert not port.folder.register_peer_store("n2", "another")
 
@@ -288,7 +288,7 @@ def test_a_peer_that_lost_its_disk_is_let_in_once_its_old_connection_is_gone(por
         pass
     changed = replace(port.hello(), store="another")
     wait_until(lambda: _welcomed(port, changed))
-    assert port.take().demotions == ["n2"]
+    assert port.take().demotions == [("n2", "another")]
     with port.dial() as wire:
         assert greet(wire, changed) == Welcome(node="n1", learner=True, protocol=PROTOCOL_MAX)
         with port.dial() as again:
@@ -318,7 +318,7 @@ def test_the_connection_of_a_machine_that_is_gone_without_a_word_is_noticed_in_t
         began_s = time.monotonic()
         wait_until(lambda: _welcomed(port, changed))
         assert time.monotonic() - began_s < peer_server.PEER_GONE_S + 2
-    assert port.take().demotions == ["n2"]
+    assert port.take().demotions == [("n2", "another")]
 
 
 def test_forwarded_requests_are_checked_one_by_one(port: Port) -> None:

@@ -57,8 +57,8 @@ class WatchedCore(FakeCore):
     def tick(self) -> None:
         self.calls.append("tick")
 
-    def demote(self, node_id: NodeId) -> None:
-        self.calls.append(f"demote {node_id}")
+    def demote(self, node_id: NodeId, store: str) -> None:
+        self.calls.append(f"demote {node_id} {store}")
 
     def ready(self) -> Ready | None:
         return self.readies.pop(0) if self.readies else None
@@ -160,10 +160,10 @@ class Story:
 def test_a_demotion_comes_before_messages_and_messages_before_time() -> None:
     story = Story()
     story.inbox.put(messages(VOTE))
-    story.inbox.put(Inputs(demotions=["n2"]))
+    story.inbox.put(Inputs(demotions=[("n2", "new")]))
     story.now_s += 1.5 * TICK_S
     story.node.iterate()
-    assert story.core.calls == ["demote n2", "step", "tick"]
+    assert story.core.calls == ["demote n2 new", "step", "tick"]
 
 
 def test_ticks_follow_the_clock_and_none_is_lost_between_iterations() -> None:
@@ -244,7 +244,7 @@ def test_stop_ends_the_loop_while_iterations_run_inline() -> None:
     story.node.stop()
     story.end()
     steps = story.core.calls.count("step")
-    story.inbox.put(Inputs(demotions=["n2"]))
+    story.inbox.put(Inputs(demotions=[("n2", "new")]))
     ended.set()
     for reader in readers:
         reader.join(DEADLINE_S)

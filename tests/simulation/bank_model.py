@@ -12,7 +12,16 @@ from typing import Any
 from msgspec import to_builtins
 from msgspec.msgpack import encode
 
-from atm.ledger.commands import Command, Expire, Founding, LoggedCommand, SetPin
+from atm.ledger.commands import (
+    Command,
+    Expire,
+    Founding,
+    LevelRaise,
+    LoggedCommand,
+    Member,
+    MembershipChange,
+    SetPin,
+)
 from atm.raft.messages import Entry
 from atm.wire.log_entries import decode_entry
 from tests.simulation.bank_rules import BANK, Bank
@@ -75,6 +84,9 @@ class BankModel:
         self.cluster = Versions()
         self._cluster_id, self._voters, self._feature_level = "", "[]", 1
         self.cluster.put(0, "only row", self._cluster_row())
+        self.members = Versions()
+        self._members: dict[str, Row] = {}
+        self._removed: dict[str, int] = {}
         self.balance, self.account, self.hold = Versions(), Versions(), Versions()
         self.journal, self.receipt, self.reversal, self.exception = Lines(), Lines(), Lines(), Lines()
         self._bank = Bank()
@@ -100,11 +112,29 @@ class BankModel:
             case Founding(cluster_id, voters):
                 require(entry.index == 1, "a cluster begins with its first entry", entry)
                 self._cluster_id, self._voters = cluster_id, json.dumps(voters, separators=(",", ":"))
-            case raised:
-                if raised is not None:
-                    self._feature_level = max(self._feature_level, raised.level)
+            case LevelRaise(level):
+                self._feature_level = max(self._feature_level, level)
+                if not self._members and level >= 2:
+                    self._members = dict.fromkeys(json.loads(self._voters), (1, "", "", "", 1))
+            case MembershipChange(members):
+                self._change_members(entry.index, members)
+            case None:
+                pass
         self.cluster.put(entry.index, "only row", self._cluster_row())
+        self.members.put(entry.index, "tables", (dict(self._members), dict(self._removed)))
         self.decisions.append(decision)
+
+    def _change_members(self, index: int, members: Sequence[Member]) -> None:
+        now = {}
+        for each in members:
+            row = (int(each.voter), each.peer, each.client, each.store)
+            before = self._members.get(each.node)
+            now[each.node] = before if before is not None and before[:-1] == row else (*row, index)
+        self._removed |= dict.fromkeys(self._members.keys() - now.keys(), index)
+        self._removed = {name: at for name, at in self._removed.items() if name not in now}
+        self._members = now
+        voters = sorted(name for name, (voter, *_) in now.items() if voter)
+        self._voters = json.dumps(voters, separators=(",", ":"))
 
     def _cluster_row(self) -> Row:
         return (1, self._cluster_id, self._voters, self._feature_level)
@@ -134,6 +164,18 @@ class BankModel:
             "reversal": sorted(self.reversal.at(index)),
             "exception": list(self.exception.at(index)),
             "cluster": self.cluster.all_at(index),
+            **self._member_tables(index),
+        }
+
+    def _member_tables(self, index: int) -> dict[str, list[Row]]:
+        """Return the tables that feature level 2 adds, none before it."""
+        [(_, _, _, level)] = self.cluster.all_at(index)
+        if level < 2:
+            return {}
+        members, removed = self.members.at(index, "tables") or ({}, {})
+        return {
+            "member": [(name, *row) for name, row in sorted(members.items())],
+            "removed": sorted(removed.items()),
         }
 
     def _excused(self, *kinds: str) -> set[str]:

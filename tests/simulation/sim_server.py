@@ -223,7 +223,7 @@ class SimServer:
             return
         if new_store and sender not in self._learners:
             self._learners.add(sender)
-            self.inbox.put(Inputs(demotions=[sender]))
+            self.inbox.put(Inputs(demotions=[(sender, "new")]))
         cut, reader = self._random.randint(0, len(framed)), FrameReader(PEER_FRAME_BYTES_MAX)
         (payload,) = [*reader.feed(framed[:cut]), *reader.feed(framed[cut:])]
         message, inputs = decode_peer_message(payload), Inputs()

@@ -89,8 +89,8 @@ class WatchedCore:
     def read(self, read_id: int) -> None:
         self.raft.read(read_id)
 
-    def demote(self, node_id: NodeId) -> None:
-        self.raft.demote(node_id)
+    def demote(self, node_id: NodeId, store: str) -> None:
+        self.raft.demote(node_id, store)
 
     def matched(self) -> dict[NodeId, int]:
         return self.raft.matched()

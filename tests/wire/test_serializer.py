@@ -9,7 +9,18 @@ from hypothesis import strategies as st
 from msgspec.structs import replace
 
 from atm.ledger.audit.findings import INDEXES_MAX, Findings
-from atm.ledger.commands import AMOUNT_MINOR_MAX, Command, Credit, Debit, Founding, LevelRaise, Open, Query
+from atm.ledger.commands import (
+    AMOUNT_MINOR_MAX,
+    Command,
+    Credit,
+    Debit,
+    Founding,
+    LevelRaise,
+    Member,
+    MembershipChange,
+    Open,
+    Query,
+)
 from atm.raft.messages import (
     NUMBER_MAX,
     AppendEntries,
@@ -19,6 +30,7 @@ from atm.raft.messages import (
     RaftMessage,
     RequestVote,
     RequestVoteResponse,
+    TimeoutNow,
 )
 from atm.wire.client_messages import (
     AdminReply,
@@ -67,6 +79,7 @@ REQUESTS = [
 
 PEER_MESSAGES = [
     RequestVote(sender="a", term=3, last_log_index=2, last_log_term=1, pre_vote=True),
+    RequestVote(sender="a", term=3, last_log_index=2, last_log_term=1, pre_vote=False, transfer=True),
     RequestVoteResponse(sender="a", term=3, granted=True, pre_vote=False),
     AppendEntries(
         sender="a",
@@ -83,6 +96,7 @@ PEER_MESSAGES = [
     AppendEntriesResponse(
         sender="a", term=3, success=False, match_index=1, conflict_index=1, conflict_term=1, round=4
     ),
+    TimeoutNow(sender="a", term=3),
     Forward(sender="a", requests=((1, "local", b"x"), (2**62, "eve@bank", b"y"))),
     ForwardReply(sender="a", answers=((1, b"x"),)),
 ]
@@ -115,6 +129,10 @@ def test_elements_that_a_newer_release_adds_to_a_message_are_ignored() -> None:
         longer = [*msgspec.msgpack.decode(encode(message)), "more"]
         assert decode_peer_message(encode(longer)) == message
     assert decode_command(encode(["local", GOOD, "more"])) == decode_command(encode(["local", GOOD]))
+
+
+def test_a_vote_request_of_a_release_without_transfers_is_of_none() -> None:
+    assert decode_peer_message(encode([1, "a", 3, 2, 1, True])) == PEER_MESSAGES[0]
 
 
 def test_the_hello_of_release_1_0_shows_what_it_speaks() -> None:
@@ -359,11 +377,23 @@ def test_each_kind_of_entry_is_decoded_by_its_kind() -> None:
     founding = Founding("0f" * 16, ("n1", "n2"))
     assert decode_entry(entry_of(EntryKind.BOOTSTRAP, encode(founding))) == founding
     assert decode_entry(entry_of(EntryKind.FEATURE_LEVEL, encode([2]))) == LevelRaise(2)
+    member = Member(node="n1", voter=True, peer="h:1", client="h:2", store="s")
+    said = encode([[["n1", True, "h:1", "h:2", "s", 0, "more"]], "more"])
+    assert decode_entry(entry_of(EntryKind.MEMBERSHIP, said)) == MembershipChange((member,))
+
+
+@pytest.mark.parametrize(
+    "members",
+    [[], [["n1", False, "", ""]], [["n1", True, "", ""], ["n1", False, "", ""]], [["", True, "", ""]]],
+)
+def test_members_without_a_voter_or_with_one_name_twice_are_no_cluster(members: list[list[object]]) -> None:
+    with pytest.raises(Malformed):
+        decode_entry(entry_of(EntryKind.MEMBERSHIP, encode([members])))
 
 
 @pytest.mark.parametrize(
     ("kind", "version"),
-    [(EntryKind.MEMBERSHIP, 1), (5, 1), (255, 1), (EntryKind.COMMAND, 2), (EntryKind.NOOP, 2), (1, 0)],
+    [(EntryKind.MEMBERSHIP, 2), (5, 1), (255, 1), (EntryKind.COMMAND, 2), (EntryKind.NOOP, 2), (1, 0)],
 )
 def test_an_entry_that_a_newer_release_wrote_is_neither_applied_nor_skipped(kind: int, version: int) -> None:
     entry = entry_of(kind, command_data("local", encode(GOOD)), version)

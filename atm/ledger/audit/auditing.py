@@ -26,7 +26,7 @@ from atm.ledger.audit.digest import table_digest, table_names
 from atm.ledger.audit.findings import Findings
 from atm.ledger.audit.journal_walk import JOURNAL, JournalWalk
 from atm.ledger.audit.read_only import DamagedLedger, NoLedger, open_read_only
-from atm.ledger.database import brief, expected_schema, schema_of
+from atm.ledger.database import SCHEMAS, brief, expected_schema, schema_of
 from atm.ledger.posting import JournalRow
 
 PROBLEMS_MAX = 60  # reported, so that the answer fits a frame; the others are counted
@@ -111,8 +111,8 @@ class _Audit:
                 self._report(f"the file is damaged: {line}")
 
     def _check_tables(self) -> bool:
-        """Return whether the schema is that of this release: otherwise no other check makes sense."""
-        if schema_of(self._cursor.connection) == expected_schema():
+        """Return whether the schema is one of this release: otherwise no other check makes sense."""
+        if schema_of(self._cursor.connection) in map(expected_schema, SCHEMAS):
             return True
         self._report("its schema is not that of this release: another program or release changed it")
         return False

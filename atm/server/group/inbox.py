@@ -50,7 +50,7 @@ WAKE_ON_ANYTHING = WakeThresholds()
 class Inputs(Struct):
     """What came in and waits for the next iteration, by kind, in the order of arrival."""
 
-    demotions: list[NodeId] = []  # peers that came back with an empty disk
+    demotions: list[tuple[NodeId, str]] = []  # peers that came back with another disk, and its store id
     feature_levels: list[
         tuple[NodeId, int]
     ] = []  # the level that a peer's hello says; 0: it has disconnected

@@ -32,7 +32,7 @@ class SteppedCore(Core, Protocol):
 
     def step(self, message: RaftMessage) -> Rejection | None: ...
     def tick(self) -> None: ...
-    def demote(self, node_id: NodeId) -> None: ...
+    def demote(self, node_id: NodeId, store: str) -> None: ...
     def ready(self) -> Ready | None: ...
     def advance(self, ready: Ready) -> None: ...
 
@@ -181,8 +181,8 @@ class RunLoop:
 
     def _step(self, inputs: Inputs, ticks: int) -> Ready | None:
         """Step the core with all inputs and ticks. The caller holds the lock."""
-        for peer in inputs.demotions:
-            self._raft.demote(peer)
+        for peer, store in inputs.demotions:
+            self._raft.demote(peer, store)
         for message in inputs.messages:
             rejection = self._raft.step(message)
             if rejection is not None:

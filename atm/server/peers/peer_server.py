@@ -89,7 +89,7 @@ class PeerServer(Listener[PeerConnection]):
             return None
         known = self._folder.register_peer_store(hello.node, hello.store)
         if not known:
-            self._inbox.put(Inputs(demotions=[hello.node]))  # before any message of that peer
+            self._inbox.put(Inputs(demotions=[(hello.node, hello.store)]))  # before any message of that peer
             self._report_once(
                 f"node {hello.node} came back with an empty data folder: it catches up, but its vote is not "
                 "counted, because the votes that it gave were in the old folder. If that still exists, stop "

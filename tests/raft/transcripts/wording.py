@@ -17,6 +17,7 @@ from atm.raft import (
     RequestVote,
     RequestVoteResponse,
     Role,
+    TimeoutNow,
 )
 from tests.raft.network import Envelope
 from tests.raft.server import Server
@@ -44,8 +45,8 @@ def envelope_text(envelope: Envelope) -> str:
 def _fields(message: RaftMessage) -> str:
     match message:
         case RequestVote():
-            pre = " pre" if message.pre_vote else ""
-            return f"last={message.last_log_index}@{message.last_log_term}{pre}"
+            how = (" pre" if message.pre_vote else "") + (" transfer" if message.transfer else "")
+            return f"last={message.last_log_index}@{message.last_log_term}{how}"
         case RequestVoteResponse():
             return ("granted" if message.granted else "refused") + (" pre" if message.pre_vote else "")
         case AppendEntries():
@@ -57,6 +58,8 @@ def _fields(message: RaftMessage) -> str:
         case AppendEntriesResponse():
             hint = f"{message.conflict_index}@{message.conflict_term or 'end'}"
             return f"refused={message.match_index} hint={hint} round={message.round}"
+        case TimeoutNow():
+            return ""
         case _:
             assert_never(message)
 

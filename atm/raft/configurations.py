@@ -1,0 +1,89 @@
+"""The configurations in one server's log, and which change from one to the next is allowed (section 6).
+
+A server uses the newest configuration in its log, whether or not it is committed. docs/raft.md has the proof
+that this is safe as long as each change adds or removes one voter at most.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from msgspec.structs import replace
+
+from atm.raft.log import Log
+from atm.raft.membership import Configuration, Member, decode_configuration, defect_of
+from atm.raft.messages import Entry, EntryKind, NodeId
+
+_MEMBERSHIP = int(EntryKind.MEMBERSHIP)  # an int, because this is compared for every entry
+
+
+class Configurations:
+    """The configuration that the log starts from, and those of its entries; each with its entry's index.
+
+    Of those that are committed only the newest is kept: it can never be truncated.
+    """
+
+    def __init__(self, index: int, first: Configuration, log: Log) -> None:
+        self._all = [(index, first)]
+        if log.base_index < log.last_index:
+            self.append(log.slice(log.base_index + 1, log.last_index), commit_index=0)
+
+    @property
+    def newest(self) -> tuple[int, Configuration]:
+        """The configuration in use, and the index of its entry."""
+        return self._all[-1]
+
+    def append(self, entries: Sequence[Entry], commit_index: int) -> bool:
+        """Note the configurations among `entries`, now in the log; return whether there is one."""
+        first_index = self._all[0][0]
+        new = [
+            (entry.index, decode_configuration(entry.data))
+            for entry in entries
+            if entry.kind == _MEMBERSHIP and entry.index > first_index
+        ]
+        self._all += new
+        while len(self._all) > 1 and self._all[1][0] <= commit_index:
+            del self._all[0]
+        return bool(new)
+
+    def truncate(self, first: int) -> bool:
+        """Forget the configurations of entries from `first` on; return whether there was one (section 6)."""
+        before = len(self._all)
+        while len(self._all) > 1 and self._all[-1][0] >= first:
+            del self._all[-1]
+        return len(self._all) < before
+
+    def from_index(self, index: int) -> tuple[tuple[int, Configuration], ...]:
+        """Return the configuration in use at `index`, as far as it is known, and all after it."""
+        older = [number for number, (first, _) in enumerate(self._all) if first <= index]
+        return tuple(self._all[older[-1] if older else 0 :])
+
+
+def founding_configuration(nodes: Sequence[NodeId]) -> Configuration:
+    """Return the configuration before any MEMBERSHIP entry: all `nodes` vote."""
+    return tuple(Member(node=node, voter=True) for node in nodes)
+
+
+def refusal_of_change(old: Configuration, new: Configuration) -> str | None:
+    """Return why `new` cannot follow `old` in one step, or None.
+
+    A voter is a node with its store: with another store, it may have forgotten what it promised.
+    """
+    defect = defect_of(new)
+    if defect is not None:
+        return f"the new configuration {defect}"
+    before, after = ({(m.node, m.store) for m in members if m.voter} for members in (old, new))
+    changed = before ^ after
+    if len(changed) > 1:
+        names = ", ".join(sorted({node for node, _ in changed}))
+        return (
+            f"it changes the votes of more than one server ({names}): add or remove one voter at a time. A "
+            "voter whose disk was replaced first becomes a learner, then a voter again"
+        )
+    return "these are the members already" if numbered(new, old, 0) == old else None
+
+
+def numbered(new: Configuration, old: Configuration, index: int) -> Configuration:
+    """Return `new` with `since` of each member: as in `old` if its vote and store stay, else `index`."""
+    since = {(m.node, m.voter, m.store): m.since for m in old}
+    return tuple(replace(m, since=since.get((m.node, m.voter, m.store), index)) for m in new)

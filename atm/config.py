@@ -8,6 +8,7 @@ from __future__ import annotations
 import configparser
 import hashlib
 import io
+import ipaddress
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -27,10 +28,14 @@ PEPPER_FILE = "pepper.key"  # default, in data_dir; no node can have this name
 
 _CLUSTER_DEFAULTS = {"data_dir": "data", "heartbeat_ms": "50", "election_timeout_ms": "300-600"}
 CLUSTER_KEYS = (*_CLUSTER_DEFAULTS, "pepper_file")
-NODE_KEYS = ("client", "peer")
+ADDRESS_KEYS = ("client", "peer")
+LISTEN_KEYS = ("listen_client", "listen_peer")
+NODE_KEYS = (*ADDRESS_KEYS, *LISTEN_KEYS)
 
 _NODE_SECTION = re.compile(rf"node ([A-Za-z0-9_][A-Za-z0-9_-]{{0,{NODE_NAME_CHARS_MAX - 1}}})")
-_ADDRESS = re.compile(r"([A-Za-z0-9](?:[A-Za-z0-9.-]{0,252}[A-Za-z0-9])?):([0-9]{1,5})")
+_ADDRESS = re.compile(
+    r"([A-Za-z0-9](?:[A-Za-z0-9.-]{0,252}[A-Za-z0-9])?|\[[0-9A-Fa-f:.]{2,45}\]):([0-9]{1,5})"
+)
 _TIMEOUT_RANGE = re.compile(r"([0-9]{1,9}) ?- ?([0-9]{1,9})")
 _INTEGER = re.compile(r"[0-9]{1,9}")
 
@@ -41,13 +46,13 @@ class ConfigError(Exception):
 
 @dataclass(frozen=True)
 class Address:
-    """Where a server listens, and where others find it."""
+    """Where a server listens, or where others find it; an IPv6 host is kept without its brackets."""
 
     host: str
     port: int
 
     def __str__(self) -> str:
-        return f"{self.host}:{self.port}"
+        return f"[{self.host}]:{self.port}" if ":" in self.host else f"{self.host}:{self.port}"
 
     @property
     def pair(self) -> tuple[str, int]:
@@ -57,11 +62,16 @@ class Address:
 
 @dataclass(frozen=True)
 class NodeConfig:
-    """One server of the cluster: tellers connect to `client`, the other servers to `peer`."""
+    """One server of the cluster: tellers connect to `client`, the other servers to `peer`.
+
+    It listens there, too, or else at `listen_client` and `listen_peer`.
+    """
 
     name: str
     client: Address
     peer: Address
+    listen_client: Address | None = None
+    listen_peer: Address | None = None
 
 
 @dataclass(frozen=True)
@@ -75,10 +85,31 @@ class Cluster:
     election_timeout_ms: tuple[int, int]
     nodes: dict[str, NodeConfig]
 
+    @property
+    def is_on_one_machine(self) -> bool:
+        """Whether all servers have one host, or addresses of the loopback."""
+        hosts = {"localhost" if is_loopback(n.peer.host) else n.peer.host for n in self.nodes.values()}
+        return len(hosts) == 1
+
     def identity(self) -> str:
         """Return a digest of the nodes' names and peer addresses: the same text, the same cluster."""
         lines = sorted(f"{node.name} {node.peer}\n" for node in self.nodes.values())
         return hashlib.sha256("".join(lines).encode()).hexdigest()
+
+
+def is_wildcard(host: str) -> bool:
+    """Whether `host` stands for all addresses of a machine, such as 0.0.0.0."""
+    return host in ("0.0.0.0", "::")
+
+
+def is_loopback(host: str) -> bool:
+    """Whether `host` is written as an address that only its own machine reaches; no name is looked up."""
+    if host == "localhost":
+        return True
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return False
 
 
 def load(path: str | Path) -> Cluster:
@@ -236,20 +267,43 @@ class _Reader:
 
     def _node(self, section: str) -> NodeConfig:
         values = self._section(section, NODE_KEYS)
-        for key in NODE_KEYS:
+        for key in ADDRESS_KEYS:
             if key not in values:
                 raise self._error(section, key, "is missing; it is an address such as localhost:5000")
+        client, peer = (self._advertised(section, key, values[key]) for key in ADDRESS_KEYS)
+        listens = {key: self._address(section, key, values[key]) for key in LISTEN_KEYS if key in values}
         return NodeConfig(
             name=section.removeprefix("node "),
-            client=self._address(section, "client", values["client"]),
-            peer=self._address(section, "peer", values["peer"]),
+            client=client,
+            peer=peer,
+            listen_client=listens.get("listen_client"),
+            listen_peer=listens.get("listen_peer"),
         )
+
+    def _advertised(self, section: str, key: str, text: str) -> Address:
+        """Return an address that others connect to."""
+        address = self._address(section, key, text)
+        if is_wildcard(address.host):
+            raise self._error(
+                section,
+                key,
+                f"{text} is where to listen, and nobody can connect to it: put it under listen_{key}, and "
+                "here what others reach this node by",
+            )
+        return address
 
     def _address(self, section: str, key: str, text: str) -> Address:
         match = _ADDRESS.fullmatch(text)
         if match is None:
-            raise self._error(section, key, f"{text!r} is not host:port, such as localhost:5000")
+            raise self._error(
+                section, key, f"{text!r} is not host:port, such as localhost:5000 or [::1]:5000"
+            )
         host, port = match.group(1).lower(), int(match.group(2))
+        if host.startswith("["):
+            try:
+                host = str(ipaddress.IPv6Address(host[1:-1]))
+            except ValueError:
+                raise self._error(section, key, f"{text!r} has no IPv6 address in its brackets") from None
         if not 1 <= port <= 65535:
             raise self._error(section, key, f"port {port} is not from 1 to 65535")
         return Address(host, port)

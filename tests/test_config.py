@@ -144,7 +144,7 @@ def test_a_file_of_the_largest_size_is_read(tmp_path: Path) -> None:
 def test_a_refusal_quotes_no_more_than_a_few_lines(tmp_path: Path) -> None:
     line = refusal(tmp_path, NODE_A + "k" * 50_000 + " = 1\n")
     assert len(line) < 1100
-    assert line.endswith("no such key; the keys here are client, peer")
+    assert line.endswith("no such key; the keys here are client, peer, listen_client, listen_peer")
 
 
 def test_a_path_that_no_system_has_is_refused_in_one_line() -> None:
@@ -262,7 +262,7 @@ def test_the_bounds_of_the_timeouts_are_allowed(
         ("", "client: is missing; it is an address such as localhost:5000"),
         ("peer = localhost:6001", "client: is missing; it is an address such as localhost:5000"),
         ("client = localhost:5001", "peer: is missing; it is an address such as localhost:5000"),
-        ("port = 5001", "port: no such key; the keys here are client, peer"),
+        ("port = 5001", "port: no such key; the keys here are client, peer, listen_client, listen_peer"),
         ("client =", "client: has no value"),
         (
             "client = localhost:5001\n  peer = localhost:6001",
@@ -293,7 +293,7 @@ def test_a_node_needs_its_two_addresses(tmp_path: Path, settings: str, line: str
 )
 def test_what_is_no_address_is_refused(tmp_path: Path, address: str) -> None:
     line = refusal(tmp_path, NODE_A + f"[node b]\nclient = {address}\npeer = localhost:6001\n")
-    assert line == f"[node b] client: {address!r} is not host:port, such as localhost:5000"
+    assert line == f"[node b] client: {address!r} is not host:port, such as localhost:5000 or [::1]:5000"
 
 
 @pytest.mark.parametrize("port", [0, 65536, 99999])
@@ -355,3 +355,61 @@ def test_any_text_is_a_cluster_or_gets_one_line(
     except ConfigError as error:
         line = str(error)
     assert line.isprintable()
+
+
+# -- where a node listens, and where others find it ----------------------------------------------------
+
+
+def test_a_node_listens_where_others_find_it_unless_told_otherwise(tmp_path: Path) -> None:
+    text = "[node a]\nclient = h1.bank:5000\npeer = h1.bank:6000\nlisten_peer = 0.0.0.0:6001\n"
+    node = read(tmp_path, text).nodes["a"]
+    assert (str(node.client), node.listen_client) == ("h1.bank:5000", None)
+    assert (str(node.peer), str(node.listen_peer)) == ("h1.bank:6000", "0.0.0.0:6001")
+
+
+def test_two_nodes_may_listen_alike_on_machines_of_their_own(tmp_path: Path) -> None:
+    sections = [
+        f"[node {n}]\nclient = {n}.bank:5000\npeer = {n}.bank:6000\nlisten_client = [::]:5000\n" for n in "ab"
+    ]
+    assert len(read(tmp_path, "".join(sections)).nodes) == 2
+
+
+def test_an_ipv6_address_stands_in_brackets(tmp_path: Path) -> None:
+    node = read(tmp_path, "[node a]\nclient = [::1]:5000\npeer = [FD00:0::1]:6000\n").nodes["a"]
+    assert node.client.pair == ("::1", 5000)
+    assert (node.peer.pair, str(node.peer)) == (("fd00::1", 6000), "[fd00::1]:6000")
+
+
+@pytest.mark.parametrize(
+    "address", ["::1:5000", "[::1]", "[::g]:5000", "[1.2.3]:5000", "[]:5000", "[::1:5000"]
+)
+def test_a_wrong_ipv6_address_is_refused(tmp_path: Path, address: str) -> None:
+    line = refusal(tmp_path, f"[node a]\nclient = {address}\npeer = localhost:6000\n")
+    assert line.startswith(f"[node a] client: {address!r} ")
+
+
+@pytest.mark.parametrize("address", ["0.0.0.0:5000", "[::]:5000", "[0:0::0]:5000"])
+def test_an_address_that_nobody_can_connect_to_is_not_advertised(tmp_path: Path, address: str) -> None:
+    line = refusal(tmp_path, f"[node a]\nclient = {address}\npeer = localhost:6000\n")
+    assert line.startswith(f"[node a] client: {address} is where to listen, and nobody can connect to it")
+    assert "listen_client" in line
+
+
+@pytest.mark.parametrize(
+    ("hosts", "one"),
+    [
+        (["localhost", "localhost"], True),
+        (["localhost", "127.0.0.2", "[::1]"], True),
+        (["h1.bank", "h1.bank"], True),
+        (["h1.bank", "h2.bank"], False),
+        (["localhost", "h2.bank"], False),
+    ],
+)
+def test_whether_all_nodes_are_on_one_machine_shows_in_the_hosts(
+    tmp_path: Path, hosts: list[str], one: bool
+) -> None:
+    sections = [
+        f"[node n{at}]\nclient = {host}:{5000 + at}\npeer = {host}:{6000 + at}\n"
+        for at, host in enumerate(hosts)
+    ]
+    assert read(tmp_path, "".join(sections)).is_on_one_machine is one

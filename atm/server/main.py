@@ -11,10 +11,11 @@ import traceback
 from collections.abc import Callable, Sequence
 from types import FrameType
 
-from atm.config import Cluster, ConfigError, load
+from atm.config import Address, Cluster, ConfigError, load
 from atm.ledger.ledger import LedgerFault
 from atm.raft import InvariantBroken
 from atm.server.group.recovery import ClusterMismatch, LedgerAhead, LogUnusable
+from atm.server.net import service_manager
 from atm.server.net.listener import AddressUnavailable
 from atm.server.security.pins import PepperRefused
 from atm.server.server import Server
@@ -67,22 +68,31 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def _run(cluster: Cluster, name: str, *, verbose: bool, check_invariants: bool) -> int:
-    client = cluster.nodes[name].client
-    neighbours = [str(node.client.port) for node in cluster.nodes.values() if node.name != name]
     _stop_on_signals(_abandon_start)
-    _say(f"Running server on port {client.port}")
-    _say(f"Expects neighbours to be on {', '.join(neighbours)}" if neighbours else "Expects no neighbours")
     threading.stack_size(HANDLER_STACK_BYTES)
     server = Server(
         cluster, name, say=_say, report=_report, verbose=verbose, check_invariants=check_invariants
     )
+    here = cluster.nodes[name].client
+    neighbours = _places([node.client for node in cluster.nodes.values() if node.name != name], here)
+    _say(f"Running server on port {here.port}")
+    _say(f"Expects neighbours to be on {', '.join(neighbours)}" if neighbours else "Expects no neighbours")
     try:
         _stop_on_signals(server.stop)
-        _say(f"Listening on {client.pair}")
+        _say(f"Listening on {here.pair}")
+        service_manager.notify("READY=1")
         server.run()
+        service_manager.notify("STOPPING=1")
     finally:
         server.close()
+    _report(f"node {name} has stopped")
     return 0
+
+
+def _places(addresses: Sequence[Address], here: Address) -> list[str]:
+    """Return the ports of servers on this host; with the hosts, if any server is on another."""
+    elsewhere = any(address.host != here.host for address in addresses)
+    return [str(address if elsewhere else address.port) for address in addresses]
 
 
 def _abandon_start() -> None:
@@ -96,6 +106,11 @@ def _stop_on_signals(stop: Callable[[], None]) -> None:
 
     signal.signal(signal.SIGINT, handle)
     signal.signal(signal.SIGTERM, handle)
+    # There is nothing to reload yet, and a program that rotates logs must not end a server. At a terminal
+    # that was closed the node stops, as any program does.
+    signal.signal(signal.SIGHUP, handle if sys.stdin is not None and sys.stdin.isatty() else signal.SIG_IGN)
+    signal.signal(signal.SIGUSR1, signal.SIG_IGN)
+    signal.signal(signal.SIGUSR2, signal.SIG_IGN)
 
 
 def _options(argv: Sequence[str] | None) -> argparse.Namespace:

@@ -26,6 +26,7 @@ from atm.server.group.rejection_reports import RejectionReports
 from atm.server.group.request_router import RequestRouter
 from atm.server.group.run_loop import RunLoop
 from atm.server.group.settings import raft_config
+from atm.server.net.listener import check_reachable
 from atm.server.net.reader import Reader
 from atm.server.peers import peer_server
 from atm.server.peers.handshake import Handshake
@@ -77,7 +78,7 @@ class Server:
         verbose: bool = False,
         check_invariants: bool = False,
     ) -> None:
-        self._cluster, self._name = cluster, name
+        self._cluster, self._name, self._node = cluster, name, cluster.nodes[name]
         self._say, self._report, self._verbose = say, report, verbose
         self._check_invariants = check_invariants
         self._random = random.Random(secrets.randbits(64))
@@ -89,6 +90,7 @@ class Server:
             raise
 
     def _assemble(self) -> None:
+        check_reachable(self._node, [node for node in self._cluster.nodes.values() if node is not self._node])
         addresses = {peer: node.peer for peer, node in self._cluster.nodes.items() if peer != self._name}
         storage = self._open_storage()
         lock = Lock()
@@ -116,9 +118,14 @@ class Server:
 
     def _open_storage(self) -> _Storage:
         folder = self._add_part(DataFolder(self._cluster, self._name))
-        sealer = PinSealer(read_pepper(self._cluster.pepper_file))
-        folder.check_pepper(sealer.name)
+        sealer = PinSealer(
+            read_pepper(
+                self._cluster.pepper_file,
+                may_make=lambda: self._cluster.is_on_one_machine and not folder.knows_a_pepper,
+            )
+        )
         log = self._add_part(LogFile(folder.path))
+        folder.check_pepper(sealer.name, log_is_empty=not log.last_index)
         ledger = self._add_part(Ledger(folder.path / LEDGER_FILE))
         check_one_cluster(log, folder_id=folder.cluster_id, ledger_id=ledger.cluster.id)
         validator = EntryValidator(voters=self._cluster.nodes.keys())
@@ -148,7 +155,7 @@ class Server:
 
     def _make_client_server(self, storage: _Storage, inbox: Inbox) -> ClientServer:
         server = ClientServer(
-            self._cluster.nodes[self._name].client,
+            self._node.listen_client or self._node.client,
             inbox,
             self._reader,
             storage.sealer,
@@ -161,7 +168,7 @@ class Server:
 
     def _make_peer_server(self, folder: DataFolder, handshake: Handshake, inbox: Inbox) -> PeerServer:
         server = PeerServer(
-            self._cluster.nodes[self._name].peer,
+            self._node.listen_peer or self._node.peer,
             handshake=handshake,
             folder=folder,
             inbox=inbox,
@@ -189,7 +196,7 @@ class Server:
             first_number=self._random.getrandbits(FORWARD_NUMBER_BITS),
             say=self._say if self._verbose else None,
         )
-        here = self._cluster.nodes[self._name].client.pair
+        here = self._node.client.pair
         return RunLoop(
             raft=storage.raft,
             log=storage.log,

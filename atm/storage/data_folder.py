@@ -95,15 +95,25 @@ class DataFolder:
             )
         self._rewrite(replace(self.owner, cluster_id=cluster_id))
 
-    def check_pepper(self, name: str) -> None:
-        """Record durably which pepper seals the PINs; raise `FolderRefused` if it was another."""
-        if self.owner.pepper is None:
+    @property
+    def knows_a_pepper(self) -> bool:
+        """Whether any server of this data_dir has sealed, or may have sealed, PINs with a pepper."""
+        return any(_knows_a_pepper(path) for path in self.path.parent.glob(f"*/{NODE_FILE}"))
+
+    def check_pepper(self, name: str, *, log_is_empty: bool) -> None:
+        """Record durably which pepper seals the PINs; raise `FolderRefused` if it was another.
+
+        With an empty log no PIN was sealed that anybody relies on: then any pepper will do.
+        """
+        if self.owner.pepper == name:
+            return
+        if self.owner.pepper is None or log_is_empty:
             self._rewrite(replace(self.owner, pepper=name))
-        elif self.owner.pepper != name:
-            raise FolderRefused(
-                f"{self.path} was used with another pepper_file: with this one no customer's PIN is right. "
-                "Put the old file back, from another machine or a backup"
-            )
+            return
+        raise FolderRefused(
+            f"{self.path} was used with another pepper_file: with this one no customer's PIN is right. "
+            "Put the old file back, from another machine or a backup"
+        )
 
     def knows_another_store(self, peer: str, store: str) -> bool:
         """Return whether the peer has shown another store id before. Nothing is recorded."""
@@ -195,6 +205,13 @@ def _decoded(path: Path, kind: type[T]) -> T:
         raise FolderRefused(
             f"{path} is damaged: {error}. Put a good copy back. {START_EMPTY_ADVICE}"
         ) from error
+
+
+def _knows_a_pepper(path: Path) -> bool:
+    try:
+        return _decoded(path, Owner).pepper is not None
+    except FolderRefused:
+        return True  # nobody can say
 
 
 def _encoded(owner: Owner) -> bytes:

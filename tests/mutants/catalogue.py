@@ -12,6 +12,7 @@ from tests.mutants.folders import FOLDERS
 from tests.mutants.forged import FORGED
 from tests.mutants.format import FORMAT
 from tests.mutants.guards import GUARDS
+from tests.mutants.install import INSTALL
 from tests.mutants.reads import READS
 from tests.mutants.registry import REGISTRY
 from tests.mutants.replication import REPLICATION
@@ -30,6 +31,7 @@ MUTANTS = (
     *FORGED,
     *FORMAT,
     *GUARDS,
+    *INSTALL,
     *BANK,
     *BANK_RULES,
     *REGISTRY,

@@ -13,6 +13,8 @@ from pathlib import Path
 import pytest
 
 from atm.config import Cluster
+from atm.local_cluster import free_ports
+from atm.server.security.pins import new_pepper
 from tests.support.server_parts import Wire, cluster_of, credit, wait_until
 
 ENDS_WITHIN_S = 10.0
@@ -74,7 +76,7 @@ def test_a_node_prints_its_lines_and_stops_cleanly(
     with Wire(cluster.nodes["n1"].client) as wire:
         assert wire.ask(credit("a"))["outcome"] == "ok"
         running.send_signal(stop_signal)
-        assert ended(running) == (0, "")
+        assert ended(running) == (0, "node n1 has stopped\n")
         assert wire.answer() is None
 
 
@@ -91,7 +93,7 @@ def test_money_survives_a_kill(cluster: Cluster, running: Process) -> None:
             assert wire.ask(credit("a"))["balance"] == 100
             assert wire.ask(credit("b"))["balance"] == 200
         again.terminate()
-        assert ended(again) == (0, "")
+        assert ended(again) == (0, "node n1 has stopped\n")
     finally:
         again.kill()
 
@@ -146,7 +148,13 @@ def test_another_pepper_than_before_ends_with_a_line_and_the_old_one_is_taken_ag
     running.terminate()
     ended(running)
     before = cluster.pepper_file.read_bytes()
-    cluster.pepper_file.unlink()  # a new one is made, and no customer's PIN would be right
+    cluster.pepper_file.unlink()
+    code, stderr = ended(start(cluster))
+    assert (code, stderr.count("\n")) == (1, 1)
+    assert "there is no pepper" in stderr
+    assert "put its pepper file back" in stderr
+    assert not cluster.pepper_file.exists(), "a new one, ready to be copied, would spoil every PIN"
+    cluster.pepper_file.write_bytes(new_pepper())
     code, stderr = ended(start(cluster))
     assert (code, stderr.count("\n")) == (1, 1)
     assert "was used with another pepper_file" in stderr
@@ -169,7 +177,7 @@ def test_a_node_with_absent_neighbours_waits_and_stops_when_asked(tmp_path: Path
     with Wire(cluster.nodes["n1"].client) as wire:
         wait_until(lambda: wire.ask(credit("a"))["outcome"] == "unavailable")
     process.terminate()
-    assert ended(process) == (0, "")
+    assert ended(process) == (0, "node n1 has stopped\n")
 
 
 def test_a_broken_invariant_stops_a_node_that_was_asked_to_check(cluster: Cluster) -> None:
@@ -194,3 +202,98 @@ def test_a_broken_invariant_stops_a_node_that_was_asked_to_check(cluster: Cluste
     assert line.startswith(
         "node n1 stops: an invariant of Raft is broken: the commit index never goes back. n1 is"
     )
+
+
+# -- several machines -----------------------------------------------------------------------------------
+
+
+def on_several_machines(cluster: Cluster) -> None:
+    """Give the node two more neighbours, on machines that do not exist."""
+    with cluster.path.open("a") as file:
+        for name in ("n2", "n3"):
+            file.write(f"\n[node {name}]\nclient = {name}.invalid:5000\npeer = {name}.invalid:6000\n")
+
+
+def test_no_pepper_is_made_where_others_have_other_hosts(
+    cluster: Cluster,
+) -> None:
+    on_several_machines(cluster)
+    process = start(cluster)
+    stdout, stderr = process.communicate(timeout=ENDS_WITHIN_S)
+    assert (process.returncode, stdout, stderr.count("\n")) == (1, "", 1), "it never said that it runs"
+    assert "make it once and copy it to all" in stderr
+    assert not cluster.pepper_file.exists()
+
+
+def test_a_node_whose_log_is_empty_takes_another_pepper(cluster: Cluster) -> None:
+    on_several_machines(cluster)
+    cluster.data_dir.mkdir()
+    for _ in range(2):  # the second time, the pepper of another machine has been copied here
+        cluster.pepper_file.write_bytes(new_pepper())
+        process = start(cluster)
+        lines = lines_of(process, 3)
+        assert lines[1] == "Expects neighbours to be on n2.invalid:5000, n3.invalid:5000"
+        assert lines[2].startswith("Listening on")
+        process.terminate()
+        code, stderr = ended(process)
+        assert (code, stderr) == (0, "node n1 has stopped\n")
+
+
+def test_a_new_node_makes_no_pepper_where_another_has_used_one(cluster: Cluster, running: Process) -> None:
+    lines_of(running, 4)
+    running.terminate()
+    ended(running)
+    cluster.pepper_file.unlink()
+    with cluster.path.open("a") as file:
+        file.write("\n[node n2]\nclient = localhost:1\npeer = localhost:2\n")
+    code, stderr = ended(start(cluster, "n2"))
+    assert (code, stderr.count("\n")) == (1, 1)
+    assert "put its pepper file back" in stderr
+    assert not cluster.pepper_file.exists()
+
+
+def test_a_node_listens_where_it_is_told(cluster: Cluster) -> None:
+    client_port, peer_port = free_ports(2)
+    with cluster.path.open("a") as file:
+        file.write(f"\nlisten_client = 127.0.0.2:{client_port}\nlisten_peer = 127.0.0.3:{peer_port}\n")
+    process = start(cluster)
+    try:
+        here = ("localhost", cluster.nodes["n1"].client.port)
+        assert lines_of(process, 3)[2] == f"Listening on {here}", "it says where tellers find it"
+        for address in (("127.0.0.2", client_port), ("127.0.0.3", peer_port)):
+            socket.create_connection(address, timeout=ENDS_WITHIN_S).close()
+        for advertised in (cluster.nodes["n1"].client, cluster.nodes["n1"].peer):
+            with pytest.raises(ConnectionRefusedError):
+                socket.create_connection(advertised.pair, timeout=ENDS_WITHIN_S)
+    finally:
+        process.terminate()
+        ended(process)
+
+
+# -- signals, and the service manager -------------------------------------------------------------------
+
+
+def test_signals_for_reloading_and_rotating_end_nothing(cluster: Cluster, running: Process) -> None:
+    lines_of(running, 4)
+    for number in (signal.SIGHUP, signal.SIGUSR1, signal.SIGUSR2):
+        running.send_signal(number)
+    with Wire(cluster.nodes["n1"].client) as wire:
+        assert wire.ask(credit("id"))["outcome"] == "ok"
+    running.terminate()
+    assert ended(running) == (0, "node n1 has stopped\n")
+
+
+def test_the_service_manager_is_told_when_the_node_serves_and_when_it_stops(
+    cluster: Cluster, tmp_path: Path
+) -> None:
+    path = tmp_path / "notify"
+    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as manager:
+        manager.bind(str(path))
+        manager.settimeout(ENDS_WITHIN_S)
+        environment = {**os.environ, "NOTIFY_SOCKET": str(path)}
+        command = [sys.executable, "-m", "atm.server.main", "n1", "--config", str(cluster.path)]
+        with subprocess.Popen(command, env=environment, stdout=subprocess.DEVNULL) as process:
+            assert manager.recv(100) == b"READY=1"
+            process.terminate()
+            assert manager.recv(100) == b"STOPPING=1"
+            assert process.wait(ENDS_WITHIN_S) == 0

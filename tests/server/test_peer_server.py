@@ -24,7 +24,7 @@ from atm.server.peers.handshake import Handshake
 from atm.server.peers.links import Links, batches
 from atm.server.peers.peer_connection import PeerConnection
 from atm.server.peers.peer_server import PeerServer
-from atm.server.security.pins import PinSealer, read_pepper
+from atm.server.security.pins import PinSealer, new_pepper, read_pepper
 from atm.storage.data_folder import DataFolder
 from atm.version import PROTOCOL_MAX, PROTOCOL_MIN, RELEASE
 from atm.wire.client_messages import Status
@@ -161,7 +161,7 @@ def test_messages_of_a_welcomed_peer_reach_the_inbox(port: Port) -> None:
             f"speaks protocol 2, and release '{RELEASE}' here speaks 3 to 4: install",
         ),
         ({"config": "elsewhere"}, "another cluster"),
-        ({"pepper": "0123456789abcdef"}, "PIN pepper mismatch: copy the pepper file"),
+        ({"pepper": "0123456789abcdef"}, "its PIN pepper is not the one here: copy the pepper_file"),
         ({"node": "n1"}, "run each name once"),
         ({"node": "n9"}, "no node 'n9'"),
     ],
@@ -421,7 +421,8 @@ def test_a_node_of_another_cluster_is_reported_once_at_both_ends(tmp_path: Path)
 def test_servers_with_different_peppers_report_it_and_never_work_together(tmp_path: Path) -> None:
     cluster = cluster_of(tmp_path, "n1", "n2")
     other = dataclasses.replace(cluster, pepper_file=tmp_path / "other.key")
+    other.pepper_file.write_bytes(new_pepper())
     with RunningServer(cluster, "n1") as one, RunningServer(other, "n2") as two:
         wait_until(lambda: bool(one.reported and two.reported))
-        assert "PIN pepper mismatch: copy the pepper file of one machine to all others" in one.reported[0]
-        assert "PIN pepper mismatch: copy the pepper file of one machine to all others" in two.reported[0]
+        assert "copy the pepper_file of one machine to all others" in one.reported[0]
+        assert "copy the pepper_file of one machine to all others" in two.reported[0]

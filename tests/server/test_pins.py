@@ -22,6 +22,7 @@ from atm.server.security.pins import (
     PepperRefused,
     PinSealer,
     holds_plain_pin,
+    new_pepper,
     read_pepper,
 )
 from atm.wire.client_messages import ClientRequest, decode_client_request
@@ -212,6 +213,24 @@ def test_no_file_of_a_server_holds_a_pin_that_was_typed(cluster: Cluster, server
 
 
 # -- the pepper ------------------------------------------------------------------------------------
+
+
+def test_a_missing_pepper_is_not_made_where_others_may_have_one(tmp_path: Path) -> None:
+    path = tmp_path / "pepper.key"
+    with pytest.raises(PepperRefused, match="make it once and copy it to all") as refused:
+        read_pepper(path, may_make=lambda: False)
+    assert "\n" not in str(refused.value)
+    assert not path.exists()
+
+
+def test_a_pepper_that_another_server_makes_at_that_moment_is_used(tmp_path: Path) -> None:
+    path = tmp_path / "pepper.key"
+
+    def made_by_another() -> bool:
+        path.write_bytes(new_pepper())
+        return False
+
+    assert len(read_pepper(path, may_make=made_by_another)) == PEPPER_BYTES
 
 
 def test_a_pepper_is_made_once_by_many_who_start_at_once(tmp_path: Path) -> None:

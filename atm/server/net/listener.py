@@ -7,11 +7,11 @@ import socket
 import socketserver
 import sys
 import traceback
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from threading import Lock, Thread
 from typing import Any, Generic, TypeVar
 
-from atm.config import Address
+from atm.config import Address, NodeConfig, is_loopback
 from atm.server.net.connection import Connection, resolve
 
 POLL_S = 0.1  # how soon a listener notices that it is to stop
@@ -27,7 +27,31 @@ C = TypeVar("C", bound=Connection)
 
 
 class AddressUnavailable(Exception):
-    """The port is taken, or the host is not this machine; `str()` of it is one line for people."""
+    """The port is taken, or the host is not this machine, or no other machine could reach it.
+
+    `str()` of it is one line for people.
+    """
+
+
+def check_reachable(node: NodeConfig, others: Collection[NodeConfig]) -> None:
+    """Raise `AddressUnavailable` if `node` would listen where servers on other machines cannot reach it.
+
+    Many systems give a machine's own name the address 127.0.1.1 in its own /etc/hosts: then the server hears
+    nobody, without any error.
+    """
+    host = (node.listen_peer or node.peer).host
+    if is_loopback(host) or all(is_loopback(other.peer.host) for other in others):
+        return
+    try:
+        _, (resolved, _) = resolve(host, 0)
+    except OSError:
+        return  # the listener says so
+    if is_loopback(resolved) and any(other.peer.host != host for other in others):
+        raise AddressUnavailable(
+            f"the name {host} means {resolved} on this machine, where no other machine can connect: take it "
+            f"out of the line of {resolved} in /etc/hosts, or give [node {node.name}] listen_client and "
+            f"listen_peer, such as 0.0.0.0:{node.peer.port}"
+        )
 
 
 class Listener(socketserver.ThreadingTCPServer, Generic[C]):

@@ -72,7 +72,7 @@ class Handshake:
         if self._is_of_another_cluster(hello):
             return self._another_cluster(hello)
         if hello.pepper != ours.pepper:
-            return "PIN pepper mismatch: copy the pepper file of one machine to all others"
+            return "its PIN pepper is not the one here: copy the pepper_file of one machine to all others"
         if hello.node == ours.node:
             return f"it has the name of this node, {hello.node}: run each name once"
         if hello.node not in self._peers:

@@ -11,6 +11,7 @@ from __future__ import annotations
 import hashlib
 import hmac
 import secrets
+from collections.abc import Callable
 from pathlib import Path
 from threading import BoundedSemaphore
 from typing import get_args
@@ -106,12 +107,11 @@ def is_sealed(pin: str) -> bool:
     return len(pin) > PLAIN_PIN_CHARS_MAX
 
 
-def read_pepper(path: Path) -> bytes:
-    """Return the pepper in the file, after making a new one if there is no file; raise `PepperRefused`."""
+def read_pepper(path: Path, *, may_make: Callable[[], bool] = lambda: True) -> bytes:
+    """Return the pepper in the file, made if it is missing and that is allowed; raise `PepperRefused`."""
     try:
         if not path.exists():
-            path.parent.mkdir(parents=True, exist_ok=True)
-            create_durably(path, secrets.token_bytes(PEPPER_BYTES).hex().encode(), mode=0o600)
+            _make_pepper(path, may_make)
         pepper = bytes.fromhex(path.read_text(encoding="ascii"))
     except OSError as error:
         raise PepperRefused(f"cannot use the pepper {path}: {error.strerror or error}") from error
@@ -122,3 +122,21 @@ def read_pepper(path: Path) -> bytes:
             f"the pepper {path} is damaged: copy it from another machine of the bank, or from your backup"
         )
     return pepper
+
+
+def new_pepper() -> bytes:
+    """Return the contents of a new pepper file."""
+    return secrets.token_bytes(PEPPER_BYTES).hex().encode() + b"\n"
+
+
+def _make_pepper(path: Path, may_make: Callable[[], bool]) -> None:
+    """Make the file, unless another server of this machine has just made it."""
+    if may_make():
+        path.parent.mkdir(parents=True, exist_ok=True)
+        create_durably(path, new_pepper(), mode=0o600)
+    elif not path.exists():  # a server that may make it records that only afterwards
+        raise PepperRefused(
+            f"there is no pepper {path}. If this bank has run before, put its pepper file back, from "
+            "another machine or a backup: a new one would make every PIN wrong. If not, its servers are on "
+            "several machines, and all need the same file: make it once and copy it to all (docs/install.md)"
+        )

@@ -20,7 +20,9 @@ from atm.server.clients import client_server
 from atm.server.clients.auditor import Auditor
 from atm.server.clients.client_server import ClientServer
 from atm.server.group.entry_validator import EntryValidator
+from atm.server.group.guards import Guards
 from atm.server.group.inbox import Inbox
+from atm.server.group.ledger_comparison import LedgerComparison
 from atm.server.group.recovery import check_feature_level, check_one_cluster, check_voters, recover
 from atm.server.group.rejection_reports import RejectionReports
 from atm.server.group.request_router import RequestRouter
@@ -81,6 +83,7 @@ class Server:
         self._cluster, self._name, self._node = cluster, name, cluster.nodes[name]
         self._say, self._report, self._verbose = say, report, verbose
         self._check_invariants = check_invariants
+        self.ledger_is_wrong = ""  # why the ledger must be rebuilt, in a line for people
         self._random = random.Random(secrets.randbits(64))
         self._parts = ExitStack()
         try:
@@ -196,6 +199,7 @@ class Server:
             first_number=self._random.getrandbits(FORWARD_NUMBER_BITS),
             say=self._say if self._verbose else None,
         )
+        guards = Guards(self._make_comparison(storage))
         here = self._node.client.pair
         return RunLoop(
             raft=storage.raft,
@@ -207,13 +211,31 @@ class Server:
             clients=self._client_server,
             inbox=inbox,
             lock=lock,
+            guards=guards,
             on_leadership=lambda term: self._say(f"Leader on {here} in term {term}"),
             on_cluster=join,
             on_rejection=RejectionReports(time.monotonic, self._report).report,
         )
 
+    def _make_comparison(self, storage: _Storage) -> LedgerComparison:
+        return LedgerComparison(
+            self._name,
+            storage.raft,
+            storage.ledger,
+            self._links,
+            voters=lambda: storage.raft.membership.voters,
+            clock=time.monotonic,
+            on_wrong=self._stop_to_rebuild,
+            report=self._report,
+        )
+
+    def _stop_to_rebuild(self, why: str) -> None:
+        """Stop serving at once: what this ledger answers may be wrong. Only within an iteration."""
+        self.ledger_is_wrong = self.ledger_is_wrong or why
+        self._run_loop.stop()
+
     def run(self) -> None:
-        """Serve until `stop`."""
+        """Serve until `stop`, or until `ledger_is_wrong` says why this server must not serve."""
         self._reader.start()
         self._peer_server.start()
         self._client_server.start()

@@ -7,11 +7,14 @@ protocol.
 
 from __future__ import annotations
 
-from msgspec import Struct
+from typing import Annotated
+
+from msgspec import Meta, Struct
 from msgspec.msgpack import Decoder
 
 from atm.ledger.commands import Actor
-from atm.raft.messages import RaftMessage
+from atm.ledger.state_hash import ROWS_MAX, RowsFrom
+from atm.raft.messages import Number, RaftMessage
 from atm.wire.codec import decode
 
 
@@ -83,7 +86,35 @@ class ForwardReply(Struct, frozen=True, kw_only=True, array_like=True, gc=False,
     answers: tuple[tuple[int, bytes], ...]
 
 
-PeerMessage = RaftMessage | Forward | ForwardReply
+Hash = Annotated[bytes, Meta(min_length=32, max_length=32)]
+
+
+class LedgerHash(Struct, frozen=True, kw_only=True, array_like=True, tag=28):
+    """The hashes of the sender's ledger as of entry `index`, see `StateHash`. From protocol 4 on."""
+
+    sender: str
+    index: Number
+    journal: Hash
+    decided_from: Number
+    decisions: Hash
+    rows_from: RowsFrom
+    rows_max: Annotated[int, Meta(ge=1, le=ROWS_MAX)]
+    rows: Hash
+
+
+class CheckLedger(Struct, frozen=True, kw_only=True, array_like=True, tag=30):
+    """A leader asks for a `LedgerHash` as of entry `index`, which nobody has passed. From protocol 4 on."""
+
+    sender: str
+    index: Number
+    rows_from: RowsFrom
+    rows_max: Annotated[int, Meta(ge=1, le=ROWS_MAX)]
+
+
+PeerReport = LedgerHash | CheckLedger  # what servers tell each other about themselves
+PEER_REPORTS_PROTOCOL = 4  # the version of the protocol from which on they do
+
+PeerMessage = RaftMessage | Forward | ForwardReply | PeerReport
 
 _peer_message: Decoder[PeerMessage] = Decoder(PeerMessage)
 _hello: Decoder[Hello] = Decoder(Hello)

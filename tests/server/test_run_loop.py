@@ -117,6 +117,7 @@ class Story:
             ledger=self.links,
             links=self.links,
             router=self.router,
+            guards=self.links,
             validator=self.links,
             clients=self.clients,
             inbox=self.inbox,

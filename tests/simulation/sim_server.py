@@ -14,7 +14,9 @@ from atm.raft.config import RaftConfig
 from atm.raft.messages import NodeId
 from atm.raft.ready import Role
 from atm.server.group.entry_validator import EntryValidator
+from atm.server.group.guards import Guards
 from atm.server.group.inbox import Inbox, Inputs, PendingRequest, ReplyChannel
+from atm.server.group.ledger_comparison import LedgerComparison
 from atm.server.group.recovery import check_one_cluster, recover
 from atm.server.group.request_router import RequestRouter
 from atm.server.group.run_loop import RunLoop
@@ -22,7 +24,7 @@ from atm.storage.log_file import LogFailed
 from atm.wire.client_messages import Status, decode_client_request
 from atm.wire.codec import encode
 from atm.wire.framing import PEER_FRAME_BYTES_MAX, FrameReader, frame
-from atm.wire.peer_messages import Forward, ForwardReply, decode_peer_message
+from atm.wire.peer_messages import Forward, ForwardReply, PeerReport, decode_peer_message
 from tests.simulation.bank_model import BankModel
 from tests.simulation.loop import Loop
 from tests.simulation.plan import BEGIN_US, TICK_US, Plan
@@ -131,7 +133,13 @@ class SimServer:
         self._join(self.bank.cluster)
         self.core = WatchedCore(raft, self._checks)
         incarnation = self.incarnation
-        self.links = WatchedLinks(self.name, self._send_if(incarnation), self._checks, self.fuse)
+        self.links = WatchedLinks(
+            self.name,
+            [other.name for other in self.others],
+            self._send_if(incarnation),
+            self._checks,
+            self.fuse,
+        )
         lock = Lock()
         self.inbox = Inbox(lock)
         router = RequestRouter(
@@ -145,12 +153,23 @@ class SimServer:
             clock=self._clock_s,
             wall_clock_us=self.wall_clock_us,
         )
+        comparison = LedgerComparison(
+            self.name,
+            self.core,
+            self.bank,
+            self.links,
+            voters=lambda: raft.membership.voters,
+            clock=self._clock_s,
+            on_wrong=self._no_ledger_is_wrong,
+            report=self._no_ledger_is_wrong,
+        )
         self._node = RunLoop(
             raft=self.core,
             log=self._log,
             ledger=self.bank,
             links=self.links,
             router=router,
+            guards=Guards(comparison),
             validator=validator,
             clients=Clients(),
             inbox=self.inbox,
@@ -233,6 +252,8 @@ class SimServer:
                 inputs.add_request(self._asked(channel, number, request, actor, True))
         elif isinstance(message, ForwardReply):
             inputs.forward_replies += message.answers
+        elif isinstance(message, PeerReport):
+            inputs.peer_reports.append(message)
         else:
             if self._loop.tracing:
                 self._loop.trace("receive", self.name, message)
@@ -274,6 +295,9 @@ class SimServer:
             return False
         self.links.send_frame(to, Forward(sender=self.name, requests=tuple(requests)))
         return True
+
+    def _no_ledger_is_wrong(self, line: str) -> None:
+        require(False, "ledgers that follow from one log are never found to differ", (self.name, line))
 
     def decided(self, payload: bytes) -> None:
         """An answer leaves the server that decided it."""

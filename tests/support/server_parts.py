@@ -23,6 +23,7 @@ from atm.server.group.inbox import Inputs, PendingRequest
 from atm.server.server import Server
 from atm.wire.codec import encode
 from atm.wire.framing import CLIENT_FRAME_BYTES_MAX, FrameReader, frame
+from atm.wire.peer_messages import PeerReport
 
 DEADLINE_S = 10.0
 
@@ -149,6 +150,8 @@ class Recorder:
         self.actors: list[str] = []  # of what was forwarded
         self.cluster = ClusterState(id="", voters=(), feature_level=1)
         self.on_disk: list[Entry] = []
+        self.reports: list[PeerReport] = []  # of other servers
+        self.ticks = 0
         self.sent: list[Outgoing] = []
 
     def send(self, outgoing: Sequence[Outgoing]) -> None:
@@ -166,6 +169,12 @@ class Recorder:
     def decide(self, records: Sequence[Record]) -> list[LedgerReceipt | None]:
         self.events.append("decide " + " ".join(str(index) for index, _, _ in records))
         return [None for _ in records]
+
+    def receive(self, reports: Sequence[PeerReport]) -> None:
+        self.reports += reports
+
+    def tick(self) -> None:
+        self.ticks += 1
 
     def write(self) -> None:
         self.events.append("write")

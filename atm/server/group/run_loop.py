@@ -7,7 +7,7 @@ never by two at a time. "Only within an iteration" says of a method that only th
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from threading import Lock
 from typing import Protocol
 
@@ -17,6 +17,7 @@ from atm.server.group.inbox import WAKE_ON_ANYTHING, Inbox, Inputs
 from atm.server.group.perform import DurableLog, Network, StateMachine, ValidatedEntries, perform
 from atm.server.group.request_router import Core, RequestRouter
 from atm.server.group.settings import TICK_MS
+from atm.wire.peer_messages import PeerReport
 
 TICK_S = TICK_MS / 1000
 READIES_PER_ITERATION_MAX = 3  # then the inbox and the clock are looked at again
@@ -61,6 +62,16 @@ class PeerLinks(Network, Outboxes, Protocol):
     """What the run loop needs of the outbound links."""
 
 
+class Watching(StateMachine, Protocol):
+    """What the run loop needs of the guards: they stand before the ledger."""
+
+    def receive(self, reports: Sequence[PeerReport]) -> None:
+        """Take what the other servers say about themselves, before anything that came later is applied."""
+
+    def tick(self) -> None:
+        """Do what is due; last in an iteration."""
+
+
 class RunLoop:
     """The run loop; all methods but `run`, `stop` and `fail` only within an iteration."""
 
@@ -72,6 +83,7 @@ class RunLoop:
         ledger: PersistentStateMachine,
         links: PeerLinks,
         router: RequestRouter,
+        guards: Watching,
         validator: ValidatedEntries,
         clients: Outboxes,
         inbox: Inbox,
@@ -88,6 +100,7 @@ class RunLoop:
         self._ledger = ledger
         self._links = links
         self._router = router
+        self._guards = guards
         self._clients = clients
         self._validator = validator
         self._on_leadership = on_leadership
@@ -141,11 +154,13 @@ class RunLoop:
         """Run one iteration; return whether another one should follow without waiting."""
         ticks = self._due_ticks()
         with self._lock:
-            ready = self._step(self._inbox.drain(), ticks)
+            inputs = self._inbox.drain()
+            ready = self._step(inputs, ticks)
+        self._guards.receive(inputs.peer_reports)
         self._report_rejections()
         performed = 0
         while ready is not None:
-            perform(ready, self._log, self._links, self._ledger, self._router, self._validator)
+            perform(ready, self._log, self._links, self._guards, self._router, self._validator)
             self._unwritten += len(ready.committed)
             self._announce_leadership(ready)
             self._announce_cluster()
@@ -155,6 +170,7 @@ class RunLoop:
                 ready = self._raft.ready() if performed < READIES_PER_ITERATION_MAX else None
         self._router.notice_changes()
         if ticks:
+            self._guards.tick()
             self._router.expire_forwarded()
             self._links.retry()
             self._clients.retry()

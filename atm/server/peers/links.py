@@ -15,7 +15,7 @@ from atm.server.net.connection import Connection, StalledFrame, resolve, tune
 from atm.server.peers.handshake import Handshake, HandshakeRefused
 from atm.wire.codec import Malformed, encode
 from atm.wire.framing import PEER_FRAME_BYTES_MAX, FrameTooLarge, frame
-from atm.wire.peer_messages import Forward, ForwardReply
+from atm.wire.peer_messages import PEER_REPORTS_PROTOCOL, Forward, ForwardReply, PeerReport
 
 OUTBOX_BYTES_MAX = 32 * 1024 * 1024
 BATCH_BYTES_MAX = 1024 * 1024  # requests or replies in one frame, the sum of their payloads
@@ -54,6 +54,7 @@ class Link:
         self._stopping = Event()
         self._blocked: set[Connection] = set()
         self._connection: Connection | None = None
+        self._protocol = 0  # agreed on for the newest connection
         self._gathered: list[bytes] = []
         self._replies: list[tuple[int, bytes]] = []
 
@@ -64,6 +65,11 @@ class Link:
         """Whether the peer has accepted the hello and the connection is open."""
         connection = self._connection
         return connection is not None and connection.open
+
+    @property
+    def protocol(self) -> int:
+        """The version of the protocol on this link, 0 while it is down."""
+        return self._protocol if self.up else 0
 
     def gather(self, framed: bytes) -> None:
         """Queue a frame for the next flush."""
@@ -138,6 +144,7 @@ class Link:
 
     def _say_hello(self, sock: socket.socket) -> None:
         answer = self._handshake.say_hello(sock, self._peer, self._address)
+        self._protocol = answer.protocol
         if answer.learner:
             self._report_once(
                 f"node {self._peer} knows this node by another data folder: this node catches up, but its "
@@ -204,6 +211,13 @@ class Links:
     def send_reply(self, to: NodeId, number: int, payload: bytes) -> None:
         """Send the reply to a request that `to` forwarded, at the next flush."""
         self._touch(to).gather_reply(number, payload)
+
+    def send_report(self, report: PeerReport) -> None:
+        """Send a report to all peers that know such messages, at the next flush."""
+        framed = frame(encode(report))
+        for peer, link in self._links.items():
+            if link.protocol >= PEER_REPORTS_PROTOCOL:
+                self._touch(peer).gather(framed)
 
     def flush(self) -> None:
         """Send what was gathered for each peer."""

@@ -132,7 +132,7 @@ class Database:
         self._execute("update applied set schema_version = ?", (MEMBERS_SCHEMA_VERSION,))
 
     def uncached_cursor(self) -> apsw.Cursor:
-        """Return a cursor that reads what was committed from the file, past all caches. Use it in `reading`."""
+        """Return a cursor that reads the file itself, past all caches; to be used in `reading`."""
         if self._in_memory:
             return self._connection.cursor()
         if self._second is None:

@@ -190,6 +190,7 @@ class Server:
         peers: Collection[NodeId],
         join: Callable[[ClusterState], None],
     ) -> RunLoop:
+        guards = Guards(self._make_comparison(storage))
         router = RequestRouter(
             self._name,
             storage.raft,
@@ -198,8 +199,8 @@ class Server:
             peers=peers,
             first_number=self._random.getrandbits(FORWARD_NUMBER_BITS),
             say=self._say if self._verbose else None,
+            alarms=lambda: guards.alarms,
         )
-        guards = Guards(self._make_comparison(storage))
         here = self._node.client.pair
         return RunLoop(
             raft=storage.raft,

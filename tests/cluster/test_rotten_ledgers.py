@@ -30,6 +30,7 @@ def cluster(tmp_path: Path) -> Iterator[LocalCluster]:
             client.debit("ann", 1_000_000, request_id="refused")
             client.hold("ann", 5, request_id="held")
             client.reverse("credit-07")
+        right_ledger(local)
         assert set(local.stop_all().values()) == {0}
         local.start_all()
         local.wait_for_leader()
@@ -94,6 +95,9 @@ def test_a_row_that_changed_while_a_follower_was_down_is_found_and_mended(
     if "majority" in why or "rows" in why:
         told = f"the ledger of node {name} differs from that of a majority"
         wait_until(lambda: all(told in cluster.output(each) for each in others))
+        alarms = [alarm for each in others if (status := cluster.status(each)) for alarm in status.alarms]
+        assert len(alarms) == 2
+        assert all(alarm.startswith(told) for alarm in alarms)
 
 
 @pytest.mark.parametrize("leads", [False, True])

@@ -5,6 +5,7 @@ from __future__ import annotations
 from tests.mutants.edit import Edit
 from tests.mutants.mutant import Mutant
 
+COMPARISON_TESTS = "tests/server/test_ledger_comparison.py::"
 HOLD_TESTS = "tests/ledger/test_holds.py::"
 
 GUARDS = (
@@ -26,5 +27,79 @@ GUARDS = (
         edits=(Edit("RequestRouter._end_due_holds", "level_ >= EXPIRE_LIMIT_LEVEL", "True"),),
         caught_by="tests/server/test_router_over_ledger.py::"
         "test_holds_end_in_pieces_once_every_server_knows_how",
+    ),
+    Mutant(
+        name="wrong ledger serves on",
+        what="a server whose ledger a majority contradicts reports itself like another, and serves on",
+        edits=(Edit("LedgerComparison._raise_alarm", "node_ == self._node", "False"),),
+        caught_by=COMPARISON_TESTS
+        + "test_a_row_at_rest_that_changed_is_found_by_its_own_server_and_told_by_the_others",
+    ),
+    Mutant(
+        name="half of the ledgers is a majority",
+        what="of two ledgers that differ one is called right without a third",
+        edits=(
+            Edit("LedgerComparison._wrong", "2 * count_ > len(voters_)", "2 * count_ >= len(voters_) - 1"),
+        ),
+        caught_by=COMPARISON_TESTS
+        + "test_two_that_differ_without_a_third_are_told_and_neither_is_called_wrong",
+    ),
+    Mutant(
+        name="learners vote on ledgers",
+        what="servers without a vote decide which ledger is right",
+        edits=(Edit("LedgerComparison._wrong", "node_ in voters_", "True"),),
+        caught_by=COMPARISON_TESTS + "test_the_votes_of_learners_do_not_count",
+    ),
+    Mutant(
+        name="compared past the index",
+        what="a server hashes its ledger after the whole batch and not at the index that was named",
+        edits=(
+            Edit("LedgerComparison.decide", "check_.index >= records_[-1][0]", "True"),
+            Edit(
+                "LedgerComparison._compare_when_reached",
+                "if self._ledger.decided_index > check_.index: return",
+                "pass",
+            ),
+        ),
+        caught_by=COMPARISON_TESTS + "test_a_server_stops_over_at_the_index_however_its_entries_come",
+    ),
+    Mutant(
+        name="decisions of different spans compared",
+        what="a server that was restarted is called wrong, as it has not decided the same entries",
+        edits=(Edit("ledger_comparison:_ASPECTS", "told_.decided_from", "None"),),
+        caught_by=COMPARISON_TESTS + "test_what_was_decided_before_a_restart_is_not_compared_and_the_rest_is",
+    ),
+    Mutant(
+        name="refusals not hashed",
+        what="ledgers that decide a command differently are equal as long as no money moves",
+        edits=(Edit("Ledger.write", "self._decisions.update(unit_.new_records)", "pass"),),
+        caught_by="tests/ledger/test_state_hash.py::"
+        "test_each_entry_that_decides_something_else_changes_the_hash_of_decisions",
+    ),
+    Mutant(
+        name="rows from the cache",
+        what="a page that has rotted is not read again as long as it is remembered",
+        edits=(Edit("Database.uncached_cursor", "self._second.release_memory()", "pass"),),
+        caught_by="tests/ledger/test_state_hash.py::"
+        "test_the_rows_are_read_from_the_file_past_what_the_ledger_remembers",
+    ),
+    Mutant(
+        name="pieces never come round",
+        what="only the first rows of the ledger are ever compared",
+        edits=(Edit("LedgerComparison._compare_when_reached", "self._rows_from = state_.rows_to", "pass"),),
+        caught_by=COMPARISON_TESTS + "test_rows_are_read_in_pieces_that_come_round_to_all_of_them",
+    ),
+    Mutant(
+        name="reports to an older release",
+        what="a server of release 1.1 gets messages that it does not know, and closes the connection",
+        edits=(Edit("Links.send_report", "link_.protocol >= PEER_REPORTS_PROTOCOL", "link_.up"),),
+        caught_by="tests/server/test_peer_server.py::"
+        "test_what_a_node_says_about_itself_is_sent_to_peers_that_know_such_messages",
+    ),
+    Mutant(
+        name="old write-ahead log left behind",
+        what="the ledger is moved aside before its write-ahead log, which the new one would take for its own",
+        edits=(Edit("move_ledger_aside", '("-wal", "")', '("", "-wal")'),),
+        caught_by="tests/server/test_rebuild.py::test_the_write_ahead_log_goes_first",
     ),
 )

@@ -101,6 +101,7 @@ class LedgerComparison:
         self._ask_at_s = -math.inf
         self._pending: CheckLedger | None = None  # named by the leader, and not reached yet
         self._rows_from = FIRST_ROW  # of the next piece
+        self._compared_index = 0  # by this server, the newest
         self._told: dict[int, dict[NodeId, LedgerHash]] = {}  # by index
         self._alarms: dict[NodeId, _Alarm] = {}  # of this server: nobody knows which ledger is right
 
@@ -155,6 +156,8 @@ class LedgerComparison:
         self._pending = None
         if self._ledger.decided_index > check.index:
             return
+        if self._compared_index in self._told:
+            self._judge(self._compared_index, final=True)
         state = self._ledger.state_hash(check.rows_from, check.rows_max)
         self._rows_from = state.rows_to
         told = LedgerHash(
@@ -168,23 +171,26 @@ class LedgerComparison:
             rows=state.rows,
         )
         self._links.send_report(told)
+        self._compared_index = told.index
         self._note(told)
 
     # -- who is right --------------------------------------------------------------------------------------
 
     def _note(self, told: LedgerHash) -> None:
-        by_sender = self._told.setdefault(told.index, {})
-        by_sender[told.sender] = told
+        self._told.setdefault(told.index, {})[told.sender] = told
+        self._judge(told.index)
         if len(self._told) > INDEXES_KEPT_MAX:
             del self._told[min(self._told)]
-        self._judge(told.index, by_sender)
 
-    def _judge(self, index: int, by_sender: Mapping[NodeId, LedgerHash]) -> None:
+    def _judge(self, index: int, *, final: bool = False) -> None:
+        """Compare what was told about `index`; if that is `final`, no third server will say who is right."""
+        by_sender = self._told[index]
         wrong: defaultdict[NodeId, list[str]] = defaultdict(list)
         for node, what in self._wrong(by_sender):
             wrong[node].append(what)
         for node, whats in wrong.items():
-            self._raise_alarm(node, index, " and ".join(whats))
+            if node or final:
+                self._raise_alarm(node, index, " and ".join(whats))
         if not wrong:
             self._end_alarms(by_sender)
 

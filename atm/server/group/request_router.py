@@ -97,6 +97,7 @@ class RequestRouter:
         clock: Callable[[], float] = time.monotonic,
         wall_clock_us: Callable[[], int] = lambda: time.time_ns() // 1000,
         say: Callable[[str], None] | None = None,
+        alarms: Callable[[], Sequence[str]] = tuple,
     ) -> None:
         self._node = node
         self._core = core
@@ -105,6 +106,7 @@ class RequestRouter:
         self._clock = clock
         self._log_clock = LogClock(clock, wall_clock_us)
         self._say = say
+        self._alarms = alarms
         self._proposals = Proposals()
         self._reads = Reads()
         self._held: list[PendingRequest] = []  # commands not proposed yet, see `accept`
@@ -243,6 +245,7 @@ class RequestRouter:
             matched=core.matched(),
             version=RELEASE,
             feature_level=self._ledger.cluster.feature_level,
+            alarms=tuple(self._alarms()),
         )
 
     # -- results (the `ResultSink` of perform.py) -------------------------------------------------------

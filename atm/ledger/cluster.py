@@ -11,7 +11,6 @@ from atm.ledger.commands import Founding, LedgerEntry, LevelRaise, Member, Membe
 from atm.ledger.rows import Unreadable
 
 MEMBERS_LEVEL = 2  # the feature level from which on the ledger has the tables `member` and `removed`
-FOUNDING_INDEX = 1
 
 CLUSTER = "select id, voters, feature_level from cluster"
 SET_CLUSTER = "update cluster set id = ?, voters = ?, feature_level = ?"
@@ -32,13 +31,6 @@ class ClusterState(Struct, frozen=True, kw_only=True):
     members: tuple[Member, ...] = ()
     removed: tuple[tuple[str, int], ...] = ()
 
-    @property
-    def members_index(self) -> int:
-        """The index of the entry that changed the members last; 0 if none has since the founding."""
-        changes = [member.since for member in self.members] + [index for _, index in self.removed]
-        newest = max(changes, default=0)
-        return newest if newest > FOUNDING_INDEX else 0
-
     def after(self, log_index: int, entry: LedgerEntry | None) -> ClusterState:
         """Return the state after the entry at `log_index`.
 
@@ -58,26 +50,19 @@ class ClusterState(Struct, frozen=True, kw_only=True):
         raised = replace(self, feature_level=level)
         if self.members or level < MEMBERS_LEVEL:
             return raised
-        founders = [
-            Member(node=node, voter=True, peer="", client="", since=FOUNDING_INDEX)
-            for node in sorted(self.voters)
-        ]
+        founders = (Member(node=node, voter=True, peer="", client="") for node in sorted(self.voters))
         return replace(raised, members=tuple(founders))
 
     def _with_members(self, log_index: int, members: tuple[Member, ...]) -> ClusterState:
-        """Replace the members; one that stays what it was keeps its `since`."""
-        before = {member.node: member for member in self.members}
-        now: dict[str, Member] = {}
-        for member in sorted(members, key=lambda member: member.node):
-            known = before.get(member.node)
-            same = known is not None and replace(member, since=known.since) == known
-            now[member.node] = known if known is not None and same else replace(member, since=log_index)
-        gone = dict(self.removed) | {node: log_index for node in before if node not in now}
+        """Replace the members; those that are none any more are noted."""
+        names = {member.node for member in members}
+        gone = dict(self.removed) | {m.node: log_index for m in self.members if m.node not in names}
+        now = tuple(sorted(members, key=lambda member: member.node))
         return replace(
             self,
-            voters=tuple(member.node for member in now.values() if member.voter),
-            members=tuple(now.values()),
-            removed=tuple(sorted((node, index) for node, index in gone.items() if node not in now)),
+            voters=tuple(member.node for member in now if member.voter),
+            members=now,
+            removed=tuple(sorted((node, index) for node, index in gone.items() if node not in names)),
         )
 
 

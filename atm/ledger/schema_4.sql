@@ -9,7 +9,7 @@ CREATE TABLE member (
     peer   TEXT    NOT NULL,                                       -- where the other servers find it; '' if not announced
     client TEXT    NOT NULL,                                       -- where tellers find it, likewise
     store  TEXT    NOT NULL,                                       -- the data folder whose promises count; '' for its first
-    since  INTEGER NOT NULL                                        -- the log entry that made it what it is
+    since  INTEGER NOT NULL                                        -- the log entry that made it this; 0: a founder
 ) STRICT, WITHOUT ROWID;
 
 -- Servers that were members and are none any more.

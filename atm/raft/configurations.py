@@ -11,10 +11,17 @@ from collections.abc import Sequence
 from msgspec.structs import replace
 
 from atm.raft.log import Log
-from atm.raft.membership import Configuration, Member, decode_configuration, defect_of
+from atm.raft.membership import (
+    Configuration,
+    Member,
+    decode_configuration,
+    decode_founders,
+    defect_of,
+)
 from atm.raft.messages import Entry, EntryKind, NodeId
 
-_MEMBERSHIP = int(EntryKind.MEMBERSHIP)  # an int, because this is compared for every entry
+# Kinds of entries that name members; ints, because they are compared for every entry.
+_SAYING = (int(EntryKind.MEMBERSHIP), int(EntryKind.BOOTSTRAP))
 
 
 class Configurations:
@@ -37,9 +44,9 @@ class Configurations:
         """Note the configurations among `entries`, now in the log; return whether there is one."""
         first_index = self._all[0][0]
         new = [
-            (entry.index, decode_configuration(entry.data))
+            (entry.index, members)
             for entry in entries
-            if entry.kind == _MEMBERSHIP and entry.index > first_index
+            if entry.kind in _SAYING and entry.index > first_index and (members := members_of(entry))
         ]
         self._all += new
         while len(self._all) > 1 and self._all[1][0] <= commit_index:
@@ -57,6 +64,13 @@ class Configurations:
         """Return the configuration in use at `index`, as far as it is known, and all after it."""
         older = [number for number, (first, _) in enumerate(self._all) if first <= index]
         return tuple(self._all[older[-1] if older else 0 :])
+
+
+def members_of(entry: Entry) -> Configuration:
+    """Return the members that an entry names, those of a cluster's founding, too; none if it names no one."""
+    if entry.kind == EntryKind.MEMBERSHIP:
+        return decode_configuration(entry.data)
+    return decode_founders(entry.data) if entry.kind == EntryKind.BOOTSTRAP else ()
 
 
 def founding_configuration(nodes: Sequence[NodeId]) -> Configuration:

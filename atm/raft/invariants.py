@@ -11,9 +11,11 @@ from msgspec import Struct
 
 from atm.raft import transitions
 from atm.raft.candidate import Candidate
+from atm.raft.configurations import members_of
 from atm.raft.errors import InvariantBroken
 from atm.raft.follower import Follower
 from atm.raft.leader import Leader
+from atm.raft.membership import Configuration
 from atm.raft.messages import NodeId
 from atm.raft.progress import Progress, ProgressState
 from atm.raft.raft import Raft
@@ -91,6 +93,14 @@ def _check_leader(raft: Raft, role: Leader) -> None:
         _require(progress.round_echoed <= role.reads.round, raft, "followers echo only rounds that were sent")
     if role.reads.pending:
         _check_reads(raft, role)
+    uncommitted = raft.configurations.from_index(raft.commit_index)[1:]
+    own = [index for index, _ in uncommitted if index >= start]
+    _require(len(own) <= 1, raft, "one change of the membership is under way at a time")
+    if role.transfer is not None:
+        target, told = role.transfer.target, role.transfer.told
+        _require(raft.membership.is_voter(target), raft, "leadership is handed to a voter")
+        whole = not told or role.progress[target].match_index == raft.last_index
+        _require(whole, raft, "leadership is handed to a server with the whole log")
 
 
 def _check_reads(raft: Raft, role: Leader) -> None:
@@ -136,6 +146,8 @@ class Observation(Struct, frozen=True):
     saved_term: int
     last_index: int
     runs: tuple[tuple[int, int], ...]
+    configurations: tuple[tuple[int, Configuration], ...]  # in use at the commit index, and after it
+    transferring: NodeId | None
     matched: dict[NodeId, int]
     round: int
 
@@ -154,6 +166,8 @@ class Observation(Struct, frozen=True):
             saved_term=raft.saved_vote[0],
             last_index=log.last_index,
             runs=log.runs_from(raft.commit_index),
+            configurations=raft.configurations.from_index(raft.commit_index),
+            transferring=raft.transferring,
             matched=raft.matched(),
             round=role.reads.round if isinstance(role, Leader) else 0,
         )
@@ -171,7 +185,8 @@ def check_change(before: Observation, raft: Raft) -> None:
     _require(raft.commit_index >= before.commit_index, raft, "the commit index never goes back")
     _require(raft.applied_index >= before.applied_index, raft, "the applied index never goes back")
     _require(raft.log.base_index >= before.base_index, raft, "the base index never goes back")
-    _check_log_change(before, raft)
+    kept_index = _check_log_change(before, raft)
+    _check_configuration_change(before, raft, kept_index)
     if term == before.term:
         _check_change_in_term(before, raft)
     if voted_for is not None and (voted_for != before.voted_for or term != before.term):
@@ -189,14 +204,17 @@ def _check_change_in_term(before: Observation, raft: Raft) -> None:
         _check_leader_change(before, raft, role)
 
 
-def _check_log_change(before: Observation, raft: Raft) -> None:
-    """A log only grows, except that uncommitted entries are cut where they conflict with a leader's."""
+def _check_log_change(before: Observation, raft: Raft) -> int:
+    """A log only grows, except that uncommitted entries are cut where they conflict with a leader's.
+
+    Return the last index up to which the log is as before.
+    """
     log, committed = raft.log, before.commit_index
     _require(log.term_at(committed) == before.term_at(committed), raft, "a committed entry is never removed")
     if log.term_at(before.last_index) == before.term_at(before.last_index):
         # By log matching, no entry was cut.
         _require(raft.saved_index >= before.saved_index, raft, "what was saved stays saved")
-        return
+        return before.last_index
     leads = before.role is Role.LEADER and raft.role is Role.LEADER and raft.term == before.term
     _require(not leads, raft, "a leader's log only grows (leader append-only)")
     index = min(before.last_index, log.last_index)
@@ -206,6 +224,17 @@ def _check_log_change(before: Observation, raft: Raft) -> None:
         index -= 1
     kept = min(before.saved_index, index) <= raft.saved_index
     _require(kept, raft, "what was saved before a conflict stays saved")
+    return index
+
+
+def _check_configuration_change(before: Observation, raft: Raft, kept_index: int) -> None:
+    """The configuration is that of the newest entry that names one, which may be new or cut (section 6)."""
+    expected = [known for known in before.configurations if known[0] <= kept_index]
+    if kept_index < raft.last_index:
+        for entry in raft.log.slice(kept_index + 1, raft.last_index):
+            if members := members_of(entry):
+                expected.append((entry.index, members))
+    _require(raft.configuration == expected[-1], raft, "the newest configuration in the log is in use")
 
 
 def _check_leader_change(before: Observation, raft: Raft, role: Leader) -> None:
@@ -214,6 +243,11 @@ def _check_leader_change(before: Observation, raft: Raft, role: Leader) -> None:
         progress = role.progress.get(peer)
         kept = progress is None or progress.match_index >= match_index or raft.membership.is_learner(peer)
         _require(kept, raft, "match_index never goes back")
+    if raft.transferring is not None and before.transferring == raft.transferring:
+        quiet = raft.last_index == before.last_index
+        _require(quiet, raft, "nothing is proposed while leadership is handed over")
+    if raft.configuration != before.configurations[-1]:
+        _check_own_change(before, raft, role)
     if raft.commit_index > before.commit_index:
         _require(
             raft.log.term_at(raft.commit_index) == raft.term,
@@ -222,3 +256,17 @@ def _check_leader_change(before: Observation, raft: Raft, role: Leader) -> None:
         )
         agreed_index = raft.membership.majority.reached(role.matched(raft.saved_index))
         _require(raft.commit_index <= agreed_index, raft, "a leader commits what a majority has saved")
+
+
+def _check_own_change(before: Observation, raft: Raft, role: Leader) -> None:
+    """This leader has changed the membership: by one voter at most, and not before the last was committed."""
+    started = before.commit_index >= role.term_start_index
+    _require(started, raft, "a change of the membership waits for a committed entry of the leader's term")
+    index, old = before.configurations[-1]
+    _require(
+        index <= before.commit_index, raft, "a change of the membership waits for the last to be committed"
+    )
+    voters, now = (
+        {(m.node, m.store) for m in members if m.voter} for members in (old, raft.configuration[1])
+    )
+    _require(len(voters ^ now) <= 1, raft, "a change of the membership adds or removes one voter at most")

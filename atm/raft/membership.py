@@ -59,6 +59,24 @@ def decode_configuration(data: bytes) -> Configuration:
     return members
 
 
+class _Founding(Struct, frozen=True, array_like=True):
+    cluster_id: str
+    voters: tuple[NodeId, ...]
+
+
+_founding_decoder: Decoder[_Founding] = Decoder(_Founding)
+
+
+def decode_founders(data: bytes) -> Configuration:
+    """Return the voters that a BOOTSTRAP entry names after its first element; none if it names no one."""
+    try:
+        voters = _founding_decoder.decode(data).voters
+    except (DecodeError, UnicodeDecodeError, RecursionError):
+        return ()
+    founders = tuple(Member(node=node, voter=True) for node in voters)
+    return () if defect_of(founders) else founders
+
+
 def defect_of(members: Configuration) -> str | None:
     """Return why no cluster can have these members, or None."""
     if len({member.node for member in members}) < len(members):

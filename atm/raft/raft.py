@@ -500,8 +500,7 @@ class Raft:
             for offset, each in enumerate(data)
         ]
         self._log.append(entries)
-        if kind is EntryKind.MEMBERSHIP:
-            self._configurations.append(entries, self._commit_index)
+        if kind is not EntryKind.COMMAND and self._configurations.append(entries, self._commit_index):
             self._use_newest_configuration()
 
     def read(self, read_id: int) -> None:

@@ -113,7 +113,7 @@ class TakeSnapshot(Request, frozen=True, kw_only=True, tag="snapshot"):
 class MemberView(Struct, frozen=True, kw_only=True):
     """A member of the cluster; an address is empty if the log does not say it yet.
 
-    `since` is the index of the log entry that made it what it is, 0 if that was the cluster's first.
+    `since` is the index of the log entry that made it a voter or a learner, 0 if it founded the cluster.
     """
 
     node: str
@@ -124,7 +124,7 @@ class MemberView(Struct, frozen=True, kw_only=True):
 
 
 class MembersReply(Struct, frozen=True, kw_only=True):
-    """The members of the cluster; `index` is that of the newest log entry that changed them, 0 if none."""
+    """The members of the cluster, as of the log entry `index`, which the server has applied last."""
 
     id: str
     outcome: str

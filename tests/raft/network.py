@@ -17,6 +17,7 @@ from msgspec.structs import replace
 
 from atm.raft.checked import CheckedRaft
 from atm.raft.config import RaftConfig
+from atm.raft.membership import Configuration
 from atm.raft.messages import (
     AppendEntries,
     CatchUp,
@@ -50,7 +51,10 @@ class Envelope(Struct, frozen=True):
 
 
 class Network:
-    """Servers of these `names` (of a string, its characters); `logs` are given as terms of entries."""
+    """Servers of these `names` (of a string, its characters); `logs` are given as terms of entries.
+
+    Those of `joining` are no members yet: they wait for a leader to add them.
+    """
 
     def __init__(
         self,
@@ -60,6 +64,7 @@ class Network:
         logs: Mapping[NodeId, Sequence[int]] | None = None,
         hard_states: Mapping[NodeId, HardState] | None = None,
         down: str = "",
+        joining: str = "",
         checks: type[Checks] = Checks,
         **limits: Any,
     ) -> None:
@@ -74,11 +79,15 @@ class Network:
             entries = entries_of_terms(*(logs or {}).get(name, ()))
             last_term = entries[-1].term if entries else 0
             hard_state = (hard_states or {}).get(name, HardState(term=last_term))
-            peers = tuple(other for other in names if other != name)
+            joins = name in joining
+            peers = () if joins else tuple(other for other in names if other not in (name, *joining))
             config = RaftConfig(node_id=name, peers=peers, **limits)
             chance = Random(f"{seed}/{name}")
-            self.servers[name] = Server(name, config, Store(hard_state, entries), chance.randint)
+            self.servers[name] = Server(
+                name, config, Store(hard_state, entries), chance.randint, () if joins else None
+            )
         self.checks = checks({name: server.store for name, server in self.servers.items()})
+        self.checks.voters = frozenset((name, "") for name in names if name not in joining)
         for name in names:
             if name not in down:
                 self.restart(name)
@@ -142,6 +151,18 @@ class Network:
         self.work(name)
         return index
 
+    def change(self, name: NodeId, members: Configuration) -> int:
+        """Ask `name`, a leader, for this configuration; return its entry's index."""
+        index = self[name].change_membership(members, self.now_us)
+        self.work(name)
+        return index
+
+    def transfer(self, name: NodeId, target: NodeId | None = None) -> NodeId:
+        """Ask `name`, a leader, to hand over; return to whom."""
+        chosen = self[name].transfer(target)
+        self.work(name)
+        return chosen
+
     def read(self, name: NodeId, read_id: int) -> None:
         self[name].read(read_id)
         self.work(name)
@@ -167,12 +188,14 @@ class Network:
             self.checks.restarted(name, len(server.applied))
             server.start()
 
-    def wipe(self, name: NodeId) -> None:
-        """The disk of `name`, which is down, is lost."""
+    def wipe(self, name: NodeId, disk: str = "new") -> None:
+        """The disk of `name`, which is down, is lost; it gets another, with this store id."""
         server = self.servers[name]
         assert server.raft is None
+        assert server.disk != disk
+        self.checks.wiped(name, disk)
+        server.disk = disk
         server.store.hard_state, server.store.entries, server.applied = HardState(), [], []
-        self.checks.wiped(name)
 
     def step_down(self, name: NodeId) -> None:
         """Drop all answers to `name` until check-quorum makes it step down."""

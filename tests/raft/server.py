@@ -6,7 +6,9 @@ from collections.abc import Callable
 
 from atm.raft.checked import CheckedRaft
 from atm.raft.config import RaftConfig
-from atm.raft.messages import ConfirmedRead, Entry, NodeId
+from atm.raft.configurations import members_of
+from atm.raft.membership import Configuration
+from atm.raft.messages import ConfirmedRead, Entry, EntryKind, NodeId
 from tests.support.store import Store
 
 
@@ -14,11 +16,18 @@ class Server:
     """One core with its disk, its state machine (the list of what was applied), and its clients."""
 
     def __init__(
-        self, name: NodeId, config: RaftConfig, store: Store, random: Callable[[int, int], int]
+        self,
+        name: NodeId,
+        config: RaftConfig,
+        store: Store,
+        random: Callable[[int, int], int],
+        founding: Configuration | None = None,
     ) -> None:
         self.name = name
         self.config = config
         self.store = store
+        self.disk = ""  # the store id of the disk; another one after a wipe
+        self.founding = founding
         self.applied: list[Entry] = []
         self.reads: list[ConfirmedRead] = []
         self.dropped_reads: list[int] = []
@@ -39,12 +48,20 @@ class Server:
             log=self.store.load(len(self.applied)),
             applied_index=len(self.applied),
             random=self._random,
+            configuration=self._configuration(),
         )
+
+    def _configuration(self) -> tuple[int, Configuration] | None:
+        """Return the newest that the state machine has applied; if none, the founding one, if it is given."""
+        for entry in reversed(self.applied):
+            if members := members_of(entry):
+                return entry.index, members
+        return None if self.founding is None else (0, self.founding)
 
     @property
     def commands(self) -> list[bytes]:
         """The commands that the state machine has applied."""
-        return [entry.data for entry in self.applied if entry.data]
+        return [entry.data for entry in self.applied if entry.kind == EntryKind.COMMAND and entry.data]
 
     @property
     def log_terms(self) -> list[int]:

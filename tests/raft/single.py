@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from typing import Any
 
 from atm.raft.checked import CheckedRaft
 from atm.raft.messages import (
@@ -49,7 +50,7 @@ class Single:
         term: int | None = None,
         voted_for: NodeId | None = None,
         commit_index: int = 0,
-        **limits: int,
+        **limits: Any,
     ) -> None:
         term = (log[-1] if log else 0) if term is None else term
         hard_state = HardState(term=term, voted_for=voted_for, commit_index=commit_index)

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import msgspec
 from msgspec.structs import replace
 
-from atm.raft.messages import EntryKind
-from tests.raft.network import Network
+from atm.raft import Member
+from atm.raft.messages import AppendEntries, Entry, EntryKind, RequestVote
+from tests.raft.network import ELECTION_TICKS_MAX, Network
 from tests.raft.single import Single
 
 
@@ -62,3 +64,29 @@ def test_only_one_of_two_bootstrap_entries_is_committed() -> None:
     assert network.converged()
     assert {server.store.entries[0].data for server in network.servers.values()} == {b"by b"}
     assert {server.applied[0].data for server in network.servers.values()} == {b"by b"}
+
+
+def bootstrap_append(*voters: str, term: int = 1) -> AppendEntries:
+    data = msgspec.msgpack.encode(["an id", voters])
+    entry = Entry(index=1, term=term, time_us=1, kind=EntryKind.BOOTSTRAP, data=data)
+    return AppendEntries(
+        sender="b", term=term, prev_log_index=0, prev_log_term=0, entries=(entry,), leader_commit=0, round=0
+    )
+
+
+def test_a_server_that_joins_is_no_voter_whatever_its_configuration_says() -> None:
+    """With a list of its own it could win an election that the founders know nothing of."""
+    a = Single("ab")
+    a.receive(bootstrap_append("b", "c", "d"))
+    assert [member.node for member in a.raft.configuration[1]] == ["b", "c", "d"]
+    assert not [out for out in a.tick(10 * ELECTION_TICKS_MAX) if isinstance(out.message, RequestVote)]
+    a.receive(bootstrap_append("a", "b", term=2))
+    assert a.raft.membership.is_voter("a"), "the entry that left it out was never committed"
+    a.restart()
+    assert a.raft.membership.is_voter("a")
+
+
+def test_a_leader_appends_what_it_found_the_cluster_with() -> None:
+    a = Single("ab", bootstrap=msgspec.msgpack.encode(["an id", ["a", "b"]]))
+    a.lead()
+    assert a.raft.configuration == (1, (Member(node="a", voter=True), Member(node="b", voter=True)))

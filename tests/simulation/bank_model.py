@@ -115,7 +115,7 @@ class BankModel:
             case LevelRaise(level):
                 self._feature_level = max(self._feature_level, level)
                 if not self._members and level >= 2:
-                    self._members = dict.fromkeys(json.loads(self._voters), (1, "", "", "", 1))
+                    self._members = dict.fromkeys(json.loads(self._voters), (1, "", "", "", 0))
             case MembershipChange(members):
                 self._change_members(entry.index, members)
             case None:
@@ -125,11 +125,9 @@ class BankModel:
         self.decisions.append(decision)
 
     def _change_members(self, index: int, members: Sequence[Member]) -> None:
-        now = {}
-        for each in members:
-            row = (int(each.voter), each.peer, each.client, each.store)
-            before = self._members.get(each.node)
-            now[each.node] = before if before is not None and before[:-1] == row else (*row, index)
+        now = {
+            each.node: (int(each.voter), each.peer, each.client, each.store, each.since) for each in members
+        }
         self._removed |= dict.fromkeys(self._members.keys() - now.keys(), index)
         self._removed = {name: at for name, at in self._removed.items() if name not in now}
         self._members = now

@@ -10,6 +10,8 @@ from atm.raft.ready import Ready, Role
 from tests.support.checks import EXPIRE, Checks, Violation
 from tests.support.store import Store
 
+VOTERS = frozenset((name, "") for name in "abcde")
+
 
 def entry(index: int, term: int) -> Entry:
     return Entry(index=index, term=term, time_us=index, kind=EntryKind.NOOP, data=b"")
@@ -22,7 +24,7 @@ def save(term: int, *entries: Entry) -> Ready:
 def after_a_commit_in_term_3_on(*holders: str) -> Checks:
     """Entry 1 of term 1 was committed by the leader of term 3; all but `holders` have nothing."""
     stores = {name: Store(entries=[entry(1, 1)] if name in holders else []) for name in "abcde"}
-    return Checks(stores=stores, committed=[entry(1, 1)], committed_in=[3])
+    return Checks(stores=stores, committed=[entry(1, 1)], committed_in=[3], committed_by=[VOTERS])
 
 
 def test_a_deposed_leader_may_replace_a_committed_entry_where_it_was_not_counted() -> None:

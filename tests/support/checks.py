@@ -1,23 +1,27 @@
 """Figure 3 of the paper, checked from outside: by what each server saves, sends and applies.
 
-Each fact is checked once, when it arises, so that a check after every step is cheap; facts about
-any server and term are kept for the whole run, crashes included.
+A voter is a server with its disk: a majority is counted in the configuration that the leader uses, and what a
+disk has held counts for this disk alone. Each fact is checked once, when it arises, so that a check after
+every step is cheap; facts about any server and term are kept for the whole run, crashes included.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+from typing import TypeAlias
 
 from atm.ledger.commands import BANK, Expire
 from atm.raft import messages as m
-from atm.raft.messages import Entry, HardState, NodeId, Outgoing
+from atm.raft.membership import Configuration, decode_configuration
+from atm.raft.messages import Entry, EntryKind, HardState, NodeId, Outgoing
 from atm.raft.raft import Raft
 from atm.raft.ready import Ready, Role
 from atm.wire.codec import encode
 from atm.wire.log_entries import command_data
 from tests.support.store import Store
 
+Disk: TypeAlias = tuple[NodeId, str]  # a server with a store id: "" for its first disk
 # Proposed by the leader, not by a customer.
 EXPIRE = command_data(BANK, encode(Expire()))
 EXPIRES = (EXPIRE, command_data(BANK, encode(Expire(limit=500))))
@@ -29,6 +33,10 @@ class Violation(AssertionError):
     def __init__(self, text: str, promise: str = "") -> None:
         super().__init__(text)
         self.promise = promise
+
+
+def voting_disks(configuration: Configuration) -> frozenset[Disk]:
+    return frozenset((member.node, member.store) for member in configuration if member.voter)
 
 
 def require(condition: bool, promise: str, detail: object = "") -> None:
@@ -54,30 +62,38 @@ class Checks:
     committed: list[Entry] = field(default_factory=list)
     committed_in: list[int] = field(default_factory=list)  # the term whose leader committed it
     leaders: dict[int, NodeId] = field(default_factory=dict)
+    voters: frozenset[Disk] = frozenset()  # of the newest committed configuration; at first all servers
     on_commit: Callable[[int], None] = lambda index: None
-    forgetful: set[NodeId] = field(default_factory=set)  # came back with an empty disk
-    _lost: dict[NodeId, list[int]] = field(default_factory=dict)  # the terms of the entries on a lost disk
+    committed_by: list[frozenset[Disk]] = field(default_factory=list)  # who voted in that configuration
+    disks: dict[NodeId, str] = field(default_factory=dict)  # the store id of each that has lost a disk
+    _lost: dict[Disk, list[int]] = field(default_factory=dict)  # the terms of the entries on a lost disk
     _seen: dict[NodeId, Seen] = field(default_factory=dict)
     _written: dict[tuple[int, int], tuple[int, Entry]] = field(default_factory=dict)
-    _votes: dict[tuple[NodeId, int], NodeId] = field(default_factory=dict)
+    _votes: dict[tuple[Disk, int], NodeId] = field(default_factory=dict)
     _sent: dict[tuple[int, int], int] = field(default_factory=dict)  # (leader's term, index) -> entry's term
+
+    def __post_init__(self) -> None:
+        self.voters = self.voters or frozenset((name, "") for name in self.stores)
 
     def restarted(self, name: NodeId, applied_index: int) -> None:
         """`name` starts again from its store, with a state machine at `applied_index`."""
         before = self._seen.get(name, Seen())
         term = self.stores[name].hard_state.term
-        if name not in self.forgetful:
-            require(term >= before.term or before.term == 0, "terms never go back", f"{name} at {term}")
+        require(term >= before.term or before.term == 0, "terms never go back", f"{name} at {term}")
         self._seen[name] = Seen(term=term, applied_index=applied_index)
 
-    def wiped(self, name: NodeId) -> None:
-        """`name` is about to lose its disk: from now on it counts for no majority.
+    def wiped(self, name: NodeId, disk: str = "new") -> None:
+        """`name` is about to lose its disk, and gets `disk`: it counts where a configuration names that.
 
         Servers that have not been told yet may still count promises from before, as messages are in flight.
         """
-        self.forgetful.add(name)
-        self._lost[name] = [entry.term for entry in self.stores[name].entries]
+        self._lost[self.disk_of(name)] = [entry.term for entry in self.stores[name].entries]
+        self.disks[name] = disk
         self._seen[name] = Seen()
+
+    def disk_of(self, name: NodeId) -> Disk:
+        """Return the server with the disk that it has now."""
+        return name, self.disks.get(name, "")
 
     def stepped(self, name: NodeId, raft: Raft) -> None:
         """`name` has handled a message, a tick or a proposal."""
@@ -86,7 +102,7 @@ class Checks:
         require(raft.commit_index >= seen.commit_index, "the commit index is monotonic", name)
         if raft.role is Role.LEADER:
             if raft.term not in self.leaders:
-                self._check_election(name, raft.term)
+                self._check_election(name, raft)
             leader = self.leaders.setdefault(raft.term, name)
             require(leader == name, "election safety", f"{leader} and {name} lead term {raft.term}")
             self._leader_committed(name, raft)
@@ -167,20 +183,24 @@ class Checks:
 
     # -- the single checks -----------------------------------------------------------------
 
-    def _check_election(self, name: NodeId, term: int) -> None:
-        """A majority has durably voted for the new leader, itself included."""
-        own = self.stores[name].hard_state
-        voters = {voter for (voter, in_term), to in self._votes.items() if (in_term, to) == (term, name)}
+    def _check_election(self, name: NodeId, raft: Raft) -> None:
+        """A majority of its configuration has durably voted for the new leader, itself included."""
+        own, term = self.stores[name].hard_state, raft.term
+        given = {voter for (voter, in_term), to in self._votes.items() if (in_term, to) == (term, name)}
         if (own.term, own.voted_for) == (term, name):
-            voters.add(name)
-        detail = f"{name} leads term {term} by {sorted(voters)}"
-        require(2 * len(voters) > len(self.stores), "a leader is elected by a majority", detail)
+            given.add(self.disk_of(name))
+        voters = voting_disks(raft.configuration[1])
+        detail = f"{name} leads term {term} by {sorted(given)} of {sorted(voters)}"
+        require(2 * len(voters & given) > len(voters), "a leader is elected by a majority", detail)
+        require(self.disk_of(name) in voters, "only a voter is elected", detail)
 
-    def _held_once(self, name: NodeId, index: int) -> int | None:
-        """Return the term of the entry at `index` on the disk of `name`, or on the one that it lost."""
-        if name not in self.forgetful:
+    def _held_once(self, disk: Disk, index: int) -> int | None:
+        """Return the term of the entry at `index` on a disk, also on one that was lost."""
+        name = disk[0]
+        if disk == self.disk_of(name):
             return self.stores[name].term_at(index)
-        return self._lost[name][index - 1] if index <= len(self._lost[name]) else None
+        lost = self._lost.get(disk, [])
+        return lost[index - 1] if index <= len(lost) else None
 
     def _leader_committed(self, name: NodeId, raft: Raft) -> None:
         first = max(self._seen[name].commit_index, len(self.committed)) + 1
@@ -191,16 +211,27 @@ class Checks:
         require(
             last_term == raft.term, "commit only by an entry of the current term", (name, raft.commit_index)
         )
+        voters = voting_disks(raft.configuration[1])
         for index in range(first, raft.commit_index + 1):
             entry = store.entries[index - 1]
-            holders = [other for other in self.stores if self._held_once(other, index) == entry.term]
+            holders = [disk for disk in voters if self._held_once(disk, index) == entry.term]
             promise = "a committed entry is durable on a majority"
-            require(2 * len(holders) > len(self.stores), promise, f"{index} is on {holders}")
+            require(2 * len(holders) > len(voters), promise, f"{index} is on {holders} of {voters}")
+            if entry.kind == EntryKind.MEMBERSHIP:
+                self._check_next_configuration(entry)
             later = not self.committed or entry.time_us > self.committed[-1].time_us
             require(later, "time stamps rise with the index", (entry, self.committed[-1:]))
             self.committed.append(entry)
             self.committed_in.append(raft.term)
+            self.committed_by.append(voters)
             self.on_commit(index)
+
+    def _check_next_configuration(self, entry: Entry) -> None:
+        """Committed configurations differ by one voter at most from one to the next (thesis 4.1)."""
+        voters = voting_disks(decode_configuration(entry.data))
+        changed = self.voters ^ voters
+        require(len(changed) <= 1, "one voter changes at a time", (entry.index, self.voters, voters))
+        self.voters = voters
 
     def _check_completeness(self, name: NodeId, term: int, unsaved: Sequence[Entry]) -> None:
         """A leader of `term` holds what was committed in lower terms (it may win by late votes)."""
@@ -226,7 +257,7 @@ class Checks:
             require(known == (prev_term, entry), "log matching", (name, entry, known))
             require(entry.term >= prev_term, "terms never fall along the log", (name, entry))
             prev_term = entry.term
-            if entry.index <= len(self.committed) and name not in self.forgetful:
+            if entry.index <= len(self.committed):
                 self._check_replaced(name, entry)
 
     def _check_replaced(self, name: NodeId, entry: Entry) -> None:
@@ -234,26 +265,28 @@ class Checks:
         the commit; a majority still holds the entry.
         """
         committed_term = self.committed[entry.index - 1].term
+        voters = self.committed_by[entry.index - 1]
+        if self.disk_of(name) not in voters:
+            return
         if self.stores[name].term_at(entry.index) != committed_term or entry.term == committed_term:
             return
         late = entry.term < self.committed_in[entry.index - 1]
         require(late, "a committed entry is never replaced", (name, entry))
         others = [
-            other
-            for other in self.stores
-            if other != name and self._held_once(other, entry.index) == committed_term
+            disk
+            for disk in voters
+            if disk[0] != name and self._held_once(disk, entry.index) == committed_term
         ]
         promise = "a committed entry stays on a majority"
-        require(2 * len(others) > len(self.stores), promise, (name, entry, others))
+        require(2 * len(others) > len(voters), promise, (name, entry, others))
 
     def _check_vote(
         self, name: NodeId, to: NodeId, vote: m.RequestVoteResponse, hard_state: HardState
     ) -> None:
         durable = hard_state.term > vote.term or (hard_state.term == vote.term and hard_state.voted_for == to)
         require(durable, "a vote is durable before it leaves", (name, vote, hard_state))
-        if name not in self.forgetful:
-            first = self._votes.setdefault((name, vote.term), to)
-            require(first == to, "one vote a term", f"{name} voted for {first} and {to} in term {vote.term}")
+        first = self._votes.setdefault((self.disk_of(name), vote.term), to)
+        require(first == to, "one vote a term", f"{name} voted for {first} and {to} in term {vote.term}")
 
     def _note_append(self, append: m.AppendEntries) -> None:
         self._sent[append.term, append.prev_log_index] = append.prev_log_term
@@ -264,7 +297,7 @@ class Checks:
         """The log of `name` is, durably, the log of the term's leader up to `match_index`."""
         store, index = self.stores[name], response.match_index
         require(store.hard_state.term >= response.term, "an acknowledged term is durable", (name, response))
-        if store.hard_state.term > response.term or name in self.forgetful:
+        if store.hard_state.term > response.term:
             return
         if index:
             sent_term = self._sent.get((response.term, index))

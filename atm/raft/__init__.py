@@ -13,6 +13,9 @@ Work goes in, by these calls only:
     raft.change_membership(members, now_us)   the cluster shall have these members
     raft.transfer(target)         another server shall lead
     raft.demote(node_id, store)   that server shows another disk: its promises no longer count
+    raft.snapshot_taken(…)        what the state machine holds is in a file, and the log may have been cut
+    raft.installed(snapshot)      the state machine was replaced by another server's snapshot
+    raft.install_failed(snapshot) it could not be
 
 Work comes out:
 
@@ -51,7 +54,7 @@ from atm.raft.errors import (
     NotLeader,
     Transferring,
 )
-from atm.raft.log import Log
+from atm.raft.log import Log, LogStart
 from atm.raft.membership import (
     Configuration,
     Member,
@@ -67,11 +70,14 @@ from atm.raft.messages import (
     Entry,
     EntryKind,
     HardState,
+    InstallSnapshot,
+    InstallSnapshotResponse,
     NodeId,
     Outgoing,
     RaftMessage,
     RequestVote,
     RequestVoteResponse,
+    Snapshot,
     TimeoutNow,
 )
 from atm.raft.raft import Raft
@@ -91,8 +97,11 @@ __all__ = [
     "EntryKind",
     "EntryTooLarge",
     "HardState",
+    "InstallSnapshot",
+    "InstallSnapshotResponse",
     "InvariantBroken",
     "Log",
+    "LogStart",
     "Member",
     "Membership",
     "NodeId",
@@ -106,6 +115,7 @@ __all__ = [
     "RequestVote",
     "RequestVoteResponse",
     "Role",
+    "Snapshot",
     "TimeoutNow",
     "Transferring",
     "Violation",

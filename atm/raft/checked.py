@@ -8,7 +8,7 @@ from atm.raft.config import RaftConfig
 from atm.raft.invariants import Observation, check_change, check_server
 from atm.raft.log import Log
 from atm.raft.membership import Configuration
-from atm.raft.messages import Entry, EntryKind, HardState, NodeId, RaftMessage
+from atm.raft.messages import Entry, EntryKind, HardState, NodeId, RaftMessage, Snapshot
 from atm.raft.raft import Raft
 from atm.raft.ready import Ready
 from atm.raft.rejection import Rejection
@@ -27,6 +27,7 @@ class CheckedRaft(Raft):
         random: Callable[[int, int], int],
         entry_check: Callable[[Sequence[Entry], int], str | None] = lambda entries, last_time_us: None,
         configuration: tuple[int, Configuration] | None = None,
+        snapshot: Snapshot | None = None,
     ) -> None:
         super().__init__(
             config,
@@ -36,6 +37,7 @@ class CheckedRaft(Raft):
             random=random,
             entry_check=entry_check,
             configuration=configuration,
+            snapshot=snapshot,
         )
         check_server(self)
         self._observed = Observation.of(self)
@@ -71,6 +73,18 @@ class CheckedRaft(Raft):
         chosen = super().transfer(target)
         self._check()
         return chosen
+
+    def snapshot_taken(self, snapshot: Snapshot, first_index: int) -> None:
+        super().snapshot_taken(snapshot, first_index)
+        self._check()
+
+    def installed(self, snapshot: Snapshot) -> None:
+        super().installed(snapshot)
+        self._check()
+
+    def install_failed(self, snapshot: Snapshot) -> None:
+        super().install_failed(snapshot)
+        self._check()
 
     def ready(self) -> Ready | None:
         ready = super().ready()

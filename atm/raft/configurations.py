@@ -60,6 +60,10 @@ class Configurations:
             del self._all[-1]
         return len(self._all) < before
 
+    def reset(self, index: int, data: bytes) -> None:
+        """The log was emptied and begins after `index`, with the configuration of a snapshot, if any."""
+        self._all = [(index, decode_configuration(data))] if data else self._all[:1]
+
     def from_index(self, index: int) -> tuple[tuple[int, Configuration], ...]:
         """Return the configuration in use at `index`, as far as it is known, and all after it."""
         older = [number for number, (first, _) in enumerate(self._all) if first <= index]

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from msgspec import Struct
 
 from atm.raft.log import Log
-from atm.raft.messages import Entry, NodeId
+from atm.raft.messages import Entry, NodeId, Snapshot
 from atm.raft.ready import Role
 
 
@@ -29,12 +29,13 @@ class Follower(Struct):
 def first_new(entries: Sequence[Entry], log: Log) -> int:
     """Return the position in `entries` of the first that is not in the log (Figure 2, AppendEntries 3).
 
-    An entry of the log at the same index conflicts with it.
+    An entry of the log at the same index conflicts with it. Those from before the log's start are committed:
+    we had them.
     """
     if not entries or entries[0].index > log.last_index:
         return 0
     for position, entry in enumerate(entries):
-        if log.term_at(entry.index) != entry.term:
+        if not log.agrees(entry.index, entry.term):
             return position
     return len(entries)
 
@@ -53,3 +54,23 @@ def conflict_hint(log: Log, prev_log_index: int, commit_index: int) -> tuple[int
     if term is None:
         return log.last_index + 1, 0
     return max(log.first_index_of_run(prev_log_index), commit_index + 1), term
+
+
+def stale_offer(snapshot: Snapshot, log: Log, commit_index: int) -> str | None:
+    """Return why no leader can offer `snapshot` to a server that has committed up to `commit_index`, or None.
+
+    Along what is committed, terms never fall and time stamps rise.
+    """
+    index, term = snapshot.index, snapshot.term
+    known_term = log.term_at(index if index <= commit_index else commit_index)
+    if index <= commit_index:
+        sound = known_term in (None, term)
+    else:
+        assert known_term is not None
+        sound = term >= known_term and snapshot.time_us > log.time_us_at(commit_index)
+    if sound:
+        return None
+    return (
+        f"its snapshot of entry {index} of term {term} conflicts with what is committed here, up to "
+        f"{commit_index}: the sender is faulty, or a server has lost part of its log"
+    )

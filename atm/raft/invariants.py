@@ -51,6 +51,7 @@ def check_server(raft: Raft) -> None:
     _require(saved_index <= last_index, raft, "only entries of the log are saved")
     _require(configuration_index <= last_index, raft, "the configuration in use is in the log")
     _require(log.last_term <= term, raft, "no entry is of a later term than the server's")
+    _check_snapshot(raft)
     _require(saved_term <= term, raft, "the saved term is not ahead of the current one")
     vote_kept = saved_term < term or saved_vote in (None, voted_for)
     _require(vote_kept, raft, "a vote that was saved is kept in its term")
@@ -64,6 +65,17 @@ def check_server(raft: Raft) -> None:
         pending = configuration_index > commit_index
         _require(pending or membership.is_voter(raft.node_id), raft, "only a voter leads, or one that leaves")
         _check_leader(raft, role)
+
+
+def _check_snapshot(raft: Raft) -> None:
+    start, snapshot = raft.log.start, raft.snapshot
+    _require(start.index <= raft.log.base_index, raft, "entries in memory are of the log")
+    if snapshot is None:
+        return
+    _require(snapshot.index <= raft.applied_index, raft, "a snapshot is of what is applied")
+    _require(start.index <= snapshot.index, raft, "no entry is missing between the snapshot and the log")
+    agrees = raft.log.agrees(snapshot.index, snapshot.term)
+    _require(agrees, raft, "the snapshot is of the log's own entry")
 
 
 def _check_candidate(raft: Raft, role: Candidate) -> None:
@@ -81,7 +93,7 @@ def _check_candidate(raft: Raft, role: Candidate) -> None:
 
 
 def _check_leader(raft: Raft, role: Leader) -> None:
-    log, term, start = raft.log, raft.term, role.term_start_index
+    log, term, start = raft.log, raft.term, max(role.term_start_index, raft.log.start.index)
     _require(role.term == term, raft, "a leader leads its own term")
     _require(raft.voted_for == raft.node_id, raft, "a leader has voted for itself")
     _require(log.term_at(start) == term, raft, "a leader's term starts with an entry of its own")
@@ -94,7 +106,7 @@ def _check_leader(raft: Raft, role: Leader) -> None:
     if role.reads.pending:
         _check_reads(raft, role)
     uncommitted = raft.configurations.from_index(raft.commit_index)[1:]
-    own = [index for index, _ in uncommitted if index >= start]
+    own = [index for index, _ in uncommitted if index >= role.term_start_index]
     _require(len(own) <= 1, raft, "one change of the membership is under way at a time")
     if role.transfer is not None:
         target, told = role.transfer.target, role.transfer.told
@@ -119,6 +131,14 @@ def _check_progress(raft: Raft, progress: Progress) -> None:
         raft,
         "next_index is after match_index, and at most one after the log's end",
     )
+    too_early = next_index < raft.log.first_index
+    offers = progress.state is ProgressState.SNAPSHOT
+    _require(
+        too_early == offers, raft, "a follower that needs an entry from before the log is offered a snapshot"
+    )
+    if offers:
+        _require(not in_flight, raft, "a follower that is offered a snapshot has no append in flight")
+        return
     if progress.state is ProgressState.PROBE:
         _require(len(in_flight) <= 1, raft, "a probing follower has at most one append in flight")
         return
@@ -142,6 +162,7 @@ class Observation(Struct, frozen=True):
     commit_index: int
     applied_index: int
     base_index: int
+    start_index: int
     saved_index: int
     saved_term: int
     last_index: int
@@ -162,6 +183,7 @@ class Observation(Struct, frozen=True):
             commit_index=raft.commit_index,
             applied_index=raft.applied_index,
             base_index=log.base_index,
+            start_index=log.start.index,
             saved_index=raft.saved_index,
             saved_term=raft.saved_vote[0],
             last_index=log.last_index,
@@ -185,8 +207,8 @@ def check_change(before: Observation, raft: Raft) -> None:
     _require(raft.commit_index >= before.commit_index, raft, "the commit index never goes back")
     _require(raft.applied_index >= before.applied_index, raft, "the applied index never goes back")
     _require(raft.log.base_index >= before.base_index, raft, "the base index never goes back")
-    kept_index = _check_log_change(before, raft)
-    _check_configuration_change(before, raft, kept_index)
+    _require(raft.log.start.index >= before.start_index, raft, "the log's start never goes back")
+    _check_log_change(before, raft)
     if term == before.term:
         _check_change_in_term(before, raft)
     if voted_for is not None and (voted_for != before.voted_for or term != before.term):
@@ -204,11 +226,17 @@ def _check_change_in_term(before: Observation, raft: Raft) -> None:
         _check_leader_change(before, raft, role)
 
 
-def _check_log_change(before: Observation, raft: Raft) -> int:
-    """A log only grows, except that uncommitted entries are cut where they conflict with a leader's.
+def _check_log_change(before: Observation, raft: Raft) -> None:
+    """A log only grows, except that uncommitted entries are cut where they conflict with a leader's."""
+    if raft.log.start.index > before.commit_index:
+        _check_reset(before, raft)
+        return
+    index = _check_cut(before, raft)
+    _check_configuration_change(before, raft, index)
 
-    Return the last index up to which the log is as before.
-    """
+
+def _check_cut(before: Observation, raft: Raft) -> int:
+    """Return the last index up to which the log is as before."""
     log, committed = raft.log, before.commit_index
     _require(log.term_at(committed) == before.term_at(committed), raft, "a committed entry is never removed")
     if log.term_at(before.last_index) == before.term_at(before.last_index):
@@ -235,6 +263,21 @@ def _check_configuration_change(before: Observation, raft: Raft, kept_index: int
             if members := members_of(entry):
                 expected.append((entry.index, members))
     _require(raft.configuration == expected[-1], raft, "the newest configuration in the log is in use")
+
+
+def _check_reset(before: Observation, raft: Raft) -> None:
+    """A log that begins after more than was committed was emptied: a snapshot was installed."""
+    start, snapshot = raft.log.start, raft.snapshot
+    _require(raft.role is Role.FOLLOWER, raft, "only a follower installs a snapshot")
+    as_offered = snapshot is not None and (start.index, start.term) == (snapshot.index, snapshot.term)
+    _require(as_offered, raft, "an emptied log begins after the snapshot that was installed")
+    emptied = raft.last_index == start.index == raft.applied_index
+    _require(emptied, raft, "a log is emptied whole, and what is in the snapshot is applied")
+    held = start.index <= before.last_index and before.term_at(start.index) == start.term
+    _require(not held, raft, "a log that has the snapshot's last entry is kept")
+    if snapshot is not None and snapshot.membership:
+        taken = (snapshot.index, decode_configuration(snapshot.membership))
+        _require(raft.configuration == taken, raft, "the configuration of an installed snapshot is in use")
 
 
 def _check_leader_change(before: Observation, raft: Raft, role: Leader) -> None:

@@ -8,8 +8,17 @@ from msgspec import Struct, field
 
 from atm.raft.config import RaftConfig
 from atm.raft.log import Log
-from atm.raft.messages import AppendEntries, CatchUp, Entry, NodeId, Outgoing, TimeoutNow
-from atm.raft.progress import Progress
+from atm.raft.messages import (
+    AppendEntries,
+    CatchUp,
+    Entry,
+    InstallSnapshot,
+    NodeId,
+    Outgoing,
+    Snapshot,
+    TimeoutNow,
+)
+from atm.raft.progress import Progress, ProgressState
 from atm.raft.read_index import ReadIndex
 from atm.raft.ready import Role
 
@@ -48,7 +57,7 @@ class Leader(Struct):
         return [Outgoing(transfer.target, TimeoutNow(sender=self.node_id, term=self.term))]
 
     def replicate(
-        self, log: Log, commit_index: int, config: RaftConfig
+        self, log: Log, commit_index: int, config: RaftConfig, snapshot: Snapshot | None
     ) -> tuple[list[Outgoing], list[CatchUp]]:
         """Return the appends that each follower's window allows, and the newest heartbeat round for each."""
         appends: list[Outgoing] = []
@@ -64,14 +73,25 @@ class Leader(Struct):
                 else:
                     appends.append(self._send_entries(peer, log, commit_index, config, made))
             if progress.round_sent < newest_round:
-                appends.append(self.heartbeat(peer, log, commit_index))
+                appends.append(self.heartbeat(peer, log, commit_index, snapshot))
         return appends, catch_ups
 
-    def heartbeat(self, peer: NodeId, log: Log, commit_index: int) -> Outgoing:
-        """Return an append without entries. The follower refuses it if an append before it was lost."""
+    def heartbeat(self, peer: NodeId, log: Log, commit_index: int, snapshot: Snapshot | None) -> Outgoing:
+        """Return an append without entries. The follower refuses it if an append before it was lost.
+
+        A follower that needs an entry from before the log is offered a snapshot instead: the one that it was
+        offered before, or `snapshot`, our newest.
+        """
         progress = self.progress[peer]
         self._note_sent(progress, commit_index)
+        if progress.state is ProgressState.SNAPSHOT:
+            offer = progress.choose_offer(snapshot, log)
+            if offer is not None:
+                return Outgoing(peer, self._offer(offer))
         return Outgoing(peer, self._append_for(progress, log, commit_index, ()))
+
+    def _offer(self, snapshot: Snapshot) -> InstallSnapshot:
+        return InstallSnapshot(sender=self.node_id, term=self.term, snapshot=snapshot, round=self.reads.round)
 
     def _send_entries(
         self, peer: NodeId, log: Log, commit_index: int, config: RaftConfig, made: dict[int, AppendEntries]
@@ -106,7 +126,7 @@ class Leader(Struct):
     def _append_for(
         self, progress: Progress, log: Log, commit_index: int, entries: tuple[Entry, ...]
     ) -> AppendEntries:
-        prev_log_index = progress.next_index - 1
+        prev_log_index = max(progress.next_index - 1, log.start.index)  # the start, if nothing can be offered
         prev_log_term = log.term_at(prev_log_index)
         assert prev_log_term is not None
         return AppendEntries(
@@ -133,7 +153,11 @@ class Leader(Struct):
 
     def take_recently_active(self) -> set[NodeId]:
         """Return the servers that have answered since the last call, this one included; start anew."""
-        active = {peer for peer, progress in self.progress.items() if progress.recently_active}
-        for progress in self.progress.values():
-            progress.recently_active = False
+        active = {peer for peer, progress in self.progress.items() if progress.take_recently_active()}
         return {*active, self.node_id}
+
+    def offered(self) -> dict[NodeId, Snapshot]:
+        """Return the snapshot that each follower may be fetching."""
+        return {
+            peer: progress.offered for peer, progress in self.progress.items() if progress.offered is not None
+        }

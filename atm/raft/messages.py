@@ -17,6 +17,7 @@ NUMBER_MAX = 2**62  # no cluster gets there, and one more still fits 64 bits
 NodeId = str
 Number = Annotated[int, Meta(ge=0, le=NUMBER_MAX)]  # a term, an index, a time: decoding refuses others
 Small = Annotated[int, Meta(ge=0, le=255)]  # a kind, a version
+Sha256 = Annotated[str, Meta(pattern="^[0-9a-f]*$", max_length=64)]  # in hexadecimal
 
 
 class EntryKind(IntEnum):
@@ -107,11 +108,59 @@ class AppendEntriesResponse(Message, frozen=True, kw_only=True, array_like=True,
     round: Number
 
 
+class Snapshot(Struct, frozen=True, kw_only=True, array_like=True, gc=False):
+    """What a state machine held once it had applied the entries up to `index` (section 7): all but the data.
+
+    `term` and `time_us` are those of the entry at `index`. The core looks at these three alone. The rest
+    tells the caller which file it is, and which cluster and configuration it belongs to.
+    """
+
+    index: Number
+    term: Number
+    time_us: Number
+    size_bytes: Number
+    sha256: Sha256  # of the file
+    chain_hash: Sha256  # of the journal's last posting
+    membership: bytes
+    cluster_id: str
+
+
+class InstallSnapshot(Message, frozen=True, kw_only=True, array_like=True, gc=False, tag=5):
+    """A leader offers its snapshot to a follower that needs an entry from before its log (section 7).
+
+    It is sent in place of a heartbeat, and carries no data: the follower's caller fetches the file on a
+    connection of its own. docs/raft.md says why. `round` is as in an `AppendEntries`.
+    """
+
+    snapshot: Snapshot
+    round: Number
+
+
+class InstallSnapshotResponse(Message, frozen=True, kw_only=True, array_like=True, gc=False, tag=6):
+    """The answer to an `InstallSnapshot`; `index` is that of the offered snapshot.
+
+    `installed` says that the follower holds, durably, all that is committed up to `index`. In the answer to
+    an offer of an older term `index` and `round` are 0: it only tells the newer term.
+    """
+
+    index: Number
+    installed: bool
+    round: Number
+
+
 class TimeoutNow(Message, frozen=True, kw_only=True, array_like=True, gc=False, tag=7):
     """The leader hands over: the recipient, whose log is as long, campaigns at once (thesis 3.10)."""
 
 
-RaftMessage = RequestVote | RequestVoteResponse | AppendEntries | AppendEntriesResponse | TimeoutNow
+RaftMessage = (
+    RequestVote
+    | RequestVoteResponse
+    | AppendEntries
+    | AppendEntriesResponse
+    | InstallSnapshot
+    | InstallSnapshotResponse
+    | TimeoutNow
+)
 
 
 class HardState(Struct, frozen=True, kw_only=True, gc=False):

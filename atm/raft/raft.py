@@ -14,7 +14,7 @@ from atm.raft.candidate import Candidate
 from atm.raft.config import RaftConfig
 from atm.raft.configurations import Configurations, founding_configuration, numbered, refusal_of_change
 from atm.raft.errors import BadConfiguration, ChangeRefused, EntryTooLarge, NotLeader, Transferring
-from atm.raft.follower import Follower, committed_conflict, conflict_hint, first_new
+from atm.raft.follower import Follower, committed_conflict, conflict_hint, first_new, stale_offer
 from atm.raft.leader import Leader, Transfer
 from atm.raft.log import Log
 from atm.raft.membership import Configuration, Membership, decode_configuration, encode_configuration
@@ -26,11 +26,14 @@ from atm.raft.messages import (
     Entry,
     EntryKind,
     HardState,
+    InstallSnapshot,
+    InstallSnapshotResponse,
     NodeId,
     Outgoing,
     RaftMessage,
     RequestVote,
     RequestVoteResponse,
+    Snapshot,
     TimeoutNow,
 )
 from atm.raft.progress import Progress
@@ -45,9 +48,9 @@ class Raft:
     """The core of one server; `random(low, high)` returns an integer of that range, both ends included.
 
     `hard_state` and `log` are as saved on the disk; `applied_index` is the last entry that the state machine
-    has applied, durably. `entry_check(entries, last_time_us)` returns why a leader's new entries must not be
-    appended, or None; `last_time_us` is the time stamp of the entry before them. Raft itself knows neither
-    the commands nor the time.
+    has applied, durably; `snapshot` is the newest one on the disk. `entry_check(entries, last_time_us)`
+    returns why a leader's new entries must not be appended, or None; `last_time_us` is the time stamp of the
+    entry before them. Raft itself knows neither the commands nor the time.
 
     `configuration` is the newest that the state machine has applied, and its entry's index; none means that
     this server and `config.peers` vote. Entries of the log after it change it. A server that joins starts
@@ -64,8 +67,10 @@ class Raft:
         random: Callable[[int, int], int],
         entry_check: Callable[[Sequence[Entry], int], str | None] = lambda entries, last_time_us: None,
         configuration: tuple[int, Configuration] | None = None,
+        snapshot: Snapshot | None = None,
     ) -> None:
         assert log.base_index <= applied_index <= log.last_index
+        assert snapshot is None or log.start.index <= snapshot.index <= applied_index
         assert log.last_term <= hard_state.term
         self.config = config
         first = configuration or (0, founding_configuration((config.node_id, *config.peers)))
@@ -73,6 +78,7 @@ class Raft:
         self._shown_stores: dict[NodeId, str] = {}  # of the servers that have lost a disk
         self._membership = Membership.of(self._configurations.newest[1], self._shown_stores)
         self._log = log
+        self._snapshot = snapshot
         self._commit_index = max(applied_index, min(hard_state.commit_index, log.last_index))
         self._applied_index = applied_index
         self._voter = Voter(hard_state.term, hard_state.voted_for)
@@ -88,6 +94,10 @@ class Raft:
         self._messages: list[Outgoing] = []  # to be sent at once
         self._messages_after_sync: list[Outgoing] = []  # to be sent once all state so far is durable
         self._dropped_reads: list[int] = []
+        self._wanted: Snapshot | None = None  # offered to us, and not installed yet
+        self._wanted_is_reported = True
+        self._reset_log: Snapshot | None = None  # the log on disk is still to be emptied
+        self._performing = False  # between `ready` and `advance`
         self._reported: tuple[Role, NodeId | None, int] = (self.role, self.leader, self.term)
 
     @property
@@ -183,6 +193,29 @@ class Raft:
             (member.node, member.store) != (node, shown) for member in self.configuration[1]
         )
 
+    @property
+    def snapshot(self) -> Snapshot | None:
+        """The newest snapshot of this server, which it offers as a leader."""
+        return self._snapshot
+
+    @property
+    def installing(self) -> Snapshot | None:
+        """The snapshot that this follower is to fetch and install, while it still lacks what is in it.
+
+        None also while entries wait to be saved: what is to happen to them is decided first.
+        """
+        wanted = self._wanted
+        if wanted is None or not isinstance(self._role, Follower) or self._saved_index < self.last_index:
+            return None
+        return wanted if wanted.index > self._commit_index else None
+
+    def offered(self) -> dict[NodeId, Snapshot]:
+        """Return, on a leader, the snapshot that each follower may be fetching.
+
+        Their files, and the entries after them, should be kept: else those followers start anew.
+        """
+        return self._role.offered() if isinstance(self._role, Leader) else {}
+
     def matched(self) -> dict[NodeId, int]:
         """Return, on a leader, the match index of each other server; else nothing."""
         if not isinstance(self._role, Leader):
@@ -212,6 +245,9 @@ class Raft:
         if self._disturbs_leader(message):
             return None
         self._adopt_term(message)
+        return self._handle(message)
+
+    def _handle(self, message: RaftMessage) -> Rejection | None:
         match message:
             case RequestVote():
                 self._handle_request_vote(message)
@@ -221,6 +257,10 @@ class Raft:
                 return self._handle_append_entries(message)
             case AppendEntriesResponse():
                 return self._handle_append_entries_response(message)
+            case InstallSnapshot():
+                return self._handle_install_snapshot(message)
+            case InstallSnapshotResponse():
+                return self._handle_install_snapshot_response(message)
             case TimeoutNow():
                 return self._handle_timeout_now(message)
             case _:
@@ -256,7 +296,9 @@ class Raft:
                 self._respond_to_vote(message, granted=False)
             case AppendEntries():
                 self._respond_to_append(message, success=False, match_index=0)
-            case RequestVoteResponse() | AppendEntriesResponse() | TimeoutNow():
+            case InstallSnapshot():
+                self._respond_to_offer(message, index=0, installed=False)
+            case RequestVoteResponse() | AppendEntriesResponse() | InstallSnapshotResponse() | TimeoutNow():
                 pass
             case _:
                 assert_never(message)
@@ -306,14 +348,12 @@ class Raft:
                 self._become_leader()
 
     def _handle_append_entries(self, append: AppendEntries) -> Rejection | None:
-        if self.leader not in (None, append.sender):
-            what = f"it says it leads term {self.term}, but {self.leader} leads that term"
-            return Rejection(sender=append.sender, violation=Violation.SECOND_LEADER, what=what)
-        if self.leader is None:
-            self._become_follower(self.term, leader=append.sender)
+        refusal = self._follow(append.sender)
+        if refusal is not None:
+            return refusal
         assert isinstance(self._role, Follower)
         new_entries = append.entries[first_new(append.entries, self._log) :]
-        fits = self._log.term_at(append.prev_log_index) == append.prev_log_term
+        fits = self._log.agrees(append.prev_log_index, append.prev_log_term)
         if fits and new_entries:
             refusal = self._rejection_of_entries(append, new_entries)
             self._role.rejects_leader = refusal is not None
@@ -330,6 +370,19 @@ class Raft:
         self._commit_index = max(self._commit_index, min(append.leader_commit, match_index))
         self._respond_to_append(append, success=True, match_index=match_index)
         return None
+
+    def _follow(self, sender: NodeId) -> Rejection | None:
+        """Follow `sender`, which says that it leads this term; return why it cannot, or None."""
+        refusal = self._rejection_of_second_leader(sender)
+        if refusal is None and self.leader is None:
+            self._become_follower(self.term, leader=sender)
+        return refusal
+
+    def _rejection_of_second_leader(self, sender: NodeId) -> Rejection | None:
+        if self.leader in (None, sender):
+            return None
+        what = f"it says it leads term {self.term}, but {self.leader} leads that term"
+        return Rejection(sender=sender, violation=Violation.SECOND_LEADER, what=what)
 
     def _rejection_of_entries(self, append: AppendEntries, new_entries: Sequence[Entry]) -> Rejection | None:
         """Return why entries that are not in the log yet must not be appended, or None."""
@@ -384,27 +437,129 @@ class Raft:
     def _handle_append_entries_response(self, response: AppendEntriesResponse) -> Rejection | None:
         if not isinstance(self._role, Leader):
             return None
-        if response.match_index > self.last_index or response.round > self._role.reads.round:
-            what = (
-                f"it answers index {response.match_index} and round {response.round}, but this leader never "
-                f"sent more than {self.last_index} and {self._role.reads.round}"
-            )
-            return Rejection(sender=response.sender, violation=Violation.NEVER_SENT, what=what)
-        progress = self._role.progress.get(response.sender)
+        refusal = self._rejection_of_answer(response, response.match_index, self.last_index)
+        if refusal is not None:
+            return refusal
+        progress = self._note_answer(self._role, response.sender, response.round)
         if progress is None:
-            return None  # it has been removed
-        progress.answered()
-        if response.round > progress.round_echoed:
-            progress.round_echoed = response.round
-            self._role.reads.confirm(self._membership, self._role.echoed())
+            return None
         if response.success:
-            progress.matched(response.match_index)
+            progress.matched(response.match_index, self._log)
             self._advance_commit_index()
         else:
             if self._membership.is_learner(response.sender):
                 progress.match_index = 0  # a late acknowledgement may be from before the disk was lost
             progress.refused(response, self._log)
         return None
+
+    def _rejection_of_answer(
+        self, answer: AppendEntriesResponse | InstallSnapshotResponse, index: int, sent_index: int
+    ) -> Rejection | None:
+        """Return why this leader sent nothing that `answer`, about `index`, can be the answer to, or None."""
+        assert isinstance(self._role, Leader)
+        if index <= sent_index and answer.round <= self._role.reads.round:
+            return None
+        what = (
+            f"it answers index {index} and round {answer.round}, but this leader never "
+            f"sent more than {sent_index} and {self._role.reads.round}"
+        )
+        return Rejection(sender=answer.sender, violation=Violation.NEVER_SENT, what=what)
+
+    def _note_answer(self, role: Leader, sender: NodeId, round: int) -> Progress | None:
+        """Note that `sender` has answered, and echoed `round`; return its progress, or None if removed."""
+        progress = role.progress.get(sender)
+        if progress is None:
+            return None
+        progress.answered()
+        if round > progress.round_echoed:
+            progress.round_echoed = round
+            role.reads.confirm(self._membership, role.echoed())
+        return progress
+
+    # -- snapshots (section 7) ----------------------------------------------------------------------------
+
+    def _handle_install_snapshot(self, offer: InstallSnapshot) -> Rejection | None:
+        """A leader offers a snapshot. If our log has its last entry, that is committed; else we want it."""
+        refusal = self._follow(offer.sender)
+        if refusal is not None:
+            return refusal
+        snapshot = offer.snapshot
+        conflict = stale_offer(snapshot, self._log, self._commit_index)
+        if conflict is not None:
+            return Rejection(sender=offer.sender, violation=Violation.COMMITTED, what=conflict)
+        assert isinstance(self._role, Follower)
+        self._role.rejects_leader = False  # what was rejected is in the snapshot, or still to be sent
+        self._election_timer.reset()
+        if self._log.agrees(snapshot.index, snapshot.term):
+            self._commit_index = max(self._commit_index, snapshot.index)
+        installed = snapshot.index <= self._commit_index
+        if not installed and snapshot != self._wanted:
+            self._wanted = snapshot
+            self._wanted_is_reported = False
+        self._respond_to_offer(offer, index=snapshot.index, installed=installed)
+        return None
+
+    def _respond_to_offer(self, offer: InstallSnapshot, *, index: int, installed: bool) -> None:
+        response = InstallSnapshotResponse(
+            sender=self.node_id,
+            term=self.term,
+            index=index,
+            installed=installed,
+            round=offer.round if offer.term == self.term else 0,  # as in the answer to an append
+        )
+        self._messages_after_sync.append(Outgoing(offer.sender, response))
+
+    def _handle_install_snapshot_response(self, response: InstallSnapshotResponse) -> Rejection | None:
+        if not isinstance(self._role, Leader):
+            return None
+        offered_index = self._snapshot.index if self._snapshot is not None else 0
+        refusal = self._rejection_of_answer(response, response.index, offered_index)
+        if refusal is not None:
+            return refusal
+        progress = self._note_answer(self._role, response.sender, response.round)
+        if progress is not None and response.installed:
+            progress.matched(response.index, self._log)
+        return None
+
+    def snapshot_taken(self, snapshot: Snapshot, first_index: int) -> None:
+        """Note that `snapshot`, of this server's state machine, is durable, and verified.
+
+        The log on disk has the entries from `first_index` on, which is at most one after what is in the
+        snapshot: a follower that needs an earlier entry is offered the snapshot. One that is older than the
+        newest, as when another was installed meanwhile, is not offered.
+        """
+        assert first_index - 1 <= snapshot.index <= self._applied_index
+        if self._snapshot is None or snapshot.index >= self._snapshot.index:
+            self._snapshot = snapshot
+        self._log.compact(first_index - 1)
+        if isinstance(self._role, Leader):
+            for progress in self._role.progress.values():
+                progress.fit(self._log)
+
+    def installed(self, snapshot: Snapshot) -> None:
+        """Note that the state machine now is, durably, as in `snapshot`, the one that was `installing`.
+
+        Call it between an `advance` and the next `ready`. A log that has the snapshot's last entry is kept,
+        since it may hold acknowledged entries after it; any other is emptied (`Ready.reset_log`). The leader
+        learns of it by the answer to its next offer. A snapshot of what is applied already is ignored.
+        """
+        assert not self._performing, "a Ready is being performed"
+        if snapshot.index <= self._applied_index:
+            return
+        assert snapshot == self.installing, f"snapshot {snapshot.index} is not the one to be installed"
+        if not self._log.agrees(snapshot.index, snapshot.term):
+            self._log.reset(snapshot)
+            self._saved_index = snapshot.index
+            self._reset_log = snapshot
+            self._configurations.reset(snapshot.index, snapshot.membership)
+            self._use_newest_configuration()
+        self._commit_index = self._applied_index = snapshot.index
+        self._snapshot, self._wanted = snapshot, None
+
+    def install_failed(self, snapshot: Snapshot) -> None:
+        """Note that `snapshot` could not be fetched, or was not what was offered: an offer counts anew."""
+        if snapshot == self._wanted:
+            self._wanted = None
 
     def _advance_commit_index(self) -> None:
         """Commit what a majority has saved, up to an entry of this term (section 5.4.2, Figure 8)."""
@@ -420,14 +575,16 @@ class Raft:
         """A leader that has removed itself leads until that is committed, and says so (section 6)."""
         if self.configuration[0] > self._commit_index or self._membership.is_voter(self.node_id):
             return
-        self._messages += [role.heartbeat(peer, self._log, self._commit_index) for peer in role.progress]
+        self._messages += [
+            role.heartbeat(peer, self._log, self._commit_index, self._snapshot) for peer in role.progress
+        ]
         self._become_follower(self.term, leader=None)
 
     def _handle_timeout_now(self, message: TimeoutNow) -> Rejection | None:
         """The leader hands over: campaign at once, without a pre-vote (thesis 3.10)."""
-        if self.leader not in (None, message.sender):
-            what = f"it hands over term {self.term}, but {self.leader} leads that term"
-            return Rejection(sender=message.sender, violation=Violation.SECOND_LEADER, what=what)
+        refusal = self._rejection_of_second_leader(message.sender)
+        if refusal is not None:
+            return refusal
         if isinstance(self._role, Follower) and self._membership.is_voter(self.node_id):
             self._become_candidate(transfer=True)
         return None
@@ -464,7 +621,7 @@ class Raft:
             progress.silent_ticks += 1
             behind = progress.commit_sent < min(self._commit_index, progress.match_index)
             if heartbeat_due or (behind and not progress.sent_this_tick):
-                self._messages.append(role.heartbeat(peer, self._log, self._commit_index))
+                self._messages.append(role.heartbeat(peer, self._log, self._commit_index, self._snapshot))
             progress.sent_this_tick = False
 
     # -- clients' calls --------------------------------------------------------------------------------
@@ -651,11 +808,14 @@ class Raft:
         catch_ups: list[CatchUp] = []
         if isinstance(self._role, Leader):
             self._role.reads.begin_round(self._commit_index, self._role.term_start_index)
-            appends, catch_ups = self._role.replicate(self._log, self._commit_index, self.config)
+            appends, catch_ups = self._role.replicate(
+                self._log, self._commit_index, self.config, self._snapshot
+            )
             self._messages += appends
             self._messages += self._role.hand_over(self.last_index)
         committed = self._next_committed()
         reads = self._next_reads(committed)
+        install = None if self._wanted_is_reported else self.installing
         state = (self.role, self.leader, self.term)
         if not (
             self._messages
@@ -664,6 +824,8 @@ class Raft:
             or committed
             or reads
             or self._dropped_reads
+            or install
+            or self._reset_log
             or self._saved_index < self.last_index
             or self._saved_voter != self._voter
             or self._reported != state
@@ -672,12 +834,14 @@ class Raft:
         ready = Ready(
             messages=tuple(self._messages),
             catch_ups=tuple(catch_ups),
+            reset_log=self._reset_log,
             hard_state=HardState(term=self.term, voted_for=self.voted_for, commit_index=self._commit_index),
             entries=self._unsaved_entries(),
             messages_after_sync=tuple(self._messages_after_sync),
             committed=committed,
             reads=reads,
             dropped_reads=tuple(self._dropped_reads),
+            install=install,
             role=self.role,
             leader=self.leader,
         )
@@ -685,6 +849,9 @@ class Raft:
         self._messages.clear()
         self._messages_after_sync.clear()
         self._dropped_reads.clear()
+        self._wanted_is_reported = self._wanted_is_reported or install is not None
+        self._reset_log = None
+        self._performing = True
         return ready
 
     def _unsaved_entries(self) -> tuple[Entry, ...]:
@@ -719,6 +886,7 @@ class Raft:
 
     def advance(self, ready: Ready) -> None:
         """Note that `ready` was performed: its entries are durable, its committed entries applied."""
+        self._performing = False
         self._note_saved(ready)
         self._applied_index += len(ready.committed)
         self._log.evict(min(self._applied_index, self._saved_index), self.config.memory_bytes_max)
@@ -761,6 +929,8 @@ def _defect_of_configurations(entries: Sequence[Entry]) -> str | None:
 
 def _rejection_of_structure(message: RaftMessage, entry_bytes_max: int) -> Rejection | None:
     """Return why no leader's log can contain these entries: indexes have no gap, terms never fall."""
+    if isinstance(message, InstallSnapshot):
+        return _rejection_of_snapshot(message)
     if not isinstance(message, AppendEntries):
         return None
     index, term, sound = message.prev_log_index, message.prev_log_term, True
@@ -777,3 +947,18 @@ def _rejection_of_structure(message: RaftMessage, entry_bytes_max: int) -> Rejec
         return None
     what = f"its entries after {message.prev_log_index} can be in no log of a leader of term {message.term}"
     return Rejection(sender=message.sender, violation=Violation.UNSOUND, what=what)
+
+
+def _rejection_of_snapshot(offer: InstallSnapshot) -> Rejection | None:
+    """Return why no leader can have taken this snapshot, or None."""
+    snapshot = offer.snapshot
+    if snapshot.membership:
+        try:
+            decode_configuration(snapshot.membership)
+        except BadConfiguration as error:
+            what = f"the configuration in its snapshot of entry {snapshot.index} {error}"
+            return Rejection(sender=offer.sender, violation=Violation.UNSOUND, what=what)
+    if snapshot.index and 0 < snapshot.term <= offer.term:
+        return None
+    what = f"no leader of term {offer.term} has a snapshot of entry {snapshot.index} of term {snapshot.term}"
+    return Rejection(sender=offer.sender, violation=Violation.UNSOUND, what=what)

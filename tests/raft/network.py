@@ -8,7 +8,7 @@ Figure 3 after every step.
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from random import Random
 from typing import Any
 
@@ -64,7 +64,7 @@ class Network:
         logs: Mapping[NodeId, Sequence[int]] | None = None,
         hard_states: Mapping[NodeId, HardState] | None = None,
         down: str = "",
-        joining: str = "",
+        joining: Collection[NodeId] = (),
         checks: type[Checks] = Checks,
         **limits: Any,
     ) -> None:

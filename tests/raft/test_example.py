@@ -26,7 +26,8 @@ def test_the_example_prints_what_its_comments_say() -> None:
 def test_the_page_names_every_call_and_every_field_of_a_ready() -> None:
     calls = [name for name in vars(atm.raft.CheckedRaft) if not name.startswith("_")]
     assert set(calls) == {
-        *("step", "tick", "propose", "read", "change_membership", "transfer", "demote", "ready", "advance")
+        *("step", "tick", "propose", "read", "change_membership", "transfer", "demote", "ready", "advance"),
+        *("snapshot_taken", "installed", "install_failed"),
     }
     for name in (*calls, *atm.raft.Ready.__struct_fields__):
         assert f"`{name}`" in PAGE or f"`{name}(" in PAGE or name in ("role", "leader"), name

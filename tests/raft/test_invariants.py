@@ -7,13 +7,13 @@ from collections.abc import Callable
 import pytest
 from msgspec.structs import replace
 
-from atm.raft import Entry, EntryKind, InvariantBroken
+from atm.raft import Entry, EntryKind, InvariantBroken, encode_configuration
 from atm.raft.candidate import Candidate
 from atm.raft.checked import CheckedRaft
 from atm.raft.follower import Follower
 from atm.raft.invariants import check_server
-from atm.raft.leader import Leader
-from atm.raft.membership import Membership
+from atm.raft.leader import Leader, Transfer
+from atm.raft.membership import Configuration, Member, Membership
 from atm.raft.messages import ConfirmedRead
 from atm.raft.progress import Progress, ProgressState
 from atm.raft.voter import Voter
@@ -115,6 +115,23 @@ def confirmed(raft: CheckedRaft, *rounds_and_indices: tuple[int, int]) -> None:
     )
 
 
+def members(voters: str, **stores: str) -> Configuration:
+    return tuple(Member(node=node, voter=True, store=stores.get(node, "")) for node in voters)
+
+
+def configured(*after: tuple[int, Configuration]) -> Break:
+    """Return what puts these configurations after the founding one, as if entries had brought them."""
+
+    def do(raft: CheckedRaft) -> None:
+        raft.configurations._all += after
+
+    return do
+
+
+def handing_over(target: str, *, told: bool = False) -> Break:
+    return lambda raft: setattr(lead(raft), "transfer", Transfer(target, told=told))
+
+
 ONE_MOMENT: list[tuple[Callable[[], CheckedRaft], Break, str]] = [
     (follower, lambda raft: setattr(raft.log, "base_index", 3), "entries that are not applied are in memory"),
     (follower, put(applied_index=3), "only committed entries are applied"),
@@ -147,6 +164,14 @@ ONE_MOMENT: list[tuple[Callable[[], CheckedRaft], Break, str]] = [
     (leader, lambda raft: confirmed(raft, (9, 4)), "reads wait in the order of their rounds"),
     (leader, lambda raft: confirmed(raft, (0, 5)), "a read index is committed"),
     (leader, lambda raft: confirmed(raft, (0, 3)), "a read index is committed"),
+    (follower, configured((4, members("abc"))), "the configuration in use is in the log"),
+    (
+        leader,
+        configured((5, members("abc")), (6, members("ab"))),
+        "one change of the membership is under way",
+    ),
+    (leader, handing_over("x"), "leadership is handed to a voter"),
+    (leader, handing_over("c", told=True), "leadership is handed to a server with the whole log"),
 ]
 
 
@@ -172,6 +197,15 @@ def test_a_second_append_to_a_probing_follower_is_named() -> None:
     progress.in_flight.append(4)
     with pytest.raises(InvariantBroken, match="at most one append in flight"):
         check_server(a.raft)
+
+
+def changed(configuration: Configuration) -> Break:
+    """Return what lets a leader append this configuration, whatever the rules."""
+
+    def do(raft: CheckedRaft) -> None:
+        raft._append_own(EntryKind.MEMBERSHIP, [encode_configuration(configuration)], 0)
+
+    return do
 
 
 BETWEEN_TWO: list[tuple[Callable[[], CheckedRaft], Break, str]] = [
@@ -211,6 +245,20 @@ BETWEEN_TWO: list[tuple[Callable[[], CheckedRaft], Break, str]] = [
     (leader, lambda raft: setattr(b_of(raft), "match_index", 4), "match_index never goes back"),
     (leader, observed(round=5), "heartbeat rounds never go back"),
     (leader, put(commit_index=6), "a leader commits what a majority has saved"),
+    (follower, configured((3, members("abc"))), "the newest configuration in the log is in use"),
+    (leader, both(handing_over("b"), observed(transferring="b", last_index=5)), "nothing is proposed while"),
+    (
+        lambda: leader(committed=False),
+        changed(members("abcd")),
+        "a change of the membership waits for a committed entry of the leader's term",
+    ),
+    (
+        leader,
+        both(observed(configurations=((0, members("abcde")), (6, members("abcd")))), changed(members("abc"))),
+        "a change of the membership waits for the last to be committed",
+    ),
+    (leader, changed(members("abc")), "adds or removes one voter at most"),
+    (leader, changed(members("abcde", e="new")), "adds or removes one voter at most"),
 ]
 
 
@@ -259,14 +307,15 @@ CALLS: list[Callable[[CheckedRaft], object]] = [
     lambda raft: raft.propose([b"x"], 0),
     lambda raft: raft.read(1),
     lambda raft: raft.demote("e", "new"),
+    lambda raft: raft.change_membership(members("abcd"), 0),
+    lambda raft: raft.transfer("b"),
 ]
 
 
 @pytest.mark.parametrize("call", CALLS)
 def test_every_call_is_checked(call: Callable[[CheckedRaft], object]) -> None:
     raft = leader()
-    raft._commit_index = 2
-    raft._applied_index = 2
+    observed(commit_index=5)(raft)
     with pytest.raises(InvariantBroken, match="the commit index never goes back"):
         call(raft)
 

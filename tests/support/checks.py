@@ -105,6 +105,7 @@ class Checks:
                 self._check_election(name, raft)
             leader = self.leaders.setdefault(raft.term, name)
             require(leader == name, "election safety", f"{leader} and {name} lead term {raft.term}")
+        if self.leaders.get(raft.term) == name:  # also if it has just removed itself and stepped down
             self._leader_committed(name, raft)
         require(
             raft.commit_index <= len(self.committed),

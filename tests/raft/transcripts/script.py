@@ -9,7 +9,15 @@ from contextlib import contextmanager
 
 from msgspec.structs import replace
 
-from atm.raft import AppendEntries, HardState, NodeId, RequestVote
+from atm.raft import (
+    AppendEntries,
+    ChangeRefused,
+    HardState,
+    Member,
+    NodeId,
+    RequestVote,
+    Transferring,
+)
 from tests.raft.network import Envelope, Network
 from tests.raft.transcripts.wording import View, changes_text, envelope_text, state_text
 
@@ -69,11 +77,12 @@ class Script:
         self._terms[name] = int(term if given else last)
 
     def start(self, *words: str) -> None:
-        """`start n1 n2 n3 window_batches=2`: these servers start, with these settings."""
-        names = [word for word in words if "=" not in word]
+        """`start n1 n2 n3 +n4 window_batches=2`: they start, with these settings; n4 is no member yet."""
+        names = [word.lstrip("+") for word in words if "=" not in word]
+        joining = [word[1:] for word in words if word.startswith("+")]
         limits = {key: int(value) for key, value in (word.split("=") for word in words if "=" in word)}
         hard_states = {name: HardState(term=term) for name, term in self._terms.items()}
-        self._network = RecordingNetwork(names, logs=self._logs, hard_states=hard_states)
+        self._network = RecordingNetwork(names, logs=self._logs, hard_states=hard_states, joining=joining)
         for server in self._network.servers.values():
             server.config = replace(server.config, **limits)
         self._network.restart(*names)
@@ -147,7 +156,24 @@ class Script:
     def propose(self, name: NodeId, *commands: str) -> None:
         """`propose n1 "x" "y"`: clients propose x and y to n1."""
         with self._changes(name):
-            self.network.submit(name, *(command.encode() for command in commands))
+            try:
+                self.network.submit(name, *(command.encode() for command in commands))
+            except Transferring as held:
+                self.network.lines.append(f"    held: {held}")
+
+    def change(self, name: NodeId, *words: str) -> None:
+        """`change n1 n1 n2 n3 +n4`: n1, a leader, is asked for these voters, and the learner n4."""
+        members = tuple(Member(node=word.lstrip("+"), voter=not word.startswith("+")) for word in words)
+        with self._changes(name):
+            try:
+                self.network.change(name, members)
+            except ChangeRefused as refusal:
+                self.network.lines.append(f"    refused: {refusal}")
+
+    def transfer(self, name: NodeId, target: NodeId) -> None:
+        """`transfer n1 n2`: n1, a leader, is asked to hand over to n2."""
+        with self._changes(name):
+            self.network.transfer(name, target)
 
     def read(self, name: NodeId, read_id: str) -> None:
         """`read n1 7`: a client requests read 7."""
@@ -193,6 +219,8 @@ COMMANDS: dict[str, Callable[..., None]] = {
         "cut",
         "heal",
         "propose",
+        "change",
+        "transfer",
         "read",
         "crash",
         "restart",

@@ -10,14 +10,18 @@ from msgspec import Struct
 from atm.raft import (
     AppendEntries,
     AppendEntriesResponse,
+    Configuration,
     Entry,
     EntryKind,
+    InstallSnapshot,
+    InstallSnapshotResponse,
     NodeId,
     RaftMessage,
     RequestVote,
     RequestVoteResponse,
     Role,
     TimeoutNow,
+    decode_configuration,
 )
 from tests.raft.network import Envelope
 from tests.raft.server import Server
@@ -25,9 +29,16 @@ from tests.support.store import entries_of_terms
 
 
 def entry_text(entry: Entry) -> str:
+    if entry.kind == EntryKind.MEMBERSHIP:
+        return f"{entry.index}@{entry.term} members {members_text(decode_configuration(entry.data))}"
     if entry.kind != EntryKind.COMMAND:
         return f"{entry.index}@{entry.term} {EntryKind(entry.kind).name.lower()}"
     return f"{entry.index}@{entry.term} {_command(entry)}".rstrip()
+
+
+def members_text(configuration: Configuration) -> str:
+    """Return the names of the members, those of learners with a plus."""
+    return " ".join(("" if member.voter else "+") + member.node for member in configuration)
 
 
 def _command(entry: Entry) -> str:
@@ -60,6 +71,11 @@ def _fields(message: RaftMessage) -> str:
             return f"refused={message.match_index} hint={hint} round={message.round}"
         case TimeoutNow():
             return ""
+        case InstallSnapshot():
+            return f"snapshot={message.snapshot.index}@{message.snapshot.term} round={message.round}"
+        case InstallSnapshotResponse():
+            installed = "installed" if message.installed else "not installed"
+            return f"snapshot={message.index} {installed} round={message.round}"
         case _:
             assert_never(message)
 
@@ -71,6 +87,8 @@ class View(Struct, frozen=True):
     term: int = 0
     voted_for: NodeId | None = None
     leader: NodeId | None = None
+    members: str = ""
+    transferring: NodeId | None = None
     log: tuple[Entry, ...] = ()
     commit_index: int = 0
     applied: tuple[Entry, ...] = ()
@@ -89,6 +107,8 @@ class View(Struct, frozen=True):
             term=raft.term,
             voted_for=raft.voted_for,
             leader=raft.leader,
+            members=members_text(raft.configuration[1]),
+            transferring=raft.transferring,
             log=(*server.store.entries[:base_index], *in_memory),
             commit_index=raft.commit_index,
             applied=tuple(server.applied),
@@ -118,6 +138,7 @@ def changes_text(name: NodeId, before: View, after: View) -> list[str]:
         changes = [
             *_role_changes(name, before, after),
             *_log_changes(before.log, after.log),
+            *_member_changes(before, after),
             *_client_changes(before, after),
         ]
     return [f"    {name}: {'; '.join(changes)}"] if changes else []
@@ -132,6 +153,13 @@ def _role_changes(name: NodeId, before: View, after: View) -> Iterator[str]:
         yield f"votes for {after.voted_for}"
     if after.leader not in (None, before.leader, name):
         yield f"follows {after.leader}"
+
+
+def _member_changes(before: View, after: View) -> Iterator[str]:
+    if before.members != after.members:
+        yield f"members are {after.members}"
+    if before.transferring != after.transferring:
+        yield f"hands over to {after.transferring}" if after.transferring else "hands over no more"
 
 
 def _client_changes(before: View, after: View) -> Iterator[str]:

@@ -15,7 +15,7 @@ from atm.raft.configurations import members_of
 from atm.raft.errors import InvariantBroken
 from atm.raft.follower import Follower
 from atm.raft.leader import Leader
-from atm.raft.membership import Configuration
+from atm.raft.membership import Configuration, decode_configuration
 from atm.raft.messages import NodeId
 from atm.raft.progress import Progress, ProgressState
 from atm.raft.raft import Raft

@@ -117,6 +117,22 @@ def load(path: str | Path) -> Cluster:
     return _Reader(Path(path)).cluster()
 
 
+def parse_address(text: str) -> Address:
+    """Return the address that `host:port` stands for; raise `ValueError`, whose text says what is wrong."""
+    match = _ADDRESS.fullmatch(text)
+    if match is None:
+        raise ValueError(f"{text!r} is not host:port, such as localhost:5000 or [::1]:5000")
+    host, port = match.group(1).lower(), int(match.group(2))
+    if host.startswith("["):
+        try:
+            host = str(ipaddress.IPv6Address(host[1:-1]))
+        except ValueError:
+            raise ValueError(f"{text!r} has no IPv6 address in its brackets") from None
+    if not 1 <= port <= 65535:
+        raise ValueError(f"port {port} is not from 1 to 65535")
+    return Address(host, port)
+
+
 class _CaseKeeping(configparser.ConfigParser):
     """Keeps the case of keys: `Peer` is an unknown key."""
 
@@ -293,20 +309,10 @@ class _Reader:
         return address
 
     def _address(self, section: str, key: str, text: str) -> Address:
-        match = _ADDRESS.fullmatch(text)
-        if match is None:
-            raise self._error(
-                section, key, f"{text!r} is not host:port, such as localhost:5000 or [::1]:5000"
-            )
-        host, port = match.group(1).lower(), int(match.group(2))
-        if host.startswith("["):
-            try:
-                host = str(ipaddress.IPv6Address(host[1:-1]))
-            except ValueError:
-                raise self._error(section, key, f"{text!r} has no IPv6 address in its brackets") from None
-        if not 1 <= port <= 65535:
-            raise self._error(section, key, f"port {port} is not from 1 to 65535")
-        return Address(host, port)
+        try:
+            return parse_address(text)
+        except ValueError as error:
+            raise self._error(section, key, str(error)) from None
 
     def _claim(self, taken: dict[tuple[str, int], str], section: str, key: str, address: Address) -> None:
         place = ("127.0.0.1" if address.host == "localhost" else address.host, address.port)

@@ -128,6 +128,8 @@ def _serve(cluster: Cluster, name: str, *, verbose: bool, check_invariants: bool
         service_manager.notify("STOPPING=1")
     finally:
         server.close()
+    if server.ended_because:
+        _report(f"node {name} stops: {server.ended_because}")
     return server.ledger_is_wrong
 
 
@@ -173,12 +175,12 @@ def _options(argv: Sequence[str] | None) -> argparse.Namespace:
 
 def _say(line: str) -> None:
     with contextlib.suppress(OSError):  # the terminal or pipe is gone; the node goes on
-        print(line, flush=True)
+        print(f"{line}\n", end="", flush=True)  # in one piece, as several threads print
 
 
 def _report(line: str) -> None:
     with contextlib.suppress(OSError):
-        print(line, file=sys.stderr, flush=True)
+        print(f"{line}\n", end="", file=sys.stderr, flush=True)
 
 
 if __name__ == "__main__":

@@ -6,15 +6,16 @@ import random
 import resource
 import secrets
 import time
-from collections.abc import Callable, Collection
+from collections.abc import Callable
 from contextlib import ExitStack
 from dataclasses import dataclass
 from threading import Lock
 from typing import Protocol, TypeVar
 
+from msgspec.structs import replace
+
 from atm.config import LEDGER_FILE, Cluster
 from atm.ledger.ledger import ClusterState, Ledger
-from atm.raft.messages import NodeId
 from atm.raft.raft import Raft
 from atm.server.clients import client_server
 from atm.server.clients.auditor import Auditor
@@ -23,9 +24,10 @@ from atm.server.group.entry_validator import EntryValidator
 from atm.server.group.guards import Guards
 from atm.server.group.inbox import Inbox
 from atm.server.group.ledger_comparison import LedgerComparison
-from atm.server.group.recovery import check_feature_level, check_one_cluster, check_voters, recover
+from atm.server.group.recovery import check_feature_level, check_one_cluster, recover
 from atm.server.group.rejection_reports import RejectionReports
 from atm.server.group.request_router import RequestRouter
+from atm.server.group.roster import Roster
 from atm.server.group.run_loop import RunLoop
 from atm.server.group.settings import raft_config
 from atm.server.net.listener import check_reachable
@@ -33,11 +35,13 @@ from atm.server.net.reader import Reader
 from atm.server.peers import peer_server
 from atm.server.peers.handshake import Handshake
 from atm.server.peers.links import Links
+from atm.server.peers.neighbours import Neighbours
 from atm.server.peers.peer_server import PeerServer
 from atm.server.security.pins import PinSealer, read_pepper
 from atm.storage.data_folder import DataFolder
 from atm.storage.log_file import LogFile
 from atm.version import FEATURE_LEVEL_MAX, PROTOCOL_MAX, PROTOCOL_MIN, RELEASE
+from atm.wire.client_messages import StatusReply
 from atm.wire.peer_messages import Hello
 
 OTHER_FILES = 100  # files and sockets besides the inbound connections
@@ -86,6 +90,7 @@ class Server:
         self.ledger_is_wrong = ""  # why the ledger must be rebuilt, in a line for people
         self._random = random.Random(secrets.randbits(64))
         self._parts = ExitStack()
+        self.ended_because = ""  # a line, once this node is no member of the cluster any more
         try:
             self._assemble()
         except BaseException:
@@ -94,25 +99,38 @@ class Server:
 
     def _assemble(self) -> None:
         check_reachable(self._node, [node for node in self._cluster.nodes.values() if node is not self._node])
-        addresses = {peer: node.peer for peer, node in self._cluster.nodes.items() if peer != self._name}
         storage = self._open_storage()
+        check_feature_level(storage.ledger.cluster)
         lock = Lock()
         inbox = Inbox(lock)
         self._reader = self._add_part(Reader(inbox.put_gathered, self._fail))
-        handshake = Handshake(self._hello(storage), addresses)
+        roster = Roster(storage.raft.configuration[1], {}, self._cluster.nodes)
+        handshake = Handshake(self._hello(storage), roster, lambda: storage.log.last_index)
+        self._links = self._add_part(Links(handshake, inbox, self._report))
+        self._client_server = self._make_client_server(storage, inbox)
+        self._peer_server = self._make_peer_server(storage.folder, handshake, inbox)
+        neighbours = Neighbours(
+            self._name,
+            handshake,
+            self._links,
+            self._peer_server,
+            report=self._report,
+            on_removed=self._end_removed,
+        )
 
-        def join(state: ClusterState) -> None:
+        def follow(state: ClusterState) -> None:
             check_feature_level(state)
-            check_voters(state, self._cluster)
             if state.id:
                 storage.folder.join(state.id)
                 handshake.join(state.id)
+            neighbours.note_cluster(state)
 
-        join(storage.ledger.cluster)
-        self._links = self._add_part(Links(handshake, addresses, inbox, self._report))
-        self._client_server = self._make_client_server(storage, inbox)
-        self._peer_server = self._make_peer_server(storage.folder, handshake, inbox)
-        self._run_loop = self._make_run_loop(storage, inbox, lock, addresses, join)
+        self._run_loop = self._make_run_loop(storage, inbox, lock, neighbours, follow)
+        follow(storage.ledger.cluster)
+
+    def _end_removed(self, why: str) -> None:
+        self.ended_because = why
+        self._run_loop.stop()
 
     def _add_part(self, part: P) -> P:
         """Close `part` with this server; parts are closed in reverse order."""
@@ -131,7 +149,7 @@ class Server:
         folder.check_pepper(sealer.name, log_is_empty=not log.last_index)
         ledger = self._add_part(Ledger(folder.path / LEDGER_FILE))
         check_one_cluster(log, folder_id=folder.cluster_id, ledger_id=ledger.cluster.id)
-        validator = EntryValidator(voters=self._cluster.nodes.keys())
+        validator = EntryValidator()
         new_id = secrets.token_hex(16)  # the cluster's id, if this node is its first leader
         raft = recover(
             raft_config(self._cluster, self._name, new_id),
@@ -154,6 +172,8 @@ class Server:
             node=self._name,
             store=storage.folder.store,
             pepper=storage.sealer.name,
+            peer_address=str(self._node.peer),
+            client_address=str(self._node.client),
         )
 
     def _make_client_server(self, storage: _Storage, inbox: Inbox) -> ClientServer:
@@ -187,19 +207,31 @@ class Server:
         storage: _Storage,
         inbox: Inbox,
         lock: Lock,
-        peers: Collection[NodeId],
-        join: Callable[[ClusterState], None],
+        neighbours: Neighbours,
+        follow: Callable[[ClusterState], None],
     ) -> RunLoop:
         guards = Guards(self._make_comparison(storage))
+        started_s = time.monotonic()
+
+        def extend_status(status: StatusReply) -> StatusReply:
+            return replace(
+                status,
+                voter=neighbours.has_vote,
+                peer=str(self._node.peer),
+                client=str(self._node.client),
+                uptime_s=round(time.monotonic() - started_s, 1),
+                alarms=tuple(guards.alarms),
+            )
+
         router = RequestRouter(
             self._name,
             storage.raft,
             storage.ledger,
             self._links,
-            peers=peers,
+            listed=self._cluster.nodes,
             first_number=self._random.getrandbits(FORWARD_NUMBER_BITS),
             say=self._say if self._verbose else None,
-            alarms=lambda: guards.alarms,
+            extend_status=extend_status,
         )
         here = self._node.client.pair
         return RunLoop(
@@ -214,7 +246,9 @@ class Server:
             lock=lock,
             guards=guards,
             on_leadership=lambda term: self._say(f"Leader on {here} in term {term}"),
-            on_cluster=join,
+            on_cluster=follow,
+            on_configuration=neighbours.note_configuration,
+            on_peers=neighbours.note_peers,
             on_rejection=RejectionReports(time.monotonic, self._report).report,
         )
 

@@ -15,6 +15,7 @@ from atm.ledger.audit.findings import Findings, Indexes
 from atm.ledger.commands import Command, LedgerReceipt, Outcome, Read, ReadResult, Request, Role
 from atm.wire.codec import Malformed, decode
 
+MEMBERS_MAX = 12  # voters and learners
 MEMBERS_BYTES_MAX = 8 * 1024  # of all members, with the longest names and addresses, as a frame
 STATUS_BYTES_MAX = MEMBERS_BYTES_MAX + 4 * 1024
 
@@ -223,8 +224,8 @@ class VerifyReply(Struct, frozen=True, kw_only=True):
 
 
 AdminChange = AddMember | PromoteMember | RemoveMember | MoveMember | ReplaceMember | TransferLeadership
-Forwardable = Command | Read  # decided by the leader, so forwarded to it
-ClientRequest = Forwardable | Status | Verify
+Forwardable = Command | Read | AdminChange  # decided by the leader, so forwarded to it
+ClientRequest = Forwardable | Status | Verify | Members
 ClientReply = Reply | ErrorReply | StatusReply | VerifyReply | MembersReply | AdminReply
 
 FAULT_OUTCOMES = frozenset({"bad_request", "busy", "unavailable", "unknown"})

@@ -14,7 +14,7 @@ from msgspec.msgpack import Decoder
 
 from atm.ledger.commands import Actor
 from atm.ledger.state_hash import ROWS_MAX, RowsFrom
-from atm.raft.messages import Number, RaftMessage
+from atm.raft.messages import Number, RaftMessage, TimeoutNow
 from atm.wire.codec import decode
 
 
@@ -115,6 +115,10 @@ PeerReport = LedgerHash | CheckLedger  # what servers tell each other about them
 PEER_REPORTS_PROTOCOL = 4  # the version of the protocol from which on they do
 
 PeerMessage = RaftMessage | Forward | ForwardReply | PeerReport
+
+NEWER: dict[type[RaftMessage], int] = {
+    TimeoutNow: 4
+}  # messages that not every version knows, and the first that does
 
 _peer_message: Decoder[PeerMessage] = Decoder(PeerMessage)
 _hello: Decoder[Hello] = Decoder(Hello)

@@ -92,7 +92,7 @@ GUARDS = (
     Mutant(
         name="reports to an older release",
         what="a server of release 1.1 gets messages that it does not know, and closes the connection",
-        edits=(Edit("Links.send_report", "link_.protocol >= PEER_REPORTS_PROTOCOL", "link_.up"),),
+        edits=(Edit("Links.send_report", "link_.speaks(PEER_REPORTS_PROTOCOL)", "link_.up"),),
         caught_by="tests/server/test_peer_server.py::"
         "test_what_a_node_says_about_itself_is_sent_to_peers_that_know_such_messages",
     ),

@@ -35,7 +35,7 @@ def run_once(cluster: Cluster, request_id: str) -> str:
         servers = [nodes.enter_context(RunningServer(cluster, name)) for name in cluster.nodes]
         wait_until(lambda: all(written_id(cluster, name) for name in cluster.nodes))
         wait_until(partial(served, servers[0], request_id))
-        assert [server.reported for server in servers] == [[] for _ in servers]
+        assert all(line.startswith("cluster.ini ") for server in servers for line in server.reported)
     [found] = {written_id(cluster, name) for name in cluster.nodes}
     return found
 
@@ -84,7 +84,7 @@ def test_one_server_moves_while_the_others_still_read_of_its_old_address(tmp_pat
         with Wire(three.client) as wire:
             assert wire.ask(query("q"))["id"] == "q"
         assert one.reported == [], "a refusal of the moved server's hello would be reported"
-        assert three.reported == []
+        assert all(line.startswith("cluster.ini gives node n3 the ") for line in three.reported)
 
 
 def test_a_server_of_another_cluster_at_the_very_addresses_is_refused(tmp_path: Path) -> None:
@@ -100,12 +100,21 @@ def test_a_server_of_another_cluster_at_the_very_addresses_is_refused(tmp_path: 
         assert "another cluster" in two.reported[0]
 
 
-def test_a_server_that_is_not_of_the_cluster_is_not_made_one_by_cluster_ini(tmp_path: Path) -> None:
+@pytest.mark.parametrize("names", [("n1", "n2"), ("n1", "n2", "n4"), (*NAMES, "n4")])
+def test_the_log_says_who_is_a_member_and_a_difference_of_cluster_ini_is_said(
+    tmp_path: Path, names: tuple[str, ...]
+) -> None:
     cluster = cluster_of(tmp_path, *NAMES)
     run_once(cluster, "c1")
-    for names in (("n1", "n2"), ("n1", "n2", "n4"), (*NAMES, "n4")):
-        other = dataclasses.replace(cluster_of(tmp_path, *names), data_dir=cluster.data_dir)
-        assert stop_line(other, "n1").startswith("the servers of this cluster are n1, n2, n3, and ")
+    nodes = cluster.nodes | cluster_of(tmp_path / "spare", "n4").nodes
+    other = dataclasses.replace(cluster, nodes={name: nodes[name] for name in names})
+    with RunningServer(other, "n1") as one, RunningServer(cluster, "n2"), RunningServer(cluster, "n3"):
+        wait_until(partial(served, one, "c2"))
+        with Wire(one.client) as wire:
+            members = wire.ask({"op": "members", "id": "m"})["members"]
+        assert [member["node"] for member in members] == list(NAMES)
+        different = {*NAMES} ^ {*names}
+        wait_until(lambda: {line.split(" node ")[1].split(",")[0] for line in one.reported} == different)
 
 
 def test_a_log_of_another_cluster_in_the_folder_is_refused(tmp_path: Path) -> None:

@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 import pytest
 from msgspec.structs import replace
 
+from atm.raft import Member
+from atm.server.group.roster import Roster
 from atm.server.peers.handshake import Handshake
 from atm.wire.peer_messages import Hello
 
@@ -26,7 +30,12 @@ def hello(node: str, *, cluster: str = "", config: str = "five", low: int = 3, h
 
 
 def reason_to_refuse(ours: Hello, theirs: Hello) -> str | None:
-    return Handshake(ours, ("n2", "n3")).reason_to_refuse(theirs)
+    return handshake_of(ours).reason_to_refuse(theirs)
+
+
+def handshake_of(ours: Hello, *, members: str = "n1 n2 n3", removed: Mapping[str, int] = {}) -> Handshake:
+    """Return the handshake of a node whose log knows these members."""
+    return Handshake(ours, Roster(tuple(Member(n, True) for n in members.split()), removed, {}))
 
 
 @pytest.mark.parametrize(
@@ -35,9 +44,9 @@ def reason_to_refuse(ours: Hello, theirs: Hello) -> str | None:
         ("", "", "five", True),
         ("", "", "other", False),
         (ONE, "", "five", True),
-        (ONE, "", "other", False),
+        (ONE, "", "other", True),  # a member with an empty data folder
         ("", ONE, "five", True),
-        ("", ONE, "other", False),
+        ("", ONE, "other", True),  # this node joins
         (ONE, ONE, "five", True),
         (ONE, ONE, "other", True),
         (ONE, OTHER, "five", False),
@@ -54,7 +63,7 @@ def test_ids_decide_once_both_have_one_and_cluster_ini_before(
 
 
 def test_a_node_that_joined_a_cluster_says_so_in_its_hello() -> None:
-    handshake = Handshake(hello("n1"), ("n2",))
+    handshake = handshake_of(hello("n1"))
     assert handshake.reason_to_refuse(hello("n2", cluster=OTHER)) is None
     handshake.join(ONE)
     assert handshake.hello.cluster == ONE
@@ -79,10 +88,10 @@ def test_two_releases_speak_the_highest_version_that_both_know(
     one = hello("n1", low=ours[0], high=ours[1])
     two = hello("n2", low=theirs[0], high=theirs[1])
     assert reason_to_refuse(one, two) is None
-    assert Handshake(one, ("n2",)).welcome(two, learner=False).protocol == spoken
-    assert Handshake(two, ("n1",)).welcome(one, learner=True).protocol == spoken
-    assert Handshake(one, ("n2",)).speaks(spoken)
-    assert Handshake(two, ("n1",)).speaks(spoken)
+    assert handshake_of(one).welcome(two, learner=False).protocol == spoken
+    assert handshake_of(two).welcome(one, learner=True).protocol == spoken
+    assert handshake_of(one).speaks(spoken)
+    assert handshake_of(two).speaks(spoken)
 
 
 @pytest.mark.parametrize(("ours", "theirs"), [((3, 4), (5, 6)), ((5, 6), (3, 4)), ((3, 3), (0, 2))])
@@ -99,7 +108,7 @@ def test_the_refusal_of_releases_without_a_common_version_names_both(
 
 
 def test_a_version_beside_the_range_is_not_spoken() -> None:
-    handshake = Handshake(hello("n1", low=3, high=4), ("n2",))
+    handshake = handshake_of(hello("n1", low=3, high=4))
     assert [handshake.speaks(version) for version in (2, 3, 4, 5)] == [False, True, True, False]
 
 
@@ -113,3 +122,41 @@ def test_a_version_beside_the_range_is_not_spoken() -> None:
 )
 def test_other_reasons_to_refuse(change: dict[str, str], reason: str) -> None:
     assert reason in str(reason_to_refuse(hello("n1"), replace(hello("n2"), **change)))
+
+
+# -- who is a member ---------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("ours", "theirs", "reason"),
+    [
+        ("", "", "no node 'n9' in this cluster.ini"),
+        (ONE, "", "node 'n9' is no member of this cluster: add it first, with bin/admin add"),
+        (ONE, ONE, None),  # it may be a member by a newer entry than this node has
+        ("", ONE, None),  # this node has an empty data folder, and an old cluster.ini perhaps
+    ],
+)
+def test_a_stranger_is_let_in_only_with_the_id_of_the_cluster(
+    ours: str, theirs: str, reason: str | None
+) -> None:
+    found = reason_to_refuse(hello("n1", cluster=ours), hello("n9", cluster=theirs))
+    assert found is None if reason is None else reason in str(found)
+
+
+@pytest.mark.parametrize("cluster", [ONE, ""])
+def test_a_removed_server_is_told_so_until_it_is_added_again(cluster: str) -> None:
+    theirs = hello("n9", cluster=cluster)
+    without = handshake_of(hello("n1", cluster=ONE), removed={"n9": 70})
+    assert "node n9 was removed from the cluster in log entry 70" in str(without.reason_to_refuse(theirs))
+    assert without.removed_at(theirs) == 70
+    again = handshake_of(hello("n1", cluster=ONE), members="n1 n9", removed={"n9": 70})
+    assert again.reason_to_refuse(theirs) is None
+    assert again.removed_at(theirs) == 0
+
+
+def test_a_hello_tells_where_the_log_ends_now() -> None:
+    ends_at = [5]
+    handshake = Handshake(hello("n1"), Roster((), {}, {}), lambda: ends_at[0])
+    assert handshake.hello.last_index == 5
+    ends_at[0] = 9
+    assert handshake.hello.last_index == 9

@@ -17,8 +17,10 @@ from msgspec.structs import replace
 from atm.config import Cluster
 from atm.ledger.commands import Debit
 from atm.ledger.state_hash import RowsFrom
+from atm.raft import Member
 from atm.raft.messages import RequestVote
 from atm.server.group.inbox import Inbox, Inputs
+from atm.server.group.roster import Roster
 from atm.server.net.reader import Reader
 from atm.server.peers import peer_connection, peer_server
 from atm.server.peers.handshake import Handshake, receive_hello
@@ -97,10 +99,10 @@ class Port:
     def wait_for_inputs(self) -> Inputs:
         """Return what comes in next, but for who comes and goes."""
         inputs = Inputs()
-        while inputs == Inputs(feature_levels=inputs.feature_levels):
+        while inputs == Inputs(hellos=inputs.hellos):
             self.inbox.sleep(DEADLINE_S)
             inputs = self.take()
-        inputs.feature_levels.clear()
+        inputs.hellos.clear()
         return inputs
 
 
@@ -109,6 +111,11 @@ def greet(wire: Wire, hello: Hello) -> Welcome | Refused:
     payload = wire.payload()
     assert payload is not None
     return decode_hello_reply(payload)
+
+
+def levels_of(inputs: Inputs) -> list[tuple[str, int]]:
+    """Return the feature level of each peer that has come, and 0 for each that has gone."""
+    return [(peer, hello.feature_level if hello else 0) for peer, hello in inputs.hellos]
 
 
 def vote(sender: str) -> RequestVote:
@@ -124,10 +131,10 @@ def port(tmp_path: Path) -> Iterator[Port]:
     cluster = cluster_of(tmp_path, "n1", "n2", "n3")
     lock = Lock()
     port = Port(cluster, DataFolder(cluster, "n1"), Inbox(lock), lock)
-    addresses = {name: cluster.nodes[name].peer for name in ("n2", "n3")}
     report = port.reported.append
-    port.handshake = Handshake(port.hello("n1"), addresses)
-    links = Links(port.handshake, addresses, port.inbox, report)
+    members = tuple(Member(node=node, voter=True) for node in cluster.nodes)
+    port.handshake = Handshake(port.hello("n1"), Roster(members, {}, cluster.nodes))
+    links = Links(port.handshake, port.inbox, report)
     reader = Reader(port.inbox.put_gathered, lambda error: port.reported.append(repr(error)))
     server = PeerServer(
         cluster.nodes["n1"].peer,
@@ -231,7 +238,7 @@ def test_the_level_of_a_peer_is_put_when_it_connects_and_when_it_disconnects(por
     levels: list[tuple[str, int]] = []
 
     def has_received(*expected: tuple[str, int]) -> bool:
-        levels.extend(port.take().feature_levels)
+        levels.extend(levels_of(port.take()))
         return levels == list(expected)
 
     with port.greeted("n2"):
@@ -247,7 +254,7 @@ def test_a_connection_that_was_replaced_takes_nothing_with_it(port: Port) -> Non
     with port.greeted() as older, port.greeted():
         assert older.payload() is None
         wait_until(lambda: len(port.connections()) == 1)
-        levels.extend(port.take().feature_levels)
+        levels.extend(levels_of(port.take()))
     assert levels[-1:] == [("n2", 2)]
 
 
@@ -399,7 +406,8 @@ def test_what_a_node_says_about_itself_is_sent_to_peers_that_know_such_messages(
 ) -> None:
     address = port.cluster.nodes["n2"].peer
     with socket.create_server(address.pair) as listener:
-        links = Links(port.handshake, {"n2": address}, port.inbox, port.reported.append)
+        links = Links(port.handshake, port.inbox, port.reported.append)
+        links.follow({"n2": [address]})
         links.start()
         try:
             peer, _ = listener.accept()

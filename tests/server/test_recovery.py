@@ -24,7 +24,6 @@ from atm.server.group.recovery import (
     LogUnusable,
     check_feature_level,
     check_one_cluster,
-    check_voters,
     recover,
 )
 from atm.server.group.settings import raft_config
@@ -163,15 +162,6 @@ def test_a_folder_that_knows_its_cluster_has_the_log_to_it(log: LogFile) -> None
     log.save(HardState(term=1), entries(2))
     with pytest.raises(ClusterMismatch, match="that of the log is not known"):
         check_one_cluster(log, folder_id=ONE, ledger_id="")
-
-
-def test_the_servers_of_the_log_are_those_of_cluster_ini(tmp_path: Path) -> None:
-    cluster = cluster_of(tmp_path, "n1", "n2")
-    check_voters(ClusterState(id="", voters=(), feature_level=1), cluster)
-    check_voters(ClusterState(id=ONE, voters=("n2", "n1"), feature_level=1), cluster)
-    for voters in (("n1",), ("n1", "n3"), ("n1", "n2", "n3")):
-        with pytest.raises(ClusterMismatch, match="the servers of this cluster are n1"):
-            check_voters(ClusterState(id=ONE, voters=voters, feature_level=1), cluster)
 
 
 def test_a_cluster_beyond_this_release_is_refused() -> None:

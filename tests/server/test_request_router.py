@@ -10,12 +10,12 @@ from atm.raft.messages import ConfirmedRead, Entry, EntryKind
 from atm.raft.ready import Role
 from atm.server.group import request_router as router_module
 from atm.server.group.inbox import Inputs, PendingRequest, WakeThresholds
-from atm.server.group.request_router import FORWARD_TIMEOUT_S, RAISE_AGAIN_S, RequestRouter
+from atm.server.group.request_router import FORWARD_TIMEOUT_S, OLD_LEADER_S, RAISE_AGAIN_S, RequestRouter
 from atm.version import RELEASE
 from atm.wire.client_messages import Status
 from atm.wire.codec import encode
 from atm.wire.log_entries import command_data
-from tests.support.server_parts import FakeCore, Recorder, ReplyRecorder, credit, query, requests
+from tests.support.server_parts import FakeCore, Recorder, ReplyRecorder, credit, hello_of, query, requests
 
 
 class Story:
@@ -33,7 +33,7 @@ class Story:
             self.core,
             self.parts,
             self.parts,
-            peers=("n2", "n3"),
+            listed={},
             first_number=1000,
             feature_level_max=3,
             clock=lambda: self.now_s,
@@ -162,7 +162,7 @@ def test_without_a_link_to_the_leader_requests_are_certainly_not_done(story: Sto
     story.ask(credit("a"))
     assert story.client.outcomes == [("a", "unavailable")]
     story.now_s = 2 * FORWARD_TIMEOUT_S
-    story.router.expire_forwarded()
+    story.router.expire()
     assert len(story.client.answers) == 1
 
 
@@ -177,9 +177,13 @@ def test_a_forwarded_request_without_a_reply_is_unknown(story: Story, cause: str
     elif cause == "the leader changed":
         story.core.leader = "n3"
         story.router.notice_changes()
+        story.router.expire()
+        assert story.client.answers == [], "one that handed over still replies"
+        story.now_s = OLD_LEADER_S + 0.1
+        story.router.expire()
     else:
         story.now_s = FORWARD_TIMEOUT_S + 0.1
-        story.router.expire_forwarded()
+        story.router.expire()
     assert story.client.outcomes == [("a", "unknown"), ("q", "unavailable")]
 
 
@@ -312,7 +316,7 @@ def test_a_forwarded_request_has_its_whole_time(story: Story) -> None:
     story.core.follow("n2", term=2)
     story.ask(credit("a"))
     story.now_s = FORWARD_TIMEOUT_S - 0.1
-    story.router.expire_forwarded()
+    story.router.expire()
     assert story.client.answers == []
 
 
@@ -336,7 +340,9 @@ def test_every_node_answers_for_its_own_status(story: Story) -> None:
 
 
 def hellos(story: Story, **levels: int) -> None:
-    story.router.accept(Inputs(feature_levels=list(levels.items())))
+    """Let peers connect with these feature levels; 0: disconnect."""
+    shown = [(node, hello_of(node, level) if level else None) for node, level in levels.items()]
+    story.router.accept(Inputs(hellos=shown))
 
 
 def test_the_level_is_raised_to_what_the_last_member_knows_and_not_before_it_shows_it(story: Story) -> None:

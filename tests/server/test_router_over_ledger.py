@@ -10,6 +10,7 @@ from msgspec.structs import replace
 from atm.ledger.commands import Accounts, Command, Exceptions, Lookup, Query, Read, Statement
 from atm.raft.messages import ConfirmedRead
 from atm.raft.ready import Role
+from atm.server.group.inbox import Inputs
 from atm.server.group.request_router import EXPIRE, EXPIRE_ALL
 from atm.wire.codec import encode
 from atm.wire.log_entries import command_data
@@ -68,8 +69,7 @@ def test_every_kind_of_request_is_forwarded_to_the_leader_unchanged(
     story.ask(request_)
     assert story.parts.forwarded == [("n2", 1000, encode(request_))]
     assert (story.core.proposed, story.core.read_ids) == ([], [])
-    story.core.leader = "n3"
-    story.router.notice_changes()
+    story.router.accept(Inputs(lost_links=["n2"]))
     unknown = "unavailable" if isinstance(request_, Read) else "unknown"
     assert story.client.outcomes == [("x", unknown)]
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Sequence
 from threading import Event, Lock, Thread
 
@@ -16,6 +17,7 @@ from atm.raft.rejection import Rejection, Violation
 from atm.server.group.inbox import Inbox, Inputs, WakeThresholds
 from atm.server.group.request_router import RequestRouter
 from atm.server.group.run_loop import (
+    HAND_OVER_S,
     READIES_PER_ITERATION_MAX,
     TICK_S,
     TICKS_PER_ITERATION_MAX,
@@ -112,7 +114,7 @@ class Story:
         self.inbox = Inbox(self.lock)
         self.clients = Outbox()
         self.now_s = 100.0
-        self.router = RequestRouter("n1", self.core, self.links, self.links, peers=("n2",), first_number=1)
+        self.router = RequestRouter("n1", self.core, self.links, self.links, listed={}, first_number=1)
         self.node = RunLoop(
             raft=self.core,
             log=self.links,
@@ -150,7 +152,11 @@ class Story:
         wait_until(lambda: self.inbox._idle)
 
     def end(self) -> None:
-        self._loop.join(DEADLINE_S)
+        """Let time pass until the loop has ended."""
+        deadline_s = time.monotonic() + DEADLINE_S
+        while self._loop.is_alive() and time.monotonic() < deadline_s:
+            self.now_s += HAND_OVER_S
+            self._loop.join(0.01)
         assert not self._loop.is_alive()
 
     def _run(self) -> None:

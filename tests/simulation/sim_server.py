@@ -8,6 +8,7 @@ from threading import Lock
 
 from msgspec.structs import replace
 
+from atm.config import Address
 from atm.ledger.commands import Founding
 from atm.ledger.ledger import ClusterState
 from atm.raft.config import RaftConfig
@@ -24,13 +25,14 @@ from atm.storage.log_file import LogFailed
 from atm.wire.client_messages import Status, decode_client_request
 from atm.wire.codec import encode
 from atm.wire.framing import PEER_FRAME_BYTES_MAX, FrameReader, frame
-from atm.wire.peer_messages import Forward, ForwardReply, PeerReport, decode_peer_message
+from atm.wire.peer_messages import Forward, ForwardReply, Hello, PeerReport, decode_peer_message
 from tests.simulation.bank_model import BankModel
 from tests.simulation.loop import Loop
 from tests.simulation.plan import BEGIN_US, TICK_US, Plan
 from tests.simulation.sim_storage import SimStorage
 from tests.simulation.watched import Died, Fuse, WatchedCore, WatchedLinks
 from tests.support.checks import Checks, require
+from tests.support.server_parts import hello_of
 from tests.support.sim_disk import PowerCut, SimDisk
 
 FEATURE_LEVELS = 2  # of two releases; the older is replaced by the newer at some restart
@@ -124,9 +126,7 @@ class SimServer:
             self._loop.after(TICK_US, self.start_again)
             return
         check_one_cluster(self._log, folder_id=self.storage.cluster_id, ledger_id=self.bank.cluster.id)
-        validator = EntryValidator(
-            self._clock_s, self.wall_clock_us, self.feature_level_max, self._plan.names
-        )
+        validator = EntryValidator(self._clock_s, self.wall_clock_us, self.feature_level_max)
         raft = recover(
             self._config(), self._log, self.bank, self._random.randint, validator, check_invariants=True
         )
@@ -147,7 +147,7 @@ class SimServer:
             self.core,
             self.bank,
             self,
-            peers=raft.config.peers,
+            listed={},
             feature_level_max=self.feature_level_max,
             first_number=self._random.getrandbits(40),
             clock=self._clock_s,
@@ -204,8 +204,13 @@ class SimServer:
         """Exchange feature levels with the other servers, as hellos do."""
         for other in self.others:
             if other.up:
-                other.inbox.put(Inputs(feature_levels=[(self.name, self.feature_level_max)]))
-                self.inbox.put(Inputs(feature_levels=[(other.name, other.feature_level_max)]))
+                other.inbox.put(Inputs(hellos=[(self.name, self.hello)]))
+                self.inbox.put(Inputs(hellos=[(other.name, other.hello)]))
+
+    @property
+    def hello(self) -> Hello:
+        """What the other servers see of this one."""
+        return hello_of(self.name, self.feature_level_max)
 
     def start_again(self) -> None:
         """Start unless it was started meanwhile."""
@@ -219,7 +224,7 @@ class SimServer:
         self.crashes += 1
         for other in self.others:
             if other.up:
-                other.inbox.put(Inputs(feature_levels=[(self.name, 0)]))
+                other.inbox.put(Inputs(hellos=[(self.name, None)]))
         if self._random.random() < UPGRADE_SHARE:
             self.feature_level_max = FEATURE_LEVELS
         self.storage.close(power_cut=power_cut)
@@ -298,6 +303,10 @@ class SimServer:
 
     def _no_ledger_is_wrong(self, line: str) -> None:
         require(False, "ledgers that follow from one log are never found to differ", (self.name, line))
+
+    def reached(self, node: NodeId) -> Address | None:
+        """Every server that is up is reached at its name."""
+        return None if node in self._unlinked else Address(node, 1)
 
     def decided(self, payload: bytes) -> None:
         """An answer leaves the server that decided it."""

@@ -7,6 +7,7 @@ from collections.abc import Callable, Sequence
 from atm.ledger.commands import LedgerReceipt, Read, ReadResult
 from atm.ledger.ledger import ClusterState, Ledger, Record
 from atm.ledger.state_hash import RowsFrom, StateHash
+from atm.raft.membership import Configuration
 from atm.raft.messages import Entry, EntryKind, HardState, NodeId, Outgoing, RaftMessage
 from atm.raft.raft import Raft
 from atm.raft.ready import Ready, Role
@@ -96,6 +97,23 @@ class WatchedCore:
 
     def matched(self) -> dict[NodeId, int]:
         return self.raft.matched()
+
+    @property
+    def configuration(self) -> tuple[int, Configuration]:
+        return self.raft.configuration
+
+    @property
+    def transferring(self) -> NodeId | None:
+        return self.raft.transferring
+
+    def has_lost_disk(self, node: NodeId) -> bool:
+        return self.raft.has_lost_disk(node)
+
+    def change_membership(self, members: Configuration, now_us: int) -> int:
+        return self.raft.change_membership(members, now_us)
+
+    def transfer(self, target: NodeId | None) -> NodeId:
+        return self.raft.transfer(target)
 
     def ready(self) -> Ready | None:
         ready = self.raft.ready()

@@ -16,14 +16,16 @@ from atm.config import Address, Cluster, NodeConfig
 from atm.ledger.commands import Command, Credit, LedgerReceipt, Outcome, Query, Read, ReadResult
 from atm.ledger.ledger import ClusterState, Record
 from atm.local_cluster import free_ports
+from atm.raft import ChangeRefused, Configuration, Member
 from atm.raft.messages import Entry, EntryKind, HardState, NodeId, Outgoing, RaftMessage
 from atm.raft.ready import Role
 from atm.server.group.entry_validator import record
 from atm.server.group.inbox import Inputs, PendingRequest
 from atm.server.server import Server
+from atm.version import FEATURE_LEVEL_MAX, PROTOCOL_MAX, PROTOCOL_MIN, RELEASE
 from atm.wire.codec import encode
 from atm.wire.framing import CLIENT_FRAME_BYTES_MAX, FrameReader, frame
-from atm.wire.peer_messages import PeerReport
+from atm.wire.peer_messages import Hello, PeerReport
 
 DEADLINE_S = 10.0
 
@@ -146,6 +148,7 @@ class Recorder:
         self.expiry_us: int | None = None
         self.applied_index = 10
         self.link_up = True
+        self.places: dict[NodeId, Address] = {}  # of the peers that are connected
         self.forwarded: list[tuple[NodeId, int, bytes]] = []
         self.actors: list[str] = []  # of what was forwarded
         self.cluster = ClusterState(id="", voters=(), feature_level=1)
@@ -212,6 +215,9 @@ class Recorder:
             self.actors += [actor for _, actor, _ in requests]
         return self.link_up
 
+    def reached(self, node: NodeId) -> Address | None:
+        return self.places.get(node)
+
 
 class FakeCore:
     """A core that believes whatever role the test gives it."""
@@ -227,6 +233,14 @@ class FakeCore:
         self.kinds: list[EntryKind] = []
         self.stamps_us: list[int] = []
         self.read_ids: list[int] = []
+        self.configuration: tuple[int, Configuration] = (
+            1,
+            tuple(Member(node=node, voter=True) for node in ("n1", "n2", "n3")),
+        )
+        self.transferring: NodeId | None = None
+        self.match_indexes: dict[NodeId, int] = {}
+        self.lost_disks: set[NodeId] = set()
+        self.change_refusal = ""  # of changes and transfers
 
     def propose(self, data: Sequence[bytes], now_us: int, kind: EntryKind = EntryKind.COMMAND) -> int:
         first_index = self.last_index + 1
@@ -240,7 +254,23 @@ class FakeCore:
         self.read_ids.append(read_id)
 
     def matched(self) -> dict[NodeId, int]:
-        return {}
+        return self.match_indexes
+
+    def has_lost_disk(self, node: NodeId) -> bool:
+        return node in self.lost_disks
+
+    def change_membership(self, members: Configuration, now_us: int) -> int:
+        if self.change_refusal:
+            raise ChangeRefused(self.change_refusal)
+        self.last_index += 1
+        self.configuration = (self.last_index, members)
+        return self.last_index
+
+    def transfer(self, target: NodeId | None) -> NodeId:
+        if self.change_refusal or target is None:
+            raise ChangeRefused(self.change_refusal or "no other voter answers, so none can lead")
+        self.transferring = target
+        return target
 
     def follow(self, leader: NodeId | None, term: int) -> None:
         self.role, self.leader, self.term = Role.FOLLOWER, leader, term
@@ -271,3 +301,17 @@ def credit(request_id: str, amount: int = 100, account: str = "main") -> Credit:
 
 def query(request_id: str, account: str = "main") -> Query:
     return Query(id=request_id, account=account)
+
+
+def hello_of(node: NodeId, feature_level: int = FEATURE_LEVEL_MAX, store: str = "") -> Hello:
+    """Return the hello of a server that runs this release, as the others have it."""
+    return Hello(
+        protocol_min=PROTOCOL_MIN,
+        protocol_max=PROTOCOL_MAX,
+        release=RELEASE,
+        feature_level=feature_level,
+        cluster="",
+        node=node,
+        store=store or f"store of {node}",
+        pepper="",
+    )

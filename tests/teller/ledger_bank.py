@@ -8,9 +8,9 @@ from typing import cast
 
 import msgspec
 
-from atm.ledger.commands import Expire, LedgerReceipt, LogCommand, Read, ReadResult
+from atm.ledger.commands import Command, Expire, LedgerReceipt, LogCommand, Read, ReadResult
 from atm.ledger.ledger import Ledger
-from atm.wire.client_messages import Status, Verify, decode_client_request
+from atm.wire.client_messages import decode_client_request
 from tests.support.entries import logged
 from tests.support.fake_node import FakeBank, Map
 
@@ -35,7 +35,7 @@ class LedgerBank(FakeBank):
         with self._entry:
             self.requests.append(request)
             asked = decode_client_request(msgspec.msgpack.encode(request))
-            assert not isinstance(asked, Status | Verify)
+            assert isinstance(asked, Command | Read)
             answer: LedgerReceipt | ReadResult | None
             answer = self.ledger.view(asked) if isinstance(asked, Read) else self._apply(asked)
             return cast(Map, msgspec.to_builtins(answer))

@@ -7,7 +7,7 @@ they arrive, and the decoded commands are kept until they are applied.
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Sequence
 from datetime import UTC, datetime
 
 from atm.ledger.commands import Founding, LedgerEntry, LevelRaise, LoggedCommand
@@ -42,10 +42,7 @@ class EntryValidator:
         clock: Callable[[], float] = time.monotonic,
         wall_clock_us: Callable[[], int] = lambda: time.time_ns() // 1000,
         feature_level_max: int = FEATURE_LEVEL_MAX,
-        voters: Collection[str] = (),
     ) -> None:
-        """`voters` are the servers of cluster.ini; an entry that founds a cluster of others is refused."""
-        self._voters = frozenset(voters)
         self._feature_level_max = feature_level_max
         self._wall_clock_us = wall_clock_us
         self._log_clock = LogClock(clock, wall_clock_us)
@@ -83,8 +80,8 @@ class EntryValidator:
                 f"its entry {entry.index} raises the feature level to {said.level}, and this release "
                 f"knows only up to {self._feature_level_max}: install a newer one"
             )
-        if isinstance(said, Founding) and (entry.index != 1 or self._voters != set(said.voters)):
-            return f"its entry {entry.index} founds a cluster that is not the one of this cluster.ini"
+        if isinstance(said, Founding) and entry.index != 1:
+            return f"its entry {entry.index} founds a cluster, and only the first entry of a log does"
         return None
 
     def record(self, entry: Entry) -> Record:

@@ -10,8 +10,8 @@ from msgspec import Struct
 
 from atm.ledger.commands import Read
 from atm.raft.messages import NodeId, RaftMessage
-from atm.wire.client_messages import ClientRequest, Status
-from atm.wire.peer_messages import PeerReport
+from atm.wire.client_messages import AdminChange, ClientRequest, Members, Status
+from atm.wire.peer_messages import Hello, PeerReport, Welcome
 
 REQUESTS_MAX = 20_000
 MESSAGE_BYTES_MAX = 64 * 1024 * 1024
@@ -52,9 +52,10 @@ class Inputs(Struct):
     """What came in and waits for the next iteration, by kind, in the order of arrival."""
 
     demotions: list[tuple[NodeId, str]] = []  # peers that came back with another disk, and its store id
-    feature_levels: list[
-        tuple[NodeId, int]
-    ] = []  # the level that a peer's hello says; 0: it has disconnected
+    hellos: list[tuple[NodeId, Hello | None]] = []  # of peers that have connected; None: it has disconnected
+    standings: list[
+        tuple[NodeId, Welcome | int]
+    ] = []  # what a peer answers to our hello; an index: that of the entry that removed this node
     messages: list[RaftMessage] = []
     message_bytes: int = 0
     lost_links: list[NodeId] = []  # links to these peers are down: what was sent may not have arrived
@@ -63,16 +64,19 @@ class Inputs(Struct):
     refused: list[tuple[ReplyChannel, int, bytes]] = []  # rejected when decoded, with the reply to send
     commands: list[PendingRequest] = []
     queries: list[PendingRequest] = []
-    statuses: list[PendingRequest] = []
-    requests: int = 0  # how many commands, queries and statuses there are
+    changes: list[PendingRequest] = []  # an administrator's
+    statuses: list[PendingRequest] = []  # and requests for the members: this server answers
+    requests: int = 0  # how many of all these there are
 
     def add_request(self, pending: PendingRequest) -> None:
         """Queue a request by its kind."""
         self.requests += 1
         if isinstance(pending.request, Read):
             self.queries.append(pending)
-        elif isinstance(pending.request, Status):
+        elif isinstance(pending.request, Status | Members):
             self.statuses.append(pending)
+        elif isinstance(pending.request, AdminChange):
+            self.changes.append(pending)
         else:
             self.commands.append(pending)
 
@@ -86,13 +90,15 @@ class Inputs(Struct):
             self.messages += later.messages
             self.message_bytes += later.message_bytes
         self.demotions += later.demotions
-        self.feature_levels += later.feature_levels
+        self.hellos += later.hellos
+        self.standings += later.standings
         self.lost_links += later.lost_links
         self.peer_reports += later.peer_reports
         self.forward_replies += later.forward_replies
         self.refused += later.refused
         self.commands += later.commands
         self.queries += later.queries
+        self.changes += later.changes
         self.statuses += later.statuses
         self.requests += later.requests
 
@@ -191,9 +197,11 @@ class Inbox:
             or inputs.messages
             or inputs.forward_replies
             or len(inputs.queries) >= thresholds.queries
+            or inputs.changes
             or inputs.statuses
             or inputs.refused
             or inputs.lost_links
             or inputs.demotions
-            or inputs.feature_levels
+            or inputs.hellos
+            or inputs.standings
         )

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 
-from atm.raft.messages import Entry
+from atm.raft.messages import Entry, NodeId
 from atm.server.group.inbox import PendingRequest
 
 
@@ -81,16 +81,19 @@ class ForwardedRequests:
 
     def __init__(self, first_number: int) -> None:
         self._next_number = first_number
-        self._pending: dict[int, tuple[float, PendingRequest]] = {}  # the oldest first, with their deadlines
+        # The oldest first, with their deadlines, and whom they were forwarded to.
+        self._pending: dict[int, tuple[float, NodeId, PendingRequest]] = {}
 
     def __len__(self) -> int:
         return len(self._pending)
 
-    def add(self, requests: Iterable[PendingRequest], deadline_s: float) -> list[tuple[int, str, bytes]]:
+    def add(
+        self, requests: Iterable[PendingRequest], to: NodeId, deadline_s: float
+    ) -> list[tuple[int, str, bytes]]:
         """Remember the requests and return them as a `Forward` carries them."""
         numbered = []
         for number, pending in enumerate(requests, self._next_number):
-            self._pending[number] = (deadline_s, pending)
+            self._pending[number] = (deadline_s, to, pending)
             numbered.append((number, pending.actor, pending.payload))
         self._next_number += len(numbered)
         return numbered
@@ -98,12 +101,12 @@ class ForwardedRequests:
     def pop(self, number: int) -> PendingRequest | None:
         """Forget and return the request with this number."""
         found = self._pending.pop(number, None)
-        return None if found is None else found[1]
+        return None if found is None else found[2]
 
     def pop_expired(self, now_s: float) -> list[PendingRequest]:
         """Forget and return the requests whose deadlines have passed."""
         expired = []
-        for number, (deadline_s, pending) in self._pending.items():
+        for number, (deadline_s, _, pending) in self._pending.items():
             if deadline_s > now_s:
                 break
             expired.append((number, pending))
@@ -111,8 +114,22 @@ class ForwardedRequests:
             del self._pending[number]
         return [pending for _, pending in expired]
 
+    def pop_of(self, nodes: Collection[NodeId]) -> list[PendingRequest]:
+        """Forget and return the requests that were forwarded to these nodes."""
+        gone = {number: pending for number, (_, to, pending) in self._pending.items() if to in nodes}
+        for number in gone:
+            del self._pending[number]
+        return list(gone.values())
+
+    def shorten(self, deadline_s: float) -> None:
+        """Let no request wait any longer than until `deadline_s`."""
+        self._pending = {
+            number: (min(until_s, deadline_s), to, pending)
+            for number, (until_s, to, pending) in self._pending.items()
+        }
+
     def pop_all(self) -> list[PendingRequest]:
         """Forget and return all requests."""
-        requests = [pending for _, pending in self._pending.values()]
+        requests = [pending for _, _, pending in self._pending.values()]
         self._pending.clear()
         return requests

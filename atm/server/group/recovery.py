@@ -5,10 +5,9 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import Protocol
 
-from atm.config import Cluster
 from atm.ledger.commands import LedgerReceipt
 from atm.ledger.ledger import ClusterState, Record
-from atm.raft import CheckedRaft, Entry, EntryKind, HardState, Log, Raft, RaftConfig
+from atm.raft import CheckedRaft, Configuration, Entry, EntryKind, HardState, Log, Member, Raft, RaftConfig
 from atm.raft.term_limit import TERM_MAX
 from atm.server.group.entry_validator import EntryValidator, Unusable, checked_record
 from atm.storage.log_recovery import START_EMPTY_ADVICE
@@ -56,6 +55,8 @@ class RecoveredStateMachine(Protocol):
 
     @property
     def applied_index(self) -> int: ...
+    @property
+    def cluster(self) -> ClusterState: ...
     def apply(self, records: Sequence[Record]) -> list[LedgerReceipt | None]: ...
 
 
@@ -89,7 +90,16 @@ def recover(
         applied_index=ledger.applied_index,
         random=random,
         entry_check=validator.entry_check,
+        configuration=_configuration(ledger),
     )
+
+
+def _configuration(ledger: RecoveredStateMachine) -> tuple[int, Configuration] | None:
+    """Return the members as of the applied index, None if the log has not said who they are."""
+    state = ledger.cluster
+    members = tuple(Member(m.node, m.voter, m.peer, m.client, m.store, m.since) for m in state.members)
+    founders = tuple(Member(node, voter=True) for node in state.voters)
+    return (ledger.applied_index, members or founders) if members or founders else None
 
 
 def replay(log: SavedLog, ledger: RecoveredStateMachine) -> None:
@@ -125,16 +135,6 @@ def check_one_cluster(log: SavedLog, *, folder_id: str, ledger_id: str) -> None:
         raise ClusterMismatch(
             f"these files are of different clusters: that of the log is {names[0]}, of node.json {names[1]}, "
             f"of the ledger {names[2]}. Put back the files that this node ran with last. {START_EMPTY_ADVICE}"
-        )
-
-
-def check_voters(state: ClusterState, cluster: Cluster) -> None:
-    """Raise `ClusterMismatch` unless cluster.ini names the servers that the log does."""
-    if state.id and set(state.voters) != cluster.nodes.keys():
-        raise ClusterMismatch(
-            f"the servers of this cluster are {', '.join(state.voters)}, and {cluster.path} names "
-            f"{', '.join(cluster.nodes)}: servers may move to other addresses, but none can be added, "
-            "removed or renamed yet. Put the names back, or use another data_dir for another cluster"
         )
 
 

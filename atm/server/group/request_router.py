@@ -5,24 +5,36 @@ Everything is called only within an iteration.
 
 This is one class on purpose. A request waits in one of four places: held back, proposed, in a round of reads,
 or forwarded. Each event that ends a wait (a commit, a lost leadership, a new leader, a timeout, the node's
-stop) must look in all four, and tell the client what is certain. The places are in pending_requests.py.
+stop) must look in all four, and tell the client what is certain. The places are in pending_requests.py. What
+an administrator asks is decided in administration.py, and waits for its entry or for the next leader.
 """
 
 from __future__ import annotations
 
 import math
 import time
-from collections.abc import Callable, Collection, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Protocol
 
+from atm.config import Address, NodeConfig
 from atm.ledger.commands import BANK, Expire, LedgerReceipt, LevelRaise, Read, ReadResult
 from atm.ledger.ledger import ClusterState
-from atm.raft import ConfirmedRead, Entry, EntryKind, NodeId, Role
+from atm.raft import ChangeRefused, ConfirmedRead, Entry, EntryKind, NodeId, Role
+from atm.server.group.administration import Administration, ChangedCore, Done, Handing, Refused
 from atm.server.group.inbox import WAKE_ON_ANYTHING, Inputs, PendingRequest, WakeThresholds
 from atm.server.group.log_clock import LogClock
 from atm.server.group.pending_requests import ForwardedRequests, Proposals, Reads
 from atm.version import FEATURE_LEVEL_MAX, RELEASE
-from atm.wire.client_messages import ErrorReply, Reply, StatusReply
+from atm.wire.client_messages import (
+    AdminChange,
+    AdminReply,
+    ErrorReply,
+    Members,
+    MembersReply,
+    MemberView,
+    Reply,
+    StatusReply,
+)
 from atm.wire.codec import encode
 from atm.wire.log_entries import command_data
 
@@ -30,6 +42,8 @@ PROPOSALS_MAX = 20_000
 READS_MAX = 20_000
 FORWARDED_MAX = 10_000
 FORWARD_TIMEOUT_S = 2.0  # if the leader has not replied by then, the outcome is unknown
+HAND_OVER_S = 1.0  # for how long requests wait for the leader that leadership was handed to
+OLD_LEADER_S = 0.5  # likewise for one that does not lead any more: one that handed over still replies
 
 EXPIRE_LIMIT = 500  # holds ended by one entry, which takes every server some 10 ms
 EXPIRE_LIMIT_LEVEL = 2  # the feature level from which on an entry may say a limit
@@ -40,7 +54,7 @@ RAISE_AGAIN_S = 1.0  # if it was not applied by then
 UNKNOWN = "it may or may not have been done: ask again with the same id"
 
 
-class Core(Protocol):
+class Core(ChangedCore, Protocol):
     """What the router needs of `Raft`."""
 
     @property
@@ -50,15 +64,14 @@ class Core(Protocol):
     @property
     def leader(self) -> NodeId | None: ...
     @property
-    def last_index(self) -> int: ...
-    @property
     def last_time_us(self) -> int: ...
     @property
     def commit_index(self) -> int: ...
+    @property
+    def transferring(self) -> NodeId | None: ...
 
     def propose(self, data: Sequence[bytes], now_us: int, kind: EntryKind = EntryKind.COMMAND) -> int: ...
     def read(self, read_id: int) -> None: ...
-    def matched(self) -> dict[NodeId, int]: ...
 
 
 class LedgerReads(Protocol):
@@ -80,6 +93,9 @@ class Forwarder(Protocol):
     def forward(self, to: NodeId, requests: Sequence[tuple[int, str, bytes]]) -> bool:
         """Forward (number, actor, request) tuples; return False, with nothing sent, if there is no link."""
 
+    def reached(self, node: NodeId) -> Address | None:
+        """Return the address at which a peer is connected, None if it is not."""
+
 
 class RequestRouter:
     """Sends exactly one reply to every request that came in, unless its connection is gone."""
@@ -92,13 +108,14 @@ class RequestRouter:
         forwarder: Forwarder,
         *,
         first_number: int,
-        peers: Collection[NodeId],
+        listed: Mapping[NodeId, NodeConfig],
         feature_level_max: int = FEATURE_LEVEL_MAX,
         clock: Callable[[], float] = time.monotonic,
         wall_clock_us: Callable[[], int] = lambda: time.time_ns() // 1000,
         say: Callable[[str], None] | None = None,
-        alarms: Callable[[], Sequence[str]] = tuple,
+        extend_status: Callable[[StatusReply], StatusReply] = lambda status: status,
     ) -> None:
+        """`listed` are the nodes of cluster.ini; `extend_status` completes a status with what others know."""
         self._node = node
         self._core = core
         self._ledger = ledger
@@ -106,15 +123,20 @@ class RequestRouter:
         self._clock = clock
         self._log_clock = LogClock(clock, wall_clock_us)
         self._say = say
-        self._alarms = alarms
         self._proposals = Proposals()
         self._reads = Reads()
         self._held: list[PendingRequest] = []  # commands not proposed yet, see `accept`
+        self._held_changes: list[PendingRequest] = []  # an administrator's
+        self._draining = False  # the node stops: nothing new is taken
         self._held_queries: list[PendingRequest] = []  # queries whose round of heartbeats has not begun yet
         self._forwarded = ForwardedRequests(first_number)
         self._redirected = 0  # not printed yet: `accept` runs under the lock, and printing is I/O
         self._newest_expire = (0, 0)  # the term and the index it was proposed at
-        self._feature_levels = dict.fromkeys(peers, 0)  # 0: the peer is not connected
+        self._administration = Administration(node, core, ledger, forwarder.reached, listed, clock)
+        self._changes: dict[int, tuple[int, PendingRequest, AdminReply]] = {}  # by index, with the term
+        self._handing: list[tuple[NodeId, PendingRequest]] = []  # to whom leadership is being handed
+        self._hands_over_until_s = 0.0  # until then, requests wait for the leader that was handed to; 0: none
+        self._extend_status = extend_status
         self._feature_level_max = feature_level_max
         self._raise_not_before_s = -math.inf
         self._leading_term: int | None = None  # as last seen
@@ -132,28 +154,47 @@ class RequestRouter:
         self._deliver_replies(inputs.forward_replies)
         self._notice_leader()
         self._log_clock.observe(self._core.last_time_us)
-        if self._leader in inputs.lost_links:
-            self._end_forwarded(self._forwarded.pop_all(), "the link to the leader was lost")
-        self._held += inputs.commands
-        self._held_queries += inputs.queries
-        for peer, level in inputs.feature_levels:
-            self._feature_levels[peer] = level
+        self._end_forwarded(self._forwarded.pop_of(inputs.lost_links), "the link to the leader was lost")
+        if self._draining:
+            new = [*inputs.commands, *inputs.queries, *inputs.changes]
+            self._refuse(new, "unavailable", "the node stops")
+        else:
+            self._held += inputs.commands
+            self._held_queries += inputs.queries
+            self._held_changes += inputs.changes
+        for peer, hello in inputs.hellos:
+            if hello is None:
+                self._administration.hellos.pop(peer, None)
+            else:
+                self._administration.hellos[peer] = hello
         if self._core.role is Role.LEADER:
-            self._end_due_holds()
-            self._raise_feature_level()
-            if self._held and len(self._held) >= len(self._proposals):
-                self._propose(self._held)
-                self._held = []
-            if self._held_queries and len(self._held_queries) >= len(self._reads):
-                self._read(self._held_queries)
-                self._held_queries = []
-        elif self._held or self._held_queries:
-            self._forward(self._held + self._held_queries)
-            self._held, self._held_queries = [], []
+            self._lead()
+        elif (self._held or self._held_queries or self._held_changes) and not (
+            self._core.leader is None and self._handed_over  # it is not known yet to whom
+        ):
+            self._forward(self._held + self._held_queries + self._held_changes)
+            self._held, self._held_queries, self._held_changes = [], [], []
         for pending in inputs.statuses:
-            pending.channel.reply(pending.number, encode(self._status(pending.request.id)))
+            pending.channel.reply(pending.number, encode(self._view(pending)))
         for channel, number, payload in inputs.refused:
             channel.reply(number, payload)
+
+    def _lead(self) -> None:
+        for pending in self._held_changes:
+            self._administer(pending)
+        self._held_changes = []
+        if self._core.transferring is not None:
+            return  # commands are held back, and then forwarded
+        self._hands_over_until_s = 0.0
+        self._end_due_holds()
+        self._raise_feature_level()
+        self._administration.announce_addresses(self._log_clock.now_us())
+        if self._held and len(self._held) >= len(self._proposals):
+            self._propose(self._held)
+            self._held = []
+        if self._held_queries and len(self._held_queries) >= len(self._reads):
+            self._read(self._held_queries)
+            self._held_queries = []
 
     def wake_thresholds(self) -> WakeThresholds:
         """Return how many requests must be queued before `accept` can do anything with them."""
@@ -198,8 +239,10 @@ class RequestRouter:
 
     def _raise_feature_level(self) -> None:
         """Raise the cluster to the level that all members, learners too, have shown in their hellos."""
-        level = min(self._feature_levels.values(), default=self._feature_level_max)
-        level = min(level, self._feature_level_max)
+        hellos = self._administration.hellos
+        others = [member.node for member in self._core.configuration[1] if member.node != self._node]
+        levels = [hellos[node].feature_level if node in hellos else 0 for node in others]
+        level = min([*levels, self._feature_level_max])
         if level > self._ledger.cluster.feature_level and self._clock() >= self._raise_not_before_s:
             data = encode(LevelRaise(level))
             self._core.propose([data], self._log_clock.now_us(), EntryKind.FEATURE_LEVEL)
@@ -211,9 +254,93 @@ class RequestRouter:
         if queries[:room]:
             self._core.read(self._reads.add(queries[:room]))
 
+    # -- an administrator's requests ----------------------------------------------------------------------
+
+    def hand_over(self) -> bool:
+        """Begin to hand leadership to the best successor; return whether that is under way."""
+        if self._core.role is not Role.LEADER:
+            return False
+        successor = self._administration.best_successor()
+        if successor is None:
+            return False
+        try:
+            self._core.transfer(successor)
+        except ChangeRefused:
+            return False
+        self._note_handing()
+        return True
+
+    def _note_handing(self) -> None:
+        self._hands_over_until_s = self._clock() + HAND_OVER_S
+
+    def drain(self) -> None:
+        """Take no new requests from now on: this node stops once those that it has are answered."""
+        self._draining = True
+
+    @property
+    def waiting(self) -> bool:
+        """Whether any request here has no reply yet."""
+        return bool(
+            self._held
+            or self._held_queries
+            or self._held_changes
+            or len(self._proposals)
+            or len(self._reads)
+            or len(self._forwarded)
+            or self._changes
+            or self._handing
+        )
+
+    def _administer(self, pending: PendingRequest) -> None:
+        """Decide a request, and reply now or when it is done."""
+        request = pending.request
+        assert isinstance(request, AdminChange)
+        try:
+            decision = self._administration.decide(request, self._log_clock.now_us())
+        except Refused as error:
+            self._answer(pending, AdminReply(id=request.id, outcome="refused", message=str(error), index=0))
+            return
+        if isinstance(decision, Handing):
+            self._note_handing()
+            self._handing.append((decision.target, pending))
+            return
+        done = AdminReply(id=request.id, outcome="ok", message=decision.message, index=decision.index)
+        if isinstance(decision, Done):
+            self._answer(pending, done)
+        else:
+            self._changes[decision.index] = self._core.term, pending, done
+
+    def _answer(self, pending: PendingRequest, answer: AdminReply) -> None:
+        pending.channel.reply(pending.number, encode(answer))
+
+    def _end_changes(self, committed: Sequence[Entry]) -> None:
+        for entry in committed:
+            found = self._changes.pop(entry.index, None)
+            if found is not None:
+                term, pending, done = found
+                if entry.term == term:
+                    self._answer(pending, done)
+                else:
+                    self._refuse([pending], "unknown", UNKNOWN)
+
+    def _end_handing(self) -> None:
+        """Reply to those who wait for a new leader, once there is one or the attempt is given up."""
+        if not self._handing or self._core.transferring is not None or self._core.leader is None:
+            return
+        leader, handing, self._handing = self._core.leader, self._handing, []
+        for target, pending in handing:
+            if leader == target:
+                message = f"node {leader} leads, in term {self._core.term}"
+                outcome = "ok"
+            else:
+                message, outcome = f"node {target} did not take over in time: node {leader} leads", "refused"
+            self._answer(
+                pending, AdminReply(id=pending.request.id, outcome=outcome, message=message, index=0)
+            )
+
     def _forward(self, requests: Sequence[PendingRequest]) -> None:
         leader = self._core.leader
-        mine = [pending for pending in requests if not pending.forwarded]
+        mine = [pending for pending in requests if self._handed_over or not pending.forwarded]
         if len(mine) < len(requests):
             strays = [pending for pending in requests if pending.forwarded]
             self._refuse(strays, "unavailable", f"node {self._node} does not lead")
@@ -222,13 +349,30 @@ class RequestRouter:
             return
         room = FORWARDED_MAX - len(self._forwarded)
         self._refuse(mine[room:], "busy", "too many requests wait for the leader")
-        numbered = self._forwarded.add(mine[:room], self._clock() + FORWARD_TIMEOUT_S)
+        numbered = self._forwarded.add(mine[:room], leader, self._clock() + FORWARD_TIMEOUT_S)
         if not self._forwarder.forward(leader, numbered):
             for number, _, _ in numbered:
                 self._forwarded.pop(number)
             self._refuse(mine[:room], "unavailable", "there is no link to the leader at the moment")
         else:
             self._redirected += len(numbered)
+
+    def _view(self, pending: PendingRequest) -> StatusReply | MembersReply:
+        request_id = pending.request.id
+        if isinstance(pending.request, Members):
+            index = self._ledger.applied_index
+            return MembersReply(id=request_id, outcome="ok", index=index, members=self._member_views())
+        return self._extend_status(self._status(request_id))
+
+    def _member_views(self) -> tuple[MemberView, ...]:
+        """Return the members as applied; below feature level 2 the log knows only their names."""
+        cluster = self._ledger.cluster
+        return tuple(
+            MemberView(node=m.node, voter=m.voter, peer=m.peer, client=m.client, since=m.since)
+            for m in cluster.members
+        ) or tuple(
+            MemberView(node=node, voter=True, peer="", client="", since=0) for node in sorted(cluster.voters)
+        )
 
     def _status(self, request_id: str) -> StatusReply:
         core = self._core
@@ -245,13 +389,16 @@ class RequestRouter:
             matched=core.matched(),
             version=RELEASE,
             feature_level=self._ledger.cluster.feature_level,
-            alarms=tuple(self._alarms()),
+            cluster=self._ledger.cluster.id or None,
+            members=self._member_views() or None,
         )
 
     # -- results (the `ResultSink` of perform.py) -------------------------------------------------------
 
     def on_committed(self, committed: Sequence[Entry], receipts: Sequence[LedgerReceipt | None]) -> None:
         """Reply to the requests that were proposed at these indexes: `unknown` if another entry is there."""
+        if self._changes:
+            self._end_changes(committed)
         if not len(self._proposals):
             return
         for entry, receipt in zip(committed, receipts, strict=True):
@@ -275,41 +422,70 @@ class RequestRouter:
                 self._send(pending, view)
 
     def drop_reads(self, read_ids: Sequence[int]) -> None:
-        """Refuse these reads: this node no longer leads."""
+        """Refuse these reads, as this node no longer leads; or let the leader that it handed to answer."""
         for read_id in read_ids:
+            if self._handed_over:
+                self._held_queries += self._reads.pop(read_id)
+                continue
             self._refuse(self._reads.pop(read_id), "unavailable", "leadership was lost")
 
     def notice_changes(self) -> None:
-        """End all waits for a leadership that has ended, here or elsewhere. The lock is not held."""
+        """End all waits for a leadership that has ended, here or elsewhere. The lock is not held.
+
+        After handing over, what was proposed is in the new leader's log, and what was not is forwarded to it.
+        """
         leading_term = self._core.term if self._core.role is Role.LEADER else None
         if leading_term != self._leading_term:
             self._leading_term = leading_term
-            self._refuse(self._proposals.pop_all_but(leading_term), "unknown", UNKNOWN)
-            self._refuse(self._reads.pop_all(), "unavailable", "leadership was lost")
+            if self._handed_over:
+                self._held_queries += self._reads.pop_all()
+            else:
+                self._end_led(leading_term)
         self._notice_leader()
+        self._end_handing()
         if self._say is not None:
             for _ in range(self._redirected):
                 self._say("Redirecting client request")
         self._redirected = 0
 
+    @property
+    def _handed_over(self) -> bool:
+        """Whether leadership was handed over a moment ago: then the next leader answers what waits here."""
+        return self._clock() < self._hands_over_until_s
+
+    def _end_led(self, leading_term: int | None) -> None:
+        """End the waits of all terms but this one, which this node leads."""
+        self._refuse(self._proposals.pop_all_but(leading_term), "unknown", UNKNOWN)
+        self._refuse(self._reads.pop_all(), "unavailable", "leadership was lost")
+        lost = [index for index, (term, _, _) in self._changes.items() if term != leading_term]
+        self._refuse([self._changes.pop(index)[1] for index in lost], "unknown", UNKNOWN)
+
     def _notice_leader(self) -> None:
         if self._core.leader != self._leader:
             self._leader = self._core.leader
-            self._end_forwarded(self._forwarded.pop_all(), "the leader changed")
+            self._forwarded.shorten(self._clock() + OLD_LEADER_S)
 
-    def expire_forwarded(self) -> None:
-        """End the wait for replies of the leader that are overdue."""
+    def expire(self) -> None:
+        """End the waits that are overdue: for replies of the leader, and for the end of a handing over."""
         if len(self._forwarded):
             expired = self._forwarded.pop_expired(self._clock())
             self._end_forwarded(expired, "the leader did not answer in time")
+        if self._hands_over_until_s and not self._handed_over and self._core.transferring is None:
+            self._hands_over_until_s = 0.0
+            self._end_led(self._leading_term)
+            handing, self._handing = self._handing, []
+            self._refuse([pending for _, pending in handing], "unknown", UNKNOWN)
 
     def close(self) -> None:
         """End all waits: this node stops."""
         self._refuse(self._proposals.pop_all_but(None), "unknown", UNKNOWN)
-        waiting = [*self._held, *self._held_queries, *self._reads.pop_all()]
+        waiting = [*self._held, *self._held_queries, *self._held_changes, *self._reads.pop_all()]
         self._refuse(waiting, "unavailable", "the node stops")
-        self._held, self._held_queries = [], []
+        self._held, self._held_queries, self._held_changes = [], [], []
         self._end_forwarded(self._forwarded.pop_all(), "the node stops")
+        changing = [pending for _, pending, _ in self._changes.values()]
+        self._refuse(changing + [pending for _, pending in self._handing], "unknown", UNKNOWN)
+        self._changes, self._handing = {}, []
 
     # -- replies --------------------------------------------------------------------------------------
 

@@ -12,12 +12,12 @@ from threading import Lock
 from typing import Protocol
 
 from atm.ledger.ledger import ClusterState
-from atm.raft import NodeId, RaftMessage, Ready, Rejection, Role
+from atm.raft import Configuration, NodeId, RaftMessage, Ready, Rejection, Role
 from atm.server.group.inbox import WAKE_ON_ANYTHING, Inbox, Inputs
 from atm.server.group.perform import DurableLog, Network, StateMachine, ValidatedEntries, perform
 from atm.server.group.request_router import Core, RequestRouter
 from atm.server.group.settings import TICK_MS
-from atm.wire.peer_messages import PeerReport
+from atm.wire.peer_messages import Hello, PeerReport, Welcome
 
 TICK_S = TICK_MS / 1000
 READIES_PER_ITERATION_MAX = 3  # then the inbox and the clock are looked at again
@@ -26,6 +26,11 @@ WRITE_TICKS = (
 )
 UNWRITTEN_MAX = 512
 TICKS_PER_ITERATION_MAX = 3  # after a stall, the inbox is read before lost time is made up for
+HAND_OVER_S = 1.0  # for how long a node that stops tries to hand leadership over
+ANSWER_S = 0.5  # for how long it then waits for the next leader's replies
+
+Hellos = Sequence[tuple[NodeId, Hello | None]]
+Standings = Sequence[tuple[NodeId, Welcome | int]]
 
 
 class SteppedCore(Core, Protocol):
@@ -91,6 +96,8 @@ class RunLoop:
         on_leadership: Callable[[int], None] = lambda term: None,
         on_cluster: Callable[[ClusterState], None] = lambda cluster: None,
         on_rejection: Callable[[Rejection], None] = lambda rejection: None,
+        on_configuration: Callable[[int, Configuration], None] = lambda index, members: None,
+        on_peers: Callable[[Hellos, Standings], None] = lambda hellos, standings: None,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._lock = lock  # guards _raft and _inbox; never held over I/O
@@ -107,6 +114,9 @@ class RunLoop:
         self._on_cluster = on_cluster
         self._cluster = ledger.cluster  # as of the last `on_cluster`
         self._on_rejection = on_rejection
+        self._on_configuration = on_configuration
+        self._configuration = raft.configuration  # as of the last `on_configuration`
+        self._on_peers = on_peers
         self._rejections: list[
             Rejection
         ] = []  # not reported yet: reporting is I/O, and the core is stepped under the lock
@@ -123,17 +133,33 @@ class RunLoop:
     def run(self) -> None:
         """Run iterations until `stop`. Whatever this raises must end the process: the node is fail-stop."""
         while not self._stopping:
-            if not self.iterate():
-                until_tick_s = max(0.0, self._ticked_s + TICK_S - self._clock())
-                self._inbox.sleep(until_tick_s, self._router.wake_thresholds())
-                if self._failure is not None:
-                    raise self._failure
+            self._iterate_and_sleep()
+        self._hand_over()
         self._router.close()
         self._flush()
         self._ledger.write()
 
+    def _iterate_and_sleep(self) -> None:
+        if not self.iterate():
+            until_tick_s = max(0.0, self._ticked_s + TICK_S - self._clock())
+            self._inbox.sleep(until_tick_s, self._router.wake_thresholds())
+            if self._failure is not None:
+                raise self._failure
+
+    def _hand_over(self) -> None:
+        """Hand leadership over, if this node leads, and let the next leader answer what waits here."""
+        with self._lock:
+            handing = self._router.hand_over()
+        deadline_s = self._clock() + (HAND_OVER_S if handing else 0.0)
+        while self._clock() < deadline_s and (self._raft.role is Role.LEADER or self._raft.leader is None):
+            self._iterate_and_sleep()
+        self._router.drain()
+        deadline_s = self._clock() + ANSWER_S
+        while self._clock() < deadline_s and self._router.waiting:
+            self._iterate_and_sleep()
+
     def stop(self) -> None:
-        """Let `run` return within a tick. Takes no lock: a signal handler may call it."""
+        """Let `run` end soon: at once, or when leadership is handed over. A signal handler may call it."""
         self._stopping = True
 
     def fail(self, error: BaseException) -> None:
@@ -158,6 +184,7 @@ class RunLoop:
             ready = self._step(inputs, ticks)
         self._guards.receive(inputs.peer_reports)
         self._report_rejections()
+        self._announce_servers(inputs)
         performed = 0
         while ready is not None:
             perform(ready, self._log, self._links, self._guards, self._router, self._validator)
@@ -171,7 +198,7 @@ class RunLoop:
         self._router.notice_changes()
         if ticks:
             self._guards.tick()
-            self._router.expire_forwarded()
+            self._router.expire()
             self._links.retry()
             self._clients.retry()
         self._flush()
@@ -222,6 +249,14 @@ class RunLoop:
         if self._ledger.cluster is not self._cluster:
             self._cluster = self._ledger.cluster
             self._on_cluster(self._cluster)
+
+    def _announce_servers(self, inputs: Inputs) -> None:
+        """Announce who the members are, if that changed, and what peers said: links follow that."""
+        if self._raft.configuration is not self._configuration:
+            self._configuration = self._raft.configuration
+            self._on_configuration(*self._configuration)
+        if inputs.hellos or inputs.standings:
+            self._on_peers(inputs.hellos, inputs.standings)
 
     def _report_rejections(self) -> None:
         for rejection in self._rejections:

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import socket
-from collections.abc import Collection
+from collections.abc import Callable
 
 from msgspec.structs import replace
 
 from atm.config import Address
 from atm.raft.messages import NodeId
+from atm.server.group.roster import Roster
 from atm.server.net.connection import Incoming, set_receive_timeout
 from atm.wire.codec import Malformed, encode
 from atm.wire.framing import frame
@@ -19,31 +20,49 @@ HELLO_BYTES_MAX = 4 * 1024
 
 
 class HandshakeRefused(Exception):
-    """The peer refused this node's hello, or another node answered; `str()` of it is one line for people."""
+    """The peer refused this node's hello, or another node answered; `str()` of it is one line for people.
+
+    `removed_at` is the log index at which this node was removed from the cluster, by the peer's word; else 0.
+    """
+
+    def __init__(self, line: str, removed_at: int = 0) -> None:
+        super().__init__(line)
+        self.removed_at = removed_at
 
 
 class Handshake:
     """What this node says in a hello, and what it requires of one. Any thread may use it."""
 
-    def __init__(self, hello: Hello, peers: Collection[NodeId]) -> None:
-        """`hello` is this node's own; `peers` are the others that cluster.ini names."""
-        self.hello = hello  # replaced as a whole, within an iteration
-        self._peers = frozenset(peers)
+    def __init__(self, hello: Hello, roster: Roster, last_index: Callable[[], int] = lambda: 0) -> None:
+        """`hello` is this node's own; `last_index` tells where its log ends on its disk."""
+        self._hello = hello  # replaced as a whole, within an iteration
+        self._last_index = last_index
+        self.roster = roster  # replaced as a whole, within an iteration
+
+    @property
+    def hello(self) -> Hello:
+        """This node's hello, as of now."""
+        return replace(self._hello, last_index=self._last_index())
 
     def join(self, cluster_id: str) -> None:
         """Send this cluster id in hellos, and require it of peers, from now on."""
-        self.hello = replace(self.hello, cluster=cluster_id)
+        self._hello = replace(self._hello, cluster=cluster_id)
 
-    def say_hello(self, sock: socket.socket, peer: NodeId, address: Address) -> Welcome:
+    def show_store(self, store: str) -> None:
+        """Send this store id in hellos from now on."""
+        self._hello = replace(self._hello, store=store)
+
+    def say_hello(self, sock: socket.socket, peer: NodeId, address: Address, *, purpose: str = "") -> Welcome:
         """Send the hello, return the welcome; raise `HandshakeRefused`, and as `receive_hello`."""
-        sock.sendall(frame(encode(self.hello)))
+        sock.sendall(frame(encode(replace(self.hello, purpose=purpose))))
         answer = decode_hello_reply(receive_hello(sock))
         if isinstance(answer, Refused):
-            raise HandshakeRefused(f"node {peer} at {address} refuses this node: {answer.reason[:300]!r}")
+            line = f"node {peer} at {address} refuses this node: {answer.reason[:300]!r}"
+            raise HandshakeRefused(line, answer.removed_at)
         if answer.node != peer:
             raise HandshakeRefused(
                 f"at {address} node {answer.node[:64]!r} answers, not node {peer}: correct the address of "
-                f"node {peer} in cluster.ini"
+                f"node {peer} in cluster.ini, or move it"
             )
         if not self.speaks(answer.protocol):
             raise HandshakeRefused(
@@ -52,46 +71,70 @@ class Handshake:
             )
         return answer
 
-    def welcome(self, hello: Hello, *, learner: bool) -> Welcome:
+    def welcome(self, hello: Hello, *, learner: bool, stale: bool = False) -> Welcome:
         """Return the reply to an accepted hello."""
-        protocol = min(hello.protocol_max, self.hello.protocol_max)
-        return Welcome(node=self.hello.node, learner=learner, protocol=protocol)
+        protocol = min(hello.protocol_max, self._hello.protocol_max)
+        return Welcome(node=self._hello.node, learner=learner, protocol=protocol, stale=stale)
 
     def speaks(self, protocol: int) -> bool:
         """Whether this node knows that version of the protocol."""
-        return self.hello.protocol_min <= protocol <= self.hello.protocol_max
+        return self._hello.protocol_min <= protocol <= self._hello.protocol_max
 
     def reason_to_refuse(self, hello: Hello) -> str | None:
         """Return why a peer with this hello is refused, in a line for people, or None."""
-        ours = self.hello
+        ours = self._hello
         if hello.protocol_max < ours.protocol_min or hello.protocol_min > ours.protocol_max:
             return (
                 f"its release {hello.release[:32]!r} speaks protocol {_range(hello)}, and release "
                 f"{ours.release!r} here speaks {_range(ours)}: install releases that have one in common"
             )
-        if self._is_of_another_cluster(hello):
-            return self._another_cluster(hello)
+        refusal = self._refusal_of_cluster(hello)
+        if refusal is not None:
+            return refusal
         if hello.pepper != ours.pepper:
             return "its PIN pepper is not the one here: copy the pepper_file of one machine to all others"
         if hello.node == ours.node:
             return f"it has the name of this node, {hello.node}: run each name once"
-        if hello.node not in self._peers:
-            return f"no node {hello.node[:64]!r} in this cluster.ini: use one cluster.ini for all nodes"
-        return None
+        return self._refusal_of_membership(hello)
 
-    def _another_cluster(self, hello: Hello) -> str:
-        if hello.cluster and self.hello.cluster:
+    def _refusal_of_cluster(self, hello: Hello) -> str | None:
+        """Compare the cluster ids once both have one; while none has, what both cluster.ini files say.
+
+        If one has, the other has an empty data folder: it is a member that joins.
+        """
+        ours = self._hello
+        if hello.cluster and ours.cluster:
+            if hello.cluster == ours.cluster:
+                return None
             return (
                 f"its data folder belongs to another cluster, {hello.cluster[:32]!r}, and the one here to "
-                f"{self.hello.cluster!r}: check data_dir on both machines"
+                f"{ours.cluster!r}: check data_dir on both machines"
             )
+        if hello.cluster or ours.cluster or hello.config == ours.config:
+            return None
         return "it belongs to another cluster: compare the nodes and peers of both cluster.ini files"
 
-    def _is_of_another_cluster(self, hello: Hello) -> bool:
-        """Compare the cluster ids once both have one; until then, what both cluster.ini files say."""
-        if hello.cluster and self.hello.cluster:
-            return hello.cluster != self.hello.cluster
-        return hello.config != self.hello.config
+    def _refusal_of_membership(self, hello: Hello) -> str | None:
+        """Return why a node is refused that is no member as far as this node's log says, or None.
+
+        One of this very cluster may be a member by a newer entry than this node has; so may any, if this node
+        has an empty data folder.
+        """
+        removed_at = self.removed_at(hello)
+        if removed_at:
+            return (
+                f"node {hello.node} was removed from the cluster in log entry {removed_at}: it can be added "
+                "again with bin/admin add"
+            )
+        if self.roster.member(hello.node) is not None or hello.cluster:
+            return None
+        if self._hello.cluster:
+            return f"node {hello.node[:64]!r} is no member of this cluster: add it first, with bin/admin add"
+        return f"no node {hello.node[:64]!r} in this cluster.ini: use one cluster.ini for all nodes"
+
+    def removed_at(self, hello: Hello) -> int:
+        """Return the index of the entry that removed the peer from the cluster, 0 if none has."""
+        return self.roster.removed_at(hello.node)
 
 
 def _range(hello: Hello) -> str:

@@ -15,7 +15,7 @@ from atm.server.net.connection import Connection, StalledFrame, resolve, tune
 from atm.server.peers.handshake import Handshake, HandshakeRefused
 from atm.wire.codec import Malformed, encode
 from atm.wire.framing import PEER_FRAME_BYTES_MAX, FrameTooLarge, frame
-from atm.wire.peer_messages import PEER_REPORTS_PROTOCOL, Forward, ForwardReply, PeerReport
+from atm.wire.peer_messages import NEWER, PEER_REPORTS_PROTOCOL, Forward, ForwardReply, PeerReport
 
 OUTBOX_BYTES_MAX = 32 * 1024 * 1024
 BATCH_BYTES_MAX = 1024 * 1024  # requests or replies in one frame, the sum of their payloads
@@ -39,22 +39,24 @@ class Link:
     def __init__(
         self,
         peer: NodeId,
-        address: Address,
+        places: Sequence[Address],
         handshake: Handshake,
         inbox: Inbox,
         report: Callable[[str], None],
     ) -> None:
+        """`places` are the addresses to try, in turn; they may be replaced as a whole."""
         self._peer = peer
-        self._address = address
+        self.places = places
         self._handshake = handshake
         self._node = handshake.hello.node
         self._inbox = inbox
         self._report = report
-        self._reported: str | None = None
+        self._reported: dict[Address, str] = {}
         self._stopping = Event()
         self._blocked: set[Connection] = set()
         self._connection: Connection | None = None
-        self._protocol = 0  # agreed on for the newest connection
+        self._reached: Address | None = None
+        self._protocol = 0  # of the connection
         self._gathered: list[bytes] = []
         self._replies: list[tuple[int, bytes]] = []
 
@@ -67,9 +69,19 @@ class Link:
         return connection is not None and connection.open
 
     @property
-    def protocol(self) -> int:
-        """The version of the protocol on this link, 0 while it is down."""
-        return self._protocol if self.up else 0
+    def reached(self) -> Address | None:
+        """The address at which the peer was reached, None if the link is down."""
+        return self._reached if self.up else None
+
+    def speaks(self, protocol: int) -> bool:
+        """Whether the link is up, and both ends know this version of the protocol."""
+        return self.up and protocol <= self._protocol
+
+    def drop(self) -> None:
+        """End the connection, so that another hello is sent."""
+        connection = self._connection
+        if connection is not None:
+            connection.drop()
 
     def gather(self, framed: bytes) -> None:
         """Queue a frame for the next flush."""
@@ -105,29 +117,34 @@ class Link:
     def close(self) -> None:
         """End the link and its thread."""
         self._stopping.set()
-        connection = self._connection
-        if connection is not None:
-            connection.drop()
+        self.drop()
 
     def _run(self) -> None:
-        back_off_s = BACK_OFF_S_MIN
+        back_off_s, tries = BACK_OFF_S_MIN, 0
         while not self._stopping.is_set():
+            places = self.places
+            place = places[tries % len(places)]
+            tries += 1
             try:
-                sock = self._dial()
+                sock = self._dial(place)
             except HandshakeRefused as error:
-                self._report_once(str(error))
+                self._report_once(place, str(error))
+                if error.removed_at:
+                    self._inbox.put(Inputs(standings=[(self._peer, error.removed_at)]))
             except (OSError, Malformed, FrameTooLarge, StalledFrame):
                 pass  # the peer is down, or another program has its port: dial again
             except Exception as error:
-                self._report_once(f"the link to node {self._peer} failed: {type(error).__name__}: {error}")
+                failure = f"the link to node {self._peer} failed: {type(error).__name__}: {error}"
+                self._report_once(place, failure)
             else:
-                back_off_s = BACK_OFF_S_MIN
-                self._hold(sock)
+                back_off_s, tries = BACK_OFF_S_MIN, 0
+                self._hold(sock, place)
             self._stopping.wait(back_off_s)
-            back_off_s = min(2 * back_off_s, BACK_OFF_S_MAX)
+            if tries % len(places) == 0:
+                back_off_s = min(2 * back_off_s, BACK_OFF_S_MAX)
 
-    def _dial(self) -> socket.socket:
-        family, address = resolve(self._address.host, self._address.port)
+    def _dial(self, place: Address) -> socket.socket:
+        family, address = resolve(place.host, place.port)
         sock = socket.socket(family, socket.SOCK_STREAM)
         try:
             sock.settimeout(DIAL_S)
@@ -136,26 +153,29 @@ class Link:
             tune(sock)
             if hasattr(socket, "TCP_USER_TIMEOUT"):
                 sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, UNACKNOWLEDGED_MS_MAX)
-            self._say_hello(sock)
+            self._say_hello(sock, place)
         except BaseException:
             sock.close()
             raise
         return sock
 
-    def _say_hello(self, sock: socket.socket) -> None:
-        answer = self._handshake.say_hello(sock, self._peer, self._address)
-        self._protocol = answer.protocol
-        if answer.learner:
+    def _say_hello(self, sock: socket.socket, place: Address) -> None:
+        welcome = self._handshake.say_hello(sock, self._peer, place)
+        self._protocol = welcome.protocol
+        self._inbox.put(Inputs(standings=[(self._peer, welcome)]))
+        if welcome.learner:
             self._report_once(
+                place,
                 f"node {self._peer} knows this node by another data folder: this node catches up, but its "
                 "vote is not counted, because the votes that it gave were in the old folder. If that still "
-                "exists, stop this node and put it back"
+                f"exists, stop this node and put it back; else: bin/admin replace {self._node}",
             )
         else:
-            self._reported = None
+            self._reported.clear()
 
-    def _hold(self, sock: socket.socket) -> None:
+    def _hold(self, sock: socket.socket, place: Address) -> None:
         connection = Connection(sock, OUTBOX_BYTES_MAX, self._blocked)
+        self._reached = place
         self._connection = connection
         if self._stopping.is_set():
             connection.drop()
@@ -165,59 +185,88 @@ class Link:
         connection.close()
         self._inbox.put(Inputs(lost_links=[self._peer]))
 
-    def _report_once(self, line: str) -> None:
-        if line != self._reported:
-            self._reported = line
+    def _report_once(self, place: Address, line: str) -> None:
+        if line != self._reported.get(place):
+            self._reported[place] = line
             self._report(line)
 
 
 class Links:
     """All outbound links: the `Network` of perform.py, the router's `Forwarder`. Only within an iteration."""
 
-    def __init__(
-        self,
-        handshake: Handshake,
-        addresses: Mapping[NodeId, Address],
-        inbox: Inbox,
-        report: Callable[[str], None],
-    ) -> None:
+    def __init__(self, handshake: Handshake, inbox: Inbox, report: Callable[[str], None]) -> None:
+        self._handshake = handshake
+        self._inbox = inbox
+        self._report = report
         self._node = handshake.hello.node
         self._touched: set[Link] = set()  # with something gathered
-        self._links = {
-            peer: Link(peer, address, handshake, inbox, report) for peer, address in addresses.items()
-        }
+        self._links: dict[NodeId, Link] = {}
+        self._started = False
+
+    def follow(self, places: Mapping[NodeId, Sequence[Address]]) -> None:
+        """Keep a link to each of these nodes, at these addresses, and to no other."""
+        for peer in [peer for peer in self._links if peer not in places]:
+            link = self._links.pop(peer)
+            self._touched.discard(link)
+            link.close()
+        for peer, addresses in places.items():
+            known = self._links.get(peer)
+            if known is not None:
+                known.places = addresses
+                continue
+            self._links[peer] = link = Link(peer, addresses, self._handshake, self._inbox, self._report)
+            if self._started:
+                link.start()
+
+    def reached(self, node: NodeId) -> Address | None:
+        """Return the address at which `node` is connected, None if it is not."""
+        link = self._links.get(node)
+        return None if link is None else link.reached
 
     def send(self, outgoing: Sequence[Outgoing]) -> None:
-        """Send messages, with all else that was gathered for the same peer, in one piece per peer."""
+        """Send messages, with all else that was gathered for the same peer, in one piece per peer.
+
+        A peer whose release does not know a message does not get it.
+        """
         if not outgoing:
             return
         message: RaftMessage | None = None
         framed = b""
         for each in outgoing:
+            link = self._links.get(each.to)
+            if link is None or (type(each.message) in NEWER and not link.speaks(NEWER[type(each.message)])):
+                continue
             if each.message is not message:
                 message = each.message
                 framed = frame(encode(message))
-            self._touch(each.to).gather(framed)
+            self._touched.add(link)
+            link.gather(framed)
         self.flush()
 
     def forward(self, to: NodeId, requests: Sequence[tuple[int, str, bytes]]) -> bool:
         """Send requests at the next flush; return False, with nothing queued, if the link is down."""
-        if not self._links[to].up:
+        link = self._links.get(to)
+        if link is None or not link.up:
             return False
+        self._touched.add(link)
         for batch in batches(requests):
-            self._touch(to).gather(frame(encode(Forward(sender=self._node, requests=batch))))
+            link.gather(frame(encode(Forward(sender=self._node, requests=batch))))
         return True
 
     def send_reply(self, to: NodeId, number: int, payload: bytes) -> None:
         """Send the reply to a request that `to` forwarded, at the next flush."""
-        self._touch(to).gather_reply(number, payload)
+        link = self._links.get(to)
+        if link is not None:
+            self._touched.add(link)
+            link.gather_reply(number, payload)
 
     def send_report(self, report: PeerReport) -> None:
         """Send a report to all peers that know such messages, at the next flush."""
         framed = frame(encode(report))
-        for peer, link in self._links.items():
-            if link.protocol >= PEER_REPORTS_PROTOCOL:
-                self._touch(peer).gather(framed)
+        for link in self._links.values():
+            if link.speaks(PEER_REPORTS_PROTOCOL):
+                self._touched.add(link)
+                link.gather(framed)
 
     def flush(self) -> None:
         """Send what was gathered for each peer."""
@@ -231,17 +280,18 @@ class Links:
             link.retry()
 
     def start(self) -> None:
+        self._started = True
         for link in self._links.values():
             link.start()
+
+    def redial(self) -> None:
+        """End all connections, so that each peer gets another hello."""
+        for link in self._links.values():
+            link.drop()
 
     def close(self) -> None:
         for link in self._links.values():
             link.close()
-
-    def _touch(self, peer: NodeId) -> Link:
-        link = self._links[peer]
-        self._touched.add(link)
-        return link
 
 
 Numbered = TypeVar("Numbered", tuple[int, bytes], tuple[int, str, bytes])

@@ -8,6 +8,7 @@ from collections.abc import Callable
 from atm.config import Address
 from atm.raft.messages import NodeId
 from atm.server.group.inbox import Inbox, Inputs
+from atm.server.group.roster import Roster
 from atm.server.net.connection import Connection, StalledFrame, tune
 from atm.server.net.listener import Listener
 from atm.server.net.reader import Reader
@@ -52,6 +53,20 @@ class PeerServer(Listener[PeerConnection]):
             NodeId, tuple[PeerConnection, Hello]
         ] = {}  # the newest of each peer; guarded by _lock
 
+    def follow(self, roster: Roster) -> None:
+        """Drop the connections of servers that were removed; only within an iteration.
+
+        A server that shows another data folder than the newest configuration names is demoted at once.
+        """
+        with self._lock:
+            current = list(self._current.items())
+        for peer, (connection, hello) in current:
+            named = roster.store(peer)
+            if roster.removed_at(peer):
+                connection.drop()
+            elif named and named != hello.store:
+                self._inbox.put(Inputs(demotions=[(peer, hello.store)]))
+
     def close(self) -> None:
         """Stop accepting and drop every connection."""
         self.stop()
@@ -68,7 +83,7 @@ class PeerServer(Listener[PeerConnection]):
         try:
             hello = self._welcome(connection, connection.sock)
             if hello is not None:
-                self._publish_level(hello.node)
+                self._publish_hello(hello.node)
                 connection.serve(hello.node, self._reader)
         except (FrameTooLarge, StalledFrame, Malformed) as error:
             self._report_once(f"a peer's connection was closed: {error}")
@@ -87,16 +102,27 @@ class PeerServer(Listener[PeerConnection]):
         if refusal is not None:
             self._refuse(connection, refusal, hello)
             return None
-        known = self._folder.register_peer_store(hello.node, hello.store)
-        if not known:
-            self._inbox.put(Inputs(demotions=[(hello.node, hello.store)]))  # before any message of that peer
-            self._report_once(
-                f"node {hello.node} came back with an empty data folder: it catches up, but its vote is not "
-                "counted, because the votes that it gave were in the old folder. If that still exists, stop "
-                "that node and put it back"
-            )
-        connection.send(frame(encode(self._handshake.welcome(hello, learner=not known))))
+        counted = self._note_store(hello)
+        connection.send(frame(encode(self._handshake.welcome(hello, learner=not counted))))
         return hello
+
+    def _note_store(self, hello: Hello) -> bool:
+        """Record the store id that a peer shows; return whether its promises count, as far as is known here.
+
+        The core is told before any message of that peer, unless it is the peer's first that is shown.
+        """
+        first = self._folder.register_peer_store(hello.node, hello.store)
+        named = self._handshake.roster.store(hello.node)
+        if named or not first:
+            self._inbox.put(Inputs(demotions=[(hello.node, hello.store)]))
+        if hello.store == named or (first and not named):
+            return True
+        self._report_once(
+            f"node {hello.node} came back with an empty data folder: it catches up, but its vote is not "
+            "counted, because the votes that it gave were in the old folder. If that still exists, stop that "
+            f"node and put it back; else: bin/admin replace {hello.node}"
+        )
+        return False
 
     def _replace_connection(self, hello: Hello, connection: PeerConnection) -> str | None:
         """Make `connection` the peer's current one and drop the one before; return why not, or None.
@@ -106,7 +132,7 @@ class PeerServer(Listener[PeerConnection]):
         """
         with self._lock:
             before, shown = self._current.get(hello.node, (None, hello))
-            another = shown.store != hello.store and self._folder.knows_another_store(hello.node, hello.store)
+            another = shown.store != hello.store and self._is_of_another_store(hello)
             if before is not None and before.open and another:
                 return (
                     f"it comes from another data folder, and node {hello.node} is connected: each name may "
@@ -117,30 +143,35 @@ class PeerServer(Listener[PeerConnection]):
             before.drop()
         return None
 
+    def _is_of_another_store(self, hello: Hello) -> bool:
+        named = self._handshake.roster.store(hello.node)
+        return named != hello.store if named else self._folder.knows_another_store(hello.node, hello.store)
+
     def _forget_connection(self, connection: PeerConnection) -> None:
-        """Forget the feature level of a peer that has disconnected: it may return as an older release."""
+        """Forget the hello of a peer that has disconnected: it may return as an older release."""
         with self._lock:
             gone = [peer for peer, (current, _) in self._current.items() if current is connection]
             for peer in gone:
                 del self._current[peer]
         for peer in gone:
-            self._publish_level(peer)
+            self._publish_hello(peer)
 
-    def _publish_level(self, peer: NodeId) -> None:
-        """Put the feature level of `peer` into the inbox, again if it changed meanwhile."""
-        published: int | None = None
+    def _publish_hello(self, peer: NodeId) -> None:
+        """Put the hello of `peer` into the inbox, again if it changed meanwhile."""
+        published: Hello | bool | None = False  # nothing yet
         while True:
             with self._lock:
-                level = self._current[peer][1].feature_level if peer in self._current else 0
-            if level == published:
+                hello = self._current[peer][1] if peer in self._current else None
+            if hello == published:
                 return
-            self._inbox.put(Inputs(feature_levels=[(peer, level)]))
-            published = level
+            self._inbox.put(Inputs(hellos=[(peer, hello)]))
+            published = hello
 
     def _refuse(self, connection: Connection, reason: str, hello: Hello | None) -> None:
         if hello is not None:
             self._report_once(f"refused node {hello.node[:64]!r}: {reason}")
-        connection.send(frame(encode(Refused(reason=reason))))
+        removed_at = 0 if hello is None else self._handshake.removed_at(hello)
+        connection.send(frame(encode(Refused(reason=reason, removed_at=removed_at))))
         connection.linger()
 
     def _report_once(self, line: str) -> None:

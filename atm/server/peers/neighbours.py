@@ -1,0 +1,129 @@
+"""Follows who the cluster's servers are: where links go, who is let in, whether this node is one of them.
+
+Everything is called only within an iteration.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+
+from atm.config import Address
+from atm.ledger.ledger import ClusterState
+from atm.raft import Configuration, NodeId
+from atm.server.group.roster import Roster
+from atm.server.peers.handshake import Handshake
+from atm.server.peers.links import Links
+from atm.server.peers.peer_server import PeerServer
+from atm.wire.peer_messages import Hello, Welcome
+
+
+class Neighbours:
+    """Keeps handshake, links and the peers' server up to date with the log and with what peers say."""
+
+    def __init__(
+        self,
+        node: NodeId,
+        handshake: Handshake,
+        links: Links,
+        server: PeerServer,
+        *,
+        report: Callable[[str], None],
+        on_removed: Callable[[str], None],
+    ) -> None:
+        """`on_removed` is called with a line when this node is no member of the cluster any more."""
+        self._node = node
+        self._handshake = handshake
+        self._links = links
+        self._server = server
+        self._report = report
+        self._on_removed = on_removed
+        self._hellos: dict[NodeId, Hello] = {}
+        self._standings: dict[NodeId, Welcome | int] = {}
+        self._configuration_index = 0
+        self._said: set[str] = set()
+        self._follow(handshake.roster)
+
+    @property
+    def roster(self) -> Roster:
+        return self._handshake.roster
+
+    @property
+    def has_vote(self) -> bool:
+        """Whether this node is a voter, and no connected peer takes it for one that lost its disk."""
+        member = self.roster.member(self._node)
+        return (
+            member is not None
+            and member.voter
+            and not any(isinstance(said, Welcome) and said.learner for said in self._standings.values())
+        )
+
+    def note_configuration(self, index: int, members: Configuration) -> None:
+        """Follow the newest configuration of this node's log, committed or not."""
+        self._configuration_index = index
+        self._follow(Roster(members, self.roster.removed, self.roster.listed))
+
+    def note_cluster(self, state: ClusterState) -> None:
+        """Follow what the applied entries say."""
+        removed = dict(state.removed)
+        if removed != self.roster.removed:
+            self._follow(Roster(self.roster.members, removed, self.roster.listed))
+        self._end_if_removed(self.roster.removed_at(self._node))
+        if state.members:
+            self._say_differences()
+
+    def note_peers(
+        self, hellos: Sequence[tuple[NodeId, Hello | None]], standings: Sequence[tuple[NodeId, Welcome | int]]
+    ) -> None:
+        """Note what peers said: in their hellos (None: it has disconnected), and in answer to ours."""
+        for peer, hello in hellos:
+            if hello is None:
+                self._hellos.pop(peer, None)
+            else:
+                self._hellos[peer] = hello
+        self._standings.update(standings)
+        if hellos:
+            self._follow(self.roster)
+        if any(isinstance(said, int) for _, said in standings):
+            self._end_if_removed(self._removed_by_word_of_peers())
+
+    def _removed_by_word_of_peers(self) -> int:
+        """Return the index at which this node was removed, if most members say so; else 0.
+
+        One that was added again may meet a peer whose log does not say that yet.
+        """
+        others = [member.node for member in self.roster.members if member.node != self._node]
+        said = [self._standings.get(peer) for peer in others]
+        removals = [at for at in said if isinstance(at, int) and at > self._configuration_index]
+        return max(removals) if 2 * len(removals) > len(others) else 0
+
+    def _end_if_removed(self, at: int) -> None:
+        if at:
+            self._on_removed(
+                f"it was removed from the cluster in log entry {at}. Its data folder is no longer needed; to "
+                "add it again, use bin/admin add"
+            )
+
+    def _follow(self, roster: Roster) -> None:
+        self._handshake.roster = roster
+        self._links.follow(self._places(roster))
+        self._server.follow(roster)
+
+    def _places(self, roster: Roster) -> Mapping[NodeId, Sequence[Address]]:
+        """Return where to find each member, and each other server of the cluster that is connected.
+
+        Such a one may be a member by an entry that this node does not have yet.
+        """
+        nodes = dict.fromkeys([*(member.node for member in roster.members), *self._hellos])
+        places = {}
+        for node in nodes:
+            hello = self._hellos.get(node)
+            found = roster.places(node, hello.peer_address if hello is not None else "")
+            if found and node != self._node and not roster.removed_at(node):
+                places[node] = found
+        return places
+
+    def _say_differences(self) -> None:
+        for line in self.roster.differences():
+            if line not in self._said:
+                self._said.add(line)
+                self._report(line)

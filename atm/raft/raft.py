@@ -91,6 +91,7 @@ class Raft:
         self._term_limit = TermRateLimit()
         self._entry_check = entry_check
         self._ticks_since_apply = 0
+        self._abstains = False
         self._messages: list[Outgoing] = []  # to be sent at once
         self._messages_after_sync: list[Outgoing] = []  # to be sent once all state so far is durable
         self._dropped_reads: list[int] = []
@@ -585,7 +586,8 @@ class Raft:
         refusal = self._rejection_of_second_leader(message.sender)
         if refusal is not None:
             return refusal
-        if isinstance(self._role, Follower) and self._membership.is_voter(self.node_id):
+        may_lead = self._membership.is_voter(self.node_id) and not self._abstains
+        if isinstance(self._role, Follower) and may_lead:
             self._become_candidate(transfer=True)
         return None
 
@@ -600,9 +602,13 @@ class Raft:
         elif self._election_timer.tick():
             self._campaign()
 
+    def abstain(self, abstains: bool) -> None:
+        """Campaign no more, or again: for a server that should not lead. It votes, and a leader leads on."""
+        self._abstains = abstains
+
     def _campaign(self) -> None:
-        """No leader for an election timeout; a server without a vote only notes it."""
-        if self._membership.is_voter(self.node_id):
+        """No leader for an election timeout; a server that has no vote, or abstains, only notes it."""
+        if self._membership.is_voter(self.node_id) and not self._abstains:
             self._become_pre_candidate()
         else:
             self._become_follower(self.term, leader=None)

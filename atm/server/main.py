@@ -17,6 +17,7 @@ from types import FrameType
 from atm.config import Address, Cluster, ConfigError, load
 from atm.ledger.ledger import LedgerDamaged, LedgerFault
 from atm.raft import InvariantBroken
+from atm.server.group.disk_guard import NoRoom
 from atm.server.group.rebuild import move_ledger_aside
 from atm.server.group.recovery import ClusterMismatch, LedgerAhead, LogUnusable
 from atm.server.net import service_manager
@@ -48,6 +49,7 @@ EXPECTED = (
     LogOfAnotherRelease,
     LogUnusable,
     NewerEntry,
+    NoRoom,
     PepperRefused,
     WrongAgain,
 )

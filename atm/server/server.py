@@ -6,9 +6,10 @@ import random
 import resource
 import secrets
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from contextlib import ExitStack
 from dataclasses import dataclass
+from pathlib import Path
 from threading import Lock
 from typing import Protocol, TypeVar
 
@@ -16,10 +17,13 @@ from msgspec.structs import replace
 
 from atm.config import LEDGER_FILE, Cluster
 from atm.ledger.ledger import ClusterState, Ledger
+from atm.raft.messages import NodeId
 from atm.raft.raft import Raft
 from atm.server.clients import client_server
 from atm.server.clients.auditor import Auditor
 from atm.server.clients.client_server import ClientServer
+from atm.server.group.clock_guard import ClockGuard
+from atm.server.group.disk_guard import MIB, DiskGuard, Room, check_room, room_in
 from atm.server.group.entry_validator import EntryValidator
 from atm.server.group.guards import Guards
 from atm.server.group.inbox import Inbox
@@ -83,10 +87,13 @@ class Server:
         report: Say,
         verbose: bool = False,
         check_invariants: bool = False,
+        room: Callable[[Path], Room] = room_in,
+        wall_clock_us: Callable[[], int] = lambda: time.time_ns() // 1000,
     ) -> None:
         self._cluster, self._name, self._node = cluster, name, cluster.nodes[name]
         self._say, self._report, self._verbose = say, report, verbose
         self._check_invariants = check_invariants
+        self._room, self._wall_clock_us = room, wall_clock_us
         self.ledger_is_wrong = ""  # why the ledger must be rebuilt, in a line for people
         self._random = random.Random(secrets.randbits(64))
         self._parts = ExitStack()
@@ -138,6 +145,7 @@ class Server:
         return part
 
     def _open_storage(self) -> _Storage:
+        check_room(self._cluster.data_dir / self._name, self._room)
         folder = self._add_part(DataFolder(self._cluster, self._name))
         sealer = PinSealer(
             read_pepper(
@@ -210,7 +218,7 @@ class Server:
         neighbours: Neighbours,
         follow: Callable[[ClusterState], None],
     ) -> RunLoop:
-        guards = Guards(self._make_comparison(storage))
+        guards = self._make_guards(storage)
         started_s = time.monotonic()
 
         def extend_status(status: StatusReply) -> StatusReply:
@@ -221,6 +229,8 @@ class Server:
                 client=str(self._node.client),
                 uptime_s=round(time.monotonic() - started_s, 1),
                 alarms=tuple(guards.alarms),
+                disk_free_bytes=guards.free_bytes,
+                time_us=self._wall_clock_us(),
             )
 
         router = RequestRouter(
@@ -228,10 +238,12 @@ class Server:
             storage.raft,
             storage.ledger,
             self._links,
+            guards,
             listed=self._cluster.nodes,
             first_number=self._random.getrandbits(FORWARD_NUMBER_BITS),
             say=self._say if self._verbose else None,
             extend_status=extend_status,
+            wall_clock_us=guards.time_us,
         )
         here = self._node.client.pair
         return RunLoop(
@@ -252,16 +264,40 @@ class Server:
             on_rejection=RejectionReports(time.monotonic, self._report).report,
         )
 
-    def _make_comparison(self, storage: _Storage) -> LedgerComparison:
-        return LedgerComparison(
+    def _make_guards(self, storage: _Storage) -> Guards:
+        def voters() -> Collection[NodeId]:
+            return storage.raft.membership.voters
+
+        comparison = LedgerComparison(
             self._name,
             storage.raft,
             storage.ledger,
             self._links,
-            voters=lambda: storage.raft.membership.voters,
+            voters=voters,
             clock=time.monotonic,
             on_wrong=self._stop_to_rebuild,
             report=self._report,
+        )
+        reserve_bytes = self._cluster.disk_reserve_mb * MIB
+        disk = DiskGuard(lambda: self._room(storage.folder.path), reserve_bytes, self._report)
+        clocks = ClockGuard(
+            self._name,
+            skew_us=self._cluster.max_clock_skew_ms * 1000,
+            voters=voters,
+            clock=time.monotonic,
+            wall_clock_us=self._wall_clock_us,
+            report=self._report,
+        )
+        return Guards(
+            self._name,
+            storage.ledger,
+            self._links,
+            comparison,
+            disk,
+            clocks,
+            voters=voters,
+            clock=time.monotonic,
+            wall_clock_us=self._wall_clock_us,
         )
 
     def _stop_to_rebuild(self, why: str) -> None:

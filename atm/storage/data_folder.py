@@ -11,6 +11,7 @@ from __future__ import annotations
 import fcntl
 import os
 import secrets
+from errno import EDQUOT, ENOSPC
 from pathlib import Path
 from threading import Lock
 from typing import TypeVar
@@ -66,8 +67,7 @@ class DataFolder:
         except OSError as error:
             self.close()
             raise FolderRefused(
-                f"cannot use the data folder {self.path}: {error.strerror or error}. Check data_dir in "
-                "cluster.ini, and the permissions there"
+                f"cannot use the data folder {self.path}: {error.strerror or error}. {_advice(error)}"
             ) from error
         except FolderRefused:
             self.close()
@@ -184,6 +184,12 @@ class DataFolder:
     def _read_peers(self) -> dict[str, str]:
         path = self.path / PEERS_FILE
         return _decoded(path, dict[str, str]) if path.exists() else {}
+
+
+def _advice(error: OSError) -> str:
+    if error.errno in (ENOSPC, EDQUOT):
+        return "Make room on that disk and start again; nothing is lost"
+    return "Check data_dir in cluster.ini, and the permissions there"
 
 
 def _locked(path: Path, node: str) -> int:

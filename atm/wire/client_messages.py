@@ -171,6 +171,7 @@ class ErrorReply(Struct, frozen=True, kw_only=True, omit_defaults=True):
 
     - `bad_request`: not understood, certainly not done; closes the connection if framing is lost.
     - `busy`: too many requests are in progress here; this try certainly did nothing.
+    - `no_space`: too many disks are nearly full; this try certainly did nothing.
     - `unavailable`: no leader is known here; this try certainly did nothing.
     - `unknown`: it was forwarded or proposed, and the outcome was not seen: it may or may not be done.
     """
@@ -212,6 +213,7 @@ class StatusReply(Struct, frozen=True, kw_only=True, omit_defaults=True):
     ledger_bytes: int | None = None
     disk_free_bytes: int | None = None
     alarms: tuple[str, ...] = ()  # a line for people each
+    time_us: int | None = None  # its time of day
 
 
 class VerifyReply(Struct, frozen=True, kw_only=True):
@@ -228,7 +230,7 @@ Forwardable = Command | Read | AdminChange  # decided by the leader, so forwarde
 ClientRequest = Forwardable | Status | Verify | Members
 ClientReply = Reply | ErrorReply | StatusReply | VerifyReply | MembersReply | AdminReply
 
-FAULT_OUTCOMES = frozenset({"bad_request", "busy", "unavailable", "unknown"})
+FAULT_OUTCOMES = frozenset({"bad_request", "busy", "no_space", "unavailable", "unknown"})
 
 
 class _ReplyKind(Struct, frozen=True):

@@ -102,6 +102,19 @@ class LedgerHash(Struct, frozen=True, kw_only=True, array_like=True, tag=28):
     rows: Hash
 
 
+class NodeReport(Struct, frozen=True, kw_only=True, array_like=True, tag=29):
+    """How the sender is, told once a second: its clock, its disk, its ledger. From protocol 4 on.
+
+    `time_us` is its time of day; `is_low` if the disk has less room than the reserve.
+    """
+
+    sender: str
+    time_us: Number
+    is_low: bool
+    free_bytes: Number
+    applied_index: Number
+
+
 class CheckLedger(Struct, frozen=True, kw_only=True, array_like=True, tag=30):
     """A leader asks for a `LedgerHash` as of entry `index`, which nobody has passed. From protocol 4 on."""
 
@@ -111,7 +124,7 @@ class CheckLedger(Struct, frozen=True, kw_only=True, array_like=True, tag=30):
     rows_max: Annotated[int, Meta(ge=1, le=ROWS_MAX)]
 
 
-PeerReport = LedgerHash | CheckLedger  # what servers tell each other about themselves
+PeerReport = LedgerHash | NodeReport | CheckLedger  # what servers tell each other about themselves
 PEER_REPORTS_PROTOCOL = 4  # the version of the protocol from which on they do
 
 PeerMessage = RaftMessage | Forward | ForwardReply | PeerReport

@@ -31,6 +31,7 @@ from atm.wire.peer_messages import (
     ForwardReply,
     Hello,
     LedgerHash,
+    NodeReport,
     PeerMessage,
     Refused,
     Welcome,
@@ -137,7 +138,7 @@ _peer_bytes = (
 def believed(message: PeerMessage, term: int) -> bool:
     """Return whether a welcomed server would be believed that there is another leader, or a later term."""
     match message:
-        case Forward() | ForwardReply() | LedgerHash() | CheckLedger():
+        case Forward() | ForwardReply() | LedgerHash() | NodeReport() | CheckLedger():
             return False
         case RequestVote(pre_vote=True) | RequestVoteResponse(pre_vote=True, granted=True):
             return False

@@ -10,7 +10,7 @@ from msgspec.structs import replace
 from atm.ledger.ledger import Ledger, Record
 from atm.raft.ready import Role
 from atm.server.group.ledger_comparison import ALARM_S, COMPARE_S, INDEXES_KEPT_MAX, LedgerComparison
-from atm.wire.peer_messages import CheckLedger, LedgerHash, PeerReport
+from atm.wire.peer_messages import CheckLedger, LedgerHash, NodeReport, PeerReport
 from tests.support.entries import records
 from tests.support.server_parts import FakeCore
 
@@ -85,6 +85,7 @@ class Story:
             for other in self.servers:
                 if other is not server:
                     for report in new:
+                        assert not isinstance(report, NodeReport)
                         other.comparison.receive(report)
 
     def compare(self, index: int) -> None:

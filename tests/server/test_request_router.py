@@ -33,6 +33,7 @@ class Story:
             self.core,
             self.parts,
             self.parts,
+            self.parts,
             listed={},
             first_number=1000,
             feature_level_max=3,

@@ -114,7 +114,9 @@ class Story:
         self.inbox = Inbox(self.lock)
         self.clients = Outbox()
         self.now_s = 100.0
-        self.router = RequestRouter("n1", self.core, self.links, self.links, listed={}, first_number=1)
+        self.router = RequestRouter(
+            "n1", self.core, self.links, self.links, self.links, listed={}, first_number=1
+        )
         self.node = RunLoop(
             raft=self.core,
             log=self.links,

@@ -14,6 +14,8 @@ from atm.ledger.ledger import ClusterState
 from atm.raft.config import RaftConfig
 from atm.raft.messages import NodeId
 from atm.raft.ready import Role
+from atm.server.group.clock_guard import ClockGuard
+from atm.server.group.disk_guard import DiskGuard, Room
 from atm.server.group.entry_validator import EntryValidator
 from atm.server.group.guards import Guards
 from atm.server.group.inbox import Inbox, Inputs, PendingRequest, ReplyChannel
@@ -37,6 +39,7 @@ from tests.support.sim_disk import PowerCut, SimDisk
 
 FEATURE_LEVELS = 2  # of two releases; the older is replaced by the newer at some restart
 UPGRADE_SHARE = 0.5  # of the restarts
+CLOCK_SKEW_US = 2_000_000  # by which clocks may differ; the plan's are out by an hour, or right
 WAKE_US_MAX = 200  # from the arrival of something to the iteration that takes it
 
 
@@ -86,6 +89,7 @@ class SimServer:
         self.up = False
         self.incarnation = 0
         self.links: WatchedLinks
+        self.guards: Guards
         self.fuse = Fuse()
         self.wall_clock_ahead_us = Random(f"wall {name} of {plan.luck}").randint(
             -plan.wall_skew_us, plan.wall_skew_us
@@ -142,26 +146,18 @@ class SimServer:
         )
         lock = Lock()
         self.inbox = Inbox(lock)
+        self.guards = self._make_guards()
         router = RequestRouter(
             self.name,
             self.core,
             self.bank,
             self,
+            self.guards,
             listed={},
             feature_level_max=self.feature_level_max,
             first_number=self._random.getrandbits(40),
             clock=self._clock_s,
-            wall_clock_us=self.wall_clock_us,
-        )
-        comparison = LedgerComparison(
-            self.name,
-            self.core,
-            self.bank,
-            self.links,
-            voters=lambda: raft.membership.voters,
-            clock=self._clock_s,
-            on_wrong=self._no_ledger_is_wrong,
-            report=self._no_ledger_is_wrong,
+            wall_clock_us=self.guards.time_us,
         )
         self._node = RunLoop(
             raft=self.core,
@@ -169,7 +165,7 @@ class SimServer:
             ledger=self.bank,
             links=self.links,
             router=router,
-            guards=Guards(comparison),
+            guards=self.guards,
             validator=validator,
             clients=Clients(),
             inbox=self.inbox,
@@ -184,6 +180,42 @@ class SimServer:
         self._busy_until_us = self._loop.now_us
         self._loop.trace("start", self.name, raft.term, raft.last_index, raft.applied_index)
         self._tick(incarnation)
+
+    def _make_guards(self) -> Guards:
+        raft = self.core.raft
+
+        def voters() -> Sequence[NodeId]:
+            return raft.membership.voters
+
+        comparison = LedgerComparison(
+            self.name,
+            self.core,
+            self.bank,
+            self.links,
+            voters=voters,
+            clock=self._clock_s,
+            on_wrong=self._no_ledger_is_wrong,
+            report=self._no_ledger_is_wrong,
+        )
+        clocks = ClockGuard(
+            self.name,
+            skew_us=CLOCK_SKEW_US,
+            voters=voters,
+            clock=self._clock_s,
+            wall_clock_us=self.wall_clock_us,
+            report=lambda line: None,
+        )
+        return Guards(
+            self.name,
+            self.bank,
+            self.links,
+            comparison,
+            DiskGuard(lambda: Room(10**12, 10**12), 0, self._no_ledger_is_wrong),
+            clocks,
+            voters=voters,
+            clock=self._clock_s,
+            wall_clock_us=self.wall_clock_us,
+        )
 
     def _config(self) -> RaftConfig:
         """Return the core's settings; each start draws another id, should this server found the cluster."""
@@ -371,7 +403,7 @@ class SimServer:
         led_term, due_us = self._led_term(), self.bank.next_expiry_us
         applied_index = self.bank.applied_index
         more = self._node.iterate()
-        if due_us is None or due_us > self.wall_clock_us() or led_term is None:
+        if due_us is None or due_us > self.guards.time_us() or led_term is None:
             return more
         if (led_term, due_us) == (self._led_term(), self.bank.next_expiry_us):
             self._checks.ends_holds(self.name, led_term, applied_index)

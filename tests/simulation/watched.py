@@ -92,6 +92,9 @@ class WatchedCore:
     def read(self, read_id: int) -> None:
         self.raft.read(read_id)
 
+    def abstain(self, abstains: bool) -> None:
+        self.raft.abstain(abstains)
+
     def demote(self, node_id: NodeId, store: str) -> None:
         self.raft.demote(node_id, store)
 
@@ -285,6 +288,9 @@ class WatchedLinks:
         """Send what is not Raft's: requests and replies, which TCP never doubles."""
         self._fuse.burn()
         self._send(to, encode(message), True)
+
+    def connected(self) -> Sequence[NodeId]:
+        return self._others
 
     def send_report(self, report: PeerReport) -> None:
         """Send what servers say about themselves to all others."""

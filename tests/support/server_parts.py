@@ -155,6 +155,9 @@ class Recorder:
         self.on_disk: list[Entry] = []
         self.reports: list[PeerReport] = []  # of other servers
         self.ticks = 0
+        self.abstains = self.hands_over = False
+        self.unfit_nodes: set[NodeId] = set()
+        self.no_space = ""
         self.sent: list[Outgoing] = []
 
     def send(self, outgoing: Sequence[Outgoing]) -> None:
@@ -175,6 +178,10 @@ class Recorder:
 
     def receive(self, reports: Sequence[PeerReport]) -> None:
         self.reports += reports
+
+    @property
+    def unfit(self) -> set[NodeId]:
+        return self.unfit_nodes
 
     def tick(self) -> None:
         self.ticks += 1
@@ -238,6 +245,7 @@ class FakeCore:
             tuple(Member(node=node, voter=True) for node in ("n1", "n2", "n3")),
         )
         self.transferring: NodeId | None = None
+        self.abstains = False
         self.match_indexes: dict[NodeId, int] = {}
         self.lost_disks: set[NodeId] = set()
         self.change_refusal = ""  # of changes and transfers
@@ -255,6 +263,9 @@ class FakeCore:
 
     def matched(self) -> dict[NodeId, int]:
         return self.match_indexes
+
+    def abstain(self, abstains: bool) -> None:
+        self.abstains = abstains
 
     def has_lost_disk(self, node: NodeId) -> bool:
         return node in self.lost_disks

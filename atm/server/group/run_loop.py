@@ -38,6 +38,7 @@ class SteppedCore(Core, Protocol):
 
     def step(self, message: RaftMessage) -> Rejection | None: ...
     def tick(self) -> None: ...
+    def abstain(self, abstains: bool) -> None: ...
     def demote(self, node_id: NodeId, store: str) -> None: ...
     def ready(self) -> Ready | None: ...
     def advance(self, ready: Ready) -> None: ...
@@ -72,6 +73,10 @@ class Watching(StateMachine, Protocol):
 
     def receive(self, reports: Sequence[PeerReport]) -> None:
         """Take what the other servers say about themselves, before anything that came later is applied."""
+
+    @property
+    def abstains(self) -> bool:
+        """Whether this server must not campaign."""
 
     def tick(self) -> None:
         """Do what is due; last in an iteration."""
@@ -230,6 +235,8 @@ class RunLoop:
             rejection = self._raft.step(message)
             if rejection is not None:
                 self._rejections.append(rejection)
+        if ticks:
+            self._raft.abstain(self._guards.abstains)
         self._router.accept(inputs)
         for _ in range(ticks):
             self._raft.tick()

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import socket
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from threading import Event, Thread
 from typing import TypeVar
 
@@ -259,6 +259,10 @@ class Links:
         if link is not None:
             self._touched.add(link)
             link.gather_reply(number, payload)
+
+    def connected(self) -> Collection[NodeId]:
+        """Return the peers that are connected."""
+        return [peer for peer, link in self._links.items() if link.up]
 
     def send_report(self, report: PeerReport) -> None:
         """Send a report to all peers that know such messages, at the next flush."""

@@ -43,6 +43,8 @@ from atm.raft.term_limit import TermRateLimit
 from atm.raft.timer import Timer
 from atm.raft.voter import Voter
 
+ABSTENTIONS_MAX = 5
+
 
 class Raft:
     """The core of one server; `random(low, high)` returns an integer of that range, both ends included.
@@ -92,6 +94,7 @@ class Raft:
         self._entry_check = entry_check
         self._ticks_since_apply = 0
         self._abstains = False
+        self._abstentions = 0  # in a row, since a leader was known
         self._messages: list[Outgoing] = []  # to be sent at once
         self._messages_after_sync: list[Outgoing] = []  # to be sent once all state so far is durable
         self._dropped_reads: list[int] = []
@@ -603,12 +606,18 @@ class Raft:
             self._campaign()
 
     def abstain(self, abstains: bool) -> None:
-        """Campaign no more, or again: for a server that should not lead. It votes, and a leader leads on."""
+        """Leave campaigns to others, or not: for a server that should not lead. It votes; a leader leads on.
+
+        It waits for `ABSTENTIONS_MAX` election timeouts: no other can win if it alone has the newest entries.
+        """
         self._abstains = abstains
 
     def _campaign(self) -> None:
         """No leader for an election timeout; a server that has no vote, or abstains, only notes it."""
-        if self._membership.is_voter(self.node_id) and not self._abstains:
+        self._abstentions = 0 if self.leader is not None else self._abstentions
+        abstains = self._abstains and self._abstentions < ABSTENTIONS_MAX
+        self._abstentions += abstains
+        if self._membership.is_voter(self.node_id) and not abstains:
             self._become_pre_candidate()
         else:
             self._become_follower(self.term, leader=None)

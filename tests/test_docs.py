@@ -83,6 +83,7 @@ def _row(command: TellerCommand[Any]) -> str:
         peer_messages.Forward,
         peer_messages.ForwardReply,
         peer_messages.LedgerHash,
+        peer_messages.NodeReport,
         peer_messages.CheckLedger,
     ],
 )

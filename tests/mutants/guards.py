@@ -6,6 +6,8 @@ from tests.mutants.edit import Edit
 from tests.mutants.mutant import Mutant
 
 COMPARISON_TESTS = "tests/server/test_ledger_comparison.py::"
+CLOCK_TESTS = "tests/server/test_clock_guard.py::"
+ROUTER_TESTS = "tests/server/test_request_router.py::"
 HOLD_TESTS = "tests/ledger/test_holds.py::"
 
 GUARDS = (
@@ -101,5 +103,78 @@ GUARDS = (
         what="the ledger is moved aside before its write-ahead log, which the new one would take for its own",
         edits=(Edit("move_ledger_aside", '("-wal", "")', '("", "-wal")'),),
         caught_by="tests/server/test_rebuild.py::test_the_write_ahead_log_goes_first",
+    ),
+    Mutant(
+        name="room not asked for",
+        what="a leader takes changes though the disks of a majority are nearly full",
+        edits=(Edit("RequestRouter._propose", "if no_space_: ...", "pass"),),
+        caught_by=ROUTER_TESTS + "test_without_room_no_change_is_taken_and_queries_are",
+    ),
+    Mutant(
+        name="servers that are down have room",
+        what="a server that is down counts among those that have room",
+        edits=(Edit("Guards.no_space", "2 * len(up_ - low_)", "2 * len(set(voters_) - low_)"),),
+        caught_by="tests/server/test_guards.py::test_changes_are_refused_while_no_majority_has_room",
+    ),
+    Mutant(
+        name="alarm of the disk comes and goes",
+        what="the alarm ends as soon as the reserve is reached again",
+        edits=(Edit("DiskGuard.look", "ENOUGH_AGAIN if was_low_ else 1", "1"),),
+        caught_by="tests/server/test_disk_guard.py::"
+        "test_the_alarm_says_how_much_is_left_and_ends_with_some_room_more_than_the_reserve",
+    ),
+    Mutant(
+        name="handed over to the next full disk",
+        what="a leader that should not lead hands over to a server that should not either",
+        edits=(Edit("Administration.best_successor", "node_ not in unfit_", "True"),),
+        caught_by=ROUTER_TESTS
+        + "test_it_hands_over_to_none_that_should_not_lead_either_and_tries_again_later",
+    ),
+    Mutant(
+        name="own clock believed",
+        what="log time follows the leader's clock wherever it goes",
+        edits=(Edit("Guards.time_us", "min(wall_us_, bound_us_)", "wall_us_"),),
+        caught_by="tests/server/test_guards.py::test_the_time_is_this_machines_up_to_the_bound_of_the_others",
+    ),
+    Mutant(
+        name="clocks that agree with nobody are all wrong",
+        what="clocks that all differ are each called wrong, and nobody leads",
+        edits=(
+            Edit(
+                "ClockGuard._error_us",
+                "agreeing_[-1] - agreeing_[0] <= self._skew_us < abs(error_us_)",
+                "self._skew_us < abs(error_us_)",
+            ),
+        ),
+        caught_by=CLOCK_TESTS + "test_a_clock_is_wrong_if_a_majority_agrees_without_it",
+    ),
+    Mutant(
+        name="late report taken for a slow clock",
+        what="the last report of a server is believed, however late it came",
+        edits=(Edit("ClockGuard._clock_of", "max(...)", "reports_[-1][1]"),),
+        caught_by=CLOCK_TESTS + "test_reports_that_come_late_make_no_clock_wrong",
+    ),
+    Mutant(
+        name="wrong clock takes over",
+        what="a server whose clock is wrong takes leadership that is handed to it",
+        edits=(
+            Edit(
+                "Raft._handle_timeout_now",
+                "self._membership.is_voter(self.node_id) and not self._abstains",
+                "self._membership.is_voter(self.node_id)",
+            ),
+        ),
+        caught_by="tests/raft/test_pre_vote.py::test_a_server_that_abstains_does_not_take_over_either",
+    ),
+    Mutant(
+        name="abstains for ever",
+        what="nobody leads if the one server with the newest entries abstains",
+        edits=(
+            Edit(
+                "Raft._campaign", "self._abstains and self._abstentions < ABSTENTIONS_MAX", "self._abstains"
+            ),
+        ),
+        caught_by="tests/raft/test_pre_vote.py::"
+        "test_a_server_that_abstains_campaigns_at_last_if_nobody_else_can_win",
     ),
 )

@@ -439,3 +439,11 @@ def test_the_guards_are_asked_for_what_is_due_once_a_tick() -> None:
     story.turn_after(1)
     story.turn_after(TICKS_PER_ITERATION_MAX)
     assert story.links.ticks == 2
+
+
+def test_the_core_abstains_from_campaigns_as_the_guards_say() -> None:
+    story = Story()
+    for abstains in (True, False):
+        story.links.abstains = abstains
+        story.turn_after(1)
+        assert story.core.abstains is abstains

@@ -6,11 +6,13 @@ import dataclasses
 import os
 from collections.abc import Iterator
 from contextlib import closing
+from errno import ENOSPC
 from pathlib import Path
 
 import pytest
 
 from atm.config import Cluster
+from atm.storage import data_folder
 from atm.storage.data_folder import DataFolder, FolderRefused
 from tests.support.server_parts import cluster_of
 from tests.support.synced import Synced
@@ -175,3 +177,14 @@ def test_a_peers_store_survives_a_power_cut_before_the_peer_is_let_in(
     assert folder.register_peer_store("n2", "first")
     assert synced.survives(folder.path / "peers.json", folder.path)
     assert synced.named_too_early == []
+
+
+def test_a_full_disk_is_told_as_one(cluster: Cluster, monkeypatch: pytest.MonkeyPatch) -> None:
+    def fail(path: Path) -> None:
+        raise OSError(ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(data_folder, "make_folder", fail)
+    with pytest.raises(
+        FolderRefused, match=r"No space left on device\. Make room on that disk and start again"
+    ):
+        DataFolder(cluster, "n1")

@@ -61,6 +61,7 @@ from atm.wire.peer_messages import (
     ForwardReply,
     Hello,
     LedgerHash,
+    NodeReport,
     PeerMessage,
     Refused,
     Welcome,
@@ -102,6 +103,7 @@ PEER_MESSAGES = [
     TimeoutNow(sender="a", term=3),
     Forward(sender="a", requests=((1, "local", b"x"), (2**62, "eve@bank", b"y"))),
     ForwardReply(sender="a", answers=((1, b"x"),)),
+    NodeReport(sender="a", time_us=NUMBER_MAX, is_low=True, free_bytes=0, applied_index=3),
     CheckLedger(sender="a", index=7, rows_from=RowsFrom("journal", 448), rows_max=2000),
     LedgerHash(
         sender="a",

@@ -88,7 +88,8 @@ class Guards:
     @property
     def unfit(self) -> Collection[NodeId]:
         """The other servers that should not lead."""
-        return {node for node in self._voters() if node in self._low or not self._clocks.is_right(node)}
+        others = (node for node in self._voters() if node != self._node)
+        return {node for node in others if node in self._low or not self._clocks.is_right(node)}
 
     @property
     def no_space(self) -> str:

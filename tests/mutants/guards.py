@@ -107,13 +107,19 @@ GUARDS = (
     Mutant(
         name="room not asked for",
         what="a leader takes changes though the disks of a majority are nearly full",
-        edits=(Edit("RequestRouter._propose", "if no_space_: ...", "pass"),),
+        edits=(Edit("RequestRouter._propose", "self._advice.no_space", "str()"),),
         caught_by=ROUTER_TESTS + "test_without_room_no_change_is_taken_and_queries_are",
     ),
     Mutant(
         name="servers that are down have room",
         what="a server that is down counts among those that have room",
-        edits=(Edit("Guards.no_space", "2 * len(up_ - low_)", "2 * len(set(voters_) - low_)"),),
+        edits=(
+            Edit(
+                "Guards.no_space",
+                "2 * len(up_ - low_) <= len(voters_) < 2 * len(up_)",
+                "2 * len(set(voters_) - low_) <= len(voters_)",
+            ),
+        ),
         caught_by="tests/server/test_guards.py::test_changes_are_refused_while_no_majority_has_room",
     ),
     Mutant(
@@ -151,7 +157,9 @@ GUARDS = (
     Mutant(
         name="late report taken for a slow clock",
         what="the last report of a server is believed, however late it came",
-        edits=(Edit("ClockGuard._clock_of", "max(...)", "reports_[-1][1]"),),
+        edits=(
+            Edit("ClockGuard._clock_of", "max(ahead_us_ for _, ahead_us_ in reports_)", "reports_[-1][1]"),
+        ),
         caught_by=CLOCK_TESTS + "test_reports_that_come_late_make_no_clock_wrong",
     ),
     Mutant(

@@ -15,7 +15,7 @@ setup(
     license_files=["LICENSE"],
     python_requires=">=3.11",
     packages=find_packages(include=["atm", "atm.*"]),
-    package_data={"atm": ["py.typed"], "atm.ledger": ["*.sql"]},
+    package_data={"atm": ["py.typed"], "atm.admin": ["cluster.ini.template"], "atm.ledger": ["*.sql"]},
     install_requires=[
         "apsw>=3.51.3.0",  # its first part is SQLite's version: before 3.51.3, WAL resets can race
         "msgspec>=0.19",
@@ -50,6 +50,7 @@ setup(
     entry_points={
         "console_scripts": [
             "atm=atm.teller.main:main",
+            "atm-admin=atm.admin.main:main",
             "atm-ledger=atm.office.main:main",
             "atm-node=atm.server.main:main",
             "atm-run=atm.run:main",

@@ -6,7 +6,10 @@ import argparse
 import contextlib
 import os
 import sys
+from pathlib import Path
 from typing import NoReturn
+
+from atm.version import RELEASE
 
 USAGE = 2
 CLOSED_PIPE = 141  # as a shell counts a process that SIGPIPE ended
@@ -19,6 +22,22 @@ class OneLineParser(argparse.ArgumentParser):
         program = self.prog.split()[0]  # a subcommand's has the subcommand behind it
         complain(program, f"{message} (try: {program} --help)")
         raise SystemExit(USAGE)
+
+
+def program_name(usual: str) -> str:
+    """Return the name by which this program was called: that of an installed command, else the usual one.
+
+    The commands in bin/ start a module, whose file's name says nothing to people.
+    """
+    called = Path(sys.argv[0]).name
+    return called if called == "atm" or called.startswith("atm-") else usual
+
+
+def add_version(parser: argparse.ArgumentParser) -> None:
+    """Let the program print its release with `--version`, and nothing else."""
+    parser.add_argument(
+        "--version", action="version", version=f"atm-raft {RELEASE}", help="print the release and leave"
+    )
 
 
 def complain(program: str, line: str) -> None:

@@ -9,6 +9,7 @@ import configparser
 import hashlib
 import io
 import ipaddress
+import os
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -26,10 +27,13 @@ TIMEOUT_SPREAD_MIN = 1.5  # high / low: a narrow range splits votes
 LEDGER_FILE = "ledger.db"  # in each node's folder, which is data_dir/<node>
 PEPPER_FILE = "pepper.key"  # default, in data_dir; no node can have this name
 
+SNAPSHOT_LOG_MB_MIN, SNAPSHOT_LOG_MB_MAX = 0.1, 100_000
+
 _CLUSTER_DEFAULTS = {
     "data_dir": "data",
     "heartbeat_ms": "50",
     "election_timeout_ms": "300-600",
+    "snapshot_log_mb": "64",
     "disk_reserve_mb": "256",
     "max_clock_skew_ms": "2000",
 }
@@ -45,6 +49,7 @@ _ADDRESS = re.compile(
 )
 _TIMEOUT_RANGE = re.compile(r"([0-9]{1,9}) ?- ?([0-9]{1,9})")
 _INTEGER = re.compile(r"[0-9]{1,9}")
+_DECIMAL = re.compile(r"[0-9]{1,6}(\.[0-9]{1,3})?")
 
 
 class ConfigError(Exception):
@@ -93,6 +98,7 @@ class Cluster:
     nodes: dict[str, NodeConfig]
     disk_reserve_mb: int = 256
     max_clock_skew_ms: int = 2000
+    snapshot_log_mb: float = 64.0
 
     @property
     def is_on_one_machine(self) -> bool:
@@ -127,7 +133,7 @@ def load(path: str | Path) -> Cluster:
 
 
 def parse_address(text: str) -> Address:
-    """Return the address that `host:port` stands for; raise `ValueError`, whose text says what is wrong."""
+    """Return the address that `text` is; raise `ValueError`, whose text says why it is none."""
     match = _ADDRESS.fullmatch(text)
     if match is None:
         raise ValueError(f"{text!r} is not host:port, such as localhost:5000 or [::1]:5000")
@@ -140,6 +146,19 @@ def parse_address(text: str) -> Address:
     if not 1 <= port <= 65535:
         raise ValueError(f"port {port} is not from 1 to 65535")
     return Address(host, port)
+
+
+def is_node_name(text: str) -> bool:
+    """Return whether a node may have this name."""
+    return _NODE_SECTION.fullmatch(f"node {text}") is not None
+
+
+def default_config() -> Path:
+    """Return the file that is read without `--config`: that of the environment, this folder, the project."""
+    named, here = os.environ.get("ATM_CONFIG"), Path("cluster.ini")
+    if named:
+        return Path(named)
+    return here if here.exists() else Path(__file__).resolve().parent.parent / "cluster.ini"
 
 
 class _CaseKeeping(configparser.ConfigParser):
@@ -186,6 +205,7 @@ class _Reader:
             nodes=self._nodes(),
             disk_reserve_mb=self._integer("disk_reserve_mb", settings["disk_reserve_mb"]),
             max_clock_skew_ms=self._integer("max_clock_skew_ms", settings["max_clock_skew_ms"]),
+            snapshot_log_mb=self._snapshot_log_mb(settings["snapshot_log_mb"]),
         )
 
     # -- the file ----------------------------------------------------------------------------------
@@ -260,6 +280,12 @@ class _Reader:
         if not _INTEGER.fullmatch(text) or not low <= int(text) <= high:
             raise self._error("cluster", key, f"{text!r} is not a whole number from {low} to {high}")
         return int(text)
+
+    def _snapshot_log_mb(self, text: str) -> float:
+        low, high = SNAPSHOT_LOG_MB_MIN, SNAPSHOT_LOG_MB_MAX
+        if not _DECIMAL.fullmatch(text) or not low <= float(text) <= high:
+            raise self._error("cluster", "snapshot_log_mb", f"{text!r} is not a number from {low} to {high}")
+        return float(text)
 
     def _election_timeout_ms(self, text: str, heartbeat_ms: int) -> tuple[int, int]:
         def error(message: str) -> ConfigError:

@@ -6,6 +6,7 @@ Every function raises `OSError` if the disk fails.
 from __future__ import annotations
 
 import contextlib
+import hashlib
 import os
 import secrets
 from pathlib import Path
@@ -44,6 +45,21 @@ def write_and_sync(descriptor: int, content: bytes) -> None:
     while unwritten:
         unwritten = unwritten[os.write(descriptor, unwritten) :]
     os.fsync(descriptor)
+
+
+def sync_file(path: Path) -> None:
+    """Make the bytes of a file durable, whoever wrote them."""
+    descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def sha256_of(path: Path) -> str:
+    """Return the SHA-256 of a file's bytes, in hexadecimal."""
+    with path.open("rb", buffering=0) as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def rename_durably(unfinished: Path, path: Path) -> None:

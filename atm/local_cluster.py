@@ -180,7 +180,7 @@ def ask_status(address: Address, timeout_s: float = STATUS_TIMEOUT_S) -> StatusR
     return answer if isinstance(answer, StatusReply) else None
 
 
-def write_cluster_ini(folder: Path, count: int = 5, **settings: str | int) -> Path:
+def write_cluster_ini(folder: Path, count: int = 5, **settings: str | float) -> Path:
     """Write a `cluster.ini` into `folder` for nodes n1, n2, … on free ports of this machine.
 
     `settings` are keys of its [cluster] section. Return its path.
@@ -188,7 +188,7 @@ def write_cluster_ini(folder: Path, count: int = 5, **settings: str | int) -> Pa
     return write_cluster_ini_for(folder, [f"n{number}" for number in range(1, count + 1)], **settings)
 
 
-def write_cluster_ini_for(folder: Path, names: Sequence[str], **settings: str | int) -> Path:
+def write_cluster_ini_for(folder: Path, names: Sequence[str], **settings: str | float) -> Path:
     """Do what `write_cluster_ini` does, for nodes of these names."""
     ports = iter(free_ports(2 * len(names)))
     lines = ["[cluster]", *(f"{key} = {value}" for key, value in settings.items())]

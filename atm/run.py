@@ -12,6 +12,7 @@ from collections.abc import Sequence
 from types import FrameType
 from typing import NoReturn
 
+from atm.command_line import add_version, program_name
 from atm.config import ConfigError
 from atm.local_cluster import LocalCluster, NoLeader
 from atm.teller import main as teller
@@ -25,13 +26,14 @@ ENDING_SIGNALS = (signal.SIGTERM, signal.SIGHUP)
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the cluster and the teller; return the teller's exit code, or 2 or 3 if it never opened."""
     parser = argparse.ArgumentParser(
-        prog="bin/run",
+        prog=program_name("bin/run"),
         usage="%(prog)s [-h] [--config FILE] [teller's arguments]",
         allow_abbrev=False,
         description="Start every node of cluster.ini in the background, open the teller, and stop the nodes "
         "when it ends. The output of a node goes to <data_dir>/<node>.log.",
         epilog="All other arguments go to the teller: see bin/atm --help.",
     )
+    add_version(parser)
     parser.add_argument(
         "--config", default="cluster.ini", metavar="FILE", help="the cluster's file (default: cluster.ini)"
     )

@@ -16,6 +16,7 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
+from atm.command_line import add_version
 from bench.arguments import listed, positive
 from bench.command import no_pictures, say, stop_in_order, unwritable
 from bench.rounds import Run
@@ -70,6 +71,7 @@ def _options(argv: Sequence[str] | None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(
         prog="bin/bench", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
+    add_version(parser)
     parser.add_argument(
         "--quick", action="store_true", help="end within three minutes; figures are less exact"
     )

@@ -26,7 +26,7 @@ APPLIED_WITHIN_S = 300.0
 
 @contextmanager
 def fresh_cluster(
-    count: int = 5, *, furnish: Callable[[Cluster], None] = lambda _: None, **settings: str | int
+    count: int = 5, *, furnish: Callable[[Cluster], None] = lambda _: None, **settings: str | float
 ) -> Iterator[LocalCluster]:
     """Yield a running cluster with a leader; it is stopped, and its folder removed, at the end.
 

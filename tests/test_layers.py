@@ -37,7 +37,7 @@ TESTS = "Tests of one room know none of another's: what they share is in tests.s
 
 PLANTS = [
     (LAYERS, "atm/money.py", "import atm.ledger.commands"),
-    (LAYERS, "atm/raft/log.py", "import atm.ledger.commands"),
+    (LAYERS, "atm/raft/progress.py", "import atm.ledger.commands"),
     (LAYERS, "atm/client/route.py", "import atm.server.group.log_clock"),
     (LAYERS, "atm/stray.py", "import atm.money"),
     (STRANGERS, "atm/money.py", "import tests"),

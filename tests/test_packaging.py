@@ -55,7 +55,7 @@ def test_what_is_installed_is_not_below_its_bound(name: str) -> None:
 
 def test_the_entry_points_are_functions() -> None:
     entry_points = re.findall(r'"[\w-]+=(atm[\w.]*):(\w+)"', (ROOT / "setup.py").read_text())
-    assert len(entry_points) == 4
+    assert len(entry_points) == 5
     for module, function in entry_points:
         assert callable(getattr(importlib.import_module(module), function))
 

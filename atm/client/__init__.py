@@ -25,7 +25,7 @@ from atm.client.errors import (
     Unavailable,
     UnknownNode,
 )
-from atm.client.node_status import NodeStatus
+from atm.client.node_status import ClusterStatus, NodeStatus
 from atm.client.receipt import Receipt, new_request_id
 from atm.ledger.commands import Leg, Line
 
@@ -33,6 +33,7 @@ __all__ = [
     "Client",
     "ClientClosed",
     "ClientError",
+    "ClusterStatus",
     "Interrupted",
     "InvalidAccount",
     "InvalidAmount",

@@ -10,7 +10,7 @@ from types import TracebackType
 from typing import Self, overload
 
 from atm.client.errors import ClientClosed, UnknownNode
-from atm.client.node_status import NodeStatus, ask_all
+from atm.client.node_status import ClusterStatus, NodeStatus, ask_all
 from atm.client.receipt import Receipt, new_request_id
 from atm.client.request_rules import check_request
 from atm.client.retrying import RetryingSender
@@ -230,9 +230,13 @@ class Client:
 
     def status(self) -> list[NodeStatus]:
         """Return the status of every node, in the file's order, within about a second."""
+        return list(self.cluster_status().nodes)
+
+    def cluster_status(self) -> ClusterStatus:
+        """Return the status of every node, who leads, and whether the bank is available, within 2 seconds."""
         if self._sender.closed:
             raise ClientClosed
-        return ask_all(self._cluster, new_request_id())
+        return ask_all(self._cluster)
 
 
 def _id_or_new(request_id: str | None) -> str:

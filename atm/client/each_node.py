@@ -4,28 +4,42 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterable
-from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
+from threading import Thread
 
 from atm.client.connection import Lost, NotSent, ServerConnection
 from atm.config import Address, NodeConfig
-from atm.wire.client_messages import ClientReply, Status, Verify
+from atm.wire.client_messages import ClientReply, ClientRequest
 from atm.wire.codec import encode
 
 CONNECT_S = 1.0
+LATE_S = 0.1  # for the threads to end after the last answer
 
 
 def ask_each(
-    nodes: Iterable[NodeConfig], request: Status | Verify, answer_s: float
+    nodes: Iterable[NodeConfig], request: ClientRequest, answer_s: float
 ) -> dict[str, ClientReply | None]:
-    """Ask all nodes at once; return the answers by node, None if none came within `answer_s`."""
+    """Ask all nodes at once; return the answers by node, None if none came within `answer_s`.
+
+    The threads are daemons, and none is waited for longer: to find the address of a host's name has no
+    time limit of its own.
+    """
     asked = list(nodes)
-    with ThreadPoolExecutor(max_workers=max(1, len(asked))) as executor:
-        answers = executor.map(lambda node: ask_one(node.client, request, answer_s), asked)
-        return {node.name: answer for node, answer in zip(asked, answers, strict=True)}
+    answers: dict[str, ClientReply | None] = {node.name: None for node in asked}
+
+    def ask(node: NodeConfig) -> None:
+        answers[node.name] = ask_one(node.client, request, answer_s)
+
+    threads = [Thread(target=ask, args=(node,), daemon=True) for node in asked]
+    until = time.monotonic() + answer_s + LATE_S
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join(max(0.0, until - time.monotonic()))
+    return dict(answers)
 
 
-def ask_one(address: Address, request: Status | Verify, answer_s: float) -> ClientReply | None:
+def ask_one(address: Address, request: ClientRequest, answer_s: float) -> ClientReply | None:
     """Ask the node with the client port `address`; return None if no answer came within `answer_s`."""
     started = time.monotonic()
     try:

@@ -1,64 +1,245 @@
-"""The status of every node of a cluster."""
+"""The status of every node of a cluster, and whether the bank is available."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+import contextlib
+import time
+from collections.abc import Iterable, Mapping
+from dataclasses import asdict, dataclass, replace
 
 from atm.client.each_node import ask_each
-from atm.config import Cluster, NodeConfig
-from atm.wire.client_messages import ClientReply, Status, StatusReply
+from atm.client.receipt import new_request_id
+from atm.config import Address, Cluster, NodeConfig, parse_address
+from atm.wire.client_messages import ClientReply, MemberView, Status, StatusReply
 
 STATUS_TIMEOUT_S = 1.0
-DOWN = "down"
+FURTHER_TIMEOUT_S = 0.5  # for members that cluster.ini does not name
+CONFIRMED_WITHIN_S = 2.0  # since the first question
+CONFIRMING_TIMEOUT_S = 0.3
+DOWN, LEADER, FOLLOWER, LEARNER = "down", "leader", "follower", "learner"
 
 
 @dataclass(frozen=True)
 class NodeStatus:
-    """The answer of one node. Without one its role is "down", and all but name and address is None.
+    """The answer of one node. Without one its role is "down", and all but name and addresses is None.
 
     `lag` counts the entries that are committed at some node and not yet applied at this one. The nodes do
-    not answer at the same time, so under load a lag of a few entries means nothing.
+    not answer at the same time, so under load a lag of a few entries means nothing. What an older release
+    does not tell is None.
     """
 
     node: str
-    address: str
+    address: str  # the client port's that was asked
     role: str = DOWN
+    voter: bool | None = None  # whether its vote counts
     term: int | None = None
     leader: str | None = None
     commit_index: int | None = None
     applied_index: int | None = None
     last_index: int | None = None
+    snapshot_index: int | None = None
     lag: int | None = None
     version: str | None = None  # the node's release
     feature_level: int | None = None  # the cluster's, as far as this node knows
+    log_bytes: int | None = None
+    ledger_bytes: int | None = None
+    disk_free_bytes: int | None = None
+    uptime_s: float | None = None
+    client: str | None = None
+    peer: str | None = None
+    alarms: tuple[str, ...] = ()
+    sync_ms: float | None = None  # the longest sync of its log lately
+    config: str | None = None  # a digest of the nodes in its cluster.ini
+    pepper: str | None = None  # the name of its pepper
 
 
-def ask_all(cluster: Cluster, request_id: str) -> list[NodeStatus]:
-    """Ask all nodes at once; return their answers in the file's order, after `STATUS_TIMEOUT_S` at most."""
-    answers = ask_each(cluster.nodes.values(), Status(id=request_id), STATUS_TIMEOUT_S)
-    statuses = [_status(node, answers[node.name]) for node in cluster.nodes.values()]
-    committed = max((status.commit_index or 0 for status in statuses), default=0)
-    return [_with_lag(status, committed) for status in statuses]
+@dataclass(frozen=True)
+class ClusterStatus:
+    """All nodes: those of cluster.ini in its order, then the members that it does not name.
+
+    `available` says whether a leader with a majority behind it was found: `leader`, in `term`. `members` are
+    those that the log names, as the node with the longest log knows them; empty if none answered or the
+    cluster is too old to say.
+    """
+
+    available: bool
+    leader: str | None
+    term: int | None
+    cluster: str | None  # its id
+    alarms: tuple[str, ...]
+    nodes: tuple[NodeStatus, ...]
+    members: tuple[MemberView, ...]
+
+    @property
+    def belonging(self) -> tuple[NodeStatus, ...]:
+        """The members; all nodes if it is not known who is one."""
+        names = {row.node for row in self.members} or {node.node for node in self.nodes}
+        return tuple(node for node in self.nodes if node.node in names)
+
+    @property
+    def answering(self) -> int:
+        """How many members answered."""
+        return sum(node.role != DOWN for node in self.belonging)
+
+    def node(self, name: str) -> NodeStatus | None:
+        """Return the node of this name, if there is one."""
+        return next((node for node in self.nodes if node.node == name), None)
 
 
-def _status(node: NodeConfig, answer: ClientReply | None) -> NodeStatus:
-    status = NodeStatus(node=node.name, address=str(node.client))
-    if not isinstance(answer, StatusReply) or answer.node != node.name:
-        return status  # no answer, busy, or another node at its address
+def ask_all(cluster: Cluster, timeout_s: float | None = None) -> ClusterStatus:
+    """Ask all nodes at once, each for `timeout_s`, then the members that are not in the file.
+
+    It takes 2 seconds at most, unless the time-out is longer.
+    """
+    started = time.monotonic()
+    timeout_s = STATUS_TIMEOUT_S if timeout_s is None else timeout_s
+    nodes = dict(cluster.nodes)
+    answers = _answers(nodes.values(), timeout_s)
+    members = _newest_members(answers.values())
+    further = _not_reached(members, nodes, answers)
+    if further:
+        nodes |= further
+        answers |= _answers(further.values(), min(FURTHER_TIMEOUT_S, timeout_s))
+        members = _newest_members(answers.values())
+    leader = _leader(answers.values())
+    available = leader is not None and (
+        _has_majority(leader, answers, _voters(nodes, members))
+        or _leads_on(leader, nodes[leader.node], cluster, started)
+    )
+    committed = max((answer.commit_index for answer in answers.values() if answer), default=0)
+    statuses = tuple(_status(node, answers[node.name], committed) for node in nodes.values())
+    statuses += tuple(NodeStatus(row.node, "") for row in members if row.node not in nodes)
+    return ClusterStatus(
+        available=available,
+        leader=leader.node if leader is not None and available else None,
+        term=max((status.term for status in statuses if status.term is not None), default=None),
+        cluster=next((answer.cluster for answer in answers.values() if answer and answer.cluster), None),
+        alarms=tuple(f"{status.node}: {alarm}" for status in statuses for alarm in status.alarms),
+        nodes=statuses,
+        members=members,
+    )
+
+
+def available_line(status: ClusterStatus) -> str:
+    """Return one line for people: whether the bank is available, who leads, and how many nodes answer."""
+    count = f"{status.answering} of {len(status.belonging)} servers answer"
+    if status.available:
+        return f"The bank is available, led by {status.leader}: {count}"
+    return f"The bank is not available: {count}, and none of them leads a majority"
+
+
+def status_fields(status: ClusterStatus) -> dict[str, object]:
+    """Return the status for programs, as every `status --json` prints it."""
+    return {
+        "available": status.available,
+        "leader": status.leader,
+        "term": status.term,
+        "cluster": status.cluster,
+        "alarms": list(status.alarms),
+        "nodes": [asdict(node) for node in status.nodes],
+    }
+
+
+def _answers(nodes: Iterable[NodeConfig], timeout_s: float) -> dict[str, StatusReply | None]:
+    """Return the status of each node; None if none came, it is busy, or another node is at its address."""
+    answers = ask_each(nodes, Status(id=new_request_id()), timeout_s)
+    return {name: _of_node(name, answer) for name, answer in answers.items()}
+
+
+def _of_node(name: str, answer: ClientReply | None) -> StatusReply | None:
+    return answer if isinstance(answer, StatusReply) and answer.node == name else None
+
+
+def _newest_members(answers: Iterable[StatusReply | None]) -> tuple[MemberView, ...]:
+    found = [answer for answer in answers if answer is not None and answer.members]
+    return max(found, key=lambda answer: answer.applied_index).members or () if found else ()
+
+
+def _not_reached(
+    members: Iterable[MemberView],
+    nodes: Mapping[str, NodeConfig],
+    answers: Mapping[str, StatusReply | None],
+) -> dict[str, NodeConfig]:
+    """Return the members that did not answer and that the log has at an address that was not asked."""
+    found: dict[str, NodeConfig] = {}
+    for member in members:
+        address = _address(member.client)
+        if answers.get(member.node) is not None or address is None:
+            continue
+        known = nodes.get(member.node)
+        if known is None or known.client != address:
+            found[member.node] = NodeConfig(member.node, address, _address(member.peer) or address)
+    return found
+
+
+def _address(text: str) -> Address | None:
+    with contextlib.suppress(ValueError):
+        return parse_address(text)
+    return None
+
+
+def _voters(nodes: Mapping[str, NodeConfig], members: Iterable[MemberView]) -> list[str]:
+    return [member.node for member in members if member.voter] or list(nodes)
+
+
+def _leader(answers: Iterable[StatusReply | None]) -> StatusReply | None:
+    leaders = [answer for answer in answers if answer is not None and answer.role == LEADER]
+    return max(leaders, key=lambda answer: answer.term) if leaders else None
+
+
+def _has_majority(
+    leader: StatusReply, answers: Mapping[str, StatusReply | None], voters: Iterable[str]
+) -> bool:
+    """Return whether a majority of the voters answered that they follow this leader."""
+    follows = [
+        (answer := answers.get(voter)) is not None
+        and (answer.leader, answer.term) == (leader.node, leader.term)
+        for voter in voters
+    ]
+    return 2 * sum(follows) > len(follows)
+
+
+def _leads_on(leader: StatusReply, node: NodeConfig, cluster: Cluster, started: float) -> bool:
+    """Return whether a leader still leads when check-quorum would have made it step down (thesis 6.2).
+
+    So followers that answer it and not this machine count too. It checks once in an election timeout whether
+    a majority answered since the last time; hence two of them.
+    """
+    until = started + 2 * cluster.election_timeout_ms[1] / 1000
+    if until + CONFIRMING_TIMEOUT_S > started + CONFIRMED_WITHIN_S:
+        return False
+    time.sleep(max(0.0, until - time.monotonic()))
+    again = _answers([node], CONFIRMING_TIMEOUT_S)[node.name]
+    return again is not None and (again.role, again.term) == (LEADER, leader.term)
+
+
+def _status(node: NodeConfig, answer: StatusReply | None, committed: int) -> NodeStatus:
+    status = NodeStatus(
+        node=node.name, address=str(node.client), client=str(node.client), peer=str(node.peer)
+    )
+    if answer is None:
+        return status
     return replace(
         status,
-        role=answer.role,
+        role=LEARNER if answer.role == FOLLOWER and answer.voter is False else answer.role,
+        voter=answer.voter,
         term=answer.term,
         leader=answer.leader,
         commit_index=answer.commit_index,
         applied_index=answer.applied_index,
         last_index=answer.last_index,
+        snapshot_index=answer.snapshot_index,
+        lag=max(0, committed - answer.applied_index),
         version=answer.version,
         feature_level=answer.feature_level,
+        log_bytes=answer.log_bytes,
+        ledger_bytes=answer.ledger_bytes,
+        disk_free_bytes=answer.disk_free_bytes,
+        uptime_s=answer.uptime_s,
+        client=answer.client or status.client,
+        peer=answer.peer or status.peer,
+        alarms=answer.alarms,
+        sync_ms=answer.sync_ms,
+        config=answer.config,
+        pepper=answer.pepper,
     )
-
-
-def _with_lag(status: NodeStatus, committed: int) -> NodeStatus:
-    if status.applied_index is None:
-        return status
-    return replace(status, lag=max(0, committed - status.applied_index))

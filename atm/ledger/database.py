@@ -13,6 +13,8 @@ from pathlib import Path
 
 import apsw
 
+from atm.files import rename_durably, sync_folder
+
 SCHEMA = Path(__file__).with_name("schema.sql").read_text(encoding="utf-8")
 MEMBER_TABLES = Path(__file__).with_name("schema_4.sql").read_text(encoding="utf-8")
 SCHEMA_VERSION = 3  # of a new ledger
@@ -27,6 +29,8 @@ PAGE_BYTES = 2048
 # 4 MB, checkpointed within 3 to 7 ms. The cost is by the byte, so a larger WAL would only pause longer.
 CHECKPOINT_PAGES = 2000
 WAL_BYTES_MAX = 20 * 1024 * 1024  # a WAL that a long reader let grow beyond this is cut to it
+
+BESIDE = ("-wal", "-shm", "-journal")  # SQLite's files beside a database
 
 NORMAL, FULL = 1, 2  # the values of SQLite's `synchronous`
 
@@ -118,6 +122,19 @@ class Database:
         with self._faults():
             yield
             self._assert_no_foreign_write()
+
+    def replaced_by(self, prepared: Path) -> Database:
+        """Close this file, put `prepared` in its place, durably, and return that one opened."""
+        path = Path(self.path)
+        self.close()
+        try:
+            put_in_place(prepared, path)
+        except OSError as error:
+            raise LedgerFault(
+                f"{path} cannot be replaced ({error.strerror or error}): check the disk and start again; the "
+                "snapshot that was to be installed is kept, and nothing is lost"
+            ) from error
+        return Database(path, synchronous=self._synchronous)
 
     @property
     def has_member_tables(self) -> bool:
@@ -285,6 +302,19 @@ class Database:
             case _:
                 advice = f"{brief(error)}. Check the disk and start again; the Raft log replaces what is lost"
         return LedgerFault(f"{self.path}: {advice}")
+
+
+def put_in_place(prepared: Path, path: Path) -> None:
+    """Give a database that is closed and synced the name `path`, in the same folder, durably.
+
+    The files beside it belong to the old one: SQLite would add what they hold to the new one. So they go in
+    between, when there is no database; the old one goes first, as without them it may not be whole. A crash
+    leaves the old database, none, or the new one.
+    """
+    for old in (path, *(path.with_name(path.name + suffix) for suffix in BESIDE)):
+        old.unlink(missing_ok=True)
+        sync_folder(path.parent)
+    rename_durably(prepared, path)
 
 
 def brief(text: object) -> str:

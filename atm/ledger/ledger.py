@@ -52,6 +52,10 @@ class Ledger:
     def __init__(self, path: Path | str, *, synchronous: int = NORMAL) -> None:
         """Open the ledger at `path`, or create one at index 0; `":memory:"` has no file."""
         self._database = Database(path, synchronous=synchronous)
+        self._begin()
+
+    def _begin(self) -> None:
+        """Begin with what the database holds."""
         self._cursor = self._database.cursor()
         self._rows = SqliteRows(self._database.cursor())
         self._inquiries = Inquiries(self._database.cursor())
@@ -179,6 +183,15 @@ class Ledger:
             for name in table_names(self._cursor):
                 digest.update(f"{name} {table_digest(self._cursor, name)}\n".encode())
         return digest.hexdigest()
+
+    def replace_file(self, prepared: Path) -> None:
+        """Go on with another ledger, which is in the same folder, closed and synced, under this one's name.
+
+        What was decided and not written is dropped. A crash leaves the old file, none, or the new one. Nobody
+        else may have the old file open to write.
+        """
+        self._database = self._database.replaced_by(prepared)
+        self._begin()
 
     def close(self) -> None:
         """Close the file; a second call does nothing."""

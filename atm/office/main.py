@@ -20,7 +20,15 @@ import apsw
 import msgspec
 
 from atm.client import Client, ClientError, OutcomeUnknown, Unavailable
-from atm.command_line import CLOSED_PIPE, USAGE, OneLineParser, complain, forget_stdout
+from atm.command_line import (
+    CLOSED_PIPE,
+    USAGE,
+    OneLineParser,
+    add_version,
+    complain,
+    forget_stdout,
+    program_name,
+)
 from atm.config import LEDGER_FILE, ConfigError, load
 from atm.ledger.audit.extract import account_lines, journal_lines
 from atm.ledger.audit.read_only import DamagedLedger, NoLedger, open_read_only
@@ -159,10 +167,11 @@ def _opened(path: Path) -> Iterator[TextIO]:
 
 def _arguments(argv: Sequence[str] | None) -> argparse.Namespace:
     parser = OneLineParser(
-        prog=PROGRAM,
+        prog=program_name(PROGRAM),
         description="Verify, export or import the bank's books, or repair a stopped node.",
         allow_abbrev=False,
     )
+    add_version(parser)
     _add_config(parser, "cluster.ini")
     commands = parser.add_subparsers(required=True, metavar="COMMAND", parser_class=OneLineParser)
 
@@ -239,5 +248,5 @@ def _commodity(text: str) -> str:
 
 
 def _complain(line: str, code: int) -> int:
-    complain(PROGRAM, line)
+    complain(program_name(PROGRAM), line)
     return code

@@ -42,6 +42,9 @@ servers; the tests have one (tests/support/checks.py). docs/ways.md says where e
 What it adds to Figure 2 comes from Ongaro's thesis: pre-vote (9.6), leaders that step down without a
 majority (6.2), reads by ReadIndex (6.4), changes of the membership by one voter at a time (4.1), leadership
 transfer (3.10), batches and a pipeline for each follower (10.2).
+
+A log may be cut once a snapshot is taken (section 7). The files are the caller's: here a leader only says
+which snapshot it offers, and a follower which it wants.
 """
 
 from atm.raft.checked import CheckedRaft

@@ -267,25 +267,30 @@ def _check_configuration_change(before: Observation, raft: Raft, kept_index: int
 
 def _check_reset(before: Observation, raft: Raft) -> None:
     """A log that begins after more than was committed was emptied: a snapshot was installed."""
-    start, snapshot = raft.log.start, raft.snapshot
+    start = raft.log.start
     _require(raft.role is Role.FOLLOWER, raft, "only a follower installs a snapshot")
-    as_offered = snapshot is not None and (start.index, start.term) == (snapshot.index, snapshot.term)
-    _require(as_offered, raft, "an emptied log begins after the snapshot that was installed")
-    emptied = raft.last_index == start.index == raft.applied_index
-    _require(emptied, raft, "a log is emptied whole, and what is in the snapshot is applied")
+    _require(raft.snapshot is not None, raft, "a log that was emptied begins after a snapshot")
+    _require(raft.last_index == start.index, raft, "a log is emptied whole")
     held = start.index <= before.last_index and before.term_at(start.index) == start.term
     _require(not held, raft, "a log that has the snapshot's last entry is kept")
-    if snapshot is not None and snapshot.membership:
+    snapshot = raft.snapshot
+    if snapshot is not None and snapshot.membership and snapshot.index == start.index:
         taken = (snapshot.index, decode_configuration(snapshot.membership))
         _require(raft.configuration == taken, raft, "the configuration of an installed snapshot is in use")
 
 
 def _check_leader_change(before: Observation, raft: Raft, role: Leader) -> None:
     _require(role.reads.round >= before.round, raft, "heartbeat rounds never go back")
+    index, members = raft.configuration
+    changed = {m.node for m in members if m.since == index} if index > before.configurations[-1][0] else ()
     for peer, match_index in before.matched.items():
         progress = role.progress.get(peer)
-        kept = progress is None or progress.match_index >= match_index or raft.membership.is_learner(peer)
-        _require(kept, raft, "match_index never goes back")
+        if progress is None or raft.membership.is_learner(peer):
+            continue
+        if peer in changed:
+            _require(progress.match_index == 0, raft, "what was acknowledged without a vote does not count")
+        else:
+            _require(progress.match_index >= match_index, raft, "match_index never goes back")
     if raft.transferring is not None and before.transferring == raft.transferring:
         quiet = raft.last_index == before.last_index
         _require(quiet, raft, "nothing is proposed while leadership is handed over")

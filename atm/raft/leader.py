@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Sequence, Set
 
 from msgspec import Struct, field
 
@@ -43,9 +43,12 @@ class Leader(Struct):
 
     role = Role.LEADER
 
-    def follow_members(self, others: Sequence[NodeId], next_index: int) -> None:
-        """Keep the progress of these servers alone; a new one is probed from `next_index` on."""
-        known = self.progress
+    def follow_members(self, others: Sequence[NodeId], changed: Set[NodeId], next_index: int) -> None:
+        """Keep the progress of these servers alone; one that is new or `changed` is probed from `next_index`.
+
+        What a server acknowledged before it got a vote may have been of the disk that it has lost.
+        """
+        known = {peer: progress for peer, progress in self.progress.items() if peer not in changed}
         self.progress = {peer: known.get(peer) or Progress(next_index=next_index) for peer in others}
 
     def hand_over(self, last_index: int) -> list[Outgoing]:

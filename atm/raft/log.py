@@ -86,7 +86,7 @@ class Log:
         return self._entries[index - self.base_index - 1].time_us if self.base_index < index else 0
 
     def term_at(self, index: int) -> int | None:
-        """Return the term of the entry at `index`, 0 for index 0; None before the start and after the last."""
+        """Return the term of the entry at `index`, 0 for index 0, or None if the log does not know it."""
         if index == self.start.index:
             return self.start.term
         if not self.start.index < index <= self.last_index:

@@ -416,7 +416,9 @@ class Raft:
         """Use it as soon as it is in the log, and until it is truncated, committed or not (section 6)."""
         self._membership = Membership.of(self._configurations.newest[1], self._shown_stores)
         if isinstance(self._role, Leader):
-            self._role.follow_members(self._membership.others(self.node_id), next_index=self.last_index)
+            index, members = self.configuration
+            changed = {member.node for member in members if member.since == index}
+            self._role.follow_members(self._membership.others(self.node_id), changed, next_index=index)
             self._role.reads.confirm(self._membership, self._role.echoed())
 
     def _refuse_append(self, append: AppendEntries) -> None:

@@ -14,10 +14,12 @@ from collections.abc import Callable, Sequence
 from contextlib import closing
 from types import FrameType
 
+from atm.command_line import add_version, program_name
 from atm.config import Address, Cluster, ConfigError, load
 from atm.ledger.ledger import LedgerDamaged, LedgerFault
 from atm.raft import InvariantBroken
 from atm.server.group.disk_guard import NoRoom
+from atm.server.group.ledger_file import LedgerTooOld
 from atm.server.group.rebuild import move_ledger_aside
 from atm.server.group.recovery import ClusterMismatch, LedgerAhead, LogUnusable
 from atm.server.net import service_manager
@@ -26,6 +28,8 @@ from atm.server.security.pins import PepperRefused
 from atm.server.server import Server
 from atm.storage.data_folder import DataFolder, FolderRefused
 from atm.storage.log_file import DamagedLog, LogFailed, LogOfAnotherRelease
+from atm.storage.log_recovery import START_EMPTY_ADVICE
+from atm.storage.snapshots import SnapshotsUnusable
 from atm.wire.log_entries import NewerEntry
 
 HANDLER_STACK_BYTES = 512 * 1024  # there may be thousands of threads, and even an iteration needs little
@@ -45,12 +49,14 @@ EXPECTED = (
     InvariantBroken,
     LedgerAhead,
     LedgerFault,
+    LedgerTooOld,
     LogFailed,
     LogOfAnotherRelease,
     LogUnusable,
     NewerEntry,
     NoRoom,
     PepperRefused,
+    SnapshotsUnusable,
     WrongAgain,
 )
 
@@ -98,7 +104,8 @@ def _run(cluster: Cluster, name: str, *, verbose: bool, check_invariants: bool) 
         if time.monotonic() < rebuilt_at_s + REBUILD_AGAIN_S:
             raise WrongAgain(
                 f"{wrong}, and it was rebuilt from the log only just before: memory or disk of this machine "
-                "may be faulty. Nothing acknowledged is lost. Check the machine before this node runs again"
+                "may be faulty, or the snapshot that it was rebuilt from. Nothing acknowledged is lost. "
+                f"{START_EMPTY_ADVICE}"
             )
         _rebuild(cluster, name, wrong)
         rebuilt_at_s = time.monotonic()
@@ -161,8 +168,9 @@ def _stop_on_signals(stop: Callable[[], None]) -> None:
 
 def _options(argv: Sequence[str] | None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(
-        prog="start_node", description="Run one node of the bank in the foreground."
+        prog=program_name("start_node"), description="Run one node of the bank in the foreground."
     )
+    add_version(parser)
     parser.add_argument("node", metavar="NODE", help="the node's name in cluster.ini, such as 5000")
     parser.add_argument("--config", metavar="FILE", default="cluster.ini", help="default: %(default)s")
     parser.add_argument("-v", "--verbose", action="store_true", help="print a line for each request")

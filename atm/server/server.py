@@ -9,13 +9,14 @@ import time
 from collections.abc import Callable, Collection
 from contextlib import ExitStack
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from threading import Lock
 from typing import Protocol, TypeVar
 
 from msgspec.structs import replace
 
-from atm.config import LEDGER_FILE, Cluster
+from atm.config import LEDGER_FILE, Address, Cluster
 from atm.ledger.ledger import ClusterState, Ledger
 from atm.raft.messages import NodeId
 from atm.raft.raft import Raft
@@ -27,13 +28,20 @@ from atm.server.group.disk_guard import MIB, DiskGuard, Room, check_room, room_i
 from atm.server.group.entry_validator import EntryValidator
 from atm.server.group.guards import Guards
 from atm.server.group.inbox import Inbox
+from atm.server.group.installer import Installer
+from atm.server.group.kept_snapshots import KeptSnapshots
 from atm.server.group.ledger_comparison import LedgerComparison
+from atm.server.group.ledger_file import copy_path, open_ledger
 from atm.server.group.recovery import check_feature_level, check_one_cluster, recover
 from atm.server.group.rejection_reports import RejectionReports
 from atm.server.group.request_router import RequestRouter
 from atm.server.group.roster import Roster
 from atm.server.group.run_loop import RunLoop
 from atm.server.group.settings import raft_config
+from atm.server.group.snapshot_maker import SnapshotMaker
+from atm.server.group.snapshotter import Snapshotter
+from atm.server.group.timed_disk import TimedDisk
+from atm.server.group.vitals import Vitals
 from atm.server.net.listener import check_reachable
 from atm.server.net.reader import Reader
 from atm.server.peers import peer_server
@@ -41,15 +49,21 @@ from atm.server.peers.handshake import Handshake
 from atm.server.peers.links import Links
 from atm.server.peers.neighbours import Neighbours
 from atm.server.peers.peer_server import PeerServer
+from atm.server.peers.snapshot_fetcher import SnapshotFetcher
+from atm.server.peers.snapshot_preparing import SnapshotPreparer
+from atm.server.peers.snapshot_server import SnapshotServer
 from atm.server.security.pins import PinSealer, read_pepper
 from atm.storage.data_folder import DataFolder
-from atm.storage.log_file import LogFile
+from atm.storage.log_file import SEGMENT_BYTES_MAX, LogFile
+from atm.storage.snapshots import SNAPSHOT_FOLDER, SnapshotStore
 from atm.version import FEATURE_LEVEL_MAX, PROTOCOL_MAX, PROTOCOL_MIN, RELEASE
 from atm.wire.client_messages import StatusReply
-from atm.wire.peer_messages import Hello
+from atm.wire.peer_messages import START_BITS, Hello, incarnation_of
 
+SEGMENTS_PER_SNAPSHOT = 8  # at least: only whole segments are cut
 OTHER_FILES = 100  # files and sockets besides the inbound connections
 FORWARD_NUMBER_BITS = 62
+LOOK_EVERY_S = 1.0  # at the log's files, whether they are in their places
 
 Say = Callable[[str], None]
 
@@ -69,6 +83,8 @@ class _Storage:
 
     folder: DataFolder
     sealer: PinSealer
+    kept: KeptSnapshots
+    disk: TimedDisk
     log: LogFile
     ledger: Ledger
     validator: EntryValidator
@@ -95,7 +111,9 @@ class Server:
         self._check_invariants = check_invariants
         self._room, self._wall_clock_us = room, wall_clock_us
         self.ledger_is_wrong = ""  # why the ledger must be rebuilt, in a line for people
+        self._snapshot_log_bytes = int(cluster.snapshot_log_mb * 1024 * 1024)
         self._random = random.Random(secrets.randbits(64))
+        self._next_look_s = 0.0
         self._parts = ExitStack()
         self.ended_because = ""  # a line, once this node is no member of the cluster any more
         try:
@@ -114,13 +132,35 @@ class Server:
         roster = Roster(storage.raft.configuration[1], {}, self._cluster.nodes)
         handshake = Handshake(self._hello(storage), roster, lambda: storage.log.last_index)
         self._links = self._add_part(Links(handshake, inbox, self._report))
+        self._auditor = self._add_part(Auditor(self._name, storage.folder.path / LEDGER_FILE))
+        snapshot_server = SnapshotServer(storage.kept)
+        self._snapshotter = self._make_snapshotter(storage, lock, snapshot_server)
+        self._installer = self._make_installer(storage, lock, handshake)
+        self._vitals = Vitals(
+            storage.folder.path,
+            storage.log,
+            storage.disk,
+            storage.kept,
+            incarnation=storage.folder.incarnation,
+            config=self._cluster.identity(),
+            pepper=storage.sealer.name,
+            wall_clock_us=self._wall_clock_us,
+        )
         self._client_server = self._make_client_server(storage, inbox)
-        self._peer_server = self._make_peer_server(storage.folder, handshake, inbox)
+
+        def acknowledged(peer: NodeId) -> int:
+            with lock:
+                return min(storage.raft.matched().get(peer, 0), storage.raft.commit_index)
+
+        self._peer_server = self._make_peer_server(
+            storage.folder, handshake, inbox, acknowledged, snapshot_server
+        )
         neighbours = Neighbours(
             self._name,
             handshake,
             self._links,
             self._peer_server,
+            storage.folder,
             report=self._report,
             on_removed=self._end_removed,
         )
@@ -147,16 +187,24 @@ class Server:
     def _open_storage(self) -> _Storage:
         check_room(self._cluster.data_dir / self._name, self._room)
         folder = self._add_part(DataFolder(self._cluster, self._name))
+        folder.count_start()
         sealer = PinSealer(
             read_pepper(
                 self._cluster.pepper_file,
                 may_make=lambda: self._cluster.is_on_one_machine and not folder.knows_a_pepper,
             )
         )
-        log = self._add_part(LogFile(folder.path))
+        snapshots = SnapshotStore(folder.path / SNAPSHOT_FOLDER)
+        segment_bytes_max = min(SEGMENT_BYTES_MAX, self._snapshot_log_bytes // SEGMENTS_PER_SNAPSHOT)
+        disk = TimedDisk()
+        log = self._add_part(
+            LogFile(folder.path, base=snapshots.base, segment_bytes_max=segment_bytes_max, disk=disk)
+        )
         folder.check_pepper(sealer.name, log_is_empty=not log.last_index)
-        ledger = self._add_part(Ledger(folder.path / LEDGER_FILE))
-        check_one_cluster(log, folder_id=folder.cluster_id, ledger_id=ledger.cluster.id)
+        ledger = self._add_part(open_ledger(folder.path / LEDGER_FILE, snapshots, log.first_index))
+        check_one_cluster(
+            log, folder_id=folder.cluster_id, ledger_id=ledger.cluster.id, snapshot=snapshots.newest
+        )
         validator = EntryValidator()
         new_id = secrets.token_hex(16)  # the cluster's id, if this node is its first leader
         raft = recover(
@@ -165,9 +213,10 @@ class Server:
             ledger,
             self._random.randint,
             validator,
+            snapshot=snapshots.newest,
             check_invariants=self._check_invariants,
         )
-        return _Storage(folder, sealer, log, ledger, validator, raft)
+        return _Storage(folder, sealer, KeptSnapshots(snapshots), disk, log, ledger, validator, raft)
 
     def _hello(self, storage: _Storage) -> Hello:
         return Hello(
@@ -182,6 +231,7 @@ class Server:
             pepper=storage.sealer.name,
             peer_address=str(self._node.peer),
             client_address=str(self._node.client),
+            incarnation=incarnation_of(storage.folder.incarnation, secrets.randbits(START_BITS)),
         )
 
     def _make_client_server(self, storage: _Storage, inbox: Inbox) -> ClientServer:
@@ -190,14 +240,22 @@ class Server:
             inbox,
             self._reader,
             storage.sealer,
-            self._add_part(Auditor(self._name, storage.folder.path / LEDGER_FILE)),
+            self._auditor,
+            take_snapshot=self._snapshotter.take,
             report=self._report,
             verbose=self._verbose,
             connections_max=_connections_max(),
         )
         return self._add_part(server)
 
-    def _make_peer_server(self, folder: DataFolder, handshake: Handshake, inbox: Inbox) -> PeerServer:
+    def _make_peer_server(
+        self,
+        folder: DataFolder,
+        handshake: Handshake,
+        inbox: Inbox,
+        acknowledged: Callable[[NodeId], int],
+        snapshots: SnapshotServer,
+    ) -> PeerServer:
         server = PeerServer(
             self._node.listen_peer or self._node.peer,
             handshake=handshake,
@@ -205,10 +263,60 @@ class Server:
             inbox=inbox,
             reader=self._reader,
             links=self._links,
+            acknowledged=acknowledged,
+            snapshots=snapshots,
             report=self._report,
             verbose=self._verbose,
         )
         return self._add_part(server)
+
+    def _make_snapshotter(self, storage: _Storage, lock: Lock, served: SnapshotServer) -> Snapshotter:
+        self._maker = self._add_part(SnapshotMaker(storage.folder.path / LEDGER_FILE))
+        snapshotter = Snapshotter(
+            raft=storage.raft,
+            lock=lock,
+            log=storage.log,
+            ledger=storage.ledger,
+            kept=storage.kept,
+            maker=self._maker,
+            limit_bytes=self._snapshot_log_bytes,
+            being_fetched=served.being_fetched,
+            random=self._random.uniform,
+            report=self._report,
+        )
+        return self._add_part(snapshotter)
+
+    def _make_installer(self, storage: _Storage, lock: Lock, handshake: Handshake) -> Installer:
+        def address_of(peer: NodeId) -> Address | None:
+            return self._links.reached(peer) or handshake.roster.announced(peer)
+
+        copy = copy_path(storage.folder.path / LEDGER_FILE)
+        installer = Installer(
+            raft=storage.raft,
+            lock=lock,
+            log=storage.log,
+            ledger=storage.ledger,
+            kept=storage.kept,
+            prepare=SnapshotPreparer(SnapshotFetcher(handshake, address_of), copy).prepare,
+            before_swap=lambda: self._before_swap(storage.validator),
+            say=self._say,
+            report=self._report,
+        )
+        return self._add_part(installer)
+
+    def _before_swap(self, validator: EntryValidator) -> None:
+        """The ledger's file is about to be replaced: end who reads the old one, forget what was for it."""
+        self._auditor.interrupt()
+        self._maker.interrupt()
+        validator.forget()
+
+    def _on_tick(self, log: LogFile) -> None:
+        self._installer.tick()
+        self._snapshotter.tick()
+        if time.monotonic() >= self._next_look_s:
+            self._next_look_s = time.monotonic() + LOOK_EVERY_S
+            log.check_present()
+        self._vitals.tick()
 
     def _make_run_loop(
         self,
@@ -219,18 +327,14 @@ class Server:
         follow: Callable[[ClusterState], None],
     ) -> RunLoop:
         guards = self._make_guards(storage)
-        started_s = time.monotonic()
 
         def extend_status(status: StatusReply) -> StatusReply:
             return replace(
-                status,
+                self._vitals.completed(status),
                 voter=neighbours.has_vote,
                 peer=str(self._node.peer),
                 client=str(self._node.client),
-                uptime_s=round(time.monotonic() - started_s, 1),
                 alarms=tuple(guards.alarms),
-                disk_free_bytes=guards.free_bytes,
-                time_us=self._wall_clock_us(),
             )
 
         router = RequestRouter(
@@ -262,6 +366,8 @@ class Server:
             on_configuration=neighbours.note_configuration,
             on_peers=neighbours.note_peers,
             on_rejection=RejectionReports(time.monotonic, self._report).report,
+            on_install=self._installer.begin,
+            on_tick=partial(self._on_tick, storage.log),
         )
 
     def _make_guards(self, storage: _Storage) -> Guards:

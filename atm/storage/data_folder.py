@@ -1,9 +1,10 @@
 """A node's data folder: its owner, its lock, and the store ids that the peers have shown.
 
-node.json    the node's name, the store id (random), the cluster's id once the log's first entry was applied,
-             and the name of the pepper
-peers.json   the store id that each peer showed at its first hello; never overwritten
-node.lock    locked by the running process
+node.json          the node's name, the store id (random), the cluster's id once the log's first entry was
+                   applied, the name of the pepper, and how often the node was started
+peers.json         the store id that each peer showed at its first hello; never overwritten
+incarnations.json  of each peer the store id, and the highest number of starts that it showed with it
+node.lock          locked by the running process
 """
 
 from __future__ import annotations
@@ -26,6 +27,7 @@ from atm.storage.log_recovery import START_EMPTY_ADVICE
 
 NODE_FILE = "node.json"
 PEERS_FILE = "peers.json"
+INCARNATIONS_FILE = "incarnations.json"
 LOCK_FILE = "node.lock"
 LOG_FILE_PATTERN = "raft.log*"
 FORMAT = 2  # of the folder; 1 was that of release 1.0, which did not write it down
@@ -45,6 +47,7 @@ class Owner(Struct, frozen=True, kw_only=True):
     store: str
     cluster_id: str = ""
     pepper: str | None = None
+    incarnation: int = 0
 
 
 class _Format(Struct, frozen=True):
@@ -63,7 +66,8 @@ class DataFolder:
             make_folder(self.path)
             self._lock_fd = _locked(self.path / LOCK_FILE, node)
             self.owner = self._open(node)
-            self._peer_stores = self._read_peers()
+            self._peer_stores: dict[str, str] = self._read(PEERS_FILE, dict[str, str])
+            self._incarnations = self._read(INCARNATIONS_FILE, dict[str, tuple[str, int]])
         except OSError as error:
             self.close()
             raise FolderRefused(
@@ -72,7 +76,7 @@ class DataFolder:
         except FolderRefused:
             self.close()
             raise
-        self._lock = Lock()  # guards _peer_stores and their file
+        self._lock = Lock()  # guards _peer_stores and _incarnations, and their files
 
     @property
     def store(self) -> str:
@@ -83,6 +87,19 @@ class DataFolder:
     def cluster_id(self) -> str:
         """The id of the cluster; empty until the log's first entry was applied here."""
         return self.owner.cluster_id
+
+    @property
+    def incarnation(self) -> int:
+        """How often a node was started on this folder: a copy that was put back shows too low a number."""
+        return self.owner.incarnation
+
+    def count_start(self) -> None:
+        """Raise the incarnation durably, before anything is promised in it; raise `FolderRefused`."""
+        self._rewrite(replace(self.owner, incarnation=self.owner.incarnation + 1))
+
+    def renew_store(self) -> None:
+        """Take another store id durably: what this folder has promised counts no more."""
+        self._rewrite(replace(self.owner, store=secrets.token_hex(16)))
 
     def join(self, cluster_id: str) -> None:
         """Record durably the cluster of this folder; raise `FolderRefused` if it is of another."""
@@ -129,21 +146,38 @@ class DataFolder:
             if known is not None:
                 return known == store
             stores = {**self._peer_stores, peer: store}
-            try:
-                write_durably(self.path / PEERS_FILE, msgspec.json.encode(stores))
-            except OSError as error:
-                raise FolderRefused(
-                    f"cannot write {self.path / PEERS_FILE}: {error.strerror or error}. No peer can "
-                    "connect before its store id is recorded. Check permissions and free space"
-                ) from error
+            self._write_of_peers(PEERS_FILE, stores)
             self._peer_stores = stores
             return True
+
+    def highest_incarnation(self, peer: str, store: str) -> int:
+        """Return the highest incarnation that the peer has shown with this store, 0 if none."""
+        known, highest = self._incarnations.get(peer, ("", 0))
+        return highest if known == store else 0
+
+    def register_incarnation(self, peer: str, store: str, incarnation: int) -> None:
+        """Record durably an incarnation that a peer shows, if it is the highest; raise `FolderRefused`."""
+        with self._lock:
+            if incarnation <= self.highest_incarnation(peer, store):
+                return
+            incarnations = {**self._incarnations, peer: (store, incarnation)}
+            self._write_of_peers(INCARNATIONS_FILE, incarnations)
+            self._incarnations = incarnations
 
     def close(self) -> None:
         """Unlock the folder."""
         if self._lock_fd >= 0:
             os.close(self._lock_fd)
             self._lock_fd = -1
+
+    def _write_of_peers(self, name: str, content: object) -> None:
+        try:
+            write_durably(self.path / name, msgspec.json.encode(content))
+        except OSError as error:
+            raise FolderRefused(
+                f"cannot write {self.path / name}: {error.strerror or error}. No peer can "
+                "connect before what it shows is recorded. Check permissions and free space"
+            ) from error
 
     def _rewrite(self, owner: Owner) -> None:
         try:
@@ -181,9 +215,9 @@ class DataFolder:
             )
         return owner
 
-    def _read_peers(self) -> dict[str, str]:
-        path = self.path / PEERS_FILE
-        return _decoded(path, dict[str, str]) if path.exists() else {}
+    def _read(self, name: str, kind: type[dict[str, T]]) -> dict[str, T]:
+        path = self.path / name
+        return _decoded(path, kind) if path.exists() else {}
 
 
 def _advice(error: OSError) -> str:

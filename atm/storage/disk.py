@@ -4,11 +4,18 @@ from __future__ import annotations
 
 import os
 from pathlib import Path
-from typing import Protocol
+from typing import NamedTuple, Protocol
 
 from atm import files
 
 _sync_data = getattr(os, "fdatasync", os.fsync)  # not every system has fdatasync
+
+
+class FileStatus(NamedTuple):
+    """Which file it is, whatever its name, and its size."""
+
+    number: int
+    size_bytes: int
 
 
 class Disk(Protocol):
@@ -48,6 +55,15 @@ class Disk(Protocol):
     def close(self, file: int) -> None:
         """Close the descriptor."""
 
+    def status(self, path: Path) -> FileStatus | None:
+        """Return the status of the file that has this name, or None if there is none."""
+
+    def file_status(self, file: int) -> FileStatus:
+        """Return the status of an open file."""
+
+    def unlink(self, path: Path) -> None:
+        """Remove a file; it may come back in a power cut until the folder is synced."""
+
     def random_bytes(self, length: int) -> bytes:
         """Return random bytes that cannot be guessed."""
 
@@ -84,6 +100,20 @@ class OsDisk:
 
     def close(self, file: int) -> None:
         os.close(file)
+
+    def status(self, path: Path) -> FileStatus | None:
+        try:
+            found = os.stat(path)
+        except (FileNotFoundError, NotADirectoryError):
+            return None
+        return FileStatus(found.st_ino, found.st_size)
+
+    def file_status(self, file: int) -> FileStatus:
+        found = os.fstat(file)
+        return FileStatus(found.st_ino, found.st_size)
+
+    def unlink(self, path: Path) -> None:
+        os.unlink(path)
 
     def random_bytes(self, length: int) -> bytes:
         return os.urandom(length)

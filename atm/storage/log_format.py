@@ -12,6 +12,11 @@ Batches follow; each was made durable by one sync:
     | first index 8 | first entry's term 8 | last entry's term 8
     | payload: the vote, then the entries as one msgpack array (nothing if there are none)
 
+A batch without entries whose first index is not 0 is a *mark of the start*: the log's last entry is the one
+before that index, and of the first entry's term. If another entry is the last so far, the log is emptied and
+goes on there. It is written where a log is cut or reset behind a snapshot (`log_file.py`); release 1.1, which
+cuts nothing, takes no notice of it.
+
 All integers are big-endian. A CRC is the CRC-32 of all that follows it, up to the end of the header or
 batch; that of a header includes the magic before it, in this and all later versions. So the CRC proves a
 batch, and `number` with the CRC of the batch before proves its place: it is valid nowhere else, not in
@@ -131,11 +136,21 @@ class BatchHeader(NamedTuple):
         """Where in the payload the entries start."""
         return 0 if self.vote_bytes == _NO_VOTE else self.vote_bytes
 
+    @property
+    def start(self) -> tuple[int, int] | None:
+        """Index and term of the entry before the start that this batch marks, None if it marks none."""
+        return (self.first_index - 1, self.first_term) if self.first_index and not self.entry_count else None
+
 
 def encode_batch(
-    mark: bytes, prev_crc: int, number: int, hard_state: HardState, entries: Sequence[Entry]
+    mark: bytes,
+    prev_crc: int,
+    number: int,
+    hard_state: HardState,
+    entries: Sequence[Entry],
+    start: tuple[int, int] | None = None,
 ) -> tuple[bytes, int]:
-    """Return the bytes of a batch, and its CRC."""
+    """Return the bytes of a batch, and its CRC; `start` (index, term) makes it a mark of the start."""
     payload = _encode_entries(entries) if entries else b""
     vote_bytes = _NO_VOTE
     if hard_state.voted_for is not None:
@@ -144,6 +159,9 @@ def encode_batch(
         assert vote_bytes < _NO_VOTE
         payload = vote + payload
     first_index, first_term, last_term = 0, 0, 0
+    if start:
+        assert not entries
+        first_index, first_term, last_term = start[0] + 1, start[1], start[1]
     if entries:
         first_index, first_term, last_term = entries[0].index, entries[0].term, entries[-1].term
     header = _BATCH_BODY.pack(

@@ -12,7 +12,7 @@ from atm.client.errors import InvalidAccount
 from atm.client.request_rules import check_account
 from atm.ledger.commands import HOLD_MS_MAX, PAGE_LINES_MAX, RequestId
 from atm.money import AmountError, parse_amount
-from atm.teller.timestamps import TimestampError, parse_timestamp
+from atm.timestamps import TimestampError, parse_timestamp
 
 INVALID = "Invalid command"
 MINUTE_MS = 60_000

@@ -59,7 +59,7 @@ from atm.teller.intents import (
 )
 from atm.teller.phrases import closed, duration, frozen, no_such_account
 from atm.teller.teller_command import Given, Listing, TellerCommand
-from atm.teller.timestamps import format_timestamp
+from atm.timestamps import format_timestamp
 
 PAGE_LINES = 10
 

@@ -23,11 +23,17 @@ from typing import BinaryIO
 
 import platformdirs
 
-import atm
 from atm.client import Client, InvalidAccount, UnknownNode
 from atm.client.request_rules import check_account
-from atm.command_line import CLOSED_PIPE, OneLineParser, complain, forget_stdout
-from atm.config import ConfigError, load
+from atm.command_line import (
+    CLOSED_PIPE,
+    OneLineParser,
+    add_version,
+    complain,
+    forget_stdout,
+    program_name,
+)
+from atm.config import ConfigError, default_config, load
 from atm.ledger.commands import MAIN
 from atm.teller.identity import IDLE_S, Identity
 from atm.teller.input import PipedPins, piped_lines
@@ -61,7 +67,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         with _opened(arguments.file) as script:
             return _run(arguments, script)
     except _Mistake as mistake:
-        complain(PROGRAM, str(mistake))
+        complain(program_name(PROGRAM), str(mistake))
         return USAGE
     except BrokenPipeError:
         forget_stdout()
@@ -70,7 +76,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         return INTERRUPTED
     except OSError as error:  # reading stdin or writing stdout failed
         forget_stdout()
-        complain(PROGRAM, f"reading input or writing output failed: {error.strerror or error}")
+        complain(program_name(PROGRAM), f"reading input or writing output failed: {error.strerror or error}")
         return UNKNOWN
 
 
@@ -173,12 +179,15 @@ class _Mistake(Exception):
 
 
 def _arguments(argv: Sequence[str] | None) -> argparse.Namespace:
-    parser = OneLineParser(prog=PROGRAM, description=DESCRIPTION, epilog=EXIT_CODES, allow_abbrev=False)
+    parser = OneLineParser(
+        prog=program_name(PROGRAM), description=DESCRIPTION, epilog=EXIT_CODES, allow_abbrev=False
+    )
+    add_version(parser)
     parser.add_argument("node", nargs="?", metavar="NODE", help="the first node to contact (default: any)")
     parser.add_argument(
         "--config",
         type=Path,
-        default=_default_config(),
+        default=default_config(),
         metavar="FILE",
         help="the cluster's file (default: cluster.ini in this folder, else the project's)",
     )
@@ -216,11 +225,6 @@ def _arguments(argv: Sequence[str] | None) -> argparse.Namespace:
     )
     parser.add_argument("--operator", action="store_true", help="enable the commands of the bank's operators")
     return parser.parse_args(argv)
-
-
-def _default_config() -> Path:
-    here = Path("cluster.ini")
-    return here if here.exists() else Path(atm.__file__).resolve().parent.parent / "cluster.ini"
 
 
 def _account(text: str) -> str:

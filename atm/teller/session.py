@@ -166,7 +166,7 @@ class Teller:
             case ChangePin():
                 return self._tell(self._pins.change_pin())
             case ShowStatus():
-                return self._tell(reports.servers(self._client.status(), self._output.columns))
+                return self._tell(reports.servers(self._client.cluster_status(), self._output.columns))
             case Help():
                 text = help_text(intent.topic, operator=self._operator, columns=self._output.columns)
                 return self._tell(Report(command="help", outcome="ok", code=DONE, text=text))

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
-from dataclasses import asdict, replace
+import textwrap
+from dataclasses import replace
 
 from msgspec.structs import asdict as fields_of
 
-from atm.client import NodeStatus, Receipt
-from atm.client.node_status import DOWN
+from atm.client import ClusterStatus, Receipt
+from atm.client.node_status import available_line, status_fields
 from atm.ledger.commands import Page
 from atm.teller import tables
 from atm.teller.commands import command_of
@@ -56,14 +56,15 @@ def receipt(reference: str, found: Receipt, columns: int | None, *, with_balance
     )
 
 
-def servers(nodes: Sequence[NodeStatus], columns: int | None) -> Report:
-    """Report the state of the servers; not available if none of them answers."""
-    all_down = all(node.role == DOWN for node in nodes)
+def servers(cluster: ClusterStatus, columns: int | None) -> Report:
+    """Report the state of the servers and, in the last line, whether the bank is available."""
     return Report(
         command="status",
-        outcome="unavailable" if all_down else "ok",
-        code=NOT_AVAILABLE if all_down else DONE,
-        text=tables.servers(nodes, columns),
-        details={"nodes": [asdict(node) for node in nodes]},
+        outcome="ok" if cluster.available else "unavailable",
+        code=DONE if cluster.available else NOT_AVAILABLE,
+        text="\n".join(
+            [tables.servers(cluster.nodes, columns), *textwrap.wrap(available_line(cluster), columns or 1000)]
+        ),
+        details=status_fields(cluster),
         is_table=True,
     )

@@ -12,7 +12,7 @@ from atm.command_line import printable
 from atm.money import format_amount
 from atm.teller.commands import word_for
 from atm.teller.teller_command import Listing
-from atm.teller.timestamps import format_timestamp
+from atm.timestamps import format_timestamp
 
 _STACKED_COLUMNS = 20  # the first column of a narrow table: wide enough for a reference
 _LABEL_COLUMNS = 13  # of a receipt's first column, and the gap behind it

@@ -213,7 +213,10 @@ class StatusReply(Struct, frozen=True, kw_only=True, omit_defaults=True):
     ledger_bytes: int | None = None
     disk_free_bytes: int | None = None
     alarms: tuple[str, ...] = ()  # a line for people each
-    time_us: int | None = None  # its time of day
+    clock_us: int | None = None  # microseconds since 1970 by its clock, at this answer
+    sync_ms: float | None = None  # the longest sync of its log within some minutes
+    config: str | None = None  # a digest of the nodes in its cluster.ini
+    pepper: str | None = None  # the name of its pepper, as in a hello
 
 
 class VerifyReply(Struct, frozen=True, kw_only=True):
@@ -227,7 +230,7 @@ class VerifyReply(Struct, frozen=True, kw_only=True):
 
 AdminChange = AddMember | PromoteMember | RemoveMember | MoveMember | ReplaceMember | TransferLeadership
 Forwardable = Command | Read | AdminChange  # decided by the leader, so forwarded to it
-ClientRequest = Forwardable | Status | Verify | Members
+ClientRequest = Forwardable | Status | Verify | Members | TakeSnapshot
 ClientReply = Reply | ErrorReply | StatusReply | VerifyReply | MembersReply | AdminReply
 
 FAULT_OUTCOMES = frozenset({"bad_request", "busy", "no_space", "unavailable", "unknown"})

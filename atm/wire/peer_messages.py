@@ -14,7 +14,7 @@ from msgspec.msgpack import Decoder
 
 from atm.ledger.commands import Actor
 from atm.ledger.state_hash import ROWS_MAX, RowsFrom
-from atm.raft.messages import Number, RaftMessage, TimeoutNow
+from atm.raft.messages import InstallSnapshot, InstallSnapshotResponse, Number, RaftMessage, TimeoutNow
 from atm.wire.codec import decode
 
 
@@ -29,8 +29,9 @@ class Hello(Struct, frozen=True, kw_only=True, array_like=True, tag=20):
     `store` names the caller's data folder: it changes when a server comes back with an empty one.
     `pepper` names the secret that PINs are sealed with, which all servers share.
     From `peer_address` on: release 1.2. The addresses are those at which the caller is to be reached.
-    `incarnation` rises with each start on this data folder, 0 if the caller counts none. `last_index` is
-    where the caller's log ends on its disk, `purpose` what the connection is for: "" for messages of servers.
+    `incarnation` tells one start on this data folder from all others (`incarnation_of`), 0 if none is
+    counted. `last_index` is where the caller's log ends on its disk. `purpose` is what the connection is for:
+    "" for messages of servers.
     """
 
     protocol_max: int
@@ -47,6 +48,18 @@ class Hello(Struct, frozen=True, kw_only=True, array_like=True, tag=20):
     incarnation: int = 0
     last_index: int = 0
     purpose: str = ""
+
+
+START_BITS = 20
+
+
+def incarnation_of(starts: int, drawn: int) -> int:
+    """Return the incarnation of a process: how often its folder was started on, and a random number."""
+    return starts << START_BITS | drawn % (1 << START_BITS)
+
+
+def starts_of(incarnation: int) -> int:
+    return incarnation >> START_BITS
 
 
 class Welcome(Struct, frozen=True, kw_only=True, array_like=True, tag=21):
@@ -84,6 +97,34 @@ class ForwardReply(Struct, frozen=True, kw_only=True, array_like=True, gc=False,
 
     sender: str
     answers: tuple[tuple[int, bytes], ...]
+
+
+class FetchSnapshot(Struct, frozen=True, kw_only=True, array_like=True, gc=False, tag=25):
+    """Asks for a piece of a snapshot's file, on a connection whose hello says `FETCH` (protocol 4)."""
+
+    index: Number
+    sha256: str
+    offset: Number
+
+
+class SnapshotChunk(Struct, frozen=True, kw_only=True, array_like=True, gc=False, tag=26):
+    """A piece of the file, of `CHUNK_BYTES_MAX` at most; `end` if nothing follows it."""
+
+    index: Number
+    offset: Number
+    data: bytes
+    end: bool
+
+
+class SnapshotGone(Struct, frozen=True, kw_only=True, array_like=True, gc=False, tag=27):
+    """The snapshot that was asked for is not there any more: the leader offers a newer one, or will."""
+
+    index: Number
+
+
+FETCH = "fetch"  # the purpose of a connection on which a snapshot is fetched
+CHUNK_BYTES_MAX = 256 * 1024
+CHUNK_FRAME_BYTES_MAX = CHUNK_BYTES_MAX + 1024
 
 
 Hash = Annotated[bytes, Meta(min_length=32, max_length=32)]
@@ -129,13 +170,14 @@ PEER_REPORTS_PROTOCOL = 4  # the version of the protocol from which on they do
 
 PeerMessage = RaftMessage | Forward | ForwardReply | PeerReport
 
-NEWER: dict[type[RaftMessage], int] = {
-    TimeoutNow: 4
-}  # messages that not every version knows, and the first that does
+# Messages that not every version of the protocol knows, and the first that does.
+NEWER: dict[type[RaftMessage], int] = {TimeoutNow: 4, InstallSnapshot: 4, InstallSnapshotResponse: 4}
 
 _peer_message: Decoder[PeerMessage] = Decoder(PeerMessage)
 _hello: Decoder[Hello] = Decoder(Hello)
 _hello_reply: Decoder[Welcome | Refused] = Decoder(Welcome | Refused)
+_fetch: Decoder[FetchSnapshot] = Decoder(FetchSnapshot)
+_fetched: Decoder[SnapshotChunk | SnapshotGone] = Decoder(SnapshotChunk | SnapshotGone)
 
 
 def decode_peer_message(payload: bytes) -> PeerMessage:
@@ -151,3 +193,13 @@ def decode_hello(payload: bytes) -> Hello:
 def decode_hello_reply(payload: bytes) -> Welcome | Refused:
     """Return another server's answer to our hello; raise `Malformed`."""
     return decode(_hello_reply, payload)
+
+
+def decode_fetch(payload: bytes) -> FetchSnapshot:
+    """Return a request on a connection for fetching; raise `Malformed`."""
+    return decode(_fetch, payload)
+
+
+def decode_fetched(payload: bytes) -> SnapshotChunk | SnapshotGone:
+    """Return the answer to a `FetchSnapshot`; raise `Malformed`."""
+    return decode(_fetched, payload)

@@ -40,7 +40,13 @@ class Clerk:
         self._auditor = Auditor("sqlite", path)
         self._reader = Reader(self._inbox.put_gathered, self._fail)
         self._tellers = ClientServer(
-            Address("127.0.0.1", 0), self._inbox, self._reader, sealer, self._auditor, report=_report
+            Address("127.0.0.1", 0),
+            self._inbox,
+            self._reader,
+            sealer,
+            self._auditor,
+            take_snapshot=lambda: (0, "there is no log to cut"),
+            report=_report,
         )
         self._stopping = False
         self.port = self._tellers.port

@@ -18,6 +18,7 @@ from typing import NoReturn
 from tabulate import tabulate
 
 from atm.client import ClientError
+from atm.command_line import add_version
 from atm.local_cluster import NoLeader
 from demo.two_phase import on_raft, on_two_phase
 from demo.two_phase.customers import Failed
@@ -71,6 +72,7 @@ def _moral(rows: Sequence[Row], outage_s: float) -> str:
 
 def _options(argv: Sequence[str] | None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="bin/two_phase_demo", description=__doc__, allow_abbrev=False)
+    add_version(parser)
     parser.add_argument(
         "--outage",
         type=_seconds,

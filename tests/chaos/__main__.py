@@ -20,6 +20,7 @@ from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from types import FrameType
 
+from atm.command_line import add_version
 from atm.local_cluster import write_cluster_ini
 from tests.chaos.faults import FAULTS, why_not
 from tests.chaos.network import Network, NoNetwork
@@ -109,6 +110,7 @@ def _folder() -> Iterator[Path]:
 
 def _options(arguments: list[str]) -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="bin/chaos", description=__doc__)
+    add_version(parser)
     parser.add_argument("--minutes", type=float, default=5.0, help="default: %(default)s")
     parser.add_argument("--seed", type=int, default=random.randrange(1_000_000), help="default: random")
     parser.add_argument("--clients", type=int, default=12, help="five of them only query; default: 12")

@@ -12,7 +12,7 @@ import pytest
 from atm.client import Client
 from atm.local_cluster import LocalCluster, write_cluster_ini
 from tests.support.ledgers import right_ledger
-from tests.support.server_parts import wait_until
+from tests.support.server_parts import Wire, credit, wait_until
 
 REBUILT = "and a new one is made from the log"
 
@@ -135,3 +135,25 @@ def test_a_ledger_that_is_wrong_again_right_after_it_was_rebuilt_stops_the_node(
     flip_a_bit(wal, b"credit-23")
     assert cluster.processes[name].wait(15) == 1
     assert "rebuilt from the log only just before" in cluster.output(name).splitlines()[-1]
+
+
+def test_a_ledger_is_rebuilt_from_its_snapshot_where_the_log_was_cut(tmp_path: Path) -> None:
+    with LocalCluster(write_cluster_ini(tmp_path, 3, snapshot_log_mb=0.1)) as cluster:
+        cluster.start_all()
+        leader = cluster.wait_for_leader()
+        name = other_than(cluster, leader)
+        first_segment = cluster.cluster.data_dir / name / "raft.log.000001"
+        sent = 0
+        with Wire(cluster.cluster.nodes[leader].client) as wire:
+            while first_segment.exists():
+                assert sent < 40_000
+                for number in range(sent, sent + 500):
+                    wire.send(credit(f"c{number:05}", 1))
+                assert {(wire.answer() or {})["outcome"] for _ in range(500)} == {"ok"}
+                sent += 500
+        right_ledger(cluster)
+        assert cluster.stop(name) == 0
+        with closing(sqlite3.connect(ledger_of(cluster, name))) as ledger, ledger:
+            ledger.execute("update receipt set actor = 'eve' where request_id = 'c00007'")
+        cluster.start(name)
+        wait_until_rebuilt(cluster, name, "(the rows of its file)")

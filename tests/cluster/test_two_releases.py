@@ -38,13 +38,22 @@ EDITS = {
 class Releases(LocalCluster):
     """Nodes in `newer` run the newer release when they are started."""
 
-    def __init__(self, config_path: Path, newer_tree: Path) -> None:
+    def __init__(
+        self,
+        config_path: Path,
+        newer_tree: Path,
+        *,
+        older_tree: Path = THIS,
+        older_release: str = RELEASE,
+        newer_release: str = NEWER_RELEASE,
+    ) -> None:
         super().__init__(config_path)
         self.newer: set[str] = set()
-        self._newer_tree = newer_tree
+        self._trees = {True: newer_tree, False: older_tree}
+        self._releases = {True: newer_release, False: older_release}
 
     def command(self, name: str) -> list[str]:
-        tree = self._newer_tree if name in self.newer else THIS
+        tree = self._trees[name in self.newer]
         node = ["-m", "atm.local_cluster", name, "--config", str(self.cluster.path)]
         return ["/usr/bin/env", f"PYTHONPATH={tree}", sys.executable, "-P", *node]
 
@@ -53,7 +62,7 @@ class Releases(LocalCluster):
         assert self.stop(name) == 0, self.output(name)
         (self.newer.add if newer else self.newer.discard)(name)
         self.start(name)
-        release = NEWER_RELEASE if newer else RELEASE
+        release = self._releases[newer]
         wait_until(lambda: self.releases()[name] == release and self.wait_for_leader() != "")
 
     def releases(self) -> dict[str, str]:

@@ -6,7 +6,7 @@ from collections.abc import Callable
 
 from tests.hostile.core import Core
 from tests.hostile.ledger_files import LedgerFiles
-from tests.hostile.log_files import LogFiles
+from tests.hostile.log_files import CutLogFiles, LogFiles
 from tests.hostile.ports import ClientsPort, ServersPort
 from tests.hostile.target import Target
 from tests.hostile.texts import ConfigFiles, TypedLines
@@ -18,7 +18,8 @@ TARGETS: dict[str, tuple[Callable[[], Target], int]] = {
     "servers": (ServersPort, 17),
     "peer": (WelcomedPeer, 3),
     "core": (Core, 15),
-    "log": (LogFiles, 15),
+    "log": (LogFiles, 8),
+    "cut-log": (CutLogFiles, 7),
     "ledger": (LedgerFiles, 10),
     "config": (ConfigFiles, 8),
     "lines": (TypedLines, 7),

@@ -36,14 +36,41 @@ _absurd = st.sampled_from(
 )
 _numbers = _small | _small | _small | _absurd
 _senders = st.sampled_from(["n2", "n3", "n2", "n3", "n1", "nobody", ""])
-_entries = st.lists(st.tuples(_numbers, _numbers, _numbers, st.binary(max_size=5)), max_size=3) | st.builds(
-    lambda first, term, count: [(first + k, term, k, b"x") for k in range(count)], _small, _small, _small
+_configurations = st.lists(
+    st.tuples(st.sampled_from(["n1", "n2", "n3", "nobody"]), st.booleans()),
+    min_size=1,
+    max_size=4,
+    unique_by=lambda member: member[0],
+).map(lambda members: (3, msgspec.msgpack.encode([members])))
+_kinds_and_data = st.tuples(st.integers(0, 4), st.binary(max_size=5)) | _configurations | _configurations
+_entries = st.lists(
+    st.tuples(_numbers, _numbers, _numbers, _numbers, st.just(1), st.binary(max_size=5)), max_size=3
+)
+_appends_that_fit = st.builds(
+    lambda sender, term, all_entries, commit: (
+        *(3, sender, term, 0, 0),
+        [(1 + k, term, 1 + k, kind, 1, data) for k, (kind, data) in enumerate(all_entries)],
+        *(commit, 0),
+    ),
+    st.sampled_from(["n2", "n3", "nobody"]),
+    st.integers(1, 6),
+    st.lists(_kinds_and_data, max_size=4),
+    _small,
+)
+_hashes = st.sampled_from(["", "0f" * 32, "0F", "0f" * 33])
+_snapshots = st.tuples(
+    _numbers, _small, _numbers, _numbers, _hashes, _hashes, st.binary(max_size=5), st.text(max_size=5)
 )
 _messages = st.one_of(
     st.tuples(st.just(1), _senders, _numbers, _numbers, _numbers, st.booleans()),
+    st.tuples(st.just(1), _senders, _numbers, _numbers, _numbers, st.booleans(), st.booleans()),
     st.tuples(st.just(2), _senders, _numbers, st.booleans(), st.booleans()),
     st.tuples(st.just(3), _senders, _numbers, _numbers, _numbers, _entries, _numbers, _numbers),
+    _appends_that_fit,
     st.tuples(st.just(4), _senders, _numbers, st.booleans(), _numbers, _numbers, _numbers, _numbers),
+    st.tuples(st.just(5), _senders, _numbers, _snapshots, _numbers),
+    st.tuples(st.just(6), _senders, _numbers, _numbers, st.booleans(), _numbers),
+    st.tuples(st.just(7), _senders, _numbers),
 )
 _ticks = st.integers(1, 25)
 _bytes = _messages.map(msgspec.msgpack.encode)
@@ -108,6 +135,8 @@ class Core:
             log.save(ready.hard_state, ready.entries)
             self._send(ready.messages_after_sync)
             raft.advance(ready)
+            if ready.install is not None:
+                raft.install_failed(ready.install)  # nothing can be fetched of what was made up
 
     def _send(self, outgoing: tuple[Outgoing, ...]) -> None:
         for each in outgoing:

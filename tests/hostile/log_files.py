@@ -15,10 +15,12 @@ from types import TracebackType
 
 from hypothesis import strategies as st
 from hypothesis.strategies import SearchStrategy
+from msgspec.structs import replace
 
 from atm.raft.messages import Entry, EntryKind, HardState
-from atm.storage.log_file import DamagedLog, LogFailed, LogFile, LogOfAnotherRelease
+from atm.storage.log_file import DamagedLog, LogBase, LogFailed, LogFile, LogOfAnotherRelease
 from atm.storage.log_format import SEGMENT_HEADER_BYTES, SegmentHeader, segment_path
+from atm.storage.log_index import NO_SNAPSHOT
 from tests.hostile.mutations import BYTES_MAX, Edit, edited, edits
 from tests.hostile.target import in_one_line
 from tests.support.sim_disk import SimDisk
@@ -59,13 +61,14 @@ class LogFiles:
     """The log of a server, in segments of a few batches each."""
 
     name = "log file"
+    cut_after = 0  # of its batches: the entries up to there are in a snapshot, and the log is cut behind it
     inputs: SearchStrategy[Change] = st.tuples(
         st.sampled_from(["edit"] * 8 + sorted(WHOLE_SEGMENTS)), st.integers(0, 9), st.integers(0, 9), edits
     )
 
     def __init__(self) -> None:
         self._held: list[Held] = [(HardState(), ())]
-        self._segments, self._held = _written()
+        self._segments, self._held, self._base = _written(self.cut_after)
 
     def __enter__(self) -> LogFiles:
         return self
@@ -90,8 +93,8 @@ class LogFiles:
         for path, data in segments.items():
             _write(disk, path, data)
         try:
-            with closing(LogFile(FOLDER, disk=disk, segment_bytes_max=SEGMENT_BYTES_MAX)) as log:
-                held = (log.hard_state, tuple(log.tail(1)))
+            with closing(self._opened(disk)) as log:
+                held = self._held_by(log)
                 end = disk.contents(disk.paths()[-1])
                 outcome = self._judge(held, segments, len(end))
                 self._goes_on(log, held, disk)
@@ -103,6 +106,15 @@ class LogFiles:
 
     def finish(self) -> None:
         """Nothing can be left behind."""
+
+    def _opened(self, disk: SimDisk) -> LogFile:
+        return LogFile(FOLDER, base=self._base, disk=disk, segment_bytes_max=SEGMENT_BYTES_MAX)
+
+    def _held_by(self, log: LogFile) -> Held:
+        """Return what the log holds, behind those entries that only the snapshot does."""
+        assert log.first_index <= self._base.index + 1
+        cut = self._held[-1][1][: log.first_index - 1]
+        return log.hard_state, (*cut, *log.tail(log.first_index))
 
     def _changed(self, change: Change) -> Segments:
         kind, one, other, changes = change
@@ -133,8 +145,16 @@ class LogFiles:
             index=len(held[1]) + 1, term=hard_state.term, time_us=1, kind=EntryKind.COMMAND, data=b"more"
         )
         log.save(hard_state, [entry])
-        with closing(LogFile(FOLDER, disk=disk, segment_bytes_max=SEGMENT_BYTES_MAX)) as again:
-            assert (again.hard_state, tuple(again.tail(1))) == (hard_state, (*held[1], entry))
+        with closing(self._opened(disk)) as again:
+            expected = replace(hard_state, commit_index=self._base.index)
+            assert self._held_by(again) == (expected, (*held[1], entry))
+
+
+class CutLogFiles(LogFiles):
+    """A log whose first segments were cut behind a snapshot."""
+
+    name = "cut log file"
+    cut_after = 6
 
 
 def _write(disk: SimDisk, path: Path, data: bytes) -> None:
@@ -146,8 +166,9 @@ def _write(disk: SimDisk, path: Path, data: bytes) -> None:
     disk.sync_folder(path.parent)
 
 
-def _written() -> tuple[Segments, list[Held]]:
-    """Return the segments of a log of a dozen batches, and what it held after each."""
+def _written(cut_after: int) -> tuple[Segments, list[Held], LogBase]:
+    """Return the segments of a log of a dozen batches, what it held after each, and behind what it is cut."""
+    base = NO_SNAPSHOT
     disk, held = SimDisk(Random(0)), [(HardState(), ())]
     history: list[Held] = list(held)
     chance = Random(7)
@@ -167,6 +188,12 @@ def _written() -> tuple[Segments, list[Held]]:
             )
             log.save(hard_state, new)
             history.append((hard_state, (*history[-1][1][: first - 1], *new)))
+            if number + 1 == cut_after:
+                base = LogBase(new[-1].index, new[-1].term, new[-1].time_us)
+                log.set_base(base)
+                log.cut(base.index + 1)
     segments = {path: disk.contents(path) for path in disk.paths()}
     assert segment_path(FOLDER, 3) in segments
-    return segments, history
+    assert (segment_path(FOLDER, 1) in segments) == (cut_after == 0)
+    known = [(replace(state, commit_index=base.index), entries) for state, entries in history]
+    return segments, known, base

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from tests.mutants.admin import ADMIN
 from tests.mutants.bank import BANK
 from tests.mutants.bank_rules import BANK_RULES
 from tests.mutants.core import CORE
+from tests.mutants.core_members import CORE_MEMBERS
+from tests.mutants.core_snapshot import CORE_SNAPSHOT
 from tests.mutants.durability import DURABILITY
 from tests.mutants.elections import ELECTIONS
 from tests.mutants.files import FILES
@@ -13,10 +16,13 @@ from tests.mutants.forged import FORGED
 from tests.mutants.format import FORMAT
 from tests.mutants.guards import GUARDS
 from tests.mutants.install import INSTALL
+from tests.mutants.members import MEMBERS
 from tests.mutants.reads import READS
 from tests.mutants.registry import REGISTRY
 from tests.mutants.replication import REPLICATION
 from tests.mutants.run_loop import RUN_LOOP
+from tests.mutants.snapserver import SNAPSERVER
+from tests.mutants.storage import STORAGE
 from tests.mutants.survivors import SURVIVORS
 from tests.mutants.teller import TELLER
 
@@ -24,20 +30,26 @@ MUTANTS = (
     *ELECTIONS,
     *REPLICATION,
     *CORE,
+    *CORE_MEMBERS,
+    *CORE_SNAPSHOT,
     *READS,
     *DURABILITY,
     *FOLDERS,
     *FILES,
+    *STORAGE,
+    *SNAPSERVER,
     *FORGED,
     *FORMAT,
     *GUARDS,
     *INSTALL,
+    *MEMBERS,
     *BANK,
     *BANK_RULES,
     *REGISTRY,
     *RUN_LOOP,
     *SURVIVORS,
     *TELLER,
+    *ADMIN,
 )
 
 # Random runs hardly ever show these: each needs a scripted test, whatever the simulation finds.

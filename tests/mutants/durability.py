@@ -69,7 +69,7 @@ DURABILITY = (
     Mutant(
         name="on after a failed sync",
         what="a log whose sync failed takes the next batch as if nothing had been",
-        edits=(Edit("LogFile.save", "not self._healthy", "False"),),
+        edits=(Edit("LogFile._writing", "not self._healthy", "False"),),
         caught_by=FAILURES + "test_after_a_failed_write_or_sync_nothing_more_is_accepted",
     ),
     Mutant(

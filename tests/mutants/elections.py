@@ -145,8 +145,8 @@ ELECTIONS = (
         edits=(
             Edit(
                 "Raft._become_candidate",
-                "self.responses_ += self._vote_requests()",
-                "self.responses_ += self._vote_requests(); self._count_vote(self.node_id)",
+                "self.responses_ += self._vote_requests(...)",
+                "self.responses_ += self._vote_requests(...); self._count_vote(self.node_id)",
             ),
         ),
         caught_by="tests/raft/test_votes.py::test_a_candidate_whose_own_vote_is_not_saved_has_not_won",

@@ -53,7 +53,7 @@ FORGED = (
         what="a peer that only asks for pre-votes leaves no room for the term of a true leader",
         edits=(
             Edit(
-                "Raft.step",
+                "Raft._adopt_term",
                 """
                 if message_.term > self.term and not _is_hypothetical(message_):
                     term_limit_.consume(message_.term - self.term)
@@ -71,7 +71,7 @@ FORGED = (
     Mutant(
         name="second leader believed",
         what="an append in the name of a second leader of the term is taken",
-        edits=(Edit("Raft._handle_append_entries", "self.leader not in (None, append_.sender)", "False"),),
+        edits=(Edit("Raft._rejection_of_second_leader", "self.leader in (None, sender_)", "True"),),
         caught_by=LIES
         + "test_a_second_leader_of_the_term_is_refused_by_the_leader_and_by_a_follower_of_another",
     ),
@@ -91,7 +91,11 @@ FORGED = (
         name="round never sent",
         what="an answer to a later round than was ever sent confirms all reads to come",
         edits=(
-            Edit("Raft._handle_append_entries_response", "response_.round > self._role.reads.round", "False"),
+            Edit(
+                "Raft._rejection_of_answer",
+                "index_ <= sent_index_ and answer_.round <= self._role.reads.round",
+                "index_ <= sent_index_",
+            ),
         ),
         caught_by=LIES + "test_an_answer_to_an_append_that_was_never_sent_is_refused",
     ),

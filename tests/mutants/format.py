@@ -85,19 +85,19 @@ FORMAT = (
     Mutant(
         name="ids of clusters not compared",
         what="servers of two banks with one cluster.ini vote for each other",
-        edits=(Edit("Handshake._is_of_another_cluster", "hello_.cluster != self.hello.cluster", "False"),),
+        edits=(Edit("Handshake._refusal_of_cluster", "hello_.cluster == ours_.cluster", "True"),),
         caught_by=HANDSHAKE_TESTS + "test_ids_decide_once_both_have_one_and_cluster_ini_before",
     ),
     Mutant(
         name="digests not compared while there is no id",
         what="servers of two new banks vote for each other",
-        edits=(Edit("Handshake._is_of_another_cluster", "hello_.config != self.hello.config", "False"),),
+        edits=(Edit("Handshake._refusal_of_cluster", "hello_.config == ours_.config", "True"),),
         caught_by=HANDSHAKE_TESTS + "test_ids_decide_once_both_have_one_and_cluster_ini_before",
     ),
     Mutant(
         name="digests compared for ever",
         what="no server can move to another address",
-        edits=(Edit("Handshake._is_of_another_cluster", "hello_.cluster and self.hello.cluster", "False"),),
+        edits=(Edit("Handshake._refusal_of_cluster", "hello_.cluster and ours_.cluster", "False"),),
         caught_by=HANDSHAKE_TESTS + "test_ids_decide_once_both_have_one_and_cluster_ini_before",
     ),
     Mutant(
@@ -130,8 +130,8 @@ FORMAT = (
         edits=(
             Edit(
                 "RequestRouter._raise_feature_level",
-                "min(self._feature_levels.values(), ...)",
-                "max(self._feature_levels.values(), ...)",
+                "min([*levels_, self._feature_level_max])",
+                "self._feature_level_max",
             ),
         ),
         caught_by=ROUTER_TESTS
@@ -140,21 +140,25 @@ FORMAT = (
     Mutant(
         name="level raised beyond the leader",
         what="the leader is ended by its own raise",
-        edits=(Edit("RequestRouter._raise_feature_level", "min(level_, self._feature_level_max)", "level_"),),
+        edits=(
+            Edit(
+                "RequestRouter._raise_feature_level",
+                "min([*levels_, self._feature_level_max])",
+                "min(levels_)",
+            ),
+        ),
         caught_by=ROUTER_TESTS + "test_the_level_is_never_raised_beyond_what_the_leader_knows",
     ),
     Mutant(
         name="peer that has gone still counted",
         what="the level is raised while a server is stopped to be put back to the older release",
-        edits=(Edit("PeerServer._forget_connection", "self._publish_level(peer_)", "pass"),),
+        edits=(Edit("PeerServer._forget_connection", "self._publish_hello(peer_)", "pass"),),
         caught_by=PEER_TESTS + "test_the_level_of_a_peer_is_put_when_it_connects_and_when_it_disconnects",
     ),
     Mutant(
         name="level lowered",
         what="a late raise takes back what the log may hold already",
-        edits=(
-            Edit("Ledger._apply_cluster_entry", "max(entry_.level, cluster_.feature_level)", "entry_.level"),
-        ),
+        edits=(Edit("ClusterState.after", "entry_.level > self_.feature_level", "True"),),
         caught_by=CLUSTER_TESTS + "test_a_feature_level_rises_and_never_falls",
     ),
     Mutant(
@@ -218,11 +222,9 @@ FORMAT = (
         caught_by="tests/storage/test_log_damage.py::test_the_log_of_another_release_is_no_damage_and_is_left_alone",
     ),
     Mutant(
-        name="cluster founded with any servers",
-        what="one forged entry ends all servers of a new bank for good",
-        edits=(
-            Edit("EntryValidator._refusal_of_clusters_own", "self._voters != set(said_.voters)", "False"),
-        ),
-        caught_by=VALIDATOR_TESTS + "test_a_cluster_is_founded_once_and_with_the_servers_of_cluster_ini",
+        name="cluster founded twice",
+        what="one forged entry names other servers than those that founded the bank",
+        edits=(Edit("EntryValidator._refusal_of_clusters_own", "entry_.index != 1", "False"),),
+        caught_by=VALIDATOR_TESTS + "test_a_cluster_is_founded_by_the_first_entry_alone",
     ),
 )

@@ -106,7 +106,7 @@ REPLICATION = (
         edits=(
             Edit(
                 "Raft._handle_append_entries",
-                "log_.term_at(append_.prev_log_index) == append_.prev_log_term",
+                "log_.agrees(append_.prev_log_index, append_.prev_log_term)",
                 "append_.prev_log_index <= self.last_index",
             ),
         ),

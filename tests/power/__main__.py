@@ -8,6 +8,7 @@ import sys
 from collections.abc import Sequence
 from time import monotonic
 
+from tests.power import snapshots
 from tests.power.cuts import run
 from tests.power.filesystem import why_not
 
@@ -19,6 +20,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument(
         "--some", action="store_true", help="a disk for each node: cut some of them while the others run"
     )
+    parser.add_argument(
+        "--snapshots", action="store_true", help="cut one server's storage that is busy with snapshots"
+    )
     parser.add_argument("--nodes", type=int, default=5, help="default: %(default)s")
     options = parser.parse_args(argv)
     reason = why_not()
@@ -28,7 +32,10 @@ def main(argv: Sequence[str] | None = None) -> int:
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))  # so that everything is unmounted then too
     started_s = monotonic()
     try:
-        print(run(options.cuts, options.seed, nodes=options.nodes, some=options.some, tell=print))
+        if options.snapshots:
+            print(dict(snapshots.run(options.cuts, options.seed)))
+        else:
+            print(run(options.cuts, options.seed, nodes=options.nodes, some=options.some, tell=print))
     except AssertionError as error:
         print(f"FAILED: {error}")
         return 1

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.power import snapshots
 from tests.power.cuts import run
 from tests.power.filesystem import FileSystem, why_not
 
@@ -65,6 +66,13 @@ def test_no_acknowledged_request_is_lost_when_some_lose_their_power_and_the_othe
     assert tally.cuts == 6
     assert 1 <= min(tally.cuts_of) < max(tally.cuts_of) <= 4
     assert tally.acknowledged > 100
+
+
+def test_a_power_cut_during_snapshots_leaves_log_ledger_and_snapshot_that_belong_together() -> None:
+    met = snapshots.run(12, seed=3)
+    assert met["cuts"] == 12
+    assert met["cut logs"] > 6
+    assert met["installed"]
 
 
 @pytest.mark.parametrize("some", [False, True])

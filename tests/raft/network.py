@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from hashlib import sha256
 from random import Random
 from typing import Any
 
@@ -17,15 +18,18 @@ from msgspec.structs import replace
 
 from atm.raft.checked import CheckedRaft
 from atm.raft.config import RaftConfig
+from atm.raft.log import BEGINNING
 from atm.raft.membership import Configuration
 from atm.raft.messages import (
     AppendEntries,
     CatchUp,
+    Entry,
     HardState,
     NodeId,
     Outgoing,
     RaftMessage,
     RequestVote,
+    Snapshot,
 )
 from atm.raft.ready import Ready, Role
 from tests.raft.server import Server
@@ -34,12 +38,27 @@ from tests.support.store import Store, entries_of_terms
 
 NOW_US = 1_000_000
 ELECTION_TICKS_MIN, ELECTION_TICKS_MAX, HEARTBEAT_TICKS = 30, 60, 5
-EFFECTS = ("messages", "save", "responses", "apply", "answer", "advance")  # the order of `Ready`
+EFFECTS = ("messages", "reset", "save", "responses", "apply", "answer", "advance")  # the order of `Ready`
+INSTALL_STEPS = ("adopt", "replace", "installed")
 DELIVERIES_MAX = 20_000
 
 
 class Crashed(Exception):
     """The server died in the middle of performing a `Ready`."""
+
+
+def snapshot_of(last: Entry, name: str = "", membership: bytes = b"") -> Snapshot:
+    """Return a snapshot of what was applied up to `last`; the file's contents are told by `name`."""
+    return Snapshot(
+        index=last.index,
+        term=last.term,
+        time_us=last.time_us,
+        size_bytes=1,
+        sha256=sha256(name.encode()).hexdigest(),
+        chain_hash="",
+        membership=membership,
+        cluster_id="",
+    )
 
 
 class Envelope(Struct, frozen=True):
@@ -73,6 +92,7 @@ class Network:
         self.lost: set[tuple[NodeId, NodeId]] = set()  # links that fail, as (from, to)
         self.drops: Callable[[Envelope], bool] = lambda envelope: False
         self.rejects_leader = False  # whether servers may reject messages of the others
+        self.fetches = True  # whether offered snapshots are fetched and installed as time passes
         self.now_us = NOW_US
         self.servers: dict[NodeId, Server] = {}
         for name in names:
@@ -119,6 +139,9 @@ class Network:
                 return passed
             for server in self.alive:
                 self.tick([server.name])
+            if self.fetches:
+                for server in self.alive:
+                    self.fetch(server.name)
             if slow:
                 for _ in range(len(self.in_flight)):
                     self.deliver_one()
@@ -185,6 +208,7 @@ class Network:
             server.crash_before = None
             if applied_index is not None:
                 del server.applied[applied_index:]
+            server.recover()
             self.checks.restarted(name, len(server.applied))
             server.start()
 
@@ -195,7 +219,9 @@ class Network:
         assert server.disk != disk
         self.checks.wiped(name, disk)
         server.disk = disk
-        server.store.hard_state, server.store.entries, server.applied = HardState(), [], []
+        server.store.reset(BEGINNING)
+        server.store.hard_state, server.applied = HardState(), []
+        server.files.clear()
 
     def step_down(self, name: NodeId) -> None:
         """Drop all answers to `name` until check-quorum makes it step down."""
@@ -204,6 +230,49 @@ class Network:
         self.in_flight.clear()
         self.drops = drops
         assert self[name].role is not Role.LEADER
+
+    # -- snapshots ---------------------------------------------------------------------------------
+
+    def take_snapshot(self, name: NodeId, *, kept: int = 0, cut: bool = True) -> Snapshot:
+        """`name` takes a snapshot of its state machine and cuts its log, but for the last `kept` entries."""
+        server = self.servers[name]
+        snapshot = snapshot_of(server.applied[-1], f"{name} {len(server.applied)}", server.membership)
+        server.files[snapshot] = list(server.applied)
+        self.checks.took_snapshot(name, snapshot)
+        first_index = max(snapshot.index + 1 - kept, server.store.start.index + 1)
+        if cut:
+            if first_index > server.store.start.index + 1:
+                server.store.cut(first_index)
+            self[name].snapshot_taken(snapshot, first_index)
+            self.work(name)
+        return snapshot
+
+    def fetch(self, name: NodeId, *, crash_before: str | None = None) -> bool:
+        """`name` fetches the snapshot that it was told to, and installs it; return whether it could."""
+        server = self.servers[name]
+        snapshot, leader = server.wanted, self[name].leader
+        if snapshot is None or leader is None or {(leader, name), (name, leader)} & self.lost:
+            return False
+        source = self.servers[leader]
+        if source.raft is None or snapshot not in source.files or self[name].installing != snapshot:
+            server.wanted = None
+            self[name].install_failed(snapshot)
+            return False
+        content = list(source.files[snapshot])
+        for step in INSTALL_STEPS:
+            if step == crash_before:
+                self.crash(name)
+                return False
+            match step:
+                case "adopt":
+                    server.files[snapshot] = content
+                case "replace":
+                    server.applied, server.wanted = list(content), None
+                    self.checks.installed(name, snapshot)
+                case "installed":
+                    self[name].installed(snapshot)
+        self.work(name)
+        return True
 
     # -- links -------------------------------------------------------------------------------------
 
@@ -273,6 +342,8 @@ class Network:
             if server.crash_before == effect and self._is_due(effect, ready):
                 raise Crashed
             match effect:
+                case "reset":
+                    server.reset_log(ready.reset_log)
                 case "messages":
                     self._send(server, ready.messages)
                     self._send(server, [self._caught_up(server, order) for order in ready.catch_ups])
@@ -285,9 +356,7 @@ class Network:
                     self.checks.applied(server.name, ready.committed)
                     server.applied += ready.committed
                 case "answer":
-                    assert all(read.index <= len(server.applied) for read in ready.reads)
-                    server.reads += ready.reads
-                    server.dropped_reads += ready.dropped_reads
+                    server.answer(ready)
                 case "advance":
                     server.core.advance(ready)
 
@@ -296,6 +365,7 @@ class Network:
         """Whether `ready` has work of this kind, so that a crash before it makes a difference."""
         work = {
             "messages": bool(ready.messages or ready.catch_ups),
+            "reset": ready.reset_log is not None,
             "responses": bool(ready.messages_after_sync),
             "apply": bool(ready.committed),
         }
@@ -320,8 +390,8 @@ class Network:
 
     def converged(self) -> bool:
         """Whether all running servers have the same log and have applied all of it."""
-        logs = [server.store.entries for server in self.alive]
-        return all(log == logs[0] for log in logs) and all(s.applied == s.store.entries for s in self.alive)
+        one = self.alive[0]
+        return all(s.applied == one.applied and s.store.last_index == len(one.applied) for s in self.alive)
 
     def __repr__(self) -> str:
         return "; ".join(map(str, self.servers.values()))

@@ -7,8 +7,10 @@ from collections.abc import Callable
 from atm.raft.checked import CheckedRaft
 from atm.raft.config import RaftConfig
 from atm.raft.configurations import members_of
+from atm.raft.log import LogStart
 from atm.raft.membership import Configuration
-from atm.raft.messages import ConfirmedRead, Entry, EntryKind, NodeId
+from atm.raft.messages import ConfirmedRead, Entry, EntryKind, NodeId, Snapshot
+from atm.raft.ready import Ready
 from tests.support.store import Store
 
 
@@ -32,6 +34,8 @@ class Server:
         self.reads: list[ConfirmedRead] = []
         self.dropped_reads: list[int] = []
         self.crash_before: str | None = None
+        self.files: dict[Snapshot, list[Entry]] = {}  # on the disk: the snapshots, and what is in each
+        self.wanted: Snapshot | None = None  # the one to fetch
         self._random = random
         self.raft: CheckedRaft | None = None
 
@@ -41,7 +45,36 @@ class Server:
         assert self.raft is not None, f"{self.name} is down"
         return self.raft
 
+    @property
+    def snapshot(self) -> Snapshot | None:
+        """The newest snapshot on the disk that is not ahead of the state machine."""
+        known = [snapshot for snapshot in self.files if snapshot.index <= len(self.applied)]
+        return max(known, key=lambda snapshot: snapshot.index, default=None)
+
+    def recover(self) -> None:
+        """Put in order what a crash in the middle of an install has left: the old state, or the new."""
+        newest = max(self.files, key=lambda snapshot: snapshot.index, default=None)
+        if newest is None:
+            return
+        if len(self.applied) < self.store.start.index:
+            self.applied = list(self.files[newest])
+        known = newest.index <= self.store.start.index or self.store.term_at(newest.index) == newest.term
+        if len(self.applied) >= newest.index and not known:
+            self.reset_log(newest)
+
+    def reset_log(self, snapshot: Snapshot | None) -> None:
+        if snapshot is not None:
+            self.store.reset(LogStart(snapshot.index, snapshot.term, snapshot.time_us))
+
+    def answer(self, ready: Ready) -> None:
+        """Answer the clients' reads, and note what is to be fetched."""
+        assert all(read.index <= len(self.applied) for read in ready.reads)
+        self.reads += ready.reads
+        self.dropped_reads += ready.dropped_reads
+        self.wanted = ready.install or self.wanted
+
     def start(self) -> None:
+        self.wanted = None
         self.raft = CheckedRaft(
             self.config,
             hard_state=self.store.hard_state,
@@ -49,6 +82,7 @@ class Server:
             applied_index=len(self.applied),
             random=self._random,
             configuration=self._configuration(),
+            snapshot=self.snapshot,
         )
 
     def _configuration(self) -> tuple[int, Configuration] | None:
@@ -57,6 +91,12 @@ class Server:
             if members := members_of(entry):
                 return entry.index, members
         return None if self.founding is None else (0, self.founding)
+
+    @property
+    def membership(self) -> bytes:
+        """The newest configuration that the state machine has applied, encoded; empty if there is none."""
+        applied = [entry.data for entry in self.applied if entry.kind == EntryKind.MEMBERSHIP]
+        return applied[-1] if applied else b""
 
     @property
     def commands(self) -> list[bytes]:

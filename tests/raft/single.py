@@ -5,21 +5,28 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from typing import Any
 
+from msgspec.structs import replace
+
 from atm.raft.checked import CheckedRaft
+from atm.raft.membership import Configuration, Member, encode_configuration
 from atm.raft.messages import (
     AppendEntries,
     AppendEntriesResponse,
     Entry,
+    EntryKind,
     HardState,
+    InstallSnapshot,
+    InstallSnapshotResponse,
     NodeId,
     Outgoing,
     RaftMessage,
     RequestVote,
     RequestVoteResponse,
+    Snapshot,
 )
 from atm.raft.raft import Raft
 from atm.raft.ready import Ready, Role
-from tests.raft.network import ELECTION_TICKS_MAX, Network
+from tests.raft.network import ELECTION_TICKS_MAX, Network, snapshot_of
 from tests.raft.server import Server
 from tests.support.checks import Checks
 from tests.support.store import entries_of_terms
@@ -37,6 +44,10 @@ class Unchecked(Checks):
     def sent(self, name: NodeId, outgoing: Iterable[Outgoing]) -> None: ...
 
     def applied(self, name: NodeId, entries: Sequence[Entry]) -> None: ...
+
+    def took_snapshot(self, name: NodeId, snapshot: Snapshot) -> None: ...
+
+    def installed(self, name: NodeId, snapshot: Snapshot) -> None: ...
 
 
 class Single:
@@ -197,6 +208,21 @@ def append_refused(
     )
 
 
+def snapshot_at(index: int, term: int, name: str = "") -> Snapshot:
+    """Return a snapshot up to the entry at `index`, of `term`, with the time stamp of a hand-made log."""
+    return snapshot_of(entries_after(index - 1, (term,))[0], name)
+
+
+def offer(sender: NodeId, term: int, snapshot: Snapshot, round: int = 0) -> InstallSnapshot:
+    return InstallSnapshot(sender=sender, term=term, snapshot=snapshot, round=round)
+
+
+def offer_answered(
+    sender: NodeId, term: int, index: int, round: int = 0, *, installed: bool = True
+) -> InstallSnapshotResponse:
+    return InstallSnapshotResponse(sender=sender, term=term, index=index, installed=installed, round=round)
+
+
 def votes(sent: Sequence[Outgoing]) -> list[tuple[NodeId, bool]]:
     """Return (to, granted) of the answers to vote requests in `sent`."""
     return [(o.to, o.message.granted) for o in sent if isinstance(o.message, RequestVoteResponse)]
@@ -206,5 +232,28 @@ def appends(sent: Sequence[Outgoing], to: NodeId | None = None) -> list[AppendEn
     return [o.message for o in sent if isinstance(o.message, AppendEntries) and to in (None, o.to)]
 
 
+def offers(sent: Sequence[Outgoing], to: NodeId | None = None) -> list[InstallSnapshot]:
+    return [o.message for o in sent if isinstance(o.message, InstallSnapshot) and to in (None, o.to)]
+
+
+def offer_answers(sent: Sequence[Outgoing]) -> list[InstallSnapshotResponse]:
+    return [o.message for o in sent if isinstance(o.message, InstallSnapshotResponse)]
+
+
 def messages_after_sync(sent: Sequence[Outgoing]) -> list[AppendEntriesResponse]:
     return [o.message for o in sent if isinstance(o.message, AppendEntriesResponse)]
+
+
+def members(voters: str, learners: str = "", **stores: str) -> Configuration:
+    return tuple(
+        Member(node=node, voter=node in voters, store=stores.get(node, "")) for node in voters + learners
+    )
+
+
+def membership_entry(index: int, term: int, configuration: Configuration) -> Entry:
+    data = encode_configuration(configuration)
+    return Entry(index=index, term=term, time_us=index, kind=EntryKind.MEMBERSHIP, data=data)
+
+
+def append_of(sender: str, term: int, prev: tuple[int, int], *entries: Entry) -> AppendEntries:
+    return replace(append(sender, term, prev), entries=entries)

@@ -7,7 +7,7 @@ from collections.abc import Callable
 import pytest
 from msgspec.structs import replace
 
-from atm.raft import Entry, EntryKind, InvariantBroken, encode_configuration
+from atm.raft import Entry, EntryKind, InvariantBroken, LogStart, encode_configuration
 from atm.raft.candidate import Candidate
 from atm.raft.checked import CheckedRaft
 from atm.raft.follower import Follower
@@ -17,7 +17,15 @@ from atm.raft.membership import Configuration, Member, Membership
 from atm.raft.messages import ConfirmedRead
 from atm.raft.progress import Progress, ProgressState
 from atm.raft.voter import Voter
-from tests.raft.single import Single, append, append_accepted, vote_request
+from tests.raft.single import (
+    Single,
+    append,
+    append_accepted,
+    append_refused,
+    entries_after,
+    snapshot_at,
+    vote_request,
+)
 
 Break = Callable[[CheckedRaft], object]
 
@@ -109,6 +117,33 @@ def forget_follower(raft: CheckedRaft) -> None:
         progress.in_flight.clear()
 
 
+def cut_log() -> CheckedRaft:
+    """Return a follower in term 3 with a snapshot of entry 2, which its log begins after."""
+    a = Single("abcde", log=(1, 2, 3), term=3, commit_index=2)
+    a.network.take_snapshot("a")
+    return a.raft
+
+
+def offering() -> CheckedRaft:
+    """Return a leader that offers its snapshot of entry 4 to `b`."""
+    a = Single("abcde", log=(1, 2, 3), term=3, commit_index=2)
+    a.lead()
+    a.receive(append_accepted("c", 4, 4), append_accepted("d", 4, 4), append_refused("b", 4, 3, (1, 0)))
+    a.network.take_snapshot("a")
+    return a.raft
+
+
+def reset(index: int, term: int) -> Break:
+    """Return what empties the log, as if a snapshot of the entry at `index` had been installed."""
+
+    def do(raft: CheckedRaft) -> None:
+        snapshot = snapshot_at(index, term)
+        raft.log.reset(snapshot)
+        put(commit_index=index, applied_index=index, saved_index=index, snapshot=snapshot)(raft)
+
+    return do
+
+
 def confirmed(raft: CheckedRaft, *rounds_and_indices: tuple[int, int]) -> None:
     lead(raft).reads.pending.extend(
         (round, ConfirmedRead(number, index)) for number, (round, index) in enumerate(rounds_and_indices)
@@ -164,6 +199,13 @@ ONE_MOMENT: list[tuple[Callable[[], CheckedRaft], Break, str]] = [
     (leader, lambda raft: confirmed(raft, (9, 4)), "reads wait in the order of their rounds"),
     (leader, lambda raft: confirmed(raft, (0, 5)), "a read index is committed"),
     (leader, lambda raft: confirmed(raft, (0, 3)), "a read index is committed"),
+    (follower, put(snapshot=snapshot_at(3, 3)), "a snapshot is of what is applied"),
+    (cut_log, put(snapshot=snapshot_at(1, 1)), "no entry is missing between the snapshot and the log"),
+    (cut_log, put(snapshot=snapshot_at(2, 1)), "the snapshot is of the log's own entry"),
+    (cut_log, lambda raft: setattr(raft.log, "start", LogStart(3, 3, 3)), "entries in memory are of the log"),
+    (leader, lambda raft: setattr(b_of(raft), "state", ProgressState.SNAPSHOT), "is offered a snapshot"),
+    (offering, lambda raft: setattr(b_of(raft), "state", ProgressState.PROBE), "is offered a snapshot"),
+    (offering, lambda raft: b_of(raft).in_flight.append(3), "offered a snapshot has no append in flight"),
     (follower, configured((4, members("abc"))), "the configuration in use is in the log"),
     (
         leader,
@@ -245,6 +287,15 @@ BETWEEN_TWO: list[tuple[Callable[[], CheckedRaft], Break, str]] = [
     (leader, lambda raft: setattr(b_of(raft), "match_index", 4), "match_index never goes back"),
     (leader, observed(round=5), "heartbeat rounds never go back"),
     (leader, put(commit_index=6), "a leader commits what a majority has saved"),
+    (cut_log, observed(start_index=3), "the log's start never goes back"),
+    (candidate, reset(9, 4), "only a follower installs a snapshot"),
+    (
+        follower,
+        both(reset(9, 3), put(snapshot=None)),
+        "a log that was emptied begins after a snapshot",
+    ),
+    (follower, both(reset(9, 3), lambda raft: raft.log.append(entries_after(9, (3,)))), "is emptied whole"),
+    (follower, reset(3, 3), "a log that has the snapshot's last entry is kept"),
     (follower, configured((3, members("abc"))), "the newest configuration in the log is in use"),
     (leader, both(handing_over("b"), observed(transferring="b", last_index=5)), "nothing is proposed while"),
     (
@@ -259,6 +310,14 @@ BETWEEN_TWO: list[tuple[Callable[[], CheckedRaft], Break, str]] = [
     ),
     (leader, changed(members("abc")), "adds or removes one voter at most"),
     (leader, changed(members("abcde", e="new")), "adds or removes one voter at most"),
+    (
+        leader,
+        both(
+            changed((*members("acde"), Member(node="b", voter=True, since=7))),
+            lambda raft: setattr(b_of(raft), "match_index", 6),
+        ),
+        "what was acknowledged without a vote does not count",
+    ),
 ]
 
 
@@ -309,6 +368,9 @@ CALLS: list[Callable[[CheckedRaft], object]] = [
     lambda raft: raft.demote("e", "new"),
     lambda raft: raft.change_membership(members("abcd"), 0),
     lambda raft: raft.transfer("b"),
+    lambda raft: raft.snapshot_taken(snapshot_at(2, 2), 1),
+    lambda raft: raft.installed(snapshot_at(1, 1)),
+    lambda raft: raft.install_failed(snapshot_at(9, 2)),
 ]
 
 

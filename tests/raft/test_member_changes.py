@@ -11,7 +11,6 @@ from atm.raft import (
     AppendEntries,
     ChangeRefused,
     Configuration,
-    Entry,
     EntryKind,
     EntryTooLarge,
     Member,
@@ -26,18 +25,15 @@ from tests.raft.single import (
     Single,
     append,
     append_accepted,
+    append_of,
     append_refused,
     appends,
+    members,
+    membership_entry,
     vote_granted,
     vote_request,
     votes,
 )
-
-
-def members(voters: str, learners: str = "", **stores: str) -> Configuration:
-    return tuple(
-        Member(node=node, voter=node in voters, store=stores.get(node, "")) for node in voters + learners
-    )
 
 
 def led_by_a(names: str = "abc", joining: str = "") -> Network:
@@ -55,15 +51,6 @@ def leading(names: str = "abc") -> Single:
     a.receive(*(append_accepted(peer, 1, 1) for peer in names[1:]))
     assert a.raft.commit_index == 1
     return a
-
-
-def membership_entry(index: int, term: int, configuration: Configuration) -> Entry:
-    data = encode_configuration(configuration)
-    return Entry(index=index, term=term, time_us=index, kind=EntryKind.MEMBERSHIP, data=data)
-
-
-def append_of(sender: str, term: int, prev: tuple[int, int], *entries: Entry) -> AppendEntries:
-    return replace(append(sender, term, prev), entries=entries)
 
 
 # -- what a change does ------------------------------------------------------------------------------
@@ -174,6 +161,29 @@ def test_a_change_that_an_earlier_leader_left_is_pending_too() -> None:
     index = network.change("b", members("abc"))
     network.pass_time(2 * HEARTBEAT_TICKS)
     assert network["b"].commit_index >= index
+
+
+def test_two_leaders_cannot_change_one_configuration_in_two_ways() -> None:
+    """The example of docs/raft.md: without rule 2, two majorities would share no server."""
+    network = led_by_a("abcdu", joining="u")
+    network.isolate("a", "u")
+    network.change("a", members("abcdu"))
+    network.deliver()
+    assert network["u"].configuration == network["a"].configuration
+    network.drops = lambda envelope: isinstance(envelope.message, AppendEntries) and envelope.to == "d"
+    network.elect("b")
+    with pytest.raises(ChangeRefused, match="not yet committed an entry of its term"):
+        network["b"].change_membership(members("abc"), NOW_US)
+    network.submit("b", b"x")
+    network.deliver()
+    assert network["b"].commit_index == 1, "b and c are two of four"
+    network.heal()
+    network.isolate("b", "c")
+    network.pass_time(10 * ELECTION_TICKS_MAX)
+    assert network.leader() in ("a", "d"), "and then nothing of b is lost"
+    network.heal()
+    network.pass_time(2 * ELECTION_TICKS_MAX)
+    assert network["b"].configuration == network["a"].configuration
 
 
 @pytest.mark.parametrize(
@@ -489,6 +499,21 @@ def test_a_disk_counts_only_while_it_is_the_one_of_the_configuration() -> None:
     a.raft.demote("c", "second")
     assert a.raft.membership.is_voter("c")
     assert not a.raft.has_lost_disk("c")
+
+
+def test_an_acknowledgement_of_the_lost_disk_does_not_count_once_the_new_one_is_a_voters() -> None:
+    """It may come after the demotion, if it was received before."""
+    a = leading()
+    a.propose(b"x")
+    a.raft.demote("c", "new")
+    a.receive(append_accepted("c", 1, 2), append_accepted("b", 1, 2))
+    a.raft.change_membership(members("ab", "c", c="new"), NOW_US)
+    a.receive(append_accepted("b", 1, 3), append_accepted("c", 1, 2))
+    a.raft.change_membership(members("abc", c="new"), NOW_US)
+    assert a.raft.matched() == {"b": 3, "c": 0}
+    a.receive(append_refused("c", 1, a.raft.last_index - 1, (1, 0)))
+    assert appends(a.receive(append_refused("c", 1, 0)), "c") == []
+    assert a.raft.commit_index == 3
 
 
 def test_a_vote_of_the_lost_disk_does_not_count_once_the_new_one_is_a_voters() -> None:

@@ -13,7 +13,7 @@ from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
 
-OF_THE_CORE = [*range(1, 36), 38, *range(48, 53), 57]
+OF_THE_CORE = [*range(1, 36), 38, *range(48, 58)]
 
 ANCESTORS_DEFECTS = {
     "the vote is erased when a candidate falls back within its term": (

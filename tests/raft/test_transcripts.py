@@ -20,7 +20,7 @@ def test_a_transcript_tells_what_happens(path: Path) -> None:
 
 def test_each_part_of_the_protocol_has_a_transcript() -> None:
     elections = "election pre_vote split_vote step_down transfer"
-    logs = "conflict crash figure_8 membership pipelining read_index"
+    logs = "conflict crash figure_8 membership pipelining read_index snapshot"
     expected = sorted(f"{elections} {logs}".split())
     assert [path.stem for path in FILES] == expected
 

@@ -17,8 +17,8 @@ from atm.raft import (
 )
 from atm.raft.rejection import Violation
 from tests.raft.network import ELECTION_TICKS_MAX, ELECTION_TICKS_MIN, HEARTBEAT_TICKS, NOW_US, Network
-from tests.raft.single import Single, append, append_accepted, votes
-from tests.raft.test_member_changes import leading, led_by_a, members
+from tests.raft.single import Single, append, append_accepted, members, votes
+from tests.raft.test_member_changes import leading, led_by_a
 
 
 def timeout_now(sender: str, term: int) -> TimeoutNow:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import signal
 import socket
@@ -157,6 +158,33 @@ def test_a_damaged_ledger_is_kept_and_made_anew_from_the_log(cluster: Cluster, r
     told, _ = stderr.splitlines()
     assert told.startswith(f"node n1: {ledger} is not a SQLite database. It is kept as {ledger}.wrong-1, and")
     assert ledger.with_name("ledger.db.wrong-1").read_bytes() == junk
+
+
+@pytest.mark.parametrize("moved", [False, True])
+def test_a_node_whose_log_is_deleted_under_it_ends_within_seconds(
+    cluster: Cluster, running: Process, moved: bool
+) -> None:
+    lines_of(running, 4)
+    path = cluster.data_dir / "n1" / "raft.log.000001"
+    path.rename(path.with_name("aside")) if moved else path.unlink()
+    code, stderr = ended(running)
+    assert code == 1
+    (line,) = stderr.splitlines()
+    assert line.startswith(f"node n1 stops: {path} was deleted, moved or replaced while this node ran")
+    assert "only if a majority of all nodes is up" in line
+
+
+def test_each_start_of_a_node_is_counted(cluster: Cluster, running: Process) -> None:
+    lines_of(running, 4)
+    node_json = cluster.data_dir / "n1" / "node.json"
+    first = json.loads(node_json.read_text())["incarnation"]
+    running.kill()
+    ended(running)
+    again = start(cluster)
+    lines_of(again, 4)
+    again.terminate()
+    ended(again)
+    assert json.loads(node_json.read_text())["incarnation"] == first + 1
 
 
 def test_a_pepper_that_cannot_be_used_ends_with_a_line(cluster: Cluster) -> None:

@@ -27,6 +27,7 @@ from atm.server.peers.handshake import Handshake, receive_hello
 from atm.server.peers.links import Links, batches
 from atm.server.peers.peer_connection import PeerConnection
 from atm.server.peers.peer_server import PeerServer
+from atm.server.peers.snapshot_server import SnapshotServer
 from atm.server.security.pins import PinSealer, new_pepper, read_pepper
 from atm.storage.data_folder import DataFolder
 from atm.version import PROTOCOL_MAX, PROTOCOL_MIN, RELEASE
@@ -42,6 +43,7 @@ from atm.wire.peer_messages import (
     Welcome,
     decode_hello_reply,
     decode_peer_message,
+    incarnation_of,
 )
 from tests.support.server_parts import (
     DEADLINE_S,
@@ -52,6 +54,7 @@ from tests.support.server_parts import (
     messages,
     wait_until,
 )
+from tests.support.snapshot_files import FakeFiles
 
 TCP_REPAIR = 19  # Linux; the module socket does not name it
 
@@ -67,6 +70,7 @@ class Port:
     reported: list[str] = field(default_factory=list)
     handshake: Handshake = field(init=False)
     server: PeerServer = field(init=False)
+    acknowledged: int = 0
 
     def hello(self, node: str = "n2") -> Hello:
         return Hello(
@@ -143,6 +147,8 @@ def port(tmp_path: Path) -> Iterator[Port]:
         inbox=port.inbox,
         reader=reader,
         links=links,
+        acknowledged=lambda peer: port.acknowledged,
+        snapshots=SnapshotServer(FakeFiles()),
         report=report,
     )
     port.server = server
@@ -276,6 +282,75 @@ def test_a_peer_with_another_store_is_demoted_before_its_messages(port: Port) ->
         assert port.take().demotions == [("n2", "another")]
     assert "came back with an empty data folder" in port.reported[0]
     assert not port.folder.register_peer_store("n2", "another")
+
+
+# -- old copies of data folders, and folders that the log names -----------------------------------------
+
+
+def started(port: Port, starts: int, drawn: int = 7, **changes: str | int) -> Hello:
+    """Return n2's hello of a process that was the `starts`-th on its folder."""
+    return replace(port.hello(), incarnation=incarnation_of(starts, drawn), last_index=90, **changes)
+
+
+def stale(port: Port, hello: Hello) -> bool:
+    """Say hello, close, and return whether the folder was taken for an old copy."""
+    with port.dial() as wire:
+        answer = greet(wire, hello)
+        assert isinstance(answer, Welcome)
+        assert answer.learner or not answer.stale
+        wire.socket.shutdown(socket.SHUT_WR)
+        assert wire.payload() is None
+    return answer.stale
+
+
+@pytest.mark.parametrize("second", [(1, 7), (2, 8), (1, 9)])
+def test_an_old_copy_of_a_data_folder_is_told_so_and_not_let_in(port: Port, second: tuple[int, int]) -> None:
+    """It shows no more starts than were seen: a process that was there before, or beside this one."""
+    assert not stale(port, started(port, 2))
+    port.take()
+    with port.dial() as wire:
+        answer = greet(wire, started(port, *second))
+        assert answer == Welcome(node="n1", learner=True, protocol=PROTOCOL_MAX, stale=True)
+        wire.send(VOTE)
+        wire.socket.shutdown(socket.SHUT_WR)
+        assert wire.payload() is None
+    assert port.take().messages == []
+    assert "node n2 runs on an old copy of its data folder" in port.reported[0]
+
+
+def test_a_server_that_connects_again_is_no_old_copy(port: Port) -> None:
+    assert not any(stale(port, started(port, starts)) for starts in (1, 1, 1, 2, 2, 7))
+    assert not stale(port, port.hello()), "release 1.1 counts no starts"
+    assert port.reported == []
+
+
+def test_what_was_seen_of_a_peer_is_kept(port: Port) -> None:
+    assert not stale(port, started(port, 3))
+    assert port.folder.highest_incarnation("n2", "store of n2") == incarnation_of(3, 7)
+
+
+def test_a_log_that_lacks_what_it_acknowledged_is_an_old_copy(port: Port) -> None:
+    port.acknowledged = 90
+    assert not stale(port, started(port, 1))
+    port.acknowledged = 91
+    assert stale(port, started(port, 2))
+    assert not stale(port, started(port, 1, store="a new disk")), "it is a learner anyhow"
+
+
+def test_the_data_folder_that_the_log_names_counts_and_no_other(port: Port) -> None:
+    with port.greeted() as before:
+        before.socket.shutdown(socket.SHUT_WR)
+        assert before.payload() is None
+    members = (Member("n1", True), Member("n2", True, store="new disk"), Member("n3", True))
+    port.handshake.roster = Roster(members, {}, port.cluster.nodes)
+    for store, counted in (("new disk", True), ("store of n2", False), ("new disk", True)):
+        port.take()
+        with port.dial() as wire:
+            answer = greet(wire, replace(port.hello(), store=store))
+            assert answer == Welcome(node="n1", learner=not counted, protocol=PROTOCOL_MAX)
+            assert port.take().demotions == [("n2", store)], "the core compares it with the configuration"
+            wire.socket.shutdown(socket.SHUT_WR)
+            assert wire.payload() is None
 
 
 def test_another_store_while_the_peer_is_connected_is_refused_and_reported_and_demotes_no_node(

@@ -11,6 +11,7 @@ from atm.raft.messages import (
     EntryKind,
     HardState,
     Outgoing,
+    Snapshot,
 )
 from atm.raft.ready import Ready, Role
 from atm.server.group.perform import perform
@@ -92,3 +93,18 @@ def test_a_follower_far_behind_is_sent_entries_from_the_disk() -> None:
     parts = do(ready)
     assert parts.events[:3] == ["read 2 to 4", "send AppendEntries", "save 0"]
     assert parts.sent == [Outgoing("n2", append(1, (entry(2), entry(3), entry(4))))]
+
+
+def test_a_log_that_is_emptied_is_emptied_before_anything_is_saved_in_it() -> None:
+    start = Snapshot(
+        index=9, term=1, time_us=9, size_bytes=0, sha256="", chain_hash="", membership=b"", cluster_id=""
+    )
+    ready = Ready(
+        reset_log=start,
+        hard_state=HardState(term=1),
+        entries=(entry(10),),
+        messages_after_sync=(Outgoing("n3", RESPONSE),),
+        role=Role.FOLLOWER,
+        leader="n3",
+    )
+    assert do(ready).events[:3] == ["reset to 9", "save 1", "send AppendEntriesResponse"]

@@ -13,10 +13,11 @@ from msgspec.structs import replace
 from atm.ledger.commands import LOCAL, Founding
 from atm.ledger.ledger import ClusterState, Ledger
 from atm.raft.config import RaftConfig
-from atm.raft.messages import NUMBER_MAX, Entry, EntryKind, HardState
+from atm.raft.log import LogStart
+from atm.raft.messages import NUMBER_MAX, Entry, EntryKind, HardState, Snapshot
 from atm.raft.term_limit import TERM_MAX
 from atm.server.group import recovery
-from atm.server.group.entry_validator import EntryValidator
+from atm.server.group.entry_validator import EntryValidator, checked_record
 from atm.server.group.log_clock import STAMP_US_MAX
 from atm.server.group.recovery import (
     ClusterMismatch,
@@ -28,6 +29,7 @@ from atm.server.group.recovery import (
 )
 from atm.server.group.settings import raft_config
 from atm.storage.log_file import LogFile
+from atm.storage.log_index import LogBase
 from atm.version import FEATURE_LEVEL_MAX
 from atm.wire.codec import encode
 from atm.wire.framing import CLIENT_FRAME_BYTES_MAX
@@ -162,6 +164,64 @@ def test_a_folder_that_knows_its_cluster_has_the_log_to_it(log: LogFile) -> None
     log.save(HardState(term=1), entries(2))
     with pytest.raises(ClusterMismatch, match="that of the log is not known"):
         check_one_cluster(log, folder_id=ONE, ledger_id="")
+
+
+def snapshot_of(entry: Entry, cluster_id: str = ONE) -> Snapshot:
+    return Snapshot(
+        index=entry.index,
+        term=entry.term,
+        time_us=entry.time_us,
+        size_bytes=0,
+        sha256="",
+        chain_hash="",
+        membership=b"",
+        cluster_id=cluster_id,
+    )
+
+
+def base_of(snapshot: Snapshot, *, installed: bool = False) -> LogBase:
+    return LogBase(snapshot.index, snapshot.term, snapshot.time_us, installed=installed)
+
+
+def test_a_log_that_was_cut_goes_on_from_where_it_begins(tmp_path: Path, ledger: Ledger) -> None:
+    with closing(LogFile(tmp_path / "n1", segment_bytes_max=300)) as log:
+        for entry in entries(20):
+            log.save(HardState(term=1, commit_index=18), [entry])
+        snapshot = snapshot_of(entries(12)[-1])
+        log.set_base(base_of(snapshot))
+        log.cut(10)
+        assert 1 < log.first_index <= 10
+    ledger.apply([checked_record(entry) for entry in entries(15)])
+    with closing(LogFile(tmp_path / "n1", base=base_of(snapshot))) as log:
+        raft = recover(
+            CONFIG, log, ledger, RANDOM, EntryValidator(), snapshot=snapshot, check_invariants=True
+        )
+        assert raft.log.first_index == log.start.index + 1
+        assert (raft.applied_index, raft.last_index, raft.snapshot) == (18, 20, snapshot)
+        assert [raft.log.term_at(index) for index in (1, log.start.index, 20)] == [None, 1, 1]
+
+
+def test_a_node_killed_before_it_emptied_its_log_goes_on_from_the_snapshot(
+    tmp_path: Path, ledger: Ledger
+) -> None:
+    with closing(LogFile(tmp_path / "n1")) as log:
+        log.save(HardState(term=1), entries(3))
+    snapshot = snapshot_of(entries(9)[-1])
+    ledger.apply([checked_record(entry) for entry in entries(9)])
+    with closing(LogFile(tmp_path / "n1", base=base_of(snapshot, installed=True))) as log:
+        raft = recover(
+            CONFIG, log, ledger, RANDOM, EntryValidator(), snapshot=snapshot, check_invariants=True
+        )
+        assert (raft.applied_index, raft.last_index, raft.log.start) == (9, 9, LogStart(9, 1, 9))
+
+
+def test_the_cluster_of_a_log_that_was_cut_is_that_of_its_snapshot(log: LogFile) -> None:
+    snapshot = snapshot_of(entries(9)[-1])
+    log.reset(base_of(snapshot, installed=True))
+    check_one_cluster(log, folder_id="", ledger_id=ONE, snapshot=snapshot)
+    check_one_cluster(log, folder_id=ONE, ledger_id=ONE, snapshot=snapshot)
+    with pytest.raises(ClusterMismatch, match="these files are of different clusters"):
+        check_one_cluster(log, folder_id="cd" * 16, ledger_id=ONE, snapshot=snapshot)
 
 
 def test_a_cluster_beyond_this_release_is_refused() -> None:

@@ -11,8 +11,8 @@ import pytest
 from atm.ledger.commands import LedgerReceipt
 from atm.ledger.ledger import ClusterState, Record
 from atm.ledger.state_hash import RowsFrom
-from atm.raft.messages import Entry, EntryKind, HardState, NodeId, RaftMessage, RequestVote
-from atm.raft.ready import Ready
+from atm.raft.messages import Entry, EntryKind, HardState, NodeId, RaftMessage, RequestVote, Snapshot
+from atm.raft.ready import Ready, Role
 from atm.raft.rejection import Rejection, Violation
 from atm.server.group.inbox import Inbox, Inputs, WakeThresholds
 from atm.server.group.request_router import RequestRouter
@@ -67,7 +67,8 @@ class WatchedCore(FakeCore):
     def ready(self) -> Ready | None:
         return self.readies.pop(0) if self.readies else None
 
-    def advance(self, ready: Ready) -> None: ...
+    def advance(self, ready: Ready) -> None:
+        self.calls.append("advance")
 
     def commit(self, entries: int = 1) -> None:
         """Have the core report so many more committed entries to the next iteration."""
@@ -131,7 +132,10 @@ class Story:
             on_cluster=lambda cluster: self.links.events.append(f"cluster {cluster.id}"),
             clock=lambda: self.now_s,
             on_rejection=self._say,
+            on_install=lambda snapshot, leader: self.installs.append((snapshot.index, leader)),
+            on_tick=self._on_tick,
         )
+        self.installs: list[tuple[int, str]] = []
         self.said: list[Rejection] = []
         self.raised: BaseException | None = None  # by `run`
         self._loop = Thread(target=self._run, daemon=True)
@@ -139,6 +143,10 @@ class Story:
     def _say(self, refusal: Rejection) -> None:
         assert not self.lock.locked(), "saying is I/O"
         self.said.append(refusal)
+
+    def _on_tick(self) -> None:
+        assert not self.lock.locked(), "what is done there is I/O"
+        self.core.calls.append("on tick")
 
     @property
     def writes(self) -> int:
@@ -174,7 +182,7 @@ def test_a_demotion_comes_before_messages_and_messages_before_time() -> None:
     story.inbox.put(Inputs(demotions=[("n2", "new")]))
     story.now_s += 1.5 * TICK_S
     story.node.iterate()
-    assert story.core.calls == ["demote n2 new", "step", "tick"]
+    assert story.core.calls == ["demote n2 new", "step", "tick", "on tick"]
 
 
 def test_ticks_follow_the_clock_and_none_is_lost_between_iterations() -> None:
@@ -190,7 +198,7 @@ def test_after_a_stall_only_a_few_ticks_are_made_up() -> None:
     story.now_s += 100.0
     story.node.iterate()
     story.node.iterate()
-    assert story.core.calls == ["tick"] * TICKS_PER_ITERATION_MAX
+    assert story.core.calls == ["tick"] * TICKS_PER_ITERATION_MAX + ["on tick"]
 
 
 def test_blocked_connections_are_tried_again_with_each_tick_only() -> None:
@@ -447,3 +455,25 @@ def test_the_core_abstains_from_campaigns_as_the_guards_say() -> None:
         story.links.abstains = abstains
         story.turn_after(1)
         assert story.core.abstains is abstains
+
+
+def test_what_is_done_at_a_tick_is_done_while_nothing_is_being_performed() -> None:
+    story = Story()
+    story.core.commit()
+    story.core.commit()
+    story.turn_after(1.5)
+    assert story.core.calls == ["tick", "advance", "advance", "on tick"]
+    story.turn_after(0.1)
+    assert story.core.calls.count("on tick") == 1
+
+
+def test_a_snapshot_that_the_core_wants_is_begun_to_be_fetched_from_the_leader() -> None:
+    story = Story()
+    offered = Snapshot(
+        index=9, term=1, time_us=9, size_bytes=0, sha256="", chain_hash="", membership=b"", cluster_id=""
+    )
+    story.core.readies.append(
+        Ready(hard_state=HardState(term=1), install=offered, role=Role.FOLLOWER, leader="n2")
+    )
+    story.turn_after(0)
+    assert story.installs == [(9, "n2")]

@@ -89,6 +89,9 @@ class Plan(Struct, frozen=True, kw_only=True):
     torn_bytes: int  # what a power cut leaves whole: a disk's sector
     clock_rates: tuple[float, float]  # how fast the clocks of servers run
     wall_skew_us: int  # and by how much they may be wrong from the start
+    snapshot_log_bytes: int  # by how much the log grows until a snapshot is due
+    piece_bytes: int  # of a snapshot that is fetched
+    old_release_share: float  # of the servers, at first
 
     @property
     def names(self) -> tuple[NodeId, ...]:
@@ -155,6 +158,9 @@ def draw(seed: int) -> Plan:
         torn_bytes=chance.choice((512, 4096)),
         clock_rates=chance.choice(((1.0, 1.0), (0.95, 1.05))),
         wall_skew_us=chance.choice((0, SECOND_US, 3600 * SECOND_US)),
+        snapshot_log_bytes=chance.choice((700, 700, 2_000, 5_000, 64 << 20)),
+        piece_bytes=chance.choice((4 << 10, 64 << 10)),
+        old_release_share=chance.choice((0.0, 0.5)),
     )
 
 

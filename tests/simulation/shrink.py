@@ -29,6 +29,9 @@ SIMPLEST: dict[str, object] = {
     "memory_bytes_max": 8 << 20,
     "segment_bytes_max": 64 << 20,
     "torn_bytes": 512,
+    "snapshot_log_bytes": 64 << 20,
+    "piece_bytes": 256 << 10,
+    "old_release_share": 0.0,
 }
 
 

@@ -27,10 +27,12 @@ class SimLedgerFile:
         self._versions: list[bytes] = []  # the newest last
         self._connection: apsw.Connection
         self._dying = False
+        self._is_there = False  # not while the file is being replaced
+        self._before_statement: Callable[[], None]
 
     def open(self, before_statement: Callable[[], None]) -> Ledger:
         """Open the newest version with the production code."""
-        self._dying = False
+        self._dying, self._before_statement = False, before_statement
 
         def take_over(connection: apsw.Connection) -> None:
             apsw.connection_hooks.remove(take_over)  # the first connection is the ledger's own
@@ -48,6 +50,7 @@ class SimLedgerFile:
         apsw.connection_hooks.append(take_over)
         ledger = Ledger(":memory:")
         self._connection.exec_trace = watch
+        self._is_there = True
         self.reopened += ledger.applied_index > 0
         return ledger
 
@@ -59,15 +62,33 @@ class SimLedgerFile:
     def close(self, *, power_cut: bool) -> None:
         """The server has died; after a power cut some earlier version, or none, is what is left."""
         self._dying = True
-        if self._connection.in_transaction:
-            self._connection.execute("rollback")
-        self._keep()
+        if self._is_there:
+            if self._connection.in_transaction:
+                self._connection.execute("rollback")
+            self._keep()
         if power_cut:
             del self._versions[self._chance.randint(0, len(self._versions)) :]
 
     def lose(self) -> None:
         """The file is gone."""
         self._versions.clear()
+
+    def contents(self) -> bytes:
+        """Return the file as it is, between two transactions."""
+        assert not self._connection.in_transaction
+        return bytes(self._connection.serialize("main"))
+
+    def put(self, contents: bytes) -> None:
+        """Put another file in the place of this one, which is closed; a power cut brings no old one back."""
+        self._versions[:] = [contents]
+
+    def replace(self, contents: bytes, in_between: Callable[[], None]) -> Ledger:
+        """Replace the file, which was closed, and open the new one; `in_between` there is none."""
+        self._is_there = False
+        self.lose()
+        in_between()
+        self.put(contents)
+        return self.open(self._before_statement)
 
     def rows(self, sql: str) -> list[tuple[Any, ...]]:
         """Return what a shell would see."""

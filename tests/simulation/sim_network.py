@@ -84,6 +84,31 @@ class SimNetwork:
             if chance.random() < 0.2:
                 self._old.append(message)
 
+    def exchange(
+        self,
+        asker: NodeId,
+        other: NodeId,
+        ask: Callable[[], bytes | None],
+        take: Callable[[bytes | None], None],
+    ) -> None:
+        """Ask `other` on a connection of its own; take the answer, or after a while None if none came."""
+
+        def there() -> None:
+            answer = ask() if self._carries(asker, other) else None
+            if answer is None or not self._carries(other, asker):
+                self._loop.after(self._plan.election_us, lambda: take(None))
+            else:
+                self._loop.after(self._latency_us(), lambda: take(answer))
+
+        self._loop.after(self._latency_us(), there)
+
+    def _carries(self, sender: NodeId, to: NodeId) -> bool:
+        """Whether what is sent on a connection now arrives; if not, the connection is lost."""
+        if self.calm:
+            return True
+        lost = self._loop.chance.random() < self._plan.message_faults.get("lost", 0)
+        return not lost and self._cuts[sender, to] <= 0
+
     def _latency_us(self) -> int:
         return self._loop.chance.randint(*self._plan.latency_us)
 

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Sequence
+from pathlib import Path
 from random import Random
-from threading import Lock
+from threading import Event, Lock
 
 from msgspec.structs import replace
 
@@ -12,27 +14,34 @@ from atm.config import Address
 from atm.ledger.commands import Founding
 from atm.ledger.ledger import ClusterState
 from atm.raft.config import RaftConfig
-from atm.raft.messages import NodeId
+from atm.raft.messages import NodeId, Snapshot
 from atm.raft.ready import Role
 from atm.server.group.clock_guard import ClockGuard
 from atm.server.group.disk_guard import DiskGuard, Room
 from atm.server.group.entry_validator import EntryValidator
 from atm.server.group.guards import Guards
 from atm.server.group.inbox import Inbox, Inputs, PendingRequest, ReplyChannel
+from atm.server.group.installer import Installer, Job, Prepare
+from atm.server.group.kept_snapshots import KeptSnapshots
 from atm.server.group.ledger_comparison import LedgerComparison
 from atm.server.group.recovery import check_one_cluster, recover
 from atm.server.group.request_router import RequestRouter
 from atm.server.group.run_loop import RunLoop
+from atm.server.group.snapshot_maker import SnapshotMaker
+from atm.server.group.snapshotter import Snapshotter
 from atm.storage.log_file import LogFailed
 from atm.wire.client_messages import Status, decode_client_request
 from atm.wire.codec import encode
 from atm.wire.framing import PEER_FRAME_BYTES_MAX, FrameReader, frame
 from atm.wire.peer_messages import Forward, ForwardReply, Hello, PeerReport, decode_peer_message
 from tests.simulation.bank_model import BankModel
+from tests.simulation.fuse import Died, Fuse
 from tests.simulation.loop import Loop
 from tests.simulation.plan import BEGIN_US, TICK_US, Plan
+from tests.simulation.sim_network import SimNetwork
+from tests.simulation.sim_snapshots import Fetching, Making
 from tests.simulation.sim_storage import SimStorage
-from tests.simulation.watched import Died, Fuse, WatchedCore, WatchedLinks
+from tests.simulation.watched import WatchedCore, WatchedLinks
 from tests.support.checks import Checks, require
 from tests.support.server_parts import hello_of
 from tests.support.sim_disk import PowerCut, SimDisk
@@ -40,6 +49,7 @@ from tests.support.sim_disk import PowerCut, SimDisk
 FEATURE_LEVELS = 2  # of two releases; the older is replaced by the newer at some restart
 UPGRADE_SHARE = 0.5  # of the restarts
 CLOCK_SKEW_US = 2_000_000  # by which clocks may differ; the plan's are out by an hour, or right
+SERVED_ELECTIONS = 5  # election timeouts for which a snapshot is kept after a piece of it was fetched
 WAKE_US_MAX = 200  # from the arrival of something to the iteration that takes it
 
 
@@ -49,6 +59,10 @@ class Clients:
     def flush(self) -> None: ...
 
     def retry(self) -> None: ...
+
+
+def no_preparation(snapshot: Snapshot, leader: NodeId, part: Path, stop: Event) -> Path:
+    raise AssertionError("a snapshot is prepared in simulated time, by `Fetching`")
 
 
 class ForwardedBy:
@@ -79,12 +93,13 @@ class SimServer:
         checks: Checks,
         model: BankModel,
         digests: dict[int, str],
-        send: Callable[[NodeId, NodeId, bytes, bool, int], None],
+        network: SimNetwork,
         decided: Callable[[SimServer, bytes], None],
     ) -> None:
         self.name = name
         self.others: Sequence[SimServer] = ()
-        self.feature_level_max = Random(f"release {name} of {plan.luck}").choice((1, FEATURE_LEVELS))
+        is_old = Random(f"release {name} of {plan.luck}").random() < plan.old_release_share
+        self.feature_level_max = 1 if is_old else FEATURE_LEVELS
         self.storage = SimStorage(name, plan, checks, model, digests)
         self.up = False
         self.incarnation = 0
@@ -98,13 +113,15 @@ class SimServer:
         self.sync_us = 0  # how long each sync of the disk takes, from now on
         self.crashes = 0
         self._loop, self._plan, self._checks, self._model = loop, plan, checks, model
-        self._send = send
+        self._network = network
         self._decided = decided
         self._clock_rate = Random(f"clock {name} of {plan.luck}").uniform(*plan.clock_rates)
         self._random = Random(f"timeouts {name} of {plan.luck}")
         self._busy_until_us = 0
         self._iteration_is_due = False
         self._node: RunLoop
+        self.fired = Counter[str]()
+        self._served_us: dict[int, int] = {}  # when a piece of which snapshot was last asked for
         self._learners: set[NodeId] = set()
         self._unlinked: set[NodeId] = set()
 
@@ -129,13 +146,22 @@ class SimServer:
                 self.disk.kill()
             self._loop.after(TICK_US, self.start_again)
             return
-        check_one_cluster(self._log, folder_id=self.storage.cluster_id, ledger_id=self.bank.cluster.id)
+        snapshot = self.storage.snapshots.newest
+        check_one_cluster(
+            self._log, folder_id=self.storage.cluster_id, ledger_id=self.bank.cluster.id, snapshot=snapshot
+        )
         validator = EntryValidator(self._clock_s, self.wall_clock_us, self.feature_level_max)
         raft = recover(
-            self._config(), self._log, self.bank, self._random.randint, validator, check_invariants=True
+            self._config(),
+            self._log,
+            self.bank,
+            self._random.randint,
+            validator,
+            snapshot=snapshot,
+            check_invariants=True,
         )
         self._join(self.bank.cluster)
-        self.core = WatchedCore(raft, self._checks)
+        self.core = WatchedCore(raft, self._checks, self.fuse)
         incarnation = self.incarnation
         self.links = WatchedLinks(
             self.name,
@@ -159,6 +185,7 @@ class SimServer:
             clock=self._clock_s,
             wall_clock_us=self.guards.time_us,
         )
+        self._compact(lock, validator)
         self._node = RunLoop(
             raft=self.core,
             log=self._log,
@@ -171,6 +198,8 @@ class SimServer:
             inbox=self.inbox,
             lock=lock,
             on_cluster=self._join,
+            on_install=self._installer.begin,
+            on_tick=self._on_tick,
             clock=self._clock_s,
         )
         self.up = True
@@ -216,6 +245,109 @@ class SimServer:
             clock=self._clock_s,
             wall_clock_us=self.wall_clock_us,
         )
+
+    def _compact(self, lock: Lock, validator: EntryValidator) -> None:
+        """Set up what takes snapshots, cuts the log, and installs those of others."""
+        kept = KeptSnapshots(self.storage.snapshots)
+        self._log.fired = self.fired
+        self._making: Making | None = None
+        self._snapshotter = Snapshotter(
+            raft=self.core,
+            lock=lock,
+            log=self._log,
+            ledger=self.bank,
+            kept=kept,
+            maker=SnapshotMaker(Path()),
+            limit_bytes=self._plan.snapshot_log_bytes,
+            being_fetched=self._being_fetched,
+            random=self._random.uniform,
+            report=lambda line: self._loop.trace("reported", self.name, line),
+            start_job=self._begin_making,
+        )
+
+        def before_swap() -> None:
+            validator.forget()
+            if self._making is not None:
+                self._making.interrupt()
+
+        self._installer = Installer(
+            raft=self.core,
+            lock=lock,
+            log=self._log,
+            ledger=self.bank,
+            kept=kept,
+            prepare=no_preparation,
+            before_swap=before_swap,
+            say=self._note_install,
+            report=lambda line: self._loop.trace("reported", self.name, line),
+            start_job=self._begin_fetching,
+        )
+
+    def _begin_making(self, maker: SnapshotMaker, kept: KeptSnapshots) -> Making:
+        self.fired["snapshot"] += 1
+        contents = self.storage.ledger_file.contents()
+        self._making = Making(
+            maker, kept, contents=contents, disk=self.storage.snapshot_disk, later=self._later
+        )
+        return self._making
+
+    def _begin_fetching(
+        self, prepare: Prepare, snapshot: Snapshot, leader: NodeId, part: Path, before: Job | None
+    ) -> Fetching:
+        self._loop.trace("fetch", self.name, snapshot.index, leader)
+        (source,) = [other for other in self.others if other.name == leader]
+        incarnation = self.incarnation
+
+        def ask(wanted: Snapshot, offset: int, take: Callable[[bytes | None], None]) -> None:
+            def if_up(piece: bytes | None) -> None:
+                if self.up and self.incarnation == incarnation:
+                    take(piece)
+
+            self._network.exchange(self.name, leader, lambda: source.piece_of(wanted, offset), if_up)
+
+        return Fetching(
+            prepare,
+            snapshot,
+            leader,
+            part,
+            before,
+            disk=self.storage.snapshot_disk,
+            ask=ask,
+            later=self._later,
+            fired=self.fired,
+        )
+
+    def _later(self, event: Callable[[], None]) -> None:
+        """Let `event` happen after a while, unless this server has died by then."""
+        incarnation = self.incarnation
+
+        def if_up() -> None:
+            if self.up and self.incarnation == incarnation:
+                event()
+
+        self._loop.after(self._loop.chance.randint(0, self._plan.election_us), if_up)
+
+    def piece_of(self, snapshot: Snapshot, offset: int) -> bytes | None:
+        """Return a piece of this server's snapshot to another server, or None if it has no such file."""
+        if not self.up:
+            return None
+        contents = self.storage.snapshots.contents(snapshot.index, snapshot.sha256)
+        if contents is None:
+            return None
+        self._served_us[snapshot.index] = self._loop.now_us
+        return contents[offset : offset + self._plan.piece_bytes]
+
+    def _being_fetched(self) -> set[int]:
+        since_us = self._loop.now_us - SERVED_ELECTIONS * self._plan.election_us
+        return {index for index, at_us in self._served_us.items() if at_us > since_us}
+
+    def _note_install(self, line: str) -> None:
+        self.fired["install"] += 1
+        self._loop.trace("installed", self.name, line)
+
+    def _on_tick(self) -> None:
+        self._installer.tick()
+        self._snapshotter.tick()
 
     def _config(self) -> RaftConfig:
         """Return the core's settings; each start draws another id, should this server found the cluster."""
@@ -347,7 +479,7 @@ class SimServer:
     def _send_if(self, incarnation: int) -> Callable[[NodeId, bytes, bool], None]:
         def send(to: NodeId, payload: bytes, once: bool) -> None:
             assert self.incarnation == incarnation, "the dead send nothing"
-            self._send(self.name, to, frame(payload), once, self.late_us)
+            self._network.send(self.name, to, frame(payload), once, self.late_us)
 
         return send
 

@@ -10,12 +10,18 @@ from collections import Counter
 from pathlib import Path
 from random import Random
 
+from atm.ledger.ledger import Ledger
+from atm.raft.log import BEGINNING, LogStart
 from atm.raft.messages import HardState, NodeId
+from atm.server.server import SEGMENTS_PER_SNAPSHOT
 from atm.storage.log_file import LogFile
+from atm.storage.log_index import LogBase
 from tests.simulation.bank_model import BankModel, receipt_row
+from tests.simulation.fuse import Fuse
 from tests.simulation.plan import Plan
 from tests.simulation.sim_ledger import SimLedgerFile
-from tests.simulation.watched import Fuse, WatchedLedger, WatchedLog
+from tests.simulation.sim_snapshots import SimSnapshotStore, SnapshotDisk
+from tests.simulation.watched import WatchedLedger, WatchedLog
 from tests.support.checks import Checks, require
 from tests.support.sim_disk import SimDisk
 from tests.support.store import Store
@@ -33,6 +39,8 @@ class SimStorage:
         self.chance = Random(f"disk {name} of {plan.luck}")
         self.disk = SimDisk(self.chance, plan.torn_bytes)
         self.ledger_file = SimLedgerFile(self.chance)
+        self.snapshot_disk = SnapshotDisk(self.chance)
+        self.snapshots: SimSnapshotStore
         self.cluster_id = ""  # what node.json says
         self._name, self._plan, self._checks, self._model, self._digests = name, plan, checks, model, digests
         self._log: WatchedLog | None = None
@@ -41,17 +49,44 @@ class SimStorage:
     def open(self, fuse: Fuse) -> tuple[WatchedLog, WatchedLedger]:
         """Open log and ledger as a restart finds them; raises `PowerCut` and `LogFailed`."""
         self.disk.room_bytes = None
-        segment_bytes_max = self._plan.segment_bytes_max
-        log_file = LogFile(FOLDER, segment_bytes_max=segment_bytes_max, disk=self.disk)
+        self.snapshots = SimSnapshotStore(
+            self.snapshot_disk, fuse, is_full=lambda: self.disk.room_bytes is not None
+        )
+        segment_bytes_max = min(
+            self._plan.segment_bytes_max, self._plan.snapshot_log_bytes // SEGMENTS_PER_SNAPSHOT
+        )
+        base = self.snapshots.base
+        log_file = LogFile(FOLDER, base=base, segment_bytes_max=segment_bytes_max, disk=self.disk)
+        self._follow_start(log_file, base)
         self._compare_with_mirror(log_file)
         self._log = WatchedLog(self._name, log_file, self.store, self.disk, self._checks, fuse)
-        ledger = self.ledger_file.open(fuse.burn_statement)
+        ledger = self._open_ledger(log_file.first_index, fuse)
         self._bank = WatchedLedger(
-            self._name, ledger, self.ledger_file, self.store, self._checks, self._model, fuse
+            self._name,
+            ledger,
+            self.ledger_file,
+            self.store,
+            self._checks,
+            self._model,
+            fuse,
+            self.snapshots,
         )
         self._checks.restarted(self._name, ledger.applied_index)
         self.digest()
         return self._log, self._bank
+
+    def _open_ledger(self, first_index: int, fuse: Fuse) -> Ledger:
+        """Open the ledger, or that of the newest snapshot if the log does not go on from it."""
+        ledger = self.ledger_file.open(fuse.burn_statement)
+        if ledger.applied_index >= first_index - 1:
+            return ledger
+        newest = self.snapshots.newest
+        held = newest is not None and newest.index >= first_index - 1
+        require(held, "what was cut is in a snapshot", (self._name, first_index, newest))
+        assert newest is not None
+        ledger.close()
+        self.ledger_file.put(self.snapshot_disk.files[self.snapshots.path(newest)])
+        return self.ledger_file.open(fuse.burn_statement)
 
     def close(self, *, power_cut: bool) -> None:
         """The server has died; a power cut also loses what was not synced."""
@@ -59,6 +94,7 @@ class SimStorage:
         self._bank.ledger.close()
         if power_cut:
             self.disk.crash()
+            self.snapshot_disk.power_cut()
         else:
             self.disk.kill()
 
@@ -67,9 +103,10 @@ class SimStorage:
         self._checks.wiped(self._name)
         self.disk = SimDisk(self.chance, self._plan.torn_bytes)
         self.ledger_file.lose()
+        self.snapshot_disk.lose()
         self.cluster_id = ""
         self.store.hard_state = HardState()
-        self.store.entries.clear()
+        self.store.reset(BEGINNING)
         self._log = None
 
     def digest(self) -> str:
@@ -108,9 +145,19 @@ class SimStorage:
         kept = {row[0]: row[3] for row in found["account"]}
         require(kept == sums, "what is held is the sum of the active holds", (self._name, kept, sums))
 
+    def _follow_start(self, log_file: LogFile, base: LogBase) -> None:
+        """A kill in a cut leaves some of what was to be cut; a restart completes an install."""
+        mirror, first_index = self.store, log_file.first_index
+        held = base.index < mirror.start.index or mirror.term_at(base.index) == base.term
+        if base.installed and not held:
+            mirror.reset(LogStart(base.index, base.term, base.time_us))
+        elif first_index > mirror.start.index + 1:
+            require(first_index <= base.index + 1, "nothing is cut that no snapshot holds", self._name)
+            mirror.cut(first_index)
+
     def _compare_with_mirror(self, log_file: LogFile) -> None:
         """The disk has what was saved, and of a save that was cut short all or nothing."""
-        found = Store(log_file.hard_state, log_file.tail(1))
+        found = Store(log_file.hard_state, log_file.tail(log_file.first_index))
         if self._log is not None and self._log.unsure is not None and not _same(found, self.store):
             self.store.save(*self._log.unsure)
         detail = (

@@ -51,6 +51,10 @@ exception   late overdrawn written_off
 """.strip().splitlines()
 
 
+# What servers must have done about snapshots in so many seeds.
+COMPACTION = ("snapshot", "log cut", "install", "log emptied", "fetch interrupted", "fetch resumed")
+
+
 def all_answers() -> list[str]:
     return [f"{kind} {answer}" for kind, *answers in map(str.split, ANSWERS) for answer in answers]
 
@@ -67,6 +71,8 @@ def test_raft_and_the_bank_survive_hundreds_of_seeds() -> None:
     assert not [(report.seed, report.hollow) for report in reports if report.hollow]
     assert sum(report.fired.get("from before a wipe", 0) for report in reports) > 0
     assert sum(report.reopened for report in reports) > SEEDS
+    done = sum((Counter(report.fired) for report in reports), Counter[str]())
+    assert not [what for what in COMPACTION if not done[what]], "logs are cut, and servers lack what was cut"
     received = Counter[str]()
     for report in reports:
         received.update(report.outcomes)

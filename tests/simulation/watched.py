@@ -2,57 +2,37 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Sequence
+from pathlib import Path
 
 from atm.ledger.commands import LedgerReceipt, Read, ReadResult
 from atm.ledger.ledger import ClusterState, Ledger, Record
 from atm.ledger.state_hash import RowsFrom, StateHash
+from atm.raft.log import Log, LogStart
 from atm.raft.membership import Configuration
-from atm.raft.messages import Entry, EntryKind, HardState, NodeId, Outgoing, RaftMessage
+from atm.raft.messages import Entry, EntryKind, HardState, NodeId, Outgoing, RaftMessage, Snapshot
 from atm.raft.raft import Raft
 from atm.raft.ready import Ready, Role
 from atm.storage.log_file import LogFile
+from atm.storage.log_index import LogBase
 from atm.wire.codec import encode
 from atm.wire.peer_messages import PeerReport
 from tests.simulation.bank_model import BankModel
+from tests.simulation.fuse import Fuse
 from tests.simulation.sim_ledger import SimLedgerFile
+from tests.simulation.sim_snapshots import SimSnapshotStore
 from tests.support.checks import Checks, require
 from tests.support.sim_disk import SimDisk
 from tests.support.store import Store
 
 
-class Died(Exception):
-    """The server was killed between two effects."""
-
-
-class Fuse:
-    """Counts effects, or statements of SQL, and kills the server when it has burnt down."""
-
-    def __init__(self) -> None:
-        self.effects_left: int | None = None
-        self.statements_left: int | None = None
-
-    def put_out(self) -> None:
-        self.effects_left = self.statements_left = None
-
-    def burn(self) -> None:
-        if self.effects_left is not None:
-            self.effects_left -= 1
-            if self.effects_left <= 0:
-                raise Died
-
-    def burn_statement(self) -> None:
-        if self.statements_left is not None:
-            self.statements_left -= 1
-            if self.statements_left <= 0:
-                raise Died
-
-
 class WatchedCore:
     """The checked core, and what all servers promise together checked after every step."""
 
-    def __init__(self, raft: Raft, checks: Checks) -> None:
+    def __init__(self, raft: Raft, checks: Checks, fuse: Fuse) -> None:
         self.raft = raft
+        self._fuse = fuse
         self.commit_index = raft.commit_index
         self.applied_index = raft.applied_index
         self._checks = checks
@@ -102,6 +82,31 @@ class WatchedCore:
         return self.raft.matched()
 
     @property
+    def log(self) -> Log:
+        return self.raft.log
+
+    @property
+    def installing(self) -> Snapshot | None:
+        return self.raft.installing
+
+    def offered(self) -> dict[NodeId, Snapshot]:
+        return self.raft.offered()
+
+    def snapshot_taken(self, snapshot: Snapshot, first_index: int) -> None:
+        self._checks.took_snapshot(self.raft.node_id, snapshot)
+        self.raft.snapshot_taken(snapshot, first_index)
+        self._look()
+
+    def installed(self, snapshot: Snapshot) -> None:
+        self._fuse.burn()
+        self.raft.installed(snapshot)
+        self._look()
+        self._fuse.burn()
+
+    def install_failed(self, snapshot: Snapshot) -> None:
+        self.raft.install_failed(snapshot)
+
+    @property
     def configuration(self) -> tuple[int, Configuration]:
         return self.raft.configuration
 
@@ -143,6 +148,7 @@ class WatchedLog:
         self.slow_us = 0  # how long each sync takes
         self.took_us = 0  # since the iteration began
         self.unsure: tuple[HardState, Sequence[Entry]] | None = None
+        self.fired = Counter[str]()
         self.hard_state = log.hard_state
         self._name = name
         self._log = log
@@ -156,8 +162,43 @@ class WatchedLog:
         return self._log.last_index
 
     @property
+    def start(self) -> LogStart:
+        return self._log.start
+
+    @property
     def terms(self) -> Sequence[tuple[int, int]]:
         return self._log.terms
+
+    @property
+    def first_index(self) -> int:
+        return self._log.first_index
+
+    @property
+    def size_bytes(self) -> int:
+        return self._log.size_bytes
+
+    def set_base(self, base: LogBase) -> None:
+        self._log.set_base(base)
+
+    def cut(self, first_kept: int) -> None:
+        self._fuse.burn()
+        self._log.cut(first_kept)
+        self.took_us += self.slow_us
+        if self._log.first_index > self._store.start.index + 1:
+            self.fired["log cut"] += 1
+            self._store.cut(self._log.first_index)
+        require(self._disk.all_is_synced, "what was cut is cut durably", self._name)
+        self._fuse.burn()
+
+    def reset(self, base: LogBase) -> None:
+        self._fuse.burn()
+        self._log.reset(base)
+        self.took_us += self.slow_us
+        self._store.reset(LogStart(base.index, base.term, base.time_us))
+        self.hard_state = self._log.hard_state
+        self.fired["log emptied"] += 1
+        require(self._disk.all_is_synced, "what was emptied is empty durably", self._name)
+        self._fuse.burn()
 
     def tail(self, first_index: int) -> list[Entry]:
         return self._log.tail(first_index)
@@ -191,8 +232,10 @@ class WatchedLedger:
         checks: Checks,
         model: BankModel,
         fuse: Fuse,
+        snapshots: SimSnapshotStore,
     ) -> None:
         self.ledger = ledger
+        self._snapshots = snapshots
         self._file = file
         self._name = name
         self._store = store
@@ -223,7 +266,7 @@ class WatchedLedger:
 
     def decide(self, records: Sequence[Record]) -> list[LedgerReceipt | None]:
         self._fuse.burn()
-        entries = self._store.entries[records[0][0] - 1 : records[-1][0]]
+        entries = self._store.tail(records[0][0])[: len(records)]
         require(
             [r[0] for r in records] == [e.index for e in entries], "what is applied is durable", self._name
         )
@@ -258,6 +301,17 @@ class WatchedLedger:
     def write(self) -> None:
         self.ledger.write()
         self._file.committed()
+        self._fuse.burn()
+
+    def replace_file(self, prepared: Path) -> None:
+        """Go on with what was fetched; in between there is no ledger at all."""
+        snapshot = self._snapshots.newest
+        assert snapshot is not None
+        self._fuse.burn()
+        self.ledger.close()
+        self.ledger = self._file.replace(self._snapshots.disk.files.pop(prepared), self._fuse.burn)
+        self.decided_index = self.ledger.applied_index
+        self._checks.installed(self._name, snapshot)
         self._fuse.burn()
 
 

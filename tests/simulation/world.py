@@ -42,7 +42,7 @@ class Simulation:
         digests: dict[int, str] = {}
         self.servers = {
             name: SimServer(
-                name, self.loop, self.plan, self.checks, self.model, digests, self.network.send, self._decided
+                name, self.loop, self.plan, self.checks, self.model, digests, self.network, self._decided
             )
             for name in self.plan.names
         }
@@ -109,10 +109,13 @@ class Simulation:
         servers = list(self.servers.values())
         if not all(server.up for server in servers):
             return False
-        logs = [server.storage.store.entries for server in servers]
+        stores = [server.storage.store for server in servers]
+        first_index = max(store.start.index for store in stores) + 1
+        logs = [store.tail(first_index) for store in stores]
         applied = {server.bank.applied_index for server in servers}
         leaders = [server for server in servers if server.core.role is Role.LEADER]
-        return len(leaders) == 1 and all(log == logs[0] for log in logs) and applied == {len(logs[0])}
+        same = all(log == logs[0] for log in logs) and applied == {stores[0].last_index}
+        return len(leaders) == 1 and same
 
     def _report(self) -> Report:
         return Report(
@@ -150,7 +153,8 @@ class Simulation:
         return [*self.plan.faults, *self.plan.message_faults]
 
     def _fired(self) -> dict[str, int]:
-        return dict(self.faults.fired + self.network.fired)
+        of_servers = sum((server.fired for server in self.servers.values()), Counter[str]())
+        return dict(self.faults.fired + self.network.fired + of_servers)
 
     def _commits(self) -> int:
         return sum(decision is not None for decision in self.model.decisions)

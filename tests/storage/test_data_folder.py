@@ -9,6 +9,7 @@ from contextlib import closing
 from errno import ENOSPC
 from pathlib import Path
 
+import msgspec
 import pytest
 
 from atm.config import Cluster
@@ -139,6 +140,96 @@ def test_a_peers_first_store_is_remembered_for_good(cluster: Cluster, folder: Da
         assert again.register_peer_store("n2", "first")
 
 
+def test_a_folder_counts_its_starts(cluster: Cluster) -> None:
+    for incarnation in (1, 2, 3):
+        with closing(DataFolder(cluster, "n1")) as folder:
+            assert folder.incarnation == incarnation - 1
+            folder.count_start()
+            assert folder.incarnation == incarnation
+
+
+def test_a_folder_of_release_1_1_was_never_started(cluster: Cluster) -> None:
+    DataFolder(cluster, "n1").close()
+    path = cluster.data_dir / "n1" / "node.json"
+    owner = msgspec.json.decode(path.read_bytes())
+    del owner["incarnation"]
+    path.write_bytes(msgspec.json.encode(owner))
+    with closing(DataFolder(cluster, "n1")) as folder:
+        assert folder.incarnation == 0
+        assert folder.store == owner["store"]
+
+
+def test_looking_into_a_folder_is_no_start(cluster: Cluster, folder: DataFolder) -> None:
+    folder.close()
+    before = (folder.path / "node.json").read_bytes()
+    DataFolder(cluster, "n1").close()
+    assert (folder.path / "node.json").read_bytes() == before
+
+
+def test_a_folder_that_takes_another_store_keeps_it(cluster: Cluster, folder: DataFolder) -> None:
+    store = folder.store
+    folder.join("ab" * 16)
+    folder.count_start()
+    folder.renew_store()
+    renewed = folder.store
+    assert renewed != store
+    folder.close()
+    with closing(DataFolder(cluster, "n1")) as again:
+        assert (again.store, again.cluster_id, again.incarnation) == (renewed, "ab" * 16, 1)
+
+
+def test_the_highest_incarnation_of_a_peers_store_is_remembered(cluster: Cluster, folder: DataFolder) -> None:
+    assert folder.highest_incarnation("n2", "store") == 0
+    for incarnation in (3, 7, 5):
+        folder.register_incarnation("n2", "store", incarnation)
+    folder.register_incarnation("n3", "other", 1)
+    folder.close()
+    with closing(DataFolder(cluster, "n1")) as again:
+        assert again.highest_incarnation("n2", "store") == 7
+        assert again.highest_incarnation("n3", "other") == 1
+        assert again.highest_incarnation("n2", "other") == 0
+        again.register_incarnation("n2", "other", 2)  # it was replaced: a new store counts anew
+        assert again.highest_incarnation("n2", "other") == 2
+        assert again.highest_incarnation("n2", "store") == 0
+
+
+def test_an_incarnation_seen_before_costs_no_write(
+    folder: DataFolder, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder.register_incarnation("n2", "store", 4)
+
+    def write(*_: object) -> None:
+        raise AssertionError("written")
+
+    monkeypatch.setattr(data_folder, "write_durably", write)
+    folder.register_incarnation("n2", "store", 4)
+
+
+@pytest.mark.parametrize("content", [b"", b"{", b'{"n2": 7}', b'{"n2": ["store", "x"]}', b"\xff"])
+@pytest.mark.parametrize("name", ["incarnations.json", "peers.json"])
+def test_a_damaged_file_about_peers_is_refused_in_one_line(
+    cluster: Cluster, folder: DataFolder, name: str, content: bytes
+) -> None:
+    folder.close()
+    (folder.path / name).write_bytes(content)
+    with pytest.raises(FolderRefused, match=f"{name} is damaged") as refused:
+        DataFolder(cluster, "n1")
+    assert "\n" not in str(refused.value)
+
+
+def test_a_file_about_peers_that_cannot_be_written_is_refused_in_one_line(
+    folder: DataFolder, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(*_: object) -> None:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(data_folder, "write_durably", full)
+    with pytest.raises(FolderRefused, match=r"cannot write .*incarnations\.json: No space left") as refused:
+        folder.register_incarnation("n2", "store", 4)
+    assert "\n" not in str(refused.value)
+    assert folder.highest_incarnation("n2", "store") == 0
+
+
 # -- what a power cut leaves -----------------------------------------------------------------------
 
 
@@ -188,3 +279,14 @@ def test_a_full_disk_is_told_as_one(cluster: Cluster, monkeypatch: pytest.Monkey
         FolderRefused, match=r"No space left on device\. Make room on that disk and start again"
     ):
         DataFolder(cluster, "n1")
+
+
+def test_a_start_is_counted_durably_before_the_node_shows_it(
+    folder: DataFolder, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    synced = Synced(monkeypatch)
+    folder.count_start()
+    assert synced.survives(folder.path / "node.json", folder.path)
+    folder.register_incarnation("n2", "store", 4)
+    assert synced.survives(folder.path / "incarnations.json", folder.path)
+    assert synced.named_too_early == []

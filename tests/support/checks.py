@@ -87,7 +87,9 @@ class Checks:
 
         Servers that have not been told yet may still count promises from before, as messages are in flight.
         """
-        self._lost[self.disk_of(name)] = [entry.term for entry in self.stores[name].entries]
+        store = self.stores[name]
+        in_snapshot = [entry.term for entry in self.committed[: store.start.index]]
+        self._lost[self.disk_of(name)] = in_snapshot + [entry.term for entry in store.entries]
         self.disks[name] = disk
         self._seen[name] = Seen()
 
@@ -130,7 +132,7 @@ class Checks:
             seen.led_term = term
         else:
             seen.led_term = 0
-        self._check_entries(name, ready.entries)
+        self._check_entries(name, ready.entries, ready.reset_log)
 
     def saved(self, name: NodeId) -> None:
         """`name` has saved; its term is durable now."""
@@ -155,6 +157,15 @@ class Checks:
                     self._note_append(append)
                 case m.AppendEntriesResponse(success=True) as acknowledgement:
                     self._check_acknowledgement(name, acknowledgement)
+                case m.InstallSnapshot() as offer:
+                    require(
+                        self.leaders.get(offer.term) == name, "only a leader offers a snapshot", (name, out)
+                    )
+                    self._check_snapshot(name, offer.snapshot)
+                case m.InstallSnapshotResponse(installed=True) as installed:
+                    committed_term = self.committed[installed.index - 1].term
+                    durable = self._held(name, installed.index) == committed_term
+                    require(durable, "what is said to be installed is durable", (name, installed))
                 case _:
                     pass
 
@@ -173,16 +184,44 @@ class Checks:
             require(durable, "the state machine is never ahead of the durable log", (name, entry))
             seen.applied_index = entry.index
 
+    def took_snapshot(self, name: NodeId, snapshot: m.Snapshot) -> None:
+        """`name` has a snapshot of its state machine, durably."""
+        self._check_snapshot(name, snapshot)
+        require(snapshot.index <= self._seen[name].applied_index, "a snapshot is of what is applied", name)
+
+    def installed(self, name: NodeId, snapshot: m.Snapshot) -> None:
+        """The state machine of `name` was replaced by what is in `snapshot`, durably."""
+        seen = self._seen[name]
+        self._check_snapshot(name, snapshot)
+        require(snapshot.index > seen.applied_index, "an install does not go back", (name, snapshot))
+        seen.applied_index = snapshot.index
+
     def ends_holds(self, name: NodeId, term: int, applied_index: int) -> None:
         """`name` leads `term`; a hold is due in its ledger at `applied_index`: one command ends it soon."""
         proposed = [
             entry
-            for entry in self.stores[name].entries[applied_index:]
+            for entry in self.stores[name].tail(applied_index + 1)
             if entry.term == term and entry.data in EXPIRES
         ]
         require(len(proposed) == 1, "what is due is ended at once, by one command", (name, proposed))
 
     # -- the single checks -----------------------------------------------------------------
+
+    def _held(self, name: NodeId, index: int) -> int | None:
+        """Return the term of the entry at `index` that `name` holds durably, in its log or in a snapshot."""
+        store = self.stores[name]
+        if index <= store.start.index:
+            return self.committed[index - 1].term if index else 0
+        return store.term_at(index)
+
+    def _check_snapshot(self, name: NodeId, snapshot: m.Snapshot) -> None:
+        """A snapshot is of what is committed."""
+        require(
+            0 < snapshot.index <= len(self.committed), "a snapshot is of what is committed", (name, snapshot)
+        )
+        last = self.committed[snapshot.index - 1]
+        same = (snapshot.term, snapshot.time_us) == (last.term, last.time_us)
+        require(same, "a snapshot names its last entry", (name, snapshot, last))
 
     def _check_election(self, name: NodeId, raft: Raft) -> None:
         """A majority of its configuration has durably voted for the new leader, itself included."""
@@ -199,7 +238,7 @@ class Checks:
         """Return the term of the entry at `index` on a disk, also on one that was lost."""
         name = disk[0]
         if disk == self.disk_of(name):
-            return self.stores[name].term_at(index)
+            return self._held(name, index)
         lost = self._lost.get(disk, [])
         return lost[index - 1] if index <= len(lost) else None
 
@@ -214,7 +253,7 @@ class Checks:
         )
         voters = voting_disks(raft.configuration[1])
         for index in range(first, raft.commit_index + 1):
-            entry = store.entries[index - 1]
+            entry = store.entry_at(index)
             holders = [disk for disk in voters if self._held_once(disk, index) == entry.term]
             promise = "a committed entry is durable on a majority"
             require(2 * len(holders) > len(voters), promise, f"{index} is on {holders} of {voters}")
@@ -241,17 +280,20 @@ class Checks:
         first_fresh = min(fresh, default=store.last_index + 1)
         for entry, commit_term in zip(self.committed, self.committed_in, strict=True):
             if commit_term < term:
-                held = fresh.get(entry.index) if entry.index >= first_fresh else store.term_at(entry.index)
+                is_fresh = entry.index >= first_fresh
+                held = fresh.get(entry.index) if is_fresh else self._held(name, entry.index)
                 require(
                     held == entry.term, "leader completeness", f"{name} in term {term} lacks {entry.index}"
                 )
 
-    def _check_entries(self, name: NodeId, entries: Sequence[Entry]) -> None:
+    def _check_entries(self, name: NodeId, entries: Sequence[Entry], reset_log: m.Snapshot | None) -> None:
         """Log matching, by induction: (index, term) fixes the entry and the term of the one before."""
         if not entries:
             return
         store = self.stores[name]
         prev_term = store.term_at(entries[0].index - 1)
+        if reset_log is not None and entries[0].index == reset_log.index + 1:
+            prev_term = reset_log.term
         assert prev_term is not None, f"{name} saves after a gap"
         for entry in entries:
             known = self._written.setdefault((entry.index, entry.term), (prev_term, entry))
@@ -304,7 +346,7 @@ class Checks:
             sent_term = self._sent.get((response.term, index))
             require(sent_term is not None, "only what was sent is acknowledged", (name, response))
             require(
-                store.term_at(index) == sent_term,
+                self._held(name, index) == sent_term,
                 "what is acknowledged is durable and the leader's",
                 (name, response, store.term_at(index), sent_term),
             )

@@ -25,6 +25,11 @@ class FakeCluster:
     def __getitem__(self, name: str) -> FakeNode:
         return self.nodes[name]
 
+    def follow(self, leader: str) -> None:
+        """Let all nodes name this leader."""
+        for node in self.nodes.values():
+            node.leader = leader
+
     def requests(self) -> int:
         """Return how many requests came in, at all nodes together."""
         return sum(len(node.requests) for node in self.nodes.values())

@@ -73,6 +73,7 @@ class FakeNode:
         self.name = name
         self.bank = bank
         self.leader: str | None = None
+        self.told: Map = {}  # further fields of its status, or others
         self.script: deque[Step] = deque()
         self.always: Step | None = None
         self.requests: list[Map] = []
@@ -177,4 +178,4 @@ class FakeNode:
             "matched": {},
             "version": "1.1.0",
             "feature_level": 1,
-        }
+        } | self.told

@@ -22,6 +22,7 @@ from atm.raft.ready import Role
 from atm.server.group.entry_validator import record
 from atm.server.group.inbox import Inputs, PendingRequest
 from atm.server.server import Server
+from atm.storage.log_index import LogBase
 from atm.version import FEATURE_LEVEL_MAX, PROTOCOL_MAX, PROTOCOL_MIN, RELEASE
 from atm.wire.codec import encode
 from atm.wire.framing import CLIENT_FRAME_BYTES_MAX, FrameReader, frame
@@ -167,6 +168,9 @@ class Recorder:
 
     def save(self, hard_state: HardState, entries: Sequence[Entry]) -> None:
         self.events.append(f"save {len(entries)}")
+
+    def reset(self, base: LogBase) -> None:
+        self.events.append(f"reset to {base.index}")
 
     def read_entries(self, first: int, last: int, bytes_max: int) -> list[Entry]:
         self.events.append(f"read {first} to {last}")

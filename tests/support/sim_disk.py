@@ -13,8 +13,11 @@ from __future__ import annotations
 import errno
 import os
 from dataclasses import dataclass, field
+from itertools import count
 from pathlib import Path
 from random import Random
+
+from atm.storage.disk import FileStatus
 
 SECTOR_BYTES = 512
 
@@ -30,6 +33,7 @@ class _File:
     seen: bytearray = field(default_factory=bytearray)
     kept: bytearray = field(default_factory=bytearray)
     unsynced: set[int] = field(default_factory=set)  # sector numbers
+    number: int = field(default_factory=count(1).__next__)
 
     def touch(self, start: int, stop: int) -> None:
         self.unsynced.update(range(start // SECTOR_BYTES, (stop + SECTOR_BYTES - 1) // SECTOR_BYTES))
@@ -64,6 +68,7 @@ class SimDisk:
         self._files: dict[Path, _File] = {}
         self._names = {Path("/")}  # every file and folder that programs see
         self._kept_names = {Path("/")}  # those whose name is durable in the folder above
+        self._unlinked: dict[Path, _File] = {}  # whose name may still be on the platter
         self._touched: list[_File] = []  # all that may have something unsynced
         self._open: dict[int, _File] = {}
         self._next_file = 3
@@ -78,6 +83,11 @@ class SimDisk:
         unsynced = sorted(self._names - self._kept_names)
         lost = {name for name in unsynced if self._random.random() < 0.5}
         self._names = {name for name in self._names if not lost.intersection((name, *name.parents))}
+        for path in sorted(self._unlinked):
+            if self._random.random() < 0.5:
+                self._names.add(path)
+                self._files[path] = self._unlinked[path]
+        self._unlinked.clear()
         self._kept_names = set(self._names)
         self._touched.clear()
         self._files = {path: file for path, file in self._files.items() if path in self._names}
@@ -102,7 +112,7 @@ class SimDisk:
     def all_is_synced(self) -> bool:
         """Whether a power cut now would lose nothing."""
         self._touched = [file for file in self._touched if file.unsynced]
-        return not self._touched and len(self._names) == len(self._kept_names)
+        return not self._touched and not self._unlinked and len(self._names) == len(self._kept_names)
 
     @property
     def open_files(self) -> int:
@@ -151,6 +161,8 @@ class SimDisk:
         self._change("sync_folder")
         self._must_exist(folder)
         self._kept_names.update(name for name in self._names - self._kept_names if name.parent == folder)
+        for path in [path for path in self._unlinked if path.parent == folder]:
+            del self._unlinked[path]
         self.synced_folders.append(folder)
 
     def names(self, folder: Path) -> list[str]:
@@ -166,6 +178,7 @@ class SimDisk:
             self._change("open")
             self._files[path] = _File()
             self._names.add(path)
+            self._unlinked.pop(path, None)
         self._fail("open")
         self._must_exist(path)
         self._next_file += 1
@@ -219,6 +232,23 @@ class SimDisk:
     def close(self, file: int) -> None:
         self._opened(file)
         del self._open[file]
+
+    def status(self, path: Path) -> FileStatus | None:
+        file = self._files.get(path)
+        return None if file is None else FileStatus(file.number, len(file.seen))
+
+    def file_status(self, file: int) -> FileStatus:
+        opened = self._opened(file)
+        return FileStatus(opened.number, len(opened.seen))
+
+    def unlink(self, path: Path) -> None:
+        self._must_exist(path)
+        self._change("unlink")
+        file = self._files.pop(path)
+        self._names.remove(path)
+        if path in self._kept_names:
+            self._kept_names.remove(path)
+            self._unlinked[path] = file
 
     def random_bytes(self, length: int) -> bytes:
         return self._random.randbytes(length)

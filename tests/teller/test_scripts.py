@@ -36,8 +36,9 @@ def test_c_runs_commands_without_a_greeting(run: Run) -> None:
     ],
 )
 def test_the_exit_code_is_that_of_the_first_command_that_is_not_done(
-    run: Run, commands: Sequence[str], code: int
+    run: Run, cluster: FakeCluster, commands: Sequence[str], code: int
 ) -> None:
+    cluster.follow("5001")
     assert run(*(word for command in commands for word in ("-c", command))).code == code
 
 
@@ -52,6 +53,29 @@ def test_not_available_is_exit_code_3(run: Run, cluster: FakeCluster) -> None:
         node.stop()
     for command in ("credit 5", "query", "status"):
         assert run("-c", command).code == 3
+
+
+def test_status_ends_with_3_if_nodes_answer_and_none_leads_a_majority(run: Run, cluster: FakeCluster) -> None:
+    for node in cluster.nodes.values():
+        node.told = {"role": "pre-candidate"}
+    ran = run("-c", "status", "-c", "credit 5")
+    assert ran.code == 3
+    assert (
+        ran.out[-1] == "The bank is not available: 3 of 3 servers answer, and none of them leads a majority"
+    )
+    assert cluster.bank.balances["main"] == 0
+
+
+def test_the_json_of_status_says_who_leads(run: Run, cluster: FakeCluster) -> None:
+    cluster.follow("5001")
+    cluster["5002"].told = {"cluster": "ab" * 16, "voter": False, "alarms": ["the disk is nearly full"]}
+    ran = run("--json", "-c", "status")
+    (report,) = map(json.loads, ran.out)
+    assert (report["available"], report["leader"], report["term"], report["cluster"], ran.code) == (
+        True, "5001", 3, "ab" * 16, 0,
+    )  # fmt: skip
+    assert report["alarms"] == ["5002: the disk is nearly full"]
+    assert [node["role"] for node in report["nodes"]] == ["follower", "leader", "learner"]
 
 
 def test_an_unknown_outcome_is_exit_code_5(run: Run, cluster: FakeCluster, state_folder: Path) -> None:
@@ -115,7 +139,8 @@ def test_json_is_one_object_a_command(run: Run) -> None:
     assert ran.code == 1
 
 
-def test_json_of_a_pipe_has_no_other_lines(run: Run) -> None:
+def test_json_of_a_pipe_has_no_other_lines(run: Run, cluster: FakeCluster) -> None:
+    cluster.follow("5001")
     ran = run("--json", typed=b"query\n\ncredit 1e3\n\x1b[31m\xff\naccount main\nhelp\nstatus\nquit\n")
     reports = list(map(json.loads, ran.out))
     assert [(report["command"], report["outcome"]) for report in reports] == [

@@ -12,7 +12,7 @@ from atm.client import Line, NodeStatus
 from atm.teller import tables
 from atm.teller.commands import COMMANDS
 from atm.teller.help import help_text
-from atm.teller.timestamps import TimestampError, format_timestamp, parse_timestamp
+from atm.timestamps import TimestampError, format_timestamp, parse_timestamp
 from tests.support.running import Run
 from tests.teller.ledger_bank import LedgerBank
 

@@ -205,6 +205,7 @@ def test_status_is_a_table(run: Run, cluster: FakeCluster) -> None:
     assert rows[2] == ["5000", "follower", "3", "12", "10", "2", f"127.0.0.1:{cluster['5000'].port}"]
     assert rows[3][:6] == ["5001", "leader", "3", "12", "12", "0"]
     assert rows[4][:6] == ["5002", "down", "-", "-", "-", "-"]
+    assert " ".join(rows[5]) == "The bank is available, led by 5001: 2 of 3 servers answer"
 
 
 def test_what_a_server_says_cannot_move_the_cursor(run: Run, cluster: FakeCluster) -> None:

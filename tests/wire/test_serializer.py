@@ -28,9 +28,12 @@ from atm.raft.messages import (
     AppendEntriesResponse,
     Entry,
     EntryKind,
+    InstallSnapshot,
+    InstallSnapshotResponse,
     RaftMessage,
     RequestVote,
     RequestVoteResponse,
+    Snapshot,
     TimeoutNow,
 )
 from atm.wire.client_messages import (
@@ -100,6 +103,22 @@ PEER_MESSAGES = [
     AppendEntriesResponse(
         sender="a", term=3, success=False, match_index=1, conflict_index=1, conflict_term=1, round=4
     ),
+    InstallSnapshot(
+        sender="a",
+        term=3,
+        snapshot=Snapshot(
+            index=7,
+            term=2,
+            time_us=9,
+            size_bytes=2**40,
+            sha256="0f" * 32,
+            chain_hash="a1" * 32,
+            membership=b"\x00",
+            cluster_id="bank",
+        ),
+        round=4,
+    ),
+    InstallSnapshotResponse(sender="a", term=3, index=7, installed=True, round=4),
     TimeoutNow(sender="a", term=3),
     Forward(sender="a", requests=((1, "local", b"x"), (2**62, "eve@bank", b"y"))),
     ForwardReply(sender="a", answers=((1, b"x"),)),

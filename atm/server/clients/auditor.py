@@ -50,12 +50,17 @@ class Auditor:
             return ErrorReply(id=request.id, outcome="unavailable", message=message)
         return VerifyReply(id=request.id, node=self._node, findings=findings)
 
+    def interrupt(self) -> None:
+        """Kill the running audit: the ledger's file is about to be replaced."""
+        with self._lock:
+            if self._running is not None:
+                self._running.kill()
+
     def close(self) -> None:
         """Kill the running audit, and start no other."""
         with self._lock:
             self._closed = True
-            if self._running is not None:
-                self._running.kill()
+        self.interrupt()
 
     def _start(self, request: Verify) -> subprocess.Popen[bytes]:
         """Start a process that ends when its standard input does, so even kill -9 of the node ends it."""

@@ -16,12 +16,14 @@ from atm.server.group.inbox import Inbox, Inputs, PendingRequest
 from atm.server.net.connection import Connection, StalledFrame
 from atm.server.net.framed_connection import FramedConnection
 from atm.server.security.pins import has_pin
-from atm.wire.client_messages import ClientRequest, ErrorReply, Verify, decode_client_request
+from atm.wire.client_messages import ClientRequest, ErrorReply, TakeSnapshot, Verify, decode_client_request
 from atm.wire.codec import Malformed, encode
 from atm.wire.framing import CLIENT_FRAME_BYTES_MAX, FrameTooLarge, frame
 
 IN_FLIGHT_MAX = 1_024  # replies that one connection may wait for, in slots: a page of postings takes several
-JOBS_MAX = 1_024  # audits queued for the connection's own thread; its other jobs are bounded by slots
+JOBS_MAX = (
+    1_024  # audits and snapshots queued for the connection's own thread; its other jobs are bounded by slots
+)
 OUTBOX_BYTES_MAX = 1024 * 1024
 SLOT_BYTES = 1024  # hold any receipt
 BUSY = "too many requests are under way: try again later"
@@ -51,6 +53,9 @@ class ConnectionOwner(Protocol):
 
     def audit(self, connection: ClientConnection, request: Verify) -> None:
         """Audit, and reply; may take minutes."""
+
+    def take_snapshot(self, connection: ClientConnection, request: TakeSnapshot) -> None:
+        """Take a snapshot, and reply; may take minutes."""
 
 
 class ClientConnection(FramedConnection):
@@ -140,11 +145,13 @@ class ClientConnection(FramedConnection):
 
     def on_frame(self, payload: bytes) -> None:
         request = decode_client_request(payload)
-        if isinstance(request, Verify):
-            if self._jobs_given - self._jobs_done < JOBS_MAX:
+        if isinstance(request, Verify | TakeSnapshot):
+            if self._jobs_given - self._jobs_done >= JOBS_MAX:
+                self.send(frame(error_payload(request.id, "busy", BUSY)))
+            elif isinstance(request, Verify):
                 self._give_job(partial(self._owner.audit, self, request))
             else:
-                self.send(frame(error_payload(request.id, "busy", BUSY)))
+                self._give_job(partial(self._owner.take_snapshot, self, request))
             return
         number = slots(request)
         if number > IN_FLIGHT_MAX - (self._slots_taken - self._slots_answered) or self._inbox.full:

@@ -15,11 +15,13 @@ from atm.server.net.connection import PARTIAL_FRAME_S, Connection, tune
 from atm.server.net.listener import Listener
 from atm.server.net.reader import Reader
 from atm.server.security.pins import PinSealer
-from atm.wire.client_messages import Verify
+from atm.wire.client_messages import AdminReply, TakeSnapshot, Verify
 from atm.wire.codec import encode
 from atm.wire.framing import frame
 
 CONNECTIONS_MAX = 2_000
+
+TakeSnapshotNow = Callable[[], tuple[int, str]]  # up to which log entry it is, and why there is none, or ""
 
 
 class ClientServer(Listener[ClientConnection]):
@@ -33,6 +35,7 @@ class ClientServer(Listener[ClientConnection]):
         sealer: PinSealer,
         auditor: Auditor,
         *,
+        take_snapshot: TakeSnapshotNow,
         report: Callable[[str], None],
         verbose: bool = False,
         connections_max: int = CONNECTIONS_MAX,
@@ -43,6 +46,7 @@ class ClientServer(Listener[ClientConnection]):
         self._reader = reader
         self._sealer = sealer
         self._auditor = auditor
+        self._take_snapshot = take_snapshot
         self.partial_frame_s = partial_frame_s
         self.touched: list[ClientConnection] = []
         self.blocked: set[Connection] = set()
@@ -94,3 +98,14 @@ class ClientServer(Listener[ClientConnection]):
     def audit(self, connection: ClientConnection, request: Verify) -> None:
         """Audit, and reply."""
         connection.send(frame(encode(self._auditor.audit(request))))
+
+    def take_snapshot(self, connection: ClientConnection, request: TakeSnapshot) -> None:
+        """Take a snapshot of this server's ledger, and reply."""
+        index, refusal = self._take_snapshot()
+        reply = AdminReply(
+            id=request.id,
+            outcome="refused" if refusal else "ok",
+            message=refusal or f"the snapshot holds the ledger up to log entry {index}",
+            index=index,
+        )
+        connection.send(frame(encode(reply)))

@@ -91,6 +91,10 @@ class EntryValidator:
             return entry.index, entry.time_us, kept[1]
         return record(entry)
 
+    def forget(self) -> None:
+        """Drop the decoded entries: a snapshot took the place of some. Others are decoded once more."""
+        self._decoded.clear()
+
     def _latest_us(self) -> int:
         if self._wall_clock_us() < CLOCK_SET_US:
             return STAMP_US_MAX

@@ -13,6 +13,7 @@ from msgspec.structs import replace
 from atm.ledger.commands import LedgerReceipt
 from atm.ledger.ledger import Record
 from atm.raft import CatchUp, ConfirmedRead, Entry, HardState, Outgoing, Ready
+from atm.storage.log_index import LogBase
 
 CATCH_UP_BYTES_MAX = 256 * 1024
 
@@ -22,6 +23,9 @@ class DurableLog(Protocol):
 
     def save(self, hard_state: HardState, entries: Sequence[Entry]) -> None:
         """Make term, vote and entries durable before returning; raise if that failed."""
+
+    def reset(self, base: LogBase) -> None:
+        """Empty the log durably; it goes on after `base`."""
 
     def read_entries(self, first: int, last: int, bytes_max: int) -> list[Entry]:
         """Return saved entries from `first` on: at least one, up to `last` or `bytes_max`."""
@@ -69,11 +73,14 @@ def perform(
     clients: ResultSink,
     validator: ValidatedEntries,
 ) -> None:
-    """Do what the core wants done, in the order that `Ready` states.
+    """Do what the core wants done, in the order that `Ready` states; `install` is left to the caller.
 
     No reply waits for the ledger's file: what was decided follows from the log, and the log is durable.
     """
     network.send(_at_once(ready, log))  # a leader replicates while its own disk syncs (thesis 10.2.1)
+    if ready.reset_log is not None:
+        start = ready.reset_log
+        log.reset(LogBase(start.index, start.term, start.time_us, installed=True))
     log.save(ready.hard_state, ready.entries)
     network.send(ready.messages_after_sync)  # promises only once they are durable
     if ready.committed:

@@ -7,7 +7,19 @@ from typing import Protocol
 
 from atm.ledger.commands import LedgerReceipt
 from atm.ledger.ledger import ClusterState, Record
-from atm.raft import CheckedRaft, Configuration, Entry, EntryKind, HardState, Log, Member, Raft, RaftConfig
+from atm.raft import (
+    CheckedRaft,
+    Configuration,
+    Entry,
+    EntryKind,
+    HardState,
+    Log,
+    LogStart,
+    Member,
+    Raft,
+    RaftConfig,
+    Snapshot,
+)
 from atm.raft.term_limit import TERM_MAX
 from atm.server.group.entry_validator import EntryValidator, Unusable, checked_record
 from atm.storage.log_recovery import START_EMPTY_ADVICE
@@ -43,6 +55,8 @@ class SavedLog(Protocol):
     @property
     def hard_state(self) -> HardState: ...
     @property
+    def start(self) -> LogStart: ...
+    @property
     def last_index(self) -> int: ...
     @property
     def terms(self) -> Sequence[tuple[int, int]]: ...
@@ -67,9 +81,13 @@ def recover(
     random: Callable[[int, int], int],
     validator: EntryValidator,
     *,
+    snapshot: Snapshot | None = None,
     check_invariants: bool = False,
 ) -> Raft:
-    """Apply what is known to be committed, and return the core; raise `LedgerAhead` or `LogUnusable`."""
+    """Apply what is known to be committed, and return the core; raise `LedgerAhead` or `LogUnusable`.
+
+    `snapshot` is the newest one, which the log may begin after. The ledger holds at least what was cut.
+    """
     if log.hard_state.term > TERM_MAX:
         raise LogUnusable(f"is in term {log.hard_state.term}")
     if ledger.applied_index > log.last_index:
@@ -78,15 +96,22 @@ def recover(
             "they do not belong together, and this log may have lost acknowledged entries. Put back "
             f"the log and the ledger that this node ran with last. {START_EMPTY_ADVICE}"
         )
+    start = log.start
     replay(log, ledger)
-    first = max(1, min(ledger.applied_index + 1, log.last_index))
+    first = max(start.index + 1, min(ledger.applied_index + 1, log.last_index))
     tail = log.tail(first)
     for entry in tail:
         _usable(entry)
     return (CheckedRaft if check_invariants else Raft)(
         config,
         hard_state=log.hard_state,
-        log=Log(entries=tail, terms=log.terms, base_index=first - 1),
+        log=Log(
+            entries=tail,
+            terms=log.terms,
+            base_index=first - 1,
+            start=start,
+        ),
+        snapshot=snapshot,
         applied_index=ledger.applied_index,
         random=random,
         entry_check=validator.entry_check,
@@ -118,11 +143,18 @@ def _usable(entry: Entry) -> Record:
         raise LogUnusable(f"has an entry {entry.index} that {error}") from error
 
 
-def check_one_cluster(log: SavedLog, *, folder_id: str, ledger_id: str) -> None:
+def check_one_cluster(
+    log: SavedLog, *, folder_id: str, ledger_id: str, snapshot: Snapshot | None = None
+) -> None:
     """Raise `ClusterMismatch` unless folder and ledger have the cluster id of this log, or none yet.
 
-    They have none until the log's first entry is known to be committed; until then it may be replaced.
+    They have none until the log's first entry is known to be committed; until then it may be replaced. Of a
+    log that was cut, the id is that of the snapshot.
     """
+    if log.start.index:
+        log_id = snapshot.cluster_id if snapshot is not None else ledger_id
+    else:
+        log_id = _founded_as(log)
     known = {cluster_id for cluster_id in (folder_id, ledger_id) if cluster_id}
     if known and not log.last_index:
         raise ClusterMismatch(
@@ -130,8 +162,8 @@ def check_one_cluster(log: SavedLog, *, folder_id: str, ledger_id: str) -> None:
             "log's files raft.log.* are lost or were cut. Put back those that this node ran with last. "
             f"{START_EMPTY_ADVICE}"
         )
-    if known - {_founded_as(log)}:
-        names = [each or "not known" for each in (_founded_as(log), folder_id, ledger_id)]
+    if known - {log_id}:
+        names = [each or "not known" for each in (log_id, folder_id, ledger_id)]
         raise ClusterMismatch(
             f"these files are of different clusters: that of the log is {names[0]}, of node.json {names[1]}, "
             f"of the ledger {names[2]}. Put back the files that this node ran with last. {START_EMPTY_ADVICE}"

@@ -5,6 +5,8 @@ no-op at its index, a stamp that no leader can continue from is set to just afte
 entries of a term above `TERM_MAX`, which no leader can have written, are cut off. Equal entries become equal
 entries on every node, so logs that agreed still agree.
 
+Entries that a snapshot holds were applied, so nothing is wrong with them: the repaired log begins behind it.
+
 The term is more delicate: by changing it a node forgets votes that it gave. So all nodes are stopped, and
 all get *one* term, no lower than the term of any entry on any of them. Then no node votes twice in a
 term that had a leader, since each campaigns for a later one.
@@ -12,10 +14,11 @@ term that had a leader, since each campaigns for a later one.
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator
 from contextlib import closing
 from pathlib import Path
-from shutil import rmtree
+from shutil import copytree, rmtree
 
 from msgspec import Struct
 from msgspec.structs import replace
@@ -26,8 +29,10 @@ from atm.raft.messages import Entry, EntryKind, HardState
 from atm.raft.term_limit import TERM_MAX
 from atm.server.group.entry_validator import Unusable, checked_record
 from atm.server.group.log_clock import STAMP_US_MAX
-from atm.storage.data_folder import NODE_FILE, PEERS_FILE, DataFolder
+from atm.storage.data_folder import INCARNATIONS_FILE, NODE_FILE, PEERS_FILE, DataFolder
 from atm.storage.log_file import LogFile
+from atm.storage.log_index import NO_SNAPSHOT, LogBase
+from atm.storage.snapshots import SNAPSHOT_FOLDER, SnapshotStore
 
 READ_BYTES = 4 * 1024 * 1024
 CHANGES_LISTED_MAX = 20
@@ -62,28 +67,34 @@ class FolderState(Struct):
 def inspect(cluster: Cluster, node: str) -> FolderState:
     """Return the state of a stopped node's folder; raise `NotRepaired` and what opening it raises."""
     _require_folder(cluster, node)
-    with closing(DataFolder(cluster, node)) as folder, closing(LogFile(folder.path)) as log:
-        return _found(log)
+    with closing(DataFolder(cluster, node)) as folder:
+        base = _base(folder)
+        with closing(LogFile(folder.path, base=base)) as log:
+            return _found(log, base)
 
 
 def repair(cluster: Cluster, node: str, term: int) -> tuple[FolderState, Path]:
     """Rewrite a stopped node's log in `term`; return its state before, and where the old folder is kept.
 
-    The new folder has no ledger: it is rebuilt from the log at the next start. Raises as `inspect`.
+    The new folder has no ledger: it is rebuilt from snapshot and log at the next start. Raises as `inspect`.
     """
     _require_folder(cluster, node)
     with closing(DataFolder(cluster, node)) as folder:
         fresh = folder.path.with_name(f"{node}.repaired")
         rmtree(fresh, ignore_errors=True)  # left by a repair that was interrupted
-        with closing(LogFile(folder.path)) as log:
-            found = _found(log)
+        base = _base(folder)
+        with closing(LogFile(folder.path, base=base)) as log:
+            found = _found(log, base)
             if not found.term_min <= term <= TERM_MAX:
                 raise NotRepaired(
                     f"node {node} cannot be given term {term}: it takes one from {found.term_min} to "
                     f"{TERM_MAX}, the same on all nodes. Nothing was changed"
                 )
-            _write(log, fresh, found, term)
-        for name in (NODE_FILE, PEERS_FILE):
+            _write(log, base, fresh, found, term)
+        if base.index:
+            copytree(folder.path / SNAPSHOT_FOLDER, fresh / SNAPSHOT_FOLDER, copy_function=os.link)
+            sync_folder(fresh / SNAPSHOT_FOLDER)
+        for name in (NODE_FILE, PEERS_FILE, INCARNATIONS_FILE):
             if (folder.path / name).exists():
                 write_durably(fresh / name, (folder.path / name).read_bytes())
         old = _unused(folder.path)
@@ -101,7 +112,12 @@ def _require_folder(cluster: Cluster, node: str) -> None:
         )
 
 
-def _write(log: LogFile, fresh: Path, found: FolderState, term: int) -> None:
+def _base(folder: DataFolder) -> LogBase:
+    path = folder.path / SNAPSHOT_FOLDER
+    return SnapshotStore(path).base if path.is_dir() else NO_SNAPSHOT
+
+
+def _write(log: LogFile, base: LogBase, fresh: Path, found: FolderState, term: int) -> None:
     old = found.hard_state
     state = HardState(
         term=term,
@@ -109,19 +125,21 @@ def _write(log: LogFile, fresh: Path, found: FolderState, term: int) -> None:
         commit_index=min(old.commit_index, found.last_index),
     )
     with closing(LogFile(fresh)) as new:
-        if not found.last_index:
+        if base.index:
+            new.reset(base)
+        if found.last_index == base.index:
             new.save(state, ())
-        for entries in _pieces(log, found.last_index):
+        for entries in _pieces(log, base, found.last_index):
             new.save(state, entries)
 
 
-def _found(log: LogFile) -> FolderState:
+def _found(log: LogFile, base: LogBase) -> FolderState:
     sane = [(first, term) for first, term in log.terms if term <= TERM_MAX]
-    last_term = sane[-1][1] if sane else 0
+    last_term = sane[-1][1] if sane else base.term
     impossible = [first for first, term in log.terms if term > TERM_MAX]
     last_index = impossible[0] - 1 if impossible else log.last_index
     found = FolderState(log.hard_state, last_index, last_term, cut=log.last_index - last_index)
-    for entry, repaired, why in _repaired_entries(log, last_index):
+    for entry, repaired, why in _repaired_entries(log, base, last_index):
         if entry is not repaired:
             found.changed += 1
             if len(found.changes) < CHANGES_LISTED_MAX:
@@ -129,10 +147,10 @@ def _found(log: LogFile) -> FolderState:
     return found
 
 
-def _pieces(log: LogFile, last_index: int) -> Iterator[list[Entry]]:
+def _pieces(log: LogFile, base: LogBase, last_index: int) -> Iterator[list[Entry]]:
     piece: list[Entry] = []
     piece_bytes = 0
-    for _, repaired, _ in _repaired_entries(log, last_index):
+    for _, repaired, _ in _repaired_entries(log, base, last_index):
         piece.append(repaired)
         piece_bytes += len(repaired.data)
         if piece_bytes > READ_BYTES or repaired.index == last_index:
@@ -140,9 +158,9 @@ def _pieces(log: LogFile, last_index: int) -> Iterator[list[Entry]]:
             piece, piece_bytes = [], 0
 
 
-def _repaired_entries(log: LogFile, last_index: int) -> Iterator[tuple[Entry, Entry, str]]:
-    """Yield each entry up to `last_index` as it is, as repaired, and what is wrong ("" if nothing)."""
-    index, last_time_us = 1, 0
+def _repaired_entries(log: LogFile, base: LogBase, last_index: int) -> Iterator[tuple[Entry, Entry, str]]:
+    """Yield each entry after `base` as it is, as repaired, and what is wrong ("" if nothing)."""
+    index, last_time_us = base.index + 1, base.time_us
     while index <= last_index:
         for entry in log.read_entries(index, last_index, READ_BYTES):
             repaired, why = _repaired_entry(entry, last_time_us)

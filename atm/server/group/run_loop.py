@@ -12,7 +12,7 @@ from threading import Lock
 from typing import Protocol
 
 from atm.ledger.ledger import ClusterState
-from atm.raft import Configuration, NodeId, RaftMessage, Ready, Rejection, Role
+from atm.raft import Configuration, NodeId, RaftMessage, Ready, Rejection, Role, Snapshot
 from atm.server.group.inbox import WAKE_ON_ANYTHING, Inbox, Inputs
 from atm.server.group.perform import DurableLog, Network, StateMachine, ValidatedEntries, perform
 from atm.server.group.request_router import Core, RequestRouter
@@ -103,8 +103,11 @@ class RunLoop:
         on_rejection: Callable[[Rejection], None] = lambda rejection: None,
         on_configuration: Callable[[int, Configuration], None] = lambda index, members: None,
         on_peers: Callable[[Hellos, Standings], None] = lambda hellos, standings: None,
+        on_install: Callable[[Snapshot, NodeId], None] = lambda snapshot, leader: None,
+        on_tick: Callable[[], None] = lambda: None,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
+        """`on_tick` is called while no `Ready` is being performed, at most once in an iteration."""
         self._lock = lock  # guards _raft and _inbox; never held over I/O
         self._raft = raft
         self._inbox = inbox
@@ -122,6 +125,8 @@ class RunLoop:
         self._on_configuration = on_configuration
         self._configuration = raft.configuration  # as of the last `on_configuration`
         self._on_peers = on_peers
+        self._on_install = on_install
+        self._on_tick = on_tick
         self._rejections: list[
             Rejection
         ] = []  # not reported yet: reporting is I/O, and the core is stepped under the lock
@@ -196,6 +201,8 @@ class RunLoop:
             self._unwritten += len(ready.committed)
             self._announce_leadership(ready)
             self._announce_cluster()
+            if ready.install is not None and ready.leader is not None:
+                self._on_install(ready.install, ready.leader)
             performed += 1
             with self._lock:
                 self._raft.advance(ready)
@@ -208,6 +215,9 @@ class RunLoop:
             self._clients.retry()
         self._flush()
         self._write_when_due(ticks)
+        if ticks:
+            self._on_tick()
+            self._announce_cluster()
         return performed == READIES_PER_ITERATION_MAX
 
     def _flush(self) -> None:

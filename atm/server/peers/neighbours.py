@@ -14,6 +14,7 @@ from atm.server.group.roster import Roster
 from atm.server.peers.handshake import Handshake
 from atm.server.peers.links import Links
 from atm.server.peers.peer_server import PeerServer
+from atm.storage.data_folder import DataFolder
 from atm.wire.peer_messages import Hello, Welcome
 
 
@@ -26,6 +27,7 @@ class Neighbours:
         handshake: Handshake,
         links: Links,
         server: PeerServer,
+        folder: DataFolder,
         *,
         report: Callable[[str], None],
         on_removed: Callable[[str], None],
@@ -35,6 +37,8 @@ class Neighbours:
         self._handshake = handshake
         self._links = links
         self._server = server
+        self._folder = folder
+        self._renewed = False  # once in a process: its folder does not become an old copy again
         self._report = report
         self._on_removed = on_removed
         self._hellos: dict[NodeId, Hello] = {}
@@ -49,13 +53,16 @@ class Neighbours:
 
     @property
     def has_vote(self) -> bool:
-        """Whether this node is a voter, and no connected peer takes it for one that lost its disk."""
+        """Whether this node is a voter whose votes count, as far as it knows.
+
+        They count if the log names its very data folder, or names none and no peer knows it by another.
+        """
         member = self.roster.member(self._node)
-        return (
-            member is not None
-            and member.voter
-            and not any(isinstance(said, Welcome) and said.learner for said in self._standings.values())
-        )
+        if member is None or not member.voter:
+            return False
+        if member.store:
+            return member.store == self._folder.store
+        return not any(isinstance(said, Welcome) and said.learner for said in self._standings.values())
 
     def note_configuration(self, index: int, members: Configuration) -> None:
         """Follow the newest configuration of this node's log, committed or not."""
@@ -81,10 +88,24 @@ class Neighbours:
             else:
                 self._hellos[peer] = hello
         self._standings.update(standings)
+        if any(isinstance(said, Welcome) and said.stale for _, said in standings) and not self._renewed:
+            self._renew_store()
         if hellos:
             self._follow(self.roster)
         if any(isinstance(said, int) for _, said in standings):
             self._end_if_removed(self._removed_by_word_of_peers())
+
+    def _renew_store(self) -> None:
+        """Give this folder, an old copy, a new store id: nobody counts its votes until it is replaced."""
+        self._renewed = True
+        self._folder.renew_store()
+        self._handshake.show_store(self._folder.store)
+        self._report(
+            f"the data folder {self._folder.path} is an old copy: promises that this node made later are not "
+            "in it, so its vote is not counted. If the right folder exists, stop this node and put it back; "
+            f"else: bin/admin replace {self._node}"
+        )
+        self._links.redial()
 
     def _removed_by_word_of_peers(self) -> int:
         """Return the index at which this node was removed, if most members say so; else 0.

@@ -15,10 +15,11 @@ from atm.server.net.reader import Reader
 from atm.server.peers.handshake import Handshake, receive_hello
 from atm.server.peers.links import Links
 from atm.server.peers.peer_connection import PeerConnection
+from atm.server.peers.snapshot_server import SnapshotServer
 from atm.storage.data_folder import DataFolder, FolderRefused
 from atm.wire.codec import Malformed, encode
 from atm.wire.framing import FrameTooLarge, frame
-from atm.wire.peer_messages import Hello, Refused, decode_hello
+from atm.wire.peer_messages import FETCH, Hello, Refused, decode_hello, starts_of
 
 CONNECTIONS_MAX = 64
 # Two followers exchange no messages, so TCP keep-alives detect a dead peer.
@@ -39,15 +40,20 @@ class PeerServer(Listener[PeerConnection]):
         inbox: Inbox,
         reader: Reader,
         links: Links,
+        acknowledged: Callable[[NodeId], int] = lambda peer: 0,
+        snapshots: SnapshotServer,
         report: Callable[[str], None],
         verbose: bool = False,
     ) -> None:
+        """`acknowledged` tells up to where this node, if it leads, has committed what that peer has saved."""
         super().__init__(address, connections_max=CONNECTIONS_MAX, report=report, verbose=verbose)
         self._handshake = handshake
         self._folder = folder
         self._inbox = inbox
         self._reader = reader
         self._links = links
+        self._acknowledged = acknowledged
+        self._snapshots = snapshots
         self._reported: set[str] = set()
         self._current: dict[
             NodeId, tuple[PeerConnection, Hello]
@@ -79,10 +85,12 @@ class PeerServer(Listener[PeerConnection]):
         return PeerConnection(sock, self._inbox, self._links)
 
     def serve(self, connection: PeerConnection) -> None:
-        """Do the handshake, and receive the peer's messages until the connection's end."""
+        """Do the handshake, and receive the peer's messages, or let it fetch, until the connection's end."""
         try:
             hello = self._welcome(connection, connection.sock)
-            if hello is not None:
+            if hello is not None and hello.purpose == FETCH:
+                self._snapshots.serve(connection, hello.node)
+            elif hello is not None:
                 self._publish_hello(hello.node)
                 connection.serve(hello.node, self._reader)
         except (FrameTooLarge, StalledFrame, Malformed) as error:
@@ -98,13 +106,42 @@ class PeerServer(Listener[PeerConnection]):
         except (FrameTooLarge, StalledFrame, Malformed):
             self._refuse(connection, "expected a peer handshake on this port", None)
             return None
-        refusal = self._handshake.reason_to_refuse(hello) or self._replace_connection(hello, connection)
+        refusal = self._handshake.reason_to_refuse(hello)
+        if refusal is None and hello.purpose != FETCH:
+            refusal = self._replace_connection(hello, connection)
         if refusal is not None:
             self._refuse(connection, refusal, hello)
+            return None
+        if hello.purpose == FETCH:  # beside the peer's other connection, which says what there is to say
+            connection.send(frame(encode(self._handshake.welcome(hello, learner=False))))
+            return hello
+        if self._is_stale(hello):
+            connection.send(frame(encode(self._handshake.welcome(hello, learner=True, stale=True))))
+            connection.linger()
             return None
         counted = self._note_store(hello)
         connection.send(frame(encode(self._handshake.welcome(hello, learner=not counted))))
         return hello
+
+    def _is_stale(self, hello: Hello) -> bool:
+        """Return whether the peer runs on an old copy of its data folder, which lacks promises that it made.
+
+        A folder counts its starts. So one that shows no more of them than a copy has shown before is older
+        than that, and so is one whose log lacks what this leader committed with its acknowledgement.
+        """
+        if not hello.incarnation or self._is_of_another_store(hello):
+            return False
+        highest = self._folder.highest_incarnation(hello.node, hello.store)
+        started_before = hello.incarnation != highest and starts_of(hello.incarnation) <= starts_of(highest)
+        if not started_before and hello.last_index >= self._acknowledged(hello.node):
+            self._folder.register_incarnation(hello.node, hello.store, hello.incarnation)
+            return False
+        self._report_once(
+            f"node {hello.node} runs on an old copy of its data folder: what it promised later is not in it, "
+            "so its vote will not be counted. If the right folder exists, stop that node and put it back; "
+            f"else: bin/admin replace {hello.node}"
+        )
+        return True
 
     def _note_store(self, hello: Hello) -> bool:
         """Record the store id that a peer shows; return whether its promises count, as far as is known here.

@@ -190,6 +190,17 @@ class Script:
         with self._changes(name):
             self.network.restart(name)
 
+    def snapshot(self, name: NodeId, kept: str = "0") -> None:
+        """`snapshot n1 2`: it takes a snapshot, and cuts its log but for the last two entries."""
+        with self._changes(name):
+            self.network.take_snapshot(name, kept=int(kept))
+
+    def install(self, name: NodeId) -> None:
+        """`install n3`: it has fetched the snapshot that it wants, and installs it."""
+        with self._changes(name):
+            if not self.network.fetch(name):
+                raise NoSuchCommand(f"{name} can fetch no snapshot")
+
     def waiting(self) -> None:
         """`waiting`: show the messages in flight."""
         self.network.lines += [envelope_text(envelope) for envelope in self.network.in_flight]
@@ -224,6 +235,8 @@ COMMANDS: dict[str, Callable[..., None]] = {
         "read",
         "crash",
         "restart",
+        "snapshot",
+        "install",
         "waiting",
         "servers",
     )

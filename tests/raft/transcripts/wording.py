@@ -20,9 +20,11 @@ from atm.raft import (
     RequestVote,
     RequestVoteResponse,
     Role,
+    Snapshot,
     TimeoutNow,
     decode_configuration,
 )
+from atm.raft.log import BEGINNING, LogStart
 from tests.raft.network import Envelope
 from tests.raft.server import Server
 from tests.support.store import entries_of_terms
@@ -89,19 +91,22 @@ class View(Struct, frozen=True):
     leader: NodeId | None = None
     members: str = ""
     transferring: NodeId | None = None
+    start: LogStart = BEGINNING
     log: tuple[Entry, ...] = ()
     commit_index: int = 0
     applied: tuple[Entry, ...] = ()
     reads: tuple[int, ...] = ()
     dropped_reads: tuple[int, ...] = ()
+    snapshot: Snapshot | None = None
+    wanted: Snapshot | None = None
 
     @classmethod
     def of(cls, server: Server) -> View:
         raft = server.raft
         if raft is None:
             return cls(applied=tuple(server.applied))
-        base_index = raft.log.base_index
-        in_memory = raft.log.slice(base_index + 1, raft.last_index) if raft.last_index else ()
+        start, base_index = raft.log.start, raft.log.base_index
+        in_memory = raft.log.slice(base_index + 1, raft.last_index) if raft.last_index > base_index else ()
         return cls(
             role=raft.role,
             term=raft.term,
@@ -109,11 +114,14 @@ class View(Struct, frozen=True):
             leader=raft.leader,
             members=members_text(raft.configuration[1]),
             transferring=raft.transferring,
-            log=(*server.store.entries[:base_index], *in_memory),
+            start=start,
+            log=(*server.store.tail(start.index + 1)[: base_index - start.index], *in_memory),
             commit_index=raft.commit_index,
             applied=tuple(server.applied),
             reads=tuple(read.read_id for read in server.reads),
             dropped_reads=tuple(server.dropped_reads),
+            snapshot=raft.snapshot,
+            wanted=server.wanted,
         )
 
 
@@ -122,7 +130,8 @@ def state_text(server: Server) -> str:
     view = View.of(server)
     if view.role is None:
         return f"{server.name}: down"
-    entries = ", ".join(map(entry_text, view.log))
+    cut = [f"... {view.start.index}@{view.start.term}"] if view.start != BEGINNING else []
+    entries = ", ".join([*cut, *map(entry_text, view.log)])
     return f"{server.name}: {view.role.value}, term {view.term}, log [{entries}], commit {view.commit_index}"
 
 
@@ -137,7 +146,8 @@ def changes_text(name: NodeId, before: View, after: View) -> list[str]:
     else:
         changes = [
             *_role_changes(name, before, after),
-            *_log_changes(before.log, after.log),
+            *_snapshot_changes(before, after),
+            *_log_changes(_left(before, after), after.log),
             *_member_changes(before, after),
             *_client_changes(before, after),
         ]
@@ -173,6 +183,26 @@ def _client_changes(before: View, after: View) -> Iterator[str]:
         yield f"answers read {read_id}"
     for read_id in after.dropped_reads[len(before.dropped_reads) :]:
         yield f"drops read {read_id}"
+
+
+def _snapshot_changes(before: View, after: View) -> Iterator[str]:
+    if after.wanted not in (None, before.wanted):
+        yield f"wants snapshot {_snapshot_text(after.wanted)}"
+    if after.snapshot not in (None, before.snapshot):
+        how = "installs" if after.snapshot == before.wanted else "takes"
+        yield f"{how} snapshot {_snapshot_text(after.snapshot)}"
+    if before.start != after.start:
+        yield f"its log begins after {after.start.index}@{after.start.term}"
+
+
+def _snapshot_text(snapshot: Snapshot | None) -> str:
+    assert snapshot is not None
+    return f"{snapshot.index}@{snapshot.term}"
+
+
+def _left(before: View, after: View) -> Sequence[Entry]:
+    """Return the log of `before` after what was cut off its beginning since."""
+    return [entry for entry in before.log if entry.index > after.start.index]
 
 
 def _log_changes(before: Sequence[Entry], after: Sequence[Entry]) -> Iterator[str]:

@@ -1,0 +1,1 @@
+"""`bin/admin`: what an operator needs for years. Each command is a row in commands.py."""

@@ -1,0 +1,62 @@
+"""All commands of bin/admin, in the order of `--help`: a row each."""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from atm.admin import doctor, health, log_listing, membership, new_cluster, status
+from atm.admin.task import Task
+
+
+@dataclass(frozen=True)
+class AdminCommand:
+    """One command: what it does in a line, its arguments, and what runs it and returns the exit code.
+
+    `waits`: its `--timeout` is for the whole work, and not only for finding a node that answers.
+    """
+
+    name: str
+    does: str
+    add_arguments: Callable[[argparse.ArgumentParser], None]
+    run: Callable[[Task], int]
+    waits: bool = False
+
+
+COMMANDS = (
+    AdminCommand("init", "write a cluster.ini into this folder", new_cluster.add_arguments, new_cluster.run),
+    AdminCommand("status", "show every node, and who leads", status.add_arguments, status.run),
+    AdminCommand("health", "say in one line whether all is well, for cron", health.add_arguments, health.run),
+    AdminCommand("members", "show who belongs to the cluster", membership.add_nothing, membership.show),
+    AdminCommand(
+        "add",
+        "make a new node a member, and a voter once it has caught up",
+        membership.add_addresses,
+        membership.add,
+        waits=True,
+    ),
+    AdminCommand(
+        "remove", "take a member out of the cluster", membership.add_name_and_yes, membership.remove
+    ),
+    AdminCommand("move", "announce other addresses of a member", membership.add_addresses, membership.move),
+    AdminCommand(
+        "replace",
+        "make a member that lost its disk a voter again",
+        membership.add_name,
+        membership.replace,
+        waits=True,
+    ),
+    AdminCommand("transfer", "hand leadership over", membership.add_optional_name, membership.transfer),
+    AdminCommand(
+        "snapshot",
+        "take a snapshot now and cut the log",
+        membership.add_optional_name,
+        membership.snapshot,
+        waits=True,
+    ),
+    AdminCommand(
+        "log", "print the log of a data folder on this machine", log_listing.add_arguments, log_listing.run
+    ),
+    AdminCommand("doctor", "say what will hurt soon, in sentences", doctor.add_arguments, doctor.run),
+)

@@ -1,0 +1,258 @@
+"""`bin/admin doctor`: what hurts, or will hurt soon, in sentences; each says what to do."""
+
+from __future__ import annotations
+
+import argparse
+import time
+from collections import defaultdict
+from collections.abc import Hashable, Iterable, Iterator, Mapping
+from dataclasses import dataclass
+
+from atm.admin.health import DISK_FREE_BYTES_MIN, judge, voters
+from atm.admin.status import size
+from atm.admin.task import DONE, NOT_AVAILABLE, REFUSED, Task
+from atm.client.each_node import ask_one
+from atm.client.node_status import DOWN, LEARNER, ClusterStatus
+from atm.client.receipt import new_request_id
+from atm.command_line import printable
+from atm.config import Address, Cluster, parse_address
+from atm.wire.client_messages import Status, StatusReply
+
+CLOCK_S_MAX = 0.5  # apart: holds and limits follow the leader's clock
+SYNC_MS_MAX = 100.0  # a third of the default's shortest election timeout
+LOG_BYTES_USUAL = 512 * 1024 * 1024
+ASK_S = 1.0
+
+
+@dataclass(frozen=True)
+class Clock:
+    """How far a node's clock is ahead of this machine's, give or take."""
+
+    ahead_s: float
+    error_s: float
+
+
+@dataclass(frozen=True)
+class Finding:
+    """One sentence about a node, or about the cluster (`node` is then None)."""
+
+    about: str
+    node: str | None
+    text: str
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Add nothing."""
+
+
+def run(task: Task) -> int:
+    """Print the findings; 0 if there is none, 1 if there are, 3 if the bank is not available."""
+    status = task.client.status()
+    found = [*findings(task.cluster, status), *clock_findings(_clocks(status))]
+    lines = [f"{finding.about}: {printable(finding.text)}" for finding in found]
+    code = DONE
+    if not status.available:
+        code = NOT_AVAILABLE
+    elif found:
+        code = REFUSED
+    fields = {"findings": [vars(finding) for finding in found], "available": status.available}
+    return task.finish("\n".join(lines) or "Nothing to be done: all nodes answer and agree", fields, code)
+
+
+def findings(cluster: Cluster, status: ClusterStatus) -> Iterator[Finding]:
+    """Yield what the nodes' answers and cluster.ini say, the worst first."""
+    if not status.available:
+        yield Finding("service", None, f"{judge(status).line}. Start what is down; see each node's output")
+    for node in status.nodes:
+        for alarm in node.alarms:
+            yield Finding("alarm", node.node, f"{node.node}: {alarm}")
+    yield from _unreachable(status)
+    yield from _without_vote(status)
+    yield from _size_of_cluster(status)
+    yield from _disks(status)
+    yield from _slow(status)
+    yield from _releases(status)
+    yield from _files(status)
+    yield from _addresses(cluster, status)
+
+
+def clock_findings(clocks: Mapping[str, Clock]) -> Iterator[Finding]:
+    """Yield a finding if two nodes' clocks are certainly too far apart."""
+    if len(clocks) < 2:
+        return
+    slow = min(clocks, key=lambda name: clocks[name].ahead_s)
+    fast = max(clocks, key=lambda name: clocks[name].ahead_s)
+    apart_s = clocks[fast].ahead_s - clocks[slow].ahead_s
+    if apart_s - clocks[fast].error_s - clocks[slow].error_s > CLOCK_S_MAX:
+        yield Finding(
+            "clocks",
+            None,
+            f"the clock of {fast} is {apart_s:.1f} s ahead of that of {slow}: the bank's time follows "
+            "the leader's "
+            "clock and never goes back. Run a time service (chrony, ntpd) on every machine",
+        )
+
+
+def _unreachable(status: ClusterStatus) -> Iterator[Finding]:
+    for node in status.belonging:
+        if node.role == DOWN:
+            yield Finding(
+                "nodes",
+                node.node,
+                f"{node.node} does not answer at {node.address or 'any address'}: start it",
+            )
+
+
+def _without_vote(status: ClusterStatus) -> Iterator[Finding]:
+    expected = {node.node for node in voters(status)}
+    for node in status.nodes:
+        if node.node in expected and node.voter is False:
+            yield Finding(
+                "learners",
+                node.node,
+                f"{node.node} came back without its data folder and has no vote: one failure less is "
+                "survived. "
+                f"Give it back: bin/admin replace {node.node}",
+            )
+        elif node.role == LEARNER or (_row(status, node.node) and node.node not in expected):
+            yield Finding(
+                "learners",
+                node.node,
+                f"{node.node} is a learner: repeat the add or replace that was not finished, or remove it",
+            )
+
+
+def _size_of_cluster(status: ClusterStatus) -> Iterator[Finding]:
+    count = len(voters(status))
+    if count > 1 and count % 2 == 0:
+        yield Finding(
+            "voters", None, f"there are {count} voters: that survives no more failures than {count - 1} do"
+        )
+
+
+def _disks(status: ClusterStatus) -> Iterator[Finding]:
+    for node in status.nodes:
+        name, free = node.node, node.disk_free_bytes
+        ledger, log = node.ledger_bytes or 0, node.log_bytes or 0
+        if free is not None and free < DISK_FREE_BYTES_MIN:
+            yield Finding("disk", name, f"{name} has {size(free)} free: make room now, or it stops")
+        elif free is not None and free < ledger + DISK_FREE_BYTES_MIN:
+            yield Finding(
+                "disk",
+                name,
+                f"{name} has {size(free)} free, and its ledger has {size(ledger)}: a snapshot needs as much "
+                "again. Make room",
+            )
+        if log > max(LOG_BYTES_USUAL, ledger) and (node.feature_level or 0) >= 2:
+            yield Finding(
+                "disk",
+                name,
+                f"the log of {name} has {size(log)}: bin/admin snapshot {name} cuts it; if it grows again, "
+                "see what that node prints",
+            )
+
+
+def _slow(status: ClusterStatus) -> Iterator[Finding]:
+    for node in status.nodes:
+        if node.sync_ms is not None and node.sync_ms > SYNC_MS_MAX:
+            yield Finding(
+                "sync",
+                node.node,
+                f"the disk of {node.node} took {node.sync_ms:.0f} ms for a sync: every credit waits for "
+                "a majority's "
+                "disks. Look for what else writes there, or give the log a disk of its own",
+            )
+
+
+def _releases(status: ClusterStatus) -> Iterator[Finding]:
+    releases = _groups((node.node, node.version) for node in status.nodes)
+    if len(releases) > 1:
+        yield Finding(
+            "versions",
+            None,
+            f"the nodes run different releases, {_told(releases)}: finish the upgrade (docs/upgrade.md)",
+        )
+
+
+def _files(status: ClusterStatus) -> Iterator[Finding]:
+    peppers = _groups((node.node, node.pepper) for node in status.nodes)
+    if len(peppers) > 1:
+        yield Finding(
+            "pepper",
+            None,
+            f"the nodes seal PINs with different peppers, {_told(peppers, named=False)}: copy the "
+            "pepper file of the "
+            "larger group to the others and start these again",
+        )
+    files = _groups((node.node, node.config) for node in status.nodes)
+    if len(files) > 1:
+        yield Finding(
+            "cluster.ini",
+            None,
+            f"the nodes' cluster.ini differ, {_told(files, named=False)}: give all the same file",
+        )
+
+
+def _addresses(cluster: Cluster, status: ClusterStatus) -> Iterator[Finding]:
+    """Compare cluster.ini here with the members in the log."""
+    if not status.members:
+        return
+    names = {row.node for row in status.members}
+    for name in cluster.nodes:
+        if name not in names:
+            yield Finding(
+                "cluster.ini",
+                name,
+                f"{cluster.path} has node {name}, which is no member: take its section out",
+            )
+    for row in status.members:
+        known = cluster.nodes.get(row.node)
+        if known is None:
+            yield Finding(
+                "cluster.ini",
+                row.node,
+                f"{cluster.path} lacks member {row.node} (client = {row.client}, peer = {row.peer}): "
+                "add its section",
+            )
+            continue
+        for key, here, there in (("client", known.client, row.client), ("peer", known.peer, row.peer)):
+            if there and str(here) != there:
+                yield Finding(
+                    "cluster.ini",
+                    row.node,
+                    f"{cluster.path} has {key} = {here} for {row.node}, and the cluster has {there}: "
+                    "correct the file, "
+                    f"or if the node has moved: bin/admin move {row.node}",
+                )
+
+
+def _clocks(status: ClusterStatus) -> dict[str, Clock]:
+    """Ask each node that answers for its clock, one after another."""
+    found: dict[str, Clock] = {}
+    for node in status.nodes:
+        if node.role == DOWN:
+            continue
+        address: Address = parse_address(node.address)
+        asked, started = time.time(), time.monotonic()
+        answer = ask_one(address, Status(id=new_request_id()), ASK_S)
+        took_s = time.monotonic() - started
+        if isinstance(answer, StatusReply) and answer.clock_us is not None:
+            found[node.node] = Clock(answer.clock_us / 1e6 - (asked + took_s / 2), took_s / 2)
+    return found
+
+
+def _row(status: ClusterStatus, name: str) -> bool:
+    return any(row.node == name for row in status.members)
+
+
+def _groups(told: Iterable[tuple[str, Hashable]]) -> list[tuple[Hashable, list[str]]]:
+    """Return what was told by whom, the largest group first; who told nothing is left out."""
+    groups: defaultdict[Hashable, list[str]] = defaultdict(list)
+    for name, what in told:
+        if what is not None:
+            groups[what].append(name)
+    return sorted(groups.items(), key=lambda group: len(group[1]), reverse=True)
+
+
+def _told(groups: list[tuple[Hashable, list[str]]], *, named: bool = True) -> str:
+    return " | ".join((f"{what} on " if named else "") + ", ".join(names) for what, names in groups)

@@ -1,0 +1,148 @@
+"""`bin/admin init`: a cluster.ini for a new cluster, on this machine or on several."""
+
+from __future__ import annotations
+
+import argparse
+import contextlib
+import os
+import re
+from collections.abc import Sequence
+from importlib.resources import files
+from pathlib import Path
+
+from atm.admin.task import REFUSED, USAGE, NotDone, Task
+from atm.config import NODES_MAX, PEPPER_FILE, is_node_name, is_wildcard, parse_address
+from atm.server.security.pins import new_pepper
+
+NODES = 5
+CLIENT_PORT, PEER_PORT = 5000, 6000
+FILE = Path("cluster.ini")
+EXPLAINED = "cluster.ini.template"  # all of the file above its first node
+MODES = {PEPPER_FILE: 0o600}
+LOCAL_STEPS = ["Start all of them, and a teller: bin/run. Or each on its own: bin/start_node and its name"]
+DISTRIBUTED_STEPS = [
+    "1. Copy both files to every machine, into one folder; the copy of pepper.key is secret, as this one is",
+    "2. Start each node there, in that folder: bin/start_node and its name",
+    "3. Keep a copy of pepper.key apart from all backups of the data: without it every PIN must be set again",
+]
+REMARKS = {"client": "tellers connect here", "peer": "the other nodes connect here"}
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Add the options of `init`."""
+    where = parser.add_mutually_exclusive_group()
+    where.add_argument(
+        "--nodes", type=_count, default=NODES, metavar="N", help="so many nodes on this machine; default: 5"
+    )
+    where.add_argument(
+        "--hosts", type=_hosts, metavar="H1,H2,…", help="one node on each of these hosts, by name or address"
+    )
+    parser.add_argument("--tls", action="store_true", help="not in this release")
+
+
+def run(task: Task) -> int:
+    """Write the file, unless one is there."""
+    options = task.options
+    if options.tls:
+        raise NotDone(USAGE, "--tls is not in this release: servers do not encrypt yet (SECURITY.md)")
+    path: Path = options.config or FILE
+    hosts: list[str] | None = options.hosts
+    text = local_file(options.nodes) if hosts is None else distributed_file(hosts)
+    nodes = re.findall(r"^\[node (.+)\]", text, re.MULTILINE)
+    files = {path: text}
+    if hosts is not None:
+        files[path.with_name(PEPPER_FILE)] = new_pepper().decode()
+    for each in files:
+        if each.exists() or each.is_symlink():
+            raise NotDone(REFUSED, f"{each} is there already: nothing was written")
+    for each, content in reversed(files.items()):
+        _create(each, content)
+    written = " and ".join(str(each) for each in files)
+    lines = [f"Wrote {written} for {len(nodes)} {'node' if len(nodes) == 1 else 'nodes'}: {', '.join(nodes)}"]
+    lines += LOCAL_STEPS if hosts is None else DISTRIBUTED_STEPS
+    fields = {"files": [str(each.absolute()) for each in files], "nodes": nodes}
+    return task.finish("\n".join(lines), fields)
+
+
+def _create(path: Path, content: str) -> None:
+    """Write a file that only its owner reads, unless one is there after all."""
+    with contextlib.suppress(FileExistsError):
+        descriptor = os.open(
+            path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, MODES.get(path.name, 0o644)
+        )
+        with os.fdopen(descriptor, "w", encoding="utf-8") as file:
+            file.write(content)
+            file.flush()
+            os.fsync(file.fileno())
+        return
+    raise NotDone(REFUSED, f"{path} is there already: it was not written")
+
+
+def local_file(count: int) -> str:
+    """Return the text for `count` nodes on this machine."""
+    return _file(
+        [
+            (str(CLIENT_PORT + number), "localhost", CLIENT_PORT + number, PEER_PORT + number)
+            for number in range(count)
+        ]
+    )
+
+
+def distributed_file(hosts: Sequence[str]) -> str:
+    """Return the text for one node on each host."""
+    names = _names(hosts)
+    text = _file([(name, host, CLIENT_PORT, PEER_PORT) for name, host in zip(names, hosts, strict=True)])
+    before, found, behind = text.partition("\n# heartbeat_ms:")
+    assert found, "pepper_file is explained before heartbeat_ms"
+    return f"{before}pepper_file = {PEPPER_FILE}\n{found}{behind}"
+
+
+def section(name: str, client: str, peer: str) -> str:
+    """Return a node's section for cluster.ini."""
+    return f"[node {name}]\nclient = {client}\npeer = {peer}\n"
+
+
+def _file(nodes: Sequence[tuple[str, str, int, int]]) -> str:
+    explained = files("atm.admin").joinpath(EXPLAINED).read_text(encoding="utf-8")
+    sections = [section(name, f"{host}:{client}", f"{host}:{peer}") for name, host, client, peer in nodes]
+    first = [_with_remark(line) for line in sections[0].splitlines()]
+    sections[0] = "\n".join(first) + "\n"
+    return explained + "\n".join(sections)
+
+
+def _with_remark(line: str) -> str:
+    remark = REMARKS.get(line.partition(" ")[0])
+    return line if remark is None else f"{line:<33} ; {remark}"
+
+
+def _names(hosts: Sequence[str]) -> list[str]:
+    """Return the nodes' names: the hosts' own if they are short and different, else n1, n2, …"""
+    names = [host.partition(".")[0] for host in hosts]
+    plain = all(is_node_name(name) and not name.isdecimal() for name in names)
+    return names if plain and len(set(names)) == len(names) else [f"n{i + 1}" for i in range(len(hosts))]
+
+
+def _count(text: str) -> int:
+    if text.isascii() and text.isdecimal() and 1 <= int(text) <= NODES_MAX:
+        return int(text)
+    raise argparse.ArgumentTypeError(f"a cluster has 1 to {NODES_MAX} nodes, not {text}")
+
+
+def _hosts(text: str) -> list[str]:
+    hosts = [host.strip().lower() for host in text.split(",")]
+    for host in hosts:
+        if ":" in host and not host.startswith("["):
+            raise argparse.ArgumentTypeError(
+                f"{host!r} has a port: give hosts alone, such as h1.bank,h2.bank"
+            )
+        try:
+            address = parse_address(f"{host}:{CLIENT_PORT}")
+        except ValueError:
+            raise argparse.ArgumentTypeError(f"{host!r} is no host's name or address") from None
+        if is_wildcard(address.host):
+            raise argparse.ArgumentTypeError(f"{host} is all addresses of a machine: name the machine")
+    if len(set(hosts)) < len(hosts):
+        raise argparse.ArgumentTypeError("a host is given twice")
+    if len(hosts) > NODES_MAX:
+        raise argparse.ArgumentTypeError(f"a cluster has at most {NODES_MAX} nodes")
+    return hosts

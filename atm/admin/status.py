@@ -1,0 +1,104 @@
+"""`bin/admin status`: a row for each node, and who leads."""
+
+from __future__ import annotations
+
+import argparse
+import shutil
+import sys
+import time
+
+from tabulate import tabulate
+
+from atm.admin.task import DONE, NOT_AVAILABLE, Task
+from atm.client.node_status import ClusterStatus, NodeStatus, available_line, status_fields
+from atm.command_line import printable
+
+WATCH_S = 1.0
+CLEAR = "\x1b[H\x1b[2J"
+HEADERS = ("node", "role", "release", "term", "commit", "applied", "lag")
+FURTHER_HEADERS = ("snapshot", "log", "ledger", "free", "up", "address")
+RIGHT = {"term", "commit", "applied", "lag", "snapshot", "log", "ledger", "free", "up"}
+UNITS = ("B", "KiB", "MiB", "GiB", "TiB", "PiB")
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Add the options of `status`."""
+    parser.add_argument("--watch", action="store_true", help="again each second, until Ctrl-C")
+
+
+def run(task: Task) -> int:
+    """Print the status once, or again and again; 3 if the bank is not available."""
+    code = _show(task, task.client.status())
+    if not task.options.watch:
+        return code
+    try:
+        while True:
+            time.sleep(WATCH_S)
+            status = task.client.status()
+            if sys.stdout.isatty() and not task.as_json:
+                print(CLEAR, end="")
+            elif not task.as_json:
+                print()
+            code = _show(task, status)
+    except KeyboardInterrupt:  # as it is meant to be left
+        return code
+
+
+def _show(task: Task, status: ClusterStatus) -> int:
+    code = DONE if status.available else NOT_AVAILABLE
+    columns = shutil.get_terminal_size().columns if sys.stdout.isatty() else None
+    return task.finish(text(status, columns), status_fields(status), code)
+
+
+def text(status: ClusterStatus, columns: int | None) -> str:
+    """Return the table, the alarms, and in the last line whether the bank is available."""
+    table = _table(status, (*HEADERS, *FURTHER_HEADERS))
+    if columns is not None and max(map(len, table.splitlines())) > columns:
+        table = _table(status, HEADERS)
+    alarms = [f"ALARM {printable(alarm)}" for alarm in status.alarms]
+    return "\n".join([table, *alarms, available_line(status)])
+
+
+def _table(status: ClusterStatus, headers: tuple[str, ...]) -> str:
+    rows = [_cells(node)[: len(headers)] for node in status.nodes]
+    alignment = ["right" if header in RIGHT else "left" for header in headers]
+    return tabulate(rows, headers, missingval="-", disable_numparse=True, colalign=alignment)
+
+
+def _cells(node: NodeStatus) -> list[str | int | None]:
+    return [
+        node.node,
+        printable(node.role),
+        None if node.version is None else printable(node.version),
+        node.term,
+        node.commit_index,
+        node.applied_index,
+        node.lag,
+        node.snapshot_index,
+        size(node.log_bytes),
+        size(node.ledger_bytes),
+        size(node.disk_free_bytes),
+        duration(node.uptime_s),
+        printable(node.client or node.address) or None,
+    ]
+
+
+def size(size_bytes: int | None) -> str | None:
+    """Return bytes for people: 3 digits and a unit."""
+    if size_bytes is None:
+        return None
+    number, power = float(size_bytes), 0
+    while number >= 1000 and power < len(UNITS) - 1:
+        number, power = number / 1024, power + 1
+    digits = 0 if number >= 100 or power == 0 else 1
+    return f"{number:.{digits}f} {UNITS[power]}"
+
+
+def duration(seconds: float | None) -> str | None:
+    """Return a time for people, such as `3 h` or `12 d`."""
+    if seconds is None:
+        return None
+    for unit, unit_s in (("d", 86_400), ("h", 3600), ("min", 60)):
+        if seconds >= 2 * unit_s:
+            return f"{seconds // unit_s:.0f} {unit}"
+    return f"{seconds:.0f} s"

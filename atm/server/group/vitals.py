@@ -1,0 +1,97 @@
+"""What a server tells of itself in a status, besides what Raft and the ledger know."""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Protocol
+
+from msgspec.structs import replace
+
+from atm.config import LEDGER_FILE
+from atm.server.group.timed_disk import TimedDisk
+from atm.wire.client_messages import StatusReply
+
+REFRESH_S = 1.0
+
+
+class SizedLog(Protocol):
+    """What is told of the log."""
+
+    @property
+    def size_bytes(self) -> int: ...
+
+
+class LatestSnapshot(Protocol):
+    """What is told of the snapshots."""
+
+    @property
+    def newest_index(self) -> int: ...
+
+
+class Vitals:
+    """Sizes, room, times. For the thread of the run loop.
+
+    `tick` looks at the disk, once a second, while no lock is held; `completed` only tells what it saw.
+    """
+
+    def __init__(
+        self,
+        folder: Path,
+        log: SizedLog,
+        disk: TimedDisk,
+        snapshots: LatestSnapshot,
+        *,
+        incarnation: int,
+        config: str,
+        pepper: str,
+        clock: Callable[[], float] = time.monotonic,
+        wall_clock_us: Callable[[], int] = lambda: time.time_ns() // 1000,
+    ) -> None:
+        """`config` is the digest of cluster.ini, `pepper` the name of the pepper."""
+        self._folder = folder
+        self._log = log
+        self._disk = disk
+        self._snapshots = snapshots
+        self._clock = clock
+        self._wall_clock_us = wall_clock_us
+        self._started_s = clock()
+        self._looked_s = -REFRESH_S
+        self._fixed = {"incarnation": incarnation, "config": config, "pepper": pepper}
+        self._seen: dict[str, int] = {}
+
+    def tick(self) -> None:
+        """Look at the sizes again, if a second has passed."""
+        now_s = self._clock()
+        if now_s < self._looked_s + REFRESH_S:
+            return
+        self._looked_s = now_s
+        try:
+            room = os.statvfs(self._folder)
+            ledger_bytes = sum(
+                path.stat().st_size
+                for path in (self._folder / LEDGER_FILE, self._folder / f"{LEDGER_FILE}-wal")
+                if path.exists()
+            )
+        except OSError:
+            self._seen = {}  # whoever needs the disk says what is wrong with it
+            return
+        self._seen = {
+            "ledger_bytes": ledger_bytes,
+            "log_bytes": self._log.size_bytes,
+            "disk_free_bytes": room.f_bavail * room.f_frsize,
+        }
+
+    def completed(self, status: StatusReply) -> StatusReply:
+        """Return the status with all this."""
+        return replace(
+            status,
+            **self._fixed,
+            **self._seen,
+            snapshot_index=self._snapshots.newest_index,
+            uptime_s=round(self._clock() - self._started_s, 1),
+            clock_us=self._wall_clock_us(),
+            sync_ms=round(self._disk.longest_sync_ms(), 1),
+        )

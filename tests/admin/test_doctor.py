@@ -1,0 +1,113 @@
+"""bin/admin doctor: each sentence comes when it should, and says what to do."""
+
+from __future__ import annotations
+
+import json
+import time
+from typing import Any
+
+import pytest
+
+from atm.admin.doctor import Clock, clock_findings
+from tests.admin.fake_membership import FakeMembership
+from tests.support.running import Run
+
+GIB = 2**30
+
+
+def told(bank: FakeMembership, **nodes: dict[str, Any]) -> None:
+    for name, fields in nodes.items():
+        bank.cluster[name.removeprefix("n")].told |= fields
+
+
+def test_nothing_to_say_is_exit_code_0(run: Run) -> None:
+    ran = run("doctor")
+    assert (ran.code, ran.out) == (0, ["Nothing to be done: all nodes answer and agree"])
+
+
+@pytest.mark.parametrize(
+    ("nodes", "says"),
+    [
+        ({"n5000": {"alarms": ["less than 256 MiB are free"]}}, "alarm: 5000: less than 256 MiB are free"),
+        ({"n5000": {"voter": False}}, "learners: 5000 came back without its data folder and has no vote"),
+        ({"n5002": {"disk_free_bytes": 10**8}}, "disk: 5002 has 95.4 MiB free: make room now, or it stops"),
+        (
+            {"n5002": {"disk_free_bytes": 2 * GIB, "ledger_bytes": 2 * GIB}},
+            "disk: 5002 has 2.0 GiB free, and its ledger has 2.0 GiB",
+        ),
+        (
+            {"n5002": {"log_bytes": 3 * GIB, "feature_level": 2}},
+            "disk: the log of 5002 has 3.0 GiB: bin/admin snapshot 5002 cuts it",
+        ),
+        ({"n5001": {"sync_ms": 250.0}}, "sync: the disk of 5001 took 250 ms for a sync"),
+        (
+            {"n5001": {"version": "1.2.0"}},
+            "versions: the nodes run different releases, 1.1.0 on 5000, 5002 | 1.2.0 on 5001",
+        ),
+        (
+            {"n5000": {"pepper": "aa"}, "n5001": {"pepper": "bb"}, "n5002": {"pepper": "bb"}},
+            "pepper: the nodes seal PINs with different peppers, 5001, 5002 | 5000",
+        ),
+        (
+            {"n5000": {"config": "aa"}, "n5001": {"config": "bb"}, "n5002": {"config": "bb"}},
+            "cluster.ini: the nodes' cluster.ini differ, 5001, 5002 | 5000",
+        ),
+    ],
+)  # fmt: skip
+def test_what_a_node_tells_becomes_a_sentence(
+    run: Run, bank: FakeMembership, nodes: dict[str, Any], says: str
+) -> None:
+    told(bank, **nodes)
+    ran = run("doctor")
+    assert ran.code == 1
+    assert len(ran.out) == 1
+    assert ran.out[0].startswith(says)
+
+
+def test_a_node_that_is_down_and_a_bank_that_is_not_available(run: Run, bank: FakeMembership) -> None:
+    bank.cluster["5002"].stop()
+    address = f"127.0.0.1:{bank.cluster['5002'].port}"
+    ran = run("doctor")
+    assert (ran.code, ran.out) == (1, [f"nodes: 5002 does not answer at {address}: start it"])
+    bank.lead(None)
+    ran = run("doctor")
+    assert ran.code == 3
+    assert ran.out[0].startswith("service: The bank is not available: 2 of 3 servers answer")
+
+
+def test_a_learner_and_an_even_number_of_voters(run: Run, bank: FakeMembership) -> None:
+    bank.members["5002"]["voter"] = False
+    told(bank, n5002={"voter": False})
+    ran = run("doctor")
+    assert [line.partition(":")[0] for line in ran.out] == ["learners", "voters"]
+    assert "there are 2 voters: that survives no more failures than 1 do" in ran.out[1]
+
+
+def test_members_that_cluster_ini_does_not_agree_with(run: Run, bank: FakeMembership) -> None:
+    text = bank.cluster.config.read_text()
+    text = text.replace("peer = 127.0.0.1:1001", "peer = 127.0.0.1:1999")
+    bank.cluster.config.write_text(text.replace("[node 5002]", "[node 5009]"))
+    ran = run("doctor", "--json")
+    assert ran.code == 1
+    (report,) = map(json.loads, ran.out)
+    found = {finding["node"]: finding["text"] for finding in report["findings"]}
+    assert "has node 5009, which is no member: take its section out" in found["5009"]
+    assert f"lacks member 5002 (client = 127.0.0.1:{bank.cluster['5002'].port}" in found["5002"]
+    assert "has peer = 127.0.0.1:1999 for 5001, and the cluster has 127.0.0.1:1001" in found["5001"]
+
+
+def test_clocks_that_are_apart_are_told(run: Run, bank: FakeMembership) -> None:
+    told(bank, n5000={"clock_us": int((time.time() - 3600) * 1e6)})
+    told(bank, n5001={"clock_us": int(time.time() * 1e6)})
+    ran = run("doctor")
+    assert ran.code == 1
+    assert ran.out[0].startswith("clocks: the clock of 5001 is 3600")
+    assert "ahead of that of 5000" in ran.out[0]
+
+
+@pytest.mark.parametrize(
+    ("apart_s", "error_s", "count"), [(0.4, 0.0, 0), (0.6, 0.0, 1), (0.6, 0.1, 0), (0.8, 0.1, 1)]
+)
+def test_clocks_are_told_only_if_they_are_certainly_apart(apart_s: float, error_s: float, count: int) -> None:
+    clocks = {"a": Clock(10.0, error_s), "b": Clock(10.0 + apart_s, error_s)}
+    assert len(list(clock_findings(clocks))) == count

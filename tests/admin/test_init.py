@@ -1,0 +1,116 @@
+"""bin/admin init: a cluster.ini that is documented, and that overwrites nothing."""
+
+from __future__ import annotations
+
+import json
+import stat
+from pathlib import Path
+
+import pytest
+
+from atm.admin.main import main
+from atm.config import load
+from atm.server.security.pins import read_pepper
+
+ROOT = Path(__file__).parent.parent.parent
+
+
+@pytest.fixture(autouse=True)
+def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
+
+
+def test_without_options_it_is_the_projects_own_file(folder: Path) -> None:
+    """If this fails: atm/admin/cluster.ini.template is all of cluster.ini above its first [node …]."""
+    assert main(["init"]) == 0
+    assert (folder / "cluster.ini").read_text() == (ROOT / "cluster.ini").read_text()
+    assert sorted(path.name for path in folder.iterdir()) == ["cluster.ini"]
+
+
+@pytest.mark.parametrize("count", [1, 3, 9])
+def test_nodes_on_this_machine(folder: Path, count: int, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["init", "--nodes", str(count)]) == 0
+    cluster = load("cluster.ini")
+    assert list(cluster.nodes) == [str(5000 + i) for i in range(count)]
+    assert str(cluster.nodes["5000"].peer) == "localhost:6000"
+    assert capsys.readouterr().out.startswith("Wrote cluster.ini for ")
+
+
+def test_one_node_on_each_host_and_one_pepper_for_all(folder: Path) -> None:
+    assert main(["init", "--hosts", "h1.bank,h2.bank,H3.bank"]) == 0
+    cluster = load("cluster.ini")
+    assert {name: str(node.client) for name, node in cluster.nodes.items()} == {
+        "h1": "h1.bank:5000",
+        "h2": "h2.bank:5000",
+        "h3": "h3.bank:5000",
+    }
+    assert cluster.pepper_file == folder / "pepper.key"
+    before = cluster.pepper_file.read_bytes()
+    read_pepper(cluster.pepper_file)
+    assert cluster.pepper_file.read_bytes() == before
+    assert stat.S_IMODE(cluster.pepper_file.stat().st_mode) == 0o600
+
+
+def test_hosts_without_names_get_numbers(folder: Path) -> None:
+    assert main(["init", "--hosts", "10.0.0.1,[fd77::1]"]) == 0
+    nodes = load("cluster.ini").nodes
+    assert [(name, str(node.peer)) for name, node in nodes.items()] == [
+        ("n1", "10.0.0.1:6000"),
+        ("n2", "[fd77::1]:6000"),
+    ]
+
+
+def test_the_result_for_programs(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["--json", "init", "--hosts", "a,b,c"]) == 0
+    report = json.loads(capsys.readouterr().out)
+    assert report["nodes"] == ["a", "b", "c"]
+    assert report["files"] == [str(folder / "cluster.ini"), str(folder / "pepper.key")]
+
+
+@pytest.mark.parametrize("there", ["cluster.ini", "pepper.key"])
+def test_nothing_is_overwritten(folder: Path, there: str, capsys: pytest.CaptureFixture[str]) -> None:
+    (folder / there).write_text("mine")
+    assert main(["init", "--hosts", "a,b,c"]) == 1
+    assert capsys.readouterr().err == f"admin: {there} is there already: nothing was written\n"
+    assert [path.name for path in folder.iterdir()] == [there]
+    assert (folder / there).read_text() == "mine"
+
+
+def test_it_writes_where_config_says(folder: Path) -> None:
+    (folder / "cluster.ini").write_text("mine")
+    assert main(["init", "--config", "other.ini"]) == 0
+    assert len(load("other.ini").nodes) == 5
+
+
+@pytest.mark.parametrize(
+    ("arguments", "says"),
+    [
+        (["--nodes", "0"], "a cluster has 1 to 9 nodes, not 0"),
+        (["--nodes", "10"], "a cluster has 1 to 9 nodes, not 10"),
+        (["--nodes", "3", "--hosts", "a,b"], "not allowed with argument"),
+        (["--hosts", "a,b,a"], "a host is given twice"),
+        (["--hosts", "a:5000,b"], "'a:5000' has a port"),
+        (["--hosts", "a b"], "'a b' is no host's name or address"),
+        (["--hosts", "0.0.0.0,b"], "0.0.0.0 is all addresses"),
+        (["--hosts", ""], "'' is no host's name or address"),
+        (["--hosts", "a,b,c,d,e,f,g,h,i,j"], "a cluster has at most 9 nodes"),
+        (["--tls"], "--tls is not in this release"),
+    ],
+)
+def test_nonsense_is_refused_in_one_line(
+    folder: Path, arguments: list[str], says: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    try:
+        code = main(["init", *arguments])
+    except SystemExit as leaving:
+        code = int(leaving.code or 0)
+    error = capsys.readouterr().err
+    assert (code, error.count("\n")) == (2, 1)
+    assert says in error
+    assert not list(folder.iterdir())
+
+
+def test_a_folder_that_cannot_be_written_is_told(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["init", "--config", "missing/cluster.ini"]) == 2
+    assert capsys.readouterr().err == "admin: missing/cluster.ini: No such file or directory\n"

@@ -1,0 +1,190 @@
+"""Planted defects of membership on the server's side: who is let in, promoted, removed, who takes over."""
+
+from __future__ import annotations
+
+from tests.mutants.edit import Edit
+from tests.mutants.mutant import Mutant
+
+ADMINISTRATION = "tests/server/test_administration.py::"
+NEIGHBOURS = "tests/server/test_neighbours.py::"
+HANDSHAKE = "tests/server/test_handshake.py::"
+PEER_SERVER = "tests/server/test_peer_server.py::"
+CLUSTER_ENTRIES = "tests/ledger/test_cluster_entries.py::"
+
+MEMBERS = (
+    Mutant(
+        name="promoted while far behind",
+        what="a learner that lacks most of the log votes, and the bank waits for it",
+        edits=(Edit("Administration._promote", "behind_ > BEHIND_MAX", "False"),),
+        caught_by=ADMINISTRATION + "test_a_learner_is_not_promoted_before_it_has_caught_up",
+    ),
+    Mutant(
+        name="promoted at a wrong address",
+        what="a server that nobody reaches at its address becomes a voter",
+        edits=(Edit("Administration._promote", "str(...) != member_.peer", "False"),),
+        caught_by=ADMINISTRATION
+        + "test_a_learner_is_not_promoted_unless_it_is_reached_where_it_was_announced",
+    ),
+    Mutant(
+        name="promoted into a minority",
+        what="the new majority would need servers that are down",
+        edits=(Edit("Administration._promote", "self_._check_living(...)", "pass"),),
+        caught_by=ADMINISTRATION + "test_a_learner_is_not_promoted_into_a_cluster_without_a_majority",
+    ),
+    Mutant(
+        name="promoted with any disk",
+        what="a voter's entry does not say which data folder it has shown",
+        edits=(
+            Edit(
+                "Administration._promote",
+                "replace(member_, voter=True, store=hello_.store)",
+                "replace(member_, voter=True)",
+            ),
+        ),
+        caught_by=ADMINISTRATION + "test_a_learner_is_promoted_with_the_data_folder_that_it_shows",
+    ),
+    Mutant(
+        name="lost disk stays a voter",
+        what="a replaced server keeps its vote while it catches up",
+        edits=(
+            Edit(
+                "Administration._replace",
+                "replace(member_, voter=False, store=hello_.store)",
+                "replace(member_, store=hello_.store)",
+            ),
+        ),
+        caught_by=ADMINISTRATION + "test_a_lost_disk_is_replaced_by_the_one_that_is_shown",
+    ),
+    Mutant(
+        name="voters removed without a question",
+        what="one typing error lowers the number of voters",
+        edits=(Edit("Administration._remove", "member_.voter and not request_.yes", "False"),),
+        caught_by=ADMINISTRATION + "test_fewer_voters_must_be_meant_and_the_last_one_stays",
+    ),
+    Mutant(
+        name="members change below their level",
+        what="a server of release 1.1 gets an entry that it cannot read",
+        edits=(
+            Edit(
+                "Administration.decide",
+                "self_._ledger.cluster.feature_level < MEMBERS_LEVEL",
+                "False",
+            ),
+        ),
+        caught_by=ADMINISTRATION + "test_below_feature_level_2_members_do_not_change",
+    ),
+    Mutant(
+        name="handed to a release that cannot take over",
+        what="a stopping leader waits for a server of release 1.1, which ignores it",
+        edits=(Edit("Administration._able", "hello_.protocol_max >= TRANSFER_PROTOCOL", "True"),),
+        caught_by=ADMINISTRATION + "test_the_best_successor_is_a_voter_that_knows_how_to_take_over",
+    ),
+    Mutant(
+        name="change acknowledged by index alone",
+        what="an administrator is told that a change was made, whose entry another leader replaced",
+        edits=(Edit("RequestRouter._end_changes", "entry_.term == term_", "True"),),
+        caught_by=ADMINISTRATION + "test_a_change_whose_entry_was_replaced_is_unknown",
+    ),
+    Mutant(
+        name="handing over ends what was proposed",
+        what="clients of a leader that hands over hear that the outcome is unknown",
+        edits=(Edit("RequestRouter.notice_changes", "self_._handed_over", "False"),),
+        caught_by=ADMINISTRATION + "test_while_leadership_is_handed_over_requests_wait_for_the_next_leader",
+    ),
+    Mutant(
+        name="proposed while handing over",
+        what="the next leader's log lacks what was proposed after its campaign began",
+        edits=(Edit("RequestRouter._lead", "self_._core.transferring is not None", "False"),),
+        caught_by=ADMINISTRATION + "test_while_leadership_is_handed_over_requests_wait_for_the_next_leader",
+    ),
+    Mutant(
+        name="stopping node takes more",
+        what="a node that stops takes requests until it is killed",
+        edits=(Edit("RequestRouter.drain", "self_._draining = True", "pass"),),
+        caught_by=ADMINISTRATION + "test_a_node_that_stops_takes_nothing_new_and_answers_what_it_has",
+    ),
+    Mutant(
+        name="one peer removes a server",
+        what="a server stops as soon as one other says that it was removed",
+        edits=(
+            Edit(
+                "Neighbours._removed_by_word_of_peers",
+                "2 * len(removals_) > len(others_)",
+                "len(removals_) > 0",
+            ),
+        ),
+        caught_by=NEIGHBOURS + "test_a_node_ends_when_most_others_say_that_it_was_removed",
+    ),
+    Mutant(
+        name="removed for ever",
+        what="a server that was added again stops at the word of peers that do not know that yet",
+        edits=(
+            Edit(
+                "Neighbours._removed_by_word_of_peers",
+                "isinstance(at_, int) and at_ > self_._configuration_index",
+                "isinstance(at_, int)",
+            ),
+        ),
+        caught_by=NEIGHBOURS + "test_a_node_that_was_added_again_is_not_ended_by_peers_that_do_not_know_that",
+    ),
+    Mutant(
+        name="removed server let in",
+        what="a removed server is welcomed, and never learns that it was removed",
+        edits=(Edit("Handshake._refusal_of_membership", "if removed_at_:\n    ...", "pass"),),
+        caught_by=HANDSHAKE + "test_a_removed_server_is_told_so_until_it_is_added_again",
+    ),
+    Mutant(
+        name="stranger let in",
+        what="whoever has the pepper is let in without the cluster's id",
+        edits=(
+            Edit(
+                "Handshake._refusal_of_membership",
+                "self_.roster.member(hello_.node) is not None or hello_.cluster",
+                "True",
+            ),
+        ),
+        caught_by=HANDSHAKE + "test_a_stranger_is_let_in_only_with_the_id_of_the_cluster",
+    ),
+    Mutant(
+        name="old copy welcomed",
+        what="a server on an old copy of its data folder votes as if it remembered",
+        edits=(Edit("PeerServer._welcome", "self_._is_stale(hello_)", "False"),),
+        caught_by=PEER_SERVER + "test_an_old_copy_of_a_data_folder_is_told_so_and_not_let_in",
+    ),
+    Mutant(
+        name="reconnection taken for an old copy",
+        what="a server loses its vote whenever its connection breaks",
+        edits=(Edit("PeerServer._is_stale", "hello_.incarnation != highest_", "True"),),
+        caught_by=PEER_SERVER + "test_a_server_that_connects_again_is_no_old_copy",
+    ),
+    Mutant(
+        name="lost acknowledgements not noticed",
+        what="a server whose log lacks what it acknowledged keeps its vote",
+        edits=(
+            Edit(
+                "PeerServer._is_stale",
+                "hello_.last_index >= self_._acknowledged(hello_.node)",
+                "True",
+            ),
+        ),
+        caught_by=PEER_SERVER + "test_a_log_that_lacks_what_it_acknowledged_is_an_old_copy",
+    ),
+    Mutant(
+        name="named disk ignored",
+        what="the first data folder that a server has shown counts, whatever the log names",
+        edits=(Edit("PeerServer._note_store", "named_ or not first_", "not first_"),),
+        caught_by=PEER_SERVER + "test_the_data_folder_that_the_log_names_counts_and_no_other",
+    ),
+    Mutant(
+        name="members before their level",
+        what="ledgers of the two releases differ while both run",
+        edits=(Edit("ClusterState.after", "self_.feature_level >= MEMBERS_LEVEL", "True"),),
+        caught_by=CLUSTER_ENTRIES + "test_below_feature_level_2_a_ledger_is_that_of_release_1_1",
+    ),
+    Mutant(
+        name="founders not members",
+        what="the table of members is empty until somebody changes it",
+        edits=(Edit("ClusterState._at_level", "tuple(founders_)", "()"),),
+        caught_by=CLUSTER_ENTRIES + "test_the_newest_entry_says_who_is_a_member_and_who_was_one",
+    ),
+)

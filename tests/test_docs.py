@@ -82,6 +82,9 @@ def _row(command: TellerCommand[Any]) -> str:
         peer_messages.Refused,
         peer_messages.Forward,
         peer_messages.ForwardReply,
+        peer_messages.LedgerHash,
+        peer_messages.NodeReport,
+        peer_messages.CheckLedger,
     ],
 )
 def test_the_protocol_lists_every_message_with_its_kind_and_as_many_elements(message: type) -> None:

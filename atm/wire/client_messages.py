@@ -172,6 +172,7 @@ class ErrorReply(Struct, frozen=True, kw_only=True, omit_defaults=True):
 
     - `bad_request`: not understood, certainly not done; closes the connection if framing is lost.
     - `busy`: too many requests are in progress here; this try certainly did nothing.
+    - `no_space`: too many disks are nearly full; this try certainly did nothing.
     - `unavailable`: no leader is known here; this try certainly did nothing.
     - `unknown`: it was forwarded or proposed, and the outcome was not seen: it may or may not be done.
     """
@@ -235,7 +236,7 @@ ClientReply = (
     Reply | ErrorReply | StatusReply | VerifyReply | MembersReply | AdminReply | BackupOffer | BackupData
 )
 
-FAULT_OUTCOMES = frozenset({"bad_request", "busy", "unavailable", "unknown"})
+FAULT_OUTCOMES = frozenset({"bad_request", "busy", "no_space", "unavailable", "unknown"})
 
 
 class _ReplyKind(Struct, frozen=True):

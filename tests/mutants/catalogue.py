@@ -15,6 +15,7 @@ from tests.mutants.files import FILES
 from tests.mutants.folders import FOLDERS
 from tests.mutants.forged import FORGED
 from tests.mutants.format import FORMAT
+from tests.mutants.guards import GUARDS
 from tests.mutants.install import INSTALL
 from tests.mutants.members import MEMBERS
 from tests.mutants.reads import READS
@@ -40,6 +41,7 @@ MUTANTS = (
     *SNAPSERVER,
     *FORGED,
     *FORMAT,
+    *GUARDS,
     *INSTALL,
     *MEMBERS,
     *BANK,

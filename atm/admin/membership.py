@@ -241,13 +241,22 @@ def _snapshot_of(task: Task, name: str, status: ClusterStatus) -> int:
 def _change(task: Task, request: AdminChange) -> AdminReply:
     """Return the leader's answer; raise `NotDone` if it refuses.
 
-    When no answer comes it is asked once more: whatever is so already changes nothing.
+    When no answer comes it is asked again, for as long as a node is looked for: whatever is so already
+    changes nothing, and a leader that is removed may go before it has answered.
     """
-    try:
-        reply = task.client.change(request)
-    except OutcomeUnknown:
-        task.progress("No answer came: asking again")
-        reply = task.client.change(request)
+    until = time.monotonic() + (task.timeout_s or TIMEOUT_S)
+    asked_again = False
+    while True:
+        try:
+            reply = task.client.change(request)
+            break
+        except OutcomeUnknown:
+            if time.monotonic() > until:
+                raise
+        if not asked_again:
+            task.progress("No answer came: asking again")
+        asked_again = True
+        time.sleep(POLL_S)
     if reply.outcome != "ok":
         raise NotDone(REFUSED, printable(reply.message) or f"the leader refuses, {reply.outcome}")
     return reply

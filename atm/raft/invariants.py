@@ -212,7 +212,8 @@ def check_change(before: Observation, raft: Raft) -> None:
     if term == before.term:
         _check_change_in_term(before, raft)
     if voted_for is not None and (voted_for != before.voted_for or term != before.term):
-        _require(not raft.has_lost_disk(voted_for), raft, "a server that lost its disk gets no vote")
+        counts = voted_for == raft.node_id or not raft.has_lost_disk(voted_for)  # itself: see `may_campaign`
+        _require(counts, raft, "a server that lost its disk gets no vote")
 
 
 def _check_change_in_term(before: Observation, raft: Raft) -> None:

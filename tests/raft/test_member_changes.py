@@ -532,6 +532,21 @@ def test_a_server_with_a_new_disk_is_no_voter_of_the_configurations_that_it_rece
     assert a.raft.role is Role.CANDIDATE
 
 
+def test_a_replaced_server_that_is_being_removed_may_still_campaign() -> None:
+    a = Single("abc", log=(1,), term=1)
+    a.raft.demote("a", "new")
+    a.receive(append_of("b", 1, (1, 1), membership_entry(2, 1, members("abc", a="new"))))
+    a.receive(replace(append("b", 1, (2, 1)), leader_commit=2))
+    a.receive(append_of("b", 1, (2, 1), membership_entry(3, 1, members("bc"))))
+    a.campaign()
+    a.receive(vote_granted("c", 2, pre_vote=True))
+    assert (a.raft.role, a.raft.voted_for) == (Role.CANDIDATE, "a")
+    a.receive(vote_granted("b", 2))
+    assert a.raft.role is Role.CANDIDATE, "its own vote does not count"
+    a.receive(vote_granted("c", 2))
+    assert a.raft.role is Role.LEADER
+
+
 @pytest.mark.parametrize("pre_vote", [True, False])
 def test_a_campaign_ends_if_the_disk_turns_out_to_be_new(pre_vote: bool) -> None:
     a = Single()

@@ -30,6 +30,7 @@ from tests.simulation.fuse import Fuse
 from tests.support.checks import require
 
 FOLDER = Path("/node/snapshot")
+LOSSES_MAX = 3  # of the connection, one after the other: then the fetch has failed
 COPY = Path("/node/ledger.db.unfinished")
 
 
@@ -178,11 +179,11 @@ class Fetching(installer.Job):
         """`ask(snapshot, offset, answer)` calls `answer` with a piece, or with None if none came."""
         self._disk, self._ask, self._later, self._fired = disk, ask, later, fired
         self._ended = False
+        self._losses = 0  # since the last piece
         super().__init__(prepare, snapshot, leader, part, before)
 
     def start(self) -> None:
-        if self._disk.files.get(self.part):
-            self._fired["fetch resumed"] += 1
+        self._losses += len(self._disk.files.get(self.part, b"")) > 0  # what a fetch before this one has left
         self._go_on()
 
     def is_alive(self) -> bool:
@@ -207,9 +208,16 @@ class Fetching(installer.Job):
             self._ended = True
         elif piece is None:
             self._fired["fetch interrupted"] += 1
-            self._ended, self.error = True, "the connection was lost"
+            self._losses += 1
+            if self._losses > LOSSES_MAX:
+                self._ended, self.error = True, "the connection was lost again and again"
+            else:
+                self._go_on()
         else:
-            self._disk.files[self.part] += piece
+            had = self._disk.files[self.part]
+            self._fired["fetch resumed"] += had != b"" and self._losses > 0
+            self._losses = 0
+            self._disk.files[self.part] = had + piece
             self._go_on()
 
     def _end(self, contents: bytes) -> None:

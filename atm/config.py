@@ -34,7 +34,10 @@ _CLUSTER_DEFAULTS = {
     "heartbeat_ms": "50",
     "election_timeout_ms": "300-600",
     "snapshot_log_mb": "64",
+    "disk_reserve_mb": "256",
+    "max_clock_skew_ms": "2000",
 }
+_BOUNDS = {"disk_reserve_mb": (0, 1_000_000), "max_clock_skew_ms": (100, 24 * 3600 * 1000)}
 CLUSTER_KEYS = (*_CLUSTER_DEFAULTS, "pepper_file")
 ADDRESS_KEYS = ("client", "peer")
 LISTEN_KEYS = ("listen_client", "listen_peer")
@@ -93,6 +96,8 @@ class Cluster:
     heartbeat_ms: int
     election_timeout_ms: tuple[int, int]
     nodes: dict[str, NodeConfig]
+    disk_reserve_mb: int = 256
+    max_clock_skew_ms: int = 2000
     snapshot_log_mb: float = 64.0
 
     @property
@@ -198,6 +203,8 @@ class _Reader:
             heartbeat_ms=heartbeat_ms,
             election_timeout_ms=self._election_timeout_ms(settings["election_timeout_ms"], heartbeat_ms),
             nodes=self._nodes(),
+            disk_reserve_mb=self._integer("disk_reserve_mb", settings["disk_reserve_mb"]),
+            max_clock_skew_ms=self._integer("max_clock_skew_ms", settings["max_clock_skew_ms"]),
             snapshot_log_mb=self._snapshot_log_mb(settings["snapshot_log_mb"]),
         )
 
@@ -265,6 +272,13 @@ class _Reader:
                 "heartbeat_ms",
                 f"{text!r} is not a whole number from {HEARTBEAT_MS_MIN} to {HEARTBEAT_MS_MAX}",
             )
+        return int(text)
+
+    def _integer(self, key: str, text: str) -> int:
+        """Return the value of a key of `_BOUNDS`."""
+        low, high = _BOUNDS[key]
+        if not _INTEGER.fullmatch(text) or not low <= int(text) <= high:
+            raise self._error("cluster", key, f"{text!r} is not a whole number from {low} to {high}")
         return int(text)
 
     def _snapshot_log_mb(self, text: str) -> float:

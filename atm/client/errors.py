@@ -8,10 +8,10 @@ class ClientError(Exception):
 
 
 class Unavailable(ClientError):
-    """No majority of servers answered; the request is certainly not done."""
+    """No majority of servers answered, or took the request; it is certainly not done."""
 
-    def __init__(self) -> None:
-        super().__init__("The bank is not available: no majority of servers answered")
+    def __init__(self, why: str = "no majority of servers answered") -> None:
+        super().__init__(f"The bank is not available: {why}")
 
 
 class Rejected(ClientError):

@@ -84,7 +84,8 @@ class RetryingSender:
             if self._closed.is_set():
                 raise self._end(attempt, ClientClosed())
             if self._deadline(attempt) <= time.monotonic():
-                raise self._end(attempt, Unavailable())
+                short = answer is not None and answer.outcome == "no_space"
+                raise self._end(attempt, Unavailable(answer.message) if answer and short else Unavailable())
             if round_is_over:
                 tried = {node}
             node = self._route.next_node(tried, answer.leader if answer is not None else None)

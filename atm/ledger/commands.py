@@ -252,8 +252,21 @@ class SetLimit(Request, frozen=True, kw_only=True, tag="set_limit"):
     amount: AmountMinor | None = None  # None: no limit
 
 
-class Expire(Struct, frozen=True, kw_only=True, tag_field="op", tag="expire", forbid_unknown_fields=True):
-    """End all holds that are due by this entry's time stamp: proposed by the leader itself, no receipt."""
+class Expire(
+    Struct,
+    frozen=True,
+    kw_only=True,
+    tag_field="op",
+    tag="expire",
+    forbid_unknown_fields=True,
+    omit_defaults=True,
+):
+    """End holds that are due by this entry's time stamp: proposed by the leader itself, no receipt.
+
+    With `limit`, which release 1.1 does not know, only those that were due first; else all.
+    """
+
+    limit: Annotated[int, Meta(gt=0)] | None = None
 
 
 # -- requests that only read -----------------------------------------------------------------------------

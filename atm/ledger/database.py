@@ -23,6 +23,7 @@ SCHEMAS = {SCHEMA_VERSION: (SCHEMA,), MEMBERS_SCHEMA_VERSION: (SCHEMA, MEMBER_TA
 
 BUSY_TIMEOUT_MS = 5000
 CACHE_KIB = 8192
+UNCACHED_KIB = 64  # of the connection that reads pages anew: what it needs to walk down a tree
 # The WAL takes whole pages: with pages of 4096 bytes a commit of one command is a fifth slower.
 PAGE_BYTES = 2048
 # 4 MB, checkpointed within 3 to 7 ms. The cost is by the byte, so a larger WAL would only pause longer.
@@ -57,8 +58,16 @@ class LedgerFault(Exception):
     """The ledger cannot be used. `str()` of it is one line: the file, what is wrong, what to do."""
 
 
+class LedgerDamaged(LedgerFault):
+    """The contents of the file are wrong; `what` says how, without advice. The log has all for a new one."""
+
+    def __init__(self, path: Path | str, what: str) -> None:
+        super().__init__(f"{path} {what}. {REBUILD.format(path=path)}")
+        self.what = f"{path} {what}"
+
+
 class Database:
-    """One connection to the ledger's file. Used by one thread at a time.
+    """One connection to the ledger's file, and one that reads it anew. Used by one thread at a time.
 
     After a fault every later call raises it again: the file's contents are unknown until it is reopened.
     Only a lock that another program holds too long leaves the database usable, since nothing had begun.
@@ -75,6 +84,7 @@ class Database:
         self._fault: LedgerFault | None = None
         self._wal_pages = 0  # in the WAL at the last commit
         self._checkpoint_pages = 0  # in the WAL at the last checkpoint
+        self._second: apsw.Connection | None = None  # for `uncached_cursor`
         with self._faults():
             self._connection = apsw.Connection(str(path))
         try:
@@ -138,13 +148,27 @@ class Database:
         self._execute(MEMBER_TABLES)
         self._execute("update applied set schema_version = ?", (MEMBERS_SCHEMA_VERSION,))
 
+    def uncached_cursor(self) -> apsw.Cursor:
+        """Return a cursor that reads the file itself, past all caches; to be used in `reading`."""
+        if self._in_memory:
+            return self._connection.cursor()
+        if self._second is None:
+            self._second = apsw.Connection(str(self.path), flags=apsw.SQLITE_OPEN_READONLY)
+            self._second.set_busy_timeout(BUSY_TIMEOUT_MS)
+            for pragma in (f"cache_size = -{UNCACHED_KIB}", "cell_size_check = 1", "trusted_schema = 0"):
+                self._second.execute(f"pragma {pragma}")
+        self._second.release_memory()  # while nothing is written, the connection keeps what it has read
+        return self._second.cursor()
+
     def close(self) -> None:
         """Close the file; the last connection checkpoints the WAL. A second call does nothing."""
+        if self._second is not None:
+            self._second.close(True)
         self._connection.close(True)
 
-    def damage(self, what: str) -> LedgerFault:
+    def damage(self, what: str) -> LedgerDamaged:
         """Return the fault that says `what` is wrong with the contents, and how to rebuild them."""
-        return LedgerFault(f"{self.path} {what}. {REBUILD.format(path=self.path)}")
+        return LedgerDamaged(self.path, what)
 
     # -- opening -----------------------------------------------------------------------------------
 
@@ -260,21 +284,24 @@ class Database:
             self._fault = self.damage("contains text that is not valid UTF-8")
             raise self._fault from error
         except apsw.Error as error:
-            self._fault = LedgerFault(f"{self.path}: {self._advice(error)}")
+            self._fault = self._fault_of(error)
             raise self._fault from error
 
-    def _advice(self, error: apsw.Error) -> str:
+    def _fault_of(self, error: apsw.Error) -> LedgerFault:
         match error:
             case apsw.FullError():
-                return "the disk is full. Make room and start the node again; nothing is lost"
+                advice = "the disk is full. Make room and start the node again; nothing is lost"
             case apsw.CantOpenError() | apsw.ReadOnlyError() | apsw.PermissionsError():
-                return "cannot be written. Make sure that its folder exists and that the node may write to it"
+                advice = (
+                    "cannot be written. Make sure that its folder exists and that the node may write to it"
+                )
             case apsw.NotADBError():
-                return f"this is not a SQLite database. {REBUILD.format(path=self.path)}"
+                return self.damage("is not a SQLite database")
             case apsw.CorruptError() | apsw.ConstraintError() | apsw.SQLError():
-                return f"the ledger is damaged ({brief(error)}). {REBUILD.format(path=self.path)}"
+                return self.damage(f"is damaged ({brief(error)})")
             case _:
-                return f"{brief(error)}. Check the disk and start again; the Raft log replaces what is lost"
+                advice = f"{brief(error)}. Check the disk and start again; the Raft log replaces what is lost"
+        return LedgerFault(f"{self.path}: {advice}")
 
 
 def put_in_place(prepared: Path, path: Path) -> None:

@@ -77,13 +77,36 @@ def decide_void(unit: UnitOfWork, command: Void) -> Decision:
     return outcome, account
 
 
-def expire_holds(unit: UnitOfWork) -> None:
-    """End the holds that are due by log time, in the order of their ids."""
-    due = {hold.id for hold in unit.ledger.holds_due(unit.time_us)} | unit.changed_holds.keys()
-    for hold_id in sorted(due):
-        hold = find_hold(unit, hold_id)
-        if hold is not None and hold.state == "active" and hold.expires_us <= unit.time_us:
-            end_hold(unit, unit.known_account(hold.account), hold, "expired")
+def expire_holds(unit: UnitOfWork, limit: int | None) -> None:
+    """End the holds that are due by log time, or the `limit` of them that were due first.
+
+    One entry that ended tens of thousands would stop every server at the same time, and for longer than a
+    leader may be silent.
+    """
+    due = sorted(_due_holds(unit, limit), key=_due_order)[:limit]
+    for hold in due:
+        end_hold(unit, unit.known_account(hold.account), hold, "expired")
+    if due:
+        unit.expired_to = _due_order(due[-1])
+
+
+def _due_holds(unit: UnitOfWork, limit: int | None) -> list[HoldRecord]:
+    """Return active holds that are due, among them the first `limit`: what this unit changed counts."""
+    changed = unit.changed_holds
+    due = [hold for hold in changed.values() if hold.state == "active" and hold.expires_us <= unit.time_us]
+    after, unchanged = unit.expired_to, 0
+    while True:
+        rows = unit.ledger.holds_due(unit.time_us, after, limit)
+        new = [hold for hold in rows if hold.id not in changed]
+        due += new
+        unchanged += len(new)
+        if limit is None or len(rows) < limit or unchanged >= limit:
+            return due
+        after = _due_order(rows[-1])
+
+
+def _due_order(hold: HoldRecord) -> tuple[int, str]:
+    return hold.expires_us, hold.id
 
 
 def find_hold(unit: UnitOfWork, hold_id: str) -> HoldRecord | None:

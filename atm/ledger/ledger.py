@@ -18,13 +18,15 @@ from atm.ledger.commands import (
     Read,
     ReadResult,
 )
-from atm.ledger.database import NORMAL, Database, LedgerFault
+from atm.ledger.database import NORMAL, Database, LedgerDamaged, LedgerFault
 from atm.ledger.inquiries import Inquiries, balance_view
 from atm.ledger.rows import SqliteRows, Unreadable
 from atm.ledger.rules import decide
+from atm.ledger.state_hash import RowsFrom, StateHash
+from atm.ledger.state_hashing import DecisionsHash, hash_rows
 from atm.ledger.unit_of_work import UnitOfWork
 
-__all__ = ["ClusterState", "Ledger", "LedgerFault", "NotNext"]
+__all__ = ["ClusterState", "Ledger", "LedgerDamaged", "LedgerFault", "NotNext"]
 
 # Log index, time stamp in microseconds, and the contents of the entry: None for a no-op.
 Record = tuple[int, int, LedgerEntry | None]
@@ -61,7 +63,8 @@ class Ledger:
         self._cluster = self._decided_cluster = ClusterState(id="", voters=(), feature_level=0)
         with self._reading():
             self._applied_index: int = self._cursor.execute(APPLIED).get
-            self._decided_index = self._applied_index
+            self._decided_index: int = self._applied_index
+            self._decisions = DecisionsHash(self._applied_index)
             self._journal_hash = self._rows.last_hash()
             self._next_expiry_us = self._rows.next_expiry_us()
             self._cluster = self._decided_cluster = read_cluster(
@@ -77,6 +80,11 @@ class Ledger:
     def applied_index(self) -> int:
         """The log index up to which everything has been applied and written."""
         return self._applied_index
+
+    @property
+    def decided_index(self) -> int:
+        """The log index up to which everything has been decided; some of it may be in memory only."""
+        return self._decided_index
 
     @property
     def next_expiry_us(self) -> int | None:
@@ -127,6 +135,7 @@ class Ledger:
             self._cursor.execute(SET_APPLIED, (self._decided_index,))
             next_expiry_us = self._rows.next_expiry_us() if unit.changed_holds else self._next_expiry_us
         self._unit = None
+        self._decisions.update(unit.new_records)
         self._applied_index = self._decided_index
         self._cluster = self._decided_cluster
         self._journal_hash = unit.journal_hash
@@ -149,6 +158,23 @@ class Ledger:
             if account is not None:
                 return balance_view(request, account)
         return self._inquiries.execute(request)
+
+    def state_hash(self, rows_from: RowsFrom, rows_max: int) -> StateHash:
+        """Write what was decided; return hashes to compare this ledger by, with another at the same index."""
+        self.write()
+        with self._reading():
+            rows, rows_to = hash_rows(self._database.uncached_cursor(), rows_from, rows_max)
+        decisions, self._decisions = self._decisions, DecisionsHash(self._applied_index)
+        return StateHash(
+            index=self._applied_index,
+            journal=self._journal_hash,
+            decided_from=decisions.decided_from,
+            decisions=decisions.digest(),
+            rows_from=rows_from,
+            rows_max=rows_max,
+            rows=rows,
+            rows_to=rows_to,
+        )
 
     def digest(self) -> str:
         """Return a hash over all rows of all tables, equal on nodes that have applied the same log."""

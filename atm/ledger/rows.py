@@ -27,7 +27,9 @@ ACCOUNTS = f"{ACCOUNT_COLUMNS} where account in (select value from json_each(?))
 ACCOUNT = f"{ACCOUNT_COLUMNS} where account = ?"
 HOLD_COLUMNS = "select request_id, account, amount, time_us, expires_us, state, posted from hold"
 HOLD = f"{HOLD_COLUMNS} where request_id = ?"
-HOLDS_DUE = f"{HOLD_COLUMNS} where state = 'active' and expires_us <= ?"
+HOLDS_DUE = f"""{HOLD_COLUMNS} where state = 'active' and expires_us <= ?
+    and (expires_us, request_id) > (?, ?) order by expires_us, request_id limit ?"""
+NO_LIMIT = -1
 NEXT_EXPIRY = "select min(expires_us) from hold where state = 'active'"
 POSTINGS = """select debit_account, credit_account, amount from journal
     where posting >= ? and posting < ? order by posting"""
@@ -153,8 +155,9 @@ class SqliteRows:
         row = _only_row(self._execute(HOLD, (request_id,)))
         return None if row is None else _hold(row)
 
-    def holds_due(self, time_us: int) -> Sequence[HoldRecord]:
-        return [_hold(row) for row in self._execute(HOLDS_DUE, (time_us,)).fetchall()]
+    def holds_due(self, time_us: int, after: tuple[int, str], limit: int | None) -> Sequence[HoldRecord]:
+        found = self._execute(HOLDS_DUE, (time_us, *after, NO_LIMIT if limit is None else limit))
+        return [_hold(row) for row in found.fetchall()]
 
     def postings(self, log_index: int) -> Sequence[Posting]:
         first = log_index * POSTINGS_PER_ENTRY

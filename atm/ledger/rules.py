@@ -57,7 +57,7 @@ def decide(unit: UnitOfWork, log_index: int, time_us: int, logged: LoggedCommand
     command = logged.command
     unit.log_index, unit.time_us, unit.actor = log_index, time_us, logged.actor
     if isinstance(command, Expire):
-        expire_holds(unit)
+        expire_holds(unit, command.limit)
         return None
     asked = contents_of(command)
     assert asked.amount is None or type(asked.amount) is int, f"an amount is an int, not {asked.amount!r}"

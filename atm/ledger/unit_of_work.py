@@ -60,7 +60,9 @@ class LedgerReader(Protocol):
     """The ledger as it was before the unit of work began."""
 
     def hold(self, request_id: str) -> HoldRecord | None: ...
-    def holds_due(self, time_us: int) -> Sequence[HoldRecord]: ...
+    def holds_due(self, time_us: int, after: tuple[int, str], limit: int | None) -> Sequence[HoldRecord]:
+        """Return active holds that are due, in the order of (expires_us, id), `limit` at most."""
+
     def postings(self, log_index: int) -> Sequence[Posting]: ...
     def is_reversed(self, request_id: str) -> bool: ...
 
@@ -92,6 +94,7 @@ class UnitOfWork:
         self.changed_balances: dict[str, Account] = {}
         self.changed_accounts: dict[str, Account] = {}
         self.changed_holds: dict[str, HoldRecord] = {}
+        self.expired_to = (0, "")  # up to this expires_us and id, `Expire` has ended what was active before
         self.reversals: dict[str, str] = {}  # original to reversal
         self.exceptions: list[tuple[int, ExceptionKind]] = []
 

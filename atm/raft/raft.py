@@ -43,6 +43,9 @@ from atm.raft.term_limit import TermRateLimit
 from atm.raft.timer import Timer
 from atm.raft.voter import Voter
 
+_MEMBERSHIP = int(EntryKind.MEMBERSHIP)  # an int, because this is compared for every entry
+ABSTENTIONS_MAX = 5
+
 
 class Raft:
     """The core of one server; `random(low, high)` returns an integer of that range, both ends included.
@@ -91,6 +94,8 @@ class Raft:
         self._term_limit = TermRateLimit()
         self._entry_check = entry_check
         self._ticks_since_apply = 0
+        self._abstains = False
+        self._abstentions = 0  # in a row, since a leader was known
         self._messages: list[Outgoing] = []  # to be sent at once
         self._messages_after_sync: list[Outgoing] = []  # to be sent once all state so far is durable
         self._dropped_reads: list[int] = []
@@ -599,7 +604,8 @@ class Raft:
         refusal = self._rejection_of_second_leader(message.sender)
         if refusal is not None:
             return refusal
-        if isinstance(self._role, Follower) and self._membership.is_voter(self.node_id):
+        may_lead = self._membership.is_voter(self.node_id) and not self._abstains
+        if isinstance(self._role, Follower) and may_lead:
             self._become_candidate(transfer=True)
         return None
 
@@ -614,9 +620,19 @@ class Raft:
         elif self._election_timer.tick():
             self._campaign()
 
+    def abstain(self, abstains: bool) -> None:
+        """Leave campaigns to others, or not: for a server that should not lead. It votes; a leader leads on.
+
+        It waits for `ABSTENTIONS_MAX` election timeouts: no other can win if it alone has the newest entries.
+        """
+        self._abstains = abstains
+
     def _campaign(self) -> None:
-        """No leader for an election timeout; a server that need not lead only notes it."""
-        if self.may_campaign:
+        """No leader for an election timeout; a server that need not lead, or abstains, only notes it."""
+        self._abstentions = 0 if self.leader is not None else self._abstentions
+        abstains = self._abstains and self._abstentions < ABSTENTIONS_MAX
+        self._abstentions += abstains
+        if self.may_campaign and not abstains:
             self._become_pre_candidate()
         else:
             self._become_follower(self.term, leader=None)
@@ -939,7 +955,7 @@ def _defect_of_configurations(entries: Sequence[Entry]) -> str | None:
     """Return why the data of a MEMBERSHIP entry, which would be used at once, is none, or None."""
     try:
         for entry in entries:
-            if entry.kind == EntryKind.MEMBERSHIP:
+            if entry.kind == _MEMBERSHIP:
                 decode_configuration(entry.data)
     except BadConfiguration as error:
         return f"its entry {entry.index} {error}"

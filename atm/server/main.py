@@ -4,29 +4,42 @@ from __future__ import annotations
 
 import argparse
 import contextlib
+import math
 import signal
 import sys
 import threading
+import time
 import traceback
 from collections.abc import Callable, Sequence
+from contextlib import closing
 from types import FrameType
 
 from atm.command_line import add_version, program_name
 from atm.config import Address, Cluster, ConfigError, load
-from atm.ledger.ledger import LedgerFault
+from atm.ledger.ledger import LedgerDamaged, LedgerFault
 from atm.raft import InvariantBroken
+from atm.server.group.disk_guard import NoRoom
 from atm.server.group.ledger_file import LedgerTooOld
+from atm.server.group.rebuild import move_ledger_aside
 from atm.server.group.recovery import ClusterMismatch, LedgerAhead, LogUnusable
 from atm.server.net import service_manager
 from atm.server.net.listener import AddressUnavailable
 from atm.server.security.pins import PepperRefused
 from atm.server.server import Server
-from atm.storage.data_folder import FolderRefused
+from atm.storage.data_folder import DataFolder, FolderRefused
 from atm.storage.log_file import DamagedLog, LogFailed, LogOfAnotherRelease
+from atm.storage.log_recovery import START_EMPTY_ADVICE
 from atm.storage.snapshots import SnapshotsUnusable
 from atm.wire.log_entries import NewerEntry
 
 HANDLER_STACK_BYTES = 512 * 1024  # there may be thousands of threads, and even an iteration needs little
+
+REBUILD_AGAIN_S = 3600.0  # a ledger that is wrong again so soon is not rebuilt a second time
+
+
+class WrongAgain(Exception):
+    """A ledger that was just rebuilt is wrong again; `str()` of it is one line for people."""
+
 
 EXPECTED = (
     AddressUnavailable,
@@ -41,8 +54,10 @@ EXPECTED = (
     LogOfAnotherRelease,
     LogUnusable,
     NewerEntry,
+    NoRoom,
     PepperRefused,
     SnapshotsUnusable,
+    WrongAgain,
 )
 
 
@@ -73,8 +88,40 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def _run(cluster: Cluster, name: str, *, verbose: bool, check_invariants: bool) -> int:
-    _stop_on_signals(_abandon_start)
+    """Serve until a signal; rebuild a wrong ledger, and serve again. Raise what ends the node."""
     threading.stack_size(HANDLER_STACK_BYTES)
+    rebuilt_at_s = -math.inf
+    while True:
+        try:
+            wrong = _serve(cluster, name, verbose=verbose, check_invariants=check_invariants)
+        except LedgerDamaged as damage:
+            if time.monotonic() < rebuilt_at_s + REBUILD_AGAIN_S:
+                raise
+            wrong = damage.what
+        if not wrong:
+            _report(f"node {name} has stopped")
+            return 0
+        if time.monotonic() < rebuilt_at_s + REBUILD_AGAIN_S:
+            raise WrongAgain(
+                f"{wrong}, and it was rebuilt from the log only just before: memory or disk of this machine "
+                "may be faulty, or the snapshot that it was rebuilt from. Nothing acknowledged is lost. "
+                f"{START_EMPTY_ADVICE}"
+            )
+        _rebuild(cluster, name, wrong)
+        rebuilt_at_s = time.monotonic()
+
+
+def _rebuild(cluster: Cluster, name: str, wrong: str) -> None:
+    """Move the ledger aside: the next start makes a new one from the log."""
+    _stop_on_signals(_abandon_start)
+    with closing(DataFolder(cluster, name)) as folder:
+        aside = move_ledger_aside(folder.path)
+    _report(f"node {name}: {wrong}. It is kept as {aside}, and a new one is made from the log")
+
+
+def _serve(cluster: Cluster, name: str, *, verbose: bool, check_invariants: bool) -> str:
+    """Serve until a signal; return "", or why the ledger is wrong, in a line for people."""
+    _stop_on_signals(_abandon_start)
     server = Server(
         cluster, name, say=_say, report=_report, verbose=verbose, check_invariants=check_invariants
     )
@@ -92,9 +139,7 @@ def _run(cluster: Cluster, name: str, *, verbose: bool, check_invariants: bool) 
         server.close()
     if server.ended_because:
         _report(f"node {name} stops: {server.ended_because}")
-    else:
-        _report(f"node {name} has stopped")
-    return 0
+    return server.ledger_is_wrong
 
 
 def _places(addresses: Sequence[Address], here: Address) -> list[str]:

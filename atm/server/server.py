@@ -6,10 +6,11 @@ import random
 import resource
 import secrets
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from contextlib import ExitStack
 from dataclasses import dataclass
 from functools import partial
+from pathlib import Path
 from threading import Lock
 from typing import Protocol, TypeVar
 
@@ -21,11 +22,16 @@ from atm.raft.messages import NodeId
 from atm.raft.raft import Raft
 from atm.server.clients import client_server
 from atm.server.clients.auditor import Auditor
+from atm.server.clients.backup_source import BackupSource
 from atm.server.clients.client_server import ClientServer
+from atm.server.group.clock_guard import ClockGuard
+from atm.server.group.disk_guard import MIB, DiskGuard, Room, check_room, room_in
 from atm.server.group.entry_validator import EntryValidator
+from atm.server.group.guards import Guards
 from atm.server.group.inbox import Inbox
 from atm.server.group.installer import Installer
 from atm.server.group.kept_snapshots import KeptSnapshots
+from atm.server.group.ledger_comparison import LedgerComparison
 from atm.server.group.ledger_file import copy_path, open_ledger
 from atm.server.group.recovery import check_feature_level, check_one_cluster, recover
 from atm.server.group.rejection_reports import RejectionReports
@@ -98,10 +104,14 @@ class Server:
         report: Say,
         verbose: bool = False,
         check_invariants: bool = False,
+        room: Callable[[Path], Room] = room_in,
+        wall_clock_us: Callable[[], int] = lambda: time.time_ns() // 1000,
     ) -> None:
         self._cluster, self._name, self._node = cluster, name, cluster.nodes[name]
         self._say, self._report, self._verbose = say, report, verbose
         self._check_invariants = check_invariants
+        self._room, self._wall_clock_us = room, wall_clock_us
+        self.ledger_is_wrong = ""  # why the ledger must be rebuilt, in a line for people
         self._snapshot_log_bytes = int(cluster.snapshot_log_mb * 1024 * 1024)
         self._random = random.Random(secrets.randbits(64))
         self._next_look_s = 0.0
@@ -135,6 +145,7 @@ class Server:
             incarnation=storage.folder.incarnation,
             config=self._cluster.identity(),
             pepper=storage.sealer.name,
+            wall_clock_us=self._wall_clock_us,
         )
         self._client_server = self._make_client_server(storage, inbox)
 
@@ -175,6 +186,7 @@ class Server:
         return part
 
     def _open_storage(self) -> _Storage:
+        check_room(self._cluster.data_dir / self._name, self._room)
         folder = self._add_part(DataFolder(self._cluster, self._name))
         folder.count_start()
         sealer = PinSealer(
@@ -230,6 +242,7 @@ class Server:
             self._reader,
             storage.sealer,
             self._auditor,
+            self._add_part(BackupSource(storage.folder.path)),
             take_snapshot=self._snapshotter.take,
             report=self._report,
             verbose=self._verbose,
@@ -315,12 +328,15 @@ class Server:
         neighbours: Neighbours,
         follow: Callable[[ClusterState], None],
     ) -> RunLoop:
+        guards = self._make_guards(storage)
+
         def extend_status(status: StatusReply) -> StatusReply:
             return replace(
                 self._vitals.completed(status),
                 voter=neighbours.has_vote,
                 peer=str(self._node.peer),
                 client=str(self._node.client),
+                alarms=tuple(guards.alarms),
             )
 
         router = RequestRouter(
@@ -328,10 +344,12 @@ class Server:
             storage.raft,
             storage.ledger,
             self._links,
+            guards,
             listed=self._cluster.nodes,
             first_number=self._random.getrandbits(FORWARD_NUMBER_BITS),
             say=self._say if self._verbose else None,
             extend_status=extend_status,
+            wall_clock_us=guards.time_us,
         )
         here = self._node.client.pair
         return RunLoop(
@@ -344,6 +362,7 @@ class Server:
             clients=self._client_server,
             inbox=inbox,
             lock=lock,
+            guards=guards,
             on_leadership=lambda term: self._say(f"Leader on {here} in term {term}"),
             on_cluster=follow,
             on_configuration=neighbours.note_configuration,
@@ -353,8 +372,49 @@ class Server:
             on_tick=partial(self._on_tick, storage.log),
         )
 
+    def _make_guards(self, storage: _Storage) -> Guards:
+        def voters() -> Collection[NodeId]:
+            return storage.raft.membership.voters
+
+        comparison = LedgerComparison(
+            self._name,
+            storage.raft,
+            storage.ledger,
+            self._links,
+            voters=voters,
+            clock=time.monotonic,
+            on_wrong=self._stop_to_rebuild,
+            report=self._report,
+        )
+        reserve_bytes = self._cluster.disk_reserve_mb * MIB
+        disk = DiskGuard(lambda: self._room(storage.folder.path), reserve_bytes, self._report)
+        clocks = ClockGuard(
+            self._name,
+            skew_us=self._cluster.max_clock_skew_ms * 1000,
+            voters=voters,
+            clock=time.monotonic,
+            wall_clock_us=self._wall_clock_us,
+            report=self._report,
+        )
+        return Guards(
+            self._name,
+            storage.ledger,
+            self._links,
+            comparison,
+            disk,
+            clocks,
+            voters=voters,
+            clock=time.monotonic,
+            wall_clock_us=self._wall_clock_us,
+        )
+
+    def _stop_to_rebuild(self, why: str) -> None:
+        """Stop serving at once: what this ledger answers may be wrong. Only within an iteration."""
+        self.ledger_is_wrong = self.ledger_is_wrong or why
+        self._run_loop.stop()
+
     def run(self) -> None:
-        """Serve until `stop`."""
+        """Serve until `stop`, or until `ledger_is_wrong` says why this server must not serve."""
         self._reader.start()
         self._peer_server.start()
         self._client_server.start()

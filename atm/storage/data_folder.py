@@ -12,6 +12,7 @@ from __future__ import annotations
 import fcntl
 import os
 import secrets
+from errno import EDQUOT, ENOSPC
 from pathlib import Path
 from threading import Lock
 from typing import TypeVar
@@ -70,8 +71,7 @@ class DataFolder:
         except OSError as error:
             self.close()
             raise FolderRefused(
-                f"cannot use the data folder {self.path}: {error.strerror or error}. Check data_dir in "
-                "cluster.ini, and the permissions there"
+                f"cannot use the data folder {self.path}: {error.strerror or error}. {_advice(error)}"
             ) from error
         except FolderRefused:
             self.close()
@@ -218,6 +218,12 @@ class DataFolder:
     def _read(self, name: str, kind: type[dict[str, T]]) -> dict[str, T]:
         path = self.path / name
         return _decoded(path, kind) if path.exists() else {}
+
+
+def _advice(error: OSError) -> str:
+    if error.errno in (ENOSPC, EDQUOT):
+        return "Make room on that disk and start again; nothing is lost"
+    return "Check data_dir in cluster.ini, and the permissions there"
 
 
 def _locked(path: Path, node: str) -> int:

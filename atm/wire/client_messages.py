@@ -13,6 +13,7 @@ from msgspec.structs import asdict
 
 from atm.ledger.audit.findings import Findings, Indexes
 from atm.ledger.commands import Command, LedgerReceipt, Outcome, Read, ReadResult, Request, Role
+from atm.wire.backup_messages import BackupData, BackupOffer, BackupRequest
 from atm.wire.codec import Malformed, decode
 
 MEMBERS_MAX = 12  # voters and learners
@@ -171,6 +172,7 @@ class ErrorReply(Struct, frozen=True, kw_only=True, omit_defaults=True):
 
     - `bad_request`: not understood, certainly not done; closes the connection if framing is lost.
     - `busy`: too many requests are in progress here; this try certainly did nothing.
+    - `no_space`: too many disks are nearly full; this try certainly did nothing.
     - `unavailable`: no leader is known here; this try certainly did nothing.
     - `unknown`: it was forwarded or proposed, and the outcome was not seen: it may or may not be done.
     """
@@ -229,10 +231,12 @@ class VerifyReply(Struct, frozen=True, kw_only=True):
 
 AdminChange = AddMember | PromoteMember | RemoveMember | MoveMember | ReplaceMember | TransferLeadership
 Forwardable = Command | Read | AdminChange  # decided by the leader, so forwarded to it
-ClientRequest = Forwardable | Status | Verify | Members | TakeSnapshot
-ClientReply = Reply | ErrorReply | StatusReply | VerifyReply | MembersReply | AdminReply
+ClientRequest = Forwardable | Status | Verify | Members | TakeSnapshot | BackupRequest
+ClientReply = (
+    Reply | ErrorReply | StatusReply | VerifyReply | MembersReply | AdminReply | BackupOffer | BackupData
+)
 
-FAULT_OUTCOMES = frozenset({"bad_request", "busy", "unavailable", "unknown"})
+FAULT_OUTCOMES = frozenset({"bad_request", "busy", "no_space", "unavailable", "unknown"})
 
 
 class _ReplyKind(Struct, frozen=True):
@@ -243,6 +247,8 @@ class _ReplyKind(Struct, frozen=True):
     findings: object = None
     members: object = None
     index: int | None = None
+    chain_hash: object = None
+    data: object = None
 
 
 _client_request: Decoder[ClientRequest] = Decoder(ClientRequest)
@@ -252,6 +258,8 @@ _error_reply: Decoder[ErrorReply] = Decoder(ErrorReply)
 _verify_reply: Decoder[VerifyReply] = Decoder(VerifyReply)
 _members_reply: Decoder[MembersReply] = Decoder(MembersReply)
 _admin_reply: Decoder[AdminReply] = Decoder(AdminReply)
+_backup_offer: Decoder[BackupOffer] = Decoder(BackupOffer)
+_backup_data: Decoder[BackupData] = Decoder(BackupData)
 _status_reply: Decoder[StatusReply] = Decoder(StatusReply)
 _forwardable: Decoder[Forwardable] = Decoder(Forwardable)
 
@@ -271,6 +279,10 @@ def decode_client_reply(payload: bytes) -> ClientReply:
         return decode(_error_reply, payload)
     if kind.findings is not None:
         return decode(_verify_reply, payload)
+    if kind.chain_hash is not None:
+        return decode(_backup_offer, payload)
+    if kind.data is not None:
+        return decode(_backup_data, payload)
     if kind.node is not None:
         return decode(_status_reply, payload)
     if kind.members is not None:

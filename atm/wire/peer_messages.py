@@ -7,10 +7,13 @@ protocol.
 
 from __future__ import annotations
 
-from msgspec import Struct
+from typing import Annotated
+
+from msgspec import Meta, Struct
 from msgspec.msgpack import Decoder
 
 from atm.ledger.commands import Actor
+from atm.ledger.state_hash import ROWS_MAX, RowsFrom
 from atm.raft.messages import InstallSnapshot, InstallSnapshotResponse, Number, RaftMessage, TimeoutNow
 from atm.wire.codec import decode
 
@@ -123,7 +126,49 @@ FETCH = "fetch"  # the purpose of a connection on which a snapshot is fetched
 CHUNK_BYTES_MAX = 256 * 1024
 CHUNK_FRAME_BYTES_MAX = CHUNK_BYTES_MAX + 1024
 
-PeerMessage = RaftMessage | Forward | ForwardReply
+
+Hash = Annotated[bytes, Meta(min_length=32, max_length=32)]
+
+
+class LedgerHash(Struct, frozen=True, kw_only=True, array_like=True, tag=28):
+    """The hashes of the sender's ledger as of entry `index`, see `StateHash`. From protocol 4 on."""
+
+    sender: str
+    index: Number
+    journal: Hash
+    decided_from: Number
+    decisions: Hash
+    rows_from: RowsFrom
+    rows_max: Annotated[int, Meta(ge=1, le=ROWS_MAX)]
+    rows: Hash
+
+
+class NodeReport(Struct, frozen=True, kw_only=True, array_like=True, tag=29):
+    """How the sender is, told once a second: its clock, its disk, its ledger. From protocol 4 on.
+
+    `time_us` is its time of day; `is_low` if the disk has less room than the reserve.
+    """
+
+    sender: str
+    time_us: Number
+    is_low: bool
+    free_bytes: Number
+    applied_index: Number
+
+
+class CheckLedger(Struct, frozen=True, kw_only=True, array_like=True, tag=30):
+    """A leader asks for a `LedgerHash` as of entry `index`, which nobody has passed. From protocol 4 on."""
+
+    sender: str
+    index: Number
+    rows_from: RowsFrom
+    rows_max: Annotated[int, Meta(ge=1, le=ROWS_MAX)]
+
+
+PeerReport = LedgerHash | NodeReport | CheckLedger  # what servers tell each other about themselves
+PEER_REPORTS_PROTOCOL = 4  # the version of the protocol from which on they do
+
+PeerMessage = RaftMessage | Forward | ForwardReply | PeerReport
 
 # Messages that not every version of the protocol knows, and the first that does.
 NEWER: dict[type[RaftMessage], int] = {TimeoutNow: 4, InstallSnapshot: 4, InstallSnapshotResponse: 4}

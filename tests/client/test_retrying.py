@@ -103,7 +103,7 @@ def test_a_leader_that_is_named_after_a_round_over_all_is_asked_next(
     assert [len(node.requests) for node in cluster.nodes.values()] == [2, 2, 1]
 
 
-@pytest.mark.parametrize("outcome", ["busy", "unavailable"])
+@pytest.mark.parametrize("outcome", ["busy", "no_space", "unavailable"])
 def test_a_refusal_is_tried_again_with_the_same_id(cluster: FakeCluster, outcome: str) -> None:
     for node in cluster.nodes.values():
         node.script.append(node.fault(outcome))
@@ -224,6 +224,14 @@ def test_what_every_server_refuses_is_certainly_not_done(cluster: FakeCluster, o
         client.credit("main", 1)
     assert str(caught.value) == "The bank is not available: no majority of servers answered"
     assert cluster.requests() >= 4
+
+
+def test_the_client_tells_why_a_bank_without_room_takes_nothing(cluster: FakeCluster) -> None:
+    for node in cluster.nodes.values():
+        node.always = node.fault("no_space", message="the disks are full")
+    with Client(cluster.config, timeout=SHORT_S) as client, pytest.raises(Unavailable) as caught:
+        client.credit("main", 1)
+    assert str(caught.value) == "The bank is not available: the disks are full"
 
 
 def test_with_all_servers_down_the_bank_is_not_available(cluster: FakeCluster) -> None:

@@ -60,7 +60,7 @@ class Clocks(LocalCluster):
 @pytest.fixture
 def clocks(tmp_path: Path) -> Iterator[Clocks]:
     """Three nodes; the leader's clock is right, those of the others are two hours behind."""
-    with Clocks(write_cluster_ini(tmp_path, 3)) as local:
+    with Clocks(write_cluster_ini(tmp_path, 3, max_clock_skew_ms=3 * 3600 * 1000)) as local:
         local.start_all()
         leader = local.wait_for_leader()
         local.behind = {name for name in local.cluster.nodes if name != leader}

@@ -26,9 +26,12 @@ from atm.wire.client_messages import decode_client_reply, decode_client_request
 from atm.wire.codec import Malformed, encode
 from atm.wire.framing import CLIENT_FRAME_BYTES_MAX, PEER_FRAME_BYTES_MAX, FrameReader, FrameTooLarge, frame
 from atm.wire.peer_messages import (
+    CheckLedger,
     Forward,
     ForwardReply,
     Hello,
+    LedgerHash,
+    NodeReport,
     PeerMessage,
     Refused,
     Welcome,
@@ -135,7 +138,7 @@ _peer_bytes = (
 def believed(message: PeerMessage, term: int) -> bool:
     """Return whether a welcomed server would be believed that there is another leader, or a later term."""
     match message:
-        case Forward() | ForwardReply():
+        case Forward() | ForwardReply() | LedgerHash() | NodeReport() | CheckLedger():
             return False
         case RequestVote(pre_vote=True) | RequestVoteResponse(pre_vote=True, granted=True):
             return False

@@ -65,9 +65,13 @@ class Model:
         if asked is None:
             return None
         if isinstance(asked, Expire):
-            for hold_id, (account, amount, expires_us, state) in self.holds.items():
-                if state == "active" and expires_us <= now_us:
-                    self.end(hold_id, account, "expired", amount)
+            due = [
+                (expires_us, hold_id, account, amount)
+                for hold_id, (account, amount, expires_us, state) in self.holds.items()
+                if state == "active" and expires_us <= now_us
+            ]
+            for _, hold_id, account, amount in sorted(due)[: asked.limit]:
+                self.end(hold_id, account, "expired", amount)
             return None
         contents = without_pins(asked)
         if asked.id in self.answers:

@@ -91,7 +91,7 @@ def _read(story: str) -> tuple[list[str], list[Row]]:
             outcome, ledger, available, booked = (*expected, "", "", "")[:4]
             rows.append(Row(time_us, request, outcome, ledger, available, booked))
         else:
-            outcome = "" if request in {"expire", "-"} else "ok"
+            outcome = "" if request.split()[0] in {"expire", "-"} else "ok"
             rows.append(Row(time_us, request, outcome, None, None, None))
     return given, rows
 

@@ -84,6 +84,47 @@ time | request             | outcome      | ledger | available | booked
 """)
 
 
+def test_a_limited_expiry_ends_those_that_were_due_first_and_leaves_the_others() -> None:
+    check_story("""
+given ann 100, bob 100
+time | request             | outcome      | ledger | available | booked
+0    | h9 hold ann 1 60s   | ok           | 100    | 99        |
+0    | h8 hold ann 2 61s   | ok           | 100    | 97        |
+0    | h7 hold bob 4 59s   | ok           | 100    | 96        |
+0    | h6 hold ann 8 62s   | ok           | 100    | 89        |
+0    | h5 hold ann 16 3h   | ok           | 100    | 73        |
+0    | h4 hold bob 32 58s  | ok           | 100    | 64        |
+70   | v4 void h4          | ok           | 100    | 96        |
+70   | expire 2
+70   | query bob           | open         | 100    | 100
+70   | query ann           | open         | 100    | 74
+70   | v9 void h9          | hold_expired | 100    | 74        |
+70   | v8 void h8          | ok           | 100    | 76        |
+71   | expire 2
+71   | v6 void h6          | hold_expired | 100    | 84        |
+72   | expire 2
+72   | query ann           | open         | 100    | 84
+""")
+
+
+def test_limited_expiries_in_one_batch_end_what_they_end_one_by_one() -> None:
+    lines = ["c1 credit main 100"]
+    lines += [f"h{number} hold main 1 {1 + number * 7 % 20}s" for number in range(20)]
+    lines += ["-", "v3 void h3", "p4 post h4", "expire 3", "x1 hold main 1 1s", "v5 void h5", "expire 1"]
+    lines += ["expire 6", "x2 hold main 1 1s", "expire 5"]
+    log = [(index, index * 2_000_000, said) for index, _, said in records(lines)]
+    states = set()
+    for cut in (1, 2, 7, len(log)):
+        ledger = Ledger(":memory:")
+        for start in range(0, len(log), cut):
+            ledger.apply(log[start : start + cut])
+        ended = ledger._database.cursor().execute("select count(*) from hold where state = 'expired'").get
+        assert ended == 15
+        states.add(ledger.digest())
+        ledger.close()
+    assert len(states) == 1
+
+
 def test_a_posting_after_the_time_but_before_the_command_is_not_late() -> None:
     check_story("""
 given ann 100

@@ -16,8 +16,9 @@ from tests.ledger.model import FULL, Model
 from tests.support.entries import entry
 
 HOUR_US = 3_600_000_000
+OF_NOBODY = {"-", "expire", "expire 1"}
 KINDS = [
-    *("-", "expire", "again", "under the same id", "open {account}", "set_pin {account} 1234"),
+    *("-", "expire", "expire 1", "again", "under the same id", "open {account}", "set_pin {account} 1234"),
     *("credit {account} {amount}", "debit {account} {amount}{pin}", "debit {account} {amount}{pin}"),
     *("transfer {pair} {amount}{pin}", "batch {pair} {amount}{pin}, {pair2} {amount}{pin}, {pair3} 1{pin}"),
     *("hold {account} {amount} {span}{pin}", "hold {account} {amount} {span}{pin}"),
@@ -76,7 +77,7 @@ class AnyHistory(RuleBasedStateMachine):
         """Return a line that likely names an existing account, hold or request."""
         request_id = f"id{len(self.log) + number}"
         kind = data.draw(st.sampled_from(KINDS))
-        if kind in {"-", "expire"}:
+        if kind in OF_NOBODY:
             return kind
         if kind == "again":
             return data.draw(st.sampled_from(self.lines))
@@ -107,7 +108,7 @@ class AnyHistory(RuleBasedStateMachine):
             for index, time_us, asked in batch
         ]
         self.log += batch
-        self.lines += [line for line in lines if line not in {"-", "expire"}]
+        self.lines += [line for line in lines if line not in OF_NOBODY]
 
     @precondition(lambda self: not self.full)
     @rule()

@@ -65,13 +65,7 @@ BANK_RULES = (
     Mutant(
         name="hold expired early",
         what="a hold is ended a microsecond before its time",
-        edits=(
-            Edit(
-                "expire_holds",
-                "hold_.expires_us <= time_us_",
-                "hold_.expires_us <= time_us_ + 1",
-            ),
-        ),
+        edits=(Edit("_due_holds", "hold_.expires_us <= time_us_", "hold_.expires_us <= time_us_ + 1"),),
         caught_by=HOLD_TESTS + "test_a_hold_expires_at_its_microsecond_and_not_before",
     ),
     Mutant(

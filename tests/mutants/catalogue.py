@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from tests.mutants.admin import ADMIN
+from tests.mutants.backup import BACKUP
 from tests.mutants.bank import BANK
 from tests.mutants.bank_rules import BANK_RULES
 from tests.mutants.core import CORE
@@ -14,6 +15,7 @@ from tests.mutants.files import FILES
 from tests.mutants.folders import FOLDERS
 from tests.mutants.forged import FORGED
 from tests.mutants.format import FORMAT
+from tests.mutants.guards import GUARDS
 from tests.mutants.install import INSTALL
 from tests.mutants.members import MEMBERS
 from tests.mutants.reads import READS
@@ -39,6 +41,7 @@ MUTANTS = (
     *SNAPSERVER,
     *FORGED,
     *FORMAT,
+    *GUARDS,
     *INSTALL,
     *MEMBERS,
     *BANK,
@@ -48,6 +51,7 @@ MUTANTS = (
     *SURVIVORS,
     *TELLER,
     *ADMIN,
+    *BACKUP,
 )
 
 # Random runs hardly ever show these: each needs a scripted test, whatever the simulation finds.

@@ -47,7 +47,7 @@ class MembersTurmoil(Turmoil):
                 *(self._submit, self._snapshot, self._fetch, self._crash, self._cut, self._heal, self._wipe),
                 *(self._change, self._transfer),
             ),
-            (10, 2, 4, 1, 1, 2, 1, 12, 2),
+            (10, 2, 4, 1, 1, 2, 1, 12, 5),
         )[0]
         happens(server)
         if chance.random() < 0.5:
@@ -82,7 +82,10 @@ class MembersTurmoil(Turmoil):
         """Return what is asked for, and the members after it."""
         _, now = self.network[leader].configuration
         known = {member.node: member for member in now}
+        lost = [name for name in known if known[name].store != self.network.servers[name].disk]
         name = self.chance.choice("abcdef") if self.chance.random() < 0.8 else leader
+        if lost and self.chance.random() < 0.5:
+            name = self.chance.choice(lost)
         disk = self.network.servers[name].disk
         if name not in known:
             what, member = "add", Member(node=name, voter=False, store=disk)
@@ -172,7 +175,7 @@ class MembersTurmoil(Turmoil):
         return len(committed) == last_index and all(member.applied == committed for member in members)
 
 
-@pytest.mark.parametrize("seed", range(40))
+@pytest.mark.parametrize("seed", range(25))
 def test_whatever_an_administrator_asks_for_nothing_is_lost_and_the_members_agree(seed: int) -> None:
     turmoil = MembersTurmoil(seed)
     for _ in range(STEPS):
@@ -182,12 +185,12 @@ def test_whatever_an_administrator_asks_for_nothing_is_lost_and_the_members_agre
 
 def test_what_is_asked_for_at_random_is_no_rarity() -> None:
     did: Counter[str] = Counter()
-    for seed in range(10):
+    for seed in range(6):
         turmoil = MembersTurmoil(seed)
         for _ in range(STEPS):
             turmoil.step()
         did += turmoil.did
         assert len(turmoil.network.checks.committed) >= 20
-    least = {"add": 20, "promote": 20, "remove ": 20, "remove the leader": 5, "replace": 3, "wipe": 3}
-    assert all(did[what] >= times for what, times in least.items()), did
-    assert did["transfer"] >= 20
+    often = ("add", "promote", "remove ", "refused", "transfer")
+    assert min(did[what] for what in often) >= 10, did
+    assert min(did[what] for what in ("remove the leader", "replace", "wipe")) >= 3, did

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from atm.raft.messages import HardState
+from atm.raft.messages import HardState, TimeoutNow
+from atm.raft.raft import ABSTENTIONS_MAX
 from atm.raft.ready import Role
-from tests.raft.network import ELECTION_TICKS_MIN, Network
+from tests.raft.network import ELECTION_TICKS_MAX, ELECTION_TICKS_MIN, Network
 from tests.raft.single import (
     Single,
     append,
@@ -78,3 +79,50 @@ def test_a_follower_with_an_active_leader_refuses_pre_votes() -> None:
     a.tick(ELECTION_TICKS_MIN)
     a.sent()
     assert votes(a.receive(vote_request("c", 2, (1, 9), pre_vote=True))) == [("c", True)]
+
+
+def test_a_server_that_abstains_leaves_campaigns_to_others_and_votes() -> None:
+    network = Network("abc")
+    network.elect("a")
+    network["b"].abstain(abstains=True)
+    for _ in range(5):
+        leader = network.leader()
+        assert leader is not None
+        network.crash(leader)
+        network.pass_time(20 * ELECTION_TICKS_MIN, until=lambda: network.leader() is not None)
+        assert network.leader() in ("a", "c")
+        network.restart(leader)
+        network.pass_time(5 * ELECTION_TICKS_MIN)
+
+
+def test_a_server_that_abstains_does_not_take_over_either() -> None:
+    a = Single(term=3)
+    a.receive(append("b", 3))
+    a.raft.abstain(abstains=True)
+    assert a.receive(TimeoutNow(sender="b", term=3)) == []
+    assert a.raft.role is Role.FOLLOWER
+    a.raft.abstain(abstains=False)
+    a.receive(TimeoutNow(sender="b", term=3))
+    assert a.raft.role is Role.CANDIDATE
+
+
+def test_a_server_that_abstains_campaigns_at_last_if_nobody_else_can_win() -> None:
+    """It may be the only one that has the newest entries."""
+    network = Network("abc", logs={"a": (1, 1), "b": (1,)}, down="c")
+    network["a"].abstain(abstains=True)
+    ticks = 0
+    while network.leader() is None:
+        network.pass_time(1)
+        ticks += 1
+        assert ticks < 40 * ELECTION_TICKS_MAX
+    assert network.leader() == "a"
+    assert ticks > ABSTENTIONS_MAX * ELECTION_TICKS_MIN
+
+
+def test_abstentions_are_counted_anew_once_there_was_a_leader() -> None:
+    a = Single(term=3)
+    a.raft.abstain(abstains=True)
+    for _ in range(3):
+        a.receive(append("b", 3))
+        a.tick(ABSTENTIONS_MAX * ELECTION_TICKS_MIN)
+        assert a.raft.role is Role.FOLLOWER

@@ -49,6 +49,7 @@ class Story:
             self.core,
             self.parts,
             self.parts,
+            self.parts,
             listed=listed,
             first_number=1,
             clock=lambda: self.now_s,

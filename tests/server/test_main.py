@@ -6,9 +6,11 @@ import json
 import os
 import signal
 import socket
+import sqlite3
 import subprocess
 import sys
 from collections.abc import Iterator
+from contextlib import closing
 from pathlib import Path
 
 import pytest
@@ -16,7 +18,7 @@ import pytest
 from atm.config import Cluster
 from atm.local_cluster import free_ports
 from atm.server.security.pins import new_pepper
-from tests.support.server_parts import Wire, cluster_of, credit, wait_until
+from tests.support.server_parts import Wire, cluster_of, credit, query, wait_until
 
 ENDS_WITHIN_S = 10.0
 Process = subprocess.Popen[str]
@@ -124,14 +126,38 @@ def test_an_unknown_node_or_file_ends_with_a_line_and_2(cluster: Cluster) -> Non
     assert (code, stderr.count("\n")) == (2, 1)
 
 
-def test_a_ledger_that_fails_ends_the_node(cluster: Cluster, running: Process) -> None:
+def test_a_ledger_that_cannot_be_used_ends_the_node(cluster: Cluster, running: Process) -> None:
     lines_of(running, 4)
     running.terminate()
     ended(running)
-    (cluster.data_dir / "n1" / "ledger.db").write_bytes(os.urandom(5000))
+    with closing(sqlite3.connect(cluster.data_dir / "n1" / "ledger.db")) as ledger, ledger:
+        ledger.execute("update applied set schema_version = 99")
     code, stderr = ended(start(cluster))
     assert (code, stderr.count("\n")) == (1, 1)
-    assert "ledger.db" in stderr
+    assert "ledger.db is a ledger of version 99" in stderr
+
+
+def test_a_damaged_ledger_is_kept_and_made_anew_from_the_log(cluster: Cluster, running: Process) -> None:
+    lines_of(running, 4)
+    with Wire(cluster.nodes["n1"].client) as wire:
+        assert wire.ask(credit("a", 500))["outcome"] == "ok"
+    running.terminate()
+    ended(running)
+    junk = os.urandom(5000)
+    ledger = cluster.data_dir / "n1" / "ledger.db"
+    ledger.write_bytes(junk)
+    again = start(cluster)
+    try:
+        assert lines_of(again, 4)[3].startswith("Leader on")
+        with Wire(cluster.nodes["n1"].client) as wire:
+            assert wire.ask(query("q"))["balance"] == 500
+    finally:
+        again.terminate()
+        code, stderr = ended(again)
+    assert code == 0
+    told, _ = stderr.splitlines()
+    assert told.startswith(f"node n1: {ledger} is not a SQLite database. It is kept as {ledger}.wrong-1, and")
+    assert ledger.with_name("ledger.db.wrong-1").read_bytes() == junk
 
 
 @pytest.mark.parametrize("moved", [False, True])

@@ -16,13 +16,14 @@ from msgspec.structs import replace
 
 from atm.config import Cluster
 from atm.ledger.commands import Debit
+from atm.ledger.state_hash import RowsFrom
 from atm.raft import Member
 from atm.raft.messages import RequestVote
 from atm.server.group.inbox import Inbox, Inputs
 from atm.server.group.roster import Roster
 from atm.server.net.reader import Reader
 from atm.server.peers import peer_connection, peer_server
-from atm.server.peers.handshake import Handshake
+from atm.server.peers.handshake import Handshake, receive_hello
 from atm.server.peers.links import Links, batches
 from atm.server.peers.peer_connection import PeerConnection
 from atm.server.peers.peer_server import PeerServer
@@ -32,14 +33,16 @@ from atm.storage.data_folder import DataFolder
 from atm.version import PROTOCOL_MAX, PROTOCOL_MIN, RELEASE
 from atm.wire.client_messages import Status
 from atm.wire.codec import encode
-from atm.wire.framing import frame
+from atm.wire.framing import PEER_FRAME_BYTES_MAX, FrameReader, frame
 from atm.wire.peer_messages import (
+    CheckLedger,
     Forward,
     ForwardReply,
     Hello,
     Refused,
     Welcome,
     decode_hello_reply,
+    decode_peer_message,
     incarnation_of,
 )
 from tests.support.server_parts import (
@@ -124,6 +127,7 @@ def vote(sender: str) -> RequestVote:
 
 
 VOTE = vote("n2")
+CHECK = CheckLedger(sender="n2", index=7, rows_from=RowsFrom(), rows_max=5)
 
 
 @pytest.fixture
@@ -459,6 +463,42 @@ def test_forwarded_replies_reach_the_inbox(port: Port) -> None:
     with port.greeted() as wire:
         wire.send(ForwardReply(sender="n2", answers=((7, b"answer"),)))
         assert port.wait_for_inputs().forward_replies == [(7, b"answer")]
+
+
+def test_what_a_peer_says_about_itself_waits_for_the_next_iteration(port: Port) -> None:
+    with port.greeted() as wire:
+        wire.send(CHECK)
+        assert port.wait_for_inputs() == Inputs(peer_reports=[CHECK])
+        assert not port.inbox._should_run(), "it wakes nobody"
+        wire.send(CHECK)
+        wire.send(replace(CHECK, sender="n3"))
+        assert wire.payload() is None, "a report in another's name"
+
+
+@pytest.mark.parametrize("protocol", [PROTOCOL_MAX - 1, PROTOCOL_MAX])
+def test_what_a_node_says_about_itself_is_sent_to_peers_that_know_such_messages(
+    port: Port, protocol: int
+) -> None:
+    address = port.cluster.nodes["n2"].peer
+    with socket.create_server(address.pair) as listener:
+        links = Links(port.handshake, port.inbox, port.reported.append)
+        links.follow({"n2": [address]})
+        links.start()
+        try:
+            peer, _ = listener.accept()
+            with peer:
+                receive_hello(peer)
+                peer.sendall(frame(encode(Welcome(node="n2", learner=False, protocol=protocol))))
+                wait_until(lambda: links._links["n2"].up)
+                links.send_report(CHECK)
+                links.forward("n2", [(1, "eve", b"request")])
+                links.flush()
+                reader, kinds = FrameReader(PEER_FRAME_BYTES_MAX), list[type]()
+                while Forward not in kinds:
+                    kinds += [type(decode_peer_message(each)) for each in reader.feed(peer.recv(65536))]
+        finally:
+            links.close()
+    assert kinds == [CheckLedger, Forward][-1 if protocol < PROTOCOL_MAX else 0 :]
 
 
 def test_batches_keep_all_and_fit_a_frame() -> None:

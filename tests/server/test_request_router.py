@@ -10,7 +10,13 @@ from atm.raft.messages import ConfirmedRead, Entry, EntryKind
 from atm.raft.ready import Role
 from atm.server.group import request_router as router_module
 from atm.server.group.inbox import Inputs, PendingRequest, WakeThresholds
-from atm.server.group.request_router import FORWARD_TIMEOUT_S, OLD_LEADER_S, RAISE_AGAIN_S, RequestRouter
+from atm.server.group.request_router import (
+    FORWARD_TIMEOUT_S,
+    HAND_OVER_AGAIN_S,
+    OLD_LEADER_S,
+    RAISE_AGAIN_S,
+    RequestRouter,
+)
 from atm.version import RELEASE
 from atm.wire.client_messages import Status
 from atm.wire.codec import encode
@@ -31,6 +37,7 @@ class Story:
         self.router = RequestRouter(
             "n1",
             self.core,
+            self.parts,
             self.parts,
             self.parts,
             listed={},
@@ -407,3 +414,49 @@ def test_the_status_has_release_and_level(story: Story) -> None:
     story.router.accept(requests(PendingRequest(story.client, 0, Status(id="s"), b"", "local")))
     [answer] = story.client.answers
     assert (answer["version"], answer["feature_level"]) == (RELEASE, 2)
+
+
+# -- what the guards advise --------------------------------------------------------------------------------
+
+
+def test_without_room_no_change_is_taken_and_queries_are(story: Story) -> None:
+    story.parts.no_space = "the disks are full"
+    story.ask(credit("a"), query("q"))
+    assert story.client.outcomes == [("a", "no_space")]
+    assert story.client.answers[0]["message"] == "the disks are full"
+    assert (story.core.proposed, len(story.core.read_ids)) == ([], 1)
+    story.parts.no_space = ""
+    story.ask(credit("b"))
+    assert story.core.proposed == [command_data("local", encode(credit("b")))]
+
+
+def with_hellos(story: Story, *nodes: str) -> None:
+    story.router.accept(Inputs(hellos=[(node, hello_of(node)) for node in nodes]))
+
+
+def test_a_leader_that_should_not_lead_hands_over_and_holds_commands_back(story: Story) -> None:
+    with_hellos(story, "n2", "n3")
+    story.core.match_indexes = {"n2": 10, "n3": 9}
+    story.parts.hands_over = True
+    story.ask(credit("a"))
+    assert story.core.transferring == "n2"
+    assert EntryKind.COMMAND not in story.core.kinds
+    story.core.transferring = None
+    story.core.follow("n2", term=2)
+    story.ask()
+    assert [request for _, _, request in story.parts.forwarded] == [encode(credit("a"))]
+
+
+def test_it_hands_over_to_none_that_should_not_lead_either_and_tries_again_later(story: Story) -> None:
+    with_hellos(story, "n2", "n3")
+    story.core.match_indexes = {"n2": 10, "n3": 9}
+    story.parts.hands_over, story.parts.unfit_nodes = True, {"n2", "n3"}
+    story.ask(credit("a"))
+    assert story.core.transferring is None
+    assert story.core.kinds.count(EntryKind.COMMAND) == 1, "it leads on"
+    story.parts.unfit_nodes = {"n2"}
+    story.ask()
+    assert story.core.transferring is None, "not at every turn"
+    story.now_s += HAND_OVER_AGAIN_S
+    story.ask()
+    assert story.core.transferring == "n3"

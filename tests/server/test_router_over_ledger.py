@@ -5,12 +5,13 @@ from __future__ import annotations
 from typing import get_args
 
 import pytest
+from msgspec.structs import replace
 
 from atm.ledger.commands import Accounts, Command, Exceptions, Lookup, Query, Read, Statement
 from atm.raft.messages import ConfirmedRead
 from atm.raft.ready import Role
 from atm.server.group.inbox import Inputs
-from atm.server.group.request_router import EXPIRE
+from atm.server.group.request_router import EXPIRE, EXPIRE_ALL
 from atm.wire.codec import encode
 from atm.wire.log_entries import command_data
 from tests.server.test_request_router import Story
@@ -103,7 +104,15 @@ def test_a_leader_ends_what_is_due_by_a_command_with_its_own_time(story: Story) 
     story.parts.expiry_us = 100
     story.wall_us = 100
     story.ask()
-    assert (story.core.proposed, story.core.stamps_us) == ([EXPIRE], [100])
+    assert (story.core.proposed, story.core.stamps_us) == ([EXPIRE_ALL], [100])
+
+
+@pytest.mark.parametrize(("level", "expected"), [(1, EXPIRE_ALL), (2, EXPIRE), (3, EXPIRE)])
+def test_holds_end_in_pieces_once_every_server_knows_how(story: Story, level: int, expected: bytes) -> None:
+    story.parts.cluster = replace(story.parts.cluster, feature_level=level)
+    story.parts.expiry_us = story.wall_us = 100
+    story.ask()
+    assert story.core.proposed == [expected]
 
 
 @pytest.mark.parametrize(("expiry_us", "wall_us"), [(None, 10**18), (100, 99), (100, 0)])
@@ -124,7 +133,7 @@ def test_a_follower_ends_nothing(story: Story) -> None:
     assert (story.core.proposed, story.parts.forwarded) == ([], [])
     story.core.role = Story().core.role
     story.ask()
-    assert story.core.proposed == [EXPIRE]
+    assert story.core.proposed == [EXPIRE_ALL]
 
 
 def test_what_is_due_is_not_ended_again_while_that_is_under_way(story: Story) -> None:
@@ -134,7 +143,7 @@ def test_what_is_due_is_not_ended_again_while_that_is_under_way(story: Story) ->
     for now_s in (0.0, 0.0, 0.01, 1.0, 60.0):
         story.now_s = now_s
         story.ask(credit(f"c{now_s}"))
-    assert story.core.proposed.count(EXPIRE) == 1
+    assert story.core.proposed.count(EXPIRE_ALL) == 1
 
 
 @pytest.mark.parametrize("apart_ms", [1, 30, 200, 500, 900])
@@ -150,7 +159,7 @@ def test_a_hold_that_is_due_soon_after_another_ends_on_time(story: Story, apart_
     assert story.core.stamps_us == [first_us]
     story.now_s, story.wall_us = apart_ms / 1000, second_us
     story.ask()
-    assert (story.core.proposed, story.core.stamps_us) == ([EXPIRE] * 2, [first_us, second_us])
+    assert (story.core.proposed, story.core.stamps_us) == ([EXPIRE_ALL] * 2, [first_us, second_us])
 
 
 def test_a_leader_of_another_term_ends_what_the_one_before_may_have_lost(story: Story) -> None:
@@ -159,11 +168,11 @@ def test_a_leader_of_another_term_ends_what_the_one_before_may_have_lost(story: 
     story.ask()
     story.core.follow("n2", term=2)
     story.ask()
-    assert story.core.proposed == [EXPIRE]
+    assert story.core.proposed == [EXPIRE_ALL]
     story.core.role, story.core.term = Role.LEADER, 3
     story.ask()
     story.ask()
-    assert story.core.proposed == [EXPIRE] * 2
+    assert story.core.proposed == [EXPIRE_ALL] * 2
 
 
 def test_what_is_still_due_once_an_end_of_holds_was_applied_is_ended_by_another(story: Story) -> None:
@@ -174,10 +183,10 @@ def test_what_is_still_due_once_an_end_of_holds_was_applied_is_ended_by_another(
     story.ask()
     story.parts.applied_index = 11
     story.ask()
-    assert story.core.proposed == [EXPIRE] * 2
+    assert story.core.proposed == [EXPIRE_ALL] * 2
     story.parts.applied_index, story.parts.expiry_us = 12, None
     story.ask()
-    assert story.core.proposed == [EXPIRE] * 2
+    assert story.core.proposed == [EXPIRE_ALL] * 2
 
 
 def test_a_leader_whose_clock_is_behind_ends_nothing_early_and_in_the_end_all(story: Story) -> None:
@@ -189,7 +198,7 @@ def test_a_leader_whose_clock_is_behind_ends_nothing_early_and_in_the_end_all(st
     assert story.core.proposed == []
     story.wall_us = 7_200_000_000
     story.ask()
-    assert story.core.proposed == [EXPIRE]
+    assert story.core.proposed == [EXPIRE_ALL]
 
 
 def test_a_leader_whose_clock_is_behind_the_log_judges_by_the_logs_time(story: Story) -> None:
@@ -203,7 +212,7 @@ def test_the_end_of_a_hold_does_not_shift_other_replies(story: Story) -> None:
     story.parts.expiry_us = 100
     story.wall_us = 200
     story.ask(credit("a"), query("q"))
-    assert story.core.proposed == [EXPIRE, command_data("local", encode(credit("a")))]
+    assert story.core.proposed == [EXPIRE_ALL, command_data("local", encode(credit("a")))]
     story.commit(12, 1, "a")
     assert story.client.outcomes == [("a", "ok")]
     assert len(story.core.read_ids) == 1

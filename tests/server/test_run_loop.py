@@ -10,6 +10,7 @@ import pytest
 
 from atm.ledger.commands import LedgerReceipt
 from atm.ledger.ledger import ClusterState, Record
+from atm.ledger.state_hash import RowsFrom
 from atm.raft.messages import Entry, EntryKind, HardState, NodeId, RaftMessage, RequestVote, Snapshot
 from atm.raft.ready import Ready, Role
 from atm.raft.rejection import Rejection, Violation
@@ -24,6 +25,7 @@ from atm.server.group.run_loop import (
     WRITE_TICKS,
     RunLoop,
 )
+from atm.wire.peer_messages import CheckLedger
 from tests.support.server_parts import (
     DEADLINE_S,
     FakeCore,
@@ -113,13 +115,16 @@ class Story:
         self.inbox = Inbox(self.lock)
         self.clients = Outbox()
         self.now_s = 100.0
-        self.router = RequestRouter("n1", self.core, self.links, self.links, listed={}, first_number=1)
+        self.router = RequestRouter(
+            "n1", self.core, self.links, self.links, self.links, listed={}, first_number=1
+        )
         self.node = RunLoop(
             raft=self.core,
             log=self.links,
             ledger=self.links,
             links=self.links,
             router=self.router,
+            guards=self.links,
             validator=self.links,
             clients=self.clients,
             inbox=self.inbox,
@@ -415,6 +420,41 @@ def test_a_change_of_the_cluster_is_announced_once_and_before_the_ledger_is_writ
         story.turn_after(1)
     told = [event for event in story.links.events if event.startswith(("decide", "cluster", "write"))]
     assert [event.split()[0] for event in told] == ["decide", "cluster", "write", "decide", "write"]
+
+
+def test_what_others_say_about_themselves_is_received_before_anything_is_applied() -> None:
+    """A leader names an index before it sends what comes behind it: whoever applies first has missed it."""
+    story = Story()
+    check = CheckLedger(sender="n2", index=10, rows_from=RowsFrom(), rows_max=5)
+    decide, received = story.links.decide, list[int]()
+
+    def decide_and_note(records: Sequence[Record]) -> list[LedgerReceipt | None]:
+        received.append(len(story.links.reports))
+        return decide(records)
+
+    story.links.decide = decide_and_note  # type: ignore[method-assign]
+    story.inbox.put(Inputs(peer_reports=[check]))
+    story.core.commit()
+    story.node.iterate()
+    assert received == [1]
+    assert story.links.reports == [check]
+
+
+def test_the_guards_are_asked_for_what_is_due_once_a_tick() -> None:
+    story = Story()
+    story.turn_after(0.5)
+    assert story.links.ticks == 0
+    story.turn_after(1)
+    story.turn_after(TICKS_PER_ITERATION_MAX)
+    assert story.links.ticks == 2
+
+
+def test_the_core_abstains_from_campaigns_as_the_guards_say() -> None:
+    story = Story()
+    for abstains in (True, False):
+        story.links.abstains = abstains
+        story.turn_after(1)
+        assert story.core.abstains is abstains
 
 
 def test_what_is_done_at_a_tick_is_done_while_nothing_is_being_performed() -> None:

@@ -98,9 +98,9 @@ class BankModel:
         assert entry.index == len(self.decisions) + 1
         decision = None
         match decode_entry(entry):
-            case LoggedCommand(actor, Expire()):
+            case LoggedCommand(actor, Expire(limit=limit)):
                 require(actor == "bank", "holds are ended by the bank itself", entry)
-                ended = self._bank.expire(entry.time_us)
+                ended = self._bank.expire(entry.time_us, limit)
                 self.ended[len(ended)] += 1
                 self._note_changes(entry.index, ended)
             case LoggedCommand(actor, command):

@@ -106,10 +106,11 @@ class Bank:
         self.done[command.id] = (counted_us, moves)
         return "ok"
 
-    def expire(self, now_us: int) -> list[str]:
-        """End what is due; return the holds' ids."""
+    def expire(self, now_us: int, limit: int | None) -> list[str]:
+        """End what is due, or the `limit` that were due first; return the holds' ids."""
         self.now_us, self.moves, self.flag = now_us, [], None
         due = [id_ for id_, hold in self.holds.items() if hold.state == "active" and hold.until_us <= now_us]
+        due = sorted(due, key=lambda id_: (self.holds[id_].until_us, id_))[:limit]
         for request_id in due:
             hold = self.holds[request_id]
             hold.state = "expired"

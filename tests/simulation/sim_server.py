@@ -16,10 +16,14 @@ from atm.ledger.ledger import ClusterState
 from atm.raft.config import RaftConfig
 from atm.raft.messages import NodeId, Snapshot
 from atm.raft.ready import Role
+from atm.server.group.clock_guard import ClockGuard
+from atm.server.group.disk_guard import DiskGuard, Room
 from atm.server.group.entry_validator import EntryValidator
+from atm.server.group.guards import Guards
 from atm.server.group.inbox import Inbox, Inputs, PendingRequest, ReplyChannel
 from atm.server.group.installer import Installer, Job, Prepare
 from atm.server.group.kept_snapshots import KeptSnapshots
+from atm.server.group.ledger_comparison import LedgerComparison
 from atm.server.group.recovery import check_one_cluster, recover
 from atm.server.group.request_router import RequestRouter
 from atm.server.group.run_loop import RunLoop
@@ -29,7 +33,7 @@ from atm.storage.log_file import LogFailed
 from atm.wire.client_messages import Status, decode_client_request
 from atm.wire.codec import encode
 from atm.wire.framing import PEER_FRAME_BYTES_MAX, FrameReader, frame
-from atm.wire.peer_messages import Forward, ForwardReply, Hello, decode_peer_message
+from atm.wire.peer_messages import Forward, ForwardReply, Hello, PeerReport, decode_peer_message
 from tests.simulation.bank_model import BankModel
 from tests.simulation.fuse import Died, Fuse
 from tests.simulation.loop import Loop
@@ -44,6 +48,7 @@ from tests.support.sim_disk import PowerCut, SimDisk
 
 FEATURE_LEVELS = 2  # of two releases; the older is replaced by the newer at some restart
 UPGRADE_SHARE = 0.5  # of the restarts
+CLOCK_SKEW_US = 2_000_000  # by which clocks may differ; the plan's are out by an hour, or right
 SERVED_ELECTIONS = 5  # election timeouts for which a snapshot is kept after a piece of it was fetched
 WAKE_US_MAX = 200  # from the arrival of something to the iteration that takes it
 
@@ -99,6 +104,7 @@ class SimServer:
         self.up = False
         self.incarnation = 0
         self.links: WatchedLinks
+        self.guards: Guards
         self.fuse = Fuse()
         self.wall_clock_ahead_us = Random(f"wall {name} of {plan.luck}").randint(
             -plan.wall_skew_us, plan.wall_skew_us
@@ -157,19 +163,27 @@ class SimServer:
         self._join(self.bank.cluster)
         self.core = WatchedCore(raft, self._checks, self.fuse)
         incarnation = self.incarnation
-        self.links = WatchedLinks(self.name, self._send_if(incarnation), self._checks, self.fuse)
+        self.links = WatchedLinks(
+            self.name,
+            [other.name for other in self.others],
+            self._send_if(incarnation),
+            self._checks,
+            self.fuse,
+        )
         lock = Lock()
         self.inbox = Inbox(lock)
+        self.guards = self._make_guards()
         router = RequestRouter(
             self.name,
             self.core,
             self.bank,
             self,
+            self.guards,
             listed={},
             feature_level_max=self.feature_level_max,
             first_number=self._random.getrandbits(40),
             clock=self._clock_s,
-            wall_clock_us=self.wall_clock_us,
+            wall_clock_us=self.guards.time_us,
         )
         self._compact(lock, validator)
         self._node = RunLoop(
@@ -178,6 +192,7 @@ class SimServer:
             ledger=self.bank,
             links=self.links,
             router=router,
+            guards=self.guards,
             validator=validator,
             clients=Clients(),
             inbox=self.inbox,
@@ -194,6 +209,42 @@ class SimServer:
         self._busy_until_us = self._loop.now_us
         self._loop.trace("start", self.name, raft.term, raft.last_index, raft.applied_index)
         self._tick(incarnation)
+
+    def _make_guards(self) -> Guards:
+        raft = self.core.raft
+
+        def voters() -> Sequence[NodeId]:
+            return raft.membership.voters
+
+        comparison = LedgerComparison(
+            self.name,
+            self.core,
+            self.bank,
+            self.links,
+            voters=voters,
+            clock=self._clock_s,
+            on_wrong=self._no_ledger_is_wrong,
+            report=self._no_ledger_is_wrong,
+        )
+        clocks = ClockGuard(
+            self.name,
+            skew_us=CLOCK_SKEW_US,
+            voters=voters,
+            clock=self._clock_s,
+            wall_clock_us=self.wall_clock_us,
+            report=lambda line: None,
+        )
+        return Guards(
+            self.name,
+            self.bank,
+            self.links,
+            comparison,
+            DiskGuard(lambda: Room(10**12, 10**12), 0, self._no_ledger_is_wrong),
+            clocks,
+            voters=voters,
+            clock=self._clock_s,
+            wall_clock_us=self.wall_clock_us,
+        )
 
     def _compact(self, lock: Lock, validator: EntryValidator) -> None:
         """Set up what takes snapshots, cuts the log, and installs those of others."""
@@ -370,6 +421,8 @@ class SimServer:
                 inputs.add_request(self._asked(channel, number, request, actor, True))
         elif isinstance(message, ForwardReply):
             inputs.forward_replies += message.answers
+        elif isinstance(message, PeerReport):
+            inputs.peer_reports.append(message)
         else:
             if self._loop.tracing:
                 self._loop.trace("receive", self.name, message)
@@ -411,6 +464,9 @@ class SimServer:
             return False
         self.links.send_frame(to, Forward(sender=self.name, requests=tuple(requests)))
         return True
+
+    def _no_ledger_is_wrong(self, line: str) -> None:
+        require(False, "ledgers that follow from one log are never found to differ", (self.name, line))
 
     def reached(self, node: NodeId) -> Address | None:
         """Every server that is up is reached at its name."""
@@ -479,7 +535,7 @@ class SimServer:
         led_term, due_us = self._led_term(), self.bank.next_expiry_us
         applied_index = self.bank.applied_index
         more = self._node.iterate()
-        if due_us is None or due_us > self.wall_clock_us() or led_term is None:
+        if due_us is None or due_us > self.guards.time_us() or led_term is None:
             return more
         if (led_term, due_us) == (self._led_term(), self.bank.next_expiry_us):
             self._checks.ends_holds(self.name, led_term, applied_index)

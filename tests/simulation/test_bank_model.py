@@ -118,7 +118,7 @@ def request(words: list[str], number: int) -> LogCommand:
     """Return what a line of the day asks for."""
     op, *rest = words
     if op == "expire":
-        return Expire()
+        return Expire(limit=int(rest[0]) if rest else None)
     if op == "batch":
         ends = [word.replace(">", "=").split("=") for word in rest]
         legs = [{"account": a, "target": t, "amount": int(n)} for a, t, n in ends]

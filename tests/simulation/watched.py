@@ -8,6 +8,7 @@ from pathlib import Path
 
 from atm.ledger.commands import LedgerReceipt, Read, ReadResult
 from atm.ledger.ledger import ClusterState, Ledger, Record
+from atm.ledger.state_hash import RowsFrom, StateHash
 from atm.raft.log import Log, LogStart
 from atm.raft.membership import Configuration
 from atm.raft.messages import Entry, EntryKind, HardState, NodeId, Outgoing, RaftMessage, Snapshot
@@ -16,6 +17,7 @@ from atm.raft.ready import Ready, Role
 from atm.storage.log_file import LogFile
 from atm.storage.log_index import LogBase
 from atm.wire.codec import encode
+from atm.wire.peer_messages import PeerReport
 from tests.simulation.bank_model import BankModel
 from tests.simulation.fuse import Fuse
 from tests.simulation.sim_ledger import SimLedgerFile
@@ -69,6 +71,9 @@ class WatchedCore:
 
     def read(self, read_id: int) -> None:
         self.raft.read(read_id)
+
+    def abstain(self, abstains: bool) -> None:
+        self.raft.abstain(abstains)
 
     def demote(self, node_id: NodeId, store: str) -> None:
         self.raft.demote(node_id, store)
@@ -286,6 +291,13 @@ class WatchedLedger:
         self._fuse.burn()
         return receipts
 
+    def state_hash(self, rows_from: RowsFrom, rows_max: int) -> StateHash:
+        state = self.ledger.state_hash(rows_from, rows_max)
+        require(state.index == self.decided_index, "what is compared is all that was decided", self._name)
+        self._file.committed()
+        self._fuse.burn()
+        return state
+
     def write(self) -> None:
         self.ledger.write()
         self._file.committed()
@@ -307,9 +319,15 @@ class WatchedLinks:
     """The way to the other servers: every message is encoded as in production, and may be the last."""
 
     def __init__(
-        self, name: NodeId, send: Callable[[NodeId, bytes, bool], None], checks: Checks, fuse: Fuse
+        self,
+        name: NodeId,
+        others: Sequence[NodeId],
+        send: Callable[[NodeId, bytes, bool], None],
+        checks: Checks,
+        fuse: Fuse,
     ) -> None:
         self._name = name
+        self._others = others
         self._send = send
         self._checks = checks
         self._fuse = fuse
@@ -324,6 +342,14 @@ class WatchedLinks:
         """Send what is not Raft's: requests and replies, which TCP never doubles."""
         self._fuse.burn()
         self._send(to, encode(message), True)
+
+    def connected(self) -> Sequence[NodeId]:
+        return self._others
+
+    def send_report(self, report: PeerReport) -> None:
+        """Send what servers say about themselves to all others."""
+        for to in self._others:
+            self.send_frame(to, report)
 
     def flush(self) -> None: ...
 

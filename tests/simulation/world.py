@@ -140,7 +140,7 @@ class Simulation:
         if len(leaders) != 1:
             return False
         due_us = leaders[0].bank.next_expiry_us
-        return due_us is None or due_us > leaders[0].wall_clock_us()
+        return due_us is None or due_us > leaders[0].guards.time_us()
 
     def _of_its_own(self) -> Counter[str]:
         """Return what the bank did that no answer tells: holds it ended, exceptions it listed."""

@@ -6,6 +6,7 @@ import dataclasses
 import os
 from collections.abc import Iterator
 from contextlib import closing
+from errno import ENOSPC
 from pathlib import Path
 
 import msgspec
@@ -267,6 +268,17 @@ def test_a_peers_store_survives_a_power_cut_before_the_peer_is_let_in(
     assert folder.register_peer_store("n2", "first")
     assert synced.survives(folder.path / "peers.json", folder.path)
     assert synced.named_too_early == []
+
+
+def test_a_full_disk_is_told_as_one(cluster: Cluster, monkeypatch: pytest.MonkeyPatch) -> None:
+    def fail(path: Path) -> None:
+        raise OSError(ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(data_folder, "make_folder", fail)
+    with pytest.raises(
+        FolderRefused, match=r"No space left on device\. Make room on that disk and start again"
+    ):
+        DataFolder(cluster, "n1")
 
 
 def test_a_start_is_counted_durably_before_the_node_shows_it(

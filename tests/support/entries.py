@@ -7,10 +7,11 @@
     h1 hold ann 500 60s       p1 post h1                m2 set_limit ann none
     w1 write_off ann 500      p2 post h1 300            r1 reverse c1
     b1 batch ann bob 500, bob eve 300                   r2 reverse c1 300
-    v1 void h1                expire                    -
+    v1 void h1                expire, expire 2          -
 
 `debit`, `transfer`, `hold` and each leg of a `batch` may end in `pin 1234`. `expire` is the leader's own and
-has no id; `-` is a no-op. Spans of time are `60s`, `5m`, `2h`, `1d`, or several of them in a row.
+has no id, and ends as many as it says; `-` is a no-op. Spans of time are `60s`, `5m`, `2h`, `1d`, or several
+of them in a row.
 """
 
 from __future__ import annotations
@@ -79,7 +80,7 @@ class EmptyLedger:
     def hold(self, request_id: str) -> HoldRecord | None:
         return None
 
-    def holds_due(self, time_us: int) -> Sequence[HoldRecord]:
+    def holds_due(self, time_us: int, after: tuple[int, str], limit: int | None) -> Sequence[HoldRecord]:
         return ()
 
     def postings(self, log_index: int) -> Sequence[Posting]:
@@ -104,8 +105,11 @@ def seconds(span: str) -> int:
 
 def entry(line: str) -> LoggedCommand | None:
     """Return what stands in the log for a line: a command, the leader's own `expire`, None for a no-op."""
-    if line in {"-", "expire"}:
-        return None if line == "-" else LoggedCommand(BANK, Expire())
+    if line == "-":
+        return None
+    if line == "expire" or line.startswith("expire "):
+        limit = line.removeprefix("expire").strip()
+        return LoggedCommand(BANK, Expire(limit=int(limit) if limit else None))
     return logged(command(line))
 
 

@@ -26,7 +26,7 @@ from atm.storage.log_index import LogBase
 from atm.version import FEATURE_LEVEL_MAX, PROTOCOL_MAX, PROTOCOL_MIN, RELEASE
 from atm.wire.codec import encode
 from atm.wire.framing import CLIENT_FRAME_BYTES_MAX, FrameReader, frame
-from atm.wire.peer_messages import Hello
+from atm.wire.peer_messages import Hello, PeerReport
 
 DEADLINE_S = 10.0
 
@@ -154,6 +154,11 @@ class Recorder:
         self.actors: list[str] = []  # of what was forwarded
         self.cluster = ClusterState(id="", voters=(), feature_level=1)
         self.on_disk: list[Entry] = []
+        self.reports: list[PeerReport] = []  # of other servers
+        self.ticks = 0
+        self.abstains = self.hands_over = False
+        self.unfit_nodes: set[NodeId] = set()
+        self.no_space = ""
         self.sent: list[Outgoing] = []
 
     def send(self, outgoing: Sequence[Outgoing]) -> None:
@@ -174,6 +179,16 @@ class Recorder:
     def decide(self, records: Sequence[Record]) -> list[LedgerReceipt | None]:
         self.events.append("decide " + " ".join(str(index) for index, _, _ in records))
         return [None for _ in records]
+
+    def receive(self, reports: Sequence[PeerReport]) -> None:
+        self.reports += reports
+
+    @property
+    def unfit(self) -> set[NodeId]:
+        return self.unfit_nodes
+
+    def tick(self) -> None:
+        self.ticks += 1
 
     def write(self) -> None:
         self.events.append("write")
@@ -234,6 +249,7 @@ class FakeCore:
             tuple(Member(node=node, voter=True) for node in ("n1", "n2", "n3")),
         )
         self.transferring: NodeId | None = None
+        self.abstains = False
         self.match_indexes: dict[NodeId, int] = {}
         self.lost_disks: set[NodeId] = set()
         self.change_refusal = ""  # of changes and transfers
@@ -251,6 +267,9 @@ class FakeCore:
 
     def matched(self) -> dict[NodeId, int]:
         return self.match_indexes
+
+    def abstain(self, abstains: bool) -> None:
+        self.abstains = abstains
 
     def has_lost_disk(self, node: NodeId) -> bool:
         return node in self.lost_disks

@@ -177,6 +177,11 @@ def test_a_leg_has_the_limits_of_a_transfer(name: str) -> None:
 def test_a_command_that_only_a_leader_proposes_is_refused_from_clients_and_peers() -> None:
     expire = encode(Expire())
     assert decode_command(command_data("bank", expire)).command == Expire()
+    assert expire == encode({"op": "expire"}), "release 1.1 knows no other"
+    limited = decode_command(command_data("bank", encode(Expire(limit=500)))).command
+    assert limited == Expire(limit=500)
+    with pytest.raises(Malformed):
+        decode_command(command_data("bank", encode({"op": "expire", "limit": 0})))
     for decode in (decode_client_request, decode_forwardable):
         for payload in (expire, encode({"op": "expire", "id": "x"})):
             with pytest.raises(Malformed):

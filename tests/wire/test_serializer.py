@@ -21,6 +21,7 @@ from atm.ledger.commands import (
     Open,
     Query,
 )
+from atm.ledger.state_hash import ROWS_MAX, RowsFrom
 from atm.raft.messages import (
     NUMBER_MAX,
     AppendEntries,
@@ -58,9 +59,12 @@ from atm.wire.log_entries import (
     decode_founding,
 )
 from atm.wire.peer_messages import (
+    CheckLedger,
     Forward,
     ForwardReply,
     Hello,
+    LedgerHash,
+    NodeReport,
     PeerMessage,
     Refused,
     Welcome,
@@ -118,6 +122,18 @@ PEER_MESSAGES = [
     TimeoutNow(sender="a", term=3),
     Forward(sender="a", requests=((1, "local", b"x"), (2**62, "eve@bank", b"y"))),
     ForwardReply(sender="a", answers=((1, b"x"),)),
+    NodeReport(sender="a", time_us=NUMBER_MAX, is_low=True, free_bytes=0, applied_index=3),
+    CheckLedger(sender="a", index=7, rows_from=RowsFrom("journal", 448), rows_max=2000),
+    LedgerHash(
+        sender="a",
+        index=7,
+        journal=bytes(32),
+        decided_from=0,
+        decisions=bytes(32),
+        rows_from=RowsFrom("receipt", "c1"),
+        rows_max=1,
+        rows=b"x" * 32,
+    ),
 ]
 
 
@@ -136,6 +152,25 @@ def test_an_audit_is_asked_for_a_bounded_number_of_indexes() -> None:
 @pytest.mark.parametrize("message", PEER_MESSAGES, ids=lambda message: type(message).__name__)
 def test_a_servers_message_survives_the_wire(message: PeerMessage) -> None:
     assert decode_peer_message(encode(message)) == message
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"journal": b"x" * 31},
+        {"rows": b"x" * 33},
+        {"rows_max": 0},
+        {"rows_max": ROWS_MAX + 1},
+        {"index": -1},
+        {"rows_from": RowsFrom("t" * 65)},
+        {"rows_from": RowsFrom("receipt", "k" * 65)},
+    ],
+    ids=str,
+)
+def test_hashes_of_a_ledger_are_bounded(change: dict[str, object]) -> None:
+    [told] = [message for message in PEER_MESSAGES if isinstance(message, LedgerHash)]
+    with pytest.raises(Malformed):
+        decode_peer_message(encode(replace(told, **change)))
 
 
 def test_elements_that_a_newer_release_adds_to_a_message_are_ignored() -> None:

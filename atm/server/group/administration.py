@@ -247,11 +247,15 @@ class Administration:
             return Handing(self._core.transfer(target))
         return Handing(self._core.transfer(self.best_successor()))
 
-    def best_successor(self) -> NodeId | None:
-        """Return the voter that is known to have most of the log and can take over; None if none can."""
+    def best_successor(self, unfit: Collection[NodeId] = ()) -> NodeId | None:
+        """Return the voter, none of `unfit`, that has most of the log and can take over; None if none can."""
         matched = self._core.matched()
         voters = [member.node for member in self._members if member.voter and member.node in self._able()]
-        able = [node for node in voters if node != self._node and not self._core.has_lost_disk(node)]
+        able = [
+            node
+            for node in voters
+            if node != self._node and node not in unfit and not self._core.has_lost_disk(node)
+        ]
         return max(able, key=lambda node: matched.get(node, 0), default=None)
 
     def _able(self) -> Collection[NodeId]:

@@ -11,7 +11,7 @@ from msgspec import Struct
 from atm.ledger.commands import Read
 from atm.raft.messages import NodeId, RaftMessage
 from atm.wire.client_messages import AdminChange, ClientRequest, Members, Status
-from atm.wire.peer_messages import Hello, Welcome
+from atm.wire.peer_messages import Hello, PeerReport, Welcome
 
 REQUESTS_MAX = 20_000
 MESSAGE_BYTES_MAX = 64 * 1024 * 1024
@@ -59,6 +59,7 @@ class Inputs(Struct):
     messages: list[RaftMessage] = []
     message_bytes: int = 0
     lost_links: list[NodeId] = []  # links to these peers are down: what was sent may not have arrived
+    peer_reports: list[PeerReport] = []  # they wait for the next iteration, and cause none
     forward_replies: list[tuple[int, bytes]] = []  # replies of the leader, by forwarding number
     refused: list[tuple[ReplyChannel, int, bytes]] = []  # rejected when decoded, with the reply to send
     commands: list[PendingRequest] = []
@@ -92,6 +93,7 @@ class Inputs(Struct):
         self.hellos += later.hellos
         self.standings += later.standings
         self.lost_links += later.lost_links
+        self.peer_reports += later.peer_reports
         self.forward_replies += later.forward_replies
         self.refused += later.refused
         self.commands += later.commands

@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from typing import Protocol
 
 from atm.config import Address, NodeConfig
@@ -43,9 +43,13 @@ READS_MAX = 20_000
 FORWARDED_MAX = 10_000
 FORWARD_TIMEOUT_S = 2.0  # if the leader has not replied by then, the outcome is unknown
 HAND_OVER_S = 1.0  # for how long requests wait for the leader that leadership was handed to
+HAND_OVER_AGAIN_S = 2.0  # until a leader that should not lead tries again to find another
 OLD_LEADER_S = 0.5  # likewise for one that does not lead any more: one that handed over still replies
 
-EXPIRE = command_data(BANK, encode(Expire()))
+EXPIRE_LIMIT = 500  # holds ended by one entry, which takes every server some 10 ms
+EXPIRE_LIMIT_LEVEL = 2  # the feature level from which on an entry may say a limit
+EXPIRE = command_data(BANK, encode(Expire(limit=EXPIRE_LIMIT)))
+EXPIRE_ALL = command_data(BANK, encode(Expire()))  # for release 1.1
 RAISE_AGAIN_S = 1.0  # if it was not applied by then
 
 UNKNOWN = "it may or may not have been done: ask again with the same id"
@@ -94,6 +98,17 @@ class Forwarder(Protocol):
         """Return the address at which a peer is connected, None if it is not."""
 
 
+class Advice(Protocol):
+    """What the router needs of the guards."""
+
+    @property
+    def hands_over(self) -> bool: ...
+    @property
+    def unfit(self) -> Collection[NodeId]: ...
+    @property
+    def no_space(self) -> str: ...
+
+
 class RequestRouter:
     """Sends exactly one reply to every request that came in, unless its connection is gone."""
 
@@ -103,6 +118,7 @@ class RequestRouter:
         core: Core,
         ledger: LedgerReads,
         forwarder: Forwarder,
+        advice: Advice,
         *,
         first_number: int,
         listed: Mapping[NodeId, NodeConfig],
@@ -117,6 +133,7 @@ class RequestRouter:
         self._core = core
         self._ledger = ledger
         self._forwarder = forwarder
+        self._advice = advice
         self._clock = clock
         self._log_clock = LogClock(clock, wall_clock_us)
         self._say = say
@@ -133,6 +150,7 @@ class RequestRouter:
         self._changes: dict[int, tuple[int, PendingRequest, AdminReply]] = {}  # by index, with the term
         self._handing: list[tuple[NodeId, PendingRequest]] = []  # to whom leadership is being handed
         self._hands_over_until_s = 0.0  # until then, requests wait for the leader that was handed to; 0: none
+        self._hand_over_not_before_s = -math.inf
         self._extend_status = extend_status
         self._feature_level_max = feature_level_max
         self._raise_not_before_s = -math.inf
@@ -183,6 +201,10 @@ class RequestRouter:
         if self._core.transferring is not None:
             return  # commands are held back, and then forwarded
         self._hands_over_until_s = 0.0
+        if self._advice.hands_over and self._clock() >= self._hand_over_not_before_s:
+            self._hand_over_not_before_s = self._clock() + HAND_OVER_AGAIN_S
+            if self.hand_over():
+                return
         self._end_due_holds()
         self._raise_feature_level()
         self._administration.announce_addresses(self._log_clock.now_us())
@@ -209,6 +231,10 @@ class RequestRouter:
                 pending.channel.reply(pending.number, payload)
 
     def _propose(self, commands: Sequence[PendingRequest]) -> None:
+        no_space = self._advice.no_space
+        if no_space:
+            self._refuse(commands, "no_space", no_space)
+            return
         room = PROPOSALS_MAX - len(self._proposals)
         self._refuse(commands[room:], "busy", "too many commands are under way")
         commands = commands[:room]
@@ -221,9 +247,9 @@ class RequestRouter:
             self._refuse(replaced, "unknown", UNKNOWN)
 
     def _end_due_holds(self) -> None:
-        """Propose the command that ends all due holds, so that they end at the same index on every server.
+        """Propose the command that ends due holds, so that they end at the same index on every server.
 
-        At most one is under way. It can only be lost with the leadership.
+        At most one is under way, and the next follows if more are due. It is only lost with the leadership.
         """
         due_us = self._ledger.next_expiry_us
         term, index = self._newest_expire
@@ -231,7 +257,8 @@ class RequestRouter:
             return
         now_us = self._log_clock.now_us()
         if due_us <= now_us:
-            self._newest_expire = (self._core.term, self._core.propose([EXPIRE], now_us))
+            expire = EXPIRE if self._ledger.cluster.feature_level >= EXPIRE_LIMIT_LEVEL else EXPIRE_ALL
+            self._newest_expire = (self._core.term, self._core.propose([expire], now_us))
 
     def _raise_feature_level(self) -> None:
         """Raise the cluster to the level that all members, learners too, have shown in their hellos."""
@@ -256,7 +283,7 @@ class RequestRouter:
         """Begin to hand leadership to the best successor; return whether that is under way."""
         if self._core.role is not Role.LEADER:
             return False
-        successor = self._administration.best_successor()
+        successor = self._administration.best_successor(self._advice.unfit)
         if successor is None:
             return False
         try:

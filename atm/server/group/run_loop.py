@@ -17,7 +17,7 @@ from atm.server.group.inbox import WAKE_ON_ANYTHING, Inbox, Inputs
 from atm.server.group.perform import DurableLog, Network, StateMachine, ValidatedEntries, perform
 from atm.server.group.request_router import Core, RequestRouter
 from atm.server.group.settings import TICK_MS
-from atm.wire.peer_messages import Hello, Welcome
+from atm.wire.peer_messages import Hello, PeerReport, Welcome
 
 TICK_S = TICK_MS / 1000
 READIES_PER_ITERATION_MAX = 3  # then the inbox and the clock are looked at again
@@ -38,6 +38,7 @@ class SteppedCore(Core, Protocol):
 
     def step(self, message: RaftMessage) -> Rejection | None: ...
     def tick(self) -> None: ...
+    def abstain(self, abstains: bool) -> None: ...
     def demote(self, node_id: NodeId, store: str) -> None: ...
     def ready(self) -> Ready | None: ...
     def advance(self, ready: Ready) -> None: ...
@@ -67,6 +68,20 @@ class PeerLinks(Network, Outboxes, Protocol):
     """What the run loop needs of the outbound links."""
 
 
+class Watching(StateMachine, Protocol):
+    """What the run loop needs of the guards: they stand before the ledger."""
+
+    def receive(self, reports: Sequence[PeerReport]) -> None:
+        """Take what the other servers say about themselves, before anything that came later is applied."""
+
+    @property
+    def abstains(self) -> bool:
+        """Whether this server must not campaign."""
+
+    def tick(self) -> None:
+        """Do what is due; last in an iteration."""
+
+
 class RunLoop:
     """The run loop; all methods but `run`, `stop` and `fail` only within an iteration."""
 
@@ -78,6 +93,7 @@ class RunLoop:
         ledger: PersistentStateMachine,
         links: PeerLinks,
         router: RequestRouter,
+        guards: Watching,
         validator: ValidatedEntries,
         clients: Outboxes,
         inbox: Inbox,
@@ -99,6 +115,7 @@ class RunLoop:
         self._ledger = ledger
         self._links = links
         self._router = router
+        self._guards = guards
         self._clients = clients
         self._validator = validator
         self._on_leadership = on_leadership
@@ -175,11 +192,12 @@ class RunLoop:
         with self._lock:
             inputs = self._inbox.drain()
             ready = self._step(inputs, ticks)
+        self._guards.receive(inputs.peer_reports)
         self._report_rejections()
         self._announce_servers(inputs)
         performed = 0
         while ready is not None:
-            perform(ready, self._log, self._links, self._ledger, self._router, self._validator)
+            perform(ready, self._log, self._links, self._guards, self._router, self._validator)
             self._unwritten += len(ready.committed)
             self._announce_leadership(ready)
             self._announce_cluster()
@@ -191,6 +209,7 @@ class RunLoop:
                 ready = self._raft.ready() if performed < READIES_PER_ITERATION_MAX else None
         self._router.notice_changes()
         if ticks:
+            self._guards.tick()
             self._router.expire()
             self._links.retry()
             self._clients.retry()
@@ -226,6 +245,8 @@ class RunLoop:
             rejection = self._raft.step(message)
             if rejection is not None:
                 self._rejections.append(rejection)
+        if ticks:
+            self._raft.abstain(self._guards.abstains)
         self._router.accept(inputs)
         for _ in range(ticks):
             self._raft.tick()

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import socket
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from threading import Event, Thread
 from typing import TypeVar
 
@@ -15,7 +15,7 @@ from atm.server.net.connection import Connection, StalledFrame, resolve, tune
 from atm.server.peers.handshake import Handshake, HandshakeRefused
 from atm.wire.codec import Malformed, encode
 from atm.wire.framing import PEER_FRAME_BYTES_MAX, FrameTooLarge, frame
-from atm.wire.peer_messages import NEWER, Forward, ForwardReply
+from atm.wire.peer_messages import NEWER, PEER_REPORTS_PROTOCOL, Forward, ForwardReply, PeerReport
 
 OUTBOX_BYTES_MAX = 32 * 1024 * 1024
 BATCH_BYTES_MAX = 1024 * 1024  # requests or replies in one frame, the sum of their payloads
@@ -259,6 +259,18 @@ class Links:
         if link is not None:
             self._touched.add(link)
             link.gather_reply(number, payload)
+
+    def connected(self) -> Collection[NodeId]:
+        """Return the peers that are connected."""
+        return [peer for peer, link in self._links.items() if link.up]
+
+    def send_report(self, report: PeerReport) -> None:
+        """Send a report to all peers that know such messages, at the next flush."""
+        framed = frame(encode(report))
+        for link in self._links.values():
+            if link.speaks(PEER_REPORTS_PROTOCOL):
+                self._touched.add(link)
+                link.gather(framed)
 
     def flush(self) -> None:
         """Send what was gathered for each peer."""

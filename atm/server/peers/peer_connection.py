@@ -15,7 +15,7 @@ from atm.server.security.pins import holds_plain_pin
 from atm.wire.client_messages import ErrorReply, decode_forwardable
 from atm.wire.codec import Malformed, encode
 from atm.wire.framing import CLIENT_FRAME_BYTES_MAX, PEER_FRAME_BYTES_MAX
-from atm.wire.peer_messages import Forward, ForwardReply, decode_peer_message
+from atm.wire.peer_messages import Forward, ForwardReply, PeerReport, decode_peer_message
 
 OUTBOX_BYTES_MAX = 64 * 1024  # the reply to the hello is all that is sent on an inbound connection
 
@@ -69,6 +69,8 @@ class PeerConnection(FramedConnection):
                 self._gather_forwarded(number, actor, request)
         elif isinstance(message, ForwardReply):
             gathered.forward_replies += message.answers
+        elif isinstance(message, PeerReport):
+            gathered.peer_reports.append(message)
         else:
             gathered.add_message(message, len(payload))
 

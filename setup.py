@@ -31,9 +31,11 @@ setup(
             "matplotlib>=3.8",
             "pysyncobj>=0.3.12",
         ],
+        "backup": ["cryptography>=42"],
         "chaos": ["matplotlib>=3.8"],
         "test": [
             "beancount>=3; platform_machine == 'x86_64' or sys_platform == 'darwin'",
+            "cryptography>=42",
             "hypothesis>=6.100",
             "pytest>=8.1",
             "pytest-timeout>=2.3",

@@ -87,6 +87,7 @@ def test_the_data_folder_is_relative_to_the_file(tmp_path: Path, monkeypatch: py
 def test_comments_may_stand_on_lines_and_behind_values(tmp_path: Path) -> None:
     cluster = read(tmp_path, "; one\n# two\n[cluster]  ; three\nheartbeat_ms = 60 ; four\n" + NODE_A)
     assert cluster.heartbeat_ms == 60
+    assert read(tmp_path, "[cluster]\nsnapshot_log_mb = 0.5\n" + NODE_A).snapshot_log_mb == 0.5
 
 
 def test_a_percent_sign_is_a_character_like_any_other(tmp_path: Path) -> None:
@@ -201,6 +202,13 @@ def test_an_unknown_section_is_named(tmp_path: Path, section: str) -> None:
         ("data_dir =", "[cluster] data_dir: has no value"),
         ("data_dir = ; none", "[cluster] data_dir: has no value"),
         ("data_dir = a\0b", "[cluster] data_dir: 'a\\x00b' has characters that cannot be printed"),
+        ("snapshot_log_mb = 0", "[cluster] snapshot_log_mb: '0' is not a number from 0.1 to 100000"),
+        (
+            "snapshot_log_mb = 100001",
+            "[cluster] snapshot_log_mb: '100001' is not a number from 0.1 to 100000",
+        ),
+        ("snapshot_log_mb = -1", "[cluster] snapshot_log_mb: '-1' is not a number from 0.1 to 100000"),
+        ("snapshot_log_mb = 1e3", "[cluster] snapshot_log_mb: '1e3' is not a number from 0.1 to 100000"),
         ("heartbeat_ms = 9", "[cluster] heartbeat_ms: '9' is not a whole number from 10 to 10000"),
         ("heartbeat_ms = 10001", "[cluster] heartbeat_ms: '10001' is not a whole number from 10 to 10000"),
         ("heartbeat_ms = -50", "[cluster] heartbeat_ms: '-50' is not a whole number from 10 to 10000"),

@@ -6,7 +6,7 @@ import argparse
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from atm.admin import doctor, health, log_listing, membership, new_cluster, status
+from atm.admin import backup, doctor, health, log_listing, membership, new_cluster, status
 from atm.admin.task import Task
 
 
@@ -57,6 +57,30 @@ COMMANDS = (
     ),
     AdminCommand(
         "log", "print the log of a data folder on this machine", log_listing.add_arguments, log_listing.run
+    ),
+    AdminCommand(
+        "backup",
+        "add all that is new to a backup, while the bank serves",
+        backup.add_backup_arguments,
+        backup.run_backup,
+    ),
+    AdminCommand(
+        "restore",
+        "make new data folders from a backup",
+        backup.add_restore_arguments,
+        backup.run_restore,
+    ),
+    AdminCommand(
+        "recover",
+        "offline, after a majority was lost for good: go on with the nodes that are left",
+        backup.add_recover_arguments,
+        backup.run_recover,
+    ),
+    AdminCommand(
+        "drill",
+        "try a restore: into a temporary folder, with nodes that serve and are compared",
+        backup.add_drill_arguments,
+        backup.run_drill,
     ),
     AdminCommand("doctor", "say what will hurt soon, in sentences", doctor.add_arguments, doctor.run),
 )

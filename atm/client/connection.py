@@ -36,15 +36,18 @@ class Lost(Exception):
 class ServerConnection:
     """A TCP connection to a server's client port; used by one thread at a time."""
 
-    def __init__(self, pair: Pair, until: float) -> None:
-        """Connect by the time `until` (of `time.monotonic`); raise `NotSent`."""
+    def __init__(self, pair: Pair, until: float, *, frame_bytes_max: int = CLIENT_FRAME_BYTES_MAX) -> None:
+        """Connect by the time `until` (of `time.monotonic`); raise `NotSent`.
+
+        An answer may have up to `frame_bytes_max` bytes.
+        """
         self.pair = pair
         try:
             self._socket = socket.create_connection(pair, timeout=_remaining_s(until))
             self._socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         except (OSError, UnicodeError) as error:
             raise NotSent(str(error)) from error
-        self._frames = FrameReader(CLIENT_FRAME_BYTES_MAX)
+        self._frames = FrameReader(frame_bytes_max)
 
     def exchange(self, payload: bytes, request_id: str, until: float) -> ClientReply:
         """Send a request and return the answer that has its id; raise `NotSent` or `Lost`.

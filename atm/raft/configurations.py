@@ -69,6 +69,15 @@ class Configurations:
         older = [number for number, (first, _) in enumerate(self._all) if first <= index]
         return tuple(self._all[older[-1] if older else 0 :])
 
+    def possible(self, commit_index: int) -> list[Configuration]:
+        """Return the configurations that may be in use elsewhere: the committed one, and those after it.
+
+        The one that this server was started with is none of them once an entry founds the cluster.
+        """
+        known = self.from_index(commit_index)
+        founded = len(known) > 1 and known[1][0] == 1
+        return [members for _, members in known[1 if founded else 0 :]]
+
 
 def members_of(entry: Entry) -> Configuration:
     """Return the members that an entry names, those of a cluster's founding, too; none if it names no one."""

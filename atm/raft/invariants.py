@@ -59,7 +59,7 @@ def check_server(raft: Raft) -> None:
     if isinstance(role, Follower):
         _require(role.leader != raft.node_id, raft, "a follower follows another server")
     elif isinstance(role, Candidate):
-        _require(membership.is_voter(raft.node_id), raft, "only a voter campaigns")
+        _require(raft.may_campaign, raft, "only a voter campaigns, or one that leaves")
         _check_candidate(raft, role)
     else:
         pending = configuration_index > commit_index

@@ -43,6 +43,7 @@ from atm.raft.term_limit import TermRateLimit
 from atm.raft.timer import Timer
 from atm.raft.voter import Voter
 
+_MEMBERSHIP = int(EntryKind.MEMBERSHIP)  # an int, because this is compared for every entry
 ABSTENTIONS_MAX = 5
 
 
@@ -189,6 +190,17 @@ class Raft:
     def saved_vote(self) -> tuple[int, NodeId | None]:
         """The term and the vote that are durable on this server's own disk."""
         return self._saved_voter.term, self._saved_voter.voted_for
+
+    @property
+    def may_campaign(self) -> bool:
+        """Whether this server may have to lead: it votes, or it is not committed that it does not.
+
+        Until then its log may be the longest, so that no other server can be elected (thesis 4.2.2).
+        """
+        return any(
+            Membership.of(members, self._shown_stores).is_voter(self.node_id)
+            for members in self._configurations.possible(self._commit_index)
+        )
 
     def has_lost_disk(self, node: NodeId) -> bool:
         """Return whether `node` may have lost a vote with its disk, and so has no part in elections."""
@@ -337,14 +349,15 @@ class Raft:
         match self._role:
             case Candidate(campaign_term, pre_vote):
                 asked = (response.term, response.pre_vote) == (campaign_term, pre_vote)
-                if response.granted and asked and self._membership.is_voter(response.sender):
+                if response.granted and asked:
                     self._count_vote(response.sender)
             case Follower() | Leader():
                 pass  # the campaign is over
 
     def _count_vote(self, voter: NodeId) -> None:
         assert isinstance(self._role, Candidate)
-        self._role.votes.add(voter)
+        if self._membership.is_voter(voter):
+            self._role.votes.add(voter)
         if self._role.has_won(self._membership):
             if self._role.pre_vote:
                 self._become_candidate()
@@ -615,11 +628,11 @@ class Raft:
         self._abstains = abstains
 
     def _campaign(self) -> None:
-        """No leader for an election timeout; a server that has no vote, or abstains, only notes it."""
+        """No leader for an election timeout; a server that need not lead, or abstains, only notes it."""
         self._abstentions = 0 if self.leader is not None else self._abstentions
         abstains = self._abstains and self._abstentions < ABSTENTIONS_MAX
         self._abstentions += abstains
-        if self._membership.is_voter(self.node_id) and not abstains:
+        if self.may_campaign and not abstains:
             self._become_pre_candidate()
         else:
             self._become_follower(self.term, leader=None)
@@ -750,11 +763,16 @@ class Raft:
         It may have lost a vote or entries that it acknowledged. So its votes and acknowledgements do not
         count, unless the configuration has it as a voter with this very store. It still receives the log,
         from the start.
+
+        Also for this server itself: with a new disk it must not take the configurations of old entries, which
+        it receives again, for ones that name it.
         """
-        assert node_id != self.node_id
         self._shown_stores[node_id] = store
         self._membership = Membership.of(self._configurations.newest[1], self._shown_stores)
-        if isinstance(self._role, Candidate):
+        if node_id == self.node_id:
+            if not isinstance(self._role, Follower) and not self.may_campaign:
+                self._become_follower(self.term, leader=None)
+        elif isinstance(self._role, Candidate):
             self._role.votes.discard(node_id)
         elif isinstance(self._role, Leader) and node_id in self._role.progress:
             self._role.progress[node_id] = Progress(next_index=self.last_index + 1)
@@ -937,7 +955,7 @@ def _defect_of_configurations(entries: Sequence[Entry]) -> str | None:
     """Return why the data of a MEMBERSHIP entry, which would be used at once, is none, or None."""
     try:
         for entry in entries:
-            if entry.kind == EntryKind.MEMBERSHIP:
+            if entry.kind == _MEMBERSHIP:
                 decode_configuration(entry.data)
     except BadConfiguration as error:
         return f"its entry {entry.index} {error}"

@@ -22,6 +22,7 @@ from atm.raft.messages import NodeId
 from atm.raft.raft import Raft
 from atm.server.clients import client_server
 from atm.server.clients.auditor import Auditor
+from atm.server.clients.backup_source import BackupSource
 from atm.server.clients.client_server import ClientServer
 from atm.server.group.clock_guard import ClockGuard
 from atm.server.group.disk_guard import MIB, DiskGuard, Room, check_room, room_in
@@ -241,6 +242,7 @@ class Server:
             self._reader,
             storage.sealer,
             self._auditor,
+            self._add_part(BackupSource(storage.folder.path)),
             take_snapshot=self._snapshotter.take,
             report=self._report,
             verbose=self._verbose,

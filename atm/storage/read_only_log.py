@@ -28,17 +28,18 @@ _CHUNK_BYTES = 1024 * 1024
 class ReadOnlyLog:
     """What the log in `folder` held when this was made: entries `first_index` to `last_index`.
 
-    It reads as far as it can: `damage` says where it had to stop, None if at the log's end. There the last
-    batch may be a torn one, or one that is being written. Raises `LogOfAnotherRelease` and `OSError`.
+    Segments with nothing behind entry `after` are left out. It reads as far as it can: `damage` says where
+    it had to stop, None if at the log's end. There the last batch may be a torn one, or one that is being
+    written. Raises `LogOfAnotherRelease` and `OSError`.
     """
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, *, after: int = 0) -> None:
         self.hard_state = HardState()
         self.damage: str | None = None
         self._folder = folder
         self._disk = _ReadOnlyDisk()
         self._index = LogIndex()
-        numbers = segment_numbers(self._disk.names(folder))
+        numbers = self._behind(after, segment_numbers(self._disk.names(folder)))
         expected = numbers[0] if numbers else 1
         for number in numbers:
             if number != expected:
@@ -47,6 +48,10 @@ class ReadOnlyLog:
                 break
             self._scan(number, is_last=number == numbers[-1])
             expected = number + 1
+
+    def __len__(self) -> int:
+        """How many batches with entries there are."""
+        return len(self._index)
 
     @property
     def first_index(self) -> int:
@@ -79,6 +84,29 @@ class ReadOnlyLog:
         if found is None:
             raise OSError(f"{reader.path} has changed meanwhile: ask again")
         return decode_entries(*found)[: len(self._index.indexes(batch))]
+
+    def _behind(self, after: int, numbers: list[int]) -> list[int]:
+        """Return the segments that may hold entries behind `after`.
+
+        An entry is in the last batch that begins with it or an earlier one, so that is in the last segment of
+        which that is true of the first batch, or in a later one.
+        """
+        if after:
+            for place in reversed(range(1, len(numbers))):
+                first_index = self._first_index_in(numbers[place])
+                if first_index is not None and first_index <= after + 1:
+                    return numbers[place:]
+        return numbers
+
+    def _first_index_in(self, number: int) -> int | None:
+        """Return the index of the first entry that was written to a segment, None if there is none."""
+        position = SEGMENT_HEADER_BYTES
+        with closing(self._reader(number)) as reader:
+            while (found := reader.batch_at(position)) is not None:
+                if found[0].entry_count:
+                    return found[0].first_index
+                position += BATCH_HEADER_BYTES + found[0].payload_bytes
+        return None
 
     def _scan(self, number: int, *, is_last: bool) -> None:
         with closing(self._reader(number)) as reader:

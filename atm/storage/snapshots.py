@@ -79,7 +79,7 @@ class SnapshotStore:
         path = self._path(record.index)
         if not path.is_file() or path.stat().st_size != record.size_bytes:
             return None
-        return Snapshot(**{name: getattr(record, name) for name in Snapshot.__struct_fields__})
+        return _snapshot_of(record)
 
     @property
     def base(self) -> LogBase:
@@ -164,6 +164,18 @@ class SnapshotStore:
                 path.unlink()
 
 
+def newest_in(folder: Path) -> tuple[Snapshot, Path] | None:
+    """Return the newest snapshot in the folder of a node that may run, and its file; None without one.
+
+    Nothing is changed. A snapshot that is removed meanwhile raises `FileNotFoundError`.
+    """
+    records = [_read(path) for path in folder.glob("*.json")] if folder.is_dir() else []
+    if not records:
+        return None
+    record = max(records, key=lambda record: record.index)
+    return _snapshot_of(record), folder / f"{record.index}.db"
+
+
 def wrong_with(snapshot: Snapshot, file: Path) -> str | None:
     """Return what shows that `file` is not this snapshot's, None if it is; reads all of it."""
     size_bytes = file.stat().st_size
@@ -172,6 +184,10 @@ def wrong_with(snapshot: Snapshot, file: Path) -> str | None:
     if sha256_of(file) != snapshot.sha256:
         return f"{file} has not the snapshot's SHA-256"
     return None
+
+
+def _snapshot_of(record: _Record) -> Snapshot:
+    return Snapshot(**{name: getattr(record, name) for name in Snapshot.__struct_fields__})
 
 
 def _read(path: Path) -> _Record:

@@ -13,6 +13,7 @@ from msgspec.structs import asdict
 
 from atm.ledger.audit.findings import Findings, Indexes
 from atm.ledger.commands import Command, LedgerReceipt, Outcome, Read, ReadResult, Request, Role
+from atm.wire.backup_messages import BackupData, BackupOffer, BackupRequest
 from atm.wire.codec import Malformed, decode
 
 MEMBERS_MAX = 12  # voters and learners
@@ -230,8 +231,10 @@ class VerifyReply(Struct, frozen=True, kw_only=True):
 
 AdminChange = AddMember | PromoteMember | RemoveMember | MoveMember | ReplaceMember | TransferLeadership
 Forwardable = Command | Read | AdminChange  # decided by the leader, so forwarded to it
-ClientRequest = Forwardable | Status | Verify | Members | TakeSnapshot
-ClientReply = Reply | ErrorReply | StatusReply | VerifyReply | MembersReply | AdminReply
+ClientRequest = Forwardable | Status | Verify | Members | TakeSnapshot | BackupRequest
+ClientReply = (
+    Reply | ErrorReply | StatusReply | VerifyReply | MembersReply | AdminReply | BackupOffer | BackupData
+)
 
 FAULT_OUTCOMES = frozenset({"bad_request", "busy", "no_space", "unavailable", "unknown"})
 
@@ -244,6 +247,8 @@ class _ReplyKind(Struct, frozen=True):
     findings: object = None
     members: object = None
     index: int | None = None
+    chain_hash: object = None
+    data: object = None
 
 
 _client_request: Decoder[ClientRequest] = Decoder(ClientRequest)
@@ -253,6 +258,8 @@ _error_reply: Decoder[ErrorReply] = Decoder(ErrorReply)
 _verify_reply: Decoder[VerifyReply] = Decoder(VerifyReply)
 _members_reply: Decoder[MembersReply] = Decoder(MembersReply)
 _admin_reply: Decoder[AdminReply] = Decoder(AdminReply)
+_backup_offer: Decoder[BackupOffer] = Decoder(BackupOffer)
+_backup_data: Decoder[BackupData] = Decoder(BackupData)
 _status_reply: Decoder[StatusReply] = Decoder(StatusReply)
 _forwardable: Decoder[Forwardable] = Decoder(Forwardable)
 
@@ -272,6 +279,10 @@ def decode_client_reply(payload: bytes) -> ClientReply:
         return decode(_error_reply, payload)
     if kind.findings is not None:
         return decode(_verify_reply, payload)
+    if kind.chain_hash is not None:
+        return decode(_backup_offer, payload)
+    if kind.data is not None:
+        return decode(_backup_data, payload)
     if kind.node is not None:
         return decode(_status_reply, payload)
     if kind.members is not None:

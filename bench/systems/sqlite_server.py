@@ -18,6 +18,7 @@ from atm.ledger.commands import Command, LedgerReceipt, LoggedCommand, Read
 from atm.ledger.database import FULL
 from atm.ledger.ledger import Ledger, Record
 from atm.server.clients.auditor import Auditor
+from atm.server.clients.backup_source import BackupSource
 from atm.server.clients.client_server import ClientServer
 from atm.server.group.inbox import Inbox, PendingRequest
 from atm.server.net.reader import Reader
@@ -45,6 +46,7 @@ class Clerk:
             self._reader,
             sealer,
             self._auditor,
+            BackupSource(folder),
             take_snapshot=lambda: (0, "there is no log to cut"),
             report=_report,
         )

@@ -104,7 +104,9 @@ class Bank:
         def settled() -> bool:
             status = ask_all(self._cluster.cluster)
             reasons = judge(status).reasons
-            return status.available and (command == "replace" or not reasons)
+            if command == "replace":
+                return any("has lost its vote" in reason for reason in reasons)
+            return status.available and not reasons
 
         wait_until(settled)
 

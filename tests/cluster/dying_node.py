@@ -12,8 +12,8 @@ As `kill -9` at that very moment would. The steps, in their order:
     installed   the core knows
     reset       the log is emptied
 
-At one more, `serving`, it dies as a leader that serves a second chunk, if there is a file `NODE.dies` in
-data_dir.
+At `slow` it does not die, and fetches slowly. At `serving` it dies as a leader that serves a second chunk, if
+there is a file `NODE.dies` in data_dir.
 """
 
 from __future__ import annotations
@@ -34,6 +34,7 @@ from atm.storage import snapshots
 from atm.storage.log_file import LogFile
 from atm.wire.peer_messages import FetchSnapshot
 
+SLOW_BYTES_PER_S = 200_000
 FETCHED_BYTES = 300_000  # at the step `fetching`: some chunks
 
 # Where each step is: of what, which function, and whether the node dies after it (or before).
@@ -64,6 +65,9 @@ def dying(function: Callable[..., Any], *, after: bool) -> Callable[..., Any]:
 
 def plant(step: str, node: str, data_dir: Path) -> None:
     """Have this process die at `step`."""
+    if step == "slow":
+        snapshot_fetcher.SnapshotFetcher.__init__.__kwdefaults__["bytes_per_s"] = SLOW_BYTES_PER_S  # type: ignore[index]
+        return
     if step == "serving":
         answer = snapshot_server._Opened.answer
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import signal
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -154,3 +155,24 @@ def test_the_leader_dies_while_a_follower_fetches_and_the_next_one_brings_it_up(
         cluster.start(leader)
         cluster.pay_until(lambda: True)
         assert_equal(cluster)
+
+
+def test_a_follower_that_fetches_for_long_is_not_taken_for_a_dead_one(tmp_path: Path) -> None:
+    """It is one of a majority of two: if it counted as dead, the leader would step down."""
+    with CuttingCluster(tmp_path) as cluster:
+        cluster.dies_at = dict.fromkeys(cluster.cluster.nodes, "slow")
+        cluster.start_and_open()
+        hung = cluster.follower()
+        others = [name for name in cluster.cluster.nodes if name != hung]
+        cluster.pause(hung)
+        cluster.pay_until(lambda: all(cluster.first_segment(name) > 9 for name in others))
+        leader = cluster.wait_for_leader()
+        cluster.resume(hung)
+        wait_until(lambda: list((cluster.folder(hung) / "snapshot").glob("*.part")))
+        cluster.kill(next(name for name in others if name != leader))
+        begun_s = time.monotonic()
+        wait_until(lambda: cluster.installs(hung))
+        assert time.monotonic() - begun_s > 1.0, "it was no matter of some election timeouts"
+        assert cluster.output(leader).count("Leader on") == 1
+        cluster.pay_until(lambda: True)
+        assert cluster.wait_for_leader() == leader

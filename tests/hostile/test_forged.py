@@ -209,7 +209,7 @@ def test_the_first_store_in_a_peers_name_is_taken_for_it_until_its_entry_is_remo
     ("kind", "data", "said"),
     [
         (9, b"", "of kind 9 and version 1, written by a newer release"),
-        (EntryKind.MEMBERSHIP, b"", "of kind 3 and version 1, written by a newer release"),
+        (EntryKind.MEMBERSHIP, b"", "is no list of members"),
         (EntryKind.FEATURE_LEVEL, encode([FEATURE_LEVEL_MAX + 1]), "raises the feature level to"),
         (EntryKind.FEATURE_LEVEL, encode([10**6]), "raises the feature level to"),
     ],

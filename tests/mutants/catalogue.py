@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from tests.mutants.admin import ADMIN
+from tests.mutants.backup import BACKUP
 from tests.mutants.bank import BANK
 from tests.mutants.bank_rules import BANK_RULES
 from tests.mutants.core import CORE
@@ -50,6 +51,7 @@ MUTANTS = (
     *SURVIVORS,
     *TELLER,
     *ADMIN,
+    *BACKUP,
 )
 
 # Random runs hardly ever show these: each needs a scripted test, whatever the simulation finds.

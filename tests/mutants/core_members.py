@@ -132,14 +132,27 @@ CORE_MEMBERS = (
     Mutant(
         name="learner campaigns",
         what="a server without a vote starts elections",
-        edits=(Edit("Raft._campaign", "self._membership.is_voter(self.node_id)", "True"),),
+        edits=(Edit("Raft._campaign", "self.may_campaign", "True"),),
         caught_by=CHANGES + "test_a_learner_neither_campaigns_nor_counts",
+    ),
+    Mutant(
+        name="leaving server never leads again",
+        what="of two servers, the one that removed itself alone has the entry, and none can be elected",
+        edits=(Edit("Raft._campaign", "self.may_campaign", "self._membership.is_voter(self.node_id)"),),
+        caught_by=CHANGES + "test_a_leader_that_was_removing_itself_leads_again_if_no_other_can_be_elected",
+    ),
+    Mutant(
+        name="own new disk not known",
+        what="a server with a new disk takes old configurations, which it receives again, for its own",
+        edits=(Edit("Raft.demote", "self._shown_stores[node_id_] = store_", "pass"),),
+        caught_by=CHANGES
+        + "test_a_server_with_a_new_disk_is_no_voter_of_the_configurations_that_it_receives_again",
     ),
     Mutant(
         name="vote of a stranger counted",
         what="a candidate counts the vote of a server without one",
         edits=(
-            Edit("Raft._handle_request_vote_response", "self._membership.is_voter(response_.sender)", "True"),
+            Edit("Raft._count_vote", "self._membership.is_voter(voter_)", "True"),
             Edit("Majority.has", "len(self.counted & answered_)", "len(answered_)"),
         ),
         caught_by="tests/raft/test_terms.py"

@@ -170,13 +170,7 @@ FORMAT = (
     Mutant(
         name="cluster founded twice",
         what="a later entry gives the cluster another id",
-        edits=(
-            Edit(
-                "Ledger._apply_cluster_entry",
-                "isinstance(entry_, Founding) and not cluster_.id",
-                "isinstance(entry_, Founding)",
-            ),
-        ),
+        edits=(Edit("ClusterState.after", "not self_.id", "True"),),
         caught_by=CLUSTER_TESTS + "test_the_first_entry_names_the_cluster_and_no_later_one_does",
     ),
     Mutant(
@@ -222,7 +216,7 @@ FORMAT = (
         caught_by="tests/storage/test_log_damage.py::test_the_log_of_another_release_is_no_damage_and_is_left_alone",
     ),
     Mutant(
-        name="cluster founded twice",
+        name="cluster founded behind its beginning",
         what="one forged entry names other servers than those that founded the bank",
         edits=(Edit("EntryValidator._refusal_of_clusters_own", "entry_.index != 1", "False"),),
         caught_by=VALIDATOR_TESTS + "test_a_cluster_is_founded_by_the_first_entry_alone",

@@ -130,7 +130,11 @@ MEMBERS = (
     Mutant(
         name="removed server let in",
         what="a removed server is welcomed, and never learns that it was removed",
-        edits=(Edit("Handshake._refusal_of_membership", "if removed_at_:\n    ...", "pass"),),
+        edits=(
+            Edit(
+                "Handshake._refusal_of_membership", "removed_at_ = self_.removed_at(...)", "removed_at_ = 0"
+            ),
+        ),
         caught_by=HANDSHAKE + "test_a_removed_server_is_told_so_until_it_is_added_again",
     ),
     Mutant(

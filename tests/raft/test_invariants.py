@@ -177,7 +177,7 @@ ONE_MOMENT: list[tuple[Callable[[], CheckedRaft], Break, str]] = [
     (follower, put(saved_voter=Voter(4, None)), "the saved term is not ahead of the current one"),
     (follower, put(saved_voter=Voter(3, "c")), "a vote that was saved is kept in its term"),
     (follower, put(role=Follower("a")), "a follower follows another server"),
-    (candidate, put(membership=Membership("abcde", learners="a")), "only a voter campaigns"),
+    (candidate, put(shown_stores={"a": "new"}), "only a voter campaigns"),
     (leader, put(membership=Membership("abcde", learners="a")), "only a voter leads, or one that leaves"),
     (pre_candidate, put(role=Candidate(3, pre_vote=True)), "a pre-vote is about the next term"),
     (candidate, put(role=Candidate(5, pre_vote=False)), "a candidate campaigns for its own term"),

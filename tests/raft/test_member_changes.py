@@ -323,6 +323,24 @@ def test_a_leader_that_removes_itself_confirms_reads_by_the_others_alone() -> No
     assert [read.read_id for read in a.server.reads] == [7]
 
 
+def test_a_leader_that_was_removing_itself_leads_again_if_no_other_can_be_elected() -> None:
+    """Thesis 4.2.2, Figure 4.6: of two servers it alone has the entry, so the other gets no vote of it."""
+    network = led_by_a("ab")
+    network.isolate("a")
+    index = network.change("a", members("b"))
+    network.in_flight.clear()
+    network.crash("a")
+    network.restart("a")
+    network.heal()
+    network.pass_time(10 * ELECTION_TICKS_MAX)
+    assert network.leader() == "b"
+    assert network["b"].commit_index > index
+    assert network["a"].role is Role.FOLLOWER
+    term = network["b"].term
+    network.pass_time(10 * ELECTION_TICKS_MAX)
+    assert network["b"].term == term, "once that is committed, a campaigns no more"
+
+
 def test_the_last_server_of_two_goes_on_alone() -> None:
     network = led_by_a("ab")
     network.change("a", members("b"))
@@ -499,6 +517,27 @@ def test_a_disk_counts_only_while_it_is_the_one_of_the_configuration() -> None:
     a.raft.demote("c", "second")
     assert a.raft.membership.is_voter("c")
     assert not a.raft.has_lost_disk("c")
+
+
+def test_a_server_with_a_new_disk_is_no_voter_of_the_configurations_that_it_receives_again() -> None:
+    """It founded the cluster, alone: with its first entries it would elect itself, and commit other ones."""
+    a = Single("abc", log=(1,), term=1)
+    a.raft.demote("a", "new")
+    alone = membership_entry(2, 1, members("a"))
+    a.receive(append_of("b", 5, (1, 1), alone))
+    assert a.tick(10 * ELECTION_TICKS_MAX) == []
+    assert (a.raft.role, a.raft.term) == (Role.FOLLOWER, 5)
+    a.receive(append_of("b", 5, (2, 1), membership_entry(3, 4, members("ab", a="new"))))
+    a.campaign()
+    assert a.raft.role is Role.CANDIDATE
+
+
+@pytest.mark.parametrize("pre_vote", [True, False])
+def test_a_campaign_ends_if_the_disk_turns_out_to_be_new(pre_vote: bool) -> None:
+    a = Single()
+    a.campaign(pre_vote=pre_vote)
+    a.raft.demote("a", "new")
+    assert a.raft.role is Role.FOLLOWER
 
 
 def test_an_acknowledgement_of_the_lost_disk_does_not_count_once_the_new_one_is_a_voters() -> None:

@@ -17,6 +17,7 @@ from atm.server.clients.client_connection import ClientConnection
 from atm.server.group.inbox import Inbox, PendingRequest
 from atm.server.net.connection import Connection
 from atm.server.net.reader import Reader
+from atm.wire.backup_messages import BackupRequest
 from atm.wire.client_messages import TakeSnapshot, Verify
 from atm.wire.codec import encode
 from atm.wire.framing import CLIENT_FRAME_BYTES_MAX, FrameReader, frame
@@ -48,6 +49,9 @@ class FakeOwner:
     def audit(self, connection: ClientConnection, request: Verify) -> None:
         assert self.may_end.wait(DEADLINE_S)
         connection.send(frame(encode({"id": request.id, "outcome": "audited"})))
+
+    def give_to_backup(self, connection: ClientConnection, request: BackupRequest) -> None:
+        raise AssertionError("no test here takes a backup")
 
     def take_snapshot(self, connection: ClientConnection, request: TakeSnapshot) -> None:
         assert self.may_end.wait(DEADLINE_S)

@@ -133,6 +133,7 @@ class ScriptedPort:
     def __init__(self, folder: Path) -> None:
         self.cluster = cluster_of(folder, "n1", "n2")
         self.asked: list[FetchSnapshot] = []
+        self.was_hung_up_on = False
         self._listening = socket.create_server(self.cluster.nodes["n1"].peer.pair)
         self._thread = Thread(daemon=True)
 
@@ -178,7 +179,7 @@ class ScriptedPort:
         """Take the request, and send nothing until the other end hangs up."""
         self.asked.append(decode_fetch(_payload(sock)))
         sock.settimeout(DEADLINE_S)
-        assert sock.recv(1) == b""
+        self.was_hung_up_on = sock.recv(1) == b""
 
 
 def _payload(sock: socket.socket) -> bytes:
@@ -234,6 +235,7 @@ def test_a_leader_that_sends_no_byte_is_dialled_again(port: ScriptedPort, tmp_pa
     port.act(port.silence, port.chunks(snapshot, 2))
     port.fetcher(silence_s=0.2).fetch(snapshot, "n1", tmp_path / "part", Event())
     assert [request.offset for request in port.asked] == [0, 0, 1000]
+    assert port.was_hung_up_on
 
 
 def test_without_progress_it_fails_and_what_has_arrived_stays(port: ScriptedPort, tmp_path: Path) -> None:

@@ -182,7 +182,7 @@ def test_it_is_durable_before_the_core_knows_and_the_core_knows_before_the_log_i
     story.events.clear()
     story.take()
     kept_from = story.taken[-1][1]
-    assert story.events == ["made", f"core from {kept_from}", f"cut before {kept_from}"]
+    assert story.events == ["write", "made", f"core from {kept_from}", f"cut before {kept_from}"]
 
 
 def test_a_snapshot_that_is_due_holds_what_was_decided_and_so_the_level_that_allows_it(story: Story) -> None:
@@ -242,7 +242,10 @@ def test_what_an_offer_goes_on_from_stays_until_it_is_over(story: Story) -> None
     story.offers = {}
     story.fetched = {first.index}
     story.grow(2 * LIMIT_BYTES)
-    assert story.snapshotter._job is None, "a third would leave nothing for who fetches the first"
+    assert (story.snapshotter._job, len(story.taken)) == (None, 2), (
+        "a third would leave nothing to go on from"
+    )
+    assert (story.folder / "snapshot" / f"{first.index}.db").exists()
     story.fetched = set()
     for _ in range(snapshotter.PRUNE_TICKS):
         story.snapshotter.tick()

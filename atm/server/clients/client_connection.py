@@ -16,14 +16,14 @@ from atm.server.group.inbox import Inbox, Inputs, PendingRequest
 from atm.server.net.connection import Connection, StalledFrame
 from atm.server.net.framed_connection import FramedConnection
 from atm.server.security.pins import has_pin
+from atm.wire.backup_messages import BackupRequest
 from atm.wire.client_messages import ClientRequest, ErrorReply, TakeSnapshot, Verify, decode_client_request
 from atm.wire.codec import Malformed, encode
 from atm.wire.framing import CLIENT_FRAME_BYTES_MAX, FrameTooLarge, frame
 
 IN_FLIGHT_MAX = 1_024  # replies that one connection may wait for, in slots: a page of postings takes several
-JOBS_MAX = (
-    1_024  # audits and snapshots queued for the connection's own thread; its other jobs are bounded by slots
-)
+# Audits, snapshots and pieces of backups queued for the connection's own thread; slots bound its other jobs.
+JOBS_MAX = 1_024
 OUTBOX_BYTES_MAX = 1024 * 1024
 SLOT_BYTES = 1024  # hold any receipt
 BUSY = "too many requests are under way: try again later"
@@ -53,6 +53,9 @@ class ConnectionOwner(Protocol):
 
     def audit(self, connection: ClientConnection, request: Verify) -> None:
         """Audit, and reply; may take minutes."""
+
+    def give_to_backup(self, connection: ClientConnection, request: BackupRequest) -> None:
+        """Read what a backup asks for, reply, and wait until that is sent."""
 
     def take_snapshot(self, connection: ClientConnection, request: TakeSnapshot) -> None:
         """Take a snapshot, and reply; may take minutes."""
@@ -145,11 +148,13 @@ class ClientConnection(FramedConnection):
 
     def on_frame(self, payload: bytes) -> None:
         request = decode_client_request(payload)
-        if isinstance(request, Verify | TakeSnapshot):
+        if isinstance(request, Verify | TakeSnapshot | BackupRequest):
             if self._jobs_given - self._jobs_done >= JOBS_MAX:
                 self.send(frame(error_payload(request.id, "busy", BUSY)))
             elif isinstance(request, Verify):
                 self._give_job(partial(self._owner.audit, self, request))
+            elif isinstance(request, BackupRequest):
+                self._give_job(partial(self._owner.give_to_backup, self, request))
             else:
                 self._give_job(partial(self._owner.take_snapshot, self, request))
             return

@@ -9,12 +9,14 @@ from collections.abc import Callable
 
 from atm.config import Address
 from atm.server.clients.auditor import Auditor
+from atm.server.clients.backup_source import BackupSource
 from atm.server.clients.client_connection import ClientConnection, error_payload
 from atm.server.group.inbox import Inbox, PendingRequest
 from atm.server.net.connection import PARTIAL_FRAME_S, Connection, tune
 from atm.server.net.listener import Listener
 from atm.server.net.reader import Reader
 from atm.server.security.pins import PinSealer
+from atm.wire.backup_messages import BackupRequest
 from atm.wire.client_messages import AdminReply, TakeSnapshot, Verify
 from atm.wire.codec import encode
 from atm.wire.framing import frame
@@ -34,6 +36,7 @@ class ClientServer(Listener[ClientConnection]):
         reader: Reader,
         sealer: PinSealer,
         auditor: Auditor,
+        backups: BackupSource,
         *,
         take_snapshot: TakeSnapshotNow,
         report: Callable[[str], None],
@@ -46,6 +49,7 @@ class ClientServer(Listener[ClientConnection]):
         self._reader = reader
         self._sealer = sealer
         self._auditor = auditor
+        self._backups = backups
         self._take_snapshot = take_snapshot
         self.partial_frame_s = partial_frame_s
         self.touched: list[ClientConnection] = []
@@ -88,7 +92,10 @@ class ClientServer(Listener[ClientConnection]):
     def serve(self, connection: ClientConnection) -> None:
         """Let the reader read it, and run its jobs, until its end."""
         self._reader.add_source(connection)
-        connection.run_jobs()
+        try:
+            connection.run_jobs()
+        finally:
+            self._backups.release(connection)
 
     def seal(self, pending: PendingRequest) -> PendingRequest:
         """Return a request with its PINs sealed."""
@@ -98,6 +105,11 @@ class ClientServer(Listener[ClientConnection]):
     def audit(self, connection: ClientConnection, request: Verify) -> None:
         """Audit, and reply."""
         connection.send(frame(encode(self._auditor.audit(request))))
+
+    def give_to_backup(self, connection: ClientConnection, request: BackupRequest) -> None:
+        """Read what a backup asks for, reply, and wait until that is sent: the outbox holds one reply."""
+        connection.send(frame(self._backups.reply(connection, request)))
+        connection.wait_until_sent()
 
     def take_snapshot(self, connection: ClientConnection, request: TakeSnapshot) -> None:
         """Take a snapshot of this server's ledger, and reply."""

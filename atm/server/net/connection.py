@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import select
 import socket
 import struct
 import time
@@ -13,6 +14,7 @@ from atm.wire.framing import FrameReader, FrameTooLarge
 
 PARTIAL_FRAME_S = 10.0  # a frame must arrive whole within this time of its first byte
 STALLED_OUTBOX_S = 10.0  # a connection whose peer reads nothing for so long, while data waits, is dropped
+SEND_POLL_MS = 1_000
 LINGER_S = 2.0
 LINGER_BYTES_MAX = 64 * 1024 * 1024
 RECEIVE_BYTES = 64 * 1024
@@ -117,6 +119,14 @@ class Connection:
                     self._drop()
             if not self._outbox or not self._open:
                 self._blocked.discard(self)
+
+    def wait_until_sent(self) -> None:
+        """Return once the outbox is empty, or the connection has ended. Not within an iteration."""
+        poll = select.poll()
+        poll.register(self.sock, select.POLLOUT)
+        while self._outbox and self._open:
+            poll.poll(SEND_POLL_MS)
+            self.retry()
 
     def drop(self) -> None:
         """End the connection: nothing more is sent, and its reading thread sees the end of the stream."""

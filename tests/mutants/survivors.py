@@ -216,8 +216,8 @@ SURVIVORS = (
         edits=(
             Edit(
                 "Database._faults",
-                "self._fault = LedgerFault(...); raise self._fault from error_",
-                "raise LedgerFault(...) from error_",
+                "self._fault = self._fault_of(error_); raise self._fault from error_",
+                "raise self._fault_of(error_) from error_",
             ),
         ),
         caught_by="tests/ledger/test_store_bad_files.py::test_after_a_fault_the_ledger_does_nothing_more_until_it_is_opened_anew",

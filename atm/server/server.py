@@ -28,7 +28,7 @@ from atm.server.group.clock_guard import ClockGuard
 from atm.server.group.disk_guard import MIB, DiskGuard, Room, check_room, room_in
 from atm.server.group.entry_validator import EntryValidator
 from atm.server.group.guards import Guards
-from atm.server.group.inbox import Inbox
+from atm.server.group.inbox import Inbox, Inputs
 from atm.server.group.installer import Installer
 from atm.server.group.kept_snapshots import KeptSnapshots
 from atm.server.group.ledger_comparison import LedgerComparison
@@ -164,6 +164,7 @@ class Server:
             storage.folder,
             report=self._report,
             on_removed=self._end_removed,
+            on_not_first=lambda store: inbox.put(Inputs(demotions=[(self._name, store)])),
         )
 
         def follow(state: ClusterState) -> None:
@@ -217,6 +218,8 @@ class Server:
             snapshot=snapshots.newest,
             check_invariants=self._check_invariants,
         )
+        if folder.is_not_first:
+            raft.demote(self._name, folder.store)
         return _Storage(folder, sealer, KeptSnapshots(snapshots), disk, log, ledger, validator, raft)
 
     def _hello(self, storage: _Storage) -> Hello:

@@ -1,7 +1,8 @@
 """A node's data folder: its owner, its lock, and the store ids that the peers have shown.
 
 node.json          the node's name, the store id (random), the cluster's id once the log's first entry was
-                   applied, the name of the pepper, and how often the node was started
+                   applied, the name of the pepper, how often the node was started, and whether the cluster
+                   has known the node by another folder
 peers.json         the store id that each peer showed at its first hello; never overwritten
 incarnations.json  of each peer the store id, and the highest number of starts that it showed with it
 node.lock          locked by the running process
@@ -48,6 +49,7 @@ class Owner(Struct, frozen=True, kw_only=True):
     cluster_id: str = ""
     pepper: str | None = None
     incarnation: int = 0
+    is_not_first: bool = False
 
 
 class _Format(Struct, frozen=True):
@@ -97,9 +99,22 @@ class DataFolder:
         """Raise the incarnation durably, before anything is promised in it; raise `FolderRefused`."""
         self._rewrite(replace(self.owner, incarnation=self.owner.incarnation + 1))
 
+    @property
+    def is_not_first(self) -> bool:
+        """Whether the cluster has known this node by another folder, or may have.
+
+        Old entries of the log may name the node as a voter and mean that other folder: `Raft.demote`.
+        """
+        return self.owner.is_not_first
+
+    def note_not_first(self) -> None:
+        """Record durably that the cluster has known this node by another folder."""
+        if not self.owner.is_not_first:
+            self._rewrite(replace(self.owner, is_not_first=True))
+
     def renew_store(self) -> None:
         """Take another store id durably: what this folder has promised counts no more."""
-        self._rewrite(replace(self.owner, store=secrets.token_hex(16)))
+        self._rewrite(replace(self.owner, store=secrets.token_hex(16), is_not_first=True))
 
     def join(self, cluster_id: str) -> None:
         """Record durably the cluster of this folder; raise `FolderRefused` if it is of another."""

@@ -37,7 +37,7 @@ THIS = Path(atm.__file__).parents[1]
 OLD_COMMIT = "e2333125da1b9734d962e2c0789a86dabdea3b24"  # release 1.1.0
 ADMIN_S = 120.0
 CALM_ANSWERS = 60
-OF_THE_CLUSTER_ITSELF = {"cluster", "member", "applied"}  # a restored cluster has its own
+OF_THE_CLUSTER_ITSELF = {"cluster", "member", "removed", "applied"}  # a restored cluster has its own
 
 
 def old_release(folder: Path) -> Path | None:

@@ -13,6 +13,19 @@ CLUSTER_ENTRIES = "tests/ledger/test_cluster_entries.py::"
 
 MEMBERS = (
     Mutant(
+        name="wiped server elects itself",
+        what="while it catches up, it takes an old configuration for one in which it votes",
+        edits=(Edit("Server._open_storage", "folder_.is_not_first", "False"),),
+        caught_by="tests/server/test_cluster_id.py::"
+        "test_a_server_known_by_another_folder_does_not_lead_by_what_old_entries_say",
+    ),
+    Mutant(
+        name="another folder forgotten",
+        what="the next start counts a vote that old entries give to a lost disk",
+        edits=(Edit("Neighbours._note_not_first", "self_._folder.note_not_first()", "pass"),),
+        caught_by=NEIGHBOURS + "test_a_server_that_a_peer_knows_by_another_folder_remembers_that",
+    ),
+    Mutant(
         name="promoted while far behind",
         what="a learner that lacks most of the log votes, and the bank waits for it",
         edits=(Edit("Administration._promote", "behind_ > BEHIND_MAX", "False"),),

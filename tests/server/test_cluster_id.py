@@ -8,12 +8,14 @@ import re
 from contextlib import ExitStack
 from functools import partial
 from pathlib import Path
+from time import sleep
 
 import pytest
 
 from atm.config import Cluster
 from atm.server.group.recovery import ClusterMismatch
 from atm.server.server import Server
+from atm.wire.client_messages import Status
 from tests.support.server_parts import RunningServer, Wire, cluster_of, credit, query, wait_until
 
 NAMES = ("n1", "n2", "n3")
@@ -124,3 +126,21 @@ def test_a_log_of_another_cluster_in_the_folder_is_refused(tmp_path: Path) -> No
     log = "raft.log.000001"
     (cluster.data_dir / "n1" / log).write_bytes((other.data_dir / "n1" / log).read_bytes())
     assert stop_line(cluster, "n1").startswith("these files are of different clusters: ")
+
+
+def test_a_server_known_by_another_folder_does_not_lead_by_what_old_entries_say(
+    tmp_path: Path,
+) -> None:
+    """A wiped server that catches up may meet a configuration in which it was the only voter."""
+    cluster = cluster_of(tmp_path, "n1")
+    with RunningServer(cluster, "n1") as one:
+        one.wait_for_leader()
+    path = cluster.data_dir / "n1" / "node.json"
+    written = json.loads(path.read_text())
+    assert written["is_not_first"] is False
+    path.write_text(json.dumps({**written, "is_not_first": True}))
+    with RunningServer(cluster, "n1") as one, Wire(one.client) as wire:
+        for _ in range(5):
+            sleep(cluster.election_timeout_ms[1] / 1000)
+            assert wire.ask(Status(id="s"))["role"] == "follower"
+    assert one.said == []

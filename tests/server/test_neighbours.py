@@ -42,7 +42,7 @@ class Story:
     def __init__(self, folder: Path) -> None:
         self.cluster = cluster_of(folder, *NODES)
         self.folder = DataFolder(self.cluster, "n1")
-        self.parts, self.said, self.removed = Parts(), list[str](), list[str]()
+        self.parts, self.said, self.removed, self.not_first = Parts(), list[str](), list[str](), list[str]()
         roster = Roster(members_of(*NODES), {}, self.cluster.nodes)
         self.handshake = Handshake(hello_of("n1"), roster)
         self.neighbours = Neighbours(
@@ -53,6 +53,7 @@ class Story:
             self.folder,
             report=self.said.append,
             on_removed=self.removed.append,
+            on_not_first=self.not_first.append,
         )
 
     def listed(self, node: str) -> Address:
@@ -160,3 +161,30 @@ def test_an_old_copy_takes_a_new_store_id_once_and_greets_again(story: Story) ->
     assert "is an old copy" in story.said[0]
     story.hear("n3", welcome("n3", learner=True, stale=True))
     assert (story.folder.store, story.parts.redials) == (renewed, 1)
+
+
+# -- whether the log may mean another folder of this node ------------------------------------------------
+
+
+def test_a_server_that_a_peer_knows_by_another_folder_remembers_that(story: Story) -> None:
+    story.hear("n2", welcome("n2"))
+    story.neighbours.note_configuration(5, members_of(*NODES))
+    assert (story.not_first, story.folder.is_not_first) == ([], False)
+    story.hear("n3", welcome("n3", learner=True))
+    assert story.not_first == [story.folder.store], "the core is told"
+    story.folder.close()
+    story.folder = DataFolder(story.cluster, "n1")
+    assert story.folder.is_not_first, "and is told again at each start"
+
+
+def test_a_server_whose_folder_the_log_names_remembers_that(story: Story) -> None:
+    """It was a voter by an older folder, or may have been."""
+    story.neighbours.note_configuration(5, members_of(*NODES, n1=story.folder.store))
+    assert story.not_first == [story.folder.store]
+    assert story.folder.is_not_first
+
+
+def test_an_old_copy_takes_another_name_and_is_not_the_first_folder_either(story: Story) -> None:
+    story.hear("n2", welcome("n2", learner=True, stale=True))
+    assert story.not_first == [story.folder.store]
+    assert story.folder.is_not_first

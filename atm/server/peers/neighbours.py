@@ -31,8 +31,13 @@ class Neighbours:
         *,
         report: Callable[[str], None],
         on_removed: Callable[[str], None],
+        on_not_first: Callable[[str], None],
     ) -> None:
-        """`on_removed` is called with a line when this node is no member of the cluster any more."""
+        """`on_removed` is called with a line when this node is no member of the cluster any more.
+
+        `on_not_first` is called with this folder's store id when the cluster turns out to know this node by
+        another folder.
+        """
         self._node = node
         self._handshake = handshake
         self._links = links
@@ -41,6 +46,7 @@ class Neighbours:
         self._renewed = False  # once in a process: its folder does not become an old copy again
         self._report = report
         self._on_removed = on_removed
+        self._on_not_first = on_not_first
         self._hellos: dict[NodeId, Hello] = {}
         self._standings: dict[NodeId, Welcome | int] = {}
         self._configuration_index = 0
@@ -68,6 +74,8 @@ class Neighbours:
         """Follow the newest configuration of this node's log, committed or not."""
         self._configuration_index = index
         self._follow(Roster(members, self.roster.removed, self.roster.listed))
+        if self.roster.store(self._node):
+            self._note_not_first()
 
     def note_cluster(self, state: ClusterState) -> None:
         """Follow what the applied entries say."""
@@ -90,10 +98,21 @@ class Neighbours:
         self._standings.update(standings)
         if any(isinstance(said, Welcome) and said.stale for _, said in standings) and not self._renewed:
             self._renew_store()
+        if any(isinstance(said, Welcome) and said.learner for _, said in standings):
+            self._note_not_first()
         if hellos:
             self._follow(self.roster)
         if any(isinstance(said, int) for _, said in standings):
             self._end_if_removed(self._removed_by_word_of_peers())
+
+    def _note_not_first(self) -> None:
+        """Remember durably that old entries which name this node may mean another folder than this one.
+
+        While it receives the log again, it must not take an old configuration of it, in which few servers
+        vote, for one in which it has a vote.
+        """
+        self._folder.note_not_first()
+        self._on_not_first(self._folder.store)
 
     def _renew_store(self) -> None:
         """Give this folder, an old copy, a new store id: nobody counts its votes until it is replaced."""

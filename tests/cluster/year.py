@@ -24,6 +24,7 @@ from functools import partial
 from io import BytesIO
 from pathlib import Path
 from statistics import median
+from typing import Any
 
 import atm
 from atm.client import Client
@@ -275,11 +276,17 @@ class Year:
             there = tables(elsewhere / "data" / name / "ledger.db")
             assert there["cluster"] != ledger["cluster"], "a restored cluster has an id of its own"
             for table in ledger.keys() - OF_THE_CLUSTER_ITSELF:
-                assert there[table] == ledger[table], f"the restored {table} of {name} differs"
+                rows = [row for row in there[table] if not _is_marker(table, row)]
+                assert rows == ledger[table], f"the restored {table} of {name} differs"
                 self.tally.rows += len(ledger[table])
         with LocalCluster(config) as restored, Client(config, timeout=10.0) as client:
             restored.start_all()
             assert client.credit("main", 1).outcome == "ok"
+
+
+def _is_marker(table: str, row: Any) -> bool:
+    """Return whether a row is the receipt that says where a restored bank goes on."""
+    return table == "receipt" and row.request_id.startswith("restored-")
 
 
 class Watch:

@@ -1,0 +1,70 @@
+"""What stays bounded while a bank runs: `python -m bench.long_run [--credits 10000000]`.
+
+Credits in a closed loop at the leader of five servers, 64 connections with 16 requests under way. After each
+tenth it prints the credits a second of 64 connections with one request under way (the median of some
+seconds), the largest log, the most memory of a server, and the ledger; at the end the time to start all
+servers again, until each has applied what was committed. Everything is on the same cores. Needs Linux.
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from pathlib import Path
+from statistics import median
+
+from atm.local_cluster import LocalCluster
+from bench.arguments import positive
+from bench.cluster import fresh_cluster, last_index, load_the_leader, restart_s, wait_until_applied
+from bench.command import say
+from bench.load import NotAcknowledged
+
+CONNECTIONS, DEPTH = 64, 16
+PIECE_S = 10.0
+ROUNDS, ROUND_S = 5, 2.0
+
+
+def main() -> int:
+    """Measure and print; return the exit code."""
+    parser = argparse.ArgumentParser(
+        prog="python -m bench.long_run", description="Measure what stays bounded while a bank runs."
+    )
+    parser.add_argument("--credits", type=positive(int), default=10_000_000, help="default: %(default)s")
+    options = parser.parse_args()
+    step = max(1, options.credits // 10)
+    say(f"{'credits':>11} {'per second':>11} {'log MB':>8} {'memory MB':>10} {'ledger MB':>10}")
+    try:
+        with fresh_cluster(5) as cluster:
+            done = 0
+            _print_point(cluster, done)
+            while done < options.credits:
+                goal = min(done + step, options.credits)
+                while done < goal:
+                    done += load_the_leader(cluster, CONNECTIONS, DEPTH, PIECE_S).acknowledged
+                _print_point(cluster, done)
+            again_s = restart_s(cluster, list(cluster.cluster.nodes))
+    except NotAcknowledged as error:
+        print(f"bench.long_run: {error}", file=sys.stderr)
+        return 1
+    say(f"all servers killed and started again: {again_s:.2f} s until each had applied everything")
+    return 0
+
+
+def _print_point(cluster: LocalCluster, done: int) -> None:
+    rates = [load_the_leader(cluster, CONNECTIONS, 1, ROUND_S).per_second for _ in range(ROUNDS)]
+    wait_until_applied(cluster, list(cluster.cluster.nodes), last_index(cluster))
+    folders = [cluster.cluster.data_dir / name for name in cluster.cluster.nodes]
+    log = max(sum(file.stat().st_size for file in folder.glob("raft.log.*")) for folder in folders)
+    ledger = max((folder / "ledger.db").stat().st_size for folder in folders)
+    memory = max(_resident_bytes(process.pid) for process in cluster.processes.values())
+    say(f"{done:>11,} {median(rates):>11,.0f} {log / 1e6:>8.1f} {memory / 1e6:>10.1f} {ledger / 1e6:>10.1f}")
+
+
+def _resident_bytes(pid: int) -> int:
+    status = Path(f"/proc/{pid}/status").read_text(encoding="ascii")
+    [line] = [line for line in status.splitlines() if line.startswith("VmRSS:")]
+    return int(line.split()[1]) * 1024
+
+
+if __name__ == "__main__":
+    sys.exit(main())

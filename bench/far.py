@@ -15,6 +15,8 @@ from collections.abc import Sequence
 from contextlib import suppress
 from pathlib import Path
 
+from atm.config import load
+from atm.server.security.pins import new_pepper
 from bench import far_switch
 from bench.far_switch import TUN, device
 
@@ -128,6 +130,9 @@ class Far:
             lines += [f"peer = {address}:{PEER_PORT + number}"]
         path = folder / "cluster.ini"
         path.write_text("\n".join(lines) + "\n", encoding="utf-8")
+        pepper_file = load(path).pepper_file
+        pepper_file.parent.mkdir(exist_ok=True)
+        pepper_file.write_bytes(new_pepper())  # none makes its own where others have other hosts
         return path
 
     def _namespace(self, name: str) -> str:

@@ -20,6 +20,8 @@ from pathlib import Path
 
 import msgspec
 
+from atm.config import load
+from atm.server.security.pins import new_pepper
 from tests.chaos.switch import TUN, Counts, Link, Told, Way, device
 
 SUBNET = "10.77.0"
@@ -104,13 +106,16 @@ class Network:
             _run("ip", "netns", "delete", namespace)
 
     def write_cluster_ini(self, folder: Path) -> Path:
-        """Write a `cluster.ini` into `folder` for nodes at the addresses of the namespaces."""
+        """Write a `cluster.ini` for nodes at the addresses of the namespaces into `folder`, and their pepper."""
         lines = ["[cluster]"]
         for name, address in self._addresses.items():
             lines += ["", f"[node {name}]", f"client = {address}:{CLIENT_PORT}"]
             lines += [f"peer = {address}:{PEER_PORT}"]
         path = folder / "cluster.ini"
         path.write_text("\n".join(lines) + "\n", encoding="utf-8")
+        pepper_file = load(path).pepper_file
+        pepper_file.parent.mkdir(exist_ok=True)
+        pepper_file.write_bytes(new_pepper())  # none makes its own where others have other hosts
         return path
 
     def cut(self, ways: Iterable[tuple[str, str]]) -> None:

@@ -106,7 +106,7 @@ class Network:
             _run("ip", "netns", "delete", namespace)
 
     def write_cluster_ini(self, folder: Path) -> Path:
-        """Write a `cluster.ini` for nodes at the addresses of the namespaces into `folder`, and their pepper."""
+        """Write a `cluster.ini` for nodes in the namespaces into `folder`, and the pepper of all of them."""
         lines = ["[cluster]"]
         for name, address in self._addresses.items():
             lines += ["", f"[node {name}]", f"client = {address}:{CLIENT_PORT}"]

@@ -110,7 +110,7 @@ CORE = (
     Mutant(
         name="--check-invariants ignored",
         what="a node that was asked to look at itself runs the core that does not",
-        edits=(Edit("recover", "CheckedRaft if check_invariants_ else Raft", "Raft"),),
+        edits=(Edit("recovery:recover", "CheckedRaft if check_invariants_ else Raft", "Raft"),),
         caught_by="tests/server/test_main.py::test_a_broken_invariant_stops_a_node_that_was_asked_to_check",
     ),
 )

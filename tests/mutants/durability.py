@@ -138,7 +138,7 @@ DURABILITY = (
     Mutant(
         name="ledger ahead of its log accepted",
         what="a ledger that belongs to another log is gone on with",
-        edits=(Edit("recover", "bank_.applied_index > log_.last_index", "False"),),
+        edits=(Edit("recovery:recover", "bank_.applied_index > log_.last_index", "False"),),
         caught_by="tests/server/test_recovery.py::test_a_ledger_ahead_of_its_log_is_refused",
     ),
 )

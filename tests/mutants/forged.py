@@ -195,13 +195,13 @@ FORGED = (
     Mutant(
         name="poisoned term served",
         what="a node starts with a term that no election can follow, and stands still without an error",
-        edits=(Edit("recover", "log_.hard_state.term > TERM_MAX", "False"),),
+        edits=(Edit("recovery:recover", "log_.hard_state.term > TERM_MAX", "False"),),
         caught_by=RECOVERY_TESTS + "test_a_term_without_room_for_elections_is_one_line_with_the_way_out",
     ),
     Mutant(
         name="poisoned entry served",
         what="a node starts with an entry that cannot be applied, and ends when it is committed",
-        edits=(Edit("recover", "_usable(entry_)", "pass"),),
+        edits=(Edit("recovery:recover", "_usable(entry_)", "pass"),),
         caught_by=RECOVERY_TESTS + "test_an_unusable_entry_is_one_line_committed_or_not",
     ),
     Mutant(

@@ -187,7 +187,11 @@ FORMAT = (
         name="id written after the ledger",
         what="a crash in between leaves a ledger that knows its cluster in a folder that does not",
         edits=(
-            Edit("RunLoop.iterate", "self._announce_cluster()", "pass"),
+            Edit(
+                "RunLoop.iterate",
+                "self._announce_leadership(ready_)\nself._announce_cluster()",
+                "self._announce_leadership(ready_)",
+            ),
             Edit(
                 "RunLoop.iterate",
                 "self._write_when_due(ticks_)",
@@ -200,7 +204,7 @@ FORMAT = (
     Mutant(
         name="files of two clusters taken for one",
         what="a node with another cluster's log votes in this one",
-        edits=(Edit("check_one_cluster", "known_ - {_founded_as(log_)}", "False"),),
+        edits=(Edit("check_one_cluster", "known_ - {log_id_}", "False"),),
         caught_by=RECOVERY_TESTS + "test_files_of_two_clusters_are_refused",
     ),
     Mutant(

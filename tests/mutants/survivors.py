@@ -57,8 +57,8 @@ SURVIVORS = (
         edits=(
             Edit(
                 "RequestRouter.close",
-                "[*self._held, *self._held_queries, *reads_.pop_all()]",
-                "[*self._held, *reads_.pop_all()]",
+                "[*self._held, *self._held_queries, *self._held_changes, *reads_.pop_all()]",
+                "[*self._held, *self._held_changes, *reads_.pop_all()]",
             ),
         ),
         caught_by=ROUTER_TESTS + "test_a_node_that_stops_replies_to_requests_held_back",

@@ -88,11 +88,7 @@ ADMIN = (
     Mutant(
         name="oldest list of members",
         what="a server that was cut off tells who the members were",
-        edits=(
-            Edit(
-                "AdminClient.members", "max(found_, key=...)", "min(found_, key=lambda answer: answer.index)"
-            ),
-        ),
+        edits=(Edit("AdminClient.members", "max(found_, key=by_)", "min(found_, key=by_)"),),
         caught_by=MEMBERSHIP_TESTS + "test_the_list_of_the_node_that_applied_most_is_shown",
     ),
     Mutant(

@@ -191,7 +191,7 @@ BACKUP = (
             Edit(
                 "BackupReader._begin",
                 "self._last_index, self._next_index = (state_.applied_index, 0)",
-                "self._last_index, self._next_index = (log.last_index, 0)",
+                "self._last_index, self._next_index = (self._log.last_index, 0)",
             ),
         ),
         caught_by=SOURCE + "test_what_is_not_committed_is_not_given",

@@ -22,7 +22,7 @@ MEMBERS = (
     Mutant(
         name="another folder forgotten",
         what="the next start counts a vote that old entries give to a lost disk",
-        edits=(Edit("Neighbours._note_not_first", "self_._folder.note_not_first()", "pass"),),
+        edits=(Edit("Neighbours._note_not_first", "folder_.note_not_first()", "pass"),),
         caught_by=NEIGHBOURS + "test_a_server_that_a_peer_knows_by_another_folder_remembers_that",
     ),
     Mutant(

@@ -128,7 +128,7 @@ SNAPSERVER = (
             Edit(
                 "_Opened.answer",
                 "self._name != (request_.index, request_.sha256)",
-                "self._file is None",
+                "False",
             ),
         ),
         caught_by=FETCHING + "test_a_file_that_is_removed_while_it_is_fetched_stays_readable",

@@ -162,7 +162,13 @@ STORAGE = (
     Mutant(
         name="copy not checked against what was copied",
         what="a disk that exchanges what was written gives a snapshot of another state",
-        edits=(Edit("snapshot:_check", "found != expected", "False"),),
+        edits=(
+            Edit(
+                "snapshot:_check",
+                "found_ = read_state(...)\nif found_ != expected_: raise NotMade(...)",
+                "pass",
+            ),
+        ),
         caught_by=MAKER + "test_a_copy_that_is_not_as_it_was_written_is_no_snapshot",
     ),
     Mutant(
@@ -234,7 +240,7 @@ STORAGE = (
     Mutant(
         name="parts kept for ever",
         what="what was fetched of a snapshot that nobody needs any more stays on the disk, gigabytes of it",
-        edits=(Edit("SnapshotStore.prune", "part.unlink()", "pass"),),
+        edits=(Edit("SnapshotStore.prune", "int(text_) <= self_.base.index", "False"),),
         caught_by=SNAPSHOTS + "test_a_part_that_is_not_needed_any_more_is_pruned",
     ),
     Mutant(

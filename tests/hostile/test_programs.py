@@ -82,12 +82,19 @@ def test_a_node_with_a_rotten_log_refuses_to_start(stopped: Path) -> None:
 @pytest.mark.parametrize(
     "junk", [b"SQLite format 3\x00" + b"\xff" * 4000, b"no database at all" * 300], ids=["rot", "text"]
 )
-def test_a_node_with_junk_for_a_ledger_refuses_to_start(stopped: Path, junk: bytes) -> None:
+def test_a_node_with_junk_for_a_ledger_keeps_it_aside_and_makes_another(stopped: Path, junk: bytes) -> None:
     folder = stopped.parent / "data" / "n1"
     for path in folder.glob(f"{LEDGER_FILE}*"):
         path.unlink()
     (folder / LEDGER_FILE).write_bytes(junk)
-    assert_refuses(stopped)
+    with LocalCluster(stopped) as cluster:
+        cluster.start_all()
+        assert cluster.wait_for_leader() == "n1"
+        (line,) = (line for line in cluster.output("n1").splitlines() if LEDGER_FILE in line)
+        assert cluster.stop("n1") == 0
+    assert line.isprintable()
+    assert len(line) < 1000
+    assert (folder / f"{LEDGER_FILE}.wrong-1").read_bytes() == junk
 
 
 @pytest.mark.parametrize("junk", [b"[cluster]\n" + b"=\x00\xff\n", b"x\n" * 500_000], ids=["bytes", "long"])

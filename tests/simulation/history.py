@@ -69,6 +69,8 @@ class History:
         require(
             decided_index >= asked.floor, "no read is stale", (server, answer, decided_index, asked.floor)
         )
+        if payload in asked.read_at:
+            return  # judged when it was made: the next leader's answer comes back through the stopping one
         assert isinstance(asked.request, READS)
         expected = view(self._model, asked.request, decided_index)
         if expected.get("asked", {}).get("details"):

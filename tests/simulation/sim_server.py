@@ -534,12 +534,15 @@ class SimServer:
         """
         led_term, due_us = self._led_term(), self.bank.next_expiry_us
         applied_index = self.bank.applied_index
+        now_us = self.guards.time_us()  # a report of another clock may set it forward while it runs
         more = self._node.iterate()
-        if due_us is None or due_us > self.guards.time_us() or led_term is None:
+        if due_us is None or due_us > now_us or led_term is None:
             return more
         if (led_term, due_us) == (self._led_term(), self.bank.next_expiry_us):
             self._checks.ends_holds(self.name, led_term, applied_index)
         return more
 
     def _led_term(self) -> int | None:
-        return self.core.term if self.core.role is Role.LEADER else None
+        """Return the term that it leads, unless it is handing leadership over and proposes nothing."""
+        leads = self.core.role is Role.LEADER and self.core.transferring is None
+        return self.core.term if leads else None

@@ -103,9 +103,12 @@ class Network:
         for namespace in there:
             _run("ip", "netns", "delete", namespace)
 
-    def write_cluster_ini(self, folder: Path) -> Path:
-        """Write a `cluster.ini` into `folder` for nodes at the addresses of the namespaces."""
-        lines = ["[cluster]"]
+    def write_cluster_ini(self, folder: Path, **settings: str | float) -> Path:
+        """Write a `cluster.ini` into `folder` for nodes at the addresses of the namespaces.
+
+        `settings` are keys of its [cluster] section.
+        """
+        lines = ["[cluster]", *(f"{key} = {value}" for key, value in settings.items())]
         for name, address in self._addresses.items():
             lines += ["", f"[node {name}]", f"client = {address}:{CLIENT_PORT}"]
             lines += [f"peer = {address}:{PEER_PORT}"]

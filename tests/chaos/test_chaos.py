@@ -18,10 +18,10 @@ import pytest
 
 from atm.local_cluster import write_cluster_ini
 from tests.chaos.__main__ import main
-from tests.chaos.faults import FAULTS, Fault, Story, why_not
+from tests.chaos.faults import FAULTS, why_not
 from tests.chaos.report import Report
 from tests.chaos.run import run
-from tests.chaos.scene import Scene, wait_for
+from tests.chaos.scene import Fault, Scene, Story, wait_for
 from tests.chaos.test_network import NAMESPACES, why_no_network
 
 ROOT = Path(__file__).parents[2]
@@ -145,7 +145,7 @@ def test_a_run_that_is_interrupted_leaves_no_namespace_and_no_process(how: signa
         told = (line for line in process.stdout if not line.startswith("NOT EXERCISED"))
         assert "pause leader" in next(told)
         mine = [path.name for path in NAMESPACES.glob(f"chaos{process.pid}-*")]
-        assert len(mine) == 6
+        assert len(mine) == 7
         pids = [int(pid) for name in mine for pid in netns_pids(name)]
         assert len(pids) >= 6
         process.send_signal(how)

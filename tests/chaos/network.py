@@ -20,6 +20,8 @@ from pathlib import Path
 
 import msgspec
 
+from atm.config import load
+from atm.server.security.pins import new_pepper
 from tests.chaos.switch import TUN, Counts, Link, Told, Way, device
 
 SUBNET = "10.77.0"
@@ -104,9 +106,9 @@ class Network:
             _run("ip", "netns", "delete", namespace)
 
     def write_cluster_ini(self, folder: Path, **settings: str | float) -> Path:
-        """Write a `cluster.ini` into `folder` for nodes at the addresses of the namespaces.
+        """Write a `cluster.ini` into `folder` for nodes at the addresses of the namespaces, and their pepper.
 
-        `settings` are keys of its [cluster] section.
+        `settings` are keys of its [cluster] section. Nodes of several hosts make no pepper themselves.
         """
         lines = ["[cluster]", *(f"{key} = {value}" for key, value in settings.items())]
         for name, address in self._addresses.items():
@@ -114,6 +116,9 @@ class Network:
             lines += [f"peer = {address}:{PEER_PORT}"]
         path = folder / "cluster.ini"
         path.write_text("\n".join(lines) + "\n", encoding="utf-8")
+        pepper = load(path).pepper_file
+        pepper.parent.mkdir()
+        pepper.write_bytes(new_pepper())
         return path
 
     def cut(self, ways: Iterable[tuple[str, str]]) -> None:

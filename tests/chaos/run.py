@@ -88,12 +88,13 @@ def _strike(scene: Scene, customers: WatchedCustomers, fault: Fault, hold_s: flo
         begin_s = time.monotonic()
         struck = Struck(name=fault.name, begin_s=begin_s)
         report.struck.append(struck)
-        scene.struck_beside = ""
+        scene.struck_beside = scene.remark = ""
         struck.detail = next(story)
         struck.beside = scene.struck_beside
         customers.live_for(hold_s)
         struck.fired = finish(story)
         struck.heal_s = time.monotonic()
+        struck.detail = "; ".join(filter(None, (struck.detail, scene.remark)))
         if struck.fired:
             for name in filter(None, (struck.name, struck.beside)):
                 report.exercised[name] += 1

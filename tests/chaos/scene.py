@@ -49,6 +49,7 @@ class Scene(LocalCluster):
         self.newest_stamp_us: Callable[[], int] = lambda: 0  # the newest receipt's time
         self.companions: Sequence[Fault] = ()  # that may strike while an operator works
         self.struck_beside = ""  # the last of them
+        self.remark = ""  # what else is to be told of the last fault
         self._wrappers: dict[str, list[str]] = {}
         self._clocks: set[str] = set()  # whose clock can be set
 
@@ -121,6 +122,9 @@ class Scene(LocalCluster):
         status = Path(f"/proc/{self.pid(name)}/stat").read_text()
         return status.rpartition(")")[2].split()[0] in "Tt"
 
+    def has_ended(self, name: str) -> bool:
+        return self.processes[name].poll() is not None
+
     def wait_until_ended(self, name: str, deadline_s: float) -> int | None:
         """Return the exit code of a node that ends by itself, or None if it does not."""
         return wait_for(self.processes[name].poll, deadline_s)
@@ -168,8 +172,11 @@ class Scene(LocalCluster):
 
     def wait_until_well(self) -> None:
         """Return when every node is a voter and follows; raise `NotMended` if that takes too long."""
-        if wait_for(lambda: self._what_is_not_well() is None or None, WELL_WITHIN_S) is None:
+        if wait_for(lambda: self.is_well() or None, WELL_WITHIN_S) is None:
             raise NotMended(f"after {WELL_WITHIN_S:g} s {self._what_is_not_well() or 'all was well at last'}")
+
+    def is_well(self) -> bool:
+        return self._what_is_not_well() is None
 
     def _what_is_not_well(self) -> str | None:
         found = {member.node: member for member in self.members()}

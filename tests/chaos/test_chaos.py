@@ -114,7 +114,7 @@ def test_a_backup_that_is_damaged_is_a_finding(brief: None, tmp_path: Path) -> N
     def damaged(scene: Scene) -> Story:
         Order(scene, "backup", str(scene.folder / "backup")).wait()
         yield "a backup"
-        [piece] = (scene.folder / "backup").glob("snapshot-*.db")
+        [piece] = (scene.folder / "backup").glob("*-*")
         piece.write_bytes(piece.read_bytes()[:-1] + b"x")
         return True
 

@@ -21,12 +21,14 @@ from pathlib import Path
 from types import FrameType
 
 from atm.command_line import add_version
-from atm.local_cluster import write_cluster_ini
+from atm.local_cluster import write_cluster_ini_for
 from tests.chaos.faults import FAULTS, why_not
 from tests.chaos.network import Network, NoNetwork
 from tests.chaos.run import run
 
 NODES = ("n1", "n2", "n3", "n4", "n5")
+SPARE = "n6"  # an empty machine, for a server that is added
+SNAPSHOT_LOG_MB = 0.1  # the smallest: logs are cut all the time
 ROOT = Path(__file__).parent.parent.parent
 CLEAN_UP_S = 40.0
 
@@ -38,7 +40,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     signal.signal(signal.SIGTERM, _leave)
     if options.inside or options.loopback:
         return _run(options)
-    network = Network(f"chaos{os.getpid()}", NODES)
+    network = Network(f"chaos{os.getpid()}", (*NODES, SPARE))
     try:
         network.create()
     except NoNetwork as error:
@@ -66,7 +68,7 @@ def _run_inside(network: Network, arguments: list[str]) -> int:
 
 
 def _run(options: argparse.Namespace, no_network: str = "run with --loopback") -> int:
-    network = Network(options.inside, NODES) if options.inside else None
+    network = Network(options.inside, (*NODES, SPARE)) if options.inside else None
     reasons = {fault.name: why_not(fault.needs, "" if network else no_network) for fault in FAULTS}
     chosen = [f for f in FAULTS if not reasons[f.name] and (not options.faults or f.name in options.faults)]
     not_exercised = {name: reason for name, reason in reasons.items() if reason}
@@ -75,8 +77,11 @@ def _run(options: argparse.Namespace, no_network: str = "run with --loopback") -
     with _folder() as folder, ExitStack() as leaving:
         if network:
             leaving.callback(network.close_switch)
+        settings = {"snapshot_log_mb": SNAPSHOT_LOG_MB}
         report = run(
-            network.write_cluster_ini(folder) if network else write_cluster_ini(folder),
+            network.write_cluster_ini(folder, **settings)
+            if network
+            else write_cluster_ini_for(folder, (*NODES, SPARE), **settings),
             network,
             chosen,
             seed=options.seed,

@@ -24,14 +24,14 @@ def slow_network(scene: Scene) -> BadLinks:
 
 
 def far_leader(scene: Scene) -> BadLinks:
-    leader, *others = scene.leader_and(4)
+    leader, *others = scene.leader_and_others()
     ways = [way for other in others for way in ((leader, other), (other, leader))]
     return _told(f"to and from {leader}", scene, ways, _slow)
 
 
 def slow_one_way(scene: Scene) -> BadLinks:
     """What the leader says comes late, or what it is answered; not both."""
-    leader, *others = scene.leader_and(4)
+    leader, *others = scene.leader_and_others()
     if scene.chance.random() < 0.5:
         return _told(f"from {leader}", scene, [(leader, other) for other in others], _slow)
     return _told(f"to {leader}", scene, [(other, leader) for other in others], _slow)

@@ -8,7 +8,7 @@ Cut = tuple[str, list[tuple[str, str]]]  # what it is, for people, and each (sen
 
 
 def isolated_leader(scene: Scene) -> Cut:
-    leader, *others = scene.leader_and(4)
+    leader, *others = scene.leader_and_others()
     return f"{leader} | {', '.join(others)}", _both_ways([leader], others)
 
 
@@ -20,12 +20,12 @@ def halves(scene: Scene) -> Cut:
 
 
 def deaf_leader(scene: Scene) -> Cut:
-    leader, *others = scene.leader_and(4)
+    leader, *others = scene.leader_and_others()
     return f"{leader} receives nothing", [(other, leader) for other in others]
 
 
 def mute_leader(scene: Scene) -> Cut:
-    leader, *others = scene.leader_and(4)
+    leader, *others = scene.leader_and_others()
     return f"{leader} reaches no one", [(leader, other) for other in others]
 
 

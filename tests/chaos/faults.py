@@ -8,35 +8,24 @@ from __future__ import annotations
 
 import shutil
 import time
-from collections.abc import Callable, Generator
-from dataclasses import dataclass
+from collections.abc import Callable
 from pathlib import Path
 
-from tests.chaos import bad_links, cuts
+from tests.chaos import bad_links, cuts, operations
 from tests.chaos.bad_links import BadLinks
 from tests.chaos.cuts import Cut
 from tests.chaos.network import why_no_switch
-from tests.chaos.scene import Scene, wait_for
+from tests.chaos.scene import Fault, Scene, Story, wait_for
 
 try:
     from resource import RLIMIT_FSIZE, prlimit
 except ImportError:  # not Linux
     prlimit = None  # type: ignore[assignment]
 
-Story = Generator[str, None, bool]
 SLACK_BYTES = 16 * 1024  # a full disk: this much still fits
 END_S = 15.0  # within which a node whose disk fails has ended
 FAKETIME_PLACES = ("/usr/lib/*/faketime/libfaketimeMT.so.1", "/usr/lib*/faketime/libfaketimeMT.so.1")
 HOUR_S = 3600
-
-
-@dataclass(frozen=True)
-class Fault:
-    """A kind of fault; `needs` is what must be there: "", namespaces, switch, prlimit, strace, faketime."""
-
-    name: str
-    needs: str
-    story: Callable[[Scene], Story]
 
 
 # -- processes that die ----------------------------------------------------------------------------
@@ -232,6 +221,18 @@ def _leader(scene: Scene) -> list[str]:
     return [scene.wait_for_leader()]
 
 
+OPERATIONS = (
+    Fault("transfer", "", operations.hand_over),
+    Fault("stop leader", "", operations.stop_leader),
+    Fault("snapshot", "", operations.snapshot),
+    Fault("backup", "", operations.backup),
+    Fault("exchange a server", "", operations.exchange),
+    Fault("lost disk", "", operations.lost_disk),
+    Fault("old copy", "", operations.old_copy),
+    Fault("away for long", "", operations.away_for_long),
+    Fault("damaged ledger", "", operations.damaged_ledger),
+    Fault("wrong clock", "", operations.wrong_clock),
+)
 FAULTS = (
     Fault("kill leader", "", kill(_leader)),
     Fault("kill follower", "", kill(lambda scene: scene.followers())),
@@ -260,4 +261,5 @@ FAULTS = (
     Fault("lossy links", "switch", carry_badly(bad_links.lossy_links)),
     Fault("doubled packets", "switch", carry_badly(bad_links.doubled_packets)),
     Fault("bad network", "switch", carry_badly(bad_links.bad_network)),
+    *OPERATIONS,
 )

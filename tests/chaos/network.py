@@ -105,17 +105,20 @@ class Network:
         for namespace in there:
             _run("ip", "netns", "delete", namespace)
 
-    def write_cluster_ini(self, folder: Path) -> Path:
-        """Write a `cluster.ini` for nodes in the namespaces into `folder`, and the pepper of all of them."""
-        lines = ["[cluster]"]
+    def write_cluster_ini(self, folder: Path, **settings: str | float) -> Path:
+        """Write a `cluster.ini` into `folder` for nodes at the addresses of the namespaces, and their pepper.
+
+        `settings` are keys of its [cluster] section. Nodes of several hosts make no pepper themselves.
+        """
+        lines = ["[cluster]", *(f"{key} = {value}" for key, value in settings.items())]
         for name, address in self._addresses.items():
             lines += ["", f"[node {name}]", f"client = {address}:{CLIENT_PORT}"]
             lines += [f"peer = {address}:{PEER_PORT}"]
         path = folder / "cluster.ini"
         path.write_text("\n".join(lines) + "\n", encoding="utf-8")
-        pepper_file = load(path).pepper_file
-        pepper_file.parent.mkdir(exist_ok=True)
-        pepper_file.write_bytes(new_pepper())  # none makes its own where others have other hosts
+        pepper = load(path).pepper_file
+        pepper.parent.mkdir()
+        pepper.write_bytes(new_pepper())
         return path
 
     def cut(self, ways: Iterable[tuple[str, str]]) -> None:

@@ -45,7 +45,7 @@ def draw(report: Report, path: Path) -> None:
             axes.axvspan(begin, heal, color="tab:red", alpha=0.15, linewidth=0)
             axes.axvline(served, color="tab:green", linestyle=":", linewidth=1)
         upper.annotate(
-            struck.name if struck.fired else f"{struck.name} (did not fire)",
+            struck.label if struck.fired else f"{struck.label} (did not fire)",
             (begin, 1.01),
             xycoords=("data", "axes fraction"),
             rotation=60,

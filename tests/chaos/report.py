@@ -25,6 +25,12 @@ class Struck:
     heal_s: float = 0.0
     served_s: float = 0.0  # when each customer had something done that it asked for after the healing
     fired: bool = False
+    beside: str = ""  # the kind that struck while this one lasted
+
+    @property
+    def label(self) -> str:
+        """What happened, for people."""
+        return " + ".join(filter(None, (self.name, self.beside)))
 
 
 @dataclass
@@ -37,6 +43,8 @@ class Report:
     begin_s: float = 0.0
     end_s: float = 0.0
     struck: list[Struck] = field(default_factory=list)
+    exercised: dict[str, int] = field(default_factory=dict)  # of each kind, how often it fired
+    backup_verified: bool = False
     not_exercised: dict[str, str] = field(default_factory=dict)  # fault: why
     findings: list[str] = field(default_factory=list)
     acknowledged: int = 0
@@ -87,7 +95,7 @@ class Report:
         return [
             {
                 "at s": round(s.begin_s - self.begin_s, 1),
-                "fault": s.name,
+                "fault": s.label,
                 "what": s.detail,
                 "fired": "yes" if s.fired else "NO",
                 "lasted s": round(s.heal_s - s.begin_s, 1),
@@ -113,14 +121,21 @@ class Report:
             f"{len(self.struck)} faults of {len({s.name for s in self.struck})} kinds; ledgers equal after "
             f"{self.converged_s:.1f} s; order found in {self.judged_s:.1f} s",
         ]
+        lines.append(f"exercised: {', '.join(f'{kind} {n}' for kind, n in self.exercised.items() if n)}")
+        if never := [kind for kind, n in self.exercised.items() if not n]:
+            lines.append(f"not drawn in this run: {', '.join(never)}")
         by_reason: dict[str, list[str]] = {}
         for name, reason in self.not_exercised.items():
             by_reason.setdefault(reason, []).append(name)
         lines += [f"NOT EXERCISED: {', '.join(names)}: {reason}" for reason, names in by_reason.items()]
         if self.findings:
             return "\n".join([*lines, "NO PASS:", *(f"- {finding}" for finding in self.findings)])
+        more = "every member has its vote" + ("; the backup is right" if self.backup_verified else "")
         return "\n".join(
-            [*lines, "PASS: linearizable; nothing lost, nothing twice, the five ledgers equal, sum 0"]
+            [
+                *lines,
+                f"PASS: linearizable; nothing lost, nothing twice, the five ledgers equal, sum 0; {more}",
+            ]
         )
 
     def as_dict(self) -> dict[str, Any]:

@@ -18,10 +18,11 @@ import pytest
 
 from atm.local_cluster import write_cluster_ini
 from tests.chaos.__main__ import main
-from tests.chaos.faults import FAULTS, Fault, Story, why_not
-from tests.chaos.report import Report
+from tests.chaos.faults import FAULTS, OPERATIONS, why_not
+from tests.chaos.orders import Order
+from tests.chaos.report import Report, Struck
 from tests.chaos.run import run
-from tests.chaos.scene import Scene, wait_for
+from tests.chaos.scene import Fault, Scene, Story, finish, wait_for
 from tests.chaos.test_network import NAMESPACES, why_no_network
 
 ROOT = Path(__file__).parents[2]
@@ -49,7 +50,8 @@ def brief(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def run_quietly(folder: Path, fault: Fault) -> Report:
-    config = write_cluster_ini(folder)
+    """Of six servers the sixth is spare."""
+    config = write_cluster_ini(folder, 6, snapshot_log_mb=0.1)
     return run(config, None, [fault], seed=1, duration_s=0.6, clients=8, say=lambda line: None)
 
 
@@ -64,6 +66,71 @@ def test_forty_seconds_of_faults_lose_nothing_and_invent_nothing(tmp_path: Path)
     report = json.loads(figures.read_text())
     assert len(report["struck"]) >= 4
     assert report["acknowledged"] > 1000
+
+
+@pytest.mark.timeout(240)
+def test_all_that_operators_do_is_done_while_others_strike_and_loses_nothing(
+    brief: None, tmp_path: Path
+) -> None:
+    not_fired, beside = [], []
+
+    def each_once(scene: Scene) -> Story:
+        scene.companions = [fault for fault in FAULTS if fault.name in ("kill leader", "pause leader")]
+        yield "each"
+        for fault in OPERATIONS:
+            scene.struck_beside = ""
+            story = fault.story(scene)
+            detail = next(story)
+            if not finish(story):
+                not_fired.append(f"{fault.name}: {detail}")
+            beside.append(scene.struck_beside)
+        return True
+
+    report = run_quietly(tmp_path, Fault("each", "", each_once))
+    assert not report.findings
+    assert not not_fired
+    assert any(beside)
+    assert report.backup_verified
+
+
+def test_a_member_that_has_no_vote_at_the_end_is_a_finding(
+    brief: None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def lost_and_not_replaced(scene: Scene) -> Story:
+        [name] = scene.followers()
+        scene.kill(name)
+        shutil.rmtree(scene.data_of(name))
+        scene.start(name)
+        yield name
+        monkeypatch.setattr("tests.chaos.scene.WELL_WITHIN_S", 2.0)
+        return scene.wait_until_up(name)
+
+    report = run_quietly(tmp_path, Fault("lost", "", lost_and_not_replaced))
+    [finding] = report.findings
+    assert "does not say that it has a vote" in finding
+
+
+def test_a_backup_that_is_damaged_is_a_finding(brief: None, tmp_path: Path) -> None:
+    def damaged(scene: Scene) -> Story:
+        Order(scene, "backup", str(scene.folder / "backup")).wait()
+        yield "a backup"
+        [piece] = (scene.folder / "backup").glob("*-*")
+        piece.write_bytes(piece.read_bytes()[:-1] + b"x")
+        return True
+
+    report = run_quietly(tmp_path, Fault("damaged", "", damaged))
+    assert report.findings
+    assert all(finding.startswith("'admin ") for finding in report.findings)
+    assert "PASS: linearizable" not in report.text()
+
+
+def test_the_report_says_how_often_each_kind_was_exercised_and_which_was_not() -> None:
+    report = Report(seed=1, duration_s=10, clients=8)
+    report.exercised = {"lost disk": 2, "kill leader": 1, "ring": 0}
+    report.struck.append(Struck(name="lost disk", begin_s=1, beside="kill leader", fired=True))
+    told = report.text()
+    assert "exercised: lost disk 2, kill leader 1\nnot drawn in this run: ring\n" in told
+    assert "lost disk + kill leader" in told
 
 
 @pytest.mark.parametrize("needs", sorted({fault.needs for fault in FAULTS} - {""}))
@@ -145,7 +212,7 @@ def test_a_run_that_is_interrupted_leaves_no_namespace_and_no_process(how: signa
         told = (line for line in process.stdout if not line.startswith("NOT EXERCISED"))
         assert "pause leader" in next(told)
         mine = [path.name for path in NAMESPACES.glob(f"chaos{process.pid}-*")]
-        assert len(mine) == 6
+        assert len(mine) == 7
         pids = [int(pid) for name in mine for pid in netns_pids(name)]
         assert len(pids) >= 6
         process.send_signal(how)

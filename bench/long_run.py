@@ -14,7 +14,6 @@ from pathlib import Path
 from statistics import median
 
 from atm.local_cluster import LocalCluster
-from bench.arguments import positive
 from bench.cluster import fresh_cluster, last_index, load_the_leader, restart_s, wait_until_applied
 from bench.command import say
 from bench.load import NotAcknowledged
@@ -29,7 +28,7 @@ def main() -> int:
     parser = argparse.ArgumentParser(
         prog="python -m bench.long_run", description="Measure what stays bounded while a bank runs."
     )
-    parser.add_argument("--credits", type=positive(int), default=10_000_000, help="default: %(default)s")
+    parser.add_argument("--credits", type=int, default=10_000_000, help="default: %(default)s")
     options = parser.parse_args()
     step = max(1, options.credits // 10)
     say(f"{'credits':>11} {'per second':>11} {'log MB':>8} {'memory MB':>10} {'ledger MB':>10}")

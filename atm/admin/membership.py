@@ -35,6 +35,8 @@ from atm.wire.client_messages import (
 
 SNAPSHOT_S = 3600.0
 POLL_S = 0.1
+CONNECTED_WITHIN_S = 5.0
+NOT_CONNECTED = "is not connected"  # in the leader's refusal
 
 
 # -- arguments ---------------------------------------------------------------------------------------
@@ -175,10 +177,23 @@ def replace(task: Task) -> int:
     again = f"bin/admin replace {name}"
     with _told_if_interrupted(task, name, again):
         _member(task.client.members(), name)
-        _change(task, ReplaceMember(id=new_request_id(), node=name))
+        _replace_once_connected(task, name)
         task.progress(f"{name} is a learner now, by the data folder that it has: it gets what it lacks")
         CatchingUp(task, name, again).until_voter()
     return task.finish(f"{name} is a voter again", {"node": name, "voter": True})
+
+
+def _replace_once_connected(task: Task, name: str) -> None:
+    """Ask for it until the node, which may just have been started, has connected to the leader."""
+    until = time.monotonic() + CONNECTED_WITHIN_S
+    while True:
+        try:
+            _change(task, ReplaceMember(id=new_request_id(), node=name))
+            return
+        except NotDone as refused:
+            if NOT_CONNECTED not in str(refused) or time.monotonic() > until:
+                raise
+        time.sleep(POLL_S)
 
 
 def transfer(task: Task) -> int:

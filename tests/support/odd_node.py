@@ -19,6 +19,8 @@ from atm.server import main as node
 from atm.server.group.disk_guard import MIB, Room
 from atm.server.server import Server
 
+ROOT = Path(__file__).parents[2]
+
 
 class Odd:
     """What is odd at present."""
@@ -42,7 +44,8 @@ class OddCluster(LocalCluster):
 
     def command(self, name: str) -> list[str]:
         more = ["-m", "tests.support.odd_node", str(self._file(name)), name]
-        return [sys.executable, "-P", *more, "--config", str(self.cluster.path)]
+        found = f"PYTHONPATH={ROOT}"  # the tests are not installed
+        return ["/usr/bin/env", found, sys.executable, "-P", *more, "--config", str(self.cluster.path)]
 
     def set(self, name: str, **odd: float) -> None:
         """Say what is odd about a node from now on; nothing, if nothing is said."""

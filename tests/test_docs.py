@@ -23,6 +23,14 @@ ROOT = Path(__file__).parent.parent
 ARCHITECTURE = (ROOT / "docs" / "architecture.md").read_text(encoding="utf-8")
 TELLER = (ROOT / "docs" / "teller.md").read_text(encoding="utf-8")
 PROTOCOL = (ROOT / "docs" / "protocol.md").read_text(encoding="utf-8")
+MESSAGES = dict.fromkeys(
+    kind
+    for module in (messages, peer_messages)
+    for kind in vars(module).values()
+    if isinstance(kind, type)
+    and issubclass(kind, msgspec.Struct)
+    and isinstance(kind.__struct_config__.tag, int)
+)
 PAGES = [*ROOT.glob("*.md"), *(ROOT / "docs").glob("*.md")]
 
 
@@ -69,24 +77,7 @@ def _row(command: TellerCommand[Any]) -> str:
     return f"| `{form}` | {command.does}{f'. {command.besides}' if command.besides else ''} |"
 
 
-@pytest.mark.parametrize(
-    "message",
-    [
-        messages.RequestVote,
-        messages.RequestVoteResponse,
-        messages.AppendEntries,
-        messages.AppendEntriesResponse,
-        messages.TimeoutNow,
-        peer_messages.Hello,
-        peer_messages.Welcome,
-        peer_messages.Refused,
-        peer_messages.Forward,
-        peer_messages.ForwardReply,
-        peer_messages.LedgerHash,
-        peer_messages.NodeReport,
-        peer_messages.CheckLedger,
-    ],
-)
+@pytest.mark.parametrize("message", MESSAGES, ids=lambda message: message.__name__)
 def test_the_protocol_lists_every_message_with_its_kind_and_as_many_elements(message: type) -> None:
     tag = message.__struct_config__.tag  # type: ignore[attr-defined]
     row = re.search(rf"^\| {tag} \| {message.__name__} \| (.*) \|$", PROTOCOL, re.MULTILINE)

@@ -767,8 +767,11 @@ class Raft:
         Also for this server itself: with a new disk it must not take the configurations of old entries, which
         it receives again, for ones that name it.
         """
+        counted = self._membership.is_voter(node_id)
         self._shown_stores[node_id] = store
         self._membership = Membership.of(self._configurations.newest[1], self._shown_stores)
+        if counted and self._membership.is_voter(node_id):
+            return  # it has connected again, with the very disk that the configuration names
         if node_id == self.node_id:
             if not isinstance(self._role, Follower) and not self.may_campaign:
                 self._become_follower(self.term, leader=None)

@@ -7,7 +7,7 @@ asked for never leaves a majority of voters that have lost their disks: no clust
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 
 from msgspec import msgpack
 
@@ -43,7 +43,7 @@ class Asking:
 
     def reply(self, number: int, payload: bytes) -> None:
         self._server.fuse.burn()
-        self._administrator.answered(self._number, payload)
+        self._administrator.deliver(lambda: self._administrator.answered(self._number, payload))
 
 
 class Administrator:
@@ -86,11 +86,12 @@ class Administrator:
         server = self._loop.chance.choice(running)
         self._tries += 1
         self._loop.trace("asks", server.name, request)
-        asking = Asking(self, server, self._number)
-        self._loop.after(
-            self._loop.chance.randint(*self._plan.latency_us),
-            lambda: server.ask(asking, self._tries, encode(request)),
-        )
+        asking, number = Asking(self, server, self._number), self._tries
+        self.deliver(lambda: server.ask(asking, number, encode(request)))
+
+    def deliver(self, arrival: Callable[[], None]) -> None:
+        """Let something cross the network."""
+        self._loop.after(self._loop.chance.randint(*self._plan.latency_us), arrival)
 
     def answered(self, number: int, payload: bytes) -> None:
         """An answer comes; also a late one must be true, but only one to what is asked for now matters."""

@@ -183,10 +183,14 @@ class SimLinks:
         place = link.places[link.tries % len(link.places)]
         link.tries += 1
 
+        hello = self._handshake.hello
+
         def take(connection: SimConnection | None, reply: bytes) -> None:
             self._take_reply(peer, link, place, connection, reply)
+            if hello.store != self._handshake.hello.store:  # as `Link._hold`
+                self._drop(peer, link)
 
-        self._dial_at(place, frame(encode(self._handshake.hello)), take)
+        self._dial_at(place, frame(encode(hello)), take)
 
     def _take_reply(
         self, peer: NodeId, link: Link, place: Address, connection: SimConnection | None, reply: bytes

@@ -481,7 +481,7 @@ class SimServer:
         assert self.retired
         if self.process:
             self.wipe()
-        self.retired = False
+        self.retired, self.feature_level_max = False, FEATURE_LEVELS
         self.start()
 
     def move(self) -> None:

@@ -75,10 +75,7 @@ class SimStorage:
         log_file = LogFile(FOLDER, base=base, segment_bytes_max=segment_bytes_max, disk=self.disk)
         if self._is_restored:
             self._is_restored = False
-            self.store.reset(log_file.start)
-            if log_file.last_index > log_file.start.index:
-                self.store.save(log_file.hard_state, log_file.tail(log_file.first_index))
-            self.store.hard_state = log_file.hard_state
+            self._follow_copy(log_file)
         self._follow_start(log_file, base)
         self._compare_with_mirror(log_file)
         self._log = WatchedLog(self._name, log_file, self.store, self.disk, self._checks, fuse)
@@ -194,6 +191,12 @@ class SimStorage:
         sums = {row[0]: held[row[0]] for row in found["account"]}
         kept = {row[0]: row[3] for row in found["account"]}
         require(kept == sums, "what is held is the sum of the active holds", (self._name, kept, sums))
+
+    def _follow_copy(self, log_file: LogFile) -> None:
+        first_index, mirror = log_file.first_index, self.store
+        last_cut = self._checks.committed[first_index - 2] if first_index > 1 else None
+        mirror.reset(LogStart(last_cut.index, last_cut.term, last_cut.time_us) if last_cut else BEGINNING)
+        mirror.save(log_file.hard_state, log_file.tail(first_index))
 
     def _follow_start(self, log_file: LogFile, base: LogBase) -> None:
         """A kill in a cut leaves some of what was to be cut; a restart completes an install."""

@@ -40,6 +40,8 @@ class ChangedCore(Protocol):
     @property
     def last_index(self) -> int: ...
     @property
+    def commit_index(self) -> int: ...
+    @property
     def configuration(self) -> tuple[int, Configuration]: ...
 
     def matched(self) -> dict[NodeId, int]: ...
@@ -115,9 +117,16 @@ class Administration:
                     f"the cluster is at feature level {self._ledger.cluster.feature_level}, at which members "
                     "cannot change: run release 1.2 or newer on all nodes, and start those that are down"
                 )
+            self._check_committed()
             return self._change(request, now_us)
         except ChangeRefused as error:
             raise Refused(str(error)) from error
+
+    def _check_committed(self) -> None:
+        """Refuse to say that anything is the case already, or to go on from it, while it may be undone."""
+        index = self._core.configuration[0]
+        if index > self._core.commit_index:
+            raise Refused(f"the change in entry {index} is not committed yet: one at a time, try again")
 
     def _change(
         self,

@@ -707,7 +707,9 @@ class Raft:
         """
         if not isinstance(self._role, Leader):
             raise NotLeader(self.leader)
-        refusal = self._why_not_now(self._role) or refusal_of_change(self.configuration[1], members)
+        refusal = self._why_not_now(self._role) or refusal_of_change(
+            self.configuration[1], members, self._shown_stores
+        )
         if refusal is not None:
             raise ChangeRefused(refusal)
         members = numbered(members, self.configuration[1], self.last_index + 1)

@@ -209,6 +209,7 @@ class SimServer:
             self,
             self.guards,
             listed=self._listed(),
+            first_store=self.folder.first_store,
             feature_level_max=self.feature_level_max,
             first_number=self._random.getrandbits(40),
             clock=self._clock_s,

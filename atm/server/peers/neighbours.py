@@ -74,7 +74,8 @@ class Neighbours:
         """Follow the newest configuration of this node's log, committed or not."""
         self._configuration_index = index
         self._follow(Roster(members, self.roster.removed, self.roster.listed))
-        if self.roster.store(self._node):
+        own = self.roster.member(self._node)
+        if own is not None and own.store and own.since:  # a founder's first folder is named later
             self._note_not_first()
 
     def note_cluster(self, state: ClusterState) -> None:

@@ -192,7 +192,10 @@ def test_a_server_that_a_peer_knows_by_another_folder_remembers_that(story: Stor
 
 def test_a_server_whose_folder_the_log_names_remembers_that(story: Story) -> None:
     """It was a voter by an older folder, or may have been."""
-    story.neighbours.note_configuration(5, members_of(*NODES, n1=story.folder.store))
+    named = members_of(*NODES, n1=story.folder.store)
+    story.neighbours.note_configuration(4, named)
+    assert story.not_first == [], "it founded the cluster"
+    story.neighbours.note_configuration(5, tuple(replace(member, since=5) for member in named))
     assert story.not_first == [story.folder.store]
     assert story.folder.is_not_first
 

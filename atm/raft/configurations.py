@@ -6,7 +6,8 @@ that this is safe as long as each change adds or removes one voter at most.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from types import MappingProxyType
 
 from msgspec.structs import replace
 
@@ -91,16 +92,24 @@ def founding_configuration(nodes: Sequence[NodeId]) -> Configuration:
     return tuple(Member(node=node, voter=True) for node in nodes)
 
 
-def refusal_of_change(old: Configuration, new: Configuration) -> str | None:
+def refusal_of_change(
+    old: Configuration, new: Configuration, shown_stores: Mapping[NodeId, str] = MappingProxyType({})
+) -> str | None:
     """Return why `new` cannot follow `old` in one step, or None.
 
-    A voter is a node with its store: with another store, it may have forgotten what it promised.
+    A voter is a node with its store: with another store, it may have forgotten what it promised. A voter
+    without one may get the store that it was first seen with, which is none of `shown_stores`.
     """
     defect = defect_of(new)
     if defect is not None:
         return f"the new configuration {defect}"
-    before, after = ({(m.node, m.store) for m in members if m.voter} for members in (old, new))
-    changed = before ^ after
+    unnamed = {m.node for m in old if m.voter and not m.store}
+    before = {(m.node, m.store) for m in old if m.voter}
+    changed = before ^ {
+        (m.node, "" if m.node in unnamed and shown_stores.get(m.node) != m.store else m.store)
+        for m in new
+        if m.voter
+    }
     if len(changed) > 1:
         names = ", ".join(sorted({node for node, _ in changed}))
         return (
@@ -111,6 +120,16 @@ def refusal_of_change(old: Configuration, new: Configuration) -> str | None:
 
 
 def numbered(new: Configuration, old: Configuration, index: int) -> Configuration:
-    """Return `new` with `since` of each member: as in `old` if its vote and store stay, else `index`."""
+    """Return `new` with `since` of each member: as in `old` if its vote and store stay, else `index`.
+
+    A voter whose first store is named stays what it was.
+    """
     since = {(m.node, m.voter, m.store): m.since for m in old}
-    return tuple(replace(m, since=since.get((m.node, m.voter, m.store), index)) for m in new)
+    unnamed = {m.node: m.since for m in old if m.voter and not m.store}
+    return tuple(
+        replace(
+            m,
+            since=since.get((m.node, m.voter, m.store), unnamed.get(m.node, index) if m.voter else index),
+        )
+        for m in new
+    )

@@ -318,4 +318,6 @@ def _check_own_change(before: Observation, raft: Raft, role: Leader) -> None:
     voters, now = (
         {(m.node, m.store) for m in members if m.voter} for members in (old, raft.configuration[1])
     )
+    named = {(node, store) for node, store in now if (node, "") in voters}  # its first store
+    now = (now - named) | {(node, "") for node, _ in named}
     _require(len(voters ^ now) <= 1, raft, "a change of the membership adds or removes one voter at most")

@@ -707,7 +707,9 @@ class Raft:
         """
         if not isinstance(self._role, Leader):
             raise NotLeader(self.leader)
-        refusal = self._why_not_now(self._role) or refusal_of_change(self.configuration[1], members)
+        refusal = self._why_not_now(self._role) or refusal_of_change(
+            self.configuration[1], members, self._shown_stores
+        )
         if refusal is not None:
             raise ChangeRefused(refusal)
         members = numbered(members, self.configuration[1], self.last_index + 1)
@@ -767,8 +769,11 @@ class Raft:
         Also for this server itself: with a new disk it must not take the configurations of old entries, which
         it receives again, for ones that name it.
         """
+        counted = self._membership.is_voter(node_id)
         self._shown_stores[node_id] = store
         self._membership = Membership.of(self._configurations.newest[1], self._shown_stores)
+        if counted and self._membership.is_voter(node_id):
+            return  # it has connected again, with the very disk that the configuration names
         if node_id == self.node_id:
             if not isinstance(self._role, Follower) and not self.may_campaign:
                 self._become_follower(self.term, leader=None)

@@ -349,6 +349,7 @@ class Server:
             self._links,
             guards,
             listed=self._cluster.nodes,
+            first_store=storage.folder.first_store,
             first_number=self._random.getrandbits(FORWARD_NUMBER_BITS),
             say=self._say if self._verbose else None,
             extend_status=extend_status,

@@ -151,6 +151,15 @@ class DataFolder:
         """Return whether the peer has shown another store id before. Nothing is recorded."""
         return self._peer_stores.get(peer, store) != store
 
+    def first_store(self, node: str) -> str:
+        """Return the store id that a server was first seen with, or this node's own; empty if not known.
+
+        A folder that is not its node's first one has not seen the first of all others.
+        """
+        if self.owner.is_not_first:
+            return ""
+        return self.store if node == self.owner.node else self._peer_stores.get(node, "")
+
     def register_peer_store(self, peer: str, store: str) -> bool:
         """Record durably the first store id a peer shows; return False if it has shown another.
 

@@ -309,7 +309,11 @@ BETWEEN_TWO: list[tuple[Callable[[], CheckedRaft], Break, str]] = [
         "a change of the membership waits for the last to be committed",
     ),
     (leader, changed(members("abc")), "adds or removes one voter at most"),
-    (leader, changed(members("abcde", e="new")), "adds or removes one voter at most"),
+    (
+        leader,
+        both(observed(configurations=((0, members("abcde", e="old")),)), changed(members("abcde", e="new"))),
+        "adds or removes one voter at most",
+    ),
     (
         leader,
         both(

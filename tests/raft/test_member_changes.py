@@ -191,7 +191,8 @@ def test_two_leaders_cannot_change_one_configuration_in_two_ways() -> None:
     [
         (members("abde"), r"more than one server \(c, d, e\)"),
         (members("a", "bc"), r"more than one server \(b, c\)"),
-        (members("abc", b="new"), r"more than one server \(b\).* first becomes a learner"),
+        (members("abc", b="shown"), r"more than one server \(b\).* first becomes a learner"),
+        (members("abc", a="one", b="shown"), r"more than one server \(b\).* first becomes a learner"),
         (members("", "abc"), "has no voter"),
         ((), "has no voter"),
         ((*members("abc"), Member(node="a", voter=False)), "names a member twice"),
@@ -202,9 +203,30 @@ def test_what_cannot_follow_in_one_step_is_refused_and_changes_nothing(
     wanted: Configuration, reason: str
 ) -> None:
     a = leading()
+    a.raft.demote("b", "shown")
     with pytest.raises(ChangeRefused, match=reason):
         a.raft.change_membership(wanted, NOW_US)
     assert (a.raft.last_index, a.raft.configuration) == (1, (0, members("abc")))
+
+
+def test_the_first_store_of_voters_is_named_at_once_and_they_stay_what_they_are() -> None:
+    network, first = Network("abc"), {"a": "1", "b": "2", "c": "3"}
+    network.checks.first_disks, network.checks.disks = first, dict(first)
+    network.checks.voters = frozenset(first.items())
+    network.elect("a")
+    network.submit("a", b"x")
+    network.pass_time(2 * HEARTBEAT_TICKS)
+    acknowledged = network["a"].matched()
+    network["a"].change_membership(members("abc", a="1", b="2", c="3"), NOW_US)
+    assert network["a"].matched() == acknowledged
+    assert {m.since for m in network["a"].configuration[1]} == {0}
+    network["a"].demote("b", "2")
+    assert network["a"].matched() == acknowledged, "it has connected again"
+    network["a"].demote("c", "4")
+    assert network["a"].membership.is_learner("c")
+    network.pass_time(2 * HEARTBEAT_TICKS)
+    with pytest.raises(ChangeRefused, match="more than one server"):
+        network["a"].change_membership(members("abc", a="1", b="2", c="4"), NOW_US)
 
 
 def test_only_a_leader_changes_the_membership_and_only_within_the_limit_of_an_entry() -> None:

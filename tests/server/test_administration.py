@@ -43,6 +43,7 @@ class Story:
         self.core, self.parts, self.client = FakeCore(), Recorder(), ReplyRecorder()
         self.now_s = 10.0
         self.parts.cluster = ClusterState(id="ab" * 16, voters=NODES, feature_level=2)
+        self.first_stores = {n: f"store of {n}" for n in NODES}
         listed = {n: NodeConfig(n, client=Address("ini", 5000), peer=Address("ini", 6000)) for n in NODES}
         self.router = RequestRouter(
             "n1",
@@ -51,11 +52,12 @@ class Story:
             self.parts,
             self.parts,
             listed=listed,
+            first_store=lambda node: self.first_stores.get(node, ""),
             first_number=1,
             clock=lambda: self.now_s,
             wall_clock_us=lambda: 5,
         )
-        announced = [Member(n, True, str(place(n)), f"h{n[1:]}:5000", since=0) for n in NODES]
+        announced = [Member(n, True, str(place(n)), f"h{n[1:]}:5000", f"store of {n}") for n in NODES]
         self.core.configuration = (1, tuple(announced))
         self.core.match_indexes = dict.fromkeys(NODES[1:], 10)
         for node in NODES[1:]:
@@ -86,7 +88,7 @@ class Story:
 
     def commit(self, term: int = 1) -> dict[str, Any]:
         """Commit the newest entry, as one of `term`; return the reply to that."""
-        index = self.core.last_index
+        index = self.core.commit_index = self.core.last_index
         entry = Entry(index=index, term=term, time_us=1, kind=EntryKind.MEMBERSHIP, data=b"")
         self.router.on_committed([entry], [None])
         return self.client.answers[-1]
@@ -129,6 +131,18 @@ def test_a_change_is_unknown_when_leadership_is_lost(story: Story) -> None:
     story.core.follow("n2", term=2)
     story.router.notice_changes()
     assert story.client.outcomes == [("a", "unknown")]
+
+
+def test_nothing_is_said_to_be_so_before_it_is_committed(story: Story) -> None:
+    """It may be undone, if this leader goes."""
+    story.ask(AddMember(id="a", node="n4", **AT))
+    message = "the change in entry 11 is not committed yet: one at a time, try again"
+    for request in (AddMember(id="b", node="n4", **AT), RemoveMember(id="r", node="n9")):
+        assert story.refusal(request) == message
+    story.commit()
+    answer = story.ask(AddMember(id="c", node="n4", **AT))
+    assert answer is not None
+    assert answer["outcome"] == "ok"
 
 
 def test_below_feature_level_2_members_do_not_change(story: Story) -> None:
@@ -200,6 +214,7 @@ def test_fewer_voters_must_be_meant_and_the_last_one_stays(story: Story) -> None
 def test_a_learner_is_removed_without_more_ado_and_once(story: Story) -> None:
     story.learner()
     assert story.ask(RemoveMember(id="r", node="n4")) is None
+    story.commit()
     story.parts.cluster = replace(story.parts.cluster, removed=(("n4", 11),))
     answer = story.ask(RemoveMember(id="s", node="n4"))
     assert answer is not None
@@ -213,6 +228,7 @@ def test_a_lost_disk_is_replaced_by_the_one_that_is_shown(story: Story) -> None:
     assert "has lost its disk: replace it first" in story.refusal(PromoteMember(id="p", node="n2"))
     assert story.ask(ReplaceMember(id="s", node="n2")) is None
     assert story.member("n2") == Member("n2", False, "h2:6000", "h2:5000", store="new disk")
+    story.commit()
     story.disconnect("n3")
     assert "is not connected" in story.refusal(ReplaceMember(id="t", node="n3"))
 
@@ -253,9 +269,34 @@ def test_a_leader_announces_the_addresses_that_servers_say_and_else_those_of_clu
     said = {each.node: each.peer for each in story.core.configuration[1]}
     assert said == {"n1": "ini:6000", "n2": "said:6000", "n3": "ini:6000"}
     before = story.core.last_index
+    story.core.commit_index = before
     story.now_s += 2 * ANNOUNCE_AGAIN_S
     story.router.accept(Inputs())
     assert story.core.last_index == before, "once is enough"
+
+
+def test_a_leader_names_the_first_data_folder_of_each_voter_before_others_join(story: Story) -> None:
+    """A server that joins later, and sees a lost disk's successor first, must not count that."""
+    unnamed = tuple(replace(member, store="") for member in story.core.configuration[1])
+    story.core.configuration = (1, unnamed)
+    del story.first_stores["n3"]
+    story.connect("n3", store="another disk")
+    asked = (AddMember(id="a", node="n4", **AT), ReplaceMember(id="r", node="n3"))
+    story.core.lost_disks = {"n3"}
+    story.core.commit_index = story.core.last_index
+    assert {m.node: m.store for m in story.core.configuration[1]} == {
+        "n1": "store of n1",
+        "n2": "store of n2",
+        "n3": "",
+    }
+    for request in asked:
+        assert "which data folder counts for n3" in story.refusal(request)
+    story.first_stores["n3"] = "store of n3"
+    story.now_s += 2 * ANNOUNCE_AGAIN_S
+    story.router.accept(Inputs())
+    story.core.commit_index = story.core.last_index
+    assert story.member("n3") == replace(unnamed[2], store="store of n3")
+    assert story.ask(asked[1]) is None
 
 
 # -- handing over --------------------------------------------------------------------------------------

@@ -99,13 +99,26 @@ def test_a_server_of_the_cluster_that_the_log_does_not_name_yet_is_answered_wher
     assert "n9" not in story.parts.places
 
 
-def test_a_node_ends_when_its_own_log_says_that_it_was_removed(story: Story) -> None:
-    story.neighbours.note_configuration(7, members_of("n2", "n3"))
-    assert story.removed == []
+def removed_in_entry_7() -> ClusterState:
     members = tuple(LedgerMember(node, True, "", "") for node in ("n2", "n3"))
-    state = ClusterState(id="ab" * 16, voters=(), feature_level=2, members=members, removed=(("n1", 7),))
-    story.neighbours.note_cluster(state)
+    return ClusterState(id="ab" * 16, voters=(), feature_level=2, members=members, removed=(("n1", 7),))
+
+
+def test_a_node_ends_when_its_own_log_and_most_others_say_that_it_was_removed(story: Story) -> None:
+    story.neighbours.note_configuration(7, members_of("n2", "n3"))
+    story.neighbours.note_cluster(removed_in_entry_7())
+    story.hear("n2", 7)
+    assert story.removed == []
+    story.hear("n3", 7)
     assert "removed from the cluster in log entry 7" in story.removed[0]
+
+
+def test_a_node_that_was_added_again_goes_on_past_the_entry_that_removed_it(story: Story) -> None:
+    story.hear("n2", welcome("n2"))
+    story.hear("n3", 7)
+    story.neighbours.note_configuration(7, members_of("n2", "n3"))
+    story.neighbours.note_cluster(removed_in_entry_7())
+    assert story.removed == []
 
 
 def test_a_node_ends_when_most_others_say_that_it_was_removed(story: Story) -> None:
@@ -179,7 +192,10 @@ def test_a_server_that_a_peer_knows_by_another_folder_remembers_that(story: Stor
 
 def test_a_server_whose_folder_the_log_names_remembers_that(story: Story) -> None:
     """It was a voter by an older folder, or may have been."""
-    story.neighbours.note_configuration(5, members_of(*NODES, n1=story.folder.store))
+    named = members_of(*NODES, n1=story.folder.store)
+    story.neighbours.note_configuration(4, named)
+    assert story.not_first == [], "it founded the cluster"
+    story.neighbours.note_configuration(5, tuple(replace(member, since=5) for member in named))
     assert story.not_first == [story.folder.store]
     assert story.folder.is_not_first
 

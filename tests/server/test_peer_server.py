@@ -41,6 +41,7 @@ from atm.wire.peer_messages import (
     Hello,
     Refused,
     Welcome,
+    decode_hello,
     decode_hello_reply,
     decode_peer_message,
     incarnation_of,
@@ -499,6 +500,29 @@ def test_what_a_node_says_about_itself_is_sent_to_peers_that_know_such_messages(
         finally:
             links.close()
     assert kinds == [CheckLedger, Forward][-1 if protocol < PROTOCOL_MAX else 0 :]
+
+
+def test_a_peer_that_was_greeted_with_the_old_store_id_is_greeted_again(port: Port) -> None:
+    """It counts what is sent on that connection as promises of the old data folder."""
+    address = port.cluster.nodes["n2"].peer
+    welcome = frame(encode(Welcome(node="n2", learner=False, protocol=PROTOCOL_MAX)))
+    with socket.create_server(address.pair) as listener:
+        links = Links(port.handshake, port.inbox, port.reported.append)
+        links.follow({"n2": [address]})
+        links.start()
+        try:
+            with listener.accept()[0] as first:
+                assert decode_hello(receive_hello(first)).store == "store of n1"
+                port.handshake.show_store("new")
+                links.redial()  # there is no connection yet
+                first.sendall(welcome)
+                listener.settimeout(DEADLINE_S)
+                with listener.accept()[0] as second:
+                    assert decode_hello(receive_hello(second)).store == "new"
+                    second.sendall(welcome)
+                    wait_until(lambda: links._links["n2"].up)
+        finally:
+            links.close()
 
 
 def test_batches_keep_all_and_fit_a_frame() -> None:

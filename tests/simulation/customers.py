@@ -27,7 +27,7 @@ class Connection:
     def __init__(self, customer: Customer, server: SimServer, try_number: int, payload: bytes) -> None:
         self._customer = customer
         self._server = server
-        self._incarnation = server.incarnation
+        self._process = server.process
         self._try = try_number
         self._payload = payload
 
@@ -59,7 +59,7 @@ class Customer:
         self.calm = False
         self.stopped = False
         self._name, self._loop, self._plan, self._servers, self._history = name, loop, plan, servers, history
-        self._server = loop.chance.choice(servers)
+        self._server = loop.chance.choice([server for server in servers if not server.retired])
         self._past: list[Command] = []
         self._known_requests = known
         self._workload = Workload(name, loop.chance, plan, known)
@@ -129,7 +129,8 @@ class Customer:
 
     def _try_again(self) -> None:
         if self.calm or self._loop.chance.random() >= self._plan.loyalty:
-            self._server = self._loop.chance.choice(self._servers)
+            running = [server for server in self._servers if not server.retired]
+            self._server = self._loop.chance.choice(running)
         if self._tries_left <= 0:
             self._finish()  # gives up; the request may be done or not
             return

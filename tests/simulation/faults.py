@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from itertools import permutations
 
 from atm.raft.ready import Role
@@ -15,6 +15,7 @@ from tests.simulation.sim_server import SimServer
 EFFECTS_MAX = 12  # a kill comes within so many effects
 STATEMENTS_MAX = 30  # or, somewhere within the ledger, statements of SQL
 DISK_CHANGES_MAX = 4
+WIPES_MAX = 3
 DISK_CALLS = ("read", "write", "open", "sync_folder", "truncate")
 INTERVAL_US_MIN = 2_000  # between faults on average; with none at all, time would stand still
 HOUR_US = 3_600_000_000
@@ -23,7 +24,16 @@ HOUR_US = 3_600_000_000
 class Faults:
     """Strikes at drawn times until `stop`."""
 
-    def __init__(self, loop: Loop, plan: Plan, servers: Sequence[SimServer], network: SimNetwork) -> None:
+    def __init__(
+        self,
+        loop: Loop,
+        plan: Plan,
+        servers: Sequence[SimServer],
+        network: SimNetwork,
+        bears_loss: Callable[[SimServer], bool],
+    ) -> None:
+        """`bears_loss` tells whether the cluster can go on without what a server has promised."""
+        self._bears_loss = bears_loss
         self.fired: Counter[str] = Counter()
         self._loop, self._plan, self._servers, self._network = loop, plan, servers, network
         self._interval_us: float = plan.fault_interval_us  # on average
@@ -39,8 +49,7 @@ class Faults:
             server.disk.power_cut_at = None
             server.disk.room_bytes = None  # a sync that is to fail still will, and the server starts again
             server.slow_us = server.sync_us = 0
-            if not server.up:
-                server.start()
+            server.start_again()
 
     def hasten(self, factor: float) -> None:
         """Let faults come so many times as often."""
@@ -81,6 +90,11 @@ class Faults:
                 self._kill(victim, fault)
             case "wiped disk":
                 return self._wipe(victim)
+            case "old copy":
+                return self._put_back(victim)
+            case "stop":
+                victim.stop()
+                self._loop.after(self._for_us(), lambda: self._start_stopped(victim))
             case "pause":
                 victim.pause(self._for_us())
             case "slow node" | "slow disk":
@@ -94,7 +108,7 @@ class Faults:
                 for_us = self._for_us()
                 self._network.reset(victim.name, peer)
                 self._network.cut([(victim.name, peer)], for_us)
-                victim.lose_link(peer, for_us)
+                victim.lose_link(peer)
             case _:
                 self._cut(fault, victim.name)
         return True
@@ -128,18 +142,38 @@ class Faults:
         victim.start_again()
 
     def _wipe(self, victim: SimServer) -> bool:
-        """Only one in a run: more forgetful servers are more than Raft can bear."""
-        if self.fired["wiped disk"]:
+        """Unless that is more than Raft can bear: a majority of voters keeps its promises."""
+        if self.fired["wiped disk"] >= WIPES_MAX or not self._bears_loss(victim):
             return False
         victim.die(power_cut=False)
         victim.wipe()
-        self._network.new_store(victim.name)
         self._loop.after(self._for_us(), lambda: self._restart(victim, "kill"))
         return True
 
+    def _put_back(self, victim: SimServer) -> bool:
+        """Put the copy of some folder back that has been used since, or make the first."""
+        copied = [server for server in self._servers if server.has_old_copy and self._bears_loss(server)]
+        if not copied:
+            if victim.storage.copy is None:
+                victim.die(power_cut=False)
+                victim.storage.take_copy()
+                self._loop.after(self._for_us(), lambda: self._restart(victim, "kill"))
+            return False
+        if copied[0].up:
+            copied[0].die(power_cut=False)
+        copied[0].restore()
+        self._loop.after(self._for_us(), lambda: self._restart(copied[0], "kill"))
+        return True
+
+    def _start_stopped(self, victim: SimServer) -> None:
+        if victim.up and victim.stops:
+            self._loop.after(self._plan.election_us, lambda: self._start_stopped(victim))
+        else:
+            victim.start_again()
+
     def _cut(self, fault: str, victim: str) -> None:
         chance = self._loop.chance
-        names = self._plan.names
+        names = self._plan.all_names
         others = [name for name in names if name != victim]
         links = set(permutations(names, 2))
         match fault:

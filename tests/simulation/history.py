@@ -60,7 +60,7 @@ class History:
         """`server`, whose ledger has decided so far, answers or hands on an answer; reads are judged here."""
         answer = msgpack.decode(payload)
         asked = self._reads.get(answer["id"])
-        if answer["outcome"] in FAULTS or answer["leader"] != server:
+        if answer["outcome"] in FAULTS or answer.get("leader") != server:
             return
         if asked is None:
             decided = answer["log_index"] <= decided_index

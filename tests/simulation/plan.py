@@ -38,8 +38,13 @@ FAULTS = (
     "ring",
     "connection reset",  # what was under way is lost, and its sender learns of it
     "wall clock jump",
+    "stop",  # SIGTERM: a leader hands over first
+    "old copy",  # of a data folder is put back
 )
 MESSAGE_FAULTS = ("lost", "doubled", "delayed", "replayed")
+
+# What an administrator asks for, with weights (`administrator.py`).
+CHANGES = {"add": 3.0, "promote": 4.0, "remove": 2.0, "replace": 2.0, "move": 1.0, "transfer": 2.0}
 
 # What customers request (`workload.py`), with weights; each seed uses half of the optional operations.
 BASIC_OPERATIONS = {"credit": 6.0, "debit": 4.0, "open": 1.0}
@@ -92,10 +97,18 @@ class Plan(Struct, frozen=True, kw_only=True):
     snapshot_log_bytes: int  # by how much the log grows until a snapshot is due
     piece_bytes: int  # of a snapshot that is fetched
     old_release_share: float  # of the servers, at first
+    spares: int  # servers that may be added
+    changes: dict[str, float]  # what an administrator asks for
+    change_interval_us: int
 
     @property
     def names(self) -> tuple[NodeId, ...]:
-        return tuple(str(5000 + number) for number in range(self.nodes))
+        """The servers that found the cluster."""
+        return self.all_names[: self.nodes]
+
+    @property
+    def all_names(self) -> tuple[NodeId, ...]:
+        return tuple(str(5000 + number) for number in range(self.nodes + self.spares))
 
     @property
     def election_us(self) -> int:
@@ -104,7 +117,7 @@ class Plan(Struct, frozen=True, kw_only=True):
     def config(self, name: NodeId) -> RaftConfig:
         return RaftConfig(
             node_id=name,
-            peers=tuple(other for other in self.names if other != name),
+            peers=tuple(other for other in dict.fromkeys((*self.names, name)) if other != name),
             heartbeat_ticks=self.heartbeat_ticks,
             election_ticks_min=self.election_ticks_min,
             election_ticks_max=self.election_ticks_max,
@@ -161,6 +174,11 @@ def draw(seed: int) -> Plan:
         snapshot_log_bytes=chance.choice((700, 700, 2_000, 5_000, 64 << 20)),
         piece_bytes=chance.choice((4 << 10, 64 << 10)),
         old_release_share=chance.choice((0.0, 0.5)),
+        spares=chance.choice((0, 1, 1, 2)),
+        changes={kind: weight * chance.choice((0.3, 1.0, 3.0)) for kind, weight in CHANGES.items()}
+        if chance.random() < 0.75
+        else {},
+        change_interval_us=int(election_us * chance.choice((0.5, 1.0, 2.0))),
     )
 
 

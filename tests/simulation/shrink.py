@@ -32,6 +32,7 @@ SIMPLEST: dict[str, object] = {
     "snapshot_log_bytes": 64 << 20,
     "piece_bytes": 256 << 10,
     "old_release_share": 0.0,
+    "changes": {},
 }
 
 

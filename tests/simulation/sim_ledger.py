@@ -73,6 +73,13 @@ class SimLedgerFile:
         """The file is gone."""
         self._versions.clear()
 
+    def versions(self) -> list[bytes]:
+        return list(self._versions)
+
+    def restore(self, versions: list[bytes]) -> None:
+        """An old copy takes the place of the file."""
+        self._versions[:] = versions
+
     def contents(self) -> bytes:
         """Return the file as it is, between two transactions."""
         assert not self._connection.in_transaction

@@ -9,6 +9,7 @@ from typing import NamedTuple
 from atm.raft.messages import NodeId
 from tests.simulation.loop import Loop
 from tests.simulation.plan import Plan
+from tests.simulation.sim_links import SimConnection
 
 REMEMBERED = 200  # messages that may be replayed
 
@@ -21,14 +22,13 @@ class _Message(NamedTuple):
     payload: bytes
     stores: tuple[int, int]
     reset: int
+    connection: SimConnection
 
 
 class SimNetwork:
-    """Carries payloads between servers; `deliver(to, sender, payload, new_store)` takes them in."""
+    """Carries payloads between servers; `deliver(payload, connection)` takes them in."""
 
-    def __init__(
-        self, loop: Loop, plan: Plan, deliver: Callable[[NodeId, NodeId, bytes, bool], None]
-    ) -> None:
+    def __init__(self, loop: Loop, plan: Plan, deliver: Callable[[bytes, SimConnection], None]) -> None:
         self.calm = False
         self.fired: Counter[str] = Counter()
         self._loop = loop
@@ -52,22 +52,27 @@ class SimNetwork:
         """`name` lost its disk: what it sent before may still arrive, but nothing that was sent to it."""
         self._stores[name] += 1
 
+    def store_number(self, name: NodeId) -> int:
+        """Return how many disks `name` has lost."""
+        return self._stores[name]
+
     def reset(self, sender: NodeId, to: NodeId) -> None:
         """What is under way from `sender` to `to` is lost."""
         self._resets[sender, to] += 1
 
-    def send(self, sender: NodeId, to: NodeId, payload: bytes, once: bool, delay_us: int) -> None:
+    def send(self, connection: SimConnection, payload: bytes, once: bool, delay_us: int) -> None:
         """Carry `payload` after `delay_us`, perhaps; if `once`, it is of the kind that TCP never doubles."""
         chance, faults = self._loop.chance, self._plan.message_faults
+        sender, to = connection.dialer.name, connection.acceptor.name
         stores, reset = (self._stores[sender], self._stores[to]), self._resets[sender, to]
-        message = _Message(sender, to, payload, stores, reset)
+        message = _Message(sender, to, payload, stores, reset, connection)
         if self.calm or self._loop.now_us > self._plan.faults_end_us:
-            self._carry(message, delay_us + self._latency_us())
+            self._carry(message, delay_us + self.latency_us())
             return
         if chance.random() < faults.get("lost", 0):
             self.fired["lost"] += 1
             return
-        latency_us = delay_us + self._latency_us()
+        latency_us = delay_us + self.latency_us()
         if chance.random() < faults.get("delayed", 0):
             self.fired["delayed"] += 1
             latency_us += chance.randint(0, 3 * self._plan.election_us)
@@ -76,11 +81,11 @@ class SimNetwork:
             return
         if chance.random() < faults.get("doubled", 0):
             self.fired["doubled"] += 1
-            self._carry(message, delay_us + self._latency_us() * chance.choice((1, 1, 10)))
+            self._carry(message, delay_us + self.latency_us() * chance.choice((1, 1, 10)))
         if "replayed" in faults:
             if self._old and chance.random() < faults["replayed"]:
                 self.fired["replayed"] += 1
-                self._carry(chance.choice(self._old), self._latency_us())
+                self._carry(chance.choice(self._old), self.latency_us())
             if chance.random() < 0.2:
                 self._old.append(message)
 
@@ -98,9 +103,9 @@ class SimNetwork:
             if answer is None or not self._carries(other, asker):
                 self._loop.after(self._plan.election_us, lambda: take(None))
             else:
-                self._loop.after(self._latency_us(), lambda: take(answer))
+                self._loop.after(self.latency_us(), lambda: take(answer))
 
-        self._loop.after(self._latency_us(), there)
+        self._loop.after(self.latency_us(), there)
 
     def _carries(self, sender: NodeId, to: NodeId) -> bool:
         """Whether what is sent on a connection now arrives; if not, the connection is lost."""
@@ -109,7 +114,7 @@ class SimNetwork:
         lost = self._loop.chance.random() < self._plan.message_faults.get("lost", 0)
         return not lost and self._cuts[sender, to] <= 0
 
-    def _latency_us(self) -> int:
+    def latency_us(self) -> int:
         return self._loop.chance.randint(*self._plan.latency_us)
 
     def _carry(self, message: _Message, latency_us: int) -> None:
@@ -123,4 +128,4 @@ class SimNetwork:
             self.fired["cut off"] += 1
             return
         self.fired["from before a wipe"] += message.stores[0] != self._stores[sender]
-        self._deliver(to, sender, message.payload, message.stores[0] > 0)
+        self._deliver(message.payload, message.connection)

@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from random import Random
 from threading import Event, Lock
+from typing import cast
 
 from msgspec.structs import replace
 
-from atm.config import Address
+from atm.config import Address, NodeConfig
 from atm.ledger.commands import Founding
 from atm.ledger.ledger import ClusterState
 from atm.raft.config import RaftConfig
@@ -26,22 +27,36 @@ from atm.server.group.kept_snapshots import KeptSnapshots
 from atm.server.group.ledger_comparison import LedgerComparison
 from atm.server.group.recovery import check_one_cluster, recover
 from atm.server.group.request_router import RequestRouter
+from atm.server.group.roster import Roster
 from atm.server.group.run_loop import RunLoop
 from atm.server.group.snapshot_maker import SnapshotMaker
 from atm.server.group.snapshotter import Snapshotter
+from atm.server.peers.handshake import Handshake
+from atm.server.peers.links import Links
+from atm.server.peers.neighbours import Neighbours
 from atm.storage.log_file import LogFailed
 from atm.wire.client_messages import Status, decode_client_request
 from atm.wire.codec import encode
 from atm.wire.framing import PEER_FRAME_BYTES_MAX, FrameReader, frame
-from atm.wire.peer_messages import Forward, ForwardReply, Hello, PeerReport, decode_peer_message
+from atm.wire.peer_messages import (
+    START_BITS,
+    Forward,
+    ForwardReply,
+    Hello,
+    PeerReport,
+    decode_peer_message,
+    incarnation_of,
+)
 from tests.simulation.bank_model import BankModel
 from tests.simulation.fuse import Died, Fuse
 from tests.simulation.loop import Loop
 from tests.simulation.plan import BEGIN_US, TICK_US, Plan
+from tests.simulation.sim_folder import SimFolder
+from tests.simulation.sim_links import SimConnection, SimLinks, SimPeerServer
 from tests.simulation.sim_network import SimNetwork
 from tests.simulation.sim_snapshots import Fetching, Making
 from tests.simulation.sim_storage import SimStorage
-from tests.simulation.watched import WatchedCore, WatchedLinks
+from tests.simulation.watched import WatchedCore
 from tests.support.checks import Checks, require
 from tests.support.server_parts import hello_of
 from tests.support.sim_disk import PowerCut, SimDisk
@@ -51,6 +66,13 @@ UPGRADE_SHARE = 0.5  # of the restarts
 CLOCK_SKEW_US = 2_000_000  # by which clocks may differ; the plan's are out by an hour, or right
 SERVED_ELECTIONS = 5  # election timeouts for which a snapshot is kept after a piece of it was fetched
 WAKE_US_MAX = 200  # from the arrival of something to the iteration that takes it
+
+
+ENDED = object()
+
+
+def address_of(name: NodeId, place: int = 1) -> NodeConfig:
+    return NodeConfig(name, Address(f"n{name}", 1000 + place), Address(f"n{name}", place))
 
 
 class Clients:
@@ -68,14 +90,14 @@ def no_preparation(snapshot: Snapshot, leader: NodeId, part: Path, stop: Event) 
 class ForwardedBy:
     """The channel of requests that another server forwarded."""
 
-    def __init__(self, sender: NodeId, server: SimServer, incarnation: int) -> None:
+    def __init__(self, sender: NodeId, server: SimServer, process: int) -> None:
         self._sender = sender
         self._server = server
-        self._incarnation = incarnation
+        self._process = process
 
     def reply(self, number: int, payload: bytes) -> None:
         server = self._server
-        if server.incarnation == self._incarnation:
+        if server.process == self._process:
             server.decided(payload)
             server.links.send_frame(
                 self._sender, ForwardReply(sender=server.name, answers=((number, payload),))
@@ -102,8 +124,13 @@ class SimServer:
         self.feature_level_max = 1 if is_old else FEATURE_LEVELS
         self.storage = SimStorage(name, plan, checks, model, digests)
         self.up = False
-        self.incarnation = 0
-        self.links: WatchedLinks
+        self.process = 0  # the number of the process
+        self.retired = name not in plan.names  # it does not run: it was removed, or not added yet
+        self.place = 1  # where it runs: the port of its address
+        self.links: SimLinks
+        self.peer_server: SimPeerServer
+        self.folder: SimFolder
+        self.core: WatchedCore
         self.guards: Guards
         self.fuse = Fuse()
         self.wall_clock_ahead_us = Random(f"wall {name} of {plan.luck}").randint(
@@ -122,8 +149,8 @@ class SimServer:
         self._node: RunLoop
         self.fired = Counter[str]()
         self._served_us: dict[int, int] = {}  # when a piece of which snapshot was last asked for
-        self._learners: set[NodeId] = set()
-        self._unlinked: set[NodeId] = set()
+        self._ending: Iterator[None] | None = None  # while it stops
+        self._was_removed = False
 
     @property
     def disk(self) -> SimDisk:
@@ -134,8 +161,13 @@ class SimServer:
     def start(self) -> None:
         """Start from the disk, as the production server does."""
         assert not self.up
-        self.incarnation += 1
+        assert not self.retired
+        self.process += 1
         self.fuse.put_out()
+        self._ending, self._was_removed = None, False
+        self.folder = SimFolder(self.storage.files, self.fuse, self.storage.new_store)
+        self.folder.count_start()
+        self._checks.disks[self.name] = self.folder.store
         try:
             self._log, self.bank = self.storage.open(self.fuse)
         except (PowerCut, LogFailed) as error:
@@ -148,7 +180,7 @@ class SimServer:
             return
         snapshot = self.storage.snapshots.newest
         check_one_cluster(
-            self._log, folder_id=self.storage.cluster_id, ledger_id=self.bank.cluster.id, snapshot=snapshot
+            self._log, folder_id=self.folder.cluster_id, ledger_id=self.bank.cluster.id, snapshot=snapshot
         )
         validator = EntryValidator(self._clock_s, self.wall_clock_us, self.feature_level_max)
         raft = recover(
@@ -160,18 +192,15 @@ class SimServer:
             snapshot=snapshot,
             check_invariants=True,
         )
-        self._join(self.bank.cluster)
+        if self.folder.is_not_first:
+            raft.demote(self.name, self.folder.store)
         self.core = WatchedCore(raft, self._checks, self.fuse)
-        incarnation = self.incarnation
-        self.links = WatchedLinks(
-            self.name,
-            [other.name for other in self.others],
-            self._send_if(incarnation),
-            self._checks,
-            self.fuse,
-        )
         lock = Lock()
         self.inbox = Inbox(lock)
+        self._handshake = Handshake(
+            self._hello(), Roster(raft.configuration[1], {}, self._listed()), lambda: self._log.last_index
+        )
+        self._connect()
         self.guards = self._make_guards()
         router = RequestRouter(
             self.name,
@@ -179,7 +208,8 @@ class SimServer:
             self.bank,
             self,
             self.guards,
-            listed={},
+            listed=self._listed(),
+            first_store=self.folder.first_store,
             feature_level_max=self.feature_level_max,
             first_number=self._random.getrandbits(40),
             clock=self._clock_s,
@@ -197,18 +227,60 @@ class SimServer:
             clients=Clients(),
             inbox=self.inbox,
             lock=lock,
-            on_cluster=self._join,
+            on_cluster=self._follow,
+            on_configuration=self._neighbours.note_configuration,
+            on_peers=self._neighbours.note_peers,
             on_install=self._installer.begin,
             on_tick=self._on_tick,
             clock=self._clock_s,
         )
         self.up = True
-        self._show_hellos()
-        self._learners.clear()
-        self._unlinked.clear()
         self._busy_until_us = self._loop.now_us
         self._loop.trace("start", self.name, raft.term, raft.last_index, raft.applied_index)
-        self._tick(incarnation)
+        self._tick(self.process)
+        self._follow(self.bank.cluster)
+
+    def _connect(self) -> None:
+        """Set up who is let in, and the links to the others."""
+        raft = self.core.raft
+
+        def acknowledged(peer: NodeId) -> int:
+            return min(raft.matched().get(peer, 0), raft.commit_index)
+
+        self.links = SimLinks(
+            self.name,
+            handshake=self._handshake,
+            inbox=self.inbox,
+            dial=self._dial,
+            later=self._later,
+            send=self._send_if(self.process),
+            checks=self._checks,
+            fuse=self.fuse,
+        )
+        self.peer_server = SimPeerServer(
+            handshake=self._handshake,
+            folder=self.folder,
+            inbox=self.inbox,
+            links=self.links,
+            acknowledged=acknowledged,
+            report=self._report,
+        )
+        self._neighbours = Neighbours(
+            self.name,
+            self._handshake,
+            cast(Links, self.links),
+            self.peer_server,
+            self.folder,
+            report=self._report,
+            on_removed=self._end_removed,
+            on_not_first=lambda store: self.inbox.put(Inputs(demotions=[(self.name, store)])),
+        )
+
+    def _report(self, line: str) -> None:
+        if "is an old copy" in line:
+            self.fired["old copy found"] += 1
+            self._checks.disks[self.name] = self.folder.store
+        self._loop.trace("reported", self.name, line)
 
     def _make_guards(self) -> Guards:
         raft = self.core.raft
@@ -261,7 +333,7 @@ class SimServer:
             limit_bytes=self._plan.snapshot_log_bytes,
             being_fetched=self._being_fetched,
             random=self._random.uniform,
-            report=lambda line: self._loop.trace("reported", self.name, line),
+            report=self._report,
             start_job=self._begin_making,
         )
 
@@ -279,7 +351,7 @@ class SimServer:
             prepare=no_preparation,
             before_swap=before_swap,
             say=self._note_install,
-            report=lambda line: self._loop.trace("reported", self.name, line),
+            report=self._report,
             start_job=self._begin_fetching,
         )
 
@@ -296,11 +368,11 @@ class SimServer:
     ) -> Fetching:
         self._loop.trace("fetch", self.name, snapshot.index, leader)
         (source,) = [other for other in self.others if other.name == leader]
-        incarnation = self.incarnation
+        process = self.process
 
         def ask(wanted: Snapshot, offset: int, take: Callable[[bytes | None], None]) -> None:
             def if_up(piece: bytes | None) -> None:
-                if self.up and self.incarnation == incarnation:
+                if self.up and self.process == process:
                     take(piece)
 
             self._network.exchange(self.name, leader, lambda: source.piece_of(wanted, offset), if_up)
@@ -319,10 +391,10 @@ class SimServer:
 
     def _later(self, event: Callable[[], None]) -> None:
         """Let `event` happen after a while, unless this server has died by then."""
-        incarnation = self.incarnation
+        process = self.process
 
         def if_up() -> None:
-            if self.up and self.incarnation == incarnation:
+            if self.up and self.process == process:
                 event()
 
         self._loop.after(self._loop.chance.randint(0, self._plan.election_us), if_up)
@@ -351,34 +423,78 @@ class SimServer:
 
     def _config(self) -> RaftConfig:
         """Return the core's settings; each start draws another id, should this server found the cluster."""
-        drawn = Random(f"cluster {self.name} {self.incarnation} of {self._plan.luck}").randbytes(16).hex()
+        drawn = Random(f"cluster {self.name} {self.process} of {self._plan.luck}").randbytes(16).hex()
         bootstrap = encode(Founding(drawn, self._plan.names))
         return replace(self._plan.config(self.name), bootstrap=bootstrap)
 
-    def _join(self, cluster: ClusterState) -> None:
-        """The log says which cluster this is."""
+    def _follow(self, cluster: ClusterState) -> None:
+        """The log says which cluster this is, and who is in it."""
         known = cluster.feature_level <= self.feature_level_max
         require(known, "no server meets a feature level that it does not know", (self.name, cluster))
         if cluster.id:
-            same = self.storage.cluster_id in ("", cluster.id)
-            require(same, "a server stays in its cluster", (self.name, self.storage.cluster_id, cluster))
-            self.storage.cluster_id = cluster.id
+            same = self.folder.cluster_id in ("", cluster.id)
+            require(same, "a server stays in its cluster", (self.name, self.folder.cluster_id, cluster))
+            self.folder.join(cluster.id)
+            self._handshake.join(cluster.id)
+        self._neighbours.note_cluster(cluster)
 
-    def _show_hellos(self) -> None:
-        """Exchange feature levels with the other servers, as hellos do."""
-        for other in self.others:
-            if other.up:
-                other.inbox.put(Inputs(hellos=[(self.name, self.hello)]))
-                self.inbox.put(Inputs(hellos=[(other.name, other.hello)]))
+    def _hello(self) -> Hello:
+        """What the other servers see of this one."""
+        return replace(
+            hello_of(self.name, self.feature_level_max, self.folder.store),
+            cluster=self.folder.cluster_id,
+            peer_address=str(self.address.peer),
+            client_address=str(self.address.client),
+            incarnation=incarnation_of(self.folder.incarnation, self._random.getrandbits(START_BITS)),
+        )
 
     @property
-    def hello(self) -> Hello:
-        """What the other servers see of this one."""
-        return hello_of(self.name, self.feature_level_max)
+    def address(self) -> NodeConfig:
+        return address_of(self.name, self.place)
+
+    def _listed(self) -> dict[NodeId, NodeConfig]:
+        """What its cluster.ini says."""
+        return {**{name: address_of(name) for name in self._plan.names}, self.name: self.address}
+
+    @property
+    def stops(self) -> bool:
+        return self._ending is not None
+
+    @property
+    def has_old_copy(self) -> bool:
+        """Whether there is a copy of its folder from before its last start."""
+        copy, starts = self.storage.copy, self.storage.files.owner.incarnation
+        return copy is not None and not self.retired and starts > copy.files.owner.incarnation
+
+    def _end_removed(self, why: str) -> None:
+        self._was_removed = True
+        self.stop()
+
+    def stop(self) -> None:
+        """SIGTERM: hand leadership over, answer what waits, and end."""
+        if self.up and self._ending is None:
+            self._ending = self._node.ending()
+            self.fired["stop of a leader"] += self.core.role is Role.LEADER
+            self._wake()
+
+    def begin(self) -> None:
+        """Start with an empty folder: it is added."""
+        assert self.retired
+        if self.process:
+            self.wipe()
+        self.retired, self.feature_level_max = False, FEATURE_LEVELS
+        self.start()
+
+    def move(self) -> None:
+        """Start at its next address."""
+        if self.up:
+            self.die(power_cut=False)
+        self.place += 1
+        self.start_again()
 
     def start_again(self) -> None:
-        """Start unless it was started meanwhile."""
-        if not self.up:
+        """Start unless it was started meanwhile, or is not to run."""
+        if not self.up and not self.retired:
             self.start()
 
     def die(self, *, power_cut: bool) -> None:
@@ -386,9 +502,13 @@ class SimServer:
         assert self.up
         self.up = False
         self.crashes += 1
-        for other in self.others:
-            if other.up:
-                other.inbox.put(Inputs(hellos=[(self.name, None)]))
+        noticed_us = self._network.latency_us()
+        if power_cut and self._random.random() < 0.5:
+            noticed_us = self._random.randint(0, 4 * self._plan.election_us)
+        for connection in self.links.outbound():
+            connection.acceptor.peer_is_gone(connection, noticed_us)
+        for connection in self.peer_server.inbound():
+            connection.drop(noticed_us)
         if self._random.random() < UPGRADE_SHARE:
             self.feature_level_max = FEATURE_LEVELS
         self.storage.close(power_cut=power_cut)
@@ -398,6 +518,13 @@ class SimServer:
         """The disk is lost while the server is down."""
         assert not self.up
         self.storage.wipe()
+        self._network.new_store(self.name)
+
+    def restore(self) -> None:
+        """An old copy of the data folder is put back while the server is down."""
+        assert not self.up
+        self.storage.restore()
+        self._network.new_store(self.name)
 
     def pause(self, for_us: int) -> None:
         """Do nothing for a while, and then go on as if nothing had been."""
@@ -405,18 +532,44 @@ class SimServer:
 
     # -- what comes in -------------------------------------------------------------------------------
 
-    def deliver(self, sender: NodeId, framed: bytes, new_store: bool) -> None:
-        """A frame of another server arrives, in two pieces; the first of a new store is behind its hello."""
+    def accept(self, connection: SimConnection, framed: bytes) -> bytes | None:
+        """Another server connects, and says hello; return the reply."""
+        try:
+            reply = self.peer_server.accept(connection, framed)
+        except Died:
+            self.die(power_cut=False)
+            return None
+        self._wake()
+        return reply
+
+    def peer_is_gone(self, connection: SimConnection, after_us: int = 0) -> None:
+        """The other end of a connection to this server was closed."""
+
+        def notice() -> None:
+            if self.up and self.process == connection.processes[1]:
+                self.peer_server.forget(connection)
+                self._wake()
+
+        self._loop.after(after_us + self._network.latency_us(), notice)
+
+    def deliver(self, framed: bytes, connection: SimConnection) -> None:
+        """A frame of another server arrives, in two pieces.
+
+        It may come late, and on a connection that was lost since, but not from another data folder than the
+        one that its sender has shown last.
+        """
+        sender = connection.dialer.name
         if not self.up:
             return
-        if new_store and sender not in self._learners:
-            self._learners.add(sender)
-            self.inbox.put(Inputs(demotions=[(sender, "new")]))
+        current = self.peer_server.current(sender)
+        if current is None or (current[0].disk, current[0].store) != (connection.disk, connection.store):
+            connection.drop(self._network.latency_us())
+            return
         cut, reader = self._random.randint(0, len(framed)), FrameReader(PEER_FRAME_BYTES_MAX)
         (payload,) = [*reader.feed(framed[:cut]), *reader.feed(framed[cut:])]
         message, inputs = decode_peer_message(payload), Inputs()
         if isinstance(message, Forward):
-            channel = ForwardedBy(sender, self, self.incarnation)
+            channel = ForwardedBy(sender, self, self.process)
             for number, actor, request in message.requests:
                 inputs.add_request(self._asked(channel, number, request, actor, True))
         elif isinstance(message, ForwardReply):
@@ -448,38 +601,67 @@ class SimServer:
         assert not isinstance(request, Status)
         return PendingRequest(channel, number, request, payload, actor, forwarded)
 
-    def lose_link(self, peer: NodeId, for_us: int) -> None:
-        """The connection to `peer` is gone, and for a while there is no other."""
+    def lose_link(self, peer: NodeId) -> None:
+        """The connection to `peer` is gone."""
         if self.up:
-            self._unlinked.add(peer)
-            self._loop.after(for_us, lambda: self._unlinked.discard(peer))
-            self.inbox.put(Inputs(lost_links=[peer]))
+            self.links.lose(peer)
             self._wake()
 
     # -- what goes out -------------------------------------------------------------------------------
 
     def forward(self, to: NodeId, requests: Sequence[tuple[int, str, bytes]]) -> bool:
         """The router forwards requests to the leader."""
-        if to in self._unlinked:
-            return False
-        self.links.send_frame(to, Forward(sender=self.name, requests=tuple(requests)))
-        return True
+        return self.links.send_frame(to, Forward(sender=self.name, requests=tuple(requests)))
 
     def _no_ledger_is_wrong(self, line: str) -> None:
         require(False, "ledgers that follow from one log are never found to differ", (self.name, line))
 
     def reached(self, node: NodeId) -> Address | None:
-        """Every server that is up is reached at its name."""
-        return None if node in self._unlinked else Address(node, 1)
+        return self.links.reached(node)
+
+    def _dial(
+        self, place: Address, framed: bytes, take: Callable[[SimConnection | None, bytes], None]
+    ) -> None:
+        """Connect to whoever listens at `place`, and say hello."""
+        (acceptor,) = [other for other in self.others if place.host == other.address.peer.host]
+        number, store, process = self._network.store_number(self.name), self.folder.store, self.process
+        connections: list[SimConnection] = []
+
+        def lost(connection: SimConnection, after_us: int) -> None:
+            self._loop.after(after_us, lambda: self._lost(connection))
+
+        def ask() -> bytes | None:
+            if not acceptor.up or acceptor.address.peer != place:
+                return None
+            connections.append(SimConnection(self, acceptor, number, store, lost))
+            connections[0].processes = process, acceptor.process
+            return acceptor.accept(connections[0], framed)
+
+        def reply(payload: bytes | None) -> None:
+            if self.up and self.process == process and payload is not None:
+                take(connections[0], payload)
+                self._wake()
+                return
+            if connections:
+                acceptor.peer_is_gone(connections[0])
+            if self.up and self.process == process:
+                take(None, b"")
+
+        self._network.exchange(self.name, acceptor.name, ask, reply)
+
+    def _lost(self, connection: SimConnection) -> None:
+        if self.up and self.process == connection.processes[0]:
+            self.links.lost(connection)
+            self._wake()
 
     def decided(self, payload: bytes) -> None:
         """An answer leaves the server that decided it."""
         self._decided(self, payload)
 
-    def _send_if(self, incarnation: int) -> Callable[[NodeId, bytes, bool], None]:
-        def send(to: NodeId, payload: bytes, once: bool) -> None:
-            assert self.incarnation == incarnation, "the dead send nothing"
-            self._network.send(self.name, to, frame(payload), once, self.late_us)
+    def _send_if(self, process: int) -> Callable[[SimConnection, bytes, bool], None]:
+        def send(connection: SimConnection, payload: bytes, once: bool) -> None:
+            assert self.process == process, "the dead send nothing"
+            self._network.send(connection, frame(payload), once, self.late_us)
 
         return send
 
@@ -497,27 +679,30 @@ class SimServer:
     def _clock_s(self) -> float:
         return self._loop.now_us * self._clock_rate / 1e6
 
-    def _tick(self, incarnation: int) -> None:
-        if self.up and incarnation == self.incarnation:
+    def _tick(self, process: int) -> None:
+        if self.up and process == self.process:
             self._wake()
-            self._loop.after(TICK_US, lambda: self._tick(incarnation))
+            self._loop.after(TICK_US, lambda: self._tick(process))
 
     def _wake(self) -> None:
         if not self._iteration_is_due:
             self._iteration_is_due = True
             due_us = max(self._loop.now_us + self._loop.chance.randint(0, WAKE_US_MAX), self._busy_until_us)
-            incarnation = self.incarnation
-            self._loop.after(due_us - self._loop.now_us, lambda: self._iterate(incarnation))
+            process = self.process
+            self._loop.after(due_us - self._loop.now_us, lambda: self._iterate(process))
 
-    def _iterate(self, incarnation: int) -> None:
+    def _iterate(self, process: int) -> None:
         self._iteration_is_due = False
         if not self.up:
             return
-        if incarnation != self.incarnation or self._loop.now_us < self._busy_until_us:
+        if process != self.process or self._loop.now_us < self._busy_until_us:
             self._wake()
             return
         self._log.slow_us, self._log.took_us = self.sync_us, 0
         try:
+            if self._ending is not None and next(self._ending, ENDED) is ENDED:
+                self._end()
+                return
             while self._iterate_and_end_due_holds():
                 pass
         except (Died, LogFailed):
@@ -526,6 +711,12 @@ class SimServer:
             self.die(power_cut=True)
         else:
             self._busy_until_us = self._loop.now_us + self.slow_us + self.late_us
+
+    def _end(self) -> None:
+        self.die(power_cut=False)
+        if self._was_removed:
+            self.fired["removed server ended"] += 1
+            self.retired = True
 
     def _iterate_and_end_due_holds(self) -> bool:
         """Run an iteration; a leader that finds a hold due has proposed its end by then.

@@ -48,6 +48,11 @@ class SnapshotDisk:
             if path.suffix == ".part":
                 self.files[path] = contents[: self._chance.randint(0, len(contents))]
 
+    def copied(self) -> SnapshotDisk:
+        copy = SnapshotDisk(self._chance)
+        copy.files, copy.adopted = dict(self.files), dict(self.adopted)
+        return copy
+
     def lose(self) -> None:
         self.files.clear()
         self.adopted.clear()

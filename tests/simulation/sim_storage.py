@@ -7,6 +7,7 @@ memory; what a crash leaves of it is said in `sim_ledger.py`.
 from __future__ import annotations
 
 from collections import Counter
+from dataclasses import dataclass, replace
 from pathlib import Path
 from random import Random
 
@@ -19,6 +20,7 @@ from atm.storage.log_index import LogBase
 from tests.simulation.bank_model import BankModel, receipt_row
 from tests.simulation.fuse import Fuse
 from tests.simulation.plan import Plan
+from tests.simulation.sim_folder import FolderFiles, new_files
 from tests.simulation.sim_ledger import SimLedgerFile
 from tests.simulation.sim_snapshots import SimSnapshotStore, SnapshotDisk
 from tests.simulation.watched import WatchedLedger, WatchedLog
@@ -29,20 +31,34 @@ from tests.support.store import Store
 FOLDER = Path("/node/log")
 
 
+@dataclass(frozen=True)
+class Copy:
+    """A copy of a data folder, as some operator might put it back."""
+
+    disk: SimDisk
+    ledger: list[bytes]
+    snapshots: SnapshotDisk
+    files: FolderFiles
+
+
 class SimStorage:
     """The storage of `name`; `digests` are of every server's ledger, by the index it had applied."""
 
     def __init__(
         self, name: NodeId, plan: Plan, checks: Checks, model: BankModel, digests: dict[int, str]
     ) -> None:
+        self._name, self._plan, self._checks, self._model, self._digests = name, plan, checks, model, digests
         self.store: Store = checks.stores[name]  # the mirror: what must be on the disk
         self.chance = Random(f"disk {name} of {plan.luck}")
         self.disk = SimDisk(self.chance, plan.torn_bytes)
         self.ledger_file = SimLedgerFile(self.chance)
         self.snapshot_disk = SnapshotDisk(self.chance)
         self.snapshots: SimSnapshotStore
-        self.cluster_id = ""  # what node.json says
-        self._name, self._plan, self._checks, self._model, self._digests = name, plan, checks, model, digests
+        self._stores_drawn = 0
+        self.files = new_files(name, self.new_store())
+        self.copy: Copy | None = None
+        self._void: set[str] = set()  # the folders of which an old copy was put back
+        self._is_restored = False  # the disk is as some copy was, so the mirror follows it
         self._log: WatchedLog | None = None
         self._bank: WatchedLedger
 
@@ -57,6 +73,9 @@ class SimStorage:
         )
         base = self.snapshots.base
         log_file = LogFile(FOLDER, base=base, segment_bytes_max=segment_bytes_max, disk=self.disk)
+        if self._is_restored:
+            self._is_restored = False
+            self._follow_copy(log_file)
         self._follow_start(log_file, base)
         self._compare_with_mirror(log_file)
         self._log = WatchedLog(self._name, log_file, self.store, self.disk, self._checks, fuse)
@@ -98,13 +117,41 @@ class SimStorage:
         else:
             self.disk.kill()
 
+    def new_store(self) -> str:
+        """Draw the id of a data folder."""
+        self._stores_drawn += 1
+        return f"{self._name}/{self._stores_drawn}"
+
+    def take_copy(self) -> None:
+        """Copy all that is on the disk of a server that is down."""
+        self.copy = Copy(
+            self.disk.copied(), self.ledger_file.versions(), self.snapshot_disk.copied(), replace(self.files)
+        )
+
+    def restore(self) -> None:
+        """Put the copy in the place of all that is there."""
+        assert self.copy is not None
+        self._checks.wiped(self._name, self.copy.files.owner.store)
+        self.disk = self.copy.disk.copied()
+        self.ledger_file.restore(self.copy.ledger)
+        self.snapshot_disk = self.copy.snapshots.copied()
+        self.files = replace(self.copy.files)
+        self._void.add(self.files.owner.store)
+        self.copy, self._log, self._is_restored = None, None, True
+
+    def keeps(self, store: str) -> bool:
+        """Whether this is the folder of that store id, as a configuration has it, with all its promises."""
+        own = self.files.owner.store
+        return own == (store or f"{self._name}/1") and own not in self._void
+
     def wipe(self) -> None:
         """Everything is lost."""
-        self._checks.wiped(self._name)
+        self.files = new_files(self._name, self.new_store())
+        self._checks.wiped(self._name, self.files.owner.store)
+        self.copy = None
         self.disk = SimDisk(self.chance, self._plan.torn_bytes)
         self.ledger_file.lose()
         self.snapshot_disk.lose()
-        self.cluster_id = ""
         self.store.hard_state = HardState()
         self.store.reset(BEGINNING)
         self._log = None
@@ -144,6 +191,12 @@ class SimStorage:
         sums = {row[0]: held[row[0]] for row in found["account"]}
         kept = {row[0]: row[3] for row in found["account"]}
         require(kept == sums, "what is held is the sum of the active holds", (self._name, kept, sums))
+
+    def _follow_copy(self, log_file: LogFile) -> None:
+        first_index, mirror = log_file.first_index, self.store
+        last_cut = self._checks.committed[first_index - 2] if first_index > 1 else None
+        mirror.reset(LogStart(last_cut.index, last_cut.term, last_cut.time_us) if last_cut else BEGINNING)
+        mirror.save(log_file.hard_state, log_file.tail(first_index))
 
     def _follow_start(self, log_file: LogFile, base: LogBase) -> None:
         """A kill in a cut leaves some of what was to be cut; a restart completes an install."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 
 from atm.ledger.commands import LedgerReceipt, Read, ReadResult
@@ -11,13 +11,12 @@ from atm.ledger.ledger import ClusterState, Ledger, Record
 from atm.ledger.state_hash import RowsFrom, StateHash
 from atm.raft.log import Log, LogStart
 from atm.raft.membership import Configuration
-from atm.raft.messages import Entry, EntryKind, HardState, NodeId, Outgoing, RaftMessage, Snapshot
+from atm.raft.messages import Entry, EntryKind, HardState, NodeId, RaftMessage, Snapshot
 from atm.raft.raft import Raft
 from atm.raft.ready import Ready, Role
 from atm.storage.log_file import LogFile
 from atm.storage.log_index import LogBase
 from atm.wire.codec import encode
-from atm.wire.peer_messages import PeerReport
 from tests.simulation.bank_model import BankModel
 from tests.simulation.fuse import Fuse
 from tests.simulation.sim_ledger import SimLedgerFile
@@ -313,44 +312,3 @@ class WatchedLedger:
         self.decided_index = self.ledger.applied_index
         self._checks.installed(self._name, snapshot)
         self._fuse.burn()
-
-
-class WatchedLinks:
-    """The way to the other servers: every message is encoded as in production, and may be the last."""
-
-    def __init__(
-        self,
-        name: NodeId,
-        others: Sequence[NodeId],
-        send: Callable[[NodeId, bytes, bool], None],
-        checks: Checks,
-        fuse: Fuse,
-    ) -> None:
-        self._name = name
-        self._others = others
-        self._send = send
-        self._checks = checks
-        self._fuse = fuse
-
-    def send(self, outgoing: Sequence[Outgoing]) -> None:
-        for out in outgoing:
-            self._fuse.burn()
-            self._checks.sent(self._name, (out,))
-            self._send(out.to, encode(out.message), False)
-
-    def send_frame(self, to: NodeId, message: object) -> None:
-        """Send what is not Raft's: requests and replies, which TCP never doubles."""
-        self._fuse.burn()
-        self._send(to, encode(message), True)
-
-    def connected(self) -> Sequence[NodeId]:
-        return self._others
-
-    def send_report(self, report: PeerReport) -> None:
-        """Send what servers say about themselves to all others."""
-        for to in self._others:
-            self.send_frame(to, report)
-
-    def flush(self) -> None: ...
-
-    def retry(self) -> None: ...

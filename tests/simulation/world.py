@@ -9,6 +9,7 @@ from traceback import extract_tb
 
 from atm.raft.ready import Role
 from tests.simulation import plan as plans
+from tests.simulation.administrator import Administrator
 from tests.simulation.bank_model import BankModel
 from tests.simulation.customers import Customer
 from tests.simulation.faults import Faults
@@ -16,6 +17,7 @@ from tests.simulation.history import History
 from tests.simulation.loop import Loop
 from tests.simulation.plan import Plan
 from tests.simulation.report import COMMITS_MIN, POSTINGS_MIN, Report, hollow
+from tests.simulation.sim_links import SimConnection
 from tests.simulation.sim_network import SimNetwork
 from tests.simulation.sim_server import SimServer
 from tests.simulation.workload import KnownRequests
@@ -34,7 +36,10 @@ class Simulation:
         self.plan = case if isinstance(case, Plan) else plans.draw(case)
         self.loop = Loop(self.plan.luck, tracing=tracing)
         self.commits_in_turmoil = self.postings_in_turmoil = 0
-        self.checks = Checks({name: Store() for name in self.plan.names})
+        names = self.plan.all_names
+        first = {name: f"{name}/1" for name in names}
+        founders = frozenset((name, first[name]) for name in self.plan.names)
+        self.checks = Checks({name: Store() for name in names}, voters=founders, first_disks=first)
         self.model = BankModel()
         self.checks.on_commit = self._note_commit
         self.history = History(self.model)
@@ -44,14 +49,15 @@ class Simulation:
             name: SimServer(
                 name, self.loop, self.plan, self.checks, self.model, digests, self.network, self._decided
             )
-            for name in self.plan.names
+            for name in names
         }
         servers = list(self.servers.values())
         for server in servers:
             server.others = [other for other in servers if other is not server]
         for server in servers:
-            server.start()
-        self.faults = Faults(self.loop, self.plan, servers, self.network)
+            server.start_again()
+        self.administrator = Administrator(self.loop, self.plan, servers, self.checks)
+        self.faults = Faults(self.loop, self.plan, servers, self.network, self.administrator.bears_loss)
         known = KnownRequests()
         self.customers = [
             Customer(f"c{number}", self.loop, self.plan, servers, self.history, known, writes=number % 3 < 2)
@@ -82,6 +88,7 @@ class Simulation:
     def _calm_down(self) -> None:
         """The faults stop: from then on there is service, and in the end all servers agree."""
         self.faults.stop()
+        self.administrator.stop()
         for customer in self.customers:
             customer.calm = True
         self.loop.trace("calm")
@@ -93,7 +100,7 @@ class Simulation:
         require(self._wait(self._nothing_is_due), "what is due ends", self._state())
         require(self._wait(self._agree), "all servers agree again", self._state())
         require(
-            len({server.storage.digest() for server in self.servers.values()}) == 1, "all ledgers are equal"
+            len({server.storage.digest() for server in self._members()}) == 1, "all ledgers are equal"
         )
 
     def _wait(self, condition: Callable[[], bool]) -> bool:
@@ -106,7 +113,8 @@ class Simulation:
 
     def _agree(self) -> bool:
         """Whether there is one leader, and all servers have its whole log and have applied all of it."""
-        servers = list(self.servers.values())
+        self.administrator.start_members()
+        servers = self._members()
         if not all(server.up for server in servers):
             return False
         stores = [server.storage.store for server in servers]
@@ -116,6 +124,9 @@ class Simulation:
         leaders = [server for server in servers if server.core.role is Role.LEADER]
         same = all(log == logs[0] for log in logs) and applied == {stores[0].last_index}
         return len(leaders) == 1 and same
+
+    def _members(self) -> list[SimServer]:
+        return [self.servers[member.node] for member in self.administrator.members()]
 
     def _report(self) -> Report:
         return Report(
@@ -136,7 +147,7 @@ class Simulation:
 
     def _nothing_is_due(self) -> bool:
         """Whether the leader, by its own clock, has ended the holds that are due."""
-        leaders = [server for server in self.servers.values() if server.core.role is Role.LEADER]
+        leaders = [server for server in self.servers.values() if server.up and server.core.role is Role.LEADER]
         if len(leaders) != 1:
             return False
         due_us = leaders[0].bank.next_expiry_us
@@ -154,7 +165,7 @@ class Simulation:
 
     def _fired(self) -> dict[str, int]:
         of_servers = sum((server.fired for server in self.servers.values()), Counter[str]())
-        return dict(self.faults.fired + self.network.fired + of_servers)
+        return dict(self.faults.fired + self.network.fired + of_servers + self.administrator.fired)
 
     def _commits(self) -> int:
         return sum(decision is not None for decision in self.model.decisions)
@@ -168,8 +179,8 @@ class Simulation:
         overheld = self.model.overheld()
         require(not overheld, "nothing is held that is not there, but by a listed exception", overheld)
 
-    def _deliver(self, to: str, sender: str, payload: bytes, new_store: bool) -> None:
-        self.servers[to].deliver(sender, payload, new_store)
+    def _deliver(self, payload: bytes, connection: SimConnection) -> None:
+        connection.acceptor.deliver(payload, connection)
 
     def _decided(self, server: SimServer, payload: bytes) -> None:
         self.history.decided(server.name, server.bank.decided_index, payload)

@@ -65,7 +65,8 @@ class Checks:
     voters: frozenset[Disk] = frozenset()  # of the newest committed configuration; at first all servers
     on_commit: Callable[[int], None] = lambda index: None
     committed_by: list[frozenset[Disk]] = field(default_factory=list)  # who voted in that configuration
-    disks: dict[NodeId, str] = field(default_factory=dict)  # the store id of each that has lost a disk
+    disks: dict[NodeId, str] = field(default_factory=dict)  # the store id of each, "" where it has none here
+    first_disks: Mapping[NodeId, str] = field(default_factory=dict)  # which a configuration may leave out
     _lost: dict[Disk, list[int]] = field(default_factory=dict)  # the terms of the entries on a lost disk
     _seen: dict[NodeId, Seen] = field(default_factory=dict)
     _written: dict[tuple[int, int], tuple[int, Entry]] = field(default_factory=dict)
@@ -73,7 +74,8 @@ class Checks:
     _sent: dict[tuple[int, int], int] = field(default_factory=dict)  # (leader's term, index) -> entry's term
 
     def __post_init__(self) -> None:
-        self.voters = self.voters or frozenset((name, "") for name in self.stores)
+        self.disks = self.disks or dict(self.first_disks)
+        self.voters = self.voters or frozenset(map(self.disk_of, self.stores))
 
     def restarted(self, name: NodeId, applied_index: int) -> None:
         """`name` starts again from its store, with a state machine at `applied_index`."""
@@ -92,6 +94,12 @@ class Checks:
         self._lost[self.disk_of(name)] = in_snapshot + [entry.term for entry in store.entries]
         self.disks[name] = disk
         self._seen[name] = Seen()
+
+    def voting(self, configuration: Configuration) -> frozenset[Disk]:
+        """Return the voters; one without a store has the disk that it was first seen with."""
+        return frozenset(
+            (name, store or self.first_disks.get(name, "")) for name, store in voting_disks(configuration)
+        )
 
     def disk_of(self, name: NodeId) -> Disk:
         """Return the server with the disk that it has now."""
@@ -229,7 +237,7 @@ class Checks:
         given = {voter for (voter, in_term), to in self._votes.items() if (in_term, to) == (term, name)}
         if (own.term, own.voted_for) == (term, name):
             given.add(self.disk_of(name))
-        voters = voting_disks(raft.configuration[1])
+        voters = self.voting(raft.configuration[1])
         detail = f"{name} leads term {term} by {sorted(given)} of {sorted(voters)}"
         require(2 * len(voters & given) > len(voters), "a leader is elected by a majority", detail)
         leaves = raft.configuration[0] > raft.commit_index
@@ -237,10 +245,9 @@ class Checks:
 
     def _held_once(self, disk: Disk, index: int) -> int | None:
         """Return the term of the entry at `index` on a disk, also on one that was lost."""
-        name = disk[0]
-        if disk == self.disk_of(name):
+        name, lost = disk[0], self._lost.get(disk, [])
+        if disk == self.disk_of(name) and (not lost or index <= self.stores[name].last_index):
             return self._held(name, index)
-        lost = self._lost.get(disk, [])
         return lost[index - 1] if index <= len(lost) else None
 
     def _leader_committed(self, name: NodeId, raft: Raft) -> None:
@@ -252,7 +259,7 @@ class Checks:
         require(
             last_term == raft.term, "commit only by an entry of the current term", (name, raft.commit_index)
         )
-        voters = voting_disks(raft.configuration[1])
+        voters = self.voting(raft.configuration[1])
         for index in range(first, raft.commit_index + 1):
             entry = store.entry_at(index)
             holders = [disk for disk in voters if self._held_once(disk, index) == entry.term]
@@ -269,7 +276,7 @@ class Checks:
 
     def _check_next_configuration(self, entry: Entry) -> None:
         """Committed configurations differ by one voter at most from one to the next (thesis 4.1)."""
-        voters = voting_disks(decode_configuration(entry.data))
+        voters = self.voting(decode_configuration(entry.data))
         changed = self.voters ^ voters
         require(len(changed) <= 1, "one voter changes at a time", (entry.index, self.voters, voters))
         self.voters = voters

@@ -74,6 +74,15 @@ class SimDisk:
         self._next_file = 3
         self._failures: dict[str, int] = {}
 
+    def copied(self) -> SimDisk:
+        """Return a disk with the same files, all durable, and no fault to come."""
+        copy = SimDisk(self._random, self.torn_bytes)
+        copy._names, copy._kept_names = set(self._names), set(self._names)
+        copy._files = {
+            path: _File(bytearray(file.seen), bytearray(file.seen)) for path, file in self._files.items()
+        }
+        return copy
+
     # -- what tests ask for ------------------------------------------------------------------------
 
     def crash(self) -> None:

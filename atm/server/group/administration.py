@@ -40,6 +40,8 @@ class ChangedCore(Protocol):
     @property
     def last_index(self) -> int: ...
     @property
+    def commit_index(self) -> int: ...
+    @property
     def configuration(self) -> tuple[int, Configuration]: ...
 
     def matched(self) -> dict[NodeId, int]: ...
@@ -89,9 +91,14 @@ class Administration:
         ledger: Cluster,
         reached: Callable[[NodeId], Address | None],
         listed: Mapping[NodeId, NodeConfig],
+        first_store: Callable[[NodeId], str],
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
-        """`reached` tells the address at which a peer is connected; `listed` are the nodes of cluster.ini."""
+        """`reached` tells the address at which a peer is connected; `listed` are the nodes of cluster.ini.
+
+        `first_store` tells the store id that a server was first seen with, empty if it was not seen.
+        """
+        self._first_store = first_store
         self._node = node
         self._core = core
         self._ledger = ledger
@@ -115,9 +122,16 @@ class Administration:
                     f"the cluster is at feature level {self._ledger.cluster.feature_level}, at which members "
                     "cannot change: run release 1.2 or newer on all nodes, and start those that are down"
                 )
+            self._check_committed()
             return self._change(request, now_us)
         except ChangeRefused as error:
             raise Refused(str(error)) from error
+
+    def _check_committed(self) -> None:
+        """Refuse to say that anything is the case already, or to go on from it, while it may be undone."""
+        index = self._core.configuration[0]
+        if index > self._core.commit_index:
+            raise Refused(f"the change in entry {index} is not committed yet: one at a time, try again")
 
     def _change(
         self,
@@ -155,6 +169,15 @@ class Administration:
 
     # -- the requests ------------------------------------------------------------------------------------
 
+    def _check_named(self) -> None:
+        """Refuse to add who could not tell which data folder of a voter was the first, and counts."""
+        unnamed = ", ".join(member.node for member in self._members if member.voter and not member.store)
+        if unnamed:
+            raise Refused(
+                f"the log does not say yet which data folder counts for {unnamed}, which has not been connected "
+                "to this leader: start it, or remove it"
+            )
+
     def _add(self, request: AddMember, now_us: int) -> Done | Proposed:
         peer, client = self._addresses(request)
         for member in self._members:
@@ -166,6 +189,7 @@ class Administration:
                 f"node {member.node} is a member already, at {member.peer} and {member.client}: to change "
                 f"its addresses, use move"
             )
+        self._check_named()
         if len(self._members) >= MEMBERS_MAX:
             raise Refused(f"a cluster has at most {MEMBERS_MAX} members: remove one first")
         learner = Member(node=request.node, voter=False, peer=peer, client=client)
@@ -188,6 +212,7 @@ class Administration:
         behind = self._core.last_index - self._core.matched().get(member.node, 0)
         if behind > BEHIND_MAX:
             raise Refused(f"node {member.node} still lacks {behind} log entries: wait until it has caught up")
+        self._check_named()
         members = self._with(replace(member, voter=True, store=hello.store))
         voters = [each.node for each in members if each.voter]
         if len(voters) > NODES_MAX:
@@ -229,6 +254,7 @@ class Administration:
             raise Refused(f"node {member.node} is not connected: start it with its new data folder first")
         if not member.voter and member.store == hello.store:
             return Done(f"node {member.node} is a learner already", member.since)
+        self._check_named()
         learner = replace(member, voter=False, store=hello.store)
         message = (
             f"node {member.node} is a learner with its new data folder: promote it when it has caught up"
@@ -302,17 +328,19 @@ class Administration:
             raise Refused(f"{peer} cannot be both: servers and tellers connect to different ports")
         return peer, client
 
-    def announce_addresses(self, now_us: int) -> None:
-        """Propose an entry with the members' addresses, if the log does not say them yet.
+    def announce(self, now_us: int) -> None:
+        """Propose an entry with the members' addresses and the voters' stores, if the log lacks them.
 
-        A server's own word counts before that of cluster.ini.
+        Of an address, a server's own word counts before that of cluster.ini. The store is the one that the
+        server was first seen with: servers that join later see another one first, if that disk is lost.
         """
-        if self._ledger.cluster.feature_level < MEMBERS_LEVEL or all(m.peer for m in self._members):
+        complete = all(m.peer and (m.store or not m.voter) for m in self._members)
+        if complete or self._ledger.cluster.feature_level < MEMBERS_LEVEL:
             return
         if self._clock() < self._announce_not_before_s:
             return
         self._announce_not_before_s = self._clock() + ANNOUNCE_AGAIN_S
-        members = tuple(sorted(map(self._with_addresses, self._members), key=lambda member: member.node))
+        members = tuple(sorted(map(self._completed, self._members), key=lambda member: member.node))
         if set(members) == set(self._members):
             return
         try:
@@ -320,7 +348,9 @@ class Administration:
         except ChangeRefused:
             return  # again later
 
-    def _with_addresses(self, member: Member) -> Member:
+    def _completed(self, member: Member) -> Member:
+        if member.voter and not member.store:
+            member = replace(member, store=self._first_store(member.node))
         hello, listed = self.hellos.get(member.node), self._listed.get(member.node)
         if member.peer:
             return member

@@ -122,6 +122,7 @@ class RequestRouter:
         *,
         first_number: int,
         listed: Mapping[NodeId, NodeConfig],
+        first_store: Callable[[NodeId], str] = lambda node: "",
         feature_level_max: int = FEATURE_LEVEL_MAX,
         clock: Callable[[], float] = time.monotonic,
         wall_clock_us: Callable[[], int] = lambda: time.time_ns() // 1000,
@@ -146,7 +147,9 @@ class RequestRouter:
         self._forwarded = ForwardedRequests(first_number)
         self._redirected = 0  # not printed yet: `accept` runs under the lock, and printing is I/O
         self._newest_expire = (0, 0)  # the term and the index it was proposed at
-        self._administration = Administration(node, core, ledger, forwarder.reached, listed, clock)
+        self._administration = Administration(
+            node, core, ledger, forwarder.reached, listed, first_store, clock
+        )
         self._changes: dict[int, tuple[int, PendingRequest, AdminReply]] = {}  # by index, with the term
         self._handing: list[tuple[NodeId, PendingRequest]] = []  # to whom leadership is being handed
         self._hands_over_until_s = 0.0  # until then, requests wait for the leader that was handed to; 0: none
@@ -207,7 +210,7 @@ class RequestRouter:
                 return
         self._end_due_holds()
         self._raise_feature_level()
-        self._administration.announce_addresses(self._log_clock.now_us())
+        self._administration.announce(self._log_clock.now_us())
         if self._held and len(self._held) >= len(self._proposals):
             self._propose(self._held)
             self._held = []

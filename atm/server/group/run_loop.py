@@ -7,7 +7,7 @@ never by two at a time. "Only within an iteration" says of a method that only th
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from threading import Lock
 from typing import Protocol
 
@@ -144,10 +144,8 @@ class RunLoop:
         """Run iterations until `stop`. Whatever this raises must end the process: the node is fail-stop."""
         while not self._stopping:
             self._iterate_and_sleep()
-        self._hand_over()
-        self._router.close()
-        self._flush()
-        self._ledger.write()
+        for _ in self.ending():
+            self._iterate_and_sleep()
 
     def _iterate_and_sleep(self) -> None:
         if not self.iterate():
@@ -156,17 +154,23 @@ class RunLoop:
             if self._failure is not None:
                 raise self._failure
 
-    def _hand_over(self) -> None:
-        """Hand leadership over, if this node leads, and let the next leader answer what waits here."""
+    def ending(self) -> Iterator[None]:
+        """Hand leadership over, if this node leads, let the next leader answer what waits here, and close.
+
+        Yields whenever an iteration is to be run meanwhile.
+        """
         with self._lock:
             handing = self._router.hand_over()
         deadline_s = self._clock() + (HAND_OVER_S if handing else 0.0)
         while self._clock() < deadline_s and (self._raft.role is Role.LEADER or self._raft.leader is None):
-            self._iterate_and_sleep()
+            yield
         self._router.drain()
         deadline_s = self._clock() + ANSWER_S
         while self._clock() < deadline_s and self._router.waiting:
-            self._iterate_and_sleep()
+            yield
+        self._router.close()
+        self._flush()
+        self._ledger.write()
 
     def stop(self) -> None:
         """Let `run` end soon: at once, or when leadership is handed over. A signal handler may call it."""

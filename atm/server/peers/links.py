@@ -125,6 +125,7 @@ class Link:
             places = self.places
             place = places[tries % len(places)]
             tries += 1
+            store = self._handshake.hello.store
             try:
                 sock = self._dial(place)
             except HandshakeRefused as error:
@@ -138,7 +139,7 @@ class Link:
                 self._report_once(place, failure)
             else:
                 back_off_s, tries = BACK_OFF_S_MIN, 0
-                self._hold(sock, place)
+                self._hold(sock, place, store)
             self._stopping.wait(back_off_s)
             if tries % len(places) == 0:
                 back_off_s = min(2 * back_off_s, BACK_OFF_S_MAX)
@@ -173,11 +174,12 @@ class Link:
         else:
             self._reported.clear()
 
-    def _hold(self, sock: socket.socket, place: Address) -> None:
+    def _hold(self, sock: socket.socket, place: Address, store: str) -> None:
+        """Let messages be sent until the connection's end; at once if it was greeted with an old store id."""
         connection = Connection(sock, OUTBOX_BYTES_MAX, self._blocked)
         self._reached = place
         self._connection = connection
-        if self._stopping.is_set():
+        if self._stopping.is_set() or store != self._handshake.hello.store:
             connection.drop()
         with contextlib.suppress(OSError):
             sock.recv(1)  # a peer sends nothing on this connection, so any return of `recv` is its end

@@ -74,7 +74,8 @@ class Neighbours:
         """Follow the newest configuration of this node's log, committed or not."""
         self._configuration_index = index
         self._follow(Roster(members, self.roster.removed, self.roster.listed))
-        if self.roster.store(self._node):
+        own = self.roster.member(self._node)
+        if own is not None and own.store and own.since:  # a founder's first folder is named later
             self._note_not_first()
 
     def note_cluster(self, state: ClusterState) -> None:
@@ -82,7 +83,7 @@ class Neighbours:
         removed = dict(state.removed)
         if removed != self.roster.removed:
             self._follow(Roster(self.roster.members, removed, self.roster.listed))
-        self._end_if_removed(self.roster.removed_at(self._node))
+        self._end_if_removed()
         if state.members:
             self._say_differences()
 
@@ -103,7 +104,7 @@ class Neighbours:
         if hellos:
             self._follow(self.roster)
         if any(isinstance(said, int) for _, said in standings):
-            self._end_if_removed(self._removed_by_word_of_peers())
+            self._end_if_removed()
 
     def _note_not_first(self) -> None:
         """Remember durably that old entries which name this node may mean another folder than this one.
@@ -129,14 +130,16 @@ class Neighbours:
     def _removed_by_word_of_peers(self) -> int:
         """Return the index at which this node was removed, if most members say so; else 0.
 
-        One that was added again may meet a peer whose log does not say that yet.
+        One that was added again may meet a peer whose log does not say that yet. Its own log is no proof, as
+        it comes to the entry that removed it before the one that added it again.
         """
         others = [member.node for member in self.roster.members if member.node != self._node]
         said = [self._standings.get(peer) for peer in others]
-        removals = [at for at in said if isinstance(at, int) and at > self._configuration_index]
+        removals = [at for at in said if isinstance(at, int) and at >= self._configuration_index]
         return max(removals) if 2 * len(removals) > len(others) else 0
 
-    def _end_if_removed(self, at: int) -> None:
+    def _end_if_removed(self) -> None:
+        at = self._removed_by_word_of_peers()
         if at:
             self._on_removed(
                 f"it was removed from the cluster in log entry {at}. Its data folder is no longer needed; to "

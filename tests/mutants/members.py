@@ -134,7 +134,7 @@ MEMBERS = (
         edits=(
             Edit(
                 "Neighbours._removed_by_word_of_peers",
-                "isinstance(at_, int) and at_ > self_._configuration_index",
+                "isinstance(at_, int) and at_ >= self_._configuration_index",
                 "isinstance(at_, int)",
             ),
         ),

@@ -231,13 +231,13 @@ SURVIVORS = (
     Mutant(
         name="pending requests unanswered at the end",
         what="a node stops without an answer to pending requests",
-        edits=(Edit("RunLoop.run", "self._router.close()", "pass"),),
+        edits=(Edit("RunLoop.ending", "self._router.close()", "pass"),),
         caught_by="tests/server/test_run_loop.py::test_a_node_that_stops_replies_to_waiting_requests_and_sends_the_replies",
     ),
     Mutant(
         name="last answers not sent",
         what="a node stops with its last answers gathered and not sent",
-        edits=(Edit("RunLoop.run", "self._flush()", "pass"),),
+        edits=(Edit("RunLoop.ending", "self._flush()", "pass"),),
         caught_by="tests/server/test_run_loop.py::test_a_node_that_stops_replies_to_waiting_requests_and_sends_the_replies",
     ),
     Mutant(

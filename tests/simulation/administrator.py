@@ -1,7 +1,8 @@
 """An administrator of the simulated cluster: adds, promotes, removes, replaces and moves servers, hands over.
 
-All is asked of the servers in the way of `bin/admin`, one request at a time, and asked again until it is answered. What is
-asked for never leaves a majority of voters that have lost their disks: no cluster can bear that.
+All is asked of the servers in the way of `bin/admin`, one request at a time, and asked again until it is
+answered. What is asked for never leaves a majority of voters that have lost their disks: no cluster can
+bear that.
 """
 
 from __future__ import annotations

@@ -73,7 +73,7 @@ class Faults:
         """How long a fault lasts: from a fraction of an election timeout to several."""
         return int(self._plan.election_us * self._loop.chance.choice((0.1, 0.5, 1.0, 2.0, 2.0, 4.0)))
 
-    def _do(self, fault: str) -> bool:
+    def _do(self, fault: str) -> bool:  # noqa: C901  (a row for each kind)
         """Apply the fault to a server; return False if there is none to apply it to."""
         chance = self._loop.chance
         up = [server for server in self._servers if server.up]

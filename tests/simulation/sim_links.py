@@ -253,7 +253,7 @@ class SimLinks:
             self._send(connection, encode(out.message), False)
 
     def send_frame(self, to: NodeId, message: object) -> bool:
-        """Send what is not Raft's: requests and replies, which TCP never doubles; False if there is no link."""
+        """Send requests and replies, which TCP never doubles; return False if there is no link."""
         connection = self._connection(to)
         if connection is None:
             return False

@@ -99,9 +99,7 @@ class Simulation:
         require(self._wait(self._agree), "all servers agree in the end", self._state())
         require(self._wait(self._nothing_is_due), "what is due ends", self._state())
         require(self._wait(self._agree), "all servers agree again", self._state())
-        require(
-            len({server.storage.digest() for server in self._members()}) == 1, "all ledgers are equal"
-        )
+        require(len({server.storage.digest() for server in self._members()}) == 1, "all ledgers are equal")
 
     def _wait(self, condition: Callable[[], bool]) -> bool:
         """Let time pass until `condition` holds, but not for ever."""
@@ -147,7 +145,7 @@ class Simulation:
 
     def _nothing_is_due(self) -> bool:
         """Whether the leader, by its own clock, has ended the holds that are due."""
-        leaders = [server for server in self.servers.values() if server.up and server.core.role is Role.LEADER]
+        leaders = [each for each in self.servers.values() if each.up and each.core.role is Role.LEADER]
         if len(leaders) != 1:
             return False
         due_us = leaders[0].bank.next_expiry_us

@@ -174,7 +174,7 @@ class Administration:
         unnamed = ", ".join(member.node for member in self._members if member.voter and not member.store)
         if unnamed:
             raise Refused(
-                f"the log does not say yet which data folder counts for {unnamed}, which has not been connected "
+                f"the log does not say yet which data folder counts for {unnamed}, which was not connected "
                 "to this leader: start it, or remove it"
             )
 

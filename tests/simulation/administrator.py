@@ -12,6 +12,7 @@ from collections.abc import Callable, Iterable, Sequence
 
 from msgspec import msgpack
 
+from atm.config import parse_address
 from atm.raft.membership import Configuration, Member, decode_configuration
 from atm.raft.messages import EntryKind, NodeId
 from atm.raft.ready import Role
@@ -56,6 +57,7 @@ class Administrator:
         self._stopped = False
         self._request: AdminChange | None = None
         self._kind = ""
+        self._is_of_leader = False  # it is to remove the leader
         self._number = self._tries = 0
         self._given_up: list[tuple[int, AdminChange]] = []  # and until when it may still be done
         if plan.changes:
@@ -102,6 +104,7 @@ class Administrator:
             return
         request, self._request = self._request, None
         self.fired[f"{self._kind} {answer['outcome']}"] += 1
+        self.fired["remove of a leader"] += self._is_of_leader and answer["outcome"] == "ok"
         if answer["outcome"] == "ok":
             self._judge(request, answer)
             self._follow_up(request)
@@ -145,6 +148,8 @@ class Administrator:
         if request is None or not all(map(self.bears, _after(request, [members], self._servers))):
             return
         self._request, self._kind, self._tries = request, kind, 0
+        leaders = [s.name for s in self._servers if s.up and s.core.role is Role.LEADER]
+        self._is_of_leader = kind == "remove" and request.node in leaders
         self._number += 1
 
     def _drawn(self, kind: str, members: Configuration, names: set[NodeId]) -> AdminChange | None:
@@ -187,7 +192,7 @@ class Administrator:
         for member in self.members():
             server = self._server(member.node)
             if server.retired:
-                server.begin()
+                server.begin(parse_address(member.peer).port)
 
     # -- what is known ---------------------------------------------------------------------------------
 

@@ -109,7 +109,9 @@ def smaller_plans(plan: Plan, failed_us: int) -> Iterator[Plan]:
 def _fewer_faults(plan: Plan) -> Iterator[Plan]:
     if plan.faults or plan.message_faults:
         yield replace(plan, faults={}, message_faults={})
-    for name in ("faults", "message_faults"):
+    if plan.changes:
+        yield replace(plan, changes={})
+    for name in ("faults", "message_faults", "changes"):
         drawn: dict[str, float] = getattr(plan, name)
         half = list(drawn)[: len(drawn) // 2]
         if len(drawn) > 3:

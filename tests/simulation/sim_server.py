@@ -477,12 +477,12 @@ class SimServer:
             self.fired["stop of a leader"] += self.core.role is Role.LEADER
             self._wake()
 
-    def begin(self) -> None:
-        """Start with an empty folder: it is added."""
+    def begin(self, place: int) -> None:
+        """Start with an empty folder, where it was announced: it is added."""
         assert self.retired
         if self.process:
             self.wipe()
-        self.retired, self.feature_level_max = False, FEATURE_LEVELS
+        self.retired, self.feature_level_max, self.place = False, FEATURE_LEVELS, place
         self.start()
 
     def move(self) -> None:

@@ -55,6 +55,14 @@ exception   late overdrawn written_off
 COMPACTION = ("snapshot", "log cut", "install", "log emptied", "fetch interrupted", "fetch resumed")
 
 
+# What an administrator must have been told, and what must have come of it.
+ADMINISTRATION = (
+    *("add ok", "promote ok", "remove ok", "replace ok", "move ok", "transfer ok"),
+    *("add refused", "promote refused", "remove refused", "replace refused", "transfer refused"),
+    *("remove of a leader", "removed server ended", "stop of a leader", "old copy found"),
+)
+
+
 def all_answers() -> list[str]:
     return [f"{kind} {answer}" for kind, *answers in map(str.split, ANSWERS) for answer in answers]
 
@@ -73,6 +81,7 @@ def test_raft_and_the_bank_survive_hundreds_of_seeds() -> None:
     assert sum(report.reopened for report in reports) > SEEDS
     done = sum((Counter(report.fired) for report in reports), Counter[str]())
     assert not [what for what in COMPACTION if not done[what]], "logs are cut, and servers lack what was cut"
+    assert not [what for what in ADMINISTRATION if not done[what]], "members change"
     received = Counter[str]()
     for report in reports:
         received.update(report.outcomes)

@@ -26,6 +26,12 @@ MEMBERS = (
         caught_by=NEIGHBOURS + "test_a_server_that_a_peer_knows_by_another_folder_remembers_that",
     ),
     Mutant(
+        name="members as of the file's entry",
+        what="after a removal, an old list that still has the server counts for newer than the leader's",
+        edits=(Edit("RequestRouter._view", "ledger_.decided_index", "ledger_.applied_index"),),
+        caught_by=ADMINISTRATION + "test_any_server_tells_the_members",
+    ),
+    Mutant(
         name="promoted while far behind",
         what="a learner that lacks most of the log votes, and the bank waits for it",
         edits=(Edit("Administration._promote", "behind_ > BEHIND_MAX", "False"),),

@@ -148,6 +148,7 @@ class Recorder:
         self.balances: dict[str, int] = {"main": 700}
         self.expiry_us: int | None = None
         self.applied_index = 10
+        self.decided_index = 11  # and not written yet
         self.link_up = True
         self.places: dict[NodeId, Address] = {}  # of the peers that are connected
         self.forwarded: list[tuple[NodeId, int, bytes]] = []

@@ -81,6 +81,8 @@ class LedgerReads(Protocol):
     @property
     def applied_index(self) -> int: ...
     @property
+    def decided_index(self) -> int: ...
+    @property
     def next_expiry_us(self) -> int | None: ...
     @property
     def cluster(self) -> ClusterState: ...
@@ -386,12 +388,12 @@ class RequestRouter:
     def _view(self, pending: PendingRequest) -> StatusReply | MembersReply:
         request_id = pending.request.id
         if isinstance(pending.request, Members):
-            index = self._ledger.applied_index
+            index = self._ledger.decided_index  # of which `cluster` is, in memory before it is written
             return MembersReply(id=request_id, outcome="ok", index=index, members=self._member_views())
         return self._extend_status(self._status(request_id))
 
     def _member_views(self) -> tuple[MemberView, ...]:
-        """Return the members as applied; below feature level 2 the log knows only their names."""
+        """Return the members as decided; below feature level 2 the log knows only their names."""
         cluster = self._ledger.cluster
         return tuple(
             MemberView(node=m.node, voter=m.voter, peer=m.peer, client=m.client, since=m.since)

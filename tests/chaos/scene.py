@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import random
 import signal
-import sys
 import time
 from collections.abc import Callable, Generator, Iterable, Sequence
 from dataclasses import dataclass
@@ -18,6 +17,7 @@ from atm.config import load
 from atm.local_cluster import LocalCluster
 from atm.wire.client_messages import Members, MembersReply, MemberView
 from tests.chaos.network import Network
+from tests.support.odd_node import odd_command
 
 MEMBERS = 5  # of those that the configuration names; the others are spare
 WELL_WITHIN_S = 60.0
@@ -76,8 +76,7 @@ class Scene(LocalCluster):
         inside = self.net.inside(name) if self.net is not None else []
         command = super().command(name)
         if name in self._clocks:
-            odd = ["-m", "tests.support.odd_node", str(self._clock_file(name)), name]
-            command = [sys.executable, "-P", *odd, "--config", str(self.cluster.path)]
+            command = odd_command(self._clock_file(name), name, self.cluster.path)
         return [*inside, *self._wrappers.get(name, []), *command]
 
     def start_under(self, name: str, wrapper: list[str]) -> None:

@@ -39,13 +39,18 @@ class Odd:
         return Room(self._now().get("free_mib", 100_000) * MIB, 1_000_000 * MIB)
 
 
+def odd_command(file: Path, name: str, config: Path) -> list[str]:
+    """Return the command that starts the node so, odd as `file` says."""
+    found = f"PYTHONPATH={ROOT}"  # the tests are not installed
+    program = [sys.executable, "-P", "-m", "tests.support.odd_node"]
+    return ["/usr/bin/env", found, *program, str(file), name, "--config", str(config)]
+
+
 class OddCluster(LocalCluster):
     """All nodes are started so; `set` says what is odd about one."""
 
     def command(self, name: str) -> list[str]:
-        more = ["-m", "tests.support.odd_node", str(self._file(name)), name]
-        found = f"PYTHONPATH={ROOT}"  # the tests are not installed
-        return ["/usr/bin/env", found, sys.executable, "-P", *more, "--config", str(self.cluster.path)]
+        return odd_command(self._file(name), name, self.cluster.path)
 
     def set(self, name: str, **odd: float) -> None:
         """Say what is odd about a node from now on; nothing, if nothing is said."""

@@ -16,6 +16,7 @@ from typing import Self
 from atm.client import Client
 from atm.local_cluster import LocalCluster, write_cluster_ini
 from tests.support.ledgers import assert_books_are_right, tables
+from tests.support.server_parts import wait_until
 
 SERVED_WITHIN_S = 5.0
 SETTLED_WITHIN_S = 30.0  # twice the time that half a frame may take, and some
@@ -48,6 +49,7 @@ class Attacked:
             self.cluster.start(name)
         self.cluster.wait_for_leader()
         self._bystander = Bystander(path)
+        wait_until(self._have_all_applied)  # only then does each hold all that it needs
         self._before = {name: self._held(name) for name in self.names}
         self._memory_kib = {name: _status_number(self._pid(name), "VmHWM") for name in self.names}
         self._bystander.start()
@@ -88,6 +90,12 @@ class Attacked:
             self._assert_output_in_order(name)
         for name in self.names:
             assert_books_are_right(tables(self.cluster.cluster.data_dir / name / "ledger.db"))
+
+    def _have_all_applied(self) -> bool:
+        """Return whether each node has applied all that the one that is furthest has committed."""
+        found = [status for name in self.names if (status := self.cluster.status(name)) is not None]
+        committed = max((status.commit_index for status in found), default=0)
+        return len(found) == len(self.names) and all(each.applied_index == committed for each in found)
 
     def _is_as_before(self, name: str) -> bool:
         before, now = self._before[name], self._held(name)

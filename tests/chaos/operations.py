@@ -16,6 +16,7 @@ from typing import NamedTuple
 
 from tests.chaos.orders import Order
 from tests.chaos.scene import Scene, Story, finish, wait_for
+from tests.support.folders import delete_folder
 
 # What may strike meanwhile, by name: each takes one node away at most, and gives it back.
 COMPANIONS = ("kill leader", "pause leader", "isolated leader", "slow network", "lossy links")
@@ -132,7 +133,7 @@ def exchange(scene: Scene) -> Story:
     code = scene.wait_until_ended(old, SEEN_WITHIN_S)
     scene.stop(old)
     scene.list_members([*staying, new])
-    shutil.rmtree(scene.data_of(old))
+    delete_folder(scene.data_of(old))
     scene.spares = [old]
     scene.wait_until_well()
     return fired and code == 0
@@ -159,7 +160,7 @@ def lost_disk(scene: Scene) -> Story:
 def _lose_folder(scene: Scene, name: str) -> bool:
     """Start a node with an empty folder; return whether it then says that it has no vote."""
     scene.kill(name)
-    shutil.rmtree(scene.data_of(name))
+    delete_folder(scene.data_of(name))
     scene.start(name)
     return wait_for(lambda: _has_no_vote(scene, name) or None, SEEN_WITHIN_S) is not None
 
@@ -175,7 +176,7 @@ def old_copy(scene: Scene) -> Story:
     scene.wait_until_well()
     _wait_for_business(scene)
     scene.kill(name)
-    shutil.rmtree(scene.data_of(name))
+    delete_folder(scene.data_of(name))
     copy.rename(scene.data_of(name))
     said = _told_again(scene, name, OLD_COPY)
     scene.start(name)

@@ -24,6 +24,7 @@ from tests.chaos.report import Report, Struck
 from tests.chaos.run import run
 from tests.chaos.scene import Fault, Scene, Story, finish, wait_for
 from tests.chaos.test_network import NAMESPACES, why_no_network
+from tests.support.folders import delete_folder
 
 ROOT = Path(__file__).parents[2]
 
@@ -99,7 +100,7 @@ def test_a_member_that_has_no_vote_at_the_end_is_a_finding(
     def lost_and_not_replaced(scene: Scene) -> Story:
         [name] = scene.followers()
         scene.kill(name)
-        shutil.rmtree(scene.data_of(name))
+        delete_folder(scene.data_of(name))
         scene.start(name)
         yield name
         monkeypatch.setattr("tests.chaos.scene.WELL_WITHIN_S", 2.0)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shutil
 import time
 from pathlib import Path
 from typing import Any
@@ -23,6 +22,7 @@ from atm.wire.client_messages import (
     ReplaceMember,
     TransferLeadership,
 )
+from tests.support.folders import delete_folder
 from tests.support.server_parts import wait_until
 
 ANSWER_S = 5.0
@@ -55,7 +55,7 @@ class ChangingCluster(LocalCluster):
 
     def wipe(self, name: str) -> None:
         """The disk of a stopped node is lost."""
-        shutil.rmtree(self.cluster.data_dir / name)
+        delete_folder(self.cluster.data_dir / name)
 
     # -- an administrator's requests ----------------------------------------------------------------------
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import shutil
 import sys
 import time
 from collections.abc import Callable
@@ -12,6 +11,7 @@ from pathlib import Path
 from atm.client import Client, OutcomeUnknown, Unavailable
 from atm.ledger.commands import LEGS_MAX, Leg
 from atm.local_cluster import LocalCluster, write_cluster_ini
+from tests.support.folders import delete_folder
 
 DEADLINE_S = 90.0  # much: the machine may be busy
 LOG_MB = 0.1
@@ -67,7 +67,7 @@ class CuttingCluster(LocalCluster):
     def lose_folder(self, name: str) -> None:
         """Kill the node and delete its folder."""
         self.kill(name)
-        shutil.rmtree(self.folder(name))
+        delete_folder(self.folder(name))
 
     def snapshots(self, name: str) -> list[int]:
         """Return the indexes of the node's snapshots."""

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shutil
 import time
 from pathlib import Path
 
@@ -11,6 +10,7 @@ import pytest
 from atm.client import Client, OutcomeUnknown, Unavailable
 from atm.local_cluster import LocalCluster, write_cluster_ini
 from tests.cluster.mixed_customers import MixedCustomers
+from tests.support.folders import delete_folder
 from tests.support.ledgers import assert_kept, wait_until_equal
 
 
@@ -117,7 +117,7 @@ def test_a_server_that_lost_its_disk_catches_up_but_has_no_vote(cluster: LocalCl
         for amount in range(1, 200):
             client.credit("main", amount)
     cluster.kill(wiped)
-    shutil.rmtree(cluster.cluster.data_dir / wiped)
+    delete_folder(cluster.cluster.data_dir / wiped)
     cluster.start(wiped)
     wait_until_equal(cluster)
     voters = [name for name in cluster.running() if name != wiped]

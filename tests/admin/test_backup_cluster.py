@@ -177,7 +177,7 @@ def test_a_restored_bank_goes_on_cutting_its_log_and_brings_up_an_empty_node(
             customers.wait_for_more(600)
             restored.start("c")
             customers.wait_for_more(100)
-        right_ledger(restored)
+        wait_until(lambda: all(row.store for row in right_ledger(restored)["member"]))
         assert admin("backup", tmp_path / "b2", "--config", ini, "--verify") == 0
         assert list((tmp_path / "b2").glob("snapshot-*.db")), "its log begins behind the restored books"
         at_the_end(tmp_path / "b2", tmp_path / "again.db")

@@ -14,7 +14,7 @@ from msgspec.structs import replace
 
 from atm.admin.backup_rebuild import check_books, line_to, rebuild
 from atm.files import rename_durably, sha256_of, sync_file
-from atm.storage.backup_folder import BackupFolder, Manifest, Piece
+from atm.storage.backup_folder import BackupFolder, Manifest, Piece, snapshot_piece
 
 DAY_US = 24 * 3600 * 1_000_000
 
@@ -56,15 +56,6 @@ def _made_base(folder: BackupFolder, last: Piece) -> Piece:
         sync_file(copy)
         size_bytes, sha256 = os.stat(copy).st_size, sha256_of(copy)
         rename_durably(copy, path)
-    return Piece(
-        kind="snapshot",
-        file=path.name,
-        size_bytes=size_bytes,
-        sha256=sha256,
-        first_index=index,
-        last_index=index,
-        last_term=last.last_term,
-        first_time_us=last.last_time_us,
-        last_time_us=last.last_time_us,
-        chain_hash=last.chain_hash,
+    return snapshot_piece(
+        path.name, size_bytes=size_bytes, sha256=sha256, at=last.end, chain_hash=last.chain_hash
     )

@@ -6,6 +6,7 @@ import shutil
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import closing
 from datetime import UTC, datetime
+from itertools import islice
 from pathlib import Path
 
 from msgspec.structs import replace
@@ -46,27 +47,22 @@ def rebuild(folder: BackupFolder, line: Sequence[Piece], index: int, path: Path)
 
 def _apply_piece(folder: BackupFolder, piece: Piece, index: int, path: Path, end: Position) -> Position:
     with closing(Ledger(path, synchronous=OFF)) as ledger:
-        for entries in _batches(folder.entries_of(piece), ledger.applied_index, index):
-            try:
-                ledger.apply([checked_record(entry) for entry in entries])
-            except Unusable as error:
-                raise DamagedBackup(folder.path / piece.file, f"one of its entries {error}") from error
-            last = entries[-1]
-            end = Position(last.index, last.term, last.time_us)
-    return end
+        after = ledger.applied_index
+        wanted = (entry for entry in folder.entries_of(piece) if after < entry.index <= index)
+        try:
+            last = apply_entries(ledger, wanted)  # all entries of the piece are read, and so checked
+        except Unusable as error:
+            raise DamagedBackup(folder.path / piece.file, f"one of its entries {error}") from error
+    return end if last is None else Position(last.index, last.term, last.time_us)
 
 
-def _batches(entries: Iterator[Entry], after: int, last: int) -> Iterator[list[Entry]]:
-    """Yield the entries behind `after` up to `last`, some at a time; all are read and so checked."""
-    batch: list[Entry] = []
-    for entry in entries:
-        if after < entry.index <= last:
-            batch.append(entry)
-            if len(batch) == APPLIED_AT_ONCE:
-                yield batch
-                batch = []
-    if batch:
-        yield batch
+def apply_entries(ledger: Ledger, entries: Iterator[Entry]) -> Entry | None:
+    """Apply saved entries, some at a time; return the last one, if any. Raise `Unusable`, `NewerEntry`."""
+    last: Entry | None = None
+    while batch := list(islice(entries, APPLIED_AT_ONCE)):
+        ledger.apply([checked_record(entry) for entry in batch])
+        last = batch[-1]
+    return last
 
 
 def verify(folder: BackupFolder, now_us: int, report: Report) -> Manifest:

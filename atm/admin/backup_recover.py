@@ -13,25 +13,23 @@ from contextlib import ExitStack, closing
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
-import msgspec
 from msgspec import Struct
 
+from atm.admin.backup_rebuild import apply_entries
 from atm.admin.new_folders import NewCluster, founders_of, new_cluster_id, take_over, write_folder
 from atm.config import LEDGER_FILE, Cluster, ConfigError
 from atm.files import sync_folder
 from atm.ledger.audit.read_only import DamagedLedger, NoLedger, open_read_only
 from atm.ledger.epoch import Epoch
-from atm.ledger.ledger import Ledger, Record
-from atm.ledger.snapshot import NotMade, make
-from atm.server.group.entry_validator import Unusable, checked_record
+from atm.ledger.ledger import Ledger
+from atm.ledger.snapshot import LedgerState, NotMade, make, read_state
+from atm.raft.messages import Entry
+from atm.server.group.entry_validator import Unusable
 from atm.storage.backup_folder import BackupRefused
 from atm.storage.data_folder import NODE_FILE, DataFolder
 from atm.storage.entry_file import Position
 from atm.storage.read_only_log import ReadOnlyLog
 from atm.storage.snapshots import SNAPSHOT_FOLDER, newest_in, wrong_with
-
-APPLIED_AT_ONCE = 500
-STATE = "select log_index, voters from applied, cluster"
 
 
 class Survivor(Struct, frozen=True, kw_only=True):
@@ -112,7 +110,7 @@ def _plan(folders: Sequence[DataFolder]) -> Plan:
         raise BackupRefused(f"these folders are not of one cluster: {names}")
     survivors = tuple(map(_survivor, folders))
     newest = max(survivors, key=lambda each: (each.end.term, each.end.index))
-    voters = _ledger(next(each for each in folders if each.owner.node == newest.node).path)[1]
+    voters = _ledger(next(each for each in folders if each.owner.node == newest.node).path).voters
     plan = Plan(
         old_cluster=ids.pop(),
         old_voters=voters,
@@ -142,17 +140,16 @@ def _survivor(folder: DataFolder) -> Survivor:
         end = Position(snapshot[0].index, snapshot[0].term, snapshot[0].time_us)
     else:
         raise BackupRefused(f"node {name} has no entry of the log: leave it out")
-    committed = min(max(log.hard_state.commit_index, _ledger(folder.path)[0]), end.index)
+    committed = min(max(log.hard_state.commit_index, _ledger(folder.path).index), end.index)
     return Survivor(node=name, end=end, committed=committed)
 
 
-def _ledger(folder: Path) -> tuple[int, tuple[str, ...]]:
-    """Return the applied index, and the names of the cluster's voters."""
+def _ledger(folder: Path) -> LedgerState:
+    """Return the state of the node's ledger; it may have a write-ahead log."""
     try:
         with open_read_only(folder / LEDGER_FILE) as cursor:
-            [(applied, voters)] = msgspec.convert(cursor.execute(STATE).fetchall(), list[tuple[int, str]])
-        return applied, msgspec.json.decode(voters, type=tuple[str, ...])
-    except (NoLedger, DamagedLedger) as error:
+            return read_state(cursor.connection)
+    except (NoLedger, DamagedLedger, NotMade) as error:
         raise BackupRefused(f"{error}. Leave that node out") from error
 
 
@@ -165,8 +162,7 @@ def _ledger_at_the_end(folder: Path, end: Position, path: Path) -> Path:
     _copy_ledger(folder, log.first_index if len(log) else end.index + 1, path)
     with closing(Ledger(path)) as ledger:
         try:
-            for records in _batches(log, ledger.applied_index + 1, end.index):
-                ledger.apply(records)
+            apply_entries(ledger, _behind(log, ledger.applied_index, end.index))
         except Unusable as error:
             raise BackupRefused(f"an entry of the log {error}: see docs/repair.md") from error
         assert ledger.applied_index == end.index
@@ -190,15 +186,8 @@ def _copy_ledger(folder: Path, first_index: int, path: Path) -> None:
     shutil.copyfile(found[1], path)
 
 
-def _batches(log: ReadOnlyLog, first: int, last: int) -> Iterator[list[Record]]:
-    batch: list[Record] = []
-    for entry in log.entries(first, last) if first <= last else ():
-        batch.append(checked_record(entry))
-        if len(batch) == APPLIED_AT_ONCE:
-            yield batch
-            batch = []
-    if batch:
-        yield batch
+def _behind(log: ReadOnlyLog, applied_index: int, last: int) -> Iterator[Entry]:
+    return log.entries(applied_index + 1, last) if applied_index < last else iter(())
 
 
 def _exchange(work: Path, folders: Sequence[DataFolder]) -> list[Path]:

@@ -27,6 +27,7 @@ from atm.storage.backup_folder import (
     BackupRefused,
     Manifest,
     Piece,
+    snapshot_piece,
     with_piece,
 )
 from atm.storage.entry_file import (
@@ -259,16 +260,11 @@ class _Taking:
             raise _Again("the snapshot arrived damaged")
         path = self._folder.path / f"snapshot-{snapshot.index}.db"
         rename_durably(unfinished, path)
-        return Piece(
-            kind="snapshot",
-            file=path.name,
+        return snapshot_piece(
+            path.name,
             size_bytes=snapshot.size_bytes,
             sha256=snapshot.sha256,
-            first_index=snapshot.index,
-            last_index=snapshot.index,
-            last_term=snapshot.term,
-            first_time_us=snapshot.time_us,
-            last_time_us=snapshot.time_us,
+            at=Position(snapshot.index, snapshot.term, snapshot.time_us),
             chain_hash=snapshot.chain_hash,
         )
 

@@ -17,17 +17,16 @@ from msgspec import Struct
 
 from atm.config import LEDGER_FILE, Cluster
 from atm.files import make_folder, sha256_of, sync_file, sync_folder, write_durably
-from atm.ledger.audit.read_only import open_read_only
-from atm.ledger.epoch import HAS_MEMBERS, Epoch, Founder, begin_epoch
-from atm.ledger.posting import NO_HASH
+from atm.ledger.commands import Member
+from atm.ledger.epoch import Epoch, begin_epoch
+from atm.ledger.snapshot import state_of
 from atm.raft.messages import HardState, Snapshot
+from atm.server.group.kept_snapshots import snapshot_of
 from atm.storage.backup_folder import BackupRefused
 from atm.storage.data_folder import FORMAT, NODE_FILE, Owner
 from atm.storage.entry_file import Position
 from atm.storage.log_file import LogBase, LogFile
 from atm.storage.snapshots import SNAPSHOT_FOLDER, SnapshotStore
-
-LAST_HASH = "select hash from journal order by posting desc limit 1"
 
 
 class NewCluster(Struct, frozen=True, kw_only=True):
@@ -43,10 +42,10 @@ def new_cluster_id() -> str:
     return secrets.token_hex(16)
 
 
-def founders_of(cluster: Cluster, names: Sequence[str]) -> tuple[Founder, ...]:
+def founders_of(cluster: Cluster, names: Sequence[str]) -> tuple[Member, ...]:
     """Return these nodes of a cluster.ini as the voters of a new cluster."""
     nodes = (cluster.nodes[name] for name in names)
-    return tuple(Founder(node.name, str(node.peer), str(node.client)) for node in nodes)
+    return tuple(Member(each.name, True, peer=str(each.peer), client=str(each.client)) for each in nodes)
 
 
 def require_empty(cluster: Cluster, names: Sequence[str]) -> None:
@@ -91,17 +90,10 @@ def write_folder(folder: Path, node: str, ledger: Path, new: NewCluster) -> None
 
 
 def _snapshot(file: Path, new: NewCluster) -> Snapshot:
-    with open_read_only(file) as cursor:
-        last_hash = cursor.execute(LAST_HASH).get
-        has_members = bool(cursor.execute(HAS_MEMBERS).fetchall())
-    members = tuple((each.node, True, each.peer, each.client, "", 0) for each in new.epoch.founders)
-    return Snapshot(
-        index=new.end.index,
+    return snapshot_of(
+        state_of(file),
         term=new.end.term,
         time_us=new.end.time_us,
         size_bytes=file.stat().st_size,
         sha256=sha256_of(file),
-        chain_hash=(last_hash if isinstance(last_hash, bytes) else NO_HASH).hex(),
-        membership=msgspec.msgpack.encode((members,)) if has_members else b"",
-        cluster_id=new.epoch.cluster,
     )

@@ -50,6 +50,7 @@ class LedgerState(Struct, frozen=True, kw_only=True):
     cluster_id: str
     chain_hash: str
     feature_level: int = 1
+    voters: tuple[str, ...] = ()
     members: tuple[Member, ...] = ()
 
 
@@ -156,6 +157,7 @@ def read_state(connection: apsw.Connection) -> LedgerState:
             "index": index,
             "cluster_id": cluster.id,
             "feature_level": cluster.feature_level,
+            "voters": cluster.voters,
             "members": cluster.members,
             "chain_hash": chain_hash or NO_HASH.hex(),
         }

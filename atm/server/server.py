@@ -146,6 +146,7 @@ class Server:
             config=self._cluster.identity(),
             pepper=storage.sealer.name,
             wall_clock_us=self._wall_clock_us,
+            room=self._room,
         )
         self._client_server = self._make_client_server(storage, inbox)
 

@@ -324,6 +324,22 @@ def _is_ours(name: str) -> bool:
     return _PIECE.fullmatch(name) is not None
 
 
+def snapshot_piece(file: str, *, size_bytes: int, sha256: str, at: Position, chain_hash: str) -> Piece:
+    """Return the piece of a ledger as it was at the entry `at`."""
+    return Piece(
+        kind="snapshot",
+        file=file,
+        size_bytes=size_bytes,
+        sha256=sha256,
+        first_index=at.index,
+        last_index=at.index,
+        last_term=at.term,
+        first_time_us=at.time_us,
+        last_time_us=at.time_us,
+        chain_hash=chain_hash,
+    )
+
+
 def with_piece(manifest: Manifest, piece: Piece) -> Manifest:
     """Return the manifest with one more piece."""
     return replace(manifest, pieces=(*manifest.pieces, piece))

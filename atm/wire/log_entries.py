@@ -7,7 +7,7 @@ from functools import lru_cache
 
 from msgspec.msgpack import Decoder
 
-from atm.ledger.commands import Founding, LedgerEntry, LevelRaise, LoggedCommand, MembershipChange
+from atm.ledger.commands import Founding, LedgerEntry, LevelRaise, LoggedCommand, Member, MembershipChange
 from atm.raft.messages import ENTRY_VERSION, Entry, EntryKind
 from atm.wire.codec import decode, encode
 
@@ -50,6 +50,11 @@ def decode_command(data: bytes) -> LoggedCommand:
 def decode_founding(data: bytes) -> Founding:
     """Return the contents of a BOOTSTRAP entry; raise `Malformed`."""
     return decode(_founding, data)
+
+
+def membership_data(members: tuple[Member, ...]) -> bytes:
+    """Return the data of a MEMBERSHIP entry with these members; nothing if the ledger knows none yet."""
+    return encode(MembershipChange(members)) if members else b""
 
 
 def check_known(entry: Entry) -> None:

@@ -5,10 +5,7 @@ Its code is taken from this project's history.
 
 from __future__ import annotations
 
-import subprocess
-import tarfile
 from collections.abc import Iterator
-from io import BytesIO
 from pathlib import Path
 
 import pytest
@@ -17,28 +14,22 @@ from atm.client import Client
 from atm.local_cluster import write_cluster_ini
 from atm.version import RELEASE
 from atm.wire.client_messages import AddMember
+from tests.cluster.old_release import OLD_RELEASE, NotInHistory, unpack_old_release
 from tests.cluster.test_two_releases import THIS, Releases
 from tests.support.customers import Customers
 from tests.support.ledgers import assert_kept, wait_until_equal
 from tests.support.server_parts import Wire, wait_until
 
-OLD_RELEASE, OLD_COMMIT = "1.1.0", "e2333125da1b9734d962e2c0789a86dabdea3b24"
-
 
 @pytest.fixture(scope="module")
 def old_tree(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The package as release 1.1.0 had it."""
-    archive = ["git", "archive", "--format=tar", OLD_COMMIT, "atm"]
     try:
-        packed = subprocess.run(archive, cwd=THIS, capture_output=True, check=True, timeout=60).stdout
-    except (OSError, subprocess.CalledProcessError) as error:
+        return unpack_old_release(tmp_path_factory.mktemp("old"))
+    except NotInHistory as error:
         pytest.skip(
             f"RELEASE {OLD_RELEASE} IS NOT IN THE HISTORY HERE: the upgrade from it is not tried: {error}"
         )
-    tree = tmp_path_factory.mktemp("old")
-    with tarfile.open(fileobj=BytesIO(packed)) as tar:
-        tar.extractall(tree, filter="data")
-    return tree
 
 
 class Upgrade(Releases):

@@ -14,28 +14,25 @@ import argparse
 import random
 import subprocess
 import sys
-import tarfile
 import tempfile
 import threading
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from functools import partial
-from io import BytesIO
 from pathlib import Path
 from statistics import median
 from typing import Any
 
-import atm
 from atm.client import Client
 from atm.local_cluster import LocalCluster, write_cluster_ini_for
 from tests.cluster.changing import ChangingCluster
 from tests.cluster.mixed_customers import MixedCustomers
+from tests.cluster.old_release import NotInHistory, unpack_old_release
+from tests.cluster.test_two_releases import THIS
 from tests.support.ledgers import Rows, assert_files_are_sound, assert_kept, tables, wait_until_equal
 from tests.support.server_parts import wait_until
 
-THIS = Path(atm.__file__).parents[1]
-OLD_COMMIT = "e2333125da1b9734d962e2c0789a86dabdea3b24"  # release 1.1.0
 ADMIN_S = 120.0
 CALM_ANSWERS = 60
 OF_THE_CLUSTER_ITSELF = {"cluster", "member", "removed", "applied"}  # a restored cluster has its own
@@ -43,14 +40,10 @@ OF_THE_CLUSTER_ITSELF = {"cluster", "member", "removed", "applied"}  # a restore
 
 def old_release(folder: Path) -> Path | None:
     """Return a folder with the package of release 1.1.0, or None where the history does not have it."""
-    archive = ["git", "archive", "--format=tar", OLD_COMMIT, "atm"]
     try:
-        packed = subprocess.run(archive, cwd=THIS, capture_output=True, check=True, timeout=60).stdout
-    except (OSError, subprocess.CalledProcessError):
+        return unpack_old_release(folder)
+    except NotInHistory:
         return None
-    with tarfile.open(fileobj=BytesIO(packed)) as tar:
-        tar.extractall(folder, filter="data")
-    return folder
 
 
 @dataclass

@@ -110,11 +110,13 @@ def test_a_copy_is_synced_step_by_step_and_at_its_end(
 def test_the_state_is_that_of_cluster_journal_and_applied_index(path: Path) -> None:
     with closing(Ledger(path)) as ledger:
         ledger.apply([(1, 1_000, Founding(cluster_id="ab" * 16, voters=("n1",)))])
-    assert state_of(path) == LedgerState(index=1, cluster_id="ab" * 16, chain_hash="00" * 32)
+    assert state_of(path) == LedgerState(index=1, cluster_id="ab" * 16, chain_hash="00" * 32, voters=("n1",))
     with closing(Ledger(path)) as ledger:
         ledger.apply([(2, 2_000, ENTRIES[0][2]), (3, 3_000, None)])
         [(last,)] = ledger._database.cursor().execute("select hash from journal")
-    assert state_of(path) == LedgerState(index=3, cluster_id="ab" * 16, chain_hash=bytes(last).hex())
+    assert state_of(path) == LedgerState(
+        index=3, cluster_id="ab" * 16, chain_hash=bytes(last).hex(), voters=("n1",)
+    )
 
 
 @pytest.mark.parametrize("content", [None, b"", b"no database" * 400, b"SQLite format 3\0" + bytes(5000)])
@@ -196,7 +198,7 @@ def test_the_program_prints_one_line_of_json(running: Ledger, path: Path, copy: 
     assert (done.returncode, done.stderr) == (0, "")
     told = json.loads(done.stdout)
     assert done.stdout.count("\n") == 1
-    state = {"index", "cluster_id", "feature_level", "members", "chain_hash"}
+    state = {"index", "cluster_id", "feature_level", "voters", "members", "chain_hash"}
     assert told.keys() == state | {"size_bytes", "sha256", "seconds"}
     assert (told["index"], told["size_bytes"]) == (HALF, copy.stat().st_size)
     assert copy.stat().st_mode & 0o022 == 0

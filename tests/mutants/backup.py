@@ -102,8 +102,7 @@ BACKUP = (
         name="restore with the old id",
         what="nodes of the old bank talk to those of the restored one, and take its log for theirs",
         edits=(
-            Edit("begin_epoch", "(epoch_.cluster, voters_)", "(epoch_.old_cluster, voters_)"),
-            Edit("new_folders:_snapshot", "new_.epoch.cluster", "new_.epoch.old_cluster"),
+            Edit("begin_epoch", "epoch_.cluster", "epoch_.old_cluster"),
             Edit("write_folder", "new_.epoch.cluster", "new_.epoch.old_cluster"),
         ),
         caught_by=RESTORE + "test_a_restored_folder_is_one_that_a_node_recovers_from",
@@ -125,9 +124,9 @@ BACKUP = (
         what="a restore to an index takes the entry behind it too, which may be the one that did the harm",
         edits=(
             Edit(
-                "backup_rebuild:_batches",
-                "after_ < entry_.index <= last_",
-                "after_ < entry_.index <= last_ + 1",
+                "backup_rebuild:_apply_piece",
+                "after_ < entry_.index <= index",
+                "after_ < entry_.index <= index + 1",
             ),
         ),
         caught_by=RESTORE + "test_a_restore_to_an_index_is_a_replay_to_that_index",
@@ -190,7 +189,7 @@ BACKUP = (
         edits=(
             Edit(
                 "BackupReader._begin",
-                "self._last_index, self._next_index = (state_.applied_index, 0)",
+                "self._last_index, self._next_index = (state_.index, 0)",
                 "self._last_index, self._next_index = (self._log.last_index, 0)",
             ),
         ),

@@ -15,6 +15,7 @@ from pathlib import Path
 from atm.ledger.ledger import Ledger, Record
 from atm.ledger.snapshot import MadeSnapshot, make
 from atm.raft.messages import Entry, EntryKind, HardState, Snapshot
+from atm.server.group.kept_snapshots import snapshot_of
 from atm.server.group.ledger_file import open_ledger, place
 from atm.storage.log_file import LogBase, LogFile
 from atm.storage.snapshots import SnapshotStore, wrong_with
@@ -38,16 +39,9 @@ def entry_at(index: int, term: int) -> Entry:
     )
 
 
-def snapshot_of(made: MadeSnapshot, term: int) -> Snapshot:
-    return Snapshot(
-        index=made.index,
-        term=term,
-        time_us=made.index * 1_000,
-        size_bytes=made.size_bytes,
-        sha256=made.sha256,
-        chain_hash=made.chain_hash,
-        membership=b"",
-        cluster_id=made.cluster_id,
+def described(made: MadeSnapshot, term: int) -> Snapshot:
+    return snapshot_of(
+        made, term=term, time_us=made.index * 1_000, size_bytes=made.size_bytes, sha256=made.sha256
     )
 
 
@@ -80,7 +74,7 @@ class Storage:
     def take(self, window: int) -> None:
         made = make(self.path, self.store.making)
         [last] = self.log.read_entries(made.index, made.index, 1)
-        self.store.adopt(snapshot_of(made, last.term), self.store.making, installed=False)
+        self.store.adopt(described(made, last.term), self.store.making, installed=False)
         self.log.set_base(LogBase(last.index, last.term, last.time_us))
         self.log.cut(made.index + 1 - window)
         self.store.prune()
@@ -90,7 +84,7 @@ class Storage:
         index = self.log.last_index + AHEAD
         with closing(Ledger(elsewhere / "leader.db")) as leader:
             leader.apply([record_at(n) for n in range(leader.applied_index + 1, index + 1)])
-            snapshot = snapshot_of(make(elsewhere / "leader.db", elsewhere / "made.db"), self.term)
+            snapshot = described(make(elsewhere / "leader.db", elsewhere / "made.db"), self.term)
         part = self.store.part(snapshot)
         with (elsewhere / "made.db").open("rb") as source, part.open("wb") as target:
             while piece := source.read(chance.randint(1, 8_000)):

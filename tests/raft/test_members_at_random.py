@@ -16,7 +16,7 @@ from msgspec.structs import replace
 from atm.raft import ChangeRefused, Configuration, Member, NodeId, Role, Transferring
 from tests.raft.network import EFFECTS, Network
 from tests.raft.server import Server
-from tests.raft.test_snapshots_at_random import Turmoil
+from tests.raft.test_snapshots_at_random import Happening, Turmoil
 from tests.support.checks import voting_disks
 
 STEPS = 300
@@ -35,25 +35,15 @@ class MembersTurmoil(Turmoil):
         self.did: Counter[str] = Counter()
         self.installs = 0
 
-    def step(self) -> None:
-        network, chance = self.network, self.chance
-        server = chance.choice(list(network.servers.values()))
-        if server.raft is None:
-            if chance.random() < 0.3:
-                self._restart(server)
-            return
-        happens = chance.choices(
-            (
-                *(self._submit, self._snapshot, self._fetch, self._crash, self._cut, self._heal, self._wipe),
-                *(self._change, self._transfer),
-            ),
-            (10, 2, 4, 1, 1, 2, 1, 12, 5),
-        )[0]
-        happens(server)
-        if chance.random() < 0.5:
-            network.pass_time(chance.randint(1, 20))
-        else:
-            self._deliver_some()
+    def _kinds(self) -> dict[Happening, float]:
+        return {
+            **super()._kinds(),
+            self._snapshot: 2,
+            self._fetch: 4,
+            self._wipe: 1,
+            self._change: 12,
+            self._transfer: 5,
+        }
 
     def _submit(self, server: Server) -> None:
         with suppress(Transferring):

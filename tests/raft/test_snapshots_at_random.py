@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from random import Random
 
 import pytest
@@ -11,6 +12,8 @@ from tests.raft.network import EFFECTS, ELECTION_TICKS_MAX, INSTALL_STEPS, Netwo
 from tests.raft.server import Server
 
 STEPS = 250
+
+Happening = Callable[[Server], None]
 
 
 class Turmoil:
@@ -32,15 +35,25 @@ class Turmoil:
             if chance.random() < 0.3:
                 self._restart(server)
             return
-        happens = chance.choices(
-            (self._submit, self._snapshot, self._fetch, self._crash, self._cut, self._heal, self._wipe),
-            (10, 4, 8, 1, 1, 2, 0.3),
-        )[0]
+        kinds = self._kinds()
+        happens = chance.choices(list(kinds), list(kinds.values()))[0]
         happens(server)
         if chance.random() < 0.5:
             network.pass_time(chance.randint(1, 20))
         else:
             self._deliver_some()
+
+    def _kinds(self) -> dict[Happening, float]:
+        """Return what may happen to a server, and how often, relatively."""
+        return {
+            self._submit: 10,
+            self._snapshot: 4,
+            self._fetch: 8,
+            self._crash: 1,
+            self._cut: 1,
+            self._heal: 2,
+            self._wipe: 0.3,
+        }
 
     def _deliver_some(self) -> None:
         network, chance = self.network, self.chance

@@ -13,7 +13,7 @@ from msgspec.structs import replace
 
 from atm.ledger.ledger import Ledger
 from atm.ledger.snapshot import make
-from atm.raft.messages import Snapshot
+from atm.server.group.kept_snapshots import snapshot_of
 from atm.server.group.ledger_file import LedgerTooOld, open_ledger, place
 from atm.storage.snapshots import SnapshotStore
 from tests.support.entries import apply_in_batches, records
@@ -38,16 +38,7 @@ def store(folder: Path) -> SnapshotStore:
     with closing(Ledger(source)) as ledger:
         ledger.apply(ENTRIES[:TAKEN])
         made = make(source, store.making)
-    snapshot = Snapshot(
-        index=made.index,
-        term=1,
-        time_us=1,
-        size_bytes=made.size_bytes,
-        sha256=made.sha256,
-        chain_hash=made.chain_hash,
-        membership=b"",
-        cluster_id=made.cluster_id,
-    )
+    snapshot = snapshot_of(made, term=1, time_us=1, size_bytes=made.size_bytes, sha256=made.sha256)
     store.adopt(snapshot, store.making, installed=False)
     return store
 

@@ -11,7 +11,8 @@ from msgspec.structs import replace
 from atm.config import Cluster
 from atm.ledger.ledger import Ledger
 from atm.ledger.snapshot import make
-from atm.raft.messages import NUMBER_MAX, Entry, EntryKind, HardState, Snapshot
+from atm.raft.messages import NUMBER_MAX, Entry, EntryKind, HardState
+from atm.server.group.kept_snapshots import snapshot_of
 from atm.server.group.ledger_file import open_ledger
 from atm.server.group.repair import inspect, repair
 from atm.storage.data_folder import DataFolder
@@ -45,15 +46,8 @@ def folder(cluster: Cluster) -> Path:
     with closing(Ledger(path / "ledger.db")) as ledger:
         ledger.apply(ENTRIES[:TAKEN])
         made = make(path / "ledger.db", store.making)
-    snapshot = Snapshot(
-        index=made.index,
-        term=2,
-        time_us=TAKEN * 1_000,
-        size_bytes=made.size_bytes,
-        sha256=made.sha256,
-        chain_hash=made.chain_hash,
-        membership=b"",
-        cluster_id=made.cluster_id,
+    snapshot = snapshot_of(
+        made, term=2, time_us=TAKEN * 1_000, size_bytes=made.size_bytes, sha256=made.sha256
     )
     store.adopt(snapshot, store.making, installed=False)
     with closing(LogFile(path)) as log:

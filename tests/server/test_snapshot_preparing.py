@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import closing
 from pathlib import Path
 from threading import Event
 
@@ -15,6 +16,7 @@ from atm.ledger.ledger import Ledger
 from atm.ledger.snapshot import make
 from atm.raft import NodeId, Snapshot
 from atm.server.group.installer import Abandoned, InstallFailed
+from atm.server.group.kept_snapshots import snapshot_of
 from atm.server.peers import snapshot_preparing
 from atm.server.peers.snapshot_fetcher import FetchFailed, Interrupted, Wanted
 from atm.server.peers.snapshot_preparing import SnapshotPreparer
@@ -70,6 +72,22 @@ def test_the_copy_is_a_ledger_at_the_snapshots_index(offered: tuple[Snapshot, Pa
     ledger = Ledger(copy)
     assert (ledger.applied_index, ledger.cluster.id) == (2, "ab" * 16)
     ledger.close()
+
+
+def test_a_bank_that_was_restored_below_feature_level_2_knows_no_members_and_is_installed(
+    tmp_path: Path,
+) -> None:
+    """Its nodes have a snapshot from the beginning, and offer it to one that has lost its disk."""
+    ledger = Ledger(tmp_path / "leader.db")
+    ledger.apply([(1, 1, Founding(cluster_id="ab" * 16, voters=("n1", "n2")))])
+    ledger.close()
+    file = tmp_path / "offered.db"
+    made = make(tmp_path / "leader.db", file)
+    snapshot = snapshot_of(made, term=1, time_us=1, size_bytes=made.size_bytes, sha256=made.sha256)
+    assert snapshot.membership == b"", "the core keeps the members that it knows"
+    copy = prepare(snapshot, FakeFetcher(file.read_bytes()), tmp_path)
+    with closing(Ledger(copy)) as installed:
+        assert installed.cluster.id == "ab" * 16
 
 
 def test_other_bytes_than_those_offered_are_refused_and_fetched_anew(

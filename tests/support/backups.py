@@ -14,9 +14,10 @@ from atm.config import Cluster, load
 from atm.ledger.commands import Founding
 from atm.ledger.ledger import Ledger
 from atm.ledger.snapshot import make
-from atm.raft.messages import Entry, EntryKind, HardState, Snapshot
+from atm.raft.messages import Entry, EntryKind, HardState
 from atm.server.clients.backup_reader import BackupReader
 from atm.server.group.entry_validator import checked_record
+from atm.server.group.kept_snapshots import snapshot_of
 from atm.storage.data_folder import DataFolder
 from atm.storage.log_file import LogFile
 from atm.storage.snapshots import SNAPSHOT_FOLDER, SnapshotStore
@@ -104,15 +105,8 @@ class StoryNode:
         entry = self._log.read_entries(index, index, 1)[0]
         store = SnapshotStore(self.folder / SNAPSHOT_FOLDER)
         made = make(self.folder / "ledger.db", store.making)
-        snapshot = Snapshot(
-            index=index,
-            term=entry.term,
-            time_us=entry.time_us,
-            size_bytes=made.size_bytes,
-            sha256=made.sha256,
-            chain_hash=made.chain_hash,
-            membership=b"",
-            cluster_id=made.cluster_id,
+        snapshot = snapshot_of(
+            made, term=entry.term, time_us=entry.time_us, size_bytes=made.size_bytes, sha256=made.sha256
         )
         store.adopt(snapshot, store.making, installed=False)
         store.prune()

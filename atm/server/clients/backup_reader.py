@@ -16,10 +16,10 @@ from pathlib import Path
 from typing import BinaryIO
 
 import msgspec
-from msgspec import Struct
 
 from atm.config import LEDGER_FILE
 from atm.ledger.audit.read_only import DamagedLedger, NoLedger, open_read_only
+from atm.ledger.snapshot import LedgerState, NotMade, read_state
 from atm.raft.messages import Entry, Snapshot
 from atm.storage.data_folder import NODE_FILE, Owner
 from atm.storage.entry_file import encode_entries
@@ -44,17 +44,6 @@ from atm.wire.framing import CLIENT_FRAME_BYTES_MAX, FrameReader, frame
 NICE = 10
 INPUT_BYTES = 64 * 1024
 
-STATE = "select log_index, id, voters, feature_level from applied, cluster"
-LAST_HASH = "select hash from journal order by posting desc limit 1"
-
-
-class _LedgerState(Struct, frozen=True, kw_only=True):
-    applied_index: int
-    cluster: str
-    nodes: tuple[str, ...]
-    feature_level: int
-    chain_hash: str
-
 
 class BackupReader:
     """Answers the requests of one backup, in their order."""
@@ -77,7 +66,7 @@ class BackupReader:
                     return self._entries(request)
                 case BackupChunk():
                     return self._chunk(request)
-        except (NoLedger, DamagedLedger, LogOfAnotherRelease) as error:
+        except (NoLedger, DamagedLedger, NotMade, LogOfAnotherRelease) as error:
             return _unavailable(request, str(error))
         except OSError as error:
             return _unavailable(
@@ -87,34 +76,34 @@ class BackupReader:
     def _begin(self, request: BackupBegin) -> BackupOffer | ErrorReply:
         owner = msgspec.json.decode((self._folder / NODE_FILE).read_bytes(), type=Owner)
         state = _ledger_state(self._folder / LEDGER_FILE)
-        if not state.cluster:
+        if not state.cluster_id:
             return _unavailable(request, f"node {owner.node} has applied no entry yet")
-        if state.applied_index < request.after_index:
+        if state.index < request.after_index:
             return _unavailable(
                 request,
-                f"node {owner.node} has applied the log up to entry {state.applied_index} only, and the "
+                f"node {owner.node} has applied the log up to entry {state.index} only, and the "
                 "backup holds "
                 f"{request.after_index}",
             )
         self._log = log = ReadOnlyLog(self._folder, after=request.after_index)
-        self._last_index, self._next_index = state.applied_index, 0
+        self._last_index, self._next_index = state.index, 0
         snapshot = self._open_snapshot()
         first_index = log.first_index
         if not len(log) and snapshot is not None:  # nothing was written since it was installed
             first_index = snapshot.index + 1
-        if max(log.last_index, first_index - 1) < state.applied_index:
+        if max(log.last_index, first_index - 1) < state.index:
             return _unavailable(request, log.damage or f"the log of node {owner.node} does not read that far")
         return BackupOffer(
             id=request.id,
             outcome="ok",
             node=owner.node,
             release=RELEASE,
-            cluster=state.cluster,
+            cluster=state.cluster_id,
             feature_level=state.feature_level,
-            nodes=state.nodes,
+            nodes=state.voters,
             pepper=owner.pepper or "",
             first_index=first_index,
-            last_index=state.applied_index,
+            last_index=state.index,
             chain_hash=state.chain_hash,
             snapshot=_offered(snapshot),
         )
@@ -166,20 +155,9 @@ def _offered(snapshot: Snapshot | None) -> SnapshotOffer | None:
     return SnapshotOffer(**{name: getattr(snapshot, name) for name in names})
 
 
-def _ledger_state(path: Path) -> _LedgerState:
+def _ledger_state(path: Path) -> LedgerState:
     with open_read_only(path) as cursor:
-        [(applied_index, cluster, voters, level)] = cursor.execute(STATE).fetchall()
-        last_hash = cursor.execute(LAST_HASH).get
-    return msgspec.convert(
-        {
-            "applied_index": applied_index,
-            "cluster": cluster,
-            "nodes": msgspec.json.decode(str(voters)),
-            "feature_level": level,
-            "chain_hash": bytes(last_hash).hex() if isinstance(last_hash, bytes) else bytes(32).hex(),
-        },
-        _LedgerState,
-    )
+        return read_state(cursor.connection)
 
 
 def _unavailable(request: BackupRequest, message: str) -> ErrorReply:

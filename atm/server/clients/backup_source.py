@@ -4,13 +4,12 @@ from __future__ import annotations
 
 import contextlib
 import os
-import subprocess
-import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
 from threading import Lock
 
+from atm.server.group.one_process import start_process
 from atm.wire.backup_messages import BACKUP_FRAME_BYTES_MAX, BackupBegin, BackupRequest
 from atm.wire.client_messages import ErrorReply
 from atm.wire.codec import encode
@@ -26,12 +25,7 @@ class _Reader:
     def __init__(self, owner: object, folder: Path) -> None:
         self.owner = owner
         self.used_s = 0.0
-        self.process = subprocess.Popen(
-            [sys.executable, "-P", "-m", "atm.server.clients.backup_reader", str(folder)],
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            process_group=0,  # the terminal's Ctrl-C is for the node
-        )
+        self.process = start_process("-P", "-m", "atm.server.clients.backup_reader", str(folder))
         self._frames = FrameReader(BACKUP_FRAME_BYTES_MAX)
         self._using_pipes = Lock()
 

@@ -63,11 +63,6 @@ class Guards:
         """Lines for people: what is wrong at present."""
         return [*self._comparison.alarms, *self._disk.alarms, *self._clocks.alarms]
 
-    @property
-    def free_bytes(self) -> int:
-        """The room on this server's disk, as last seen."""
-        return self._disk.free_bytes
-
     def time_us(self) -> int:
         """Return the time of day: this machine's, but not too far ahead of the clocks of a majority."""
         wall_us, bound_us = self._wall_clock_us(), self._clocks.bound_us()

@@ -6,8 +6,24 @@ import os
 from collections.abc import Collection
 from pathlib import Path
 
+from atm.ledger.snapshot import LedgerState
 from atm.raft.messages import Snapshot
 from atm.storage.snapshots import SnapshotStore
+from atm.wire.log_entries import membership_data
+
+
+def snapshot_of(state: LedgerState, *, term: int, time_us: int, size_bytes: int, sha256: str) -> Snapshot:
+    """Describe a ledger's file by what it holds; `term` and `time_us` are those of its last entry."""
+    return Snapshot(
+        index=state.index,
+        term=term,
+        time_us=time_us,
+        size_bytes=size_bytes,
+        sha256=sha256,
+        chain_hash=state.chain_hash,
+        membership=membership_data(state.members),
+        cluster_id=state.cluster_id,
+    )
 
 
 class KeptSnapshots:

@@ -6,16 +6,14 @@ from collections.abc import Callable, Collection
 from threading import Event, Lock, Thread
 from typing import Protocol
 
-from atm.ledger.commands import MembershipChange
 from atm.ledger.ledger import ClusterState
 from atm.ledger.snapshot import MadeSnapshot, NotMade
 from atm.raft import Entry, Log, NodeId, Snapshot
-from atm.server.group.kept_snapshots import KeptSnapshots
+from atm.server.group.kept_snapshots import KeptSnapshots, snapshot_of
 from atm.server.group.log_growth import LogGrowth
 from atm.server.group.settings import TICK_MS
 from atm.server.group.snapshot_maker import SnapshotMaker
 from atm.storage.log_index import LogBase
-from atm.wire.codec import encode
 
 SNAPSHOTS_LEVEL = 2  # below this feature level a release may run that cannot read a log that was cut
 TAKE_S_MAX = 900.0  # how long an operator's command waits
@@ -221,15 +219,8 @@ class Snapshotter:
     def _adopt(self, made: MadeSnapshot) -> None:
         """Keep the snapshot durably; only then let the core and the log forget what it holds."""
         [entry] = self._log.read_entries(made.index, made.index, 1)
-        snapshot = Snapshot(
-            index=made.index,
-            term=entry.term,
-            time_us=entry.time_us,
-            size_bytes=made.size_bytes,
-            sha256=made.sha256,
-            chain_hash=made.chain_hash,
-            membership=encode(MembershipChange(made.members)),
-            cluster_id=made.cluster_id,
+        snapshot = snapshot_of(
+            made, term=entry.term, time_us=entry.time_us, size_bytes=made.size_bytes, sha256=made.sha256
         )
         self._kept.adopt(snapshot, self._kept.making, installed=False)
         self._log.set_base(LogBase(entry.index, entry.term, entry.time_us))

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -11,6 +10,7 @@ from typing import Protocol
 from msgspec.structs import replace
 
 from atm.config import LEDGER_FILE
+from atm.server.group.disk_guard import Room, room_in
 from atm.server.group.timed_disk import TimedDisk
 from atm.wire.client_messages import StatusReply
 
@@ -49,6 +49,7 @@ class Vitals:
         pepper: str,
         clock: Callable[[], float] = time.monotonic,
         wall_clock_us: Callable[[], int] = lambda: time.time_ns() // 1000,
+        room: Callable[[Path], Room] = room_in,
     ) -> None:
         """`config` is the digest of cluster.ini, `pepper` the name of the pepper."""
         self._folder = folder
@@ -57,6 +58,7 @@ class Vitals:
         self._snapshots = snapshots
         self._clock = clock
         self._wall_clock_us = wall_clock_us
+        self._room = room
         self._started_s = clock()
         self._looked_s = -REFRESH_S
         self._fixed = {"incarnation": incarnation, "config": config, "pepper": pepper}
@@ -69,7 +71,7 @@ class Vitals:
             return
         self._looked_s = now_s
         try:
-            room = os.statvfs(self._folder)
+            free_bytes = self._room(self._folder).free
             ledger_bytes = sum(
                 path.stat().st_size
                 for path in (self._folder / LEDGER_FILE, self._folder / f"{LEDGER_FILE}-wal")
@@ -81,7 +83,7 @@ class Vitals:
         self._seen = {
             "ledger_bytes": ledger_bytes,
             "log_bytes": self._log.size_bytes,
-            "disk_free_bytes": room.f_bavail * room.f_frsize,
+            "disk_free_bytes": free_bytes,
         }
 
     def completed(self, status: StatusReply) -> StatusReply:

@@ -10,6 +10,7 @@ import time
 from collections.abc import Callable
 from threading import Lock
 
+from atm.config import Address
 from atm.wire.framing import FrameReader, FrameTooLarge
 
 PARTIAL_FRAME_S = 10.0  # a frame must arrive whole within this time of its first byte
@@ -65,6 +66,24 @@ def resolve(host: str, port: int) -> tuple[socket.AddressFamily, tuple[str, int]
     found.sort(key=lambda info: info[0] != socket.AF_INET)
     family, _, _, _, address = found[0]
     return family, (str(address[0]), int(address[1]))
+
+
+def dial(address: Address, within_s: float) -> socket.socket:
+    """Return a tuned socket that is connected to `address`; its calls wait as long as they take.
+
+    Raise `OSError` if it is not connected within that time.
+    """
+    family, resolved = resolve(address.host, address.port)
+    sock = socket.socket(family, socket.SOCK_STREAM)
+    try:
+        sock.settimeout(within_s)
+        sock.connect(resolved)
+        sock.settimeout(None)
+        tune(sock)
+    except BaseException:
+        sock.close()
+        raise
+    return sock
 
 
 class Connection:

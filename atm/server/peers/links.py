@@ -11,7 +11,7 @@ from typing import TypeVar
 from atm.config import Address
 from atm.raft.messages import NodeId, Outgoing, RaftMessage
 from atm.server.group.inbox import Inbox, Inputs
-from atm.server.net.connection import Connection, StalledFrame, resolve, tune
+from atm.server.net.connection import Connection, StalledFrame, dial
 from atm.server.peers.handshake import Handshake, HandshakeRefused
 from atm.wire.codec import Malformed, encode
 from atm.wire.framing import PEER_FRAME_BYTES_MAX, FrameTooLarge, frame
@@ -145,13 +145,8 @@ class Link:
                 back_off_s = min(2 * back_off_s, BACK_OFF_S_MAX)
 
     def _dial(self, place: Address) -> socket.socket:
-        family, address = resolve(place.host, place.port)
-        sock = socket.socket(family, socket.SOCK_STREAM)
+        sock = dial(place, DIAL_S)
         try:
-            sock.settimeout(DIAL_S)
-            sock.connect(address)
-            sock.settimeout(None)
-            tune(sock)
             if hasattr(socket, "TCP_USER_TIMEOUT"):
                 sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, UNACKNOWLEDGED_MS_MAX)
             self._say_hello(sock, place)

@@ -12,7 +12,7 @@ from typing import Protocol
 
 from atm.config import Address
 from atm.raft.messages import NodeId
-from atm.server.net.connection import Incoming, StalledFrame, resolve, set_receive_timeout, tune
+from atm.server.net.connection import Incoming, StalledFrame, dial, set_receive_timeout
 from atm.server.peers.handshake import Handshake, HandshakeRefused
 from atm.wire.codec import Malformed, encode
 from atm.wire.framing import FrameTooLarge, frame
@@ -140,13 +140,8 @@ class SnapshotFetcher:
         address = self._address_of(peer)
         if address is None:
             raise FetchFailed(f"the address of node {peer} is not known")
-        family, resolved = resolve(address.host, address.port)
-        sock = socket.socket(family, socket.SOCK_STREAM)
+        sock = dial(address, DIAL_S)
         try:
-            sock.settimeout(DIAL_S)
-            sock.connect(resolved)
-            sock.settimeout(None)
-            tune(sock)
             self._handshake.say_hello(sock, peer, address, purpose=FETCH)
         except BaseException:
             sock.close()

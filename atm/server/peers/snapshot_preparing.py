@@ -5,14 +5,13 @@ from __future__ import annotations
 from pathlib import Path
 from threading import Event
 
-from atm.ledger.commands import MembershipChange
 from atm.ledger.snapshot import NotMade, state_of
 from atm.raft.messages import NodeId, Snapshot
 from atm.server.group.installer import Abandoned, InstallFailed
 from atm.server.group.ledger_file import copy_whole
 from atm.server.peers.snapshot_fetcher import FetchFailed, Interrupted, SnapshotFetcher
 from atm.version import FEATURE_LEVEL_MAX, RELEASE
-from atm.wire.codec import encode
+from atm.wire.log_entries import membership_data
 
 
 class SnapshotPreparer:
@@ -55,7 +54,7 @@ def _wrong_inside(snapshot: Snapshot, part: Path) -> str | None:
             f"the cluster is at feature level {found.feature_level}, and release {RELEASE} knows only up to "
             f"{FEATURE_LEVEL_MAX}, so install a newer release on this node"
         )
-    holds = found.index, found.cluster_id, found.chain_hash, encode(MembershipChange(found.members))
+    holds = found.index, found.cluster_id, found.chain_hash, membership_data(found.members)
     if holds != (snapshot.index, snapshot.cluster_id, snapshot.chain_hash, snapshot.membership):
         return f"it holds {found}, which is not what was offered"
     return None

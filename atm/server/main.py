@@ -17,13 +17,15 @@ from types import FrameType
 from atm.command_line import add_version, program_name
 from atm.config import Address, Cluster, ConfigError, load
 from atm.ledger.ledger import LedgerDamaged, LedgerFault
-from atm.raft import InvariantBroken
+from atm.raft import InvariantBroken, NodeId
 from atm.server.group.disk_guard import NoRoom
 from atm.server.group.ledger_file import LedgerTooOld
 from atm.server.group.rebuild import move_ledger_aside
 from atm.server.group.recovery import ClusterMismatch, LedgerAhead, LogUnusable
 from atm.server.net import service_manager
 from atm.server.net.listener import AddressUnavailable
+from atm.server.peers.snapshot_fetcher import FetchFailed
+from atm.server.peers.snapshot_of_peer import peers_of, roster_of, take_over_snapshot
 from atm.server.security.pins import PepperRefused
 from atm.server.server import Server
 from atm.storage.data_folder import DataFolder, FolderRefused
@@ -34,11 +36,11 @@ from atm.wire.log_entries import NewerEntry
 
 HANDLER_STACK_BYTES = 512 * 1024  # there may be thousands of threads, and even an iteration needs little
 
-REBUILD_AGAIN_S = 3600.0  # a ledger that is wrong again so soon is not rebuilt a second time
+REBUILD_AGAIN_S = 3600.0  # a ledger that is wrong again so soon is not rebuilt in the same way
 
 
 class WrongAgain(Exception):
-    """A ledger that was just rebuilt is wrong again; `str()` of it is one line for people."""
+    """A ledger that was just rebuilt is wrong again, and no other server helps; `str()` is one line."""
 
 
 EXPECTED = (
@@ -91,23 +93,20 @@ def _run(cluster: Cluster, name: str, *, verbose: bool, check_invariants: bool) 
     """Serve until a signal; rebuild a wrong ledger, and serve again. Raise what ends the node."""
     threading.stack_size(HANDLER_STACK_BYTES)
     rebuilt_at_s = -math.inf
+    asked: set[NodeId] = set()  # for a snapshot, since the ledger was right for long
     while True:
         try:
             wrong = _serve(cluster, name, verbose=verbose, check_invariants=check_invariants)
         except LedgerDamaged as damage:
-            if time.monotonic() < rebuilt_at_s + REBUILD_AGAIN_S:
-                raise
             wrong = damage.what
         if not wrong:
             _report(f"node {name} has stopped")
             return 0
-        if time.monotonic() < rebuilt_at_s + REBUILD_AGAIN_S:
-            raise WrongAgain(
-                f"{wrong}, and it was rebuilt from the log only just before: memory or disk of this machine "
-                "may be faulty, or the snapshot that it was rebuilt from. Nothing acknowledged is lost. "
-                f"{START_EMPTY_ADVICE}"
-            )
-        _rebuild(cluster, name, wrong)
+        if time.monotonic() >= rebuilt_at_s + REBUILD_AGAIN_S:
+            asked.clear()
+            _rebuild(cluster, name, wrong)
+        else:
+            _rebuild_from_another(cluster, name, wrong, asked)
         rebuilt_at_s = time.monotonic()
 
 
@@ -117,6 +116,37 @@ def _rebuild(cluster: Cluster, name: str, wrong: str) -> None:
     with closing(DataFolder(cluster, name)) as folder:
         aside = move_ledger_aside(folder.path)
     _report(f"node {name}: {wrong}. It is kept as {aside}, and a new one is made from the log")
+
+
+def _rebuild_from_another(cluster: Cluster, name: str, wrong: str, asked: set[NodeId]) -> None:
+    """Begin again with a snapshot of a server that was not asked before; raise `WrongAgain` without one.
+
+    The ledger was rebuilt just before, so the snapshot that the log begins behind may be as wrong as it was.
+    """
+    _stop_on_signals(_abandon_start)
+    roster = roster_of(cluster, name)
+    whys: list[str] = []
+    for peer in peers_of(roster, name):
+        if peer in asked:
+            continue
+        asked.add(peer)
+        with closing(DataFolder(cluster, name)) as folder:
+            try:
+                index = take_over_snapshot(cluster, folder, roster, peer)
+            except FetchFailed as error:
+                whys.append(str(error))
+                continue
+            aside = move_ledger_aside(folder.path)
+        _report(
+            f"node {name}: {wrong}, and it was rebuilt only just before. It is kept as {aside}, "
+            f"and a new one is made from the snapshot of node {peer} up to entry {index}"
+        )
+        return
+    raise WrongAgain(
+        f"{wrong}, and it was rebuilt only just before: memory or disk of this machine may be faulty. No "
+        f"other server gave a snapshot that it had not given before{''.join('; ' + why for why in whys)}. "
+        f"Nothing acknowledged is lost. {START_EMPTY_ADVICE}"
+    )
 
 
 def _serve(cluster: Cluster, name: str, *, verbose: bool, check_invariants: bool) -> str:

@@ -46,7 +46,7 @@ from atm.server.group.vitals import Vitals
 from atm.server.net.listener import check_reachable
 from atm.server.net.reader import Reader
 from atm.server.peers import peer_server
-from atm.server.peers.handshake import Handshake
+from atm.server.peers.handshake import Handshake, own_hello
 from atm.server.peers.links import Links
 from atm.server.peers.neighbours import Neighbours
 from atm.server.peers.peer_server import PeerServer
@@ -57,9 +57,7 @@ from atm.server.security.pins import PinSealer, read_pepper
 from atm.storage.data_folder import DataFolder
 from atm.storage.log_file import SEGMENT_BYTES_MAX, LogFile
 from atm.storage.snapshots import SNAPSHOT_FOLDER, SnapshotStore
-from atm.version import FEATURE_LEVEL_MAX, PROTOCOL_MAX, PROTOCOL_MIN, RELEASE
 from atm.wire.client_messages import StatusReply
-from atm.wire.peer_messages import START_BITS, Hello, incarnation_of
 
 SEGMENTS_PER_SNAPSHOT = 8  # at least: only whole segments are cut
 OTHER_FILES = 100  # files and sockets besides the inbound connections
@@ -131,11 +129,16 @@ class Server:
         inbox = Inbox(lock)
         self._reader = self._add_part(Reader(inbox.put_gathered, self._fail))
         roster = Roster(storage.raft.configuration[1], {}, self._cluster.nodes)
-        handshake = Handshake(self._hello(storage), roster, lambda: storage.log.last_index)
+        handshake = Handshake(
+            own_hello(self._cluster, storage.folder, storage.sealer.name),
+            roster,
+            lambda: storage.log.last_index,
+        )
         self._links = self._add_part(Links(handshake, inbox, self._report))
         self._auditor = self._add_part(Auditor(self._name, storage.folder.path / LEDGER_FILE))
         snapshot_server = SnapshotServer(storage.kept)
         self._snapshotter = self._make_snapshotter(storage, lock, snapshot_server)
+        snapshot_server.make = self._snapshotter.take
         self._installer = self._make_installer(storage, lock, handshake)
         self._vitals = Vitals(
             storage.folder.path,
@@ -222,22 +225,6 @@ class Server:
         if folder.is_not_first:
             raft.demote(self._name, folder.store)
         return _Storage(folder, sealer, KeptSnapshots(snapshots), disk, log, ledger, validator, raft)
-
-    def _hello(self, storage: _Storage) -> Hello:
-        return Hello(
-            protocol_min=PROTOCOL_MIN,
-            protocol_max=PROTOCOL_MAX,
-            release=RELEASE,
-            feature_level=FEATURE_LEVEL_MAX,
-            cluster=storage.folder.cluster_id,
-            config=self._cluster.identity(),
-            node=self._name,
-            store=storage.folder.store,
-            pepper=storage.sealer.name,
-            peer_address=str(self._node.peer),
-            client_address=str(self._node.client),
-            incarnation=incarnation_of(storage.folder.incarnation, secrets.randbits(START_BITS)),
-        )
 
     def _make_client_server(self, storage: _Storage, inbox: Inbox) -> ClientServer:
         server = ClientServer(

@@ -123,6 +123,22 @@ class SnapshotStore:
         assert file.parent == self._folder
         sync_file(file)
         rename_durably(file, self._path(snapshot.index))
+        self._describe(snapshot, installed=installed)
+
+    def replace_newest(self, snapshot: Snapshot, file: Path) -> None:
+        """Put another server's file at the same index in the place of the newest snapshot, durably.
+
+        Only while nobody is served that. A crash leaves the new one, or a description without a file.
+        """
+        assert snapshot.index == self.base.index
+        assert file.parent == self._folder
+        sync_file(file)
+        self._path(snapshot.index).unlink(missing_ok=True)
+        sync_folder(self._folder)
+        self._describe(snapshot, installed=True)
+        rename_durably(file, self._path(snapshot.index))
+
+    def _describe(self, snapshot: Snapshot, *, installed: bool) -> None:
         record = _Record(
             format=FORMAT,
             release=RELEASE,

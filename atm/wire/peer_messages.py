@@ -14,7 +14,14 @@ from msgspec.msgpack import Decoder
 
 from atm.ledger.commands import Actor
 from atm.ledger.state_hash import ROWS_MAX, RowsFrom
-from atm.raft.messages import InstallSnapshot, InstallSnapshotResponse, Number, RaftMessage, TimeoutNow
+from atm.raft.messages import (
+    InstallSnapshot,
+    InstallSnapshotResponse,
+    Number,
+    RaftMessage,
+    Snapshot,
+    TimeoutNow,
+)
 from atm.wire.codec import decode
 
 
@@ -117,9 +124,24 @@ class SnapshotChunk(Struct, frozen=True, kw_only=True, array_like=True, gc=False
 
 
 class SnapshotGone(Struct, frozen=True, kw_only=True, array_like=True, gc=False, tag=27):
-    """The snapshot that was asked for is not there any more: the leader offers a newer one, or will."""
+    """The snapshot that was asked for is not there (any more): the leader offers a newer one, or will."""
 
     index: Number
+
+
+class AskForSnapshot(Struct, frozen=True, kw_only=True, array_like=True, gc=False, tag=31):
+    """Asks, on such a connection, for a snapshot of entry `at_least` or a later one; it is made if needed.
+
+    A release that does not know it ends the connection.
+    """
+
+    at_least: Number
+
+
+class SnapshotThere(Struct, frozen=True, kw_only=True, array_like=True, gc=False, tag=32):
+    """The snapshot that may be fetched now."""
+
+    snapshot: Snapshot
 
 
 FETCH = "fetch"  # the purpose of a connection on which a snapshot is fetched
@@ -176,8 +198,10 @@ NEWER: dict[type[RaftMessage], int] = {TimeoutNow: 4, InstallSnapshot: 4, Instal
 _peer_message: Decoder[PeerMessage] = Decoder(PeerMessage)
 _hello: Decoder[Hello] = Decoder(Hello)
 _hello_reply: Decoder[Welcome | Refused] = Decoder(Welcome | Refused)
-_fetch: Decoder[FetchSnapshot] = Decoder(FetchSnapshot)
-_fetched: Decoder[SnapshotChunk | SnapshotGone] = Decoder(SnapshotChunk | SnapshotGone)
+_fetch: Decoder[FetchSnapshot | AskForSnapshot] = Decoder(FetchSnapshot | AskForSnapshot)
+_fetched: Decoder[SnapshotChunk | SnapshotThere | SnapshotGone] = Decoder(
+    SnapshotChunk | SnapshotThere | SnapshotGone
+)
 
 
 def decode_peer_message(payload: bytes) -> PeerMessage:
@@ -195,11 +219,11 @@ def decode_hello_reply(payload: bytes) -> Welcome | Refused:
     return decode(_hello_reply, payload)
 
 
-def decode_fetch(payload: bytes) -> FetchSnapshot:
+def decode_fetch(payload: bytes) -> FetchSnapshot | AskForSnapshot:
     """Return a request on a connection for fetching; raise `Malformed`."""
     return decode(_fetch, payload)
 
 
-def decode_fetched(payload: bytes) -> SnapshotChunk | SnapshotGone:
-    """Return the answer to a `FetchSnapshot`; raise `Malformed`."""
+def decode_fetched(payload: bytes) -> SnapshotChunk | SnapshotThere | SnapshotGone:
+    """Return the answer to a `FetchSnapshot` or an `AskForSnapshot`; raise `Malformed`."""
     return decode(_fetched, payload)

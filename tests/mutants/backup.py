@@ -125,8 +125,8 @@ BACKUP = (
         edits=(
             Edit(
                 "backup_rebuild:_apply_piece",
-                "after_ < entry_.index <= index",
-                "after_ < entry_.index <= index + 1",
+                "after_ < entry_.index <= index_",
+                "after_ < entry_.index <= index_ + 1",
             ),
         ),
         caught_by=RESTORE + "test_a_restore_to_an_index_is_a_replay_to_that_index",

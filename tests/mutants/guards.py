@@ -8,6 +8,7 @@ from tests.mutants.mutant import Mutant
 COMPARISON_TESTS = "tests/server/test_ledger_comparison.py::"
 CLOCK_TESTS = "tests/server/test_clock_guard.py::"
 ROUTER_TESTS = "tests/server/test_request_router.py::"
+ROTTEN_TESTS = "tests/cluster/test_rotten_ledgers.py::"
 HOLD_TESTS = "tests/ledger/test_holds.py::"
 
 GUARDS = (
@@ -184,5 +185,38 @@ GUARDS = (
         ),
         caught_by="tests/raft/test_pre_vote.py::"
         "test_a_server_that_abstains_campaigns_at_last_if_nobody_else_can_win",
+    ),
+    Mutant(
+        name="own snapshot tried again",
+        what="a node whose own snapshot holds the damage rebuilds the same wrong ledger for ever",
+        edits=(Edit("server.main:_run", "time.monotonic() >= rebuilt_at_s_ + REBUILD_AGAIN_S", "True"),),
+        caught_by=ROTTEN_TESTS
+        + "test_a_snapshot_that_holds_the_damage_is_replaced_by_that_of_another_server",
+    ),
+    Mutant(
+        name="asked for a snapshot again",
+        what="a node with bad memory rebuilds its ledger for ever, and never stops",
+        edits=(Edit("_rebuild_from_another", "peer_ in asked_", "False"),),
+        caught_by=ROTTEN_TESTS + "test_a_ledger_that_is_wrong_again_and_again_is_rebuilt_from_each_other_"
+        "server_and_then_stops_the_node",
+    ),
+    Mutant(
+        name="snapshot of a later term taken over in the old one",
+        what="the log holds a term that the node has not entered: it could vote in it twice",
+        edits=(Edit("take_over_snapshot", "snapshot_.term > log_.hard_state.term", "False"),),
+        caught_by=ROTTEN_TESTS
+        + "test_a_snapshot_of_a_later_term_is_taken_over_with_that_term_and_without_a_vote",
+    ),
+    Mutant(
+        name="too old a snapshot offered",
+        what="a server gives the snapshot that it has, though it was asked for a newer one",
+        edits=(
+            Edit(
+                "SnapshotServer._newest_since",
+                "if newest_ is None or newest_.index < index_:\n    self.make()\n    newest_ = ...",
+                "pass",
+            ),
+        ),
+        caught_by="tests/server/test_snapshot_fetch.py::test_a_snapshot_that_is_too_old_is_made_anew",
     ),
 )

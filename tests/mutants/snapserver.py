@@ -112,7 +112,7 @@ SNAPSERVER = (
     Mutant(
         name="silent leader waited for",
         what="a leader that hangs holds up the fetch for ever",
-        edits=(Edit("SnapshotFetcher._next_chunk", "set_receive_timeout(sock_, self._silence_s)", "pass"),),
+        edits=(Edit("snapshot_fetcher:_answer", "set_receive_timeout(sock_, silence_s_)", "pass"),),
         caught_by=FETCHING + "test_a_leader_that_sends_no_byte_is_dialled_again",
     ),
     Mutant(
@@ -142,13 +142,13 @@ SNAPSERVER = (
     Mutant(
         name="fetched file not verified",
         what="a ledger with other bytes than those offered becomes this node's",
-        edits=(Edit("SnapshotPreparer.prepare", "_wrong_inside(...) if whole_ else ...", "None"),),
+        edits=(Edit("SnapshotPreparer.prepare", "wrong_inside(...) if whole_ else ...", "None"),),
         caught_by=PREPARING + "test_other_bytes_than_those_offered_are_refused_and_fetched_anew",
     ),
     Mutant(
         name="another cluster's ledger installed",
         what="the file is as offered, and not of what was offered",
-        edits=(Edit("_wrong_inside", "holds_ != (...)", "False"),),
+        edits=(Edit("wrong_inside", "holds_ != (...)", "False"),),
         caught_by=PREPARING + "test_a_file_of_another_state_than_was_offered_is_refused",
     ),
     Mutant(

@@ -108,8 +108,8 @@ STORAGE = (
         edits=(
             Edit(
                 "SnapshotStore.adopt",
-                "rename_durably(...); record_ = _Record(...); write_durably(...)",
-                "record_ = _Record(...); write_durably(...); rename_durably(...)",
+                "rename_durably(file_, path_); self._describe(what_, installed=how_)",
+                "self._describe(what_, installed=how_); rename_durably(file_, path_)",
             ),
         ),
         caught_by=SNAPSHOTS + "test_a_power_cut_at_any_step_leaves_the_old_snapshot_or_the_new_whole",

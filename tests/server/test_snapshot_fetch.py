@@ -12,6 +12,7 @@ import pytest
 
 from atm.config import Address, Cluster
 from atm.raft import Member
+from atm.raft.messages import Snapshot
 from atm.server.group.inbox import Inbox
 from atm.server.group.roster import Roster
 from atm.server.net.reader import Reader
@@ -28,10 +29,12 @@ from atm.wire.framing import LENGTH_BYTES, frame
 from atm.wire.peer_messages import (
     CHUNK_BYTES_MAX,
     FETCH,
+    AskForSnapshot,
     FetchSnapshot,
     Hello,
     SnapshotChunk,
     SnapshotGone,
+    SnapshotThere,
     Welcome,
     decode_fetch,
     decode_fetched,
@@ -162,8 +165,7 @@ class ScriptedPort:
 
         def act(sock: socket.socket) -> None:
             for _ in range(count):
-                request = decode_fetch(_payload(sock))
-                self.asked.append(request)
+                request = self._asked(sock)
                 data = snapshot.data[request.offset : request.offset + 1000]
                 sock.sendall(
                     frame(
@@ -177,9 +179,15 @@ class ScriptedPort:
 
     def silence(self, sock: socket.socket) -> None:
         """Take the request, and send nothing until the other end hangs up."""
-        self.asked.append(decode_fetch(_payload(sock)))
+        self._asked(sock)
         sock.settimeout(DEADLINE_S)
         self.was_hung_up_on = sock.recv(1) == b""
+
+    def _asked(self, sock: socket.socket) -> FetchSnapshot:
+        request = decode_fetch(_payload(sock))
+        assert isinstance(request, FetchSnapshot)
+        self.asked.append(request)
+        return request
 
 
 def _payload(sock: socket.socket) -> bytes:
@@ -342,6 +350,50 @@ def test_a_second_fetch_of_a_peer_takes_the_place_of_its_first(leader: Leader) -
             assert first.payload() is None
 
 
+def described(index: int) -> Snapshot:
+    return Snapshot(
+        index=index,
+        term=2,
+        time_us=3,
+        size_bytes=4,
+        sha256="ab" * 32,
+        chain_hash="cd" * 32,
+        membership=b"",
+        cluster_id="",
+    )
+
+
+def test_a_snapshot_can_be_asked_for_and_counts_as_being_fetched(leader: Leader) -> None:
+    leader.files.newest = described(7)
+    assert leader.fetcher().ask("n1", 7) == described(7)
+    assert leader.snapshots.being_fetched() == {7}
+
+
+def test_a_snapshot_that_is_too_old_is_made_anew(leader: Leader) -> None:
+    def make() -> None:
+        leader.files.newest = described(9)
+
+    leader.files.newest = described(7)
+    leader.snapshots.make = make
+    assert leader.fetcher().ask("n1", 8) == described(9)
+
+
+def test_without_a_snapshot_so_late_there_is_none(leader: Leader) -> None:
+    with pytest.raises(FetchFailed, match="node n1 has no snapshot of entry 8 or later"):
+        leader.fetcher().ask("n1", 8)
+    leader.files.newest = described(7)
+    with pytest.raises(FetchFailed, match="node n1 has no snapshot of entry 8 or later"):
+        leader.fetcher().ask("n1", 8)
+
+
+def test_a_server_that_cannot_be_asked_is_told(leader: Leader) -> None:
+    nobody = leader.cluster.nodes["n2"].peer
+    with pytest.raises(FetchFailed, match="node n1 gives no snapshot"):
+        fetcher_of(leader.cluster, nobody).ask("n1", 7)
+    with pytest.raises(FetchFailed, match="the address of node n1 is not known"):
+        fetcher_of(leader.cluster, None).ask("n1", 7)
+
+
 def test_garbage_on_a_connection_for_fetching_ends_it(leader: Leader) -> None:
     with leader.dial() as wire:
         wire.socket.sendall(frame(b"\xc1"))
@@ -367,7 +419,9 @@ def test_a_snapshot_counts_as_fetched_for_a_while_after_the_last_chunk(tmp_path:
     assert snapshots.being_fetched() == set()
 
 
-def answer(wire: Wire, request: FetchSnapshot) -> SnapshotChunk | SnapshotGone:
+def answer(
+    wire: Wire, request: FetchSnapshot | AskForSnapshot
+) -> SnapshotChunk | SnapshotThere | SnapshotGone:
     wire._reader._frame_bytes_max = 2 * CHUNK_BYTES_MAX
     wire.send(request)
     payload = wire.payload()

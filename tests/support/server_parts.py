@@ -47,9 +47,9 @@ def messages(*all_messages: RaftMessage, size_bytes: int = 10) -> Inputs:
     return inputs
 
 
-def wait_until(condition: Callable[[], bool]) -> None:
+def wait_until(condition: Callable[[], bool], within_s: float = DEADLINE_S) -> None:
     """Return once `condition()` holds; fail after a deadline."""
-    deadline = time.monotonic() + DEADLINE_S
+    deadline = time.monotonic() + within_s
     while not condition():
         assert time.monotonic() < deadline, "it did not come true in time"
         time.sleep(0.005)

@@ -8,6 +8,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from random import Random
 
+from atm.raft.messages import Snapshot
+
 
 @dataclass(frozen=True)
 class SomeBytes:
@@ -35,6 +37,7 @@ class FakeFiles:
     def __init__(self) -> None:
         self.paths: dict[tuple[int, str], Path] = {}
         self.opened = 0
+        self.newest: Snapshot | None = None
 
     def put(self, snapshot: SomeBytes, folder: Path) -> None:
         path = folder / f"{snapshot.index}.offered"

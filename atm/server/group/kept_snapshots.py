@@ -29,7 +29,7 @@ def snapshot_of(state: LedgerState, *, term: int, time_us: int, size_bytes: int,
 class KeptSnapshots:
     """The newest snapshot, and older ones as long as a follower may be fetching them.
 
-    Only within an iteration, but `open`, which any thread may call.
+    Only within an iteration, but `open` and `newest`, which any thread may call.
     """
 
     def __init__(self, store: SnapshotStore) -> None:
@@ -38,7 +38,13 @@ class KeptSnapshots:
         newest = store.newest
         self._kept = [newest] if newest is not None else []  # the newest is the last
         self._files: dict[tuple[int, str], Path] = {}  # replaced as a whole: read without a lock
+        self._newest = newest  # likewise
         self._publish()
+
+    @property
+    def newest(self) -> Snapshot | None:
+        """The newest snapshot; None if there is none, or if its file is not there."""
+        return self._newest
 
     @property
     def newest_index(self) -> int:
@@ -81,3 +87,4 @@ class KeptSnapshots:
 
     def _publish(self) -> None:
         self._files = {(each.index, each.sha256): self._store.path(each) for each in self._kept}
+        self._newest = self._kept[-1] if self._kept else None

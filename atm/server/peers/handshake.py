@@ -2,18 +2,21 @@
 
 from __future__ import annotations
 
+import secrets
 import socket
 from collections.abc import Callable
 
 from msgspec.structs import replace
 
-from atm.config import Address
+from atm.config import Address, Cluster
 from atm.raft.messages import NodeId
 from atm.server.group.roster import Roster
 from atm.server.net.connection import Incoming, set_receive_timeout
+from atm.storage.data_folder import DataFolder
+from atm.version import FEATURE_LEVEL_MAX, PROTOCOL_MAX, PROTOCOL_MIN, RELEASE
 from atm.wire.codec import Malformed, encode
 from atm.wire.framing import frame
-from atm.wire.peer_messages import Hello, Refused, Welcome, decode_hello_reply
+from atm.wire.peer_messages import START_BITS, Hello, Refused, Welcome, decode_hello_reply, incarnation_of
 
 HELLO_S = 5.0
 HELLO_BYTES_MAX = 4 * 1024
@@ -28,6 +31,25 @@ class HandshakeRefused(Exception):
     def __init__(self, line: str, removed_at: int = 0) -> None:
         super().__init__(line)
         self.removed_at = removed_at
+
+
+def own_hello(cluster: Cluster, folder: DataFolder, pepper: str) -> Hello:
+    """Return what the node that runs on `folder` says in a hello; `pepper` is the name of its pepper."""
+    node = cluster.nodes[folder.owner.node]
+    return Hello(
+        protocol_min=PROTOCOL_MIN,
+        protocol_max=PROTOCOL_MAX,
+        release=RELEASE,
+        feature_level=FEATURE_LEVEL_MAX,
+        cluster=folder.cluster_id,
+        config=cluster.identity(),
+        node=node.name,
+        store=folder.store,
+        pepper=pepper,
+        peer_address=str(node.peer),
+        client_address=str(node.client),
+        incarnation=incarnation_of(folder.incarnation, secrets.randbits(START_BITS)),
+    )
 
 
 class Handshake:

@@ -11,7 +11,7 @@ from threading import Event
 from typing import Protocol
 
 from atm.config import Address
-from atm.raft.messages import NodeId
+from atm.raft.messages import NodeId, Snapshot
 from atm.server.net.connection import Incoming, StalledFrame, dial, set_receive_timeout
 from atm.server.peers.handshake import Handshake, HandshakeRefused
 from atm.wire.codec import Malformed, encode
@@ -20,13 +20,17 @@ from atm.wire.peer_messages import (
     CHUNK_BYTES_MAX,
     CHUNK_FRAME_BYTES_MAX,
     FETCH,
+    AskForSnapshot,
     FetchSnapshot,
+    SnapshotChunk,
     SnapshotGone,
+    SnapshotThere,
     decode_fetched,
 )
 
 DIAL_S = 3.0
 SILENCE_S = 10.0  # without a byte for so long, it connects again
+MADE_S = 120.0  # until a server has made a snapshot that it was asked for
 GIVE_UP_S = 30.0  # without progress for so long, the download has failed; the next one resumes
 BACK_OFF_S_MIN, BACK_OFF_S_MAX = 0.1, 2.0
 BYTES_PER_S = 32 * 1024 * 1024  # so that log and clients keep their share of network and disk
@@ -89,6 +93,19 @@ class SnapshotFetcher:
         finally:
             os.close(descriptor)
 
+    def ask(self, peer: NodeId, at_least: int) -> Snapshot:
+        """Return a snapshot of `peer`, of entry `at_least` or later, made if needed; raise `FetchFailed`."""
+        try:
+            with self._dial(peer) as sock:
+                sock.sendall(frame(encode(AskForSnapshot(at_least=at_least))))
+                incoming = Incoming(sock, CHUNK_FRAME_BYTES_MAX, partial_frame_s=self._silence_s)
+                answer = _answer(sock, incoming, MADE_S)
+        except (OSError, Malformed, FrameTooLarge, StalledFrame, HandshakeRefused) as error:
+            raise FetchFailed(f"node {peer} gives no snapshot ({error})") from error
+        if not isinstance(answer, SnapshotThere) or answer.snapshot.index < at_least:
+            raise FetchFailed(f"node {peer} has no snapshot of entry {at_least} or later")
+        return answer.snapshot
+
     def _fetch(self, wanted: Wanted, peer: NodeId, file: _PartialFile, stop: Event) -> None:
         back_off_s = BACK_OFF_S_MIN
         progress_s, size = time.monotonic(), file.size
@@ -121,18 +138,14 @@ class SnapshotFetcher:
     def _next_chunk(self, sock: socket.socket, incoming: Incoming, wanted: Wanted, offset: int) -> bytes:
         """Return the chunk at `offset`, which has some bytes and not too many."""
         sock.sendall(frame(encode(FetchSnapshot(index=wanted.index, sha256=wanted.sha256, offset=offset))))
-        payloads: list[bytes] | None = []
-        while not payloads:
-            if not incoming.unfinished:
-                set_receive_timeout(sock, self._silence_s)
-            payloads = incoming.read()
-            if payloads is None:
-                raise Malformed("the connection ended")
-        answer = decode_fetched(payloads[0])
+        answer = _answer(sock, incoming, self._silence_s)
         if isinstance(answer, SnapshotGone):
             raise FetchFailed(f"snapshot {wanted.index} is not there any more: another one will be offered")
-        asked_for = (wanted.index, offset) == (answer.index, answer.offset) and len(payloads) == 1
-        if not asked_for or not 0 < len(answer.data) <= min(CHUNK_BYTES_MAX, wanted.size_bytes - offset):
+        if (
+            not isinstance(answer, SnapshotChunk)
+            or (wanted.index, offset) != (answer.index, answer.offset)
+            or not 0 < len(answer.data) <= min(CHUNK_BYTES_MAX, wanted.size_bytes - offset)
+        ):
             raise FetchFailed(f"the file of snapshot {wanted.index} is not as long as was said")
         return answer.data
 
@@ -147,6 +160,22 @@ class SnapshotFetcher:
             sock.close()
             raise
         return sock
+
+
+def _answer(
+    sock: socket.socket, incoming: Incoming, silence_s: float
+) -> SnapshotChunk | SnapshotThere | SnapshotGone:
+    """Return the one answer to what was asked; raise `Malformed`, `StalledFrame` and `OSError`."""
+    payloads: list[bytes] | None = []
+    while not payloads:
+        if not incoming.unfinished:
+            set_receive_timeout(sock, silence_s)
+        payloads = incoming.read()
+        if payloads is None:
+            raise Malformed("the connection ended")
+    if len(payloads) > 1:
+        raise Malformed("more came than was asked for")
+    return decode_fetched(payloads[0])
 
 
 class _DiskFailed(Exception):

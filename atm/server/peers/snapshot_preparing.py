@@ -36,14 +36,14 @@ class SnapshotPreparer:
                 raise Abandoned
 
         whole = copy_whole(part, snapshot, self._copy, unless_stopped)
-        wrong = _wrong_inside(snapshot, part) if whole else "its bytes are not those that were offered"
+        wrong = wrong_inside(snapshot, part) if whole else "its bytes are not those that were offered"
         if wrong is not None:
             part.unlink()
             raise InstallFailed(f"what was fetched is wrong: {wrong}. It is fetched anew")
         return self._copy
 
 
-def _wrong_inside(snapshot: Snapshot, part: Path) -> str | None:
+def wrong_inside(snapshot: Snapshot, part: Path) -> str | None:
     """Return why the ledger in the file must not become this node's, or None."""
     try:
         found = state_of(part)

@@ -10,15 +10,17 @@ from collections.abc import Callable
 from threading import Lock
 from typing import Protocol
 
-from atm.raft.messages import NodeId
+from atm.raft.messages import NodeId, Snapshot
 from atm.server.net.connection import Connection, Incoming, StalledFrame, set_receive_timeout
 from atm.wire.codec import encode
 from atm.wire.framing import frame
 from atm.wire.peer_messages import (
     CHUNK_BYTES_MAX,
+    AskForSnapshot,
     FetchSnapshot,
     SnapshotChunk,
     SnapshotGone,
+    SnapshotThere,
     decode_fetch,
 )
 
@@ -31,16 +33,27 @@ FETCHED_S = 60.0  # for so long after the last chunk a snapshot counts as being 
 class SnapshotFiles(Protocol):
     """What serving needs of the snapshot store. Any thread may use it."""
 
+    @property
+    def newest(self) -> Snapshot | None: ...
+
     def open(self, index: int, sha256: str) -> int | None:
         """Return a descriptor of this snapshot's file, for the caller to close, or None without that file."""
 
 
 class SnapshotServer:
-    """Answers `FetchSnapshot`s. A file that was opened stays readable, even if it is removed meanwhile."""
+    """Answers those that fetch. A file that was opened stays readable, even if it is removed meanwhile."""
 
-    def __init__(self, files: SnapshotFiles, clock: Callable[[], float] = time.monotonic) -> None:
+    def __init__(
+        self,
+        files: SnapshotFiles,
+        clock: Callable[[], float] = time.monotonic,
+        *,
+        make: Callable[[], object] = lambda: None,
+    ) -> None:
+        """`make` makes a newer snapshot, if it can, and may take minutes."""
         self._files = files
         self._clock = clock
+        self.make = make
         self._lock = Lock()  # guards what follows
         self._fetched_s: dict[int, float] = {}  # by a snapshot's index: when a chunk was asked for last
         self._current: dict[NodeId, Connection] = {}  # the newest of each peer
@@ -86,9 +99,23 @@ class SnapshotServer:
                 return
             for payload in payloads:
                 request = decode_fetch(payload)
+                if isinstance(request, AskForSnapshot):
+                    sock.sendall(frame(encode(self._newest_since(request.at_least))))
+                    continue
                 with self._lock:
                     self._fetched_s[request.index] = self._clock()
                 sock.sendall(frame(encode(opened.answer(request))))
+
+    def _newest_since(self, index: int) -> SnapshotThere | SnapshotGone:
+        newest = self._files.newest
+        if newest is None or newest.index < index:
+            self.make()
+            newest = self._files.newest
+        if newest is None or newest.index < index:
+            return SnapshotGone(index=index)
+        with self._lock:
+            self._fetched_s[newest.index] = self._clock()
+        return SnapshotThere(snapshot=newest)
 
 
 class _Opened:

@@ -69,7 +69,7 @@ def all_are_right(cluster: LocalCluster) -> bool:
 
 def wait_until_rebuilt(cluster: LocalCluster, name: str, why: str) -> None:
     """Wait until the node has said what is wrong, and its ledger is as the others' are, and right."""
-    wait_until(lambda: REBUILT in cluster.output(name))
+    wait_until(lambda: REBUILT in cluster.output(name), COMPARED_WITHIN_S)
     [line] = [line for line in cluster.output(name).splitlines() if REBUILT in line]
     assert line.startswith(f"node {name}: "), line
     assert why in line, line
@@ -116,7 +116,7 @@ def test_a_row_that_changed_while_a_follower_was_down_is_found_and_mended(
     others = [each for each in cluster.cluster.nodes if each != name]
     if "majority" in why or "rows" in why:
         told = f"the ledger of node {name} differs from that of a majority"
-        wait_until(lambda: all(told in cluster.output(each) for each in others))
+        wait_until(lambda: all(told in cluster.output(each) for each in others), COMPARED_WITHIN_S)
         alarms = [alarm for each in others if (status := cluster.status(each)) for alarm in status.alarms]
         assert len(alarms) == 2
         assert all(alarm.startswith(told) for alarm in alarms)
@@ -155,11 +155,11 @@ def test_a_ledger_that_is_wrong_again_and_again_is_rebuilt_from_each_other_serve
     wait_until_rebuilt(cluster, name, "(the rows of its file)")
     for rebuilt in (1, 2):
         rot(cluster, name)
-        wait_until(lambda: cluster.output(name).count(BORROWED) == rebuilt)  # noqa: B023
+        wait_until(lambda: cluster.output(name).count(BORROWED) == rebuilt, COMPARED_WITHIN_S)  # noqa: B023
         book(cluster)
         right_ledger(cluster)
     rot(cluster, name)
-    assert cluster.processes[name].wait(15) == 1
+    assert cluster.processes[name].wait(COMPARED_WITHIN_S) == 1
     said = cluster.output(name).splitlines()
     assert {line.partition(BORROWED)[2][:2] for line in said if BORROWED in line} == {
         each for each in cluster.cluster.nodes if each != name

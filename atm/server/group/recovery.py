@@ -7,6 +7,7 @@ from typing import Protocol
 
 from atm.ledger.commands import LedgerReceipt
 from atm.ledger.ledger import ClusterState, Record
+from atm.ledger.snapshot import LedgerState
 from atm.raft import (
     CheckedRaft,
     Configuration,
@@ -121,10 +122,14 @@ def recover(
 
 def _configuration(ledger: RecoveredStateMachine) -> tuple[int, Configuration] | None:
     """Return the members as of the applied index, None if the log has not said who they are."""
-    state = ledger.cluster
+    members = members_of(ledger.cluster)
+    return (ledger.applied_index, members) if members else None
+
+
+def members_of(state: ClusterState | LedgerState) -> Configuration:
+    """Return the servers that a ledger names, below its members' level the founders; empty if none yet."""
     members = tuple(Member(m.node, m.voter, m.peer, m.client, m.store, m.since) for m in state.members)
-    founders = tuple(Member(node, voter=True) for node in state.voters)
-    return (ledger.applied_index, members or founders) if members or founders else None
+    return members or tuple(Member(node, voter=True) for node in state.voters)
 
 
 def replay(log: SavedLog, ledger: RecoveredStateMachine) -> None:

@@ -16,8 +16,8 @@ from msgspec.structs import replace
 
 from atm.config import LEDGER_FILE, Cluster
 from atm.ledger.snapshot import NotMade, state_of
-from atm.raft import Member
 from atm.raft.messages import NodeId, Snapshot
+from atm.server.group.recovery import members_of
 from atm.server.group.roster import Roster
 from atm.server.peers.handshake import Handshake, own_hello
 from atm.server.peers.snapshot_fetcher import FetchFailed, SnapshotFetcher
@@ -34,8 +34,7 @@ def roster_of(cluster: Cluster, name: NodeId) -> Roster:
         state = state_of(cluster.data_dir / name / LEDGER_FILE)
     except NotMade:
         return Roster((), {}, cluster.nodes)
-    members = tuple(Member(m.node, m.voter, m.peer, m.client, m.store, m.since) for m in state.members)
-    return Roster(members, {}, cluster.nodes)
+    return Roster(members_of(state), {}, cluster.nodes)
 
 
 def peers_of(roster: Roster, name: NodeId) -> Iterator[NodeId]:

@@ -121,9 +121,6 @@ class Scene(LocalCluster):
         status = Path(f"/proc/{self.pid(name)}/stat").read_text()
         return status.rpartition(")")[2].split()[0] in "Tt"
 
-    def has_ended(self, name: str) -> bool:
-        return self.processes[name].poll() is not None
-
     def wait_until_ended(self, name: str, deadline_s: float) -> int | None:
         """Return the exit code of a node that ends by itself, or None if it does not."""
         return wait_for(self.processes[name].poll, deadline_s)

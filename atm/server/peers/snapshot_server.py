@@ -43,17 +43,10 @@ class SnapshotFiles(Protocol):
 class SnapshotServer:
     """Answers those that fetch. A file that was opened stays readable, even if it is removed meanwhile."""
 
-    def __init__(
-        self,
-        files: SnapshotFiles,
-        clock: Callable[[], float] = time.monotonic,
-        *,
-        make: Callable[[], object] = lambda: None,
-    ) -> None:
-        """`make` makes a newer snapshot, if it can, and may take minutes."""
+    def __init__(self, files: SnapshotFiles, clock: Callable[[], float] = time.monotonic) -> None:
         self._files = files
         self._clock = clock
-        self.make = make
+        self.make: Callable[[], object] = lambda: None  # makes a newer one, if it can; may take minutes
         self._lock = Lock()  # guards what follows
         self._fetched_s: dict[int, float] = {}  # by a snapshot's index: when a chunk was asked for last
         self._current: dict[NodeId, Connection] = {}  # the newest of each peer

@@ -18,10 +18,11 @@ from statistics import median
 from atm.local_cluster import LocalCluster
 from bench.cluster import fresh_cluster, last_index, load_the_leader, restart_s, wait_until_applied
 from bench.command import say
-from bench.load import NotAcknowledged
+from bench.load import NotAcknowledged, Result
 
 CONNECTIONS, DEPTH = 64, 16
 PIECE_S = 10.0
+ATTEMPTS = 5
 ROUNDS, ROUND_S = 5, 2.0
 
 
@@ -41,7 +42,7 @@ def main() -> int:
             while done < options.credits:
                 goal = min(done + step, options.credits)
                 while done < goal:
-                    interrupted += not _credit_for_a_while(cluster)
+                    interrupted += _loaded(cluster, DEPTH, PIECE_S)[1]
                     done = last_index(cluster)
                 _print_point(cluster, done)
             again_s = restart_s(cluster, list(cluster.cluster.nodes))
@@ -53,24 +54,16 @@ def main() -> int:
     return 0
 
 
-def _credit_for_a_while(cluster: LocalCluster) -> bool:
-    """Return whether no election ended it."""
-    try:
-        load_the_leader(cluster, CONNECTIONS, DEPTH, PIECE_S)
-    except NotAcknowledged:
-        return False
-    return True
+def _loaded(cluster: LocalCluster, depth: int, seconds: float) -> tuple[Result, int]:
+    """Load the leader; return the result, and how many times an election ended that before."""
+    for interrupted in range(ATTEMPTS):
+        with suppress(NotAcknowledged):
+            return load_the_leader(cluster, CONNECTIONS, depth, seconds), interrupted
+    raise NotAcknowledged(f"there was an election in each of {ATTEMPTS} attempts: is this machine busy?")
 
 
 def _print_point(cluster: LocalCluster, done: int) -> None:
-    rates: list[float] = []
-    for _ in range(2 * ROUNDS):
-        with suppress(NotAcknowledged):
-            rates.append(load_the_leader(cluster, CONNECTIONS, 1, ROUND_S).per_second)
-        if len(rates) == ROUNDS:
-            break
-    else:
-        raise NotAcknowledged("there was one election after another: is this machine busy?")
+    rates = [_loaded(cluster, 1, ROUND_S)[0].per_second for _ in range(ROUNDS)]
     wait_until_applied(cluster, list(cluster.cluster.nodes), last_index(cluster))
     folders = [cluster.cluster.data_dir / name for name in cluster.cluster.nodes]
     log = max(sum(file.stat().st_size for file in folder.glob("raft.log.*")) for folder in folders)

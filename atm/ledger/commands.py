@@ -12,13 +12,15 @@ from typing import Annotated, ClassVar, Final, Literal
 
 from msgspec import Meta, Struct
 
+from atm.identity import LOCAL_IDENTITY
+
 AMOUNT_MINOR_MAX = 10**14 - 1  # twelve digits and two decimals: 999,999,999,999.99
 BALANCE_MINOR_MAX = 2**53 - 1  # exact in every program that reads numbers as floating point
 LEGS_MAX = 64  # postings of one batch
 HOLD_MS_MAX = 400 * 24 * 3600 * 1000
 PAGE_LINES_MAX = 100
 
-LOCAL = "local"  # the actor of a client that has no identity
+LOCAL = LOCAL_IDENTITY.name  # the actor of a client that has no identity
 BANK = "bank"  # the actor of `Expire`, which the leader proposes itself
 
 # The longest answers, as frames; tests/server/test_client_server.py builds the longest of each kind.

@@ -11,7 +11,7 @@ from typing import Protocol
 from msgspec import DecodeError, Struct
 from msgspec.msgpack import Decoder
 
-from atm.ledger.commands import LOCAL
+from atm.identity import LOCAL_IDENTITY, Identity
 from atm.server.group.inbox import Inbox, Inputs, PendingRequest
 from atm.server.net.connection import Connection, StalledFrame
 from atm.server.net.framed_connection import FramedConnection
@@ -75,6 +75,7 @@ class ClientConnection(FramedConnection):
             frame_bytes_max=CLIENT_FRAME_BYTES_MAX,
             partial_frame_s=owner.partial_frame_s,
         )
+        self.identity: Identity = LOCAL_IDENTITY  # whose connection this is
         self._owner = owner
         self._inbox = owner.inbox
         self._gathered: list[bytes] = []
@@ -163,12 +164,13 @@ class ClientConnection(FramedConnection):
             self.send(frame(error_payload(request.id, "busy", BUSY)))
             return
         self._slots_taken += number
+        pending = PendingRequest(self, number, request, payload, self.identity.name)
         if has_pin(request):
-            self._give_job(partial(self._seal_and_put, PendingRequest(self, number, request, payload, LOCAL)))
+            self._give_job(partial(self._seal_and_put, pending))
         elif self._jobs_given != self._jobs_done:  # earlier jobs are not done yet, and order must be kept
-            self._give_job(partial(self._put, PendingRequest(self, number, request, payload, LOCAL)))
+            self._give_job(partial(self._put, pending))
         else:
-            self._inbox.gathered.add_request(PendingRequest(self, number, request, payload, LOCAL))
+            self._inbox.gathered.add_request(pending)
 
     def _give_job(self, job: Callable[[], None]) -> None:
         self._inbox.put_gathered()  # or the job might overtake earlier requests

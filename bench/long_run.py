@@ -2,8 +2,9 @@
 
 Credits in a closed loop at the leader of five servers, 64 connections with 16 requests under way. After each
 tenth it prints the credits a second of 64 connections with one request under way (the median of some
-seconds), the largest log, the most memory of a server, and the ledger; at the end the time to start all
-servers again, until each has applied what was committed. Everything is on the same cores. Needs Linux.
+seconds), as it comes and while no server makes a snapshot, the largest log, the most memory of a server, and
+the ledger; at the end the time to start all servers again, until each has applied what was committed.
+Everything is on the same cores: five servers that make a snapshot take their part of them. Needs Linux.
 An election, as on a busy machine, ends a piece of that load, and is counted.
 """
 
@@ -11,6 +12,7 @@ from __future__ import annotations
 
 import argparse
 import sys
+import time
 from contextlib import suppress
 from pathlib import Path
 from statistics import median
@@ -24,6 +26,8 @@ CONNECTIONS, DEPTH = 64, 16
 PIECE_S = 10.0
 ATTEMPTS = 5
 ROUNDS, ROUND_S = 5, 2.0
+SNAPSHOTS_S = 120.0  # within which no server makes one
+POLL_S = 0.2
 
 
 def main() -> int:
@@ -34,7 +38,9 @@ def main() -> int:
     parser.add_argument("--credits", type=int, default=10_000_000, help="default: %(default)s")
     options = parser.parse_args()
     step = max(1, options.credits // 10)
-    say(f"{'credits':>11} {'per second':>11} {'log MB':>8} {'memory MB':>10} {'ledger MB':>10}")
+    say(
+        f"{'credits':>11} {'per second':>11} {'no snapshot':>12} {'log MB':>8} {'memory MB':>10} {'ledger MB':>10}"
+    )
     try:
         with fresh_cluster(5) as cluster:
             done = interrupted = 0
@@ -63,13 +69,28 @@ def _loaded(cluster: LocalCluster, depth: int, seconds: float) -> tuple[Result, 
 
 
 def _print_point(cluster: LocalCluster, done: int) -> None:
-    rates = [_loaded(cluster, 1, ROUND_S)[0].per_second for _ in range(ROUNDS)]
+    rate = _rate(cluster)
+    _wait_until_no_snapshot(cluster)
+    calm = _rate(cluster)
     wait_until_applied(cluster, list(cluster.cluster.nodes), last_index(cluster))
     folders = [cluster.cluster.data_dir / name for name in cluster.cluster.nodes]
     log = max(sum(file.stat().st_size for file in folder.glob("raft.log.*")) for folder in folders)
     ledger = max((folder / "ledger.db").stat().st_size for folder in folders)
     memory = max(_resident_bytes(process.pid) for process in cluster.processes.values())
-    say(f"{done:>11,} {median(rates):>11,.0f} {log / 1e6:>8.1f} {memory / 1e6:>10.1f} {ledger / 1e6:>10.1f}")
+    say(
+        f"{done:>11,} {rate:>11,.0f} {calm:>12,.0f} {log / 1e6:>8.1f} {memory / 1e6:>10.1f} {ledger / 1e6:>10.1f}"
+    )
+
+
+def _rate(cluster: LocalCluster) -> float:
+    return median(_loaded(cluster, 1, ROUND_S)[0].per_second for _ in range(ROUNDS))
+
+
+def _wait_until_no_snapshot(cluster: LocalCluster) -> None:
+    """Wait until no server makes a snapshot; give up after `SNAPSHOTS_S`."""
+    until_s = time.monotonic() + SNAPSHOTS_S
+    while any(cluster.cluster.data_dir.glob("*/snapshot/making.db")) and time.monotonic() < until_s:
+        time.sleep(POLL_S)
 
 
 def _resident_bytes(pid: int) -> int:

@@ -89,6 +89,11 @@ def load_the_leader(cluster: LocalCluster, connections: int, depth: int, seconds
     return run(partial(LoadConnection, leader.client), work, seconds=seconds, warm_up_s=1.0)
 
 
+def makes_snapshot(cluster: LocalCluster) -> bool:
+    """Whether a server makes a snapshot now."""
+    return any(cluster.cluster.data_dir.glob("*/snapshot/making.db"))
+
+
 @dataclass
 class Busy:
     """Clients that credit in a closed loop, a thread each, until `stop`; `done` holds (called, returned)."""

@@ -11,14 +11,23 @@ An election, as on a busy machine, ends a piece of that load, and is counted.
 from __future__ import annotations
 
 import argparse
+import os
 import sys
 import time
 from contextlib import suppress
+from math import nan
 from pathlib import Path
 from statistics import median
 
 from atm.local_cluster import LocalCluster
-from bench.cluster import fresh_cluster, last_index, load_the_leader, restart_s, wait_until_applied
+from bench.cluster import (
+    fresh_cluster,
+    last_index,
+    load_the_leader,
+    makes_snapshot,
+    restart_s,
+    wait_until_applied,
+)
 from bench.command import say
 from bench.load import NotAcknowledged, Result
 
@@ -26,7 +35,7 @@ CONNECTIONS, DEPTH = 64, 16
 PIECE_S = 10.0
 ATTEMPTS = 5
 ROUNDS, ROUND_S = 5, 2.0
-SNAPSHOTS_S = 120.0  # within which no server makes one
+CALM_S = 300.0  # within which there are enough rounds without a snapshot
 POLL_S = 0.2
 
 
@@ -69,9 +78,8 @@ def _loaded(cluster: LocalCluster, depth: int, seconds: float) -> tuple[Result, 
 
 
 def _print_point(cluster: LocalCluster, done: int) -> None:
-    rate = _rate(cluster)
-    _wait_until_no_snapshot(cluster)
-    calm = _rate(cluster)
+    rate = median(_round(cluster) for _ in range(ROUNDS))
+    calm = _calm_rate(cluster)
     wait_until_applied(cluster, list(cluster.cluster.nodes), last_index(cluster))
     folders = [cluster.cluster.data_dir / name for name in cluster.cluster.nodes]
     log = max(sum(file.stat().st_size for file in folder.glob("raft.log.*")) for folder in folders)
@@ -82,15 +90,23 @@ def _print_point(cluster: LocalCluster, done: int) -> None:
     )
 
 
-def _rate(cluster: LocalCluster) -> float:
-    return median(_loaded(cluster, 1, ROUND_S)[0].per_second for _ in range(ROUNDS))
+def _round(cluster: LocalCluster) -> float:
+    return _loaded(cluster, 1, ROUND_S)[0].per_second
 
 
-def _wait_until_no_snapshot(cluster: LocalCluster) -> None:
-    """Wait until no server makes a snapshot; give up after `SNAPSHOTS_S`."""
-    until_s = time.monotonic() + SNAPSHOTS_S
-    while any(cluster.cluster.data_dir.glob("*/snapshot/making.db")) and time.monotonic() < until_s:
-        time.sleep(POLL_S)
+def _calm_rate(cluster: LocalCluster) -> float:
+    """Return the median of the rounds in which no server made a snapshot; nan if there were too few in time."""
+    until_s = time.monotonic() + CALM_S
+    rates: list[float] = []
+    while len(rates) < ROUNDS and time.monotonic() < until_s:
+        if makes_snapshot(cluster):
+            time.sleep(POLL_S)
+            continue
+        os.sync()  # what was written before is on its way to the disk, and would be in the way
+        rate = _round(cluster)
+        if not makes_snapshot(cluster):
+            rates.append(rate)
+    return median(rates) if len(rates) == ROUNDS else nan
 
 
 def _resident_bytes(pid: int) -> int:

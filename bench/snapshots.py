@@ -13,7 +13,7 @@ import sqlite3
 import threading
 import time
 from collections.abc import Callable
-from contextlib import closing
+from contextlib import closing, suppress
 from pathlib import Path
 
 from tabulate import tabulate
@@ -22,13 +22,14 @@ from atm.client import Client
 from atm.client.each_node import ask_one
 from atm.local_cluster import LocalCluster
 from atm.wire.client_messages import TakeSnapshot
-from bench.cluster import Busy, fresh_cluster
+from bench.cluster import Busy, fresh_cluster, load_the_leader, makes_snapshot
+from bench.load import NotAcknowledged
 
 ROW_BYTES = 400
 CLIENTS = 8
 CALM_S = 10.0
 WITHIN_S = 900.0
-LOG_MB = 4  # little, so that the log is cut soon
+LOG_MB = 64  # so much that no other server makes a snapshot of its own while one is measured
 BULK = """
     with recursive number(n) as (select 1 union all select n + 1 from number where n < ?)
     insert into receipt (request_id, op, account, amount, details, outcome, log_index, time_us, actor)
@@ -51,6 +52,7 @@ def main() -> None:
         phases.measure("snapshot at a follower", lambda: take(cluster, followers[0]))
         phases.measure("snapshot at the leader", lambda: take(cluster, leader))
         cut_the_log(cluster, leader)
+        wait_until_no_snapshot(cluster)
         cluster.kill(followers[1])
         shutil.rmtree(cluster.cluster.data_dir / followers[1])
         phases.measure("calm, two nodes", lambda: time.sleep(CALM_S))
@@ -83,11 +85,20 @@ def take(cluster: LocalCluster, name: str) -> None:
 
 
 def cut_the_log(cluster: LocalCluster, name: str) -> None:
-    """Return when the beginning of the node's log is cut: a node without it then needs a snapshot."""
+    """Write until the beginning of the leader's log is cut: a node without it then needs a snapshot."""
     deadline_s = time.monotonic() + WITHIN_S
     while (cluster.cluster.data_dir / name / "raft.log.000001").exists():
         if time.monotonic() > deadline_s:
             raise SystemExit(f"node {name} does not cut its log")
+        with suppress(NotAcknowledged):
+            load_the_leader(cluster, connections=64, depth=16, seconds=2.0)
+
+
+def wait_until_no_snapshot(cluster: LocalCluster) -> None:
+    deadline_s = time.monotonic() + WITHIN_S
+    while makes_snapshot(cluster):
+        if time.monotonic() > deadline_s:
+            raise SystemExit("the servers make one snapshot after another")
         time.sleep(0.5)
 
 

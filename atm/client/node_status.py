@@ -152,7 +152,11 @@ def _of_node(name: str, answer: ClientReply | None) -> StatusReply | None:
 
 def _newest_members(answers: Iterable[StatusReply | None]) -> tuple[MemberView, ...]:
     found = [answer for answer in answers if answer is not None and answer.members]
-    return max(found, key=lambda answer: answer.applied_index).members or () if found else ()
+    return max(found, key=_members_index).members or () if found else ()
+
+
+def _members_index(answer: StatusReply) -> int:
+    return answer.applied_index if answer.members_index is None else answer.members_index
 
 
 def _not_reached(

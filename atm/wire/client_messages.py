@@ -205,6 +205,7 @@ class StatusReply(Struct, frozen=True, kw_only=True, omit_defaults=True):
     cluster: str | None = None  # its id
     voter: bool | None = None  # whether its vote counts
     members: tuple[MemberView, ...] | None = None
+    members_index: int | None = None  # the log entry that they are as of: applied, maybe in memory only
     peer: str | None = None  # the addresses at which it listens
     client: str | None = None
     incarnation: int | None = None  # how often it was started on its data folder

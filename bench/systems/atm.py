@@ -7,7 +7,10 @@ from functools import partial
 from importlib import metadata
 from pathlib import Path
 
+from atm.client.admin_client import AdminClient
+from atm.client.receipt import new_request_id
 from atm.local_cluster import LocalCluster, NoLeader, write_cluster_ini
+from atm.wire.client_messages import TransferLeadership
 from bench.load import Connection
 from bench.systems.load_connection import LoadConnection
 from bench.systems.outage import outage_ms
@@ -58,6 +61,19 @@ class Atm(Served):
         assert self._cluster is not None
         survivors = [self._connect_to(name) for name in self._cluster.cluster.nodes if name != self._leader]
         return outage_ms(survivors, partial(self._cluster.kill, self._leader))
+
+    def connect_to_each(self) -> list[Callable[[], Connection]]:
+        """Return how to connect to each server."""
+        assert self._cluster is not None
+        return [self._connect_to(name) for name in self._cluster.cluster.nodes]
+
+    def change_leader(self) -> None:
+        """Let the leader hand over to the best of the others; return when another one leads."""
+        assert self._cluster is not None
+        client = AdminClient(self._cluster.cluster, timeout_s=START_S)
+        reply = client.change(TransferLeadership(id=new_request_id()))
+        if reply.outcome != "ok":
+            raise NotStarted(reply.message)
 
     def _connect_to(self, node: str) -> Callable[[], Connection]:
         assert self._cluster is not None

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import http
 import http.client
 import importlib.util
 import json
@@ -10,6 +11,7 @@ import shutil
 import subprocess
 import time
 from collections.abc import Callable
+from contextlib import closing
 from functools import partial
 from pathlib import Path
 
@@ -92,6 +94,25 @@ class Etcd(Served):
         assert self._processes is not None
         survivors = [self._connect_to(name) for name in self._clients if name != self._leader]
         return outage_ms(survivors, partial(self._processes.kill, self._leader))
+
+    def connect_to_each(self) -> list[Callable[[], Connection]]:
+        """Return how to connect to each member."""
+        return [self._connect_to(name) for name in self._clients]
+
+    def change_leader(self) -> None:
+        """Move the leadership to another member, as `etcdctl move-leader` does; return when it leads."""
+        target = next(name for name in self._clients if name != self._leader)
+        member, _ = _status(self._clients[target])
+        address = self._clients[self._leader]
+        connection = http.client.HTTPConnection(address.host, address.port, timeout=START_S)
+        with closing(connection):
+            connection.request(
+                "POST", "/v3/maintenance/transfer-leadership", body=json.dumps({"targetID": member})
+            )
+            reply = connection.getresponse()
+            if reply.status != http.HTTPStatus.OK:
+                raise NotStarted(f"etcd did not move its leader: {reply.read()[:200]!r}")
+        self._leader = target
 
     def _connect_to(self, member: str) -> Callable[[], Connection]:
         from bench.systems.etcd_connection import EtcdConnection  # noqa: PLC0415  (needs the extra 'bench')

@@ -118,6 +118,19 @@ def test_a_learner_counts_for_no_majority(cluster: FakeCluster) -> None:
     assert status.nodes[2].role == "learner"
 
 
+@pytest.mark.parametrize("newest", ["5000", "5001", "5002"])
+def test_the_members_are_those_of_the_node_that_knows_the_newest_entry(
+    cluster: FakeCluster, newest: str
+) -> None:
+    """A leader knows of a removal before it is written, and `applied_index` says what is written."""
+    cluster.follow("5001")
+    members = [member(name) for name in ("5000", "5001", "5002")]
+    for node in cluster.nodes.values():
+        node.told = {"members": [*members, member("5003")], "members_index": 7, "applied_index": 7}
+    cluster[newest].told |= {"members": members, "members_index": 8}
+    assert [row.node for row in status_of(cluster).members] == ["5000", "5001", "5002"]
+
+
 def test_members_that_the_file_does_not_name_are_asked_too(cluster: FakeCluster, tmp_path: Path) -> None:
     text = cluster.config.read_text()
     cluster.config.write_text(text[: text.index("[node 5002]")])

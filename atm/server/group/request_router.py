@@ -419,6 +419,7 @@ class RequestRouter:
             feature_level=self._ledger.cluster.feature_level,
             cluster=self._ledger.cluster.id or None,
             members=self._member_views() or None,
+            members_index=self._ledger.decided_index,
         )
 
     # -- results (the `ResultSink` of perform.py) -------------------------------------------------------

@@ -48,7 +48,7 @@ def main() -> int:
     options = parser.parse_args()
     step = max(1, options.credits // 10)
     say(
-        f"{'credits':>11} {'per second':>11} {'no snapshot':>12} {'log MB':>8} {'memory MB':>10} {'ledger MB':>10}"
+        f"{'credits':>11} {'per second':>11} {'no snapshot':>12} {'log MB':>7} {'memory MB':>10} {'ledger MB':>10}"
     )
     try:
         with fresh_cluster(5) as cluster:
@@ -85,9 +85,8 @@ def _print_point(cluster: LocalCluster, done: int) -> None:
     log = max(sum(file.stat().st_size for file in folder.glob("raft.log.*")) for folder in folders)
     ledger = max((folder / "ledger.db").stat().st_size for folder in folders)
     memory = max(_resident_bytes(process.pid) for process in cluster.processes.values())
-    say(
-        f"{done:>11,} {rate:>11,.0f} {calm:>12,.0f} {log / 1e6:>8.1f} {memory / 1e6:>10.1f} {ledger / 1e6:>10.1f}"
-    )
+    sizes = f"{log / 1e6:>7.1f} {memory / 1e6:>10.1f} {ledger / 1e6:>10.1f}"
+    say(f"{done:>11,} {rate:>11,.0f} {calm:>12,.0f} {sizes}")
 
 
 def _round(cluster: LocalCluster) -> float:
@@ -95,7 +94,7 @@ def _round(cluster: LocalCluster) -> float:
 
 
 def _calm_rate(cluster: LocalCluster) -> float:
-    """Return the median of the rounds in which no server made a snapshot; nan if there were too few in time."""
+    """Return the median of the rounds in which no server made a snapshot; nan if there were too few."""
     until_s = time.monotonic() + CALM_S
     rates: list[float] = []
     while len(rates) < ROUNDS and time.monotonic() < until_s:

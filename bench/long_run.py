@@ -47,9 +47,8 @@ def main() -> int:
     parser.add_argument("--credits", type=int, default=10_000_000, help="default: %(default)s")
     options = parser.parse_args()
     step = max(1, options.credits // 10)
-    say(
-        f"{'credits':>11} {'per second':>11} {'no snapshot':>12} {'log MB':>7} {'memory MB':>10} {'ledger MB':>10}"
-    )
+    heads = f"{'log MB':>7} {'memory MB':>10} {'ledger MB':>10}"
+    say(f"{'credits':>11} {'per second':>11} {'no snapshot':>12} {heads}")
     try:
         with fresh_cluster(5) as cluster:
             done = interrupted = 0

@@ -13,7 +13,7 @@ from atm.client.errors import ClientClosed, Interrupted, OutcomeUnknown, Rejecte
 from atm.client.route import Route
 from atm.config import NodeConfig
 from atm.ledger.commands import Command, Read
-from atm.wire.client_messages import ClientReply, ErrorReply, Reply
+from atm.wire.client_messages import UPGRADING, ClientReply, ErrorReply, Reply
 from atm.wire.codec import encode
 
 CONNECT_TIMEOUT_S = 0.3  # the first try's; doubled with each try that gave no answer
@@ -84,8 +84,7 @@ class RetryingSender:
             if self._closed.is_set():
                 raise self._end(attempt, ClientClosed())
             if self._deadline(attempt) <= time.monotonic():
-                short = answer is not None and answer.outcome == "no_space"
-                raise self._end(attempt, Unavailable(answer.message) if answer and short else Unavailable())
+                raise self._end(attempt, _unavailable(answer))
             if round_is_over:
                 tried = {node}
             node = self._route.next_node(tried, answer.leader if answer is not None else None)
@@ -147,6 +146,13 @@ class RetryingSender:
     def _end(self, attempt: _Attempt, certain: Exception) -> Exception:
         """Return the exception to raise without a receipt: `certain` if the request is certainly not done."""
         return OutcomeUnknown(attempt.request_id) if attempt.may_be_done else certain
+
+
+def _unavailable(answer: ErrorReply | None) -> Unavailable:
+    """Return why there is no receipt, in the bank's words if those say more than that nobody answered."""
+    if answer is not None and (answer.outcome == "no_space" or answer.message == UPGRADING):
+        return Unavailable(answer.message)
+    return Unavailable()
 
 
 @dataclass

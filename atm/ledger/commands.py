@@ -85,9 +85,13 @@ class Request(
     omit_defaults=True,
     gc=False,  # its fields cannot refer back to it
 ):
-    """The base of all requests. The `op` on the wire is the tag of the class; `role` is who may send it."""
+    """The base of all requests. The `op` on the wire is the tag of the class; `role` is who may send it.
+
+    `level` is the feature level from which on a command may stand in the log.
+    """
 
     role: ClassVar[Role] = "teller"
+    level: ClassVar[int] = 1
 
     id: RequestId
 

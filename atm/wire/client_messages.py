@@ -20,6 +20,9 @@ MEMBERS_MAX = 12  # voters and learners
 MEMBERS_BYTES_MAX = 8 * 1024  # of all members, with the longest names and addresses, as a frame
 STATUS_BYTES_MAX = MEMBERS_BYTES_MAX + 4 * 1024
 
+# The message with which a command is refused that needs a higher feature level than the cluster has.
+UPGRADING = "it is being upgraded, and knows this command once all its servers run the newer release"
+
 
 class Status(Request, frozen=True, kw_only=True, tag="status"):
     """Asks one server for its status; that server answers."""

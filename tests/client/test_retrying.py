@@ -18,6 +18,7 @@ from atm.client import (
 from atm.client.connection import NotSent, Pool, ServerConnection
 from atm.client.retrying import PAUSE_S
 from atm.client.route import Route
+from atm.wire.client_messages import UPGRADING
 from tests.support.fake_cluster import FakeCluster
 from tests.support.fake_node import FakeNode, Step
 from tests.support.running import wait_until
@@ -232,6 +233,14 @@ def test_the_client_tells_why_a_bank_without_room_takes_nothing(cluster: FakeClu
     with Client(cluster.config, timeout=SHORT_S) as client, pytest.raises(Unavailable) as caught:
         client.credit("main", 1)
     assert str(caught.value) == "The bank is not available: the disks are full"
+
+
+def test_the_client_tells_that_the_bank_does_not_know_a_command_yet(cluster: FakeCluster) -> None:
+    for node in cluster.nodes.values():
+        node.always = node.fault("unavailable", message=UPGRADING)
+    with Client(cluster.config, timeout=SHORT_S) as client, pytest.raises(Unavailable) as caught:
+        client.credit("main", 1)
+    assert str(caught.value) == f"The bank is not available: {UPGRADING}"
 
 
 def test_with_all_servers_down_the_bank_is_not_available(cluster: FakeCluster) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from atm.ledger.commands import Command, LedgerReceipt, Outcome, Read
+from atm.ledger.commands import Command, Debit, LedgerReceipt, Outcome, Read
 from atm.ledger.ledger import ClusterState
 from atm.raft.messages import ConfirmedRead, Entry, EntryKind
 from atm.raft.ready import Role
@@ -18,7 +18,7 @@ from atm.server.group.request_router import (
     RequestRouter,
 )
 from atm.version import RELEASE
-from atm.wire.client_messages import Status
+from atm.wire.client_messages import UPGRADING, Status
 from atm.wire.codec import encode
 from atm.wire.log_entries import command_data
 from tests.support.server_parts import FakeCore, Recorder, ReplyRecorder, credit, hello_of, query, requests
@@ -428,6 +428,29 @@ def test_without_room_no_change_is_taken_and_queries_are(story: Story) -> None:
     story.parts.no_space = ""
     story.ask(credit("b"))
     assert story.core.proposed == [command_data("local", encode(credit("b")))]
+
+
+# -- commands that not every server knows -------------------------------------------------------------------
+
+
+def test_a_command_above_the_clusters_level_is_certainly_not_done_and_others_are(
+    story: Story, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """At level 1 a server of release 1.1 could not read it in its log."""
+    monkeypatch.setattr(Debit, "level", 2)
+    story.parts.cluster = ClusterState(id="", voters=(), feature_level=1)
+    story.ask(credit("a"), Debit(id="newer", account="main", amount=1), credit("b"))
+    assert story.client.outcomes == [("newer", "unavailable")]
+    assert story.client.answers[0]["message"] == UPGRADING
+    known = [command_data("local", encode(credit(each))) for each in "ab"]
+    assert story.core.proposed == known
+    story.commit(11, 1, "a")
+    story.commit(12, 1, "b")
+    assert story.client.outcomes[1:] == [("a", "ok"), ("b", "ok")]
+    story.parts.cluster = ClusterState(id="", voters=(), feature_level=2)
+    newer = Debit(id="again", account="main", amount=1)
+    story.ask(newer)
+    assert story.core.proposed == [*known, command_data("local", encode(newer))]
 
 
 def with_hellos(story: Story, *nodes: str) -> None:

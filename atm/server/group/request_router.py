@@ -26,6 +26,7 @@ from atm.server.group.log_clock import LogClock
 from atm.server.group.pending_requests import ForwardedRequests, Proposals, Reads
 from atm.version import FEATURE_LEVEL_MAX, RELEASE
 from atm.wire.client_messages import (
+    UPGRADING,
     AdminChange,
     AdminReply,
     ErrorReply,
@@ -240,6 +241,10 @@ class RequestRouter:
         if no_space:
             self._refuse(commands, "no_space", no_space)
             return
+        level = self._ledger.cluster.feature_level
+        if level < self._feature_level_max:
+            self._refuse([each for each in commands if each.request.level > level], "unavailable", UPGRADING)
+            commands = [each for each in commands if each.request.level <= level]
         room = PROPOSALS_MAX - len(self._proposals)
         self._refuse(commands[room:], "busy", "too many commands are under way")
         commands = commands[:room]

@@ -1,6 +1,7 @@
 """Files that stay whole in a power cut: content is synced before its name, the name before the return.
 
-Every function raises `OSError` if the disk fails.
+What is made here is its owner's alone: files have mode 0600, folders 0700. Every function raises `OSError` if
+the disk fails.
 """
 
 from __future__ import annotations
@@ -12,14 +13,21 @@ import secrets
 from pathlib import Path
 
 UNFINISHED_SUFFIX = ".new"
+OTHERS = 0o077  # the rights of all but the owner
 
 
-def write_durably(path: Path, content: bytes) -> None:
+def keep_private() -> None:
+    """Let all files and folders that this process makes from now on be its owner's alone."""
+    os.umask(OTHERS)
+
+
+def write_durably(path: Path, content: bytes, *, mode: int = 0o600) -> None:
     """Make `path` hold `content`, all or nothing, in place of what it held. One writer at a time."""
     unfinished = path.with_name(path.name + UNFINISHED_SUFFIX)
-    descriptor = os.open(unfinished, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o666)
+    descriptor = os.open(unfinished, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o600)
     try:
         write_and_sync(descriptor, content)
+        os.fchmod(descriptor, mode)  # whatever the umask
     finally:
         os.close(descriptor)
     rename_durably(unfinished, path)
@@ -77,7 +85,7 @@ def make_folder(folder: Path) -> None:
     while missing and missing[-1].is_dir():
         missing.pop()
     for made in reversed(missing):
-        made.mkdir(exist_ok=True)
+        made.mkdir(mode=0o700, exist_ok=True)
         if made != folder:
             sync_folder(made.parent)
 

@@ -95,7 +95,7 @@ class LocalCluster:
         assert name not in self.running(), f"node {name} runs already"
         path = self.log_path(name)
         make_folder(path.parent / name)  # durably: a node does not sync a folder that it finds
-        with path.open("ab") as log:
+        with open(path, "ab", opener=_private) as log:
             offset = self._started[name].log_offset if name in self._started else log.tell()
             process = subprocess.Popen(
                 [*self.command(name), *arguments],
@@ -217,6 +217,13 @@ def free_ports(count: int) -> list[int]:
     finally:
         for listener in held:
             listener.close()
+
+
+def _private(path: str, flags: int) -> int:
+    """Open a file that only its owner reads, also if it was there and others did."""
+    descriptor = os.open(path, flags, 0o600)
+    os.fchmod(descriptor, 0o600)
+    return descriptor
 
 
 def _followed_leader(answers: list[StatusReply], node_count: int) -> str | None:

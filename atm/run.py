@@ -14,6 +14,7 @@ from typing import NoReturn
 
 from atm.command_line import add_version, program_name
 from atm.config import ConfigError
+from atm.files import keep_private
 from atm.local_cluster import LocalCluster, NoLeader
 from atm.teller import main as teller
 
@@ -38,6 +39,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         "--config", default="cluster.ini", metavar="FILE", help="the cluster's file (default: cluster.ini)"
     )
     options, teller_arguments = parser.parse_known_args(argv)
+    keep_private()
     try:
         cluster = LocalCluster(options.config)
     except ConfigError as error:

@@ -40,5 +40,11 @@ def parse_timestamp(text: str) -> int:
 
 
 def format_timestamp(time_us: int) -> str:
-    """Return the time to the second, such as `2026-11-22 10:00:05`; fractions are cut off."""
-    return (_EPOCH + timedelta(microseconds=time_us)).strftime("%Y-%m-%d %H:%M:%S")
+    """Return the time to the second, such as `2026-11-22 10:00:05`; fractions are cut off.
+
+    A time that no calendar has, as a false server may name one, is shown as its microseconds.
+    """
+    try:
+        return (_EPOCH + timedelta(microseconds=time_us)).strftime("%Y-%m-%d %H:%M:%S")
+    except OverflowError:
+        return f"{time_us} us"

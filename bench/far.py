@@ -132,6 +132,7 @@ class Far:
         path.write_text("\n".join(lines) + "\n", encoding="utf-8")
         pepper_file = load(path).pepper_file
         pepper_file.parent.mkdir(exist_ok=True)
+        pepper_file.touch(mode=0o600)
         pepper_file.write_bytes(new_pepper())  # none makes its own where others have other hosts
         return path
 

@@ -1,4 +1,4 @@
-"""What all tests share: how hypothesis looks for examples, and that signals are heard."""
+"""What all tests share: how hypothesis looks for examples, that signals are heard, whose the files are."""
 
 from __future__ import annotations
 
@@ -6,10 +6,14 @@ import signal
 
 from hypothesis import settings
 
+from atm.files import keep_private
+
 # Whoever runs the tests in the background or under nohup has these ignored, and so would every program
 # that a test starts and then interrupts.
 signal.signal(signal.SIGINT, signal.default_int_handler)
 signal.signal(signal.SIGHUP, signal.SIG_DFL)
+
+keep_private()  # as each program of the project does
 
 settings.register_profile("atm", deadline=None, print_blob=True)  # a busy machine is no failure
 settings.load_profile("atm")

@@ -24,6 +24,7 @@ from atm.admin.task import (
 from atm.client.errors import OutcomeUnknown, Rejected, Unavailable
 from atm.command_line import CLOSED_PIPE, OneLineParser, add_version, complain, forget_stdout, program_name
 from atm.config import ConfigError
+from atm.files import keep_private
 
 PROGRAM = "admin"
 SECONDS_MAX = 7 * 86_400.0
@@ -36,6 +37,7 @@ EXIT_CODES = (
 def main(argv: Sequence[str] | None = None) -> int:
     """Run one command; return the exit code."""
     task = Task(_arguments(argv))
+    keep_private()
     try:
         code: int = task.options.run(task)
         sys.stdout.flush()

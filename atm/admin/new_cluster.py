@@ -65,12 +65,11 @@ def run(task: Task) -> int:
 
 
 def _create(path: Path, content: str) -> None:
-    """Write a file that only its owner reads, unless one is there after all."""
+    """Write a file, unless one is there after all."""
     with contextlib.suppress(FileExistsError):
-        descriptor = os.open(
-            path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, MODES.get(path.name, 0o644)
-        )
+        descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
         with os.fdopen(descriptor, "w", encoding="utf-8") as file:
+            os.fchmod(descriptor, MODES.get(path.name, 0o644))
             file.write(content)
             file.flush()
             os.fsync(file.fileno())

@@ -10,6 +10,7 @@ from threading import Event
 
 from atm.client.connection import Lost, NotSent, Pool, ServerConnection
 from atm.client.errors import ClientClosed, Interrupted, OutcomeUnknown, Rejected, Unavailable
+from atm.client.reply_rules import answers
 from atm.client.route import Route
 from atm.config import NodeConfig
 from atm.ledger.commands import Command, Read
@@ -60,7 +61,7 @@ class RetryingSender:
         """Return the decision; raise `OutcomeUnknown`, `Interrupted`, or a fault that means not done."""
         if self.closed:
             raise ClientClosed
-        attempt = _Attempt(request.id, changes_something=not isinstance(request, Read))
+        attempt = _Attempt(request)
         try:
             return self._ask_until_answered(encode(request), attempt)
         except KeyboardInterrupt as interrupt:
@@ -132,6 +133,8 @@ class RetryingSender:
                 self._pool.discard(connection)
         if not isinstance(answer, Reply | ErrorReply):
             raise Lost("the server sent a reply of another kind, which was not asked for")
+        if isinstance(answer, Reply) and not answers(attempt.request, answer):
+            raise Lost("the server sent a reply without what was asked for")
         return answer
 
     def _deadline(self, attempt: _Attempt) -> float:
@@ -159,9 +162,18 @@ def _unavailable(answer: ErrorReply | None) -> Unavailable:
 class _Attempt:
     """What is known of one request while it is tried."""
 
-    request_id: str
-    changes_something: bool  # False for a read, whose outcome is never unknown
+    request: Command | Read
     started: float = field(default_factory=time.monotonic)
     may_be_done: bool = False
     in_flight: bool = False  # a try was sent and is not answered yet
     timeouts: int = 0  # tries that timed out or whose connection broke
+
+    @property
+    def request_id(self) -> str:
+        """The id under which it is repeated."""
+        return self.request.id
+
+    @property
+    def changes_something(self) -> bool:
+        """False for a read, whose outcome is never unknown."""
+        return not isinstance(self.request, Read)

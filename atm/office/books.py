@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import itertools
 import operator
+import re
 from collections.abc import Iterable, Iterator
 from datetime import UTC, date, datetime, timedelta
 from decimal import Decimal
@@ -23,6 +24,10 @@ LAST_DAY = date(9999, 12, 30)
 HLEDGER_OWN = {CASH: "assets:cash", WRITEOFF: "expenses:writeoff"}
 BEANCOUNT_OWN = {CASH: "Assets:Cash", WRITEOFF: "Expenses:Writeoff"}
 # An account in beancount has letters, digits and "-", and begins with an upper-case letter or a digit.
+# A spreadsheet takes a cell for a formula that begins so. One that begins with quotes before that gets one
+# more, so that taking one away is right for all.
+_FORMULA = re.compile(r"'*[=+\-@\t\r\n]")
+_QUOTED = re.compile(r"'+[=+\-@\t\r\n]")
 _ESCAPES = str.maketrans({"-": "--", "_": "-u", ".": "-d"})
 
 
@@ -34,10 +39,24 @@ def write_jsonl(lines: Iterable[JournalLine], out: TextIO) -> None:
 
 
 def write_csv(lines: Iterable[JournalLine], out: TextIO) -> None:
-    """Write the column names, then one row for each posting; absent values are empty."""
+    """Write the column names, then one row for each posting; absent values are empty.
+
+    No text in it is a formula to a spreadsheet: see `safe_cell`.
+    """
     writer = csv.writer(out, lineterminator="\n")
     writer.writerow(JournalLine.__struct_fields__)
-    writer.writerows(astuple(line) for line in lines)
+    for line in lines:
+        writer.writerow(safe_cell(value) if isinstance(value, str) else value for value in astuple(line))
+
+
+def safe_cell(text: str) -> str:
+    """Return the text with `'` before it if a spreadsheet would take it for a formula."""
+    return f"'{text}" if _FORMULA.match(text) else text
+
+
+def cell_text(cell: str) -> str:
+    """Return the text of which `safe_cell` made the cell."""
+    return cell[1:] if _QUOTED.match(cell) else cell
 
 
 def write_hledger(

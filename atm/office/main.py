@@ -30,6 +30,7 @@ from atm.command_line import (
     program_name,
 )
 from atm.config import LEDGER_FILE, ConfigError, load
+from atm.files import keep_private
 from atm.ledger.audit.extract import account_lines, journal_lines
 from atm.ledger.audit.read_only import DamagedLedger, NoLedger, open_read_only
 from atm.office.books import COMMODITY, write_beancount, write_csv, write_hledger, write_jsonl
@@ -62,6 +63,7 @@ COMMODITY_RULE = re.compile(r"[A-Z]{2,10}")
 def main(argv: Sequence[str] | None = None) -> int:
     """Run one command; return the exit code."""
     options = _arguments(argv)
+    keep_private()
     try:
         code: int = options.run(options)
         sys.stdout.flush()

@@ -30,6 +30,7 @@ from atm.ledger.commands import (
     Transfer,
     WriteOff,
 )
+from atm.office.books import cell_text
 
 NUMBERS = ("posting", "time_us", "amount", "debit_balance", "credit_balance")
 EXPIRY_POLL_S = 0.02
@@ -65,7 +66,7 @@ def read_csv(file: TextIO) -> Iterator[JournalLine]:
         raise BadFile(f"line 1 must name these columns: {','.join(JournalLine.__struct_fields__)}")
     try:
         for row in reader:
-            values: dict[str, object] = {name: value or None for name, value in row.items()}
+            values: dict[str, object] = {name: cell_text(value) or None for name, value in row.items()}
             values |= {name: int(row[name]) for name in NUMBERS}
             yield msgspec.convert(values, JournalLine)
     except (csv.Error, ValueError, TypeError) as error:

@@ -16,6 +16,7 @@ from types import FrameType
 
 from atm.command_line import add_version, program_name
 from atm.config import Address, Cluster, ConfigError, load
+from atm.files import keep_private
 from atm.ledger.ledger import LedgerDamaged, LedgerFault
 from atm.raft import InvariantBroken, NodeId
 from atm.server.group.disk_guard import NoRoom
@@ -26,6 +27,7 @@ from atm.server.net import service_manager
 from atm.server.net.listener import AddressUnavailable
 from atm.server.peers.snapshot_fetcher import FetchFailed
 from atm.server.peers.snapshot_of_peer import peers_of, roster_of, take_over_snapshot
+from atm.server.security.core_dumps import forbid_core_dumps
 from atm.server.security.pins import PepperRefused
 from atm.server.server import Server
 from atm.storage.data_folder import DataFolder, FolderRefused
@@ -66,6 +68,8 @@ EXPECTED = (
 def main(argv: Sequence[str] | None = None) -> int:
     """Run a node until SIGINT or SIGTERM; return the exit code."""
     options = _options(argv)
+    keep_private()
+    forbid_core_dumps()
     try:
         cluster = load(options.config)
     except ConfigError as error:

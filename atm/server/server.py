@@ -193,6 +193,8 @@ class Server:
     def _open_storage(self) -> _Storage:
         check_room(self._cluster.data_dir / self._name, self._room)
         folder = self._add_part(DataFolder(self._cluster, self._name))
+        if folder.was_open:
+            self._report(f"node {self._name}: {folder.was_open}")
         folder.count_start()
         sealer = PinSealer(
             read_pepper(

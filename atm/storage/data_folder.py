@@ -25,6 +25,7 @@ from msgspec.structs import replace
 from atm.config import LEDGER_FILE, Cluster
 from atm.files import make_folder, sync_folder, write_durably
 from atm.storage.log_recovery import START_EMPTY_ADVICE
+from atm.storage.private_folder import NotOurs, keep_others_from_writing, tighten
 
 NODE_FILE = "node.json"
 PEERS_FILE = "peers.json"
@@ -59,7 +60,10 @@ class _Format(Struct, frozen=True):
 
 
 class DataFolder:
-    """An opened and locked folder `<data_dir>/<node>/`; raises `FolderRefused`."""
+    """An opened and locked folder `<data_dir>/<node>/`; raises `FolderRefused`.
+
+    `was_open` is a line for the operator if other users had rights to it, which they have no more.
+    """
 
     def __init__(self, cluster: Cluster, node: str) -> None:
         self.path = cluster.data_dir / node
@@ -67,6 +71,7 @@ class DataFolder:
         try:
             make_folder(self.path)
             self._lock_fd = _locked(self.path / LOCK_FILE, node)
+            self.was_open = _made_private(self.path)
             self.owner = self._open(node)
             self._peer_stores: dict[str, str] = self._read(PEERS_FILE, dict[str, str])
             self._incarnations = self._read(INCARNATIONS_FILE, dict[str, tuple[str, int]])
@@ -75,6 +80,9 @@ class DataFolder:
             raise FolderRefused(
                 f"cannot use the data folder {self.path}: {error.strerror or error}. {_advice(error)}"
             ) from error
+        except NotOurs as error:
+            self.close()
+            raise FolderRefused(f"cannot use the data folder {self.path}: {error}") from error
         except FolderRefused:
             self.close()
             raise
@@ -250,8 +258,21 @@ def _advice(error: OSError) -> str:
     return "Check data_dir in cluster.ini, and the permissions there"
 
 
+def _made_private(folder: Path) -> str:
+    """Take the rights of others; return a line for the operator if they had some, else ""."""
+    loose = tighten(folder)
+    if keep_others_from_writing(folder.parent):
+        loose.append(folder.parent)
+    if not loose:
+        return ""
+    count = "1 file or folder" if len(loose) == 1 else f"{len(loose)} files and folders"
+    return (
+        f"{count} of {folder} could be read or locked by other users, and no more: release 1.1 made them so"
+    )
+
+
 def _locked(path: Path, node: str) -> int:
-    fd = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
+    fd = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
     try:
         fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import textwrap
 from dataclasses import replace
 
@@ -14,6 +13,7 @@ from atm.ledger.commands import Page
 from atm.teller import tables
 from atm.teller.commands import command_of
 from atm.teller.report import DONE, NOT_AVAILABLE, Report, decided
+from atm.wire.client_messages import decode_details
 
 
 def page(request: Page, found: Receipt, columns: int | None) -> Report:
@@ -34,7 +34,7 @@ def receipt(reference: str, found: Receipt, columns: int | None, *, with_balance
     """Report what was asked under a reference and how it was decided: `decision`, in the JSON."""
     assert found.asked is not None
     asked = {name: value for name, value in fields_of(found.asked).items() if name != "details"}
-    details = json.loads(found.asked.details) if found.asked.details else {}
+    details = {} if found.asked.details is None else decode_details(found.asked.details)
     return Report(
         command="receipt",
         outcome="ok",

@@ -5,9 +5,10 @@ The format is written down in docs/protocol.md.
 
 from __future__ import annotations
 
-from typing import Annotated, ClassVar, Self
+from typing import Annotated, Any, ClassVar, Self
 
-from msgspec import Meta, Struct
+import msgspec
+from msgspec import DecodeError, Meta, Struct
 from msgspec.msgpack import Decoder
 from msgspec.structs import asdict
 
@@ -265,6 +266,7 @@ _admin_reply: Decoder[AdminReply] = Decoder(AdminReply)
 _backup_offer: Decoder[BackupOffer] = Decoder(BackupOffer)
 _backup_data: Decoder[BackupData] = Decoder(BackupData)
 _status_reply: Decoder[StatusReply] = Decoder(StatusReply)
+_details = msgspec.json.Decoder(dict[str, Any])
 _forwardable: Decoder[Forwardable] = Decoder(Forwardable)
 
 
@@ -296,7 +298,17 @@ def decode_client_reply(payload: bytes) -> ClientReply:
     reply = decode(_reply, payload)
     if reply.outcome is Outcome.OK and reply.is_empty:
         raise Malformed("the reply says ok and has no balance")
+    if reply.asked is not None and reply.asked.details is not None:
+        decode_details(reply.asked.details)
     return reply
+
+
+def decode_details(text: str) -> dict[str, Any]:
+    """Return what the details of a request say, an object of JSON; raise `Malformed`."""
+    try:
+        return _details.decode(text)
+    except (DecodeError, UnicodeError, RecursionError) as error:
+        raise Malformed(f"the details of a request are no JSON: {error}") from error
 
 
 def decode_forwardable(payload: bytes) -> Forwardable:

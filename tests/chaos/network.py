@@ -118,6 +118,7 @@ class Network:
         path.write_text("\n".join(lines) + "\n", encoding="utf-8")
         pepper = load(path).pepper_file
         pepper.parent.mkdir()
+        pepper.touch(mode=0o600)
         pepper.write_bytes(new_pepper())
         return path
 

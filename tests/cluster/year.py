@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import argparse
 import random
+import shutil
 import subprocess
 import sys
 import tempfile
@@ -263,7 +264,7 @@ class Year:
         elsewhere.mkdir()
         config = write_cluster_ini_for(elsewhere, ["r1", "r2", "r3"])
         (elsewhere / "data").mkdir()
-        (elsewhere / "data" / "pepper.key").write_bytes(self.cluster.cluster.pepper_file.read_bytes())
+        shutil.copy(self.cluster.cluster.pepper_file, elsewhere / "data")
         self._admin("restore", str(self._backup), config=config)
         for name in ("r1", "r2", "r3"):
             there = tables(elsewhere / "data" / name / "ledger.db")

@@ -24,6 +24,7 @@ from tests.mutants.replication import REPLICATION
 from tests.mutants.run_loop import RUN_LOOP
 from tests.mutants.snapserver import SNAPSERVER
 from tests.mutants.storage import STORAGE
+from tests.mutants.strangers import STRANGERS
 from tests.mutants.survivors import SURVIVORS
 from tests.mutants.teller import TELLER
 
@@ -48,6 +49,7 @@ MUTANTS = (
     *BANK_RULES,
     *REGISTRY,
     *RUN_LOOP,
+    *STRANGERS,
     *SURVIVORS,
     *TELLER,
     *ADMIN,

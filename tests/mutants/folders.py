@@ -75,6 +75,7 @@ FOLDERS = (
                 """
                 try:
                     write_and_sync(descriptor_, content_)
+                    ...
                 finally:
                     ...
                 rename_durably(unfinished_, path_)
@@ -83,6 +84,7 @@ FOLDERS = (
                 rename_durably(unfinished_, path_)
                 try:
                     write_and_sync(descriptor_, content_)
+                    ...
                 finally:
                     ...
                 """,

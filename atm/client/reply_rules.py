@@ -1,0 +1,23 @@
+"""Checks of what a server replies, before anybody relies on it."""
+
+from __future__ import annotations
+
+from atm.ledger.commands import Accounts, Command, Exceptions, Login, Lookup, Outcome, Query, Read, Statement
+from atm.wire.client_messages import Reply
+
+
+def answers(request: Command | Read, reply: Reply) -> bool:
+    """Return whether the reply, if it is `ok`, has what was asked for: one of another request does not."""
+    if reply.outcome is not Outcome.OK:
+        return True
+    match request:
+        case Query() | Login():
+            return reply.balance is not None
+        case Statement() | Exceptions():
+            return reply.lines is not None and not isinstance(reply.next, str)
+        case Accounts():
+            return reply.accounts is not None and not isinstance(reply.next, int)
+        case Lookup():
+            return reply.asked is not None
+        case _:
+            return True

@@ -7,12 +7,16 @@ from typing import Literal
 
 from msgspec import Struct
 
-from atm.ledger.commands import OK, Outcome
+from atm.ledger.commands import NOT_HASHED, OK, Outcome
 
 WRONG_PINS_MAX = 3  # in a row, at any servers; then the account is locked
 DAY_US = 24 * 3600 * 1_000_000
 
 State = Literal["open", "frozen", "closed", "banks_own"]
+
+
+class PinNotHashed(Exception):
+    """A PIN has to be compared or set that was not hashed: the command must be asked again."""
 
 
 class Account(Struct):
@@ -52,6 +56,7 @@ class Account(Struct):
         """Return `OK`, `WRONG_PIN` or `LOCKED`, and count wrong PINs; all PINs here are sealed.
 
         An account without a PIN accepts any. A missing PIN is no guess, so it is refused and not counted.
+        Raises `PinNotHashed`, and changes nothing, if the PIN would have to be compared and was not hashed.
         """
         if self.pin is None:
             return OK
@@ -59,6 +64,8 @@ class Account(Struct):
             return Outcome.LOCKED
         if pin is None:
             return Outcome.WRONG_PIN
+        if pin == NOT_HASHED:
+            raise PinNotHashed
         if hmac.compare_digest(self.pin, pin):
             self.wrong_pins = 0
             return OK

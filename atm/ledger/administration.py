@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from typing import assert_never
 
-from atm.ledger.accounts import Account, exists
+from atm.ledger.accounts import Account, PinNotHashed, exists
 from atm.ledger.commands import (
     BANK_ACCOUNTS,
+    NOT_HASHED,
     OK,
     Close,
     Freeze,
@@ -42,6 +43,8 @@ def decide_pin(unit: UnitOfWork, command: SetPin | Login) -> Decision:
             return check_pin(unit, account, command.pin), account
         outcome = check_pin(unit, account, command.old_pin)
         if outcome is OK:
+            if command.pin == NOT_HASHED:
+                raise PinNotHashed
             account.pin = command.pin
             unit.change_account(account)
     return outcome, account

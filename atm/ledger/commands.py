@@ -43,6 +43,9 @@ AccountName = Annotated[str, Meta(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]{0,63}\Z")
 AmountMinor = Annotated[int, Meta(gt=0, le=AMOUNT_MINOR_MAX)]
 # 4 to 12 digits as a teller sends it; 64 hexadecimal digits once sealed (atm/server/security/pins.py).
 Pin = Annotated[str, Meta(pattern=r"^([0-9]{4,12}|[0-9a-f]{64})\Z")]
+# In place of a seal, where the server that read the request saw that no PIN would be compared (from feature
+# level 2 on). If one would be compared after all, the command is not decided: see rules.py.
+NOT_HASHED = "0" * 64
 
 # The role that a request needs. An operator and a gateway may do all that a teller may, an auditor all reads.
 # Only the teller program's `--operator` checks it in this release; servers do not yet.

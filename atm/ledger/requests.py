@@ -8,16 +8,28 @@ from typing import Any
 import msgspec
 from msgspec.structs import asdict
 
-from atm.ledger.commands import Batch, Command, Contents, Credit, Debit, LogCommand, SetPin, Transfer
+from atm.ledger.commands import (
+    NOT_HASHED,
+    Batch,
+    Command,
+    Contents,
+    Credit,
+    Debit,
+    LogCommand,
+    SetPin,
+    Transfer,
+)
 
 _NO_DETAILS = frozenset({"id", "account", "amount", "pin", "old_pin"})
+_PIN_NOT_HASHED = ""  # no digest
+_SET_PIN_NOT_HASHED = '{"pin":""}'  # the details of `set_pin` then
 
 
 def contents_of(command: Command) -> Contents:
     """Return what is asked. A request under an id that was used with other contents is refused.
 
     A PIN authenticates the customer and is no part of the contents. The new PIN of `set_pin` is: a hash
-    stands for it.
+    stands for it, if it was sealed.
     """
     match command:
         case Credit():
@@ -35,13 +47,26 @@ def contents_of(command: Command) -> Contents:
             if isinstance(command, Batch):
                 others["legs"] = [(leg.account, leg.target, leg.amount) for leg in command.legs]
             if isinstance(command, SetPin):
-                others["pin"] = hashlib.sha256(command.pin.encode()).hexdigest()[:16]
+                others["pin"] = _PIN_NOT_HASHED if command.pin == NOT_HASHED else _digest(command.pin)
             return Contents(
                 op=str(command.__struct_config__.tag),
                 account=fields.get("account"),
                 amount=fields.get("amount"),
                 details=_json(others) if others else None,
             )
+
+
+def same_contents(first: Contents, again: Contents) -> bool:
+    """Return whether the same is asked: of two new PINs, as far as both were hashed."""
+    if first == again:
+        return True
+    if first.op != "set_pin" or first.op != again.op or first.account != again.account:
+        return False
+    return _SET_PIN_NOT_HASHED in (first.details, again.details)
+
+
+def _digest(pin: str) -> str:
+    return hashlib.sha256(pin.encode()).hexdigest()[:16]
 
 
 def _json(details: dict[str, Any]) -> str:

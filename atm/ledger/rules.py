@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import assert_never
 
-from atm.ledger.accounts import exists, may_move
+from atm.ledger.accounts import PinNotHashed, exists, may_move
 from atm.ledger.administration import decide_administration, decide_open, decide_pin
 from atm.ledger.commands import (
     AMOUNT_MINOR_MAX,
@@ -42,7 +42,7 @@ from atm.ledger.commands import (
 )
 from atm.ledger.holds import decide_hold, decide_post, decide_void, expire_holds
 from atm.ledger.posting import Posting
-from atm.ledger.requests import contents_of
+from atm.ledger.requests import contents_of, same_contents
 from atm.ledger.reversals import decide_reverse
 from atm.ledger.unit_of_work import TOMBSTONE, Decision, IdempotencyRecord, UnitOfWork
 from atm.ledger.withdrawals import may_pay, may_withdraw, note_withdrawal
@@ -53,6 +53,9 @@ def decide(unit: UnitOfWork, log_index: int, time_us: int, logged: LoggedCommand
 
     An id that has a receipt gets that receipt again, whatever is the case now. With other contents it is
     refused, nothing moves, and the first receipt stays, whichever actor asks.
+
+    None, and no receipt is kept, if a PIN has to be compared that was not hashed: since its server looked,
+    a PIN was set or a lock has ended. Whoever asks again under the same id gets a decision.
     """
     command = logged.command
     unit.log_index, unit.time_us, unit.actor = log_index, time_us, logged.actor
@@ -65,11 +68,14 @@ def decide(unit: UnitOfWork, log_index: int, time_us: int, logged: LoggedCommand
     first = unit.records[command.id]
     if first is not None:
         assert first.receipt.id == command.id, f"{command.id} led to the receipt of {first.receipt.id}"
-        if first.asked == asked or first.asked.op == TOMBSTONE:
+        if same_contents(first.asked, asked) or first.asked.op == TOMBSTONE:
             return first.receipt
         account = None if asked.account is None else unit.accounts[asked.account]
         return unit.receipt(command.id, Outcome.ID_REUSED, account)
-    outcome, account = _decision(unit, command)
+    try:
+        outcome, account = _decision(unit, command)
+    except PinNotHashed:
+        return None
     receipt = unit.receipt(command.id, outcome, account)
     unit.keep_record(IdempotencyRecord(asked, logged.actor, receipt))
     return receipt

@@ -24,6 +24,7 @@ from atm.server.clients import client_server
 from atm.server.clients.auditor import Auditor
 from atm.server.clients.backup_source import BackupSource
 from atm.server.clients.client_server import ClientServer
+from atm.server.clients.pin_service import PinService
 from atm.server.group.clock_guard import ClockGuard
 from atm.server.group.disk_guard import MIB, DiskGuard, Room, check_room, room_in
 from atm.server.group.entry_validator import EntryValidator
@@ -233,7 +234,7 @@ class Server:
             self._node.listen_client or self._node.client,
             inbox,
             self._reader,
-            storage.sealer,
+            PinService(storage.sealer, inbox, lambda: storage.ledger.cluster.feature_level),
             self._auditor,
             self._add_part(BackupSource(storage.folder.path)),
             take_snapshot=self._snapshotter.take,

@@ -20,6 +20,7 @@ from atm.ledger.ledger import Ledger, Record
 from atm.server.clients.auditor import Auditor
 from atm.server.clients.backup_source import BackupSource
 from atm.server.clients.client_server import ClientServer
+from atm.server.clients.pin_service import PinService
 from atm.server.group.inbox import Inbox, PendingRequest
 from atm.server.net.reader import Reader
 from atm.server.security.pins import PinSealer, read_pepper
@@ -44,7 +45,7 @@ class Clerk:
             Address("127.0.0.1", 0),
             self._inbox,
             self._reader,
-            sealer,
+            PinService(sealer, self._inbox, lambda: self._ledger.cluster.feature_level),
             self._auditor,
             BackupSource(folder),
             take_snapshot=lambda: (0, "there is no log to cut"),

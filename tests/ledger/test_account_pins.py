@@ -158,3 +158,65 @@ time | request                  | outcome        | ledger | available | booked
 7    | s2 set_pin bob 1234      | account_closed | 0      | 0         |
 8    | l2 login bob 1234        | account_closed | 0      | 0         |
 """)
+
+
+def test_a_pin_that_was_not_hashed_is_decided_like_any_where_none_is_compared() -> None:
+    check_story("""
+given ann 100, bob 0
+time | request                             | outcome         | ledger | available | booked
+0    | d1 debit ann 10 pin UNHASHED        | ok              | 90     | 90        | ann > cash 10
+1    | l1 login ann UNHASHED               | ok              | 90     | 90        |
+2    | b1 batch ann bob 10 pin UNHASHED    | ok              | 80     | 80        | ann > bob 10
+3    | l2 login zoe UNHASHED               | no_such_account | none   | none      |
+4    | s1 set_pin zoe UNHASHED             | no_such_account | none   | none      |
+5    | s2 set_pin cash UNHASHED            | no_such_account | none   | none      |
+6    | s3 set_pin ann 1234
+7    | s4 set_pin ann UNHASHED             | wrong_pin       | 80     | 80        |
+8    | l3 login ann 1111                   | wrong_pin       | 80     | 80        |
+9    | l4 login ann 1111                   | wrong_pin       | 80     | 80        |
+10   | l5 login ann 1111                   | wrong_pin       | 80     | 80        |
+11   | l6 login ann UNHASHED               | locked          | 80     | 80        |
+12   | s5 set_pin ann UNHASHED old UNHASHED | locked         | 80     | 80        |
+13   | f1 freeze ann
+14   | d2 debit ann 10 pin UNHASHED        | account_frozen  | 80     | 80        |
+""")
+
+
+def test_a_pin_that_was_not_hashed_and_would_be_compared_or_set_is_not_decided_and_counts_nothing() -> None:
+    """The same id gets its decision when it comes again, hashed."""
+    check_story("""
+given ann 100, bob 100
+time | request                                         | outcome   | ledger | available | booked
+0    | s1 set_pin bob UNHASHED                         |           |        |           |
+1    | s2 set_pin ann 1234
+2    | d1 debit ann 10 pin UNHASHED                    |           |        |           |
+3    | d1 debit ann 10 pin UNHASHED                    |           |        |           |
+4    | h1 hold ann 10 60s pin UNHASHED                 |           |        |           |
+5    | l1 login ann UNHASHED                           |           |        |           |
+6    | s3 set_pin ann 5678 old UNHASHED                |           |        |           |
+7    | b1 batch bob ann 10, ann bob 10 pin UNHASHED    |           |        |           |
+8    | s1 set_pin bob 4321                             | ok        | 100    | 100       |
+9    | d1 debit ann 10 pin 1234                        | ok        | 90     | 90        | ann > cash 10
+10   | d1 debit ann 10 pin UNHASHED                    | ok        | 90     | 90        |
+11   | l1 login ann 1111                               | wrong_pin | 90     | 90        |
+12   | l2 login ann 1111                               | wrong_pin | 90     | 90        |
+13   | l3 login ann 1234                               | ok        | 90     | 90        |
+14   | b2 batch bob ann 10 pin 4321, ann bob 10 pin 1234 | ok | 100 | 100 | bob > ann 10; ann > bob 10
+""")
+
+
+def test_a_new_pin_that_was_not_hashed_is_the_same_request_as_any() -> None:
+    """Servers that saw the account differently pass on the same request, once hashed and once not."""
+    check_story("""
+given ann 100
+time | request                   | outcome         | ledger | available | booked
+0    | s1 set_pin zoe UNHASHED   | no_such_account | none   | none      |
+1    | o1 open zoe
+2    | s1 set_pin zoe 1234       | no_such_account | none   | none      |
+3    | s1 set_pin ann 1234       | id_reused       | 100    | 100       |
+4    | s2 set_pin ann 1234       | ok              | 100    | 100       |
+5    | s2 set_pin ann UNHASHED   | ok              | 100    | 100       |
+6    | s2 set_pin ann 5678       | id_reused       | 100    | 100       |
+7    | s2 set_pin zoe UNHASHED   | id_reused       | 0      | 0         |
+8    | l1 login ann 1234         | ok              | 100    | 100       |
+""")

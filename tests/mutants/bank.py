@@ -95,7 +95,7 @@ BANK = (
     Mutant(
         name="same id with other contents answered as the first",
         what="a client is told that its command was done, and it was another client's",
-        edits=(Edit("rules:decide", "first_.asked == asked_", "True"),),
+        edits=(Edit("rules:decide", "same_contents(first_.asked, asked_)", "True"),),
         caught_by=REPEATS + "test_other_contents_under_the_same_id_are_refused_and_change_nothing",
     ),
     Mutant(

@@ -139,7 +139,7 @@ BANK_RULES = (
         what="log, ledger and the other servers learn the PIN itself",
         edits=(
             Edit(
-                "ClientServer.seal",
+                "PinService.seal",
                 "PendingRequest(pending_.channel, number_, sealed_, encode(sealed_), actor_)",
                 "PendingRequest(pending_.channel, number_, sealed_, pending_.payload, actor_)",
             ),

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import os
 import socket
-from collections.abc import Iterator
+import weakref
+from collections.abc import Callable, Iterator
 from threading import Event, Lock, Thread
 from typing import Any
 
@@ -18,7 +19,7 @@ from atm.server.group.inbox import Inbox, PendingRequest
 from atm.server.net.connection import Connection
 from atm.server.net.reader import Reader
 from atm.wire.backup_messages import BackupRequest
-from atm.wire.client_messages import TakeSnapshot, Verify
+from atm.wire.client_messages import ErrorReply, TakeSnapshot, Verify
 from atm.wire.codec import encode
 from atm.wire.framing import CLIENT_FRAME_BYTES_MAX, FrameReader, frame
 from tests.support.server_parts import DEADLINE_S, credit, wait_until
@@ -38,13 +39,14 @@ class FakeOwner:
         self.sealing = Event()
         self.may_end = Event()
         self.fault: Exception | None = None  # of sealing
+        self.refusal: ErrorReply | None = None  # likewise
 
-    def seal(self, pending: PendingRequest) -> PendingRequest:
+    def seal(self, pending: PendingRequest, wanted: Callable[[], bool]) -> PendingRequest | ErrorReply | None:
         self.sealing.set()
         assert self.may_end.wait(DEADLINE_S)
         if self.fault is not None:
             raise self.fault
-        return pending
+        return (self.refusal or pending) if wanted() else None
 
     def audit(self, connection: ClientConnection, request: Verify) -> None:
         assert self.may_end.wait(DEADLINE_S)
@@ -168,6 +170,64 @@ def test_a_sealed_pin_from_a_client_is_rejected_without_being_sealed(client: Cli
     assert client.outcome() == ("sealed", "bad_request")
     assert client.owner.ids == ["before"]
     assert not client.owner.sealing.is_set()
+
+
+def test_what_waits_when_the_client_has_gone_is_dropped(client: Client) -> None:
+    owner = client.owner
+    assert client.bring(with_pin("pin"), credit("behind"), with_pin("another"))
+    assert owner.sealing.wait(DEADLINE_S)
+    assert not client.connection.receive(b"")
+    owner.may_end.set()
+    wait_until(lambda: client.connection._jobs_given == client.connection._jobs_done)
+    assert owner.ids == []
+
+
+def test_a_pin_that_is_refused_gets_its_reply_and_gives_its_slot_back(
+    client: Client, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(client_connection, "IN_FLIGHT_MAX", 2)
+    owner = client.owner
+    owner.refusal = ErrorReply(id="pin", outcome="busy")
+    owner.may_end.set()
+    assert client.bring(with_pin("pin"), credit("behind"))
+    wait_until(lambda: owner.ids == ["behind"])
+    [(channel, number, payload)] = owner.inbox._inputs.refused
+    channel.reply(number, payload)
+    client.connection.flush()
+    assert client.outcome() == ("pin", "busy")
+    assert client.bring(credit("next"))
+    assert owner.ids == ["behind", "next"]
+
+
+def test_what_waits_behind_a_pin_is_bounded_by_bytes_and_the_rest_is_busy(
+    client: Client, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    size_bytes = len(encode(credit("a")))
+    pin_bytes = len(encode(with_pin("pin")))
+    monkeypatch.setattr(client_connection, "WAITING_BYTES_MAX", pin_bytes + 2 * size_bytes)
+    owner = client.owner
+    assert client.bring(with_pin("pin"), credit("a"), credit("b"), credit("c"))
+    assert client.outcome() == ("c", "busy")
+    owner.may_end.set()
+    wait_until(lambda: client.connection._jobs_given == client.connection._jobs_done)
+    assert owner.ids == ["pin", "a", "b"]
+    assert client.bring(with_pin("again"), credit("d"))
+    wait_until(lambda: owner.ids == ["pin", "a", "b", "again", "d"])
+
+
+def test_a_request_with_a_pin_is_forgotten_once_it_was_passed_on(client: Client) -> None:
+    """The next one may be hours away, and memory is read by debuggers and core dumps."""
+
+    class Job:
+        def __call__(self) -> None:
+            pass
+
+    job = Job()
+    remembered = weakref.ref(job)
+    client.connection._give_job(job)
+    del job
+    wait_until(lambda: client.connection._jobs_given == client.connection._jobs_done)
+    assert remembered() is None
 
 
 def test_a_failure_of_one_connection_is_its_own_threads(

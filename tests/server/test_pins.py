@@ -15,8 +15,8 @@ import pytest
 
 from atm.config import Cluster
 from atm.ledger.commands import Batch, Credit, Debit, Hold, Leg, Login, Outcome, Query, SetPin, Transfer
+from atm.server.security.pin_queue import AT_ONCE_MAX
 from atm.server.security.pins import (
-    AT_ONCE_MAX,
     PEPPER_BYTES,
     PIN_HOLDERS,
     PepperRefused,
@@ -124,8 +124,8 @@ def test_only_so_many_pins_are_hashed_at_once(monkeypatch: pytest.MonkeyPatch) -
 
     monkeypatch.setattr(hashlib, "scrypt", scrypt)
     sealer = PinSealer(PEPPER)
-    request = Login(id="l", account="ann", pin=PIN)
-    threads = [Thread(target=sealer.seal, args=(request,)) for _ in range(3 * AT_ONCE_MAX)]
+    logins = [Login(id="l", account=f"ann{number}", pin=PIN) for number in range(3 * AT_ONCE_MAX)]
+    threads = [Thread(target=sealer.seal, args=(login,)) for login in logins]
     for thread in threads:
         thread.start()
     for thread in threads:

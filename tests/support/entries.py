@@ -9,7 +9,8 @@
     b1 batch ann bob 500, bob eve 300                   r2 reverse c1 300
     v1 void h1                expire, expire 2          -
 
-`debit`, `transfer`, `hold` and each leg of a `batch` may end in `pin 1234`. `expire` is the leader's own and
+`debit`, `transfer`, `hold` and each leg of a `batch` may end in `pin 1234`; the PIN `UNHASHED` is one that
+its server did not hash. `expire` is the leader's own and
 has no id, and ends as many as it says; `-` is a no-op. Spans of time are `60s`, `5m`, `2h`, `1d`, or several
 of them in a row.
 """
@@ -24,6 +25,7 @@ from atm.ledger.commands import (
     BALANCE_MINOR_MAX,
     BANK,
     LOCAL,
+    NOT_HASHED,
     Batch,
     Close,
     Command,
@@ -120,7 +122,7 @@ def logged(asked: LogCommand, actor: str = LOCAL) -> LoggedCommand:
 
 def command(line: str) -> Command:
     """Return the command that a line stands for."""
-    request_id, op, rest = (*line.split(maxsplit=2), "")[:3]
+    request_id, op, rest = (*line.replace("UNHASHED", NOT_HASHED).split(maxsplit=2), "")[:3]
     if op == "batch":
         return Batch(id=request_id, legs=tuple(_leg(text) for text in rest.split(",")))
     if op in MONEY:

@@ -24,6 +24,7 @@ from atm.wire.framing import CLIENT_FRAME_BYTES_MAX, FrameTooLarge, frame
 IN_FLIGHT_MAX = 1_024  # replies that one connection may wait for, in slots: a page of postings takes several
 # Audits, snapshots and pieces of backups queued for the connection's own thread; slots bound its other jobs.
 JOBS_MAX = 1_024
+WAITING_BYTES_MAX = 128 * 1024  # of a connection's requests that wait behind a PIN or another job
 OUTBOX_BYTES_MAX = 1024 * 1024
 SLOT_BYTES = 1024  # hold any receipt
 BUSY = "too many requests are under way: try again later"
@@ -48,8 +49,8 @@ class ConnectionOwner(Protocol):
     partial_frame_s: float
     inbox: Inbox
 
-    def seal(self, pending: PendingRequest) -> PendingRequest:
-        """Return a request with its PINs sealed; takes tens of milliseconds."""
+    def seal(self, pending: PendingRequest, wanted: Callable[[], bool]) -> PendingRequest | ErrorReply | None:
+        """Return a request with its PINs sealed, or its refusal; None once it is not `wanted`. Takes long."""
 
     def audit(self, connection: ClientConnection, request: Verify) -> None:
         """Audit, and reply; may take minutes."""
@@ -84,6 +85,14 @@ class ClientConnection(FramedConnection):
         self._jobs: SimpleQueue[Callable[[], None] | None] = SimpleQueue()  # for its own thread; None ends it
         self._jobs_given = 0  # jobs; counted by the reader only
         self._jobs_done = 0  # jobs; counted by its own thread only
+        self._waiting_bytes_taken = 0  # of requests given to its own thread; counted by the reader only
+        self._waiting_bytes_given = 0  # of those that it has put or dropped; counted by its own thread only
+        self._ended_by_client = False
+
+    @property
+    def gone(self) -> bool:
+        """Whether nobody reads what would be sent."""
+        return self._ended_by_client or not self.open
 
     def reply(self, number: int, payload: bytes) -> None:
         """Gather a reply; it is sent by `ClientServer.flush`. Only within an iteration.
@@ -112,6 +121,7 @@ class ClientConnection(FramedConnection):
         try:
             while (job := self._jobs.get()) is not None:
                 job()
+                job = None  # it may hold a PIN, and the next one may be hours away
                 self._jobs_done += 1
         except BaseException:
             self.drop()
@@ -119,13 +129,23 @@ class ClientConnection(FramedConnection):
                 pass
             raise
 
-    def _seal_and_put(self, pending: PendingRequest) -> None:
-        self._put(self._owner.seal(pending))
+    def _seal_and_put(self, pending: PendingRequest, size_bytes: int) -> None:
+        sealed = self._owner.seal(pending, lambda: not self.gone)
+        if isinstance(sealed, ErrorReply):
+            inputs = Inputs()
+            inputs.refused.append((self, pending.number, encode(sealed)))
+            self._inbox.put(inputs)
+            self._waiting_bytes_given += size_bytes
+        else:
+            self._put(sealed, size_bytes)
 
-    def _put(self, pending: PendingRequest) -> None:
-        inputs = Inputs()
-        inputs.add_request(pending)
-        self._inbox.put(inputs)
+    def _put(self, pending: PendingRequest | None, size_bytes: int) -> None:
+        """Put a request that has waited, unless the client has gone: it may still be refused then."""
+        if pending is not None and not self.gone:
+            inputs = Inputs()
+            inputs.add_request(pending)
+            self._inbox.put(inputs)
+        self._waiting_bytes_given += size_bytes
 
     def _reject(self, request_id: str, message: str) -> None:
         """Send the error, and end the connection in such a way that the error arrives."""
@@ -133,6 +153,10 @@ class ClientConnection(FramedConnection):
         self.linger()
 
     # -- the reader's thread -------------------------------------------------------------------------
+
+    def receive(self, piece: bytes) -> bool:
+        self._ended_by_client = self._ended_by_client or not piece
+        return super().receive(piece)
 
     def on_error(self, error: Exception, payload: bytes) -> None:
         """Reply with the error and end the connection, after the jobs of earlier requests."""
@@ -159,18 +183,27 @@ class ClientConnection(FramedConnection):
             else:
                 self._give_job(partial(self._owner.take_snapshot, self, request))
             return
-        number = slots(request)
-        if number > IN_FLIGHT_MAX - (self._slots_taken - self._slots_answered) or self._inbox.full:
+        number, size_bytes = slots(request), len(payload)
+        has_jobs = (
+            self._jobs_given != self._jobs_done
+        )  # earlier jobs are not done yet, and order must be kept
+        waits = has_pin(request) or has_jobs
+        waiting_bytes = self._waiting_bytes_taken - self._waiting_bytes_given
+        if (
+            number > IN_FLIGHT_MAX - (self._slots_taken - self._slots_answered)
+            or self._inbox.full
+            or (waits and waiting_bytes + size_bytes > WAITING_BYTES_MAX)
+        ):
             self.send(frame(error_payload(request.id, "busy", BUSY)))
             return
         self._slots_taken += number
         pending = PendingRequest(self, number, request, payload, self.identity.name)
-        if has_pin(request):
-            self._give_job(partial(self._seal_and_put, pending))
-        elif self._jobs_given != self._jobs_done:  # earlier jobs are not done yet, and order must be kept
-            self._give_job(partial(self._put, pending))
-        else:
+        if not waits:
             self._inbox.gathered.add_request(pending)
+            return
+        self._waiting_bytes_taken += size_bytes
+        work = self._seal_and_put if has_pin(request) else self._put
+        self._give_job(partial(work, pending, size_bytes))
 
     def _give_job(self, job: Callable[[], None]) -> None:
         self._inbox.put_gathered()  # or the job might overtake earlier requests

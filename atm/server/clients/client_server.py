@@ -11,13 +11,13 @@ from atm.config import Address
 from atm.server.clients.auditor import Auditor
 from atm.server.clients.backup_source import BackupSource
 from atm.server.clients.client_connection import ClientConnection, error_payload
+from atm.server.clients.pin_service import PinService
 from atm.server.group.inbox import Inbox, PendingRequest
 from atm.server.net.connection import PARTIAL_FRAME_S, Connection, tune
 from atm.server.net.listener import Listener
 from atm.server.net.reader import Reader
-from atm.server.security.pins import PinSealer
 from atm.wire.backup_messages import BackupRequest
-from atm.wire.client_messages import AdminReply, TakeSnapshot, Verify
+from atm.wire.client_messages import AdminReply, ErrorReply, TakeSnapshot, Verify
 from atm.wire.codec import encode
 from atm.wire.framing import frame
 
@@ -34,7 +34,7 @@ class ClientServer(Listener[ClientConnection]):
         address: Address,
         inbox: Inbox,
         reader: Reader,
-        sealer: PinSealer,
+        pins: PinService,
         auditor: Auditor,
         backups: BackupSource,
         *,
@@ -47,7 +47,7 @@ class ClientServer(Listener[ClientConnection]):
         super().__init__(address, connections_max=connections_max, report=report, verbose=verbose)
         self.inbox = inbox
         self._reader = reader
-        self._sealer = sealer
+        self._pins = pins
         self._auditor = auditor
         self._backups = backups
         self._take_snapshot = take_snapshot
@@ -97,10 +97,9 @@ class ClientServer(Listener[ClientConnection]):
         finally:
             self._backups.release(connection)
 
-    def seal(self, pending: PendingRequest) -> PendingRequest:
-        """Return a request with its PINs sealed."""
-        sealed = self._sealer.seal(pending.request)
-        return PendingRequest(pending.channel, pending.number, sealed, encode(sealed), pending.actor)
+    def seal(self, pending: PendingRequest, wanted: Callable[[], bool]) -> PendingRequest | ErrorReply | None:
+        """Return a request with its PINs sealed, or its refusal; None once it is not wanted any more."""
+        return self._pins.seal(pending, wanted)
 
     def audit(self, connection: ClientConnection, request: Verify) -> None:
         """Audit, and reply."""

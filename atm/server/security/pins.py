@@ -12,22 +12,22 @@ import hashlib
 import hmac
 import secrets
 import stat
-from collections.abc import Callable
+from collections.abc import Callable, Collection, Mapping
 from pathlib import Path
-from threading import BoundedSemaphore
 from typing import get_args
 
 from msgspec.structs import replace
 
 from atm.files import create_durably
-from atm.ledger.commands import Batch, Login, SetPin, Withdrawal
+from atm.ledger.commands import NOT_HASHED, Batch, Login, SetPin, Withdrawal
+from atm.server.security.pin_queue import PinQueue
 from atm.wire.client_messages import ClientRequest
 from atm.wire.codec import Malformed
 
 PEPPER_BYTES = 32
 PLAIN_PIN_CHARS_MAX = 12
 SCRYPT_N, SCRYPT_R, SCRYPT_P = 2**14, 8, 1  # 16 MiB and some 40 ms of one core a PIN
-AT_ONCE_MAX = 2  # bounds the memory, and leaves processor time to the run loop
+BATCH_PINS_MAX = 4  # different ones
 
 WithPin = Withdrawal | SetPin | Login
 PIN_HOLDERS = frozenset((*get_args(WithPin), Batch))
@@ -37,38 +37,52 @@ class PepperRefused(Exception):
     """The pepper's file cannot be used; `str()` of it is one line for people."""
 
 
+class NotWanted(Exception):
+    """Whoever asked has gone: nothing more is hashed for it."""
+
+
 class PinSealer:
     """Seals the PINs in requests; any thread may use it."""
 
     def __init__(self, pepper: bytes) -> None:
         assert len(pepper) == PEPPER_BYTES
         self._pepper = pepper
-        self._at_once = BoundedSemaphore(AT_ONCE_MAX)  # held during each hash
+        self.queue = PinQueue()
 
     @property
     def name(self) -> str:
         """An identifier of the pepper that reveals nothing else about it."""
         return self._keyed("name").hex()[:16]
 
-    def seal(self, request: ClientRequest) -> ClientRequest:
-        """Return the request with every PIN sealed; raise `Malformed` if one is sealed already."""
-        if isinstance(request, WithPin):
-            sealed = {"pin": self._sealed(request.account, request.pin)}
-            if isinstance(request, SetPin):
-                sealed["old_pin"] = self._sealed(request.account, request.old_pin)
-            return replace(request, **sealed)
-        if isinstance(request, Batch):
-            legs = tuple(replace(leg, pin=self._sealed(leg.account, leg.pin)) for leg in request.legs)
-            return replace(request, legs=legs)
-        return request
+    def seal(
+        self,
+        request: ClientRequest,
+        *,
+        not_compared: Collection[str] = (),
+        wanted: Callable[[], bool] = lambda: True,
+    ) -> ClientRequest:
+        """Return the request with every PIN sealed; waits for its turns, tens of milliseconds each.
 
-    def _sealed(self, account: str, pin: str | None) -> str | None:
-        if pin is None:
-            return None
-        if is_sealed(pin):
-            raise Malformed("a PIN has 4 to 12 digits")
+        The PINs of the accounts in `not_compared` are not hashed: `NOT_HASHED` stands in their places. Raises
+        `Malformed` if a PIN is sealed already or there are too many, `PinQueueFull`, and `NotWanted` as soon
+        as `wanted()` is false.
+        """
+        if not has_pin(request):
+            return request
+        pins = set(_pins(request))
+        seals = dict.fromkeys(pins, NOT_HASHED)
+        hashed = sorted((account, pin) for account, pin in pins if account not in not_compared)
+        if hashed:
+            with self.queue.place({account for account, _ in hashed}):
+                for account, pin in hashed:
+                    seals[account, pin] = self._sealed(account, pin, wanted)
+        return _with_seals(request, seals)
+
+    def _sealed(self, account: str, pin: str, wanted: Callable[[], bool]) -> str:
         salt = self._keyed("salt " + account)
-        with self._at_once:
+        with self.queue.turn():
+            if not wanted():
+                raise NotWanted
             slow = hashlib.scrypt(pin.encode(), salt=salt, n=SCRYPT_N, r=SCRYPT_R, p=SCRYPT_P)
         return hmac.digest(self._pepper, slow, "sha256").hex()
 
@@ -78,29 +92,54 @@ class PinSealer:
 
 def holds_plain_pin(request: ClientRequest) -> bool:
     """Return whether the request has an unsealed PIN: such a request is never logged or forwarded."""
-    return not all(map(is_sealed, _pins(request)))
+    return not all(is_sealed(pin) for _, pin in _pins(request))
 
 
 def has_pin(request: ClientRequest) -> bool:
-    """Return whether there is a PIN to seal; raise `Malformed` if one is sealed already."""
+    """Return whether there is a PIN to seal; raise `Malformed` for a sealed one, and for too many."""
     if type(request) not in PIN_HOLDERS:
         return False
     pins = _pins(request)
-    if any(map(is_sealed, pins)):
+    if any(is_sealed(pin) for _, pin in pins):
         raise Malformed("a PIN has 4 to 12 digits")
+    if len(set(pins)) > BATCH_PINS_MAX:
+        raise Malformed(f"a batch has at most {BATCH_PINS_MAX} different PINs: send several batches")
     return bool(pins)
 
 
-def _pins(request: ClientRequest) -> list[str]:
+def accounts_with_pin(request: ClientRequest) -> set[str]:
+    """Return the accounts that the request has a PIN for."""
+    return {account for account, _ in _pins(request)}
+
+
+def _pins(request: ClientRequest) -> list[tuple[str, str]]:
+    """Return each PIN behind its account."""
     if isinstance(request, Batch):
-        pins = [leg.pin for leg in request.legs]
+        pins = [(leg.account, leg.pin) for leg in request.legs]
     elif isinstance(request, SetPin):
-        pins = [request.pin, request.old_pin]
+        pins = [(request.account, request.pin), (request.account, request.old_pin)]
     elif isinstance(request, WithPin):
-        pins = [request.pin]
+        pins = [(request.account, request.pin)]
     else:
         return []
-    return [pin for pin in pins if pin is not None]
+    return [(account, pin) for account, pin in pins if pin is not None]
+
+
+def _with_seals(request: ClientRequest, seals: Mapping[tuple[str, str], str]) -> ClientRequest:
+    """Return the request with each PIN replaced by its seal."""
+
+    def seal_of(account: str, pin: str | None) -> str | None:
+        return None if pin is None else seals[account, pin]
+
+    if isinstance(request, Batch):
+        return replace(
+            request, legs=tuple(replace(leg, pin=seal_of(leg.account, leg.pin)) for leg in request.legs)
+        )
+    assert isinstance(request, WithPin)
+    sealed = {"pin": seal_of(request.account, request.pin)}
+    if isinstance(request, SetPin):
+        sealed["old_pin"] = seal_of(request.account, request.old_pin)
+    return replace(request, **sealed)
 
 
 def is_sealed(pin: str) -> bool:

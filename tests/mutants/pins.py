@@ -1,0 +1,84 @@
+"""Planted defects of the queue for hashing PINs, of what is hashed, and of the lock."""
+
+from __future__ import annotations
+
+from tests.mutants.edit import Edit
+from tests.mutants.mutant import Mutant
+
+QUEUE_TESTS = "tests/server/test_pin_queue.py::"
+SERVICE_TESTS = "tests/server/test_pin_service.py::"
+FLOOD_TESTS = "tests/server/test_pin_flood.py::"
+CONNECTION_TESTS = "tests/server/test_client_connection.py::"
+RULE_TESTS = "tests/ledger/test_account_pins.py::"
+
+PINS = (
+    Mutant(
+        name="the last comer is served first",
+        what="a flood of PINs keeps everybody else waiting",
+        edits=(Edit("PinQueue._pass_on", "self._waiting.popleft()", "self._waiting.pop()"),),
+        caught_by=QUEUE_TESTS + "test_between_two_turns_of_one_thread_every_other_that_waits_has_its_own",
+    ),
+    Mutant(
+        name="places without a bound for one account",
+        what="a flood against one account takes all places",
+        edits=(
+            Edit(
+                "PinQueue.place",
+                "any(self._of_account[name] >= self._account_requests_max for name in accounts_)",
+                "False",
+            ),
+        ),
+        caught_by=QUEUE_TESTS + "test_a_flood_against_one_account_leaves_room_for_the_others",
+    ),
+    Mutant(
+        name="PINs hashed for clients that have gone",
+        what="a flood goes on for as long as its queue lasts when the attacker has left",
+        edits=(Edit("PinSealer._sealed", "not wanted_()", "False"),),
+        caught_by=FLOOD_TESTS + "test_who_asks_for_one_thing_is_served_after_one_job_of_each_other_at_most",
+    ),
+    Mutant(
+        name="a PIN not hashed in a mixed cluster",
+        what="a server of release 1.1 counts a right PIN as a guess",
+        edits=(Edit("PinService.seal", "self._feature_level() >= LOOK_UP_LEVEL", "True"),),
+        caught_by=SERVICE_TESTS
+        + "test_below_the_level_that_knows_it_every_pin_is_hashed_and_nothing_looked_up",
+    ),
+    Mutant(
+        name="PINs of locked accounts hashed",
+        what="whoever has locked an account can go on to keep the processors busy",
+        edits=(Edit("compares", 'found_.pin == "locked"', "False"),),
+        caught_by=SERVICE_TESTS + "test_a_pin_is_hashed_where_the_bank_would_compare_or_set_it",
+    ),
+    Mutant(
+        name="a PIN that was not hashed counts as a guess",
+        what="a customer whose PIN was set a moment ago is told that it is wrong",
+        edits=(Edit("Account.check_pin", "if pin_ == NOT_HASHED:\n    raise PinNotHashed", "pass"),),
+        caught_by=RULE_TESTS
+        + "test_a_pin_that_was_not_hashed_and_would_be_compared_or_set_is_not_decided_and_counts_nothing",
+    ),
+    Mutant(
+        name="a PIN that was not hashed is set",
+        what="an account gets a PIN that nobody knows",
+        edits=(Edit("decide_pin", "if command_.pin == NOT_HASHED:\n    raise PinNotHashed", "pass"),),
+        caught_by=RULE_TESTS
+        + "test_a_pin_that_was_not_hashed_and_would_be_compared_or_set_is_not_decided_and_counts_nothing",
+    ),
+    Mutant(
+        name="requests behind a PIN without a bound",
+        what="a connection takes as much memory as it likes",
+        edits=(
+            Edit(
+                "ClientConnection.on_frame",
+                "waits_ and waiting_bytes_ + size_bytes_ > WAITING_BYTES_MAX",
+                "False",
+            ),
+        ),
+        caught_by=CONNECTION_TESTS + "test_what_waits_behind_a_pin_is_bounded_by_bytes_and_the_rest_is_busy",
+    ),
+    Mutant(
+        name="a batch of any number of PINs",
+        what="one small request keeps a processor busy for seconds",
+        edits=(Edit("has_pin", "len(set(pins_)) > BATCH_PINS_MAX", "False"),),
+        caught_by=FLOOD_TESTS + "test_a_batch_of_five_pins_is_refused_before_one_is_hashed",
+    ),
+)

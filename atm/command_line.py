@@ -40,6 +40,18 @@ def add_version(parser: argparse.ArgumentParser) -> None:
     )
 
 
+def add_certificate(parser: argparse.ArgumentParser, default: object = None) -> None:
+    """Let the program take another certificate than that of cluster.ini."""
+    for option, what in (("--cert", "your certificate"), ("--key", "its key")):
+        parser.add_argument(
+            option,
+            type=Path,
+            default=default,
+            metavar="FILE",
+            help=f"{what}, for a bank with [tls] (default: that of cluster.ini)",
+        )
+
+
 def complain(program: str, line: str) -> None:
     """Print an error for people to stderr."""
     print(f"{program}: {printable(line)}", file=sys.stderr)

@@ -12,7 +12,7 @@ import ipaddress
 import os
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 FILE_BYTES_MAX = 64 * 1024
@@ -38,7 +38,8 @@ _CLUSTER_DEFAULTS = {
     "max_clock_skew_ms": "2000",
 }
 _BOUNDS = {"disk_reserve_mb": (0, 1_000_000), "max_clock_skew_ms": (100, 24 * 3600 * 1000)}
-CLUSTER_KEYS = (*_CLUSTER_DEFAULTS, "pepper_file")
+CLUSTER_KEYS = (*_CLUSTER_DEFAULTS, "pepper_file", "insecure")
+TLS_KEYS = ("ca", "cert", "key", "client_cert", "client_key")
 ADDRESS_KEYS = ("client", "peer")
 LISTEN_KEYS = ("listen_client", "listen_peer")
 NODE_KEYS = (*ADDRESS_KEYS, *LISTEN_KEYS)
@@ -87,6 +88,46 @@ class NodeConfig:
 
 
 @dataclass(frozen=True)
+class TlsFiles:
+    """A file of CAs, a certificate, and its key."""
+
+    ca: Path
+    cert: Path
+    key: Path
+
+
+@dataclass(frozen=True)
+class TlsConfig:
+    """What [tls] says; paths are absolute, and `{node}` in them stands for a node's name."""
+
+    path: Path  # of the file that says it
+    ca: Path
+    cert: Path | None = None
+    key: Path | None = None
+    client_cert: Path | None = None
+    client_key: Path | None = None
+
+    def of_node(self, name: str) -> TlsFiles:
+        """Return the files of a server; raise `ConfigError` if none are given."""
+        if self.cert is None or self.key is None:
+            raise ConfigError(f"{self.path}: [tls]: cert and key are missing; a node needs both")
+        return TlsFiles(self.ca, _for_node(self.cert, name), _for_node(self.key, name))
+
+    def of_client(self) -> TlsFiles:
+        """Return the files of a client; raise `ConfigError` if none are given."""
+        if self.client_cert is None or self.client_key is None:
+            raise ConfigError(
+                f"the bank of {self.path} wants a certificate: give --cert FILE and --key FILE, or "
+                "client_cert and client_key in its [tls]"
+            )
+        return TlsFiles(self.ca, self.client_cert, self.client_key)
+
+
+def _for_node(path: Path, name: str) -> Path:
+    return Path(str(path).replace("{node}", name))
+
+
+@dataclass(frozen=True)
 class Cluster:
     """What `cluster.ini` says; paths are absolute and `nodes` are in the file's order."""
 
@@ -99,6 +140,35 @@ class Cluster:
     disk_reserve_mb: int = 256
     max_clock_skew_ms: int = 2000
     snapshot_log_mb: float = 64.0
+    insecure: bool = False  # plain connections even to other machines
+    tls: TlsConfig | None = None  # None: plain connections
+
+    def with_client_certificate(
+        self, cert: str | os.PathLike[str] | None, key: str | os.PathLike[str] | None
+    ) -> Cluster:
+        """Return the same with another certificate for clients, if one is given; raise `ConfigError`."""
+        if cert is None and key is None:
+            return self
+        if cert is None or key is None:
+            raise ConfigError("a certificate needs its key: give both --cert and --key")
+        if self.tls is None:
+            raise ConfigError(f"{self.path} has no [tls], so a certificate cannot be shown to anybody")
+        tls = replace(self.tls, client_cert=Path(cert).absolute(), client_key=Path(key).absolute())
+        return replace(self, tls=tls)
+
+    def check_secure(self, name: str) -> None:
+        """Raise `ConfigError` if the node `name` would talk to other machines in plain text."""
+        node = self.nodes[name]
+        addresses = (node.client, node.peer, node.listen_client, node.listen_peer)
+        if self.insecure or self.tls is not None:
+            return
+        for address in addresses:
+            if address is not None and not is_loopback(address.host):
+                raise ConfigError(
+                    f"{self.path}: [node {name}]: {address} is reached from other machines, and without "
+                    "[tls] everybody there could read and forge all messages: add [tls] (docs/install.md), "
+                    "or insecure = yes to [cluster] on a network that is trusted"
+                )
 
     @property
     def is_on_one_machine(self) -> bool:
@@ -184,11 +254,11 @@ class _Reader:
     def cluster(self) -> Cluster:
         self._parse(self._text())
         for section in self._parser.sections():
-            if section != "cluster" and not _NODE_SECTION.fullmatch(section):
+            if section not in ("cluster", "tls") and not _NODE_SECTION.fullmatch(section):
                 raise self._error(
                     section,
                     None,
-                    "no such section: there are [cluster] and [node NAME], and a name is at most "
+                    "no such section: there are [cluster], [tls] and [node NAME], and a name is at most "
                     f"{NODE_NAME_CHARS_MAX} of the characters A-Z a-z 0-9 _ and (not first) -",
                 )
         settings = self._settings()
@@ -206,6 +276,8 @@ class _Reader:
             disk_reserve_mb=self._integer("disk_reserve_mb", settings["disk_reserve_mb"]),
             max_clock_skew_ms=self._integer("max_clock_skew_ms", settings["max_clock_skew_ms"]),
             snapshot_log_mb=self._snapshot_log_mb(settings["snapshot_log_mb"]),
+            insecure=self._yes_or_no("insecure", settings.get("insecure", "no")),
+            tls=self._tls(here),
         )
 
     # -- the file ----------------------------------------------------------------------------------
@@ -281,6 +353,11 @@ class _Reader:
             raise self._error("cluster", key, f"{text!r} is not a whole number from {low} to {high}")
         return int(text)
 
+    def _yes_or_no(self, key: str, text: str) -> bool:
+        if text not in ("yes", "no"):
+            raise self._error("cluster", key, f"{text!r} is neither yes nor no")
+        return text == "yes"
+
     def _snapshot_log_mb(self, text: str) -> float:
         low, high = SNAPSHOT_LOG_MB_MIN, SNAPSHOT_LOG_MB_MAX
         if not _DECIMAL.fullmatch(text) or not low <= float(text) <= high:
@@ -307,13 +384,27 @@ class _Reader:
             raise error(f"ends at {high}, and must end at {ELECTION_TIMEOUT_MS_MAX} or less")
         return low, high
 
+    # -- [tls] -------------------------------------------------------------------------------------
+
+    def _tls(self, here: Path) -> TlsConfig | None:
+        if not self._parser.has_section("tls"):
+            return None
+        values = self._section("tls", TLS_KEYS)
+        if "ca" not in values:
+            raise self._error("tls", "ca", "is missing; it is the file of the CA that signs all certificates")
+        for cert, key in (("cert", "key"), ("client_cert", "client_key")):
+            for given, missing in ((cert, key), (key, cert)):
+                if given in values and missing not in values:
+                    raise self._error("tls", missing, f"is missing; it belongs to {given}")
+        return TlsConfig(self._path.absolute(), **{key: here / value for key, value in values.items()})
+
     # -- [node NAME] -------------------------------------------------------------------------------
 
     def _nodes(self) -> dict[str, NodeConfig]:
         nodes: dict[str, NodeConfig] = {}
         taken: dict[tuple[str, int], str] = {}
         for section in self._parser.sections():
-            if section == "cluster":
+            if section in ("cluster", "tls"):
                 continue
             node = self._node(section)
             self._claim(taken, section, "client", node.client)

@@ -24,6 +24,7 @@ from typing import Self
 from atm.client.each_node import ask_one
 from atm.config import Address, Cluster, load
 from atm.files import make_folder
+from atm.tls.credentials import Credentials, client_credentials
 from atm.wire.client_messages import Status, StatusReply
 
 STOP_TIMEOUT_S = 10.0
@@ -53,7 +54,9 @@ class LocalCluster:
     """
 
     def __init__(self, config_path: str | Path) -> None:
+        """Raise `ConfigError` if the file, or the certificate of its [tls], cannot be used."""
         self.cluster: Cluster = load(config_path)
+        self.credentials = client_credentials(self.cluster)
         self._started: dict[str, _Started] = {}
 
     def __enter__(self) -> Self:
@@ -120,7 +123,7 @@ class LocalCluster:
 
     def status(self, name: str) -> StatusReply | None:
         """Return the node's status, or None if it does not answer at once."""
-        return ask_status(self.cluster.nodes[name].client)
+        return ask_status(self.cluster.nodes[name].client, credentials=self.credentials, node=name)
 
     def wait_for_leader(
         self, timeout_s: float = 15.0, *, while_true: Callable[[], bool] = lambda: True
@@ -174,9 +177,15 @@ class LocalCluster:
         }
 
 
-def ask_status(address: Address, timeout_s: float = STATUS_TIMEOUT_S) -> StatusReply | None:
-    """Return the status of the node whose client port is `address`, or None."""
-    answer = ask_one(address, Status(id="status"), timeout_s)
+def ask_status(
+    address: Address,
+    timeout_s: float = STATUS_TIMEOUT_S,
+    *,
+    credentials: Credentials | None = None,
+    node: str = "",
+) -> StatusReply | None:
+    """Return the status of the node whose client port is `address`, or None; with credentials, of `node`."""
+    answer = ask_one(address, Status(id="status"), timeout_s, credentials, node)
     return answer if isinstance(answer, StatusReply) else None
 
 

@@ -10,7 +10,17 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from atm.config import CLUSTER_KEYS, FILE_BYTES_MAX, NODE_KEYS, NODES_MAX, Address, Cluster, ConfigError, load
+from atm.config import (
+    CLUSTER_KEYS,
+    FILE_BYTES_MAX,
+    NODE_KEYS,
+    NODES_MAX,
+    TLS_KEYS,
+    Address,
+    Cluster,
+    ConfigError,
+    load,
+)
 
 DEFAULT_PATH = Path(__file__).parent.parent / "cluster.ini"
 
@@ -59,7 +69,7 @@ def test_the_default_file_has_the_five_nodes_of_the_original() -> None:
 def test_the_default_file_documents_every_key_that_is_accepted() -> None:
     comments = [line for line in DEFAULT_PATH.read_text().splitlines() if line.startswith("#")]
     documented = {match.group(1) for line in comments if (match := re.match(r"# (\w+): +\S", line))}
-    assert documented == {*CLUSTER_KEYS, *NODE_KEYS}
+    assert documented == {*CLUSTER_KEYS, *NODE_KEYS, *TLS_KEYS}
 
 
 def test_the_default_file_writes_down_the_defaults(tmp_path: Path) -> None:
@@ -188,7 +198,7 @@ def test_a_file_of_another_shape_is_refused(tmp_path: Path, text: str, line: str
 def test_an_unknown_section_is_named(tmp_path: Path, section: str) -> None:
     line = refusal(tmp_path, NODE_A + f"[{section}]\n")
     shown = section.replace("\x1b", "\\x1b")
-    assert line.startswith(f"[{shown}]: no such section: there are [cluster] and [node NAME]")
+    assert line.startswith(f"[{shown}]: no such section: there are [cluster], [tls] and [node NAME]")
 
 
 @pytest.mark.parametrize(
@@ -427,3 +437,75 @@ def test_whether_all_nodes_are_on_one_machine_shows_in_the_hosts(
         for at, host in enumerate(hosts)
     ]
     assert read(tmp_path, "".join(sections)).is_on_one_machine is one
+
+
+# -- [tls] and insecure ------------------------------------------------------------------------------------
+
+TLS = "[tls]\nca = ca.pem\ncert = certs/{node}.pem\nkey = /keys/{node}.key\n"
+
+
+def test_tls_files_are_relative_to_the_file_and_one_for_each_node(tmp_path: Path) -> None:
+    tls = read(tmp_path, NODE_A + TLS + "client_cert = ann.pem\nclient_key = ann.key\n").tls
+    assert tls is not None
+    files = tls.of_node("a")
+    assert (files.ca, files.cert, files.key) == (
+        tmp_path / "ca.pem",
+        tmp_path / "certs" / "a.pem",
+        Path("/keys/a.key"),
+    )
+    assert (tls.of_client().cert, tls.of_client().key) == (tmp_path / "ann.pem", tmp_path / "ann.key")
+    assert read(tmp_path, NODE_A).tls is None
+
+
+@pytest.mark.parametrize(
+    ("section", "line"),
+    [
+        ("[tls]\ncert = a\nkey = b\n", "[tls] ca: is missing"),
+        ("[tls]\nca = a\ncert = b\n", "[tls] key: is missing; it belongs to cert"),
+        ("[tls]\nca = a\nclient_key = b\n", "[tls] client_cert: is missing; it belongs to client_key"),
+        (
+            "[tls]\nca = a\nkeys = b\n",
+            "[tls] keys: no such key; the keys here are ca, cert, key, client_cert",
+        ),
+        ("[cluster]\ninsecure = true\n", "[cluster] insecure: 'true' is neither yes nor no"),
+    ],
+)
+def test_a_wrong_tls_section_is_named(tmp_path: Path, section: str, line: str) -> None:
+    assert refusal(tmp_path, NODE_A + section).startswith(line)
+
+
+@pytest.mark.parametrize(
+    ("more", "is_secure"),
+    [
+        ("", True),
+        ("listen_peer = 127.0.0.1:6000\n", True),
+        ("listen_peer = [::1]:6000\n", True),
+        ("listen_peer = 0.0.0.0:6000\n", False),
+        ("listen_client = 10.0.0.1:5000\n", False),
+        ("listen_client = h1.bank:5000\n", False),
+        ("listen_peer = 0.0.0.0:6000\n[cluster]\ninsecure = yes\n", True),
+        ("listen_peer = 0.0.0.0:6000\n[cluster]\ninsecure = no\n", False),
+        ("listen_peer = 0.0.0.0:6000\n" + TLS, True),
+    ],
+)
+def test_plain_connections_of_other_machines_are_only_for_who_says_so(
+    tmp_path: Path, more: str, is_secure: bool
+) -> None:
+    cluster = read(tmp_path, NODE_A + more)
+    if is_secure:
+        cluster.check_secure("a")
+        return
+    with pytest.raises(ConfigError, match=r"is reached from other machines.*add \[tls\].*or insecure = yes"):
+        cluster.check_secure("a")
+
+
+def test_a_certificate_of_the_command_line_takes_the_place_of_the_files(tmp_path: Path) -> None:
+    cluster = read(tmp_path, NODE_A + TLS)
+    assert cluster.with_client_certificate(None, None) is cluster
+    tls = cluster.with_client_certificate("/a.pem", "/a.key").tls
+    assert tls is not None
+    assert (tls.of_client().cert, tls.of_client().key) == (Path("/a.pem"), Path("/a.key"))
+    with pytest.raises(ConfigError, match="give both"):
+        cluster.with_client_certificate("/a.pem", None)
+    with pytest.raises(ConfigError, match=r"has no \[tls\]"):
+        read(tmp_path, NODE_A).with_client_certificate("/a.pem", "/a.key")

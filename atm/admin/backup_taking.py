@@ -16,8 +16,8 @@ from msgspec import Struct
 from msgspec.structs import replace
 
 from atm.client import new_request_id
-from atm.client.connection import Lost, NotSent, ServerConnection
-from atm.client.each_node import ask_each
+from atm.client.connection import Lost, NotSent, NotTrusted, ServerConnection
+from atm.client.each_node import ask_each, fault_of
 from atm.config import Cluster, NodeConfig
 from atm.files import rename_durably, sha256_of
 from atm.storage.backup_folder import (
@@ -40,6 +40,7 @@ from atm.storage.entry_file import (
     encode_start,
     followed,
 )
+from atm.tls.credentials import Credentials, client_credentials
 from atm.wire.backup_messages import (
     BACKUP_FRAME_BYTES_MAX,
     BackupBegin,
@@ -83,10 +84,15 @@ class Taken(Struct, frozen=True, kw_only=True):
 class Node:
     """A connection to one node for a backup. Raises `NotSent` and `Lost`."""
 
-    def __init__(self, node: NodeConfig, connect_s: float) -> None:
-        until = time.monotonic() + connect_s
+    def __init__(self, node: NodeConfig, connect_s: float, credentials: Credentials | None = None) -> None:
         self.name = node.name
-        self._connection = ServerConnection(node.client.pair, until, frame_bytes_max=BACKUP_FRAME_BYTES_MAX)
+        self._connection = ServerConnection(
+            node.client.pair,
+            time.monotonic() + connect_s,
+            frame_bytes_max=BACKUP_FRAME_BYTES_MAX,
+            credentials=credentials,
+            node=node.name,
+        )
 
     def close(self) -> None:
         self._connection.close()
@@ -126,11 +132,17 @@ class Node:
 
 def take(cluster: Cluster, folder: BackupFolder, now_us: int, report: Report) -> Taken:
     """Add to the backup all that was acknowledged before; raise `NoBackup`, `BackupRefused` and `OSError`."""
+    credentials = client_credentials(cluster)
+    distrust: dict[str, NotTrusted] = {}
     statuses = {
         name: answer
-        for name, answer in ask_each(cluster.nodes.values(), Status(id=new_request_id()), STATUS_S).items()
+        for name, answer in ask_each(
+            cluster.nodes.values(), Status(id=new_request_id()), STATUS_S, credentials, distrust
+        ).items()
         if isinstance(answer, StatusReply) and answer.node == name
     }
+    if not statuses and distrust:
+        raise NoBackup(str(fault_of(distrust)))
     if not statuses:
         raise NoBackup("no node answered: is the bank running, and is this its cluster.ini?")
     goal = max(answer.commit_index for answer in statuses.values())
@@ -140,7 +152,7 @@ def take(cluster: Cluster, folder: BackupFolder, now_us: int, report: Report) ->
     for answer in order:
         taking = _Taking(folder, now_us, report)
         try:
-            with closing(Node(cluster.nodes[answer.node], STATUS_S)) as node:
+            with closing(Node(cluster.nodes[answer.node], STATUS_S, credentials)) as node:
                 taking.take_from(node, goal)
         except (NotSent, Lost, _Again, NoBackup) as error:
             reasons.append(f"{answer.node}: {error}")

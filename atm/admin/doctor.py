@@ -16,6 +16,7 @@ from atm.client.node_status import DOWN, LEARNER, ClusterStatus
 from atm.client.receipt import new_request_id
 from atm.command_line import printable
 from atm.config import Address, Cluster, parse_address
+from atm.tls.credentials import Credentials
 from atm.wire.client_messages import Status, StatusReply
 
 CLOCK_S_MAX = 0.5  # apart: holds and limits follow the leader's clock
@@ -48,7 +49,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(task: Task) -> int:
     """Print the findings; 0 if there is none, 1 if there are, 3 if the bank is not available."""
     status = task.client.status()
-    found = [*findings(task.cluster, status), *clock_findings(_clocks(status))]
+    found = [*findings(task.cluster, status), *clock_findings(_clocks(status, task.client.credentials))]
     lines = [f"{finding.about}: {printable(finding.text)}" for finding in found]
     code = DONE
     if not status.available:
@@ -226,7 +227,7 @@ def _addresses(cluster: Cluster, status: ClusterStatus) -> Iterator[Finding]:
                 )
 
 
-def _clocks(status: ClusterStatus) -> dict[str, Clock]:
+def _clocks(status: ClusterStatus, credentials: Credentials | None) -> dict[str, Clock]:
     """Ask each node that answers for its clock, one after another."""
     found: dict[str, Clock] = {}
     for node in status.nodes:
@@ -234,7 +235,7 @@ def _clocks(status: ClusterStatus) -> dict[str, Clock]:
             continue
         address: Address = parse_address(node.address)
         asked, started = time.time(), time.monotonic()
-        answer = ask_one(address, Status(id=new_request_id()), ASK_S)
+        answer = ask_one(address, Status(id=new_request_id()), ASK_S, credentials, node.node)
         took_s = time.monotonic() - started
         if isinstance(answer, StatusReply) and answer.clock_us is not None:
             found[node.node] = Clock(answer.clock_us / 1e6 - (asked + took_s / 2), took_s / 2)

@@ -14,6 +14,7 @@ from pathlib import Path
 from atm.admin.commands import COMMANDS
 from atm.admin.task import (
     INTERRUPTED,
+    NOT_ALLOWED,
     NOT_AVAILABLE,
     REFUSED,
     UNKNOWN,
@@ -21,8 +22,16 @@ from atm.admin.task import (
     NotDone,
     Task,
 )
-from atm.client.errors import OutcomeUnknown, Rejected, Unavailable
-from atm.command_line import CLOSED_PIPE, OneLineParser, add_version, complain, forget_stdout, program_name
+from atm.client.errors import NotAllowed, OutcomeUnknown, Rejected, Unavailable
+from atm.command_line import (
+    CLOSED_PIPE,
+    OneLineParser,
+    add_certificate,
+    add_version,
+    complain,
+    forget_stdout,
+    program_name,
+)
 from atm.config import ConfigError
 from atm.files import keep_private
 
@@ -48,6 +57,8 @@ def main(argv: Sequence[str] | None = None) -> int:
         return _end(task, USAGE, str(error))
     except Rejected as error:
         return _end(task, REFUSED, str(error))
+    except NotAllowed as error:
+        return _end(task, NOT_ALLOWED, f"{error}; nothing was changed")
     except Unavailable as error:
         return _end(task, NOT_AVAILABLE, f"{error}; nothing was changed")
     except OutcomeUnknown:
@@ -99,6 +110,7 @@ def _add_common(parser: argparse.ArgumentParser, default: object) -> None:
         metavar="FILE",
         help="the cluster's file (default: $ATM_CONFIG, else cluster.ini in this folder, else the project's)",
     )
+    add_certificate(parser, default)
     parser.add_argument(
         "--json",
         action="store_true",

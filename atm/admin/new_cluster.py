@@ -24,6 +24,7 @@ DISTRIBUTED_STEPS = [
     "1. Copy both files to every machine, into one folder; the copy of pepper.key is secret, as this one is",
     "2. Start each node there, in that folder: bin/start_node and its name",
     "3. Keep a copy of pepper.key apart from all backups of the data: without it every PIN must be set again",
+    "4. Nothing is encrypted (insecure = yes): on a network that others reach, add [tls] (docs/install.md)",
 ]
 REMARKS = {"client": "tellers connect here", "peer": "the other nodes connect here"}
 
@@ -93,7 +94,10 @@ def distributed_file(hosts: Sequence[str]) -> str:
     text = _file([(name, host, CLIENT_PORT, PEER_PORT) for name, host in zip(names, hosts, strict=True)])
     before, found, behind = text.partition("\n# heartbeat_ms:")
     assert found, "pepper_file is explained before heartbeat_ms"
-    return f"{before}pepper_file = {PEPPER_FILE}\n{found}{behind}"
+    text = f"{before}pepper_file = {PEPPER_FILE}\n{found}{behind}"
+    before, found, behind = text.partition("\n# [tls]:")
+    assert found, "insecure is explained before [tls]"
+    return f"{before}insecure = yes\n{found}{behind}"
 
 
 def section(name: str, client: str, peer: str) -> str:

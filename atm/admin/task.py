@@ -55,8 +55,8 @@ class Task:
 
     @cached_property
     def cluster(self) -> Cluster:
-        """What the file says; raises `ConfigError`."""
-        return load(self.config)
+        """What the file says, with the certificate of `--cert`; raises `ConfigError`."""
+        return load(self.config).with_client_certificate(self.options.cert, self.options.key)
 
     @cached_property
     def client(self) -> AdminClient:

@@ -8,12 +8,13 @@ import time
 from collections.abc import Mapping
 from contextlib import closing
 
-from atm.client.connection import Lost, NotSent, ServerConnection
-from atm.client.each_node import ask_each
-from atm.client.errors import OutcomeUnknown, Rejected, Unavailable
+from atm.client.connection import Lost, NotSent, NotTrusted, ServerConnection
+from atm.client.each_node import ask_each, fault_of
+from atm.client.errors import OutcomeUnknown, Rejected
 from atm.client.node_status import ClusterStatus, ask_all
 from atm.client.receipt import new_request_id
 from atm.config import Address, Cluster, NodeConfig, parse_address
+from atm.tls.credentials import client_credentials
 from atm.wire.client_messages import (
     AdminChange,
     AdminReply,
@@ -38,7 +39,10 @@ class AdminClient:
     """
 
     def __init__(self, cluster: Cluster, timeout_s: float, *, status_s: float | None = None) -> None:
+        """Raise `ConfigError` if the certificate of [tls] cannot be used."""
         self.cluster = cluster
+        self.credentials = client_credentials(cluster)
+        self._distrust: dict[str, NotTrusted] = {}  # what nodes could not be trusted in the last request
         self._timeout_s = timeout_s
         self._status_s = status_s  # likewise for a status; None: a second
         self._nodes: dict[str, NodeConfig] = dict(cluster.nodes)
@@ -47,7 +51,7 @@ class AdminClient:
 
     def status(self) -> ClusterStatus:
         """Return the status of all nodes, within 2 seconds by default."""
-        status = ask_all(self.cluster, self._status_s)
+        status = ask_all(self.cluster, self._status_s, self.credentials)
         for row in status.members:
             self._learn(row.node, row.client)
         return status
@@ -59,7 +63,14 @@ class AdminClient:
         """
         until = time.monotonic() + self._timeout_s
         while True:
-            answers = ask_each(self._nodes.values(), Members(id=new_request_id()), min(1.0, self._timeout_s))
+            self._distrust.clear()
+            answers = ask_each(
+                self._nodes.values(),
+                Members(id=new_request_id()),
+                min(1.0, self._timeout_s),
+                self.credentials,
+                self._distrust,
+            )
             found = [
                 answer
                 for answer in answers.values()
@@ -74,7 +85,7 @@ class AdminClient:
                 return newest
             _raise_if_refused_by_all(answers)
             if time.monotonic() > until:
-                raise Unavailable
+                raise fault_of(self._distrust)
             time.sleep(random.uniform(*PAUSE_S))
 
     def change(self, request: AdminChange) -> AdminReply:
@@ -94,7 +105,7 @@ class AdminClient:
             if len(answers) == len(self._nodes):
                 _raise_if_refused_by_all(answers)
             if time.monotonic() > started + self._timeout_s:
-                raise Unavailable
+                raise fault_of(self._distrust)
             if len(answers) >= len(self._nodes):
                 time.sleep(random.uniform(*PAUSE_S))
 
@@ -105,16 +116,23 @@ class AdminClient:
         if isinstance(answer, AdminReply):
             return answer
         _raise_if_refused_by_all({node: answer})
-        raise Unavailable
+        raise fault_of(self._distrust)
 
     def _ask(
         self, name: str, request: AdminChange | TakeSnapshot, answer_s: float = ANSWER_S
     ) -> ClientReply | None:
         """Ask one node; return None if it certainly did not get the request. Raise `OutcomeUnknown`."""
         now = time.monotonic()
+        self._distrust.pop(name, None)
         try:
-            with closing(ServerConnection(self._nodes[name].client.pair, now + CONNECT_S)) as connection:
+            connection = ServerConnection(
+                self._nodes[name].client.pair, now + CONNECT_S, credentials=self.credentials, node=name
+            )
+            with closing(connection):
                 answer = connection.exchange(encode(request), request.id, now + answer_s)
+        except NotTrusted as error:
+            self._distrust[name] = error
+            return None
         except NotSent:
             return None
         except Lost:

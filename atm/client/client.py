@@ -43,6 +43,7 @@ from atm.ledger.commands import (
     Void,
     WriteOff,
 )
+from atm.tls.credentials import client_credentials
 
 HOLD_MS = 300_000
 
@@ -63,19 +64,27 @@ class Client:
         *,
         patience: float | None = None,
         on_unknown: Callable[[str], None] | None = None,
+        cert: str | os.PathLike[str] | None = None,
+        key: str | os.PathLike[str] | None = None,
     ) -> None:
-        """Raise `ConfigError` for a wrong file, `UnknownNode`, or `ValueError` for a wrong timeout."""
-        self._cluster = cluster if isinstance(cluster, Cluster) else load(Path(cluster))
+        """Raise `ConfigError` for a wrong file, `UnknownNode`, or `ValueError` for a wrong timeout.
+
+        `cert` and `key` are files that take the place of client_cert and client_key in cluster.ini.
+        """
+        given = cluster if isinstance(cluster, Cluster) else load(Path(cluster))
+        self._cluster = given.with_client_certificate(cert, key)
         if node is not None and node not in self._cluster.nodes:
             names = ", ".join(self._cluster.nodes)
             raise UnknownNode(f"{self._cluster.path} has no node {node}: the nodes are {names}")
         timeout_s = _checked_seconds(timeout)
+        self._credentials = client_credentials(self._cluster)
         self._sender = RetryingSender(
             self._cluster.nodes,
             Route(list(self._cluster.nodes), node),
             timeout_s=timeout_s,
             patience_s=max(timeout_s, 0 if patience is None else _checked_seconds(patience)),
             on_unknown=on_unknown,
+            credentials=self._credentials,
         )
 
     def __enter__(self) -> Self:
@@ -236,7 +245,7 @@ class Client:
         """Return the status of every node, who leads, and whether the bank is available, within 2 seconds."""
         if self._sender.closed:
             raise ClientClosed
-        return ask_all(self._cluster)
+        return ask_all(self._cluster, credentials=self._credentials)
 
 
 def _id_or_new(request_id: str | None) -> str:

@@ -12,9 +12,12 @@ import select
 import socket
 import time
 from collections import defaultdict
+from collections.abc import Mapping
 from threading import Lock
 
 from atm.client.errors import ClientClosed
+from atm.tls.credentials import Credentials
+from atm.tls.tls_socket import CertificateRefused, HandshakeEnded, TlsFailed, TlsSocket, connect_tls
 from atm.wire.client_messages import ClientReply, ErrorReply, decode_client_reply
 from atm.wire.codec import Malformed
 from atm.wire.framing import CLIENT_FRAME_BYTES_MAX, FrameReader, FrameTooLarge, frame
@@ -29,6 +32,15 @@ class NotSent(Exception):
     """The server certainly did not receive the whole request."""
 
 
+class NotTrusted(NotSent):
+    """What answers cannot be trusted, or does not trust this client; `str()` of it is one line for people."""
+
+    def __init__(self, line: str, *, by_server: bool) -> None:
+        """`by_server` tells whether it is the server that does not trust this client."""
+        super().__init__(line)
+        self.by_server = by_server
+
+
 class Lost(Exception):
     """The request was sent and no answer came: it may or may not have arrived."""
 
@@ -36,18 +48,47 @@ class Lost(Exception):
 class ServerConnection:
     """A TCP connection to a server's client port; used by one thread at a time."""
 
-    def __init__(self, pair: Pair, until: float, *, frame_bytes_max: int = CLIENT_FRAME_BYTES_MAX) -> None:
+    def __init__(
+        self,
+        pair: Pair,
+        until: float,
+        *,
+        frame_bytes_max: int = CLIENT_FRAME_BYTES_MAX,
+        credentials: Credentials | None = None,
+        node: str = "",
+    ) -> None:
         """Connect by the time `until` (of `time.monotonic`); raise `NotSent`.
 
-        An answer may have up to `frame_bytes_max` bytes.
+        With credentials the connection is encrypted, and to the server `node` or none: else `NotTrusted` is
+        raised. An answer may have up to `frame_bytes_max` bytes.
         """
         self.pair = pair
+        self._tls: TlsSocket | None = None
+        self._confirmed = credentials is None  # whether the server is known to accept this end's certificate
+        self._where = f"node {node} at {pair[0]}:{pair[1]}"
         try:
             self._socket = socket.create_connection(pair, timeout=_remaining_s(until))
             self._socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         except (OSError, UnicodeError) as error:
             raise NotSent(str(error)) from error
         self._frames = FrameReader(frame_bytes_max)
+        if credentials is not None:
+            self._encrypt(credentials, node, until)
+
+    def _encrypt(self, credentials: Credentials, node: str, until: float) -> None:
+        try:
+            self._tls = connect_tls(self._socket, credentials.for_dialling(), node, until)
+        except BaseException as error:
+            self._socket.close()
+            if isinstance(error, TlsFailed) and not isinstance(error, HandshakeEnded):
+                raise self._not_trusted(error) from error
+            if isinstance(error, OSError):
+                raise NotSent(str(error)) from error
+            raise
+
+    def _not_trusted(self, error: TlsFailed) -> NotTrusted:
+        by_server = isinstance(error, CertificateRefused)
+        return NotTrusted(f"TLS to {self._where}: {error}", by_server=by_server)
 
     def exchange(self, payload: bytes, request_id: str, until: float) -> ClientReply:
         """Send a request and return the answer that has its id; raise `NotSent` or `Lost`.
@@ -59,6 +100,8 @@ class ServerConnection:
             answer = decode_client_reply(received)
         except Malformed as error:
             raise Lost(str(error)) from error
+        if isinstance(answer, ErrorReply) and answer.outcome == "untrusted":
+            raise NotTrusted(f"{self._where}: {answer.message}", by_server=True)
         if answer.id == request_id or (isinstance(answer, ErrorReply) and not answer.id):
             return answer
         raise Lost("the server answered another request")
@@ -88,8 +131,8 @@ class ServerConnection:
 
     def _send(self, data: bytes, until: float) -> None:
         """Hand all of `data` to the kernel; a server cannot act on a frame that lacks its end."""
-        unsent = memoryview(data)
         try:
+            unsent = memoryview(data if self._tls is None else self._tls.encrypt(data))
             while unsent:
                 self._socket.settimeout(_remaining_s(until))
                 unsent = unsent[self._socket.send(unsent) :]
@@ -101,7 +144,9 @@ class ServerConnection:
             while True:
                 self._socket.settimeout(_remaining_s(until))
                 piece = self._socket.recv(PIECE_BYTES)
-                if not piece:
+                if self._tls is not None:
+                    piece = self._decrypted(piece)
+                elif not piece:
                     raise Lost("the server closed the connection")
                 payloads = list(self._frames.feed(piece))  # all of them, or the reader keeps the first
                 if len(payloads) > 1:
@@ -111,11 +156,33 @@ class ServerConnection:
         except (OSError, FrameTooLarge) as error:
             raise Lost(str(error)) from error
 
+    def _decrypted(self, piece: bytes) -> bytes:
+        """Return what `piece` completes, perhaps nothing; raise `NotTrusted` or `Lost`."""
+        assert self._tls is not None
+        if not piece:
+            raise Lost("the server closed the connection")
+        try:
+            data = self._tls.decrypt(piece)
+        except TlsFailed as error:
+            # The last step of the handshake is the server's check of this end's certificate. Before it has
+            # succeeded, a server takes nothing of what was sent.
+            if not self._confirmed and isinstance(error, CertificateRefused):
+                raise self._not_trusted(error) from error
+            raise Lost(str(error)) from error
+        if self._tls.ended and not data:
+            raise Lost("the server closed the connection")
+        self._confirmed = self._confirmed or bool(data)
+        return data
+
 
 class Pool:
     """Open connections to the servers, kept for the next request; safe to use from many threads."""
 
-    def __init__(self) -> None:
+    def __init__(
+        self, credentials: Credentials | None = None, names: Mapping[Pair, str] | None = None
+    ) -> None:
+        """With credentials, connections are encrypted; `names` tells which server is to be at which place."""
+        self._credentials, self._names = credentials, dict(names or {})
         self._lock = Lock()  # guards the fields below; never held over I/O that waits
         self._idle: defaultdict[Pair, list[ServerConnection]] = defaultdict(list)
         self._in_use: set[ServerConnection] = set()
@@ -123,7 +190,7 @@ class Pool:
 
     def acquire(self, pair: Pair, until: float) -> ServerConnection:
         """Return a connection to `pair`; raise `NotSent`, or `ClientClosed` after `close`."""
-        connection = self._reuse(pair) or ServerConnection(pair, until)
+        connection = self._reuse(pair) or self._connect(pair, until)
         with self._lock:
             if not self._closed:
                 self._in_use.add(connection)
@@ -158,6 +225,11 @@ class Pool:
             connection.close()
         for connection in in_use:
             connection.shut_down()
+
+    def _connect(self, pair: Pair, until: float) -> ServerConnection:
+        if self._credentials is None:
+            return ServerConnection(pair, until)
+        return ServerConnection(pair, until, credentials=self._credentials, node=self._names[pair])
 
     def _reuse(self, pair: Pair) -> ServerConnection | None:
         while True:

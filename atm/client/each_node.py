@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from contextlib import closing
 from threading import Thread
 
-from atm.client.connection import Lost, NotSent, ServerConnection
+from atm.client.connection import Lost, NotSent, NotTrusted, ServerConnection
+from atm.client.errors import NotAllowed, Unavailable
 from atm.config import Address, NodeConfig
+from atm.tls.credentials import Credentials
 from atm.wire.client_messages import ClientReply, ClientRequest
 from atm.wire.codec import encode
 
@@ -17,18 +19,26 @@ LATE_S = 0.1  # for the threads to end after the last answer
 
 
 def ask_each(
-    nodes: Iterable[NodeConfig], request: ClientRequest, answer_s: float
+    nodes: Iterable[NodeConfig],
+    request: ClientRequest,
+    answer_s: float,
+    credentials: Credentials | None = None,
+    distrust: dict[str, NotTrusted] | None = None,
 ) -> dict[str, ClientReply | None]:
     """Ask all nodes at once; return the answers by node, None if none came within `answer_s`.
 
-    The threads are daemons, and none is waited for longer: to find the address of a host's name has no
-    time limit of its own.
+    What cannot be trusted is noted in `distrust`, by node. The threads are daemons, and none is waited for
+    longer: to find the address of a host's name has no time limit of its own.
     """
     asked = list(nodes)
     answers: dict[str, ClientReply | None] = {node.name: None for node in asked}
 
     def ask(node: NodeConfig) -> None:
-        answers[node.name] = ask_one(node.client, request, answer_s)
+        try:
+            answers[node.name] = _ask(node.client, request, answer_s, credentials, node.name)
+        except NotTrusted as error:
+            if distrust is not None:
+                distrust[node.name] = error
 
     threads = [Thread(target=ask, args=(node,), daemon=True) for node in asked]
     until = time.monotonic() + answer_s + LATE_S
@@ -39,11 +49,41 @@ def ask_each(
     return dict(answers)
 
 
-def ask_one(address: Address, request: ClientRequest, answer_s: float) -> ClientReply | None:
-    """Ask the node with the client port `address`; return None if no answer came within `answer_s`."""
-    started = time.monotonic()
+def ask_one(
+    address: Address,
+    request: ClientRequest,
+    answer_s: float,
+    credentials: Credentials | None = None,
+    node: str = "",
+) -> ClientReply | None:
+    """Ask the node with the client port `address`; return None if no answer came within `answer_s`.
+
+    With credentials, it must be `node`.
+    """
     try:
-        with closing(ServerConnection(address.pair, started + min(CONNECT_S, answer_s))) as connection:
+        return _ask(address, request, answer_s, credentials, node)
+    except NotTrusted:
+        return None
+
+
+def fault_of(distrust: Mapping[str, NotTrusted]) -> Unavailable:
+    """Return what to raise when no node answered, some perhaps because of the certificates."""
+    refused = next((error for error in distrust.values() if error.by_server), None)
+    if refused is not None:
+        return NotAllowed(str(refused))
+    return Unavailable(str(next(iter(distrust.values())))) if distrust else Unavailable()
+
+
+def _ask(
+    address: Address, request: ClientRequest, answer_s: float, credentials: Credentials | None, node: str
+) -> ClientReply | None:
+    """Return None if no answer came; raise `NotTrusted`."""
+    started = time.monotonic()
+    until = started + min(CONNECT_S, answer_s)
+    try:
+        with closing(ServerConnection(address.pair, until, credentials=credentials, node=node)) as connection:
             return connection.exchange(encode(request), request.id, started + answer_s)
+    except NotTrusted:
+        raise
     except (NotSent, Lost):
         return None

@@ -14,6 +14,13 @@ class Unavailable(ClientError):
         super().__init__(f"The bank is not available: {why}")
 
 
+class NotAllowed(Unavailable):
+    """The servers do not let this client's certificate in; it is certainly not done."""
+
+    def __init__(self, why: str) -> None:
+        ClientError.__init__(self, f"The bank does not accept this certificate: {why}")
+
+
 class Rejected(ClientError):
     """The server does not understand the request (another release?); it is certainly not done."""
 

@@ -7,9 +7,11 @@ import time
 from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass, replace
 
-from atm.client.each_node import ask_each
+from atm.client.connection import NotTrusted
+from atm.client.each_node import ask_each, fault_of
 from atm.client.receipt import new_request_id
 from atm.config import Address, Cluster, NodeConfig, parse_address
+from atm.tls.credentials import Credentials, client_credentials
 from atm.wire.client_messages import ClientReply, MemberView, Status, StatusReply
 
 STATUS_TIMEOUT_S = 1.0
@@ -86,25 +88,32 @@ class ClusterStatus:
         return next((node for node in self.nodes if node.node == name), None)
 
 
-def ask_all(cluster: Cluster, timeout_s: float | None = None) -> ClusterStatus:
+def ask_all(
+    cluster: Cluster, timeout_s: float | None = None, credentials: Credentials | None = None
+) -> ClusterStatus:
     """Ask all nodes at once, each for `timeout_s`, then the members that are not in the file.
 
-    It takes 2 seconds at most, unless the time-out is longer.
+    It takes 2 seconds at most, unless the time-out is longer. Raise `Unavailable` if no node answered and
+    the certificates are the reason. `credentials` are those of the cluster's [tls], unless given.
     """
+    credentials = credentials or client_credentials(cluster)
+    distrust: dict[str, NotTrusted] = {}
     started = time.monotonic()
     timeout_s = STATUS_TIMEOUT_S if timeout_s is None else timeout_s
     nodes = dict(cluster.nodes)
-    answers = _answers(nodes.values(), timeout_s)
+    answers = _answers(nodes.values(), timeout_s, credentials, distrust)
+    if distrust and not any(answers.values()):
+        raise fault_of(distrust)
     members = _newest_members(answers.values())
     further = _not_reached(members, nodes, answers)
     if further:
         nodes |= further
-        answers |= _answers(further.values(), min(FURTHER_TIMEOUT_S, timeout_s))
+        answers |= _answers(further.values(), min(FURTHER_TIMEOUT_S, timeout_s), credentials)
         members = _newest_members(answers.values())
     leader = _leader(answers.values())
     available = leader is not None and (
         _has_majority(leader, answers, _voters(nodes, members))
-        or _leads_on(leader, nodes[leader.node], cluster, started)
+        or _leads_on(leader, nodes[leader.node], cluster, started, credentials)
     )
     committed = max((answer.commit_index for answer in answers.values() if answer), default=0)
     statuses = tuple(_status(node, answers[node.name], committed) for node in nodes.values())
@@ -140,9 +149,14 @@ def status_fields(status: ClusterStatus) -> dict[str, object]:
     }
 
 
-def _answers(nodes: Iterable[NodeConfig], timeout_s: float) -> dict[str, StatusReply | None]:
+def _answers(
+    nodes: Iterable[NodeConfig],
+    timeout_s: float,
+    credentials: Credentials | None,
+    distrust: dict[str, NotTrusted] | None = None,
+) -> dict[str, StatusReply | None]:
     """Return the status of each node; None if none came, it is busy, or another node is at its address."""
-    answers = ask_each(nodes, Status(id=new_request_id()), timeout_s)
+    answers = ask_each(nodes, Status(id=new_request_id()), timeout_s, credentials, distrust)
     return {name: _of_node(name, answer) for name, answer in answers.items()}
 
 
@@ -203,7 +217,9 @@ def _has_majority(
     return 2 * sum(follows) > len(follows)
 
 
-def _leads_on(leader: StatusReply, node: NodeConfig, cluster: Cluster, started: float) -> bool:
+def _leads_on(
+    leader: StatusReply, node: NodeConfig, cluster: Cluster, started: float, credentials: Credentials | None
+) -> bool:
     """Return whether a leader still leads when check-quorum would have made it step down (thesis 6.2).
 
     So followers that answer it and not this machine count too. It checks once in an election timeout whether
@@ -213,7 +229,7 @@ def _leads_on(leader: StatusReply, node: NodeConfig, cluster: Cluster, started: 
     if until + CONFIRMING_TIMEOUT_S > started + CONFIRMED_WITHIN_S:
         return False
     time.sleep(max(0.0, until - time.monotonic()))
-    again = _answers([node], CONFIRMING_TIMEOUT_S)[node.name]
+    again = _answers([node], CONFIRMING_TIMEOUT_S, credentials)[node.name]
     return again is not None and (again.role, again.term) == (LEADER, leader.term)
 
 

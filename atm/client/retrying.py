@@ -8,12 +8,14 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from threading import Event
 
-from atm.client.connection import Lost, NotSent, Pool, ServerConnection
+from atm.client.connection import Lost, NotSent, NotTrusted, Pool, ServerConnection
+from atm.client.each_node import fault_of
 from atm.client.errors import ClientClosed, Interrupted, OutcomeUnknown, Rejected, Unavailable
 from atm.client.reply_rules import answers
 from atm.client.route import Route
 from atm.config import NodeConfig
 from atm.ledger.commands import Command, Read
+from atm.tls.credentials import Credentials
 from atm.wire.client_messages import UPGRADING, ClientReply, ErrorReply, Reply
 from atm.wire.codec import encode
 
@@ -38,13 +40,14 @@ class RetryingSender:
         timeout_s: float,
         patience_s: float,
         on_unknown: Callable[[str], None] | None,
+        credentials: Credentials | None = None,
     ) -> None:
         self._nodes = nodes
         self._route = route
         self._timeout_s = timeout_s
         self._patience_s = patience_s
         self._on_unknown = on_unknown
-        self._pool = Pool()
+        self._pool = Pool(credentials, {node.client.pair: node.name for node in nodes.values()})
         self._closed = Event()
 
     @property
@@ -85,7 +88,9 @@ class RetryingSender:
             if self._closed.is_set():
                 raise self._end(attempt, ClientClosed())
             if self._deadline(attempt) <= time.monotonic():
-                raise self._end(attempt, _unavailable(answer))
+                raise self._end(attempt, _unavailable(answer, attempt.fault))
+            if len(attempt.distrust) == len(self._nodes):  # to ask again would not help
+                raise self._end(attempt, attempt.fault)
             if round_is_over:
                 tried = {node}
             node = self._route.next_node(tried, answer.leader if answer is not None else None)
@@ -98,7 +103,8 @@ class RetryingSender:
         answer_until = min(deadline, started + growth * ANSWER_TIMEOUT_S)
         try:
             connection = self._pool.acquire(self._nodes[node].client.pair, connect_until)
-        except NotSent:
+        except NotSent as error:
+            attempt.note(node, error)
             attempt.timeouts += time.monotonic() >= connect_until
             self._route.note_failure(node)
             return None
@@ -106,7 +112,9 @@ class RetryingSender:
             raise self._end(attempt, closed) from None
         try:
             answer = self._exchange(connection, payload, attempt, answer_until)
-        except NotSent:
+            attempt.note(node, None)
+        except NotSent as error:
+            attempt.note(node, error)
             self._route.note_failure(node)
             return None
         except Lost:
@@ -151,11 +159,11 @@ class RetryingSender:
         return OutcomeUnknown(attempt.request_id) if attempt.may_be_done else certain
 
 
-def _unavailable(answer: ErrorReply | None) -> Unavailable:
+def _unavailable(answer: ErrorReply | None, fault: Unavailable) -> Unavailable:
     """Return why there is no receipt, in the bank's words if those say more than that nobody answered."""
     if answer is not None and (answer.outcome == "no_space" or answer.message == UPGRADING):
         return Unavailable(answer.message)
-    return Unavailable()
+    return fault
 
 
 @dataclass
@@ -167,6 +175,7 @@ class _Attempt:
     may_be_done: bool = False
     in_flight: bool = False  # a try was sent and is not answered yet
     timeouts: int = 0  # tries that timed out or whose connection broke
+    distrust: dict[str, NotTrusted] = field(default_factory=dict)  # by server, since its last other result
 
     @property
     def request_id(self) -> str:
@@ -177,3 +186,14 @@ class _Attempt:
     def changes_something(self) -> bool:
         """False for a read, whose outcome is never unknown."""
         return not isinstance(self.request, Read)
+
+    @property
+    def fault(self) -> Unavailable:
+        """What to raise if it is certainly not done."""
+        return fault_of(self.distrust)
+
+    def note(self, node: str, error: NotSent | None) -> None:
+        """Note that a try at `node` failed so, or failed otherwise or succeeded."""
+        self.distrust.pop(node, None)
+        if isinstance(error, NotTrusted):
+            self.distrust[node] = error

@@ -19,17 +19,18 @@ from typing import TextIO
 import apsw
 import msgspec
 
-from atm.client import Client, ClientError, OutcomeUnknown, Unavailable
+from atm.client import Client, ClientError, NotAllowed, OutcomeUnknown, Unavailable
 from atm.command_line import (
     CLOSED_PIPE,
     USAGE,
     OneLineParser,
+    add_certificate,
     add_version,
     complain,
     forget_stdout,
     program_name,
 )
-from atm.config import LEDGER_FILE, ConfigError, load
+from atm.config import LEDGER_FILE, Cluster, ConfigError, load
 from atm.files import keep_private
 from atm.ledger.audit.extract import account_lines, journal_lines
 from atm.ledger.audit.read_only import DamagedLedger, NoLedger, open_read_only
@@ -43,7 +44,7 @@ from atm.storage.log_file import DamagedLog, LogFailed, LogOfAnotherRelease
 from atm.wire.log_entries import NewerEntry
 
 PROGRAM = "ledger"
-DONE, FAILED, NOT_AVAILABLE, UNKNOWN = 0, 1, 3, 5
+DONE, FAILED, NOT_AVAILABLE, NOT_ALLOWED, UNKNOWN = 0, 1, 3, 4, 5
 INTERRUPTED = 130
 VERIFY_S = 900.0
 IMPORT_TIMEOUT_S = 30.0  # longer than an election or a restart
@@ -74,6 +75,8 @@ def main(argv: Sequence[str] | None = None) -> int:
         return _complain(str(error), FAILED)
     except OutcomeUnknown as error:
         return _complain(f"{error}. Run the import again: nothing is booked twice", UNKNOWN)
+    except NotAllowed as error:
+        return _complain(str(error), NOT_ALLOWED)
     except Unavailable as error:
         return _complain(f"{error}. Run the import again: nothing is booked twice", NOT_AVAILABLE)
     except ClientError as error:
@@ -91,9 +94,13 @@ def _verify(options: argparse.Namespace) -> int:
     if options.files:
         report = verify_files(options.files)
     else:
-        report = verify_cluster(load(options.config), options.timeout)
+        report = verify_cluster(_cluster(options), options.timeout)
     print_report(report, as_json=options.json)
     return exit_code(report)
+
+
+def _cluster(options: argparse.Namespace) -> Cluster:
+    return load(options.config).with_client_certificate(options.cert, options.key)
 
 
 def _export(options: argparse.Namespace) -> int:
@@ -131,7 +138,7 @@ def _ledger_of(options: argparse.Namespace) -> Path:
 
 
 def _import(options: argparse.Namespace) -> int:
-    cluster = load(options.config)
+    cluster = _cluster(options)
     read = {"jsonl": read_jsonl, "csv": read_csv}[_import_format(options)]
     with _opened(options.file) as file, Client(cluster, timeout=IMPORT_TIMEOUT_S) as client:
         replay = Replay(client)
@@ -175,6 +182,7 @@ def _arguments(argv: Sequence[str] | None) -> argparse.Namespace:
     )
     add_version(parser)
     _add_config(parser, "cluster.ini")
+    add_certificate(parser)
     commands = parser.add_subparsers(required=True, metavar="COMMAND", parser_class=OneLineParser)
 
     verify = commands.add_parser(
@@ -227,6 +235,7 @@ def _arguments(argv: Sequence[str] | None) -> argparse.Namespace:
 
     for command in (verify, export, imports, repairs):
         _add_config(command, argparse.SUPPRESS)
+        add_certificate(command, argparse.SUPPRESS)
     return parser.parse_args(argv)
 
 

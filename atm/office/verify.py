@@ -11,12 +11,14 @@ from msgspec import Struct
 from tabulate import tabulate
 
 from atm.client import new_request_id
+from atm.client.connection import NotTrusted
 from atm.client.each_node import ask_each
 from atm.config import Cluster
 from atm.ledger.audit.auditing import applied_index, audit, problem_lines
 from atm.ledger.audit.findings import INDEXES_MAX, Findings
 from atm.ledger.audit.read_only import DamagedLedger
 from atm.office.comparison import Comparison, compare
+from atm.tls.credentials import client_credentials
 from atm.wire.client_messages import ErrorReply, Status, StatusReply, Verify, VerifyReply
 
 STATUS_S = 2.0
@@ -42,15 +44,20 @@ def verify_cluster(cluster: Cluster, seconds: float) -> AuditReport:
     """Let all nodes audit themselves at once; wait up to `seconds` for each."""
     nodes = cluster.nodes
     missing: dict[str, str] = {}
-    statuses = ask_each(nodes.values(), Status(id=new_request_id()), STATUS_S)
+    credentials = client_credentials(cluster)
+    distrust: dict[str, NotTrusted] = {}
+    statuses = ask_each(nodes.values(), Status(id=new_request_id()), STATUS_S, credentials, distrust)
     reached: dict[str, int] = {}
     for name, status in statuses.items():
         if isinstance(status, StatusReply) and status.node == name:
             reached[name] = status.applied_index
+        elif name in distrust:
+            missing[name] = f"was not audited: {distrust[name]}"
         else:
             missing[name] = f"does not answer at {nodes[name].client}: does it run? (bin/start_node {name})"
     asked = [nodes[name] for name in reached]
-    answers = ask_each(asked, Verify(id=new_request_id(), at=_indexes(list(reached.values()))), seconds)
+    request = Verify(id=new_request_id(), at=_indexes(list(reached.values())))
+    answers = ask_each(asked, request, seconds, credentials)
     found: dict[str, Findings] = {}
     for name, answer in answers.items():
         if isinstance(answer, VerifyReply) and answer.node == name:

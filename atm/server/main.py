@@ -80,6 +80,9 @@ def main(argv: Sequence[str] | None = None) -> int:
         return 2
     try:
         return _run(cluster, options.node, verbose=options.verbose, check_invariants=options.check_invariants)
+    except ConfigError as error:
+        _report(f"node {options.node} does not start: {error}")
+        return 2
     except EXPECTED as error:
         _report(f"node {options.node} stops: {error}")
     except Exception as error:
@@ -164,7 +167,7 @@ def _serve(cluster: Cluster, name: str, *, verbose: bool, check_invariants: bool
     _say(f"Running server on port {here.port}")
     _say(f"Expects neighbours to be on {', '.join(neighbours)}" if neighbours else "Expects no neighbours")
     try:
-        _stop_on_signals(server.stop)
+        _stop_on_signals(server.stop, server.read_certificates_again)
         _say(f"Listening on {here.pair}")
         service_manager.notify("READY=1")
         server.run()
@@ -187,15 +190,19 @@ def _abandon_start() -> None:
     raise SystemExit(0)
 
 
-def _stop_on_signals(stop: Callable[[], None]) -> None:
+def _stop_on_signals(stop: Callable[[], None], reload: Callable[[], None] = lambda: None) -> None:
     def handle(_signal: int, _frame: FrameType | None) -> None:
         stop()
 
     signal.signal(signal.SIGINT, handle)
     signal.signal(signal.SIGTERM, handle)
-    # There is nothing to reload yet, and a program that rotates logs must not end a server. At a terminal
-    # that was closed the node stops, as any program does.
-    signal.signal(signal.SIGHUP, handle if sys.stdin is not None and sys.stdin.isatty() else signal.SIG_IGN)
+
+    def read_again(_signal: int, _frame: FrameType | None) -> None:
+        reload()
+
+    # At a terminal that was closed the node stops, as any program does. Elsewhere SIGHUP has the certificates
+    # read again, as programs do that rotate logs or renew certificates.
+    signal.signal(signal.SIGHUP, handle if sys.stdin is not None and sys.stdin.isatty() else read_again)
     signal.signal(signal.SIGUSR1, signal.SIG_IGN)
     signal.signal(signal.SIGUSR2, signal.SIG_IGN)
 

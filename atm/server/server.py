@@ -23,7 +23,7 @@ from atm.raft.raft import Raft
 from atm.server.clients import client_server
 from atm.server.clients.auditor import Auditor
 from atm.server.clients.backup_source import BackupSource
-from atm.server.clients.client_server import ClientServer
+from atm.server.clients.client_server import ClientServer, clients_acceptor
 from atm.server.clients.pin_service import PinService
 from atm.server.group.clock_guard import ClockGuard
 from atm.server.group.disk_guard import MIB, DiskGuard, Room, check_room, room_in
@@ -44,13 +44,15 @@ from atm.server.group.snapshot_maker import SnapshotMaker
 from atm.server.group.snapshotter import Snapshotter
 from atm.server.group.timed_disk import TimedDisk
 from atm.server.group.vitals import Vitals
+from atm.server.net.certificate_watch import CertificateWatch
 from atm.server.net.listener import check_reachable
 from atm.server.net.reader import Reader
+from atm.server.net.report_limit import ReportLimit
 from atm.server.peers import peer_server
 from atm.server.peers.handshake import Handshake, own_hello
 from atm.server.peers.links import Links
 from atm.server.peers.neighbours import Neighbours
-from atm.server.peers.peer_server import PeerServer
+from atm.server.peers.peer_server import PeerServer, peers_acceptor
 from atm.server.peers.snapshot_fetcher import SnapshotFetcher
 from atm.server.peers.snapshot_preparing import SnapshotPreparer
 from atm.server.peers.snapshot_server import SnapshotServer
@@ -58,6 +60,7 @@ from atm.server.security.pins import PinSealer, read_pepper
 from atm.storage.data_folder import DataFolder
 from atm.storage.log_file import SEGMENT_BYTES_MAX, LogFile
 from atm.storage.snapshots import SNAPSHOT_FOLDER, SnapshotStore
+from atm.tls.credentials import node_credentials
 from atm.wire.client_messages import StatusReply
 
 SEGMENTS_PER_SNAPSHOT = 8  # at least: only whole segments are cut
@@ -123,6 +126,14 @@ class Server:
             raise
 
     def _assemble(self) -> None:
+        self._cluster.check_secure(self._name)
+        self._credentials = node_credentials(self._cluster, self._name)
+        self._reports = ReportLimit(self._report)
+        self._certificates: CertificateWatch | None = None
+        if self._credentials is not None:
+            self._certificates = self._add_part(
+                CertificateWatch(self._credentials, self._reports, self._report)
+            )
         check_reachable(self._node, [node for node in self._cluster.nodes.values() if node is not self._node])
         storage = self._open_storage()
         check_feature_level(storage.ledger.cluster)
@@ -134,6 +145,7 @@ class Server:
             own_hello(self._cluster, storage.folder, storage.sealer.name),
             roster,
             lambda: storage.log.last_index,
+            credentials=self._credentials,
         )
         self._links = self._add_part(Links(handshake, inbox, self._report))
         self._auditor = self._add_part(Auditor(self._name, storage.folder.path / LEDGER_FILE))
@@ -241,6 +253,9 @@ class Server:
             report=self._report,
             verbose=self._verbose,
             connections_max=_connections_max(),
+            acceptor=None
+            if self._credentials is None
+            else clients_acceptor(self._credentials, self._reports),
         )
         return self._add_part(server)
 
@@ -263,6 +278,7 @@ class Server:
             snapshots=snapshots,
             report=self._report,
             verbose=self._verbose,
+            acceptor=None if self._credentials is None else peers_acceptor(self._credentials, self._reports),
         )
         return self._add_part(server)
 
@@ -411,6 +427,8 @@ class Server:
     def run(self) -> None:
         """Serve until `stop`, or until `ledger_is_wrong` says why this server must not serve."""
         self._reader.start()
+        if self._certificates is not None:
+            self._certificates.start()
         self._peer_server.start()
         self._client_server.start()
         self._links.start()
@@ -419,6 +437,11 @@ class Server:
     def stop(self) -> None:
         """Make `run` return within a tick; a signal handler may call it."""
         self._run_loop.stop()
+
+    def read_certificates_again(self) -> None:
+        """Do so soon, if there are any; a signal handler may call it."""
+        if self._certificates is not None:
+            self._certificates.read_again()
 
     def _fail(self, error: BaseException) -> None:
         self._run_loop.fail(error)

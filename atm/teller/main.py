@@ -1,7 +1,7 @@
 """bin/atm, the teller: its command line, and where its output goes.
 
     atm [NODE] [--config cluster.ini] [--account NAME] [-c COMMAND]... [-f FILE] [--json] [--operator]
-        [--timeout SECONDS] [--idle SECONDS]
+        [--timeout SECONDS] [--idle SECONDS] [--cert FILE --key FILE]
 
 If stdin and stdout are a terminal, it is a session with line editing. With a pipe it prints the greeting and
 then the result of each command; with `-c` or `-f` only the results. Results go to stdout. Notes between them
@@ -28,6 +28,7 @@ from atm.client.request_rules import check_account
 from atm.command_line import (
     CLOSED_PIPE,
     OneLineParser,
+    add_certificate,
     add_version,
     complain,
     forget_stdout,
@@ -89,7 +90,7 @@ def _run(arguments: argparse.Namespace, script: BinaryIO | None) -> int:
         as_json=as_json, notes=sys.stderr if once or as_json else sys.stdout, on_terminal=on_terminal
     )
     try:
-        cluster = load(arguments.config)
+        cluster = load(arguments.config).with_client_certificate(arguments.cert, arguments.key)
         client = Client(
             cluster,
             arguments.node,
@@ -194,6 +195,7 @@ def _arguments(argv: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument(
         "--account", type=_account, default=MAIN, metavar="NAME", help="your account (default: main)"
     )
+    add_certificate(parser)
     commands = parser.add_mutually_exclusive_group()
     commands.add_argument(
         "-c",

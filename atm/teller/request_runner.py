@@ -8,13 +8,14 @@ from dataclasses import dataclass
 from msgspec.structs import replace
 
 from atm.client import Client, Receipt
-from atm.client.errors import Interrupted, OutcomeUnknown, Rejected, Unavailable
+from atm.client.errors import Interrupted, NotAllowed, OutcomeUnknown, Rejected, Unavailable
 from atm.command_line import printable
 from atm.ledger.commands import Command, Login, Read, SetPin, Withdrawal
 from atm.teller import phrases, sentences
 from atm.teller.output import Output
 from atm.teller.report import (
     INTERRUPTED,
+    NOT_ALLOWED,
     NOT_AVAILABLE,
     UNKNOWN,
     USAGE,
@@ -93,6 +94,8 @@ class RequestRunner:
     def _ask_once(self, request: Command | Read) -> Receipt:
         try:
             return self._client.ask(self._with_pin(request))
+        except NotAllowed as error:
+            raise NotDone(undecided(request, "not_allowed", NOT_ALLOWED, printable(str(error)))) from None
         except Unavailable as error:
             raise NotDone(undecided(request, "unavailable", NOT_AVAILABLE, str(error))) from None
         except Rejected as error:

@@ -6,7 +6,8 @@ from collections.abc import Iterable
 from dataclasses import replace
 from typing import assert_never
 
-from atm.client import Client, Receipt, new_request_id
+from atm.client import Client, NotAllowed, Receipt, Unavailable, new_request_id
+from atm.command_line import printable
 from atm.ledger.commands import Command, Hold, Outcome, Post, Query, Read, Void
 from atm.money import format_amount
 from atm.teller import phrases
@@ -36,6 +37,7 @@ from atm.teller.report import (
     DONE,
     INTERRUPTED,
     NOT_ALLOWED,
+    NOT_AVAILABLE,
     USAGE,
     NotDone,
     Report,
@@ -166,7 +168,7 @@ class Teller:
             case ChangePin():
                 return self._tell(self._pins.change_pin())
             case ShowStatus():
-                return self._tell(reports.servers(self._client.cluster_status(), self._output.columns))
+                return self._tell(self._servers())
             case Help():
                 text = help_text(intent.topic, operator=self._operator, columns=self._output.columns)
                 return self._tell(Report(command="help", outcome="ok", code=DONE, text=text))
@@ -174,6 +176,18 @@ class Teller:
                 return None
             case _:
                 assert_never(intent)
+
+    def _servers(self) -> Report:
+        try:
+            return reports.servers(self._client.cluster_status(), self._output.columns)
+        except Unavailable as error:  # none of them can be trusted, or trusts this teller
+            refused = isinstance(error, NotAllowed)
+            return Report(
+                command="status",
+                outcome="not_allowed" if refused else "unavailable",
+                code=NOT_ALLOWED if refused else NOT_AVAILABLE,
+                text=printable(str(error)),
+            )
 
     def _tell(self, report: Report) -> int:
         self._output.report(report)

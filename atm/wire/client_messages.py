@@ -178,6 +178,7 @@ class ErrorReply(Struct, frozen=True, kw_only=True, omit_defaults=True):
     - `busy`: too many requests are in progress here; this try certainly did nothing.
     - `no_space`: too many disks are nearly full; this try certainly did nothing.
     - `unavailable`: no leader is known here; this try certainly did nothing.
+    - `untrusted`: the certificate does not belong at this port; it is about the connection, and has no id.
     - `unknown`: it was forwarded or proposed, and the outcome was not seen: it may or may not be done.
     """
 
@@ -241,7 +242,7 @@ ClientReply = (
     Reply | ErrorReply | StatusReply | VerifyReply | MembersReply | AdminReply | BackupOffer | BackupData
 )
 
-FAULT_OUTCOMES = frozenset({"bad_request", "busy", "no_space", "unavailable", "unknown"})
+FAULT_OUTCOMES = frozenset({"bad_request", "busy", "no_space", "unavailable", "unknown", "untrusted"})
 
 
 class _ReplyKind(Struct, frozen=True):

@@ -79,10 +79,10 @@ class LoadConnection:
             before, after = self._template(kind, account)
             pieces += (before, f"{time_and_name}{self._sent:0{NUMBER_CHARS}}".encode(), after)
             self._sent += 1
-        self._socket.sendall(b"".join(pieces))
+        self._send(b"".join(pieces))
 
     def receive(self) -> list[int]:
-        piece = self._socket.recv(CLIENT_FRAME_BYTES_MAX)
+        piece = self._receive()
         if not piece:
             raise ConnectionError("the server closed the connection")
         numbers = []
@@ -96,3 +96,9 @@ class LoadConnection:
 
     def close(self) -> None:
         self._socket.close()
+
+    def _send(self, data: bytes) -> None:
+        self._socket.sendall(data)
+
+    def _receive(self) -> bytes:
+        return self._socket.recv(CLIENT_FRAME_BYTES_MAX)

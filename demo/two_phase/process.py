@@ -20,6 +20,7 @@ from atm.config import Cluster, load
 from atm.local_cluster import end_with_starter
 from atm.server.net.connection import Connection, Incoming, tune
 from atm.server.net.listener import AddressUnavailable, Listener
+from atm.tls.tls_socket import TlsSocket
 from atm.wire.framing import CLIENT_FRAME_BYTES_MAX, frame
 from demo.two_phase.branch import Ask, Branch
 from demo.two_phase.coordinator import Coordinator
@@ -91,9 +92,10 @@ def serve(cluster: Cluster, name: str, answer: Callable[[Request], Reply]) -> No
     """Answer every client that connects, in threads, frame by frame; raise `AddressUnavailable`."""
 
     class Answering(Listener[Connection]):
-        def connect(self, sock: socket.socket) -> Connection:
-            tune(sock)
-            return Connection(sock, CLIENT_FRAME_BYTES_MAX, set())
+        def connect(self, sock: socket.socket | TlsSocket) -> Connection:
+            connection = Connection(sock, CLIENT_FRAME_BYTES_MAX, set())
+            tune(connection.sock)
+            return connection
 
         def serve(self, connection: Connection) -> None:
             incoming = Incoming(connection.sock, CLIENT_FRAME_BYTES_MAX)

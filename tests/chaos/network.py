@@ -110,7 +110,7 @@ class Network:
 
         `settings` are keys of its [cluster] section. Nodes of several hosts make no pepper themselves.
         """
-        lines = ["[cluster]", *(f"{key} = {value}" for key, value in settings.items())]
+        lines = ["[cluster]", "insecure = yes", *(f"{key} = {value}" for key, value in settings.items())]
         for name, address in self._addresses.items():
             lines += ["", f"[node {name}]", f"client = {address}:{CLIENT_PORT}"]
             lines += [f"peer = {address}:{PEER_PORT}"]

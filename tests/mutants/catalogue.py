@@ -28,6 +28,7 @@ from tests.mutants.storage import STORAGE
 from tests.mutants.strangers import STRANGERS
 from tests.mutants.survivors import SURVIVORS
 from tests.mutants.teller import TELLER
+from tests.mutants.tls import TLS
 
 MUTANTS = (
     *ELECTIONS,
@@ -56,6 +57,7 @@ MUTANTS = (
     *TELLER,
     *ADMIN,
     *BACKUP,
+    *TLS,
 )
 
 # Random runs hardly ever show these: each needs a scripted test, whatever the simulation finds.

@@ -324,6 +324,26 @@ def test_a_node_listens_where_it_is_told(cluster: Cluster) -> None:
         ended(process)
 
 
+@pytest.mark.parametrize(
+    ("more", "says"),
+    [
+        ("listen_client = 0.0.0.0:1\n", "[node n1]: 0.0.0.0:1 is reached from other machines"),
+        ("[tls]\nca = ca.pem\n", "[tls]: cert and key are missing"),
+        ("[tls]\nca = ca.pem\ncert = a\nkey = b\n", "the file of [tls] ca"),
+    ],
+)
+def test_a_node_without_the_encryption_that_it_needs_does_not_start(
+    cluster: Cluster, more: str, says: str
+) -> None:
+    with cluster.path.open("a") as file:
+        file.write(f"\n{more}")
+    code, stderr = ended(start(cluster))
+    assert (code, stderr.count("\n")) == (2, 1)
+    assert stderr.startswith("node n1 does not start: ")
+    assert says in stderr
+    assert not cluster.data_dir.exists()
+
+
 # -- signals, and the service manager -------------------------------------------------------------------
 
 

@@ -16,6 +16,7 @@ from atm.server.group.inbox import Inbox, Inputs, PendingRequest
 from atm.server.net.connection import Connection, StalledFrame
 from atm.server.net.framed_connection import FramedConnection
 from atm.server.security.pins import has_pin
+from atm.tls.tls_socket import TlsSocket
 from atm.wire.backup_messages import BackupRequest
 from atm.wire.client_messages import ClientRequest, ErrorReply, TakeSnapshot, Verify, decode_client_request
 from atm.wire.codec import Malformed, encode
@@ -68,15 +69,16 @@ class ClientConnection(FramedConnection):
     What takes long is a job of the connection's own thread, in order of arrival; the reader does the rest.
     """
 
-    def __init__(self, sock: socket.socket, owner: ConnectionOwner) -> None:
+    def __init__(self, stream: socket.socket | TlsSocket, owner: ConnectionOwner) -> None:
         super().__init__(
-            sock,
+            stream,
             OUTBOX_BYTES_MAX,
             owner.blocked,
             frame_bytes_max=CLIENT_FRAME_BYTES_MAX,
             partial_frame_s=owner.partial_frame_s,
         )
-        self.identity: Identity = LOCAL_IDENTITY  # whose connection this is
+        # Whose connection this is, as its certificate says.
+        self.identity: Identity = LOCAL_IDENTITY if self.tls is None else self.tls.identity
         self._owner = owner
         self._inbox = owner.inbox
         self._gathered: list[bytes] = []

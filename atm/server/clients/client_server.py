@@ -8,6 +8,7 @@ import time
 from collections.abc import Callable
 
 from atm.config import Address
+from atm.identity import Identity
 from atm.server.clients.auditor import Auditor
 from atm.server.clients.backup_source import BackupSource
 from atm.server.clients.client_connection import ClientConnection, error_payload
@@ -16,6 +17,10 @@ from atm.server.group.inbox import Inbox, PendingRequest
 from atm.server.net.connection import PARTIAL_FRAME_S, Connection, tune
 from atm.server.net.listener import Listener
 from atm.server.net.reader import Reader
+from atm.server.net.report_limit import ReportLimit
+from atm.server.net.tls_acceptor import TlsAcceptor
+from atm.tls.credentials import Credentials
+from atm.tls.tls_socket import TlsSocket
 from atm.wire.backup_messages import BackupRequest
 from atm.wire.client_messages import AdminReply, ErrorReply, TakeSnapshot, Verify
 from atm.wire.codec import encode
@@ -24,6 +29,23 @@ from atm.wire.framing import frame
 CONNECTIONS_MAX = 2_000
 
 TakeSnapshotNow = Callable[[], tuple[int, str]]  # up to which log entry it is, and why there is none, or ""
+
+
+def clients_acceptor(credentials: Credentials, reports: ReportLimit) -> TlsAcceptor:
+    """Let in people and programs, and no server."""
+    return TlsAcceptor(
+        credentials,
+        port="the clients' port",
+        refusal_frame=lambda why: frame(error_payload("", "untrusted", why)),
+        reason_to_refuse=_reason_to_refuse,
+        reports=reports,
+    )
+
+
+def _reason_to_refuse(identity: Identity) -> str | None:
+    if identity.is_node:
+        return f"this is the clients' port, and the certificate is that of node {identity.name}"
+    return None
 
 
 class ClientServer(Listener[ClientConnection]):
@@ -43,8 +65,11 @@ class ClientServer(Listener[ClientConnection]):
         verbose: bool = False,
         connections_max: int = CONNECTIONS_MAX,
         partial_frame_s: float = PARTIAL_FRAME_S,
+        acceptor: TlsAcceptor | None = None,
     ) -> None:
-        super().__init__(address, connections_max=connections_max, report=report, verbose=verbose)
+        super().__init__(
+            address, connections_max=connections_max, report=report, verbose=verbose, acceptor=acceptor
+        )
         self.inbox = inbox
         self._reader = reader
         self._pins = pins
@@ -85,9 +110,10 @@ class ClientServer(Listener[ClientConnection]):
 
     # -- a connection's own thread --------------------------------------------------------------------
 
-    def connect(self, sock: socket.socket) -> ClientConnection:
-        tune(sock)
-        return ClientConnection(sock, self)
+    def connect(self, sock: socket.socket | TlsSocket) -> ClientConnection:
+        connection = ClientConnection(sock, self)
+        tune(connection.sock)
+        return connection
 
     def serve(self, connection: ClientConnection) -> None:
         """Let the reader read it, and run its jobs, until its end."""

@@ -9,8 +9,10 @@ import struct
 import time
 from collections.abc import Callable
 from threading import Lock
+from typing import Protocol
 
 from atm.config import Address
+from atm.tls.tls_socket import TlsFailed, TlsSocket
 from atm.wire.framing import FrameReader, FrameTooLarge
 
 PARTIAL_FRAME_S = 10.0  # a frame must arrive whole within this time of its first byte
@@ -19,6 +21,15 @@ SEND_POLL_MS = 1_000
 LINGER_S = 2.0
 LINGER_BYTES_MAX = 64 * 1024 * 1024
 RECEIVE_BYTES = 64 * 1024
+
+
+class Stream(Protocol):
+    """What is read and written in the thread of a connection: a socket, or one with its encryption."""
+
+    def recv(self, size: int, /) -> bytes: ...
+    def sendall(self, data: bytes, /) -> None: ...
+    def setsockopt(self, level: int, option: int, value: int | bytes, /) -> None: ...
+    def close(self) -> None: ...
 
 
 class StalledFrame(Exception):
@@ -92,10 +103,16 @@ class Connection:
     Any thread may send. What the kernel does not accept at once waits in a bounded outbox and is tried
     again by `retry`; a connection whose outbox overflows or stalls is dropped. Only the thread that reads
     the socket closes it; any other thread drops it, which ends that reading.
+
+    Over TLS, data is encrypted as it is sent, and the outbox holds what is encrypted.
     """
 
-    def __init__(self, sock: socket.socket, outbox_bytes_max: int, blocked: set[Connection]) -> None:
-        self.sock = sock
+    def __init__(
+        self, stream: socket.socket | TlsSocket, outbox_bytes_max: int, blocked: set[Connection]
+    ) -> None:
+        self.stream: Stream = stream
+        self.tls = stream if isinstance(stream, TlsSocket) else None
+        self.sock = stream.sock if isinstance(stream, TlsSocket) else stream
         self._outbox_bytes_max = outbox_bytes_max
         self._blocked = blocked  # the owner's set of connections whose outbox is not empty
         self._lock = Lock()  # guards _outbox, _open and the life of sock; a send under it never blocks
@@ -113,6 +130,12 @@ class Connection:
         with self._lock:
             if not self._open:
                 return
+            if self.tls is not None:
+                try:
+                    data = self.tls.encrypt(data)
+                except TlsFailed:
+                    self._drop()
+                    return
             if self._outbox:
                 self._outbox += data
             else:
@@ -159,21 +182,8 @@ class Connection:
             self.sock.close()
 
     def linger(self) -> None:
-        """Let what was sent last arrive: shut down writing, then discard input until the peer closes, too.
-
-        Closing with unread input would reset the connection, and the peer might never see what was sent.
-        Bounded by `LINGER_S` and `LINGER_BYTES_MAX`.
-        """
-        deadline_s = time.monotonic() + LINGER_S
-        discarded = 0
-        with contextlib.suppress(OSError):
-            self.sock.shutdown(socket.SHUT_WR)
-            while (left_s := deadline_s - time.monotonic()) > 0 and discarded < LINGER_BYTES_MAX:
-                set_receive_timeout(self.sock, left_s)
-                piece = self.sock.recv(RECEIVE_BYTES)
-                if not piece:
-                    return
-                discarded += len(piece)
+        """Let what was sent last arrive; as the function."""
+        linger(self.sock)
 
     def _send(self, data: bytes | bytearray) -> int:
         try:
@@ -193,6 +203,24 @@ class Connection:
                 self.sock.shutdown(socket.SHUT_RDWR)
 
 
+def linger(sock: socket.socket) -> None:
+    """Let what was sent last arrive: shut down writing, then discard input until the peer closes, too.
+
+    Closing with unread input would reset the connection, and the peer might never see what was sent.
+    Bounded by `LINGER_S` and `LINGER_BYTES_MAX`.
+    """
+    deadline_s = time.monotonic() + LINGER_S
+    discarded = 0
+    with contextlib.suppress(OSError):
+        sock.shutdown(socket.SHUT_WR)
+        while (left_s := deadline_s - time.monotonic()) > 0 and discarded < LINGER_BYTES_MAX:
+            set_receive_timeout(sock, left_s)
+            piece = sock.recv(RECEIVE_BYTES)
+            if not piece:
+                return
+            discarded += len(piece)
+
+
 class Incoming:
     """The reading side of a blocking socket: whole frames, with at most one unfinished one in memory.
 
@@ -201,7 +229,7 @@ class Incoming:
 
     def __init__(
         self,
-        sock: socket.socket,
+        sock: Stream,
         frame_bytes_max: int,
         *,
         partial_frame_s: float = PARTIAL_FRAME_S,
@@ -250,7 +278,7 @@ class Incoming:
         return payloads
 
 
-def set_receive_timeout(sock: socket.socket, seconds: float) -> None:
+def set_receive_timeout(sock: Stream, seconds: float) -> None:
     """Make `recv` raise BlockingIOError after so long; 0 means never."""
     micros = max(1, int(seconds * 1_000_000)) if seconds else 0
     timeval = struct.pack("@ll", *divmod(micros, 1_000_000))

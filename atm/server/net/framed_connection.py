@@ -5,6 +5,7 @@ from __future__ import annotations
 import socket
 
 from atm.server.net.connection import Connection, FrameDeadline, StalledFrame
+from atm.tls.tls_socket import TlsSocket
 from atm.wire.framing import FrameReader
 
 
@@ -13,14 +14,14 @@ class FramedConnection(Connection):
 
     def __init__(
         self,
-        sock: socket.socket,
+        stream: socket.socket | TlsSocket,
         outbox_bytes_max: int,
         blocked: set[Connection],
         *,
         frame_bytes_max: int,
         partial_frame_s: float,
     ) -> None:
-        super().__init__(sock, outbox_bytes_max, blocked)
+        super().__init__(stream, outbox_bytes_max, blocked)
         self._deadline = FrameDeadline(partial_frame_s)
         self._frames = FrameReader(frame_bytes_max)
 
@@ -34,15 +35,19 @@ class FramedConnection(Connection):
     def receive(self, piece: bytes) -> bool:
         """Call `on_frame` for each frame that `piece` completes; return whether to go on reading."""
         payload, frames = b"", 0
+        more, in_record = bool(piece), False
         try:
+            if self.tls is not None and piece:
+                piece = self.tls.decrypt(piece)
+                more, in_record = not self.tls.ended, not piece
             for payload in self._frames.feed(piece):
                 frames += 1
                 self.on_frame(payload)
         except Exception as error:
             self.on_error(error, payload)
             return False
-        self._deadline.update(unfinished=self._frames.unfinished, frame_ended=frames > 0)
-        return bool(piece)
+        self._deadline.update(unfinished=self._frames.unfinished or in_record, frame_ended=frames > 0)
+        return more
 
     def on_stall(self) -> None:
         """The deadline of the unfinished frame has passed."""

@@ -13,6 +13,8 @@ from typing import Any, Generic, TypeVar
 
 from atm.config import Address, NodeConfig, is_loopback
 from atm.server.net.connection import Connection, resolve
+from atm.server.net.tls_acceptor import TlsAcceptor
+from atm.tls.tls_socket import TlsSocket
 
 POLL_S = 0.1  # how soon a listener notices that it is to stop
 CAUSES = {
@@ -72,7 +74,10 @@ class Listener(socketserver.ThreadingTCPServer, Generic[C]):
         connections_max: int,
         report: Callable[[str], None],
         verbose: bool,
+        acceptor: TlsAcceptor | None = None,
     ) -> None:
+        """With an `acceptor`, connections are encrypted."""
+        self._acceptor = acceptor
         self._connections_max = connections_max
         self._report = report
         self._verbose = verbose
@@ -106,6 +111,8 @@ class Listener(socketserver.ThreadingTCPServer, Generic[C]):
 
     def drop_connections(self) -> None:
         """Drop every connection, which ends its thread."""
+        if self._acceptor is not None:
+            self._acceptor.close()
         with self._lock:
             connections = list(self._connections)
         for connection in connections:
@@ -113,7 +120,7 @@ class Listener(socketserver.ThreadingTCPServer, Generic[C]):
 
     # -- for subclasses ------------------------------------------------------------------------------
 
-    def connect(self, sock: socket.socket) -> C:
+    def connect(self, sock: socket.socket | TlsSocket) -> C:
         """Return the connection over an accepted socket; called in the connection's own thread."""
         raise NotImplementedError
 
@@ -122,7 +129,7 @@ class Listener(socketserver.ThreadingTCPServer, Generic[C]):
         raise NotImplementedError
 
     def refuse(self, sock: socket.socket) -> None:
-        """Reply to a connection over the limit, without blocking, before it is closed."""
+        """Reply to a plain connection over the limit, without blocking, before it is closed."""
 
     # -- called by socketserver ----------------------------------------------------------------------
 
@@ -132,19 +139,20 @@ class Listener(socketserver.ThreadingTCPServer, Generic[C]):
             too_many = self._count >= self._connections_max
             self._count += not too_many
         if too_many:
-            self.refuse(request)
-            self.shutdown_request(request)
+            self._turn_away(request)
             return
         try:
             super().process_request(request, client_address)
         except RuntimeError:  # no more threads
             self._one_less()
-            self.refuse(request)
-            self.shutdown_request(request)
+            self._turn_away(request)
 
     def finish_request(self, request: Any, client_address: Any) -> None:
         """Serve the connection; called in its own thread."""
-        connection = self.connect(request)
+        stream = request if self._acceptor is None else self._acceptor.accept(request)
+        if stream is None:
+            return
+        connection = self.connect(stream)
         with self._lock:
             self._connections.add(connection)
         try:
@@ -171,6 +179,11 @@ class Listener(socketserver.ThreadingTCPServer, Generic[C]):
         )
         if self._verbose:
             self._report("".join(traceback.format_exception(error)))
+
+    def _turn_away(self, sock: socket.socket) -> None:
+        if self._acceptor is None:  # without a handshake, nothing can be said
+            self.refuse(sock)
+        self.shutdown_request(sock)
 
     def _one_less(self) -> None:
         with self._lock:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import secrets
 import socket
+import time
 from collections.abc import Callable
 
 from msgspec.structs import replace
@@ -11,8 +12,10 @@ from msgspec.structs import replace
 from atm.config import Address, Cluster
 from atm.raft.messages import NodeId
 from atm.server.group.roster import Roster
-from atm.server.net.connection import Incoming, set_receive_timeout
+from atm.server.net.connection import Incoming, Stream, dial, set_receive_timeout
 from atm.storage.data_folder import DataFolder
+from atm.tls.credentials import Credentials
+from atm.tls.tls_socket import HANDSHAKE_S, TlsSocket, connect_tls
 from atm.version import FEATURE_LEVEL_MAX, PROTOCOL_MAX, PROTOCOL_MIN, RELEASE
 from atm.wire.codec import Malformed, encode
 from atm.wire.framing import frame
@@ -55,8 +58,16 @@ def own_hello(cluster: Cluster, folder: DataFolder, pepper: str) -> Hello:
 class Handshake:
     """What this node says in a hello, and what it requires of one. Any thread may use it."""
 
-    def __init__(self, hello: Hello, roster: Roster, last_index: Callable[[], int] = lambda: 0) -> None:
+    def __init__(
+        self,
+        hello: Hello,
+        roster: Roster,
+        last_index: Callable[[], int] = lambda: 0,
+        *,
+        credentials: Credentials | None = None,
+    ) -> None:
         """`hello` is this node's own; `last_index` tells where its log ends on its disk."""
+        self._credentials = credentials
         self._hello = hello  # replaced as a whole, within an iteration
         self._last_index = last_index
         self.roster = roster  # replaced as a whole, within an iteration
@@ -74,7 +85,19 @@ class Handshake:
         """Send this store id in hellos from now on."""
         self._hello = replace(self._hello, store=store)
 
-    def say_hello(self, sock: socket.socket, peer: NodeId, address: Address, *, purpose: str = "") -> Welcome:
+    def dial(self, peer: NodeId, address: Address, within_s: float) -> socket.socket | TlsSocket:
+        """Return a connection to `peer`, over TLS if this node has it; raise `TlsFailed` and OSError."""
+        sock = dial(address, within_s)
+        if self._credentials is None:
+            return sock
+        try:
+            until_s = time.monotonic() + HANDSHAKE_S
+            return connect_tls(sock, self._credentials.for_dialling(), peer, until_s)
+        except BaseException:
+            sock.close()
+            raise
+
+    def say_hello(self, sock: Stream, peer: NodeId, address: Address, *, purpose: str = "") -> Welcome:
         """Send the hello, return the welcome; raise `HandshakeRefused`, and as `receive_hello`."""
         sock.sendall(frame(encode(replace(self.hello, purpose=purpose))))
         answer = decode_hello_reply(receive_hello(sock))
@@ -164,7 +187,7 @@ def _range(hello: Hello) -> str:
     return str(high) if low in (0, high) else f"{low} to {high}"
 
 
-def receive_hello(sock: socket.socket) -> bytes:
+def receive_hello(sock: Stream) -> bytes:
     """Return the payload of the first frame. Raise `Malformed` if the stream ends or more than it arrives."""
     set_receive_timeout(sock, HELLO_S)
     incoming = Incoming(sock, HELLO_BYTES_MAX, partial_frame_s=HELLO_S)

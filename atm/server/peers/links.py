@@ -11,8 +11,9 @@ from typing import TypeVar
 from atm.config import Address
 from atm.raft.messages import NodeId, Outgoing, RaftMessage
 from atm.server.group.inbox import Inbox, Inputs
-from atm.server.net.connection import Connection, StalledFrame, dial
+from atm.server.net.connection import Connection, StalledFrame, Stream
 from atm.server.peers.handshake import Handshake, HandshakeRefused
+from atm.tls.tls_socket import HandshakeEnded, TlsFailed, TlsSocket
 from atm.wire.codec import Malformed, encode
 from atm.wire.framing import PEER_FRAME_BYTES_MAX, FrameTooLarge, frame
 from atm.wire.peer_messages import NEWER, PEER_REPORTS_PROTOCOL, Forward, ForwardReply, PeerReport
@@ -127,7 +128,11 @@ class Link:
             tries += 1
             store = self._handshake.hello.store
             try:
-                sock = self._dial(place)
+                stream = self._dial(place)
+            except HandshakeEnded:
+                pass  # the peer is down
+            except TlsFailed as error:
+                self._report_once(place, f"no TLS connection to node {self._peer} at {place}: {error}")
             except HandshakeRefused as error:
                 self._report_once(place, str(error))
                 if error.removed_at:
@@ -139,23 +144,23 @@ class Link:
                 self._report_once(place, failure)
             else:
                 back_off_s, tries = BACK_OFF_S_MIN, 0
-                self._hold(sock, place, store)
+                self._hold(stream, place, store)
             self._stopping.wait(back_off_s)
             if tries % len(places) == 0:
                 back_off_s = min(2 * back_off_s, BACK_OFF_S_MAX)
 
-    def _dial(self, place: Address) -> socket.socket:
-        sock = dial(place, DIAL_S)
+    def _dial(self, place: Address) -> socket.socket | TlsSocket:
+        stream = self._handshake.dial(self._peer, place, DIAL_S)
         try:
             if hasattr(socket, "TCP_USER_TIMEOUT"):
-                sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, UNACKNOWLEDGED_MS_MAX)
-            self._say_hello(sock, place)
+                stream.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, UNACKNOWLEDGED_MS_MAX)
+            self._say_hello(stream, place)
         except BaseException:
-            sock.close()
+            stream.close()
             raise
-        return sock
+        return stream
 
-    def _say_hello(self, sock: socket.socket, place: Address) -> None:
+    def _say_hello(self, sock: Stream, place: Address) -> None:
         welcome = self._handshake.say_hello(sock, self._peer, place)
         self._protocol = welcome.protocol
         self._inbox.put(Inputs(standings=[(self._peer, welcome)]))
@@ -169,15 +174,15 @@ class Link:
         else:
             self._reported.clear()
 
-    def _hold(self, sock: socket.socket, place: Address, store: str) -> None:
+    def _hold(self, stream: socket.socket | TlsSocket, place: Address, store: str) -> None:
         """Let messages be sent until the connection's end; at once if it was greeted with an old store id."""
-        connection = Connection(sock, OUTBOX_BYTES_MAX, self._blocked)
+        connection = Connection(stream, OUTBOX_BYTES_MAX, self._blocked)
         self._reached = place
         self._connection = connection
         if self._stopping.is_set() or store != self._handshake.hello.store:
             connection.drop()
         with contextlib.suppress(OSError):
-            sock.recv(1)  # a peer sends nothing on this connection, so any return of `recv` is its end
+            connection.sock.recv(1)  # a peer sends nothing on this connection, so any return is its end
         self._connection = None
         connection.close()
         self._inbox.put(Inputs(lost_links=[self._peer]))

@@ -12,6 +12,7 @@ from atm.server.net.framed_connection import FramedConnection
 from atm.server.net.reader import Reader
 from atm.server.peers.links import Links
 from atm.server.security.pins import holds_plain_pin
+from atm.tls.tls_socket import TlsSocket
 from atm.wire.client_messages import ErrorReply, decode_forwardable
 from atm.wire.codec import Malformed, encode
 from atm.wire.framing import CLIENT_FRAME_BYTES_MAX, PEER_FRAME_BYTES_MAX
@@ -27,9 +28,9 @@ class PeerConnection(FramedConnection):
     peer, but only while this connection is open: a restarted peer does not know the numbers.
     """
 
-    def __init__(self, sock: socket.socket, inbox: Inbox, links: Links) -> None:
+    def __init__(self, stream: socket.socket | TlsSocket, inbox: Inbox, links: Links) -> None:
         super().__init__(
-            sock,
+            stream,
             OUTBOX_BYTES_MAX,
             set(),
             frame_bytes_max=PEER_FRAME_BYTES_MAX,

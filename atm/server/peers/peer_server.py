@@ -6,26 +6,58 @@ import socket
 from collections.abc import Callable
 
 from atm.config import Address
+from atm.identity import Identity
 from atm.raft.messages import NodeId
 from atm.server.group.inbox import Inbox, Inputs
 from atm.server.group.roster import Roster
-from atm.server.net.connection import Connection, StalledFrame, tune
+from atm.server.net.connection import Connection, StalledFrame, Stream, tune
 from atm.server.net.listener import Listener
 from atm.server.net.reader import Reader
+from atm.server.net.report_limit import ReportLimit
+from atm.server.net.tls_acceptor import TlsAcceptor
 from atm.server.peers.handshake import Handshake, receive_hello
 from atm.server.peers.links import Links
 from atm.server.peers.peer_connection import PeerConnection
 from atm.server.peers.snapshot_server import SnapshotServer
 from atm.storage.data_folder import DataFolder, FolderRefused
+from atm.tls.credentials import Credentials
+from atm.tls.tls_socket import TlsSocket
 from atm.wire.codec import Malformed, encode
 from atm.wire.framing import FrameTooLarge, frame
 from atm.wire.peer_messages import FETCH, Hello, Refused, decode_hello, starts_of
 
 CONNECTIONS_MAX = 64
+HALF_OPEN_MAX, HALF_OPEN_BY_HOST_MAX = 32, 16  # of them: strangers must leave room for the servers
 # Two followers exchange no messages, so TCP keep-alives detect a dead peer.
 PEER_IDLE_S, PEER_PROBE_S, PEER_PROBES = 1, 1, 3
 PEER_GONE_S = PEER_IDLE_S + PEER_PROBE_S * PEER_PROBES
 REPORTS_MAX = 64  # different lines that are reported; a stranger could cause any number
+
+
+def peers_acceptor(credentials: Credentials, reports: ReportLimit) -> TlsAcceptor:
+    """Let in servers only."""
+    return TlsAcceptor(
+        credentials,
+        port="the peers' port",
+        refusal_frame=lambda why: frame(encode(Refused(reason=why))),
+        reason_to_refuse=_reason_to_refuse,
+        reports=reports,
+        half_open_max=HALF_OPEN_MAX,
+        half_open_by_host_max=HALF_OPEN_BY_HOST_MAX,
+    )
+
+
+def _reason_to_refuse(identity: Identity) -> str | None:
+    if not identity.is_node:
+        return f"this is the servers' port, and the certificate is that of {identity.name}, no server"
+    return None
+
+
+def _of_another(connection: PeerConnection, hello: Hello) -> str | None:
+    """Return why an encrypted connection may not speak for the node that its hello names, or None."""
+    if connection.tls is None or connection.tls.identity.name == hello.node:
+        return None
+    return f"its certificate is that of node {connection.tls.identity.name}"
 
 
 class PeerServer(Listener[PeerConnection]):
@@ -44,9 +76,12 @@ class PeerServer(Listener[PeerConnection]):
         snapshots: SnapshotServer,
         report: Callable[[str], None],
         verbose: bool = False,
+        acceptor: TlsAcceptor | None = None,
     ) -> None:
         """`acknowledged` tells up to where this node, if it leads, has committed what that peer has saved."""
-        super().__init__(address, connections_max=CONNECTIONS_MAX, report=report, verbose=verbose)
+        super().__init__(
+            address, connections_max=CONNECTIONS_MAX, report=report, verbose=verbose, acceptor=acceptor
+        )
         self._handshake = handshake
         self._folder = folder
         self._inbox = inbox
@@ -80,14 +115,15 @@ class PeerServer(Listener[PeerConnection]):
 
     # -- a connection's own thread --------------------------------------------------------------------
 
-    def connect(self, sock: socket.socket) -> PeerConnection:
-        tune(sock, idle_s=PEER_IDLE_S, interval_s=PEER_PROBE_S, probes=PEER_PROBES)
-        return PeerConnection(sock, self._inbox, self._links)
+    def connect(self, sock: socket.socket | TlsSocket) -> PeerConnection:
+        connection = PeerConnection(sock, self._inbox, self._links)
+        tune(connection.sock, idle_s=PEER_IDLE_S, interval_s=PEER_PROBE_S, probes=PEER_PROBES)
+        return connection
 
     def serve(self, connection: PeerConnection) -> None:
         """Do the handshake, and receive the peer's messages, or let it fetch, until the connection's end."""
         try:
-            hello = self._welcome(connection, connection.sock)
+            hello = self._welcome(connection, connection.stream)
             if hello is not None and hello.purpose == FETCH:
                 self._snapshots.serve(connection, hello.node)
             elif hello is not None:
@@ -100,13 +136,13 @@ class PeerServer(Listener[PeerConnection]):
         finally:
             self._forget_connection(connection)
 
-    def _welcome(self, connection: PeerConnection, sock: socket.socket) -> Hello | None:
+    def _welcome(self, connection: PeerConnection, stream: Stream) -> Hello | None:
         try:
-            hello = decode_hello(receive_hello(sock))
+            hello = decode_hello(receive_hello(stream))
         except (FrameTooLarge, StalledFrame, Malformed):
             self._refuse(connection, "expected a peer handshake on this port", None)
             return None
-        refusal = self._handshake.reason_to_refuse(hello)
+        refusal = _of_another(connection, hello) or self._handshake.reason_to_refuse(hello)
         if refusal is None and hello.purpose != FETCH:
             refusal = self._replace_connection(hello, connection)
         if refusal is not None:

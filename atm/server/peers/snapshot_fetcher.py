@@ -12,8 +12,9 @@ from typing import Protocol
 
 from atm.config import Address
 from atm.raft.messages import NodeId, Snapshot
-from atm.server.net.connection import Incoming, StalledFrame, dial, set_receive_timeout
+from atm.server.net.connection import Incoming, StalledFrame, Stream, set_receive_timeout
 from atm.server.peers.handshake import Handshake, HandshakeRefused
+from atm.tls.tls_socket import TlsSocket
 from atm.wire.codec import Malformed, encode
 from atm.wire.framing import FrameTooLarge, frame
 from atm.wire.peer_messages import (
@@ -135,7 +136,7 @@ class SnapshotFetcher:
                 if stop.wait(max(0.0, begun_s + fetched / self._bytes_per_s - time.monotonic())):
                     raise Interrupted
 
-    def _next_chunk(self, sock: socket.socket, incoming: Incoming, wanted: Wanted, offset: int) -> bytes:
+    def _next_chunk(self, sock: Stream, incoming: Incoming, wanted: Wanted, offset: int) -> bytes:
         """Return the chunk at `offset`, which has some bytes and not too many."""
         sock.sendall(frame(encode(FetchSnapshot(index=wanted.index, sha256=wanted.sha256, offset=offset))))
         answer = _answer(sock, incoming, self._silence_s)
@@ -149,11 +150,11 @@ class SnapshotFetcher:
             raise FetchFailed(f"the file of snapshot {wanted.index} is not as long as was said")
         return answer.data
 
-    def _dial(self, peer: NodeId) -> socket.socket:
+    def _dial(self, peer: NodeId) -> socket.socket | TlsSocket:
         address = self._address_of(peer)
         if address is None:
             raise FetchFailed(f"the address of node {peer} is not known")
-        sock = dial(address, DIAL_S)
+        sock = self._handshake.dial(peer, address, DIAL_S)
         try:
             self._handshake.say_hello(sock, peer, address, purpose=FETCH)
         except BaseException:
@@ -163,7 +164,7 @@ class SnapshotFetcher:
 
 
 def _answer(
-    sock: socket.socket, incoming: Incoming, silence_s: float
+    sock: Stream, incoming: Incoming, silence_s: float
 ) -> SnapshotChunk | SnapshotThere | SnapshotGone:
     """Return the one answer to what was asked; raise `Malformed`, `StalledFrame` and `OSError`."""
     payloads: list[bytes] | None = []

@@ -26,6 +26,7 @@ from atm.server.security.pins import PinSealer, read_pepper
 from atm.storage.data_folder import DataFolder
 from atm.storage.log_file import LogFile
 from atm.storage.snapshots import SNAPSHOT_FOLDER, SnapshotStore, wrong_with
+from atm.tls.credentials import node_credentials
 
 
 def roster_of(cluster: Cluster, name: NodeId) -> Roster:
@@ -53,7 +54,12 @@ def take_over_snapshot(cluster: Cluster, folder: DataFolder, roster: Roster, pee
     pepper = PinSealer(read_pepper(cluster.pepper_file, may_make=lambda: False)).name
     snapshots = SnapshotStore(folder.path / SNAPSHOT_FOLDER)
     with closing(LogFile(folder.path, base=snapshots.base)) as log:
-        handshake = Handshake(own_hello(cluster, folder, pepper), roster, lambda: log.last_index)
+        handshake = Handshake(
+            own_hello(cluster, folder, pepper),
+            roster,
+            lambda: log.last_index,
+            credentials=node_credentials(cluster, folder.owner.node),
+        )
         fetcher = SnapshotFetcher(handshake, roster.announced)
         snapshot = fetcher.ask(peer, max(1, snapshots.base.index))
         part = snapshots.part(snapshot)

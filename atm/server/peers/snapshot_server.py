@@ -11,7 +11,7 @@ from threading import Lock
 from typing import Protocol
 
 from atm.raft.messages import NodeId, Snapshot
-from atm.server.net.connection import Connection, Incoming, StalledFrame, set_receive_timeout
+from atm.server.net.connection import Connection, Incoming, StalledFrame, Stream, set_receive_timeout
 from atm.wire.codec import encode
 from atm.wire.framing import frame
 from atm.wire.peer_messages import (
@@ -69,14 +69,14 @@ class SnapshotServer:
             before.drop()
         opened = _Opened(self._files)
         try:
-            self._serve(connection.sock, opened)
+            self._serve(connection.stream, opened)
         finally:
             opened.close()
             with self._lock:
                 if self._current[peer] is connection:
                     del self._current[peer]
 
-    def _serve(self, sock: socket.socket, opened: _Opened) -> None:
+    def _serve(self, sock: Stream, opened: _Opened) -> None:
         set_send_timeout(sock, SEND_S)
         incoming = Incoming(sock, REQUEST_BYTES_MAX)
         while True:
@@ -137,7 +137,7 @@ class _Opened:
             self._file = None
 
 
-def set_send_timeout(sock: socket.socket, seconds: float) -> None:
+def set_send_timeout(sock: Stream, seconds: float) -> None:
     """Make a blocking send raise BlockingIOError once the other end has taken nothing for so long."""
     timeval = struct.pack("@ll", *divmod(int(seconds * 1_000_000), 1_000_000))
     sock.setsockopt(socket.SOL_SOCKET, socket.SO_SNDTIMEO, timeval)

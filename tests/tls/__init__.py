@@ -1,0 +1,1 @@
+"""Tests of atm/tls: certificate files, handshakes, and encrypted connections."""

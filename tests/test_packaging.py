@@ -45,10 +45,11 @@ def test_all_that_the_package_imports_is_required_and_nothing_else() -> None:
     assert imported_distributions("atm") == set(required()) | {"cryptography"}
 
 
-def test_what_only_a_backups_secret_needs_is_an_extra() -> None:
-    users = [path.name for path in (ROOT / "atm").rglob("*.py") if "cryptography import" in path.read_text()]
-    assert users == ["backup_pepper.py"]
-    assert '"backup": ["cryptography>=' in (ROOT / "setup.py").read_text()
+def test_what_only_a_backups_secret_and_certificates_need_is_an_extra() -> None:
+    users = {path.name for path in (ROOT / "atm").rglob("*.py") if "cryptography import" in path.read_text()}
+    assert users == {"backup_pepper.py", "certs_folder.py", "certs_making.py"}
+    for extra in ("backup", "certs"):
+        assert f'"{extra}": ["cryptography>=' in (ROOT / "setup.py").read_text()
 
 
 @pytest.mark.parametrize("name", sorted(required()))

@@ -14,7 +14,14 @@ from pathlib import Path
 import pytest
 
 BIN = Path(__file__).parent.parent / "bin"
-LEVELS = {"run": ".", "test": ".[test]", "check": ".[test,check]", "chaos": ".[chaos]", "bench": ".[bench]"}
+LEVELS = {
+    "run": ".",
+    "certs": ".[certs]",
+    "test": ".[test]",
+    "check": ".[test,check]",
+    "chaos": ".[chaos]",
+    "bench": ".[bench]",
+}
 
 # Stands for the interpreter that is found and for the one in .venv; `-c` is for the real one.
 FAKE_PYTHON = """#!/bin/sh

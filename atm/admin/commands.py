@@ -6,7 +6,7 @@ import argparse
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from atm.admin import backup, doctor, health, log_listing, membership, new_cluster, status
+from atm.admin import backup, certs, doctor, health, log_listing, membership, new_cluster, status
 from atm.admin.task import Task
 
 
@@ -82,5 +82,6 @@ COMMANDS = (
         backup.add_drill_arguments,
         backup.run_drill,
     ),
+    AdminCommand("certs", "make, renew and show certificates", certs.add_arguments, certs.run),
     AdminCommand("doctor", "say what will hurt soon, in sentences", doctor.add_arguments, doctor.run),
 )

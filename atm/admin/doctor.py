@@ -8,7 +8,7 @@ from collections import defaultdict
 from collections.abc import Hashable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 
-from atm.admin.health import DISK_FREE_BYTES_MIN, judge, voters
+from atm.admin.health import DISK_FREE_BYTES_MIN, days_left, ends_in, judge, voters
 from atm.admin.status import size
 from atm.admin.task import DONE, NOT_AVAILABLE, REFUSED, Task
 from atm.client.each_node import ask_one
@@ -21,6 +21,7 @@ from atm.wire.client_messages import Status, StatusReply
 
 CLOCK_S_MAX = 0.5  # apart: holds and limits follow the leader's clock
 SYNC_MS_MAX = 100.0  # a third of the default's shortest election timeout
+CERTIFICATE_DAYS_MIN = 30
 LOG_BYTES_USUAL = 512 * 1024 * 1024
 ASK_S = 1.0
 
@@ -75,6 +76,7 @@ def findings(cluster: Cluster, status: ClusterStatus) -> Iterator[Finding]:
     yield from _releases(status)
     yield from _files(status)
     yield from _addresses(cluster, status)
+    yield from _certificates(status, time.time_ns() // 1000)
 
 
 def clock_findings(clocks: Mapping[str, Clock]) -> Iterator[Finding]:
@@ -225,6 +227,20 @@ def _addresses(cluster: Cluster, status: ClusterStatus) -> Iterator[Finding]:
                     "correct the file, "
                     f"or if the node has moved: bin/admin move {row.node}",
                 )
+
+
+def _certificates(status: ClusterStatus, now_us: int) -> Iterator[Finding]:
+    for node in status.nodes:
+        if node.certificate_ends_us is None:
+            continue
+        days = days_left(node.certificate_ends_us, now_us)
+        if days < CERTIFICATE_DAYS_MIN:
+            yield Finding(
+                "certificates",
+                node.node,
+                f"the certificate of {node.node} {ends_in(days)}: nobody connects to it afterwards. Renew it "
+                f"where the CA's key is (bin/admin certs renew {node.node}) and copy both files there",
+            )
 
 
 def _clocks(status: ClusterStatus, credentials: Credentials | None) -> dict[str, Clock]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import time
 from collections.abc import Iterator
 from dataclasses import dataclass
 
@@ -13,6 +14,8 @@ from atm.command_line import printable
 
 LAG_ENTRIES_MAX = 1000  # a busy follower is some 50 ms behind; beyond this it does not keep up
 DISK_FREE_BYTES_MIN = 256 * 1024 * 1024
+CERTIFICATE_DAYS_MIN = 7
+DAY_US = 86_400_000_000
 HEALTHY, DEGRADED, UNAVAILABLE = "healthy", "degraded", "not available"
 CODES = {HEALTHY: DONE, DEGRADED: REFUSED, UNAVAILABLE: NOT_AVAILABLE}
 
@@ -44,9 +47,12 @@ def run(task: Task) -> int:
     return task.finish(found.line, fields, CODES[found.verdict])
 
 
-def judge(status: ClusterStatus) -> Health:
-    """Return how the cluster is: degraded if it serves, and could stand less than it should."""
-    reasons = tuple(_reasons(status))
+def judge(status: ClusterStatus, now_us: int | None = None) -> Health:
+    """Return how the cluster is: degraded if it serves, and could stand less than it should.
+
+    `now_us` is this machine's time, in microseconds since 1970, unless another one is given.
+    """
+    reasons = tuple(_reasons(status, time.time_ns() // 1000 if now_us is None else now_us))
     if not status.available:
         return Health(UNAVAILABLE, (available_line(status), *reasons), available_line(status))
     if reasons:
@@ -57,6 +63,18 @@ def judge(status: ClusterStatus) -> Health:
     )
 
 
+def days_left(ends_us: int, now_us: int) -> int:
+    """Return how many whole days a certificate is still valid; below zero if it has ended."""
+    return (ends_us - now_us) // DAY_US
+
+
+def ends_in(days: int) -> str:
+    """Return the phrase for that."""
+    if days < 0:
+        return "has ended"
+    return "ends today" if days == 0 else f"ends in {days} {'day' if days == 1 else 'days'}"
+
+
 def voters(status: ClusterStatus) -> list[NodeStatus]:
     """Return the nodes that should have a vote: as the log says, or else cluster.ini."""
     if not status.members:
@@ -65,7 +83,7 @@ def voters(status: ClusterStatus) -> list[NodeStatus]:
     return [node for node in status.nodes if node.node in names]
 
 
-def _reasons(status: ClusterStatus) -> Iterator[str]:
+def _reasons(status: ClusterStatus, now_us: int) -> Iterator[str]:
     should_vote = voters(status)
     for node in should_vote:
         if node.role == DOWN:
@@ -80,4 +98,13 @@ def _reasons(status: ClusterStatus) -> Iterator[str]:
     for node in status.nodes:
         if node.disk_free_bytes is not None and node.disk_free_bytes < DISK_FREE_BYTES_MIN:
             yield f"{node.node} has {size(node.disk_free_bytes)} free on its disk"
+    yield from _ending_certificates(status, now_us)
     yield from map(printable, status.alarms)
+
+
+def _ending_certificates(status: ClusterStatus, now_us: int) -> Iterator[str]:
+    for node in status.nodes:
+        if node.certificate_ends_us is not None:
+            days = days_left(node.certificate_ends_us, now_us)
+            if days < CERTIFICATE_DAYS_MIN:
+                yield f"the certificate of {node.node} {ends_in(days)}"

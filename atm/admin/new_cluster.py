@@ -1,17 +1,23 @@
-"""`bin/admin init`: a cluster.ini for a new cluster, on this machine or on several."""
+"""`bin/admin init`: a cluster.ini for a new cluster, on this machine or on several, and its certificates."""
 
 from __future__ import annotations
 
 import argparse
 import contextlib
+import errno
 import os
 import re
+import secrets
+import shutil
 from collections.abc import Sequence
 from importlib.resources import files
 from pathlib import Path
 
+from atm.admin import certs
 from atm.admin.task import REFUSED, USAGE, NotDone, Task
 from atm.config import NODES_MAX, PEPPER_FILE, is_node_name, is_wildcard, parse_address
+from atm.files import sync_folder
+from atm.identity import Role
 from atm.server.security.pins import new_pepper
 
 NODES = 5
@@ -26,6 +32,27 @@ DISTRIBUTED_STEPS = [
     "3. Keep a copy of pepper.key apart from all backups of the data: without it every PIN must be set again",
     "4. Nothing is encrypted (insecure = yes): on a network that others reach, add [tls] (docs/install.md)",
 ]
+DISTRIBUTED_TLS_STEPS = [
+    "1. Copy to every machine, into one folder: cluster.ini, pepper.key and certs/ca.pem",
+    "   and besides of certs/ only the node's own two, such as h1.pem and h1.key: no other's, never ca.key",
+    "2. Start each node there, in that folder: bin/start_node and its name",
+    "3. Keep copies of pepper.key and certs/ca.key apart, in safe places: without the first every PIN must "
+    "be set again, and with the second anybody makes certificates",
+]
+WHO_IS_WHO = [
+    "Who is who: admin (certs/admin.pem, role admin) changes the cluster, and moves no money:",
+    "   bin/admin --cert certs/admin.pem --key certs/admin.key and a command",
+    "teller (certs/teller.pem, roles teller and operator) is whom cluster.ini names for bin/atm. A teller's",
+    "   machine needs cluster.ini, certs/ca.pem and these. Others: bin/admin certs issue NAME --role ROLE",
+]
+PEOPLE = {"admin": frozenset({Role.ADMIN}), "teller": frozenset({Role.TELLER, Role.OPERATOR})}
+TLS_SECTION = """[tls]
+ca = certs/ca.pem
+cert = certs/{node}.pem
+key = certs/{node}.key
+client_cert = certs/teller.pem
+client_key = certs/teller.key
+"""
 REMARKS = {"client": "tellers connect here", "peer": "the other nodes connect here"}
 
 
@@ -38,31 +65,77 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     where.add_argument(
         "--hosts", type=_hosts, metavar="H1,H2,…", help="one node on each of these hosts, by name or address"
     )
-    parser.add_argument("--tls", action="store_true", help="not in this release")
+    parser.add_argument(
+        "--tls", action="store_true", help="encrypt all connections: make a CA and certificates, too"
+    )
 
 
 def run(task: Task) -> int:
     """Write the file, unless one is there."""
     options = task.options
-    if options.tls:
-        raise NotDone(USAGE, "--tls is not in this release: servers do not encrypt yet (SECURITY.md)")
     path: Path = options.config or FILE
     hosts: list[str] | None = options.hosts
     text = local_file(options.nodes) if hosts is None else distributed_file(hosts)
     nodes = re.findall(r"^\[node (.+)\]", text, re.MULTILINE)
-    files = {path: text}
+    files = {path: with_tls(text) if options.tls else text}
     if hosts is not None:
         files[path.with_name(PEPPER_FILE)] = new_pepper().decode()
-    for each in files:
+    folders = [path.with_name(certs.FOLDER)] if options.tls else []
+    for each in (*files, *folders):
         if each.exists() or each.is_symlink():
             raise NotDone(REFUSED, f"{each} is there already: nothing was written")
+    if not path.absolute().parent.is_dir():
+        raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT), str(path))
+    for folder in folders:
+        _make_certificates(folder, nodes)
     for each, content in reversed(files.items()):
         _create(each, content)
-    written = " and ".join(str(each) for each in files)
-    lines = [f"Wrote {written} for {len(nodes)} {'node' if len(nodes) == 1 else 'nodes'}: {', '.join(nodes)}"]
-    lines += LOCAL_STEPS if hosts is None else DISTRIBUTED_STEPS
-    fields = {"files": [str(each.absolute()) for each in files], "nodes": nodes}
+    written = [*map(str, files), *(f"{folder}/" for folder in folders)]
+    count = f"{len(nodes)} {'node' if len(nodes) == 1 else 'nodes'}"
+    lines = [f"Wrote {_listed(written)} for {count}: {', '.join(nodes)}"]
+    lines += _steps(distributed=hosts is not None, tls=options.tls)
+    fields = {"files": [str(each.absolute()) for each in (*files, *folders)], "nodes": nodes}
     return task.finish("\n".join(lines), fields)
+
+
+def with_tls(text: str) -> str:
+    """Return a cluster.ini with the section that names the certificates."""
+    before, found, behind = text.partition("\n# [node NAME]")
+    assert found, "a node's section is explained"
+    return f"{before}\n{TLS_SECTION}{found}{behind}"
+
+
+def _make_certificates(folder: Path, nodes: Sequence[str]) -> None:
+    """Make a CA and the first certificates, all or none."""
+    holders = [certs.holder(name, frozenset({Role.NODE})) for name in nodes]
+    holders += [certs.holder(name, roles) for name, roles in PEOPLE.items()]
+    for name in nodes:
+        if name.lower() in (*PEOPLE, *certs.RESERVED_NAMES):
+            raise NotDone(
+                USAGE, f"with --tls no node can have the name {name}: its certificate's files are taken"
+            )
+    unfinished = folder.with_name(f"{folder.name}.{secrets.token_hex(4)}.unfinished")
+    try:
+        with certs.opened(unfinished, make=True) as made:
+            made.make_authority()
+            for each in holders:
+                made.issue(each, certs.DAYS)
+        unfinished.rename(folder)
+    except BaseException:
+        shutil.rmtree(unfinished, ignore_errors=True)
+        raise
+    sync_folder(folder.parent)
+
+
+def _steps(*, distributed: bool, tls: bool) -> list[str]:
+    """Return what is to be done next."""
+    if not tls:
+        return DISTRIBUTED_STEPS if distributed else LOCAL_STEPS
+    return (DISTRIBUTED_TLS_STEPS if distributed else LOCAL_STEPS) + WHO_IS_WHO
+
+
+def _listed(names: Sequence[str]) -> str:
+    return names[0] if len(names) == 1 else f"{', '.join(names[:-1])} and {names[-1]}"
 
 
 def _create(path: Path, content: str) -> None:

@@ -53,6 +53,7 @@ class NodeStatus:
     sync_ms: float | None = None  # the longest sync of its log lately
     config: str | None = None  # a digest of the nodes in its cluster.ini
     pepper: str | None = None  # the name of its pepper
+    certificate_ends_us: int | None = None  # when its certificate expires
 
 
 @dataclass(frozen=True)
@@ -262,4 +263,5 @@ def _status(node: NodeConfig, answer: StatusReply | None, committed: int) -> Nod
         sync_ms=answer.sync_ms,
         config=answer.config,
         pepper=answer.pepper,
+        certificate_ends_us=answer.certificate_ends_us,
     )

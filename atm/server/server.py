@@ -339,6 +339,7 @@ class Server:
         follow: Callable[[ClusterState], None],
     ) -> RunLoop:
         guards = self._make_guards(storage)
+        credentials = self._credentials
 
         def extend_status(status: StatusReply) -> StatusReply:
             return replace(
@@ -347,6 +348,7 @@ class Server:
                 peer=str(self._node.peer),
                 client=str(self._node.client),
                 alarms=tuple(guards.alarms),
+                certificate_ends_us=None if credentials is None else int(credentials.loaded.ends_s * 1e6),
             )
 
         router = RequestRouter(

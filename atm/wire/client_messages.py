@@ -224,6 +224,7 @@ class StatusReply(Struct, frozen=True, kw_only=True, omit_defaults=True):
     sync_ms: float | None = None  # the longest sync of its log within some minutes
     config: str | None = None  # a digest of the nodes in its cluster.ini
     pepper: str | None = None  # the name of its pepper, as in a hello
+    certificate_ends_us: int | None = None  # when its own certificate expires, if it has one
 
 
 class VerifyReply(Struct, frozen=True, kw_only=True):

@@ -64,6 +64,44 @@ def test_what_a_node_tells_becomes_a_sentence(
     assert ran.out[0].startswith(says)
 
 
+@pytest.mark.parametrize(
+    ("days", "says"),
+    [
+        (-0.5, "the certificate of 5001 has ended: nobody connects to it afterwards. Renew it"),
+        (0.5, "the certificate of 5001 ends today"),
+        (1.5, "the certificate of 5001 ends in 1 day: "),
+        (29.5, "the certificate of 5001 ends in 29 days"),
+        (30.5, None),
+    ],
+)
+def test_a_certificate_that_ends_within_a_month_is_told(
+    run: Run, bank: FakeMembership, days: float, says: str | None
+) -> None:
+    told(bank, n5001={"certificate_ends_us": int((time.time() + days * 86_400) * 1e6)})
+    ran = run("doctor")
+    if says is None:
+        assert (ran.code, ran.out) == (0, ["Nothing to be done: all nodes answer and agree"])
+    else:
+        assert (ran.code, len(ran.out)) == (1, 1)
+        assert ran.out[0].startswith(f"certificates: {says}")
+
+
+@pytest.mark.parametrize(
+    ("days", "says"),
+    [
+        (-0.5, "degraded: the certificate of 5001 has ended"),
+        (6.5, "degraded: the certificate of 5001 ends in 6 days"),
+        (7.5, "healthy: 3 of 3 voters, led by 5001 in term 3"),
+    ],
+)
+def test_health_is_degraded_by_a_certificate_that_ends_within_a_week(
+    run: Run, bank: FakeMembership, days: float, says: str
+) -> None:
+    told(bank, n5001={"certificate_ends_us": int((time.time() + days * 86_400) * 1e6)})
+    ran = run("health")
+    assert (ran.code, ran.out) == (int(days < 7), [says])
+
+
 def test_a_node_that_is_down_and_a_bank_that_is_not_available(run: Run, bank: FakeMembership) -> None:
     bank.cluster["5002"].stop()
     address = f"127.0.0.1:{bank.cluster['5002'].port}"

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import configparser
 import json
 import stat
+from errno import ENOSPC
 from pathlib import Path
 
 import pytest
 
+from atm.admin.certs_folder import CertsFolder
 from atm.admin.main import main
 from atm.config import load
 from atm.server.security.pins import read_pepper
@@ -95,7 +98,6 @@ def test_it_writes_where_config_says(folder: Path) -> None:
         (["--hosts", "0.0.0.0,b"], "0.0.0.0 is all addresses"),
         (["--hosts", ""], "'' is no host's name or address"),
         (["--hosts", "a,b,c,d,e,f,g,h,i,j"], "a cluster has at most 9 nodes"),
-        (["--tls"], "--tls is not in this release"),
     ],
 )
 def test_nonsense_is_refused_in_one_line(
@@ -111,6 +113,80 @@ def test_nonsense_is_refused_in_one_line(
     assert not list(folder.iterdir())
 
 
+# -- with certificates -------------------------------------------------------------------------------------
+
+
+def test_with_tls_each_node_and_two_people_have_certificates_that_cluster_ini_names(
+    folder: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["init", "--hosts", "h1.bank,h2.bank,h3.bank", "--tls"]) == 0
+    printed = capsys.readouterr().out
+    names = ["admin", "h1", "h2", "h3", "teller"]
+    files = ["ca.key", "ca.pem", *(f"{name}{suffix}" for name in names for suffix in (".key", ".pem"))]
+    assert sorted(path.name for path in (folder / "certs").iterdir()) == sorted(files)
+    assert main(["certs", "show", "--json"]) == 0
+    found = json.loads(capsys.readouterr().out)["certificates"]
+    roles = {each["name"]: each["roles"] for each in found[1:]}
+    nodes = {name: ["node"] for name in ("h1", "h2", "h3")}
+    assert roles == nodes | {"admin": ["admin"], "teller": ["operator", "teller"]}
+    assert all(each["faults"] == [] for each in found)
+
+    settings = configparser.ConfigParser(inline_comment_prefixes=(";",))
+    settings.read("cluster.ini")
+    for key, path in settings["tls"].items():
+        assert (folder / path.replace("{node}", "h2")).exists(), key
+    assert settings["tls"]["client_cert"] == "certs/teller.pem"
+    assert "pepper_file" in settings["cluster"]
+    assert printed.startswith("Wrote cluster.ini, pepper.key and certs/ for 3 nodes: h1, h2, h3\n")
+    for said in (
+        "h1.pem and h1.key: no other's, never ca.key",
+        "Who is who: admin (certs/admin.pem, role admin)",
+    ):
+        assert said in printed
+
+
+def test_with_tls_on_this_machine_all_files_are_the_owners_but_certificates(folder: Path) -> None:
+    assert main(["init", "--nodes", "1", "--tls"]) == 0
+    for path in folder.rglob("*"):
+        if path.is_file():
+            assert stat.S_IMODE(path.stat().st_mode) == (0o600 if path.suffix == ".key" else 0o644), path
+    assert stat.S_IMODE((folder / "certs").stat().st_mode) == 0o700
+
+
+@pytest.mark.parametrize("there", ["cluster.ini", "pepper.key", "certs"])
+def test_with_tls_nothing_is_overwritten_either(
+    folder: Path, there: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (folder / there).mkdir()
+    assert main(["init", "--hosts", "a,b", "--tls"]) == 1
+    assert capsys.readouterr().err == f"admin: {there} is there already: nothing was written\n"
+    assert [path.name for path in folder.iterdir()] == [there]
+
+
+@pytest.mark.parametrize("name", ["ca", "admin", "teller", "ca-next"])
+def test_a_node_cannot_have_the_name_of_other_files(
+    folder: Path, name: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["init", "--hosts", f"{name}.bank,b.bank", "--tls"]) == 2
+    error = capsys.readouterr().err
+    assert error.count("\n") == 1
+    assert name in error
+    assert not list(folder.iterdir())
+
+
+def test_certificates_that_cannot_be_made_leave_nothing(
+    folder: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def full(*_: object) -> None:
+        raise OSError(ENOSPC, "No space left on device", "certs")
+
+    monkeypatch.setattr(CertsFolder, "issue", full)
+    assert main(["init", "--tls"]) == 2
+    assert "No space left on device" in capsys.readouterr().err
+    assert not list(folder.iterdir())
+
+
 def test_a_folder_that_cannot_be_written_is_told(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    assert main(["init", "--config", "missing/cluster.ini"]) == 2
-    assert capsys.readouterr().err == "admin: missing/cluster.ini: No such file or directory\n"
+    for more in ([], ["--tls"]):
+        assert main(["init", "--config", "missing/cluster.ini", *more]) == 2
+        assert capsys.readouterr().err == "admin: missing/cluster.ini: No such file or directory\n"

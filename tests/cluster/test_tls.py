@@ -19,6 +19,7 @@ from tests.support.certificates import Authority, write_tls_ini
 from tests.support.server_parts import wait_until
 
 WITHIN_S = 60.0
+DAY_US = 24 * 3600 * 1_000_000
 
 
 @pytest.fixture
@@ -52,6 +53,12 @@ def test_the_bank_serves_elects_and_catches_up_over_tls(
         cluster.start(leader)
         cluster.wait_for_leader(WITHIN_S)
         assert client.query("main").balance == 1000
+        answering = [node for node in client.cluster_status().nodes if node.role != "down"]
+    now_us = datetime.now(UTC).timestamp() * 1e6
+    assert len(answering) >= 2
+    for node in answering:
+        assert node.certificate_ends_us is not None
+        assert now_us < node.certificate_ends_us < now_us + 31 * DAY_US
     assert teller(["--config", config, "-c", "query", "-c", "status"]) == 0
     assert "Your current account balance is: 10" in capsys.readouterr().out
     ran = subprocess.run(

@@ -6,6 +6,7 @@ from tests.mutants.edit import Edit
 from tests.mutants.mutant import Mutant
 
 FOLDER_TESTS = "tests/storage/test_private_folder.py::"
+CERTS_TESTS = "tests/admin/test_certs.py::"
 TELLER_TEST = "tests/teller/test_false_server.py::test_no_field_of_a_reply_ends_the_teller_with_a_traceback"
 
 STRANGERS = (
@@ -56,5 +57,42 @@ STRANGERS = (
         what="a false server ends the teller by the details of a lookup",
         edits=(Edit("decode_client_reply", "decode_details(...)", "pass"),),
         caught_by=f"{TELLER_TEST}[lookup]",
+    ),
+    Mutant(
+        name="a teller's certificate is a server's",
+        what="a teller with a port of his own is taken for a server and is told PINs",
+        edits=(Edit("new_certificate", "holder_.is_node", "True"),),
+        caught_by=CERTS_TESTS + "test_openssl_trusts_what_is_issued_for_its_own_end_of_a_connection_only",
+    ),
+    Mutant(
+        name="any certificate in the folder is renewed",
+        what="whoever may write a file there gets the role of his choice, signed by the bank",
+        edits=(
+            Edit(
+                "CertsFolder._to_renew",
+                "not any(is_signed_by(certificate_, each_) for each_ in self_.authorities())",
+                "False",
+            ),
+        ),
+        caught_by=CERTS_TESTS + "test_one_that_is_not_what_it_seems_is_not_renewed_and_the_others_neither",
+    ),
+    Mutant(
+        name="certificate named before its key",
+        what="a kill leaves a new certificate with the old key, for good",
+        edits=(
+            Edit(
+                "CertsFolder._write_pair",
+                """
+                rename_durably(staged_key_, self_.path / key_name_)
+                rename_durably(staged_certificate_, self_.path / certificate_name_)
+                """,
+                """
+                rename_durably(staged_certificate_, self_.path / certificate_name_)
+                rename_durably(staged_key_, self_.path / key_name_)
+                """,
+            ),
+        ),
+        caught_by=CERTS_TESTS
+        + "test_a_kill_at_any_call_leaves_the_old_or_the_new_and_the_next_command_goes_on",
     ),
 )

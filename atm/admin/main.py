@@ -14,6 +14,7 @@ from pathlib import Path
 from atm.admin.commands import COMMANDS
 from atm.admin.task import (
     INTERRUPTED,
+    NOT_ALLOWED,
     NOT_AVAILABLE,
     REFUSED,
     UNKNOWN,
@@ -21,7 +22,7 @@ from atm.admin.task import (
     NotDone,
     Task,
 )
-from atm.client.errors import OutcomeUnknown, Rejected, Unavailable
+from atm.client.errors import NotAllowed, OutcomeUnknown, Rejected, Unavailable
 from atm.command_line import CLOSED_PIPE, OneLineParser, add_version, complain, forget_stdout, program_name
 from atm.config import ConfigError
 from atm.files import keep_private
@@ -46,6 +47,8 @@ def main(argv: Sequence[str] | None = None) -> int:
         return _end(task, end.code, str(end))
     except ConfigError as error:
         return _end(task, USAGE, str(error))
+    except NotAllowed as error:
+        return _end(task, NOT_ALLOWED, f"{error}; nothing was changed")
     except Rejected as error:
         return _end(task, REFUSED, str(error))
     except Unavailable as error:

@@ -14,8 +14,8 @@ import time
 from collections import defaultdict
 from threading import Lock
 
-from atm.client.errors import ClientClosed
-from atm.wire.client_messages import ClientReply, ErrorReply, decode_client_reply
+from atm.client.errors import ClientClosed, NotAllowed
+from atm.wire.client_messages import AdminReply, ClientReply, ErrorReply, decode_client_reply
 from atm.wire.codec import Malformed
 from atm.wire.framing import CLIENT_FRAME_BYTES_MAX, FrameReader, FrameTooLarge, frame
 
@@ -50,7 +50,7 @@ class ServerConnection:
         self._frames = FrameReader(frame_bytes_max)
 
     def exchange(self, payload: bytes, request_id: str, until: float) -> ClientReply:
-        """Send a request and return the answer that has its id; raise `NotSent` or `Lost`.
+        """Send a request and return the answer that has its id; raise `NotSent`, `Lost` or `NotAllowed`.
 
         An error without an id is an answer too: it is about the connection, and this is its only request.
         """
@@ -59,6 +59,8 @@ class ServerConnection:
             answer = decode_client_reply(received)
         except Malformed as error:
             raise Lost(str(error)) from error
+        if isinstance(answer, AdminReply) and answer.outcome == "not_allowed" and answer.id == request_id:
+            raise NotAllowed(answer.message)
         if answer.id == request_id or (isinstance(answer, ErrorReply) and not answer.id):
             return answer
         raise Lost("the server answered another request")

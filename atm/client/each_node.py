@@ -8,6 +8,7 @@ from contextlib import closing
 from threading import Thread
 
 from atm.client.connection import Lost, NotSent, ServerConnection
+from atm.client.errors import NotAllowed
 from atm.config import Address, NodeConfig
 from atm.wire.client_messages import ClientReply, ClientRequest
 from atm.wire.codec import encode
@@ -21,14 +22,20 @@ def ask_each(
 ) -> dict[str, ClientReply | None]:
     """Ask all nodes at once; return the answers by node, None if none came within `answer_s`.
 
+    Raise `NotAllowed` if that is what a node says.
     The threads are daemons, and none is waited for longer: to find the address of a host's name has no
     time limit of its own.
     """
     asked = list(nodes)
     answers: dict[str, ClientReply | None] = {node.name: None for node in asked}
 
+    refusals: list[NotAllowed] = []
+
     def ask(node: NodeConfig) -> None:
-        answers[node.name] = ask_one(node.client, request, answer_s)
+        try:
+            answers[node.name] = ask_one(node.client, request, answer_s)
+        except NotAllowed as refusal:
+            refusals.append(refusal)
 
     threads = [Thread(target=ask, args=(node,), daemon=True) for node in asked]
     until = time.monotonic() + answer_s + LATE_S
@@ -36,6 +43,8 @@ def ask_each(
         thread.start()
     for thread in threads:
         thread.join(max(0.0, until - time.monotonic()))
+    if refusals:
+        raise refusals[0]
     return dict(answers)
 
 

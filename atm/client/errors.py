@@ -21,6 +21,10 @@ class Rejected(ClientError):
         super().__init__(f"The bank does not understand the request: {reason}")
 
 
+class NotAllowed(ClientError):
+    """The caller's roles do not allow a request about the servers; it is certainly not done."""
+
+
 class OutcomeUnknown(ClientError):
     """The request may or may not be done: ask again with its `request_id` and the same contents."""
 

@@ -10,7 +10,7 @@ from msgspec.structs import asdict
 
 from atm.ledger.commands import Batch, Command, Contents, Credit, Debit, LogCommand, SetPin, Transfer
 
-_NO_DETAILS = frozenset({"id", "account", "amount", "pin", "old_pin"})
+_NO_DETAILS = frozenset({"id", "end_user", "account", "amount", "pin", "old_pin"})
 
 
 def contents_of(command: Command) -> Contents:

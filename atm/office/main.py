@@ -19,7 +19,7 @@ from typing import TextIO
 import apsw
 import msgspec
 
-from atm.client import Client, ClientError, OutcomeUnknown, Unavailable
+from atm.client import Client, ClientError, NotAllowed, OutcomeUnknown, Unavailable
 from atm.command_line import (
     CLOSED_PIPE,
     USAGE,
@@ -43,7 +43,7 @@ from atm.storage.log_file import DamagedLog, LogFailed, LogOfAnotherRelease
 from atm.wire.log_entries import NewerEntry
 
 PROGRAM = "ledger"
-DONE, FAILED, NOT_AVAILABLE, UNKNOWN = 0, 1, 3, 5
+DONE, FAILED, NOT_AVAILABLE, NOT_ALLOWED, UNKNOWN = 0, 1, 3, 4, 5
 INTERRUPTED = 130
 VERIFY_S = 900.0
 IMPORT_TIMEOUT_S = 30.0  # longer than an election or a restart
@@ -76,6 +76,8 @@ def main(argv: Sequence[str] | None = None) -> int:
         return _complain(f"{error}. Run the import again: nothing is booked twice", UNKNOWN)
     except Unavailable as error:
         return _complain(f"{error}. Run the import again: nothing is booked twice", NOT_AVAILABLE)
+    except NotAllowed as error:
+        return _complain(str(error), NOT_ALLOWED)
     except ClientError as error:
         return _complain(str(error), FAILED)
     except KeyboardInterrupt:

@@ -189,7 +189,7 @@ class Teller:
         report = decided(command, receipt)
         if isinstance(command, Hold) and report.code == DONE:
             self.state.note_hold(command.id)
-        if report.code != NOT_ALLOWED:
+        if receipt.outcome not in {Outcome.WRONG_PIN, Outcome.LOCKED}:
             return report
         account, was_logged_in = self._identity.account, self._identity.logged_in
         self._identity.log_out()

@@ -18,6 +18,7 @@ from tests.mutants.format import FORMAT
 from tests.mutants.guards import GUARDS
 from tests.mutants.install import INSTALL
 from tests.mutants.members import MEMBERS
+from tests.mutants.permissions import PERMISSIONS
 from tests.mutants.reads import READS
 from tests.mutants.registry import REGISTRY
 from tests.mutants.replication import REPLICATION
@@ -47,6 +48,7 @@ MUTANTS = (
     *MEMBERS,
     *BANK,
     *BANK_RULES,
+    *PERMISSIONS,
     *REGISTRY,
     *RUN_LOOP,
     *STRANGERS,

@@ -44,6 +44,9 @@ class Identity:
         return Role.NODE in self.roles
 
 
+# Actors that are no certificate's: who connects without TLS, and the bank itself.
+RESERVED_NAMES = frozenset({"local", "bank"})
+
 # Who connects without TLS, which is for the own machine: may do all that clients may.
 LOCAL_IDENTITY = Identity("local", CLIENT_ROLES)
 
@@ -79,6 +82,8 @@ def identity_of(uris: Iterable[str]) -> Identity:
         raise NoIdentity(f"names nobody: it has no URI such as {URI_SCHEME}{Role.TELLER}/ann")
     if len(names) > 1:
         raise NoIdentity("names several people, and must name one")
+    if names & RESERVED_NAMES and Role.NODE not in roles:
+        raise NoIdentity(f"names {names.pop()!r}, which is no person's name here")
     if Role.NODE in roles and len(roles) > 1:
         raise NoIdentity("names a server that has another role, too")
     return Identity(names.pop(), frozenset(roles))

@@ -37,3 +37,9 @@ def test_a_certificate_that_names_nobody_or_too_much_is_refused(uris: list[str],
 def test_not_everything_is_a_name(name: str) -> None:
     with pytest.raises(ValueError, match="is no name"):
         role_uri(Role.TELLER, name)
+
+
+@pytest.mark.parametrize("name", ["local", "bank"])
+def test_nobody_has_a_name_that_the_books_have_for_something_else(name: str) -> None:
+    with pytest.raises(NoIdentity, match="no person's name"):
+        identity_of([role_uri(Role.TELLER, name)])

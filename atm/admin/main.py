@@ -55,10 +55,10 @@ def main(argv: Sequence[str] | None = None) -> int:
         return _end(task, end.code, str(end))
     except ConfigError as error:
         return _end(task, USAGE, str(error))
-    except Rejected as error:
-        return _end(task, REFUSED, str(error))
     except NotAllowed as error:
         return _end(task, NOT_ALLOWED, f"{error}; nothing was changed")
+    except Rejected as error:
+        return _end(task, REFUSED, str(error))
     except Unavailable as error:
         return _end(task, NOT_AVAILABLE, f"{error}; nothing was changed")
     except OutcomeUnknown:

@@ -5,9 +5,12 @@ from __future__ import annotations
 import math
 import os
 from collections.abc import Callable, Iterable
+from copy import copy
 from pathlib import Path
 from types import TracebackType
 from typing import Self, overload
+
+from msgspec.structs import replace
 
 from atm.client.errors import ClientClosed, UnknownNode
 from atm.client.node_status import ClusterStatus, NodeStatus, ask_all
@@ -53,7 +56,7 @@ class Client:
 
     Each request is tried for `timeout` seconds, at one server after another. Once it may have been done,
     it is tried for `patience` seconds in all (default: `timeout`), and `on_unknown` is called once with its
-    id, in the calling thread.
+    id, in the calling thread. A gateway's `end_user` is whom it acts for, by its own names.
     """
 
     def __init__(
@@ -66,6 +69,7 @@ class Client:
         on_unknown: Callable[[str], None] | None = None,
         cert: str | os.PathLike[str] | None = None,
         key: str | os.PathLike[str] | None = None,
+        end_user: str | None = None,
     ) -> None:
         """Raise `ConfigError` for a wrong file, `UnknownNode`, or `ValueError` for a wrong timeout.
 
@@ -76,6 +80,7 @@ class Client:
         if node is not None and node not in self._cluster.nodes:
             names = ", ".join(self._cluster.nodes)
             raise UnknownNode(f"{self._cluster.path} has no node {node}: the nodes are {names}")
+        self._end_user = end_user
         timeout_s = _checked_seconds(timeout)
         self._credentials = client_credentials(self._cluster)
         self._sender = RetryingSender(
@@ -234,8 +239,16 @@ class Client:
 
     def ask(self, request: Command | Read) -> Receipt:
         """Send a request object, such as one that is repeated under its id."""
+        if request.end_user is None and self._end_user is not None:
+            request = replace(request, end_user=self._end_user)
         check_request(request)
         return Receipt.of(self._sender.send(request))
+
+    def on_behalf_of(self, end_user: str) -> Client:
+        """Return this client as it acts for another end user; the two share their connections and `close`."""
+        other = copy(self)
+        other._end_user = end_user
+        return other
 
     def status(self) -> list[NodeStatus]:
         """Return the status of every node, in the file's order, within about a second."""

@@ -15,10 +15,10 @@ from collections import defaultdict
 from collections.abc import Mapping
 from threading import Lock
 
-from atm.client.errors import ClientClosed
+from atm.client.errors import ClientClosed, NotAllowed
 from atm.tls.credentials import Credentials
 from atm.tls.tls_socket import CertificateRefused, HandshakeEnded, TlsFailed, TlsSocket, connect_tls
-from atm.wire.client_messages import ClientReply, ErrorReply, decode_client_reply
+from atm.wire.client_messages import AdminReply, ClientReply, ErrorReply, decode_client_reply
 from atm.wire.codec import Malformed
 from atm.wire.framing import CLIENT_FRAME_BYTES_MAX, FrameReader, FrameTooLarge, frame
 
@@ -91,7 +91,7 @@ class ServerConnection:
         return NotTrusted(f"TLS to {self._where}: {error}", by_server=by_server)
 
     def exchange(self, payload: bytes, request_id: str, until: float) -> ClientReply:
-        """Send a request and return the answer that has its id; raise `NotSent` or `Lost`.
+        """Send a request and return the answer that has its id; raise `NotSent`, `Lost` or `NotAllowed`.
 
         An error without an id is an answer too: it is about the connection, and this is its only request.
         """
@@ -102,6 +102,8 @@ class ServerConnection:
             raise Lost(str(error)) from error
         if isinstance(answer, ErrorReply) and answer.outcome == "untrusted":
             raise NotTrusted(f"{self._where}: {answer.message}", by_server=True)
+        if isinstance(answer, AdminReply) and answer.outcome == "not_allowed" and answer.id == request_id:
+            raise NotAllowed(answer.message)
         if answer.id == request_id or (isinstance(answer, ErrorReply) and not answer.id):
             return answer
         raise Lost("the server answered another request")

@@ -27,11 +27,14 @@ def ask_each(
 ) -> dict[str, ClientReply | None]:
     """Ask all nodes at once; return the answers by node, None if none came within `answer_s`.
 
-    What cannot be trusted is noted in `distrust`, by node. The threads are daemons, and none is waited for
-    longer: to find the address of a host's name has no time limit of its own.
+    What cannot be trusted is noted in `distrust`, by node. Raise `NotAllowed` if that is what a node says. The
+    threads are daemons, and none is waited for longer: to find the address of a host's name has no time
+    limit of its own.
     """
     asked = list(nodes)
     answers: dict[str, ClientReply | None] = {node.name: None for node in asked}
+
+    refusals: list[NotAllowed] = []
 
     def ask(node: NodeConfig) -> None:
         try:
@@ -39,6 +42,8 @@ def ask_each(
         except NotTrusted as error:
             if distrust is not None:
                 distrust[node.name] = error
+        except NotAllowed as refusal:
+            refusals.append(refusal)
 
     threads = [Thread(target=ask, args=(node,), daemon=True) for node in asked]
     until = time.monotonic() + answer_s + LATE_S
@@ -46,6 +51,8 @@ def ask_each(
         thread.start()
     for thread in threads:
         thread.join(max(0.0, until - time.monotonic()))
+    if refusals:
+        raise refusals[0]
     return dict(answers)
 
 
@@ -66,11 +73,11 @@ def ask_one(
         return None
 
 
-def fault_of(distrust: Mapping[str, NotTrusted]) -> Unavailable:
+def fault_of(distrust: Mapping[str, NotTrusted]) -> NotAllowed | Unavailable:
     """Return what to raise when no node answered, some perhaps because of the certificates."""
     refused = next((error for error in distrust.values() if error.by_server), None)
     if refused is not None:
-        return NotAllowed(str(refused))
+        return NotAllowed(f"The bank does not accept this certificate: {refused}")
     return Unavailable(str(next(iter(distrust.values())))) if distrust else Unavailable()
 
 

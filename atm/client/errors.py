@@ -14,18 +14,18 @@ class Unavailable(ClientError):
         super().__init__(f"The bank is not available: {why}")
 
 
-class NotAllowed(Unavailable):
-    """The servers do not let this client's certificate in; it is certainly not done."""
-
-    def __init__(self, why: str) -> None:
-        ClientError.__init__(self, f"The bank does not accept this certificate: {why}")
-
-
 class Rejected(ClientError):
     """The server does not understand the request (another release?); it is certainly not done."""
 
     def __init__(self, reason: str) -> None:
         super().__init__(f"The bank does not understand the request: {reason}")
+
+
+class NotAllowed(ClientError):
+    """The servers do not let this client in, or its roles do not allow the request; it is certainly not done.
+
+    A request to the bank itself that the roles do not allow has the outcome `not_allowed` instead.
+    """
 
 
 class OutcomeUnknown(ClientError):

@@ -11,10 +11,12 @@ from msgspec.structs import asdict
 from atm.client.errors import InvalidAccount, InvalidAmount, InvalidPin, InvalidRequest, InvalidRequestId
 from atm.ledger.commands import (
     AMOUNT_MINOR_MAX,
+    END_USER_CHARS_MAX,
     AccountName,
     AmountMinor,
     Batch,
     Command,
+    EndUser,
     Leg,
     Read,
     RequestId,
@@ -23,6 +25,9 @@ from atm.ledger.commands import (
 ACCOUNT_RULE = "An account's name is 1 to 64 letters, digits or . _ - and starts with a letter or digit"
 AMOUNT_RULE = f"An amount is a whole number of minor units (int) from 1 to {AMOUNT_MINOR_MAX}"
 REQUEST_ID_RULE = "A request id is 1 to 64 printable ASCII characters without spaces"
+END_USER_RULE = (
+    f"An end user's name is 1 to {END_USER_CHARS_MAX} letters, digits or _ . -, the first no . and no -"
+)
 PIN_RULE = "A PIN is 4 to 12 digits"
 
 _PLAIN_PIN = re.compile(r"[0-9]{4,12}", re.ASCII)
@@ -31,6 +36,7 @@ _RULES: tuple[tuple[object, type[InvalidRequest], str], ...] = (
     (AccountName, InvalidAccount, ACCOUNT_RULE),
     (AmountMinor, InvalidAmount, AMOUNT_RULE),
     (RequestId, InvalidRequestId, REQUEST_ID_RULE),
+    (EndUser, InvalidRequest, END_USER_RULE),
 )
 
 

@@ -10,7 +10,7 @@ from threading import Event
 
 from atm.client.connection import Lost, NotSent, NotTrusted, Pool, ServerConnection
 from atm.client.each_node import fault_of
-from atm.client.errors import ClientClosed, Interrupted, OutcomeUnknown, Rejected, Unavailable
+from atm.client.errors import ClientClosed, Interrupted, NotAllowed, OutcomeUnknown, Rejected, Unavailable
 from atm.client.reply_rules import answers
 from atm.client.route import Route
 from atm.config import NodeConfig
@@ -159,7 +159,7 @@ class RetryingSender:
         return OutcomeUnknown(attempt.request_id) if attempt.may_be_done else certain
 
 
-def _unavailable(answer: ErrorReply | None, fault: Unavailable) -> Unavailable:
+def _unavailable(answer: ErrorReply | None, fault: NotAllowed | Unavailable) -> NotAllowed | Unavailable:
     """Return why there is no receipt, in the bank's words if those say more than that nobody answered."""
     if answer is not None and (answer.outcome == "no_space" or answer.message == UPGRADING):
         return Unavailable(answer.message)
@@ -188,7 +188,7 @@ class _Attempt:
         return not isinstance(self.request, Read)
 
     @property
-    def fault(self) -> Unavailable:
+    def fault(self) -> NotAllowed | Unavailable:
         """What to raise if it is certainly not done."""
         return fault_of(self.distrust)
 

@@ -8,20 +8,24 @@ answer for ever. The structs declare their limits, so a decoded one is well form
 from __future__ import annotations
 
 from enum import StrEnum
-from typing import Annotated, ClassVar, Final, Literal
+from typing import Annotated, ClassVar, Final
 
 from msgspec import Meta, Struct
 
-from atm.identity import LOCAL_IDENTITY
+from atm.identity import LOCAL_IDENTITY, NAME_CHARS_MAX
 
 AMOUNT_MINOR_MAX = 10**14 - 1  # twelve digits and two decimals: 999,999,999,999.99
 BALANCE_MINOR_MAX = 2**53 - 1  # exact in every program that reads numbers as floating point
 LEGS_MAX = 64  # postings of one batch
 HOLD_MS_MAX = 400 * 24 * 3600 * 1000
 PAGE_LINES_MAX = 100
+END_USER_CHARS_MAX = 31  # with the gateway's name and a slash, an actor
 
 LOCAL = LOCAL_IDENTITY.name  # the actor of a client that has no identity
 BANK = "bank"  # the actor of `Expire`, which the leader proposes itself
+
+ACTOR_CHARS_MAX = 64
+assert NAME_CHARS_MAX + 1 + END_USER_CHARS_MAX <= ACTOR_CHARS_MAX
 
 # The longest answers, as frames; tests/server/test_client_server.py builds the longest of each kind.
 RECEIPT_BYTES_MAX = 1024
@@ -43,13 +47,10 @@ AccountName = Annotated[str, Meta(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]{0,63}\Z")
 AmountMinor = Annotated[int, Meta(gt=0, le=AMOUNT_MINOR_MAX)]
 # 4 to 12 digits as a teller sends it; 64 hexadecimal digits once sealed (atm/server/security/pins.py).
 Pin = Annotated[str, Meta(pattern=r"^([0-9]{4,12}|[0-9a-f]{64})\Z")]
+EndUser = Annotated[str, Meta(pattern=rf"^[A-Za-z0-9_][A-Za-z0-9_.-]{{0,{END_USER_CHARS_MAX - 1}}}\Z")]
 # In place of a seal, where the server that read the request saw that no PIN would be compared (from feature
 # level 2 on). If one would be compared after all, the command is not decided: see rules.py.
 NOT_HASHED = "0" * 64
-
-# The role that a request needs. An operator and a gateway may do all that a teller may, an auditor all reads.
-# Only the teller program's `--operator` checks it in this release; servers do not yet.
-Role = Literal["teller", "operator", "admin"]
 
 
 class Outcome(StrEnum):
@@ -74,6 +75,7 @@ class Outcome(StrEnum):
     ALREADY_REVERSED = "already_reversed"
     EXCEEDS_ORIGINAL = "exceeds_original"
     ORIGINAL_NOT_FOUND = "original_not_found"
+    NOT_ALLOWED = "not_allowed"
 
 
 OK: Final = Outcome.OK  # a global, since looking up a member in its class takes as long as a call
@@ -88,15 +90,17 @@ class Request(
     omit_defaults=True,
     gc=False,  # its fields cannot refer back to it
 ):
-    """The base of all requests. The `op` on the wire is the tag of the class; `role` is who may send it.
+    """The base of all requests. The `op` on the wire is the tag of the class.
 
+    Who may send it: atm/permissions.py. A gateway says for which `end_user` it asks; the server that reads
+    that takes it out and makes it part of the actor, so no log entry has it.
     `level` is the feature level from which on a command may stand in the log.
     """
 
-    role: ClassVar[Role] = "teller"
     level: ClassVar[int] = 1
 
     id: RequestId
+    end_user: EndUser | None = None
 
     @property
     def answer_bytes_max(self) -> int:
@@ -190,8 +194,6 @@ class Reverse(Request, frozen=True, kw_only=True, tag="reverse"):
 class WriteOff(Request, frozen=True, kw_only=True, tag="write_off"):
     """Pay an account, or the cash that is missing (`cash`), out of the bank's `writeoff`."""
 
-    role: ClassVar[Role] = "operator"
-
     account: AccountName
     amount: AmountMinor
 
@@ -208,23 +210,17 @@ class Open(Request, frozen=True, kw_only=True, tag="open"):
 class Freeze(Request, frozen=True, kw_only=True, tag="freeze"):
     """Block an account: only its holds can still be posted, and its postings reversed."""
 
-    role: ClassVar[Role] = "operator"
-
     account: AccountName
 
 
 class Unfreeze(Request, frozen=True, kw_only=True, tag="unfreeze"):
     """Undo `Freeze`."""
 
-    role: ClassVar[Role] = "operator"
-
     account: AccountName
 
 
 class Close(Request, frozen=True, kw_only=True, tag="close"):
     """Close an account for ever; it must be empty, with nothing held."""
-
-    role: ClassVar[Role] = "operator"
 
     account: AccountName
 
@@ -247,15 +243,11 @@ class Login(Request, frozen=True, kw_only=True, tag="login"):
 class Unlock(Request, frozen=True, kw_only=True, tag="unlock"):
     """Reset the count of wrong PINs of an account."""
 
-    role: ClassVar[Role] = "operator"
-
     account: AccountName
 
 
 class SetLimit(Request, frozen=True, kw_only=True, tag="set_limit"):
     """Limit what may be withdrawn (`debit`, `hold`) from an account in a day of log time (UTC)."""
-
-    role: ClassVar[Role] = "operator"
 
     account: AccountName
     amount: AmountMinor | None = None  # None: no limit
@@ -317,7 +309,6 @@ class Lookup(Request, frozen=True, kw_only=True, tag="lookup"):
 class Exceptions(Request, frozen=True, kw_only=True, tag="exceptions"):
     """Ask for the latest postings that a person should look at, or the latest before `before`."""
 
-    role: ClassVar[Role] = "operator"
     cursor: ClassVar[str] = "before"
 
     limit: Annotated[int, Meta(gt=0, le=PAGE_LINES_MAX)] = 20
@@ -332,7 +323,6 @@ class Exceptions(Request, frozen=True, kw_only=True, tag="exceptions"):
 class Accounts(Request, frozen=True, kw_only=True, tag="accounts"):
     """Ask for the customers' accounts in the order of their names, or for those after the name `after`."""
 
-    role: ClassVar[Role] = "operator"
     cursor: ClassVar[str] = "after"
 
     limit: Annotated[int, Meta(gt=0, le=PAGE_LINES_MAX)] = PAGE_LINES_MAX
@@ -492,7 +482,8 @@ class ReadResult(LedgerReceipt, frozen=True, kw_only=True, omit_defaults=True):
     statement  `lines`, the latest first, and `next` to ask for those before them, None if there are none
     exceptions likewise
     accounts   `accounts` in the order of their names, and `next` to ask for those after them, likewise
-    lookup     the first receipt, and in `asked` what was asked; `reversed_by` is the id of its reversal
+    lookup     the first receipt, in `asked` what was asked, and by which `actor`; `reversed_by` is the id of
+               its reversal
     """
 
     state: str | None = None
@@ -501,6 +492,7 @@ class ReadResult(LedgerReceipt, frozen=True, kw_only=True, omit_defaults=True):
     accounts: tuple[AccountState, ...] | None = None
     next: int | str | None = None
     asked: Contents | None = None
+    actor: str | None = None
     reversed_by: str | None = None
 
     @property

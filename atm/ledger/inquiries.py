@@ -158,6 +158,7 @@ class Inquiries:
         return ReadResult(
             **asdict(replace(record.receipt, id=request.id)),
             asked=record.asked,
+            actor=record.actor,
             reversed_by=self._cursor.execute(REVERSED_BY, (request.request_id,)).get,
         )
 

@@ -20,7 +20,7 @@ from atm.ledger.commands import (
     Transfer,
 )
 
-_NO_DETAILS = frozenset({"id", "account", "amount", "pin", "old_pin"})
+_NO_DETAILS = frozenset({"id", "end_user", "account", "amount", "pin", "old_pin"})
 _PIN_NOT_HASHED = ""  # no digest
 _SET_PIN_NOT_HASHED = '{"pin":""}'  # the details of `set_pin` then
 

@@ -15,7 +15,7 @@ from typing import TextIO
 
 import msgspec
 
-from atm.client import Client, Leg, Receipt
+from atm.client import Client, Leg, NotAllowed, Receipt
 from atm.ledger.audit.extract import JournalLine
 from atm.ledger.commands import (
     BANK_ACCOUNTS,
@@ -31,6 +31,7 @@ from atm.ledger.commands import (
     WriteOff,
 )
 from atm.office.books import cell_text
+from atm.permissions import needed
 
 NUMBERS = ("posting", "time_us", "amount", "debit_balance", "credit_balance")
 EXPIRY_POLL_S = 0.02
@@ -109,6 +110,8 @@ class Replay:
     def _open_account(self, account: str) -> None:
         if account not in self._known:
             outcome = self._client.open(account, request_id=_derived("open", account)).outcome
+            if outcome == "not_allowed":
+                raise NotAllowed(needed("open"))
             if outcome not in {"ok", "exists"}:
                 raise NotBooked(f"account {account} cannot be opened: {outcome}")
             self._known.add(account)
@@ -116,6 +119,8 @@ class Replay:
 
     def _book_command(self, command: Command, line: JournalLine) -> Receipt:
         receipt = self._client.ask(command)
+        if receipt.outcome == "not_allowed":
+            raise NotAllowed(needed(str(command.__struct_config__.tag)))
         if receipt.outcome != "ok":
             raise NotBooked(
                 f"posting {line.posting} (request {line.request_id}) was not booked: {receipt.outcome}. "
@@ -129,8 +134,8 @@ class Replay:
         """
         client, account = self._client, line.debit_account
         lend, hold = _derived("lend", line.request_id), _derived("hold", line.request_id)
-        needed = max(line.amount, -line.debit_balance)
-        self._book_command(Credit(id=lend, account=account, amount=needed), line)
+        lacking = max(line.amount, -line.debit_balance)
+        self._book_command(Credit(id=lend, account=account, amount=lacking), line)
         held = client.hold(account, line.amount, 1, request_id=hold)
         if held.outcome != "ok":
             raise NotBooked(f"posting {line.posting} was not booked: its hold is refused, {held.outcome}")

@@ -1,7 +1,7 @@
 """All commands of the teller, in the order of `help`: a row each.
 
 A row is all that the teller knows of a command: parser, help, hints, completion and sentences read it. Its
-request says who may use it (`role`, in `atm/ledger/commands.py`).
+request says who may use it (atm/permissions.py).
 """
 
 from __future__ import annotations

@@ -16,7 +16,7 @@ from atm.teller.commands import command_of
 DONE, DECLINED, USAGE, NOT_AVAILABLE, NOT_ALLOWED, UNKNOWN = range(6)  # exit codes
 INTERRUPTED = 130  # as a shell counts Ctrl-C
 
-_NOT_ALLOWED = frozenset({Outcome.WRONG_PIN, Outcome.LOCKED})
+_NOT_ALLOWED = frozenset({Outcome.WRONG_PIN, Outcome.LOCKED, Outcome.NOT_ALLOWED})
 # Fields of a request that are not among the details: each report has them, or they are PINs or a page.
 _NOT_DETAILS = frozenset({"id", "account", "amount", "pin", "old_pin", "limit", "before", "after"})
 _ONLY_READ = [name for name in ReadResult.__struct_fields__ if name not in LedgerReceipt.__struct_fields__]
@@ -101,7 +101,7 @@ def undecided(request: Command | Read, outcome: str, code: int, text: str) -> Re
 
 
 def code_of(outcome: Outcome) -> int:
-    """Return the exit code: 4 without the right PIN, 1 for all other refusals."""
+    """Return the exit code: 4 without the right PIN or role, 1 for all other refusals."""
     if outcome is Outcome.OK:
         return DONE
     return NOT_ALLOWED if outcome in _NOT_ALLOWED else DECLINED

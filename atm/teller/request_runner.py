@@ -177,7 +177,7 @@ class RequestRunner:
         except Rejected as error:
             reason = printable(str(error))
             return f"{OutcomeUnknown(command.id)}, and it will not be asked again: {reason}"
-        except (Unavailable, OutcomeUnknown):
+        except (NotAllowed, Unavailable, OutcomeUnknown):
             pass
         except Interrupted:
             self.interrupted = True

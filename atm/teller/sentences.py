@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from atm.client import Receipt
 from atm.ledger.commands import MAIN, Command, Credit, Debit, Outcome, Read
+from atm.permissions import needed
 from atm.teller.commands import command_of
 from atm.teller.phrases import refusal
 
@@ -43,6 +44,8 @@ def settled(request: Command, outcome: Outcome, *, from_last_time: bool) -> str:
 
 def declined(request: Command | Read, outcome: Outcome) -> str:
     """Return why the request was refused, and what to do."""
+    if outcome is Outcome.NOT_ALLOWED:
+        return needed(str(request.__struct_config__.tag))
     command = command_of(request)
     if command is not None and outcome in command.refusals:
         return command.refusals[outcome](request)

@@ -180,7 +180,7 @@ class Teller:
     def _servers(self) -> Report:
         try:
             return reports.servers(self._client.cluster_status(), self._output.columns)
-        except Unavailable as error:  # none of them can be trusted, or trusts this teller
+        except (NotAllowed, Unavailable) as error:  # none of them can be trusted, or trusts this teller
             refused = isinstance(error, NotAllowed)
             return Report(
                 command="status",
@@ -203,7 +203,7 @@ class Teller:
         report = decided(command, receipt)
         if isinstance(command, Hold) and report.code == DONE:
             self.state.note_hold(command.id)
-        if report.code != NOT_ALLOWED:
+        if receipt.outcome not in {Outcome.WRONG_PIN, Outcome.LOCKED}:
             return report
         account, was_logged_in = self._identity.account, self._identity.logged_in
         self._identity.log_out()

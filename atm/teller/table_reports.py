@@ -50,6 +50,7 @@ def receipt(reference: str, found: Receipt, columns: int | None, *, with_balance
             "decision": str(found.outcome),
             "asked": asked | details,
             "time_us": found.time_us,
+            "actor": found.actor,
             "reversed_by": found.reversed_by,
         },
         is_table=True,

@@ -9,6 +9,7 @@ from tabulate import tabulate
 
 from atm.client import NodeStatus, Receipt
 from atm.command_line import printable
+from atm.ledger.commands import LOCAL
 from atm.money import format_amount
 from atm.teller.commands import word_for
 from atm.teller.teller_command import Listing
@@ -46,6 +47,8 @@ def receipt(
     if with_balance and found.balance is not None and found.available is not None:
         rows += [("balance", format_amount(found.balance)), ("available", format_amount(found.available))]
     rows += [("log entry", str(found.log_index)), ("time (UTC)", format_timestamp(found.time_us))]
+    if found.actor is not None and found.actor != LOCAL:
+        rows += [("asked by", printable(found.actor))]
     rows += [] if found.reversed_by is None else [("reversed by", printable(found.reversed_by))]
     width = None if columns is None else max(_STACKED_COLUMNS, columns - _LABEL_COLUMNS)
     return tabulate(rows, tablefmt="plain", disable_numparse=True, maxcolwidths=[None, width])

@@ -8,7 +8,9 @@ from functools import cached_property
 from typing import Any, Generic, TypeVar
 
 from atm.client import Receipt
+from atm.identity import Role
 from atm.ledger.commands import Command, Outcome, Read
+from atm.permissions import may
 from atm.teller.forms import Form
 from atm.teller.intents import Intent
 
@@ -75,7 +77,7 @@ class TellerCommand(Generic[Asked]):
     @property
     def for_operators(self) -> bool:
         """Whether only operators have it. The teller is started with `--operator` for them."""
-        return self.request is not None and self.request.role == "operator"
+        return self.request is not None and not may({Role.TELLER}, str(self.request.__struct_config__.tag))
 
     @property
     def takes_pin(self) -> bool:

@@ -5,11 +5,11 @@ All that is given out is committed. The replies are longer than others: up to `B
 
 from __future__ import annotations
 
-from typing import Annotated, ClassVar
+from typing import Annotated
 
 from msgspec import Meta, Struct
 
-from atm.ledger.commands import Request, Role
+from atm.ledger.commands import Request
 from atm.raft.messages import Number
 
 BACKUP_DATA_BYTES_MAX = 512 * 1024  # in a reply, unless it is a single entry
@@ -21,15 +21,11 @@ Sha256 = Annotated[str, Meta(pattern=r"^[0-9a-f]{64}\Z")]
 class BackupBegin(Request, frozen=True, kw_only=True, tag="backup_begin"):
     """Asks one server what it can give to a backup that holds everything up to `after_index`."""
 
-    role: ClassVar[Role] = "admin"
-
     after_index: Number = 0
 
 
 class BackupEntries(Request, frozen=True, kw_only=True, tag="backup_entries"):
     """Asks for the committed entries from `first` on, up to `last` or as many as fit a reply."""
-
-    role: ClassVar[Role] = "admin"
 
     first: Number
     last: Number
@@ -37,8 +33,6 @@ class BackupEntries(Request, frozen=True, kw_only=True, tag="backup_entries"):
 
 class BackupChunk(Request, frozen=True, kw_only=True, tag="backup_chunk"):
     """Asks for the bytes of the offered snapshot from `offset` on."""
-
-    role: ClassVar[Role] = "admin"
 
     index: Number
     sha256: Sha256

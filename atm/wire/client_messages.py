@@ -5,7 +5,7 @@ The format is written down in docs/protocol.md.
 
 from __future__ import annotations
 
-from typing import Annotated, Any, ClassVar, Self
+from typing import Annotated, Any, Self
 
 import msgspec
 from msgspec import DecodeError, Meta, Struct
@@ -13,7 +13,7 @@ from msgspec.msgpack import Decoder
 from msgspec.structs import asdict
 
 from atm.ledger.audit.findings import Findings, Indexes
-from atm.ledger.commands import Command, LedgerReceipt, Outcome, Read, ReadResult, Request, Role
+from atm.ledger.commands import Command, LedgerReceipt, Outcome, Read, ReadResult, Request
 from atm.wire.backup_messages import BackupData, BackupOffer, BackupRequest
 from atm.wire.codec import Malformed, decode
 
@@ -49,8 +49,6 @@ HostPort = Annotated[str, Meta(pattern=r"^[!-~]{3,255}\Z")]  # the server that d
 class Members(Request, frozen=True, kw_only=True, tag="members"):
     """Asks one server for the members of the cluster, as of the entry that it applied last."""
 
-    role: ClassVar[Role] = "admin"
-
     @property
     def answer_bytes_max(self) -> int:
         """The longest answer, as a frame."""
@@ -60,8 +58,6 @@ class Members(Request, frozen=True, kw_only=True, tag="members"):
 class AddMember(Request, frozen=True, kw_only=True, tag="add_member"):
     """Add a server as a learner, which gets the log and has no vote."""
 
-    role: ClassVar[Role] = "admin"
-
     node: NodeName
     peer: HostPort
     client: HostPort
@@ -70,15 +66,11 @@ class AddMember(Request, frozen=True, kw_only=True, tag="add_member"):
 class PromoteMember(Request, frozen=True, kw_only=True, tag="promote_member"):
     """Make a learner that has caught up a voter."""
 
-    role: ClassVar[Role] = "admin"
-
     node: NodeName
 
 
 class RemoveMember(Request, frozen=True, kw_only=True, tag="remove_member"):
     """Remove a server; `yes`: also if the number of voters falls."""
-
-    role: ClassVar[Role] = "admin"
 
     node: NodeName
     yes: bool = False
@@ -86,8 +78,6 @@ class RemoveMember(Request, frozen=True, kw_only=True, tag="remove_member"):
 
 class MoveMember(Request, frozen=True, kw_only=True, tag="move_member"):
     """Announce other addresses of a server."""
-
-    role: ClassVar[Role] = "admin"
 
     node: NodeName
     peer: HostPort
@@ -97,23 +87,17 @@ class MoveMember(Request, frozen=True, kw_only=True, tag="move_member"):
 class ReplaceMember(Request, frozen=True, kw_only=True, tag="replace_member"):
     """Make a server that lost its disk a learner by the data folder that it has now; then promote it."""
 
-    role: ClassVar[Role] = "admin"
-
     node: NodeName
 
 
 class TransferLeadership(Request, frozen=True, kw_only=True, tag="transfer_leadership"):
     """Let `node` lead in place of the leader; None: whoever has caught up best."""
 
-    role: ClassVar[Role] = "admin"
-
     node: NodeName | None = None
 
 
 class TakeSnapshot(Request, frozen=True, kw_only=True, tag="snapshot"):
     """Let the server that was asked take a snapshot now and cut its log."""
-
-    role: ClassVar[Role] = "admin"
 
 
 class MemberView(Struct, frozen=True, kw_only=True):
@@ -141,6 +125,7 @@ class MembersReply(Struct, frozen=True, kw_only=True):
 class AdminReply(Struct, frozen=True, kw_only=True):
     """What became of a request to change the cluster: `ok`, or `refused`, which certainly changed nothing.
 
+    With `not_allowed` it is the reply to whatever is no request of the bank, for who has no role for it.
     `message` is a line for people; `index` is that of the log entry that did it, 0 if none.
     """
 

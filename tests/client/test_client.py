@@ -11,6 +11,7 @@ from atm.client import (
     Client,
     InvalidAccount,
     InvalidAmount,
+    InvalidRequest,
     InvalidRequestId,
     UnknownNode,
     new_request_id,
@@ -131,3 +132,24 @@ def test_a_node_that_does_not_answer_or_is_another_counts_as_down(
     cluster["5002"].always = cluster["5002"].raw(b"nonsense")
     with Client(cluster.config) as client:
         assert [status.role for status in client.status()] == ["down"] * 3
+
+
+# -- gateways -------------------------------------------------------------------------------------
+
+
+def test_a_gateways_requests_say_for_whom_they_are(cluster: FakeCluster) -> None:
+    with Client(cluster.config, end_user="eve") as client:
+        client.credit("main", 5, request_id="a")
+        client.on_behalf_of("bob").credit("main", 5, request_id="b")
+        client.query("main", request_id="c")
+    asked = [request for node in cluster.nodes.values() for request in node.requests]
+    assert {request["id"]: request["end_user"] for request in asked} == {"a": "eve", "b": "bob", "c": "eve"}
+
+
+@pytest.mark.parametrize("name", ["", "-eve", "e" * 32, "eve/ann"])
+def test_a_wrong_name_of_an_end_user_is_refused_before_anything_is_sent(
+    cluster: FakeCluster, name: str
+) -> None:
+    with Client(cluster.config) as client, pytest.raises(InvalidRequest, match="An end user's name is"):
+        client.on_behalf_of(name).credit("main", 5)
+    assert cluster.requests() == 0

@@ -14,11 +14,12 @@ from atm.client import (
     OutcomeUnknown,
     Rejected,
     Unavailable,
+    retrying,
 )
 from atm.client.connection import NotSent, Pool, ServerConnection
 from atm.client.retrying import PAUSE_S
 from atm.client.route import Route
-from atm.wire.client_messages import UPGRADING
+from atm.wire.client_messages import UPGRADING, ErrorReply
 from tests.support.fake_cluster import FakeCluster
 from tests.support.fake_node import FakeNode, Step
 from tests.support.running import wait_until
@@ -235,12 +236,19 @@ def test_the_client_tells_why_a_bank_without_room_takes_nothing(cluster: FakeClu
     assert str(caught.value) == "The bank is not available: the disks are full"
 
 
-def test_the_client_tells_that_the_bank_does_not_know_a_command_yet(cluster: FakeCluster) -> None:
-    for node in cluster.nodes.values():
-        node.always = node.fault("unavailable", message=UPGRADING)
-    with Client(cluster.config, timeout=SHORT_S) as client, pytest.raises(Unavailable) as caught:
-        client.credit("main", 1)
-    assert str(caught.value) == f"The bank is not available: {UPGRADING}"
+@pytest.mark.parametrize(
+    ("outcome", "message", "told"),
+    [
+        ("unavailable", UPGRADING, UPGRADING),
+        ("no_space", "the disks are full", "the disks are full"),
+        ("unavailable", "no leader is known", "no majority of servers answered"),
+    ],
+)
+def test_people_are_told_in_the_banks_words_why_nothing_is_taken(
+    outcome: str, message: str, told: str
+) -> None:
+    fault = retrying._unavailable(ErrorReply(id="a", outcome=outcome, message=message), Unavailable())
+    assert str(fault) == f"The bank is not available: {told}"
 
 
 def test_with_all_servers_down_the_bank_is_not_available(cluster: FakeCluster) -> None:

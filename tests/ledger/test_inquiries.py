@@ -173,7 +173,7 @@ def test_past_balances_without_postings_are_0() -> None:
 def test_a_lookup_returns_the_first_receipt_and_what_was_asked(ledger: Ledger) -> None:
     view = ledger.view(Lookup(id="l", request_id="t1"))
     assert (view.id, view.outcome, view.balance, view.available) == ("l", "ok", 70, 70)
-    assert (view.log_index, view.time_us, view.reversed_by) == (4, time_us(4), None)
+    assert (view.log_index, view.time_us, view.reversed_by, view.actor) == (4, time_us(4), None, "local")
     assert view.asked is not None
     assert (view.asked.op, view.asked.account, view.asked.amount) == ("transfer", "ann", 30)
     assert view.asked.details == '{"target":"bob"}'

@@ -18,6 +18,7 @@ from tests.mutants.format import FORMAT
 from tests.mutants.guards import GUARDS
 from tests.mutants.install import INSTALL
 from tests.mutants.members import MEMBERS
+from tests.mutants.permissions import PERMISSIONS
 from tests.mutants.pins import PINS
 from tests.mutants.reads import READS
 from tests.mutants.registry import REGISTRY
@@ -50,6 +51,7 @@ MUTANTS = (
     *BANK,
     *BANK_RULES,
     *PINS,
+    *PERMISSIONS,
     *REGISTRY,
     *RUN_LOOP,
     *STRANGERS,

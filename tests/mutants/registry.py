@@ -57,7 +57,7 @@ REGISTRY = (
     Mutant(
         name="accounts for every role",
         what="the list of all accounts is no request of operators",
-        edits=(Edit("Accounts", 'role_: ClassVar[Role] = "operator"', "pass"),),
+        edits=(Edit("_OPERATOR_READS", "_OPERATOR | {Role.AUDITOR}", "_TELLER_READS"),),
         caught_by=ACCOUNT_TESTS + "test_it_is_a_command_of_operators",
     ),
     Mutant(

@@ -50,7 +50,7 @@ RUN_LOOP = (
     Mutant(
         name="PINs overtaken",
         what="a request overtakes the one with a PIN before it on the same connection",
-        edits=(Edit("ClientConnection.on_frame", "self._jobs_given != self._jobs_done", "False"),),
+        edits=(Edit("ClientConnection._take", "self._jobs_given != self._jobs_done", "False"),),
         caught_by=CONNECTION_TESTS + "test_requests_behind_one_with_a_pin_come_after_it",
     ),
     Mutant(

@@ -210,7 +210,7 @@ def test_the_slots_of_a_request_hold_its_longest_answer() -> None:
     batch = contents_of(Batch(id=longest, legs=(leg,) * LEGS_MAX))
     answers: list[tuple[ClientRequest, Reply]] = [
         (credit("a"), Reply(**common, log_index=number, time_us=number)),
-        (Lookup(id="l", request_id="a"), Reply(**common, asked=batch, reversed_by=longest)),
+        (Lookup(id="l", request_id="a"), Reply(**common, asked=batch, actor=longest, reversed_by=longest)),
         *(
             (
                 Statement(id="s", account="main", limit=limit),

@@ -443,6 +443,15 @@ def test_a_forwarded_plain_pin_is_refused(port: Port) -> None:
     assert not any(b"1234" in payload for _, _, payload in inputs.refused)
 
 
+def test_a_forwarded_request_that_names_its_end_user_is_refused(port: Port) -> None:
+    """A server of release 1.1 could not read it in its log."""
+    named = encode(Debit(id="a", account="main", amount=5, end_user="eve"))
+    with port.greeted() as wire:
+        wire.send(Forward(sender="n2", requests=((7, "shop/eve", named),)))
+        [(_, number, payload)] = port.wait_for_inputs().refused
+    assert (number, b"names its end user" in payload) == (7, True)
+
+
 def test_a_reply_is_sent_only_while_the_connection_of_its_request_is_open(
     port: Port, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -72,7 +72,7 @@ def _lookup(model: BankModel, request_id: str, index: int) -> Answer:
     row = next((row for row in model.receipt.at(index) if row[0] == request_id), None)
     if row is None:
         return {"outcome": "original_not_found"}
-    _, op, account, amount, _, _, outcome, balance, available, log_index, time_us = row
+    _, op, account, amount, _, actor, outcome, balance, available, log_index, time_us = row
     asked = {"op": op, "account": account, "amount": amount, "details": row[4]}
     return {
         "outcome": outcome,
@@ -81,6 +81,7 @@ def _lookup(model: BankModel, request_id: str, index: int) -> Answer:
         "log_index": log_index,
         "time_us": time_us,
         "asked": {name: value for name, value in asked.items() if value is not None},
+        "actor": actor,
         "reversed_by": next((by for of, by in model.reversal.at(index) if of == request_id), None),
     }
 

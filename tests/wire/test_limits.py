@@ -64,6 +64,8 @@ REQUESTS: dict[str, tuple[dict[str, Any], dict[str, Any]]] = {
     "accounts": ({}, {"limit": 1, "after": "ann"}),
     "status": ({}, {}),
 }
+for _, more in REQUESTS.values():
+    more["end_user"] = "eve"  # of every request
 
 NO_TEXT: list[Any] = [7, None, True, b"ann", ["ann"], {"ann": 1}]
 NO_NAME = ["", "x" * 65, "two words", "ends\n", "a\x00b", "é", "\u202eann", *NO_TEXT]
@@ -83,6 +85,7 @@ WRONG: dict[str, list[Any]] = {
     "at_us": [-1, 2**62 + 1, *NO_NUMBER],
     "legs": [[], [LEG] * (LEGS_MAX + 1), LEG, "ann", None, [None], [[*LEG.values()]]],
 }
+WRONG["end_user"] = ["x" * 32, "-x", ".x", "a/b", *NO_NAME]
 WRONG["old_pin"] = WRONG["pin"]
 WRONG["after"] = [name for name in WRONG["account"] if name is not None]
 LARGEST: dict[str, list[Any]] = {
@@ -96,13 +99,14 @@ LARGEST: dict[str, list[Any]] = {
     "request_id": ["x" * 64],
     "pin": ["1234", "1" * 12, SEALED],
     "old_pin": ["1234", "1" * 12, SEALED],
+    "end_user": ["x" * 31, "_", "A.b-c_9"],
     "limit": [PAGE_LINES_MAX],
     "before": [2**63 - 1],
     "after": ["x" * 64, "A.b-c_9", "cash"],
     "at_us": [2**62],
     "legs": [[LEG] * LEGS_MAX],
 }
-OPTIONAL = {"pin", "old_pin", "amount", "before", "after", "at_us"}  # None means absent
+OPTIONAL = {"end_user", "pin", "old_pin", "amount", "before", "after", "at_us"}  # None means absent
 
 
 def whole(op: str) -> dict[str, Any]:

@@ -10,8 +10,10 @@ from typing import Protocol
 
 from msgspec import DecodeError, Struct
 from msgspec.msgpack import Decoder
+from msgspec.structs import replace
 
 from atm.identity import LOCAL_IDENTITY, Identity
+from atm.server.clients.refusal import refusal_of
 from atm.server.group.inbox import Inbox, Inputs, PendingRequest
 from atm.server.net.connection import Connection, StalledFrame
 from atm.server.net.framed_connection import FramedConnection
@@ -175,6 +177,23 @@ class ClientConnection(FramedConnection):
 
     def on_frame(self, payload: bytes) -> None:
         request = decode_client_request(payload)
+        if self.identity is LOCAL_IDENTITY and request.end_user is None:
+            self._take(request, payload, self.identity.name)
+        else:
+            self._judge(request, payload)
+
+    def _judge(self, request: ClientRequest, payload: bytes) -> None:
+        """Take the request if its sender may send it, and refuse it otherwise."""
+        refusal = refusal_of(request, self.identity.roles)
+        if refusal is not None:
+            self.send(frame(refusal))
+        elif request.end_user is None:
+            self._take(request, payload, self.identity.name)
+        else:
+            asked = replace(request, end_user=None)
+            self._take(asked, encode(asked), f"{self.identity.name}/{request.end_user}")
+
+    def _take(self, request: ClientRequest, payload: bytes, actor: str) -> None:
         if isinstance(request, Verify | TakeSnapshot | BackupRequest):
             if self._jobs_given - self._jobs_done >= JOBS_MAX:
                 self.send(frame(error_payload(request.id, "busy", BUSY)))
@@ -199,7 +218,7 @@ class ClientConnection(FramedConnection):
             self.send(frame(error_payload(request.id, "busy", BUSY)))
             return
         self._slots_taken += number
-        pending = PendingRequest(self, number, request, payload, self.identity.name)
+        pending = PendingRequest(self, number, request, payload, actor)
         if not waits:
             self._inbox.gathered.add_request(pending)
             return

@@ -88,6 +88,8 @@ class PeerConnection(FramedConnection):
         request = decode_forwardable(payload)
         if holds_plain_pin(request):
             raise Malformed("a forwarded request has a plain PIN: the server that received it must seal it")
+        if request.end_user is not None:
+            raise Malformed("a forwarded request names its end user: its actor says who that is")
         return PendingRequest(self, number, request, payload, actor, forwarded=True)
 
     def on_error(self, error: Exception, payload: bytes) -> None:

@@ -1,0 +1,89 @@
+"""Who may send which request: one row for each, by its `op`; pure. docs/security.md explains it.
+
+The server that reads a request enforces it, the ledger's rules enforce it again with what the log says about
+roles (atm/ledger/roles.py), and the teller program asks it which commands are for operators.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Set
+from typing import Final
+
+from atm.identity import Role
+
+_TELLER: Final = frozenset({Role.TELLER, Role.OPERATOR, Role.GATEWAY})
+_TELLER_READS: Final = _TELLER | {Role.AUDITOR}
+_OPERATOR: Final = frozenset({Role.OPERATOR})
+_OPERATOR_READS: Final = _OPERATOR | {Role.AUDITOR}
+_AUDITOR: Final = frozenset({Role.AUDITOR})
+_ADMIN: Final = frozenset({Role.ADMIN})
+_ADMIN_READS: Final = _ADMIN | {Role.AUDITOR}
+
+PERMITTED: Final = {
+    # money
+    "credit": _TELLER,
+    "debit": _TELLER,
+    "transfer": _TELLER,
+    "batch": _TELLER,
+    "hold": _TELLER,
+    "post": _TELLER,
+    "void": _TELLER,
+    "reverse": _TELLER,
+    "write_off": _OPERATOR,
+    # accounts
+    "open": _TELLER,
+    "set_pin": _TELLER,
+    "login": _TELLER,
+    "freeze": _OPERATOR,
+    "unfreeze": _OPERATOR,
+    "close": _OPERATOR,
+    "unlock": _OPERATOR,
+    "reset_pin": _OPERATOR,
+    "set_limit": _OPERATOR,
+    # what only reads
+    "query": _TELLER_READS,
+    "statement": _TELLER_READS,
+    "lookup": _TELLER_READS,
+    "exceptions": _OPERATOR_READS,
+    "accounts": _OPERATOR_READS,
+    # about the servers
+    "status": frozenset(Role),
+    "verify": _AUDITOR,
+    "members": _ADMIN_READS,
+    "add_member": _ADMIN,
+    "promote_member": _ADMIN,
+    "remove_member": _ADMIN,
+    "move_member": _ADMIN,
+    "replace_member": _ADMIN,
+    "transfer_leadership": _ADMIN,
+    "snapshot": _ADMIN,
+    "backup_begin": _ADMIN,
+    "backup_entries": _ADMIN,
+    "backup_chunk": _ADMIN,
+}
+
+
+def may(roles: Set[Role], op: str, *, for_end_user: bool = False) -> bool:
+    """Return whether who has these roles may send a request `op`.
+
+    A gateway's role counts only `for_end_user`, and then no other does: what it does is done for somebody.
+    """
+    permitted = PERMITTED[op]
+    if for_end_user:
+        return Role.GATEWAY in roles & permitted
+    if op == "status":  # of which nobody is the customer
+        return bool(roles & permitted)
+    return bool((roles & permitted) - {Role.GATEWAY})
+
+
+def requirement(op: str) -> str:
+    """Return which roles may do it, in the words of "it needs ..."."""
+    names = [str(role) for role in Role if role in PERMITTED[op] and role is not Role.GATEWAY]
+    if Role.GATEWAY in PERMITTED[op]:
+        names.append(f"{Role.GATEWAY} (for a named end user)")
+    return f"the role {' or '.join([', '.join(names[:-1]), names[-1]] if len(names) > 1 else names)}"
+
+
+def needed(op: str) -> str:
+    """Return a line for people to whom it was refused."""
+    return f"Not allowed: {op} needs {requirement(op)}"

@@ -27,8 +27,8 @@ def ask_each(
 ) -> dict[str, ClientReply | None]:
     """Ask all nodes at once; return the answers by node, None if none came within `answer_s`.
 
-    What cannot be trusted is noted in `distrust`, by node. Raise `NotAllowed` if that is what a node says. The
-    threads are daemons, and none is waited for longer: to find the address of a host's name has no time
+    What cannot be trusted is noted in `distrust`, by node. Raise `NotAllowed` if that is what a node says.
+    The threads are daemons, and none is waited for longer: to find the address of a host's name has no time
     limit of its own.
     """
     asked = list(nodes)

@@ -32,7 +32,7 @@ setup(
             "pysyncobj>=0.3.12",
         ],
         "backup": ["cryptography>=42"],
-        "chaos": ["matplotlib>=3.8"],
+        "chaos": ["cryptography>=42", "matplotlib>=3.8"],
         "test": [
             "beancount>=3; platform_machine == 'x86_64' or sys_platform == 'darwin'",
             "cryptography>=42",

@@ -33,7 +33,7 @@ setup(
         ],
         "backup": ["cryptography>=42"],
         "certs": ["cryptography>=42"],
-        "chaos": ["matplotlib>=3.8"],
+        "chaos": ["cryptography>=42", "matplotlib>=3.8"],
         "test": [
             "beancount>=3; platform_machine == 'x86_64' or sys_platform == 'darwin'",
             "cryptography>=42",

@@ -25,6 +25,7 @@ from atm.local_cluster import write_cluster_ini_for
 from tests.chaos.faults import FAULTS, why_not
 from tests.chaos.network import Network, NoNetwork
 from tests.chaos.run import run
+from tests.support.certificates import Authority, add_tls
 
 NODES = ("n1", "n2", "n3", "n4", "n5")
 SPARE = "n6"  # an empty machine, for a server that is added
@@ -78,10 +79,14 @@ def _run(options: argparse.Namespace, no_network: str = "run with --loopback") -
         if network:
             leaving.callback(network.close_switch)
         settings = {"snapshot_log_mb": SNAPSHOT_LOG_MB}
+        if network:
+            config = network.write_cluster_ini(folder, **settings)
+        else:
+            config = write_cluster_ini_for(folder, (*NODES, SPARE), **settings)
+        if options.tls:
+            add_tls(config, Authority())
         report = run(
-            network.write_cluster_ini(folder, **settings)
-            if network
-            else write_cluster_ini_for(folder, (*NODES, SPARE), **settings),
+            config,
             network,
             chosen,
             seed=options.seed,
@@ -122,6 +127,7 @@ def _options(arguments: list[str]) -> argparse.Namespace:
     parser.add_argument("--plot", type=Path, metavar="FILE.png", help="draw throughput and latency over time")
     parser.add_argument("--json", type=Path, metavar="FILE", help="write the figures to FILE")
     parser.add_argument("--loopback", action="store_true", help="no namespaces, and so no network faults")
+    parser.add_argument("--tls", action="store_true", help="encrypt all connections")
     parser.add_argument(
         "--fault",
         action="append",

@@ -162,7 +162,10 @@ class Scene(LocalCluster):
 
     def members(self) -> tuple[MemberView, ...]:
         """Return the members, as the node knows them that has applied most; none if no node answers."""
-        answers = [ask_one(self.cluster.nodes[name].client, Members(id="m"), 1.0) for name in self.nodes]
+        answers = [
+            ask_one(self.cluster.nodes[name].client, Members(id="m"), 1.0, self.credentials, name)
+            for name in self.nodes
+        ]
         known = [answer for answer in answers if isinstance(answer, MembersReply)]
         return max(known, key=lambda answer: answer.index).members if known else ()
 

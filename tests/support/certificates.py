@@ -12,7 +12,7 @@ from cryptography.hazmat.primitives.hashes import SHA256
 from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
 from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 
-from atm.config import TlsFiles
+from atm.config import TlsFiles, load
 from atm.local_cluster import write_cluster_ini
 from atm.tls.credentials import Credentials
 
@@ -106,13 +106,20 @@ class Authority:
 def write_tls_ini(folder: Path, authority: Authority, count: int = 3, **settings: str | float) -> Path:
     """Write a cluster.ini with [tls], all certificates that it names, and that of the client `ann`."""
     path = write_cluster_ini(folder, count, **settings)
-    authority.write(folder / "ca.pem")
-    for number in range(1, count + 1):
-        authority.node(folder, f"n{number}")
-    authority.person(folder, "ann", "teller", "operator", "auditor", "admin")
-    with path.open("a") as file:
-        file.write(
-            "\n[tls]\nca = ca.pem\ncert = {node}.pem\nkey = {node}.key\n"
-            "client_cert = ann.pem\nclient_key = ann.key\n"
-        )
+    add_tls(path, authority)
     return path
+
+
+def add_tls(path: Path, authority: Authority) -> None:
+    """Add [tls] to a cluster.ini, ahead of its nodes, and all that it names: for them and the client `ann`."""
+    folder = path.parent
+    authority.write(folder / "ca.pem")
+    for name in load(path).nodes:
+        authority.node(folder, name)
+    authority.person(folder, "ann", "teller", "operator", "auditor", "admin")
+    head, found, nodes = path.read_text(encoding="utf-8").partition("\n[node ")
+    tls = (
+        "\n[tls]\nca = ca.pem\ncert = {node}.pem\nkey = {node}.key\n"
+        "client_cert = ann.pem\nclient_key = ann.key\n"
+    )
+    path.write_text(f"{head}{tls}{found}{nodes}", encoding="utf-8")

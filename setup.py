@@ -32,8 +32,10 @@ setup(
             "pysyncobj>=0.3.12",
         ],
         "backup": ["cryptography>=42"],
+        "build": ["setuptools>=77"],  # of the project itself, by bin/set_up
         "certs": ["cryptography>=42"],
         "chaos": ["cryptography>=42", "matplotlib>=3.8"],
+        "lock": ["uv>=0.5"],
         "test": [
             "beancount>=3; platform_machine == 'x86_64' or sys_platform == 'darwin'",
             "cryptography>=42",
@@ -45,6 +47,7 @@ setup(
             "coverage>=7.5",
             "import-linter>=2.1",
             "mypy>=1.15",
+            "pip-audit>=2.7",
             "pytest-cov>=5",
             "ruff>=0.9",
             "types-tabulate>=0.9",

@@ -14,14 +14,7 @@ from pathlib import Path
 import pytest
 
 BIN = Path(__file__).parent.parent / "bin"
-LEVELS = {
-    "run": ".",
-    "certs": ".[certs]",
-    "test": ".[test]",
-    "check": ".[test,check]",
-    "chaos": ".[chaos]",
-    "bench": ".[bench]",
-}
+LEVELS = ["run", "certs", "test", "check", "chaos", "bench", "lock"]
 
 # Stands for the interpreter that is found and for the one in .venv; `-c` is for the real one.
 FAKE_PYTHON = """#!/bin/sh
@@ -86,6 +79,9 @@ def project(tmp_path: Path) -> Project:
     (root / "bin").mkdir(parents=True)
     shutil.copy(BIN / "set_up", root / "bin")
     (root / "setup.py").write_text("# the metadata\n")
+    (root / "requirements").mkdir()
+    for level in LEVELS:
+        (root / "requirements" / f"{level}.txt").write_text("# the packages\n")
     python = tmp_path / "python"
     python.write_text(FAKE_PYTHON)
     python.chmod(python.stat().st_mode | stat.S_IXUSR)
@@ -101,7 +97,7 @@ def project(tmp_path: Path) -> Project:
 
 
 def installed(level: str) -> list[str]:
-    return ["install setuptools>=77", f"install {LEVELS[level]}"]
+    return [f"install requirements/{level}.txt", "install ."]
 
 
 @pytest.mark.parametrize("level", LEVELS)
@@ -127,6 +123,8 @@ def test_the_tests_need_more_than_a_run_and_not_the_other_way_round(project: Pro
     assert project.done() == installed("chaos")
     project.set_up("bench")
     assert project.done() == installed("bench")
+    project.set_up("lock")
+    assert project.done() == installed("lock")
     for level in LEVELS:
         project.set_up(level)
     assert project.done() == []
@@ -140,6 +138,28 @@ def test_other_metadata_are_installed_anew(project: Project) -> None:
     assert project.done() == installed("run")
     project.set_up("test")
     assert project.done() == installed("test")
+
+
+@pytest.mark.parametrize("level", ["run", "check"])
+def test_other_locked_versions_are_installed_anew(project: Project, level: str) -> None:
+    project.set_up("run")
+    (project.root / "requirements" / f"{level}.txt").write_text("# other packages\n")
+    project.done()
+    project.set_up("run")
+    assert project.done() == installed("run")
+
+
+def test_without_the_lock_the_bounds_of_the_metadata_count(project: Project) -> None:
+    project.set_up("test", ATM_UNLOCKED="1")
+    assert project.done() == ["venv", "install setuptools>=77", "install .[test]"]
+    project.set_up("test")
+    assert project.done() == [], "once installed, it stays"
+
+
+def test_packages_are_installed_by_their_hashes_and_the_project_without_looking_for_others() -> None:
+    text = (BIN / "set_up").read_text()
+    assert '--require-hashes -r "requirements/$1.txt"' in text
+    assert "--no-build-isolation --no-deps -e ." in text
 
 
 def test_a_moved_project_gets_a_new_venv(project: Project) -> None:
@@ -178,7 +198,7 @@ def test_a_set_up_that_was_killed_starts_from_nothing(project: Project, what: st
 
 def test_an_update_that_was_killed_starts_from_nothing_too(project: Project) -> None:
     project.set_up("run")
-    project.set_up("test", FAKE_KILLED_AT=".[test]")
+    project.set_up("test", FAKE_KILLED_AT="requirements/test.txt")
     project.done()
     project.set_up("run")
     assert project.done() == ["venv", *installed("run")]
@@ -187,7 +207,10 @@ def test_an_update_that_was_killed_starts_from_nothing_too(project: Project) -> 
 def test_a_set_up_that_failed_says_so_and_is_tried_again(project: Project) -> None:
     failed = project.set_up(FAKE_FAILS_AT=".")
     assert (failed.returncode, failed.stdout) == (1, "")
-    assert failed.stderr.splitlines()[-1] == "Setting up .venv failed, see above; the next call tries again"
+    assert failed.stderr.splitlines()[-1] == (
+        "Setting up .venv failed, see above; the next call tries again "
+        "(without the lock files if ATM_UNLOCKED=1)"
+    )
     project.done()
     assert project.set_up().returncode == 0
     assert project.done() == installed("run")

@@ -6,7 +6,7 @@ import argparse
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from atm.admin import backup, certs, doctor, health, log_listing, membership, new_cluster, status
+from atm.admin import backup, certs, doctor, health, log_listing, membership, new_cluster, sbom, status
 from atm.admin.task import Task
 
 
@@ -83,5 +83,6 @@ COMMANDS = (
         backup.run_drill,
     ),
     AdminCommand("certs", "make, renew and show certificates", certs.add_arguments, certs.run),
+    AdminCommand("sbom", "list what is installed, for programs (CycloneDX)", sbom.add_arguments, sbom.run),
     AdminCommand("doctor", "say what will hurt soon, in sentences", doctor.add_arguments, doctor.run),
 )

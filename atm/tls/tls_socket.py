@@ -185,7 +185,10 @@ class TlsSocket:
                 # OpenSSL reads a record's header and body and no further, so nothing waits inside it but the
                 # beginning of one.
                 while not self.ended and (self._incoming.pending or self._object.pending()):
-                    data = self._object.read(RECORD_BYTES_MAX)
+                    # A record decrypts to less than its bytes, and a large buffer takes time to allocate.
+                    data = self._object.read(
+                        min(self._incoming.pending or RECORD_BYTES_MAX, RECORD_BYTES_MAX)
+                    )
                     self.ended = not data
                     pieces.append(data)
             except ssl.SSLWantReadError:

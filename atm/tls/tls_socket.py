@@ -186,9 +186,8 @@ class TlsSocket:
                 # beginning of one.
                 while not self.ended and (self._incoming.pending or self._object.pending()):
                     # A record decrypts to less than its bytes, and a large buffer takes time to allocate.
-                    data = self._object.read(
-                        min(self._incoming.pending or RECORD_BYTES_MAX, RECORD_BYTES_MAX)
-                    )
+                    size = self._incoming.pending or RECORD_BYTES_MAX
+                    data = self._object.read(min(size, RECORD_BYTES_MAX))
                     self.ended = not data
                     pieces.append(data)
             except ssl.SSLWantReadError:

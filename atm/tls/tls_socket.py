@@ -185,7 +185,9 @@ class TlsSocket:
                 # OpenSSL reads a record's header and body and no further, so nothing waits inside it but the
                 # beginning of one.
                 while not self.ended and (self._incoming.pending or self._object.pending()):
-                    data = self._object.read(RECORD_BYTES_MAX)
+                    # A record decrypts to less than its bytes, and a large buffer takes time to allocate.
+                    size = self._incoming.pending or RECORD_BYTES_MAX
+                    data = self._object.read(min(size, RECORD_BYTES_MAX))
                     self.ended = not data
                     pieces.append(data)
             except ssl.SSLWantReadError:

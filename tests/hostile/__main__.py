@@ -8,7 +8,7 @@ import traceback
 from collections.abc import Sequence
 from time import monotonic
 
-from tests.hostile.campaign import TARGETS
+from tests.hostile.campaign import TARGETS, TLS_TARGETS
 from tests.hostile.target import attack
 
 
@@ -17,10 +17,12 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument("--inputs", type=int, default=10_000, help="over all targets together")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--target", choices=TARGETS, help="all inputs for this one")
+    parser.add_argument("--tls", action="store_true", help="only both ports, on encrypted connections")
     options = parser.parse_args(argv)
+    targets = TLS_TARGETS if options.tls else TARGETS
     inputs = failed = 0
     started_s = monotonic()
-    for name, (target, share) in TARGETS.items():
+    for name, (target, share) in targets.items():
         if options.target not in (None, name):
             continue
         part = options.inputs if options.target else max(1, options.inputs * share // 100)

@@ -15,6 +15,7 @@ from typing import Self
 
 from atm.client import Client
 from atm.local_cluster import LocalCluster, write_cluster_ini
+from tests.support.certificates import Authority, add_tls
 from tests.support.ledgers import assert_books_are_right, tables
 from tests.support.server_parts import wait_until
 
@@ -34,7 +35,10 @@ class Held:
 
 
 class Attacked:
-    """Nodes n1 to n3, running, with a client that is served all the while."""
+    """Nodes n1 to n3, running, with a client that is served all the while; with TLS if there is a CA."""
+
+    def __init__(self, authority: Authority | None = None) -> None:
+        self._authority = authority
 
     def __enter__(self) -> Self:
         self._temporary = tempfile.TemporaryDirectory()
@@ -43,6 +47,8 @@ class Attacked:
         for old, new in (("n4", STRANGER), ("n5", CHANGING_STRANGER)):
             text = text.replace(f"[node {old}]", f"[node {new}]")
         path.write_text(text)
+        if self._authority is not None:
+            add_tls(path, self._authority)
         self.cluster = LocalCluster(path)
         self.names = ["n1", "n2", "n3"]
         for name in self.names:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 
 from tests.hostile.core import Core
 from tests.hostile.ledger_files import LedgerFiles
@@ -26,3 +27,9 @@ TARGETS: dict[str, tuple[Callable[[], Target], int]] = {
 }
 
 assert sum(share for _, share in TARGETS.values()) == 100
+
+# `--tls`: the same from strangers who have a certificate, on encrypted connections; all else is as without.
+TLS_TARGETS: dict[str, tuple[Callable[[], Target], int]] = {
+    "clients": (partial(ClientsPort, tls=True), 60),
+    "servers": (partial(ServersPort, tls=True), 40),
+}

@@ -9,6 +9,7 @@ from __future__ import annotations
 import contextlib
 import socket
 import sys
+import time
 from collections import deque
 from itertools import cycle
 from types import TracebackType
@@ -21,6 +22,8 @@ from hypothesis.strategies import SearchStrategy
 from atm.config import Address
 from atm.raft.messages import AppendEntries, RequestVote, RequestVoteResponse
 from atm.server.security.pins import PinSealer, read_pepper
+from atm.tls.credentials import Credentials, client_credentials, node_credentials
+from atm.tls.tls_socket import TlsSocket, connect_tls
 from atm.version import FEATURE_LEVEL_MAX, PROTOCOL_MAX, PROTOCOL_MIN, RELEASE
 from atm.wire.client_messages import decode_client_reply, decode_client_request
 from atm.wire.codec import Malformed, encode
@@ -41,6 +44,7 @@ from atm.wire.peer_messages import (
 )
 from tests.hostile.attacked import CHANGING_STRANGER, STRANGER, Attacked
 from tests.hostile.mutations import corpus, mutated
+from tests.support.certificates import Authority
 
 ANSWERED_WITHIN_S = 5.0
 HELD_OPEN = 40  # connections that sent half of something and stay
@@ -164,15 +168,42 @@ def tame(data: bytes, term: int) -> bytes:
 # -- the attacks -----------------------------------------------------------------------------------
 
 
+class Encrypted:
+    """An encrypted connection, used as a socket is."""
+
+    def __init__(self, tls: TlsSocket) -> None:
+        self._tls = tls
+        self.recv, self.sendall, self.close = tls.recv, tls.sendall, tls.close
+
+    def shutdown(self, how: int) -> None:
+        self._tls.sock.shutdown(how)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+
+Wire = socket.socket | Encrypted
+
+
 class _Port:
     """What the attacks on both ports have in common."""
 
     name: str
 
+    def __init__(self, *, tls: bool = False) -> None:
+        """With `tls`, strangers have a certificate, and all is tried on encrypted connections."""
+        self._tls = tls
+
     def __enter__(self) -> Self:
-        self.bank = Attacked().__enter__()
-        self._held_open: deque[socket.socket] = deque()
-        self._addresses = cycle(map(self._address, self.bank.names))
+        self.bank = Attacked(Authority() if self._tls else None).__enter__()
+        self._credentials = self._own_credentials() if self._tls else None
+        self._held_open: deque[Wire] = deque()
+        self._names = cycle(self.bank.names)
         self._attempts = 0
         self._flood()
         return self
@@ -202,7 +233,7 @@ class _Port:
         self._attempts += 1
         if self._attempts % LOOK_EVERY == 0:
             self.bank.assert_served()
-        connection = socket.create_connection(next(self._addresses).pair, timeout=ANSWERED_WITHIN_S)
+        connection = self._connect(next(self._names))
         if stay:
             self._held_open.append(connection)
             if len(self._held_open) > HELD_OPEN:
@@ -218,13 +249,24 @@ class _Port:
                 connection.shutdown(socket.SHUT_WR)
             return said + _frames(connection, sys.maxsize)
 
-    def _greet(self, connection: socket.socket, greeting: bytes) -> list[bytes]:
+    def _connect(self, name: str) -> Wire:
+        sock = socket.create_connection(self._address(name).pair, timeout=ANSWERED_WITHIN_S)
+        if self._credentials is None:
+            return sock
+        until_s = time.monotonic() + ANSWERED_WITHIN_S
+        return Encrypted(connect_tls(sock, self._credentials.for_dialling(), name, until_s))
+
+    def _own_credentials(self) -> Credentials:
+        """Return the certificate of who attacks."""
+        raise NotImplementedError
+
+    def _greet(self, connection: Wire, greeting: bytes) -> list[bytes]:
         _send(connection, greeting)
         return _frames(connection, 1) if greeting else []
 
     def _flood(self) -> None:
         """Open many connections at once, leave half a frame on each, and go."""
-        for address in {next(self._addresses) for _ in self.bank.names}:
+        for address in map(self._address, self.bank.names):
             many = [socket.create_connection(address.pair, timeout=ANSWERED_WITHIN_S) for _ in range(FLOOD)]
             for connection in many:
                 connection.setblocking(False)
@@ -260,6 +302,11 @@ class ClientsPort(_Port):
 
     def _address(self, name: str) -> Address:
         return self.bank.cluster.cluster.nodes[name].client
+
+    def _own_credentials(self) -> Credentials:
+        credentials = client_credentials(self.bank.cluster.cluster)
+        assert credentials is not None
+        return credentials
 
 
 class ServersPort(_Port):
@@ -315,6 +362,11 @@ class ServersPort(_Port):
     def _address(self, name: str) -> Address:
         return self.bank.cluster.cluster.nodes[name].peer
 
+    def _own_credentials(self) -> Credentials:
+        credentials = node_credentials(self.bank.cluster.cluster, STRANGER)
+        assert credentials is not None
+        return credentials
+
     def _hello(self, node: str) -> Hello:
         cluster = self.bank.cluster.cluster.identity()
         pepper = PinSealer(read_pepper(self.bank.cluster.cluster.pepper_file)).name
@@ -338,13 +390,13 @@ def _is_hello(data: bytes) -> bool:
         return False
 
 
-def _send(connection: socket.socket, data: bytes) -> None:
+def _send(connection: Wire, data: bytes) -> None:
     """Send it all, or what the node takes before it closes."""
     with contextlib.suppress(ConnectionError):
         connection.sendall(data)
 
 
-def _frames(connection: socket.socket, count: int) -> list[bytes]:
+def _frames(connection: Wire, count: int) -> list[bytes]:
     """Return the next `count` frames, or those until the end; no end in time is a TimeoutError."""
     reader, frames = FrameReader(2**20), list[bytes]()
     with contextlib.suppress(ConnectionError):

@@ -111,7 +111,7 @@ def write_tls_ini(folder: Path, authority: Authority, count: int = 3, **settings
 
 
 def add_tls(path: Path, authority: Authority) -> None:
-    """Add [tls] to a cluster.ini, ahead of its nodes, and all files that it names; the client is `ann`."""
+    """Add [tls] to a cluster.ini, and all that it names: for its nodes and the client `ann`."""
     folder = path.parent
     authority.write(folder / "ca.pem")
     for name in load(path).nodes:

@@ -279,7 +279,7 @@ def _run_node() -> int:
     from atm.server.main import main  # noqa: PLC0415  (a starter of nodes need not load the server)
 
     end_with_starter()
-    return main(sys.argv[1:])
+    return main(sys.argv[1:], traceable=True)
 
 
 if __name__ == "__main__":

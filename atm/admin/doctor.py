@@ -8,7 +8,7 @@ from collections import defaultdict
 from collections.abc import Hashable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 
-from atm.admin.health import DISK_FREE_BYTES_MIN, days_left, ends_in, judge, voters
+from atm.admin.health import DISK_FREE_BYTES_MIN, certificate_ends, judge, voters
 from atm.admin.status import size
 from atm.admin.task import DONE, NOT_AVAILABLE, REFUSED, Task
 from atm.client.each_node import ask_one
@@ -50,7 +50,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(task: Task) -> int:
     """Print the findings; 0 if there is none, 1 if there are, 3 if the bank is not available."""
     status = task.client.status()
-    found = [*findings(task.cluster, status), *clock_findings(_clocks(status, task.client.credentials))]
+    credentials = task.client.credentials
+    found = [
+        *findings(task.cluster, status),
+        *certificate_findings(status, credentials),
+        *clock_findings(_clocks(status, credentials)),
+    ]
     lines = [f"{finding.about}: {printable(finding.text)}" for finding in found]
     code = DONE
     if not status.available:
@@ -76,7 +81,6 @@ def findings(cluster: Cluster, status: ClusterStatus) -> Iterator[Finding]:
     yield from _releases(status)
     yield from _files(status)
     yield from _addresses(cluster, status)
-    yield from _certificates(status, time.time_ns() // 1000)
 
 
 def clock_findings(clocks: Mapping[str, Clock]) -> Iterator[Finding]:
@@ -229,17 +233,15 @@ def _addresses(cluster: Cluster, status: ClusterStatus) -> Iterator[Finding]:
                 )
 
 
-def _certificates(status: ClusterStatus, now_us: int) -> Iterator[Finding]:
-    for node in status.nodes:
-        if node.certificate_ends_us is None:
-            continue
-        days = days_left(node.certificate_ends_us, now_us)
-        if days < CERTIFICATE_DAYS_MIN:
+def certificate_findings(status: ClusterStatus, credentials: Credentials | None) -> Iterator[Finding]:
+    """Yield a finding for each certificate that ends within a month."""
+    for certificate in certificate_ends(status, credentials):
+        if certificate.days_left < CERTIFICATE_DAYS_MIN:
             yield Finding(
                 "certificates",
-                node.node,
-                f"the certificate of {node.node} {ends_in(days)}: nobody connects to it afterwards. Renew it "
-                f"where the CA's key is (bin/admin certs renew {node.node}) and copy both files there",
+                certificate.node,
+                f"{certificate.phrase}: afterwards nobody connects with it. Renew it where the CA's key is "
+                f"(bin/admin certs renew {certificate.name}) and copy both files to its machine",
             )
 
 

@@ -11,6 +11,7 @@ from atm.admin.status import size
 from atm.admin.task import DONE, NOT_AVAILABLE, REFUSED, Task
 from atm.client.node_status import DOWN, ClusterStatus, NodeStatus, available_line
 from atm.command_line import printable
+from atm.tls.credentials import Credentials
 
 LAG_ENTRIES_MAX = 1000  # a busy follower is some 50 ms behind; beyond this it does not keep up
 DISK_FREE_BYTES_MIN = 256 * 1024 * 1024
@@ -29,6 +30,25 @@ class Health:
     line: str
 
 
+@dataclass(frozen=True)
+class CertificateEnd:
+    """Whose certificate it is, the node if it is one's, and how many whole days it is still valid."""
+
+    whose: str
+    name: str
+    node: str | None
+    days_left: int
+
+    @property
+    def phrase(self) -> str:
+        """Say when it ends."""
+        if self.days_left < 0:
+            return f"{self.whose} has ended"
+        if self.days_left == 0:
+            return f"{self.whose} ends today"
+        return f"{self.whose} ends in {self.days_left} {'day' if self.days_left == 1 else 'days'}"
+
+
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add nothing."""
 
@@ -36,7 +56,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(task: Task) -> int:
     """Print the verdict; 0 healthy, 1 degraded, 3 not available."""
     status = task.client.status()
-    found = judge(status)
+    found = judge(status, task.client.credentials)
     fields = {
         "health": found.verdict,
         "available": status.available,
@@ -47,12 +67,12 @@ def run(task: Task) -> int:
     return task.finish(found.line, fields, CODES[found.verdict])
 
 
-def judge(status: ClusterStatus, now_us: int | None = None) -> Health:
+def judge(status: ClusterStatus, credentials: Credentials | None = None) -> Health:
     """Return how the cluster is: degraded if it serves, and could stand less than it should.
 
-    `now_us` is this machine's time, in microseconds since 1970, unless another one is given.
+    `credentials` are those of this client, whose certificate counts, too.
     """
-    reasons = tuple(_reasons(status, time.time_ns() // 1000 if now_us is None else now_us))
+    reasons = tuple(_reasons(status, credentials))
     if not status.available:
         return Health(UNAVAILABLE, (available_line(status), *reasons), available_line(status))
     if reasons:
@@ -63,16 +83,20 @@ def judge(status: ClusterStatus, now_us: int | None = None) -> Health:
     )
 
 
-def days_left(ends_us: int, now_us: int) -> int:
-    """Return how many whole days a certificate is still valid; below zero if it has ended."""
-    return (ends_us - now_us) // DAY_US
-
-
-def ends_in(days: int) -> str:
-    """Return the phrase for that."""
-    if days < 0:
-        return "has ended"
-    return "ends today" if days == 0 else f"ends in {days} {'day' if days == 1 else 'days'}"
+def certificate_ends(
+    status: ClusterStatus, credentials: Credentials | None = None
+) -> Iterator[CertificateEnd]:
+    """Yield when the certificates of the nodes end, as far as they tell, and that of this client."""
+    now_us = time.time_ns() // 1000
+    for node in status.nodes:
+        if node.certificate_ends_us is not None:
+            days = (node.certificate_ends_us - now_us) // DAY_US
+            yield CertificateEnd(f"the certificate of {node.node}", node.node, node.node, days)
+    if credentials is not None:
+        name, ends_us = credentials.loaded.identity.name, int(credentials.loaded.ends_s * 1e6)
+        yield CertificateEnd(
+            f"the certificate of this client, {name},", name, None, (ends_us - now_us) // DAY_US
+        )
 
 
 def voters(status: ClusterStatus) -> list[NodeStatus]:
@@ -83,7 +107,7 @@ def voters(status: ClusterStatus) -> list[NodeStatus]:
     return [node for node in status.nodes if node.node in names]
 
 
-def _reasons(status: ClusterStatus, now_us: int) -> Iterator[str]:
+def _reasons(status: ClusterStatus, credentials: Credentials | None) -> Iterator[str]:
     should_vote = voters(status)
     for node in should_vote:
         if node.role == DOWN:
@@ -98,13 +122,6 @@ def _reasons(status: ClusterStatus, now_us: int) -> Iterator[str]:
     for node in status.nodes:
         if node.disk_free_bytes is not None and node.disk_free_bytes < DISK_FREE_BYTES_MIN:
             yield f"{node.node} has {size(node.disk_free_bytes)} free on its disk"
-    yield from _ending_certificates(status, now_us)
+    ends = certificate_ends(status, credentials)
+    yield from (each.phrase for each in ends if each.days_left < CERTIFICATE_DAYS_MIN)
     yield from map(printable, status.alarms)
-
-
-def _ending_certificates(status: ClusterStatus, now_us: int) -> Iterator[str]:
-    for node in status.nodes:
-        if node.certificate_ends_us is not None:
-            days = days_left(node.certificate_ends_us, now_us)
-            if days < CERTIFICATE_DAYS_MIN:
-                yield f"the certificate of {node.node} {ends_in(days)}"

@@ -65,11 +65,14 @@ EXPECTED = (
 )
 
 
-def main(argv: Sequence[str] | None = None) -> int:
-    """Run a node until SIGINT or SIGTERM; return the exit code."""
+def main(argv: Sequence[str] | None = None, *, traceable: bool = False) -> int:
+    """Run a node until SIGINT or SIGTERM; return the exit code.
+
+    `traceable`: its user's other programs may look into the process, to measure or debug it.
+    """
     options = _options(argv)
     keep_private()
-    forbid_core_dumps()
+    forbid_core_dumps(traceable=traceable)
     try:
         cluster = load(options.config)
     except ConfigError as error:

@@ -67,7 +67,7 @@ def test_what_a_node_tells_becomes_a_sentence(
 @pytest.mark.parametrize(
     ("days", "says"),
     [
-        (-0.5, "the certificate of 5001 has ended: nobody connects to it afterwards. Renew it"),
+        (-0.5, "the certificate of 5001 has ended: afterwards nobody connects with it. Renew it"),
         (0.5, "the certificate of 5001 ends today"),
         (1.5, "the certificate of 5001 ends in 1 day: "),
         (29.5, "the certificate of 5001 ends in 29 days"),

@@ -36,6 +36,7 @@ from atm.ledger.commands import (
     Post,
     Query,
     Read,
+    ResetPin,
     Reverse,
     SetLimit,
     SetPin,
@@ -205,8 +206,12 @@ class Client:
         return self.ask(Login(id=_id_or_new(request_id), account=account, pin=pin))
 
     def unlock(self, account: str, *, request_id: str | None = None) -> Receipt:
-        """Reset the count of wrong PINs."""
+        """End the present lock of the PIN; how long the next one lasts is not changed. Three times a day."""
         return self.ask(Unlock(id=_id_or_new(request_id), account=account))
+
+    def reset_pin(self, account: str, *, request_id: str | None = None) -> Receipt:
+        """Remove the PIN and its lock: then a first PIN can be set, and money needs none until it is."""
+        return self.ask(ResetPin(id=_id_or_new(request_id), account=account))
 
     def set_limit(self, account: str, amount: int | None, *, request_id: str | None = None) -> Receipt:
         """Limit what may be withdrawn or held in a day (UTC, log time) from now on; None: no limit."""

@@ -24,6 +24,10 @@ class Account(Struct):
 
     `held` is the sum of its active holds. `withdrawn` is what was paid out or held since `counted_from_us`,
     if that is today: the start of the day (UTC), or later if the `daily_limit` was set later.
+
+    The fields from `locked_until_us` on are used from feature level 2 on (pin_lock.py): None if that level's
+    lock was never needed, 0 if no lock stands. `wrong_today` and `unlocks_today` are of the day `pins_day`,
+    `wrong_unseen` are the wrong PINs since the last right login.
     """
 
     name: str
@@ -36,6 +40,11 @@ class Account(Struct):
     daily_limit: int | None = None
     counted_from_us: int = 0
     withdrawn: int = 0
+    locked_until_us: int | None = None
+    pins_day: int = 0
+    wrong_today: int = 0
+    unlocks_today: int = 0
+    wrong_unseen: int = 0
     active_holds: int | None = None  # None: not counted yet; no column, but what the ledger's rows come to
 
     @property
@@ -50,7 +59,7 @@ class Account(Struct):
 
     @property
     def locked(self) -> bool:
-        """Whether every PIN is refused until an operator unlocks the account."""
+        """Whether every PIN is refused until an operator unlocks the account, by the rule of release 1.1."""
         return self.wrong_pins >= WRONG_PINS_MAX
 
     def check_pin(self, pin: str | None) -> Outcome:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import assert_never
 
+from atm.ledger import pin_lock
 from atm.ledger.accounts import Account, PinNotHashed, exists
 from atm.ledger.commands import (
     BANK_ACCOUNTS,
@@ -14,6 +15,7 @@ from atm.ledger.commands import (
     Login,
     Open,
     Outcome,
+    ResetPin,
     SetLimit,
     SetPin,
     Unfreeze,
@@ -40,7 +42,7 @@ def decide_pin(unit: UnitOfWork, command: SetPin | Login) -> Decision:
     outcome = exists(account)
     if outcome is OK and account is not None:
         if isinstance(command, Login):
-            return check_pin(unit, account, command.pin), account
+            return _log_in(unit, account, command.pin), account
         outcome = check_pin(unit, account, command.old_pin)
         if outcome is OK:
             if command.pin == NOT_HASHED:
@@ -50,8 +52,25 @@ def decide_pin(unit: UnitOfWork, command: SetPin | Login) -> Decision:
     return outcome, account
 
 
-def decide_administration(
-    unit: UnitOfWork, command: Freeze | Unfreeze | Close | Unlock | SetLimit
+def _log_in(unit: UnitOfWork, account: Account, pin: str) -> Outcome:
+    outcome = check_pin(unit, account, pin)
+    if outcome is OK and account.wrong_unseen:
+        account.wrong_unseen = 0
+        unit.change_lock(account)
+    return outcome
+
+
+def _unlock(unit: UnitOfWork, account: Account) -> Outcome:
+    if not pin_lock.is_locked(account, unit.time_us):
+        return OK
+    outcome = pin_lock.unlock(account, unit.time_us)
+    if outcome is OK:
+        unit.change_lock(account)
+    return outcome
+
+
+def decide_administration(  # noqa: C901 - a case for each kind
+    unit: UnitOfWork, command: Freeze | Unfreeze | Close | Unlock | ResetPin | SetLimit
 ) -> Decision:
     account = unit.accounts[command.account]
     outcome = exists(account)
@@ -67,7 +86,13 @@ def decide_administration(
                 return Outcome.NOT_EMPTY, account
             account.state = "closed"
         case Unlock():
+            if unit.feature_level >= pin_lock.LOCK_LEVEL:
+                return _unlock(unit, account), account
             account.wrong_pins = 0
+        case ResetPin():
+            pin_lock.reset(account)
+            if account.locked_until_us is not None:
+                unit.change_lock(account)
         case SetLimit():
             if account.daily_limit is None:
                 account.count_from(unit.time_us)

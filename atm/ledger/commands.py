@@ -241,7 +241,15 @@ class Login(Request, frozen=True, kw_only=True, tag="login"):
 
 
 class Unlock(Request, frozen=True, kw_only=True, tag="unlock"):
-    """Reset the count of wrong PINs of an account."""
+    """End the present lock of an account's PIN; below feature level 2, reset the count of wrong ones."""
+
+    account: AccountName
+
+
+class ResetPin(Request, frozen=True, kw_only=True, tag="reset_pin"):
+    """Remove the PIN of an account and its lock, so that a first PIN can be set."""
+
+    level: ClassVar[int] = 2
 
     account: AccountName
 
@@ -351,6 +359,7 @@ Command = (
     | SetPin
     | Login
     | Unlock
+    | ResetPin
     | SetLimit
 )
 LogCommand = Command | Expire
@@ -478,7 +487,9 @@ class Contents(Struct, frozen=True, kw_only=True, omit_defaults=True, gc=False):
 class ReadResult(LedgerReceipt, frozen=True, kw_only=True, omit_defaults=True):
     """The ledger's answer to a request that only reads; fields of other requests are None.
 
-    query      `state` is open, frozen or closed; `pin` is none, set or locked
+    query      `state` is open, frozen or closed; `pin` is none, set or locked. `locked_until_us` says until
+               when, None: until it is unlocked. `tries_left` says how many wrong PINs will lock it, if fewer
+               than at first, `wrong_pins` how many there were since the last right login, if any
     statement  `lines`, the latest first, and `next` to ask for those before them, None if there are none
     exceptions likewise
     accounts   `accounts` in the order of their names, and `next` to ask for those after them, likewise
@@ -488,6 +499,9 @@ class ReadResult(LedgerReceipt, frozen=True, kw_only=True, omit_defaults=True):
 
     state: str | None = None
     pin: str | None = None
+    locked_until_us: int | None = None
+    tries_left: int | None = None
+    wrong_pins: int | None = None
     lines: tuple[Line, ...] | None = None
     accounts: tuple[AccountState, ...] | None = None
     next: int | str | None = None

@@ -16,10 +16,10 @@ import apsw
 from atm.files import rename_durably, sync_folder
 
 SCHEMA = Path(__file__).with_name("schema.sql").read_text(encoding="utf-8")
-MEMBER_TABLES = Path(__file__).with_name("schema_4.sql").read_text(encoding="utf-8")
+LEVEL_2_TABLES = Path(__file__).with_name("schema_4.sql").read_text(encoding="utf-8")
 SCHEMA_VERSION = 3  # of a new ledger
-MEMBERS_SCHEMA_VERSION = 4  # with `MEMBER_TABLES`, which the cluster's feature level 2 adds
-SCHEMAS = {SCHEMA_VERSION: (SCHEMA,), MEMBERS_SCHEMA_VERSION: (SCHEMA, MEMBER_TABLES)}
+LEVEL_2_SCHEMA_VERSION = 4  # with `LEVEL_2_TABLES`, which the cluster's feature level 2 adds
+SCHEMAS = {SCHEMA_VERSION: (SCHEMA,), LEVEL_2_SCHEMA_VERSION: (SCHEMA, LEVEL_2_TABLES)}
 
 BUSY_TIMEOUT_MS = 5000
 CACHE_KIB = 8192
@@ -137,16 +137,16 @@ class Database:
         return Database(path, synchronous=self._synchronous)
 
     @property
-    def has_member_tables(self) -> bool:
-        """Whether the ledger has the tables of `MEMBER_TABLES`."""
-        return schema_version_of(self._connection) == MEMBERS_SCHEMA_VERSION
+    def has_level_2_tables(self) -> bool:
+        """Whether the ledger has the tables of `LEVEL_2_TABLES`."""
+        return schema_version_of(self._connection) == LEVEL_2_SCHEMA_VERSION
 
-    def add_member_tables(self) -> None:
-        """Add the tables of `MEMBER_TABLES` if they are not there, within the caller's transaction."""
-        if self.has_member_tables:
+    def add_level_2_tables(self) -> None:
+        """Add the tables of `LEVEL_2_TABLES` if they are not there, within the caller's transaction."""
+        if self.has_level_2_tables:
             return
-        self._execute(MEMBER_TABLES)
-        self._execute("update applied set schema_version = ?", (MEMBERS_SCHEMA_VERSION,))
+        self._execute(LEVEL_2_TABLES)
+        self._execute("update applied set schema_version = ?", (LEVEL_2_SCHEMA_VERSION,))
 
     def uncached_cursor(self) -> apsw.Cursor:
         """Return a cursor that reads the file itself, past all caches; to be used in `reading`."""
@@ -218,7 +218,7 @@ class Database:
         if not isinstance(found, int):
             return self.damage("is a ledger of no known version")
         ours = " and ".join(map(str, SCHEMAS))
-        if found > MEMBERS_SCHEMA_VERSION:
+        if found > LEVEL_2_SCHEMA_VERSION:
             return LedgerFault(
                 f"{self.path} is a ledger of version {found}, and this release's are {ours}: "
                 "it was written by a newer release: install that one"

@@ -42,7 +42,7 @@ def begin_epoch(path: Path, epoch: Epoch) -> None:
     details = msgspec.json.encode({"from": epoch.old_cluster, "at": epoch.log_index}).decode()
     marker = (epoch.marker_id, epoch.op, details, BANK, OK, epoch.log_index, epoch.time_us)
     with closing(Database(path)) as database:
-        cursor, with_members = database.cursor(), database.has_member_tables
+        cursor, with_members = database.cursor(), database.has_level_2_tables
         with database.transaction():
             cluster = replace(
                 read_cluster(cursor, with_members=with_members),

@@ -8,7 +8,7 @@ import apsw
 import msgspec
 from msgspec.structs import asdict, replace
 
-from atm.ledger.accounts import Account
+from atm.ledger.accounts import WRONG_PINS_MAX, Account
 from atm.ledger.commands import (
     CASH,
     Accounts,
@@ -22,7 +22,8 @@ from atm.ledger.commands import (
     ReadResult,
     Statement,
 )
-from atm.ledger.rows import ACCOUNT_COLUMNS, Row, SqliteRows
+from atm.ledger.pin_lock import is_locked, tries_left
+from atm.ledger.rows import Row, SqliteRows
 
 LINE = """posting, journal.time_us, op, journal.request_id, {account}, {other}, {sign} journal.amount,
     {balance}, kind"""
@@ -48,37 +49,46 @@ EXCEPTIONS = f"""
     where posting < :before order by posting desc limit :limit"""
 NO_POSTING = 2**63 - 1
 # The bank's own accounts have no row in `account`. Names are compared by their bytes; "" is before all.
-ACCOUNTS = f"{ACCOUNT_COLUMNS} where account > :after and opened_us is not null order by account limit :limit"
+LISTED_ACCOUNTS = "account > :after and opened_us is not null order by account limit :limit"
 
 FIRST_AT_OR_AFTER = "select posting, time_us from journal where posting >= ? order by posting limit 1"
 LAST_POSTING = "select max(posting) from journal"
 REVERSED_BY = "select reversal from reversal where original = ?"
 
 
-def balance_view(query: Query, account: Account) -> ReadResult:
-    """Return the answer to a query of the present balance."""
+def balance_view(query: Query, account: Account, now_us: int) -> ReadResult:
+    """Return the answer to a query of the balance at that time, which is the present."""
+    pin = _pin_state(account, now_us)
+    counted = pin == "set" and account.locked_until_us is not None
+    tries = tries_left(account, now_us) if counted else WRONG_PINS_MAX
     return ReadResult(
         id=query.id,
         outcome=Outcome.OK,
         balance=account.balance,
         available=account.available,
         state="open" if account.is_banks_own else account.state,
-        pin=_pin_state(account),
+        pin=pin,
+        locked_until_us=account.locked_until_us if pin == "locked" else None,
+        tries_left=tries if tries < WRONG_PINS_MAX else None,
+        wrong_pins=account.wrong_unseen or None,
     )
 
 
 class Inquiries:
     """Queries by one cursor, whose statements stay prepared."""
 
-    def __init__(self, cursor: apsw.Cursor) -> None:
+    def __init__(self, cursor: apsw.Cursor, *, has_locks: bool) -> None:
+        self.rows = SqliteRows(cursor, has_locks=has_locks)
         self._cursor = cursor
-        self._rows = SqliteRows(cursor)
 
-    def execute(self, request: Read) -> ReadResult:
-        """Return the answer; the refusals are `NO_SUCH_ACCOUNT` and `ORIGINAL_NOT_FOUND`."""
+    def execute(self, request: Read, now_us: int) -> ReadResult:
+        """Return the answer, with locks as they are at that time.
+
+        The refusals are `NO_SUCH_ACCOUNT` and `ORIGINAL_NOT_FOUND`.
+        """
         match request:
             case Query(at_us=None):
-                return self._balance(request)
+                return self._balance(request, now_us)
             case Query():
                 return self._past_balance(request, request.at_us or 0)
             case Statement():
@@ -88,18 +98,18 @@ class Inquiries:
             case Exceptions():
                 return self._exceptions(request)
             case Accounts():
-                return self._accounts(request)
+                return self._accounts(request, now_us)
             case _:
                 assert_never(request)
 
-    def _balance(self, query: Query) -> ReadResult:
-        account = self._rows.account(query.account)
+    def _balance(self, query: Query, now_us: int) -> ReadResult:
+        account = self.rows.account(query.account)
         if account is None:
             return ReadResult(id=query.id, outcome=Outcome.NO_SUCH_ACCOUNT)
-        return balance_view(query, account)
+        return balance_view(query, account, now_us)
 
     def _past_balance(self, query: Query, at_us: int) -> ReadResult:
-        account = self._rows.account(query.account)
+        account = self.rows.account(query.account)
         if account is None or account.opened_us > at_us:
             return ReadResult(id=query.id, outcome=Outcome.NO_SUCH_ACCOUNT)
         before = self._first_posting_after(at_us)
@@ -119,7 +129,7 @@ class Inquiries:
         return low
 
     def _statement(self, request: Statement) -> ReadResult:
-        account = self._rows.account(request.account)
+        account = self.rows.account(request.account)
         if account is None:
             return ReadResult(id=request.id, outcome=Outcome.NO_SUCH_ACCOUNT)
         lines = self._lines(request.account, request.before, request.limit + 1)
@@ -144,15 +154,16 @@ class Inquiries:
         page, following = _page(tuple(map(_line, rows)), request.limit)
         return ReadResult(id=request.id, outcome=Outcome.OK, lines=page, next=following)
 
-    def _accounts(self, request: Accounts) -> ReadResult:
+    def _accounts(self, request: Accounts, now_us: int) -> ReadResult:
         values = {"after": request.after or "", "limit": request.limit + 1}
-        found = [_account_state(Account(*row)) for row in self._cursor.execute(ACCOUNTS, values)]
+        rows = self._cursor.execute(self.rows.accounts_where(LISTED_ACCOUNTS), values)
+        found = [_account_state(Account(*row), now_us) for row in rows]
         page = tuple(found[: request.limit])
         following = page[-1].account if len(found) > request.limit else None
         return ReadResult(id=request.id, outcome=Outcome.OK, accounts=page, next=following)
 
     def _lookup(self, request: Lookup) -> ReadResult:
-        record = self._rows.record(request.request_id)
+        record = self.rows.record(request.request_id)
         if record is None:
             return ReadResult(id=request.id, outcome=Outcome.ORIGINAL_NOT_FOUND)
         return ReadResult(
@@ -163,18 +174,18 @@ class Inquiries:
         )
 
 
-def _account_state(account: Account) -> AccountState:
+def _account_state(account: Account, now_us: int) -> AccountState:
     return AccountState(
         account=account.name,
         balance=account.balance,
         available=account.available,
         state=account.state,
-        pin=_pin_state(account),
+        pin=_pin_state(account, now_us),
     )
 
 
-def _pin_state(account: Account) -> str:
-    return "locked" if account.locked else "none" if account.pin is None else "set"
+def _pin_state(account: Account, now_us: int) -> str:
+    return "locked" if is_locked(account, now_us) else "none" if account.pin is None else "set"
 
 
 def _page(lines: tuple[Line, ...], limit: int) -> tuple[tuple[Line, ...], int | None]:

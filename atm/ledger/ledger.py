@@ -57,8 +57,9 @@ class Ledger:
     def _begin(self) -> None:
         """Begin with what the database holds."""
         self._cursor = self._database.cursor()
-        self._rows = SqliteRows(self._database.cursor())
-        self._inquiries = Inquiries(self._database.cursor())
+        has_level_2 = self._database.has_level_2_tables
+        self._rows = SqliteRows(self._database.cursor(), has_locks=has_level_2)
+        self._inquiries = Inquiries(self._database.cursor(), has_locks=has_level_2)
         self._unit: UnitOfWork | None = None  # decided and not written yet
         self._cluster = self._decided_cluster = ClusterState(id="", voters=(), feature_level=0)
         with self._reading():
@@ -67,9 +68,7 @@ class Ledger:
             self._decisions = DecisionsHash(self._applied_index)
             self._journal_hash = self._rows.last_hash()
             self._next_expiry_us = self._rows.next_expiry_us()
-            self._cluster = self._decided_cluster = read_cluster(
-                self._cursor, with_members=self._database.has_member_tables
-            )
+            self._cluster = self._decided_cluster = read_cluster(self._cursor, with_members=has_level_2)
 
     @property
     def cluster(self) -> ClusterState:
@@ -129,11 +128,12 @@ class Ledger:
         if unit is None:
             return
         with self._forgetting_on_error(self._database.transaction()):
-            self._rows.write_unit(unit)
             if self._decided_cluster != self._cluster:
                 if self._decided_cluster.feature_level >= MEMBERS_LEVEL:
-                    self._database.add_member_tables()
+                    self._database.add_level_2_tables()
+                    self._rows.has_locks = self._inquiries.rows.has_locks = True
                 write_cluster(self._cursor, self._decided_cluster)
+            self._rows.write_unit(unit)
             self._cursor.execute(SET_APPLIED, (self._decided_index,))
             next_expiry_us = self._rows.next_expiry_us() if unit.changed_holds else self._next_expiry_us
         self._unit = None
@@ -143,23 +143,26 @@ class Ledger:
         self._journal_hash = unit.journal_hash
         self._next_expiry_us = next_expiry_us
 
-    def view(self, request: Read) -> ReadResult:
-        """Answer a request that only reads, from what has been decided."""
-        return self.views([request])[0]
+    def view(self, request: Read, now_us: int = 0) -> ReadResult:
+        """Answer a request that only reads, from what has been decided; see `views`."""
+        return self.views([request], now_us)[0]
 
-    def views(self, requests: Sequence[Read]) -> list[ReadResult]:
-        """Answer requests that only read, all at the same log index; balances in memory need no query."""
+    def views(self, requests: Sequence[Read], now_us: int = 0) -> list[ReadResult]:
+        """Answer requests that only read, all at the same log index; balances in memory need no query.
+
+        Locks of PINs that have ended by the log time `now_us` are told as ended.
+        """
         if not all(map(_asks_for_balance, requests)):
             self.write()
         with self._reading():
-            return [self._view(request) for request in requests]
+            return [self._view(request, now_us) for request in requests]
 
-    def _view(self, request: Read) -> ReadResult:
+    def _view(self, request: Read, now_us: int) -> ReadResult:
         if _asks_for_balance(request):
             account = self._rows.cached_account(request.account)
             if account is not None:
-                return balance_view(request, account)
-        return self._inquiries.execute(request)
+                return balance_view(request, account, now_us)
+        return self._inquiries.execute(request, now_us)
 
     def state_hash(self, rows_from: RowsFrom, rows_max: int) -> StateHash:
         """Write what was decided; return hashes to compare this ledger by, with another at the same index."""

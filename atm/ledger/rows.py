@@ -22,9 +22,11 @@ RECEIPT_COLUMNS = (
 RECEIPTS = f"select {RECEIPT_COLUMNS} from json_each(?) cross join receipt on request_id = value"
 RECEIPT = f"select {RECEIPT_COLUMNS} from receipt where request_id = ?"
 ACCOUNT_COLUMNS = """select account, amount, opened_us, state, held, pin, wrong_pins, daily_limit,
-    counted_from_us, withdrawn from balance left join account using (account)"""
-ACCOUNTS = f"{ACCOUNT_COLUMNS} where account in (select value from json_each(?))"
-ACCOUNT = f"{ACCOUNT_COLUMNS} where account = ?"
+    counted_from_us, withdrawn{} from balance left join account using (account)"""
+LOCK_COLUMNS = """, locked_until_us, coalesce(pins_day, 0), coalesce(wrong_today, 0),
+    coalesce(unlocks_today, 0), coalesce(wrong_unseen, 0)"""
+NAMED_ACCOUNTS = "account in (select value from json_each(?))"
+NAMED_ACCOUNT = "account = ?"
 HOLD_COLUMNS = "select request_id, account, amount, time_us, expires_us, state, posted from hold"
 HOLD = f"{HOLD_COLUMNS} where request_id = ?"
 HOLDS_DUE = f"""{HOLD_COLUMNS} where state = 'active' and expires_us <= ?
@@ -40,6 +42,9 @@ LAST_HASH = "select hash from journal order by posting desc limit 1"
 SET_ACCOUNT = """on conflict (account) do update set state = excluded.state, held = excluded.held,
     pin = excluded.pin, wrong_pins = excluded.wrong_pins, daily_limit = excluded.daily_limit,
     counted_from_us = excluded.counted_from_us, withdrawn = excluded.withdrawn"""
+SET_LOCK = """on conflict (account) do update set locked_until_us = excluded.locked_until_us,
+    pins_day = excluded.pins_day, wrong_today = excluded.wrong_today,
+    unlocks_today = excluded.unlocks_today, wrong_unseen = excluded.wrong_unseen"""
 SET_HOLD = "on conflict (request_id) do update set state = excluded.state, posted = excluded.posted"
 
 ACCOUNTS_KEPT_MAX = 20_000  # in memory, some 400 bytes each
@@ -77,15 +82,20 @@ RECEIPT_ROWS = Insertion("receipt", columns=11)
 BALANCE_ROWS = Insertion("balance", 2, "on conflict (account) do update set amount = excluded.amount")
 JOURNAL_ROWS = Insertion("journal", columns=9)
 ACCOUNT_ROWS = Insertion("account", 9, SET_ACCOUNT)
+LOCK_ROWS = Insertion("pin_lock", 6, SET_LOCK)
 HOLD_ROWS = Insertion("hold", 7, SET_HOLD)
 REVERSAL_ROWS = Insertion("reversal", columns=2)
 EXCEPTION_ROWS = Insertion("exception", columns=2)
 
 
 class SqliteRows:
-    """Lookups and writes by one cursor, whose statements stay prepared; a `LedgerReader`."""
+    """Lookups and writes by one cursor, whose statements stay prepared; a `LedgerReader`.
 
-    def __init__(self, cursor: apsw.Cursor) -> None:
+    `has_locks` says whether the ledger has the table `pin_lock`.
+    """
+
+    def __init__(self, cursor: apsw.Cursor, *, has_locks: bool) -> None:
+        self.has_locks = has_locks
         self._accounts = LazyCache(self.account)  # as decided last; only this process writes them
         self._execute = cursor.execute
         self._cursor = cursor
@@ -107,7 +117,7 @@ class SqliteRows:
         names = {CASH, *(name for command in commands for name in accounts_named(command))}
         missing = [name for name in names if self._accounts.get(name) is None]
         if missing:
-            for row in self._execute(ACCOUNTS, (_json_list(missing),)):
+            for row in self._execute(self.accounts_where(NAMED_ACCOUNTS), (_json_list(missing),)):
                 account = _account(row)
                 self._accounts[account.name] = account
 
@@ -128,6 +138,8 @@ class SqliteRows:
         ACCOUNT_ROWS.insert(
             self._cursor, [_account_row(account) for account in unit.changed_accounts.values()]
         )
+        if unit.changed_locks:
+            LOCK_ROWS.insert(self._cursor, list(map(_lock_row, unit.changed_locks.values())))
         HOLD_ROWS.insert(self._cursor, list(map(_hold_row, unit.changed_holds.values())))
         REVERSAL_ROWS.insert(self._cursor, list(unit.reversals.items()))
         EXCEPTION_ROWS.insert(self._cursor, unit.exceptions)
@@ -145,8 +157,16 @@ class SqliteRows:
     # -- what a unit of work looks up ----------------------------------------------------------------------
 
     def account(self, name: str) -> Account | None:
-        row = _only_row(self._execute(ACCOUNT, (name,)))
+        row = _only_row(self._execute(self.accounts_where(NAMED_ACCOUNT), (name,)))
         return None if row is None else _account(row)
+
+    def accounts_where(self, condition: str) -> str:
+        """Return the query of the accounts that meet an SQL condition; each row is an `Account`."""
+        if self.has_locks:
+            columns = ACCOUNT_COLUMNS.format(LOCK_COLUMNS) + " left join pin_lock using (account)"
+        else:
+            columns = ACCOUNT_COLUMNS.format("")
+        return f"{columns} where {condition}"
 
     def record(self, request_id: str) -> IdempotencyRecord | None:
         row = _only_row(self._execute(RECEIPT, (request_id,)))
@@ -239,6 +259,17 @@ def _account_row(account: Account) -> Row:
         account.daily_limit,
         account.counted_from_us,
         account.withdrawn,
+    )
+
+
+def _lock_row(account: Account) -> Row:
+    return (
+        account.name,
+        account.locked_until_us,
+        account.pins_day,
+        account.wrong_today,
+        account.unlocks_today,
+        account.wrong_unseen,
     )
 
 

@@ -31,6 +31,7 @@ from atm.ledger.commands import (
     Open,
     Outcome,
     Post,
+    ResetPin,
     Reverse,
     SetLimit,
     SetPin,
@@ -105,7 +106,7 @@ def _decision(unit: UnitOfWork, command: Command) -> Decision:  # noqa: C901, PL
             return decide_open(unit, command)
         case SetPin() | Login():
             return decide_pin(unit, command)
-        case Freeze() | Unfreeze() | Close() | Unlock() | SetLimit():
+        case Freeze() | Unfreeze() | Close() | Unlock() | ResetPin() | SetLimit():
             return decide_administration(unit, command)
         case _:
             assert_never(command)

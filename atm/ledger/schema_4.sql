@@ -1,6 +1,6 @@
--- What the ledger has besides from feature level 2 on (release 1.2): the members of the cluster. The entry that
--- raises the level adds all this on every node, in its own transaction. Before that, the ledger is that of
--- release 1.1 to the byte of its definitions.
+-- What the ledger has besides from feature level 2 on (release 1.2): the members of the cluster, and locks of PINs
+-- that end by themselves. The entry that raises the level adds all this on every node, in its own transaction.
+-- Before that, the ledger is that of release 1.1 to the byte of its definitions.
 
 -- The servers, from the newest entry of the log that names them; before any, those that founded the cluster.
 CREATE TABLE member (
@@ -16,6 +16,16 @@ CREATE TABLE member (
 CREATE TABLE removed (
     node      TEXT    NOT NULL PRIMARY KEY,
     log_index INTEGER NOT NULL                                     -- the entry that removed it
+) STRICT, WITHOUT ROWID;
+
+-- Wrong PINs, besides those in a row (`wrong_pins` of `account`), and the lock that they lead to.
+CREATE TABLE pin_lock (
+    account         TEXT    NOT NULL PRIMARY KEY REFERENCES account (account),
+    locked_until_us INTEGER NOT NULL,                              -- log time; 0: no lock. The first is a minute, each further one twice as long
+    pins_day        INTEGER NOT NULL,                              -- the day (UTC, since 1970) of the next two
+    wrong_today     INTEGER NOT NULL,
+    unlocks_today   INTEGER NOT NULL,                              -- by operators
+    wrong_unseen    INTEGER NOT NULL                               -- wrong PINs since the last right login
 ) STRICT, WITHOUT ROWID;
 
 -- How many active holds an account has: from feature level 2 on, 1,000 at most.

@@ -28,7 +28,7 @@ from atm.files import sync_file
 from atm.ledger.audit.read_only import DamagedLedger, NoLedger, open_read_only
 from atm.ledger.cluster import read_cluster
 from atm.ledger.commands import Member
-from atm.ledger.database import MEMBERS_SCHEMA_VERSION, PAGE_BYTES, brief, schema_version_of
+from atm.ledger.database import LEVEL_2_SCHEMA_VERSION, PAGE_BYTES, brief, schema_version_of
 from atm.ledger.posting import NO_HASH
 from atm.ledger.rows import Unreadable
 
@@ -151,7 +151,7 @@ def read_state(connection: apsw.Connection) -> LedgerState:
     """Return the state of the ledger that `connection` has open; raise `NotMade`."""
     try:
         [(index, chain_hash)] = connection.execute(STATE).fetchall()
-        with_members = schema_version_of(connection) == MEMBERS_SCHEMA_VERSION
+        with_members = schema_version_of(connection) == LEVEL_2_SCHEMA_VERSION
         cluster = read_cluster(connection.cursor(), with_members=with_members)
         found = {
             "index": index,

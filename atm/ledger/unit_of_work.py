@@ -97,6 +97,7 @@ class UnitOfWork:
         self.journal_hash = journal_hash
         self.changed_balances: dict[str, Account] = {}
         self.changed_accounts: dict[str, Account] = {}
+        self.changed_locks: dict[str, Account] = {}
         self.changed_holds: dict[str, HoldRecord] = {}
         self.expired_to = (0, "")  # up to this expires_us and id, `Expire` has ended what was active before
         self.reversals: dict[str, str] = {}  # original to reversal
@@ -145,8 +146,12 @@ class UnitOfWork:
         self.exceptions.append((number, kind))
 
     def change_account(self, account: Account) -> None:
-        """Have all of the account but its balance written."""
+        """Have all of the account but its balance and its lock written."""
         self.changed_accounts[account.name] = account
+
+    def change_lock(self, account: Account) -> None:
+        """Have the account's lock written; from feature level 2 on."""
+        self.changed_locks[account.name] = account
 
     def change_hold(self, hold: HoldRecord) -> None:
         """Have the hold written, and found by the entries that follow."""

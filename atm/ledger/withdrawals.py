@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from atm.ledger import pin_lock
 from atm.ledger.accounts import WRONG_PINS_MAX, Account, may_move
 from atm.ledger.commands import OK, Outcome
 from atm.ledger.unit_of_work import UnitOfWork
@@ -28,11 +29,16 @@ def may_pay(unit: UnitOfWork, account: Account | None, pin: str | None) -> Outco
 
 def check_pin(unit: UnitOfWork, account: Account, pin: str | None) -> Outcome:
     """Return `OK`, `WRONG_PIN` or `LOCKED`; what was counted stays, even if the command is declined."""
-    before = account.wrong_pins
-    assert 0 <= before <= WRONG_PINS_MAX, f"{account.name} has {before} wrong PINs"
-    outcome = account.check_pin(pin)
+    before, unseen_before = account.wrong_pins, account.wrong_unseen
+    if unit.feature_level >= pin_lock.LOCK_LEVEL:
+        outcome = pin_lock.check_pin(account, pin, unit.time_us)
+    else:
+        assert 0 <= before <= WRONG_PINS_MAX, f"{account.name} has {before} wrong PINs"
+        outcome = account.check_pin(pin)
     if account.wrong_pins != before:
         unit.change_account(account)
+    if account.wrong_unseen != unseen_before:
+        unit.change_lock(account)
     return outcome
 
 

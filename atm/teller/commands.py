@@ -32,6 +32,7 @@ from atm.ledger.commands import (
     Post,
     Query,
     Read,
+    ResetPin,
     Reverse,
     SetLimit,
     SetPin,
@@ -65,7 +66,7 @@ PAGE_LINES = 10
 
 # -- parts of rows -------------------------------------------------------------------------------------------
 
-_AccountOrder = type[Open | Freeze | Unfreeze | Unlock | Close]
+_AccountOrder = type[Open | Freeze | Unfreeze | Unlock | ResetPin | Close]
 
 
 def _order(kind: _AccountOrder) -> Callable[[Given], Command]:
@@ -389,10 +390,25 @@ _ROWS: tuple[TellerCommand[Any], ...] = (
     ),
     TellerCommand(
         "unlock <account>",
-        "accepts PINs again after three wrong ones",
+        "ends a lock after wrong PINs before its time",
+        "The next wrong PIN locks for twice as long. Three times a day.",
         request=Unlock,
         read=_order(Unlock),
         deed=lambda request: f"unlocked {request.account}",
+        refusals={
+            Outcome.LIMIT_EXCEEDED: lambda request: (
+                f"{request.account} was unlocked three times today: wait for the end of the lock, or if the "
+                f"PIN is forgotten, type: resetpin {request.account}"
+            )
+        },
+    ),
+    TellerCommand(
+        "resetpin <account>",
+        "removes a forgotten PIN, and its lock",
+        "Freeze the account until the customer has set another.",
+        request=ResetPin,
+        read=_order(ResetPin),
+        deed=lambda request: f"removed the PIN of {request.account}",
     ),
     TellerCommand(
         "limit <account> <amount>|none",

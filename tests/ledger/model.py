@@ -21,6 +21,7 @@ from atm.ledger.commands import (
     Login,
     Open,
     Post,
+    ResetPin,
     Reverse,
     SetLimit,
     SetPin,
@@ -138,7 +139,7 @@ class Model:
             case _:
                 return self.missing(asked.account) or self.change(asked), asked.account
 
-    def change(self, asked: SetPin | Login | Freeze | Unfreeze | Close | Unlock | SetLimit) -> str:
+    def change(self, asked: SetPin | Login | Freeze | Unfreeze | Close | Unlock | ResetPin | SetLimit) -> str:
         person = self.people[asked.account]
         match asked:
             case SetPin():
@@ -153,6 +154,8 @@ class Model:
                 if self.money[asked.account] or self.held(asked.account):
                     return "not_empty"
                 person.state = "closed"
+            case ResetPin():
+                person.pin, person.wrong = None, 0
             case Unlock():
                 person.wrong = 0
             case SetLimit():

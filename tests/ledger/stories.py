@@ -8,7 +8,9 @@
 a microsecond with each row. `ledger` and `available` are the receipt's, `none` if it shows no account.
 `booked` are the postings, in order, with `(late)` and so on for what is on the list of exceptions.
 The row `query ann` asks how things stand: its outcome is `open`, `frozen` or `closed`, followed by `set` or
-`locked` for the PIN. A row of nothing but time and request must be `ok`.
+`locked` for the PIN, and for how many seconds, or how many tries are left (`1 left`), if that is told; and
+how many wrong ones there were (`4 wrong`). `level 2` raises the feature level. A row of nothing but time and
+request must be `ok`.
 """
 
 from __future__ import annotations
@@ -91,7 +93,7 @@ def _read(story: str) -> tuple[list[str], list[Row]]:
             outcome, ledger, available, booked = (*expected, "", "", "")[:4]
             rows.append(Row(time_us, request, outcome, ledger, available, booked))
         else:
-            outcome = "" if request.split()[0] in {"expire", "-"} else "ok"
+            outcome = "" if request.split()[0] in {"expire", "-", "level"} else "ok"
             rows.append(Row(time_us, request, outcome, None, None, None))
     return given, rows
 
@@ -114,8 +116,14 @@ def _booked(ledger: Ledger) -> Sequence[str]:
 
 
 def _check_query(ledger: Ledger, row: Row) -> None:
-    view = ledger.view(Query(id="q", account=row.request.removeprefix("query ")))
+    view = ledger.view(Query(id="q", account=row.request.removeprefix("query ")), row.time_us)
     states = [str(view.state), *([view.pin] if view.pin in {"set", "locked"} else [])]
+    if view.locked_until_us is not None:
+        states.append(f"{-(-(view.locked_until_us - row.time_us) // 1_000_000)}s")
+    if view.tries_left is not None:
+        states.append(f"{view.tries_left} left")
+    if view.wrong_pins is not None:
+        states.append(f"{view.wrong_pins} wrong")
     assert " ".join(states) == row.outcome, row
     assert (_shown(view.balance), _shown(view.available)) == (row.ledger, row.available), row
 

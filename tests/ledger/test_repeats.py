@@ -37,6 +37,7 @@ DONE = {
     "set_pin ann 1234": ("set_pin ann 5678", "set_pin bob 1234", "login ann 1234"),
     "login ann 1234": ("login bob 1234", "unlock ann"),
     "unlock ann": ("unlock bob", "unfreeze ann"),
+    "reset_pin ann": ("reset_pin bob", "unlock ann"),
     "set_limit ann 5": ("set_limit ann 6", "set_limit ann none", "set_limit bob 5"),
 }
 
@@ -60,6 +61,7 @@ close bob                  | not_empty           | d1 debit bob 100
 set_pin zoe 1234           | no_such_account     | o1 open zoe
 login zoe 1234             | no_such_account     | o1 open zoe
 unlock zoe                 | no_such_account     | o1 open zoe
+reset_pin zoe              | no_such_account     | o1 open zoe
 set_limit zoe 5            | no_such_account     | o1 open zoe
 """
 DECLINES = [[cell.strip() for cell in line.split("|")] for line in DECLINED.strip().splitlines()]

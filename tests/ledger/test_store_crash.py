@@ -35,6 +35,7 @@ LINES = [
         "l0 login account-0 9999",
         "l1 login account-0 1234",
         "y0 unlock account-0",
+        "z0 reset_pin account-0",
     ),
     *("m1 set_limit account-1 50", "d99 debit account-1 50", "f2 freeze account-2", "d98 debit account-2 1"),
     *("u2 unfreeze account-2", "w3 write_off account-3 5", "w4 write_off cash 5", "k4 close account-4"),

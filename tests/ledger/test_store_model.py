@@ -9,7 +9,7 @@ from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
-from atm.ledger.commands import BALANCE_MINOR_MAX, Exceptions, Line, Query, Statement
+from atm.ledger.commands import BALANCE_MINOR_MAX, Exceptions, Line, LoggedCommand, Query, Statement
 from atm.ledger.ledger import Ledger, Record
 from tests.ledger.audit import audit
 from tests.ledger.model import FULL, Model
@@ -104,7 +104,7 @@ class AnyHistory(RuleBasedStateMachine):
             for receipt in receipts
         ]
         assert found == [
-            self.model.ask(index, time_us, None if asked is None else asked.command)
+            self.model.ask(index, time_us, asked.command if isinstance(asked, LoggedCommand) else None)
             for index, time_us, asked in batch
         ]
         self.log += batch

@@ -9,6 +9,7 @@ QUEUE_TESTS = "tests/server/test_pin_queue.py::"
 SERVICE_TESTS = "tests/server/test_pin_service.py::"
 FLOOD_TESTS = "tests/server/test_pin_flood.py::"
 CONNECTION_TESTS = "tests/server/test_client_connection.py::"
+LOCK_TESTS = "tests/ledger/test_pin_lock.py::"
 RULE_TESTS = "tests/ledger/test_account_pins.py::"
 
 PINS = (
@@ -68,7 +69,7 @@ PINS = (
         what="a connection takes as much memory as it likes",
         edits=(
             Edit(
-                "ClientConnection.on_frame",
+                "ClientConnection._take",
                 "waits_ and waiting_bytes_ + size_bytes_ > WAITING_BYTES_MAX",
                 "False",
             ),
@@ -80,5 +81,45 @@ PINS = (
         what="one small request keeps a processor busy for seconds",
         edits=(Edit("has_pin", "len(set(pins_)) > BATCH_PINS_MAX", "False"),),
         caught_by=FLOOD_TESTS + "test_a_batch_of_five_pins_is_refused_before_one_is_hashed",
+    ),
+    Mutant(
+        name="the lock does not grow",
+        what="an attacker gets a guess a minute, for ever",
+        edits=(Edit("_count_wrong", "FIRST_LOCK_US << min(doublings_, DOUBLINGS_MAX)", "FIRST_LOCK_US"),),
+        caught_by=LOCK_TESTS
+        + "test_the_third_wrong_pin_in_a_row_locks_for_a_minute_and_each_further_one_for_twice_as_long",
+    ),
+    Mutant(
+        name="unlock begins the count anew",
+        what="two guesses and an unlock, in a loop, try every PIN",
+        edits=(
+            Edit(
+                "pin_lock:unlock",
+                "account_.locked_until_us = 0",
+                "account_.locked_until_us = account_.wrong_pins = 0",
+            ),
+        ),
+        caught_by=LOCK_TESTS
+        + "test_unlock_ends_the_present_lock_and_takes_nothing_off_the_next_and_only_three_times_a_day",
+    ),
+    Mutant(
+        name="unlocked as often as asked",
+        what="an operator who unlocks in a loop gives a guess each time",
+        edits=(Edit("pin_lock:unlock", "account_.unlocks_today >= UNLOCKS_A_DAY", "False"),),
+        caught_by=LOCK_TESTS
+        + "test_unlock_ends_the_present_lock_and_takes_nothing_off_the_next_and_only_three_times_a_day",
+    ),
+    Mutant(
+        name="wrong PINs of a day not counted",
+        what="two guesses between any two logins of the customer go on for ever",
+        edits=(Edit("_count_wrong", "account_.wrong_today += 1", "pass"),),
+        caught_by=LOCK_TESTS + "test_the_tenth_wrong_pin_of_a_day_locks_whatever_was_in_between",
+    ),
+    Mutant(
+        name="lock not written",
+        what="a lock is forgotten at a restart",
+        edits=(Edit("withdrawals:check_pin", "unit_.change_lock(account_)", "pass"),),
+        caught_by="tests/simulation/test_bank_model.py::"
+        "test_the_ledger_and_the_model_live_through_a_day_alike",
     ),
 )

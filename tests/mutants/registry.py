@@ -27,9 +27,9 @@ REGISTRY = (
         what="the next page begins with the last account of the page before",
         edits=(  # the statement itself is what it is about
             Edit(
-                "inquiries:ACCOUNTS",
-                'f"{ACCOUNT_COLUMNS} where account > :after and opened_us is not null order by account limit :limit"',  # noqa: E501
-                'f"{ACCOUNT_COLUMNS} where account >= :after and opened_us is not null order by account limit :limit"',  # noqa: E501
+                "LISTED_ACCOUNTS",
+                '"account > :after and opened_us is not null order by account limit :limit"',
+                '"account >= :after and opened_us is not null order by account limit :limit"',
             ),
         ),
         caught_by=INQUIRY_TESTS + "test_a_page_starts_after_a_name_whether_or_not_an_account_has_it",
@@ -39,9 +39,9 @@ REGISTRY = (
         what="the list of accounts takes the bank's own for customers'",
         edits=(  # the statement itself is what it is about
             Edit(
-                "inquiries:ACCOUNTS",
-                'f"{ACCOUNT_COLUMNS} where account > :after and opened_us is not null order by account limit :limit"',  # noqa: E501
-                'f"{ACCOUNT_COLUMNS} where account > :after order by account limit :limit"',
+                "LISTED_ACCOUNTS",
+                '"account > :after and opened_us is not null order by account limit :limit"',
+                '"account > :after order by account limit :limit"',
             ),
         ),
         caught_by=INQUIRY_TESTS + "test_accounts_lists_balance_state_and_pin_of_every_customer_by_name",

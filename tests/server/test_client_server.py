@@ -315,7 +315,7 @@ def test_a_pin_that_cannot_be_sealed_ends_its_connection_and_no_other(
         monkeypatch.setattr(hashlib, "scrypt", fail)
         for number in range(5):
             with Wire(running.client) as wire:
-                wire.send(Debit(id="d", account="ann", amount=1, pin=PIN))
+                wire.send(SetPin(id="s", account="main", pin=PIN))
                 assert wire.answer() is None
             wait_until(lambda number=number: len(running.reported) == number + 1)  # type: ignore[misc]
             assert _is_served(running)

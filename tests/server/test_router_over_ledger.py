@@ -23,7 +23,7 @@ COMMANDS: list[Command] = [
     for line in (
         *("credit ann 5", "debit ann 5", "transfer ann bob 5", "batch ann bob 5, bob eve 5"),
         *("hold ann 5 60s", "post h1 5", "void h1", "reverse c1 5", "write_off ann 5", "open ann"),
-        *("freeze ann", "unfreeze ann", "close ann", "unlock ann", "set_limit ann 5"),
+        *("freeze ann", "unfreeze ann", "close ann", "unlock ann", "reset_pin ann", "set_limit ann 5"),
         *(f"set_pin ann {'ab' * 32}", f"login ann {'ab' * 32}"),
     )
 ]
@@ -54,6 +54,7 @@ def test_the_lists_here_know_every_kind_of_request() -> None:
 def test_every_kind_of_command_is_proposed_by_a_leader_and_answered_once_it_is_committed(
     story: Story, request_: Command
 ) -> None:
+    story.parts.cluster = replace(story.parts.cluster, feature_level=request_.level)
     story.ask(request_)
     assert story.core.proposed == [command_data("local", encode(request_))]
     assert (story.core.read_ids, story.client.answers) == ([], [])

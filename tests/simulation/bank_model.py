@@ -87,7 +87,7 @@ class BankModel:
         self.members = Versions()
         self._members: dict[str, Row] = {}
         self._removed: dict[str, int] = {}
-        self.balance, self.account, self.hold = Versions(), Versions(), Versions()
+        self.balance, self.account, self.lock, self.hold = Versions(), Versions(), Versions(), Versions()
         self.journal, self.receipt, self.reversal, self.exception = Lines(), Lines(), Lines(), Lines()
         self._bank = Bank()
         self._hash = bytes(32)
@@ -162,10 +162,10 @@ class BankModel:
             "reversal": sorted(self.reversal.at(index)),
             "exception": list(self.exception.at(index)),
             "cluster": self.cluster.all_at(index),
-            **self._member_tables(index),
+            **self._level_2_tables(index),
         }
 
-    def _member_tables(self, index: int) -> dict[str, list[Row]]:
+    def _level_2_tables(self, index: int) -> dict[str, list[Row]]:
         """Return the tables that feature level 2 adds, none before it."""
         [(_, _, _, level)] = self.cluster.all_at(index)
         if level < 2:
@@ -174,6 +174,7 @@ class BankModel:
         return {
             "member": [(name, *row) for name, row in sorted(members.items())],
             "removed": sorted(removed.items()),
+            "pin_lock": self.lock.all_at(index),
         }
 
     def _excused(self, *kinds: str) -> set[str]:
@@ -225,6 +226,9 @@ class BankModel:
                 held, counted = self._bank.held(name), (a.counted_from_us, a.counted)
                 row = (name, a.opened_us, a.state, held, a.pin, a.wrong_pins, a.limit, *counted)
                 self.account.put(index, name, row)
+                if a.locked_until_us is not None:
+                    pins = (a.pins_day, a.wrong_today, a.unlocks_today, a.wrong_unseen)
+                    self.lock.put(index, name, (name, a.locked_until_us, *pins))
         for request_id in holds:
             hold = self._bank.holds.get(request_id)
             if hold is not None:

@@ -23,6 +23,7 @@ from atm.ledger.commands import (
     Login,
     Open,
     Post,
+    ResetPin,
     Reverse,
     SetLimit,
     SetPin,
@@ -37,6 +38,9 @@ BANK = (CASH, WRITEOFF)
 BANK_FLOOR = -(2**63) + 1
 WRONG_PINS = 3
 HOLDS = 1_000  # active ones of an account, from feature level 2 on
+WRONG_PINS_A_DAY = 10
+UNLOCKS_A_DAY = 3
+MINUTE_US = 60_000_000
 US_PER_DAY = 86_400_000_000
 
 Move = tuple[str, str, int]  # who gives, who gets, how much
@@ -58,6 +62,17 @@ class Account:
     limit: int | None = None
     counted_from_us: int = 0
     counted: int = 0  # towards the limit, if that was today
+    locked_until_us: int | None = None  # None: never by the rules of feature level 2
+    pins_day: int = 0  # of the next two
+    wrong_today: int = 0
+    unlocks_today: int = 0
+    wrong_unseen: int = 0
+
+    def is_locked(self, now_us: int) -> bool:
+        """By the rules of the level at which it was locked."""
+        if self.locked_until_us is None:
+            return self.wrong_pins >= WRONG_PINS
+        return self.locked_until_us > now_us
 
 
 @dataclass
@@ -179,7 +194,9 @@ class Bank:
             case _:
                 self._administer(command)
 
-    def _administer(self, command: Freeze | Unfreeze | Close | SetPin | Login | Unlock | SetLimit) -> None:
+    def _administer(  # noqa: C901 - a line for each kind
+        self, command: Freeze | Unfreeze | Close | SetPin | Login | Unlock | ResetPin | SetLimit
+    ) -> None:
         account = self._customer(command.account)
         match command:
             case Freeze():
@@ -195,8 +212,13 @@ class Bank:
                 account.pin = pin
             case Login(pin=pin):
                 self._identify(account, pin)
+                account.wrong_unseen = 0
             case Unlock():
-                account.wrong_pins = 0
+                self._unlock(account)
+            case ResetPin():
+                account.pin, account.wrong_pins, account.wrong_today, account.wrong_unseen = None, 0, 0, 0
+                if account.locked_until_us is not None:
+                    account.locked_until_us = 0
             case SetLimit(amount=amount):
                 if account.limit is None:
                     account.counted, account.counted_from_us = 0, self.now_us
@@ -219,12 +241,39 @@ class Bank:
         """The third wrong PIN in a row is the last that is looked at; none at all tells nothing."""
         if account.pin is None:
             return
-        if account.wrong_pins == WRONG_PINS:
+        if account.is_locked(self.now_us):
             raise Refused("locked")
         if pin is not None:
             account.wrong_pins = 0 if pin == account.pin else account.wrong_pins + 1
         if pin != account.pin:
+            if pin is not None and self.level >= 2:
+                self._count_wrong(account)
             raise Refused("wrong_pin")
+
+    def _count_wrong(self, account: Account) -> None:
+        """Lock it at the third in a row and the tenth of a day, each time for twice as long."""
+        self._begin_day(account)
+        account.wrong_today += 1
+        account.wrong_unseen += 1
+        account.locked_until_us = account.locked_until_us or 0
+        beyond = max(account.wrong_pins - WRONG_PINS, account.wrong_today - WRONG_PINS_A_DAY)
+        if beyond >= 0:
+            account.locked_until_us = self.now_us + MINUTE_US * min(2**beyond, 24 * 60)
+
+    def _unlock(self, account: Account) -> None:
+        if self.level < 2:
+            account.wrong_pins = 0
+        elif account.is_locked(self.now_us):
+            self._begin_day(account)
+            if account.unlocks_today == UNLOCKS_A_DAY:
+                raise Refused("limit_exceeded")
+            account.unlocks_today += 1
+            account.locked_until_us = 0
+
+    def _begin_day(self, account: Account) -> None:
+        if not self._is_today(account.pins_day * US_PER_DAY):
+            account.pins_day = self.now_us // US_PER_DAY
+            account.wrong_today = account.unlocks_today = 0
 
     def _withdraw(self, command: Debit | Hold) -> None:
         account = self._usable(command.account)

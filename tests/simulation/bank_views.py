@@ -6,16 +6,19 @@ from typing import Any
 
 from atm.ledger.commands import Accounts, Exceptions, Lookup, Query, Read, Statement
 from tests.simulation.bank_model import BankModel, Row
-from tests.simulation.bank_rules import WRONG_PINS
+from tests.simulation.bank_rules import US_PER_DAY, WRONG_PINS, WRONG_PINS_A_DAY
 
 Answer = dict[str, Any]
 
 
-def view(model: BankModel, request: Read, index: int) -> Answer:
-    """Return the answer's fields, but for those that are empty, after `index` was applied."""
+def view(model: BankModel, request: Read, index: int, now_us: int = 0) -> Answer:
+    """Return the answer's fields, but for those that are empty, after `index` was applied.
+
+    Locks that have ended by `now_us` are told as ended.
+    """
     match request:
         case Query(at_us=None):
-            answer = _balance(model, request.account, index)
+            answer = _balance(model, request.account, index) | _pin(model, request.account, index, now_us)
         case Query(at_us=at_us):
             answer = _past_balance(model, request.account, at_us or 0, index)
         case Statement():
@@ -27,7 +30,7 @@ def view(model: BankModel, request: Read, index: int) -> Answer:
             lines = [_line(model, row, 2, kinds) for row in model.journal.at(index) if row[0] in kinds]
             answer = {"outcome": "ok", **_page(lines, request)}
         case Accounts():
-            answer = _accounts(model, request, index)
+            answer = _accounts(model, request, index, now_us)
     return {"id": request.id, **{name: value for name, value in answer.items() if value is not None}}
 
 
@@ -37,10 +40,31 @@ def _balance(model: BankModel, name: str, index: int) -> Answer:
         return {"outcome": "no_such_account"}
     if account is None:  # the bank's own
         account = (name, 0, "open", 0, None, 0)
-    _, _, state, held, pin, wrong_pins, *_ = account
-    secret = "locked" if wrong_pins == WRONG_PINS else "none" if pin is None else "set"
+    _, _, state, held, *_ = account
     amounts = {"balance": balance[1], "available": balance[1] - held}
-    return {"outcome": "ok", **amounts, "state": state, "pin": secret}
+    return {"outcome": "ok", **amounts, "state": state}
+
+
+def _pin(model: BankModel, name: str, index: int, now_us: int) -> Answer:
+    """Return what a query tells of the account's PIN; nothing if there is no such account."""
+    if model.balance.at(index, name) is None:
+        return {}
+    _, _, _, _, pin, wrong_pins, *_ = model.account.at(index, name) or (name, 0, "open", 0, None, 0)
+    lock = model.lock.at(index, name)
+    if lock is None:
+        if wrong_pins >= WRONG_PINS:
+            return {"pin": "locked"}
+        left, unseen = WRONG_PINS, 0
+    else:
+        _, until_us, day, wrong_today, _, unseen = lock
+        if until_us > now_us:
+            return {"pin": "locked", "locked_until_us": until_us, "wrong_pins": unseen or None}
+        today = wrong_today if day == now_us // US_PER_DAY else 0
+        left = max(1, min(WRONG_PINS - wrong_pins, WRONG_PINS_A_DAY - today))
+    told = {"wrong_pins": unseen or None}
+    if pin is None:
+        return {"pin": "none", **told}
+    return {"pin": "set", "tries_left": left if left < WRONG_PINS else None, **told}
 
 
 def _past_balance(model: BankModel, name: str, at_us: int, index: int) -> Answer:
@@ -86,9 +110,12 @@ def _lookup(model: BankModel, request_id: str, index: int) -> Answer:
     }
 
 
-def _accounts(model: BankModel, request: Accounts, index: int) -> Answer:
+def _accounts(model: BankModel, request: Accounts, index: int, now_us: int) -> Answer:
     names = [row[0] for row in model.account.all_at(index) if request.after is None or row[0] > request.after]
-    page = [{"account": name, **_balance(model, name, index)} for name in names[: request.limit]]
+    page = [
+        {"account": name, **_balance(model, name, index), "pin": _pin(model, name, index, now_us)["pin"]}
+        for name in names[: request.limit]
+    ]
     for account in page:
         del account["outcome"]
     return {

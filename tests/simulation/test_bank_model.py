@@ -114,6 +114,46 @@ DAY = """
 7   debit a=main n=41 pin=PIN                           ok 69 69
 13  debit a=main n=69 pin=PIN                           ok 0 0
 13  write_off a=cash n=5                                ok 45 45
+14  credit a=main n=100                                 ok 100 100
+14  login a=main pin=WRONG                              wrong_pin 100 100
+14  login a=main pin=WRONG                              wrong_pin 100 100
+14  login a=main pin=WRONG                              wrong_pin 100 100
+14  level 2
+15  login a=main pin=PIN                                locked 100 100
+15  unlock a=main                                       ok 100 100
+15  unlock a=main                                       ok 100 100
+15  login a=main pin=PIN                                ok 100 100
+15  debit a=main n=1                                    wrong_pin 100 100
+15  debit a=main n=1 pin=WRONG                          wrong_pin 100 100
+15  debit a=main n=1 pin=WRONG                          wrong_pin 100 100
+15  hold a=main n=1 ms=1 pin=WRONG                      wrong_pin 100 100
+15  login a=main pin=PIN                                locked 100 100
+16  login a=main pin=WRONG                              wrong_pin 100 100
+16  unlock a=main                                       ok 100 100
+16  debit a=main n=1 pin=WRONG                          wrong_pin 100 100
+16  unlock a=main                                       ok 100 100
+16  debit a=main n=1 pin=WRONG                          wrong_pin 100 100
+16  unlock a=main                                       limit_exceeded 100 100
+17  debit a=main n=1 pin=PIN                            ok 99 99
+17  login a=main pin=WRONG                              wrong_pin 99 99
+17  login a=main pin=PIN                                ok 99 99
+17  login a=main pin=WRONG                              wrong_pin 99 99
+17  login a=main pin=PIN                                ok 99 99
+17  login a=main pin=WRONG                              wrong_pin 99 99
+17  login a=main pin=PIN                                ok 99 99
+17  login a=main pin=WRONG                              wrong_pin 99 99
+17  login a=main pin=PIN                                locked 99 99
+36  unlock a=main                                       ok 99 99
+36  login a=main pin=PIN                                ok 99 99
+36  login a=main pin=WRONG                              wrong_pin 99 99
+36  set_pin a=main pin=WRONG                            wrong_pin 99 99
+36  reset_pin a=main                                    ok 99 99
+36  reset_pin a=main                                    ok 99 99
+36  debit a=main n=1                                    ok 98 98
+36  set_pin a=main pin=WRONG                            ok 98 98
+36  login a=main pin=PIN                                wrong_pin 98 98
+36  login a=main pin=PIN                                wrong_pin 98 98
+36  login a=main pin=PIN                                wrong_pin 98 98
 """.strip().splitlines()
 
 
@@ -147,16 +187,7 @@ def lived(ledger: Ledger, model: BankModel, day: Sequence[str] = DAY) -> list[st
     for index, line in enumerate(day, 1):
         hour, *words = line.split()
         if words[0] == "level":
-            level = int(words[1])
-            ledger.apply([(index, NOON_US + index, LevelRaise(level=level))])
-            raised = Entry(
-                index=index,
-                term=1,
-                time_us=NOON_US + index,
-                kind=EntryKind.FEATURE_LEVEL,
-                data=encode([level]),
-            )
-            model.commit(raised)
+            wrong += raised(ledger, model, index, int(words[1]))
             continue
         asked = next((n for n, word in enumerate(words) if n and "=" not in word), len(words))
         command = request(words[:asked], index)
@@ -187,6 +218,15 @@ def lived(ledger: Ledger, model: BankModel, day: Sequence[str] = DAY) -> list[st
     return wrong
 
 
+def raised(ledger: Ledger, model: BankModel, index: int, level: int) -> list[str]:
+    """Raise the feature level on both, and return what differs then."""
+    time_us = NOON_US + 14 * HOUR_US + index
+    ledger.apply([(index, time_us, LevelRaise(level))])
+    data = encode(LevelRaise(level))
+    model.commit(Entry(index=index, term=1, time_us=time_us, kind=EntryKind.FEATURE_LEVEL, data=data))
+    return [f"level: {name}" for name, rows in model.tables(index).items() if rows != kept(ledger, name)]
+
+
 def kept(ledger: Ledger, table: str) -> list[tuple[Any, ...]]:
     rows = list(ledger._cursor.execute(f"select * from {table} order by 1"))
     return [receipt_row(row) for row in rows] if table == "receipt" else rows
@@ -205,8 +245,9 @@ def test_the_ledger_and_the_model_live_through_a_day_alike() -> None:
     reads += [Accounts(id="a", limit=limit) for limit in (1, 2, 3, 4, 100)]
     reads += [Accounts(id="a", limit=2, after=name) for name in ("0", "ann", "b", "bob", "main", "zoe")]
     for read in reads:
-        found = ledger.view(read)
-        assert plain(found) == view(model, read, len(DAY)), read
+        for hour in (0, 36, 37, 60):
+            found = ledger.view(read, NOON_US + hour * HOUR_US)
+            assert plain(found) == view(model, read, len(DAY), NOON_US + hour * HOUR_US), read
 
 
 HOLDS_AT_BOTH_LEVELS = """

@@ -41,6 +41,7 @@ unfreeze    ok
 set_pin     ok wrong_pin locked
 login       ok wrong_pin locked
 unlock      ok
+reset_pin   ok
 set_limit   ok
 query       ok no_such_account
 statement   ok no_such_account

@@ -251,8 +251,8 @@ class WatchedLedger:
     def next_expiry_us(self) -> int | None:
         return self.ledger.next_expiry_us
 
-    def views(self, requests: Sequence[Read]) -> list[ReadResult]:
-        return self.ledger.views(requests)
+    def views(self, requests: Sequence[Read], now_us: int) -> list[ReadResult]:
+        return self.ledger.views(requests, now_us)
 
     @property
     def cluster(self) -> ClusterState:

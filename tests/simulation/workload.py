@@ -33,6 +33,7 @@ from atm.ledger.commands import (
     Post,
     Query,
     Read,
+    ResetPin,
     Reverse,
     SetLimit,
     SetPin,
@@ -209,10 +210,12 @@ class Workload:
         assert kind == "pin", kind
         account = chance.choice(WITH_PIN)
         sealed = self._pin(account) or _sealed(account, PINS[0])
-        match chance.randint(0, 4):
-            case 0:
+        match chance.randint(0, 10):
+            case 0 | 1:
                 return Unlock(id=request_id, account=account)
-            case 1 | 2:
+            case 2:
+                return ResetPin(id=request_id, account=account)
+            case 3 | 4 | 5 | 6:
                 new = _sealed(account, chance.choice(PINS))
                 return SetPin(id=request_id, account=account, pin=new, old_pin=self._pin(account))
         return Login(id=request_id, account=account, pin=sealed)

@@ -4,6 +4,7 @@
     c1 credit ann 500         u1 unfreeze ann           s2 set_pin ann 5678 old 1234
     d1 debit ann 500          k1 close ann              l1 login ann 1234
     t1 transfer ann bob 500   y1 unlock ann             m1 set_limit ann 500
+                              z1 reset_pin ann
     h1 hold ann 500 60s       p1 post h1                m2 set_limit ann none
     w1 write_off ann 500      p2 post h1 300            r1 reverse c1
     b1 batch ann bob 500, bob eve 300                   r2 reverse c1 300
@@ -35,12 +36,14 @@ from atm.ledger.commands import (
     Freeze,
     Hold,
     Leg,
+    LevelRaise,
     LogCommand,
     LoggedCommand,
     Login,
     Open,
     Post,
     Query,
+    ResetPin,
     Reverse,
     SetLimit,
     SetPin,
@@ -63,12 +66,13 @@ NAMED_AMOUNTS = {
 }
 SECONDS_OF = {"s": 1, "m": 60, "h": 3600, "d": 86400}
 MONEY = {"credit", "debit", "transfer", "hold", "post", "void", "reverse", "write_off"}
-ON_ACCOUNTS: dict[str, type[Open | Freeze | Unfreeze | Close | Unlock]] = {
+ON_ACCOUNTS: dict[str, type[Open | Freeze | Unfreeze | Close | Unlock | ResetPin]] = {
     "open": Open,
     "freeze": Freeze,
     "unfreeze": Unfreeze,
     "close": Close,
     "unlock": Unlock,
+    "reset_pin": ResetPin,
 }
 
 
@@ -108,10 +112,15 @@ def seconds(span: str) -> int:
     return sum(int(number) * SECONDS_OF[unit] for number, unit in re.findall(r"([0-9]+)([smhd])", span))
 
 
-def entry(line: str) -> LoggedCommand | None:
-    """Return what stands in the log for a line: a command, the leader's own `expire`, None for a no-op."""
+def entry(line: str) -> LoggedCommand | LevelRaise | None:
+    """Return what stands in the log for a line: a command, the leader's own `expire`, None for a no-op.
+
+    Or `level 2`, which raises the feature level.
+    """
     if line == "-":
         return None
+    if line.startswith("level "):
+        return LevelRaise(int(line.removeprefix("level ")))
     if line == "expire" or line.startswith("expire "):
         limit = line.removeprefix("expire").strip()
         return LoggedCommand(BANK, Expire(limit=int(limit) if limit else None))

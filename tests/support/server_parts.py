@@ -201,7 +201,7 @@ class Recorder:
     def record(self, entry: Entry) -> Record:
         return record(entry)
 
-    def views(self, requests: Sequence[Read]) -> list[ReadResult]:
+    def views(self, requests: Sequence[Read], now_us: int) -> list[ReadResult]:
         return list(map(self._view, requests))
 
     def _view(self, request: Read) -> ReadResult:

@@ -41,7 +41,18 @@ def test_nothing_is_offered_for_amounts_or_what_is_no_command() -> None:
 
 def test_the_words_know_which_of_them_take_an_account() -> None:
     assert {word for word in COMMANDS if takes_account(word)} == {
-        *("transfer", "open", "account", "login", "freeze", "unfreeze", "unlock", "limit", "writeoff"),
+        *(
+            "transfer",
+            "open",
+            "account",
+            "login",
+            "freeze",
+            "unfreeze",
+            "unlock",
+            "resetpin",
+            "limit",
+            "writeoff",
+        ),
         "close",
     }
     assert takes_arguments("credit")

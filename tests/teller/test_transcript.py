@@ -189,7 +189,7 @@ def test_help_has_a_line_for_each_command(run: Run) -> None:
 def test_help_lists_the_operators_commands_to_operators(run: Run) -> None:
     lines = run("--operator", "-c", "help").out
     assert [line.split()[0] for line in lines[20:]] == [
-        "freeze", "unfreeze", "unlock", "limit", "writeoff", "close", "exceptions", "accounts",
+        "freeze", "unfreeze", "unlock", "resetpin", "limit", "writeoff", "close", "exceptions", "accounts",
     ]  # fmt: skip
     assert run("-c", "help close").out == [
         "close <account>: closes an empty account for ever (operators only)"

@@ -89,7 +89,7 @@ class LedgerReads(Protocol):
     @property
     def cluster(self) -> ClusterState: ...
 
-    def views(self, requests: Sequence[Read]) -> list[ReadResult]: ...
+    def views(self, requests: Sequence[Read], now_us: int) -> list[ReadResult]: ...
 
 
 class Forwarder(Protocol):
@@ -456,7 +456,8 @@ class RequestRouter:
         for read in reads:
             queries = self._reads.pop(read.read_id)
             views = self._ledger.views(
-                [pending.request for pending in queries if isinstance(pending.request, Read)]
+                [pending.request for pending in queries if isinstance(pending.request, Read)],
+                self._log_clock.now_us(),
             )
             for pending, view in zip(queries, views, strict=True):
                 self._send(pending, view)

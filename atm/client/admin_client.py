@@ -62,8 +62,8 @@ class AdminClient:
         It is never older than a change that was acknowledged to this client, or a list that it got before.
         """
         until = time.monotonic() + self._timeout_s
+        self._distrust.clear()
         while True:
-            self._distrust.clear()
             answers = ask_each(
                 self._nodes.values(),
                 Members(id=new_request_id()),

@@ -119,6 +119,15 @@ class TlsSocket:
                     self._incoming.write(record)
 
     @property
+    def is_silent(self) -> bool:
+        """Whether the other end has sent nothing so far; any thread may ask, while the socket is open."""
+        if self.begun:
+            return False
+        poll = select.poll()
+        poll.register(self.sock, select.POLLIN)
+        return not poll.poll(0)
+
+    @property
     def uris(self) -> list[str]:
         """The URIs of the other end's certificate, after the handshake."""
         certificate: dict[str, Any] = self._object.getpeercert() or {}

@@ -7,7 +7,7 @@ import socket
 import ssl
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -18,7 +18,7 @@ from atm.config import ConfigError, load
 from atm.office.main import main as office
 from atm.teller.main import main as teller
 from atm.tls.credentials import node_credentials
-from atm.tls.tls_socket import TlsSocket
+from atm.tls.tls_socket import TlsFailed, TlsSocket
 from tests.support.certificates import Authority, write_tls_ini
 
 PIN = "86420975"
@@ -56,8 +56,14 @@ class Impostor:
             sock.sendall(b"\x00\x00\x00\x01\xc0")
             return
         tls = TlsSocket(sock, self._context, server_side=True)
-        tls.handshake(time.monotonic() + 5.0)
-        self.told += tls.recv(10_000)
+        try:
+            tls.handshake(time.monotonic() + 5.0)
+            self.told += tls.recv(10_000)
+        except TlsFailed:
+            sock.shutdown(socket.SHUT_WR)  # what was sent last is to arrive
+            while sock.recv(10_000):
+                pass
+            raise
 
 
 @pytest.fixture
@@ -84,6 +90,16 @@ def context_of(cert: Path, key: Path) -> ssl.SSLContext:
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     context.load_cert_chain(cert, key)
     return context
+
+
+def wait_until_said(run: Callable[[], int], why: str, capsys: pytest.CaptureFixture[str]) -> None:
+    """Run a command that asks each node once, and may come too late on a busy machine, until it says why."""
+    deadline_s = time.monotonic() + 60.0
+    said = ""
+    while why not in said:
+        assert time.monotonic() < deadline_s, said
+        assert run() == 3
+        said = "".join(capsys.readouterr())
 
 
 @pytest.mark.parametrize("who", ["another node", "a person", "another CA", "plain"])
@@ -117,12 +133,12 @@ def test_an_impostor_gets_no_pin_and_the_teller_says_why(
             )
         assert teller(["--config", str(config), "-c", "credit 5"]) == 3
         assert f"TLS to node n1 at 127.0.0.1:{port}: {why}" in capsys.readouterr().out
-        assert teller(["--config", str(config), "-c", "status"]) == 3
-        assert why in capsys.readouterr().out
-        assert admin(["--config", str(config), "status"]) == 3
-        assert why in capsys.readouterr().err
-        assert office(["--config", str(config), "verify"]) == 3
-        assert why in capsys.readouterr().err
+        for run in (
+            lambda: teller(["--config", str(config), "-c", "status"]),
+            lambda: admin(["--config", str(config), "status"]),
+            lambda: office(["--config", str(config), "verify"]),
+        ):
+            wait_until_said(run, why, capsys)
         assert eve.calls >= 5
     assert PIN.encode() not in eve.told
     assert b"alice" not in eve.told
@@ -152,7 +168,7 @@ def test_without_a_certificate_the_programs_say_what_to_give(
     config: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     text = config.read_text()
-    config.write_text(text[: text.index("client_cert")])
+    config.write_text("".join(line for line in text.splitlines(True) if not line.startswith("client_")))
     for main, arguments in ((teller, ["-c", "query"]), (admin, ["status"]), (office, ["verify"])):
         assert main(["--config", str(config), *arguments]) == 2
         assert "give --cert FILE and --key FILE" in capsys.readouterr().err

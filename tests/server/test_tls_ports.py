@@ -235,7 +235,7 @@ def test_half_a_handshake_and_silence_hold_no_place_for_long(
 ) -> None:
     """H3, H5: silent strangers, more than there are places at the peers' port, keep nobody out."""
     with contextlib.ExitStack() as held:
-        for number in range(300):
+        for number in range(600):
             address = bank.peer if number % 2 else bank.client
             sock = held.enter_context(socket.create_connection(address.pair, timeout=WITHIN_S))
             if number % 3:
@@ -300,8 +300,8 @@ def test_tls_to_a_plain_port_is_one_line(tmp_path: Path, authority: Authority) -
 
 
 class FakeTls:
-    def __init__(self, *, begun: bool = False) -> None:
-        self.begun, self.ended = begun, False
+    def __init__(self, *, is_silent: bool = True) -> None:
+        self.is_silent, self.ended = is_silent, False
         self.sock = self
 
     def shutdown(self, how: int) -> None:
@@ -311,7 +311,7 @@ class FakeTls:
 def test_the_silent_one_makes_room_for_a_newcomer() -> None:
     half_open = HalfOpen(3, 3)
     with contextlib.ExitStack() as stack:
-        ends = [FakeTls(begun=True), FakeTls(), FakeTls()]
+        ends = [FakeTls(is_silent=False), FakeTls(), FakeTls()]
         for tls in ends:
             stack.enter_context(half_open.holding(tls, "h"))  # type: ignore[arg-type]
         assert not any(tls.ended for tls in ends)

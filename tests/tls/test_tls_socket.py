@@ -234,6 +234,14 @@ def test_plain_bytes_are_no_tls(pair: Pair, server: Credentials) -> None:
         accepted(pair[0], server)
 
 
+def test_who_has_said_nothing_yet_is_known_without_reading(pair: Pair, server: Credentials) -> None:
+    tls = TlsSocket(pair[0], server_context(server), server_side=True)
+    assert tls.is_silent
+    pair[1].sendall(b"\x16")
+    assert not tls.is_silent
+    assert pair[0].recv(10) == b"\x16"
+
+
 def test_silence_and_drops_end_a_handshake_in_time(pair: Pair, server: Credentials) -> None:
     tls = TlsSocket(pair[0], server_context(server), server_side=True)
     stop = threading.Event()

@@ -15,8 +15,8 @@ from atm.server.net.report_limit import ReportLimit
 from atm.tls.credentials import Credentials
 from atm.tls.tls_socket import HANDSHAKE_S, NotTls, TlsFailed, TlsSocket
 
-HALF_OPEN_MAX = 256
-HALF_OPEN_BY_HOST_MAX = 64
+HALF_OPEN_MAX = 512
+HALF_OPEN_BY_HOST_MAX = 256  # a program that connects anew on all its threads at once drops none of them
 
 RefusalFrame = Callable[[str], bytes]  # what to send to one that is refused, for this reason
 ReasonToRefuse = Callable[[Identity], str | None]
@@ -57,7 +57,7 @@ class HalfOpen:
                 self._drop(tls)
 
     def _drop_one(self, candidates: Sequence[TlsSocket]) -> None:
-        silent = next((tls for tls in candidates if not tls.begun), None)
+        silent = next((tls for tls in candidates if tls.is_silent), None)
         self._drop(random.choice(candidates) if silent is None else silent)
 
     def _drop(self, tls: TlsSocket) -> None:

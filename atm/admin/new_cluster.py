@@ -30,7 +30,7 @@ DISTRIBUTED_STEPS = [
     "1. Copy both files to every machine, into one folder; the copy of pepper.key is secret, as this one is",
     "2. Start each node there, in that folder: bin/start_node and its name",
     "3. Keep a copy of pepper.key apart from all backups of the data: without it every PIN must be set again",
-    "4. Nothing is encrypted (insecure = yes): on a network that others reach, add [tls] (docs/install.md)",
+    "4. Nothing is encrypted (insecure = yes): on a network that others reach, begin with init --tls instead",
 ]
 DISTRIBUTED_TLS_STEPS = [
     "1. Copy to every machine, into one folder: cluster.ini, pepper.key and certs/ca.pem",
@@ -77,7 +77,11 @@ def run(task: Task) -> int:
     hosts: list[str] | None = options.hosts
     text = local_file(options.nodes) if hosts is None else distributed_file(hosts)
     nodes = re.findall(r"^\[node (.+)\]", text, re.MULTILINE)
-    files = {path: with_tls(text) if options.tls else text}
+    if options.tls:
+        text = with_tls(text)
+    elif hosts is not None:
+        text = without_tls(text)
+    files = {path: text}
     if hosts is not None:
         files[path.with_name(PEPPER_FILE)] = new_pepper().decode()
     folders = [path.with_name(certs.FOLDER)] if options.tls else []
@@ -167,7 +171,11 @@ def distributed_file(hosts: Sequence[str]) -> str:
     text = _file([(name, host, CLIENT_PORT, PEER_PORT) for name, host in zip(names, hosts, strict=True)])
     before, found, behind = text.partition("\n# heartbeat_ms:")
     assert found, "pepper_file is explained before heartbeat_ms"
-    text = f"{before}pepper_file = {PEPPER_FILE}\n{found}{behind}"
+    return f"{before}pepper_file = {PEPPER_FILE}\n{found}{behind}"
+
+
+def without_tls(text: str) -> str:
+    """Return a cluster.ini for several machines that allows plain connections between them."""
     before, found, behind = text.partition("\n# [tls]:")
     assert found, "insecure is explained before [tls]"
     return f"{before}insecure = yes\n{found}{behind}"

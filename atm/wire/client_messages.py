@@ -44,6 +44,7 @@ class Verify(Request, frozen=True, kw_only=True, tag="verify"):
 
 NodeName = Annotated[str, Meta(pattern=r"^[A-Za-z0-9_][A-Za-z0-9_-]{0,31}\Z")]  # as in cluster.ini
 HostPort = Annotated[str, Meta(pattern=r"^[!-~]{3,255}\Z")]  # the server that decides parses it
+MemberPlace = Annotated[str, Meta(pattern=r"^[!-~]{0,260}\Z")]  # host:port, or empty
 
 
 class Members(Request, frozen=True, kw_only=True, tag="members"):
@@ -106,10 +107,10 @@ class MemberView(Struct, frozen=True, kw_only=True):
     `since` is the index of the log entry that made it a voter or a learner, 0 if it founded the cluster.
     """
 
-    node: str
+    node: NodeName  # what a false server says here is printed
     voter: bool
-    peer: str
-    client: str
+    peer: MemberPlace
+    client: MemberPlace
     since: int
 
 

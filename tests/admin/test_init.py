@@ -137,6 +137,8 @@ def test_with_tls_each_node_and_two_people_have_certificates_that_cluster_ini_na
         assert (folder / path.replace("{node}", "h2")).exists(), key
     assert settings["tls"]["client_cert"] == "certs/teller.pem"
     assert "pepper_file" in settings["cluster"]
+    assert "insecure" not in settings["cluster"], "whoever takes [tls] out is told so"
+    assert load("cluster.ini").tls is not None
     assert printed.startswith("Wrote cluster.ini, pepper.key and certs/ for 3 nodes: h1, h2, h3\n")
     for said in (
         "h1.pem and h1.key: no other's, never ca.key",

@@ -162,3 +162,15 @@ def test_sizes_and_times_are_for_people() -> None:
     assert [duration(s) for s in (None, 0.4, 119, 120, 7199, 7200, 172_800)] == [
         None, "0 s", "119 s", "2 min", "119 min", "2 h", "2 d",
     ]  # fmt: skip
+
+
+@pytest.mark.parametrize("command", ["status", "health", "doctor", "members"])
+@pytest.mark.parametrize("field", ["node", "client", "peer"])
+def test_a_false_servers_members_cannot_move_the_cursor(
+    run: Run, bank: FakeMembership, command: str, field: str
+) -> None:
+    """Part of trial M7, at bin/admin: the tree before printed the escape in the table of `status`."""
+    bank.members["5001"] |= {field: "\x1b[2J\n\u202e"}
+    ran = run("--timeout", "0.3", command)
+    assert ran.code in (1, 3)
+    assert all(line.isprintable() for line in (*ran.out, *ran.err))

@@ -38,7 +38,7 @@ class AccountViews:
         """Show what a reading command asks for; raise `NotDone` if this person may not see the account."""
         if isinstance(request, Query) and request.at_us is None:  # its answer says whether there is a PIN
             found = self._runner.ask(request)
-            self._pins.refuse_without_login("query", found.pin)
+            self._pins.refuse_without_login("query", found)
             return decided(request, found)
         if "account" in request.__struct_fields__:
             self._pins.require_login(command_name(request))

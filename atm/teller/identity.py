@@ -73,20 +73,19 @@ class PinChecks:
         """Raise `NotDone` unless the account has no PIN, or it was given, or this is an operator."""
         account = self._identity.account
         if not self._operator and not self._identity.logged_in:
-            self.refuse_without_login(
-                command, self._runner.ask(Query(id=new_request_id(), account=account)).pin
-            )
+            query = Query(id=new_request_id(), account=account)
+            self.refuse_without_login(command, self._runner.ask(query))
 
-    def refuse_without_login(self, command: str, pin: str | None) -> None:
-        """Do as `require_login`, knowing what the bank says of the account's PIN."""
+    def refuse_without_login(self, command: str, found: Receipt) -> None:
+        """Do as `require_login`, knowing what the bank says of the account."""
         account = self._identity.account
         if self._operator or self._identity.logged_in:
             return
         if account in BANK_ACCOUNTS:
             raise NotDone(_not_allowed(command, "not_allowed", account, phrases.banks_own(account)))
-        if pin == "locked":
-            raise NotDone(_locked(command, account))
-        if pin == "set":
+        if found.pin == "locked":
+            raise NotDone(_locked(command, account, found.locked_until_us))
+        if found.pin == "set":
             raise NotDone(_not_allowed(command, "login_needed", account, phrases.log_in_first(account)))
 
     def log_in(self, account: str) -> Report:
@@ -103,20 +102,23 @@ class PinChecks:
         receipt = self._runner.ask(login)
         if receipt.outcome is Outcome.OK:
             self._identity.use(account, login.pin)
-            return decided(login, receipt, _greeting(account, receipt))
+            text = _greeting(account, receipt)
+            if found.wrong_pins is not None:
+                text += f"\n{phrases.wrong_pins_before(found.wrong_pins)}"
+            return decided(login, receipt, text)
         if account == self._identity.account:
             self._identity.log_out()
-        return decided(login, receipt)
+        return self.refused(login, receipt)
 
     def change_pin(self) -> Report:
         """Ask for the old PIN, if there is one, and twice for the new one, and set it."""
         account = self._identity.account
         found = self._look("pin", account)
-        typed_old = None if found.pin == "none" else self._ask(f"Old PIN of {account}: ")
-        typed, typed_again = self._ask(f"New PIN of {account}: "), self._ask("New PIN again: ")
-        old_pin = None if found.pin == "none" else _checked("pin", typed_old)
-        pin = _checked("pin", typed)
-        if typed_again != pin:
+        old_pin = None
+        if found.pin != "none":
+            old_pin = _checked("pin", self._ask(f"Old PIN of {account}: "))
+        pin = _checked("pin", self._ask(f"New PIN of {account}: "))
+        if self._ask("New PIN again: ") != pin:
             raise NotDone(_mistyped("pin", "The two new PINs differ: nothing was changed"))
         request = SetPin(id=new_request_id(), account=account, pin=pin, old_pin=old_pin)
         receipt = self._runner.ask(request)
@@ -126,7 +128,26 @@ class PinChecks:
                 request, receipt, f"Successfully set the PIN of {account}; you are logged in with it"
             )
         self._identity.log_out()
-        return decided(request, receipt)
+        return self.refused(request, receipt)
+
+    def refused(self, request: SetPin | Login, receipt: Receipt) -> Report:
+        """Report a refusal; if it is about the PIN, with what the bank says of its lock now."""
+        report = decided(request, receipt)
+        if receipt.outcome not in (Outcome.WRONG_PIN, Outcome.LOCKED):
+            return report
+        try:
+            found = self._runner.ask(Query(id=new_request_id(), account=request.account))
+        except NotDone:  # what is known must do
+            return report
+        if found.pin == "locked":
+            text = phrases.locked(request.account, found.locked_until_us)
+        elif receipt.outcome is Outcome.WRONG_PIN and found.tries_left is not None:
+            text = phrases.wrong_pin(found.tries_left)
+        else:
+            return report
+        if receipt.outcome is Outcome.WRONG_PIN and found.pin == "locked":
+            text = f"Wrong PIN: {text}"
+        return replace(report, text=text)
 
     def _look(self, command: str, account: str) -> Receipt:
         """Return what the bank says of an account that can be used with a PIN; raise `NotDone`."""
@@ -135,7 +156,7 @@ class PinChecks:
         if found.outcome is not Outcome.OK:
             raise NotDone(replace(decided(query, found), command=command))
         if found.pin == "locked":
-            raise NotDone(_locked(command, account))
+            raise NotDone(_locked(command, account, found.locked_until_us))
         return found
 
     def _ask(self, prompt: str) -> str | None:
@@ -168,8 +189,8 @@ def _mistyped(command: str, text: str) -> Report:
     return Report(command=command, outcome="invalid", code=USAGE, text=text)
 
 
-def _locked(command: str, account: str) -> Report:
-    return _not_allowed(command, "locked", account, phrases.locked(account))
+def _locked(command: str, account: str, until_us: int | None) -> Report:
+    return _not_allowed(command, "locked", account, phrases.locked(account, until_us))
 
 
 def _not_allowed(command: str, outcome: str, account: str, text: str) -> Report:

@@ -15,10 +15,12 @@ from typing import TYPE_CHECKING
 from prompt_toolkit import PromptSession
 from prompt_toolkit.completion import CompleteEvent, Completer, Completion
 from prompt_toolkit.history import FileHistory, History, InMemoryHistory
+from prompt_toolkit.input.typeahead import clear_typeahead
 from prompt_toolkit.output.defaults import create_output
 
 from atm.teller.completion import accounts_in, candidates, takes_arguments
-from atm.teller.language import LINE_CHARS_MAX, shows_pin
+from atm.teller.echo import drop_typed_ahead, echo_on
+from atm.teller.language import LINE_CHARS_MAX, asks_for_pin, shows_pin
 from atm.teller.session_state import SessionState
 
 if TYPE_CHECKING:
@@ -87,6 +89,13 @@ class Keyboard:
             except EOFError:
                 return
             yield line
+            if asks_for_pin(line) and not self._logged_in():
+                self._forget_typed_ahead()
+
+    def _forget_typed_ahead(self) -> None:
+        """Forget it after a login that failed: it may be the PIN, and the next prompt would show it."""
+        drop_typed_ahead()
+        clear_typeahead(self._session.input)
 
     def _note_key(self, _: Buffer) -> None:
         self._last_key_s = time.monotonic()
@@ -158,7 +167,11 @@ def plain_lines() -> Iterator[str]:
     """Yield each line typed at a terminal that cannot move its cursor."""
     while True:
         try:
-            yield input(PROMPT)
+            with echo_on():
+                line = input(PROMPT)
+            yield line
+            if asks_for_pin(line):
+                drop_typed_ahead()
         except KeyboardInterrupt:
             print()
         except EOFError:

@@ -63,6 +63,12 @@ def shows_pin(line: str) -> bool:
     return any(_show_pin(_words(part)) for part in line.splitlines())
 
 
+def asks_for_pin(line: str) -> bool:
+    """Return whether the command in the line may ask for a PIN."""
+    name = _words(line)[0].lower()
+    return ALIASES.get(name, name) in {"login", "pin"}
+
+
 def _words(line: str) -> list[str]:
     return _BLANKS.split(line.strip(" \t\r\n"))
 

@@ -36,8 +36,10 @@ from atm.command_line import (
 )
 from atm.config import ConfigError, default_config, load
 from atm.ledger.commands import MAIN
+from atm.teller.echo import echo_off
 from atm.teller.identity import IDLE_S, Identity
 from atm.teller.input import PipedPins, piped_lines
+from atm.teller.language import asks_for_pin
 from atm.teller.output import Output
 from atm.teller.report import INTERRUPTED, UNKNOWN, USAGE
 from atm.teller.request_journal import RequestJournal
@@ -108,13 +110,21 @@ def _run(arguments: argparse.Namespace, script: BinaryIO | None) -> int:
         ask_pin = _ask_at_terminal if _is_terminal(sys.stdin) else PipedPins(typed)
         teller = Teller(client, journal, identity, output, ask_pin, operator=arguments.operator)
         if once:
-            return teller.run(_commands(arguments.commands, script, typed))
-        if not as_json:
-            teller.greet()
-        if interactive:
-            history_folder = None if journal is None else state_folder
-            typed = _typed_lines(teller, identity, history_folder, arguments)
-        return teller.serve(typed, interactive=interactive)
+            commands = _commands(arguments.commands, script, typed)
+            with echo_off() if _may_ask_for_pin(arguments.commands) else contextlib.nullcontext():
+                return teller.run(commands)
+        with echo_off() if interactive else contextlib.nullcontext():
+            if not as_json:
+                teller.greet()
+            if interactive:
+                history_folder = None if journal is None else state_folder
+                typed = _typed_lines(teller, identity, history_folder, arguments)
+            return teller.serve(typed, interactive=interactive)
+
+
+def _may_ask_for_pin(commands: list[str] | None) -> bool:
+    """Return whether `-c` commands may ask for a PIN; those of a file always may."""
+    return commands is None or any(asks_for_pin(line) for line in commands)
 
 
 def _commands(given: list[str] | None, script: BinaryIO | None, typed: Iterator[str]) -> Iterable[str]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from atm.client.errors import OutcomeUnknown
 from atm.ledger.commands import Outcome
+from atm.timestamps import format_timestamp
 
 MINUTE_MS = 60_000
 
@@ -61,9 +62,24 @@ def banks_own(account: str) -> str:
     return f"{account} is the bank's own account: to look into it, start the teller with --operator"
 
 
-def locked(account: str) -> str:
-    """Return that no PIN is accepted, and who can help."""
-    return f"{account} is locked after three wrong PINs: an operator of the bank can unlock it"
+def locked(account: str, until_us: int | None = None) -> str:
+    """Return that no PIN is accepted, until when if that is known, and who can help."""
+    if until_us is None:
+        return f"{account} is locked after three wrong PINs: an operator of the bank can unlock it"
+    until = format_timestamp(until_us)
+    return f"{account} is locked after wrong PINs until {until} UTC: an operator of the bank can unlock it"
+
+
+def wrong_pin(tries_left: int) -> str:
+    """Return that the PIN was wrong, and how often it may be tried."""
+    tries = "one more locks the account" if tries_left == 1 else f"{tries_left} more lock the account"
+    return f"Wrong PIN: {tries}"
+
+
+def wrong_pins_before(count: int) -> str:
+    """Return how many wrong PINs there were since the last login, before this one."""
+    number = "One wrong PIN was" if count == 1 else f"{count} wrong PINs were"
+    return f"{number} typed since the last login: if it was not you, tell the bank"
 
 
 def no_such_account(account: str) -> str:

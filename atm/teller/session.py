@@ -224,7 +224,7 @@ class Teller:
         if account != self._identity.account:
             self._identity.use(account)
         try:
-            self._pins.refuse_without_login("account", found.pin)
+            self._pins.refuse_without_login("account", found)
         except NotDone as refusal:
             text = f"Your account is now {account}. {refusal.report.text}"
             return replace(refusal.report, outcome="ok", code=DONE, text=text)

@@ -122,4 +122,16 @@ PINS = (
         caught_by="tests/simulation/test_bank_model.py::"
         "test_the_ledger_and_the_model_live_through_a_day_alike",
     ),
+    Mutant(
+        name="what is typed ahead is shown",
+        what="a PIN that was typed before it was asked for stands on the screen",
+        edits=(
+            Edit(
+                "_mode",
+                "changed_[3] | termios.ECHO if on_ else changed_[3] & ~termios.ECHO",
+                "changed_[3]",
+            ),
+        ),
+        caught_by="tests/teller/test_terminal.py::test_a_pin_that_is_typed_ahead_is_not_shown",
+    ),
 )

@@ -8,7 +8,15 @@ from typing import cast
 
 import msgspec
 
-from atm.ledger.commands import Command, Expire, LedgerReceipt, LogCommand, Read, ReadResult
+from atm.ledger.commands import (
+    Command,
+    Expire,
+    LedgerReceipt,
+    LevelRaise,
+    LogCommand,
+    Read,
+    ReadResult,
+)
 from atm.ledger.ledger import Ledger
 from atm.wire.client_messages import decode_client_request
 from tests.support.entries import logged
@@ -37,7 +45,7 @@ class LedgerBank(FakeBank):
             asked = decode_client_request(msgspec.msgpack.encode(request))
             assert isinstance(asked, Command | Read)
             answer: LedgerReceipt | ReadResult | None
-            answer = self.ledger.view(asked) if isinstance(asked, Read) else self._apply(asked)
+            answer = self.ledger.view(asked, self.time_us) if isinstance(asked, Read) else self._apply(asked)
             return cast(Map, msgspec.to_builtins(answer))
 
     def end_holds(self, after_s: int) -> None:
@@ -45,6 +53,12 @@ class LedgerBank(FakeBank):
         with self._entry:
             self.time_us += after_s * SECOND_US
             self._apply(Expire())
+
+    def raise_level(self) -> None:
+        """Go on at feature level 2."""
+        with self._entry:
+            self.time_us += SECOND_US
+            self.ledger.apply([(self.ledger.applied_index + 1, self.time_us, LevelRaise(2))])
 
     def _apply(self, command: LogCommand) -> LedgerReceipt | None:
         self.time_us += SECOND_US

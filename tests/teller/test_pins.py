@@ -97,14 +97,58 @@ def test_logout_and_another_account_forget_the_pin(run: Run) -> None:
 
 
 def test_three_wrong_pins_lock_until_an_operator_unlocks(run: Run) -> None:
-    for _ in range(3):
+    for line in (WRONG, WRONG, f"Wrong PIN: {LOCKED}"):
         ran = run("-c", "login", typed="0000\n")
-        assert (ran.out, ran.code) == ([WRONG], 4)
+        assert (ran.out, ran.code) == ([line], 4)
     for command in ("login", "pin", "query", "debit 5"):
         ran = run("-c", command, typed=f"{PIN}\n")
         assert (ran.out, ran.code) == ([LOCKED], 4)
     assert run("--operator", "-c", "unlock main").out == ["Successfully unlocked main"]
     assert run("-c", "login", typed=f"{PIN}\n").code == 0
+
+
+def test_how_many_tries_remain_and_until_when_it_is_locked_is_told(run: Run, bank: LedgerBank) -> None:
+    """Trial 27; from feature level 2 on."""
+    bank.raise_level()
+    for line in ("Wrong PIN: 2 more lock the account", "Wrong PIN: one more locks the account"):
+        assert run("-c", "login", typed="0000\n").out == [line]
+    ran = run("-c", "login", typed="0000\n")
+    until = "main is locked after wrong PINs until 2026-11-22 10:01:07 UTC"
+    assert (ran.out, ran.code) == ([f"Wrong PIN: {until}: an operator of the bank can unlock it"], 4)
+    for command in ("login", "pin", "query"):
+        ran = run("-c", command, typed=f"{PIN}\n")
+        assert (ran.out, ran.code) == ([f"{until}: an operator of the bank can unlock it"], 4)
+    bank.time_us += 120_000_000
+    assert run("-c", "pin", typed="0000\n1111\n1111\n").out[0].startswith("Wrong PIN: main is locked after")
+    bank.time_us += 120_000_000
+    ran = run("-c", "login", typed=f"{PIN}\n")
+    assert ran.out == [
+        "Your account is main, and its balance is: 100",
+        "4 wrong PINs were typed since the last login: if it was not you, tell the bank",
+    ]
+    assert run("-c", "login", typed=f"{PIN}\n").out == ["Your account is main, and its balance is: 100"]
+
+
+def test_an_operator_unlocks_three_times_a_day_and_resets_a_forgotten_pin(run: Run, bank: LedgerBank) -> None:
+    """Trial 7."""
+    bank.raise_level()
+    for _ in range(2):
+        run("-c", "login", typed="0000\n")
+    for _ in range(3):
+        run("-c", "login", typed="0000\n")
+        assert run("--operator", "-c", "unlock main").out == ["Successfully unlocked main"]
+    run("-c", "login", typed="0000\n")
+    ran = run("--operator", "-c", "unlock main")
+    assert ran.out == [
+        "main was unlocked three times today: wait for the end of the lock, or if the PIN is forgotten, "
+        "type: resetpin main"
+    ]
+    assert ran.code == 1
+    ran = run("-c", "resetpin main")
+    assert ran.out == ["resetpin is a command of the bank's operators: start the teller with --operator"]
+    assert run("--operator", "-c", "resetpin main").out == ["Successfully removed the PIN of main"]
+    assert run("-c", "pin", typed="1111\n1111\n").code == 0
+    assert run("-c", "login", typed="1111\n").code == 0
 
 
 def test_a_pin_is_changed_only_with_the_old_one(run: Run) -> None:
@@ -118,8 +162,10 @@ def test_a_pin_is_changed_only_with_the_old_one(run: Run) -> None:
     ("typed", "line"),
     [
         (f"{PIN}\n1111\n2222\n", "The two new PINs differ: nothing was changed"),
-        (f"{PIN}\n111\n111\n", "A PIN is 4 to 12 digits: nothing was changed"),
-        (f"{PIN}\n٣٣٣٣\n٣٣٣٣\n", "A PIN is 4 to 12 digits: nothing was changed"),
+        (f"{PIN}\n111\n", "A PIN is 4 to 12 digits: nothing was changed"),
+        (f"{PIN}\n12a4\n", "A PIN is 4 to 12 digits: nothing was changed"),
+        ("12a4\n", "A PIN is 4 to 12 digits: nothing was changed"),
+        (f"{PIN}\n٣٣٣٣\n", "A PIN is 4 to 12 digits: nothing was changed"),
         (f"{PIN}\n", "No PIN was given: nothing was changed"),
         ("", "No PIN was given: nothing was changed"),
     ],

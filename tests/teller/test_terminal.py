@@ -121,16 +121,55 @@ def test_a_pin_is_typed_without_echo_and_is_not_in_the_history(
     terminal.wait_for("Enter command: ")
     terminal.type("pin\r")
     terminal.wait_for("Old PIN of main: ")
-    terminal.type("\x04")
-    terminal.wait_for("New PIN of main: ")
-    terminal.type("\x04")
-    terminal.wait_for("New PIN again: ")
-    terminal.type("\x04")
+    terminal.type("\x04")  # at once, and no further question (trial 28)
     terminal.wait_for("No PIN was given: nothing was changed")
     terminal.wait_for("Enter command: ")
     terminal.type("quit\r")
     assert terminal.end() == 0
     assert "493817" not in (state_folder / "history").read_text()
+
+
+@pytest.mark.parametrize("screen", ["xterm", "dumb"])
+@pytest.mark.usefixtures("bank")
+def test_a_pin_that_is_typed_ahead_is_not_shown(cluster: FakeCluster, screen: str) -> None:
+    """Trial 6: the bank is slow, and the customer types on."""
+    terminal = Terminal(cluster, "5000", environment={"TERM": screen})
+    terminal.wait_for("Enter command: ")
+    cluster["5000"].always = cluster["5000"].silence
+    asked = len(cluster["5000"].requests)
+    terminal.type("pin\r")
+    wait_until(lambda: len(cluster["5000"].requests) > asked)
+    terminal.type("493817\r")
+    cluster["5000"].always = None
+    cluster["5000"].released.set()
+    terminal.wait_for("New PIN of main: ")
+    if screen == "dumb":  # which drops what was typed ahead
+        terminal.type("493817\r")
+    terminal.wait_for("New PIN again: ")
+    terminal.type("493817\r")
+    terminal.wait_for("Successfully set the PIN of main")
+    terminal.wait_for("Enter command: ")
+    terminal.type("quit\r")
+    assert terminal.end() == 0
+    assert "493817" not in terminal.everything
+
+
+@pytest.mark.usefixtures("bank")
+def test_a_pin_that_is_typed_ahead_and_never_asked_for_is_not_shown_either(cluster: FakeCluster) -> None:
+    terminal = Terminal(cluster, "5000")
+    terminal.wait_for("Enter command: ")
+    cluster["5000"].always = cluster["5000"].silence
+    asked = len(cluster["5000"].requests)
+    terminal.type("login nobody\r")
+    wait_until(lambda: len(cluster["5000"].requests) > asked)
+    terminal.type("493817\r")
+    cluster["5000"].always = None
+    cluster["5000"].released.set()
+    terminal.wait_for("No such account: nobody")
+    terminal.wait_for("Enter command: ")
+    terminal.type("quit\r")
+    assert terminal.end() == 0
+    assert "493817" not in terminal.everything
 
 
 @pytest.mark.usefixtures("bank")

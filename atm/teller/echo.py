@@ -1,0 +1,49 @@
+"""Whether a terminal shows what is typed while no prompt waits for it."""
+
+from __future__ import annotations
+
+import sys
+import termios
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+
+
+@contextmanager
+def echo_off() -> Iterator[None]:
+    """Show nothing that is typed ahead within the block: it may be a PIN, and the program may be slow.
+
+    Does nothing if standard input is no terminal. Line editors set and restore the mode for themselves.
+    """
+    with _mode(on=False):
+        yield
+
+
+@contextmanager
+def echo_on() -> Iterator[None]:
+    """Within a block of `echo_off`, show what is typed."""
+    with _mode(on=True):
+        yield
+
+
+def drop_typed_ahead() -> None:
+    """Forget what was typed and not read yet."""
+    with suppress(termios.error, OSError, ValueError, AttributeError):
+        termios.tcflush(sys.stdin.fileno(), termios.TCIFLUSH)
+
+
+@contextmanager
+def _mode(*, on: bool) -> Iterator[None]:
+    try:
+        descriptor = sys.stdin.fileno()
+        before = termios.tcgetattr(descriptor)
+    except (termios.error, OSError, ValueError, AttributeError):  # no terminal, or no standard input
+        yield
+        return
+    changed = list(before)
+    changed[3] = changed[3] | termios.ECHO if on else changed[3] & ~termios.ECHO
+    termios.tcsetattr(descriptor, termios.TCSADRAIN, changed)
+    try:
+        yield
+    finally:
+        with suppress(termios.error):  # the terminal has gone
+            termios.tcsetattr(descriptor, termios.TCSADRAIN, before)

@@ -37,8 +37,12 @@ _CLUSTER_DEFAULTS = {
     "disk_reserve_mb": "256",
     "max_clock_skew_ms": "2000",
 }
-_BOUNDS = {"disk_reserve_mb": (0, 1_000_000), "max_clock_skew_ms": (100, 24 * 3600 * 1000)}
-CLUSTER_KEYS = (*_CLUSTER_DEFAULTS, "pepper_file", "insecure")
+_BOUNDS = {
+    "disk_reserve_mb": (0, 1_000_000),
+    "max_clock_skew_ms": (100, 24 * 3600 * 1000),
+    "requests_per_s": (1, 1_000_000),
+}
+CLUSTER_KEYS = (*_CLUSTER_DEFAULTS, "pepper_file", "insecure", "requests_per_s")
 TLS_KEYS = ("ca", "cert", "key", "client_cert", "client_key")
 ADDRESS_KEYS = ("client", "peer")
 LISTEN_KEYS = ("listen_client", "listen_peer")
@@ -140,6 +144,7 @@ class Cluster:
     disk_reserve_mb: int = 256
     max_clock_skew_ms: int = 2000
     snapshot_log_mb: float = 64.0
+    requests_per_s: int | None = None  # of one client; None: the default, which spares the own machine
     insecure: bool = False  # plain connections even to other machines
     tls: TlsConfig | None = None  # None: plain connections
 
@@ -278,6 +283,11 @@ class _Reader:
             snapshot_log_mb=self._snapshot_log_mb(settings["snapshot_log_mb"]),
             insecure=self._yes_or_no("insecure", settings.get("insecure", "no")),
             tls=self._tls(here),
+            requests_per_s=(
+                self._integer("requests_per_s", settings["requests_per_s"])
+                if "requests_per_s" in settings
+                else None
+            ),
         )
 
     # -- the file ----------------------------------------------------------------------------------

@@ -16,7 +16,8 @@ from itertools import pairwise
 from threading import Event, Thread
 
 from atm.client import Client
-from atm.ledger.commands import Credit, Hold
+from atm.ledger.commands import Credit, Hold, Open
+from atm.ledger.holds import ACTIVE_HOLDS_MAX
 from atm.local_cluster import LocalCluster
 from atm.wire.client_messages import Reply, decode_client_reply
 from atm.wire.codec import encode
@@ -40,7 +41,7 @@ def main() -> None:
         leader = cluster.wait_for_leader()
         due_us = place(cluster, leader, options.holds)
         term = _term(cluster)
-        acknowledged, ended_s = _credit_until_ended(client, due_us)
+        acknowledged, ended_s = _credit_until_ended(client, due_us, options.holds)
         terms = _term(cluster) - term
     before = [later - earlier for earlier, later in pairwise(acknowledged) if later * 1e6 < due_us]
     after = [later - earlier for earlier, later in pairwise(acknowledged) if later * 1e6 >= due_us]
@@ -55,13 +56,27 @@ def place(cluster: LocalCluster, leader: str, holds: int) -> int:
     """Place `holds` holds of one cent, all due at about the time that is returned, in microseconds."""
     with socket.create_connection(cluster.cluster.nodes[leader].client.pair) as sock:
         reader = FrameReader(CLIENT_FRAME_BYTES_MAX)
-        [paid] = _ask(sock, reader, [encode(Credit(id="money", account="main", amount=holds))])
+        accounts = _accounts(holds)
+        for account in accounts:
+            _ask(sock, reader, [encode(Open(id=f"open-{account}", account=account))])
+            money = Credit(id=f"money-{account}", account=account, amount=ACTIVE_HOLDS_MAX)
+            [paid] = _ask(sock, reader, [encode(money)])
         due_us = paid.time_us + int(1e6 * (5 + holds / PLACED_PER_S))
         now_us = paid.time_us
         for first in range(0, holds, AT_ONCE):
             expires_ms = (due_us - now_us) // 1000
-            ids = [f"h{number}" for number in range(first, min(first + AT_ONCE, holds))]
-            asked = [encode(Hold(id=id_, account="main", amount=1, expires_ms=expires_ms)) for id_ in ids]
+            numbers = range(first, min(first + AT_ONCE, holds))
+            asked = [
+                encode(
+                    Hold(
+                        id=f"h{number}",
+                        account=accounts[number // ACTIVE_HOLDS_MAX],
+                        amount=1,
+                        expires_ms=expires_ms,
+                    )
+                )
+                for number in numbers
+            ]
             placed = _ask(sock, reader, asked)
             assert {each.outcome for each in placed} == {"ok"}, placed[0]
             now_us = max(each.time_us for each in placed)
@@ -79,7 +94,11 @@ def _ask(sock: socket.socket, reader: FrameReader, requests: list[bytes]) -> lis
     return replies
 
 
-def _credit_until_ended(client: Client, due_us: int) -> tuple[list[float], float]:
+def _accounts(holds: int) -> list[str]:
+    return [f"holder-{number}" for number in range(-(-holds // ACTIVE_HOLDS_MAX))]
+
+
+def _credit_until_ended(client: Client, due_us: int, holds: int) -> tuple[list[float], float]:
     """Return when each credit was acknowledged, and how long after `due_us` nothing was held any more."""
     acknowledged: list[float] = []
     stop = Event()
@@ -96,8 +115,8 @@ def _credit_until_ended(client: Client, due_us: int) -> tuple[list[float], float
     try:
         while time.time() * 1e6 < due_us + 1e6 * ENDED_WITHIN_S:
             time.sleep(0.25)
-            seen = client.query("main")
-            if seen.balance == seen.available and time.time() * 1e6 > due_us:
+            seen = map(client.query, _accounts(holds))
+            if time.time() * 1e6 > due_us and all(each.balance == each.available for each in seen):
                 break
         else:
             raise SystemExit(f"after {ENDED_WITHIN_S:.0f} s some holds have not ended")

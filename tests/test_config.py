@@ -64,6 +64,7 @@ def test_the_default_file_has_the_five_nodes_of_the_original() -> None:
     assert cluster.data_dir == DEFAULT_PATH.parent / "data"
     assert (cluster.heartbeat_ms, cluster.election_timeout_ms) == (50, (300, 600))
     assert (cluster.disk_reserve_mb, cluster.max_clock_skew_ms) == (256, 2000)
+    assert cluster.requests_per_s is None
 
 
 def test_the_default_file_documents_every_key_that_is_accepted() -> None:
@@ -228,6 +229,7 @@ def test_an_unknown_section_is_named(tmp_path: Path, section: str) -> None:
             "max_clock_skew_ms = 99",
             "[cluster] max_clock_skew_ms: '99' is not a whole number from 100 to 86400000",
         ),
+        ("requests_per_s = 0", "[cluster] requests_per_s: '0' is not a whole number from 1 to 1000000"),
         ("heartbeat_ms = 5_0", "[cluster] heartbeat_ms: '5_0' is not a whole number from 10 to 10000"),
         ("heartbeat_ms = ٥٠", "[cluster] heartbeat_ms: '٥٠' is not a whole number from 10 to 10000"),
         ("election_timeout_ms = 300", "[cluster] election_timeout_ms: '300' is not a range such as 300-600"),

@@ -22,6 +22,7 @@ from atm.wire.codec import encode
 CONNECT_TIMEOUT_S = 0.3  # the first try's; doubled with each try that gave no answer
 ANSWER_TIMEOUT_S = 1.0  # likewise: a suspended server accepts connections and never answers
 TIMEOUT_GROWTH = 2.0
+TELLING = {"no_space", "busy"}  # outcomes whose message says why the bank is not available
 PAUSE_S = (0.02, 0.05)  # between rounds over the servers: an election takes 300 to 600 ms
 
 
@@ -81,6 +82,8 @@ class RetryingSender:
                 return answer
             if answer is not None and answer.outcome == "bad_request":
                 raise self._end(attempt, Rejected(answer.message or "no reason was given"))
+            if answer is not None:
+                attempt.told = _told(answer)
             tried.add(node)
             round_is_over = len(tried) == len(self._nodes)
             if answer is not None or round_is_over:
@@ -88,7 +91,7 @@ class RetryingSender:
             if self._closed.is_set():
                 raise self._end(attempt, ClientClosed())
             if self._deadline(attempt) <= time.monotonic():
-                raise self._end(attempt, _unavailable(answer, attempt.fault))
+                raise self._end(attempt, Unavailable(attempt.told) if attempt.told else attempt.fault)
             if len(attempt.distrust) == len(self._nodes):  # to ask again would not help
                 raise self._end(attempt, attempt.fault)
             if round_is_over:
@@ -159,11 +162,9 @@ class RetryingSender:
         return OutcomeUnknown(attempt.request_id) if attempt.may_be_done else certain
 
 
-def _unavailable(answer: ErrorReply | None, fault: NotAllowed | Unavailable) -> NotAllowed | Unavailable:
-    """Return why there is no receipt, in the bank's words if those say more than that nobody answered."""
-    if answer is not None and (answer.outcome == "no_space" or answer.message == UPGRADING):
-        return Unavailable(answer.message)
-    return fault
+def _told(answer: ErrorReply) -> str:
+    """Return the bank's words if they say more than that nobody answered, else nothing."""
+    return answer.message if answer.outcome in TELLING or answer.message == UPGRADING else ""
 
 
 @dataclass
@@ -176,6 +177,7 @@ class _Attempt:
     in_flight: bool = False  # a try was sent and is not answered yet
     timeouts: int = 0  # tries that timed out or whose connection broke
     distrust: dict[str, NotTrusted] = field(default_factory=dict)  # by server, since its last other result
+    told: str = ""  # by the last server that answered: why it takes no requests at present
 
     @property
     def request_id(self) -> str:

@@ -36,6 +36,7 @@ class Account(Struct):
     daily_limit: int | None = None
     counted_from_us: int = 0
     withdrawn: int = 0
+    active_holds: int | None = None  # None: not counted yet; no column, but what the ledger's rows come to
 
     @property
     def available(self) -> int:

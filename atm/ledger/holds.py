@@ -10,12 +10,19 @@ from atm.ledger.posting import Posting
 from atm.ledger.unit_of_work import Decision, HoldRecord, HoldState, UnitOfWork
 from atm.ledger.withdrawals import may_withdraw, note_withdrawal, restore_limit
 
+ACTIVE_HOLDS_MAX = 1_000  # of one account: each is work for every server when it ends
+ACTIVE_HOLDS_LEVEL = 2  # the feature level from which on that is so
+
 
 def decide_hold(unit: UnitOfWork, command: Hold) -> Decision:
     """Reserve an amount under the same rules as a debit."""
     account = unit.accounts[command.account]
     outcome = may_withdraw(unit, account, command.pin, command.amount)
     if outcome is OK and account is not None:
+        if unit.feature_level >= ACTIVE_HOLDS_LEVEL and count_active(unit, account) >= ACTIVE_HOLDS_MAX:
+            return Outcome.LIMIT_EXCEEDED, account
+        if account.active_holds is not None:
+            account.active_holds += 1
         account.held += command.amount
         assert account.held <= account.balance, f"{account.name} would hold more than it has"
         unit.change_account(account)
@@ -109,6 +116,24 @@ def _due_order(hold: HoldRecord) -> tuple[int, str]:
     return hold.expires_us, hold.id
 
 
+def count_active(unit: UnitOfWork, account: Account) -> int:
+    """Return how many active holds the account has, or some number above `ACTIVE_HOLDS_MAX` if it has more.
+
+    It is kept with the account if it is exact, so that most holds need no query.
+    """
+    if account.active_holds is not None:
+        return account.active_holds
+    changed = [hold for hold in unit.changed_holds.values() if hold.account == account.name]
+    exact_max = ACTIVE_HOLDS_MAX + len(changed)
+    count = stored = unit.ledger.active_holds(account.name, exact_max + 1)
+    for hold in changed:
+        before = unit.ledger.hold(hold.id)
+        count += (hold.state == "active") - (before is not None and before.state == "active")
+    if stored <= exact_max:
+        account.active_holds = count
+    return count
+
+
 def find_hold(unit: UnitOfWork, hold_id: str) -> HoldRecord | None:
     """Return the hold of the request with this id, None if there is none."""
     hold = unit.holds[hold_id]
@@ -147,4 +172,7 @@ def _release(unit: UnitOfWork, account: Account, hold: HoldRecord) -> None:
     assert account.state != "closed", f"{account.name} is closed, and {hold.id} is active"
     account.held -= hold.amount
     assert account.held >= 0, f"{account.name} would hold {account.held}"
+    if account.active_holds is not None:
+        account.active_holds -= 1
+        assert account.active_holds >= 0, f"{account.name} would have {account.active_holds} active holds"
     unit.change_account(account)

@@ -112,11 +112,13 @@ class Ledger:
                 commands = [entry.command for _, _, entry in records if type(entry) is LoggedCommand]
                 self._rows.look_up(unit, commands)
             receipts: list[LedgerReceipt | None] = []
+            unit.feature_level = self._decided_cluster.feature_level
             for log_index, time_us, entry in records:
                 if type(entry) is LoggedCommand:
                     receipts.append(decide(unit, log_index, time_us, entry))
                 else:
                     self._decided_cluster = self._decided_cluster.after(log_index, entry)
+                    unit.feature_level = self._decided_cluster.feature_level
                     receipts.append(None)
         self._decided_index = records[-1][0]
         return receipts

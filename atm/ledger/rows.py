@@ -30,6 +30,7 @@ HOLD = f"{HOLD_COLUMNS} where request_id = ?"
 HOLDS_DUE = f"""{HOLD_COLUMNS} where state = 'active' and expires_us <= ?
     and (expires_us, request_id) > (?, ?) order by expires_us, request_id limit ?"""
 NO_LIMIT = -1
+ACTIVE_HOLDS = "select count(*) from (select 1 from hold where account = ? and state = 'active' limit ?)"
 NEXT_EXPIRY = "select min(expires_us) from hold where state = 'active'"
 POSTINGS = """select debit_account, credit_account, amount from journal
     where posting >= ? and posting < ? order by posting"""
@@ -158,6 +159,9 @@ class SqliteRows:
     def holds_due(self, time_us: int, after: tuple[int, str], limit: int | None) -> Sequence[HoldRecord]:
         found = self._execute(HOLDS_DUE, (time_us, *after, NO_LIMIT if limit is None else limit))
         return [_hold(row) for row in found.fetchall()]
+
+    def active_holds(self, account: str, limit: int) -> int:
+        return int(self._execute(ACTIVE_HOLDS, (account, limit)).get)
 
     def postings(self, log_index: int) -> Sequence[Posting]:
         first = log_index * POSTINGS_PER_ENTRY

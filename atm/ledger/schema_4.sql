@@ -1,5 +1,5 @@
 -- What the ledger has besides from feature level 2 on (release 1.2): the members of the cluster. The entry that
--- raises the level adds these tables on every node, in its own transaction. Before that, the ledger is that of
+-- raises the level adds all this on every node, in its own transaction. Before that, the ledger is that of
 -- release 1.1 to the byte of its definitions.
 
 -- The servers, from the newest entry of the log that names them; before any, those that founded the cluster.
@@ -17,3 +17,6 @@ CREATE TABLE removed (
     node      TEXT    NOT NULL PRIMARY KEY,
     log_index INTEGER NOT NULL                                     -- the entry that removed it
 ) STRICT, WITHOUT ROWID;
+
+-- How many active holds an account has: from feature level 2 on, 1,000 at most.
+CREATE INDEX hold_active ON hold (account) WHERE state = 'active';

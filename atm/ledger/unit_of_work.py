@@ -63,6 +63,9 @@ class LedgerReader(Protocol):
     def holds_due(self, time_us: int, after: tuple[int, str], limit: int | None) -> Sequence[HoldRecord]:
         """Return active holds that are due, in the order of (expires_us, id), `limit` at most."""
 
+    def active_holds(self, account: str, limit: int) -> int:
+        """Return how many active holds the account has, `limit` if there are more."""
+
     def postings(self, log_index: int) -> Sequence[Posting]: ...
     def is_reversed(self, request_id: str) -> bool: ...
 
@@ -88,6 +91,7 @@ class UnitOfWork:
         self.log_index = 0  # of the entry that is being decided
         self.time_us = 0
         self.actor = ""
+        self.feature_level = 1  # of the cluster, as of the entry that is being decided
         self.new_records: list[IdempotencyRecord] = []
         self.journal: list[JournalRow] = []
         self.journal_hash = journal_hash

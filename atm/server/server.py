@@ -64,7 +64,10 @@ from atm.tls.credentials import node_credentials
 from atm.wire.client_messages import StatusReply
 
 SEGMENTS_PER_SNAPSHOT = 8  # at least: only whole segments are cut
-OTHER_FILES = 100  # files and sockets besides the inbound connections
+OTHER_FILES = (
+    100  # files and sockets besides the connections of clients, and of strangers at the servers' port
+)
+CONNECTIONS_MIN = 8  # of each of these two, however few files the system allows
 FORWARD_NUMBER_BITS = 62
 LOOK_EVERY_S = 1.0  # at the log's files, whether they are in their places
 
@@ -117,6 +120,7 @@ class Server:
         self._snapshot_log_bytes = int(cluster.snapshot_log_mb * 1024 * 1024)
         self._random = random.Random(secrets.randbits(64))
         self._next_look_s = 0.0
+        self._limits = _limits()
         self._parts = ExitStack()
         self.ended_because = ""  # a line, once this node is no member of the cluster any more
         try:
@@ -252,7 +256,8 @@ class Server:
             take_snapshot=self._snapshotter.take,
             report=self._report,
             verbose=self._verbose,
-            connections_max=_connections_max(),
+            connections_max=self._limits.clients,
+            requests_per_s=self._cluster.requests_per_s,
             acceptor=None
             if self._credentials is None
             else clients_acceptor(self._credentials, self._reports),
@@ -278,6 +283,7 @@ class Server:
             snapshots=snapshots,
             report=self._report,
             verbose=self._verbose,
+            places_max=self._limits.strangers,
             acceptor=None if self._credentials is None else peers_acceptor(self._credentials, self._reports),
         )
         return self._add_part(server)
@@ -453,12 +459,21 @@ class Server:
         self._parts.close()
 
 
-def _connections_max() -> int:
-    """Raise the limit of open files as needed and allowed; return how many clients' connections fit."""
-    wanted = client_server.CONNECTIONS_MAX + peer_server.CONNECTIONS_MAX + OTHER_FILES
+@dataclass(frozen=True)
+class _Limits:
+    """How many connections a process may have that has so few descriptors."""
+
+    clients: int
+    strangers: int  # at the servers' port
+
+
+def _limits() -> _Limits:
+    """Raise the limit of open files as needed and allowed; return how many connections fit."""
+    wanted = client_server.CONNECTIONS_MAX + peer_server.PLACES_MAX + OTHER_FILES
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     if soft != resource.RLIM_INFINITY and soft < wanted:
         soft = wanted if hard == resource.RLIM_INFINITY else min(wanted, hard)
         resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
-        return max(1, client_server.CONNECTIONS_MAX - (wanted - soft))
-    return client_server.CONNECTIONS_MAX
+        strangers = max(CONNECTIONS_MIN, min(peer_server.PLACES_MAX, soft // 8))
+        return _Limits(max(CONNECTIONS_MIN, soft - OTHER_FILES - strangers), strangers)
+    return _Limits(client_server.CONNECTIONS_MAX, peer_server.PLACES_MAX)

@@ -20,6 +20,7 @@ from atm.config import Cluster, load
 from atm.local_cluster import end_with_starter
 from atm.server.net.connection import Connection, Incoming, tune
 from atm.server.net.listener import AddressUnavailable, Listener
+from atm.server.net.places import Places
 from atm.tls.tls_socket import TlsSocket
 from atm.wire.framing import CLIENT_FRAME_BYTES_MAX, frame
 from demo.two_phase.branch import Ask, Branch
@@ -103,7 +104,7 @@ def serve(cluster: Cluster, name: str, answer: Callable[[Request], Reply]) -> No
                 for payload in payloads:
                     connection.sock.sendall(frame(encode(answer(decode_request(payload)))))
 
-    Answering(cluster.nodes[name].client, connections_max=CONNECTIONS_MAX, report=say, verbose=True).start()
+    Answering(cluster.nodes[name].client, places=Places(CONNECTIONS_MAX), report=say, verbose=True).start()
 
 
 def asking(cluster: Cluster, timeout_s: float) -> Ask:

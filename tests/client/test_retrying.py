@@ -228,12 +228,20 @@ def test_what_every_server_refuses_is_certainly_not_done(cluster: FakeCluster, o
     assert cluster.requests() >= 4
 
 
-def test_the_client_tells_why_a_bank_without_room_takes_nothing(cluster: FakeCluster) -> None:
-    for node in cluster.nodes.values():
-        node.always = node.fault("no_space", message="the disks are full")
+@pytest.mark.parametrize(
+    ("outcome", "why"),
+    [("no_space", "the disks are full"), ("busy", "too many connections: try another node")],
+)
+def test_the_client_tells_why_a_bank_that_is_there_takes_nothing(
+    cluster: FakeCluster, outcome: str, why: str
+) -> None:
+    for node in list(cluster.nodes.values())[1:]:
+        node.stop()
+    first = next(iter(cluster.nodes.values()))
+    first.always = first.fault(outcome, message=why)
     with Client(cluster.config, timeout=SHORT_S) as client, pytest.raises(Unavailable) as caught:
         client.credit("main", 1)
-    assert str(caught.value) == "The bank is not available: the disks are full"
+    assert str(caught.value) == f"The bank is not available: {why}"
 
 
 @pytest.mark.parametrize(
@@ -241,14 +249,14 @@ def test_the_client_tells_why_a_bank_without_room_takes_nothing(cluster: FakeClu
     [
         ("unavailable", UPGRADING, UPGRADING),
         ("no_space", "the disks are full", "the disks are full"),
-        ("unavailable", "no leader is known", "no majority of servers answered"),
+        ("busy", "too many connections", "too many connections"),
+        ("unavailable", "no leader is known", ""),  # nothing better than that no majority answered
     ],
 )
 def test_people_are_told_in_the_banks_words_why_nothing_is_taken(
     outcome: str, message: str, told: str
 ) -> None:
-    fault = retrying._unavailable(ErrorReply(id="a", outcome=outcome, message=message), Unavailable())
-    assert str(fault) == f"The bank is not available: {told}"
+    assert retrying._told(ErrorReply(id="a", outcome=outcome, message=message)) == told
 
 
 def test_with_all_servers_down_the_bank_is_not_available(cluster: FakeCluster) -> None:

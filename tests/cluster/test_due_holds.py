@@ -5,7 +5,7 @@ from __future__ import annotations
 from contextlib import closing
 from pathlib import Path
 
-from atm.ledger.commands import Credit, Expire, Hold
+from atm.ledger.commands import Credit, Expire, Hold, Open
 from atm.local_cluster import LocalCluster, write_cluster_ini
 from atm.raft.messages import EntryKind
 from atm.storage.log_file import LogFile
@@ -15,6 +15,7 @@ from tests.support.server_parts import Wire, wait_until
 
 HOLDS = 1_200
 AT_ONCE = 200
+ACCOUNTS = ("main", "ann")
 
 
 def test_a_thousand_holds_end_in_pieces_of_500(tmp_path: Path) -> None:
@@ -23,13 +24,17 @@ def test_a_thousand_holds_end_in_pieces_of_500(tmp_path: Path) -> None:
         leader = cluster.cluster.nodes[cluster.wait_for_leader()]
         wait_until(lambda: feature_levels(cluster) == {2})
         with Wire(leader.client) as wire:
-            paid = wire.ask(Credit(id="money", account="main", amount=HOLDS))
+            assert wire.ask(Open(id="o", account="ann"))["outcome"] == "ok"
+            paid = {}
+            for account in ACCOUNTS:
+                paid = wire.ask(Credit(id=f"money-{account}", account=account, amount=HOLDS // 2))
             due_us = paid["time_us"] + 5_000_000
             now_us = paid["time_us"]
             for first in range(0, HOLDS, AT_ONCE):
                 for number in range(first, first + AT_ONCE):
                     expires_ms = (due_us - now_us) // 1000
-                    wire.send(Hold(id=f"h{number}", account="main", amount=1, expires_ms=expires_ms))
+                    account = ACCOUNTS[number % 2]  # none has so many
+                    wire.send(Hold(id=f"h{number}", account=account, amount=1, expires_ms=expires_ms))
                 placed = [wire.answer() or {} for _ in range(AT_ONCE)]
                 assert {each["outcome"] for each in placed} == {"ok"}
                 now_us = max(each["time_us"] for each in placed)
@@ -49,5 +54,5 @@ def feature_levels(cluster: LocalCluster) -> set[int]:
 
 
 def available(wire: Wire) -> int:
-    amount: int = wire.ask({"op": "query", "id": "q", "account": "main"})["available"]
-    return amount
+    answers = [wire.ask({"op": "query", "id": "q", "account": account}) for account in ACCOUNTS]
+    return sum(answer["available"] for answer in answers)

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import pytest
 
-from atm.ledger.commands import AMOUNT_MINOR_MAX, BALANCE_MINOR_MAX, Expire, Hold
-from atm.ledger.ledger import Ledger
+from atm.ledger import holds
+from atm.ledger.commands import AMOUNT_MINOR_MAX, BALANCE_MINOR_MAX, Expire, Hold, LevelRaise
+from atm.ledger.ledger import Ledger, Record
 from tests.ledger.audit import audit
 from tests.ledger.stories import check_story
 from tests.support.entries import balance_of, logged, records
@@ -258,4 +259,73 @@ def test_even_late_postings_end_where_numbers_are_no_longer_exact() -> None:
     held = ledger._database.cursor().execute("select state, count(*) from hold group by state order by state")
     assert held.fetchall() == [("expired", 1), ("posted", posts - 1)]
     audit(ledger)
+    ledger.close()
+
+
+# -- how many holds an account may have, from feature level 2 on ------------------------------------------
+
+
+def level_2(log: list[Record], at: int) -> list[Record]:
+    """Return the log with an entry in place of the one at that index, which raises the level."""
+    log[at - 1] = (at, log[at - 1][1], LevelRaise(level=2))
+    return log
+
+
+def check_outcomes(log: list[Record], expected: str, tmp_path_factory: pytest.TempPathFactory) -> None:
+    """Apply the log in one batch; by one ledger that forgets nothing; and by one that is opened each time."""
+    path = tmp_path_factory.mktemp("holds") / "ledger.db"
+    at_once, one_by_one, digest = Ledger(":memory:"), Ledger(":memory:"), ""
+    receipts = at_once.apply(log)
+    assert " ".join("-" if each is None else str(each.outcome) for each in receipts) == expected
+    assert [receipt for record in log for receipt in one_by_one.apply([record])] == receipts
+    for record, receipt in zip(log, receipts, strict=True):
+        opened = Ledger(path)
+        assert opened.apply([record]) == [receipt]
+        digest = opened.digest()
+        audit(opened)
+        opened.close()
+    assert at_once.digest() == one_by_one.digest() == digest
+    at_once.close()
+    one_by_one.close()
+
+
+@pytest.fixture
+def three_at_most(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(holds, "ACTIVE_HOLDS_MAX", 3)
+
+
+@pytest.mark.usefixtures("three_at_most")
+def test_an_account_has_no_more_active_holds_than_the_rule_allows(
+    tmp_path_factory: pytest.TempPathFactory,
+) -> None:
+    lines = ["-", "c1 credit main 100", *(f"h{number} hold main 1 60s" for number in range(4))]
+    lines += ["v0 void h0", "h4 hold main 1 60s", "h5 hold main 1 60s", "p1 post h1", "h6 hold main 1 60s"]
+    lines += ["r2 reverse h2", "h7 hold main 1 1s", "h8 hold main 1 60s", "-", "expire", "h9 hold main 1 60s"]
+    expected = "- ok ok ok ok limit_exceeded ok ok limit_exceeded ok ok ok ok limit_exceeded - - ok"
+    log = [(index, index * 1_000_000, entry) for index, _, entry in records(lines)]
+    check_outcomes(level_2(log, 1), expected, tmp_path_factory)
+
+
+@pytest.mark.usefixtures("three_at_most")
+def test_the_holds_of_other_accounts_do_not_count(tmp_path_factory: pytest.TempPathFactory) -> None:
+    lines = ["-", "o1 open ann", "c1 credit main 100", "c2 credit ann 100"]
+    lines += [f"h{number} hold {'main' if number % 2 else 'ann'} 1 60s" for number in range(6)]
+    check_outcomes(level_2(records(lines), 1), "- " + " ".join(["ok"] * 9), tmp_path_factory)
+
+
+@pytest.mark.usefixtures("three_at_most")
+def test_holds_of_before_the_rule_stay_and_count(tmp_path_factory: pytest.TempPathFactory) -> None:
+    lines = ["c1 credit main 100", *(f"h{number} hold main 1 60s" for number in range(5)), "-"]
+    lines += ["h5 hold main 1 60s", "v0 void h0", "v1 void h1", "h6 hold main 1 60s"]
+    lines += ["v2 void h2", "h7 hold main 1 60s", "h8 hold main 1 60s"]
+    expected = "ok ok ok ok ok ok - limit_exceeded ok ok limit_exceeded ok ok limit_exceeded"
+    check_outcomes(level_2(records(lines), 7), expected, tmp_path_factory)
+
+
+def test_that_many_are_a_thousand() -> None:
+    lines = ["-", "c1 credit main 100000", *(f"h{number} hold main 1 60s" for number in range(1001))]
+    ledger = Ledger(":memory:")
+    receipts = ledger.apply(level_2(records(lines), 1))
+    outcomes = [str(receipt.outcome) for receipt in receipts if receipt]
+    assert outcomes == ["ok"] * 1001 + ["limit_exceeded"]
     ledger.close()

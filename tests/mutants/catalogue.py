@@ -20,6 +20,7 @@ from tests.mutants.install import INSTALL
 from tests.mutants.members import MEMBERS
 from tests.mutants.permissions import PERMISSIONS
 from tests.mutants.pins import PINS
+from tests.mutants.quotas import QUOTAS
 from tests.mutants.reads import READS
 from tests.mutants.registry import REGISTRY
 from tests.mutants.replication import REPLICATION
@@ -60,6 +61,7 @@ MUTANTS = (
     *ADMIN,
     *BACKUP,
     *TLS,
+    *QUOTAS,
 )
 
 # Random runs hardly ever show these: each needs a scripted test, whatever the simulation finds.

@@ -12,14 +12,17 @@ from typing import Any
 import msgspec
 import pytest
 
-from atm.ledger.commands import Debit
+from atm.ledger.commands import Batch, Debit, Leg
 from atm.server.clients import client_connection
 from atm.server.clients.client_connection import ClientConnection
+from atm.server.clients.rates import Rate
+from atm.server.clients.slots import SlotCount
 from atm.server.group.inbox import Inbox, PendingRequest
 from atm.server.net.connection import Connection
+from atm.server.net.places import Places
 from atm.server.net.reader import Reader
 from atm.wire.backup_messages import BackupRequest
-from atm.wire.client_messages import ErrorReply, TakeSnapshot, Verify
+from atm.wire.client_messages import ClientRequest, ErrorReply, Status, TakeSnapshot, Verify
 from atm.wire.codec import encode
 from atm.wire.framing import CLIENT_FRAME_BYTES_MAX, FrameReader, frame
 from tests.support.server_parts import DEADLINE_S, credit, wait_until
@@ -36,10 +39,15 @@ class FakeOwner:
         self.partial_frame_s = 60.0
         self._lock = Lock()
         self.inbox = Inbox(self._lock)
+        self.slot_count = SlotCount(lambda: ())
+        self.operators_only = False
         self.sealing = Event()
         self.may_end = Event()
         self.fault: Exception | None = None  # of sealing
         self.refusal: ErrorReply | None = None  # likewise
+
+    def may_ask(self, connection: ClientConnection, request: ClientRequest) -> bool:
+        return not self.operators_only or isinstance(request, Status)
 
     def seal(self, pending: PendingRequest, wanted: Callable[[], bool]) -> PendingRequest | ErrorReply | None:
         self.sealing.set()
@@ -100,13 +108,16 @@ class Client:
 
     def outcome(self) -> tuple[str, str]:
         """Return id and outcome of the next answer."""
+        answer = self.answer()
+        return answer["id"], answer["outcome"]
+
+    def answer(self) -> dict[str, Any]:
         answers: list[bytes] = []
         while not answers:
             piece = self.socket.recv(4)  # a frame's head, or a bit of it: never more than one frame
             assert piece, "the connection has ended"
             answers += self._frames.feed(piece)
-        answer = msgspec.msgpack.decode(answers[0], type=dict[str, Any])
-        return answer["id"], answer["outcome"]
+        return msgspec.msgpack.decode(answers[0], type=dict[str, Any])
 
     def end(self) -> None:
         self.connection.on_end()
@@ -236,7 +247,7 @@ def test_a_failure_of_one_connection_is_its_own_threads(
     """The reader has all others to read."""
     fault = RuntimeError("a mistake of ours")
 
-    def fail(request: object) -> int:
+    def fail(*_: object) -> int:
         raise fault
 
     with monkeypatch.context() as broken:
@@ -300,6 +311,117 @@ def test_slots_are_taken_until_there_are_none_and_freed_by_the_replies(
     assert client.outcome() == ("a", "ok")
     assert client.bring(credit("f"), credit("g"))
     assert client.outcome() == ("g", "busy")
+
+
+def test_a_request_takes_as_many_slots_as_it_is_long(client: Client, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Or a thousand requests of one connection would take 64 MiB."""
+    monkeypatch.setattr(client_connection, "IN_FLIGHT_MAX", 5)
+    legs = tuple(Leg(account="a" * 64, target=f"{number:064}", amount=1) for number in range(64))
+    assert client.bring(Batch(id="long", legs=legs), credit("a"))
+    assert client.outcome() == ("long", "busy")
+    assert client.owner.ids == ["a"]
+
+
+def test_no_connection_has_slots_if_all_together_have_too_many(
+    client: Client, owner: FakeOwner, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("atm.server.clients.slots.SLOTS_MAX", 2)
+    owner.slot_count = SlotCount(lambda: [client.connection])
+    assert client.bring(credit("a"), credit("b"), credit("c"))
+    assert client.outcome() == ("c", "busy")
+    for pending in owner.came:
+        pending.channel.reply(pending.number, encode({"id": pending.request.id, "outcome": "ok"}))
+    owner.slot_count = SlotCount(lambda: [client.connection])
+    assert client.bring(credit("d"))
+    assert owner.ids == ["a", "b", "d"]
+
+
+def test_who_asks_too_often_is_told_so(client: Client) -> None:
+    client.connection.rate = Rate("ann", 1, lambda: 0.0)
+    assert client.bring(credit("a"), credit("b"), credit("c"))
+    payload = client.answer()
+    assert (payload["id"], payload["outcome"]) == ("c", "busy")
+    assert (
+        payload["message"]
+        == "ann asks more often than one client may, 1 times a second: slow down and ask again"
+    )
+    assert client.owner.ids == ["a", "b"]
+
+
+def test_in_a_place_for_operators_a_first_request_that_is_no_operator_s_is_busy(client: Client) -> None:
+    client.owner.operators_only = True
+    assert not client.bring(credit("a"))
+    client.connection.on_end()
+    assert client.outcome() == ("a", "busy")
+    assert client.socket.recv(1) == b"", "it may find a place with another connection"
+    assert client.owner.ids == []
+
+
+def test_in_a_place_for_operators_an_operator_may_go_on_as_he_likes(client: Client) -> None:
+    client.owner.operators_only = True
+    assert client.bring(Status(id="s"), credit("b"))
+    assert client.owner.ids == ["b"]
+
+
+# -- giving way ---------------------------------------------------------------------------------------
+
+
+def test_an_idle_connection_that_gives_way_is_told_so(client: Client) -> None:
+    assert client.connection.on_dismissed()
+    client.connection.on_end()
+    assert client.outcome() == ("", "busy")
+    assert client.socket.recv(1) == b""
+
+
+def test_a_connection_with_a_request_under_way_gives_way_to_nobody(client: Client) -> None:
+    assert client.bring(credit("a"))
+    assert not client.connection.on_dismissed()
+    [pending] = client.owner.came
+    pending.channel.reply(pending.number, encode({"id": "a", "outcome": "ok"}))
+    client.connection.flush()
+    assert client.outcome() == ("a", "ok")
+    assert client.connection.on_dismissed()
+
+
+def test_a_reply_that_is_not_sent_yet_keeps_the_connection(client: Client) -> None:
+    """Or the client would be told that what was done is not done."""
+    assert client.bring(credit("a"))
+    [pending] = client.owner.came
+    pending.channel.reply(pending.number, encode({"id": "a", "outcome": "ok"}))
+    assert not client.connection.on_dismissed()
+    client.connection.flush()
+    assert client.outcome() == ("a", "ok")
+
+
+def test_a_connection_that_was_used_since_its_place_was_given_away_has_it_again(client: Client) -> None:
+    places = Places(1)
+    place = places.take("10.0.0.1")
+    assert place is not None
+    client.connection.place = place
+    assert place.bind(lambda: None, client.connection.activity)
+    assert places.take("10.0.0.2") is not None
+    assert place.lost
+    assert client.bring(credit("a"))
+    [pending] = client.owner.came
+    pending.channel.reply(pending.number, encode({"id": "a", "outcome": "ok"}))
+    client.connection.flush()
+    assert not client.connection.on_dismissed()
+    assert not place.lost
+    assert client.outcome() == ("a", "ok")
+
+
+def test_a_connection_with_a_job_under_way_gives_way_to_nobody(client: Client) -> None:
+    assert client.bring(Verify(id="v"))
+    assert not client.connection.on_dismissed()
+    client.owner.may_end.set()
+    assert client.outcome() == ("v", "audited")
+    wait_until(lambda: client.connection.activity() is not None)
+    assert client.connection.on_dismissed()
+
+
+def test_a_connection_that_has_ended_cannot_end_again(client: Client) -> None:
+    client.connection.on_end()
+    assert not client.connection.on_dismissed()
 
 
 def test_audits_that_wait_are_bounded_and_the_others_busy(

@@ -6,13 +6,18 @@ import hashlib
 import os
 import socket
 import struct
+import time
 from collections.abc import Iterator
+from contextlib import ExitStack
+from dataclasses import replace
 from pathlib import Path
 from threading import Event
 from typing import Any
 
 import pytest
 
+from atm.client import Client
+from atm.config import NodeConfig
 from atm.ledger.commands import (
     AMOUNT_MINOR_MAX,
     LEGS_MAX,
@@ -31,8 +36,9 @@ from atm.ledger.commands import (
     Statement,
 )
 from atm.ledger.requests import contents_of
-from atm.server.clients import client_connection, client_server
+from atm.server.clients import client_connection, client_places, client_server, slots
 from atm.server.group import inbox
+from atm.server.net import listener, places
 from atm.wire.client_messages import ClientRequest, Reply, Status
 from atm.wire.codec import encode
 from atm.wire.framing import CLIENT_FRAME_BYTES_MAX, frame
@@ -224,9 +230,9 @@ def test_the_slots_of_a_request_hold_its_longest_answer() -> None:
         ),
     ]
     for request, answer in answers:
-        assert len(frame(encode(answer))) <= client_connection.slots(request) * client_connection.SLOT_BYTES
+        assert len(frame(encode(answer))) <= slots.slots(request) * slots.SLOT_BYTES
     for limit in (1, 20, PAGE_LINES_MAX):
-        assert client_connection.slots(Exceptions(id="e", limit=limit)) == client_connection.slots(
+        assert slots.slots(Exceptions(id="e", limit=limit)) == slots.slots(
             Statement(id="s", account="main", limit=limit)
         )
 
@@ -348,22 +354,130 @@ def test_a_thousand_idle_connections_leave_room_for_work(server: RunningServer) 
             sock.close()
 
 
-def test_a_connection_over_the_limit_is_refused_as_busy(
+# -- more connections than places ----------------------------------------------------------------------
+
+
+@pytest.fixture
+def two_places(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[RunningServer]:
+    monkeypatch.setattr(client_server, "CONNECTIONS_MAX", 2)
+    monkeypatch.setattr(listener, "LOOK_S", 0.01)
+    with RunningServer(cluster_of(tmp_path, "n1"), "n1") as running:
+        yield running.wait_for_leader()
+        assert running.reported == []
+
+
+def test_while_all_connections_are_in_use_only_operators_are_served(
+    two_places: RunningServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(places, "IDLE_S_MIN", 1000.0)
+    with Wire(two_places.client) as one, Wire(two_places.client) as two:
+        assert one.ask(query("q"))["outcome"] == two.ask(query("q"))["outcome"] == "ok"
+        with Wire(two_places.client) as three:
+            answer = three.ask(credit("c"))
+            assert (answer["id"], answer["outcome"]) == ("c", "busy")
+            assert answer["message"] == "too many connections: try another node"
+            assert three.answer() is None
+        with Wire(two_places.client) as operator:
+            assert operator.ask(Status(id="s"))["outcome"] == "ok"
+            assert operator.ask(credit("c"))["outcome"] == "ok"
+    wait_until(lambda: _is_served(two_places))
+
+
+def test_operators_have_so_many_places_and_no_more(
+    two_places: RunningServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(places, "IDLE_S_MIN", 1000.0)
+    with ExitStack() as stack:
+        wires = [stack.enter_context(Wire(two_places.client)) for _ in range(2)]
+        assert all(wire.ask(query("q"))["outcome"] == "ok" for wire in wires)
+        operators = [stack.enter_context(Wire(two_places.client)) for _ in range(client_places.RESERVED)]
+        assert all(wire.ask(Status(id="s"))["outcome"] == "ok" for wire in operators)
+        with Wire(two_places.client) as refused:
+            answer = refused.answer()
+            assert answer is not None
+            assert (answer["id"], answer["outcome"]) == ("", "busy")
+            assert refused.answer() is None
+
+
+def test_silent_connections_give_way_to_who_comes(two_places: RunningServer) -> None:
+    with ExitStack() as stack:
+        silent = [stack.enter_context(Wire(two_places.client)) for _ in range(10)]
+        with Wire(two_places.client) as wire:
+            assert wire.ask(credit("c"))["outcome"] == "ok"
+        answer = silent[0].answer()
+        assert answer is None or (answer["id"], answer["outcome"]) == ("", "busy")
+
+
+def test_a_connection_that_was_used_and_is_idle_gives_way_too(
+    two_places: RunningServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(places, "IDLE_S_MIN", 0.0)
+    with Wire(two_places.client) as one, Wire(two_places.client) as two:
+        assert one.ask(query("q"))["outcome"] == two.ask(query("q"))["outcome"] == "ok"
+        wait_until(lambda: _is_served(two_places))
+        answer = one.answer()
+        assert answer is not None
+        assert (answer["id"], answer["outcome"]) == ("", "busy")
+        assert one.answer() is None
+
+
+def test_a_client_whose_idle_connection_was_closed_asks_again_and_nothing_is_unknown(
+    two_places: RunningServer, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setattr(places, "IDLE_S_MIN", 0.0)
+    unknown: list[str] = []
+    node = NodeConfig("n1", two_places.client, two_places.peer)
+    cluster = replace(cluster_of(tmp_path, "n1"), nodes={"n1": node})
+    with Client(cluster, timeout=DEADLINE_S, on_unknown=unknown.append) as client:
+        for number in range(3):
+            assert client.credit("main", 1).balance == number + 1
+            with _served(two_places), _served(two_places):
+                pass  # they have the two places that there are
+    assert unknown == []
+
+
+def test_a_connection_without_a_request_ends_after_a_while(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(client_server, "CONNECTIONS_MAX", 2)
-    with RunningServer(cluster_of(tmp_path, "n1"), "n1") as running:
+    monkeypatch.setattr(client_places, "FIRST_REQUEST_S", 0.01)
+    monkeypatch.setattr(listener, "LOOK_S", 0.01)
+    with RunningServer(cluster_of(tmp_path, "n1"), "n1") as running, Wire(running.client) as wire:
+        answer = wire.answer()
+        assert answer is not None
+        assert (answer["id"], answer["outcome"]) == ("", "busy")
+        assert wire.answer() is None
+
+
+def test_who_floods_is_told_so_and_may_go_on_later(tmp_path: Path) -> None:
+    cluster = replace(cluster_of(tmp_path, "n1"), requests_per_s=20)
+    with RunningServer(cluster, "n1") as running, Wire(running.client) as wire:
         running.wait_for_leader()
-        with Wire(running.client) as one, Wire(running.client) as two:
-            assert one.ask(query("q"))["outcome"] == two.ask(query("q"))["outcome"] == "ok"
-            with Wire(running.client) as three:
-                answer = three.answer()
-                assert answer is not None
-                assert answer["outcome"] == "busy"
-                assert three.answer() is None
-        wait_until(lambda: _is_served(running))
+        wire.socket.sendall(b"".join(frame(encode(credit(f"c{number}"))) for number in range(100)))
+        answers = [answer for _ in range(100) if (answer := wire.answer())]
+        refused = {answer["message"] for answer in answers if answer["outcome"] == "busy"}
+        assert refused == {
+            "127.0.0.1 asks more often than one client may, 20 times a second: slow down and ask again"
+        }
+        assert sum(answer["outcome"] == "ok" for answer in answers) >= 40
+        with Wire(running.client) as other:
+            wait_until(lambda: _is_ok(other))
+
+
+def _served(running: RunningServer) -> Wire:
+    """Return a connection that has got a place, and an answer."""
+    deadline_s = time.monotonic() + DEADLINE_S
+    while True:
+        wire = Wire(running.client)
+        if _is_ok(wire):
+            return wire
+        wire.socket.close()
+        assert time.monotonic() < deadline_s, "nobody gave way"
+
+
+def _is_ok(wire: Wire) -> bool:
+    return bool(wire.ask(query("q"))["outcome"] == "ok")
 
 
 def _is_served(running: RunningServer) -> bool:
     with Wire(running.client) as wire:
-        return bool(wire.ask(query("q"))["outcome"] == "ok")
+        return _is_ok(wire)

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import errno
 import socket
+import socketserver
+from collections.abc import Iterator
 
 import pytest
 
@@ -10,6 +13,9 @@ from atm.config import Address, NodeConfig
 from atm.server.net import listener
 from atm.server.net.connection import Connection
 from atm.server.net.listener import AddressUnavailable, Listener, check_reachable
+from atm.server.net.places import Places
+from atm.tls.tls_socket import TlsSocket
+from tests.support.server_parts import DEADLINE_S, wait_until
 
 
 @pytest.mark.parametrize(
@@ -21,7 +27,72 @@ from atm.server.net.listener import AddressUnavailable, Listener, check_reachabl
 )
 def test_an_address_that_is_not_of_this_machine_is_not_called_a_taken_port(host: str, line: str) -> None:
     with pytest.raises(AddressUnavailable, match=line):
-        Listener[Connection](Address(host, 5000), connections_max=1, report=print, verbose=False)
+        Listener[Connection](Address(host, 5000), places=Places(1), report=print, verbose=False)
+
+
+# -- without a descriptor for another connection ---------------------------------------------------------
+
+
+class Silent(Listener[Connection]):
+    """Its connections wait for their end."""
+
+    def connect(self, sock: socket.socket | TlsSocket) -> Connection:
+        return Connection(sock, 1024, set())
+
+    def serve(self, connection: Connection) -> None:
+        connection.sock.recv(1)
+
+    def refuse(self, sock: socket.socket) -> None:
+        sock.send(b"refused")
+
+
+class Descriptors:
+    """The system has none left for a connection, as often as the test says."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        self.missing = 0
+        accept = socketserver.TCPServer.get_request
+
+        def accept_if_possible(server: socketserver.TCPServer) -> object:
+            if self.missing:
+                self.missing -= 1
+                raise OSError(errno.EMFILE, "Too many open files")
+            return accept(server)
+
+        monkeypatch.setattr(socketserver.TCPServer, "get_request", accept_if_possible)
+
+
+@pytest.fixture
+def silent() -> Iterator[Silent]:
+    silent = Silent(Address("127.0.0.1", 0), places=Places(4), report=print, verbose=False)
+    silent.start()
+    yield silent
+    silent.stop()
+    silent.drop_connections()
+
+
+def test_a_connection_that_has_no_descriptor_is_refused_and_the_next_one_is_served(
+    silent: Silent, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    descriptors = Descriptors(monkeypatch)
+    for _ in range(2):
+        descriptors.missing = 1
+        with socket.create_connection(("127.0.0.1", silent.port), DEADLINE_S) as refused:
+            assert refused.recv(100) == b"refused"
+            assert refused.recv(100) == b""
+    with socket.create_connection(("127.0.0.1", silent.port), DEADLINE_S):
+        wait_until(lambda: len(silent._connections) == 1)
+
+
+def test_a_connection_that_has_no_descriptor_gets_that_of_one_that_has_shown_nothing(
+    silent: Silent, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with socket.create_connection(("127.0.0.1", silent.port), DEADLINE_S) as stranger:
+        wait_until(lambda: len(silent._connections) == 1)
+        Descriptors(monkeypatch).missing = 1
+        with socket.create_connection(("127.0.0.1", silent.port), DEADLINE_S):
+            assert stranger.recv(100) == b""
+            wait_until(lambda: len(silent._connections) == 1)
 
 
 # -- whether other machines can reach it -----------------------------------------------------------------

@@ -6,6 +6,7 @@ import dataclasses
 import socket
 import time
 from collections.abc import Iterator
+from contextlib import ExitStack
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
@@ -195,6 +196,32 @@ def test_a_hello_of_the_wrong_kind_is_refused_with_its_reason(
             assert wire.payload() is None
     assert len(port.reported) == 1
     assert reason in port.reported[0]
+
+
+def test_strangers_give_way_to_newcomers_and_a_member_gives_way_to_nobody(
+    port: Port, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(peer_server, "HELLO_S", 60.0)
+    with port.greeted("n2") as member, ExitStack() as stack:
+        strangers = [stack.enter_context(port.dial()) for _ in range(peer_server.PLACES_MAX + 5)]
+        assert strangers[0].payload() is None
+        with port.greeted("n3"):
+            member.send(VOTE)
+            assert port.wait_for_inputs().messages == [VOTE]
+            wait_until(lambda: len(port.connections()) == 1 + peer_server.PLACES_MAX)
+
+
+def test_a_server_of_the_cluster_that_is_no_member_here_keeps_its_place_only_while_there_is_room(
+    port: Port, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Whoever knows the cluster's id could call himself by any number of names."""
+    monkeypatch.setattr(peer_server, "HELLO_S", 60.0)
+    port.handshake.join("an id")
+    with port.dial() as unknown, ExitStack() as stack:
+        assert isinstance(greet(unknown, replace(port.hello("n9"), cluster="an id")), Welcome)
+        for _ in range(peer_server.PLACES_MAX):
+            stack.enter_context(port.dial())
+        assert unknown.payload() is None
 
 
 def test_bytes_that_are_no_hello_are_refused(port: Port) -> None:
@@ -497,7 +524,7 @@ def test_what_a_node_says_about_itself_is_sent_to_peers_that_know_such_messages(
         try:
             peer, _ = listener.accept()
             with peer:
-                receive_hello(peer)
+                receive_hello(peer, DEADLINE_S)
                 peer.sendall(frame(encode(Welcome(node="n2", learner=False, protocol=protocol))))
                 wait_until(lambda: links._links["n2"].up)
                 links.send_report(CHECK)
@@ -521,13 +548,13 @@ def test_a_peer_that_was_greeted_with_the_old_store_id_is_greeted_again(port: Po
         links.start()
         try:
             with listener.accept()[0] as first:
-                assert decode_hello(receive_hello(first)).store == "store of n1"
+                assert decode_hello(receive_hello(first, DEADLINE_S)).store == "store of n1"
                 port.handshake.show_store("new")
                 links.redial()  # there is no connection yet
                 first.sendall(welcome)
                 listener.settimeout(DEADLINE_S)
                 with listener.accept()[0] as second:
-                    assert decode_hello(receive_hello(second)).store == "new"
+                    assert decode_hello(receive_hello(second, DEADLINE_S)).store == "new"
                     second.sendall(welcome)
                     wait_until(lambda: links._links["n2"].up)
         finally:

@@ -27,6 +27,8 @@ class FakeSource:
         self.patience_s = LONG_S  # while the bytes of a line are not all there
         self.received: list[str] = []
         self.text = b""
+        self.gives_way = True
+        self.when_dismissed: Callable[[], None] = lambda: None
 
     def receive(self, piece: bytes) -> bool:
         self.text += piece
@@ -39,6 +41,11 @@ class FakeSource:
 
     def on_stall(self) -> None:
         self.received.append("stalled")
+
+    def on_dismissed(self) -> bool:
+        self.received.append("dismissed")
+        self.when_dismissed()
+        return self.gives_way
 
     def on_end(self) -> None:
         self.received.append("ended")
@@ -230,3 +237,31 @@ def test_a_node_whose_reader_fails_ends_with_that_error(
         running.join(DEADLINE_S)
     server.close()
     assert raised == [fault]
+
+
+def test_a_source_that_is_dismissed_ends_if_it_gives_way_and_is_read_on_if_not(room: Room) -> None:
+    source, other = room.source(), room.source()
+    other.gives_way = False
+    room.reader.start()
+    for each in (source, other):
+        room.reader.dismiss(each)
+    wait_until(has_received(source, "dismissed", "ended"))
+    other.other.sendall(b"line\n")
+    wait_until(has_received(other, "dismissed", "piece"))
+
+
+def test_a_source_may_be_added_and_dismissed_while_another_one_is_dismissed(room: Room) -> None:
+    source = room.source()
+    late = FakeSource()
+    room.sources.append(late)
+
+    def add_and_dismiss() -> None:
+        room.reader.add_source(late)
+        room.reader.dismiss(late)
+
+    source.when_dismissed = add_and_dismiss
+    room.reader.start()
+    room.reader.dismiss(source)
+    wait_until(has_received(source, "dismissed", "ended"))
+    wait_until(has_received(late, "dismissed", "ended"))
+    assert room.failures == []

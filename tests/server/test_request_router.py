@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+
 import pytest
 
 from atm.ledger.commands import Command, Debit, LedgerReceipt, Outcome, Read
@@ -9,6 +11,7 @@ from atm.ledger.ledger import ClusterState
 from atm.raft.messages import ConfirmedRead, Entry, EntryKind
 from atm.raft.ready import Role
 from atm.server.group import request_router as router_module
+from atm.server.group.fair_turn import SHARE
 from atm.server.group.inbox import Inputs, PendingRequest, WakeThresholds
 from atm.server.group.request_router import (
     FORWARD_TIMEOUT_S,
@@ -483,3 +486,37 @@ def test_it_hands_over_to_none_that_should_not_lead_either_and_tries_again_later
     story.now_s += HAND_OVER_AGAIN_S
     story.ask()
     assert story.core.transferring == "n3"
+
+
+# -- one connection that sends very many commands ------------------------------------------------------
+
+
+def test_a_connection_with_many_commands_does_not_keep_others_waiting(story: Story) -> None:
+    """All that it has sent would be a round of replication that the other's command waits for."""
+    flood, other = ReplyRecorder(), ReplyRecorder()
+    many = [flood.pending(credit(f"f{number}")) for number in range(3 * SHARE)]
+    story.router.accept(requests(*many, other.pending(credit("other"))))
+    proposed = len(story.core.proposed)
+    assert proposed == SHARE + 1
+    assert b"other" in story.core.proposed[-1]
+    assert story.router.wake_thresholds().commands == 1, "the turn that follows is one smaller"
+
+
+def test_what_waits_of_such_a_connection_is_proposed_in_its_order(story: Story) -> None:
+    flood = ReplyRecorder()
+    many = [flood.pending(credit(f"f{number:04}")) for number in range(3 * SHARE)]
+    story.router.accept(requests(*many))
+    for _ in range(2):
+        story.router._proposals.pop_all_but(None)  # as if they were committed
+        assert story.router.wake_thresholds().commands == 0, "the next turn does not wait for anything"
+        story.router.accept(Inputs())
+    found = re.findall(rb"f\d{4}", b"".join(story.core.proposed))
+    assert found == [b"f%04d" % number for number in range(3 * SHARE)]
+
+
+def test_a_server_that_forwards_has_a_larger_share(story: Story) -> None:
+    peer = ReplyRecorder()
+    story.router.accept(
+        requests(*(peer.pending(credit(f"f{number}"), forwarded=True) for number in range(3 * SHARE)))
+    )
+    assert len(story.core.proposed) == 3 * SHARE

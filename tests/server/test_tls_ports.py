@@ -334,7 +334,7 @@ def test_many_of_one_host_make_room_among_themselves() -> None:
 
 
 def test_strangers_leave_room_at_the_peers_port() -> None:
-    assert peer_server.HALF_OPEN_BY_HOST_MAX < peer_server.HALF_OPEN_MAX < peer_server.CONNECTIONS_MAX
+    assert peer_server.HALF_OPEN_BY_HOST_MAX < peer_server.HALF_OPEN_MAX < peer_server.PLACES_MAX
     assert tls_acceptor.HALF_OPEN_MAX < 2_000
 
 

@@ -113,7 +113,7 @@ class BankModel:
                 require(entry.index == 1, "a cluster begins with its first entry", entry)
                 self._cluster_id, self._voters = cluster_id, json.dumps(voters, separators=(",", ":"))
             case LevelRaise(level):
-                self._feature_level = max(self._feature_level, level)
+                self._feature_level = self._bank.level = max(self._feature_level, level)
                 if not self._members and level >= 2:
                     self._members = dict.fromkeys(json.loads(self._voters), (1, "", "", "", 0))
             case MembershipChange(members):

@@ -36,6 +36,7 @@ from atm.ledger.commands import (
 BANK = (CASH, WRITEOFF)
 BANK_FLOOR = -(2**63) + 1
 WRONG_PINS = 3
+HOLDS = 1_000  # active ones of an account, from feature level 2 on
 US_PER_DAY = 86_400_000_000
 
 Move = tuple[str, str, int]  # who gives, who gets, how much
@@ -86,6 +87,7 @@ class Bank:
     moves: list[tuple[Move, int, int]] = field(default_factory=list)  # with both balances right after
     flag: str | None = None  # what kind of exception the newest command was
     now_us: int = 0
+    level: int = 1
 
     def do(self, command: Command, now_us: int) -> str:
         """Do what was never asked for before; return the outcome."""
@@ -155,6 +157,11 @@ class Bank:
                 self._transfer(command.legs)
             case Hold():
                 self._withdraw(command)
+                active = [
+                    h for h in self.holds.values() if (h.account, h.state) == (command.account, "active")
+                ]
+                if self.level >= 2 and len(active) >= HOLDS:
+                    raise Refused("limit_exceeded")
                 until_us = self.now_us + 1000 * command.expires_ms
                 self.holds[command.id] = Reserved(command.account, command.amount, self.now_us, until_us)
                 self._count(command.account, command.amount)

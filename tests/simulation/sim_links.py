@@ -65,6 +65,7 @@ class SimConnection(PeerConnection):
         self.dialer, self.acceptor, self.disk, self.store = dialer, acceptor, disk, store
         self.processes = dialer.process, acceptor.process
         self.tls = None
+        self.place = None  # it came to no port
         self.sent = b""  # by the acceptor: the reply to the hello
         self._lost = lost
         self._open = True

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import fields
 from typing import Any
 
@@ -14,6 +15,7 @@ from atm.ledger.commands import (
     Accounts,
     Command,
     Expire,
+    LevelRaise,
     LogCommand,
     LoggedCommand,
     Lookup,
@@ -26,6 +28,7 @@ from atm.ledger.ledger import Ledger
 from atm.raft.messages import Entry, EntryKind
 from atm.wire.codec import encode
 from atm.wire.log_entries import command_data
+from tests.simulation import bank_rules
 from tests.simulation.bank_model import BankModel, receipt_row
 from tests.simulation.bank_rules import Bank
 from tests.simulation.bank_views import view
@@ -138,11 +141,23 @@ def made(op: str, values: dict[str, Any]) -> Command:
     return command
 
 
-def lived(ledger: Ledger, model: BankModel) -> list[str]:
-    """Live through the day, an entry at a time, and compare all there is after each; return what differs."""
+def lived(ledger: Ledger, model: BankModel, day: Sequence[str] = DAY) -> list[str]:
+    """Live through a day, an entry at a time, and compare all there is after each; return what differs."""
     wrong: list[str] = []
-    for index, line in enumerate(DAY, 1):
+    for index, line in enumerate(day, 1):
         hour, *words = line.split()
+        if words[0] == "level":
+            level = int(words[1])
+            ledger.apply([(index, NOON_US + index, LevelRaise(level=level))])
+            raised = Entry(
+                index=index,
+                term=1,
+                time_us=NOON_US + index,
+                kind=EntryKind.FEATURE_LEVEL,
+                data=encode([level]),
+            )
+            model.commit(raised)
+            continue
         asked = next((n for n, word in enumerate(words) if n and "=" not in word), len(words))
         command = request(words[:asked], index)
         actor = "bank" if isinstance(command, Expire) else f"teller-{index % 3}"
@@ -192,6 +207,34 @@ def test_the_ledger_and_the_model_live_through_a_day_alike() -> None:
     for read in reads:
         found = ledger.view(read)
         assert plain(found) == view(model, read, len(DAY)), read
+
+
+HOLDS_AT_BOTH_LEVELS = """
+0   credit a=main n=100                                 ok 100 100
+0   hold id=h1 a=main n=1 ms=3600000                    ok 100 99
+0   hold id=h2 a=main n=1 ms=3600000                    ok 100 98
+0   hold id=h3 a=main n=1 ms=3600000                    ok 100 97
+0   level 2
+0   hold id=h4 a=main n=1 ms=3600000                    limit_exceeded 100 97
+0   void of=h1                                          ok 100 98
+0   hold id=h5 a=main n=1 ms=3600000                    limit_exceeded 100 98
+0   post of=h2                                          ok 99 98
+0   hold id=h6 a=main n=1 ms=3600000                    ok 99 97
+0   hold id=h7 a=main n=1 ms=3600000                    limit_exceeded 99 97
+0   open a=ann                                          ok 0 0
+0   transfer a=main t=ann n=10                          ok 89 87
+0   hold id=h8 a=ann n=1 ms=3600000                     ok 10 9
+1   expire
+1   hold id=h9 a=main n=1 ms=3600000                    ok 89 88
+""".strip().splitlines()
+
+
+def test_the_ledger_and_the_model_agree_on_how_many_holds_an_account_may_have(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(holds, "ACTIVE_HOLDS_MAX", 2)
+    monkeypatch.setattr(bank_rules, "HOLDS", 2)
+    assert lived(Ledger(":memory:"), BankModel(), HOLDS_AT_BOTH_LEVELS) == []
 
 
 def plain(found: ReadResult) -> dict[str, Any]:

@@ -82,6 +82,9 @@ class EmptyLedger:
     def hold(self, request_id: str) -> HoldRecord | None:
         return None
 
+    def active_holds(self, account: str, limit: int) -> int:
+        return 0
+
     def holds_due(self, time_us: int, after: tuple[int, str], limit: int | None) -> Sequence[HoldRecord]:
         return ()
 

@@ -13,7 +13,9 @@ from msgspec.msgpack import Decoder
 from msgspec.structs import replace
 
 from atm.identity import LOCAL_IDENTITY, Identity
+from atm.server.clients.rates import Rate
 from atm.server.clients.refusal import refusal_of
+from atm.server.clients.slots import SLOT_BYTES, SlotCount, slots
 from atm.server.group.inbox import Inbox, Inputs, PendingRequest
 from atm.server.net.connection import Connection, StalledFrame
 from atm.server.net.framed_connection import FramedConnection
@@ -29,8 +31,9 @@ IN_FLIGHT_MAX = 1_024  # replies that one connection may wait for, in slots: a p
 JOBS_MAX = 1_024
 WAITING_BYTES_MAX = 128 * 1024  # of a connection's requests that wait behind a PIN or another job
 OUTBOX_BYTES_MAX = 1024 * 1024
-SLOT_BYTES = 1024  # hold any receipt
 BUSY = "too many requests are under way: try again later"
+TOO_MANY = "too many connections: try another node"
+PLACE_WANTED = "too many connections, and this one was idle: connect again, or to another node"
 
 assert IN_FLIGHT_MAX * SLOT_BYTES <= OUTBOX_BYTES_MAX, "the replies to all requests under way fit the outbox"
 
@@ -44,6 +47,10 @@ class _RequestId(Struct):
 _request_id: Decoder[_RequestId] = Decoder(_RequestId)
 
 
+class NoPlace(Exception):
+    """A connection has no place, or not any more; `str()` of it is for its client."""
+
+
 class ConnectionOwner(Protocol):
     """What a connection needs of the server that it belongs to."""
 
@@ -51,6 +58,10 @@ class ConnectionOwner(Protocol):
     touched: list[ClientConnection]  # with gathered replies
     partial_frame_s: float
     inbox: Inbox
+    slot_count: SlotCount
+
+    def may_ask(self, connection: ClientConnection, request: ClientRequest) -> bool:
+        """Return whether a connection may send this request, as its first, with the place that it has."""
 
     def seal(self, pending: PendingRequest, wanted: Callable[[], bool]) -> PendingRequest | ErrorReply | None:
         """Return a request with its PINs sealed, or its refusal; None once it is not `wanted`. Takes long."""
@@ -81,6 +92,11 @@ class ClientConnection(FramedConnection):
         )
         # Whose connection this is, as its certificate says.
         self.identity: Identity = LOCAL_IDENTITY if self.tls is None else self.tls.identity
+        self.rate: Rate | None = None  # None: it may ask as often as it likes
+        self.is_read = False  # it was given to the reader
+        self._is_new = True  # it has sent no request
+        self._asked = 0  # requests; counted by the reader only
+        self._has_ended = False  # for the reader
         self._owner = owner
         self._inbox = owner.inbox
         self._gathered: list[bytes] = []
@@ -110,9 +126,21 @@ class ClientConnection(FramedConnection):
 
     def flush(self) -> None:
         """Send what was gathered. Only within an iteration."""
-        data = b"".join(self._gathered)
+        self.send(b"".join(self._gathered))
         self._gathered.clear()
-        self.send(data)
+
+    # -- any thread ----------------------------------------------------------------------------------
+
+    @property
+    def slots_under_way(self) -> int:
+        """How many slots its requests have taken and not given back."""
+        return self._slots_taken - self._slots_answered
+
+    def activity(self) -> int | None:
+        """Return how many requests it has had; None while one is under way, or its reply is not sent."""
+        if self.slots_under_way or self._gathered or self._jobs_given != self._jobs_done or self._outbox:
+            return None
+        return self._asked
 
     # -- its own thread ------------------------------------------------------------------------------
 
@@ -151,6 +179,11 @@ class ClientConnection(FramedConnection):
             self._inbox.put(inputs)
         self._waiting_bytes_given += size_bytes
 
+    def turn_out(self, message: str, request_id: str = "") -> None:
+        """Tell the client why the connection ends, and end it."""
+        self.send(frame(error_payload(request_id, "busy", message)))
+        self.drop()
+
     def _reject(self, request_id: str, message: str) -> None:
         """Send the error, and end the connection in such a way that the error arrives."""
         self.send(frame(error_payload(request_id, "bad_request", message)))
@@ -166,6 +199,8 @@ class ClientConnection(FramedConnection):
         """Reply with the error and end the connection, after the jobs of earlier requests."""
         if isinstance(error, Malformed):
             self._give_job(partial(self._reject, _id_of(payload), f"not a request: {error}"))
+        elif isinstance(error, NoPlace):
+            self._give_job(partial(self.turn_out, str(error), _id_of(payload)))
         elif isinstance(error, FrameTooLarge | StalledFrame):
             self._give_job(partial(self._reject, "", str(error)))
         else:
@@ -173,10 +208,28 @@ class ClientConnection(FramedConnection):
 
     def on_end(self) -> None:
         """End the connection's own thread after its jobs."""
+        self._has_ended = True
         self._jobs.put(None)
+
+    def on_dismissed(self) -> bool:
+        """End unless a request came since its place was given away: one that is not read is not done."""
+        if self._has_ended:
+            return False
+        before = 0 if self.place is None else self.place.mark or 0
+        if self.activity() is None or (self.place is not None and self._asked != before):
+            if self.place is not None and not self.place.regain():
+                self.drop()
+            return False
+        self.on_error(NoPlace(PLACE_WANTED), b"")
+        return True
 
     def on_frame(self, payload: bytes) -> None:
         request = decode_client_request(payload)
+        refusal = self._refusal(request)
+        if refusal is not None:
+            self.send(frame(error_payload(request.id, "busy", refusal)))
+            return
+        self._asked += 1
         if self.identity is LOCAL_IDENTITY and request.end_user is None:
             self._take(request, payload, self.identity.name)
         else:
@@ -204,16 +257,17 @@ class ClientConnection(FramedConnection):
             else:
                 self._give_job(partial(self._owner.take_snapshot, self, request))
             return
-        number, size_bytes = slots(request), len(payload)
+        number, size_bytes = slots(request, len(payload)), len(payload)
         has_jobs = (
             self._jobs_given != self._jobs_done
         )  # earlier jobs are not done yet, and order must be kept
         waits = has_pin(request) or has_jobs
         waiting_bytes = self._waiting_bytes_taken - self._waiting_bytes_given
         if (
-            number > IN_FLIGHT_MAX - (self._slots_taken - self._slots_answered)
+            number > IN_FLIGHT_MAX - self.slots_under_way
             or self._inbox.full
             or (waits and waiting_bytes + size_bytes > WAITING_BYTES_MAX)
+            or not self._owner.slot_count.take(number)
         ):
             self.send(frame(error_payload(request.id, "busy", BUSY)))
             return
@@ -226,15 +280,22 @@ class ClientConnection(FramedConnection):
         work = self._seal_and_put if has_pin(request) else self._put
         self._give_job(partial(work, pending, size_bytes))
 
+    def _refusal(self, request: ClientRequest) -> str | None:
+        """Return why the client may not ask this now, or None; raise `NoPlace`."""
+        if self._is_new:
+            if not self._owner.may_ask(self, request):
+                raise NoPlace(TOO_MANY)  # on a new connection it may find one
+            self._is_new = False
+            if self.place is not None:
+                self.place.keep()
+        if self.rate is not None and not self.rate.allows():
+            return self.rate.refusal
+        return None
+
     def _give_job(self, job: Callable[[], None]) -> None:
         self._inbox.put_gathered()  # or the job might overtake earlier requests
         self._jobs_given += 1
         self._jobs.put(job)
-
-
-def slots(request: ClientRequest) -> int:
-    """Return how many slots of a connection the reply may fill."""
-    return -(-request.answer_bytes_max // SLOT_BYTES)  # rounded up
 
 
 def error_payload(request_id: str, outcome: str, message: str) -> bytes:

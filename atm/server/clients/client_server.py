@@ -7,12 +7,15 @@ import socket
 import time
 from collections.abc import Callable
 
-from atm.config import Address
-from atm.identity import Identity
+from atm.config import Address, is_loopback
+from atm.identity import LOCAL_IDENTITY, Identity
 from atm.server.clients.auditor import Auditor
 from atm.server.clients.backup_source import BackupSource
-from atm.server.clients.client_connection import ClientConnection, error_payload
+from atm.server.clients.client_connection import TOO_MANY, ClientConnection, error_payload
+from atm.server.clients.client_places import ClientPlaces
 from atm.server.clients.pin_service import PinService
+from atm.server.clients.rates import Rates
+from atm.server.clients.slots import SlotCount
 from atm.server.group.inbox import Inbox, PendingRequest
 from atm.server.net.connection import PARTIAL_FRAME_S, Connection, tune
 from atm.server.net.listener import Listener
@@ -22,11 +25,12 @@ from atm.server.net.tls_acceptor import TlsAcceptor
 from atm.tls.credentials import Credentials
 from atm.tls.tls_socket import TlsSocket
 from atm.wire.backup_messages import BackupRequest
-from atm.wire.client_messages import AdminReply, ErrorReply, TakeSnapshot, Verify
+from atm.wire.client_messages import AdminReply, ClientRequest, ErrorReply, TakeSnapshot, Verify
 from atm.wire.codec import encode
 from atm.wire.framing import frame
 
 CONNECTIONS_MAX = 2_000
+REQUESTS_PER_S = 5_000  # of one identity, or one address without TLS
 
 TakeSnapshotNow = Callable[[], tuple[int, str]]  # up to which log entry it is, and why there is none, or ""
 
@@ -64,12 +68,18 @@ class ClientServer(Listener[ClientConnection]):
         report: Callable[[str], None],
         verbose: bool = False,
         connections_max: int = CONNECTIONS_MAX,
+        requests_per_s: int | None = None,
         partial_frame_s: float = PARTIAL_FRAME_S,
         acceptor: TlsAcceptor | None = None,
     ) -> None:
+        """`requests_per_s` is for each client; None: `REQUESTS_PER_S`, and no limit for the own machine."""
+        self._client_places = ClientPlaces(connections_max)
         super().__init__(
-            address, connections_max=connections_max, report=report, verbose=verbose, acceptor=acceptor
+            address, places=self._client_places, report=report, verbose=verbose, acceptor=acceptor
         )
+        self._rates = Rates(requests_per_s or REQUESTS_PER_S)
+        self._limits_loopback = requests_per_s is not None
+        self.slot_count = SlotCount(self._all_connections)
         self.inbox = inbox
         self._reader = reader
         self._pins = pins
@@ -103,10 +113,21 @@ class ClientServer(Listener[ClientConnection]):
     # -- the accepting thread --------------------------------------------------------------------------
 
     def refuse(self, sock: socket.socket) -> None:
-        """Refuse a connection over the limit."""
-        busy = error_payload("", "busy", "too many connections: try another node")
+        """Refuse a connection that finds no place."""
+        busy = error_payload("", "busy", TOO_MANY)
         with contextlib.suppress(OSError):
             sock.send(frame(busy), socket.MSG_DONTWAIT)
+
+    # -- the reader's thread ---------------------------------------------------------------------------
+
+    def may_ask(self, connection: ClientConnection, request: ClientRequest) -> bool:
+        """Return whether a connection may send this request, as its first, with the place that it has."""
+        place = connection.place
+        return place is None or self._client_places.may_ask(place, connection.identity, request)
+
+    def _all_connections(self) -> list[ClientConnection]:
+        with self._lock:
+            return list(self._connections)
 
     # -- a connection's own thread --------------------------------------------------------------------
 
@@ -117,11 +138,35 @@ class ClientServer(Listener[ClientConnection]):
 
     def serve(self, connection: ClientConnection) -> None:
         """Let the reader read it, and run its jobs, until its end."""
+        if not self._identify(connection):
+            connection.turn_out(TOO_MANY)
+            return
         self._reader.add_source(connection)
+        connection.is_read = True
         try:
             connection.run_jobs()
         finally:
             self._backups.release(connection)
+
+    def _identify(self, connection: ClientConnection) -> bool:
+        """Count the connection for whom it belongs to; return False if that one has all the places it may."""
+        place = connection.place
+        if place is None:
+            return True
+        is_limited = self._limits_loopback or not is_loopback(place.owner)
+        named = connection.identity is not LOCAL_IDENTITY
+        if named and not place.pool.give_to(place, f"identity {connection.identity.name}"):
+            return False
+        if is_limited:
+            connection.rate = self._rates.of(place.owner)
+        return True
+
+    def displace(self, connection: ClientConnection) -> None:
+        """End a connection that lost its place; by the reader: no request is read and not answered."""
+        if connection.is_read:
+            self._reader.dismiss(connection)
+        else:
+            connection.drop()
 
     def seal(self, pending: PendingRequest, wanted: Callable[[], bool]) -> PendingRequest | ErrorReply | None:
         """Return a request with its PINs sealed, or its refusal; None once it is not wanted any more."""
@@ -129,7 +174,7 @@ class ClientServer(Listener[ClientConnection]):
 
     def audit(self, connection: ClientConnection, request: Verify) -> None:
         """Audit, and reply."""
-        connection.send(frame(encode(self._auditor.audit(request))))
+        connection.send(frame(encode(self._auditor.audit(request, connection.identity.name))))
 
     def give_to_backup(self, connection: ClientConnection, request: BackupRequest) -> None:
         """Read what a backup asks for, reply, and wait until that is sent: the outbox holds one reply."""

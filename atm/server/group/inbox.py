@@ -14,6 +14,7 @@ from atm.wire.client_messages import AdminChange, ClientRequest, Members, Status
 from atm.wire.peer_messages import Hello, PeerReport, Welcome
 
 REQUESTS_MAX = 20_000
+REQUEST_BYTES_MAX = 64 * 1024 * 1024
 MESSAGE_BYTES_MAX = 64 * 1024 * 1024
 
 
@@ -67,10 +68,12 @@ class Inputs(Struct):
     changes: list[PendingRequest] = []  # an administrator's
     statuses: list[PendingRequest] = []  # and requests for the members: this server answers
     requests: int = 0  # how many of all these there are
+    request_bytes: int = 0
 
     def add_request(self, pending: PendingRequest) -> None:
         """Queue a request by its kind."""
         self.requests += 1
+        self.request_bytes += len(pending.payload)
         if isinstance(pending.request, Read):
             self.queries.append(pending)
         elif isinstance(pending.request, Status | Members):
@@ -101,6 +104,7 @@ class Inputs(Struct):
         self.changes += later.changes
         self.statuses += later.statuses
         self.requests += later.requests
+        self.request_bytes += later.request_bytes
 
 
 class Inbox:
@@ -153,7 +157,10 @@ class Inbox:
         Requests that another server forwarded, or that waited for a slow job, are counted but not refused:
         that server and each connection bound their own.
         """
-        return self._inputs.requests + self.gathered.requests >= REQUESTS_MAX
+        return (
+            self._inputs.requests + self.gathered.requests >= REQUESTS_MAX
+            or self._inputs.request_bytes + self.gathered.request_bytes >= REQUEST_BYTES_MAX
+        )
 
     # -- the thread that runs an iteration --------------------------------------------------------------
 

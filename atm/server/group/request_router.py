@@ -21,6 +21,7 @@ from atm.ledger.commands import BANK, Expire, LedgerReceipt, LevelRaise, Read, R
 from atm.ledger.ledger import ClusterState
 from atm.raft import ChangeRefused, ConfirmedRead, Entry, EntryKind, NodeId, Role
 from atm.server.group.administration import Administration, ChangedCore, Done, Handing, Refused
+from atm.server.group.fair_turn import fair_turn
 from atm.server.group.inbox import WAKE_ON_ANYTHING, Inputs, PendingRequest, WakeThresholds
 from atm.server.group.log_clock import LogClock
 from atm.server.group.pending_requests import ForwardedRequests, Proposals, Reads
@@ -144,6 +145,7 @@ class RequestRouter:
         self._proposals = Proposals()
         self._reads = Reads()
         self._held: list[PendingRequest] = []  # commands not proposed yet, see `accept`
+        self._turn = 0  # how many of these would be proposed next, see `fair_turn`
         self._held_changes: list[PendingRequest] = []  # an administrator's
         self._draining = False  # the node stops: nothing new is taken
         self._held_queries: list[PendingRequest] = []  # queries whose round of heartbeats has not begun yet
@@ -170,6 +172,7 @@ class RequestRouter:
 
         A leader holds commands back while more than their number are under way: a round of replication
         costs all servers the same for one command as for a hundred, so fewer, larger rounds carry more.
+        Of one connection it proposes no more than its share at a time, or the others would wait for it.
         It holds queries back likewise: each waits for a round of heartbeats.
         """
         self._deliver_replies(inputs.forward_replies)
@@ -214,9 +217,12 @@ class RequestRouter:
         self._end_due_holds()
         self._raise_feature_level()
         self._administration.announce(self._log_clock.now_us())
-        if self._held and len(self._held) >= len(self._proposals):
-            self._propose(self._held)
-            self._held = []
+        turn, rest = fair_turn(self._held)
+        if turn and len(turn) >= len(self._proposals):
+            self._propose(turn)
+            self._held = rest
+            turn, _ = fair_turn(rest)
+        self._turn = len(turn)
         if self._held_queries and len(self._held_queries) >= len(self._reads):
             self._read(self._held_queries)
             self._held_queries = []
@@ -226,7 +232,7 @@ class RequestRouter:
         if self._core.role is not Role.LEADER:
             return WAKE_ON_ANYTHING
         return WakeThresholds(
-            commands=max(0 if self._held else 1, len(self._proposals) - len(self._held)),
+            commands=max(0 if self._held else 1, len(self._proposals) - self._turn),
             queries=max(0 if self._held_queries else 1, len(self._reads) - len(self._held_queries)),
         )
 

@@ -12,6 +12,7 @@ from threading import Lock
 from typing import Protocol
 
 from atm.config import Address
+from atm.server.net.places import Place
 from atm.tls.tls_socket import TlsFailed, TlsSocket
 from atm.wire.framing import FrameReader, FrameTooLarge
 
@@ -113,6 +114,7 @@ class Connection:
         self.stream: Stream = stream
         self.tls = stream if isinstance(stream, TlsSocket) else None
         self.sock = stream.sock if isinstance(stream, TlsSocket) else stream
+        self.place: Place | None = None  # at the listener that accepted it
         self._outbox_bytes_max = outbox_bytes_max
         self._blocked = blocked  # the owner's set of connections whose outbox is not empty
         self._lock = Lock()  # guards _outbox, _open and the life of sock; a send under it never blocks
@@ -124,6 +126,10 @@ class Connection:
     def open(self) -> bool:
         """Whether what is sent may still arrive."""
         return self._open
+
+    def activity(self) -> int | None:
+        """Return how many requests it has had, None while one is under way: it gives way to nobody then."""
+        return None
 
     def send(self, data: bytes) -> None:
         """Send `data`, now or by a later `retry`; after a drop, discard it."""

@@ -1,22 +1,30 @@
-"""The base of a node's two servers: bound to one address, with a limit and a set of all connections."""
+"""The base of a node's two servers: bound to one address, with places and a set of all connections."""
 
 from __future__ import annotations
 
+import contextlib
 import errno
+import os
 import socket
 import socketserver
 import sys
+import time
 import traceback
 from collections.abc import Callable, Collection
+from functools import partial
 from threading import Lock, Thread
 from typing import Any, Generic, TypeVar
 
 from atm.config import Address, NodeConfig, is_loopback
 from atm.server.net.connection import Connection, resolve
+from atm.server.net.places import Place, Places, owner_of
 from atm.server.net.tls_acceptor import TlsAcceptor
 from atm.tls.tls_socket import TlsSocket
 
 POLL_S = 0.1  # how soon a listener notices that it is to stop
+OUT_OF_FILES = frozenset({errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM})
+LOOK_S = 1.0  # how often it is looked for connections that are idle
+OUT_OF_FILES_S = 0.05  # the pause after a connection that could not be accepted
 CAUSES = {
     errno.EADDRINUSE: "another node or program uses this port. Stop that one, or change the port in the "
     "cluster.ini of every node",
@@ -57,9 +65,9 @@ def check_reachable(node: NodeConfig, others: Collection[NodeConfig]) -> None:
 
 
 class Listener(socketserver.ThreadingTCPServer, Generic[C]):
-    """A thread for each connection, up to a limit; one that fails ends its own connection only.
+    """A thread for each connection that finds a place; one that fails ends its own connection only.
 
-    Subclasses say what a connection is, what its thread does, and how one over the limit is refused.
+    Subclasses say what a connection is, what its thread does, and how one without a place is refused.
     """
 
     allow_reuse_address = True
@@ -71,20 +79,21 @@ class Listener(socketserver.ThreadingTCPServer, Generic[C]):
         self,
         address: Address,
         *,
-        connections_max: int,
+        places: Places,
         report: Callable[[str], None],
         verbose: bool,
         acceptor: TlsAcceptor | None = None,
     ) -> None:
         """With an `acceptor`, connections are encrypted."""
         self._acceptor = acceptor
-        self._connections_max = connections_max
+        self.places = places
         self._report = report
         self._verbose = verbose
-        self._lock = Lock()  # guards _count and _connections
-        self._count = 0
+        self._lock = Lock()  # guards _connections
         self._connections: set[C] = set()
         self._started = False
+        self._spare = -1
+        self._next_look_s = 0.0
         try:
             self.address_family, resolved = resolve(address.host, address.port)
             super().__init__(resolved, socketserver.BaseRequestHandler)
@@ -93,6 +102,7 @@ class Listener(socketserver.ThreadingTCPServer, Generic[C]):
                 error.errno or 0, f"{error.strerror or error}. Check the address in cluster.ini"
             )
             raise AddressUnavailable(f"cannot listen on {address}: {cause}") from error
+        self._spare = os.open(os.devnull, os.O_RDONLY)  # for a moment without any other descriptor
 
     @property
     def port(self) -> int:
@@ -108,6 +118,13 @@ class Listener(socketserver.ThreadingTCPServer, Generic[C]):
         if self._started:
             self.shutdown()
         self.server_close()
+
+    def server_close(self) -> None:
+        """Close the port, and the spare descriptor. A second call does nothing."""
+        super().server_close()
+        spare, self._spare = self._spare, -1
+        if spare >= 0:
+            os.close(spare)
 
     def drop_connections(self) -> None:
         """Drop every connection, which ends its thread."""
@@ -128,46 +145,72 @@ class Listener(socketserver.ThreadingTCPServer, Generic[C]):
         """Serve the connection until its end; it is closed afterwards. Called in its own thread."""
         raise NotImplementedError
 
+    def displace(self, connection: C) -> None:
+        """End a connection that lost its place, soon; called by any thread."""
+        connection.drop()
+
     def refuse(self, sock: socket.socket) -> None:
-        """Reply to a plain connection over the limit, without blocking, before it is closed."""
+        """Reply to a plain connection without a place, without blocking, before it is closed."""
 
     # -- called by socketserver ----------------------------------------------------------------------
+    # What it calls the client's address is here the connection's place, which names that address.
+
+    def get_request(self) -> Any:
+        """Accept a connection. Without a descriptor for it, make room, or else refuse it, and raise."""
+        try:
+            return super().get_request()
+        except OSError as error:
+            if error.errno in OUT_OF_FILES and not self.places.make_room():
+                self._refuse_one()
+                time.sleep(OUT_OF_FILES_S)
+            raise
+
+    def service_actions(self) -> None:
+        """Look for idle connections now and then; called by the accepting thread, many times a second."""
+        if time.monotonic() >= self._next_look_s:
+            self._next_look_s = time.monotonic() + LOOK_S
+            self.places.look()
 
     def process_request(self, request: Any, client_address: Any) -> None:
-        """Give the connection a thread, or refuse it; called by the accepting thread."""
-        with self._lock:
-            too_many = self._count >= self._connections_max
-            self._count += not too_many
-        if too_many:
-            self._turn_away(request)
-            return
-        try:
-            super().process_request(request, client_address)
-        except RuntimeError:  # no more threads
-            self._one_less()
-            self._turn_away(request)
+        """Give the connection a place and a thread, or refuse it; called by the accepting thread."""
+        place = self.places.take(owner_of(client_address[0]))
+        if place is not None:
+            try:
+                super().process_request(request, place)
+                return
+            except RuntimeError:  # no more threads
+                place.leave()
+        self._turn_away(request)
 
     def finish_request(self, request: Any, client_address: Any) -> None:
         """Serve the connection; called in its own thread."""
-        stream = request if self._acceptor is None else self._acceptor.accept(request)
-        if stream is None:
-            return
-        connection = self.connect(stream)
-        with self._lock:
-            self._connections.add(connection)
+        place: Place = client_address
+        place.bind(partial(_shut_down, request))  # until there is a connection
         try:
-            self.serve(connection)
-        finally:
+            stream = request if self._acceptor is None else self._acceptor.accept(request)
+            if stream is None:
+                return
+            connection = self.connect(stream)
+            connection.place = place
             with self._lock:
-                self._connections.discard(connection)
-            connection.close()
+                self._connections.add(connection)
+            try:
+                if place.bind(lambda: self.displace(connection), connection.activity):
+                    self.serve(connection)
+            finally:
+                with self._lock:
+                    self._connections.discard(connection)
+                place.unbind()
+                connection.close()
+        finally:
+            place.unbind()
 
     def process_request_thread(self, request: Any, client_address: Any) -> None:
-        """Serve the connection, and count it no more; called in its own thread."""
+        """Serve the connection, and give its place back; called in its own thread."""
         try:
             super().process_request_thread(request, client_address)
         finally:
-            self._one_less()
+            client_address.leave()
 
     def handle_error(self, request: Any, client_address: Any) -> None:
         """Report an error of the program. A broken connection (OSError) is none."""
@@ -185,6 +228,21 @@ class Listener(socketserver.ThreadingTCPServer, Generic[C]):
             self.refuse(sock)
         self.shutdown_request(sock)
 
-    def _one_less(self) -> None:
-        with self._lock:
-            self._count -= 1
+    def _refuse_one(self) -> None:
+        """Accept a connection by means of the spare descriptor, and refuse it, or it would wait for ever."""
+        if self._spare < 0:
+            return
+        os.close(self._spare)
+        self._spare = -1
+        with contextlib.suppress(OSError):
+            sock, _ = self.socket.accept()
+            with sock:
+                if self._acceptor is None:
+                    self.refuse(sock)
+        with contextlib.suppress(OSError):
+            self._spare = os.open(os.devnull, os.O_RDONLY)
+
+
+def _shut_down(sock: socket.socket) -> None:
+    with contextlib.suppress(OSError):
+        sock.shutdown(socket.SHUT_RDWR)

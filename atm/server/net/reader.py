@@ -33,6 +33,13 @@ class Source(Protocol):
         """Called when nothing more is read: the socket may be closed."""
 
 
+class Dismissible(Source, Protocol):
+    """A source that another may take the place of."""
+
+    def on_dismissed(self) -> bool:
+        """Called when its place is wanted; return whether nothing more is to be read. It may have ended."""
+
+
 class Reader:
     """Reads all added sources, each until its end.
 
@@ -46,6 +53,7 @@ class Reader:
         self._on_failure = on_failure
         self._selector = selectors.DefaultSelector()
         self._added: deque[Source] = deque()  # not registered yet
+        self._dismissed: deque[Dismissible] = deque()
         self._unfinished: set[Source] = set()  # sources with a deadline
         self._stopping = False
         self._closed = False
@@ -64,6 +72,11 @@ class Reader:
         self._wake()
         if self._closed:
             self._end_added()
+
+    def dismiss(self, source: Dismissible) -> None:
+        """Ask a source that was added before to end. Any thread may call this."""
+        self._dismissed.append(source)
+        self._wake()
 
     def close(self) -> None:
         """Stop reading, and call `on_end` of every source."""
@@ -101,16 +114,24 @@ class Reader:
         while not self._stopping:
             for key, _ in self._selector.select(self._select_timeout_s()):
                 if key.data is None:
-                    self._register()
+                    self._look_at_the_lists()
                 else:
                     self._read(key.data)
             self._after_round()
             if self._unfinished:
                 self._end_stalled()
 
-    def _register(self) -> None:
+    def _look_at_the_lists(self) -> None:
         with contextlib.suppress(BlockingIOError):
             self._wake_socket.recv(RECEIVE_BYTES)
+        self._register_added()
+        while self._dismissed:
+            dismissed = self._dismissed.popleft()
+            self._register_added()  # it was added before, maybe just now
+            if dismissed.on_dismissed():
+                self._end(dismissed)
+
+    def _register_added(self) -> None:
         while self._added:
             source = self._added.popleft()
             self._selector.register(source.sock, selectors.EVENT_READ, source)

@@ -21,7 +21,8 @@ from atm.wire.codec import Malformed, encode
 from atm.wire.framing import frame
 from atm.wire.peer_messages import START_BITS, Hello, Refused, Welcome, decode_hello_reply, incarnation_of
 
-HELLO_S = 5.0
+HELLO_S = 1.0  # for the first byte of a hello, and again for the rest of it
+WELCOME_S = 5.0  # likewise for the reply: the other server may have to write to its disk first
 HELLO_BYTES_MAX = 4 * 1024
 
 
@@ -100,7 +101,7 @@ class Handshake:
     def say_hello(self, sock: Stream, peer: NodeId, address: Address, *, purpose: str = "") -> Welcome:
         """Send the hello, return the welcome; raise `HandshakeRefused`, and as `receive_hello`."""
         sock.sendall(frame(encode(replace(self.hello, purpose=purpose))))
-        answer = decode_hello_reply(receive_hello(sock))
+        answer = decode_hello_reply(receive_hello(sock, WELCOME_S))
         if isinstance(answer, Refused):
             line = f"node {peer} at {address} refuses this node: {answer.reason[:300]!r}"
             raise HandshakeRefused(line, answer.removed_at)
@@ -187,10 +188,10 @@ def _range(hello: Hello) -> str:
     return str(high) if low in (0, high) else f"{low} to {high}"
 
 
-def receive_hello(sock: Stream) -> bytes:
+def receive_hello(sock: Stream, within_s: float) -> bytes:
     """Return the payload of the first frame. Raise `Malformed` if the stream ends or more than it arrives."""
-    set_receive_timeout(sock, HELLO_S)
-    incoming = Incoming(sock, HELLO_BYTES_MAX, partial_frame_s=HELLO_S)
+    set_receive_timeout(sock, within_s)
+    incoming = Incoming(sock, HELLO_BYTES_MAX, partial_frame_s=within_s)
     while True:
         payloads = incoming.read()
         if payloads is None or len(payloads) > 1 or (payloads and incoming.unfinished):

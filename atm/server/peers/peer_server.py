@@ -12,10 +12,11 @@ from atm.server.group.inbox import Inbox, Inputs
 from atm.server.group.roster import Roster
 from atm.server.net.connection import Connection, StalledFrame, Stream, tune
 from atm.server.net.listener import Listener
+from atm.server.net.places import Places
 from atm.server.net.reader import Reader
 from atm.server.net.report_limit import ReportLimit
 from atm.server.net.tls_acceptor import TlsAcceptor
-from atm.server.peers.handshake import Handshake, receive_hello
+from atm.server.peers.handshake import HELLO_S, Handshake, receive_hello
 from atm.server.peers.links import Links
 from atm.server.peers.peer_connection import PeerConnection
 from atm.server.peers.snapshot_server import SnapshotServer
@@ -26,7 +27,8 @@ from atm.wire.codec import Malformed, encode
 from atm.wire.framing import FrameTooLarge, frame
 from atm.wire.peer_messages import FETCH, Hello, Refused, decode_hello, starts_of
 
-CONNECTIONS_MAX = 64
+PLACES_MAX = 64  # of connections without a member's hello
+PLACES_OF_ONE_MAX = 8  # of these, from one address; the loopback's may have all
 HALF_OPEN_MAX, HALF_OPEN_BY_HOST_MAX = 32, 16  # of them: strangers must leave room for the servers
 # Two followers exchange no messages, so TCP keep-alives detect a dead peer.
 PEER_IDLE_S, PEER_PROBE_S, PEER_PROBES = 1, 1, 3
@@ -76,12 +78,12 @@ class PeerServer(Listener[PeerConnection]):
         snapshots: SnapshotServer,
         report: Callable[[str], None],
         verbose: bool = False,
+        places_max: int = PLACES_MAX,
         acceptor: TlsAcceptor | None = None,
     ) -> None:
         """`acknowledged` tells up to where this node, if it leads, has committed what that peer has saved."""
-        super().__init__(
-            address, connections_max=CONNECTIONS_MAX, report=report, verbose=verbose, acceptor=acceptor
-        )
+        places = Places(places_max, of_one_max=PLACES_OF_ONE_MAX)
+        super().__init__(address, places=places, report=report, verbose=verbose, acceptor=acceptor)
         self._handshake = handshake
         self._folder = folder
         self._inbox = inbox
@@ -138,7 +140,7 @@ class PeerServer(Listener[PeerConnection]):
 
     def _welcome(self, connection: PeerConnection, stream: Stream) -> Hello | None:
         try:
-            hello = decode_hello(receive_hello(stream))
+            hello = decode_hello(receive_hello(stream, HELLO_S))
         except (FrameTooLarge, StalledFrame, Malformed):
             self._refuse(connection, "expected a peer handshake on this port", None)
             return None
@@ -148,6 +150,7 @@ class PeerServer(Listener[PeerConnection]):
         if refusal is not None:
             self._refuse(connection, refusal, hello)
             return None
+        self._leave_the_strangers(connection, hello)
         if hello.purpose == FETCH:  # beside the peer's other connection, which says what there is to say
             connection.send(frame(encode(self._handshake.welcome(hello, learner=False))))
             return hello
@@ -158,6 +161,14 @@ class PeerServer(Listener[PeerConnection]):
         counted = self._note_store(hello)
         connection.send(frame(encode(self._handshake.welcome(hello, learner=not counted))))
         return hello
+
+    def _leave_the_strangers(self, connection: PeerConnection, hello: Hello) -> None:
+        """Let a member's connection stay whoever comes: there is one for each member, and one that fetches.
+
+        Another server of this cluster, which a newer log may name, may have to give way, and connects again.
+        """
+        if connection.place is not None and self._handshake.roster.member(hello.node) is not None:
+            connection.place.leave()
 
     def _is_stale(self, hello: Hello) -> bool:
         """Return whether the peer runs on an old copy of its data folder, which lacks promises that it made.

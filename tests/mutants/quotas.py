@@ -1,0 +1,150 @@
+"""Planted defects of the quotas: places, rates, slots, active holds, shared audits."""
+
+from __future__ import annotations
+
+from tests.mutants.edit import Edit
+from tests.mutants.mutant import Mutant
+
+PLACE_TESTS = "tests/server/test_places.py::"
+CONNECTION_TESTS = "tests/server/test_client_connection.py::"
+PEER_TESTS = "tests/server/test_peer_server.py::"
+HOLD_TESTS = "tests/ledger/test_holds.py::"
+AUDIT_TESTS = "tests/server/test_auditor.py::"
+
+QUOTAS = (
+    Mutant(
+        name="strangers keep their places",
+        what="silent strangers who have all places at a port keep everybody else out",
+        edits=(Edit("Places._loser_to", "self._oldest_new() or self._first_idle()", "self._first_idle()"),),
+        caught_by=PLACE_TESTS + "test_a_newcomer_takes_the_place_of_the_oldest_that_has_shown_nothing",
+    ),
+    Mutant(
+        name="members among the strangers",
+        what="the connection of a member gives way to strangers",
+        edits=(Edit("PeerServer._leave_the_strangers", "connection_.place.leave()", "pass"),),
+        caught_by=PEER_TESTS + "test_strangers_give_way_to_newcomers_and_a_member_gives_way_to_nobody",
+    ),
+    Mutant(
+        name="any name is a member's",
+        what="whoever knows the cluster's id keeps as many places as he has names",
+        edits=(
+            Edit(
+                "PeerServer._leave_the_strangers",
+                "self._handshake.roster.member(hello_.node) is not None",
+                "True",
+            ),
+        ),
+        caught_by=PEER_TESTS
+        + "test_a_server_of_the_cluster_that_is_no_member_here_keeps_its_place_only_while_there_is_room",
+    ),
+    Mutant(
+        name="crowd displaces others",
+        what="who opens many connections displaces those of others",
+        edits=(
+            Edit("Places._oldest_new", "(len(own_), -next(iter(own_)).since_s)", "-next(iter(own_)).since_s"),
+        ),
+        caught_by=PLACE_TESTS + "test_whoever_has_most_new_connections_loses_one_of_these_first",
+    ),
+    Mutant(
+        name="busy connection gives way",
+        what="a connection with a request under way is ended, and its client does not know what became of it",
+        edits=(Edit("ClientConnection.on_dismissed", "self.activity() is None or ...", "False"),),
+        caught_by=CONNECTION_TESTS + "test_a_connection_with_a_request_under_way_gives_way_to_nobody",
+    ),
+    Mutant(
+        name="dismissed before it is read",
+        what="a connection that gives way before the reader has seen it ends the reader",
+        edits=(
+            Edit("Reader._look_at_the_lists", "dismissed_ = ...; self._register_added()", "dismissed_ = ..."),
+        ),
+        caught_by="tests/server/test_reader.py::"
+        "test_a_source_may_be_added_and_dismissed_while_another_one_is_dismissed",
+    ),
+    Mutant(
+        name="reserve for everybody",
+        what="places for operators are taken by whoever asks for anything",
+        edits=(Edit("ClientConnection._refusal", "not self._owner.may_ask(self, request_)", "False"),),
+        caught_by=CONNECTION_TESTS
+        + "test_in_a_place_for_operators_a_first_request_that_is_no_operator_s_is_busy",
+    ),
+    Mutant(
+        name="rate not asked",
+        what="a client may ask as often as it likes",
+        edits=(
+            Edit("ClientConnection._refusal", "self.rate is not None and not self.rate.allows()", "False"),
+        ),
+        caught_by=CONNECTION_TESTS + "test_who_asks_too_often_is_told_so",
+    ),
+    Mutant(
+        name="long requests for one slot",
+        what="a thousand requests of 64 KiB each wait on one connection",
+        edits=(
+            Edit(
+                "slots:slots", "max(request_.answer_bytes_max, request_bytes_)", "request_.answer_bytes_max"
+            ),
+        ),
+        caught_by=CONNECTION_TESTS + "test_a_request_takes_as_many_slots_as_it_is_long",
+    ),
+    Mutant(
+        name="all in one turn",
+        what="the commands of a connection that sends a thousand at once are one round, which all wait for",
+        edits=(Edit("fair_turn", "len(waiting_) <= SHARE", "True"),),
+        caught_by="tests/server/test_request_router.py::"
+        "test_a_connection_with_many_commands_does_not_keep_others_waiting",
+    ),
+    Mutant(
+        name="next turn is not begun",
+        what="what waits of a connection with many commands is only proposed when another one comes",
+        edits=(
+            Edit(
+                "RequestRouter.wake_thresholds",
+                "len(self._proposals) - self._turn",
+                "len(self._proposals) + 1",
+            ),
+        ),
+        caught_by="tests/server/test_request_router.py::"
+        "test_what_waits_of_such_a_connection_is_proposed_in_its_order",
+    ),
+    Mutant(
+        name="ended holds counted on",
+        what="an account that once had as many holds as it may have can have no more for ever",
+        edits=(Edit("holds:_release", "account_.active_holds -= 1", "pass"),),
+        caught_by=HOLD_TESTS + "test_an_account_has_no_more_active_holds_than_the_rule_allows",
+    ),
+    Mutant(
+        name="holds counted without the batch",
+        what="how many holds an account has depends on what was written already, so servers differ",
+        edits=(
+            Edit(
+                "count_active",
+                "(hold_.state == 'active') - (before_ is not None and before_.state == 'active')",
+                "0",
+            ),
+        ),
+        caught_by=HOLD_TESTS + "test_holds_of_before_the_rule_stay_and_count",
+    ),
+    Mutant(
+        name="limit of holds before its level",
+        what="a server of this release refuses a hold that a server of release 1.1 allows",
+        edits=(Edit("decide_hold", "unit_.feature_level >= ACTIVE_HOLDS_LEVEL", "True"),),
+        caught_by=HOLD_TESTS + "test_holds_of_before_the_rule_stay_and_count",
+    ),
+    Mutant(
+        name="running audit is shared",
+        what="who asks for an audit gets findings that are older than the request",
+        edits=(
+            Edit(
+                "Auditor.audit",
+                "self._waiting.popleft(); self._is_busy = True",
+                "self._is_busy = True",
+            ),
+        ),
+        caught_by=AUDIT_TESTS + "test_who_asks_during_an_audit_does_not_get_its_findings",
+    ),
+    Mutant(
+        name="audits without a pause",
+        what="who asks for audits again and again keeps a server auditing",
+        edits=(Edit("Auditor._may_begin", "self._closed or self._pause_s(mine_) == 0", "True"),),
+        caught_by=AUDIT_TESTS + "test_who_floods_audits_is_made_to_pause_and_nobody_else",
+    ),
+)

@@ -309,6 +309,9 @@ def test_a_pin_that_cannot_be_sealed_ends_its_connection_and_no_other(
 
     with RunningServer(cluster_of(tmp_path, "n1"), "n1") as running:
         running.wait_for_leader()
+        with Wire(running.client) as wire:  # an account without a PIN has none to compare
+            assert wire.ask(Open(id="open-ann", account="ann"))["outcome"] == "ok"
+            assert wire.ask(SetPin(id="set-ann", account="ann", pin=PIN))["outcome"] == "ok"
         monkeypatch.setattr(hashlib, "scrypt", fail)
         for number in range(5):
             with Wire(running.client) as wire:

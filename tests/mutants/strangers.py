@@ -50,13 +50,13 @@ STRANGERS = (
         name="any reply taken for an answer",
         what="a false server ends the teller by the answer to another question",
         edits=(Edit("RetryingSender._exchange", "isinstance(answer_, Reply) and not answers(...)", "False"),),
-        caught_by=f"{TELLER_TEST}[query]",
+        caught_by=TELLER_TEST,
     ),
     Mutant(
         name="details that are no JSON",
         what="a false server ends the teller by the details of a lookup",
         edits=(Edit("decode_client_reply", "decode_details(...)", "pass"),),
-        caught_by=f"{TELLER_TEST}[lookup]",
+        caught_by=TELLER_TEST,
     ),
     Mutant(
         name="a teller's certificate is a server's",

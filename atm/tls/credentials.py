@@ -129,24 +129,25 @@ def _stamp(files: TlsFiles) -> _Stamp:
     return tuple(stamps)
 
 
-def _check_pem(path: Path, what: str, marker: bytes) -> bytes:
+def _check_pem(path: Path, what: str, marker: bytes) -> tuple[bytes, int]:
+    """Return what the file has, and its mode."""
     try:
         with path.open("rb") as file:
             content = file.read(FILE_BYTES_MAX)
+            mode = os.fstat(file.fileno()).st_mode & 0o777
     except OSError as error:
         raise TlsUnusable(f"the file of [tls] {what}, {path}, cannot be read: {error.strerror}") from error
     if marker not in content:
         raise TlsUnusable(f"the file of [tls] {what}, {path}, has no {what} in PEM format")
-    return content
+    return content, mode
 
 
 def _check_key(path: Path) -> None:
-    content = _check_pem(path, "key", _KEY)
+    content, mode = _check_pem(path, "key", _KEY)
     if b"ENCRYPTED" in content:
         raise TlsUnusable(
             f"the key {path} is encrypted with a password, which nobody could type: keep it plain"
         )
-    mode = path.stat().st_mode & 0o777
     if mode & KEY_MODE_FORBIDDEN:
         raise TlsUnusable(f"others can read the key {path} (mode {mode:03o}): chmod 600 {path}")
 
@@ -163,6 +164,8 @@ def _context(files: TlsFiles, *, server_side: bool) -> ssl.SSLContext:
         context.load_verify_locations(cafile=files.ca)
     except ssl.SSLError as error:
         raise TlsUnusable(f"the file of [tls] ca, {files.ca}, is damaged: {_reason(error)}") from error
+    except OSError as error:
+        raise TlsUnusable(f"{files.ca} cannot be read: {error.strerror}") from error
     try:
         context.load_cert_chain(files.cert, files.key, password=_no_password)
     except ssl.SSLError as error:

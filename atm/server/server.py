@@ -132,11 +132,12 @@ class Server:
     def _assemble(self) -> None:
         self._cluster.check_secure(self._name)
         self._credentials = node_credentials(self._cluster, self._name)
-        self._reports = ReportLimit(self._report)
+        # One for each port: strangers at the clients' must not hide what is said of the other one.
+        self._client_reports, self._peer_reports = ReportLimit(self._report), ReportLimit(self._report)
         self._certificates: CertificateWatch | None = None
         if self._credentials is not None:
             self._certificates = self._add_part(
-                CertificateWatch(self._credentials, self._reports, self._report)
+                CertificateWatch(self._credentials, (self._client_reports, self._peer_reports), self._report)
             )
         check_reachable(self._node, [node for node in self._cluster.nodes.values() if node is not self._node])
         storage = self._open_storage()
@@ -260,7 +261,7 @@ class Server:
             requests_per_s=self._cluster.requests_per_s,
             acceptor=None
             if self._credentials is None
-            else clients_acceptor(self._credentials, self._reports),
+            else clients_acceptor(self._credentials, self._client_reports),
         )
         return self._add_part(server)
 
@@ -284,7 +285,9 @@ class Server:
             report=self._report,
             verbose=self._verbose,
             places_max=self._limits.strangers,
-            acceptor=None if self._credentials is None else peers_acceptor(self._credentials, self._reports),
+            acceptor=None
+            if self._credentials is None
+            else peers_acceptor(self._credentials, self._peer_reports),
         )
         return self._add_part(server)
 

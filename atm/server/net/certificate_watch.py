@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from datetime import UTC, datetime
 from threading import Event, Thread
 
@@ -16,7 +16,7 @@ class CertificateWatch:
     def __init__(
         self,
         credentials: Credentials,
-        reports: ReportLimit,
+        reports: Sequence[ReportLimit],
         report: Callable[[str], None],
         *,
         look_every_s: float = LOOK_EVERY_S,
@@ -57,4 +57,5 @@ class CertificateWatch:
                     )
             except TlsUnusable as error:
                 self._report(f"{error}. What was read before stays in use")
-            self._reports.flush()
+            for each in self._reports:
+                each.flush()

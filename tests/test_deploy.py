@@ -29,6 +29,14 @@ def test_the_containers_are_the_nodes_of_their_cluster_ini_at_the_published_port
         assert node.peer.host == node.name, "containers reach each other by the names of their services"
 
 
+def test_no_secret_gets_into_an_image_and_its_packages_are_the_locked_ones() -> None:
+    ignored = (ROOT / ".dockerignore").read_text(encoding="utf-8").splitlines()
+    assert {"data", "certs", "**/*.key"} <= set(ignored)
+    container = (DEPLOY / "Containerfile").read_text(encoding="utf-8")
+    assert "--require-hashes -r /tmp/atm/requirements/run.txt" in container
+    assert "--no-build-isolation --no-deps /tmp/atm" in container
+
+
 def test_the_example_of_install_md_is_a_valid_section(tmp_path: Path) -> None:
     [example] = re.findall(r"```ini\n(.*?)```", INSTALL, re.DOTALL)
     path = tmp_path / "cluster.ini"

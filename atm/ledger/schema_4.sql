@@ -1,4 +1,4 @@
--- What the ledger has besides from feature level 2 on (release 1.2): the members of the cluster. The entry that
+-- What the ledger has besides from feature level 2 on (release 1.2): members, roles, deeds. The entry that
 -- raises the level adds all this on every node, in its own transaction. Before that, the ledger is that of
 -- release 1.1 to the byte of its definitions.
 
@@ -20,3 +20,25 @@ CREATE TABLE removed (
 
 -- How many active holds an account has: from feature level 2 on, 1,000 at most.
 CREATE INDEX hold_active ON hold (account) WHERE state = 'active';
+
+-- Roles that the log grants to an identity or takes from it, beside those that its certificate says.
+CREATE TABLE role_change (
+    name      TEXT    NOT NULL PRIMARY KEY,
+    granted   TEXT    NOT NULL,                                    -- names of roles in order, with commas
+    revoked   TEXT    NOT NULL,                                    -- likewise; none of them is granted
+    log_index INTEGER NOT NULL                                     -- the last entry that changed this
+) STRICT, WITHOUT ROWID;
+
+-- What operators and administrators did, for ever, refused commands too.
+CREATE TABLE deed (
+    deed       INTEGER NOT NULL PRIMARY KEY,                       -- the log entry that decided it
+    time_us    INTEGER NOT NULL,
+    actor      TEXT    NOT NULL,
+    roles      TEXT    NOT NULL,                                   -- of the actor, in order, with commas; '' without a certificate
+    op         TEXT    NOT NULL,
+    target     TEXT,                                               -- the account, or the identity and its role
+    amount     INTEGER,
+    outcome    TEXT    NOT NULL,
+    request_id TEXT    NOT NULL REFERENCES receipt (request_id),
+    hash       BLOB    NOT NULL                                    -- of this row and of the hash before it
+) STRICT;

@@ -15,6 +15,7 @@ from atm.ledger.commands import (
     Debit,
     Expire,
     Freeze,
+    GrantRole,
     Hold,
     Leg,
     LogCommand,
@@ -22,6 +23,7 @@ from atm.ledger.commands import (
     Open,
     Post,
     Reverse,
+    RevokeRole,
     SetLimit,
     SetPin,
     Transfer,
@@ -135,6 +137,8 @@ class Model:
                 self.money[asked.account] = 0
                 self.people[asked.account] = Person()
                 return "ok", asked.account
+            case GrantRole() | RevokeRole():
+                return "ok", None
             case _:
                 return self.missing(asked.account) or self.change(asked), asked.account
 

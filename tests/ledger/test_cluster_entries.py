@@ -150,7 +150,8 @@ def test_below_feature_level_2_a_ledger_is_that_of_release_1_1(tmp_path: Path) -
         ledger.apply(log_records(*CHANGES[:2]))
     version, definitions = shape(raised)
     assert version == 4
-    assert len(definitions) == len(shape(new)[1]) + 3
+    added = 5  # member, removed, role_change, deed, hold_active
+    assert len(definitions) == len(shape(new)[1]) + added
     for path in (new, used, raised):
         assert audit(path).problems == ()
 

@@ -68,7 +68,7 @@ PINS = (
         what="a connection takes as much memory as it likes",
         edits=(
             Edit(
-                "ClientConnection.on_frame",
+                "ClientConnection._take",
                 "waits_ and waiting_bytes_ + size_bytes_ > WAITING_BYTES_MAX",
                 "False",
             ),

@@ -8,6 +8,7 @@
     w1 write_off ann 500      p2 post h1 300            r1 reverse c1
     b1 batch ann bob 500, bob eve 300                   r2 reverse c1 300
     v1 void h1                expire, expire 2          -
+    g1 grant_role ann teller  g2 revoke_role ann *
 
 `debit`, `transfer`, `hold` and each leg of a `batch` may end in `pin 1234`; the PIN `UNHASHED` is one that
 its server did not hash. `expire` is the leader's own and
@@ -19,7 +20,9 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Sequence
+from typing import cast
 
+from atm.identity import Role
 from atm.ledger.commands import (
     AMOUNT_MINOR_MAX,
     BALANCE_MINOR_MAX,
@@ -33,6 +36,7 @@ from atm.ledger.commands import (
     Debit,
     Expire,
     Freeze,
+    GrantRole,
     Hold,
     Leg,
     LogCommand,
@@ -42,6 +46,8 @@ from atm.ledger.commands import (
     Post,
     Query,
     Reverse,
+    RevokeRole,
+    RoleName,
     SetLimit,
     SetPin,
     Transfer,
@@ -53,6 +59,7 @@ from atm.ledger.commands import (
 from atm.ledger.ledger import Ledger, Record
 from atm.ledger.posting import BANK_MINOR_MIN, Posting
 from atm.ledger.unit_of_work import HoldRecord
+from atm.permissions import bits_of
 
 NAMED_AMOUNTS = {
     "LARGEST": AMOUNT_MINOR_MAX,
@@ -118,9 +125,9 @@ def entry(line: str) -> LoggedCommand | None:
     return logged(command(line))
 
 
-def logged(asked: LogCommand, actor: str = LOCAL) -> LoggedCommand:
-    """Return the command as a log entry holds it."""
-    return LoggedCommand(actor, asked)
+def logged(asked: LogCommand, actor: str = LOCAL, *roles: Role) -> LoggedCommand:
+    """Return the command as a log entry holds it, from who has a certificate with these roles."""
+    return LoggedCommand(actor, asked, bits_of(frozenset(roles)))
 
 
 def command(line: str) -> Command:
@@ -167,6 +174,10 @@ def _of_account(request_id: str, op: str, rest: str) -> Command:
             return SetPin(id=request_id, account=account, pin=pin, old_pin=old_pin)
         case ["login", account, pin]:
             return Login(id=request_id, account=account, pin=pin)
+        case ["grant_role", name, role]:
+            return GrantRole(id=request_id, name=name, role=cast(RoleName, role))
+        case ["revoke_role", name, role]:
+            return RevokeRole(id=request_id, name=name, role=None if role == "*" else cast(RoleName, role))
         case ["set_limit", account, number]:
             limit = None if number == "none" else amount(number)
             return SetLimit(id=request_id, account=account, amount=limit)

@@ -7,9 +7,10 @@ roles (atm/ledger/roles.py), and the teller program asks it which commands are f
 from __future__ import annotations
 
 from collections.abc import Set
+from functools import lru_cache
 from typing import Final
 
-from atm.identity import Role
+from atm.identity import CLIENT_ROLES, Role
 
 _TELLER: Final = frozenset({Role.TELLER, Role.OPERATOR, Role.GATEWAY})
 _TELLER_READS: Final = _TELLER | {Role.AUDITOR}
@@ -40,12 +41,17 @@ PERMITTED: Final = {
     "unlock": _OPERATOR,
     "reset_pin": _OPERATOR,
     "set_limit": _OPERATOR,
+    # roles
+    "grant_role": _ADMIN,
+    "revoke_role": _ADMIN,
     # what only reads
     "query": _TELLER_READS,
     "statement": _TELLER_READS,
     "lookup": _TELLER_READS,
     "exceptions": _OPERATOR_READS,
     "accounts": _OPERATOR_READS,
+    "roles": _ADMIN_READS,
+    "deeds": _OPERATOR_READS | _ADMIN,
     # about the servers
     "status": frozenset(Role),
     "verify": _AUDITOR,
@@ -61,6 +67,36 @@ PERMITTED: Final = {
     "backup_entries": _ADMIN,
     "backup_chunk": _ADMIN,
 }
+
+# What changes something and is no teller's: it is recorded as a deed, with who did it (atm/ledger/deeds.py).
+DEEDS: Final = frozenset(
+    op for op, roles in PERMITTED.items() if Role.AUDITOR not in roles and Role.TELLER not in roles
+)
+
+_BITS: Final = {role: 1 << place for place, role in enumerate(sorted(CLIENT_ROLES))}
+
+
+@lru_cache(maxsize=64)
+def bits_of(roles: frozenset[Role]) -> int:
+    """Return the roles as the log has them: a bit for each of admin, auditor, gateway, operator, teller."""
+    return sum(bit for role, bit in _BITS.items() if role in roles)
+
+
+@lru_cache(maxsize=32)
+def roles_of(bits: int) -> frozenset[Role]:
+    """Return the roles that `bits_of` made these bits of."""
+    return frozenset(role for role, bit in _BITS.items() if bits & bit)
+
+
+def names_of(bits: int) -> str:
+    """Return the names of the roles, with commas."""
+    return ",".join(sorted(roles_of(bits)))
+
+
+@lru_cache(maxsize=1024)
+def bits_may(bits: int, op: str, *, for_end_user: bool) -> bool:
+    """Do as `may`, for roles as the log has them."""
+    return may(roles_of(bits), op, for_end_user=for_end_user)
 
 
 def may(roles: Set[Role], op: str, *, for_end_user: bool = False) -> bool:

@@ -6,7 +6,18 @@ import argparse
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from atm.admin import backup, certs, doctor, health, log_listing, membership, new_cluster, sbom, status
+from atm.admin import (
+    backup,
+    certs,
+    doctor,
+    health,
+    log_listing,
+    membership,
+    new_cluster,
+    roles,
+    sbom,
+    status,
+)
 from atm.admin.task import Task
 
 
@@ -54,6 +65,9 @@ COMMANDS = (
         membership.add_optional_name,
         membership.snapshot,
         waits=True,
+    ),
+    AdminCommand(
+        "roles", "grant and revoke roles, whatever certificates say", roles.add_arguments, roles.run
     ),
     AdminCommand(
         "log", "print the log of a data folder on this machine", log_listing.add_arguments, log_listing.run

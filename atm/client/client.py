@@ -26,6 +26,7 @@ from atm.ledger.commands import (
     Command,
     Credit,
     Debit,
+    Deeds,
     Exceptions,
     Freeze,
     Hold,
@@ -241,6 +242,10 @@ class Client:
     def accounts(self, limit: int = 100, after: str | None = None) -> Receipt:
         """Return up to 100 of the customers' `accounts` by name; the next page comes `after` its `next`."""
         return self.ask(Accounts(id=new_request_id(), limit=limit, after=after))
+
+    def deeds(self, limit: int = 20, before: int | None = None) -> Receipt:
+        """Return as `deeds` what operators and administrators did, the latest first."""
+        return self.ask(Deeds(id=new_request_id(), limit=limit, before=before))
 
     def ask(self, request: Command | Read) -> Receipt:
         """Send a request object, such as one that is repeated under its id."""

@@ -2,7 +2,19 @@
 
 from __future__ import annotations
 
-from atm.ledger.commands import Accounts, Command, Exceptions, Login, Lookup, Outcome, Query, Read, Statement
+from atm.ledger.commands import (
+    Accounts,
+    Command,
+    Deeds,
+    Exceptions,
+    Login,
+    Lookup,
+    Outcome,
+    Query,
+    Read,
+    Roles,
+    Statement,
+)
 from atm.wire.client_messages import Reply
 
 
@@ -17,6 +29,10 @@ def answers(request: Command | Read, reply: Reply) -> bool:
             return reply.lines is not None and not isinstance(reply.next, str)
         case Accounts():
             return reply.accounts is not None and not isinstance(reply.next, int)
+        case Roles():
+            return reply.roles is not None and not isinstance(reply.next, int)
+        case Deeds():
+            return reply.deeds is not None and not isinstance(reply.next, str)
         case Lookup():
             return reply.asked is not None
         case _:

@@ -8,11 +8,11 @@ answer for ever. The structs declare their limits, so a decoded one is well form
 from __future__ import annotations
 
 from enum import StrEnum
-from typing import Annotated, ClassVar, Final
+from typing import Annotated, ClassVar, Final, Literal
 
 from msgspec import Meta, Struct
 
-from atm.identity import LOCAL_IDENTITY, NAME_CHARS_MAX
+from atm.identity import LOCAL_IDENTITY, NAME_CHARS_MAX, RESERVED_NAMES
 
 AMOUNT_MINOR_MAX = 10**14 - 1  # twelve digits and two decimals: 999,999,999,999.99
 BALANCE_MINOR_MAX = 2**53 - 1  # exact in every program that reads numbers as floating point
@@ -30,6 +30,8 @@ assert NAME_CHARS_MAX + 1 + END_USER_CHARS_MAX <= ACTOR_CHARS_MAX
 # The longest answers, as frames; tests/server/test_client_server.py builds the longest of each kind.
 RECEIPT_BYTES_MAX = 1024
 LINE_BYTES_MAX = 384  # of a page of postings
+ROLES_BYTES_MAX = 192  # of a page of changed roles
+DEED_BYTES_MAX = 512  # of a page of deeds
 ACCOUNT_BYTES_MAX = 144  # of a page of accounts
 LOOKUP_BYTES_MAX = 12 * 1024  # of the longest batch, with the longest names
 
@@ -47,6 +49,8 @@ AccountName = Annotated[str, Meta(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]{0,63}\Z")
 AmountMinor = Annotated[int, Meta(gt=0, le=AMOUNT_MINOR_MAX)]
 # 4 to 12 digits as a teller sends it; 64 hexadecimal digits once sealed (atm/server/security/pins.py).
 Pin = Annotated[str, Meta(pattern=r"^([0-9]{4,12}|[0-9a-f]{64})\Z")]
+PersonName = Annotated[str, Meta(pattern=rf"^[A-Za-z0-9_][A-Za-z0-9_.-]{{0,{NAME_CHARS_MAX - 1}}}\Z")]
+RoleName = Literal["admin", "auditor", "gateway", "operator", "teller"]
 EndUser = Annotated[str, Meta(pattern=rf"^[A-Za-z0-9_][A-Za-z0-9_.-]{{0,{END_USER_CHARS_MAX - 1}}}\Z")]
 # In place of a seal, where the server that read the request saw that no PIN would be compared (from feature
 # level 2 on). If one would be compared after all, the command is not decided: see rules.py.
@@ -261,6 +265,35 @@ class SetLimit(Request, frozen=True, kw_only=True, tag="set_limit"):
     amount: AmountMinor | None = None  # None: no limit
 
 
+class GrantRole(Request, frozen=True, kw_only=True, tag="grant_role"):
+    """Let an identity have a role, whatever its certificate says; undoes `RevokeRole`."""
+
+    level: ClassVar[int] = 2
+
+    name: PersonName
+    role: RoleName
+
+    def __post_init__(self) -> None:
+        _check_person(self.name)
+
+
+class RevokeRole(Request, frozen=True, kw_only=True, tag="revoke_role"):
+    """Take a role from an identity, or all (None), whatever its certificate says."""
+
+    level: ClassVar[int] = 2
+
+    name: PersonName
+    role: RoleName | None = None
+
+    def __post_init__(self) -> None:
+        _check_person(self.name)
+
+
+def _check_person(name: str) -> None:
+    if name in RESERVED_NAMES:
+        raise ValueError(f"{name} is nobody with a certificate: its roles cannot be changed")
+
+
 class Expire(
     Struct,
     frozen=True,
@@ -342,6 +375,34 @@ class Accounts(Request, frozen=True, kw_only=True, tag="accounts"):
         return RECEIPT_BYTES_MAX + self.limit * ACCOUNT_BYTES_MAX
 
 
+class Roles(Request, frozen=True, kw_only=True, tag="roles"):
+    """Ask for the identities whose roles the log changed, in the order of their names, or after one."""
+
+    cursor: ClassVar[str] = "after_name"
+
+    limit: Annotated[int, Meta(gt=0, le=PAGE_LINES_MAX)] = PAGE_LINES_MAX
+    after_name: PersonName | None = None
+
+    @property
+    def answer_bytes_max(self) -> int:
+        """The longest page, as a frame."""
+        return RECEIPT_BYTES_MAX + self.limit * ROLES_BYTES_MAX
+
+
+class Deeds(Request, frozen=True, kw_only=True, tag="deeds"):
+    """Ask for what operators and administrators did, the latest first, or the latest before `before`."""
+
+    cursor: ClassVar[str] = "before"
+
+    limit: Annotated[int, Meta(gt=0, le=PAGE_LINES_MAX)] = 20
+    before: Annotated[int, Meta(ge=0, le=2**63 - 1)] | None = None
+
+    @property
+    def answer_bytes_max(self) -> int:
+        """The longest page, as a frame."""
+        return RECEIPT_BYTES_MAX + self.limit * DEED_BYTES_MAX
+
+
 Command = (
     Credit
     | Debit
@@ -361,6 +422,8 @@ Command = (
     | Unlock
     | ResetPin
     | SetLimit
+    | GrantRole
+    | RevokeRole
 )
 LogCommand = Command | Expire
 
@@ -371,10 +434,15 @@ LogCommand = Command | Expire
 
 
 class LoggedCommand(Struct, frozen=True, array_like=True, gc=False):
-    """A command, and the actor that the accepting server says it came from."""
+    """A command, and the actor that the accepting server says it came from.
+
+    `roles` are those of the actor's certificate (`permissions.bits_of`), from feature level 2 on; 0: there is
+    none, and it may do all. Release 1.1 ignores them.
+    """
 
     actor: LoggedActor
     command: LogCommand
+    roles: int = 0
 
 
 class Founding(Struct, frozen=True, array_like=True):
@@ -421,8 +489,8 @@ class MembershipChange(Struct, frozen=True, array_like=True):
 
 LedgerEntry = LoggedCommand | Founding | LevelRaise | MembershipChange
 Withdrawal = Debit | Transfer | Hold  # money goes out of `account`, so its PIN goes with the request
-Read = Query | Statement | Lookup | Exceptions | Accounts
-Page = Statement | Exceptions | Accounts  # what is read page by page
+Read = Query | Statement | Lookup | Exceptions | Accounts | Roles | Deeds
+Page = Statement | Exceptions | Accounts | Roles | Deeds  # what is read page by page
 
 
 # -- answers -----------------------------------------------------------------------------------------------
@@ -475,6 +543,33 @@ class AccountState(Struct, frozen=True, kw_only=True):
     pin: str
 
 
+class RoleState(Struct, frozen=True, kw_only=True):
+    """Whose roles the log changed: names of roles, with commas; `log_index` is the last entry that did."""
+
+    name: str
+    granted: str
+    revoked: str
+    log_index: int
+
+
+class Deed(Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """A change by an operator or an administrator: the log entry, who asked, with which roles, and what came.
+
+    `roles` are names with commas, none for who has no certificate. `target` is the account,
+    or the identity and the role.
+    """
+
+    deed: int
+    time_us: int
+    actor: str
+    roles: str
+    op: str
+    target: str | None = None
+    amount: int | None = None
+    outcome: str
+    request_id: str
+
+
 class Contents(Struct, frozen=True, kw_only=True, omit_defaults=True, gc=False):
     """What was asked under a request id, as the ledger keeps it; `details` is JSON."""
 
@@ -493,6 +588,8 @@ class ReadResult(LedgerReceipt, frozen=True, kw_only=True, omit_defaults=True):
     statement  `lines`, the latest first, and `next` to ask for those before them, None if there are none
     exceptions likewise
     accounts   `accounts` in the order of their names, and `next` to ask for those after them, likewise
+    roles      `roles`, and `next`, likewise
+    deeds      `deeds`, the latest first, and `next`, likewise
     lookup     the first receipt, in `asked` what was asked, and by which `actor`; `reversed_by` is the id of
                its reversal
     """
@@ -504,6 +601,8 @@ class ReadResult(LedgerReceipt, frozen=True, kw_only=True, omit_defaults=True):
     wrong_pins: int | None = None
     lines: tuple[Line, ...] | None = None
     accounts: tuple[AccountState, ...] | None = None
+    roles: tuple[RoleState, ...] | None = None
+    deeds: tuple[Deed, ...] | None = None
     next: int | str | None = None
     asked: Contents | None = None
     actor: str | None = None
@@ -512,4 +611,5 @@ class ReadResult(LedgerReceipt, frozen=True, kw_only=True, omit_defaults=True):
     @property
     def is_empty(self) -> bool:
         """Whether it has nothing but the outcome."""
-        return self.balance is None and self.lines is None and self.accounts is None and self.asked is None
+        told = (self.balance, self.lines, self.accounts, self.roles, self.deeds, self.asked)
+        return all(each is None for each in told) and not self.log_index

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any, assert_never
+from typing import Any, TypeVar, assert_never
 
 import apsw
 import msgspec
@@ -13,6 +13,8 @@ from atm.ledger.commands import (
     CASH,
     Accounts,
     AccountState,
+    Deed,
+    Deeds,
     Exceptions,
     Line,
     Lookup,
@@ -20,10 +22,15 @@ from atm.ledger.commands import (
     Query,
     Read,
     ReadResult,
+    Roles,
+    RoleState,
     Statement,
 )
+from atm.ledger.deeds import DEED_COLUMNS
 from atm.ledger.pin_lock import is_locked, tries_left
 from atm.ledger.rows import Row, SqliteRows
+
+Shown = TypeVar("Shown", RoleState, Deed)
 
 LINE = """posting, journal.time_us, op, journal.request_id, {account}, {other}, {sign} journal.amount,
     {balance}, kind"""
@@ -53,6 +60,10 @@ LISTED_ACCOUNTS = "account > :after and opened_us is not null order by account l
 
 FIRST_AT_OR_AFTER = "select posting, time_us from journal where posting >= ? order by posting limit 1"
 LAST_POSTING = "select max(posting) from journal"
+HAS_NEWER_TABLES = "select 1 from sqlite_schema where name = 'deed'"
+ROLE_CHANGES_AFTER = """select name, granted, revoked, log_index from role_change where name > ?
+    order by name limit ?"""
+DEEDS_BEFORE = f"select {DEED_COLUMNS} from deed where deed < ? order by deed desc limit ?"
 REVERSED_BY = "select reversal from reversal where original = ?"
 
 
@@ -99,6 +110,10 @@ class Inquiries:
                 return self._exceptions(request)
             case Accounts():
                 return self._accounts(request, now_us)
+            case Roles():
+                return self._roles(request)
+            case Deeds():
+                return self._deeds(request)
             case _:
                 assert_never(request)
 
@@ -162,6 +177,26 @@ class Inquiries:
         following = page[-1].account if len(found) > request.limit else None
         return ReadResult(id=request.id, outcome=Outcome.OK, accounts=page, next=following)
 
+    def _roles(self, request: Roles) -> ReadResult:
+        values = (request.after_name or "", request.limit + 1)
+        found = [_struct(RoleState, row) for row in self._newer(ROLE_CHANGES_AFTER, values)]
+        page = tuple(found[: request.limit])
+        following = page[-1].name if len(found) > request.limit else None
+        return ReadResult(id=request.id, outcome=Outcome.OK, roles=page, next=following)
+
+    def _deeds(self, request: Deeds) -> ReadResult:
+        values = (NO_POSTING if request.before is None else request.before, request.limit + 1)
+        found = [_struct(Deed, row) for row in self._newer(DEEDS_BEFORE, values)]
+        page = tuple(found[: request.limit])
+        following = page[-1].deed if len(found) > request.limit else None
+        return ReadResult(id=request.id, outcome=Outcome.OK, deeds=page, next=following)
+
+    def _newer(self, sql: str, values: tuple[str | int, int]) -> list[Row]:
+        """Return rows of a table that feature level 2 adds; none before it."""
+        if not self._cursor.execute(HAS_NEWER_TABLES).get:
+            return []
+        return self._cursor.execute(sql, values).fetchall()
+
     def _lookup(self, request: Lookup) -> ReadResult:
         record = self.rows.record(request.request_id)
         if record is None:
@@ -192,6 +227,10 @@ def _page(lines: tuple[Line, ...], limit: int) -> tuple[tuple[Line, ...], int | 
     """Return the first `limit` lines, and the cursor of the next page if there is a further line."""
     page = lines[:limit]
     return page, page[-1].posting if len(lines) > limit else None
+
+
+def _struct(kind: type[Shown], row: Row) -> Shown:
+    return msgspec.convert(dict(zip(kind.__struct_fields__, row, strict=True)), kind)
 
 
 def _line(row: Row) -> Line:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 from typing import TypeGuard
@@ -20,6 +20,8 @@ from atm.ledger.commands import (
 )
 from atm.ledger.database import NORMAL, Database, LedgerDamaged, LedgerFault
 from atm.ledger.inquiries import Inquiries, balance_view
+from atm.ledger.posting import NO_HASH
+from atm.ledger.roles import RoleChange
 from atm.ledger.rows import SqliteRows, Unreadable
 from atm.ledger.rules import decide
 from atm.ledger.state_hash import RowsFrom, StateHash
@@ -68,12 +70,21 @@ class Ledger:
             self._decisions = DecisionsHash(self._applied_index)
             self._journal_hash = self._rows.last_hash()
             self._next_expiry_us = self._rows.next_expiry_us()
+            self._role_changes: Mapping[str, RoleChange]
+            self._role_changes = self._rows.role_changes() if has_level_2 else {}
+            self._deed_hash = self._rows.last_deed_hash() if has_level_2 else NO_HASH
             self._cluster = self._decided_cluster = read_cluster(self._cursor, with_members=has_level_2)
 
     @property
     def cluster(self) -> ClusterState:
         """What the decided entries say about the cluster."""
         return self._decided_cluster
+
+    @property
+    def role_changes(self) -> Mapping[str, RoleChange]:
+        """What the decided entries say about roles, by the names of identities; any thread may read it."""
+        unit = self._unit
+        return self._role_changes if unit is None else unit.role_changes
 
     @property
     def applied_index(self) -> int:
@@ -106,7 +117,7 @@ class Ledger:
         if not records:
             return []
         with self._reading():
-            unit = self._unit = self._unit or self._rows.begin_unit(self._journal_hash)
+            unit = self._unit = self._unit or self._begin_unit()
             if len(records) > 1:  # a single command finds what it names as fast by itself
                 commands = [entry.command for _, _, entry in records if type(entry) is LoggedCommand]
                 self._rows.look_up(unit, commands)
@@ -121,6 +132,12 @@ class Ledger:
                     receipts.append(None)
         self._decided_index = records[-1][0]
         return receipts
+
+    def _begin_unit(self) -> UnitOfWork:
+        unit = self._rows.begin_unit(self._journal_hash)
+        unit.feature_level = self._decided_cluster.feature_level
+        unit.role_changes, unit.deed_hash = self._role_changes, self._deed_hash
+        return unit
 
     def write(self) -> None:
         """Write all that was decided, in one transaction."""
@@ -141,6 +158,7 @@ class Ledger:
         self._applied_index = self._decided_index
         self._cluster = self._decided_cluster
         self._journal_hash = unit.journal_hash
+        self._role_changes, self._deed_hash = unit.role_changes, unit.deed_hash
         self._next_expiry_us = next_expiry_us
 
     def view(self, request: Read, now_us: int = 0) -> ReadResult:

@@ -9,11 +9,14 @@ from typing import Any
 import apsw
 import msgspec
 
+from atm.identity import Role
 from atm.ledger.accounts import Account
 from atm.ledger.commands import BANK_ACCOUNTS, CASH, Contents, Expire, LedgerReceipt, LogCommand
 from atm.ledger.posting import NO_HASH, POSTINGS_PER_ENTRY, Posting
 from atm.ledger.requests import accounts_named
+from atm.ledger.roles import RoleChange
 from atm.ledger.unit_of_work import HoldRecord, IdempotencyRecord, LazyCache, UnitOfWork
+from atm.permissions import bits_of, names_of
 
 RECEIPT_COLUMNS = (
     "request_id, op, account, amount, details, actor, outcome, balance, available, log_index, time_us"
@@ -37,6 +40,8 @@ NEXT_EXPIRY = "select min(expires_us) from hold where state = 'active'"
 POSTINGS = """select debit_account, credit_account, amount from journal
     where posting >= ? and posting < ? order by posting"""
 REVERSED = "select 1 from reversal where original = ?"
+ROLE_CHANGES = "select name, granted, revoked, log_index from role_change"
+LAST_DEED_HASH = "select hash from deed order by deed desc limit 1"
 LAST_HASH = "select hash from journal order by posting desc limit 1"
 
 SET_ACCOUNT = """on conflict (account) do update set state = excluded.state, held = excluded.held,
@@ -45,6 +50,8 @@ SET_ACCOUNT = """on conflict (account) do update set state = excluded.state, hel
 SET_LOCK = """on conflict (account) do update set locked_until_us = excluded.locked_until_us,
     pins_day = excluded.pins_day, wrong_today = excluded.wrong_today,
     unlocks_today = excluded.unlocks_today, wrong_unseen = excluded.wrong_unseen"""
+SET_ROLES = """on conflict (name) do update set granted = excluded.granted, revoked = excluded.revoked,
+    log_index = excluded.log_index"""
 SET_HOLD = "on conflict (request_id) do update set state = excluded.state, posted = excluded.posted"
 
 ACCOUNTS_KEPT_MAX = 20_000  # in memory, some 400 bytes each
@@ -86,6 +93,8 @@ LOCK_ROWS = Insertion("pin_lock", 6, SET_LOCK)
 HOLD_ROWS = Insertion("hold", 7, SET_HOLD)
 REVERSAL_ROWS = Insertion("reversal", columns=2)
 EXCEPTION_ROWS = Insertion("exception", columns=2)
+DEED_ROWS = Insertion("deed", columns=10)
+ROLE_ROWS = Insertion("role_change", 4, SET_ROLES)
 
 
 class SqliteRows:
@@ -143,11 +152,22 @@ class SqliteRows:
         HOLD_ROWS.insert(self._cursor, list(map(_hold_row, unit.changed_holds.values())))
         REVERSAL_ROWS.insert(self._cursor, list(unit.reversals.items()))
         EXCEPTION_ROWS.insert(self._cursor, unit.exceptions)
+        DEED_ROWS.insert(self._cursor, unit.deeds)
+        ROLE_ROWS.insert(self._cursor, list(map(_role_row, unit.changed_roles.values())))
 
     def last_hash(self) -> bytes:
         """Return the hash of the journal's last row."""
         found = self._execute(LAST_HASH).get
         return NO_HASH if found is None else bytes(found)
+
+    def last_deed_hash(self) -> bytes:
+        """Return the hash of the last deed."""
+        found = self._execute(LAST_DEED_HASH).get
+        return NO_HASH if found is None else bytes(found)
+
+    def role_changes(self) -> dict[str, RoleChange]:
+        """Return what the log says about roles, by the names of the identities."""
+        return {str(row[0]): _role_change(row) for row in self._execute(ROLE_CHANGES).fetchall()}
 
     def next_expiry_us(self) -> int | None:
         """Return when the next active hold is due, or None."""
@@ -291,3 +311,19 @@ def _posting(row: Row) -> Posting:
 
 def _hold_row(hold: HoldRecord) -> Row:
     return hold.id, hold.account, hold.amount, hold.time_us, hold.expires_us, hold.state, hold.posted
+
+
+def _role_row(change: RoleChange) -> Row:
+    return change.name, names_of(change.granted), names_of(change.revoked), change.log_index
+
+
+def _role_change(row: Row) -> RoleChange:
+    name, granted, revoked, log_index = row
+    try:
+        return RoleChange(str(name), _bits(granted), _bits(revoked), int(str(log_index)))
+    except ValueError as error:
+        raise Unreadable(f"a change of roles that cannot be read ({error})") from error
+
+
+def _bits(names: object) -> int:
+    return bits_of(frozenset(Role(name) for name in str(names).split(",") if name))

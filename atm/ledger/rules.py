@@ -23,6 +23,7 @@ from atm.ledger.commands import (
     Debit,
     Expire,
     Freeze,
+    GrantRole,
     Hold,
     LedgerReceipt,
     Leg,
@@ -33,6 +34,7 @@ from atm.ledger.commands import (
     Post,
     ResetPin,
     Reverse,
+    RevokeRole,
     SetLimit,
     SetPin,
     Transfer,
@@ -45,8 +47,12 @@ from atm.ledger.holds import decide_hold, decide_post, decide_void, expire_holds
 from atm.ledger.posting import Posting
 from atm.ledger.requests import contents_of, same_contents
 from atm.ledger.reversals import decide_reverse
+from atm.ledger.roles import allowed, changed, held
 from atm.ledger.unit_of_work import TOMBSTONE, Decision, IdempotencyRecord, UnitOfWork
 from atm.ledger.withdrawals import may_pay, may_withdraw, note_withdrawal
+from atm.permissions import DEEDS
+
+DEEDS_LEVEL = 2  # the feature level from which on the ledger has the table `deed`
 
 
 def decide(unit: UnitOfWork, log_index: int, time_us: int, logged: LoggedCommand) -> LedgerReceipt | None:
@@ -66,19 +72,25 @@ def decide(unit: UnitOfWork, log_index: int, time_us: int, logged: LoggedCommand
     asked = contents_of(command)
     assert asked.amount is None or type(asked.amount) is int, f"an amount is an int, not {asked.amount!r}"
     assert asked.amount is None or 0 < asked.amount <= AMOUNT_MINOR_MAX, f"{asked.amount} is out of range"
+    is_deed = unit.feature_level >= DEEDS_LEVEL and asked.op in DEEDS
+    roles = held(logged, unit.role_changes) if is_deed else ""
     first = unit.records[command.id]
     if first is not None:
         assert first.receipt.id == command.id, f"{command.id} led to the receipt of {first.receipt.id}"
         if same_contents(first.asked, asked) or first.asked.op == TOMBSTONE:
             return first.receipt
         account = None if asked.account is None else unit.accounts[asked.account]
-        return unit.receipt(command.id, Outcome.ID_REUSED, account)
-    try:
-        outcome, account = _decision(unit, command)
-    except PinNotHashed:
-        return None
-    receipt = unit.receipt(command.id, outcome, account)
-    unit.keep_record(IdempotencyRecord(asked, logged.actor, receipt))
+        receipt = unit.receipt(command.id, Outcome.ID_REUSED, account)
+    else:
+        try:
+            is_allowed = allowed(logged, asked.op, unit.role_changes)
+            outcome, account = _decision(unit, command) if is_allowed else (Outcome.NOT_ALLOWED, None)
+        except PinNotHashed:
+            return None
+        receipt = unit.receipt(command.id, outcome, account)
+        unit.keep_record(IdempotencyRecord(asked, logged.actor, receipt))
+    if is_deed:
+        unit.note_deed(logged, roles, asked, receipt)
     return receipt
 
 
@@ -106,6 +118,11 @@ def _decision(unit: UnitOfWork, command: Command) -> Decision:  # noqa: C901, PL
             return decide_open(unit, command)
         case SetPin() | Login():
             return decide_pin(unit, command)
+        case GrantRole() | RevokeRole():
+            if unit.feature_level < command.level:  # no sound leader's entry: there is no table for it
+                return Outcome.NOT_ALLOWED, None
+            unit.change_roles(changed(command, unit.role_changes.get(command.name), unit.log_index))
+            return OK, None
         case Freeze() | Unfreeze() | Close() | Unlock() | ResetPin() | SetLimit():
             return decide_administration(unit, command)
         case _:

@@ -1,6 +1,6 @@
--- What the ledger has besides from feature level 2 on (release 1.2): the members of the cluster, and locks of PINs
--- that end by themselves. The entry that raises the level adds all this on every node, in its own transaction.
--- Before that, the ledger is that of release 1.1 to the byte of its definitions.
+-- What the ledger has besides from feature level 2 on (release 1.2): members, locks of PINs that end by themselves,
+-- roles, deeds. The entry that raises the level adds all this on every node, in its own transaction. Before that,
+-- the ledger is that of release 1.1 to the byte of its definitions.
 
 -- The servers, from the newest entry of the log that names them; before any, those that founded the cluster.
 CREATE TABLE member (
@@ -30,3 +30,25 @@ CREATE TABLE pin_lock (
 
 -- How many active holds an account has: from feature level 2 on, 1,000 at most.
 CREATE INDEX hold_active ON hold (account) WHERE state = 'active';
+
+-- Roles that the log grants to an identity or takes from it, beside those that its certificate says.
+CREATE TABLE role_change (
+    name      TEXT    NOT NULL PRIMARY KEY,
+    granted   TEXT    NOT NULL,                                    -- names of roles in order, with commas
+    revoked   TEXT    NOT NULL,                                    -- likewise; none of them is granted
+    log_index INTEGER NOT NULL                                     -- the last entry that changed this
+) STRICT, WITHOUT ROWID;
+
+-- What operators and administrators did, for ever, refused commands too.
+CREATE TABLE deed (
+    deed       INTEGER NOT NULL PRIMARY KEY,                       -- the log entry that decided it
+    time_us    INTEGER NOT NULL,
+    actor      TEXT    NOT NULL,
+    roles      TEXT    NOT NULL,                                   -- of the actor, in order, with commas; '' without a certificate
+    op         TEXT    NOT NULL,
+    target     TEXT,                                               -- the account, or the identity and its role
+    amount     INTEGER,
+    outcome    TEXT    NOT NULL,
+    request_id TEXT    NOT NULL REFERENCES receipt (request_id),
+    hash       BLOB    NOT NULL                                    -- of this row and of the hash before it
+) STRICT;

@@ -6,14 +6,16 @@ It looks things up through a `LedgerReader` (the ledger as it was before these e
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Literal, Protocol, TypeVar
 
 from msgspec import Struct
 
 from atm.ledger.accounts import Account
-from atm.ledger.commands import OK, Contents, LedgerReceipt, Outcome
-from atm.ledger.posting import POSTINGS_PER_ENTRY, JournalRow, Posting, chained, funds
+from atm.ledger.commands import OK, Contents, Expire, LedgerReceipt, LoggedCommand, Outcome
+from atm.ledger.deeds import DeedRow, deed_hash, target_of
+from atm.ledger.posting import NO_HASH, POSTINGS_PER_ENTRY, JournalRow, Posting, chained, funds
+from atm.ledger.roles import RoleChange
 
 T = TypeVar("T")
 
@@ -102,6 +104,10 @@ class UnitOfWork:
         self.expired_to = (0, "")  # up to this expires_us and id, `Expire` has ended what was active before
         self.reversals: dict[str, str] = {}  # original to reversal
         self.exceptions: list[tuple[int, ExceptionKind]] = []
+        self.role_changes: Mapping[str, RoleChange] = {}  # of all identities; never changed in place
+        self.changed_roles: dict[str, RoleChange] = {}
+        self.deeds: list[DeedRow] = []
+        self.deed_hash = NO_HASH
 
     def known_account(self, name: str) -> Account:
         """Return an account that must exist, since a row of the ledger or the bank itself names it."""
@@ -159,6 +165,28 @@ class UnitOfWork:
 
     def is_reversed(self, request_id: str) -> bool:
         return request_id in self.reversals or self.ledger.is_reversed(request_id)
+
+    def change_roles(self, change: RoleChange) -> None:
+        """Have what the log says about an identity's roles written, and counted from the next entry on."""
+        self.role_changes = {**self.role_changes, change.name: change}
+        self.changed_roles[change.name] = change
+
+    def note_deed(self, logged: LoggedCommand, held: str, asked: Contents, receipt: LedgerReceipt) -> None:
+        """Record a command that is no teller's: with the roles `held` when it was decided, and what came."""
+        assert not isinstance(logged.command, Expire)
+        row = (
+            self.log_index,
+            self.time_us,
+            logged.actor,
+            held,
+            asked.op,
+            target_of(logged.command),
+            asked.amount,
+            str(receipt.outcome),
+            receipt.id,
+        )
+        self.deed_hash = deed_hash(self.deed_hash, *row)
+        self.deeds.append((*row, self.deed_hash))
 
     def receipt(self, request_id: str, outcome: Outcome, account: Account | None) -> LedgerReceipt:
         """Return a receipt with the account's balances as they are now."""

@@ -3,6 +3,7 @@
 ledger verify [FILE...] [--config cluster.ini] [--json]
 ledger export FILE|--node NAME --format jsonl|csv|hledger|beancount
 ledger import FILE [--format jsonl|csv] [--config cluster.ini]
+ledger deeds [--limit N] [--before DEED] [--json] [--config cluster.ini]
 ledger repair NODE [--term N --yes] [--config cluster.ini]
 """
 
@@ -35,9 +36,11 @@ from atm.files import keep_private
 from atm.ledger.audit.extract import account_lines, journal_lines
 from atm.ledger.audit.read_only import DamagedLedger, NoLedger, open_read_only
 from atm.office.books import COMMODITY, write_beancount, write_csv, write_hledger, write_jsonl
+from atm.office.deeds import print_deeds
 from atm.office.repair import run_repair
 from atm.office.replay import LEFT_OUT, BadFile, NotBooked, Replay, read_csv, read_jsonl
 from atm.office.verify import exit_code, print_report, verify_cluster, verify_files
+from atm.permissions import needed
 from atm.server.group.repair import NotRepaired
 from atm.storage.data_folder import FolderRefused
 from atm.storage.log_file import DamagedLog, LogFailed, LogOfAnotherRelease
@@ -158,6 +161,21 @@ def _import(options: argparse.Namespace) -> int:
     return DONE
 
 
+def _deeds(options: argparse.Namespace) -> int:
+    with Client(load(options.config)) as client:
+        found = client.deeds(options.limit, options.before)
+    if found.outcome == "not_allowed":
+        raise NotAllowed(needed("deeds"))
+    rows = found.deeds or ()
+    if options.json:
+        print(msgspec.json.encode({"deeds": rows, "next": found.next}).decode())
+        return DONE
+    print_deeds(rows)
+    if found.next is not None:
+        print(f"There is more: bin/ledger deeds --limit {options.limit} --before {found.next}")
+    return DONE
+
+
 def _repair(options: argparse.Namespace) -> int:
     return run_repair(load(options.config), options.node, options.term, yes=options.yes)
 
@@ -233,7 +251,13 @@ def _arguments(argv: Sequence[str] | None) -> argparse.Namespace:
     )
     repairs.set_defaults(run=_repair)
 
-    for command in (verify, export, imports, repairs):
+    deeds = commands.add_parser("deeds", help="list what operators and administrators did, the latest first")
+    deeds.add_argument("--limit", type=int, choices=range(1, 101), default=20, metavar="N")
+    deeds.add_argument("--before", type=int, metavar="DEED", help="only deeds before this one")
+    deeds.add_argument("--json", action="store_true", help="print one JSON object")
+    deeds.set_defaults(run=_deeds)
+
+    for command in (verify, export, imports, repairs, deeds):
         _add_config(command, argparse.SUPPRESS)
         add_certificate(command, argparse.SUPPRESS)
     return parser.parse_args(argv)

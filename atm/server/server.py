@@ -255,6 +255,7 @@ class Server:
             self._auditor,
             self._add_part(BackupSource(storage.folder.path)),
             take_snapshot=self._snapshotter.take,
+            role_changes=lambda: storage.ledger.role_changes,
             report=self._report,
             verbose=self._verbose,
             connections_max=self._limits.clients,

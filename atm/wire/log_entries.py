@@ -11,10 +11,11 @@ from atm.ledger.commands import Founding, LedgerEntry, LevelRaise, LoggedCommand
 from atm.raft.messages import ENTRY_VERSION, Entry, EntryKind
 from atm.wire.codec import decode, encode
 
-COMMAND_BYTES_MAX = 1 + 2 + 64  # what `command_data` adds to a request: array, length, actor
+COMMAND_BYTES_MAX = 1 + 2 + 64 + 1  # what `command_data` adds to a request: array, length, actor, roles
 
 _COMMAND = int(EntryKind.COMMAND)  # an int, because looking up an enum's member for every entry is slow
-_ARRAY_OF_TWO = b"\x92"
+_ARRAY_OF_TWO, _ARRAY_OF_THREE = b"\x92", b"\x93"
+_ROLES_MAX = 0x7F  # an integer of one byte
 _command: Decoder[LoggedCommand] = Decoder(LoggedCommand)
 _founding: Decoder[Founding] = Decoder(Founding)
 _level_raise: Decoder[LevelRaise] = Decoder(LevelRaise)
@@ -34,8 +35,14 @@ class NewerEntry(Exception):
         )
 
 
-def command_data(actor: str, request: bytes) -> bytes:
-    """Return the data of a command's entry: `request`, valid and as received, and its actor."""
+def command_data(actor: str, request: bytes, roles: int = 0) -> bytes:
+    """Return the data of a command's entry: `request`, valid and as received, and its actor with his roles.
+
+    Without roles it is an entry as release 1.1 writes it.
+    """
+    if roles:
+        assert roles <= _ROLES_MAX
+        return _ARRAY_OF_THREE + _encoded(actor) + request + bytes((roles,))
     return _ARRAY_OF_TWO + _encoded(actor) + request
 
 

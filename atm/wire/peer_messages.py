@@ -7,7 +7,8 @@ protocol.
 
 from __future__ import annotations
 
-from typing import Annotated
+from collections.abc import Iterator, Sequence
+from typing import Annotated, Self
 
 from msgspec import Meta, Struct
 from msgspec.msgpack import Decoder
@@ -92,11 +93,39 @@ class Refused(Struct, frozen=True, kw_only=True, array_like=True, tag=22):
     removed_at: int = 0
 
 
+ForwardedRequest = tuple[int, str, int, bytes]  # number, actor, roles, request payload
+
+
 class Forward(Struct, frozen=True, kw_only=True, array_like=True, gc=False, tag=23):
-    """Clients' requests forwarded to the leader, as (number, actor, request payload)."""
+    """Clients' requests forwarded to the leader, as (number, actor, request payload).
+
+    `roles` has a byte for each, the roles of the actor's certificate; it is empty if all are 0. Release 1.1
+    ignores it.
+    """
 
     sender: str
     requests: tuple[tuple[int, Actor, bytes], ...]
+    roles: bytes = b""
+
+    def __post_init__(self) -> None:
+        if self.roles and len(self.roles) != len(self.requests):
+            raise ValueError("each request has its roles, or none has any")
+
+    @classmethod
+    def of(cls, sender: str, requests: Sequence[ForwardedRequest]) -> Self:
+        """Return the message that forwards these requests."""
+        roles = bytes(each[2] for each in requests)
+        return cls(
+            sender=sender,
+            requests=tuple((number, actor, payload) for number, actor, _, payload in requests),
+            roles=roles if any(roles) else b"",
+        )
+
+    def each(self) -> Iterator[ForwardedRequest]:
+        """Yield the requests with their roles."""
+        bits = self.roles or bytes(len(self.requests))
+        for (number, actor, payload), roles in zip(self.requests, bits, strict=True):
+            yield number, actor, roles, payload
 
 
 class ForwardReply(Struct, frozen=True, kw_only=True, array_like=True, gc=False, tag=24):

@@ -15,6 +15,7 @@ from atm.ledger.commands import (
     Debit,
     Expire,
     Freeze,
+    GrantRole,
     Hold,
     Leg,
     LogCommand,
@@ -23,6 +24,7 @@ from atm.ledger.commands import (
     Post,
     ResetPin,
     Reverse,
+    RevokeRole,
     SetLimit,
     SetPin,
     Transfer,
@@ -136,6 +138,8 @@ class Model:
                 self.money[asked.account] = 0
                 self.people[asked.account] = Person()
                 return "ok", asked.account
+            case GrantRole() | RevokeRole():
+                return "ok", None
             case _:
                 return self.missing(asked.account) or self.change(asked), asked.account
 

@@ -140,8 +140,8 @@ BANK_RULES = (
         edits=(
             Edit(
                 "PinService.seal",
-                "PendingRequest(pending_.channel, number_, sealed_, encode(sealed_), actor_)",
-                "PendingRequest(pending_.channel, number_, sealed_, pending_.payload, actor_)",
+                "structs.replace(pending_, request=sealed_, payload=encode(sealed_))",
+                "structs.replace(pending_, request=sealed_, payload=pending_.payload)",
             ),
         ),
         caught_by=SEAL_TESTS + "test_no_file_of_a_server_holds_a_pin_that_was_typed",

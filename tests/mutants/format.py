@@ -26,8 +26,8 @@ FORMAT = (
         edits=(
             Edit(
                 "PeerConnection._forwarded",
-                "PendingRequest(self, number_, request_, payload_, actor_, forwarded=True)",
-                "PendingRequest(self, number_, request_, payload_, self._peer, forwarded=True)",
+                "PendingRequest(self, number_, request_, payload_, actor_, forwarded=True, roles=roles_)",
+                "PendingRequest(self, number_, request_, payload_, self._peer, forwarded=True, roles=roles_)",
             ),
         ),
         caught_by=PEER_TESTS + "test_forwarded_requests_are_checked_one_by_one",

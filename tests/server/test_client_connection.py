@@ -13,6 +13,7 @@ import msgspec
 import pytest
 
 from atm.ledger.commands import Batch, Debit, Leg
+from atm.ledger.roles import RoleChange
 from atm.server.clients import client_connection
 from atm.server.clients.client_connection import ClientConnection
 from atm.server.clients.rates import Rate
@@ -37,6 +38,7 @@ class FakeOwner:
         self.blocked: set[Connection] = set()
         self.touched: list[ClientConnection] = []
         self.partial_frame_s = 60.0
+        self.changes: dict[str, RoleChange] = {}
         self._lock = Lock()
         self.inbox = Inbox(self._lock)
         self.slot_count = SlotCount(lambda: ())
@@ -45,6 +47,9 @@ class FakeOwner:
         self.may_end = Event()
         self.fault: Exception | None = None  # of sealing
         self.refusal: ErrorReply | None = None  # likewise
+
+    def role_changes(self) -> dict[str, RoleChange]:
+        return self.changes
 
     def may_ask(self, connection: ClientConnection, request: ClientRequest) -> bool:
         return not self.operators_only or isinstance(request, Status)

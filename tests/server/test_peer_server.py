@@ -528,7 +528,7 @@ def test_what_a_node_says_about_itself_is_sent_to_peers_that_know_such_messages(
                 peer.sendall(frame(encode(Welcome(node="n2", learner=False, protocol=protocol))))
                 wait_until(lambda: links._links["n2"].up)
                 links.send_report(CHECK)
-                links.forward("n2", [(1, "eve", b"request")])
+                links.forward("n2", [(1, "eve", 0, b"request")])
                 links.flush()
                 reader, kinds = FrameReader(PEER_FRAME_BYTES_MAX), list[type]()
                 while Forward not in kinds:

@@ -40,7 +40,7 @@ from atm.wire.codec import encode
 from atm.wire.framing import CLIENT_FRAME_BYTES_MAX, FrameReader, frame
 from tests.server.test_client_connection import FakeOwner
 from tests.support.entries import command
-from tests.support.server_parts import DEADLINE_S, RunningServer, Wire, cluster_of
+from tests.support.server_parts import DEADLINE_S, RunningServer, Wire, cluster_of, wait_until
 
 PLACE = "127.0.0.1:7000"
 REQUESTS: list[ClientRequest] = [
@@ -52,6 +52,7 @@ REQUESTS: list[ClientRequest] = [
             *("unfreeze ann", "close ann", "unlock ann", "reset_pin ann", "set_limit ann 5"),
             "set_pin ann 4711",
             "login ann 4711",
+            *("grant_role ann teller", "revoke_role ann *"),
         )
     ),
     Query(id="x", account="ann"),
@@ -59,6 +60,8 @@ REQUESTS: list[ClientRequest] = [
     Lookup(id="x", request_id="c1"),
     msgspec.convert({"id": "x", "op": "exceptions"}, Read),
     msgspec.convert({"id": "x", "op": "accounts"}, Read),
+    msgspec.convert({"id": "x", "op": "roles"}, Read),
+    msgspec.convert({"id": "x", "op": "deeds"}, Read),
     Status(id="x"),
     Verify(id="x"),
     Members(id="x"),
@@ -78,10 +81,10 @@ REQUESTS: list[ClientRequest] = [
 A_TELLERS = """credit debit transfer batch hold post void reverse query statement login set_pin lookup open
     status"""
 AN_OPERATORS = f"""{A_TELLERS} freeze unfreeze unlock reset_pin set_limit write_off close exceptions
-    accounts"""
-ALL_READS = "query statement lookup exceptions accounts members verify status"
+    accounts deeds"""
+ALL_READS = "query statement lookup exceptions accounts members verify status roles deeds"
 AN_ADMINS = """members add_member promote_member remove_member move_member replace_member transfer_leadership
-    snapshot backup_begin backup_entries backup_chunk status"""
+    snapshot backup_begin backup_entries backup_chunk status grant_role revoke_role roles deeds"""
 MAY = {
     Role.TELLER: set(A_TELLERS.split()),
     Role.OPERATOR: set(AN_OPERATORS.split()),
@@ -303,3 +306,48 @@ def test_people_are_told_which_role_it_needs_and_scripts_get_the_code_4(
         assert teller(["--config", str(file), "-c", "query", "-c", "status"]) == 0
         assert admin(["--config", str(file), "members"]) == 0
         assert office(["--config", str(file), "verify"]) == 0
+
+
+def test_an_administrator_revokes_and_grants_while_connections_are_open_and_the_record_says_so(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    somebody = Somebody(monkeypatch)
+    file = write_cluster_ini(tmp_path, 1)
+    config = ["--config", str(file)]
+
+    def administered(*arguments: str) -> tuple[int, str]:
+        somebody.is_now("ada", Role.ADMIN)
+        code = admin([*config, "roles", *arguments])
+        printed = capsys.readouterr()
+        return code, printed.out + printed.err
+
+    with RunningServer(load(file), "n1") as server:
+        server.wait_for_leader()
+        with Wire(server.client) as anybody:
+            wait_until(lambda: anybody.ask(Status(id="s"))["feature_level"] == 2)
+        somebody.is_now("tim", Role.TELLER)
+        with Wire(server.client) as teller:
+            assert teller.ask(Credit(id="c1", account="main", amount=5))["outcome"] == "ok"
+            assert administered("revoke", "tim")[0] == 1, "it might be the last administrator"
+            assert teller.ask(Credit(id="c2", account="main", amount=5))["outcome"] == "ok"
+            code, said = administered("revoke", "tim", "teller")
+            assert (code, "has lost the role teller" in said) == (0, True)
+            assert teller.ask(Credit(id="c3", account="main", amount=5))["outcome"] == "not_allowed"
+            assert administered("grant", "tim", "operator")[0] == 0
+            assert teller.ask(Freeze(id="f1", account="main"))["outcome"] == "ok"
+        assert administered("revoke", "local", "teller")[0] == 2
+        assert administered("grant", "tim")[0] == 2
+        code, said = administered("list")
+        assert said.split()[-4:] == ["tim", "operator", "teller", said.split()[-1]]
+        somebody.is_now("tim", Role.TELLER)
+        assert admin([*config, "roles", "grant", "tim", "teller"]) == 4
+        somebody.is_now("audrey", Role.AUDITOR)
+        capsys.readouterr()
+        assert office(["deeds", *config]) == 0
+        lines = capsys.readouterr().out.splitlines()
+        assert [line.split()[3:7] for line in lines[2:]] == [
+            ["tim", "operator", "freeze", "main"],
+            ["ada", "admin", "grant_role", "tim/operator"],
+            ["ada", "admin", "revoke_role", "tim/teller"],
+        ]
+        assert office(["verify", *config]) == 0

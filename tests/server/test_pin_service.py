@@ -60,13 +60,14 @@ class Parts:
         return b"slow"
 
     def seal(self, request: ClientRequest, *, wanted: bool = True) -> PendingRequest | ErrorReply | None:
-        pending = PendingRequest(ReplyRecorder(), 1, request, encode(request), "ann's teller")
+        pending = PendingRequest(ReplyRecorder(), 1, request, encode(request), "ann's teller", roles=16)
         return self.service.seal(pending, lambda: wanted)
 
     def sealed(self, request: ClientRequest) -> Any:
         pending = self.seal(request)
         assert isinstance(pending, PendingRequest), pending
         assert not holds_plain_pin(pending.request)
+        assert pending.roles == 16, "who asked for it is who asked for it before it was sealed"
         assert pending.payload == encode(pending.request)
         return pending.request
 

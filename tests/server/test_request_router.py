@@ -8,6 +8,7 @@ import pytest
 
 from atm.ledger.commands import Command, Debit, LedgerReceipt, Outcome, Read
 from atm.ledger.ledger import ClusterState
+from atm.ledger.roles import RoleChange
 from atm.raft.messages import ConfirmedRead, Entry, EntryKind
 from atm.raft.ready import Role
 from atm.server.group import request_router as router_module
@@ -21,9 +22,9 @@ from atm.server.group.request_router import (
     RequestRouter,
 )
 from atm.version import RELEASE
-from atm.wire.client_messages import UPGRADING, Status
+from atm.wire.client_messages import UPGRADING, Status, TransferLeadership
 from atm.wire.codec import encode
-from atm.wire.log_entries import command_data
+from atm.wire.log_entries import command_data, decode_command
 from tests.support.server_parts import FakeCore, Recorder, ReplyRecorder, credit, hello_of, query, requests
 
 
@@ -454,6 +455,31 @@ def test_a_command_above_the_clusters_level_is_certainly_not_done_and_others_are
     newer = Debit(id="again", account="main", amount=1)
     story.ask(newer)
     assert story.core.proposed == [*known, command_data("local", encode(newer))]
+
+
+@pytest.mark.parametrize(("level", "roles"), [(1, 0), (2, 8)])
+def test_an_entry_says_the_roles_of_its_actor_once_every_server_knows_them(
+    story: Story, level: int, roles: int
+) -> None:
+    story.parts.cluster = ClusterState(id="", voters=(), feature_level=level)
+    asked = credit("a")
+    story.router.accept(requests(story.client.pending(asked, actor="otto", roles=8)))
+    assert story.core.proposed == [command_data("otto", encode(asked), roles)]
+    assert decode_command(story.core.proposed[0]).roles == roles
+
+
+def test_roles_are_forwarded_with_their_request(story: Story) -> None:
+    story.core.follow("n2", term=2)
+    story.router.accept(requests(story.client.pending(credit("a"), actor="otto", roles=8)))
+    assert (story.parts.actors, story.parts.roles) == (["otto"], [8])
+
+
+def test_a_leader_refuses_a_revoked_administrator_whom_another_server_let_in(story: Story) -> None:
+    story.parts.role_changes = {"ada": RoleChange("ada", 0, 1, 5)}
+    asked = TransferLeadership(id="t")
+    for actor in ("ada", "eve"):
+        story.router.accept(requests(story.client.pending(asked, actor=actor, roles=1, forwarded=True)))
+    assert [outcome for _, outcome in story.client.outcomes] == ["not_allowed", "refused"]
 
 
 def with_hellos(story: Story, *nodes: str) -> None:

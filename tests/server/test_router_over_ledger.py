@@ -7,7 +7,7 @@ from typing import get_args
 import pytest
 from msgspec.structs import replace
 
-from atm.ledger.commands import Accounts, Command, Exceptions, Lookup, Query, Read, Statement
+from atm.ledger.commands import Accounts, Command, Deeds, Exceptions, Lookup, Query, Read, Roles, Statement
 from atm.raft.messages import ConfirmedRead
 from atm.raft.ready import Role
 from atm.server.group.inbox import Inputs
@@ -24,6 +24,7 @@ COMMANDS: list[Command] = [
         *("credit ann 5", "debit ann 5", "transfer ann bob 5", "batch ann bob 5, bob eve 5"),
         *("hold ann 5 60s", "post h1 5", "void h1", "reverse c1 5", "write_off ann 5", "open ann"),
         *("freeze ann", "unfreeze ann", "close ann", "unlock ann", "reset_pin ann", "set_limit ann 5"),
+        *("grant_role ann teller", "revoke_role ann *"),
         *(f"set_pin ann {'ab' * 32}", f"login ann {'ab' * 32}"),
     )
 ]
@@ -34,6 +35,8 @@ READS: list[Read] = [
     Lookup(id="x", request_id="c1"),
     Exceptions(id="x", limit=5),
     Accounts(id="x", limit=5, after="ann"),
+    Roles(id="x", limit=5, after_name="ann"),
+    Deeds(id="x", limit=5, before=7),
 ]
 
 

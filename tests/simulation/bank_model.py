@@ -25,6 +25,7 @@ from atm.ledger.commands import (
 from atm.raft.messages import Entry
 from atm.wire.log_entries import decode_entry
 from tests.simulation.bank_rules import BANK, Bank
+from tests.simulation.people import ADMINS, OPERATORS, may, names
 from tests.support.checks import require
 
 Decision = tuple[str, str, int | None, int | None, int, int]  # id, outcome, balance, available, index, time
@@ -89,6 +90,8 @@ class BankModel:
         self._removed: dict[str, int] = {}
         self.balance, self.account, self.lock, self.hold = Versions(), Versions(), Versions(), Versions()
         self.journal, self.receipt, self.reversal, self.exception = Lines(), Lines(), Lines(), Lines()
+        self.role_change, self.deed = Versions(), Lines()
+        self._deed_hash = bytes(32)
         self._bank = Bank()
         self._hash = bytes(32)
         self._note_changes(0)
@@ -103,12 +106,13 @@ class BankModel:
                 ended = self._bank.expire(entry.time_us, limit)
                 self.ended[len(ended)] += 1
                 self._note_changes(entry.index, ended)
-            case LoggedCommand(actor, command):
+            case LoggedCommand(actor, command, roles):
                 assert not isinstance(command, Expire)
-                self.copies[entry.data[1 + len(encode(actor)) :]] += 1
+                self.copies[entry.data[1 + len(encode(actor)) : -1 if roles else None]] += 1
+                require(not roles or self._feature_level > 1, "release 1.1 writes no roles", entry)
                 read = actor in self.readers.get(command.id, ())
                 require(read, "the actor is who the server says that read the request", entry)
-                decision = self._decide(entry, command, actor)
+                decision = self._decide_and_note(entry, command, actor, roles)
             case Founding(cluster_id, voters):
                 require(entry.index == 1, "a cluster begins with its first entry", entry)
                 self._cluster_id, self._voters = cluster_id, json.dumps(voters, separators=(",", ":"))
@@ -175,6 +179,8 @@ class BankModel:
             "member": [(name, *row) for name, row in sorted(members.items())],
             "removed": sorted(removed.items()),
             "pin_lock": self.lock.all_at(index),
+            "role_change": self.role_change.all_at(index),
+            "deed": list(self.deed.at(index)),
         }
 
     def _excused(self, *kinds: str) -> set[str]:
@@ -183,7 +189,21 @@ class BankModel:
 
     # -- one command -----------------------------------------------------------------------------------
 
-    def _decide(self, entry: Entry, command: Command, actor: str) -> Decision:
+    def _decide_and_note(self, entry: Entry, command: Command, actor: str, roles: int) -> Decision:
+        now = names(self._bank.roles(actor, roles)) if roles else ""
+        decision = self._decide(entry, command, actor, roles)
+        asked = contents(command)
+        is_deed = asked["op"] in OPERATORS | ADMINS and self._feature_level > 1
+        if is_deed and decision[4] == entry.index:
+            target = asked.get("account") or f"{asked.get('name')}/{asked.get('role') or '*'}"
+            said = (asked["op"], target, asked.get("amount"), decision[1], command.id)
+            row = (entry.index, entry.time_us, actor, now, *said)
+            text = json.dumps(row, separators=(",", ":"))
+            self._deed_hash = hashlib.sha256(self._deed_hash + text.encode()).digest()
+            self.deed.add(entry.index, (*row, self._deed_hash))
+        return decision
+
+    def _decide(self, entry: Entry, command: Command, actor: str, roles: int) -> Decision:
         asked = contents(command)
         known = self.first.get(command.id)
         if known is not None and known[0] in (asked, TOMBSTONE):
@@ -192,6 +212,10 @@ class BankModel:
             decision = self._decision(entry, command.id, "id_reused", asked.get("account"))
             self.given.add(decision)
             return decision
+        if roles and not may(actor, self._bank.roles(actor, roles), asked["op"]):
+            decision = self._decision(entry, command.id, "not_allowed", None)
+            self._keep(asked, actor, decision)
+            return decision
         outcome = self._bank.do(command, entry.time_us)
         if outcome == "original_not_found" and asked["original"] not in self.first:
             self._bank.buried.add(asked["original"])
@@ -199,6 +223,11 @@ class BankModel:
             self._keep(TOMBSTONE, actor, buried)
         decision = self._decision(entry, command.id, outcome, self._bank.shown(command))
         self._keep(asked, actor, decision)
+        for name, bits in self._bank.role_changes.items():
+            before = self.role_change.at(entry.index, name)
+            row = (name, *map(names, bits), entry.index)
+            if before is None or before[:3] != row[:3] or getattr(command, "name", None) == name:
+                self.role_change.put(entry.index, name, row)
         self._note_changes(entry.index, [command.id, asked.get("hold", ""), asked.get("original", "")])
         self._note_moves(entry, command.id)
         if outcome == "ok" and asked["op"] == "reverse":

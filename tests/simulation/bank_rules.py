@@ -18,6 +18,7 @@ from atm.ledger.commands import (
     Credit,
     Debit,
     Freeze,
+    GrantRole,
     Hold,
     Leg,
     Login,
@@ -25,6 +26,7 @@ from atm.ledger.commands import (
     Post,
     ResetPin,
     Reverse,
+    RevokeRole,
     SetLimit,
     SetPin,
     Transfer,
@@ -33,6 +35,7 @@ from atm.ledger.commands import (
     Void,
     WriteOff,
 )
+from tests.simulation.people import ROLES
 
 BANK = (CASH, WRITEOFF)
 BANK_FLOOR = -(2**63) + 1
@@ -100,6 +103,7 @@ class Bank:
     reversed: dict[str, str] = field(default_factory=dict)  # original: reversal
     buried: set[str] = field(default_factory=set)  # reversed before they came
     moves: list[tuple[Move, int, int]] = field(default_factory=list)  # with both balances right after
+    role_changes: dict[str, tuple[int, int]] = field(default_factory=dict)  # granted and revoked, as bits
     flag: str | None = None  # what kind of exception the newest command was
     now_us: int = 0
     level: int = 1
@@ -149,6 +153,8 @@ class Bank:
                     return self.holds[original].account
                 moves = self._reversible(original)
                 return next((name for name in moves[0][:2] if name not in BANK), CASH) if moves else None
+            case GrantRole() | RevokeRole():
+                return None
         return command.account
 
     # -- the rules -----------------------------------------------------------------------------------
@@ -191,8 +197,23 @@ class Bank:
                     self._customer(name)
                 self._move([(WRITEOFF, name, amount)])
                 self.flag = "written_off"
+            case GrantRole() | RevokeRole():
+                self._change_role(command)
             case _:
                 self._administer(command)
+
+    def _change_role(self, command: GrantRole | RevokeRole) -> None:
+        bits = 31 if command.role is None else 1 << ROLES.index(command.role)
+        granted, revoked = self.role_changes.get(command.name, (0, 0))
+        if isinstance(command, GrantRole):
+            self.role_changes[command.name] = granted | bits, revoked & ~bits
+        else:
+            self.role_changes[command.name] = granted & ~bits, revoked | bits
+
+    def roles(self, actor: str, certified: int) -> int:
+        """Return what an actor is now."""
+        granted, revoked = self.role_changes.get(actor.split("/", maxsplit=1)[0], (0, 0))
+        return (certified | granted) & ~revoked
 
     def _administer(  # noqa: C901 - a line for each kind
         self, command: Freeze | Unfreeze | Close | SetPin | Login | Unlock | ResetPin | SetLimit

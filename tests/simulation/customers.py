@@ -7,6 +7,7 @@ from collections.abc import Callable, Sequence
 from msgspec import msgpack
 
 from atm.ledger.commands import Command, Read
+from atm.wire.client_messages import UPGRADING
 from tests.simulation.history import COMMANDS, FAULTS, History
 from tests.simulation.loop import Loop
 from tests.simulation.plan import Plan
@@ -81,6 +82,9 @@ class Customer:
         if self._loop.tracing:
             self._loop.trace("reply", self._name, outcome, answer)
         if try_number != self._try or self._request is None:
+            return
+        if outcome in FAULTS and msgpack.decode(answer)["message"] == UPGRADING:
+            self._finish()  # it may take until the end of the run
             return
         if outcome in FAULTS:
             self._try_again()

@@ -58,6 +58,7 @@ OPTIONAL_OPERATIONS = {
     "close": 1.0,
     "pin": 3.0,
     "limit": 1.0,
+    "roles": 1.0,
 }
 
 

@@ -41,6 +41,7 @@ from atm.wire.framing import PEER_FRAME_BYTES_MAX, FrameReader, frame
 from atm.wire.peer_messages import (
     START_BITS,
     Forward,
+    ForwardedRequest,
     ForwardReply,
     Hello,
     PeerReport,
@@ -50,6 +51,7 @@ from atm.wire.peer_messages import (
 from tests.simulation.bank_model import BankModel
 from tests.simulation.fuse import Died, Fuse
 from tests.simulation.loop import Loop
+from tests.simulation.people import caller
 from tests.simulation.plan import BEGIN_US, TICK_US, Plan
 from tests.simulation.sim_folder import SimFolder
 from tests.simulation.sim_links import SimConnection, SimLinks, SimPeerServer
@@ -570,8 +572,8 @@ class SimServer:
         message, inputs = decode_peer_message(payload), Inputs()
         if isinstance(message, Forward):
             channel = ForwardedBy(sender, self, self.process)
-            for number, actor, request in message.requests:
-                inputs.add_request(self._asked(channel, number, request, actor, True))
+            for number, actor, roles, request in message.each():
+                inputs.add_request(self._asked(channel, number, request, (actor, roles), True))
         elif isinstance(message, ForwardReply):
             inputs.forward_replies += message.answers
         elif isinstance(message, PeerReport):
@@ -587,7 +589,7 @@ class SimServer:
         """A client's request arrives."""
         if self.up:
             inputs = Inputs()
-            asked = self._asked(channel, number, payload, f"teller@{self.name}", False)
+            asked = self._asked(channel, number, payload, caller(self.name, payload), False)
             self._model.readers.setdefault(asked.request.id, set()).add(asked.actor)
             inputs.add_request(asked)
             self.inbox.put(inputs)
@@ -595,11 +597,11 @@ class SimServer:
 
     @staticmethod
     def _asked(
-        channel: ReplyChannel, number: int, payload: bytes, actor: str, forwarded: bool
+        channel: ReplyChannel, number: int, payload: bytes, who: tuple[str, int], forwarded: bool
     ) -> PendingRequest:
         request = decode_client_request(payload)
         assert not isinstance(request, Status)
-        return PendingRequest(channel, number, request, payload, actor, forwarded)
+        return PendingRequest(channel, number, request, payload, who[0], forwarded, who[1])
 
     def lose_link(self, peer: NodeId) -> None:
         """The connection to `peer` is gone."""
@@ -609,9 +611,9 @@ class SimServer:
 
     # -- what goes out -------------------------------------------------------------------------------
 
-    def forward(self, to: NodeId, requests: Sequence[tuple[int, str, bytes]]) -> bool:
+    def forward(self, to: NodeId, requests: Sequence[ForwardedRequest]) -> bool:
         """The router forwards requests to the leader."""
-        return self.links.send_frame(to, Forward(sender=self.name, requests=tuple(requests)))
+        return self.links.send_frame(to, Forward.of(self.name, requests))
 
     def _no_ledger_is_wrong(self, line: str) -> None:
         require(False, "ledgers that follow from one log are never found to differ", (self.name, line))

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from atm.ledger.commands import LedgerReceipt, Read, ReadResult
+from atm.ledger.commands import LedgerEntry, LedgerReceipt, LoggedCommand, Read, ReadResult
 from atm.ledger.ledger import ClusterState, Ledger, Record
+from atm.ledger.roles import RoleChange
 from atm.ledger.state_hash import RowsFrom, StateHash
 from atm.raft.log import Log, LogStart
 from atm.raft.membership import Configuration
@@ -17,6 +18,7 @@ from atm.raft.ready import Ready, Role
 from atm.storage.log_file import LogFile
 from atm.storage.log_index import LogBase
 from atm.wire.codec import encode
+from atm.wire.log_entries import command_data
 from tests.simulation.bank_model import BankModel
 from tests.simulation.fuse import Fuse
 from tests.simulation.sim_ledger import SimLedgerFile
@@ -258,6 +260,10 @@ class WatchedLedger:
     def cluster(self) -> ClusterState:
         return self.ledger.cluster
 
+    @property
+    def role_changes(self) -> Mapping[str, RoleChange]:
+        return self.ledger.role_changes
+
     def apply(self, records: Sequence[Record]) -> list[LedgerReceipt | None]:
         receipts = self.decide(records)
         self.write()
@@ -270,7 +276,7 @@ class WatchedLedger:
             [r[0] for r in records] == [e.index for e in entries], "what is applied is durable", self._name
         )
         for (_, time_us, said), entry in zip(records, entries, strict=True):
-            same = time_us == entry.time_us and entry.data == (encode(said) if said else b"")
+            same = time_us == entry.time_us and entry.data == _data_of(said)
             require(same, "what is applied is what was saved", (self._name, entry))
         self._checks.applied(self._name, entries)
         receipts = self.ledger.decide(records)
@@ -312,3 +318,10 @@ class WatchedLedger:
         self.decided_index = self.ledger.applied_index
         self._checks.installed(self._name, snapshot)
         self._fuse.burn()
+
+
+def _data_of(said: LedgerEntry | None) -> bytes:
+    """Return what an entry holds that says this."""
+    if isinstance(said, LoggedCommand):
+        return command_data(said.actor, encode(said.command), said.roles)
+    return encode(said) if said else b""

@@ -25,6 +25,7 @@ from atm.ledger.commands import (
     Debit,
     Exceptions,
     Freeze,
+    GrantRole,
     Hold,
     Leg,
     Login,
@@ -35,6 +36,7 @@ from atm.ledger.commands import (
     Read,
     ResetPin,
     Reverse,
+    RevokeRole,
     SetLimit,
     SetPin,
     Statement,
@@ -44,6 +46,7 @@ from atm.ledger.commands import (
     Void,
     WriteOff,
 )
+from tests.simulation.people import PEOPLE, ROLES
 from tests.simulation.plan import Plan
 
 T = TypeVar("T")
@@ -145,6 +148,8 @@ class Workload:
                 return replace(past, hold=self._known(self._known_requests.holds)[0])
             case Reverse():
                 return replace(past, amount=self._amount())
+            case GrantRole() | RevokeRole():
+                return replace(past, name=self._chance.choice(tuple(PEOPLE)))
         return replace(past, account=self._account())
 
     # -- one kind after the other ---------------------------------------------------------------------
@@ -171,7 +176,17 @@ class Workload:
             case "write_off":
                 name = self._chance.choice((account, "cash"))
                 return WriteOff(id=request_id, account=name, amount=self._amount())
+            case "roles":
+                return self._role(request_id)
         return self._about_an_account(kind, request_id, account)
+
+    def _role(self, request_id: str) -> Command:
+        """Grant or revoke: more of the first, or soon nobody may do anything."""
+        chance = self._chance
+        person, role = chance.choice(tuple(PEOPLE)), chance.choice((*ROLES, *ROLES, None))
+        if role is not None and chance.random() < 0.8:
+            return GrantRole(id=request_id, name=person, role=role)
+        return RevokeRole(id=request_id, name=person, role=role)
 
     def _hold(self, request_id: str, account: str) -> Command:
         """Reserve, or end what was reserved: more ends than beginnings, since some come again."""

@@ -9,6 +9,7 @@
     w1 write_off ann 500      p2 post h1 300            r1 reverse c1
     b1 batch ann bob 500, bob eve 300                   r2 reverse c1 300
     v1 void h1                expire, expire 2          -
+    g1 grant_role ann teller  g2 revoke_role ann *
 
 `debit`, `transfer`, `hold` and each leg of a `batch` may end in `pin 1234`; the PIN `UNHASHED` is one that
 its server did not hash. `expire` is the leader's own and
@@ -20,7 +21,9 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Sequence
+from typing import cast
 
+from atm.identity import Role
 from atm.ledger.commands import (
     AMOUNT_MINOR_MAX,
     BALANCE_MINOR_MAX,
@@ -34,6 +37,7 @@ from atm.ledger.commands import (
     Debit,
     Expire,
     Freeze,
+    GrantRole,
     Hold,
     Leg,
     LevelRaise,
@@ -45,6 +49,8 @@ from atm.ledger.commands import (
     Query,
     ResetPin,
     Reverse,
+    RevokeRole,
+    RoleName,
     SetLimit,
     SetPin,
     Transfer,
@@ -56,6 +62,7 @@ from atm.ledger.commands import (
 from atm.ledger.ledger import Ledger, Record
 from atm.ledger.posting import BANK_MINOR_MIN, Posting
 from atm.ledger.unit_of_work import HoldRecord
+from atm.permissions import bits_of
 
 NAMED_AMOUNTS = {
     "LARGEST": AMOUNT_MINOR_MAX,
@@ -127,9 +134,9 @@ def entry(line: str) -> LoggedCommand | LevelRaise | None:
     return logged(command(line))
 
 
-def logged(asked: LogCommand, actor: str = LOCAL) -> LoggedCommand:
-    """Return the command as a log entry holds it."""
-    return LoggedCommand(actor, asked)
+def logged(asked: LogCommand, actor: str = LOCAL, *roles: Role) -> LoggedCommand:
+    """Return the command as a log entry holds it, from who has a certificate with these roles."""
+    return LoggedCommand(actor, asked, bits_of(frozenset(roles)))
 
 
 def command(line: str) -> Command:
@@ -176,6 +183,10 @@ def _of_account(request_id: str, op: str, rest: str) -> Command:
             return SetPin(id=request_id, account=account, pin=pin, old_pin=old_pin)
         case ["login", account, pin]:
             return Login(id=request_id, account=account, pin=pin)
+        case ["grant_role", name, role]:
+            return GrantRole(id=request_id, name=name, role=cast(RoleName, role))
+        case ["revoke_role", name, role]:
+            return RevokeRole(id=request_id, name=name, role=None if role == "*" else cast(RoleName, role))
         case ["set_limit", account, number]:
             limit = None if number == "none" else amount(number)
             return SetLimit(id=request_id, account=account, amount=limit)

@@ -13,8 +13,9 @@ from typing import Any, Self
 import msgspec
 
 from atm.config import Address, Cluster, NodeConfig
-from atm.ledger.commands import Command, Credit, LedgerReceipt, Outcome, Query, Read, ReadResult
+from atm.ledger.commands import Credit, LedgerReceipt, Outcome, Query, Read, ReadResult
 from atm.ledger.ledger import ClusterState, Record
+from atm.ledger.roles import RoleChange
 from atm.local_cluster import free_ports
 from atm.raft import ChangeRefused, Configuration, Member
 from atm.raft.messages import Entry, EntryKind, HardState, NodeId, Outgoing, RaftMessage
@@ -24,9 +25,10 @@ from atm.server.group.inbox import Inputs, PendingRequest
 from atm.server.server import Server
 from atm.storage.log_index import LogBase
 from atm.version import FEATURE_LEVEL_MAX, PROTOCOL_MAX, PROTOCOL_MIN, RELEASE
+from atm.wire.client_messages import ClientRequest
 from atm.wire.codec import encode
 from atm.wire.framing import CLIENT_FRAME_BYTES_MAX, FrameReader, frame
-from atm.wire.peer_messages import Hello, PeerReport
+from atm.wire.peer_messages import ForwardedRequest, Hello, PeerReport
 
 DEADLINE_S = 10.0
 
@@ -153,6 +155,8 @@ class Recorder:
         self.places: dict[NodeId, Address] = {}  # of the peers that are connected
         self.forwarded: list[tuple[NodeId, int, bytes]] = []
         self.actors: list[str] = []  # of what was forwarded
+        self.roles: list[int] = []  # likewise
+        self.role_changes: dict[str, RoleChange] = {}
         self.cluster = ClusterState(id="", voters=(), feature_level=1)
         self.on_disk: list[Entry] = []
         self.reports: list[PeerReport] = []  # of other servers
@@ -221,10 +225,11 @@ class Recorder:
     def drop_reads(self, read_ids: Sequence[int]) -> None:
         self.events.append(f"drop reads {len(read_ids)}")
 
-    def forward(self, to: NodeId, requests: Sequence[tuple[int, str, bytes]]) -> bool:
+    def forward(self, to: NodeId, requests: Sequence[ForwardedRequest]) -> bool:
         if self.link_up:
-            self.forwarded += [(to, number, payload) for number, _, payload in requests]
-            self.actors += [actor for _, actor, _ in requests]
+            self.forwarded += [(to, number, payload) for number, _, _, payload in requests]
+            self.actors += [actor for _, actor, _, _ in requests]
+            self.roles += [roles for _, _, roles, _ in requests]
         return self.link_up
 
     def reached(self, node: NodeId) -> Address | None:
@@ -302,9 +307,9 @@ class ReplyRecorder:
         self.answers.append(msgspec.msgpack.decode(payload, type=dict[str, Any]))
 
     def pending(
-        self, request: Command | Read, *, actor: str = "local", forwarded: bool = False
+        self, request: ClientRequest, *, actor: str = "local", forwarded: bool = False, roles: int = 0
     ) -> PendingRequest:
-        return PendingRequest(self, 0, request, encode(request), actor, forwarded=forwarded)
+        return PendingRequest(self, 0, request, encode(request), actor, forwarded=forwarded, roles=roles)
 
     @property
     def outcomes(self) -> list[tuple[str, str]]:

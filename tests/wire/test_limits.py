@@ -56,12 +56,17 @@ REQUESTS: dict[str, tuple[dict[str, Any], dict[str, Any]]] = {
     "set_pin": (ACCOUNT | {"pin": "1234"}, {"old_pin": "123456789012"}),
     "login": (ACCOUNT | {"pin": "1234"}, {}),
     "unlock": (ACCOUNT, {}),
+    "reset_pin": (ACCOUNT, {}),
     "set_limit": (ACCOUNT, {"amount": 1}),
     "query": (ACCOUNT, {"at_us": 0}),
     "statement": (ACCOUNT, {"limit": 1, "before": 0}),
     "lookup": ({"request_id": "c1"}, {}),
     "exceptions": ({}, {"limit": 1, "before": 0}),
     "accounts": ({}, {"limit": 1, "after": "ann"}),
+    "grant_role": ({"name": "ann", "role": "teller"}, {}),
+    "revoke_role": ({"name": "ann"}, {"role": "teller"}),
+    "roles": ({}, {"limit": 1, "after_name": "ann"}),
+    "deeds": ({}, {"limit": 1, "before": 0}),
     "status": ({}, {}),
 }
 for _, more in REQUESTS.values():
@@ -85,6 +90,9 @@ WRONG: dict[str, list[Any]] = {
     "at_us": [-1, 2**62 + 1, *NO_NUMBER],
     "legs": [[], [LEG] * (LEGS_MAX + 1), LEG, "ann", None, [None], [[*LEG.values()]]],
 }
+WRONG["name"] = ["x" * 33, "-x", ".x", "a/b", "local", "bank", *NO_NAME]
+WRONG["after_name"] = ["x" * 33, "-x", *NO_NAME]
+WRONG["role"] = ["node", "", "root", "Teller", *NO_TEXT]
 WRONG["end_user"] = ["x" * 32, "-x", ".x", "a/b", *NO_NAME]
 WRONG["old_pin"] = WRONG["pin"]
 WRONG["after"] = [name for name in WRONG["account"] if name is not None]
@@ -99,6 +107,9 @@ LARGEST: dict[str, list[Any]] = {
     "request_id": ["x" * 64],
     "pin": ["1234", "1" * 12, SEALED],
     "old_pin": ["1234", "1" * 12, SEALED],
+    "name": ["x" * 32, "_", "A.b-c_9"],
+    "role": ["admin", "auditor", "gateway", "operator", "teller"],
+    "after_name": ["x" * 32, "_"],
     "end_user": ["x" * 31, "_", "A.b-c_9"],
     "limit": [PAGE_LINES_MAX],
     "before": [2**63 - 1],
@@ -106,7 +117,17 @@ LARGEST: dict[str, list[Any]] = {
     "at_us": [2**62],
     "legs": [[LEG] * LEGS_MAX],
 }
-OPTIONAL = {"end_user", "pin", "old_pin", "amount", "before", "after", "at_us"}  # None means absent
+OPTIONAL = {
+    "end_user",
+    "role",
+    "after_name",
+    "pin",
+    "old_pin",
+    "amount",
+    "before",
+    "after",
+    "at_us",
+}  # None means absent
 
 
 def whole(op: str) -> dict[str, Any]:

@@ -182,7 +182,7 @@ def test_elements_that_a_newer_release_adds_to_a_message_are_ignored() -> None:
     for message in PEER_MESSAGES:
         longer = [*msgspec.msgpack.decode(encode(message)), "more"]
         assert decode_peer_message(encode(longer)) == message
-    assert decode_command(encode(["local", GOOD, "more"])) == decode_command(encode(["local", GOOD]))
+    assert decode_command(encode(["local", GOOD, 0, "more"])) == decode_command(encode(["local", GOOD]))
 
 
 def test_a_vote_request_of_a_release_without_transfers_is_of_none() -> None:
@@ -421,7 +421,7 @@ def test_an_entry_with_an_empty_or_overlong_actor_is_refused(actor: str) -> None
 
 
 def test_the_longest_actor_fits_what_is_added_to_a_request() -> None:
-    assert len(command_data("x" * 64, b"")) == COMMAND_BYTES_MAX
+    assert len(command_data("x" * 64, b"", 31)) == COMMAND_BYTES_MAX
 
 
 def test_each_kind_of_entry_is_decoded_by_its_kind() -> None:

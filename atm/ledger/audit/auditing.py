@@ -21,14 +21,16 @@ from typing import cast
 import apsw
 import msgspec
 
-from atm.ledger.audit.checks import CHECKS
+from atm.ledger.audit.checks import CHECKS, DEED_CHECKS
 from atm.ledger.audit.digest import table_digest, table_names
 from atm.ledger.audit.findings import Findings
 from atm.ledger.audit.journal_walk import JOURNAL, JournalWalk
 from atm.ledger.audit.read_only import DamagedLedger, NoLedger, open_read_only
 from atm.ledger.database import SCHEMAS, brief, expected_schema, schema_of
-from atm.ledger.posting import JournalRow
+from atm.ledger.deeds import DEED_COLUMNS, deed_hash
+from atm.ledger.posting import NO_HASH, JournalRow
 
+DEEDS = f"select {DEED_COLUMNS}, hash from deed order by deed"
 PROBLEMS_MAX = 60  # reported, so that the answer fits a frame; the others are counted
 OF_ONE_CHECK_MAX = 20
 NICE = 10
@@ -90,6 +92,7 @@ class _Audit:
             self._try(self._check_references)
             for check in CHECKS:
                 self._try(partial(self._find, check.sql, check.line.format))
+            self._try(self._check_deeds)
             self._try(partial(self._walk, walk))
             if applied is not None:
                 walk.finish(applied)
@@ -122,6 +125,18 @@ class _Audit:
             'select "table", parent, count(*) from pragma_foreign_key_check group by 1, 2',
             lambda table, parent, count: f"{table}: {count} of its rows refer to no {parent}",
         )
+
+    def _check_deeds(self) -> None:
+        """The record of deeds, which a ledger has from feature level 2 on."""
+        if "deed" not in table_names(self._cursor):
+            return
+        report, last_hash = self._of_one_check(), NO_HASH
+        for *columns, found in self._cursor.execute(DEEDS):
+            if deed_hash(last_hash, *cast(list[str | int | None], columns)) != found:
+                report(f"deed {columns[0]}: its hash does not fit its contents and the deed before it")
+            last_hash = cast(bytes, found)
+        for check in DEED_CHECKS:
+            self._find(check.sql, check.line.format)
 
     def _walk(self, walk: JournalWalk) -> None:
         try:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
+from atm.permissions import DEEDS
+
 
 class Check(NamedTuple):
     """`line` is filled with each row that `sql` finds: there is none in a sound ledger."""
@@ -113,5 +115,22 @@ CHECKS = (
         union all
         select 'receipt of ' || request_id, log_index, (select log_index from applied) from receipt
         where log_index > (select log_index from applied)""",
+    ),
+)
+
+# Of the record of deeds, which a ledger has from feature level 2 on.
+DEED_CHECKS = (
+    Check(
+        "deed {0}: its receipt says {1} by {2}, {3}",
+        """select deed, receipt.op, receipt.actor, receipt.outcome from deed join receipt using (request_id)
+        where deed = receipt.log_index and (deed.op <> receipt.op or deed.actor <> receipt.actor
+            or deed.outcome <> receipt.outcome or deed.amount is not receipt.amount
+            or deed.time_us <> receipt.time_us)""",
+    ),
+    Check(
+        "receipt of {0}: its {1} is no deed",
+        f"""select request_id, op from receipt where op in ({", ".join(f"'{op}'" for op in sorted(DEEDS))})
+        and log_index > (select min(deed) from deed) and log_index not in (select deed from deed)
+        and outcome <> 'already_reversed'""",
     ),
 )

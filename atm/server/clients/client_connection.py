@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import socket
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from functools import partial
 from queue import SimpleQueue
 from typing import Protocol
@@ -13,6 +13,8 @@ from msgspec.msgpack import Decoder
 from msgspec.structs import replace
 
 from atm.identity import LOCAL_IDENTITY, Identity
+from atm.ledger.roles import RoleChange, effective
+from atm.permissions import bits_of, roles_of
 from atm.server.clients.rates import Rate
 from atm.server.clients.refusal import refusal_of
 from atm.server.clients.slots import SLOT_BYTES, SlotCount, slots
@@ -59,6 +61,9 @@ class ConnectionOwner(Protocol):
     partial_frame_s: float
     inbox: Inbox
     slot_count: SlotCount
+
+    def role_changes(self) -> Mapping[str, RoleChange]:
+        """Return what the log says about roles, as far as this server's ledger has applied it."""
 
     def may_ask(self, connection: ClientConnection, request: ClientRequest) -> bool:
         """Return whether a connection may send this request, as its first, with the place that it has."""
@@ -231,22 +236,26 @@ class ClientConnection(FramedConnection):
             return
         self._asked += 1
         if self.identity is LOCAL_IDENTITY and request.end_user is None:
-            self._take(request, payload, self.identity.name)
+            self._take(request, payload, self.identity.name, 0)
         else:
             self._judge(request, payload)
 
     def _judge(self, request: ClientRequest, payload: bytes) -> None:
         """Take the request if its sender may send it, and refuse it otherwise."""
-        refusal = refusal_of(request, self.identity.roles)
+        identity = self.identity
+        certified = 0 if identity is LOCAL_IDENTITY else bits_of(identity.roles)
+        now = effective(identity.name, bits_of(identity.roles), self._owner.role_changes())
+        roles = identity.roles if identity.is_node else roles_of(now)
+        refusal = refusal_of(request, roles)
         if refusal is not None:
             self.send(frame(refusal))
         elif request.end_user is None:
-            self._take(request, payload, self.identity.name)
+            self._take(request, payload, identity.name, certified)
         else:
             asked = replace(request, end_user=None)
-            self._take(asked, encode(asked), f"{self.identity.name}/{request.end_user}")
+            self._take(asked, encode(asked), f"{identity.name}/{request.end_user}", certified)
 
-    def _take(self, request: ClientRequest, payload: bytes, actor: str) -> None:
+    def _take(self, request: ClientRequest, payload: bytes, actor: str, roles: int) -> None:
         if isinstance(request, Verify | TakeSnapshot | BackupRequest):
             if self._jobs_given - self._jobs_done >= JOBS_MAX:
                 self.send(frame(error_payload(request.id, "busy", BUSY)))
@@ -272,7 +281,7 @@ class ClientConnection(FramedConnection):
             self.send(frame(error_payload(request.id, "busy", BUSY)))
             return
         self._slots_taken += number
-        pending = PendingRequest(self, number, request, payload, actor)
+        pending = PendingRequest(self, number, request, payload, actor, roles=roles)
         if not waits:
             self._inbox.gathered.add_request(pending)
             return

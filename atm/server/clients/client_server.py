@@ -5,10 +5,11 @@ from __future__ import annotations
 import contextlib
 import socket
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 
 from atm.config import Address, is_loopback
 from atm.identity import LOCAL_IDENTITY, Identity
+from atm.ledger.roles import RoleChange
 from atm.server.clients.auditor import Auditor
 from atm.server.clients.backup_source import BackupSource
 from atm.server.clients.client_connection import TOO_MANY, ClientConnection, error_payload
@@ -65,6 +66,7 @@ class ClientServer(Listener[ClientConnection]):
         backups: BackupSource,
         *,
         take_snapshot: TakeSnapshotNow,
+        role_changes: Callable[[], Mapping[str, RoleChange]] = dict,
         report: Callable[[str], None],
         verbose: bool = False,
         connections_max: int = CONNECTIONS_MAX,
@@ -86,6 +88,7 @@ class ClientServer(Listener[ClientConnection]):
         self._auditor = auditor
         self._backups = backups
         self._take_snapshot = take_snapshot
+        self.role_changes = role_changes
         self.partial_frame_s = partial_frame_s
         self.touched: list[ClientConnection] = []
         self.blocked: set[Connection] = set()

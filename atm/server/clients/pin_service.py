@@ -10,6 +10,8 @@ from __future__ import annotations
 from collections.abc import Callable, Collection
 from threading import Event
 
+from msgspec import structs
+
 from atm.ledger.commands import BANK_ACCOUNTS, OK, Login, Query, SetPin
 from atm.server.group.inbox import Inbox, Inputs, PendingRequest
 from atm.server.security.pin_queue import PinQueueFull
@@ -55,7 +57,7 @@ class PinService:
             return ErrorReply(id=request.id, outcome="busy", message=BUSY)
         except NotWanted:
             return None
-        return PendingRequest(pending.channel, pending.number, sealed, encode(sealed), pending.actor)
+        return structs.replace(pending, request=sealed, payload=encode(sealed))
 
     def _look_up(self, names: Collection[str], actor: str) -> dict[str, Reply] | ErrorReply:
         """Return what the bank says of each account, or why it says nothing."""

@@ -37,6 +37,7 @@ class PendingRequest(Struct, frozen=True, eq=False):
     payload: bytes
     actor: str
     forwarded: bool = False  # by another node: it is not forwarded a second time
+    roles: int = 0  # of the actor's certificate (`permissions.bits_of`); 0: there is none
 
 
 class WakeThresholds(NamedTuple):

@@ -6,6 +6,7 @@ from collections.abc import Collection, Iterable, Sequence
 
 from atm.raft.messages import Entry, NodeId
 from atm.server.group.inbox import PendingRequest
+from atm.wire.peer_messages import ForwardedRequest
 
 
 class Proposals:
@@ -89,12 +90,12 @@ class ForwardedRequests:
 
     def add(
         self, requests: Iterable[PendingRequest], to: NodeId, deadline_s: float
-    ) -> list[tuple[int, str, bytes]]:
+    ) -> list[ForwardedRequest]:
         """Remember the requests and return them as a `Forward` carries them."""
         numbered = []
         for number, pending in enumerate(requests, self._next_number):
             self._pending[number] = (deadline_s, to, pending)
-            numbered.append((number, pending.actor, pending.payload))
+            numbered.append((number, pending.actor, pending.roles, pending.payload))
         self._next_number += len(numbered)
         return numbered
 

@@ -19,6 +19,8 @@ from typing import Protocol
 from atm.config import Address, NodeConfig
 from atm.ledger.commands import BANK, Expire, LedgerReceipt, LevelRaise, Read, ReadResult
 from atm.ledger.ledger import ClusterState
+from atm.ledger.roles import ALL_ROLES, RoleChange, effective
+from atm.permissions import bits_may, needed
 from atm.raft import ChangeRefused, ConfirmedRead, Entry, EntryKind, NodeId, Role
 from atm.server.group.administration import Administration, ChangedCore, Done, Handing, Refused
 from atm.server.group.fair_turn import fair_turn
@@ -39,6 +41,7 @@ from atm.wire.client_messages import (
 )
 from atm.wire.codec import encode
 from atm.wire.log_entries import command_data
+from atm.wire.peer_messages import ForwardedRequest
 
 PROPOSALS_MAX = 20_000
 READS_MAX = 20_000
@@ -52,6 +55,7 @@ EXPIRE_LIMIT = 500  # holds ended by one entry, which takes every server some 10
 EXPIRE_LIMIT_LEVEL = 2  # the feature level from which on an entry may say a limit
 EXPIRE = command_data(BANK, encode(Expire(limit=EXPIRE_LIMIT)))
 EXPIRE_ALL = command_data(BANK, encode(Expire()))  # for release 1.1
+ROLES_LEVEL = 2  # the feature level from which on a command's entry says its actor's roles
 RAISE_AGAIN_S = 1.0  # if it was not applied by then
 
 UNKNOWN = "it may or may not have been done: ask again with the same id"
@@ -88,6 +92,8 @@ class LedgerReads(Protocol):
     def next_expiry_us(self) -> int | None: ...
     @property
     def cluster(self) -> ClusterState: ...
+    @property
+    def role_changes(self) -> Mapping[str, RoleChange]: ...
 
     def views(self, requests: Sequence[Read], now_us: int) -> list[ReadResult]: ...
 
@@ -95,8 +101,8 @@ class LedgerReads(Protocol):
 class Forwarder(Protocol):
     """What the router needs of the outbound links."""
 
-    def forward(self, to: NodeId, requests: Sequence[tuple[int, str, bytes]]) -> bool:
-        """Forward (number, actor, request) tuples; return False, with nothing sent, if there is no link."""
+    def forward(self, to: NodeId, requests: Sequence[ForwardedRequest]) -> bool:
+        """Forward requests; return False, with nothing sent, if there is no link."""
 
     def reached(self, node: NodeId) -> Address | None:
         """Return the address at which a peer is connected, None if it is not."""
@@ -248,15 +254,16 @@ class RequestRouter:
             self._refuse(commands, "no_space", no_space)
             return
         level = self._ledger.cluster.feature_level
-        if level < self._feature_level_max:
+        if level < FEATURE_LEVEL_MAX:
             self._refuse([each for each in commands if each.request.level > level], "unavailable", UPGRADING)
             commands = [each for each in commands if each.request.level <= level]
         room = PROPOSALS_MAX - len(self._proposals)
         self._refuse(commands[room:], "busy", "too many commands are under way")
         commands = commands[:room]
         if commands:
+            logged = ALL_ROLES if level >= ROLES_LEVEL else 0  # which roles may stand in the log
             first_index = self._core.propose(
-                [command_data(pending.actor, pending.payload) for pending in commands],
+                [command_data(each.actor, each.payload, each.roles & logged) for each in commands],
                 self._log_clock.now_us(),
             )
             replaced = self._proposals.add(first_index, self._core.term, commands)
@@ -334,6 +341,12 @@ class RequestRouter:
         """Decide a request, and reply now or when it is done."""
         request = pending.request
         assert isinstance(request, AdminChange)
+        op = str(request.__struct_config__.tag)
+        roles = effective(pending.actor, pending.roles, self._ledger.role_changes)
+        if pending.roles and not bits_may(roles, op, for_end_user=False):
+            refusal = AdminReply(id=request.id, outcome="not_allowed", message=needed(op), index=0)
+            self._answer(pending, refusal)
+            return
         try:
             decision = self._administration.decide(request, self._log_clock.now_us())
         except Refused as error:
@@ -390,7 +403,7 @@ class RequestRouter:
         self._refuse(mine[room:], "busy", "too many requests wait for the leader")
         numbered = self._forwarded.add(mine[:room], leader, self._clock() + FORWARD_TIMEOUT_S)
         if not self._forwarder.forward(leader, numbered):
-            for number, _, _ in numbered:
+            for number, *_ in numbered:
                 self._forwarded.pop(number)
             self._refuse(mine[:room], "unavailable", "there is no link to the leader at the moment")
         else:

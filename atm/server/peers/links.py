@@ -16,7 +16,14 @@ from atm.server.peers.handshake import Handshake, HandshakeRefused
 from atm.tls.tls_socket import HandshakeEnded, TlsFailed, TlsSocket
 from atm.wire.codec import Malformed, encode
 from atm.wire.framing import PEER_FRAME_BYTES_MAX, FrameTooLarge, frame
-from atm.wire.peer_messages import NEWER, PEER_REPORTS_PROTOCOL, Forward, ForwardReply, PeerReport
+from atm.wire.peer_messages import (
+    NEWER,
+    PEER_REPORTS_PROTOCOL,
+    Forward,
+    ForwardedRequest,
+    ForwardReply,
+    PeerReport,
+)
 
 OUTBOX_BYTES_MAX = 32 * 1024 * 1024
 BATCH_BYTES_MAX = 1024 * 1024  # requests or replies in one frame, the sum of their payloads
@@ -245,14 +252,14 @@ class Links:
             link.gather(framed)
         self.flush()
 
-    def forward(self, to: NodeId, requests: Sequence[tuple[int, str, bytes]]) -> bool:
+    def forward(self, to: NodeId, requests: Sequence[ForwardedRequest]) -> bool:
         """Send requests at the next flush; return False, with nothing queued, if the link is down."""
         link = self._links.get(to)
         if link is None or not link.up:
             return False
         self._touched.add(link)
         for batch in batches(requests):
-            link.gather(frame(encode(Forward(sender=self._node, requests=batch))))
+            link.gather(frame(encode(Forward.of(self._node, batch))))
         return True
 
     def send_reply(self, to: NodeId, number: int, payload: bytes) -> None:
@@ -300,7 +307,7 @@ class Links:
             link.close()
 
 
-Numbered = TypeVar("Numbered", tuple[int, bytes], tuple[int, str, bytes])
+Numbered = TypeVar("Numbered", tuple[int, bytes], ForwardedRequest)
 
 
 def batches(numbered: Sequence[Numbered]) -> list[tuple[Numbered, ...]]:

@@ -66,8 +66,8 @@ class PeerConnection(FramedConnection):
             raise Malformed(f"node {self._peer} sent a message in the name of {message.sender[:64]!r}")
         gathered = self._inbox.gathered
         if isinstance(message, Forward):
-            for number, actor, request in message.requests:
-                self._gather_forwarded(number, actor, request)
+            for number, actor, roles, request in message.each():
+                self._gather_forwarded(number, actor, request, roles)
         elif isinstance(message, ForwardReply):
             gathered.forward_replies += message.answers
         elif isinstance(message, PeerReport):
@@ -75,14 +75,14 @@ class PeerConnection(FramedConnection):
         else:
             gathered.add_message(message, len(payload))
 
-    def _gather_forwarded(self, number: int, actor: str, payload: bytes) -> None:
+    def _gather_forwarded(self, number: int, actor: str, payload: bytes, roles: int) -> None:
         try:
-            self._inbox.gathered.add_request(self._forwarded(number, actor, payload))
+            self._inbox.gathered.add_request(self._forwarded(number, actor, payload, roles))
         except Malformed as error:
             fault = ErrorReply(id="", outcome="bad_request", message=f"not a request: {error}")
             self._inbox.gathered.refused.append((self, number, encode(fault)))
 
-    def _forwarded(self, number: int, actor: str, payload: bytes) -> PendingRequest:
+    def _forwarded(self, number: int, actor: str, payload: bytes, roles: int) -> PendingRequest:
         if len(payload) > CLIENT_FRAME_BYTES_MAX:
             raise Malformed(f"{len(payload)} bytes are over the limit")
         request = decode_forwardable(payload)
@@ -90,7 +90,7 @@ class PeerConnection(FramedConnection):
             raise Malformed("a forwarded request has a plain PIN: the server that received it must seal it")
         if request.end_user is not None:
             raise Malformed("a forwarded request names its end user: its actor says who that is")
-        return PendingRequest(self, number, request, payload, actor, forwarded=True)
+        return PendingRequest(self, number, request, payload, actor, forwarded=True, roles=roles)
 
     def on_error(self, error: Exception, payload: bytes) -> None:
         """Keep the error: `serve` raises it in the connection's own thread."""

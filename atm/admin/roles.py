@@ -1,0 +1,93 @@
+"""`bin/admin roles`: grants and revokes roles in the log, whatever certificates say, and lists them."""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Iterator
+
+from msgspec.structs import asdict
+from tabulate import tabulate
+
+from atm.admin.task import DONE, NOT_ALLOWED, REFUSED, TIMEOUT_S, USAGE, NotDone, Task
+from atm.client import Client, Receipt
+from atm.client.receipt import new_request_id
+from atm.command_line import printable
+from atm.ledger.commands import GrantRole, Outcome, RevokeRole, Roles, RoleState
+from atm.permissions import needed
+
+ROLES = ("admin", "auditor", "gateway", "operator", "teller")
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Add what is to be done, and to whom."""
+    parser.add_argument("action", choices=("grant", "revoke", "list"), metavar="grant|revoke|list")
+    parser.add_argument("name", nargs="?", metavar="NAME", help="the name in the certificate")
+    parser.add_argument(
+        "role", nargs="?", choices=ROLES, metavar="ROLE", help=f"{', '.join(ROLES)}; revoke: default all"
+    )
+    parser.add_argument("--yes", action="store_true", help="also if an administrator is revoked")
+
+
+def run(task: Task) -> int:
+    """Carry out one of the three."""
+    options = task.options
+    with Client(task.cluster, timeout=task.timeout_s or TIMEOUT_S) as client:
+        if options.action == "list":
+            if options.name is not None:
+                raise NotDone(USAGE, "roles list takes no name: it lists all that the log changed")
+            return _list(task, client)
+        if options.name is None or (options.action == "grant" and options.role is None):
+            raise NotDone(USAGE, f"roles {options.action} needs a name and a role, such as: ann teller")
+        try:
+            return _change(task, client)
+        except ValueError:
+            raise NotDone(
+                USAGE, f"{printable(options.name)} is the name of no certificate whose roles can be changed"
+            ) from None
+
+
+def _change(task: Task, client: Client) -> int:
+    name, role = task.options.name, task.options.role
+    if task.options.action == "grant":
+        receipt = client.ask(GrantRole(id=new_request_id(), name=name, role=role))
+        done = f"{name} has the role {role}, from log entry {receipt.log_index} on"
+    else:
+        if role in ("admin", None) and not task.options.yes:
+            raise NotDone(
+                REFUSED,
+                f"Without any administrator nobody can grant a role any more. If another one is left than "
+                f"{name}, or {name} is none: add --yes. Nothing was changed",
+            )
+        receipt = client.ask(RevokeRole(id=new_request_id(), name=name, role=role))
+        what = "all roles" if role is None else f"the role {role}"
+        done = f"{name} has lost {what}, whatever the certificate says, from log entry {receipt.log_index} on"
+    _check(receipt, f"{task.options.action}_role")
+    return task.finish(done, {"name": name, "role": role, "index": receipt.log_index})
+
+
+def _list(task: Task, client: Client) -> int:
+    rows = list(_all(client))
+    table = tabulate(
+        [(row.name, row.granted or "-", row.revoked or "-", row.log_index) for row in rows],
+        ("name", "granted", "revoked", "since entry"),
+        disable_numparse=True,
+        colalign=("left", "left", "left", "right"),
+    )
+    text = table if rows else "The log changes nobody's roles: those of the certificates count"
+    return task.finish(text, {"roles": [asdict(row) for row in rows]}, DONE)
+
+
+def _all(client: Client) -> Iterator[RoleState]:
+    after: str | None = None
+    while True:
+        found = client.ask(Roles(id=new_request_id(), after_name=after))
+        _check(found, "roles")
+        yield from found.roles or ()
+        if not isinstance(found.next, str):
+            return
+        after = found.next
+
+
+def _check(receipt: Receipt, op: str) -> None:
+    if receipt.outcome is Outcome.NOT_ALLOWED:
+        raise NotDone(NOT_ALLOWED, f"{needed(op)}; nothing was changed")

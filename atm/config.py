@@ -12,6 +12,7 @@ import ipaddress
 import os
 import re
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -25,7 +26,9 @@ HEARTBEATS_PER_TIMEOUT_MIN = 4  # so that a few late heartbeats do not start an 
 TIMEOUT_SPREAD_MIN = 1.5  # high / low: a narrow range splits votes
 
 LEDGER_FILE = "ledger.db"  # in each node's folder, which is data_dir/<node>
-PEPPER_FILE = "pepper.key"  # default, in data_dir; no node can have this name
+PEPPER_FILE = "pepper.key"  # no node can have this name
+SECRETS_FOLDER = "secrets"  # beside data_dir: a copy of the data is none of what opens its PINs
+CREDENTIALS_VARIABLE = "CREDENTIALS_DIRECTORY"  # where a service manager puts what it was given as secret
 
 SNAPSHOT_LOG_MB_MIN, SNAPSHOT_LOG_MB_MAX = 0.1, 100_000
 
@@ -223,6 +226,21 @@ def parse_address(text: str) -> Address:
     return Address(host, port)
 
 
+def default_pepper(data_dir: Path) -> Path:
+    """Return where the pepper is if no `pepper_file` is given.
+
+    Among the credentials of the service, or in `data_dir`, where it was made up to release 1.1, if it is
+    there; else in a folder beside `data_dir`.
+    """
+    credentials = os.environ.get(CREDENTIALS_VARIABLE)
+    places = [Path(credentials) / PEPPER_FILE] if credentials else []
+    for place in (*places, data_dir / PEPPER_FILE):
+        with suppress(OSError):  # a teller of another user may not look there, and needs no pepper
+            if place.exists():
+                return place
+    return data_dir.parent / SECRETS_FOLDER / PEPPER_FILE
+
+
 def is_node_name(text: str) -> bool:
     """Return whether a node may have this name."""
     return _NODE_SECTION.fullmatch(f"node {text}") is not None
@@ -274,7 +292,7 @@ class _Reader:
         return Cluster(
             path=self._path.absolute(),
             data_dir=data_dir,
-            pepper_file=data_dir / PEPPER_FILE if pepper_file is None else here / pepper_file,
+            pepper_file=default_pepper(data_dir) if pepper_file is None else here / pepper_file,
             heartbeat_ms=heartbeat_ms,
             election_timeout_ms=self._election_timeout_ms(settings["election_timeout_ms"], heartbeat_ms),
             nodes=self._nodes(),

@@ -19,6 +19,7 @@ from atm.config import (
     Address,
     Cluster,
     ConfigError,
+    default_pepper,
     load,
 )
 
@@ -511,3 +512,27 @@ def test_a_certificate_of_the_command_line_takes_the_place_of_the_files(tmp_path
         cluster.with_client_certificate("/a.pem", None)
     with pytest.raises(ConfigError, match=r"has no \[tls\]"):
         read(tmp_path, NODE_A).with_client_certificate("/a.pem", "/a.key")
+
+
+# -- where the pepper is ------------------------------------------------------------------------------
+
+
+def test_a_new_pepper_is_beside_the_data_and_an_old_one_in_it_goes_on_working(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv("CREDENTIALS_DIRECTORY", raising=False)
+    data = tmp_path / "data"
+    assert default_pepper(data) == tmp_path / "secrets" / "pepper.key"
+    data.mkdir()
+    (data / "pepper.key").touch()
+    assert default_pepper(data) == data / "pepper.key"
+
+
+def test_a_pepper_among_the_credentials_of_a_service_is_used_if_it_is_there(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("CREDENTIALS_DIRECTORY", str(tmp_path / "credentials"))
+    (tmp_path / "credentials").mkdir()
+    assert default_pepper(tmp_path / "data") == tmp_path / "secrets" / "pepper.key"
+    (tmp_path / "credentials" / "pepper.key").touch()
+    assert default_pepper(tmp_path / "data") == tmp_path / "credentials" / "pepper.key"

@@ -15,7 +15,7 @@ from atm.client.each_node import ask_one
 from atm.client.node_status import DOWN, LEARNER, ClusterStatus
 from atm.client.receipt import new_request_id
 from atm.command_line import printable
-from atm.config import Address, Cluster, parse_address
+from atm.config import PEPPER_FILE, SECRETS_FOLDER, Address, Cluster, parse_address
 from atm.tls.credentials import Credentials
 from atm.wire.client_messages import Status, StatusReply
 
@@ -80,6 +80,7 @@ def findings(cluster: Cluster, status: ClusterStatus) -> Iterator[Finding]:
     yield from _slow(status)
     yield from _releases(status)
     yield from _files(status)
+    yield from _pepper_beside_data(cluster)
     yield from _addresses(cluster, status)
 
 
@@ -178,6 +179,19 @@ def _releases(status: ClusterStatus) -> Iterator[Finding]:
             "versions",
             None,
             f"the nodes run different releases, {_told(releases)}: finish the upgrade (docs/upgrade.md)",
+        )
+
+
+def _pepper_beside_data(cluster: Cluster) -> Iterator[Finding]:
+    """Say that a pepper of this machine is where it was put up to release 1.1."""
+    inside = cluster.data_dir / PEPPER_FILE
+    if cluster.pepper_file == inside and inside.exists():
+        outside = cluster.data_dir.parent / SECRETS_FOLDER
+        yield Finding(
+            "pepper",
+            None,
+            f"the pepper is in {cluster.data_dir}, so a copy of the data opens its PINs: "
+            f"mkdir -m 700 {outside}, and mv {inside} {outside} (while the nodes run, too)",
         )
 
 

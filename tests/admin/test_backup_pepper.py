@@ -115,16 +115,19 @@ def test_without_it_the_restore_says_that_it_is_missing(
     restoring = ("restore", backup, "--config", new_ini)
     assert admin("backup", backup, "--config", node.config) == 0
     cluster.data_dir.mkdir()
+    cluster.pepper_file.parent.mkdir()
+    cluster.pepper_file.touch(mode=0o600)
     cluster.pepper_file.write_bytes(new_pepper())
     assert admin(*restoring) == 1
     assert "is another secret than the one" in capsys.readouterr().err
-    assert files(cluster.data_dir) == {"pepper.key"}
+    assert files(cluster.data_dir) == set()
     cluster.pepper_file.unlink()
     assert admin(*restoring, "--preview") == 0
     assert (
         f"MISSING: the PINs' secret is not in this backup. Put it at {cluster.pepper_file}"
         in capsys.readouterr().out
     )
+    cluster.pepper_file.touch(mode=0o600)
     cluster.pepper_file.write_bytes(pepper.read_bytes())
     assert admin(*restoring) == 0
     assert f"The PINs' secret is in {cluster.pepper_file}" in capsys.readouterr().out

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import json
 import time
+from pathlib import Path
 from typing import Any
 
 import pytest
 
-from atm.admin.doctor import Clock, clock_findings
+from atm.admin.doctor import Clock, _pepper_beside_data, clock_findings
+from atm.config import load
 from tests.admin.fake_membership import FakeMembership
 from tests.support.running import Run
 
@@ -149,3 +151,13 @@ def test_clocks_that_are_apart_are_told(run: Run, bank: FakeMembership) -> None:
 def test_clocks_are_told_only_if_they_are_certainly_apart(apart_s: float, error_s: float, count: int) -> None:
     clocks = {"a": Clock(10.0, error_s), "b": Clock(10.0 + apart_s, error_s)}
     assert len(list(clock_findings(clocks))) == count
+
+
+def test_a_pepper_in_the_data_folder_is_told_with_where_to_move_it(tmp_path: Path) -> None:
+    path = tmp_path / "cluster.ini"
+    path.write_text("[node a]\nclient = localhost:5000\npeer = localhost:6000\n")
+    assert list(_pepper_beside_data(load(path))) == []
+    (tmp_path / "data").mkdir()
+    (tmp_path / "data" / "pepper.key").touch()
+    [finding] = _pepper_beside_data(load(path))
+    assert f"mv {tmp_path}/data/pepper.key {tmp_path}/secrets (while" in finding.text

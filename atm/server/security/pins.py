@@ -188,7 +188,7 @@ def new_pepper() -> bytes:
 def _make_pepper(path: Path, may_make: Callable[[], bool]) -> None:
     """Make the file, unless another server of this machine has just made it."""
     if may_make():
-        path.parent.mkdir(parents=True, exist_ok=True)
+        path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
         create_durably(path, new_pepper(), mode=0o600)
     elif not path.exists():  # a server that may make it records that only afterwards
         raise PepperRefused(

@@ -13,6 +13,7 @@ from contextlib import contextmanager, suppress
 from itertools import count
 from multiprocessing.synchronize import Event
 
+from atm.client import Client
 from atm.config import Cluster, NodeConfig
 from atm.ledger.commands import Credit, Debit, Hold, Request
 from atm.wire.client_messages import Verify
@@ -20,6 +21,7 @@ from atm.wire.codec import encode
 from atm.wire.framing import frame
 
 READY_S = 30.0
+PIN, PIN_ACCOUNTS = "4711", 40
 REFUSED_S = 0.05  # until a stranger tries again a port that nobody listens on
 
 Flood = Callable[[NodeConfig, Cluster, Event, Event], None]  # against the leader; ready, and then stop
@@ -35,16 +37,18 @@ def silent_strangers(leader: NodeConfig, cluster: Cluster, ready: Event, stop: E
     _stay(80, [node.peer.port for node in cluster.nodes.values()], ready, stop)
 
 
-def pin_guesses(leader: NodeConfig, cluster: Cluster, ready: Event, stop: Event) -> None:
-    """H2: PINs to hash, on 50 connections, for accounts that need not exist."""
-    _ask(
-        leader,
-        50,
-        20,
-        lambda number: Debit(id=_id(number), account="nobody", amount=1, pin="1234"),
-        ready,
-        stop,
-    )
+def pins(leader: NodeConfig, cluster: Cluster, ready: Event, stop: Event) -> None:
+    """H2: right PINs to hash, on 50 connections, for accounts without money: wrong ones would lock them."""
+    accounts = [f"flood-{number}" for number in range(PIN_ACCOUNTS)]
+    with Client(cluster, timeout=READY_S) as client:
+        for account in accounts:
+            client.open(account)
+            client.set_pin(account, PIN)
+
+    def request(number: int) -> Request:
+        return Debit(id=_id(number), account=accounts[number % PIN_ACCOUNTS], amount=1, pin=PIN)
+
+    _ask(leader, 50, 20, request, ready, stop)
 
 
 def holds(leader: NodeConfig, cluster: Cluster, ready: Event, stop: Event) -> None:
@@ -71,7 +75,7 @@ def pipelines(leader: NodeConfig, cluster: Cluster, ready: Event, stop: Event) -
 FLOODS: dict[str, Flood] = {
     "silent-clients": silent_clients,
     "silent-strangers": silent_strangers,
-    "pins": pin_guesses,
+    "pins": pins,
     "holds": holds,
     "audits": audits,
     "pipeline": pipelines,

@@ -145,7 +145,7 @@ class Server:
         lock = Lock()
         inbox = Inbox(lock)
         self._reader = self._add_part(Reader(inbox.put_gathered, self._fail))
-        roster = Roster(storage.raft.configuration[1], {}, self._cluster.nodes)
+        roster = Roster(*storage.raft.configuration, {}, self._cluster.nodes)
         handshake = Handshake(
             own_hello(self._cluster, storage.folder, storage.sealer.name),
             roster,

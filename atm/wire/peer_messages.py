@@ -39,7 +39,8 @@ class Hello(Struct, frozen=True, kw_only=True, array_like=True, tag=20):
     From `peer_address` on: release 1.2. The addresses are those at which the caller is to be reached.
     `incarnation` tells one start on this data folder from all others (`incarnation_of`), 0 if none is
     counted. `last_index` is where the caller's log ends on its disk. `purpose` is what the connection is for:
-    "" for messages of servers.
+    "" for messages of servers. `member_at` is the index of the newest entry of the caller's log that names
+    members if it names the caller, else 0.
     """
 
     protocol_max: int
@@ -56,6 +57,7 @@ class Hello(Struct, frozen=True, kw_only=True, array_like=True, tag=20):
     incarnation: int = 0
     last_index: int = 0
     purpose: str = ""
+    member_at: int = 0
 
 
 START_BITS = 20

@@ -140,11 +140,41 @@ MEMBERS = (
         edits=(
             Edit(
                 "Neighbours._removed_by_word_of_peers",
-                "isinstance(at_, int) and at_ >= self_._configuration_index",
+                "isinstance(at_, int) and at_ >= self_.roster.index",
                 "isinstance(at_, int)",
             ),
         ),
         caught_by=NEIGHBOURS + "test_a_node_that_was_added_again_is_not_ended_by_peers_that_do_not_know_that",
+    ),
+    Mutant(
+        name="leader refused by one that lags",
+        what="a server whose log ends between the leader's removal and its return never gets the rest",
+        edits=(Edit("Roster.removed_at", "at_ if at_ >= member_at_ else 0", "at_"),),
+        caught_by=HANDSHAKE + "test_a_server_that_says_it_was_added_again_later_is_let_in",
+    ),
+    Mutant(
+        name="leader dropped by one that lags",
+        what="the connection of a leader ends whenever a follower looks at an old entry that removed it",
+        edits=(
+            Edit(
+                "PeerServer.follow",
+                "roster_.removed_at(peer_, hello_.member_at)",
+                "roster_.removed_at(peer_)",
+            ),
+        ),
+        caught_by=PEER_SERVER + "test_a_removed_peer_is_dropped_unless_its_own_log_names_it_in_a_later_entry",
+    ),
+    Mutant(
+        name="leader not answered by one that lags",
+        what="a leader hears nothing of what a follower saved, while that is behind the leader's return",
+        edits=(
+            Edit(
+                "Neighbours._places",
+                "roster_.removed_at(node_, member_at_)",
+                "roster_.removed_at(node_)",
+            ),
+        ),
+        caught_by=NEIGHBOURS + "test_a_server_that_says_it_was_added_again_later_is_answered",
     ),
     Mutant(
         name="removed server let in",

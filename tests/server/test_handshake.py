@@ -35,7 +35,7 @@ def reason_to_refuse(ours: Hello, theirs: Hello) -> str | None:
 
 def handshake_of(ours: Hello, *, members: str = "n1 n2 n3", removed: Mapping[str, int] = {}) -> Handshake:
     """Return the handshake of a node whose log knows these members."""
-    return Handshake(ours, Roster(tuple(Member(n, True) for n in members.split()), removed, {}))
+    return Handshake(ours, Roster(5, tuple(Member(n, True) for n in members.split()), removed, {}))
 
 
 @pytest.mark.parametrize(
@@ -154,9 +154,27 @@ def test_a_removed_server_is_told_so_until_it_is_added_again(cluster: str) -> No
     assert again.removed_at(theirs) == 0
 
 
+def test_a_server_that_says_it_was_added_again_later_is_let_in() -> None:
+    """It may lead, and then this node gets the entry that added it from nobody else."""
+    handshake = handshake_of(hello("n1", cluster=ONE), removed={"n9": 70})
+    for member_at, removed_at in ((69, 70), (70, 70), (71, 0)):
+        theirs = replace(hello("n9", cluster=ONE), member_at=member_at)
+        assert (handshake.reason_to_refuse(theirs) is None) == (removed_at == 0)
+        assert handshake.removed_at(theirs) == removed_at
+
+
+def test_a_hello_tells_by_which_entry_its_sender_is_a_member_now() -> None:
+    handshake = handshake_of(hello("n1"))
+    assert handshake.hello.member_at == 5
+    handshake.roster = replace(handshake.roster, index=9)
+    assert handshake.hello.member_at == 9
+    handshake.roster = replace(handshake.roster, members=(Member("n2", True),))
+    assert handshake.hello.member_at == 0
+
+
 def test_a_hello_tells_where_the_log_ends_now() -> None:
     ends_at = [5]
-    handshake = Handshake(hello("n1"), Roster((), {}, {}), lambda: ends_at[0])
+    handshake = Handshake(hello("n1"), Roster(0, (), {}, {}), lambda: ends_at[0])
     assert handshake.hello.last_index == 5
     ends_at[0] = 9
     assert handshake.hello.last_index == 9

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import closing
 from pathlib import Path
 
 import pytest
@@ -39,11 +40,12 @@ class Parts:
 
 
 class Story:
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, *, index: int = 0) -> None:
+        """`index` is that of the entry in n1's log that names the members."""
         self.cluster = cluster_of(folder, *NODES)
         self.folder = DataFolder(self.cluster, "n1")
         self.parts, self.said, self.removed, self.not_first = Parts(), list[str](), list[str](), list[str]()
-        roster = Roster(members_of(*NODES), {}, self.cluster.nodes)
+        roster = Roster(index, members_of(*NODES), {}, self.cluster.nodes)
         self.handshake = Handshake(hello_of("n1"), roster)
         self.neighbours = Neighbours(
             "n1",
@@ -135,6 +137,28 @@ def test_a_node_that_was_added_again_is_not_ended_by_peers_that_do_not_know_that
     story.hear("n3", 7)
     story.hear("n2", 9 - 1)
     assert story.removed == []
+
+
+def test_a_node_is_not_ended_by_an_older_entry_than_the_one_that_named_it_before_it_started(
+    tmp_path: Path,
+) -> None:
+    story = Story(tmp_path, index=9)
+    with closing(story.folder):
+        story.hear("n2", 7)
+        story.hear("n3", 8)
+        assert story.removed == []
+        story.hear("n2", 9 + 1)
+        story.hear("n3", 9 + 1)
+        assert "removed from the cluster in log entry 10" in story.removed[0]
+
+
+def test_a_server_that_says_it_was_added_again_later_is_answered(story: Story) -> None:
+    """It is the leader, perhaps, which must hear what this node has of its log."""
+    story.neighbours.note_configuration(7, members_of("n1", "n3"))
+    story.neighbours.note_cluster(replace(removed_in_entry_7(), removed=(("n2", 7),)))
+    for member_at, answered in ((6, False), (9, True)):
+        story.neighbours.note_peers([("n2", replace(hello_of("n2"), member_at=member_at))], [])
+        assert ("n2" in story.parts.places) == answered
 
 
 def test_what_cluster_ini_says_otherwise_is_said_once(story: Story) -> None:

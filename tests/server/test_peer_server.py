@@ -139,7 +139,7 @@ def port(tmp_path: Path) -> Iterator[Port]:
     port = Port(cluster, DataFolder(cluster, "n1"), Inbox(lock), lock)
     report = port.reported.append
     members = tuple(Member(node=node, voter=True) for node in cluster.nodes)
-    port.handshake = Handshake(port.hello("n1"), Roster(members, {}, cluster.nodes))
+    port.handshake = Handshake(port.hello("n1"), Roster(0, members, {}, cluster.nodes))
     links = Links(port.handshake, port.inbox, report)
     reader = Reader(port.inbox.put_gathered, lambda error: port.reported.append(repr(error)))
     server = PeerServer(
@@ -370,7 +370,7 @@ def test_the_data_folder_that_the_log_names_counts_and_no_other(port: Port) -> N
         before.socket.shutdown(socket.SHUT_WR)
         assert before.payload() is None
     members = (Member("n1", True), Member("n2", True, store="new disk"), Member("n3", True))
-    port.handshake.roster = Roster(members, {}, port.cluster.nodes)
+    port.handshake.roster = Roster(0, members, {}, port.cluster.nodes)
     for store, counted in (("new disk", True), ("store of n2", False), ("new disk", True)):
         port.take()
         with port.dial() as wire:
@@ -379,6 +379,21 @@ def test_the_data_folder_that_the_log_names_counts_and_no_other(port: Port) -> N
             assert port.take().demotions == [("n2", store)], "the core compares it with the configuration"
             wire.socket.shutdown(socket.SHUT_WR)
             assert wire.payload() is None
+
+
+def test_a_removed_peer_is_dropped_unless_its_own_log_names_it_in_a_later_entry(port: Port) -> None:
+    members = (Member("n1", True), Member("n3", True))
+    roster = Roster(70, members, {"n2": 70}, port.cluster.nodes)
+    with port.greeted() as removed:
+        port.server.follow(roster)
+        assert removed.payload() is None
+    with port.dial() as wire:
+        assert isinstance(greet(wire, replace(port.hello(), member_at=71)), Welcome)
+        port.server.follow(roster)
+        wire.send(VOTE)
+        while not (inputs := port.wait_for_inputs()).messages:
+            assert inputs.demotions
+        assert inputs.messages == [VOTE]
 
 
 def test_another_store_while_the_peer_is_connected_is_refused_and_reported_and_demotes_no_node(

@@ -62,7 +62,7 @@ def hello(cluster: Cluster, node: str, *, purpose: str = "") -> Hello:
     )
 
 
-ROSTER = Roster((Member("n1", voter=True), Member("n2", voter=True)), {}, {})
+ROSTER = Roster(0, (Member("n1", voter=True), Member("n2", voter=True)), {}, {})
 
 
 class Leader:

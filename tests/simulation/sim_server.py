@@ -200,7 +200,7 @@ class SimServer:
         lock = Lock()
         self.inbox = Inbox(lock)
         self._handshake = Handshake(
-            self._hello(), Roster(raft.configuration[1], {}, self._listed()), lambda: self._log.last_index
+            self._hello(), Roster(*raft.configuration, {}, self._listed()), lambda: self._log.last_index
         )
         self._connect()
         self.guards = self._make_guards()

@@ -13,10 +13,12 @@ from atm.raft import Configuration, Member, NodeId
 class Roster(Struct, frozen=True):
     """What this node knows of the cluster's servers; replaced as a whole when that changes.
 
-    `members` are those of the newest configuration in this node's log, `removed` those that were members (by
-    name, with the index of the entry that removed them), and `listed` those of cluster.ini.
+    `members` are those of the newest configuration in this node's log, which entry `index` names; `removed`
+    those that were members (by name, with the index of the entry that removed them), and `listed` those of
+    cluster.ini.
     """
 
+    index: int
     members: Configuration
     removed: Mapping[NodeId, int]
     listed: Mapping[NodeId, NodeConfig]
@@ -25,9 +27,17 @@ class Roster(Struct, frozen=True):
         """Return the member of that name, or None."""
         return next((member for member in self.members if member.node == node), None)
 
-    def removed_at(self, node: NodeId) -> int:
-        """Return the index of the entry that removed `node`, 0 if it is a member or never was one."""
-        return 0 if self.member(node) is not None else self.removed.get(node, 0)
+    def member_at(self, node: NodeId) -> int:
+        """Return `index` if `node` is a member by that entry, else 0."""
+        return 0 if self.member(node) is None else self.index
+
+    def removed_at(self, node: NodeId, member_at: int = 0) -> int:
+        """Return the index of the entry that removed `node`, 0 if it is a member or never was one.
+
+        0 also if it is a member by a later entry, `member_at`, of its own log: this node may lack that one.
+        """
+        at = 0 if self.member(node) is not None else self.removed.get(node, 0)
+        return at if at >= member_at else 0
 
     def store(self, node: NodeId) -> str:
         """Return the data folder whose promises the log counts, empty if it names none."""

@@ -76,7 +76,8 @@ class Handshake:
     @property
     def hello(self) -> Hello:
         """This node's hello, as of now."""
-        return replace(self._hello, last_index=self._last_index())
+        member_at = self.roster.member_at(self._hello.node)
+        return replace(self._hello, last_index=self._last_index(), member_at=member_at)
 
     def join(self, cluster_id: str) -> None:
         """Send this cluster id in hellos, and require it of peers, from now on."""
@@ -179,8 +180,12 @@ class Handshake:
         return f"no node {hello.node[:64]!r} in this cluster.ini: use one cluster.ini for all nodes"
 
     def removed_at(self, hello: Hello) -> int:
-        """Return the index of the entry that removed the peer from the cluster, 0 if none has."""
-        return self.roster.removed_at(hello.node)
+        """Return the index of the entry that removed the peer from the cluster, 0 if none has.
+
+        A peer that was added again may lead, and is let in although this node's log ends before that: it is
+        the leader that sends the rest.
+        """
+        return self.roster.removed_at(hello.node, hello.member_at)
 
 
 def _range(hello: Hello) -> str:

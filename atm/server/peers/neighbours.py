@@ -49,7 +49,6 @@ class Neighbours:
         self._on_not_first = on_not_first
         self._hellos: dict[NodeId, Hello] = {}
         self._standings: dict[NodeId, Welcome | int] = {}
-        self._configuration_index = 0
         self._said: set[str] = set()
         self._follow(handshake.roster)
 
@@ -72,8 +71,7 @@ class Neighbours:
 
     def note_configuration(self, index: int, members: Configuration) -> None:
         """Follow the newest configuration of this node's log, committed or not."""
-        self._configuration_index = index
-        self._follow(Roster(members, self.roster.removed, self.roster.listed))
+        self._follow(Roster(index, members, self.roster.removed, self.roster.listed))
         own = self.roster.member(self._node)
         if own is not None and own.store and own.since:  # a founder's first folder is named later
             self._note_not_first()
@@ -82,7 +80,7 @@ class Neighbours:
         """Follow what the applied entries say."""
         removed = dict(state.removed)
         if removed != self.roster.removed:
-            self._follow(Roster(self.roster.members, removed, self.roster.listed))
+            self._follow(Roster(self.roster.index, self.roster.members, removed, self.roster.listed))
         self._end_if_removed()
         if state.members:
             self._say_differences()
@@ -135,7 +133,7 @@ class Neighbours:
         """
         others = [member.node for member in self.roster.members if member.node != self._node]
         said = [self._standings.get(peer) for peer in others]
-        removals = [at for at in said if isinstance(at, int) and at >= self._configuration_index]
+        removals = [at for at in said if isinstance(at, int) and at >= self.roster.index]
         return max(removals) if 2 * len(removals) > len(others) else 0
 
     def _end_if_removed(self) -> None:
@@ -160,8 +158,9 @@ class Neighbours:
         places = {}
         for node in nodes:
             hello = self._hellos.get(node)
-            found = roster.places(node, hello.peer_address if hello is not None else "")
-            if found and node != self._node and not roster.removed_at(node):
+            shown, member_at = (hello.peer_address, hello.member_at) if hello is not None else ("", 0)
+            found = roster.places(node, shown)
+            if found and node != self._node and not roster.removed_at(node, member_at):
                 places[node] = found
         return places
 

@@ -105,7 +105,7 @@ class PeerServer(Listener[PeerConnection]):
             current = list(self._current.items())
         for peer, (connection, hello) in current:
             named = roster.store(peer)
-            if roster.removed_at(peer):
+            if roster.removed_at(peer, hello.member_at):
                 connection.drop()
             elif named and named != hello.store:
                 self._inbox.put(Inputs(demotions=[(peer, hello.store)]))

@@ -34,8 +34,8 @@ def roster_of(cluster: Cluster, name: NodeId) -> Roster:
     try:
         state = state_of(cluster.data_dir / name / LEDGER_FILE)
     except NotMade:
-        return Roster((), {}, cluster.nodes)
-    return Roster(members_of(state), {}, cluster.nodes)
+        return Roster(0, (), {}, cluster.nodes)
+    return Roster(0, members_of(state), {}, cluster.nodes)
 
 
 def peers_of(roster: Roster, name: NodeId) -> Iterator[NodeId]:

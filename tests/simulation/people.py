@@ -19,6 +19,9 @@ ROLES: tuple[RoleName, ...] = (
     "operator",
     "teller",
 )  # in the order of their bits
+MEMBERS = frozenset(
+    {"add_member", "promote_member", "remove_member", "move_member", "replace_member", "transfer_leadership"}
+)  # asked for by whom the simulation calls the administrator, without a certificate
 PEOPLE = {"ann": 16, "otto": 24, "ada": 1, "shop": 4, "audrey": 2}
 END_USER = "eve"
 UNNAMED = 60  # of 100 requests come from somebody without a certificate
@@ -30,7 +33,7 @@ assert [bits_of(frozenset({Role(role)})) for role in ROLES] == [1, 2, 4, 8, 16]
 def caller(server: str, payload: bytes) -> tuple[str, int]:
     """Return who sends this request to `server`, and the roles of the certificate."""
     op, fate = msgpack.decode(payload)["op"], crc32(payload) % 100
-    if fate < UNNAMED:
+    if fate < UNNAMED or op in MEMBERS:
         return f"teller@{server}", 0
     if fate >= WRONG:
         name = "audrey"

@@ -14,6 +14,7 @@ from atm.client.receipt import new_request_id
 from atm.command_line import printable
 from atm.ledger.commands import GrantRole, Outcome, RevokeRole, Roles, RoleState
 from atm.permissions import needed
+from atm.tls.credentials import client_credentials
 
 ROLES = ("admin", "auditor", "gateway", "operator", "teller")
 
@@ -25,7 +26,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "role", nargs="?", choices=ROLES, metavar="ROLE", help=f"{', '.join(ROLES)}; revoke: default all"
     )
-    parser.add_argument("--yes", action="store_true", help="also if an administrator is revoked")
+    parser.add_argument("--yes", action="store_true", help="also if you revoke your own right to do this")
 
 
 def run(task: Task) -> int:
@@ -52,17 +53,23 @@ def _change(task: Task, client: Client) -> int:
         receipt = client.ask(GrantRole(id=new_request_id(), name=name, role=role))
         done = f"{name} has the role {role}, from log entry {receipt.log_index} on"
     else:
-        if role in ("admin", None) and not task.options.yes:
+        if role in ("admin", None) and name == _own_name(task) and not task.options.yes:
             raise NotDone(
                 REFUSED,
-                f"Without any administrator nobody can grant a role any more. If another one is left than "
-                f"{name}, or {name} is none: add --yes. Nothing was changed",
+                f"{name} is you: without any other administrator nobody can grant a role any more. If "
+                "there is one, add --yes. Nothing was changed",
             )
         receipt = client.ask(RevokeRole(id=new_request_id(), name=name, role=role))
         what = "all roles" if role is None else f"the role {role}"
         done = f"{name} has lost {what}, whatever the certificate says, from log entry {receipt.log_index} on"
     _check(receipt, f"{task.options.action}_role")
     return task.finish(done, {"name": name, "role": role, "index": receipt.log_index})
+
+
+def _own_name(task: Task) -> str | None:
+    """Return the name in the caller's certificate."""
+    credentials = client_credentials(task.cluster)
+    return None if credentials is None else credentials.loaded.identity.name
 
 
 def _list(task: Task, client: Client) -> int:

@@ -328,7 +328,8 @@ def test_an_administrator_revokes_and_grants_while_connections_are_open_and_the_
         somebody.is_now("tim", Role.TELLER)
         with Wire(server.client) as teller:
             assert teller.ask(Credit(id="c1", account="main", amount=5))["outcome"] == "ok"
-            assert administered("revoke", "tim")[0] == 1, "it might be the last administrator"
+            monkeypatch.setattr("atm.admin.roles._own_name", lambda task: "ada")
+            assert administered("revoke", "ada")[0] == 1, "she might be the last administrator"
             assert teller.ask(Credit(id="c2", account="main", amount=5))["outcome"] == "ok"
             code, said = administered("revoke", "tim", "teller")
             assert (code, "has lost the role teller" in said) == (0, True)

@@ -21,7 +21,7 @@ from atm.wire.codec import Malformed, encode
 from atm.wire.framing import frame
 from atm.wire.peer_messages import START_BITS, Hello, Refused, Welcome, decode_hello_reply, incarnation_of
 
-HELLO_S = 1.0  # for the first byte of a hello, and again for the rest of it
+HELLO_S = 2.0  # for the first byte of a hello, and again for the rest of it
 WELCOME_S = 5.0  # likewise for the reply: the other server may have to write to its disk first
 HELLO_BYTES_MAX = 4 * 1024
 

@@ -61,6 +61,13 @@ QUOTAS = (
         "test_a_source_may_be_added_and_dismissed_while_another_one_is_dismissed",
     ),
     Mutant(
+        name="dismissed among those to be read",
+        what="a connection that gives way just when its bytes arrive ends the reader",
+        edits=(Edit("Reader._read_all", "is_woken_ = True", "self._look_at_the_lists()"),),
+        caught_by="tests/server/test_reader.py::"
+        "test_a_source_may_be_dismissed_in_the_round_in_which_its_bytes_arrive",
+    ),
+    Mutant(
         name="reserve for everybody",
         what="places for operators are taken by whoever asks for anything",
         edits=(Edit("ClientConnection._refusal", "not self._owner.may_ask(self, request_)", "False"),),

@@ -29,8 +29,10 @@ class FakeSource:
         self.text = b""
         self.gives_way = True
         self.when_dismissed: Callable[[], None] = lambda: None
+        self.when_read: Callable[[], None] = lambda: None
 
     def receive(self, piece: bytes) -> bool:
+        self.when_read()
         self.text += piece
         self.received.append("piece" if piece else "end of stream")
         if not self.text or self.text.endswith(b"\n"):
@@ -45,7 +47,7 @@ class FakeSource:
     def on_dismissed(self) -> bool:
         self.received.append("dismissed")
         self.when_dismissed()
-        return self.gives_way
+        return self.gives_way and "ended" not in self.received
 
     def on_end(self) -> None:
         self.received.append("ended")
@@ -264,4 +266,21 @@ def test_a_source_may_be_added_and_dismissed_while_another_one_is_dismissed(room
     room.reader.dismiss(source)
     wait_until(has_received(source, "dismissed", "ended"))
     wait_until(has_received(late, "dismissed", "ended"))
+    assert room.failures == []
+
+
+def test_a_source_may_be_dismissed_in_the_round_in_which_its_bytes_arrive(room: Room) -> None:
+    first, second = room.source(), room.source()
+
+    def dismiss_and_close() -> None:
+        room.reader.dismiss(second)
+        second.other.close()
+
+    first.when_read = dismiss_and_close
+    room.reader.start()
+    first.other.sendall(b"line\n")
+    wait_until(lambda: "ended" in second.received)
+    third = room.source()
+    third.other.sendall(b"line\n")
+    wait_until(has_received(third, "piece"))
     assert room.failures == []

@@ -37,7 +37,7 @@ class Dismissible(Source, Protocol):
     """A source that another may take the place of."""
 
     def on_dismissed(self) -> bool:
-        """Called when its place is wanted; return whether nothing more is to be read. It may have ended."""
+        """Called when its place is wanted; return whether to end it: False if it has ended already."""
 
 
 class Reader:
@@ -112,11 +112,14 @@ class Reader:
 
     def _read_all(self) -> None:
         while not self._stopping:
+            is_woken = False
             for key, _ in self._selector.select(self._select_timeout_s()):
                 if key.data is None:
-                    self._look_at_the_lists()
+                    is_woken = True  # the lists come last: who is dismissed may be among those to be read
                 else:
                     self._read(key.data)
+            if is_woken:
+                self._look_at_the_lists()
             self._after_round()
             if self._unfinished:
                 self._end_stalled()

@@ -58,6 +58,7 @@ from atm.storage.data_folder import DataFolder
 from atm.storage.log_file import SEGMENT_BYTES_MAX, LogFile
 from atm.storage.snapshots import SNAPSHOT_FOLDER, SnapshotStore
 from atm.wire.client_messages import StatusReply
+from atm.wire.peer_messages import START_BITS
 
 SEGMENTS_PER_SNAPSHOT = 8  # at least: only whole segments are cut
 OTHER_FILES = 100  # files and sockets besides the inbound connections
@@ -193,7 +194,7 @@ class Server:
     def _open_storage(self) -> _Storage:
         check_room(self._cluster.data_dir / self._name, self._room)
         folder = self._add_part(DataFolder(self._cluster, self._name))
-        folder.count_start()
+        folder.count_start(secrets.randbits(START_BITS))
         sealer = PinSealer(
             read_pepper(
                 self._cluster.pepper_file,

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import secrets
 import socket
 from collections.abc import Callable
 
@@ -16,7 +15,7 @@ from atm.storage.data_folder import DataFolder
 from atm.version import FEATURE_LEVEL_MAX, PROTOCOL_MAX, PROTOCOL_MIN, RELEASE
 from atm.wire.codec import Malformed, encode
 from atm.wire.framing import frame
-from atm.wire.peer_messages import START_BITS, Hello, Refused, Welcome, decode_hello_reply, incarnation_of
+from atm.wire.peer_messages import Hello, Refused, Welcome, decode_hello_reply, incarnations_of
 
 HELLO_S = 5.0
 HELLO_BYTES_MAX = 4 * 1024
@@ -36,6 +35,7 @@ class HandshakeRefused(Exception):
 def own_hello(cluster: Cluster, folder: DataFolder, pepper: str) -> Hello:
     """Return what the node that runs on `folder` says in a hello; `pepper` is the name of its pepper."""
     node = cluster.nodes[folder.owner.node]
+    *earlier, incarnation = incarnations_of(folder.incarnation, folder.drawn) or (0,)
     return Hello(
         protocol_min=PROTOCOL_MIN,
         protocol_max=PROTOCOL_MAX,
@@ -48,7 +48,8 @@ def own_hello(cluster: Cluster, folder: DataFolder, pepper: str) -> Hello:
         pepper=pepper,
         peer_address=str(node.peer),
         client_address=str(node.client),
-        incarnation=incarnation_of(folder.incarnation, secrets.randbits(START_BITS)),
+        incarnation=incarnation,
+        earlier=tuple(earlier),
     )
 
 

@@ -62,6 +62,7 @@ from atm.storage.log_file import SEGMENT_BYTES_MAX, LogFile
 from atm.storage.snapshots import SNAPSHOT_FOLDER, SnapshotStore
 from atm.tls.credentials import node_credentials
 from atm.wire.client_messages import StatusReply
+from atm.wire.peer_messages import START_BITS
 
 SEGMENTS_PER_SNAPSHOT = 8  # at least: only whole segments are cut
 OTHER_FILES = (
@@ -213,7 +214,7 @@ class Server:
         folder = self._add_part(DataFolder(self._cluster, self._name))
         if folder.was_open:
             self._report(f"node {self._name}: {folder.was_open}")
-        folder.count_start()
+        folder.count_start(secrets.randbits(START_BITS))
         sealer = PinSealer(
             read_pepper(
                 self._cluster.pepper_file,

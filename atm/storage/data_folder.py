@@ -1,8 +1,8 @@
 """A node's data folder: its owner, its lock, and the store ids that the peers have shown.
 
 node.json          the node's name, the store id (random), the cluster's id once the log's first entry was
-                   applied, the name of the pepper, how often the node was started, and whether the cluster
-                   has known the node by another folder
+                   applied, the name of the pepper, how often the node was started, a number drawn at each of
+                   the last starts, and whether the cluster has known the node by another folder
 peers.json         the store id that each peer showed at its first hello; never overwritten
 incarnations.json  of each peer the store id, and the highest number of starts that it showed with it
 node.lock          locked by the running process
@@ -32,6 +32,7 @@ PEERS_FILE = "peers.json"
 INCARNATIONS_FILE = "incarnations.json"
 LOCK_FILE = "node.lock"
 LOG_FILE_PATTERN = "raft.log*"
+STARTS_KEPT = 64  # of which the numbers drawn are known; the older ones are only counted
 FORMAT = 2  # of the folder; 1 was that of release 1.0, which did not write it down
 
 T = TypeVar("T")
@@ -50,6 +51,7 @@ class Owner(Struct, frozen=True, kw_only=True):
     cluster_id: str = ""
     pepper: str | None = None
     incarnation: int = 0
+    drawn: tuple[int, ...] = ()  # a number at each of the last starts, the newest last
     is_not_first: bool = False
 
 
@@ -103,9 +105,18 @@ class DataFolder:
         """How often a node was started on this folder: a copy that was put back shows too low a number."""
         return self.owner.incarnation
 
-    def count_start(self) -> None:
-        """Raise the incarnation durably, before anything is promised in it; raise `FolderRefused`."""
-        self._rewrite(replace(self.owner, incarnation=self.owner.incarnation + 1))
+    @property
+    def drawn(self) -> tuple[int, ...]:
+        """The numbers drawn at the last `STARTS_KEPT` starts, the newest last; an old copy lacks some."""
+        return self.owner.drawn
+
+    def count_start(self, drawn: int) -> None:
+        """Raise the incarnation durably, before anything is promised in it; raise `FolderRefused`.
+
+        `drawn` is a random number, which tells this start from one on a copy of this folder.
+        """
+        kept = (*self.owner.drawn, drawn)[-STARTS_KEPT:]
+        self._rewrite(replace(self.owner, incarnation=self.owner.incarnation + 1, drawn=kept))
 
     @property
     def is_not_first(self) -> bool:

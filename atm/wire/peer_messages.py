@@ -40,7 +40,8 @@ class Hello(Struct, frozen=True, kw_only=True, array_like=True, tag=20):
     `incarnation` tells one start on this data folder from all others (`incarnation_of`), 0 if none is
     counted. `last_index` is where the caller's log ends on its disk. `purpose` is what the connection is for:
     "" for messages of servers. `member_at` is the index of the newest entry of the caller's log that names
-    members if it names the caller, else 0.
+    members if it names the caller, else 0. `earlier` are the incarnations of the starts before this one, the
+    oldest first, as many as are known.
     """
 
     protocol_max: int
@@ -58,6 +59,7 @@ class Hello(Struct, frozen=True, kw_only=True, array_like=True, tag=20):
     last_index: int = 0
     purpose: str = ""
     member_at: int = 0
+    earlier: tuple[Number, ...] = ()
 
 
 START_BITS = 20
@@ -66,6 +68,12 @@ START_BITS = 20
 def incarnation_of(starts: int, drawn: int) -> int:
     """Return the incarnation of a process: how often its folder was started on, and a random number."""
     return starts << START_BITS | drawn % (1 << START_BITS)
+
+
+def incarnations_of(starts: int, drawn: Sequence[int]) -> tuple[int, ...]:
+    """Return the incarnations of the last of so many starts, at which these numbers were drawn."""
+    first = starts - len(drawn) + 1
+    return tuple(incarnation_of(first + place, number) for place, number in enumerate(drawn))
 
 
 def starts_of(incarnation: int) -> int:

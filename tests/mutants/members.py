@@ -205,9 +205,17 @@ MEMBERS = (
         caught_by=PEER_SERVER + "test_an_old_copy_of_a_data_folder_is_told_so_and_not_let_in",
     ),
     Mutant(
+        name="old copy welcomed once it was started again",
+        what="a server on an old copy of its data folder votes once it has more starts than were seen",
+        edits=(
+            Edit("PeerServer._is_stale", "(*hello_.earlier, hello_.incarnation)", "(hello_.incarnation,)"),
+        ),
+        caught_by=PEER_SERVER + "test_an_old_copy_is_told_so_however_often_it_was_started_since",
+    ),
+    Mutant(
         name="reconnection taken for an old copy",
         what="a server loses its vote whenever its connection breaks",
-        edits=(Edit("PeerServer._is_stale", "hello_.incarnation != highest_", "True"),),
+        edits=(Edit("PeerServer._is_stale", "highest_ not in known_", "True"),),
         caught_by=PEER_SERVER + "test_a_server_that_connects_again_is_no_old_copy",
     ),
     Mutant(

@@ -252,7 +252,7 @@ STORAGE = (
     Mutant(
         name="starts not counted",
         what="a node is started again and again with one incarnation",
-        edits=(Edit("Server._open_storage", "folder_.count_start()", "pass"),),
+        edits=(Edit("Server._open_storage", "folder_.count_start(...)", "pass"),),
         caught_by="tests/server/test_main.py::test_each_start_of_a_node_is_counted",
     ),
 )

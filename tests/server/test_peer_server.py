@@ -347,6 +347,23 @@ def test_an_old_copy_of_a_data_folder_is_told_so_and_not_let_in(port: Port, seco
     assert "node n2 runs on an old copy of its data folder" in port.reported[0]
 
 
+def test_an_old_copy_is_told_so_however_often_it_was_started_since(port: Port) -> None:
+    """Its second start was another one than the second that was seen."""
+    seen = (incarnation_of(1, 5), incarnation_of(2, 7))
+    assert not stale(port, replace(started(port, 2), earlier=seen[:1]))
+    for starts in (2, 3, 4, 9):
+        own = tuple(incarnation_of(start, 6) for start in range(2, starts))
+        assert stale(port, replace(started(port, starts, 6), earlier=(seen[0], *own)))
+
+
+def test_a_server_that_was_started_often_meanwhile_is_no_old_copy(port: Port) -> None:
+    seen = tuple(incarnation_of(start, start) for start in range(1, 9))
+    for starts, told in ((2, 1), (3, 2), (5, 4), (8, 2)):
+        earlier = seen[starts - 1 - told : starts - 1]
+        assert not stale(port, replace(started(port, starts, starts), earlier=earlier))
+    assert port.reported == []
+
+
 def test_a_server_that_connects_again_is_no_old_copy(port: Port) -> None:
     assert not any(stale(port, started(port, starts)) for starts in (1, 1, 1, 2, 2, 7))
     assert not stale(port, port.hello()), "release 1.1 counts no starts"

@@ -39,7 +39,7 @@ def cluster(tmp_path: Path) -> Cluster:
 def folder(cluster: Cluster) -> Path:
     """Return a folder whose log begins after the snapshot's last entry, and holds three more."""
     with closing(DataFolder(cluster, "n1")) as folder:
-        folder.count_start()
+        folder.count_start(7)
         folder.register_incarnation("n2", "store", 4)
         path = folder.path
     store = SnapshotStore(path / "snapshot")

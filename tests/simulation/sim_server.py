@@ -46,7 +46,8 @@ from atm.wire.peer_messages import (
     Hello,
     PeerReport,
     decode_peer_message,
-    incarnation_of,
+    incarnations_of,
+    starts_of,
 )
 from tests.simulation.bank_model import BankModel
 from tests.simulation.fuse import Died, Fuse
@@ -167,8 +168,8 @@ class SimServer:
         self.process += 1
         self.fuse.put_out()
         self._ending, self._was_removed = None, False
-        self.folder = SimFolder(self.storage.files, self.fuse, self.storage.new_store)
-        self.folder.count_start()
+        self.folder = self.storage.folder(self.fuse)
+        self.folder.count_start(self._random.getrandbits(START_BITS))
         self._checks.disks[self.name] = self.folder.store
         try:
             self._log, self.bank = self.storage.open(self.fuse)
@@ -442,12 +443,14 @@ class SimServer:
 
     def _hello(self) -> Hello:
         """What the other servers see of this one."""
+        *earlier, incarnation = incarnations_of(self.folder.incarnation, self.folder.drawn)
         return replace(
             hello_of(self.name, self.feature_level_max, self.folder.store),
             cluster=self.folder.cluster_id,
             peer_address=str(self.address.peer),
             client_address=str(self.address.client),
-            incarnation=incarnation_of(self.folder.incarnation, self._random.getrandbits(START_BITS)),
+            incarnation=incarnation,
+            earlier=tuple(earlier),
         )
 
     @property
@@ -464,9 +467,16 @@ class SimServer:
 
     @property
     def has_old_copy(self) -> bool:
-        """Whether there is a copy of its folder from before its last start."""
-        copy, starts = self.storage.copy, self.storage.files.owner.incarnation
-        return copy is not None and not self.retired and starts > copy.files.owner.incarnation
+        """Whether there is a copy of its folder, and each other server has seen a later start of it.
+
+        One that has seen none would count its vote: nobody can know then, as docs/operations.md says.
+        """
+        copy = self.storage.copy
+        if copy is None or self.retired:
+            return False
+        store, starts = copy.files.owner.store, copy.files.owner.incarnation
+        others = [other.storage.folder(other.fuse) for other in self.others if not other.retired]
+        return all(starts_of(folder.highest_incarnation(self.name, store)) > starts for folder in others)
 
     def _end_removed(self, why: str) -> None:
         self._was_removed = True

@@ -20,7 +20,7 @@ from atm.storage.log_index import LogBase
 from tests.simulation.bank_model import BankModel, receipt_row
 from tests.simulation.fuse import Fuse
 from tests.simulation.plan import Plan
-from tests.simulation.sim_folder import FolderFiles, new_files
+from tests.simulation.sim_folder import FolderFiles, SimFolder, new_files
 from tests.simulation.sim_ledger import SimLedgerFile
 from tests.simulation.sim_snapshots import SimSnapshotStore, SnapshotDisk
 from tests.simulation.watched import WatchedLedger, WatchedLog
@@ -121,6 +121,10 @@ class SimStorage:
         """Draw the id of a data folder."""
         self._stores_drawn += 1
         return f"{self._name}/{self._stores_drawn}"
+
+    def folder(self, fuse: Fuse) -> SimFolder:
+        """Return the data folder as it is now."""
+        return SimFolder(self.files, fuse, self.new_store)
 
     def take_copy(self) -> None:
         """Copy all that is on the disk of a server that is down."""

@@ -2,97 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-
-from msgspec import msgpack
-
-from atm.raft.ready import Role
-from atm.wire.client_messages import (
-    AddMember,
-    AdminChange,
-    PromoteMember,
-    RemoveMember,
-    TransferLeadership,
-)
-from atm.wire.codec import encode
-from tests.simulation import plan as plans
-from tests.simulation.sim_server import SimServer
-from tests.simulation.world import Simulation
-from tests.support.checks import require
-
-ELECTIONS_MAX = 100  # election timeouts until what is asked for must be so
-QUIET = {
-    "nodes": 3,
-    "spares": 1,
-    "clients": 1,
-    "faults": {},
-    "message_faults": {},
-    "changes": {},
-    "old_release_share": 0.0,
-    "batch_entries_max": 1,
-    "window_batches": 1,
-    "snapshot_log_bytes": 64 << 20,  # none is due: the log is sent, entry by entry
-}
-
-
-class Script:
-    """Three servers without faults, a spare one, and an operator."""
-
-    def __init__(self) -> None:
-        self.simulation = Simulation(plans.changed(1, QUIET))
-        self._outcome = ""
-
-    def reply(self, _number: int, payload: bytes) -> None:
-        self._outcome = msgpack.decode(payload)["outcome"]
-
-    def ask(self, request: AdminChange) -> None:
-        """Ask the leader until it is done."""
-
-        def is_done() -> bool:
-            for server in self.simulation.servers.values():
-                if server.up and server.core.role is Role.LEADER:
-                    server.ask(self, 1, encode(request))
-            return self._outcome == "ok"
-
-        self._outcome = ""
-        self.wait_until(is_done, str(request))
-
-    def remove(self, node: str) -> None:
-        """Remove a server, and wait until it has ended."""
-        self.ask(RemoveMember(id=f"remove-{node}", node=node, yes=True))
-        self.wait_until(lambda: self.server(node).retired, f"{node} ends")
-
-    def add(self, node: str) -> None:
-        """Add a server, with an empty folder."""
-        at = self.server(node).address
-        self.ask(AddMember(id=f"add-{node}", node=node, peer=str(at.peer), client=str(at.client)))
-        self.simulation.administrator.start_members()
-
-    def promote(self, node: str) -> None:
-        self.ask(PromoteMember(id=f"promote-{node}", node=node))
-
-    def stop(self, node: str) -> None:
-        self.server(node).die(power_cut=False)
-
-    def start(self, node: str) -> None:
-        self.server(node).start_again()
-
-    def server(self, node: str) -> SimServer:
-        return self.simulation.servers[node]
-
-    def has_the_log_of(self, leader: str, node: str) -> bool:
-        """Whether `leader` leads, and `node` has applied its whole log."""
-        one, other = self.server(leader), self.server(node)
-        leads = one.up and one.core.role is Role.LEADER
-        return leads and other.bank.applied_index == one.storage.store.last_index
-
-    def wait_until(self, condition: Callable[[], bool], what: str) -> None:
-        loop, election_us = self.simulation.loop, self.simulation.plan.election_us
-        for _ in range(ELECTIONS_MAX):
-            if condition():
-                return
-            loop.run_until(loop.now_us + election_us)
-        require(condition(), what, self.simulation._state())
+from atm.wire.client_messages import TransferLeadership
+from tests.simulation.script import Script
 
 
 def test_the_only_voter_is_not_ended_by_the_word_of_a_learner_that_lags() -> None:
@@ -121,7 +32,7 @@ def test_a_voter_that_lags_lets_in_the_leader_that_was_added_again() -> None:
     script.promote("5000")
     script.remove("5003")
     script.ask(TransferLeadership(id="transfer", node="5000"))
-    script.stop("5001")
     script.start("5002")
+    script.stop("5001")
     script.wait_until(lambda: script.has_the_log_of("5000", "5002"), "5002 catches up")
     script.simulation._calm_down()

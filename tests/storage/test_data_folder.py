@@ -14,7 +14,7 @@ import pytest
 
 from atm.config import Cluster
 from atm.storage import data_folder
-from atm.storage.data_folder import DataFolder, FolderRefused
+from atm.storage.data_folder import STARTS_KEPT, DataFolder, FolderRefused
 from tests.support.server_parts import cluster_of
 from tests.support.synced import Synced
 
@@ -144,8 +144,17 @@ def test_a_folder_counts_its_starts(cluster: Cluster) -> None:
     for incarnation in (1, 2, 3):
         with closing(DataFolder(cluster, "n1")) as folder:
             assert folder.incarnation == incarnation - 1
-            folder.count_start()
+            folder.count_start(10 * incarnation)
             assert folder.incarnation == incarnation
+    with closing(DataFolder(cluster, "n1")) as folder:
+        assert folder.drawn == (10, 20, 30)
+
+
+def test_a_folder_keeps_the_numbers_of_its_last_starts(folder: DataFolder) -> None:
+    for drawn in range(STARTS_KEPT + 2):
+        folder.count_start(drawn)
+    assert folder.incarnation == STARTS_KEPT + 2
+    assert folder.drawn == tuple(range(2, STARTS_KEPT + 2))
 
 
 def test_a_folder_of_release_1_1_was_never_started(cluster: Cluster) -> None:
@@ -169,7 +178,7 @@ def test_looking_into_a_folder_is_no_start(cluster: Cluster, folder: DataFolder)
 def test_a_folder_that_takes_another_store_keeps_it(cluster: Cluster, folder: DataFolder) -> None:
     store = folder.store
     folder.join("ab" * 16)
-    folder.count_start()
+    folder.count_start(7)
     folder.renew_store()
     renewed = folder.store
     assert renewed != store
@@ -285,7 +294,7 @@ def test_a_start_is_counted_durably_before_the_node_shows_it(
     folder: DataFolder, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     synced = Synced(monkeypatch)
-    folder.count_start()
+    folder.count_start(7)
     assert synced.survives(folder.path / "node.json", folder.path)
     folder.register_incarnation("n2", "store", 4)
     assert synced.survives(folder.path / "incarnations.json", folder.path)

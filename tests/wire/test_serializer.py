@@ -174,7 +174,26 @@ def test_hashes_of_a_ledger_are_bounded(change: dict[str, object]) -> None:
 
 
 def test_elements_that_a_newer_release_adds_to_a_message_are_ignored() -> None:
-    hello = [20, 4, "c", "n", "s", "p", 3, "1.2.0", 2, "digest", "h:1", "h:2", 7, 8, "fetch", 5, {"more": 1}]
+    hello = [
+        20,
+        4,
+        "c",
+        "n",
+        "s",
+        "p",
+        3,
+        "1.2.0",
+        2,
+        "digest",
+        "h:1",
+        "h:2",
+        7,
+        8,
+        "fetch",
+        5,
+        [6],
+        {"more": 1},
+    ]
     assert decode_hello(encode(hello)).purpose == "fetch"
     welcome = decode_hello_reply(encode([21, "n", False, 3, True, "more"]))
     assert welcome == Welcome(node="n", learner=False, protocol=3, stale=True)
@@ -197,7 +216,7 @@ def test_the_hello_of_release_1_0_shows_what_it_speaks() -> None:
 def test_the_handshake_of_release_1_1_is_understood() -> None:
     hello = decode_hello(encode([20, 3, "c", "n", "s", "p", 3, "1.1.0", 1, "digest"]))
     assert (hello.peer_address, hello.incarnation, hello.last_index, hello.purpose) == ("", 0, 0, "")
-    assert hello.member_at == 0
+    assert (hello.member_at, hello.earlier) == (0, ())
     assert decode_hello_reply(encode([21, "n", True, 3])) == Welcome(node="n", learner=True, protocol=3)
     assert decode_hello_reply(encode([22, "why"])) == Refused(reason="why")
 
@@ -219,6 +238,7 @@ def test_a_hello_and_its_answers_survive_the_wire() -> None:
         last_index=99,
         purpose="fetch",
         member_at=98,
+        earlier=(1, 2),
     )
     assert decode_hello(encode(hello)) == hello
     for answer in (Welcome(node="n", learner=True, protocol=3), Refused(reason="another cluster")):

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import secrets
 import socket
 import time
 from collections.abc import Callable
@@ -19,7 +18,7 @@ from atm.tls.tls_socket import HANDSHAKE_S, TlsSocket, connect_tls
 from atm.version import FEATURE_LEVEL_MAX, PROTOCOL_MAX, PROTOCOL_MIN, RELEASE
 from atm.wire.codec import Malformed, encode
 from atm.wire.framing import frame
-from atm.wire.peer_messages import START_BITS, Hello, Refused, Welcome, decode_hello_reply, incarnation_of
+from atm.wire.peer_messages import Hello, Refused, Welcome, decode_hello_reply, incarnations_of
 
 HELLO_S = 2.0  # for the first byte of a hello, and again for the rest of it
 WELCOME_S = 5.0  # likewise for the reply: the other server may have to write to its disk first
@@ -40,6 +39,7 @@ class HandshakeRefused(Exception):
 def own_hello(cluster: Cluster, folder: DataFolder, pepper: str) -> Hello:
     """Return what the node that runs on `folder` says in a hello; `pepper` is the name of its pepper."""
     node = cluster.nodes[folder.owner.node]
+    *earlier, incarnation = incarnations_of(folder.incarnation, folder.drawn) or (0,)
     return Hello(
         protocol_min=PROTOCOL_MIN,
         protocol_max=PROTOCOL_MAX,
@@ -52,7 +52,8 @@ def own_hello(cluster: Cluster, folder: DataFolder, pepper: str) -> Hello:
         pepper=pepper,
         peer_address=str(node.peer),
         client_address=str(node.client),
-        incarnation=incarnation_of(folder.incarnation, secrets.randbits(START_BITS)),
+        incarnation=incarnation,
+        earlier=tuple(earlier),
     )
 
 

@@ -173,14 +173,16 @@ class PeerServer(Listener[PeerConnection]):
     def _is_stale(self, hello: Hello) -> bool:
         """Return whether the peer runs on an old copy of its data folder, which lacks promises that it made.
 
-        A folder counts its starts. So one that shows no more of them than a copy has shown before is older
-        than that, and so is one whose log lacks what this leader committed with its acknowledgement.
+        A folder knows its last starts by random numbers. So one that does not know a start that was seen here
+        is older than that, however often it was started since; and so is one whose log lacks what this leader
+        committed with its acknowledgement.
         """
         if not hello.incarnation or self._is_of_another_store(hello):
             return False
         highest = self._folder.highest_incarnation(hello.node, hello.store)
-        started_before = hello.incarnation != highest and starts_of(hello.incarnation) <= starts_of(highest)
-        if not started_before and hello.last_index >= self._acknowledged(hello.node):
+        known = (*hello.earlier, hello.incarnation)
+        lacks_start = highest not in known and starts_of(highest) >= starts_of(known[0])
+        if not lacks_start and hello.last_index >= self._acknowledged(hello.node):
             self._folder.register_incarnation(hello.node, hello.store, hello.incarnation)
             return False
         self._report_once(

@@ -25,7 +25,7 @@ PINS = (
         edits=(
             Edit(
                 "PinQueue.place",
-                "any(self._of_account[name] >= self._account_requests_max for name in accounts_)",
+                "any(self._of_account[name_] >= self._account_requests_max for name_ in accounts_)",
                 "False",
             ),
         ),

@@ -79,10 +79,8 @@ class Simulation:
             if eighth >= (2 if much else 8) and not hollow(commits, postings, self._drawn(), self._fired()):
                 return
             if eighth and (much or eighth % 8 == 0):
-                if commits < COMMITS_MIN:
-                    self.faults.hasten(0.5)
-                elif postings >= POSTINGS_MIN:
-                    self.faults.hasten(2)
+                shows_little = commits < COMMITS_MIN or postings < POSTINGS_MIN
+                self.faults.hasten(0.5 if shows_little else 2)
             self.loop.run_until(self.loop.now_us + self.plan.turmoil_us // 8)
 
     def _calm_down(self) -> None:

@@ -94,7 +94,6 @@ def test_a_server_of_another_cluster_at_the_very_addresses_is_refused(tmp_path: 
     run_once(cluster, "c1")
     again = dataclasses.replace(cluster, data_dir=tmp_path / "another life")
     again.data_dir.mkdir()
-    (again.data_dir / "pepper.key").write_bytes((cluster.data_dir / "pepper.key").read_bytes())
     run_once(again, "c1")
     with RunningServer(cluster, "n1") as one, RunningServer(again, "n2") as two:
         wait_until(lambda: bool(one.reported and two.reported))

@@ -188,7 +188,7 @@ def test_each_start_of_a_node_is_counted(cluster: Cluster, running: Process) -> 
 
 
 def test_a_pepper_that_cannot_be_used_ends_with_a_line(cluster: Cluster) -> None:
-    cluster.data_dir.mkdir(parents=True)
+    cluster.pepper_file.parent.mkdir()
     cluster.pepper_file.write_text("none of ours")
     code, stderr = ended(start(cluster))
     assert (code, stderr.count("\n")) == (1, 1)
@@ -281,7 +281,7 @@ def test_no_pepper_is_made_where_others_have_other_hosts(
 
 def test_a_node_whose_log_is_empty_takes_another_pepper(cluster: Cluster) -> None:
     on_several_machines(cluster)
-    cluster.data_dir.mkdir()
+    cluster.pepper_file.parent.mkdir()
     for _ in range(2):  # the second time, the pepper of another machine has been copied here
         cluster.pepper_file.write_bytes(new_pepper())
         process = start(cluster)

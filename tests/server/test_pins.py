@@ -204,7 +204,7 @@ def test_no_file_of_a_server_holds_a_pin_that_was_typed(cluster: Cluster, server
             assert other.ask({"op": "login", "id": "x", "account": "main", "pin": PIN + "x"})["outcome"] == (
                 "bad_request"
             )
-        files = [path for path in cluster.data_dir.rglob("*") if path.is_file()]
+        files = [path for path in cluster.data_dir.parent.rglob("*") if path.is_file()]
         assert {"ledger.db-wal", "raft.log.000001", "pepper.key"} <= {path.name for path in files}
         for path in files:
             content = path.read_bytes()

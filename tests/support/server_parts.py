@@ -66,7 +66,7 @@ def cluster_of(folder: Path, *names: str) -> Cluster:
     return Cluster(
         path=folder / "cluster.ini",
         data_dir=folder / "data",
-        pepper_file=folder / "data" / "pepper.key",
+        pepper_file=folder / "secrets" / "pepper.key",
         heartbeat_ms=20,
         election_timeout_ms=(80, 160),
         nodes=nodes,

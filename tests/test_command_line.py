@@ -22,7 +22,7 @@ MODULES = {
     "chaos": "tests.chaos",
     "two_phase_demo": "demo.two_phase",
 }
-WITHOUT_RELEASE = {"set_up", "test", "check"}  # of the checkout, not of the product
+WITHOUT_RELEASE = {"set_up", "test", "check", "lock"}  # of the checkout, not of the product
 CONSOLE_SCRIPTS = {
     "atm": "atm.teller.main",
     "atm-node": "atm.server.main",

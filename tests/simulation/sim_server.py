@@ -466,6 +466,12 @@ class SimServer:
         return self._ending is not None
 
     @property
+    def was_met(self) -> bool:
+        """Whether each other server has seen a data folder of this one."""
+        others = [other.storage.folder(other.fuse) for other in self.others if not other.retired]
+        return all(folder.knows_another_store(self.name, "") for folder in others)
+
+    @property
     def has_old_copy(self) -> bool:
         """Whether there is a copy of its folder, and each other server has seen a later start of it.
 

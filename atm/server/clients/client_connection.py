@@ -267,9 +267,7 @@ class ClientConnection(FramedConnection):
                 self._give_job(partial(self._owner.take_snapshot, self, request))
             return
         number, size_bytes = slots(request, len(payload)), len(payload)
-        has_jobs = (
-            self._jobs_given != self._jobs_done
-        )  # earlier jobs are not done yet, and order must be kept
+        has_jobs = self._jobs_given != self._jobs_done  # which are earlier, and order must be kept
         waits = has_pin(request) or has_jobs
         waiting_bytes = self._waiting_bytes_taken - self._waiting_bytes_given
         if (

@@ -14,8 +14,8 @@ from atm.ledger.commands import (
     LoggedCommand,
     Member,
     MembershipChange,
-    NotedOp,
     NoteDeed,
+    NotedOp,
 )
 from atm.raft.messages import ENTRY_VERSION, Entry, EntryKind
 from atm.wire.codec import decode, encode

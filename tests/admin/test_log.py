@@ -115,7 +115,8 @@ def test_who_asked_for_a_change_of_the_members_or_for_a_snapshot_is_shown() -> N
         line = line_of(Entry(index=7, term=3, time_us=NOON_US, kind=kind, data=data))
         assert shown in line
         assert "by=ada" in line
-    assert "target=n4 id=a5" in line_of(Entry(index=7, term=3, time_us=1, kind=EntryKind.MEMBERSHIP, data=change))
+    entry = Entry(index=7, term=3, time_us=1, kind=EntryKind.MEMBERSHIP, data=change)
+    assert "target=n4 id=a5" in line_of(entry)
 
 
 def test_json_has_minor_units_and_no_pin(run: Run) -> None:

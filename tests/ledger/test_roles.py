@@ -19,8 +19,8 @@ from atm.ledger.commands import (
     Lookup,
     Member,
     MembershipChange,
-    NotedOp,
     NoteDeed,
+    NotedOp,
     Outcome,
     Roles,
 )
@@ -53,10 +53,10 @@ class Books:
         assert (receipt.id, receipt.log_index, receipt.balance) == (id, index, None)
         return str(receipt.outcome)
 
-    def change(self, deed: NotedOp | None, *nodes: str, actor: str = "ada", roles: tuple[Role, ...] = (A,)) -> None:
-        """Make these the members; `deed` is about the last of them."""
+    def change(self, deed: NotedOp | None, *nodes: str) -> None:
+        """Make these the members, as ada asks; `deed` is about the last of them."""
         index = self.ledger.applied_index + 1
-        self.ledger.apply([(index, time_us(index), changed_to(deed, index, *nodes, actor=actor, roles=roles))])
+        self.ledger.apply([(index, time_us(index), changed_to(deed, index, *nodes))])
 
     def deeds(self) -> list[tuple[object, ...]]:
         found = self.ledger.view(Deeds(id="d")).deeds
@@ -64,15 +64,15 @@ class Books:
         return [(deed.actor, deed.roles, deed.op, deed.target, deed.amount, deed.outcome) for deed in found]
 
 
-def changed_to(
-    deed: NotedOp | None, index: int, *nodes: str, actor: str = "ada", roles: tuple[Role, ...] = (A,)
-) -> MembershipChange:
-    """Return the entry that makes these the members; `deed` is about the last of them, which is new."""
-    members = tuple(Member(node, True, "h:1", "h:2", since=index if node == nodes[-1] else 0) for node in nodes)
+def changed_to(deed: NotedOp | None, index: int, *nodes: str) -> MembershipChange:
+    """Return the entry that makes these the members, as ada asks; `deed` is about the last, which is new."""
+    members = tuple(
+        Member(node, True, "h:1", "h:2", since=index if node == nodes[-1] else 0) for node in nodes
+    )
     if deed is None:
         return MembershipChange(members)
     note = NoteDeed(id=f"m{index}", deed=deed, target=nodes[-1])
-    return MembershipChange(members, LoggedDeed(actor, note, bits_of(frozenset(roles))))
+    return MembershipChange(members, LoggedDeed("ada", note, bits_of(frozenset({A}))))
 
 
 @pytest.fixture

@@ -59,21 +59,23 @@ DEEDS = (
         name="leadership handed over unseen",
         what="a transfer begins before it is recorded",
         edits=(Edit("RequestRouter._record_handing", "level_ < NoteDeed.level or ...", "True"),),
-        caught_by=ADMINISTRATION
-        + "test_leadership_is_handed_over_only_once_it_is_recorded_who_asked_for_it",
+        caught_by=ADMINISTRATION + "test_leadership_is_handed_over_only_once_it_is_recorded_who_asked_for_it",
     ),
     Mutant(
         name="transfer noted for who was revoked",
         what="the note says not_allowed, and leadership is handed over",
-        edits=(Edit("RequestRouter._end_changes", "receipt_ is not None and receipt_.outcome is not OK", "False"),),
+        edits=(
+            Edit(
+                "RequestRouter._end_changes", "receipt_ is not None and receipt_.outcome is not OK", "False"
+            ),
+        ),
         caught_by=ADMINISTRATION + "test_who_was_revoked_ahead_of_the_record_hands_nothing_over",
     ),
     Mutant(
         name="transfer forgotten between note and deed",
         what="who asked a leader that went between the two gets no answer",
         edits=(Edit("RequestRouter._follow", "self_._refuse(...)", "pass"),),
-        caught_by=ADMINISTRATION
-        + "test_a_transfer_whose_leader_goes_between_record_and_deed_is_not_begun",
+        caught_by=ADMINISTRATION + "test_a_transfer_whose_leader_goes_between_record_and_deed_is_not_begun",
     ),
     Mutant(
         name="no snapshot on full disks",
@@ -85,8 +87,7 @@ DEEDS = (
                 "commands_ = []",
             ),
         ),
-        caught_by=ROUTER
-        + "test_a_deed_is_recorded_also_when_disks_are_full_since_a_snapshot_makes_room",
+        caught_by=ROUTER + "test_a_deed_is_recorded_also_when_disks_are_full_since_a_snapshot_makes_room",
     ),
     Mutant(
         name="done though not recorded",

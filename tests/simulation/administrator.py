@@ -121,8 +121,9 @@ class Administrator:
         """What was done is so in the log, committed."""
         if isinstance(request, BackupBegin | TakeSnapshot):
             said = decode_entry(self._checks.committed[int(str(answer["log_index"])) - 1])
-            noted = isinstance(said, LoggedCommand) and isinstance(said.command, NoteDeed)
-            require(noted and said.command.id == request.id, "what may begin is recorded", (answer, said))
+            note = said.command if isinstance(said, LoggedCommand) else None
+            noted = isinstance(note, NoteDeed) and note.id == request.id
+            require(noted, "what may begin is recorded", (answer, said))
             return
         index = answer["index"]
         assert isinstance(index, int)

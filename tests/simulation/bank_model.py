@@ -127,8 +127,8 @@ class BankModel:
                 if not self._members and level >= 2:
                     self._members = dict.fromkeys(json.loads(self._voters), (1, "", "", "", 0))
             case MembershipChange(members, deed):
-                own = self._completes_only(members)
-                require(own == (deed is None), "each change of the members is somebody's deed", entry)
+                recorded = deed is not None or self._completes_only(members)
+                require(recorded, "each change of the members is somebody's deed", entry)
                 self._change_members(entry.index, members)
                 if isinstance(deed, LoggedDeed):
                     self._note_deed(entry, deed.command, deed.actor, deed.roles, "ok")
@@ -143,11 +143,9 @@ class BankModel:
         same_voters = {name: row[0] for name, row in self._members.items()} == {
             each.node: int(each.voter) for each in members
         }
-        return same_voters and all(
-            said in ("", now)
-            for each in members
-            for said, now in zip(self._members[each.node][1:4], (each.peer, each.client, each.store), strict=True)
-        )
+        said = [text for each in members for text in self._members.get(each.node, ())[1:4]]
+        now = [text for each in members for text in (each.peer, each.client, each.store)]
+        return same_voters and all(text in ("", then) for text, then in zip(said, now, strict=True))
 
     def _change_members(self, index: int, members: Sequence[Member]) -> None:
         now = {

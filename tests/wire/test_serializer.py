@@ -474,7 +474,14 @@ def test_each_kind_of_entry_is_decoded_by_its_kind() -> None:
 
 @pytest.mark.parametrize(
     "wrong",
-    [{"deed": "credit"}, {"deed": "deeds"}, {"target": ""}, {"target": "x" * 65}, {"id": "two words"}, {"more": 1}],
+    [
+        {"deed": "credit"},
+        {"deed": "deeds"},
+        {"target": ""},
+        {"target": "x" * 65},
+        {"id": "two words"},
+        {"more": 1},
+    ],
 )
 def test_a_deed_that_is_none_is_refused(wrong: dict[str, object]) -> None:
     note = {"op": "note_deed", "id": "m1", "deed": "add_member", "target": "n1"} | wrong

@@ -1,7 +1,7 @@
 """Has what an administrator asks of this server alone recorded in the log before the server does it.
 
-A change of the members, and handing leadership over, are recorded by the leader that does them. A snapshot and a
-backup are taken by any server, which asks the leader, as for any command, to log a `NoteDeed`.
+A change of the members, and handing leadership over, are recorded by the leader that does them. A snapshot
+and a backup are taken by any server, which asks the leader, as for any command, to log a `NoteDeed`.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ from collections.abc import Callable
 from threading import Event
 from typing import cast
 
-from atm.ledger.commands import OK, NotedOp, NoteDeed
+from atm.ledger.commands import OK, NoteDeed, NotedOp
 from atm.permissions import needed
 from atm.raft import NodeId
 from atm.server.group.inbox import Inbox, Inputs, PendingRequest
@@ -21,7 +21,7 @@ from atm.wire.codec import encode
 
 RECORD_S = 5.0  # longer than a forwarded request waits for the leader
 POLL_S = 0.005
-NOT_RECORDED = "not done, as it cannot be recorded who asked for it"
+NOT_RECORDED = "it cannot be recorded who asked for this"
 
 
 class DeedNotes:
@@ -35,7 +35,7 @@ class DeedNotes:
         applied_index: Callable[[], int],
         record_s: float = RECORD_S,
     ) -> None:
-        """`feature_level` returns the cluster's, `applied_index` up to where this server's file has the log."""
+        """`feature_level` returns the cluster's, `applied_index` up to where this server's file is."""
         self._node = node
         self._inbox = inbox
         self._feature_level = feature_level

@@ -1,7 +1,7 @@
 """What an administrator asks of the leader: changes of the members, and to hand leadership over.
 
-Each is decided here, in a line for people; a change that is proposed takes effect by its log entry, which says
-who asked for it. Every request may be repeated: what is the case already is `ok`.
+Each is decided here, in a line for people; a change that is proposed takes effect by its log entry, which
+says who asked for it. Every request may be repeated: what is the case already is `ok`.
 """
 
 from __future__ import annotations

@@ -24,8 +24,8 @@ from atm.ledger.commands import (
     Expire,
     LedgerReceipt,
     LevelRaise,
-    NotedOp,
     NoteDeed,
+    NotedOp,
     Read,
     ReadResult,
 )

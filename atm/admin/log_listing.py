@@ -16,7 +16,7 @@ from atm.command_line import printable
 from atm.config import LEDGER_FILE
 from atm.ledger.audit.auditing import applied_index
 from atm.ledger.audit.read_only import DamagedLedger, NoLedger
-from atm.ledger.commands import Founding, LevelRaise, LoggedCommand, MembershipChange
+from atm.ledger.commands import Founding, LevelRaise, LoggedCommand, LoggedDeed, MembershipChange
 from atm.money import format_amount
 from atm.raft.messages import Entry
 from atm.storage.log_recovery import LogOfAnotherRelease
@@ -84,9 +84,18 @@ def fields_of(entry: Entry) -> dict[str, Any]:
         case LevelRaise():
             return fields | {"entry": "feature_level", "level": decoded.level}
         case MembershipChange():
-            return fields | {"entry": "membership", "members": [asdict(member) for member in decoded.members]}
+            members = [asdict(member) for member in decoded.members]
+            return fields | {"entry": "membership", "members": members} | _asked_for(decoded.deed)
         case _:
             assert_never(decoded)
+
+
+def _asked_for(logged: LoggedDeed | None) -> dict[str, Any]:
+    """Return who asked for what; nothing if it was the leader itself."""
+    if logged is None:
+        return {}
+    note = logged.command
+    return {"deed": note.deed, "target": note.target, "id": note.id, "by": logged.actor}
 
 
 def _without_pins(command: dict[str, Any]) -> dict[str, Any]:

@@ -10,7 +10,7 @@ from contextlib import closing
 
 from atm.client.connection import Lost, NotSent, NotTrusted, ServerConnection
 from atm.client.each_node import ask_each, fault_of
-from atm.client.errors import OutcomeUnknown, Rejected
+from atm.client.errors import OutcomeUnknown, Rejected, Unavailable
 from atm.client.node_status import ClusterStatus, ask_all
 from atm.client.receipt import new_request_id
 from atm.config import Address, Cluster, NodeConfig, parse_address
@@ -115,6 +115,8 @@ class AdminClient:
         answer = self._ask(node, request, answer_s)
         if isinstance(answer, AdminReply):
             return answer
+        if isinstance(answer, ErrorReply) and answer.outcome == "unavailable":
+            raise Unavailable(answer.message)
         _raise_if_refused_by_all({node: answer})
         raise fault_of(self._distrust)
 

@@ -311,6 +311,31 @@ class Expire(
     limit: Annotated[int, Meta(gt=0)] | None = None
 
 
+# What an administrator asks of the servers: no command of the ledger, and recorded as a deed all the same.
+NotedOp = Literal[
+    "add_member",
+    "promote_member",
+    "remove_member",
+    "move_member",
+    "replace_member",
+    "transfer_leadership",
+    "snapshot",
+    "backup_begin",
+]
+
+
+class NoteDeed(Request, frozen=True, kw_only=True, tag="note_deed"):
+    """Record in the log what an administrator asks of the servers: a server's own, and no receipt is kept.
+
+    `deed` is the `op` of that request, and the id is its id. `target` is the server that it is about.
+    """
+
+    level: ClassVar[int] = 2
+
+    deed: NotedOp
+    target: Annotated[str, Meta(min_length=1, max_length=64)]
+
+
 # -- requests that only read -----------------------------------------------------------------------------
 
 
@@ -425,7 +450,7 @@ Command = (
     | GrantRole
     | RevokeRole
 )
-LogCommand = Command | Expire
+LogCommand = Command | Expire | NoteDeed
 
 
 # -- what log entries say ----------------------------------------------------------------------------------
@@ -442,6 +467,14 @@ class LoggedCommand(Struct, frozen=True, array_like=True, gc=False):
 
     actor: LoggedActor
     command: LogCommand
+    roles: int = 0
+
+
+class LoggedDeed(Struct, frozen=True, array_like=True, gc=False):
+    """Who asked for what an entry does, and what that was; as in a `LoggedCommand`."""
+
+    actor: LoggedActor
+    command: NoteDeed
     roles: int = 0
 
 
@@ -477,9 +510,13 @@ class Member(Struct, frozen=True, array_like=True):
 
 
 class MembershipChange(Struct, frozen=True, array_like=True):
-    """From this entry on, these are all the servers of the cluster."""
+    """From this entry on, these are all the servers of the cluster.
+
+    Without a `deed` the leader itself has completed what the log says of them.
+    """
 
     members: Annotated[tuple[Member, ...], Meta(min_length=1)]
+    deed: LoggedDeed | None = None
 
     def __post_init__(self) -> None:
         names = {member.node for member in self.members}
@@ -553,10 +590,10 @@ class RoleState(Struct, frozen=True, kw_only=True):
 
 
 class Deed(Struct, frozen=True, kw_only=True, omit_defaults=True):
-    """A change by an operator or an administrator: the log entry, who asked, with which roles, and what came.
+    """What an operator or an administrator did: the log entry, who asked, with which roles, and what came.
 
-    `roles` are names with commas, none for who has no certificate. `target` is the account,
-    or the identity and the role.
+    `roles` are names with commas, none for who has no certificate. `target` is the account, the identity and
+    the role, or the server.
     """
 
     deed: int

@@ -1,7 +1,8 @@
 """The record of what operators and administrators did: a chain of its own, which nobody can change unseen.
 
-Each command that is no teller's leaves a row, with its outcome, also when it was refused. As in the journal,
-the hash of a row covers it and, through the hash before it, all rows before it.
+Each command that is no teller's leaves a row, with its outcome, also when it was refused. So does what an
+administrator asks of the servers: a change of the members by its own entry, the rest by a `NoteDeed` ahead
+of it. As in the journal, the hash of a row covers it and, through the hash before it, all rows before it.
 """
 
 from __future__ import annotations
@@ -10,7 +11,7 @@ import hashlib
 
 from msgspec.json import encode
 
-from atm.ledger.commands import Command, GrantRole, RevokeRole
+from atm.ledger.commands import Command, GrantRole, NoteDeed, RevokeRole
 
 # A deed as the table has it: log index, time stamp, actor, names of roles, op, target, amount, outcome,
 # request id, hash.
@@ -18,8 +19,10 @@ DeedRow = tuple[int, int, str, str, str, str | None, int | None, str, str, bytes
 DEED_COLUMNS = "deed, time_us, actor, roles, op, target, amount, outcome, request_id"
 
 
-def target_of(command: Command) -> str | None:
-    """Return whom or what it is about: an account, or an identity and its role."""
+def target_of(command: Command | NoteDeed) -> str | None:
+    """Return whom or what it is about: an account, an identity and its role, or a server."""
+    if isinstance(command, NoteDeed):
+        return command.target
     if isinstance(command, GrantRole | RevokeRole):
         return f"{command.name}/{command.role or '*'}"
     account: str | None = getattr(command, "account", None)

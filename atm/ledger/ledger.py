@@ -14,6 +14,7 @@ from atm.ledger.commands import (
     LedgerEntry,
     LedgerReceipt,
     LoggedCommand,
+    MembershipChange,
     Query,
     Read,
     ReadResult,
@@ -23,7 +24,7 @@ from atm.ledger.inquiries import Inquiries, balance_view
 from atm.ledger.posting import NO_HASH
 from atm.ledger.roles import RoleChange
 from atm.ledger.rows import SqliteRows, Unreadable
-from atm.ledger.rules import decide
+from atm.ledger.rules import decide, record_change
 from atm.ledger.state_hash import RowsFrom, StateHash
 from atm.ledger.state_hashing import DecisionsHash, hash_rows
 from atm.ledger.unit_of_work import UnitOfWork
@@ -129,6 +130,8 @@ class Ledger:
                 else:
                     self._decided_cluster = self._decided_cluster.after(log_index, entry)
                     unit.feature_level = self._decided_cluster.feature_level
+                    if isinstance(entry, MembershipChange) and entry.deed is not None:
+                        record_change(unit, log_index, time_us, entry.deed)
                     receipts.append(None)
         self._decided_index = records[-1][0]
         return receipts

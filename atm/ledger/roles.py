@@ -11,7 +11,7 @@ from collections.abc import Mapping
 from msgspec import Struct
 
 from atm.identity import CLIENT_ROLES, Role
-from atm.ledger.commands import GrantRole, LoggedCommand, RevokeRole
+from atm.ledger.commands import GrantRole, LoggedCommand, LoggedDeed, RevokeRole
 from atm.permissions import bits_may, bits_of, names_of
 
 ALL_ROLES = bits_of(CLIENT_ROLES)
@@ -32,7 +32,7 @@ def effective(name: str, certified: int, changes: Mapping[str, RoleChange]) -> i
     return certified if change is None else (certified | change.granted) & ~change.revoked
 
 
-def allowed(logged: LoggedCommand, op: str, changes: Mapping[str, RoleChange]) -> bool:
+def allowed(logged: LoggedCommand | LoggedDeed, op: str, changes: Mapping[str, RoleChange]) -> bool:
     """Return whether the actor of a log entry may do this now; without a certificate, all."""
     if not logged.roles:
         return True
@@ -40,7 +40,7 @@ def allowed(logged: LoggedCommand, op: str, changes: Mapping[str, RoleChange]) -
     return bits_may(effective(name, logged.roles, changes), op, for_end_user=bool(end_user))
 
 
-def held(logged: LoggedCommand, changes: Mapping[str, RoleChange]) -> str:
+def held(logged: LoggedCommand | LoggedDeed, changes: Mapping[str, RoleChange]) -> str:
     """Return the names of the roles of a log entry's actor, with commas; nothing without a certificate."""
     name, _, _ = logged.actor.partition("/")
     return names_of(effective(name, logged.roles, changes)) if logged.roles else ""

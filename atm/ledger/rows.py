@@ -11,7 +11,7 @@ import msgspec
 
 from atm.identity import Role
 from atm.ledger.accounts import Account
-from atm.ledger.commands import BANK_ACCOUNTS, CASH, Contents, Expire, LedgerReceipt, LogCommand
+from atm.ledger.commands import BANK_ACCOUNTS, CASH, Contents, Expire, LedgerReceipt, LogCommand, NoteDeed
 from atm.ledger.posting import NO_HASH, POSTINGS_PER_ENTRY, Posting
 from atm.ledger.requests import accounts_named
 from atm.ledger.roles import RoleChange
@@ -117,7 +117,7 @@ class SqliteRows:
 
     def look_up(self, unit: UnitOfWork, commands: Sequence[LogCommand]) -> None:
         """Look up the receipts and accounts that these commands name, in two queries."""
-        ids = [command.id for command in commands if not isinstance(command, Expire)]
+        ids = [command.id for command in commands if not isinstance(command, Expire | NoteDeed)]
         new_ids = [each for each in ids if each not in unit.records]
         unit.records.update(dict.fromkeys(new_ids))
         for row in self._execute(RECEIPTS, (_json_list(new_ids),)):

@@ -19,6 +19,7 @@ from atm.ledger.commands import (
     Batch,
     Close,
     Command,
+    Contents,
     Credit,
     Debit,
     Expire,
@@ -28,7 +29,9 @@ from atm.ledger.commands import (
     LedgerReceipt,
     Leg,
     LoggedCommand,
+    LoggedDeed,
     Login,
+    NoteDeed,
     Open,
     Outcome,
     Post,
@@ -58,6 +61,8 @@ DEEDS_LEVEL = 2  # the feature level from which on the ledger has the table `dee
 def decide(unit: UnitOfWork, log_index: int, time_us: int, logged: LoggedCommand) -> LedgerReceipt | None:
     """Decide the command of the log entry at `log_index`; return its receipt, None for `Expire`.
 
+    A `NoteDeed` has a receipt that is not kept: what it records may begin if that says so.
+
     An id that has a receipt gets that receipt again, whatever is the case now. With other contents it is
     refused, nothing moves, and the first receipt stays, whichever actor asks.
 
@@ -69,6 +74,9 @@ def decide(unit: UnitOfWork, log_index: int, time_us: int, logged: LoggedCommand
     if isinstance(command, Expire):
         expire_holds(unit, command.limit)
         return None
+    if isinstance(command, NoteDeed):
+        may = allowed(logged, command.deed, unit.role_changes)
+        return _recorded(unit, logged, command, OK if may else Outcome.NOT_ALLOWED)
     asked = contents_of(command)
     assert asked.amount is None or type(asked.amount) is int, f"an amount is an int, not {asked.amount!r}"
     assert asked.amount is None or 0 < asked.amount <= AMOUNT_MINOR_MAX, f"{asked.amount} is out of range"
@@ -91,6 +99,25 @@ def decide(unit: UnitOfWork, log_index: int, time_us: int, logged: LoggedCommand
         unit.keep_record(IdempotencyRecord(asked, logged.actor, receipt))
     if is_deed:
         unit.note_deed(logged, roles, asked, receipt)
+    return receipt
+
+
+def record_change(unit: UnitOfWork, log_index: int, time_us: int, logged: LoggedDeed) -> None:
+    """Record who asked for the change of the members that the entry at `log_index` makes.
+
+    That is in use since it was appended, so it is done, whatever roles are left by now.
+    """
+    unit.log_index, unit.time_us, unit.actor = log_index, time_us, logged.actor
+    _recorded(unit, logged, logged.command, OK)
+
+
+def _recorded(
+    unit: UnitOfWork, logged: LoggedCommand | LoggedDeed, note: NoteDeed, outcome: Outcome
+) -> LedgerReceipt:
+    if unit.feature_level < DEEDS_LEVEL:  # no sound leader's entry: there is no table for it
+        return unit.receipt(note.id, Outcome.NOT_ALLOWED, None)
+    receipt = unit.receipt(note.id, outcome, None)
+    unit.note_deed(logged, held(logged, unit.role_changes), Contents(op=note.deed), receipt)
     return receipt
 
 

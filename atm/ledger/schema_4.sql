@@ -39,16 +39,17 @@ CREATE TABLE role_change (
     log_index INTEGER NOT NULL                                     -- the last entry that changed this
 ) STRICT, WITHOUT ROWID;
 
--- What operators and administrators did, for ever, refused commands too.
+-- What operators and administrators did, for ever, refused commands too. What is asked of the servers and not of
+-- the ledger (members, leadership, snapshots, backups) has no receipt.
 CREATE TABLE deed (
     deed       INTEGER NOT NULL PRIMARY KEY,                       -- the log entry that decided it
     time_us    INTEGER NOT NULL,
     actor      TEXT    NOT NULL,
     roles      TEXT    NOT NULL,                                   -- of the actor, in order, with commas; '' without a certificate
     op         TEXT    NOT NULL,
-    target     TEXT,                                               -- the account, or the identity and its role
+    target     TEXT,                                               -- the account, the identity and its role, or the server
     amount     INTEGER,
     outcome    TEXT    NOT NULL,
-    request_id TEXT    NOT NULL REFERENCES receipt (request_id),
+    request_id TEXT    NOT NULL,                                   -- of its receipt, if it has one
     hash       BLOB    NOT NULL                                    -- of this row and of the hash before it
 ) STRICT;

@@ -12,7 +12,7 @@ from typing import Literal, Protocol, TypeVar
 from msgspec import Struct
 
 from atm.ledger.accounts import Account
-from atm.ledger.commands import OK, Contents, Expire, LedgerReceipt, LoggedCommand, Outcome
+from atm.ledger.commands import OK, Contents, Expire, LedgerReceipt, LoggedCommand, LoggedDeed, Outcome
 from atm.ledger.deeds import DeedRow, deed_hash, target_of
 from atm.ledger.posting import NO_HASH, POSTINGS_PER_ENTRY, JournalRow, Posting, chained, funds
 from atm.ledger.roles import RoleChange
@@ -171,8 +171,10 @@ class UnitOfWork:
         self.role_changes = {**self.role_changes, change.name: change}
         self.changed_roles[change.name] = change
 
-    def note_deed(self, logged: LoggedCommand, held: str, asked: Contents, receipt: LedgerReceipt) -> None:
-        """Record a command that is no teller's: with the roles `held` when it was decided, and what came."""
+    def note_deed(
+        self, logged: LoggedCommand | LoggedDeed, held: str, asked: Contents, receipt: LedgerReceipt
+    ) -> None:
+        """Record what is no teller's: with the roles `held` when it was decided, and what came."""
         assert not isinstance(logged.command, Expire)
         row = (
             self.log_index,

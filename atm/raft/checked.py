@@ -64,8 +64,8 @@ class CheckedRaft(Raft):
         super().demote(node_id, store)
         self._check()
 
-    def change_membership(self, members: Configuration, now_us: int) -> int:
-        index = super().change_membership(members, now_us)
+    def change_membership(self, members: Configuration, now_us: int, reason: bytes = b"") -> int:
+        index = super().change_membership(members, now_us, reason)
         self._check()
         return index
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Collection, Iterable, Mapping, Set
 from typing import TypeAlias
 
-from msgspec import DecodeError, Struct
+from msgspec import DecodeError, Raw, Struct
 from msgspec.msgpack import Decoder, Encoder
 
 from atm.raft.errors import BadConfiguration
@@ -39,9 +39,12 @@ _encode = Encoder().encode
 _decoder: Decoder[_Encoded] = Decoder(_Encoded)
 
 
-def encode_configuration(members: Configuration) -> bytes:
-    """Return the data of a MEMBERSHIP entry: an array whose first element is the array of `members`."""
-    return _encode(_Encoded(members))
+def encode_configuration(members: Configuration, reason: bytes = b"") -> bytes:
+    """Return the data of a MEMBERSHIP entry: an array whose first element is the array of `members`.
+
+    `reason`, if any, is an encoded second element, the caller's: Raft does not look at it.
+    """
+    return _encode((members, Raw(reason)) if reason else _Encoded(members))
 
 
 def decode_configuration(data: bytes) -> Configuration:

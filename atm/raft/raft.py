@@ -699,11 +699,12 @@ class Raft:
             raise NotLeader(self.leader)
         self._role.reads.add_read(read_id)
 
-    def change_membership(self, members: Configuration, now_us: int) -> int:
+    def change_membership(self, members: Configuration, now_us: int, reason: bytes = b"") -> int:
         """Append the configuration of these members, which is used at once; return its entry's index.
 
-        Of the voters, at most one is added or removed. `Member.since` is set here. Raises `NotLeader`,
-        `ChangeRefused`, or `EntryTooLarge`; then nothing is appended.
+        Of the voters, at most one is added or removed. `Member.since` is set here. `reason` stands behind
+        the members, see `encode_configuration`. Raises `NotLeader`, `ChangeRefused`, or `EntryTooLarge`; then
+        nothing is appended.
         """
         if not isinstance(self._role, Leader):
             raise NotLeader(self.leader)
@@ -713,7 +714,7 @@ class Raft:
         if refusal is not None:
             raise ChangeRefused(refusal)
         members = numbered(members, self.configuration[1], self.last_index + 1)
-        return self._propose(EntryKind.MEMBERSHIP, [encode_configuration(members)], now_us)
+        return self._propose(EntryKind.MEMBERSHIP, [encode_configuration(members, reason)], now_us)
 
     def _why_not_now(self, role: Leader) -> str | None:
         """Return why no change of the membership may begin now, or None; docs/raft.md has the reasons."""
@@ -732,6 +733,14 @@ class Raft:
         Until it leads, or an election timeout has passed, `transferring` is set and nothing is proposed.
         Raises `NotLeader` or `ChangeRefused`.
         """
+        chosen = self.successor(target)
+        assert isinstance(self._role, Leader)
+        if self._role.transfer is None:
+            self._role.transfer = Transfer(chosen)
+        return chosen
+
+    def successor(self, target: NodeId | None) -> NodeId:
+        """Return to whom `transfer` would hand leadership now, and raise what it would raise."""
         role = self._role
         if not isinstance(role, Leader):
             raise NotLeader(self.leader)
@@ -748,9 +757,7 @@ class Raft:
             raise ChangeRefused(self._why_not_leader(target))
         if not able:
             raise ChangeRefused("no other voter answers, so none can lead")
-        chosen = target or max(able, key=lambda peer: role.progress[peer].match_index)
-        role.transfer = Transfer(chosen)
-        return chosen
+        return target or max(able, key=lambda peer: role.progress[peer].match_index)
 
     def _why_not_leader(self, target: NodeId) -> str:
         if target == self.node_id:

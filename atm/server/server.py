@@ -24,6 +24,7 @@ from atm.server.clients import client_server
 from atm.server.clients.auditor import Auditor
 from atm.server.clients.backup_source import BackupSource
 from atm.server.clients.client_server import ClientServer, clients_acceptor
+from atm.server.clients.deed_notes import DeedNotes
 from atm.server.clients.pin_service import PinService
 from atm.server.group.clock_guard import ClockGuard
 from atm.server.group.disk_guard import MIB, DiskGuard, Room, check_room, room_in
@@ -255,6 +256,12 @@ class Server:
             PinService(storage.sealer, inbox, lambda: storage.ledger.cluster.feature_level),
             self._auditor,
             self._add_part(BackupSource(storage.folder.path)),
+            DeedNotes(
+                self._name,
+                inbox,
+                feature_level=lambda: storage.ledger.cluster.feature_level,
+                applied_index=lambda: storage.ledger.applied_index,
+            ),
             take_snapshot=self._snapshotter.take,
             role_changes=lambda: storage.ledger.role_changes,
             report=self._report,

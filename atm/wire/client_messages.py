@@ -13,7 +13,7 @@ from msgspec.msgpack import Decoder
 from msgspec.structs import asdict
 
 from atm.ledger.audit.findings import Findings, Indexes
-from atm.ledger.commands import Command, LedgerReceipt, Outcome, Read, ReadResult, Request
+from atm.ledger.commands import Command, LedgerReceipt, NoteDeed, Outcome, Read, ReadResult, Request
 from atm.wire.backup_messages import BackupData, BackupOffer, BackupRequest
 from atm.wire.codec import Malformed, decode
 
@@ -223,8 +223,10 @@ class VerifyReply(Struct, frozen=True, kw_only=True):
 
 
 AdminChange = AddMember | PromoteMember | RemoveMember | MoveMember | ReplaceMember | TransferLeadership
-Forwardable = Command | Read | AdminChange  # decided by the leader, so forwarded to it
-ClientRequest = Forwardable | Status | Verify | Members | TakeSnapshot | BackupRequest
+DecidedByLeader = Command | Read | AdminChange
+Forwardable = DecidedByLeader | NoteDeed  # to the leader; a `NoteDeed` is a server's own
+ClientRequest = DecidedByLeader | Status | Verify | Members | TakeSnapshot | BackupRequest
+QueuedRequest = ClientRequest | NoteDeed  # for the run loop
 ClientReply = (
     Reply | ErrorReply | StatusReply | VerifyReply | MembersReply | AdminReply | BackupOffer | BackupData
 )
@@ -300,5 +302,5 @@ def decode_details(text: str) -> dict[str, Any]:
 
 
 def decode_forwardable(payload: bytes) -> Forwardable:
-    """Return a client's request that another server forwarded; raise `Malformed`."""
+    """Return a request that another server forwarded; raise `Malformed`."""
     return decode(_forwardable, payload)

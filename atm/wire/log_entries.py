@@ -7,7 +7,16 @@ from functools import lru_cache
 
 from msgspec.msgpack import Decoder
 
-from atm.ledger.commands import Founding, LedgerEntry, LevelRaise, LoggedCommand, Member, MembershipChange
+from atm.ledger.commands import (
+    Founding,
+    LedgerEntry,
+    LevelRaise,
+    LoggedCommand,
+    Member,
+    MembershipChange,
+    NoteDeed,
+    NotedOp,
+)
 from atm.raft.messages import ENTRY_VERSION, Entry, EntryKind
 from atm.wire.codec import decode, encode
 
@@ -44,6 +53,11 @@ def command_data(actor: str, request: bytes, roles: int = 0) -> bytes:
         assert roles <= _ROLES_MAX
         return _ARRAY_OF_THREE + _encoded(actor) + request + bytes((roles,))
     return _ARRAY_OF_TWO + _encoded(actor) + request
+
+
+def deed_data(actor: str, roles: int, request_id: str, op: NotedOp, target: str) -> bytes:
+    """Return what says who asked for what: a command's entry, or the reason of a change of the members."""
+    return command_data(actor, encode(NoteDeed(id=request_id, deed=op, target=target)), roles)
 
 
 _encoded: Callable[[str], bytes] = lru_cache(maxsize=1024)(encode)

@@ -20,6 +20,7 @@ from atm.ledger.ledger import Ledger, Record
 from atm.server.clients.auditor import Auditor
 from atm.server.clients.backup_source import BackupSource
 from atm.server.clients.client_server import ClientServer
+from atm.server.clients.deed_notes import DeedNotes
 from atm.server.clients.pin_service import PinService
 from atm.server.group.inbox import Inbox, PendingRequest
 from atm.server.net.reader import Reader
@@ -48,6 +49,7 @@ class Clerk:
             PinService(sealer, self._inbox, lambda: self._ledger.cluster.feature_level),
             self._auditor,
             BackupSource(folder),
+            DeedNotes("sqlite", self._inbox, lambda: 0, lambda: 0),  # it has no log to record them in
             take_snapshot=lambda: (0, "there is no log to cut"),
             report=_report,
         )

@@ -134,7 +134,7 @@ def test_a_bank_restored_elsewhere_serves_and_the_old_nodes_refuse_it(
     moved = tmp_path / "new.ini"
     moved.write_text(config.read_text().replace("[cluster]", "[cluster]\ndata_dir = new"))
     opening = ("--passphrase-file", tmp_path / "passphrase")
-    assert admin("restore", backup, "--config", moved, "--to-index", str(last - 1), *opening) == 0
+    assert admin("restore", backup, "--config", moved, "--to-index", str(last - 2), *opening) == 0
     assert load(moved).pepper_file.read_text().strip() == cluster.cluster.pepper_file.read_text().strip()
     for name in ("n2", "n3"):
         cluster.stop(name)

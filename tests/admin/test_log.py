@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from atm.admin.log_listing import line_of
 from atm.admin.main import main
 from atm.ledger.commands import (
     Batch,
@@ -22,11 +23,13 @@ from atm.ledger.commands import (
     SetPin,
 )
 from atm.local_cluster import write_cluster_ini
+from atm.raft.membership import Member as Voter
+from atm.raft.membership import encode_configuration
 from atm.raft.messages import Entry, EntryKind, HardState
 from atm.storage.log_file import LogFile
 from atm.storage.log_format import segment_path
 from atm.wire.codec import encode
-from atm.wire.log_entries import command_data
+from atm.wire.log_entries import command_data, deed_data
 from tests.support.running import Ran, Run
 
 SEALED = "5e" * 32
@@ -100,6 +103,20 @@ def test_every_entry_is_a_line_with_money_in_decimals(run: Run) -> None:
     assert [line[:16].split() for line in ran.out] == [[str(i), "3"] for i in range(1, 10)]
     assert "cannot be decoded" in ran.out[-1]
     assert ran.err == ["The log holds entries 1 to 9; term 3; there is no ledger that can be read"]
+
+
+def test_who_asked_for_a_change_of_the_members_or_for_a_snapshot_is_shown() -> None:
+    reason = deed_data("ada", 1, "a5", "remove_member", "n4")
+    change = encode_configuration((Voter(node="n1", voter=True),), reason)
+    for kind, data, shown in (
+        (EntryKind.MEMBERSHIP, change, "membership members=(node=n1 voter=True since=0) deed=remove_member"),
+        (EntryKind.COMMAND, deed_data("ada", 1, "a6", "snapshot", "n1"), "note_deed id=a6 deed=snapshot"),
+    ):
+        line = line_of(Entry(index=7, term=3, time_us=NOON_US, kind=kind, data=data))
+        assert shown in line
+        assert "by=ada" in line
+    entry = Entry(index=7, term=3, time_us=1, kind=EntryKind.MEMBERSHIP, data=change)
+    assert "target=n4 id=a5" in line_of(entry)
 
 
 def test_json_has_minor_units_and_no_pin(run: Run) -> None:

@@ -20,6 +20,7 @@ from atm.ledger.commands import (
     Leg,
     LogCommand,
     Login,
+    NoteDeed,
     Open,
     Post,
     ResetPin,
@@ -76,6 +77,7 @@ class Model:
             for _, hold_id, account, amount in sorted(due)[: asked.limit]:
                 self.end(hold_id, account, "expired", amount)
             return None
+        assert not isinstance(asked, NoteDeed), "no story here has one"
         contents = without_pins(asked)
         if asked.id in self.answers:
             first, answer = self.answers[asked.id]

@@ -9,7 +9,16 @@ from pathlib import Path
 import pytest
 
 from atm.ledger.audit.auditing import audit
-from atm.ledger.commands import Expire, Founding, LevelRaise, LoggedCommand, Member, MembershipChange
+from atm.ledger.commands import (
+    Expire,
+    Founding,
+    LevelRaise,
+    LoggedCommand,
+    LoggedDeed,
+    Member,
+    MembershipChange,
+    NoteDeed,
+)
 from atm.ledger.database import LEVEL_2_TABLES
 from atm.ledger.ledger import ClusterState, Ledger, LedgerFault, Record
 from tests.support.entries import command, logged, time_us
@@ -122,13 +131,14 @@ def test_the_cluster_state_does_not_depend_on_batches() -> None:
 
 # -- members: schema 4 -------------------------------------------------------------------------------
 
+DEED = LoggedDeed("ada", NoteDeed(id="m", deed="move_member", target="n1"), 1)
 CHANGES: tuple[Entry, ...] = (
     Founding(ONE, ("n1", "n2")),
     LevelRaise(2),
-    MembershipChange((member("n2"), member("n1", peer="h:1", since=3), member("n3", voter=False))),
-    MembershipChange((member("n3", store="s"), member("n1", peer="h:1", since=3), member("n2"))),
-    MembershipChange((member("n3", store="s"), member("n1", peer="h:1", since=3))),
-    MembershipChange((member("n2"), member("n3", store="s"), member("n1", peer="h:1", since=3))),
+    MembershipChange((member("n2"), member("n1", peer="h:1", since=3), member("n3", voter=False)), DEED),
+    MembershipChange((member("n3", store="s"), member("n1", peer="h:1", since=3), member("n2")), DEED),
+    MembershipChange((member("n3", store="s"), member("n1", peer="h:1", since=3)), DEED),
+    MembershipChange((member("n2"), member("n3", store="s"), member("n1", peer="h:1", since=3)), DEED),
 )
 
 

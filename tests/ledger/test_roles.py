@@ -11,8 +11,21 @@ import pytest
 
 from atm.identity import Role
 from atm.ledger.audit.auditing import audit
-from atm.ledger.commands import Deeds, LevelRaise, LogCommand, Lookup, Outcome, Roles
-from atm.ledger.ledger import Ledger
+from atm.ledger.commands import (
+    Deeds,
+    LevelRaise,
+    LogCommand,
+    LoggedDeed,
+    Lookup,
+    Member,
+    MembershipChange,
+    NoteDeed,
+    NotedOp,
+    Outcome,
+    Roles,
+)
+from atm.ledger.ledger import Ledger, Record
+from atm.permissions import bits_of
 from tests.support.entries import command, logged, records, time_us
 
 T, OP, A, G = Role.TELLER, Role.OPERATOR, Role.ADMIN, Role.GATEWAY
@@ -31,10 +44,35 @@ class Books:
         assert receipt is not None
         return str(receipt.outcome)
 
+    def note(self, deed: NotedOp, target: str, actor: str = "local", *roles: Role, id: str = "n") -> str:
+        """Note what is asked of the servers; return the outcome."""
+        index = self.ledger.applied_index + 1
+        note = NoteDeed(id=id, deed=deed, target=target)
+        [receipt] = self.ledger.apply([(index, time_us(index), logged(note, actor, *roles))])
+        assert receipt is not None
+        assert (receipt.id, receipt.log_index, receipt.balance) == (id, index, None)
+        return str(receipt.outcome)
+
+    def change(self, deed: NotedOp | None, *nodes: str) -> None:
+        """Make these the members, as ada asks; `deed` is about the last of them."""
+        index = self.ledger.applied_index + 1
+        self.ledger.apply([(index, time_us(index), changed_to(deed, index, *nodes))])
+
     def deeds(self) -> list[tuple[object, ...]]:
         found = self.ledger.view(Deeds(id="d")).deeds
         assert found is not None
         return [(deed.actor, deed.roles, deed.op, deed.target, deed.amount, deed.outcome) for deed in found]
+
+
+def changed_to(deed: NotedOp | None, index: int, *nodes: str) -> MembershipChange:
+    """Return the entry that makes these the members, as ada asks; `deed` is about the last, which is new."""
+    members = tuple(
+        Member(node, True, "h:1", "h:2", since=index if node == nodes[-1] else 0) for node in nodes
+    )
+    if deed is None:
+        return MembershipChange(members)
+    note = NoteDeed(id=f"m{index}", deed=deed, target=nodes[-1])
+    return MembershipChange(members, LoggedDeed("ada", note, bits_of(frozenset({A}))))
 
 
 @pytest.fixture
@@ -88,6 +126,12 @@ def test_below_level_2_no_role_can_be_changed_and_no_deed_is_recorded() -> None:
             [receipt] = ledger.apply([(index, time_us(index), logged(command(line)))])
             assert receipt is not None
             assert receipt.outcome is (Outcome.NOT_ALLOWED if index == 1 else Outcome.OK)
+        note = NoteDeed(id="n", deed="snapshot", target="h1")
+        [receipt, _] = ledger.apply(
+            [(3, time_us(3), logged(note)), (4, time_us(4), changed_to("add_member", 4, "h1"))]
+        )
+        assert receipt is not None
+        assert receipt.outcome is Outcome.NOT_ALLOWED, "there is no table for it"
         assert ledger.view(Deeds(id="d")).deeds == ()
         assert ledger.view(Roles(id="r")).roles == ()
 
@@ -140,6 +184,38 @@ def test_a_deed_says_the_roles_that_let_it_through_and_not_those_that_it_gave(bo
     ]
 
 
+def test_what_is_asked_of_the_servers_is_a_deed_without_a_receipt(books: Books) -> None:
+    assert books.note("snapshot", "h1", "ada", A, id="s1") == "ok"
+    assert books.note("snapshot", "h1", "ada", A, id="s1") == "ok", "asked again, it is done again"
+    assert books.note("backup_begin", "h2", "otto", OP, id="b1") == "not_allowed"
+    assert books.note("transfer_leadership", "h3", id="t1") == "ok"
+    books.do("r1 revoke_role ada admin")
+    assert books.note("snapshot", "h1", "ada", A, id="s2") == "not_allowed"
+    assert books.deeds()[:1] + books.deeds()[2:] == [
+        ("ada", "", "snapshot", "h1", None, "not_allowed"),
+        ("local", "", "transfer_leadership", "h3", None, "ok"),
+        ("otto", "operator", "backup_begin", "h2", None, "not_allowed"),
+        ("ada", "admin", "snapshot", "h1", None, "ok"),
+        ("ada", "admin", "snapshot", "h1", None, "ok"),
+    ]
+    first = (books.ledger.view(Deeds(id="d", limit=1)).deeds or ())[0]
+    assert first.request_id == "s2"
+    assert books.ledger.view(Lookup(id="l", request_id="s1")).outcome is Outcome.ORIGINAL_NOT_FOUND
+    assert books.do("s1 credit main 5") == "ok", "its id is not taken"
+
+
+def test_a_change_of_the_members_is_a_deed_by_its_own_entry(books: Books) -> None:
+    books.change(None, "h1")
+    books.change("add_member", "h1", "h2")
+    books.do("r1 revoke_role ada *")
+    books.change("promote_member", "h1", "h2")
+    assert books.deeds()[:1] + books.deeds()[2:] == [
+        ("ada", "", "promote_member", "h2", None, "ok"),
+        ("ada", "admin", "add_member", "h2", None, "ok"),
+    ]
+    assert [deed.deed for deed in books.ledger.view(Deeds(id="d")).deeds or ()] == [6, 5, 4]
+
+
 def test_what_was_decided_in_one_batch_is_what_is_decided_one_by_one(tmp_path: Path) -> None:
     lines: list[tuple[str, str, tuple[Role, ...]]] = [
         ("r1 revoke_role tim teller", "ada", (A,)),
@@ -150,6 +226,8 @@ def test_what_was_decided_in_one_batch_is_what_is_decided_one_by_one(tmp_path: P
     ]
     one_by_one, at_once, reopened = Books(), Books(), Books(tmp_path / "ledger.db")
     log: list[tuple[int, int, LogCommand]] = []
+    change = changed_to("add_member", len(lines) + 4, "h1", "h2")
+    note = NoteDeed(id="n", deed="snapshot", target="h1")
     for line, actor, roles in lines:
         one_by_one.do(line, actor, *roles)
         reopened.do(line, actor, *roles)
@@ -157,10 +235,20 @@ def test_what_was_decided_in_one_batch_is_what_is_decided_one_by_one(tmp_path: P
         reopened.ledger = Ledger(tmp_path / "ledger.db")
         index = len(log) + 3
         log.append((index, time_us(index), command(line)))
+    last: list[Record] = [
+        (len(log) + 3, time_us(len(log) + 3), logged(note, "ada", A)),
+        (len(log) + 4, time_us(len(log) + 4), change),
+    ]
+    for books in (one_by_one, reopened):
+        for record in last:
+            books.ledger.apply([record])
     at_once.ledger.apply(
         [
-            (index, us, logged(asked, actor, *roles))
-            for (index, us, asked), (_, actor, roles) in zip(log, lines, strict=True)
+            *(
+                (index, us, logged(asked, actor, *roles))
+                for (index, us, asked), (_, actor, roles) in zip(log, lines, strict=True)
+            ),
+            *last,
         ]
     )
     digests = {books.ledger.digest() for books in (one_by_one, at_once, reopened)}
@@ -177,6 +265,9 @@ def test_what_was_decided_in_one_batch_is_what_is_decided_one_by_one(tmp_path: P
         ("delete from deed where deed = 4", "deed 5: its hash does not fit"),
         ("delete from deed where deed = 5", "receipt of f1: its freeze is no deed"),
         ("update receipt set actor = 'tim' where request_id = 'w1'", "deed 3: its receipt says"),
+        ("delete from receipt where request_id = 'f1'", "deed 5: there is no receipt of its freeze"),
+        ("delete from deed where deed = 8", "node h3: log entry 8 made a voter of it, and is no deed"),
+        ("delete from deed where deed = 8", "node h2: log entry 8 removed it, and is no deed"),
     ],
 )
 def test_an_audit_finds_a_deed_that_was_changed_or_is_missing(tmp_path: Path, damage: str, said: str) -> None:
@@ -184,6 +275,9 @@ def test_an_audit_finds_a_deed_that_was_changed_or_is_missing(tmp_path: Path, da
     books = Books(path)
     for line in ("w1 write_off main 7", "w2 write_off main 8", "f1 freeze main"):
         books.do(line, "otto", OP)
+    books.note("snapshot", "h1")
+    books.change("add_member", "h1", "h2")
+    books.change("remove_member", "h1", "h3")
     books.ledger.close()
     assert audit(path).problems == ()
     connection = apsw.Connection(str(path))

@@ -9,6 +9,7 @@ from tests.mutants.bank_rules import BANK_RULES
 from tests.mutants.core import CORE
 from tests.mutants.core_members import CORE_MEMBERS
 from tests.mutants.core_snapshot import CORE_SNAPSHOT
+from tests.mutants.deeds import DEEDS
 from tests.mutants.durability import DURABILITY
 from tests.mutants.elections import ELECTIONS
 from tests.mutants.files import FILES
@@ -53,6 +54,7 @@ MUTANTS = (
     *BANK_RULES,
     *PINS,
     *PERMISSIONS,
+    *DEEDS,
     *REGISTRY,
     *RUN_LOOP,
     *STRANGERS,

@@ -101,7 +101,7 @@ MEMBERS = (
     Mutant(
         name="change acknowledged by index alone",
         what="an administrator is told that a change was made, whose entry another leader replaced",
-        edits=(Edit("RequestRouter._end_changes", "entry_.term == term_", "True"),),
+        edits=(Edit("RequestRouter._end_changes", "entry_.term != term_", "False"),),
         caught_by=ADMINISTRATION + "test_a_change_whose_entry_was_replaced_is_unknown",
     ),
     Mutant(

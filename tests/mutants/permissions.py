@@ -50,7 +50,7 @@ PERMISSIONS = (
     Mutant(
         name="roles not judged at the entry",
         what="a server that lags lets in whom the log has revoked, and it is done",
-        edits=(Edit("rules:decide", "allowed(...)", "True"),),
+        edits=(Edit("rules:decide", "allowed(logged_, asked_.op, ...)", "True"),),
         caught_by=ROLE_TESTS + "test_a_revoked_role_counts_from_its_entry_on_and_a_grant_undoes_it",
     ),
     Mutant(

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import deque
 
 import pytest
+from msgspec import msgpack
 from msgspec.structs import replace
 
 from atm.raft import (
@@ -111,6 +112,17 @@ def test_a_server_that_starts_with_an_applied_configuration_needs_no_entry_of_it
     network.restart("b")
     assert before[0] <= network["b"].log.base_index, "its entry is not in memory"
     assert network["b"].configuration == before
+
+
+def test_what_stands_behind_the_members_is_the_callers_and_changes_nothing() -> None:
+    network = led_by_a()
+    index = network["a"].change_membership(members("ab", "c"), NOW_US, msgpack.encode(["why", 7]))
+    network.work("a")
+    network.pass_time(2 * HEARTBEAT_TICKS)
+    for name in "abc":
+        entry = network.servers[name].applied[-1]
+        assert (entry.index, msgpack.decode(entry.data)[1:]) == (index, [["why", 7]])
+        assert [member.node for member in network[name].configuration[1] if member.voter] == ["a", "b"]
 
 
 def test_a_member_is_numbered_by_the_entry_that_gave_it_its_vote_or_store() -> None:

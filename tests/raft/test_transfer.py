@@ -54,6 +54,18 @@ def test_the_successor_first_gets_the_whole_log() -> None:
     assert orders(a.receive(append_accepted("c", 1, 2)) + a.tick(HEARTBEAT_TICKS)) == [], "once is enough"
 
 
+def test_the_successor_is_told_beforehand_and_nothing_begins_by_that() -> None:
+    a = leading()
+    assert (a.raft.successor("c"), a.raft.transferring) == ("c", None)
+    assert a.raft.successor(None) in "bc"
+    with pytest.raises(ChangeRefused):
+        a.raft.successor("a")
+    a.raft.propose([b"x"], NOW_US)
+    assert a.raft.transfer("b") == a.raft.successor(None) == "b"
+    with pytest.raises(ChangeRefused):
+        a.raft.successor("c")
+
+
 def test_nothing_is_proposed_meanwhile() -> None:
     a = leading()
     a.raft.transfer("c")

@@ -8,10 +8,18 @@ import pytest
 from msgspec.structs import replace
 
 from atm.config import Address, NodeConfig
-from atm.ledger.commands import LedgerReceipt, Outcome
+from atm.ledger.commands import (
+    LedgerReceipt,
+    LoggedCommand,
+    LoggedDeed,
+    MembershipChange,
+    NoteDeed,
+    Outcome,
+)
 from atm.ledger.commands import Member as LedgerMember
 from atm.ledger.ledger import ClusterState
-from atm.raft import Entry, EntryKind, Member, Role
+from atm.permissions import needed
+from atm.raft import Entry, EntryKind, Member, Role, encode_configuration
 from atm.server.group.administration import ANNOUNCE_AGAIN_S, BEHIND_MAX
 from atm.server.group.inbox import Inputs, PendingRequest
 from atm.server.group.request_router import HAND_OVER_S, RequestRouter
@@ -26,6 +34,7 @@ from atm.wire.client_messages import (
     TransferLeadership,
 )
 from atm.wire.codec import encode
+from atm.wire.log_entries import decode_command, decode_entry
 from tests.support.server_parts import FakeCore, Recorder, ReplyRecorder, credit, hello_of, query, requests
 
 NODES = ("n1", "n2", "n3")
@@ -72,10 +81,10 @@ class Story:
         self.parts.places.pop(node, None)
         self.router.accept(Inputs(hellos=[(node, None)]))
 
-    def ask(self, request: AdminChange) -> dict[str, Any] | None:
+    def ask(self, request: AdminChange, actor: str = "local", roles: int = 0) -> dict[str, Any] | None:
         """Return the reply, None if there is none yet."""
         before = len(self.client.answers)
-        pending = PendingRequest(self.client, 0, request, encode(request), "local")
+        pending = self.client.pending(request, actor=actor, roles=roles)
         self.router.accept(requests(pending))
         self.router.notice_changes()
         return self.client.answers[-1] if len(self.client.answers) > before else None
@@ -88,10 +97,21 @@ class Story:
 
     def commit(self, term: int = 1) -> dict[str, Any]:
         """Commit the newest entry, as one of `term`; return the reply to that."""
-        index = self.core.commit_index = self.core.last_index
-        entry = Entry(index=index, term=term, time_us=1, kind=EntryKind.MEMBERSHIP, data=b"")
-        self.router.on_committed([entry], [None])
+        self.commit_quietly(None, term)
         return self.client.answers[-1]
+
+    def commit_quietly(self, outcome: Outcome | None, term: int = 1) -> None:
+        """Commit the newest entry with this outcome, and run an iteration."""
+        index = self.core.commit_index = self.core.last_index
+        receipt = None if outcome is None else LedgerReceipt(id="x", outcome=outcome, log_index=index)
+        entry = Entry(index=index, term=term, time_us=1, kind=EntryKind.MEMBERSHIP, data=b"")
+        self.router.on_committed([entry], [receipt])
+        self.router.accept(Inputs())
+
+    def hand_over(self, request: TransferLeadership) -> None:
+        """Ask for it, and let it be recorded."""
+        assert self.ask(request) is None
+        self.commit_quietly(Outcome.OK)
 
     def member(self, node: str) -> Member | None:
         return next((each for each in self.core.configuration[1] if each.node == node), None)
@@ -258,6 +278,96 @@ def test_any_server_tells_the_members(story: Story) -> None:
     assert answer["index"] == story.parts.decided_index, "the list is newer than the file"
 
 
+# -- deeds ---------------------------------------------------------------------------------------------
+
+
+def test_the_entry_of_a_change_says_who_asked_for_what(story: Story) -> None:
+    story.ask(RemoveMember(id="r1", node="n3", yes=True), "ada", 1)
+    [reason] = story.core.reasons
+    deed = LoggedDeed("ada", NoteDeed(id="r1", deed="remove_member", target="n3"), 1)
+    members = (Member("n1", True), Member("n2", True))
+    entry = Entry(
+        index=11, term=1, time_us=1, kind=EntryKind.MEMBERSHIP, data=encode_configuration(members, reason)
+    )
+    assert decode_entry(entry) == MembershipChange(
+        tuple(LedgerMember(m.node, True, "", "") for m in members), deed
+    )
+    assert decode_command(reason) == LoggedCommand("ada", deed.command, 1)
+
+
+def test_what_the_leader_completes_by_itself_is_nobodys_deed() -> None:
+    story = Story()
+    story.core.configuration = (0, tuple(Member(n, True) for n in NODES))
+    story.now_s += 2 * ANNOUNCE_AGAIN_S
+    story.router.accept(Inputs())
+    assert story.core.reasons == [b""]
+
+
+def test_leadership_is_handed_over_only_once_it_is_recorded_who_asked_for_it(story: Story) -> None:
+    story.core.match_indexes = {"n2": 10, "n3": 9}
+    assert story.ask(TransferLeadership(id="t"), "ada", 1) is None
+    assert story.core.transferring is None
+    [data] = story.core.proposed
+    note = NoteDeed(id="t", deed="transfer_leadership", target="n2")
+    assert decode_command(data) == LoggedCommand("ada", note, 1)
+    assert story.router.waiting
+    story.commit_quietly(Outcome.OK)
+    assert story.core.transferring == "n2"
+    assert story.ask(TransferLeadership(id="u"), "ada", 1) is None, "it joins what is under way"
+    assert len(story.core.proposed) == 1
+
+
+def test_who_was_revoked_ahead_of_the_record_hands_nothing_over(story: Story) -> None:
+    story.ask(TransferLeadership(id="t", node="n2"), "ada", 1)
+    story.commit_quietly(Outcome.NOT_ALLOWED)
+    [answer] = story.client.answers
+    assert (answer["outcome"], answer["message"]) == ("not_allowed", needed("transfer_leadership"))
+    assert story.core.transferring is None
+
+
+def test_a_transfer_that_is_refused_is_not_recorded(story: Story) -> None:
+    story.core.change_refusal = "n2 does not answer, so it cannot lead now"
+    assert story.refusal(TransferLeadership(id="t", node="n2")) == story.core.change_refusal
+    assert story.core.proposed == []
+    story.core.change_refusal = ""
+    story.ask(TransferLeadership(id="u", node="n2"))
+    story.core.change_refusal = "n2 does not answer, so it cannot lead now"
+    story.commit_quietly(Outcome.OK)
+    assert story.client.outcomes[-1] == ("u", "refused"), "it went away meanwhile"
+
+
+def test_a_transfer_whose_leader_goes_between_record_and_deed_is_not_begun(story: Story) -> None:
+    story.ask(TransferLeadership(id="t", node="n2"))
+    story.core.follow("n3", term=2)
+    story.router.notice_changes()
+    assert story.client.outcomes == [("t", "unknown")], "the record may be there"
+    story = Story()
+    story.ask(TransferLeadership(id="t", node="n2"))
+    index = story.core.last_index
+    entry = Entry(index=index, term=1, time_us=1, kind=EntryKind.COMMAND, data=b"")
+    story.router.on_committed([entry], [LedgerReceipt(id="t", outcome=Outcome.OK, log_index=index)])
+    assert story.router.waiting
+    story.core.follow("n3", term=2)
+    story.router.accept(Inputs())
+    assert (story.client.outcomes, story.core.transferring) == ([("t", "unavailable")], None)
+
+
+def test_a_node_that_stops_between_record_and_deed_says_that_nothing_was_done(story: Story) -> None:
+    story.ask(TransferLeadership(id="t", node="n2"))
+    index = story.core.last_index
+    entry = Entry(index=index, term=1, time_us=1, kind=EntryKind.COMMAND, data=b"")
+    story.router.on_committed([entry], [LedgerReceipt(id="t", outcome=Outcome.OK, log_index=index)])
+    story.router.close()
+    assert story.client.outcomes == [("t", "unavailable")]
+
+
+def test_below_feature_level_2_leadership_is_handed_over_without_a_record(story: Story) -> None:
+    story.parts.cluster = replace(story.parts.cluster, feature_level=1)
+    story.ask(TransferLeadership(id="t", node="n2"))
+    assert EntryKind.COMMAND not in story.core.kinds
+    assert story.core.transferring == "n2"
+
+
 # -- addresses -----------------------------------------------------------------------------------------
 
 
@@ -303,7 +413,7 @@ def test_a_leader_names_the_first_data_folder_of_each_voter_before_others_join(s
 
 
 def test_a_new_leader_is_told_once_it_leads(story: Story) -> None:
-    assert story.ask(TransferLeadership(id="t", node="n3")) is None
+    story.hand_over(TransferLeadership(id="t", node="n3"))
     story.core.transferring = None
     story.core.follow(None, term=2)
     story.router.notice_changes()
@@ -315,7 +425,7 @@ def test_a_new_leader_is_told_once_it_leads(story: Story) -> None:
 
 
 def test_a_transfer_that_is_given_up_is_refused(story: Story) -> None:
-    story.ask(TransferLeadership(id="t", node="n3"))
+    story.hand_over(TransferLeadership(id="t", node="n3"))
     story.core.transferring = None
     story.router.notice_changes()
     assert story.client.outcomes == [("t", "refused")]
@@ -360,7 +470,7 @@ def test_while_leadership_is_handed_over_requests_wait_for_the_next_leader(story
 
 def test_what_waits_for_a_leader_that_does_not_come_is_told_so(story: Story) -> None:
     story.router.accept(requests(story.client.pending(credit("proposed"))))
-    story.ask(TransferLeadership(id="t", node="n2"))
+    story.hand_over(TransferLeadership(id="t", node="n2"))
     story.core.transferring = None
     story.core.follow(None, term=2)
     story.router.notice_changes()

@@ -22,6 +22,7 @@ from atm.wire.backup_messages import (
     BackupEntries,
     BackupRequest,
 )
+from atm.wire.client_messages import ErrorReply
 from atm.wire.codec import encode
 from atm.wire.framing import FrameReader, frame
 from tests.support.backups import CLUSTER, StoryNode, story_entries
@@ -135,6 +136,33 @@ def test_one_that_asks_nothing_any_more_makes_way(source: BackupSource, clock: C
     clock.now_s += 1
     assert ask(source, "two", BEGIN)["outcome"] == "ok"
     assert ask(source, "one", BackupEntries(id="e", first=1, last=5))["outcome"] == "unavailable"
+
+
+def test_each_backup_is_recorded_once_before_anything_is_read_for_it(source: BackupSource) -> None:
+    recorded: list[str] = []
+
+    def record(request: BackupBegin) -> None:
+        recorded.append(request.id)
+
+    def asked(request: BackupRequest, owner: str = "one") -> str:
+        reply = msgspec.msgpack.decode(source.reply(owner, request, record), type=dict[str, Any])
+        return str(reply["outcome"])
+
+    given = BackupEntries(id="e", first=1, last=LAST)
+    assert asked(given) == "unavailable"
+    for request in (BackupBegin(id="b1"), BackupBegin(id="b2"), given, given):
+        assert asked(request) == "ok"
+    assert recorded == ["b1"], "a backup asks for its beginning until the ledger is far enough"
+    assert asked(BackupBegin(id="b3"), "two") == "busy"
+    assert asked(BackupBegin(id="b4")) == "ok", "the next backup on the same connection"
+    assert recorded == ["b1", "b4"]
+
+
+def test_a_backup_that_cannot_be_recorded_gets_nothing_and_keeps_no_place(source: BackupSource) -> None:
+    refusal = ErrorReply(id="b", outcome="unavailable", message="not recorded")
+    assert source.reply("one", BEGIN, lambda request: refusal) == encode(refusal)
+    assert ask(source, "one", BackupEntries(id="e", first=1, last=5))["outcome"] == "unavailable"
+    assert ask(source, "two", BEGIN)["outcome"] == "ok"
 
 
 def test_a_process_that_died_is_replaced_by_the_next_beginning(source: BackupSource) -> None:

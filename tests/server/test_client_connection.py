@@ -65,10 +65,14 @@ class FakeOwner:
         assert self.may_end.wait(DEADLINE_S)
         connection.send(frame(encode({"id": request.id, "outcome": "audited"})))
 
-    def give_to_backup(self, connection: ClientConnection, request: BackupRequest) -> None:
+    def give_to_backup(
+        self, connection: ClientConnection, request: BackupRequest, actor: str, roles: int
+    ) -> None:
         raise AssertionError("no test here takes a backup")
 
-    def take_snapshot(self, connection: ClientConnection, request: TakeSnapshot) -> None:
+    def take_snapshot(
+        self, connection: ClientConnection, request: TakeSnapshot, actor: str, roles: int
+    ) -> None:
         assert self.may_end.wait(DEADLINE_S)
         connection.send(frame(encode({"id": request.id, "outcome": "taken"})))
 

@@ -118,7 +118,7 @@ class Caller:
         gathered = self.owner.inbox.gathered
         waiting = [*gathered.commands, *gathered.queries, *gathered.changes, *gathered.statuses]
         jobs = self.connection._jobs
-        return waiting + [cast(Any, jobs.get()).args[-1] for _ in range(jobs.qsize())]
+        return waiting + [cast(Any, jobs.get()).args[1] for _ in range(jobs.qsize())]
 
     def answer(self) -> dict[str, Any]:
         [payload] = FrameReader(CLIENT_FRAME_BYTES_MAX).feed(self.socket.recv(65536))

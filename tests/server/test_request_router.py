@@ -6,7 +6,7 @@ import re
 
 import pytest
 
-from atm.ledger.commands import Command, Debit, LedgerReceipt, Outcome, Read
+from atm.ledger.commands import Command, Debit, LedgerReceipt, NoteDeed, Outcome, Read
 from atm.ledger.ledger import ClusterState
 from atm.ledger.roles import RoleChange
 from atm.raft.messages import ConfirmedRead, Entry, EntryKind
@@ -53,7 +53,7 @@ class Story:
         )
         self.router.notice_changes()
 
-    def ask(self, *requests: Command | Read, forwarded: bool = False) -> None:
+    def ask(self, *requests: Command | Read | NoteDeed, forwarded: bool = False) -> None:
         inputs = Inputs()
         for request in requests:
             inputs.add_request(self.client.pending(request, forwarded=forwarded))
@@ -472,6 +472,17 @@ def test_roles_are_forwarded_with_their_request(story: Story) -> None:
     story.core.follow("n2", term=2)
     story.router.accept(requests(story.client.pending(credit("a"), actor="otto", roles=8)))
     assert (story.parts.actors, story.parts.roles) == (["otto"], [8])
+
+
+def test_a_deed_is_recorded_also_when_disks_are_full_since_a_snapshot_makes_room(story: Story) -> None:
+    story.parts.cluster = ClusterState(id="", voters=(), feature_level=2)
+    story.parts.no_space = "no room"
+    note = NoteDeed(id="n", deed="snapshot", target="n2")
+    story.ask(credit("a"), note, credit("b"))
+    assert story.client.outcomes == [("a", "no_space"), ("b", "no_space")]
+    assert story.core.proposed == [command_data("local", encode(note))]
+    story.commit(11, 1, "n")
+    assert story.client.outcomes[-1] == ("n", "ok")
 
 
 def test_a_leader_refuses_a_revoked_administrator_whom_another_server_let_in(story: Story) -> None:

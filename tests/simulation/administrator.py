@@ -1,4 +1,5 @@
-"""An administrator of the simulated cluster: adds, promotes, removes, replaces and moves servers, hands over.
+"""An administrator of the simulated cluster: adds, promotes, removes, replaces and moves servers, hands over,
+asks for snapshots and backups, which are recorded and not taken.
 
 All is asked of the servers in the way of `bin/admin`, one request at a time, and asked again until it is
 answered. What is asked for never leaves a majority of voters that have lost their disks: no cluster can
@@ -13,9 +14,11 @@ from collections.abc import Callable, Iterable, Sequence
 from msgspec import msgpack
 
 from atm.config import parse_address
+from atm.ledger.commands import LoggedCommand, MembershipChange, NoteDeed
 from atm.raft.membership import Configuration, Member, decode_configuration
 from atm.raft.messages import EntryKind, NodeId
 from atm.raft.ready import Role
+from atm.wire.backup_messages import BackupBegin
 from atm.wire.client_messages import (
     AddMember,
     AdminChange,
@@ -23,16 +26,21 @@ from atm.wire.client_messages import (
     PromoteMember,
     RemoveMember,
     ReplaceMember,
+    TakeSnapshot,
     TransferLeadership,
 )
 from atm.wire.codec import encode
+from atm.wire.log_entries import decode_entry
 from tests.simulation.history import FAULTS
 from tests.simulation.loop import Loop
 from tests.simulation.plan import Plan
 from tests.simulation.sim_server import SimServer, address_of
 from tests.support.checks import Checks, require
 
+Asked = AdminChange | BackupBegin | TakeSnapshot
+
 VOTERS_MAX = 5
+WAS_SO = ("already", "was removed in")  # in an answer that tells of an earlier entry
 TRIES_MAX = 12
 DONE_ELECTIONS = 12  # election timeouts after which a request that was given up cannot be done any more
 
@@ -55,11 +63,11 @@ class Administrator:
         self.fired: Counter[str] = Counter()
         self._loop, self._plan, self._servers, self._checks = loop, plan, servers, checks
         self._stopped = False
-        self._request: AdminChange | None = None
+        self._request: Asked | None = None
         self._kind = ""
         self._is_of_leader = False  # it is to remove the leader
         self._number = self._tries = 0
-        self._given_up: list[tuple[int, AdminChange]] = []  # and until when it may still be done
+        self._given_up: list[tuple[int, Asked]] = []  # and until when it may still be done
         if plan.changes:
             self._later()
 
@@ -82,7 +90,7 @@ class Administrator:
             self._send(self._request)
         self._later()
 
-    def _send(self, request: AdminChange) -> None:
+    def _send(self, request: Asked) -> None:
         running = [server for server in self._servers if server.up]
         if not running:
             return
@@ -109,8 +117,14 @@ class Administrator:
             self._judge(request, answer)
             self._follow_up(request)
 
-    def _judge(self, request: AdminChange, answer: dict[str, object]) -> None:
+    def _judge(self, request: Asked, answer: dict[str, object]) -> None:
         """What was done is so in the log, committed."""
+        if isinstance(request, BackupBegin | TakeSnapshot):
+            said = decode_entry(self._checks.committed[int(str(answer["log_index"])) - 1])
+            note = said.command if isinstance(said, LoggedCommand) else None
+            noted = isinstance(note, NoteDeed) and note.id == request.id
+            require(noted, "what may begin is recorded", (answer, said))
+            return
         index = answer["index"]
         assert isinstance(index, int)
         if isinstance(request, TransferLeadership):
@@ -121,6 +135,11 @@ class Administrator:
         entry = self._checks.committed[index - 1]
         if index == 0 or entry.kind != EntryKind.MEMBERSHIP:
             return
+        change = decode_entry(entry)
+        assert isinstance(change, MembershipChange)
+        was_so = any(words in str(answer["message"]) for words in WAS_SO)
+        recorded = change.deed is not None and change.deed.command.id == request.id
+        require(recorded or was_so, "what was done is recorded", (request, answer))
         found = [member for member in decode_configuration(entry.data) if member.node == request.node]
         match request:
             case AddMember():
@@ -149,10 +168,10 @@ class Administrator:
             return
         self._request, self._kind, self._tries = request, kind, 0
         leaders = [s.name for s in self._servers if s.up and s.core.role is Role.LEADER]
-        self._is_of_leader = kind == "remove" and request.node in leaders
+        self._is_of_leader = isinstance(request, RemoveMember) and request.node in leaders
         self._number += 1
 
-    def _drawn(self, kind: str, members: Configuration, names: set[NodeId]) -> AdminChange | None:
+    def _drawn(self, kind: str, members: Configuration, names: set[NodeId]) -> Asked | None:
         chance, request_id = self._loop.chance, f"admin-{self._number + 1}"
         strangers = [server for server in self._servers if server.name not in names and server.retired]
         voters = [member.node for member in members if member.voter]
@@ -168,6 +187,10 @@ class Administrator:
         lost = [m.node for m in members if m.voter and not self._is_right(m)]
         learners = [m.node for m in members if not m.voter]
         match kind:
+            case "snapshot":
+                return TakeSnapshot(id=request_id)
+            case "backup":
+                return BackupBegin(id=request_id)
             case "promote":
                 return PromoteMember(id=request_id, node=chance.choice(learners or [node]))
             case "remove":
@@ -179,7 +202,7 @@ class Administrator:
                 return MoveMember(id=request_id, node=node, peer=str(at.peer), client=str(at.client))
         return TransferLeadership(id=request_id, node=node if chance.random() < 0.7 else None)
 
-    def _follow_up(self, request: AdminChange) -> None:
+    def _follow_up(self, request: Asked) -> None:
         """Do what the answer says is to be done."""
         if isinstance(request, AddMember):
             self.start_members()
@@ -228,9 +251,11 @@ class Administrator:
 
 
 def _after(
-    request: AdminChange, used: Sequence[Configuration], servers: Sequence[SimServer]
+    request: Asked, used: Sequence[Configuration], servers: Sequence[SimServer]
 ) -> Iterable[Configuration]:
     """Yield the members after a request, for each configuration that it may meet."""
+    if isinstance(request, BackupBegin | TakeSnapshot):
+        return
     for members in used:
         others = tuple(member for member in members if member.node != request.node)
         if isinstance(request, RemoveMember):

@@ -18,8 +18,10 @@ from atm.ledger.commands import (
     Founding,
     LevelRaise,
     LoggedCommand,
+    LoggedDeed,
     Member,
     MembershipChange,
+    NoteDeed,
     SetPin,
 )
 from atm.raft.messages import Entry
@@ -81,7 +83,8 @@ class BankModel:
         self.given: set[Decision] = set()  # all receipts there are
         self.copies: Counter[bytes] = Counter()  # how often a request, to the byte, stands in the log
         self.ended: Counter[int] = Counter()  # how many `Expire` ended so many holds
-        self.readers: dict[str, set[str]] = {}  # of each request, the servers that read it from its customer
+        self.readers: dict[str, set[str]] = {}  # of each request, who asked it by the word of a server
+        self.asked_servers: dict[str, set[str]] = {}  # of each request about one server, which those were
         self.cluster = Versions()
         self._cluster_id, self._voters, self._feature_level = "", "[]", 1
         self.cluster.put(0, "only row", self._cluster_row())
@@ -106,8 +109,11 @@ class BankModel:
                 ended = self._bank.expire(entry.time_us, limit)
                 self.ended[len(ended)] += 1
                 self._note_changes(entry.index, ended)
+            case LoggedCommand(actor, NoteDeed() as note, roles):
+                allowed = not roles or may(actor, self._bank.roles(actor, roles), note.deed)
+                decision = self._note_deed(entry, note, actor, roles, "ok" if allowed else "not_allowed")
             case LoggedCommand(actor, command, roles):
-                assert not isinstance(command, Expire)
+                assert not isinstance(command, Expire | NoteDeed)
                 self.copies[entry.data[1 + len(encode(actor)) : -1 if roles else None]] += 1
                 require(not roles or self._feature_level > 1, "release 1.1 writes no roles", entry)
                 read = actor in self.readers.get(command.id, ())
@@ -120,13 +126,26 @@ class BankModel:
                 self._feature_level = self._bank.level = max(self._feature_level, level)
                 if not self._members and level >= 2:
                     self._members = dict.fromkeys(json.loads(self._voters), (1, "", "", "", 0))
-            case MembershipChange(members):
+            case MembershipChange(members, deed):
+                recorded = deed is not None or self._completes_only(members)
+                require(recorded, "each change of the members is somebody's deed", entry)
                 self._change_members(entry.index, members)
+                if isinstance(deed, LoggedDeed):
+                    self._note_deed(entry, deed.command, deed.actor, deed.roles, "ok")
             case None:
                 pass
         self.cluster.put(entry.index, "only row", self._cluster_row())
         self.members.put(entry.index, "tables", (dict(self._members), dict(self._removed)))
         self.decisions.append(decision)
+
+    def _completes_only(self, members: Sequence[Member]) -> bool:
+        """Return whether an entry only names addresses and first data folders that the log did not say."""
+        same_voters = {name: row[0] for name, row in self._members.items()} == {
+            each.node: int(each.voter) for each in members
+        }
+        said = [text for each in members for text in self._members.get(each.node, ())[1:4]]
+        now = [text for each in members for text in (each.peer, each.client, each.store)]
+        return same_voters and all(text in ("", then) for text, then in zip(said, now, strict=True))
 
     def _change_members(self, index: int, members: Sequence[Member]) -> None:
         now = {
@@ -198,10 +217,25 @@ class BankModel:
             target = asked.get("account") or f"{asked.get('name')}/{asked.get('role') or '*'}"
             said = (asked["op"], target, asked.get("amount"), decision[1], command.id)
             row = (entry.index, entry.time_us, actor, now, *said)
-            text = json.dumps(row, separators=(",", ":"))
-            self._deed_hash = hashlib.sha256(self._deed_hash + text.encode()).digest()
-            self.deed.add(entry.index, (*row, self._deed_hash))
+            self._add_deed(row)
         return decision
+
+    def _note_deed(self, entry: Entry, note: NoteDeed, actor: str, roles: int, outcome: str) -> Decision:
+        """Note what is asked of the servers, and no command."""
+        require(self._feature_level > 1, "release 1.1 knows no deeds", entry)
+        read = actor in self.readers.get(note.id, ())
+        require(read, "the actor is who the server says that read the request", entry)
+        about = self.asked_servers.get(note.id)
+        require(about is None or note.target in about, "a deed says which server was asked", entry)
+        now = names(self._bank.roles(actor, roles)) if roles else ""
+        said = (note.deed, note.target, None, outcome, note.id)
+        self._add_deed((entry.index, entry.time_us, actor, now, *said))
+        return note.id, outcome, None, None, entry.index, entry.time_us
+
+    def _add_deed(self, row: Row) -> None:
+        text = json.dumps(row, separators=(",", ":"))
+        self._deed_hash = hashlib.sha256(self._deed_hash + text.encode()).digest()
+        self.deed.add(row[0], (*row, self._deed_hash))
 
     def _decide(self, entry: Entry, command: Command, actor: str, roles: int) -> Decision:
         asked = contents(command)

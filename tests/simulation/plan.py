@@ -44,7 +44,10 @@ FAULTS = (
 MESSAGE_FAULTS = ("lost", "doubled", "delayed", "replayed")
 
 # What an administrator asks for, with weights (`administrator.py`).
-CHANGES = {"add": 3.0, "promote": 4.0, "remove": 2.0, "replace": 2.0, "move": 1.0, "transfer": 2.0}
+CHANGES = {"add": 3.0, "promote": 4.0, "remove": 2.0, "replace": 2.0, "move": 1.0, "transfer": 2.0} | {
+    "snapshot": 0.5,
+    "backup": 0.5,
+}
 
 # What customers request (`workload.py`), with weights; each seed uses half of the optional operations.
 BASIC_OPERATIONS = {"credit": 6.0, "debit": 4.0, "open": 1.0}

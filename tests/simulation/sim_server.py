@@ -17,6 +17,7 @@ from atm.ledger.ledger import ClusterState
 from atm.raft.config import RaftConfig
 from atm.raft.messages import NodeId, Snapshot
 from atm.raft.ready import Role
+from atm.server.clients.deed_notes import note_of
 from atm.server.group.clock_guard import ClockGuard
 from atm.server.group.disk_guard import DiskGuard, Room
 from atm.server.group.entry_validator import EntryValidator
@@ -35,7 +36,8 @@ from atm.server.peers.handshake import Handshake
 from atm.server.peers.links import Links
 from atm.server.peers.neighbours import Neighbours
 from atm.storage.log_file import LogFailed
-from atm.wire.client_messages import Status, decode_client_request
+from atm.wire.backup_messages import BackupBegin
+from atm.wire.client_messages import Status, TakeSnapshot, decode_client_request, decode_forwardable
 from atm.wire.codec import encode
 from atm.wire.framing import PEER_FRAME_BYTES_MAX, FrameReader, frame
 from atm.wire.peer_messages import (
@@ -607,6 +609,10 @@ class SimServer:
             inputs = Inputs()
             asked = self._asked(channel, number, payload, caller(self.name, payload), False)
             self._model.readers.setdefault(asked.request.id, set()).add(asked.actor)
+            if isinstance(asked.request, BackupBegin | TakeSnapshot):  # recorded, and not done here
+                self._model.asked_servers.setdefault(asked.request.id, set()).add(self.name)
+                note = note_of(asked.request, self.name)
+                asked = replace(asked, request=note, payload=encode(note))
             inputs.add_request(asked)
             self.inbox.put(inputs)
             self._wake()
@@ -615,7 +621,7 @@ class SimServer:
     def _asked(
         channel: ReplyChannel, number: int, payload: bytes, who: tuple[str, int], forwarded: bool
     ) -> PendingRequest:
-        request = decode_client_request(payload)
+        request = decode_forwardable(payload) if forwarded else decode_client_request(payload)
         assert not isinstance(request, Status)
         return PendingRequest(channel, number, request, payload, who[0], forwarded, who[1])
 

@@ -59,6 +59,7 @@ COMPACTION = ("snapshot", "log cut", "install", "log emptied", "fetch interrupte
 # What an administrator must have been told, and what must have come of it.
 ADMINISTRATION = (
     *("add ok", "promote ok", "remove ok", "replace ok", "move ok", "transfer ok"),
+    *("snapshot ok", "backup ok"),
     *("add refused", "promote refused", "remove refused", "replace refused", "transfer refused"),
     *("remove of a leader", "removed server ended", "stop of a leader", "old copy found"),
 )

@@ -6,12 +6,21 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from atm.ledger.commands import LedgerEntry, LedgerReceipt, LoggedCommand, Read, ReadResult
+from msgspec.structs import astuple
+
+from atm.ledger.commands import (
+    LedgerEntry,
+    LedgerReceipt,
+    LoggedCommand,
+    MembershipChange,
+    Read,
+    ReadResult,
+)
 from atm.ledger.ledger import ClusterState, Ledger, Record
 from atm.ledger.roles import RoleChange
 from atm.ledger.state_hash import RowsFrom, StateHash
 from atm.raft.log import Log, LogStart
-from atm.raft.membership import Configuration
+from atm.raft.membership import Configuration, Member, encode_configuration
 from atm.raft.messages import Entry, EntryKind, HardState, NodeId, RaftMessage, Snapshot
 from atm.raft.raft import Raft
 from atm.raft.ready import Ready, Role
@@ -118,8 +127,11 @@ class WatchedCore:
     def has_lost_disk(self, node: NodeId) -> bool:
         return self.raft.has_lost_disk(node)
 
-    def change_membership(self, members: Configuration, now_us: int) -> int:
-        return self.raft.change_membership(members, now_us)
+    def change_membership(self, members: Configuration, now_us: int, reason: bytes = b"") -> int:
+        return self.raft.change_membership(members, now_us, reason)
+
+    def successor(self, target: NodeId | None) -> NodeId:
+        return self.raft.successor(target)
 
     def transfer(self, target: NodeId | None) -> NodeId:
         return self.raft.transfer(target)
@@ -324,4 +336,9 @@ def _data_of(said: LedgerEntry | None) -> bytes:
     """Return what an entry holds that says this."""
     if isinstance(said, LoggedCommand):
         return command_data(said.actor, encode(said.command), said.roles)
+    if isinstance(said, MembershipChange):
+        deed = said.deed
+        data = b"" if deed is None else command_data(deed.actor, encode(deed.command), deed.roles)
+        members = tuple(Member(*astuple(member)) for member in said.members)
+        return encode_configuration(members, data)
     return encode(said) if said else b""

@@ -25,7 +25,7 @@ from atm.server.group.inbox import Inputs, PendingRequest
 from atm.server.server import Server
 from atm.storage.log_index import LogBase
 from atm.version import FEATURE_LEVEL_MAX, PROTOCOL_MAX, PROTOCOL_MIN, RELEASE
-from atm.wire.client_messages import ClientRequest
+from atm.wire.client_messages import QueuedRequest
 from atm.wire.codec import encode
 from atm.wire.framing import CLIENT_FRAME_BYTES_MAX, FrameReader, frame
 from atm.wire.peer_messages import ForwardedRequest, Hello, PeerReport
@@ -259,6 +259,7 @@ class FakeCore:
         self.match_indexes: dict[NodeId, int] = {}
         self.lost_disks: set[NodeId] = set()
         self.change_refusal = ""  # of changes and transfers
+        self.reasons: list[bytes] = []  # of changes
 
     def propose(self, data: Sequence[bytes], now_us: int, kind: EntryKind = EntryKind.COMMAND) -> int:
         first_index = self.last_index + 1
@@ -280,17 +281,21 @@ class FakeCore:
     def has_lost_disk(self, node: NodeId) -> bool:
         return node in self.lost_disks
 
-    def change_membership(self, members: Configuration, now_us: int) -> int:
+    def change_membership(self, members: Configuration, now_us: int, reason: bytes = b"") -> int:
         if self.change_refusal:
             raise ChangeRefused(self.change_refusal)
+        self.reasons.append(reason)
         self.last_index += 1
         self.configuration = (self.last_index, members)
         return self.last_index
 
     def transfer(self, target: NodeId | None) -> NodeId:
+        self.transferring = self.successor(target)
+        return self.transferring
+
+    def successor(self, target: NodeId | None) -> NodeId:
         if self.change_refusal or target is None:
             raise ChangeRefused(self.change_refusal or "no other voter answers, so none can lead")
-        self.transferring = target
         return target
 
     def follow(self, leader: NodeId | None, term: int) -> None:
@@ -307,7 +312,7 @@ class ReplyRecorder:
         self.answers.append(msgspec.msgpack.decode(payload, type=dict[str, Any]))
 
     def pending(
-        self, request: ClientRequest, *, actor: str = "local", forwarded: bool = False, roles: int = 0
+        self, request: QueuedRequest, *, actor: str = "local", forwarded: bool = False, roles: int = 0
     ) -> PendingRequest:
         return PendingRequest(self, 0, request, encode(request), actor, forwarded=forwarded, roles=roles)
 

@@ -8,6 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from msgspec.structs import replace
 
+from atm import raft
 from atm.ledger.audit.findings import INDEXES_MAX, Findings
 from atm.ledger.commands import (
     AMOUNT_MINOR_MAX,
@@ -16,12 +17,15 @@ from atm.ledger.commands import (
     Debit,
     Founding,
     LevelRaise,
+    LoggedDeed,
     Member,
     MembershipChange,
+    NoteDeed,
     Open,
     Query,
 )
 from atm.ledger.state_hash import ROWS_MAX, RowsFrom
+from atm.raft.membership import encode_configuration
 from atm.raft.messages import (
     NUMBER_MAX,
     AppendEntries,
@@ -47,6 +51,7 @@ from atm.wire.client_messages import (
     VerifyReply,
     decode_client_reply,
     decode_client_request,
+    decode_forwardable,
 )
 from atm.wire.codec import Malformed, encode
 from atm.wire.log_entries import (
@@ -57,6 +62,7 @@ from atm.wire.log_entries import (
     decode_command,
     decode_entry,
     decode_founding,
+    deed_data,
 )
 from atm.wire.peer_messages import (
     CheckLedger,
@@ -454,8 +460,44 @@ def test_each_kind_of_entry_is_decoded_by_its_kind() -> None:
     assert decode_entry(entry_of(EntryKind.BOOTSTRAP, encode(founding))) == founding
     assert decode_entry(entry_of(EntryKind.FEATURE_LEVEL, encode([2]))) == LevelRaise(2)
     member = Member(node="n1", voter=True, peer="h:1", client="h:2", store="s")
-    said = encode([[["n1", True, "h:1", "h:2", "s", 0, "more"]], "more"])
+    named = ["n1", True, "h:1", "h:2", "s", 0, "more"]
+    said = encode([[named]])
     assert decode_entry(entry_of(EntryKind.MEMBERSHIP, said)) == MembershipChange((member,))
+    note = {"op": "note_deed", "id": "m1", "deed": "add_member", "target": "n1"}
+    said = encode([[named], ["ada", note, 1, "more"], "more"])
+    deed = LoggedDeed("ada", NoteDeed(id="m1", deed="add_member", target="n1"), 1)
+    assert decode_entry(entry_of(EntryKind.MEMBERSHIP, said)) == MembershipChange((member,), deed)
+    reason = deed_data("ada", 1, "m1", "add_member", "n1")
+    written = encode_configuration((raft.Member("n1", True, "h:1", "h:2", "s", 0),), reason)
+    assert written == encode([[named[:-1]], ["ada", note, 1]])
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        {"deed": "credit"},
+        {"deed": "deeds"},
+        {"target": ""},
+        {"target": "x" * 65},
+        {"id": "two words"},
+        {"more": 1},
+    ],
+)
+def test_a_deed_that_is_none_is_refused(wrong: dict[str, object]) -> None:
+    note = {"op": "note_deed", "id": "m1", "deed": "add_member", "target": "n1"} | wrong
+    for kind, said in (
+        (EntryKind.COMMAND, ["ada", note, 1]),
+        (EntryKind.MEMBERSHIP, [[["n1", True, "", ""]], ["ada", note, 1]]),
+    ):
+        with pytest.raises(Malformed):
+            decode_entry(entry_of(kind, encode(said)))
+
+
+def test_a_client_cannot_have_a_deed_noted() -> None:
+    note = encode(NoteDeed(id="m1", deed="snapshot", target="n1"))
+    assert decode_forwardable(note) == NoteDeed(id="m1", deed="snapshot", target="n1")
+    with pytest.raises(Malformed):
+        decode_client_request(note)
 
 
 @pytest.mark.parametrize(

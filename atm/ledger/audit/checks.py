@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from typing import NamedTuple, get_args
 
+from atm.ledger.commands import NotedOp
 from atm.permissions import DEEDS
 
 
@@ -118,6 +119,8 @@ CHECKS = (
     ),
 )
 
+NOTED = ", ".join(f"'{op}'" for op in get_args(NotedOp))
+
 # Of the record of deeds, which a ledger has from feature level 2 on.
 DEED_CHECKS = (
     Check(
@@ -126,6 +129,18 @@ DEED_CHECKS = (
         where deed = receipt.log_index and (deed.op <> receipt.op or deed.actor <> receipt.actor
             or deed.outcome <> receipt.outcome or deed.amount is not receipt.amount
             or deed.time_us <> receipt.time_us)""",
+    ),
+    Check(
+        "deed {0}: there is no receipt of its {1}",
+        f"""select deed, op from deed where op not in ({NOTED})
+        and not exists (select 1 from receipt where receipt.request_id = deed.request_id)""",
+    ),
+    Check(
+        "node {0}: log entry {1} {2} it, and is no deed",
+        """select node, since, iif(voter, 'made a voter of', 'made a learner of') from member
+        where since > 0 and since not in (select deed from deed)
+        union all
+        select node, log_index, 'removed' from removed where log_index not in (select deed from deed)""",
     ),
     Check(
         "receipt of {0}: its {1} is no deed",

@@ -11,7 +11,7 @@ from threading import Lock
 
 from atm.server.group.one_process import start_process
 from atm.wire.backup_messages import BACKUP_FRAME_BYTES_MAX, BackupBegin, BackupRequest
-from atm.wire.client_messages import ErrorReply
+from atm.wire.client_messages import AdminReply, ErrorReply
 from atm.wire.codec import encode
 from atm.wire.framing import FrameReader, frame
 
@@ -25,6 +25,7 @@ class _Reader:
     def __init__(self, owner: object, folder: Path) -> None:
         self.owner = owner
         self.used_s = 0.0
+        self.begins = False  # a backup has begun, and nothing was given to it yet
         self.process = start_process("-P", "-m", "atm.server.clients.backup_reader", str(folder))
         self._frames = FrameReader(BACKUP_FRAME_BYTES_MAX)
         self._using_pipes = Lock()
@@ -48,6 +49,10 @@ class _Reader:
             pass  # which closes the pipes and waits
 
 
+Refusal = ErrorReply | AdminReply
+Record = Callable[[BackupBegin], Refusal | None]  # that a backup begins; returns why it must not
+
+
 class BackupSource:
     """Serves one backup at a time. Any thread may call `reply`, and blocks until its files are read."""
 
@@ -58,14 +63,24 @@ class BackupSource:
         self._reader: _Reader | None = None
         self._closed = False
 
-    def reply(self, owner: object, request: BackupRequest) -> bytes:
-        """Return the encoded reply; `owner` is the connection that the request came on."""
+    def reply(self, owner: object, request: BackupRequest, record: Record = lambda request: None) -> bytes:
+        """Return the encoded reply; `owner` is the connection that the request came on.
+
+        `record` is called once for each backup, before anything is read for it: also for the next one on the
+        same connection.
+        """
         with self._lock:
             refusal = self._admit(owner, request)
             reader = self._reader
             if refusal is not None or reader is None:
                 return encode(refusal)
             reader.used_s = self._clock()
+        if isinstance(request, BackupBegin) and not reader.begins:
+            not_recorded = record(request)
+            if not_recorded is not None:
+                self.release(owner)
+                return encode(not_recorded)
+        reader.begins = isinstance(request, BackupBegin)
         payload = reader.exchange(encode(request))
         if payload is None:
             self.release(owner)

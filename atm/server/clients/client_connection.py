@@ -74,10 +74,14 @@ class ConnectionOwner(Protocol):
     def audit(self, connection: ClientConnection, request: Verify) -> None:
         """Audit, and reply; may take minutes."""
 
-    def give_to_backup(self, connection: ClientConnection, request: BackupRequest) -> None:
-        """Read what a backup asks for, reply, and wait until that is sent."""
+    def give_to_backup(
+        self, connection: ClientConnection, request: BackupRequest, actor: str, roles: int
+    ) -> None:
+        """Read what a backup asks for, reply, and wait until that is sent. `roles`: of `PendingRequest`."""
 
-    def take_snapshot(self, connection: ClientConnection, request: TakeSnapshot) -> None:
+    def take_snapshot(
+        self, connection: ClientConnection, request: TakeSnapshot, actor: str, roles: int
+    ) -> None:
         """Take a snapshot, and reply; may take minutes."""
 
 
@@ -262,9 +266,9 @@ class ClientConnection(FramedConnection):
             elif isinstance(request, Verify):
                 self._give_job(partial(self._owner.audit, self, request))
             elif isinstance(request, BackupRequest):
-                self._give_job(partial(self._owner.give_to_backup, self, request))
+                self._give_job(partial(self._owner.give_to_backup, self, request, actor, roles))
             else:
-                self._give_job(partial(self._owner.take_snapshot, self, request))
+                self._give_job(partial(self._owner.take_snapshot, self, request, actor, roles))
             return
         number, size_bytes = slots(request, len(payload)), len(payload)
         has_jobs = self._jobs_given != self._jobs_done  # which are earlier, and order must be kept

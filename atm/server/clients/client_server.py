@@ -6,6 +6,7 @@ import contextlib
 import socket
 import time
 from collections.abc import Callable, Mapping
+from functools import partial
 
 from atm.config import Address, is_loopback
 from atm.identity import LOCAL_IDENTITY, Identity
@@ -14,6 +15,7 @@ from atm.server.clients.auditor import Auditor
 from atm.server.clients.backup_source import BackupSource
 from atm.server.clients.client_connection import TOO_MANY, ClientConnection, error_payload
 from atm.server.clients.client_places import ClientPlaces
+from atm.server.clients.deed_notes import DeedNotes
 from atm.server.clients.pin_service import PinService
 from atm.server.clients.rates import Rates
 from atm.server.clients.slots import SlotCount
@@ -64,6 +66,7 @@ class ClientServer(Listener[ClientConnection]):
         pins: PinService,
         auditor: Auditor,
         backups: BackupSource,
+        notes: DeedNotes,
         *,
         take_snapshot: TakeSnapshotNow,
         role_changes: Callable[[], Mapping[str, RoleChange]] = dict,
@@ -87,6 +90,7 @@ class ClientServer(Listener[ClientConnection]):
         self._pins = pins
         self._auditor = auditor
         self._backups = backups
+        self._notes = notes
         self._take_snapshot = take_snapshot
         self.role_changes = role_changes
         self.partial_frame_s = partial_frame_s
@@ -179,13 +183,22 @@ class ClientServer(Listener[ClientConnection]):
         """Audit, and reply."""
         connection.send(frame(encode(self._auditor.audit(request, connection.identity.name))))
 
-    def give_to_backup(self, connection: ClientConnection, request: BackupRequest) -> None:
+    def give_to_backup(
+        self, connection: ClientConnection, request: BackupRequest, actor: str, roles: int
+    ) -> None:
         """Read what a backup asks for, reply, and wait until that is sent: the outbox holds one reply."""
-        connection.send(frame(self._backups.reply(connection, request)))
+        record = partial(self._notes.refusal, actor=actor, roles=roles)
+        connection.send(frame(self._backups.reply(connection, request, record)))
         connection.wait_until_sent()
 
-    def take_snapshot(self, connection: ClientConnection, request: TakeSnapshot) -> None:
-        """Take a snapshot of this server's ledger, and reply."""
+    def take_snapshot(
+        self, connection: ClientConnection, request: TakeSnapshot, actor: str, roles: int
+    ) -> None:
+        """Take a snapshot of this server's ledger, once it is recorded who asked for it, and reply."""
+        not_recorded = self._notes.refusal(request, actor, roles)
+        if not_recorded is not None:
+            connection.send(frame(encode(not_recorded)))
+            return
         index, refusal = self._take_snapshot()
         reply = AdminReply(
             id=request.id,

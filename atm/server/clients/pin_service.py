@@ -16,7 +16,7 @@ from atm.ledger.commands import BANK_ACCOUNTS, OK, Login, Query, SetPin
 from atm.server.group.inbox import Inbox, Inputs, PendingRequest
 from atm.server.security.pin_queue import PinQueueFull
 from atm.server.security.pins import NotWanted, PinSealer, accounts_with_pin
-from atm.wire.client_messages import ClientRequest, ErrorReply, Reply, decode_client_reply
+from atm.wire.client_messages import ErrorReply, QueuedRequest, Reply, decode_client_reply
 from atm.wire.codec import encode
 
 LOOK_UP_LEVEL = 2  # the feature level from which on the log may say that a PIN was not hashed
@@ -78,7 +78,7 @@ class PinService:
         return found
 
 
-def compares(request: ClientRequest, name: str, found: Reply) -> bool:
+def compares(request: QueuedRequest, name: str, found: Reply) -> bool:
     """Return whether the bank would compare, or set, the PIN of this account, if it is as was `found`."""
     if found.outcome is not OK or found.state == "closed" or found.pin == "locked" or name in BANK_ACCOUNTS:
         return False

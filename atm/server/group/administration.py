@@ -1,7 +1,7 @@
 """What an administrator asks of the leader: changes of the members, and to hand leadership over.
 
-Each is decided here, in a line for people; a change that is proposed takes effect by its log entry. Every
-request may be repeated: what is the case already is `ok`.
+Each is decided here, in a line for people; a change that is proposed takes effect by its log entry, which
+says who asked for it. Every request may be repeated: what is the case already is `ok`.
 """
 
 from __future__ import annotations
@@ -46,7 +46,8 @@ class ChangedCore(Protocol):
 
     def matched(self) -> dict[NodeId, int]: ...
     def has_lost_disk(self, node: NodeId) -> bool: ...
-    def change_membership(self, members: Configuration, now_us: int) -> int: ...
+    def change_membership(self, members: Configuration, now_us: int, reason: bytes = b"") -> int: ...
+    def successor(self, target: NodeId | None) -> NodeId: ...
     def transfer(self, target: NodeId | None) -> NodeId: ...
 
 
@@ -76,9 +77,16 @@ class Proposed(Struct, frozen=True):
 
 
 class Handing(Struct, frozen=True):
-    """It is so once `target` leads."""
+    """Leadership is to be handed to `target`; it is so once that leads."""
 
     target: NodeId
+
+
+class Planned(Struct, frozen=True):
+    """A change that may be proposed: these members, and what to say then."""
+
+    message: str
+    members: Configuration
 
 
 class Administration:
@@ -112,8 +120,11 @@ class Administration:
     def _members(self) -> Configuration:
         return self._core.configuration[1]
 
-    def decide(self, request: AdminChange, now_us: int) -> Done | Proposed | Handing:
-        """Do what is asked, or begin to; raise `Refused`."""
+    def decide(self, request: AdminChange, now_us: int, deed: bytes) -> Done | Proposed | Handing:
+        """Do what is asked, or begin to; raise `Refused`. Handing over is left to the caller.
+
+        `deed` says who asked for it, and what (`log_entries.deed_data`): it stands in the entry of a change.
+        """
         try:
             if isinstance(request, TransferLeadership):
                 return self._transfer(request.node)
@@ -123,7 +134,10 @@ class Administration:
                     "cannot change: run release 1.2 or newer on all nodes, and start those that are down"
                 )
             self._check_committed()
-            return self._change(request, now_us)
+            planned = self._change(request)
+            if isinstance(planned, Done):
+                return planned
+            return Proposed(planned.message, self._core.change_membership(planned.members, now_us, deed))
         except ChangeRefused as error:
             raise Refused(str(error)) from error
 
@@ -134,21 +148,19 @@ class Administration:
             raise Refused(f"the change in entry {index} is not committed yet: one at a time, try again")
 
     def _change(
-        self,
-        request: AddMember | PromoteMember | RemoveMember | MoveMember | ReplaceMember,
-        now_us: int,
-    ) -> Done | Proposed:
+        self, request: AddMember | PromoteMember | RemoveMember | MoveMember | ReplaceMember
+    ) -> Done | Planned:
         match request:
             case AddMember():
-                return self._add(request, now_us)
+                return self._add(request)
             case PromoteMember():
-                return self._promote(self._member(request.node), now_us)
+                return self._promote(self._member(request.node))
             case RemoveMember():
-                return self._remove(request, now_us)
+                return self._remove(request)
             case MoveMember():
-                return self._move(self._member(request.node), request, now_us)
+                return self._move(self._member(request.node), request)
             case ReplaceMember():
-                return self._replace(self._member(request.node), now_us)
+                return self._replace(self._member(request.node))
             case _:
                 assert_never(request)
 
@@ -164,9 +176,6 @@ class Administration:
         others = [member for member in self._members if member.node != changed.node]
         return tuple(sorted([*others, changed], key=lambda member: member.node))
 
-    def _propose(self, members: Configuration, now_us: int, message: str) -> Proposed:
-        return Proposed(message, self._core.change_membership(members, now_us))
-
     # -- the requests ------------------------------------------------------------------------------------
 
     def _check_named(self) -> None:
@@ -178,7 +187,7 @@ class Administration:
                 "to this leader: start it, or remove it"
             )
 
-    def _add(self, request: AddMember, now_us: int) -> Done | Proposed:
+    def _add(self, request: AddMember) -> Done | Planned:
         peer, client = self._addresses(request)
         for member in self._members:
             if member.node != request.node:
@@ -194,9 +203,9 @@ class Administration:
             raise Refused(f"a cluster has at most {MEMBERS_MAX} members: remove one first")
         learner = Member(node=request.node, voter=False, peer=peer, client=client)
         message = f"node {request.node} is a learner: it gets the log, and has no vote until it is promoted"
-        return self._propose(self._with(learner), now_us, message)
+        return Planned(message, self._with(learner))
 
-    def _promote(self, member: Member, now_us: int) -> Done | Proposed:
+    def _promote(self, member: Member) -> Done | Planned:
         if member.voter and not self._core.has_lost_disk(member.node):
             return Done(f"node {member.node} is a voter already", member.since)
         if member.voter:
@@ -218,9 +227,9 @@ class Administration:
         if len(voters) > NODES_MAX:
             raise Refused(f"a cluster has at most {NODES_MAX} voters: remove one first")
         self._check_living(voters, living={member.node})
-        return self._propose(members, now_us, f"node {member.node} is a voter")
+        return Planned(f"node {member.node} is a voter", members)
 
-    def _remove(self, request: RemoveMember, now_us: int) -> Done | Proposed:
+    def _remove(self, request: RemoveMember) -> Done | Planned:
         removed_at = dict(self._ledger.cluster.removed).get(request.node, 0)
         if removed_at and all(member.node != request.node for member in self._members):
             return Done(f"node {request.node} was removed in log entry {removed_at}", removed_at)
@@ -235,16 +244,16 @@ class Administration:
                 f"without node {request.node} the cluster has {len(voters)} voters, of which {living} "
                 f"answer, and {len(voters) // 2 + 1} must: say so (--yes) if that is meant"
             )
-        return self._propose(rest, now_us, f"node {request.node} is removed")
+        return Planned(f"node {request.node} is removed", rest)
 
-    def _move(self, member: Member, request: MoveMember, now_us: int) -> Done | Proposed:
+    def _move(self, member: Member, request: MoveMember) -> Done | Planned:
         peer, client = self._addresses(request)
         if (member.peer, member.client) == (peer, client):
             return Done(f"node {member.node} is at {peer} and {client} already", member.since)
         message = f"node {member.node} is announced at {peer} and {client}: start it there"
-        return self._propose(self._with(replace(member, peer=peer, client=client)), now_us, message)
+        return Planned(message, self._with(replace(member, peer=peer, client=client)))
 
-    def _replace(self, member: Member, now_us: int) -> Done | Proposed:
+    def _replace(self, member: Member) -> Done | Planned:
         hello = self.hellos.get(member.node)
         if member.node == self._node or (
             member.voter and hello and not self._core.has_lost_disk(member.node)
@@ -259,7 +268,7 @@ class Administration:
         message = (
             f"node {member.node} is a learner with its new data folder: promote it when it has caught up"
         )
-        return self._propose(self._with(learner), now_us, message)
+        return Planned(message, self._with(learner))
 
     def _transfer(self, target: NodeId | None) -> Done | Handing:
         if target == self._node:
@@ -270,8 +279,8 @@ class Administration:
                 raise Refused(
                     f"node {target} runs release {self.hellos[target].release}, which cannot take over"
                 )
-            return Handing(self._core.transfer(target))
-        return Handing(self._core.transfer(self.best_successor()))
+            return Handing(self._core.successor(target))
+        return Handing(self._core.successor(self.best_successor()))
 
     def best_successor(self, unfit: Collection[NodeId] = ()) -> NodeId | None:
         """Return the voter, none of `unfit`, that has most of the log and can take over; None if none can."""

@@ -10,7 +10,7 @@ from msgspec import Struct
 
 from atm.ledger.commands import Read
 from atm.raft.messages import NodeId, RaftMessage
-from atm.wire.client_messages import AdminChange, ClientRequest, Members, Status
+from atm.wire.client_messages import AdminChange, Members, QueuedRequest, Status
 from atm.wire.peer_messages import Hello, PeerReport, Welcome
 
 REQUESTS_MAX = 20_000
@@ -26,14 +26,16 @@ class ReplyChannel(Protocol):
 
 
 class PendingRequest(Struct, frozen=True, eq=False):
-    """A request and where its reply goes. `payload` is the request as it came, with its PINs sealed.
+    """A client's request, or a deed to be recorded, and where the reply goes.
+
+    `payload` is the request as it came, with its PINs sealed.
 
     `actor` is who made the request, as established by the server that received it.
     """
 
     channel: ReplyChannel
     number: int
-    request: ClientRequest
+    request: QueuedRequest
     payload: bytes
     actor: str
     forwarded: bool = False  # by another node: it is not forwarded a second time

@@ -6,7 +6,8 @@ Everything is called only within an iteration.
 This is one class on purpose. A request waits in one of four places: held back, proposed, in a round of reads,
 or forwarded. Each event that ends a wait (a commit, a lost leadership, a new leader, a timeout, the node's
 stop) must look in all four, and tell the client what is certain. The places are in pending_requests.py. What
-an administrator asks is decided in administration.py, and waits for its entry or for the next leader.
+an administrator asks is decided in administration.py, and waits for its entry or for the next leader. To hand
+leadership over it waits for both: first for the entry that records who asked for it.
 """
 
 from __future__ import annotations
@@ -14,10 +15,20 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
-from typing import Protocol
+from typing import Protocol, cast
 
 from atm.config import Address, NodeConfig
-from atm.ledger.commands import BANK, Expire, LedgerReceipt, LevelRaise, Read, ReadResult
+from atm.ledger.commands import (
+    BANK,
+    OK,
+    Expire,
+    LedgerReceipt,
+    LevelRaise,
+    NoteDeed,
+    NotedOp,
+    Read,
+    ReadResult,
+)
 from atm.ledger.ledger import ClusterState
 from atm.ledger.roles import ALL_ROLES, RoleChange, effective
 from atm.permissions import bits_may, needed
@@ -40,7 +51,7 @@ from atm.wire.client_messages import (
     StatusReply,
 )
 from atm.wire.codec import encode
-from atm.wire.log_entries import command_data
+from atm.wire.log_entries import command_data, deed_data
 from atm.wire.peer_messages import ForwardedRequest
 
 PROPOSALS_MAX = 20_000
@@ -161,7 +172,9 @@ class RequestRouter:
         self._administration = Administration(
             node, core, ledger, forwarder.reached, listed, first_store, clock
         )
-        self._changes: dict[int, tuple[int, PendingRequest, AdminReply]] = {}  # by index, with the term
+        # By index, with the term, and what follows from the entry.
+        self._changes: dict[int, tuple[int, PendingRequest, AdminReply | Handing]] = {}
+        self._noted: list[tuple[NodeId, PendingRequest]] = []  # leadership may be handed over: it is recorded
         self._handing: list[tuple[NodeId, PendingRequest]] = []  # to whom leadership is being handed
         self._hands_over_until_s = 0.0  # until then, requests wait for the leader that was handed to; 0: none
         self._hand_over_not_before_s = -math.inf
@@ -199,17 +212,26 @@ class RequestRouter:
                 self._administration.hellos[peer] = hello
         if self._core.role is Role.LEADER:
             self._lead()
-        elif (self._held or self._held_queries or self._held_changes) and not (
-            self._core.leader is None and self._handed_over  # it is not known yet to whom
-        ):
-            self._forward(self._held + self._held_queries + self._held_changes)
-            self._held, self._held_queries, self._held_changes = [], [], []
+        else:
+            self._follow()
         for pending in inputs.statuses:
             pending.channel.reply(pending.number, encode(self._view(pending)))
         for channel, number, payload in inputs.refused:
             channel.reply(number, payload)
 
+    def _follow(self) -> None:
+        noted, self._noted = self._noted, []
+        self._refuse([pending for _, pending in noted], "unavailable", "leadership was lost")
+        if (self._held or self._held_queries or self._held_changes) and not (
+            self._core.leader is None and self._handed_over  # it is not known yet to whom
+        ):
+            self._forward(self._held + self._held_queries + self._held_changes)
+            self._held, self._held_queries, self._held_changes = [], [], []
+
     def _lead(self) -> None:
+        noted, self._noted = self._noted, []
+        for target, pending in noted:
+            self._hand_over_to(target, pending)
         for pending in self._held_changes:
             self._administer(pending)
         self._held_changes = []
@@ -250,9 +272,10 @@ class RequestRouter:
 
     def _propose(self, commands: Sequence[PendingRequest]) -> None:
         no_space = self._advice.no_space
-        if no_space:
-            self._refuse(commands, "no_space", no_space)
-            return
+        if no_space:  # a deed is recorded all the same: a snapshot makes room
+            refused = [each for each in commands if not isinstance(each.request, NoteDeed)]
+            self._refuse(refused, "no_space", no_space)
+            commands = [each for each in commands if isinstance(each.request, NoteDeed)]
         level = self._ledger.cluster.feature_level
         if level < FEATURE_LEVEL_MAX:
             self._refuse([each for each in commands if each.request.level > level], "unavailable", UPGRADING)
@@ -334,6 +357,7 @@ class RequestRouter:
             or len(self._reads)
             or len(self._forwarded)
             or self._changes
+            or self._noted
             or self._handing
         )
 
@@ -341,20 +365,19 @@ class RequestRouter:
         """Decide a request, and reply now or when it is done."""
         request = pending.request
         assert isinstance(request, AdminChange)
-        op = str(request.__struct_config__.tag)
+        op = _op_of(pending)
         roles = effective(pending.actor, pending.roles, self._ledger.role_changes)
         if pending.roles and not bits_may(roles, op, for_end_user=False):
-            refusal = AdminReply(id=request.id, outcome="not_allowed", message=needed(op), index=0)
-            self._answer(pending, refusal)
+            self._not_done(pending, "not_allowed", needed(op))
             return
         try:
-            decision = self._administration.decide(request, self._log_clock.now_us())
+            deed = _deed_of(pending, request.node or "")
+            decision = self._administration.decide(request, self._log_clock.now_us(), deed)
         except Refused as error:
-            self._answer(pending, AdminReply(id=request.id, outcome="refused", message=str(error), index=0))
+            self._not_done(pending, "refused", str(error))
             return
         if isinstance(decision, Handing):
-            self._note_handing()
-            self._handing.append((decision.target, pending))
+            self._record_handing(decision, pending)
             return
         done = AdminReply(id=request.id, outcome="ok", message=decision.message, index=decision.index)
         if isinstance(decision, Done):
@@ -362,18 +385,45 @@ class RequestRouter:
         else:
             self._changes[decision.index] = self._core.term, pending, done
 
+    def _record_handing(self, handing: Handing, pending: PendingRequest) -> None:
+        """Have it recorded first who hands over; not if this is under way, or no entry can say it yet."""
+        level = self._ledger.cluster.feature_level
+        if level < NoteDeed.level or self._core.transferring is not None:
+            self._hand_over_to(handing.target, pending)
+            return
+        index = self._core.propose([_deed_of(pending, handing.target)], self._log_clock.now_us())
+        self._changes[index] = self._core.term, pending, handing
+
+    def _hand_over_to(self, target: NodeId, pending: PendingRequest) -> None:
+        """Begin to hand leadership over; the reply waits until `target` leads, or does not."""
+        try:
+            self._core.transfer(target)
+        except ChangeRefused as error:
+            self._not_done(pending, "refused", str(error))
+            return
+        self._note_handing()
+        self._handing.append((target, pending))
+
     def _answer(self, pending: PendingRequest, answer: AdminReply) -> None:
         pending.channel.reply(pending.number, encode(answer))
 
-    def _end_changes(self, committed: Sequence[Entry]) -> None:
-        for entry in committed:
+    def _not_done(self, pending: PendingRequest, outcome: str, message: str) -> None:
+        self._answer(pending, AdminReply(id=pending.request.id, outcome=outcome, message=message, index=0))
+
+    def _end_changes(self, committed: Sequence[Entry], receipts: Sequence[LedgerReceipt | None]) -> None:
+        for entry, receipt in zip(committed, receipts, strict=True):
             found = self._changes.pop(entry.index, None)
-            if found is not None:
-                term, pending, done = found
-                if entry.term == term:
-                    self._answer(pending, done)
-                else:
-                    self._refuse([pending], "unknown", UNKNOWN)
+            if found is None:
+                continue
+            term, pending, then = found
+            if entry.term != term:
+                self._refuse([pending], "unknown", UNKNOWN)
+            elif receipt is not None and receipt.outcome is not OK:
+                self._not_done(pending, "not_allowed", needed(_op_of(pending)))
+            elif isinstance(then, Handing):
+                self._noted.append((then.target, pending))  # the core is not to be called here
+            else:
+                self._answer(pending, then)
 
     def _end_handing(self) -> None:
         """Reply to those who wait for a new leader, once there is one or the attempt is given up."""
@@ -451,7 +501,7 @@ class RequestRouter:
     def on_committed(self, committed: Sequence[Entry], receipts: Sequence[LedgerReceipt | None]) -> None:
         """Reply to the requests that were proposed at these indexes: `unknown` if another entry is there."""
         if self._changes:
-            self._end_changes(committed)
+            self._end_changes(committed, receipts)
         if not len(self._proposals):
             return
         for entry, receipt in zip(committed, receipts, strict=True):
@@ -537,9 +587,10 @@ class RequestRouter:
         self._refuse(waiting, "unavailable", "the node stops")
         self._held, self._held_queries, self._held_changes = [], [], []
         self._end_forwarded(self._forwarded.pop_all(), "the node stops")
+        self._refuse([pending for _, pending in self._noted], "unavailable", "the node stops")
         changing = [pending for _, pending, _ in self._changes.values()]
         self._refuse(changing + [pending for _, pending in self._handing], "unknown", UNKNOWN)
-        self._changes, self._handing = {}, []
+        self._changes, self._noted, self._handing = {}, [], []
 
     # -- replies --------------------------------------------------------------------------------------
 
@@ -561,3 +612,12 @@ class RequestRouter:
                 id=pending.request.id, outcome=outcome, message=message, leader=self._core.leader
             )
             pending.channel.reply(pending.number, encode(fault))
+
+
+def _op_of(pending: PendingRequest) -> NotedOp:
+    return cast(NotedOp, pending.request.__struct_config__.tag)
+
+
+def _deed_of(pending: PendingRequest, target: NodeId) -> bytes:
+    """Return what the log says of an administrator's request."""
+    return deed_data(pending.actor, pending.roles, pending.request.id, _op_of(pending), target)

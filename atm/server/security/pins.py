@@ -21,7 +21,7 @@ from msgspec.structs import replace
 from atm.files import create_durably
 from atm.ledger.commands import NOT_HASHED, Batch, Login, SetPin, Withdrawal
 from atm.server.security.pin_queue import PinQueue
-from atm.wire.client_messages import ClientRequest
+from atm.wire.client_messages import QueuedRequest
 from atm.wire.codec import Malformed
 
 PEPPER_BYTES = 32
@@ -56,11 +56,11 @@ class PinSealer:
 
     def seal(
         self,
-        request: ClientRequest,
+        request: QueuedRequest,
         *,
         not_compared: Collection[str] = (),
         wanted: Callable[[], bool] = lambda: True,
-    ) -> ClientRequest:
+    ) -> QueuedRequest:
         """Return the request with every PIN sealed; waits for its turns, tens of milliseconds each.
 
         The PINs of the accounts in `not_compared` are not hashed: `NOT_HASHED` stands in their places. Raises
@@ -90,12 +90,12 @@ class PinSealer:
         return hmac.digest(self._pepper, text.encode(), "sha256")
 
 
-def holds_plain_pin(request: ClientRequest) -> bool:
+def holds_plain_pin(request: QueuedRequest) -> bool:
     """Return whether the request has an unsealed PIN: such a request is never logged or forwarded."""
     return not all(is_sealed(pin) for _, pin in _pins(request))
 
 
-def has_pin(request: ClientRequest) -> bool:
+def has_pin(request: QueuedRequest) -> bool:
     """Return whether there is a PIN to seal; raise `Malformed` for a sealed one, and for too many."""
     if type(request) not in PIN_HOLDERS:
         return False
@@ -107,12 +107,12 @@ def has_pin(request: ClientRequest) -> bool:
     return bool(pins)
 
 
-def accounts_with_pin(request: ClientRequest) -> set[str]:
+def accounts_with_pin(request: QueuedRequest) -> set[str]:
     """Return the accounts that the request has a PIN for."""
     return {account for account, _ in _pins(request)}
 
 
-def _pins(request: ClientRequest) -> list[tuple[str, str]]:
+def _pins(request: QueuedRequest) -> list[tuple[str, str]]:
     """Return each PIN behind its account."""
     if isinstance(request, Batch):
         pins = [(leg.account, leg.pin) for leg in request.legs]
@@ -125,7 +125,7 @@ def _pins(request: ClientRequest) -> list[tuple[str, str]]:
     return [(account, pin) for account, pin in pins if pin is not None]
 
 
-def _with_seals(request: ClientRequest, seals: Mapping[tuple[str, str], str]) -> ClientRequest:
+def _with_seals(request: QueuedRequest, seals: Mapping[tuple[str, str], str]) -> QueuedRequest:
     """Return the request with each PIN replaced by its seal."""
 
     def seal_of(account: str, pin: str | None) -> str | None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import socket
 from collections import Counter
 from collections.abc import Callable
 from threading import Event
@@ -11,7 +10,7 @@ from threading import Event
 from msgspec.msgpack import decode
 
 from atm.client.receipt import new_request_id
-from atm.config import Address
+from atm.server.net.connection import Stream
 from atm.wire.codec import encode
 from atm.wire.framing import CLIENT_FRAME_BYTES_MAX, FrameReader, frame
 
@@ -40,17 +39,19 @@ def guess(account: str, pin: str) -> Request:
 
 
 class Attacker:
-    """One connection; counts the outcomes of its requests in `outcomes`."""
+    """One connection, made by `connect`; counts the outcomes of its requests in `outcomes`."""
 
-    def __init__(self, address: Address, request: Request, outcomes: Counter[str], stop: Event) -> None:
-        self._address = address
+    def __init__(
+        self, connect: Callable[[], Stream], request: Request, outcomes: Counter[str], stop: Event
+    ) -> None:
+        self._connect = connect
         self._request = request
         self._outcomes = outcomes
         self._stop = stop
 
     def run(self) -> None:
         """Ask until `stop`."""
-        with contextlib.suppress(OSError), socket.create_connection(self._address.pair, timeout=10) as sock:
+        with contextlib.suppress(OSError), contextlib.closing(self._connect()) as sock:
             reader, asked = FrameReader(CLIENT_FRAME_BYTES_MAX), 0
             while not self._stop.is_set():
                 sock.sendall(frame(encode(self._request(new_request_id(), asked))))

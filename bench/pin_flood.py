@@ -1,30 +1,75 @@
 """How long a customer's debit with a PIN takes under a flood of PINs, and how many guesses an attacker gets.
 
-    python -m bench.pin_flood [--nodes 3] [--connections 100] [--seconds 15]
+    python -m bench.pin_flood [--nodes 3] [--connections 100] [--seconds 15] [--tls]
 
-One customer debits, one debit after another, first alone and then beside each flood. Printed are the median
-and the 99th percentile of its waits, how many of its debits were refused for the time being or unknown, and
-what the attacker got, and how many of its guesses at each account were looked at.
+A teller debits, one debit after another, first alone and then beside each flood: for customers by turns, each
+of whom comes once in a while, and for one account all the time. Printed are the median and the 99th
+percentile of the waits, how many debits were refused for the time being or unknown, and what the attacker
+got, and how many of its guesses at each account were looked at. With `--tls` the attacker has a certificate
+of its own; without it, all who connect from this machine are the same to a server. Needs the extra 'test'.
 """
 
 from __future__ import annotations
 
 import argparse
+import socket
+import tempfile
 import time
 from collections import Counter
-from collections.abc import Callable
-from itertools import count
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from itertools import cycle
+from pathlib import Path
 from statistics import median, quantiles
 from threading import Event, Thread
 
 from atm.client import Client
 from atm.client.errors import OutcomeUnknown, Unavailable
-from atm.config import Address
-from bench.cluster import fresh_cluster
+from atm.config import TlsFiles
+from atm.local_cluster import LocalCluster, write_cluster_ini
+from atm.server.net.connection import Stream
+from atm.tls.credentials import Credentials
+from atm.tls.tls_socket import connect_tls
 from bench.pin_attackers import Attacker, Request, batch_on_nobody, guess, guess_on
+from tests.support.certificates import Authority, write_tls_ini
 
 PIN = "8642"
 SETTLE_S = 1.0
+CUSTOMERS = 200  # so many debits later each comes again
+WITHIN_S = 10.0
+
+
+class Bank:
+    """A bank that runs, and how the attacker connects to its leader."""
+
+    def __init__(self, cluster: LocalCluster, attackers: Credentials | None) -> None:
+        self.cluster = cluster.cluster
+        self._leader = self.cluster.nodes[cluster.wait_for_leader()]
+        self._attackers = attackers
+
+    def connect(self) -> Stream:
+        """Return a connection of the attacker."""
+        sock = socket.create_connection(self._leader.client.pair, timeout=WITHIN_S)
+        if self._attackers is None:
+            return sock
+        context = self._attackers.for_dialling()
+        return connect_tls(sock, context, self._leader.name, time.monotonic() + WITHIN_S)
+
+
+@contextmanager
+def running_bank(nodes: int, *, tls: bool) -> Iterator[Bank]:
+    """Yield a bank with a leader; it is stopped, and its folder removed, at the end."""
+    with tempfile.TemporaryDirectory(prefix="atm-bench-") as name:
+        folder, attackers = Path(name), None
+        if tls:
+            authority = Authority()
+            config = write_tls_ini(folder, authority, nodes)
+            attackers = Credentials(TlsFiles(folder / "ca.pem", *authority.person(folder, "eve", "teller")))
+        else:
+            config = write_cluster_ini(folder, nodes)
+        with LocalCluster(config) as cluster:
+            cluster.start_all()
+            yield Bank(cluster, attackers)
 
 
 def main() -> None:
@@ -32,16 +77,16 @@ def main() -> None:
     parser.add_argument("--nodes", type=int, default=3, help="default: %(default)s")
     parser.add_argument("--connections", type=int, default=100, help="of the attacker; default: %(default)s")
     parser.add_argument("--seconds", type=float, default=15.0, help="for each flood; default: %(default)s")
+    parser.add_argument("--tls", action="store_true", help="encrypt all; the attacker has another identity")
     options = parser.parse_args()
-    with fresh_cluster(options.nodes) as cluster, Client(cluster.cluster, timeout=5.0) as client:
-        leader = cluster.wait_for_leader()
+    with running_bank(options.nodes, tls=options.tls) as bank, Client(bank.cluster, timeout=5.0) as client:
         _wait_for_level_2(client)
-        client.credit("main", 10**9)
-        client.set_pin("main", PIN)
+        customers = [f"customer{number}" for number in range(CUSTOMERS)]
         owned = [f"own{number}" for number in range(options.connections)]
-        for name in (*owned, "victim"):
+        for name in ("main", *customers, *owned, "victim"):
             client.open(name)
-            client.set_pin(name, "1111")
+            client.credit(name, 10**6)
+            client.set_pin(name, "1111" if name in owned else PIN)
         floods: list[tuple[str, int, Callable[[int], Request] | None]] = [
             ("alone", 0, None),
             ("batches of 4 PINs on accounts that do not exist", 0, lambda _: batch_on_nobody),
@@ -53,53 +98,55 @@ def main() -> None:
                 lambda number: guess_on(owned[number]),
             ),
         ]
-        address = cluster.cluster.nodes[leader].client
         for name, accounts, made in floods:
-            _measure(name, accounts, client, address, options, made)
+            _measure(name, accounts, client, customers, bank, options, made)
 
 
 def _measure(
     name: str,
     accounts: int,
     client: Client,
-    address: Address,
+    customers: Sequence[str],
+    bank: Bank,
     options: argparse.Namespace,
     made: Callable[[int], Request] | None,
 ) -> None:
     stop, outcomes = Event(), Counter[str]()
     attackers = [
-        Thread(target=Attacker(address, made(number), outcomes, stop).run, daemon=True)
+        Thread(target=Attacker(bank.connect, made(number), outcomes, stop).run, daemon=True)
         for number in (range(options.connections) if made is not None else ())
         if made is not None
     ]
     for attacker in attackers:
         attacker.start()
     time.sleep(SETTLE_S)
-    waits_s, faults = _debits(client, options.seconds)
+    print(name, flush=True)
+    for who, debited in (("customers by turns", customers), ("one account", ["main"])):
+        waits_s, faults = _debits(client, debited, options.seconds)
+        high = quantiles(waits_s, n=100)[98] if len(waits_s) > 1 else float("nan")
+        middle = median(waits_s) if waits_s else float("nan")
+        waits = f"p50 {middle * 1e3:.0f} ms, p99 {high * 1e3:.0f} ms, {faults} not done"
+        print(f"  {who}: {len(waits_s)} debits, {waits}", flush=True)
     stop.set()
     for attacker in attackers:
         attacker.join()
-    high = quantiles(waits_s, n=100)[98] if len(waits_s) > 1 else float("nan")
-    middle = median(waits_s) if waits_s else float("nan")
-    waits = f"p50 {middle * 1e3:.0f} ms, p99 {high * 1e3:.0f} ms, {faults} not done"
-    print(f"{name}: {len(waits_s)} debits, {waits}", flush=True)
     if made is not None:
         got = ", ".join(f"{outcome} {number}" for outcome, number in outcomes.most_common())
-        looked_at = outcomes["wrong_pin"] / max(1, accounts)
-        print(f"  the attacker got {got}: {looked_at:g} guesses at each account within {options.seconds:g} s")
+        looked_at, seconds = outcomes["wrong_pin"] / max(1, accounts), 2 * options.seconds
+        print(f"  the attacker got {got}: {looked_at:g} guesses at each account within {seconds:g} s")
 
 
-def _debits(client: Client, seconds: float) -> tuple[list[float], int]:
+def _debits(client: Client, accounts: Sequence[str], seconds: float) -> tuple[list[float], int]:
     """Return how long each debit took, and how many had no decision within their time."""
     waits_s: list[float] = []
     faults = 0
     until_s = time.monotonic() + seconds
-    for _ in count():
+    for account in cycle(accounts):
         began_s = time.monotonic()
         if began_s >= until_s:
             break
         try:
-            receipt = client.debit("main", 1, pin=PIN)
+            receipt = client.debit(account, 1, pin=PIN)
         except (OutcomeUnknown, Unavailable):
             faults += 1
             continue

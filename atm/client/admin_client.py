@@ -9,8 +9,8 @@ from collections.abc import Mapping
 from contextlib import closing
 
 from atm.client.connection import Lost, NotSent, NotTrusted, ServerConnection
-from atm.client.each_node import ask_each, fault_of
-from atm.client.errors import OutcomeUnknown, Rejected, Unavailable
+from atm.client.each_node import ask_each, fault_of, told_by
+from atm.client.errors import NotAllowed, OutcomeUnknown, Rejected, Unavailable
 from atm.client.node_status import ClusterStatus, ask_all
 from atm.client.receipt import new_request_id
 from atm.config import Address, Cluster, NodeConfig, parse_address
@@ -85,7 +85,7 @@ class AdminClient:
                 return newest
             _raise_if_refused_by_all(answers)
             if time.monotonic() > until:
-                raise fault_of(self._distrust)
+                raise self._fault(answers)
             time.sleep(random.uniform(*PAUSE_S))
 
     def change(self, request: AdminChange) -> AdminReply:
@@ -105,7 +105,7 @@ class AdminClient:
             if len(answers) == len(self._nodes):
                 _raise_if_refused_by_all(answers)
             if time.monotonic() > started + self._timeout_s:
-                raise fault_of(self._distrust)
+                raise self._fault(answers)
             if len(answers) >= len(self._nodes):
                 time.sleep(random.uniform(*PAUSE_S))
 
@@ -118,7 +118,7 @@ class AdminClient:
         if isinstance(answer, ErrorReply) and answer.outcome == "unavailable":
             raise Unavailable(answer.message)
         _raise_if_refused_by_all({node: answer})
-        raise fault_of(self._distrust)
+        raise self._fault({node: answer})
 
     def _ask(
         self, name: str, request: AdminChange | TakeSnapshot, answer_s: float = ANSWER_S
@@ -142,6 +142,11 @@ class AdminClient:
         if isinstance(answer, ErrorReply) and answer.outcome == "unknown":
             raise OutcomeUnknown(request.id)
         return answer
+
+    def _fault(self, answers: Mapping[str, ClientReply | None]) -> NotAllowed | Unavailable:
+        """Return what to raise if no node took the request: in the words of one that said why, if any did."""
+        told = next(filter(None, map(told_by, answers.values())), "")
+        return Unavailable(told) if told else fault_of(self._distrust)
 
     def _learn(self, name: str, client: str) -> None:
         """Note the address that the log has for a member, in place of that in cluster.ini."""

@@ -11,11 +11,12 @@ from atm.client.connection import Lost, NotSent, NotTrusted, ServerConnection
 from atm.client.errors import NotAllowed, Unavailable
 from atm.config import Address, NodeConfig
 from atm.tls.credentials import Credentials
-from atm.wire.client_messages import ClientReply, ClientRequest
+from atm.wire.client_messages import UPGRADING, ClientReply, ClientRequest, ErrorReply
 from atm.wire.codec import encode
 
 CONNECT_S = 1.0
 LATE_S = 0.1  # for the threads to end after the last answer
+TELLING = {"no_space", "busy"}  # outcomes whose message says why the bank is not available
 
 
 def ask_each(
@@ -79,6 +80,13 @@ def fault_of(distrust: Mapping[str, NotTrusted]) -> NotAllowed | Unavailable:
     if refused is not None:
         return NotAllowed(f"The bank does not accept this certificate: {refused}")
     return Unavailable(str(next(iter(distrust.values())))) if distrust else Unavailable()
+
+
+def told_by(answer: ClientReply | None) -> str:
+    """Return a node's words on why the bank takes nothing at present, "" if it said nothing of the kind."""
+    if isinstance(answer, ErrorReply) and (answer.outcome in TELLING or answer.message == UPGRADING):
+        return answer.message
+    return ""
 
 
 def _ask(

@@ -9,20 +9,19 @@ from dataclasses import dataclass, field
 from threading import Event
 
 from atm.client.connection import Lost, NotSent, NotTrusted, Pool, ServerConnection
-from atm.client.each_node import fault_of
+from atm.client.each_node import fault_of, told_by
 from atm.client.errors import ClientClosed, Interrupted, NotAllowed, OutcomeUnknown, Rejected, Unavailable
 from atm.client.reply_rules import answers
 from atm.client.route import Route
 from atm.config import NodeConfig
 from atm.ledger.commands import Command, Read
 from atm.tls.credentials import Credentials
-from atm.wire.client_messages import UPGRADING, ClientReply, ErrorReply, Reply
+from atm.wire.client_messages import ClientReply, ErrorReply, Reply
 from atm.wire.codec import encode
 
 CONNECT_TIMEOUT_S = 0.3  # the first try's; doubled with each try that gave no answer
 ANSWER_TIMEOUT_S = 1.0  # likewise: a suspended server accepts connections and never answers
 TIMEOUT_GROWTH = 2.0
-TELLING = {"no_space", "busy"}  # outcomes whose message says why the bank is not available
 PAUSE_S = (0.02, 0.05)  # between rounds over the servers: an election takes 300 to 600 ms
 
 
@@ -83,7 +82,7 @@ class RetryingSender:
             if answer is not None and answer.outcome == "bad_request":
                 raise self._end(attempt, Rejected(answer.message or "no reason was given"))
             if answer is not None:
-                attempt.told = _told(answer)
+                attempt.told = told_by(answer)
             tried.add(node)
             round_is_over = len(tried) == len(self._nodes)
             if answer is not None or round_is_over:
@@ -160,11 +159,6 @@ class RetryingSender:
     def _end(self, attempt: _Attempt, certain: Exception) -> Exception:
         """Return the exception to raise without a receipt: `certain` if the request is certainly not done."""
         return OutcomeUnknown(attempt.request_id) if attempt.may_be_done else certain
-
-
-def _told(answer: ErrorReply) -> str:
-    """Return the bank's words if they say more than that nobody answered, else nothing."""
-    return answer.message if answer.outcome in TELLING or answer.message == UPGRADING else ""
 
 
 @dataclass

@@ -14,9 +14,9 @@ from atm.client import (
     OutcomeUnknown,
     Rejected,
     Unavailable,
-    retrying,
 )
 from atm.client.connection import NotSent, Pool, ServerConnection
+from atm.client.each_node import told_by
 from atm.client.retrying import PAUSE_S
 from atm.client.route import Route
 from atm.wire.client_messages import UPGRADING, ErrorReply
@@ -256,7 +256,7 @@ def test_the_client_tells_why_a_bank_that_is_there_takes_nothing(
 def test_people_are_told_in_the_banks_words_why_nothing_is_taken(
     outcome: str, message: str, told: str
 ) -> None:
-    assert retrying._told(ErrorReply(id="a", outcome=outcome, message=message)) == told
+    assert told_by(ErrorReply(id="a", outcome=outcome, message=message)) == told
 
 
 def test_with_all_servers_down_the_bank_is_not_available(cluster: FakeCluster) -> None:

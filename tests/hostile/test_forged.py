@@ -27,8 +27,8 @@ from atm.version import FEATURE_LEVEL_MAX
 from atm.wire.codec import encode
 from atm.wire.log_entries import command_data
 from atm.wire.peer_messages import Refused
-from tests.hostile.welcomed import FAULTY_PEER, NODES, OTHER_FAULTY_PEER, Bank, entry
 from tests.support.server_parts import credit
+from tests.support.welcomed import FAULTY_PEER, NODES, OTHER_FAULTY_PEER, Bank, entry
 
 
 @pytest.fixture

@@ -18,7 +18,7 @@ from hypothesis.strategies import SearchStrategy
 from atm.raft.messages import EntryKind
 from atm.version import FEATURE_LEVEL_MAX
 from atm.wire.codec import encode
-from tests.hostile.welcomed import FAULTY_PEER, NODES, Bank
+from tests.support.welcomed import FAULTY_PEER, NODES, Bank
 
 RESTART_EVERY = 25  # batches: what was saved must not stop the bank either
 

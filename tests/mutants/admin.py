@@ -98,6 +98,14 @@ ADMIN = (
         caught_by=MEMBERSHIP_TESTS + "test_a_list_that_is_older_than_an_acknowledged_change_is_not_believed",
     ),
     Mutant(
+        name="busy bank told as one that is down",
+        what="an administrator looks for servers that do not run, and all of them do",
+        edits=(
+            Edit("AdminClient._fault", "Unavailable(told_) if told_ else ...", "fault_of(self._distrust)"),
+        ),
+        caught_by="tests/client/test_admin_client.py::test_it_tells_why_a_bank_that_is_there_takes_nothing",
+    ),
+    Mutant(
         name="PIN in the log's listing",
         what="bin/admin log prints sealed PINs",
         edits=(Edit("_without_pins", "HIDDEN if name_ in PINS and value_ else value_", "value_"),),

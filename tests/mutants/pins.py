@@ -16,8 +16,77 @@ PINS = (
     Mutant(
         name="the last comer is served first",
         what="a flood of PINs keeps everybody else waiting",
-        edits=(Edit("PinQueue._pass_on", "self._waiting.popleft()", "self._waiting.pop()"),),
+        edits=(
+            Edit(
+                "PinQueue._pass_on",
+                "min(self._waiting, key=self._rank)",
+                "max(reversed(self._waiting), key=self._rank)",
+            ),
+        ),
         caught_by=QUEUE_TESTS + "test_between_two_turns_of_one_thread_every_other_that_waits_has_its_own",
+    ),
+    Mutant(
+        name="turns by connection alone",
+        what="who floods by many connections is served many times as often as a customer",
+        edits=(Edit("PinQueue._rank", "self._turns_of_owner[request_.owner], is_known_", "0, is_known_"),),
+        caught_by=QUEUE_TESTS
+        + "test_an_owner_that_floods_waits_behind_its_own_requests_and_nobody_else_does",
+    ),
+    Mutant(
+        name="customers among a flood",
+        what="without TLS a customer waits behind each connection of a flood",
+        edits=(
+            Edit(
+                "PinQueue._rank", "any(self._turns_of_account[name_] for name_ in request_.accounts)", "False"
+            ),
+        ),
+        caught_by=QUEUE_TESTS + "test_of_one_owner_the_accounts_that_had_no_turn_lately_go_first",
+    ),
+    Mutant(
+        name="turns never forgotten",
+        what="who was served much yesterday waits behind all others, and memory grows",
+        edits=(Edit("PinQueue._pass_on", "self._forget_old_turns()", "pass"),),
+        caught_by=QUEUE_TESTS + "test_turns_are_forgotten_after_a_while",
+    ),
+    Mutant(
+        name="places kept by a flood",
+        what="a customer is told `busy` as long as a flood has all places",
+        edits=(Edit("PinQueue._displace_one_for", "self._rank(last_) <= self._rank(newcomer_)", "True"),),
+        caught_by=QUEUE_TESTS
+        + "test_with_no_place_left_whoever_would_be_served_last_gives_way_to_who_would_be_before",
+    ),
+    Mutant(
+        name="equals displace each other",
+        what="a crowd of equals throws one another out, and none is served",
+        edits=(
+            Edit(
+                "PinQueue._displace_one_for",
+                "self._rank(last_) <= self._rank(newcomer_)",
+                "self._rank(last_) < self._rank(newcomer_)",
+            ),
+        ),
+        caught_by=QUEUE_TESTS + "test_with_no_place_left_nobody_gives_way_to_an_equal",
+    ),
+    Mutant(
+        name="turns of nobody",
+        what="all share one owner's turns, whoever asks",
+        edits=(
+            Edit("ClientConnection._seal_and_put", "'' if self.place is None else self.place.owner", "''"),
+        ),
+        caught_by=CONNECTION_TESTS
+        + "test_turns_to_hash_a_pin_are_those_of_the_identity_or_address_that_asks",
+    ),
+    Mutant(
+        name="asker lost before the queue",
+        what="all share one owner's turns, whoever asks",
+        edits=(
+            Edit(
+                "PinService.seal",
+                "self._sealer.seal(request_, owner=owner_, ...)",
+                "self._sealer.seal(request_, not_compared=not_compared, wanted=wanted)",
+            ),
+        ),
+        caught_by=SERVICE_TESTS + "test_the_turn_is_that_of_who_asks",
     ),
     Mutant(
         name="places without a bound for one account",
@@ -25,7 +94,7 @@ PINS = (
         edits=(
             Edit(
                 "PinQueue.place",
-                "any(self._of_account[name_] >= self._account_requests_max for name_ in accounts_)",
+                "any(self._requests_about(name_) >= self._account_requests_max for name_ in accounts_)",
                 "False",
             ),
         ),

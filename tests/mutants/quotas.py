@@ -8,6 +8,7 @@ from tests.mutants.mutant import Mutant
 PLACE_TESTS = "tests/server/test_places.py::"
 CONNECTION_TESTS = "tests/server/test_client_connection.py::"
 PEER_TESTS = "tests/server/test_peer_server.py::"
+TLS_PORT_TESTS = "tests/server/test_tls_ports.py::"
 HOLD_TESTS = "tests/ledger/test_holds.py::"
 AUDIT_TESTS = "tests/server/test_auditor.py::"
 
@@ -36,6 +37,46 @@ QUOTAS = (
         ),
         caught_by=PEER_TESTS
         + "test_a_server_of_the_cluster_that_is_no_member_here_keeps_its_place_only_while_there_is_room",
+    ),
+    Mutant(
+        name="lines of strangers hide those of members",
+        what="a stranger's hellos use up the lines, and a member that is refused is never told",
+        edits=(Edit("PeerServer._report_about", "self._handshake.roster.member(name_) is None", "True"),),
+        caught_by=PEER_TESTS
+        + "test_lines_about_one_hide_none_about_another_and_none_for_longer_than_a_minute",
+    ),
+    Mutant(
+        name="lines left out are not counted",
+        what="who reads the lines takes a flood for a few tries",
+        edits=(Edit("PeerServer.service_actions", "each_.flush()", "pass"),),
+        caught_by=PEER_TESTS
+        + "test_lines_about_one_hide_none_about_another_and_none_for_longer_than_a_minute",
+    ),
+    Mutant(
+        name="lines in the name of another",
+        what="a server whose certificate names it uses up the lines about another one",
+        edits=(Edit("PeerServer._report_about", "connection_.tls is not None", "False"),),
+        caught_by=PEER_TESTS + "test_over_tls_a_line_is_about_whom_the_certificate_names",
+    ),
+    Mutant(
+        name="no place and no word",
+        what="a client for whom there is no place is closed without a word, and says that nobody answered",
+        edits=(
+            Edit("Listener._turn_away", "self.refusal and self._telling.acquire(blocking=False)", "False"),
+        ),
+        caught_by=TLS_PORT_TESTS + "test_a_client_for_whom_there_is_no_place_is_told_so",
+    ),
+    Mutant(
+        name="a handshake for everybody without a place",
+        what="a crowd without places gets as many threads and handshakes as it likes",
+        edits=(
+            Edit(
+                "Listener._turn_away",
+                "self.refusal and self._telling.acquire(blocking=False)",
+                "self.refusal",
+            ),
+        ),
+        caught_by=TLS_PORT_TESTS + "test_so_many_are_told_at_a_time_that_there_is_no_place_and_no_more",
     ),
     Mutant(
         name="crowd displaces others",

@@ -44,6 +44,7 @@ class FakeOwner:
         self.slot_count = SlotCount(lambda: ())
         self.operators_only = False
         self.sealing = Event()
+        self.owners: list[str] = []  # of the PINs to seal
         self.may_end = Event()
         self.fault: Exception | None = None  # of sealing
         self.refusal: ErrorReply | None = None  # likewise
@@ -54,7 +55,10 @@ class FakeOwner:
     def may_ask(self, connection: ClientConnection, request: ClientRequest) -> bool:
         return not self.operators_only or isinstance(request, Status)
 
-    def seal(self, pending: PendingRequest, wanted: Callable[[], bool]) -> PendingRequest | ErrorReply | None:
+    def seal(
+        self, pending: PendingRequest, owner: str, wanted: Callable[[], bool]
+    ) -> PendingRequest | ErrorReply | None:
+        self.owners.append(owner)
         self.sealing.set()
         assert self.may_end.wait(DEADLINE_S)
         if self.fault is not None:
@@ -217,6 +221,19 @@ def test_a_pin_that_is_refused_gets_its_reply_and_gives_its_slot_back(
     assert client.outcome() == ("pin", "busy")
     assert client.bring(credit("next"))
     assert owner.ids == ["behind", "next"]
+
+
+def test_turns_to_hash_a_pin_are_those_of_the_identity_or_address_that_asks(client: Client) -> None:
+    places = Places(2)
+    place = places.take("10.0.0.1")
+    assert place is not None
+    client.connection.place = place
+    client.owner.may_end.set()
+    assert client.bring(with_pin("a"))
+    wait_until(lambda: client.owner.owners == ["10.0.0.1"])
+    assert places.give_to(place, "identity ann")
+    assert client.bring(with_pin("b"))
+    wait_until(lambda: client.owner.owners == ["10.0.0.1", "identity ann"])
 
 
 def test_what_waits_behind_a_pin_is_bounded_by_bytes_and_the_rest_is_busy(

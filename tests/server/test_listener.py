@@ -36,14 +36,13 @@ def test_an_address_that_is_not_of_this_machine_is_not_called_a_taken_port(host:
 class Silent(Listener[Connection]):
     """Its connections wait for their end."""
 
+    refusal = b"refused"
+
     def connect(self, sock: socket.socket | TlsSocket) -> Connection:
         return Connection(sock, 1024, set())
 
     def serve(self, connection: Connection) -> None:
         connection.sock.recv(1)
-
-    def refuse(self, sock: socket.socket) -> None:
-        sock.send(b"refused")
 
 
 class Descriptors:

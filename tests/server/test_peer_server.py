@@ -11,6 +11,8 @@ from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
 from threading import Lock
+from types import SimpleNamespace
+from typing import cast
 
 import pytest
 from msgspec.structs import replace
@@ -22,6 +24,7 @@ from atm.raft import Member
 from atm.raft.messages import RequestVote
 from atm.server.group.inbox import Inbox, Inputs
 from atm.server.group.roster import Roster
+from atm.server.net import report_limit
 from atm.server.net.reader import Reader
 from atm.server.peers import peer_connection, peer_server
 from atm.server.peers.handshake import Handshake, receive_hello
@@ -222,6 +225,45 @@ def test_a_server_of_the_cluster_that_is_no_member_here_keeps_its_place_only_whi
         for _ in range(peer_server.PLACES_MAX):
             stack.enter_context(port.dial())
         assert unknown.payload() is None
+
+
+def test_lines_about_one_hide_none_about_another_and_none_for_longer_than_a_minute(
+    port: Port, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """64 different lines of a stranger, and nothing was reported any more, on the tree before."""
+
+    def refused(**changes: str | int) -> None:
+        with port.dial() as wire:
+            assert isinstance(greet(wire, replace(port.hello(), **changes)), Refused)
+
+    for number in range(70):
+        refused(node=f"stranger{number}")
+        refused(node="n3", release=f"{number}", protocol_min=5, protocol_max=6)
+    refused(config="elsewhere")
+    about_others, about_n3, (about_n2,) = (
+        [line for line in port.reported if line.startswith(f"refused node '{name}")]
+        for name in ("stranger", "n3", "n2")
+    )
+    assert len(about_others) == len(about_n3) == peer_server.LINES_OF_ONE_MAX
+    assert "another cluster" in about_n2
+    monkeypatch.setattr(report_limit, "WINDOW_S", 0.0)
+    left_out = f"{70 - peer_server.LINES_OF_ONE_MAX} more connections were refused in the minute before"
+    wait_until(lambda: sum(line.startswith(left_out) for line in port.reported) == 2)
+    refused(node="n3", config="elsewhere")
+    assert port.reported[-1].startswith("refused node 'n3'")
+    assert "another cluster" in port.reported[-1]
+
+
+def test_over_tls_a_line_is_about_whom_the_certificate_names(port: Port) -> None:
+    n2, n3 = (
+        cast(PeerConnection, SimpleNamespace(tls=SimpleNamespace(identity=SimpleNamespace(name=name))))
+        for name in ("n2", "n3")
+    )
+    for number in range(peer_server.LINES_OF_ONE_MAX + 3):
+        port.server._report_about(n2, port.hello("n3"), f"n2 says that it is n3, {number}")
+    port.server._report_about(n3, None, "about n3")
+    assert len(port.reported) == peer_server.LINES_OF_ONE_MAX + 1
+    assert port.reported[-1] == "about n3"
 
 
 def test_bytes_that_are_no_hello_are_refused(port: Port) -> None:

@@ -61,7 +61,7 @@ class Parts:
 
     def seal(self, request: ClientRequest, *, wanted: bool = True) -> PendingRequest | ErrorReply | None:
         pending = PendingRequest(ReplyRecorder(), 1, request, encode(request), "ann's teller", roles=16)
-        return self.service.seal(pending, lambda: wanted)
+        return self.service.seal(pending, "identity ann", lambda: wanted)
 
     def sealed(self, request: ClientRequest) -> Any:
         pending = self.seal(request)
@@ -167,6 +167,12 @@ def test_an_account_that_cannot_be_looked_up_costs_no_hash(parts: Parts) -> None
     assert parts.hashed == 0
 
 
+def test_the_turn_is_that_of_who_asks(parts: Parts) -> None:
+    parts.inbox.accounts["ann"] = "open", "set"
+    parts.sealed(debit())
+    assert parts.sealer.queue._turns_of_owner == {"identity ann": 1}
+
+
 def test_what_finds_no_place_in_the_queue_is_busy(parts: Parts) -> None:
     parts.inbox.accounts["ann"] = ("open", "set")
     parts.sealer.queue._requests_max = 0
@@ -183,7 +189,7 @@ def test_nothing_is_hashed_for_a_client_that_has_gone(parts: Parts) -> None:
         legs=tuple(Leg(account="ann", target="bob", amount=1, pin=pin) for pin in ("1111", "2222", "3333")),
     )
     pending = PendingRequest(ReplyRecorder(), 1, batch, encode(batch), "local")
-    assert parts.service.seal(pending, lambda: next(answers)) is None
+    assert parts.service.seal(pending, "ann", lambda: next(answers)) is None
     assert parts.hashed == 1, "the client went between the first PIN and the second"
 
 

@@ -10,6 +10,7 @@ import socket
 import ssl
 import threading
 import time
+from collections import deque
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
@@ -19,16 +20,17 @@ from pathlib import Path
 import pytest
 from msgspec import structs
 
-from atm.client.connection import NotTrusted, ServerConnection
+from atm.client.connection import NotSent, NotTrusted, ServerConnection
 from atm.client.each_node import ask_one
 from atm.config import Address, TlsConfig
-from atm.server.net import tls_acceptor
+from atm.server.clients import client_places, client_server
+from atm.server.net import listener, places, tls_acceptor
 from atm.server.net.report_limit import ReportLimit
 from atm.server.net.tls_acceptor import HalfOpen
 from atm.server.peers import peer_server
 from atm.tls.credentials import Credentials
 from atm.tls.tls_socket import CertificateRefused, TlsSocket, connect_tls
-from atm.wire.client_messages import Reply, Status, StatusReply
+from atm.wire.client_messages import ErrorReply, Reply, Status, StatusReply
 from atm.wire.codec import encode
 from atm.wire.framing import CLIENT_FRAME_BYTES_MAX, FrameReader, frame
 from atm.wire.peer_messages import Refused, decode_hello_reply
@@ -73,16 +75,21 @@ def authority() -> Authority:
     return Authority()
 
 
-@pytest.fixture
-def bank(tmp_path: Path, authority: Authority) -> Iterator[TlsBank]:
+@contextlib.contextmanager
+def running_bank(tmp_path: Path, authority: Authority) -> Iterator[TlsBank]:
     cert, key = authority.node(tmp_path, "n1")
     tls = TlsConfig(tmp_path / "cluster.ini", authority.write(tmp_path / "ca.pem"), cert, key)
     cluster = replace(cluster_of(tmp_path, "n1"), tls=tls)
     with RunningServer(cluster, "n1") as running:
-        bank = TlsBank(tmp_path, running.wait_for_leader(), authority)
+        yield TlsBank(tmp_path, running.wait_for_leader(), authority)
+        assert not [line for line in running.reported if "internal error" in line]
+
+
+@pytest.fixture
+def bank(tmp_path: Path, authority: Authority) -> Iterator[TlsBank]:
+    with running_bank(tmp_path, authority) as bank:
         yield bank
         assert bank.is_served("at-the-end")
-        assert not [line for line in running.reported if "internal error" in line]
     wait_until(lambda: not _threads_of_connections(), WITHIN_S)
 
 
@@ -265,6 +272,28 @@ def test_five_thousand_broken_handshakes_leave_no_thread_and_few_lines(bank: Tls
     assert len(bank.server.reported) < 100
 
 
+def test_five_thousand_half_handshakes_and_silence_keep_nobody_out_and_leave_no_thread(
+    bank: TlsBank,
+) -> None:
+    """The fixture asserts that there is none at the end."""
+    standing: deque[socket.socket] = deque()
+    try:
+        for number in range(5_000):
+            address = bank.client if number % 4 else bank.peer
+            sock = socket.create_connection(address.pair, timeout=WITHIN_S)
+            standing.append(sock)
+            with contextlib.suppress(OSError):  # it may have been dropped for a newer one
+                sock.sendall(b"\x16\x03\x01\x02\x00\x01\x00")
+            if len(standing) > 400:
+                standing.popleft().close()
+            if number % 1_000 == 999:
+                assert bank.is_served(f"q{number}")
+    finally:
+        for sock in standing:
+            sock.close()
+    assert len(bank.server.reported) < 100
+
+
 def test_what_comes_after_the_end_is_ignored(bank: TlsBank) -> None:
     sock = socket.create_connection(bank.client.pair, timeout=WITHIN_S)
     with connect_tls(sock, bank.ann.for_dialling(), "n1", time.monotonic() + WITHIN_S) as tls:
@@ -294,6 +323,65 @@ def test_tls_to_a_plain_port_is_one_line(tmp_path: Path, authority: Authority) -
         assert not failed.value.by_server
         with Wire(running.client) as wire:
             assert wire.ask(query("q"))["outcome"] == "ok"
+
+
+def test_of_two_servers_one_with_tls_and_one_without_each_says_so(
+    tmp_path: Path, authority: Authority
+) -> None:
+    cluster = cluster_of(tmp_path, "n1", "n2")
+    cert, key = authority.node(tmp_path, "n1")
+    tls = TlsConfig(tmp_path / "cluster.ini", authority.write(tmp_path / "ca.pem"), cert, key)
+    with RunningServer(replace(cluster, tls=tls), "n1") as one, RunningServer(cluster, "n2") as two:
+        peer = cluster.nodes["n2"].peer
+        lines = {
+            f"no TLS connection to node n2 at {peer}: it does not speak TLS",
+            "refused a connection to the peers' port from 127.0.0.1: it does not speak TLS",
+        }
+        wait_until(lambda: set(one.reported) == lines, WITHIN_S)
+        wait_until(lambda: len(two.reported) == 1, WITHIN_S)
+        assert "this port speaks TLS only: add [tls] to cluster.ini" in two.reported[0]
+        assert len(one.reported) == len(lines)
+
+
+# -- no place ------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def full(tmp_path: Path, authority: Authority, monkeypatch: pytest.MonkeyPatch) -> Iterator[TlsBank]:
+    """Return a bank whose only place is taken; it tells one at a time that there is none."""
+    monkeypatch.setattr(client_server, "CONNECTIONS_MAX", 1)
+    monkeypatch.setattr(client_places, "RESERVED", 0)
+    monkeypatch.setattr(places, "IDLE_S_MIN", 1000.0)
+    monkeypatch.setattr(listener, "TELLING_MAX", 1)
+    with running_bank(tmp_path, authority) as bank:
+        holder = asking(bank)
+        with contextlib.closing(holder):
+            assert isinstance(holder.exchange(encode(query("q")), "q", time.monotonic() + WITHIN_S), Reply)
+            yield bank
+
+
+def asking(bank: TlsBank) -> ServerConnection:
+    until = time.monotonic() + WITHIN_S
+    return ServerConnection(bank.client.pair, until, credentials=bank.ann, node="n1")
+
+
+def test_a_client_for_whom_there_is_no_place_is_told_so(full: TlsBank) -> None:
+    """On the tree before, its connection was closed without a word."""
+    for _ in range(3):
+        wait_until(lambda: full.server.server._client_server._telling._value == 1, WITHIN_S)
+        with contextlib.closing(asking(full)) as refused:
+            told = refused.exchange(encode(query("q")), "q", time.monotonic() + WITHIN_S)
+        assert isinstance(told, ErrorReply)
+        assert (told.id, told.outcome, told.message) == ("", "busy", "too many connections: try another node")
+
+
+def test_so_many_are_told_at_a_time_that_there_is_no_place_and_no_more(full: TlsBank) -> None:
+    """A handshake costs the server something, so a crowd without places must not get one each."""
+    with socket.create_connection(full.client.pair, timeout=WITHIN_S):
+        wait_until(lambda: full.server.server._client_server._telling._value == 0, WITHIN_S)
+        with pytest.raises(NotSent):
+            asking(full)
+    wait_until(lambda: full.server.server._client_server._telling._value == 1, WITHIN_S)
 
 
 # -- parts ---------------------------------------------------------------------------------------------------

@@ -68,8 +68,13 @@ class ConnectionOwner(Protocol):
     def may_ask(self, connection: ClientConnection, request: ClientRequest) -> bool:
         """Return whether a connection may send this request, as its first, with the place that it has."""
 
-    def seal(self, pending: PendingRequest, wanted: Callable[[], bool]) -> PendingRequest | ErrorReply | None:
-        """Return a request with its PINs sealed, or its refusal; None once it is not `wanted`. Takes long."""
+    def seal(
+        self, pending: PendingRequest, owner: str, wanted: Callable[[], bool]
+    ) -> PendingRequest | ErrorReply | None:
+        """Return a request with its PINs sealed, or its refusal; None once it is not `wanted`. Takes long.
+
+        `owner` is the identity or address that asks.
+        """
 
     def audit(self, connection: ClientConnection, request: Verify) -> None:
         """Audit, and reply; may take minutes."""
@@ -171,7 +176,8 @@ class ClientConnection(FramedConnection):
             raise
 
     def _seal_and_put(self, pending: PendingRequest, size_bytes: int) -> None:
-        sealed = self._owner.seal(pending, lambda: not self.gone)
+        owner = "" if self.place is None else self.place.owner
+        sealed = self._owner.seal(pending, owner, lambda: not self.gone)
         if isinstance(sealed, ErrorReply):
             inputs = Inputs()
             inputs.refused.append((self, pending.number, encode(sealed)))

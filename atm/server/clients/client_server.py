@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import socket
 import time
 from collections.abc import Callable, Mapping
@@ -57,6 +56,8 @@ def _reason_to_refuse(identity: Identity) -> str | None:
 
 class ClientServer(Listener[ClientConnection]):
     """Listens on the clients' port; the `Outboxes` of all clients' connections."""
+
+    refusal = frame(error_payload("", "busy", TOO_MANY))
 
     def __init__(
         self,
@@ -117,14 +118,6 @@ class ClientServer(Listener[ClientConnection]):
             time.sleep(0.01)
         self.drop_connections()
 
-    # -- the accepting thread --------------------------------------------------------------------------
-
-    def refuse(self, sock: socket.socket) -> None:
-        """Refuse a connection that finds no place."""
-        busy = error_payload("", "busy", TOO_MANY)
-        with contextlib.suppress(OSError):
-            sock.send(frame(busy), socket.MSG_DONTWAIT)
-
     # -- the reader's thread ---------------------------------------------------------------------------
 
     def may_ask(self, connection: ClientConnection, request: ClientRequest) -> bool:
@@ -175,9 +168,11 @@ class ClientServer(Listener[ClientConnection]):
         else:
             connection.drop()
 
-    def seal(self, pending: PendingRequest, wanted: Callable[[], bool]) -> PendingRequest | ErrorReply | None:
+    def seal(
+        self, pending: PendingRequest, owner: str, wanted: Callable[[], bool]
+    ) -> PendingRequest | ErrorReply | None:
         """Return a request with its PINs sealed, or its refusal; None once it is not wanted any more."""
-        return self._pins.seal(pending, wanted)
+        return self._pins.seal(pending, owner, wanted)
 
     def audit(self, connection: ClientConnection, request: Verify) -> None:
         """Audit, and reply."""

@@ -35,10 +35,13 @@ class PinService:
         self._feature_level = feature_level
         self._look_up_s = look_up_s
 
-    def seal(self, pending: PendingRequest, wanted: Callable[[], bool]) -> PendingRequest | ErrorReply | None:
+    def seal(
+        self, pending: PendingRequest, owner: str, wanted: Callable[[], bool]
+    ) -> PendingRequest | ErrorReply | None:
         """Return the request with its PINs sealed, or the reply that refuses it; waits for both.
 
-        None if `wanted()` became false meanwhile: nobody would see a reply.
+        `owner` is the identity or address whose turns it takes. None if `wanted()` became false meanwhile:
+        nobody would see a reply.
         """
         if not wanted():
             return None
@@ -52,7 +55,7 @@ class PinService:
                 )
             not_compared = [name for name, found in accounts.items() if not compares(request, name, found)]
         try:
-            sealed = self._sealer.seal(request, not_compared=not_compared, wanted=wanted)
+            sealed = self._sealer.seal(request, owner=owner, not_compared=not_compared, wanted=wanted)
         except PinQueueFull:
             return ErrorReply(id=request.id, outcome="busy", message=BUSY)
         except NotWanted:

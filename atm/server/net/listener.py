@@ -12,11 +12,11 @@ import time
 import traceback
 from collections.abc import Callable, Collection
 from functools import partial
-from threading import Lock, Thread
+from threading import BoundedSemaphore, Lock, Thread
 from typing import Any, Generic, TypeVar
 
 from atm.config import Address, NodeConfig, is_loopback
-from atm.server.net.connection import Connection, resolve
+from atm.server.net.connection import Connection, linger, resolve
 from atm.server.net.places import Place, Places, owner_of
 from atm.server.net.tls_acceptor import TlsAcceptor
 from atm.tls.tls_socket import TlsSocket
@@ -24,6 +24,7 @@ from atm.tls.tls_socket import TlsSocket
 POLL_S = 0.1  # how soon a listener notices that it is to stop
 OUT_OF_FILES = frozenset({errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM})
 LOOK_S = 1.0  # how often it is looked for connections that are idle
+TELLING_MAX = 8  # connections without a place that are told so over TLS, at a time
 OUT_OF_FILES_S = 0.05  # the pause after a connection that could not be accepted
 CAUSES = {
     errno.EADDRINUSE: "another node or program uses this port. Stop that one, or change the port in the "
@@ -67,9 +68,10 @@ def check_reachable(node: NodeConfig, others: Collection[NodeConfig]) -> None:
 class Listener(socketserver.ThreadingTCPServer, Generic[C]):
     """A thread for each connection that finds a place; one that fails ends its own connection only.
 
-    Subclasses say what a connection is, what its thread does, and how one without a place is refused.
+    Subclasses say what a connection is, what its thread does, and what one without a place is told.
     """
 
+    refusal = b""  # what is sent to a connection without a place
     allow_reuse_address = True
     daemon_threads = True
     block_on_close = False
@@ -94,6 +96,7 @@ class Listener(socketserver.ThreadingTCPServer, Generic[C]):
         self._started = False
         self._spare = -1
         self._next_look_s = 0.0
+        self._telling = BoundedSemaphore(TELLING_MAX)
         try:
             self.address_family, resolved = resolve(address.host, address.port)
             super().__init__(resolved, socketserver.BaseRequestHandler)
@@ -148,9 +151,6 @@ class Listener(socketserver.ThreadingTCPServer, Generic[C]):
     def displace(self, connection: C) -> None:
         """End a connection that lost its place, soon; called by any thread."""
         connection.drop()
-
-    def refuse(self, sock: socket.socket) -> None:
-        """Reply to a plain connection without a place, without blocking, before it is closed."""
 
     # -- called by socketserver ----------------------------------------------------------------------
     # What it calls the client's address is here the connection's place, which names that address.
@@ -224,9 +224,34 @@ class Listener(socketserver.ThreadingTCPServer, Generic[C]):
             self._report("".join(traceback.format_exception(error)))
 
     def _turn_away(self, sock: socket.socket) -> None:
-        if self._acceptor is None:  # without a handshake, nothing can be said
-            self.refuse(sock)
+        """Tell a connection that there is no place for it, and close it.
+
+        Over TLS that takes a handshake, so a thread of its own; only so many are told at a time.
+        """
+        if self._acceptor is None:
+            self._say_no_place(sock)
+        elif self.refusal and self._telling.acquire(blocking=False):
+            try:
+                Thread(target=self._say_no_place_encrypted, args=(sock, self._acceptor), daemon=True).start()
+                return
+            except RuntimeError:  # no more threads
+                self._telling.release()
         self.shutdown_request(sock)
+
+    def _say_no_place(self, sock: socket.socket) -> None:
+        with contextlib.suppress(OSError):
+            sock.send(self.refusal, socket.MSG_DONTWAIT)
+
+    def _say_no_place_encrypted(self, sock: socket.socket, acceptor: TlsAcceptor) -> None:
+        try:
+            with contextlib.suppress(OSError):
+                stream = acceptor.accept(sock)
+                if stream is not None:
+                    stream.sendall(self.refusal)
+                    linger(sock)
+        finally:
+            self._telling.release()
+            self.shutdown_request(sock)
 
     def _refuse_one(self) -> None:
         """Accept a connection by means of the spare descriptor, and refuse it, or it would wait for ever."""
@@ -238,7 +263,7 @@ class Listener(socketserver.ThreadingTCPServer, Generic[C]):
             sock, _ = self.socket.accept()
             with sock:
                 if self._acceptor is None:
-                    self.refuse(sock)
+                    self._say_no_place(sock)
         with contextlib.suppress(OSError):
             self._spare = os.open(os.devnull, os.O_RDONLY)
 

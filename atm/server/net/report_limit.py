@@ -1,4 +1,4 @@
-"""Lines about what strangers do: some a minute, so that they can neither fill a disk nor hide each other."""
+"""Lines about what others do: some a minute, so that they can neither fill a disk nor hide each other."""
 
 from __future__ import annotations
 

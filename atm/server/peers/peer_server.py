@@ -10,7 +10,7 @@ from atm.identity import Identity
 from atm.raft.messages import NodeId
 from atm.server.group.inbox import Inbox, Inputs
 from atm.server.group.roster import Roster
-from atm.server.net.connection import Connection, StalledFrame, Stream, tune
+from atm.server.net.connection import StalledFrame, Stream, tune
 from atm.server.net.listener import Listener
 from atm.server.net.places import Places
 from atm.server.net.reader import Reader
@@ -33,7 +33,7 @@ HALF_OPEN_MAX, HALF_OPEN_BY_HOST_MAX = 32, 16  # of them: strangers must leave r
 # Two followers exchange no messages, so TCP keep-alives detect a dead peer.
 PEER_IDLE_S, PEER_PROBE_S, PEER_PROBES = 1, 1, 3
 PEER_GONE_S = PEER_IDLE_S + PEER_PROBE_S * PEER_PROBES
-REPORTS_MAX = 64  # different lines that are reported; a stranger could cause any number
+LINES_OF_ONE_MAX = 5  # a minute, about each member, and about all that are none together
 
 
 def peers_acceptor(credentials: Credentials, reports: ReportLimit) -> TlsAcceptor:
@@ -91,7 +91,7 @@ class PeerServer(Listener[PeerConnection]):
         self._links = links
         self._acknowledged = acknowledged
         self._snapshots = snapshots
-        self._reported: set[str] = set()
+        self._reports: dict[NodeId, ReportLimit] = {}  # by member, and under "" for others; guarded by _lock
         self._current: dict[
             NodeId, tuple[PeerConnection, Hello]
         ] = {}  # the newest of each peer; guarded by _lock
@@ -115,6 +115,15 @@ class PeerServer(Listener[PeerConnection]):
         self.stop()
         self.drop_connections()
 
+    # -- the accepting thread --------------------------------------------------------------------------
+
+    def service_actions(self) -> None:
+        super().service_actions()
+        with self._lock:
+            reports = list(self._reports.values())
+        for each in reports:
+            each.flush()
+
     # -- a connection's own thread --------------------------------------------------------------------
 
     def connect(self, sock: socket.socket | TlsSocket) -> PeerConnection:
@@ -124,6 +133,7 @@ class PeerServer(Listener[PeerConnection]):
 
     def serve(self, connection: PeerConnection) -> None:
         """Do the handshake, and receive the peer's messages, or let it fetch, until the connection's end."""
+        hello: Hello | None = None
         try:
             hello = self._welcome(connection, connection.stream)
             if hello is not None and hello.purpose == FETCH:
@@ -132,9 +142,9 @@ class PeerServer(Listener[PeerConnection]):
                 self._publish_hello(hello.node)
                 connection.serve(hello.node, self._reader)
         except (FrameTooLarge, StalledFrame, Malformed) as error:
-            self._report_once(f"a peer's connection was closed: {error}")
+            self._report_about(connection, hello, f"a peer's connection was closed: {error}")
         except FolderRefused as error:
-            self._report_once(str(error))
+            self._report_about(connection, hello, str(error))
         finally:
             self._forget_connection(connection)
 
@@ -154,11 +164,11 @@ class PeerServer(Listener[PeerConnection]):
         if hello.purpose == FETCH:  # beside the peer's other connection, which says what there is to say
             connection.send(frame(encode(self._handshake.welcome(hello, learner=False))))
             return hello
-        if self._is_stale(hello):
+        if self._is_stale(connection, hello):
             connection.send(frame(encode(self._handshake.welcome(hello, learner=True, stale=True))))
             connection.linger()
             return None
-        counted = self._note_store(hello)
+        counted = self._note_store(connection, hello)
         connection.send(frame(encode(self._handshake.welcome(hello, learner=not counted))))
         return hello
 
@@ -170,7 +180,7 @@ class PeerServer(Listener[PeerConnection]):
         if connection.place is not None and self._handshake.roster.member(hello.node) is not None:
             connection.place.leave()
 
-    def _is_stale(self, hello: Hello) -> bool:
+    def _is_stale(self, connection: PeerConnection, hello: Hello) -> bool:
         """Return whether the peer runs on an old copy of its data folder, which lacks promises that it made.
 
         A folder knows its last starts by random numbers. So one that does not know a start that was seen here
@@ -185,14 +195,16 @@ class PeerServer(Listener[PeerConnection]):
         if not lacks_start and hello.last_index >= self._acknowledged(hello.node):
             self._folder.register_incarnation(hello.node, hello.store, hello.incarnation)
             return False
-        self._report_once(
+        self._report_about(
+            connection,
+            hello,
             f"node {hello.node} runs on an old copy of its data folder: what it promised later is not in it, "
             "so its vote will not be counted. If the right folder exists, stop that node and put it back; "
-            f"else: bin/admin replace {hello.node}"
+            f"else: bin/admin replace {hello.node}",
         )
         return True
 
-    def _note_store(self, hello: Hello) -> bool:
+    def _note_store(self, connection: PeerConnection, hello: Hello) -> bool:
         """Record the store id that a peer shows; return whether its promises count, as far as is known here.
 
         The core is told before any message of that peer, unless it is the peer's first that is shown.
@@ -203,10 +215,12 @@ class PeerServer(Listener[PeerConnection]):
             self._inbox.put(Inputs(demotions=[(hello.node, hello.store)]))
         if hello.store == named or (first and not named):
             return True
-        self._report_once(
+        self._report_about(
+            connection,
+            hello,
             f"node {hello.node} came back with an empty data folder: it catches up, but its vote is not "
             "counted, because the votes that it gave were in the old folder. If that still exists, stop that "
-            f"node and put it back; else: bin/admin replace {hello.node}"
+            f"node and put it back; else: bin/admin replace {hello.node}",
         )
         return False
 
@@ -253,14 +267,25 @@ class PeerServer(Listener[PeerConnection]):
             self._inbox.put(Inputs(hellos=[(peer, hello)]))
             published = hello
 
-    def _refuse(self, connection: Connection, reason: str, hello: Hello | None) -> None:
+    def _refuse(self, connection: PeerConnection, reason: str, hello: Hello | None) -> None:
         if hello is not None:
-            self._report_once(f"refused node {hello.node[:64]!r}: {reason}")
+            self._report_about(connection, hello, f"refused node {hello.node[:64]!r}: {reason}")
         removed_at = 0 if hello is None else self._handshake.removed_at(hello)
         connection.send(frame(encode(Refused(reason=reason, removed_at=removed_at))))
         connection.linger()
 
-    def _report_once(self, line: str) -> None:
-        if line not in self._reported and len(self._reported) < REPORTS_MAX:
-            self._reported.add(line)
-            self._report(line)
+    def _report_about(self, connection: PeerConnection, hello: Hello | None, line: str) -> None:
+        """Report a line, of so many a minute about whoever is at the other end: they hide none about others.
+
+        Who that is, the certificate says or, without TLS, the hello.
+        """
+        name = "" if hello is None else hello.node
+        if connection.tls is not None:
+            name = connection.tls.identity.name
+        if self._handshake.roster.member(name) is None:
+            name = ""
+        with self._lock:
+            limit = self._reports.get(name)
+            if limit is None:
+                limit = self._reports[name] = ReportLimit(self._report, lines_max=LINES_OF_ONE_MAX)
+        limit.report(line)

@@ -1,26 +1,50 @@
-"""The queue for hashing PINs: bounded, and fair between the threads that wait in it."""
+"""The queue for hashing PINs: bounded, and fair between those on whose behalf threads wait in it."""
 
 from __future__ import annotations
 
+import time
 from collections import Counter, deque
-from collections.abc import Collection, Iterator
+from collections.abc import Callable, Collection, Iterator
 from contextlib import contextmanager
 from threading import Lock
 
 AT_ONCE_MAX = 2  # hashes; bounds the memory, and leaves processor time to the run loop
 REQUESTS_MAX = 64  # that hold a place; each has at most four PINs
 ACCOUNT_REQUESTS_MAX = 4  # of these, for one account: a flood against one account leaves room for all others
+RECENT_S = 5.0  # turns count for so long
 
 
 class PinQueueFull(Exception):
-    """There is no place for another request at the moment."""
+    """There is no place for another request at the moment, or another one needed it more."""
+
+
+class HashRequest:
+    """A request that holds a place: for whom, and about which accounts."""
+
+    def __init__(self, owner: str, accounts: Collection[str]) -> None:
+        self.owner = owner
+        self.accounts = frozenset(accounts)
+
+
+class _Wait:
+    """A thread's waiting for a turn, for a PIN of this account."""
+
+    def __init__(self, account: str) -> None:
+        self.account = account
+        self.in_vain = False  # its request had to give way
+        self.end = Lock()
+        self.end.acquire()
 
 
 class PinQueue:
     """Each thread that has PINs to hash takes a place, then a turn for each PIN; any thread may use it.
 
-    Turns are given in the order in which they were asked for, and a connection has one thread. So between two
-    turns of one connection every other one that waits has had its own.
+    A turn goes to the owner that had fewest lately, so an owner that floods waits behind its own requests and
+    nobody else does. Of one owner's requests, those go first whose accounts had no turn lately: a customer
+    comes now and then, and a flood again and again. Otherwise turns are given in the order in which they were
+    asked for; as a connection has one thread, between two turns of one every other one has its own.
+
+    With all places taken, whoever would be served last gives way to a newcomer who would be served before.
     """
 
     def __init__(
@@ -29,58 +53,102 @@ class PinQueue:
         at_once_max: int = AT_ONCE_MAX,
         requests_max: int = REQUESTS_MAX,
         account_requests_max: int = ACCOUNT_REQUESTS_MAX,
+        clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._requests_max = requests_max
         self._account_requests_max = account_requests_max
+        self._clock = clock
         self._lock = Lock()  # guards all below; never held while hashing
-        self._requests = 0
-        self._of_account: Counter[str] = Counter()
+        self._places: set[HashRequest] = set()
         self._turns_free = at_once_max
-        self._waiting: deque[Lock] = deque()  # each is released to give its turn
+        self._waiting: dict[HashRequest, _Wait] = {}  # in order of arrival
+        self._recent: deque[tuple[float, str, str]] = deque()  # turns: when, of which owner and account
+        self._turns_of_owner: Counter[str] = Counter()  # of the recent ones
+        self._turns_of_account: Counter[str] = Counter()
 
     @property
     def requests(self) -> int:
         """How many requests hold a place."""
-        return self._requests
+        return len(self._places)
 
     @contextmanager
-    def place(self, accounts: Collection[str]) -> Iterator[None]:
-        """Hold a place for a request about these accounts, each named once; raise `PinQueueFull`."""
+    def place(self, owner: str, accounts: Collection[str]) -> Iterator[HashRequest]:
+        """Hold a place for a request of this owner about these accounts; raise `PinQueueFull`."""
+        request = HashRequest(owner, accounts)
         with self._lock:
-            full = any(self._of_account[name] >= self._account_requests_max for name in accounts)
-            if full or self._requests >= self._requests_max:
+            if any(self._requests_about(name) >= self._account_requests_max for name in accounts):
                 raise PinQueueFull
-            self._requests += 1
-            self._of_account.update(accounts)
+            if len(self._places) >= self._requests_max:
+                self._displace_one_for(request)
+            self._places.add(request)
         try:
-            yield
+            yield request
         finally:
             with self._lock:
-                self._requests -= 1
-                self._of_account -= Counter(accounts)  # drops those that are 0
+                self._places.discard(request)
 
     @contextmanager
-    def turn(self) -> Iterator[None]:
-        """Wait for a turn, and keep it for the block."""
+    def turn(self, request: HashRequest, account: str) -> Iterator[None]:
+        """Wait for a turn to hash a PIN of the account, and keep it for the block; raise `PinQueueFull`."""
         with self._lock:
-            gate = None
+            wait = None
             if self._turns_free:
                 self._turns_free -= 1
+                self._note_turn(request.owner, account)
             else:
-                gate = Lock()
-                gate.acquire()
-                self._waiting.append(gate)
-        if gate is not None:
-            gate.acquire()  # until `_pass_on` releases it
+                wait = self._waiting[request] = _Wait(account)
+        if wait is not None:
+            wait.end.acquire()
+            if wait.in_vain:
+                raise PinQueueFull
         try:
             yield
         finally:
             self._pass_on()
 
     def _pass_on(self) -> None:
-        """Give the turn to who has waited longest; a thread that comes just now does not overtake it."""
+        """Give the turn to one that waits; a thread that comes just now does not overtake it."""
         with self._lock:
+            self._forget_old_turns()
             if self._waiting:
-                self._waiting.popleft().release()
+                request = min(self._waiting, key=self._rank)
+                wait = self._waiting.pop(request)
+                self._note_turn(request.owner, wait.account)
+                wait.end.release()
             else:
                 self._turns_free += 1
+
+    # -- the lock is held ------------------------------------------------------------------------------
+
+    def _rank(self, request: HashRequest) -> tuple[int, bool]:
+        """Return what is lowest for the one that is next; among equals the one that came first is."""
+        is_known = any(self._turns_of_account[name] for name in request.accounts)
+        return self._turns_of_owner[request.owner], is_known
+
+    def _requests_about(self, account: str) -> int:
+        return sum(account in request.accounts for request in self._places)
+
+    def _displace_one_for(self, newcomer: HashRequest) -> None:
+        """Have the one that would be served last give way; raise `PinQueueFull` if that is the newcomer."""
+        self._forget_old_turns()
+        last = max(reversed(self._waiting), key=self._rank, default=newcomer)
+        if self._rank(last) <= self._rank(newcomer):
+            raise PinQueueFull
+        self._places.discard(last)
+        wait = self._waiting.pop(last)
+        wait.in_vain = True
+        wait.end.release()
+
+    def _note_turn(self, owner: str, account: str) -> None:
+        self._recent.append((self._clock(), owner, account))
+        self._turns_of_owner[owner] += 1
+        self._turns_of_account[account] += 1
+
+    def _forget_old_turns(self) -> None:
+        until_s = self._clock() - RECENT_S
+        while self._recent and self._recent[0][0] <= until_s:
+            _, owner, account = self._recent.popleft()
+            for counter, name in ((self._turns_of_owner, owner), (self._turns_of_account, account)):
+                counter[name] -= 1
+                if not counter[name]:
+                    del counter[name]

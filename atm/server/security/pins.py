@@ -20,7 +20,7 @@ from msgspec.structs import replace
 
 from atm.files import create_durably
 from atm.ledger.commands import NOT_HASHED, Batch, Login, SetPin, Withdrawal
-from atm.server.security.pin_queue import PinQueue
+from atm.server.security.pin_queue import HashRequest, PinQueue
 from atm.wire.client_messages import QueuedRequest
 from atm.wire.codec import Malformed
 
@@ -58,11 +58,13 @@ class PinSealer:
         self,
         request: QueuedRequest,
         *,
+        owner: str = "",
         not_compared: Collection[str] = (),
         wanted: Callable[[], bool] = lambda: True,
     ) -> QueuedRequest:
         """Return the request with every PIN sealed; waits for its turns, tens of milliseconds each.
 
+        Turns are shared out fairly between owners: `owner` is the identity or address that asks.
         The PINs of the accounts in `not_compared` are not hashed: `NOT_HASHED` stands in their places. Raises
         `Malformed` if a PIN is sealed already or there are too many, `PinQueueFull`, and `NotWanted` as soon
         as `wanted()` is false.
@@ -73,14 +75,14 @@ class PinSealer:
         seals = dict.fromkeys(pins, NOT_HASHED)
         hashed = sorted((account, pin) for account, pin in pins if account not in not_compared)
         if hashed:
-            with self.queue.place({account for account, _ in hashed}):
+            with self.queue.place(owner, {account for account, _ in hashed}) as queued:
                 for account, pin in hashed:
-                    seals[account, pin] = self._sealed(account, pin, wanted)
+                    seals[account, pin] = self._sealed(queued, account, pin, wanted)
         return _with_seals(request, seals)
 
-    def _sealed(self, account: str, pin: str, wanted: Callable[[], bool]) -> str:
+    def _sealed(self, queued: HashRequest, account: str, pin: str, wanted: Callable[[], bool]) -> str:
         salt = self._keyed("salt " + account)
-        with self.queue.turn():
+        with self.queue.turn(queued, account):
             if not wanted():
                 raise NotWanted
             slow = hashlib.scrypt(pin.encode(), salt=salt, n=SCRYPT_N, r=SCRYPT_R, p=SCRYPT_P)

@@ -25,6 +25,7 @@ from atm.wire.client_messages import StatusReply
 from atm.wire.codec import encode
 from atm.wire.framing import FrameReader, frame
 from atm.wire.peer_messages import Hello, Refused, Welcome, decode_hello_reply
+from tests.support.certificates import Authority, add_tls
 
 SERVED_WITHIN_S = 8.0
 ANSWERED_WITHIN_S = 5.0
@@ -33,11 +34,19 @@ FAULTY_PEER, OTHER_FAULTY_PEER = "n4", "n5"  # nodes that never run, so that the
 
 
 class Bank:
-    """Nodes n1 to n3, running; of n4 and n5 there is only what a test says in their names."""
+    """Nodes n1 to n3, running; of n4 and n5 there is only what a test says in their names.
+
+    With TLS if there is a CA; the files of all are in the folder of `cluster.ini` then.
+    """
+
+    def __init__(self, authority: Authority | None = None) -> None:
+        self._authority = authority
 
     def __enter__(self) -> Self:
         self._temporary = tempfile.TemporaryDirectory()
         path = write_cluster_ini(Path(self._temporary.name), heartbeat_ms=30, election_timeout_ms="150-300")
+        if self._authority is not None:
+            add_tls(path, self._authority)
         self.cluster = LocalCluster(path)
         self.start()
         return self

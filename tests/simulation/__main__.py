@@ -18,6 +18,7 @@ from tests.support.seeds import seed_range
 
 FAILURES_TOLD_MAX = 5
 PROGRESS_S = 10
+STORY_CHARS_MAX = 200  # of a failure's first line
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -55,10 +56,12 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def progress(results: Iterable[Report | str], total: int) -> Iterator[Report | str]:
-    """Pass `results` on; say on stderr now and then how many there are."""
+    """Pass `results` on; say on stderr now and then how many there are, and at once which one failed."""
     due_s, failed = monotonic() + PROGRESS_S, 0
     for done, result in enumerate(results, 1):
-        failed += isinstance(result, str)
+        if isinstance(result, str):
+            failed += 1
+            print(result.splitlines()[0][:STORY_CHARS_MAX], file=sys.stderr, flush=True)
         if monotonic() >= due_s:
             print(f"{done} of {total} done, {failed} failed", file=sys.stderr, flush=True)
             due_s = monotonic() + PROGRESS_S
@@ -75,7 +78,7 @@ def tell(results: Sequence[Report | str]) -> int:
     empty = sum(bool(report.hollow) for report in reports)
     print(f"{len(failures)} of {len(results)} runs failed, {empty} showed nothing")
     for story in failures:
-        print(story.splitlines()[0][:200])
+        print(story.splitlines()[0][:STORY_CHARS_MAX])
     return 1 if failures or empty else 0
 
 

@@ -67,6 +67,12 @@ def _pin(model: BankModel, name: str, index: int, now_us: int) -> Answer:
     return {"pin": "set", "tries_left": left if left < WRONG_PINS else None, **told}
 
 
+def ends_of_day(model: BankModel, request: Read, index: int) -> list[int]:
+    """Return the last moment of the day of which wrong PINs are counted, if the request asks for that."""
+    lock = model.lock.at(index, request.account) if isinstance(request, Query) else None
+    return [] if lock is None else [(lock[2] + 1) * US_PER_DAY - 1]
+
+
 def _past_balance(model: BankModel, name: str, at_us: int, index: int) -> Answer:
     account = model.account.at(index, name)
     if model.balance.at(index, name) is None or (account is not None and account[1] > at_us):

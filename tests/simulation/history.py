@@ -73,8 +73,10 @@ class History:
         if payload in asked.read_at:
             return  # judged when it was made: the next leader's answer comes back through the stopping one
         assert isinstance(asked.request, READS)
-        # The log does not say when a read was answered: by then, a lock of a PIN may have ended or not.
-        expected = [view(self._model, asked.request, decided_index, now_us) for now_us in (0, END_US)]
+        # The log does not say when a read was answered: by then, a lock of a PIN may have ended or not, and
+        # after it the day whose wrong PINs count.
+        moments_us = [0, END_US, *ends_of_day(self._model, asked.request, decided_index)]
+        expected = [view(self._model, asked.request, decided_index, now_us) for now_us in moments_us]
         if expected[0].get("asked", {}).get("details"):
             answer["asked"]["details"] = json.loads(answer["asked"]["details"])
         told = any(_agrees(answer, {**each, "leader": server}, expected) for each in expected)

@@ -16,7 +16,7 @@ from atm.ledger.commands import Command, Read
 from atm.wire.client_messages import decode_client_reply
 from atm.wire.codec import encode
 from tests.simulation.bank_model import TOMBSTONE, BankModel, contents
-from tests.simulation.bank_views import Answer, view
+from tests.simulation.bank_views import Answer, ends_of_day, view
 from tests.support.checks import require
 
 READS = get_args(Read)

@@ -113,8 +113,8 @@ DEEDS = (
         edits=(
             Edit(
                 "BackupSource.reply",
-                "self_.release(owner_)\nreturn encode(not_recorded_)",
-                "return encode(not_recorded_)",
+                "if refusal_ is not None:\n    self_.release(owner_)\n    return encode(refusal_)",
+                "if refusal_ is not None:\n    return encode(refusal_)",
             ),
         ),
         caught_by=SOURCE + "test_a_backup_that_cannot_be_recorded_gets_nothing_and_keeps_no_place",

@@ -201,7 +201,7 @@ MEMBERS = (
     Mutant(
         name="old copy welcomed",
         what="a server on an old copy of its data folder votes as if it remembered",
-        edits=(Edit("PeerServer._welcome", "self_._is_stale(hello_)", "False"),),
+        edits=(Edit("PeerServer._welcome", "self_._is_stale(connection_, hello_)", "False"),),
         caught_by=PEER_SERVER + "test_an_old_copy_of_a_data_folder_is_told_so_and_not_let_in",
     ),
     Mutant(

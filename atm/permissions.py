@@ -44,6 +44,9 @@ PERMITTED: Final = {
     # roles
     "grant_role": _ADMIN,
     "revoke_role": _ADMIN,
+    # a second person
+    "set_approval_limit": _ADMIN,
+    "approve": _OPERATOR,
     # what only reads
     "query": _TELLER_READS,
     "statement": _TELLER_READS,
@@ -52,6 +55,7 @@ PERMITTED: Final = {
     "accounts": _OPERATOR_READS,
     "roles": _ADMIN_READS,
     "deeds": _OPERATOR_READS | _ADMIN,
+    "approvals": _OPERATOR_READS | _ADMIN,
     # about the servers
     "status": frozenset(Role),
     "verify": _AUDITOR,

@@ -7,6 +7,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from atm.admin import (
+    approvals,
     backup,
     certs,
     doctor,
@@ -68,6 +69,18 @@ COMMANDS = (
     ),
     AdminCommand(
         "roles", "grant and revoke roles, whatever certificates say", roles.add_arguments, roles.run
+    ),
+    AdminCommand(
+        "approval-limit",
+        "above an amount, have a second person approve a kind of request",
+        approvals.add_limit_arguments,
+        approvals.run_limit,
+    ),
+    AdminCommand(
+        "approvals",
+        "show these limits, and what waits for a second person",
+        membership.add_nothing,
+        approvals.run_list,
     ),
     AdminCommand(
         "log", "print the log of a data folder on this machine", log_listing.add_arguments, log_listing.run

@@ -21,6 +21,8 @@ from atm.client.route import Route
 from atm.config import Cluster, load
 from atm.ledger.commands import (
     Accounts,
+    Approvals,
+    Approve,
     Batch,
     Close,
     Command,
@@ -31,6 +33,7 @@ from atm.ledger.commands import (
     Freeze,
     Hold,
     Leg,
+    LimitedOp,
     Login,
     Lookup,
     Open,
@@ -39,6 +42,7 @@ from atm.ledger.commands import (
     Read,
     ResetPin,
     Reverse,
+    SetApprovalLimit,
     SetLimit,
     SetPin,
     Statement,
@@ -218,6 +222,22 @@ class Client:
         """Limit what may be withdrawn or held in a day (UTC, log time) from now on; None: no limit."""
         return self.ask(SetLimit(id=_id_or_new(request_id), account=account, amount=amount))
 
+    # -- a second person: `write_off`, `reverse`, `unlock` and `reset_pin` above their limits are answered
+    # "needs_approval", and nothing is changed -------------------------------------------------------
+
+    def approve(self, request: str, *, request_id: str | None = None) -> Receipt:
+        """Carry out what somebody else asked under the id `request`: the outcome of that, "ok" or a refusal
+        after which it can be approved again; "not_allowed", "original_not_found", "already_approved",
+        "approval_expired".
+        """
+        return self.ask(Approve(id=_id_or_new(request_id), request=request))
+
+    def set_approval_limit(
+        self, op: LimitedOp, amount: int | None, *, request_id: str | None = None
+    ) -> Receipt:
+        """Let requests `op` above `amount` (0 or more) need an approval, from now on; None: none of them."""
+        return self.ask(SetApprovalLimit(id=_id_or_new(request_id), limited=op, amount=amount))
+
     # -- reading: linearizable, so it includes every change that was acknowledged before -----------
 
     def query(self, account: str, at_us: int | None = None, *, request_id: str | None = None) -> Receipt:
@@ -246,6 +266,10 @@ class Client:
     def deeds(self, limit: int = 20, before: int | None = None) -> Receipt:
         """Return as `deeds` what operators and administrators did, the latest first."""
         return self.ask(Deeds(id=new_request_id(), limit=limit, before=before))
+
+    def approvals(self, limit: int = 20, before: int | None = None) -> Receipt:
+        """Return as `approvals` the requests that wait for one, the latest first, and the `limits`."""
+        return self.ask(Approvals(id=new_request_id(), limit=limit, before=before))
 
     def ask(self, request: Command | Read) -> Receipt:
         """Send a request object, such as one that is repeated under its id."""

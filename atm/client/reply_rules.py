@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from atm.ledger.commands import (
     Accounts,
+    Approvals,
     Command,
     Deeds,
     Exceptions,
@@ -33,6 +34,8 @@ def answers(request: Command | Read, reply: Reply) -> bool:
             return reply.roles is not None and not isinstance(reply.next, int)
         case Deeds():
             return reply.deeds is not None and not isinstance(reply.next, str)
+        case Approvals():
+            return reply.approvals is not None and not isinstance(reply.next, str)
         case Lookup():
             return reply.asked is not None
         case _:

@@ -32,6 +32,7 @@ RECEIPT_BYTES_MAX = 1024
 LINE_BYTES_MAX = 384  # of a page of postings
 ROLES_BYTES_MAX = 192  # of a page of changed roles
 DEED_BYTES_MAX = 512  # of a page of deeds
+APPROVAL_BYTES_MAX = 512  # of a page of requests that wait for an approval
 ACCOUNT_BYTES_MAX = 144  # of a page of accounts
 LOOKUP_BYTES_MAX = 12 * 1024  # of the longest batch, with the longest names
 
@@ -51,6 +52,7 @@ AmountMinor = Annotated[int, Meta(gt=0, le=AMOUNT_MINOR_MAX)]
 Pin = Annotated[str, Meta(pattern=r"^([0-9]{4,12}|[0-9a-f]{64})\Z")]
 PersonName = Annotated[str, Meta(pattern=rf"^[A-Za-z0-9_][A-Za-z0-9_.-]{{0,{NAME_CHARS_MAX - 1}}}\Z")]
 RoleName = Literal["admin", "auditor", "gateway", "operator", "teller"]
+LimitedOp = Literal["write_off", "reverse", "unlock", "reset_pin"]  # of `Limited`
 EndUser = Annotated[str, Meta(pattern=rf"^[A-Za-z0-9_][A-Za-z0-9_.-]{{0,{END_USER_CHARS_MAX - 1}}}\Z")]
 # In place of a seal, where the server that read the request saw that no PIN would be compared (from feature
 # level 2 on). If one would be compared after all, the command is not decided: see rules.py.
@@ -80,6 +82,9 @@ class Outcome(StrEnum):
     EXCEEDS_ORIGINAL = "exceeds_original"
     ORIGINAL_NOT_FOUND = "original_not_found"
     NOT_ALLOWED = "not_allowed"
+    NEEDS_APPROVAL = "needs_approval"
+    ALREADY_APPROVED = "already_approved"
+    APPROVAL_EXPIRED = "approval_expired"
 
 
 OK: Final = Outcome.OK  # a global, since looking up a member in its class takes as long as a call
@@ -289,6 +294,30 @@ class RevokeRole(Request, frozen=True, kw_only=True, tag="revoke_role"):
         _check_person(self.name)
 
 
+# -- commands: a second person ------------------------------------------------------------------------------
+
+
+class SetApprovalLimit(Request, frozen=True, kw_only=True, tag="set_approval_limit"):
+    """Let what is above `amount`, of the requests `limited`, wait for the approval of a second person."""
+
+    level: ClassVar[int] = 2
+
+    limited: LimitedOp
+    amount: Annotated[int, Meta(ge=0, le=AMOUNT_MINOR_MAX)] | None = None  # None: no limit
+
+
+class Approve(Request, frozen=True, kw_only=True, tag="approve"):
+    """Carry out the request of somebody else, `request`, which needs an approval."""
+
+    level: ClassVar[int] = 2
+
+    request: RequestId
+
+    def __post_init__(self) -> None:
+        if self.id == self.request:
+            raise ValueError("an approval has an id of its own")
+
+
 def _check_person(name: str) -> None:
     if name in RESERVED_NAMES:
         raise ValueError(f"{name} is nobody with a certificate: its roles cannot be changed")
@@ -428,6 +457,23 @@ class Deeds(Request, frozen=True, kw_only=True, tag="deeds"):
         return RECEIPT_BYTES_MAX + self.limit * DEED_BYTES_MAX
 
 
+class Approvals(Request, frozen=True, kw_only=True, tag="approvals"):
+    """Ask for the requests that wait for an approval, the latest first, or the latest before `before`.
+
+    With them come the limits that are set.
+    """
+
+    cursor: ClassVar[str] = "before"
+
+    limit: Annotated[int, Meta(gt=0, le=PAGE_LINES_MAX)] = 20
+    before: Annotated[int, Meta(ge=0, le=2**63 - 1)] | None = None
+
+    @property
+    def answer_bytes_max(self) -> int:
+        """The longest page, as a frame."""
+        return RECEIPT_BYTES_MAX + self.limit * APPROVAL_BYTES_MAX
+
+
 Command = (
     Credit
     | Debit
@@ -449,6 +495,8 @@ Command = (
     | SetLimit
     | GrantRole
     | RevokeRole
+    | SetApprovalLimit
+    | Approve
 )
 LogCommand = Command | Expire | NoteDeed
 
@@ -526,8 +574,9 @@ class MembershipChange(Struct, frozen=True, array_like=True):
 
 LedgerEntry = LoggedCommand | Founding | LevelRaise | MembershipChange
 Withdrawal = Debit | Transfer | Hold  # money goes out of `account`, so its PIN goes with the request
-Read = Query | Statement | Lookup | Exceptions | Accounts | Roles | Deeds
-Page = Statement | Exceptions | Accounts | Roles | Deeds  # what is read page by page
+Limited = WriteOff | Reverse | Unlock | ResetPin  # what may need an approval
+Read = Query | Statement | Lookup | Exceptions | Accounts | Roles | Deeds | Approvals
+Page = Statement | Exceptions | Accounts | Roles | Deeds | Approvals  # what is read page by page
 
 
 # -- answers -----------------------------------------------------------------------------------------------
@@ -593,7 +642,7 @@ class Deed(Struct, frozen=True, kw_only=True, omit_defaults=True):
     """What an operator or an administrator did: the log entry, who asked, with which roles, and what came.
 
     `roles` are names with commas, none for who has no certificate. `target` is the account, the identity and
-    the role, or the server.
+    the role, the request that was approved, what was limited, or the server.
     """
 
     deed: int
@@ -604,6 +653,35 @@ class Deed(Struct, frozen=True, kw_only=True, omit_defaults=True):
     target: str | None = None
     amount: int | None = None
     outcome: str
+    request_id: str
+
+
+class ApprovalLimit(Struct, frozen=True, kw_only=True, gc=False):
+    """Above which amount, in minor units, the request `op` needs an approval; None: never.
+
+    `log_index` is the last entry that changed this.
+    """
+
+    op: str
+    amount: int | None
+    log_index: int
+
+
+class WaitingRequest(Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """A request that waits for an approval: the log entry that asked, who asked, with which roles, and what.
+
+    `roles` are those of the certificate. `target` is the account, or the request that is to be reversed.
+    `stake`, in minor units, is what was above the limit.
+    """
+
+    log_index: int
+    time_us: int
+    actor: str
+    roles: str
+    op: str
+    target: str
+    amount: int | None = None
+    stake: int
     request_id: str
 
 
@@ -627,8 +705,9 @@ class ReadResult(LedgerReceipt, frozen=True, kw_only=True, omit_defaults=True):
     accounts   `accounts` in the order of their names, and `next` to ask for those after them, likewise
     roles      `roles`, and `next`, likewise
     deeds      `deeds`, the latest first, and `next`, likewise
+    approvals  `approvals` that are waited for, the latest first, and `next`, likewise; `limits` that are set
     lookup     the first receipt, in `asked` what was asked, and by which `actor`; `reversed_by` is the id of
-               its reversal
+               its reversal, `approved_by` that of the approval that carried it out
     """
 
     state: str | None = None
@@ -640,13 +719,17 @@ class ReadResult(LedgerReceipt, frozen=True, kw_only=True, omit_defaults=True):
     accounts: tuple[AccountState, ...] | None = None
     roles: tuple[RoleState, ...] | None = None
     deeds: tuple[Deed, ...] | None = None
+    approvals: tuple[WaitingRequest, ...] | None = None
+    limits: tuple[ApprovalLimit, ...] | None = None
     next: int | str | None = None
     asked: Contents | None = None
     actor: str | None = None
     reversed_by: str | None = None
+    approved_by: str | None = None
 
     @property
     def is_empty(self) -> bool:
         """Whether it has nothing but the outcome."""
-        told = (self.balance, self.lines, self.accounts, self.roles, self.deeds, self.asked)
+        pages = (self.lines, self.accounts, self.roles, self.deeds, self.approvals)
+        told = (self.balance, self.asked, *pages)
         return all(each is None for each in told) and not self.log_index

@@ -11,7 +11,7 @@ import hashlib
 
 from msgspec.json import encode
 
-from atm.ledger.commands import Command, GrantRole, NoteDeed, RevokeRole
+from atm.ledger.commands import Approve, Command, GrantRole, NoteDeed, RevokeRole, SetApprovalLimit
 
 # A deed as the table has it: log index, time stamp, actor, names of roles, op, target, amount, outcome,
 # request id, hash.
@@ -20,13 +20,19 @@ DEED_COLUMNS = "deed, time_us, actor, roles, op, target, amount, outcome, reques
 
 
 def target_of(command: Command | NoteDeed) -> str | None:
-    """Return whom or what it is about: an account, an identity and its role, or a server."""
-    if isinstance(command, NoteDeed):
-        return command.target
-    if isinstance(command, GrantRole | RevokeRole):
-        return f"{command.name}/{command.role or '*'}"
-    account: str | None = getattr(command, "account", None)
-    return account
+    """Return what it is about: an account, an identity and its role, a request, its kind, or a server."""
+    match command:
+        case NoteDeed():
+            return command.target
+        case GrantRole() | RevokeRole():
+            return f"{command.name}/{command.role or '*'}"
+        case SetApprovalLimit():
+            return command.limited
+        case Approve():
+            return command.request
+        case _:
+            account: str | None = getattr(command, "account", None)
+            return account
 
 
 def deed_hash(previous_hash: bytes, *columns: str | int | None) -> bytes:

@@ -8,11 +8,14 @@ import apsw
 import msgspec
 from msgspec.structs import asdict, replace
 
+from atm.ledger import approvals
 from atm.ledger.accounts import WRONG_PINS_MAX, Account
 from atm.ledger.commands import (
     CASH,
     Accounts,
     AccountState,
+    ApprovalLimit,
+    Approvals,
     Deed,
     Deeds,
     Exceptions,
@@ -25,15 +28,19 @@ from atm.ledger.commands import (
     Roles,
     RoleState,
     Statement,
+    WaitingRequest,
 )
 from atm.ledger.deeds import DEED_COLUMNS
 from atm.ledger.pin_lock import is_locked, tries_left
 from atm.ledger.rows import Row, SqliteRows
 
-Shown = TypeVar("Shown", RoleState, Deed)
+Shown = TypeVar("Shown", RoleState, Deed, ApprovalLimit, WaitingRequest)
 
-LINE = """posting, journal.time_us, op, journal.request_id, {account}, {other}, {sign} journal.amount,
-    {balance}, kind"""
+# Of an approval, what it approved.
+OP = """iif(op = 'approve', (select asked.op from receipt as asked
+    where asked.request_id = json_extract(receipt.details, '$.request')), op)"""
+LINE = f"""posting, journal.time_us, {OP}, journal.request_id, {{account}}, {{other}},
+    {{sign}} journal.amount, {{balance}}, kind"""
 DEBITS = LINE.format(account="debit_account", other="credit_account", sign="-", balance="debit_balance")
 CREDITS = LINE.format(account="credit_account", other="debit_account", sign="", balance="credit_balance")
 LINES = "from journal join receipt using (request_id) left join exception using (posting)"
@@ -64,6 +71,11 @@ HAS_NEWER_TABLES = "select 1 from sqlite_schema where name = 'deed'"
 ROLE_CHANGES_AFTER = """select name, granted, revoked, log_index from role_change where name > ?
     order by name limit ?"""
 DEEDS_BEFORE = f"select {DEED_COLUMNS} from deed where deed < ? order by deed desc limit ?"
+LIMITS = "select op, amount, log_index from approval_limit where amount is not null order by op"
+WAITING_BEFORE = """select log_index, asked_us, asked_by, roles, op,
+    coalesce(account, json_extract(details, '$.original')), amount, stake, request_id
+    from approval join receipt using (request_id)
+    where approved_by is null and asked_us >= ? and log_index < ? order by asked_us desc limit ?"""
 REVERSED_BY = "select reversal from reversal where original = ?"
 
 
@@ -88,8 +100,8 @@ def balance_view(query: Query, account: Account, now_us: int) -> ReadResult:
 class Inquiries:
     """Queries by one cursor, whose statements stay prepared."""
 
-    def __init__(self, cursor: apsw.Cursor, *, has_locks: bool) -> None:
-        self.rows = SqliteRows(cursor, has_locks=has_locks)
+    def __init__(self, cursor: apsw.Cursor, *, has_level_2: bool) -> None:
+        self.rows = SqliteRows(cursor, has_level_2=has_level_2)
         self._cursor = cursor
 
     def execute(self, request: Read, now_us: int) -> ReadResult:
@@ -114,6 +126,8 @@ class Inquiries:
                 return self._roles(request)
             case Deeds():
                 return self._deeds(request)
+            case Approvals():
+                return self._approvals(request, now_us)
             case _:
                 assert_never(request)
 
@@ -191,7 +205,20 @@ class Inquiries:
         following = page[-1].deed if len(found) > request.limit else None
         return ReadResult(id=request.id, outcome=Outcome.OK, deeds=page, next=following)
 
-    def _newer(self, sql: str, values: tuple[str | int, int]) -> list[Row]:
+    def _approvals(self, request: Approvals, now_us: int) -> ReadResult:
+        before = NO_POSTING if request.before is None else request.before
+        values = (now_us - approvals.APPROVE_WITHIN_US, before, request.limit + 1)
+        found = [_struct(WaitingRequest, row) for row in self._newer(WAITING_BEFORE, values)]
+        page = tuple(found[: request.limit])
+        return ReadResult(
+            id=request.id,
+            outcome=Outcome.OK,
+            approvals=page,
+            limits=tuple(_struct(ApprovalLimit, row) for row in self._newer(LIMITS)),
+            next=page[-1].log_index if len(found) > request.limit else None,
+        )
+
+    def _newer(self, sql: str, values: tuple[str | int, ...] = ()) -> list[Row]:
         """Return rows of a table that feature level 2 adds; none before it."""
         if not self._cursor.execute(HAS_NEWER_TABLES).get:
             return []
@@ -201,11 +228,13 @@ class Inquiries:
         record = self.rows.record(request.request_id)
         if record is None:
             return ReadResult(id=request.id, outcome=Outcome.ORIGINAL_NOT_FOUND)
+        approval = self.rows.approval(request.request_id)
         return ReadResult(
             **asdict(replace(record.receipt, id=request.id)),
             asked=record.asked,
             actor=record.actor,
             reversed_by=self._cursor.execute(REVERSED_BY, (request.request_id,)).get,
+            approved_by=None if approval is None else approval.approved_by,
         )
 
 

@@ -11,6 +11,7 @@ from typing import TypeGuard
 from atm.ledger.audit.digest import table_digest, table_names
 from atm.ledger.cluster import MEMBERS_LEVEL, ClusterState, read_cluster, write_cluster
 from atm.ledger.commands import (
+    ApprovalLimit,
     LedgerEntry,
     LedgerReceipt,
     LoggedCommand,
@@ -61,8 +62,8 @@ class Ledger:
         """Begin with what the database holds."""
         self._cursor = self._database.cursor()
         has_level_2 = self._database.has_level_2_tables
-        self._rows = SqliteRows(self._database.cursor(), has_locks=has_level_2)
-        self._inquiries = Inquiries(self._database.cursor(), has_locks=has_level_2)
+        self._rows = SqliteRows(self._database.cursor(), has_level_2=has_level_2)
+        self._inquiries = Inquiries(self._database.cursor(), has_level_2=has_level_2)
         self._unit: UnitOfWork | None = None  # decided and not written yet
         self._cluster = self._decided_cluster = ClusterState(id="", voters=(), feature_level=0)
         with self._reading():
@@ -73,6 +74,8 @@ class Ledger:
             self._next_expiry_us = self._rows.next_expiry_us()
             self._role_changes: Mapping[str, RoleChange]
             self._role_changes = self._rows.role_changes() if has_level_2 else {}
+            self._approval_limits: Mapping[str, ApprovalLimit]
+            self._approval_limits = self._rows.approval_limits() if has_level_2 else {}
             self._deed_hash = self._rows.last_deed_hash() if has_level_2 else NO_HASH
             self._cluster = self._decided_cluster = read_cluster(self._cursor, with_members=has_level_2)
 
@@ -139,7 +142,8 @@ class Ledger:
     def _begin_unit(self) -> UnitOfWork:
         unit = self._rows.begin_unit(self._journal_hash)
         unit.feature_level = self._decided_cluster.feature_level
-        unit.role_changes, unit.deed_hash = self._role_changes, self._deed_hash
+        unit.role_changes, unit.approval_limits = self._role_changes, self._approval_limits
+        unit.deed_hash = self._deed_hash
         return unit
 
     def write(self) -> None:
@@ -151,7 +155,7 @@ class Ledger:
             if self._decided_cluster != self._cluster:
                 if self._decided_cluster.feature_level >= MEMBERS_LEVEL:
                     self._database.add_level_2_tables()
-                    self._rows.has_locks = self._inquiries.rows.has_locks = True
+                    self._rows.has_level_2 = self._inquiries.rows.has_level_2 = True
                 write_cluster(self._cursor, self._decided_cluster)
             self._rows.write_unit(unit)
             self._cursor.execute(SET_APPLIED, (self._decided_index,))
@@ -161,7 +165,8 @@ class Ledger:
         self._applied_index = self._decided_index
         self._cluster = self._decided_cluster
         self._journal_hash = unit.journal_hash
-        self._role_changes, self._deed_hash = unit.role_changes, unit.deed_hash
+        self._role_changes, self._approval_limits = unit.role_changes, unit.approval_limits
+        self._deed_hash = unit.deed_hash
         self._next_expiry_us = next_expiry_us
 
     def view(self, request: Read, now_us: int = 0) -> ReadResult:

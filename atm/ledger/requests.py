@@ -15,6 +15,7 @@ from atm.ledger.commands import (
     Contents,
     Credit,
     Debit,
+    Limited,
     LogCommand,
     SetPin,
     Transfer,
@@ -77,6 +78,21 @@ def hold_named(asked: Contents) -> str:
     """Return the id of the hold that a `post` or a `void` names."""
     assert asked.details is not None
     return msgspec.json.decode(asked.details, type=dict[str, str])["hold"]
+
+
+def request_named(asked: Contents) -> str:
+    """Return the id of the request that an `approve` names."""
+    assert asked.details is not None
+    return msgspec.json.decode(asked.details, type=dict[str, str])["request"]
+
+
+def asked_again(asked: Contents, request_id: str) -> Limited:
+    """Return the request that had these contents, under another id."""
+    fields = {"op": asked.op, "id": request_id, "account": asked.account, "amount": asked.amount}
+    details = {} if asked.details is None else msgspec.json.decode(asked.details, type=dict[str, str])
+    said = {name: value for name, value in (fields | details).items() if value is not None}
+    again: Limited = msgspec.convert(said, Limited)
+    return again
 
 
 def accounts_named(command: LogCommand) -> tuple[str, ...]:

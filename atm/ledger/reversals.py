@@ -6,10 +6,11 @@ from bisect import bisect_left
 from collections.abc import Sequence
 from operator import itemgetter
 
+from atm.ledger.accounts import Account
 from atm.ledger.commands import CASH, OK, WRITEOFF, Contents, Outcome, Reverse
 from atm.ledger.holds import end_hold, find_hold, may_end
 from atm.ledger.posting import POSTINGS_PER_ENTRY, Posting
-from atm.ledger.requests import hold_named
+from atm.ledger.requests import hold_named, request_named
 from atm.ledger.unit_of_work import TOMBSTONE, Decision, HoldRecord, IdempotencyRecord, UnitOfWork
 from atm.ledger.withdrawals import restore_limit
 
@@ -27,28 +28,51 @@ def decide_reverse(unit: UnitOfWork, command: Reverse) -> Decision:
     hold = find_hold(unit, command.original) if original.asked.op == "hold" else None
     if hold is not None:
         return _reverse_hold(unit, command, hold)
+    outcome, account, opposites = _planned(unit, command, original)
+    if outcome is OK:
+        outcome = unit.move(command.id, opposites)
+    if outcome is OK and account is not None:
+        unit.reversals[command.original] = command.id
+        restore_limit(unit, account, _total(opposites), _withdrawn_us(unit, original))
+    return outcome, account
+
+
+def taken_back(unit: UnitOfWork, command: Reverse) -> tuple[int, Account | None]:
+    """Return how much a reversal would move now, whatever the balances, and the customer's account.
+
+    0 if it is refused, and for the release of a hold, which moves nothing.
+    """
+    original = unit.records[command.original]
+    if original is None:
+        return 0, None
+    outcome, account, opposites = _planned(unit, command, original)
+    return (_total(opposites) if outcome is OK else 0), account
+
+
+def _planned(
+    unit: UnitOfWork, command: Reverse, original: IdempotencyRecord
+) -> tuple[Outcome, Account | None, Sequence[Posting]]:
+    """Return what is to be posted if the balances allow it, or why nothing is, and the customer's account."""
     postings = _postings_of(unit, original)
     if not postings:
-        return Outcome.ORIGINAL_NOT_FOUND, None
+        return Outcome.ORIGINAL_NOT_FOUND, None, ()
     account = unit.known_account(_customer(postings[0]))
     if unit.is_reversed(command.original):
-        return Outcome.ALREADY_REVERSED, account
-    total = sum(posting.amount_minor for posting in postings)
+        return Outcome.ALREADY_REVERSED, account, ()
+    total = _total(postings)
     amount = total if command.amount is None else command.amount
     if amount > total or (amount < total and len(postings) > 1):
-        return Outcome.EXCEEDS_ORIGINAL, account
+        return Outcome.EXCEEDS_ORIGINAL, account, ()
     assert 0 < amount <= total, f"{amount} of {total} would be reversed"
     if len(postings) == 1:
         opposites = [postings[0].opposite(amount)]
     else:
         opposites = [posting.opposite(posting.amount_minor) for posting in reversed(postings)]
-    outcome = _may_correct(unit, opposites)
-    if outcome is OK:
-        outcome = unit.move(command.id, opposites)
-    if outcome is OK:
-        unit.reversals[command.original] = command.id
-        restore_limit(unit, account, amount, _withdrawn_us(unit, original))
-    return outcome, account
+    return _may_correct(unit, opposites), account, opposites
+
+
+def _total(postings: Sequence[Posting]) -> int:
+    return sum(posting.amount_minor for posting in postings)
 
 
 def _reverse_hold(unit: UnitOfWork, command: Reverse, hold: HoldRecord) -> Decision:
@@ -73,7 +97,7 @@ def _leave_tombstone(unit: UnitOfWork, request_id: str) -> None:
 
 def _postings_of(unit: UnitOfWork, original: IdempotencyRecord) -> Sequence[Posting]:
     """Return what the request moved; nothing for a reversal, which cannot be reversed."""
-    if original.receipt.outcome is not OK or original.asked.op == "reverse":
+    if original.receipt.outcome is not OK or _op_of(unit, original) == "reverse":
         return ()
     number = original.receipt.log_index * POSTINGS_PER_ENTRY
     first, end = (
@@ -81,6 +105,15 @@ def _postings_of(unit: UnitOfWork, original: IdempotencyRecord) -> Sequence[Post
     )
     here = [Posting(debit, credit, amount) for _, _, debit, credit, amount, *_ in unit.journal[first:end]]
     return here or unit.ledger.postings(original.receipt.log_index)
+
+
+def _op_of(unit: UnitOfWork, record: IdempotencyRecord) -> str:
+    """Return what was carried out: of an approval, that which it approved."""
+    if record.asked.op != "approve":
+        return record.asked.op
+    approved = unit.records[request_named(record.asked)]
+    assert approved is not None, f"{record.receipt.id} carried out what was never asked"
+    return approved.asked.op
 
 
 def _withdrawn_us(unit: UnitOfWork, original: IdempotencyRecord) -> int:

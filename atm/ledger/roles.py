@@ -26,6 +26,11 @@ class RoleChange(Struct, frozen=True, gc=False):
     log_index: int
 
 
+def person(actor: str) -> str:
+    """Return whose certificate an actor had: of a gateway, without its end user."""
+    return actor.partition("/")[0]
+
+
 def effective(name: str, certified: int, changes: Mapping[str, RoleChange]) -> int:
     """Return the roles of an identity whose certificate says `certified`."""
     change = changes.get(name)
@@ -42,8 +47,7 @@ def allowed(logged: LoggedCommand | LoggedDeed, op: str, changes: Mapping[str, R
 
 def held(logged: LoggedCommand | LoggedDeed, changes: Mapping[str, RoleChange]) -> str:
     """Return the names of the roles of a log entry's actor, with commas; nothing without a certificate."""
-    name, _, _ = logged.actor.partition("/")
-    return names_of(effective(name, logged.roles, changes)) if logged.roles else ""
+    return names_of(effective(person(logged.actor), logged.roles, changes)) if logged.roles else ""
 
 
 def changed(command: GrantRole | RevokeRole, before: RoleChange | None, log_index: int) -> RoleChange:

@@ -8,14 +8,24 @@ from typing import Any
 
 import apsw
 import msgspec
+from msgspec.structs import astuple
 
 from atm.identity import Role
 from atm.ledger.accounts import Account
-from atm.ledger.commands import BANK_ACCOUNTS, CASH, Contents, Expire, LedgerReceipt, LogCommand, NoteDeed
+from atm.ledger.commands import (
+    BANK_ACCOUNTS,
+    CASH,
+    ApprovalLimit,
+    Contents,
+    Expire,
+    LedgerReceipt,
+    LogCommand,
+    NoteDeed,
+)
 from atm.ledger.posting import NO_HASH, POSTINGS_PER_ENTRY, Posting
 from atm.ledger.requests import accounts_named
 from atm.ledger.roles import RoleChange
-from atm.ledger.unit_of_work import HoldRecord, IdempotencyRecord, LazyCache, UnitOfWork
+from atm.ledger.unit_of_work import ApprovalRecord, HoldRecord, IdempotencyRecord, LazyCache, UnitOfWork
 from atm.permissions import bits_of, names_of
 
 RECEIPT_COLUMNS = (
@@ -41,6 +51,9 @@ POSTINGS = """select debit_account, credit_account, amount from journal
     where posting >= ? and posting < ? order by posting"""
 REVERSED = "select 1 from reversal where original = ?"
 ROLE_CHANGES = "select name, granted, revoked, log_index from role_change"
+APPROVAL_LIMITS = "select op, amount, log_index from approval_limit"
+APPROVAL = """select request_id, asked_by, roles, asked_us, stake, approved_by from approval
+    where request_id = ?"""
 LAST_DEED_HASH = "select hash from deed order by deed desc limit 1"
 LAST_HASH = "select hash from journal order by posting desc limit 1"
 
@@ -52,6 +65,8 @@ SET_LOCK = """on conflict (account) do update set locked_until_us = excluded.loc
     unlocks_today = excluded.unlocks_today, wrong_unseen = excluded.wrong_unseen"""
 SET_ROLES = """on conflict (name) do update set granted = excluded.granted, revoked = excluded.revoked,
     log_index = excluded.log_index"""
+SET_APPROVAL_LIMIT = "on conflict (op) do update set amount = excluded.amount, log_index = excluded.log_index"
+SET_APPROVAL = "on conflict (request_id) do update set approved_by = excluded.approved_by"
 SET_HOLD = "on conflict (request_id) do update set state = excluded.state, posted = excluded.posted"
 
 ACCOUNTS_KEPT_MAX = 20_000  # in memory, some 400 bytes each
@@ -95,16 +110,18 @@ REVERSAL_ROWS = Insertion("reversal", columns=2)
 EXCEPTION_ROWS = Insertion("exception", columns=2)
 DEED_ROWS = Insertion("deed", columns=10)
 ROLE_ROWS = Insertion("role_change", 4, SET_ROLES)
+APPROVAL_LIMIT_ROWS = Insertion("approval_limit", 3, SET_APPROVAL_LIMIT)
+APPROVAL_ROWS = Insertion("approval", 6, SET_APPROVAL)
 
 
 class SqliteRows:
     """Lookups and writes by one cursor, whose statements stay prepared; a `LedgerReader`.
 
-    `has_locks` says whether the ledger has the table `pin_lock`.
+    `has_level_2` says whether the ledger has the tables that feature level 2 adds.
     """
 
-    def __init__(self, cursor: apsw.Cursor, *, has_locks: bool) -> None:
-        self.has_locks = has_locks
+    def __init__(self, cursor: apsw.Cursor, *, has_level_2: bool) -> None:
+        self.has_level_2 = has_level_2
         self._accounts = LazyCache(self.account)  # as decided last; only this process writes them
         self._execute = cursor.execute
         self._cursor = cursor
@@ -154,6 +171,8 @@ class SqliteRows:
         EXCEPTION_ROWS.insert(self._cursor, unit.exceptions)
         DEED_ROWS.insert(self._cursor, unit.deeds)
         ROLE_ROWS.insert(self._cursor, list(map(_role_row, unit.changed_roles.values())))
+        APPROVAL_LIMIT_ROWS.insert(self._cursor, list(map(astuple, unit.changed_limits.values())))
+        APPROVAL_ROWS.insert(self._cursor, list(map(_approval_row, unit.changed_approvals.values())))
 
     def last_hash(self) -> bytes:
         """Return the hash of the journal's last row."""
@@ -169,6 +188,10 @@ class SqliteRows:
         """Return what the log says about roles, by the names of the identities."""
         return {str(row[0]): _role_change(row) for row in self._execute(ROLE_CHANGES).fetchall()}
 
+    def approval_limits(self) -> dict[str, ApprovalLimit]:
+        """Return the limits above which a request needs an approval, by op."""
+        return {limit.op: limit for limit in map(_limit, self._execute(APPROVAL_LIMITS).fetchall())}
+
     def next_expiry_us(self) -> int | None:
         """Return when the next active hold is due, or None."""
         found: int | None = self._execute(NEXT_EXPIRY).get
@@ -182,7 +205,7 @@ class SqliteRows:
 
     def accounts_where(self, condition: str) -> str:
         """Return the query of the accounts that meet an SQL condition; each row is an `Account`."""
-        if self.has_locks:
+        if self.has_level_2:
             columns = ACCOUNT_COLUMNS.format(LOCK_COLUMNS) + " left join pin_lock using (account)"
         else:
             columns = ACCOUNT_COLUMNS.format("")
@@ -210,6 +233,12 @@ class SqliteRows:
 
     def is_reversed(self, request_id: str) -> bool:
         return self._execute(REVERSED, (request_id,)).get is not None
+
+    def approval(self, request_id: str) -> ApprovalRecord | None:
+        if not self.has_level_2:
+            return None
+        row = _only_row(self._execute(APPROVAL, (request_id,)))
+        return None if row is None else _approval(row)
 
 
 def _only_row(found: apsw.Cursor) -> Row | None:
@@ -323,6 +352,26 @@ def _role_change(row: Row) -> RoleChange:
         return RoleChange(str(name), _bits(granted), _bits(revoked), int(str(log_index)))
     except ValueError as error:
         raise Unreadable(f"a change of roles that cannot be read ({error})") from error
+
+
+def _limit(row: Row) -> ApprovalLimit:
+    try:
+        return msgspec.convert(dict(zip(ApprovalLimit.__struct_fields__, row, strict=True)), ApprovalLimit)
+    except msgspec.ValidationError as error:
+        raise Unreadable(f"an approval limit that cannot be read ({error})") from error
+
+
+def _approval_row(approval: ApprovalRecord) -> Row:
+    request_id, asked_by, roles, *others = astuple(approval)
+    return request_id, asked_by, names_of(roles), *others
+
+
+def _approval(row: Row) -> ApprovalRecord:
+    fields = dict(zip(ApprovalRecord.__struct_fields__, row, strict=True))
+    try:
+        return msgspec.convert(fields | {"roles": _bits(fields["roles"])}, ApprovalRecord)
+    except (ValueError, msgspec.ValidationError) as error:
+        raise Unreadable(f"an approval that cannot be read ({error})") from error
 
 
 def _bits(names: object) -> int:

@@ -11,11 +11,14 @@ from typing import assert_never
 
 from atm.ledger.accounts import PinNotHashed, exists, may_move
 from atm.ledger.administration import decide_administration, decide_open, decide_pin
+from atm.ledger.approvals import approved, hold_back, use_up
 from atm.ledger.commands import (
     AMOUNT_MINOR_MAX,
     CASH,
     OK,
     WRITEOFF,
+    ApprovalLimit,
+    Approve,
     Batch,
     Close,
     Command,
@@ -38,6 +41,7 @@ from atm.ledger.commands import (
     ResetPin,
     Reverse,
     RevokeRole,
+    SetApprovalLimit,
     SetLimit,
     SetPin,
     Transfer,
@@ -79,7 +83,10 @@ def decide(unit: UnitOfWork, log_index: int, time_us: int, logged: LoggedCommand
         return _recorded(unit, logged, command, OK if may else Outcome.NOT_ALLOWED)
     asked = contents_of(command)
     assert asked.amount is None or type(asked.amount) is int, f"an amount is an int, not {asked.amount!r}"
-    assert asked.amount is None or 0 < asked.amount <= AMOUNT_MINOR_MAX, f"{asked.amount} is out of range"
+    amount_min = 0 if isinstance(command, SetApprovalLimit) else 1
+    assert asked.amount is None or amount_min <= asked.amount <= AMOUNT_MINOR_MAX, (
+        f"{asked.amount} is out of range"
+    )
     is_deed = unit.feature_level >= DEEDS_LEVEL and asked.op in DEEDS
     roles = held(logged, unit.role_changes) if is_deed else ""
     first = unit.records[command.id]
@@ -91,8 +98,10 @@ def decide(unit: UnitOfWork, log_index: int, time_us: int, logged: LoggedCommand
         receipt = unit.receipt(command.id, Outcome.ID_REUSED, account)
     else:
         try:
-            is_allowed = allowed(logged, asked.op, unit.role_changes)
-            outcome, account = _decision(unit, command) if is_allowed else (Outcome.NOT_ALLOWED, None)
+            if allowed(logged, asked.op, unit.role_changes):
+                outcome, account = hold_back(unit, logged, asked.op) or _decision(unit, command)
+            else:
+                outcome, account = Outcome.NOT_ALLOWED, None
         except PinNotHashed:
             return None
         receipt = unit.receipt(command.id, outcome, account)
@@ -145,15 +154,40 @@ def _decision(unit: UnitOfWork, command: Command) -> Decision:  # noqa: C901, PL
             return decide_open(unit, command)
         case SetPin() | Login():
             return decide_pin(unit, command)
-        case GrantRole() | RevokeRole():
+        case GrantRole() | RevokeRole() | SetApprovalLimit() | Approve():
             if unit.feature_level < command.level:  # no sound leader's entry: there is no table for it
                 return Outcome.NOT_ALLOWED, None
-            unit.change_roles(changed(command, unit.role_changes.get(command.name), unit.log_index))
-            return OK, None
+            return _of_level_2(unit, command)
         case Freeze() | Unfreeze() | Close() | Unlock() | ResetPin() | SetLimit():
             return decide_administration(unit, command)
         case _:
             assert_never(command)
+
+
+def _of_level_2(unit: UnitOfWork, command: GrantRole | RevokeRole | SetApprovalLimit | Approve) -> Decision:
+    match command:
+        case GrantRole() | RevokeRole():
+            unit.change_roles(changed(command, unit.role_changes.get(command.name), unit.log_index))
+            return OK, None
+        case SetApprovalLimit():
+            limit = ApprovalLimit(op=command.limited, amount=command.amount, log_index=unit.log_index)
+            unit.change_limit(limit)
+            return OK, None
+        case Approve():
+            return _approve(unit, command)
+        case _:
+            assert_never(command)
+
+
+def _approve(unit: UnitOfWork, command: Approve) -> Decision:
+    """Carry out what waits, by today's rules. Only if that is done the approval is used up."""
+    carried_out = approved(unit, command)
+    if isinstance(carried_out, Outcome):
+        return carried_out, None
+    outcome, account = _decision(unit, carried_out)
+    if outcome is OK:
+        use_up(unit, command)
+    return outcome, account
 
 
 def _credit(unit: UnitOfWork, command: Credit) -> Decision:

@@ -1,5 +1,5 @@
 -- What the ledger has besides from feature level 2 on (release 1.2): members, locks of PINs that end by themselves,
--- roles, deeds. The entry that raises the level adds all this on every node, in its own transaction. Before that,
+-- roles, second persons, deeds. The entry that raises the level adds all this on every node, in its own transaction. Before that,
 -- the ledger is that of release 1.1 to the byte of its definitions.
 
 -- The servers, from the newest entry of the log that names them; before any, those that founded the cluster.
@@ -39,6 +39,25 @@ CREATE TABLE role_change (
     log_index INTEGER NOT NULL                                     -- the last entry that changed this
 ) STRICT, WITHOUT ROWID;
 
+-- Above which amount a request needs the approval of a second person.
+CREATE TABLE approval_limit (
+    op        TEXT    NOT NULL PRIMARY KEY,                        -- 'write_off', 'reverse', 'unlock' or 'reset_pin'
+    amount    INTEGER,                                             -- NULL: it needs none any more
+    log_index INTEGER NOT NULL                                     -- the last entry that changed this
+) STRICT, WITHOUT ROWID;
+
+-- Requests that needed an approval. Each can be approved for a day, and only once.
+CREATE TABLE approval (
+    request_id  TEXT    NOT NULL PRIMARY KEY REFERENCES receipt (request_id),
+    asked_by    TEXT    NOT NULL,                                  -- the actor
+    roles       TEXT    NOT NULL,                                  -- of the actor's certificate, in order, with commas
+    asked_us    INTEGER NOT NULL,
+    stake       INTEGER NOT NULL,                                  -- what was above the limit
+    approved_by TEXT    REFERENCES receipt (request_id)            -- the request that approved it and carried it out; NULL: none
+) STRICT, WITHOUT ROWID;
+
+CREATE INDEX approval_waiting ON approval (asked_us) WHERE approved_by IS NULL;
+
 -- What operators and administrators did, for ever, refused commands too. What is asked of the servers and not of
 -- the ledger (members, leadership, snapshots, backups) has no receipt.
 CREATE TABLE deed (
@@ -47,7 +66,7 @@ CREATE TABLE deed (
     actor      TEXT    NOT NULL,
     roles      TEXT    NOT NULL,                                   -- of the actor, in order, with commas; '' without a certificate
     op         TEXT    NOT NULL,
-    target     TEXT,                                               -- the account, the identity and its role, or the server
+    target     TEXT,                                               -- the account, the identity and its role, the request, what was limited, or the server
     amount     INTEGER,
     outcome    TEXT    NOT NULL,
     request_id TEXT    NOT NULL,                                   -- of its receipt, if it has one

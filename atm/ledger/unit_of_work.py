@@ -12,7 +12,16 @@ from typing import Literal, Protocol, TypeVar
 from msgspec import Struct
 
 from atm.ledger.accounts import Account
-from atm.ledger.commands import OK, Contents, Expire, LedgerReceipt, LoggedCommand, LoggedDeed, Outcome
+from atm.ledger.commands import (
+    OK,
+    ApprovalLimit,
+    Contents,
+    Expire,
+    LedgerReceipt,
+    LoggedCommand,
+    LoggedDeed,
+    Outcome,
+)
 from atm.ledger.deeds import DeedRow, deed_hash, target_of
 from atm.ledger.posting import NO_HASH, POSTINGS_PER_ENTRY, JournalRow, Posting, chained, funds
 from atm.ledger.roles import RoleChange
@@ -46,6 +55,20 @@ class HoldRecord(Struct, kw_only=True):
     posted: int = 0
 
 
+class ApprovalRecord(Struct, frozen=True, kw_only=True, gc=False):
+    """A request that needed an approval: who asked, with which roles in the certificate (bits), and when.
+
+    `stake` was above the limit, in minor units. `approved_by` is the id of the approval that carried it out.
+    """
+
+    request_id: str
+    asked_by: str
+    roles: int
+    asked_us: int
+    stake: int
+    approved_by: str | None = None
+
+
 class LazyCache(dict[str, T | None]):
     """What has been looked up, by name; the rest is looked up when it is needed. None: it does not exist."""
 
@@ -70,6 +93,7 @@ class LedgerReader(Protocol):
 
     def postings(self, log_index: int) -> Sequence[Posting]: ...
     def is_reversed(self, request_id: str) -> bool: ...
+    def approval(self, request_id: str) -> ApprovalRecord | None: ...
 
 
 class UnitOfWork:
@@ -90,6 +114,7 @@ class UnitOfWork:
         self.accounts = accounts
         self.records = records
         self.holds = LazyCache(reader.hold)
+        self.approvals = LazyCache(reader.approval)
         self.log_index = 0  # of the entry that is being decided
         self.time_us = 0
         self.actor = ""
@@ -106,6 +131,9 @@ class UnitOfWork:
         self.exceptions: list[tuple[int, ExceptionKind]] = []
         self.role_changes: Mapping[str, RoleChange] = {}  # of all identities; never changed in place
         self.changed_roles: dict[str, RoleChange] = {}
+        self.approval_limits: Mapping[str, ApprovalLimit] = {}  # by op; never changed in place
+        self.changed_limits: dict[str, ApprovalLimit] = {}
+        self.changed_approvals: dict[str, ApprovalRecord] = {}
         self.deeds: list[DeedRow] = []
         self.deed_hash = NO_HASH
 
@@ -170,6 +198,15 @@ class UnitOfWork:
         """Have what the log says about an identity's roles written, and counted from the next entry on."""
         self.role_changes = {**self.role_changes, change.name: change}
         self.changed_roles[change.name] = change
+
+    def change_limit(self, limit: ApprovalLimit) -> None:
+        """Have the limit of a kind of request written, and counted from the next entry on."""
+        self.approval_limits = {**self.approval_limits, limit.op: limit}
+        self.changed_limits[limit.op] = limit
+
+    def change_approval(self, approval: ApprovalRecord) -> None:
+        """Have a request that needs an approval written, and found by the entries that follow."""
+        self.approvals[approval.request_id] = self.changed_approvals[approval.request_id] = approval
 
     def note_deed(
         self, logged: LoggedCommand | LoggedDeed, held: str, asked: Contents, receipt: LedgerReceipt

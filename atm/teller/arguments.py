@@ -88,6 +88,7 @@ READERS: Mapping[str, Callable[[str], Any]] = {
     "minutes": lambda text: read_number(text, HOLD_MS_MAX // MINUTE_MS, "The number of minutes"),
     "n": lambda text: read_number(text, PAGE_LINES_MAX, "The number of lines"),
     "posting": lambda text: read_number(text, POSTING_MAX, "The number of a posting"),
+    "entry": lambda text: read_number(text, POSTING_MAX, "The number of a log entry"),
     "date": str,
     "time": str,
     "command": str,

@@ -18,6 +18,8 @@ from atm.ledger.commands import (
     WRITEOFF,
     Accounts,
     AccountState,
+    Approvals,
+    Approve,
     Close,
     Command,
     Credit,
@@ -41,6 +43,7 @@ from atm.ledger.commands import (
     Unfreeze,
     Unlock,
     Void,
+    WaitingRequest,
     WriteOff,
 )
 from atm.money import format_amount
@@ -202,6 +205,43 @@ _ACCOUNTS = Listing(
     narrow_cells=_narrow_account_cells,
     narrow_alignment=("left", "right", "right"),
 )
+
+
+# -- pages of requests that wait for an approval ------------------------------------------------------------
+
+
+def _waiting_cells(row: WaitingRequest) -> list[str]:
+    amount = "-" if row.amount is None else format_amount(row.amount, in_column=True)
+    stake = format_amount(row.stake, in_column=True)
+    what = printable(f"{word_for(row.op)} {row.target}")
+    return [
+        format_timestamp(row.time_us),
+        what,
+        amount,
+        stake,
+        printable(row.actor),
+        printable(row.request_id),
+    ]
+
+
+def _narrow_waiting_cells(row: WaitingRequest) -> list[str]:
+    time, what, amount, stake, who, reference = _waiting_cells(row)
+    return [f"{time[:-3]}\n{what}\n{who}\n{reference}", amount, stake]
+
+
+_WAITING = Listing(
+    rows=lambda found: found.approvals,
+    headers=("time (UTC)", "what", "amount", "at stake", "asked by", "reference"),
+    cells=_waiting_cells,
+    alignment=("left", "left", "right", "right", "left", "left"),
+    narrow_headers=("request (UTC)", "amount", "at stake"),
+    narrow_cells=_narrow_waiting_cells,
+    narrow_alignment=("left", "right", "right"),
+)
+
+
+def _not_pending(request: Approve) -> str:
+    return f"{request.request} needs no approval: check the reference (to list what does, type: approvals)"
 
 
 # -- the table -----------------------------------------------------------------------------------------------
@@ -455,6 +495,32 @@ _ROWS: tuple[TellerCommand[Any], ...] = (
             id=given.request_id, limit=given["n"] or PAGE_LINES, after=given["account"]
         ),
         listing=_ACCOUNTS,
+    ),
+    TellerCommand(
+        "approvals [<n>] [before <entry>]",
+        "lists what needs a second person",
+        "What was asked within a day, and nobody approved.",
+        request=Approvals,
+        read=lambda given: Approvals(
+            id=given.request_id, limit=given["n"] or PAGE_LINES, before=given["entry"]
+        ),
+        listing=_WAITING,
+    ),
+    TellerCommand(
+        "approve <reference>",
+        "carries out what somebody else asked",
+        "By the rules as they are now. If these refuse it, it can be approved again.",
+        request=Approve,
+        read=lambda given: Approve(id=given.request_id, request=given["reference"]),
+        moves_money=True,
+        deed=lambda request: f"approved and carried out {request.request}",
+        refusals={
+            Outcome.NOT_ALLOWED: lambda _: (
+                "Not allowed: somebody else has to approve it, who has the role operator "
+                "(or who asked may not ask for it any more)"
+            ),
+            Outcome.ORIGINAL_NOT_FOUND: _not_pending,
+        },
     ),
 )
 

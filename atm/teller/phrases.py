@@ -22,6 +22,8 @@ _REFUSALS = {
     Outcome.EXCEEDS_ORIGINAL: (
         "More than was moved: reverse that much, or less (a batch or a hold only as a whole)"
     ),
+    Outcome.ALREADY_APPROVED: "It was approved already, and carried out: nothing was changed",
+    Outcome.APPROVAL_EXPIRED: "It was asked more than a day ago: whoever needs it has to ask again",
     Outcome.ORIGINAL_NOT_FOUND: "Nothing is known under this reference: check it",
 }
 
@@ -43,6 +45,14 @@ def refusal(outcome: Outcome, account: str) -> str:
             return locked(account)
         case _:
             return _REFUSALS.get(outcome, f"The bank declined: {outcome.replace('_', ' ')}")
+
+
+def needs_approval(request_id: str) -> str:
+    """Return that nothing was done yet, and who can have it done."""
+    return (
+        "It is above the limit for one person, and nothing was changed: within a day another operator can "
+        f"type: approve {request_id}"
+    )
 
 
 def still_unknown(request_id: str, *, journalled: bool) -> str:

@@ -6,7 +6,7 @@ from atm.client import Receipt
 from atm.ledger.commands import MAIN, Command, Credit, Debit, Outcome, Read
 from atm.permissions import needed
 from atm.teller.commands import command_of
-from atm.teller.phrases import refusal
+from atm.teller.phrases import needs_approval, refusal
 
 
 def decided(request: Command | Read, receipt: Receipt) -> str:
@@ -44,11 +44,13 @@ def settled(request: Command, outcome: Outcome, *, from_last_time: bool) -> str:
 
 def declined(request: Command | Read, outcome: Outcome) -> str:
     """Return why the request was refused, and what to do."""
-    if outcome is Outcome.NOT_ALLOWED:
-        return needed(str(request.__struct_config__.tag))
     command = command_of(request)
     if command is not None and outcome in command.refusals:
         return command.refusals[outcome](request)
+    if outcome is Outcome.NOT_ALLOWED:
+        return needed(str(request.__struct_config__.tag))
+    if outcome is Outcome.NEEDS_APPROVAL:
+        return needs_approval(request.id)
     if command is not None and command.about is not None:
         return refusal(outcome, command.about(request))
     return refusal(outcome, getattr(request, "account", None) or "The account")

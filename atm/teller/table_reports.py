@@ -52,6 +52,7 @@ def receipt(reference: str, found: Receipt, columns: int | None, *, with_balance
             "time_us": found.time_us,
             "actor": found.actor,
             "reversed_by": found.reversed_by,
+            "approved_by": found.approved_by,
         },
         is_table=True,
     )

@@ -17,7 +17,7 @@ from atm.timestamps import format_timestamp
 
 _STACKED_COLUMNS = 20  # the first column of a narrow table: wide enough for a reference
 _LABEL_COLUMNS = 13  # of a receipt's first column, and the gap behind it
-_DETAILS = {"target": "to", "hold": "hold", "original": "original"}
+_DETAILS = {"target": "to", "hold": "hold", "original": "original", "request": "request"}
 
 
 def page(listing: Listing, rows: Sequence[object], columns: int | None) -> str:
@@ -50,6 +50,7 @@ def receipt(
     if found.actor is not None and found.actor != LOCAL:
         rows += [("asked by", printable(found.actor))]
     rows += [] if found.reversed_by is None else [("reversed by", printable(found.reversed_by))]
+    rows += [] if found.approved_by is None else [("approved by", printable(found.approved_by))]
     width = None if columns is None else max(_STACKED_COLUMNS, columns - _LABEL_COLUMNS)
     return tabulate(rows, tablefmt="plain", disable_numparse=True, maxcolwidths=[None, width])
 

@@ -8,6 +8,7 @@ from typing import Any
 from msgspec.structs import asdict
 
 from atm.ledger.commands import (
+    Approve,
     Batch,
     Close,
     Command,
@@ -26,6 +27,7 @@ from atm.ledger.commands import (
     ResetPin,
     Reverse,
     RevokeRole,
+    SetApprovalLimit,
     SetLimit,
     SetPin,
     Transfer,
@@ -140,8 +142,8 @@ class Model:
                 self.money[asked.account] = 0
                 self.people[asked.account] = Person()
                 return "ok", asked.account
-            case GrantRole() | RevokeRole():
-                return "ok", None
+            case GrantRole() | RevokeRole() | SetApprovalLimit() | Approve():
+                return "not_allowed", None  # below feature level 2
             case _:
                 return self.missing(asked.account) or self.change(asked), asked.account
 

@@ -36,11 +36,13 @@ class Books:
 
     def __init__(self, path: Path | str = ":memory:") -> None:
         self.ledger = Ledger(path)
+        self.waited_us = 0  # of log time, besides the milliseconds between entries
         self.ledger.apply([(1, time_us(1), LevelRaise(2)), *records(["c0 credit main 500"], first_index=2)])
 
     def do(self, line: str, actor: str = "local", *roles: Role) -> str:
         index = self.ledger.applied_index + 1
-        [receipt] = self.ledger.apply([(index, time_us(index), logged(command(line), actor, *roles))])
+        entry = logged(command(line), actor, *roles)
+        [receipt] = self.ledger.apply([(index, time_us(index) + self.waited_us, entry)])
         assert receipt is not None
         return str(receipt.outcome)
 

@@ -37,7 +37,7 @@ BANK_RULES = (
         what="the amount of a reversal is asked and not heeded",
         edits=(
             Edit(
-                "decide_reverse",
+                "_planned",
                 "postings_[0].opposite(amount_)",
                 "postings_[0].opposite(postings_[0].amount_minor)",
             ),
@@ -47,13 +47,13 @@ BANK_RULES = (
     Mutant(
         name="reversal of more than there was",
         what="a reversal gives back more than its original took",
-        edits=(Edit("decide_reverse", "amount_ > total_ or ...", "False or ..."),),
+        edits=(Edit("_planned", "amount_ > total_ or ...", "False or ..."),),
         caught_by=REVERSAL_TESTS + "test_a_reversal_may_be_of_a_part_and_then_there_is_no_other",
     ),
     Mutant(
         name="reversal of a reversal",
         what="a reversal is taken back, and the original stands again although it was reversed for ever",
-        edits=(Edit("_postings_of", 'original_.asked.op == "reverse"', "False"),),
+        edits=(Edit("_postings_of", '_op_of(...) == "reverse"', "False"),),
         caught_by=REVERSAL_TESTS + "test_what_moved_no_money_is_not_reversed_and_no_reversal_is",
     ),
     Mutant(

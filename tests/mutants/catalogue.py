@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from tests.mutants.admin import ADMIN
+from tests.mutants.approvals import APPROVALS
 from tests.mutants.backup import BACKUP
 from tests.mutants.bank import BANK
 from tests.mutants.bank_rules import BANK_RULES
@@ -55,6 +56,7 @@ MUTANTS = (
     *PINS,
     *PERMISSIONS,
     *DEEDS,
+    *APPROVALS,
     *REGISTRY,
     *RUN_LOOP,
     *STRANGERS,

@@ -12,7 +12,7 @@ from contextlib import ExitStack
 from dataclasses import replace
 from pathlib import Path
 from threading import Event
-from typing import Any
+from typing import Any, get_args
 
 import pytest
 
@@ -24,16 +24,21 @@ from atm.ledger.commands import (
     PAGE_LINES_MAX,
     Accounts,
     AccountState,
+    ApprovalLimit,
+    Approvals,
     Batch,
     Debit,
     Exceptions,
     Leg,
+    LimitedOp,
     Line,
     Lookup,
     Open,
     Outcome,
+    RoleName,
     SetPin,
     Statement,
+    WaitingRequest,
 )
 from atm.ledger.requests import contents_of
 from atm.server.clients import client_connection, client_places, client_server, slots
@@ -212,6 +217,18 @@ def test_the_slots_of_a_request_hold_its_longest_answer() -> None:
         exception="written_off",
     )
     account = AccountState(account=longest, balance=number, available=number, state="closed", pin="locked")
+    waiting = WaitingRequest(
+        log_index=number,
+        time_us=number,
+        actor=longest,
+        roles=",".join(get_args(RoleName)),
+        op="write_off",
+        target=longest,
+        amount=number,
+        stake=number,
+        request_id=longest,
+    )
+    limits = (ApprovalLimit(op="write_off", amount=number, log_index=number),) * len(get_args(LimitedOp))
     leg = Leg(account=longest, target="y" * 64, amount=AMOUNT_MINOR_MAX)
     batch = contents_of(Batch(id=longest, legs=(leg,) * LEGS_MAX))
     answers: list[tuple[ClientRequest, Reply]] = [
@@ -227,6 +244,13 @@ def test_the_slots_of_a_request_hold_its_longest_answer() -> None:
         *(
             (Accounts(id="a", limit=limit), Reply(**common, accounts=(account,) * limit, next=longest))
             for limit in (1, 7, 20, PAGE_LINES_MAX)
+        ),
+        *(
+            (
+                Approvals(id="a", limit=limit),
+                Reply(**common, approvals=(waiting,) * limit, limits=limits, next=number),
+            )
+            for limit in (1, 20, PAGE_LINES_MAX)
         ),
     ]
     for request, answer in answers:

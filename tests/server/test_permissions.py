@@ -53,6 +53,7 @@ REQUESTS: list[ClientRequest] = [
             "set_pin ann 4711",
             "login ann 4711",
             *("grant_role ann teller", "revoke_role ann *"),
+            *("set_approval_limit write_off 5", "approve w1"),
         )
     ),
     Query(id="x", account="ann"),
@@ -62,6 +63,7 @@ REQUESTS: list[ClientRequest] = [
     msgspec.convert({"id": "x", "op": "accounts"}, Read),
     msgspec.convert({"id": "x", "op": "roles"}, Read),
     msgspec.convert({"id": "x", "op": "deeds"}, Read),
+    msgspec.convert({"id": "x", "op": "approvals"}, Read),
     Status(id="x"),
     Verify(id="x"),
     Members(id="x"),
@@ -81,10 +83,11 @@ REQUESTS: list[ClientRequest] = [
 A_TELLERS = """credit debit transfer batch hold post void reverse query statement login set_pin lookup open
     status"""
 AN_OPERATORS = f"""{A_TELLERS} freeze unfreeze unlock reset_pin set_limit write_off close exceptions
-    accounts deeds"""
-ALL_READS = "query statement lookup exceptions accounts members verify status roles deeds"
+    accounts deeds approvals approve"""
+ALL_READS = "query statement lookup exceptions accounts members verify status roles deeds approvals"
 AN_ADMINS = """members add_member promote_member remove_member move_member replace_member transfer_leadership
-    snapshot backup_begin backup_entries backup_chunk status grant_role revoke_role roles deeds"""
+    snapshot backup_begin backup_entries backup_chunk status grant_role revoke_role roles deeds
+    set_approval_limit approvals"""
 MAY = {
     Role.TELLER: set(A_TELLERS.split()),
     Role.OPERATOR: set(AN_OPERATORS.split()),
@@ -352,3 +355,59 @@ def test_an_administrator_revokes_and_grants_while_connections_are_open_and_the_
             ["ada", "admin", "revoke_role", "tim/teller"],
         ]
         assert office(["verify", *config]) == 0
+
+
+def test_above_a_limit_a_second_person_approves_and_each_is_told_what_to_do(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path / "state"))
+    somebody = Somebody(monkeypatch)
+    config = ["--config", str(write_cluster_ini(tmp_path, 1))]
+
+    def told(name: str, role: Role, main: Callable[[list[str]], int], *arguments: str) -> tuple[int, str]:
+        somebody.is_now(name, role)
+        options = ["--operator"] if main is teller else []
+        code = main([*config, *options, *arguments])
+        printed = capsys.readouterr()
+        return code, printed.out + printed.err
+
+    with RunningServer(load(Path(config[1])), "n1") as server:
+        server.wait_for_leader()
+        with Wire(server.client) as anybody:
+            wait_until(lambda: anybody.ask(Status(id="s"))["feature_level"] == 2)
+        assert told("ada", Role.ADMIN, admin, "approvals") == (
+            0,
+            "Nothing needs a second person: no limit is set\n",
+        )
+        code, said = told("ada", Role.ADMIN, admin, "approval-limit", "write_off", "5")
+        assert (code, said.startswith("write_off above 5 needs a second person, from log")) == (0, True)
+        assert told("otto", Role.OPERATOR, admin, "approval-limit", "write_off", "none")[0] == 4
+        for wrong in (["write_off", "-5"], ["credit", "5"], ["write_off"]):
+            with pytest.raises(SystemExit, match="2"):
+                told("ada", Role.ADMIN, admin, "approval-limit", *wrong)
+        capsys.readouterr()
+        assert told("otto", Role.OPERATOR, teller, "-c", "writeoff main 5")[0] == 0
+        code, said = told("otto", Role.OPERATOR, teller, "-c", "writeoff main 6")
+        assert (code, "nothing was changed: within a day another operator can" in said) == (1, True)
+        reference = said.split()[-1]
+        code, said = told("otto", Role.OPERATOR, teller, "-c", f"approve {reference}")
+        assert (code, "somebody else has to approve it" in said) == (4, True)
+        code, said = told("olga", Role.OPERATOR, teller, "-c", "approvals")
+        assert (code, said.split()[-1], "writeoff main" in said) == (0, reference, True)
+        code, said = told("ada", Role.ADMIN, admin, "approvals")
+        assert (code, said.split()[-2:]) == (0, ["otto", reference])
+        code, said = told("olga", Role.OPERATOR, teller, "-c", f"approve {reference}")
+        assert (code, f"Successfully approved and carried out {reference}\nReference " in said) == (0, True)
+        approval = said.split()[-1]
+        code, said = told("olga", Role.OPERATOR, teller, "-c", f"approve {reference}")
+        assert (code, "It was approved already" in said) == (1, True)
+        code, said = told("olga", Role.OPERATOR, teller, "-c", "approve nothing")
+        assert (code, "nothing needs no approval" in said) == (1, True)
+        code, said = told("otto", Role.OPERATOR, teller, "-c", f"receipt {reference}")
+        assert (code, said.split()[-1]) == (0, approval)
+        code, said = told("otto", Role.OPERATOR, teller, "-c", "statement")
+        assert [line.split()[2] for line in said.splitlines()[2:]] == ["writeoff", "writeoff"]
+        assert told("ada", Role.ADMIN, admin, "approval-limit", "write_off", "none")[0] == 0
+        code, said = told("ada", Role.ADMIN, admin, "approvals")
+        assert (code, said) == (0, "Nothing needs a second person: no limit is set\n")
+        assert told("audrey", Role.AUDITOR, office, "verify")[0] == 0

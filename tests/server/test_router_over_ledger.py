@@ -7,7 +7,18 @@ from typing import get_args
 import pytest
 from msgspec.structs import replace
 
-from atm.ledger.commands import Accounts, Command, Deeds, Exceptions, Lookup, Query, Read, Roles, Statement
+from atm.ledger.commands import (
+    Accounts,
+    Approvals,
+    Command,
+    Deeds,
+    Exceptions,
+    Lookup,
+    Query,
+    Read,
+    Roles,
+    Statement,
+)
 from atm.raft.messages import ConfirmedRead
 from atm.raft.ready import Role
 from atm.server.group.inbox import Inputs
@@ -25,6 +36,7 @@ COMMANDS: list[Command] = [
         *("hold ann 5 60s", "post h1 5", "void h1", "reverse c1 5", "write_off ann 5", "open ann"),
         *("freeze ann", "unfreeze ann", "close ann", "unlock ann", "reset_pin ann", "set_limit ann 5"),
         *("grant_role ann teller", "revoke_role ann *"),
+        *("set_approval_limit write_off 5", "approve w1"),
         *(f"set_pin ann {'ab' * 32}", f"login ann {'ab' * 32}"),
     )
 ]
@@ -37,6 +49,7 @@ READS: list[Read] = [
     Accounts(id="x", limit=5, after="ann"),
     Roles(id="x", limit=5, after_name="ann"),
     Deeds(id="x", limit=5, before=7),
+    Approvals(id="x", limit=5, before=7),
 ]
 
 

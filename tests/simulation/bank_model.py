@@ -22,6 +22,7 @@ from atm.ledger.commands import (
     Member,
     MembershipChange,
     NoteDeed,
+    Reverse,
     SetPin,
 )
 from atm.raft.messages import Entry
@@ -94,6 +95,7 @@ class BankModel:
         self.balance, self.account, self.lock, self.hold = Versions(), Versions(), Versions(), Versions()
         self.journal, self.receipt, self.reversal, self.exception = Lines(), Lines(), Lines(), Lines()
         self.role_change, self.deed = Versions(), Lines()
+        self.approval_limit, self.approval = Versions(), Versions()
         self._deed_hash = bytes(32)
         self._bank = Bank()
         self._hash = bytes(32)
@@ -199,6 +201,8 @@ class BankModel:
             "removed": sorted(removed.items()),
             "pin_lock": self.lock.all_at(index),
             "role_change": self.role_change.all_at(index),
+            "approval_limit": self.approval_limit.all_at(index),
+            "approval": self.approval.all_at(index),
             "deed": list(self.deed.at(index)),
         }
 
@@ -214,7 +218,8 @@ class BankModel:
         asked = contents(command)
         is_deed = asked["op"] in OPERATORS | ADMINS and self._feature_level > 1
         if is_deed and decision[4] == entry.index:
-            target = asked.get("account") or f"{asked.get('name')}/{asked.get('role') or '*'}"
+            target = asked.get("account") or asked.get("request") or asked.get("limited")
+            target = target or f"{asked.get('name')}/{asked.get('role') or '*'}"
             said = (asked["op"], target, asked.get("amount"), decision[1], command.id)
             row = (entry.index, entry.time_us, actor, now, *said)
             self._add_deed(row)
@@ -250,8 +255,9 @@ class BankModel:
             decision = self._decision(entry, command.id, "not_allowed", None)
             self._keep(asked, actor, decision)
             return decision
-        outcome = self._bank.do(command, entry.time_us)
-        if outcome == "original_not_found" and asked["original"] not in self.first:
+        outcome = self._bank.do(command, entry.index, entry.time_us, actor, roles)
+        unknown = isinstance(command, Reverse) and command.original not in self.first
+        if outcome == "original_not_found" and unknown:
             self._bank.buried.add(asked["original"])
             buried = self._decision(entry, asked["original"], "already_reversed", None)
             self._keep(TOMBSTONE, actor, buried)
@@ -262,11 +268,24 @@ class BankModel:
             row = (name, *map(names, bits), entry.index)
             if before is None or before[:3] != row[:3] or getattr(command, "name", None) == name:
                 self.role_change.put(entry.index, name, row)
-        self._note_changes(entry.index, [command.id, asked.get("hold", ""), asked.get("original", "")])
+        done = self._bank.carried_out or command
+        holds = [command.id, getattr(done, "hold", ""), getattr(done, "original", "")]
+        self._note_changes(entry.index, holds)
         self._note_moves(entry, command.id)
-        if outcome == "ok" and asked["op"] == "reverse":
-            self.reversal.add(entry.index, (asked["original"], command.id))
+        if outcome == "ok" and isinstance(done, Reverse):
+            self.reversal.add(entry.index, (done.original, command.id))
+        self._note_approvals(entry.index, command.id, asked.get("request", ""))
         return decision
+
+    def _note_approvals(self, index: int, *requests: str) -> None:
+        for op, (limit, since) in self._bank.limits.items():
+            self.approval_limit.put(index, op, (op, limit, since))
+        for request_id in requests:
+            waiting = self._bank.waiting.get(request_id)
+            if waiting is not None:
+                who = (waiting.actor, names(waiting.roles))
+                row = (request_id, *who, waiting.since_us, waiting.stake, waiting.approval)
+                self.approval.put(index, request_id, row)
 
     def _decision(self, entry: Entry, request_id: str, outcome: str, shown: str | None) -> Decision:
         account = self._bank.accounts.get(shown or "")

@@ -8,10 +8,13 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
+from msgspec.structs import replace
+
 from atm.ledger.commands import (
     BALANCE_MINOR_MAX,
     CASH,
     WRITEOFF,
+    Approve,
     Batch,
     Close,
     Command,
@@ -27,6 +30,7 @@ from atm.ledger.commands import (
     ResetPin,
     Reverse,
     RevokeRole,
+    SetApprovalLimit,
     SetLimit,
     SetPin,
     Transfer,
@@ -35,7 +39,7 @@ from atm.ledger.commands import (
     Void,
     WriteOff,
 )
-from tests.simulation.people import ROLES
+from tests.simulation.people import ROLES, may
 
 BANK = (CASH, WRITEOFF)
 BANK_FLOOR = -(2**63) + 1
@@ -45,6 +49,7 @@ WRONG_PINS_A_DAY = 10
 UNLOCKS_A_DAY = 3
 MINUTE_US = 60_000_000
 US_PER_DAY = 86_400_000_000
+APPROVE_WITHIN_US = US_PER_DAY  # a run of the simulation takes less
 
 Move = tuple[str, str, int]  # who gives, who gets, how much
 
@@ -91,6 +96,18 @@ class Reserved:
 
 
 @dataclass
+class Waiting:
+    """What somebody asked that needs somebody else, and the request by which that one had it done."""
+
+    command: Command
+    actor: str
+    roles: int
+    since_us: int
+    stake: int
+    approval: str | None = None
+
+
+@dataclass
 class Bank:
     """The whole bank at one place of the log; `moves` and `flags` are of the newest command alone."""
 
@@ -104,15 +121,19 @@ class Bank:
     buried: set[str] = field(default_factory=set)  # reversed before they came
     moves: list[tuple[Move, int, int]] = field(default_factory=list)  # with both balances right after
     role_changes: dict[str, tuple[int, int]] = field(default_factory=dict)  # granted and revoked, as bits
+    limits: dict[str, tuple[int | None, int]] = field(default_factory=dict)  # and the entry that set it
+    waiting: dict[str, Waiting] = field(default_factory=dict)
+    carried_out: Command | None = None  # by the newest command, an approval
     flag: str | None = None  # what kind of exception the newest command was
     now_us: int = 0
     level: int = 1
 
-    def do(self, command: Command, now_us: int) -> str:
-        """Do what was never asked for before; return the outcome."""
-        self.now_us, self.moves, self.flag = now_us, [], None
+    def do(self, command: Command, index: int, now_us: int, actor: str, roles: int) -> str:
+        """Do what was never asked for before, and may be asked by this actor; return the outcome."""
+        self.now_us, self.moves, self.flag, self.carried_out = now_us, [], None, None
         try:
-            self._do(command)
+            self._wait_for_approval(command, actor, roles)
+            self._do(command, index, actor)
         except Refused as refused:
             assert not self.moves, "a refusal moves nothing"
             return str(refused)
@@ -153,13 +174,57 @@ class Bank:
                     return self.holds[original].account
                 moves = self._reversible(original)
                 return next((name for name in moves[0][:2] if name not in BANK), CASH) if moves else None
-            case GrantRole() | RevokeRole():
+            case Approve():
+                return None if self.carried_out is None else self.shown(self.carried_out)
+            case GrantRole() | RevokeRole() | SetApprovalLimit():
                 return None
         return command.account
 
+    # -- a second person -------------------------------------------------------------------------------
+
+    def _wait_for_approval(self, command: Command, actor: str, roles: int) -> None:
+        limit, _ = self.limits.get(str(command.__struct_config__.tag), (None, 0))
+        if limit is None or roles == 0:
+            return
+        try:
+            stake = self._stake(command)
+        except Refused:
+            return  # it will be refused at once, and nothing is at stake
+        if stake > limit:
+            self.waiting[command.id] = Waiting(command, actor, roles, self.now_us, stake)
+            raise Refused("needs_approval")
+
+    def _stake(self, command: Command) -> int:
+        match command:
+            case WriteOff(account=name, amount=amount):
+                if name != CASH:
+                    self._customer(name)
+                return amount
+            case Reverse():
+                return 0 if command.original in self.holds else sum(move[2] for move in self._back(command))
+            case Unlock(account=name) | ResetPin(account=name):
+                return self._customer(name).balance
+        raise AssertionError(f"{command} has no limit")
+
+    def _approve(self, command: Approve, index: int, actor: str) -> None:
+        waiting = self.waiting.get(command.request)
+        if waiting is None:
+            raise Refused("original_not_found")
+        if waiting.approval is not None:
+            raise Refused("already_approved")
+        if self.now_us > waiting.since_us + APPROVE_WITHIN_US:
+            raise Refused("approval_expired")
+        op, now = str(waiting.command.__struct_config__.tag), self.roles(waiting.actor, waiting.roles)
+        same = actor.partition("/")[0] == waiting.actor.partition("/")[0]
+        if same or not may(waiting.actor, now, op):
+            raise Refused("not_allowed")
+        self.carried_out = replace(waiting.command, id=command.id)
+        self._do(self.carried_out, index, actor)
+        waiting.approval = command.id
+
     # -- the rules -----------------------------------------------------------------------------------
 
-    def _do(self, command: Command) -> None:  # noqa: C901 - a line for each kind
+    def _do(self, command: Command, index: int, actor: str) -> None:  # noqa: C901 - a line for each kind
         match command:
             case Open(account=name):
                 if name in self.accounts:
@@ -199,6 +264,10 @@ class Bank:
                 self.flag = "written_off"
             case GrantRole() | RevokeRole():
                 self._change_role(command)
+            case SetApprovalLimit(limited=op, amount=amount):
+                self.limits[op] = amount, index
+            case Approve():
+                self._approve(command, index, actor)
             case _:
                 self._administer(command)
 
@@ -361,7 +430,19 @@ class Bank:
         if original in self.holds:
             self._reverse_hold(command)
             return
-        moves = self._reversible(original)
+        back = self._back(command)
+        self._move(back)
+        customer = self.shown(command)
+        self.reversed[original] = command.id
+        self.reversals.add(command.id)
+        if customer is not None:
+            self._uncount(customer, sum(amount for _, _, amount in back), self.done[original][0])
+
+    def _back(self, command: Reverse) -> list[Move]:
+        """Return what a reversal moves, or refuse."""
+        if command.original in self.buried or command.original in self.reversed:
+            raise Refused("already_reversed")
+        moves = self._reversible(command.original)
         if not moves:
             raise Refused("original_not_found")
         total = sum(amount for _, _, amount in moves)
@@ -372,12 +453,7 @@ class Bank:
             raise Refused("account_closed")
         if len(moves) == 1:
             moves = [(*moves[0][:2], amount)]
-        self._move([(receiver, giver, back) for giver, receiver, back in reversed(moves)])
-        customer = self.shown(command)
-        self.reversed[original] = command.id
-        self.reversals.add(command.id)
-        if customer is not None:
-            self._uncount(customer, amount, self.done[original][0])
+        return [(receiver, giver, back) for giver, receiver, back in reversed(moves)]
 
     def _reverse_hold(self, command: Reverse) -> None:
         hold = self._unexpired(command.original)

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
-from atm.ledger.commands import Accounts, Exceptions, Lookup, Query, Read, Statement
+from atm.ledger.commands import Accounts, Approvals, Exceptions, Lookup, Query, Read, Statement
+from tests.simulation import bank_rules
 from tests.simulation.bank_model import BankModel, Row
 from tests.simulation.bank_rules import US_PER_DAY, WRONG_PINS, WRONG_PINS_A_DAY
 
@@ -31,6 +32,8 @@ def view(model: BankModel, request: Read, index: int, now_us: int = 0) -> Answer
             answer = {"outcome": "ok", **_page(lines, request)}
         case Accounts():
             answer = _accounts(model, request, index, now_us)
+        case Approvals():
+            answer = _approvals(model, request, index, now_us)
     return {"id": request.id, **{name: value for name, value in answer.items() if value is not None}}
 
 
@@ -113,7 +116,37 @@ def _lookup(model: BankModel, request_id: str, index: int) -> Answer:
         "asked": {name: value for name, value in asked.items() if value is not None},
         "actor": actor,
         "reversed_by": next((by for of, by in model.reversal.at(index) if of == request_id), None),
+        "approved_by": (model.approval.at(index, request_id) or (None,))[-1],
     }
+
+
+def _approvals(model: BankModel, request: Approvals, index: int, now_us: int) -> Answer:
+    rows = []
+    for request_id, actor, roles, asked_us, stake, approval in model.approval.all_at(index):
+        asked, decision = model.first[request_id]
+        row = {
+            "log_index": decision[4],
+            "time_us": asked_us,
+            "actor": actor,
+            "roles": roles,
+            "op": asked["op"],
+            "target": asked.get("account") or asked.get("original"),
+            "amount": asked.get("amount"),
+            "stake": stake,
+            "request_id": request_id,
+        }
+        is_old = asked_us + bank_rules.APPROVE_WITHIN_US < now_us
+        if approval is None and not is_old and (request.before is None or decision[4] < request.before):
+            rows.append({name: value for name, value in row.items() if value is not None})
+    rows.sort(key=lambda row: -row["log_index"])
+    limits = [
+        {"op": op, "amount": amount, "log_index": at}
+        for op, amount, at in model.approval_limit.all_at(index)
+        if amount is not None
+    ]
+    page = rows[: request.limit]
+    following = page[-1]["log_index"] if rows[request.limit :] else None
+    return {"outcome": "ok", "approvals": page, "limits": limits, "next": following}
 
 
 def _accounts(model: BankModel, request: Accounts, index: int, now_us: int) -> Answer:
@@ -137,7 +170,7 @@ def _line(model: BankModel, row: Row, side: int, kinds: dict[int, str]) -> Answe
     line = {
         "posting": number,
         "time_us": time_us,
-        "op": model.first[request_id][0]["op"],
+        "op": _carried_out(model, request_id)["op"],
         "request_id": request_id,
         "account": row[side],
         "other": row[5 - side],
@@ -145,6 +178,12 @@ def _line(model: BankModel, row: Row, side: int, kinds: dict[int, str]) -> Answe
         "balance": row[5 if side == 2 else 6],
     }
     return {**line, "exception": kinds[number]} if number in kinds else line
+
+
+def _carried_out(model: BankModel, request_id: str) -> Answer:
+    """Return what was asked under an id; of an approval, what it approved."""
+    asked, _ = model.first[request_id]
+    return model.first[asked["request"]][0] if asked["op"] == "approve" else asked
 
 
 def _kinds(model: BankModel, index: int) -> dict[int, str]:

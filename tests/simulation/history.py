@@ -130,7 +130,14 @@ class History:
 
 
 def _agrees(answer: Answer, expected: Answer, others: list[Answer]) -> bool:
-    """Return whether it is what was expected; a list of accounts may have each as any of `others` has it."""
+    """Return whether it is what was expected; a list of accounts may have each as any of `others` has it.
+
+    Of what waits for an approval, the oldest may be too old by then.
+    """
+    if "approvals" in expected:
+        listed, apart = answer.get("approvals", []), {"approvals": None, "next": None}
+        same = listed == expected["approvals"][: len(listed)] and "next" not in answer
+        return answer == expected or (same and {**answer, **apart} == {**expected, **apart})
     if "accounts" not in expected:
         return answer == expected
     choices = zip(*(each["accounts"] for each in others), strict=True)

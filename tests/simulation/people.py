@@ -10,8 +10,10 @@ from atm.identity import Role
 from atm.ledger.commands import RoleName
 from atm.permissions import bits_of
 
-ADMINS = frozenset({"grant_role", "revoke_role"})
-OPERATORS = frozenset({"freeze", "unfreeze", "unlock", "reset_pin", "set_limit", "write_off", "close"})
+ADMINS = frozenset({"grant_role", "revoke_role", "set_approval_limit"})
+OPERATORS = frozenset(
+    {"freeze", "unfreeze", "unlock", "reset_pin", "set_limit", "write_off", "close", "approve"}
+)
 ROLES: tuple[RoleName, ...] = (
     "admin",
     "auditor",
@@ -23,9 +25,11 @@ SERVERS = frozenset(
     {"add_member", "promote_member", "remove_member", "move_member", "replace_member", "transfer_leadership"}
     | {"snapshot", "backup_begin"}
 )  # asked for by whom the simulation calls the administrator
-PEOPLE = {"ann": 16, "otto": 24, "ada": 1, "shop": 4, "audrey": 2}
+PEOPLE = {"ann": 16, "otto": 24, "olga": 8, "ada": 1, "shop": 4, "audrey": 2}
 END_USER = "eve"
 UNNAMED = 60  # of 100 requests come from somebody without a certificate
+BY_TWO = frozenset({"write_off", "reverse", "unlock", "reset_pin", "approve"})
+FEW_UNNAMED = 20  # of those, so that some need a second person
 WRONG = 97  # from here on from somebody who may not ask for it, perhaps
 
 assert [bits_of(frozenset({Role(role)})) for role in ROLES] == [1, 2, 4, 8, 16]
@@ -34,14 +38,14 @@ assert [bits_of(frozenset({Role(role)})) for role in ROLES] == [1, 2, 4, 8, 16]
 def caller(server: str, payload: bytes) -> tuple[str, int]:
     """Return who sends this request to `server`, and the roles of the certificate."""
     op, fate = msgpack.decode(payload)["op"], crc32(payload) % 100
-    if fate < UNNAMED:
+    if fate < (FEW_UNNAMED if op in BY_TWO else UNNAMED):
         return f"teller@{server}", 0
     if fate >= WRONG:
         name = "audrey"
     elif op in ADMINS | SERVERS:
         name = "ada"
     elif op in OPERATORS:
-        name = "otto"
+        name = ("otto", "olga")[fate % 2]
     else:
         name = ("ann", "otto", "shop")[fate % 3]
     return (f"{name}/{END_USER}" if name == "shop" else name), PEOPLE[name]

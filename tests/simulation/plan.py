@@ -62,6 +62,7 @@ OPTIONAL_OPERATIONS = {
     "pin": 3.0,
     "limit": 1.0,
     "roles": 1.0,
+    "approvals": 3.0,
 }
 
 

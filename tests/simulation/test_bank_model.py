@@ -13,6 +13,7 @@ from msgspec.structs import astuple
 from atm.ledger import holds, reversals, rules, unit_of_work
 from atm.ledger.commands import (
     Accounts,
+    Approvals,
     Command,
     Expire,
     LevelRaise,
@@ -167,7 +168,7 @@ def request(words: list[str], number: int) -> LogCommand:
         legs = [{"account": a, "target": t, "amount": int(n)} for a, t, n in ends]
         return made(op, {"id": f"r{number}", "legs": legs})
     said = dict(word.split("=") for word in rest)
-    about = {"reverse": "original"}.get(op, "hold")
+    about = {"reverse": "original", "approve": "request", "set_approval_limit": "limited"}.get(op, "hold")
     names = {"a": "account", "t": "target", "n": "amount", "ms": "expires_ms", "of": about}
     values: dict[str, Any] = {"id": f"r{number}"}
     for name, value in said.items():
@@ -187,22 +188,24 @@ def lived(ledger: Ledger, model: BankModel, day: Sequence[str] = DAY) -> list[st
     for index, line in enumerate(day, 1):
         hour, *words = line.split()
         if words[0] == "level":
-            wrong += raised(ledger, model, index, int(words[1]))
+            wrong += raised(ledger, model, index, int(words[1]), NOON_US + int(hour) * HOUR_US + index)
             continue
         asked = next((n for n, word in enumerate(words) if n and "=" not in word), len(words))
-        command = request(words[:asked], index)
-        actor = "bank" if isinstance(command, Expire) else f"teller-{index % 3}"
+        by = next((word for word in words if word.startswith("by=")), f"by=teller-{index % 3}/0")
+        actor, roles = by.removeprefix("by=").rsplit("/", 1)
+        command = request([word for word in words[:asked] if word != by], index)
+        actor = "bank" if isinstance(command, Expire) else actor
         if not isinstance(command, Expire):
             model.readers.setdefault(command.id, set()).add(actor)
         time_us = NOON_US + int(hour) * HOUR_US + index
-        [receipt] = ledger.apply([(index, time_us, LoggedCommand(actor, command))])
+        [receipt] = ledger.apply([(index, time_us, LoggedCommand(actor, command, int(roles)))])
         model.commit(
             Entry(
                 index=index,
                 term=1,
                 time_us=time_us,
                 kind=EntryKind.COMMAND,
-                data=command_data(actor, encode(command)),
+                data=command_data(actor, encode(command), int(roles)),
             )
         )
         decision = model.decisions[-1]
@@ -218,9 +221,8 @@ def lived(ledger: Ledger, model: BankModel, day: Sequence[str] = DAY) -> list[st
     return wrong
 
 
-def raised(ledger: Ledger, model: BankModel, index: int, level: int) -> list[str]:
+def raised(ledger: Ledger, model: BankModel, index: int, level: int, time_us: int) -> list[str]:
     """Raise the feature level on both, and return what differs then."""
-    time_us = NOON_US + 14 * HOUR_US + index
     ledger.apply([(index, time_us, LevelRaise(level))])
     data = encode(LevelRaise(level))
     model.commit(Entry(index=index, term=1, time_us=time_us, kind=EntryKind.FEATURE_LEVEL, data=data))
@@ -248,6 +250,69 @@ def test_the_ledger_and_the_model_live_through_a_day_alike() -> None:
         for hour in (0, 36, 37, 60):
             found = ledger.view(read, NOON_US + hour * HOUR_US)
             assert plain(found) == view(model, read, len(DAY), NOON_US + hour * HOUR_US), read
+
+
+A_SECOND_PERSON = """
+0   credit id=c1 a=main n=1000                          ok 1000 1000
+0   level 2
+0   set_approval_limit of=write_off n=100               ok
+0   set_approval_limit of=reverse n=0                   ok
+0   set_approval_limit of=unlock n=100                  ok
+0   set_approval_limit of=reset_pin n=1000              ok
+0   write_off by=otto/8 a=main n=100                    ok 1100 1100
+0   write_off id=w1 by=otto/8 a=main n=101              needs_approval 1100 1100
+0   write_off id=w1 by=otto/8 a=main n=101              needs_approval 1100 1100
+0   write_off by=otto/8 a=bob n=101                     no_such_account
+0   write_off by=ann/16 a=main n=101                    not_allowed
+0   write_off id=w2 by=otto/8 a=cash n=102              needs_approval -1000 -1000
+0   approve by=otto/8 of=w1                             not_allowed
+0   approve by=ann/16 of=w1                             not_allowed
+0   approve id=a1 by=olga/8 of=w1                       ok 1201 1201
+0   approve by=olga/8 of=w1                             already_approved
+0   approve by=olga/8 of=c1                             original_not_found
+0   reverse by=ann/16 of=w1                             original_not_found
+0   reverse id=r1 by=shop/eve/4 of=c1 n=1               needs_approval 1201 1201
+0   reverse by=ann/16 of=c1 n=1001                      exceeds_original 1201 1201
+0   approve by=shop/8 of=r1                             not_allowed
+0   debit a=main n=1201                                 ok 0 0
+0   approve by=olga/8 of=r1                             insufficient_funds 0 0
+0   credit a=main n=500                                 ok 500 500
+0   approve id=a2 by=olga/8 of=r1                       ok 499 499
+0   reverse by=ann/16 of=c1                             already_reversed 499 499
+0   reverse by=ann/16 of=a2                             original_not_found
+0   reverse id=r2 by=ann/16 of=a1                       needs_approval 499 499
+0   hold id=h1 a=main n=10 ms=3600000                   ok 499 489
+0   reverse by=ann/16 of=h1                             ok 499 499
+0   set_pin a=main pin=PIN                              ok 499 499
+0   unlock id=u1 by=otto/8 a=main                       needs_approval 499 499
+0   reset_pin id=z1 by=otto/8 a=main                    ok 499 499
+0   set_approval_limit of=reset_pin n=0                 ok
+0   reset_pin id=z2 by=otto/8 a=main                    needs_approval 499 499
+1   revoke_role name=otto role=operator                 ok
+1   approve by=olga/8 of=u1                             not_allowed
+1   grant_role name=otto role=operator                  ok
+1   approve by=olga/8 of=u1                             ok 499 499
+1   set_approval_limit of=write_off                     ok
+1   write_off by=otto/8 a=main n=999                    ok 1498 1498
+23  approve by=olga/8 of=r2                             ok 1397 1397
+23  approve by=olga/8 of=z2                             ok 1397 1397
+25  approve by=olga/8 of=w2                             approval_expired
+25  write_off id=w3 by=otto/8 a=main n=7                ok 1404 1404
+25  reset_pin by=otto/8 a=main                          needs_approval 1404 1404
+""".strip().splitlines()
+
+
+def test_the_ledger_and_the_model_agree_on_what_needs_a_second_person() -> None:
+    model, ledger = BankModel(), Ledger(":memory:")
+    assert lived(ledger, model, A_SECOND_PERSON) == []
+    reads: list[Read] = [Lookup(id="l", request_id=row[0]) for row in model.receipt.rows]
+    reads += [Statement(id="s", account=name) for name in ("main", "cash", "writeoff")]
+    reads += [Approvals(id="a", limit=limit) for limit in (1, 2, 20)]
+    reads += [Approvals(id="a", limit=1, before=index) for index in range(1, len(A_SECOND_PERSON) + 2)]
+    for read in reads:
+        for hour in (0, 23, 25, 26, 50):
+            found = ledger.view(read, NOON_US + hour * HOUR_US)
+            assert plain(found) == view(model, read, len(A_SECOND_PERSON), NOON_US + hour * HOUR_US), read
 
 
 HOLDS_AT_BOTH_LEVELS = """

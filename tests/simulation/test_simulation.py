@@ -33,20 +33,24 @@ hold        ok insufficient_funds limit_exceeded wrong_pin locked account_frozen
 post        ok exceeds_hold hold_not_found hold_already_posted hold_already_voided
 void        ok hold_expired hold_not_found hold_already_posted hold_already_voided
 reverse     ok original_not_found already_reversed exceeds_original insufficient_funds id_reused
-write_off   ok
+reverse     needs_approval
+write_off   ok needs_approval
 open        ok exists account_closed
 close       ok not_empty account_closed
 freeze      ok
 unfreeze    ok
 set_pin     ok wrong_pin locked
 login       ok wrong_pin locked
-unlock      ok
-reset_pin   ok
+unlock      ok needs_approval
+reset_pin   ok needs_approval
 set_limit   ok
+set_approval_limit ok
+approve     ok original_not_found already_approved approval_expired not_allowed
 query       ok no_such_account
 statement   ok no_such_account
 lookup      ok original_not_found insufficient_funds
 exceptions  ok
+approvals   ok
 expire      something nothing
 exception   late overdrawn written_off
 """.strip().splitlines()

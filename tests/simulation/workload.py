@@ -10,7 +10,7 @@ from collections import deque
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from random import Random
-from typing import TypeVar
+from typing import TypeVar, get_args
 
 from msgspec.structs import replace
 
@@ -18,6 +18,8 @@ from atm.ledger.commands import (
     AMOUNT_MINOR_MAX,
     BANK_ACCOUNTS,
     Accounts,
+    Approvals,
+    Approve,
     Batch,
     Close,
     Command,
@@ -28,6 +30,7 @@ from atm.ledger.commands import (
     GrantRole,
     Hold,
     Leg,
+    LimitedOp,
     Login,
     Lookup,
     Open,
@@ -37,6 +40,7 @@ from atm.ledger.commands import (
     ResetPin,
     Reverse,
     RevokeRole,
+    SetApprovalLimit,
     SetLimit,
     SetPin,
     Statement,
@@ -62,6 +66,7 @@ REMEMBERED = 24
 BANKS_OWN = sorted(BANK_ACCOUNTS)
 POSTINGS_PER_ENTRY = 64
 LONG_MS = 7_200_000  # clocks jump by an hour
+LIMITED_OPS: tuple[LimitedOp, ...] = get_args(LimitedOp)
 
 
 @dataclass
@@ -70,6 +75,7 @@ class KnownRequests:
 
     money: deque[tuple[str, int]] = field(default_factory=lambda: deque(maxlen=REMEMBERED))  # id, amount
     holds: deque[tuple[str, int]] = field(default_factory=lambda: deque(maxlen=REMEMBERED))
+    waiting: deque[tuple[str, int]] = field(default_factory=lambda: deque(maxlen=REMEMBERED))
     answered: deque[tuple[int, int]] = field(default_factory=lambda: deque(maxlen=REMEMBERED))  # index, time
 
     def note(self, request: Command | Read) -> None:
@@ -83,7 +89,7 @@ class KnownRequests:
                 self.money.append((request_id, sum(leg.amount for leg in legs)))
             case Post(id=request_id, amount=amount):
                 self.money.append((request_id, amount or 100))
-            case Reverse(id=request_id):
+            case Reverse(id=request_id) | Approve(id=request_id):
                 self.money.append((request_id, 100))
 
     def forget_refused(self, request: Command, outcome: str, index: int, time_us: int) -> None:
@@ -93,6 +99,8 @@ class KnownRequests:
             for known in (self.money, self.holds):
                 for each in [each for each in known if each[0] == request.id]:
                     known.remove(each)
+        if outcome == "needs_approval":
+            self.waiting.append((request.id, 1))
 
 
 class Workload:
@@ -120,7 +128,7 @@ class Workload:
         index, time_us = chance.choice(self._known_requests.answered or [(0, 0)])
         limit = chance.choice((1, 2, 5, 20))
         before = index * POSTINGS_PER_ENTRY + chance.randint(0, 2) if chance.random() < 0.5 else None
-        match chance.randint(0, 8):
+        match chance.randint(0, 9):
             case 0:
                 return Query(id=request_id, account=account, at_us=max(0, time_us + chance.randint(-1, 1)))
             case 1:
@@ -132,6 +140,8 @@ class Workload:
             case 4:
                 after = account if chance.random() < 0.5 else None
                 return Accounts(id=request_id, limit=limit, after=after)
+            case 5:
+                return Approvals(id=request_id, limit=limit, before=index if before is not None else None)
         return Query(id=request_id, account=account)
 
     def again(self, past: Command) -> Command:
@@ -148,6 +158,10 @@ class Workload:
                 return replace(past, hold=self._known(self._known_requests.holds)[0])
             case Reverse():
                 return replace(past, amount=self._amount())
+            case SetApprovalLimit():
+                return replace(past, limited=self._chance.choice(LIMITED_OPS))
+            case Approve():
+                return replace(past, request=self._known(self._known_requests.waiting)[0])
             case GrantRole() | RevokeRole():
                 return replace(past, name=self._chance.choice(tuple(PEOPLE)))
         return replace(past, account=self._account())
@@ -178,6 +192,8 @@ class Workload:
                 return WriteOff(id=request_id, account=name, amount=self._amount())
             case "roles":
                 return self._role(request_id)
+            case "approvals":
+                return self._approval(request_id, account)
         return self._about_an_account(kind, request_id, account)
 
     def _role(self, request_id: str) -> Command:
@@ -187,6 +203,26 @@ class Workload:
         if role is not None and chance.random() < 0.8:
             return GrantRole(id=request_id, name=person, role=role)
         return RevokeRole(id=request_id, name=person, role=role)
+
+    def _approval(self, request_id: str, account: str) -> Command:
+        """Limit what one person may do, ask for it, or approve what was asked."""
+        chance, fate = self._chance, self._chance.random()
+        waiting = self._known_requests.waiting
+        if fate < 0.2:
+            amount = chance.choice((0, 0, 0, self._amount(), None))
+            return SetApprovalLimit(id=request_id, limited=chance.choice(LIMITED_OPS), amount=amount)
+        if fate < 0.5 or not waiting:
+            match chance.choice(LIMITED_OPS):
+                case "write_off":
+                    return WriteOff(id=request_id, account=account, amount=self._amount())
+                case "reverse":
+                    return self._reverse(request_id)
+                case "unlock":
+                    return Unlock(id=request_id, account=account)
+                case "reset_pin":
+                    return ResetPin(id=request_id, account=account)
+        known = waiting if fate < 0.95 else self._known_requests.money
+        return Approve(id=request_id, request=self._known(known)[0])
 
     def _hold(self, request_id: str, account: str) -> Command:
         """Reserve, or end what was reserved: more ends than beginnings, since some come again."""

@@ -4,10 +4,14 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable
+from contextlib import ExitStack
 from time import process_time
 from traceback import extract_tb
+from unittest.mock import patch
 
+from atm.ledger import approvals
 from atm.raft.ready import Role
+from tests.simulation import bank_rules
 from tests.simulation import plan as plans
 from tests.simulation.administrator import Administrator
 from tests.simulation.bank_model import BankModel
@@ -26,6 +30,7 @@ from tests.support.store import Store
 
 COMMITS_ENOUGH = 200  # of customers' commands; a run with more would show little that is new
 EVENTS_ENOUGH = 8_000
+APPROVE_ELECTIONS = 6  # election timeouts in place of a day, so that some approvals come too late
 CALM_ELECTIONS_MAX = 40  # election timeouts until there must be service, and then agreement
 
 
@@ -65,8 +70,12 @@ class Simulation:
         ]
 
     def run(self) -> Report:
-        self._turmoil()
-        self._calm_down()
+        within_us = APPROVE_ELECTIONS * self.plan.election_us
+        with ExitStack() as patches:
+            for module in (approvals, bank_rules):
+                patches.enter_context(patch.object(module, "APPROVE_WITHIN_US", within_us))
+            self._turmoil()
+            self._calm_down()
         self.history.judge_promises()
         return self._report()
 

@@ -10,6 +10,7 @@
     b1 batch ann bob 500, bob eve 300                   r2 reverse c1 300
     v1 void h1                expire, expire 2          -
     g1 grant_role ann teller  g2 revoke_role ann *
+    a1 approve w1             n1 set_approval_limit write_off 500 (or none)
 
 `debit`, `transfer`, `hold` and each leg of a `batch` may end in `pin 1234`; the PIN `UNHASHED` is one that
 its server did not hash. `expire` is the leader's own and
@@ -30,6 +31,7 @@ from atm.ledger.commands import (
     BANK,
     LOCAL,
     NOT_HASHED,
+    Approve,
     Batch,
     Close,
     Command,
@@ -41,6 +43,7 @@ from atm.ledger.commands import (
     Hold,
     Leg,
     LevelRaise,
+    LimitedOp,
     LogCommand,
     LoggedCommand,
     Login,
@@ -51,6 +54,7 @@ from atm.ledger.commands import (
     Reverse,
     RevokeRole,
     RoleName,
+    SetApprovalLimit,
     SetLimit,
     SetPin,
     Transfer,
@@ -61,7 +65,7 @@ from atm.ledger.commands import (
 )
 from atm.ledger.ledger import Ledger, Record
 from atm.ledger.posting import BANK_MINOR_MIN, Posting
-from atm.ledger.unit_of_work import HoldRecord
+from atm.ledger.unit_of_work import ApprovalRecord, HoldRecord
 from atm.permissions import bits_of
 
 NAMED_AMOUNTS = {
@@ -104,6 +108,9 @@ class EmptyLedger:
 
     def is_reversed(self, request_id: str) -> bool:
         return False
+
+    def approval(self, request_id: str) -> ApprovalRecord | None:
+        return None
 
 
 def amount(text: str) -> int:
@@ -187,9 +194,13 @@ def _of_account(request_id: str, op: str, rest: str) -> Command:
             return GrantRole(id=request_id, name=name, role=cast(RoleName, role))
         case ["revoke_role", name, role]:
             return RevokeRole(id=request_id, name=name, role=None if role == "*" else cast(RoleName, role))
-        case ["set_limit", account, number]:
+        case ["approve", request]:
+            return Approve(id=request_id, request=request)
+        case ["set_approval_limit" | "set_limit", limited, number]:
             limit = None if number == "none" else amount(number)
-            return SetLimit(id=request_id, account=account, amount=limit)
+            if op == "set_limit":
+                return SetLimit(id=request_id, account=limited, amount=limit)
+            return SetApprovalLimit(id=request_id, limited=cast(LimitedOp, limited), amount=limit)
         case _:
             raise ValueError(f"{op} {rest}")
 

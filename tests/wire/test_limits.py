@@ -65,7 +65,10 @@ REQUESTS: dict[str, tuple[dict[str, Any], dict[str, Any]]] = {
     "accounts": ({}, {"limit": 1, "after": "ann"}),
     "grant_role": ({"name": "ann", "role": "teller"}, {}),
     "revoke_role": ({"name": "ann"}, {"role": "teller"}),
+    "set_approval_limit": ({"limited": "write_off"}, {"amount": 1}),
+    "approve": ({"request": "w1"}, {}),
     "roles": ({}, {"limit": 1, "after_name": "ann"}),
+    "approvals": ({}, {"limit": 1, "before": 0}),
     "deeds": ({}, {"limit": 1, "before": 0}),
     "status": ({}, {}),
 }
@@ -92,6 +95,8 @@ WRONG: dict[str, list[Any]] = {
 }
 WRONG["name"] = ["x" * 33, "-x", ".x", "a/b", "local", "bank", *NO_NAME]
 WRONG["after_name"] = ["x" * 33, "-x", *NO_NAME]
+WRONG["limited"] = ["credit", "", "Write_off", *NO_TEXT]
+WRONG["request"] = [*NO_NAME, "x1"]
 WRONG["role"] = ["node", "", "root", "Teller", *NO_TEXT]
 WRONG["end_user"] = ["x" * 32, "-x", ".x", "a/b", *NO_NAME]
 WRONG["old_pin"] = WRONG["pin"]
@@ -108,6 +113,8 @@ LARGEST: dict[str, list[Any]] = {
     "pin": ["1234", "1" * 12, SEALED],
     "old_pin": ["1234", "1" * 12, SEALED],
     "name": ["x" * 32, "_", "A.b-c_9"],
+    "limited": ["write_off", "reverse", "unlock", "reset_pin"],
+    "request": ["x" * 64],
     "role": ["admin", "auditor", "gateway", "operator", "teller"],
     "after_name": ["x" * 32, "_"],
     "end_user": ["x" * 31, "_", "A.b-c_9"],
@@ -166,6 +173,9 @@ def test_a_field_takes_its_largest_and_nothing_beyond(op: str, name: str) -> Non
     for value in LARGEST[name]:
         assert encode(decoded(whole(op) | {name: value}))
     for value in WRONG[name]:
+        if (op, name, value) == ("set_approval_limit", "amount", 0):  # then all of them need an approval
+            assert encode(decoded(whole(op) | {name: 0}))
+            continue
         if value is None and name in REQUESTS[op][1] and name in OPTIONAL:
             assert encode(decoded(whole(op) | {name: None}))
             continue

@@ -15,6 +15,11 @@ class Check(NamedTuple):
     sql: str
 
 
+def _said(table: str, key: str) -> str:
+    """Return the SQL of what the details of a receipt say under a key, null if they are no JSON."""
+    return f"iif(json_valid({table}.details), json_extract({table}.details, '$.{key}'), null)"
+
+
 CHECKS = (
     Check(  # the schema's CHECK constraints: SQLite skips them for a read-only connection
         "{0}: its value breaks a constraint of the schema: {1}",
@@ -99,10 +104,12 @@ CHECKS = (
     ),
     Check(
         "reversal of {0}: the receipt of {1} says {2} of {3}, {4}",
-        """select original, reversal, op, details, outcome from reversal
+        f"""select original, reversal, op, details, outcome from reversal
         join receipt on reversal.reversal = receipt.request_id
-        where op <> 'reverse' or outcome <> 'ok'
-        or iif(json_valid(details), json_extract(details, '$.original'), null) is not original""",
+        where outcome <> 'ok' or original is not case op
+            when 'reverse' then {_said("receipt", "original")}
+            when 'approve' then (select {_said("asked", "original")} from receipt as asked
+                where asked.request_id = {_said("receipt", "request")} and asked.op = 'reverse') end""",
     ),
     Check(
         "receipt of {0}: its reversal of {1} is ok, but it is not among the reversals",
@@ -147,5 +154,55 @@ DEED_CHECKS = (
         f"""select request_id, op from receipt where op in ({", ".join(f"'{op}'" for op in sorted(DEEDS))})
         and log_index > (select min(deed) from deed) and log_index not in (select deed from deed)
         and outcome <> 'already_reversed'""",
+    ),
+)
+
+# Of requests that needed an approval, likewise. A day of log time is the longest that one may wait.
+APPROVAL_CHECKS = (
+    Check(
+        "approval of {0}: its receipt says {1} by {2}, {3}",
+        """select request_id, op, actor, outcome from approval join receipt using (request_id)
+        where outcome <> 'needs_approval' or actor <> asked_by or time_us <> asked_us
+        or op not in ('write_off', 'reverse', 'unlock', 'reset_pin')""",
+    ),
+    Check(
+        "receipt of {0}: its {1} needs an approval, and is not among those that do",
+        """select request_id, op from receipt
+        where outcome = 'needs_approval' and request_id not in (select request_id from approval)""",
+    ),
+    Check(
+        "approval of {0}: the receipt of {1} says {2} of {3}, {4}",
+        f"""select approval.request_id, approved_by, op, details, outcome from approval
+        join receipt on approved_by = receipt.request_id
+        where op <> 'approve' or outcome <> 'ok'
+        or {_said("receipt", "request")} is not approval.request_id""",
+    ),
+    Check(
+        "approval of {0}: {1} asked for it, and {2} approved it",
+        """select approval.request_id, asked_by, actor from approval
+        join receipt on approved_by = receipt.request_id
+        where substr(actor || '/', 1, instr(actor || '/', '/'))
+            = substr(asked_by || '/', 1, instr(asked_by || '/', '/'))""",
+    ),
+    Check(
+        "approval of {0}: it was asked for at {1} and approved at {2}",
+        """select approval.request_id, asked_us, time_us from approval
+        join receipt on approved_by = receipt.request_id
+        where time_us not between asked_us + 1 and asked_us + 86400000000""",
+    ),
+    Check(
+        "receipt of {0}: its approval of {1} is ok, but it is not among the approvals",
+        """select request_id, details from receipt where op = 'approve' and outcome = 'ok'
+        and request_id not in (select approved_by from approval where approved_by is not null)""",
+    ),
+    Check(
+        "approval of {0}: the {1} that {2} carried out is not in the journal as it was asked",
+        """select asked.request_id, asked.op, approved_by from approval
+        join receipt as asked using (request_id) join receipt as carried on approved_by = carried.request_id
+        left join journal on posting = carried.log_index * 64 and journal.request_id = approved_by
+        where asked.op = 'write_off' and (debit_account is not 'writeoff'
+            or credit_account is not asked.account or journal.amount is not asked.amount)
+        or asked.op = 'reverse' and (posting is null or approved_by not in (select reversal from reversal))
+        or asked.op not in ('write_off', 'reverse') and posting is not null""",
     ),
 )

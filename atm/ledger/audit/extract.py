@@ -10,10 +10,14 @@ from msgspec import Struct
 
 from atm.ledger.commands import AccountName, AmountMinor, RequestId
 
-JOURNAL = """select posting, journal.time_us, op, request_id, debit_account, credit_account, journal.amount,
-    debit_balance, credit_balance, iif(op = 'reverse', json_extract(details, '$.original'), null), kind,
-    lower(hex(hash))
-    from journal join receipt using (request_id) left join exception using (posting) order by posting"""
+# Of an approval, `asked` is what it approved and carried out; else it is the receipt itself.
+JOURNAL = """select posting, journal.time_us, asked.op, journal.request_id, debit_account, credit_account,
+    journal.amount, debit_balance, credit_balance,
+    iif(asked.op = 'reverse', json_extract(asked.details, '$.original'), null), kind, lower(hex(hash))
+    from journal join receipt on receipt.request_id = journal.request_id
+    join receipt as asked on asked.request_id =
+        iif(receipt.op = 'approve', json_extract(receipt.details, '$.request'), receipt.request_id)
+    left join exception using (posting) order by posting"""
 ACCOUNTS = """select account, coalesce(opened_us, 0), amount from balance left join account using (account)
     order by account"""
 

@@ -44,6 +44,8 @@ PERMITTED: Final = {
     # roles
     "grant_role": _ADMIN,
     "revoke_role": _ADMIN,
+    # the pepper
+    "rotate_pepper": _ADMIN,
     # what only reads
     "query": _TELLER_READS,
     "statement": _TELLER_READS,
@@ -51,6 +53,7 @@ PERMITTED: Final = {
     "exceptions": _OPERATOR_READS,
     "accounts": _OPERATOR_READS,
     "roles": _ADMIN_READS,
+    "pepper": _ADMIN_READS,
     "deeds": _OPERATOR_READS | _ADMIN,
     # about the servers
     "status": frozenset(Role),

@@ -14,6 +14,7 @@ from atm.admin import (
     log_listing,
     membership,
     new_cluster,
+    pepper,
     roles,
     sbom,
     status,
@@ -68,6 +69,12 @@ COMMANDS = (
     ),
     AdminCommand(
         "roles", "grant and revoke roles, whatever certificates say", roles.add_arguments, roles.run
+    ),
+    AdminCommand(
+        "pepper",
+        "change the secret that PINs are sealed with, while the bank serves",
+        pepper.add_arguments,
+        pepper.run,
     ),
     AdminCommand(
         "log", "print the log of a data folder on this machine", log_listing.add_arguments, log_listing.run

@@ -10,6 +10,7 @@ from atm.ledger.commands import (
     Login,
     Lookup,
     Outcome,
+    Pepper,
     Query,
     Read,
     Roles,
@@ -33,6 +34,8 @@ def answers(request: Command | Read, reply: Reply) -> bool:
             return reply.roles is not None and not isinstance(reply.next, int)
         case Deeds():
             return reply.deeds is not None and not isinstance(reply.next, str)
+        case Pepper():
+            return reply.pepper is not None
         case Lookup():
             return reply.asked is not None
         case _:

@@ -10,7 +10,7 @@ import hashlib
 
 from msgspec.json import encode
 
-from atm.ledger.commands import Command, GrantRole, RevokeRole
+from atm.ledger.commands import Command, GrantRole, RevokeRole, RotatePepper
 
 # A deed as the table has it: log index, time stamp, actor, names of roles, op, target, amount, outcome,
 # request id, hash.
@@ -19,9 +19,11 @@ DEED_COLUMNS = "deed, time_us, actor, roles, op, target, amount, outcome, reques
 
 
 def target_of(command: Command) -> str | None:
-    """Return whom or what it is about: an account, or an identity and its role."""
+    """Return whom or what it is about: an account, an identity and its role, or a pepper."""
     if isinstance(command, GrantRole | RevokeRole):
         return f"{command.name}/{command.role or '*'}"
+    if isinstance(command, RotatePepper):
+        return f"{command.generation}:{command.pepper}"
     account: str | None = getattr(command, "account", None)
     return account
 

@@ -19,6 +19,8 @@ from atm.ledger.commands import (
     Line,
     Lookup,
     Outcome,
+    Pepper,
+    PepperView,
     Query,
     Read,
     ReadResult,
@@ -27,6 +29,7 @@ from atm.ledger.commands import (
     Statement,
 )
 from atm.ledger.deeds import DEED_COLUMNS
+from atm.ledger.peppers import FIRST_GENERATION, PepperState, generation_of, of_generation
 from atm.ledger.pin_lock import is_locked, tries_left
 from atm.ledger.rows import Row, SqliteRows
 
@@ -64,6 +67,7 @@ HAS_NEWER_TABLES = "select 1 from sqlite_schema where name = 'deed'"
 ROLE_CHANGES_AFTER = """select name, granted, revoked, log_index from role_change where name > ?
     order by name limit ?"""
 DEEDS_BEFORE = f"select {DEED_COLUMNS} from deed where deed < ? order by deed desc limit ?"
+OLDER_PINS = "select count(*) from account where pin is not null and substr(pin, 1, length(?1)) <> ?1"
 REVERSED_BY = "select reversal from reversal where original = ?"
 
 
@@ -71,6 +75,7 @@ def balance_view(query: Query, account: Account, now_us: int) -> ReadResult:
     """Return the answer to a query of the balance at that time, which is the present."""
     pin = _pin_state(account, now_us)
     counted = pin == "set" and account.locked_until_us is not None
+    generation = FIRST_GENERATION if account.pin is None else generation_of(account.pin)
     tries = tries_left(account, now_us) if counted else WRONG_PINS_MAX
     return ReadResult(
         id=query.id,
@@ -82,6 +87,7 @@ def balance_view(query: Query, account: Account, now_us: int) -> ReadResult:
         locked_until_us=account.locked_until_us if pin == "locked" else None,
         tries_left=tries if tries < WRONG_PINS_MAX else None,
         wrong_pins=account.wrong_unseen or None,
+        sealed_for=None if generation == FIRST_GENERATION else generation,
     )
 
 
@@ -114,6 +120,8 @@ class Inquiries:
                 return self._roles(request)
             case Deeds():
                 return self._deeds(request)
+            case Pepper():
+                return self._pepper(request)
             case _:
                 assert_never(request)
 
@@ -191,9 +199,26 @@ class Inquiries:
         following = page[-1].deed if len(found) > request.limit else None
         return ReadResult(id=request.id, outcome=Outcome.OK, deeds=page, next=following)
 
+    def _pepper(self, request: Pepper) -> ReadResult:
+        found = self.rows.pepper() if self._has_newer_tables() else PepperState()
+        older = 0
+        if found.carried_index is None:
+            older = self._cursor.execute(OLDER_PINS, (of_generation(found.generation, ""),)).get
+        view = PepperView(
+            generation=found.generation,
+            name=found.name,
+            log_index=found.log_index,
+            carried_index=found.carried_index,
+            older=older,
+        )
+        return ReadResult(id=request.id, outcome=Outcome.OK, pepper=view)
+
+    def _has_newer_tables(self) -> bool:
+        return bool(self._cursor.execute(HAS_NEWER_TABLES).get)
+
     def _newer(self, sql: str, values: tuple[str | int, int]) -> list[Row]:
         """Return rows of a table that feature level 2 adds; none before it."""
-        if not self._cursor.execute(HAS_NEWER_TABLES).get:
+        if not self._has_newer_tables():
             return []
         return self._cursor.execute(sql, values).fetchall()
 

@@ -8,10 +8,12 @@ from typing import Any
 
 import apsw
 import msgspec
+from msgspec.structs import astuple
 
 from atm.identity import Role
 from atm.ledger.accounts import Account
-from atm.ledger.commands import BANK_ACCOUNTS, CASH, Contents, Expire, LedgerReceipt, LogCommand
+from atm.ledger.commands import BANK_ACCOUNTS, CASH, BanksOwn, Contents, LedgerReceipt, LogCommand
+from atm.ledger.peppers import PepperState
 from atm.ledger.posting import NO_HASH, POSTINGS_PER_ENTRY, Posting
 from atm.ledger.requests import accounts_named
 from atm.ledger.roles import RoleChange
@@ -42,6 +44,12 @@ POSTINGS = """select debit_account, credit_account, amount from journal
 REVERSED = "select 1 from reversal where original = ?"
 ROLE_CHANGES = "select name, granted, revoked, log_index from role_change"
 LAST_DEED_HASH = "select hash from deed order by deed desc limit 1"
+NEWEST_PEPPER = """select generation, name, log_index, carried_index from pepper
+    order by generation desc limit 1"""
+PINS_AFTER = "select account, pin from account where account > ? order by account limit ?"
+NEW_PINS_AFTER = """select request_id, iif(op = 'set_pin', details, null) from receipt
+    where request_id > ? order by request_id limit ?"""
+SET_DETAILS = "update receipt set details = ? where request_id = ?"
 LAST_HASH = "select hash from journal order by posting desc limit 1"
 
 SET_ACCOUNT = """on conflict (account) do update set state = excluded.state, held = excluded.held,
@@ -52,6 +60,7 @@ SET_LOCK = """on conflict (account) do update set locked_until_us = excluded.loc
     unlocks_today = excluded.unlocks_today, wrong_unseen = excluded.wrong_unseen"""
 SET_ROLES = """on conflict (name) do update set granted = excluded.granted, revoked = excluded.revoked,
     log_index = excluded.log_index"""
+SET_PEPPER = "on conflict (generation) do update set carried_index = excluded.carried_index"
 SET_HOLD = "on conflict (request_id) do update set state = excluded.state, posted = excluded.posted"
 
 ACCOUNTS_KEPT_MAX = 20_000  # in memory, some 400 bytes each
@@ -95,6 +104,7 @@ REVERSAL_ROWS = Insertion("reversal", columns=2)
 EXCEPTION_ROWS = Insertion("exception", columns=2)
 DEED_ROWS = Insertion("deed", columns=10)
 ROLE_ROWS = Insertion("role_change", 4, SET_ROLES)
+PEPPER_ROWS = Insertion("pepper", 4, SET_PEPPER)
 
 
 class SqliteRows:
@@ -117,7 +127,7 @@ class SqliteRows:
 
     def look_up(self, unit: UnitOfWork, commands: Sequence[LogCommand]) -> None:
         """Look up the receipts and accounts that these commands name, in two queries."""
-        ids = [command.id for command in commands if not isinstance(command, Expire)]
+        ids = [command.id for command in commands if not isinstance(command, BanksOwn)]
         new_ids = [each for each in ids if each not in unit.records]
         unit.records.update(dict.fromkeys(new_ids))
         for row in self._execute(RECEIPTS, (_json_list(new_ids),)):
@@ -154,6 +164,9 @@ class SqliteRows:
         EXCEPTION_ROWS.insert(self._cursor, unit.exceptions)
         DEED_ROWS.insert(self._cursor, unit.deeds)
         ROLE_ROWS.insert(self._cursor, list(map(_role_row, unit.changed_roles.values())))
+        PEPPER_ROWS.insert(self._cursor, list(map(astuple, unit.changed_peppers.values())))
+        for request_id, asked in unit.changed_asked.items():
+            self._execute(SET_DETAILS, (asked.details, request_id))
 
     def last_hash(self) -> bytes:
         """Return the hash of the journal's last row."""
@@ -168,6 +181,20 @@ class SqliteRows:
     def role_changes(self) -> dict[str, RoleChange]:
         """Return what the log says about roles, by the names of the identities."""
         return {str(row[0]): _role_change(row) for row in self._execute(ROLE_CHANGES).fetchall()}
+
+    def pepper(self) -> PepperState:
+        """Return the current pepper."""
+        row = _only_row(self._execute(NEWEST_PEPPER))
+        return PepperState() if row is None else _pepper(row)
+
+    def pins_after(self, account: str, limit: int) -> Sequence[tuple[str, str | None]]:
+        """Return accounts in the order of their names, and their seals."""
+        return [(str(name), pin) for name, pin in self._execute(PINS_AFTER, (account, limit)).fetchall()]
+
+    def new_pins_after(self, request_id: str, limit: int) -> Sequence[tuple[str, str | None]]:
+        """Return request ids in their order, and the details of those that set a PIN."""
+        rows = self._execute(NEW_PINS_AFTER, (request_id, limit)).fetchall()
+        return [(str(id_), details) for id_, details in rows]
 
     def next_expiry_us(self) -> int | None:
         """Return when the next active hold is due, or None."""
@@ -323,6 +350,13 @@ def _role_change(row: Row) -> RoleChange:
         return RoleChange(str(name), _bits(granted), _bits(revoked), int(str(log_index)))
     except ValueError as error:
         raise Unreadable(f"a change of roles that cannot be read ({error})") from error
+
+
+def _pepper(row: Row) -> PepperState:
+    try:
+        return msgspec.convert(dict(zip(PepperState.__struct_fields__, row, strict=True)), PepperState)
+    except msgspec.ValidationError as error:
+        raise Unreadable(f"a pepper that cannot be read ({error})") from error
 
 
 def _bits(names: object) -> int:

@@ -12,8 +12,9 @@ from typing import Literal, Protocol, TypeVar
 from msgspec import Struct
 
 from atm.ledger.accounts import Account
-from atm.ledger.commands import OK, Contents, Expire, LedgerReceipt, LoggedCommand, Outcome
+from atm.ledger.commands import OK, BanksOwn, Contents, LedgerReceipt, LoggedCommand, Outcome
 from atm.ledger.deeds import DeedRow, deed_hash, target_of
+from atm.ledger.peppers import PepperState
 from atm.ledger.posting import NO_HASH, POSTINGS_PER_ENTRY, JournalRow, Posting, chained, funds
 from atm.ledger.roles import RoleChange
 
@@ -106,6 +107,9 @@ class UnitOfWork:
         self.exceptions: list[tuple[int, ExceptionKind]] = []
         self.role_changes: Mapping[str, RoleChange] = {}  # of all identities; never changed in place
         self.changed_roles: dict[str, RoleChange] = {}
+        self.pepper = PepperState()
+        self.changed_peppers: dict[int, PepperState] = {}  # by their generations
+        self.changed_asked: dict[str, Contents] = {}  # of receipts that were kept before, by their ids
         self.deeds: list[DeedRow] = []
         self.deed_hash = NO_HASH
 
@@ -171,9 +175,18 @@ class UnitOfWork:
         self.role_changes = {**self.role_changes, change.name: change}
         self.changed_roles[change.name] = change
 
+    def change_pepper(self, pepper: PepperState) -> None:
+        """Have the current pepper written, and counted from now on."""
+        self.pepper = self.changed_peppers[pepper.generation] = pepper
+
+    def change_asked(self, record: IdempotencyRecord, asked: Contents) -> None:
+        """Have less written of what was asked under an id; its receipt stays."""
+        self.records[record.receipt.id] = IdempotencyRecord(asked, record.actor, record.receipt)
+        self.changed_asked[record.receipt.id] = asked
+
     def note_deed(self, logged: LoggedCommand, held: str, asked: Contents, receipt: LedgerReceipt) -> None:
         """Record a command that is no teller's: with the roles `held` when it was decided, and what came."""
-        assert not isinstance(logged.command, Expire)
+        assert not isinstance(logged.command, BanksOwn)
         row = (
             self.log_index,
             self.time_us,

@@ -18,6 +18,7 @@ from tests.mutants.format import FORMAT
 from tests.mutants.guards import GUARDS
 from tests.mutants.install import INSTALL
 from tests.mutants.members import MEMBERS
+from tests.mutants.peppers import PEPPERS
 from tests.mutants.permissions import PERMISSIONS
 from tests.mutants.pins import PINS
 from tests.mutants.quotas import QUOTAS
@@ -52,6 +53,7 @@ MUTANTS = (
     *BANK,
     *BANK_RULES,
     *PINS,
+    *PEPPERS,
     *PERMISSIONS,
     *REGISTRY,
     *RUN_LOOP,

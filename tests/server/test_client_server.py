@@ -22,8 +22,8 @@ from atm.ledger.commands import (
     AMOUNT_MINOR_MAX,
     LEGS_MAX,
     PAGE_LINES_MAX,
-    Accounts,
     AccountState,
+    Accounts,
     Batch,
     Debit,
     Exceptions,
@@ -32,6 +32,8 @@ from atm.ledger.commands import (
     Lookup,
     Open,
     Outcome,
+    Pepper,
+    PepperView,
     SetPin,
     Statement,
 )
@@ -212,10 +214,15 @@ def test_the_slots_of_a_request_hold_its_longest_answer() -> None:
         exception="written_off",
     )
     account = AccountState(account=longest, balance=number, available=number, state="closed", pin="locked")
+    pepper = PepperView(
+        generation=32, name="f" * 16, log_index=number, carried_index=number, older=number
+    )
     leg = Leg(account=longest, target="y" * 64, amount=AMOUNT_MINOR_MAX)
     batch = contents_of(Batch(id=longest, legs=(leg,) * LEGS_MAX))
     answers: list[tuple[ClientRequest, Reply]] = [
         (credit("a"), Reply(**common, log_index=number, time_us=number)),
+        (query("q"), Reply(**common, state="frozen", pin="locked", locked_until_us=number, sealed_for=32)),
+        (Pepper(id="p"), Reply(**common, pepper=pepper)),
         (Lookup(id="l", request_id="a"), Reply(**common, asked=batch, actor=longest, reversed_by=longest)),
         *(
             (

@@ -18,7 +18,7 @@ from atm.raft.messages import EntryKind, NodeId
 from atm.raft.ready import Role
 from atm.wire.client_messages import (
     AddMember,
-    AdminChange,
+    MemberChange,
     MoveMember,
     PromoteMember,
     RemoveMember,
@@ -55,11 +55,11 @@ class Administrator:
         self.fired: Counter[str] = Counter()
         self._loop, self._plan, self._servers, self._checks = loop, plan, servers, checks
         self._stopped = False
-        self._request: AdminChange | None = None
+        self._request: MemberChange | None = None
         self._kind = ""
         self._is_of_leader = False  # it is to remove the leader
         self._number = self._tries = 0
-        self._given_up: list[tuple[int, AdminChange]] = []  # and until when it may still be done
+        self._given_up: list[tuple[int, MemberChange]] = []  # and until when it may still be done
         if plan.changes:
             self._later()
 
@@ -82,7 +82,7 @@ class Administrator:
             self._send(self._request)
         self._later()
 
-    def _send(self, request: AdminChange) -> None:
+    def _send(self, request: MemberChange) -> None:
         running = [server for server in self._servers if server.up]
         if not running:
             return
@@ -109,7 +109,7 @@ class Administrator:
             self._judge(request, answer)
             self._follow_up(request)
 
-    def _judge(self, request: AdminChange, answer: dict[str, object]) -> None:
+    def _judge(self, request: MemberChange, answer: dict[str, object]) -> None:
         """What was done is so in the log, committed."""
         index = answer["index"]
         assert isinstance(index, int)
@@ -152,7 +152,7 @@ class Administrator:
         self._is_of_leader = kind == "remove" and request.node in leaders
         self._number += 1
 
-    def _drawn(self, kind: str, members: Configuration, names: set[NodeId]) -> AdminChange | None:
+    def _drawn(self, kind: str, members: Configuration, names: set[NodeId]) -> MemberChange | None:
         chance, request_id = self._loop.chance, f"admin-{self._number + 1}"
         strangers = [server for server in self._servers if server.name not in names and server.retired]
         voters = [member.node for member in members if member.voter]
@@ -179,7 +179,7 @@ class Administrator:
                 return MoveMember(id=request_id, node=node, peer=str(at.peer), client=str(at.client))
         return TransferLeadership(id=request_id, node=node if chance.random() < 0.7 else None)
 
-    def _follow_up(self, request: AdminChange) -> None:
+    def _follow_up(self, request: MemberChange) -> None:
         """Do what the answer says is to be done."""
         if isinstance(request, AddMember):
             self.start_members()
@@ -228,7 +228,7 @@ class Administrator:
 
 
 def _after(
-    request: AdminChange, used: Sequence[Configuration], servers: Sequence[SimServer]
+    request: MemberChange, used: Sequence[Configuration], servers: Sequence[SimServer]
 ) -> Iterable[Configuration]:
     """Yield the members after a request, for each configuration that it may meet."""
     for members in used:

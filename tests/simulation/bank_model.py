@@ -20,11 +20,13 @@ from atm.ledger.commands import (
     LoggedCommand,
     Member,
     MembershipChange,
+    Reseal,
+    RotatePepper,
     SetPin,
 )
 from atm.raft.messages import Entry
 from atm.wire.log_entries import decode_entry
-from tests.simulation.bank_rules import BANK, Bank
+from tests.simulation.bank_rules import BANK, Bank, Undecided, sealed_for
 from tests.simulation.people import ADMINS, OPERATORS, may, names
 from tests.support.checks import require
 
@@ -76,10 +78,12 @@ class BankModel:
     """A decision for each index of the log, and the tables as they are right after it."""
 
     def __init__(self) -> None:
-        self.decisions: list[Decision | None] = []  # of index i at i - 1; None for a no-op and for `Expire`
+        self.decisions: list[Decision | None] = []  # of index i at i - 1; None for what has no receipt
         self.first: dict[str, tuple[dict[str, Any], Decision]] = {}  # contents, and what they got
         self.given: set[Decision] = set()  # all receipts there are
         self.copies: Counter[bytes] = Counter()  # how often a request, to the byte, stands in the log
+        self.as_asked: dict[bytes, bytes] = {}  # the customer's words for requests whose PINs were carried over
+        self.forgotten: dict[str, int] = {}  # by which index the PIN of a `set_pin` was forgotten
         self.ended: Counter[int] = Counter()  # how many `Expire` ended so many holds
         self.readers: dict[str, set[str]] = {}  # of each request, the servers that read it from its customer
         self.cluster = Versions()
@@ -90,7 +94,7 @@ class BankModel:
         self._removed: dict[str, int] = {}
         self.balance, self.account, self.lock, self.hold = Versions(), Versions(), Versions(), Versions()
         self.journal, self.receipt, self.reversal, self.exception = Lines(), Lines(), Lines(), Lines()
-        self.role_change, self.deed = Versions(), Lines()
+        self.role_change, self.pepper, self.deed = Versions(), Versions(), Lines()
         self._deed_hash = bytes(32)
         self._bank = Bank()
         self._hash = bytes(32)
@@ -106,9 +110,14 @@ class BankModel:
                 ended = self._bank.expire(entry.time_us, limit)
                 self.ended[len(ended)] += 1
                 self._note_changes(entry.index, ended)
+            case LoggedCommand(actor, Reseal() as command):
+                require(actor == "bank", "PINs are carried over by the bank itself", entry)
+                self._reseal(entry.index, command)
             case LoggedCommand(actor, command, roles):
-                assert not isinstance(command, Expire)
-                self.copies[entry.data[1 + len(encode(actor)) : -1 if roles else None]] += 1
+                assert not isinstance(command, Expire | Reseal)
+                if not isinstance(command, RotatePepper):  # an administrator's, who judges for himself
+                    request = entry.data[1 + len(encode(actor)) : -1 if roles else None]
+                    self.copies[self.as_asked.get(request, request)] += 1
                 require(not roles or self._feature_level > 1, "release 1.1 writes no roles", entry)
                 read = actor in self.readers.get(command.id, ())
                 require(read, "the actor is who the server says that read the request", entry)
@@ -127,6 +136,45 @@ class BankModel:
         self.cluster.put(entry.index, "only row", self._cluster_row())
         self.members.put(entry.index, "tables", (dict(self._members), dict(self._removed)))
         self.decisions.append(decision)
+
+    def _reseal(self, index: int, command: Reseal) -> None:
+        self._bank.reseal(command.generation, command.seals)
+        self._note_changes(index)
+        for request_id in command.receipts:
+            pin = self.first[request_id][0].get("pin", "")
+            if sealed_for(pin) < command.generation:
+                self.forgotten.setdefault(request_id, index)
+        generation, name = self._bank.pepper
+        if command.done and command.generation == generation:
+            require(not self.older(), "what is carried over is all there is", (index, self.older()))
+            row = self.pepper.at(index, str(generation))
+            if row is not None and row[3] is None:
+                self.pepper.put(index, str(generation), (generation, name, row[2], index))
+
+    def older(self) -> set[str]:
+        """Return the accounts and requests of which something is sealed for an older pepper."""
+        current = self._bank.pepper[0]
+        pins = {name: account.pin for name, account in self._bank.accounts.items()} | {
+            request_id: asked["pin"]
+            for request_id, (asked, _) in self.first.items()
+            if asked["op"] == "set_pin" and request_id not in self.forgotten
+        }
+        return {name for name, pin in pins.items() if pin is not None and sealed_for(pin) < current}
+
+    def generation_of(self, name: str) -> int:
+        """Return for which pepper the account's PIN is sealed, 1 without any."""
+        account = self._bank.accounts.get(name)
+        return 1 if account is None or account.pin is None else sealed_for(account.pin)
+
+    @property
+    def generation(self) -> int:
+        """The generation of the current pepper."""
+        return self._bank.pepper[0]
+
+    def receipts(self, index: int) -> Sequence[Row]:
+        """Return the receipts as they were at that index."""
+        gone = {id_ for id_, at in self.forgotten.items() if at <= index}
+        return [(*row[:4], {"pin": ""}, *row[5:]) if row[0] in gone else row for row in self.receipt.at(index)]
 
     def _change_members(self, index: int, members: Sequence[Member]) -> None:
         now = {
@@ -162,7 +210,7 @@ class BankModel:
             "account": self.account.all_at(index),
             "hold": self.hold.all_at(index),
             "journal": list(self.journal.at(index)),
-            "receipt": sorted(self.receipt.at(index), key=lambda row: str(row[0])),
+            "receipt": sorted(self.receipts(index), key=lambda row: str(row[0])),
             "reversal": sorted(self.reversal.at(index)),
             "exception": list(self.exception.at(index)),
             "cluster": self.cluster.all_at(index),
@@ -180,6 +228,7 @@ class BankModel:
             "removed": sorted(removed.items()),
             "pin_lock": self.lock.all_at(index),
             "role_change": self.role_change.all_at(index),
+            "pepper": self.pepper.all_at(index),
             "deed": list(self.deed.at(index)),
         }
 
@@ -189,13 +238,21 @@ class BankModel:
 
     # -- one command -----------------------------------------------------------------------------------
 
-    def _decide_and_note(self, entry: Entry, command: Command, actor: str, roles: int) -> Decision:
+    def _decide_and_note(
+        self, entry: Entry, command: Command, actor: str, roles: int
+    ) -> Decision | None:
         now = names(self._bank.roles(actor, roles)) if roles else ""
-        decision = self._decide(entry, command, actor, roles)
+        try:
+            decision = self._decide(entry, command, actor, roles)
+        except Undecided:  # what was counted on the way stays
+            self._note_changes(entry.index)
+            return None
         asked = contents(command)
         is_deed = asked["op"] in OPERATORS | ADMINS and self._feature_level > 1
         if is_deed and decision[4] == entry.index:
             target = asked.get("account") or f"{asked.get('name')}/{asked.get('role') or '*'}"
+            if isinstance(command, RotatePepper):
+                target = f"{command.generation}:{command.pepper}"
             said = (asked["op"], target, asked.get("amount"), decision[1], command.id)
             row = (entry.index, entry.time_us, actor, now, *said)
             text = json.dumps(row, separators=(",", ":"))
@@ -206,7 +263,7 @@ class BankModel:
     def _decide(self, entry: Entry, command: Command, actor: str, roles: int) -> Decision:
         asked = contents(command)
         known = self.first.get(command.id)
-        if known is not None and known[0] in (asked, TOMBSTONE):
+        if known is not None and (known[0] == TOMBSTONE or self.same(command.id, known[0], asked)):
             return known[1]
         if known is not None:
             decision = self._decision(entry, command.id, "id_reused", asked.get("account"))
@@ -216,7 +273,11 @@ class BankModel:
             decision = self._decision(entry, command.id, "not_allowed", None)
             self._keep(asked, actor, decision)
             return decision
+        before = self._bank.pepper
         outcome = self._bank.do(command, entry.time_us)
+        if self._bank.pepper != before:
+            generation, name = self._bank.pepper
+            self.pepper.put(entry.index, str(generation), (generation, name, entry.index, None))
         if outcome == "original_not_found" and asked["original"] not in self.first:
             self._bank.buried.add(asked["original"])
             buried = self._decision(entry, asked["original"], "already_reversed", None)
@@ -233,6 +294,14 @@ class BankModel:
         if outcome == "ok" and asked["op"] == "reverse":
             self.reversal.add(entry.index, (asked["original"], command.id))
         return decision
+
+    def same(self, request_id: str, first: dict[str, Any], again: dict[str, Any]) -> bool:
+        """Return whether the same is asked again: of two new PINs, as far as both are known for one pepper."""
+        if first["op"] == again["op"] == "set_pin" and (
+            request_id in self.forgotten or sealed_for(first["pin"]) != sealed_for(again["pin"])
+        ):
+            return bool(first["account"] == again["account"])
+        return first == again
 
     def _decision(self, entry: Entry, request_id: str, outcome: str, shown: str | None) -> Decision:
         account = self._bank.accounts.get(shown or "")
@@ -280,7 +349,8 @@ def contents(command: Command) -> dict[str, Any]:
     if "legs" in asked:
         asked["legs"] = [[leg["account"], leg["target"], leg["amount"]] for leg in asked["legs"]]
     if isinstance(command, SetPin):
-        asked["pin"] = hashlib.sha256(command.pin.encode()).hexdigest()[:16]
+        number = f"{sealed_for(command.pin)}:" if ":" in command.pin else ""
+        asked["pin"] = number + hashlib.sha256(command.pin.encode()).hexdigest()[:16]
     else:
         asked.pop("pin", None)
     asked.pop("old_pin", None)

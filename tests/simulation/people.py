@@ -10,7 +10,7 @@ from atm.identity import Role
 from atm.ledger.commands import RoleName
 from atm.permissions import bits_of
 
-ADMINS = frozenset({"grant_role", "revoke_role"})
+ADMINS = frozenset({"grant_role", "revoke_role", "rotate_pepper"})
 OPERATORS = frozenset({"freeze", "unfreeze", "unlock", "reset_pin", "set_limit", "write_off", "close"})
 ROLES: tuple[RoleName, ...] = (
     "admin",
@@ -20,7 +20,10 @@ ROLES: tuple[RoleName, ...] = (
     "teller",
 )  # in the order of their bits
 MEMBERS = frozenset(
-    {"add_member", "promote_member", "remove_member", "move_member", "replace_member", "transfer_leadership"}
+    {
+        *("add_member", "promote_member", "remove_member", "move_member", "replace_member"),
+        *("transfer_leadership", "rotate_pepper"),
+    }
 )  # asked for by whom the simulation calls the administrator, without a certificate
 PEOPLE = {"ann": 16, "otto": 24, "ada": 1, "shop": 4, "audrey": 2}
 END_USER = "eve"

@@ -60,6 +60,7 @@ COMPACTION = ("snapshot", "log cut", "install", "log emptied", "fetch interrupte
 ADMINISTRATION = (
     *("add ok", "promote ok", "remove ok", "replace ok", "move ok", "transfer ok"),
     *("add refused", "promote refused", "remove refused", "replace refused", "transfer refused"),
+    *("rotate ok", "rotate refused"),
     *("remove of a leader", "removed server ended", "stop of a leader", "old copy found"),
 )
 

@@ -47,9 +47,11 @@ from atm.ledger.commands import (
     Open,
     Post,
     Query,
+    Reseal,
     ResetPin,
     Reverse,
     RevokeRole,
+    RotatePepper,
     RoleName,
     SetLimit,
     SetPin,
@@ -122,7 +124,7 @@ def seconds(span: str) -> int:
 def entry(line: str) -> LoggedCommand | LevelRaise | None:
     """Return what stands in the log for a line: a command, the leader's own `expire`, None for a no-op.
 
-    Or `level 2`, which raises the feature level.
+    Or `level 2`, which raises the feature level; or `reseal 2 ann=2:1234 forget s1 done`, the leader's own.
     """
     if line == "-":
         return None
@@ -131,6 +133,15 @@ def entry(line: str) -> LoggedCommand | LevelRaise | None:
     if line == "expire" or line.startswith("expire "):
         limit = line.removeprefix("expire").strip()
         return LoggedCommand(BANK, Expire(limit=int(limit) if limit else None))
+    if line.startswith("reseal "):
+        _, generation, *words = line.split()
+        at = words.index("forget") if "forget" in words else len(words)
+        seals = tuple((name, seal) for name, _, seal in (word.partition("=") for word in words[:at] if "=" in word))
+        receipts = tuple(word for word in words[at + 1 :] if word != "done")
+        done = "done" in words
+        return LoggedCommand(
+            BANK, Reseal(generation=int(generation), seals=seals, receipts=receipts, done=done)
+        )
     return logged(command(line))
 
 
@@ -187,6 +198,8 @@ def _of_account(request_id: str, op: str, rest: str) -> Command:
             return GrantRole(id=request_id, name=name, role=cast(RoleName, role))
         case ["revoke_role", name, role]:
             return RevokeRole(id=request_id, name=name, role=None if role == "*" else cast(RoleName, role))
+        case ["rotate_pepper", generation, name]:
+            return RotatePepper(id=request_id, generation=int(generation), pepper=name)
         case ["set_limit", account, number]:
             limit = None if number == "none" else amount(number)
             return SetLimit(id=request_id, account=account, amount=limit)

@@ -17,16 +17,27 @@ from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from typing import Protocol
 
 from atm.config import Address, NodeConfig
-from atm.ledger.commands import BANK, Expire, LedgerReceipt, LevelRaise, Read, ReadResult
+from atm.ledger.commands import (
+    BANK,
+    OK,
+    Expire,
+    LedgerReceipt,
+    LevelRaise,
+    Outcome,
+    Read,
+    ReadResult,
+    RotatePepper,
+)
 from atm.ledger.ledger import ClusterState
 from atm.ledger.roles import ALL_ROLES, RoleChange, effective
 from atm.permissions import bits_may, needed
 from atm.raft import ChangeRefused, ConfirmedRead, Entry, EntryKind, NodeId, Role
-from atm.server.group.administration import Administration, ChangedCore, Done, Handing, Refused
+from atm.server.group.administration import Administration, ChangedCore, Done, Handing, Proposed, Refused
 from atm.server.group.fair_turn import fair_turn
 from atm.server.group.inbox import WAKE_ON_ANYTHING, Inputs, PendingRequest, WakeThresholds
 from atm.server.group.log_clock import LogClock
 from atm.server.group.pending_requests import ForwardedRequests, Proposals, Reads
+from atm.server.group.pepper_keeper import PepperKeeper
 from atm.version import FEATURE_LEVEL_MAX, RELEASE
 from atm.wire.client_messages import (
     UPGRADING,
@@ -129,6 +140,7 @@ class RequestRouter:
         ledger: LedgerReads,
         forwarder: Forwarder,
         advice: Advice,
+        keeper: PepperKeeper,
         *,
         first_number: int,
         listed: Mapping[NodeId, NodeConfig],
@@ -145,6 +157,7 @@ class RequestRouter:
         self._ledger = ledger
         self._forwarder = forwarder
         self._advice = advice
+        self._keeper = keeper
         self._clock = clock
         self._log_clock = LogClock(clock, wall_clock_us)
         self._say = say
@@ -222,6 +235,8 @@ class RequestRouter:
                 return
         self._end_due_holds()
         self._raise_feature_level()
+        if not self._advice.no_space:
+            self._keeper.propose(self._log_clock.now_us())
         self._administration.announce(self._log_clock.now_us())
         turn, rest = fair_turn(self._held)
         if turn and len(turn) >= len(self._proposals):
@@ -348,7 +363,10 @@ class RequestRouter:
             self._answer(pending, refusal)
             return
         try:
-            decision = self._administration.decide(request, self._log_clock.now_us())
+            if isinstance(request, RotatePepper):
+                decision = self._keeper.check_rotation(request) or self._rotate(pending, request)
+            else:
+                decision = self._administration.decide(request, self._log_clock.now_us())
         except Refused as error:
             self._answer(pending, AdminReply(id=request.id, outcome="refused", message=str(error), index=0))
             return
@@ -362,16 +380,26 @@ class RequestRouter:
         else:
             self._changes[decision.index] = self._core.term, pending, done
 
+    def _rotate(self, pending: PendingRequest, request: RotatePepper) -> Proposed:
+        """Propose the entry that makes the pepper current: a command, so that it is recorded as a deed."""
+        if self._advice.no_space:
+            raise Refused(self._advice.no_space)
+        data = command_data(pending.actor, pending.payload, pending.roles)
+        index = self._core.propose([data], self._log_clock.now_us())
+        return Proposed(f"pepper {request.pepper} is current: the stored PINs are being carried over", index)
+
     def _answer(self, pending: PendingRequest, answer: AdminReply) -> None:
         pending.channel.reply(pending.number, encode(answer))
 
-    def _end_changes(self, committed: Sequence[Entry]) -> None:
-        for entry in committed:
+    def _end_changes(
+        self, committed: Sequence[Entry], receipts: Sequence[LedgerReceipt | None]
+    ) -> None:
+        for entry, receipt in zip(committed, receipts, strict=True):
             found = self._changes.pop(entry.index, None)
             if found is not None:
                 term, pending, done = found
                 if entry.term == term:
-                    self._answer(pending, done)
+                    self._answer(pending, done if receipt is None else _decided(done, receipt))
                 else:
                     self._refuse([pending], "unknown", UNKNOWN)
 
@@ -451,7 +479,7 @@ class RequestRouter:
     def on_committed(self, committed: Sequence[Entry], receipts: Sequence[LedgerReceipt | None]) -> None:
         """Reply to the requests that were proposed at these indexes: `unknown` if another entry is there."""
         if self._changes:
-            self._end_changes(committed)
+            self._end_changes(committed, receipts)
         if not len(self._proposals):
             return
         for entry, receipt in zip(committed, receipts, strict=True):
@@ -561,3 +589,12 @@ class RequestRouter:
                 id=pending.request.id, outcome=outcome, message=message, leader=self._core.leader
             )
             pending.channel.reply(pending.number, encode(fault))
+
+
+def _decided(done: AdminReply, receipt: LedgerReceipt) -> AdminReply:
+    """Return the reply for a command of an administrator, which the rules may have refused after all."""
+    if receipt.outcome is OK:
+        return done
+    if receipt.outcome is Outcome.NOT_ALLOWED:
+        return AdminReply(id=done.id, outcome="not_allowed", message=needed("rotate_pepper"), index=0)
+    return AdminReply(id=done.id, outcome="refused", message=f"the bank says {receipt.outcome}", index=0)

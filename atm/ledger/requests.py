@@ -20,17 +20,17 @@ from atm.ledger.commands import (
     SetPin,
     Transfer,
 )
-from atm.ledger.peppers import generation_of, of_generation
+from atm.ledger.peppers import FIRST_GENERATION, generation_of, of_generation
 
 _NO_DETAILS = frozenset({"id", "end_user", "account", "amount", "pin", "old_pin"})
-_NO_DIGEST = ""  # of a new PIN that was not hashed, or whose digest was forgotten
+_NO_DIGEST = ""  # of a new PIN that was not hashed, or for an older pepper than the current one
 
 
-def contents_of(command: Command) -> Contents:
+def contents_of(command: Command, generation: int = FIRST_GENERATION) -> Contents:
     """Return what is asked. A request under an id that was used with other contents is refused.
 
     A PIN authenticates the customer and is no part of the contents. The new PIN of `set_pin` is: a hash
-    stands for it, if it was sealed.
+    stands for it, if it was sealed for the current `generation` of the pepper, or a later one.
     """
     match command:
         case Credit():
@@ -48,7 +48,7 @@ def contents_of(command: Command) -> Contents:
             if isinstance(command, Batch):
                 others["legs"] = [(leg.account, leg.target, leg.amount) for leg in command.legs]
             if isinstance(command, SetPin):
-                others["pin"] = _digest(command.pin)
+                others["pin"] = _digest(command.pin, generation)
             return Contents(
                 op=str(command.__struct_config__.tag),
                 account=fields.get("account"),
@@ -88,8 +88,8 @@ def _new_pin(details: str) -> str:
     return msgspec.json.decode(details, type=dict[str, str])["pin"]
 
 
-def _digest(pin: str) -> str:
-    if pin == NOT_HASHED:
+def _digest(pin: str, generation: int) -> str:
+    if pin == NOT_HASHED or generation_of(pin) < generation:
         return _NO_DIGEST
     return of_generation(generation_of(pin), hashlib.sha256(pin.encode()).hexdigest()[:16])
 

@@ -76,7 +76,7 @@ def decide(unit: UnitOfWork, log_index: int, time_us: int, logged: LoggedCommand
     if isinstance(command, Reseal):
         reseal(unit, command)
         return None
-    asked = contents_of(command)
+    asked = contents_of(command, unit.pepper.generation)
     assert asked.amount is None or type(asked.amount) is int, f"an amount is an int, not {asked.amount!r}"
     assert asked.amount is None or 0 < asked.amount <= AMOUNT_MINOR_MAX, f"{asked.amount} is out of range"
     is_deed = unit.feature_level >= DEEDS_LEVEL and asked.op in DEEDS

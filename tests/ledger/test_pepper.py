@@ -178,10 +178,20 @@ def test_a_set_pin_that_is_repeated_after_the_change_gets_its_first_receipt(book
         receipt = books.add(again)
         assert receipt is not None
         assert (receipt.outcome, receipt.log_index) == ("ok", first.log_index)
-    for other in ("s1 set_pin bob 2:1234", "s1 set_pin ann 9999"):
-        receipt = books.add(other)
+    receipt = books.add("s1 set_pin bob 2:1234")
+    assert receipt is not None
+    assert receipt.outcome == "id_reused"
+
+
+def test_a_new_pin_that_comes_late_and_is_refused_leaves_no_digest_for_the_older_pepper(books: Books) -> None:
+    """It would come behind where the leader has looked, and stay."""
+    books.add_ok("s1 set_pin ann 1234", f"r1 rotate_pepper 2 {A}")
+    books.add("reseal 2 ann=2:1234 forget s1", "reseal 2 done")
+    for line, outcome in (("s2 set_pin ann 5678 old 2:9999", "wrong_pin"), ("s3 set_pin zoe 5678", "no_such_account")):
+        receipt = books.add(line)
         assert receipt is not None
-        assert receipt.outcome == "id_reused", other
+        assert receipt.outcome == outcome
+        assert books.details(line[:2]) == '{"pin":""}'
 
 
 def test_the_books_forget_what_they_kept_of_an_older_seal_in_receipts(books: Books) -> None:

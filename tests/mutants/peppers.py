@@ -53,6 +53,13 @@ PEPPERS = (
         caught_by=RULES + "test_only_a_newer_pepper_becomes_current_and_from_feature_level_2_on",
     ),
     Mutant(
+        name="a digest of an old seal comes late",
+        what="a set_pin that was under way and is refused leaves what the old pepper opens, for ever",
+        edits=(Edit("requests:_digest", "generation_of(pin_) < generation_", "False"),),
+        caught_by=RULES
+        + "test_a_new_pin_that_comes_late_and_is_refused_leaves_no_digest_for_the_older_pepper",
+    ),
+    Mutant(
         name="digests of old seals kept",
         what="who knows the old pepper tries PINs on the receipts for ever",
         edits=(Edit("reseal", "unit_.change_asked(...)", "pass"),),

@@ -141,8 +141,8 @@ class BankModel:
         self._bank.reseal(command.generation, command.seals)
         self._note_changes(index)
         for request_id in command.receipts:
-            pin = self.first[request_id][0].get("pin", "")
-            if sealed_for(pin) < command.generation:
+            pin = self.first[request_id][0].get("pin")
+            if pin and sealed_for(pin) < command.generation:
                 self.forgotten.setdefault(request_id, index)
         generation, name = self._bank.pepper
         if command.done and command.generation == generation:
@@ -157,7 +157,7 @@ class BankModel:
         pins = {name: account.pin for name, account in self._bank.accounts.items()} | {
             request_id: asked["pin"]
             for request_id, (asked, _) in self.first.items()
-            if asked["op"] == "set_pin" and request_id not in self.forgotten
+            if asked["op"] == "set_pin" and asked["pin"] and request_id not in self.forgotten
         }
         return {name for name, pin in pins.items() if pin is not None and sealed_for(pin) < current}
 
@@ -262,6 +262,8 @@ class BankModel:
 
     def _decide(self, entry: Entry, command: Command, actor: str, roles: int) -> Decision:
         asked = contents(command)
+        if isinstance(command, SetPin) and sealed_for(command.pin) < self._bank.pepper[0]:
+            asked["pin"] = ""  # which the books do not keep
         known = self.first.get(command.id)
         if known is not None and (known[0] == TOMBSTONE or self.same(command.id, known[0], asked)):
             return known[1]
@@ -298,7 +300,9 @@ class BankModel:
     def same(self, request_id: str, first: dict[str, Any], again: dict[str, Any]) -> bool:
         """Return whether the same is asked again: of two new PINs, as far as both are known for one pepper."""
         if first["op"] == again["op"] == "set_pin" and (
-            request_id in self.forgotten or sealed_for(first["pin"]) != sealed_for(again["pin"])
+            request_id in self.forgotten
+            or "" in (first["pin"], again["pin"])
+            or sealed_for(first["pin"]) != sealed_for(again["pin"])
         ):
             return bool(first["account"] == again["account"])
         return first == again

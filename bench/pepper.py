@@ -19,10 +19,10 @@ from statistics import median, quantiles
 
 from atm import local_cluster
 from atm.client import Client
+from atm.client.admin_client import AdminClient
 from atm.client.receipt import new_request_id
 from atm.ledger.commands import Open, Pepper, RotatePepper, SetPin
 from atm.local_cluster import LocalCluster, write_cluster_ini
-from atm.client.admin_client import AdminClient
 from atm.server.security import pins
 from atm.server.security.peppers import add_pepper
 

@@ -114,7 +114,9 @@ def put_pepper_back(
 
 def _opens(peppers: Peppers, manifest: Manifest) -> bool:
     """Whether the PINs in this backup are sealed with these."""
-    return peppers.names[0] == manifest.pepper and (manifest.current_pepper or manifest.pepper) in peppers.names
+    return (
+        peppers.names[0] == manifest.pepper and (manifest.current_pepper or manifest.pepper) in peppers.names
+    )
 
 
 def _unsealed(folder: BackupFolder, passphrase: bytes) -> Peppers:

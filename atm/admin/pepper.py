@@ -1,4 +1,4 @@
-"""`bin/admin pepper`: adds a new pepper to the file, makes it current while the bank serves, shows how far."""
+"""`bin/admin pepper`: adds a new pepper to the file, makes it current while the bank serves, shows it."""
 
 from __future__ import annotations
 
@@ -16,7 +16,6 @@ from atm.client.receipt import new_request_id
 from atm.ledger.commands import Outcome, Pepper, PepperView, RotatePepper
 from atm.permissions import needed
 from atm.server.security.peppers import PepperRefused, add_pepper
-
 
 READ_S = 8.0  # within which the nodes have read a changed file, and told the leader
 POLL_S = 0.2
@@ -54,7 +53,7 @@ def _add(task: Task) -> int:
 
 
 def _rotate(task: Task) -> int:
-    """Make the newest pepper that any node knows current; wait a little for those that are about to read it."""
+    """Make the newest pepper that any node knows current; wait a little for those that have yet to read it."""
     until = time.monotonic() + (task.timeout_s or READ_S)
     with Client(task.cluster, timeout=task.timeout_s or TIMEOUT_S) as client:
         while True:
@@ -78,7 +77,8 @@ def _rotate(task: Task) -> int:
 def _rotate_to(task: Task, peppers: tuple[str, ...]) -> int:
     request = RotatePepper(id=new_request_id(), generation=len(peppers), pepper=peppers[-1])
     reply = change(task, request)
-    text = f"Pepper {request.pepper} is current, from log entry {reply.index} on: the stored PINs are being carried over"
+    current = f"Pepper {request.pepper} is current, from log entry {reply.index} on"
+    text = f"{current}: the stored PINs are being carried over"
     fields = {"generation": request.generation, "pepper": request.pepper, "index": reply.index}
     return task.finish(text, fields)
 
@@ -118,6 +118,7 @@ def _line_about(view: PepperView) -> str:
         return "The first pepper is current: all PINs are sealed for it"
     current = f"Pepper {view.name} (line {view.generation}) is current since log entry {view.log_index}"
     if view.carried_index is not None:
-        return f"{current}: since entry {view.carried_index} the books hold nothing that is sealed for an older one"
+        since = f"since entry {view.carried_index} the books hold nothing that is sealed for an older one"
+        return f"{current}: {since}"
     accounts = "1 account has a PIN" if view.older == 1 else f"{view.older} accounts have PINs"
     return f"{current}: carrying over, {accounts} sealed for an older one"

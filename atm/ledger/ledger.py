@@ -110,7 +110,7 @@ class Ledger:
         return self._next_expiry_us
 
     def apply(self, records: Sequence[Record]) -> list[LedgerReceipt | None]:
-        """Apply committed log entries in one transaction; return a receipt for each command but the bank's own.
+        """Apply committed log entries in one transaction; return a receipt for each client's command.
 
         The result depends on the log alone, not on how it is cut into batches. Raises
         `NotNext` and changes nothing unless the records follow on `applied_index` without a gap.
@@ -199,7 +199,7 @@ class Ledger:
             return self._rows.pins_after(account, limit)
 
     def new_pins_after(self, request_id: str, limit: int) -> Sequence[tuple[str, str | None]]:
-        """Return some request ids behind this one, in their order, and the details of those that set a PIN."""
+        """Return some request ids behind this one, in order, and the details of those that set a PIN."""
         self.write()
         with self._reading():
             return self._rows.new_pins_after(request_id, limit)

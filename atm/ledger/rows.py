@@ -189,12 +189,15 @@ class SqliteRows:
 
     def pins_after(self, account: str, limit: int) -> Sequence[tuple[str, str | None]]:
         """Return accounts in the order of their names, and their seals."""
-        return [(str(name), pin) for name, pin in self._execute(PINS_AFTER, (account, limit)).fetchall()]
+        return [
+            (str(name), None if pin is None else str(pin))
+            for name, pin in self._execute(PINS_AFTER, (account, limit)).fetchall()
+        ]
 
     def new_pins_after(self, request_id: str, limit: int) -> Sequence[tuple[str, str | None]]:
         """Return request ids in their order, and the details of those that set a PIN."""
         rows = self._execute(NEW_PINS_AFTER, (request_id, limit)).fetchall()
-        return [(str(id_), details) for id_, details in rows]
+        return [(str(id_), None if details is None else str(details)) for id_, details in rows]
 
     def next_expiry_us(self) -> int | None:
         """Return when the next active hold is due, or None."""

@@ -35,6 +35,7 @@ from atm.server.group.kept_snapshots import KeptSnapshots
 from atm.server.group.ledger_comparison import LedgerComparison
 from atm.server.group.ledger_file import copy_path, open_ledger
 from atm.server.group.pepper_keeper import PepperKeeper
+from atm.server.group.pepper_watch import PepperWatch, lack_of
 from atm.server.group.recovery import check_feature_level, check_one_cluster, recover
 from atm.server.group.rejection_reports import RejectionReports
 from atm.server.group.request_router import RequestRouter
@@ -57,7 +58,6 @@ from atm.server.peers.peer_server import PeerServer, peers_acceptor
 from atm.server.peers.snapshot_fetcher import SnapshotFetcher
 from atm.server.peers.snapshot_preparing import SnapshotPreparer
 from atm.server.peers.snapshot_server import SnapshotServer
-from atm.server.group.pepper_watch import PepperWatch, lack_of
 from atm.server.security.peppers import PepperRefused, read_peppers
 from atm.server.security.pins import PinSealer
 from atm.storage.data_folder import DataFolder

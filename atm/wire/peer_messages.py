@@ -207,7 +207,7 @@ class LedgerHash(Struct, frozen=True, kw_only=True, array_like=True, tag=28):
 
 
 class NodeReport(Struct, frozen=True, kw_only=True, array_like=True, tag=29):
-    """How the sender is, told once a second: its clock, its disk, its ledger, its peppers. From protocol 4 on.
+    """How the sender is, told once a second: clock, disk, ledger, peppers. From protocol 4 on.
 
     `time_us` is its time of day; `is_low` if the disk has less room than the reserve; `peppers` are the names
     of those in its file.

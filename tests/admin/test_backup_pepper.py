@@ -192,7 +192,9 @@ def test_a_file_without_the_current_pepper_is_not_kept_and_all_lines_come_back(
     last = STORY[-1]
     node.append(
         [
-            Entry(index=last.index + place, term=last.term, time_us=last.time_us + place, kind=kind, data=data)
+            Entry(
+                index=last.index + place, term=last.term, time_us=last.time_us + place, kind=kind, data=data
+            )
             for place, (kind, data) in enumerate(
                 [(EntryKind.FEATURE_LEVEL, encode(LevelRaise(2))), (EntryKind.COMMAND, rotate)], 1
             )

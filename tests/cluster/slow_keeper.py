@@ -1,4 +1,4 @@
-"""A node that carries PINs over slowly, one account at a time: `python -m tests.cluster.slow_keeper NODE …`."""
+"""A node that carries PINs over one at a time, slowly: `python -m tests.cluster.slow_keeper NODE …`."""
 
 from __future__ import annotations
 

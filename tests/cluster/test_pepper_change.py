@@ -170,7 +170,11 @@ def test_nodes_with_different_files_change_nothing_until_all_have_the_same(
             wait_until(lambda: len(_newest(bank)) == 3)
             wait_until(lambda: "n3 lacks it" in _refusal(bank, capsys))
             bank.copy("n1", "n2")
-            wait_until(lambda: f"pepper {names[-1]} is not known to all members: n3 lacks it." in _refusal(bank, capsys))
+            wait_until(
+                lambda: (
+                    f"pepper {names[-1]} is not known to all members: n3 lacks it." in _refusal(bank, capsys)
+                )
+            )
             assert bank.admin("doctor") == 1
             assert "pepper files end with different lines" in capsys.readouterr().out
             old = bank.file("n3").read_bytes()
@@ -220,5 +224,3 @@ def test_a_member_that_is_down_keeps_the_old_pepper_current(
     assert bank.admin("pepper", "rotate") == 0
     assert bank.admin("--timeout", "0.5", "pepper", "rotate") == 0
     assert "is current already, and no node knows a newer one" in capsys.readouterr().out
-
-

@@ -187,7 +187,10 @@ def test_a_new_pin_that_comes_late_and_is_refused_leaves_no_digest_for_the_older
     """It would come behind where the leader has looked, and stay."""
     books.add_ok("s1 set_pin ann 1234", f"r1 rotate_pepper 2 {A}")
     books.add("reseal 2 ann=2:1234 forget s1", "reseal 2 done")
-    for line, outcome in (("s2 set_pin ann 5678 old 2:9999", "wrong_pin"), ("s3 set_pin zoe 5678", "no_such_account")):
+    for line, outcome in (
+        ("s2 set_pin ann 5678 old 2:9999", "wrong_pin"),
+        ("s3 set_pin zoe 5678", "no_such_account"),
+    ):
         receipt = books.add(line)
         assert receipt is not None
         assert receipt.outcome == outcome

@@ -19,8 +19,7 @@ PEPPERS = (
         name="seals of two peppers compared",
         what="a PIN that was carried over while its request was under way counts as a guess",
         edits=(Edit("Account.check_pin", "generation_of(pin_) != generation_of(self.pin)", "False"),),
-        caught_by=RULES
-        + "test_what_is_sealed_for_another_pepper_is_no_guess_and_leaves_the_lock_as_it_was",
+        caught_by=RULES + "test_what_is_sealed_for_another_pepper_is_no_guess_and_leaves_the_lock_as_it_was",
     ),
     Mutant(
         name="a new PIN for an old pepper",
@@ -135,7 +134,8 @@ PEPPERS = (
                 "False",
             ),
         ),
-        caught_by=WATCH + "test_a_file_that_does_not_begin_with_what_is_in_use_is_one_line_and_nothing_changes",
+        caught_by=WATCH
+        + "test_a_file_that_does_not_begin_with_what_is_in_use_is_one_line_and_nothing_changes",
     ),
     Mutant(
         name="the name of a pepper says nothing of those before",
@@ -165,7 +165,8 @@ PEPPERS = (
         name="the new PIN sealed as the old one",
         what="no PIN can be changed while accounts wait to be carried over",
         edits=(Edit("PinSealer.seal", "new_ if is_new_ else known_", "known_"),),
-        caught_by=SERVICE + "test_a_pin_is_sealed_for_the_pepper_of_its_account_and_a_new_one_for_the_current",
+        caught_by=SERVICE
+        + "test_a_pin_is_sealed_for_the_pepper_of_its_account_and_a_new_one_for_the_current",
     ),
     Mutant(
         name="a server without the current pepper starts",
@@ -177,9 +178,7 @@ PEPPERS = (
     Mutant(
         name="let in without the current pepper",
         what="a server that joins checks no PIN, and nobody is told",
-        edits=(
-            Edit("Handshake.reason_to_refuse", "current_.name not in hello_.further_peppers", "False"),
-        ),
+        edits=(Edit("Handshake.reason_to_refuse", "current_.name not in hello_.further_peppers", "False"),),
         caught_by=HANDSHAKE
         + "test_files_of_which_one_has_a_newer_pepper_are_compatible_until_that_is_current",
     ),

@@ -26,7 +26,16 @@ from atm.wire.client_messages import (
     TransferLeadership,
 )
 from atm.wire.codec import encode
-from tests.support.server_parts import FakeCore, Recorder, ReplyRecorder, credit, hello_of, keeper_of, query, requests
+from tests.support.server_parts import (
+    FakeCore,
+    Recorder,
+    ReplyRecorder,
+    credit,
+    hello_of,
+    keeper_of,
+    query,
+    requests,
+)
 
 NODES = ("n1", "n2", "n3")
 AT = {"peer": "h4:6000", "client": "h4:5000"}

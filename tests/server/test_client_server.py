@@ -22,8 +22,8 @@ from atm.ledger.commands import (
     AMOUNT_MINOR_MAX,
     LEGS_MAX,
     PAGE_LINES_MAX,
-    AccountState,
     Accounts,
+    AccountState,
     Batch,
     Debit,
     Exceptions,
@@ -214,9 +214,7 @@ def test_the_slots_of_a_request_hold_its_longest_answer() -> None:
         exception="written_off",
     )
     account = AccountState(account=longest, balance=number, available=number, state="closed", pin="locked")
-    pepper = PepperView(
-        generation=32, name="f" * 16, log_index=number, carried_index=number, older=number
-    )
+    pepper = PepperView(generation=32, name="f" * 16, log_index=number, carried_index=number, older=number)
     leg = Leg(account=longest, target="y" * 64, amount=AMOUNT_MINOR_MAX)
     batch = contents_of(Batch(id=longest, legs=(leg,) * LEGS_MAX))
     answers: list[tuple[ClientRequest, Reply]] = [

@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 
+from atm.client.receipt import new_request_id
 from atm.config import Cluster
 from atm.ledger.peppers import generation_of
 from atm.server.security.peppers import PepperRefused, add_pepper
@@ -37,7 +38,7 @@ def server(cluster: Cluster) -> Iterator[RunningServer]:
 
 
 def done(wire: Wire, op: str, **fields: Any) -> dict[str, Any]:
-    answer = wire.ask({"op": op, "id": f"{op}-{len(fields)}", **fields})
+    answer = wire.ask({"op": op, "id": new_request_id(), **fields})
     assert answer["outcome"] == "ok", answer
     return answer
 
@@ -49,7 +50,9 @@ def change(server: RunningServer, cluster: Cluster) -> None:
     wait_until(lambda: any(names[-1] in line for line in server.reported))
     with Wire(server.client) as wire:
         rotated = done(wire, "rotate_pepper", generation=len(names), pepper=names[-1])
-        again = wire.ask({"op": "rotate_pepper", "id": "again", "generation": len(names), "pepper": names[-1]})
+        again = wire.ask(
+            {"op": "rotate_pepper", "id": "again", "generation": len(names), "pepper": names[-1]}
+        )
         assert (again["outcome"], again["index"]) == ("ok", rotated["index"])
         wait_until(lambda: done(wire, "pepper")["pepper"].get("carried_index") is not None)
         told = done(wire, "pepper")["pepper"]
@@ -105,7 +108,9 @@ def test_a_request_that_is_under_way_across_the_change_is_undecided_and_then_don
     change(server, cluster)
     go_on.set()
     thread.join(10)
-    assert answers[0]["outcome"] == "unknown", "nobody can say whether a PIN sealed for another pepper is right"
+    assert answers[0]["outcome"] == "unknown", (
+        "nobody can say whether a PIN sealed for another pepper is right"
+    )
     with Wire(server.client) as wire:
         assert wire.ask(debit)["balance"] == 70
         assert wire.ask(debit)["balance"] == 70
@@ -131,7 +136,7 @@ def test_what_is_current_in_the_books_and_not_in_the_file_is_refused_at_the_star
     new = cluster.pepper_file.read_bytes()
     server.__exit__(None, None, None)
     cluster.pepper_file.write_bytes(old)
-    with pytest.raises(PepperRefused, match="lacks the current one, [0-9a-f]{16}, so no PIN") as refused:
+    with pytest.raises(PepperRefused, match=r"lacks the current one, [0-9a-f]{16}, so no PIN") as refused:
         Server(cluster, "n1", say=print, report=print)
     assert "\n" not in str(refused.value)
     assert cluster.pepper_file.read_bytes() == old
@@ -154,5 +159,9 @@ def test_neither_log_nor_ledger_says_an_older_seal_in_what_is_written_after_the_
     with Wire(server.client) as wire:
         done(wire, "login", account="ann", pin=PIN)
     assert log.read_bytes().count(old.encode()) == before
-    rows = [row for table in ("account", "receipt", "deed") for row in ledger._cursor.execute(f"select * from {table}")]  # type: ignore[attr-defined]
+    rows = [
+        row
+        for table in ("account", "receipt", "deed")
+        for row in ledger._cursor.execute(f"select * from {table}")
+    ]  # type: ignore[attr-defined]
     assert old not in repr(rows)

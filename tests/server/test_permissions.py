@@ -52,7 +52,7 @@ REQUESTS: list[ClientRequest] = [
             *("unfreeze ann", "close ann", "unlock ann", "reset_pin ann", "set_limit ann 5"),
             "set_pin ann 4711",
             "login ann 4711",
-            *("grant_role ann teller", "revoke_role ann *"),
+            *("grant_role ann teller", "revoke_role ann *", f"rotate_pepper 2 {'0' * 16}"),
         )
     ),
     Query(id="x", account="ann"),
@@ -62,6 +62,7 @@ REQUESTS: list[ClientRequest] = [
     msgspec.convert({"id": "x", "op": "accounts"}, Read),
     msgspec.convert({"id": "x", "op": "roles"}, Read),
     msgspec.convert({"id": "x", "op": "deeds"}, Read),
+    msgspec.convert({"id": "x", "op": "pepper"}, Read),
     Status(id="x"),
     Verify(id="x"),
     Members(id="x"),
@@ -82,9 +83,10 @@ A_TELLERS = """credit debit transfer batch hold post void reverse query statemen
     status"""
 AN_OPERATORS = f"""{A_TELLERS} freeze unfreeze unlock reset_pin set_limit write_off close exceptions
     accounts deeds"""
-ALL_READS = "query statement lookup exceptions accounts members verify status roles deeds"
+ALL_READS = "query statement lookup exceptions accounts members verify status roles deeds pepper"
 AN_ADMINS = """members add_member promote_member remove_member move_member replace_member transfer_leadership
-    snapshot backup_begin backup_entries backup_chunk status grant_role revoke_role roles deeds"""
+    snapshot backup_begin backup_entries backup_chunk status grant_role revoke_role roles deeds
+    rotate_pepper pepper"""
 MAY = {
     Role.TELLER: set(A_TELLERS.split()),
     Role.OPERATOR: set(AN_OPERATORS.split()),

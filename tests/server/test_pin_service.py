@@ -26,9 +26,7 @@ from atm.wire.codec import Malformed, encode
 from tests.support.server_parts import ReplyRecorder
 
 PIN = "1234"
-PEPPERS = {
-    lines: Peppers([bytes([line]) * PEPPER_BYTES for line in range(lines)]) for lines in (1, 2, 3)
-}
+PEPPERS = {lines: Peppers([bytes([line]) * PEPPER_BYTES for line in range(lines)]) for lines in (1, 2, 3)}
 
 
 class FakeInbox(Inbox):

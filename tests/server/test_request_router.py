@@ -25,7 +25,16 @@ from atm.version import RELEASE
 from atm.wire.client_messages import UPGRADING, Status, TransferLeadership
 from atm.wire.codec import encode
 from atm.wire.log_entries import command_data, decode_command
-from tests.support.server_parts import FakeCore, Recorder, ReplyRecorder, credit, hello_of, keeper_of, query, requests
+from tests.support.server_parts import (
+    FakeCore,
+    Recorder,
+    ReplyRecorder,
+    credit,
+    hello_of,
+    keeper_of,
+    query,
+    requests,
+)
 
 
 class Story:

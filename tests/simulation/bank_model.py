@@ -82,7 +82,9 @@ class BankModel:
         self.first: dict[str, tuple[dict[str, Any], Decision]] = {}  # contents, and what they got
         self.given: set[Decision] = set()  # all receipts there are
         self.copies: Counter[bytes] = Counter()  # how often a request, to the byte, stands in the log
-        self.as_asked: dict[bytes, bytes] = {}  # the customer's words for requests whose PINs were carried over
+        self.as_asked: dict[
+            bytes, bytes
+        ] = {}  # the customer's words for requests whose PINs were carried over
         self.forgotten: dict[str, int] = {}  # by which index the PIN of a `set_pin` was forgotten
         self.ended: Counter[int] = Counter()  # how many `Expire` ended so many holds
         self.readers: dict[str, set[str]] = {}  # of each request, the servers that read it from its customer
@@ -174,7 +176,9 @@ class BankModel:
     def receipts(self, index: int) -> Sequence[Row]:
         """Return the receipts as they were at that index."""
         gone = {id_ for id_, at in self.forgotten.items() if at <= index}
-        return [(*row[:4], {"pin": ""}, *row[5:]) if row[0] in gone else row for row in self.receipt.at(index)]
+        return [
+            (*row[:4], {"pin": ""}, *row[5:]) if row[0] in gone else row for row in self.receipt.at(index)
+        ]
 
     def _change_members(self, index: int, members: Sequence[Member]) -> None:
         now = {
@@ -238,9 +242,7 @@ class BankModel:
 
     # -- one command -----------------------------------------------------------------------------------
 
-    def _decide_and_note(
-        self, entry: Entry, command: Command, actor: str, roles: int
-    ) -> Decision | None:
+    def _decide_and_note(self, entry: Entry, command: Command, actor: str, roles: int) -> Decision | None:
         now = names(self._bank.roles(actor, roles)) if roles else ""
         try:
             decision = self._decide(entry, command, actor, roles)
@@ -275,9 +277,9 @@ class BankModel:
             decision = self._decision(entry, command.id, "not_allowed", None)
             self._keep(asked, actor, decision)
             return decision
-        before = self._bank.pepper
+        current = self._bank.pepper
         outcome = self._bank.do(command, entry.time_us)
-        if self._bank.pepper != before:
+        if self._bank.pepper != current:
             generation, name = self._bank.pepper
             self.pepper.put(entry.index, str(generation), (generation, name, entry.index, None))
         if outcome == "original_not_found" and asked["original"] not in self.first:
@@ -298,7 +300,7 @@ class BankModel:
         return decision
 
     def same(self, request_id: str, first: dict[str, Any], again: dict[str, Any]) -> bool:
-        """Return whether the same is asked again: of two new PINs, as far as both are known for one pepper."""
+        """Return whether the same is asked: of two new PINs, as far as both are known for one pepper."""
         if first["op"] == again["op"] == "set_pin" and (
             request_id in self.forgotten
             or "" in (first["pin"], again["pin"])

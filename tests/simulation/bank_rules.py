@@ -458,4 +458,4 @@ class Bank:
 
 def sealed_for(seal: str) -> int:
     """Return the generation of the pepper."""
-    return int(seal.split(":")[0]) if ":" in seal else 1
+    return int(seal.split(":", maxsplit=1)[0]) if ":" in seal else 1

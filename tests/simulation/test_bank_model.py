@@ -13,6 +13,7 @@ from msgspec.structs import astuple
 from atm.ledger import holds, reversals, rules, unit_of_work
 from atm.ledger.commands import (
     Accounts,
+    BanksOwn,
     Command,
     Expire,
     LevelRaise,
@@ -191,8 +192,8 @@ def lived(ledger: Ledger, model: BankModel, day: Sequence[str] = DAY) -> list[st
             continue
         asked = next((n for n, word in enumerate(words) if n and "=" not in word), len(words))
         command = request(words[:asked], index)
-        actor = "bank" if isinstance(command, Expire) else f"teller-{index % 3}"
-        if not isinstance(command, Expire):
+        actor = "bank" if isinstance(command, BanksOwn) else f"teller-{index % 3}"
+        if not isinstance(command, BanksOwn):
             model.readers.setdefault(command.id, set()).add(actor)
         time_us = NOON_US + int(hour) * HOUR_US + index
         [receipt] = ledger.apply([(index, time_us, LoggedCommand(actor, command))])

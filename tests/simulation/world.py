@@ -169,7 +169,13 @@ class Simulation:
 
     def _fired(self) -> dict[str, int]:
         of_servers = sum((server.fired for server in self.servers.values()), Counter[str]())
-        return dict(self.faults.fired + self.network.fired + of_servers + self.administrator.fired + self.pepper_changer.fired)
+        return dict(
+            self.faults.fired
+            + self.network.fired
+            + of_servers
+            + self.administrator.fired
+            + self.pepper_changer.fired
+        )
 
     def _commits(self) -> int:
         return sum(decision is not None for decision in self.model.decisions)

@@ -51,8 +51,8 @@ from atm.ledger.commands import (
     ResetPin,
     Reverse,
     RevokeRole,
-    RotatePepper,
     RoleName,
+    RotatePepper,
     SetLimit,
     SetPin,
     Transfer,
@@ -136,7 +136,9 @@ def entry(line: str) -> LoggedCommand | LevelRaise | None:
     if line.startswith("reseal "):
         _, generation, *words = line.split()
         at = words.index("forget") if "forget" in words else len(words)
-        seals = tuple((name, seal) for name, _, seal in (word.partition("=") for word in words[:at] if "=" in word))
+        seals = tuple(
+            (name, seal) for name, _, seal in (word.partition("=") for word in words[:at] if "=" in word)
+        )
         receipts = tuple(word for word in words[at + 1 :] if word != "done")
         done = "done" in words
         return LoggedCommand(

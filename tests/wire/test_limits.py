@@ -18,10 +18,10 @@ from atm.ledger.commands import (
     PAGE_LINES_MAX,
     Command,
     Expire,
-    Reseal,
     Line,
     Outcome,
     Read,
+    Reseal,
 )
 from atm.wire.client_messages import (
     ClientRequest,

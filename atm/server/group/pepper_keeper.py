@@ -87,7 +87,7 @@ class PepperKeeper:
         *,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
-        """`own` are the peppers of this server, `others` the names that the other connected ones have told."""
+        """`own` are the peppers of this server, `others` the names that the connected ones have told."""
         self._node, self._core, self._ledger = node, core, ledger
         self._own, self._others = own, others
         self._clock = clock

@@ -53,7 +53,9 @@ class PepperWatch(FileWatch):
         if now.names != before.names:
             self._sealer.peppers = now
             count = f"{len(now.names)} line{'s' if len(now.names) > 1 else ''}"
-            self._report(f"the pepper file was read again: it has {count}, the last is pepper {now.names[-1]}")
+            self._report(
+                f"the pepper file was read again: it has {count}, the last is pepper {now.names[-1]}"
+            )
 
 
 def lack_of(path: Path, peppers: Peppers, current: PepperState) -> str:

@@ -363,6 +363,7 @@ class RequestRouter:
             self._answer(pending, refusal)
             return
         try:
+            decision: Done | Proposed | Handing
             if isinstance(request, RotatePepper):
                 decision = self._keeper.check_rotation(request) or self._rotate(pending, request)
             else:
@@ -391,9 +392,7 @@ class RequestRouter:
     def _answer(self, pending: PendingRequest, answer: AdminReply) -> None:
         pending.channel.reply(pending.number, encode(answer))
 
-    def _end_changes(
-        self, committed: Sequence[Entry], receipts: Sequence[LedgerReceipt | None]
-    ) -> None:
+    def _end_changes(self, committed: Sequence[Entry], receipts: Sequence[LedgerReceipt | None]) -> None:
         for entry, receipt in zip(committed, receipts, strict=True):
             found = self._changes.pop(entry.index, None)
             if found is not None:

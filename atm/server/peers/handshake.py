@@ -38,7 +38,7 @@ class HandshakeRefused(Exception):
 
 
 def own_hello(cluster: Cluster, folder: DataFolder, pepper: str) -> Hello:
-    """Return what the node that runs on `folder` says in a hello; `pepper` is the name of its first pepper."""
+    """Return what the node that runs on `folder` says in a hello; `pepper` is its first pepper's name."""
     node = cluster.nodes[folder.owner.node]
     *earlier, incarnation = incarnations_of(folder.incarnation, folder.drawn) or (0,)
     return Hello(

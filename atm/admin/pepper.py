@@ -53,7 +53,7 @@ def _add(task: Task) -> int:
 
 
 def _rotate(task: Task) -> int:
-    """Make the newest pepper that any node knows current; wait a little for those that have yet to read it."""
+    """Make the newest pepper that any node knows current; wait a little for those that read it just now."""
     until = time.monotonic() + (task.timeout_s or READ_S)
     with Client(task.cluster, timeout=task.timeout_s or TIMEOUT_S) as client:
         while True:

@@ -17,6 +17,7 @@ from atm.client.receipt import new_request_id
 from atm.ledger.commands import Pepper, PepperView
 from atm.local_cluster import LocalCluster, write_cluster_ini
 from atm.server.security.peppers import add_pepper, new_peppers
+from tests.cluster import slow_keeper
 from tests.support.ledgers import right_ledger, wait_until_equal
 from tests.support.server_parts import wait_until
 
@@ -41,7 +42,7 @@ class SlowBank(LocalCluster):
 
     def command(self, name: str) -> list[str]:
         config = self.cluster.path.with_name(f"{name}.ini") if self._apart else self.cluster.path
-        return [sys.executable, "-P", "-m", "tests.cluster.slow_keeper", name, "--config", str(config)]
+        return [sys.executable, "-P", slow_keeper.__file__, name, "--config", str(config)]
 
     def file(self, name: str) -> Path:
         return self.cluster.path.with_name(f"{name}.key")
@@ -192,6 +193,7 @@ def test_nodes_with_different_files_change_nothing_until_all_have_the_same(
                 assert there.login("main", PIN).outcome == "ok", "what was read before stays in use"
             bank.kill("n3")
             assert bank.start("n3").wait(20) == 1
+            bank.kill("n3")  # which has ended: its pipe is closed
             assert bank.output("n3").splitlines()[-1] == (
                 f"node n3 stops: the pepper {bank.file('n3')} lacks the current one, {names[-1]}, so no "
                 "PIN can be checked here: copy the file of another machine there"

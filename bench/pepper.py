@@ -14,6 +14,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from statistics import median, quantiles
 
@@ -21,14 +22,14 @@ from atm import local_cluster
 from atm.client import Client
 from atm.client.admin_client import AdminClient
 from atm.client.receipt import new_request_id
-from atm.ledger.commands import Open, Pepper, RotatePepper, SetPin
+from atm.ledger.commands import Pepper, RotatePepper
 from atm.local_cluster import LocalCluster, write_cluster_ini
 from atm.server.security import pins
 from atm.server.security.peppers import add_pepper
 
 PIN = "8642"
 CALM_S = 10.0
-AT_ONCE = 1_000
+CLIENTS = 32
 QUICK = "--node"
 
 
@@ -54,7 +55,7 @@ def main() -> None:
         with Client(bank.cluster, timeout=60.0) as client:
             while any(node.feature_level != 2 for node in client.cluster_status().nodes):
                 time.sleep(0.1)
-            _furnish(client, options.accounts)
+            _furnish(bank, options.accounts)
             until_s = time.monotonic() + CALM_S
             _tell("before", _credits(client, lambda: time.monotonic() < until_s))
             began_s = _rotate(bank)
@@ -62,13 +63,16 @@ def main() -> None:
             print(f"{options.accounts} accounts took {time.monotonic() - began_s:.0f} s")
 
 
-def _furnish(client: Client, accounts: int) -> None:
-    names = [f"c{number:07}" for number in range(accounts)]
-    for start in range(0, accounts, AT_ONCE):
-        some = names[start : start + AT_ONCE]
-        client.submit([Open(id=new_request_id(), account=name) for name in some])
-        for receipt in client.submit([SetPin(id=new_request_id(), account=name, pin=PIN) for name in some]):
-            assert receipt.outcome == "ok", receipt
+def _furnish(bank: LocalCluster, accounts: int) -> None:
+    def open_some(first: int) -> None:
+        with Client(bank.cluster, timeout=60.0) as client:
+            for number in range(first, accounts, CLIENTS):
+                name = f"c{number:07}"
+                client.open(name)
+                assert client.set_pin(name, PIN).outcome == "ok"
+
+    with ThreadPoolExecutor(CLIENTS) as pool:
+        list(pool.map(open_some, range(CLIENTS)))
 
 
 def _rotate(bank: LocalCluster) -> float:

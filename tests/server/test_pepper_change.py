@@ -148,8 +148,8 @@ def test_what_is_current_in_the_books_and_not_in_the_file_is_refused_at_the_star
 def test_neither_log_nor_ledger_says_an_older_seal_in_what_is_written_after_the_change(
     server: RunningServer, cluster: Cluster
 ) -> None:
-    ledger = server.server._run_loop._ledger
-    [(_, old), _] = ledger.pins_after("", 2)  # type: ignore[attr-defined]
+    ledger: Any = server.server._run_loop._ledger
+    [(_, old), _] = ledger.pins_after("", 2)
     assert old is not None
     assert generation_of(old) == 1
     (log,) = (cluster.data_dir / "n1").glob("raft.log*")
@@ -163,5 +163,5 @@ def test_neither_log_nor_ledger_says_an_older_seal_in_what_is_written_after_the_
         row
         for table in ("account", "receipt", "deed")
         for row in ledger._cursor.execute(f"select * from {table}")
-    ]  # type: ignore[attr-defined]
+    ]
     assert old not in repr(rows)

@@ -85,7 +85,13 @@ PEPPERS = (
     Mutant(
         name="rotated before all know it",
         what="a member can check no PIN",
-        edits=(Edit("PepperKeeper.check_rotation", "if lacking_:\n    raise Refused(...)", "pass"),),
+        edits=(
+            Edit(
+                "PepperKeeper.check_rotation",
+                "lacking_ = ', '.join(...)\nif lacking_:\n    raise Refused(...)",
+                "pass",
+            ),
+        ),
         caught_by=KEEPER + "test_it_is_refused_with_the_names_of_those_who_do_not_know_it",
     ),
     Mutant(
@@ -140,7 +146,7 @@ PEPPERS = (
     Mutant(
         name="the name of a pepper says nothing of those before",
         what="a file with a wrong line in the middle passes for the right one",
-        edits=(Edit("_names", '"name" if not names_ else ...', '"name"'),),
+        edits=(Edit("peppers:_names", '"name" if not names_ else ...', '"name"'),),
         caught_by=SECRETS + "test_a_name_tells_a_pepper_and_all_before_it_from_others",
     ),
     Mutant(
@@ -164,7 +170,13 @@ PEPPERS = (
     Mutant(
         name="the new PIN sealed as the old one",
         what="no PIN can be changed while accounts wait to be carried over",
-        edits=(Edit("PinSealer.seal", "new_ if is_new_ else known_", "known_"),),
+        edits=(
+            Edit(
+                "PinSealer.seal",
+                "peppers_.carried(first_[account_, pin_], new_ if is_new_ else known_)",
+                "peppers_.carried(first_[account_, pin_], known_)",
+            ),
+        ),
         caught_by=SERVICE
         + "test_a_pin_is_sealed_for_the_pepper_of_its_account_and_a_new_one_for_the_current",
     ),

@@ -203,7 +203,7 @@ def test_no_entry_says_an_older_seal(story: Story) -> None:
 
 def test_it_goes_in_small_steps_one_at_a_time_with_a_pause_between(story: Story) -> None:
     story.parts.pepper = PepperState(2, TWO, 7, None)
-    story.parts.pins = [(f"a{number:04}", seal(number)) for number in range(2 * ACCOUNTS_AT_ONCE)]
+    story.parts.pins = [(f"a{number:04}", seal(number)) for number in range(3 * ACCOUNTS_AT_ONCE)]
     story.parts.new_pins = [(f"r{number:05}", None) for number in range(2 * REQUESTS_AT_ONCE)]
     story.keeper.look()
     story.router.accept(requests())

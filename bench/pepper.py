@@ -38,7 +38,7 @@ class QuickBank(LocalCluster):
 
     def command(self, name: str) -> list[str]:
         config = str(self.cluster.path)
-        return [sys.executable, "-P", "-m", "bench.pepper", QUICK, name, "--config", config]
+        return [sys.executable, "-P", __file__, QUICK, name, "--config", config]
 
 
 def main() -> None:

@@ -47,6 +47,8 @@ PERMITTED: Final = {
     # a second person
     "set_approval_limit": _ADMIN,
     "approve": _OPERATOR,
+    # the pepper
+    "rotate_pepper": _ADMIN,
     # what only reads
     "query": _TELLER_READS,
     "statement": _TELLER_READS,
@@ -54,6 +56,7 @@ PERMITTED: Final = {
     "exceptions": _OPERATOR_READS,
     "accounts": _OPERATOR_READS,
     "roles": _ADMIN_READS,
+    "pepper": _ADMIN_READS,
     "deeds": _OPERATOR_READS | _ADMIN,
     "approvals": _OPERATOR_READS | _ADMIN,
     # about the servers

@@ -16,7 +16,7 @@ from contextlib import suppress
 from pathlib import Path
 
 from atm.config import load
-from atm.server.security.pins import new_pepper
+from atm.server.security.peppers import new_peppers
 from bench import far_switch
 from bench.far_switch import TUN, device
 
@@ -133,7 +133,7 @@ class Far:
         pepper_file = load(path).pepper_file
         pepper_file.parent.mkdir(exist_ok=True)
         pepper_file.touch(mode=0o600)
-        pepper_file.write_bytes(new_pepper())  # none makes its own where others have other hosts
+        pepper_file.write_bytes(new_peppers().contents())  # none makes its own where others have other hosts
         return path
 
     def _namespace(self, name: str) -> str:

@@ -16,8 +16,8 @@ from msgspec import Struct
 
 from atm.config import Cluster
 from atm.files import create_durably, make_folder, write_durably
-from atm.server.security.pins import PEPPER_BYTES, PepperRefused, PinSealer, read_pepper
-from atm.storage.backup_folder import BackupFolder, BackupRefused
+from atm.server.security.peppers import PepperRefused, Peppers, peppers_of, read_peppers
+from atm.storage.backup_folder import BackupFolder, BackupRefused, Manifest
 
 try:
     from cryptography import fernet
@@ -60,14 +60,14 @@ def add_pepper(folder: BackupFolder, pepper_file: Path, passphrase: bytes) -> No
     Raises `BackupRefused` if it is not the one that this bank's PINs are sealed with.
     """
     assert folder.manifest is not None
-    pepper = _existing(pepper_file)
-    if pepper is None:
+    peppers = _existing(pepper_file)
+    if peppers is None:
         raise BackupRefused(f"there is no file {pepper_file}: name the pepper_file of a node")
-    if PinSealer(pepper).name != folder.manifest.pepper:
+    if not _opens(peppers, folder.manifest):
         raise BackupRefused(f"{pepper_file} is not the secret that this bank's PINs are sealed with")
     salt = secrets.token_bytes(SALT_BYTES)
     sealed = _Sealed(n=SCRYPT_N, r=SCRYPT_R, p=SCRYPT_P, salt=salt, token=b"")
-    sealed = msgspec.structs.replace(sealed, token=_cipher(sealed, passphrase).encrypt(pepper))
+    sealed = msgspec.structs.replace(sealed, token=_cipher(sealed, passphrase).encrypt(peppers.contents()))
     content = msgspec.json.encode(sealed)
     digest = hashlib.sha256(content).hexdigest()
     manifest = msgspec.structs.replace(folder.manifest, sealed_pepper_sha256=digest)
@@ -87,7 +87,7 @@ def put_pepper_back(
     assert manifest is not None
     present = _existing(path)
     if present is not None:
-        if PinSealer(present).name != manifest.pepper:
+        if not _opens(present, manifest):
             raise BackupRefused(
                 f"{path} is another secret than the one that the PINs in this backup are sealed with: put "
                 "the right one "
@@ -102,30 +102,37 @@ def put_pepper_back(
         )
     if passphrase is None:
         return f"The PINs' secret is in this backup: give --passphrase-file to have it put at {path}"
-    pepper = _unsealed(folder, passphrase)
-    if PinSealer(pepper).name != manifest.pepper:
+    peppers = _unsealed(folder, passphrase)
+    if not _opens(peppers, manifest):
         raise BackupRefused(f"{folder.path / manifest.sealed_pepper} holds another secret than the backup's")
     if preview:
         return f"The PINs' secret would be put at {path}"
     make_folder(path.parent)
-    create_durably(path, pepper.hex().encode(), mode=0o600)
+    create_durably(path, peppers.contents(), mode=0o600)
     return f"The PINs' secret was put at {path}: copy it to the other machines"
 
 
-def _unsealed(folder: BackupFolder, passphrase: bytes) -> bytes:
+def _opens(peppers: Peppers, manifest: Manifest) -> bool:
+    """Whether the PINs in this backup are sealed with these."""
+    return (
+        peppers.names[0] == manifest.pepper and (manifest.current_pepper or manifest.pepper) in peppers.names
+    )
+
+
+def _unsealed(folder: BackupFolder, passphrase: bytes) -> Peppers:
     folder.check_pepper()
     assert folder.manifest is not None
     path = folder.path / folder.manifest.sealed_pepper
     sealed = msgspec.json.decode(path.read_bytes(), type=_Sealed)
     cipher = _cipher(sealed, passphrase)
     try:
-        pepper = cipher.decrypt(sealed.token)
+        peppers = peppers_of(cipher.decrypt(sealed.token))
     except fernet.InvalidToken:
         raise BackupRefused(
             "the passphrase is not the one that the PINs' secret was encrypted with"
         ) from None
-    assert len(pepper) == PEPPER_BYTES
-    return pepper
+    assert peppers is not None, "what was encrypted is whole"
+    return peppers
 
 
 def _cipher(sealed: _Sealed, passphrase: bytes) -> fernet.Fernet:
@@ -138,8 +145,8 @@ def _cipher(sealed: _Sealed, passphrase: bytes) -> fernet.Fernet:
     return fernet.Fernet(base64.urlsafe_b64encode(kdf.derive(passphrase)))
 
 
-def _existing(path: Path) -> bytes | None:
+def _existing(path: Path) -> Peppers | None:
     try:
-        return read_pepper(path) if path.exists() else None
+        return read_peppers(path) if path.exists() else None
     except PepperRefused as error:
         raise BackupRefused(str(error)) from error

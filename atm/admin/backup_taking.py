@@ -240,6 +240,7 @@ class _Taking:
             "feature_level": offer.feature_level,
             "nodes": offer.nodes,
             "pepper": offer.pepper,
+            "current_pepper": offer.current_pepper,
             "made_us": self._now_us,
         }
         return replace(old, **told) if old is not None else Manifest(**told)  # type: ignore[arg-type]

@@ -15,6 +15,7 @@ from atm.admin import (
     log_listing,
     membership,
     new_cluster,
+    pepper,
     roles,
     sbom,
     status,
@@ -81,6 +82,12 @@ COMMANDS = (
         "show these limits, and what waits for a second person",
         membership.add_nothing,
         approvals.run_list,
+    ),
+    AdminCommand(
+        "pepper",
+        "change the secret that PINs are sealed with, while the bank serves",
+        pepper.add_arguments,
+        pepper.run,
     ),
     AdminCommand(
         "log", "print the log of a data folder on this machine", log_listing.add_arguments, log_listing.run

@@ -196,7 +196,15 @@ def _pepper_beside_data(cluster: Cluster) -> Iterator[Finding]:
 
 
 def _files(status: ClusterStatus) -> Iterator[Finding]:
+    newest = _groups((node.node, (node.pepper, *node.further_peppers)[-1]) for node in status.nodes)
     peppers = _groups((node.node, node.pepper) for node in status.nodes)
+    if len(peppers) == 1 and len(newest) > 1:
+        yield Finding(
+            "pepper",
+            None,
+            f"the nodes' pepper files end with different lines, {_told(newest, named=False)}: copy the one "
+            "that was added to last to all machines; the nodes read it by themselves",
+        )
     if len(peppers) > 1:
         yield Finding(
             "pepper",

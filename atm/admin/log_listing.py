@@ -103,6 +103,8 @@ def _without_pins(command: dict[str, Any]) -> dict[str, Any]:
     shown: dict[str, Any] = {
         name: HIDDEN if name in PINS and value else value for name, value in command.items()
     }
+    if "seals" in shown:
+        shown["seals"] = [[account, HIDDEN] for account, _ in shown["seals"]]
     if "legs" in shown:
         shown["legs"] = [_without_pins(leg) for leg in shown["legs"]]
     return shown

@@ -105,7 +105,7 @@ def add(task: Task) -> int:
         row = _row(found, name)
         if row is None:
             _require_unused(found, peer, client)
-            _change(task, AddMember(id=new_request_id(), node=name, peer=peer, client=client))
+            change(task, AddMember(id=new_request_id(), node=name, peer=peer, client=client))
             task.progress(f"{name} is a learner now: it gets the log, and has no vote yet")
         elif (row.peer, row.client) != (peer, client):
             raise NotDone(
@@ -145,7 +145,7 @@ def remove(task: Task) -> int:
             f"{(voters - 1) // 2 + 1} "
             f"of them run. Nothing was changed. To do it: bin/admin remove {name} --yes",
         )
-    _change(task, RemoveMember(id=new_request_id(), node=name, yes=yes))
+    change(task, RemoveMember(id=new_request_id(), node=name, yes=yes))
     text = (
         f"{name} is no member any more: it stops. Take its section out of cluster.ini on every machine. "
         "It comes back only by add, with an empty data folder"
@@ -161,7 +161,7 @@ def move(task: Task) -> int:
     row = _member(found, name)
     _require_unused(found, peer, client, but=name)
     if (row.peer, row.client) != (peer, client):
-        _change(task, MoveMember(id=new_request_id(), node=name, peer=peer, client=client))
+        change(task, MoveMember(id=new_request_id(), node=name, peer=peer, client=client))
     text = (
         f"{name} is expected at {peer} (nodes) and {client} (tellers) from now on. Start it there, with "
         "its own "
@@ -188,7 +188,7 @@ def _replace_once_connected(task: Task, name: str) -> None:
     until = time.monotonic() + CONNECTED_WITHIN_S
     while True:
         try:
-            _change(task, ReplaceMember(id=new_request_id(), node=name))
+            change(task, ReplaceMember(id=new_request_id(), node=name))
             return
         except NotDone as refused:
             if NOT_CONNECTED not in str(refused) or time.monotonic() > until:
@@ -205,7 +205,7 @@ def transfer(task: Task) -> int:
             raise NotDone(REFUSED, f"{name} is a learner: only a voter can lead. Nothing was changed")
     before = task.client.status()
     if not (name is not None and before.leader == name):
-        _change(task, TransferLeadership(id=new_request_id(), node=name))
+        change(task, TransferLeadership(id=new_request_id(), node=name))
     until = time.monotonic() + (task.timeout_s or TIMEOUT_S)
     while True:
         status = task.client.status()
@@ -253,7 +253,7 @@ def _snapshot_of(task: Task, name: str, status: ClusterStatus) -> int:
 # -- parts -------------------------------------------------------------------------------------------
 
 
-def _change(task: Task, request: AdminChange) -> AdminReply:
+def change(task: Task, request: AdminChange) -> AdminReply:
     """Return the leader's answer; raise `NotDone` if it refuses.
 
     When no answer comes it is asked again, for as long as a node is looked for: whatever is so already

@@ -18,7 +18,7 @@ from atm.admin.task import REFUSED, USAGE, NotDone, Task
 from atm.config import NODES_MAX, PEPPER_FILE, is_node_name, is_wildcard, parse_address
 from atm.files import sync_folder
 from atm.identity import Role
-from atm.server.security.pins import new_pepper
+from atm.server.security.peppers import new_peppers
 
 NODES = 5
 CLIENT_PORT, PEER_PORT = 5000, 6000
@@ -83,7 +83,7 @@ def run(task: Task) -> int:
         text = without_tls(text)
     files = {path: text}
     if hosts is not None:
-        files[path.with_name(PEPPER_FILE)] = new_pepper().decode()
+        files[path.with_name(PEPPER_FILE)] = new_peppers().contents().decode()
     folders = [path.with_name(certs.FOLDER)] if options.tls else []
     for each in (*files, *folders):
         if each.exists() or each.is_symlink():

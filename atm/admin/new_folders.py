@@ -30,7 +30,10 @@ from atm.storage.snapshots import SNAPSHOT_FOLDER, SnapshotStore
 
 
 class NewCluster(Struct, frozen=True, kw_only=True):
-    """What its folders have in common; `pepper` is the name of the secret that the PINs are sealed with."""
+    """What its folders have in common.
+
+    `pepper` is the name of the first secret that the PINs are sealed with; None: all these secrets are lost.
+    """
 
     epoch: Epoch
     end: Position  # of the last entry in its books
@@ -62,7 +65,7 @@ def require_empty(cluster: Cluster, names: Sequence[str]) -> None:
 
 def take_over(ledger: Path, new: NewCluster) -> None:
     """Make the ledger that of the new cluster, and durable."""
-    begin_epoch(ledger, new.epoch)
+    begin_epoch(ledger, new.epoch, peppers_known=new.pepper is not None)
     sync_file(ledger)
 
 

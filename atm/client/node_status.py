@@ -52,7 +52,8 @@ class NodeStatus:
     alarms: tuple[str, ...] = ()
     sync_ms: float | None = None  # the longest sync of its log lately
     config: str | None = None  # a digest of the nodes in its cluster.ini
-    pepper: str | None = None  # the name of its pepper
+    pepper: str | None = None  # the name of its first pepper
+    further_peppers: tuple[str, ...] = ()  # of those behind it in its file
     certificate_ends_us: int | None = None  # when its certificate expires
 
 
@@ -263,5 +264,6 @@ def _status(node: NodeConfig, answer: StatusReply | None, committed: int) -> Nod
         sync_ms=answer.sync_ms,
         config=answer.config,
         pepper=answer.pepper,
+        further_peppers=answer.further_peppers,
         certificate_ends_us=answer.certificate_ends_us,
     )

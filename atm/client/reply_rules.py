@@ -11,6 +11,7 @@ from atm.ledger.commands import (
     Login,
     Lookup,
     Outcome,
+    Pepper,
     Query,
     Read,
     Roles,
@@ -36,6 +37,8 @@ def answers(request: Command | Read, reply: Reply) -> bool:
             return reply.deeds is not None and not isinstance(reply.next, str)
         case Approvals():
             return reply.approvals is not None and not isinstance(reply.next, str)
+        case Pepper():
+            return reply.pepper is not None
         case Lookup():
             return reply.asked is not None
         case _:

@@ -8,6 +8,7 @@ from typing import Literal
 from msgspec import Struct
 
 from atm.ledger.commands import NOT_HASHED, OK, Outcome
+from atm.ledger.peppers import generation_of
 
 WRONG_PINS_MAX = 3  # in a row, at any servers; then the account is locked
 DAY_US = 24 * 3600 * 1_000_000
@@ -16,7 +17,7 @@ State = Literal["open", "frozen", "closed", "banks_own"]
 
 
 class PinNotHashed(Exception):
-    """A PIN has to be compared or set that was not hashed: the command must be asked again."""
+    """A PIN has to be compared or set that was not hashed, or for another pepper: to be asked again."""
 
 
 class Account(Struct):
@@ -62,19 +63,20 @@ class Account(Struct):
         """Whether every PIN is refused until an operator unlocks the account, by the rule of release 1.1."""
         return self.wrong_pins >= WRONG_PINS_MAX
 
-    def check_pin(self, pin: str | None) -> Outcome:
-        """Return `OK`, `WRONG_PIN` or `LOCKED`, and count wrong PINs; all PINs here are sealed.
+    def check_pin(self, pin: str | None, *, locked: bool) -> Outcome:
+        """Return `OK`, `WRONG_PIN` or `LOCKED`, and count wrong PINs in a row; all PINs here are sealed.
 
         An account without a PIN accepts any. A missing PIN is no guess, so it is refused and not counted.
-        Raises `PinNotHashed`, and changes nothing, if the PIN would have to be compared and was not hashed.
+        Raises `PinNotHashed`, and changes nothing, if the PIN would have to be compared, and was not hashed
+        or for another pepper.
         """
         if self.pin is None:
             return OK
-        if self.locked:
+        if locked:
             return Outcome.LOCKED
         if pin is None:
             return Outcome.WRONG_PIN
-        if pin == NOT_HASHED:
+        if pin == NOT_HASHED or generation_of(pin) != generation_of(self.pin):
             raise PinNotHashed
         if hmac.compare_digest(self.pin, pin):
             self.wrong_pins = 0

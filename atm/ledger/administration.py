@@ -21,6 +21,7 @@ from atm.ledger.commands import (
     Unfreeze,
     Unlock,
 )
+from atm.ledger.peppers import generation_of
 from atm.ledger.unit_of_work import Decision, UnitOfWork
 from atm.ledger.withdrawals import check_pin
 
@@ -45,7 +46,7 @@ def decide_pin(unit: UnitOfWork, command: SetPin | Login) -> Decision:
             return _log_in(unit, account, command.pin), account
         outcome = check_pin(unit, account, command.old_pin)
         if outcome is OK:
-            if command.pin == NOT_HASHED:
+            if command.pin == NOT_HASHED or generation_of(command.pin) != unit.pepper.generation:
                 raise PinNotHashed
             account.pin = command.pin
             unit.change_account(account)

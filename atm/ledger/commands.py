@@ -19,10 +19,11 @@ BALANCE_MINOR_MAX = 2**53 - 1  # exact in every program that reads numbers as fl
 LEGS_MAX = 64  # postings of one batch
 HOLD_MS_MAX = 400 * 24 * 3600 * 1000
 PAGE_LINES_MAX = 100
+GENERATIONS_MAX = 32  # of the pepper
 END_USER_CHARS_MAX = 31  # with the gateway's name and a slash, an actor
 
 LOCAL = LOCAL_IDENTITY.name  # the actor of a client that has no identity
-BANK = "bank"  # the actor of `Expire`, which the leader proposes itself
+BANK = "bank"  # the actor of `Expire` and `Reseal`, which the leader proposes itself
 
 ACTOR_CHARS_MAX = 64
 assert NAME_CHARS_MAX + 1 + END_USER_CHARS_MAX <= ACTOR_CHARS_MAX
@@ -48,8 +49,12 @@ LoggedActor = Annotated[
 ]  # a pattern takes a third of decoding a command
 AccountName = Annotated[str, Meta(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]{0,63}\Z")]
 AmountMinor = Annotated[int, Meta(gt=0, le=AMOUNT_MINOR_MAX)]
-# 4 to 12 digits as a teller sends it; 64 hexadecimal digits once sealed (atm/server/security/pins.py).
-Pin = Annotated[str, Meta(pattern=r"^([0-9]{4,12}|[0-9a-f]{64})\Z")]
+# 4 to 12 digits as a teller sends it; 64 hexadecimal digits once sealed (atm/server/security/pins.py), from
+# generation 2 of the pepper on behind its number and a colon, which only feature level 2 knows.
+Pin = Annotated[str, Meta(pattern=r"^([0-9]{4,12}|(([2-9]|[1-9][0-9]):)?[0-9a-f]{64})\Z")]
+NewerSeal = Annotated[str, Meta(pattern=r"^([2-9]|[1-9][0-9]):[0-9a-f]{64}\Z")]
+Generation = Annotated[int, Meta(ge=2, le=GENERATIONS_MAX)]
+PepperName = Annotated[str, Meta(pattern=r"^[0-9a-f]{16}\Z")]
 PersonName = Annotated[str, Meta(pattern=rf"^[A-Za-z0-9_][A-Za-z0-9_.-]{{0,{NAME_CHARS_MAX - 1}}}\Z")]
 RoleName = Literal["admin", "auditor", "gateway", "operator", "teller"]
 LimitedOp = Literal["write_off", "reverse", "unlock", "reset_pin"]  # of `Limited`
@@ -318,6 +323,18 @@ class Approve(Request, frozen=True, kw_only=True, tag="approve"):
             raise ValueError("an approval has an id of its own")
 
 
+class RotatePepper(Request, frozen=True, kw_only=True, tag="rotate_pepper"):
+    """Make a newer pepper current: from this entry on, new PINs are sealed for it, and the old carried over.
+
+    The leader proposes it only once all members know that pepper.
+    """
+
+    level: ClassVar[int] = 2
+
+    generation: Generation
+    pepper: PepperName
+
+
 def _check_person(name: str) -> None:
     if name in RESERVED_NAMES:
         raise ValueError(f"{name} is nobody with a certificate: its roles cannot be changed")
@@ -363,6 +380,27 @@ class NoteDeed(Request, frozen=True, kw_only=True, tag="note_deed"):
 
     deed: NotedOp
     target: Annotated[str, Meta(min_length=1, max_length=64)]
+
+
+class Reseal(
+    Struct,
+    frozen=True,
+    kw_only=True,
+    tag_field="op",
+    tag="reseal",
+    forbid_unknown_fields=True,
+    omit_defaults=True,
+):
+    """Carry stored PINs over to a newer pepper: proposed by the leader itself, no receipt.
+
+    `seals` has accounts and their seals of the `generation`. `receipts` are the ids of `set_pin` requests:
+    what the books keep of an older seal there is forgotten. `done`: nothing older is left.
+    """
+
+    generation: Generation
+    seals: tuple[tuple[AccountName, NewerSeal], ...] = ()
+    receipts: tuple[RequestId, ...] = ()
+    done: bool = False
 
 
 # -- requests that only read -----------------------------------------------------------------------------
@@ -474,6 +512,10 @@ class Approvals(Request, frozen=True, kw_only=True, tag="approvals"):
         return RECEIPT_BYTES_MAX + self.limit * APPROVAL_BYTES_MAX
 
 
+class Pepper(Request, frozen=True, kw_only=True, tag="pepper"):
+    """Ask which pepper is current, and how many accounts have a PIN that is sealed for an older one."""
+
+
 Command = (
     Credit
     | Debit
@@ -497,8 +539,10 @@ Command = (
     | RevokeRole
     | SetApprovalLimit
     | Approve
+    | RotatePepper
 )
-LogCommand = Command | Expire | NoteDeed
+BanksOwn = Expire | Reseal
+LogCommand = Command | BanksOwn | NoteDeed
 
 
 # -- what log entries say ----------------------------------------------------------------------------------
@@ -575,7 +619,7 @@ class MembershipChange(Struct, frozen=True, array_like=True):
 LedgerEntry = LoggedCommand | Founding | LevelRaise | MembershipChange
 Withdrawal = Debit | Transfer | Hold  # money goes out of `account`, so its PIN goes with the request
 Limited = WriteOff | Reverse | Unlock | ResetPin  # what may need an approval
-Read = Query | Statement | Lookup | Exceptions | Accounts | Roles | Deeds | Approvals
+Read = Query | Statement | Lookup | Exceptions | Accounts | Roles | Deeds | Approvals | Pepper
 Page = Statement | Exceptions | Accounts | Roles | Deeds | Approvals  # what is read page by page
 
 
@@ -685,6 +729,20 @@ class WaitingRequest(Struct, frozen=True, kw_only=True, omit_defaults=True):
     request_id: str
 
 
+class PepperView(Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """The current pepper: its generation, and from 2 on its name and the log entry that made it current.
+
+    `older` counts the accounts whose PINs are sealed for an older one. `carried_index` is the entry since
+    which neither accounts nor receipts hold anything older; None while that is under way.
+    """
+
+    generation: int
+    name: str = ""
+    log_index: int = 0
+    carried_index: int | None = None
+    older: int = 0
+
+
 class Contents(Struct, frozen=True, kw_only=True, omit_defaults=True, gc=False):
     """What was asked under a request id, as the ledger keeps it; `details` is JSON."""
 
@@ -699,13 +757,15 @@ class ReadResult(LedgerReceipt, frozen=True, kw_only=True, omit_defaults=True):
 
     query      `state` is open, frozen or closed; `pin` is none, set or locked. `locked_until_us` says until
                when, None: until it is unlocked. `tries_left` says how many wrong PINs will lock it, if fewer
-               than at first, `wrong_pins` how many there were since the last right login, if any
+               than at first, `wrong_pins` how many there were since the last right login, if any;
+               `sealed_for` the generation of the pepper that its PIN is sealed for, if not the first
     statement  `lines`, the latest first, and `next` to ask for those before them, None if there are none
     exceptions likewise
     accounts   `accounts` in the order of their names, and `next` to ask for those after them, likewise
     roles      `roles`, and `next`, likewise
     deeds      `deeds`, the latest first, and `next`, likewise
     approvals  `approvals` that are waited for, the latest first, and `next`, likewise; `limits` that are set
+    pepper     `pepper`
     lookup     the first receipt, in `asked` what was asked, and by which `actor`; `reversed_by` is the id of
                its reversal, `approved_by` that of the approval that carried it out
     """
@@ -715,12 +775,14 @@ class ReadResult(LedgerReceipt, frozen=True, kw_only=True, omit_defaults=True):
     locked_until_us: int | None = None
     tries_left: int | None = None
     wrong_pins: int | None = None
+    sealed_for: int | None = None
     lines: tuple[Line, ...] | None = None
     accounts: tuple[AccountState, ...] | None = None
     roles: tuple[RoleState, ...] | None = None
     deeds: tuple[Deed, ...] | None = None
     approvals: tuple[WaitingRequest, ...] | None = None
     limits: tuple[ApprovalLimit, ...] | None = None
+    pepper: PepperView | None = None
     next: int | str | None = None
     asked: Contents | None = None
     actor: str | None = None
@@ -731,5 +793,5 @@ class ReadResult(LedgerReceipt, frozen=True, kw_only=True, omit_defaults=True):
     def is_empty(self) -> bool:
         """Whether it has nothing but the outcome."""
         pages = (self.lines, self.accounts, self.roles, self.deeds, self.approvals)
-        told = (self.balance, self.asked, *pages)
+        told = (self.balance, self.asked, self.pepper, *pages)
         return all(each is None for each in told) and not self.log_index

@@ -11,7 +11,15 @@ import hashlib
 
 from msgspec.json import encode
 
-from atm.ledger.commands import Approve, Command, GrantRole, NoteDeed, RevokeRole, SetApprovalLimit
+from atm.ledger.commands import (
+    Approve,
+    Command,
+    GrantRole,
+    NoteDeed,
+    RevokeRole,
+    RotatePepper,
+    SetApprovalLimit,
+)
 
 # A deed as the table has it: log index, time stamp, actor, names of roles, op, target, amount, outcome,
 # request id, hash.
@@ -20,7 +28,7 @@ DEED_COLUMNS = "deed, time_us, actor, roles, op, target, amount, outcome, reques
 
 
 def target_of(command: Command | NoteDeed) -> str | None:
-    """Return what it is about: an account, an identity and its role, a request, its kind, or a server."""
+    """Return what it is about: an account, identity and role, a request or its kind, a pepper, a server."""
     match command:
         case NoteDeed():
             return command.target
@@ -30,6 +38,8 @@ def target_of(command: Command | NoteDeed) -> str | None:
             return command.limited
         case Approve():
             return command.request
+        case RotatePepper():
+            return f"{command.generation}:{command.pepper}"
         case _:
             account: str | None = getattr(command, "account", None)
             return account

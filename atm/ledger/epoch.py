@@ -15,6 +15,8 @@ from atm.ledger.cluster import read_cluster, write_cluster
 from atm.ledger.commands import BANK, OK, Member
 from atm.ledger.database import Database
 
+# The nodes make another first pepper, and no PIN is right by it.
+FORGET_PEPPERS = "delete from pepper; update account set pin = substr(pin, -64) where pin is not null"
 MARKER = "insert into receipt values (?, ?, null, null, ?, ?, ?, null, null, ?, ?)"
 
 
@@ -34,9 +36,10 @@ class Epoch(Struct, frozen=True, kw_only=True):
         return f"{self.op}-{self.cluster}"
 
 
-def begin_epoch(path: Path, epoch: Epoch) -> None:
+def begin_epoch(path: Path, epoch: Epoch, *, peppers_known: bool) -> None:
     """Make the ledger at `path`, which has applied everything up to `log_index`, that of the new cluster.
 
+    Without its peppers the bank begins with a first one again, and every PIN has to be reset.
     A receipt says so in the books for ever, on every node with the same words; `lookup` finds it.
     """
     details = msgspec.json.encode({"from": epoch.old_cluster, "at": epoch.log_index}).decode()
@@ -53,3 +56,5 @@ def begin_epoch(path: Path, epoch: Epoch) -> None:
             )
             write_cluster(cursor, cluster)
             cursor.execute(MARKER, marker)
+            if with_members and not peppers_known:
+                cursor.execute(FORGET_PEPPERS)

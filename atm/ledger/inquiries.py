@@ -22,6 +22,8 @@ from atm.ledger.commands import (
     Line,
     Lookup,
     Outcome,
+    Pepper,
+    PepperView,
     Query,
     Read,
     ReadResult,
@@ -31,6 +33,7 @@ from atm.ledger.commands import (
     WaitingRequest,
 )
 from atm.ledger.deeds import DEED_COLUMNS
+from atm.ledger.peppers import FIRST_GENERATION, PepperState, generation_of, of_generation
 from atm.ledger.pin_lock import is_locked, tries_left
 from atm.ledger.rows import Row, SqliteRows
 
@@ -76,6 +79,7 @@ WAITING_BEFORE = """select log_index, asked_us, asked_by, roles, op,
     coalesce(account, json_extract(details, '$.original')), amount, stake, request_id
     from approval join receipt using (request_id)
     where approved_by is null and asked_us >= ? and log_index < ? order by asked_us desc limit ?"""
+OLDER_PINS = "select count(*) from account where pin is not null and substr(pin, 1, length(?1)) <> ?1"
 REVERSED_BY = "select reversal from reversal where original = ?"
 
 
@@ -83,6 +87,7 @@ def balance_view(query: Query, account: Account, now_us: int) -> ReadResult:
     """Return the answer to a query of the balance at that time, which is the present."""
     pin = _pin_state(account, now_us)
     counted = pin == "set" and account.locked_until_us is not None
+    generation = FIRST_GENERATION if account.pin is None else generation_of(account.pin)
     tries = tries_left(account, now_us) if counted else WRONG_PINS_MAX
     return ReadResult(
         id=query.id,
@@ -94,6 +99,7 @@ def balance_view(query: Query, account: Account, now_us: int) -> ReadResult:
         locked_until_us=account.locked_until_us if pin == "locked" else None,
         tries_left=tries if tries < WRONG_PINS_MAX else None,
         wrong_pins=account.wrong_unseen or None,
+        sealed_for=None if generation == FIRST_GENERATION else generation,
     )
 
 
@@ -104,7 +110,7 @@ class Inquiries:
         self.rows = SqliteRows(cursor, has_level_2=has_level_2)
         self._cursor = cursor
 
-    def execute(self, request: Read, now_us: int) -> ReadResult:
+    def execute(self, request: Read, now_us: int) -> ReadResult:  # noqa: C901 - a case for each kind
         """Return the answer, with locks as they are at that time.
 
         The refusals are `NO_SUCH_ACCOUNT` and `ORIGINAL_NOT_FOUND`.
@@ -128,6 +134,8 @@ class Inquiries:
                 return self._deeds(request)
             case Approvals():
                 return self._approvals(request, now_us)
+            case Pepper():
+                return self._pepper(request)
             case _:
                 assert_never(request)
 
@@ -218,9 +226,26 @@ class Inquiries:
             next=page[-1].log_index if len(found) > request.limit else None,
         )
 
+    def _pepper(self, request: Pepper) -> ReadResult:
+        found = self.rows.pepper() if self._has_newer_tables() else PepperState()
+        older = 0
+        if found.carried_index is None:
+            older = self._cursor.execute(OLDER_PINS, (of_generation(found.generation, ""),)).get
+        view = PepperView(
+            generation=found.generation,
+            name=found.name,
+            log_index=found.log_index,
+            carried_index=found.carried_index,
+            older=older,
+        )
+        return ReadResult(id=request.id, outcome=Outcome.OK, pepper=view)
+
+    def _has_newer_tables(self) -> bool:
+        return bool(self._cursor.execute(HAS_NEWER_TABLES).get)
+
     def _newer(self, sql: str, values: tuple[str | int, ...] = ()) -> list[Row]:
         """Return rows of a table that feature level 2 adds; none before it."""
-        if not self._cursor.execute(HAS_NEWER_TABLES).get:
+        if not self._has_newer_tables():
             return []
         return self._cursor.execute(sql, values).fetchall()
 

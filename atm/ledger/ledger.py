@@ -22,6 +22,7 @@ from atm.ledger.commands import (
 )
 from atm.ledger.database import NORMAL, Database, LedgerDamaged, LedgerFault
 from atm.ledger.inquiries import Inquiries, balance_view
+from atm.ledger.peppers import PepperState
 from atm.ledger.posting import NO_HASH
 from atm.ledger.roles import RoleChange
 from atm.ledger.rows import SqliteRows, Unreadable
@@ -76,6 +77,7 @@ class Ledger:
             self._role_changes = self._rows.role_changes() if has_level_2 else {}
             self._approval_limits: Mapping[str, ApprovalLimit]
             self._approval_limits = self._rows.approval_limits() if has_level_2 else {}
+            self._pepper = self._rows.pepper() if has_level_2 else PepperState()
             self._deed_hash = self._rows.last_deed_hash() if has_level_2 else NO_HASH
             self._cluster = self._decided_cluster = read_cluster(self._cursor, with_members=has_level_2)
 
@@ -89,6 +91,12 @@ class Ledger:
         """What the decided entries say about roles, by the names of identities; any thread may read it."""
         unit = self._unit
         return self._role_changes if unit is None else unit.role_changes
+
+    @property
+    def pepper(self) -> PepperState:
+        """The current pepper by the decided entries; any thread may read it."""
+        unit = self._unit
+        return self._pepper if unit is None else unit.pepper
 
     @property
     def applied_index(self) -> int:
@@ -106,7 +114,7 @@ class Ledger:
         return self._next_expiry_us
 
     def apply(self, records: Sequence[Record]) -> list[LedgerReceipt | None]:
-        """Apply committed log entries in one transaction; return a receipt for each command but `Expire`.
+        """Apply committed log entries in one transaction; return a receipt for each client's command.
 
         The result depends on the log alone, not on how it is cut into batches. Raises
         `NotNext` and changes nothing unless the records follow on `applied_index` without a gap.
@@ -144,6 +152,7 @@ class Ledger:
         unit.feature_level = self._decided_cluster.feature_level
         unit.role_changes, unit.approval_limits = self._role_changes, self._approval_limits
         unit.deed_hash = self._deed_hash
+        unit.pepper = self._pepper
         return unit
 
     def write(self) -> None:
@@ -167,6 +176,7 @@ class Ledger:
         self._journal_hash = unit.journal_hash
         self._role_changes, self._approval_limits = unit.role_changes, unit.approval_limits
         self._deed_hash = unit.deed_hash
+        self._pepper = unit.pepper
         self._next_expiry_us = next_expiry_us
 
     def view(self, request: Read, now_us: int = 0) -> ReadResult:
@@ -189,6 +199,18 @@ class Ledger:
             if account is not None:
                 return balance_view(request, account, now_us)
         return self._inquiries.execute(request, now_us)
+
+    def pins_after(self, account: str, limit: int) -> Sequence[tuple[str, str | None]]:
+        """Return some accounts behind this name, in the order of their names, and their seals."""
+        self.write()
+        with self._reading():
+            return self._rows.pins_after(account, limit)
+
+    def new_pins_after(self, request_id: str, limit: int) -> Sequence[tuple[str, str | None]]:
+        """Return some request ids behind this one, in order, and the details of those that set a PIN."""
+        self.write()
+        with self._reading():
+            return self._rows.new_pins_after(request_id, limit)
 
     def state_hash(self, rows_from: RowsFrom, rows_max: int) -> StateHash:
         """Write what was decided; return hashes to compare this ledger by, with another at the same index."""

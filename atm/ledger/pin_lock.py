@@ -8,10 +8,8 @@ go on for ever. Before that level the third locks until `unlock`, as in release 
 
 from __future__ import annotations
 
-import hmac
-
-from atm.ledger.accounts import DAY_US, WRONG_PINS_MAX, Account, PinNotHashed, day_of
-from atm.ledger.commands import NOT_HASHED, OK, Outcome
+from atm.ledger.accounts import DAY_US, WRONG_PINS_MAX, Account, day_of
+from atm.ledger.commands import OK, Outcome
 
 LOCK_LEVEL = 2  # the feature level from which on these rules hold
 FIRST_LOCK_US = 60 * 1_000_000
@@ -32,19 +30,11 @@ def is_locked(account: Account, now_us: int) -> bool:
 
 def check_pin(account: Account, pin: str | None, now_us: int) -> Outcome:
     """Do as `Account.check_pin` with the lock of this level."""
-    if account.pin is None:
-        return OK
-    if is_locked(account, now_us):
-        return Outcome.LOCKED
-    if pin is None:
-        return Outcome.WRONG_PIN
-    if pin == NOT_HASHED:
-        raise PinNotHashed
-    if hmac.compare_digest(account.pin, pin):
-        account.wrong_pins = 0
-        return OK
-    _count_wrong(account, now_us)
-    return Outcome.WRONG_PIN
+    before = account.wrong_pins
+    outcome = account.check_pin(pin, locked=is_locked(account, now_us))
+    if account.wrong_pins > before:
+        _count_wrong(account, now_us)
+    return outcome
 
 
 def tries_left(account: Account, now_us: int) -> int:
@@ -72,8 +62,8 @@ def reset(account: Account) -> None:
 
 
 def _count_wrong(account: Account, now_us: int) -> None:
+    """Count a wrong PIN, which is counted among those in a row, towards the lock."""
     _begin_day(account, now_us)
-    account.wrong_pins += 1
     account.wrong_today += 1
     account.wrong_unseen += 1
     doublings = max(account.wrong_pins - WRONG_PINS_MAX, account.wrong_today - WRONG_PINS_A_DAY)

@@ -6,7 +6,7 @@ import hashlib
 from typing import Any
 
 import msgspec
-from msgspec.structs import asdict
+from msgspec.structs import asdict, replace
 
 from atm.ledger.commands import (
     NOT_HASHED,
@@ -17,20 +17,21 @@ from atm.ledger.commands import (
     Debit,
     Limited,
     LogCommand,
+    Reseal,
     SetPin,
     Transfer,
 )
+from atm.ledger.peppers import FIRST_GENERATION, generation_of, of_generation
 
 _NO_DETAILS = frozenset({"id", "end_user", "account", "amount", "pin", "old_pin"})
-_PIN_NOT_HASHED = ""  # no digest
-_SET_PIN_NOT_HASHED = '{"pin":""}'  # the details of `set_pin` then
+_NO_DIGEST = ""  # of a new PIN that was not hashed, or for an older pepper than the current one
 
 
-def contents_of(command: Command) -> Contents:
+def contents_of(command: Command, generation: int = FIRST_GENERATION) -> Contents:
     """Return what is asked. A request under an id that was used with other contents is refused.
 
     A PIN authenticates the customer and is no part of the contents. The new PIN of `set_pin` is: a hash
-    stands for it, if it was sealed.
+    stands for it, if it was sealed for the current `generation` of the pepper, or a later one.
     """
     match command:
         case Credit():
@@ -48,7 +49,7 @@ def contents_of(command: Command) -> Contents:
             if isinstance(command, Batch):
                 others["legs"] = [(leg.account, leg.target, leg.amount) for leg in command.legs]
             if isinstance(command, SetPin):
-                others["pin"] = _PIN_NOT_HASHED if command.pin == NOT_HASHED else _digest(command.pin)
+                others["pin"] = _digest(command.pin, generation)
             return Contents(
                 op=str(command.__struct_config__.tag),
                 account=fields.get("account"),
@@ -58,16 +59,40 @@ def contents_of(command: Command) -> Contents:
 
 
 def same_contents(first: Contents, again: Contents) -> bool:
-    """Return whether the same is asked: of two new PINs, as far as both were hashed."""
+    """Return whether the same is asked: of two new PINs, as far as both are known for one pepper."""
     if first == again:
         return True
     if first.op != "set_pin" or first.op != again.op or first.account != again.account:
         return False
-    return _SET_PIN_NOT_HASHED in (first.details, again.details)
+    assert first.details is not None
+    assert again.details is not None
+    digests = _new_pin(first.details), _new_pin(again.details)
+    return _NO_DIGEST in digests or generation_of(digests[0]) != generation_of(digests[1])
 
 
-def _digest(pin: str) -> str:
-    return hashlib.sha256(pin.encode()).hexdigest()[:16]
+def holds_older_pin(details: str, generation: int) -> bool:
+    """Return whether the details of a `set_pin` have a digest of a PIN that was sealed for an older pepper.
+
+    Who knows that pepper can try PINs on the digest.
+    """
+    digest = _new_pin(details)
+    return digest != _NO_DIGEST and generation_of(digest) < generation
+
+
+def without_pin(asked: Contents) -> Contents:
+    """Return what a `set_pin` asked without the digest of its new PIN."""
+    return replace(asked, details=_json({"pin": _NO_DIGEST}))
+
+
+def _new_pin(details: str) -> str:
+    """Return the digest of the new PIN in the details of a `set_pin`."""
+    return msgspec.json.decode(details, type=dict[str, str])["pin"]
+
+
+def _digest(pin: str, generation: int) -> str:
+    if pin == NOT_HASHED or generation_of(pin) < generation:
+        return _NO_DIGEST
+    return of_generation(generation_of(pin), hashlib.sha256(pin.encode()).hexdigest()[:16])
 
 
 def _json(details: dict[str, Any]) -> str:
@@ -102,6 +127,8 @@ def accounts_named(command: LogCommand) -> tuple[str, ...]:
             return command.account, command.target
         case Batch():
             return tuple(name for leg in command.legs for name in (leg.account, leg.target))
+        case Reseal():
+            return tuple(name for name, _ in command.seals)
         case _:
             account = getattr(command, "account", None)
             return () if account is None else (account,)

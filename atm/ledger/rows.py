@@ -16,12 +16,13 @@ from atm.ledger.commands import (
     BANK_ACCOUNTS,
     CASH,
     ApprovalLimit,
+    BanksOwn,
     Contents,
-    Expire,
     LedgerReceipt,
     LogCommand,
     NoteDeed,
 )
+from atm.ledger.peppers import PepperState
 from atm.ledger.posting import NO_HASH, POSTINGS_PER_ENTRY, Posting
 from atm.ledger.requests import accounts_named
 from atm.ledger.roles import RoleChange
@@ -55,6 +56,12 @@ APPROVAL_LIMITS = "select op, amount, log_index from approval_limit"
 APPROVAL = """select request_id, asked_by, roles, asked_us, stake, approved_by from approval
     where request_id = ?"""
 LAST_DEED_HASH = "select hash from deed order by deed desc limit 1"
+NEWEST_PEPPER = """select generation, name, log_index, carried_index from pepper
+    order by generation desc limit 1"""
+PINS_AFTER = "select account, pin from account where account > ? order by account limit ?"
+NEW_PINS_AFTER = """select request_id, iif(op = 'set_pin', details, null) from receipt
+    where request_id > ? order by request_id limit ?"""
+SET_DETAILS = "update receipt set details = ? where request_id = ?"
 LAST_HASH = "select hash from journal order by posting desc limit 1"
 
 SET_ACCOUNT = """on conflict (account) do update set state = excluded.state, held = excluded.held,
@@ -67,6 +74,7 @@ SET_ROLES = """on conflict (name) do update set granted = excluded.granted, revo
     log_index = excluded.log_index"""
 SET_APPROVAL_LIMIT = "on conflict (op) do update set amount = excluded.amount, log_index = excluded.log_index"
 SET_APPROVAL = "on conflict (request_id) do update set approved_by = excluded.approved_by"
+SET_PEPPER = "on conflict (generation) do update set carried_index = excluded.carried_index"
 SET_HOLD = "on conflict (request_id) do update set state = excluded.state, posted = excluded.posted"
 
 ACCOUNTS_KEPT_MAX = 20_000  # in memory, some 400 bytes each
@@ -112,6 +120,7 @@ DEED_ROWS = Insertion("deed", columns=10)
 ROLE_ROWS = Insertion("role_change", 4, SET_ROLES)
 APPROVAL_LIMIT_ROWS = Insertion("approval_limit", 3, SET_APPROVAL_LIMIT)
 APPROVAL_ROWS = Insertion("approval", 6, SET_APPROVAL)
+PEPPER_ROWS = Insertion("pepper", 4, SET_PEPPER)
 
 
 class SqliteRows:
@@ -134,7 +143,7 @@ class SqliteRows:
 
     def look_up(self, unit: UnitOfWork, commands: Sequence[LogCommand]) -> None:
         """Look up the receipts and accounts that these commands name, in two queries."""
-        ids = [command.id for command in commands if not isinstance(command, Expire | NoteDeed)]
+        ids = [command.id for command in commands if not isinstance(command, BanksOwn | NoteDeed)]
         new_ids = [each for each in ids if each not in unit.records]
         unit.records.update(dict.fromkeys(new_ids))
         for row in self._execute(RECEIPTS, (_json_list(new_ids),)):
@@ -173,6 +182,9 @@ class SqliteRows:
         ROLE_ROWS.insert(self._cursor, list(map(_role_row, unit.changed_roles.values())))
         APPROVAL_LIMIT_ROWS.insert(self._cursor, list(map(astuple, unit.changed_limits.values())))
         APPROVAL_ROWS.insert(self._cursor, list(map(_approval_row, unit.changed_approvals.values())))
+        PEPPER_ROWS.insert(self._cursor, list(map(astuple, unit.changed_peppers.values())))
+        for request_id, asked in unit.changed_asked.items():
+            self._execute(SET_DETAILS, (asked.details, request_id))
 
     def last_hash(self) -> bytes:
         """Return the hash of the journal's last row."""
@@ -191,6 +203,23 @@ class SqliteRows:
     def approval_limits(self) -> dict[str, ApprovalLimit]:
         """Return the limits above which a request needs an approval, by op."""
         return {limit.op: limit for limit in map(_limit, self._execute(APPROVAL_LIMITS).fetchall())}
+
+    def pepper(self) -> PepperState:
+        """Return the current pepper."""
+        row = _only_row(self._execute(NEWEST_PEPPER))
+        return PepperState() if row is None else _pepper(row)
+
+    def pins_after(self, account: str, limit: int) -> Sequence[tuple[str, str | None]]:
+        """Return accounts in the order of their names, and their seals."""
+        return [
+            (str(name), None if pin is None else str(pin))
+            for name, pin in self._execute(PINS_AFTER, (account, limit)).fetchall()
+        ]
+
+    def new_pins_after(self, request_id: str, limit: int) -> Sequence[tuple[str, str | None]]:
+        """Return request ids in their order, and the details of those that set a PIN."""
+        rows = self._execute(NEW_PINS_AFTER, (request_id, limit)).fetchall()
+        return [(str(id_), None if details is None else str(details)) for id_, details in rows]
 
     def next_expiry_us(self) -> int | None:
         """Return when the next active hold is due, or None."""
@@ -372,6 +401,13 @@ def _approval(row: Row) -> ApprovalRecord:
         return msgspec.convert(fields | {"roles": _bits(fields["roles"])}, ApprovalRecord)
     except (ValueError, msgspec.ValidationError) as error:
         raise Unreadable(f"an approval that cannot be read ({error})") from error
+
+
+def _pepper(row: Row) -> PepperState:
+    try:
+        return msgspec.convert(dict(zip(PepperState.__struct_fields__, row, strict=True)), PepperState)
+    except msgspec.ValidationError as error:
+        raise Unreadable(f"a pepper that cannot be read ({error})") from error
 
 
 def _bits(names: object) -> int:

@@ -38,9 +38,11 @@ from atm.ledger.commands import (
     Open,
     Outcome,
     Post,
+    Reseal,
     ResetPin,
     Reverse,
     RevokeRole,
+    RotatePepper,
     SetApprovalLimit,
     SetLimit,
     SetPin,
@@ -53,6 +55,7 @@ from atm.ledger.commands import (
 from atm.ledger.holds import decide_hold, decide_post, decide_void, expire_holds
 from atm.ledger.posting import Posting
 from atm.ledger.requests import contents_of, same_contents
+from atm.ledger.resealing import decide_rotation, reseal
 from atm.ledger.reversals import decide_reverse
 from atm.ledger.roles import allowed, changed, held
 from atm.ledger.unit_of_work import TOMBSTONE, Decision, IdempotencyRecord, UnitOfWork
@@ -63,25 +66,29 @@ DEEDS_LEVEL = 2  # the feature level from which on the ledger has the table `dee
 
 
 def decide(unit: UnitOfWork, log_index: int, time_us: int, logged: LoggedCommand) -> LedgerReceipt | None:
-    """Decide the command of the log entry at `log_index`; return its receipt, None for `Expire`.
+    """Decide the command of the log entry at `log_index`; return its receipt, None for the bank's own.
 
     A `NoteDeed` has a receipt that is not kept: what it records may begin if that says so.
 
     An id that has a receipt gets that receipt again, whatever is the case now. With other contents it is
     refused, nothing moves, and the first receipt stays, whichever actor asks.
 
-    None, and no receipt is kept, if a PIN has to be compared that was not hashed: since its server looked,
-    a PIN was set or a lock has ended. Whoever asks again under the same id gets a decision.
+    None, and no receipt is kept, if a PIN has to be compared that was not hashed, or for another pepper:
+    since its server looked, a PIN was set or carried over, or a lock has ended. Whoever asks again under the
+    same id gets a decision.
     """
     command = logged.command
     unit.log_index, unit.time_us, unit.actor = log_index, time_us, logged.actor
     if isinstance(command, Expire):
         expire_holds(unit, command.limit)
         return None
+    if isinstance(command, Reseal):
+        reseal(unit, command)
+        return None
     if isinstance(command, NoteDeed):
         may = allowed(logged, command.deed, unit.role_changes)
         return _recorded(unit, logged, command, OK if may else Outcome.NOT_ALLOWED)
-    asked = contents_of(command)
+    asked = contents_of(command, unit.pepper.generation)
     assert asked.amount is None or type(asked.amount) is int, f"an amount is an int, not {asked.amount!r}"
     amount_min = 0 if isinstance(command, SetApprovalLimit) else 1
     assert asked.amount is None or amount_min <= asked.amount <= AMOUNT_MINOR_MAX, (
@@ -158,6 +165,8 @@ def _decision(unit: UnitOfWork, command: Command) -> Decision:  # noqa: C901, PL
             if unit.feature_level < command.level:  # no sound leader's entry: there is no table for it
                 return Outcome.NOT_ALLOWED, None
             return _of_level_2(unit, command)
+        case RotatePepper():
+            return decide_rotation(unit, command)
         case Freeze() | Unfreeze() | Close() | Unlock() | ResetPin() | SetLimit():
             return decide_administration(unit, command)
         case _:

@@ -1,5 +1,5 @@
 -- What the ledger has besides from feature level 2 on (release 1.2): members, locks of PINs that end by themselves,
--- roles, second persons, deeds. The entry that raises the level adds all this on every node, in its own transaction. Before that,
+-- roles, second persons, peppers, deeds. The entry that raises the level adds all this on every node, in its own transaction. Before that,
 -- the ledger is that of release 1.1 to the byte of its definitions.
 
 -- The servers, from the newest entry of the log that names them; before any, those that founded the cluster.
@@ -38,6 +38,14 @@ CREATE TABLE role_change (
     revoked   TEXT    NOT NULL,                                    -- likewise; none of them is granted
     log_index INTEGER NOT NULL                                     -- the last entry that changed this
 ) STRICT, WITHOUT ROWID;
+
+-- The peppers that the log made current after the first one; PINs are sealed for the last of them.
+CREATE TABLE pepper (
+    generation    INTEGER NOT NULL PRIMARY KEY,                    -- its line in the pepper file; seals begin with it and a colon
+    name          TEXT    NOT NULL,                                -- tells it, with those before it, from others
+    log_index     INTEGER NOT NULL,                                -- the entry that made it current
+    carried_index INTEGER                                          -- the entry since which nothing here is sealed for an older one; NULL: not yet
+) STRICT;
 
 -- Above which amount a request needs the approval of a second person.
 CREATE TABLE approval_limit (

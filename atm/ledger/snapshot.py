@@ -30,7 +30,7 @@ from atm.ledger.cluster import read_cluster
 from atm.ledger.commands import Member
 from atm.ledger.database import LEVEL_2_SCHEMA_VERSION, PAGE_BYTES, brief, schema_version_of
 from atm.ledger.posting import NO_HASH
-from atm.ledger.rows import Unreadable
+from atm.ledger.rows import NEWEST_PEPPER, Unreadable
 
 NICE = 19
 STEP_BYTES = 1024 * 1024
@@ -44,7 +44,10 @@ class NotMade(Exception):
 
 
 class LedgerState(Struct, frozen=True, kw_only=True):
-    """Which state of which bank a ledger holds; `chain_hash` is the journal's last hash, in hexadecimal."""
+    """Which state of which bank a ledger holds; `chain_hash` is the journal's last hash, in hexadecimal.
+
+    `pepper` is the name of the current pepper, empty if that is the first one.
+    """
 
     index: int
     cluster_id: str
@@ -52,6 +55,7 @@ class LedgerState(Struct, frozen=True, kw_only=True):
     feature_level: int = 1
     voters: tuple[str, ...] = ()
     members: tuple[Member, ...] = ()
+    pepper: str = ""
 
 
 class MadeSnapshot(LedgerState, frozen=True, kw_only=True):
@@ -153,12 +157,14 @@ def read_state(connection: apsw.Connection) -> LedgerState:
         [(index, chain_hash)] = connection.execute(STATE).fetchall()
         with_members = schema_version_of(connection) == LEVEL_2_SCHEMA_VERSION
         cluster = read_cluster(connection.cursor(), with_members=with_members)
+        peppers = connection.execute(NEWEST_PEPPER).fetchall() if with_members else []
         found = {
             "index": index,
             "cluster_id": cluster.id,
             "feature_level": cluster.feature_level,
             "voters": cluster.voters,
             "members": cluster.members,
+            "pepper": peppers[0][1] if peppers else "",
             "chain_hash": chain_hash or NO_HASH.hex(),
         }
         return msgspec.convert(found, LedgerState)

@@ -15,14 +15,15 @@ from atm.ledger.accounts import Account
 from atm.ledger.commands import (
     OK,
     ApprovalLimit,
+    BanksOwn,
     Contents,
-    Expire,
     LedgerReceipt,
     LoggedCommand,
     LoggedDeed,
     Outcome,
 )
 from atm.ledger.deeds import DeedRow, deed_hash, target_of
+from atm.ledger.peppers import PepperState
 from atm.ledger.posting import NO_HASH, POSTINGS_PER_ENTRY, JournalRow, Posting, chained, funds
 from atm.ledger.roles import RoleChange
 
@@ -134,6 +135,9 @@ class UnitOfWork:
         self.approval_limits: Mapping[str, ApprovalLimit] = {}  # by op; never changed in place
         self.changed_limits: dict[str, ApprovalLimit] = {}
         self.changed_approvals: dict[str, ApprovalRecord] = {}
+        self.pepper = PepperState()
+        self.changed_peppers: dict[int, PepperState] = {}  # by their generations
+        self.changed_asked: dict[str, Contents] = {}  # of receipts that were kept before, by their ids
         self.deeds: list[DeedRow] = []
         self.deed_hash = NO_HASH
 
@@ -208,11 +212,20 @@ class UnitOfWork:
         """Have a request that needs an approval written, and found by the entries that follow."""
         self.approvals[approval.request_id] = self.changed_approvals[approval.request_id] = approval
 
+    def change_pepper(self, pepper: PepperState) -> None:
+        """Have the current pepper written, and counted from now on."""
+        self.pepper = self.changed_peppers[pepper.generation] = pepper
+
+    def change_asked(self, record: IdempotencyRecord, asked: Contents) -> None:
+        """Have less written of what was asked under an id; its receipt stays."""
+        self.records[record.receipt.id] = IdempotencyRecord(asked, record.actor, record.receipt)
+        self.changed_asked[record.receipt.id] = asked
+
     def note_deed(
         self, logged: LoggedCommand | LoggedDeed, held: str, asked: Contents, receipt: LedgerReceipt
     ) -> None:
         """Record what is no teller's: with the roles `held` when it was decided, and what came."""
-        assert not isinstance(logged.command, Expire)
+        assert not isinstance(logged.command, BanksOwn)
         row = (
             self.log_index,
             self.time_us,

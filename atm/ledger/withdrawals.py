@@ -34,7 +34,7 @@ def check_pin(unit: UnitOfWork, account: Account, pin: str | None) -> Outcome:
         outcome = pin_lock.check_pin(account, pin, unit.time_us)
     else:
         assert 0 <= before <= WRONG_PINS_MAX, f"{account.name} has {before} wrong PINs"
-        outcome = account.check_pin(pin)
+        outcome = account.check_pin(pin, locked=account.locked)
     if account.wrong_pins != before:
         unit.change_account(account)
     if account.wrong_unseen != unseen_before:

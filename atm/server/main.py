@@ -28,7 +28,7 @@ from atm.server.net.listener import AddressUnavailable
 from atm.server.peers.snapshot_fetcher import FetchFailed
 from atm.server.peers.snapshot_of_peer import peers_of, roster_of, take_over_snapshot
 from atm.server.security.core_dumps import forbid_core_dumps
-from atm.server.security.pins import PepperRefused
+from atm.server.security.peppers import PepperRefused
 from atm.server.server import Server
 from atm.storage.data_folder import DataFolder, FolderRefused
 from atm.storage.log_file import DamagedLog, LogFailed, LogOfAnotherRelease
@@ -170,7 +170,7 @@ def _serve(cluster: Cluster, name: str, *, verbose: bool, check_invariants: bool
     _say(f"Running server on port {here.port}")
     _say(f"Expects neighbours to be on {', '.join(neighbours)}" if neighbours else "Expects no neighbours")
     try:
-        _stop_on_signals(server.stop, server.read_certificates_again)
+        _stop_on_signals(server.stop, server.read_files_again)
         _say(f"Listening on {here.pair}")
         service_manager.notify("READY=1")
         server.run()
@@ -204,7 +204,7 @@ def _stop_on_signals(stop: Callable[[], None], reload: Callable[[], None] = lamb
         reload()
 
     # At a terminal that was closed the node stops, as any program does. Elsewhere SIGHUP has the certificates
-    # read again, as programs do that rotate logs or renew certificates.
+    # and the pepper read again, as programs do that rotate logs or renew certificates.
     signal.signal(signal.SIGHUP, handle if sys.stdin is not None and sys.stdin.isatty() else read_again)
     signal.signal(signal.SIGUSR1, signal.SIG_IGN)
     signal.signal(signal.SIGUSR2, signal.SIG_IGN)

@@ -35,6 +35,8 @@ from atm.server.group.installer import Installer
 from atm.server.group.kept_snapshots import KeptSnapshots
 from atm.server.group.ledger_comparison import LedgerComparison
 from atm.server.group.ledger_file import copy_path, open_ledger
+from atm.server.group.pepper_keeper import PepperKeeper
+from atm.server.group.pepper_watch import PepperWatch, lack_of
 from atm.server.group.recovery import check_feature_level, check_one_cluster, recover
 from atm.server.group.rejection_reports import RejectionReports
 from atm.server.group.request_router import RequestRouter
@@ -57,7 +59,8 @@ from atm.server.peers.peer_server import PeerServer, peers_acceptor
 from atm.server.peers.snapshot_fetcher import SnapshotFetcher
 from atm.server.peers.snapshot_preparing import SnapshotPreparer
 from atm.server.peers.snapshot_server import SnapshotServer
-from atm.server.security.pins import PinSealer, read_pepper
+from atm.server.security.peppers import PepperRefused, read_peppers
+from atm.server.security.pins import PinSealer
 from atm.storage.data_folder import DataFolder
 from atm.storage.log_file import SEGMENT_BYTES_MAX, LogFile
 from atm.storage.snapshots import SNAPSHOT_FOLDER, SnapshotStore
@@ -149,10 +152,17 @@ class Server:
         self._reader = self._add_part(Reader(inbox.put_gathered, self._fail))
         roster = Roster(*storage.raft.configuration, {}, self._cluster.nodes)
         handshake = Handshake(
-            own_hello(self._cluster, storage.folder, storage.sealer.name),
+            own_hello(self._cluster, storage.folder, storage.sealer.peppers.names[0]),
             roster,
             lambda: storage.log.last_index,
             credentials=self._credentials,
+            peppers=lambda: storage.sealer.peppers.names,
+            current_pepper=lambda: storage.ledger.pepper,
+        )
+        self._pepper_watch = self._add_part(
+            PepperWatch(
+                self._cluster.pepper_file, storage.sealer, lambda: storage.ledger.pepper, self._report
+            )
         )
         self._links = self._add_part(Links(handshake, inbox, self._report))
         self._auditor = self._add_part(Auditor(self._name, storage.folder.path / LEDGER_FILE))
@@ -167,7 +177,7 @@ class Server:
             storage.kept,
             incarnation=storage.folder.incarnation,
             config=self._cluster.identity(),
-            pepper=storage.sealer.name,
+            peppers=lambda: storage.sealer.peppers.names,
             wall_clock_us=self._wall_clock_us,
             room=self._room,
         )
@@ -217,7 +227,7 @@ class Server:
             self._report(f"node {self._name}: {folder.was_open}")
         folder.count_start(secrets.randbits(START_BITS))
         sealer = PinSealer(
-            read_pepper(
+            read_peppers(
                 self._cluster.pepper_file,
                 may_make=lambda: self._cluster.is_on_one_machine and not folder.knows_a_pepper,
             )
@@ -228,7 +238,7 @@ class Server:
         log = self._add_part(
             LogFile(folder.path, base=snapshots.base, segment_bytes_max=segment_bytes_max, disk=disk)
         )
-        folder.check_pepper(sealer.name, log_is_empty=not log.last_index)
+        folder.check_pepper(sealer.peppers.names[0], log_is_empty=not log.last_index)
         ledger = self._add_part(open_ledger(folder.path / LEDGER_FILE, snapshots, log.first_index))
         check_one_cluster(
             log, folder_id=folder.cluster_id, ledger_id=ledger.cluster.id, snapshot=snapshots.newest
@@ -244,6 +254,9 @@ class Server:
             snapshot=snapshots.newest,
             check_invariants=self._check_invariants,
         )
+        lacking = lack_of(self._cluster.pepper_file, sealer.peppers, ledger.pepper)
+        if lacking:
+            raise PepperRefused(lacking)
         if folder.is_not_first:
             raft.demote(self._name, folder.store)
         return _Storage(folder, sealer, KeptSnapshots(snapshots), disk, log, ledger, validator, raft)
@@ -253,7 +266,12 @@ class Server:
             self._node.listen_client or self._node.client,
             inbox,
             self._reader,
-            PinService(storage.sealer, inbox, lambda: storage.ledger.cluster.feature_level),
+            PinService(
+                storage.sealer,
+                inbox,
+                feature_level=lambda: storage.ledger.cluster.feature_level,
+                pepper=lambda: storage.ledger.pepper,
+            ),
             self._auditor,
             self._add_part(BackupSource(storage.folder.path)),
             DeedNotes(
@@ -340,7 +358,8 @@ class Server:
         self._maker.interrupt()
         validator.forget()
 
-    def _on_tick(self, log: LogFile) -> None:
+    def _on_tick(self, log: LogFile, keeper: PepperKeeper) -> None:
+        keeper.look()
         self._installer.tick()
         self._snapshotter.tick()
         if time.monotonic() >= self._next_look_s:
@@ -358,14 +377,22 @@ class Server:
     ) -> RunLoop:
         guards = self._make_guards(storage)
         credentials = self._credentials
+        keeper = PepperKeeper(
+            self._name,
+            storage.raft,
+            storage.ledger,
+            own=lambda: storage.sealer.peppers,
+            others=lambda: guards.peppers,
+        )
 
         def extend_status(status: StatusReply) -> StatusReply:
+            lacking = lack_of(self._cluster.pepper_file, storage.sealer.peppers, storage.ledger.pepper)
             return replace(
                 self._vitals.completed(status),
                 voter=neighbours.has_vote,
                 peer=str(self._node.peer),
                 client=str(self._node.client),
-                alarms=tuple(guards.alarms),
+                alarms=(*guards.alarms, *([lacking] if lacking else ())),
                 certificate_ends_us=None if credentials is None else int(credentials.loaded.ends_s * 1e6),
             )
 
@@ -375,6 +402,7 @@ class Server:
             storage.ledger,
             self._links,
             guards,
+            keeper,
             listed=self._cluster.nodes,
             first_store=storage.folder.first_store,
             first_number=self._random.getrandbits(FORWARD_NUMBER_BITS),
@@ -400,7 +428,7 @@ class Server:
             on_peers=neighbours.note_peers,
             on_rejection=RejectionReports(time.monotonic, self._report).report,
             on_install=self._installer.begin,
-            on_tick=partial(self._on_tick, storage.log),
+            on_tick=partial(self._on_tick, storage.log, keeper),
         )
 
     def _make_guards(self, storage: _Storage) -> Guards:
@@ -437,6 +465,7 @@ class Server:
             voters=voters,
             clock=time.monotonic,
             wall_clock_us=self._wall_clock_us,
+            own_peppers=lambda: storage.sealer.peppers.names,
         )
 
     def _stop_to_rebuild(self, why: str) -> None:
@@ -449,6 +478,7 @@ class Server:
         self._reader.start()
         if self._certificates is not None:
             self._certificates.start()
+        self._pepper_watch.start()
         self._peer_server.start()
         self._client_server.start()
         self._links.start()
@@ -458,8 +488,9 @@ class Server:
         """Make `run` return within a tick; a signal handler may call it."""
         self._run_loop.stop()
 
-    def read_certificates_again(self) -> None:
-        """Do so soon, if there are any; a signal handler may call it."""
+    def read_files_again(self) -> None:
+        """Read the pepper, and certificates if there are any, soon; a signal handler may call it."""
+        self._pepper_watch.read_again()
         if self._certificates is not None:
             self._certificates.read_again()
 

@@ -90,7 +90,8 @@ class Manifest(Struct, frozen=True, kw_only=True):
     cluster: str
     feature_level: int
     nodes: tuple[str, ...]
-    pepper: str = ""  # the name of the secret that the PINs are sealed with
+    pepper: str = ""  # the name of the first secret that the PINs are sealed with
+    current_pepper: str = ""  # the name of the current one, if that is another
     sealed_pepper_sha256: str = ""  # of its encrypted file, if there is one
     pieces: tuple[Piece, ...] = ()
     made_us: int = 0

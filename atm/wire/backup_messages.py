@@ -54,7 +54,8 @@ class BackupOffer(Struct, frozen=True, kw_only=True):
     """What a server can give: the committed entries from `first_index` to `last_index`, and its snapshot.
 
     The server's ledger is at `last_index`, where `chain_hash` is the hash of its journal's last posting.
-    Without a snapshot the log begins at 1.
+    Without a snapshot the log begins at 1. `pepper` names the first pepper, `current_pepper` the current one
+    if that is another.
     """
 
     id: str
@@ -69,6 +70,7 @@ class BackupOffer(Struct, frozen=True, kw_only=True):
     last_index: int
     chain_hash: str
     snapshot: SnapshotOffer | None = None
+    current_pepper: str = ""
 
 
 class BackupData(Struct, frozen=True, kw_only=True):

@@ -13,7 +13,16 @@ from msgspec.msgpack import Decoder
 from msgspec.structs import asdict
 
 from atm.ledger.audit.findings import Findings, Indexes
-from atm.ledger.commands import Command, LedgerReceipt, NoteDeed, Outcome, Read, ReadResult, Request
+from atm.ledger.commands import (
+    Command,
+    LedgerReceipt,
+    NoteDeed,
+    Outcome,
+    Read,
+    ReadResult,
+    Request,
+    RotatePepper,
+)
 from atm.wire.backup_messages import BackupData, BackupOffer, BackupRequest
 from atm.wire.codec import Malformed, decode
 
@@ -209,7 +218,8 @@ class StatusReply(Struct, frozen=True, kw_only=True, omit_defaults=True):
     clock_us: int | None = None  # microseconds since 1970 by its clock, at this answer
     sync_ms: float | None = None  # the longest sync of its log within some minutes
     config: str | None = None  # a digest of the nodes in its cluster.ini
-    pepper: str | None = None  # the name of its pepper, as in a hello
+    pepper: str | None = None  # the name of its first pepper, as in a hello
+    further_peppers: tuple[str, ...] = ()  # likewise, of those behind it in its file
     certificate_ends_us: int | None = None  # when its own certificate expires, if it has one
 
 
@@ -222,7 +232,8 @@ class VerifyReply(Struct, frozen=True, kw_only=True):
     findings: Findings
 
 
-AdminChange = AddMember | PromoteMember | RemoveMember | MoveMember | ReplaceMember | TransferLeadership
+MemberChange = AddMember | PromoteMember | RemoveMember | MoveMember | ReplaceMember | TransferLeadership
+AdminChange = MemberChange | RotatePepper  # the leader decides it, before any entry of the log
 DecidedByLeader = Command | Read | AdminChange
 Forwardable = DecidedByLeader | NoteDeed  # to the leader; a `NoteDeed` is a server's own
 ClientRequest = DecidedByLeader | Status | Verify | Members | TakeSnapshot | BackupRequest

@@ -41,7 +41,8 @@ class Hello(Struct, frozen=True, kw_only=True, array_like=True, tag=20):
     counted. `last_index` is where the caller's log ends on its disk. `purpose` is what the connection is for:
     "" for messages of servers. `member_at` is the index of the newest entry of the caller's log that names
     members if it names the caller, else 0. `earlier` are the incarnations of the starts before this one, the
-    oldest first, as many as are known.
+    oldest first, as many as are known. `further_peppers` names the peppers of the caller's file behind the
+    first one, which is `pepper`.
     """
 
     protocol_max: int
@@ -60,6 +61,7 @@ class Hello(Struct, frozen=True, kw_only=True, array_like=True, tag=20):
     purpose: str = ""
     member_at: int = 0
     earlier: tuple[Number, ...] = ()
+    further_peppers: tuple[str, ...] = ()
 
 
 START_BITS = 20
@@ -205,9 +207,10 @@ class LedgerHash(Struct, frozen=True, kw_only=True, array_like=True, tag=28):
 
 
 class NodeReport(Struct, frozen=True, kw_only=True, array_like=True, tag=29):
-    """How the sender is, told once a second: its clock, its disk, its ledger. From protocol 4 on.
+    """How the sender is, told once a second: clock, disk, ledger, peppers. From protocol 4 on.
 
-    `time_us` is its time of day; `is_low` if the disk has less room than the reserve.
+    `time_us` is its time of day; `is_low` if the disk has less room than the reserve; `peppers` are the names
+    of those in its file.
     """
 
     sender: str
@@ -215,6 +218,7 @@ class NodeReport(Struct, frozen=True, kw_only=True, array_like=True, tag=29):
     is_low: bool
     free_bytes: Number
     applied_index: Number
+    peppers: tuple[str, ...] = ()
 
 
 class CheckLedger(Struct, frozen=True, kw_only=True, array_like=True, tag=30):

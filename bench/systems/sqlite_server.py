@@ -24,7 +24,8 @@ from atm.server.clients.deed_notes import DeedNotes
 from atm.server.clients.pin_service import PinService
 from atm.server.group.inbox import Inbox, PendingRequest
 from atm.server.net.reader import Reader
-from atm.server.security.pins import PinSealer, read_pepper
+from atm.server.security.peppers import read_peppers
+from atm.server.security.pins import PinSealer
 from atm.wire.client_messages import Reply
 from atm.wire.codec import encode
 
@@ -39,14 +40,19 @@ class Clerk:
         self._ledger = Ledger(path, synchronous=FULL)  # here no log makes up for what a power cut takes
         self._lock = Lock()  # guards the inbox
         self._inbox = Inbox(self._lock)
-        sealer = PinSealer(read_pepper(folder / "pepper.key"))
+        sealer = PinSealer(read_peppers(folder / "pepper.key"))
         self._auditor = Auditor("sqlite", path)
         self._reader = Reader(self._inbox.put_gathered, self._fail)
         self._tellers = ClientServer(
             Address("127.0.0.1", 0),
             self._inbox,
             self._reader,
-            PinService(sealer, self._inbox, lambda: self._ledger.cluster.feature_level),
+            PinService(
+                sealer,
+                self._inbox,
+                feature_level=lambda: self._ledger.cluster.feature_level,
+                pepper=lambda: self._ledger.pepper,
+            ),
             self._auditor,
             BackupSource(folder),
             DeedNotes("sqlite", self._inbox, lambda: 0, lambda: 0),  # it has no log to record them in

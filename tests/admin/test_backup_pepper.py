@@ -11,9 +11,13 @@ import pytest
 
 from atm.admin import backup_pepper
 from atm.config import load
+from atm.ledger.commands import LevelRaise, RotatePepper
 from atm.local_cluster import write_cluster_ini_for
-from atm.server.security.pins import PinSealer, new_pepper
+from atm.raft import Entry, EntryKind
+from atm.server.security.peppers import add_pepper, new_peppers, read_peppers
 from atm.storage.data_folder import DataFolder
+from atm.wire.codec import encode
+from atm.wire.log_entries import command_data
 from tests.support.backups import StoryNode, admin, story_entries
 
 STORY = story_entries()
@@ -22,7 +26,7 @@ STORY = story_entries()
 @pytest.fixture
 def pepper(tmp_path: Path) -> Path:
     path = tmp_path / "pepper.key"
-    path.write_bytes(new_pepper())
+    path.write_bytes(new_peppers().contents())
     return path
 
 
@@ -36,7 +40,7 @@ def passphrase(tmp_path: Path) -> Path:
 @pytest.fixture
 def node(tmp_path: Path, pepper: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[StoryNode]:
     monkeypatch.setattr(backup_pepper, "SCRYPT_N", 2**4)  # as slow as it should be it is tried once, below
-    name = PinSealer(bytes.fromhex(pepper.read_text())).name
+    name = read_peppers(pepper).names[0]
     with StoryNode(tmp_path / "bank", STORY, pepper=name) as node:
         yield node
 
@@ -98,7 +102,7 @@ def test_a_later_backup_keeps_it_and_another_secret_is_refused(
     assert sealed(backup) == first
     assert admin(*words, *sealing) == 0
     assert sealed(backup) != first, "a new salt; and the old file is gone"
-    pepper.write_bytes(new_pepper())
+    pepper.write_bytes(new_peppers().contents())
     assert admin(*words, *sealing) == 1
     assert "is not the secret that this bank's PINs are sealed with" in capsys.readouterr().err
     content = bytearray(sealed(backup).read_bytes())
@@ -117,7 +121,7 @@ def test_without_it_the_restore_says_that_it_is_missing(
     cluster.data_dir.mkdir()
     cluster.pepper_file.parent.mkdir()
     cluster.pepper_file.touch(mode=0o600)
-    cluster.pepper_file.write_bytes(new_pepper())
+    cluster.pepper_file.write_bytes(new_peppers().contents())
     assert admin(*restoring) == 1
     assert "is another secret than the one" in capsys.readouterr().err
     assert files(cluster.data_dir) == set()
@@ -132,7 +136,7 @@ def test_without_it_the_restore_says_that_it_is_missing(
     assert admin(*restoring) == 0
     assert f"The PINs' secret is in {cluster.pepper_file}" in capsys.readouterr().out
     with closing(DataFolder(cluster, "a")) as folder:
-        assert folder.owner.pepper == PinSealer(bytes.fromhex(pepper.read_text())).name
+        assert folder.owner.pepper == read_peppers(pepper).names[0]
 
 
 def test_a_bank_whose_secret_is_lost_can_be_restored_all_the_same(
@@ -171,3 +175,36 @@ def test_a_short_passphrase_is_refused(
 
 def test_a_try_at_the_passphrase_is_slow() -> None:
     assert backup_pepper.SCRYPT_N * backup_pepper.SCRYPT_R >= 2**19
+
+
+def test_a_file_without_the_current_pepper_is_not_kept_and_all_lines_come_back(
+    node: StoryNode,
+    tmp_path: Path,
+    pepper: Path,
+    passphrase: Path,
+    new_ini: Path,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    backup, old = tmp_path / "b", pepper.read_bytes()
+    words = ("backup", backup, "--config", node.config, "--pepper", pepper, "--passphrase-file", passphrase)
+    names = add_pepper(pepper).names
+    rotate = command_data("local", encode(RotatePepper(id="r", generation=2, pepper=names[1])))
+    last = STORY[-1]
+    node.append(
+        [
+            Entry(
+                index=last.index + place, term=last.term, time_us=last.time_us + place, kind=kind, data=data
+            )
+            for place, (kind, data) in enumerate(
+                [(EntryKind.FEATURE_LEVEL, encode(LevelRaise(2))), (EntryKind.COMMAND, rotate)], 1
+            )
+        ]
+    )
+    new = pepper.read_bytes()
+    pepper.write_bytes(old)
+    assert admin(*words) == 1
+    assert "is not the secret that this bank's PINs are sealed with" in capsys.readouterr().err
+    pepper.write_bytes(new)
+    assert admin(*words) == 0
+    assert admin("restore", backup, "--config", new_ini, "--passphrase-file", passphrase) == 0
+    assert load(new_ini).pepper_file.read_bytes() == new

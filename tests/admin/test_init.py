@@ -13,7 +13,7 @@ import pytest
 from atm.admin.certs_folder import CertsFolder
 from atm.admin.main import main
 from atm.config import load
-from atm.server.security.pins import read_pepper
+from atm.server.security.peppers import read_peppers
 
 ROOT = Path(__file__).parent.parent.parent
 
@@ -50,7 +50,7 @@ def test_one_node_on_each_host_and_one_pepper_for_all(folder: Path) -> None:
     }
     assert cluster.pepper_file == folder / "pepper.key"
     before = cluster.pepper_file.read_bytes()
-    read_pepper(cluster.pepper_file)
+    read_peppers(cluster.pepper_file)
     assert cluster.pepper_file.read_bytes() == before
     assert stat.S_IMODE(cluster.pepper_file.stat().st_mode) == 0o600
 

@@ -16,7 +16,10 @@ import pytest
 from atm.admin import main as program
 from atm.admin.commands import COMMANDS
 from atm.admin.health import judge
+from atm.client import Client
 from atm.client.node_status import ask_all
+from atm.client.receipt import new_request_id
+from atm.ledger.commands import Pepper
 from atm.local_cluster import LocalCluster, free_ports
 from tests.support.running import ROOT
 from tests.support.server_parts import wait_until
@@ -65,6 +68,8 @@ class Bank:
     def _admin(self, arguments: list[str]) -> str:
         if arguments[0] != "init":
             self._wait_until_well(arguments[0])
+        if arguments == ["pepper", "show"]:
+            wait_until(self._is_carried_over)
         ran = subprocess.run(
             [sys.executable, "-P", "-m", "atm.admin", *arguments],
             cwd=self.folder,
@@ -110,6 +115,11 @@ class Bank:
 
         wait_until(settled)
 
+    def _is_carried_over(self) -> bool:
+        with Client(self._cluster.cluster) as client:
+            view = client.ask(Pepper(id=new_request_id())).pepper
+        return view is not None and view.carried_index is not None
+
     @property
     def _cluster(self) -> LocalCluster:
         assert self._nodes is not None, "the page begins with init"
@@ -133,6 +143,9 @@ DIFFERS = (  # from run to run: who leads, numbers, times, widths of tables
     (r"\bterm \d+", "term N"),
     (r"up to entry \d+", "up to entry N"),
     (r"cluster=[0-9a-f]{32}", "cluster=ID"),
+    (r"\b[0-9a-f]{16}\b", "PEPPER"),
+    (r" to \S+/secrets/", " to FOLDER/secrets/"),
+    (r"\bentry \d+(:| on\b| the books)", r"entry N\1"),
     (r"\d{4}-\d\d-\d\d \d\d:\d\d:\d\d", "TIME"),
     (r"^(\d{4}) +(?:leader|follower) +([\d.]+) .* (localhost:\d+)$", r"\1 serves with \2 at \3"),
     (r"^(\d{4} +voter .*) \d+$", r"\1 N"),

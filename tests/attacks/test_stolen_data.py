@@ -14,6 +14,7 @@ from atm.admin.main import main as admin
 from atm.client import Client
 from atm.ledger.commands import Login
 from atm.local_cluster import LocalCluster, write_cluster_ini
+from atm.server.security.peppers import Peppers
 from atm.server.security.pins import PinSealer
 
 PIN = "4711"
@@ -52,7 +53,7 @@ def pins_found(ledger: Path, pepper: bytes) -> list[str]:
     """Return the PINs of the victim that fit the seal in the stolen ledger."""
     with closing(sqlite3.connect(ledger)) as stolen:
         [(seal,)] = stolen.execute("SELECT pin FROM account WHERE account = 'victim'").fetchall()
-    sealer = PinSealer(pepper)
+    sealer = PinSealer(Peppers([pepper]))
     logins = [sealer.seal(Login(id="l", account="victim", pin=guess)) for guess in GUESSES]
     return [
         guess

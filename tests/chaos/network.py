@@ -21,7 +21,7 @@ from pathlib import Path
 import msgspec
 
 from atm.config import load
-from atm.server.security.pins import new_pepper
+from atm.server.security.peppers import new_peppers
 from tests.chaos.switch import TUN, Counts, Link, Told, Way, device
 
 SUBNET = "10.77.0"
@@ -119,7 +119,7 @@ class Network:
         pepper = load(path).pepper_file
         pepper.parent.mkdir()
         pepper.touch(mode=0o600)
-        pepper.write_bytes(new_pepper())
+        pepper.write_bytes(new_peppers().contents())
         return path
 
     def cut(self, ways: Iterable[tuple[str, str]]) -> None:

@@ -14,7 +14,7 @@ from pathlib import Path
 
 import pytest
 
-from atm.server.security.pins import new_pepper
+from atm.server.security.peppers import new_peppers
 from tests.chaos.network import CLIENT_PORT, PEER_PORT, Network, NoNetwork
 from tests.support.server_parts import wait_until
 
@@ -161,7 +161,7 @@ def test_a_stranger_gets_from_five_empty_machines_to_a_bank_that_survives_two(ma
         assert not (machines.folder / host / "pepper.key").exists()
 
     for host in HOSTS:  # a mistake: each gets one of its own
-        machines.copy_pepper(new_pepper(), host)
+        machines.copy_pepper(new_peppers().contents(), host)
     machines.start()
     wait_until(lambda: all("copy the pepper_file of one machine" in machines.printed(h) for h in HOSTS))
     machines.stop()
@@ -181,7 +181,7 @@ def test_a_machine_whose_own_name_means_its_loopback_says_so_and_listens_elsewhe
     machines: Machines,
 ) -> None:
     machines.write_configs()
-    machines.copy_pepper(new_pepper())
+    machines.copy_pepper(new_peppers().contents())
     machines.write_hosts("h5", own="127.0.1.1")
     machines.start()
     assert machines.ended("h5") == 1
@@ -200,7 +200,7 @@ def test_five_machines_that_speak_ipv6_only(machines: Machines) -> None:
     for host in (*HOSTS, "hub"):
         machines.write_hosts(host, ipv6=True)
     machines.write_configs(more={"h2": "listen_client = [::]:5000\nlisten_peer = [fd77::2]:6000"})
-    machines.copy_pepper(new_pepper())
+    machines.copy_pepper(new_peppers().contents())
     machines.start()
     wait_until(lambda: machines.leader() != "")
     assert "Successfully credited 5" in served(machines, "credit 5")

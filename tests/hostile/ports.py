@@ -21,7 +21,7 @@ from hypothesis.strategies import SearchStrategy
 
 from atm.config import Address
 from atm.raft.messages import AppendEntries, RequestVote, RequestVoteResponse
-from atm.server.security.pins import PinSealer, read_pepper
+from atm.server.security.peppers import read_peppers
 from atm.tls.credentials import Credentials, client_credentials, node_credentials
 from atm.tls.tls_socket import TlsSocket, connect_tls
 from atm.version import FEATURE_LEVEL_MAX, PROTOCOL_MAX, PROTOCOL_MIN, RELEASE
@@ -369,7 +369,7 @@ class ServersPort(_Port):
 
     def _hello(self, node: str) -> Hello:
         cluster = self.bank.cluster.cluster.identity()
-        pepper = PinSealer(read_pepper(self.bank.cluster.cluster.pepper_file)).name
+        pepper = read_peppers(self.bank.cluster.cluster.pepper_file).names[0]
         return Hello(
             protocol_min=PROTOCOL_MIN,
             protocol_max=PROTOCOL_MAX,

@@ -24,9 +24,11 @@ from atm.ledger.commands import (
     NoteDeed,
     Open,
     Post,
+    Reseal,
     ResetPin,
     Reverse,
     RevokeRole,
+    RotatePepper,
     SetApprovalLimit,
     SetLimit,
     SetPin,
@@ -70,6 +72,7 @@ class Model:
         self.index, self.now_us = index, now_us
         if asked is None:
             return None
+        assert not isinstance(asked, Reseal), "that is of feature level 2"
         if isinstance(asked, Expire):
             due = [
                 (expires_us, hold_id, account, amount)
@@ -142,7 +145,7 @@ class Model:
                 self.money[asked.account] = 0
                 self.people[asked.account] = Person()
                 return "ok", asked.account
-            case GrantRole() | RevokeRole() | SetApprovalLimit() | Approve():
+            case GrantRole() | RevokeRole() | RotatePepper() | SetApprovalLimit() | Approve():
                 return "not_allowed", None  # below feature level 2
             case _:
                 return self.missing(asked.account) or self.change(asked), asked.account

@@ -9,8 +9,8 @@ a microsecond with each row. `ledger` and `available` are the receipt's, `none` 
 `booked` are the postings, in order, with `(late)` and so on for what is on the list of exceptions.
 The row `query ann` asks how things stand: its outcome is `open`, `frozen` or `closed`, followed by `set` or
 `locked` for the PIN, and for how many seconds, or how many tries are left (`1 left`), if that is told; and
-how many wrong ones there were (`4 wrong`). `level 2` raises the feature level. A row of nothing but time and
-request must be `ok`.
+how many wrong ones there were (`4 wrong`). `level 2` raises the feature level; `reseal 2 ann=2:5678`
+carries a PIN over. A row of nothing but time and request must be `ok`.
 """
 
 from __future__ import annotations
@@ -93,7 +93,7 @@ def _read(story: str) -> tuple[list[str], list[Row]]:
             outcome, ledger, available, booked = (*expected, "", "", "")[:4]
             rows.append(Row(time_us, request, outcome, ledger, available, booked))
         else:
-            outcome = "" if request.split()[0] in {"expire", "-", "level"} else "ok"
+            outcome = "" if request.split()[0] in {"expire", "-", "level", "reseal"} else "ok"
             rows.append(Row(time_us, request, outcome, None, None, None))
     return given, rows
 

@@ -8,7 +8,15 @@ from typing import get_args
 import pytest
 
 from atm.ledger import rows
-from atm.ledger.commands import Approve, Command, GrantRole, LedgerReceipt, RevokeRole, SetApprovalLimit
+from atm.ledger.commands import (
+    Approve,
+    Command,
+    GrantRole,
+    LedgerReceipt,
+    RevokeRole,
+    RotatePepper,
+    SetApprovalLimit,
+)
 from atm.ledger.ledger import Ledger
 from tests.support.entries import apply_in_batches, command, records
 
@@ -81,7 +89,8 @@ def applied(lines: Sequence[str], size: int) -> tuple[list[LedgerReceipt | None]
 
 
 def test_the_tables_here_know_every_kind_of_command() -> None:
-    newer: set[object] = {GrantRole, RevokeRole, SetApprovalLimit, Approve}  # they need feature level 2
+    # These need feature level 2: test_roles.py, test_pepper.py, test_approvals.py
+    newer: set[object] = {GrantRole, RevokeRole, RotatePepper, SetApprovalLimit, Approve}
     assert {type(command(f"x {line}")) for line in DONE} | newer == set(get_args(Command))
     assert {type(command(f"x {line}")) for line, *_ in DECLINES} | newer == set(get_args(Command))
 

@@ -198,7 +198,7 @@ def test_the_program_prints_one_line_of_json(running: Ledger, path: Path, copy: 
     assert (done.returncode, done.stderr) == (0, "")
     told = json.loads(done.stdout)
     assert done.stdout.count("\n") == 1
-    state = {"index", "cluster_id", "feature_level", "voters", "members", "chain_hash"}
+    state = {"index", "cluster_id", "feature_level", "voters", "members", "chain_hash", "pepper"}
     assert told.keys() == state | {"size_bytes", "sha256", "seconds"}
     assert (told["index"], told["size_bytes"]) == (HALF, copy.stat().st_size)
     assert copy.stat().st_mode & 0o022 == 0

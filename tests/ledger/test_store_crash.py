@@ -12,7 +12,15 @@ import apsw
 import pytest
 
 from atm.ledger import database
-from atm.ledger.commands import Approve, Command, GrantRole, LoggedCommand, RevokeRole, SetApprovalLimit
+from atm.ledger.commands import (
+    Approve,
+    Command,
+    GrantRole,
+    LoggedCommand,
+    RevokeRole,
+    RotatePepper,
+    SetApprovalLimit,
+)
 from atm.ledger.ledger import Ledger
 from tests.ledger.audit import audit
 from tests.ledger.recording_disk import Change, RecordingDisk, files_after
@@ -107,7 +115,7 @@ def test_the_log_here_has_every_kind_of_entry_done_at_least_once() -> None:
         for (_, _, entry), receipt in zip(ENTRIES, receipts, strict=True)
         if isinstance(entry, LoggedCommand) and receipt and receipt.outcome == "ok"
     }
-    newer: set[object] = {GrantRole, RevokeRole, SetApprovalLimit, Approve}
+    newer: set[object] = {GrantRole, RevokeRole, RotatePepper, SetApprovalLimit, Approve}
     assert done | newer == set(get_args(Command))  # these need feature level 2
     kinds = ledger._database.cursor().execute("select kind from exception order by posting").fetchall()
     assert kinds == [("written_off",), ("written_off",), ("late",)]

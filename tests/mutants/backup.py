@@ -180,7 +180,7 @@ BACKUP = (
     Mutant(
         name="any secret goes",
         what="a secret that opens no PIN of this bank is kept for the day of need",
-        edits=(Edit("add_pepper", "PinSealer(pepper_).name != folder_.manifest.pepper", "False"),),
+        edits=(Edit("backup_pepper:add_pepper", "not _opens(peppers_, folder_.manifest)", "False"),),
         caught_by=PEPPER + "test_a_later_backup_keeps_it_and_another_secret_is_refused",
     ),
     Mutant(

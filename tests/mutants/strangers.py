@@ -37,7 +37,7 @@ STRANGERS = (
     Mutant(
         name="a pepper that others read",
         what="the pepper that every user of the machine knows is used without a word",
-        edits=(Edit("read_pepper", "_check_mode(path_)", "pass"),),
+        edits=(Edit("read_peppers", "_check_mode(path_)", "pass"),),
         caught_by="tests/server/test_pins.py::test_a_pepper_that_other_users_can_read_is_refused",
     ),
     Mutant(

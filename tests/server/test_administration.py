@@ -35,7 +35,16 @@ from atm.wire.client_messages import (
 )
 from atm.wire.codec import encode
 from atm.wire.log_entries import decode_command, decode_entry
-from tests.support.server_parts import FakeCore, Recorder, ReplyRecorder, credit, hello_of, query, requests
+from tests.support.server_parts import (
+    FakeCore,
+    Recorder,
+    ReplyRecorder,
+    credit,
+    hello_of,
+    keeper_of,
+    query,
+    requests,
+)
 
 NODES = ("n1", "n2", "n3")
 AT = {"peer": "h4:6000", "client": "h4:5000"}
@@ -60,6 +69,7 @@ class Story:
             self.parts,
             self.parts,
             self.parts,
+            keeper_of(self.core, self.parts),
             listed=listed,
             first_store=lambda node: self.first_stores.get(node, ""),
             first_number=1,

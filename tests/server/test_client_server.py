@@ -35,6 +35,8 @@ from atm.ledger.commands import (
     Lookup,
     Open,
     Outcome,
+    Pepper,
+    PepperView,
     RoleName,
     SetPin,
     Statement,
@@ -229,10 +231,13 @@ def test_the_slots_of_a_request_hold_its_longest_answer() -> None:
         request_id=longest,
     )
     limits = (ApprovalLimit(op="write_off", amount=number, log_index=number),) * len(get_args(LimitedOp))
+    pepper = PepperView(generation=32, name="f" * 16, log_index=number, carried_index=number, older=number)
     leg = Leg(account=longest, target="y" * 64, amount=AMOUNT_MINOR_MAX)
     batch = contents_of(Batch(id=longest, legs=(leg,) * LEGS_MAX))
     answers: list[tuple[ClientRequest, Reply]] = [
         (credit("a"), Reply(**common, log_index=number, time_us=number)),
+        (query("q"), Reply(**common, state="frozen", pin="locked", locked_until_us=number, sealed_for=32)),
+        (Pepper(id="p"), Reply(**common, pepper=pepper)),
         (Lookup(id="l", request_id="a"), Reply(**common, asked=batch, actor=longest, reversed_by=longest)),
         *(
             (

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pytest
+from msgspec.structs import replace
 
 from atm.ledger.ledger import Ledger
 from atm.ledger.state_hash import FIRST_ROW
@@ -58,6 +59,7 @@ class Story:
             voters=voters,
             clock=clock,
             wall_clock_us=self.wall_us,
+            own_peppers=lambda: ("first", "second"),
         )
 
     def wall_us(self) -> int:
@@ -172,3 +174,17 @@ def test_what_is_about_ledgers_goes_to_the_comparison() -> None:
     story.core.leader = "n2"
     story.guards.receive([CheckLedger(sender="n2", index=0, rows_from=FIRST_ROW, rows_max=5)])
     assert len(story.sent) == 1
+
+
+def test_the_servers_tell_each_other_which_peppers_they_know() -> None:
+    story = Story()
+    story.hear()
+    (told,) = [each for each in story.sent if isinstance(each, NodeReport)][-1:]
+    assert told.peppers == ("first", "second")
+    assert set(story.guards.peppers) == {"n2", "n3"}
+    assert story.guards.peppers["n2"] == ()
+    story.guards.receive([replace(told, sender="n2", peppers=("first",))])
+    assert story.guards.peppers["n2"] == ("first",)
+    story.up.remove("n2")
+    story.guards.tick()
+    assert set(story.guards.peppers) == {"n3"}, "a server that has gone may come back with another file"

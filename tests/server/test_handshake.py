@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 import pytest
 from msgspec.structs import replace
 
+from atm.ledger.peppers import PepperState
 from atm.raft import Member
 from atm.server.group.roster import Roster
 from atm.server.peers.handshake import Handshake
@@ -178,3 +179,25 @@ def test_a_hello_tells_where_the_log_ends_now() -> None:
     assert handshake.hello.last_index == 5
     ends_at[0] = 9
     assert handshake.hello.last_index == 9
+
+
+# -- peppers -----------------------------------------------------------------------------------------
+
+
+def with_peppers(ours: Sequence[str], current: PepperState) -> Handshake:
+    roster = Roster(5, (Member("n1", True), Member("n2", True)), {}, {})
+    return Handshake(hello("n1"), roster, peppers=lambda: ours, current_pepper=lambda: current)
+
+
+def test_files_of_which_one_has_a_newer_pepper_are_compatible_until_that_is_current() -> None:
+    first, both = with_peppers(("p",), PepperState()), with_peppers(("p", "q"), PepperState())
+    assert (first.hello.further_peppers, both.hello.further_peppers) == ((), ("q",))
+    assert first.reason_to_refuse(replace(both.hello, node="n2")) is None
+    assert both.reason_to_refuse(replace(first.hello, node="n2")) is None
+    rotated = with_peppers(("p", "q"), PepperState(2, "q", 7, None))
+    assert rotated.reason_to_refuse(replace(both.hello, node="n2")) is None
+    for theirs in ((), ("other",), ("other", "r")):
+        refused = rotated.reason_to_refuse(replace(first.hello, node="n2", further_peppers=theirs))
+        assert refused is not None
+        assert refused.startswith("its pepper file lacks the current pepper, q: copy the pepper_file")
+    assert rotated.reason_to_refuse(replace(first.hello, node="n2", further_peppers=("q", "r"))) is None

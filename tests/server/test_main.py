@@ -17,7 +17,7 @@ import pytest
 
 from atm.config import Cluster
 from atm.local_cluster import free_ports
-from atm.server.security.pins import new_pepper
+from atm.server.security.peppers import new_peppers
 from tests.support.server_parts import Wire, cluster_of, credit, query, wait_until
 
 ENDS_WITHIN_S = 10.0
@@ -208,7 +208,7 @@ def test_another_pepper_than_before_ends_with_a_line_and_the_old_one_is_taken_ag
     assert "there is no pepper" in stderr
     assert "put its pepper file back" in stderr
     assert not cluster.pepper_file.exists(), "a new one, ready to be copied, would spoil every PIN"
-    cluster.pepper_file.write_bytes(new_pepper())
+    cluster.pepper_file.write_bytes(new_peppers().contents())
     code, stderr = ended(start(cluster))
     assert (code, stderr.count("\n")) == (1, 1)
     assert "was used with another pepper_file" in stderr
@@ -283,7 +283,7 @@ def test_a_node_whose_log_is_empty_takes_another_pepper(cluster: Cluster) -> Non
     on_several_machines(cluster)
     cluster.pepper_file.parent.mkdir()
     for _ in range(2):  # the second time, the pepper of another machine has been copied here
-        cluster.pepper_file.write_bytes(new_pepper())
+        cluster.pepper_file.write_bytes(new_peppers().contents())
         process = start(cluster)
         lines = lines_of(process, 3)
         assert lines[1] == "Expects neighbours to be on n2.invalid:5000, n3.invalid:5000"

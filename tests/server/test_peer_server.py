@@ -32,7 +32,7 @@ from atm.server.peers.links import Links, batches
 from atm.server.peers.peer_connection import PeerConnection
 from atm.server.peers.peer_server import PeerServer
 from atm.server.peers.snapshot_server import SnapshotServer
-from atm.server.security.pins import PinSealer, new_pepper, read_pepper
+from atm.server.security.peppers import new_peppers, read_peppers
 from atm.storage.data_folder import DataFolder
 from atm.version import PROTOCOL_MAX, PROTOCOL_MIN, RELEASE
 from atm.wire.client_messages import Status
@@ -87,7 +87,7 @@ class Port:
             config=self.cluster.identity(),
             node=node,
             store=f"store of {node}",
-            pepper=PinSealer(read_pepper(self.cluster.pepper_file)).name,
+            pepper=read_peppers(self.cluster.pepper_file).names[0],
         )
 
     def connections(self) -> set[PeerConnection]:
@@ -678,7 +678,7 @@ def test_a_node_of_another_cluster_is_reported_once_at_both_ends(tmp_path: Path)
 def test_servers_with_different_peppers_report_it_and_never_work_together(tmp_path: Path) -> None:
     cluster = cluster_of(tmp_path, "n1", "n2")
     other = dataclasses.replace(cluster, pepper_file=tmp_path / "other.key")
-    other.pepper_file.write_bytes(new_pepper())
+    other.pepper_file.write_bytes(new_peppers().contents())
     with RunningServer(cluster, "n1") as one, RunningServer(other, "n2") as two:
         wait_until(lambda: bool(one.reported and two.reported))
         assert "copy the pepper_file of one machine to all others" in one.reported[0]

@@ -52,7 +52,7 @@ REQUESTS: list[ClientRequest] = [
             *("unfreeze ann", "close ann", "unlock ann", "reset_pin ann", "set_limit ann 5"),
             "set_pin ann 4711",
             "login ann 4711",
-            *("grant_role ann teller", "revoke_role ann *"),
+            *("grant_role ann teller", "revoke_role ann *", f"rotate_pepper 2 {'0' * 16}"),
             *("set_approval_limit write_off 5", "approve w1"),
         )
     ),
@@ -64,6 +64,7 @@ REQUESTS: list[ClientRequest] = [
     msgspec.convert({"id": "x", "op": "roles"}, Read),
     msgspec.convert({"id": "x", "op": "deeds"}, Read),
     msgspec.convert({"id": "x", "op": "approvals"}, Read),
+    msgspec.convert({"id": "x", "op": "pepper"}, Read),
     Status(id="x"),
     Verify(id="x"),
     Members(id="x"),
@@ -84,10 +85,10 @@ A_TELLERS = """credit debit transfer batch hold post void reverse query statemen
     status"""
 AN_OPERATORS = f"""{A_TELLERS} freeze unfreeze unlock reset_pin set_limit write_off close exceptions
     accounts deeds approvals approve"""
-ALL_READS = "query statement lookup exceptions accounts members verify status roles deeds approvals"
+ALL_READS = "query statement lookup exceptions accounts members verify status roles deeds approvals pepper"
 AN_ADMINS = """members add_member promote_member remove_member move_member replace_member transfer_leadership
     snapshot backup_begin backup_entries backup_chunk status grant_role revoke_role roles deeds
-    set_approval_limit approvals"""
+    set_approval_limit approvals rotate_pepper pepper"""
 MAY = {
     Role.TELLER: set(A_TELLERS.split()),
     Role.OPERATOR: set(AN_OPERATORS.split()),

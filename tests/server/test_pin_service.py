@@ -10,14 +10,23 @@ from typing import Any
 import pytest
 
 from atm.ledger.commands import NOT_HASHED, Batch, Debit, Hold, Leg, Login, Outcome, Query, SetPin, Transfer
-from atm.server.clients.pin_service import BUSY, LOOK_UP_LEVEL, PinService, compares
+from atm.ledger.peppers import PepperState, generation_of
+from atm.server.clients.pin_service import (
+    BUSY,
+    LOOK_UP_LEVEL,
+    UNKNOWN_PEPPER,
+    PinService,
+    compares,
+)
 from atm.server.group.inbox import Inbox, Inputs, PendingRequest
-from atm.server.security.pins import PEPPER_BYTES, PinSealer, holds_plain_pin
+from atm.server.security.peppers import PEPPER_BYTES, Peppers
+from atm.server.security.pins import PinSealer, holds_plain_pin
 from atm.wire.client_messages import ClientRequest, ErrorReply, Reply
 from atm.wire.codec import Malformed, encode
 from tests.support.server_parts import ReplyRecorder
 
 PIN = "1234"
+PEPPERS = {lines: Peppers([bytes([line]) * PEPPER_BYTES for line in range(lines)]) for lines in (1, 2, 3)}
 
 
 class FakeInbox(Inbox):
@@ -26,6 +35,7 @@ class FakeInbox(Inbox):
     def __init__(self) -> None:
         super().__init__(Lock())
         self.accounts: dict[str, tuple[str, str]] = {}
+        self.sealed_for: dict[str, int] = {}
         self.asked: list[tuple[str, str]] = []  # account and actor
         self.fault: ErrorReply | None = None
         self.silent = False
@@ -41,7 +51,15 @@ class FakeInbox(Inbox):
         if query.account not in self.accounts:
             return Reply(id=query.id, outcome=Outcome.NO_SUCH_ACCOUNT)
         state, pin = self.accounts[query.account]
-        return Reply(id=query.id, outcome=Outcome.OK, balance=0, available=0, state=state, pin=pin)
+        return Reply(
+            id=query.id,
+            outcome=Outcome.OK,
+            balance=0,
+            available=0,
+            state=state,
+            pin=pin,
+            sealed_for=self.sealed_for.get(query.account),
+        )
 
 
 class Parts:
@@ -51,8 +69,15 @@ class Parts:
         self.inbox = FakeInbox()
         self.level = LOOK_UP_LEVEL
         self.hashed = 0
-        self.sealer = PinSealer(bytes(PEPPER_BYTES))
-        self.service = PinService(self.sealer, self.inbox, lambda: self.level, look_up_s=0.01)
+        self.pepper = PepperState()
+        self.sealer = PinSealer(PEPPERS[1])
+        self.service = PinService(
+            self.sealer,
+            self.inbox,
+            feature_level=lambda: self.level,
+            pepper=lambda: self.pepper,
+            look_up_s=0.01,
+        )
         monkeypatch.setattr(hashlib, "scrypt", self._scrypt)
 
     def _scrypt(self, _pin: bytes, **_options: Any) -> bytes:
@@ -196,3 +221,41 @@ def test_nothing_is_hashed_for_a_client_that_has_gone(parts: Parts) -> None:
 def test_a_state_of_a_pin_that_a_newer_server_may_tell_is_hashed() -> None:
     found = Reply(id="q", outcome=Outcome.OK, balance=0, available=0, state="open", pin="something new")
     assert compares(LOGIN, "ann", found)
+
+
+# -- the pepper that a PIN is sealed for -----------------------------------------------------------------
+
+
+def current(lines: int) -> PepperState:
+    return PepperState(lines, PEPPERS[lines].names[-1], 7, None)
+
+
+def test_a_pin_is_sealed_for_the_pepper_of_its_account_and_a_new_one_for_the_current(parts: Parts) -> None:
+    parts.sealer.peppers, parts.pepper = PEPPERS[3], current(3)
+    parts.inbox.accounts.update(ann=("open", "set"), bob=("open", "set"), zoe=("open", "none"))
+    parts.inbox.sealed_for["ann"] = 2
+    legs = tuple(Leg(account=name, target="zoe", amount=1, pin=PIN) for name in ("ann", "bob"))
+    assert [generation_of(leg.pin) for leg in parts.sealed(Batch(id="b", legs=legs)).legs] == [2, 1]
+    changed = parts.sealed(SetPin(id="c", account="ann", pin=PIN, old_pin=PIN))
+    assert (generation_of(changed.pin), generation_of(changed.old_pin)) == (3, 2)
+    assert changed.pin == PEPPERS[3].carried(changed.old_pin, 3), "it is the same PIN"
+    assert generation_of(parts.sealed(SetPin(id="s", account="zoe", pin=PIN)).pin) == 3
+
+
+def test_a_server_that_does_not_know_the_pepper_says_so_and_counts_no_guess(parts: Parts) -> None:
+    parts.inbox.accounts.update(ann=("open", "set"), bob=("open", "set"))
+    parts.inbox.sealed_for["ann"] = 2
+    unknown = ErrorReply(id="d", outcome="unavailable", message=UNKNOWN_PEPPER)
+    wrong = Peppers([bytes(PEPPER_BYTES), b"w" * PEPPER_BYTES])
+    for known, pepper in (
+        (PEPPERS[1], current(2)),  # the file was not copied
+        (wrong, current(2)),  # another one was
+        (PEPPERS[2], PepperState()),  # this server's ledger lags behind
+    ):
+        parts.sealer.peppers, parts.pepper = known, pepper
+        assert parts.seal(debit()) == unknown
+        login = Login(id="l", account="bob", pin=PIN)
+        assert generation_of(parts.sealed(login).pin) == 1, "whose PIN is sealed for the first one"
+    assert isinstance(parts.seal(SetPin(id="c", account="ann", pin=PIN, old_pin=PIN)), ErrorReply)
+    parts.sealer.peppers, parts.pepper = PEPPERS[2], current(2)
+    assert generation_of(parts.sealed(debit()).pin) == 2

@@ -15,22 +15,16 @@ import pytest
 
 from atm.config import Cluster
 from atm.ledger.commands import Batch, Credit, Debit, Hold, Leg, Login, Outcome, Query, SetPin, Transfer
+from atm.server.security.peppers import PEPPER_BYTES, PepperRefused, Peppers, new_peppers, read_peppers
 from atm.server.security.pin_queue import AT_ONCE_MAX
-from atm.server.security.pins import (
-    PEPPER_BYTES,
-    PIN_HOLDERS,
-    PepperRefused,
-    PinSealer,
-    holds_plain_pin,
-    new_pepper,
-    read_pepper,
-)
+from atm.server.security.pins import PIN_HOLDERS, PinSealer, holds_plain_pin
 from atm.wire.client_messages import ClientRequest, decode_client_request
 from atm.wire.codec import encode
 from atm.wire.log_entries import command_data, decode_command
 from tests.support.server_parts import DEADLINE_S, RunningServer, Wire, cluster_of
 
 PEPPER = bytes(range(PEPPER_BYTES))
+PEPPERS = Peppers([PEPPER])
 PIN = "86420975"  # long, so that no file holds it by chance
 
 WITH_PIN = [
@@ -59,7 +53,7 @@ WITHOUT_PIN = [
 
 
 def seal_of(pin: str, account: str = "ann", pepper: bytes = PEPPER) -> str:
-    sealed = PinSealer(pepper).seal(Login(id="l", account=account, pin=pin))
+    sealed = PinSealer(Peppers([pepper])).seal(Login(id="l", account=account, pin=pin))
     assert isinstance(sealed, Login)
     return sealed.pin
 
@@ -70,7 +64,7 @@ def seal_of(pin: str, account: str = "ann", pepper: bytes = PEPPER) -> str:
 @pytest.mark.parametrize("request_", WITH_PIN, ids=lambda request: encode(request).hex()[:24])
 def test_a_sealed_request_shows_no_pin_and_is_else_the_same(request_: ClientRequest) -> None:
     assert holds_plain_pin(request_)
-    sealed = PinSealer(PEPPER).seal(request_)
+    sealed = PinSealer(PEPPERS).seal(request_)
     assert not holds_plain_pin(sealed)
     payload = encode(sealed)
     assert PIN.encode() not in payload
@@ -83,27 +77,27 @@ def test_a_sealed_request_shows_no_pin_and_is_else_the_same(request_: ClientRequ
 @pytest.mark.parametrize("request_", WITHOUT_PIN, ids=lambda request: type(request).__name__)
 def test_a_request_without_a_pin_is_left_alone(request_: ClientRequest) -> None:
     assert not holds_plain_pin(request_)
-    sealed = PinSealer(PEPPER).seal(request_)
+    sealed = PinSealer(PEPPERS).seal(request_)
     assert sealed == request_
     assert encode(sealed) == encode(request_)
 
 
 def test_servers_with_one_pepper_seal_alike() -> None:
     assert seal_of(PIN) == seal_of(PIN)
-    assert PinSealer(PEPPER).name == PinSealer(bytes(PEPPER)).name
+    assert PEPPERS.names[0] == Peppers([bytes(PEPPER)]).names[0]
 
 
 def test_another_account_another_pepper_or_another_pin_is_another_seal() -> None:
     other = bytes(PEPPER_BYTES)
     seals = {seal_of(PIN), seal_of(PIN, "bob"), seal_of(PIN, pepper=other), seal_of("1234"), seal_of("12340")}
     assert len(seals) == 5
-    assert PinSealer(PEPPER).name != PinSealer(other).name
+    assert PEPPERS.names[0] != Peppers([other]).names[0]
 
 
 def test_a_seal_made_once_is_made_the_same_in_every_release() -> None:
     """Else no customer's PIN would be right any more."""
     assert seal_of("1234") == "b80449d894aff83bb70fda7d47a69165453c2aef159a7e2c4dd970009a8e0667"
-    assert PinSealer(PEPPER).name == "5cb83a91cf5f8ad4"
+    assert PEPPERS.names[0] == "5cb83a91cf5f8ad4"
 
 
 def test_only_so_many_pins_are_hashed_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -123,7 +117,7 @@ def test_only_so_many_pins_are_hashed_at_once(monkeypatch: pytest.MonkeyPatch) -
         return b"slow"
 
     monkeypatch.setattr(hashlib, "scrypt", scrypt)
-    sealer = PinSealer(PEPPER)
+    sealer = PinSealer(PEPPERS)
     logins = [Login(id="l", account=f"ann{number}", pin=PIN) for number in range(3 * AT_ONCE_MAX)]
     threads = [Thread(target=sealer.seal, args=(login,)) for login in logins]
     for thread in threads:
@@ -218,7 +212,7 @@ def test_no_file_of_a_server_holds_a_pin_that_was_typed(cluster: Cluster, server
 def test_a_missing_pepper_is_not_made_where_others_may_have_one(tmp_path: Path) -> None:
     path = tmp_path / "pepper.key"
     with pytest.raises(PepperRefused, match="make it once and copy it to all") as refused:
-        read_pepper(path, may_make=lambda: False)
+        read_peppers(path, may_make=lambda: False)
     assert "\n" not in str(refused.value)
     assert not path.exists()
 
@@ -227,10 +221,10 @@ def test_a_pepper_that_another_server_makes_at_that_moment_is_used(tmp_path: Pat
     path = tmp_path / "pepper.key"
 
     def made_by_another() -> bool:
-        path.write_bytes(new_pepper())
+        path.write_bytes(new_peppers().contents())
         return False
 
-    assert len(read_pepper(path, may_make=made_by_another)) == PEPPER_BYTES
+    assert len(read_peppers(path, may_make=made_by_another).names) == 1
 
 
 def test_a_pepper_is_made_once_by_many_who_start_at_once(tmp_path: Path) -> None:
@@ -238,28 +232,27 @@ def test_a_pepper_is_made_once_by_many_who_start_at_once(tmp_path: Path) -> None
     count = 16
     together = Barrier(count, timeout=DEADLINE_S)
 
-    def start(_: int) -> bytes:
+    def start(_: int) -> str:
         together.wait()
-        return read_pepper(path)
+        return read_peppers(path).names[0]
 
     with ThreadPoolExecutor(count) as pool:
         peppers = set(pool.map(start, range(count)))
-    assert peppers == {read_pepper(path)}
+    assert peppers == {read_peppers(path).names[0]}
     assert [file.name for file in path.parent.iterdir()] == ["pepper.key"]
     assert stat.S_IMODE(path.stat().st_mode) == 0o600
 
 
 def test_every_bank_has_a_pepper_of_its_own(tmp_path: Path) -> None:
-    one, other = read_pepper(tmp_path / "one.key"), read_pepper(tmp_path / "other.key")
-    assert one != other
-    assert len(one) == len(other) == PEPPER_BYTES
+    one, other = read_peppers(tmp_path / "one.key"), read_peppers(tmp_path / "other.key")
+    assert one.names != other.names
 
 
 def test_a_pepper_that_was_copied_with_a_line_end_is_the_same(tmp_path: Path) -> None:
     path = tmp_path / "pepper.key"
-    pepper = read_pepper(path)
+    pepper = read_peppers(path).names
     path.write_text(path.read_text() + "\n")
-    assert read_pepper(path) == pepper
+    assert read_peppers(path).names == pepper
 
 
 @pytest.mark.parametrize(
@@ -269,7 +262,7 @@ def test_a_damaged_pepper_is_one_line_and_is_left_as_it_is(content: bytes, tmp_p
     path = tmp_path / "pepper.key"
     path.write_bytes(content)
     with pytest.raises(PepperRefused, match=r"pepper\.key is damaged: copy it") as refused:
-        read_pepper(path)
+        read_peppers(path)
     assert "\n" not in str(refused.value)
     assert path.read_bytes() == content
 
@@ -278,23 +271,23 @@ def test_a_damaged_pepper_is_one_line_and_is_left_as_it_is(content: bytes, tmp_p
 def test_a_pepper_that_other_users_can_read_is_refused(tmp_path: Path, mode: int) -> None:
     """Part of trial H8: release 1.1.0 (e233312) used one of mode 0666 without a word."""
     path = tmp_path / "pepper.key"
-    read_pepper(path)
+    read_peppers(path)
     path.chmod(mode)
     with pytest.raises(PepperRefused, match=rf"other users can read .* \(mode {mode:04o}\): chmod 600"):
-        read_pepper(path)
+        read_peppers(path)
 
 
 def test_a_pepper_of_root_that_a_service_manager_shows_to_roots_group_is_used(
     tmp_path: Path,
 ) -> None:
     path = tmp_path / "pepper.key"
-    pepper = read_pepper(path)
+    pepper = read_peppers(path).names
     path.chmod(0o440)
     if path.stat().st_uid != 0 or path.stat().st_gid != 0:
         with pytest.raises(PepperRefused):
-            read_pepper(path)
+            read_peppers(path)
     else:
-        assert read_pepper(path) == pepper
+        assert read_peppers(path).names == pepper
 
 
 def test_a_pepper_that_cannot_be_read_or_made_is_one_line(tmp_path: Path) -> None:
@@ -303,7 +296,7 @@ def test_a_pepper_that_cannot_be_read_or_made_is_one_line(tmp_path: Path) -> Non
     (tmp_path / "file").touch()
     for path in (folder, tmp_path / "file" / "pepper.key"):
         with pytest.raises(PepperRefused, match="cannot use the pepper") as refused:
-            read_pepper(path)
+            read_peppers(path)
         assert "\n" not in str(refused.value)
 
 
@@ -316,9 +309,9 @@ def test_a_pepper_that_was_not_finished_is_not_there(tmp_path: Path, monkeypatch
     with monkeypatch.context() as broken:
         broken.setattr(os, "fsync", fail)
         with pytest.raises(PepperRefused):
-            read_pepper(path)
+            read_peppers(path)
     assert list(tmp_path.iterdir()) == []
-    assert len(read_pepper(path)) == PEPPER_BYTES
+    assert len(read_peppers(path).names) == 1
 
 
 def test_requests_on_the_wire_allow_a_sealed_pin_only_where_servers_talk() -> None:

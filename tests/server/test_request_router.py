@@ -25,7 +25,16 @@ from atm.version import RELEASE
 from atm.wire.client_messages import UPGRADING, Status, TransferLeadership
 from atm.wire.codec import encode
 from atm.wire.log_entries import command_data, decode_command
-from tests.support.server_parts import FakeCore, Recorder, ReplyRecorder, credit, hello_of, query, requests
+from tests.support.server_parts import (
+    FakeCore,
+    Recorder,
+    ReplyRecorder,
+    credit,
+    hello_of,
+    keeper_of,
+    query,
+    requests,
+)
 
 
 class Story:
@@ -44,6 +53,7 @@ class Story:
             self.parts,
             self.parts,
             self.parts,
+            keeper_of(self.core, self.parts),
             listed={},
             first_number=1000,
             feature_level_max=3,

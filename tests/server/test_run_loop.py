@@ -32,6 +32,7 @@ from tests.support.server_parts import (
     Recorder,
     ReplyRecorder,
     credit,
+    keeper_of,
     messages,
     requests,
     wait_until,
@@ -116,7 +117,14 @@ class Story:
         self.clients = Outbox()
         self.now_s = 100.0
         self.router = RequestRouter(
-            "n1", self.core, self.links, self.links, self.links, listed={}, first_number=1
+            "n1",
+            self.core,
+            self.links,
+            self.links,
+            self.links,
+            keeper_of(self.core, self.links),
+            listed={},
+            first_number=1,
         )
         self.node = RunLoop(
             raft=self.core,

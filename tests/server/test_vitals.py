@@ -35,7 +35,7 @@ def test_a_status_is_completed(tmp_path: Path) -> None:
         SimpleNamespace(newest_index=2),
         incarnation=4,
         config="digest",
-        pepper="name",
+        peppers=lambda: ("name", "newer"),
         clock=watch,
         wall_clock_us=lambda: 17,
     )
@@ -46,6 +46,7 @@ def test_a_status_is_completed(tmp_path: Path) -> None:
     told = vitals.completed(STATUS)
     assert (told.ledger_bytes, told.log_bytes, told.snapshot_index, told.uptime_s) == (120, 700, 2, 5)
     assert (told.incarnation, told.config, told.pepper, told.clock_us) == (4, "digest", "name", 17)
+    assert told.further_peppers == ("newer",)
     assert (told.sync_ms, told.node, told.term) == (0, "n1", 1)
     assert told.disk_free_bytes is not None
     assert told.disk_free_bytes > 0
@@ -62,7 +63,7 @@ def test_the_disk_is_looked_at_once_a_second_and_a_failing_one_stops_nothing(
         SimpleNamespace(newest_index=0),
         incarnation=1,
         config="",
-        pepper="",
+        peppers=lambda: ("",),
         clock=watch,
     )
     vitals.tick()

@@ -21,7 +21,7 @@ from atm.raft.ready import Role
 from atm.wire.backup_messages import BackupBegin
 from atm.wire.client_messages import (
     AddMember,
-    AdminChange,
+    MemberChange,
     MoveMember,
     PromoteMember,
     RemoveMember,
@@ -37,7 +37,7 @@ from tests.simulation.plan import Plan
 from tests.simulation.sim_server import SimServer, address_of
 from tests.support.checks import Checks, require
 
-Asked = AdminChange | BackupBegin | TakeSnapshot
+Asked = MemberChange | BackupBegin | TakeSnapshot
 
 VOTERS_MAX = 5
 WAS_SO = ("already", "was removed in")  # in an answer that tells of an earlier entry

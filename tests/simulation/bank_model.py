@@ -22,12 +22,14 @@ from atm.ledger.commands import (
     Member,
     MembershipChange,
     NoteDeed,
+    Reseal,
     Reverse,
+    RotatePepper,
     SetPin,
 )
 from atm.raft.messages import Entry
 from atm.wire.log_entries import decode_entry
-from tests.simulation.bank_rules import BANK, Bank
+from tests.simulation.bank_rules import BANK, Bank, Undecided, sealed_for
 from tests.simulation.people import ADMINS, OPERATORS, may, names
 from tests.support.checks import require
 
@@ -79,10 +81,14 @@ class BankModel:
     """A decision for each index of the log, and the tables as they are right after it."""
 
     def __init__(self) -> None:
-        self.decisions: list[Decision | None] = []  # of index i at i - 1; None for a no-op and for `Expire`
+        self.decisions: list[Decision | None] = []  # of index i at i - 1; None for what has no receipt
         self.first: dict[str, tuple[dict[str, Any], Decision]] = {}  # contents, and what they got
         self.given: set[Decision] = set()  # all receipts there are
         self.copies: Counter[bytes] = Counter()  # how often a request, to the byte, stands in the log
+        self.as_asked: dict[
+            bytes, bytes
+        ] = {}  # the customer's words for requests whose PINs were carried over
+        self.forgotten: dict[str, int] = {}  # by which index the PIN of a `set_pin` was forgotten
         self.ended: Counter[int] = Counter()  # how many `Expire` ended so many holds
         self.readers: dict[str, set[str]] = {}  # of each request, who asked it by the word of a server
         self.asked_servers: dict[str, set[str]] = {}  # of each request about one server, which those were
@@ -94,14 +100,14 @@ class BankModel:
         self._removed: dict[str, int] = {}
         self.balance, self.account, self.lock, self.hold = Versions(), Versions(), Versions(), Versions()
         self.journal, self.receipt, self.reversal, self.exception = Lines(), Lines(), Lines(), Lines()
-        self.role_change, self.deed = Versions(), Lines()
+        self.role_change, self.pepper, self.deed = Versions(), Versions(), Lines()
         self.approval_limit, self.approval = Versions(), Versions()
         self._deed_hash = bytes(32)
         self._bank = Bank()
         self._hash = bytes(32)
         self._note_changes(0)
 
-    def commit(self, entry: Entry) -> None:
+    def commit(self, entry: Entry) -> None:  # noqa: C901 - a case for each kind
         """Decide the next entry of the log."""
         assert entry.index == len(self.decisions) + 1
         decision = None
@@ -111,12 +117,17 @@ class BankModel:
                 ended = self._bank.expire(entry.time_us, limit)
                 self.ended[len(ended)] += 1
                 self._note_changes(entry.index, ended)
+            case LoggedCommand(actor, Reseal() as command):
+                require(actor == "bank", "PINs are carried over by the bank itself", entry)
+                self._reseal(entry.index, command)
             case LoggedCommand(actor, NoteDeed() as note, roles):
                 allowed = not roles or may(actor, self._bank.roles(actor, roles), note.deed)
                 decision = self._note_deed(entry, note, actor, roles, "ok" if allowed else "not_allowed")
             case LoggedCommand(actor, command, roles):
-                assert not isinstance(command, Expire | NoteDeed)
-                self.copies[entry.data[1 + len(encode(actor)) : -1 if roles else None]] += 1
+                assert not isinstance(command, Expire | NoteDeed | Reseal)
+                if not isinstance(command, RotatePepper):  # an administrator's, who judges for himself
+                    request = entry.data[1 + len(encode(actor)) : -1 if roles else None]
+                    self.copies[self.as_asked.get(request, request)] += 1
                 require(not roles or self._feature_level > 1, "release 1.1 writes no roles", entry)
                 read = actor in self.readers.get(command.id, ())
                 require(read, "the actor is who the server says that read the request", entry)
@@ -148,6 +159,47 @@ class BankModel:
         said = [text for each in members for text in self._members.get(each.node, ())[1:4]]
         now = [text for each in members for text in (each.peer, each.client, each.store)]
         return same_voters and all(text in ("", then) for text, then in zip(said, now, strict=True))
+
+    def _reseal(self, index: int, command: Reseal) -> None:
+        self._bank.reseal(command.generation, command.seals)
+        self._note_changes(index)
+        for request_id in command.receipts:
+            pin = self.first[request_id][0].get("pin")
+            if pin and sealed_for(pin) < command.generation:
+                self.forgotten.setdefault(request_id, index)
+        generation, name = self._bank.pepper
+        if command.done and command.generation == generation:
+            require(not self.older(), "what is carried over is all there is", (index, self.older()))
+            row = self.pepper.at(index, str(generation))
+            if row is not None and row[3] is None:
+                self.pepper.put(index, str(generation), (generation, name, row[2], index))
+
+    def older(self) -> set[str]:
+        """Return the accounts and requests of which something is sealed for an older pepper."""
+        current = self._bank.pepper[0]
+        pins = {name: account.pin for name, account in self._bank.accounts.items()} | {
+            request_id: asked["pin"]
+            for request_id, (asked, _) in self.first.items()
+            if asked["op"] == "set_pin" and asked["pin"] and request_id not in self.forgotten
+        }
+        return {name for name, pin in pins.items() if pin is not None and sealed_for(pin) < current}
+
+    def generation_of(self, name: str) -> int:
+        """Return for which pepper the account's PIN is sealed, 1 without any."""
+        account = self._bank.accounts.get(name)
+        return 1 if account is None or account.pin is None else sealed_for(account.pin)
+
+    @property
+    def generation(self) -> int:
+        """The generation of the current pepper."""
+        return self._bank.pepper[0]
+
+    def receipts(self, index: int) -> Sequence[Row]:
+        """Return the receipts as they were at that index."""
+        gone = {id_ for id_, at in self.forgotten.items() if at <= index}
+        return [
+            (*row[:4], {"pin": ""}, *row[5:]) if row[0] in gone else row for row in self.receipt.at(index)
+        ]
 
     def _change_members(self, index: int, members: Sequence[Member]) -> None:
         now = {
@@ -183,7 +235,7 @@ class BankModel:
             "account": self.account.all_at(index),
             "hold": self.hold.all_at(index),
             "journal": list(self.journal.at(index)),
-            "receipt": sorted(self.receipt.at(index), key=lambda row: str(row[0])),
+            "receipt": sorted(self.receipts(index), key=lambda row: str(row[0])),
             "reversal": sorted(self.reversal.at(index)),
             "exception": list(self.exception.at(index)),
             "cluster": self.cluster.all_at(index),
@@ -203,6 +255,7 @@ class BankModel:
             "role_change": self.role_change.all_at(index),
             "approval_limit": self.approval_limit.all_at(index),
             "approval": self.approval.all_at(index),
+            "pepper": self.pepper.all_at(index),
             "deed": list(self.deed.at(index)),
         }
 
@@ -212,14 +265,20 @@ class BankModel:
 
     # -- one command -----------------------------------------------------------------------------------
 
-    def _decide_and_note(self, entry: Entry, command: Command, actor: str, roles: int) -> Decision:
+    def _decide_and_note(self, entry: Entry, command: Command, actor: str, roles: int) -> Decision | None:
         now = names(self._bank.roles(actor, roles)) if roles else ""
-        decision = self._decide(entry, command, actor, roles)
+        try:
+            decision = self._decide(entry, command, actor, roles)
+        except Undecided:  # what was counted on the way stays
+            self._note_changes(entry.index)
+            return None
         asked = contents(command)
         is_deed = asked["op"] in OPERATORS | ADMINS and self._feature_level > 1
         if is_deed and decision[4] == entry.index:
             target = asked.get("account") or asked.get("request") or asked.get("limited")
             target = target or f"{asked.get('name')}/{asked.get('role') or '*'}"
+            if isinstance(command, RotatePepper):
+                target = f"{command.generation}:{command.pepper}"
             said = (asked["op"], target, asked.get("amount"), decision[1], command.id)
             row = (entry.index, entry.time_us, actor, now, *said)
             self._add_deed(row)
@@ -244,8 +303,10 @@ class BankModel:
 
     def _decide(self, entry: Entry, command: Command, actor: str, roles: int) -> Decision:
         asked = contents(command)
+        if isinstance(command, SetPin) and sealed_for(command.pin) < self._bank.pepper[0]:
+            asked["pin"] = ""  # which the books do not keep
         known = self.first.get(command.id)
-        if known is not None and known[0] in (asked, TOMBSTONE):
+        if known is not None and (known[0] == TOMBSTONE or self.same(command.id, known[0], asked)):
             return known[1]
         if known is not None:
             decision = self._decision(entry, command.id, "id_reused", asked.get("account"))
@@ -255,7 +316,11 @@ class BankModel:
             decision = self._decision(entry, command.id, "not_allowed", None)
             self._keep(asked, actor, decision)
             return decision
+        current = self._bank.pepper
         outcome = self._bank.do(command, entry.index, entry.time_us, actor, roles)
+        if self._bank.pepper != current:
+            generation, name = self._bank.pepper
+            self.pepper.put(entry.index, str(generation), (generation, name, entry.index, None))
         unknown = isinstance(command, Reverse) and command.original not in self.first
         if outcome == "original_not_found" and unknown:
             self._bank.buried.add(asked["original"])
@@ -286,6 +351,16 @@ class BankModel:
                 who = (waiting.actor, names(waiting.roles))
                 row = (request_id, *who, waiting.since_us, waiting.stake, waiting.approval)
                 self.approval.put(index, request_id, row)
+
+    def same(self, request_id: str, first: dict[str, Any], again: dict[str, Any]) -> bool:
+        """Return whether the same is asked: of two new PINs, as far as both are known for one pepper."""
+        if first["op"] == again["op"] == "set_pin" and (
+            request_id in self.forgotten
+            or "" in (first["pin"], again["pin"])
+            or sealed_for(first["pin"]) != sealed_for(again["pin"])
+        ):
+            return bool(first["account"] == again["account"])
+        return first == again
 
     def _decision(self, entry: Entry, request_id: str, outcome: str, shown: str | None) -> Decision:
         account = self._bank.accounts.get(shown or "")
@@ -333,7 +408,8 @@ def contents(command: Command) -> dict[str, Any]:
     if "legs" in asked:
         asked["legs"] = [[leg["account"], leg["target"], leg["amount"]] for leg in asked["legs"]]
     if isinstance(command, SetPin):
-        asked["pin"] = hashlib.sha256(command.pin.encode()).hexdigest()[:16]
+        number = f"{sealed_for(command.pin)}:" if ":" in command.pin else ""
+        asked["pin"] = number + hashlib.sha256(command.pin.encode()).hexdigest()[:16]
     else:
         asked.pop("pin", None)
     asked.pop("old_pin", None)

@@ -6,6 +6,7 @@ moved under which id is all there is to know.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 from msgspec.structs import replace
@@ -30,6 +31,7 @@ from atm.ledger.commands import (
     ResetPin,
     Reverse,
     RevokeRole,
+    RotatePepper,
     SetApprovalLimit,
     SetLimit,
     SetPin,
@@ -56,6 +58,10 @@ Move = tuple[str, str, int]  # who gives, who gets, how much
 
 class Refused(Exception):
     """The bank says no; `args[0]` is the outcome."""
+
+
+class Undecided(Exception):
+    """The PIN is sealed for another pepper than the account's: nobody can say whether it is right."""
 
 
 @dataclass
@@ -124,12 +130,16 @@ class Bank:
     limits: dict[str, tuple[int | None, int]] = field(default_factory=dict)  # and the entry that set it
     waiting: dict[str, Waiting] = field(default_factory=dict)
     carried_out: Command | None = None  # by the newest command, an approval
+    pepper: tuple[int, str] = (1, "")  # the current one: its generation and its name
     flag: str | None = None  # what kind of exception the newest command was
     now_us: int = 0
     level: int = 1
 
     def do(self, command: Command, index: int, now_us: int, actor: str, roles: int) -> str:
-        """Do what was never asked for before, and may be asked by this actor; return the outcome."""
+        """Do what was never asked for before, and may be asked by this actor.
+
+        Return the outcome, or raise `Undecided`.
+        """
         self.now_us, self.moves, self.flag, self.carried_out = now_us, [], None, None
         try:
             self._wait_for_approval(command, actor, roles)
@@ -159,6 +169,14 @@ class Bank:
             self._uncount(hold.account, hold.amount, hold.since_us)
         return due
 
+    def reseal(self, generation: int, seals: Sequence[tuple[str, str]]) -> None:
+        """Replace what is sealed for an older pepper."""
+        self.moves, self.flag = [], None
+        for name, seal in seals:
+            account = self.accounts.get(name)
+            if account is not None and account.pin is not None and sealed_for(account.pin) < generation:
+                account.pin = seal
+
     def held(self, name: str) -> int:
         return sum(h.amount for h in self.holds.values() if h.account == name and h.state == "active")
 
@@ -176,7 +194,7 @@ class Bank:
                 return next((name for name in moves[0][:2] if name not in BANK), CASH) if moves else None
             case Approve():
                 return None if self.carried_out is None else self.shown(self.carried_out)
-            case GrantRole() | RevokeRole() | SetApprovalLimit():
+            case GrantRole() | RevokeRole() | RotatePepper() | SetApprovalLimit():
                 return None
         return command.account
 
@@ -268,6 +286,11 @@ class Bank:
                 self.limits[op] = amount, index
             case Approve():
                 self._approve(command, index, actor)
+            case RotatePepper(generation=generation, pepper=name):
+                if (generation, name) != self.pepper:
+                    if self.level < 2 or generation <= self.pepper[0]:
+                        raise Refused("not_allowed")
+                    self.pepper = generation, name
             case _:
                 self._administer(command)
 
@@ -299,6 +322,8 @@ class Bank:
                 account.state = "closed"
             case SetPin(pin=pin, old_pin=old_pin):
                 self._identify(account, old_pin)
+                if sealed_for(pin) != self.pepper[0]:
+                    raise Undecided
                 account.pin = pin
             case Login(pin=pin):
                 self._identify(account, pin)
@@ -333,6 +358,8 @@ class Bank:
             return
         if account.is_locked(self.now_us):
             raise Refused("locked")
+        if pin is not None and sealed_for(pin) != sealed_for(account.pin):
+            raise Undecided
         if pin is not None:
             account.wrong_pins = 0 if pin == account.pin else account.wrong_pins + 1
         if pin != account.pin:
@@ -506,3 +533,8 @@ class Bank:
 
     def _is_today(self, time_us: int) -> bool:
         return time_us // US_PER_DAY == self.now_us // US_PER_DAY
+
+
+def sealed_for(seal: str) -> int:
+    """Return the generation of the pepper."""
+    return int(seal.split(":", maxsplit=1)[0]) if ":" in seal else 1

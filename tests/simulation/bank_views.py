@@ -7,7 +7,7 @@ from typing import Any
 from atm.ledger.commands import Accounts, Approvals, Exceptions, Lookup, Query, Read, Statement
 from tests.simulation import bank_rules
 from tests.simulation.bank_model import BankModel, Row
-from tests.simulation.bank_rules import US_PER_DAY, WRONG_PINS, WRONG_PINS_A_DAY
+from tests.simulation.bank_rules import US_PER_DAY, WRONG_PINS, WRONG_PINS_A_DAY, sealed_for
 
 Answer = dict[str, Any]
 
@@ -54,20 +54,22 @@ def _pin(model: BankModel, name: str, index: int, now_us: int) -> Answer:
         return {}
     _, _, _, _, pin, wrong_pins, *_ = model.account.at(index, name) or (name, 0, "open", 0, None, 0)
     lock = model.lock.at(index, name)
+    generation = {} if pin is None or sealed_for(pin) == 1 else {"sealed_for": sealed_for(pin)}
     if lock is None:
         if wrong_pins >= WRONG_PINS:
-            return {"pin": "locked"}
+            return {"pin": "locked", **generation}
         left, unseen = WRONG_PINS, 0
     else:
         _, until_us, day, wrong_today, _, unseen = lock
         if until_us > now_us:
-            return {"pin": "locked", "locked_until_us": until_us, "wrong_pins": unseen or None}
+            told = {"locked_until_us": until_us, "wrong_pins": unseen or None}
+            return {"pin": "locked", **told, **generation}
         today = wrong_today if day == now_us // US_PER_DAY else 0
         left = max(1, min(WRONG_PINS - wrong_pins, WRONG_PINS_A_DAY - today))
     told = {"wrong_pins": unseen or None}
     if pin is None:
         return {"pin": "none", **told}
-    return {"pin": "set", "tries_left": left if left < WRONG_PINS else None, **told}
+    return {"pin": "set", "tries_left": left if left < WRONG_PINS else None, **told, **generation}
 
 
 def ends_of_day(model: BankModel, request: Read, index: int) -> list[int]:
@@ -102,7 +104,7 @@ def _statement(model: BankModel, request: Statement, index: int) -> Answer:
 
 
 def _lookup(model: BankModel, request_id: str, index: int) -> Answer:
-    row = next((row for row in model.receipt.at(index) if row[0] == request_id), None)
+    row = next((row for row in model.receipts(index) if row[0] == request_id), None)
     if row is None:
         return {"outcome": "original_not_found"}
     _, op, account, amount, _, actor, outcome, balance, available, log_index, time_us = row

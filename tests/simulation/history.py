@@ -120,7 +120,7 @@ class History:
         if first == TOMBSTONE:
             require(found == decision, "what was reversed before it came is declined", (asked, answer))
             floor = 0  # it was decided when the reversal was
-        elif first == contents(command):
+        elif self._model.same(command.id, first, contents(command)):
             require(found == decision, "a repeated id gets its first receipt", (asked, answer, decision))
             floor = self._floors[command.id]
         else:

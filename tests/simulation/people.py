@@ -10,7 +10,7 @@ from atm.identity import Role
 from atm.ledger.commands import RoleName
 from atm.permissions import bits_of
 
-ADMINS = frozenset({"grant_role", "revoke_role", "set_approval_limit"})
+ADMINS = frozenset({"grant_role", "revoke_role", "set_approval_limit", "rotate_pepper"})
 OPERATORS = frozenset(
     {"freeze", "unfreeze", "unlock", "reset_pin", "set_limit", "write_off", "close", "approve"}
 )

@@ -105,6 +105,7 @@ class Plan(Struct, frozen=True, kw_only=True):
     spares: int  # servers that may be added
     changes: dict[str, float]  # what an administrator asks for
     change_interval_us: int
+    pepper_interval_us: int  # 0: it is never changed
 
     @property
     def names(self) -> tuple[NodeId, ...]:
@@ -184,6 +185,7 @@ def draw(seed: int) -> Plan:
         if chance.random() < 0.75
         else {},
         change_interval_us=int(election_us * chance.choice((0.5, 1.0, 2.0))),
+        pepper_interval_us=int(election_us * chance.choice((0, 2, 5))),
     )
 
 

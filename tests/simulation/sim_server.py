@@ -26,6 +26,7 @@ from atm.server.group.inbox import Inbox, Inputs, PendingRequest, ReplyChannel
 from atm.server.group.installer import Installer, Job, Prepare
 from atm.server.group.kept_snapshots import KeptSnapshots
 from atm.server.group.ledger_comparison import LedgerComparison
+from atm.server.group.pepper_keeper import PepperKeeper
 from atm.server.group.recovery import check_one_cluster, recover
 from atm.server.group.request_router import RequestRouter
 from atm.server.group.roster import Roster
@@ -55,6 +56,7 @@ from tests.simulation.bank_model import BankModel
 from tests.simulation.fuse import Died, Fuse
 from tests.simulation.loop import Loop
 from tests.simulation.people import caller
+from tests.simulation.peppers import peppers, sealed
 from tests.simulation.plan import BEGIN_US, TICK_US, Plan
 from tests.simulation.sim_folder import SimFolder
 from tests.simulation.sim_links import SimConnection, SimLinks, SimPeerServer
@@ -128,6 +130,7 @@ class SimServer:
         is_old = Random(f"release {name} of {plan.luck}").random() < plan.old_release_share
         self.feature_level_max = 1 if is_old else FEATURE_LEVELS
         self.storage = SimStorage(name, plan, checks, model, digests)
+        self.peppers = peppers(1)  # in its file
         self.up = False
         self.process = 0  # the number of the process
         self.retired = name not in plan.names  # it does not run: it was removed, or not added yet
@@ -203,16 +206,29 @@ class SimServer:
         lock = Lock()
         self.inbox = Inbox(lock)
         self._handshake = Handshake(
-            self._hello(), Roster(*raft.configuration, {}, self._listed()), lambda: self._log.last_index
+            self._hello(),
+            Roster(*raft.configuration, {}, self._listed()),
+            lambda: self._log.last_index,
+            peppers=lambda: self.peppers.names,
+            current_pepper=lambda: self.bank.pepper,
         )
         self._connect()
         self.guards = self._make_guards()
+        self._keeper = PepperKeeper(
+            self.name,
+            self.core,
+            self.bank,
+            own=lambda: self.peppers,
+            others=lambda: self.guards.peppers,
+            clock=self._clock_s,
+        )
         router = RequestRouter(
             self.name,
             self.core,
             self.bank,
             self,
             self.guards,
+            self._keeper,
             listed=self._listed(),
             first_store=self.folder.first_store,
             feature_level_max=self.feature_level_max,
@@ -321,6 +337,7 @@ class SimServer:
             voters=voters,
             clock=self._clock_s,
             wall_clock_us=self.wall_clock_us,
+            own_peppers=lambda: self.peppers.names,
         )
 
     def _compact(self, lock: Lock, validator: EntryValidator) -> None:
@@ -425,6 +442,7 @@ class SimServer:
     def _on_tick(self) -> None:
         self._installer.tick()
         self._snapshotter.tick()
+        self._keeper.look()
 
     def _config(self) -> RaftConfig:
         """Return the core's settings; each start draws another id, should this server found the cluster."""
@@ -607,7 +625,8 @@ class SimServer:
         """A client's request arrives."""
         if self.up:
             inputs = Inputs()
-            asked = self._asked(channel, number, payload, caller(self.name, payload), False)
+            who = caller(self.name, payload)
+            asked = self._asked(channel, number, self._sealed(payload), who, False)
             self._model.readers.setdefault(asked.request.id, set()).add(asked.actor)
             if isinstance(asked.request, BackupBegin | TakeSnapshot):  # recorded, and not done here
                 self._model.asked_servers.setdefault(asked.request.id, set()).add(self.name)
@@ -616,6 +635,14 @@ class SimServer:
             inputs.add_request(asked)
             self.inbox.put(inputs)
             self._wake()
+
+    def _sealed(self, payload: bytes) -> bytes:
+        """Return a request with its PINs sealed for what the bank says of their accounts at this moment."""
+        request = decode_client_request(payload)
+        model = self._model
+        now = encode(sealed(request, model.generation_of, model.generation))
+        self._model.as_asked[now] = payload
+        return now
 
     @staticmethod
     def _asked(

@@ -14,6 +14,7 @@ from atm.ledger import holds, reversals, rules, unit_of_work
 from atm.ledger.commands import (
     Accounts,
     Approvals,
+    BanksOwn,
     Command,
     Expire,
     LevelRaise,
@@ -194,8 +195,8 @@ def lived(ledger: Ledger, model: BankModel, day: Sequence[str] = DAY) -> list[st
         by = next((word for word in words if word.startswith("by=")), f"by=teller-{index % 3}/0")
         actor, roles = by.removeprefix("by=").rsplit("/", 1)
         command = request([word for word in words[:asked] if word != by], index)
-        actor = "bank" if isinstance(command, Expire) else actor
-        if not isinstance(command, Expire):
+        actor = "bank" if isinstance(command, BanksOwn) else actor
+        if not isinstance(command, BanksOwn):
             model.readers.setdefault(command.id, set()).add(actor)
         time_us = NOON_US + int(hour) * HOUR_US + index
         [receipt] = ledger.apply([(index, time_us, LoggedCommand(actor, command, int(roles)))])

@@ -65,6 +65,7 @@ ADMINISTRATION = (
     *("add ok", "promote ok", "remove ok", "replace ok", "move ok", "transfer ok"),
     *("snapshot ok", "backup ok"),
     *("add refused", "promote refused", "remove refused", "replace refused", "transfer refused"),
+    *("rotate ok", "rotate refused"),
     *("remove of a leader", "removed server ended", "stop of a leader", "old copy found"),
 )
 

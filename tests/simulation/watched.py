@@ -17,6 +17,7 @@ from atm.ledger.commands import (
     ReadResult,
 )
 from atm.ledger.ledger import ClusterState, Ledger, Record
+from atm.ledger.peppers import PepperState
 from atm.ledger.roles import RoleChange
 from atm.ledger.state_hash import RowsFrom, StateHash
 from atm.raft.log import Log, LogStart
@@ -275,6 +276,18 @@ class WatchedLedger:
     @property
     def role_changes(self) -> Mapping[str, RoleChange]:
         return self.ledger.role_changes
+
+    @property
+    def pepper(self) -> PepperState:
+        return self.ledger.pepper
+
+    def pins_after(self, account: str, limit: int) -> Sequence[tuple[str, str | None]]:
+        self.write()
+        return self.ledger.pins_after(account, limit)
+
+    def new_pins_after(self, request_id: str, limit: int) -> Sequence[tuple[str, str | None]]:
+        self.write()
+        return self.ledger.new_pins_after(request_id, limit)
 
     def apply(self, records: Sequence[Record]) -> list[LedgerReceipt | None]:
         receipts = self.decide(records)

@@ -19,6 +19,7 @@ from tests.simulation.customers import Customer
 from tests.simulation.faults import Faults
 from tests.simulation.history import History
 from tests.simulation.loop import Loop
+from tests.simulation.pepper_changes import PepperChanger
 from tests.simulation.plan import Plan
 from tests.simulation.report import COMMITS_MIN, POSTINGS_MIN, Report, hollow
 from tests.simulation.sim_links import SimConnection
@@ -62,6 +63,7 @@ class Simulation:
         for server in servers:
             server.start_again()
         self.administrator = Administrator(self.loop, self.plan, servers, self.checks)
+        self.pepper_changer = PepperChanger(self.loop, self.plan, servers, self.checks)
         self.faults = Faults(self.loop, self.plan, servers, self.network, self.administrator.bears_loss)
         known = KnownRequests()
         self.customers = [
@@ -96,6 +98,7 @@ class Simulation:
         """The faults stop: from then on there is service, and in the end all servers agree."""
         self.faults.stop()
         self.administrator.stop()
+        self.pepper_changer.stop()
         for customer in self.customers:
             customer.calm = True
         self.loop.trace("calm")
@@ -105,6 +108,7 @@ class Simulation:
             customer.stopped = True
         require(self._wait(self._agree), "all servers agree in the end", self._state())
         require(self._wait(self._nothing_is_due), "what is due ends", self._state())
+        require(self._wait(self._all_is_carried_over), "PINs are carried over", self.model.older())
         require(self._wait(self._agree), "all servers agree again", self._state())
         require(len({server.storage.digest() for server in self._members()}) == 1, "all ledgers are equal")
 
@@ -158,6 +162,10 @@ class Simulation:
         due_us = leaders[0].bank.next_expiry_us
         return due_us is None or due_us > leaders[0].guards.time_us()
 
+    def _all_is_carried_over(self) -> bool:
+        """Whether all servers know that nothing is sealed for an older pepper."""
+        return all(server.up and server.bank.pepper.carried_index is not None for server in self._members())
+
     def _of_its_own(self) -> Counter[str]:
         """Return what the bank did that no answer tells: holds it ended, exceptions it listed."""
         expired = {"expire something": 0, "expire nothing": 0}
@@ -170,7 +178,13 @@ class Simulation:
 
     def _fired(self) -> dict[str, int]:
         of_servers = sum((server.fired for server in self.servers.values()), Counter[str]())
-        return dict(self.faults.fired + self.network.fired + of_servers + self.administrator.fired)
+        return dict(
+            self.faults.fired
+            + self.network.fired
+            + of_servers
+            + self.administrator.fired
+            + self.pepper_changer.fired
+        )
 
     def _commits(self) -> int:
         return sum(decision is not None for decision in self.model.decisions)

@@ -50,10 +50,12 @@ from atm.ledger.commands import (
     Open,
     Post,
     Query,
+    Reseal,
     ResetPin,
     Reverse,
     RevokeRole,
     RoleName,
+    RotatePepper,
     SetApprovalLimit,
     SetLimit,
     SetPin,
@@ -129,7 +131,7 @@ def seconds(span: str) -> int:
 def entry(line: str) -> LoggedCommand | LevelRaise | None:
     """Return what stands in the log for a line: a command, the leader's own `expire`, None for a no-op.
 
-    Or `level 2`, which raises the feature level.
+    Or `level 2`, which raises the feature level; or `reseal 2 ann=2:1234 forget s1 done`, the leader's own.
     """
     if line == "-":
         return None
@@ -138,6 +140,17 @@ def entry(line: str) -> LoggedCommand | LevelRaise | None:
     if line == "expire" or line.startswith("expire "):
         limit = line.removeprefix("expire").strip()
         return LoggedCommand(BANK, Expire(limit=int(limit) if limit else None))
+    if line.startswith("reseal "):
+        _, generation, *words = line.split()
+        at = words.index("forget") if "forget" in words else len(words)
+        seals = tuple(
+            (name, seal) for name, _, seal in (word.partition("=") for word in words[:at] if "=" in word)
+        )
+        receipts = tuple(word for word in words[at + 1 :] if word != "done")
+        done = "done" in words
+        return LoggedCommand(
+            BANK, Reseal(generation=int(generation), seals=seals, receipts=receipts, done=done)
+        )
     return logged(command(line))
 
 
@@ -180,7 +193,7 @@ def _of_money(request_id: str, op: str, rest: str) -> Command:
             raise ValueError(f"{op} {rest}")
 
 
-def _of_account(request_id: str, op: str, rest: str) -> Command:
+def _of_account(request_id: str, op: str, rest: str) -> Command:  # noqa: C901 - a case for each kind
     match op, *rest.split():
         case [name, account] if name in ON_ACCOUNTS:
             return ON_ACCOUNTS[name](id=request_id, account=account)
@@ -194,6 +207,8 @@ def _of_account(request_id: str, op: str, rest: str) -> Command:
             return GrantRole(id=request_id, name=name, role=cast(RoleName, role))
         case ["revoke_role", name, role]:
             return RevokeRole(id=request_id, name=name, role=None if role == "*" else cast(RoleName, role))
+        case ["rotate_pepper", generation, name]:
+            return RotatePepper(id=request_id, generation=int(generation), pepper=name)
         case ["approve", request]:
             return Approve(id=request_id, request=request)
         case ["set_approval_limit" | "set_limit", limited, number]:

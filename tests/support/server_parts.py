@@ -15,6 +15,7 @@ import msgspec
 from atm.config import Address, Cluster, NodeConfig
 from atm.ledger.commands import Credit, LedgerReceipt, Outcome, Query, Read, ReadResult
 from atm.ledger.ledger import ClusterState, Record
+from atm.ledger.peppers import PepperState
 from atm.ledger.roles import RoleChange
 from atm.local_cluster import free_ports
 from atm.raft import ChangeRefused, Configuration, Member
@@ -22,6 +23,8 @@ from atm.raft.messages import Entry, EntryKind, HardState, NodeId, Outgoing, Raf
 from atm.raft.ready import Role
 from atm.server.group.entry_validator import record
 from atm.server.group.inbox import Inputs, PendingRequest
+from atm.server.group.pepper_keeper import PepperKeeper
+from atm.server.security.peppers import PEPPER_BYTES, Peppers
 from atm.server.server import Server
 from atm.storage.log_index import LogBase
 from atm.version import FEATURE_LEVEL_MAX, PROTOCOL_MAX, PROTOCOL_MIN, RELEASE
@@ -158,6 +161,9 @@ class Recorder:
         self.roles: list[int] = []  # likewise
         self.role_changes: dict[str, RoleChange] = {}
         self.cluster = ClusterState(id="", voters=(), feature_level=1)
+        self.pepper = PepperState()
+        self.pins: list[tuple[str, str | None]] = []  # of accounts, in their order
+        self.new_pins: list[tuple[str, str | None]] = []  # of requests, likewise
         self.on_disk: list[Entry] = []
         self.reports: list[PeerReport] = []  # of other servers
         self.ticks = 0
@@ -215,6 +221,12 @@ class Recorder:
         balance = self.balances.get(request.account)
         outcome = Outcome.NO_SUCH_ACCOUNT if balance is None else Outcome.OK
         return ReadResult(id=request.id, outcome=outcome, balance=balance, available=balance)
+
+    def pins_after(self, account: str, limit: int) -> Sequence[tuple[str, str | None]]:
+        return [each for each in self.pins if each[0] > account][:limit]
+
+    def new_pins_after(self, request_id: str, limit: int) -> Sequence[tuple[str, str | None]]:
+        return [each for each in self.new_pins if each[0] > request_id][:limit]
 
     def on_committed(self, committed: Sequence[Entry], receipts: Sequence[LedgerReceipt | None]) -> None:
         self.events.append(f"on committed {len(committed)}")
@@ -341,3 +353,8 @@ def hello_of(node: NodeId, feature_level: int = FEATURE_LEVEL_MAX, store: str = 
         store=store or f"store of {node}",
         pepper="",
     )
+
+
+def keeper_of(core: FakeCore, parts: Recorder) -> PepperKeeper:
+    """Return a keeper that knows one pepper, and has nothing to carry over."""
+    return PepperKeeper("n1", core, parts, own=lambda: Peppers([bytes(PEPPER_BYTES)]), others=dict)

@@ -18,7 +18,7 @@ import msgspec
 from atm.client import Client
 from atm.local_cluster import LocalCluster, write_cluster_ini
 from atm.raft.messages import Entry, EntryKind
-from atm.server.security.pins import PinSealer, read_pepper
+from atm.server.security.peppers import read_peppers
 from atm.storage.data_folder import PEERS_FILE
 from atm.version import FEATURE_LEVEL_MAX, PROTOCOL_MAX, PROTOCOL_MIN, RELEASE
 from atm.wire.client_messages import StatusReply
@@ -123,7 +123,7 @@ class Bank:
             config=cluster.identity(),
             node=node,
             store=store,
-            pepper=PinSealer(read_pepper(cluster.pepper_file)).name,
+            pepper=read_peppers(cluster.pepper_file).names[0],
         )
 
     def greet(self, to: str, hello: Hello) -> tuple[socket.socket, Welcome | Refused]:

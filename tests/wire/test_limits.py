@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 
 from atm.ledger.commands import (
     AMOUNT_MINOR_MAX,
+    GENERATIONS_MAX,
     HOLD_MS_MAX,
     LEGS_MAX,
     PAGE_LINES_MAX,
@@ -20,6 +21,7 @@ from atm.ledger.commands import (
     Line,
     Outcome,
     Read,
+    Reseal,
 )
 from atm.wire.client_messages import (
     ClientRequest,
@@ -70,6 +72,8 @@ REQUESTS: dict[str, tuple[dict[str, Any], dict[str, Any]]] = {
     "roles": ({}, {"limit": 1, "after_name": "ann"}),
     "approvals": ({}, {"limit": 1, "before": 0}),
     "deeds": ({}, {"limit": 1, "before": 0}),
+    "rotate_pepper": ({"generation": 2, "pepper": "0123456789abcdef"}, {}),
+    "pepper": ({}, {}),
     "status": ({}, {}),
 }
 for _, more in REQUESTS.values():
@@ -99,7 +103,10 @@ WRONG["limited"] = ["credit", "", "Write_off", *NO_TEXT]
 WRONG["request"] = [*NO_NAME, "x1"]
 WRONG["role"] = ["node", "", "root", "Teller", *NO_TEXT]
 WRONG["end_user"] = ["x" * 32, "-x", ".x", "a/b", *NO_NAME]
+WRONG["pin"] += [f"1:{SEALED}", f"02:{SEALED}", f"100:{SEALED}", f":{SEALED}", "2:1234", f"2:{SEALED}0"]
 WRONG["old_pin"] = WRONG["pin"]
+WRONG["generation"] = [1, 0, -2, GENERATIONS_MAX + 1, *NO_NUMBER]
+WRONG["pepper"] = ["", "f" * 15, "f" * 17, "F" * 16, "f" * 16 + "\n", *NO_TEXT]
 WRONG["after"] = [name for name in WRONG["account"] if name is not None]
 LARGEST: dict[str, list[Any]] = {
     "id": ["x" * 64, "!", "~"],
@@ -110,8 +117,10 @@ LARGEST: dict[str, list[Any]] = {
     "hold": ["x" * 64],
     "original": ["x" * 64],
     "request_id": ["x" * 64],
-    "pin": ["1234", "1" * 12, SEALED],
-    "old_pin": ["1234", "1" * 12, SEALED],
+    "pin": ["1234", "1" * 12, SEALED, f"2:{SEALED}", f"{GENERATIONS_MAX}:{SEALED}"],
+    "old_pin": ["1234", "1" * 12, SEALED, f"2:{SEALED}"],
+    "generation": [GENERATIONS_MAX],
+    "pepper": ["0" * 16],
     "name": ["x" * 32, "_", "A.b-c_9"],
     "limited": ["write_off", "reverse", "unlock", "reset_pin"],
     "request": ["x" * 64],
@@ -215,10 +224,15 @@ def test_a_command_that_only_a_leader_proposes_is_refused_from_clients_and_peers
     assert expire == encode({"op": "expire"}), "release 1.1 knows no other"
     limited = decode_command(command_data("bank", encode(Expire(limit=500)))).command
     assert limited == Expire(limit=500)
+    reseal = Reseal(generation=2, seals=(("ann", f"2:{SEALED}"),), receipts=("c1",), done=True)
+    assert decode_command(command_data("bank", encode(reseal))).command == reseal
+    for wrong in (("ann", SEALED), ("ann", "1234"), ("ann", f"1:{SEALED}"), ("ann", f"100:{SEALED}")):
+        with pytest.raises(Malformed):
+            decode_command(command_data("bank", encode(Reseal(generation=2, seals=(wrong,)))))
     with pytest.raises(Malformed):
         decode_command(command_data("bank", encode({"op": "expire", "limit": 0})))
     for decode in (decode_client_request, decode_forwardable):
-        for payload in (expire, encode({"op": "expire", "id": "x"})):
+        for payload in (expire, encode(reseal), encode({"op": "expire", "id": "x"})):
             with pytest.raises(Malformed):
                 decode(payload)
 

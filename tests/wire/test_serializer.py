@@ -198,6 +198,7 @@ def test_elements_that_a_newer_release_adds_to_a_message_are_ignored() -> None:
         "fetch",
         5,
         [6],
+        ["q"],
         {"more": 1},
     ]
     assert decode_hello(encode(hello)).purpose == "fetch"
@@ -245,6 +246,7 @@ def test_a_hello_and_its_answers_survive_the_wire() -> None:
         purpose="fetch",
         member_at=98,
         earlier=(1, 2),
+        further_peppers=("q", "r"),
     )
     assert decode_hello(encode(hello)) == hello
     for answer in (Welcome(node="n", learner=True, protocol=3), Refused(reason="another cluster")):

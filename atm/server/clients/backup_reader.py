@@ -106,6 +106,7 @@ class BackupReader:
             last_index=state.index,
             chain_hash=state.chain_hash,
             snapshot=_offered(snapshot),
+            current_pepper=state.pepper,
         )
 
     def close(self) -> None:

@@ -2,17 +2,19 @@
 
 A hash takes tens of milliseconds of a processor, so nobody may cause one for nothing. If the account does
 not exist, is closed or locked, or has no PIN, the command will be decided without the PIN. The account is
-read as any query is, through the leader: a PIN that was acknowledged as set, here or elsewhere, is known.
+read as any query is, through the leader: a PIN that was acknowledged as set, here or elsewhere, is known,
+and which pepper it is sealed for.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Mapping
 from threading import Event
 
 from msgspec import structs
 
 from atm.ledger.commands import BANK_ACCOUNTS, OK, Login, Query, SetPin
+from atm.ledger.peppers import FIRST_GENERATION, PepperState
 from atm.server.group.inbox import Inbox, Inputs, PendingRequest
 from atm.server.security.pin_queue import PinQueueFull
 from atm.server.security.pins import NotWanted, PinSealer, accounts_with_pin
@@ -22,17 +24,29 @@ from atm.wire.codec import encode
 LOOK_UP_LEVEL = 2  # the feature level from which on the log may say that a PIN was not hashed
 LOOK_UP_S = 3.0  # longer than a forwarded query waits for the leader
 BUSY = "too many PINs wait to be checked: try again later"
+UNKNOWN_PEPPER = "this server does not know the pepper that this PIN is sealed for: ask another one"
 
 
 class PinService:
-    """Seals PINs in the threads of their connections; `feature_level` returns the cluster's."""
+    """Seals PINs in the threads of their connections."""
 
     def __init__(
-        self, sealer: PinSealer, inbox: Inbox, feature_level: Callable[[], int], look_up_s: float = LOOK_UP_S
+        self,
+        sealer: PinSealer,
+        inbox: Inbox,
+        *,
+        feature_level: Callable[[], int],
+        pepper: Callable[[], PepperState],
+        look_up_s: float = LOOK_UP_S,
     ) -> None:
+        """`feature_level` and `pepper`, the current one, are told by this server's ledger.
+
+        If that lags behind, the bank leaves a new PIN undecided, and the client asks again.
+        """
         self._sealer = sealer
         self._inbox = inbox
         self._feature_level = feature_level
+        self._pepper = pepper
         self._look_up_s = look_up_s
 
     def seal(
@@ -47,6 +61,7 @@ class PinService:
             return None
         request = pending.request
         not_compared: Collection[str] = ()
+        generations: Mapping[str, int] = {}
         if self._feature_level() >= LOOK_UP_LEVEL:
             accounts = self._look_up(accounts_with_pin(request), pending.actor)
             if isinstance(accounts, ErrorReply):
@@ -54,13 +69,35 @@ class PinService:
                     id=request.id, outcome=accounts.outcome, message=accounts.message, leader=accounts.leader
                 )
             not_compared = [name for name, found in accounts.items() if not compares(request, name, found)]
+            generations = {
+                name: found.sealed_for or FIRST_GENERATION
+                for name, found in accounts.items()
+                if name not in not_compared
+            }
+        pepper = self._pepper()
+        new = pepper.generation if isinstance(request, SetPin) else FIRST_GENERATION
+        if not self._knows(max([new, *generations.values()]), pepper):
+            return ErrorReply(id=request.id, outcome="unavailable", message=UNKNOWN_PEPPER)
         try:
-            sealed = self._sealer.seal(request, owner=owner, not_compared=not_compared, wanted=wanted)
+            sealed = self._sealer.seal(
+                request,
+                owner=owner,
+                not_compared=not_compared,
+                generations=generations,
+                new=new,
+                wanted=wanted,
+            )
         except PinQueueFull:
             return ErrorReply(id=request.id, outcome="busy", message=BUSY)
         except NotWanted:
             return None
         return structs.replace(pending, request=sealed, payload=encode(sealed))
+
+    def _knows(self, generation: int, current: PepperState) -> bool:
+        """Whether seals of that generation are certainly made with the bank's peppers."""
+        if generation == FIRST_GENERATION:
+            return True
+        return generation <= current.generation and self._sealer.peppers.knows(current)
 
     def _look_up(self, names: Collection[str], actor: str) -> dict[str, Reply] | ErrorReply:
         """Return what the bank says of each account, or why it says nothing."""

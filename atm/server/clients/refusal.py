@@ -7,7 +7,7 @@ from collections.abc import Set
 from atm.identity import Role
 from atm.ledger.commands import Command, Outcome, Read
 from atm.permissions import may, needed
-from atm.wire.client_messages import AdminReply, ClientRequest, Reply
+from atm.wire.client_messages import AdminChange, AdminReply, ClientRequest, Reply
 from atm.wire.codec import encode
 
 
@@ -16,6 +16,6 @@ def refusal_of(request: ClientRequest, roles: Set[Role]) -> bytes | None:
     op = str(request.__struct_config__.tag)
     if may(roles, op, for_end_user=request.end_user is not None):
         return None
-    if isinstance(request, Command | Read):
+    if isinstance(request, Command | Read) and not isinstance(request, AdminChange):
         return encode(Reply(id=request.id, outcome=Outcome.NOT_ALLOWED))
     return encode(AdminReply(id=request.id, outcome="not_allowed", message=needed(op), index=0))

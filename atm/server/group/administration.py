@@ -19,7 +19,7 @@ from atm.raft import ChangeRefused, Configuration, Member, NodeId
 from atm.wire.client_messages import (
     MEMBERS_MAX,
     AddMember,
-    AdminChange,
+    MemberChange,
     MoveMember,
     PromoteMember,
     RemoveMember,
@@ -120,7 +120,7 @@ class Administration:
     def _members(self) -> Configuration:
         return self._core.configuration[1]
 
-    def decide(self, request: AdminChange, now_us: int, deed: bytes) -> Done | Proposed | Handing:
+    def decide(self, request: MemberChange, now_us: int, deed: bytes) -> Done | Proposed | Handing:
         """Do what is asked, or begin to; raise `Refused`. Handing over is left to the caller.
 
         `deed` says who asked for it, and what (`log_entries.deed_data`): it stands in the entry of a change.

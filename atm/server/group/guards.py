@@ -7,7 +7,7 @@ leader must not stamp entries before it knows the clocks of those that elected i
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from typing import Protocol
 
 from atm.ledger.commands import LedgerReceipt
@@ -48,7 +48,9 @@ class Guards:
         voters: Callable[[], Collection[NodeId]],
         clock: Callable[[], float],
         wall_clock_us: Callable[[], int],
+        own_peppers: Callable[[], Sequence[str]] = tuple,
     ) -> None:
+        """`own_peppers` are the names of the peppers in this server's file."""
         self._node, self._ledger, self._links = node, ledger, links
         self._comparison, self._disk, self._clocks = comparison, disk, clocks
         self._voters = voters
@@ -57,6 +59,8 @@ class Guards:
         self._report_at_s = self._look_at_s = -math.inf
         self._connected: frozenset[NodeId] = frozenset()
         self._low: set[NodeId] = set()  # other servers that are short of room
+        self._own_peppers = own_peppers
+        self._peppers: dict[NodeId, Sequence[str]] = {}  # of the other servers that are connected
 
     @property
     def alarms(self) -> list[str]:
@@ -67,6 +71,11 @@ class Guards:
         """Return the time of day: this machine's, but not too far ahead of the clocks of a majority."""
         wall_us, bound_us = self._wall_clock_us(), self._clocks.bound_us()
         return wall_us if bound_us is None else min(wall_us, bound_us)
+
+    @property
+    def peppers(self) -> Mapping[NodeId, Sequence[str]]:
+        """The names of the peppers that the other servers know, as far as they are connected."""
+        return self._peppers
 
     # -- advice to the run loop and the router -------------------------------------------------------------
 
@@ -104,6 +113,7 @@ class Guards:
                 continue
             self._clocks.note(report)
             (self._low.add if report.is_low else self._low.discard)(report.sender)
+            self._peppers[report.sender] = report.peppers
 
     def decide(self, records: Sequence[Record]) -> list[LedgerReceipt | None]:
         """Apply in memory, and return the receipt of each."""
@@ -120,6 +130,8 @@ class Guards:
             self._report_at_s = now_s + REPORT_S
             self._disk.look()
             self._tell()
+        for gone in self._connected - connected:
+            self._peppers.pop(gone, None)
         self._connected = connected
         self._comparison.tick()
 
@@ -131,5 +143,6 @@ class Guards:
                 is_low=self._disk.is_low,
                 free_bytes=self._disk.free_bytes,
                 applied_index=self._ledger.decided_index,
+                peppers=tuple(self._own_peppers()),
             )
         )

@@ -26,18 +26,21 @@ from atm.ledger.commands import (
     LevelRaise,
     NoteDeed,
     NotedOp,
+    Outcome,
     Read,
     ReadResult,
+    RotatePepper,
 )
 from atm.ledger.ledger import ClusterState
 from atm.ledger.roles import ALL_ROLES, RoleChange, effective
 from atm.permissions import bits_may, needed
 from atm.raft import ChangeRefused, ConfirmedRead, Entry, EntryKind, NodeId, Role
-from atm.server.group.administration import Administration, ChangedCore, Done, Handing, Refused
+from atm.server.group.administration import Administration, ChangedCore, Done, Handing, Proposed, Refused
 from atm.server.group.fair_turn import fair_turn
 from atm.server.group.inbox import WAKE_ON_ANYTHING, Inputs, PendingRequest, WakeThresholds
 from atm.server.group.log_clock import LogClock
 from atm.server.group.pending_requests import ForwardedRequests, Proposals, Reads
+from atm.server.group.pepper_keeper import PepperKeeper
 from atm.version import FEATURE_LEVEL_MAX, RELEASE
 from atm.wire.client_messages import (
     UPGRADING,
@@ -140,6 +143,7 @@ class RequestRouter:
         ledger: LedgerReads,
         forwarder: Forwarder,
         advice: Advice,
+        keeper: PepperKeeper,
         *,
         first_number: int,
         listed: Mapping[NodeId, NodeConfig],
@@ -156,6 +160,7 @@ class RequestRouter:
         self._ledger = ledger
         self._forwarder = forwarder
         self._advice = advice
+        self._keeper = keeper
         self._clock = clock
         self._log_clock = LogClock(clock, wall_clock_us)
         self._say = say
@@ -244,6 +249,8 @@ class RequestRouter:
                 return
         self._end_due_holds()
         self._raise_feature_level()
+        if not self._advice.no_space:
+            self._keeper.propose(self._log_clock.now_us())
         self._administration.announce(self._log_clock.now_us())
         turn, rest = fair_turn(self._held)
         if turn and len(turn) >= len(self._proposals):
@@ -365,14 +372,18 @@ class RequestRouter:
         """Decide a request, and reply now or when it is done."""
         request = pending.request
         assert isinstance(request, AdminChange)
-        op = _op_of(pending)
+        op = _tag_of(pending)
         roles = effective(pending.actor, pending.roles, self._ledger.role_changes)
         if pending.roles and not bits_may(roles, op, for_end_user=False):
             self._not_done(pending, "not_allowed", needed(op))
             return
         try:
-            deed = _deed_of(pending, request.node or "")
-            decision = self._administration.decide(request, self._log_clock.now_us(), deed)
+            decision: Done | Proposed | Handing
+            if isinstance(request, RotatePepper):
+                decision = self._keeper.check_rotation(request) or self._rotate(pending, request)
+            else:
+                deed = _deed_of(pending, request.node or "")
+                decision = self._administration.decide(request, self._log_clock.now_us(), deed)
         except Refused as error:
             self._not_done(pending, "refused", str(error))
             return
@@ -404,6 +415,14 @@ class RequestRouter:
         self._note_handing()
         self._handing.append((target, pending))
 
+    def _rotate(self, pending: PendingRequest, request: RotatePepper) -> Proposed:
+        """Propose the entry that makes the pepper current: a command, so that it is recorded as a deed."""
+        if self._advice.no_space:
+            raise Refused(self._advice.no_space)
+        data = command_data(pending.actor, pending.payload, pending.roles)
+        index = self._core.propose([data], self._log_clock.now_us())
+        return Proposed(f"pepper {request.pepper} is current: the stored PINs are being carried over", index)
+
     def _answer(self, pending: PendingRequest, answer: AdminReply) -> None:
         pending.channel.reply(pending.number, encode(answer))
 
@@ -419,7 +438,7 @@ class RequestRouter:
             if entry.term != term:
                 self._refuse([pending], "unknown", UNKNOWN)
             elif receipt is not None and receipt.outcome is not OK:
-                self._not_done(pending, "not_allowed", needed(_op_of(pending)))
+                self._not_done(pending, *_refusal(pending, receipt.outcome))
             elif isinstance(then, Handing):
                 self._noted.append((then.target, pending))  # the core is not to be called here
             else:
@@ -615,9 +634,20 @@ class RequestRouter:
 
 
 def _op_of(pending: PendingRequest) -> NotedOp:
-    return cast(NotedOp, pending.request.__struct_config__.tag)
+    return cast(NotedOp, _tag_of(pending))
+
+
+def _tag_of(pending: PendingRequest) -> str:
+    return str(pending.request.__struct_config__.tag)
 
 
 def _deed_of(pending: PendingRequest, target: NodeId) -> bytes:
     """Return what the log says of an administrator's request."""
     return deed_data(pending.actor, pending.roles, pending.request.id, _op_of(pending), target)
+
+
+def _refusal(pending: PendingRequest, outcome: Outcome) -> tuple[str, str]:
+    """Return outcome and message for what the rules refused after all."""
+    if outcome is Outcome.NOT_ALLOWED:
+        return "not_allowed", needed(_tag_of(pending))
+    return "refused", f"the bank says {outcome}"

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Protocol
 
@@ -46,12 +46,12 @@ class Vitals:
         *,
         incarnation: int,
         config: str,
-        pepper: str,
+        peppers: Callable[[], Sequence[str]],
         clock: Callable[[], float] = time.monotonic,
         wall_clock_us: Callable[[], int] = lambda: time.time_ns() // 1000,
         room: Callable[[Path], Room] = room_in,
     ) -> None:
-        """`config` is the digest of cluster.ini, `pepper` the name of the pepper."""
+        """`config` is the digest of cluster.ini; `peppers` tells the names of the peppers."""
         self._folder = folder
         self._log = log
         self._disk = disk
@@ -61,7 +61,8 @@ class Vitals:
         self._room = room
         self._started_s = clock()
         self._looked_s = -REFRESH_S
-        self._fixed = {"incarnation": incarnation, "config": config, "pepper": pepper}
+        self._fixed = {"incarnation": incarnation, "config": config}
+        self._peppers = peppers
         self._seen: dict[str, int] = {}
 
     def tick(self) -> None:
@@ -88,8 +89,11 @@ class Vitals:
 
     def completed(self, status: StatusReply) -> StatusReply:
         """Return the status with all this."""
+        first, *further = self._peppers()
         return replace(
             status,
+            pepper=first,
+            further_peppers=tuple(further),
             **self._fixed,
             **self._seen,
             snapshot_index=self._snapshots.newest_index,

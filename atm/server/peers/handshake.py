@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import socket
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 from msgspec.structs import replace
 
 from atm.config import Address, Cluster
+from atm.ledger.peppers import FIRST_GENERATION, PepperState
 from atm.raft.messages import NodeId
 from atm.server.group.roster import Roster
 from atm.server.net.connection import Incoming, Stream, dial, set_receive_timeout
@@ -37,7 +38,7 @@ class HandshakeRefused(Exception):
 
 
 def own_hello(cluster: Cluster, folder: DataFolder, pepper: str) -> Hello:
-    """Return what the node that runs on `folder` says in a hello; `pepper` is the name of its pepper."""
+    """Return what the node that runs on `folder` says in a hello; `pepper` is its first pepper's name."""
     node = cluster.nodes[folder.owner.node]
     *earlier, incarnation = incarnations_of(folder.incarnation, folder.drawn) or (0,)
     return Hello(
@@ -67,18 +68,30 @@ class Handshake:
         last_index: Callable[[], int] = lambda: 0,
         *,
         credentials: Credentials | None = None,
+        peppers: Callable[[], Sequence[str]] = tuple,
+        current_pepper: Callable[[], PepperState] = PepperState,
     ) -> None:
-        """`hello` is this node's own; `last_index` tells where its log ends on its disk."""
+        """`hello` is this node's own; `last_index` tells where its log ends on its disk.
+
+        `peppers` tells the names of the peppers in its file, `current_pepper` which is current by its ledger.
+        """
         self._credentials = credentials
         self._hello = hello  # replaced as a whole, within an iteration
         self._last_index = last_index
+        self._peppers = peppers
+        self._current_pepper = current_pepper
         self.roster = roster  # replaced as a whole, within an iteration
 
     @property
     def hello(self) -> Hello:
         """This node's hello, as of now."""
         member_at = self.roster.member_at(self._hello.node)
-        return replace(self._hello, last_index=self._last_index(), member_at=member_at)
+        return replace(
+            self._hello,
+            last_index=self._last_index(),
+            member_at=member_at,
+            further_peppers=tuple(self._peppers()[1:]),
+        )
 
     def join(self, cluster_id: str) -> None:
         """Send this cluster id in hellos, and require it of peers, from now on."""
@@ -141,6 +154,12 @@ class Handshake:
             return refusal
         if hello.pepper != ours.pepper:
             return "its PIN pepper is not the one here: copy the pepper_file of one machine to all others"
+        current = self._current_pepper()
+        if current.generation != FIRST_GENERATION and current.name not in hello.further_peppers:
+            return (
+                f"its pepper file lacks the current pepper, {current.name}: copy the pepper_file of another "
+                "machine there"
+            )
         if hello.node == ours.node:
             return f"it has the name of this node, {hello.node}: run each name once"
         return self._refusal_of_membership(hello)

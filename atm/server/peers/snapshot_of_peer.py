@@ -22,7 +22,7 @@ from atm.server.group.roster import Roster
 from atm.server.peers.handshake import Handshake, own_hello
 from atm.server.peers.snapshot_fetcher import FetchFailed, SnapshotFetcher
 from atm.server.peers.snapshot_preparing import wrong_inside
-from atm.server.security.pins import PinSealer, read_pepper
+from atm.server.security.peppers import read_peppers
 from atm.storage.data_folder import DataFolder
 from atm.storage.log_file import LogFile
 from atm.storage.snapshots import SNAPSHOT_FOLDER, SnapshotStore, wrong_with
@@ -51,14 +51,15 @@ def take_over_snapshot(cluster: Cluster, folder: DataFolder, roster: Roster, pee
 
     Raises `FetchFailed`, and what opening the parts of a node raises.
     """
-    pepper = PinSealer(read_pepper(cluster.pepper_file, may_make=lambda: False)).name
+    peppers = read_peppers(cluster.pepper_file, may_make=lambda: False)
     snapshots = SnapshotStore(folder.path / SNAPSHOT_FOLDER)
     with closing(LogFile(folder.path, base=snapshots.base)) as log:
         handshake = Handshake(
-            own_hello(cluster, folder, pepper),
+            own_hello(cluster, folder, peppers.names[0]),
             roster,
             lambda: log.last_index,
             credentials=node_credentials(cluster, folder.owner.node),
+            peppers=lambda: peppers.names,
         )
         fetcher = SnapshotFetcher(handshake, roster.announced)
         snapshot = fetcher.ask(peer, max(1, snapshots.base.index))

@@ -82,8 +82,8 @@ PINS = (
         edits=(
             Edit(
                 "PinService.seal",
-                "self._sealer.seal(request_, owner=owner_, ...)",
-                "self._sealer.seal(request_, not_compared=not_compared, wanted=wanted)",
+                "self._sealer.seal(request_, owner=owner_, not_compared=found_, wanted=wanted_)",
+                "self._sealer.seal(request_, not_compared=found_, wanted=wanted_)",
             ),
         ),
         caught_by=SERVICE_TESTS + "test_the_turn_is_that_of_who_asks",

@@ -82,8 +82,12 @@ PINS = (
         edits=(
             Edit(
                 "PinService.seal",
-                "self._sealer.seal(request_, owner=owner_, not_compared=names_, wanted=wanted_)",
-                'self._sealer.seal(request_, owner="", not_compared=names_, wanted=wanted_)',
+                """
+                self._sealer.seal(request_, owner=owner_, not_compared=names_, generations=known_, new=new_, wanted=wanted_)
+                """,
+                """
+                self._sealer.seal(request_, owner="", not_compared=names_, generations=known_, new=new_, wanted=wanted_)
+                """,
             ),
         ),
         caught_by=SERVICE_TESTS + "test_the_turn_is_that_of_who_asks",

@@ -83,10 +83,14 @@ PINS = (
             Edit(
                 "PinService.seal",
                 """
-                self._sealer.seal(request_, owner=owner_, not_compared=names_, generations=known_, new=new_, wanted=wanted_)
+                self._sealer.seal(
+                    request_, owner=owner_, not_compared=names_, generations=known_, new=new_, wanted=wanted_
+                )
                 """,
                 """
-                self._sealer.seal(request_, owner="", not_compared=names_, generations=known_, new=new_, wanted=wanted_)
+                self._sealer.seal(
+                    request_, owner="", not_compared=names_, generations=known_, new=new_, wanted=wanted_
+                )
                 """,
             ),
         ),

@@ -15,15 +15,14 @@ from pathlib import Path
 
 from atm.admin import certs
 from atm.admin.task import REFUSED, USAGE, NotDone, Task
-from atm.config import NODES_MAX, PEPPER_FILE, is_node_name, is_wildcard, parse_address
+from atm.config import CONFIG_FILE, NODES_MAX, PEPPER_FILE, is_node_name, is_wildcard, parse_address
 from atm.files import sync_folder
 from atm.identity import Role
 from atm.server.security.peppers import new_peppers
 
 NODES = 5
 CLIENT_PORT, PEER_PORT = 5000, 6000
-FILE = Path("cluster.ini")
-EXPLAINED = "cluster.ini.template"  # all of the file above its first node
+FILE = Path(CONFIG_FILE)
 MODES = {PEPPER_FILE: 0o600}
 LOCAL_STEPS = ["Start all of them, and a teller: bin/run. Or each on its own: bin/start_node and its name"]
 DISTRIBUTED_STEPS = [
@@ -187,7 +186,8 @@ def section(name: str, client: str, peer: str) -> str:
 
 
 def _file(nodes: Sequence[tuple[str, str, int, int]]) -> str:
-    explained = files("atm.admin").joinpath(EXPLAINED).read_text(encoding="utf-8")
+    example = files("atm.admin").joinpath(CONFIG_FILE).read_text(encoding="utf-8")
+    explained = example.partition("\n[node ")[0] + "\n"
     sections = [section(name, f"{host}:{client}", f"{host}:{peer}") for name, host, client, peer in nodes]
     first = [_with_remark(line) for line in sections[0].splitlines()]
     sections[0] = "\n".join(first) + "\n"

@@ -138,13 +138,21 @@ def _past_balance(request: Query, found: Receipt) -> str:
 
 def _help(given: Given) -> Help:
     topic = given["command"]
-    if topic is not None and topic not in COMMANDS:
+    if topic is None:
+        return Help(None)
+    command = command_named(topic)
+    if command is None:
         raise InvalidCommand(form_hint(COMMANDS["help"].form))
-    return Help(topic)
+    return Help(command.name)
 
 
 def _over_the_limit(_: Debit | Hold) -> str:
     return "Daily withdrawal limit exceeded: try a smaller amount, or wait until tomorrow (UTC)"
+
+
+def _closely(amount: str) -> str:
+    """Return an amount of a table as it is in a narrow one, which has no room for separators."""
+    return amount.replace(",", "")
 
 
 # -- pages of postings ------------------------------------------------------------------------------------
@@ -160,7 +168,7 @@ def _postings(what: Callable[[Line], str]) -> Listing:
 
     def narrow_cells(line: Line) -> list[str]:
         time, deed, amount, balance, reference = cells(line)
-        return [f"{time[:-3]}\n{deed}\n{reference}", amount, balance]
+        return [f"{time[:-3]}\n{deed}\n{reference}", _closely(amount), _closely(balance)]
 
     return Listing(
         rows=lambda found: found.lines,
@@ -193,7 +201,7 @@ def _account_cells(row: AccountState) -> list[str]:
 
 def _narrow_account_cells(row: AccountState) -> list[str]:
     account, balance, available, state, pin = _account_cells(row)
-    return [f"{account}\n{state}, PIN {pin}", balance, available]
+    return [f"{account}\n{state}, PIN {pin}", _closely(balance), _closely(available)]
 
 
 _ACCOUNTS = Listing(
@@ -251,7 +259,7 @@ _ROWS: tuple[TellerCommand[Any], ...] = (
     TellerCommand(
         "query",
         "shows the current balance of your account",
-        "Also shows how much of it is held.",
+        "Also shows how much of it is held. Another word for it: balance.",
         request=Query,
         read=lambda given: Query(id=given.request_id, account=given.account),
         told=_balance,
@@ -259,6 +267,7 @@ _ROWS: tuple[TellerCommand[Any], ...] = (
     TellerCommand(
         "credit <amount>",
         "pays in an amount, such as 50 or 12.50",
+        "Another word for it: deposit.",
         request=Credit,
         read=lambda given: Credit(id=given.request_id, account=given.account, amount=given["amount"]),
         moves_money=True,
@@ -268,6 +277,7 @@ _ROWS: tuple[TellerCommand[Any], ...] = (
     TellerCommand(
         "debit <amount>",
         "pays out an amount, such as 50 or 12.50",
+        "Another word for it: withdraw.",
         request=Debit,
         read=lambda given: Debit(id=given.request_id, account=given.account, amount=given["amount"]),
         moves_money=True,
@@ -525,7 +535,8 @@ _ROWS: tuple[TellerCommand[Any], ...] = (
 )
 
 COMMANDS = {row.name: row for row in _ROWS}
-ALIASES = {"exit": "quit"}
+ALIASES = {"exit": "quit", "?": "help", "deposit": "credit", "withdraw": "debit"}
+ALONE = {"balance": "query"}  # with nothing behind it
 
 # Of the two that ask for a balance, `query` is first.
 _BY_REQUEST = {row.request: row for row in reversed(_ROWS) if row.request is not None}
@@ -534,6 +545,14 @@ _OTHER_WORDS = {
     "written_off": "written off",
     "tombstone": "nothing: it was reversed before it arrived",
 }
+
+
+def command_named(word: str, *, alone: bool = False) -> TellerCommand[Any] | None:
+    """Return the command that people mean by a word, in any case, or None; `alone`: nothing follows it."""
+    name = word.lower()
+    if alone:
+        name = ALONE.get(name, name)
+    return COMMANDS.get(ALIASES.get(name, name))
 
 
 def command_of(request: Command | Read) -> TellerCommand[Any] | None:

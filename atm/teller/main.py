@@ -142,12 +142,13 @@ def _typed_lines(
     from atm.teller import keyboard  # noqa: PLC0415
 
     if _is_dumb():
-        return keyboard.plain_lines()
+        return keyboard.plain_lines(lambda: identity.account)
     return keyboard.Keyboard(
         history_folder,
         teller.state,
         operator=arguments.operator,
         idle_s=arguments.idle,
+        account=lambda: identity.account,
         logged_in=lambda: identity.logged_in,
         when_idle=teller.log_out_if_idle,
     ).lines()

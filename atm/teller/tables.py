@@ -42,10 +42,11 @@ def receipt(
     rows = [("reference", printable(reference)), ("what", printable(word_for(asked.op)))]
     rows += [] if asked.account is None else [("account", printable(asked.account))]
     rows += [(label, printable(str(details[key]))) for key, label in _DETAILS.items() if key in details]
-    rows += [] if asked.amount is None else [("amount", format_amount(asked.amount))]
+    rows += [] if asked.amount is None else [("amount", format_amount(asked.amount, separated=True))]
     rows += [("outcome", found.outcome.replace("_", " "))]
     if with_balance and found.balance is not None and found.available is not None:
-        rows += [("balance", format_amount(found.balance)), ("available", format_amount(found.available))]
+        amounts = {"balance": found.balance, "available": found.available}
+        rows += [(label, format_amount(minor, separated=True)) for label, minor in amounts.items()]
     rows += [("log entry", str(found.log_index)), ("time (UTC)", format_timestamp(found.time_us))]
     if found.actor is not None and found.actor != LOCAL:
         rows += [("asked by", printable(found.actor))]

@@ -8,6 +8,7 @@ from tests.mutants.mutant import Mutant
 CONNECTION_TESTS = "tests/client/test_connections.py::"
 JOURNAL_TESTS = "tests/teller/test_journal.py::"
 PIN_TESTS = "tests/teller/test_pins.py::"
+WORD_TESTS = "tests/teller/test_words.py::"
 RETRYING_TESTS = "tests/client/test_retrying.py::"
 
 TELLER = (
@@ -185,5 +186,35 @@ TELLER = (
         what="an export of a log whose time has come to the calendar's end fails",
         edits=(Edit("office.books:_day", "min(day_, LAST_DAY)", "day_"),),
         caught_by="tests/office/test_books.py::test_the_last_day_of_the_calendar_has_an_assertion_behind_it",
+    ),
+    Mutant(
+        name="PIN behind another word shown",
+        what="a PIN behind `withdraw 5` is kept in the history",
+        edits=(Edit("language:_show_pin", "command_named(name_)", "command_named('')"),),
+        caught_by=WORD_TESTS + "test_a_pin_behind_another_word_is_refused_as_behind_the_first",
+    ),
+    Mutant(
+        name="form taken for a command",
+        what="`limit bob <amount>`, typed as help shows it, takes the daily limit off",
+        edits=(
+            Edit(
+                "forms:_is_said",
+                'not word_.startswith("<") and word_.lower() in alternatives_',
+                "word_.lower() in alternatives_",
+            ),
+        ),
+        caught_by=WORD_TESTS + "test_a_form_that_is_typed_as_it_stands_is_no_command",
+    ),
+    Mutant(
+        name="decimal comma taken for a separator",
+        what="`1,23` is paid in as 123",
+        edits=(Edit("_THOUSANDS", "r'[1-9][0-9]{0,2}(?:,[0-9]{3})+'", "r'[1-9][0-9]{0,2}(?:,[0-9]+)+'"),),
+        caught_by=WORD_TESTS + "test_a_separator_that_could_mean_something_else_is_refused_in_words",
+    ),
+    Mutant(
+        name="prompt without the account",
+        what="at three windows a teller cannot tell whose account each is about",
+        edits=(Edit("keyboard:prompt_for", "account_ == MAIN", "True"),),
+        caught_by="tests/teller/test_terminal.py::test_the_prompt_says_whose_account_it_is_unless_it_is_main",
     ),
 )

@@ -232,6 +232,22 @@ def test_accounts_are_completed(cluster: FakeCluster) -> None:
     assert terminal.end() == 0
 
 
+@pytest.mark.parametrize("screen", ["xterm", "dumb"])
+def test_the_prompt_says_whose_account_it_is_unless_it_is_main(cluster: FakeCluster, screen: str) -> None:
+    """Trial 29."""
+    terminal = Terminal(cluster, environment={"TERM": screen})
+    terminal.wait_for("Enter command: ")
+    terminal.type("open bob\r")
+    terminal.wait_for("Successfully opened account bob")
+    terminal.wait_for("Enter command: ")
+    terminal.type("account bob\r")
+    terminal.wait_for("Enter command (bob): ")
+    terminal.type("account main\r")
+    terminal.wait_for("Enter command: ")
+    terminal.type("quit\r")
+    assert terminal.end() == 0
+
+
 RED = "\x1b[31mInsufficient account balance\x1b[0m"
 
 

@@ -57,6 +57,7 @@ from atm.teller.intents import (
     LogOut,
     More,
     Quit,
+    Settle,
     ShowReceipt,
     ShowStatus,
     UseAccount,
@@ -88,6 +89,12 @@ def _transfer_to_nobody(request: Transfer) -> str:
     if request.account == MAIN:  # which exists from the start
         return no_such_account(request.target)
     return f"No such account: {request.target}, or {request.account}"
+
+
+def _reverse(given: Given) -> Reverse:
+    if given["reference"] == given.request_id:  # that of --id
+        raise InvalidCommand("A reversal has a reference of its own: give another one with --id")
+    return Reverse(id=given.request_id, original=given["reference"], amount=given["amount"])
 
 
 def _hold(given: Given) -> Hold:
@@ -344,7 +351,7 @@ _ROWS: tuple[TellerCommand[Any], ...] = (
         "pays out the last or named hold, or a part",
         f"{_LAST} With an amount the rest is released.",
         request=Post,
-        read=lambda given: Confirm(given["reference"], given["amount"]),
+        read=lambda given: Confirm(given["reference"], given["amount"], given.request_id),
         moves_money=True,
         deed=_post_deed,
     ),
@@ -353,7 +360,7 @@ _ROWS: tuple[TellerCommand[Any], ...] = (
         "releases the last or named hold",
         _LAST,
         request=Void,
-        read=lambda given: Cancel(given["reference"]),
+        read=lambda given: Cancel(given["reference"], given.request_id),
         moves_money=True,
         deed=lambda request: f"cancelled the hold {request.hold}",
     ),
@@ -362,7 +369,7 @@ _ROWS: tuple[TellerCommand[Any], ...] = (
         "takes back a request, or a part of it, once",
         "A hold is released, as by cancel.",
         request=Reverse,
-        read=lambda given: Reverse(id=given.request_id, original=given["reference"], amount=given["amount"]),
+        read=_reverse,
         moves_money=True,
         deed=_reverse_deed,
         refusals={
@@ -417,6 +424,13 @@ _ROWS: tuple[TellerCommand[Any], ...] = (
         request=SetPin,
         read=lambda _: ChangePin(),
         deed=lambda request: f"set the PIN of {request.account}",
+    ),
+    TellerCommand(
+        "settle",
+        "settles requests whose outcome is unknown",
+        "So does each other command that asks the bank. What never reached it is carried out now, "
+        "or cancelled if it is more than a day old.",
+        read=lambda _: Settle(),
     ),
     TellerCommand("status", "shows how the bank's servers are doing", read=lambda _: ShowStatus()),
     TellerCommand("help [<command>]", "shows this list, or explains one command", read=_help),

@@ -1,7 +1,7 @@
 """The form of a command, such as `hold <amount> [<minutes>]`: read by the parser, the help and the Tab key.
 
-A word stands for itself, in any case, `<name>` for an argument, `a|b` for one of the two; what is in brackets is
-optional.
+A word stands for itself, in any case, `<name>` for an argument, `a|b` for one of the two; what is in brackets
+is optional.
 """
 
 from __future__ import annotations

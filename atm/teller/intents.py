@@ -13,6 +13,7 @@ class Confirm:
 
     reference: str | None
     amount: int | None
+    request_id: str
 
 
 @dataclass(frozen=True)
@@ -20,6 +21,7 @@ class Cancel:
     """Release what was held under `reference`, or else last."""
 
     reference: str | None
+    request_id: str
 
 
 @dataclass(frozen=True)
@@ -59,6 +61,11 @@ class ChangePin:
 
 
 @dataclass(frozen=True)
+class Settle:
+    """Settle the requests whose outcome is unknown."""
+
+
+@dataclass(frozen=True)
 class ShowStatus:
     """Show how the servers are doing."""
 
@@ -76,6 +83,17 @@ class Quit:
 
 
 TellersOwn = (
-    Confirm | Cancel | ShowReceipt | More | UseAccount | LogIn | LogOut | ChangePin | ShowStatus | Help | Quit
+    Confirm
+    | Cancel
+    | ShowReceipt
+    | More
+    | UseAccount
+    | LogIn
+    | LogOut
+    | ChangePin
+    | Settle
+    | ShowStatus
+    | Help
+    | Quit
 )
 Intent = Command | Read | TellersOwn

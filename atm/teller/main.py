@@ -1,7 +1,7 @@
 """bin/atm, the teller: its command line, and where its output goes.
 
     atm [NODE] [--config cluster.ini] [--account NAME] [-c COMMAND]... [-f FILE] [--json] [--operator]
-        [--timeout SECONDS] [--idle SECONDS] [--cert FILE --key FILE]
+        [--id ID] [--timeout SECONDS] [--idle SECONDS] [--cert FILE --key FILE]
 
 If stdin and stdout are a terminal, it is a session with line editing. With a pipe it prints the greeting and
 then the result of each command; with `-c` or `-f` only the results. Results go to stdout. Notes between them
@@ -17,7 +17,7 @@ import contextlib
 import io
 import os
 import sys
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import BinaryIO
 
@@ -36,9 +36,10 @@ from atm.command_line import (
 )
 from atm.config import ConfigError, default_config, load
 from atm.ledger.commands import MAIN
+from atm.teller.arguments import InvalidCommand, read_reference
 from atm.teller.echo import echo_off
 from atm.teller.identity import IDLE_S, Identity
-from atm.teller.input import PipedPins, piped_lines
+from atm.teller.input import NumberedLines, PipedPins, piped_lines
 from atm.teller.language import asks_for_pin
 from atm.teller.output import Output
 from atm.teller.report import INTERRUPTED, UNKNOWN, USAGE
@@ -102,24 +103,29 @@ def _run(arguments: argparse.Namespace, script: BinaryIO | None) -> int:
         )
     except (ConfigError, UnknownNode) as error:
         raise _Mistake(str(error)) from None
-    typed = piped_lines(sys.stdin.buffer) if sys.stdin is not None else iter(())
+    typed = NumberedLines(piped_lines(sys.stdin.buffer) if sys.stdin is not None else iter(()))
     with client:
         state_folder = platformdirs.user_state_path("atm")
         journal = _journal(state_folder, cluster.identity(), output)
         identity = Identity(arguments.account, arguments.idle)
         ask_pin = _ask_at_terminal if _is_terminal(sys.stdin) else PipedPins(typed)
-        teller = Teller(client, journal, identity, output, ask_pin, operator=arguments.operator)
+        teller = Teller(
+            client, journal, identity, output, ask_pin, operator=arguments.operator, request_id=arguments.id
+        )
         if once:
-            commands = _commands(arguments.commands, script, typed)
             with echo_off() if _may_ask_for_pin(arguments.commands) else contextlib.nullcontext():
-                return teller.run(commands)
+                if script is None:
+                    return teller.run(arguments.commands)
+                lines = _lines_of(script, typed)
+                name = "standard input" if arguments.file == "-" else arguments.file
+                return teller.run(lines, lambda: f"{name}, line {lines.number}")
         with echo_off() if interactive else contextlib.nullcontext():
             if not as_json:
                 teller.greet()
-            if interactive:
-                history_folder = None if journal is None else state_folder
-                typed = _typed_lines(teller, identity, history_folder, arguments)
-            return teller.serve(typed, interactive=interactive)
+            if not interactive:
+                return teller.serve(typed, interactive=False)
+            history_folder = None if journal is None else state_folder
+            return teller.serve(_typed_lines(teller, identity, history_folder, arguments), interactive=True)
 
 
 def _may_ask_for_pin(commands: list[str] | None) -> bool:
@@ -127,12 +133,10 @@ def _may_ask_for_pin(commands: list[str] | None) -> bool:
     return commands is None or any(asks_for_pin(line) for line in commands)
 
 
-def _commands(given: list[str] | None, script: BinaryIO | None, typed: Iterator[str]) -> Iterable[str]:
-    """Return the commands of `-c` or `-f`. If `-f` is standard input, PINs come from the same lines."""
-    if given is not None:
-        return given
-    assert script is not None
-    return typed if sys.stdin is not None and script is sys.stdin.buffer else piped_lines(script)
+def _lines_of(script: BinaryIO, typed: NumberedLines) -> NumberedLines:
+    """Return the lines of `-f`. If it is standard input, PINs come from the same lines."""
+    is_stdin = sys.stdin is not None and script is sys.stdin.buffer
+    return typed if is_stdin else NumberedLines(piped_lines(script))
 
 
 def _typed_lines(
@@ -221,6 +225,12 @@ def _arguments(argv: Sequence[str] | None) -> argparse.Namespace:
         metavar="FILE",
         help="like -c, for the commands in FILE, one per line; - is standard input",
     )
+    parser.add_argument(
+        "--id",
+        type=_reference,
+        metavar="ID",
+        help="the reference of the command of the only -c: given again, it is carried out once in all",
+    )
     parser.add_argument("--json", action="store_true", help="print one JSON object per command")
     parser.add_argument(
         "--timeout",
@@ -237,7 +247,17 @@ def _arguments(argv: Sequence[str] | None) -> argparse.Namespace:
         help=f"log out after this time without a command (default: {IDLE_S:g})",
     )
     parser.add_argument("--operator", action="store_true", help="enable the commands of the bank's operators")
-    return parser.parse_args(argv)
+    arguments = parser.parse_args(argv)
+    if arguments.id is not None and len(arguments.commands or ()) != 1:
+        parser.error("--id is for one command: give it with one -c")
+    return arguments
+
+
+def _reference(text: str) -> str:
+    try:
+        return read_reference(text)
+    except InvalidCommand as error:
+        raise argparse.ArgumentTypeError(str(error)) from None
 
 
 def _account(text: str) -> str:

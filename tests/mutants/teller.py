@@ -217,4 +217,62 @@ TELLER = (
         edits=(Edit("keyboard:prompt_for", "account_ == MAIN", "True"),),
         caught_by="tests/teller/test_terminal.py::test_the_prompt_says_whose_account_it_is_unless_it_is_main",
     ),
+    Mutant(
+        name="old request carried out",
+        what="a debit that never arrived is carried out a month later, when its customer has left",
+        edits=(Edit("RequestRunner._settled", "time.time() - unsettled_.since_s > RESEND_S_MAX", "False"),),
+        caught_by=JOURNAL_TESTS
+        + "test_a_request_of_another_day_that_never_arrived_is_cancelled_and_not_carried_out",
+    ),
+    Mutant(
+        name="old request only forgotten",
+        what="a request that was called cancelled is carried out when it arrives after all",
+        edits=(
+            Edit(
+                "RequestRunner._settled_late",
+                "cancelled_ = self._client.ask(Reverse(id=new_request_id(), original=command_.id))",
+                "cancelled_ = found_",
+            ),
+        ),
+        caught_by=JOURNAL_TESTS
+        + "test_a_request_of_another_day_that_never_arrived_is_cancelled_and_not_carried_out",
+    ),
+    Mutant(
+        name="taken back and called done",
+        what="a request that arrived late and was reversed is called done",
+        edits=(Edit("RequestRunner._settled_late", "found_.reversed_by is not None", "False"),),
+        caught_by=JOURNAL_TESTS
+        + "test_a_request_of_another_day_that_arrives_between_the_two_questions_is_taken_back",
+    ),
+    Mutant(
+        name="id with slashes as a path",
+        what="a reference of a script names a file outside of the journal",
+        edits=(Edit("request_journal:_file_name", 'quote(command_.id, safe="")', "command_.id"),),
+        caught_by=JOURNAL_TESTS + "test_the_same_id_again_is_the_same_request_and_is_done_once",
+    ),
+    Mutant(
+        name="asked again and cancelled",
+        what="a request of last month that is asked for again under its id is cancelled",
+        edits=(Edit("RequestRunner._take_unsettled", "unsettled_.command == command_", "False"),),
+        caught_by=JOURNAL_TESTS
+        + "test_the_same_id_again_after_a_month_is_carried_out_as_somebody_wants_it_now",
+    ),
+    Mutant(
+        name="piped commands always done",
+        what="a script that pipes its commands is told that all were done",
+        edits=(Edit("Teller.serve", "DONE if interactive_ else highest_", "DONE"),),
+        caught_by="tests/teller/test_scripts.py::test_piped_commands_end_with_the_highest_of_their_codes",
+    ),
+    Mutant(
+        name="lines with PINs not counted",
+        what="the line that a script stopped at is told with a wrong number",
+        edits=(
+            Edit(
+                "teller.main:_lines_of",
+                "typed_ if is_stdin_ else ...",
+                "NumberedLines(typed_) if is_stdin_ else ...",
+            ),
+        ),
+        caught_by="tests/teller/test_scripts.py::test_a_line_number_counts_the_lines_with_pins",
+    ),
 )

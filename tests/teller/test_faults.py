@@ -27,7 +27,7 @@ def test_the_session_goes_on_when_no_majority_answers(run: Run, cluster: FakeClu
         "quit: leaves; so do exit and the end of input",
         NOT_AVAILABLE,
     ]
-    assert ran.code == 0
+    assert ran.code == 3
 
 
 def test_a_request_that_is_certainly_not_done_leaves_the_journal(

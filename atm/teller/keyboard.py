@@ -75,6 +75,7 @@ class Keyboard:
             history=history,
             completer=_Words(state, operator=operator),
             complete_while_typing=False,
+            enable_suspend=True,
             output=create_output(sys.stdout),
         )
         self._session.default_buffer.on_text_changed += _clip

@@ -42,7 +42,7 @@ from atm.teller.identity import IDLE_S, Identity
 from atm.teller.input import NumberedLines, PipedPins, piped_lines
 from atm.teller.language import asks_for_pin
 from atm.teller.output import Output
-from atm.teller.report import INTERRUPTED, UNKNOWN, USAGE
+from atm.teller.report import INPUT_OUTPUT_FAILED, INTERRUPTED, UNKNOWN, USAGE
 from atm.teller.request_journal import RequestJournal
 from atm.teller.request_runner import no_journal
 from atm.teller.session import Teller
@@ -51,7 +51,7 @@ PROGRAM = "atm"
 DESCRIPTION = "The bank's teller: balances, payments, transfers, holds. In a session, type help."
 EXIT_CODES = (
     "Exit codes: 0 done, 1 declined by the bank, 2 wrong usage, 3 not available and certainly not done, "
-    "4 not allowed, 5 outcome unknown."
+    "4 not allowed, 5 outcome unknown, 74 input or output failed and nothing is in doubt."
 )
 TIMEOUT_S = 5.0  # until "not available"; time for ten elections
 PATIENCE_S = 30.0  # until a session stops asking for an unknown outcome
@@ -73,15 +73,24 @@ def main(argv: Sequence[str] | None = None) -> int:
     except _Mistake as mistake:
         complain(program_name(PROGRAM), str(mistake))
         return USAGE
-    except BrokenPipeError:
-        forget_stdout()
-        return CLOSED_PIPE
-    except KeyboardInterrupt:
-        return INTERRUPTED
-    except OSError as error:  # reading stdin or writing stdout failed
-        forget_stdout()
-        complain(program_name(PROGRAM), f"reading input or writing output failed: {error.strerror or error}")
-        return UNKNOWN
+    except (KeyboardInterrupt, OSError) as error:
+        return _cut_off(error, in_doubt=False)
+
+
+def _cut_off(error: KeyboardInterrupt | OSError, *, in_doubt: bool) -> int:
+    """Return the exit code after Ctrl-C, or when reading stdin or writing stdout failed.
+
+    With a request in doubt, whose outcome nobody has seen, it is 5.
+    """
+    if isinstance(error, KeyboardInterrupt):
+        return UNKNOWN if in_doubt else INTERRUPTED
+    forget_stdout()
+    if isinstance(error, BrokenPipeError):
+        return UNKNOWN if in_doubt else CLOSED_PIPE
+    reason = error.strerror or error
+    with contextlib.suppress(OSError):
+        complain(program_name(PROGRAM), f"reading input or writing output failed: {reason}")
+    return UNKNOWN if in_doubt else INPUT_OUTPUT_FAILED
 
 
 def _run(arguments: argparse.Namespace, script: BinaryIO | None) -> int:
@@ -112,20 +121,31 @@ def _run(arguments: argparse.Namespace, script: BinaryIO | None) -> int:
         teller = Teller(
             client, journal, identity, output, ask_pin, operator=arguments.operator, request_id=arguments.id
         )
-        if once:
-            with echo_off() if _may_ask_for_pin(arguments.commands) else contextlib.nullcontext():
-                if script is None:
-                    return teller.run(arguments.commands)
-                lines = _lines_of(script, typed)
-                name = "standard input" if arguments.file == "-" else arguments.file
-                return teller.run(lines, lambda: f"{name}, line {lines.number}")
-        with echo_off() if interactive else contextlib.nullcontext():
-            if not as_json:
-                teller.greet()
-            if not interactive:
-                return teller.serve(typed, interactive=False)
-            history_folder = None if journal is None else state_folder
-            return teller.serve(_typed_lines(teller, identity, history_folder, arguments), interactive=True)
+        try:
+            if once:
+                return _carry_out(teller, arguments, script, typed)
+            with echo_off() if interactive else contextlib.nullcontext():
+                if not as_json:
+                    teller.greet()
+                if not interactive:
+                    return teller.serve(typed, interactive=False)
+                history_folder = None if journal is None else state_folder
+                keyed = _typed_lines(teller, identity, history_folder, arguments)
+                return teller.serve(keyed, interactive=True)
+        except (KeyboardInterrupt, OSError) as error:
+            return _cut_off(error, in_doubt=teller.in_doubt)
+
+
+def _carry_out(
+    teller: Teller, arguments: argparse.Namespace, script: BinaryIO | None, typed: NumberedLines
+) -> int:
+    """Carry out the commands of `-c` or `-f`; return the exit code."""
+    with echo_off() if _may_ask_for_pin(arguments.commands) else contextlib.nullcontext():
+        if script is None:
+            return teller.run(arguments.commands)
+        lines = _lines_of(script, typed)
+        name = "standard input" if arguments.file == "-" else arguments.file
+        return teller.run(lines, lambda: f"{name}, line {lines.number}")
 
 
 def _may_ask_for_pin(commands: list[str] | None) -> bool:

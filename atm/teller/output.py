@@ -7,10 +7,12 @@ import shutil
 import sys
 import textwrap
 from collections.abc import Mapping
+from contextlib import AbstractContextManager, nullcontext
 from typing import TextIO
 
 from atm.client.errors import OutcomeUnknown
 from atm.command_line import printable
+from atm.teller.progress import Progress
 from atm.teller.report import DONE, UNKNOWN, Report
 
 USUAL_COLUMNS = 80
@@ -32,6 +34,9 @@ class Output:
         self._on_terminal = on_terminal and not as_json
         self._coloured = self._on_terminal and has_colour(os.environ)
         self._retrying: set[str] = set()
+        self._progress = None
+        if self._on_terminal:
+            self._progress = Progress(sys.stdout, erases=os.environ.get("TERM", "dumb") != "dumb")
 
     @property
     def columns(self) -> int | None:
@@ -43,11 +48,11 @@ class Output:
         text = report.as_json() if self._as_json else report.text
         if not report.is_table:
             text = _between_words(text, self.columns)
-        print(_painted(text, report.code) if self._coloured else text, flush=True)
+        self._write(_painted(text, report.code) if self._coloured else text, sys.stdout)
 
     def say(self, line: str) -> None:
         """Print a line that is no command's result."""
-        print(_between_words(line, self.columns), file=self._notes, flush=True)
+        self._write(_between_words(line, self.columns), self._notes)
 
     def retrying(self, request_id: str) -> None:
         """Print, once per request, that its outcome is unknown so far."""
@@ -57,7 +62,17 @@ class Output:
 
     def warn(self, line: str) -> None:
         """Print a problem on this side."""
-        print(printable(line), file=sys.stderr, flush=True)
+        self._write(printable(line), sys.stderr)
+
+    def waiting(self) -> AbstractContextManager[None]:
+        """Within the block, show on a terminal that the bank is waited for, if that takes long."""
+        return nullcontext() if self._progress is None else self._progress.waiting()
+
+    def _write(self, text: str, stream: TextIO | None) -> None:
+        if self._progress is None:
+            print(text, file=stream, flush=True)
+        else:
+            self._progress.write(text, stream)
 
 
 def _between_words(text: str, columns: int | None) -> str:

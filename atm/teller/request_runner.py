@@ -104,13 +104,16 @@ class RequestRunner:
         unanswered = self._store(command) if again is None else again.unanswered
         try:
             receipt = self._ask_once(command)
+            code = tell(receipt)
         except NotDone as fault:
             if fault.report.code == UNKNOWN:
                 self._unsettled.append(_Unsettled(command, unanswered, False, time.time()))
             elif unanswered is not None:
                 unanswered.settle()
             raise
-        code = tell(receipt)
+        except (KeyboardInterrupt, OSError):  # its outcome was not shown
+            self._unsettled.append(_Unsettled(command, unanswered, False, time.time()))
+            raise
         if unanswered is not None:
             unanswered.settle()
         return code
@@ -134,6 +137,15 @@ class RequestRunner:
         del self._unsettled[: len(settled)]
         return code
 
+    @property
+    def in_doubt(self) -> bool:
+        """Whether the outcome of a request of this session is unknown, or could not be shown."""
+        return any(not unsettled.from_last_time for unsettled in self._unsettled)
+
+    def _send(self, request: Command | Read) -> Receipt:
+        with self._output.waiting():
+            return self._client.ask(request)
+
     def _settle_before(self, request: Command | Read) -> None:
         """Settle what is unsettled, and say so; raise `NotDone` if an outcome stays unknown."""
         while self._unsettled:
@@ -148,7 +160,7 @@ class RequestRunner:
 
     def _ask_once(self, request: Command | Read) -> Receipt:
         try:
-            return self._client.ask(self._with_pin(request))
+            return self._send(self._with_pin(request))
         except NotAllowed as error:
             raise NotDone(undecided(request, "not_allowed", NOT_ALLOWED, printable(str(error)))) from None
         except Unavailable as error:
@@ -225,7 +237,7 @@ class RequestRunner:
         try:
             if time.time() - unsettled.since_s > RESEND_S_MAX:
                 return self._settled_late(unsettled)
-            return self._settled_by(self._client.ask(self._with_pin(command)), unsettled)
+            return self._settled_by(self._send(self._with_pin(command)), unsettled)
         except Rejected as error:
             reason = printable(str(error))
             line = f"{OutcomeUnknown(command.id)}, and it will not be asked again: {reason}"
@@ -243,17 +255,17 @@ class RequestRunner:
         """
         command = unsettled.command
         lookup = Lookup(id=new_request_id(), request_id=command.id)
-        found = self._client.ask(lookup)
+        found = self._send(lookup)
         if found.asked is None:
-            cancelled = self._client.ask(Reverse(id=new_request_id(), original=command.id))
-            found = self._client.ask(lookup)
+            cancelled = self._send(Reverse(id=new_request_id(), original=command.id))
+            found = self._send(lookup)
             if found.asked is None:  # such as not allowed: nobody but this teller would send it
                 return self._settled_by(cancelled, unsettled)
         if found.asked.op == TOMBSTONE:
             return Settled(command.id, "cancelled", sentences.cancelled(command))
         if found.reversed_by is not None:
             return Settled(command.id, "reversed", sentences.reversed_since(command, found.reversed_by))
-        return self._settled_by(self._client.ask(self._with_pin(command)), unsettled)
+        return self._settled_by(self._send(self._with_pin(command)), unsettled)
 
     def _settled_by(self, receipt: Receipt, unsettled: _Unsettled) -> Settled:
         line = sentences.settled(unsettled.command, receipt.outcome, from_last_time=unsettled.from_last_time)

@@ -79,6 +79,11 @@ class Teller:
         self.state = SessionState(identity.account)
         self._views = AccountViews(self._runner, self._pins, identity, self.state, output, operator=operator)
 
+    @property
+    def in_doubt(self) -> bool:
+        """Whether the outcome of a request of this session is unknown, or could not be shown."""
+        return self._runner.in_doubt
+
     def greet(self) -> None:
         """Print the three lines with which a session begins."""
         self._output.say(WELCOME)
@@ -108,7 +113,7 @@ class Teller:
                 break
             highest = max(highest, code)
             if (self._runner.interrupted or code == INTERRUPTED) and not interactive:
-                return INTERRUPTED
+                return UNKNOWN if self.in_doubt else INTERRUPTED
         return DONE if interactive else highest
 
     def run(self, commands: Iterable[str], place: Callable[[], str] | None = None) -> int:
@@ -198,7 +203,9 @@ class Teller:
 
     def _servers(self) -> Report:
         try:
-            return reports.servers(self._client.cluster_status(), self._output.columns)
+            with self._output.waiting():
+                found = self._client.cluster_status()
+            return reports.servers(found, self._output.columns)
         except (NotAllowed, Unavailable) as error:  # none of them can be trusted, or trusts this teller
             refused = isinstance(error, NotAllowed)
             return Report(

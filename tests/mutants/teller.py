@@ -44,15 +44,16 @@ TELLER = (
     ),
     Mutant(
         name="settled before it is shown",
-        what="a teller that dies before it prints an outcome never shows it",
+        what="a teller that cannot print an outcome says that nothing is in doubt",
         edits=(
             Edit(
                 "RequestRunner.change",
-                "code_ = tell_(receipt_)\nif unanswered_ is not None: unanswered_.settle()",
-                "if unanswered_ is not None: unanswered_.settle()\ncode_ = tell_(receipt_)",
+                "except (KeyboardInterrupt, OSError):\n    self._unsettled.append(...)\n    raise",
+                "except (KeyboardInterrupt, OSError):\n    raise",
             ),
         ),
-        caught_by=JOURNAL_TESTS + "test_what_could_not_be_printed_stays_in_the_journal",
+        caught_by="tests/teller/test_terminal.py::"
+        "test_an_outcome_that_could_not_be_shown_is_5_and_is_told_by_the_next_teller",
     ),
     Mutant(
         name="another cluster's request kept locked",
@@ -230,8 +231,8 @@ TELLER = (
         edits=(
             Edit(
                 "RequestRunner._settled_late",
-                "cancelled_ = self._client.ask(Reverse(id=new_request_id(), original=command_.id))",
-                "cancelled_ = found_",
+                "cancelled_ = self._send(Reverse(id=new_request_id(), original=command_.id))",
+                "cancelled_ = self._send(Lookup(id=new_request_id(), request_id=command_.id))",
             ),
         ),
         caught_by=JOURNAL_TESTS
@@ -274,5 +275,38 @@ TELLER = (
             ),
         ),
         caught_by="tests/teller/test_scripts.py::test_a_line_number_counts_the_lines_with_pins",
+    ),
+    Mutant(
+        name="no progress",
+        what="while the bank is looked for nothing is printed, and people type again",
+        edits=(Edit("Output.waiting", "self._progress is None", "True"),),
+        caught_by="tests/teller/test_terminal.py::"
+        "test_after_half_a_second_of_silence_a_terminal_says_that_the_bank_is_waited_for",
+    ),
+    Mutant(
+        name="progress left on the screen",
+        what="an answer is printed behind the progress, on its line",
+        edits=(Edit("Progress._erase", "self._shown", "False"),),
+        caught_by="tests/teller/test_terminal.py::"
+        "test_after_half_a_second_of_silence_a_terminal_says_that_the_bank_is_waited_for",
+    ),
+    Mutant(
+        name="stopped without its echo",
+        what="after Ctrl-Z the shell shows nothing that is typed",
+        edits=(Edit("echo:_stopped_by", "termios.tcsetattr(descriptor_, termios.TCSANOW, before_)", "pass"),),
+        caught_by="tests/teller/test_terminal.py::"
+        "test_ctrl_z_stops_the_teller_and_the_shell_gets_its_echo_back",
+    ),
+    Mutant(
+        name="a failed read called unknown",
+        what="a script that could not read a balance is told that something may have happened",
+        edits=(Edit("teller.main:_cut_off", "UNKNOWN if in_doubt_ else INPUT_OUTPUT_FAILED", "UNKNOWN"),),
+        caught_by="tests/teller/test_terminal.py::test_a_full_output_gets_one_line",
+    ),
+    Mutant(
+        name="interrupted and called not done",
+        what="a script that was interrupted with a request under way is told that nothing was changed",
+        edits=(Edit("Teller.serve", "UNKNOWN if self.in_doubt else INTERRUPTED", "INTERRUPTED"),),
+        caught_by="tests/teller/test_faults.py::test_ctrl_c_during_a_request_says_what_is_known",
     ),
 )

@@ -58,6 +58,7 @@ from atm.teller.intents import (
     More,
     Quit,
     Settle,
+    ShowDays,
     ShowReceipt,
     ShowStatus,
     UseAccount,
@@ -67,6 +68,7 @@ from atm.teller.teller_command import Given, Listing, TellerCommand
 from atm.timestamps import format_timestamp
 
 PAGE_LINES = 10
+DAY_US = 86_400_000_000
 
 # -- parts of rows -------------------------------------------------------------------------------------------
 
@@ -95,6 +97,13 @@ def _reverse(given: Given) -> Reverse:
     if given["reference"] == given.request_id:  # that of --id
         raise InvalidCommand("A reversal has a reference of its own: give another one with --id")
     return Reverse(id=given.request_id, original=given["reference"], amount=given["amount"])
+
+
+def _days(given: Given) -> ShowDays:
+    first_us, last_us = given["first-day"], given["last-day"] or given["first-day"]
+    if first_us > last_us:
+        raise InvalidCommand("The first day is after the last: nothing can be listed")
+    return ShowDays(given.account, first_us - DAY_US + 1, last_us)
 
 
 def _hold(given: Given) -> Hold:
@@ -182,6 +191,7 @@ def _postings(what: Callable[[Line], str]) -> Listing:
         headers=("time (UTC)", "what", "amount", "balance", "reference"),
         cells=cells,
         alignment=("left", "left", "right", "right", "left"),
+        time_us=lambda line: line.time_us,
         narrow_headers=("posting (UTC)", "amount", "balance"),
         narrow_cells=narrow_cells,
         narrow_alignment=("left", "right", "right"),
@@ -318,6 +328,12 @@ _ROWS: tuple[TellerCommand[Any], ...] = (
         listing=_postings(_in_a_statement),
     ),
     TellerCommand("more", "lists the next page", read=lambda _: More()),
+    TellerCommand(
+        "days <first-day> [<last-day>]",
+        "lists all postings of a day, or of several",
+        "For example: days 2026-11-01 2026-11-30. The days are those of UTC.",
+        read=_days,
+    ),
     TellerCommand(
         "balance at <date> [<time>]",
         "shows the balance at that time (UTC)",

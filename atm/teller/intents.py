@@ -37,6 +37,15 @@ class More:
 
 
 @dataclass(frozen=True)
+class ShowDays:
+    """Show the account's postings of some days, in microseconds since 1970."""
+
+    account: str
+    from_us: int
+    to_us: int
+
+
+@dataclass(frozen=True)
 class UseAccount:
     """Change to another account."""
 
@@ -86,6 +95,7 @@ TellersOwn = (
     Confirm
     | Cancel
     | ShowReceipt
+    | ShowDays
     | More
     | UseAccount
     | LogIn

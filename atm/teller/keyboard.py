@@ -174,6 +174,20 @@ def ask_pin(prompt: str) -> str | None:
         return None
 
 
+def ask(question: str, *, plainly: bool) -> str:
+    """Ask a question at the terminal, `plainly` if it cannot move its cursor; nothing on Ctrl-C or Ctrl-D."""
+    try:
+        if plainly:
+            with echo_on():
+                return input(question)
+        session: PromptSession[str] = PromptSession(
+            history=InMemoryHistory(), output=create_output(sys.stdout)
+        )
+        return session.prompt([("fg:ansidefault", question)])
+    except (EOFError, KeyboardInterrupt):
+        return ""
+
+
 def plain_lines(account: Callable[[], str]) -> Iterator[str]:
     """Yield each line typed at a terminal that cannot move its cursor."""
     while True:

@@ -36,6 +36,7 @@ from atm.command_line import (
 )
 from atm.config import ConfigError, default_config, load
 from atm.ledger.commands import MAIN
+from atm.money import MINOR_PER_MAJOR
 from atm.teller.arguments import InvalidCommand, read_reference
 from atm.teller.echo import echo_off
 from atm.teller.identity import IDLE_S, Identity
@@ -96,10 +97,13 @@ def _cut_off(error: KeyboardInterrupt | OSError, *, in_doubt: bool) -> int:
 def _run(arguments: argparse.Namespace, script: BinaryIO | None) -> int:
     once, as_json = arguments.commands is not None or script is not None, arguments.json
     on_terminal = _is_terminal(sys.stdout)
-    interactive = not once and not as_json and on_terminal and _is_terminal(sys.stdin)
+    interactive = not once and not as_json and not arguments.csv and on_terminal and _is_terminal(sys.stdin)
     patience_s = arguments.timeout or (PATIENCE_ONCE_S if once else PATIENCE_S)
     output = Output(
-        as_json=as_json, notes=sys.stderr if once or as_json else sys.stdout, on_terminal=on_terminal
+        as_json=as_json,
+        as_csv=arguments.csv,
+        notes=sys.stderr if once or as_json or arguments.csv else sys.stdout,
+        on_terminal=on_terminal and not arguments.csv,
     )
     try:
         cluster = load(arguments.config).with_client_certificate(arguments.cert, arguments.key)
@@ -119,7 +123,15 @@ def _run(arguments: argparse.Namespace, script: BinaryIO | None) -> int:
         identity = Identity(arguments.account, arguments.idle)
         ask_pin = _ask_at_terminal if _is_terminal(sys.stdin) else PipedPins(typed)
         teller = Teller(
-            client, journal, identity, output, ask_pin, operator=arguments.operator, request_id=arguments.id
+            client,
+            journal,
+            identity,
+            output,
+            ask_pin,
+            operator=arguments.operator,
+            request_id=arguments.id,
+            confirm_above=None if cluster.confirm_above is None else cluster.confirm_above * MINOR_PER_MAJOR,
+            confirm=_confirm if interactive else None,
         )
         try:
             if once:
@@ -176,6 +188,12 @@ def _typed_lines(
         logged_in=lambda: identity.logged_in,
         when_idle=teller.log_out_if_idle,
     ).lines()
+
+
+def _confirm(question: str) -> bool:
+    from atm.teller import keyboard  # noqa: PLC0415 - as above
+
+    return keyboard.ask(question, plainly=_is_dumb()).strip().lower() == "yes"
 
 
 def _ask_at_terminal(prompt: str) -> str | None:
@@ -251,7 +269,11 @@ def _arguments(argv: Sequence[str] | None) -> argparse.Namespace:
         metavar="ID",
         help="the reference of the command of the only -c: given again, it is carried out once in all",
     )
-    parser.add_argument("--json", action="store_true", help="print one JSON object per command")
+    form = parser.add_mutually_exclusive_group()
+    form.add_argument("--json", action="store_true", help="print one JSON object per command")
+    form.add_argument(
+        "--csv", action="store_true", help="print lists as CSV on stdout, and all else on stderr"
+    )
     parser.add_argument(
         "--timeout",
         type=_seconds,

@@ -14,6 +14,7 @@ from atm.client.errors import OutcomeUnknown
 from atm.command_line import printable
 from atm.teller.progress import Progress
 from atm.teller.report import DONE, UNKNOWN, Report
+from atm.timestamps import is_utc_here
 
 USUAL_COLUMNS = 80
 
@@ -28,8 +29,11 @@ def has_colour(environment: Mapping[str, str]) -> bool:
 class Output:
     """Prints, flushed: results to stdout, notes between them to `notes`, warnings to stderr."""
 
-    def __init__(self, *, as_json: bool, notes: TextIO | None, on_terminal: bool = False) -> None:
+    def __init__(
+        self, *, as_json: bool, notes: TextIO | None, on_terminal: bool = False, as_csv: bool = False
+    ) -> None:
         self._as_json = as_json
+        self._as_csv = as_csv
         self._notes = notes
         self._on_terminal = on_terminal and not as_json
         self._coloured = self._on_terminal and has_colour(os.environ)
@@ -43,12 +47,23 @@ class Output:
         """The terminal's width now; None if this is no terminal, and lines may have any length."""
         return shutil.get_terminal_size().columns if self._on_terminal else None
 
+    @property
+    def shows_local(self) -> bool:
+        """Whether local times stand beside those in UTC: on a terminal, where the two differ."""
+        return self._on_terminal and not is_utc_here()
+
     def report(self, report: Report) -> None:
         """Print the result of a command."""
+        if self._as_csv and report.csv is not None:
+            self._write(report.csv, sys.stdout)
+            return
         text = report.as_json() if self._as_json else report.text
         if not report.is_table:
             text = _between_words(text, self.columns)
-        self._write(_painted(text, report.code) if self._coloured else text, sys.stdout)
+        self._write(
+            _painted(text, report.code) if self._coloured else text,
+            self._notes if self._as_csv else sys.stdout,
+        )
 
     def say(self, line: str) -> None:
         """Print a line that is no command's result."""

@@ -42,6 +42,7 @@ class Report:
     log_index: int | None = None
     details: Mapping[str, object] = field(default_factory=dict)
     is_table: bool = False
+    csv: str | None = None  # of a listing
 
     def as_json(self) -> str:
         """Return one line of JSON in ASCII."""

@@ -27,6 +27,7 @@ from atm.teller.intents import (
     More,
     Quit,
     Settle,
+    ShowDays,
     ShowReceipt,
     ShowStatus,
     TellersOwn,
@@ -43,7 +44,9 @@ from atm.teller.report import (
     USAGE,
     NotDone,
     Report,
+    command_name,
     decided,
+    undecided,
 )
 from atm.teller.request_journal import RequestJournal
 from atm.teller.request_runner import RequestRunner, Settled
@@ -67,8 +70,15 @@ class Teller:
         *,
         operator: bool,
         request_id: str | None = None,
+        confirm_above: int | None = None,
+        confirm: Callable[[str], bool] | None = None,
     ) -> None:
-        """`request_id` is that of the only command to come, which then changes something."""
+        """`request_id` is that of the only command to come, which then changes something.
+
+        Before an amount above `confirm_above` (minor units) is moved, `confirm` asks a person.
+        """
+        self._confirm_above = confirm_above
+        self._confirm = confirm
         self._client = client
         self._request_id = request_id
         self._identity = identity
@@ -181,6 +191,8 @@ class Teller:
                 return self._tell(self._views.show(self.state.next_page_or_refuse()))
             case ShowReceipt():
                 return self._tell(self._views.receipt(self.state.reference_or_refuse(intent.reference)))
+            case ShowDays():
+                return self._tell(self._views.days(intent))
             case UseAccount():
                 return self._tell(self._use(intent.account))
             case LogIn():
@@ -221,8 +233,21 @@ class Teller:
         return report.code
 
     def _change(self, command: Command) -> int:
+        self._confirm_or_refuse(command)
         self.state.references.append(command.id)
         return self._runner.change(command, lambda receipt: self._tell(self._decision(command, receipt)))
+
+    def _confirm_or_refuse(self, command: Command) -> None:
+        """Raise `NotDone` if a large amount is not meant."""
+        amount = getattr(command, "amount", None)
+        if self._confirm is None or self._confirm_above is None or amount is None:
+            return
+        if amount > self._confirm_above and not self._confirm(
+            f"{command_name(command)} {format_amount(amount, separated=True)}: more than "
+            f"{format_amount(self._confirm_above, separated=True)}. Type yes to go on: "
+        ):
+            text = "Not confirmed: nothing was done"
+            raise NotDone(undecided(command, "not_confirmed", USAGE, text))
 
     def _decision(self, command: Command, receipt: Receipt) -> Report:
         """Report a decision. A refused PIN is forgotten: each further try with it would count."""

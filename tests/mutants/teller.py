@@ -8,6 +8,7 @@ from tests.mutants.mutant import Mutant
 CONNECTION_TESTS = "tests/client/test_connections.py::"
 JOURNAL_TESTS = "tests/teller/test_journal.py::"
 PIN_TESTS = "tests/teller/test_pins.py::"
+DAY_TESTS = "tests/teller/test_days.py::"
 WORD_TESTS = "tests/teller/test_words.py::"
 RETRYING_TESTS = "tests/client/test_retrying.py::"
 
@@ -45,13 +46,7 @@ TELLER = (
     Mutant(
         name="settled before it is shown",
         what="a teller that cannot print an outcome says that nothing is in doubt",
-        edits=(
-            Edit(
-                "RequestRunner.change",
-                "except (KeyboardInterrupt, OSError):\n    self._unsettled.append(...)\n    raise",
-                "except (KeyboardInterrupt, OSError):\n    raise",
-            ),
-        ),
+        edits=(Edit("RequestRunner.change", "self._unsettled.append(unsettled_)\nraise", "raise"),),
         caught_by="tests/teller/test_terminal.py::"
         "test_an_outcome_that_could_not_be_shown_is_5_and_is_told_by_the_next_teller",
     ),
@@ -286,14 +281,14 @@ TELLER = (
     Mutant(
         name="progress left on the screen",
         what="an answer is printed behind the progress, on its line",
-        edits=(Edit("Progress._erase", "self._shown", "False"),),
+        edits=(Edit("Progress._erase", "self._terminal.write(...)", "pass"),),
         caught_by="tests/teller/test_terminal.py::"
         "test_after_half_a_second_of_silence_a_terminal_says_that_the_bank_is_waited_for",
     ),
     Mutant(
         name="stopped without its echo",
         what="after Ctrl-Z the shell shows nothing that is typed",
-        edits=(Edit("echo:_stopped_by", "termios.tcsetattr(descriptor_, termios.TCSANOW, before_)", "pass"),),
+        edits=(Edit("echo:_stopped_by", "termios.tcsetattr(descriptor, termios.TCSANOW, before)", "pass"),),
         caught_by="tests/teller/test_terminal.py::"
         "test_ctrl_z_stops_the_teller_and_the_shell_gets_its_echo_back",
     ),
@@ -308,5 +303,29 @@ TELLER = (
         what="a script that was interrupted with a request under way is told that nothing was changed",
         edits=(Edit("Teller.serve", "UNKNOWN if self.in_doubt else INTERRUPTED", "INTERRUPTED"),),
         caught_by="tests/teller/test_faults.py::test_ctrl_c_during_a_request_says_what_is_known",
+    ),
+    Mutant(
+        name="days found one posting off",
+        what="a statement up to a day lists the first posting of the next one",
+        edits=(Edit("cursor_after", "high = line_.posting", "high = line_.posting + 1"),),
+        caught_by=DAY_TESTS + "test_the_place_of_a_day_is_found_wherever_it_is",
+    ),
+    Mutant(
+        name="statement of days without the PIN",
+        what="who asks for days sees an account's postings without a login",
+        edits=(Edit("AccountViews.days", "self._pins.require_login('days')", "pass"),),
+        caught_by=DAY_TESTS + "test_more_than_a_page_of_a_day_is_listed_and_a_pin_guards_it",
+    ),
+    Mutant(
+        name="formula in the CSV of a statement",
+        what="a reference that a script chose runs in the spreadsheet of a teller",
+        edits=(Edit("tables:_csv_cell", "safe_cell(text_)", "text_"),),
+        caught_by=DAY_TESTS + "test_csv_is_for_programs_and_no_cell_is_a_formula",
+    ),
+    Mutant(
+        name="large amount moved unasked",
+        what="a key that was held down too long is booked at once",
+        edits=(Edit("Teller._confirm_or_refuse", "amount_ > self._confirm_above", "False"),),
+        caught_by=DAY_TESTS + "test_above_the_limit_that_is_set_a_person_is_asked_and_a_script_is_not",
     ),
 )

@@ -1,7 +1,7 @@
-"""bin/atm, the teller: its command line, and where its output goes.
+"""bin/atm, the teller: where its input comes from, where its output goes, and how it ends.
 
-    atm [NODE] [--config cluster.ini] [--account NAME] [-c COMMAND]... [-f FILE] [--json] [--operator]
-        [--id ID] [--timeout SECONDS] [--idle SECONDS] [--cert FILE --key FILE]
+    atm [NODE] [--config cluster.ini] [--account NAME] [-c COMMAND]... [-f FILE] [--id ID] [--json | --csv]
+        [--operator] [--timeout SECONDS] [--idle SECONDS] [--cert FILE --key FILE] [--completion SHELL]
 
 If stdin and stdout are a terminal, it is a session with line editing. With a pipe it prints the greeting and
 then the result of each command; with `-c` or `-f` only the results. Results go to stdout. Notes between them
@@ -23,41 +23,27 @@ from typing import BinaryIO
 
 import platformdirs
 
-from atm.client import Client, InvalidAccount, UnknownNode
-from atm.client.request_rules import check_account
+from atm.client import Client, UnknownNode
 from atm.command_line import (
     CLOSED_PIPE,
-    OneLineParser,
-    add_certificate,
-    add_version,
     complain,
     forget_stdout,
     program_name,
 )
-from atm.config import ConfigError, default_config, load
-from atm.ledger.commands import MAIN
+from atm.config import ConfigError, load
 from atm.money import MINOR_PER_MAJOR
-from atm.teller.arguments import InvalidCommand, read_reference
 from atm.teller.echo import echo_off
-from atm.teller.identity import IDLE_S, Identity
+from atm.teller.identity import Identity
 from atm.teller.input import NumberedLines, PipedPins, piped_lines
 from atm.teller.language import asks_for_pin
+from atm.teller.options import PATIENCE_ONCE_S, PATIENCE_S, PROGRAM, read_options
 from atm.teller.output import Output
 from atm.teller.report import INPUT_OUTPUT_FAILED, INTERRUPTED, UNKNOWN, USAGE
 from atm.teller.request_journal import RequestJournal
 from atm.teller.request_runner import no_journal
 from atm.teller.session import Teller
 
-PROGRAM = "atm"
-DESCRIPTION = "The bank's teller: balances, payments, transfers, holds. In a session, type help."
-EXIT_CODES = (
-    "Exit codes: 0 done, 1 declined by the bank, 2 wrong usage, 3 not available and certainly not done, "
-    "4 not allowed, 5 outcome unknown, 74 input or output failed and nothing is in doubt."
-)
 TIMEOUT_S = 5.0  # until "not available"; time for ten elections
-PATIENCE_S = 30.0  # until a session stops asking for an unknown outcome
-PATIENCE_ONCE_S = 10.0  # likewise with -c
-PATIENCE_S_MAX = 86_400.0
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -68,7 +54,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     if isinstance(sys.stdout, io.TextIOWrapper):
         sys.stdout.reconfigure(errors="backslashreplace")  # whatever the locale, no traceback
     try:
-        arguments = _arguments(argv)
+        arguments = read_options(argv)
         with _opened(arguments.file) as script:
             return _run(arguments, script)
     except _Mistake as mistake:
@@ -230,92 +216,6 @@ def _journal(folder: Path, cluster: str, output: Output) -> RequestJournal | Non
 
 class _Mistake(Exception):
     """The command line cannot be used; `str()` of it is a line for people."""
-
-
-def _arguments(argv: Sequence[str] | None) -> argparse.Namespace:
-    parser = OneLineParser(
-        prog=program_name(PROGRAM), description=DESCRIPTION, epilog=EXIT_CODES, allow_abbrev=False
-    )
-    add_version(parser)
-    parser.add_argument("node", nargs="?", metavar="NODE", help="the first node to contact (default: any)")
-    parser.add_argument(
-        "--config",
-        type=Path,
-        default=default_config(),
-        metavar="FILE",
-        help="the cluster's file (default: cluster.ini in this folder, else the project's)",
-    )
-    parser.add_argument(
-        "--account", type=_account, default=MAIN, metavar="NAME", help="your account (default: main)"
-    )
-    add_certificate(parser)
-    commands = parser.add_mutually_exclusive_group()
-    commands.add_argument(
-        "-c",
-        dest="commands",
-        action="append",
-        metavar="COMMAND",
-        help="carry out COMMAND and leave; may be repeated, and stops at the first command that is not done",
-    )
-    commands.add_argument(
-        "-f",
-        dest="file",
-        metavar="FILE",
-        help="like -c, for the commands in FILE, one per line; - is standard input",
-    )
-    parser.add_argument(
-        "--id",
-        type=_reference,
-        metavar="ID",
-        help="the reference of the command of the only -c: given again, it is carried out once in all",
-    )
-    form = parser.add_mutually_exclusive_group()
-    form.add_argument("--json", action="store_true", help="print one JSON object per command")
-    form.add_argument(
-        "--csv", action="store_true", help="print lists as CSV on stdout, and all else on stderr"
-    )
-    parser.add_argument(
-        "--timeout",
-        type=_seconds,
-        metavar="SECONDS",
-        help="how long to keep asking while an outcome is unknown "
-        f"(default: {PATIENCE_S:g}, with -c or -f {PATIENCE_ONCE_S:g})",
-    )
-    parser.add_argument(
-        "--idle",
-        type=_seconds,
-        default=IDLE_S,
-        metavar="SECONDS",
-        help=f"log out after this time without a command (default: {IDLE_S:g})",
-    )
-    parser.add_argument("--operator", action="store_true", help="enable the commands of the bank's operators")
-    arguments = parser.parse_args(argv)
-    if arguments.id is not None and len(arguments.commands or ()) != 1:
-        parser.error("--id is for one command: give it with one -c")
-    return arguments
-
-
-def _reference(text: str) -> str:
-    try:
-        return read_reference(text)
-    except InvalidCommand as error:
-        raise argparse.ArgumentTypeError(str(error)) from None
-
-
-def _account(text: str) -> str:
-    try:
-        check_account(text)
-    except InvalidAccount as error:
-        raise argparse.ArgumentTypeError(str(error)) from None
-    return text
-
-
-def _seconds(text: str) -> float:
-    with contextlib.suppress(ValueError):
-        seconds = float(text)
-        if 0 < seconds <= PATIENCE_S_MAX:
-            return seconds
-    raise argparse.ArgumentTypeError(f"a number of seconds above 0, {PATIENCE_S_MAX:.0f} at most")
 
 
 def _is_terminal(stream: object) -> bool:

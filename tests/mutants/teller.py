@@ -328,4 +328,10 @@ TELLER = (
         edits=(Edit("Teller._confirm_or_refuse", "amount_ > self._confirm_above", "False"),),
         caught_by=DAY_TESTS + "test_above_the_limit_that_is_set_a_person_is_asked_and_a_script_is_not",
     ),
+    Mutant(
+        name="completion without commands",
+        what="a shell offers nothing behind -c",
+        edits=(Edit("shell_completion:_words_behind", "name_ == _COMMANDS", "False"),),
+        caught_by="tests/teller/test_shell_completion.py::test_every_option_and_command_is_in_it",
+    ),
 )

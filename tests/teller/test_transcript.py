@@ -193,6 +193,7 @@ def test_help_lists_the_operators_commands_to_operators(run: Run) -> None:
     lines = run("--operator", "-c", "help").out
     assert [line.split()[0] for line in lines[22:]] == [
         "freeze", "unfreeze", "unlock", "resetpin", "limit", "writeoff", "close", "exceptions", "accounts",
+        "approvals", "approve",
     ]  # fmt: skip
     assert run("-c", "help close").out == [
         "close <account>: closes an empty account for ever (operators only)"

@@ -49,8 +49,9 @@ _BOUNDS = {
     "disk_reserve_mb": (0, 1_000_000),
     "max_clock_skew_ms": (100, 24 * 3600 * 1000),
     "requests_per_s": (1, 1_000_000),
+    "confirm_above": (0, 999_999_999),
 }
-CLUSTER_KEYS = (*_CLUSTER_DEFAULTS, "pepper_file", "insecure", "requests_per_s")
+CLUSTER_KEYS = (*_CLUSTER_DEFAULTS, "pepper_file", "insecure", "requests_per_s", "confirm_above")
 TLS_KEYS = ("ca", "cert", "key", "client_cert", "client_key")
 ADDRESS_KEYS = ("client", "peer")
 LISTEN_KEYS = ("listen_client", "listen_peer")
@@ -153,6 +154,7 @@ class Cluster:
     max_clock_skew_ms: int = 2000
     snapshot_log_mb: float = 64.0
     requests_per_s: int | None = None  # of one client; None: the default, which spares the own machine
+    confirm_above: int | None = None  # whole amounts; None: a teller's session asks for no confirmation
     insecure: bool = False  # plain connections even to other machines
     tls: TlsConfig | None = None  # None: plain connections
 
@@ -322,11 +324,8 @@ class _Reader:
             snapshot_log_mb=self._snapshot_log_mb(settings["snapshot_log_mb"]),
             insecure=self._yes_or_no("insecure", settings.get("insecure", "no")),
             tls=self._tls(here),
-            requests_per_s=(
-                self._integer("requests_per_s", settings["requests_per_s"])
-                if "requests_per_s" in settings
-                else None
-            ),
+            requests_per_s=self._integer_or_none("requests_per_s", settings),
+            confirm_above=self._integer_or_none("confirm_above", settings),
         )
 
     # -- the file ----------------------------------------------------------------------------------
@@ -401,6 +400,9 @@ class _Reader:
         if not _INTEGER.fullmatch(text) or not low <= int(text) <= high:
             raise self._error("cluster", key, f"{text!r} is not a whole number from {low} to {high}")
         return int(text)
+
+    def _integer_or_none(self, key: str, settings: Mapping[str, str]) -> int | None:
+        return self._integer(key, settings[key]) if key in settings else None
 
     def _yes_or_no(self, key: str, text: str) -> bool:
         if text not in ("yes", "no"):

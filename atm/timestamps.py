@@ -6,6 +6,7 @@ All are UTC, as is the day of a daily limit: a bank's machines may be in several
 from __future__ import annotations
 
 import re
+import time
 from datetime import UTC, datetime, timedelta
 
 RULE = "A time is a date, or a date and a time in UTC, such as 2026-11-22 or 2026-11-22 10:00"
@@ -37,6 +38,19 @@ def parse_timestamp(text: str) -> int:
     if time_us < 0:
         raise TimestampError("The bank's time begins with the year 1970")
     return time_us
+
+
+def format_local(time_us: int) -> str:
+    """Return the time as the clocks here show it, such as `2026-11-22 11:00:05 CET`."""
+    try:
+        return (_EPOCH + timedelta(microseconds=time_us)).astimezone().strftime("%Y-%m-%d %H:%M:%S %Z")
+    except (OverflowError, ValueError):
+        return f"{time_us} us"
+
+
+def is_utc_here() -> bool:
+    """Return whether the clocks here show UTC, this summer and this winter."""
+    return time.timezone == 0 and not time.daylight
 
 
 def format_timestamp(time_us: int) -> str:

@@ -69,6 +69,7 @@ def test_the_default_file_has_the_five_nodes_of_the_original() -> None:
     assert (cluster.heartbeat_ms, cluster.election_timeout_ms) == (50, (300, 600))
     assert (cluster.disk_reserve_mb, cluster.max_clock_skew_ms) == (256, 2000)
     assert cluster.requests_per_s is None
+    assert cluster.confirm_above is None
 
 
 def test_the_default_file_documents_every_key_that_is_accepted() -> None:
@@ -217,6 +218,10 @@ def test_an_unknown_section_is_named(tmp_path: Path, section: str) -> None:
         ("data_dir =", "[cluster] data_dir: has no value"),
         ("data_dir = ; none", "[cluster] data_dir: has no value"),
         ("data_dir = a\0b", "[cluster] data_dir: 'a\\x00b' has characters that cannot be printed"),
+        (
+            "confirm_above = 12.50",
+            "[cluster] confirm_above: '12.50' is not a whole number from 0 to 999999999",
+        ),
         ("snapshot_log_mb = 0", "[cluster] snapshot_log_mb: '0' is not a number from 0.1 to 100000"),
         (
             "snapshot_log_mb = 100001",

@@ -25,6 +25,9 @@ from atm.money import AmountError, format_amount, parse_amount
         ("1.15", 1_15),
         ("19.99", 19_99),
         ("007", 7_00),
+        ("1,000", 1000_00),
+        ("12,345,678.90", 12_345_678_90),
+        ("999,999,999,999.99", 999_999_999_999_99),
         ("999999999999", 999_999_999_999_00),
         ("999999999999.99", 999_999_999_999_99),
     ],
@@ -36,7 +39,22 @@ def test_an_amount_is_read_to_the_cent(text: str, amount_minor: int) -> None:
 @pytest.mark.parametrize(
     "text",
     [
-        *("", " ", "testerror", "5000x", "x5000", "12,50", "$5", "0x10", "0b1", "1/2"),
+        *(
+            "",
+            " ",
+            "testerror",
+            "5000x",
+            "x5000",
+            "12,50",
+            "1,23",
+            "0,500",
+            "1234,567",
+            "1,000,000,000,000",
+            "$5",
+            "0x10",
+            "0b1",
+            "1/2",
+        ),
         *("0", "0.0", "0.00", "000"),
         *("-1", "+1", "-0", "−1"),
         *("1.234", "0.001", ".5", "5.", ".", "1..2", "1.2.3"),
@@ -95,6 +113,12 @@ def test_any_text_is_an_amount_that_the_bank_takes_or_is_refused(text: str) -> N
         return
     assert 0 < amount_minor <= AMOUNT_MINOR_MAX
     assert text.replace(".", "").isascii()
+
+
+@given(st.integers(min_value=1, max_value=AMOUNT_MINOR_MAX))
+def test_what_a_table_shows_can_be_read_again(amount_minor: int) -> None:
+    assert parse_amount(format_amount(amount_minor, in_column=True)) == amount_minor
+    assert parse_amount(format_amount(amount_minor, separated=True)) == amount_minor
 
 
 def test_the_greatest_amount_that_can_be_written_is_the_greatest_that_the_bank_takes() -> None:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import csv
 import itertools
 import operator
-import re
 from collections.abc import Iterable, Iterator
 from datetime import UTC, date, datetime, timedelta
 from decimal import Decimal
@@ -17,6 +16,7 @@ from msgspec.structs import astuple
 
 from atm.ledger.audit.extract import AccountLine, JournalLine
 from atm.ledger.commands import CASH, WRITEOFF
+from atm.spreadsheet import safe_cell
 
 COMMODITY = "XXX"  # "no currency" in ISO 4217: the ledger does not name one
 LAST_DAY = date(9999, 12, 30)
@@ -24,10 +24,6 @@ LAST_DAY = date(9999, 12, 30)
 HLEDGER_OWN = {CASH: "assets:cash", WRITEOFF: "expenses:writeoff"}
 BEANCOUNT_OWN = {CASH: "Assets:Cash", WRITEOFF: "Expenses:Writeoff"}
 # An account in beancount has letters, digits and "-", and begins with an upper-case letter or a digit.
-# A spreadsheet takes a cell for a formula that begins so. One that begins with quotes before that gets one
-# more, so that taking one away is right for all.
-_FORMULA = re.compile(r"'*[=+\-@\t\r\n]")
-_QUOTED = re.compile(r"'+[=+\-@\t\r\n]")
 _ESCAPES = str.maketrans({"-": "--", "_": "-u", ".": "-d"})
 
 
@@ -47,16 +43,6 @@ def write_csv(lines: Iterable[JournalLine], out: TextIO) -> None:
     writer.writerow(JournalLine.__struct_fields__)
     for line in lines:
         writer.writerow(safe_cell(value) if isinstance(value, str) else value for value in astuple(line))
-
-
-def safe_cell(text: str) -> str:
-    """Return the text with `'` before it if a spreadsheet would take it for a formula."""
-    return f"'{text}" if _FORMULA.match(text) else text
-
-
-def cell_text(cell: str) -> str:
-    """Return the text of which `safe_cell` made the cell."""
-    return cell[1:] if _QUOTED.match(cell) else cell
 
 
 def write_hledger(

@@ -30,8 +30,8 @@ from atm.ledger.commands import (
     Transfer,
     WriteOff,
 )
-from atm.office.books import cell_text
 from atm.permissions import needed
+from atm.spreadsheet import cell_text
 
 NUMBERS = ("posting", "time_us", "amount", "debit_balance", "credit_balance")
 EXPIRY_POLL_S = 0.02

@@ -4,10 +4,14 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from atm.client import new_request_id
-from atm.ledger.commands import Lookup, Outcome, Page, Query, Read
+from msgspec.structs import replace as fields_replaced
+
+from atm.client import Receipt, new_request_id
+from atm.ledger.commands import PAGE_LINES_MAX, Lookup, Outcome, Page, Query, Read, Statement
 from atm.teller import table_reports as reports
+from atm.teller.date_range import lines_between
 from atm.teller.identity import Identity, PinChecks
+from atm.teller.intents import ShowDays
 from atm.teller.output import Output
 from atm.teller.report import Report, command_name, decided
 from atm.teller.request_runner import RequestRunner
@@ -46,7 +50,24 @@ class AccountViews:
         if not isinstance(request, Page) or found.outcome is not Outcome.OK:
             return decided(request, found)
         self._state.note_page(request, found)
-        return reports.page(request, found, self._output.columns)
+        return reports.page(request, found, self._output.columns, local=self._output.shows_local)
+
+    def days(self, asked: ShowDays) -> Report:
+        """Show all postings of some days."""
+        self._pins.require_login("days")
+        request = Statement(id=new_request_id(), account=asked.account, limit=PAGE_LINES_MAX)
+        found = self._runner.ask(request)
+        if found.outcome is not Outcome.OK:
+            return decided(request, found)
+
+        def ask(limit: int, before: int | None) -> Receipt:
+            return self._runner.ask(
+                Statement(id=new_request_id(), account=asked.account, limit=limit, before=before)
+            )
+
+        lines = tuple(lines_between(ask, asked.from_us, asked.to_us))
+        found = fields_replaced(found, lines=lines, next=None)
+        return reports.page(request, found, self._output.columns, local=self._output.shows_local)
 
     def receipt(self, reference: str) -> Report:
         """Show the receipt of a reference, with the balance only if this person may see the account's."""
@@ -56,4 +77,6 @@ class AccountViews:
         if found.asked is None:
             return replace(decided(lookup, found), request_id=reference)
         is_own = self._operator or found.asked.account == self._identity.account
-        return reports.receipt(reference, found, self._output.columns, with_balance=is_own)
+        return reports.receipt(
+            reference, found, self._output.columns, with_balance=is_own, local=self._output.shows_local
+        )

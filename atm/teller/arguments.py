@@ -80,6 +80,12 @@ def read_timestamp(date: str, time: str | None) -> int:
         raise InvalidCommand(str(error)) from None
 
 
+def _day(text: str) -> str:
+    if len(text) != len("2026-11-22"):
+        raise InvalidCommand("A day is a date (UTC), such as 2026-11-22")
+    return text
+
+
 # By the argument's name in a form. A date is read together with its time, a command by the row of `help`.
 READERS: Mapping[str, Callable[[str], Any]] = {
     "account": read_account,
@@ -90,6 +96,8 @@ READERS: Mapping[str, Callable[[str], Any]] = {
     "posting": lambda text: read_number(text, POSTING_MAX, "The number of a posting"),
     "entry": lambda text: read_number(text, POSTING_MAX, "The number of a log entry"),
     "date": str,
+    "first-day": lambda text: read_timestamp(_day(text), None),
+    "last-day": lambda text: read_timestamp(_day(text), None),
     "time": str,
     "command": str,
 }

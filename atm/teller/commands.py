@@ -57,6 +57,8 @@ from atm.teller.intents import (
     LogOut,
     More,
     Quit,
+    Settle,
+    ShowDays,
     ShowReceipt,
     ShowStatus,
     UseAccount,
@@ -66,6 +68,7 @@ from atm.teller.teller_command import Given, Listing, TellerCommand
 from atm.timestamps import format_timestamp
 
 PAGE_LINES = 10
+DAY_US = 86_400_000_000
 
 # -- parts of rows -------------------------------------------------------------------------------------------
 
@@ -88,6 +91,19 @@ def _transfer_to_nobody(request: Transfer) -> str:
     if request.account == MAIN:  # which exists from the start
         return no_such_account(request.target)
     return f"No such account: {request.target}, or {request.account}"
+
+
+def _reverse(given: Given) -> Reverse:
+    if given["reference"] == given.request_id:  # that of --id
+        raise InvalidCommand("A reversal has a reference of its own: give another one with --id")
+    return Reverse(id=given.request_id, original=given["reference"], amount=given["amount"])
+
+
+def _days(given: Given) -> ShowDays:
+    first_us, last_us = given["first-day"], given["last-day"] or given["first-day"]
+    if first_us > last_us:
+        raise InvalidCommand("The first day is after the last: nothing can be listed")
+    return ShowDays(given.account, first_us - DAY_US + 1, last_us)
 
 
 def _hold(given: Given) -> Hold:
@@ -138,13 +154,21 @@ def _past_balance(request: Query, found: Receipt) -> str:
 
 def _help(given: Given) -> Help:
     topic = given["command"]
-    if topic is not None and topic not in COMMANDS:
+    if topic is None:
+        return Help(None)
+    command = command_named(topic)
+    if command is None:
         raise InvalidCommand(form_hint(COMMANDS["help"].form))
-    return Help(topic)
+    return Help(command.name)
 
 
 def _over_the_limit(_: Debit | Hold) -> str:
     return "Daily withdrawal limit exceeded: try a smaller amount, or wait until tomorrow (UTC)"
+
+
+def _closely(amount: str) -> str:
+    """Return an amount of a table as it is in a narrow one, which has no room for separators."""
+    return amount.replace(",", "")
 
 
 # -- pages of postings ------------------------------------------------------------------------------------
@@ -160,13 +184,14 @@ def _postings(what: Callable[[Line], str]) -> Listing:
 
     def narrow_cells(line: Line) -> list[str]:
         time, deed, amount, balance, reference = cells(line)
-        return [f"{time[:-3]}\n{deed}\n{reference}", amount, balance]
+        return [f"{time[:-3]}\n{deed}\n{reference}", _closely(amount), _closely(balance)]
 
     return Listing(
         rows=lambda found: found.lines,
         headers=("time (UTC)", "what", "amount", "balance", "reference"),
         cells=cells,
         alignment=("left", "left", "right", "right", "left"),
+        time_us=lambda line: line.time_us,
         narrow_headers=("posting (UTC)", "amount", "balance"),
         narrow_cells=narrow_cells,
         narrow_alignment=("left", "right", "right"),
@@ -193,7 +218,7 @@ def _account_cells(row: AccountState) -> list[str]:
 
 def _narrow_account_cells(row: AccountState) -> list[str]:
     account, balance, available, state, pin = _account_cells(row)
-    return [f"{account}\n{state}, PIN {pin}", balance, available]
+    return [f"{account}\n{state}, PIN {pin}", _closely(balance), _closely(available)]
 
 
 _ACCOUNTS = Listing(
@@ -251,7 +276,7 @@ _ROWS: tuple[TellerCommand[Any], ...] = (
     TellerCommand(
         "query",
         "shows the current balance of your account",
-        "Also shows how much of it is held.",
+        "Also shows how much of it is held. Another word for it: balance.",
         request=Query,
         read=lambda given: Query(id=given.request_id, account=given.account),
         told=_balance,
@@ -259,6 +284,7 @@ _ROWS: tuple[TellerCommand[Any], ...] = (
     TellerCommand(
         "credit <amount>",
         "pays in an amount, such as 50 or 12.50",
+        "Another word for it: deposit.",
         request=Credit,
         read=lambda given: Credit(id=given.request_id, account=given.account, amount=given["amount"]),
         moves_money=True,
@@ -268,6 +294,7 @@ _ROWS: tuple[TellerCommand[Any], ...] = (
     TellerCommand(
         "debit <amount>",
         "pays out an amount, such as 50 or 12.50",
+        "Another word for it: withdraw.",
         request=Debit,
         read=lambda given: Debit(id=given.request_id, account=given.account, amount=given["amount"]),
         moves_money=True,
@@ -302,6 +329,12 @@ _ROWS: tuple[TellerCommand[Any], ...] = (
     ),
     TellerCommand("more", "lists the next page", read=lambda _: More()),
     TellerCommand(
+        "days <first-day> [<last-day>]",
+        "lists all postings of a day, or of several",
+        "For example: days 2026-11-01 2026-11-30. The days are those of UTC.",
+        read=_days,
+    ),
+    TellerCommand(
         "balance at <date> [<time>]",
         "shows the balance at that time (UTC)",
         "For example: balance at 2026-11-22 (the end of that day), or 2026-11-22 10:00, or 10:00:59.",
@@ -334,7 +367,7 @@ _ROWS: tuple[TellerCommand[Any], ...] = (
         "pays out the last or named hold, or a part",
         f"{_LAST} With an amount the rest is released.",
         request=Post,
-        read=lambda given: Confirm(given["reference"], given["amount"]),
+        read=lambda given: Confirm(given["reference"], given["amount"], given.request_id),
         moves_money=True,
         deed=_post_deed,
     ),
@@ -343,7 +376,7 @@ _ROWS: tuple[TellerCommand[Any], ...] = (
         "releases the last or named hold",
         _LAST,
         request=Void,
-        read=lambda given: Cancel(given["reference"]),
+        read=lambda given: Cancel(given["reference"], given.request_id),
         moves_money=True,
         deed=lambda request: f"cancelled the hold {request.hold}",
     ),
@@ -352,7 +385,7 @@ _ROWS: tuple[TellerCommand[Any], ...] = (
         "takes back a request, or a part of it, once",
         "A hold is released, as by cancel.",
         request=Reverse,
-        read=lambda given: Reverse(id=given.request_id, original=given["reference"], amount=given["amount"]),
+        read=_reverse,
         moves_money=True,
         deed=_reverse_deed,
         refusals={
@@ -407,6 +440,13 @@ _ROWS: tuple[TellerCommand[Any], ...] = (
         request=SetPin,
         read=lambda _: ChangePin(),
         deed=lambda request: f"set the PIN of {request.account}",
+    ),
+    TellerCommand(
+        "settle",
+        "settles requests whose outcome is unknown",
+        "So does each other command that asks the bank. What never reached it is carried out now, "
+        "or cancelled if it is more than a day old.",
+        read=lambda _: Settle(),
     ),
     TellerCommand("status", "shows how the bank's servers are doing", read=lambda _: ShowStatus()),
     TellerCommand("help [<command>]", "shows this list, or explains one command", read=_help),
@@ -525,7 +565,8 @@ _ROWS: tuple[TellerCommand[Any], ...] = (
 )
 
 COMMANDS = {row.name: row for row in _ROWS}
-ALIASES = {"exit": "quit"}
+ALIASES = {"exit": "quit", "?": "help", "deposit": "credit", "withdraw": "debit"}
+ALONE = {"balance": "query"}  # with nothing behind it
 
 # Of the two that ask for a balance, `query` is first.
 _BY_REQUEST = {row.request: row for row in reversed(_ROWS) if row.request is not None}
@@ -534,6 +575,14 @@ _OTHER_WORDS = {
     "written_off": "written off",
     "tombstone": "nothing: it was reversed before it arrived",
 }
+
+
+def command_named(word: str, *, alone: bool = False) -> TellerCommand[Any] | None:
+    """Return the command that people mean by a word, in any case, or None; `alone`: nothing follows it."""
+    name = word.lower()
+    if alone:
+        name = ALONE.get(name, name)
+    return COMMANDS.get(ALIASES.get(name, name))
 
 
 def command_of(request: Command | Read) -> TellerCommand[Any] | None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 
-from atm.teller.commands import ALIASES, COMMANDS, commands_for
+from atm.teller.commands import ALIASES, command_named, commands_for
 
 
 def candidates(
@@ -16,7 +16,8 @@ def candidates(
         return [*names, *ALIASES]
     name, *words = typed
     known = {"<account>": sorted(accounts), "<reference>": list(reversed(references)), "<command>": names}
-    following = COMMANDS[name].grammar.following(words) if name in COMMANDS else []
+    command = command_named(name)
+    following = [] if command is None else command.grammar.following(words)
     return [
         candidate
         for word in following
@@ -26,12 +27,14 @@ def candidates(
 
 def takes_arguments(name: str) -> bool:
     """Return whether something may follow the command."""
-    return name in COMMANDS and COMMANDS[name].grammar.words_max > 0
+    command = command_named(name)
+    return command is not None and command.grammar.words_max > 0
 
 
 def takes_account(name: str) -> bool:
     """Return whether the command's first argument is an account."""
-    return name in COMMANDS and "<account>" in COMMANDS[name].grammar.following([])
+    command = command_named(name)
+    return command is not None and "<account>" in command.grammar.following([])
 
 
 def accounts_in(lines: Iterable[str]) -> set[str]:

@@ -2,10 +2,16 @@
 
 from __future__ import annotations
 
+import os
+import signal
 import sys
 import termios
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
+from types import FrameType
+from typing import Any
+
+Mode = list[Any]  # of a terminal, as termios has it
 
 
 @contextmanager
@@ -43,7 +49,26 @@ def _mode(*, on: bool) -> Iterator[None]:
     changed[3] = changed[3] | termios.ECHO if on else changed[3] & ~termios.ECHO
     termios.tcsetattr(descriptor, termios.TCSADRAIN, changed)
     try:
-        yield
+        with _stopped_by(descriptor, before, changed):
+            yield
     finally:
         with suppress(termios.error):  # the terminal has gone
             termios.tcsetattr(descriptor, termios.TCSADRAIN, before)
+
+
+@contextmanager
+def _stopped_by(descriptor: int, before: Mode, changed: Mode) -> Iterator[None]:
+    """Give the terminal back as it was while Ctrl-Z stops the program: not every shell does it."""
+
+    def stop(number: int, _: FrameType | None) -> None:
+        termios.tcsetattr(descriptor, termios.TCSANOW, before)
+        signal.signal(number, signal.SIG_DFL)
+        os.kill(os.getpid(), number)  # and here it goes on
+        signal.signal(number, stop)
+        termios.tcsetattr(descriptor, termios.TCSANOW, changed)
+
+    outer = signal.signal(signal.SIGTSTP, stop)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTSTP, outer)

@@ -1,6 +1,7 @@
 """The form of a command, such as `hold <amount> [<minutes>]`: read by the parser, the help and the Tab key.
 
-A word stands for itself, `<name>` for an argument, `a|b` for one of the two; what is in brackets is optional.
+A word stands for itself, in any case, `<name>` for an argument, `a|b` for one of the two; what is in brackets
+is optional.
 """
 
 from __future__ import annotations
@@ -85,7 +86,7 @@ def _taken(part: Part, words: Sequence[str]) -> dict[str, str] | None:
     return {
         alternative.strip("<>"): word
         for alternatives, word in zip(part.words, words, strict=False)
-        if word not in alternatives
+        if not _is_said(alternatives, word)
         for alternative in alternatives
         if alternative.startswith("<")
     }
@@ -94,6 +95,11 @@ def _taken(part: Part, words: Sequence[str]) -> dict[str, str] | None:
 def _begins(part: Part, words: Sequence[str]) -> bool:
     """Return whether the words can be the part's, as far as both go."""
     return all(
-        word in alternatives or any(alternative.startswith("<") for alternative in alternatives)
+        _is_said(alternatives, word) or any(alternative.startswith("<") for alternative in alternatives)
         for alternatives, word in zip(part.words, words, strict=False)
     )
+
+
+def _is_said(alternatives: Sequence[str], word: str) -> bool:
+    """Return whether the word is one that stands for itself; an argument may read `<amount>`, too."""
+    return not word.startswith("<") and word.lower() in alternatives

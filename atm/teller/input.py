@@ -21,6 +21,22 @@ def piped_lines(stream: BinaryIO) -> Iterator[str]:
             piece = stream.readline(LINE_BYTES_MAX)
 
 
+class NumberedLines:
+    """Lines, and the number of the last one that was taken; a PIN may be one of them."""
+
+    def __init__(self, lines: Iterator[str]) -> None:
+        self._lines = lines
+        self.number = 0
+
+    def __iter__(self) -> Iterator[str]:
+        return self
+
+    def __next__(self) -> str:
+        line = next(self._lines)
+        self.number += 1
+        return line
+
+
 class PipedPins:
     """PINs from a pipe: each is its next line."""
 

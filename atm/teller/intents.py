@@ -13,6 +13,7 @@ class Confirm:
 
     reference: str | None
     amount: int | None
+    request_id: str
 
 
 @dataclass(frozen=True)
@@ -20,6 +21,7 @@ class Cancel:
     """Release what was held under `reference`, or else last."""
 
     reference: str | None
+    request_id: str
 
 
 @dataclass(frozen=True)
@@ -32,6 +34,15 @@ class ShowReceipt:
 @dataclass(frozen=True)
 class More:
     """Show the next page."""
+
+
+@dataclass(frozen=True)
+class ShowDays:
+    """Show the account's postings of some days, in microseconds since 1970."""
+
+    account: str
+    from_us: int
+    to_us: int
 
 
 @dataclass(frozen=True)
@@ -59,6 +70,11 @@ class ChangePin:
 
 
 @dataclass(frozen=True)
+class Settle:
+    """Settle the requests whose outcome is unknown."""
+
+
+@dataclass(frozen=True)
 class ShowStatus:
     """Show how the servers are doing."""
 
@@ -76,6 +92,18 @@ class Quit:
 
 
 TellersOwn = (
-    Confirm | Cancel | ShowReceipt | More | UseAccount | LogIn | LogOut | ChangePin | ShowStatus | Help | Quit
+    Confirm
+    | Cancel
+    | ShowReceipt
+    | ShowDays
+    | More
+    | UseAccount
+    | LogIn
+    | LogOut
+    | ChangePin
+    | Settle
+    | ShowStatus
+    | Help
+    | Quit
 )
 Intent = Command | Read | TellersOwn

@@ -14,10 +14,12 @@ from typing import TYPE_CHECKING
 
 from prompt_toolkit import PromptSession
 from prompt_toolkit.completion import CompleteEvent, Completer, Completion
+from prompt_toolkit.formatted_text import FormattedText
 from prompt_toolkit.history import FileHistory, History, InMemoryHistory
 from prompt_toolkit.input.typeahead import clear_typeahead
 from prompt_toolkit.output.defaults import create_output
 
+from atm.ledger.commands import MAIN
 from atm.teller.completion import accounts_in, candidates, takes_arguments
 from atm.teller.echo import drop_typed_ahead, echo_on
 from atm.teller.language import LINE_CHARS_MAX, asks_for_pin, shows_pin
@@ -27,8 +29,12 @@ if TYPE_CHECKING:
     from prompt_toolkit.buffer import Buffer
     from prompt_toolkit.document import Document
 
-PROMPT = "Enter command: "
 HISTORY_FILE = "history"
+
+
+def prompt_for(account: str) -> str:
+    """Return the prompt, which says whose account it is, unless it is the usual one."""
+    return "Enter command: " if account == MAIN else f"Enter command ({account}): "
 
 
 class IdleTimeout(Exception):
@@ -40,6 +46,7 @@ class Keyboard:
 
     Ctrl-C clears the line; Ctrl-D ends the input. The history is kept in `state_folder`, if given. After
     `idle_s` seconds without a key `when_idle` is called, if `logged_in` says so, and what was typed stays.
+    `account` says whose account it is.
     """
 
     def __init__(
@@ -49,12 +56,14 @@ class Keyboard:
         *,
         operator: bool,
         idle_s: float,
+        account: Callable[[], str],
         logged_in: Callable[[], bool],
         when_idle: Callable[[], None],
     ) -> None:
         # Without this the library warns about terminals that do not report the cursor's position.
         os.environ.setdefault("PROMPT_TOOLKIT_NO_CPR", "1")
         self._idle_s = idle_s
+        self._account = account
         self._logged_in = logged_in
         self._when_idle = when_idle
         self._last_key_s = 0.0
@@ -66,6 +75,7 @@ class Keyboard:
             history=history,
             completer=_Words(state, operator=operator),
             complete_while_typing=False,
+            enable_suspend=True,
             output=create_output(sys.stdout),
         )
         self._session.default_buffer.on_text_changed += _clip
@@ -77,7 +87,8 @@ class Keyboard:
         while True:
             try:
                 # With a colour (the default one) the library writes the prompt's last blank as a blank.
-                line = self._session.prompt([("fg:ansidefault", PROMPT)], default=typed, pre_run=self._watch)
+                prompt = FormattedText([("fg:ansidefault", prompt_for(self._account()))])
+                line = self._session.prompt(prompt, default=typed, pre_run=self._watch)
                 typed = ""
             except KeyboardInterrupt:
                 typed = ""
@@ -163,12 +174,26 @@ def ask_pin(prompt: str) -> str | None:
         return None
 
 
-def plain_lines() -> Iterator[str]:
+def ask(question: str, *, plainly: bool) -> str:
+    """Ask a question at the terminal, `plainly` if it cannot move its cursor; nothing on Ctrl-C or Ctrl-D."""
+    try:
+        if plainly:
+            with echo_on():
+                return input(question)
+        session: PromptSession[str] = PromptSession(
+            history=InMemoryHistory(), output=create_output(sys.stdout)
+        )
+        return session.prompt([("fg:ansidefault", question)])
+    except (EOFError, KeyboardInterrupt):
+        return ""
+
+
+def plain_lines(account: Callable[[], str]) -> Iterator[str]:
     """Yield each line typed at a terminal that cannot move its cursor."""
     while True:
         try:
             with echo_on():
-                line = input(PROMPT)
+                line = input(prompt_for(account()))
             yield line
             if asks_for_pin(line):
                 drop_typed_ahead()

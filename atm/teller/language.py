@@ -6,12 +6,12 @@ import difflib
 import re
 
 from atm.teller.arguments import INVALID, READERS, InvalidCommand, form_hint, is_amount
-from atm.teller.commands import ALIASES, COMMANDS, commands_for
+from atm.teller.commands import ALIASES, command_named, commands_for
 from atm.teller.intents import Intent
 from atm.teller.teller_command import Given
 
 LINE_CHARS_MAX = 1000  # the longest sensible command has less than 200
-LIKENESS_MIN = 0.8  # so that "deposit" is not taken for "debit", its opposite
+LIKENESS_MIN = 0.8  # so that no word is taken for its opposite
 PIN_SHOWN = "A PIN is never part of a command: the teller asks for it (type: help login)"
 
 _BLANKS = re.compile(r"[ \t]+")  # str.split takes other blanks and control characters too
@@ -34,11 +34,13 @@ def parse(line: str, *, account: str, request_id: str, operator: bool = False) -
         return None
     if shows_pin(line):
         raise InvalidCommand(PIN_SHOWN)
-    command = COMMANDS.get(ALIASES.get(name, name))
+    command = command_named(name, alone=not words)
     if command is None:
         raise InvalidCommand(_unknown(name, operator=operator))
     if command.for_operators and not operator:
-        raise OperatorsOnly(f"{name} is a command of the bank's operators: start the teller with --operator")
+        raise OperatorsOnly(
+            f"{command.name} is a command of the bank's operators: start the teller with --operator"
+        )
     matches = command.grammar.matches(words)
     if not matches or _are_swapped(matches[0]):
         raise InvalidCommand(form_hint(command.form) if command.grammar.parts else INVALID)
@@ -50,8 +52,9 @@ def parse(line: str, *, account: str, request_id: str, operator: bool = False) -
 
 def _unknown(name: str, *, operator: bool) -> str:
     """Return the line for a word that is no command; it names the one that was probably meant."""
-    names = [command.name for command in commands_for(operator=operator)]
-    alike = difflib.get_close_matches(name, names, n=1, cutoff=LIKENESS_MIN) if name.isalpha() else []
+    names = [*(command.name for command in commands_for(operator=operator)), *ALIASES]
+    likely = name.lower() if name.isalpha() else ""
+    alike = difflib.get_close_matches(likely, names, n=1, cutoff=LIKENESS_MIN)
     return f"{INVALID}: did you mean {alike[0]}?" if alike else INVALID
 
 
@@ -65,8 +68,8 @@ def shows_pin(line: str) -> bool:
 
 def asks_for_pin(line: str) -> bool:
     """Return whether the command in the line may ask for a PIN."""
-    name = _words(line)[0].lower()
-    return ALIASES.get(name, name) in {"login", "pin"}
+    command = command_named(_words(line)[0])
+    return command is not None and command.name in {"login", "pin"}
 
 
 def _words(line: str) -> list[str]:
@@ -75,13 +78,15 @@ def _words(line: str) -> list[str]:
 
 def _show_pin(words: list[str]) -> bool:
     """Return whether a word may be a PIN: alone, or behind a command that asks for one."""
-    name, *others = words[0].lower(), *words[1:]
-    command = COMMANDS.get(name)
+    name, *others = words
+    command = command_named(name)
     if not others:
         suspects = [name]
-    elif name == "login":  # more likely a PIN than the name of an account
+    elif command is None:
+        suspects = []
+    elif command.name == "login":  # more likely a PIN than the name of an account
         suspects = others
-    elif command is not None and command.takes_pin:
+    elif command.takes_pin:
         suspects = others[command.grammar.words_max :]
     else:
         suspects = []

@@ -1,7 +1,7 @@
-"""bin/atm, the teller: its command line, and where its output goes.
+"""bin/atm, the teller: where its input comes from, where its output goes, and how it ends.
 
-    atm [NODE] [--config cluster.ini] [--account NAME] [-c COMMAND]... [-f FILE] [--json] [--operator]
-        [--timeout SECONDS] [--idle SECONDS] [--cert FILE --key FILE]
+    atm [NODE] [--config cluster.ini] [--account NAME] [-c COMMAND]... [-f FILE] [--id ID] [--json | --csv]
+        [--operator] [--timeout SECONDS] [--idle SECONDS] [--cert FILE --key FILE] [--completion SHELL]
 
 If stdin and stdout are a terminal, it is a session with line editing. With a pipe it prints the greeting and
 then the result of each command; with `-c` or `-f` only the results. Results go to stdout. Notes between them
@@ -17,46 +17,33 @@ import contextlib
 import io
 import os
 import sys
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import BinaryIO
 
 import platformdirs
 
-from atm.client import Client, InvalidAccount, UnknownNode
-from atm.client.request_rules import check_account
+from atm.client import Client, UnknownNode
 from atm.command_line import (
     CLOSED_PIPE,
-    OneLineParser,
-    add_certificate,
-    add_config,
-    add_version,
     complain,
     forget_stdout,
     program_name,
 )
 from atm.config import ConfigError, default_config, load
-from atm.ledger.commands import MAIN
+from atm.money import MINOR_PER_MAJOR
 from atm.teller.echo import echo_off
-from atm.teller.identity import IDLE_S, Identity
-from atm.teller.input import PipedPins, piped_lines
+from atm.teller.identity import Identity
+from atm.teller.input import NumberedLines, PipedPins, piped_lines
 from atm.teller.language import asks_for_pin
+from atm.teller.options import PATIENCE_ONCE_S, PATIENCE_S, PROGRAM, read_options
 from atm.teller.output import Output
-from atm.teller.report import INTERRUPTED, UNKNOWN, USAGE
+from atm.teller.report import INPUT_OUTPUT_FAILED, INTERRUPTED, UNKNOWN, USAGE
 from atm.teller.request_journal import RequestJournal
 from atm.teller.request_runner import no_journal
 from atm.teller.session import Teller
 
-PROGRAM = "atm"
-DESCRIPTION = "The bank's teller: balances, payments, transfers, holds. In a session, type help."
-EXIT_CODES = (
-    "Exit codes: 0 done, 1 declined by the bank, 2 wrong usage, 3 not available and certainly not done, "
-    "4 not allowed, 5 outcome unknown."
-)
 TIMEOUT_S = 5.0  # until "not available"; time for ten elections
-PATIENCE_S = 30.0  # until a session stops asking for an unknown outcome
-PATIENCE_ONCE_S = 10.0  # likewise with -c
-PATIENCE_S_MAX = 86_400.0
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -67,30 +54,42 @@ def main(argv: Sequence[str] | None = None) -> int:
     if isinstance(sys.stdout, io.TextIOWrapper):
         sys.stdout.reconfigure(errors="backslashreplace")  # whatever the locale, no traceback
     try:
-        arguments = _arguments(argv)
+        arguments = read_options(argv)
         with _opened(arguments.file) as script:
             return _run(arguments, script)
     except _Mistake as mistake:
         complain(program_name(PROGRAM), str(mistake))
         return USAGE
-    except BrokenPipeError:
-        forget_stdout()
-        return CLOSED_PIPE
-    except KeyboardInterrupt:
-        return INTERRUPTED
-    except OSError as error:  # reading stdin or writing stdout failed
-        forget_stdout()
-        complain(program_name(PROGRAM), f"reading input or writing output failed: {error.strerror or error}")
-        return UNKNOWN
+    except (KeyboardInterrupt, OSError) as error:
+        return _cut_off(error, in_doubt=False)
+
+
+def _cut_off(error: KeyboardInterrupt | OSError, *, in_doubt: bool) -> int:
+    """Return the exit code after Ctrl-C, or when reading stdin or writing stdout failed.
+
+    With a request in doubt, whose outcome nobody has seen, it is 5.
+    """
+    if isinstance(error, KeyboardInterrupt):
+        return UNKNOWN if in_doubt else INTERRUPTED
+    forget_stdout()
+    if isinstance(error, BrokenPipeError):
+        return UNKNOWN if in_doubt else CLOSED_PIPE
+    reason = error.strerror or error
+    with contextlib.suppress(OSError):
+        complain(program_name(PROGRAM), f"reading input or writing output failed: {reason}")
+    return UNKNOWN if in_doubt else INPUT_OUTPUT_FAILED
 
 
 def _run(arguments: argparse.Namespace, script: BinaryIO | None) -> int:
     once, as_json = arguments.commands is not None or script is not None, arguments.json
     on_terminal = _is_terminal(sys.stdout)
-    interactive = not once and not as_json and on_terminal and _is_terminal(sys.stdin)
+    interactive = not once and not as_json and not arguments.csv and on_terminal and _is_terminal(sys.stdin)
     patience_s = arguments.timeout or (PATIENCE_ONCE_S if once else PATIENCE_S)
     output = Output(
-        as_json=as_json, notes=sys.stderr if once or as_json else sys.stdout, on_terminal=on_terminal
+        as_json=as_json,
+        as_csv=arguments.csv,
+        notes=sys.stderr if once or as_json or arguments.csv else sys.stdout,
+        on_terminal=on_terminal and not arguments.csv,
     )
     try:
         config = arguments.config or default_config()
@@ -104,24 +103,48 @@ def _run(arguments: argparse.Namespace, script: BinaryIO | None) -> int:
         )
     except (ConfigError, UnknownNode) as error:
         raise _Mistake(str(error)) from None
-    typed = piped_lines(sys.stdin.buffer) if sys.stdin is not None else iter(())
+    typed = NumberedLines(piped_lines(sys.stdin.buffer) if sys.stdin is not None else iter(()))
     with client:
         state_folder = platformdirs.user_state_path("atm")
         journal = _journal(state_folder, cluster.identity(), output)
         identity = Identity(arguments.account, arguments.idle)
         ask_pin = _ask_at_terminal if _is_terminal(sys.stdin) else PipedPins(typed)
-        teller = Teller(client, journal, identity, output, ask_pin, operator=arguments.operator)
-        if once:
-            commands = _commands(arguments.commands, script, typed)
-            with echo_off() if _may_ask_for_pin(arguments.commands) else contextlib.nullcontext():
-                return teller.run(commands)
-        with echo_off() if interactive else contextlib.nullcontext():
-            if not as_json:
-                teller.greet()
-            if interactive:
+        teller = Teller(
+            client,
+            journal,
+            identity,
+            output,
+            ask_pin,
+            operator=arguments.operator,
+            request_id=arguments.id,
+            confirm_above=None if cluster.confirm_above is None else cluster.confirm_above * MINOR_PER_MAJOR,
+            confirm=_confirm if interactive else None,
+        )
+        try:
+            if once:
+                return _carry_out(teller, arguments, script, typed)
+            with echo_off() if interactive else contextlib.nullcontext():
+                if not as_json:
+                    teller.greet()
+                if not interactive:
+                    return teller.serve(typed, interactive=False)
                 history_folder = None if journal is None else state_folder
-                typed = _typed_lines(teller, identity, history_folder, arguments)
-            return teller.serve(typed, interactive=interactive)
+                keyed = _typed_lines(teller, identity, history_folder, arguments)
+                return teller.serve(keyed, interactive=True)
+        except (KeyboardInterrupt, OSError) as error:
+            return _cut_off(error, in_doubt=teller.in_doubt)
+
+
+def _carry_out(
+    teller: Teller, arguments: argparse.Namespace, script: BinaryIO | None, typed: NumberedLines
+) -> int:
+    """Carry out the commands of `-c` or `-f`; return the exit code."""
+    with echo_off() if _may_ask_for_pin(arguments.commands) else contextlib.nullcontext():
+        if script is None:
+            return teller.run(arguments.commands)
+        lines = _lines_of(script, typed)
+        name = "standard input" if arguments.file == "-" else arguments.file
+        return teller.run(lines, lambda: f"{name}, line {lines.number}")
 
 
 def _may_ask_for_pin(commands: list[str] | None) -> bool:
@@ -129,12 +152,10 @@ def _may_ask_for_pin(commands: list[str] | None) -> bool:
     return commands is None or any(asks_for_pin(line) for line in commands)
 
 
-def _commands(given: list[str] | None, script: BinaryIO | None, typed: Iterator[str]) -> Iterable[str]:
-    """Return the commands of `-c` or `-f`. If `-f` is standard input, PINs come from the same lines."""
-    if given is not None:
-        return given
-    assert script is not None
-    return typed if sys.stdin is not None and script is sys.stdin.buffer else piped_lines(script)
+def _lines_of(script: BinaryIO, typed: NumberedLines) -> NumberedLines:
+    """Return the lines of `-f`. If it is standard input, PINs come from the same lines."""
+    is_stdin = sys.stdin is not None and script is sys.stdin.buffer
+    return typed if is_stdin else NumberedLines(piped_lines(script))
 
 
 def _typed_lines(
@@ -144,15 +165,22 @@ def _typed_lines(
     from atm.teller import keyboard  # noqa: PLC0415
 
     if _is_dumb():
-        return keyboard.plain_lines()
+        return keyboard.plain_lines(lambda: identity.account)
     return keyboard.Keyboard(
         history_folder,
         teller.state,
         operator=arguments.operator,
         idle_s=arguments.idle,
+        account=lambda: identity.account,
         logged_in=lambda: identity.logged_in,
         when_idle=teller.log_out_if_idle,
     ).lines()
+
+
+def _confirm(question: str) -> bool:
+    from atm.teller import keyboard  # noqa: PLC0415 - as above
+
+    return keyboard.ask(question, plainly=_is_dumb()).strip().lower() == "yes"
 
 
 def _ask_at_terminal(prompt: str) -> str | None:
@@ -189,66 +217,6 @@ def _journal(folder: Path, cluster: str, output: Output) -> RequestJournal | Non
 
 class _Mistake(Exception):
     """The command line cannot be used; `str()` of it is a line for people."""
-
-
-def _arguments(argv: Sequence[str] | None) -> argparse.Namespace:
-    parser = OneLineParser(
-        prog=program_name(PROGRAM), description=DESCRIPTION, epilog=EXIT_CODES, allow_abbrev=False
-    )
-    add_version(parser)
-    parser.add_argument("node", nargs="?", metavar="NODE", help="the first node to contact (default: any)")
-    add_config(parser)
-    parser.add_argument(
-        "--account", type=_account, default=MAIN, metavar="NAME", help="your account (default: main)"
-    )
-    add_certificate(parser)
-    commands = parser.add_mutually_exclusive_group()
-    commands.add_argument(
-        "-c",
-        dest="commands",
-        action="append",
-        metavar="COMMAND",
-        help="carry out COMMAND and leave; may be repeated, and stops at the first command that is not done",
-    )
-    commands.add_argument(
-        "-f",
-        dest="file",
-        metavar="FILE",
-        help="like -c, for the commands in FILE, one per line; - is standard input",
-    )
-    parser.add_argument("--json", action="store_true", help="print one JSON object per command")
-    parser.add_argument(
-        "--timeout",
-        type=_seconds,
-        metavar="SECONDS",
-        help="how long to keep asking while an outcome is unknown "
-        f"(default: {PATIENCE_S:g}, with -c or -f {PATIENCE_ONCE_S:g})",
-    )
-    parser.add_argument(
-        "--idle",
-        type=_seconds,
-        default=IDLE_S,
-        metavar="SECONDS",
-        help=f"log out after this time without a command (default: {IDLE_S:g})",
-    )
-    parser.add_argument("--operator", action="store_true", help="enable the commands of the bank's operators")
-    return parser.parse_args(argv)
-
-
-def _account(text: str) -> str:
-    try:
-        check_account(text)
-    except InvalidAccount as error:
-        raise argparse.ArgumentTypeError(str(error)) from None
-    return text
-
-
-def _seconds(text: str) -> float:
-    with contextlib.suppress(ValueError):
-        seconds = float(text)
-        if 0 < seconds <= PATIENCE_S_MAX:
-            return seconds
-    raise argparse.ArgumentTypeError(f"a number of seconds above 0, {PATIENCE_S_MAX:.0f} at most")
 
 
 def _is_terminal(stream: object) -> bool:

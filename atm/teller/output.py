@@ -7,11 +7,14 @@ import shutil
 import sys
 import textwrap
 from collections.abc import Mapping
+from contextlib import AbstractContextManager, nullcontext
 from typing import TextIO
 
 from atm.client.errors import OutcomeUnknown
 from atm.command_line import printable
+from atm.teller.progress import Progress
 from atm.teller.report import DONE, UNKNOWN, Report
+from atm.timestamps import is_utc_here
 
 USUAL_COLUMNS = 80
 
@@ -26,28 +29,45 @@ def has_colour(environment: Mapping[str, str]) -> bool:
 class Output:
     """Prints, flushed: results to stdout, notes between them to `notes`, warnings to stderr."""
 
-    def __init__(self, *, as_json: bool, notes: TextIO | None, on_terminal: bool = False) -> None:
+    def __init__(
+        self, *, as_json: bool, notes: TextIO | None, on_terminal: bool = False, as_csv: bool = False
+    ) -> None:
         self._as_json = as_json
+        self._as_csv = as_csv
         self._notes = notes
         self._on_terminal = on_terminal and not as_json
         self._coloured = self._on_terminal and has_colour(os.environ)
         self._retrying: set[str] = set()
+        self._progress = None
+        if self._on_terminal:
+            self._progress = Progress(sys.stdout, erases=os.environ.get("TERM", "dumb") != "dumb")
 
     @property
     def columns(self) -> int | None:
         """The terminal's width now; None if this is no terminal, and lines may have any length."""
         return shutil.get_terminal_size().columns if self._on_terminal else None
 
+    @property
+    def shows_local(self) -> bool:
+        """Whether local times stand beside those in UTC: on a terminal, where the two differ."""
+        return self._on_terminal and not is_utc_here()
+
     def report(self, report: Report) -> None:
         """Print the result of a command."""
+        if self._as_csv and report.csv is not None:
+            self._write(report.csv, sys.stdout)
+            return
         text = report.as_json() if self._as_json else report.text
         if not report.is_table:
             text = _between_words(text, self.columns)
-        print(_painted(text, report.code) if self._coloured else text, flush=True)
+        self._write(
+            _painted(text, report.code) if self._coloured else text,
+            self._notes if self._as_csv else sys.stdout,
+        )
 
     def say(self, line: str) -> None:
         """Print a line that is no command's result."""
-        print(_between_words(line, self.columns), file=self._notes, flush=True)
+        self._write(_between_words(line, self.columns), self._notes)
 
     def retrying(self, request_id: str) -> None:
         """Print, once per request, that its outcome is unknown so far."""
@@ -57,7 +77,17 @@ class Output:
 
     def warn(self, line: str) -> None:
         """Print a problem on this side."""
-        print(printable(line), file=sys.stderr, flush=True)
+        self._write(printable(line), sys.stderr)
+
+    def waiting(self) -> AbstractContextManager[None]:
+        """Within the block, show on a terminal that the bank is waited for, if that takes long."""
+        return nullcontext() if self._progress is None else self._progress.waiting()
+
+    def _write(self, text: str, stream: TextIO | None) -> None:
+        if self._progress is None:
+            print(text, file=stream, flush=True)
+        else:
+            self._progress.write(text, stream)
 
 
 def _between_words(text: str, columns: int | None) -> str:

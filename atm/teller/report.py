@@ -14,6 +14,7 @@ from atm.teller import sentences
 from atm.teller.commands import command_of
 
 DONE, DECLINED, USAGE, NOT_AVAILABLE, NOT_ALLOWED, UNKNOWN = range(6)  # exit codes
+INPUT_OUTPUT_FAILED = 74  # as sysexits.h counts it; nothing is in doubt
 INTERRUPTED = 130  # as a shell counts Ctrl-C
 
 _NOT_ALLOWED = frozenset({Outcome.WRONG_PIN, Outcome.LOCKED, Outcome.NOT_ALLOWED})
@@ -41,6 +42,7 @@ class Report:
     log_index: int | None = None
     details: Mapping[str, object] = field(default_factory=dict)
     is_table: bool = False
+    csv: str | None = None  # of a listing
 
     def as_json(self) -> str:
         """Return one line of JSON in ASCII."""

@@ -2,8 +2,8 @@
 
 Before a command is sent, it is written and synced to a file of its own, named by its request id, in the
 user's state folder; the file is removed when the teller has shown the answer. A killed teller
-leaves its file behind, and the next one asks again with the same id. The bank applies an id once, so
-that is safe whether or not the request had arrived; a request that had not is carried out then.
+leaves its file behind, and the next one settles it under the same id (request_runner.py). The bank applies an
+id once, so that is safe whether or not the request had arrived.
 
 While its teller lives, a file is locked (`flock`), so that no other teller settles it. A file gets its
 final name when it is whole and synced; under any other name it was never sent.
@@ -17,6 +17,7 @@ import os
 import stat
 from collections.abc import Callable
 from pathlib import Path
+from urllib.parse import quote
 
 import msgspec
 from msgspec import Struct
@@ -41,6 +42,7 @@ class UnansweredRequest:
 
     def __init__(self, path: Path, descriptor: int, command: Command) -> None:
         self.command = command
+        self.stored_s = os.fstat(descriptor).st_mtime  # since 1970, by this machine's clock
         self._path = path
         self._descriptor = descriptor
 
@@ -70,7 +72,7 @@ class RequestJournal:
 
     def write(self, command: Command) -> UnansweredRequest:
         """Store a command durably, before it is sent; raise `OSError`."""
-        path = self._folder / (command.id + SUFFIX)
+        path = self._folder / _file_name(command)
         content = msgspec.json.encode(StoredRequest(cluster=self._cluster, command=command))
         while True:
             unfinished = path.with_suffix(UNFINISHED_SUFFIX)
@@ -114,7 +116,7 @@ class RequestJournal:
             if not stat.S_ISREG(os.fstat(descriptor).st_mode):
                 raise OSError("not a file")
             pending = msgspec.json.decode(os.read(descriptor, FILE_BYTES_MAX), type=StoredRequest)
-            if pending.command.id + SUFFIX != path.name:
+            if _file_name(pending.command) != path.name:
                 raise OSError("its name is not its request id")
         except BaseException:
             os.close(descriptor)
@@ -141,6 +143,11 @@ class RequestJournal:
         except OSError:
             return f"A stored request cannot be read and is skipped; its outcome stays unknown: {path}"
         return f"A stored request cannot be read and was moved aside; its outcome stays unknown: {aside}"
+
+
+def _file_name(command: Command) -> str:
+    """Return the name of a request's file: a person may have chosen an id with slashes."""
+    return quote(command.id, safe="") + SUFFIX
 
 
 def _open_and_lock(path: Path) -> int | None:

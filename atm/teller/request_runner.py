@@ -1,16 +1,22 @@
-"""Sends requests to the bank, one at a time, and resends those whose answer never came."""
+"""Sends requests to the bank, one at a time, and settles those whose answer never came.
+
+A request without an answer is resent under its id, so it is done once. One that is older than `RESEND_S_MAX`
+is looked up first, and if the bank knows nothing of it, it is cancelled: whoever asked has left, and should
+not find it done a month later.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import time
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from msgspec.structs import replace
 
-from atm.client import Client, Receipt
+from atm.client import Client, Receipt, new_request_id
 from atm.client.errors import Interrupted, NotAllowed, OutcomeUnknown, Rejected, Unavailable
 from atm.command_line import printable
-from atm.ledger.commands import Command, Login, Read, SetPin, Withdrawal
+from atm.ledger.commands import Command, Login, Lookup, Read, Reverse, SetPin, Withdrawal
 from atm.teller import phrases, sentences
 from atm.teller.output import Output
 from atm.teller.report import (
@@ -25,14 +31,35 @@ from atm.teller.report import (
 )
 from atm.teller.request_journal import RequestJournal, UnansweredRequest
 
+RESEND_S_MAX = 86_400.0
+TOMBSTONE = "tombstone"  # what the bank calls a request that was reversed before it arrived
+
+
+@dataclass(frozen=True)
+class Settled:
+    """A request whose answer had not come, and what became of it, in a line for people."""
+
+    request_id: str
+    outcome: str
+    line: str
+
 
 @dataclass(frozen=True)
 class _Unsettled:
-    """A command whose outcome is unknown, with its place in the journal, if it has one."""
+    """A command whose outcome is unknown, with its place in the journal, if it has one.
+
+    It was first sent at `since_s`, in seconds since 1970 by this machine's clock.
+    """
 
     command: Command
     unanswered: UnansweredRequest | None
     from_last_time: bool
+    since_s: float
+
+    def forget(self) -> None:
+        """Take it out of the journal: its outcome was shown."""
+        if self.unanswered is not None:
+            self.unanswered.settle()
 
 
 class RequestRunner:
@@ -69,31 +96,71 @@ class RequestRunner:
     def change(self, command: Command, tell: Callable[[Receipt], int]) -> int:
         """Store the command in the journal, send it, `tell` the answer, and only then remove it there.
 
-        Return what `tell` returns; raise `NotDone`.
+        Return what `tell` returns; raise `NotDone`. A request that is unsettled itself is settled by that.
         """
         assert not isinstance(command, Login | SetPin)
+        again = self._take_unsettled(command)
         self._settle_before(command)
-        unanswered = self._store(command)
+        unanswered = self._store(command) if again is None else again.unanswered
         try:
             receipt = self._ask_once(command)
+            code = tell(receipt)
         except NotDone as fault:
             if fault.report.code == UNKNOWN:
-                self._unsettled.append(_Unsettled(command, unanswered, from_last_time=False))
+                self._unsettled.append(_Unsettled(command, unanswered, False, time.time()))
             elif unanswered is not None:
                 unanswered.settle()
             raise
-        code = tell(receipt)
+        except (KeyboardInterrupt, OSError):  # its outcome was not shown
+            self._unsettled.append(_Unsettled(command, unanswered, False, time.time()))
+            raise
         if unanswered is not None:
             unanswered.settle()
         return code
 
+    def settle(self, tell: Callable[[Sequence[Settled], str | None], int]) -> int:
+        """Settle what is unsettled, `tell` it, and only then take it out of the journal.
+
+        `tell` also gets a line about the first one that stays unknown, if one does. Return what it returns.
+        """
+        settled: list[Settled] = []
+        unknown = None
+        for unsettled in self._unsettled:
+            became = self._settled(unsettled)
+            if became is None:
+                unknown = self._unknown_line(unsettled)
+                break
+            settled.append(became)
+        code = tell(settled, unknown)
+        for unsettled in self._unsettled[: len(settled)]:
+            unsettled.forget()
+        del self._unsettled[: len(settled)]
+        return code
+
+    @property
+    def in_doubt(self) -> bool:
+        """Whether the outcome of a request of this session is unknown, or could not be shown."""
+        return any(not unsettled.from_last_time for unsettled in self._unsettled)
+
+    def _send(self, request: Command | Read) -> Receipt:
+        with self._output.waiting():
+            return self._client.ask(request)
+
     def _settle_before(self, request: Command | Read) -> None:
-        if not self._settle():
-            raise NotDone(self._not_sent(request))
+        """Settle what is unsettled, and say so; raise `NotDone` if an outcome stays unknown."""
+        while self._unsettled:
+            unsettled = self._unsettled[0]
+            became = self._settled(unsettled)
+            if became is None:
+                self._output.say(self._unknown_line(unsettled))
+                raise NotDone(self._not_sent(request))
+            self._output.say(became.line)
+            unsettled.forget()
+            del self._unsettled[0]
 
     def _ask_once(self, request: Command | Read) -> Receipt:
         try:
-            return self._client.ask(self._with_pin(request))
+            return self._send(self._with_pin(request))
         except NotAllowed as error:
             raise NotDone(undecided(request, "not_allowed", NOT_ALLOWED, printable(str(error)))) from None
         except Unavailable as error:
@@ -148,7 +215,7 @@ class RequestRunner:
             self._give_up_journal(error)
             return []
         return [
-            _Unsettled(unanswered.command, unanswered, from_last_time=True)
+            _Unsettled(unanswered.command, unanswered, True, unanswered.stored_s)
             for unanswered in unanswered_requests
         ]
 
@@ -156,36 +223,56 @@ class RequestRunner:
         self._journal = None
         self._output.warn(no_journal(error))
 
-    def _settle(self) -> bool:
-        """Resend each request whose outcome is unknown; return whether all were settled."""
-        while self._unsettled:
-            unsettled = self._unsettled[0]
-            line = self._settled(unsettled)
-            if line is None:
-                return False
-            self._output.say(line)
-            if unsettled.unanswered is not None:
-                unsettled.unanswered.settle()
-            del self._unsettled[0]
-        return True
+    def _take_unsettled(self, command: Command) -> _Unsettled | None:
+        """Take the same request, if it is unsettled, out of the list of those."""
+        for unsettled in self._unsettled:
+            if unsettled.command == command:
+                self._unsettled.remove(unsettled)
+                return unsettled
+        return None
 
-    def _settled(self, unsettled: _Unsettled) -> str | None:
-        """Return the line with the outcome of the request, or None if it is still unknown."""
+    def _settled(self, unsettled: _Unsettled) -> Settled | None:
+        """Return what became of the request, or None if that is still unknown."""
         command = unsettled.command
         try:
-            receipt = self._client.ask(self._with_pin(command))
+            if time.time() - unsettled.since_s > RESEND_S_MAX:
+                return self._settled_late(unsettled)
+            return self._settled_by(self._send(self._with_pin(command)), unsettled)
         except Rejected as error:
             reason = printable(str(error))
-            return f"{OutcomeUnknown(command.id)}, and it will not be asked again: {reason}"
+            line = f"{OutcomeUnknown(command.id)}, and it will not be asked again: {reason}"
+            return Settled(command.id, "bad_request", line)
         except (NotAllowed, Unavailable, OutcomeUnknown):
-            pass
+            return None
         except Interrupted:
             self.interrupted = True
-        else:
-            return sentences.settled(command, receipt.outcome, from_last_time=unsettled.from_last_time)
-        journalled = unsettled.unanswered is not None
-        self._output.say(phrases.still_unknown(command.id, journalled=journalled))
-        return None
+            return None
+
+    def _settled_late(self, unsettled: _Unsettled) -> Settled:
+        """Settle a request whose time has passed: what the bank knows nothing of is cancelled for ever.
+
+        It may arrive between the two questions: then it is reversed.
+        """
+        command = unsettled.command
+        lookup = Lookup(id=new_request_id(), request_id=command.id)
+        found = self._send(lookup)
+        if found.asked is None:
+            cancelled = self._send(Reverse(id=new_request_id(), original=command.id))
+            found = self._send(lookup)
+            if found.asked is None:  # such as not allowed: nobody but this teller would send it
+                return self._settled_by(cancelled, unsettled)
+        if found.asked.op == TOMBSTONE:
+            return Settled(command.id, "cancelled", sentences.cancelled(command))
+        if found.reversed_by is not None:
+            return Settled(command.id, "reversed", sentences.reversed_since(command, found.reversed_by))
+        return self._settled_by(self._send(self._with_pin(command)), unsettled)
+
+    def _settled_by(self, receipt: Receipt, unsettled: _Unsettled) -> Settled:
+        line = sentences.settled(unsettled.command, receipt.outcome, from_last_time=unsettled.from_last_time)
+        return Settled(unsettled.command.id, str(receipt.outcome), line)
+
+    def _unknown_line(self, unsettled: _Unsettled) -> str:
+        return phrases.still_unknown(unsettled.command.id, journalled=unsettled.unanswered is not None)
 
 
 def no_journal(error: OSError) -> str:

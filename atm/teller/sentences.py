@@ -42,6 +42,19 @@ def settled(request: Command, outcome: Outcome, *, from_last_time: bool) -> str:
     return f"{opening}: not {_deed(request)} (reference {request.id}): {reason}"
 
 
+def cancelled(request: Command) -> str:
+    """Return that a request whose time has passed was not done, and never will be."""
+    return (
+        f"Settled from last time: not {_deed(request)} (reference {request.id}): it never reached the bank, "
+        "is more than a day old, and is cancelled"
+    )
+
+
+def reversed_since(request: Command, reversal: str) -> str:
+    """Return that a request whose answer had not come was done, and taken back by the request `reversal`."""
+    return f"Settled: {_deed(request)} (reference {request.id}), and reversed since (reference {reversal})"
+
+
 def declined(request: Command | Read, outcome: Outcome) -> str:
     """Return why the request was refused, and what to do."""
     command = command_of(request)

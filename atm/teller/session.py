@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import replace
 from typing import assert_never
 
@@ -26,6 +26,8 @@ from atm.teller.intents import (
     LogOut,
     More,
     Quit,
+    Settle,
+    ShowDays,
     ShowReceipt,
     ShowStatus,
     TellersOwn,
@@ -38,17 +40,21 @@ from atm.teller.report import (
     INTERRUPTED,
     NOT_ALLOWED,
     NOT_AVAILABLE,
+    UNKNOWN,
     USAGE,
     NotDone,
     Report,
+    command_name,
     decided,
+    undecided,
 )
 from atm.teller.request_journal import RequestJournal
-from atm.teller.request_runner import RequestRunner
+from atm.teller.request_runner import RequestRunner, Settled
 from atm.teller.session_state import SessionState
 
 WELCOME = "Welcome to your ATM! You can check your balance, credit to or debit from your account"
 COMMAND_CHARS_SHOWN = 100
+_TAKES_ID = Command | Confirm | Cancel
 
 
 class Teller:
@@ -63,8 +69,18 @@ class Teller:
         ask_pin: AskPin,
         *,
         operator: bool,
+        request_id: str | None = None,
+        confirm_above: int | None = None,
+        confirm: Callable[[str], bool] | None = None,
     ) -> None:
+        """`request_id` is that of the only command to come, which then changes something.
+
+        Before an amount above `confirm_above` (minor units) is moved, `confirm` asks a person.
+        """
+        self._confirm_above = confirm_above
+        self._confirm = confirm
         self._client = client
+        self._request_id = request_id
         self._identity = identity
         self._output = output
         self._operator = operator
@@ -72,6 +88,11 @@ class Teller:
         self._pins = PinChecks(self._runner, identity, ask_pin, operator=operator)
         self.state = SessionState(identity.account)
         self._views = AccountViews(self._runner, self._pins, identity, self.state, output, operator=operator)
+
+    @property
+    def in_doubt(self) -> bool:
+        """Whether the outcome of a request of this session is unknown, or could not be shown."""
+        return self._runner.in_doubt
 
     def greet(self) -> None:
         """Print the three lines with which a session begins."""
@@ -89,26 +110,34 @@ class Teller:
     def serve(self, lines: Iterable[str], *, interactive: bool) -> int:
         """Carry out each line until `quit`; return the exit code.
 
-        Ctrl-C during a command ends the session only if it is not interactive.
+        If it is not interactive, that is the highest of the commands' codes, and Ctrl-C ends it.
         """
+        highest = DONE
         for line in lines:
             self._runner.interrupted = False
             try:
-                if self.execute(line) is None:
-                    break
+                code = self.execute(line)
             except KeyboardInterrupt:
-                self._runner.interrupted = True
-            if self._runner.interrupted and not interactive:
-                return INTERRUPTED
-        return DONE
+                code = INTERRUPTED
+            if code is None:
+                break
+            highest = max(highest, code)
+            if (self._runner.interrupted or code == INTERRUPTED) and not interactive:
+                return UNKNOWN if self.in_doubt else INTERRUPTED
+        return DONE if interactive else highest
 
-    def run(self, commands: Iterable[str]) -> int:
-        """Carry out the commands up to the first that is not done; return its exit code, or 0."""
+    def run(self, commands: Iterable[str], place: Callable[[], str] | None = None) -> int:
+        """Carry out the commands up to the first that is not done; return its exit code, or 0.
+
+        `place` says where the last command was read, for the line that names the one that was not done.
+        """
         for command in commands:
             code = self.execute(command)
             if code is None:
                 break
             if code != DONE:
+                if place is not None:
+                    self._output.warn(f"{place()}: stopped at: {_shown(command)}")
                 return code
         return DONE
 
@@ -117,9 +146,12 @@ class Teller:
         self.log_out_if_idle()
         account, logged_in = self._identity.account, self._identity.logged_in
         try:
+            request_id = self._request_id or new_request_id()
             intent = parse(
-                line, account=self._identity.account, request_id=new_request_id(), operator=self._operator
+                line, account=self._identity.account, request_id=request_id, operator=self._operator
             )
+            if self._request_id is not None and not isinstance(intent, _TAKES_ID):
+                raise InvalidCommand("--id is for a command that changes something, other than a PIN")
             return DONE if intent is None else self._execute(intent)
         except InvalidCommand as error:
             return self._tell(_invalid(line, error))
@@ -146,19 +178,21 @@ class Teller:
             return self._change(intent)
         return self._do(intent)
 
-    def _do(self, intent: TellersOwn) -> int | None:  # noqa: C901 - a line for each kind
+    def _do(self, intent: TellersOwn) -> int | None:  # noqa: C901, PLR0912 - a line for each kind
         """Do what is about the session itself, or needs what it remembers."""
         match intent:
             case Confirm():
                 hold = self.state.hold_or_refuse("confirm", intent.reference)
-                return self._change(Post(id=new_request_id(), hold=hold, amount=intent.amount))
+                return self._change(Post(id=intent.request_id, hold=hold, amount=intent.amount))
             case Cancel():
                 hold = self.state.hold_or_refuse("cancel", intent.reference)
-                return self._change(Void(id=new_request_id(), hold=hold))
+                return self._change(Void(id=intent.request_id, hold=hold))
             case More():
                 return self._tell(self._views.show(self.state.next_page_or_refuse()))
             case ShowReceipt():
                 return self._tell(self._views.receipt(self.state.reference_or_refuse(intent.reference)))
+            case ShowDays():
+                return self._tell(self._views.days(intent))
             case UseAccount():
                 return self._tell(self._use(intent.account))
             case LogIn():
@@ -167,6 +201,8 @@ class Teller:
                 return self._tell(self._log_out())
             case ChangePin():
                 return self._tell(self._pins.change_pin())
+            case Settle():
+                return self._runner.settle(lambda settled, unknown: self._tell(_settled(settled, unknown)))
             case ShowStatus():
                 return self._tell(self._servers())
             case Help():
@@ -179,7 +215,9 @@ class Teller:
 
     def _servers(self) -> Report:
         try:
-            return reports.servers(self._client.cluster_status(), self._output.columns)
+            with self._output.waiting():
+                found = self._client.cluster_status()
+            return reports.servers(found, self._output.columns)
         except (NotAllowed, Unavailable) as error:  # none of them can be trusted, or trusts this teller
             refused = isinstance(error, NotAllowed)
             return Report(
@@ -195,8 +233,21 @@ class Teller:
         return report.code
 
     def _change(self, command: Command) -> int:
+        self._confirm_or_refuse(command)
         self.state.references.append(command.id)
         return self._runner.change(command, lambda receipt: self._tell(self._decision(command, receipt)))
+
+    def _confirm_or_refuse(self, command: Command) -> None:
+        """Raise `NotDone` if a large amount is not meant."""
+        amount = getattr(command, "amount", None)
+        if self._confirm is None or self._confirm_above is None or amount is None:
+            return
+        if amount > self._confirm_above and not self._confirm(
+            f"{command_name(command)} {format_amount(amount, separated=True)}: more than "
+            f"{format_amount(self._confirm_above, separated=True)}. Type yes to go on: "
+        ):
+            text = "Not confirmed: nothing was done"
+            raise NotDone(undecided(command, "not_confirmed", USAGE, text))
 
     def _decision(self, command: Command, receipt: Receipt) -> Report:
         """Report a decision. A refused PIN is forgotten: each further try with it would count."""
@@ -238,8 +289,22 @@ class Teller:
 
 
 def _invalid(line: str, error: InvalidCommand) -> Report:
-    command = line.strip()[:COMMAND_CHARS_SHOWN]
     if isinstance(error, OperatorsOnly):
-        return Report(command=command, outcome="not_allowed", code=NOT_ALLOWED, text=str(error))
-    shown = "(a PIN, perhaps)" if shows_pin(line) else command
-    return Report(command=shown, outcome="invalid", code=USAGE, text=str(error))
+        return Report(command=_shown(line), outcome="not_allowed", code=NOT_ALLOWED, text=str(error))
+    return Report(command=_shown(line), outcome="invalid", code=USAGE, text=str(error))
+
+
+def _shown(line: str) -> str:
+    """Return a line as it may be shown."""
+    return "(a PIN, perhaps)" if shows_pin(line) else line.strip()[:COMMAND_CHARS_SHOWN]
+
+
+def _settled(settled: Sequence[Settled], unknown: str | None) -> Report:
+    lines = [*(each.line for each in settled), *([] if unknown is None else [unknown])]
+    return Report(
+        command="settle",
+        outcome="ok" if unknown is None else "unknown",
+        code=DONE if unknown is None else UNKNOWN,
+        text="\n".join(lines) or "There is nothing to settle: the outcome of every request is known",
+        details={"settled": settled},
+    )

@@ -16,21 +16,23 @@ from atm.teller.report import DONE, NOT_AVAILABLE, Report, decided
 from atm.wire.client_messages import decode_details
 
 
-def page(request: Page, found: Receipt, columns: int | None) -> Report:
+def page(request: Page, found: Receipt, columns: int | None, *, local: bool = False) -> Report:
     """Report a page, and how to ask for the next one if there is one."""
     command = command_of(request)
     assert command is not None
     listing = command.listing
     assert listing is not None, f"{command.name} has no listing"
     rows = listing.rows(found)
-    text = tables.page(listing, rows, columns) if rows else "There is nothing to list"
+    text = tables.page(listing, rows, columns, local=local) if rows else "There is nothing to list"
     if found.next is not None:
         following = f"{command.name} {request.limit} {request.cursor} {found.next}"
         text += f"\nThere is more (type: more{f', or elsewhere: {following}' if columns is None else ''})"
-    return replace(decided(request, found, text), is_table=True)
+    return replace(decided(request, found, text), is_table=True, csv=tables.as_csv(listing, rows or ()))
 
 
-def receipt(reference: str, found: Receipt, columns: int | None, *, with_balance: bool) -> Report:
+def receipt(
+    reference: str, found: Receipt, columns: int | None, *, with_balance: bool, local: bool
+) -> Report:
     """Report what was asked under a reference and how it was decided: `decision`, in the JSON."""
     assert found.asked is not None
     asked = {name: value for name, value in fields_of(found.asked).items() if name != "details"}
@@ -39,7 +41,7 @@ def receipt(reference: str, found: Receipt, columns: int | None, *, with_balance
         command="receipt",
         outcome="ok",
         code=DONE,
-        text=tables.receipt(reference, found, details, columns, with_balance=with_balance),
+        text=tables.receipt(reference, found, details, columns, with_balance=with_balance, local=local),
         account=found.asked.account,
         amount=found.asked.amount,
         balance=found.balance if with_balance else None,

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import csv
+import io
+import re
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -11,30 +14,66 @@ from atm.client import NodeStatus, Receipt
 from atm.command_line import printable
 from atm.ledger.commands import LOCAL
 from atm.money import format_amount
+from atm.spreadsheet import safe_cell
 from atm.teller.commands import word_for
 from atm.teller.teller_command import Listing
-from atm.timestamps import format_timestamp
+from atm.timestamps import format_local, format_timestamp
 
 _STACKED_COLUMNS = 20  # the first column of a narrow table: wide enough for a reference
 _LABEL_COLUMNS = 13  # of a receipt's first column, and the gap behind it
+_AMOUNT = re.compile(r"-?[0-9,]+\.[0-9]{2}")
 _DETAILS = {"target": "to", "hold": "hold", "original": "original", "request": "request"}
 
 
-def page(listing: Listing, rows: Sequence[object], columns: int | None) -> str:
-    """Return a page of a listing, in the narrow form if the wide one does not fit."""
-    cells = [listing.cells(row) for row in rows]
-    wide = tabulate(cells, listing.headers, disable_numparse=True, colalign=listing.alignment)
+def page(listing: Listing, rows: Sequence[object], columns: int | None, *, local: bool = False) -> str:
+    """Return a page of a listing, in the narrow form if the wide one does not fit.
+
+    With `local`, rows that have a time have it in local time, too.
+    """
+    time_us = listing.time_us if local else None
+    cells = [list(listing.cells(row)) for row in rows]
+    headers, alignment = list(listing.headers), list(listing.alignment)
+    narrow = [list(listing.narrow_cells(row)) for row in rows]
+    if time_us is not None:
+        headers.insert(1, "local time")
+        alignment.insert(1, "left")
+        for row, wide_cells, narrow_cells in zip(rows, cells, narrow, strict=True):
+            here = format_local(time_us(row))
+            wide_cells.insert(1, here)
+            utc, _, rest = narrow_cells[0].partition("\n")
+            narrow_cells[0] = f"{utc}\n{here[:16]}{here[19:]}\n{rest}"
+    wide = tabulate(cells, headers, disable_numparse=True, colalign=alignment)
     if fits(wide, columns):
         return wide
     return _narrow(
-        [listing.narrow_headers, *map(listing.narrow_cells, rows)],
+        [listing.narrow_headers, *narrow],
         listing.narrow_alignment,
         maxcolwidths=[_STACKED_COLUMNS, *[None] * (len(listing.narrow_headers) - 1)],
     )
 
 
+def as_csv(listing: Listing, rows: Sequence[object]) -> str:
+    """Return rows as CSV with a line of headers; amounts have no separators, and no cell is a formula."""
+    out = io.StringIO()
+    writer = csv.writer(out, lineterminator="\n")
+    writer.writerow(listing.headers)
+    for row in rows:
+        writer.writerow(_csv_cell(cell) for cell in listing.cells(row))
+    return out.getvalue().rstrip("\n")
+
+
+def _csv_cell(text: str) -> str:
+    return text.replace(",", "") if _AMOUNT.fullmatch(text) else safe_cell(text)
+
+
 def receipt(
-    reference: str, found: Receipt, details: Mapping[str, object], columns: int | None, *, with_balance: bool
+    reference: str,
+    found: Receipt,
+    details: Mapping[str, object],
+    columns: int | None,
+    *,
+    with_balance: bool,
+    local: bool,
 ) -> str:
     """Return what was asked under a reference, with the `details` of the request, and what was decided."""
     assert found.asked is not None
@@ -42,11 +81,13 @@ def receipt(
     rows = [("reference", printable(reference)), ("what", printable(word_for(asked.op)))]
     rows += [] if asked.account is None else [("account", printable(asked.account))]
     rows += [(label, printable(str(details[key]))) for key, label in _DETAILS.items() if key in details]
-    rows += [] if asked.amount is None else [("amount", format_amount(asked.amount))]
+    rows += [] if asked.amount is None else [("amount", format_amount(asked.amount, separated=True))]
     rows += [("outcome", found.outcome.replace("_", " "))]
     if with_balance and found.balance is not None and found.available is not None:
-        rows += [("balance", format_amount(found.balance)), ("available", format_amount(found.available))]
+        amounts = {"balance": found.balance, "available": found.available}
+        rows += [(label, format_amount(minor, separated=True)) for label, minor in amounts.items()]
     rows += [("log entry", str(found.log_index)), ("time (UTC)", format_timestamp(found.time_us))]
+    rows += [("local time", format_local(found.time_us))] if local else []
     if found.actor is not None and found.actor != LOCAL:
         rows += [("asked by", printable(found.actor))]
     rows += [] if found.reversed_by is None else [("reversed by", printable(found.reversed_by))]

@@ -34,7 +34,8 @@ class Given:
 class Listing:
     """How a page is shown: wide rows, and narrow ones for a terminal that is too narrow for those.
 
-    A narrow row has fewer columns, with several lines in a cell.
+    A narrow row has fewer columns, with several lines in a cell. With `time_us`, the first column begins with
+    that time in UTC.
     """
 
     rows: Callable[[Receipt], Sequence[Any] | None]
@@ -44,6 +45,7 @@ class Listing:
     narrow_headers: Sequence[str]
     narrow_cells: Callable[[Any], Sequence[str]]
     narrow_alignment: Sequence[str]
+    time_us: Callable[[Any], int] | None = None
 
 
 @dataclass(frozen=True)

@@ -8,6 +8,8 @@ from tests.mutants.mutant import Mutant
 CONNECTION_TESTS = "tests/client/test_connections.py::"
 JOURNAL_TESTS = "tests/teller/test_journal.py::"
 PIN_TESTS = "tests/teller/test_pins.py::"
+DAY_TESTS = "tests/teller/test_days.py::"
+WORD_TESTS = "tests/teller/test_words.py::"
 RETRYING_TESTS = "tests/client/test_retrying.py::"
 
 TELLER = (
@@ -43,15 +45,10 @@ TELLER = (
     ),
     Mutant(
         name="settled before it is shown",
-        what="a teller that dies before it prints an outcome never shows it",
-        edits=(
-            Edit(
-                "RequestRunner.change",
-                "code_ = tell_(receipt_)\nif unanswered_ is not None: unanswered_.settle()",
-                "if unanswered_ is not None: unanswered_.settle()\ncode_ = tell_(receipt_)",
-            ),
-        ),
-        caught_by=JOURNAL_TESTS + "test_what_could_not_be_printed_stays_in_the_journal",
+        what="a teller that cannot print an outcome says that nothing is in doubt",
+        edits=(Edit("RequestRunner.change", "self._unsettled.append(unsettled_)\nraise", "raise"),),
+        caught_by="tests/teller/test_terminal.py::"
+        "test_an_outcome_that_could_not_be_shown_is_5_and_is_told_by_the_next_teller",
     ),
     Mutant(
         name="another cluster's request kept locked",
@@ -185,5 +182,156 @@ TELLER = (
         what="an export of a log whose time has come to the calendar's end fails",
         edits=(Edit("office.books:_day", "min(day_, LAST_DAY)", "day_"),),
         caught_by="tests/office/test_books.py::test_the_last_day_of_the_calendar_has_an_assertion_behind_it",
+    ),
+    Mutant(
+        name="PIN behind another word shown",
+        what="a PIN behind `withdraw 5` is kept in the history",
+        edits=(Edit("language:_show_pin", "command_named(name_)", "command_named('')"),),
+        caught_by=WORD_TESTS + "test_a_pin_behind_another_word_is_refused_as_behind_the_first",
+    ),
+    Mutant(
+        name="form taken for a command",
+        what="`limit bob <amount>`, typed as help shows it, takes the daily limit off",
+        edits=(
+            Edit(
+                "forms:_is_said",
+                'not word_.startswith("<") and word_.lower() in alternatives_',
+                "word_.lower() in alternatives_",
+            ),
+        ),
+        caught_by=WORD_TESTS + "test_a_form_that_is_typed_as_it_stands_is_no_command",
+    ),
+    Mutant(
+        name="decimal comma taken for a separator",
+        what="`1,23` is paid in as 123",
+        edits=(Edit("_THOUSANDS", "r'[1-9][0-9]{0,2}(?:,[0-9]{3})+'", "r'[1-9][0-9]{0,2}(?:,[0-9]+)+'"),),
+        caught_by=WORD_TESTS + "test_a_separator_that_could_mean_something_else_is_refused_in_words",
+    ),
+    Mutant(
+        name="prompt without the account",
+        what="at three windows a teller cannot tell whose account each is about",
+        edits=(Edit("keyboard:prompt_for", "account_ == MAIN", "True"),),
+        caught_by="tests/teller/test_terminal.py::test_the_prompt_says_whose_account_it_is_unless_it_is_main",
+    ),
+    Mutant(
+        name="old request carried out",
+        what="a debit that never arrived is carried out a month later, when its customer has left",
+        edits=(Edit("RequestRunner._settled", "time.time() - unsettled_.since_s > RESEND_S_MAX", "False"),),
+        caught_by=JOURNAL_TESTS
+        + "test_a_request_of_another_day_that_never_arrived_is_cancelled_and_not_carried_out",
+    ),
+    Mutant(
+        name="old request only forgotten",
+        what="a request that was called cancelled is carried out when it arrives after all",
+        edits=(
+            Edit(
+                "RequestRunner._settled_late",
+                "cancelled_ = self._send(Reverse(id=new_request_id(), original=command_.id))",
+                "cancelled_ = self._send(Lookup(id=new_request_id(), request_id=command_.id))",
+            ),
+        ),
+        caught_by=JOURNAL_TESTS
+        + "test_a_request_of_another_day_that_never_arrived_is_cancelled_and_not_carried_out",
+    ),
+    Mutant(
+        name="taken back and called done",
+        what="a request that arrived late and was reversed is called done",
+        edits=(Edit("RequestRunner._settled_late", "found_.reversed_by is not None", "False"),),
+        caught_by=JOURNAL_TESTS
+        + "test_a_request_of_another_day_that_arrives_between_the_two_questions_is_taken_back",
+    ),
+    Mutant(
+        name="id with slashes as a path",
+        what="a reference of a script names a file outside of the journal",
+        edits=(Edit("request_journal:_file_name", 'quote(command_.id, safe="")', "command_.id"),),
+        caught_by=JOURNAL_TESTS + "test_the_same_id_again_is_the_same_request_and_is_done_once",
+    ),
+    Mutant(
+        name="asked again and cancelled",
+        what="a request of last month that is asked for again under its id is cancelled",
+        edits=(Edit("RequestRunner._take_unsettled", "unsettled_.command == command_", "False"),),
+        caught_by=JOURNAL_TESTS
+        + "test_the_same_id_again_after_a_month_is_carried_out_as_somebody_wants_it_now",
+    ),
+    Mutant(
+        name="piped commands always done",
+        what="a script that pipes its commands is told that all were done",
+        edits=(Edit("Teller.serve", "DONE if interactive_ else highest_", "DONE"),),
+        caught_by="tests/teller/test_scripts.py::test_piped_commands_end_with_the_highest_of_their_codes",
+    ),
+    Mutant(
+        name="lines with PINs not counted",
+        what="the line that a script stopped at is told with a wrong number",
+        edits=(
+            Edit(
+                "teller.main:_lines_of",
+                "typed_ if is_stdin_ else ...",
+                "NumberedLines(typed_) if is_stdin_ else ...",
+            ),
+        ),
+        caught_by="tests/teller/test_scripts.py::test_a_line_number_counts_the_lines_with_pins",
+    ),
+    Mutant(
+        name="no progress",
+        what="while the bank is looked for nothing is printed, and people type again",
+        edits=(Edit("Output.waiting", "self._progress is None", "True"),),
+        caught_by="tests/teller/test_terminal.py::"
+        "test_after_half_a_second_of_silence_a_terminal_says_that_the_bank_is_waited_for",
+    ),
+    Mutant(
+        name="progress left on the screen",
+        what="an answer is printed behind the progress, on its line",
+        edits=(Edit("Progress._erase", "self._terminal.write(...)", "pass"),),
+        caught_by="tests/teller/test_terminal.py::"
+        "test_after_half_a_second_of_silence_a_terminal_says_that_the_bank_is_waited_for",
+    ),
+    Mutant(
+        name="stopped without its echo",
+        what="after Ctrl-Z the shell shows nothing that is typed",
+        edits=(Edit("echo:_stopped_by", "termios.tcsetattr(descriptor, termios.TCSANOW, before)", "pass"),),
+        caught_by="tests/teller/test_terminal.py::"
+        "test_ctrl_z_stops_the_teller_and_the_shell_gets_its_echo_back",
+    ),
+    Mutant(
+        name="a failed read called unknown",
+        what="a script that could not read a balance is told that something may have happened",
+        edits=(Edit("teller.main:_cut_off", "UNKNOWN if in_doubt_ else INPUT_OUTPUT_FAILED", "UNKNOWN"),),
+        caught_by="tests/teller/test_terminal.py::test_a_full_output_gets_one_line",
+    ),
+    Mutant(
+        name="interrupted and called not done",
+        what="a script that was interrupted with a request under way is told that nothing was changed",
+        edits=(Edit("Teller.serve", "UNKNOWN if self.in_doubt else INTERRUPTED", "INTERRUPTED"),),
+        caught_by="tests/teller/test_faults.py::test_ctrl_c_during_a_request_says_what_is_known",
+    ),
+    Mutant(
+        name="days found one posting off",
+        what="a statement up to a day lists the first posting of the next one",
+        edits=(Edit("cursor_after", "high = line_.posting", "high = line_.posting + 1"),),
+        caught_by=DAY_TESTS + "test_the_place_of_a_day_is_found_wherever_it_is",
+    ),
+    Mutant(
+        name="statement of days without the PIN",
+        what="who asks for days sees an account's postings without a login",
+        edits=(Edit("AccountViews.days", "self._pins.require_login('days')", "pass"),),
+        caught_by=DAY_TESTS + "test_more_than_a_page_of_a_day_is_listed_and_a_pin_guards_it",
+    ),
+    Mutant(
+        name="formula in the CSV of a statement",
+        what="a reference that a script chose runs in the spreadsheet of a teller",
+        edits=(Edit("tables:_csv_cell", "safe_cell(text_)", "text_"),),
+        caught_by=DAY_TESTS + "test_csv_is_for_programs_and_no_cell_is_a_formula",
+    ),
+    Mutant(
+        name="large amount moved unasked",
+        what="a key that was held down too long is booked at once",
+        edits=(Edit("Teller._confirm_or_refuse", "amount_ > self._confirm_above", "False"),),
+        caught_by=DAY_TESTS + "test_above_the_limit_that_is_set_a_person_is_asked_and_a_script_is_not",
+    ),
+    Mutant(
+        name="completion without commands",
+        what="a shell offers nothing behind -c",
+        edits=(Edit("shell_completion:_words_behind", "name_ == _COMMANDS", "False"),),
+        caught_by="tests/teller/test_shell_completion.py::test_every_option_and_command_is_in_it",
     ),
 )

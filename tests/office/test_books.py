@@ -28,6 +28,7 @@ from atm.office import books
 from atm.office.books import beancount_account, hledger_account
 from atm.office.main import main
 from atm.office.replay import BadFile, read_csv, read_jsonl
+from atm.spreadsheet import cell_text, safe_cell
 from tests.support.entries import logged, time_us
 from tests.support.story import RECORDS, write_ledger
 
@@ -187,9 +188,9 @@ def test_no_cell_of_a_csv_export_is_a_formula_to_a_spreadsheet(lines: list[Journ
 
 @given(st.text(alphabet="'=+-@\t\r\na1", max_size=6))
 def test_a_cell_that_was_made_safe_is_read_as_it_was(text: str) -> None:
-    cell = books.safe_cell(text)
+    cell = safe_cell(text)
     assert cell[:1] not in set("=+-@\t\r\n") or not cell
-    assert books.cell_text(cell) == text
+    assert cell_text(cell) == text
 
 
 @pytest.mark.parametrize(

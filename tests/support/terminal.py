@@ -6,8 +6,7 @@ import os
 import pty
 import select
 import signal
-import sys
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 import pytest
 
@@ -19,13 +18,19 @@ class Terminal:
     """The teller in a terminal of its own."""
 
     def __init__(
-        self, cluster: FakeCluster, *arguments: str, environment: Mapping[str, str] | None = None
+        self,
+        cluster: FakeCluster,
+        *arguments: str,
+        environment: Mapping[str, str] | None = None,
+        shell: Sequence[str] = (),
     ) -> None:
+        """With `shell`, that is started in place of the teller."""
         self.pid, self._descriptor = pty.fork()
         if self.pid == 0:  # pragma: no cover
             os.chdir(ROOT)
             os.environ |= {"TERM": "xterm"} | dict(environment or {})
-            os.execv(sys.executable, [*teller_command(cluster), *arguments])
+            command = [*shell] or [*teller_command(cluster), *arguments]
+            os.execvp(command[0], command)
         self.seen = ""  # and not waited for yet
         self.everything = ""
 

@@ -17,7 +17,7 @@ def offered(*typed: str, operator: bool = False) -> list[str]:
 def test_the_first_word_is_one_of_the_commands_that_this_person_has() -> None:
     assert {"query", "transfer", "exit"} <= set(offered())
     assert "freeze" not in offered()
-    assert set(offered(operator=True)) == {*COMMANDS, "exit"}
+    assert set(offered(operator=True)) == {*COMMANDS, "exit", "?", "deposit", "withdraw"}
 
 
 @pytest.mark.parametrize("command", ["transfer", "account", "open", "login", "freeze", "limit", "writeoff"])

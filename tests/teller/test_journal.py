@@ -3,20 +3,23 @@
 from __future__ import annotations
 
 import fcntl
+import json
 import os
 import stat
+import time
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from atm.client import new_request_id
+from atm.client import Client, new_request_id
 from atm.config import load
 from atm.ledger.commands import Command, Credit, Debit
 from atm.teller.request_journal import RequestJournal
 from tests.support.fake_cluster import FakeCluster
 from tests.support.running import NOT_AVAILABLE, WELCOME, Run, start_teller, wait_until
 from tests.support.synced import Synced
+from tests.teller.ledger_bank import LedgerBank
 
 
 def leave_behind(cluster: FakeCluster, folder: Path, command: Command) -> Path:
@@ -89,6 +92,147 @@ def test_a_request_for_another_cluster_is_left_alone(
     assert run("-c", "query").err == []
     assert (state_folder / "a.json").exists()
     assert cluster.bank.receipts == {}
+
+
+DAY_S = 86_400
+
+
+def age(entry: Path, seconds: float) -> None:
+    """Let the entry be as old as that."""
+    then = time.time() - seconds
+    os.utime(entry, (then, then))
+
+
+def test_a_request_of_another_day_that_never_arrived_is_cancelled_and_not_carried_out(
+    run: Run, cluster: FakeCluster, bank: LedgerBank, state_folder: Path
+) -> None:
+    """Trial 4: the customer left a month ago and got no cash."""
+    run("-c", "credit 100")
+    command = Debit(id="a", account="main", amount=100_00)
+    age(leave_behind(cluster, state_folder, command), 30 * DAY_S)
+    ran = run("-c", "query")
+    assert ran.out == ["Your current account balance is: 100"]
+    assert ran.err == [
+        "Settled from last time: not debited 100 from main (reference a): it never reached the bank, "
+        "is more than a day old, and is cancelled"
+    ]
+    assert list(state_folder.glob("*.json")) == []
+    with Client(cluster.config) as client:  # should it still be on its way
+        assert client.ask(command).outcome == "already_reversed"
+
+
+def test_a_request_of_another_day_that_was_done_is_told_and_stays_done(
+    run: Run, cluster: FakeCluster, bank: LedgerBank, state_folder: Path
+) -> None:
+    command = Credit(id="a", account="main", amount=5_00)
+    with Client(cluster.config) as client:
+        client.ask(command)
+    age(leave_behind(cluster, state_folder, command), 30 * DAY_S)
+    ran = run("-c", "query")
+    assert ran.err == ["Settled from last time: credited 5 to main (reference a)"]
+    assert ran.out == ["Your current account balance is: 5"]
+    assert "reverse" not in [request["op"] for request in bank.requests]
+
+
+def test_a_request_of_another_day_that_arrives_between_the_two_questions_is_taken_back(
+    run: Run, cluster: FakeCluster, bank: LedgerBank, state_folder: Path
+) -> None:
+    command = Credit(id="a", account="main", amount=5_00)
+    age(leave_behind(cluster, state_folder, command), 30 * DAY_S)
+    bank.before["reverse"] = lambda: bank.decide(
+        {"op": "credit", "id": "a", "account": "main", "amount": 5_00}
+    )
+    ran = run("-c", "query")
+    (reversal,) = (request["id"] for request in bank.requests if request["op"] == "reverse")
+    assert ran.err == [
+        f"Settled: credited 5 to main (reference a), and reversed since (reference {reversal})"
+    ]
+    assert ran.out == ["Your current account balance is: 0"]
+
+
+def test_a_request_of_today_is_carried_out(
+    run: Run, cluster: FakeCluster, bank: LedgerBank, state_folder: Path
+) -> None:
+    command = Credit(id="a", account="main", amount=5_00)
+    age(leave_behind(cluster, state_folder, command), DAY_S - 60)
+    assert run("-c", "query").out == ["Your current account balance is: 5"]
+
+
+def test_settle_settles_and_says_what_became_of_each(
+    run: Run, cluster: FakeCluster, bank: LedgerBank, state_folder: Path
+) -> None:
+    leave_behind(cluster, state_folder, Credit(id="a", account="main", amount=5_00))
+    age(leave_behind(cluster, state_folder, Debit(id="b", account="main", amount=1_00)), 2 * DAY_S)
+    ran = run("--json", "-c", "settle")
+    (report,) = map(json.loads, ran.out)
+    assert (report["outcome"], ran.code, ran.err) == ("ok", 0, [])
+    assert [(each["request_id"], each["outcome"]) for each in report["settled"]] == [
+        ("a", "ok"),
+        ("b", "cancelled"),
+    ]
+    assert list(state_folder.glob("*.json")) == []
+    again = run("-c", "settle")
+    assert again.out == ["There is nothing to settle: the outcome of every request is known"]
+
+
+def test_settle_says_what_stays_unknown(run: Run, cluster: FakeCluster, state_folder: Path) -> None:
+    entry = leave_behind(cluster, state_folder, Credit(id="a", account="main", amount=5_00))
+    for node in cluster.nodes.values():
+        node.always = node.fault("unavailable")
+    ran = run("-c", "settle")
+    assert (ran.code, ran.err) == (5, [])
+    assert ran.out == [
+        "Outcome unknown, reference a: do not repeat the request; "
+        "the teller asks again before the next command, or when it starts again"
+    ]
+    assert entry.exists()
+
+
+@pytest.mark.parametrize("request_id", ["order-17", "../../escape", "a/b", ".", "~%"])
+def test_the_same_id_again_is_the_same_request_and_is_done_once(
+    run: Run, cluster: FakeCluster, bank: LedgerBank, state_folder: Path, request_id: str
+) -> None:
+    """Trial 5: a script repeats its command after an unknown outcome."""
+    for node in cluster.nodes.values():
+        node.always = node.apply_and_close
+    assert run("-c", "credit 5", "--id", request_id).code == 5
+    (entry,) = state_folder.iterdir()
+    for node in cluster.nodes.values():
+        node.always = None
+    for _ in range(2):
+        ran = run("-c", "credit 5", "--id", request_id)
+        assert (ran.out, ran.err, ran.code) == (["Successfully credited 5 to your account"], [], 0)
+    assert not entry.exists()
+    assert run("-c", "query").out == ["Your current account balance is: 5"]
+    assert run("-c", "credit 6", "--id", request_id).code == 1
+
+
+def test_the_same_id_again_after_a_month_is_carried_out_as_somebody_wants_it_now(
+    run: Run, cluster: FakeCluster, bank: LedgerBank, state_folder: Path
+) -> None:
+    age(leave_behind(cluster, state_folder, Credit(id="a", account="main", amount=5_00)), 30 * DAY_S)
+    assert run("-c", "credit 5", "--id", "a").out == ["Successfully credited 5 to your account"]
+    assert list(state_folder.glob("*.json")) == []
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code"),
+    [
+        (["--id", "a"], 2),
+        (["--id", "a", "-c", "credit 5", "-c", "credit 5"], 2),
+        (["--id", "a b", "-c", "credit 5"], 2),
+        (["--id", "a", "-c", "query"], 2),
+        (["--id", "a", "-c", "reverse a"], 2),
+        (["--id", "a", "-c", "hold 5"], 0),
+        (["--id", "b", "-c", "confirm a"], 0),
+    ],
+)
+def test_an_id_is_for_one_command_that_changes_something(
+    run: Run, bank: LedgerBank, arguments: list[str], code: int
+) -> None:
+    run("-c", "credit 5")
+    run("-c", "hold 5", "--id", "a")
+    assert run(*arguments).code == code
 
 
 @pytest.mark.parametrize(

@@ -102,6 +102,51 @@ def test_f_carries_out_the_commands_of_a_file_up_to_the_first_not_done(
     assert cluster.bank.balances["main"] == 5_00
 
 
+def test_f_says_which_line_it_stopped_at(run: Run, tmp_path: Path) -> None:
+    """Trial 26."""
+    script = tmp_path / "morning"
+    script.write_text("# cash\ncredit 5\n\ncredit 1e3\ncredit 1\n")
+    ran = run("-f", str(script))
+    assert (ran.code, ran.err) == (2, [f"{script}, line 4: stopped at: credit 1e3"])
+    assert run("-f", "-", typed="query\ndebit 6\n").err == ["standard input, line 2: stopped at: debit 6"]
+
+
+def test_a_line_number_counts_the_lines_with_pins(run: Run, bank: LedgerBank) -> None:
+    ran = run("-f", "-", typed="pin\n1234\n1234\nlogin 1234\n")
+    assert ran.err == ["standard input, line 4: stopped at: (a PIN, perhaps)"]
+
+
+@pytest.mark.parametrize(
+    ("typed", "code"),
+    [
+        ("credit 5\nquery\n", 0),
+        ("debit 5\ncredit 5\n", 1),
+        ("debit 5\ncredit 1e3\nquery\n", 2),
+        ("unlock main\ndebit 5\n", 4),
+        ("quit\ndebit 5\n", 0),
+    ],
+)
+def test_piped_commands_end_with_the_highest_of_their_codes(
+    run: Run, cluster: FakeCluster, typed: str, code: int
+) -> None:
+    """Trial 25: all are carried out, and a script learns that one was not done."""
+    assert run(typed=typed).code == code
+    assert cluster.bank.balances["main"] == (5_00 if "credit 5" in typed else 0)
+
+
+def test_piped_commands_to_a_dead_bank_end_with_3(run: Run, cluster: FakeCluster) -> None:
+    for node in cluster.nodes.values():
+        node.stop()
+    assert run(typed="query\ncredit 5\n").code == 3
+
+
+def test_piped_commands_end_with_5_if_an_outcome_stayed_unknown(run: Run, cluster: FakeCluster) -> None:
+    cluster["5000"].script.append(cluster["5000"].answer)  # the greeting's query
+    for node in cluster.nodes.values():
+        node.always = node.close
+    assert run("5000", typed="credit 5\ncredit x\n").code == 5
+
+
 def test_f_of_a_minus_reads_commands_and_pins_from_standard_input(run: Run, bank: LedgerBank) -> None:
     ran = run("-f", "-", typed="credit 5\npin\n1234\n1234\ndebit 2\nquit\ndebit 2\n")
     assert ran.out == [
@@ -153,7 +198,7 @@ def test_json_of_a_pipe_has_no_other_lines(run: Run, cluster: FakeCluster) -> No
     ]
     assert reports[-1]["nodes"][0]["node"] == "5000"
     assert all(line.isascii() and line.isprintable() for line in ran.out)
-    assert (ran.code, ran.err) == (0, [])
+    assert (ran.code, ran.err) == (2, [])
 
 
 def test_json_tells_faults(run: Run, cluster: FakeCluster) -> None:

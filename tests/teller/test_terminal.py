@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import os
+import shlex
+import shutil
 import signal
 import stat
 import subprocess
+import time
 from pathlib import Path
 
 import pytest
@@ -37,7 +40,111 @@ def test_a_full_output_gets_one_line(cluster: FakeCluster) -> None:
             timeout=10,
         )
     assert ran.stderr == b"atm: reading input or writing output failed: No space left on device\n"
-    assert ran.returncode == 5
+    assert ran.returncode == 74, "a read leaves nothing in doubt (trial 39)"
+
+
+@pytest.mark.parametrize("torn", [False, True])
+def test_an_outcome_that_could_not_be_shown_is_5_and_is_told_by_the_next_teller(
+    cluster: FakeCluster, torn: bool
+) -> None:
+    if torn:
+        reading, output = os.pipe()
+        os.close(reading)
+    else:
+        output = os.open("/dev/full", os.O_WRONLY)
+    ran = subprocess.run(
+        [*teller_command(cluster), "-c", "credit 5"],
+        cwd=ROOT,
+        stdout=output,
+        stderr=subprocess.PIPE,
+        check=False,
+        timeout=10,
+    )
+    os.close(output)
+    assert (ran.returncode, b"Traceback" in ran.stderr) == (5, False)
+    told = subprocess.run(
+        [*teller_command(cluster), "-c", "settle"], cwd=ROOT, capture_output=True, check=False, timeout=10
+    )
+    assert told.stdout.startswith(b"Settled from last time: credited 5 to main (reference ")
+    assert cluster.bank.balances["main"] == 5_00
+
+
+def test_no_stream_that_can_be_written_gets_no_traceback(cluster: FakeCluster) -> None:
+    with Path("/dev/full").open("wb") as full:
+        ran = subprocess.run(
+            [*teller_command(cluster), "-c", "query"], cwd=ROOT, stdout=full, stderr=full, check=False
+        )
+    assert ran.returncode == 74
+
+
+def test_ctrl_c_at_any_moment_of_the_start_gets_no_traceback(cluster: FakeCluster) -> None:
+    """Trial 37."""
+    codes = set()
+    for after_ms in range(10, 400, 30):
+        with subprocess.Popen(
+            ["bin/atm", "--config", str(cluster.config), "-c", "query"],
+            cwd=ROOT,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            start_new_session=True,
+        ) as teller:
+            time.sleep(after_ms / 1000)
+            teller.send_signal(signal.SIGINT)
+            said, complained = teller.communicate(timeout=10)
+        assert complained == b"", (after_ms, complained)
+        assert said in (
+            b"",
+            b"Your current account balance is: 0\n",
+            b"Interrupted: this command was not carried out\n",
+        )
+        codes.add(teller.returncode)
+    assert codes <= {0, 130, -signal.SIGINT}
+
+
+def test_after_half_a_second_of_silence_a_terminal_says_that_the_bank_is_waited_for(
+    cluster: FakeCluster,
+) -> None:
+    terminal = Terminal(cluster, "5000", "-c", "query")
+    cluster["5000"].always = cluster["5000"].silence
+    cluster["5001"].always = cluster["5001"].silence
+    terminal.wait_for("Waiting for the bank")
+    terminal.wait_for("Waiting for the bank: 2 s")
+    terminal.wait_for("\r" + " " * 25 + "\r")
+    terminal.wait_for("Your current account balance is: 0")
+    assert terminal.end() == 0
+
+
+def test_an_answer_at_once_shows_no_progress(cluster: FakeCluster) -> None:
+    terminal = Terminal(cluster, "-c", "query")
+    terminal.wait_for("Your current account balance is: 0")
+    assert terminal.end() == 0
+    assert "Waiting" not in terminal.everything
+
+
+@pytest.mark.skipif(shutil.which("bash") is None, reason="there is no bash")
+@pytest.mark.parametrize("screen", ["xterm", "dumb"])
+def test_ctrl_z_stops_the_teller_and_the_shell_gets_its_echo_back(cluster: FakeCluster, screen: str) -> None:
+    """Trial 38."""
+    terminal = Terminal(
+        cluster, environment={"TERM": screen, "PS1": "shell> "}, shell=["bash", "--norc", "--noprofile", "-i"]
+    )
+    terminal.wait_for("shell> ")
+    terminal.type(shlex.join(teller_command(cluster)) + "\n")
+    terminal.wait_for("Enter command: ")
+    terminal.type("\x1a")
+    terminal.wait_for("Stopped")
+    terminal.type("stty -a | tr ';' '\\n'\n")
+    terminal.wait_for(" echo ")
+    terminal.type("fg\n")
+    terminal.wait_for("atm.teller")
+    if screen == "xterm":
+        terminal.wait_for("Enter command: ")
+    terminal.type("query\r")
+    terminal.wait_for("Your current account balance is: 0")
+    terminal.type("quit\r")
+    terminal.wait_for("shell> ")
+    terminal.type("exit\r")
+    assert terminal.end() == 0
 
 
 def test_a_person_at_a_terminal_has_a_prompt_line_editing_and_history(
@@ -227,6 +334,22 @@ def test_accounts_are_completed(cluster: FakeCluster) -> None:
     terminal.wait_for("tholomew")
     terminal.type(" 5\r")
     terminal.wait_for("Insufficient account balance")
+    terminal.wait_for("Enter command: ")
+    terminal.type("quit\r")
+    assert terminal.end() == 0
+
+
+@pytest.mark.parametrize("screen", ["xterm", "dumb"])
+def test_the_prompt_says_whose_account_it_is_unless_it_is_main(cluster: FakeCluster, screen: str) -> None:
+    """Trial 29."""
+    terminal = Terminal(cluster, environment={"TERM": screen})
+    terminal.wait_for("Enter command: ")
+    terminal.type("open bob\r")
+    terminal.wait_for("Successfully opened account bob")
+    terminal.wait_for("Enter command: ")
+    terminal.type("account bob\r")
+    terminal.wait_for("Enter command (bob): ")
+    terminal.type("account main\r")
     terminal.wait_for("Enter command: ")
     terminal.type("quit\r")
     assert terminal.end() == 0

@@ -1,0 +1,18 @@
+# fish completion of atm, printed by: atm --completion fish
+complete -c atm -f
+complete -c atm -s h -d 'show this help message and exit'
+complete -c atm -l help -d 'show this help message and exit'
+complete -c atm -l version -d 'print the release and leave'
+complete -c atm -l config -r -F -d 'the cluster'\''s file (default: cluster.ini in this folder, else the project'\''s)'
+complete -c atm -l account -r -d 'your account (default: main)'
+complete -c atm -l cert -r -F -d 'your certificate, for a bank with [tls] (default: that of cluster.ini)'
+complete -c atm -l key -r -F -d 'its key, for a bank with [tls] (default: that of cluster.ini)'
+complete -c atm -s c -r -a 'query credit debit transfer statement more days balance hold confirm cancel reverse receipt open account login logout pin settle status help quit freeze unfreeze unlock resetpin limit writeoff close exceptions accounts approvals approve' -d 'carry out COMMAND and leave; may be repeated, and stops at the first command that is not done'
+complete -c atm -s f -r -F -d 'like -c, for the commands in FILE, one per line; - is standard input'
+complete -c atm -l id -r -d 'the reference of the command of the only -c: given again, it is carried out once in all'
+complete -c atm -l json -d 'print one JSON object per command'
+complete -c atm -l csv -d 'print lists as CSV on stdout, and all else on stderr'
+complete -c atm -l timeout -r -d 'how long to keep asking while an outcome is unknown (default: 30, with -c or -f 10)'
+complete -c atm -l idle -r -d 'log out after this time without a command (default: 120)'
+complete -c atm -l operator -d 'enable the commands of the bank'\''s operators'
+complete -c atm -l completion -r -a 'bash zsh fish' -d 'print what this shell needs to complete'

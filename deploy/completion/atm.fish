@@ -3,7 +3,7 @@ complete -c atm -f
 complete -c atm -s h -d 'show this help message and exit'
 complete -c atm -l help -d 'show this help message and exit'
 complete -c atm -l version -d 'print the release and leave'
-complete -c atm -l config -r -F -d 'the cluster'\''s file (default: cluster.ini in this folder, else the project'\''s)'
+complete -c atm -l config -r -F -d 'the cluster'\''s file (default: $ATM_CONFIG, else cluster.ini in this folder, else that of the project'\''s checkout)'
 complete -c atm -l account -r -d 'your account (default: main)'
 complete -c atm -l cert -r -F -d 'your certificate, for a bank with [tls] (default: that of cluster.ini)'
 complete -c atm -l key -r -F -d 'its key, for a bank with [tls] (default: that of cluster.ini)'

@@ -52,6 +52,7 @@ PERMITTED: Final = {
     # what only reads
     "query": _TELLER_READS,
     "statement": _TELLER_READS,
+    "holds": _TELLER_READS,
     "lookup": _TELLER_READS,
     "exceptions": _OPERATOR_READS,
     "accounts": _OPERATOR_READS,

@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parent.parent
-COMMANDS = sorted(path for path in (ROOT / "bin").iterdir() if path.name != "set_up")
+COMMANDS = sorted(path for path in (ROOT / "bin").iterdir() if path.name not in {"set_up", "start.py"})
 DISTRIBUTION_OF = {"prompt_toolkit": "prompt-toolkit"}
 
 

@@ -32,6 +32,7 @@ from atm.ledger.commands import (
     Exceptions,
     Freeze,
     Hold,
+    Holds,
     Leg,
     LimitedOp,
     Login,
@@ -250,6 +251,10 @@ class Client:
         """Return up to 100 `lines`, the latest first; the page before them begins `before` its `next`."""
         request_id = _id_or_new(request_id)
         return self.ask(Statement(id=request_id, account=account, limit=limit, before=before))
+
+    def holds(self, account: str, limit: int = 100, after: str | None = None) -> Receipt:
+        """Return up to 100 of the account's active `holds` by id; the next page comes `after` its `next`."""
+        return self.ask(Holds(id=new_request_id(), account=account, limit=limit, after_hold=after))
 
     def lookup(self, request_id: str) -> Receipt:
         """Return the receipt of this request id, and what was `asked`; or "original_not_found"."""

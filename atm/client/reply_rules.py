@@ -8,6 +8,7 @@ from atm.ledger.commands import (
     Command,
     Deeds,
     Exceptions,
+    Holds,
     Login,
     Lookup,
     Outcome,
@@ -31,6 +32,8 @@ def answers(request: Command | Read, reply: Reply) -> bool:
             return reply.lines is not None and not isinstance(reply.next, str)
         case Accounts():
             return reply.accounts is not None and not isinstance(reply.next, int)
+        case Holds():
+            return reply.holds is not None and not isinstance(reply.next, int)
         case Roles():
             return reply.roles is not None and not isinstance(reply.next, int)
         case Deeds():

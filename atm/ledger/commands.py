@@ -35,6 +35,7 @@ ROLES_BYTES_MAX = 192  # of a page of changed roles
 DEED_BYTES_MAX = 512  # of a page of deeds
 APPROVAL_BYTES_MAX = 512  # of a page of requests that wait for an approval
 ACCOUNT_BYTES_MAX = 144  # of a page of accounts
+HOLD_BYTES_MAX = 144  # of a page of holds
 LOOKUP_BYTES_MAX = 12 * 1024  # of the longest batch, with the longest names
 
 CASH = "cash"  # the bank's own account, the other side of every credit and debit; may fall below zero
@@ -467,6 +468,21 @@ class Accounts(Request, frozen=True, kw_only=True, tag="accounts"):
         return RECEIPT_BYTES_MAX + self.limit * ACCOUNT_BYTES_MAX
 
 
+class Holds(Request, frozen=True, kw_only=True, tag="holds"):
+    """Ask for an account's active holds in the order of their ids, or for those after the id `after_hold`."""
+
+    cursor: ClassVar[str] = "after_hold"
+
+    account: AccountName
+    limit: Annotated[int, Meta(gt=0, le=PAGE_LINES_MAX)] = PAGE_LINES_MAX
+    after_hold: RequestId | None = None
+
+    @property
+    def answer_bytes_max(self) -> int:
+        """The longest page, as a frame."""
+        return RECEIPT_BYTES_MAX + self.limit * HOLD_BYTES_MAX
+
+
 class Roles(Request, frozen=True, kw_only=True, tag="roles"):
     """Ask for the identities whose roles the log changed, in the order of their names, or after one."""
 
@@ -619,8 +635,8 @@ class MembershipChange(Struct, frozen=True, array_like=True):
 LedgerEntry = LoggedCommand | Founding | LevelRaise | MembershipChange
 Withdrawal = Debit | Transfer | Hold  # money goes out of `account`, so its PIN goes with the request
 Limited = WriteOff | Reverse | Unlock | ResetPin  # what may need an approval
-Read = Query | Statement | Lookup | Exceptions | Accounts | Roles | Deeds | Approvals | Pepper
-Page = Statement | Exceptions | Accounts | Roles | Deeds | Approvals  # what is read page by page
+Read = Query | Statement | Lookup | Exceptions | Accounts | Holds | Roles | Deeds | Approvals | Pepper
+Page = Statement | Exceptions | Accounts | Holds | Roles | Deeds | Approvals  # what is read page by page
 
 
 # -- answers -----------------------------------------------------------------------------------------------
@@ -671,6 +687,15 @@ class AccountState(Struct, frozen=True, kw_only=True):
     available: int
     state: str
     pin: str
+
+
+class HoldState(Struct, frozen=True, kw_only=True):
+    """An active hold: its id, its amount, since when, and until when if nothing ends it before."""
+
+    request_id: str
+    amount: int
+    time_us: int
+    expires_us: int
 
 
 class RoleState(Struct, frozen=True, kw_only=True):
@@ -761,6 +786,7 @@ class ReadResult(LedgerReceipt, frozen=True, kw_only=True, omit_defaults=True):
                `sealed_for` the generation of the pepper that its PIN is sealed for, if not the first
     statement  `lines`, the latest first, and `next` to ask for those before them, None if there are none
     exceptions likewise
+    holds      `holds` in the order of their ids, and `next` to ask for those after them, likewise
     accounts   `accounts` in the order of their names, and `next` to ask for those after them, likewise
     roles      `roles`, and `next`, likewise
     deeds      `deeds`, the latest first, and `next`, likewise
@@ -778,6 +804,7 @@ class ReadResult(LedgerReceipt, frozen=True, kw_only=True, omit_defaults=True):
     sealed_for: int | None = None
     lines: tuple[Line, ...] | None = None
     accounts: tuple[AccountState, ...] | None = None
+    holds: tuple[HoldState, ...] | None = None
     roles: tuple[RoleState, ...] | None = None
     deeds: tuple[Deed, ...] | None = None
     approvals: tuple[WaitingRequest, ...] | None = None
@@ -792,6 +819,6 @@ class ReadResult(LedgerReceipt, frozen=True, kw_only=True, omit_defaults=True):
     @property
     def is_empty(self) -> bool:
         """Whether it has nothing but the outcome."""
-        pages = (self.lines, self.accounts, self.roles, self.deeds, self.approvals)
+        pages = (self.lines, self.accounts, self.holds, self.roles, self.deeds, self.approvals)
         told = (self.balance, self.asked, self.pepper, *pages)
         return all(each is None for each in told) and not self.log_index

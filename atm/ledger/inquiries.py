@@ -19,6 +19,8 @@ from atm.ledger.commands import (
     Deed,
     Deeds,
     Exceptions,
+    Holds,
+    HoldState,
     Line,
     Lookup,
     Outcome,
@@ -35,9 +37,9 @@ from atm.ledger.commands import (
 from atm.ledger.deeds import DEED_COLUMNS
 from atm.ledger.peppers import FIRST_GENERATION, PepperState, generation_of, of_generation
 from atm.ledger.pin_lock import is_locked, tries_left
-from atm.ledger.rows import Row, SqliteRows
+from atm.ledger.rows import HOLDS_OF, Row, SqliteRows
 
-Shown = TypeVar("Shown", RoleState, Deed, ApprovalLimit, WaitingRequest)
+Shown = TypeVar("Shown", HoldState, RoleState, Deed, ApprovalLimit, WaitingRequest)
 
 # Of an approval, what it approved.
 OP = """iif(op = 'approve', (select asked.op from receipt as asked
@@ -132,6 +134,8 @@ class Inquiries:
                 return self._roles(request)
             case Deeds():
                 return self._deeds(request)
+            case Holds():
+                return self._holds(request)
             case Approvals():
                 return self._approvals(request, now_us)
             case Pepper():
@@ -198,6 +202,22 @@ class Inquiries:
         page = tuple(found[: request.limit])
         following = page[-1].account if len(found) > request.limit else None
         return ReadResult(id=request.id, outcome=Outcome.OK, accounts=page, next=following)
+
+    def _holds(self, request: Holds) -> ReadResult:
+        account = self.rows.account(request.account)
+        if account is None:
+            return ReadResult(id=request.id, outcome=Outcome.NO_SUCH_ACCOUNT)
+        values = (request.account, request.after_hold or "", request.limit + 1)
+        found = [_struct(HoldState, row) for row in self._cursor.execute(HOLDS_OF, values)]
+        page = tuple(found[: request.limit])
+        return ReadResult(
+            id=request.id,
+            outcome=Outcome.OK,
+            balance=account.balance,
+            available=account.available,
+            holds=page,
+            next=page[-1].request_id if len(found) > request.limit else None,
+        )
 
     def _roles(self, request: Roles) -> ReadResult:
         values = (request.after_name or "", request.limit + 1)

@@ -46,6 +46,8 @@ HOLD = f"{HOLD_COLUMNS} where request_id = ?"
 HOLDS_DUE = f"""{HOLD_COLUMNS} where state = 'active' and expires_us <= ?
     and (expires_us, request_id) > (?, ?) order by expires_us, request_id limit ?"""
 NO_LIMIT = -1
+HOLDS_OF = """select request_id, amount, time_us, expires_us from hold
+    where account = ? and state = 'active' and request_id > ? order by request_id limit ?"""
 ACTIVE_HOLDS = "select count(*) from (select 1 from hold where account = ? and state = 'active' limit ?)"
 NEXT_EXPIRY = "select min(expires_us) from hold where state = 'active'"
 POSTINGS = """select debit_account, credit_account, amount from journal

@@ -27,6 +27,8 @@ from atm.ledger.commands import (
     Exceptions,
     Freeze,
     Hold,
+    Holds,
+    HoldState,
     Login,
     Lookup,
     Open,
@@ -232,6 +234,36 @@ _ACCOUNTS = Listing(
 )
 
 
+# -- pages of holds -----------------------------------------------------------------------------------------
+
+
+def _hold_cells(row: HoldState) -> list[str]:
+    amount = format_amount(row.amount, in_column=True)
+    return [
+        format_timestamp(row.time_us),
+        format_timestamp(row.expires_us),
+        amount,
+        printable(row.request_id),
+    ]
+
+
+def _narrow_hold_cells(row: HoldState) -> list[str]:
+    since, until, amount, reference = _hold_cells(row)
+    return [f"{since[:-3]}\n{reference}", until[5:-3], _closely(amount)]
+
+
+_HOLDS = Listing(
+    rows=lambda found: found.holds,
+    time_us=lambda row: row.time_us,
+    headers=("since (UTC)", "until (UTC)", "amount", "reference"),
+    cells=_hold_cells,
+    alignment=("left", "left", "right", "left"),
+    narrow_headers=("since (UTC)", "until", "amount"),
+    narrow_cells=_narrow_hold_cells,
+    narrow_alignment=("left", "left", "right"),
+)
+
+
 # -- pages of requests that wait for an approval ------------------------------------------------------------
 
 
@@ -256,6 +288,7 @@ def _narrow_waiting_cells(row: WaitingRequest) -> list[str]:
 
 _WAITING = Listing(
     rows=lambda found: found.approvals,
+    time_us=lambda row: row.time_us,
     headers=("time (UTC)", "what", "amount", "at stake", "asked by", "reference"),
     cells=_waiting_cells,
     alignment=("left", "left", "right", "right", "left", "left"),
@@ -361,6 +394,19 @@ _ROWS: tuple[TellerCommand[Any], ...] = (
             "confirm or cancel it"
         ),
         refusals={Outcome.LIMIT_EXCEEDED: _over_the_limit},
+    ),
+    TellerCommand(
+        "holds [<n>] [after <reference>]",
+        "lists your active holds",
+        "Each with its reference, for confirm and cancel. Default: 10.",
+        request=Holds,
+        read=lambda given: Holds(
+            id=given.request_id,
+            account=given.account,
+            limit=given["n"] or PAGE_LINES,
+            after_hold=given["reference"],
+        ),
+        listing=_HOLDS,
     ),
     TellerCommand(
         "confirm [<reference>] [<amount>]",

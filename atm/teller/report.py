@@ -19,7 +19,9 @@ INTERRUPTED = 130  # as a shell counts Ctrl-C
 
 _NOT_ALLOWED = frozenset({Outcome.WRONG_PIN, Outcome.LOCKED, Outcome.NOT_ALLOWED})
 # Fields of a request that are not among the details: each report has them, or they are PINs or a page.
-_NOT_DETAILS = frozenset({"id", "account", "amount", "pin", "old_pin", "limit", "before", "after"})
+_NOT_DETAILS = frozenset(
+    {"id", "account", "amount", "pin", "old_pin", "limit", "before", "after", "after_hold"}
+)
 _ONLY_READ = [name for name in ReadResult.__struct_fields__ if name not in LedgerReceipt.__struct_fields__]
 
 

@@ -25,7 +25,7 @@ def page(request: Page, found: Receipt, columns: int | None, *, local: bool = Fa
     rows = listing.rows(found)
     text = tables.page(listing, rows, columns, local=local) if rows else "There is nothing to list"
     if found.next is not None:
-        following = f"{command.name} {request.limit} {request.cursor} {found.next}"
+        following = f"{command.name} {request.limit} {request.cursor.split('_')[0]} {found.next}"
         text += f"\nThere is more (type: more{f', or elsewhere: {following}' if columns is None else ''})"
     return replace(decided(request, found, text), is_table=True, csv=tables.as_csv(listing, rows or ()))
 

@@ -76,7 +76,7 @@ ADMIN = (
     Mutant(
         name="refusal taken for done",
         what="what the leader refuses is told as done",
-        edits=(Edit("membership:_change", 'reply_.outcome != "ok"', "False"),),
+        edits=(Edit("membership:change", 'reply_.outcome != "ok"', "False"),),
         caught_by=MEMBERSHIP_TESTS + "test_what_the_leader_refuses_is_told_with_its_reason",
     ),
     Mutant(

@@ -98,7 +98,7 @@ APPROVALS = (
     Mutant(
         name="approved reversal reversed",
         what="an approved reversal is taken back, and the original stands again although it was reversed",
-        edits=(Edit("_op_of", 'record_.asked.op != "approve"', "True"),),
+        edits=(Edit("reversals:_op_of", 'record_.asked.op != "approve"', "True"),),
         caught_by=TESTS + "test_a_reversal_that_was_approved_is_one_and_cannot_be_reversed",
     ),
     Mutant(

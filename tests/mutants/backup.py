@@ -134,7 +134,7 @@ BACKUP = (
     Mutant(
         name="what was cut off not told",
         what="nobody hears for which requests cash may have left",
-        edits=(Edit("_cut_off", "folder_.manifest.last_index == end_.index", "True"),),
+        edits=(Edit("backup_restore:_cut_off", "folder_.manifest.last_index == end_.index", "True"),),
         caught_by=RESTORE + "test_what_was_cut_off_is_said_in_count_sums_and_ids",
     ),
     Mutant(

@@ -334,4 +334,12 @@ TELLER = (
         edits=(Edit("shell_completion:_words_behind", "name_ == _COMMANDS", "False"),),
         caught_by="tests/teller/test_shell_completion.py::test_every_option_and_command_is_in_it",
     ),
+    Mutant(
+        name="holds of everybody",
+        what="a customer's list of holds has those of others, and some that have ended",
+        edits=(
+            Edit("Inquiries._holds", "(request_.account, request_.after_hold or '', ...)", "('bob', '', 9)"),
+        ),
+        caught_by="tests/teller/test_holds.py::test_the_active_holds_of_the_account_are_listed",
+    ),
 )

@@ -29,6 +29,8 @@ from atm.ledger.commands import (
     Batch,
     Debit,
     Exceptions,
+    Holds,
+    HoldState,
     Leg,
     LimitedOp,
     Line,
@@ -219,6 +221,7 @@ def test_the_slots_of_a_request_hold_its_longest_answer() -> None:
         exception="written_off",
     )
     account = AccountState(account=longest, balance=number, available=number, state="closed", pin="locked")
+    hold = HoldState(request_id=longest, amount=number, time_us=number, expires_us=number)
     waiting = WaitingRequest(
         log_index=number,
         time_us=number,
@@ -249,6 +252,13 @@ def test_the_slots_of_a_request_hold_its_longest_answer() -> None:
         *(
             (Accounts(id="a", limit=limit), Reply(**common, accounts=(account,) * limit, next=longest))
             for limit in (1, 7, 20, PAGE_LINES_MAX)
+        ),
+        *(
+            (
+                Holds(id="a", account=longest, limit=limit),
+                Reply(**common, holds=(hold,) * limit, next=longest),
+            )
+            for limit in (1, 20, PAGE_LINES_MAX)
         ),
         *(
             (

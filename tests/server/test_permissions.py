@@ -61,6 +61,7 @@ REQUESTS: list[ClientRequest] = [
     Lookup(id="x", request_id="c1"),
     msgspec.convert({"id": "x", "op": "exceptions"}, Read),
     msgspec.convert({"id": "x", "op": "accounts"}, Read),
+    msgspec.convert({"id": "x", "op": "holds", "account": "main"}, Read),
     msgspec.convert({"id": "x", "op": "roles"}, Read),
     msgspec.convert({"id": "x", "op": "deeds"}, Read),
     msgspec.convert({"id": "x", "op": "approvals"}, Read),
@@ -81,11 +82,13 @@ REQUESTS: list[ClientRequest] = [
 ]
 
 # The table of the interfaces, written out once more.
-A_TELLERS = """credit debit transfer batch hold post void reverse query statement login set_pin lookup open
-    status"""
+A_TELLERS = """credit debit transfer batch hold post void reverse query statement holds login set_pin
+    lookup open status"""
 AN_OPERATORS = f"""{A_TELLERS} freeze unfreeze unlock reset_pin set_limit write_off close exceptions
     accounts deeds approvals approve"""
-ALL_READS = "query statement lookup exceptions accounts members verify status roles deeds approvals pepper"
+ALL_READS = (
+    "query statement holds lookup exceptions accounts members verify status roles deeds approvals pepper"
+)
 AN_ADMINS = """members add_member promote_member remove_member move_member replace_member transfer_leadership
     snapshot backup_begin backup_entries backup_chunk status grant_role revoke_role roles deeds
     set_approval_limit approvals rotate_pepper pepper"""

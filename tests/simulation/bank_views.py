@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from atm.ledger.commands import Accounts, Approvals, Exceptions, Lookup, Query, Read, Statement
+from atm.ledger.commands import Accounts, Approvals, Exceptions, Holds, Lookup, Query, Read, Statement
 from tests.simulation import bank_rules
 from tests.simulation.bank_model import BankModel, Row
 from tests.simulation.bank_rules import US_PER_DAY, WRONG_PINS, WRONG_PINS_A_DAY, sealed_for
@@ -32,6 +32,8 @@ def view(model: BankModel, request: Read, index: int, now_us: int = 0) -> Answer
             answer = {"outcome": "ok", **_page(lines, request)}
         case Accounts():
             answer = _accounts(model, request, index, now_us)
+        case Holds():
+            answer = _holds(model, request, index)
         case Approvals():
             answer = _approvals(model, request, index, now_us)
     return {"id": request.id, **{name: value for name, value in answer.items() if value is not None}}
@@ -101,6 +103,21 @@ def _statement(model: BankModel, request: Statement, index: int) -> Answer:
     ]
     shown = {"balance": now["balance"], "available": now["available"]}
     return {"outcome": "ok", **shown, **_page(lines, request)}
+
+
+def _holds(model: BankModel, request: Holds, index: int) -> Answer:
+    now = _balance(model, request.account, index)
+    if now["outcome"] != "ok":
+        return now
+    rows = [
+        {"request_id": request_id, "amount": amount, "time_us": since_us, "expires_us": until_us}
+        for request_id, account, amount, since_us, until_us, state, _ in model.hold.all_at(index)
+        if account == request.account and state == "active" and request_id > (request.after_hold or "")
+    ]
+    page = rows[: request.limit]
+    following = page[-1]["request_id"] if rows[request.limit :] else None
+    shown = {"balance": now["balance"], "available": now["available"]}
+    return {"outcome": "ok", **shown, "holds": page, "next": following}
 
 
 def _lookup(model: BankModel, request_id: str, index: int) -> Answer:

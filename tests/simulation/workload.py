@@ -29,6 +29,7 @@ from atm.ledger.commands import (
     Freeze,
     GrantRole,
     Hold,
+    Holds,
     Leg,
     LimitedOp,
     Login,
@@ -140,6 +141,8 @@ class Workload:
             case 4:
                 after = account if chance.random() < 0.5 else None
                 return Accounts(id=request_id, limit=limit, after=after)
+            case 5 if chance.random() < 0.5:
+                return Holds(id=request_id, account=account, limit=limit)
             case 5:
                 return Approvals(id=request_id, limit=limit, before=index if before is not None else None)
         return Query(id=request_id, account=account)

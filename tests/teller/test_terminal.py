@@ -8,6 +8,7 @@ import shutil
 import signal
 import stat
 import subprocess
+import sys
 import time
 from pathlib import Path
 
@@ -77,12 +78,15 @@ def test_no_stream_that_can_be_written_gets_no_traceback(cluster: FakeCluster) -
     assert ran.returncode == 74
 
 
+START = [sys.executable, "-P", "-S", str(ROOT / "bin" / "start.py"), "atm.teller"]  # as bin/atm does
+
+
 def test_ctrl_c_at_any_moment_of_the_start_gets_no_traceback(cluster: FakeCluster) -> None:
     """Trial 37."""
     codes = set()
     for after_ms in range(10, 400, 30):
         with subprocess.Popen(
-            ["bin/atm", "--config", str(cluster.config), "-c", "query"],
+            [*START, "--config", str(cluster.config), "-c", "query"],
             cwd=ROOT,
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,

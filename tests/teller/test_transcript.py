@@ -179,8 +179,8 @@ def test_a_line_that_begins_with_a_hash_is_a_remark(run: Run) -> None:
 def test_help_has_a_line_for_each_command(run: Run) -> None:
     lines = run(typed="help\n").results
     assert [line.split()[0] for line in lines] == [
-        "query", "credit", "debit", "transfer", "statement", "more", "days", "balance", "hold", "confirm",
-        "cancel", "reverse", "receipt", "open", "account", "login", "logout", "pin", "settle",
+        "query", "credit", "debit", "transfer", "statement", "more", "days", "balance", "hold", "holds",
+        "confirm", "cancel", "reverse", "receipt", "open", "account", "login", "logout", "pin", "settle",
         "status", "help", "quit",
     ]  # fmt: skip
     assert run(typed="help debit\n").results == [
@@ -191,7 +191,7 @@ def test_help_has_a_line_for_each_command(run: Run) -> None:
 
 def test_help_lists_the_operators_commands_to_operators(run: Run) -> None:
     lines = run("--operator", "-c", "help").out
-    assert [line.split()[0] for line in lines[22:]] == [
+    assert [line.split()[0] for line in lines[23:]] == [
         "freeze", "unfreeze", "unlock", "resetpin", "limit", "writeoff", "close", "exceptions", "accounts",
         "approvals", "approve",
     ]  # fmt: skip

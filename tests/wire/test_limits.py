@@ -65,6 +65,7 @@ REQUESTS: dict[str, tuple[dict[str, Any], dict[str, Any]]] = {
     "lookup": ({"request_id": "c1"}, {}),
     "exceptions": ({}, {"limit": 1, "before": 0}),
     "accounts": ({}, {"limit": 1, "after": "ann"}),
+    "holds": ({"account": "ann"}, {"limit": 1, "after_hold": "h1"}),
     "grant_role": ({"name": "ann", "role": "teller"}, {}),
     "revoke_role": ({"name": "ann"}, {"role": "teller"}),
     "set_approval_limit": ({"limited": "write_off"}, {"amount": 1}),
@@ -99,6 +100,7 @@ WRONG: dict[str, list[Any]] = {
 }
 WRONG["name"] = ["x" * 33, "-x", ".x", "a/b", "local", "bank", *NO_NAME]
 WRONG["after_name"] = ["x" * 33, "-x", *NO_NAME]
+WRONG["after_hold"] = [name for name in NO_NAME if name is not None]
 WRONG["limited"] = ["credit", "", "Write_off", *NO_TEXT]
 WRONG["request"] = [*NO_NAME, "x1"]
 WRONG["role"] = ["node", "", "root", "Teller", *NO_TEXT]
@@ -126,6 +128,7 @@ LARGEST: dict[str, list[Any]] = {
     "request": ["x" * 64],
     "role": ["admin", "auditor", "gateway", "operator", "teller"],
     "after_name": ["x" * 32, "_"],
+    "after_hold": ["x" * 64, "!", "~"],
     "end_user": ["x" * 31, "_", "A.b-c_9"],
     "limit": [PAGE_LINES_MAX],
     "before": [2**63 - 1],
@@ -137,6 +140,7 @@ OPTIONAL = {
     "end_user",
     "role",
     "after_name",
+    "after_hold",
     "pin",
     "old_pin",
     "amount",

@@ -139,6 +139,7 @@ def test_ctrl_z_stops_the_teller_and_the_shell_gets_its_echo_back(cluster: FakeC
     terminal.type("\x1a")
     terminal.wait_for("Stopped")
     terminal.type("fg\r")
+    terminal.wait_for("atm.teller")  # the shell says what goes on
     for node in cluster.nodes.values():
         node.always = node.silence
     asked = cluster.requests()

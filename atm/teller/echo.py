@@ -60,10 +60,13 @@ def _mode(*, on: bool) -> Iterator[None]:
 def _stopped_by(descriptor: int, before: Mode, changed: Mode) -> Iterator[None]:
     """Give the terminal back as it was while Ctrl-Z stops the program: not every shell does it."""
 
-    def stop(number: int, _: FrameType | None) -> None:
+    def stop(number: int, frame: FrameType | None) -> None:
         termios.tcsetattr(descriptor, termios.TCSANOW, before)
-        signal.signal(number, signal.SIG_DFL)
-        os.kill(os.getpid(), number)  # and here it goes on
+        if callable(outer):  # that of a block around this one
+            outer(number, frame)
+        else:
+            signal.signal(number, signal.SIG_DFL)
+            os.kill(os.getpid(), number)  # and here it goes on
         signal.signal(number, stop)
         termios.tcsetattr(descriptor, termios.TCSANOW, changed)
 

@@ -108,11 +108,14 @@ def test_ctrl_c_at_any_moment_of_the_start_gets_no_traceback(cluster: FakeCluste
 def test_after_half_a_second_of_silence_a_terminal_says_that_the_bank_is_waited_for(
     cluster: FakeCluster,
 ) -> None:
-    terminal = Terminal(cluster, "5000", "-c", "query")
-    cluster["5000"].always = cluster["5000"].silence
-    cluster["5001"].always = cluster["5001"].silence
+    for node in cluster.nodes.values():
+        node.always = node.silence
+    terminal = Terminal(cluster, "-c", "query")
     terminal.wait_for("Waiting for the bank")
     terminal.wait_for("Waiting for the bank: 2 s")
+    for node in cluster.nodes.values():
+        node.always = None
+        node.released.set()
     terminal.wait_for("\r" + " " * 25 + "\r")
     terminal.wait_for("Your current account balance is: 0")
     assert terminal.end() == 0
@@ -125,25 +128,31 @@ def test_an_answer_at_once_shows_no_progress(cluster: FakeCluster) -> None:
     assert "Waiting" not in terminal.everything
 
 
-@pytest.mark.skipif(shutil.which("bash") is None, reason="there is no bash")
+@pytest.mark.skipif(shutil.which("dash") is None, reason="there is no dash")
 @pytest.mark.parametrize("screen", ["xterm", "dumb"])
 def test_ctrl_z_stops_the_teller_and_the_shell_gets_its_echo_back(cluster: FakeCluster, screen: str) -> None:
     """Trial 38."""
-    terminal = Terminal(
-        cluster, environment={"TERM": screen, "PS1": "shell> "}, shell=["bash", "--norc", "--noprofile", "-i"]
-    )
+    terminal = Terminal(cluster, environment={"TERM": screen, "PS1": "shell> "}, shell=["dash", "-i"])
     terminal.wait_for("shell> ")
     terminal.type(shlex.join(teller_command(cluster)) + "\n")
     terminal.wait_for("Enter command: ")
     terminal.type("\x1a")
     terminal.wait_for("Stopped")
+    terminal.type("fg\r")
+    terminal.wait_for("atm.teller")  # the shell says what goes on
+    for node in cluster.nodes.values():
+        node.always = node.silence
+    asked = cluster.requests()
+    terminal.type("query\r")
+    wait_until(lambda: cluster.requests() > asked)
+    terminal.type("\x1a")  # now that nothing typed is shown
+    terminal.wait_for("Stopped")
     terminal.type("stty -a | tr ';' '\\n'\n")
     terminal.wait_for(" echo ")
-    terminal.type("fg\n")
-    terminal.wait_for("atm.teller")
-    if screen == "xterm":
-        terminal.wait_for("Enter command: ")
-    terminal.type("query\r")
+    for node in cluster.nodes.values():
+        node.always = None
+        node.released.set()
+    terminal.type("fg\r")
     terminal.wait_for("Your current account balance is: 0")
     terminal.type("quit\r")
     terminal.wait_for("shell> ")

@@ -40,6 +40,18 @@ def add_version(parser: argparse.ArgumentParser) -> None:
     )
 
 
+def add_config(parser: argparse.ArgumentParser, default: object = None) -> None:
+    """Let the program take another cluster than that of `atm.config.default_config`."""
+    parser.add_argument(
+        "--config",
+        type=Path,
+        default=default,
+        metavar="FILE",
+        help="the cluster's file (default: $ATM_CONFIG, else cluster.ini in this folder, else that of the "
+        "project's checkout)",
+    )
+
+
 def add_certificate(parser: argparse.ArgumentParser, default: object = None) -> None:
     """Let the program take another certificate than that of cluster.ini."""
     for option, what in (("--cert", "your certificate"), ("--key", "its key")):

@@ -16,6 +16,8 @@ from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+from atm.checkout import checkout, command
+
 FILE_BYTES_MAX = 64 * 1024
 LINE_CHARS_MAX = 1000  # of an error message, about
 NODES_MAX = 9  # each write waits for a majority: more than nine servers only make it slower
@@ -24,6 +26,9 @@ HEARTBEAT_MS_MIN, HEARTBEAT_MS_MAX = 10, 10_000
 ELECTION_TIMEOUT_MS_MAX = 100_000
 HEARTBEATS_PER_TIMEOUT_MIN = 4  # so that a few late heartbeats do not start an election
 TIMEOUT_SPREAD_MIN = 1.5  # high / low: a narrow range splits votes
+
+CONFIG_FILE = "cluster.ini"
+CONFIG_VARIABLE = "ATM_CONFIG"
 
 LEDGER_FILE = "ledger.db"  # in each node's folder, which is data_dir/<node>
 PEPPER_FILE = "pepper.key"  # no node can have this name
@@ -246,12 +251,28 @@ def is_node_name(text: str) -> bool:
     return _NODE_SECTION.fullmatch(f"node {text}") is not None
 
 
-def default_config() -> Path:
-    """Return the file that is read without `--config`: that of the environment, this folder, the project."""
-    named, here = os.environ.get("ATM_CONFIG"), Path("cluster.ini")
+def found_config() -> Path | None:
+    """Return the file that is read without `--config`, if there is any.
+
+    That of $ATM_CONFIG, which need not exist; else cluster.ini in this folder; else that of the checkout.
+    """
+    named, here, root = os.environ.get(CONFIG_VARIABLE), Path(CONFIG_FILE), checkout()
     if named:
         return Path(named)
-    return here if here.exists() else Path(__file__).resolve().parent.parent / "cluster.ini"
+    if here.exists() or root is None:
+        return here if here.exists() else None
+    return root / CONFIG_FILE
+
+
+def default_config() -> Path:
+    """Return the file that is read without `--config`; raise `ConfigError` if there is none."""
+    found = found_config()
+    if found is None:
+        raise ConfigError(
+            f"there is no {CONFIG_FILE} in this folder, and {CONFIG_VARIABLE} is not set: give --config FILE, "
+            f"write one with {command('admin')} init, or try a bank of your own with {command('run')}"
+        )
+    return found
 
 
 class _CaseKeeping(configparser.ConfigParser):

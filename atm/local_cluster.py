@@ -22,8 +22,8 @@ from types import TracebackType
 from typing import Self
 
 from atm.client.each_node import ask_one
-from atm.config import Address, Cluster, load
-from atm.files import make_folder
+from atm.config import CONFIG_FILE, Address, Cluster, load
+from atm.files import create_durably, make_folder
 from atm.tls.credentials import Credentials, client_credentials
 from atm.wire.client_messages import Status, StatusReply
 
@@ -194,19 +194,39 @@ def write_cluster_ini(folder: Path, count: int = 5, **settings: str | float) -> 
 
     `settings` are keys of its [cluster] section. Return its path.
     """
-    return write_cluster_ini_for(folder, [f"n{number}" for number in range(1, count + 1)], **settings)
+    return write_cluster_ini_for(folder, _names(count), **settings)
 
 
 def write_cluster_ini_for(folder: Path, names: Sequence[str], **settings: str | float) -> Path:
     """Do what `write_cluster_ini` does, for nodes of these names."""
+    path = folder / CONFIG_FILE
+    path.write_text(_cluster_ini(names, **settings), encoding="utf-8")
+    return path
+
+
+def own_cluster_ini(folder: Path) -> Path:
+    """Return the `cluster.ini` in `folder`, which is made with five nodes unless it is there.
+
+    Of several processes that make it at once, one wins. Raise `OSError`.
+    """
+    path = folder / CONFIG_FILE
+    if not path.exists():
+        make_folder(folder)
+        create_durably(path, _cluster_ini(_names(5)).encode(), mode=0o600)
+    return path
+
+
+def _names(count: int) -> list[str]:
+    return [f"n{number}" for number in range(1, count + 1)]
+
+
+def _cluster_ini(names: Sequence[str], **settings: str | float) -> str:
     ports = iter(free_ports(2 * len(names)))
     lines = ["[cluster]", *(f"{key} = {value}" for key, value in settings.items())]
     for name in names:
         lines += ["", f"[node {name}]"]
         lines += [f"client = {LOOPBACK}:{next(ports)}", f"peer = {LOOPBACK}:{next(ports)}"]
-    path = folder / "cluster.ini"
-    path.write_text("\n".join(lines) + "\n", encoding="utf-8")
-    return path
+    return "\n".join(lines) + "\n"
 
 
 def free_ports(count: int) -> list[int]:

@@ -9,13 +9,17 @@ import argparse
 import signal
 import sys
 from collections.abc import Sequence
+from pathlib import Path
 from types import FrameType
 from typing import NoReturn
 
-from atm.command_line import add_version, program_name
-from atm.config import ConfigError
+import platformdirs
+
+from atm.checkout import command
+from atm.command_line import add_config, add_version, program_name
+from atm.config import CONFIG_FILE, ConfigError, found_config
 from atm.files import keep_private
-from atm.local_cluster import LocalCluster, NoLeader
+from atm.local_cluster import LocalCluster, NoLeader, own_cluster_ini
 from atm.teller import main as teller
 
 LEADER_TIMEOUT_S = 15.0
@@ -31,33 +35,48 @@ def main(argv: Sequence[str] | None = None) -> int:
         usage="%(prog)s [-h] [--config FILE] [teller's arguments]",
         allow_abbrev=False,
         description="Start every node of cluster.ini in the background, open the teller, and stop the nodes "
-        "when it ends. The output of a node goes to <data_dir>/<node>.log.",
-        epilog="All other arguments go to the teller: see bin/atm --help.",
+        "when it ends. The output of a node goes to <data_dir>/<node>.log. Without any cluster.ini it makes a "
+        "bank of five nodes in your state folder, and says where.",
+        epilog=f"All other arguments go to the teller: see {command('atm')} --help.",
     )
     add_version(parser)
-    parser.add_argument(
-        "--config", default="cluster.ini", metavar="FILE", help="the cluster's file (default: cluster.ini)"
-    )
+    add_config(parser)
     options, teller_arguments = parser.parse_known_args(argv)
     keep_private()
     try:
-        cluster = LocalCluster(options.config)
+        config: Path = options.config or found_config() or _own_bank()
+        cluster = LocalCluster(config)
     except ConfigError as error:
         _say(str(error))
         return EXIT_USAGE
+    except OSError as error:
+        _say(f"The state folder {_own_folder()} cannot be written: {error.strerror}. Give --config FILE")
+        return EXIT_NOT_AVAILABLE
     for number in ENDING_SIGNALS:
         if signal.getsignal(number) is not signal.SIG_IGN:  # nohup stays nohup
             signal.signal(number, _end)
     try:
         if not _start(cluster):
             return EXIT_NOT_AVAILABLE
-        return teller.main(["--config", options.config, *teller_arguments])
+        return teller.main(["--config", str(config), *teller_arguments])
     except KeyboardInterrupt:
         return 128 + signal.SIGINT
     finally:
         for number in (*ENDING_SIGNALS, signal.SIGINT):
             signal.signal(number, signal.SIG_IGN)  # a second Ctrl-C must not leave nodes behind
         cluster.stop_all()
+
+
+def _own_bank() -> Path:
+    """Return the cluster.ini of the user's own bank, which is made at the first call; raise `OSError`."""
+    path = own_cluster_ini(_own_folder())
+    _say(f"There is no {CONFIG_FILE} here, so this is a bank of your own, in {path.parent}")
+    _say(f"Other commands reach it with --config {path}")
+    return path
+
+
+def _own_folder() -> Path:
+    return platformdirs.user_state_path("atm") / "bank"
 
 
 def _start(cluster: LocalCluster) -> bool:

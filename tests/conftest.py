@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import signal
 
 from hypothesis import settings
@@ -12,6 +13,8 @@ from atm.files import keep_private
 # that a test starts and then interrupts.
 signal.signal(signal.SIGINT, signal.default_int_handler)
 signal.signal(signal.SIGHUP, signal.SIG_DFL)
+
+os.environ.pop("ATM_CONFIG", None)  # a bank of whoever runs the tests is none of theirs
 
 keep_private()  # as each program of the project does
 

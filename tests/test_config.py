@@ -10,6 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from atm.checkout import checkout
 from atm.config import (
     CLUSTER_KEYS,
     FILE_BYTES_MAX,
@@ -19,7 +20,9 @@ from atm.config import (
     Address,
     Cluster,
     ConfigError,
+    default_config,
     default_pepper,
+    found_config,
     load,
 )
 
@@ -536,3 +539,43 @@ def test_a_pepper_among_the_credentials_of_a_service_is_used_if_it_is_there(
     assert default_pepper(tmp_path / "data") == tmp_path / "secrets" / "pepper.key"
     (tmp_path / "credentials" / "pepper.key").touch()
     assert default_pepper(tmp_path / "data") == tmp_path / "credentials" / "pepper.key"
+
+
+# -- which file is read ---------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def empty(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """The current folder, which is empty."""
+    folder = tmp_path / "empty"
+    folder.mkdir()
+    monkeypatch.chdir(folder)
+    return folder
+
+
+def test_the_file_is_that_of_the_environment_else_this_folders_else_the_checkouts(
+    empty: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert default_config() == DEFAULT_PATH
+    write(empty, NODE_A)
+    assert default_config() == Path("cluster.ini")
+    monkeypatch.setenv("ATM_CONFIG", "/nowhere/a bank.ini")
+    assert default_config() == Path("/nowhere/a bank.ini"), "also if it is not there: that is a mistake"
+    monkeypatch.setenv("ATM_CONFIG", "")
+    assert default_config() == Path("cluster.ini"), "an empty variable is as good as none"
+
+
+@pytest.mark.usefixtures("empty")
+def test_an_installed_package_has_no_file_of_its_own(monkeypatch: pytest.MonkeyPatch) -> None:
+    checkout.cache_clear()
+    monkeypatch.setattr("atm.checkout.__file__", "/usr/lib/python3/site-packages/atm/checkout.py")
+    try:
+        assert found_config() is None
+        with pytest.raises(ConfigError) as error:
+            default_config()
+    finally:
+        checkout.cache_clear()
+    assert str(error.value) == (
+        "there is no cluster.ini in this folder, and ATM_CONFIG is not set: give --config FILE, write one with "
+        "atm-admin init, or try a bank of your own with atm-run"
+    )

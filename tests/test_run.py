@@ -139,3 +139,47 @@ def test_a_data_folder_that_cannot_be_made_is_one_line(path: Path) -> None:
     result = run(path, "query\n")
     assert (result.stdout, result.returncode) == ("", 3)
     assert result.stderr == f"The data folder {load(path).data_dir} cannot be written: File exists\n"
+
+
+# -- a bank of one's own --------------------------------------------------------------------------------
+
+
+def run_installed(folder: Path, typed: str) -> subprocess.CompletedProcess[str]:
+    """Run it in `folder` as an installed package does, which has no cluster.ini."""
+    program = "import sys, atm.config, atm.run; atm.config.checkout = lambda: None; sys.exit(atm.run.main())"
+    return subprocess.run(
+        [sys.executable, "-P", "-c", program],
+        input=typed,
+        capture_output=True,
+        text=True,
+        timeout=DEADLINE_S,
+        check=False,
+        cwd=folder,
+    )
+
+
+def test_without_any_file_five_nodes_are_made_in_the_users_state_folder(tmp_path: Path) -> None:
+    empty = tmp_path / "empty"
+    empty.mkdir()
+    bank = tmp_path / "state" / "atm" / "bank"
+    first = run_installed(empty, "credit 5000\n")
+    assert (first.returncode, first.stdout.splitlines()[3:]) == (0, ["Successfully credited 5000 to your account"])
+    assert first.stderr.splitlines() == [
+        f"There is no cluster.ini here, so this is a bank of your own, in {bank}",
+        f"Other commands reach it with --config {bank}/cluster.ini",
+    ]
+    cluster = load(bank / "cluster.ini")
+    assert list(cluster.nodes) == ["n1", "n2", "n3", "n4", "n5"]
+    assert {node.client.host for node in cluster.nodes.values()} == {"127.0.0.1"}
+    assert list(empty.iterdir()) == []
+    assert "Your starting balance is 5000" in run_installed(empty, "").stdout, "it is the same bank again"
+    assert not listening(bank / "cluster.ini"), "nodes were left behind"
+
+
+def test_a_state_folder_that_cannot_be_made_is_one_line(tmp_path: Path) -> None:
+    (tmp_path / "state").write_text("a file in its place")
+    result = run_installed(tmp_path, "query\n")
+    assert (result.stdout, result.returncode) == ("", 3)
+    assert result.stderr == (
+        f"The state folder {tmp_path}/state/atm/bank cannot be written: File exists. Give --config FILE\n"
+    )

@@ -104,7 +104,8 @@ def installed(level: str) -> list[str]:
 def test_the_first_call_makes_the_venv_and_the_second_does_nothing(project: Project, level: str) -> None:
     first = project.set_up(level)
     assert first.stdout == "ready\nfor the command"
-    assert first.stderr == "Setting up .venv (once, about half a minute)\n"
+    venv = project.root / ".venv"
+    assert first.stderr == f'Setting up {venv} for "{level}" (once, about half a minute)\n'
     assert project.done() == ["venv", *installed(level)]
 
     second = project.set_up(level)
@@ -207,13 +208,47 @@ def test_an_update_that_was_killed_starts_from_nothing_too(project: Project) -> 
 def test_a_set_up_that_failed_says_so_and_is_tried_again(project: Project) -> None:
     failed = project.set_up(FAKE_FAILS_AT=".")
     assert (failed.returncode, failed.stdout) == (1, "")
-    assert failed.stderr.splitlines()[-1] == (
-        "Setting up .venv failed, see above; the next call tries again "
-        "(without the lock files if ATM_UNLOCKED=1)"
-    )
+    assert failed.stderr.splitlines()[-2:] == [
+        f"Setting up {project.root}/.venv failed, see above. It needs an index of packages; "
+        "what was set up before still works",
+        "The next call tries again (without the lock files if ATM_UNLOCKED=1)",
+    ]
     project.done()
     assert project.set_up().returncode == 0
     assert project.done() == installed("run")
+
+
+def test_without_a_network_what_was_set_up_before_still_works(project: Project) -> None:
+    project.set_up("run")
+    assert project.set_up("test", FAKE_FAILS_AT="requirements/test.txt").returncode == 1
+    project.done()
+    again = project.set_up("run")
+    assert (again.stdout, again.stderr) == ("ready\nfor the command", "")
+    assert project.done() == []
+
+
+def test_the_tests_packages_are_enough_for_certificates_and_for_chaos_without_a_picture(
+    project: Project,
+) -> None:
+    for name in ("admin", "chaos"):
+        shutil.copy(BIN / name, project.root / "bin")
+    project.set_up("test")
+    project.done()
+    for name, arguments, wanted in (
+        ("admin", "certs show", []),
+        ("chaos", "--help", []),
+        ("chaos", "--plot=a.png", installed("chaos")),
+    ):
+        subprocess.run(
+            [project.root / "bin" / name, *arguments.split()],
+            env=project.environment,
+            stderr=subprocess.DEVNULL,
+            check=False,
+            timeout=30,
+        )
+        *installs, called = project.done()
+        assert installs == wanted
+        assert called.endswith(arguments), "the command itself ran"
 
 
 def test_of_many_calls_at_once_one_does_it_and_the_others_wait(project: Project) -> None:
@@ -229,6 +264,66 @@ def test_of_many_calls_at_once_one_does_it_and_the_others_wait(project: Project)
     ]
     assert [call.communicate(timeout=30)[0] for call in calls] == [b"ready\n"] * 5
     assert project.done() == ["venv", *installed("run")]
+
+
+# -- VENV: another place ---------------------------------------------------------------------------------
+
+
+def test_venv_names_another_place_and_nothing_is_written_into_the_project(
+    project: Project, tmp_path: Path
+) -> None:
+    before = sorted(project.root.rglob("*"))
+    venv = tmp_path / "my venvs" / "atm"
+    assert project.set_up("run", VENV=str(venv)).stdout == "ready\nfor the command"
+    assert project.done() == ["venv", *installed("run")]
+    assert (venv / "bin/python").exists()
+    assert sorted(project.root.rglob("*")) == before
+    assert project.set_up("run", VENV=str(venv)).stderr == ""
+    assert project.done() == []
+
+
+def test_a_relative_venv_is_in_the_current_folder(project: Project, tmp_path: Path) -> None:
+    script = f"cd '{tmp_path}'; {project.command('run')[2]}"
+    subprocess.run(
+        ["sh", "-c", script, "sh", str(project.root)],
+        env=project.environment | {"VENV": "here"},
+        stdin=subprocess.DEVNULL,
+        capture_output=True,
+        check=True,
+        timeout=30,
+    )
+    assert (tmp_path / "here" / "bin/python").exists()
+
+
+def test_a_folder_that_is_no_virtual_environment_is_left_alone(project: Project, tmp_path: Path) -> None:
+    (tmp_path / "home").mkdir()
+    (tmp_path / "home" / "letters").write_text("dear")
+    result = project.set_up("run", VENV=str(tmp_path / "home"))
+    assert (result.returncode, result.stdout) == (1, "")
+    assert result.stderr.splitlines()[-1] == (
+        f"{tmp_path}/home is there, and is no virtual environment: let VENV name a new folder"
+    )
+    assert project.done() == []
+    assert (tmp_path / "home" / "letters").read_text() == "dear"
+
+
+@pytest.mark.parametrize("level", ["run", "test"])
+def test_a_checkout_that_cannot_be_written_gets_one_line(project: Project, level: str) -> None:
+    lock = project.root / ".venv.lock"
+    lock.mkdir()  # as good as a folder without the right to write, which root would have
+    result = project.set_up(level)
+    assert (result.returncode, result.stdout) == (1, "")
+    assert result.stderr.splitlines()[1:] == [
+        f"{lock} cannot be written: let VENV name a folder of your own, as in VENV=$HOME/.venvs/atm bin/run"
+    ]
+    assert project.done() == []
+
+
+@pytest.mark.parametrize("command", sorted(set(BIN.iterdir()) - {BIN / "set_up"}), ids=lambda path: path.name)
+def test_each_command_runs_in_the_venv_that_was_set_up(command: Path) -> None:
+    text = command.read_text()
+    assert '"$venv/bin/' in text
+    assert ".venv" not in text
 
 
 @pytest.mark.parametrize(
@@ -247,7 +342,8 @@ def test_without_a_fitting_python_it_says_which_is_needed(
     few = tmp_path / "few"
     few.mkdir()
     (few / "sh").symlink_to("/bin/sh")
-    (few / "cat").symlink_to(shutil.which("cat") or "")
+    for name in ("cat", "dirname", "mkdir"):
+        (few / name).symlink_to(shutil.which(name) or "")
     result = project.set_up(PATH=str(few), **environment)
     assert result.returncode == 1
     assert result.stderr.splitlines()[-1] == (

@@ -27,6 +27,7 @@ from atm.command_line import (
     CLOSED_PIPE,
     OneLineParser,
     add_certificate,
+    add_config,
     add_version,
     complain,
     forget_stdout,
@@ -103,13 +104,7 @@ def _arguments(argv: Sequence[str] | None) -> argparse.Namespace:
 
 
 def _add_common(parser: argparse.ArgumentParser, default: object) -> None:
-    parser.add_argument(
-        "--config",
-        type=Path,
-        default=default,
-        metavar="FILE",
-        help="the cluster's file (default: $ATM_CONFIG, else cluster.ini in this folder, else the project's)",
-    )
+    add_config(parser, default)
     add_certificate(parser, default)
     parser.add_argument(
         "--json",

@@ -15,14 +15,14 @@ from pathlib import Path
 
 from atm.admin import certs
 from atm.admin.task import REFUSED, USAGE, NotDone, Task
-from atm.config import NODES_MAX, PEPPER_FILE, is_node_name, is_wildcard, parse_address
+from atm.config import CONFIG_FILE, NODES_MAX, PEPPER_FILE, is_node_name, is_wildcard, parse_address
 from atm.files import sync_folder
 from atm.identity import Role
 from atm.server.security.pins import new_pepper
 
 NODES = 5
 CLIENT_PORT, PEER_PORT = 5000, 6000
-FILE = Path("cluster.ini")
+FILE = Path(CONFIG_FILE)
 EXPLAINED = "cluster.ini.template"  # all of the file above its first node
 MODES = {PEPPER_FILE: 0o600}
 LOCAL_STEPS = ["Start all of them, and a teller: bin/run. Or each on its own: bin/start_node and its name"]

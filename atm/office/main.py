@@ -26,12 +26,13 @@ from atm.command_line import (
     USAGE,
     OneLineParser,
     add_certificate,
+    add_config,
     add_version,
     complain,
     forget_stdout,
     program_name,
 )
-from atm.config import LEDGER_FILE, Cluster, ConfigError, load
+from atm.config import LEDGER_FILE, Cluster, ConfigError, default_config, load
 from atm.files import keep_private
 from atm.ledger.audit.extract import account_lines, journal_lines
 from atm.ledger.audit.read_only import DamagedLedger, NoLedger, open_read_only
@@ -103,7 +104,11 @@ def _verify(options: argparse.Namespace) -> int:
 
 
 def _cluster(options: argparse.Namespace) -> Cluster:
-    return load(options.config).with_client_certificate(options.cert, options.key)
+    return _loaded(options).with_client_certificate(options.cert, options.key)
+
+
+def _loaded(options: argparse.Namespace) -> Cluster:
+    return load(options.config or default_config())
 
 
 def _export(options: argparse.Namespace) -> int:
@@ -132,7 +137,7 @@ def _ledger_of(options: argparse.Namespace) -> Path:
     if options.node is None:
         file: Path = options.file
         return file
-    cluster = load(options.config)
+    cluster = _loaded(options)
     if options.node not in cluster.nodes:
         raise ConfigError(
             f"{cluster.path}: there is no node {options.node!r}, only {', '.join(cluster.nodes)}"
@@ -162,7 +167,7 @@ def _import(options: argparse.Namespace) -> int:
 
 
 def _deeds(options: argparse.Namespace) -> int:
-    with Client(load(options.config)) as client:
+    with Client(_cluster(options)) as client:
         found = client.deeds(options.limit, options.before)
     if found.outcome == "not_allowed":
         raise NotAllowed(needed("deeds"))
@@ -177,7 +182,7 @@ def _deeds(options: argparse.Namespace) -> int:
 
 
 def _repair(options: argparse.Namespace) -> int:
-    return run_repair(load(options.config), options.node, options.term, yes=options.yes)
+    return run_repair(_loaded(options), options.node, options.term, yes=options.yes)
 
 
 @contextlib.contextmanager
@@ -199,7 +204,7 @@ def _arguments(argv: Sequence[str] | None) -> argparse.Namespace:
         allow_abbrev=False,
     )
     add_version(parser)
-    _add_config(parser, "cluster.ini")
+    add_config(parser)
     add_certificate(parser)
     commands = parser.add_subparsers(required=True, metavar="COMMAND", parser_class=OneLineParser)
 
@@ -258,15 +263,9 @@ def _arguments(argv: Sequence[str] | None) -> argparse.Namespace:
     deeds.set_defaults(run=_deeds)
 
     for command in (verify, export, imports, repairs, deeds):
-        _add_config(command, argparse.SUPPRESS)
+        add_config(command, argparse.SUPPRESS)
         add_certificate(command, argparse.SUPPRESS)
     return parser.parse_args(argv)
-
-
-def _add_config(parser: argparse.ArgumentParser, default: str) -> None:
-    parser.add_argument(
-        "--config", default=default, metavar="FILE", help="the cluster's file; default: cluster.ini"
-    )
 
 
 def _import_format(options: argparse.Namespace) -> str:

@@ -14,8 +14,8 @@ from collections.abc import Callable, Sequence
 from contextlib import closing
 from types import FrameType
 
-from atm.command_line import add_version, program_name
-from atm.config import Address, Cluster, ConfigError, load
+from atm.command_line import add_config, add_version, program_name
+from atm.config import Address, Cluster, ConfigError, default_config, load
 from atm.files import keep_private
 from atm.ledger.ledger import LedgerDamaged, LedgerFault
 from atm.raft import InvariantBroken, NodeId
@@ -74,7 +74,7 @@ def main(argv: Sequence[str] | None = None, *, traceable: bool = False) -> int:
     keep_private()
     forbid_core_dumps(traceable=traceable)
     try:
-        cluster = load(options.config)
+        cluster = load(options.config or default_config())
     except ConfigError as error:
         _report(str(error))
         return 2
@@ -216,7 +216,7 @@ def _options(argv: Sequence[str] | None) -> argparse.Namespace:
     )
     add_version(parser)
     parser.add_argument("node", metavar="NODE", help="the node's name in cluster.ini, such as 5000")
-    parser.add_argument("--config", metavar="FILE", default="cluster.ini", help="default: %(default)s")
+    add_config(parser)
     parser.add_argument("-v", "--verbose", action="store_true", help="print a line for each request")
     parser.add_argument(
         "--check-invariants",

@@ -29,6 +29,7 @@ from atm.command_line import (
     CLOSED_PIPE,
     OneLineParser,
     add_certificate,
+    add_config,
     add_version,
     complain,
     forget_stdout,
@@ -92,7 +93,8 @@ def _run(arguments: argparse.Namespace, script: BinaryIO | None) -> int:
         as_json=as_json, notes=sys.stderr if once or as_json else sys.stdout, on_terminal=on_terminal
     )
     try:
-        cluster = load(arguments.config).with_client_certificate(arguments.cert, arguments.key)
+        config = arguments.config or default_config()
+        cluster = load(config).with_client_certificate(arguments.cert, arguments.key)
         client = Client(
             cluster,
             arguments.node,
@@ -195,13 +197,7 @@ def _arguments(argv: Sequence[str] | None) -> argparse.Namespace:
     )
     add_version(parser)
     parser.add_argument("node", nargs="?", metavar="NODE", help="the first node to contact (default: any)")
-    parser.add_argument(
-        "--config",
-        type=Path,
-        default=default_config(),
-        metavar="FILE",
-        help="the cluster's file (default: cluster.ini in this folder, else the project's)",
-    )
+    add_config(parser)
     parser.add_argument(
         "--account", type=_account, default=MAIN, metavar="NAME", help="your account (default: main)"
     )

@@ -5,17 +5,36 @@ from pathlib import Path
 
 from setuptools import find_packages, setup
 
-RELEASE = runpy.run_path(str(Path(__file__).with_name("atm") / "version.py"))["RELEASE"]
+HERE = Path(__file__).resolve().parent
+RELEASE = runpy.run_path(str(HERE / "atm" / "version.py"))["RELEASE"]
 
 setup(
     name="atm-raft",
     version=RELEASE,
     description="A bank's ATM network: five servers that agree by Raft, ledgers in SQLite, and a teller",
-    license="MIT",
+    long_description=(HERE / "README.md").read_text(encoding="utf-8"),
+    long_description_content_type="text/markdown",
+    author="the ATM on Raft authors",
+    keywords=["raft", "consensus", "bank", "ledger", "sqlite", "double entry"],
+    classifiers=[
+        "Environment :: Console",
+        "Intended Audience :: Developers",
+        "Intended Audience :: Education",
+        "Intended Audience :: Financial and Insurance Industry",
+        "Operating System :: MacOS",
+        "Operating System :: POSIX :: Linux",
+        "Programming Language :: Python :: 3.11",
+        "Programming Language :: Python :: 3.12",
+        "Programming Language :: Python :: 3.13",
+        "Topic :: Office/Business :: Financial :: Accounting",
+        "Topic :: System :: Distributed Computing",
+        "Typing :: Typed",
+    ],
+    license_expression="MIT",
     license_files=["LICENSE"],
     python_requires=">=3.11",
     packages=find_packages(include=["atm", "atm.*"]),
-    package_data={"atm": ["py.typed"], "atm.admin": ["cluster.ini.template"], "atm.ledger": ["*.sql"]},
+    package_data={"atm": ["py.typed"], "atm.admin": ["cluster.ini"], "atm.ledger": ["*.sql"]},
     install_requires=[
         "apsw>=3.51.3.0",  # its first part is SQLite's version: before 3.51.3, WAL resets can race
         "msgspec>=0.19",

@@ -269,8 +269,8 @@ def default_config() -> Path:
     found = found_config()
     if found is None:
         raise ConfigError(
-            f"there is no {CONFIG_FILE} in this folder, and {CONFIG_VARIABLE} is not set: give --config FILE, "
-            f"write one with {command('admin')} init, or try a bank of your own with {command('run')}"
+            f"there is no {CONFIG_FILE} in this folder, and {CONFIG_VARIABLE} is not set: give --config "
+            f"FILE, write one with {command('admin')} init, or try a bank of your own with {command('run')}"
         )
     return found
 

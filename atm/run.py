@@ -35,8 +35,8 @@ def main(argv: Sequence[str] | None = None) -> int:
         usage="%(prog)s [-h] [--config FILE] [teller's arguments]",
         allow_abbrev=False,
         description="Start every node of cluster.ini in the background, open the teller, and stop the nodes "
-        "when it ends. The output of a node goes to <data_dir>/<node>.log. Without any cluster.ini it makes a "
-        "bank of five nodes in your state folder, and says where.",
+        "when it ends. The output of a node goes to <data_dir>/<node>.log. Without any cluster.ini it makes "
+        "a bank of five nodes in your state folder, and says where.",
         epilog=f"All other arguments go to the teller: see {command('atm')} --help.",
     )
     add_version(parser)

@@ -576,6 +576,6 @@ def test_an_installed_package_has_no_file_of_its_own(monkeypatch: pytest.MonkeyP
     finally:
         checkout.cache_clear()
     assert str(error.value) == (
-        "there is no cluster.ini in this folder, and ATM_CONFIG is not set: give --config FILE, write one with "
-        "atm-admin init, or try a bank of your own with atm-run"
+        "there is no cluster.ini in this folder, and ATM_CONFIG is not set: give --config FILE, write one "
+        "with atm-admin init, or try a bank of your own with atm-run"
     )

@@ -144,7 +144,7 @@ def test_a_data_folder_that_cannot_be_made_is_one_line(path: Path) -> None:
 # -- a bank of one's own --------------------------------------------------------------------------------
 
 
-def run_installed(folder: Path, typed: str) -> subprocess.CompletedProcess[str]:
+def run_installed(folder: Path, typed: str, **environment: str) -> subprocess.CompletedProcess[str]:
     """Run it in `folder` as an installed package does, which has no cluster.ini."""
     program = "import sys, atm.config, atm.run; atm.config.checkout = lambda: None; sys.exit(atm.run.main())"
     return subprocess.run(
@@ -155,7 +155,16 @@ def run_installed(folder: Path, typed: str) -> subprocess.CompletedProcess[str]:
         timeout=DEADLINE_S,
         check=False,
         cwd=folder,
+        env=os.environ | environment,
     )
+
+
+def test_the_file_of_the_environment_is_used_before_a_bank_of_ones_own(path: Path, tmp_path: Path) -> None:
+    result = run_installed(tmp_path, "query\n", ATM_CONFIG=str(path))
+    assert (result.returncode, result.stderr) == (0, "")
+    assert result.stdout.endswith("Your current account balance is: 0\n")
+    assert (path.parent / "data" / "n1").exists()
+    assert not (tmp_path / "state" / "atm" / "bank").exists()
 
 
 def test_without_any_file_five_nodes_are_made_in_the_users_state_folder(tmp_path: Path) -> None:
@@ -163,7 +172,10 @@ def test_without_any_file_five_nodes_are_made_in_the_users_state_folder(tmp_path
     empty.mkdir()
     bank = tmp_path / "state" / "atm" / "bank"
     first = run_installed(empty, "credit 5000\n")
-    assert (first.returncode, first.stdout.splitlines()[3:]) == (0, ["Successfully credited 5000 to your account"])
+    assert (first.returncode, first.stdout.splitlines()[3:]) == (
+        0,
+        ["Successfully credited 5000 to your account"],
+    )
     assert first.stderr.splitlines() == [
         f"There is no cluster.ini here, so this is a bank of your own, in {bank}",
         f"Other commands reach it with --config {bank}/cluster.ini",

@@ -9,7 +9,6 @@ import argparse
 import contextlib
 import sys
 from collections.abc import Sequence
-from pathlib import Path
 
 from atm.admin.commands import COMMANDS
 from atm.admin.task import (

@@ -23,7 +23,6 @@ from atm.server.security.pins import new_pepper
 NODES = 5
 CLIENT_PORT, PEER_PORT = 5000, 6000
 FILE = Path(CONFIG_FILE)
-EXPLAINED = "cluster.ini.template"  # all of the file above its first node
 MODES = {PEPPER_FILE: 0o600}
 LOCAL_STEPS = ["Start all of them, and a teller: bin/run. Or each on its own: bin/start_node and its name"]
 DISTRIBUTED_STEPS = [
@@ -187,7 +186,8 @@ def section(name: str, client: str, peer: str) -> str:
 
 
 def _file(nodes: Sequence[tuple[str, str, int, int]]) -> str:
-    explained = files("atm.admin").joinpath(EXPLAINED).read_text(encoding="utf-8")
+    example = files("atm.admin").joinpath(CONFIG_FILE).read_text(encoding="utf-8")
+    explained = example.partition("\n[node ")[0] + "\n"
     sections = [section(name, f"{host}:{client}", f"{host}:{peer}") for name, host, client, peer in nodes]
     first = [_with_remark(line) for line in sections[0].splitlines()]
     sections[0] = "\n".join(first) + "\n"

@@ -1,4 +1,4 @@
-"""Planted defects of the first start: the pepper, the addresses, the signals."""
+"""Planted defects of the first start: which file is read, the pepper, the addresses, the signals."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ from tests.mutants.edit import Edit
 from tests.mutants.mutant import Mutant
 
 MAIN_TESTS = "tests/server/test_main.py::"
+CONFIG_TESTS = "tests/test_config.py::"
 LISTENER_TESTS = "tests/server/test_listener.py::"
 
 INSTALL = (
@@ -98,5 +99,36 @@ INSTALL = (
         what="a program that rotates logs ends the server without a line",
         edits=(Edit("_stop_on_signals", "signal.signal(signal.SIGHUP, ...)", "pass"),),
         caught_by=MAIN_TESTS + "test_signals_for_reloading_and_rotating_end_nothing",
+    ),
+    Mutant(
+        name="ATM_CONFIG is not looked at",
+        what="commands work on another bank than the one that the environment names",
+        edits=(Edit("found_config", "if named_:\n    return Path(named_)", "pass"),),
+        caught_by=CONFIG_TESTS
+        + "test_the_file_is_that_of_the_environment_else_this_folders_else_the_checkouts",
+    ),
+    Mutant(
+        name="atm-run asks no environment",
+        what="a bank of one's own is started in place of the one that is named",
+        edits=(
+            Edit(
+                "run:main",
+                "options_.config or found_config() or _own_bank()",
+                "options_.config or _own_bank()",
+            ),
+        ),
+        caught_by="tests/test_run.py::test_the_file_of_the_environment_is_used_before_a_bank_of_ones_own",
+    ),
+    Mutant(
+        name="any folder is a checkout",
+        what="an installed package reads a cluster.ini among packages, and names commands that are not there",
+        edits=(Edit("checkout", "root_ if a_.exists() else None", "root_"),),
+        caught_by=CONFIG_TESTS + "test_an_installed_package_has_no_file_of_its_own",
+    ),
+    Mutant(
+        name="commands go by their names in a checkout",
+        what="whoever installed the package is told to run what is not there",
+        edits=(Edit("command", "checkout() is None", "False"),),
+        caught_by="tests/test_checkout.py::test_where_the_package_is_installed_they_are_the_console_scripts",
     ),
 )

@@ -1,6 +1,6 @@
 """Tries wheel and sdist on every supported Python that this machine has: `python -m tests.installed`.
 
-Needs an index of packages. Exit code 0: each try went well. A Python that is not there is named, and is no failure.
+Needs an index of packages. Exit code 0: each try went well. A Python that is not there is named: no failure.
 """
 
 from __future__ import annotations

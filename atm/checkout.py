@@ -15,6 +15,6 @@ def checkout() -> Path | None:
     return root if (root / "bin" / "start_node").exists() else None
 
 
-def command(name: str) -> str:
+def command_here(name: str) -> str:
     """Return how people here call the command `bin/<name>`."""
     return INSTALLED_NAMES.get(name, f"atm-{name}") if checkout() is None else f"bin/{name}"

@@ -16,7 +16,7 @@ from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from atm.checkout import checkout, command
+from atm.checkout import checkout, command_here
 
 FILE_BYTES_MAX = 64 * 1024
 LINE_CHARS_MAX = 1000  # of an error message, about
@@ -272,7 +272,8 @@ def default_config() -> Path:
     if found is None:
         raise ConfigError(
             f"there is no {CONFIG_FILE} in this folder, and {CONFIG_VARIABLE} is not set: give --config "
-            f"FILE, write one with {command('admin')} init, or try a bank of your own with {command('run')}"
+            f"FILE, write one with {command_here('admin')} init, or try a bank of your "
+            f"own with {command_here('run')}"
         )
     return found
 

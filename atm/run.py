@@ -15,7 +15,7 @@ from typing import NoReturn
 
 import platformdirs
 
-from atm.checkout import command
+from atm.checkout import command_here
 from atm.command_line import add_config, add_version, program_name
 from atm.config import CONFIG_FILE, ConfigError, found_config
 from atm.files import keep_private
@@ -37,7 +37,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         description="Start every node of cluster.ini in the background, open the teller, and stop the nodes "
         "when it ends. The output of a node goes to <data_dir>/<node>.log. Without any cluster.ini it makes "
         "a bank of five nodes in your state folder, and says where.",
-        epilog=f"All other arguments go to the teller: see {command('atm')} --help.",
+        epilog=f"All other arguments go to the teller: see {command_here('atm')} --help.",
     )
     add_version(parser)
     add_config(parser)

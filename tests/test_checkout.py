@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from atm.checkout import checkout, command
+from atm.checkout import checkout, command_here
 
 ROOT = Path(__file__).parent.parent
 DOCUMENTED = (ast.Module, ast.ClassDef, ast.FunctionDef, ast.AsyncFunctionDef)
@@ -26,20 +26,39 @@ def installed(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
 
 def test_in_a_checkout_the_commands_are_those_of_bin() -> None:
     assert checkout() == ROOT
-    assert [command(name) for name in COMMANDS] == [
+    assert [command_here(name) for name in COMMANDS] == [
         "bin/admin",
         "bin/atm",
         "bin/ledger",
         "bin/run",
         "bin/start_node",
     ]
-    assert all((ROOT / command(name)).exists() for name in COMMANDS)
+    assert all((ROOT / command_here(name)).exists() for name in COMMANDS)
 
 
 @pytest.mark.usefixtures("installed")
 def test_where_the_package_is_installed_they_are_the_console_scripts() -> None:
     assert checkout() is None
     names = ["atm-admin", "atm", "atm-ledger", "atm-run", "atm-node"]
-    assert [command(name) for name in COMMANDS] == names
+    assert [command_here(name) for name in COMMANDS] == names
     scripts = re.findall(r'"([\w-]+)=atm[\w.]*:main"', (ROOT / "setup.py").read_text())
     assert sorted(names) == sorted(scripts)
+
+
+@pytest.mark.parametrize("path", sorted((ROOT / "atm").rglob("*.py")), ids=lambda path: path.stem)
+def test_no_message_names_a_command_of_bin_where_there_may_be_none(path: Path) -> None:
+    tree = ast.parse(path.read_text(encoding="utf-8"))
+    described = {
+        id(node.body[0].value)
+        for node in ast.walk(tree)
+        if isinstance(node, DOCUMENTED) and node.body and isinstance(node.body[0], ast.Expr)
+    }
+    texts = [
+        node.value
+        for node in ast.walk(tree)
+        if isinstance(node, ast.Constant) and isinstance(node.value, str) and id(node) not in described
+    ]
+    named = [text for text in texts if re.search(rf"bin/({'|'.join(COMMANDS)})\b", text)]
+    assert named == (["bin/run"] if path.name == "run.py" else []), (
+        "command_here() says what it is called here"
+    )

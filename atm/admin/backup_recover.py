@@ -17,6 +17,7 @@ from msgspec import Struct
 
 from atm.admin.backup_rebuild import apply_entries
 from atm.admin.new_folders import NewCluster, founders_of, new_cluster_id, take_over, write_folder
+from atm.checkout import command_here
 from atm.config import LEDGER_FILE, Cluster, ConfigError
 from atm.files import sync_folder
 from atm.ledger.audit.read_only import DamagedLedger, NoLedger, open_read_only
@@ -123,7 +124,7 @@ def _plan(folders: Sequence[DataFolder]) -> Plan:
         raise BackupRefused(
             f"{', '.join(voting)} are a majority of {len(voters)}: start them, and the bank goes on with "
             "nothing lost. "
-            "Bring the others back with bin/admin replace or remove"
+            f"Bring the others back with {command_here('admin')} replace or remove"
         )
     return plan
 

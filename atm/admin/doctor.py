@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from atm.admin.health import DISK_FREE_BYTES_MIN, certificate_ends, judge, voters
 from atm.admin.status import size
 from atm.admin.task import DONE, NOT_AVAILABLE, REFUSED, Task
+from atm.checkout import command_here
 from atm.client.each_node import ask_one
 from atm.client.node_status import DOWN, LEARNER, ClusterStatus
 from atm.client.receipt import new_request_id
@@ -120,7 +121,7 @@ def _without_vote(status: ClusterStatus) -> Iterator[Finding]:
                 node.node,
                 f"{node.node} came back without its data folder and has no vote: one failure less is "
                 "survived. "
-                f"Give it back: bin/admin replace {node.node}",
+                f"Give it back: {command_here('admin')} replace {node.node}",
             )
         elif node.role == LEARNER or (_row(status, node.node) and node.node not in expected):
             yield Finding(
@@ -155,8 +156,8 @@ def _disks(status: ClusterStatus) -> Iterator[Finding]:
             yield Finding(
                 "disk",
                 name,
-                f"the log of {name} has {size(log)}: bin/admin snapshot {name} cuts it; if it grows again, "
-                "see what that node prints",
+                f"the log of {name} has {size(log)}: {command_here('admin')} snapshot {name} cuts it; if it "
+                "grows again, see what that node prints",
             )
 
 
@@ -251,7 +252,7 @@ def _addresses(cluster: Cluster, status: ClusterStatus) -> Iterator[Finding]:
                     row.node,
                     f"{cluster.path} has {key} = {here} for {row.node}, and the cluster has {there}: "
                     "correct the file, "
-                    f"or if the node has moved: bin/admin move {row.node}",
+                    f"or if the node has moved: {command_here('admin')} move {row.node}",
                 )
 
 
@@ -263,7 +264,8 @@ def certificate_findings(status: ClusterStatus, credentials: Credentials | None)
                 "certificates",
                 certificate.node,
                 f"{certificate.phrase}: afterwards nobody connects with it. Renew it where the CA's key is "
-                f"(bin/admin certs renew {certificate.name}) and copy both files to its machine",
+                f"({command_here('admin')} certs renew {certificate.name}) and copy both files to its "
+                "machine",
             )
 
 

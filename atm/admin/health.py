@@ -9,6 +9,7 @@ from dataclasses import dataclass
 
 from atm.admin.status import size
 from atm.admin.task import DONE, NOT_AVAILABLE, REFUSED, Task
+from atm.checkout import command_here
 from atm.client.node_status import DOWN, ClusterStatus, NodeStatus, available_line
 from atm.command_line import printable
 from atm.tls.credentials import Credentials
@@ -113,7 +114,7 @@ def _reasons(status: ClusterStatus, credentials: Credentials | None) -> Iterator
         if node.role == DOWN:
             yield f"{node.node} does not answer"
         elif node.voter is False:
-            yield f"{node.node} has lost its vote (bin/admin replace {node.node})"
+            yield f"{node.node} has lost its vote ({command_here('admin')} replace {node.node})"
         elif node.lag is not None and node.lag > LAG_ENTRIES_MAX:
             yield f"{node.node} is {node.lag:,} entries behind"
     for row in status.members:

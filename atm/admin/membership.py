@@ -16,6 +16,7 @@ from tabulate import tabulate
 from atm.admin.catching_up import CatchingUp
 from atm.admin.new_cluster import section
 from atm.admin.task import DONE, INTERRUPTED, NOT_AVAILABLE, REFUSED, TIMEOUT_S, UNKNOWN, USAGE, NotDone, Task
+from atm.checkout import command_here
 from atm.client.errors import ClientError, OutcomeUnknown
 from atm.client.node_status import DOWN, LEADER, ClusterStatus
 from atm.client.receipt import new_request_id
@@ -99,7 +100,7 @@ def add(task: Task) -> int:
     """Add a learner, wait until it has caught up, make it a voter, print its section."""
     options = task.options
     name, peer, client = options.node, str(options.peer), str(options.client)
-    again = f"bin/admin add {name} --peer {peer} --client {client}"
+    again = f"{command_here('admin')} add {name} --peer {peer} --client {client}"
     with _told_if_interrupted(task, name, again):
         found = task.client.members()
         row = _row(found, name)
@@ -111,14 +112,14 @@ def add(task: Task) -> int:
             raise NotDone(
                 REFUSED,
                 f"{name} is a member already, with the addresses {row.peer} and {row.client}: "
-                f"move it (bin/admin move {name} …), or choose another name",
+                f"move it ({command_here('admin')} move {name} …), or choose another name",
             )
         elif not row.voter:
             task.progress(f"{name} is a learner already: it goes on catching up")
         if row is None or not row.voter:
             task.progress(
                 f"If it does not run yet: put the section below into a cluster.ini there, with the pepper of "
-                f"the others, and start it (bin/start_node {name})\n".rstrip()
+                f"the others, and start it ({command_here('start_node')} {name})\n".rstrip()
             )
             for line in section(name, client, peer).splitlines():
                 task.progress(f"    {line}")
@@ -143,7 +144,7 @@ def remove(task: Task) -> int:
             REFUSED,
             f"{name} is a voter: {voters - 1} would be left, which go on serving while "
             f"{(voters - 1) // 2 + 1} "
-            f"of them run. Nothing was changed. To do it: bin/admin remove {name} --yes",
+            f"of them run. Nothing was changed. To do it: {command_here('admin')} remove {name} --yes",
         )
     change(task, RemoveMember(id=new_request_id(), node=name, yes=yes))
     text = (
@@ -174,7 +175,7 @@ def move(task: Task) -> int:
 def replace(task: Task) -> int:
     """Make a member that lost its disk a learner by its new folder, and a voter once it has caught up."""
     name = task.options.node
-    again = f"bin/admin replace {name}"
+    again = f"{command_here('admin')} replace {name}"
     with _told_if_interrupted(task, name, again):
         _member(task.client.members(), name)
         _replace_once_connected(task, name)
@@ -291,7 +292,8 @@ def _state_line(task: Task, name: str, again: str) -> str:
         row = _row(task.client.members(), name)
     except ClientError:
         return (
-            f"Interrupted: what {name} is now could not be learned. See bin/admin members; to go on: {again}"
+            f"Interrupted: what {name} is now could not be learned. "
+            f"See {command_here('admin')} members; to go on: {again}"
         )
     if row is None:
         return f"Interrupted: {name} is no member, nothing was changed. To go on: {again}"
@@ -299,7 +301,7 @@ def _state_line(task: Task, name: str, again: str) -> str:
         return f"Interrupted: {name} is a voter"
     return (
         f"Interrupted: {name} is a learner, which goes on catching up and has no vote. To go on: {again}; "
-        f"to take it out: bin/admin remove {name}"
+        f"to take it out: {command_here('admin')} remove {name}"
     )
 
 

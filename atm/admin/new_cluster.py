@@ -15,6 +15,7 @@ from pathlib import Path
 
 from atm.admin import certs
 from atm.admin.task import REFUSED, USAGE, NotDone, Task
+from atm.checkout import command_here
 from atm.config import CONFIG_FILE, NODES_MAX, PEPPER_FILE, is_node_name, is_wildcard, parse_address
 from atm.files import sync_folder
 from atm.identity import Role
@@ -24,25 +25,30 @@ NODES = 5
 CLIENT_PORT, PEER_PORT = 5000, 6000
 FILE = Path(CONFIG_FILE)
 MODES = {PEPPER_FILE: 0o600}
-LOCAL_STEPS = ["Start all of them, and a teller: bin/run. Or each on its own: bin/start_node and its name"]
+LOCAL_STEPS = [
+    f"Start all of them, and a teller: {command_here('run')}. "
+    f"Or each on its own: {command_here('start_node')} and its name"
+]
 DISTRIBUTED_STEPS = [
     "1. Copy both files to every machine, into one folder; the copy of pepper.key is secret, as this one is",
-    "2. Start each node there, in that folder: bin/start_node and its name",
+    f"2. Start each node there, in that folder: {command_here('start_node')} and its name",
     "3. Keep a copy of pepper.key apart from all backups of the data: without it every PIN must be set again",
     "4. Nothing is encrypted (insecure = yes): on a network that others reach, begin with init --tls instead",
 ]
 DISTRIBUTED_TLS_STEPS = [
     "1. Copy to every machine, into one folder: cluster.ini, pepper.key and certs/ca.pem",
     "   and besides of certs/ only the node's own two, such as h1.pem and h1.key: no other's, never ca.key",
-    "2. Start each node there, in that folder: bin/start_node and its name",
+    f"2. Start each node there, in that folder: {command_here('start_node')} and its name",
     "3. Keep copies of pepper.key and certs/ca.key apart, in safe places: without the first every PIN must "
     "be set again, and with the second anybody makes certificates",
 ]
 WHO_IS_WHO = [
     "Who is who: admin (certs/admin.pem, role admin) changes the cluster, and moves no money:",
-    "   bin/admin --cert certs/admin.pem --key certs/admin.key and a command",
-    "teller (certs/teller.pem, roles teller and operator) is whom cluster.ini names for bin/atm. A teller's",
-    "   machine needs cluster.ini, certs/ca.pem and these. Others: bin/admin certs issue NAME --role ROLE",
+    f"   {command_here('admin')} --cert certs/admin.pem --key certs/admin.key and a command",
+    "teller (certs/teller.pem, roles teller and operator) is whom cluster.ini names for "
+    f"{command_here('atm')}. A teller's",
+    "   machine needs cluster.ini, certs/ca.pem and these. Others: "
+    f"{command_here('admin')} certs issue NAME --role ROLE",
 ]
 PEOPLE = {"admin": frozenset({Role.ADMIN}), "teller": frozenset({Role.TELLER, Role.OPERATOR})}
 TLS_SECTION = """[tls]

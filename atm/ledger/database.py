@@ -13,6 +13,7 @@ from pathlib import Path
 
 import apsw
 
+from atm.checkout import command_here
 from atm.files import rename_durably, sync_folder
 
 SCHEMA = Path(__file__).with_name("schema.sql").read_text(encoding="utf-8")
@@ -48,8 +49,8 @@ FILE_ONLY = {"journal_mode", "journal_size_limit"}  # a database in memory has n
 
 DETAIL_CHARS_MAX = 200
 MOVE_THE_BOOKS = (
-    "export the books with that release (bin/ledger export) and import them into a new cluster with this one "
-    "(bin/ledger import), as docs/upgrade.md says"
+    f"export the books with that release ({command_here('ledger')} export) and import them into a new "
+    f"cluster with this one ({command_here('ledger')} import), as docs/upgrade.md says"
 )
 REBUILD = "Stop the node, delete {path} with its -wal and -shm, start again: the Raft log rebuilds it"
 

@@ -24,6 +24,7 @@ import apsw
 import msgspec
 from msgspec import Struct
 
+from atm.checkout import command_here
 from atm.files import sync_file
 from atm.ledger.audit.read_only import DamagedLedger, NoLedger, open_read_only
 from atm.ledger.cluster import read_cluster
@@ -147,7 +148,8 @@ def _check(copy: Path, expected: LedgerState) -> None:
         [(line, *_)] = connection.execute("pragma quick_check(1)")
         if line != "ok":
             raise NotMade(
-                f"{copy} is damaged ({brief(line)}): check the disk, and the ledger with bin/ledger"
+                f"{copy} is damaged ({brief(line)}): check the disk, and the ledger "
+                f"with {command_here('ledger')}"
             )
 
 

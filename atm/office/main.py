@@ -20,6 +20,7 @@ from typing import TextIO
 import apsw
 import msgspec
 
+from atm.checkout import command_here
 from atm.client import Client, ClientError, NotAllowed, OutcomeUnknown, Unavailable
 from atm.command_line import (
     CLOSED_PIPE,
@@ -116,7 +117,9 @@ def _export(options: argparse.Namespace) -> int:
         try:
             _write(cursor, options.format, options.commodity, sys.stdout)
         except msgspec.ValidationError as error:
-            raise DamagedLedger(f"the ledger has an invalid row: {error}. Run bin/ledger verify") from error
+            raise DamagedLedger(
+                f"the ledger has an invalid row: {error}. Run {command_here('ledger')} verify"
+            ) from error
     return DONE
 
 
@@ -177,7 +180,7 @@ def _deeds(options: argparse.Namespace) -> int:
         return DONE
     print_deeds(rows)
     if found.next is not None:
-        print(f"There is more: bin/ledger deeds --limit {options.limit} --before {found.next}")
+        print(f"There is more: {command_here('ledger')} deeds --limit {options.limit} --before {found.next}")
     return DONE
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from atm.checkout import command_here
 from atm.config import Cluster, ConfigError
 from atm.server.group.repair import FolderState, inspect, repair
 
@@ -18,7 +19,7 @@ def run_repair(cluster: Cluster, node: str, term: int | None, *, yes: bool) -> i
         print(
             f"Nothing was changed. To repair, stop all {len(cluster.nodes)} nodes and do this for each, "
             "with one term for all, the highest that this prints on any: "
-            f"bin/ledger repair {node} --term {found.term_min} --yes"
+            f"{command_here('ledger')} repair {node} --term {found.term_min} --yes"
             if found.wrong
             else "Nothing is wrong here. If another node must be repaired, this one needs it too, with the "
             f"same term; the lowest that it takes is {found.term_min}"

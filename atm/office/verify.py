@@ -10,6 +10,7 @@ import msgspec
 from msgspec import Struct
 from tabulate import tabulate
 
+from atm.checkout import command_here
 from atm.client import new_request_id
 from atm.client.connection import NotTrusted
 from atm.client.each_node import ask_each
@@ -54,7 +55,9 @@ def verify_cluster(cluster: Cluster, seconds: float) -> AuditReport:
         elif name in distrust:
             missing[name] = f"was not audited: {distrust[name]}"
         else:
-            missing[name] = f"does not answer at {nodes[name].client}: does it run? (bin/start_node {name})"
+            missing[name] = (
+                f"does not answer at {nodes[name].client}: does it run? ({command_here('start_node')} {name})"
+            )
     asked = [nodes[name] for name in reached]
     request = Verify(id=new_request_id(), at=_indexes(list(reached.values())))
     answers = ask_each(asked, request, seconds, credentials)

@@ -22,6 +22,7 @@ import msgspec
 from msgspec import Struct
 from msgspec.structs import replace
 
+from atm.checkout import command_here
 from atm.config import LEDGER_FILE, Cluster
 from atm.files import make_folder, sync_folder, write_durably
 from atm.storage.log_recovery import START_EMPTY_ADVICE
@@ -245,8 +246,8 @@ class DataFolder:
         if version < FORMAT:
             raise FolderRefused(
                 f"{self.path} was written by release 1.0, which decided some commands differently: "
-                "export the books with that release (bin/ledger export) and import them into a new cluster "
-                "with this one (bin/ledger import), as docs/upgrade.md says"
+                f"export the books with that release ({command_here('ledger')} export) and import them into "
+                f"a new cluster with this one ({command_here('ledger')} import), as docs/upgrade.md says"
             )
         if version > FORMAT:
             raise FolderRefused(f"{self.path} was written by a newer release: install that one")

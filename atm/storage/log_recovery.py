@@ -7,6 +7,7 @@ from pathlib import Path
 
 from msgspec.structs import replace
 
+from atm.checkout import command_here
 from atm.raft.messages import HardState
 from atm.storage.disk import Disk, FileStatus
 from atm.storage.log_format import (
@@ -47,8 +48,8 @@ class LogOfAnotherRelease(Exception):
         if version == 1:
             what_to_do = (
                 "was written by release 1.0, which decided some commands differently: export the books with "
-                "that release (bin/ledger export) and import them into a new cluster with this one "
-                "(bin/ledger import), as docs/upgrade.md says"
+                f"that release ({command_here('ledger')} export) and import them into a new cluster "
+                f"with this one ({command_here('ledger')} import), as docs/upgrade.md says"
             )
         else:
             what_to_do = f"is in format {version} of the log, written by a newer release: install that one"

@@ -12,6 +12,7 @@ from pathlib import Path
 from threading import Lock
 from typing import Any
 
+from atm.checkout import command_here
 from atm.config import Cluster, ConfigError, TlsFiles
 from atm.identity import Identity, NoIdentity, identity_of
 
@@ -206,7 +207,9 @@ def _as_others_see_it(files: TlsFiles, client: ssl.SSLContext, server: ssl.SSLCo
         why = {9: "is not valid yet", 10: "has expired", 26: "is not made for this end of a connection"}.get(
             error.verify_code, f"is not trusted by the CAs in {files.ca}: {error.verify_message}"
         )
-        raise TlsUnusable(f"the certificate {files.cert} {why}: renew it with bin/admin certs") from error
+        raise TlsUnusable(
+            f"the certificate {files.cert} {why}: renew it with {command_here('admin')} certs"
+        ) from error
     except ssl.SSLError as error:
         raise TlsUnusable(f"the certificate {files.cert} cannot be used: {_reason(error)}") from error
     return server_end.getpeercert() or {}

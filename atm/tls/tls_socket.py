@@ -16,6 +16,7 @@ from threading import Lock
 from types import TracebackType
 from typing import Any, Self
 
+from atm.checkout import command_here
 from atm.identity import Identity, NoIdentity, identity_of
 
 HANDSHAKE_S = 5.0
@@ -27,7 +28,7 @@ MAJOR_VERSION = 3  # its second byte
 
 _UNTRUSTED = {  # OpenSSL's codes of X509_V_ERR_...
     9: "its certificate is not valid yet: compare the clocks of both machines",
-    10: "its certificate has expired: renew it with bin/admin certs",
+    10: f"its certificate has expired: renew it with {command_here('admin')} certs",
     18: "its certificate is of another CA",
     19: "its certificate is of another CA",
     20: "its certificate is of another CA",

@@ -128,7 +128,7 @@ INSTALL = (
     Mutant(
         name="commands go by their names in a checkout",
         what="whoever installed the package is told to run what is not there",
-        edits=(Edit("command", "checkout() is None", "False"),),
+        edits=(Edit("command_here", "checkout() is None", "False"),),
         caught_by="tests/test_checkout.py::test_where_the_package_is_installed_they_are_the_console_scripts",
     ),
 )

@@ -16,6 +16,7 @@ from collections import Counter, defaultdict
 from collections.abc import Callable, Collection, Hashable, Iterator, Mapping, Sequence
 from typing import NamedTuple, Protocol
 
+from atm.checkout import command_here
 from atm.ledger.commands import LedgerReceipt
 from atm.ledger.ledger import Record
 from atm.ledger.state_hash import FIRST_ROW, RowsFrom, StateHash
@@ -224,7 +225,7 @@ class LedgerComparison:
             line = (
                 f"two ledgers differ as of entry {index} ({what}), and without a third nobody knows which is "
             )
-            line += "wrong: start the other nodes; bin/ledger verify tells more"
+            line += f"wrong: start the other nodes; {command_here('ledger')} verify tells more"
         if node not in self._alarms:
             self._report(line)
         self._alarms[node] = _Alarm(line, self._clock())

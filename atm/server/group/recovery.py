@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import Protocol
 
+from atm.checkout import command_here
 from atm.ledger.commands import LedgerReceipt
 from atm.ledger.ledger import ClusterState, Record
 from atm.ledger.snapshot import LedgerState
@@ -45,8 +46,9 @@ class LogUnusable(Exception):
     def __init__(self, what: str) -> None:
         super().__init__(
             f"its log {what}: no cluster can go on from that. Bad memory or a faulty server caused it. "
-            "Nothing acknowledged is lost. Stop all nodes and repair all of them in the same way: bin/ledger "
-            "repair --help, docs/repair.md. Do not move the folder away: its vote would be lost for good"
+            "Nothing acknowledged is lost. Stop all nodes and repair all of them in the same way: "
+            f"{command_here('ledger')} repair --help, docs/repair.md. Do not move the folder away: its "
+            "vote would be lost for good"
         )
 
 

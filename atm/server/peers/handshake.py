@@ -8,6 +8,7 @@ from collections.abc import Callable, Sequence
 
 from msgspec.structs import replace
 
+from atm.checkout import command_here
 from atm.config import Address, Cluster
 from atm.ledger.peppers import FIRST_GENERATION, PepperState
 from atm.raft.messages import NodeId
@@ -191,12 +192,15 @@ class Handshake:
         if removed_at:
             return (
                 f"node {hello.node} was removed from the cluster in log entry {removed_at}: it can be added "
-                "again with bin/admin add"
+                f"again with {command_here('admin')} add"
             )
         if self.roster.member(hello.node) is not None or hello.cluster:
             return None
         if self._hello.cluster:
-            return f"node {hello.node[:64]!r} is no member of this cluster: add it first, with bin/admin add"
+            return (
+                f"node {hello.node[:64]!r} is no member of this cluster: "
+                f"add it first, with {command_here('admin')} add"
+            )
         return f"no node {hello.node[:64]!r} in this cluster.ini: use one cluster.ini for all nodes"
 
     def removed_at(self, hello: Hello) -> int:

@@ -8,6 +8,7 @@ from collections.abc import Callable, Collection, Mapping, Sequence
 from threading import Event, Thread
 from typing import TypeVar
 
+from atm.checkout import command_here
 from atm.config import Address
 from atm.raft.messages import NodeId, Outgoing, RaftMessage
 from atm.server.group.inbox import Inbox, Inputs
@@ -176,7 +177,7 @@ class Link:
                 place,
                 f"node {self._peer} knows this node by another data folder: this node catches up, but its "
                 "vote is not counted, because the votes that it gave were in the old folder. If that still "
-                f"exists, stop this node and put it back; else: bin/admin replace {self._node}",
+                f"exists, stop this node and put it back; else: {command_here('admin')} replace {self._node}",
             )
         else:
             self._reported.clear()

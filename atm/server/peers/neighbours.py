@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 
+from atm.checkout import command_here
 from atm.config import Address
 from atm.ledger.ledger import ClusterState
 from atm.raft import Configuration, NodeId
@@ -121,7 +122,7 @@ class Neighbours:
         self._report(
             f"the data folder {self._folder.path} is an old copy: promises that this node made later are not "
             "in it, so its vote is not counted. If the right folder exists, stop this node and put it back; "
-            f"else: bin/admin replace {self._node}"
+            f"else: {command_here('admin')} replace {self._node}"
         )
         self._links.redial()
 
@@ -141,7 +142,7 @@ class Neighbours:
         if at:
             self._on_removed(
                 f"it was removed from the cluster in log entry {at}. Its data folder is no longer needed; to "
-                "add it again, use bin/admin add"
+                f"add it again, use {command_here('admin')} add"
             )
 
     def _follow(self, roster: Roster) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import socket
 from collections.abc import Callable
 
+from atm.checkout import command_here
 from atm.config import Address
 from atm.identity import Identity
 from atm.raft.messages import NodeId
@@ -200,7 +201,7 @@ class PeerServer(Listener[PeerConnection]):
             hello,
             f"node {hello.node} runs on an old copy of its data folder: what it promised later is not in it, "
             "so its vote will not be counted. If the right folder exists, stop that node and put it back; "
-            f"else: bin/admin replace {hello.node}",
+            f"else: {command_here('admin')} replace {hello.node}",
         )
         return True
 
@@ -220,7 +221,7 @@ class PeerServer(Listener[PeerConnection]):
             hello,
             f"node {hello.node} came back with an empty data folder: it catches up, but its vote is not "
             "counted, because the votes that it gave were in the old folder. If that still exists, stop that "
-            f"node and put it back; else: bin/admin replace {hello.node}",
+            f"node and put it back; else: {command_here('admin')} replace {hello.node}",
         )
         return False
 

@@ -14,6 +14,7 @@ import stat
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
+from atm.checkout import command_here
 from atm.files import create_durably, write_durably
 from atm.ledger.commands import GENERATIONS_MAX
 from atm.ledger.peppers import FIRST_GENERATION, PepperState, generation_of, of_generation
@@ -141,7 +142,7 @@ def _check_mode(path: Path) -> None:
     if status.st_mode & others:
         raise PepperRefused(
             f"other users can read the pepper {path} (mode {stat.S_IMODE(status.st_mode):04o}): chmod 600 "
-            "it, and if any of them may have, change it (bin/admin pepper add)"
+            f"it, and if any of them may have, change it ({command_here('admin')} pepper add)"
         )
 
 

@@ -82,7 +82,7 @@ class PinSealer:
 
     def _sealed(self, queued: HashRequest, account: str, pin: str, wanted: Callable[[], bool]) -> str:
         salt = self._keyed("salt " + account)
-        with self.queue.turn(queued, account):
+        with self.queue.turn(queued):
             if not wanted():
                 raise NotWanted
             slow = hashlib.scrypt(pin.encode(), salt=salt, n=SCRYPT_N, r=SCRYPT_R, p=SCRYPT_P)

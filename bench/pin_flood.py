@@ -1,6 +1,6 @@
 """How long a customer's debit with a PIN takes under a flood of PINs, and how many guesses an attacker gets.
 
-    python -m bench.pin_flood [--nodes 3] [--connections 100] [--seconds 15] [--tls]
+    python -m bench.pin_flood [--nodes 3] [--connections 100] [--seconds 15] [--tls] [--only TEXT]
 
 A teller debits, one debit after another, first alone and then beside each flood: for customers by turns, each
 of whom comes once in a while, and for one account all the time. Printed are the median and the 99th
@@ -78,6 +78,7 @@ def main() -> None:
     parser.add_argument("--connections", type=int, default=100, help="of the attacker; default: %(default)s")
     parser.add_argument("--seconds", type=float, default=15.0, help="for each flood; default: %(default)s")
     parser.add_argument("--tls", action="store_true", help="encrypt all; the attacker has another identity")
+    parser.add_argument("--only", default="", metavar="TEXT", help="only floods with this in their names")
     options = parser.parse_args()
     with running_bank(options.nodes, tls=options.tls) as bank, Client(bank.cluster, timeout=5.0) as client:
         _wait_for_level_2(client)
@@ -99,6 +100,8 @@ def main() -> None:
             ),
         ]
         for name, accounts, made in floods:
+            if made is not None and options.only not in name:
+                continue
             _measure(name, accounts, client, customers, bank, options, made)
 
 

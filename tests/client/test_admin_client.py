@@ -35,7 +35,7 @@ def test_it_tells_why_a_bank_that_is_there_takes_nothing(
     assert str(caught.value) == f"The bank is not available: {WHY}"
 
 
-@pytest.mark.parametrize("ask", REQUESTS, ids=["members", "change", "snapshot"])
+@pytest.mark.parametrize("ask", REQUESTS[:2], ids=["members", "change"])
 def test_if_nobody_said_why_no_majority_answered(
     cluster: FakeCluster, ask: Callable[[AdminClient], object]
 ) -> None:

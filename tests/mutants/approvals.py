@@ -30,7 +30,19 @@ APPROVALS = (
     Mutant(
         name="a reversal counts by its original",
         what="a small part of a large credit needs a second person",
-        edits=(Edit("taken_back", "_total(opposites_)", "_total(_postings_of(unit, original))"),),
+        edits=(
+            Edit(
+                "taken_back",
+                """
+                outcome_, account_, opposites_ = _planned(unit_, command_, original_)
+                return (_total(opposites_) if outcome_ is OK else 0), account_
+                """,
+                """
+                outcome_, account_, opposites_ = _planned(unit_, command_, original_)
+                return (_total(_postings_of(unit_, original_)) if outcome_ is OK else 0), account_
+                """,
+            ),
+        ),
         caught_by=TESTS + "test_the_stake_of_a_reversal_is_what_it_takes_back",
     ),
     Mutant(

@@ -28,19 +28,9 @@ PINS = (
     Mutant(
         name="turns by connection alone",
         what="who floods by many connections is served many times as often as a customer",
-        edits=(Edit("PinQueue._rank", "self._turns_of_owner[request_.owner], is_known_", "0, is_known_"),),
+        edits=(Edit("PinQueue._rank", "self._turns_of_owner[request_.owner]", "0"),),
         caught_by=QUEUE_TESTS
         + "test_an_owner_that_floods_waits_behind_its_own_requests_and_nobody_else_does",
-    ),
-    Mutant(
-        name="customers among a flood",
-        what="without TLS a customer waits behind each connection of a flood",
-        edits=(
-            Edit(
-                "PinQueue._rank", "any(self._turns_of_account[name_] for name_ in request_.accounts)", "False"
-            ),
-        ),
-        caught_by=QUEUE_TESTS + "test_of_one_owner_the_accounts_that_had_no_turn_lately_go_first",
     ),
     Mutant(
         name="turns never forgotten",

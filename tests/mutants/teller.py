@@ -288,7 +288,7 @@ TELLER = (
     Mutant(
         name="stopped without its echo",
         what="after Ctrl-Z the shell shows nothing that is typed",
-        edits=(Edit("echo:_stopped_by", "termios.tcsetattr(descriptor, termios.TCSANOW, before)", "pass"),),
+        edits=(Edit("echo:_stopped_by", "termios.tcsetattr(descriptor_, termios.TCSANOW, before_)", "pass"),),
         caught_by="tests/teller/test_terminal.py::"
         "test_ctrl_z_stops_the_teller_and_the_shell_gets_its_echo_back",
     ),
@@ -307,7 +307,7 @@ TELLER = (
     Mutant(
         name="days found one posting off",
         what="a statement up to a day lists the first posting of the next one",
-        edits=(Edit("cursor_after", "high = line_.posting", "high = line_.posting + 1"),),
+        edits=(Edit("cursor_after", "high_ = line_.posting", "high_ = line_.posting + 1"),),
         caught_by=DAY_TESTS + "test_the_place_of_a_day_is_found_wherever_it_is",
     ),
     Mutant(

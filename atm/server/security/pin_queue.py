@@ -27,10 +27,9 @@ class HashRequest:
 
 
 class _Wait:
-    """A thread's waiting for a turn, for a PIN of this account."""
+    """A thread's waiting for a turn."""
 
-    def __init__(self, account: str) -> None:
-        self.account = account
+    def __init__(self) -> None:
         self.in_vain = False  # its request had to give way
         self.end = Lock()
         self.end.acquire()
@@ -40,9 +39,8 @@ class PinQueue:
     """Each thread that has PINs to hash takes a place, then a turn for each PIN; any thread may use it.
 
     A turn goes to the owner that had fewest lately, so an owner that floods waits behind its own requests and
-    nobody else does. Of one owner's requests, those go first whose accounts had no turn lately: a customer
-    comes now and then, and a flood again and again. Otherwise turns are given in the order in which they were
-    asked for; as a connection has one thread, between two turns of one every other one has its own.
+    nobody else does. Among equals turns are given in the order in which they were asked for; as a connection
+    has one thread, between two turns of one every other one of that owner has its own.
 
     With all places taken, whoever would be served last gives way to a newcomer who would be served before.
     """
@@ -62,9 +60,8 @@ class PinQueue:
         self._places: set[HashRequest] = set()
         self._turns_free = at_once_max
         self._waiting: dict[HashRequest, _Wait] = {}  # in order of arrival
-        self._recent: deque[tuple[float, str, str]] = deque()  # turns: when, of which owner and account
+        self._recent: deque[tuple[float, str]] = deque()  # turns: when, of which owner
         self._turns_of_owner: Counter[str] = Counter()  # of the recent ones
-        self._turns_of_account: Counter[str] = Counter()
 
     @property
     def requests(self) -> int:
@@ -88,15 +85,15 @@ class PinQueue:
                 self._places.discard(request)
 
     @contextmanager
-    def turn(self, request: HashRequest, account: str) -> Iterator[None]:
-        """Wait for a turn to hash a PIN of the account, and keep it for the block; raise `PinQueueFull`."""
+    def turn(self, request: HashRequest) -> Iterator[None]:
+        """Wait for a turn to hash a PIN, and keep it for the block; raise `PinQueueFull`."""
         with self._lock:
             wait = None
             if self._turns_free:
                 self._turns_free -= 1
-                self._note_turn(request.owner, account)
+                self._note_turn(request.owner)
             else:
-                wait = self._waiting[request] = _Wait(account)
+                wait = self._waiting[request] = _Wait()
         if wait is not None:
             wait.end.acquire()
             if wait.in_vain:
@@ -113,17 +110,16 @@ class PinQueue:
             if self._waiting:
                 request = min(self._waiting, key=self._rank)
                 wait = self._waiting.pop(request)
-                self._note_turn(request.owner, wait.account)
+                self._note_turn(request.owner)
                 wait.end.release()
             else:
                 self._turns_free += 1
 
     # -- the lock is held ------------------------------------------------------------------------------
 
-    def _rank(self, request: HashRequest) -> tuple[int, bool]:
+    def _rank(self, request: HashRequest) -> int:
         """Return what is lowest for the one that is next; among equals the one that came first is."""
-        is_known = any(self._turns_of_account[name] for name in request.accounts)
-        return self._turns_of_owner[request.owner], is_known
+        return self._turns_of_owner[request.owner]
 
     def _requests_about(self, account: str) -> int:
         return sum(account in request.accounts for request in self._places)
@@ -139,16 +135,14 @@ class PinQueue:
         wait.in_vain = True
         wait.end.release()
 
-    def _note_turn(self, owner: str, account: str) -> None:
-        self._recent.append((self._clock(), owner, account))
+    def _note_turn(self, owner: str) -> None:
+        self._recent.append((self._clock(), owner))
         self._turns_of_owner[owner] += 1
-        self._turns_of_account[account] += 1
 
     def _forget_old_turns(self) -> None:
         until_s = self._clock() - RECENT_S
         while self._recent and self._recent[0][0] <= until_s:
-            _, owner, account = self._recent.popleft()
-            for counter, name in ((self._turns_of_owner, owner), (self._turns_of_account, account)):
-                counter[name] -= 1
-                if not counter[name]:
-                    del counter[name]
+            _, owner = self._recent.popleft()
+            self._turns_of_owner[owner] -= 1
+            if not self._turns_of_owner[owner]:
+                del self._turns_of_owner[owner]

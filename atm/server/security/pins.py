@@ -78,7 +78,7 @@ class PinSealer:
     def _sealed(self, queued: HashRequest, account: str, pin: str, wanted: Callable[[], bool]) -> str:
         """Return the seal of generation 1."""
         salt = self.peppers.first_key("salt " + account)
-        with self.queue.turn(queued, account):
+        with self.queue.turn(queued):
             if not wanted():
                 raise NotWanted
             slow = hashlib.scrypt(pin.encode(), salt=salt, n=SCRYPT_N, r=SCRYPT_R, p=SCRYPT_P)

@@ -288,7 +288,24 @@ TELLER = (
     Mutant(
         name="stopped without its echo",
         what="after Ctrl-Z the shell shows nothing that is typed",
-        edits=(Edit("echo:_stopped_by", "termios.tcsetattr(descriptor_, termios.TCSANOW, before_)", "pass"),),
+        edits=(
+            Edit(
+                "echo:_stopped_by",
+                """
+                termios.tcsetattr(descriptor_, termios.TCSANOW, before_)
+                if callable(outer_):
+                    ...
+                else:
+                    ...
+                """,
+                """
+                if callable(outer_):
+                    ...
+                else:
+                    ...
+                """,
+            ),
+        ),
         caught_by="tests/teller/test_terminal.py::"
         "test_ctrl_z_stops_the_teller_and_the_shell_gets_its_echo_back",
     ),

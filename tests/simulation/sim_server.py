@@ -152,6 +152,7 @@ class SimServer:
         self._busy_until_us = 0
         self._iteration_is_due = False
         self._node: RunLoop
+        self._router: RequestRouter
         self.fired = Counter[str]()
         self._served_us: dict[int, int] = {}  # when a piece of which snapshot was last asked for
         self._ending: Iterator[None] | None = None  # while it stops
@@ -207,7 +208,7 @@ class SimServer:
         )
         self._connect()
         self.guards = self._make_guards()
-        router = RequestRouter(
+        self._router = RequestRouter(
             self.name,
             self.core,
             self.bank,
@@ -226,7 +227,7 @@ class SimServer:
             log=self._log,
             ledger=self.bank,
             links=self.links,
-            router=router,
+            router=self._router,
             guards=self.guards,
             validator=validator,
             clients=Clients(),
@@ -466,6 +467,11 @@ class SimServer:
     @property
     def stops(self) -> bool:
         return self._ending is not None
+
+    @property
+    def queued(self) -> int:
+        """How many entries this server has proposed or is to propose, and has not seen committed."""
+        return self.core.last_index - self.core.commit_index + len(self._router._held)
 
     @property
     def was_met(self) -> bool:

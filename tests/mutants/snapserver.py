@@ -51,8 +51,32 @@ SNAPSERVER = (
     Mutant(
         name="a fetch keeps the log for ever",
         what="a follower that never ends fetching fills the leader's disk",
-        edits=(Edit("Snapshotter._in_use", "self._log.size_bytes > ...", "False"),),
+        edits=(Edit("Snapshotter._in_use", "self._log.size_bytes - self._waiting_bytes > ...", "False"),),
         caught_by=TAKING + "test_a_fetch_without_an_end_does_not_fill_the_disk",
+    ),
+    Mutant(
+        name="snapshot due by what is not applied",
+        what="while many entries wait, one snapshot is made after the other, and they hold nothing new",
+        edits=(Edit("Snapshotter._is_due", "self._waiting_bytes", "0"),),
+        caught_by=TAKING + "test_what_is_not_applied_yet_makes_no_snapshot_due",
+    ),
+    Mutant(
+        name="fetch ended by what is not applied",
+        what="while many entries wait, a follower that fetches a snapshot begins anew for ever (seed 40265)",
+        edits=(Edit("Snapshotter._in_use", "self._waiting_bytes", "0"),),
+        caught_by=TAKING + "test_what_is_not_applied_yet_ends_no_fetch",
+    ),
+    Mutant(
+        name="growth remembered for too short a time",
+        what="of what is not applied only a part is known, and the rest ends a fetch all the same",
+        edits=(Edit("log_growth:MARKS_MAX", "MARKS_MAX = 1_024", "MARKS_MAX = 64"),),
+        caught_by=TAKING + "test_what_is_not_applied_yet_ends_no_fetch",
+    ),
+    Mutant(
+        name="window filled with what is not applied",
+        what="while many entries wait, a follower that misses some has to fetch the whole ledger",
+        edits=(Edit("Snapshotter._first_kept", "self._waiting_bytes", "0"),),
+        caught_by=TAKING + "test_the_window_behind_a_snapshot_is_of_what_is_applied",
     ),
     Mutant(
         name="failed snapshot tried at once",

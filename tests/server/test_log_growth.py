@@ -51,11 +51,11 @@ def test_entries_that_were_replaced_are_not_marked_any_more() -> None:
 
 def test_small_steps_are_marked_rarely_and_the_marks_are_bounded() -> None:
     growth = LogGrowth(1, 0, 0, step_bytes=STEP_BYTES)
-    for index in range(1, 10_000):
+    for index in range(1, 20_000):
         growth.note(index, index * 10)
     assert len(growth._marks) == MARKS_MAX
     assert growth._marks[-1][0] - growth._marks[-2][0] == STEP_BYTES // 10
-    assert growth.index_before(1000) == 9999 - 100
+    assert growth.index_before(1000) == 19_999 - 100
 
 
 def test_an_empty_log_has_grown_by_nothing() -> None:

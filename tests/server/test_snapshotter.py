@@ -41,6 +41,7 @@ class Story:
         self.level = SNAPSHOTS_LEVEL
         self.share = 1.0
         self.made_index: int | None = None  # what the maker says; None: what is applied
+        self.applied: int | None = None  # None: the whole log
         self.fault: BaseException | None = None
         self.may_end = Event()
         self.may_end.set()
@@ -67,7 +68,7 @@ class Story:
 
     @property
     def applied_index(self) -> int:
-        return self.log_file.last_index
+        return self.log_file.last_index if self.applied is None else self.applied
 
     def offered(self) -> dict[NodeId, Snapshot]:
         assert self.lock.locked()
@@ -261,6 +262,44 @@ def test_a_fetch_without_an_end_does_not_fill_the_disk(story: Story) -> None:
     story.grow((LOG_LIMITS_MAX + 1) * LIMIT_BYTES)
     story.wait_for_taken(3)
     assert story.log_file.size_bytes < 2 * LIMIT_BYTES
+
+
+def test_what_is_not_applied_yet_makes_no_snapshot_due(story: Story) -> None:
+    """One would hold nothing new, and the next would be due at once."""
+    story.take()
+    story.applied = story.log_file.last_index
+    story.events.clear()
+    story.grow(2 * LIMIT_BYTES)
+    assert story.events == []
+    story.applied = None
+    story.wait_for_taken(2)
+
+
+def test_what_is_not_applied_yet_ends_no_fetch(story: Story) -> None:
+    """A cut would not make the log smaller, and the follower would begin anew for ever. Seed 40265."""
+    first = story.take()
+    story.fetched = {first.index}
+    second = story.take()
+    story.applied = story.log_file.last_index
+    story.grow((LOG_LIMITS_MAX + 4) * LIMIT_BYTES)
+    for _ in range(snapshotter.PRUNE_TICKS):
+        story.snapshotter.tick()
+    assert (story.kept.older, story.kept.newest_index) == ({first.index}, second.index)
+    assert story.log_file.first_index <= first.index + 1
+
+
+def test_the_window_behind_a_snapshot_is_of_what_is_applied(story: Story) -> None:
+    """Else a follower that misses a few entries while many wait has to fetch the whole ledger."""
+    story.take()
+    story.applied = story.log_file.last_index
+    story.grow(3 * LIMIT_BYTES)
+    story.applied = story.snapshotter._growth.index_before(3 * LIMIT_BYTES // 2)
+    story.wait_for_taken(2)
+    snapshot, first_kept = story.taken[-1]
+    assert snapshot.index == story.applied
+    bytes_after = story.snapshotter._growth.bytes_after
+    kept_bytes = bytes_after(first_kept) - bytes_after(snapshot.index)
+    assert 0.9 * LIMIT_BYTES < kept_bytes <= LIMIT_BYTES
 
 
 def test_after_a_failure_it_waits_a_minute_and_nothing_was_cut(story: Story) -> None:

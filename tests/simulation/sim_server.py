@@ -155,6 +155,7 @@ class SimServer:
         self._busy_until_us = 0
         self._iteration_is_due = False
         self._node: RunLoop
+        self._router: RequestRouter
         self.fired = Counter[str]()
         self._served_us: dict[int, int] = {}  # when a piece of which snapshot was last asked for
         self._ending: Iterator[None] | None = None  # while it stops
@@ -222,7 +223,7 @@ class SimServer:
             others=lambda: self.guards.peppers,
             clock=self._clock_s,
         )
-        router = RequestRouter(
+        self._router = RequestRouter(
             self.name,
             self.core,
             self.bank,
@@ -242,7 +243,7 @@ class SimServer:
             log=self._log,
             ledger=self.bank,
             links=self.links,
-            router=router,
+            router=self._router,
             guards=self.guards,
             validator=validator,
             clients=Clients(),
@@ -484,6 +485,11 @@ class SimServer:
     @property
     def stops(self) -> bool:
         return self._ending is not None
+
+    @property
+    def queued(self) -> int:
+        """How many entries this server has proposed or is to propose, and has not seen committed."""
+        return self.core.last_index - self.core.commit_index + len(self._router._held)
 
     @property
     def was_met(self) -> bool:

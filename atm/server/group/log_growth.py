@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import deque
 
-MARKS_MAX = 64  # further ones replace the oldest
+MARKS_MAX = 1_024  # 64 times the limit, as what is not applied yet may be; further ones replace the oldest
 
 
 class LogGrowth:

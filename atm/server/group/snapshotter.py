@@ -168,7 +168,7 @@ class Snapshotter:
             wish.end(0, "the node is stopping")
 
     def _is_due(self) -> bool:
-        grown_bytes = self._growth.bytes_after(self._kept.newest_index)
+        grown_bytes = self._growth.bytes_after(self._kept.newest_index) - self._waiting_bytes
         if grown_bytes < self._threshold_bytes or self._retry_in_ticks or self._why_not() is not None:
             return False
         return not self._kept.older & self._in_use()
@@ -238,11 +238,21 @@ class Snapshotter:
         what comes after a snapshot that a follower is fetching: else it would have to fetch the next one.
         """
         behind = (index for index in self._kept.older if index in in_use)
-        return 1 + min(self._kept.newest_index, self._growth.index_before(self._limit_bytes), *behind)
+        window = self._growth.index_before(self._limit_bytes + self._waiting_bytes)
+        return 1 + min(self._kept.newest_index, window, *behind)
+
+    @property
+    def _waiting_bytes(self) -> int:
+        """How much of the log is not applied yet: no snapshot can hold it, and no cut remove it.
+
+        It counts in no limit. While more is asked for than the servers can replicate, it may be more than all
+        limits together, and a follower that fetches a snapshot is needed more than ever.
+        """
+        return self._growth.bytes_after(self._ledger.applied_index)
 
     def _in_use(self) -> set[int]:
         """Return the indexes of the snapshots that a follower may be fetching, unless that takes too long."""
-        if self._log.size_bytes > LOG_LIMITS_MAX * self._limit_bytes:
+        if self._log.size_bytes - self._waiting_bytes > LOG_LIMITS_MAX * self._limit_bytes:
             return set()
         with self._lock:
             offered = {snapshot.index for snapshot in self._raft.offered().values()}

@@ -96,10 +96,11 @@ class Script:
         leads = one.up and one.core.role is Role.LEADER
         return leads and other.bank.applied_index == one.storage.store.last_index
 
-    def wait_until(self, condition: Callable[[], bool], what: str) -> None:
+    def wait_until(self, condition: Callable[[], bool], what: str, looks: int = 1) -> None:
+        """Let time pass until it is so, and look so many times in an election timeout."""
         loop, election_us = self.simulation.loop, self.simulation.plan.election_us
-        for _ in range(ELECTIONS_MAX):
+        for _ in range(ELECTIONS_MAX * looks):
             if condition():
                 return
-            loop.run_until(loop.now_us + election_us)
+            loop.run_until(loop.now_us + election_us // looks)
         require(condition(), what, self.simulation._state())

@@ -33,6 +33,8 @@ def test_a_voter_that_lags_lets_in_the_leader_that_was_added_again() -> None:
     script.remove("5003")
     script.ask(TransferLeadership(id="transfer", node="5000"))
     script.start("5002")
+    script.wait_until(lambda: script.server("5002").core.leader == "5000", "5002 follows 5000", looks=100)
+    assert script.server("5002").core.last_index < script.committed
     script.stop("5001")
     script.wait_until(lambda: script.has_the_log_of("5000", "5002"), "5002 catches up")
     script.simulation._calm_down()

@@ -171,7 +171,7 @@ def draw(seed: int) -> Plan:
         amounts=chance.choice(((1, 100_00), (1, 100_00), (AMOUNT_MINOR_MAX - 1000, AMOUNT_MINOR_MAX))),
         loyalty=chance.choice((0.0, 0.5, 0.9)),
         turmoil_us=election_us * 18,
-        stretch_max=10,
+        stretch_max=30,
         faults_end_us=3600 * SECOND_US,
         follower_apply_ticks=chance.choice((0, 1, 5)),
         torn_bytes=chance.choice((512, 4096)),

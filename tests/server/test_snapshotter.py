@@ -281,7 +281,7 @@ def test_what_is_not_applied_yet_ends_no_fetch(story: Story) -> None:
     story.fetched = {first.index}
     second = story.take()
     story.applied = story.log_file.last_index
-    story.grow((LOG_LIMITS_MAX + 4) * LIMIT_BYTES)
+    story.grow((LOG_LIMITS_MAX + 6) * LIMIT_BYTES)
     for _ in range(snapshotter.PRUNE_TICKS):
         story.snapshotter.tick()
     assert (story.kept.older, story.kept.newest_index) == ({first.index}, second.index)

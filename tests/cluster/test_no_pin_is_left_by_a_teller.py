@@ -30,7 +30,7 @@ def test_no_pin_is_left_by_a_teller_that_is_killed_in_the_middle_of_a_debit(
     terminal = Terminal(where, "--account", "alice", environment={"XDG_STATE_HOME": str(state.parent)})
 
     def command(line: str, **unseen: str) -> None:
-        terminal.wait_for("Enter command: ")
+        terminal.wait_for("Enter command")
         terminal.type(line + "\r")
         for prompt, pin in unseen.items():
             terminal.wait_for(prompt.replace("_", " ") + ": ")

@@ -39,6 +39,7 @@ case "$*" in
     *) echo "not expected: $*" >>"$FAKE_LOG"; exit 1 ;;
 esac
 """
+COMMANDS = sorted(set(BIN.iterdir()) - {BIN / "set_up", BIN / "start.py"})
 
 
 @dataclass
@@ -319,7 +320,7 @@ def test_a_checkout_that_cannot_be_written_gets_one_line(project: Project, level
     assert project.done() == []
 
 
-@pytest.mark.parametrize("command", sorted(set(BIN.iterdir()) - {BIN / "set_up"}), ids=lambda path: path.name)
+@pytest.mark.parametrize("command", COMMANDS, ids=lambda path: path.name)
 def test_each_command_runs_in_the_venv_that_was_set_up(command: Path) -> None:
     text = command.read_text()
     assert '"$venv/bin/' in text

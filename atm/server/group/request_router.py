@@ -419,6 +419,8 @@ class RequestRouter:
         """Propose the entry that makes the pepper current: a command, so that it is recorded as a deed."""
         if self._advice.no_space:
             raise Refused(self._advice.no_space)
+        if self._core.transferring is not None:
+            raise Refused(f"leadership is being handed to {self._core.transferring}: try again")
         data = command_data(pending.actor, pending.payload, pending.roles)
         index = self._core.propose([data], self._log_clock.now_us())
         return Proposed(f"pepper {request.pepper} is current: the stored PINs are being carried over", index)

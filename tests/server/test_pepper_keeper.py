@@ -151,6 +151,15 @@ def test_the_leader_itself_must_know_it(story: Story) -> None:
     assert "n1 lacks it" in refused["message"]
 
 
+def test_it_is_refused_while_leadership_is_handed_over(story: Story) -> None:
+    """No entry can be proposed then; the leader would end itself. Seed 88."""
+    story.core.transferring = "n2"
+    refused = story.ask(rotate())
+    assert refused is not None
+    assert refused["message"] == "leadership is being handed to n2: try again"
+    assert not story.core.proposed
+
+
 def test_what_is_current_already_is_ok_and_what_is_older_refused(story: Story) -> None:
     story.parts.pepper = PepperState(2, TWO, 7, None)
     done = story.ask(rotate())

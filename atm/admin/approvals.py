@@ -9,12 +9,11 @@ from typing import get_args
 from msgspec.structs import asdict
 from tabulate import tabulate
 
-from atm.admin.task import NOT_ALLOWED, TIMEOUT_S, NotDone, Task
+from atm.admin.task import Task, require_allowed
 from atm.client import Client, Receipt
 from atm.command_line import printable
-from atm.ledger.commands import PAGE_LINES_MAX, LimitedOp, Outcome, WaitingRequest
+from atm.ledger.commands import PAGE_LINES_MAX, LimitedOp, WaitingRequest
 from atm.money import AmountError, format_amount, parse_amount
-from atm.permissions import needed
 from atm.timestamps import format_timestamp
 
 OPS = get_args(LimitedOp)
@@ -35,9 +34,9 @@ def add_limit_arguments(parser: argparse.ArgumentParser) -> None:
 def run_limit(task: Task) -> int:
     """Set a limit, or take it off."""
     op, amount = task.options.op, task.options.amount
-    with Client(task.cluster, timeout=task.timeout_s or TIMEOUT_S) as client:
+    with task.bank_client() as client:
         receipt = client.set_approval_limit(op, amount)
-    _check(receipt, "set_approval_limit")
+    require_allowed(receipt, "set_approval_limit")
     what = f"{op} above {format_amount(amount)} needs" if amount is not None else f"{op} does not need"
     text = f"{what} a second person, from log entry {receipt.log_index} on"
     return task.finish(text, {"op": op, "amount": amount, "index": receipt.log_index})
@@ -45,7 +44,7 @@ def run_limit(task: Task) -> int:
 
 def run_list(task: Task) -> int:
     """Show the limits, and what waits."""
-    with Client(task.cluster, timeout=task.timeout_s or TIMEOUT_S) as client:
+    with task.bank_client() as client:
         pages = list(_pages(client))
     limits = pages[0].limits or ()
     waiting = [row for page in pages for row in page.approvals or ()]
@@ -87,16 +86,11 @@ def _pages(client: Client) -> Iterator[Receipt]:
     before: int | None = None
     while True:
         page = client.approvals(PAGE_LINES_MAX, before)
-        _check(page, "approvals")
+        require_allowed(page, "approvals")
         yield page
         if not isinstance(page.next, int):
             return
         before = page.next
-
-
-def _check(receipt: Receipt, op: str) -> None:
-    if receipt.outcome is Outcome.NOT_ALLOWED:
-        raise NotDone(NOT_ALLOWED, f"{needed(op)}; nothing was changed")
 
 
 def _amount(text: str) -> int | None:

@@ -9,12 +9,11 @@ from msgspec.structs import asdict
 from tabulate import tabulate
 
 from atm.admin.membership import change
-from atm.admin.task import DONE, NOT_ALLOWED, REFUSED, TIMEOUT_S, NotDone, Task
+from atm.admin.task import DONE, REFUSED, NotDone, Task, require_allowed
 from atm.client import Client
 from atm.client.node_status import ClusterStatus
 from atm.client.receipt import new_request_id
-from atm.ledger.commands import Outcome, Pepper, PepperView, RotatePepper
-from atm.permissions import needed
+from atm.ledger.commands import Pepper, PepperView, RotatePepper
 from atm.server.security.peppers import PepperRefused, add_pepper
 
 READ_S = 8.0  # within which the nodes have read a changed file, and told the leader
@@ -55,7 +54,7 @@ def _add(task: Task) -> int:
 def _rotate(task: Task) -> int:
     """Make the newest pepper that any node knows current; wait a little for those that read it just now."""
     until = time.monotonic() + (task.timeout_s or READ_S)
-    with Client(task.cluster, timeout=task.timeout_s or TIMEOUT_S) as client:
+    with task.bank_client() as client:
         while True:
             current = _current(client)
             newest = max(_peppers_of(client.cluster_status()).values(), key=len, default=())
@@ -85,15 +84,14 @@ def _rotate_to(task: Task, peppers: tuple[str, ...]) -> int:
 
 def _current(client: Client) -> PepperView:
     receipt = client.ask(Pepper(id=new_request_id()))
-    if receipt.outcome is Outcome.NOT_ALLOWED:
-        raise NotDone(NOT_ALLOWED, f"{needed('pepper')}; nothing was changed")
+    require_allowed(receipt, "pepper")
     assert receipt.pepper is not None, "an ok has what was asked for"
     return receipt.pepper
 
 
 def _show(task: Task) -> int:
     """Show which pepper is current, how far the stored PINs are carried over, and what the nodes know."""
-    with Client(task.cluster, timeout=task.timeout_s or TIMEOUT_S) as client:
+    with task.bank_client() as client:
         view = _current(client)
         known = _peppers_of(client.cluster_status())
     table = tabulate(

@@ -8,12 +8,11 @@ from collections.abc import Iterator
 from msgspec.structs import asdict
 from tabulate import tabulate
 
-from atm.admin.task import DONE, NOT_ALLOWED, REFUSED, TIMEOUT_S, USAGE, NotDone, Task
-from atm.client import Client, Receipt
+from atm.admin.task import DONE, REFUSED, USAGE, NotDone, Task, require_allowed
+from atm.client import Client
 from atm.client.receipt import new_request_id
 from atm.command_line import printable
-from atm.ledger.commands import GrantRole, Outcome, RevokeRole, Roles, RoleState
-from atm.permissions import needed
+from atm.ledger.commands import GrantRole, RevokeRole, Roles, RoleState
 from atm.tls.credentials import client_credentials
 
 ROLES = ("admin", "auditor", "gateway", "operator", "teller")
@@ -32,7 +31,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(task: Task) -> int:
     """Carry out one of the three."""
     options = task.options
-    with Client(task.cluster, timeout=task.timeout_s or TIMEOUT_S) as client:
+    with task.bank_client() as client:
         if options.action == "list":
             if options.name is not None:
                 raise NotDone(USAGE, "roles list takes no name: it lists all that the log changed")
@@ -62,7 +61,7 @@ def _change(task: Task, client: Client) -> int:
         receipt = client.ask(RevokeRole(id=new_request_id(), name=name, role=role))
         what = "all roles" if role is None else f"the role {role}"
         done = f"{name} has lost {what}, whatever the certificate says, from log entry {receipt.log_index} on"
-    _check(receipt, f"{task.options.action}_role")
+    require_allowed(receipt, f"{task.options.action}_role")
     return task.finish(done, {"name": name, "role": role, "index": receipt.log_index})
 
 
@@ -88,13 +87,8 @@ def _all(client: Client) -> Iterator[RoleState]:
     after: str | None = None
     while True:
         found = client.ask(Roles(id=new_request_id(), after_name=after))
-        _check(found, "roles")
+        require_allowed(found, "roles")
         yield from found.roles or ()
         if not isinstance(found.next, str):
             return
         after = found.next
-
-
-def _check(receipt: Receipt, op: str) -> None:
-    if receipt.outcome is Outcome.NOT_ALLOWED:
-        raise NotDone(NOT_ALLOWED, f"{needed(op)}; nothing was changed")

@@ -10,9 +10,12 @@ from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 
+from atm.client import Client, Receipt
 from atm.client.admin_client import AdminClient
 from atm.command_line import printable
 from atm.config import Cluster, default_config, load
+from atm.ledger.commands import Outcome
+from atm.permissions import needed
 
 DONE, REFUSED, USAGE, NOT_AVAILABLE, NOT_ALLOWED, UNKNOWN = range(6)  # exit codes, as the teller's
 INTERRUPTED = 130  # as a shell counts Ctrl-C
@@ -65,6 +68,10 @@ class Task:
             return AdminClient(self.cluster, TIMEOUT_S)
         return AdminClient(self.cluster, self.timeout_s, status_s=self.timeout_s)
 
+    def bank_client(self) -> Client:
+        """Return a client for requests of the bank, not about its servers; close it."""
+        return Client(self.cluster, timeout=self.timeout_s or TIMEOUT_S)
+
     @property
     def timeout_s(self) -> float | None:
         """The seconds of `--timeout`, if given."""
@@ -83,3 +90,9 @@ class Task:
     def progress(self, line: str) -> None:
         """Print to stderr what is under way."""
         print(printable(line), file=sys.stderr, flush=True)
+
+
+def require_allowed(receipt: Receipt, op: str) -> None:
+    """Raise `NotDone` if the bank says that the role does not suffice."""
+    if receipt.outcome is Outcome.NOT_ALLOWED:
+        raise NotDone(NOT_ALLOWED, f"{needed(op)}; nothing was changed")

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from typing import Any
+from typing import Any, Literal
 
 import msgspec
 from msgspec.structs import asdict, replace
@@ -99,16 +99,10 @@ def _json(details: dict[str, Any]) -> str:
     return msgspec.json.encode(details).decode()
 
 
-def hold_named(asked: Contents) -> str:
-    """Return the id of the hold that a `post` or a `void` names."""
+def named_in(asked: Contents, field: Literal["hold", "request"]) -> str:
+    """Return the id of the hold that a `post` or a `void` names, or of the request that an `approve` does."""
     assert asked.details is not None
-    return msgspec.json.decode(asked.details, type=dict[str, str])["hold"]
-
-
-def request_named(asked: Contents) -> str:
-    """Return the id of the request that an `approve` names."""
-    assert asked.details is not None
-    return msgspec.json.decode(asked.details, type=dict[str, str])["request"]
+    return msgspec.json.decode(asked.details, type=dict[str, str])[field]
 
 
 def asked_again(asked: Contents, request_id: str) -> Limited:

@@ -10,7 +10,7 @@ from atm.ledger.accounts import Account
 from atm.ledger.commands import CASH, OK, WRITEOFF, Contents, Outcome, Reverse
 from atm.ledger.holds import end_hold, find_hold, may_end
 from atm.ledger.posting import POSTINGS_PER_ENTRY, Posting
-from atm.ledger.requests import hold_named, request_named
+from atm.ledger.requests import named_in
 from atm.ledger.unit_of_work import TOMBSTONE, Decision, HoldRecord, IdempotencyRecord, UnitOfWork
 from atm.ledger.withdrawals import restore_limit
 
@@ -111,7 +111,7 @@ def _op_of(unit: UnitOfWork, record: IdempotencyRecord) -> str:
     """Return what was carried out: of an approval, that which it approved."""
     if record.asked.op != "approve":
         return record.asked.op
-    approved = unit.records[request_named(record.asked)]
+    approved = unit.records[named_in(record.asked, "request")]
     assert approved is not None, f"{record.receipt.id} carried out what was never asked"
     return approved.asked.op
 
@@ -122,7 +122,7 @@ def _withdrawn_us(unit: UnitOfWork, original: IdempotencyRecord) -> int:
         case "debit":
             return original.receipt.time_us
         case "post":
-            hold = find_hold(unit, hold_named(original.asked))
+            hold = find_hold(unit, named_in(original.asked, "hold"))
             return 0 if hold is None else hold.time_us
         case _:
             return 0

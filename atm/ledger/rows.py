@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from itertools import chain
-from typing import Any
+from typing import Any, TypeVar
 
 import apsw
 import msgspec
@@ -84,6 +84,7 @@ ACCOUNTS_KEPT_MAX = 20_000  # in memory, some 400 bytes each
 ROWS_AT_ONCE = 8
 
 Row = tuple[str | int | float | bytes | None, ...]
+Stored = TypeVar("Stored", ApprovalLimit, ApprovalRecord, PepperState)
 
 
 class Unreadable(Exception):
@@ -386,10 +387,7 @@ def _role_change(row: Row) -> RoleChange:
 
 
 def _limit(row: Row) -> ApprovalLimit:
-    try:
-        return msgspec.convert(dict(zip(ApprovalLimit.__struct_fields__, row, strict=True)), ApprovalLimit)
-    except msgspec.ValidationError as error:
-        raise Unreadable(f"an approval limit that cannot be read ({error})") from error
+    return _as(ApprovalLimit, row, "an approval limit")
 
 
 def _approval_row(approval: ApprovalRecord) -> Row:
@@ -398,18 +396,24 @@ def _approval_row(approval: ApprovalRecord) -> Row:
 
 
 def _approval(row: Row) -> ApprovalRecord:
-    fields = dict(zip(ApprovalRecord.__struct_fields__, row, strict=True))
+    request_id, asked_by, roles, *others = row
     try:
-        return msgspec.convert(fields | {"roles": _bits(fields["roles"])}, ApprovalRecord)
-    except (ValueError, msgspec.ValidationError) as error:
+        bits = _bits(roles)
+    except ValueError as error:
         raise Unreadable(f"an approval that cannot be read ({error})") from error
+    return _as(ApprovalRecord, (request_id, asked_by, bits, *others), "an approval")
 
 
 def _pepper(row: Row) -> PepperState:
+    return _as(PepperState, row, "a pepper")
+
+
+def _as(kind: type[Stored], row: Row, what: str) -> Stored:
+    """Return the struct whose fields are the row's columns; raise `Unreadable`, which says `what` it is."""
     try:
-        return msgspec.convert(dict(zip(PepperState.__struct_fields__, row, strict=True)), PepperState)
+        return msgspec.convert(dict(zip(kind.__struct_fields__, row, strict=True)), kind)
     except msgspec.ValidationError as error:
-        raise Unreadable(f"a pepper that cannot be read ({error})") from error
+        raise Unreadable(f"{what} that cannot be read ({error})") from error
 
 
 def _bits(names: object) -> int:

@@ -95,6 +95,12 @@ PEPPERS = (
         caught_by=KEEPER + "test_it_is_refused_with_the_names_of_those_who_do_not_know_it",
     ),
     Mutant(
+        name="rotated while leadership is handed over",
+        what="the leader ends itself: no entry can be proposed then",
+        edits=(Edit("RequestRouter._rotate", "self._core.transferring is not None", "False"),),
+        caught_by=KEEPER + "test_it_is_refused_while_leadership_is_handed_over",
+    ),
+    Mutant(
         name="another pepper of the same line taken for it",
         what="a member seals with a secret of its own, and every PIN is wrong there",
         edits=(Edit("PepperKeeper._lack_of", "known_ == (request_.pepper,)", "known_"),),

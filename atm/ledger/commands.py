@@ -109,13 +109,18 @@ class Request(
 
     Who may send it: atm/permissions.py. A gateway says for which `end_user` it asks; the server that reads
     that takes it out and makes it part of the actor, so no log entry has it.
-    `level` is the feature level from which on a command may stand in the log.
+    `level` is the feature level from which on a command of this class may stand in the log.
     """
 
     level: ClassVar[int] = 1
 
     id: RequestId
     end_user: EndUser | None = None
+
+    @property
+    def level_needed(self) -> int:
+        """The feature level from which on it may stand in the log with the fields that it has."""
+        return self.level
 
     @property
     def answer_bytes_max(self) -> int:

@@ -76,7 +76,7 @@ def test_the_lists_here_know_every_kind_of_request() -> None:
 def test_every_kind_of_command_is_proposed_by_a_leader_and_answered_once_it_is_committed(
     story: Story, request_: Command
 ) -> None:
-    story.parts.cluster = replace(story.parts.cluster, feature_level=request_.level)
+    story.parts.cluster = replace(story.parts.cluster, feature_level=request_.level_needed)
     story.ask(request_)
     assert story.core.proposed == [command_data("local", encode(request_))]
     assert (story.core.read_ids, story.client.answers) == ([], [])

@@ -285,8 +285,9 @@ class RequestRouter:
             commands = [each for each in commands if isinstance(each.request, NoteDeed)]
         level = self._ledger.cluster.feature_level
         if level < FEATURE_LEVEL_MAX:
-            self._refuse([each for each in commands if each.request.level > level], "unavailable", UPGRADING)
-            commands = [each for each in commands if each.request.level <= level]
+            early = [each for each in commands if each.request.level_needed > level]
+            self._refuse(early, "unavailable", UPGRADING)
+            commands = [each for each in commands if each.request.level_needed <= level]
         room = PROPOSALS_MAX - len(self._proposals)
         self._refuse(commands[room:], "busy", "too many commands are under way")
         commands = commands[:room]

@@ -170,7 +170,7 @@ def test_a_change_is_unknown_when_leadership_is_lost(story: Story) -> None:
 
 
 def test_nothing_is_said_to_be_so_or_refused_while_a_change_is_under_way(story: Story) -> None:
-    """It may be undone, if this leader goes; and it may be the very one that is asked for again. Seed 50125."""
+    """It may be undone, if this leader goes; and it may be the one that is asked for again. Seed 50125."""
     story.ask(AddMember(id="a", node="n4", **AT))
     for request in (AddMember(id="a", node="n4", **AT), RemoveMember(id="r", node="n9")):
         answer = story.ask(request)
@@ -184,7 +184,7 @@ def test_nothing_is_said_to_be_so_or_refused_while_a_change_is_under_way(story: 
 
 
 def test_a_removal_is_under_way_until_the_ledger_has_it(story: Story) -> None:
-    """Else the same request, asked again, was refused: there was no such member, and nobody had removed it."""
+    """Else the same request, asked again, was refused: no such member, and nobody had removed it."""
     remove = RemoveMember(id="r", node="n3", yes=True)
     story.ask(remove)
     story.core.commit_index = story.core.last_index

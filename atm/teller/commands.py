@@ -438,15 +438,14 @@ _ROWS: tuple[TellerCommand[Any], ...] = (
             Outcome.INSUFFICIENT_FUNDS: lambda _: (
                 "Insufficient account balance: the money has left the account already"
             ),
-            Outcome.HOLD_ALREADY_POSTED: lambda _: (
-                "The hold was confirmed already: reverse the confirmation, by its own reference"
+            Outcome.HOLD_ALREADY_POSTED: lambda request: (
+                f"The hold {request.original} was confirmed already: reverse the confirmation, by its own reference"
             ),
             Outcome.ALREADY_REVERSED: lambda request: (
                 f"{request.original} was reversed already: nothing was changed"
             ),
             Outcome.ORIGINAL_NOT_FOUND: lambda request: (
-                f"Nothing was moved under {request.original}: check the reference "
-                "(if such a request is still on its way, it will be declined)"
+                f"Nothing was moved under {request.original}, and nothing will be: check the reference"
             ),
         },
     ),

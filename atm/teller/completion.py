@@ -2,25 +2,34 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 
 from atm.teller.commands import ALIASES, command_named, commands_for
 
 
 def candidates(
-    typed: Sequence[str], *, accounts: Iterable[str], references: Sequence[str], operator: bool
+    typed: Sequence[str],
+    *,
+    accounts: Iterable[str],
+    references_for: Callable[[str], Sequence[str]],
+    operator: bool,
 ) -> list[str]:
-    """Return what may follow the words `typed`: commands, or names, or references (latest first)."""
+    """Return what may follow the words `typed`: commands, or names, or references (latest first).
+
+    `references_for` says which references a command can be about, the latest last.
+    """
     names = [command.name for command in commands_for(operator=operator)]
     if not typed:
         return [*names, *ALIASES]
     name, *words = typed
-    known = {"<account>": sorted(accounts), "<reference>": list(reversed(references)), "<command>": names}
     command = command_named(name)
-    following = [] if command is None else command.grammar.following(words)
+    if command is None:
+        return []
+    references = list(reversed(references_for(command.name)))
+    known = {"<account>": sorted(accounts), "<reference>": references, "<command>": names}
     return [
         candidate
-        for word in following
+        for word in command.grammar.following(words)
         for candidate in known.get(word, [] if word.startswith("<") else [word])
     ]
 

@@ -133,7 +133,7 @@ class _Words(Completer):
         offered = candidates(
             [word for word in before if word],
             accounts=self._state.accounts,
-            references=self._state.references,
+            references_for=self._state.references_for,
             operator=self._operator,
         )
         return [

@@ -119,6 +119,7 @@ def _run(arguments: argparse.Namespace, script: BinaryIO | None) -> int:
             request_id=arguments.id,
             confirm_above=None if cluster.confirm_above is None else cluster.confirm_above * MINOR_PER_MAJOR,
             confirm=_confirm if interactive else None,
+            tombstones=arguments.tombstone,
         )
         try:
             if once:

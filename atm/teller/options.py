@@ -85,6 +85,11 @@ def options_parser() -> argparse.ArgumentParser:
         metavar="SECONDS",
         help=f"log out after this time without a command (default: {IDLE_S:g})",
     )
+    parser.add_argument(
+        "--tombstone",
+        action="store_true",
+        help="let reverse decline for ever, and unasked, a request that has not reached the bank",
+    )
     parser.add_argument("--operator", action="store_true", help="enable the commands of the bank's operators")
     parser.add_argument(
         "--completion",

@@ -8,28 +8,29 @@ from atm.timestamps import format_timestamp
 
 MINUTE_MS = 60_000
 
+# `{id}` is the request's own reference, `{named}` the one that it names: a hold, an original, a request.
 _REFUSALS = {
     Outcome.INSUFFICIENT_FUNDS: "Insufficient account balance",
     Outcome.LIMIT_EXCEEDED: "The balance would become too large: nothing was changed",
-    Outcome.ID_REUSED: "The reference belongs to another request: nothing was changed",
+    Outcome.ID_REUSED: "The reference {id} belongs to another request: nothing was changed",
     Outcome.WRONG_PIN: "Wrong PIN: after three in a row the account is locked",
-    Outcome.HOLD_NOT_FOUND: "No hold has this reference: check it",
-    Outcome.HOLD_ALREADY_POSTED: "The hold was confirmed already: nothing was changed",
-    Outcome.HOLD_ALREADY_VOIDED: "The hold was cancelled already: nothing was changed",
-    Outcome.HOLD_EXPIRED: "The hold has expired: nothing is held any more",
-    Outcome.EXCEEDS_HOLD: "More than was held: confirm that much, or less",
-    Outcome.ALREADY_REVERSED: "It was reversed before it reached the bank: it is not done, and never will be",
+    Outcome.HOLD_NOT_FOUND: "No hold has the reference {named}: check it",
+    Outcome.HOLD_ALREADY_POSTED: "The hold {named} was confirmed already: nothing was changed",
+    Outcome.HOLD_ALREADY_VOIDED: "The hold {named} was cancelled already: nothing was changed",
+    Outcome.HOLD_EXPIRED: "The hold {named} has expired: nothing is held any more",
+    Outcome.EXCEEDS_HOLD: "More than was held under {named}: confirm that much, or less",
+    Outcome.ALREADY_REVERSED: "{id} was reversed before it reached the bank: it is not done, and never will be",
     Outcome.EXCEEDS_ORIGINAL: (
-        "More than was moved: reverse that much, or less (a batch or a hold only as a whole)"
+        "More than was moved under {named}: reverse that much, or less (a batch or a hold only as a whole)"
     ),
-    Outcome.ALREADY_APPROVED: "It was approved already, and carried out: nothing was changed",
-    Outcome.APPROVAL_EXPIRED: "It was asked more than a day ago: whoever needs it has to ask again",
-    Outcome.ORIGINAL_NOT_FOUND: "Nothing is known under this reference: check it",
+    Outcome.ALREADY_APPROVED: "{named} was approved already, and carried out: nothing was changed",
+    Outcome.APPROVAL_EXPIRED: "{named} was asked more than a day ago: whoever needs it has to ask again",
+    Outcome.ORIGINAL_NOT_FOUND: "Nothing is known under {named}: check the reference",
 }
 
 
-def refusal(outcome: Outcome, account: str) -> str:
-    """Return why the bank refused a request about `account`."""
+def refusal(outcome: Outcome, account: str, request_id: str, named: str) -> str:
+    """Return why the bank refused a request about `account`, or about what is `named`."""
     match outcome:
         case Outcome.NO_SUCH_ACCOUNT:
             return no_such_account(account)
@@ -44,7 +45,24 @@ def refusal(outcome: Outcome, account: str) -> str:
         case Outcome.LOCKED:
             return locked(account)
         case _:
-            return _REFUSALS.get(outcome, f"The bank declined: {outcome.replace('_', ' ')}")
+            usual = f"The bank declined: {outcome.replace('_', ' ')}"
+            return _REFUSALS.get(outcome, usual).format(id=request_id, named=named)
+
+
+def unknown_original(reference: str) -> str:
+    """Return that there is nothing to reverse, and how to have it declined should it arrive."""
+    return (
+        f"Nothing is known under {reference}, and nothing was done: check the reference (to have such a request "
+        "declined should it still arrive, start the teller with --tombstone)"
+    )
+
+
+def ask_for_tombstone(reference: str) -> str:
+    """Return the question before a request that the bank does not know is declined for ever."""
+    return (
+        f"Nothing is known under {reference}: is it mistyped? To have such a request declined for ever, should "
+        "it still arrive, type yes: "
+    )
 
 
 def needs_approval(request_id: str) -> str:

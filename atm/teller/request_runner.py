@@ -1,8 +1,8 @@
 """Sends requests to the bank, one at a time, and settles those whose answer never came.
 
-A request without an answer is resent under its id, so it is done once. One that is older than `RESEND_S_MAX`
-is looked up first, and if the bank knows nothing of it, it is cancelled: whoever asked has left, and should
-not find it done a month later.
+A request without an answer is looked up first. If the bank knows nothing of it, it is resent under its id, so
+it is done once; one that is older than `RESEND_S_MAX` is cancelled: whoever asked has left, and should not find
+it done a month later.
 """
 
 from __future__ import annotations
@@ -92,6 +92,10 @@ class RequestRunner:
         """
         self._settle_before(request)
         return self._ask_once(request)
+
+    def is_unsettled(self, command: Command) -> bool:
+        """Whether this very request was sent before, and its outcome is unknown."""
+        return any(unsettled.command == command for unsettled in self._unsettled)
 
     def change(self, command: Command, tell: Callable[[Receipt], int]) -> int:
         """Store the command in the journal, send it, `tell` the answer, and only then remove it there.
@@ -235,9 +239,11 @@ class RequestRunner:
         """Return what became of the request, or None if that is still unknown."""
         command = unsettled.command
         try:
-            if time.time() - unsettled.since_s > RESEND_S_MAX:
-                return self._settled_late(unsettled)
-            return self._settled_by(self._send(self._with_pin(command)), unsettled)
+            found = self._look_up(command)
+            is_late = time.time() - unsettled.since_s > RESEND_S_MAX
+            if is_late and found.asked is None:
+                return self._cancelled(unsettled)
+            return self._settled_as(found, unsettled, is_late=is_late)
         except Rejected as error:
             reason = printable(str(error))
             line = f"{OutcomeUnknown(command.id)}, and it will not be asked again: {reason}"
@@ -248,20 +254,24 @@ class RequestRunner:
             self.interrupted = True
             return None
 
-    def _settled_late(self, unsettled: _Unsettled) -> Settled:
-        """Settle a request whose time has passed: what the bank knows nothing of is cancelled for ever.
+    def _look_up(self, command: Command) -> Receipt:
+        return self._send(Lookup(id=new_request_id(), request_id=command.id))
+
+    def _cancelled(self, unsettled: _Unsettled) -> Settled:
+        """Cancel for ever what the bank knew nothing of when it was looked up.
 
         It may arrive between the two questions: then it is reversed.
         """
+        cancelled = self._send(Reverse(id=new_request_id(), original=unsettled.command.id))
+        found = self._look_up(unsettled.command)
+        if found.asked is None:  # such as not allowed: nobody but this teller would send it
+            return self._settled_by(cancelled, unsettled)
+        return self._settled_as(found, unsettled, is_late=True)
+
+    def _settled_as(self, found: Receipt, unsettled: _Unsettled, *, is_late: bool) -> Settled:
+        """Return what became of a request that was looked up; what is not known, or not told, is asked again."""
         command = unsettled.command
-        lookup = Lookup(id=new_request_id(), request_id=command.id)
-        found = self._send(lookup)
-        if found.asked is None:
-            cancelled = self._send(Reverse(id=new_request_id(), original=command.id))
-            found = self._send(lookup)
-            if found.asked is None:  # such as not allowed: nobody but this teller would send it
-                return self._settled_by(cancelled, unsettled)
-        if found.asked.op == TOMBSTONE:
+        if is_late and found.asked is not None and found.asked.op == TOMBSTONE:
             return Settled(command.id, "cancelled", sentences.cancelled(command))
         if found.reversed_by is not None:
             return Settled(command.id, "reversed", sentences.reversed_since(command, found.reversed_by))

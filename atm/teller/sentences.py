@@ -3,7 +3,19 @@
 from __future__ import annotations
 
 from atm.client import Receipt
-from atm.ledger.commands import MAIN, Command, Credit, Debit, Outcome, Read
+from atm.ledger.commands import (
+    MAIN,
+    Approve,
+    Command,
+    Credit,
+    Debit,
+    Lookup,
+    Outcome,
+    Post,
+    Read,
+    Reverse,
+    Void,
+)
 from atm.permissions import needed
 from atm.teller.commands import command_of
 from atm.teller.phrases import needs_approval, refusal
@@ -64,9 +76,25 @@ def declined(request: Command | Read, outcome: Outcome) -> str:
         return needed(str(request.__struct_config__.tag))
     if outcome is Outcome.NEEDS_APPROVAL:
         return needs_approval(request.id)
+    account = getattr(request, "account", None) or "The account"
     if command is not None and command.about is not None:
-        return refusal(outcome, command.about(request))
-    return refusal(outcome, getattr(request, "account", None) or "The account")
+        account = command.about(request)
+    return refusal(outcome, account, request.id, _named_by(request))
+
+
+def _named_by(request: Command | Read) -> str:
+    """Return the reference that a request names, and is about; its own if it names none."""
+    match request:
+        case Post() | Void():
+            return request.hold
+        case Reverse():
+            return request.original
+        case Lookup():
+            return request.request_id
+        case Approve():
+            return request.request
+        case _:
+            return request.id
 
 
 def _deed(request: Command) -> str:

@@ -8,12 +8,13 @@ from typing import assert_never
 
 from atm.client import Client, NotAllowed, Receipt, Unavailable, new_request_id
 from atm.command_line import printable
-from atm.ledger.commands import Command, Hold, Outcome, Post, Query, Read, Void
+from atm.ledger.commands import Command, Outcome, Post, Query, Read, Void
 from atm.money import format_amount
 from atm.teller import phrases
 from atm.teller import table_reports as reports
 from atm.teller.account_views import AccountViews
 from atm.teller.arguments import InvalidCommand
+from atm.teller.confirmations import AskYes, Confirmations
 from atm.teller.help import AVAILABLE, help_text
 from atm.teller.identity import AskPin, Identity, PinChecks
 from atm.teller.intents import (
@@ -46,7 +47,6 @@ from atm.teller.report import (
     Report,
     command_name,
     decided,
-    undecided,
 )
 from atm.teller.request_journal import RequestJournal
 from atm.teller.request_runner import RequestRunner, Settled
@@ -71,20 +71,22 @@ class Teller:
         operator: bool,
         request_id: str | None = None,
         confirm_above: int | None = None,
-        confirm: Callable[[str], bool] | None = None,
+        confirm: AskYes | None = None,
+        tombstones: bool = False,
     ) -> None:
         """`request_id` is that of the only command to come, which then changes something.
 
-        Before an amount above `confirm_above` (minor units) is moved, `confirm` asks a person.
+        For `confirm_above`, `confirm` and `tombstones` see `Confirmations`.
         """
-        self._confirm_above = confirm_above
-        self._confirm = confirm
         self._client = client
         self._request_id = request_id
         self._identity = identity
         self._output = output
         self._operator = operator
         self._runner = RequestRunner(client, journal, output, identity.pin_of)
+        self._confirmations = Confirmations(
+            self._runner, confirm, above=confirm_above, tombstones=tombstones
+        )
         self._pins = PinChecks(self._runner, identity, ask_pin, operator=operator)
         self.state = SessionState(identity.account)
         self._views = AccountViews(self._runner, self._pins, identity, self.state, output, operator=operator)
@@ -233,27 +235,14 @@ class Teller:
         return report.code
 
     def _change(self, command: Command) -> int:
-        self._confirm_or_refuse(command)
+        self._confirmations.confirm_or_refuse(command)
         self.state.references.append(command.id)
         return self._runner.change(command, lambda receipt: self._tell(self._decision(command, receipt)))
-
-    def _confirm_or_refuse(self, command: Command) -> None:
-        """Raise `NotDone` if a large amount is not meant."""
-        amount = getattr(command, "amount", None)
-        if self._confirm is None or self._confirm_above is None or amount is None:
-            return
-        if amount > self._confirm_above and not self._confirm(
-            f"{command_name(command)} {format_amount(amount, separated=True)}: more than "
-            f"{format_amount(self._confirm_above, separated=True)}. Type yes to go on: "
-        ):
-            text = "Not confirmed: nothing was done"
-            raise NotDone(undecided(command, "not_confirmed", USAGE, text))
 
     def _decision(self, command: Command, receipt: Receipt) -> Report:
         """Report a decision. A refused PIN is forgotten: each further try with it would count."""
         report = decided(command, receipt)
-        if isinstance(command, Hold) and report.code == DONE:
-            self.state.note_hold(command.id)
+        self.state.note_decision(command, receipt.outcome)
         if receipt.outcome not in {Outcome.WRONG_PIN, Outcome.LOCKED}:
             return report
         account, was_logged_in = self._identity.account, self._identity.logged_in

@@ -39,9 +39,18 @@ class FakeBank:
             self.requests.append(request)
             if request["op"] == "query":
                 return self._receipt(request, "ok")
+            if request["op"] == "lookup":
+                return self._found(request)
             if request["id"] not in self.receipts:
                 self.receipts[request["id"]] = self._change(request)
             return self.receipts[request["id"]]
+
+    def _found(self, request: Map) -> Map:
+        decided = self.receipts.get(request["request_id"])
+        if decided is None:
+            return {"id": request["id"], "outcome": "original_not_found"}
+        asked = next(each for each in self.requests if each["id"] == decided["id"])
+        return decided | {"id": request["id"], "asked": {name: asked[name] for name in ("op", "account")}}
 
     def _change(self, request: Map) -> Map:
         account, amount = request["account"], request.get("amount", 0)

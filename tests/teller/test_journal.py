@@ -14,7 +14,7 @@ import pytest
 
 from atm.client import Client, new_request_id
 from atm.config import load
-from atm.ledger.commands import Command, Credit, Debit
+from atm.ledger.commands import Command, Credit, Debit, Reverse
 from atm.teller.request_journal import RequestJournal
 from tests.support.fake_cluster import FakeCluster
 from tests.support.running import NOT_AVAILABLE, WELCOME, Run, start_teller, wait_until
@@ -156,6 +156,36 @@ def test_a_request_of_today_is_carried_out(
     command = Credit(id="a", account="main", amount=5_00)
     age(leave_behind(cluster, state_folder, command), DAY_S - 60)
     assert run("-c", "query").out == ["Your current account balance is: 5"]
+    assert [request["op"] for request in bank.requests] == ["lookup", "credit", "query"]
+
+
+def test_a_request_of_today_is_looked_up_before_it_is_asked_again(
+    run: Run, cluster: FakeCluster, bank: LedgerBank, state_folder: Path
+) -> None:
+    """Whoever reversed it since is told nothing else."""
+    command = Credit(id="a", account="main", amount=5_00)
+    with Client(cluster.config) as client:
+        client.ask(command)
+        client.reverse("a", request_id="b")
+    leave_behind(cluster, state_folder, command)
+    bank.requests.clear()
+    ran = run("-c", "query")
+    assert ran.err == ["Settled: credited 5 to main (reference a), and reversed since (reference b)"]
+    assert [request["op"] for request in bank.requests] == ["lookup", "query"]
+
+
+def test_a_request_of_today_that_was_reversed_before_it_arrived_stays_undone(
+    run: Run, cluster: FakeCluster, bank: LedgerBank, state_folder: Path
+) -> None:
+    with Client(cluster.config) as client:
+        client.reverse("a")
+    leave_behind(cluster, state_folder, Credit(id="a", account="main", amount=5_00))
+    ran = run("-c", "query")
+    assert ran.err == [
+        "Settled from last time: not credited 5 to main (reference a): "
+        "a was reversed before it reached the bank: it is not done, and never will be"
+    ]
+    assert ran.out == ["Your current account balance is: 0"]
 
 
 def test_settle_settles_and_says_what_became_of_each(
@@ -213,6 +243,16 @@ def test_the_same_id_again_after_a_month_is_carried_out_as_somebody_wants_it_now
     age(leave_behind(cluster, state_folder, Credit(id="a", account="main", amount=5_00)), 30 * DAY_S)
     assert run("-c", "credit 5", "--id", "a").out == ["Successfully credited 5 to your account"]
     assert list(state_folder.glob("*.json")) == []
+
+
+def test_a_reversal_that_was_sent_before_is_sent_again_without_a_look(
+    run: Run, cluster: FakeCluster, bank: LedgerBank, state_folder: Path
+) -> None:
+    """Somebody confirmed then that it may leave a tombstone."""
+    leave_behind(cluster, state_folder, Reverse(id="b", original="a"))
+    ran = run("-c", "reverse a", "--id", "b")
+    assert (ran.out, ran.err) == (["Nothing was moved under a, and nothing will be: check the reference"], [])
+    assert [request["op"] for request in bank.requests] == ["reverse"]
 
 
 @pytest.mark.parametrize(

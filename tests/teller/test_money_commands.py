@@ -10,7 +10,7 @@ import pytest
 
 from tests.support.entries import balance_of
 from tests.support.fake_cluster import FakeCluster
-from tests.support.running import Run
+from tests.support.running import OnLine, Run
 from tests.teller.ledger_bank import LedgerBank
 
 REFERENCE = re.compile(r"Reference ([0-9A-Z]{20})")
@@ -61,16 +61,16 @@ def test_credits_and_debits_print_a_reference_but_on_main(run: Run) -> None:
         ("confirm", 2, "No hold in this session: name one (confirm <reference>)"),
         ("confirm 5", 2, "No hold in this session: name one (confirm <reference>)"),
         ("cancel", 2, "No hold in this session: name one (cancel <reference>)"),
-        ("confirm nothing", 1, "No hold has this reference: check it"),
-        ("cancel nothing", 1, "No hold has this reference: check it"),
+        ("confirm nothing", 1, "No hold has the reference nothing: check it"),
+        ("cancel nothing", 1, "No hold has the reference nothing: check it"),
         (
             "reverse nothing",
             1,
-            "Nothing was moved under nothing: check the reference "
-            "(if such a request is still on its way, it will be declined)",
+            "Nothing is known under nothing, and nothing was done: check the reference (to have such a request "
+            "declined should it still arrive, start the teller with --tombstone)",
         ),
         ("receipt", 2, "There is no receipt yet: name one (receipt <reference>)"),
-        ("receipt nothing", 1, "Nothing is known under this reference: check it"),
+        ("receipt nothing", 1, "Nothing is known under nothing: check the reference"),
         (
             "receipt ä",
             2,
@@ -107,9 +107,9 @@ def test_a_part_of_a_hold_is_confirmed_and_the_rest_is_free(run: Run) -> None:
 def test_a_hold_of_another_session_is_confirmed_by_its_reference(run: Run) -> None:
     held = reference(run("-c", "hold 20").out[1])
     more = run("-c", f"confirm {held} 20.01")
-    assert more.out == ["More than was held: confirm that much, or less"]
+    assert more.out == [f"More than was held under {held}: confirm that much, or less"]
     assert run("-c", f"confirm {held} 5").code == 0
-    assert run("-c", f"cancel {held}").out == ["The hold was confirmed already: nothing was changed"]
+    assert run("-c", f"cancel {held}").out == [f"The hold {held} was confirmed already: nothing was changed"]
 
 
 def test_a_cancelled_hold_is_free_again(run: Run) -> None:
@@ -118,14 +118,14 @@ def test_a_cancelled_hold_is_free_again(run: Run) -> None:
     assert ran.out[2] == f"Successfully cancelled the hold {held}"
     assert ran.out[4:] == [
         "Your current account balance is: 100",
-        "The hold was cancelled already: nothing was changed",
+        f"The hold {held} was cancelled already: nothing was changed",
     ]
 
 
 def test_an_expired_hold_cannot_be_cancelled_but_is_confirmed_and_listed(run: Run, bank: LedgerBank) -> None:
     held = reference(run("-c", "hold 20 1").out[1])
     bank.end_holds(after_s=61)
-    assert run("-c", f"cancel {held}").out == ["The hold has expired: nothing is held any more"]
+    assert run("-c", f"cancel {held}").out == [f"The hold {held} has expired: nothing is held any more"]
     confirmed = run("-c", f"confirm {held}").out
     assert run("--operator", "-c", "exceptions").out[2].split() == [
         "2026-11-22", "10:01:07", "late:", "main", "-20.00", "80.00",
@@ -137,14 +137,18 @@ def test_a_hold_is_reversed_like_anything_else_and_the_teller_says_why_not(run: 
     ran = run("-c", "hold 20", "-c", "hold 5")
     first, second = reference(ran.out[1]), reference(ran.out[3])
     part = run("-c", f"reverse {first} 5")
-    assert part.out == ["More than was moved: reverse that much, or less (a batch or a hold only as a whole)"]
+    assert part.out == [
+        f"More than was moved under {first}: reverse that much, or less (a batch or a hold only as a whole)"
+    ]
     ran = run("-c", f"reverse {first}", "-c", "query")
     assert ran.out[0] == f"Successfully reversed {first}"
     assert ran.out[2:] == ["Your current account balance is: 100", "Available: 95 (5 held)"]
-    assert run("-c", f"cancel {first}").out == ["The hold was cancelled already: nothing was changed"]
+    assert run("-c", f"cancel {first}").out == [f"The hold {first} was cancelled already: nothing was changed"]
     run("-c", f"confirm {second}")
     ran = run("-c", f"reverse {second}")
-    assert ran.out == ["The hold was confirmed already: reverse the confirmation, by its own reference"]
+    assert ran.out == [
+        f"The hold {second} was confirmed already: reverse the confirmation, by its own reference"
+    ]
     assert ran.code == 1
 
 
@@ -156,6 +160,50 @@ def test_what_was_done_is_reversed_once_in_full_or_in_part(run: Run, bank: Ledge
     assert ran.out[2] == f"Successfully reversed 3.50 of {second}"
     assert ran.out[4] == f"{first} was reversed already: nothing was changed"
     assert balance_of(bank.ledger, "bob") == 4_50
+
+
+def test_a_mistyped_reversal_leaves_nothing_behind(run: Run, bank: LedgerBank) -> None:
+    """Trial 33: what was typed once could never be a request's reference again."""
+    assert run("-c", "reverse typo").code == 1
+    assert run(typed="reverse typo\n").code == 1
+    assert run("-c", "receipt typo").out == ["Nothing is known under typo: check the reference"]
+    assert "reverse" not in {request["op"] for request in bank.requests}
+
+
+def test_a_request_that_has_not_arrived_is_declined_for_ever_if_that_is_asked_for(
+    run: Run, bank: LedgerBank
+) -> None:
+    ran = run("--tombstone", "-c", "reverse late")
+    assert ran.out == ["Nothing was moved under late, and nothing will be: check the reference"]
+    assert run("-c", "credit 5", "--id", "late").out == [
+        "late was reversed before it reached the bank: it is not done, and never will be"
+    ]
+
+
+def test_a_reference_that_belongs_to_another_request_is_named(run: Run) -> None:
+    """Trial 32: two references are in play here."""
+    run("-c", "hold 20", "--id", "held")
+    run("-c", "credit 5", "--id", "paid")
+    assert run("-c", "confirm held", "--id", "paid").out == [
+        "The reference paid belongs to another request: nothing was changed"
+    ]
+
+
+def test_a_receipt_that_nobody_named_is_named_in_its_refusal(
+    run: Run, cluster: FakeCluster, bank: LedgerBank, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Trial 32: `receipt` after a credit that was not available."""
+
+    def recover(line: str) -> None:
+        for node in cluster.nodes.values():
+            node.always = None
+
+    monkeypatch.setattr("atm.teller.session.parse", OnLine({"receipt"}, recover))
+    for node in cluster.nodes.values():
+        node.always = node.fault("unavailable")
+    ran = run("--json", typed="credit 5\nreceipt\n")
+    credit, receipt = map(json.loads, ran.out)
+    assert receipt["message"] == f"Nothing is known under {credit['request_id']}: check the reference"
 
 
 def test_a_receipt_can_be_shown_again(run: Run) -> None:
@@ -262,7 +310,7 @@ def test_every_change_is_stored_before_it_is_sent(
         return cluster["5000"].answer(request)
 
     cluster["5000"].always = look
-    run("5000", "--operator", typed="transfer bob 5\nhold 5\nconfirm 4\ncancel\nreverse x\nwriteoff bob 1\n")
+    run("5000", "--operator", "--tombstone", typed="transfer bob 5\nhold 5\nconfirm 4\ncancel\nreverse x\nwriteoff bob 1\n")
     assert stored == {
         "query": False,
         "transfer": True,

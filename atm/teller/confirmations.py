@@ -1,0 +1,63 @@
+"""What is asked of a person before a request is sent; without one, as in a script, what is refused instead."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from atm.client import new_request_id
+from atm.ledger.commands import Command, Lookup, Outcome, Reverse
+from atm.money import format_amount
+from atm.teller import phrases
+from atm.teller.report import DECLINED, USAGE, NotDone, command_name, undecided
+from atm.teller.request_runner import RequestRunner
+
+AskYes = Callable[[str], bool]  # shows a question, and returns whether a person has typed yes
+
+
+class Confirmations:
+    """Raises `NotDone` for a request that nobody means."""
+
+    def __init__(
+        self, runner: RequestRunner, confirm: AskYes | None, *, above: int | None, tombstones: bool
+    ) -> None:
+        """`confirm` asks a person, if there is one: about amounts above `above`, in minor units.
+
+        With `tombstones`, `reverse` may leave one without a question.
+        """
+        self._runner = runner
+        self._confirm = confirm
+        self._above = above
+        self._tombstones = tombstones
+
+    def confirm_or_refuse(self, command: Command) -> None:
+        """Raise `NotDone` if the command is not meant."""
+        if isinstance(command, Reverse) and not self._tombstones:
+            self._refuse_tombstone(command)
+        self._refuse_amount(command)
+
+    def _refuse_amount(self, command: Command) -> None:
+        amount = getattr(command, "amount", None)
+        if self._confirm is None or self._above is None or amount is None:
+            return
+        if amount > self._above and not self._confirm(
+            f"{command_name(command)} {format_amount(amount, separated=True)}: more than "
+            f"{format_amount(self._above, separated=True)}. Type yes to go on: "
+        ):
+            text = "Not confirmed: nothing was done"
+            raise NotDone(undecided(command, "not_confirmed", USAGE, text))
+
+    def _refuse_tombstone(self, command: Reverse) -> None:
+        """Look up the original: a mistyped reference must not be declined for ever.
+
+        A reversal that was sent before is sent again, whatever the bank has made of it.
+        """
+        if self._runner.is_unsettled(command):
+            return
+        found = self._runner.ask(Lookup(id=new_request_id(), request_id=command.original))
+        if found.outcome is not Outcome.ORIGINAL_NOT_FOUND or found.asked is not None:
+            return
+        if self._confirm is not None and self._confirm(phrases.ask_for_tombstone(command.original)):
+            return
+        raise NotDone(
+            undecided(command, str(found.outcome), DECLINED, phrases.unknown_original(command.original))
+        )

@@ -6,6 +6,7 @@ request says who may use it (atm/permissions.py).
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable
 from typing import Any
 
@@ -150,8 +151,23 @@ def _balance(request: Query, found: Receipt) -> str:
 
 def _past_balance(request: Query, found: Receipt) -> str:
     assert found.balance is not None
-    when = format_timestamp(request.at_us or 0)
-    return f"The balance of {request.account} at {when} UTC was: {format_amount(found.balance)}"
+    at_us = request.at_us or 0
+    when, balance = format_timestamp(at_us), format_amount(found.balance)
+    if _is_to_come(at_us):
+        return f"The balance of {request.account} so far is: {balance} ({when} UTC has not come yet)"
+    return f"The balance of {request.account} at {when} UTC was: {balance}"
+
+
+def _no_past_balance(request: Query) -> str:
+    at_us = request.at_us or 0
+    if _is_to_come(at_us):
+        return no_such_account(request.account)
+    return f"There was no account {request.account} at {format_timestamp(at_us)} UTC"
+
+
+def _is_to_come(time_us: int) -> bool:
+    """Return whether it is a time of the future by the clock here: the bank's does not come with an answer."""
+    return time_us > time.time_ns() // 1000
 
 
 def _help(given: Given) -> Help:
@@ -376,11 +392,7 @@ _ROWS: tuple[TellerCommand[Any], ...] = (
             id=given.request_id, account=given.account, at_us=read_timestamp(given["date"], given["time"])
         ),
         told=_past_balance,
-        refusals={
-            Outcome.NO_SUCH_ACCOUNT: lambda request: (
-                f"There was no account {request.account} at {format_timestamp(request.at_us or 0)} UTC"
-            )
-        },
+        refusals={Outcome.NO_SUCH_ACCOUNT: _no_past_balance},
     ),
     TellerCommand(
         "hold <amount> [<minutes>]",

@@ -1,7 +1,8 @@
 """bin/atm, the teller: where its input comes from, where its output goes, and how it ends.
 
     atm [NODE] [--config cluster.ini] [--account NAME] [-c COMMAND]... [-f FILE] [--id ID] [--json | --csv]
-        [--operator] [--timeout SECONDS] [--idle SECONDS] [--cert FILE --key FILE] [--completion SHELL]
+        [--operator] [--timeout SECONDS] [--idle SECONDS] [--cert FILE --key FILE] [--tombstone] [--no-pager]
+        [--completion SHELL]
 
 If stdin and stdout are a terminal, it is a session with line editing. With a pipe it prints the greeting and
 then the result of each command; with `-c` or `-f` only the results. Results go to stdout. Notes between them
@@ -38,6 +39,7 @@ from atm.teller.input import NumberedLines, PipedPins, piped_lines
 from atm.teller.language import asks_for_pin
 from atm.teller.options import PATIENCE_ONCE_S, PATIENCE_S, PROGRAM, read_options
 from atm.teller.output import Output
+from atm.teller.pager import pager_of
 from atm.teller.report import INPUT_OUTPUT_FAILED, INTERRUPTED, UNKNOWN, USAGE
 from atm.teller.request_journal import RequestJournal
 from atm.teller.request_runner import no_journal
@@ -90,6 +92,7 @@ def _run(arguments: argparse.Namespace, script: BinaryIO | None) -> int:
         as_csv=arguments.csv,
         notes=sys.stderr if once or as_json or arguments.csv else sys.stdout,
         on_terminal=on_terminal and not arguments.csv,
+        pager_command=pager_of(os.environ) if interactive and arguments.pager and not _is_dumb() else (),
     )
     try:
         config = arguments.config or default_config()

@@ -86,6 +86,12 @@ def options_parser() -> argparse.ArgumentParser:
         help=f"log out after this time without a command (default: {IDLE_S:g})",
     )
     parser.add_argument(
+        "--no-pager",
+        dest="pager",
+        action="store_false",
+        help="print what is longer than the screen, too; so does a session with PAGER=",
+    )
+    parser.add_argument(
         "--tombstone",
         action="store_true",
         help="let reverse decline for ever, and unasked, a request that has not reached the bank",

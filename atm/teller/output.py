@@ -6,12 +6,13 @@ import os
 import shutil
 import sys
 import textwrap
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from typing import TextIO
 
 from atm.client.errors import OutcomeUnknown
 from atm.command_line import printable
+from atm.teller import pager
 from atm.teller.progress import Progress
 from atm.teller.report import DONE, UNKNOWN, Report
 from atm.timestamps import is_utc_here
@@ -30,10 +31,18 @@ class Output:
     """Prints, flushed: results to stdout, notes between them to `notes`, warnings to stderr."""
 
     def __init__(
-        self, *, as_json: bool, notes: TextIO | None, on_terminal: bool = False, as_csv: bool = False
+        self,
+        *,
+        as_json: bool,
+        notes: TextIO | None,
+        on_terminal: bool = False,
+        as_csv: bool = False,
+        pager_command: Sequence[str] = (),
     ) -> None:
+        """`pager_command` shows what is longer than the screen; without one it is printed."""
         self._as_json = as_json
         self._as_csv = as_csv
+        self._pager_command = pager_command
         self._notes = notes
         self._on_terminal = on_terminal and not as_json
         self._coloured = self._on_terminal and has_colour(os.environ)
@@ -60,10 +69,12 @@ class Output:
         text = report.as_json() if self._as_json else report.text
         if not report.is_table:
             text = _between_words(text, self.columns)
-        self._write(
-            _painted(text, report.code) if self._coloured else text,
-            self._notes if self._as_csv else sys.stdout,
-        )
+        text = _painted(text, report.code) if self._coloured else text
+        if not (self._is_paged(text) and pager.show(text, self._pager_command)):
+            self._write(text, self._notes if self._as_csv else sys.stdout)
+
+    def _is_paged(self, text: str) -> bool:
+        return bool(self._pager_command) and pager.is_longer_than_screen(text)
 
     def say(self, line: str) -> None:
         """Print a line that is no command's result."""

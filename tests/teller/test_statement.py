@@ -88,7 +88,32 @@ def test_json_of_a_statement_has_lines_in_minor_units_and_where_the_next_page_be
     assert (len(report["lines"]), report["next"]) == (2, None)
 
 
-def test_the_balance_of_a_past_time(run: Run, bank: LedgerBank) -> None:
+def test_the_balance_of_a_time_to_come_is_told_as_that_so_far(
+    run: Run, bank: LedgerBank, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Trial 31."""
+    run("-c", "credit 5")
+    noon_us = parse_timestamp("2026-11-22 12:00")
+    monkeypatch.setattr("atm.teller.commands.time.time_ns", lambda: noon_us * 1000)
+    ran = run(
+        *("-c", "balance at 2026-11-22 12:00", "-c", "balance at 2026-11-22"),
+        *("-c", "balance at 2030-01-01"),
+    )
+    assert ran.out == [
+        "The balance of main at 2026-11-22 12:00:59 UTC was: 5",
+        "The balance of main so far is: 5 (2026-11-22 23:59:59 UTC has not come yet)",
+        "The balance of main so far is: 5 (2030-01-01 23:59:59 UTC has not come yet)",
+    ]
+    ran = run("--account", "nobody", "-c", "balance at 2030-01-01")
+    assert (ran.out, ran.code) == (["No such account: nobody (to open it, type: open nobody)"], 1)
+
+
+def test_the_balance_of_a_past_time(
+    run: Run, bank: LedgerBank, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(
+        "atm.teller.commands.time.time_ns", lambda: parse_timestamp("2026-11-23") * 1000
+    )
     run("-c", "credit 1", "-c", "credit 2", "-c", "open bob")
     assert run(
         *("-c", "balance at 2026-11-21", "-c", "balance at 2026-11-22", "-c", "balance at 2026-11-22 09:59"),

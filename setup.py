@@ -74,11 +74,11 @@ setup(
     },
     entry_points={
         "console_scripts": [
-            "atm=atm.teller.main:main",
-            "atm-admin=atm.admin.main:main",
-            "atm-ledger=atm.office.main:main",
-            "atm-node=atm.server.main:main",
-            "atm-run=atm.run:main",
+            "atm=atm.programs:atm",
+            "atm-admin=atm.programs:atm_admin",
+            "atm-ledger=atm.programs:atm_ledger",
+            "atm-node=atm.programs:atm_node",
+            "atm-run=atm.programs:atm_run",
         ]
     },
 )

@@ -5,13 +5,16 @@ from __future__ import annotations
 import argparse
 import contextlib
 import os
+import signal
 import sys
+from collections.abc import Callable
 from pathlib import Path
 from typing import NoReturn
 
 from atm.version import RELEASE
 
 USAGE = 2
+INTERRUPTED = 130  # as a shell counts Ctrl-C
 CLOSED_PIPE = 141  # as a shell counts a process that SIGPIPE ended
 
 
@@ -31,6 +34,21 @@ def program_name(usual: str) -> str:
     """
     called = Path(sys.argv[0]).name
     return called if called == "atm" or called.startswith("atm-") else usual
+
+
+def interruptible(main: Callable[[], int]) -> int:
+    """Run a program; from its first line to its exit code, Ctrl-C is a `KeyboardInterrupt`, and the code 130.
+
+    While it was loaded, the signal itself ended it (`atm.programs`, bin/start.py).
+    """
+    try:
+        if signal.getsignal(signal.SIGINT) is signal.SIG_DFL:
+            signal.signal(signal.SIGINT, signal.default_int_handler)
+        code = main()
+        signal.signal(signal.SIGINT, signal.SIG_IGN)
+    except KeyboardInterrupt:
+        code = INTERRUPTED
+    return code
 
 
 def add_version(parser: argparse.ArgumentParser) -> None:

@@ -16,7 +16,7 @@ from typing import NoReturn
 import platformdirs
 
 from atm.checkout import command_here
-from atm.command_line import add_config, add_version, program_name
+from atm.command_line import INTERRUPTED, add_config, add_version, interruptible, program_name
 from atm.config import CONFIG_FILE, ConfigError, found_config
 from atm.files import keep_private
 from atm.local_cluster import LocalCluster, NoLeader, own_cluster_ini
@@ -60,7 +60,7 @@ def main(argv: Sequence[str] | None = None) -> int:
             return EXIT_NOT_AVAILABLE
         return teller.main(["--config", str(config), *teller_arguments])
     except KeyboardInterrupt:
-        return 128 + signal.SIGINT
+        return INTERRUPTED
     finally:
         for number in (*ENDING_SIGNALS, signal.SIGINT):
             signal.signal(number, signal.SIG_IGN)  # a second Ctrl-C must not leave nodes behind
@@ -126,4 +126,4 @@ def _say(line: str) -> None:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(interruptible(main))

@@ -2,7 +2,7 @@
 
 import sys
 
-from atm.admin.main import main
+from atm.programs import atm_admin
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(atm_admin())

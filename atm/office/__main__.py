@@ -2,7 +2,7 @@
 
 import sys
 
-from atm.office.main import main
+from atm.programs import atm_ledger
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(atm_ledger())

@@ -14,7 +14,7 @@ from collections.abc import Callable, Sequence
 from contextlib import closing
 from types import FrameType
 
-from atm.command_line import add_config, add_version, program_name
+from atm.command_line import add_config, add_version, interruptible, program_name
 from atm.config import Address, Cluster, ConfigError, default_config, load
 from atm.files import keep_private
 from atm.ledger.ledger import LedgerDamaged, LedgerFault
@@ -238,4 +238,4 @@ def _report(line: str) -> None:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(interruptible(main))

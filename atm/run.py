@@ -6,25 +6,34 @@ Standard output is for the teller only; messages about the nodes go to standard 
 from __future__ import annotations
 
 import argparse
+import contextlib
+import fcntl
 import signal
 import sys
+import threading
+import time
 from collections.abc import Sequence
 from pathlib import Path
 from types import FrameType
-from typing import NoReturn
+from typing import BinaryIO, NoReturn
 
 import platformdirs
 
 from atm.checkout import command_here
 from atm.command_line import INTERRUPTED, add_config, add_version, interruptible, program_name
 from atm.config import CONFIG_FILE, ConfigError, found_config
-from atm.files import keep_private
-from atm.local_cluster import LocalCluster, NoLeader, own_cluster_ini
+from atm.files import keep_private, make_folder
+from atm.local_cluster import POLL_S, STOP_TIMEOUT_S, LocalCluster, NoLeader, own_cluster_ini
 from atm.teller import main as teller
 
 LEADER_TIMEOUT_S = 15.0
 EXIT_USAGE = 2
 EXIT_NOT_AVAILABLE = 3
+LOCK_FILE = "run.lock"
+ANOTHER_RUNS = (
+    "This bank is run by another of these commands: its nodes are used. When that one ends they stop, "
+    "and this one starts them again within seconds"
+)
 ENDING_SIGNALS = (signal.SIGTERM, signal.SIGHUP)
 
 
@@ -52,11 +61,12 @@ def main(argv: Sequence[str] | None = None) -> int:
     except OSError as error:
         _say(f"The state folder {_own_folder()} cannot be written: {error.strerror}. Give --config FILE")
         return EXIT_NOT_AVAILABLE
+    turn = _Turn(cluster)
     for number in ENDING_SIGNALS:
         if signal.getsignal(number) is not signal.SIG_IGN:  # nohup stays nohup
             signal.signal(number, _end)
     try:
-        if not _start(cluster):
+        if not _start(cluster, turn):
             return EXIT_NOT_AVAILABLE
         return teller.main(["--config", str(config), *teller_arguments])
     except KeyboardInterrupt:
@@ -64,6 +74,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     finally:
         for number in (*ENDING_SIGNALS, signal.SIGINT):
             signal.signal(number, signal.SIG_IGN)  # a second Ctrl-C must not leave nodes behind
+        turn.end()
         cluster.stop_all()
 
 
@@ -79,24 +90,25 @@ def _own_folder() -> Path:
     return platformdirs.user_state_path("atm") / "bank"
 
 
-def _start(cluster: LocalCluster) -> bool:
+def _start(cluster: LocalCluster, turn: _Turn) -> bool:
     """Start the nodes and wait for a leader; return whether there is one, and print why if not."""
     nodes = cluster.cluster.nodes
-    others = []
+    others: list[str] = []
     try:
-        for name, node in nodes.items():
-            answer = cluster.status(name)
-            if answer is not None and answer.node == name:
-                _say(f"Node {name} already runs on {node.client}: it is used, and not stopped at the end")
-                others.append(name)
-            else:
+        if turn.begin():
+            others = [name for name in nodes if _answers(cluster, name)]
+            for name in (name for name in nodes if name not in others):
                 cluster.start(name)
+        else:
+            _say(ANOTHER_RUNS)
     except OSError as error:
         _say(f"The data folder {cluster.cluster.data_dir} cannot be written: {error.strerror}")
         return False
+    if others:
+        _say(f"Already running, hence used and not stopped at the end: {', '.join(others)}")
 
     def majority_runs() -> bool:
-        return len(cluster.running()) + len(others) > len(nodes) // 2
+        return not turn.is_ours or len(cluster.running()) + len(others) > len(nodes) // 2
 
     try:
         cluster.wait_for_leader(LEADER_TIMEOUT_S, while_true=majority_runs)
@@ -106,6 +118,61 @@ def _start(cluster: LocalCluster) -> bool:
         return False
     _tell_ended(cluster)
     return True
+
+
+class _Turn:
+    """Of several of these programs for one bank, it is one's turn to run the nodes, until that one ends.
+
+    Then the next one starts them. A lock in the data folder says whose turn it is; it ends with its process,
+    however that ends.
+    """
+
+    def __init__(self, cluster: LocalCluster) -> None:
+        self.is_ours = False
+        self._cluster = cluster
+        self._starting = threading.Lock()  # guards _ended; no node is started once that is set
+        self._ended = False
+        self._lock_file: BinaryIO | None = None
+
+    def begin(self) -> bool:
+        """Return whether it is our turn; if not, wait for it in the background. Raise `OSError`."""
+        folder = self._cluster.cluster.data_dir
+        make_folder(folder)
+        self._lock_file = open(folder / LOCK_FILE, "ab")  # noqa: SIM115 - held until this process ends
+        try:
+            fcntl.flock(self._lock_file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            threading.Thread(target=self._await, name="turn", daemon=True).start()
+        else:
+            self.is_ours = True
+        return self.is_ours
+
+    def end(self) -> None:
+        """Start no node any more."""
+        with self._starting:
+            self._ended = True
+
+    def _await(self) -> None:
+        """Start the nodes that ended with the program before; they may take a while for it."""
+        assert self._lock_file is not None
+        fcntl.flock(self._lock_file, fcntl.LOCK_EX)
+        nodes = self._cluster.cluster.nodes
+        until = time.monotonic() + STOP_TIMEOUT_S
+        while time.monotonic() < until and len(self._cluster.running()) < len(nodes):
+            for name in nodes:
+                if not _answers(self._cluster, name):
+                    self._start_node(name)
+            time.sleep(POLL_S)
+
+    def _start_node(self, name: str) -> None:
+        with self._starting, contextlib.suppress(OSError):  # the disk is full: the teller says what follows
+            if not self._ended and name not in self._cluster.running():
+                self._cluster.start(name)
+
+
+def _answers(cluster: LocalCluster, name: str) -> bool:
+    answer = cluster.status(name)
+    return answer is not None and answer.node == name
 
 
 def _tell_ended(cluster: LocalCluster) -> None:

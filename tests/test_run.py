@@ -14,6 +14,7 @@ from pathlib import Path
 import pytest
 
 from atm.config import load
+from atm.run import ANOTHER_RUNS
 from atm.local_cluster import LocalCluster, ask_status, write_cluster_ini
 
 DEADLINE_S = 30.0
@@ -51,6 +52,24 @@ def run(path: Path, typed: str, *arguments: str) -> subprocess.CompletedProcess[
     )
 
 
+def wait_for_the_end(path: Path) -> None:
+    """Wait until no node answers: those of a starter that was killed end by themselves."""
+    deadline = time.monotonic() + DEADLINE_S
+    while listening(path) and time.monotonic() < deadline:
+        os.sched_yield()
+
+
+def begun(path: Path) -> subprocess.Popen[str]:
+    """Start it, and wait for its greeting."""
+    process = subprocess.Popen(
+        command(path), stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+    )
+    assert process.stdout is not None
+    greeting = [process.stdout.readline() for _ in range(3)]
+    assert greeting[2].startswith("Available commands are: ")
+    return process
+
+
 def test_piped_commands_give_the_tellers_lines_and_no_others(path: Path) -> None:
     result = run(path, "credit 5000\nquery\n")
     welcome, balance, commands, *answers = result.stdout.splitlines()
@@ -85,9 +104,7 @@ def test_no_node_outlives_it_whatever_ends_it(path: Path, number: signal.Signals
         process.send_signal(number)
         code = process.wait(DEADLINE_S)
     assert code == (-number if number == signal.SIGKILL else 128 + number)
-    deadline = time.monotonic() + DEADLINE_S
-    while listening(path) and time.monotonic() < deadline:
-        os.sched_yield()
+    wait_for_the_end(path)
 
 
 def test_a_node_that_cannot_start_is_told_and_the_others_serve(path: Path) -> None:
@@ -121,11 +138,38 @@ def test_nodes_that_run_already_are_used_and_left_alone(path: Path) -> None:
         others.wait_for_leader()
         result = run(path, "credit 1\n")
         assert "Successfully credited 1 to your account" in result.stdout
-        assert [line.split(":")[0] for line in result.stderr.splitlines()] == [
-            f"Node {name} already runs on {load(path).nodes[name].client}".split(":")[0]
-            for name in ("n1", "n2")
-        ]
+        assert result.stderr == "Already running, hence used and not stopped at the end: n1, n2\n"
         assert others.running() == ["n1", "n2"]
+
+
+@pytest.mark.parametrize("number", [None, signal.SIGKILL])
+def test_the_second_of_two_is_told_and_runs_the_nodes_when_the_first_has_left(
+    path: Path, number: signal.Signals | None
+) -> None:
+    """Trial 24."""
+    with begun(path) as first:
+        assert len(listening(path)) == 3
+        with begun(path) as second:
+            if number is None:
+                first.communicate("quit\n", timeout=DEADLINE_S)
+            else:
+                first.send_signal(number)
+                first.wait(DEADLINE_S)
+            said, told = second.communicate("credit 5\nquit\n", timeout=DEADLINE_S)
+    assert said.splitlines()[-1] == "Successfully credited 5 to your account"
+    assert told == f"{ANOTHER_RUNS}\n"
+    assert (first.returncode, second.returncode) == (0 if number is None else -number, 0)
+    wait_for_the_end(path)
+
+
+def test_a_second_that_leaves_first_stops_nothing(path: Path) -> None:
+    with begun(path) as first:
+        with begun(path) as second:
+            said, told = second.communicate("quit\n", timeout=DEADLINE_S)
+        assert told == f"{ANOTHER_RUNS}\n"
+        assert len(listening(path)) == 3
+        said, told = first.communicate("credit 5\nquit\n", timeout=DEADLINE_S)
+    assert (said, told) == ("Successfully credited 5 to your account\n", "")
 
 
 def test_a_wrong_file_is_usage(tmp_path: Path) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import signal
 import socket
 import subprocess
@@ -18,6 +19,7 @@ from atm.run import ANOTHER_RUNS
 from atm.local_cluster import LocalCluster, ask_status, write_cluster_ini
 
 DEADLINE_S = 30.0
+README = (Path(__file__).parent.parent / "README.md").read_text(encoding="utf-8")
 
 
 @pytest.fixture
@@ -160,6 +162,29 @@ def test_the_second_of_two_is_told_and_runs_the_nodes_when_the_first_has_left(
     assert told == f"{ANOTHER_RUNS}\n"
     assert (first.returncode, second.returncode) == (0 if number is None else -number, 0)
     wait_for_the_end(path)
+
+
+def test_the_readmes_program_does_what_it_says_when_it_is_run_as_it_says(path: Path) -> None:
+    """Trial 23. The bank is another one here, and so is the folder."""
+    section = re.search(r"^## From Python.*?\n(.*?)```python\n(.*?)```", README, re.DOTALL | re.MULTILINE)
+    assert section is not None
+    how, program = section.groups()
+    assert "With the bank running (`./bin/run` in another terminal), in this folder" in how
+    assert "run it with `.venv/bin/python FILE`" in how, "which is this interpreter"
+    (path.parent / "FILE").write_text(program)
+    with begun(path) as bank:
+        ran = subprocess.run(
+            [sys.executable, "FILE"],
+            capture_output=True,
+            text=True,
+            timeout=DEADLINE_S,
+            check=False,
+            cwd=path.parent,
+            env={name: value for name, value in os.environ.items() if name != "PYTHONPATH"},
+        )
+        bank.communicate("quit\n", timeout=DEADLINE_S)
+    assert (ran.stdout, ran.stderr, ran.returncode) == ("ok 50000\n", "", 0)
+    assert "# ok, and the balance after it" in program
 
 
 def test_a_second_that_leaves_first_stops_nothing(path: Path) -> None:

@@ -24,6 +24,7 @@ from atm.command_line import add_version
 from atm.local_cluster import write_cluster_ini_for
 from tests.chaos.faults import FAULTS, why_not
 from tests.chaos.network import Network, NoNetwork
+from tests.chaos.report import not_exercised_lines
 from tests.chaos.run import run
 from tests.support.certificates import Authority, add_tls
 
@@ -73,8 +74,8 @@ def _run(options: argparse.Namespace, no_network: str = "run with --loopback") -
     reasons = {fault.name: why_not(fault.needs, "" if network else no_network) for fault in FAULTS}
     chosen = [f for f in FAULTS if not reasons[f.name] and (not options.faults or f.name in options.faults)]
     not_exercised = {name: reason for name, reason in reasons.items() if reason}
-    for name, reason in not_exercised.items():
-        print(f"NOT EXERCISED: {name}: {reason}", flush=True)
+    for line in not_exercised_lines(not_exercised):
+        print(line, flush=True)
     with _folder() as folder, ExitStack() as leaving:
         if network:
             leaving.callback(network.close_switch)

@@ -211,9 +211,9 @@ def why_not(needs: str, no_network: str) -> str:
         case "prlimit" if prlimit is None:
             return "this system has no prlimit"
         case "strace" if shutil.which("strace") is None:
-            return "there is no strace"
+            return "there is no strace: install strace"
         case "faketime" if not faketime_libraries():
-            return "there is no libfaketime"
+            return "there is no libfaketime: install libfaketime"
     return ""
 
 

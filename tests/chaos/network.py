@@ -65,9 +65,11 @@ class Network:
 
     def create(self) -> None:
         """Make all namespaces; raise `NoNetwork`, and leave nothing behind, if that is not possible."""
-        missing = [program for program in ("ip", "nft") if shutil.which(program) is None]
+        packages = {"ip": "iproute2", "nft": "nftables"}
+        missing = [program for program in packages if shutil.which(program) is None]
         if missing:
-            raise NoNetwork(f"there is no {' and no '.join(missing)} (iproute2, nftables)")
+            needed = " and ".join(packages[program] for program in missing)
+            raise NoNetwork(f"there is no {' and no '.join(missing)}: install {needed}")
         if os.geteuid() != 0:
             raise NoNetwork("only root can make network namespaces")
         try:

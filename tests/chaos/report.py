@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from bisect import bisect_left
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from itertools import pairwise
 from typing import Any
@@ -13,6 +14,14 @@ from tabulate import tabulate
 from tests.chaos.customers import WatchedCustomers
 
 CALM_S = 2.0  # before each fault and behind the last; also what "before" and "after" mean in the table
+
+
+def not_exercised_lines(why: Mapping[str, str]) -> list[str]:
+    """Return a line for each reason why faults could not be tried, by their names."""
+    by_reason: dict[str, list[str]] = {}
+    for name, reason in why.items():
+        by_reason.setdefault(reason, []).append(name)
+    return [f"NOT EXERCISED: {', '.join(names)}: {reason}" for reason, names in by_reason.items()]
 
 
 @dataclass
@@ -124,10 +133,7 @@ class Report:
         lines.append(f"exercised: {', '.join(f'{kind} {n}' for kind, n in self.exercised.items() if n)}")
         if never := [kind for kind, n in self.exercised.items() if not n]:
             lines.append(f"not drawn in this run: {', '.join(never)}")
-        by_reason: dict[str, list[str]] = {}
-        for name, reason in self.not_exercised.items():
-            by_reason.setdefault(reason, []).append(name)
-        lines += [f"NOT EXERCISED: {', '.join(names)}: {reason}" for reason, names in by_reason.items()]
+        lines += not_exercised_lines(self.not_exercised)
         if self.findings:
             return "\n".join([*lines, "NO PASS:", *(f"- {finding}" for finding in self.findings)])
         more = "every member has its vote" + ("; the backup is right" if self.backup_verified else "")

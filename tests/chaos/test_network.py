@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import os
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -11,8 +12,11 @@ from pathlib import Path
 import pytest
 
 from tests.chaos.__main__ import NODES
+from tests.chaos.faults import why_not
 from tests.chaos.network import Network, NoNetwork
+from tests.chaos.report import not_exercised_lines
 
+ROOT = Path(__file__).parents[2]
 NAMESPACES = Path("/run/netns")
 
 
@@ -54,8 +58,23 @@ def reaches(network: Network, sender: str, address: str) -> bool:
 
 def test_without_its_programs_the_reason_names_them(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("PATH", "/nowhere")
-    with pytest.raises(NoNetwork, match=r"^there is no ip and no nft \(iproute2, nftables\)$"):
+    with pytest.raises(NoNetwork, match="^there is no ip and no nft: install iproute2 and nftables$"):
         Network("chaos", NODES).create()
+
+
+@pytest.mark.parametrize("needs", ["strace", "faketime"])
+def test_what_cannot_be_exercised_names_the_package_that_it_needs(
+    monkeypatch: pytest.MonkeyPatch, needs: str
+) -> None:
+    """Trial 44; the README names them, too."""
+    monkeypatch.setattr("tests.chaos.faults.shutil.which", lambda program: None)
+    monkeypatch.setattr("tests.chaos.faults.faketime_libraries", list)
+    lines = not_exercised_lines({"one": why_not(needs, ""), "two": why_not(needs, "")})
+    package = lines[0].rpartition(": install ")[2]
+    assert lines == [f"NOT EXERCISED: one, two: there is no {package}: install {package}"]
+    readme = (ROOT / "README.md").read_text(encoding="utf-8")
+    row = next(line for line in readme.splitlines() if line.startswith("| `bin/chaos "))
+    assert {"`iproute2`", "`nftables`", f"`{package}`"} <= set(re.findall("`[^`]*`", row))
 
 
 def test_who_is_not_root_is_told(monkeypatch: pytest.MonkeyPatch) -> None:

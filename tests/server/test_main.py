@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import json
 import os
 import signal
@@ -9,7 +10,7 @@ import socket
 import sqlite3
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import closing
 from pathlib import Path
 
@@ -17,11 +18,13 @@ import pytest
 
 from atm.config import Cluster
 from atm.local_cluster import free_ports
+from atm.server.main import _report, _say
 from atm.server.security.peppers import new_peppers
 from tests.support.server_parts import Wire, cluster_of, credit, query, wait_until
 
 ENDS_WITHIN_S = 10.0
 Process = subprocess.Popen[str]
+ROOT = Path(__file__).parents[2]
 
 
 def ini(cluster: Cluster) -> Path:
@@ -63,6 +66,36 @@ def running(cluster: Cluster) -> Iterator[Process]:
     yield process
     process.kill()
     process.communicate()
+
+
+class Pieces(io.StringIO):
+    """A stream that keeps what is written in one piece apart."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.pieces: list[str] = []
+
+    def write(self, text: str) -> int:
+        self.pieces += [text] if text else []
+        return len(text)
+
+
+@pytest.mark.parametrize(("stream", "write"), [("stdout", _say), ("stderr", _report)])
+def test_each_line_is_written_in_one_piece_as_several_threads_write(
+    monkeypatch: pytest.MonkeyPatch, stream: str, write: Callable[[str], None]
+) -> None:
+    """Trial 10: a newline of its own comes behind another thread's line."""
+    pieces = Pieces()
+    monkeypatch.setattr(sys, stream, pieces)
+    write("Leader on ('localhost', 5000) in term 1")
+    write("node h3 came back")
+    assert pieces.pieces == ["Leader on ('localhost', 5000) in term 1\n", "node h3 came back\n"]
+
+
+def test_a_node_writes_its_lines_by_these_alone() -> None:
+    prints = [path.name for path in (ROOT / "atm" / "server").rglob("*.py") if "print(" in path.read_text()]
+    assert prints == ["main.py"]
+    assert (ROOT / "atm" / "server" / "main.py").read_text().count("print(") == 2
 
 
 @pytest.mark.parametrize("stop_signal", [signal.SIGINT, signal.SIGTERM])

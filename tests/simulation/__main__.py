@@ -38,7 +38,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         return shrink_seed(options.shrink)
     if options.trace:
         for case in cases:
-            print("\n".join(retell(case, print).splitlines()[-2:]))
+            print("\n".join(retell(case, print, failed_before=False).splitlines()[-2:]))
         return 0
     if options.digest:
         for seed in options.seeds:

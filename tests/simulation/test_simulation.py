@@ -13,10 +13,11 @@ import pytest
 from atm.raft.membership import Majority
 from tests.simulation import branches
 from tests.simulation import plan as plans
+from tests.simulation.__main__ import main
 from tests.simulation.report import Report, hollow, never_fired, summary
 from tests.simulation.seeds import attempt, run_all
 from tests.simulation.shrink import failure, shrink
-from tests.simulation.world import Simulation
+from tests.simulation.world import Simulation, retell
 
 ROOT = Path(__file__).parents[2]
 SEEDS = 200
@@ -133,6 +134,15 @@ def test_a_failing_seed_is_shrunk_to_a_plan_that_fails_alike_when_it_is_read_bac
     story = attempt(read_back)
     assert isinstance(story, str)
     assert f"--trace --plan '{plans.tell(plan)}'" in story
+
+
+def test_the_trace_of_a_seed_that_passes_ends_with_that(capsys: pytest.CaptureFixture[str]) -> None:
+    """Trial 43."""
+    assert main(["--seeds", "3", "--trace"]) == 0
+    *_, verdict, how = capsys.readouterr().out.splitlines()
+    assert verdict == "it passed"
+    assert how.startswith("replay it: python -m tests.simulation --seeds 3 --trace")
+    assert "it passed, but had failed before: the simulation is not deterministic" in retell(3)
 
 
 def test_a_plan_is_printed_as_its_seed_and_its_differences() -> None:

@@ -245,11 +245,15 @@ def told(error: Exception) -> str:
     return f"{type(error).__name__}: {error} (in {place.name}: {place.line})"
 
 
-def retell(case: int | Plan, listener: Callable[[str], None] = lambda line: None) -> str:
+def retell(
+    case: int | Plan, listener: Callable[[str], None] = lambda line: None, *, failed_before: bool = True
+) -> str:
     """Run a seed or plan again with the trace on; return the last events and how to see them all."""
     simulation = Simulation(case, tracing=True)
     simulation.loop.listener = listener
-    last = "it ended well: had it failed before, the simulation would not be deterministic"
+    last = "it passed"
+    if failed_before:
+        last += ", but had failed before: the simulation is not deterministic"
     try:
         simulation.run()
     except Exception as error:

@@ -1,5 +1,5 @@
 -- What the ledger has besides from feature level 2 on (release 1.2): members, locks of PINs that end by themselves,
--- roles, second persons, peppers, deeds. The entry that raises the level adds all this on every node, in its own transaction. Before that,
+-- roles, second persons, peppers, deeds; and views for people. The entry that raises the level adds all this on every node, in its own transaction. Before that,
 -- the ledger is that of release 1.1 to the byte of its definitions.
 
 -- The servers, from the newest entry of the log that names them; before any, those that founded the cluster.
@@ -80,3 +80,31 @@ CREATE TABLE deed (
     request_id TEXT    NOT NULL,                                   -- of its receipt, if it has one
     hash       BLOB    NOT NULL                                    -- of this row and of the hash before it
 ) STRICT;
+
+-- For people: the journal and the receipts with times as dates (UTC), amounts with their decimals, and hashes in hex.
+CREATE VIEW readable_journal AS SELECT
+    posting,
+    strftime('%Y-%m-%dT%H:%M:%SZ', time_us / 1000000, 'unixepoch') AS time,
+    debit_account,
+    credit_account,
+    printf('%d.%02d', amount / 100, amount % 100) AS amount,
+    printf('%s%d.%02d', substr('-', 1, debit_balance < 0), abs(debit_balance) / 100, abs(debit_balance) % 100) AS debit_balance,
+    printf('%s%d.%02d', substr('-', 1, credit_balance < 0), abs(credit_balance) / 100, abs(credit_balance) % 100) AS credit_balance,
+    request_id,
+    log_index,
+    lower(hex(hash)) AS hash
+FROM journal;
+
+CREATE VIEW readable_receipt AS SELECT
+    request_id,
+    strftime('%Y-%m-%dT%H:%M:%SZ', time_us / 1000000, 'unixepoch') AS time,
+    op,
+    account,
+    iif(amount IS NULL, NULL, printf('%d.%02d', amount / 100, amount % 100)) AS amount,
+    details,
+    actor,
+    outcome,
+    iif(balance IS NULL, NULL, printf('%s%d.%02d', substr('-', 1, balance < 0), abs(balance) / 100, abs(balance) % 100)) AS balance,
+    iif(available IS NULL, NULL, printf('%s%d.%02d', substr('-', 1, available < 0), abs(available) / 100, abs(available) % 100)) AS available,
+    log_index
+FROM receipt;

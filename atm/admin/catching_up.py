@@ -56,6 +56,8 @@ class CatchingUp:
         if node is None or node.role == DOWN:
             return f"{self._name} does not answer"
         self._answered = time.monotonic()
+        if node.missing is not None:
+            return f"{self._name} {node.missing}"
         committed = max((each.commit_index or 0 for each in status.nodes), default=0)
         return f"{self._name} has {node.applied_index or 0:,} of {committed:,} entries"
 

@@ -110,6 +110,8 @@ def _unreachable(status: ClusterStatus) -> Iterator[Finding]:
                 node.node,
                 f"{node.node} does not answer at {node.address or 'any address'}: start it",
             )
+        elif node.missing is not None:
+            yield Finding("nodes", node.node, f"{node.node} {node.missing}")
 
 
 def _without_vote(status: ClusterStatus) -> Iterator[Finding]:
@@ -273,7 +275,7 @@ def _clocks(status: ClusterStatus, credentials: Credentials | None) -> dict[str,
     """Ask each node that answers for its clock, one after another."""
     found: dict[str, Clock] = {}
     for node in status.nodes:
-        if node.role == DOWN:
+        if node.missing is not None:
             continue
         address: Address = parse_address(node.address)
         asked, started = time.time(), time.monotonic()

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from atm.admin.status import size
 from atm.admin.task import DONE, NOT_AVAILABLE, REFUSED, Task
 from atm.checkout import command_here
-from atm.client.node_status import DOWN, ClusterStatus, NodeStatus, available_line
+from atm.client.node_status import ClusterStatus, NodeStatus, available_line
 from atm.command_line import printable
 from atm.tls.credentials import Credentials
 
@@ -111,8 +111,8 @@ def voters(status: ClusterStatus) -> list[NodeStatus]:
 def _reasons(status: ClusterStatus, credentials: Credentials | None) -> Iterator[str]:
     should_vote = voters(status)
     for node in should_vote:
-        if node.role == DOWN:
-            yield f"{node.node} does not answer"
+        if node.missing is not None:
+            yield f"{node.node} {node.missing}"
         elif node.voter is False:
             yield f"{node.node} has lost its vote ({command_here('admin')} replace {node.node})"
         elif node.lag is not None and node.lag > LAG_ENTRIES_MAX:

@@ -18,7 +18,7 @@ from atm.admin.new_cluster import section
 from atm.admin.task import DONE, INTERRUPTED, NOT_AVAILABLE, REFUSED, TIMEOUT_S, UNKNOWN, USAGE, NotDone, Task
 from atm.checkout import command_here
 from atm.client.errors import ClientError, OutcomeUnknown
-from atm.client.node_status import DOWN, LEADER, ClusterStatus
+from atm.client.node_status import LEADER, ClusterStatus
 from atm.client.receipt import new_request_id
 from atm.command_line import printable
 from atm.config import is_node_name, is_wildcard, parse_address
@@ -243,8 +243,9 @@ def snapshot(task: Task) -> int:
 def _snapshot_of(task: Task, name: str, status: ClusterStatus) -> int:
     """Return up to which entry the snapshot is that `name` takes; raise `NotDone`."""
     node = status.node(name)
-    if node is None or node.role == DOWN:
-        raise NotDone(NOT_AVAILABLE, f"{name} does not answer: it took no snapshot")
+    missing = "does not answer" if node is None else node.missing
+    if missing is not None:
+        raise NotDone(NOT_AVAILABLE, f"{name} {missing}: it took no snapshot")
     reply = task.client.take_snapshot(name, task.timeout_s or SNAPSHOT_S)
     if reply.outcome != "ok":
         raise NotDone(REFUSED, f"{name} took no snapshot: {reply.message}")

@@ -10,7 +10,7 @@ import time
 from tabulate import tabulate
 
 from atm.admin.task import DONE, NOT_AVAILABLE, Task
-from atm.client.node_status import ClusterStatus, NodeStatus, available_line, status_fields
+from atm.client.node_status import ClusterStatus, NodeStatus, available_line, missing_lines, status_fields
 from atm.command_line import printable
 
 WATCH_S = 1.0
@@ -56,7 +56,7 @@ def text(status: ClusterStatus, columns: int | None) -> str:
     if columns is not None and max(map(len, table.splitlines())) > columns:
         table = _table(status, HEADERS)
     alarms = [f"ALARM {printable(alarm)}" for alarm in status.alarms]
-    return "\n".join([table, *alarms, available_line(status)])
+    return "\n".join([table, *missing_lines(status), *alarms, available_line(status)])
 
 
 def _table(status: ClusterStatus, headers: tuple[str, ...]) -> str:

@@ -10,20 +10,23 @@ from dataclasses import asdict, dataclass, replace
 from atm.client.connection import NotTrusted
 from atm.client.each_node import ask_each, fault_of
 from atm.client.receipt import new_request_id
+from atm.command_line import printable
 from atm.config import Address, Cluster, NodeConfig, parse_address
 from atm.tls.credentials import Credentials, client_credentials
-from atm.wire.client_messages import ClientReply, MemberView, Status, StatusReply
+from atm.wire.client_messages import ClientReply, ErrorReply, MemberView, Status, StatusReply
 
 STATUS_TIMEOUT_S = 1.0
 FURTHER_TIMEOUT_S = 0.5  # for members that cluster.ini does not name
 CONFIRMED_WITHIN_S = 2.0  # since the first question
 CONFIRMING_TIMEOUT_S = 0.3
-DOWN, LEADER, FOLLOWER, LEARNER = "down", "leader", "follower", "learner"
+DOWN, BUSY, LEADER, FOLLOWER, LEARNER = "down", "busy", "leader", "follower", "learner"
 
 
 @dataclass(frozen=True)
 class NodeStatus:
     """The answer of one node. Without one its role is "down", and all but name and addresses is None.
+
+    If it answered that it tells no status now, its role is "busy", and `said` is what it said.
 
     `lag` counts the entries that are committed at some node and not yet applied at this one. The nodes do
     not answer at the same time, so under load a lag of a few entries means nothing. What an older release
@@ -55,6 +58,14 @@ class NodeStatus:
     pepper: str | None = None  # the name of its first pepper
     further_peppers: tuple[str, ...] = ()  # of those behind it in its file
     certificate_ends_us: int | None = None  # when its certificate expires
+    said: str | None = None  # in place of its status
+
+    @property
+    def missing(self) -> str | None:
+        """Why there is no status of it, in words behind its name; None if there is one."""
+        if self.role == DOWN:
+            return "does not answer"
+        return f"is busy: {printable(self.said or 'it did not say why')}" if self.role == BUSY else None
 
 
 @dataclass(frozen=True)
@@ -103,14 +114,15 @@ def ask_all(
     started = time.monotonic()
     timeout_s = STATUS_TIMEOUT_S if timeout_s is None else timeout_s
     nodes = dict(cluster.nodes)
-    answers = _answers(nodes.values(), timeout_s, credentials, distrust)
+    said: dict[str, str] = {}
+    answers = _answers(nodes.values(), timeout_s, credentials, distrust, said)
     if distrust and not any(answers.values()):
         raise fault_of(distrust)
     members = _newest_members(answers.values())
     further = _not_reached(members, nodes, answers)
     if further:
         nodes |= further
-        answers |= _answers(further.values(), min(FURTHER_TIMEOUT_S, timeout_s), credentials)
+        answers |= _answers(further.values(), min(FURTHER_TIMEOUT_S, timeout_s), credentials, said=said)
         members = _newest_members(answers.values())
     leader = _leader(answers.values())
     available = leader is not None and (
@@ -118,7 +130,7 @@ def ask_all(
         or _leads_on(leader, nodes[leader.node], cluster, started, credentials)
     )
     committed = max((answer.commit_index for answer in answers.values() if answer), default=0)
-    statuses = tuple(_status(node, answers[node.name], committed) for node in nodes.values())
+    statuses = tuple(_status(node, answers[node.name] or said.get(node.name), committed) for node in nodes.values())
     statuses += tuple(NodeStatus(row.node, "") for row in members if row.node not in nodes)
     return ClusterStatus(
         available=available,
@@ -139,6 +151,11 @@ def available_line(status: ClusterStatus) -> str:
     return f"The bank is not available: {count}, and none of them leads a majority"
 
 
+def missing_lines(status: ClusterStatus) -> list[str]:
+    """Return a line for each node that answered, but told no status: for people, below a table."""
+    return [f"{node.node} {node.missing}" for node in status.nodes if node.role == BUSY]
+
+
 def status_fields(status: ClusterStatus) -> dict[str, object]:
     """Return the status for programs, as every `status --json` prints it."""
     return {
@@ -156,9 +173,19 @@ def _answers(
     timeout_s: float,
     credentials: Credentials | None,
     distrust: dict[str, NotTrusted] | None = None,
+    said: dict[str, str] | None = None,
 ) -> dict[str, StatusReply | None]:
-    """Return the status of each node; None if none came, it is busy, or another node is at its address."""
+    """Return the status of each node; None if none came, it is busy, or another node is at its address.
+
+    What a busy one says is noted in `said`.
+    """
     answers = ask_each(nodes, Status(id=new_request_id()), timeout_s, credentials, distrust)
+    if said is not None:
+        said |= {
+            name: answer.message
+            for name, answer in answers.items()
+            if isinstance(answer, ErrorReply) and answer.outcome == BUSY
+        }
     return {name: _of_node(name, answer) for name, answer in answers.items()}
 
 
@@ -235,12 +262,15 @@ def _leads_on(
     return again is not None and (again.role, again.term) == (LEADER, leader.term)
 
 
-def _status(node: NodeConfig, answer: StatusReply | None, committed: int) -> NodeStatus:
+def _status(node: NodeConfig, answer: StatusReply | str | None, committed: int) -> NodeStatus:
+    """Return the status in an answer, or what the node said in its place."""
     status = NodeStatus(
         node=node.name, address=str(node.client), client=str(node.client), peer=str(node.peer)
     )
     if answer is None:
         return status
+    if isinstance(answer, str):
+        return replace(status, role=BUSY, said=answer)
     return replace(
         status,
         role=LEARNER if answer.role == FOLLOWER and answer.voter is False else answer.role,

@@ -14,6 +14,7 @@ from atm.checkout import command_here
 from atm.client import new_request_id
 from atm.client.connection import NotTrusted
 from atm.client.each_node import ask_each
+from atm.command_line import printable
 from atm.config import Cluster
 from atm.ledger.audit.auditing import applied_index, audit, problem_lines
 from atm.ledger.audit.findings import INDEXES_MAX, Findings
@@ -54,6 +55,8 @@ def verify_cluster(cluster: Cluster, seconds: float) -> AuditReport:
             reached[name] = status.applied_index
         elif name in distrust:
             missing[name] = f"was not audited: {distrust[name]}"
+        elif isinstance(status, ErrorReply):
+            missing[name] = f"was not audited: {printable(status.message)}"
         else:
             missing[name] = (
                 f"does not answer at {nodes[name].client}: does it run? ({command_here('start_node')} {name})"
@@ -66,7 +69,7 @@ def verify_cluster(cluster: Cluster, seconds: float) -> AuditReport:
         if isinstance(answer, VerifyReply) and answer.node == name:
             found[name] = answer.findings
         elif isinstance(answer, ErrorReply):
-            missing[name] = f"was not audited: {answer.message}"
+            missing[name] = f"was not audited: {printable(answer.message)}"
         else:
             missing[name] = f"was not audited: no answer came, and it had {seconds:g} s (see --timeout)"
     return _report(found, missing)

@@ -8,7 +8,7 @@ from dataclasses import replace
 from msgspec.structs import asdict as fields_of
 
 from atm.client import ClusterStatus, Receipt
-from atm.client.node_status import available_line, status_fields
+from atm.client.node_status import available_line, missing_lines, status_fields
 from atm.ledger.commands import Page
 from atm.teller import tables
 from atm.teller.commands import command_of
@@ -67,7 +67,14 @@ def servers(cluster: ClusterStatus, columns: int | None) -> Report:
         outcome="ok" if cluster.available else "unavailable",
         code=DONE if cluster.available else NOT_AVAILABLE,
         text="\n".join(
-            [tables.servers(cluster.nodes, columns), *textwrap.wrap(available_line(cluster), columns or 1000)]
+            [
+                tables.servers(cluster.nodes, columns),
+                *(
+                    line
+                    for whole in (*missing_lines(cluster), available_line(cluster))
+                    for line in textwrap.wrap(whole, columns or 1000)
+                ),
+            ]
         ),
         details=status_fields(cluster),
         is_table=True,

@@ -59,6 +59,19 @@ def test_a_bank_that_is_not_available_is_exit_code_3(run: Run, bank: FakeMembers
         )
 
 
+def test_a_node_that_is_busy_is_not_called_down(run: Run, bank: FakeMembership) -> None:
+    bank.cluster["5002"].always = bank.cluster["5002"].fault("busy", message="too many connections")
+    ran = run("status")
+    assert ran.out[4].split()[:3] == ["5002", "busy", "-"]
+    assert ran.out[-2] == "5002 is busy: too many connections"
+    (report,) = map(json.loads, run("--json", "status").out)
+    assert report["nodes"][2]["said"] == "too many connections"
+    assert "5002 is busy: too many connections" in run("health").out[-1]
+    doctor = " ".join(run("doctor").out)
+    assert "5002 is busy: too many connections" in doctor
+    assert "does not answer" not in doctor
+
+
 def test_alarms_are_shown_and_cannot_move_the_cursor(run: Run, bank: FakeMembership) -> None:
     bank.cluster["5000"].told = {"alarms": ["the disk\x1b[2J is full"], "role": "follower\n"}
     ran = run("status")

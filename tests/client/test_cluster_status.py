@@ -12,6 +12,7 @@ import pytest
 
 from atm.client import Client, ClusterStatus
 from atm.client.each_node import ask_each
+from atm.client.node_status import missing_lines
 from atm.config import Address, NodeConfig
 from atm.wire.client_messages import Status
 from tests.support.fake_cluster import FakeCluster
@@ -40,6 +41,17 @@ def test_a_leader_that_a_majority_follows_makes_the_bank_available(cluster: Fake
     cluster["5002"].stop()
     status = status_of(cluster)
     assert (status.available, status.leader, status.term, status.answering) == (True, "5001", 3, 2)
+
+
+def test_what_a_busy_node_says_is_in_the_status_in_place_of_its_own(cluster: FakeCluster) -> None:
+    cluster.follow("5001")
+    cluster["5002"].always = cluster["5002"].fault("busy", message="too many\x1b connections")
+    status = status_of(cluster)
+    assert (status.available, status.answering) == (True, 3)
+    node = status.node("5002")
+    assert node is not None
+    assert (node.role, node.term, node.said) == ("busy", None, "too many\x1b connections")
+    assert missing_lines(status) == ["5002 is busy: too many? connections"]
 
 
 def test_answers_without_a_leader_are_no_bank(cluster: FakeCluster) -> None:

@@ -16,6 +16,7 @@ from atm.ledger.audit.read_only import open_read_only
 from atm.local_cluster import LocalCluster, write_cluster_ini
 from atm.office.main import main
 from atm.office.replay import NotBooked, Replay
+from tests.support.fake_cluster import FakeCluster
 from tests.support.customers import Customers
 from tests.support.ledgers import wait_until_equal
 from tests.support.server_parts import wait_until
@@ -65,6 +66,21 @@ def test_a_node_that_is_down_is_named_and_the_others_are_compared(
     assert f"n2 does not answer at {address}: does it run? (bin/start_node n2)" in printed.err
     assert ": n1, n3\n" in printed.out
     assert printed.out.endswith("but not all was: missing n2\n")
+
+
+def test_what_a_busy_node_says_is_told_in_place_of_its_audit(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    cluster = FakeCluster(tmp_path, size=2)
+    try:
+        for node in cluster.nodes.values():
+            node.always = node.fault("busy", message="too many connections")
+        assert main(["verify", "--config", str(cluster.config)]) == 3
+    finally:
+        cluster.stop()
+    assert capsys.readouterr().err.splitlines() == [
+        f"{name} was not audited: too many connections" for name in cluster.nodes
+    ]
 
 
 @pytest.mark.parametrize(

@@ -66,6 +66,14 @@ def test_status_ends_with_3_if_nodes_answer_and_none_leads_a_majority(run: Run, 
     assert cluster.bank.balances["main"] == 0
 
 
+def test_status_says_what_a_busy_node_said(run: Run, cluster: FakeCluster) -> None:
+    cluster.follow("5000")
+    cluster["5002"].always = cluster["5002"].fault("busy", message="too many connections")
+    ran = run("-c", "status")
+    assert ran.out[4].split()[:2] == ["5002", "busy"]
+    assert ran.out[5] == "5002 is busy: too many connections"
+
+
 def test_the_json_of_status_says_who_leads(run: Run, cluster: FakeCluster) -> None:
     cluster.follow("5001")
     cluster["5002"].told = {"cluster": "ab" * 16, "voter": False, "alarms": ["the disk is nearly full"]}

@@ -1,10 +1,10 @@
 """Starts the installed commands, so that Ctrl-C ends each without a traceback from the first line here on.
 
-Only they import this module: it gives the signal its default action, which ends a program at once, and which a
-shell tells as 130. Once a program is loaded, it can say something about Ctrl-C, and takes the signal back.
+Only they import this module: it gives the signal its default action, which ends a program at once; a shell
+tells that as 130. Once a program is loaded, it can say something about Ctrl-C, and takes the signal back.
 """
 
-import _signal  # the part of `signal` that loads nothing
+import _signal  # type: ignore[import-not-found]  # the part of `signal` that loads nothing
 
 if _signal.getsignal(_signal.SIGINT) is _signal.default_int_handler:  # in the background it is ignored
     _signal.signal(_signal.SIGINT, _signal.SIG_DFL)

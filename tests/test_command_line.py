@@ -75,7 +75,9 @@ def test_an_installed_command_goes_by_its_own_name(tmp_path: Path, name: str) ->
         assert told.stderr.startswith(f"{name}: ")
 
 
-@pytest.mark.parametrize("name", [*CONSOLE_SCRIPTS, "bin/atm", "bin/run", "bin/admin", "bin/ledger", "bin/start_node"])
+@pytest.mark.parametrize(
+    "name", [*CONSOLE_SCRIPTS, "bin/atm", "bin/run", "bin/admin", "bin/ledger", "bin/start_node"]
+)
 def test_ctrl_c_while_a_command_is_loaded_gets_no_traceback(tmp_path: Path, name: str) -> None:
     """Trial 37. The library that each of them needs takes as long here as it takes to press the keys."""
     (tmp_path / "argparse.py").write_text("import sys\nprint('loading', flush=True)\nsys.stdin.read()\n")

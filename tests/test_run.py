@@ -15,8 +15,8 @@ from pathlib import Path
 import pytest
 
 from atm.config import load
-from atm.run import ANOTHER_RUNS
 from atm.local_cluster import LocalCluster, ask_status, write_cluster_ini
+from atm.run import ANOTHER_RUNS
 
 DEADLINE_S = 30.0
 README = (Path(__file__).parent.parent / "README.md").read_text(encoding="utf-8")

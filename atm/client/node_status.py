@@ -130,7 +130,9 @@ def ask_all(
         or _leads_on(leader, nodes[leader.node], cluster, started, credentials)
     )
     committed = max((answer.commit_index for answer in answers.values() if answer), default=0)
-    statuses = tuple(_status(node, answers[node.name] or said.get(node.name), committed) for node in nodes.values())
+    statuses = tuple(
+        _status(node, answers[node.name] or said.get(node.name), committed) for node in nodes.values()
+    )
     statuses += tuple(NodeStatus(row.node, "") for row in members if row.node not in nodes)
     return ClusterStatus(
         available=available,

@@ -166,7 +166,7 @@ def _no_past_balance(request: Query) -> str:
 
 
 def _is_to_come(time_us: int) -> bool:
-    """Return whether it is a time of the future by the clock here: the bank's does not come with an answer."""
+    """Return whether it is to come by the clock here: the bank's time does not come with an answer."""
     return time_us > time.time_ns() // 1000
 
 
@@ -451,7 +451,8 @@ _ROWS: tuple[TellerCommand[Any], ...] = (
                 "Insufficient account balance: the money has left the account already"
             ),
             Outcome.HOLD_ALREADY_POSTED: lambda request: (
-                f"The hold {request.original} was confirmed already: reverse the confirmation, by its own reference"
+                f"The hold {request.original} was confirmed already: "
+                "reverse the confirmation, by its own reference"
             ),
             Outcome.ALREADY_REVERSED: lambda request: (
                 f"{request.original} was reversed already: nothing was changed"

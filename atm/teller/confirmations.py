@@ -1,4 +1,4 @@
-"""What is asked of a person before a request is sent; without one, as in a script, what is refused instead."""
+"""What a person is asked before a request is sent; where there is none, what is refused instead."""
 
 from __future__ import annotations
 

@@ -14,7 +14,7 @@ USUAL = ("less", "-FRX")
 
 
 def pager_of(environment: Mapping[str, str]) -> Sequence[str]:
-    """Return the command of `PAGER`, else `less` if it is there; nothing if there is none, or `PAGER` is empty.
+    """Return the command of `PAGER`, else `less`; nothing if that is not there, or `PAGER` is empty.
 
     A `PAGER` that cannot be read as a command is none.
     """
@@ -54,4 +54,3 @@ def show(text: str, pager: Sequence[str]) -> bool:
     finally:
         signal.signal(signal.SIGINT, before)
     return True
-

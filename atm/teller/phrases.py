@@ -19,7 +19,9 @@ _REFUSALS = {
     Outcome.HOLD_ALREADY_VOIDED: "The hold {named} was cancelled already: nothing was changed",
     Outcome.HOLD_EXPIRED: "The hold {named} has expired: nothing is held any more",
     Outcome.EXCEEDS_HOLD: "More than was held under {named}: confirm that much, or less",
-    Outcome.ALREADY_REVERSED: "{id} was reversed before it reached the bank: it is not done, and never will be",
+    Outcome.ALREADY_REVERSED: (
+        "{id} was reversed before it reached the bank: it is not done, and never will be"
+    ),
     Outcome.EXCEEDS_ORIGINAL: (
         "More than was moved under {named}: reverse that much, or less (a batch or a hold only as a whole)"
     ),
@@ -52,16 +54,16 @@ def refusal(outcome: Outcome, account: str, request_id: str, named: str) -> str:
 def unknown_original(reference: str) -> str:
     """Return that there is nothing to reverse, and how to have it declined should it arrive."""
     return (
-        f"Nothing is known under {reference}, and nothing was done: check the reference (to have such a request "
-        "declined should it still arrive, start the teller with --tombstone)"
+        f"Nothing is known under {reference}, and nothing was done: check the reference (to have such a "
+        "request declined should it still arrive, start the teller with --tombstone)"
     )
 
 
 def ask_for_tombstone(reference: str) -> str:
     """Return the question before a request that the bank does not know is declined for ever."""
     return (
-        f"Nothing is known under {reference}: is it mistyped? To have such a request declined for ever, should "
-        "it still arrive, type yes: "
+        f"Nothing is known under {reference}: is it mistyped? To have such a request declined for ever, "
+        "should it still arrive, type yes: "
     )
 
 

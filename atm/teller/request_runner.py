@@ -1,8 +1,8 @@
 """Sends requests to the bank, one at a time, and settles those whose answer never came.
 
 A request without an answer is looked up first. If the bank knows nothing of it, it is resent under its id, so
-it is done once; one that is older than `RESEND_S_MAX` is cancelled: whoever asked has left, and should not find
-it done a month later.
+it is done once. One that is older than `RESEND_S_MAX` is cancelled then: whoever asked has left, and should
+not find it done a month later.
 """
 
 from __future__ import annotations
@@ -269,7 +269,7 @@ class RequestRunner:
         return self._settled_as(found, unsettled, is_late=True)
 
     def _settled_as(self, found: Receipt, unsettled: _Unsettled, *, is_late: bool) -> Settled:
-        """Return what became of a request that was looked up; what is not known, or not told, is asked again."""
+        """Return what became of a request that was looked up; the answer to itself comes by asking again."""
         command = unsettled.command
         if is_late and found.asked is not None and found.asked.op == TOMBSTONE:
             return Settled(command.id, "cancelled", sentences.cancelled(command))

@@ -45,7 +45,6 @@ from atm.teller.report import (
     USAGE,
     NotDone,
     Report,
-    command_name,
     decided,
 )
 from atm.teller.request_journal import RequestJournal
@@ -84,9 +83,7 @@ class Teller:
         self._output = output
         self._operator = operator
         self._runner = RequestRunner(client, journal, output, identity.pin_of)
-        self._confirmations = Confirmations(
-            self._runner, confirm, above=confirm_above, tombstones=tombstones
-        )
+        self._confirmations = Confirmations(self._runner, confirm, above=confirm_above, tombstones=tombstones)
         self._pins = PinChecks(self._runner, identity, ask_pin, operator=operator)
         self.state = SessionState(identity.account)
         self._views = AccountViews(self._runner, self._pins, identity, self.state, output, operator=operator)

@@ -58,7 +58,7 @@ def reaches(network: Network, sender: str, address: str) -> bool:
 
 def test_without_its_programs_the_reason_names_them(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("PATH", "/nowhere")
-    with pytest.raises(NoNetwork, match="^there is no ip and no nft: install iproute2 and nftables$"):
+    with pytest.raises(NoNetwork, match=r"^there is no ip and no nft: install iproute2 and nftables$"):
         Network("chaos", NODES).create()
 
 

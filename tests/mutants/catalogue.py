@@ -28,6 +28,7 @@ from tests.mutants.reads import READS
 from tests.mutants.registry import REGISTRY
 from tests.mutants.replication import REPLICATION
 from tests.mutants.run_loop import RUN_LOOP
+from tests.mutants.session import SESSION
 from tests.mutants.snapserver import SNAPSERVER
 from tests.mutants.storage import STORAGE
 from tests.mutants.strangers import STRANGERS
@@ -64,6 +65,7 @@ MUTANTS = (
     *STRANGERS,
     *SURVIVORS,
     *TELLER,
+    *SESSION,
     *ADMIN,
     *BACKUP,
     *TLS,

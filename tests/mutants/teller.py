@@ -225,9 +225,9 @@ TELLER = (
         what="a request that was called cancelled is carried out when it arrives after all",
         edits=(
             Edit(
-                "RequestRunner._settled_late",
-                "cancelled_ = self._send(Reverse(id=new_request_id(), original=command_.id))",
-                "cancelled_ = self._send(Lookup(id=new_request_id(), request_id=command_.id))",
+                "RequestRunner._cancelled",
+                "cancelled_ = self._send(Reverse(id=new_request_id(), original=unsettled_.command.id))",
+                "cancelled_ = self._look_up(unsettled_.command)",
             ),
         ),
         caught_by=JOURNAL_TESTS
@@ -236,7 +236,7 @@ TELLER = (
     Mutant(
         name="taken back and called done",
         what="a request that arrived late and was reversed is called done",
-        edits=(Edit("RequestRunner._settled_late", "found_.reversed_by is not None", "False"),),
+        edits=(Edit("RequestRunner._settled_as", "found_.reversed_by is not None", "False"),),
         caught_by=JOURNAL_TESTS
         + "test_a_request_of_another_day_that_arrives_between_the_two_questions_is_taken_back",
     ),
@@ -342,7 +342,7 @@ TELLER = (
     Mutant(
         name="large amount moved unasked",
         what="a key that was held down too long is booked at once",
-        edits=(Edit("Teller._confirm_or_refuse", "amount_ > self._confirm_above", "False"),),
+        edits=(Edit("Confirmations._refuse_amount", "amount_ > self._above", "False"),),
         caught_by=DAY_TESTS + "test_above_the_limit_that_is_set_a_person_is_asked_and_a_script_is_not",
     ),
     Mutant(

@@ -16,8 +16,8 @@ from atm.ledger.audit.read_only import open_read_only
 from atm.local_cluster import LocalCluster, write_cluster_ini
 from atm.office.main import main
 from atm.office.replay import NotBooked, Replay
-from tests.support.fake_cluster import FakeCluster
 from tests.support.customers import Customers
+from tests.support.fake_cluster import FakeCluster
 from tests.support.ledgers import wait_until_equal
 from tests.support.server_parts import wait_until
 from tests.support.story import write_ledger

@@ -19,7 +19,10 @@ from tests.teller.ledger_bank import LedgerBank
 
 def offered(*typed: str, operator: bool = False) -> list[str]:
     return candidates(
-        typed, accounts={"main", "bob"}, references_for=lambda name: ["first", f"last for {name}"], operator=operator
+        typed,
+        accounts={"main", "bob"},
+        references_for=lambda name: ["first", f"last for {name}"],
+        operator=operator,
     )
 
 
@@ -46,7 +49,12 @@ def test_only_what_can_be_confirmed_cancelled_or_reversed_is_offered_for_it(
     monkeypatch.setattr("atm.teller.session_state.time.time", lambda: bank.time_us / 1_000_000)
     with Client(cluster.config) as client:
         teller = Teller(
-            client, None, Identity("main", 120), Output(as_json=False, notes=None), lambda _: None, operator=True
+            client,
+            None,
+            Identity("main", 120),
+            Output(as_json=False, notes=None),
+            lambda _: None,
+            operator=True,
         )
 
         def after(*lines: str) -> tuple[int, list[str]]:
@@ -55,7 +63,9 @@ def test_only_what_can_be_confirmed_cancelled_or_reversed_is_offered_for_it(
                 teller.execute(line)
             offered = [teller.state.references_for(command) for command in ("confirm", "cancel", "reverse")]
             places = {reference: str(place) for place, reference in enumerate(teller.state.references)}
-            return len(places), [" ".join(places.get(each, each) for each in each_for) for each_for in offered]
+            return len(places), [
+                " ".join(places.get(each, each) for each in each_for) for each_for in offered
+            ]
 
         assert after("credit 50", "debit 99", "open bob", "transfer bob 5") == (4, ["", "", "0 3"])
         assert after("hold 7", "hold 8") == (6, ["4 5", "4 5", "0 3 4 5"])
@@ -83,11 +93,20 @@ def test_a_hold_that_has_ended_can_only_be_confirmed(monkeypatch: pytest.MonkeyP
 
 def test_requests_that_were_listed_are_offered_for_an_approval_until_that_is_done() -> None:
     waiting = WaitingRequest(
-        log_index=3, time_us=0, actor="otto", roles="operator", op="write_off", target="main", stake=5, request_id="asked"
+        log_index=3,
+        time_us=0,
+        actor="otto",
+        roles="operator",
+        op="write_off",
+        target="main",
+        stake=5,
+        request_id="asked",
     )
     state = SessionState("main")
     for _ in range(2):
-        state.note_page(Approvals(id="a", limit=10), Receipt(id="a", outcome=Outcome.OK, approvals=(waiting,)))
+        state.note_page(
+            Approvals(id="a", limit=10), Receipt(id="a", outcome=Outcome.OK, approvals=(waiting,))
+        )
     assert state.references_for("approve") == ["asked"]
     state.note_decision(Approve(id="b", request="asked"), Outcome.NOT_ALLOWED)
     assert state.references_for("approve") == ["asked"]

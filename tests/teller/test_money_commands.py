@@ -66,8 +66,8 @@ def test_credits_and_debits_print_a_reference_but_on_main(run: Run) -> None:
         (
             "reverse nothing",
             1,
-            "Nothing is known under nothing, and nothing was done: check the reference (to have such a request "
-            "declined should it still arrive, start the teller with --tombstone)",
+            "Nothing is known under nothing, and nothing was done: check the reference (to have such a "
+            "request declined should it still arrive, start the teller with --tombstone)",
         ),
         ("receipt", 2, "There is no receipt yet: name one (receipt <reference>)"),
         ("receipt nothing", 1, "Nothing is known under nothing: check the reference"),
@@ -143,7 +143,9 @@ def test_a_hold_is_reversed_like_anything_else_and_the_teller_says_why_not(run: 
     ran = run("-c", f"reverse {first}", "-c", "query")
     assert ran.out[0] == f"Successfully reversed {first}"
     assert ran.out[2:] == ["Your current account balance is: 100", "Available: 95 (5 held)"]
-    assert run("-c", f"cancel {first}").out == [f"The hold {first} was cancelled already: nothing was changed"]
+    assert run("-c", f"cancel {first}").out == [
+        f"The hold {first} was cancelled already: nothing was changed"
+    ]
     run("-c", f"confirm {second}")
     ran = run("-c", f"reverse {second}")
     assert ran.out == [
@@ -310,7 +312,12 @@ def test_every_change_is_stored_before_it_is_sent(
         return cluster["5000"].answer(request)
 
     cluster["5000"].always = look
-    run("5000", "--operator", "--tombstone", typed="transfer bob 5\nhold 5\nconfirm 4\ncancel\nreverse x\nwriteoff bob 1\n")
+    run(
+        "5000",
+        "--operator",
+        "--tombstone",
+        typed="transfer bob 5\nhold 5\nconfirm 4\ncancel\nreverse x\nwriteoff bob 1\n",
+    )
     assert stored == {
         "query": False,
         "transfer": True,

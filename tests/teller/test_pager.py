@@ -22,7 +22,10 @@ MARKED = "sed 's/^/PAGED /'"
 @pytest.fixture(autouse=True)
 def with_postings(bank: LedgerBank, cluster: FakeCluster) -> None:
     """`main` has ten postings."""
-    assert subprocess.run([*teller_command(cluster), *["-c", "credit 5"] * 10], cwd=ROOT, check=False).returncode == 0
+    assert (
+        subprocess.run([*teller_command(cluster), *["-c", "credit 5"] * 10], cwd=ROOT, check=False).returncode
+        == 0
+    )
 
 
 def said_to_statements(cluster: FakeCluster, *arguments: str, **environment: str) -> str:

@@ -108,12 +108,8 @@ def test_the_balance_of_a_time_to_come_is_told_as_that_so_far(
     assert (ran.out, ran.code) == (["No such account: nobody (to open it, type: open nobody)"], 1)
 
 
-def test_the_balance_of_a_past_time(
-    run: Run, bank: LedgerBank, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(
-        "atm.teller.commands.time.time_ns", lambda: parse_timestamp("2026-11-23") * 1000
-    )
+def test_the_balance_of_a_past_time(run: Run, bank: LedgerBank, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("atm.teller.commands.time.time_ns", lambda: parse_timestamp("2026-11-23") * 1000)
     run("-c", "credit 1", "-c", "credit 2", "-c", "open bob")
     assert run(
         *("-c", "balance at 2026-11-21", "-c", "balance at 2026-11-22", "-c", "balance at 2026-11-22 09:59"),

@@ -58,6 +58,5 @@ class Confirmations:
             return
         if self._confirm is not None and self._confirm(phrases.ask_for_tombstone(command.original)):
             return
-        raise NotDone(
-            undecided(command, str(found.outcome), DECLINED, phrases.unknown_original(command.original))
-        )
+        text = phrases.unknown_original(command.original, was_asked=self._confirm is not None)
+        raise NotDone(undecided(command, str(found.outcome), DECLINED, text))

@@ -7,7 +7,12 @@ import shlex
 import shutil
 import signal
 import subprocess
-from collections.abc import Mapping, Sequence
+import tempfile
+from collections.abc import Callable, Mapping, Sequence
+from types import FrameType
+from typing import TypeAlias
+
+Handler: TypeAlias = Callable[[int, FrameType | None], object] | int | None
 
 # Leaves what was read on the screen, and shows colours. Without `-F` it stays open at the end of the text.
 USUAL = ("less", "-FRX")
@@ -35,22 +40,32 @@ def is_longer_than_screen(text: str) -> bool:
 def show(text: str, pager: Sequence[str]) -> bool:
     """Show the text until its reader has left; return whether the pager could be started.
 
-    Ctrl-C is for the pager meanwhile. `less` starts no shell and opens no file: who reads a statement at a
-    teller need not be who may use its machine.
+    Ctrl-C and Ctrl-Z are for the pager meanwhile; if it stops, so does this program. `less` starts no shell and
+    opens no file: who reads a statement at a teller need not be who may use its machine.
     """
-    before = signal.signal(signal.SIGINT, lambda *_: None)  # not ignored, which the pager would inherit
+    # Not ignored, which the pager would inherit.
+    before = {number: signal.signal(number, lambda *_: None) for number in (signal.SIGINT, signal.SIGTSTP)}
     try:
-        process = subprocess.Popen(
-            pager,
-            stdin=subprocess.PIPE,
-            text=True,
-            errors="backslashreplace",
-            env={**os.environ, "LESSSECURE": "1"},
-        )
+        with tempfile.TemporaryFile() as file:
+            file.write(f"{text}\n".encode(errors="backslashreplace"))
+            file.seek(0)
+            process = subprocess.Popen(pager, stdin=file, env={**os.environ, "LESSSECURE": "1"})
+        while process.returncode is None:
+            _, status = os.waitpid(process.pid, os.WUNTRACED)
+            if os.WIFSTOPPED(status):
+                _stop_as(before[signal.SIGTSTP])
+            else:
+                process.returncode = os.waitstatus_to_exitcode(status)
     except OSError:
         return False
-    else:
-        process.communicate(text + "\n")  # whoever leaves early is no error
     finally:
-        signal.signal(signal.SIGINT, before)
+        for number, handler in before.items():
+            signal.signal(number, handler)
     return True
+
+
+def _stop_as(handler: Handler) -> None:
+    """Stop this program as Ctrl-Z does outside of the pager, until it is continued, and the pager with it."""
+    meanwhile = signal.signal(signal.SIGTSTP, handler)
+    signal.raise_signal(signal.SIGTSTP)
+    signal.signal(signal.SIGTSTP, meanwhile)

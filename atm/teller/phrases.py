@@ -51,12 +51,11 @@ def refusal(outcome: Outcome, account: str, request_id: str, named: str) -> str:
             return _REFUSALS.get(outcome, usual).format(id=request_id, named=named)
 
 
-def unknown_original(reference: str) -> str:
-    """Return that there is nothing to reverse, and how to have it declined should it arrive."""
-    return (
-        f"Nothing is known under {reference}, and nothing was done: check the reference (to have such a "
-        "request declined should it still arrive, start the teller with --tombstone)"
-    )
+def unknown_original(reference: str, *, was_asked: bool) -> str:
+    """Return that there is nothing to reverse; and to whom was not asked, how to have it declined."""
+    text = f"Nothing is known under {reference}, and nothing was done: check the reference"
+    option = "to have such a request declined should it still arrive, start the teller with --tombstone"
+    return text if was_asked else f"{text} ({option})"
 
 
 def ask_for_tombstone(reference: str) -> str:

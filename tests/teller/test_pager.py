@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import shlex
+import shutil
 import signal
 import subprocess
 import sys
@@ -78,6 +80,27 @@ def test_a_script_and_a_pipe_have_no_pager(cluster: FakeCluster) -> None:
     )
     assert b"PAGED" not in piped.stdout
     assert piped.stdout.count(b"2026-11-22 ") == 10
+
+
+@pytest.mark.skipif(shutil.which("dash") is None, reason="the shell here is dash")
+def test_the_teller_stops_with_its_pager_and_goes_on_with_it(cluster: FakeCluster) -> None:
+    """Else the shell would wait for a teller that waits for a pager that is stopped."""
+    stops = "sh -c 'echo FIRST; kill -TSTP $$; cat; echo LAST'"
+    environment = {"TERM": "xterm", "PS1": "shell> ", "PAGER": stops} | SCREEN
+    terminal = Terminal(cluster, environment=environment, shell=["dash", "-i"])
+    terminal.wait_for("shell> ")
+    terminal.type(shlex.join(teller_command(cluster)) + "\n")
+    terminal.wait_for("Enter command: ")
+    terminal.type("statement\r")
+    terminal.wait_for("FIRST")
+    terminal.wait_for("Stopped")
+    terminal.type("fg\r")
+    terminal.wait_for("LAST")
+    terminal.wait_for("Enter command: ")
+    terminal.type("quit\r")
+    terminal.wait_for("shell> ")
+    terminal.type("exit\r")
+    assert terminal.end() == 0
 
 
 def test_the_usual_pager_is_less_where_there_is_one(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:

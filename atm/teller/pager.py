@@ -40,8 +40,8 @@ def is_longer_than_screen(text: str) -> bool:
 def show(text: str, pager: Sequence[str]) -> bool:
     """Show the text until its reader has left; return whether the pager could be started.
 
-    Ctrl-C and Ctrl-Z are for the pager meanwhile; if it stops, so does this program. `less` starts no shell and
-    opens no file: who reads a statement at a teller need not be who may use its machine.
+    Ctrl-C and Ctrl-Z are for the pager meanwhile; if it stops, so does this program. `less` starts no shell
+    and opens no file: who reads a statement at a teller need not be who may use its machine.
     """
     # Not ignored, which the pager would inherit.
     before = {number: signal.signal(number, lambda *_: None) for number in (signal.SIGINT, signal.SIGTSTP)}

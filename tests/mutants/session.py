@@ -104,18 +104,6 @@ SESSION = (
         "test_what_a_busy_node_says_is_in_the_status_in_place_of_its_own",
     ),
     Mutant(
-        name="busy server called not running",
-        what="`verify` asks whether a server runs that has said why it tells nothing",
-        edits=(
-            Edit(
-                "verify:verify_cluster",
-                "isinstance(status_, ErrorReply)",
-                "False",
-            ),
-        ),
-        caught_by="tests/office/test_cluster.py::test_what_a_busy_node_says_is_told_in_place_of_its_audit",
-    ),
-    Mutant(
         name="newline in a piece of its own",
         what="lines of two threads are torn: one's newline comes behind the other's line",
         edits=(

@@ -12,7 +12,7 @@ _atm() {
         --timeout) words="" ;;
         --idle) words="" ;;
         --completion) words="bash zsh fish" ;;
-        *) words="-h --help --version --config --account --cert --key -c -f --id --json --csv --timeout --idle --operator --completion" ;;
+        *) words="-h --help --version --config --account --cert --key -c -f --id --json --csv --timeout --idle --no-pager --tombstone --operator --completion" ;;
     esac
     COMPREPLY=($(compgen -W "$words" -- "${COMP_WORDS[COMP_CWORD]}"))
 }

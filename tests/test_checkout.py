@@ -41,7 +41,7 @@ def test_where_the_package_is_installed_they_are_the_console_scripts() -> None:
     assert checkout() is None
     names = ["atm-admin", "atm", "atm-ledger", "atm-run", "atm-node"]
     assert [command_here(name) for name in COMMANDS] == names
-    scripts = re.findall(r'"([\w-]+)=atm[\w.]*:main"', (ROOT / "setup.py").read_text())
+    scripts = re.findall(r'"([\w-]+)=atm\.programs:\w+"', (ROOT / "setup.py").read_text())
     assert sorted(names) == sorted(scripts)
 
 

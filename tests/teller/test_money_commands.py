@@ -11,6 +11,7 @@ import pytest
 from tests.support.entries import balance_of
 from tests.support.fake_cluster import FakeCluster
 from tests.support.running import OnLine, Run
+from tests.support.terminal import Terminal
 from tests.teller.ledger_bank import LedgerBank
 
 REFERENCE = re.compile(r"Reference ([0-9A-Z]{20})")
@@ -170,6 +171,25 @@ def test_a_mistyped_reversal_leaves_nothing_behind(run: Run, bank: LedgerBank) -
     assert run(typed="reverse typo\n").code == 1
     assert run("-c", "receipt typo").out == ["Nothing is known under typo: check the reference"]
     assert "reverse" not in {request["op"] for request in bank.requests}
+
+
+def test_a_session_asks_before_it_leaves_a_tombstone(cluster: FakeCluster, bank: LedgerBank) -> None:
+    terminal = Terminal(cluster, environment={"COLUMNS": "200"})
+    for answer, said in (
+        ("no", "Nothing is known under late, and nothing was done: check the reference\r\n"),
+        ("yes", "Nothing was moved under late, and nothing will be: check the reference\r\n"),
+    ):
+        terminal.wait_for("Enter command: ")
+        terminal.type("reverse late\r")
+        terminal.wait_for("Nothing is known under late: is it mistyped?")
+        terminal.wait_for("type yes: ")
+        assert "reverse" not in {request["op"] for request in bank.requests}
+        terminal.type(f"{answer}\r")
+        terminal.wait_for(said.rstrip())
+    terminal.wait_for("Enter command: ")
+    terminal.type("quit\r")
+    assert terminal.end() == 0
+    assert [request["op"] for request in bank.requests].count("reverse") == 1
 
 
 def test_a_request_that_has_not_arrived_is_declined_for_ever_if_that_is_asked_for(

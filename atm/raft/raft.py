@@ -100,6 +100,7 @@ class Raft:
         self._messages_after_sync: list[Outgoing] = []  # to be sent once all state so far is durable
         self._dropped_reads: list[int] = []
         self._wanted: Snapshot | None = None  # offered to us, and not installed yet
+        self._wanted_term = 0  # of the leader that offered it
         self._wanted_is_reported = True
         self._reset_log: Snapshot | None = None  # the log on disk is still to be emptied
         self._performing = False  # between `ready` and `advance`
@@ -512,11 +513,16 @@ class Raft:
         if self._log.agrees(snapshot.index, snapshot.term):
             self._commit_index = max(self._commit_index, snapshot.index)
         installed = snapshot.index <= self._commit_index
-        if not installed and snapshot != self._wanted:
-            self._wanted = snapshot
+        if not installed and snapshot != self._wanted and not self._is_late(snapshot):
+            self._wanted, self._wanted_term = snapshot, self.term
             self._wanted_is_reported = False
         self._respond_to_offer(offer, index=snapshot.index, installed=installed)
         return None
+
+    def _is_late(self, snapshot: Snapshot) -> bool:
+        """Whether our leader has offered a newer one since: what it offers never goes back."""
+        wanted = self._wanted
+        return wanted is not None and self._wanted_term == self.term and snapshot.index < wanted.index
 
     def _respond_to_offer(self, offer: InstallSnapshot, *, index: int, installed: bool) -> None:
         response = InstallSnapshotResponse(

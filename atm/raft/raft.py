@@ -210,6 +210,19 @@ class Raft:
             (member.node, member.store) != (node, shown) for member in self.configuration[1]
         )
 
+    def is_named_later(self, message: RaftMessage) -> bool:
+        """Whether it is of the campaign of a server whose new disk is a voter's by an entry that we lack.
+
+        That is one behind the configurations of which we know that they are committed: others may be undone.
+        That server counts the votes by its own configuration, and no voter asks its own whether it may vote
+        (thesis 4.1).
+        """
+        match message:
+            case RequestVote(sender=node, store=store, store_since=since) if store:
+                (known, _), *_ = self._configurations.from_index(self._commit_index)
+                return store == self._shown_stores.get(node) and since > known
+        return False
+
     @property
     def snapshot(self) -> Snapshot | None:
         """The newest snapshot of this server, which it offers as a leader."""
@@ -249,7 +262,8 @@ class Raft:
         was dropped.
         """
         is_vote = isinstance(message, RequestVote | RequestVoteResponse)
-        if message.sender == self.node_id or (is_vote and self.has_lost_disk(message.sender)):
+        lost = is_vote and self.has_lost_disk(message.sender) and not self.is_named_later(message)
+        if lost or message.sender == self.node_id:
             return None
         if message.term < self.term:
             self._answer_old_term(message)
@@ -321,11 +335,12 @@ class Raft:
                 assert_never(message)
 
     def _handle_request_vote(self, request: RequestVote) -> None:
-        if request.pre_vote:
-            granted = not self._has_active_leader() and self._voter.grants(request, self._log)
-            self._respond_to_vote(request, granted=granted)
-            return
         granted = self._voter.grants(request, self._log)
+        if (self.term, self.voted_for) == (request.term, request.sender):
+            granted = granted and not self.has_lost_disk(request.sender)  # that vote was for the lost log
+        if request.pre_vote:
+            self._respond_to_vote(request, granted=granted and not self._has_active_leader())
+            return
         if granted:
             self._voter = self._voter.vote_for(request.sender)
             self._election_timer.reset()
@@ -825,6 +840,7 @@ class Raft:
 
     def _vote_requests(self, *, transfer: bool = False) -> list[Outgoing]:
         assert isinstance(self._role, Candidate)
+        store, store_since = self._named_store()
         request = RequestVote(
             sender=self.node_id,
             term=self._role.campaign_term,
@@ -832,9 +848,19 @@ class Raft:
             last_log_term=self._log.last_term,
             pre_vote=self._role.pre_vote,
             transfer=transfer,
+            store=store,
+            store_since=store_since,
         )
         others = self._membership.others(self.node_id)
         return [Outgoing(peer, request) for peer in others if self._membership.is_voter(peer)]
+
+    def _named_store(self) -> tuple[str, int]:
+        """Return our new disk and the entry by which it is a voter's, or none; see `RequestVote`."""
+        shown = self._shown_stores.get(self.node_id)
+        for member in self.configuration[1]:
+            if member.node == self.node_id and member.voter and member.store == shown:
+                return member.store, member.since
+        return "", 0
 
     def _become_leader(self) -> None:
         """Become leader, and append an entry at once: committing it commits those of older terms (section 8).

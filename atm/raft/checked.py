@@ -43,8 +43,9 @@ class CheckedRaft(Raft):
         self._observed = Observation.of(self)
 
     def step(self, message: RaftMessage) -> Rejection | None:
+        named_later = message.sender if self.is_named_later(message) else None
         rejection = super().step(message)
-        self._check()
+        self._check(named_later)
         return rejection
 
     def tick(self) -> None:
@@ -96,7 +97,7 @@ class CheckedRaft(Raft):
         super().advance(ready)
         self._check()
 
-    def _check(self) -> None:
+    def _check(self, named_later: NodeId | None = None) -> None:
         check_server(self)
-        check_change(self._observed, self)
+        check_change(self._observed, self, named_later)
         self._observed = Observation.of(self)

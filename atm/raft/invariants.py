@@ -199,8 +199,11 @@ class Observation(Struct, frozen=True):
         return next((term for first, term in reversed(self.runs) if first <= index), 0)
 
 
-def check_change(before: Observation, raft: Raft) -> None:
-    """Raise `InvariantBroken` unless one call can lead from `before` to the state of `raft`."""
+def check_change(before: Observation, raft: Raft, named_later: NodeId | None = None) -> None:
+    """Raise `InvariantBroken` unless one call can lead from `before` to the state of `raft`.
+
+    `named_later` has asked for the vote, and `Raft.is_named_later`.
+    """
     term, voted_for = raft.term, raft.voted_for
     _require(term >= before.term, raft, "the term never goes back")
     _require(raft.saved_vote[0] >= before.saved_term, raft, "the saved term never goes back")
@@ -212,7 +215,8 @@ def check_change(before: Observation, raft: Raft) -> None:
     if term == before.term:
         _check_change_in_term(before, raft)
     if voted_for is not None and (voted_for != before.voted_for or term != before.term):
-        counts = voted_for == raft.node_id or not raft.has_lost_disk(voted_for)  # itself: see `may_campaign`
+        # itself: see `may_campaign`
+        counts = voted_for in (raft.node_id, named_later) or not raft.has_lost_disk(voted_for)
         _require(counts, raft, "a server that lost its disk gets no vote")
 
 

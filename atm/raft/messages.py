@@ -61,12 +61,16 @@ class RequestVote(Message, frozen=True, kw_only=True, array_like=True, gc=False,
 
     A pre-vote carries the term that the sender *would* campaign in; no server adopts that term.
     With `transfer`, the leader hands over to the sender: voters do not wait for that leader to be silent.
+    `store` is the sender's data folder if that is not its first one and the newest configuration of its log
+    names it as a voter's, by the entry at `store_since`.
     """
 
     last_log_index: Number
     last_log_term: Number
     pre_vote: bool
     transfer: bool = False
+    store: str = ""
+    store_since: Number = 0
 
 
 class RequestVoteResponse(Message, frozen=True, kw_only=True, array_like=True, gc=False, tag=2):

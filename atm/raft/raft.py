@@ -100,6 +100,7 @@ class Raft:
         self._messages_after_sync: list[Outgoing] = []  # to be sent once all state so far is durable
         self._dropped_reads: list[int] = []
         self._wanted: Snapshot | None = None  # offered to us, and not installed yet
+        self._wanted_term = 0  # of the leader that offered it
         self._wanted_is_reported = True
         self._reset_log: Snapshot | None = None  # the log on disk is still to be emptied
         self._performing = False  # between `ready` and `advance`
@@ -209,6 +210,19 @@ class Raft:
             (member.node, member.store) != (node, shown) for member in self.configuration[1]
         )
 
+    def is_named_later(self, message: RaftMessage) -> bool:
+        """Whether it is of the campaign of a server whose new disk is a voter's by an entry that we lack.
+
+        That is one behind the configurations of which we know that they are committed: others may be undone.
+        That server counts the votes by its own configuration, and no voter asks its own whether it may vote
+        (thesis 4.1).
+        """
+        match message:
+            case RequestVote(sender=node, store=store, store_since=since) if store:
+                (known, _), *_ = self._configurations.from_index(self._commit_index)
+                return store == self._shown_stores.get(node) and since > known
+        return False
+
     @property
     def snapshot(self) -> Snapshot | None:
         """The newest snapshot of this server, which it offers as a leader."""
@@ -248,7 +262,8 @@ class Raft:
         was dropped.
         """
         is_vote = isinstance(message, RequestVote | RequestVoteResponse)
-        if message.sender == self.node_id or (is_vote and self.has_lost_disk(message.sender)):
+        lost = is_vote and self.has_lost_disk(message.sender) and not self.is_named_later(message)
+        if lost or message.sender == self.node_id:
             return None
         if message.term < self.term:
             self._answer_old_term(message)
@@ -320,11 +335,12 @@ class Raft:
                 assert_never(message)
 
     def _handle_request_vote(self, request: RequestVote) -> None:
-        if request.pre_vote:
-            granted = not self._has_active_leader() and self._voter.grants(request, self._log)
-            self._respond_to_vote(request, granted=granted)
-            return
         granted = self._voter.grants(request, self._log)
+        if (self.term, self.voted_for) == (request.term, request.sender):
+            granted = granted and not self.has_lost_disk(request.sender)  # that vote was for the lost log
+        if request.pre_vote:
+            self._respond_to_vote(request, granted=granted and not self._has_active_leader())
+            return
         if granted:
             self._voter = self._voter.vote_for(request.sender)
             self._election_timer.reset()
@@ -512,11 +528,16 @@ class Raft:
         if self._log.agrees(snapshot.index, snapshot.term):
             self._commit_index = max(self._commit_index, snapshot.index)
         installed = snapshot.index <= self._commit_index
-        if not installed and snapshot != self._wanted:
-            self._wanted = snapshot
+        if not installed and snapshot != self._wanted and not self._is_late(snapshot):
+            self._wanted, self._wanted_term = snapshot, self.term
             self._wanted_is_reported = False
         self._respond_to_offer(offer, index=snapshot.index, installed=installed)
         return None
+
+    def _is_late(self, snapshot: Snapshot) -> bool:
+        """Whether our leader has offered a newer one since: what it offers never goes back."""
+        wanted = self._wanted
+        return wanted is not None and self._wanted_term == self.term and snapshot.index < wanted.index
 
     def _respond_to_offer(self, offer: InstallSnapshot, *, index: int, installed: bool) -> None:
         response = InstallSnapshotResponse(
@@ -819,6 +840,7 @@ class Raft:
 
     def _vote_requests(self, *, transfer: bool = False) -> list[Outgoing]:
         assert isinstance(self._role, Candidate)
+        store, store_since = self._named_store()
         request = RequestVote(
             sender=self.node_id,
             term=self._role.campaign_term,
@@ -826,9 +848,19 @@ class Raft:
             last_log_term=self._log.last_term,
             pre_vote=self._role.pre_vote,
             transfer=transfer,
+            store=store,
+            store_since=store_since,
         )
         others = self._membership.others(self.node_id)
         return [Outgoing(peer, request) for peer in others if self._membership.is_voter(peer)]
+
+    def _named_store(self) -> tuple[str, int]:
+        """Return our new disk and the entry by which it is a voter's, or none; see `RequestVote`."""
+        shown = self._shown_stores.get(self.node_id)
+        for member in self.configuration[1]:
+            if member.node == self.node_id and member.voter and member.store == shown:
+                return member.store, member.since
+        return "", 0
 
     def _become_leader(self) -> None:
         """Become leader, and append an entry at once: committing it commits those of older terms (section 8).

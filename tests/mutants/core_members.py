@@ -318,4 +318,41 @@ CORE_MEMBERS = (
         edits=(Edit("_check_own_change", "len(voters_ ^ now_) <= 1", "True"),),
         caught_by=INVARIANTS + "test_a_broken_invariant_of_a_change_is_named",
     ),
+    Mutant(
+        name="no vote for a new disk that a later entry names",
+        what="two of three have the entry that gave one of them its vote back, one fails, and the bank stops",
+        edits=(Edit("Raft.step", "not self_.is_named_later(...)", "True"),),
+        caught_by=CHANGES + "test_a_voter_that_lags_votes_for_a_server_whose_new_disk_a_later_entry_names",
+    ),
+    Mutant(
+        name="a lost disk named by itself",
+        what="a late request of the disk that was lost gets a vote, and the answer goes to the new one",
+        edits=(Edit("Raft.is_named_later", "store_ == ...", "True"),),
+        caught_by=CHANGES + "test_a_voter_that_lags_votes_for_a_server_whose_new_disk_a_later_entry_names",
+    ),
+    Mutant(
+        name="named by an entry that was changed since",
+        what="a server that lost its disk gets votes by a configuration that is not the newest",
+        edits=(Edit("Raft.is_named_later", "since_ > known_", "True"),),
+        caught_by=CHANGES + "test_a_voter_that_lags_votes_for_a_server_whose_new_disk_a_later_entry_names",
+    ),
+    Mutant(
+        name="named behind an entry that may be undone",
+        what="a voter with an entry of a deposed leader does not hear of the one that replaced it",
+        edits=(Edit("Raft.is_named_later", "since_ > known_", "since_ > self.configuration[0]"),),
+        caught_by=CHANGES + "test_a_voter_that_lags_votes_for_a_server_whose_new_disk_a_later_entry_names",
+    ),
+    Mutant(
+        name="the lost disk's vote given to the new one",
+        what="a vote that was given for another log counts for a second candidate of that name",
+        edits=(Edit("Raft._handle_request_vote", "self_.has_lost_disk(...)", "False"),),
+        caught_by=CHANGES
+        + "test_a_server_with_a_new_disk_gets_no_vote_in_a_term_in_which_the_lost_one_got_it",
+    ),
+    Mutant(
+        name="a learner says that it votes",
+        what="a server asks for votes by a disk that its configuration names for a learner, or for nobody",
+        edits=(Edit("Raft._named_store", "member_.voter", "True"),),
+        caught_by=CHANGES + "test_a_candidate_names_its_disk_only_as_a_voter_of_its_newest_configuration",
+    ),
 )

@@ -36,6 +36,20 @@ CORE_SNAPSHOT = (
         caught_by=FOLLOWER + "test_an_installed_snapshot_empties_a_log_that_lacks_its_last_entry",
     ),
     Mutant(
+        name="a late offer replaces a newer one",
+        what="a fetch is abandoned for a snapshot that the leader may not keep any more",
+        edits=(Edit("Raft._is_late", "snapshot_.index < wanted_.index", "False"),),
+        caught_by=FOLLOWER
+        + "test_a_late_offer_of_an_older_snapshot_does_not_replace_the_one_that_is_being_fetched",
+    ),
+    Mutant(
+        name="another leader's offer taken for a late one",
+        what="a follower waits for a snapshot of a leader that is gone, and the present one has none so new",
+        edits=(Edit("Raft._is_late", "self_._wanted_term == self_.term", "True"),),
+        caught_by=FOLLOWER
+        + "test_a_late_offer_of_an_older_snapshot_does_not_replace_the_one_that_is_being_fetched",
+    ),
+    Mutant(
         name="installed over unsaved entries",
         what="a log is emptied while the acknowledgements of its entries wait for the sync",
         edits=(

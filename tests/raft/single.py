@@ -135,8 +135,12 @@ def vote_request(
     *,
     pre_vote: bool = False,
     transfer: bool = False,
+    folder: tuple[str, int] = ("", 0),
 ) -> RequestVote:
-    """Ask for a vote; `last` is (term, index) of the candidate's last entry, as votes compare them."""
+    """Ask for a vote; `last` is (term, index) of the candidate's last entry, as votes compare them.
+
+    `folder` is the store that its configuration names, and the entry that does.
+    """
     return RequestVote(
         sender=sender,
         term=term,
@@ -144,6 +148,8 @@ def vote_request(
         last_log_index=last[1],
         pre_vote=pre_vote,
         transfer=transfer,
+        store=folder[0],
+        store_since=folder[1],
     )
 
 

@@ -566,6 +566,59 @@ def test_a_server_with_a_new_disk_is_no_voter_of_the_configurations_that_it_rece
     assert a.raft.role is Role.CANDIDATE
 
 
+@pytest.mark.parametrize("pre_vote", [True, False])
+@pytest.mark.parametrize(
+    ("folder", "granted"),
+    [
+        (("new", 3), True),  # the entry that this voter has there is not known to be committed
+        (("new", 2), False),  # that is another one
+        (("old", 3), False),  # it comes late, from before the disk was lost
+        (("", 0), False),
+    ],
+)
+def test_a_voter_that_lags_votes_for_a_server_whose_new_disk_a_later_entry_names(
+    folder: tuple[str, int], granted: bool, pre_vote: bool
+) -> None:
+    """Whether that one counts is told by its own configuration, and by no voter's (thesis 4.1)."""
+    a = Single("abc", log=(1,), term=1)
+    known = [membership_entry(2, 1, members("ab", "c")), membership_entry(3, 1, members("abd", "c"))]
+    a.receive(replace(append_of("b", 1, (1, 1), *known), leader_commit=2))
+    a.tick(ELECTION_TICKS_MAX)
+    a.raft.demote("c", "new")
+    answers = votes(a.receive(vote_request("c", 3, (2, 4), pre_vote=pre_vote, folder=folder)))
+    assert answers == ([("c", True)] if granted else [])
+    assert a.raft.has_lost_disk("c"), "in this voter's own configuration"
+    assert not a.raft.membership.is_voter("c")
+
+
+def test_a_server_with_a_new_disk_gets_no_vote_in_a_term_in_which_the_lost_one_got_it() -> None:
+    """That vote was for another log, and may have counted."""
+    a = Single("abc", log=(1,), term=1)
+    assert votes(a.receive(vote_request("c", 2, (1, 3)))) == [("c", True)]
+    a.raft.demote("c", "new")
+    for pre_vote in (True, False):
+        request = vote_request("c", 2, (1, 4), pre_vote=pre_vote, folder=("new", 4))
+        sent = a.receive(request)
+        assert votes(sent) == [("c", False)]
+        assert [out.message.term for out in sent] == [2], "so the candidate goes on to the next term"
+    assert votes(a.receive(vote_request("c", 3, (1, 4), folder=("new", 4)))) == [("c", True)]
+
+
+def test_a_candidate_names_its_disk_only_as_a_voter_of_its_newest_configuration() -> None:
+    a = Single("abc", log=(1,), term=1)
+    a.raft.demote("a", "new")
+
+    def named() -> set[tuple[str, int]]:
+        sent = [out.message for out in a.campaign(pre_vote=True)]
+        return {(each.store, each.store_since) for each in sent if isinstance(each, RequestVote)}
+
+    with_new = tuple(replace(member, since=2) for member in members("abc", a="new"))
+    a.receive(append_of("b", 1, (1, 1), membership_entry(2, 1, with_new)))
+    assert named() == {("new", 2)}
+    a.receive(append_of("b", 1, (2, 1), membership_entry(3, 1, members("bc", "a", a="new"))))
+    assert named() == {("", 0)}, "it may campaign until it is committed that it leaves"
+
+
 def test_a_replaced_server_that_is_being_removed_may_still_campaign() -> None:
     a = Single("abc", log=(1,), term=1)
     a.raft.demote("a", "new")

@@ -61,6 +61,19 @@ def test_the_newest_offer_is_the_one_that_is_wanted() -> None:
         assert a.server.wanted == a.raft.installing == snapshot
 
 
+def test_a_late_offer_of_an_older_snapshot_does_not_replace_the_one_that_is_being_fetched() -> None:
+    """One leader's newest only rises; another leader may have none so new. It is answered all the same."""
+    a = Single(term=1)
+    four, five = snapshot_at(4, 1), snapshot_at(5, 1)
+    a.receive(offer("b", 2, four), offer("b", 2, five))
+    a.server.wanted = None
+    (answer,) = offer_answers(a.receive(offer("b", 2, four, round=1)))
+    assert (answer.index, answer.installed, answer.round) == (4, False, 1)
+    assert (a.server.wanted, a.raft.installing) == (None, five)
+    a.receive(offer("c", 3, four))
+    assert a.server.wanted == a.raft.installing == four
+
+
 def test_an_offer_keeps_a_follower_from_campaigning_and_from_electing_others() -> None:
     a = Single(term=1)
     for _ in range(5):

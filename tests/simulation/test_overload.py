@@ -27,8 +27,9 @@ IMPATIENT = {
 class Overload:
     """Three servers whose customers ask without patience; nothing fails unless the test says so."""
 
-    def __init__(self, message_faults: dict[str, float]) -> None:
-        self.simulation = Simulation(plans.changed(40265, {**IMPATIENT, "message_faults": message_faults}))
+    def __init__(self, message_faults: dict[str, float], **changes: object) -> None:
+        changes = {**IMPATIENT, "message_faults": message_faults, **changes}
+        self.simulation = Simulation(plans.changed(40265, changes))
         self.servers = self.simulation.servers.values()
 
     def let_pass(self, elections: int) -> None:
@@ -67,3 +68,14 @@ def test_a_server_that_needs_a_snapshot_gets_it_while_the_queue_grows() -> None:
     overload.let_pass(20)
     assert overload.behind(absent) < before
     assert absent.fired["install"] == 1, "after it, the entries come"
+
+
+def test_a_server_that_lost_its_disk_gets_a_whole_log_however_long_that_takes() -> None:
+    """No snapshot is due in this plan, and an entry takes a round trip. Seed 51029."""
+    overload = Overload({}, clients=4, snapshot_log_bytes=64 << 20)
+    overload.let_pass(80)
+    absent = next(server for server in overload.servers if server is not overload.leader)
+    absent.die(power_cut=False)
+    absent.wipe()
+    absent.start_again()
+    overload.simulation._calm_down()

@@ -93,6 +93,9 @@ REQUESTS = [
 PEER_MESSAGES = [
     RequestVote(sender="a", term=3, last_log_index=2, last_log_term=1, pre_vote=True),
     RequestVote(sender="a", term=3, last_log_index=2, last_log_term=1, pre_vote=False, transfer=True),
+    RequestVote(
+        sender="a", term=3, last_log_index=2, last_log_term=1, pre_vote=False, store="ab12", store_since=2
+    ),
     RequestVoteResponse(sender="a", term=3, granted=True, pre_vote=False),
     AppendEntries(
         sender="a",

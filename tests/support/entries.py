@@ -49,6 +49,7 @@ from atm.ledger.commands import (
     Login,
     Open,
     Post,
+    RaiseHold,
     Query,
     Reseal,
     ResetPin,
@@ -67,7 +68,7 @@ from atm.ledger.commands import (
 )
 from atm.ledger.ledger import Ledger, Record
 from atm.ledger.posting import BANK_MINOR_MIN, Posting
-from atm.ledger.unit_of_work import ApprovalRecord, HoldRecord
+from atm.ledger.unit_of_work import ApprovalRecord, HoldRecord, RaisedHold
 from atm.permissions import bits_of
 
 NAMED_AMOUNTS = {
@@ -78,7 +79,7 @@ NAMED_AMOUNTS = {
     "BOTTOM+1": BANK_MINOR_MIN + 1,
 }
 SECONDS_OF = {"s": 1, "m": 60, "h": 3600, "d": 86400}
-MONEY = {"credit", "debit", "transfer", "hold", "post", "void", "reverse", "write_off"}
+MONEY = {"credit", "debit", "transfer", "hold", "raise_hold", "post", "void", "reverse", "write_off"}
 ON_ACCOUNTS: dict[str, type[Open | Freeze | Unfreeze | Close | Unlock | ResetPin]] = {
     "open": Open,
     "freeze": Freeze,
@@ -108,8 +109,14 @@ class EmptyLedger:
     def postings(self, log_index: int) -> Sequence[Posting]:
         return ()
 
-    def is_reversed(self, request_id: str) -> bool:
-        return False
+    def raised_hold(self, hold: str) -> RaisedHold | None:
+        return None
+
+    def reversal(self, original: str) -> str | None:
+        return None
+
+    def refunded(self, original: str) -> int | None:
+        return None
 
     def approval(self, request_id: str) -> ApprovalRecord | None:
         return None
@@ -181,6 +188,10 @@ def _of_money(request_id: str, op: str, rest: str) -> Command:
         case ["hold", account, number, span]:
             expires_ms = seconds(span) * 1000
             return Hold(id=request_id, account=account, amount=amount(number), expires_ms=expires_ms, pin=pin)
+        case ["raise_hold", account, hold, number]:
+            return RaiseHold(id=request_id, account=account, hold=hold, amount=amount(number), pin=pin)
+        case ["post", hold, number, "more"]:
+            return Post(id=request_id, hold=hold, amount=amount(number), final=False)
         case ["post", hold, *number]:
             return Post(id=request_id, hold=hold, amount=_amount_if_any(number))
         case ["void", hold]:

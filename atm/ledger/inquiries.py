@@ -82,7 +82,6 @@ WAITING_BEFORE = """select log_index, asked_us, asked_by, roles, op,
     from approval join receipt using (request_id)
     where approved_by is null and asked_us >= ? and log_index < ? order by asked_us desc limit ?"""
 OLDER_PINS = "select count(*) from account where pin is not null and substr(pin, 1, length(?1)) <> ?1"
-MOVED_BY = "select sum(amount) from journal where posting between ?1 * 64 and ?1 * 64 + 63"
 
 
 def balance_view(query: Query, account: Account, now_us: int) -> ReadResult:
@@ -293,7 +292,8 @@ class Inquiries:
             return further or (None, None)
         reversal = self.rows.record(first)
         assert reversal is not None, f"{original} was reversed by {first}, which has no receipt"
-        return self._cursor.execute(MOVED_BY, (reversal.receipt.log_index,)).get, first
+        moved = sum(posting.amount_minor for posting in self.rows.postings(reversal.receipt.log_index))
+        return moved or None, first
 
 
 def _account_state(account: Account, now_us: int) -> AccountState:

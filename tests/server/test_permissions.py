@@ -82,7 +82,7 @@ REQUESTS: list[ClientRequest] = [
 ]
 
 # The table of the interfaces, written out once more.
-A_TELLERS = """credit debit transfer batch hold post void reverse query statement holds login set_pin
+A_TELLERS = """credit debit transfer batch hold raise_hold post void reverse query statement holds login set_pin
     lookup open status"""
 AN_OPERATORS = f"""{A_TELLERS} freeze unfreeze unlock reset_pin set_limit write_off close exceptions
     accounts deeds approvals approve"""

@@ -48,7 +48,7 @@ REQUESTS: list[ClientRequest] = [
         command(f"x {line}")
         for line in (
             *("credit ann 5", "debit ann 5", "transfer ann bob 5", "batch ann bob 5", "hold ann 5 60s"),
-            *("post h1 5", "void h1", "reverse c1 5", "write_off ann 5", "open ann", "freeze ann"),
+            *("raise_hold ann h1 5", "post h1 5", "void h1", "reverse c1 5", "write_off ann 5", "open ann", "freeze ann"),
             *("unfreeze ann", "close ann", "unlock ann", "reset_pin ann", "set_limit ann 5"),
             "set_pin ann 4711",
             "login ann 4711",

@@ -17,10 +17,10 @@ _REFUSALS = {
     Outcome.HOLD_ALREADY_POSTED: "The hold was confirmed already: nothing was changed",
     Outcome.HOLD_ALREADY_VOIDED: "The hold was cancelled already: nothing was changed",
     Outcome.HOLD_EXPIRED: "The hold has expired: nothing is held any more",
-    Outcome.EXCEEDS_HOLD: "More than was held: confirm that much, or less",
+    Outcome.EXCEEDS_HOLD: "More than is left of the hold: confirm that much, or less",
     Outcome.ALREADY_REVERSED: "It was reversed before it reached the bank: it is not done, and never will be",
     Outcome.EXCEEDS_ORIGINAL: (
-        "More than was moved: reverse that much, or less (a batch or a hold only as a whole)"
+        "More than was moved, or is left of it: reverse that much, or less (a batch or a hold only as a whole)"
     ),
     Outcome.ALREADY_APPROVED: "It was approved already, and carried out: nothing was changed",
     Outcome.APPROVAL_EXPIRED: "It was asked more than a day ago: whoever needs it has to ask again",

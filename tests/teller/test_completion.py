@@ -17,7 +17,7 @@ def offered(*typed: str, operator: bool = False) -> list[str]:
 def test_the_first_word_is_one_of_the_commands_that_this_person_has() -> None:
     assert {"query", "transfer", "exit"} <= set(offered())
     assert "freeze" not in offered()
-    assert set(offered(operator=True)) == {*COMMANDS, "exit", "?", "deposit", "withdraw"}
+    assert set(offered(operator=True)) == {*COMMANDS, "exit", "?", "deposit", "withdraw", "refund"}
 
 
 @pytest.mark.parametrize("command", ["transfer", "account", "open", "login", "freeze", "limit", "writeoff"])
@@ -25,9 +25,10 @@ def test_accounts_are_offered_where_one_is_asked_for(command: str) -> None:
     assert offered(command) == ["bob", "main"]
 
 
-@pytest.mark.parametrize("command", ["confirm", "cancel", "reverse", "receipt"])
+@pytest.mark.parametrize("command", ["raise", "cancel", "reverse", "receipt"])
 def test_references_are_offered_the_latest_first(command: str) -> None:
     assert offered(command) == ["last", "first"]
+    assert offered("confirm", "last") == offered("confirm", "last", "5") == ["more"]
 
 
 def test_help_offers_commands_and_balance_its_next_word() -> None:

@@ -50,9 +50,8 @@ def taken_back(unit: UnitOfWork, command: Reverse) -> tuple[int, Account | None]
     if original is None:
         return 0, None
     outcome, account, opposites = _planned(unit, command, original)
-    if outcome is not OK:
-        return 0, account
-    return _taken_back(unit, command.original) + _total(opposites), account
+    in_all = _taken_back(unit, command.original) + _total(opposites) if outcome is OK else 0
+    return in_all, account
 
 
 def _planned(

@@ -52,9 +52,7 @@ time | request          | outcome          | ledger | available | booked
 """)
 
 
-def test_below_feature_level_2_there_is_one_reversal_and_what_it_left_can_be_taken_back_after_the_raise() -> (
-    None
-):
+def test_below_feature_level_2_there_is_one_reversal_and_the_rest_can_be_taken_back_later() -> None:
     check_story("""
 given ann 100
 time | request           | outcome          | ledger | available | booked

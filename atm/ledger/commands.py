@@ -667,7 +667,8 @@ class MembershipChange(Struct, frozen=True, array_like=True):
 
 
 LedgerEntry = LoggedCommand | Founding | LevelRaise | MembershipChange
-Withdrawal = Debit | Transfer | Hold | RaiseHold  # money goes out of `account`, so its PIN goes with the request
+# Money goes out of `account`, so its PIN goes with the request.
+Withdrawal = Debit | Transfer | Hold | RaiseHold
 Limited = WriteOff | Reverse | Unlock | ResetPin  # what may need an approval
 Read = Query | Statement | Lookup | Exceptions | Accounts | Holds | Roles | Deeds | Approvals | Pepper
 Page = Statement | Exceptions | Accounts | Holds | Roles | Deeds | Approvals  # what is read page by page

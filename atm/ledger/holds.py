@@ -267,7 +267,7 @@ def _release(unit: UnitOfWork, account: Account, hold: HoldRecord, amount: int, 
     unit.change_account(account)
 
 
-# -- the daily limit: payments take what was reserved first, so what is left is what was reserved last ---------
+# -- the daily limit: payments take what was reserved first, so what is left is what was reserved last --
 
 
 def _counted(unit: UnitOfWork, hold: HoldRecord) -> tuple[int, int]:

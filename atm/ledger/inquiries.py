@@ -283,7 +283,6 @@ class Inquiries:
             approved_by=None if approval is None else approval.approved_by,
         )
 
-
     def _reversals(self, original: str) -> tuple[int | None, str | None]:
         """Return how much the reversals of a request moved in all, and the last one."""
         further = self.rows.last_refund(original)

@@ -41,7 +41,7 @@ def decide_reverse(unit: UnitOfWork, command: Reverse) -> Decision:
 
 
 def taken_back(unit: UnitOfWork, command: Reverse) -> tuple[int, Account | None]:
-    """Return how much of its original would be taken back in all after a reversal, and the customer's account.
+    """Return how much of its original is taken back in all after a reversal, and the customer's account.
 
     Whatever the balances. With what was taken back before, or many small reversals would escape a limit that
     one is held to. 0 if it is refused, and for the release of a hold, which moves nothing.

@@ -64,7 +64,7 @@ class HoldRecord(Struct, kw_only=True):
 
 
 class RaisedHold(Struct, frozen=True, kw_only=True, gc=False):
-    """A hold whose amount was raised, and how much of it counts towards the daily limit since `counted_us`."""
+    """A hold that was raised, and how much of it counts towards the daily limit since `counted_us`."""
 
     hold: str
     counted_us: int

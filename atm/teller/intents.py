@@ -9,7 +9,7 @@ from atm.ledger.commands import Command, Read
 
 @dataclass(frozen=True)
 class Confirm:
-    """Pay out what was held under `reference`, or else last; or a part of it, and with `more` hold the rest."""
+    """Pay out what was held under `reference`, or else last; or a part, and with `more` hold the rest."""
 
     reference: str | None
     amount: int | None

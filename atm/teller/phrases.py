@@ -20,7 +20,7 @@ _REFUSALS = {
     Outcome.EXCEEDS_HOLD: "More than is left of the hold: confirm that much, or less",
     Outcome.ALREADY_REVERSED: "It was reversed before it reached the bank: it is not done, and never will be",
     Outcome.EXCEEDS_ORIGINAL: (
-        "More than was moved, or is left of it: reverse that much, or less (a batch or a hold only as a whole)"
+        "More than was moved, or is left of it: reverse that much, or less (a batch or a hold as a whole)"
     ),
     Outcome.ALREADY_APPROVED: "It was approved already, and carried out: nothing was changed",
     Outcome.APPROVAL_EXPIRED: "It was asked more than a day ago: whoever needs it has to ask again",

@@ -185,9 +185,7 @@ class Teller:
             case Confirm():
                 hold = self.state.hold_or_refuse("confirm", intent.reference)
                 final = not intent.more
-                return self._change(
-                    Post(id=intent.request_id, hold=hold, amount=intent.amount, final=final)
-                )
+                return self._change(Post(id=intent.request_id, hold=hold, amount=intent.amount, final=final))
             case Raise(reference=reference, amount=amount, request_id=request_id):
                 hold, account = self.state.hold_or_refuse("raise", reference), self._identity.account
                 return self._change(RaiseHold(id=request_id, account=account, hold=hold, amount=amount))

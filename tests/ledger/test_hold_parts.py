@@ -28,7 +28,7 @@ time | request             | outcome             | ledger | available | booked
 """)
 
 
-def test_a_hold_that_is_paid_out_in_full_has_ended_whatever_its_last_posting_said() -> None:
+def test_a_hold_that_is_paid_out_in_full_has_ended_whatever_the_posting_said() -> None:
     check_story("""
 given ann 100
 time | request            | outcome             | ledger | available | booked

@@ -1,4 +1,4 @@
-"""An audit finds what is wrong with refunds, parts of holds and raises: each damage is planted and reported."""
+"""An audit finds what is wrong with refunds, parts of holds and raises: each damage is reported."""
 
 from __future__ import annotations
 
@@ -24,7 +24,9 @@ DAMAGES = {
     "delete from refund where reversal = 'r3'": (
         'its reversal of {"original":"d1"} is ok, but it is not among the reversals'
     ),
-    "update refund set original = 'c1' where reversal = 'r3'": "reversal of c1: the receipt of r3 says reverse",
+    "update refund set original = 'c1' where reversal = 'r3'": (
+        "reversal of c1: the receipt of r3 says reverse"
+    ),
     "update journal set amount = 29 where request_id = 'd1'": "d1: it moved 29, and its reversals 30",
     "update hold set posted = 39 where request_id = 'h1'": (
         "hold h1: 39 is recorded as paid out, and its postings add up to 40"

@@ -62,7 +62,7 @@ PARTS = (
         name="empty hold stays active",
         what="a hold of which nothing is left goes on to count among the active ones",
         edits=(Edit("_note_payment", "final_ or amount_ == left_", "final_"),),
-        caught_by=PART_TESTS + "test_a_hold_that_is_paid_out_in_full_has_ended_whatever_its_last_posting_said",
+        caught_by=PART_TESTS + "test_a_hold_that_is_paid_out_in_full_has_ended_whatever_the_posting_said",
     ),
     Mutant(
         name="part releases all",
@@ -91,9 +91,7 @@ PARTS = (
     Mutant(
         name="raise of somebody else's hold",
         what="who has logged in to one account reserves money of another",
-        edits=(
-            Edit("decide_raise", "hold_ is None or hold_.account != command_.account", "hold_ is None"),
-        ),
+        edits=(Edit("decide_raise", "hold_ is None or hold_.account != command_.account", "hold_ is None"),),
         caught_by=PART_TESTS + "test_a_raise_reserves_more_under_the_rules_of_a_withdrawal",
     ),
     Mutant(

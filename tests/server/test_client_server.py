@@ -221,9 +221,7 @@ def test_the_slots_of_a_request_hold_its_longest_answer() -> None:
         exception="written_off",
     )
     account = AccountState(account=longest, balance=number, available=number, state="closed", pin="locked")
-    hold = HoldState(
-        request_id=longest, amount=number, time_us=number, expires_us=number, posted=number
-    )
+    hold = HoldState(request_id=longest, amount=number, time_us=number, expires_us=number, posted=number)
     waiting = WaitingRequest(
         log_index=number,
         time_us=number,

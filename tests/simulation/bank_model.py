@@ -341,14 +341,15 @@ class BankModel:
         self._note_changes(entry.index, holds)
         self._note_moves(entry, command.id)
         if outcome == "ok" and isinstance(done, Reverse):
-            first, *further = self._bank.reversed[done.original]
-            if further:
-                row = (done.original, self._bank.taken_back(done.original), command.id)
-                self.refund.add(entry.index, row)
-            else:
-                self.reversal.add(entry.index, (done.original, first[0]))
+            self._note_reversal(entry.index, done.original, command.id)
         self._note_approvals(entry.index, command.id, asked.get("request", ""))
         return decision
+
+    def _note_reversal(self, index: int, original: str, reversal: str) -> None:
+        if len(self._bank.reversed[original]) == 1:
+            self.reversal.add(index, (original, reversal))
+        else:
+            self.refund.add(index, (original, self._bank.taken_back(original), reversal))
 
     def _note_approvals(self, index: int, *requests: str) -> None:
         for op, (limit, since) in self._bank.limits.items():

@@ -502,9 +502,7 @@ class Bank:
         if is_last:
             hold.state = "posted"
         if late:
-            for since_us, part in hold.slices(before, hold.posted):
-                if self._counts(account, since_us):
-                    self._count(hold.account, part)
+            self._count_late(hold, before)
         elif is_last:
             self._give_back(hold, hold.posted)
         if closed:
@@ -513,6 +511,12 @@ class Bank:
             self.flag = "overdrawn"
         elif late:
             self.flag = "late"
+
+    def _count_late(self, hold: Reserved, before: int) -> None:
+        """Count what has just left once more: it was given back when the hold ended."""
+        for since_us, part in hold.slices(before, hold.posted):
+            if self._counts(self.accounts[hold.account], since_us):
+                self._count(hold.account, part)
 
     def _reversible(self, request_id: str) -> list[Move]:
         _, moves = self.done.get(request_id, (0, []))

@@ -415,7 +415,7 @@ def test_the_ledger_and_the_model_agree_on_parts_that_are_drawn_at_random() -> N
     assert raised(ledger, model, 1, 2, time_us) == []
     for index in range(2, 1500):
         time_us += chance.choice((1, 1, 1000, 1_000_000, HOUR_US, 9 * HOUR_US))
-        command: LogCommand = Expire() if chance.random() < 0.05 else customer.command()
+        command: Command | Expire = Expire() if chance.random() < 0.05 else customer.command()
         actor = "bank" if isinstance(command, Expire) else "eve"
         model.readers["" if isinstance(command, Expire) else command.id] = {actor}
         [receipt] = ledger.apply([(index, time_us, LoggedCommand(actor, command, 0))])

@@ -168,7 +168,9 @@ def test_a_hold_is_reversed_like_anything_else_and_the_teller_says_why_not(run: 
     ran = run("-c", "hold 20", "-c", "hold 5")
     first, second = reference(ran.out[1]), reference(ran.out[3])
     part = run("-c", f"reverse {first} 5")
-    assert part.out == ["More than was moved, or is left of it: reverse that much, or less (a batch or a hold only as a whole)"]
+    assert part.out == [
+        "More than was moved, or is left of it: reverse that much, or less (a batch or a hold as a whole)"
+    ]
     ran = run("-c", f"reverse {first}", "-c", "query")
     assert ran.out[0] == f"Successfully reversed {first}"
     assert ran.out[2:] == ["Your current account balance is: 100", "Available: 95 (5 held)"]

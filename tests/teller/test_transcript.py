@@ -180,8 +180,8 @@ def test_help_has_a_line_for_each_command(run: Run) -> None:
     lines = run(typed="help\n").results
     assert [line.split()[0] for line in lines] == [
         "query", "credit", "debit", "transfer", "statement", "more", "days", "balance", "hold", "holds",
-        "confirm", "raise", "cancel", "reverse", "receipt", "open", "account", "login", "logout", "pin", "settle",
-        "status", "help", "quit",
+        "confirm", "raise", "cancel", "reverse", "receipt", "open", "account", "login", "logout", "pin",
+        "settle", "status", "help", "quit",
     ]  # fmt: skip
     assert run(typed="help debit\n").results == [
         "debit <amount>: pays out an amount, such as 50 or 12.50",

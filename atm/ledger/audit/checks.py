@@ -134,7 +134,8 @@ CHECKS = (
     Check(
         "receipt of {0}: its reversal of {1} is ok, but it is not among the reversals",
         """select request_id, details from receipt
-        where op = 'reverse' and outcome = 'ok' and request_id not in (select reversal from every_reversal)""",
+        where op = 'reverse' and outcome = 'ok'
+        and request_id not in (select reversal from every_reversal)""",
     ),
     Check(
         "{0}: it moved {1}, and its reversals {2}",
@@ -262,7 +263,8 @@ APPROVAL_CHECKS = (
         left join journal on posting = carried.log_index * 64 and journal.request_id = approved_by
         where asked.op = 'write_off' and (debit_account is not 'writeoff'
             or credit_account is not asked.account or journal.amount is not asked.amount)
-        or asked.op = 'reverse' and (posting is null or approved_by not in (select reversal from every_reversal))
+        or asked.op = 'reverse' and (posting is null
+            or approved_by not in (select reversal from every_reversal))
         or asked.op not in ('write_off', 'reverse') and posting is not null""",
     ),
 )

@@ -197,7 +197,8 @@ class SqliteRows:
         if unit.changed_raised_holds:
             RAISED_HOLD_ROWS.insert(self._cursor, list(map(astuple, unit.changed_raised_holds.values())))
         REVERSAL_ROWS.insert(self._cursor, list(unit.reversals.items()))
-        REFUND_ROWS.insert(self._cursor, unit.refunds)
+        if unit.refunds:
+            REFUND_ROWS.insert(self._cursor, unit.refunds)
         EXCEPTION_ROWS.insert(self._cursor, unit.exceptions)
         DEED_ROWS.insert(self._cursor, unit.deeds)
         ROLE_ROWS.insert(self._cursor, list(map(_role_row, unit.changed_roles.values())))

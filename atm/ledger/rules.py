@@ -70,6 +70,7 @@ from atm.ledger.unit_of_work import TOMBSTONE, Decision, IdempotencyRecord, Unit
 from atm.ledger.withdrawals import may_pay, may_withdraw, note_withdrawal
 from atm.permissions import DEEDS
 
+_WITH_NOTHING = (SetApprovalLimit, Post)  # whose amounts may be 0
 DEEDS_LEVEL = 2  # the feature level from which on the ledger has the table `deed`
 
 
@@ -98,7 +99,7 @@ def decide(unit: UnitOfWork, log_index: int, time_us: int, logged: LoggedCommand
         return _recorded(unit, logged, command, OK if may else Outcome.NOT_ALLOWED)
     asked = contents_of(command, unit.pepper.generation)
     assert asked.amount is None or type(asked.amount) is int, f"an amount is an int, not {asked.amount!r}"
-    amount_min = 0 if isinstance(command, SetApprovalLimit | Post) else 1
+    amount_min = 0 if isinstance(command, _WITH_NOTHING) else 1
     assert asked.amount is None or amount_min <= asked.amount <= AMOUNT_MINOR_MAX, (
         f"{asked.amount} is out of range"
     )

@@ -8,11 +8,12 @@
     h1 hold ann 500 60s       p1 post h1                m2 set_limit ann none
     w1 write_off ann 500      p2 post h1 300            r1 reverse c1
     b1 batch ann bob 500, bob eve 300                   r2 reverse c1 300
-    v1 void h1                expire, expire 2          -
+    x1 raise_hold ann h1 50   p3 post h1 30 more        -
+    v1 void h1                expire, expire 2
     g1 grant_role ann teller  g2 revoke_role ann *
     a1 approve w1             n1 set_approval_limit write_off 500 (or none)
 
-`debit`, `transfer`, `hold` and each leg of a `batch` may end in `pin 1234`; the PIN `UNHASHED` is one that
+`debit`, `transfer`, `hold`, `raise_hold` and each leg of a `batch` may end in `pin 1234`; the PIN `UNHASHED` is one that
 its server did not hash. `expire` is the leader's own and
 has no id, and ends as many as it says; `-` is a no-op. Spans of time are `60s`, `5m`, `2h`, `1d`, or several
 of them in a row.

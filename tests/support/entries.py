@@ -14,9 +14,8 @@
     a1 approve w1             n1 set_approval_limit write_off 500 (or none)
 
 `debit`, `transfer`, `hold`, `raise_hold` and each leg of a `batch` may end in `pin 1234`; the PIN `UNHASHED`
-is one that its server did not hash. `expire` is the leader's own and has no id, and ends as many as it says; `-` is a no-op. Spans of time are
-`60s`, `5m`, `2h`, `1d`, or several
-of them in a row.
+is one that its server did not hash. `expire` is the leader's own and has no id, and ends as many as it says;
+`-` is a no-op. Spans of time are `60s`, `5m`, `2h`, `1d`, or several of them in a row.
 """
 
 from __future__ import annotations

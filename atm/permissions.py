@@ -26,6 +26,7 @@ PERMITTED: Final = {
     "transfer": _TELLER,
     "batch": _TELLER,
     "hold": _TELLER,
+    "raise_hold": _TELLER,
     "post": _TELLER,
     "void": _TELLER,
     "reverse": _TELLER,

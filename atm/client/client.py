@@ -40,6 +40,7 @@ from atm.ledger.commands import (
     Open,
     Post,
     Query,
+    RaiseHold,
     Read,
     ResetPin,
     Reverse,
@@ -161,11 +162,24 @@ class Client:
         request_id = _id_or_new(request_id)
         return self.ask(Hold(id=request_id, account=account, amount=amount, expires_ms=expires_ms, pin=pin))
 
-    def post(self, hold: str, amount: int | None = None, *, request_id: str | None = None) -> Receipt:
-        """Pay out what was held, or a part of it and release the rest: "ok", "exceeds_hold",
-        "hold_not_found", "hold_already_posted", "hold_already_voided". An expired hold is still paid.
+    def raise_hold(
+        self, account: str, hold: str, amount: int, *, pin: str | None = None, request_id: str | None = None
+    ) -> Receipt:
+        """Reserve so much more for a hold of the account: "ok", "insufficient_funds", "limit_exceeded",
+        "hold_not_found", "hold_already_posted", "hold_already_voided", "hold_expired".
         """
-        return self.ask(Post(id=_id_or_new(request_id), hold=hold, amount=amount))
+        request_id = _id_or_new(request_id)
+        return self.ask(RaiseHold(id=request_id, account=account, hold=hold, amount=amount, pin=pin))
+
+    def post(
+        self, hold: str, amount: int | None = None, *, final: bool = True, request_id: str | None = None
+    ) -> Receipt:
+        """Pay out what is left of a hold, or a part and release the rest: "ok", "exceeds_hold",
+        "hold_not_found", "hold_already_posted", "hold_already_voided". An expired hold is still paid.
+
+        Unless it is `final`, the rest stays held for further postings. An amount of 0 does as `void`.
+        """
+        return self.ask(Post(id=_id_or_new(request_id), hold=hold, amount=amount, final=final))
 
     def void(self, hold: str, *, request_id: str | None = None) -> Receipt:
         """Release what was held: "ok", "hold_not_found", "hold_already_posted", "hold_already_voided",
@@ -174,10 +188,11 @@ class Client:
         return self.ask(Void(id=_id_or_new(request_id), hold=hold))
 
     def reverse(self, original: str, amount: int | None = None, *, request_id: str | None = None) -> Receipt:
-        """Book the opposite of the request with the id `original`, or of a part of it, once: "ok",
+        """Book the opposite of the request with the id `original`, or of a part of it: "ok",
         "already_reversed", "exceeds_original", "insufficient_funds".
 
-        An active hold is released, as a whole; else "hold_already_posted" (reverse its posting),
+        Parts may follow until all is taken back; without an amount it is what is left. An active hold is
+        released, as a whole; else "hold_already_posted" (reverse its posting),
         "hold_already_voided", "hold_expired".
         "original_not_found": it moved nothing, and if it arrives later it will be declined for ever.
         """

@@ -14,6 +14,7 @@ from atm.ledger.commands import (
     END_USER_CHARS_MAX,
     AccountName,
     AmountMinor,
+    AmountOrNothing,
     Batch,
     Command,
     EndUser,
@@ -24,6 +25,7 @@ from atm.ledger.commands import (
 
 ACCOUNT_RULE = "An account's name is 1 to 64 letters, digits or . _ - and starts with a letter or digit"
 AMOUNT_RULE = f"An amount is a whole number of minor units (int) from 1 to {AMOUNT_MINOR_MAX}"
+AMOUNT_OR_NOTHING_RULE = f"This amount is a whole number of minor units (int) from 0 to {AMOUNT_MINOR_MAX}"
 REQUEST_ID_RULE = "A request id is 1 to 64 printable ASCII characters without spaces"
 END_USER_RULE = (
     f"An end user's name is 1 to {END_USER_CHARS_MAX} letters, digits or _ . -, the first no . and no -"
@@ -35,6 +37,7 @@ _FIELD = re.compile(r"`\$(?P<leg>\.legs\[[0-9.]+\])?\.(?P<field>[a-z_]+)`")  # i
 _RULES: tuple[tuple[object, type[InvalidRequest], str], ...] = (
     (AccountName, InvalidAccount, ACCOUNT_RULE),
     (AmountMinor, InvalidAmount, AMOUNT_RULE),
+    (AmountOrNothing, InvalidAmount, AMOUNT_OR_NOTHING_RULE),
     (RequestId, InvalidRequestId, REQUEST_ID_RULE),
     (EndUser, InvalidRequest, END_USER_RULE),
 )

@@ -35,7 +35,7 @@ ROLES_BYTES_MAX = 192  # of a page of changed roles
 DEED_BYTES_MAX = 512  # of a page of deeds
 APPROVAL_BYTES_MAX = 512  # of a page of requests that wait for an approval
 ACCOUNT_BYTES_MAX = 144  # of a page of accounts
-HOLD_BYTES_MAX = 144  # of a page of holds
+HOLD_BYTES_MAX = 152  # of a page of holds
 LOOKUP_BYTES_MAX = 12 * 1024  # of the longest batch, with the longest names
 
 CASH = "cash"  # the bank's own account, the other side of every credit and debit; may fall below zero
@@ -50,6 +50,7 @@ LoggedActor = Annotated[
 ]  # a pattern takes a third of decoding a command
 AccountName = Annotated[str, Meta(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]{0,63}\Z")]
 AmountMinor = Annotated[int, Meta(gt=0, le=AMOUNT_MINOR_MAX)]
+AmountOrNothing = Annotated[int, Meta(ge=0, le=AMOUNT_MINOR_MAX)]
 # 4 to 12 digits as a teller sends it; 64 hexadecimal digits once sealed (atm/server/security/pins.py), from
 # generation 2 of the pepper on behind its number and a colon, which only feature level 2 knows.
 Pin = Annotated[str, Meta(pattern=r"^([0-9]{4,12}|(([2-9]|[1-9][0-9]):)?[0-9a-f]{64})\Z")]
@@ -188,20 +189,47 @@ class Hold(Request, frozen=True, kw_only=True, tag="hold"):
 
 
 class Post(Request, frozen=True, kw_only=True, tag="post"):
-    """Pay out what was held, or `amount` of it and release the rest: the cash has left the machine."""
+    """Pay out what is left of a hold, or `amount` of it and release the rest: the cash has left the machine.
+
+    If it is not `final`, the rest stays held. An amount of 0 releases all, as `Void` does.
+    """
 
     hold: RequestId
-    amount: AmountMinor | None = None
+    amount: AmountOrNothing | None = None
+    final: bool = True
+
+    def __post_init__(self) -> None:
+        if not self.final and not self.amount:
+            raise ValueError("a posting that is not final says how much, more than nothing")
+
+    @property
+    def level_needed(self) -> int:
+        """The feature level from which on it may stand in the log with the fields that it has."""
+        return self.level if self.final and self.amount != 0 else 2
+
+
+class RaiseHold(Request, frozen=True, kw_only=True, tag="raise_hold"):
+    """Reserve `amount` more of the account for its active hold, under the rules of a withdrawal."""
+
+    level: ClassVar[int] = 2
+
+    account: AccountName
+    hold: RequestId
+    amount: AmountMinor
+    pin: Pin | None = None
 
 
 class Void(Request, frozen=True, kw_only=True, tag="void"):
-    """Release what was held: no cash has left the machine."""
+    """Release what is held: no cash has left the machine."""
 
     hold: RequestId
 
 
 class Reverse(Request, frozen=True, kw_only=True, tag="reverse"):
-    """Book the opposite of the request `original`, or of `amount` of it, once; or release a hold."""
+    """Book the opposite of what the request `original` moved, or of `amount` of it; or release a hold.
+
+    Once; from feature level 2 on in several parts, up to the whole, and without an amount all that is left.
+    """
 
     original: RequestId
     amount: AmountMinor | None = None
@@ -314,7 +342,7 @@ class SetApprovalLimit(Request, frozen=True, kw_only=True, tag="set_approval_lim
     level: ClassVar[int] = 2
 
     limited: LimitedOp
-    amount: Annotated[int, Meta(ge=0, le=AMOUNT_MINOR_MAX)] | None = None  # None: no limit
+    amount: AmountOrNothing | None = None  # None: no limit
 
 
 class Approve(Request, frozen=True, kw_only=True, tag="approve"):
@@ -543,6 +571,7 @@ Command = (
     | Transfer
     | Batch
     | Hold
+    | RaiseHold
     | Post
     | Void
     | Reverse
@@ -638,7 +667,8 @@ class MembershipChange(Struct, frozen=True, array_like=True):
 
 
 LedgerEntry = LoggedCommand | Founding | LevelRaise | MembershipChange
-Withdrawal = Debit | Transfer | Hold  # money goes out of `account`, so its PIN goes with the request
+# Money goes out of `account`, so its PIN goes with the request.
+Withdrawal = Debit | Transfer | Hold | RaiseHold
 Limited = WriteOff | Reverse | Unlock | ResetPin  # what may need an approval
 Read = Query | Statement | Lookup | Exceptions | Accounts | Holds | Roles | Deeds | Approvals | Pepper
 Page = Statement | Exceptions | Accounts | Holds | Roles | Deeds | Approvals  # what is read page by page
@@ -694,13 +724,17 @@ class AccountState(Struct, frozen=True, kw_only=True):
     pin: str
 
 
-class HoldState(Struct, frozen=True, kw_only=True):
-    """An active hold: its id, its amount, since when, and until when if nothing ends it before."""
+class HoldState(Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """An active hold: its id, its amount, since when, and until when if nothing ends it before.
+
+    `posted` is how much of the amount was paid out; the rest is held.
+    """
 
     request_id: str
     amount: int
     time_us: int
     expires_us: int
+    posted: int = 0
 
 
 class RoleState(Struct, frozen=True, kw_only=True):
@@ -798,7 +832,8 @@ class ReadResult(LedgerReceipt, frozen=True, kw_only=True, omit_defaults=True):
     approvals  `approvals` that are waited for, the latest first, and `next`, likewise; `limits` that are set
     pepper     `pepper`
     lookup     the first receipt, in `asked` what was asked, and by which `actor`; `reversed_by` is the id of
-               its reversal, `approved_by` that of the approval that carried it out
+               its last reversal, and `taken_back` how much all its reversals moved, None for a hold's
+               release; `approved_by` is the id of the approval that carried it out
     """
 
     state: str | None = None
@@ -819,6 +854,7 @@ class ReadResult(LedgerReceipt, frozen=True, kw_only=True, omit_defaults=True):
     asked: Contents | None = None
     actor: str | None = None
     reversed_by: str | None = None
+    taken_back: int | None = None
     approved_by: str | None = None
 
     @property

@@ -1,17 +1,41 @@
-"""Holds: an amount is reserved, and later posted (paid out), voided (released), or it expires."""
+"""Holds: an amount is reserved, and later posted (paid out), voided (released), or it expires.
+
+From feature level 2 on an active hold can be raised, and paid out in several parts: each posting but the
+last leaves the rest held.
+"""
 
 from __future__ import annotations
 
 from typing import assert_never
 
 from atm.ledger.accounts import Account
-from atm.ledger.commands import CASH, OK, WRITEOFF, Hold, Outcome, Post, Void
+from atm.ledger.commands import (
+    AMOUNT_MINOR_MAX,
+    CASH,
+    OK,
+    WRITEOFF,
+    Contents,
+    Hold,
+    Outcome,
+    Post,
+    RaiseHold,
+    Void,
+)
 from atm.ledger.posting import Posting
-from atm.ledger.unit_of_work import Decision, HoldRecord, HoldState, UnitOfWork
+from atm.ledger.requests import named_in
+from atm.ledger.unit_of_work import (
+    Decision,
+    HoldRecord,
+    HoldState,
+    IdempotencyRecord,
+    RaisedHold,
+    UnitOfWork,
+)
 from atm.ledger.withdrawals import may_withdraw, note_withdrawal, restore_limit
 
 ACTIVE_HOLDS_MAX = 1_000  # of one account: each is work for every server when it ends
 ACTIVE_HOLDS_LEVEL = 2  # the feature level from which on that is so
+PARTS_LEVEL = 2  # likewise, from which on a hold can be raised and paid out in parts
 
 
 def decide_hold(unit: UnitOfWork, command: Hold) -> Decision:
@@ -39,8 +63,40 @@ def decide_hold(unit: UnitOfWork, command: Hold) -> Decision:
     return outcome, account
 
 
+def decide_raise(unit: UnitOfWork, command: RaiseHold) -> Decision:
+    """Reserve more for an active hold, under the same rules as a debit."""
+    if unit.feature_level < command.level:  # no sound leader's entry
+        return Outcome.NOT_ALLOWED, None
+    hold = find_hold(unit, command.hold)
+    if hold is None or hold.account != command.account:
+        return Outcome.HOLD_NOT_FOUND, None
+    account = unit.known_account(hold.account)
+    outcome = may_end(hold)
+    if outcome is OK:
+        outcome = may_withdraw(unit, account, command.pin, command.amount)
+    if outcome is OK and hold.amount + command.amount > AMOUNT_MINOR_MAX:
+        outcome = Outcome.LIMIT_EXCEEDED
+    if outcome is OK:
+        counted_us, counted = _counted(unit, hold)
+        together = counted if account.counts(counted_us, unit.time_us) else 0
+        unit.change_raised_hold(
+            RaisedHold(hold=hold.id, counted_us=unit.time_us, counted=together + command.amount)
+        )
+        note_withdrawal(unit, account, command.amount)
+        account.held += command.amount
+        assert account.held <= account.balance, f"{account.name} would hold more than it has"
+        unit.change_account(account)
+        hold.amount += command.amount
+        unit.change_hold(hold)
+    return outcome, account
+
+
 def decide_post(unit: UnitOfWork, command: Post) -> Decision:
     """Pay out a hold. The cash has left the machine, so an obstacle is an exception and no refusal."""
+    if unit.feature_level < command.level_needed:  # no sound leader's entry
+        return Outcome.NOT_ALLOWED, None
+    if command.amount == 0:
+        return _void(unit, command.hold)
     hold = find_hold(unit, command.hold)
     if hold is None:
         return Outcome.HOLD_NOT_FOUND, None
@@ -48,21 +104,15 @@ def decide_post(unit: UnitOfWork, command: Post) -> Decision:
     outcome = may_end(hold)
     if outcome not in {OK, Outcome.HOLD_EXPIRED}:
         return outcome, account
-    amount = hold.amount if command.amount is None else command.amount
-    if amount > hold.amount:
+    amount = hold.left if command.amount is None else command.amount
+    if amount > hold.left:
         return Outcome.EXCEEDS_HOLD, account
     late = outcome is Outcome.HOLD_EXPIRED
     payer = WRITEOFF if account.state == "closed" else hold.account
     outcome = unit.move(command.id, [Posting(payer, CASH, amount)], overdraft=True)
     if outcome is not OK:
         return outcome, account
-    if not late:
-        _release(unit, account, hold)
-        restore_limit(unit, account, hold.amount - amount, hold.time_us)
-    elif account.counts(hold.time_us, unit.time_us):
-        note_withdrawal(unit, account, amount)  # again: it was given back when the hold ended
-    hold.state, hold.posted = "posted", amount
-    unit.change_hold(hold)
+    _note_payment(unit, account, hold, amount, late=late, final=command.final)
     if payer == WRITEOFF:
         unit.note_exception("written_off")
     elif account.balance < 0:
@@ -72,9 +122,48 @@ def decide_post(unit: UnitOfWork, command: Post) -> Decision:
     return OK, account
 
 
+def _note_payment(
+    unit: UnitOfWork, account: Account, hold: HoldRecord, amount: int, *, late: bool, final: bool
+) -> None:
+    """Note that `amount` of the hold left, `late` if nothing was held any more; the last payment ends it."""
+    left = hold.left
+    ends = final or amount == left
+    if not late:
+        _release(unit, account, hold, left if ends else amount, ends=ends)
+        if ends:
+            _restore_limit(unit, account, hold, left - amount)
+    else:
+        _count_again(unit, account, hold, amount)
+    hold.posted += amount
+    if ends:
+        hold.state = "posted"
+    unit.change_hold(hold)
+
+
+def is_same_post(unit: UnitOfWork, first: IdempotencyRecord, asked: Contents) -> bool:
+    """Return whether the two differ only in that one spells out the amount: all that was left of the hold."""
+    if (
+        unit.feature_level < PARTS_LEVEL
+        or asked.op != "post"
+        or first.asked.op != "post"
+        or first.asked.details != asked.details
+        or first.receipt.outcome is not OK
+        or None not in (first.asked.amount, asked.amount)
+    ):
+        return False
+    hold = find_hold(unit, named_in(asked, "hold"))
+    assert hold is not None, f"{first.receipt.id} paid out what was never held"
+    paid = sum(posting.amount_minor for posting in unit.postings(first.receipt.log_index))
+    return hold.left == 0 and paid in (first.asked.amount, asked.amount)
+
+
 def decide_void(unit: UnitOfWork, command: Void) -> Decision:
-    """Release a hold: no cash has left."""
-    hold = find_hold(unit, command.hold)
+    """Release what is held: no cash has left."""
+    return _void(unit, command.hold)
+
+
+def _void(unit: UnitOfWork, hold_id: str) -> Decision:
+    hold = find_hold(unit, hold_id)
     if hold is None:
         return Outcome.HOLD_NOT_FOUND, None
     account = unit.known_account(hold.account)
@@ -140,7 +229,7 @@ def find_hold(unit: UnitOfWork, hold_id: str) -> HoldRecord | None:
     if hold is not None:
         assert hold.id == hold_id, f"{hold_id} led to the hold {hold.id}"
         assert 0 <= hold.posted <= hold.amount, f"{hold.posted} of {hold.amount} was paid out of {hold.id}"
-        assert (hold.posted > 0) == (hold.state == "posted"), f"{hold.id} is {hold.state}: {hold.posted}"
+        assert hold.posted > 0 or hold.state != "posted", f"{hold.id} is {hold.state}: {hold.posted}"
     return hold
 
 
@@ -160,19 +249,43 @@ def may_end(hold: HoldRecord) -> Outcome:
 
 
 def end_hold(unit: UnitOfWork, account: Account, hold: HoldRecord, state: HoldState) -> None:
-    """Release an active hold without a payment."""
-    _release(unit, account, hold)
-    restore_limit(unit, account, hold.amount, hold.time_us)
+    """Release what is left of an active hold without a payment."""
+    _release(unit, account, hold, hold.left, ends=True)
+    _restore_limit(unit, account, hold, hold.left)
     hold.state = state
     unit.change_hold(hold)
 
 
-def _release(unit: UnitOfWork, account: Account, hold: HoldRecord) -> None:
+def _release(unit: UnitOfWork, account: Account, hold: HoldRecord, amount: int, *, ends: bool) -> None:
     assert hold.state == "active", f"{hold.id} is {hold.state}, and would be released"
     assert account.state != "closed", f"{account.name} is closed, and {hold.id} is active"
-    account.held -= hold.amount
+    account.held -= amount
     assert account.held >= 0, f"{account.name} would hold {account.held}"
-    if account.active_holds is not None:
+    if ends and account.active_holds is not None:
         account.active_holds -= 1
         assert account.active_holds >= 0, f"{account.name} would have {account.active_holds} active holds"
     unit.change_account(account)
+
+
+# -- the daily limit: payments take what was reserved first, so what is left is what was reserved last --
+
+
+def _counted(unit: UnitOfWork, hold: HoldRecord) -> tuple[int, int]:
+    """Return how much of the hold began to count towards the daily limit last, and when."""
+    raised = unit.raised_holds[hold.id] if unit.feature_level >= PARTS_LEVEL else None
+    return (hold.time_us, hold.amount) if raised is None else (raised.counted_us, raised.counted)
+
+
+def _restore_limit(unit: UnitOfWork, account: Account, hold: HoldRecord, rest: int) -> None:
+    """Take back what was counted of the `rest` that is released."""
+    if account.daily_limit is not None:
+        counted_us, counted = _counted(unit, hold)
+        restore_limit(unit, account, min(rest, counted), counted_us)
+
+
+def _count_again(unit: UnitOfWork, account: Account, hold: HoldRecord, amount: int) -> None:
+    """Count what is paid out late: it was given back when the hold ended."""
+    if account.daily_limit is not None:
+        counted_us, counted = _counted(unit, hold)
+        if account.counts(counted_us, unit.time_us):
+            note_withdrawal(unit, account, max(0, amount - max(0, hold.left - counted)))

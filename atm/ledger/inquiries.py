@@ -82,7 +82,6 @@ WAITING_BEFORE = """select log_index, asked_us, asked_by, roles, op,
     from approval join receipt using (request_id)
     where approved_by is null and asked_us >= ? and log_index < ? order by asked_us desc limit ?"""
 OLDER_PINS = "select count(*) from account where pin is not null and substr(pin, 1, length(?1)) <> ?1"
-REVERSED_BY = "select reversal from reversal where original = ?"
 
 
 def balance_view(query: Query, account: Account, now_us: int) -> ReadResult:
@@ -274,13 +273,26 @@ class Inquiries:
         if record is None:
             return ReadResult(id=request.id, outcome=Outcome.ORIGINAL_NOT_FOUND)
         approval = self.rows.approval(request.request_id)
+        taken_back, reversed_by = self._reversals(request.request_id)
         return ReadResult(
             **asdict(replace(record.receipt, id=request.id)),
             asked=record.asked,
             actor=record.actor,
-            reversed_by=self._cursor.execute(REVERSED_BY, (request.request_id,)).get,
+            reversed_by=reversed_by,
+            taken_back=taken_back,
             approved_by=None if approval is None else approval.approved_by,
         )
+
+    def _reversals(self, original: str) -> tuple[int | None, str | None]:
+        """Return how much the reversals of a request moved in all, and the last one."""
+        further = self.rows.last_refund(original)
+        first = self.rows.reversal(original)
+        if further is not None or first is None:
+            return further or (None, None)
+        reversal = self.rows.record(first)
+        assert reversal is not None, f"{original} was reversed by {first}, which has no receipt"
+        moved = sum(posting.amount_minor for posting in self.rows.postings(reversal.receipt.log_index))
+        return moved or None, first
 
 
 def _account_state(account: Account, now_us: int) -> AccountState:

@@ -17,6 +17,7 @@ from atm.ledger.commands import (
     Debit,
     Limited,
     LogCommand,
+    Post,
     Reseal,
     SetPin,
     Transfer,
@@ -46,6 +47,8 @@ def contents_of(command: Command, generation: int = FIRST_GENERATION) -> Content
             others = {
                 name: value for name, value in fields.items() if name not in _NO_DETAILS and value is not None
             }
+            if isinstance(command, Post) and command.final:
+                del others["final"]  # as a command of release 1.1, which does not know it
             if isinstance(command, Batch):
                 others["legs"] = [(leg.account, leg.target, leg.amount) for leg in command.legs]
             if isinstance(command, SetPin):
@@ -102,7 +105,7 @@ def _json(details: dict[str, Any]) -> str:
 def named_in(asked: Contents, field: Literal["hold", "request"]) -> str:
     """Return the id of the hold that a `post` or a `void` names, or of the request that an `approve` does."""
     assert asked.details is not None
-    return msgspec.json.decode(asked.details, type=dict[str, str])[field]
+    return str(msgspec.json.decode(asked.details, type=dict[str, str | bool])[field])
 
 
 def asked_again(asked: Contents, request_id: str) -> Limited:

@@ -1,18 +1,21 @@
-"""Reversals: the opposite of what a request moved is booked, once; a hold is released as a whole."""
+"""Reversals: the opposite of what a request moved is booked; what is left of a hold is released.
+
+Once; from feature level 2 on in several parts, until all is taken back.
+"""
 
 from __future__ import annotations
 
-from bisect import bisect_left
 from collections.abc import Sequence
-from operator import itemgetter
 
 from atm.ledger.accounts import Account
 from atm.ledger.commands import CASH, OK, WRITEOFF, Contents, Outcome, Reverse
 from atm.ledger.holds import end_hold, find_hold, may_end
-from atm.ledger.posting import POSTINGS_PER_ENTRY, Posting
+from atm.ledger.posting import Posting
 from atm.ledger.requests import named_in
 from atm.ledger.unit_of_work import TOMBSTONE, Decision, HoldRecord, IdempotencyRecord, UnitOfWork
 from atm.ledger.withdrawals import restore_limit
+
+PARTS_LEVEL = 2  # the feature level from which on there may be several reversals of one request
 
 
 def decide_reverse(unit: UnitOfWork, command: Reverse) -> Decision:
@@ -32,21 +35,23 @@ def decide_reverse(unit: UnitOfWork, command: Reverse) -> Decision:
     if outcome is OK:
         outcome = unit.move(command.id, opposites)
     if outcome is OK and account is not None:
-        unit.reversals[command.original] = command.id
+        _note_reversal(unit, command, _total(opposites))
         restore_limit(unit, account, _total(opposites), _withdrawn_us(unit, original))
     return outcome, account
 
 
 def taken_back(unit: UnitOfWork, command: Reverse) -> tuple[int, Account | None]:
-    """Return how much a reversal would move now, whatever the balances, and the customer's account.
+    """Return how much of its original is taken back in all after a reversal, and the customer's account.
 
-    0 if it is refused, and for the release of a hold, which moves nothing.
+    Whatever the balances. With what was taken back before, or many small reversals would escape a limit that
+    one is held to. 0 if it is refused, and for the release of a hold, which moves nothing.
     """
     original = unit.records[command.original]
     if original is None:
         return 0, None
     outcome, account, opposites = _planned(unit, command, original)
-    return (_total(opposites) if outcome is OK else 0), account
+    in_all = _taken_back(unit, command.original) + _total(opposites) if outcome is OK else 0
+    return in_all, account
 
 
 def _planned(
@@ -57,13 +62,14 @@ def _planned(
     if not postings:
         return Outcome.ORIGINAL_NOT_FOUND, None, ()
     account = unit.known_account(_customer(postings[0]))
-    if unit.is_reversed(command.original):
-        return Outcome.ALREADY_REVERSED, account, ()
     total = _total(postings)
-    amount = total if command.amount is None else command.amount
-    if amount > total or (amount < total and len(postings) > 1):
+    left = total - _taken_back(unit, command.original)
+    if left == 0 or (unit.feature_level < PARTS_LEVEL and left < total):
+        return Outcome.ALREADY_REVERSED, account, ()
+    amount = left if command.amount is None else command.amount
+    if amount > left or (amount < total and len(postings) > 1):
         return Outcome.EXCEEDS_ORIGINAL, account, ()
-    assert 0 < amount <= total, f"{amount} of {total} would be reversed"
+    assert 0 < amount <= left, f"{amount} of {left} would be reversed"
     if len(postings) == 1:
         opposites = [postings[0].opposite(amount)]
     else:
@@ -71,17 +77,37 @@ def _planned(
     return _may_correct(unit, opposites), account, opposites
 
 
+def _taken_back(unit: UnitOfWork, original: str) -> int:
+    """Return how much the reversals of a request moved so far."""
+    first = unit.reversal_of(original)
+    if first is None:
+        return 0
+    in_all = unit.refunded[original]
+    if in_all is not None:
+        return in_all
+    reversal = unit.records[first]
+    assert reversal is not None, f"{original} was reversed by {first}, which has no receipt"
+    return _total(unit.postings(reversal.receipt.log_index))
+
+
+def _note_reversal(unit: UnitOfWork, command: Reverse, amount: int) -> None:
+    if unit.reversal_of(command.original) is None:
+        unit.reversals[command.original] = command.id
+    else:
+        unit.add_refund(command.original, _taken_back(unit, command.original) + amount, command.id)
+
+
 def _total(postings: Sequence[Posting]) -> int:
     return sum(posting.amount_minor for posting in postings)
 
 
 def _reverse_hold(unit: UnitOfWork, command: Reverse, hold: HoldRecord) -> Decision:
-    """Release it as a whole. What was paid out of it is reversed under the id of its posting."""
+    """Release all that is left of it. What was paid out of it is reversed under the id of its posting."""
     account = unit.known_account(hold.account)
-    if unit.is_reversed(hold.id):
+    if unit.reversal_of(hold.id) is not None:
         return Outcome.ALREADY_REVERSED, account
     outcome = may_end(hold)
-    if outcome is OK and command.amount not in (None, hold.amount):
+    if outcome is OK and command.amount not in (None, hold.left):
         outcome = Outcome.EXCEEDS_ORIGINAL
     if outcome is OK:
         end_hold(unit, account, hold, "voided")
@@ -99,12 +125,7 @@ def _postings_of(unit: UnitOfWork, original: IdempotencyRecord) -> Sequence[Post
     """Return what the request moved; nothing for a reversal, which cannot be reversed."""
     if original.receipt.outcome is not OK or _op_of(unit, original) == "reverse":
         return ()
-    number = original.receipt.log_index * POSTINGS_PER_ENTRY
-    first, end = (
-        bisect_left(unit.journal, bound, key=itemgetter(0)) for bound in (number, number + POSTINGS_PER_ENTRY)
-    )
-    here = [Posting(debit, credit, amount) for _, _, debit, credit, amount, *_ in unit.journal[first:end]]
-    return here or unit.ledger.postings(original.receipt.log_index)
+    return unit.postings(original.receipt.log_index)
 
 
 def _op_of(unit: UnitOfWork, record: IdempotencyRecord) -> str:

@@ -26,7 +26,14 @@ from atm.ledger.peppers import PepperState
 from atm.ledger.posting import NO_HASH, POSTINGS_PER_ENTRY, Posting
 from atm.ledger.requests import accounts_named
 from atm.ledger.roles import RoleChange
-from atm.ledger.unit_of_work import ApprovalRecord, HoldRecord, IdempotencyRecord, LazyCache, UnitOfWork
+from atm.ledger.unit_of_work import (
+    ApprovalRecord,
+    HoldRecord,
+    IdempotencyRecord,
+    LazyCache,
+    RaisedHold,
+    UnitOfWork,
+)
 from atm.permissions import bits_of, names_of
 
 RECEIPT_COLUMNS = (
@@ -46,13 +53,16 @@ HOLD = f"{HOLD_COLUMNS} where request_id = ?"
 HOLDS_DUE = f"""{HOLD_COLUMNS} where state = 'active' and expires_us <= ?
     and (expires_us, request_id) > (?, ?) order by expires_us, request_id limit ?"""
 NO_LIMIT = -1
-HOLDS_OF = """select request_id, amount, time_us, expires_us from hold
+HOLDS_OF = """select request_id, amount, time_us, expires_us, posted from hold
     where account = ? and state = 'active' and request_id > ? order by request_id limit ?"""
 ACTIVE_HOLDS = "select count(*) from (select 1 from hold where account = ? and state = 'active' limit ?)"
 NEXT_EXPIRY = "select min(expires_us) from hold where state = 'active'"
 POSTINGS = """select debit_account, credit_account, amount from journal
     where posting >= ? and posting < ? order by posting"""
-REVERSED = "select 1 from reversal where original = ?"
+REVERSAL = "select reversal from reversal where original = ?"
+LAST_REFUND = """select taken_back, reversal from refund where original = ?
+    order by taken_back desc limit 1"""
+RAISED_HOLD = "select hold, counted_us, counted from raised_hold where hold = ?"
 ROLE_CHANGES = "select name, granted, revoked, log_index from role_change"
 APPROVAL_LIMITS = "select op, amount, log_index from approval_limit"
 APPROVAL = """select request_id, asked_by, roles, asked_us, stake, approved_by from approval
@@ -77,14 +87,17 @@ SET_ROLES = """on conflict (name) do update set granted = excluded.granted, revo
 SET_APPROVAL_LIMIT = "on conflict (op) do update set amount = excluded.amount, log_index = excluded.log_index"
 SET_APPROVAL = "on conflict (request_id) do update set approved_by = excluded.approved_by"
 SET_PEPPER = "on conflict (generation) do update set carried_index = excluded.carried_index"
-SET_HOLD = "on conflict (request_id) do update set state = excluded.state, posted = excluded.posted"
+SET_HOLD = """on conflict (request_id) do update set amount = excluded.amount, state = excluded.state,
+    posted = excluded.posted"""
+SET_RAISED_HOLD = """on conflict (hold) do update set counted_us = excluded.counted_us,
+    counted = excluded.counted"""
 
 ACCOUNTS_KEPT_MAX = 20_000  # in memory, some 400 bytes each
 
 ROWS_AT_ONCE = 8
 
 Row = tuple[str | int | float | bytes | None, ...]
-Stored = TypeVar("Stored", ApprovalLimit, ApprovalRecord, PepperState)
+Stored = TypeVar("Stored", ApprovalLimit, ApprovalRecord, PepperState, RaisedHold)
 
 
 class Unreadable(Exception):
@@ -117,7 +130,9 @@ JOURNAL_ROWS = Insertion("journal", columns=9)
 ACCOUNT_ROWS = Insertion("account", 9, SET_ACCOUNT)
 LOCK_ROWS = Insertion("pin_lock", 6, SET_LOCK)
 HOLD_ROWS = Insertion("hold", 7, SET_HOLD)
+RAISED_HOLD_ROWS = Insertion("raised_hold", 3, SET_RAISED_HOLD)
 REVERSAL_ROWS = Insertion("reversal", columns=2)
+REFUND_ROWS = Insertion("refund", columns=3)
 EXCEPTION_ROWS = Insertion("exception", columns=2)
 DEED_ROWS = Insertion("deed", columns=10)
 ROLE_ROWS = Insertion("role_change", 4, SET_ROLES)
@@ -179,7 +194,11 @@ class SqliteRows:
         if unit.changed_locks:
             LOCK_ROWS.insert(self._cursor, list(map(_lock_row, unit.changed_locks.values())))
         HOLD_ROWS.insert(self._cursor, list(map(_hold_row, unit.changed_holds.values())))
+        if unit.changed_raised_holds:
+            RAISED_HOLD_ROWS.insert(self._cursor, list(map(astuple, unit.changed_raised_holds.values())))
         REVERSAL_ROWS.insert(self._cursor, list(unit.reversals.items()))
+        if unit.refunds:
+            REFUND_ROWS.insert(self._cursor, unit.refunds)
         EXCEPTION_ROWS.insert(self._cursor, unit.exceptions)
         DEED_ROWS.insert(self._cursor, unit.deeds)
         ROLE_ROWS.insert(self._cursor, list(map(_role_row, unit.changed_roles.values())))
@@ -263,8 +282,24 @@ class SqliteRows:
         rows = self._execute(POSTINGS, (first, first + POSTINGS_PER_ENTRY)).fetchall()
         return [_posting(row) for row in rows]
 
-    def is_reversed(self, request_id: str) -> bool:
-        return self._execute(REVERSED, (request_id,)).get is not None
+    def raised_hold(self, hold: str) -> RaisedHold | None:
+        if not self.has_level_2:
+            return None
+        row = _only_row(self._execute(RAISED_HOLD, (hold,)))
+        return None if row is None else _as(RaisedHold, row, "a raised hold")
+
+    def reversal(self, original: str) -> str | None:
+        found = self._execute(REVERSAL, (original,)).get
+        return None if found is None else str(found)
+
+    def refunded(self, original: str) -> int | None:
+        refund = self.last_refund(original)
+        return None if refund is None else refund[0]
+
+    def last_refund(self, original: str) -> tuple[int, str] | None:
+        """Return how much was taken back in all and by which request last, if not by the first alone."""
+        row = _only_row(self._execute(LAST_REFUND, (original,))) if self.has_level_2 else None
+        return None if row is None else (int(str(row[0])), str(row[1]))
 
     def approval(self, request_id: str) -> ApprovalRecord | None:
         if not self.has_level_2:

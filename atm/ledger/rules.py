@@ -38,6 +38,7 @@ from atm.ledger.commands import (
     Open,
     Outcome,
     Post,
+    RaiseHold,
     Reseal,
     ResetPin,
     Reverse,
@@ -52,7 +53,14 @@ from atm.ledger.commands import (
     Void,
     WriteOff,
 )
-from atm.ledger.holds import decide_hold, decide_post, decide_void, expire_holds
+from atm.ledger.holds import (
+    decide_hold,
+    decide_post,
+    decide_raise,
+    decide_void,
+    expire_holds,
+    is_same_post,
+)
 from atm.ledger.posting import Posting
 from atm.ledger.requests import contents_of, same_contents
 from atm.ledger.resealing import decide_rotation, reseal
@@ -62,6 +70,7 @@ from atm.ledger.unit_of_work import TOMBSTONE, Decision, IdempotencyRecord, Unit
 from atm.ledger.withdrawals import may_pay, may_withdraw, note_withdrawal
 from atm.permissions import DEEDS
 
+_WITH_NOTHING = (SetApprovalLimit, Post)  # whose amounts may be 0
 DEEDS_LEVEL = 2  # the feature level from which on the ledger has the table `deed`
 
 
@@ -90,7 +99,7 @@ def decide(unit: UnitOfWork, log_index: int, time_us: int, logged: LoggedCommand
         return _recorded(unit, logged, command, OK if may else Outcome.NOT_ALLOWED)
     asked = contents_of(command, unit.pepper.generation)
     assert asked.amount is None or type(asked.amount) is int, f"an amount is an int, not {asked.amount!r}"
-    amount_min = 0 if isinstance(command, SetApprovalLimit) else 1
+    amount_min = 0 if isinstance(command, _WITH_NOTHING) else 1
     assert asked.amount is None or amount_min <= asked.amount <= AMOUNT_MINOR_MAX, (
         f"{asked.amount} is out of range"
     )
@@ -100,6 +109,8 @@ def decide(unit: UnitOfWork, log_index: int, time_us: int, logged: LoggedCommand
     if first is not None:
         assert first.receipt.id == command.id, f"{command.id} led to the receipt of {first.receipt.id}"
         if same_contents(first.asked, asked) or first.asked.op == TOMBSTONE:
+            return first.receipt
+        if is_same_post(unit, first, asked):
             return first.receipt
         account = None if asked.account is None else unit.accounts[asked.account]
         receipt = unit.receipt(command.id, Outcome.ID_REUSED, account)
@@ -149,6 +160,8 @@ def _decision(unit: UnitOfWork, command: Command) -> Decision:  # noqa: C901, PL
             return _transfer(unit, command.id, command.legs)
         case Hold():
             return decide_hold(unit, command)
+        case RaiseHold():
+            return decide_raise(unit, command)
         case Post():
             return decide_post(unit, command)
         case Void():

@@ -1,5 +1,5 @@
 -- What the ledger has besides from feature level 2 on (release 1.2): members, locks of PINs that end by themselves,
--- roles, second persons, peppers, deeds; and views for people. The entry that raises the level adds all this on every node, in its own transaction. Before that,
+-- roles, second persons, peppers, deeds, parts of refunds and of holds; and views for people. The entry that raises the level adds all this on every node, in its own transaction. Before that,
 -- the ledger is that of release 1.1 to the byte of its definitions.
 
 -- The servers, from the newest entry of the log that names them; before any, those that founded the cluster.
@@ -81,6 +81,21 @@ CREATE TABLE deed (
     hash       BLOB    NOT NULL                                    -- of this row and of the hash before it
 ) STRICT;
 
+-- Further reversals of what the first one (`reversal`) took back in part.
+CREATE TABLE refund (
+    original   TEXT    NOT NULL REFERENCES reversal (original),
+    taken_back INTEGER NOT NULL,                                   -- by all reversals of it, this one included
+    reversal   TEXT    NOT NULL REFERENCES receipt (request_id),
+    PRIMARY KEY (original, taken_back)
+) STRICT, WITHOUT ROWID;
+
+-- Holds whose amount was raised, and how much of it counts towards the daily limit since the last raise: all of
+-- it, if it began to count together; else what was raised since another day began, or another limit.
+CREATE TABLE raised_hold (
+    hold       TEXT    NOT NULL PRIMARY KEY REFERENCES hold (request_id),
+    counted_us INTEGER NOT NULL,                                   -- the last raise
+    counted    INTEGER NOT NULL
+) STRICT, WITHOUT ROWID;
 -- For people: the journal and the receipts with times as dates (UTC), amounts with their decimals, and hashes in hex.
 CREATE VIEW readable_journal AS SELECT
     posting,

@@ -6,7 +6,9 @@ It looks things up through a `LedgerReader` (the ledger as it was before these e
 
 from __future__ import annotations
 
+from bisect import bisect_left
 from collections.abc import Callable, Mapping, Sequence
+from operator import itemgetter
 from typing import Literal, Protocol, TypeVar
 
 from msgspec import Struct
@@ -55,6 +57,19 @@ class HoldRecord(Struct, kw_only=True):
     state: HoldState = "active"
     posted: int = 0
 
+    @property
+    def left(self) -> int:
+        """What was not paid out; it is held while the hold is active."""
+        return self.amount - self.posted
+
+
+class RaisedHold(Struct, frozen=True, kw_only=True, gc=False):
+    """A hold that was raised, and how much of it counts towards the daily limit since `counted_us`."""
+
+    hold: str
+    counted_us: int
+    counted: int
+
 
 class ApprovalRecord(Struct, frozen=True, kw_only=True, gc=False):
     """A request that needed an approval: who asked, with which roles in the certificate (bits), and when.
@@ -93,7 +108,13 @@ class LedgerReader(Protocol):
         """Return how many active holds the account has, `limit` if there are more."""
 
     def postings(self, log_index: int) -> Sequence[Posting]: ...
-    def is_reversed(self, request_id: str) -> bool: ...
+    def raised_hold(self, hold: str) -> RaisedHold | None: ...
+    def reversal(self, original: str) -> str | None:
+        """Return the id of the first reversal."""
+
+    def refunded(self, original: str) -> int | None:
+        """Return how much was taken back in all, None if there was no reversal beside the first."""
+
     def approval(self, request_id: str) -> ApprovalRecord | None: ...
 
 
@@ -115,6 +136,8 @@ class UnitOfWork:
         self.accounts = accounts
         self.records = records
         self.holds = LazyCache(reader.hold)
+        self.raised_holds = LazyCache(reader.raised_hold)
+        self.refunded = LazyCache(reader.refunded)
         self.approvals = LazyCache(reader.approval)
         self.log_index = 0  # of the entry that is being decided
         self.time_us = 0
@@ -128,7 +151,9 @@ class UnitOfWork:
         self.changed_locks: dict[str, Account] = {}
         self.changed_holds: dict[str, HoldRecord] = {}
         self.expired_to = (0, "")  # up to this expires_us and id, `Expire` has ended what was active before
-        self.reversals: dict[str, str] = {}  # original to reversal
+        self.changed_raised_holds: dict[str, RaisedHold] = {}
+        self.reversals: dict[str, str] = {}  # original to its first reversal
+        self.refunds: list[tuple[str, int, str]] = []  # further ones: original, sum with this one, reversal
         self.exceptions: list[tuple[int, ExceptionKind]] = []
         self.role_changes: Mapping[str, RoleChange] = {}  # of all identities; never changed in place
         self.changed_roles: dict[str, RoleChange] = {}
@@ -195,8 +220,28 @@ class UnitOfWork:
         """Have the hold written, and found by the entries that follow."""
         self.holds[hold.id] = self.changed_holds[hold.id] = hold
 
-    def is_reversed(self, request_id: str) -> bool:
-        return request_id in self.reversals or self.ledger.is_reversed(request_id)
+    def change_raised_hold(self, raised: RaisedHold) -> None:
+        """Have written how much of a raised hold counts, and found by the entries that follow."""
+        self.raised_holds[raised.hold] = self.changed_raised_holds[raised.hold] = raised
+
+    def reversal_of(self, request_id: str) -> str | None:
+        """Return the id of the first reversal of a request, None if it was not reversed."""
+        return self.reversals.get(request_id) or self.ledger.reversal(request_id)
+
+    def add_refund(self, original: str, taken_back: int, reversal: str) -> None:
+        """Have a further reversal written, after which so much is taken back in all."""
+        self.refunded[original] = taken_back
+        self.refunds.append((original, taken_back, reversal))
+
+    def postings(self, log_index: int) -> Sequence[Posting]:
+        """Return what the entry at that index moved."""
+        number = log_index * POSTINGS_PER_ENTRY
+        first, end = (
+            bisect_left(self.journal, bound, key=itemgetter(0))
+            for bound in (number, number + POSTINGS_PER_ENTRY)
+        )
+        here = [Posting(debit, credit, amount) for _, _, debit, credit, amount, *_ in self.journal[first:end]]
+        return here or self.ledger.postings(log_index)
 
     def change_roles(self, change: RoleChange) -> None:
         """Have what the log says about an identity's roles written, and counted from the next entry on."""

@@ -91,6 +91,7 @@ READERS: Mapping[str, Callable[[str], Any]] = {
     "account": read_account,
     "amount": read_amount,
     "reference": read_reference,
+    "more": str,  # the word itself
     "minutes": lambda text: read_number(text, HOLD_MS_MAX // MINUTE_MS, "The number of minutes"),
     "n": lambda text: read_number(text, PAGE_LINES_MAX, "The number of lines"),
     "posting": lambda text: read_number(text, POSTING_MAX, "The number of a posting"),

@@ -36,6 +36,7 @@ from atm.ledger.commands import (
     Outcome,
     Post,
     Query,
+    RaiseHold,
     Read,
     ResetPin,
     Reverse,
@@ -60,6 +61,7 @@ from atm.teller.intents import (
     LogOut,
     More,
     Quit,
+    Raise,
     Settle,
     ShowDays,
     ShowReceipt,
@@ -126,9 +128,16 @@ def _limit_done(request: SetLimit) -> str:
     return f"Successfully {_limit_deed(request)}"
 
 
+def _confirm(given: Given) -> Confirm:
+    if given["more"] and given["amount"] is None:
+        raise InvalidCommand("Say how much is paid out now: the rest stays held")
+    return Confirm(given["reference"], given["amount"], bool(given["more"]), given.request_id)
+
+
 def _post_deed(request: Post) -> str:
-    part = "the whole" if request.amount is None else f"{format_amount(request.amount)} of the"
-    return f"confirmed and paid out {part} hold {request.hold}"
+    part = "" if request.amount is None else f"{format_amount(request.amount)} of "
+    rest = "" if request.final else ", the rest of which stays held"
+    return f"confirmed and paid out {part}the hold {request.hold}{rest}"
 
 
 def _reverse_deed(request: Reverse) -> str:
@@ -180,7 +189,7 @@ def _help(given: Given) -> Help:
     return Help(command.name)
 
 
-def _over_the_limit(_: Debit | Hold) -> str:
+def _over_the_limit(_: Debit | Hold | RaiseHold) -> str:
     return "Daily withdrawal limit exceeded: try a smaller amount, or wait until tomorrow (UTC)"
 
 
@@ -254,26 +263,27 @@ _ACCOUNTS = Listing(
 
 
 def _hold_cells(row: HoldState) -> list[str]:
-    amount = format_amount(row.amount, in_column=True)
     return [
         format_timestamp(row.time_us),
         format_timestamp(row.expires_us),
-        amount,
+        format_amount(row.amount, in_column=True),
+        format_amount(row.posted, in_column=True) if row.posted else "-",
         printable(row.request_id),
     ]
 
 
 def _narrow_hold_cells(row: HoldState) -> list[str]:
-    since, until, amount, reference = _hold_cells(row)
-    return [f"{since[:-3]}\n{reference}", until[5:-3], _closely(amount)]
+    since, until, amount, paid_out, reference = _hold_cells(row)
+    amounts = f"{amount}\n-{paid_out}" if row.posted else amount
+    return [f"{since[:-3]}\n{reference}", until[5:-3], _closely(amounts)]
 
 
 _HOLDS = Listing(
     rows=lambda found: found.holds,
     time_us=lambda row: row.time_us,
-    headers=("since (UTC)", "until (UTC)", "amount", "reference"),
+    headers=("since (UTC)", "until (UTC)", "amount", "paid out", "reference"),
     cells=_hold_cells,
-    alignment=("left", "left", "right", "left"),
+    alignment=("left", "left", "right", "right", "left"),
     narrow_headers=("since (UTC)", "until", "amount"),
     narrow_cells=_narrow_hold_cells,
     narrow_alignment=("left", "left", "right"),
@@ -410,7 +420,7 @@ _ROWS: tuple[TellerCommand[Any], ...] = (
     TellerCommand(
         "holds [<n>] [after <reference>]",
         "lists your active holds",
-        "Each with its reference, for confirm and cancel. Default: 10.",
+        "With what was paid out of each already. Default: 10.",
         request=Holds,
         read=lambda given: Holds(
             id=given.request_id,
@@ -421,13 +431,28 @@ _ROWS: tuple[TellerCommand[Any], ...] = (
         listing=_HOLDS,
     ),
     TellerCommand(
-        "confirm [<reference>] [<amount>]",
+        "confirm [<reference>] [<amount>] [more]",
         "pays out the last or named hold, or a part",
-        f"{_LAST} With an amount the rest is released.",
+        f"{_LAST} With an amount the rest is released, or stays held for more.",
         request=Post,
-        read=lambda given: Confirm(given["reference"], given["amount"], given.request_id),
+        read=_confirm,
         moves_money=True,
         deed=_post_deed,
+    ),
+    TellerCommand(
+        "raise [<reference>] <amount>",
+        "holds so much more on the last or named hold",
+        _LAST,
+        request=RaiseHold,
+        read=lambda given: Raise(given["reference"], given["amount"], given.request_id),
+        moves_money=True,
+        deed=lambda request: f"raised the hold {request.hold} by {format_amount(request.amount)}",
+        refusals={
+            Outcome.LIMIT_EXCEEDED: _over_the_limit,
+            Outcome.HOLD_NOT_FOUND: lambda request: (
+                f"No hold on {request.account} has this reference: check it (to list them, type: holds)"
+            ),
+        },
     ),
     TellerCommand(
         "cancel [<reference>]",
@@ -440,8 +465,9 @@ _ROWS: tuple[TellerCommand[Any], ...] = (
     ),
     TellerCommand(
         "reverse <reference> [<amount>]",
-        "takes back a request, or a part of it, once",
-        "A hold is released, as by cancel.",
+        "takes back a request, or a part of it",
+        "Part by part until all is taken back; without an amount, what is left of it. A hold is released, as "
+        "by cancel. Another word for it: refund.",
         request=Reverse,
         read=_reverse,
         moves_money=True,
@@ -623,7 +649,7 @@ _ROWS: tuple[TellerCommand[Any], ...] = (
 )
 
 COMMANDS = {row.name: row for row in _ROWS}
-ALIASES = {"exit": "quit", "?": "help", "deposit": "credit", "withdraw": "debit"}
+ALIASES = {"exit": "quit", "?": "help", "deposit": "credit", "withdraw": "debit", "refund": "reverse"}
 ALONE = {"balance": "query"}  # with nothing behind it
 
 # Of the two that ask for a balance, `query` is first.

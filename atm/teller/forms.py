@@ -39,7 +39,10 @@ class Form:
         return sum(len(part.words) for part in self.parts)
 
     def matches(self, words: Sequence[str]) -> list[dict[str, str]]:
-        """Return each way to read the words, as arguments by name; their values are not checked."""
+        """Return each way to read the words, as arguments by name; their values are not checked.
+
+        A word that may be left out by itself, such as `[more]`, stands under its own name if it was said.
+        """
         return list(_matches(self.parts, words))
 
     def following(self, words: Sequence[str]) -> list[str]:
@@ -83,6 +86,8 @@ def _taken(part: Part, words: Sequence[str]) -> dict[str, str] | None:
     """Return the arguments in the first words, or None if these are not the part."""
     if len(words) < len(part.words) or not _begins(part, words):
         return None
+    if part.is_optional and part.words == ((words[0].lower(),),):
+        return {words[0].lower(): words[0]}
     return {
         alternative.strip("<>"): word
         for alternatives, word in zip(part.words, words, strict=False)

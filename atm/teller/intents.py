@@ -9,10 +9,20 @@ from atm.ledger.commands import Command, Read
 
 @dataclass(frozen=True)
 class Confirm:
-    """Pay out what was held under `reference`, or else last; or a part of it."""
+    """Pay out what was held under `reference`, or else last; or a part, and with `more` hold the rest."""
 
     reference: str | None
     amount: int | None
+    more: bool
+    request_id: str
+
+
+@dataclass(frozen=True)
+class Raise:
+    """Hold more under `reference`, or else under what was held last."""
+
+    reference: str | None
+    amount: int
     request_id: str
 
 
@@ -93,6 +103,7 @@ class Quit:
 
 TellersOwn = (
     Confirm
+    | Raise
     | Cancel
     | ShowReceipt
     | ShowDays

@@ -18,12 +18,13 @@ _REFUSALS = {
     Outcome.HOLD_ALREADY_POSTED: "The hold {named} was confirmed already: nothing was changed",
     Outcome.HOLD_ALREADY_VOIDED: "The hold {named} was cancelled already: nothing was changed",
     Outcome.HOLD_EXPIRED: "The hold {named} has expired: nothing is held any more",
-    Outcome.EXCEEDS_HOLD: "More than was held under {named}: confirm that much, or less",
+    Outcome.EXCEEDS_HOLD: "More than is left of the hold {named}: confirm that much, or less",
     Outcome.ALREADY_REVERSED: (
         "{id} was reversed before it reached the bank: it is not done, and never will be"
     ),
     Outcome.EXCEEDS_ORIGINAL: (
-        "More than was moved under {named}: reverse that much, or less (a batch or a hold only as a whole)"
+        "More than was moved under {named}, or is left of it: reverse that much, or less "
+        "(a batch or a hold only as a whole)"
     ),
     Outcome.ALREADY_APPROVED: "{named} was approved already, and carried out: nothing was changed",
     Outcome.APPROVAL_EXPIRED: "{named} was asked more than a day ago: whoever needs it has to ask again",

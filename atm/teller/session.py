@@ -8,7 +8,7 @@ from typing import assert_never
 
 from atm.client import Client, NotAllowed, Receipt, Unavailable, new_request_id
 from atm.command_line import printable
-from atm.ledger.commands import Command, Outcome, Post, Query, Read, Void
+from atm.ledger.commands import Command, Outcome, Post, Query, RaiseHold, Read, Void
 from atm.money import format_amount
 from atm.teller import phrases
 from atm.teller import table_reports as reports
@@ -27,6 +27,7 @@ from atm.teller.intents import (
     LogOut,
     More,
     Quit,
+    Raise,
     Settle,
     ShowDays,
     ShowReceipt,
@@ -53,7 +54,7 @@ from atm.teller.session_state import SessionState
 
 WELCOME = "Welcome to your ATM! You can check your balance, credit to or debit from your account"
 COMMAND_CHARS_SHOWN = 100
-_TAKES_ID = Command | Confirm | Cancel
+_TAKES_ID = Command | Confirm | Raise | Cancel
 
 
 class Teller:
@@ -182,7 +183,11 @@ class Teller:
         match intent:
             case Confirm():
                 hold = self.state.hold_or_refuse("confirm", intent.reference)
-                return self._change(Post(id=intent.request_id, hold=hold, amount=intent.amount))
+                final = not intent.more
+                return self._change(Post(id=intent.request_id, hold=hold, amount=intent.amount, final=final))
+            case Raise(reference=reference, amount=amount, request_id=request_id):
+                hold, account = self.state.hold_or_refuse("raise", reference), self._identity.account
+                return self._change(RaiseHold(id=request_id, account=account, hold=hold, amount=amount))
             case Cancel():
                 hold = self.state.hold_or_refuse("cancel", intent.reference)
                 return self._change(Void(id=intent.request_id, hold=hold))

@@ -50,8 +50,8 @@ class SessionState:
         match command:
             case "confirm":  # also after its end
                 return list(self._holds)
-            case "cancel" | "reverse":
-                found = self._holds if command == "cancel" else self._reversible_until
+            case "cancel" | "raise" | "reverse":
+                found = self._reversible_until if command == "reverse" else self._holds
                 return [reference for reference in found if self._reversible_until[reference] > now]
             case "approve":
                 return self._waiting
@@ -61,9 +61,11 @@ class SessionState:
     def note_decision(self, command: Command, outcome: Outcome) -> None:
         """Remember what can be confirmed, cancelled, reversed and approved after a decision."""
         match command:
+            case Post(final=False) if outcome is Outcome.OK:
+                pass  # the rest stays held
             case Post() | Void() if outcome in _ENDED:
                 self._end(command.hold)
-            case Reverse() if outcome in _ENDED:
+            case Reverse() if outcome in _ENDED and (command.amount is None or outcome is not Outcome.OK):
                 self._end(command.original)
             case Approve() if outcome in _ENDED and command.request in self._waiting:
                 self._waiting.remove(command.request)

@@ -54,6 +54,7 @@ def receipt(
             "time_us": found.time_us,
             "actor": found.actor,
             "reversed_by": found.reversed_by,
+            "taken_back": found.taken_back,
             "approved_by": found.approved_by,
         },
         is_table=True,

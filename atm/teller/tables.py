@@ -91,6 +91,8 @@ def receipt(
     if found.actor is not None and found.actor != LOCAL:
         rows += [("asked by", printable(found.actor))]
     rows += [] if found.reversed_by is None else [("reversed by", printable(found.reversed_by))]
+    if found.taken_back is not None:
+        rows += [("taken back", format_amount(found.taken_back, separated=True))]
     rows += [] if found.approved_by is None else [("approved by", printable(found.approved_by))]
     width = None if columns is None else max(_STACKED_COLUMNS, columns - _LABEL_COLUMNS)
     return tabulate(rows, tablefmt="plain", disable_numparse=True, maxcolwidths=[None, width])

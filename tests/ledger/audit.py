@@ -10,7 +10,7 @@ from atm.ledger.ledger import Ledger
 JOURNAL = """select posting, journal.time_us, debit_account, credit_account, journal.amount,
     debit_balance, credit_balance, request_id, hash, receipt.log_index, receipt.time_us, outcome
     from journal join receipt using (request_id) order by posting"""
-HELD = """select account, held, (select coalesce(sum(amount), 0) from hold
+HELD = """select account, held, (select coalesce(sum(amount - posted), 0) from hold
     where hold.account = account.account and hold.state = 'active') from account"""
 OVERDRAWN = """select balance.account from balance where amount < 0 and account not in ('cash', 'writeoff')
     and account not in (select debit_account from exception join journal using (posting)

@@ -108,6 +108,18 @@ def test_the_stake_of_a_reversal_is_what_it_takes_back(desk: Desk) -> None:
     assert balance_of(desk.ledger, "ann") == 0
 
 
+def test_no_row_of_small_reversals_escapes_the_limit(desk: Desk) -> None:
+    assert desk.do("c1 credit main 300") == "ok"
+    assert desk.do("r1 reverse c1 60", "tim", T) == "ok"
+    assert desk.do("r2 reverse c1 40", "tim", T) == "ok"
+    assert desk.do("r3 reverse c1 1", "tim", T) == "needs_approval"
+    assert desk.otto("a3 approve r3") == "ok"
+    found = desk.ledger.view(Lookup(id="l", request_id="c1"))
+    assert (found.reversed_by, found.taken_back) == ("a3", 101)
+    assert desk.do("r4 reverse c1 200", "tim", T) == "exceeds_original"
+    assert desk.do("r5 reverse c1", "tim", T) == "needs_approval"
+
+
 def test_the_release_of_a_hold_takes_nothing_back(desk: Desk) -> None:
     assert desk.do("h1 hold main 400 60s") == "ok"
     assert desk.do("r1 reverse h1", "tim", T) == "ok"

@@ -11,6 +11,7 @@ from atm.ledger import inquiries
 from atm.ledger import ledger as ledger_module
 from atm.ledger.commands import Accounts, Exceptions, Line, Lookup, Query, ReadResult, Statement
 from atm.ledger.ledger import Ledger, LedgerFault
+from atm.ledger.rows import REVERSAL
 from tests.support.entries import records, time_us
 
 HISTORY = [
@@ -240,7 +241,7 @@ def test_the_banks_own_pages_are_read_from_their_end_and_never_sorted(sql: str, 
     assert not [step for step in steps if "SCAN" in step or "TEMP B-TREE" in step], steps
 
 
-@pytest.mark.parametrize("sql", [inquiries.FIRST_AT_OR_AFTER, inquiries.LAST_POSTING, inquiries.REVERSED_BY])
+@pytest.mark.parametrize("sql", [inquiries.FIRST_AT_OR_AFTER, inquiries.LAST_POSTING, REVERSAL])
 def test_each_step_towards_a_past_balance_is_one_search(sql: str, ledger: Ledger) -> None:
     steps = plan(ledger, sql)
     assert steps

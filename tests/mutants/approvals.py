@@ -35,11 +35,11 @@ APPROVALS = (
                 "taken_back",
                 """
                 outcome_, account_, opposites_ = _planned(unit_, command_, original_)
-                return (_total(opposites_) if outcome_ is OK else 0), account_
+                in_all_ = _taken_back(...) + _total(opposites_) if outcome_ is OK else 0
                 """,
                 """
                 outcome_, account_, opposites_ = _planned(unit_, command_, original_)
-                return (_total(_postings_of(unit_, original_)) if outcome_ is OK else 0), account_
+                in_all_ = _total(_postings_of(unit_, original_)) if outcome_ is OK else 0
                 """,
             ),
         ),
@@ -49,7 +49,11 @@ APPROVALS = (
         name="second person for what is refused",
         what="a reversal that can never be done is sent to a second person",
         edits=(
-            Edit("taken_back", "_total(opposites_) if outcome_ is OK else 0", "_total(opposites_) or 10**9"),
+            Edit(
+                "taken_back",
+                "_taken_back(...) + _total(opposites_) if outcome_ is OK else 0",
+                "_total(opposites_) or 10**9",
+            ),
         ),
         caught_by=TESTS + "test_where_nothing_is_at_stake_the_ordinary_rule_decides_at_once",
     ),

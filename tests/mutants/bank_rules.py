@@ -29,7 +29,7 @@ BANK_RULES = (
     Mutant(
         name="reversed twice in one batch",
         what="a second reversal of the same request gives the money once more",
-        edits=(Edit("UnitOfWork.is_reversed", "request_id_ in self.reversals", "False"),),
+        edits=(Edit("UnitOfWork.reversal_of", "self.reversals.get(request_id_)", "None"),),
         caught_by=REVERSAL_TESTS + "test_a_reversal_books_the_opposite_once",
     ),
     Mutant(
@@ -83,7 +83,7 @@ BANK_RULES = (
     Mutant(
         name="late posting releases again",
         what="what was held is released by the expiry and once more by the posting",
-        edits=(Edit("decide_post", "not late_", "True"),),
+        edits=(Edit("_note_payment", "not late_", "True"),),
         caught_by=HOLD_TESTS + "test_cash_that_left_after_its_hold_ended_is_booked_and_listed",
     ),
     Mutant(

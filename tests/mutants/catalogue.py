@@ -20,6 +20,7 @@ from tests.mutants.format import FORMAT
 from tests.mutants.guards import GUARDS
 from tests.mutants.install import INSTALL
 from tests.mutants.members import MEMBERS
+from tests.mutants.parts import PARTS
 from tests.mutants.peppers import PEPPERS
 from tests.mutants.permissions import PERMISSIONS
 from tests.mutants.pins import PINS
@@ -55,6 +56,7 @@ MUTANTS = (
     *MEMBERS,
     *BANK,
     *BANK_RULES,
+    *PARTS,
     *PINS,
     *PEPPERS,
     *PERMISSIONS,

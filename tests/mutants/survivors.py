@@ -112,7 +112,7 @@ SURVIVORS = (
         edits=(
             Edit(
                 "_reverse_hold",
-                "outcome_ is OK and command_.amount not in (None, hold_.amount)",
+                "outcome_ is OK and command_.amount not in (None, hold_.left)",
                 "False",
             ),
         ),

@@ -221,7 +221,7 @@ def test_the_slots_of_a_request_hold_its_longest_answer() -> None:
         exception="written_off",
     )
     account = AccountState(account=longest, balance=number, available=number, state="closed", pin="locked")
-    hold = HoldState(request_id=longest, amount=number, time_us=number, expires_us=number)
+    hold = HoldState(request_id=longest, amount=number, time_us=number, expires_us=number, posted=number)
     waiting = WaitingRequest(
         log_index=number,
         time_us=number,
@@ -241,7 +241,10 @@ def test_the_slots_of_a_request_hold_its_longest_answer() -> None:
         (credit("a"), Reply(**common, log_index=number, time_us=number)),
         (query("q"), Reply(**common, state="frozen", pin="locked", locked_until_us=number, sealed_for=32)),
         (Pepper(id="p"), Reply(**common, pepper=pepper)),
-        (Lookup(id="l", request_id="a"), Reply(**common, asked=batch, actor=longest, reversed_by=longest)),
+        (
+            Lookup(id="l", request_id="a"),
+            Reply(**common, asked=batch, actor=longest, reversed_by=longest, taken_back=number),
+        ),
         *(
             (
                 Statement(id="s", account="main", limit=limit),

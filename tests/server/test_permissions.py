@@ -48,8 +48,8 @@ REQUESTS: list[ClientRequest] = [
         command(f"x {line}")
         for line in (
             *("credit ann 5", "debit ann 5", "transfer ann bob 5", "batch ann bob 5", "hold ann 5 60s"),
-            *("post h1 5", "void h1", "reverse c1 5", "write_off ann 5", "open ann", "freeze ann"),
-            *("unfreeze ann", "close ann", "unlock ann", "reset_pin ann", "set_limit ann 5"),
+            *("raise_hold ann h1 5", "post h1 5", "void h1", "reverse c1 5", "write_off ann 5", "open ann"),
+            *("freeze ann", "unfreeze ann", "close ann", "unlock ann", "reset_pin ann", "set_limit ann 5"),
             "set_pin ann 4711",
             "login ann 4711",
             *("grant_role ann teller", "revoke_role ann *", f"rotate_pepper 2 {'0' * 16}"),
@@ -82,8 +82,8 @@ REQUESTS: list[ClientRequest] = [
 ]
 
 # The table of the interfaces, written out once more.
-A_TELLERS = """credit debit transfer batch hold post void reverse query statement holds login set_pin
-    lookup open status"""
+A_TELLERS = """credit debit transfer batch hold raise_hold post void reverse query statement holds login
+    set_pin lookup open status"""
 AN_OPERATORS = f"""{A_TELLERS} freeze unfreeze unlock reset_pin set_limit write_off close exceptions
     accounts deeds approvals approve"""
 ALL_READS = (

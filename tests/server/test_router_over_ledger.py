@@ -36,7 +36,8 @@ COMMANDS: list[Command] = [
     command(f"x {line}")
     for line in (
         *("credit ann 5", "debit ann 5", "transfer ann bob 5", "batch ann bob 5, bob eve 5"),
-        *("hold ann 5 60s", "post h1 5", "void h1", "reverse c1 5", "write_off ann 5", "open ann"),
+        *("hold ann 5 60s", "raise_hold ann h1 5", "post h1 5", "post h1 5 more", "post h1 0", "void h1"),
+        *("reverse c1 5", "write_off ann 5", "open ann"),
         *("freeze ann", "unfreeze ann", "close ann", "unlock ann", "reset_pin ann", "set_limit ann 5"),
         *("grant_role ann teller", "revoke_role ann *"),
         *("set_approval_limit write_off 5", "approve w1"),

@@ -100,6 +100,7 @@ class BankModel:
         self._removed: dict[str, int] = {}
         self.balance, self.account, self.lock, self.hold = Versions(), Versions(), Versions(), Versions()
         self.journal, self.receipt, self.reversal, self.exception = Lines(), Lines(), Lines(), Lines()
+        self.refund, self.raised_hold = Lines(), Versions()
         self.role_change, self.pepper, self.deed = Versions(), Versions(), Lines()
         self.approval_limit, self.approval = Versions(), Versions()
         self._deed_hash = bytes(32)
@@ -252,6 +253,8 @@ class BankModel:
             "member": [(name, *row) for name, row in sorted(members.items())],
             "removed": sorted(removed.items()),
             "pin_lock": self.lock.all_at(index),
+            "refund": sorted(self.refund.at(index)),
+            "raised_hold": self.raised_hold.all_at(index),
             "role_change": self.role_change.all_at(index),
             "approval_limit": self.approval_limit.all_at(index),
             "approval": self.approval.all_at(index),
@@ -338,9 +341,15 @@ class BankModel:
         self._note_changes(entry.index, holds)
         self._note_moves(entry, command.id)
         if outcome == "ok" and isinstance(done, Reverse):
-            self.reversal.add(entry.index, (done.original, command.id))
+            self._note_reversal(entry.index, done.original, command.id)
         self._note_approvals(entry.index, command.id, asked.get("request", ""))
         return decision
+
+    def _note_reversal(self, index: int, original: str, reversal: str) -> None:
+        if len(self._bank.reversed[original]) == 1:
+            self.reversal.add(index, (original, reversal))
+        else:
+            self.refund.add(index, (original, self._bank.taken_back(original), reversal))
 
     def _note_approvals(self, index: int, *requests: str) -> None:
         for op, (limit, since) in self._bank.limits.items():
@@ -353,7 +362,13 @@ class BankModel:
                 self.approval.put(index, request_id, row)
 
     def same(self, request_id: str, first: dict[str, Any], again: dict[str, Any]) -> bool:
-        """Return whether the same is asked: of two new PINs, as far as both are known for one pepper."""
+        """Return whether the same is asked: of two new PINs, as far as both are known for one pepper.
+
+        From feature level 2 on a posting of all that was left of a hold may say how much that is, or not.
+        """
+        if self._feature_level >= 2 and request_id in self._bank.emptied:
+            spelled = {"amount": self._bank.emptied[request_id]}
+            first, again = spelled | first, spelled | again
         if first["op"] == again["op"] == "set_pin" and (
             request_id in self.forgotten
             or "" in (first["pin"], again["pin"])
@@ -391,6 +406,8 @@ class BankModel:
             if hold is not None:
                 whose = (request_id, hold.account, hold.amount, hold.since_us, hold.until_us)
                 self.hold.put(index, request_id, (*whose, hold.state, hold.posted))
+            if request_id in self._bank.raised:
+                self.raised_hold.put(index, request_id, (request_id, *self._bank.raised[request_id]))
 
     def _note_moves(self, entry: Entry, request_id: str) -> None:
         for place, (move, *balances) in enumerate(self._bank.moves):

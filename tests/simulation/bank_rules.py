@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 from msgspec.structs import replace
 
 from atm.ledger.commands import (
+    AMOUNT_MINOR_MAX,
     BALANCE_MINOR_MAX,
     CASH,
     WRITEOFF,
@@ -28,6 +29,7 @@ from atm.ledger.commands import (
     Login,
     Open,
     Post,
+    RaiseHold,
     ResetPin,
     Reverse,
     RevokeRole,
@@ -91,14 +93,35 @@ class Account:
 
 @dataclass
 class Reserved:
-    """What a hold holds."""
+    """What a hold holds: its `layers` were reserved one after the other, and the first are paid out first."""
 
     account: str
-    amount: int
-    since_us: int
+    layers: list[tuple[int, int]]  # since when, and how much
     until_us: int
     state: str = "active"
     posted: int = 0
+
+    @property
+    def since_us(self) -> int:
+        return self.layers[0][0]
+
+    @property
+    def amount(self) -> int:
+        return sum(amount for _, amount in self.layers)
+
+    @property
+    def left(self) -> int:
+        return self.amount - self.posted
+
+    def slices(self, first: int, end: int) -> list[tuple[int, int]]:
+        """Return since when each part of what lies between two places of the whole was reserved."""
+        found, place = [], 0
+        for since_us, amount in self.layers:
+            part = min(end, place + amount) - max(first, place)
+            if part > 0:
+                found.append((since_us, part))
+            place += amount
+        return found
 
 
 @dataclass
@@ -123,7 +146,9 @@ class Bank:
     holds: dict[str, Reserved] = field(default_factory=dict)
     done: dict[str, tuple[int, list[Move]]] = field(default_factory=dict)  # id: when counted, what it moved
     reversals: set[str] = field(default_factory=set)
-    reversed: dict[str, str] = field(default_factory=dict)  # original: reversal
+    reversed: dict[str, list[tuple[str, int]]] = field(default_factory=dict)  # original: by whom, how much
+    emptied: dict[str, int] = field(default_factory=dict)  # postings that left nothing of a hold, how much
+    raised: dict[str, tuple[int, int]] = field(default_factory=dict)  # hold: the last raise, and what counts
     buried: set[str] = field(default_factory=set)  # reversed before they came
     moves: list[tuple[Move, int, int]] = field(default_factory=list)  # with both balances right after
     role_changes: dict[str, tuple[int, int]] = field(default_factory=dict)  # granted and revoked, as bits
@@ -166,7 +191,7 @@ class Bank:
         for request_id in due:
             hold = self.holds[request_id]
             hold.state = "expired"
-            self._uncount(hold.account, hold.amount, hold.since_us)
+            self._give_back(hold, hold.posted)
         return due
 
     def reseal(self, generation: int, seals: Sequence[tuple[str, str]]) -> None:
@@ -178,13 +203,17 @@ class Bank:
                 account.pin = seal
 
     def held(self, name: str) -> int:
-        return sum(h.amount for h in self.holds.values() if h.account == name and h.state == "active")
+        return sum(h.left for h in self.holds.values() if h.account == name and h.state == "active")
 
     def shown(self, command: Command) -> str | None:
         """Return whose balance the receipt tells."""
         match command:
+            case Post() | RaiseHold() if command.level_needed > self.level:
+                return None
             case Batch(legs=legs):
                 return legs[0].account
+            case RaiseHold(hold=hold, account=name):
+                return name if hold in self.holds and self.holds[hold].account == name else None
             case Post(hold=hold) | Void(hold=hold):
                 return self.holds[hold].account if hold in self.holds else None
             case Reverse(original=original):
@@ -219,7 +248,9 @@ class Bank:
                     self._customer(name)
                 return amount
             case Reverse():
-                return 0 if command.original in self.holds else sum(move[2] for move in self._back(command))
+                if command.original in self.holds:
+                    return 0
+                return self.taken_back(command.original) + sum(move[2] for move in self._back(command))
             case Unlock(account=name) | ResetPin(account=name):
                 return self._customer(name).balance
         raise AssertionError(f"{command} has no limit")
@@ -267,9 +298,14 @@ class Bank:
                 if self.level >= 2 and len(active) >= HOLDS:
                     raise Refused("limit_exceeded")
                 until_us = self.now_us + 1000 * command.expires_ms
-                self.holds[command.id] = Reserved(command.account, command.amount, self.now_us, until_us)
+                layer = (self.now_us, command.amount)
+                self.holds[command.id] = Reserved(command.account, [layer], until_us)
                 self._count(command.account, command.amount)
+            case RaiseHold():
+                self._raise(command)
             case Post():
+                if self.level < 2 and (command.amount == 0 or not command.final):
+                    raise Refused("not_allowed")
                 self._post(command)
             case Void():
                 self._release(self._unexpired(command.hold))
@@ -392,7 +428,7 @@ class Bank:
             account.pins_day = self.now_us // US_PER_DAY
             account.wrong_today = account.unlocks_today = 0
 
-    def _withdraw(self, command: Debit | Hold) -> None:
+    def _withdraw(self, command: Debit | Hold | RaiseHold) -> None:
         account = self._usable(command.account)
         self._identify(account, command.pin)
         if account.balance - self.held(command.account) < command.amount:
@@ -424,21 +460,51 @@ class Bank:
 
     def _release(self, hold: Reserved) -> None:
         hold.state = "voided"
-        self._uncount(hold.account, hold.amount, hold.since_us)
+        self._give_back(hold, hold.posted)
+
+    def _give_back(self, hold: Reserved, first: int) -> None:
+        """Count what lies behind that place of the hold no more towards the daily limit."""
+        for since_us, amount in hold.slices(first, hold.amount):
+            self._uncount(hold.account, amount, since_us)
+
+    def _raise(self, command: RaiseHold) -> None:
+        if self.level < 2:
+            raise Refused("not_allowed")
+        hold = self.holds.get(command.hold)
+        if hold is None or hold.account != command.account:
+            raise Refused("hold_not_found")
+        self._unexpired(command.hold)
+        self._withdraw(command)
+        if hold.amount + command.amount > AMOUNT_MINOR_MAX:
+            raise Refused("limit_exceeded")
+        account = self.accounts[hold.account]
+        together = sum(amount for since_us, amount in hold.layers if self._counts(account, since_us))
+        self.raised[command.hold] = self.now_us, together + command.amount
+        hold.layers.append((self.now_us, command.amount))
+        self._count(hold.account, command.amount)
 
     def _post(self, command: Post) -> None:
+        if command.amount == 0:
+            self._release(self._unexpired(command.hold))
+            return
         hold = self._unfinished(command.hold)
-        amount = command.amount or hold.amount
-        if amount > hold.amount:
+        before, left = hold.posted, hold.left
+        amount = command.amount or left
+        if amount > left:
             raise Refused("exceeds_hold")
         account, late = self.accounts[hold.account], hold.state == "expired"
         closed = account.state == "closed"
         self._move([(WRITEOFF if closed else hold.account, CASH, amount)], forced=True)
-        hold.state, hold.posted = "posted", amount
-        if not late:
-            self._uncount(hold.account, hold.amount - amount, hold.since_us)
-        elif self._counts(account, hold.since_us):
-            self._count(hold.account, amount)
+        hold.posted += amount
+        if hold.left == 0:
+            self.emptied[command.id] = amount
+        is_last = command.final or hold.left == 0
+        if is_last:
+            hold.state = "posted"
+        if late:
+            self._count_late(hold, before)
+        elif is_last:
+            self._give_back(hold, hold.posted)
         if closed:
             self.flag = "written_off"
         elif account.balance < 0:
@@ -446,13 +512,19 @@ class Bank:
         elif late:
             self.flag = "late"
 
+    def _count_late(self, hold: Reserved, before: int) -> None:
+        """Count what has just left once more: it was given back when the hold ended."""
+        for since_us, part in hold.slices(before, hold.posted):
+            if self._counts(self.accounts[hold.account], since_us):
+                self._count(hold.account, part)
+
     def _reversible(self, request_id: str) -> list[Move]:
         _, moves = self.done.get(request_id, (0, []))
         return moves if request_id not in self.reversals else []
 
     def _reverse(self, command: Reverse) -> None:
         original = command.original
-        if original in self.buried or original in self.reversed:
+        if original in self.buried:
             raise Refused("already_reversed")
         if original in self.holds:
             self._reverse_hold(command)
@@ -460,21 +532,25 @@ class Bank:
         back = self._back(command)
         self._move(back)
         customer = self.shown(command)
-        self.reversed[original] = command.id
+        amount = sum(amount for _, _, amount in back)
+        self.reversed.setdefault(original, []).append((command.id, amount))
         self.reversals.add(command.id)
         if customer is not None:
-            self._uncount(customer, sum(amount for _, _, amount in back), self.done[original][0])
+            self._uncount(customer, amount, self.done[original][0])
 
     def _back(self, command: Reverse) -> list[Move]:
         """Return what a reversal moves, or refuse."""
-        if command.original in self.buried or command.original in self.reversed:
+        if command.original in self.buried or (self.level < 2 and command.original in self.reversed):
             raise Refused("already_reversed")
         moves = self._reversible(command.original)
         if not moves:
             raise Refused("original_not_found")
         total = sum(amount for _, _, amount in moves)
-        amount = command.amount or total
-        if amount > total or (len(moves) > 1 and amount != total):
+        left = total - self.taken_back(command.original)
+        if left == 0:
+            raise Refused("already_reversed")
+        amount = command.amount or left
+        if amount > left or (len(moves) > 1 and amount != total):
             raise Refused("exceeds_original")
         if any(self.accounts[name].state == "closed" for move in moves for name in move[:2]):
             raise Refused("account_closed")
@@ -482,12 +558,17 @@ class Bank:
             moves = [(*moves[0][:2], amount)]
         return [(receiver, giver, back) for giver, receiver, back in reversed(moves)]
 
+    def taken_back(self, original: str) -> int:
+        return sum(amount for _, amount in self.reversed.get(original, ()))
+
     def _reverse_hold(self, command: Reverse) -> None:
+        if command.original in self.reversed:
+            raise Refused("already_reversed")
         hold = self._unexpired(command.original)
-        if command.amount is not None and command.amount != hold.amount:
+        if command.amount is not None and command.amount != hold.left:
             raise Refused("exceeds_original")
         self._release(hold)
-        self.reversed[command.original] = command.id
+        self.reversed[command.original] = [(command.id, 0)]
         self.reversals.add(command.id)
 
     # -- money -----------------------------------------------------------------------------------------

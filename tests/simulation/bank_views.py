@@ -111,7 +111,8 @@ def _holds(model: BankModel, request: Holds, index: int) -> Answer:
         return now
     rows = [
         {"request_id": request_id, "amount": amount, "time_us": since_us, "expires_us": until_us}
-        for request_id, account, amount, since_us, until_us, state, _ in model.hold.all_at(index)
+        | ({"posted": posted} if posted else {})
+        for request_id, account, amount, since_us, until_us, state, posted in model.hold.all_at(index)
         if account == request.account and state == "active" and request_id > (request.after_hold or "")
     ]
     page = rows[: request.limit]
@@ -134,9 +135,17 @@ def _lookup(model: BankModel, request_id: str, index: int) -> Answer:
         "time_us": time_us,
         "asked": {name: value for name, value in asked.items() if value is not None},
         "actor": actor,
-        "reversed_by": next((by for of, by in model.reversal.at(index) if of == request_id), None),
+        **_reversals(model, request_id, index),
         "approved_by": (model.approval.at(index, request_id) or (None,))[-1],
     }
+
+
+def _reversals(model: BankModel, request_id: str, index: int) -> Answer:
+    """Return the last reversal, and what was taken back by all."""
+    by = [by for of, by in model.reversal.at(index) if of == request_id]
+    by += [by for of, _, by in model.refund.at(index) if of == request_id]
+    taken_back = sum(row[4] for row in model.journal.at(index) if row[7] in by)
+    return {"reversed_by": by[-1], "taken_back": taken_back or None} if by else {}
 
 
 def _approvals(model: BankModel, request: Approvals, index: int, now_us: int) -> Answer:

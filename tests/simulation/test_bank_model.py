@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import fields
+from random import Random
 from typing import Any
 
 import msgspec
@@ -17,13 +18,16 @@ from atm.ledger.commands import (
     BanksOwn,
     Command,
     Expire,
+    Holds,
     LevelRaise,
     LogCommand,
     LoggedCommand,
     Lookup,
     Query,
+    RaiseHold,
     Read,
     ReadResult,
+    Reverse,
     Statement,
 )
 from atm.ledger.ledger import Ledger
@@ -34,6 +38,8 @@ from tests.simulation import bank_rules
 from tests.simulation.bank_model import BankModel, receipt_row
 from tests.simulation.bank_rules import Bank
 from tests.simulation.bank_views import view
+from tests.simulation.plan import changed
+from tests.simulation.workload import KnownRequests, Workload
 
 HOUR_US = 3_600_000_000
 NOON_US = 20_000 * 24 * HOUR_US + 12 * HOUR_US
@@ -175,6 +181,8 @@ def request(words: list[str], number: int) -> LogCommand:
     for name, value in said.items():
         plain = {"PIN": PIN, "WRONG": WRONG}.get(value, value)
         values[names.get(name, name)] = int(value) if name in ("n", "ms") else plain
+    if "final" in values:
+        values["final"] = values["final"] == "yes"
     return made(op, values)
 
 
@@ -279,7 +287,7 @@ A_SECOND_PERSON = """
 0   approve by=olga/8 of=r1                             insufficient_funds 0 0
 0   credit a=main n=500                                 ok 500 500
 0   approve id=a2 by=olga/8 of=r1                       ok 499 499
-0   reverse by=ann/16 of=c1                             already_reversed 499 499
+0   reverse by=ann/16 of=c1                             needs_approval 499 499
 0   reverse by=ann/16 of=a2                             original_not_found
 0   reverse id=r2 by=ann/16 of=a1                       needs_approval 499 499
 0   hold id=h1 a=main n=10 ms=3600000                   ok 499 489
@@ -342,6 +350,85 @@ def test_the_ledger_and_the_model_agree_on_how_many_holds_an_account_may_have(
     monkeypatch.setattr(holds, "ACTIVE_HOLDS_MAX", 2)
     monkeypatch.setattr(bank_rules, "HOLDS", 2)
     assert lived(Ledger(":memory:"), BankModel(), HOLDS_AT_BOTH_LEVELS) == []
+
+
+PARTS = """
+0   credit a=main n=1000                                ok 1000 1000
+0   debit id=d1 a=main n=100                            ok 900 900
+0   reverse of=d1 n=10                                  ok 910 910
+0   reverse of=d1 n=10                                  already_reversed 910 910
+0   hold id=h1 a=main n=100 ms=3600000                  ok 910 810
+0   post id=p1 of=h1                                    ok 810 810
+0   post id=p1 of=h1 n=100                              id_reused
+0   post of=h1 n=0                                      not_allowed
+0   level 2
+0   post id=p1 of=h1 n=100                              ok 810 810
+0   post id=p1 of=h1 n=99                               id_reused
+0   reverse of=d1 n=20                                  ok 830 830
+0   reverse of=d1 n=71                                  exceeds_original 830 830
+0   reverse of=d1                                       ok 900 900
+0   reverse of=d1                                       already_reversed 900 900
+0   set_limit a=main n=300                              ok 900 900
+0   hold id=h2 a=main n=100 ms=180000000                ok 900 800
+0   post id=p2 of=h2 n=30 final=no                      ok 870 800
+0   post of=h2 n=71                                     exceeds_hold 870 800
+0   raise_hold a=main hold=h2 n=801                     insufficient_funds 870 800
+0   raise_hold a=main hold=h2 n=201                     limit_exceeded 870 800
+0   raise_hold a=main hold=h2 n=50                      ok 870 750
+0   raise_hold a=main hold=h1 n=50                      hold_already_posted 870 750
+0   raise_hold a=main hold=h9 n=50                      hold_not_found
+13  raise_hold a=main hold=h2 n=250                     ok 870 500
+13  debit a=main n=51                                   limit_exceeded 870 500
+13  post of=h2 n=100 final=no                           ok 770 500
+13  reverse of=p2 n=5                                   ok 775 505
+13  reverse of=h2 n=270                                 ok 775 775
+13  debit a=main n=301                                  limit_exceeded 775 775
+14  hold id=h3 a=main n=30 ms=3600000                   ok 775 745
+14  post id=p3 of=h3 n=10 final=no                      ok 765 745
+14  post id=p4 of=h3 n=20 final=no                      ok 745 745
+14  post of=h3                                          hold_already_posted 745 745
+15  hold id=h4 a=main n=40 ms=3600000                   ok 745 705
+15  post id=p5 of=h4 n=0                                ok 745 745
+15  reverse of=p5                                       original_not_found
+15  hold id=h5 a=main n=20 ms=1                         ok 745 725
+16  expire
+16  post of=h5 n=5 final=no                             ok 740 740
+16  post of=h5                                          ok 725 725
+""".strip().splitlines()
+
+
+def test_the_ledger_and_the_model_agree_on_what_comes_in_parts() -> None:
+    model, ledger = BankModel(), Ledger(":memory:")
+    assert lived(ledger, model, PARTS) == []
+    reads: list[Read] = [Lookup(id="l", request_id=row[0]) for row in model.receipt.rows]
+    for read in (*reads, Holds(id="h", account="main"), Statement(id="s", account="main")):
+        assert plain(ledger.view(read)) == view(model, read, len(PARTS)), read
+
+
+def test_the_ledger_and_the_model_agree_on_parts_that_are_drawn_at_random() -> None:
+    """With a day that passes now and then, a limit that comes and goes, and holds that expire."""
+    workload = {"credit": 3.0, "debit": 3.0, "hold": 12.0, "reverse": 6.0, "limit": 1.0, "open": 0.5}
+    plan = changed(1, {"workload": workload, "amounts": (1, 10_000)})
+    chance, known = Random(7), KnownRequests()
+    customer, model, ledger = Workload("w", chance, plan, known), BankModel(), Ledger(":memory:")
+    time_us, outcomes = NOON_US, set()
+    assert raised(ledger, model, 1, 2, time_us) == []
+    for index in range(2, 1500):
+        time_us += chance.choice((1, 1, 1000, 1_000_000, HOUR_US, 9 * HOUR_US))
+        command: Command | Expire = Expire() if chance.random() < 0.05 else customer.command()
+        actor = "bank" if isinstance(command, Expire) else "eve"
+        model.readers["" if isinstance(command, Expire) else command.id] = {actor}
+        [receipt] = ledger.apply([(index, time_us, LoggedCommand(actor, command, 0))])
+        data = command_data(actor, encode(command), 0)
+        kind = EntryKind.COMMAND
+        model.commit(Entry(index=index, term=1, time_us=time_us, kind=kind, data=data))
+        assert (receipt and astuple(receipt)) == model.decisions[-1], command
+        outcomes.add((type(command), receipt and str(receipt.outcome)))
+        if index % 100 == 0:
+            for name, rows in model.tables(index).items():
+                assert rows == kept(ledger, name), (index, name)
+    assert {(Reverse, "exceeds_original"), (Reverse, "already_reversed"), (RaiseHold, "ok")} <= outcomes
+    assert ledger._cursor.execute("select count(*) from refund").get > 5
 
 
 def plain(found: ReadResult) -> dict[str, Any]:

@@ -37,6 +37,7 @@ from atm.ledger.commands import (
     Open,
     Post,
     Query,
+    RaiseHold,
     Read,
     ResetPin,
     Reverse,
@@ -62,7 +63,9 @@ RICH_ACCOUNTS = ("main",) * 4 + ("alice",)  # up to the limit
 STRANGE_SHARE = 0.02  # of requests name an account of the bank's own
 PINS = ("1234", "1234", "1234", "4321", "0000")
 NO_PIN_SHARE = 0.1
+OWN_HOLD_SHARE = 0.9  # of raises name the account that the hold is on
 HOLD_SHARE = 0.25  # of reversals are of holds
+PART_SHARE = 0.5  # and so many of a small part
 REMEMBERED = 24
 BANKS_OWN = sorted(BANK_ACCOUNTS)
 POSTINGS_PER_ENTRY = 64
@@ -76,21 +79,25 @@ class KnownRequests:
 
     money: deque[tuple[str, int]] = field(default_factory=lambda: deque(maxlen=REMEMBERED))  # id, amount
     holds: deque[tuple[str, int]] = field(default_factory=lambda: deque(maxlen=REMEMBERED))
+    held_on: dict[str, str] = field(default_factory=dict)  # the accounts of holds
     waiting: deque[tuple[str, int]] = field(default_factory=lambda: deque(maxlen=REMEMBERED))
     answered: deque[tuple[int, int]] = field(default_factory=lambda: deque(maxlen=REMEMBERED))  # index, time
 
     def note(self, request: Command | Read) -> None:
         """Something is asked for."""
         match request:
-            case Hold(id=request_id, amount=amount):
+            case Hold(id=request_id, account=account, amount=amount):
                 self.holds.append((request_id, amount))
+                self.held_on[request_id] = account
             case Credit() | Debit() | Transfer() | WriteOff():
                 self.money.append((request.id, request.amount))
             case Batch(id=request_id, legs=legs):
                 self.money.append((request_id, sum(leg.amount for leg in legs)))
             case Post(id=request_id, amount=amount):
                 self.money.append((request_id, amount or 100))
-            case Reverse(id=request_id) | Approve(id=request_id):
+            case Reverse(id=request_id, original=original, amount=amount):
+                self.money += (request_id, 100), (original, amount or 100)  # of which more may be reversed
+            case Approve(id=request_id):
                 self.money.append((request_id, 100))
 
     def forget_refused(self, request: Command, outcome: str, index: int, time_us: int) -> None:
@@ -147,16 +154,21 @@ class Workload:
                 return Approvals(id=request_id, limit=limit, before=index if before is not None else None)
         return Query(id=request_id, account=account)
 
-    def again(self, past: Command) -> Command:
+    def again(self, past: Command) -> Command:  # noqa: C901 - a case for each kind
         """Repeat `past`: as it was, with another PIN, or with other contents."""
         fate = self._chance.random()
         if fate < 0.6:
             return past
-        if isinstance(past, Debit | Transfer | Hold) and fate < 0.8:
+        if isinstance(past, Debit | Transfer | Hold | RaiseHold) and fate < 0.8:
             return replace(past, pin=self._pin(past.account))
         match past:
             case Transfer() | Batch() | SetLimit():
                 return Credit(id=past.id, account=self._account(), amount=self._amount())
+            case Post(amount=None) if fate < 0.9:
+                amounts = dict(self._known_requests.holds)
+                return replace(past, amount=amounts.get(past.hold, self._amount()))
+            case Post(final=True) if fate < 0.9:
+                return replace(past, amount=None)
             case Post() | Void():
                 return replace(past, hold=self._known(self._known_requests.holds)[0])
             case Reverse():
@@ -236,8 +248,18 @@ class Workload:
             amount, pin = self._amount(), self._pin(account)
             return Hold(id=request_id, account=account, amount=amount, expires_ms=expires_ms, pin=pin)
         hold, amount = self._known(self._known_requests.holds)
-        if fate < 0.8:
+        if fate < 0.6:
             return Post(id=request_id, hold=hold, amount=self._part(amount))
+        if fate < 0.7:
+            part = 1 + self._chance.randrange(max(1, amount // self._chance.choice((1, 2, 4))))
+            return Post(id=request_id, hold=hold, amount=part, final=False)
+        if fate < 0.72:
+            return Post(id=request_id, hold=hold, amount=0)
+        if fate < 0.85:
+            if self._chance.random() < OWN_HOLD_SHARE:
+                account = self._known_requests.held_on.get(hold, account)
+            amount, pin = self._amount(), self._pin(account)
+            return RaiseHold(id=request_id, account=account, hold=hold, amount=amount, pin=pin)
         return Void(id=request_id, hold=hold)
 
     def _reverse(self, request_id: str) -> Reverse:
@@ -247,7 +269,8 @@ class Workload:
         original, amount = self._known(requests)
         if original == request_id or self._chance.random() < 0.2:
             original = f"{self._name}-{self._number + 1}"
-        return Reverse(id=request_id, original=original, amount=self._part(amount))
+        part = self._chance.randint(1, 1 + amount // 3) if self._chance.random() < PART_SHARE else None
+        return Reverse(id=request_id, original=original, amount=part or self._part(amount))
 
     def _about_an_account(self, kind: str, request_id: str, account: str) -> Command:
         chance = self._chance

@@ -5,7 +5,16 @@ from __future__ import annotations
 import pytest
 
 from atm.client import Client, Receipt
-from atm.ledger.commands import Approvals, Approve, Hold, Outcome, WaitingRequest
+from atm.ledger.commands import (
+    Approvals,
+    Approve,
+    Credit,
+    Hold,
+    Outcome,
+    Post,
+    Reverse,
+    WaitingRequest,
+)
 from atm.teller.commands import COMMANDS
 from atm.teller.completion import accounts_in, candidates, takes_account, takes_arguments
 from atm.teller.identity import Identity
@@ -29,7 +38,7 @@ def offered(*typed: str, operator: bool = False) -> list[str]:
 def test_the_first_word_is_one_of_the_commands_that_this_person_has() -> None:
     assert {"query", "transfer", "exit"} <= set(offered())
     assert "freeze" not in offered()
-    assert set(offered(operator=True)) == {*COMMANDS, "exit", "?", "deposit", "withdraw"}
+    assert set(offered(operator=True)) == {*COMMANDS, "exit", "?", "deposit", "withdraw", "refund"}
 
 
 @pytest.mark.parametrize("command", ["transfer", "account", "open", "login", "freeze", "limit", "writeoff"])
@@ -37,9 +46,10 @@ def test_accounts_are_offered_where_one_is_asked_for(command: str) -> None:
     assert offered(command) == ["bob", "main"]
 
 
-@pytest.mark.parametrize("command", ["confirm", "cancel", "reverse", "receipt"])
+@pytest.mark.parametrize("command", ["raise", "cancel", "reverse", "receipt"])
 def test_references_are_offered_the_latest_first(command: str) -> None:
     assert offered(command) == [f"last for {command}", "first"]
+    assert offered("confirm", "last") == offered("confirm", "last", "5") == ["more"]
 
 
 def test_only_what_can_be_confirmed_cancelled_or_reversed_is_offered_for_it(
@@ -89,6 +99,20 @@ def test_a_hold_that_has_ended_can_only_be_confirmed(monkeypatch: pytest.MonkeyP
     now += 60
     assert [state.references_for(command) for command in ("cancel", "reverse")] == [[], []]
     assert state.references_for("confirm") == ["h"]
+
+
+def test_what_is_not_whole_yet_is_offered_again() -> None:
+    state = SessionState("main")
+    state.note_decision(Credit(id="c", account="main", amount=5), Outcome.OK)
+    state.note_decision(Hold(id="h", account="main", amount=5, expires_ms=60_000), Outcome.OK)
+    state.note_decision(Reverse(id="r", original="c", amount=2), Outcome.OK)
+    state.note_decision(Post(id="p", hold="h", amount=2, final=False), Outcome.OK)
+    assert state.references_for("reverse") == ["c", "h", "p"]
+    assert state.references_for("raise") == state.references_for("confirm") == ["h"]
+    state.note_decision(Reverse(id="s", original="c"), Outcome.OK)
+    state.note_decision(Post(id="q", hold="h"), Outcome.OK)
+    assert state.references_for("reverse") == ["p", "q"]
+    assert state.references_for("raise") == state.references_for("confirm") == []
 
 
 def test_requests_that_were_listed_are_offered_for_an_approval_until_that_is_done() -> None:

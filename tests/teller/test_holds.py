@@ -27,10 +27,10 @@ def four_holds(run: Run, bank: LedgerBank) -> None:
 def test_the_active_holds_of_the_account_are_listed(run: Run) -> None:
     ran = run("-c", "holds")
     assert ran.out == [
-        "since (UTC)          until (UTC)            amount  reference",
-        "-------------------  -------------------  --------  -----------",
-        "2026-11-22 10:00:05  2026-11-22 10:05:05     20.50  b",
-        "2026-11-22 10:00:04  2026-11-22 10:05:04  1,500.00  d",
+        "since (UTC)          until (UTC)            amount    paid out  reference",
+        "-------------------  -------------------  --------  ----------  -----------",
+        "2026-11-22 10:00:05  2026-11-22 10:05:05     20.50           -  b",
+        "2026-11-22 10:00:04  2026-11-22 10:05:04  1,500.00           -  d",
     ]
     assert run("--account", "bob", "-c", "holds").out[2].endswith("  c")
     run("-c", "cancel b", "-c", "cancel d")

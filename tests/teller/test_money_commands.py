@@ -93,7 +93,7 @@ def test_a_hold_is_seen_beside_the_balance_and_confirmed_without_typing_its_refe
     assert ran.out[2:5] == [
         "Your current account balance is: 100",
         "Available: 80 (20 held)",
-        f"Successfully confirmed and paid out the whole hold {held}",
+        f"Successfully confirmed and paid out the hold {held}",
     ]
     assert reference(ran.out[5]) != held
     assert ran.out[6:] == ["Your current account balance is: 80"]
@@ -105,10 +105,41 @@ def test_a_part_of_a_hold_is_confirmed_and_the_rest_is_free(run: Run) -> None:
     assert ran.out[-1] == "Your current account balance is: 85"
 
 
+def test_a_hold_is_confirmed_in_parts_and_raised_in_between(run: Run, bank: LedgerBank) -> None:
+    bank.raise_level()
+    ran = run(typed="hold 20\nconfirm 5 more\nraise 10\nconfirm 6 MORE\nholds\nconfirm\nquery\n")
+    held = reference(ran.results[1])
+    assert ran.results[2] == (
+        f"Successfully confirmed and paid out 5 of the hold {held}, the rest of which stays held"
+    )
+    assert ran.results[4] == f"Successfully raised the hold {held} by 10"
+    assert ran.results[10].split()[-3:] == ["30.00", "11.00", held]
+    assert ran.results[11] == f"Successfully confirmed and paid out the hold {held}"
+    assert ran.results[-1] == "Your current account balance is: 70"
+    other = run("-c", f"raise {held} 5").out
+    assert other == [f"The hold {held} was confirmed already: nothing was changed"]
+    assert run("-c", "confirm x more").code == 2
+    assert run("-c", "raise nothing 5").out == [
+        "No hold on main has this reference: check it (to list them, type: holds)"
+    ]
+
+
+def test_parts_are_refunded_up_to_the_whole(run: Run, bank: LedgerBank) -> None:
+    bank.raise_level()
+    run("-c", "debit 30", "--id", "d1")
+    assert run("-c", "refund d1 10", "-c", "reverse d1 15", "-c", "query").out[-1].endswith(": 95")
+    receipt = run("-c", "receipt d1").out
+    assert [line.split()[-1] for line in receipt if line.startswith("taken back")] == ["25"]
+    ran = run("-c", "reverse d1 6")
+    assert ran.out[0].startswith("More than was moved under d1, or is left of it")
+    assert run("-c", "reverse d1", "-c", "query").out[-1].endswith(": 100")
+    assert run("-c", "reverse d1").out == ["d1 was reversed already: nothing was changed"]
+
+
 def test_a_hold_of_another_session_is_confirmed_by_its_reference(run: Run) -> None:
     held = reference(run("-c", "hold 20").out[1])
     more = run("-c", f"confirm {held} 20.01")
-    assert more.out == [f"More than was held under {held}: confirm that much, or less"]
+    assert more.out == [f"More than is left of the hold {held}: confirm that much, or less"]
     assert run("-c", f"confirm {held} 5").code == 0
     assert run("-c", f"cancel {held}").out == [f"The hold {held} was confirmed already: nothing was changed"]
 
@@ -139,7 +170,8 @@ def test_a_hold_is_reversed_like_anything_else_and_the_teller_says_why_not(run: 
     first, second = reference(ran.out[1]), reference(ran.out[3])
     part = run("-c", f"reverse {first} 5")
     assert part.out == [
-        f"More than was moved under {first}: reverse that much, or less (a batch or a hold only as a whole)"
+        f"More than was moved under {first}, or is left of it: reverse that much, or less "
+        "(a batch or a hold only as a whole)"
     ]
     ran = run("-c", f"reverse {first}", "-c", "query")
     assert ran.out[0] == f"Successfully reversed {first}"
@@ -243,7 +275,7 @@ def test_a_receipt_can_be_shown_again(run: Run) -> None:
     ]
     assert ran.out[-2:] == ["log entry   3", "time (UTC)  2026-11-22 10:00:03"]
     reversal = reference(run("-c", f"reverse {moved}").out[1])
-    assert run("-c", f"receipt {moved}").out[-1] == f"reversed by  {reversal}"
+    assert run("-c", f"receipt {moved}").out[-2:] == [f"reversed by  {reversal}", "taken back   30"]
     assert ["original", moved] in [line.split() for line in run("-c", f"receipt {reversal}").out]
 
 

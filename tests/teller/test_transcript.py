@@ -103,7 +103,7 @@ def test_anything_else_is_an_invalid_command(run: Run, cluster: FakeCluster, lin
         ("transfer 5", "transfer <account> <amount>"),
         ("transfer 5 bob", "transfer <account> <amount>"),
         ("hold", "hold <amount> [<minutes>]"),
-        ("confirm a 5 5", "confirm [<reference>] [<amount>]"),
+        ("confirm a 5 5", "confirm [<reference>] [<amount>] [more]"),
         ("statement 5 after 5", "statement [<n>] [before <posting>]"),
         ("balance now", "balance at <date> [<time>]"),
         ("balance at", "balance at <date> [<time>]"),
@@ -180,8 +180,8 @@ def test_help_has_a_line_for_each_command(run: Run) -> None:
     lines = run(typed="help\n").results
     assert [line.split()[0] for line in lines] == [
         "query", "credit", "debit", "transfer", "statement", "more", "days", "balance", "hold", "holds",
-        "confirm", "cancel", "reverse", "receipt", "open", "account", "login", "logout", "pin", "settle",
-        "status", "help", "quit",
+        "confirm", "raise", "cancel", "reverse", "receipt", "open", "account", "login", "logout", "pin",
+        "settle", "status", "help", "quit",
     ]  # fmt: skip
     assert run(typed="help debit\n").results == [
         "debit <amount>: pays out an amount, such as 50 or 12.50",
@@ -191,7 +191,7 @@ def test_help_has_a_line_for_each_command(run: Run) -> None:
 
 def test_help_lists_the_operators_commands_to_operators(run: Run) -> None:
     lines = run("--operator", "-c", "help").out
-    assert [line.split()[0] for line in lines[23:]] == [
+    assert [line.split()[0] for line in lines[24:]] == [
         "freeze", "unfreeze", "unlock", "resetpin", "limit", "writeoff", "close", "exceptions", "accounts",
         "approvals", "approve",
     ]  # fmt: skip

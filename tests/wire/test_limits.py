@@ -47,7 +47,8 @@ REQUESTS: dict[str, tuple[dict[str, Any], dict[str, Any]]] = {
     "transfer": (MONEY | {"target": "bob"}, {"pin": "1234"}),
     "batch": ({"legs": [LEG]}, {}),
     "hold": (MONEY | {"expires_ms": 1}, {"pin": SEALED}),
-    "post": ({"hold": "h1"}, {"amount": 1}),
+    "raise_hold": (MONEY | {"hold": "h1"}, {"pin": SEALED}),
+    "post": ({"hold": "h1"}, {"amount": 1, "final": True}),
     "void": ({"hold": "h1"}, {}),
     "reverse": ({"original": "c1"}, {"amount": 1}),
     "write_off": (MONEY, {}),
@@ -98,6 +99,9 @@ WRONG: dict[str, list[Any]] = {
     "at_us": [-1, 2**62 + 1, *NO_NUMBER],
     "legs": [[], [LEG] * (LEGS_MAX + 1), LEG, "ann", None, [None], [[*LEG.values()]]],
 }
+WRONG["final"] = [0, 1, "no", None, [True]]
+# Then all of them need an approval; and nothing of the hold is paid out.
+WITH_NOTHING = [("set_approval_limit", "amount", 0), ("post", "amount", 0)]
 WRONG["name"] = ["x" * 33, "-x", ".x", "a/b", "local", "bank", *NO_NAME]
 WRONG["after_name"] = ["x" * 33, "-x", *NO_NAME]
 WRONG["after_hold"] = [name for name in NO_NAME if name is not None]
@@ -117,6 +121,7 @@ LARGEST: dict[str, list[Any]] = {
     "amount": [AMOUNT_MINOR_MAX],
     "expires_ms": [HOLD_MS_MAX],
     "hold": ["x" * 64],
+    "final": [True, False],
     "original": ["x" * 64],
     "request_id": ["x" * 64],
     "pin": ["1234", "1" * 12, SEALED, f"2:{SEALED}", f"{GENERATIONS_MAX}:{SEALED}"],
@@ -186,7 +191,7 @@ def test_a_field_takes_its_largest_and_nothing_beyond(op: str, name: str) -> Non
     for value in LARGEST[name]:
         assert encode(decoded(whole(op) | {name: value}))
     for value in WRONG[name]:
-        if (op, name, value) == ("set_approval_limit", "amount", 0):  # then all of them need an approval
+        if (op, name, value) in WITH_NOTHING:
             assert encode(decoded(whole(op) | {name: 0}))
             continue
         if value is None and name in REQUESTS[op][1] and name in OPTIONAL:
@@ -194,6 +199,12 @@ def test_a_field_takes_its_largest_and_nothing_beyond(op: str, name: str) -> Non
             continue
         with pytest.raises(Malformed):
             decoded(whole(op) | {name: value})
+
+
+@pytest.mark.parametrize("amount", [{}, {"amount": None}, {"amount": 0}])
+def test_a_posting_that_is_not_final_needs_an_amount(amount: dict[str, Any]) -> None:
+    with pytest.raises(Malformed):
+        decoded({"op": "post", "id": "x1", "hold": "h1", "final": False, **amount})
 
 
 @pytest.mark.parametrize(("op", "name"), [(op, name) for op in REQUESTS for name in REQUESTS[op][0]])

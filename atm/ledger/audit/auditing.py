@@ -21,7 +21,14 @@ from typing import cast
 import apsw
 import msgspec
 
-from atm.ledger.audit.checks import APPROVAL_CHECKS, CHECKS, DEED_CHECKS
+from atm.ledger.audit.checks import (
+    APPROVAL_CHECKS,
+    CHECKS,
+    DEED_CHECKS,
+    EVERY_REVERSAL,
+    EVERY_REVERSAL_OF_LEVEL_2,
+    PARTS_CHECKS,
+)
 from atm.ledger.audit.digest import table_digest, table_names
 from atm.ledger.audit.findings import Findings
 from atm.ledger.audit.journal_walk import JOURNAL, JournalWalk
@@ -90,9 +97,13 @@ class _Audit:
         self._try(self._check_file)
         if self._try(self._check_tables):
             self._try(self._check_references)
-            for check in CHECKS:
-                self._try(partial(self._find, check.sql, check.line.format))
-            self._try(self._check_deeds)
+            has_level_2 = "deed" in table_names(self._cursor)
+            every_reversal = EVERY_REVERSAL_OF_LEVEL_2 if has_level_2 else EVERY_REVERSAL
+            of_level_2 = (*PARTS_CHECKS, *DEED_CHECKS, *APPROVAL_CHECKS) if has_level_2 else ()
+            for check in (*CHECKS, *of_level_2):
+                self._try(partial(self._find, every_reversal + check.sql, check.line.format))
+            if has_level_2:
+                self._try(self._check_deeds)
             self._try(partial(self._walk, walk))
             if applied is not None:
                 walk.finish(applied)
@@ -127,16 +138,12 @@ class _Audit:
         )
 
     def _check_deeds(self) -> None:
-        """The record of deeds, and who approved what: a ledger has both from feature level 2 on."""
-        if "deed" not in table_names(self._cursor):
-            return
+        """The chain of the record of deeds, which a ledger has from feature level 2 on."""
         report, last_hash = self._of_one_check(), NO_HASH
         for *columns, found in self._cursor.execute(DEEDS):
             if deed_hash(last_hash, *cast(list[str | int | None], columns)) != found:
                 report(f"deed {columns[0]}: its hash does not fit its contents and the deed before it")
             last_hash = cast(bytes, found)
-        for check in (*DEED_CHECKS, *APPROVAL_CHECKS):
-            self._find(check.sql, check.line.format)
 
     def _walk(self, walk: JournalWalk) -> None:
         try:

@@ -20,6 +20,12 @@ def _said(table: str, key: str) -> str:
     return f"iif(json_valid({table}.details), json_extract({table}.details, '$.{key}'), null)"
 
 
+# Goes before each query: all reversals, and of those beside the first how much was taken back with them.
+EVERY_REVERSAL = "with every_reversal as (select original, reversal, null as taken_back from reversal) "
+EVERY_REVERSAL_OF_LEVEL_2 = """with every_reversal as (
+    select original, reversal, null as taken_back from reversal
+    union all select original, reversal, taken_back from refund) """
+
 CHECKS = (
     Check(  # the schema's CHECK constraints: SQLite skips them for a read-only connection
         "{0}: its value breaks a constraint of the schema: {1}",
@@ -50,7 +56,7 @@ CHECKS = (
     Check(
         "account {0}: {1} is held, but its active holds add up to {2}",
         """select account, held, coalesce(total, 0) from account left join
-            (select account, sum(amount) as total from hold where state = 'active' group by account)
+            (select account, sum(amount - posted) as total from hold where state = 'active' group by account)
             using (account)
         where held is not coalesce(total, 0)""",
     ),
@@ -68,12 +74,26 @@ CHECKS = (
     Check(
         "hold {0}: it is {1}, its amount is {2}, and {3} is recorded as paid out",
         """select request_id, state, amount, posted from hold
-        where (state = 'posted') <> (posted > 0) or posted > amount or posted < 0""",
+        where state = 'posted' and posted = 0 or state = 'active' and posted = amount
+        or posted > amount or posted < 0""",
     ),
     Check(
-        "hold {0}: its receipt says {1} {2} of {3}",
-        """select hold.request_id, op, outcome, receipt.amount from hold join receipt using (request_id)
-        where op <> 'hold' or outcome <> 'ok' or receipt.amount is not hold.amount
+        "hold {0}: {1} is recorded as paid out, and its postings add up to {2}",
+        f"""select request_id, posted, coalesce(paid, 0) from hold left join
+            (select {_said("receipt", "hold")} as hold_id, sum(journal.amount) as paid from receipt
+            join journal on posting = receipt.log_index * 64 and journal.request_id = receipt.request_id
+            where op = 'post' group by hold_id)
+            on hold_id = request_id
+        where posted is not coalesce(paid, 0)""",
+    ),
+    Check(
+        "hold {0}: its receipt says {1} {2} of {3}, and it was raised by {4}",
+        f"""select hold.request_id, op, outcome, receipt.amount, coalesce(more, 0)
+        from hold join receipt using (request_id) left join
+            (select {_said("receipt", "hold")} as hold_id, sum(amount) as more from receipt
+            where op = 'raise_hold' and outcome = 'ok' group by hold_id)
+            on hold_id = hold.request_id
+        where op <> 'hold' or outcome <> 'ok' or receipt.amount + coalesce(more, 0) is not hold.amount
         or receipt.account is not hold.account or receipt.time_us <> hold.time_us""",
     ),
     Check(
@@ -88,7 +108,7 @@ CHECKS = (
         """select receipt.request_id, op, receipt.log_index from receipt
         left join journal on posting = receipt.log_index * 64 and journal.request_id = receipt.request_id
         where op in ('credit', 'debit', 'transfer', 'batch', 'post', 'reverse', 'write_off')
-        and outcome = 'ok' and posting is null
+        and outcome = 'ok' and posting is null and not (op = 'post' and receipt.amount is 0)
         and receipt.request_id not in
             (select reversal from reversal join hold on original = hold.request_id)""",
     ),
@@ -104,8 +124,8 @@ CHECKS = (
     ),
     Check(
         "reversal of {0}: the receipt of {1} says {2} of {3}, {4}",
-        f"""select original, reversal, op, details, outcome from reversal
-        join receipt on reversal.reversal = receipt.request_id
+        f"""select original, reversal, op, details, outcome from every_reversal
+        join receipt on reversal = receipt.request_id
         where outcome <> 'ok' or original is not case op
             when 'reverse' then {_said("receipt", "original")}
             when 'approve' then (select {_said("asked", "original")} from receipt as asked
@@ -114,7 +134,22 @@ CHECKS = (
     Check(
         "receipt of {0}: its reversal of {1} is ok, but it is not among the reversals",
         """select request_id, details from receipt
-        where op = 'reverse' and outcome = 'ok' and request_id not in (select reversal from reversal)""",
+        where op = 'reverse' and outcome = 'ok'
+        and request_id not in (select reversal from every_reversal)""",
+    ),
+    Check(
+        "{0}: it moved {1}, and its reversals {2}",
+        """select original, moved, back from
+            (select original, (select sum(amount) from journal where posting
+                between receipt.log_index * 64 and receipt.log_index * 64 + 63) as moved
+            from reversal join receipt on original = receipt.request_id)
+        join
+            (select original, sum(journal.amount) as back from every_reversal
+            join receipt on reversal = receipt.request_id
+            join journal on posting between receipt.log_index * 64 and receipt.log_index * 64 + 63
+            group by original)
+            using (original)
+        where back > moved""",
     ),
     Check(
         "{0}: it refers to log entry {1}, but the last applied one is {2}",
@@ -123,6 +158,32 @@ CHECKS = (
         union all
         select 'receipt of ' || request_id, log_index, (select log_index from applied) from receipt
         where log_index > (select log_index from applied)""",
+    ),
+)
+
+# Of refunds and raised holds, which a ledger has from feature level 2 on.
+PARTS_CHECKS = (
+    Check(
+        "refund of {0} by {1}: {2} is recorded as taken back so far, and the reversals add up to {3}",
+        """select original, reversal, taken_back, so_far from
+            (select original, reversal, taken_back,
+                sum(journal.amount) over (partition by original order by receipt.log_index) as so_far
+            from every_reversal join receipt on reversal = receipt.request_id
+            join journal on posting = receipt.log_index * 64)
+        where taken_back <> so_far""",
+    ),
+    Check(
+        "raised hold {0}: {1} of it counts since {2}, and it was raised last at {3}",
+        f"""select hold_id, counted, counted_us, last_us from
+            (select {_said("receipt", "hold")} as hold_id, max(time_us) as last_us from receipt
+            where op = 'raise_hold' and outcome = 'ok' group by hold_id)
+        left join raised_hold on raised_hold.hold = hold_id left join hold on request_id = hold_id
+        where counted_us is not last_us or counted not between 1 and amount""",
+    ),
+    Check(
+        "raised hold {0}: no request raised it",
+        f"""select hold from raised_hold where hold not in
+            (select {_said("receipt", "hold")} from receipt where op = 'raise_hold' and outcome = 'ok')""",
     ),
 )
 
@@ -202,7 +263,8 @@ APPROVAL_CHECKS = (
         left join journal on posting = carried.log_index * 64 and journal.request_id = approved_by
         where asked.op = 'write_off' and (debit_account is not 'writeoff'
             or credit_account is not asked.account or journal.amount is not asked.amount)
-        or asked.op = 'reverse' and (posting is null or approved_by not in (select reversal from reversal))
+        or asked.op = 'reverse' and (posting is null
+            or approved_by not in (select reversal from every_reversal))
         or asked.op not in ('write_off', 'reverse') and posting is not null""",
     ),
 )

@@ -2,11 +2,12 @@
 
     python -m bench.bulk [--rounds 5] [--commands 30000] [--accounts 10000] [--postings 50000]
 
-Five servers and the client on this machine. By turns: `submit` of a thousand credits at a time, each to another
-account; `submit` of batches of 64 transfers; credits one after the other. Then an import of a journal of so many
-postings, half credits and half transfers between random accounts, and the same import again, which books nothing.
-Printed are medians, and the processor time of each at the leader, a follower and the client; and what the steps
-of a credit cost, each measured by itself in a loop.
+Five servers and the client on this machine. By turns: `submit` of a thousand credits at a time, each to
+another account; `submit` of batches of 64 transfers; credits one after the other. Then an import of a
+journal of so many postings, half credits and half transfers between random accounts, and the same import
+again, which books nothing. Printed are medians, and the processor time of each at the leader, a follower
+and the client; and what the steps of a credit cost, each measured by itself in a loop. Needs the extra
+'test'.
 """
 
 from __future__ import annotations
@@ -29,11 +30,11 @@ from atm.ledger.commands import LEGS_MAX, Batch, Command, Credit, Open
 from atm.local_cluster import LocalCluster
 from atm.office.import_command import import_journal
 from bench.arguments import positive
-from bench.bulk_journal import write_journal
 from bench.bulk_parts import parts_of
 from bench.cluster import fresh_cluster
 from bench.command import say, stop_in_order
 from bench.usage import processor_s
+from tests.support.journals import write_journal
 
 SINGLES_SHARE = 20  # there are so many times fewer single credits
 BATCHES_SHARE = 40
@@ -94,7 +95,7 @@ def _imports(accounts: int, postings: int) -> dict[str, list[Row]]:
 
 
 def _measured(cluster: LocalCluster, count: int, work: Callable[[], None]) -> Row:
-    """Return how many a second, and the processor microseconds of each at the leader, a follower, the client."""
+    """Return how many a second, and the processor time of each at the leader, a follower, the client."""
     leader = cluster.wait_for_leader()
     before = {name: processor_s(process.pid) for name, process in cluster.processes.items()}
     client_s, started_s = time.process_time(), time.monotonic()

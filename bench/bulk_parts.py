@@ -1,4 +1,4 @@
-"""What each step of a submitted command costs by itself: processor microseconds, each step in a loop of its own."""
+"""What each step of a submitted command costs: processor time, each step in a loop of its own."""
 
 from __future__ import annotations
 
@@ -78,7 +78,10 @@ def parts_of(openings: list[Command], commands: list[Command]) -> Parts:
 
 def _apply(clock: _Clock, openings: list[LoggedCommand], logged: list[LoggedCommand]) -> list[LedgerReceipt]:
     receipts: list[LedgerReceipt] = []
-    with tempfile.TemporaryDirectory(prefix="atm-bench-") as folder, closing(Ledger(Path(folder, "ledger.db"))) as ledger:
+    with (
+        tempfile.TemporaryDirectory(prefix="atm-bench-") as folder,
+        closing(Ledger(Path(folder, "ledger.db"))) as ledger,
+    ):
         ledger.apply(_records(1, openings))
         for first in range(0, len(logged), BATCH):
             batch = _records(len(openings) + 1 + first, logged[first : first + BATCH])

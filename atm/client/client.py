@@ -303,7 +303,7 @@ class Client:
         return self._send_together(list(commands), SUBMITTED)
 
     def read_all(self, reads: Iterable[Read]) -> list[Receipt]:
-        """Ask up to 1,000 requests that only read; return their receipts in their order, or raise a fault."""
+        """Ask up to 1,000 requests that only read; return their receipts in their order."""
         return self._send_together(list(reads), READS)
 
     def _send_together(self, requests: Sequence[Command | Read], kinds: frozenset[type]) -> list[Receipt]:

@@ -1,8 +1,8 @@
 """Connections to a server, and the pool that keeps them open.
 
-A connection is used by one thread at a time, which reads its answers from its own socket: one request after the
-other, or many at once (pipeline.py). A connection of which an answer did not come in time is closed: a late answer
-is fetched by asking again with the same id.
+A connection is used by one thread at a time, which reads its answers from its own socket: to one request
+after the other, or to many at once (pipeline.py). A connection whose answer did not come in time is closed: a
+late answer is fetched by asking again with the same id.
 """
 
 from __future__ import annotations
@@ -111,7 +111,7 @@ class ServerConnection:
         return payloads[0]
 
     def decoded(self, payload: bytes) -> ClientReply:
-        """Return the answer in a frame; raise `Lost` if it is none, and `NotTrusted` if the server says so."""
+        """Return the answer in a frame; raise `Lost` if it is none, `NotTrusted` if the server says so."""
         try:
             answer = decode_client_reply(payload)
         except Malformed as error:
@@ -139,7 +139,10 @@ class ServerConnection:
         self._socket.close()
 
     def send(self, data: bytes, until: float) -> None:
-        """Hand all of `data` to the kernel; raise `NotSent`: a server cannot act on a frame that lacks its end."""
+        """Hand all of `data` to the kernel, or raise `NotSent`.
+
+        A server cannot act on a frame that lacks its end.
+        """
         try:
             unsent = memoryview(data if self._tls is None else self._tls.encrypt(data))
             while unsent:

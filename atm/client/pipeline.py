@@ -23,8 +23,8 @@ from atm.tls.credentials import Credentials
 class PipelinedSender:
     """Sends many requests on one connection at a time; safe to use from many threads.
 
-    It gives up once no reply has come for `timeout_s`, or for `patience_s` if a request may be done; `on_unknown`
-    is called once with the id of each that may be, in the calling thread.
+    It gives up once no reply has come for `timeout_s`, or for `patience_s` if a request may be done;
+    `on_unknown` is called once with the id of each that may be, in the calling thread.
     """
 
     def __init__(
@@ -88,12 +88,13 @@ class PipelinedSender:
             raise self._end(bulk, Rejected(next(iter(bulk.rejected.values()))))
 
     def _try(self, node: str, run: _Run) -> bool:
-        """Ask one server for all that have no reply; note what is known then, and return whether any has none."""
+        """Ask one server for all that have no reply; return whether any still has none."""
         bulk = run.bulk
         replies_before, started_s = len(bulk.replies), time.monotonic()
         connect_until_s = min(self._deadline_s(run), started_s + run.growth * CONNECT_TIMEOUT_S)
         bulk.begin_try()
-        nothing_taken, fault = False, None
+        nothing_taken = False
+        fault: Exception | None = None
         try:
             connection = self._pool.acquire(self._nodes[node].client.pair, connect_until_s)
             self._exchange(connection, run)
@@ -115,7 +116,7 @@ class PipelinedSender:
         return bool(bulk.waiting)
 
     def _exchange(self, connection: ServerConnection, run: _Run) -> None:
-        """Send and receive by turns, and leave the connection in the pool or closed; raise `NotSent` or `Lost`."""
+        """Send and receive by turns; leave the connection in the pool, or closed and raise `NotSent` or `Lost`."""
         bulk, whole = run.bulk, False
         try:
             while bulk.is_trying:

@@ -1,7 +1,8 @@
 """Books the requests of a file, very many and many at a time, each once by its id.
 
-Whatever a file's format is, its reader yields `ImportRequest`s, and `BulkImport.book_all` books them. An import that
-broke off is run again: what the bank knows already is looked up, which is no entry of the log, and not sent again.
+Whatever a file's format is, its reader yields `ImportRequest`s, and `BulkImport.book_all` books them. An import
+that broke off is run again: what the bank knows already is looked up, which makes no entry of the log, and not
+sent again.
 """
 
 from __future__ import annotations
@@ -48,8 +49,8 @@ class BulkImport:
     def book_all(self, requests: Iterable[ImportRequest]) -> None:
         """Book all, of each account in their order, and open before them the accounts that they name.
 
-        Raise `NotBooked`, `NotAllowed`, and what the client raises: `ValueError` for what is no request. It is
-        safe to repeat.
+        Raise `NotBooked`, `NotAllowed`, and what the client raises: `ValueError` for what is no request.
+        It is safe to repeat.
         """
         wanted = self._with_openings(requests)
         while chunk := list(islice(wanted, LOOKAHEAD)):
@@ -62,7 +63,7 @@ class BulkImport:
         return not self._not_known([request])
 
     def _with_openings(self, requests: Iterable[ImportRequest]) -> Iterator[ImportRequest]:
-        """Yield before each request the openings of accounts that it names first; `Open` itself opens its own."""
+        """Yield before each request the openings of the accounts that it is the first to name."""
         for request in requests:
             if not isinstance(request.command, Open):
                 for account in (*accounts_named(request.command), *request.accounts):

@@ -31,7 +31,9 @@ def import_journal(cluster: Cluster, file: TextIO, form: str) -> bool:
         if replay.helped:
             print(f"{replay.helped:,} of them overdrew an account, and needed two more postings each")
         if replay.bulk.other_balances:
-            print(f"{replay.bulk.other_balances:,} left another balance than exported: other clients were there")
+            print(
+                f"{replay.bulk.other_balances:,} left another balance than exported: other clients were there"
+            )
         print(LEFT_OUT)
         return _compare(client, replay.balances)
 
@@ -85,7 +87,7 @@ class _Teller:
         self._progress.show(lambda: f"{self._share()}{_counts(bulk)}, {self._rate(bulk):,.0f} a second")
 
     def tell(self, bulk: BulkImport, work: Callable[[], None]) -> None:
-        """Do the work, and say what it did; on standard error if it breaks off, and nothing if it did nothing."""
+        """Do the work, and say what it did; if it breaks off, on standard error, and only what was done."""
         try:
             work()
         except BaseException:

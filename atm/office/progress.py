@@ -1,4 +1,4 @@
-"""Shows on standard error how far a long command is: a line that changes at a terminal, else one now and then."""
+"""Shows how far a long command is: a line that changes at a terminal, elsewhere one now and then."""
 
 from __future__ import annotations
 

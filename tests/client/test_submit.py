@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from typing import Any
 
 import pytest
@@ -13,9 +13,8 @@ from atm.client.connection import Lost
 from atm.client.request_rules import TOGETHER_MAX
 from atm.ledger.commands import Batch, Command, Credit, Debit, Leg, Outcome, Query, RotatePepper
 from atm.wire.client_messages import ErrorReply, Reply
-from atm.wire.codec import decode
 from tests.support.fake_cluster import FakeCluster
-from tests.support.fake_node import FakeNode, Map
+from tests.support.fake_node import Map
 
 SHORT_S = 0.3
 
@@ -25,7 +24,9 @@ def credits(count: int) -> list[Command]:
 
 
 def reply_to(request_id: str, balance: int = 1) -> Reply:
-    return Reply(id=request_id, outcome=Outcome.OK, balance=balance, available=balance, log_index=7, time_us=8)
+    return Reply(
+        id=request_id, outcome=Outcome.OK, balance=balance, available=balance, log_index=7, time_us=8
+    )
 
 
 # -- over sockets -----------------------------------------------------------------------------------------
@@ -99,7 +100,10 @@ def test_without_any_server_nothing_is_done(cluster: FakeCluster) -> None:
 def test_servers_that_take_nothing_say_why_and_nothing_is_done(cluster: FakeCluster) -> None:
     for node in cluster.nodes.values():
         node.always = node.fault("no_space", message="the disks are full")
-    with Client(cluster.config, timeout=SHORT_S) as client, pytest.raises(Unavailable, match="disks are full"):
+    with (
+        Client(cluster.config, timeout=SHORT_S) as client,
+        pytest.raises(Unavailable, match="disks are full"),
+    ):
         client.submit(credits(3))
 
 
@@ -118,7 +122,10 @@ def test_what_is_decided_what_may_be_and_what_is_not_is_told_apart(cluster: Fake
 def test_one_that_no_server_understands_is_told_and_the_others_are_done(cluster: FakeCluster) -> None:
     node = cluster["5000"]
     node.script.extend([node.answer, node.fault("bad_request", message="what?")])
-    with Client(cluster.config, "5000", timeout=SHORT_S) as client, pytest.raises(Unfinished, match="what") as caught:
+    with (
+        Client(cluster.config, "5000", timeout=SHORT_S) as client,
+        pytest.raises(Unfinished, match="what") as caught,
+    ):
         client.submit(credits(3))
     assert set(caught.value.receipts) == {"r0", "r2"}
     assert caught.value.not_done == ("r1",)

@@ -142,7 +142,7 @@ QUOTAS = (
     ),
     Mutant(
         name="alone among others",
-        what="a connection that sends a thousand commands at once makes large rounds although others wait for them",
+        what="a connection with a thousand commands makes large rounds although others wait for them",
         edits=(Edit("FairTurns._is_alone", "self._shared_s = self._clock()", "pass"),),
         caught_by="tests/server/test_request_router.py::"
         "test_a_connection_that_is_alone_has_a_larger_share_until_another_one_comes",

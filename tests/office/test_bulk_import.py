@@ -152,7 +152,7 @@ def test_an_account_that_exists_is_as_good_as_opened_and_one_that_is_refused_sto
     bulk.book_all([opening])
     assert counts(bulk) == (0, 0, 0, 1)
     bank.outcomes["p"] = Outcome.ACCOUNT_CLOSED
-    with pytest.raises(NotBooked, match="^line 1: account ann cannot be opened: account_closed"):
+    with pytest.raises(NotBooked, match=r"^line 1: account ann cannot be opened: account_closed"):
         bulk.book_all([opening._replace(command=Open(id="p", account="ann"))])
     bank.outcomes["q"] = Outcome.NOT_ALLOWED
     with pytest.raises(NotAllowed, match="open needs"):

@@ -14,8 +14,8 @@ from atm.ledger.audit.extract import JournalLine, journal_lines
 from atm.ledger.audit.read_only import open_read_only
 from atm.ledger.commands import BANK_ACCOUNTS
 from atm.local_cluster import LocalCluster, write_cluster_ini
-from atm.office.main import main
 from atm.office.bulk_import import NotBooked
+from atm.office.main import main
 from atm.office.replay import Replay
 from tests.support.customers import Customers
 from tests.support.ledgers import wait_until_equal

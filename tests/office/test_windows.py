@@ -40,7 +40,11 @@ def test_requests_about_one_account_keep_their_order() -> None:
 
 def test_a_batch_is_about_all_accounts_of_its_legs() -> None:
     legs = (Leg(account="ann", target="bob", amount=1), Leg(account="carl", target="dora", amount=1))
-    assert cut(credit("r1", "dora"), Batch(id="r2", legs=legs), credit("r3", "bob")) == [["r1"], ["r2"], ["r3"]]
+    assert cut(credit("r1", "dora"), Batch(id="r2", legs=legs), credit("r3", "bob")) == [
+        ["r1"],
+        ["r2"],
+        ["r3"],
+    ]
 
 
 def test_an_account_is_opened_before_it_is_paid() -> None:
@@ -87,7 +91,9 @@ def test_all_come_once_and_of_each_account_in_their_order(pairs: list[tuple[int,
     flat = [request.command for window in found for request in window]
     assert sorted(command.id for command in flat) == [command.id for command in commands]
     for account in {f"a{each}" for pair in pairs for each in pair}:
-        about = [each.id for each in flat if isinstance(each, Transfer) and account in (each.account, each.target)]
+        about = [
+            each.id for each in flat if isinstance(each, Transfer) and account in (each.account, each.target)
+        ]
         assert about == sorted(about)
         assert all(
             sum(account in (each.command.account, each.command.target) for each in window) <= 1  # type: ignore[union-attr]

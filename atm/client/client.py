@@ -297,8 +297,8 @@ class Client:
     def submit(self, commands: Iterable[Command]) -> list[Receipt]:
         """Do up to 1,000 commands that do not depend on one another; return their receipts in their order.
 
-        Each is done once by its own id, whatever becomes of the others. `timeout` and `patience` count from the
-        last reply. Raise `Unfinished` if some are done, or may be, and not all have a receipt.
+        Each is done once by its own id, whatever becomes of the others. `timeout` and `patience` count from
+        the last reply. Raise `Unfinished` if some are done, or may be, and not all have a receipt.
         """
         return self._send_together(list(commands), SUBMITTED)
 

@@ -116,7 +116,10 @@ class PipelinedSender:
         return bool(bulk.waiting)
 
     def _exchange(self, connection: ServerConnection, run: _Run) -> None:
-        """Send and receive by turns; leave the connection in the pool, or closed and raise `NotSent` or `Lost`."""
+        """Send and receive by turns; leave the connection in the pool or closed.
+
+        Raise `NotSent` or `Lost`.
+        """
         bulk, whole = run.bulk, False
         try:
             while bulk.is_trying:

@@ -1,8 +1,8 @@
 """Books the requests of a file, very many and many at a time, each once by its id.
 
-Whatever a file's format is, its reader yields `ImportRequest`s, and `BulkImport.book_all` books them. An import
-that broke off is run again: what the bank knows already is looked up, which makes no entry of the log, and not
-sent again.
+Whatever a file's format is, its reader yields `ImportRequest`s, and `BulkImport.book_all` books them. An
+import that broke off is run again: what the bank knows already is looked up, which makes no entry of the log,
+and not sent again.
 """
 
 from __future__ import annotations

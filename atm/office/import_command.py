@@ -111,7 +111,7 @@ class _Teller:
 
 
 def _counts(bulk: BulkImport) -> str:
-    return (
-        f"{bulk.booked:,} postings booked, {bulk.booked_before:,} had been booked before; "
-        f"{bulk.opened:,} accounts opened, {bulk.open_before:,} were open before"
-    )
+    accounts = f"{bulk.opened:,} accounts opened, {bulk.open_before:,} were open before"
+    if bulk.done and not bulk.booked + bulk.booked_before:
+        return accounts
+    return f"{bulk.booked:,} postings booked, {bulk.booked_before:,} had been booked before; {accounts}"

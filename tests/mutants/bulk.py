@@ -17,7 +17,7 @@ BULK = (
             Edit(
                 "PipelinedSender.send_all",
                 "[Receipt.of(run_.bulk.replies[request_.id]) for request_ in requests_]",
-                "[Receipt.of(reply) for reply in run_.bulk.replies.values()]",
+                "list(map(Receipt.of, run_.bulk.replies.values()))",
             ),
         ),
         caught_by=SUBMIT_TESTS + "test_all_are_sent_before_the_first_is_answered",
@@ -43,8 +43,8 @@ BULK = (
                 "Bulk.begin_try",
                 "deque(self._waiting.values())",
                 """deque(
-                    _asked(__import__("msgspec").structs.replace(each.request, id=f"{each.request.id}-again"))
-                    for each in self._waiting.values()
+                    _asked(__import__("msgspec").structs.replace(object.request, id=f"{object.request.id}-2"))
+                    for object in self._waiting.values()
                 )""",
             ),
         ),

@@ -19,6 +19,8 @@ from atm.config import NodeConfig
 from atm.ledger.commands import Command, Read
 from atm.tls.credentials import Credentials
 
+GROWN_MAX = 10  # how often the time that a server gets grows
+
 
 class PipelinedSender:
     """Sends many requests on one connection at a time; safe to use from many threads.
@@ -61,9 +63,7 @@ class PipelinedSender:
         try:
             self._ask_until_answered(run)
         except KeyboardInterrupt as interrupt:
-            bulk = run.bulk
-            may_be_done = bool(bulk.unknown or bulk.replies or bulk.is_trying)
-            raise Interrupted(requests[0].id, may_be_done=may_be_done) from interrupt
+            raise Interrupted(requests[0].id, may_be_done=run.bulk.may_be_done) from interrupt
         return [Receipt.of(run.bulk.replies[request.id]) for request in requests]
 
     def _ask_until_answered(self, run: _Run) -> None:
@@ -165,7 +165,7 @@ class _Run:
     @property
     def growth(self) -> float:
         """By which a server gets more time than at first."""
-        return TIMEOUT_GROWTH**self.timeouts
+        return TIMEOUT_GROWTH ** min(self.timeouts, GROWN_MAX)
 
     def note(self, node: str, fault: Exception | None) -> None:
         """Note that the last try, at `node`, ended so."""

@@ -31,7 +31,7 @@ BULK = (
                 "self._in_flight.pop(answer_.id, None)",
                 "self._in_flight.pop(answer_.id, None) or next(iter(self._in_flight.values()))",
             ),
-            Edit("Bulk._close", "del self._waiting[request_id_]", "self._waiting.pop(request_id_, None)"),
+            Edit("Bulk.take", "del self._waiting[...]", "self._waiting.pop(answer_.id, None)"),
         ),
         caught_by=SUBMIT_TESTS + "test_an_answer_belongs_to_the_request_with_its_id_and_to_no_other",
     ),

@@ -103,7 +103,7 @@ BULK = (
             Edit(
                 "_touched",
                 "if not request_.accounts: return None",
-                "if not request_.accounts: return frozenset((own_,))",
+                "if not request_.accounts: return frozenset((request_.command.id,))",
             ),
         ),
         caught_by=WINDOW_TESTS

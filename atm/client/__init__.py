@@ -24,6 +24,7 @@ from atm.client.errors import (
     OutcomeUnknown,
     Rejected,
     Unavailable,
+    Unfinished,
     UnknownNode,
 )
 from atm.client.node_status import ClusterStatus, NodeStatus
@@ -49,6 +50,7 @@ __all__ = [
     "Receipt",
     "Rejected",
     "Unavailable",
+    "Unfinished",
     "UnknownNode",
     "new_request_id",
 ]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import os
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from copy import copy
 from pathlib import Path
 from types import TracebackType
@@ -14,8 +14,9 @@ from msgspec.structs import replace
 
 from atm.client.errors import ClientClosed, UnknownNode
 from atm.client.node_status import ClusterStatus, NodeStatus, ask_all
+from atm.client.pipeline import PipelinedSender
 from atm.client.receipt import Receipt, new_request_id
-from atm.client.request_rules import check_request
+from atm.client.request_rules import READS, SUBMITTED, check_ids_differ, check_kinds, check_request
 from atm.client.retrying import RetryingSender
 from atm.client.route import Route
 from atm.config import Cluster, load
@@ -91,11 +92,21 @@ class Client:
         self._end_user = end_user
         timeout_s = _checked_seconds(timeout)
         self._credentials = client_credentials(self._cluster)
+        route = Route(list(self._cluster.nodes), node)
+        patience_s = max(timeout_s, 0 if patience is None else _checked_seconds(patience))
         self._sender = RetryingSender(
             self._cluster.nodes,
-            Route(list(self._cluster.nodes), node),
+            route,
             timeout_s=timeout_s,
-            patience_s=max(timeout_s, 0 if patience is None else _checked_seconds(patience)),
+            patience_s=patience_s,
+            on_unknown=on_unknown,
+            credentials=self._credentials,
+        )
+        self._pipelined = PipelinedSender(
+            self._cluster.nodes,
+            route,
+            timeout_s=timeout_s,
+            patience_s=patience_s,
             on_unknown=on_unknown,
             credentials=self._credentials,
         )
@@ -122,6 +133,7 @@ class Client:
         if account is not None:
             return self.ask(Close(id=_id_or_new(request_id), account=account))
         self._sender.close()
+        self._pipelined.close()
         return None
 
     # -- money -------------------------------------------------------------------------------------
@@ -293,10 +305,34 @@ class Client:
 
     def ask(self, request: Command | Read) -> Receipt:
         """Send a request object, such as one that is repeated under its id."""
+        return Receipt.of(self._sender.send(self._checked(request)))
+
+    # -- many at once: a connection carries all of them, and their replies come in any order ----------
+
+    def submit(self, commands: Iterable[Command]) -> list[Receipt]:
+        """Do up to 1,000 commands that do not depend on one another; return their receipts in their order.
+
+        Each is done once by its own id, whatever becomes of the others. `timeout` and `patience` count from
+        the last reply. Raise `Unfinished` if some are done, or may be, and not all have a receipt.
+        """
+        return self._send_together(list(commands), SUBMITTED)
+
+    def read_all(self, reads: Iterable[Read]) -> list[Receipt]:
+        """Ask up to 1,000 requests that only read; return their receipts in their order."""
+        return self._send_together(list(reads), READS)
+
+    def _send_together(self, requests: Sequence[Command | Read], kinds: frozenset[type]) -> list[Receipt]:
+        check_kinds(requests, kinds)
+        checked = [self._checked(request) for request in requests]
+        check_ids_differ(checked)
+        return self._pipelined.send_all(checked)
+
+    def _checked(self, request: Command | Read) -> Command | Read:
+        """Return the request as it is sent."""
         if request.end_user is None and self._end_user is not None:
             request = replace(request, end_user=self._end_user)
         check_request(request)
-        return Receipt.of(self._sender.send(request))
+        return request
 
     def on_behalf_of(self, end_user: str) -> Client:
         """Return this client as it acts for another end user; the two share their connections and `close`."""

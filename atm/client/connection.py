@@ -1,8 +1,8 @@
-"""One request at a time to one server: connections, and the pool that keeps them open.
+"""Connections to a server, and the pool that keeps them open.
 
-A connection carries one request at a time, so each thread reads its answer from its own socket; concurrent
-threads use separate connections. A connection whose answer did not come in time is closed: a late answer is
-fetched by asking again with the same id.
+A connection is used by one thread at a time, which reads its answers from its own socket: to one request
+after the other, or to many at once (pipeline.py). A connection whose answer did not come in time is closed: a
+late answer is fetched by asking again with the same id.
 """
 
 from __future__ import annotations
@@ -95,13 +95,7 @@ class ServerConnection:
 
         An error without an id is an answer too: it is about the connection, and this is its only request.
         """
-        received = self.exchange_payload(payload, until)
-        try:
-            answer = decode_client_reply(received)
-        except Malformed as error:
-            raise Lost(str(error)) from error
-        if isinstance(answer, ErrorReply) and answer.outcome == "untrusted":
-            raise NotTrusted(f"{self._where}: {answer.message}", by_server=True)
+        answer = self.decoded(self.exchange_payload(payload, until))
         if isinstance(answer, AdminReply) and answer.outcome == "not_allowed" and answer.id == request_id:
             raise NotAllowed(answer.message)
         if answer.id == request_id or (isinstance(answer, ErrorReply) and not answer.id):
@@ -110,8 +104,21 @@ class ServerConnection:
 
     def exchange_payload(self, payload: bytes, until: float) -> bytes:
         """Send a frame and return the payload of the one that comes back; raise `NotSent` or `Lost`."""
-        self._send(frame(payload), until)
-        return self._receive(until)
+        self.send(frame(payload), until)
+        payloads = self.receive(until)
+        if len(payloads) > 1:
+            raise Lost("the server sent more than one answer to one request")
+        return payloads[0]
+
+    def decoded(self, payload: bytes) -> ClientReply:
+        """Return the answer in a frame; raise `Lost` if it is none, `NotTrusted` if the server says so."""
+        try:
+            answer = decode_client_reply(payload)
+        except Malformed as error:
+            raise Lost(str(error)) from error
+        if isinstance(answer, ErrorReply) and answer.outcome == "untrusted":
+            raise NotTrusted(f"{self._where}: {answer.message}", by_server=True)
+        return answer
 
     def is_idle(self) -> bool:
         """Return whether the connection can be reused: it is open, and no unexpected bytes came."""
@@ -131,8 +138,11 @@ class ServerConnection:
         """Close the socket; a second call does nothing."""
         self._socket.close()
 
-    def _send(self, data: bytes, until: float) -> None:
-        """Hand all of `data` to the kernel; a server cannot act on a frame that lacks its end."""
+    def send(self, data: bytes, until: float) -> None:
+        """Hand all of `data` to the kernel, or raise `NotSent`.
+
+        A server cannot act on a frame that lacks its end.
+        """
         try:
             unsent = memoryview(data if self._tls is None else self._tls.encrypt(data))
             while unsent:
@@ -141,7 +151,8 @@ class ServerConnection:
         except OSError as error:
             raise NotSent(str(error)) from error
 
-    def _receive(self, until: float) -> bytes:
+    def receive(self, until: float) -> list[bytes]:
+        """Wait for frames and return the payloads of those that have come, at least one; raise `Lost`."""
         try:
             while True:
                 self._socket.settimeout(_remaining_s(until))
@@ -151,10 +162,8 @@ class ServerConnection:
                 elif not piece:
                     raise Lost("the server closed the connection")
                 payloads = list(self._frames.feed(piece))  # all of them, or the reader keeps the first
-                if len(payloads) > 1:
-                    raise Lost("the server sent more than one answer to one request")
                 if payloads:
-                    return payloads[0]
+                    return payloads
         except (OSError, FrameTooLarge) as error:
             raise Lost(str(error)) from error
 

@@ -48,7 +48,7 @@ def refusal(outcome: Outcome, account: str, request_id: str, named: str) -> str:
         case Outcome.LOCKED:
             return locked(account)
         case _:
-            usual = f"The bank declined: {outcome.replace('_', ' ')}"
+            usual = f"The bank declined, and nothing was changed: {outcome.replace('_', ' ')}"
             return _REFUSALS.get(outcome, usual).format(id=request_id, named=named)
 
 

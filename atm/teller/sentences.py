@@ -12,6 +12,7 @@ from atm.ledger.commands import (
     Lookup,
     Outcome,
     Post,
+    RaiseHold,
     Read,
     Reverse,
     Void,
@@ -85,7 +86,7 @@ def declined(request: Command | Read, outcome: Outcome) -> str:
 def _named_by(request: Command | Read) -> str:
     """Return the reference that a request names, and is about; its own if it names none."""
     match request:
-        case Post() | Void():
+        case Post() | RaiseHold() | Void():
             return request.hold
         case Reverse():
             return request.original

@@ -437,11 +437,12 @@ def test_a_survey_counts_and_sums() -> None:
     assert "4 transactions, from 2026-01-02 to 2026-01-03\n4 requests: 2 credit, 1 debit, 1 transfer\n" in told
     assert "alice        1,000.00    412.50       587.50\n" in told
     assert "bob            407.50      0.00       407.50\n" in told
-    assert list(survey.shortages()) == []
+    assert survey.short == {}
 
 
 def test_an_account_that_pays_more_than_it_received_is_named_with_what_it_lacks() -> None:
     mapping = load_mapping(CSV_MAPPING, "m.toml")
     text = "Date,Payee,Reference,Amount\n1,x,,10\n1,x,,-30\n1,x,,-5\n1,x,,100\n"
-    (short,) = Survey(planned(read_rows(text, mapping), mapping)).shortages()
-    assert (short.line, 'alice = "25"' in short.what) == (3, True)
+    survey = Survey(planned(read_rows(text, mapping), mapping))
+    assert survey.short == {"alice": (3, -25_00)}
+    assert "alice must have 25 before: at line 3 it pays more than it has received" in list(survey.told())

@@ -7,18 +7,20 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 
+from atm.client import Client
 from atm.command_line import printable
-from atm.office.bulk_import import ImportRequest
+from atm.money import format_amount
 from atm.office.foreign.beancount import read_beancount
 from atm.office.foreign.csv_rows import read_rows
 from atm.office.foreign.entries import Entry, Problem
+from atm.office.foreign.funds import uncovered
 from atm.office.foreign.hledger import read_hledger
 from atm.office.foreign.mapping import BadMapping, Mapping, load_mapping
 from atm.office.foreign.requests import Planned, planned
 from atm.office.foreign.survey import PROBLEMS_MAX, Survey, moves
+from atm.office.windows import ImportRequest
 
-
-READERS: dict[str, Callable[[str, Mapping], Iterator[Entry | Problem]]] = {
+FOREIGN_READERS: dict[str, Callable[[str, Mapping], Iterator[Entry | Problem]]] = {
     "csv": read_rows,
     "hledger": read_hledger,
     "beancount": read_beancount,
@@ -36,7 +38,7 @@ class ForeignBooks:
     def __init__(self, file: Path, form: str, mapping: Path) -> None:
         """Raise `BadMapping`, `OSError`."""
         self._mapping = load_mapping(_text(mapping, "utf-8"), str(mapping))
-        self._read = READERS[form]
+        self._read = FOREIGN_READERS[form]
         self._name = str(file)
         self._data = _text(file, self._mapping.encoding)
         try:
@@ -47,27 +49,30 @@ class ForeignBooks:
     def _planned(self) -> Iterator[Planned | Problem]:
         return planned(self._read(self._data, self._mapping), self._mapping)
 
-    def tell(self, *, even_short: bool) -> None:
-        """Print what would be booked; raise `CannotBeCarried` if not all can be, problems line by line on stderr.
-
-        That the file alone does not cover what an account pays is no problem if `even_short`.
-        """
+    def tell(self) -> None:
+        """Print what would be booked; raise `CannotBeCarried` if not all can be, problems line by line on stderr."""
         for line in self._survey.told():
             print(line)
-        short = list(self._survey.shortages())
-        for problem in (*self._survey.problems, *short):
-            where = f"{self._name}:{problem.line}" if problem.line else self._name
-            print(f"{where}: {printable(problem.what)}", file=sys.stderr)
+        for problem in self._survey.problems:
+            print(f"{self._name}:{problem.line}: {printable(problem.what)}", file=sys.stderr)
         count = self._survey.problem_count
         if count > PROBLEMS_MAX:
             print(f"{self._name}: and {count - PROBLEMS_MAX:,} more", file=sys.stderr)
         if count:
-            raise CannotBeCarried(f"{self._name}: {count:,} problems, so nothing was booked")
-        if short and not even_short:
-            raise CannotBeCarried(
-                f"{self._name}: the money is not there, so nothing was booked. With --yes it is tried: an account "
-                "may have money already"
+            raise CannotBeCarried(f"{self._name} has {count:,} problems, so nothing was booked")
+
+    def check_funds(self, client: Client) -> None:
+        """Raise `CannotBeCarried` if the bank has not what the file's accounts pay. Raise what the client raises."""
+        short = list(uncovered(client, self.requests(), self._survey.short))
+        for where, account, lacking in short:
+            amount = format_amount(lacking)
+            print(
+                f"{where}: {account} would be below 0: {amount} is not there. If it was there before the file begins, "
+                f'say {account} = "{amount}" under [opening] in the mapping',
+                file=sys.stderr,
             )
+        if short:
+            raise CannotBeCarried(f"{self._name}: {len(short):,} accounts pay what they do not have, so nothing was booked")
 
     def requests(self) -> Iterator[ImportRequest]:
         """Yield all requests in their order."""

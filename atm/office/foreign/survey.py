@@ -84,18 +84,11 @@ class Survey:
         ]
         if rows:
             yield tabulate(rows, HEADERS, disable_numparse=True, colalign=("left", "right", "right", "right"))
+        for account, (line, lowest) in self.short.items():
+            yield f"{account} must have {format_amount(-lowest)} before: at line {line} it pays more than it has received"
         yield LEFT_OUT
         if self.unchecked:
             yield f"{self.unchecked:,} balances that the file asserts are not checked"
-
-    def shortages(self) -> Iterator[Problem]:
-        """Yield where an account pays what it has not received, if it has nothing before the import."""
-        for account, (line, lowest) in self.short.items():
-            yield Problem(
-                line,
-                f"{account} pays more than it has received; it needs {format_amount(-lowest)} at the start: "
-                f'say {account} = "{format_amount(-lowest)}" under [opening] in the mapping',
-            )
 
 
 def moves(command: Command) -> Iterator[tuple[str, str, int]]:

@@ -70,7 +70,9 @@ def test_every_page_has_its_place_in_the_contents() -> None:
 
 def build(source: Path, target: Path) -> subprocess.CompletedProcess[str]:
     if importlib.util.find_spec("sphinx") is None:
-        pytest.skip("SPHINX IS NOT INSTALLED: the site is not built here (bin/docs, or bin/check, installs it)")
+        pytest.skip(
+            "SPHINX IS NOT INSTALLED: the site is not built here (bin/docs, or bin/check, installs it)"
+        )
     command = [sys.executable, "-P", str(source / "docs" / "site" / "build.py"), str(target)]
     return subprocess.run(command, capture_output=True, text=True, check=False)
 

@@ -40,7 +40,7 @@ def import_journal(cluster: Cluster, file: TextIO, form: str) -> bool:
 
 
 def import_foreign(cluster: Cluster, books: ForeignBooks) -> None:
-    """Book the requests that another program's books have become. Raise as `BulkImport`, or `CannotBeCarried`."""
+    """Book what another program's books have become. Raise as `BulkImport`, or `CannotBeCarried`."""
     teller = _Teller(None)
     with Client(cluster, timeout=TIMEOUT_S) as client:
         books.check_funds(client)

@@ -253,7 +253,10 @@ def _arguments(argv: Sequence[str] | None) -> argparse.Namespace:
         "import", help="post an exported journal into a new cluster, or another program's books into a bank"
     )
     imports.add_argument(
-        "file", type=Path, metavar="FILE", help="an export as jsonl or csv, or other books; - is standard input"
+        "file",
+        type=Path,
+        metavar="FILE",
+        help="an export as jsonl or csv, or other books; - is standard input",
     )
     imports.add_argument(
         "--format", choices=sorted({*READERS, *FOREIGN_READERS}), help="default: the suffix of FILE"
@@ -262,9 +265,11 @@ def _arguments(argv: Sequence[str] | None) -> argparse.Namespace:
         "--mapping",
         type=Path,
         metavar="FILE",
-        help="FILE is another program's CSV, hledger or beancount, and this says how it is read (docs/ledger.md)",
+        help="FILE is another program's CSV, hledger or beancount, and this says how (docs/ledger.md)",
     )
-    imports.add_argument("--dry-run", action="store_true", help="with --mapping: only say what would be booked")
+    imports.add_argument(
+        "--dry-run", action="store_true", help="with --mapping: only say what would be booked"
+    )
     imports.set_defaults(run=_import)
 
     opens = commands.add_parser("open", help="open the accounts in a list, each once")
@@ -302,7 +307,9 @@ def _import_format(options: argparse.Namespace) -> str:
     if options.mapping is None and options.dry_run:
         raise BadFile("--dry-run is for other programs' books, with --mapping")
     if options.mapping is None and found in FOREIGN_READERS and found not in READERS:
-        raise BadFile(f"{options.file}: {found} needs --mapping FILE, which says whose account is whose: docs/ledger.md")
+        raise BadFile(
+            f"{options.file}: {found} needs --mapping FILE, which says whose account is whose: docs/ledger.md"
+        )
     if found not in known:
         raise BadFile(f"{options.file}: the format is unknown: give --format {' or --format '.join(known)}")
     return found

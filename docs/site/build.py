@@ -2,8 +2,8 @@
 
 docs [FOLDER]     default: build/site; open its index.html, no server is needed
 
-A link to a page, a heading or a file that does not exist ends it with 1, and so does a page that would load anything
-from another host. What is not asked: whether other sites, to which pages only link, are still there.
+A link to a page, a heading or a file that does not exist ends it with 1, and so does a page that would load
+anything from another host. What is not asked: whether other sites, to which pages only link, are still there.
 """
 
 from __future__ import annotations
@@ -19,23 +19,41 @@ SITE = Path(__file__).resolve().parent
 ROOT = SITE.parents[1]
 # What a browser loads by itself. Links (`a href`) are what a reader follows.
 LOADING = {"src", "srcset", "poster", "data", "action", "background"}
-LOADING_LINKS = {"stylesheet", "icon", "preload", "modulepreload", "prefetch", "preconnect", "dns-prefetch", "manifest"}
+LOADING_LINKS = {
+    "stylesheet",
+    "icon",
+    "preload",
+    "modulepreload",
+    "prefetch",
+    "preconnect",
+    "dns-prefetch",
+    "manifest",
+}
 _OTHER_HOST = re.compile(r"\s*(?:[a-z]+:)?//", re.IGNORECASE)
 _IN_STYLES = re.compile(r"""(?:url\(|@import)\s*["']?\s*((?:https?:)?//[^"')\s]+)""", re.IGNORECASE)
 _IN_SCRIPTS = re.compile(
-    r"""(?:\bfetch\(|\bimport\(?|\.open\(|\bfrom|\.src\s*=|\.href\s*=|\bnew (?:WebSocket|EventSource|Worker)\()"""
+    r"""(?:\bfetch\(|\bimport\(?|\.open\(|\bfrom|\.src\s*=|\.href\s*="""
+    r"""|\bnew (?:WebSocket|EventSource|Worker)\()"""
     r"""[^"'`\n;]{0,40}["'`]((?:https?:|wss?:)?//[^"'`]+)"""
 )
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Build; return the exit code."""
-    from sphinx.cmd.build import main as sphinx  # only a set-up for this command has it
+    from sphinx.cmd.build import main as sphinx  # noqa: PLC0415 (the tests of the rest do without)
 
     parser = argparse.ArgumentParser(prog="docs", description="Build the documentation as a site.")
     parser.add_argument("folder", nargs="?", type=Path, default=ROOT / "build" / "site", metavar="FOLDER")
     folder: Path = parser.parse_args(arguments).folder
-    options = ["--builder", "html", "--quiet", "--nitpicky", "--fail-on-warning", "--keep-going", "--fresh-env"]
+    options = [
+        "--builder",
+        "html",
+        "--quiet",
+        "--nitpicky",
+        "--fail-on-warning",
+        "--keep-going",
+        "--fresh-env",
+    ]
     code = sphinx([*options, "--conf-dir", str(SITE), str(ROOT), str(folder)])
     found = list(loads_from_other_hosts(folder))
     for line in found:

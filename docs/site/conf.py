@@ -11,7 +11,13 @@ ROOT = Path(__file__).resolve().parents[2]
 CHAPTERS = {
     "Use": ("docs/teller", "docs/ledger", "docs/protocol"),
     "Run": ("docs/install", "docs/operations", "docs/upgrade", "docs/backup", "docs/repair", "docs/security"),
-    "Judge": ("docs/why-raft", "docs/reliability", "docs/performance", "docs/roadmap", "Threats in short <SECURITY>"),
+    "Judge": (
+        "docs/why-raft",
+        "docs/reliability",
+        "docs/performance",
+        "docs/roadmap",
+        "Threats in short <SECURITY>",
+    ),
     "Read the code": ("docs/architecture", "docs/raft", "docs/ways", "docs/glossary", "docs/decisions"),
     "Change it": ("CONTRIBUTING", "docs/style", "CHANGELOG"),
 }

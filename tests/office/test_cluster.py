@@ -185,9 +185,15 @@ def test_books_of_another_program_are_told_first_and_booked_once(
     arguments += ["--config", str(cluster.cluster.path)]
     assert main([*arguments, "--dry-run"]) == 0
     told = capsys.readouterr().out
-    assert told.startswith("3 transactions, from 2026-01-02 to 2026-01-03\n3 requests: 1 credit, 1 debit, 1 transfer\n")
+    assert told.startswith(
+        "3 transactions, from 2026-01-02 to 2026-01-03\n3 requests: 1 credit, 1 debit, 1 transfer\n"
+    )
     assert told.endswith("Nothing was booked: this was to look at it (--dry-run)\n")
-    for said in ("3 postings booked, 0 had been", "0 postings booked, 3 had been", "1 postings booked, 3 had been"):
+    for said in (
+        "3 postings booked, 0 had been",
+        "0 postings booked, 3 had been",
+        "1 postings booked, 3 had been",
+    ):
         if said.startswith("1"):
             (tmp_path / "bank.csv").write_text(f"{rows}2026-01-03,Shop,-1\n")
         assert main(arguments) == 0

@@ -68,7 +68,7 @@ id = "bank-id"
 "Expenses:*" = "cash"
 "Income:*" = "cash"
 """
-BEAN = '''option "title" "books"
+BEAN = """option "title" "books"
 * a heading
 2026-01-01 open Assets:Checking EUR
   name: "x"
@@ -80,7 +80,7 @@ BEAN = '''option "title" "books"
   Assets:Checking
   ! Expenses:Food  12.50 EUR
 2026-01-04 balance Assets:Checking  987.50 EUR
-'''
+"""
 
 
 def requests(read: Reader, text: str, mapping: str) -> list[Planned]:
@@ -204,7 +204,8 @@ def test_a_german_csv_with_preamble_two_columns_and_the_newest_first() -> None:
     date = "Tag"
     commodity = "Währung"
     """
-    text = 'Bank\n\n"IBAN";Tag;Soll;Haben;Währung\r\nDE02;2.1.2026;1.000,50;;EUR\r\n\r\nDE02;1.1.2026;;2.000;EUR\r\n'
+    text = 'Bank\n\n"IBAN";Tag;Soll;Haben;Währung\r\nDE02;2.1.2026;1.000,50;;EUR\r\n'
+    text += "\r\nDE02;1.1.2026;;2.000;EUR\r\n"
     found = requests(read_rows, text, mapping)
     assert [(each.line, without_id(each.command)) for each in found if each.command] == [
         (6, (Credit, "alice", 2000_00)),
@@ -249,7 +250,9 @@ def test_a_transaction_between_several_accounts_is_a_batch_in_which_none_both_pa
     assert without_id(batch) == (Batch, ("a", "c", 9_00), ("b", "c", 2_00), ("b", "d", 3_00))
 
 
-@given(st.lists(st.tuples(st.sampled_from("abcdefgh"), st.integers(-(10**9), 10**9)), min_size=1, max_size=40))
+@given(
+    st.lists(st.tuples(st.sampled_from("abcdefgh"), st.integers(-(10**9), 10**9)), min_size=1, max_size=40)
+)
 def test_a_request_moves_what_the_transaction_moves(changes: list[tuple[str, int]]) -> None:
     lines = "".join(f"  {name}  {Decimal(minor).scaleb(-2)}\n" for name, minor in changes)
     total: dict[str, int] = {"rest": -sum(minor for _, minor in changes)}
@@ -434,7 +437,9 @@ def test_a_survey_counts_and_sums() -> None:
     mapping = load_mapping(CSV_MAPPING + '[opening]\nbob = "7.50"\n', "m.toml")
     survey = Survey(planned(read_rows(CSV, mapping), mapping))
     told = "\n".join(survey.told())
-    assert "4 transactions, from 2026-01-02 to 2026-01-03\n4 requests: 2 credit, 1 debit, 1 transfer\n" in told
+    assert (
+        "4 transactions, from 2026-01-02 to 2026-01-03\n4 requests: 2 credit, 1 debit, 1 transfer\n" in told
+    )
     assert "alice        1,000.00    412.50       587.50\n" in told
     assert "bob            407.50      0.00       407.50\n" in told
     assert survey.short == {}

@@ -1,4 +1,4 @@
-"""The programs whose files are read are asked what the files say: hledger and beancount read the same as we do."""
+"""hledger and beancount are asked what their files say: they read the same as we do."""
 
 from __future__ import annotations
 
@@ -47,7 +47,7 @@ P 2026-01-01 EUR 1.1 USD
     assets:savings:a-b   -1 EUR
     assets:checking account
 """
-BEAN = '''
+BEAN = """
 option "title" "what people write"
 ;; a comment
 * a heading
@@ -71,7 +71,7 @@ option "title" "what people write"
 
 2026-01-05 balance Assets:Checking  487.50 EUR
 2026-01-05 price EUR 1.1 USD
-'''
+"""
 
 
 class Same(Mapping, frozen=True):

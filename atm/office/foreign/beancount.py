@@ -8,12 +8,21 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 
-from atm.office.foreign.entries import Block, Change, Entry, NotCarried, Problem, completed, iso_day, read_blocks
+from atm.office.foreign.entries import (
+    Block,
+    Change,
+    Entry,
+    NotCarried,
+    Problem,
+    completed,
+    iso_day,
+    read_blocks,
+)
 from atm.office.foreign.mapping import Mapping
 
-# What moves no money; `balance` is counted.
+# What moves no money.
 IDLE_DATED = frozenset(
-    {"open", "close", "commodity", "note", "document", "event", "query", "price", "custom", "balance"}
+    {"open", "close", "commodity", "note", "document", "event", "query", "price", "custom"}
 )
 IDLE = frozenset({"option", "pushtag", "poptag", "pushmeta", "popmeta"})
 ADVICE = "it may change other transactions"
@@ -21,9 +30,7 @@ _STRING = r'"(?:[^"\\]|\\.)*"'
 _DATED = re.compile(
     r"(?P<year>[0-9]{4})[-/](?P<month>[0-9]{1,2})[-/](?P<day>[0-9]{1,2})\s+(?P<what>[a-z]+|[*!&#?%]|'?[A-Z])(?P<rest>(?=[\s\"]|$).*)"
 )
-_REST = re.compile(
-    rf"\s*(?P<one>{_STRING})?\s*(?P<two>{_STRING})?(?:\s*[#^][A-Za-z0-9_/.-]+)*\s*(?:;.*)?"
-)
+_REST = re.compile(rf"\s*(?P<one>{_STRING})?\s*(?P<two>{_STRING})?(?:\s*[#^][A-Za-z0-9_/.-]+)*\s*(?:;.*)?")
 _META = re.compile(r"(?P<key>[a-z][A-Za-z0-9_-]*):(?:\s+(?P<value>.*))?")
 _POSTING = re.compile(
     r"(?:(?:[*!&#?%]|'?[A-Z])\s+)?(?P<account>[^\W\d_a-z][\w-]*(?::[^\W_][\w-]*)+)(?:\s+(?P<amount>[^;]*))?(?:;.*)?"
@@ -46,16 +53,19 @@ def _parse(block: Block, mapping: Mapping) -> Entry | None:
     found = _DATED.fullmatch(block.head)
     if found is None:
         raise NotCarried(f"{first!r} is not read here: {ADVICE}")
-    what = found["what"]
-    if what in IDLE_DATED:
-        if what != "balance":
-            return None
+    if found["what"] == "balance":
         return Entry(block.line, "", "", "", (), unchecked=1)
+    return None if found["what"] in IDLE_DATED else _transaction(block, found, mapping)
+
+
+def _transaction(block: Block, found: re.Match[str], mapping: Mapping) -> Entry:
+    what = found["what"]
     rest = _REST.fullmatch(found["rest"])
     if rest is None or (what.isalpha() and what.islower() and what != "txn"):
         raise NotCarried(f"{what!r} begins no transaction that is read here")
     day = iso_day(found["year"], found["month"], found["day"])
-    changes, stated_id = [], ""
+    changes: list[Change] = []
+    stated_id = ""
     for line in block:
         meta = _META.fullmatch(line)
         if meta is not None:

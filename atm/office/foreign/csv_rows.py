@@ -13,7 +13,7 @@ from atm.office.foreign.mapping import BadMapping, CsvLayout, Mapping
 
 
 def read_rows(text: str, mapping: Mapping) -> Iterator[Entry | Problem]:
-    """Yield a transaction for each row that is not empty, the oldest first; raise `BadMapping` if a column is missing."""
+    """Yield a transaction for each row that is not empty, the oldest first; raise `BadMapping`."""
     layout = mapping.csv
     if layout is None:
         raise BadMapping("a CSV needs [csv] in the mapping, which says what its columns are")
@@ -46,9 +46,8 @@ def _check_columns(header: list[str], layout: CsvLayout, id_column: str | None) 
     for column in wanted:
         if header.count(column) != 1:
             many = "no column" if column not in header else "more than one column"
-            raise BadMapping(
-                f"line {layout.skip_lines + 1} has {many} {column!r}; it has {', '.join(map(repr, header)) or 'none'}"
-            )
+            has = ", ".join(map(repr, header)) or "none"
+            raise BadMapping(f"line {layout.skip_lines + 1} has {many} {column!r}; it has {has}")
 
 
 def _row(header: list[str], cells: list[str]) -> dict[str, str]:

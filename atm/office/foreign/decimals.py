@@ -1,4 +1,4 @@
-"""Amounts as other programs write them, with sign, separators and currency, to minor units: exact, or refused."""
+"""Amounts as other programs write them, with sign, separators and currency: exact minor units, or refused."""
 
 from __future__ import annotations
 
@@ -29,8 +29,8 @@ _NUMBERS = {
 def parse_amount(text: str, point: Point) -> tuple[int, str]:
     """Return minor units and the currency beside them, empty if there is none; raise `NotCarried`.
 
-    At most two decimals, also if the others are zeros: `1.000` may be a thousand in a file whose decimal point
-    was not told. A sign stands before, before the number behind the currency, or (as `-`) behind the number.
+    At most two decimals, also if the others are zeros: `1.000` may be a thousand in a file whose decimal
+    point was not told. A sign stands before all, before the number, or (as `-`) behind the number.
     """
     found = _AMOUNT.fullmatch(text.strip())
     number = found and _NUMBERS[point].fullmatch(found["number"])

@@ -30,8 +30,8 @@ class Change(Struct, frozen=True):
 class Entry(Struct, frozen=True):
     """A transaction of a file, which begins at `line`; its changes add up to 0.
 
-    `day` is as ISO 8601 writes it, or as the file does, or empty. `stated_id` is the id that the file gives it,
-    if any. `unchecked` counts its balance assertions, which nobody checks here.
+    `day` is as ISO 8601 writes it, or as the file does, or empty. `stated_id` is the id that the file gives
+    it, or empty. `unchecked` counts its balance assertions, which are not checked here.
     """
 
     line: int
@@ -47,7 +47,7 @@ class NotCarried(Exception):
 
 
 def completed(changes: Iterable[Change]) -> tuple[Change, ...]:
-    """Return the changes with the one amount that may be left out; raise `NotCarried` unless they add up to 0."""
+    """Return the changes with the one amount that may be left out; raise `NotCarried` if the sum is not 0."""
     known = list(changes)
     rest = -sum(each.amount_minor for each in known if each.amount_minor is not None)
     left_out = [at for at, each in enumerate(known) if each.amount_minor is None]
@@ -69,7 +69,7 @@ def iso_day(year: str, month: str, day: str) -> str:
 
 
 class Block:
-    """A line that begins at the left edge, and the indented lines below it; `at` is the line that is being read."""
+    """A line that begins at the left edge, and the indented ones below it; `at` is the line being read."""
 
     def __init__(self, line: int, head: str) -> None:
         self.line = self.at = line
@@ -77,7 +77,8 @@ class Block:
         self.below: list[tuple[int, str]] = []
 
     def __iter__(self) -> Iterator[str]:
-        for self.at, text in self.below:
+        for number, text in self.below:
+            self.at = number
             yield text
         self.at = self.line
 

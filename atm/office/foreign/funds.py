@@ -18,14 +18,18 @@ from atm.permissions import needed
 def uncovered(
     client: Client, requests: Iterable[ImportRequest], accounts: Collection[str]
 ) -> Iterator[tuple[str, str, int]]:
-    """Yield where one of the accounts would be below zero first, its name, and how many minor units lack at the worst.
+    """Yield where an account would be below zero first, its name, and how many minor units lack at most.
 
-    What an earlier import has booked is in the balances, and does not count again. Raise what the client raises.
+    What an earlier import has booked is in the balances, and does not count again. Raise as the client.
     """
     left = {account: _available(client, account) for account in accounts}
     first: dict[str, str] = {}
     lowest = dict.fromkeys(accounts, 0)
-    concerned = (each for each in requests if any(payer in left or receiver in left for payer, receiver, _ in moves(each.command)))
+    concerned = (
+        each
+        for each in requests
+        if any(payer in left or receiver in left for payer, receiver, _ in moves(each.command))
+    )
     while window := list(islice(concerned, TOGETHER_MAX)):
         for request in _not_booked(client, window):
             for payer, receiver, amount in moves(request.command):

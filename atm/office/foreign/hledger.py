@@ -1,6 +1,7 @@
-"""Reads hledger's journals: dated transactions with amounts in one currency, as `hledger print -x` writes them.
+"""Reads hledger's journals: dated transactions in one currency, as `hledger print -x` writes them.
 
-What changes the meaning of other lines (`include`, `alias`, automatic postings, …) is a problem, not passed over.
+What changes the meaning of other lines (`include`, `alias`, automatic postings, …) is a problem, and not
+passed over.
 """
 
 from __future__ import annotations
@@ -8,7 +9,16 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 
-from atm.office.foreign.entries import Block, Change, Entry, NotCarried, Problem, completed, iso_day, read_blocks
+from atm.office.foreign.entries import (
+    Block,
+    Change,
+    Entry,
+    NotCarried,
+    Problem,
+    completed,
+    iso_day,
+    read_blocks,
+)
 from atm.office.foreign.mapping import Mapping
 
 CODE = "code"  # as the mapping's `id`: the text in parentheses before the description
@@ -38,7 +48,8 @@ def _parse(block: Block, mapping: Mapping) -> Entry | None:
     if found is None:
         raise NotCarried(f"{block.head.split()[0]!r} begins no transaction that is read here: {ADVICE}")
     day = iso_day(found["year"], found["month"], found["day"])
-    comments, changes, unchecked = [found["comment"] or ""], [], 0
+    comments, unchecked = [found["comment"] or ""], 0
+    changes: list[Change] = []
     for line in block:
         if line.startswith(";"):
             comments += [] if changes else [line[1:]]

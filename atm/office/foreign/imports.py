@@ -6,7 +6,6 @@ import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
-
 from atm.client import Client
 from atm.command_line import printable
 from atm.money import format_amount
@@ -50,7 +49,7 @@ class ForeignBooks:
         return planned(self._read(self._data, self._mapping), self._mapping)
 
     def tell(self) -> None:
-        """Print what would be booked; raise `CannotBeCarried` if not all can be, problems line by line on stderr."""
+        """Print what would be booked; raise `CannotBeCarried` if not all can be, with why on stderr."""
         for line in self._survey.told():
             print(line)
         for problem in self._survey.problems:
@@ -62,17 +61,19 @@ class ForeignBooks:
             raise CannotBeCarried(f"{self._name} has {count:,} problems, so nothing was booked")
 
     def check_funds(self, client: Client) -> None:
-        """Raise `CannotBeCarried` if the bank has not what the file's accounts pay. Raise what the client raises."""
+        """Raise `CannotBeCarried` if an account has not what the file lets it pay. Raise as the client."""
         short = list(uncovered(client, self.requests(), self._survey.short))
         for where, account, lacking in short:
             amount = format_amount(lacking)
             print(
-                f"{where}: {account} would be below 0: {amount} is not there. If it was there before the file begins, "
-                f'say {account} = "{amount}" under [opening] in the mapping',
+                f"{where}: {account} would be below 0: {amount} is not there. If it was there before the "
+                f'file begins, say {account} = "{amount}" under [opening] in the mapping',
                 file=sys.stderr,
             )
         if short:
-            raise CannotBeCarried(f"{self._name}: {len(short):,} accounts pay what they do not have, so nothing was booked")
+            raise CannotBeCarried(
+                f"{self._name}: {len(short):,} accounts pay what they do not have, so nothing was booked"
+            )
 
     def requests(self) -> Iterator[ImportRequest]:
         """Yield all requests in their order."""
@@ -89,4 +90,6 @@ def _text(path: Path, encoding: str) -> str:
     try:
         return data.decode(encoding).removeprefix("\ufeff")
     except UnicodeDecodeError as error:
-        raise BadMapping(f"{path} is not in {encoding}: {error}. The mapping's encoding says another") from error
+        raise BadMapping(
+            f"{path} is not in {encoding}: {error}. The mapping's encoding says another"
+        ) from error

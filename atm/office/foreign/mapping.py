@@ -20,8 +20,9 @@ class BadMapping(Exception):
 class CsvLayout(Struct, frozen=True, forbid_unknown_fields=True):
     """Where a CSV has what; most keys name columns.
 
-    The account of a row is `account`, as the bank here calls it, or stands in `account_column`; what is on the other
-    side stands in `other_column`, or is cash. An amount is in `amount`, or without a sign in `paid_in` or `paid_out`.
+    The account of a row is `account`, as the bank here calls it, or stands in `account_column`; what is on
+    the other side stands in `other_column`, or is cash. An amount is in `amount`, or without a sign in
+    `paid_in` or `paid_out`.
     """
 
     account: AccountName | None = None
@@ -61,10 +62,10 @@ class CsvLayout(Struct, frozen=True, forbid_unknown_fields=True):
 class Mapping(Struct, frozen=True, forbid_unknown_fields=True):
     """How a file is carried over.
 
-    `accounts` are names of the file, or beginnings before a `*`, and the accounts here; a `*` there is what the first
-    one stands for. `books` is whose they are: a customer's have a plus where an account receives, the bank's (as
-    `ledger export` writes them) where it gives. `id` is what has a transaction's id: a column, a tag or `code`, a
-    key of metadata. `opening` is paid in before anything else.
+    `accounts` are names of the file, or beginnings before a `*`, and the accounts here; a `*` there is what
+    the first one stands for. `books` is whose they are: a customer's have a plus where an account receives,
+    the bank's (as `ledger export` writes them) where it gives. `id` is what has a transaction's id: a column,
+    a tag or `code`, a key of metadata. `opening` is paid in before anything else.
     """
 
     accounts: dict[str, str] = {}
@@ -101,7 +102,7 @@ class Mapping(Struct, frozen=True, forbid_unknown_fields=True):
         return amount_minor
 
     def account_for(self, name: str) -> str:
-        """Return the account here for a name of the file; raise `NotCarried`. The longest beginning counts."""
+        """Return the account for a name of the file, by its longest beginning; raise `NotCarried`."""
         found = self.accounts.get(name)
         if found is None:
             begun = [each for each in self.accounts if each[-1:] == "*" and name.startswith(each[:-1])]

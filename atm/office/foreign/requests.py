@@ -18,7 +18,7 @@ ID_DIGITS = 40  # hexadecimal, of a SHA-256
 
 
 class Planned(Struct, frozen=True):
-    """A request, and the transaction that it is of; without a `command` that moves nothing between accounts here."""
+    """A request, and the transaction that it is of; no `command` if that moves nothing here."""
 
     entry: Entry
     command: Command | None
@@ -32,9 +32,9 @@ class Planned(Struct, frozen=True):
 def planned(entries: Iterable[Entry | Problem], mapping: Mapping) -> Iterator[Planned | Problem]:
     """Yield a request for each transaction, those of `opening` first; problems stay what they are.
 
-    The ids are the same in every import: made of the stated id, or of the day, the accounts, the amounts and how
-    many such transactions were before it in the file. So a transaction is booked once, also out of two files that
-    overlap by whole days. An id has the day in it if it is made of it.
+    The ids are the same in every import: made of the stated id, or of the day, the accounts, the amounts and
+    how many such transactions were before it in the file. So a transaction is booked once, also out of two
+    files that overlap by whole days. An id has the day in it if it is made of it.
     """
     for account in mapping.opening:
         opening = Credit(
@@ -83,18 +83,18 @@ def _net(entry: Entry, mapping: Mapping) -> dict[str, int]:
 
 def _legs(net: dict[str, int]) -> list[Leg]:
     """Return who pays whom, in the order of the accounts: no account both pays and receives."""
-    owed = [[account, amount] for account, amount in net.items() if amount > 0]
+    owed = {account: amount for account, amount in net.items() if amount > 0}
     legs: list[Leg] = []
     for payer, amount in net.items():
         left = -amount
         while left > 0:
-            receiver, open_minor = owed[0]
-            moved = min(left, open_minor)
+            receiver = next(iter(owed))
+            moved = min(left, owed[receiver])
             legs.append(Leg(account=payer, target=receiver, amount=moved))
             left -= moved
-            owed[0][1] -= moved
-            if not owed[0][1]:
-                del owed[0]
+            owed[receiver] -= moved
+            if not owed[receiver]:
+                del owed[receiver]
     return legs
 
 
@@ -102,8 +102,8 @@ def _request(request_id: str, legs: list[Leg]) -> Command:
     if len(legs) > 1:
         if any(CASH in (leg.account, leg.target) for leg in legs):
             raise NotCarried(
-                "cash and more than one account in one transaction: a batch moves no cash. Let the mapping name an "
-                "account of its own in place of cash, and give it an opening"
+                "cash and more than one account in one transaction: a batch moves no cash. Let the mapping "
+                "name an account of its own in place of cash, and give it an opening"
             )
         if len(legs) > LEGS_MAX:
             raise NotCarried(f"{len(legs)} payments in one transaction, and a batch has at most {LEGS_MAX}")

@@ -85,7 +85,8 @@ class Survey:
         if rows:
             yield tabulate(rows, HEADERS, disable_numparse=True, colalign=("left", "right", "right", "right"))
         for account, (line, lowest) in self.short.items():
-            yield f"{account} must have {format_amount(-lowest)} before: at line {line} it pays more than it has received"
+            amount = format_amount(-lowest)
+            yield f"{account} must have {amount} before: at line {line} it pays more than it has received"
         yield LEFT_OUT
         if self.unchecked:
             yield f"{self.unchecked:,} balances that the file asserts are not checked"

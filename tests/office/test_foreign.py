@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Iterator
 from decimal import Decimal
+from pathlib import Path
 
+import msgspec
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -15,7 +18,7 @@ from atm.office.foreign.csv_rows import read_rows
 from atm.office.foreign.decimals import Point, parse_amount
 from atm.office.foreign.entries import Entry, NotCarried, Problem
 from atm.office.foreign.hledger import read_hledger
-from atm.office.foreign.mapping import BadMapping, Mapping, load_mapping
+from atm.office.foreign.mapping import BadMapping, CsvLayout, Mapping, load_mapping
 from atm.office.foreign.requests import Planned, planned
 from atm.office.foreign.survey import Survey
 
@@ -451,3 +454,18 @@ def test_an_account_that_pays_more_than_it_received_is_named_with_what_it_lacks(
     survey = Survey(planned(read_rows(text, mapping), mapping))
     assert survey.short == {"alice": (3, -25_00)}
     assert "alice must have 25 before: at line 3 it pays more than it has received" in list(survey.told())
+
+
+def test_the_example_of_the_docs_is_read_as_they_say() -> None:
+    page = (Path(__file__).parents[2] / "docs" / "ledger.md").read_text(encoding="utf-8")
+    mapping = page.split("```toml\n")[1].split("```")[0]
+    text = page.split("```\nDate,")[1].split("```")[0]
+    assert [without_id(each) for each in commands(read_rows, f"Date,{text}", mapping)] == [
+        (Credit, "alice", 100_00),
+        (Credit, "alice", 1000_00),
+        (Transfer, "alice", "bob", 400_00),
+        (Debit, "alice", 12_50),
+    ]
+    keys = set(msgspec.structs.asdict(Mapping())) | set(msgspec.structs.asdict(CsvLayout(account="a", amount="b")))
+    for key in keys:
+        assert re.search(rf"(`|^|or |and |\[){key}(`|\]| =)", page, re.MULTILINE), f"{key} is not documented"

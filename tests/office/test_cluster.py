@@ -207,8 +207,8 @@ def test_an_import_asks_before_it_books_whether_the_accounts_have_what_they_pay(
     cluster: LocalCluster, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     mapping, rows = tmp_path / "bank.toml", tmp_path / "bank.csv"
-    mapping.write_text('[csv]\naccount = "alice"\namount = "Amount"\n')
-    rows.write_text("Amount\n-60\n1\n-41\n")
+    mapping.write_text('[csv]\naccount = "alice"\namount = "Amount"\ndate = "Day"\n')
+    rows.write_text("Day,Amount\n1,-60\n1,1\n1,-41\n")
     arguments = ["import", str(rows), "--mapping", str(mapping), "--config", str(cluster.cluster.path)]
     with Client(cluster.cluster) as client:
         assert main(arguments) == 2
@@ -224,7 +224,7 @@ def test_an_import_asks_before_it_books_whether_the_accounts_have_what_they_pay(
             assert main(arguments) == 0
             assert client.query("alice").balance == 0
         mapping.write_text(mapping.read_text() + '[opening]\nalice = "7"\n')
-        rows.write_text("Amount\n-7\n")
+        rows.write_text("Day,Amount\n2,-7\n")
         assert main(arguments) == 0
         assert client.query("alice").balance == 0
 

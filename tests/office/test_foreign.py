@@ -326,6 +326,21 @@ def test_a_stated_id_makes_the_id_whatever_else_the_row_says() -> None:
     assert "2026" not in one.id
 
 
+def test_what_has_neither_a_day_nor_an_id_could_pass_for_another_and_is_refused() -> None:
+    mapping = '[csv]\naccount = "alice"\namount = "Amount"\n'
+    ((line, what),) = problems(read_rows, "Amount\n5\n", mapping)
+    assert (line, "neither a day nor an id" in what) == (2, True)
+    assert len(problems(read_rows, "Date,Payee,Reference,Amount\n,x,,5\n", CSV_MAPPING)) == 1
+
+
+@pytest.mark.parametrize("header", ["", 'id = "No"\n'])
+def test_two_sources_never_share_an_id(header: str) -> None:
+    text = "No,Date,Payee,Reference,Amount\nN1,1,x,,5\n"
+    (one,) = commands(read_rows, text, f'{header}source = "bank A"\n{CSV_MAPPING}')
+    (other,) = commands(read_rows, text, f'{header}source = "bank B"\n{CSV_MAPPING}')
+    assert one.id != other.id
+
+
 def test_a_stated_id_that_stands_twice_is_a_problem() -> None:
     text = "No,Date,Payee,Reference,Amount\nN1,1,x,,5\nN1,1,x,,5\n"
     assert problems(read_rows, text, f'id = "No"\n{CSV_MAPPING}') == [
@@ -466,6 +481,8 @@ def test_the_example_of_the_docs_is_read_as_they_say() -> None:
         (Transfer, "alice", "bob", 400_00),
         (Debit, "alice", 12_50),
     ]
-    keys = set(msgspec.structs.asdict(Mapping())) | set(msgspec.structs.asdict(CsvLayout(account="a", amount="b")))
+    keys = set(msgspec.structs.asdict(Mapping())) | set(
+        msgspec.structs.asdict(CsvLayout(account="a", amount="b"))
+    )
     for key in keys:
         assert re.search(rf"(`|^|or |and |\[){key}(`|\]| =)", page, re.MULTILINE), f"{key} is not documented"

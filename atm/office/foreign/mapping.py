@@ -65,12 +65,13 @@ class Mapping(Struct, frozen=True, forbid_unknown_fields=True):
     `accounts` are names of the file, or beginnings before a `*`, and the accounts here; a `*` there is what
     the first one stands for. `books` is whose they are: a customer's have a plus where an account receives,
     the bank's (as `ledger export` writes them) where it gives. `id` is what has a transaction's id: a column,
-    a tag or `code`, a key of metadata. `opening` is paid in before anything else.
+    a tag or `code`, a key of metadata. `source` is part of all ids. `opening` is paid in before anything else.
     """
 
     accounts: dict[str, str] = {}
     opening: dict[AccountName, str] = {}
     books: Literal["customer", "bank"] = "customer"
+    source: str = ""
     id: str | None = None
     commodity: str | None = None
     decimal: Point = "."

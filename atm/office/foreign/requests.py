@@ -60,13 +60,16 @@ def _command(entry: Entry, mapping: Mapping, alike: Counter[str], stated: dict[s
     moves = tuple(f"{leg.account} {leg.target} {leg.amount}" for leg in legs)
     if entry.stated_id:
         owner = mapping.csv.account or "" if mapping.csv else ""
-        request_id = _request_id("stated", owner, entry.stated_id)
+        request_id = _request_id("stated", mapping.source, owner, entry.stated_id)
         before = stated.setdefault(request_id, entry.line)
         if before != entry.line:
             raise NotCarried(f"the id {entry.stated_id!r} stands at line {before}, too")
+    elif not entry.day:
+        raise NotCarried("neither a day nor an id: it could pass for another one that is booked already")
     else:
         digest = _request_id("like", entry.day, *moves)
-        request_id = _request_id("found", entry.day, *moves, str(alike[digest]), day=entry.day)
+        number = str(alike[digest])
+        request_id = _request_id("found", mapping.source, entry.day, *moves, number, day=entry.day)
         alike[digest] += 1
     return _checked(_request(request_id, legs))
 

@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 from atm.ledger.commands import Batch, Command, Credit, Debit, Leg, Transfer
 from atm.office.foreign.beancount import read_beancount
 from atm.office.foreign.csv_rows import read_rows
-from atm.office.foreign.decimals import Point, parse_amount
+from atm.office.foreign.decimals import Point, exact_amount
 from atm.office.foreign.entries import Entry, NotCarried, Problem
 from atm.office.foreign.hledger import read_hledger
 from atm.office.foreign.mapping import BadMapping, CsvLayout, Mapping, load_mapping
@@ -138,7 +138,7 @@ def without_id(command: Command) -> tuple[object, ...]:
     ],
 )
 def test_an_amount_is_read_exactly(text: str, point: Point, minor: int, currency: str) -> None:
-    assert parse_amount(text, point) == (minor, currency)
+    assert exact_amount(text, point) == (minor, currency)
 
 
 @pytest.mark.parametrize(
@@ -167,7 +167,7 @@ def test_an_amount_is_read_exactly(text: str, point: Point, minor: int, currency
 )
 def test_what_could_mean_another_amount_is_refused(text: str, point: Point) -> None:
     with pytest.raises(NotCarried):
-        parse_amount(text, point)
+        exact_amount(text, point)
 
 
 @given(st.integers(-(10**14) + 1, 10**14 - 1), st.sampled_from([".", ","]), st.booleans())
@@ -175,7 +175,7 @@ def test_every_amount_is_read_as_it_was_written(minor: int, point: Point, groupe
     text = f"{Decimal(minor).scaleb(-2):{',' if grouped else ''}.2f}"
     if point == ",":
         text = text.translate({ord("."): ",", ord(","): "."})
-    assert parse_amount(text, point) == (minor, "")
+    assert exact_amount(text, point) == (minor, "")
 
 
 # -- the three formats -----------------------------------------------------------------------------------

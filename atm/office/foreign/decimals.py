@@ -26,7 +26,7 @@ _NUMBERS = {
 }
 
 
-def parse_amount(text: str, point: Point) -> tuple[int, str]:
+def exact_amount(text: str, point: Point) -> tuple[int, str]:
     """Return minor units and the currency beside them, empty if there is none; raise `NotCarried`.
 
     At most two decimals, also if the others are zeros: `1.000` may be a thousand in a file whose decimal

@@ -9,7 +9,7 @@ import msgspec
 from msgspec import Meta, Struct
 
 from atm.ledger.commands import CASH, WRITEOFF, AccountName
-from atm.office.foreign.decimals import Point, parse_amount
+from atm.office.foreign.decimals import Point, exact_amount
 from atm.office.foreign.entries import NotCarried
 
 
@@ -65,7 +65,7 @@ class Mapping(Struct, frozen=True, forbid_unknown_fields=True):
     `accounts` are names of the file, or beginnings before a `*`, and the accounts here; a `*` there is what
     the first one stands for. `books` is whose they are: a customer's have a plus where an account receives,
     the bank's (as `ledger export` writes them) where it gives. `id` is what has a transaction's id: a column,
-    a tag or `code`, a key of metadata. `source` is part of all ids. `opening` is paid in before anything else.
+    a tag or `code`, a key of metadata. `source` is part of all ids. `opening` is paid in before all else.
     """
 
     accounts: dict[str, str] = {}
@@ -95,7 +95,7 @@ class Mapping(Struct, frozen=True, forbid_unknown_fields=True):
     def opening_minor(self, account: str) -> int:
         """Return what the account begins with, in minor units; raise `ValueError`."""
         try:
-            amount_minor, commodity = parse_amount(self.opening.get(account, "0"), self.decimal)
+            amount_minor, commodity = exact_amount(self.opening.get(account, "0"), self.decimal)
         except NotCarried as error:
             raise ValueError(f"opening of {account}: {error}") from error
         if commodity:
@@ -124,7 +124,7 @@ class Mapping(Struct, frozen=True, forbid_unknown_fields=True):
 
         Raise `NotCarried`, also for another currency, and for none if the mapping names one, unless `bare`.
         """
-        amount_minor, beside = parse_amount(text, self.decimal)
+        amount_minor, beside = exact_amount(text, self.decimal)
         stated = commodity or beside
         if stated == (self.commodity or "") or (not stated and (bare or not amount_minor)):
             return amount_minor

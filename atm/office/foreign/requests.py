@@ -48,13 +48,15 @@ def planned(entries: Iterable[Entry | Problem], mapping: Mapping) -> Iterator[Pl
             yield entry
             continue
         try:
-            yield Planned(entry, _command(entry, mapping, alike, stated))
+            yield Planned(entry, _of_transaction(entry, mapping, alike, stated))
         except (NotCarried, InvalidRequest) as error:
             yield Problem(entry.line, str(error))
 
 
-def _command(entry: Entry, mapping: Mapping, alike: Counter[str], stated: dict[str, int]) -> Command | None:
-    legs = _legs(_net(entry, mapping))
+def _of_transaction(
+    entry: Entry, mapping: Mapping, alike: Counter[str], stated: dict[str, int]
+) -> Command | None:
+    legs = _payments(_net(entry, mapping))
     if not legs:
         return None
     moves = tuple(f"{leg.account} {leg.target} {leg.amount}" for leg in legs)
@@ -71,7 +73,7 @@ def _command(entry: Entry, mapping: Mapping, alike: Counter[str], stated: dict[s
         number = str(alike[digest])
         request_id = _request_id("found", mapping.source, entry.day, *moves, number, day=entry.day)
         alike[digest] += 1
-    return _checked(_request(request_id, legs))
+    return _checked(_as_one_request(request_id, legs))
 
 
 def _net(entry: Entry, mapping: Mapping) -> dict[str, int]:
@@ -84,7 +86,7 @@ def _net(entry: Entry, mapping: Mapping) -> dict[str, int]:
     return found
 
 
-def _legs(net: dict[str, int]) -> list[Leg]:
+def _payments(net: dict[str, int]) -> list[Leg]:
     """Return who pays whom, in the order of the accounts: no account both pays and receives."""
     owed = {account: amount for account, amount in net.items() if amount > 0}
     legs: list[Leg] = []
@@ -101,7 +103,7 @@ def _legs(net: dict[str, int]) -> list[Leg]:
     return legs
 
 
-def _request(request_id: str, legs: list[Leg]) -> Command:
+def _as_one_request(request_id: str, legs: list[Leg]) -> Command:
     if len(legs) > 1:
         if any(CASH in (leg.account, leg.target) for leg in legs):
             raise NotCarried(

@@ -166,6 +166,6 @@ def _refusal(request: ImportRequest, receipt: Receipt) -> Exception:
         return NotBooked(f"{request.where}: account {command.account} cannot be opened: {receipt.outcome}")
     return NotBooked(
         f"{request.where} (request {command.id}) was not booked: {receipt.outcome}. What was booked "
-        "before it stays, and is not booked again when the import is run again. An export is for a new cluster "
-        "without other clients"
+        "before it stays, and is not booked again when the import is run again. An export is for a new "
+        "cluster without other clients"
     )

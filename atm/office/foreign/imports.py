@@ -58,7 +58,7 @@ class ForeignBooks:
         if count > PROBLEMS_MAX:
             print(f"{self._name}: and {count - PROBLEMS_MAX:,} more", file=sys.stderr)
         if count:
-            raise CannotBeCarried(f"{self._name} has {count:,} problems, so nothing was booked")
+            raise CannotBeCarried(f"{self._name}: not all of it can be carried over, so nothing was booked")
 
     def check_funds(self, client: Client) -> None:
         """Raise `CannotBeCarried` if an account has not what the file lets it pay. Raise as the client."""
@@ -71,9 +71,7 @@ class ForeignBooks:
                 file=sys.stderr,
             )
         if short:
-            raise CannotBeCarried(
-                f"{self._name}: {len(short):,} accounts pay what they do not have, so nothing was booked"
-            )
+            raise CannotBeCarried(f"{self._name} lets accounts pay what they do not have: nothing was booked")
 
     def requests(self) -> Iterator[ImportRequest]:
         """Yield all requests in their order."""

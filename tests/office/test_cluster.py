@@ -189,6 +189,13 @@ def test_books_of_another_program_are_told_first_and_booked_once(
         "3 transactions, from 2026-01-02 to 2026-01-03\n3 requests: 1 credit, 1 debit, 1 transfer\n"
     )
     assert told.endswith("Nothing was booked: this was to look at it (--dry-run)\n")
+    (tmp_path / "bank.csv").write_text(rows + "2026-01-04,Shop,-1.999\n")
+    assert main(arguments) == 2
+    assert capsys.readouterr().err.splitlines() == [
+        f"{tmp_path}/bank.csv:5: '-1.999' has more than two decimals, with '.' as its decimal point",
+        f"ledger: {tmp_path}/bank.csv: not all of it can be carried over, so nothing was booked",
+    ]
+    (tmp_path / "bank.csv").write_text(rows)
     for said in (
         "3 postings booked, 0 had been",
         "0 postings booked, 3 had been",

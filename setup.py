@@ -54,6 +54,7 @@ setup(
         "build": ["setuptools>=77"],  # of the project itself, by bin/set_up
         "certs": ["cryptography>=42"],
         "chaos": ["cryptography>=42", "matplotlib>=3.8"],
+        "docs": ["furo>=2025", "myst-parser>=4", "sphinx>=8"],
         "lock": ["uv>=0.5"],
         "test": [
             "beancount>=3; platform_machine == 'x86_64' or sys_platform == 'darwin'",

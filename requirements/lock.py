@@ -28,6 +28,7 @@ LEVELS: dict[str, tuple[str, ...]] = {  # the kinds of set-up of bin/set_up, and
     "check": ("test", "check"),
     "chaos": ("chaos",),
     "bench": ("bench",),
+    "docs": ("docs",),
     "lock": ("lock",),
 }
 PYTHON_MIN = "3.11"

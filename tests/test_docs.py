@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import runpy
 from pathlib import Path
 from typing import Any, get_args
 
@@ -31,6 +32,7 @@ MESSAGES = dict.fromkeys(
     and issubclass(kind, msgspec.Struct)
     and isinstance(kind.__struct_config__.tag, int)
 )
+WORDS_A_MINUTE = 230
 PAGES = [*ROOT.glob("*.md"), *(ROOT / "docs").glob("*.md")]
 
 
@@ -100,3 +102,34 @@ def test_every_file_that_a_page_names_exists(page: Path) -> None:
     missing = [name for name in named if not (ROOT / name).exists()]
     missing += [link for link in links if not (page.parent / link).exists()]
     assert not missing
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def test_a_page_says_at_its_top_for_whom_it_is(page: Path) -> None:
+    top = " ".join(page.read_text(encoding="utf-8").split("\n\n")[1:3])
+    assert page.name == "README.md" or re.search(r"\b[Ff]or (?!example)", top), top
+
+
+def test_every_path_of_the_readme_is_read_within_an_hour() -> None:
+    readme = (ROOT / "README.md").read_text(encoding="utf-8")
+    table = readme.partition("## What to read")[2].partition("\n## ")[0]
+    rows = [re.findall(r"\]\(([^)]+\.md)\)", row) for row in table.splitlines() if row.startswith("| ")]
+    paths = [row for row in rows if row]
+    assert len(paths) == 4
+    for path in paths:
+        texts = [(ROOT / page).read_text(encoding="utf-8") for page in ("README.md", *path)]
+        minutes = sum(len(text.split()) for text in texts) / WORDS_A_MINUTE
+        assert minutes < 60, f"{minutes:.0f} minutes: {path}"
+
+
+def test_the_pictures_are_those_that_the_command_draws(monkeypatch: pytest.MonkeyPatch) -> None:
+    drawn: dict[str, str] = {}
+    draw = runpy.run_path(str(ROOT / "docs" / "pictures" / "draw.py"))
+    monkeypatch.setattr(Path, "write_text", lambda path, text, **_: drawn.update({path.name: text}))
+    draw["bank"]()
+    draw["request"]()
+    for name, text in drawn.items():
+        assert (ROOT / "docs" / "pictures" / name).read_text(encoding="utf-8") == text, (
+            "python docs/pictures/draw.py"
+        )
+    assert sorted(drawn) == ["bank.svg", "request.svg"]

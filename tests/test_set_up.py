@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 
 BIN = Path(__file__).parent.parent / "bin"
-LEVELS = ["run", "certs", "test", "check", "chaos", "bench", "lock"]
+LEVELS = ["run", "certs", "test", "check", "chaos", "bench", "docs", "lock"]
 
 # Stands for the interpreter that is found and for the one in .venv; `-c` is for the real one.
 FAKE_PYTHON = """#!/bin/sh
@@ -125,6 +125,8 @@ def test_the_tests_need_more_than_a_run_and_not_the_other_way_round(project: Pro
     assert project.done() == installed("chaos")
     project.set_up("bench")
     assert project.done() == installed("bench")
+    project.set_up("docs")
+    assert project.done() == installed("docs")
     project.set_up("lock")
     assert project.done() == installed("lock")
     for level in LEVELS:

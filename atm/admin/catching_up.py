@@ -48,7 +48,9 @@ class CatchingUp:
         found = self._task.client.members()
         row = next((row for row in found.members if row.node == self._name), None)
         if row is None:
-            raise NotDone(REFUSED, f"{self._name} is no member any more: somebody has removed it")
+            raise NotDone(
+                REFUSED, f"{self._name} is no member any more: another administrator has removed it"
+            )
         return None if row.voter else printable(reply.message)
 
     def _progress(self, status: ClusterStatus) -> str:

@@ -137,7 +137,10 @@ def _size_of_cluster(status: ClusterStatus) -> Iterator[Finding]:
     count = len(voters(status))
     if count > 1 and count % 2 == 0:
         yield Finding(
-            "voters", None, f"there are {count} voters: that survives no more failures than {count - 1} do"
+            "voters",
+            None,
+            f"there are {count} voters: that survives no more failures than {count - 1} do. Add one, or "
+            "remove one",
         )
 
 

@@ -275,7 +275,10 @@ def change(task: Task, request: AdminChange) -> AdminReply:
         asked_again = True
         time.sleep(POLL_S)
     if reply.outcome != "ok":
-        raise NotDone(REFUSED, printable(reply.message) or f"the leader refuses, {reply.outcome}")
+        raise NotDone(
+            REFUSED,
+            printable(reply.message) or f"the leader refuses ({reply.outcome}), and nothing was changed",
+        )
     return reply
 
 

@@ -165,6 +165,7 @@ def _refusal(request: ImportRequest, receipt: Receipt) -> Exception:
     if isinstance(command, Open):
         return NotBooked(f"{request.where}: account {command.account} cannot be opened: {receipt.outcome}")
     return NotBooked(
-        f"{request.where} (request {command.id}) was not booked: {receipt.outcome}. "
-        "Import into a new cluster that has no other clients"
+        f"{request.where} (request {command.id}) was not booked: {receipt.outcome}. What was booked "
+        "before it stays, and is not booked again when the import is run again. An export is for a new "
+        "cluster without other clients"
     )

@@ -13,6 +13,7 @@ from atm.client.request_rules import check_account
 from atm.config import Cluster
 from atm.ledger.commands import BANK_ACCOUNTS
 from atm.office.bulk_import import BulkImport, differences, opening
+from atm.office.foreign.imports import ForeignBooks
 from atm.office.progress import Progress
 from atm.office.replay import LEFT_OUT, BadFile, Replay, read_csv, read_jsonl
 from atm.office.windows import ImportRequest
@@ -36,6 +37,15 @@ def import_journal(cluster: Cluster, file: TextIO, form: str) -> bool:
             )
         print(LEFT_OUT)
         return _compare(client, replay.balances)
+
+
+def import_foreign(cluster: Cluster, books: ForeignBooks) -> None:
+    """Book what another program's books have become. Raise as `BulkImport`, or `CannotBeCarried`."""
+    teller = _Teller(None)
+    with Client(cluster, timeout=TIMEOUT_S) as client:
+        books.check_funds(client)
+        bulk = BulkImport(client, teller.show)
+        teller.tell(bulk, lambda: bulk.book_all(books.requests()))
 
 
 def open_accounts(cluster: Cluster, file: TextIO) -> None:
@@ -77,7 +87,7 @@ def _compare(client: Client, balances: Mapping[str, int]) -> bool:
 class _Teller:
     """Says how far an import is, and at its end what it did."""
 
-    def __init__(self, file: TextIO) -> None:
+    def __init__(self, file: TextIO | None) -> None:
         self._file = file
         self._started_s = time.monotonic()
         self._progress = Progress(sys.stderr)
@@ -100,6 +110,8 @@ class _Teller:
 
     def _share(self) -> str:
         """Return how much of the file is read, "" of what is no file."""
+        if self._file is None:
+            return ""
         try:
             size = os.fstat(self._file.fileno()).st_size
             return f"{self._file.buffer.tell() / size:4.0%}  " if size else ""

@@ -3,6 +3,7 @@
 ledger verify [FILE...] [--config cluster.ini] [--json]
 ledger export FILE|--node NAME --format jsonl|csv|hledger|beancount
 ledger import FILE [--format jsonl|csv] [--config cluster.ini]
+ledger import FILE --mapping FILE [--format csv|hledger|beancount] [--dry-run]
 ledger open FILE [--config cluster.ini]
 ledger deeds [--limit N] [--before DEED] [--json] [--config cluster.ini]
 ledger repair NODE [--term N --yes] [--config cluster.ini]
@@ -41,7 +42,9 @@ from atm.ledger.audit.read_only import DamagedLedger, NoLedger, open_read_only
 from atm.office.books import COMMODITY, write_beancount, write_csv, write_hledger, write_jsonl
 from atm.office.bulk_import import NotBooked
 from atm.office.deeds import print_deeds
-from atm.office.import_command import READERS, import_journal, open_accounts
+from atm.office.foreign.imports import FOREIGN_READERS, SUFFIXES, CannotBeCarried, ForeignBooks
+from atm.office.foreign.mapping import BadMapping
+from atm.office.import_command import READERS, import_foreign, import_journal, open_accounts
 from atm.office.repair import run_repair
 from atm.office.replay import BadFile
 from atm.office.verify import exit_code, print_report, verify_cluster, verify_files
@@ -77,7 +80,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         code: int = options.run(options)
         sys.stdout.flush()
         return code
-    except (ConfigError, NoLedger, BadFile) as error:
+    except (ConfigError, NoLedger, BadFile, BadMapping, CannotBeCarried) as error:
         return _complain(str(error), USAGE)
     except FAULTS as error:
         return _complain(str(error), FAILED)
@@ -152,7 +155,16 @@ def _ledger_of(options: argparse.Namespace) -> Path:
 
 
 def _import(options: argparse.Namespace) -> int:
-    cluster, form = _cluster(options), _import_format(options)
+    form = _import_format(options)
+    if options.mapping is not None:
+        books = ForeignBooks(options.file, form, options.mapping)
+        books.tell()
+        if options.dry_run:
+            print("Nothing was booked: this was to look at it (--dry-run)")
+        else:
+            import_foreign(_cluster(options), books)
+        return DONE
+    cluster = _cluster(options)
     with _opened(options.file) as file:
         return DONE if import_journal(cluster, file, form) else FAILED
 
@@ -237,11 +249,27 @@ def _arguments(argv: Sequence[str] | None) -> argparse.Namespace:
     )
     export.set_defaults(run=_export)
 
-    imports = commands.add_parser("import", help="post an exported journal into a new cluster")
-    imports.add_argument(
-        "file", type=Path, metavar="FILE", help="an export as jsonl or csv; - is standard input"
+    imports = commands.add_parser(
+        "import", help="post an exported journal into a new cluster, or another program's books into a bank"
     )
-    imports.add_argument("--format", choices=["jsonl", "csv"], help="default: the suffix of FILE")
+    imports.add_argument(
+        "file",
+        type=Path,
+        metavar="FILE",
+        help="an export as jsonl or csv, or other books; - is standard input",
+    )
+    imports.add_argument(
+        "--format", choices=sorted({*READERS, *FOREIGN_READERS}), help="default: the suffix of FILE"
+    )
+    imports.add_argument(
+        "--mapping",
+        type=Path,
+        metavar="FILE",
+        help="FILE is another program's CSV, hledger or beancount, and this says how (docs/ledger.md)",
+    )
+    imports.add_argument(
+        "--dry-run", action="store_true", help="with --mapping: only say what would be booked"
+    )
     imports.set_defaults(run=_import)
 
     opens = commands.add_parser("open", help="open the accounts in a list, each once")
@@ -273,10 +301,18 @@ def _arguments(argv: Sequence[str] | None) -> argparse.Namespace:
 
 
 def _import_format(options: argparse.Namespace) -> str:
-    found = options.format or options.file.suffix.removeprefix(".")
-    if found not in READERS:
-        raise BadFile(f"{options.file}: the format is unknown: give --format jsonl or --format csv")
-    return str(found)
+    suffix = options.file.suffix.removeprefix(".")
+    found = str(options.format or SUFFIXES.get(suffix, suffix))
+    known = READERS if options.mapping is None else FOREIGN_READERS
+    if options.mapping is None and options.dry_run:
+        raise BadFile("--dry-run is for other programs' books, with --mapping")
+    if options.mapping is None and found in FOREIGN_READERS and found not in READERS:
+        raise BadFile(
+            f"{options.file}: {found} needs --mapping FILE, which says whose account is whose: docs/ledger.md"
+        )
+    if found not in known:
+        raise BadFile(f"{options.file}: the format is unknown: give --format {' or --format '.join(known)}")
+    return found
 
 
 def _commodity(text: str) -> str:

@@ -16,6 +16,7 @@ from tests.mutants.durability import DURABILITY
 from tests.mutants.elections import ELECTIONS
 from tests.mutants.files import FILES
 from tests.mutants.folders import FOLDERS
+from tests.mutants.foreign import FOREIGN
 from tests.mutants.forged import FORGED
 from tests.mutants.format import FORMAT
 from tests.mutants.guards import GUARDS
@@ -74,6 +75,7 @@ MUTANTS = (
     *TLS,
     *BULK,
     *QUOTAS,
+    *FOREIGN,
 )
 
 # Random runs hardly ever show these: each needs a scripted test, whatever the simulation finds.

@@ -249,6 +249,14 @@ def test_the_command_exports_a_ledger_in_use(ledger: Path, capsys: pytest.Captur
         (["verify", "--config", "nowhere.ini"], 2, "nowhere.ini"),
         (["import", "nowhere.csv"], 2, "nowhere.csv: No such file or directory"),
         (["import", "x.txt"], 2, "x.txt: the format is unknown: give --format jsonl or --format csv"),
+        (["import", "x.journal"], 2, "x.journal: hledger needs --mapping FILE"),
+        (["import", "x.csv", "--dry-run"], 2, "--dry-run is for other programs' books, with --mapping"),
+        (
+            ["import", "x.jsonl", "--mapping", "m.toml"],
+            2,
+            "the format is unknown: give --format csv or --format hledger",
+        ),
+        (["import", "x.csv", "--mapping", "nowhere.toml"], 2, "nowhere.toml: No such file or directory"),
         ([], 2, "the following arguments are required: COMMAND"),
     ],
 )

@@ -188,6 +188,70 @@ def test_what_the_bank_refuses_stops_the_import_with_a_line(
     assert main(["export", str(tmp_path / "old.db"), "--format", "jsonl"]) == 0
 
 
+def test_books_of_another_program_are_told_first_and_booked_once(
+    cluster: LocalCluster, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "bank.toml").write_text(
+        '[accounts]\n"Bob *" = "bob"\n"*" = "cash"\n[csv]\naccount = "alice"\ndate = "Date"\n'
+        'other_column = "Payee"\namount = "Amount"\n'
+    )
+    rows = "Date,Payee,Amount\n2026-01-02,Employer,1000\n2026-01-03,Bob B,-400.50\n2026-01-03,Shop,-1\n"
+    (tmp_path / "bank.csv").write_text(rows)
+    arguments = ["import", str(tmp_path / "bank.csv"), "--mapping", str(tmp_path / "bank.toml")]
+    arguments += ["--config", str(cluster.cluster.path)]
+    assert main([*arguments, "--dry-run"]) == 0
+    told = capsys.readouterr().out
+    assert told.startswith(
+        "3 transactions, from 2026-01-02 to 2026-01-03\n3 requests: 1 credit, 1 debit, 1 transfer\n"
+    )
+    assert told.endswith("Nothing was booked: this was to look at it (--dry-run)\n")
+    (tmp_path / "bank.csv").write_text(rows + "2026-01-04,Shop,-1.999\n")
+    assert main(arguments) == 2
+    assert capsys.readouterr().err.splitlines() == [
+        f"{tmp_path}/bank.csv:5: '-1.999' has more than two decimals, with '.' as its decimal point",
+        f"ledger: {tmp_path}/bank.csv: not all of it can be carried over, so nothing was booked",
+    ]
+    (tmp_path / "bank.csv").write_text(rows)
+    for said in (
+        "3 postings booked, 0 had been",
+        "0 postings booked, 3 had been",
+        "1 postings booked, 3 had been",
+    ):
+        if said.startswith("1"):
+            (tmp_path / "bank.csv").write_text(f"{rows}2026-01-03,Shop,-1\n")
+        assert main(arguments) == 0
+        assert said in capsys.readouterr().out
+    ledger = wait_until_equal(cluster)
+    assert balances(ledger["balance"]) == {"alice": 597_50, "bob": 400_50, "cash": -998_00}
+    assert verify(cluster) == 0
+
+
+def test_an_import_asks_before_it_books_whether_the_accounts_have_what_they_pay(
+    cluster: LocalCluster, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    mapping, rows = tmp_path / "bank.toml", tmp_path / "bank.csv"
+    mapping.write_text('[csv]\naccount = "alice"\namount = "Amount"\ndate = "Day"\n')
+    rows.write_text("Day,Amount\n1,-60\n1,1\n1,-41\n")
+    arguments = ["import", str(rows), "--mapping", str(mapping), "--config", str(cluster.cluster.path)]
+    with Client(cluster.cluster) as client:
+        assert main(arguments) == 2
+        assert f"{rows}:2: alice would be below 0: 100 is not there" in capsys.readouterr().err
+        assert client.query("alice").outcome == "no_such_account"
+        client.open("alice")
+        client.credit("alice", 99_99)
+        assert main(arguments) == 2
+        assert f"{rows}:4: alice would be below 0: 0.01 is not there" in capsys.readouterr().err
+        assert client.query("alice").balance == 99_99
+        client.credit("alice", 1)
+        for _ in range(2):  # what is booked is not counted again
+            assert main(arguments) == 0
+            assert client.query("alice").balance == 0
+        mapping.write_text(mapping.read_text() + '[opening]\nalice = "7"\n')
+        rows.write_text("Day,Amount\n2,-7\n")
+        assert main(arguments) == 0
+        assert client.query("alice").balance == 0
+
+
 # -- parts -------------------------------------------------------------------------------------------------
 
 

@@ -1,0 +1,108 @@
+"""What an import would book, before it books anything: counts, sums, and what cannot be carried over."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable, Iterator
+
+from tabulate import tabulate
+
+from atm.command_line import printable
+from atm.ledger.commands import BANK_ACCOUNTS, CASH, Batch, Command, Credit, Debit, Transfer
+from atm.money import format_amount
+from atm.office.foreign.entries import Problem
+from atm.office.foreign.requests import Planned
+
+HEADERS = ("account", "receives", "pays", "ends with")
+PROBLEMS_MAX = 20  # that are shown; all are counted
+LEFT_OUT = (
+    "Not carried over: dates, for the bank's time is that of the booking (an id may have the day in it), "
+    "descriptions, and all that is no transaction"
+)
+
+
+class Survey:
+    """The sums over one file; amounts are minor units, and accounts are taken to be empty before."""
+
+    def __init__(self, found: Iterable[Planned | Problem]) -> None:
+        self.problems: list[Problem] = []
+        self.problem_count = 0
+        self.short: dict[str, tuple[int, int]] = {}  # account: the line where it is below 0 first, the lowest
+        self.transactions = self.idle = self.unchecked = 0
+        self.kinds: Counter[str] = Counter()
+        self.days: list[str] = []  # those of the first and the last transaction, in the file's order
+        self.received: Counter[str] = Counter()
+        self.paid: Counter[str] = Counter()
+        for each in found:
+            if isinstance(each, Problem):
+                self.problem_count += 1
+                if len(self.problems) < PROBLEMS_MAX:
+                    self.problems.append(each)
+            else:
+                self._add(each)
+
+    def _add(self, planned: Planned) -> None:
+        entry = planned.entry
+        self.unchecked += entry.unchecked
+        if entry.day:
+            self.days = [*self.days[:1], entry.day]
+        if planned.command is None:
+            self.idle += bool(entry.changes)
+            self.transactions += bool(entry.changes)
+            return
+        self.transactions += 1
+        self.kinds[str(planned.command.__struct_config__.tag)] += 1
+        for payer, receiver, amount in moves(planned.command):
+            self.paid[payer] += amount
+            self.received[receiver] += amount
+            left = self.received[payer] - self.paid[payer]
+            if left < 0 and payer not in BANK_ACCOUNTS:
+                line, lowest = self.short.get(payer, (planned.line, 0))
+                self.short[payer] = (line, min(lowest, left))
+
+    @property
+    def accounts(self) -> list[str]:
+        """The customers' accounts that take part, by name."""
+        return sorted({*self.received, *self.paid} - BANK_ACCOUNTS)
+
+    def told(self) -> Iterator[str]:
+        """Yield lines for people."""
+        span = f", from {printable(self.days[0])} to {printable(self.days[-1])}" if self.days else ""
+        yield f"{self.transactions:,} transactions{span}"
+        kinds = ", ".join(f"{count:,} {kind}" for kind, count in sorted(self.kinds.items()))
+        yield f"{sum(self.kinds.values()):,} requests{': ' if kinds else ''}{kinds}"
+        if self.idle:
+            yield f"{self.idle:,} transactions move nothing between accounts here, and are left out"
+        rows = [
+            (
+                name,
+                format_amount(self.received[name], in_column=True),
+                format_amount(self.paid[name], in_column=True),
+                format_amount(self.received[name] - self.paid[name], in_column=True),
+            )
+            for name in sorted({*self.received, *self.paid})
+        ]
+        if rows:
+            yield tabulate(rows, HEADERS, disable_numparse=True, colalign=("left", "right", "right", "right"))
+        for account, (line, lowest) in self.short.items():
+            amount = format_amount(-lowest)
+            yield f"{account} must have {amount} before: at line {line} it pays more than it has received"
+        yield LEFT_OUT
+        if self.unchecked:
+            yield f"{self.unchecked:,} balances that the file asserts are not checked"
+
+
+def moves(command: Command) -> Iterator[tuple[str, str, int]]:
+    """Yield payer, receiver and minor units of each posting of a request that `planned` makes."""
+    match command:
+        case Credit():
+            yield CASH, command.account, command.amount
+        case Debit():
+            yield command.account, CASH, command.amount
+        case Transfer():
+            yield command.account, command.target, command.amount
+        case Batch():
+            for leg in command.legs:
+                yield leg.account, leg.target, leg.amount
+        case _:
+            raise AssertionError(f"no request of an import: {command}")

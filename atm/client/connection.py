@@ -67,8 +67,8 @@ class ServerConnection:
         self._confirmed = credentials is None  # whether the server is known to accept this end's certificate
         self._where = f"node {node} at {pair[0]}:{pair[1]}"
         try:
-            self._socket = socket.create_connection(pair, timeout=_remaining_s(until))
-            self._socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+            self.socket = socket.create_connection(pair, timeout=_remaining_s(until))
+            self.socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         except (OSError, UnicodeError) as error:
             raise NotSent(str(error)) from error
         self._frames = FrameReader(frame_bytes_max)
@@ -77,9 +77,9 @@ class ServerConnection:
 
     def _encrypt(self, credentials: Credentials, node: str, until: float) -> None:
         try:
-            self._tls = connect_tls(self._socket, credentials.for_dialling(), node, until)
+            self._tls = connect_tls(self.socket, credentials.for_dialling(), node, until)
         except BaseException as error:
-            self._socket.close()
+            self.socket.close()
             if isinstance(error, TlsFailed) and not isinstance(error, HandshakeEnded):
                 raise self._not_trusted(error) from error
             if isinstance(error, OSError):
@@ -95,7 +95,10 @@ class ServerConnection:
 
         An error without an id is an answer too: it is about the connection, and this is its only request.
         """
-        received = self.exchange_payload(payload, until)
+        return self.answer_in(self.exchange_payload(payload, until), request_id)
+
+    def answer_in(self, received: bytes, request_id: str) -> ClientReply:
+        """Return the answer in a frame's payload; raise as `exchange`."""
         try:
             answer = decode_client_reply(received)
         except Malformed as error:
@@ -117,7 +120,7 @@ class ServerConnection:
         """Return whether the connection can be reused: it is open, and no unexpected bytes came."""
         poll = select.poll()  # unlike select.select it takes descriptors above 1023
         try:
-            poll.register(self._socket, select.POLLIN)
+            poll.register(self.socket, select.POLLIN)
             return not self._frames.unfinished and not poll.poll(0)
         except (OSError, ValueError):
             return False
@@ -125,38 +128,52 @@ class ServerConnection:
     def shut_down(self) -> None:
         """Wake the thread that waits on this connection, which then closes it."""
         with contextlib.suppress(OSError):
-            self._socket.shutdown(socket.SHUT_RDWR)
+            self.socket.shutdown(socket.SHUT_RDWR)
 
     def close(self) -> None:
         """Close the socket; a second call does nothing."""
-        self._socket.close()
+        self.socket.close()
+
+    def encrypted(self, data: bytes) -> bytes:
+        """Return what to send for `data`."""
+        return data if self._tls is None else self._tls.encrypt(data)
 
     def _send(self, data: bytes, until: float) -> None:
         """Hand all of `data` to the kernel; a server cannot act on a frame that lacks its end."""
         try:
-            unsent = memoryview(data if self._tls is None else self._tls.encrypt(data))
+            unsent = memoryview(self.encrypted(data))
             while unsent:
-                self._socket.settimeout(_remaining_s(until))
-                unsent = unsent[self._socket.send(unsent) :]
+                self.socket.settimeout(_remaining_s(until))
+                unsent = unsent[self.socket.send(unsent) :]
         except OSError as error:
             raise NotSent(str(error)) from error
 
     def _receive(self, until: float) -> bytes:
         try:
             while True:
-                self._socket.settimeout(_remaining_s(until))
-                piece = self._socket.recv(PIECE_BYTES)
-                if self._tls is not None:
-                    piece = self._decrypted(piece)
-                elif not piece:
-                    raise Lost("the server closed the connection")
-                payloads = list(self._frames.feed(piece))  # all of them, or the reader keeps the first
-                if len(payloads) > 1:
-                    raise Lost("the server sent more than one answer to one request")
-                if payloads:
-                    return payloads[0]
-        except (OSError, FrameTooLarge) as error:
+                self.socket.settimeout(_remaining_s(until))
+                payload = self.payload_in(self.socket.recv(PIECE_BYTES))
+                if payload is not None:
+                    return payload
+        except OSError as error:
             raise Lost(str(error)) from error
+
+    def payload_in(self, piece: bytes) -> bytes | None:
+        """Return the payload of the frame that a piece from the socket completes, None if it completes none.
+
+        Raise `Lost` or `NotTrusted`.
+        """
+        if self._tls is not None:
+            piece = self._decrypted(piece)
+        elif not piece:
+            raise Lost("the server closed the connection")
+        try:
+            payloads = list(self._frames.feed(piece))  # all of them, or the reader keeps the first
+        except FrameTooLarge as error:
+            raise Lost(str(error)) from error
+        if len(payloads) > 1:
+            raise Lost("the server sent more than one answer to one request")
+        return payloads[0] if payloads else None
 
     def _decrypted(self, piece: bytes) -> bytes:
         """Return what `piece` completes, perhaps nothing; raise `NotTrusted` or `Lost`."""
@@ -192,7 +209,10 @@ class Pool:
 
     def acquire(self, pair: Pair, until: float) -> ServerConnection:
         """Return a connection to `pair`; raise `NotSent`, or `ClientClosed` after `close`."""
-        connection = self._reuse(pair) or self._connect(pair, until)
+        return self.take(self.reuse(pair) or self.connect(pair, until))
+
+    def take(self, connection: ServerConnection) -> ServerConnection:
+        """Return the connection, which is in use from now on; raise `ClientClosed` after `close`."""
         with self._lock:
             if not self._closed:
                 self._in_use.add(connection)
@@ -228,12 +248,14 @@ class Pool:
         for connection in in_use:
             connection.shut_down()
 
-    def _connect(self, pair: Pair, until: float) -> ServerConnection:
+    def connect(self, pair: Pair, until: float) -> ServerConnection:
+        """Return a new connection; raise `NotSent`."""
         if self._credentials is None:
             return ServerConnection(pair, until)
         return ServerConnection(pair, until, credentials=self._credentials, node=self._names[pair])
 
-    def _reuse(self, pair: Pair) -> ServerConnection | None:
+    def reuse(self, pair: Pair) -> ServerConnection | None:
+        """Return an idle connection, None if there is none; raise `ClientClosed` after `close`."""
         while True:
             with self._lock:
                 if self._closed:

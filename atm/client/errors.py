@@ -2,9 +2,20 @@
 
 from __future__ import annotations
 
+from atm.ledger.commands import Outcome
+
 
 class ClientError(Exception):
-    """The request has no receipt; its subclass says what that means."""
+    """The request has no receipt, or was refused; its subclass says what that means."""
+
+
+class Refused(ClientError):
+    """The bank has refused the request, and nothing has changed: raised by `receipt.check()` only."""
+
+    def __init__(self, request_id: str, outcome: Outcome) -> None:
+        super().__init__(f"The bank has refused the request {request_id}: {outcome}")
+        self.request_id = request_id
+        self.outcome = outcome
 
 
 class Unavailable(ClientError):

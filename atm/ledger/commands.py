@@ -822,8 +822,20 @@ class ReadResult(LedgerReceipt, frozen=True, kw_only=True, omit_defaults=True):
     approved_by: str | None = None
 
     @property
+    def rows(self) -> tuple[Struct, ...] | None:
+        """The rows of a page, None if it is none."""
+        pages: tuple[tuple[Struct, ...] | None, ...] = (
+            self.lines,
+            self.accounts,
+            self.holds,
+            self.roles,
+            self.deeds,
+            self.approvals,
+        )
+        return next((page for page in pages if page is not None), None)
+
+    @property
     def is_empty(self) -> bool:
         """Whether it has nothing but the outcome."""
-        pages = (self.lines, self.accounts, self.holds, self.roles, self.deeds, self.approvals)
-        told = (self.balance, self.asked, self.pepper, *pages)
+        told = (self.balance, self.asked, self.pepper, self.rows)
         return all(each is None for each in told) and not self.log_index

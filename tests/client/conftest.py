@@ -18,4 +18,4 @@ def cluster(tmp_path: Path) -> Iterator[FakeCluster]:
 @pytest.fixture
 def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
     """Give up sooner on a server that does not answer."""
-    monkeypatch.setattr("atm.client.retrying.ANSWER_TIMEOUT_S", 0.1)
+    monkeypatch.setattr("atm.client.attempt.ANSWER_TIMEOUT_S", 0.1)

@@ -145,7 +145,7 @@ def test_a_connection_that_is_made_while_the_client_closes_is_closed(
     with pytest.raises(ClientClosed):
         pool.acquire(("127.0.0.1", cluster["5000"].port), time.monotonic() + 5)
     assert not made[0].is_idle()
-    assert made[0]._socket.fileno() == -1
+    assert made[0].socket.fileno() == -1
 
 
 def test_closing_ends_a_request_that_is_under_way(cluster: FakeCluster) -> None:
@@ -197,7 +197,7 @@ def test_an_interrupt_between_two_tries_says_that_a_refused_request_is_not_done(
 
     for node in cluster.nodes.values():
         node.always = node.fault("unavailable")
-    monkeypatch.setattr("atm.client.retrying.random.uniform", interrupt)  # in the pause
+    monkeypatch.setattr("atm.client.attempt.random.uniform", interrupt)  # in the pause
     with Client(cluster.config) as client, pytest.raises(Interrupted) as caught:
         client.credit("main", 1)
     assert not caught.value.may_be_done
@@ -229,10 +229,10 @@ def test_idle_connections_are_bounded_and_the_others_are_closed(
     connections = [pool.acquire(pair, time.monotonic() + 5) for _ in range(2)]
     for connection in connections:
         pool.release(connection)
-    assert [connection._socket.fileno() == -1 for connection in connections] == [False, True]
+    assert [connection.socket.fileno() == -1 for connection in connections] == [False, True]
     assert pool._in_use == set()
     pool.close()
-    assert connections[0]._socket.fileno() == -1
+    assert connections[0].socket.fileno() == -1
 
 
 def test_a_connection_that_is_released_after_the_close_is_closed(cluster: FakeCluster) -> None:
@@ -240,4 +240,4 @@ def test_a_connection_that_is_released_after_the_close_is_closed(cluster: FakeCl
     connection = pool.acquire(("127.0.0.1", cluster["5000"].port), time.monotonic() + 5)
     pool.close()
     pool.release(connection)
-    assert connection._socket.fileno() == -1
+    assert connection.socket.fileno() == -1

@@ -17,7 +17,7 @@ from atm.client import (
 )
 from atm.client.connection import NotSent, Pool, ServerConnection
 from atm.client.each_node import told_by
-from atm.client.retrying import PAUSE_S
+from atm.client.attempt import PAUSE_S
 from atm.client.route import Route
 from atm.wire.client_messages import UPGRADING, ErrorReply
 from tests.support.fake_cluster import FakeCluster
@@ -287,7 +287,7 @@ def test_servers_that_do_not_let_connect_are_given_more_time_with_each_try(
         wait_until(lambda: time.monotonic() >= until)
         raise NotSent("timed out")
 
-    monkeypatch.setattr("atm.client.retrying.CONNECT_TIMEOUT_S", 0.02)
+    monkeypatch.setattr("atm.client.attempt.CONNECT_TIMEOUT_S", 0.02)
     monkeypatch.setattr(Pool, "acquire", never)
     with Client(cluster.config, timeout=0.3) as client, pytest.raises(Unavailable):
         client.credit("main", 1)

@@ -3,10 +3,10 @@
     with Client("cluster.ini") as client:
         receipt = client.credit("main", 50_00)
 
-Refusals are values (`receipt.outcome`, `receipt.ok`), unless `receipt.check()` is to raise them; faults are
-exceptions: `Unavailable` (certainly not done) and `OutcomeUnknown` (may or may not be done; ask again with its
-`request_id`). Wrong arguments raise a `ValueError` before anything is sent. A `Client` may be used by many
-threads at once, an `AsyncClient` by many tasks.
+Refusals are values (`receipt.outcome`, `receipt.ok`), unless `receipt.check()` is to raise them. Faults are
+exceptions: `Unavailable` (certainly not done) and `OutcomeUnknown` (may or may not be done; ask again with
+its `request_id`). Wrong arguments raise a `ValueError` before anything is sent. A `Client` may be used by
+many threads at once, an `AsyncClient` by many tasks.
 """
 
 from __future__ import annotations
@@ -28,6 +28,7 @@ from atm.client.errors import (
     Refused,
     Rejected,
     Unavailable,
+    Unfinished,
     UnknownNode,
 )
 from atm.client.node_status import ClusterStatus, NodeStatus
@@ -141,6 +142,7 @@ __all__ = [
     "StatementPage",
     "Transfer",
     "Unavailable",
+    "Unfinished",
     "Unfreeze",
     "UnknownNode",
     "Unlock",

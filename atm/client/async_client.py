@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterable
 from types import TracebackType
 from typing import Any, Self, overload
 
@@ -14,6 +14,7 @@ from atm.client.errors import ClientClosed
 from atm.client.node_status import ClusterStatus, NodeStatus, ask_all
 from atm.client.pages import following
 from atm.client.receipt import Done, Receipt, Refusal
+from atm.client.request_rules import READS, SUBMITTED
 from atm.ledger.commands import Command, Page, Read
 
 
@@ -56,6 +57,20 @@ class AsyncClient(ClientBase):
     async def ask(self, request: Command | Read) -> Receipt:
         """Send a request object, such as one that is repeated under its id."""
         return await self._sender.send(self._checked(request))
+
+    # -- many at once: a connection carries all of them, and their replies come in any order ----------
+
+    async def submit(self, commands: Iterable[Command]) -> list[Receipt]:
+        """Do up to 1,000 commands that do not depend on one another; return their receipts in their order.
+
+        Each is done once by its own id, whatever becomes of the others. `timeout` and `patience` count from
+        the last reply. Raise `Unfinished` if some are done, or may be, and not all have a receipt.
+        """
+        return await self._sender.send_all(self._together(commands, SUBMITTED))
+
+    async def read_all(self, reads: Iterable[Read]) -> list[Receipt]:
+        """Ask up to 1,000 requests that only read; return their receipts in their order, or raise a fault."""
+        return await self._sender.send_all(self._together(reads, READS))
 
     async def rows(self, request: Page) -> AsyncIterator[Any]:
         """Yield the rows of this page and of all that follow it; raise `Refused`."""

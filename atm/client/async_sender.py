@@ -1,18 +1,21 @@
-"""Sends a request to one server after another until it is answered, for asyncio (decisions: attempt.py).
+"""Sends requests to one server after another until they are answered, for asyncio.
 
-Connections are those of threads. To dial one (to find a name's address, the TLS handshake) takes one of a few
-threads for its time; what is sent and received on it is awaited.
+What is decided is in attempt.py and pipeline.py. Connections are those of threads. To dial one (to find a
+name's address, the TLS handshake) takes one of a few threads for its time; what is sent and received on it is
+awaited.
 """
 
 from __future__ import annotations
 
 import asyncio
 import contextlib
+from collections.abc import Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 
 from atm.client.attempt import Attempt, CameOf, Pause, Retrying, Try
-from atm.client.connection import PIECE_BYTES, Lost, NotSent, Pool, ServerConnection
+from atm.client.connection import PIECE_BYTES, Lost, NotSent, Pair, Pool, ServerConnection, only_one
 from atm.client.errors import ClientClosed
+from atm.client.pipeline import PipelinedAttempt, TryMany
 from atm.client.receipt import Receipt
 from atm.ledger.commands import Command, Read
 from atm.tls.credentials import Credentials
@@ -57,8 +60,7 @@ class AsyncSender:
                 while True:
                     step = steps.send(came)
                     if isinstance(step, Pause):
-                        await self._pause(step)
-                        came = None
+                        came = await self._pause(step)
                     else:
                         came = await self._try(step, attempt)
             except StopIteration as end:
@@ -68,16 +70,43 @@ class AsyncSender:
                 attempt.note_given_up()
                 raise
 
-    async def _pause(self, pause: Pause) -> None:
+    async def send_all(self, requests: Sequence[Command | Read]) -> list[Receipt]:
+        """Return the receipts in the order of the requests, each of which has an id of its own.
+
+        They go on one connection at a time. Raise `Unfinished`, or a fault that means that nothing is done.
+        """
+        async with self._places:
+            if self.closed:
+                raise ClientClosed
+            attempt = PipelinedAttempt(self._retrying, requests)
+            steps = attempt.steps()
+            try:
+                fault: NotSent | Lost | None = None
+                while True:
+                    step = steps.send(fault)
+                    if isinstance(step, Pause):
+                        fault = await self._pause(step)
+                    else:
+                        fault = await self._try_many(step)
+            except StopIteration as end:
+                receipts: list[Receipt] = end.value
+                return receipts
+            except asyncio.CancelledError:
+                attempt.note_given_up()
+                raise
+
+    async def _pause(self, pause: Pause) -> NotSent | None:
+        """Wait; nothing comes of it."""
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(pause.seconds):
                 await self._closed.wait()
+        return None
 
     async def _try(self, step: Try, attempt: Attempt) -> CameOf:
         """Ask one server once, and leave the connection in the pool or closed."""
         answer: ClientReply | None = None
         try:
-            connection = self._pool.take(await self._connection(step))
+            connection = self._pool.take(await self._connection(step.node.client.pair, step.connect_until))
         except NotSent as error:
             return error
         except ClientClosed:
@@ -94,12 +123,34 @@ class AsyncSender:
                 self._pool.discard(connection)
         return answer
 
-    async def _connection(self, step: Try) -> ServerConnection:
-        pair = step.node.client.pair
+    async def _try_many(self, step: TryMany) -> NotSent | Lost | None:
+        """Send and receive by turns, and leave the connection in the pool or closed."""
+        try:
+            connection = self._pool.take(await self._connection(step.node.client.pair, step.connect_until))
+        except NotSent as error:
+            return error
+        except ClientClosed:
+            return None
+        whole = False
+        try:
+            while step.attempt.bulk.is_trying:
+                await _exchange_some(connection, step.attempt)
+            whole = True
+        except (NotSent, Lost) as error:
+            return error
+        finally:
+            if whole:
+                self._pool.release(connection)
+            else:
+                self._pool.discard(connection)
+        return None
+
+    async def _connection(self, pair: Pair, until: float) -> ServerConnection:
+        """Return an idle connection or a new one; raise `NotSent` or `ClientClosed`."""
         idle = self._pool.reuse(pair)
         if idle is not None:
             return idle
-        dial = self._dialling.submit(self._pool.connect, pair, step.connect_until)
+        dial = self._dialling.submit(self._pool.connect, pair, until)
         try:
             return await asyncio.wrap_future(dial)
         except asyncio.CancelledError:
@@ -109,20 +160,50 @@ class AsyncSender:
 
 async def _exchange(connection: ServerConnection, step: Try) -> ClientReply:
     """Do as `ServerConnection.exchange`."""
-    loop, sock = asyncio.get_running_loop(), connection.socket
-    sock.setblocking(False)
+    await _send(connection, frame(step.payload), step.answer_until)
+    return connection.answer_in(only_one(await _receive(connection, step.answer_until)), step.request_id)
+
+
+async def _exchange_some(connection: ServerConnection, attempt: PipelinedAttempt) -> None:
+    """Send what may be sent, and take what comes; raise `Lost` or `NotSent`."""
+    frames = attempt.bulk.next_frames()
+    if frames:
+        try:
+            await _send(connection, frames, attempt.answer_until_s())
+        except NotSent as error:  # the first of them may have arrived
+            raise Lost(str(error)) from error
+    attempt.take(list(map(connection.decoded, await _receive(connection, attempt.answer_until_s()))))
+
+
+async def _send(connection: ServerConnection, data: bytes, until: float) -> None:
+    """Send all of it; raise `NotSent` if the end of it was not, `Lost` if that is not known."""
     try:
-        async with asyncio.timeout_at(step.answer_until):  # a loop's time is the monotonic clock
-            try:
-                await loop.sock_sendall(sock, connection.encrypted(frame(step.payload)))
-            except OSError as error:  # a time-out is none here: all may be sent when it comes
-                raise NotSent(str(error)) from error
-            received: bytes | None = None
-            while received is None:
-                received = connection.payload_in(await loop.sock_recv(sock, PIECE_BYTES))
+        async with asyncio.timeout_at(until):  # a loop's time is that of time.monotonic
+            await _loop(connection).sock_sendall(connection.socket, connection.encrypted(data))
+    except TimeoutError as error:  # all may have been sent just then
+        raise Lost(str(error)) from error
+    except OSError as error:
+        raise NotSent(str(error)) from error
+
+
+async def _receive(connection: ServerConnection, until: float) -> list[bytes]:
+    """Wait for frames and return the payloads of those that have come, at least one; raise `Lost`."""
+    payloads: list[bytes] = []
+    try:
+        async with asyncio.timeout_at(until):
+            while not payloads:
+                payloads = connection.payloads_in(
+                    await _loop(connection).sock_recv(connection.socket, PIECE_BYTES)
+                )
     except OSError as error:
         raise Lost(str(error)) from error
-    return connection.answer_in(received, step.request_id)
+    return payloads
+
+
+def _loop(connection: ServerConnection) -> asyncio.AbstractEventLoop:
+    """Return the loop, which takes only sockets that never block."""
+    connection.socket.setblocking(False)
+    return asyncio.get_running_loop()
 
 
 def _close_unused(dial: Future[ServerConnection]) -> None:

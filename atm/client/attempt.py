@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 
 from atm.client.connection import Lost, NotSent, NotTrusted
 from atm.client.each_node import fault_of, told_by
-from atm.client.errors import ClientClosed, NotAllowed, OutcomeUnknown, Rejected, Unavailable
+from atm.client.errors import ClientClosed, Interrupted, NotAllowed, OutcomeUnknown, Rejected, Unavailable
 from atm.client.receipt import Receipt, receipt_of
 from atm.client.route import Route
 from atm.config import NodeConfig
@@ -117,6 +117,10 @@ class Attempt:
         """Note that nobody waits for the answer any more."""
         if self.in_flight:
             self._note_unknown()
+
+    def interrupted(self) -> Interrupted:
+        """Return what to raise at Ctrl-C."""
+        return Interrupted(self.request.id, may_be_done=self.may_be_done or self.in_flight)
 
     def _try(self, node: str, payload: bytes) -> Try:
         deadline, growth = self._deadline(), TIMEOUT_GROWTH**self.timeouts

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import os
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from copy import copy
 from typing import Self
 
@@ -14,7 +14,7 @@ from atm.client.addresses import cluster_of
 from atm.client.attempt import Retrying
 from atm.client.errors import UnknownNode
 from atm.client.operations import Operations
-from atm.client.request_rules import check_request
+from atm.client.request_rules import check_ids_differ, check_kinds, check_request
 from atm.client.route import Route
 from atm.config import Cluster
 from atm.ledger.commands import Command, Read
@@ -77,6 +77,14 @@ class ClientBase(Operations):
         other = copy(self)
         other._end_user = end_user
         return other
+
+    def _together(self, requests: Iterable[Command | Read], kinds: frozenset[type]) -> list[Command | Read]:
+        """Return requests as they are sent together; raise `InvalidRequest`."""
+        given = list(requests)
+        check_kinds(given, kinds)
+        checked = [self._checked(request) for request in given]
+        check_ids_differ(checked)
+        return checked
 
     def _checked(self, request: Command | Read) -> Command | Read:
         """Return the request as it is sent; raise `InvalidRequest` if it is malformed."""

@@ -1,8 +1,8 @@
-"""One request at a time to one server: connections, and the pool that keeps them open.
+"""Connections to a server, and the pool that keeps them open.
 
-A connection carries one request at a time, so each thread reads its answer from its own socket; concurrent
-threads use separate connections. A connection whose answer did not come in time is closed: a late answer is
-fetched by asking again with the same id.
+A connection is used by one thread at a time, which reads its answers from its own socket: one request after
+the other, or many at once (pipeline.py). A connection of which an answer did not come in time is closed: a
+late answer is fetched by asking again with the same id.
 """
 
 from __future__ import annotations
@@ -97,14 +97,9 @@ class ServerConnection:
         """
         return self.answer_in(self.exchange_payload(payload, until), request_id)
 
-    def answer_in(self, received: bytes, request_id: str) -> ClientReply:
-        """Return the answer in a frame's payload; raise as `exchange`."""
-        try:
-            answer = decode_client_reply(received)
-        except Malformed as error:
-            raise Lost(str(error)) from error
-        if isinstance(answer, ErrorReply) and answer.outcome == "untrusted":
-            raise NotTrusted(f"{self._where}: {answer.message}", by_server=True)
+    def answer_in(self, payload: bytes, request_id: str) -> ClientReply:
+        """Return the answer in a frame, the only one to its only request; raise as `exchange`."""
+        answer = self.decoded(payload)
         if isinstance(answer, AdminReply) and answer.outcome == "not_allowed" and answer.id == request_id:
             raise NotAllowed(answer.message)
         if answer.id == request_id or (isinstance(answer, ErrorReply) and not answer.id):
@@ -113,8 +108,18 @@ class ServerConnection:
 
     def exchange_payload(self, payload: bytes, until: float) -> bytes:
         """Send a frame and return the payload of the one that comes back; raise `NotSent` or `Lost`."""
-        self._send(frame(payload), until)
-        return self._receive(until)
+        self.send(frame(payload), until)
+        return only_one(self.receive(until))
+
+    def decoded(self, payload: bytes) -> ClientReply:
+        """Return the answer in a frame; raise `Lost` if it is none, `NotTrusted` if the server says so."""
+        try:
+            answer = decode_client_reply(payload)
+        except Malformed as error:
+            raise Lost(str(error)) from error
+        if isinstance(answer, ErrorReply) and answer.outcome == "untrusted":
+            raise NotTrusted(f"{self._where}: {answer.message}", by_server=True)
+        return answer
 
     def is_idle(self) -> bool:
         """Return whether the connection can be reused: it is open, and no unexpected bytes came."""
@@ -138,8 +143,8 @@ class ServerConnection:
         """Return what to send for `data`."""
         return data if self._tls is None else self._tls.encrypt(data)
 
-    def _send(self, data: bytes, until: float) -> None:
-        """Hand all of `data` to the kernel; a server cannot act on a frame that lacks its end."""
+    def send(self, data: bytes, until: float) -> None:
+        """Hand all of `data` to the kernel; raise `NotSent`: no server can act on a frame without its end."""
         try:
             unsent = memoryview(self.encrypted(data))
             while unsent:
@@ -148,18 +153,19 @@ class ServerConnection:
         except OSError as error:
             raise NotSent(str(error)) from error
 
-    def _receive(self, until: float) -> bytes:
+    def receive(self, until: float) -> list[bytes]:
+        """Wait for frames and return the payloads of those that have come, at least one; raise `Lost`."""
         try:
             while True:
                 self.socket.settimeout(_remaining_s(until))
-                payload = self.payload_in(self.socket.recv(PIECE_BYTES))
-                if payload is not None:
-                    return payload
+                payloads = self.payloads_in(self.socket.recv(PIECE_BYTES))
+                if payloads:
+                    return payloads
         except OSError as error:
             raise Lost(str(error)) from error
 
-    def payload_in(self, piece: bytes) -> bytes | None:
-        """Return the payload of the frame that a piece from the socket completes, None if it completes none.
+    def payloads_in(self, piece: bytes) -> list[bytes]:
+        """Return the payloads of the frames that a piece from the socket completes.
 
         Raise `Lost` or `NotTrusted`.
         """
@@ -168,12 +174,9 @@ class ServerConnection:
         elif not piece:
             raise Lost("the server closed the connection")
         try:
-            payloads = list(self._frames.feed(piece))  # all of them, or the reader keeps the first
+            return list(self._frames.feed(piece))  # all of them, or the reader keeps the first
         except FrameTooLarge as error:
             raise Lost(str(error)) from error
-        if len(payloads) > 1:
-            raise Lost("the server sent more than one answer to one request")
-        return payloads[0] if payloads else None
 
     def _decrypted(self, piece: bytes) -> bytes:
         """Return what `piece` completes, perhaps nothing; raise `NotTrusted` or `Lost`."""
@@ -267,6 +270,13 @@ class Pool:
             if connection.is_idle():
                 return connection
             connection.close()
+
+
+def only_one(payloads: list[bytes]) -> bytes:
+    """Return the payload that came for one request; raise `Lost` if more came."""
+    if len(payloads) > 1:
+        raise Lost("the server sent more than one answer to one request")
+    return payloads[0]
 
 
 def _remaining_s(until: float) -> float:

@@ -2,7 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from typing import TYPE_CHECKING
+
 from atm.ledger.commands import Outcome
+
+if TYPE_CHECKING:
+    from atm.client.receipt import Receipt
 
 
 class ClientError(Exception):
@@ -45,6 +51,25 @@ class OutcomeUnknown(ClientError):
     def __init__(self, request_id: str) -> None:
         super().__init__(f"Outcome unknown, reference {request_id}")
         self.request_id = request_id
+
+
+class Unfinished(ClientError):
+    """Of requests that were submitted together some are done, or may be, and not all have a receipt.
+
+    `receipts` are those that came, by request id; what is `unknown` may or may not be done; what is `not_done` is
+    certainly not. Submit the same again: what is done already is not done twice, and has the same receipt.
+    """
+
+    def __init__(
+        self, receipts: Mapping[str, Receipt], unknown: tuple[str, ...], not_done: tuple[str, ...], why: str
+    ) -> None:
+        super().__init__(
+            f"{why}. Of the requests {len(receipts):,} are decided, {len(unknown):,} may be done, and "
+            f"{len(not_done):,} are not: submit the same again, and nothing is done twice"
+        )
+        self.receipts = receipts
+        self.unknown = unknown
+        self.not_done = not_done
 
 
 class Interrupted(KeyboardInterrupt):

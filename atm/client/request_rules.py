@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 from typing import get_args, get_type_hints
 
 import msgspec
@@ -20,6 +21,7 @@ from atm.ledger.commands import (
     Leg,
     Read,
     RequestId,
+    RotatePepper,
 )
 
 ACCOUNT_RULE = "An account's name is 1 to 64 letters, digits or . _ - and starts with a letter or digit"
@@ -30,6 +32,10 @@ END_USER_RULE = (
 )
 PIN_RULE = "A PIN is 4 to 12 digits"
 
+TOGETHER_MAX = 1_000  # requests of one `submit`
+
+SUBMITTED = frozenset(get_args(Command)) - {RotatePepper}  # which has an answer of another kind
+READS = frozenset(get_args(Read))
 _PLAIN_PIN = re.compile(r"[0-9]{4,12}", re.ASCII)
 _FIELD = re.compile(r"`\$(?P<leg>\.legs\[[0-9.]+\])?\.(?P<field>[a-z_]+)`")  # in msgspec's words
 _RULES: tuple[tuple[object, type[InvalidRequest], str], ...] = (
@@ -52,6 +58,24 @@ def check_request(request: Command | Read) -> None:
         msgspec.convert(whole | {"op": request.__struct_config__.tag}, type(request))
     except msgspec.ValidationError as error:
         raise _refusal(request, str(error)) from None
+
+
+def check_kinds(requests: Sequence[object], kinds: frozenset[type]) -> None:
+    """Raise `InvalidRequest` unless so many may be sent together, and each is of one of the kinds."""
+    if len(requests) > TOGETHER_MAX:
+        raise InvalidRequest(f"At most {TOGETHER_MAX:,} requests are sent together, not {len(requests):,}")
+    for request in requests:
+        if type(request) not in kinds:
+            raise InvalidRequest(f"{type(request).__name__} cannot be sent together with others like this")
+
+
+def check_ids_differ(requests: Sequence[Command | Read]) -> None:
+    """Raise `InvalidRequestId` unless each request has an id of its own."""
+    ids: set[str] = set()
+    for request in requests:
+        if request.id in ids:
+            raise InvalidRequestId(f"Each request has an id of its own, but two have {request.id}")
+        ids.add(request.id)
 
 
 def check_account(account: str) -> None:

@@ -1,12 +1,17 @@
-"""Sends a request to one server after another until it is answered, for threads (decisions: attempt.py)."""
+"""Sends requests to one server after another until they are answered, for threads.
+
+What is decided is in attempt.py and pipeline.py.
+"""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from threading import Event
 
 from atm.client.attempt import Attempt, CameOf, Pause, Retrying, Try
-from atm.client.connection import Lost, NotSent, Pool
-from atm.client.errors import ClientClosed, Interrupted
+from atm.client.connection import Lost, NotSent, Pool, ServerConnection
+from atm.client.errors import ClientClosed
+from atm.client.pipeline import PipelinedAttempt, TryMany
 from atm.client.receipt import Receipt
 from atm.ledger.commands import Command, Read
 from atm.tls.credentials import Credentials
@@ -42,16 +47,38 @@ class RetryingSender:
             came: CameOf = None
             while True:
                 step = steps.send(came)
-                if isinstance(step, Pause):
-                    self._closed.wait(step.seconds)
-                    came = None
-                else:
-                    came = self._try(step, attempt)
+                came = self._pause(step) if isinstance(step, Pause) else self._try(step, attempt)
         except StopIteration as end:
             receipt: Receipt = end.value
             return receipt
         except KeyboardInterrupt as interrupt:
-            raise Interrupted(request.id, may_be_done=attempt.may_be_done or attempt.in_flight) from interrupt
+            raise attempt.interrupted() from interrupt
+
+    def send_all(self, requests: Sequence[Command | Read]) -> list[Receipt]:
+        """Return the receipts in the order of the requests, each of which has an id of its own.
+
+        They go on one connection at a time. Raise `Unfinished`, `Interrupted`, or a fault that means that
+        nothing is done.
+        """
+        if self.closed:
+            raise ClientClosed
+        attempt = PipelinedAttempt(self._retrying, requests)
+        steps = attempt.steps()
+        try:
+            fault: NotSent | Lost | None = None
+            while True:
+                step = steps.send(fault)
+                fault = self._pause(step) if isinstance(step, Pause) else self._try_many(step)
+        except StopIteration as end:
+            receipts: list[Receipt] = end.value
+            return receipts
+        except KeyboardInterrupt as interrupt:
+            raise attempt.interrupted() from interrupt
+
+    def _pause(self, pause: Pause) -> NotSent | None:
+        """Wait; nothing comes of it."""
+        self._closed.wait(pause.seconds)
+        return None
 
     def _try(self, step: Try, attempt: Attempt) -> CameOf:
         """Ask one server once, and leave the connection in the pool or closed."""
@@ -73,3 +100,36 @@ class RetryingSender:
             else:
                 self._pool.discard(connection)
         return answer
+
+    def _try_many(self, step: TryMany) -> NotSent | Lost | None:
+        """Send and receive by turns, and leave the connection in the pool or closed."""
+        try:
+            connection = self._pool.acquire(step.node.client.pair, step.connect_until)
+        except NotSent as error:
+            return error
+        except ClientClosed:
+            return None
+        whole = False
+        try:
+            while step.attempt.bulk.is_trying:
+                _exchange_some(connection, step.attempt)
+            whole = True
+        except (NotSent, Lost) as error:
+            return error
+        finally:
+            if whole:
+                self._pool.release(connection)
+            else:
+                self._pool.discard(connection)
+        return None
+
+
+def _exchange_some(connection: ServerConnection, attempt: PipelinedAttempt) -> None:
+    """Send what may be sent, and take what comes; raise `Lost` or `NotSent`."""
+    frames = attempt.bulk.next_frames()
+    if frames:
+        try:
+            connection.send(frames, attempt.answer_until_s())
+        except NotSent as error:  # the first of them may have arrived
+            raise Lost(str(error)) from error
+    attempt.take(list(map(connection.decoded, connection.receive(attempt.answer_until_s()))))

@@ -176,7 +176,7 @@ def test_an_interrupt_says_whether_the_request_may_be_done(
 
     with Client(cluster.config) as client:
         with monkeypatch.context() as patch:
-            patch.setattr(ServerConnection, "_receive", interrupt)
+            patch.setattr(ServerConnection, "receive", interrupt)
             with pytest.raises(Interrupted) as caught:
                 client.credit("main", 1, request_id="i")
             assert caught.value.may_be_done

@@ -1,0 +1,136 @@
+"""What to do next until each of many requests has its reply: as attempt.py, of which this takes the place."""
+
+from __future__ import annotations
+
+import random
+import time
+from collections.abc import Generator, Sequence
+from dataclasses import dataclass, field
+
+from atm.client.attempt import ANSWER_TIMEOUT_S, CONNECT_TIMEOUT_S, PAUSE_S, TIMEOUT_GROWTH, Pause, Retrying
+from atm.client.bulk import Bulk
+from atm.client.connection import Lost, NotSent, NotTrusted
+from atm.client.each_node import fault_of
+from atm.client.errors import ClientClosed, Interrupted, Rejected, Unavailable, Unfinished
+from atm.client.receipt import Receipt
+from atm.config import NodeConfig
+from atm.ledger.commands import Command, Read
+from atm.wire.client_messages import ClientReply
+
+
+@dataclass
+class PipelinedAttempt:
+    """Requests, each with an id of its own, while they are tried.
+
+    It gives up once no reply has come for `timeout_s`, or for `patience_s` if a request may be done;
+    `on_unknown` is called once with the id of each that may be.
+    """
+
+    retrying: Retrying
+    requests: Sequence[Command | Read]
+    progress_s: float = field(default_factory=time.monotonic)  # when it began, or the last reply came
+    timeouts: int = 0  # tries since then that got nothing
+    had_replies: bool = False  # in the last try
+    distrust: dict[str, NotTrusted] = field(default_factory=dict)  # by server, since its last other result
+
+    def __post_init__(self) -> None:
+        self.bulk = Bulk(self.requests)
+
+    def steps(self) -> Generator[TryMany | Pause, NotSent | Lost | None, list[Receipt]]:
+        """Ask one server after another, and the same one again as long as it replies to some.
+
+        Raise `Unfinished`, or a fault that means that nothing is done.
+        """
+        bulk, nodes, route = self.bulk, self.retrying.nodes, self.retrying.route
+        node, tried = route.current, set[str]()
+        while self._end_try(step := self._begin_try(node), (yield step)):
+            tried = set() if self.had_replies else {*tried, node}
+            round_is_over = len(tried) == len(nodes)
+            if bulk.was_refused or round_is_over:
+                yield Pause(random.uniform(*PAUSE_S))
+            if self.retrying.closed:
+                raise self._end(ClientClosed())
+            if len(self.distrust) == len(nodes):  # to ask again would not help
+                raise self._end(fault_of(self.distrust))
+            if self._deadline_s() <= time.monotonic():
+                raise self._end(Unavailable(bulk.told) if bulk.told else fault_of(self.distrust))
+            if round_is_over:
+                tried = {node}
+            node = route.next_node(tried, bulk.leader) if tried else route.current
+        if bulk.rejected:
+            raise self._end(Rejected(next(iter(bulk.rejected.values()))))
+        return [bulk.replies[request.id] for request in self.requests]
+
+    def answer_until_s(self) -> float:
+        """Return until when something must be sent, or come."""
+        return min(self._deadline_s(), time.monotonic() + self._growth * ANSWER_TIMEOUT_S)
+
+    def take(self, answers: Sequence[ClientReply]) -> None:
+        """Take what has come; raise `Lost` or `NotSent`."""
+        had = len(self.bulk.replies)
+        for answer in answers:
+            self.bulk.take(answer)
+        if len(self.bulk.replies) > had:
+            self.progress_s = time.monotonic()
+
+    def note_given_up(self) -> None:
+        """Note that nobody waits for the answers any more."""
+        self._tell_unknown(self.bulk.end_try())
+
+    def interrupted(self) -> Interrupted:
+        """Return what to raise at Ctrl-C."""
+        bulk = self.bulk
+        return Interrupted(
+            self.requests[0].id, may_be_done=bool(bulk.unknown or bulk.replies or bulk.is_trying)
+        )
+
+    @property
+    def _growth(self) -> float:
+        """By which a server gets more time than at first."""
+        return TIMEOUT_GROWTH**self.timeouts
+
+    def _begin_try(self, node: str) -> TryMany:
+        self.bulk.begin_try()
+        until_s = min(self._deadline_s(), time.monotonic() + self._growth * CONNECT_TIMEOUT_S)
+        return TryMany(self, self.retrying.nodes[node], until_s, len(self.bulk.replies))
+
+    def _end_try(self, step: TryMany, fault: NotSent | Lost | None) -> bool:
+        """Note what is known after a try; return whether any request has no reply."""
+        node = step.node.name
+        self.had_replies = len(self.bulk.replies) > step.replies_before
+        self.distrust.pop(node, None)
+        if isinstance(fault, NotTrusted):
+            self.distrust[node] = fault
+        self.timeouts = 0 if self.had_replies else self.timeouts + (fault is not None)
+        if self.had_replies:
+            self.retrying.route.note_answer(node, self.bulk.leader)
+        if fault is not None:
+            self.retrying.route.note_failure(node)
+        self._tell_unknown(self.bulk.end_try(none_was_taken=isinstance(fault, NotSent)))
+        return bool(self.bulk.waiting)
+
+    def _tell_unknown(self, request_ids: Sequence[str]) -> None:
+        if self.retrying.on_unknown is not None:
+            for request_id in request_ids:
+                self.retrying.on_unknown(request_id)
+
+    def _deadline_s(self) -> float:
+        retrying = self.retrying
+        return self.progress_s + (retrying.patience_s if self.bulk.unknown else retrying.timeout_s)
+
+    def _end(self, certain: Exception) -> Exception:
+        """Return the exception to raise: `certain` if no request is done."""
+        bulk = self.bulk
+        if not bulk.changed_something:
+            return certain
+        return Unfinished(bulk.replies, tuple(bulk.unknown), bulk.not_done, str(certain))
+
+
+@dataclass(frozen=True)
+class TryMany:
+    """Ask a server for all that have no reply: send and take by turns while the bulk `is_trying`."""
+
+    attempt: PipelinedAttempt
+    node: NodeConfig
+    connect_until: float
+    replies_before: int

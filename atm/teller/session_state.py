@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from msgspec.structs import replace
-
 from atm.client import Receipt
+from atm.client.pages import following
 from atm.ledger.commands import Page
 from atm.teller.report import DONE, USAGE, NotDone, Report
 
@@ -29,7 +28,7 @@ class SessionState:
 
     def note_page(self, request: Page, found: Receipt) -> None:
         """Remember where the next page begins."""
-        self._next_page = None if found.next is None else replace(request, **{request.cursor: found.next})
+        self._next_page = following(request, found)
 
     def learn(self, report: Report) -> None:
         """Remember the names of accounts that exist."""

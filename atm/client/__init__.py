@@ -17,6 +17,7 @@ from atm.client.client import Client
 from atm.client.errors import (
     ClientClosed,
     ClientError,
+    FeedBroken,
     Interrupted,
     InvalidAccount,
     InvalidAmount,
@@ -31,6 +32,7 @@ from atm.client.errors import (
     Unfinished,
     UnknownNode,
 )
+from atm.client.feed import Posted
 from atm.client.node_status import ClusterStatus, NodeStatus
 from atm.client.receipt import (
     Accepted,
@@ -108,6 +110,7 @@ __all__ = [
     "DeedsPage",
     "Done",
     "ExceptionsPage",
+    "FeedBroken",
     "Found",
     "Freeze",
     "GrantRole",
@@ -129,6 +132,7 @@ __all__ = [
     "Outcome",
     "OutcomeUnknown",
     "Post",
+    "Posted",
     "Receipt",
     "Refusal",
     "Refused",

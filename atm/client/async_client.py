@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Iterable
+from collections.abc import AsyncIterator, Collection, Iterable
 from types import TracebackType
 from typing import Any, Self, overload
 
 from atm.client.async_sender import AsyncSender
+from atm.client.attempt import Pause
 from atm.client.base import ClientBase
 from atm.client.client import NO_ACCOUNT
 from atm.client.errors import ClientClosed
+from atm.client.feed import POLL_S, Feed, Posted
 from atm.client.node_status import ClusterStatus, NodeStatus, ask_all
 from atm.client.pages import following
 from atm.client.receipt import Done, Receipt, Refusal
@@ -80,6 +82,21 @@ class AsyncClient(ClientBase):
             for row in page.rows or ():
                 yield row
             asked = following(asked, page)
+
+    async def watch(
+        self, from_index: int = 0, accounts: Collection[str] | None = None, *, after: Posted | None = None
+    ) -> AsyncIterator[Posted]:
+        """Yield postings in the order of the log, without end: from a log entry on, or those `after` one.
+
+        With `accounts`, those that move money of one of them. What is raised ends it; go on `after` the last
+        one that came, at any node: none is missing and none comes twice. `FeedBroken`: another journal's.
+        """
+        feed = Feed(from_index, accounts, after)
+        while True:
+            for posted in feed.take(await self.ask(feed.request())):
+                yield posted
+            if feed.caught_up:
+                await self._sender.pause(Pause(POLL_S))
 
     async def status(self) -> list[NodeStatus]:
         """Return the status of every node, in the file's order, within about a second."""

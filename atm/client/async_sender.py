@@ -60,7 +60,7 @@ class AsyncSender:
                 while True:
                     step = steps.send(came)
                     if isinstance(step, Pause):
-                        came = await self._pause(step)
+                        came = await self.pause(step)
                     else:
                         came = await self._try(step, attempt)
             except StopIteration as end:
@@ -85,7 +85,7 @@ class AsyncSender:
                 while True:
                     step = steps.send(fault)
                     if isinstance(step, Pause):
-                        fault = await self._pause(step)
+                        fault = await self.pause(step)
                     else:
                         fault = await self._try_many(step)
             except StopIteration as end:
@@ -95,7 +95,7 @@ class AsyncSender:
                 attempt.note_given_up()
                 raise
 
-    async def _pause(self, pause: Pause) -> NotSent | None:
+    async def pause(self, pause: Pause) -> NotSent | None:
         """Wait; nothing comes of it."""
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(pause.seconds):

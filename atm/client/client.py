@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Collection, Iterable, Iterator
 from types import TracebackType
 from typing import Any, Final, Self, cast, overload
 
+from atm.client.attempt import Pause
 from atm.client.base import ClientBase
 from atm.client.errors import ClientClosed
+from atm.client.feed import POLL_S, Feed, Posted
 from atm.client.node_status import ClusterStatus, NodeStatus, ask_all
 from atm.client.pages import pages
 from atm.client.receipt import Done, Receipt, Refusal
@@ -70,6 +72,20 @@ class Client(ClientBase):
         """Yield the rows of this page and of all that follow it; raise `Refused`."""
         for page in pages(self.ask, request):
             yield from page.check().rows or ()
+
+    def watch(
+        self, from_index: int = 0, accounts: Collection[str] | None = None, *, after: Posted | None = None
+    ) -> Iterator[Posted]:
+        """Yield postings in the order of the log, without end: from a log entry on, or those `after` one.
+
+        With `accounts`, those that move money of one of them. What is raised ends it; go on `after` the last
+        one that came, at any node: none is missing and none comes twice. `FeedBroken`: another journal's.
+        """
+        feed = Feed(from_index, accounts, after)
+        while True:
+            yield from feed.take(self.ask(feed.request()))
+            if feed.caught_up:
+                self._sender.pause(Pause(POLL_S))
 
     def status(self) -> list[NodeStatus]:
         """Return the status of every node, in the file's order, within about a second."""

@@ -31,6 +31,13 @@ class Unavailable(ClientError):
         super().__init__(f"The bank is not available: {why}")
 
 
+class FeedBroken(ClientError):
+    """What a feed of postings is told does not follow what it was told before."""
+
+    def __init__(self, why: str) -> None:
+        super().__init__(f"The feed cannot go on with this bank: {why}. Was it restored from a backup?")
+
+
 class Rejected(ClientError):
     """The server does not understand the request (another release?); it is certainly not done."""
 

@@ -114,6 +114,7 @@ def operation(
         def method(client: Any, *args: P.args, **kwargs: P.kwargs) -> object:
             return client.ask(request(client, *args, **kwargs))
 
+        method.__annotations__ = {**request.__annotations__, "return": kind}
         return cast("Operation[P, Kind]", method)
 
     return made

@@ -26,6 +26,7 @@ from atm.ledger.commands import (
     GrantRole,
     Holds,
     HoldState,
+    JournalPosting,
     Line,
     Lookup,
     Outcome,
@@ -41,6 +42,7 @@ from atm.ledger.commands import (
     SetApprovalLimit,
     Statement,
     WaitingRequest,
+    Watch,
 )
 from atm.wire.client_messages import Reply
 from atm.wire.codec import Malformed
@@ -167,6 +169,14 @@ class RolesPage(Accepted, frozen=True, kw_only=True):
     next: str | None = None
 
 
+class JournalPage(Accepted, frozen=True, kw_only=True):
+    """Postings in the order of the log, the `hash` of the one before them, and the id of their `cluster`."""
+
+    postings: tuple[JournalPosting, ...]
+    hash: str
+    cluster: str
+
+
 class PepperFound(Accepted, frozen=True, kw_only=True):
     """The current pepper."""
 
@@ -194,6 +204,7 @@ _KINDS: dict[type[Command | Read], type[Accepted]] = {
     Deeds: DeedsPage,
     Approvals: ApprovalsPage,
     Roles: RolesPage,
+    Watch: JournalPage,
     Pepper: PepperFound,
     Lookup: Found,
 }

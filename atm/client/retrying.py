@@ -47,7 +47,7 @@ class RetryingSender:
             came: CameOf = None
             while True:
                 step = steps.send(came)
-                came = self._pause(step) if isinstance(step, Pause) else self._try(step, attempt)
+                came = self.pause(step) if isinstance(step, Pause) else self._try(step, attempt)
         except StopIteration as end:
             receipt: Receipt = end.value
             return receipt
@@ -68,14 +68,14 @@ class RetryingSender:
             fault: NotSent | Lost | None = None
             while True:
                 step = steps.send(fault)
-                fault = self._pause(step) if isinstance(step, Pause) else self._try_many(step)
+                fault = self.pause(step) if isinstance(step, Pause) else self._try_many(step)
         except StopIteration as end:
             receipts: list[Receipt] = end.value
             return receipts
         except KeyboardInterrupt as interrupt:
             raise attempt.interrupted() from interrupt
 
-    def _pause(self, pause: Pause) -> NotSent | None:
+    def pause(self, pause: Pause) -> NotSent | None:
         """Wait; nothing comes of it."""
         self._closed.wait(pause.seconds)
         return None

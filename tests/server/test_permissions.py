@@ -66,6 +66,7 @@ REQUESTS: list[ClientRequest] = [
     msgspec.convert({"id": "x", "op": "deeds"}, Read),
     msgspec.convert({"id": "x", "op": "approvals"}, Read),
     msgspec.convert({"id": "x", "op": "pepper"}, Read),
+    msgspec.convert({"id": "x", "op": "watch"}, Read),
     Status(id="x"),
     Verify(id="x"),
     Members(id="x"),

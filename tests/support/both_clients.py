@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import asyncio
+import functools
 import inspect
 import threading
-from collections.abc import AsyncIterator, Callable
-from typing import Any
+from collections.abc import AsyncIterator, Callable, Coroutine
+from typing import Any, ParamSpec
 
 from atm.client import AsyncClient, Client
 
+P = ParamSpec("P")
 Connect = Callable[..., Client]
 
 
@@ -68,3 +70,20 @@ def _iterate(items: AsyncIterator[Any], wait: Callable[[Any], Any]) -> Any:
             yield wait(following())
         except StopAsyncIteration:
             return
+
+
+def in_loop(test: Callable[P, Coroutine[Any, Any, None]]) -> Callable[P, None]:
+    """Make a test of a coroutine."""
+
+    @functools.wraps(test)
+    def run(*args: P.args, **kwargs: P.kwargs) -> None:
+        asyncio.run(test(*args, **kwargs))
+
+    return run
+
+
+async def until(condition: Callable[[], object]) -> None:
+    """Wait until the condition holds, at most 30 seconds, while other tasks go on."""
+    async with asyncio.timeout(30):
+        while not condition():
+            await asyncio.sleep(0.001)

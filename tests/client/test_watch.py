@@ -141,7 +141,7 @@ def test_another_cluster_is_told_even_if_its_journal_begins_alike(
         feed = client.watch()
         numbers(feed, 2)
         journal.cluster = "d" * 32
-        with pytest.raises(FeedBroken, match="that of cluster ddd.* restored from a backup"):
+        with pytest.raises(FeedBroken, match=r"that of cluster ddd.* restored from a backup"):
             next(feed)
 
 

@@ -1,4 +1,4 @@
-"""Many requests that are asked at once on one connection, and what is known of each. No input or output here."""
+"""Many requests that are asked at once on one connection, and what is known of each. No I/O here."""
 
 from __future__ import annotations
 

@@ -63,8 +63,9 @@ class OutcomeUnknown(ClientError):
 class Unfinished(ClientError):
     """Of requests that were submitted together some are done, or may be, and not all have a receipt.
 
-    `receipts` are those that came, by request id; what is `unknown` may or may not be done; what is `not_done` is
-    certainly not. Submit the same again: what is done already is not done twice, and has the same receipt.
+    `receipts` are those that came, by request id; what is `unknown` may or may not be done; what is
+    `not_done` is certainly not. Submit the same again: what is done already is not done twice, and has the
+    same receipt.
     """
 
     def __init__(

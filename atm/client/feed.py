@@ -1,4 +1,4 @@
-"""A feed of the journal: what to ask next, and that each posting follows the one before; no input or output."""
+"""A feed of the journal: what to ask next, and that each posting follows the last. No I/O here."""
 
 from __future__ import annotations
 

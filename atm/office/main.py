@@ -1,8 +1,9 @@
-"""bin/ledger: verify, export or import the bank's books, or repair a node. See docs/ledger.md.
+"""bin/ledger: verify, export or import the bank's books, open accounts, or repair a node. See docs/ledger.md.
 
 ledger verify [FILE...] [--config cluster.ini] [--json]
 ledger export FILE|--node NAME --format jsonl|csv|hledger|beancount
 ledger import FILE [--format jsonl|csv] [--config cluster.ini]
+ledger open FILE [--config cluster.ini]
 ledger deeds [--limit N] [--before DEED] [--json] [--config cluster.ini]
 ledger repair NODE [--term N --yes] [--config cluster.ini]
 """
@@ -21,7 +22,7 @@ import apsw
 import msgspec
 
 from atm.checkout import command_here
-from atm.client import Client, ClientError, NotAllowed, OutcomeUnknown, Unavailable
+from atm.client import Client, ClientError, NotAllowed, OutcomeUnknown, Unavailable, Unfinished
 from atm.command_line import (
     CLOSED_PIPE,
     USAGE,
@@ -38,9 +39,11 @@ from atm.files import keep_private
 from atm.ledger.audit.extract import account_lines, journal_lines
 from atm.ledger.audit.read_only import DamagedLedger, NoLedger, open_read_only
 from atm.office.books import COMMODITY, write_beancount, write_csv, write_hledger, write_jsonl
+from atm.office.bulk_import import NotBooked
 from atm.office.deeds import print_deeds
+from atm.office.import_command import READERS, import_journal, open_accounts
 from atm.office.repair import run_repair
-from atm.office.replay import LEFT_OUT, BadFile, NotBooked, Replay, read_csv, read_jsonl
+from atm.office.replay import BadFile
 from atm.office.verify import exit_code, print_report, verify_cluster, verify_files
 from atm.permissions import needed
 from atm.server.group.repair import NotRepaired
@@ -52,7 +55,6 @@ PROGRAM = "ledger"
 DONE, FAILED, NOT_AVAILABLE, NOT_ALLOWED, UNKNOWN = 0, 1, 3, 4, 5
 INTERRUPTED = 130
 VERIFY_S = 900.0
-IMPORT_TIMEOUT_S = 30.0  # longer than an election or a restart
 FAULTS = (
     DamagedLedger,
     DamagedLog,
@@ -63,6 +65,7 @@ FAULTS = (
     NotBooked,
     NotRepaired,
 )
+AGAIN = "Run the import again: nothing is booked twice"
 COMMODITY_RULE = re.compile(r"[A-Z]{2,10}")
 
 
@@ -78,12 +81,12 @@ def main(argv: Sequence[str] | None = None) -> int:
         return _complain(str(error), USAGE)
     except FAULTS as error:
         return _complain(str(error), FAILED)
-    except OutcomeUnknown as error:
-        return _complain(f"{error}. Run the import again: nothing is booked twice", UNKNOWN)
+    except (OutcomeUnknown, Unfinished) as error:
+        return _complain(f"{error}. {AGAIN}", UNKNOWN)
     except NotAllowed as error:
         return _complain(str(error), NOT_ALLOWED)
     except Unavailable as error:
-        return _complain(f"{error}. Run the import again: nothing is booked twice", NOT_AVAILABLE)
+        return _complain(f"{error}. {AGAIN}", NOT_AVAILABLE)
     except ClientError as error:
         return _complain(str(error), FAILED)
     except KeyboardInterrupt:
@@ -149,23 +152,14 @@ def _ledger_of(options: argparse.Namespace) -> Path:
 
 
 def _import(options: argparse.Namespace) -> int:
-    cluster = _cluster(options)
-    read = {"jsonl": read_jsonl, "csv": read_csv}[_import_format(options)]
-    with _opened(options.file) as file, Client(cluster, timeout=IMPORT_TIMEOUT_S) as client:
-        replay = Replay(client)
-        try:
-            replay.book_all(read(file))
-        except UnicodeDecodeError as error:
-            raise BadFile(f"{options.file} is not UTF-8") from error
-        finally:
-            print(f"{replay.postings:,} postings are booked on {replay.opened:,} accounts")
-            if replay.helped:
-                print(f"{replay.helped:,} of them overdrew an account, and needed two more postings each")
-            if replay.other_balances:
-                print(
-                    f"{replay.other_balances:,} left another balance than exported: the cluster was not empty"
-                )
-    print(LEFT_OUT)
+    cluster, form = _cluster(options), _import_format(options)
+    with _opened(options.file) as file:
+        return DONE if import_journal(cluster, file, form) else FAILED
+
+
+def _open(options: argparse.Namespace) -> int:
+    with _opened(options.file) as file:
+        open_accounts(_cluster(options), file)
     return DONE
 
 
@@ -190,11 +184,14 @@ def _repair(options: argparse.Namespace) -> int:
 
 @contextlib.contextmanager
 def _opened(path: Path) -> Iterator[TextIO]:
-    if path == Path("-"):
-        yield sys.stdin
-    else:
-        with path.open(encoding="utf-8", newline="") as file:
-            yield file
+    try:
+        if path == Path("-"):
+            yield sys.stdin
+        else:
+            with path.open(encoding="utf-8", newline="") as file:
+                yield file
+    except UnicodeDecodeError as error:
+        raise BadFile(f"{path} is not UTF-8") from error
 
 
 # -- the command line --------------------------------------------------------------------------------------
@@ -247,6 +244,10 @@ def _arguments(argv: Sequence[str] | None) -> argparse.Namespace:
     imports.add_argument("--format", choices=["jsonl", "csv"], help="default: the suffix of FILE")
     imports.set_defaults(run=_import)
 
+    opens = commands.add_parser("open", help="open the accounts in a list, each once")
+    opens.add_argument("file", type=Path, metavar="FILE", help="a name in each line; - is standard input")
+    opens.set_defaults(run=_open)
+
     repairs = commands.add_parser(
         "repair", help="diagnose a stopped node's log, and with --term and --yes repair it (docs/repair.md)"
     )
@@ -265,7 +266,7 @@ def _arguments(argv: Sequence[str] | None) -> argparse.Namespace:
     deeds.add_argument("--json", action="store_true", help="print one JSON object")
     deeds.set_defaults(run=_deeds)
 
-    for command in (verify, export, imports, repairs, deeds):
+    for command in (verify, export, imports, opens, repairs, deeds):
         add_config(command, argparse.SUPPRESS)
         add_certificate(command, argparse.SUPPRESS)
     return parser.parse_args(argv)
@@ -273,7 +274,7 @@ def _arguments(argv: Sequence[str] | None) -> argparse.Namespace:
 
 def _import_format(options: argparse.Namespace) -> str:
     found = options.format or options.file.suffix.removeprefix(".")
-    if found not in {"jsonl", "csv"}:
+    if found not in READERS:
         raise BadFile(f"{options.file}: the format is unknown: give --format jsonl or --format csv")
     return str(found)
 

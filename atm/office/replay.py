@@ -1,4 +1,4 @@
-"""`bin/ledger import`: books an exported journal again, request by request, through the public client.
+"""`bin/ledger import`: books an exported journal again, through the public client.
 
 Each request keeps its id, so a repeated import books nothing twice, and an old reference finds its receipt.
 """
@@ -6,31 +6,32 @@ Each request keeps its id, so a repeated import books nothing twice, and an old 
 from __future__ import annotations
 
 import csv
-import hashlib
 import itertools
 import operator
 import time
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import TextIO
 
 import msgspec
 
-from atm.client import Client, Leg, NotAllowed, Receipt
+from atm.client import Client, Leg
+from atm.client.request_rules import check_request
 from atm.ledger.audit.extract import JournalLine
 from atm.ledger.commands import (
     BANK_ACCOUNTS,
     CASH,
-    MAIN,
     WRITEOFF,
     Batch,
     Command,
     Credit,
     Debit,
+    Post,
     Reverse,
     Transfer,
     WriteOff,
 )
-from atm.permissions import needed
+from atm.office.bulk_import import BulkImport, NotBooked, derived_id
+from atm.office.windows import ImportRequest
 from atm.spreadsheet import cell_text
 
 NUMBERS = ("posting", "time_us", "amount", "debit_balance", "credit_balance")
@@ -44,10 +45,6 @@ LEFT_OUT = (
 
 class BadFile(Exception):
     """The file is not an export; `str()` of it is one line for people."""
-
-
-class NotBooked(Exception):
-    """The bank refused a request; `str()` of it is one line for people."""
 
 
 def read_jsonl(file: TextIO) -> Iterator[JournalLine]:
@@ -75,67 +72,49 @@ def read_csv(file: TextIO) -> Iterator[JournalLine]:
 
 
 class Replay:
-    """One import; the public fields count."""
+    """One import of a journal; the public fields count, and those of `bulk`."""
 
-    def __init__(self, client: Client) -> None:
+    def __init__(self, client: Client, on_progress: Callable[[BulkImport], None] = lambda _: None) -> None:
         self._client = client
-        self._known: set[str] = {MAIN, *BANK_ACCOUNTS}
-        self.postings = 0
-        self.opened = 0
+        self.bulk = BulkImport(client, on_progress)
         self.helped = 0  # postings that needed two more, see `_book_overdraft`
-        self.other_balances = 0  # requests after which the balance is not the exported one
+        self.balances: dict[str, int] = {}  # of each account, behind its last posting
 
     def book_all(self, lines: Iterable[JournalLine]) -> None:
         """Book all; raise `NotBooked`, `BadFile`, and what the client raises. It is safe to repeat."""
+        for is_overdraft, requests in itertools.groupby(self._requests(lines), _is_overdraft):
+            if is_overdraft:
+                for first, *_ in requests:
+                    self._book_overdraft(first)
+            else:
+                self.bulk.book_all(map(_import_request, requests))
+
+    def _requests(self, lines: Iterable[JournalLine]) -> Iterator[Sequence[JournalLine]]:
+        """Yield the postings of each request together."""
         for _, grouped in itertools.groupby(lines, operator.attrgetter("request_id")):
             request = list(grouped)
             for line in request:
-                self._open_account(line.debit_account)
-                self._open_account(line.credit_account)
-            first = request[0]
-            try:
-                receipt = self._book_request(request)
-            except ValueError as error:  # of the client: it is no request
-                raise BadFile(f"posting {first.posting} cannot be booked: {error}") from error
-            self.postings += len(request)
-            if len(request) == 1 and not first.reverses:
-                self.other_balances += receipt.balance != _receipt_balance(first)
+                self.balances[line.debit_account] = line.debit_balance
+                self.balances[line.credit_account] = line.credit_balance
+            yield request
 
-    def _book_request(self, request: Sequence[JournalLine]) -> Receipt:
-        first = request[0]
-        if first.exception == "overdrawn":
-            return self._book_overdraft(first)
-        return self._book_command(_command(request), first)
-
-    def _open_account(self, account: str) -> None:
-        if account not in self._known:
-            outcome = self._client.open(account, request_id=_derived("open", account)).outcome
-            if outcome == "not_allowed":
-                raise NotAllowed(needed("open"))
-            if outcome not in {"ok", "exists"}:
-                raise NotBooked(f"account {account} cannot be opened: {outcome}")
-            self._known.add(account)
-            self.opened += 1
-
-    def _book_command(self, command: Command, line: JournalLine) -> Receipt:
-        receipt = self._client.ask(command)
-        if receipt.outcome == "not_allowed":
-            raise NotAllowed(needed(str(command.__struct_config__.tag)))
-        if receipt.outcome != "ok":
-            raise NotBooked(
-                f"posting {line.posting} (request {line.request_id}) was not booked: {receipt.outcome}. "
-                "Import into a new cluster that has no other clients"
-            )
-        return receipt
-
-    def _book_overdraft(self, line: JournalLine) -> Receipt:
+    def _book_overdraft(self, line: JournalLine) -> None:
         """Book cash that left although the funds were gone. The bank allows that only for an expired hold:
         lend the amount, hold it, wait for the hold to expire, reverse the loan, and post the hold.
         """
         client, account = self._client, line.debit_account
-        lend, hold = _derived("lend", line.request_id), _derived("hold", line.request_id)
-        lacking = max(line.amount, -line.debit_balance)
-        self._book_command(Credit(id=lend, account=account, amount=lacking), line)
+        lend, hold = derived_id("lend", line.request_id), derived_id("hold", line.request_id)
+        loan = Credit(id=lend, account=account, amount=max(line.amount, -line.debit_balance))
+        back = Reverse(id=derived_id("back", line.request_id), original=lend)
+        post = ImportRequest(
+            f"posting {line.posting}",
+            Post(id=line.request_id, hold=hold),
+            accounts=(account,),
+            balance=line.debit_balance,
+        )
+        if self.bulk.is_known(post):
+            return
+        self.bulk.book_all([post._replace(command=loan, postings=0, balance=None)])
         held = client.hold(account, line.amount, 1, request_id=hold)
         if held.outcome != "ok":
             raise NotBooked(f"posting {line.posting} was not booked: its hold is refused, {held.outcome}")
@@ -144,12 +123,26 @@ class Replay:
             if time.monotonic() > deadline_s:
                 raise NotBooked(f"posting {line.posting} was not booked: a hold on {account} does not expire")
             time.sleep(EXPIRY_POLL_S)
-        self._book_command(Reverse(id=_derived("back", line.request_id), original=lend), line)
+        self.bulk.book_all([post._replace(command=back, postings=0, balance=None)])
         self.helped += 1
-        receipt = client.post(hold, request_id=line.request_id)
-        if receipt.outcome != "ok":
-            raise NotBooked(f"posting {line.posting} was not booked: {receipt.outcome}")
-        return receipt
+        self.bulk.book_all([post])
+
+
+def _is_overdraft(request: Sequence[JournalLine]) -> bool:
+    return request[0].exception == "overdrawn"
+
+
+def _import_request(request: Sequence[JournalLine]) -> ImportRequest:
+    """Return the request that books these postings."""
+    first, where = request[0], f"posting {request[0].posting}"
+    try:
+        command = _command(request)
+        check_request(command)
+    except ValueError as error:
+        raise BadFile(f"{where} cannot be booked: {error}") from error
+    accounts = tuple({name for line in request for name in (line.debit_account, line.credit_account)})
+    balance = _receipt_balance(first) if len(request) == 1 and not first.reverses else None
+    return ImportRequest(where, command, accounts, len(request), balance)
 
 
 def _command(request: Sequence[JournalLine]) -> Command:
@@ -177,8 +170,3 @@ def _command(request: Sequence[JournalLine]) -> Command:
 def _receipt_balance(line: JournalLine) -> int:
     """Return the balance in the receipt of a request that has only this posting."""
     return line.credit_balance if line.debit_account in BANK_ACCOUNTS else line.debit_balance
-
-
-def _derived(what: str, name: str) -> str:
-    """Return the request id of a helping request; it is the same in every import."""
-    return f"import-{what}-{hashlib.sha256(name.encode()).hexdigest()[:40]}"

@@ -12,8 +12,8 @@ from atm.ledger.requests import accounts_named
 class ImportRequest(NamedTuple):
     """One request of a file, which keeps its id in every import: that of the command.
 
-    `accounts` are those that it touches and does not name, such as a reversal those of its original. A command
-    that only names another request (`Reverse`, `Post`, `Void`, `Approve`) waits, without them, for all before it.
+    `accounts` are those that it touches and does not name, such as a reversal those of its original. Without
+    them a command that names another request (`Reverse`, `Post`, `Void`, `Approve`) waits for all before it.
     """
 
     where: str  # how messages call it, such as "line 12"

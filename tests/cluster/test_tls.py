@@ -12,6 +12,7 @@ import pytest
 
 from atm.admin.main import main as admin
 from atm.client import Client
+from atm.ledger.commands import Command, Credit, WriteOff
 from atm.local_cluster import LocalCluster
 from atm.teller.main import main as teller
 from tests.support.certificates import Authority, write_tls_ini
@@ -126,3 +127,17 @@ def test_a_broken_certificate_is_reported_and_the_old_one_kept(cluster: LocalClu
 
 def _year_in(distance: timedelta) -> int:
     return (datetime.now(UTC) + distance).year
+
+
+def test_commands_are_submitted_over_tls_and_what_the_roles_do_not_allow_is_refused_in_the_midst(
+    cluster: LocalCluster, tmp_path: Path, authority: Authority
+) -> None:
+    cert, key = authority.person(tmp_path, "bob", "teller")
+    commands: list[Command] = [Credit(id=f"c{number}", account="main", amount=1) for number in range(300)]
+    commands[7] = WriteOff(id="w7", account="main", amount=1)
+    with Client(cluster.cluster, timeout=WITHIN_S, cert=cert, key=key) as client:
+        for _ in range(2):  # the second time on the connection of the first
+            outcomes = [receipt.outcome for receipt in client.submit(commands)]
+            assert outcomes.pop(7) == "not_allowed"
+            assert set(outcomes) == {"ok"}
+        assert client.query("main").balance == 299

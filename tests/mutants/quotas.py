@@ -136,9 +136,16 @@ QUOTAS = (
     Mutant(
         name="all in one turn",
         what="the commands of a connection that sends a thousand at once are one round, which all wait for",
-        edits=(Edit("fair_turn", "len(waiting_) <= SHARE", "True"),),
+        edits=(Edit("FairTurns.next_turn", "len(waiting_) <= share_", "True"),),
         caught_by="tests/server/test_request_router.py::"
         "test_a_connection_with_many_commands_does_not_keep_others_waiting",
+    ),
+    Mutant(
+        name="alone among others",
+        what="a connection with a thousand commands makes large rounds although others wait for them",
+        edits=(Edit("FairTurns._is_alone", "self._shared_s = self._clock()", "pass"),),
+        caught_by="tests/server/test_request_router.py::"
+        "test_a_connection_that_is_alone_has_a_larger_share_until_another_one_comes",
     ),
     Mutant(
         name="next turn is not begun",

@@ -2,29 +2,33 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, cast
+from typing import cast
 
 import msgspec
 import pytest
 
-from atm.client import Client
+from atm.client import Client, Receipt
 from atm.ledger.audit.extract import journal_lines
 from atm.ledger.audit.read_only import open_read_only
-from atm.ledger.commands import Command, Credit
+from atm.ledger.commands import Command, Credit, Lookup, Outcome
 from atm.office.replay import Replay
 from tests.support.story import write_ledger
 
 
 class Lender:
-    """A bank that keeps what it is asked, and ends the import after the loan."""
+    """A bank that knows nothing, keeps what it is asked, and ends the import after the loan."""
 
     def __init__(self) -> None:
         self.asked: list[Command] = []
 
-    def ask(self, command: Command) -> Any:
-        self.asked.append(command)
-        return msgspec.defstruct("Done", [("outcome", str, "ok")])()
+    def read_all(self, lookups: Sequence[Lookup]) -> list[Receipt]:
+        return [Receipt(id=lookup.id, outcome=Outcome.ORIGINAL_NOT_FOUND) for lookup in lookups]
+
+    def submit(self, commands: Sequence[Command]) -> list[Receipt]:
+        self.asked += commands
+        return [Receipt(id=command.id, outcome=Outcome.OK, log_index=1) for command in commands]
 
     def hold(self, *_: object, **__: object) -> None:
         raise EOFError

@@ -12,7 +12,7 @@ from atm.ledger.roles import RoleChange
 from atm.raft.messages import ConfirmedRead, Entry, EntryKind
 from atm.raft.ready import Role
 from atm.server.group import request_router as router_module
-from atm.server.group.fair_turn import SHARE
+from atm.server.group.fair_turn import ALONE_S, SHARE, SHARE_ALONE
 from atm.server.group.inbox import Inputs, PendingRequest, WakeThresholds
 from atm.server.group.request_router import (
     FORWARD_TIMEOUT_S,
@@ -550,7 +550,9 @@ def test_a_connection_with_many_commands_does_not_keep_others_waiting(story: Sto
 
 
 def test_what_waits_of_such_a_connection_is_proposed_in_its_order(story: Story) -> None:
-    flood = ReplyRecorder()
+    flood, other = ReplyRecorder(), ReplyRecorder()
+    story.router.accept(requests(other.pending(credit("other"))))
+    story.router._proposals.pop_all_but(None)
     many = [flood.pending(credit(f"f{number:04}")) for number in range(3 * SHARE)]
     story.router.accept(requests(*many))
     for _ in range(2):
@@ -559,6 +561,27 @@ def test_what_waits_of_such_a_connection_is_proposed_in_its_order(story: Story) 
         story.router.accept(Inputs())
     found = re.findall(rb"f\d{4}", b"".join(story.core.proposed))
     assert found == [b"f%04d" % number for number in range(3 * SHARE)]
+
+
+def test_a_connection_that_is_alone_has_a_larger_share_until_another_one_comes(story: Story) -> None:
+    bulk, other = ReplyRecorder(), ReplyRecorder()
+
+    def proposed_of(count: int, *others: PendingRequest) -> int:
+        before = len(story.core.proposed)
+        many = [bulk.pending(credit(f"b{before}-{number}")) for number in range(count)]
+        story.router._held.clear()
+        story.router._proposals.pop_all_but(None)  # as if they were committed
+        story.router.accept(requests(*many, *others))
+        return len(story.core.proposed) - before
+
+    assert proposed_of(2 * SHARE_ALONE) == SHARE_ALONE
+    assert proposed_of(2 * SHARE_ALONE, other.pending(credit("other"))) == SHARE + 1
+    story.now_s += ALONE_S / 2
+    assert proposed_of(2 * SHARE_ALONE) == SHARE, "the other one may come again"
+    story.now_s += ALONE_S / 2
+    assert proposed_of(2 * SHARE_ALONE) == SHARE_ALONE
+    assert proposed_of(0, other.pending(credit("other again"))) == 1
+    assert proposed_of(2 * SHARE_ALONE) == SHARE, "it asks, and each time when nothing else waits"
 
 
 def test_a_server_that_forwards_has_a_larger_share(story: Story) -> None:

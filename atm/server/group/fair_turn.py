@@ -2,28 +2,52 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import math
+from collections.abc import Callable, Sequence
 
 from atm.server.group.inbox import PendingRequest
 
 SHARE = 16  # commands of one connection in a turn
+SHARE_ALONE = 256  # of one that is the only one: a round of replication costs the same for all of them
+ALONE_S = 1.0  # for so long no other connection had a command
 FORWARDED_SHARE = 512  # of another server, which has many clients
 SEEN_MAX = 4_096  # commands that are looked at for one turn
 
 
-def fair_turn(waiting: Sequence[PendingRequest]) -> tuple[list[PendingRequest], list[PendingRequest]]:
-    """Return the commands whose turn it is, and the rest, both in the order of arrival."""
-    if len(waiting) <= SHARE:
-        return list(waiting), []
-    counts: dict[int, int] = {}  # by connection
-    turn: list[PendingRequest] = []
-    rest: list[PendingRequest] = []
-    for pending in waiting[:SEEN_MAX]:
-        connection = id(pending.channel)
-        count = counts.get(connection, 0)
-        if count < (FORWARDED_SHARE if pending.forwarded else SHARE):
-            counts[connection] = count + 1
-            turn.append(pending)
-        else:
-            rest.append(pending)
-    return turn, [*rest, *waiting[SEEN_MAX:]]
+class FairTurns:
+    """Whose turn it is; and since when one connection is alone."""
+
+    def __init__(self, clock: Callable[[], float]) -> None:
+        self._clock = clock
+        self._last: int | None = None  # the connection of the last command
+        self._shared_s = -math.inf  # when there was more than one
+
+    def next_turn(
+        self, waiting: Sequence[PendingRequest]
+    ) -> tuple[list[PendingRequest], list[PendingRequest]]:
+        """Return the commands whose turn it is, and the rest, both in the order of arrival."""
+        connections = {id(pending.channel) for pending in waiting[:SEEN_MAX]}
+        share = SHARE_ALONE if self._is_alone(connections) else SHARE
+        if len(waiting) <= share:
+            return list(waiting), []
+        counts = dict.fromkeys(connections, 0)
+        turn: list[PendingRequest] = []
+        rest: list[PendingRequest] = []
+        for pending in waiting[:SEEN_MAX]:
+            connection = id(pending.channel)
+            count = counts[connection]
+            if count < (FORWARDED_SHARE if pending.forwarded else share):
+                counts[connection] = count + 1
+                turn.append(pending)
+            else:
+                rest.append(pending)
+        return turn, [*rest, *waiting[SEEN_MAX:]]
+
+    def _is_alone(self, connections: set[int]) -> bool:
+        """Return whether these are one connection, and there was no other for some time."""
+        if not connections:
+            return False
+        if len(connections) > 1 or self._last not in {None, *connections}:
+            self._shared_s = self._clock()
+        self._last = next(iter(connections))
+        return self._clock() - self._shared_s >= ALONE_S

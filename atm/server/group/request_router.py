@@ -36,7 +36,7 @@ from atm.ledger.roles import ALL_ROLES, RoleChange, effective
 from atm.permissions import bits_may, needed
 from atm.raft import ChangeRefused, ConfirmedRead, Entry, EntryKind, NodeId, Role
 from atm.server.group.administration import Administration, ChangedCore, Done, Handing, Proposed, Refused
-from atm.server.group.fair_turn import fair_turn
+from atm.server.group.fair_turn import FairTurns
 from atm.server.group.inbox import WAKE_ON_ANYTHING, Inputs, PendingRequest, WakeThresholds
 from atm.server.group.log_clock import LogClock
 from atm.server.group.pending_requests import ForwardedRequests, Proposals, Reads
@@ -167,7 +167,8 @@ class RequestRouter:
         self._proposals = Proposals()
         self._reads = Reads()
         self._held: list[PendingRequest] = []  # commands not proposed yet, see `accept`
-        self._turn = 0  # how many of these would be proposed next, see `fair_turn`
+        self._turns = FairTurns(clock)
+        self._turn = 0  # how many of these would be proposed next
         self._held_changes: list[PendingRequest] = []  # an administrator's
         self._draining = False  # the node stops: nothing new is taken
         self._held_queries: list[PendingRequest] = []  # queries whose round of heartbeats has not begun yet
@@ -252,11 +253,11 @@ class RequestRouter:
         if not self._advice.no_space:
             self._keeper.propose(self._log_clock.now_us())
         self._administration.announce(self._log_clock.now_us())
-        turn, rest = fair_turn(self._held)
+        turn, rest = self._turns.next_turn(self._held)
         if turn and len(turn) >= len(self._proposals):
             self._propose(turn)
             self._held = rest
-            turn, _ = fair_turn(rest)
+            turn, _ = self._turns.next_turn(rest)
         self._turn = len(turn)
         if self._held_queries and len(self._held_queries) >= len(self._reads):
             self._read(self._held_queries)

@@ -24,7 +24,13 @@ from atm.wire.codec import Malformed, encode
 CONNECT_TIMEOUT_S = 0.3  # the first try's; doubled with each try that gave no answer
 ANSWER_TIMEOUT_S = 1.0  # likewise: a suspended server accepts connections and never answers
 TIMEOUT_GROWTH = 2.0
+GROWN_MAX = 10  # times
 PAUSE_S = (0.02, 0.05)  # between rounds over the servers: an election takes 300 to 600 ms
+
+
+def growth_after(timeouts: int) -> float:
+    """Return by which a server gets more time than at first."""
+    return TIMEOUT_GROWTH ** min(timeouts, GROWN_MAX)
 
 
 @dataclass(frozen=True)
@@ -123,7 +129,7 @@ class Attempt:
         return Interrupted(self.request.id, may_be_done=self.may_be_done or self.in_flight)
 
     def _try(self, node: str, payload: bytes) -> Try:
-        deadline, growth = self._deadline(), TIMEOUT_GROWTH**self.timeouts
+        deadline, growth = self._deadline(), growth_after(self.timeouts)
         started = time.monotonic()
         return Try(
             self.retrying.nodes[node],

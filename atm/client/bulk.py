@@ -36,7 +36,7 @@ class Bulk:
 
     def __init__(self, requests: Sequence[Command | Read]) -> None:
         self.replies: dict[str, Receipt] = {}
-        self.rejected: dict[str, str] = {}  # what no server understands, and why: certainly not done
+        self.rejected: dict[str, str] = {}  # what a server does not understand, and why: not asked again
         self.unknown: dict[str, None] = {}  # without a reply, and may be done
         self.told = ""  # by the last server that took no request: why
         self.leader: str | None = None  # as the last answer says
@@ -57,12 +57,17 @@ class Bulk:
     @property
     def not_done(self) -> tuple[str, ...]:
         """The ids of the requests that are certainly not done."""
-        return (*self.rejected, *(each for each in self._waiting if each not in self.unknown))
+        return tuple(each for each in (*self.rejected, *self._waiting) if each not in self.unknown)
 
     @property
     def changed_something(self) -> bool:
         """Whether any request may be done, other than one that only reads."""
         return bool(self.unknown) or (bool(self.replies) and not self._only_reads)
+
+    @property
+    def may_be_done(self) -> bool:
+        """Whether any request may be done now, while a try is under way, other than one that only reads."""
+        return self.changed_something or (bool(self._in_flight) and not self._only_reads)
 
     @property
     def is_trying(self) -> bool:
@@ -92,7 +97,8 @@ class Bulk:
         """
         if isinstance(answer, ErrorReply) and not answer.id:
             self.told = told_by(answer)
-            raise Lost(answer.message) if self._answered else NotSent(answer.message)
+            refuses_all = answer.outcome == "busy" and not self._answered  # else it may have read some
+            raise NotSent(answer.message) if refuses_all else Lost(answer.message)
         asked = self._in_flight.pop(answer.id, None)
         if asked is None:
             raise Lost("the server answered another request")
@@ -111,13 +117,14 @@ class Bulk:
         except Malformed as error:
             self._in_flight[answer.id] = asked
             raise Lost(str(error)) from error
-        self._close(answer.id)
+        del self._waiting[answer.id]
+        self.unknown.pop(answer.id, None)
         self.leader = answer.leader
 
     def _take_error(self, asked: _Asked, error: ErrorReply) -> None:
         if error.outcome == "bad_request":
             self.rejected[error.id] = error.message or "no reason was given"
-            self._close(error.id)
+            del self._waiting[error.id]  # an earlier try may have done it all the same
             return
         self.told = told_by(error)
         self.leader = error.leader
@@ -140,10 +147,6 @@ class Bulk:
         if not isinstance(asked.request, Read) and request_id not in self.unknown:
             self.unknown[request_id] = None
             self._newly_unknown.append(request_id)
-
-    def _close(self, request_id: str) -> None:
-        del self._waiting[request_id]
-        self.unknown.pop(request_id, None)
 
 
 def _asked(request: Command | Read) -> _Asked:

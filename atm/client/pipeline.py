@@ -7,7 +7,7 @@ import time
 from collections.abc import Generator, Sequence
 from dataclasses import dataclass, field
 
-from atm.client.attempt import ANSWER_TIMEOUT_S, CONNECT_TIMEOUT_S, PAUSE_S, TIMEOUT_GROWTH, Pause, Retrying
+from atm.client.attempt import ANSWER_TIMEOUT_S, CONNECT_TIMEOUT_S, PAUSE_S, Pause, Retrying, growth_after
 from atm.client.bulk import Bulk
 from atm.client.connection import Lost, NotSent, NotTrusted
 from atm.client.each_node import fault_of
@@ -63,7 +63,7 @@ class PipelinedAttempt:
 
     def answer_until_s(self) -> float:
         """Return until when something must be sent, or come."""
-        return min(self._deadline_s(), time.monotonic() + self._growth * ANSWER_TIMEOUT_S)
+        return min(self._deadline_s(), time.monotonic() + growth_after(self.timeouts) * ANSWER_TIMEOUT_S)
 
     def take(self, answers: Sequence[ClientReply]) -> None:
         """Take what has come; raise `Lost` or `NotSent`."""
@@ -79,19 +79,11 @@ class PipelinedAttempt:
 
     def interrupted(self) -> Interrupted:
         """Return what to raise at Ctrl-C."""
-        bulk = self.bulk
-        return Interrupted(
-            self.requests[0].id, may_be_done=bool(bulk.unknown or bulk.replies or bulk.is_trying)
-        )
-
-    @property
-    def _growth(self) -> float:
-        """By which a server gets more time than at first."""
-        return TIMEOUT_GROWTH**self.timeouts
+        return Interrupted(self.requests[0].id, may_be_done=self.bulk.may_be_done)
 
     def _begin_try(self, node: str) -> TryMany:
         self.bulk.begin_try()
-        until_s = min(self._deadline_s(), time.monotonic() + self._growth * CONNECT_TIMEOUT_S)
+        until_s = min(self._deadline_s(), time.monotonic() + growth_after(self.timeouts) * CONNECT_TIMEOUT_S)
         return TryMany(self, self.retrying.nodes[node], until_s, len(self.bulk.replies))
 
     def _end_try(self, step: TryMany, fault: NotSent | Lost | None) -> bool:

@@ -9,7 +9,7 @@ import pytest
 
 from atm.client import InvalidRequest, InvalidRequestId, Rejected, Unavailable, Unfinished
 from atm.client.bulk import Bulk
-from atm.client.connection import Lost
+from atm.client.connection import Lost, NotSent
 from atm.client.request_rules import TOGETHER_MAX
 from atm.ledger.commands import Batch, Command, Credit, Debit, Leg, Outcome, Query, RotatePepper
 from atm.wire.client_messages import ErrorReply, Reply
@@ -98,6 +98,20 @@ def test_without_any_server_nothing_is_done(cluster: FakeCluster, connect: Conne
             node.stop()
         with pytest.raises(Unavailable):
             client.submit(credits(3))
+
+
+def test_servers_that_are_down_for_long_are_tried_to_the_end(
+    cluster: FakeCluster, connect: Connect, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """So often that the time that each gets would not be a number any more."""
+    monkeypatch.setattr("atm.client.attempt.TIMEOUT_GROWTH", 1e30)
+    with connect(cluster.config, timeout=SHORT_S) as client:
+        for node in cluster.nodes.values():
+            node.stop()
+        with pytest.raises(Unavailable):
+            client.submit(credits(3))
+        with pytest.raises(Unavailable):
+            client.credit("main", 1)
 
 
 def test_servers_that_take_nothing_say_why_and_nothing_is_done(
@@ -211,6 +225,31 @@ def test_an_answer_belongs_to_the_request_with_its_id_and_to_no_other() -> None:
     assert bulk.end_try(none_was_taken=False) == ["r1"]
     bulk.begin_try()
     assert list(asked(bulk.next_frames())) == ["r1"], "under the same id, and nothing that is answered"
+
+
+def test_one_that_may_be_done_stays_unknown_when_another_server_does_not_understand_it() -> None:
+    bulk = Bulk(credits(1))
+    bulk.begin_try()
+    bulk.next_frames()
+    bulk.end_try()
+    bulk.begin_try()
+    bulk.next_frames()
+    bulk.take(ErrorReply(id="r0", outcome="bad_request", message="what?"))
+    assert (list(bulk.unknown), bulk.not_done, bulk.waiting) == (["r0"], (), False)
+
+
+@pytest.mark.parametrize(("outcome", "none_taken"), [("busy", True), ("bad_request", False)])
+def test_an_error_about_the_connection_says_that_nothing_was_taken_only_if_it_is_busy(
+    outcome: str, none_taken: bool
+) -> None:
+    bulk = Bulk(credits(2))
+    bulk.begin_try()
+    bulk.next_frames()
+    assert bulk.may_be_done
+    with pytest.raises(NotSent if none_taken else Lost):
+        bulk.take(ErrorReply(id="", outcome=outcome, message="go away"))
+    bulk.end_try(none_was_taken=none_taken)
+    assert bulk.may_be_done is not none_taken
 
 
 def test_no_more_is_under_way_than_a_server_takes_of_a_connection() -> None:

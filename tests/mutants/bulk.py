@@ -31,7 +31,7 @@ BULK = (
                 "self._in_flight.pop(answer_.id, None)",
                 "self._in_flight.pop(answer_.id, None) or next(iter(self._in_flight.values()))",
             ),
-            Edit("Bulk._close", "del self._waiting[request_id_]", "self._waiting.pop(request_id_, None)"),
+            Edit("Bulk._take_reply", "del self._waiting[answer_.id]", "self._waiting.pop(answer_.id, None)"),
         ),
         caught_by=SUBMIT_TESTS + "test_an_answer_belongs_to_the_request_with_its_id_and_to_no_other",
     ),
@@ -43,8 +43,8 @@ BULK = (
                 "Bulk.begin_try",
                 "deque(self._waiting.values())",
                 """deque(
-                    _asked(__import__("msgspec").structs.replace(each.request, id=f"{each.request.id}-again"))
-                    for each in self._waiting.values()
+                    _asked(__import__("msgspec").structs.replace(object.request, id=f"{object.request.id}-2"))
+                    for object in self._waiting.values()
                 )""",
             ),
         ),

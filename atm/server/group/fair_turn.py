@@ -8,7 +8,7 @@ from collections.abc import Callable, Sequence
 from atm.server.group.inbox import PendingRequest
 
 SHARE = 16  # commands of one connection in a turn
-SHARE_ALONE = 256  # of one that is the only one: a round of replication costs the same for all of them
+SHARE_ALONE = 512  # of one that is the only one: a round of replication costs the same for all of them
 ALONE_S = 1.0  # for so long no other connection had a command
 FORWARDED_SHARE = 512  # of another server, which has many clients
 SEEN_MAX = 4_096  # commands that are looked at for one turn

@@ -6,7 +6,6 @@ roles (atm/ledger/roles.py), and the teller program asks it which commands are f
 
 from __future__ import annotations
 
-from collections.abc import Set
 from functools import lru_cache
 from typing import Final
 
@@ -102,13 +101,13 @@ def names_of(bits: int) -> str:
     return ",".join(sorted(roles_of(bits)))
 
 
-@lru_cache(maxsize=1024)
 def bits_may(bits: int, op: str, *, for_end_user: bool) -> bool:
     """Do as `may`, for roles as the log has them."""
     return may(roles_of(bits), op, for_end_user=for_end_user)
 
 
-def may(roles: Set[Role], op: str, *, for_end_user: bool = False) -> bool:
+@lru_cache(maxsize=1024)
+def may(roles: frozenset[Role], op: str, *, for_end_user: bool = False) -> bool:
     """Return whether who has these roles may send a request `op`.
 
     A gateway's role counts only `for_end_user`, and then no other does: what it does is done for somebody.

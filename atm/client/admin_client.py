@@ -100,7 +100,7 @@ class AdminClient:
             if isinstance(answer, AdminReply):
                 self._index = max(self._index, answer.index)
                 return answer
-            if isinstance(answer, ErrorReply) and answer.leader in order:  # it is asked next
+            if isinstance(answer, ErrorReply) and answer.leader in order and answer.leader != name:  # next
                 order.insert(0, order.pop(order.index(answer.leader)))
             if len(answers) == len(self._nodes):
                 _raise_if_refused_by_all(answers)

@@ -18,7 +18,7 @@ from atm.ledger.requests import accounts_named, contents_of
 from atm.office.windows import ImportRequest, windows
 from atm.permissions import needed
 
-LOOKAHEAD = 8 * TOGETHER_MAX  # requests that are read before any of them is sent
+LOOKAHEAD = 4 * TOGETHER_MAX  # requests, of which those that depend on none before them are sent
 
 
 class NotBooked(Exception):
@@ -52,11 +52,9 @@ class BulkImport:
         Raise `NotBooked`, `NotAllowed`, and what the client raises: `ValueError` for what is no request.
         It is safe to repeat.
         """
-        wanted = self._with_openings(requests)
-        while chunk := list(islice(wanted, LOOKAHEAD)):
-            for window in windows(chunk, TOGETHER_MAX):
-                self._book(window)
-                self._on_progress(self)
+        for window in windows(self._with_openings(requests), TOGETHER_MAX, LOOKAHEAD):
+            self._book(window)
+            self._on_progress(self)
 
     def is_known(self, request: ImportRequest) -> bool:
         """Return whether the bank has booked a request before, and count it then."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
+from itertools import islice
 from typing import NamedTuple
 
 from atm.ledger.commands import BANK_ACCOUNTS, Approve, Command, Post, Reverse, Void
@@ -23,37 +24,54 @@ class ImportRequest(NamedTuple):
     balance: int | None = None  # that of its receipt, as far as the file says
 
 
-def windows(requests: Iterable[ImportRequest], size_max: int) -> Iterator[list[ImportRequest]]:
+Touched = frozenset[str]
+_Waiting = list[tuple[ImportRequest, Touched | None]]
+
+
+def windows(
+    requests: Iterable[ImportRequest], size_max: int, lookahead: int
+) -> Iterator[list[ImportRequest]]:
     """Yield all requests in lists of up to `size_max` that may be done in any order, one list after another.
 
-    Of each account, and of a request and those that name it, the order is kept.
+    Of each account, and of a request and those that name it, the order is kept; `lookahead` are read before
+    the first of them is yielded.
     """
-    layers: list[list[ImportRequest]] = []
-    layer_behind: dict[str, int] = {}  # by what requests touch: the first layer behind those that did
-    floor = 0  # the first layer behind a request that waits for all before it
-    for request in requests:
-        touched = _touched(request)
-        if touched is None:
-            number = len(layers)
-            floor = number + 1
+    source = iter(requests)
+    waiting: _Waiting = []
+    while True:
+        waiting += ((each, _touched(each)) for each in islice(source, lookahead - len(waiting)))
+        if not waiting:
+            return
+        window, waiting = _first_window(waiting, size_max)
+        yield window
+
+
+def _first_window(waiting: _Waiting, size_max: int) -> tuple[list[ImportRequest], _Waiting]:
+    """Return those that depend on none before them, up to `size_max`, and the rest in its order."""
+    first, its_touched = waiting[0]
+    if its_touched is None:
+        return [first], waiting[1:]
+    window: list[ImportRequest] = []
+    rest: _Waiting = []
+    before: set[str] = set()  # what the requests before this one touch
+    for place, (request, touched) in enumerate(waiting):
+        if touched is None or len(window) == size_max:
+            return window, rest + waiting[place:]
+        if before.isdisjoint(touched):
+            window.append(request)
         else:
-            number = max(floor, *(layer_behind.get(each, 0) for each in touched))
-            layer_behind.update(dict.fromkeys(touched, number + 1))
-        if number == len(layers):
-            layers.append([])
-        layers[number].append(request)
-    for layer in layers:
-        for first in range(0, len(layer), size_max):
-            yield layer[first : first + size_max]
+            rest.append((request, touched))
+        before |= touched
+    return window, rest
 
 
-def _touched(request: ImportRequest) -> set[str] | None:
+def _touched(request: ImportRequest) -> Touched | None:
     """Return the ids and accounts on which it depends, or others on it; None: it is not known.
 
     The bank's own accounts are paid from and into in any order: they may fall below zero.
     """
     command = request.command
-    touched = {f" {command.id}"}  # no account's name has a space
+    own = f" {command.id}"  # no account's name has a space
     match command:
         case Reverse():
             named = command.original
@@ -62,7 +80,7 @@ def _touched(request: ImportRequest) -> set[str] | None:
         case Approve():
             named = command.request
         case _:
-            return touched | ({*accounts_named(command), *request.accounts} - BANK_ACCOUNTS)
+            return frozenset((own, *accounts_named(command), *request.accounts)) - BANK_ACCOUNTS
     if not request.accounts:
         return None
-    return touched | {f" {named}"} | (set(request.accounts) - BANK_ACCOUNTS)
+    return frozenset((own, f" {named}", *request.accounts)) - BANK_ACCOUNTS

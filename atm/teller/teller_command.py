@@ -79,7 +79,9 @@ class TellerCommand(Generic[Asked]):
     @property
     def for_operators(self) -> bool:
         """Whether only operators have it. The teller is started with `--operator` for them."""
-        return self.request is not None and not may({Role.TELLER}, str(self.request.__struct_config__.tag))
+        return self.request is not None and not may(
+            frozenset({Role.TELLER}), str(self.request.__struct_config__.tag)
+        )
 
     @property
     def takes_pin(self) -> bool:

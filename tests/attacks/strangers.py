@@ -1,6 +1,8 @@
-"""Strangers who connect to ports, say nothing, and connect again as soon as they are thrown out.
+"""Strangers who connect to ports, say next to nothing, and connect again as soon as they are thrown out.
 
-    python -m tests.attacks.strangers COUNT PORT [PORT ...]
+    python -m tests.attacks.strangers COUNT BYTES PORT [PORT ...]
+
+They send so many bytes each, fewer than a frame has, and wait.
 
 They keep COUNT connections to each of these ports of the loopback until standard input ends, or for a
 minute.
@@ -24,9 +26,9 @@ AGAIN_S = 0.005  # after a port on which nobody listens
 
 
 @contextlib.contextmanager
-def strangers(count: int, ports: Sequence[int]) -> Iterator[None]:
-    """Keep so many silent connections to each port, from when all stand until the end of the block."""
-    command = [sys.executable, "-m", "tests.attacks.strangers", str(count), *map(str, ports)]
+def strangers(count: int, ports: Sequence[int], *, said: int = 0) -> Iterator[None]:
+    """Keep so many connections to each port, from when all stand until the end of the block."""
+    command = [sys.executable, "-m", "tests.attacks.strangers", str(count), str(said), *map(str, ports)]
     with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as process:
         assert process.stdin is not None
         assert process.stdout is not None
@@ -38,7 +40,7 @@ def strangers(count: int, ports: Sequence[int]) -> Iterator[None]:
             process.stdin.close()
 
 
-def main(count: int, ports: Sequence[int]) -> None:
+def main(count: int, said: int, ports: Sequence[int]) -> None:
     poll = select.epoll()
     poll.register(0, select.EPOLLIN)
     standing: dict[int, tuple[socket.socket, int]] = {}  # by descriptor, with the port
@@ -51,6 +53,8 @@ def main(count: int, ports: Sequence[int]) -> None:
             sock.setblocking(False)
             with contextlib.suppress(BlockingIOError):
                 sock.connect(("127.0.0.1", port))
+            with contextlib.suppress(OSError):
+                sock.send(bytes(said))
             standing[sock.fileno()] = sock, port
             poll.register(sock.fileno(), select.EPOLLIN)
         if not told and len(standing) == count * len(ports):
@@ -71,4 +75,4 @@ def main(count: int, ports: Sequence[int]) -> None:
 
 
 if __name__ == "__main__":
-    main(int(sys.argv[1]), [int(each) for each in sys.argv[2:]])
+    main(int(sys.argv[1]), int(sys.argv[2]), [int(each) for each in sys.argv[3:]])

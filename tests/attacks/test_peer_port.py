@@ -26,10 +26,12 @@ def peer_ports(cluster: LocalCluster) -> list[int]:
     return [node.peer.port for node in cluster.cluster.nodes.values()]
 
 
+@pytest.mark.parametrize("said", [0, 2])  # the kernel keeps who says nothing at all to itself
 def test_silent_strangers_keep_out_neither_a_restarted_follower_nor_a_killed_leader(
-    cluster: LocalCluster,
+    cluster: LocalCluster, said: int
 ) -> None:
-    with strangers(80, peer_ports(cluster)), Client(cluster.cluster.path, timeout=ELECTED_S) as client:
+    flood = strangers(80, peer_ports(cluster), said=said)
+    with flood, Client(cluster.cluster.path, timeout=ELECTED_S) as client:
         leader = cluster.wait_for_leader()
         follower = next(name for name in cluster.running() if name != leader)
         cluster.kill(follower)
@@ -56,7 +58,8 @@ def test_strangers_at_a_server_with_few_descriptors_keep_nobody_out(tmp_path: Pa
     with FewDescriptors(write_cluster_ini(tmp_path, 3)) as cluster:
         cluster.start_all()
         cluster.wait_for_leader()
-        with strangers(70, peer_ports(cluster)), Client(cluster.cluster.path, timeout=ELECTED_S) as client:
+        flood = strangers(70, peer_ports(cluster), said=2)
+        with flood, Client(cluster.cluster.path, timeout=ELECTED_S) as client:
             leader = cluster.wait_for_leader()
             cluster.kill(leader)
             assert client.credit("main", 5).outcome == "ok"

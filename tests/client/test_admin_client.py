@@ -44,3 +44,16 @@ def test_if_nobody_said_why_no_majority_answered(
     with pytest.raises(Unavailable) as caught:
         ask(AdminClient(load(cluster.config), SHORT_S))
     assert str(caught.value) == "The bank is not available: no majority of servers answered"
+
+
+def test_a_leader_that_takes_nothing_now_is_not_asked_again_without_a_pause(
+    cluster: FakeCluster, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("random.random", lambda: 0.0)  # it is asked first
+    first, *others = cluster.nodes.values()
+    first.always = first.fault("busy", message="a change is under way", leader=first.name)
+    for node in others:
+        node.stop()
+    with pytest.raises(Unavailable, match="a change is under way"):
+        AdminClient(load(cluster.config), SHORT_S).change(TransferLeadership(id="t"))
+    assert len(first.requests) < 20

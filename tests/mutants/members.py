@@ -32,6 +32,27 @@ MEMBERS = (
         caught_by=ADMINISTRATION + "test_any_server_tells_the_members",
     ),
     Mutant(
+        name="refused while it is done",
+        what="a change that is asked for again while it is under way is told as refused, and takes effect",
+        edits=(Edit("Administration._check_decided", "index_ > self_._ledger.decided_index", "False"),),
+        caught_by=ADMINISTRATION + "test_nothing_is_said_to_be_so_or_refused_while_a_change_is_under_way",
+    ),
+    Mutant(
+        name="removed by nobody",
+        what="a removal that is committed, and asked for again before the ledger has it, is told as refused",
+        edits=(
+            Edit("Administration._check_decided", "self_._ledger.decided_index", "self_._core.commit_index"),
+        ),
+        caught_by=ADMINISTRATION + "test_a_removal_is_under_way_until_the_ledger_has_it",
+    ),
+    Mutant(
+        name="a busy leader asked without a pause",
+        what="a leader that takes no change at the moment is asked again as fast as it answers",
+        edits=(Edit("AdminClient.change", "answer_.leader != name_", "True"),),
+        caught_by="tests/client/test_admin_client.py::"
+        "test_a_leader_that_takes_nothing_now_is_not_asked_again_without_a_pause",
+    ),
+    Mutant(
         name="promoted while far behind",
         what="a learner that lacks most of the log votes, and the bank waits for it",
         edits=(Edit("Administration._promote", "behind_ > BEHIND_MAX", "False"),),

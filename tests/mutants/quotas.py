@@ -20,6 +20,12 @@ QUOTAS = (
         caught_by=PLACE_TESTS + "test_a_newcomer_takes_the_place_of_the_oldest_that_has_shown_nothing",
     ),
     Mutant(
+        name="a thread for who says nothing",
+        what="silent strangers at the servers' port cost each server a thread, time and again",
+        edits=(Edit("Listener.server_activate", "self.silent_s and ...", "False"),),
+        caught_by=PEER_TESTS + "test_who_connects_and_says_nothing_costs_no_thread",
+    ),
+    Mutant(
         name="members among the strangers",
         what="the connection of a member gives way to strangers",
         edits=(Edit("PeerServer._leave_the_strangers", "connection_.place.leave()", "pass"),),

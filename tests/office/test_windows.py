@@ -15,13 +15,15 @@ def credit(name: str, account: str) -> Command:
     return Credit(id=name, account=account, amount=1)
 
 
-def cut(*commands: Command, accounts: Sequence[str] = (), size_max: int = 100) -> list[list[str]]:
+def cut(
+    *commands: Command, accounts: Sequence[str] = (), size_max: int = 100, lookahead: int = 100
+) -> list[list[str]]:
     """Return the ids in each window; `accounts` are those that reversals touch."""
     requests = (
         ImportRequest(command.id, command, tuple(accounts) if isinstance(command, Reverse) else ())
         for command in commands
     )
-    return ids(windows(requests, size_max))
+    return ids(windows(requests, size_max, lookahead))
 
 
 def ids(found: Iterable[list[ImportRequest]]) -> list[list[str]]:
@@ -81,13 +83,19 @@ def test_no_window_is_larger_than_what_is_sent_at_once() -> None:
     assert cut(*(credit(f"r{each}", f"a{each}") for each in range(3)), size_max=2) == [["r0", "r1"], ["r2"]]
 
 
+def test_a_window_is_filled_up_from_behind_what_has_to_wait() -> None:
+    commands = [credit(f"r{each}", "ann" if each % 2 else f"a{each}") for each in range(8)]
+    assert cut(*commands, size_max=3, lookahead=4) == [["r0", "r1", "r2"], ["r3", "r4", "r6"], ["r5"], ["r7"]]
+    assert cut(*commands, size_max=2, lookahead=2) == [["r0", "r1"], ["r2", "r3"], ["r4", "r5"], ["r6", "r7"]]
+
+
 @given(st.lists(st.tuples(st.integers(0, 5), st.integers(6, 9)), max_size=30))
 def test_all_come_once_and_of_each_account_in_their_order(pairs: list[tuple[int, int]]) -> None:
     commands = [
         Transfer(id=f"r{place:02}", account=f"a{payer}", target=f"a{payee}", amount=1)
         for place, (payer, payee) in enumerate(pairs)
     ]
-    found = list(windows((ImportRequest(each.id, each) for each in commands), 7))
+    found = list(windows((ImportRequest(each.id, each) for each in commands), 7, 12))
     flat = [request.command for window in found for request in window]
     assert sorted(command.id for command in flat) == [command.id for command in commands]
     for account in {f"a{each}" for pair in pairs for each in pair}:

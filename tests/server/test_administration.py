@@ -61,6 +61,7 @@ class Story:
         self.core, self.parts, self.client = FakeCore(), Recorder(), ReplyRecorder()
         self.now_s = 10.0
         self.parts.cluster = ClusterState(id="ab" * 16, voters=NODES, feature_level=2)
+        self.parts.decided_index = self.core.last_index
         self.first_stores = {n: f"store of {n}" for n in NODES}
         listed = {n: NodeConfig(n, client=Address("ini", 5000), peer=Address("ini", 6000)) for n in NODES}
         self.router = RequestRouter(
@@ -110,9 +111,14 @@ class Story:
         self.commit_quietly(None, term)
         return self.client.answers[-1]
 
+    def decide(self) -> None:
+        """Commit and decide the newest entry, and run no iteration yet."""
+        self.core.commit_index = self.parts.decided_index = self.core.last_index
+
     def commit_quietly(self, outcome: Outcome | None, term: int = 1) -> None:
         """Commit the newest entry with this outcome, and run an iteration."""
-        index = self.core.commit_index = self.core.last_index
+        self.decide()
+        index = self.core.last_index
         receipt = None if outcome is None else LedgerReceipt(id="x", outcome=outcome, log_index=index)
         entry = Entry(index=index, term=term, time_us=1, kind=EntryKind.MEMBERSHIP, data=b"")
         self.router.on_committed([entry], [receipt])
@@ -163,16 +169,28 @@ def test_a_change_is_unknown_when_leadership_is_lost(story: Story) -> None:
     assert story.client.outcomes == [("a", "unknown")]
 
 
-def test_nothing_is_said_to_be_so_before_it_is_committed(story: Story) -> None:
-    """It may be undone, if this leader goes."""
+def test_nothing_is_said_to_be_so_or_refused_while_a_change_is_under_way(story: Story) -> None:
+    """It may be undone, if this leader goes; and it may be the one that is asked for again. Seed 50125."""
     story.ask(AddMember(id="a", node="n4", **AT))
-    message = "the change in entry 11 is not committed yet: one at a time, try again"
-    for request in (AddMember(id="b", node="n4", **AT), RemoveMember(id="r", node="n9")):
-        assert story.refusal(request) == message
+    for request in (AddMember(id="a", node="n4", **AT), RemoveMember(id="r", node="n9")):
+        answer = story.ask(request)
+        assert answer is not None
+        message = "the change in entry 11 is under way: one at a time, try again"
+        assert (answer["outcome"], answer["message"]) == ("busy", message)
     story.commit()
     answer = story.ask(AddMember(id="c", node="n4", **AT))
     assert answer is not None
     assert answer["outcome"] == "ok"
+
+
+def test_a_removal_is_under_way_until_the_ledger_has_it(story: Story) -> None:
+    """Else the same request, asked again, was refused: no such member, and nobody had removed it."""
+    remove = RemoveMember(id="r", node="n3", yes=True)
+    story.ask(remove)
+    story.core.commit_index = story.core.last_index
+    answer = story.ask(remove)
+    assert answer is not None
+    assert answer["outcome"] == "busy"
 
 
 def test_below_feature_level_2_members_do_not_change(story: Story) -> None:
@@ -389,7 +407,7 @@ def test_a_leader_announces_the_addresses_that_servers_say_and_else_those_of_clu
     said = {each.node: each.peer for each in story.core.configuration[1]}
     assert said == {"n1": "ini:6000", "n2": "said:6000", "n3": "ini:6000"}
     before = story.core.last_index
-    story.core.commit_index = before
+    story.decide()
     story.now_s += 2 * ANNOUNCE_AGAIN_S
     story.router.accept(Inputs())
     assert story.core.last_index == before, "once is enough"
@@ -403,7 +421,7 @@ def test_a_leader_names_the_first_data_folder_of_each_voter_before_others_join(s
     story.connect("n3", store="another disk")
     asked = (AddMember(id="a", node="n4", **AT), ReplaceMember(id="r", node="n3"))
     story.core.lost_disks = {"n3"}
-    story.core.commit_index = story.core.last_index
+    story.decide()
     assert {m.node: m.store for m in story.core.configuration[1]} == {
         "n1": "store of n1",
         "n2": "store of n2",
@@ -414,7 +432,7 @@ def test_a_leader_names_the_first_data_folder_of_each_voter_before_others_join(s
     story.first_stores["n3"] = "store of n3"
     story.now_s += 2 * ANNOUNCE_AGAIN_S
     story.router.accept(Inputs())
-    story.core.commit_index = story.core.last_index
+    story.decide()
     assert story.member("n3") == replace(unnamed[2], store="store of n3")
     assert story.ask(asked[1]) is None
 

@@ -96,6 +96,12 @@ class Port:
     def dial(self) -> Wire:
         return Wire(self.cluster.nodes["n1"].peer)
 
+    def stranger(self) -> Wire:
+        """Return a connection that has begun a frame: the kernel keeps one without a byte to itself."""
+        wire = self.dial()
+        wire.socket.sendall(b"\0")
+        return wire
+
     def greeted(self, node: str = "n2") -> Wire:
         wire = self.dial()
         assert greet(wire, self.hello(node)) == Welcome(node="n1", learner=False, protocol=PROTOCOL_MAX)
@@ -206,12 +212,23 @@ def test_strangers_give_way_to_newcomers_and_a_member_gives_way_to_nobody(
 ) -> None:
     monkeypatch.setattr(peer_server, "HELLO_S", 60.0)
     with port.greeted("n2") as member, ExitStack() as stack:
-        strangers = [stack.enter_context(port.dial()) for _ in range(peer_server.PLACES_MAX + 5)]
+        strangers = [stack.enter_context(port.stranger()) for _ in range(peer_server.PLACES_MAX + 5)]
         assert strangers[0].payload() is None
         with port.greeted("n3"):
             member.send(VOTE)
             assert port.wait_for_inputs().messages == [VOTE]
             wait_until(lambda: len(port.connections()) == 1 + peer_server.PLACES_MAX)
+
+
+@pytest.mark.skipif(not hasattr(socket, "TCP_DEFER_ACCEPT"), reason="THIS SYSTEM HAS NO TCP_DEFER_ACCEPT")
+def test_who_connects_and_says_nothing_costs_no_thread(port: Port, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(peer_server, "HELLO_S", 60.0)
+    with ExitStack() as stack:
+        for _ in range(5):
+            stack.enter_context(port.dial())
+        stack.enter_context(port.stranger())
+        wait_until(lambda: len(port.connections()) > 0)
+        assert len(port.connections()) == 1, "the silent ones came first"
 
 
 def test_a_server_of_the_cluster_that_is_no_member_here_keeps_its_place_only_while_there_is_room(
@@ -223,7 +240,7 @@ def test_a_server_of_the_cluster_that_is_no_member_here_keeps_its_place_only_whi
     with port.dial() as unknown, ExitStack() as stack:
         assert isinstance(greet(unknown, replace(port.hello("n9"), cluster="an id")), Welcome)
         for _ in range(peer_server.PLACES_MAX):
-            stack.enter_context(port.dial())
+            stack.enter_context(port.stranger())
         assert unknown.payload() is None
 
 

@@ -207,15 +207,20 @@ class Administrator:
         if isinstance(request, AddMember):
             self.start_members()
         elif isinstance(request, MoveMember):
-            server = self._server(request.node)
-            server.move()
+            self._server(request.node).move(parse_address(request.peer).port)
 
     def start_members(self) -> None:
-        """Start those members that are not running since they are new, or new again, with an empty folder."""
+        """Start those members that are not running since they are new, or new again, with an empty folder.
+
+        And those that were announced elsewhere: the operator was not told, and looks at the members.
+        """
         for member in self.members():
             server = self._server(member.node)
+            place = parse_address(member.peer).port if member.peer else server.place
             if server.retired:
-                server.begin(parse_address(member.peer).port)
+                server.begin(place)
+            elif server.place != place:
+                server.move(place)
 
     # -- what is known ---------------------------------------------------------------------------------
 

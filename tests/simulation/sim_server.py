@@ -529,11 +529,11 @@ class SimServer:
         self.retired, self.feature_level_max, self.place = False, FEATURE_LEVELS, place
         self.start()
 
-    def move(self) -> None:
-        """Start at its next address."""
+    def move(self, place: int) -> None:
+        """Start at another address."""
         if self.up:
             self.die(power_cut=False)
-        self.place += 1
+        self.place = place
         self.start_again()
 
     def start_again(self) -> None:

@@ -115,6 +115,7 @@ class Simulation:
     def _wait(self, condition: Callable[[], bool]) -> bool:
         """Let time pass until `condition` holds, but not for ever."""
         for _ in range(CALM_ELECTIONS_MAX + self._queue_us() // self.plan.election_us):
+            self.administrator.start_members()
             if condition():
                 return True
             self.loop.run_until(self.loop.now_us + self.plan.election_us)
@@ -132,7 +133,6 @@ class Simulation:
 
     def _agree(self) -> bool:
         """Whether there is one leader, and all servers have its whole log and have applied all of it."""
-        self.administrator.start_members()
         servers = self._members()
         if not all(server.up for server in servers):
             return False

@@ -253,8 +253,9 @@ class ClientConnection(FramedConnection):
     def _judge(self, request: ClientRequest, payload: bytes) -> None:
         """Take the request if its sender may send it, and refuse it otherwise."""
         identity = self.identity
-        certified = 0 if identity is LOCAL_IDENTITY else bits_of(identity.roles)
-        now = effective(identity.name, bits_of(identity.roles), self._owner.role_changes())
+        bits = bits_of(identity.roles)
+        certified = 0 if identity is LOCAL_IDENTITY else bits
+        now = effective(identity.name, bits, self._owner.role_changes())
         roles = identity.roles if identity.is_node else roles_of(now)
         refusal = refusal_of(request, roles)
         if refusal is not None:

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Set
-
 from atm.identity import Role
 from atm.ledger.commands import Command, Outcome, Read
 from atm.permissions import may, needed
@@ -11,7 +9,7 @@ from atm.wire.client_messages import AdminChange, AdminReply, ClientRequest, Rep
 from atm.wire.codec import encode
 
 
-def refusal_of(request: ClientRequest, roles: Set[Role]) -> bytes | None:
+def refusal_of(request: ClientRequest, roles: frozenset[Role]) -> bytes | None:
     """Return the reply to a request that these roles do not allow, None if they do."""
     op = str(request.__struct_config__.tag)
     if may(roles, op, for_end_user=request.end_user is not None):

@@ -40,8 +40,6 @@ class ChangedCore(Protocol):
     @property
     def last_index(self) -> int: ...
     @property
-    def commit_index(self) -> int: ...
-    @property
     def configuration(self) -> tuple[int, Configuration]: ...
 
     def matched(self) -> dict[NodeId, int]: ...
@@ -56,10 +54,16 @@ class Cluster(Protocol):
 
     @property
     def cluster(self) -> ClusterState: ...
+    @property
+    def decided_index(self) -> int: ...
 
 
 class Refused(Exception):
     """The request is refused and nothing was changed; `str()` of it is one line for people."""
+
+
+class UnderWay(Exception):
+    """Nothing can be said of the request yet; `str()` of it is one line for people."""
 
 
 class Done(Struct, frozen=True):
@@ -121,7 +125,7 @@ class Administration:
         return self._core.configuration[1]
 
     def decide(self, request: MemberChange, now_us: int, deed: bytes) -> Done | Proposed | Handing:
-        """Do what is asked, or begin to; raise `Refused`. Handing over is left to the caller.
+        """Do what is asked, or begin to; raise `Refused` or `UnderWay`. Handing over is left to the caller.
 
         `deed` says who asked for it, and what (`log_entries.deed_data`): it stands in the entry of a change.
         """
@@ -133,7 +137,7 @@ class Administration:
                     f"the cluster is at feature level {self._ledger.cluster.feature_level}, at which members "
                     "cannot change: run release 1.2 or newer on all nodes, and start those that are down"
                 )
-            self._check_committed()
+            self._check_decided()
             planned = self._change(request)
             if isinstance(planned, Done):
                 return planned
@@ -141,11 +145,14 @@ class Administration:
         except ChangeRefused as error:
             raise Refused(str(error)) from error
 
-    def _check_committed(self) -> None:
-        """Refuse to say that anything is the case already, or to go on from it, while it may be undone."""
+    def _check_decided(self) -> None:
+        """Say nothing while a change may be undone: neither that it is so already, nor that it is refused.
+
+        It may be the one that is asked for: a client that got no answer asks again.
+        """
         index = self._core.configuration[0]
-        if index > self._core.commit_index:
-            raise Refused(f"the change in entry {index} is not committed yet: one at a time, try again")
+        if index > self._ledger.decided_index:
+            raise UnderWay(f"the change in entry {index} is under way: one at a time, try again")
 
     def _change(
         self, request: AddMember | PromoteMember | RemoveMember | MoveMember | ReplaceMember

@@ -35,7 +35,15 @@ from atm.ledger.ledger import ClusterState
 from atm.ledger.roles import ALL_ROLES, RoleChange, effective
 from atm.permissions import bits_may, needed
 from atm.raft import ChangeRefused, ConfirmedRead, Entry, EntryKind, NodeId, Role
-from atm.server.group.administration import Administration, ChangedCore, Done, Handing, Proposed, Refused
+from atm.server.group.administration import (
+    Administration,
+    ChangedCore,
+    Done,
+    Handing,
+    Proposed,
+    Refused,
+    UnderWay,
+)
 from atm.server.group.fair_turn import FairTurns
 from atm.server.group.inbox import WAKE_ON_ANYTHING, Inputs, PendingRequest, WakeThresholds
 from atm.server.group.log_clock import LogClock
@@ -388,6 +396,9 @@ class RequestRouter:
                 decision = self._administration.decide(request, self._log_clock.now_us(), deed)
         except Refused as error:
             self._not_done(pending, "refused", str(error))
+            return
+        except UnderWay as error:
+            self._refuse([pending], "busy", str(error))
             return
         if isinstance(decision, Handing):
             self._record_handing(decision, pending)

@@ -72,6 +72,7 @@ class Listener(socketserver.ThreadingTCPServer, Generic[C]):
     """
 
     refusal = b""  # what is sent to a connection without a place
+    silent_s = 0  # how long the kernel keeps a connection to itself until something comes on it
     allow_reuse_address = True
     daemon_threads = True
     block_on_close = False
@@ -110,6 +111,12 @@ class Listener(socketserver.ThreadingTCPServer, Generic[C]):
     @property
     def port(self) -> int:
         return int(self.server_address[1])
+
+    def server_activate(self) -> None:
+        """Listen."""
+        if self.silent_s and hasattr(socket, "TCP_DEFER_ACCEPT"):
+            self.socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_DEFER_ACCEPT, self.silent_s)
+        super().server_activate()
 
     def start(self) -> None:
         """Accept connections from now on, in a thread of its own."""

@@ -34,6 +34,7 @@ HALF_OPEN_MAX, HALF_OPEN_BY_HOST_MAX = 32, 16  # of them: strangers must leave r
 # Two followers exchange no messages, so TCP keep-alives detect a dead peer.
 PEER_IDLE_S, PEER_PROBE_S, PEER_PROBES = 1, 1, 3
 PEER_GONE_S = PEER_IDLE_S + PEER_PROBE_S * PEER_PROBES
+SILENT_S = 3  # a server sends its hello at once; who does not costs no thread until then
 LINES_OF_ONE_MAX = 5  # a minute, about each member, and about all that are none together
 
 
@@ -65,6 +66,8 @@ def _of_another(connection: PeerConnection, hello: Hello) -> str | None:
 
 class PeerServer(Listener[PeerConnection]):
     """Listens on the peers' port."""
+
+    silent_s = SILENT_S
 
     def __init__(
         self,

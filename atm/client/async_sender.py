@@ -15,7 +15,7 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from atm.client.attempt import Attempt, CameOf, Pause, Retrying, Try
 from atm.client.connection import PIECE_BYTES, Lost, NotSent, Pair, Pool, ServerConnection, only_one
 from atm.client.errors import ClientClosed
-from atm.client.pipeline import PipelinedAttempt, TryMany
+from atm.client.pipeline import Answer_co, Asking, PipelinedAttempt, TryMany
 from atm.client.receipt import Receipt
 from atm.ledger.commands import Command, Read
 from atm.tls.credentials import Credentials
@@ -50,59 +50,43 @@ class AsyncSender:
 
     async def send(self, request: Command | Read) -> Receipt:
         """Return the decision; raise `OutcomeUnknown`, or a fault that means not done."""
-        async with self._places:
-            if self.closed:
-                raise ClientClosed
-            attempt = Attempt(self._retrying, request)
-            steps = attempt.steps()
-            try:
-                came: CameOf = None
-                while True:
-                    step = steps.send(came)
-                    if isinstance(step, Pause):
-                        came = await self.pause(step)
-                    else:
-                        came = await self._try(step, attempt)
-            except StopIteration as end:
-                receipt: Receipt = end.value
-                return receipt
-            except asyncio.CancelledError:
-                attempt.note_given_up()
-                raise
+        return await self._carry_out(Attempt(self._retrying, request))
 
     async def send_all(self, requests: Sequence[Command | Read]) -> list[Receipt]:
         """Return the receipts in the order of the requests, each of which has an id of its own.
 
         They go on one connection at a time. Raise `Unfinished`, or a fault that means that nothing is done.
         """
+        return await self._carry_out(PipelinedAttempt(self._retrying, requests))
+
+    async def _carry_out(self, asking: Asking[Answer_co]) -> Answer_co:
         async with self._places:
             if self.closed:
                 raise ClientClosed
-            attempt = PipelinedAttempt(self._retrying, requests)
-            steps = attempt.steps()
+            steps, came = asking.steps(), None
             try:
-                fault: NotSent | Lost | None = None
                 while True:
-                    step = steps.send(fault)
-                    if isinstance(step, Pause):
-                        fault = await self.pause(step)
-                    else:
-                        fault = await self._try_many(step)
+                    came = await self._came_of(steps.send(came))
             except StopIteration as end:
-                receipts: list[Receipt] = end.value
-                return receipts
+                answer: Answer_co = end.value
+                return answer
             except asyncio.CancelledError:
-                attempt.note_given_up()
+                asking.note_given_up()
                 raise
 
-    async def pause(self, pause: Pause) -> NotSent | None:
-        """Wait; nothing comes of it."""
+    async def _came_of(self, step: Try | TryMany | Pause) -> CameOf:
+        if isinstance(step, Pause):
+            await self.pause(step)
+            return None
+        return await (self._try(step) if isinstance(step, Try) else self._try_many(step))
+
+    async def pause(self, pause: Pause) -> None:
+        """Wait."""
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(pause.seconds):
                 await self._closed.wait()
-        return None
 
-    async def _try(self, step: Try, attempt: Attempt) -> CameOf:
+    async def _try(self, step: Try) -> CameOf:
         """Ask one server once, and leave the connection in the pool or closed."""
         answer: ClientReply | None = None
         try:
@@ -111,7 +95,7 @@ class AsyncSender:
             return error
         except ClientClosed:
             return None
-        attempt.note_sending()
+        step.attempt.note_sending()
         try:
             answer = await _exchange(connection, step)
         except (NotSent, Lost) as error:

@@ -35,8 +35,9 @@ def growth_after(timeouts: int) -> float:
 
 @dataclass(frozen=True)
 class Try:
-    """Ask a server once. The times are those of `time.monotonic`."""
+    """Ask a server once, and tell the attempt when it is sent. The times are those of `time.monotonic`."""
 
+    attempt: Attempt
     node: NodeConfig
     payload: bytes
     request_id: str
@@ -51,7 +52,6 @@ class Pause:
     seconds: float
 
 
-Step = Try | Pause
 CameOf = ClientReply | NotSent | Lost | None  # None of a pause, or if the client is closed
 
 
@@ -84,7 +84,7 @@ class Attempt:
     distrust: dict[str, NotTrusted] = field(default_factory=dict)  # by server, since its last other result
     told: str = ""  # by the last server that answered: why it takes no requests at present
 
-    def steps(self) -> Generator[Step, CameOf, Receipt]:
+    def steps(self) -> Generator[Try | Pause, CameOf, Receipt]:
         """Ask one server after another; pause after each refusal and each round over all servers.
 
         Raise `OutcomeUnknown`, or a fault that means not done.
@@ -132,6 +132,7 @@ class Attempt:
         deadline, growth = self._deadline(), growth_after(self.timeouts)
         started = time.monotonic()
         return Try(
+            self,
             self.retrying.nodes[node],
             payload,
             self.request.id,

@@ -6,8 +6,18 @@ import random
 import time
 from collections.abc import Generator, Sequence
 from dataclasses import dataclass, field
+from typing import Protocol, TypeVar
 
-from atm.client.attempt import ANSWER_TIMEOUT_S, CONNECT_TIMEOUT_S, PAUSE_S, Pause, Retrying, growth_after
+from atm.client.attempt import (
+    ANSWER_TIMEOUT_S,
+    CONNECT_TIMEOUT_S,
+    PAUSE_S,
+    CameOf,
+    Pause,
+    Retrying,
+    Try,
+    growth_after,
+)
 from atm.client.bulk import Bulk
 from atm.client.connection import Lost, NotSent, NotTrusted
 from atm.client.each_node import fault_of
@@ -16,6 +26,8 @@ from atm.client.receipt import Receipt
 from atm.config import NodeConfig
 from atm.ledger.commands import Command, Read
 from atm.wire.client_messages import ClientReply
+
+Answer_co = TypeVar("Answer_co", covariant=True)
 
 
 @dataclass
@@ -36,7 +48,7 @@ class PipelinedAttempt:
     def __post_init__(self) -> None:
         self.bulk = Bulk(self.requests)
 
-    def steps(self) -> Generator[TryMany | Pause, NotSent | Lost | None, list[Receipt]]:
+    def steps(self) -> Generator[TryMany | Pause, CameOf, list[Receipt]]:
         """Ask one server after another, and the same one again as long as it replies to some.
 
         Raise `Unfinished`, or a fault that means that nothing is done.
@@ -86,9 +98,9 @@ class PipelinedAttempt:
         until_s = min(self._deadline_s(), time.monotonic() + growth_after(self.timeouts) * CONNECT_TIMEOUT_S)
         return TryMany(self, self.retrying.nodes[node], until_s, len(self.bulk.replies))
 
-    def _end_try(self, step: TryMany, fault: NotSent | Lost | None) -> bool:
+    def _end_try(self, step: TryMany, came: CameOf) -> bool:
         """Note what is known after a try; return whether any request has no reply."""
-        node = step.node.name
+        node, fault = step.node.name, came if isinstance(came, NotSent | Lost) else None
         self.had_replies = len(self.bulk.replies) > step.replies_before
         self.distrust.pop(node, None)
         if isinstance(fault, NotTrusted):
@@ -126,3 +138,11 @@ class TryMany:
     node: NodeConfig
     connect_until: float
     replies_before: int
+
+
+class Asking(Protocol[Answer_co]):
+    """What a sender carries out: an `Attempt` or a `PipelinedAttempt`."""
+
+    def steps(self) -> Generator[Try | TryMany | Pause, CameOf, Answer_co]: ...
+    def note_given_up(self) -> None: ...
+    def interrupted(self) -> Interrupted: ...

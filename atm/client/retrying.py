@@ -11,7 +11,7 @@ from threading import Event
 from atm.client.attempt import Attempt, CameOf, Pause, Retrying, Try
 from atm.client.connection import Lost, NotSent, Pool, ServerConnection
 from atm.client.errors import ClientClosed
-from atm.client.pipeline import PipelinedAttempt, TryMany
+from atm.client.pipeline import Answer_co, Asking, PipelinedAttempt, TryMany
 from atm.client.receipt import Receipt
 from atm.ledger.commands import Command, Read
 from atm.tls.credentials import Credentials
@@ -39,20 +39,7 @@ class RetryingSender:
 
     def send(self, request: Command | Read) -> Receipt:
         """Return the decision; raise `OutcomeUnknown`, `Interrupted`, or a fault that means not done."""
-        if self.closed:
-            raise ClientClosed
-        attempt = Attempt(self._retrying, request)
-        steps = attempt.steps()
-        try:
-            came: CameOf = None
-            while True:
-                step = steps.send(came)
-                came = self.pause(step) if isinstance(step, Pause) else self._try(step, attempt)
-        except StopIteration as end:
-            receipt: Receipt = end.value
-            return receipt
-        except KeyboardInterrupt as interrupt:
-            raise attempt.interrupted() from interrupt
+        return self._carry_out(Attempt(self._retrying, request))
 
     def send_all(self, requests: Sequence[Command | Read]) -> list[Receipt]:
         """Return the receipts in the order of the requests, each of which has an id of its own.
@@ -60,27 +47,32 @@ class RetryingSender:
         They go on one connection at a time. Raise `Unfinished`, `Interrupted`, or a fault that means that
         nothing is done.
         """
+        return self._carry_out(PipelinedAttempt(self._retrying, requests))
+
+    def _carry_out(self, asking: Asking[Answer_co]) -> Answer_co:
         if self.closed:
             raise ClientClosed
-        attempt = PipelinedAttempt(self._retrying, requests)
-        steps = attempt.steps()
+        steps, came = asking.steps(), None
         try:
-            fault: NotSent | Lost | None = None
             while True:
-                step = steps.send(fault)
-                fault = self.pause(step) if isinstance(step, Pause) else self._try_many(step)
+                came = self._came_of(steps.send(came))
         except StopIteration as end:
-            receipts: list[Receipt] = end.value
-            return receipts
+            answer: Answer_co = end.value
+            return answer
         except KeyboardInterrupt as interrupt:
-            raise attempt.interrupted() from interrupt
+            raise asking.interrupted() from interrupt
 
-    def pause(self, pause: Pause) -> NotSent | None:
-        """Wait; nothing comes of it."""
+    def _came_of(self, step: Try | TryMany | Pause) -> CameOf:
+        if isinstance(step, Pause):
+            self.pause(step)
+            return None
+        return self._try(step) if isinstance(step, Try) else self._try_many(step)
+
+    def pause(self, pause: Pause) -> None:
+        """Wait."""
         self._closed.wait(pause.seconds)
-        return None
 
-    def _try(self, step: Try, attempt: Attempt) -> CameOf:
+    def _try(self, step: Try) -> CameOf:
         """Ask one server once, and leave the connection in the pool or closed."""
         answer: ClientReply | None = None
         try:
@@ -89,7 +81,7 @@ class RetryingSender:
             return error
         except ClientClosed:
             return None
-        attempt.note_sending()
+        step.attempt.note_sending()
         try:
             answer = connection.exchange(step.payload, step.request_id, step.answer_until)
         except (NotSent, Lost) as error:

@@ -80,20 +80,32 @@ BULK = (
     Mutant(
         name="any order within an account",
         what="an import withdraws what has not been paid in yet",
-        edits=(Edit("windows", "layer_behind_.update(...)", "pass"),),
+        edits=(Edit("_first_window", "before_ |= touched_", "pass"),),
         caught_by=WINDOW_TESTS + "test_requests_about_one_account_keep_their_order",
     ),
     Mutant(
         name="reversal beside its original",
         what="an import reverses what has not been booked yet, which is then declined for ever",
-        edits=(Edit("_touched", 'touched_ | {f" {named_}"} | ...', "touched_ | ..."),),
+        edits=(
+            Edit(
+                "_touched",
+                'frozenset((own_, f" {named_}", *request_.accounts))',
+                "frozenset((own_, *request_.accounts))",
+            ),
+        ),
         caught_by=WINDOW_TESTS
         + "test_a_reversal_of_a_payment_between_the_banks_own_accounts_waits_for_it_too",
     ),
     Mutant(
         name="nobody waits for a posting of a hold",
         what="an import does what comes behind a posted hold before it",
-        edits=(Edit("windows", "floor_ = number_ + 1", "pass"),),
+        edits=(
+            Edit(
+                "_touched",
+                "if not request_.accounts: return None",
+                "if not request_.accounts: return frozenset((request_.command.id,))",
+            ),
+        ),
         caught_by=WINDOW_TESTS
         + "test_what_only_names_another_request_waits_for_all_before_it_and_all_behind_it_wait",
     ),

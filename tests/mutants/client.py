@@ -31,7 +31,7 @@ CLIENT = (
     Mutant(
         name="cancelled is not done",
         what="nobody learns that a request may be done whose task was cancelled",
-        edits=(Edit("AsyncSender.send", "attempt_.note_given_up()", "pass"),),
+        edits=(Edit("AsyncSender._carry_out", "asking_.note_given_up()", "pass"),),
         caught_by=ASYNC_TESTS + "test_a_task_that_is_cancelled_while_it_waits_leaves_the_outcome_unknown",
     ),
     Mutant(

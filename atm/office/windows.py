@@ -24,6 +24,8 @@ class ImportRequest(NamedTuple):
     balance: int | None = None  # that of its receipt, as far as the file says
 
 
+SEARCHED_MAX = 10  # requests for each that is found: where all depend on one another, few more would be
+
 Touched = frozenset[str]
 _Waiting = list[tuple[ImportRequest, Touched | None]]
 
@@ -55,7 +57,7 @@ def _first_window(waiting: _Waiting, size_max: int) -> tuple[list[ImportRequest]
     rest: _Waiting = []
     before: set[str] = set()  # what the requests before this one touch
     for place, (request, touched) in enumerate(waiting):
-        if touched is None or len(window) == size_max:
+        if touched is None or len(window) == size_max or place > SEARCHED_MAX * (len(window) + 10):
             return window, rest + waiting[place:]
         if before.isdisjoint(touched):
             window.append(request)

@@ -184,10 +184,12 @@ class PepperFound(Accepted, frozen=True, kw_only=True):
 
 
 class Found(Accepted, frozen=True, kw_only=True):
-    """What was done under an id: what was `asked`, and by whom. Its balance is None if it had none."""
+    """What was done under an id: what was `asked`. Its balance is None if it had none.
+
+    `actor` says who asked, and is None from a server of release 1.1.
+    """
 
     asked: Contents
-    actor: str
 
 
 # Of all others, `Done`.

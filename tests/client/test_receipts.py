@@ -116,6 +116,16 @@ def test_a_reply_that_lacks_what_was_asked_for_is_none(cluster: FakeCluster, con
     assert told == ["r"]
 
 
+def test_what_a_server_of_release_1_1_finds_under_an_id_is_taken(
+    cluster: FakeCluster, connect: Connect
+) -> None:
+    for node in cluster.nodes.values():
+        node.always = node.map(outcome="ok", balance=5, available=5, log_index=3, asked={"op": "credit"})
+    with connect(cluster.config) as client:
+        found = client.lookup("c1").check()
+    assert (found.asked.op, found.actor, found.balance) == ("credit", None, 5)
+
+
 # -- pages ----------------------------------------------------------------------------------------
 
 

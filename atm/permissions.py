@@ -56,6 +56,7 @@ PERMITTED: Final = {
     "lookup": _TELLER_READS,
     "exceptions": _OPERATOR_READS,
     "accounts": _OPERATOR_READS,
+    "watch": _AUDITOR,
     "roles": _ADMIN_READS,
     "pepper": _ADMIN_READS,
     "deeds": _OPERATOR_READS | _ADMIN,

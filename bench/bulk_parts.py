@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from contextlib import closing, contextmanager
 from pathlib import Path
 
-from atm.client.receipt import Receipt
+from atm.client.receipt import receipt_of
 from atm.client.request_rules import check_request
 from atm.ledger.commands import LOCAL, Command, LedgerReceipt, LoggedCommand
 from atm.ledger.ledger import Ledger, Record
@@ -70,9 +70,9 @@ def parts_of(openings: list[Command], commands: list[Command]) -> Parts:
     with clock.step("client: decode the reply", count):
         decoded = [decode_client_reply(reply) for reply in replies]
     with clock.step("client: receipt", count):
-        for reply in decoded:
+        for command, reply in zip(commands, decoded, strict=True):
             assert isinstance(reply, Reply)
-            Receipt.of(reply)
+            receipt_of(command, reply)
     return clock.parts
 
 

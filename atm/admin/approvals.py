@@ -3,16 +3,16 @@
 from __future__ import annotations
 
 import argparse
-from collections.abc import Iterator
 from typing import get_args
 
 from msgspec.structs import asdict
 from tabulate import tabulate
 
 from atm.admin.task import Task, require_allowed
-from atm.client import Client, Receipt
+from atm.client import new_request_id
+from atm.client.pages import pages
 from atm.command_line import printable
-from atm.ledger.commands import PAGE_LINES_MAX, LimitedOp, WaitingRequest
+from atm.ledger.commands import PAGE_LINES_MAX, Approvals, LimitedOp, WaitingRequest
 from atm.money import AmountError, format_amount, parse_amount
 from atm.timestamps import format_timestamp
 
@@ -45,9 +45,11 @@ def run_limit(task: Task) -> int:
 def run_list(task: Task) -> int:
     """Show the limits, and what waits."""
     with task.bank_client() as client:
-        pages = list(_pages(client))
-    limits = pages[0].limits or ()
-    waiting = [row for page in pages for row in page.approvals or ()]
+        found = list(pages(client.ask, Approvals(id=new_request_id(), limit=PAGE_LINES_MAX)))
+    for page in found:
+        require_allowed(page, "approvals")
+    limits = found[0].limits or ()
+    waiting = [row for page in found for row in page.approvals or ()]
     fields = {"limits": [asdict(row) for row in limits], "approvals": [asdict(row) for row in waiting]}
     if not limits and not waiting:
         return task.finish("Nothing needs a second person: no limit is set", fields)
@@ -80,17 +82,6 @@ def _table(waiting: list[WaitingRequest]) -> str:
         disable_numparse=True,
         colalign=("left", "left", "left", "right", "left", "left"),
     )
-
-
-def _pages(client: Client) -> Iterator[Receipt]:
-    before: int | None = None
-    while True:
-        page = client.approvals(PAGE_LINES_MAX, before)
-        require_allowed(page, "approvals")
-        yield page
-        if not isinstance(page.next, int):
-            return
-        before = page.next
 
 
 def _amount(text: str) -> int | None:

@@ -105,14 +105,8 @@ def _balances(client: Client) -> Iterator[tuple[str, int]]:
         balance = client.query(own).balance
         if balance is not None:
             yield own, balance
-    after: str | None = None
-    while True:
-        page = client.accounts(after=after)
-        for account in page.accounts or ():
-            yield account.account, account.balance
-        if page.next is None:
-            return
-        after = str(page.next)
+    for account in client.all_accounts():
+        yield account.account, account.balance
 
 
 def _compare(path: Path, expected: dict[str, str]) -> list[str]:

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import argparse
-from collections.abc import Iterator
 
 from msgspec.structs import asdict
 from tabulate import tabulate
 
 from atm.admin.task import DONE, REFUSED, USAGE, NotDone, Task, require_allowed
 from atm.client import Client
+from atm.client.pages import pages
 from atm.client.receipt import new_request_id
 from atm.command_line import printable
 from atm.ledger.commands import GrantRole, RevokeRole, Roles, RoleState
@@ -72,7 +72,10 @@ def _own_name(task: Task) -> str | None:
 
 
 def _list(task: Task, client: Client) -> int:
-    rows = list(_all(client))
+    rows: list[RoleState] = []
+    for page in pages(client.ask, Roles(id=new_request_id())):
+        require_allowed(page, "roles")
+        rows += page.roles or ()
     table = tabulate(
         [(row.name, row.granted or "-", row.revoked or "-", row.log_index) for row in rows],
         ("name", "granted", "revoked", "since entry"),
@@ -81,14 +84,3 @@ def _list(task: Task, client: Client) -> int:
     )
     text = table if rows else "The log changes nobody's roles: those of the certificates count"
     return task.finish(text, {"roles": [asdict(row) for row in rows]}, DONE)
-
-
-def _all(client: Client) -> Iterator[RoleState]:
-    after: str | None = None
-    while True:
-        found = client.ask(Roles(id=new_request_id(), after_name=after))
-        require_allowed(found, "roles")
-        yield from found.roles or ()
-        if not isinstance(found.next, str):
-            return
-        after = found.next

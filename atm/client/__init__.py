@@ -3,17 +3,21 @@
     with Client("cluster.ini") as client:
         receipt = client.credit("main", 50_00)
 
-Refusals are values (`receipt.outcome`); faults are exceptions: `Unavailable` (certainly not done) and
-`OutcomeUnknown` (may or may not be done; ask again with its `request_id`). Wrong arguments raise a
-`ValueError` before anything is sent. A client may be used by many threads at once.
+Refusals are values (`receipt.outcome`, `receipt.ok`), unless `receipt.check()` is to raise them. Faults are
+exceptions: `Unavailable` (certainly not done) and `OutcomeUnknown` (may or may not be done; ask again with
+its `request_id`). Wrong arguments raise a `ValueError` before anything is sent. A `Client` may be used by
+many threads at once, an `AsyncClient` by many tasks.
 """
 
 from __future__ import annotations
 
+from atm.client.admin_client import AdminClient
+from atm.client.async_client import AsyncClient
 from atm.client.client import Client
 from atm.client.errors import (
     ClientClosed,
     ClientError,
+    FeedBroken,
     Interrupted,
     InvalidAccount,
     InvalidAmount,
@@ -22,20 +26,97 @@ from atm.client.errors import (
     InvalidRequestId,
     NotAllowed,
     OutcomeUnknown,
+    Refused,
     Rejected,
     Unavailable,
     Unfinished,
     UnknownNode,
 )
+from atm.client.feed import Posted
 from atm.client.node_status import ClusterStatus, NodeStatus
-from atm.client.receipt import Receipt, new_request_id
-from atm.ledger.commands import Leg, Line
+from atm.client.receipt import (
+    Accepted,
+    AccountsPage,
+    ApprovalsPage,
+    Balance,
+    DeedsPage,
+    Done,
+    ExceptionsPage,
+    Found,
+    HoldsPage,
+    Receipt,
+    Refusal,
+    StatementPage,
+    new_request_id,
+)
+from atm.config import ConfigError
+from atm.ledger.commands import (
+    AccountState,
+    ApprovalLimit,
+    Approve,
+    Batch,
+    Close,
+    Command,
+    Contents,
+    Credit,
+    Debit,
+    Deed,
+    Freeze,
+    GrantRole,
+    Hold,
+    HoldState,
+    Leg,
+    Line,
+    Login,
+    Open,
+    Outcome,
+    Post,
+    ResetPin,
+    Reverse,
+    RevokeRole,
+    SetApprovalLimit,
+    SetLimit,
+    SetPin,
+    Transfer,
+    Unfreeze,
+    Unlock,
+    Void,
+    WaitingRequest,
+    WriteOff,
+)
 
 __all__ = [
+    "Accepted",
+    "AccountState",
+    "AccountsPage",
+    "AdminClient",
+    "ApprovalLimit",
+    "ApprovalsPage",
+    "Approve",
+    "AsyncClient",
+    "Balance",
+    "Batch",
     "Client",
     "ClientClosed",
     "ClientError",
+    "Close",
     "ClusterStatus",
+    "Command",
+    "ConfigError",
+    "Contents",
+    "Credit",
+    "Debit",
+    "Deed",
+    "DeedsPage",
+    "Done",
+    "ExceptionsPage",
+    "FeedBroken",
+    "Found",
+    "Freeze",
+    "GrantRole",
+    "Hold",
+    "HoldState",
+    "HoldsPage",
     "Interrupted",
     "InvalidAccount",
     "InvalidAmount",
@@ -44,13 +125,33 @@ __all__ = [
     "InvalidRequestId",
     "Leg",
     "Line",
+    "Login",
     "NodeStatus",
     "NotAllowed",
+    "Open",
+    "Outcome",
     "OutcomeUnknown",
+    "Post",
+    "Posted",
     "Receipt",
+    "Refusal",
+    "Refused",
     "Rejected",
+    "ResetPin",
+    "Reverse",
+    "RevokeRole",
+    "SetApprovalLimit",
+    "SetLimit",
+    "SetPin",
+    "StatementPage",
+    "Transfer",
     "Unavailable",
     "Unfinished",
+    "Unfreeze",
     "UnknownNode",
+    "Unlock",
+    "Void",
+    "WaitingRequest",
+    "WriteOff",
     "new_request_id",
 ]

@@ -9,10 +9,10 @@ from msgspec import Struct
 
 from atm.client.connection import Lost, NotSent
 from atm.client.each_node import told_by
-from atm.client.reply_rules import answers
+from atm.client.receipt import Receipt, receipt_of
 from atm.ledger.commands import Command, Read
 from atm.wire.client_messages import ClientReply, ErrorReply, Reply
-from atm.wire.codec import encode
+from atm.wire.codec import Malformed, encode
 from atm.wire.framing import frame
 
 SLOT_BYTES = 1024
@@ -35,7 +35,7 @@ class Bulk:
     """
 
     def __init__(self, requests: Sequence[Command | Read]) -> None:
-        self.replies: dict[str, Reply] = {}
+        self.replies: dict[str, Receipt] = {}
         self.rejected: dict[str, str] = {}  # what a server does not understand, and why: not asked again
         self.unknown: dict[str, None] = {}  # without a reply, and may be done
         self.told = ""  # by the last server that took no request: why
@@ -103,17 +103,23 @@ class Bulk:
         if asked is None:
             raise Lost("the server answered another request")
         self._free_slots += asked.slots
-        if isinstance(answer, Reply) and answers(asked.request, answer):
-            self.replies[answer.id] = answer
-            del self._waiting[answer.id]
-            self.unknown.pop(answer.id, None)
-            self.leader = answer.leader
-        elif isinstance(answer, ErrorReply):
+        if isinstance(answer, ErrorReply):
             self._take_error(asked, answer)
         else:
-            self._in_flight[answer.id] = asked
-            raise Lost("the server sent a reply without what was asked for")
+            self._take_reply(asked, answer)
         self._answered += 1
+
+    def _take_reply(self, asked: _Asked, answer: ClientReply) -> None:
+        try:
+            if not isinstance(answer, Reply):
+                raise Malformed("the server sent a reply of another kind, which was not asked for")
+            self.replies[answer.id] = receipt_of(asked.request, answer)
+        except Malformed as error:
+            self._in_flight[answer.id] = asked
+            raise Lost(str(error)) from error
+        del self._waiting[answer.id]
+        self.unknown.pop(answer.id, None)
+        self.leader = answer.leader
 
     def _take_error(self, asked: _Asked, error: ErrorReply) -> None:
         if error.outcome == "bad_request":

@@ -1,7 +1,7 @@
 """Connections to a server, and the pool that keeps them open.
 
-A connection is used by one thread at a time, which reads its answers from its own socket: to one request
-after the other, or to many at once (pipeline.py). A connection whose answer did not come in time is closed: a
+A connection is used by one thread at a time, which reads its answers from its own socket: one request after
+the other, or many at once (pipeline.py). A connection of which an answer did not come in time is closed: a
 late answer is fetched by asking again with the same id.
 """
 
@@ -67,8 +67,8 @@ class ServerConnection:
         self._confirmed = credentials is None  # whether the server is known to accept this end's certificate
         self._where = f"node {node} at {pair[0]}:{pair[1]}"
         try:
-            self._socket = socket.create_connection(pair, timeout=_remaining_s(until))
-            self._socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+            self.socket = socket.create_connection(pair, timeout=_remaining_s(until))
+            self.socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         except (OSError, UnicodeError) as error:
             raise NotSent(str(error)) from error
         self._frames = FrameReader(frame_bytes_max)
@@ -77,9 +77,9 @@ class ServerConnection:
 
     def _encrypt(self, credentials: Credentials, node: str, until: float) -> None:
         try:
-            self._tls = connect_tls(self._socket, credentials.for_dialling(), node, until)
+            self._tls = connect_tls(self.socket, credentials.for_dialling(), node, until)
         except BaseException as error:
-            self._socket.close()
+            self.socket.close()
             if isinstance(error, TlsFailed) and not isinstance(error, HandshakeEnded):
                 raise self._not_trusted(error) from error
             if isinstance(error, OSError):
@@ -95,7 +95,11 @@ class ServerConnection:
 
         An error without an id is an answer too: it is about the connection, and this is its only request.
         """
-        answer = self.decoded(self.exchange_payload(payload, until))
+        return self.answer_in(self.exchange_payload(payload, until), request_id)
+
+    def answer_in(self, payload: bytes, request_id: str) -> ClientReply:
+        """Return the answer in a frame, the only one to its only request; raise as `exchange`."""
+        answer = self.decoded(payload)
         if isinstance(answer, AdminReply) and answer.outcome == "not_allowed" and answer.id == request_id:
             raise NotAllowed(answer.message)
         if answer.id == request_id or (isinstance(answer, ErrorReply) and not answer.id):
@@ -105,10 +109,7 @@ class ServerConnection:
     def exchange_payload(self, payload: bytes, until: float) -> bytes:
         """Send a frame and return the payload of the one that comes back; raise `NotSent` or `Lost`."""
         self.send(frame(payload), until)
-        payloads = self.receive(until)
-        if len(payloads) > 1:
-            raise Lost("the server sent more than one answer to one request")
-        return payloads[0]
+        return only_one(self.receive(until))
 
     def decoded(self, payload: bytes) -> ClientReply:
         """Return the answer in a frame; raise `Lost` if it is none, `NotTrusted` if the server says so."""
@@ -124,7 +125,7 @@ class ServerConnection:
         """Return whether the connection can be reused: it is open, and no unexpected bytes came."""
         poll = select.poll()  # unlike select.select it takes descriptors above 1023
         try:
-            poll.register(self._socket, select.POLLIN)
+            poll.register(self.socket, select.POLLIN)
             return not self._frames.unfinished and not poll.poll(0)
         except (OSError, ValueError):
             return False
@@ -132,22 +133,23 @@ class ServerConnection:
     def shut_down(self) -> None:
         """Wake the thread that waits on this connection, which then closes it."""
         with contextlib.suppress(OSError):
-            self._socket.shutdown(socket.SHUT_RDWR)
+            self.socket.shutdown(socket.SHUT_RDWR)
 
     def close(self) -> None:
         """Close the socket; a second call does nothing."""
-        self._socket.close()
+        self.socket.close()
+
+    def encrypted(self, data: bytes) -> bytes:
+        """Return what to send for `data`."""
+        return data if self._tls is None else self._tls.encrypt(data)
 
     def send(self, data: bytes, until: float) -> None:
-        """Hand all of `data` to the kernel, or raise `NotSent`.
-
-        A server cannot act on a frame that lacks its end.
-        """
+        """Hand all of `data` to the kernel; raise `NotSent`: no server can act on a frame without its end."""
         try:
-            unsent = memoryview(data if self._tls is None else self._tls.encrypt(data))
+            unsent = memoryview(self.encrypted(data))
             while unsent:
-                self._socket.settimeout(_remaining_s(until))
-                unsent = unsent[self._socket.send(unsent) :]
+                self.socket.settimeout(_remaining_s(until))
+                unsent = unsent[self.socket.send(unsent) :]
         except OSError as error:
             raise NotSent(str(error)) from error
 
@@ -155,16 +157,25 @@ class ServerConnection:
         """Wait for frames and return the payloads of those that have come, at least one; raise `Lost`."""
         try:
             while True:
-                self._socket.settimeout(_remaining_s(until))
-                piece = self._socket.recv(PIECE_BYTES)
-                if self._tls is not None:
-                    piece = self._decrypted(piece)
-                elif not piece:
-                    raise Lost("the server closed the connection")
-                payloads = list(self._frames.feed(piece))  # all of them, or the reader keeps the first
+                self.socket.settimeout(_remaining_s(until))
+                payloads = self.payloads_in(self.socket.recv(PIECE_BYTES))
                 if payloads:
                     return payloads
-        except (OSError, FrameTooLarge) as error:
+        except OSError as error:
+            raise Lost(str(error)) from error
+
+    def payloads_in(self, piece: bytes) -> list[bytes]:
+        """Return the payloads of the frames that a piece from the socket completes.
+
+        Raise `Lost` or `NotTrusted`.
+        """
+        if self._tls is not None:
+            piece = self._decrypted(piece)
+        elif not piece:
+            raise Lost("the server closed the connection")
+        try:
+            return list(self._frames.feed(piece))  # all of them, or the reader keeps the first
+        except FrameTooLarge as error:
             raise Lost(str(error)) from error
 
     def _decrypted(self, piece: bytes) -> bytes:
@@ -201,7 +212,10 @@ class Pool:
 
     def acquire(self, pair: Pair, until: float) -> ServerConnection:
         """Return a connection to `pair`; raise `NotSent`, or `ClientClosed` after `close`."""
-        connection = self._reuse(pair) or self._connect(pair, until)
+        return self.take(self.reuse(pair) or self.connect(pair, until))
+
+    def take(self, connection: ServerConnection) -> ServerConnection:
+        """Return the connection, which is in use from now on; raise `ClientClosed` after `close`."""
         with self._lock:
             if not self._closed:
                 self._in_use.add(connection)
@@ -237,12 +251,14 @@ class Pool:
         for connection in in_use:
             connection.shut_down()
 
-    def _connect(self, pair: Pair, until: float) -> ServerConnection:
+    def connect(self, pair: Pair, until: float) -> ServerConnection:
+        """Return a new connection; raise `NotSent`."""
         if self._credentials is None:
             return ServerConnection(pair, until)
         return ServerConnection(pair, until, credentials=self._credentials, node=self._names[pair])
 
-    def _reuse(self, pair: Pair) -> ServerConnection | None:
+    def reuse(self, pair: Pair) -> ServerConnection | None:
+        """Return an idle connection, None if there is none; raise `ClientClosed` after `close`."""
         while True:
             with self._lock:
                 if self._closed:
@@ -254,6 +270,13 @@ class Pool:
             if connection.is_idle():
                 return connection
             connection.close()
+
+
+def only_one(payloads: list[bytes]) -> bytes:
+    """Return the payload that came for one request; raise `Lost` if more came."""
+    if len(payloads) > 1:
+        raise Lost("the server sent more than one answer to one request")
+    return payloads[0]
 
 
 def _remaining_s(until: float) -> float:

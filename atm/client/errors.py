@@ -5,12 +5,23 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
+from atm.ledger.commands import Outcome
+
 if TYPE_CHECKING:
     from atm.client.receipt import Receipt
 
 
 class ClientError(Exception):
-    """The request has no receipt; its subclass says what that means."""
+    """The request has no receipt, or was refused; its subclass says what that means."""
+
+
+class Refused(ClientError):
+    """The bank has refused the request, and nothing has changed: raised by `receipt.check()` only."""
+
+    def __init__(self, request_id: str, outcome: Outcome) -> None:
+        super().__init__(f"The bank has refused the request {request_id}: {outcome}")
+        self.request_id = request_id
+        self.outcome = outcome
 
 
 class Unavailable(ClientError):
@@ -18,6 +29,13 @@ class Unavailable(ClientError):
 
     def __init__(self, why: str = "no majority of servers answered") -> None:
         super().__init__(f"The bank is not available: {why}")
+
+
+class FeedBroken(ClientError):
+    """What a feed of postings is told does not follow what it was told before."""
+
+    def __init__(self, why: str) -> None:
+        super().__init__(f"The feed cannot go on with this bank: {why}. Was it restored from a backup?")
 
 
 class Rejected(ClientError):

@@ -11,7 +11,7 @@ from atm.client.connection import NotTrusted
 from atm.client.each_node import ask_each, fault_of
 from atm.client.receipt import new_request_id
 from atm.command_line import printable
-from atm.config import Address, Cluster, NodeConfig, parse_address
+from atm.config import Address, Cluster, NodeConfig, is_node_name, parse_address
 from atm.tls.credentials import Credentials, client_credentials
 from atm.wire.client_messages import ClientReply, ErrorReply, MemberView, Status, StatusReply
 
@@ -118,6 +118,7 @@ def ask_all(
     answers = _answers(nodes.values(), timeout_s, credentials, distrust, said)
     if distrust and not any(answers.values()):
         raise fault_of(distrust)
+    nodes, answers = _by_own_names(nodes, answers)
     members = _newest_members(answers.values())
     further = _not_reached(members, nodes, answers)
     if further:
@@ -192,7 +193,19 @@ def _answers(
 
 
 def _of_node(name: str, answer: ClientReply | None) -> StatusReply | None:
-    return answer if isinstance(answer, StatusReply) and answer.node == name else None
+    """Return what a node said of itself; one that is known by its address alone may have any name."""
+    if not isinstance(answer, StatusReply):
+        return None
+    return answer if answer.node == name or not is_node_name(name) else None
+
+
+def _by_own_names(
+    nodes: Mapping[str, NodeConfig], answers: Mapping[str, StatusReply | None]
+) -> tuple[dict[str, NodeConfig], dict[str, StatusReply | None]]:
+    """Return the same with the names that those nodes gave which were known by their addresses alone."""
+    names = {name: name if (answer := answers[name]) is None else answer.node for name in nodes}
+    renamed = {names[name]: replace(node, name=names[name]) for name, node in nodes.items()}
+    return renamed, {names[name]: answer for name, answer in answers.items()}
 
 
 def _newest_members(answers: Iterable[StatusReply | None]) -> tuple[MemberView, ...]:

@@ -1,183 +1,148 @@
-"""Asks many requests at once, at one server after another, until each has its reply."""
+"""What to do next until each of many requests has its reply: as attempt.py, of which this takes the place."""
 
 from __future__ import annotations
 
 import random
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Generator, Sequence
 from dataclasses import dataclass, field
-from threading import Event
+from typing import Protocol, TypeVar
 
+from atm.client.attempt import (
+    ANSWER_TIMEOUT_S,
+    CONNECT_TIMEOUT_S,
+    PAUSE_S,
+    CameOf,
+    Pause,
+    Retrying,
+    Try,
+    growth_after,
+)
 from atm.client.bulk import Bulk
-from atm.client.connection import Lost, NotSent, NotTrusted, Pool, ServerConnection
+from atm.client.connection import Lost, NotSent, NotTrusted
 from atm.client.each_node import fault_of
 from atm.client.errors import ClientClosed, Interrupted, Rejected, Unavailable, Unfinished
 from atm.client.receipt import Receipt
-from atm.client.retrying import ANSWER_TIMEOUT_S, CONNECT_TIMEOUT_S, PAUSE_S, TIMEOUT_GROWTH
-from atm.client.route import Route
 from atm.config import NodeConfig
 from atm.ledger.commands import Command, Read
-from atm.tls.credentials import Credentials
+from atm.wire.client_messages import ClientReply
 
-GROWN_MAX = 10  # how often the time that a server gets grows
-
-
-class PipelinedSender:
-    """Sends many requests on one connection at a time; safe to use from many threads.
-
-    It gives up once no reply has come for `timeout_s`, or for `patience_s` if a request may be done;
-    `on_unknown` is called once with the id of each that may be, in the calling thread.
-    """
-
-    def __init__(
-        self,
-        nodes: Mapping[str, NodeConfig],
-        route: Route,
-        *,
-        timeout_s: float,
-        patience_s: float,
-        on_unknown: Callable[[str], None] | None,
-        credentials: Credentials | None = None,
-    ) -> None:
-        self._nodes = nodes
-        self._route = route
-        self._timeout_s = timeout_s
-        self._patience_s = patience_s
-        self._on_unknown = on_unknown
-        self._pool = Pool(credentials, {node.client.pair: node.name for node in nodes.values()})
-        self._closed = Event()
-
-    def close(self) -> None:
-        """Close all connections; requests in another thread end at once."""
-        self._closed.set()
-        self._pool.close()
-
-    def send_all(self, requests: Sequence[Command | Read]) -> list[Receipt]:
-        """Return the receipts in the order of the requests, each of which has an id of its own.
-
-        Raise `Unfinished`, `Interrupted`, or a fault that means that nothing is done.
-        """
-        if self._closed.is_set():
-            raise ClientClosed
-        run = _Run(Bulk(requests))
-        try:
-            self._ask_until_answered(run)
-        except KeyboardInterrupt as interrupt:
-            raise Interrupted(requests[0].id, may_be_done=run.bulk.may_be_done) from interrupt
-        return [Receipt.of(run.bulk.replies[request.id]) for request in requests]
-
-    def _ask_until_answered(self, run: _Run) -> None:
-        """Ask one server after another, and the same one again as long as it replies to some."""
-        bulk = run.bulk
-        node, tried = self._route.current, set[str]()
-        while self._try(node, run):
-            tried = set() if run.had_replies else {*tried, node}
-            round_is_over = len(tried) == len(self._nodes)
-            if bulk.was_refused or round_is_over:
-                self._closed.wait(random.uniform(*PAUSE_S))
-            if self._closed.is_set():
-                raise self._end(bulk, ClientClosed())
-            if len(run.distrust) == len(self._nodes):  # to ask again would not help
-                raise self._end(bulk, fault_of(run.distrust))
-            if self._deadline_s(run) <= time.monotonic():
-                raise self._end(bulk, Unavailable(bulk.told) if bulk.told else fault_of(run.distrust))
-            if round_is_over:
-                tried = {node}
-            node = self._route.next_node(tried, bulk.leader) if tried else self._route.current
-        if bulk.rejected:
-            raise self._end(bulk, Rejected(next(iter(bulk.rejected.values()))))
-
-    def _try(self, node: str, run: _Run) -> bool:
-        """Ask one server for all that have no reply; return whether any still has none."""
-        bulk = run.bulk
-        replies_before, started_s = len(bulk.replies), time.monotonic()
-        connect_until_s = min(self._deadline_s(run), started_s + run.growth * CONNECT_TIMEOUT_S)
-        bulk.begin_try()
-        nothing_taken = False
-        fault: Exception | None = None
-        try:
-            connection = self._pool.acquire(self._nodes[node].client.pair, connect_until_s)
-            self._exchange(connection, run)
-        except NotSent as error:
-            nothing_taken, fault = True, error
-        except Lost as error:
-            fault = error
-        except ClientClosed:
-            pass  # it is seen by who called
-        run.had_replies = len(bulk.replies) > replies_before
-        run.note(node, fault)
-        if run.had_replies:
-            self._route.note_answer(node, bulk.leader)
-        if fault is not None:
-            self._route.note_failure(node)
-        for request_id in bulk.end_try(none_was_taken=nothing_taken):
-            if self._on_unknown is not None:
-                self._on_unknown(request_id)
-        return bool(bulk.waiting)
-
-    def _exchange(self, connection: ServerConnection, run: _Run) -> None:
-        """Send and receive by turns; leave the connection in the pool or closed.
-
-        Raise `NotSent` or `Lost`.
-        """
-        bulk, whole = run.bulk, False
-        try:
-            while bulk.is_trying:
-                frames = bulk.next_frames()
-                if frames:
-                    _send(connection, frames, self._answer_until_s(run))
-                had = len(bulk.replies)
-                for payload in connection.receive(self._answer_until_s(run)):
-                    bulk.take(connection.decoded(payload))
-                if len(bulk.replies) > had:
-                    run.progress_s = time.monotonic()
-            whole = True
-        finally:
-            if whole:
-                self._pool.release(connection)
-            else:
-                self._pool.discard(connection)
-
-    def _answer_until_s(self, run: _Run) -> float:
-        return min(self._deadline_s(run), time.monotonic() + run.growth * ANSWER_TIMEOUT_S)
-
-    def _deadline_s(self, run: _Run) -> float:
-        return run.progress_s + (self._patience_s if run.bulk.unknown else self._timeout_s)
-
-    def _end(self, bulk: Bulk, certain: Exception) -> Exception:
-        """Return the exception to raise: `certain` if no request is done."""
-        if not bulk.changed_something:
-            return certain
-        receipts = {request_id: Receipt.of(reply) for request_id, reply in bulk.replies.items()}
-        return Unfinished(receipts, tuple(bulk.unknown), bulk.not_done, str(certain))
+Answer_co = TypeVar("Answer_co", covariant=True)
 
 
 @dataclass
-class _Run:
-    """What is known of one call while its requests are asked."""
+class PipelinedAttempt:
+    """Requests, each with an id of its own, while they are tried.
 
-    bulk: Bulk
+    It gives up once no reply has come for `timeout_s`, or for `patience_s` if a request may be done;
+    `on_unknown` is called once with the id of each that may be.
+    """
+
+    retrying: Retrying
+    requests: Sequence[Command | Read]
     progress_s: float = field(default_factory=time.monotonic)  # when it began, or the last reply came
     timeouts: int = 0  # tries since then that got nothing
     had_replies: bool = False  # in the last try
     distrust: dict[str, NotTrusted] = field(default_factory=dict)  # by server, since its last other result
 
-    @property
-    def growth(self) -> float:
-        """By which a server gets more time than at first."""
-        return TIMEOUT_GROWTH ** min(self.timeouts, GROWN_MAX)
+    def __post_init__(self) -> None:
+        self.bulk = Bulk(self.requests)
 
-    def note(self, node: str, fault: Exception | None) -> None:
-        """Note that the last try, at `node`, ended so."""
+    def steps(self) -> Generator[TryMany | Pause, CameOf, list[Receipt]]:
+        """Ask one server after another, and the same one again as long as it replies to some.
+
+        Raise `Unfinished`, or a fault that means that nothing is done.
+        """
+        bulk, nodes, route = self.bulk, self.retrying.nodes, self.retrying.route
+        node, tried = route.current, set[str]()
+        while self._end_try(step := self._begin_try(node), (yield step)):
+            tried = set() if self.had_replies else {*tried, node}
+            round_is_over = len(tried) == len(nodes)
+            if bulk.was_refused or round_is_over:
+                yield Pause(random.uniform(*PAUSE_S))
+            if self.retrying.closed:
+                raise self._end(ClientClosed())
+            if len(self.distrust) == len(nodes):  # to ask again would not help
+                raise self._end(fault_of(self.distrust))
+            if self._deadline_s() <= time.monotonic():
+                raise self._end(Unavailable(bulk.told) if bulk.told else fault_of(self.distrust))
+            if round_is_over:
+                tried = {node}
+            node = route.next_node(tried, bulk.leader) if tried else route.current
+        if bulk.rejected:
+            raise self._end(Rejected(next(iter(bulk.rejected.values()))))
+        return [bulk.replies[request.id] for request in self.requests]
+
+    def answer_until_s(self) -> float:
+        """Return until when something must be sent, or come."""
+        return min(self._deadline_s(), time.monotonic() + growth_after(self.timeouts) * ANSWER_TIMEOUT_S)
+
+    def take(self, answers: Sequence[ClientReply]) -> None:
+        """Take what has come; raise `Lost` or `NotSent`."""
+        had = len(self.bulk.replies)
+        for answer in answers:
+            self.bulk.take(answer)
+        if len(self.bulk.replies) > had:
+            self.progress_s = time.monotonic()
+
+    def note_given_up(self) -> None:
+        """Note that nobody waits for the answers any more."""
+        self._tell_unknown(self.bulk.end_try())
+
+    def interrupted(self) -> Interrupted:
+        """Return what to raise at Ctrl-C."""
+        return Interrupted(self.requests[0].id, may_be_done=self.bulk.may_be_done)
+
+    def _begin_try(self, node: str) -> TryMany:
+        self.bulk.begin_try()
+        until_s = min(self._deadline_s(), time.monotonic() + growth_after(self.timeouts) * CONNECT_TIMEOUT_S)
+        return TryMany(self, self.retrying.nodes[node], until_s, len(self.bulk.replies))
+
+    def _end_try(self, step: TryMany, came: CameOf) -> bool:
+        """Note what is known after a try; return whether any request has no reply."""
+        node, fault = step.node.name, came if isinstance(came, NotSent | Lost) else None
+        self.had_replies = len(self.bulk.replies) > step.replies_before
         self.distrust.pop(node, None)
         if isinstance(fault, NotTrusted):
             self.distrust[node] = fault
         self.timeouts = 0 if self.had_replies else self.timeouts + (fault is not None)
+        if self.had_replies:
+            self.retrying.route.note_answer(node, self.bulk.leader)
+        if fault is not None:
+            self.retrying.route.note_failure(node)
+        self._tell_unknown(self.bulk.end_try(none_was_taken=isinstance(fault, NotSent)))
+        return bool(self.bulk.waiting)
+
+    def _tell_unknown(self, request_ids: Sequence[str]) -> None:
+        if self.retrying.on_unknown is not None:
+            for request_id in request_ids:
+                self.retrying.on_unknown(request_id)
+
+    def _deadline_s(self) -> float:
+        retrying = self.retrying
+        return self.progress_s + (retrying.patience_s if self.bulk.unknown else retrying.timeout_s)
+
+    def _end(self, certain: Exception) -> Exception:
+        """Return the exception to raise: `certain` if no request is done."""
+        bulk = self.bulk
+        if not bulk.changed_something:
+            return certain
+        return Unfinished(bulk.replies, tuple(bulk.unknown), bulk.not_done, str(certain))
 
 
-def _send(connection: ServerConnection, frames: bytes, until_s: float) -> None:
-    """Send the frames; raise `Lost`: the first of them may have arrived."""
-    try:
-        connection.send(frames, until_s)
-    except NotSent as error:
-        raise Lost(str(error)) from error
+@dataclass(frozen=True)
+class TryMany:
+    """Ask a server for all that have no reply: send and take by turns while the bulk `is_trying`."""
+
+    attempt: PipelinedAttempt
+    node: NodeConfig
+    connect_until: float
+    replies_before: int
+
+
+class Asking(Protocol[Answer_co]):
+    """What a sender carries out: an `Attempt` or a `PipelinedAttempt`."""
+
+    def steps(self) -> Generator[Try | TryMany | Pause, CameOf, Answer_co]: ...
+    def note_given_up(self) -> None: ...
+    def interrupted(self) -> Interrupted: ...

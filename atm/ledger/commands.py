@@ -36,6 +36,7 @@ DEED_BYTES_MAX = 512  # of a page of deeds
 APPROVAL_BYTES_MAX = 512  # of a page of requests that wait for an approval
 ACCOUNT_BYTES_MAX = 144  # of a page of accounts
 HOLD_BYTES_MAX = 152  # of a page of holds
+POSTING_BYTES_MAX = 512  # of a page of the journal
 LOOKUP_BYTES_MAX = 12 * 1024  # of the longest batch, with the longest names
 
 CASH = "cash"  # the bank's own account, the other side of every credit and debit; may fall below zero
@@ -561,6 +562,18 @@ class Approvals(Request, frozen=True, kw_only=True, tag="approvals"):
         return RECEIPT_BYTES_MAX + self.limit * APPROVAL_BYTES_MAX
 
 
+class Watch(Request, frozen=True, kw_only=True, tag="watch"):
+    """Ask for postings of all accounts in the order of the log: those behind the number `after`."""
+
+    after: Annotated[int, Meta(ge=0, le=2**63 - 1)] = 0
+    limit: Annotated[int, Meta(gt=0, le=PAGE_LINES_MAX)] = PAGE_LINES_MAX
+
+    @property
+    def answer_bytes_max(self) -> int:
+        """The longest page, as a frame."""
+        return RECEIPT_BYTES_MAX + self.limit * POSTING_BYTES_MAX
+
+
 class Pepper(Request, frozen=True, kw_only=True, tag="pepper"):
     """Ask which pepper is current, and how many accounts have a PIN that is sealed for an older one."""
 
@@ -670,7 +683,7 @@ LedgerEntry = LoggedCommand | Founding | LevelRaise | MembershipChange
 # Money goes out of `account`, so its PIN goes with the request.
 Withdrawal = Debit | Transfer | Hold | RaiseHold
 Limited = WriteOff | Reverse | Unlock | ResetPin  # what may need an approval
-Read = Query | Statement | Lookup | Exceptions | Accounts | Holds | Roles | Deeds | Approvals | Pepper
+Read = Query | Statement | Lookup | Exceptions | Accounts | Holds | Watch | Roles | Deeds | Approvals | Pepper
 Page = Statement | Exceptions | Accounts | Holds | Roles | Deeds | Approvals  # what is read page by page
 
 
@@ -709,6 +722,30 @@ class Line(Struct, frozen=True, kw_only=True, omit_defaults=True):
     amount: int
     balance: int
     exception: str | None = None
+
+
+class JournalPosting(Struct, frozen=True, kw_only=True):
+    """A posting as the journal has it: `amount` went from `debit_account` to `credit_account`.
+
+    The two balances are those right after it. `hash` is that of the row and of the hash before it, in
+    hexadecimal digits (`atm.ledger.journal_hash.row_hash`).
+    """
+
+    posting: int
+    time_us: int
+    op: str
+    request_id: str
+    debit_account: str
+    credit_account: str
+    amount: int
+    debit_balance: int
+    credit_balance: int
+    hash: str
+
+    @property
+    def log_index(self) -> int:
+        """The log entry that decided it: of an entry there are at most as many as legs of a batch."""
+        return self.posting // LEGS_MAX
 
 
 class AccountState(Struct, frozen=True, kw_only=True):
@@ -830,6 +867,8 @@ class ReadResult(LedgerReceipt, frozen=True, kw_only=True, omit_defaults=True):
     roles      `roles`, and `next`, likewise
     deeds      `deeds`, the latest first, and `next`, likewise
     approvals  `approvals` that are waited for, the latest first, and `next`, likewise; `limits` that are set
+    watch      `postings` in the order of the log; `hash` is that of the last one before them, `cluster` the
+               id of the cluster whose journal it is
     pepper     `pepper`
     lookup     the first receipt, in `asked` what was asked, and by which `actor`; `reversed_by` is the id of
                its last reversal, and `taken_back` how much all its reversals moved, None for a hold's
@@ -849,6 +888,9 @@ class ReadResult(LedgerReceipt, frozen=True, kw_only=True, omit_defaults=True):
     deeds: tuple[Deed, ...] | None = None
     approvals: tuple[WaitingRequest, ...] | None = None
     limits: tuple[ApprovalLimit, ...] | None = None
+    postings: tuple[JournalPosting, ...] | None = None
+    hash: str | None = None
+    cluster: str | None = None
     pepper: PepperView | None = None
     next: int | str | None = None
     asked: Contents | None = None
@@ -858,8 +900,21 @@ class ReadResult(LedgerReceipt, frozen=True, kw_only=True, omit_defaults=True):
     approved_by: str | None = None
 
     @property
+    def rows(self) -> tuple[Struct, ...] | None:
+        """The rows of a page, None if it is none."""
+        pages: tuple[tuple[Struct, ...] | None, ...] = (
+            self.lines,
+            self.accounts,
+            self.holds,
+            self.roles,
+            self.deeds,
+            self.approvals,
+            self.postings,
+        )
+        return next((page for page in pages if page is not None), None)
+
+    @property
     def is_empty(self) -> bool:
         """Whether it has nothing but the outcome."""
-        pages = (self.lines, self.accounts, self.holds, self.roles, self.deeds, self.approvals)
-        told = (self.balance, self.asked, self.pepper, *pages)
+        told = (self.balance, self.asked, self.pepper, self.rows)
         return all(each is None for each in told) and not self.log_index

@@ -21,6 +21,7 @@ from atm.ledger.commands import (
     Exceptions,
     Holds,
     HoldState,
+    JournalPosting,
     Line,
     Lookup,
     Outcome,
@@ -33,13 +34,15 @@ from atm.ledger.commands import (
     RoleState,
     Statement,
     WaitingRequest,
+    Watch,
 )
 from atm.ledger.deeds import DEED_COLUMNS
 from atm.ledger.peppers import FIRST_GENERATION, PepperState, generation_of, of_generation
 from atm.ledger.pin_lock import is_locked, tries_left
+from atm.ledger.posting import NO_HASH
 from atm.ledger.rows import HOLDS_OF, Row, SqliteRows
 
-Shown = TypeVar("Shown", HoldState, RoleState, Deed, ApprovalLimit, WaitingRequest)
+Shown = TypeVar("Shown", JournalPosting, HoldState, RoleState, Deed, ApprovalLimit, WaitingRequest)
 
 # Of an approval, what it approved.
 OP = """iif(op = 'approve', (select asked.op from receipt as asked
@@ -76,6 +79,12 @@ HAS_NEWER_TABLES = "select 1 from sqlite_schema where name = 'deed'"
 ROLE_CHANGES_AFTER = """select name, granted, revoked, log_index from role_change where name > ?
     order by name limit ?"""
 DEEDS_BEFORE = f"select {DEED_COLUMNS} from deed where deed < ? order by deed desc limit ?"
+POSTINGS_BEHIND = f"""
+    select posting, journal.time_us, {OP}, journal.request_id, debit_account, credit_account, journal.amount,
+    debit_balance, credit_balance, lower(hex(hash))
+    from journal join receipt using (request_id) where posting > ? order by posting limit ?"""
+HASH_UP_TO = "select lower(hex(hash)) from journal where posting <= ? order by posting desc limit 1"
+CLUSTER_ID = "select id from cluster"
 LIMITS = "select op, amount, log_index from approval_limit where amount is not null order by op"
 WAITING_BEFORE = """select log_index, asked_us, asked_by, roles, op,
     coalesce(account, json_extract(details, '$.original')), amount, stake, request_id
@@ -111,7 +120,7 @@ class Inquiries:
         self.rows = SqliteRows(cursor, has_level_2=has_level_2)
         self._cursor = cursor
 
-    def execute(self, request: Read, now_us: int) -> ReadResult:  # noqa: C901 - a case for each kind
+    def execute(self, request: Read, now_us: int) -> ReadResult:  # noqa: C901, PLR0912 - a case for each kind
         """Return the answer, with locks as they are at that time.
 
         The refusals are `NO_SUCH_ACCOUNT` and `ORIGINAL_NOT_FOUND`.
@@ -137,6 +146,8 @@ class Inquiries:
                 return self._holds(request)
             case Approvals():
                 return self._approvals(request, now_us)
+            case Watch():
+                return self._watch(request)
             case Pepper():
                 return self._pepper(request)
             case _:
@@ -243,6 +254,16 @@ class Inquiries:
             approvals=page,
             limits=tuple(_struct(ApprovalLimit, row) for row in self._newer(LIMITS)),
             next=page[-1].log_index if len(found) > request.limit else None,
+        )
+
+    def _watch(self, request: Watch) -> ReadResult:
+        rows = self._cursor.execute(POSTINGS_BEHIND, (request.after, request.limit)).fetchall()
+        return ReadResult(
+            id=request.id,
+            outcome=Outcome.OK,
+            postings=tuple(_struct(JournalPosting, row) for row in rows),
+            hash=self._cursor.execute(HASH_UP_TO, (request.after,)).get or NO_HASH.hex(),
+            cluster=self._cursor.execute(CLUSTER_ID).get,
         )
 
     def _pepper(self, request: Pepper) -> ReadResult:

@@ -6,12 +6,11 @@ account and raises its credit account by one amount, an integer of minor units.
 
 from __future__ import annotations
 
-import hashlib
-
 from msgspec import Struct
 
 from atm.ledger.accounts import Account
 from atm.ledger.commands import AMOUNT_MINOR_MAX, BALANCE_MINOR_MAX, LEGS_MAX, OK, Outcome
+from atm.ledger.journal_hash import row_hash
 
 # The lowest balance of an account of the bank's own: one above the least signed 64-bit integer. All balances
 # add up to 0, so the sum of any of them, in any order, fits into an integer of SQLite too.
@@ -71,22 +70,3 @@ def chained(
     """
     row = (number, time_us, debit.name, credit.name, amount, debit.balance, credit.balance, request_id)
     return (*row, row_hash(previous_hash, *row))
-
-
-def row_hash(
-    previous_hash: bytes,
-    number: int,
-    time_us: int,
-    debit: str,
-    credit: str,
-    amount: int,
-    debit_balance: int,
-    credit_balance: int,
-    request_id: str,
-) -> bytes:
-    """Return SHA-256 over the hash before (32 bytes) and the row's other columns.
-
-    The columns are ASCII text, separated by spaces: no column contains one.
-    """
-    text = f"{number} {time_us} {debit} {credit} {amount} {debit_balance} {credit_balance} {request_id}"
-    return hashlib.sha256(previous_hash + text.encode()).digest()

@@ -6,7 +6,7 @@ from dataclasses import replace
 
 from msgspec.structs import replace as fields_replaced
 
-from atm.client import Receipt, new_request_id
+from atm.client import new_request_id
 from atm.ledger.commands import PAGE_LINES_MAX, Lookup, Outcome, Page, Query, Read, Statement
 from atm.teller import table_reports as reports
 from atm.teller.date_range import lines_between
@@ -60,12 +60,7 @@ class AccountViews:
         if found.outcome is not Outcome.OK:
             return decided(request, found)
 
-        def ask(limit: int, before: int | None) -> Receipt:
-            return self._runner.ask(
-                Statement(id=new_request_id(), account=asked.account, limit=limit, before=before)
-            )
-
-        lines = tuple(lines_between(ask, asked.from_us, asked.to_us))
+        lines = tuple(lines_between(self._runner.ask, asked.account, asked.from_us, asked.to_us))
         found = fields_replaced(found, lines=lines, next=None)
         return reports.page(request, found, self._output.columns, local=self._output.shows_local)
 

@@ -11,7 +11,7 @@ from collections.abc import Callable
 from typing import Any
 
 from atm.client import Line, Receipt
-from atm.client.client import HOLD_MS
+from atm.client.operations import HOLD_MS
 from atm.command_line import printable
 from atm.ledger.commands import (
     BANK_ACCOUNTS,

@@ -4,26 +4,22 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 
-from atm.client import Line, Receipt
-from atm.ledger.commands import PAGE_LINES_MAX
+from atm.client import Line, Receipt, new_request_id
+from atm.client.pages import pages
+from atm.ledger.commands import PAGE_LINES_MAX, Page, Statement
 
-# Asks for so many of the account's latest postings before the number `before`, or the latest of all.
-AskPage = Callable[[int, int | None], Receipt]
+AskPage = Callable[[Page], Receipt]
 
 
-def lines_between(ask: AskPage, from_us: int, to_us: int) -> Iterator[Line]:
-    """Yield the postings from `from_us` to `to_us`, the latest first, in microseconds since 1970."""
-    before = cursor_after(lambda before: _latest(ask, before), to_us)
-    while True:
-        page = ask(PAGE_LINES_MAX, before)
+def lines_between(ask: AskPage, account: str, from_us: int, to_us: int) -> Iterator[Line]:
+    """Yield its postings from `from_us` to `to_us`, the latest first, in microseconds since 1970."""
+    before = cursor_after(lambda before: _latest(ask, account, before), to_us)
+    first = Statement(id=new_request_id(), account=account, limit=PAGE_LINES_MAX, before=before)
+    for page in pages(ask, first):
         for line in page.lines or ():
             if line.time_us < from_us:
                 return
             yield line
-        if page.next is None:
-            return
-        assert isinstance(page.next, int)
-        before = page.next
 
 
 def cursor_after(latest: Callable[[int | None], Line | None], to_us: int) -> int | None:
@@ -46,6 +42,6 @@ def cursor_after(latest: Callable[[int | None], Line | None], to_us: int) -> int
     return low
 
 
-def _latest(ask: AskPage, before: int | None) -> Line | None:
-    lines = ask(1, before).lines
+def _latest(ask: AskPage, account: str, before: int | None) -> Line | None:
+    lines = ask(Statement(id=new_request_id(), account=account, limit=1, before=before)).lines
     return lines[0] if lines else None

@@ -5,9 +5,8 @@ from __future__ import annotations
 import math
 import time
 
-from msgspec.structs import replace
-
 from atm.client import Receipt
+from atm.client.pages import following
 from atm.ledger.commands import Approve, Command, Hold, Outcome, Page, Post, Reverse, Void
 from atm.teller.commands import command_of
 from atm.teller.report import DONE, USAGE, NotDone, Report
@@ -79,7 +78,7 @@ class SessionState:
 
     def note_page(self, request: Page, found: Receipt) -> None:
         """Remember where the next page begins, and which holds and requests for approval are on this one."""
-        self._next_page = None if found.next is None else replace(request, **{request.cursor: found.next})
+        self._next_page = following(request, found)
         for hold in found.holds or ():
             self._note_hold(hold.request_id, hold.expires_us / 1_000_000)
         for row in found.approvals or ():

@@ -5,6 +5,8 @@ from pathlib import Path
 
 import pytest
 
+from atm.client import Client
+from tests.support.both_clients import Awaited, Connect
 from tests.support.fake_cluster import FakeCluster
 
 
@@ -18,4 +20,11 @@ def cluster(tmp_path: Path) -> Iterator[FakeCluster]:
 @pytest.fixture
 def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
     """Give up sooner on a server that does not answer."""
-    monkeypatch.setattr("atm.client.retrying.ANSWER_TIMEOUT_S", 0.1)
+    monkeypatch.setattr("atm.client.attempt.ANSWER_TIMEOUT_S", 0.1)
+
+
+@pytest.fixture(params=[Client, Awaited], ids=["threads", "asyncio"])
+def connect(request: pytest.FixtureRequest) -> Connect:
+    """Make a `Client`, or an `AsyncClient` that is used like one: what holds for one holds for both."""
+    kind: Connect = request.param
+    return kind

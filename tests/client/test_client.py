@@ -8,7 +8,6 @@ from typing import Any
 import pytest
 
 from atm.client import (
-    Client,
     InvalidAccount,
     InvalidAmount,
     InvalidRequest,
@@ -18,6 +17,7 @@ from atm.client import (
 )
 from atm.client.receipt import ID_CHARACTERS
 from atm.ledger.commands import AMOUNT_MINOR_MAX
+from tests.support.both_clients import Connect
 from tests.support.fake_cluster import FakeCluster
 
 SHORT_S = 0.3
@@ -26,8 +26,8 @@ SHORT_S = 0.3
 # -- receipts -------------------------------------------------------------------------------------
 
 
-def test_a_receipt_has_the_decision(cluster: FakeCluster) -> None:
-    with Client(cluster.config) as client:
+def test_a_receipt_has_the_decision(cluster: FakeCluster, connect: Connect) -> None:
+    with connect(cluster.config) as client:
         assert client.open("alice").outcome == "ok"
         assert client.open("alice").outcome == "exists"
         receipt = client.credit("alice", 500_00, request_id="a-1")
@@ -41,8 +41,8 @@ def test_a_receipt_has_the_decision(cluster: FakeCluster) -> None:
         assert client.query("alice").balance == 380_00
 
 
-def test_the_same_id_again_gets_the_same_receipt(cluster: FakeCluster) -> None:
-    with Client(cluster.config) as client:
+def test_the_same_id_again_gets_the_same_receipt(cluster: FakeCluster, connect: Connect) -> None:
+    with connect(cluster.config) as client:
         first = client.credit("main", 5, request_id="again")
         assert client.credit("main", 5, request_id="again") == first
         assert client.query("main").balance == 5
@@ -69,8 +69,10 @@ def milliseconds(request_id: str) -> int:
 
 
 @pytest.mark.parametrize("amount", [0, -1, True, 1.0, 1.5, "5", None, AMOUNT_MINOR_MAX + 1, 10**40])
-def test_an_invalid_amount_is_refused_before_it_is_sent(cluster: FakeCluster, amount: Any) -> None:
-    with Client(cluster.config) as client:
+def test_an_invalid_amount_is_refused_before_it_is_sent(
+    cluster: FakeCluster, amount: Any, connect: Connect
+) -> None:
+    with connect(cluster.config) as client:
         for operation in (client.credit, client.debit):
             with pytest.raises(InvalidAmount, match="whole number of minor units"):
                 operation("main", amount)
@@ -78,8 +80,10 @@ def test_an_invalid_amount_is_refused_before_it_is_sent(cluster: FakeCluster, am
 
 
 @pytest.mark.parametrize("account", ["", "a b", "a" * 65, "-a", "a\n", "\x1b[31m", "ä", 5, None, "\ud800"])
-def test_a_wrong_account_name_is_refused_before_it_is_sent(cluster: FakeCluster, account: Any) -> None:
-    with Client(cluster.config) as client:
+def test_a_wrong_account_name_is_refused_before_it_is_sent(
+    cluster: FakeCluster, account: Any, connect: Connect
+) -> None:
+    with connect(cluster.config) as client:
         for operation in (client.open, client.query):
             with pytest.raises(InvalidAccount, match="1 to 64 letters"):
                 operation(account)
@@ -87,36 +91,38 @@ def test_a_wrong_account_name_is_refused_before_it_is_sent(cluster: FakeCluster,
 
 
 @pytest.mark.parametrize("request_id", ["", "a b", "x" * 65, "\n", 7])
-def test_a_wrong_request_id_is_refused_before_it_is_sent(cluster: FakeCluster, request_id: Any) -> None:
-    with Client(cluster.config) as client, pytest.raises(InvalidRequestId):
+def test_a_wrong_request_id_is_refused_before_it_is_sent(
+    cluster: FakeCluster, request_id: Any, connect: Connect
+) -> None:
+    with connect(cluster.config) as client, pytest.raises(InvalidRequestId):
         client.credit("main", 1, request_id=request_id)
     assert cluster.requests() == 0
 
 
-def test_the_largest_amount_is_sent(cluster: FakeCluster) -> None:
-    with Client(cluster.config) as client:
+def test_the_largest_amount_is_sent(cluster: FakeCluster, connect: Connect) -> None:
+    with connect(cluster.config) as client:
         assert client.credit("main", AMOUNT_MINOR_MAX).balance == AMOUNT_MINOR_MAX
 
 
 @pytest.mark.parametrize("timeout", [0, -1, float("nan"), float("inf")])
-def test_a_timeout_is_a_number_of_seconds(cluster: FakeCluster, timeout: float) -> None:
+def test_a_timeout_is_a_number_of_seconds(cluster: FakeCluster, timeout: float, connect: Connect) -> None:
     with pytest.raises(ValueError, match="number of seconds"):
-        Client(cluster.config, timeout=timeout)
+        connect(cluster.config, timeout=timeout)
 
 
-def test_an_unknown_node_is_named_with_the_known_ones(cluster: FakeCluster) -> None:
+def test_an_unknown_node_is_named_with_the_known_ones(cluster: FakeCluster, connect: Connect) -> None:
     with pytest.raises(UnknownNode, match="no node 5009: the nodes are 5000, 5001, 5002"):
-        Client(cluster.config, "5009")
+        connect(cluster.config, "5009")
 
 
 # -- status ---------------------------------------------------------------------------------------
 
 
-def test_the_status_has_every_node_in_the_files_order(cluster: FakeCluster) -> None:
+def test_the_status_has_every_node_in_the_files_order(cluster: FakeCluster, connect: Connect) -> None:
     for node in cluster.nodes.values():
         node.leader = "5001"
     cluster["5002"].stop()
-    with Client(cluster.config) as client:
+    with connect(cluster.config) as client:
         first, second, third = client.status()
     assert (first.node, first.role, first.lag) == ("5000", "follower", 2)
     assert (second.node, second.role, second.lag, second.term) == ("5001", "leader", 0, 3)
@@ -124,21 +130,21 @@ def test_the_status_has_every_node_in_the_files_order(cluster: FakeCluster) -> N
 
 
 def test_a_node_that_does_not_answer_or_is_another_counts_as_down(
-    cluster: FakeCluster, monkeypatch: pytest.MonkeyPatch
+    cluster: FakeCluster, monkeypatch: pytest.MonkeyPatch, connect: Connect
 ) -> None:
     monkeypatch.setattr("atm.client.node_status.STATUS_TIMEOUT_S", 0.2)
     cluster["5000"].always = cluster["5000"].silence
     cluster["5001"].name = "impostor"
     cluster["5002"].always = cluster["5002"].raw(b"nonsense")
-    with Client(cluster.config) as client:
+    with connect(cluster.config) as client:
         assert [status.role for status in client.status()] == ["down"] * 3
 
 
 # -- gateways -------------------------------------------------------------------------------------
 
 
-def test_a_gateways_requests_say_for_whom_they_are(cluster: FakeCluster) -> None:
-    with Client(cluster.config, end_user="eve") as client:
+def test_a_gateways_requests_say_for_whom_they_are(cluster: FakeCluster, connect: Connect) -> None:
+    with connect(cluster.config, end_user="eve") as client:
         client.credit("main", 5, request_id="a")
         client.on_behalf_of("bob").credit("main", 5, request_id="b")
         client.query("main", request_id="c")
@@ -148,8 +154,8 @@ def test_a_gateways_requests_say_for_whom_they_are(cluster: FakeCluster) -> None
 
 @pytest.mark.parametrize("name", ["", "-eve", "e" * 32, "eve/ann"])
 def test_a_wrong_name_of_an_end_user_is_refused_before_anything_is_sent(
-    cluster: FakeCluster, name: str
+    cluster: FakeCluster, name: str, connect: Connect
 ) -> None:
-    with Client(cluster.config) as client, pytest.raises(InvalidRequest, match="An end user's name is"):
+    with connect(cluster.config) as client, pytest.raises(InvalidRequest, match="An end user's name is"):
         client.on_behalf_of(name).credit("main", 5)
     assert cluster.requests() == 0

@@ -17,6 +17,7 @@ from atm.client import (
 from atm.client.connection import Pool, ServerConnection
 from atm.wire.client_messages import ClientReply, decode_client_reply
 from atm.wire.codec import Malformed, encode
+from tests.support.both_clients import Connect
 from tests.support.fake_cluster import FakeCluster
 from tests.support.running import wait_until
 
@@ -60,19 +61,21 @@ NONSENSE = [
 
 
 @pytest.mark.parametrize("kind", NONSENSE)
-def test_a_malformed_answer_counts_as_a_broken_connection(cluster: FakeCluster, kind: str) -> None:
+def test_a_malformed_answer_counts_as_a_broken_connection(
+    cluster: FakeCluster, kind: str, connect: Connect
+) -> None:
     unknown: list[str] = []
     cluster["5000"].always = nonsense(cluster)[kind]
-    with Client(cluster.config, "5000", on_unknown=unknown.append) as client:
+    with connect(cluster.config, "5000", on_unknown=unknown.append) as client:
         assert client.credit("main", 3, request_id="n").balance == 3
     assert unknown == ["n"]
     assert len(cluster["5000"].requests) == 1
 
 
-def test_an_error_without_an_id_is_about_the_connection(cluster: FakeCluster) -> None:
+def test_an_error_without_an_id_is_about_the_connection(cluster: FakeCluster, connect: Connect) -> None:
     unknown: list[str] = []
     cluster["5000"].always = cluster["5000"].map(id="", outcome="busy")
-    with Client(cluster.config, "5000", on_unknown=unknown.append) as client:
+    with connect(cluster.config, "5000", on_unknown=unknown.append) as client:
         assert client.credit("main", 3).outcome == "ok"
     assert unknown == []
 
@@ -87,9 +90,9 @@ def test_an_undecodable_answer_is_malformed() -> None:
 # -- threads and ends -----------------------------------------------------------------------------
 
 
-def test_a_slow_answer_does_not_hold_up_another_thread(cluster: FakeCluster) -> None:
+def test_a_slow_answer_does_not_hold_up_another_thread(cluster: FakeCluster, connect: Connect) -> None:
     cluster["5000"].script.append(cluster["5000"].silence)
-    with Client(cluster.config, "5000") as client:
+    with connect(cluster.config, "5000") as client:
         slow = threading.Thread(target=client.query, args=("main",))
         slow.start()
         wait_until(lambda: len(cluster["5000"].requests) == 1)
@@ -100,7 +103,7 @@ def test_a_slow_answer_does_not_hold_up_another_thread(cluster: FakeCluster) -> 
         slow.join()
 
 
-def test_many_threads_get_each_their_own_receipt(cluster: FakeCluster) -> None:
+def test_many_threads_get_each_their_own_receipt(cluster: FakeCluster, connect: Connect) -> None:
     wrong: list[str] = []
 
     def work(name: str) -> None:
@@ -109,7 +112,7 @@ def test_many_threads_get_each_their_own_receipt(cluster: FakeCluster) -> None:
             if client.credit("main", 1, request_id=request_id).request_id != request_id:
                 wrong.append(request_id)
 
-    with Client(cluster.config) as client:
+    with connect(cluster.config) as client:
         threads = [threading.Thread(target=work, args=(f"t{i}",)) for i in range(8)]
         for thread in threads:
             thread.start()
@@ -145,7 +148,7 @@ def test_a_connection_that_is_made_while_the_client_closes_is_closed(
     with pytest.raises(ClientClosed):
         pool.acquire(("127.0.0.1", cluster["5000"].port), time.monotonic() + 5)
     assert not made[0].is_idle()
-    assert made[0]._socket.fileno() == -1
+    assert made[0].socket.fileno() == -1
 
 
 def test_closing_ends_a_request_that_is_under_way(cluster: FakeCluster) -> None:
@@ -197,7 +200,7 @@ def test_an_interrupt_between_two_tries_says_that_a_refused_request_is_not_done(
 
     for node in cluster.nodes.values():
         node.always = node.fault("unavailable")
-    monkeypatch.setattr("atm.client.retrying.random.uniform", interrupt)  # in the pause
+    monkeypatch.setattr("atm.client.attempt.random.uniform", interrupt)  # in the pause
     with Client(cluster.config) as client, pytest.raises(Interrupted) as caught:
         client.credit("main", 1)
     assert not caught.value.may_be_done
@@ -229,10 +232,10 @@ def test_idle_connections_are_bounded_and_the_others_are_closed(
     connections = [pool.acquire(pair, time.monotonic() + 5) for _ in range(2)]
     for connection in connections:
         pool.release(connection)
-    assert [connection._socket.fileno() == -1 for connection in connections] == [False, True]
+    assert [connection.socket.fileno() == -1 for connection in connections] == [False, True]
     assert pool._in_use == set()
     pool.close()
-    assert connections[0]._socket.fileno() == -1
+    assert connections[0].socket.fileno() == -1
 
 
 def test_a_connection_that_is_released_after_the_close_is_closed(cluster: FakeCluster) -> None:
@@ -240,4 +243,4 @@ def test_a_connection_that_is_released_after_the_close_is_closed(cluster: FakeCl
     connection = pool.acquire(("127.0.0.1", cluster["5000"].port), time.monotonic() + 5)
     pool.close()
     pool.release(connection)
-    assert connection._socket.fileno() == -1
+    assert connection.socket.fileno() == -1

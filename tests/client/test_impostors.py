@@ -19,6 +19,7 @@ from atm.office.main import main as office
 from atm.teller.main import main as teller
 from atm.tls.credentials import node_credentials
 from atm.tls.tls_socket import TlsFailed, TlsSocket
+from tests.support.both_clients import Connect
 from tests.support.certificates import Authority, write_tls_ini
 
 PIN = "86420975"
@@ -104,7 +105,12 @@ def wait_until_said(run: Callable[[], int], why: str, capsys: pytest.CaptureFixt
 
 @pytest.mark.parametrize("who", ["another node", "a person", "another CA", "plain"])
 def test_an_impostor_gets_no_pin_and_the_teller_says_why(
-    config: Path, bank: Authority, tmp_path: Path, who: str, capsys: pytest.CaptureFixture[str]
+    config: Path,
+    bank: Authority,
+    tmp_path: Path,
+    who: str,
+    connect: Connect,
+    capsys: pytest.CaptureFixture[str],
 ) -> None:
     (tmp_path / "eve").mkdir()
     context, why = {
@@ -124,7 +130,7 @@ def test_an_impostor_gets_no_pin_and_the_teller_says_why(
     }[who]
     with impostor(config, context) as eve:
         port = load(config).nodes["n1"].client.port
-        with Client(config, timeout=20.0) as client:
+        with connect(config, timeout=20.0) as client:
             with pytest.raises(Unavailable) as failed:
                 client.login("alice", PIN)
             assert not isinstance(failed.value, NotAllowed)
@@ -145,7 +151,7 @@ def test_an_impostor_gets_no_pin_and_the_teller_says_why(
 
 
 def test_a_teller_whom_the_bank_does_not_trust_is_not_allowed(
-    config: Path, bank: Authority, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    config: Path, bank: Authority, tmp_path: Path, connect: Connect, capsys: pytest.CaptureFixture[str]
 ) -> None:
     credentials = node_credentials(load(config), "n1")
     assert credentials is not None
@@ -160,7 +166,7 @@ def test_a_teller_whom_the_bank_does_not_trust_is_not_allowed(
         assert teller(["--config", str(config), "-c", "credit 5"]) == 4
         assert "does not know the CA of this certificate" in capsys.readouterr().out
         assert admin(["--config", str(config), "members"]) == 4
-        with Client(config) as client, pytest.raises(NotAllowed):
+        with connect(config) as client, pytest.raises(NotAllowed):
             client.query("main")
 
 

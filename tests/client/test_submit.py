@@ -7,12 +7,13 @@ from typing import Any
 
 import pytest
 
-from atm.client import Client, InvalidRequest, InvalidRequestId, Rejected, Unavailable, Unfinished
+from atm.client import InvalidRequest, InvalidRequestId, Rejected, Unavailable, Unfinished
 from atm.client.bulk import Bulk
 from atm.client.connection import Lost, NotSent
 from atm.client.request_rules import TOGETHER_MAX
 from atm.ledger.commands import Batch, Command, Credit, Debit, Leg, Outcome, Query, RotatePepper
 from atm.wire.client_messages import ErrorReply, Reply
+from tests.support.both_clients import Connect
 from tests.support.fake_cluster import FakeCluster
 from tests.support.fake_node import Map
 
@@ -32,15 +33,15 @@ def reply_to(request_id: str, balance: int = 1) -> Reply:
 # -- over sockets -----------------------------------------------------------------------------------------
 
 
-def test_receipts_come_in_the_order_of_the_commands(cluster: FakeCluster) -> None:
-    with Client(cluster.config) as client:
+def test_receipts_come_in_the_order_of_the_commands(cluster: FakeCluster, connect: Connect) -> None:
+    with connect(cluster.config) as client:
         receipts = client.submit(credits(100))
     assert [receipt.request_id for receipt in receipts] == [f"r{number}" for number in range(100)]
     assert cluster.bank.balances["main"] == sum(range(101))
     assert receipts[2].balance == 1 + 2 + 3
 
 
-def test_all_are_sent_before_the_first_is_answered(cluster: FakeCluster) -> None:
+def test_all_are_sent_before_the_first_is_answered(cluster: FakeCluster, connect: Connect) -> None:
     node = cluster["5000"]
     kept: list[Map] = []
 
@@ -51,25 +52,27 @@ def test_all_are_sent_before_the_first_is_answered(cluster: FakeCluster) -> None
         return b"".join(node.answer(each) for each in reversed(kept))
 
     node.always = answer_the_last_first
-    with Client(cluster.config, "5000") as client:
+    with connect(cluster.config, "5000") as client:
         receipts = client.submit(credits(50))
     assert [receipt.request_id for receipt in receipts] == [f"r{number}" for number in range(50)]
     assert len(kept) == 50
 
 
-def test_a_refusal_in_the_midst_is_a_value_and_stops_no_other(cluster: FakeCluster) -> None:
+def test_a_refusal_in_the_midst_is_a_value_and_stops_no_other(cluster: FakeCluster, connect: Connect) -> None:
     commands = [*credits(3), Debit(id="too much", account="main", amount=10**9), *credits(5)[3:]]
     commands[3] = Debit(id="too-much", account="main", amount=10**9)
-    with Client(cluster.config) as client:
+    with connect(cluster.config) as client:
         receipts = client.submit(commands)
     assert [receipt.outcome for receipt in receipts] == ["ok"] * 3 + ["insufficient_funds"] + ["ok"] * 2
 
 
-def test_what_is_not_answered_is_asked_again_under_its_id_at_another_node(cluster: FakeCluster) -> None:
+def test_what_is_not_answered_is_asked_again_under_its_id_at_another_node(
+    cluster: FakeCluster, connect: Connect
+) -> None:
     node = cluster["5000"]
     node.script.extend([node.answer] * 10 + [node.apply_and_close])
     unknown: list[str] = []
-    with Client(cluster.config, "5000", on_unknown=unknown.append) as client:
+    with connect(cluster.config, "5000", on_unknown=unknown.append) as client:
         receipts = client.submit(credits(30))
     assert [receipt.outcome for receipt in receipts] == ["ok"] * 30
     assert cluster.bank.balances["main"] == sum(range(31)), "the eleventh was done, and is not done again"
@@ -79,18 +82,18 @@ def test_what_is_not_answered_is_asked_again_under_its_id_at_another_node(cluste
 
 @pytest.mark.parametrize("outcome", ["busy", "unavailable", "no_space"])
 def test_one_that_was_not_taken_is_asked_again_and_the_others_are_not(
-    cluster: FakeCluster, outcome: str
+    cluster: FakeCluster, outcome: str, connect: Connect
 ) -> None:
     node = cluster["5000"]
     node.script.extend([node.answer, node.fault(outcome, message="later"), node.answer])
-    with Client(cluster.config, "5000") as client:
+    with connect(cluster.config, "5000") as client:
         client.submit(credits(3))
     assert sorted(request["id"] for request in cluster.bank.requests) == ["r0", "r1", "r2"]
     assert cluster.requests() == 4
 
 
-def test_without_any_server_nothing_is_done(cluster: FakeCluster) -> None:
-    with Client(cluster.config, timeout=SHORT_S) as client:
+def test_without_any_server_nothing_is_done(cluster: FakeCluster, connect: Connect) -> None:
+    with connect(cluster.config, timeout=SHORT_S) as client:
         for node in cluster.nodes.values():
             node.stop()
         with pytest.raises(Unavailable):
@@ -98,57 +101,67 @@ def test_without_any_server_nothing_is_done(cluster: FakeCluster) -> None:
 
 
 def test_servers_that_are_down_for_long_are_tried_to_the_end(
-    cluster: FakeCluster, monkeypatch: pytest.MonkeyPatch
+    cluster: FakeCluster, connect: Connect, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """So often that the time that each gets would not be a number any more."""
-    monkeypatch.setattr("atm.client.pipeline.TIMEOUT_GROWTH", 1e30)
-    with Client(cluster.config, timeout=SHORT_S) as client:
+    monkeypatch.setattr("atm.client.attempt.TIMEOUT_GROWTH", 1e30)
+    with connect(cluster.config, timeout=SHORT_S) as client:
         for node in cluster.nodes.values():
             node.stop()
         with pytest.raises(Unavailable):
             client.submit(credits(3))
+        with pytest.raises(Unavailable):
+            client.credit("main", 1)
 
 
-def test_servers_that_take_nothing_say_why_and_nothing_is_done(cluster: FakeCluster) -> None:
+def test_servers_that_take_nothing_say_why_and_nothing_is_done(
+    cluster: FakeCluster, connect: Connect
+) -> None:
     for node in cluster.nodes.values():
         node.always = node.fault("no_space", message="the disks are full")
     with (
-        Client(cluster.config, timeout=SHORT_S) as client,
+        connect(cluster.config, timeout=SHORT_S) as client,
         pytest.raises(Unavailable, match="disks are full"),
     ):
         client.submit(credits(3))
 
 
-def test_what_is_decided_what_may_be_and_what_is_not_is_told_apart(cluster: FakeCluster) -> None:
+def test_what_is_decided_what_may_be_and_what_is_not_is_told_apart(
+    cluster: FakeCluster, connect: Connect
+) -> None:
     node = cluster["5000"]
     node.script.extend([node.answer, node.fault("unknown")])
     for each in cluster.nodes.values():
         each.always = each.fault("unavailable", message="no leader")
-    with Client(cluster.config, "5000", timeout=SHORT_S) as client, pytest.raises(Unfinished) as caught:
+    with connect(cluster.config, "5000", timeout=SHORT_S) as client, pytest.raises(Unfinished) as caught:
         client.submit(credits(3))
     assert {name: receipt.balance for name, receipt in caught.value.receipts.items()} == {"r0": 1}
     assert caught.value.unknown == ("r1",)
     assert caught.value.not_done == ("r2",)
 
 
-def test_one_that_no_server_understands_is_told_and_the_others_are_done(cluster: FakeCluster) -> None:
+def test_one_that_no_server_understands_is_told_and_the_others_are_done(
+    cluster: FakeCluster, connect: Connect
+) -> None:
     node = cluster["5000"]
     node.script.extend([node.answer, node.fault("bad_request", message="what?")])
     with (
-        Client(cluster.config, "5000", timeout=SHORT_S) as client,
+        connect(cluster.config, "5000", timeout=SHORT_S) as client,
         pytest.raises(Unfinished, match="what") as caught,
     ):
         client.submit(credits(3))
     assert set(caught.value.receipts) == {"r0", "r2"}
     assert caught.value.not_done == ("r1",)
     node.script.append(node.fault("bad_request", message="what?"))
-    with Client(cluster.config, "5000", timeout=SHORT_S) as client, pytest.raises(Rejected):
+    with connect(cluster.config, "5000", timeout=SHORT_S) as client, pytest.raises(Rejected):
         client.submit(credits(1))
 
 
-def test_reads_are_answered_in_their_order_and_are_never_unknown(cluster: FakeCluster) -> None:
+def test_reads_are_answered_in_their_order_and_are_never_unknown(
+    cluster: FakeCluster, connect: Connect
+) -> None:
     queries = [Query(id=f"q{number}", account="main") for number in range(20)]
-    with Client(cluster.config, timeout=SHORT_S) as client:
+    with connect(cluster.config, timeout=SHORT_S) as client:
         assert [receipt.request_id for receipt in client.read_all(queries)] == [query.id for query in queries]
         for node in cluster.nodes.values():
             node.script.append(node.answer)
@@ -172,21 +185,21 @@ def test_reads_are_answered_in_their_order_and_are_never_unknown(cluster: FakeCl
     ],
 )
 def test_what_cannot_be_submitted_is_refused_before_anything_is_sent(
-    cluster: FakeCluster, commands: Any, fault: type[Exception]
+    cluster: FakeCluster, commands: Any, fault: type[Exception], connect: Connect
 ) -> None:
-    with Client(cluster.config) as client, pytest.raises(fault):
+    with connect(cluster.config) as client, pytest.raises(fault):
         client.submit(commands)
     assert cluster.requests() == 0
 
 
-def test_nothing_is_asked_where_there_is_nothing_to_submit(cluster: FakeCluster) -> None:
-    with Client(cluster.config) as client:
+def test_nothing_is_asked_where_there_is_nothing_to_submit(cluster: FakeCluster, connect: Connect) -> None:
+    with connect(cluster.config) as client:
         assert client.submit([]) == []
     assert cluster.requests() == 0
 
 
-def test_an_end_user_is_named_in_each(cluster: FakeCluster) -> None:
-    with Client(cluster.config, end_user="alice") as client:
+def test_an_end_user_is_named_in_each(cluster: FakeCluster, connect: Connect) -> None:
+    with connect(cluster.config, end_user="alice") as client:
         client.submit(credits(2))
     assert [request["end_user"] for request in cluster.bank.requests] == ["alice", "alice"]
 

@@ -15,6 +15,7 @@ from atm.client import Client
 from atm.ledger.commands import Command, Credit, WriteOff
 from atm.local_cluster import LocalCluster
 from atm.teller.main import main as teller
+from tests.support.both_clients import Awaited, Connect
 from tests.support.certificates import Authority, write_tls_ini
 from tests.support.server_parts import wait_until
 
@@ -123,6 +124,22 @@ def test_a_broken_certificate_is_reported_and_the_old_one_kept(cluster: LocalClu
     wait_until(lambda: cluster.status("n1") is not None, WITHIN_S)
     with Client(cluster.cluster.path, "n1", timeout=WITHIN_S) as client:
         assert client.credit("main", 100).outcome == "ok"
+
+
+@pytest.mark.parametrize("connect", [Client, Awaited], ids=["threads", "asyncio"])
+def test_addresses_with_names_and_a_ca_are_enough_for_many_requests_over_tls(
+    cluster: LocalCluster, tmp_path: Path, authority: Authority, connect: Connect
+) -> None:
+    cert, key = authority.person(tmp_path, "bob", "teller")
+    named = {name: str(node.client) for name, node in cluster.cluster.nodes.items()}
+    assert cluster.cluster.tls is not None
+    with connect(named, timeout=WITHIN_S, ca=cluster.cluster.tls.ca, cert=cert, key=key) as client:
+        client.open("bob")
+        for number in range(50):
+            assert client.credit("bob", 1).check().balance == 1 + number
+        assert client.write_off("bob", 1).outcome == "not_allowed"
+        assert len(list(client.statement_lines("bob"))) == 50
+        assert client.cluster_status().available
 
 
 def _year_in(distance: timedelta) -> int:

@@ -14,8 +14,9 @@ from atm.ledger.audit import auditing, read_only
 from atm.ledger.audit.auditing import audit
 from atm.ledger.audit.read_only import NoLedger, open_read_only
 from atm.ledger.commands import Credit
+from atm.ledger.journal_hash import row_hash
 from atm.ledger.ledger import Ledger
-from atm.ledger.posting import NO_HASH, row_hash
+from atm.ledger.posting import NO_HASH
 from tests.support.entries import logged, time_us
 from tests.support.story import RECORDS, write_ledger
 

@@ -9,7 +9,18 @@ import pytest
 
 from atm.ledger import inquiries
 from atm.ledger import ledger as ledger_module
-from atm.ledger.commands import Accounts, Exceptions, Line, Lookup, Query, ReadResult, Statement
+from atm.ledger.commands import (
+    Accounts,
+    Exceptions,
+    JournalPosting,
+    Line,
+    Lookup,
+    Query,
+    ReadResult,
+    Statement,
+    Watch,
+)
+from atm.ledger.journal_hash import row_hash
 from atm.ledger.ledger import Ledger, LedgerFault
 from atm.ledger.rows import REVERSAL
 from tests.support.entries import records, time_us
@@ -215,6 +226,44 @@ def test_a_balance_comes_with_the_state_of_its_account(ledger: Ledger) -> None:
     assert (view.balance, view.available, view.state, view.pin) == (56, 6, "open", "none")
 
 
+# -- the journal itself ----------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("limit", [1, 2, 5, 100])
+def test_the_pages_of_the_journal_are_all_postings_in_order_and_their_hashes_a_chain(
+    limit: int, ledger: Ledger
+) -> None:
+    found: list[JournalPosting] = []
+    while True:
+        page = ledger.view(Watch(id="w", after=found[-1].posting if found else 0, limit=limit))
+        assert page.hash == (found[-1].hash if found else "00" * 32)
+        assert page.cluster == ledger.cluster.id
+        if not page.postings:
+            break
+        found += page.postings
+    assert [posted.posting for posted in found] == sorted({*numbers_of(ANN), *numbers_of(CASH), 9 * 64})
+    last = bytes(32)
+    for each in found:
+        names = ("posting", "time_us", "debit_account", "credit_account", "amount")
+        columns = [getattr(each, name) for name in (*names, "debit_balance", "credit_balance", "request_id")]
+        last = row_hash(last, *columns)
+        assert each.hash == last.hex()
+    assert (found[0].op, found[0].request_id, found[0].log_index) == ("credit", "c1", 2)
+
+
+def test_the_hash_before_a_page_is_that_of_the_last_posting_up_to_there(ledger: Ledger) -> None:
+    whole = ledger.view(Watch(id="w")).postings or ()
+    after = whole[2].posting + 5
+    page = ledger.view(Watch(id="w", after=after))
+    assert (page.hash, page.postings) == (whole[2].hash, whole[3:])
+    beyond = ledger.view(Watch(id="w", after=2**63 - 1))
+    assert (beyond.hash, beyond.postings) == (whole[-1].hash, ())
+
+
+def numbers_of(lines: list[tuple[int, str, str, int, int]]) -> set[int]:
+    return {line[0] for line in lines}
+
+
 # -- how the file is searched ----------------------------------------------------------------------
 
 
@@ -235,13 +284,15 @@ def test_a_customers_statement_reads_its_own_postings_and_no_others(ledger: Ledg
     assert not [step for step in steps if "SCAN" in step or "TEMP B-TREE" in step], steps
 
 
-@pytest.mark.parametrize("sql", [inquiries.CASH_STATEMENT, inquiries.EXCEPTIONS])
-def test_the_banks_own_pages_are_read_from_their_end_and_never_sorted(sql: str, ledger: Ledger) -> None:
+@pytest.mark.parametrize("sql", [inquiries.CASH_STATEMENT, inquiries.EXCEPTIONS, inquiries.POSTINGS_BEHIND])
+def test_the_pages_of_all_are_read_from_where_they_begin_and_never_sorted(sql: str, ledger: Ledger) -> None:
     steps = plan(ledger, sql)
     assert not [step for step in steps if "SCAN" in step or "TEMP B-TREE" in step], steps
 
 
-@pytest.mark.parametrize("sql", [inquiries.FIRST_AT_OR_AFTER, inquiries.LAST_POSTING, REVERSAL])
+@pytest.mark.parametrize(
+    "sql", [inquiries.FIRST_AT_OR_AFTER, inquiries.LAST_POSTING, REVERSAL, inquiries.HASH_UP_TO]
+)
 def test_each_step_towards_a_past_balance_is_one_search(sql: str, ledger: Ledger) -> None:
     steps = plan(ledger, sql)
     assert steps

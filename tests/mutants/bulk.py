@@ -15,9 +15,9 @@ BULK = (
         what="a receipt is taken for that of another command, which was answered at another time",
         edits=(
             Edit(
-                "PipelinedSender.send_all",
-                "[Receipt.of(run_.bulk.replies[request_.id]) for request_ in requests_]",
-                "list(map(Receipt.of, run_.bulk.replies.values()))",
+                "PipelinedAttempt.steps",
+                "[bulk_.replies[request_.id] for request_ in self.requests]",
+                "list(bulk_.replies.values())",
             ),
         ),
         caught_by=SUBMIT_TESTS + "test_all_are_sent_before_the_first_is_answered",
@@ -31,7 +31,7 @@ BULK = (
                 "self._in_flight.pop(answer_.id, None)",
                 "self._in_flight.pop(answer_.id, None) or next(iter(self._in_flight.values()))",
             ),
-            Edit("Bulk.take", "del self._waiting[answer_.id]", "self._waiting.pop(answer_.id, None)"),
+            Edit("Bulk._take_reply", "del self._waiting[answer_.id]", "self._waiting.pop(answer_.id, None)"),
         ),
         caught_by=SUBMIT_TESTS + "test_an_answer_belongs_to_the_request_with_its_id_and_to_no_other",
     ),

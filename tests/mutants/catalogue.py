@@ -8,6 +8,7 @@ from tests.mutants.backup import BACKUP
 from tests.mutants.bank import BANK
 from tests.mutants.bank_rules import BANK_RULES
 from tests.mutants.bulk import BULK
+from tests.mutants.client import CLIENT
 from tests.mutants.core import CORE
 from tests.mutants.core_members import CORE_MEMBERS
 from tests.mutants.core_snapshot import CORE_SNAPSHOT
@@ -74,6 +75,7 @@ MUTANTS = (
     *BACKUP,
     *TLS,
     *BULK,
+    *CLIENT,
     *QUOTAS,
     *FOREIGN,
 )

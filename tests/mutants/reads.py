@@ -106,9 +106,9 @@ READS = (
         what="a client says that a request is not done although it was sent and may have arrived",
         edits=(
             Edit(
-                "RetryingSender._try",
-                "route_.note_failure(node_); self._note_unknown(course_)",
-                "route_.note_failure(node_)",
+                "Attempt._judged",
+                "self.timeouts += 1; self._note_unknown()",
+                "self.timeouts += 1",
             ),
         ),
         caught_by="tests/client/test_retrying.py::test_when_an_answer_is_lost_and_none_comes_later_the_outcome_is_unknown",

@@ -63,7 +63,7 @@ REGISTRY = (
     Mutant(
         name="list is no answer",
         what="a list of accounts is taken for an answer that says nothing, and refused as malformed",
-        edits=(Edit("ReadResult.is_empty", "self.accounts", "None"),),
+        edits=(Edit("ReadResult.rows", "self.accounts", "None"),),
         caught_by=ACCOUNT_TESTS + "test_the_client_has_them_by_the_page",
     ),
     Mutant(

@@ -49,7 +49,7 @@ STRANGERS = (
     Mutant(
         name="any reply taken for an answer",
         what="a false server ends the teller by the answer to another question",
-        edits=(Edit("RetryingSender._exchange", "isinstance(answer_, Reply) and not answers(...)", "False"),),
+        edits=(Edit("receipt_of", "kind_of(...) if is_ok_ else Refusal", "Accepted if is_ok_ else Refusal"),),
         caught_by=TELLER_TEST,
     ),
     Mutant(

@@ -267,7 +267,7 @@ SURVIVORS = (
     Mutant(
         name="hints heeded in the first round only",
         what="a client that lived through an election asks at random though it is told the leader",
-        edits=(Edit("RetryingSender._ask_until_answered", "tried_ = {node_}", "pass"),),
+        edits=(Edit("Attempt.steps", "tried_ = {node_}", "pass"),),
         caught_by="tests/client/test_retrying.py::test_a_leader_that_is_named_after_a_round_over_all_is_asked_next",
     ),
     Mutant(
@@ -275,7 +275,7 @@ SURVIVORS = (
         what="a client takes a whole processor while the bank is down",
         edits=(
             Edit(
-                "RetryingSender._ask_until_answered",
+                "Attempt.steps",
                 "answer_ is not None or round_is_over_",
                 "answer_ is not None",
             ),
@@ -285,7 +285,7 @@ SURVIVORS = (
     Mutant(
         name="connection made during the close",
         what="a closed client keeps a connection open",
-        edits=(Edit("Pool.acquire", "connection_.close()", "pass"),),
+        edits=(Edit("Pool.take", "connection_.close()", "pass"),),
         caught_by="tests/client/test_connections.py::test_a_connection_that_is_made_while_the_client_closes_is_closed",
     ),
     Mutant(
@@ -325,7 +325,7 @@ SURVIVORS = (
     Mutant(
         name="slow servers never given more time",
         what="a client asks again and again just before a slow bank would have answered",
-        edits=(Edit("RetryingSender._try", "attempt_.timeouts += 1", "pass"),),
+        edits=(Edit("Attempt._judged", "self.timeouts += 1", "pass"),),
         caught_by="tests/client/test_retrying.py::test_servers_that_answer_slowly_are_given_more_time_with_each_try",
     ),
 )

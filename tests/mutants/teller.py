@@ -103,15 +103,13 @@ TELLER = (
     Mutant(
         name="refused connection used again",
         what="a request is sent on a connection that the server is closing, and its outcome is unknown",
-        edits=(
-            Edit("RetryingSender._exchange", "answer_ is not None and answer_.id", "answer_ is not None"),
-        ),
+        edits=(Edit("RetryingSender._try", "answer_ is not None and answer_.id", "answer_ is not None"),),
         caught_by=CONNECTION_TESTS + "test_a_connection_is_not_used_again_after_a_refusal_of_all_of_it",
     ),
     Mutant(
         name="in flight after an answer",
         what="a request that every server refused is called unknown after Ctrl-C",
-        edits=(Edit("RetryingSender._ask_until_answered", "attempt_.in_flight = False", "pass"),),
+        edits=(Edit("Attempt.steps", "self.in_flight = False", "pass"),),
         caught_by=CONNECTION_TESTS
         + "test_an_interrupt_between_two_tries_says_that_a_refused_request_is_not_done",
     ),
@@ -142,7 +140,7 @@ TELLER = (
     Mutant(
         name="slow dials never given more time",
         what="a client gives up each connection just before a far server would have accepted it",
-        edits=(Edit("RetryingSender._try", "attempt_.timeouts += time.monotonic() >= until_", "pass"),),
+        edits=(Edit("Attempt._judged", "self.timeouts += time.monotonic() >= until_", "pass"),),
         caught_by=RETRYING_TESTS + "test_servers_that_do_not_let_connect_are_given_more_time_with_each_try",
     ),
     Mutant(
@@ -150,9 +148,9 @@ TELLER = (
         what="a program is called again and again for one unknown outcome",
         edits=(
             Edit(
-                "RetryingSender._note_unknown",
-                "attempt_.changes_something and not attempt_.may_be_done",
-                "attempt_.changes_something",
+                "Attempt._note_unknown",
+                "self._changes_something and not self.may_be_done",
+                "self._changes_something",
             ),
         ),
         caught_by=RETRYING_TESTS + "test_an_unknown_outcome_is_told_once_however_many_answers_are_lost",

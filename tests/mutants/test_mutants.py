@@ -32,7 +32,7 @@ def test_a_mutant_still_applies_to_the_sources(mutant: Mutant) -> None:
 @pytest.mark.parametrize("mutant", MUTANTS, ids=lambda mutant: mutant.name)
 def test_the_test_that_must_catch_a_mutant_exists(mutant: Mutant) -> None:
     tests = (ROOT / mutant.test_file).read_text(encoding="utf-8")
-    assert re.search(rf"^def {mutant.caught_by.partition('::')[2]}\(", tests, re.MULTILINE)
+    assert re.search(rf"^(async )?def {mutant.caught_by.partition('::')[2]}\(", tests, re.MULTILINE)
 
 
 def test_no_two_mutants_share_a_name_and_the_nearly_invisible_are_among_them() -> None:

@@ -31,6 +31,7 @@ from atm.ledger.commands import (
     Exceptions,
     Holds,
     HoldState,
+    JournalPosting,
     Leg,
     LimitedOp,
     Line,
@@ -43,6 +44,7 @@ from atm.ledger.commands import (
     SetPin,
     Statement,
     WaitingRequest,
+    Watch,
 )
 from atm.ledger.requests import contents_of
 from atm.server.clients import client_connection, client_places, client_server, slots
@@ -220,6 +222,18 @@ def test_the_slots_of_a_request_hold_its_longest_answer() -> None:
         balance=number,
         exception="written_off",
     )
+    posting = JournalPosting(
+        posting=number,
+        time_us=number,
+        op="write_off",
+        request_id=longest,
+        debit_account=longest,
+        credit_account=longest,
+        amount=number,
+        debit_balance=number,
+        credit_balance=number,
+        hash="f" * 64,
+    )
     account = AccountState(account=longest, balance=number, available=number, state="closed", pin="locked")
     hold = HoldState(request_id=longest, amount=number, time_us=number, expires_us=number, posted=number)
     waiting = WaitingRequest(
@@ -267,6 +281,13 @@ def test_the_slots_of_a_request_hold_its_longest_answer() -> None:
             (
                 Approvals(id="a", limit=limit),
                 Reply(**common, approvals=(waiting,) * limit, limits=limits, next=number),
+            )
+            for limit in (1, 20, PAGE_LINES_MAX)
+        ),
+        *(
+            (
+                Watch(id="w", limit=limit),
+                Reply(**common, postings=(posting,) * limit, hash="f" * 64, cluster="c" * 32),
             )
             for limit in (1, 20, PAGE_LINES_MAX)
         ),

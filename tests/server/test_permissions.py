@@ -66,6 +66,7 @@ REQUESTS: list[ClientRequest] = [
     msgspec.convert({"id": "x", "op": "deeds"}, Read),
     msgspec.convert({"id": "x", "op": "approvals"}, Read),
     msgspec.convert({"id": "x", "op": "pepper"}, Read),
+    msgspec.convert({"id": "x", "op": "watch"}, Read),
     Status(id="x"),
     Verify(id="x"),
     Members(id="x"),
@@ -86,9 +87,8 @@ A_TELLERS = """credit debit transfer batch hold raise_hold post void reverse que
     set_pin lookup open status"""
 AN_OPERATORS = f"""{A_TELLERS} freeze unfreeze unlock reset_pin set_limit write_off close exceptions
     accounts deeds approvals approve"""
-ALL_READS = (
-    "query statement holds lookup exceptions accounts members verify status roles deeds approvals pepper"
-)
+ALL_READS = """query statement holds lookup exceptions accounts members verify status roles deeds approvals
+    pepper watch"""
 AN_ADMINS = """members add_member promote_member remove_member move_member replace_member transfer_leadership
     snapshot backup_begin backup_entries backup_chunk status grant_role revoke_role roles deeds
     set_approval_limit approvals rotate_pepper pepper"""

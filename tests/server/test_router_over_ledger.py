@@ -21,6 +21,7 @@ from atm.ledger.commands import (
     Roles,
     RotatePepper,
     Statement,
+    Watch,
 )
 from atm.raft.messages import ConfirmedRead
 from atm.raft.ready import Role
@@ -56,6 +57,7 @@ READS: list[Read] = [
     Deeds(id="x", limit=5, before=7),
     Approvals(id="x", limit=5, before=7),
     Pepper(id="x"),
+    Watch(id="x", after=7, limit=5),
 ]
 
 

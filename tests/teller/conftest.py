@@ -38,7 +38,7 @@ def state_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 @pytest.fixture(autouse=True)
 def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(atm.teller.main, "TIMEOUT_S", 0.3)
-    monkeypatch.setattr("atm.client.retrying.ANSWER_TIMEOUT_S", 0.1)
+    monkeypatch.setattr("atm.client.attempt.ANSWER_TIMEOUT_S", 0.1)
 
 
 @pytest.fixture

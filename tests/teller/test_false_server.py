@@ -104,7 +104,7 @@ def places(answer: Any, path: tuple[Any, ...] = ()) -> Iterator[tuple[Any, ...]]
 @pytest.fixture
 def no_sockets(monkeypatch: pytest.MonkeyPatch) -> None:
     """Let connections be none, so that thousands of replies take seconds."""
-    monkeypatch.setattr("atm.client.retrying.PAUSE_S", (0.0, 0.0))
+    monkeypatch.setattr("atm.client.attempt.PAUSE_S", (0.0, 0.0))
     monkeypatch.setattr("atm.client.node_status.CONFIRMED_WITHIN_S", 0.0)
     monkeypatch.setattr(
         ServerConnection, "__init__", lambda self, pair, *_, **__: setattr(self, "pair", pair)

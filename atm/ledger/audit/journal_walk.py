@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Sequence
 
-from atm.ledger.posting import NO_HASH, POSTINGS_PER_ENTRY, JournalRow, row_hash
+from atm.ledger.journal_hash import row_hash
+from atm.ledger.posting import NO_HASH, POSTINGS_PER_ENTRY, JournalRow
 
 JOURNAL = """select posting, time_us, debit_account, credit_account, amount, debit_balance, credit_balance,
     request_id, hash from journal order by posting"""

@@ -8,6 +8,7 @@ from typing import Literal
 from msgspec import Struct
 
 from atm.ledger.commands import NOT_HASHED, OK, Outcome
+from atm.ledger.own_accounts import cash_of, writeoff_of
 from atm.ledger.peppers import generation_of
 
 WRONG_PINS_MAX = 3  # in a row, at any servers; then the account is locked
@@ -28,7 +29,8 @@ class Account(Struct):
 
     The fields from `locked_until_us` on are used from feature level 2 on (pin_lock.py): None if that level's
     lock was never needed, 0 if no lock stands. `wrong_today` and `unlocks_today` are of the day `pins_day`,
-    `wrong_unseen` are the wrong PINs since the last right login.
+    `wrong_unseen` are the wrong PINs since the last right login. `currency` is its code in ISO 4217; None: the
+    bank's first one.
     """
 
     name: str
@@ -46,6 +48,7 @@ class Account(Struct):
     wrong_today: int = 0
     unlocks_today: int = 0
     wrong_unseen: int = 0
+    currency: str | None = None
     active_holds: int | None = None  # None: not counted yet; no column, but what the ledger's rows come to
 
     @property
@@ -55,8 +58,18 @@ class Account(Struct):
 
     @property
     def is_banks_own(self) -> bool:
-        """Whether it is `cash` or `writeoff`."""
+        """Whether it is the cash or the write-off account of some currency."""
         return self.state == "banks_own"
+
+    @property
+    def cash(self) -> str:
+        """The account on the other side of what is paid in and out."""
+        return cash_of(self.currency)
+
+    @property
+    def writeoff(self) -> str:
+        """The account that bears the bank's losses on this one."""
+        return writeoff_of(self.currency)
 
     @property
     def locked(self) -> bool:

@@ -7,7 +7,6 @@ from typing import assert_never
 from atm.ledger import pin_lock
 from atm.ledger.accounts import Account, PinNotHashed, exists
 from atm.ledger.commands import (
-    BANK_ACCOUNTS,
     NOT_HASHED,
     OK,
     Close,
@@ -21,19 +20,26 @@ from atm.ledger.commands import (
     Unfreeze,
     Unlock,
 )
+from atm.ledger.own_accounts import cash_of, is_banks_own, writeoff_of
 from atm.ledger.peppers import generation_of
 from atm.ledger.unit_of_work import Decision, UnitOfWork
 from atm.ledger.withdrawals import check_pin
 
 
 def decide_open(unit: UnitOfWork, command: Open) -> Decision:
+    """Open an account, and the bank's own with the first one in a currency."""
+    if unit.feature_level < command.level_needed:  # no sound leader's entry: there is no table for it
+        return Outcome.NOT_ALLOWED, None
     account = unit.accounts[command.account]
     if account is not None:
         closed = account.state == "closed"
         return (Outcome.ACCOUNT_CLOSED if closed else Outcome.EXISTS), account
-    assert command.account not in BANK_ACCOUNTS, f"{command.account} exists from the start, and was not found"
-    account = Account(name=command.account, opened_us=unit.time_us)
-    unit.accounts[account.name] = unit.changed_balances[account.name] = account
+    assert not is_banks_own(command.account), f"{command.account} exists from the start, and was not found"
+    for name in (cash_of(command.currency), writeoff_of(command.currency)):
+        if command.currency is not None and unit.accounts[name] is None:
+            unit.add_account(Account(name=name, state="banks_own", currency=command.currency))
+    account = Account(name=command.account, opened_us=unit.time_us, currency=command.currency)
+    unit.add_account(account)
     unit.change_account(account)
     return OK, account
 

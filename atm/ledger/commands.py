@@ -12,6 +12,7 @@ from typing import Annotated, ClassVar, Final, Literal
 
 from msgspec import Meta, Struct
 
+from atm.currencies import MINOR_UNITS
 from atm.identity import LOCAL_IDENTITY, NAME_CHARS_MAX, RESERVED_NAMES
 
 AMOUNT_MINOR_MAX = 10**14 - 1  # twelve digits and two decimals: 999,999,999,999.99
@@ -20,6 +21,7 @@ LEGS_MAX = 64  # postings of one batch
 HOLD_MS_MAX = 400 * 24 * 3600 * 1000
 PAGE_LINES_MAX = 100
 GENERATIONS_MAX = 32  # of the pepper
+CURRENCIES_LEVEL = 2  # the feature level from which on an account may be in another currency
 END_USER_CHARS_MAX = 31  # with the gateway's name and a slash, an actor
 
 LOCAL = LOCAL_IDENTITY.name  # the actor of a client that has no identity
@@ -49,6 +51,9 @@ LoggedActor = Annotated[
     str, Meta(min_length=1, max_length=64)
 ]  # a pattern takes a third of decoding a command
 AccountName = Annotated[str, Meta(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]{0,63}\Z")]
+# With the bank's own accounts of other currencies, such as cash:EUR: see own_accounts.py.
+BookAccount = Annotated[str, Meta(pattern=r"^([A-Za-z0-9][A-Za-z0-9_.-]{0,63}|(cash|writeoff):[A-Z]{3})\Z")]
+Currency = Annotated[str, Meta(pattern=r"^[A-Z]{3}\Z")]
 AmountMinor = Annotated[int, Meta(gt=0, le=AMOUNT_MINOR_MAX)]
 # 4 to 12 digits as a teller sends it; 64 hexadecimal digits once sealed (atm/server/security/pins.py), from
 # generation 2 of the pepper on behind its number and a colon, which only feature level 2 knows.
@@ -91,6 +96,7 @@ class Outcome(StrEnum):
     NEEDS_APPROVAL = "needs_approval"
     ALREADY_APPROVED = "already_approved"
     APPROVAL_EXPIRED = "approval_expired"
+    CURRENCY_MISMATCH = "currency_mismatch"
 
 
 OK: Final = Outcome.OK  # a global, since looking up a member in its class takes as long as a call
@@ -214,17 +220,32 @@ class Reverse(Request, frozen=True, kw_only=True, tag="reverse"):
 class WriteOff(Request, frozen=True, kw_only=True, tag="write_off"):
     """Pay an account, or the cash that is missing (`cash`), out of the bank's `writeoff`."""
 
-    account: AccountName
+    account: BookAccount
     amount: AmountMinor
+
+    @property
+    def level_needed(self) -> int:
+        """A later one for cash of another currency than the first: release 1.1 cannot read its name."""
+        return CURRENCIES_LEVEL if ":" in self.account else self.level
 
 
 # -- commands: accounts --------------------------------------------------------------------------------
 
 
 class Open(Request, frozen=True, kw_only=True, tag="open"):
-    """Open an account with a balance of 0."""
+    """Open an account with a balance of 0, in a currency of ISO 4217; None: in the bank's first one."""
 
     account: AccountName
+    currency: Currency | None = None
+
+    def __post_init__(self) -> None:
+        if self.currency is not None and self.currency not in MINOR_UNITS:
+            raise ValueError(f"{self.currency} is no currency of ISO 4217 with minor units")
+
+    @property
+    def level_needed(self) -> int:
+        """A later one for another currency than the first."""
+        return self.level if self.currency is None else CURRENCIES_LEVEL
 
 
 class Freeze(Request, frozen=True, kw_only=True, tag="freeze"):
@@ -415,7 +436,7 @@ class Reseal(
 class Query(Request, frozen=True, kw_only=True, tag="query"):
     """Ask for an account's balance, now or as it was at a past time."""
 
-    account: AccountName
+    account: BookAccount
     at_us: Annotated[int, Meta(ge=0, le=2**62)] | None = None
 
 
@@ -424,7 +445,7 @@ class Statement(Request, frozen=True, kw_only=True, tag="statement"):
 
     cursor: ClassVar[str] = "before"  # names the field that takes the `next` of the page before
 
-    account: AccountName
+    account: BookAccount
     limit: Annotated[int, Meta(gt=0, le=PAGE_LINES_MAX)] = 20
     before: Annotated[int, Meta(ge=0, le=2**63 - 1)] | None = None
 
@@ -667,7 +688,8 @@ class LedgerReceipt(Struct, frozen=True, kw_only=True, gc=False):
 class Line(Struct, frozen=True, kw_only=True, omit_defaults=True):
     """A posting as one account's statement shows it; `amount` is below zero for money that left.
 
-    `exception` is None but on the list of exceptions: `late`, `overdrawn` or `written_off`.
+    `exception` is None but on the list of exceptions: `late`, `overdrawn` or `written_off`. That list has each
+    line's `currency`, None for the bank's first.
     """
 
     posting: int
@@ -679,12 +701,13 @@ class Line(Struct, frozen=True, kw_only=True, omit_defaults=True):
     amount: int
     balance: int
     exception: str | None = None
+    currency: str | None = None
 
 
-class AccountState(Struct, frozen=True, kw_only=True):
+class AccountState(Struct, frozen=True, kw_only=True, omit_defaults=True):
     """A customer's account in the list of all; amounts are minor units.
 
-    `state` is open, frozen or closed, and `pin` none, set or locked.
+    `state` is open, frozen or closed, and `pin` none, set or locked. `currency` is None for the bank's first.
     """
 
     account: str
@@ -692,6 +715,7 @@ class AccountState(Struct, frozen=True, kw_only=True):
     available: int
     state: str
     pin: str
+    currency: str | None = None
 
 
 class HoldState(Struct, frozen=True, kw_only=True):
@@ -728,6 +752,7 @@ class Deed(Struct, frozen=True, kw_only=True, omit_defaults=True):
     amount: int | None = None
     outcome: str
     request_id: str
+    currency: str | None = None  # of the amount; None: the bank's first
 
 
 class ApprovalLimit(Struct, frozen=True, kw_only=True, gc=False):
@@ -757,6 +782,7 @@ class WaitingRequest(Struct, frozen=True, kw_only=True, omit_defaults=True):
     amount: int | None = None
     stake: int
     request_id: str
+    currency: str | None = None  # of the amounts; None: the bank's first
 
 
 class PepperView(Struct, frozen=True, kw_only=True, omit_defaults=True):
@@ -785,6 +811,8 @@ class Contents(Struct, frozen=True, kw_only=True, omit_defaults=True, gc=False):
 class ReadResult(LedgerReceipt, frozen=True, kw_only=True, omit_defaults=True):
     """The ledger's answer to a request that only reads; fields of other requests are None.
 
+    Of all that have amounts, `currency` is theirs, None for the bank's first one.
+
     query      `state` is open, frozen or closed; `pin` is none, set or locked. `locked_until_us` says until
                when, None: until it is unlocked. `tries_left` says how many wrong PINs will lock it, if fewer
                than at first, `wrong_pins` how many there were since the last right login, if any;
@@ -807,6 +835,7 @@ class ReadResult(LedgerReceipt, frozen=True, kw_only=True, omit_defaults=True):
     tries_left: int | None = None
     wrong_pins: int | None = None
     sealed_for: int | None = None
+    currency: str | None = None
     lines: tuple[Line, ...] | None = None
     accounts: tuple[AccountState, ...] | None = None
     holds: tuple[HoldState, ...] | None = None

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import assert_never
 
 from atm.ledger.accounts import Account
-from atm.ledger.commands import CASH, OK, WRITEOFF, Hold, Outcome, Post, Void
+from atm.ledger.commands import OK, Hold, Outcome, Post, Void
 from atm.ledger.posting import Posting
 from atm.ledger.unit_of_work import Decision, HoldRecord, HoldState, UnitOfWork
 from atm.ledger.withdrawals import may_withdraw, note_withdrawal, restore_limit
@@ -52,8 +52,8 @@ def decide_post(unit: UnitOfWork, command: Post) -> Decision:
     if amount > hold.amount:
         return Outcome.EXCEEDS_HOLD, account
     late = outcome is Outcome.HOLD_EXPIRED
-    payer = WRITEOFF if account.state == "closed" else hold.account
-    outcome = unit.move(command.id, [Posting(payer, CASH, amount)], overdraft=True)
+    payer = account.writeoff if account.state == "closed" else hold.account
+    outcome = unit.move(command.id, [Posting(payer, account.cash, amount)], overdraft=True)
     if outcome is not OK:
         return outcome, account
     if not late:
@@ -63,7 +63,7 @@ def decide_post(unit: UnitOfWork, command: Post) -> Decision:
         note_withdrawal(unit, account, amount)  # again: it was given back when the hold ended
     hold.state, hold.posted = "posted", amount
     unit.change_hold(hold)
-    if payer == WRITEOFF:
+    if payer != hold.account:
         unit.note_exception("written_off")
     elif account.balance < 0:
         unit.note_exception("overdrawn")

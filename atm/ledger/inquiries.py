@@ -34,11 +34,13 @@ from atm.ledger.commands import (
     Statement,
     WaitingRequest,
 )
+from atm.ledger.currencies import currency_of
 from atm.ledger.deeds import DEED_COLUMNS
 from atm.ledger.peppers import FIRST_GENERATION, PepperState, generation_of, of_generation
 from atm.ledger.pin_lock import is_locked, tries_left
 from atm.ledger.rows import HOLDS_OF, Row, SqliteRows
 
+Asked = TypeVar("Asked", Deed, WaitingRequest)
 Shown = TypeVar("Shown", HoldState, RoleState, Deed, ApprovalLimit, WaitingRequest)
 
 # Of an approval, what it approved.
@@ -102,6 +104,7 @@ def balance_view(query: Query, account: Account, now_us: int) -> ReadResult:
         tries_left=tries if tries < WRONG_PINS_MAX else None,
         wrong_pins=account.wrong_unseen or None,
         sealed_for=None if generation == FIRST_GENERATION else generation,
+        currency=account.currency,
     )
 
 
@@ -155,7 +158,8 @@ class Inquiries:
             return ReadResult(id=query.id, outcome=Outcome.NO_SUCH_ACCOUNT)
         before = self._first_posting_after(at_us)
         lines = self._lines(query.account, before, 1)
-        return ReadResult(id=query.id, outcome=Outcome.OK, balance=lines[0].balance if lines else 0)
+        balance = lines[0].balance if lines else 0
+        return ReadResult(id=query.id, outcome=Outcome.OK, balance=balance, currency=account.currency)
 
     def _first_posting_after(self, time_us: int) -> int:
         """Return the number of the first posting later than `time_us`: times rise with the numbers."""
@@ -180,6 +184,7 @@ class Inquiries:
             outcome=Outcome.OK,
             balance=account.balance,
             available=account.available,
+            currency=account.currency,
             lines=page,
             next=following,
         )
@@ -192,8 +197,12 @@ class Inquiries:
     def _exceptions(self, request: Exceptions) -> ReadResult:
         before = NO_POSTING if request.before is None else request.before
         rows = self._cursor.execute(EXCEPTIONS, {"before": before, "limit": request.limit + 1}).fetchall()
-        page, following = _page(tuple(map(_line, rows)), request.limit)
+        page, following = _page(tuple(self._with_currency(_line(row)) for row in rows), request.limit)
         return ReadResult(id=request.id, outcome=Outcome.OK, lines=page, next=following)
+
+    def _with_currency(self, line: Line) -> Line:
+        account = self.rows.account(line.account)
+        return line if account is None else replace(line, currency=account.currency)
 
     def _accounts(self, request: Accounts, now_us: int) -> ReadResult:
         values = {"after": request.after or "", "limit": request.limit + 1}
@@ -215,6 +224,7 @@ class Inquiries:
             outcome=Outcome.OK,
             balance=account.balance,
             available=account.available,
+            currency=account.currency,
             holds=page,
             next=page[-1].request_id if len(found) > request.limit else None,
         )
@@ -228,7 +238,9 @@ class Inquiries:
 
     def _deeds(self, request: Deeds) -> ReadResult:
         values = (NO_POSTING if request.before is None else request.before, request.limit + 1)
-        found = [_struct(Deed, row) for row in self._newer(DEEDS_BEFORE, values)]
+        found = [
+            self._with_its_currency(_struct(Deed, (*row, None))) for row in self._newer(DEEDS_BEFORE, values)
+        ]
         page = tuple(found[: request.limit])
         following = page[-1].deed if len(found) > request.limit else None
         return ReadResult(id=request.id, outcome=Outcome.OK, deeds=page, next=following)
@@ -236,7 +248,10 @@ class Inquiries:
     def _approvals(self, request: Approvals, now_us: int) -> ReadResult:
         before = NO_POSTING if request.before is None else request.before
         values = (now_us - approvals.APPROVE_WITHIN_US, before, request.limit + 1)
-        found = [_struct(WaitingRequest, row) for row in self._newer(WAITING_BEFORE, values)]
+        found = [
+            self._with_its_currency(_struct(WaitingRequest, (*row, None)))
+            for row in self._newer(WAITING_BEFORE, values)
+        ]
         page = tuple(found[: request.limit])
         return ReadResult(
             id=request.id,
@@ -245,6 +260,10 @@ class Inquiries:
             limits=tuple(_struct(ApprovalLimit, row) for row in self._newer(LIMITS)),
             next=page[-1].log_index if len(found) > request.limit else None,
         )
+
+    def _with_its_currency(self, about: Asked) -> Asked:
+        """Return what is told of a request with the currency of its amounts."""
+        return replace(about, currency=currency_of(self.rows, about.request_id))
 
     def _pepper(self, request: Pepper) -> ReadResult:
         found = self.rows.pepper() if self._has_newer_tables() else PepperState()
@@ -278,6 +297,7 @@ class Inquiries:
             **asdict(replace(record.receipt, id=request.id)),
             asked=record.asked,
             actor=record.actor,
+            currency=currency_of(self.rows, request.request_id),
             reversed_by=self._cursor.execute(REVERSED_BY, (request.request_id,)).get,
             approved_by=None if approval is None else approval.approved_by,
         )
@@ -290,6 +310,7 @@ def _account_state(account: Account, now_us: int) -> AccountState:
         available=account.available,
         state=account.state,
         pin=_pin_state(account, now_us),
+        currency=account.currency,
     )
 
 

@@ -99,8 +99,8 @@ def _json(details: dict[str, Any]) -> str:
     return msgspec.json.encode(details).decode()
 
 
-def named_in(asked: Contents, field: Literal["hold", "request"]) -> str:
-    """Return the id of the hold that a `post` or a `void` names, or of the request that an `approve` does."""
+def named_in(asked: Contents, field: Literal["hold", "original", "request"]) -> str:
+    """Return the id that a `post` or a `void` names, or a `reverse`, or an `approve`."""
     assert asked.details is not None
     return msgspec.json.decode(asked.details, type=dict[str, str])[field]
 

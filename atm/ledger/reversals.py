@@ -7,8 +7,9 @@ from collections.abc import Sequence
 from operator import itemgetter
 
 from atm.ledger.accounts import Account
-from atm.ledger.commands import CASH, OK, WRITEOFF, Contents, Outcome, Reverse
+from atm.ledger.commands import OK, Contents, Outcome, Reverse
 from atm.ledger.holds import end_hold, find_hold, may_end
+from atm.ledger.own_accounts import is_banks_own
 from atm.ledger.posting import POSTINGS_PER_ENTRY, Posting
 from atm.ledger.requests import named_in
 from atm.ledger.unit_of_work import TOMBSTONE, Decision, HoldRecord, IdempotencyRecord, UnitOfWork
@@ -139,5 +140,4 @@ def _may_correct(unit: UnitOfWork, postings: Sequence[Posting]) -> Outcome:
 
 def _customer(posting: Posting) -> str:
     """Return the customer's side of a posting, the payer's if both are customers."""
-    banks_own = posting.debit_account in {CASH, WRITEOFF}
-    return posting.credit_account if banks_own else posting.debit_account
+    return posting.credit_account if is_banks_own(posting.debit_account) else posting.debit_account

@@ -9,14 +9,12 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import assert_never
 
-from atm.ledger.accounts import PinNotHashed, exists, may_move
+from atm.ledger.accounts import Account, PinNotHashed, exists, may_move
 from atm.ledger.administration import decide_administration, decide_open, decide_pin
 from atm.ledger.approvals import approved, hold_back, use_up
 from atm.ledger.commands import (
     AMOUNT_MINOR_MAX,
-    CASH,
     OK,
-    WRITEOFF,
     ApprovalLimit,
     Approve,
     Batch,
@@ -53,6 +51,7 @@ from atm.ledger.commands import (
     WriteOff,
 )
 from atm.ledger.holds import decide_hold, decide_post, decide_void, expire_holds
+from atm.ledger.own_accounts import is_cash
 from atm.ledger.posting import Posting
 from atm.ledger.requests import contents_of, same_contents
 from atm.ledger.resealing import decide_rotation, reseal
@@ -202,8 +201,8 @@ def _approve(unit: UnitOfWork, command: Approve) -> Decision:
 def _credit(unit: UnitOfWork, command: Credit) -> Decision:
     account = unit.accounts[command.account]
     outcome = may_move(account)
-    if outcome is OK:
-        outcome = unit.move(command.id, [Posting(CASH, command.account, command.amount)])
+    if outcome is OK and account is not None:
+        outcome = unit.move(command.id, [Posting(account.cash, command.account, command.amount)])
     return outcome, account
 
 
@@ -211,29 +210,36 @@ def _debit(unit: UnitOfWork, command: Debit) -> Decision:
     account = unit.accounts[command.account]
     outcome = may_withdraw(unit, account, command.pin, command.amount)
     if outcome is OK and account is not None:
-        outcome = unit.move(command.id, [Posting(command.account, CASH, command.amount)])
+        outcome = unit.move(command.id, [Posting(command.account, account.cash, command.amount)])
         if outcome is OK:
             note_withdrawal(unit, account, command.amount)
     return outcome, account
 
 
 def _transfer(unit: UnitOfWork, request_id: str, legs: Sequence[Transfer | Leg]) -> Decision:
-    """All legs or none, but every wrong PIN on the way counts."""
+    """All legs or none, and all in one currency; but every wrong PIN on the way counts."""
     payer = unit.accounts[legs[0].account]
     for leg in legs:
-        outcome = may_pay(unit, unit.accounts[leg.account], leg.pin)
+        account, target = unit.accounts[leg.account], unit.accounts[leg.target]
+        outcome = may_pay(unit, account, leg.pin)
         if outcome is OK:
-            outcome = may_move(unit.accounts[leg.target])
+            outcome = may_move(target)
+        if outcome is OK and not _currency(payer) == _currency(account) == _currency(target):
+            outcome = Outcome.CURRENCY_MISMATCH
         if outcome is not OK:
             return outcome, payer
     return unit.move(request_id, [Posting(leg.account, leg.target, leg.amount) for leg in legs]), payer
 
 
+def _currency(account: Account | None) -> str | None:
+    return None if account is None else account.currency
+
+
 def _write_off(unit: UnitOfWork, command: WriteOff) -> Decision:
     account = unit.accounts[command.account]
-    outcome = OK if command.account == CASH else exists(account)
-    if outcome is OK:
-        outcome = unit.move(command.id, [Posting(WRITEOFF, command.account, command.amount)])
+    outcome = OK if account is not None and is_cash(command.account) else exists(account)
+    if outcome is OK and account is not None:
+        outcome = unit.move(command.id, [Posting(account.writeoff, command.account, command.amount)])
         if outcome is OK:
             unit.note_exception("written_off")
     return outcome, account

@@ -28,6 +28,14 @@ CREATE TABLE pin_lock (
     wrong_unseen    INTEGER NOT NULL                               -- wrong PINs since the last right login
 ) STRICT, WITHOUT ROWID;
 
+-- The currency of each account that is not in the bank's first one, by its code in ISO 4217. With the first account
+-- in a currency come two of the bank's own, such as `cash:EUR` and `writeoff:EUR`. Every posting joins accounts of
+-- one currency, so the balances of each add up to 0. Amounts are in its minor units: 5000 is 50.00 EUR, or 5000 JPY.
+CREATE TABLE account_currency (
+    account  TEXT NOT NULL PRIMARY KEY REFERENCES balance (account),
+    currency TEXT NOT NULL CHECK (currency GLOB '[A-Z][A-Z][A-Z]')
+) STRICT, WITHOUT ROWID;
+
 -- How many active holds an account has: from feature level 2 on, 1,000 at most.
 CREATE INDEX hold_active ON hold (account) WHERE state = 'active';
 

@@ -5,6 +5,7 @@
     d1 debit ann 500          k1 close ann              l1 login ann 1234
     t1 transfer ann bob 500   y1 unlock ann             m1 set_limit ann 500
                               z1 reset_pin ann
+    o2 open bob EUR
     h1 hold ann 500 60s       p1 post h1                m2 set_limit ann none
     w1 write_off ann 500      p2 post h1 300            r1 reverse c1
     b1 batch ann bob 500, bob eve 300                   r2 reverse c1 300
@@ -197,6 +198,8 @@ def _of_account(request_id: str, op: str, rest: str) -> Command:  # noqa: C901 -
     match op, *rest.split():
         case [name, account] if name in ON_ACCOUNTS:
             return ON_ACCOUNTS[name](id=request_id, account=account)
+        case ["open", account, currency]:
+            return Open(id=request_id, account=account, currency=currency)
         case ["set_pin", account, pin]:
             return SetPin(id=request_id, account=account, pin=pin)
         case ["set_pin", account, pin, "old", old_pin]:

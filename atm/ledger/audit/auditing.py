@@ -21,7 +21,7 @@ from typing import cast
 import apsw
 import msgspec
 
-from atm.ledger.audit.checks import APPROVAL_CHECKS, CHECKS, DEED_CHECKS
+from atm.ledger.audit.checks import APPROVAL_CHECKS, CHECKS, CURRENCY_CHECKS, DEED_CHECKS
 from atm.ledger.audit.digest import table_digest, table_names
 from atm.ledger.audit.findings import Findings
 from atm.ledger.audit.journal_walk import JOURNAL, JournalWalk
@@ -92,7 +92,7 @@ class _Audit:
             self._try(self._check_references)
             for check in CHECKS:
                 self._try(partial(self._find, check.sql, check.line.format))
-            self._try(self._check_deeds)
+            self._try(self._check_level_2)
             self._try(partial(self._walk, walk))
             if applied is not None:
                 walk.finish(applied)
@@ -126,8 +126,8 @@ class _Audit:
             lambda table, parent, count: f"{table}: {count} of its rows refer to no {parent}",
         )
 
-    def _check_deeds(self) -> None:
-        """The record of deeds, and who approved what: a ledger has both from feature level 2 on."""
+    def _check_level_2(self) -> None:
+        """Deeds, approvals and currencies: a ledger has all these from feature level 2 on."""
         if "deed" not in table_names(self._cursor):
             return
         report, last_hash = self._of_one_check(), NO_HASH
@@ -135,7 +135,7 @@ class _Audit:
             if deed_hash(last_hash, *cast(list[str | int | None], columns)) != found:
                 report(f"deed {columns[0]}: its hash does not fit its contents and the deed before it")
             last_hash = cast(bytes, found)
-        for check in (*DEED_CHECKS, *APPROVAL_CHECKS):
+        for check in (*DEED_CHECKS, *APPROVAL_CHECKS, *CURRENCY_CHECKS):
             self._find(check.sql, check.line.format)
 
     def _walk(self, walk: JournalWalk) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import assert_never
 
 from atm.ledger import pin_lock
-from atm.ledger.accounts import Account, PinNotHashed, exists
+from atm.ledger.accounts import Account, PinNotHashed, exists, in_currency
 from atm.ledger.commands import (
     NOT_HASHED,
     OK,
@@ -101,6 +101,8 @@ def decide_administration(  # noqa: C901 - a case for each kind
             if account.locked_until_us is not None:
                 unit.change_lock(account)
         case SetLimit():
+            if command.amount is not None and in_currency(account, command.currency) is not OK:
+                return Outcome.CURRENCY_MISMATCH, account
             if account.daily_limit is None:
                 account.count_from(unit.time_us)
             account.daily_limit = command.amount

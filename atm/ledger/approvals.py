@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from msgspec.structs import replace
 
-from atm.ledger.accounts import DAY_US, Account, exists
+from atm.ledger.accounts import DAY_US, Account, exists, may_write_off
 from atm.ledger.commands import (
     OK,
     Approve,
@@ -19,7 +19,6 @@ from atm.ledger.commands import (
     Reverse,
     WriteOff,
 )
-from atm.ledger.own_accounts import is_cash
 from atm.ledger.requests import asked_again
 from atm.ledger.reversals import taken_back
 from atm.ledger.roles import allowed, person
@@ -31,8 +30,8 @@ APPROVE_WITHIN_US = DAY_US  # of log time, since it was asked
 def hold_back(unit: UnitOfWork, logged: LoggedCommand, op: str) -> Decision | None:
     """Store a request that is above the limit of its kind; return None if it is to be decided at once.
 
-    Where nothing is at stake, since the request would be refused, the ordinary rules decide. A limit counts in
-    the bank's first currency. In another one it is 0: no rate is known by which the two could be compared.
+    Where nothing is at stake, since the request would be refused, the ordinary rules decide. A limit counts
+    in the bank's first currency. In any other it is 0: no rate is known by which the two could be compared.
     """
     limit, command = unit.approval_limits.get(op), logged.command
     if limit is None or limit.amount is None or not logged.roles:
@@ -60,8 +59,7 @@ def _at_stake(unit: UnitOfWork, command: Limited) -> tuple[int, Account | None]:
         return taken_back(unit, command)
     account = unit.accounts[command.account]
     if isinstance(command, WriteOff):
-        is_paid = account is not None and (is_cash(command.account) or exists(account) is OK)
-        return (command.amount if is_paid else 0), account
+        return (command.amount if may_write_off(account, command) is OK else 0), account
     return (account.balance if account is not None and exists(account) is OK else 0), account
 
 

@@ -134,17 +134,31 @@ class Request(
         return RECEIPT_BYTES_MAX
 
 
+class InCurrency(Request, frozen=True, kw_only=True):
+    """The base of the commands that say amounts: in minor units of the `currency`, None: of the bank's first.
+
+    It must be that of the accounts, or nothing moves: so who knows no other currency cannot take one for it.
+    """
+
+    currency: Currency | None = None
+
+    @property
+    def level_needed(self) -> int:
+        """A later one for another currency than the first."""
+        return self.level if self.currency is None else CURRENCIES_LEVEL
+
+
 # -- commands: money ---------------------------------------------------------------------------------
 
 
-class Credit(Request, frozen=True, kw_only=True, tag="credit"):
+class Credit(InCurrency, frozen=True, kw_only=True, tag="credit"):
     """Pay cash into an account."""
 
     account: AccountName
     amount: AmountMinor
 
 
-class Debit(Request, frozen=True, kw_only=True, tag="debit"):
+class Debit(InCurrency, frozen=True, kw_only=True, tag="debit"):
     """Pay cash out of an account."""
 
     account: AccountName
@@ -152,7 +166,7 @@ class Debit(Request, frozen=True, kw_only=True, tag="debit"):
     pin: Pin | None = None
 
 
-class Transfer(Request, frozen=True, kw_only=True, tag="transfer"):
+class Transfer(InCurrency, frozen=True, kw_only=True, tag="transfer"):
     """Move money from `account` to `target`."""
 
     account: AccountName
@@ -178,13 +192,13 @@ class Leg(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, omit_de
             raise ValueError("a leg's two accounts differ")
 
 
-class Batch(Request, frozen=True, kw_only=True, tag="batch"):
+class Batch(InCurrency, frozen=True, kw_only=True, tag="batch"):
     """Several transfers in order, all or none."""
 
     legs: Annotated[tuple[Leg, ...], Meta(min_length=1, max_length=LEGS_MAX)]
 
 
-class Hold(Request, frozen=True, kw_only=True, tag="hold"):
+class Hold(InCurrency, frozen=True, kw_only=True, tag="hold"):
     """Reserve an amount of an account until it is posted, voided, or `expires_ms` of log time have passed."""
 
     account: AccountName
@@ -193,7 +207,7 @@ class Hold(Request, frozen=True, kw_only=True, tag="hold"):
     pin: Pin | None = None
 
 
-class Post(Request, frozen=True, kw_only=True, tag="post"):
+class Post(InCurrency, frozen=True, kw_only=True, tag="post"):
     """Pay out what was held, or `amount` of it and release the rest: the cash has left the machine."""
 
     hold: RequestId
@@ -206,7 +220,7 @@ class Void(Request, frozen=True, kw_only=True, tag="void"):
     hold: RequestId
 
 
-class Reverse(Request, frozen=True, kw_only=True, tag="reverse"):
+class Reverse(InCurrency, frozen=True, kw_only=True, tag="reverse"):
     """Book the opposite of the request `original`, or of `amount` of it, once; or release a hold."""
 
     original: RequestId
@@ -217,7 +231,7 @@ class Reverse(Request, frozen=True, kw_only=True, tag="reverse"):
             raise ValueError("a reversal has an id of its own")
 
 
-class WriteOff(Request, frozen=True, kw_only=True, tag="write_off"):
+class WriteOff(InCurrency, frozen=True, kw_only=True, tag="write_off"):
     """Pay an account, or the cash that is missing (`cash`), out of the bank's `writeoff`."""
 
     account: BookAccount
@@ -225,27 +239,21 @@ class WriteOff(Request, frozen=True, kw_only=True, tag="write_off"):
 
     @property
     def level_needed(self) -> int:
-        """A later one for cash of another currency than the first: release 1.1 cannot read its name."""
-        return CURRENCIES_LEVEL if ":" in self.account else self.level
+        """A later one for cash of another currency, too: release 1.1 cannot read its name."""
+        return CURRENCIES_LEVEL if ":" in self.account else super().level_needed
 
 
 # -- commands: accounts --------------------------------------------------------------------------------
 
 
-class Open(Request, frozen=True, kw_only=True, tag="open"):
+class Open(InCurrency, frozen=True, kw_only=True, tag="open"):
     """Open an account with a balance of 0, in a currency of ISO 4217; None: in the bank's first one."""
 
     account: AccountName
-    currency: Currency | None = None
 
     def __post_init__(self) -> None:
         if self.currency is not None and self.currency not in MINOR_UNITS:
             raise ValueError(f"{self.currency} is no currency of ISO 4217 with minor units")
-
-    @property
-    def level_needed(self) -> int:
-        """A later one for another currency than the first."""
-        return self.level if self.currency is None else CURRENCIES_LEVEL
 
 
 class Freeze(Request, frozen=True, kw_only=True, tag="freeze"):
@@ -295,7 +303,7 @@ class ResetPin(Request, frozen=True, kw_only=True, tag="reset_pin"):
     account: AccountName
 
 
-class SetLimit(Request, frozen=True, kw_only=True, tag="set_limit"):
+class SetLimit(InCurrency, frozen=True, kw_only=True, tag="set_limit"):
     """Limit what may be withdrawn (`debit`, `hold`) from an account in a day of log time (UTC)."""
 
     account: AccountName
@@ -688,8 +696,8 @@ class LedgerReceipt(Struct, frozen=True, kw_only=True, gc=False):
 class Line(Struct, frozen=True, kw_only=True, omit_defaults=True):
     """A posting as one account's statement shows it; `amount` is below zero for money that left.
 
-    `exception` is None but on the list of exceptions: `late`, `overdrawn` or `written_off`. That list has each
-    line's `currency`, None for the bank's first.
+    `exception` is None but on the list of exceptions: `late`, `overdrawn` or `written_off`. `currency` is
+    None for the bank's first.
     """
 
     posting: int
@@ -718,13 +726,14 @@ class AccountState(Struct, frozen=True, kw_only=True, omit_defaults=True):
     currency: str | None = None
 
 
-class HoldState(Struct, frozen=True, kw_only=True):
+class HoldState(Struct, frozen=True, kw_only=True, omit_defaults=True):
     """An active hold: its id, its amount, since when, and until when if nothing ends it before."""
 
     request_id: str
     amount: int
     time_us: int
     expires_us: int
+    currency: str | None = None  # None: the bank's first
 
 
 class RoleState(Struct, frozen=True, kw_only=True):

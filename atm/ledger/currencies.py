@@ -1,6 +1,8 @@
-"""In which currency a request was asked: that of the account that it names, or that of the request it names."""
+"""In which currency a request was asked, and in which the account is that it was about."""
 
 from __future__ import annotations
+
+from typing import Any
 
 import msgspec
 
@@ -10,7 +12,10 @@ from atm.ledger.rows import SqliteRows
 
 
 def currency_of(rows: SqliteRows, request_id: str) -> str | None:
-    """Return the currency of the amounts of a request, None for the bank's first, or if there are none."""
+    """Return the currency of the account that a request is about, None for the bank's first, or for none.
+
+    What names a request is about the account of that one.
+    """
     record = rows.record(request_id) if rows.has_level_2 else None
     if record is None:
         return None
@@ -30,7 +35,15 @@ def currency_of(rows: SqliteRows, request_id: str) -> str | None:
     return None if account is None else account.currency
 
 
+def currency_said(rows: SqliteRows, request_id: str) -> str | None:
+    """Return the currency that a request says its amount is in; None for the bank's first, or for none."""
+    record = rows.record(request_id) if rows.has_level_2 else None
+    return None if record is None else _details(record.asked).get("currency")
+
+
 def _first_payer(asked: Contents) -> str:
-    assert asked.details is not None
-    legs = msgspec.json.decode(asked.details, type=dict[str, list[tuple[str, str, int]]])["legs"]
-    return legs[0][0]
+    return str(_details(asked)["legs"][0][0])
+
+
+def _details(asked: Contents) -> dict[str, Any]:
+    return {} if asked.details is None else msgspec.json.decode(asked.details, type=dict[str, Any])

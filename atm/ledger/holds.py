@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import assert_never
 
-from atm.ledger.accounts import Account
+from atm.ledger.accounts import Account, in_currency
 from atm.ledger.commands import OK, Hold, Outcome, Post, Void
 from atm.ledger.posting import Posting
 from atm.ledger.unit_of_work import Decision, HoldRecord, HoldState, UnitOfWork
@@ -17,7 +17,7 @@ ACTIVE_HOLDS_LEVEL = 2  # the feature level from which on that is so
 def decide_hold(unit: UnitOfWork, command: Hold) -> Decision:
     """Reserve an amount under the same rules as a debit."""
     account = unit.accounts[command.account]
-    outcome = may_withdraw(unit, account, command.pin, command.amount)
+    outcome = may_withdraw(unit, account, command)
     if outcome is OK and account is not None:
         if unit.feature_level >= ACTIVE_HOLDS_LEVEL and count_active(unit, account) >= ACTIVE_HOLDS_MAX:
             return Outcome.LIMIT_EXCEEDED, account
@@ -49,6 +49,8 @@ def decide_post(unit: UnitOfWork, command: Post) -> Decision:
     if outcome not in {OK, Outcome.HOLD_EXPIRED}:
         return outcome, account
     amount = hold.amount if command.amount is None else command.amount
+    if command.amount is not None and in_currency(account, command.currency) is not OK:
+        return Outcome.CURRENCY_MISMATCH, account
     if amount > hold.amount:
         return Outcome.EXCEEDS_HOLD, account
     late = outcome is Outcome.HOLD_EXPIRED

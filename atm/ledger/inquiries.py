@@ -34,13 +34,12 @@ from atm.ledger.commands import (
     Statement,
     WaitingRequest,
 )
-from atm.ledger.currencies import currency_of
+from atm.ledger.currencies import currency_of, currency_said
 from atm.ledger.deeds import DEED_COLUMNS
 from atm.ledger.peppers import FIRST_GENERATION, PepperState, generation_of, of_generation
 from atm.ledger.pin_lock import is_locked, tries_left
 from atm.ledger.rows import HOLDS_OF, Row, SqliteRows
 
-Asked = TypeVar("Asked", Deed, WaitingRequest)
 Shown = TypeVar("Shown", HoldState, RoleState, Deed, ApprovalLimit, WaitingRequest)
 
 # Of an approval, what it approved.
@@ -157,7 +156,7 @@ class Inquiries:
         if account is None or account.opened_us > at_us:
             return ReadResult(id=query.id, outcome=Outcome.NO_SUCH_ACCOUNT)
         before = self._first_posting_after(at_us)
-        lines = self._lines(query.account, before, 1)
+        lines = self._lines(account, before, 1)
         balance = lines[0].balance if lines else 0
         return ReadResult(id=query.id, outcome=Outcome.OK, balance=balance, currency=account.currency)
 
@@ -177,7 +176,7 @@ class Inquiries:
         account = self.rows.account(request.account)
         if account is None:
             return ReadResult(id=request.id, outcome=Outcome.NO_SUCH_ACCOUNT)
-        lines = self._lines(request.account, request.before, request.limit + 1)
+        lines = self._lines(account, request.before, request.limit + 1)
         page, following = _page(lines, request.limit)
         return ReadResult(
             id=request.id,
@@ -189,18 +188,19 @@ class Inquiries:
             next=following,
         )
 
-    def _lines(self, account: str, before: int | None, limit: int) -> tuple[Line, ...]:
-        sql = CASH_STATEMENT if account == CASH else STATEMENT
-        values = {"account": account, "before": NO_POSTING if before is None else before, "limit": limit}
-        return tuple(_line(row) for row in self._cursor.execute(sql, values))
+    def _lines(self, account: Account, before: int | None, limit: int) -> tuple[Line, ...]:
+        sql = CASH_STATEMENT if account.name == CASH else STATEMENT
+        values = {"account": account.name, "before": NO_POSTING if before is None else before, "limit": limit}
+        return tuple(_line(row, account.currency) for row in self._cursor.execute(sql, values))
 
     def _exceptions(self, request: Exceptions) -> ReadResult:
         before = NO_POSTING if request.before is None else request.before
         rows = self._cursor.execute(EXCEPTIONS, {"before": before, "limit": request.limit + 1}).fetchall()
-        page, following = _page(tuple(self._with_currency(_line(row)) for row in rows), request.limit)
+        page, following = _page(tuple(self._line_of_exception(row) for row in rows), request.limit)
         return ReadResult(id=request.id, outcome=Outcome.OK, lines=page, next=following)
 
-    def _with_currency(self, line: Line) -> Line:
+    def _line_of_exception(self, row: Row) -> Line:
+        line = _line(row, None)
         account = self.rows.account(line.account)
         return line if account is None else replace(line, currency=account.currency)
 
@@ -217,7 +217,9 @@ class Inquiries:
         if account is None:
             return ReadResult(id=request.id, outcome=Outcome.NO_SUCH_ACCOUNT)
         values = (request.account, request.after_hold or "", request.limit + 1)
-        found = [_struct(HoldState, row) for row in self._cursor.execute(HOLDS_OF, values)]
+        found = [
+            _struct(HoldState, (*row, account.currency)) for row in self._cursor.execute(HOLDS_OF, values)
+        ]
         page = tuple(found[: request.limit])
         return ReadResult(
             id=request.id,
@@ -239,7 +241,8 @@ class Inquiries:
     def _deeds(self, request: Deeds) -> ReadResult:
         values = (NO_POSTING if request.before is None else request.before, request.limit + 1)
         found = [
-            self._with_its_currency(_struct(Deed, (*row, None))) for row in self._newer(DEEDS_BEFORE, values)
+            _struct(Deed, (*row, currency_said(self.rows, str(row[-1]))))
+            for row in self._newer(DEEDS_BEFORE, values)
         ]
         page = tuple(found[: request.limit])
         following = page[-1].deed if len(found) > request.limit else None
@@ -249,7 +252,7 @@ class Inquiries:
         before = NO_POSTING if request.before is None else request.before
         values = (now_us - approvals.APPROVE_WITHIN_US, before, request.limit + 1)
         found = [
-            self._with_its_currency(_struct(WaitingRequest, (*row, None)))
+            _struct(WaitingRequest, (*row, currency_of(self.rows, str(row[-1]))))
             for row in self._newer(WAITING_BEFORE, values)
         ]
         page = tuple(found[: request.limit])
@@ -260,10 +263,6 @@ class Inquiries:
             limits=tuple(_struct(ApprovalLimit, row) for row in self._newer(LIMITS)),
             next=page[-1].log_index if len(found) > request.limit else None,
         )
-
-    def _with_its_currency(self, about: Asked) -> Asked:
-        """Return what is told of a request with the currency of its amounts."""
-        return replace(about, currency=currency_of(self.rows, about.request_id))
 
     def _pepper(self, request: Pepper) -> ReadResult:
         found = self.rows.pepper() if self._has_newer_tables() else PepperState()
@@ -328,6 +327,5 @@ def _struct(kind: type[Shown], row: Row) -> Shown:
     return msgspec.convert(dict(zip(kind.__struct_fields__, row, strict=True)), kind)
 
 
-def _line(row: Row) -> Line:
-    fields = ("posting", "time_us", "op", "request_id", "account", "other", "amount", "balance", "exception")
-    return msgspec.convert(dict(zip(fields, row, strict=True)), Line)
+def _line(row: Row, currency: str | None) -> Line:
+    return msgspec.convert(dict(zip(Line.__struct_fields__, (*row, currency), strict=True)), Line)

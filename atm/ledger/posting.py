@@ -13,8 +13,9 @@ from msgspec import Struct
 from atm.ledger.accounts import Account
 from atm.ledger.commands import AMOUNT_MINOR_MAX, BALANCE_MINOR_MAX, LEGS_MAX, OK, Outcome
 
-# The lowest balance of an account of the bank's own, in the first currency: one above the least signed 64-bit integer. All balances
-# add up to 0, so the sum of any of them, in any order, fits into an integer of SQLite too.
+# The lowest balance of an account of the bank's own in the first currency, in others as a customer's: one
+# above the least signed 64-bit integer. All balances of a currency add up to 0, so the sum of any of them, in
+# any order, fits into an integer of SQLite too.
 BANK_MINOR_MIN = -(2**63 - 1)
 
 assert AMOUNT_MINOR_MAX <= BALANCE_MINOR_MAX <= -BANK_MINOR_MIN

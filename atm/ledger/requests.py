@@ -35,10 +35,12 @@ def contents_of(command: Command, generation: int = FIRST_GENERATION) -> Content
     """
     match command:
         case Credit():
-            return Contents(op="credit", account=command.account, amount=command.amount)
+            details = _said_currency(command)
+            return Contents(op="credit", account=command.account, amount=command.amount, details=details)
         case Debit():
-            return Contents(op="debit", account=command.account, amount=command.amount)
-        case Transfer():
+            details = _said_currency(command)
+            return Contents(op="debit", account=command.account, amount=command.amount, details=details)
+        case Transfer(currency=None):
             details = _json({"target": command.target})
             return Contents(op="transfer", account=command.account, amount=command.amount, details=details)
         case _:
@@ -56,6 +58,10 @@ def contents_of(command: Command, generation: int = FIRST_GENERATION) -> Content
                 amount=fields.get("amount"),
                 details=_json(others) if others else None,
             )
+
+
+def _said_currency(command: Credit | Debit) -> str | None:
+    return None if command.currency is None else _json({"currency": command.currency})
 
 
 def same_contents(first: Contents, again: Contents) -> bool:

@@ -6,7 +6,7 @@ from bisect import bisect_left
 from collections.abc import Sequence
 from operator import itemgetter
 
-from atm.ledger.accounts import Account
+from atm.ledger.accounts import Account, in_currency
 from atm.ledger.commands import OK, Contents, Outcome, Reverse
 from atm.ledger.holds import end_hold, find_hold, may_end
 from atm.ledger.own_accounts import is_banks_own
@@ -60,6 +60,8 @@ def _planned(
     account = unit.known_account(_customer(postings[0]))
     if unit.is_reversed(command.original):
         return Outcome.ALREADY_REVERSED, account, ()
+    if command.amount is not None and in_currency(account, command.currency) is not OK:
+        return Outcome.CURRENCY_MISMATCH, account, ()
     total = _total(postings)
     amount = total if command.amount is None else command.amount
     if amount > total or (amount < total and len(postings) > 1):
@@ -82,6 +84,8 @@ def _reverse_hold(unit: UnitOfWork, command: Reverse, hold: HoldRecord) -> Decis
     if unit.is_reversed(hold.id):
         return Outcome.ALREADY_REVERSED, account
     outcome = may_end(hold)
+    if outcome is OK and command.amount is not None:
+        outcome = in_currency(account, command.currency)
     if outcome is OK and command.amount not in (None, hold.amount):
         outcome = Outcome.EXCEEDS_ORIGINAL
     if outcome is OK:

@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 from atm.ledger import pin_lock
-from atm.ledger.accounts import WRONG_PINS_MAX, Account, may_move
-from atm.ledger.commands import OK, Outcome
+from atm.ledger.accounts import WRONG_PINS_MAX, Account, in_currency, may_move
+from atm.ledger.commands import OK, Debit, Hold, Outcome
 from atm.ledger.unit_of_work import UnitOfWork
 
 
-def may_withdraw(unit: UnitOfWork, account: Account | None, pin: str | None, amount: int) -> Outcome:
-    """Return `OK`, or why `amount` cannot be paid out or held; a wrong PIN counts."""
-    outcome = may_pay(unit, account, pin)
+def may_withdraw(unit: UnitOfWork, account: Account | None, command: Debit | Hold) -> Outcome:
+    """Return `OK`, or why the amount cannot be paid out or held; a wrong PIN counts."""
+    amount = command.amount
+    outcome = may_pay(unit, account, command.pin)
+    if outcome is OK and account is not None:
+        outcome = in_currency(account, command.currency)
     if outcome is OK and account is not None:
         assert account.state == "open", f"{account.name} is {account.state}, and would pay"
         assert account.held >= 0, f"{account.name} holds {account.held}"

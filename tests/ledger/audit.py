@@ -12,7 +12,8 @@ JOURNAL = """select posting, journal.time_us, debit_account, credit_account, jou
     from journal join receipt using (request_id) order by posting"""
 HELD = """select account, held, (select coalesce(sum(amount), 0) from hold
     where hold.account = account.account and hold.state = 'active') from account"""
-OVERDRAWN = """select balance.account from balance where amount < 0 and account not in ('cash', 'writeoff') and account not like '%:%'
+OVERDRAWN = """select balance.account from balance where amount < 0 and account not in ('cash', 'writeoff')
+    and account not like '%:%'
     and account not in (select debit_account from exception join journal using (posting)
                         where kind = 'overdrawn')"""
 

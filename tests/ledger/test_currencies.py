@@ -79,95 +79,133 @@ def test_what_is_no_currency_is_no_request(code: str) -> None:
 def test_what_names_another_currency_needs_feature_level_2() -> None:
     assert Open(id="o", account="ann").level_needed == 1
     assert Open(id="o", account="ann", currency="EUR").level_needed == 2
+    assert Credit(id="c", account="ann", amount=1).level_needed == 1
+    assert Credit(id="c", account="ann", amount=1, currency="EUR").level_needed == 2
     assert WriteOff(id="w", account="cash", amount=1).level_needed == 1
     assert WriteOff(id="w", account="cash:EUR", amount=1).level_needed == 2
 
 
 def test_cash_goes_to_and_from_the_cash_of_the_accounts_currency() -> None:
     check_story("""
-    time | request                 | outcome            | ledger | available | booked
+    time | request                        | outcome         | ledger | available | booked
     0    | level 2
-    0    | o1 open ann EUR         | ok                 | 0      | 0         |
-    0    | o2 open jo JPY          | ok                 | 0      | 0         |
-    0    | c1 credit ann 500       | ok                 | 500    | 500       | cash:EUR > ann 500
-    0    | c2 credit jo 70         | ok                 | 70     | 70        | cash:JPY > jo 70
-    0    | c3 credit main 9        | ok                 | 9      | 9         | cash > main 9
-    0    | d1 debit ann 100        | ok                 | 400    | 400       | ann > cash:EUR 100
-    0    | h1 hold ann 50 60s      | ok                 | 400    | 350       |
-    0    | p1 post h1              | ok                 | 350    | 350       | ann > cash:EUR 50
-    0    | w1 write_off jo 5       | ok                 | 75     | 75        | writeoff:JPY > jo 5 (written_off)
-    0    | w2 write_off cash:EUR 7 | ok                 | -343   | -343      | writeoff:EUR > cash:EUR 7 (written_off)
-    0    | w3 write_off cash:USD 7 | no_such_account    | none   | none      |
-    0    | w4 write_off writeoff:EUR 7 | no_such_account | none  | none      |
-    0    | r1 reverse d1           | ok                 | 450    | 450       | cash:EUR > ann 100
-    0    | o3 open bob EUR         | ok                 | 0      | 0         |
-    0    | t1 transfer ann bob 30  | ok                 | 420    | 420       | ann > bob 30
+    0    | o1 open ann in EUR             | ok              | 0      | 0         |
+    0    | o2 open jo in JPY              | ok              | 0      | 0         |
+    0    | c1 credit ann 500 in EUR       | ok              | 500    | 500       | cash:EUR > ann 500
+    0    | c2 credit jo 70 in JPY         | ok              | 70     | 70        | cash:JPY > jo 70
+    0    | c3 credit main 9               | ok              | 9      | 9         | cash > main 9
+    0    | d1 debit ann 100 in EUR        | ok              | 400    | 400       | ann > cash:EUR 100
+    0    | h1 hold ann 50 60s in EUR      | ok              | 400    | 350       |
+    0    | p1 post h1                     | ok              | 350    | 350       | ann > cash:EUR 50
+    0    | w1 write_off jo 5 in JPY       | ok       | 75   | 75   | writeoff:JPY > jo 5 (written_off)
+    0    | w2 write_off cash:EUR 7 in EUR | ok       | -343 | -343 | writeoff:EUR > cash:EUR 7 (written_off)
+    0    | w3 write_off cash:USD 7 in USD | no_such_account | none   | none      |
+    0    | w4 write_off writeoff:EUR 7 in EUR | no_such_account | none | none    |
+    0    | r1 reverse d1                  | ok              | 450    | 450       | cash:EUR > ann 100
+    0    | o3 open bob in EUR             | ok              | 0      | 0         |
+    0    | t1 transfer ann bob 30 in EUR  | ok              | 420    | 420       | ann > bob 30
     """)
 
 
 def test_money_goes_only_to_accounts_of_the_same_currency_and_a_batch_has_only_one() -> None:
     check_story("""
     given ann 100, bob 100
-    time | request                                  | outcome           | ledger | available | booked
+    time | request                                  | outcome            | ledger | available | booked
     0    | level 2
-    0    | o1 open eva EUR
-    0    | o2 open max EUR
-    0    | o3 open jo JPY
-    0    | c1 credit eva 100
-    0    | c2 credit jo 100
-    0    | t1 transfer ann eva 1                    | currency_mismatch | 100    | 100       |
-    0    | t2 transfer eva ann 1                    | currency_mismatch | 100    | 100       |
-    0    | t3 transfer eva jo 1                     | currency_mismatch | 100    | 100       |
-    0    | t4 transfer eva nobody 1                 | no_such_account   | none   | none      |
-    0    | b1 batch eva max 5, eva ann 5            | currency_mismatch | 100    | 100       |
-    0    | b2 batch eva max 5, ann bob 5            | currency_mismatch | 100    | 100       |
-    0    | b3 batch ann bob 5, eva max 5            | currency_mismatch | 100    | 100       |
-    0    | b4 batch eva max 5, max eva 2            | ok                | 97     | 97        | eva > max 5; max > eva 2
-    0    | t5 transfer eva max 1000                 | insufficient_funds | 97    | 97        |
+    0    | o1 open eva in EUR
+    0    | o2 open max in EUR
+    0    | o3 open jo in JPY
+    0    | c1 credit eva 100 in EUR
+    0    | c2 credit jo 100 in JPY
+    0    | t1 transfer ann eva 1                    | currency_mismatch  | 100    | 100       |
+    0    | t2 transfer eva ann 1 in EUR             | currency_mismatch  | 100    | 100       |
+    0    | t3 transfer eva jo 1 in EUR              | currency_mismatch  | 100    | 100       |
+    0    | t4 transfer eva nobody 1 in EUR          | no_such_account    | none   | none      |
+    0    | b1 batch eva max 5, eva ann 5 in EUR     | currency_mismatch  | 100    | 100       |
+    0    | b2 batch eva max 5, ann bob 5 in EUR     | currency_mismatch  | 100    | 100       |
+    0    | b3 batch ann bob 5, eva max 5            | currency_mismatch  | 100    | 100       |
+    0    | b4 batch eva max 5, max eva 2 in EUR     | ok                 | 97 | 97 | eva > max 5; max > eva 2
+    0    | t5 transfer eva max 1000 in EUR          | insufficient_funds | 97     | 97        |
+    """)
+
+
+def test_an_amount_that_is_said_in_another_currency_than_the_accounts_moves_nothing() -> None:
+    check_story("""
+    given ann 100
+    time | request                         | outcome            | ledger | available | booked
+    0    | level 2
+    0    | o1 open jo in JPY
+    0    | o2 open kay in JPY
+    0    | c0 credit jo 100 in JPY
+    0    | c1 credit jo 5                  | currency_mismatch  | 100    | 100       |
+    0    | c2 credit jo 5 in EUR           | currency_mismatch  | 100    | 100       |
+    0    | c3 credit ann 5 in JPY          | currency_mismatch  | 100    | 100       |
+    0    | d1 debit jo 500                 | currency_mismatch  | 100    | 100       |
+    0    | d2 debit jo 500 in JPY          | insufficient_funds | 100    | 100       |
+    0    | t1 transfer jo kay 5            | currency_mismatch  | 100    | 100       |
+    0    | b1 batch jo kay 5, kay jo 5     | currency_mismatch  | 100    | 100       |
+    0    | h1 hold jo 5 60s                | currency_mismatch  | 100    | 100       |
+    0    | h2 hold jo 9 60s in JPY         | ok                 | 100    | 91        |
+    0    | p1 post h2 4                    | currency_mismatch  | 100    | 91        |
+    0    | r1 reverse h2 9                 | currency_mismatch  | 100    | 91        |
+    0    | p2 post h2 4 in JPY             | ok                 | 96     | 96        | jo > cash:JPY 4
+    0    | r2 reverse c0 5                 | currency_mismatch  | 96     | 96        |
+    0    | r3 reverse c0 5 in JPY          | ok                 | 91     | 91        | jo > cash:JPY 5
+    0    | w1 write_off jo 5               | currency_mismatch  | 91     | 91        |
+    0    | w2 write_off cash:JPY 5         | currency_mismatch  | -91    | -91       |
+    0    | w3 write_off cash 5 in JPY      | currency_mismatch  | -100   | -100      |
+    0    | m1 set_limit jo 5               | currency_mismatch  | 91     | 91        |
+    0    | m2 set_limit jo 5 in JPY        | ok                 | 91     | 91        |
+    0    | d3 debit jo 6 in JPY            | limit_exceeded     | 91     | 91        |
+    0    | m3 set_limit jo none            | ok                 | 91     | 91        |
     """)
 
 
 def test_a_late_posting_of_a_closed_account_is_the_loss_of_its_currency() -> None:
     check_story("""
-    time | request                | outcome | ledger | available | booked
+    time | request                       | outcome | ledger | available | booked
     0    | level 2
-    0    | o1 open eva EUR
-    0    | c1 credit eva 100
-    0    | h1 hold eva 100 1s
+    0    | o1 open eva in EUR
+    0    | c1 credit eva 100 in EUR
+    0    | h1 hold eva 100 1s in EUR
     9    | expire
-    9    | d1 debit eva 100
+    9    | d1 debit eva 100 in EUR
     9    | x1 close eva
-    9    | p1 post h1             | ok      | 0      | 0         | writeoff:EUR > cash:EUR 100 (written_off)
+    9    | p1 post h1                    | ok      | 0 | 0 | writeoff:EUR > cash:EUR 100 (written_off)
     """)
 
 
 def test_the_same_id_with_another_currency_is_another_request(books: Books) -> None:
-    assert books.do("o1 open ann EUR") == "ok"
-    assert books.do("o1 open ann EUR") == "ok"
-    assert books.do("o1 open ann USD") == "id_reused"
+    assert books.do("o1 open ann in EUR") == "ok"
+    assert books.do("o1 open ann in EUR") == "ok"
+    assert books.do("o1 open ann in USD") == "id_reused"
     assert books.do("o1 open ann") == "id_reused"
-    assert books.do("o2 open ann USD") == "exists"
+    assert books.do("o2 open ann in USD") == "exists"
+    assert books.do("c1 credit ann 5 in EUR") == "ok"
+    assert books.do("c1 credit ann 5") == "id_reused"
+    assert books.do("d1 debit ann 5") == "currency_mismatch"
+    assert books.do("d1 debit ann 5 in EUR") == "id_reused"
 
 
 def test_the_cash_of_another_currency_is_bounded_as_a_customer_is(books: Books) -> None:
-    assert books.do("o1 open ann EUR") == "ok"
-    assert books.do("o2 open bob EUR") == "ok"
+    assert books.do("o1 open ann in EUR") == "ok"
+    assert books.do("o2 open bob in EUR") == "ok"
     for number in range(90):
-        assert books.do(f"a{number} credit ann {10**14 - 1}") == "ok"
+        assert books.do(f"a{number} credit ann {10**14 - 1} in EUR") == "ok"
     left = BALANCE_MINOR_MAX - 90 * (10**14 - 1)
-    assert books.do(f"b0 credit bob {left}") == "ok"
-    assert books.do("b1 credit bob 1") == "limit_exceeded"
-    assert books.do("d1 debit bob 1") == "ok"
-    assert books.do("b2 credit bob 1") == "ok"
+    assert books.do(f"b0 credit bob {left} in EUR") == "ok"
+    assert books.do("b1 credit bob 1 in EUR") == "limit_exceeded"
+    assert books.do("d1 debit bob 1 in EUR") == "ok"
+    assert books.do("b2 credit bob 1 in EUR") == "ok"
 
 
 def test_a_limit_for_one_person_counts_in_the_first_currency_and_is_0_in_any_other(books: Books) -> None:
     assert books.do("n1 set_approval_limit write_off 100", "ada", Role.ADMIN) == "ok"
-    assert books.do("o1 open ann JPY") == "ok"
+    assert books.do("o1 open ann in JPY") == "ok"
     assert books.do("w1 write_off main 100", "otto", Role.OPERATOR) == "ok"
-    assert books.do("w2 write_off ann 1", "otto", Role.OPERATOR) == "needs_approval"
-    assert books.do("w3 write_off cash:JPY 1", "otto", Role.OPERATOR) == "needs_approval"
-    assert books.do("w4 write_off cash:EUR 1", "otto", Role.OPERATOR) == "no_such_account"
+    assert books.do("w2 write_off ann 1 in JPY", "otto", Role.OPERATOR) == "needs_approval"
+    assert books.do("w3 write_off cash:JPY 1 in JPY", "otto", Role.OPERATOR) == "needs_approval"
+    assert books.do("w4 write_off cash:EUR 1 in EUR", "otto", Role.OPERATOR) == "no_such_account"
     waiting = books.ledger.view(Approvals(id="a"), time_us(books.ledger.applied_index)).approvals
     assert waiting is not None
     assert [(each.request_id, each.currency) for each in waiting] == [("w3", "JPY"), ("w2", "JPY")]
@@ -178,14 +216,14 @@ def test_a_limit_for_one_person_counts_in_the_first_currency_and_is_0_in_any_oth
 def test_each_answer_with_amounts_names_their_currency_and_none_for_the_first(books: Books) -> None:
     view = books.ledger.view
     for line in (
-        "o1 open jo JPY",
-        "c1 credit jo 70",
-        "h1 hold jo 10 60s",
-        "p1 post h1 5",
-        "r1 reverse c1 5",
-        "w1 write_off jo 5",
-        "o2 open kay JPY",
-        "b1 batch jo kay 5",
+        "o1 open jo in JPY",
+        "c1 credit jo 70 in JPY",
+        "h1 hold jo 10 60s in JPY",
+        "p1 post h1 5 in JPY",
+        "r1 reverse c1 5 in JPY",
+        "w1 write_off jo 5 in JPY",
+        "o2 open kay in JPY",
+        "b1 batch jo kay 5 in JPY",
         "w2 write_off main 5",
     ):
         assert books.do(line, "otto", Role.OPERATOR, Role.TELLER) == "ok"
@@ -227,19 +265,19 @@ def test_a_ledger_of_release_1_1_goes_on_with_its_accounts_in_the_first_currency
     with closing(Ledger(path)) as ledger:
         lines = ("o1 open cash.EUR", "c1 credit cash.EUR 50", "c2 credit main 20")
         ledger.apply([(n, time_us(n), logged(command(line))) for n, line in enumerate(lines, 1)])
-        refused = ledger.apply([(4, time_us(4), logged(command("o2 open ann EUR")))])
+        refused = ledger.apply([(4, time_us(4), logged(command("o2 open ann in EUR")))])
         assert refused[0] is not None
         assert refused[0].outcome == "not_allowed"
         assert ledger.view(Query(id="q", account="ann")).outcome == "no_such_account"
         ledger.apply([(5, time_us(5), LevelRaise(2))])
     with closing(Ledger(path)) as ledger:
-        lines = (
-            "o3 open ann EUR",
-            "c3 credit ann 5",
+        again = (
+            "o3 open ann in EUR",
+            "c3 credit ann 5 in EUR",
             "t1 transfer cash.EUR main 50",
             "t2 transfer main ann 1",
         )
-        receipts = ledger.apply([(n, time_us(n), logged(command(line))) for n, line in enumerate(lines, 6)])
+        receipts = ledger.apply([(n, time_us(n), logged(command(line))) for n, line in enumerate(again, 6)])
         assert [receipt and str(receipt.outcome) for receipt in receipts] == [
             "ok",
             "ok",
@@ -261,6 +299,10 @@ def test_a_ledger_of_release_1_1_goes_on_with_its_accounts_in_the_first_currency
             "update account_currency set currency = 'USD' where account = 'ann'",
             "it joins cash:EUR and ann, which differ",
         ),
+        (
+            "update receipt set details = null where request_id = 'c1'",
+            "receipt of c1: its credit says an amount in the first currency, and the account is in EUR",
+        ),
         ("delete from account_currency where account = 'ann'", "account ann: it was opened in EUR"),
         (
             "insert into account_currency values ('main', 'EUR')",
@@ -279,8 +321,8 @@ def test_a_ledger_of_release_1_1_goes_on_with_its_accounts_in_the_first_currency
 def test_verify_finds_what_breaks_the_rules_of_currencies(tmp_path: Path, sql: str, line: str) -> None:
     path = tmp_path / "ledger.db"
     books = Books(path)
-    assert books.do("o1 open ann EUR") == "ok"
-    assert books.do("c1 credit ann 500") == "ok"
+    assert books.do("o1 open ann in EUR") == "ok"
+    assert books.do("c1 credit ann 500 in EUR") == "ok"
     assert books.do("c2 credit main 500") == "ok"
     books.ledger.close()
     assert audit(path).problems == ()

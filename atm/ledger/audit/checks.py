@@ -236,6 +236,14 @@ CURRENCY_CHECKS = (
         select account, 'the first currency', currency from account_currency where account = 'main'""",
     ),
     Check(
+        "receipt of {0}: its {1} says an amount in {2}, and the account is in {3}",
+        f"""select request_id, op, coalesce({_said("receipt", "currency")}, 'the first currency'),
+            coalesce(currency, 'the first currency')
+        from receipt left join account_currency using (account)
+        where op in ('credit', 'debit', 'transfer', 'hold', 'write_off') and outcome = 'ok'
+        and currency is not {_said("receipt", "currency")}""",
+    ),
+    Check(
         "account {0}: it is the bank's own in {1} and is in {2}",
         """select account, substr(account, instr(account, ':') + 1), coalesce(currency, 'the first currency')
         from balance left join account_currency using (account)

@@ -125,28 +125,50 @@ class Client:
 
     # -- money -------------------------------------------------------------------------------------
     # Every operation may also answer "no_such_account", "account_closed", "account_frozen" or "id_reused";
-    # what takes a PIN, "wrong_pin" or "locked". Amounts are minor units.
+    # what takes a PIN, "wrong_pin" or "locked". Amounts are minor units of the `currency`, a code of
+    # ISO 4217; None: of the bank's first. If the accounts are in another one, "currency_mismatch".
 
-    def credit(self, account: str, amount: int, *, request_id: str | None = None) -> Receipt:
+    def credit(
+        self, account: str, amount: int, *, currency: str | None = None, request_id: str | None = None
+    ) -> Receipt:
         """Pay cash into an account: "ok", "limit_exceeded"."""
-        return self.ask(Credit(id=_id_or_new(request_id), account=account, amount=amount))
+        return self.ask(Credit(id=_id_or_new(request_id), account=account, amount=amount, currency=currency))
 
     def debit(
-        self, account: str, amount: int, *, pin: str | None = None, request_id: str | None = None
+        self,
+        account: str,
+        amount: int,
+        *,
+        pin: str | None = None,
+        currency: str | None = None,
+        request_id: str | None = None,
     ) -> Receipt:
         """Pay cash out of an account: "ok", "insufficient_funds", "limit_exceeded"."""
-        return self.ask(Debit(id=_id_or_new(request_id), account=account, amount=amount, pin=pin))
+        request_id = _id_or_new(request_id)
+        return self.ask(Debit(id=request_id, account=account, amount=amount, pin=pin, currency=currency))
 
     def transfer(
-        self, source: str, target: str, amount: int, *, pin: str | None = None, request_id: str | None = None
+        self,
+        source: str,
+        target: str,
+        amount: int,
+        *,
+        pin: str | None = None,
+        currency: str | None = None,
+        request_id: str | None = None,
     ) -> Receipt:
         """Move money from `source` (the receipt has its balance) to `target`: "ok", "insufficient_funds"."""
-        transfer = Transfer(id=_id_or_new(request_id), account=source, target=target, amount=amount, pin=pin)
+        request_id = _id_or_new(request_id)
+        transfer = Transfer(
+            id=request_id, account=source, target=target, amount=amount, pin=pin, currency=currency
+        )
         return self.ask(transfer)
 
-    def batch(self, legs: Iterable[Leg], *, request_id: str | None = None) -> Receipt:
+    def batch(
+        self, legs: Iterable[Leg], *, currency: str | None = None, request_id: str | None = None
+    ) -> Receipt:
         """Do up to 64 transfers in order, all or none: the outcome of the first that is refused, or "ok"."""
-        return self.ask(Batch(id=_id_or_new(request_id), legs=tuple(legs)))
+        return self.ask(Batch(id=_id_or_new(request_id), legs=tuple(legs), currency=currency))
 
     def hold(
         self,
@@ -155,17 +177,32 @@ class Client:
         expires_ms: int = HOLD_MS,
         *,
         pin: str | None = None,
+        currency: str | None = None,
         request_id: str | None = None,
     ) -> Receipt:
         """Reserve an amount under the `request_id`: "ok", "insufficient_funds", "limit_exceeded"."""
-        request_id = _id_or_new(request_id)
-        return self.ask(Hold(id=request_id, account=account, amount=amount, expires_ms=expires_ms, pin=pin))
+        hold = Hold(
+            id=_id_or_new(request_id),
+            account=account,
+            amount=amount,
+            expires_ms=expires_ms,
+            pin=pin,
+            currency=currency,
+        )
+        return self.ask(hold)
 
-    def post(self, hold: str, amount: int | None = None, *, request_id: str | None = None) -> Receipt:
+    def post(
+        self,
+        hold: str,
+        amount: int | None = None,
+        *,
+        currency: str | None = None,
+        request_id: str | None = None,
+    ) -> Receipt:
         """Pay out what was held, or a part of it and release the rest: "ok", "exceeds_hold",
         "hold_not_found", "hold_already_posted", "hold_already_voided". An expired hold is still paid.
         """
-        return self.ask(Post(id=_id_or_new(request_id), hold=hold, amount=amount))
+        return self.ask(Post(id=_id_or_new(request_id), hold=hold, amount=amount, currency=currency))
 
     def void(self, hold: str, *, request_id: str | None = None) -> Receipt:
         """Release what was held: "ok", "hold_not_found", "hold_already_posted", "hold_already_voided",
@@ -173,7 +210,14 @@ class Client:
         """
         return self.ask(Void(id=_id_or_new(request_id), hold=hold))
 
-    def reverse(self, original: str, amount: int | None = None, *, request_id: str | None = None) -> Receipt:
+    def reverse(
+        self,
+        original: str,
+        amount: int | None = None,
+        *,
+        currency: str | None = None,
+        request_id: str | None = None,
+    ) -> Receipt:
         """Book the opposite of the request with the id `original`, or of a part of it, once: "ok",
         "already_reversed", "exceeds_original", "insufficient_funds".
 
@@ -181,17 +225,21 @@ class Client:
         "hold_already_voided", "hold_expired".
         "original_not_found": it moved nothing, and if it arrives later it will be declined for ever.
         """
-        return self.ask(Reverse(id=_id_or_new(request_id), original=original, amount=amount))
+        request_id = _id_or_new(request_id)
+        return self.ask(Reverse(id=request_id, original=original, amount=amount, currency=currency))
 
-    def write_off(self, account: str, amount: int, *, request_id: str | None = None) -> Receipt:
+    def write_off(
+        self, account: str, amount: int, *, currency: str | None = None, request_id: str | None = None
+    ) -> Receipt:
         """Pay an account, or the missing cash (`cash`), out of the bank's `writeoff`: "ok"."""
-        return self.ask(WriteOff(id=_id_or_new(request_id), account=account, amount=amount))
+        request_id = _id_or_new(request_id)
+        return self.ask(WriteOff(id=request_id, account=account, amount=amount, currency=currency))
 
     # -- accounts ----------------------------------------------------------------------------------
 
-    def open(self, account: str, *, request_id: str | None = None) -> Receipt:
-        """Open an account: "ok", "exists"."""
-        return self.ask(Open(id=_id_or_new(request_id), account=account))
+    def open(self, account: str, *, currency: str | None = None, request_id: str | None = None) -> Receipt:
+        """Open an account, in the currency with that code or in the bank's first: "ok", "exists"."""
+        return self.ask(Open(id=_id_or_new(request_id), account=account, currency=currency))
 
     def freeze(self, account: str, *, request_id: str | None = None) -> Receipt:
         """Block an account, except for its holds and for reversals."""
@@ -219,9 +267,17 @@ class Client:
         """Remove the PIN and its lock: then a first PIN can be set, and money needs none until it is."""
         return self.ask(ResetPin(id=_id_or_new(request_id), account=account))
 
-    def set_limit(self, account: str, amount: int | None, *, request_id: str | None = None) -> Receipt:
+    def set_limit(
+        self,
+        account: str,
+        amount: int | None,
+        *,
+        currency: str | None = None,
+        request_id: str | None = None,
+    ) -> Receipt:
         """Limit what may be withdrawn or held in a day (UTC, log time) from now on; None: no limit."""
-        return self.ask(SetLimit(id=_id_or_new(request_id), account=account, amount=amount))
+        request_id = _id_or_new(request_id)
+        return self.ask(SetLimit(id=request_id, account=account, amount=amount, currency=currency))
 
     # -- a second person: `write_off`, `reverse`, `unlock` and `reset_pin` above their limits are answered
     # "needs_approval", and nothing is changed -------------------------------------------------------

@@ -76,6 +76,15 @@ def _unlock(unit: UnitOfWork, account: Account) -> Outcome:
     return outcome
 
 
+def _set_limit(unit: UnitOfWork, account: Account, command: SetLimit) -> Outcome:
+    if command.amount is not None and in_currency(account, command.currency) is not OK:
+        return Outcome.CURRENCY_MISMATCH
+    if account.daily_limit is None:
+        account.count_from(unit.time_us)
+    account.daily_limit = command.amount
+    return OK
+
+
 def decide_administration(  # noqa: C901 - a case for each kind
     unit: UnitOfWork, command: Freeze | Unfreeze | Close | Unlock | ResetPin | SetLimit
 ) -> Decision:
@@ -101,12 +110,8 @@ def decide_administration(  # noqa: C901 - a case for each kind
             if account.locked_until_us is not None:
                 unit.change_lock(account)
         case SetLimit():
-            if command.amount is not None and in_currency(account, command.currency) is not OK:
-                return Outcome.CURRENCY_MISMATCH, account
-            if account.daily_limit is None:
-                account.count_from(unit.time_us)
-            account.daily_limit = command.amount
+            outcome = _set_limit(unit, account, command)
         case _:
             assert_never(command)
     unit.change_account(account)
-    return OK, account
+    return outcome, account

@@ -49,10 +49,9 @@ def decide_post(unit: UnitOfWork, command: Post) -> Decision:
     if outcome not in {OK, Outcome.HOLD_EXPIRED}:
         return outcome, account
     amount = hold.amount if command.amount is None else command.amount
-    if command.amount is not None and in_currency(account, command.currency) is not OK:
-        return Outcome.CURRENCY_MISMATCH, account
-    if amount > hold.amount:
-        return Outcome.EXCEEDS_HOLD, account
+    declined = _may_pay_part(account, hold, command)
+    if declined is not OK:
+        return declined, account
     late = outcome is Outcome.HOLD_EXPIRED
     payer = account.writeoff if account.state == "closed" else hold.account
     outcome = unit.move(command.id, [Posting(payer, account.cash, amount)], overdraft=True)
@@ -72,6 +71,14 @@ def decide_post(unit: UnitOfWork, command: Post) -> Decision:
     elif late:
         unit.note_exception("late")
     return OK, account
+
+
+def _may_pay_part(account: Account, hold: HoldRecord, command: Post) -> Outcome:
+    """Return `OK`, or why the amount that is said cannot be paid out of the hold; the whole always can."""
+    if command.amount is None:
+        return OK
+    outcome = in_currency(account, command.currency)
+    return Outcome.EXCEEDS_HOLD if outcome is OK and command.amount > hold.amount else outcome
 
 
 def decide_void(unit: UnitOfWork, command: Void) -> Decision:

@@ -171,7 +171,7 @@ class PinChecks:
 
 def _greeting(account: str, found: Receipt) -> str:
     assert found.balance is not None
-    return f"Your account is {account}, and its balance is: {format_amount(found.balance)}"
+    return f"Your account is {account}, and its balance is: {format_amount(found.balance, found.currency)}"
 
 
 def _checked(command: str, typed: str | None) -> str:

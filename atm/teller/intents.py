@@ -13,6 +13,7 @@ class Confirm:
 
     reference: str | None
     amount: int | None
+    currency: str | None
     request_id: str
 
 

@@ -22,6 +22,9 @@ _REFUSALS = {
     Outcome.EXCEEDS_ORIGINAL: (
         "More than was moved: reverse that much, or less (a batch or a hold only as a whole)"
     ),
+    Outcome.CURRENCY_MISMATCH: (
+        "The account is in another currency, and nothing was changed: name the account's, such as 12.50 EUR"
+    ),
     Outcome.ALREADY_APPROVED: "It was approved already, and carried out: nothing was changed",
     Outcome.APPROVAL_EXPIRED: "It was asked more than a day ago: whoever needs it has to ask again",
     Outcome.ORIGINAL_NOT_FOUND: "Nothing is known under this reference: check it",

@@ -8,8 +8,9 @@ from typing import assert_never
 
 from atm.client import Client, NotAllowed, Receipt, Unavailable, new_request_id
 from atm.command_line import printable
+from atm.currencies import minor_units
 from atm.ledger.commands import Command, Hold, Outcome, Post, Query, Read, Void
-from atm.money import format_amount
+from atm.money import MINOR_PER_MAJOR, format_amount
 from atm.teller import phrases
 from atm.teller import table_reports as reports
 from atm.teller.account_views import AccountViews
@@ -75,7 +76,8 @@ class Teller:
     ) -> None:
         """`request_id` is that of the only command to come, which then changes something.
 
-        Before an amount above `confirm_above` (minor units) is moved, `confirm` asks a person.
+        Before an amount above `confirm_above` (minor units of the bank's first currency) is moved, `confirm`
+        asks a person; in any other currency, above as many whole units.
         """
         self._confirm_above = confirm_above
         self._confirm = confirm
@@ -102,7 +104,8 @@ class Teller:
         except NotDone as fault:
             report = fault.report
         if report.code == DONE and report.balance is not None:
-            self._output.say(f"Your starting balance is {format_amount(report.balance)}")
+            currency = self._runner.currencies.get(self._identity.account)
+            self._output.say(f"Your starting balance is {format_amount(report.balance, currency)}")
         else:
             self._output.say(report.text)
         self._output.say(AVAILABLE)
@@ -148,7 +151,11 @@ class Teller:
         try:
             request_id = self._request_id or new_request_id()
             intent = parse(
-                line, account=self._identity.account, request_id=request_id, operator=self._operator
+                line,
+                account=self._identity.account,
+                request_id=request_id,
+                operator=self._operator,
+                currencies=self._runner.currencies,
             )
             if self._request_id is not None and not isinstance(intent, _TAKES_ID):
                 raise InvalidCommand("--id is for a command that changes something, other than a PIN")
@@ -183,7 +190,9 @@ class Teller:
         match intent:
             case Confirm():
                 hold = self.state.hold_or_refuse("confirm", intent.reference)
-                return self._change(Post(id=intent.request_id, hold=hold, amount=intent.amount))
+                return self._change(
+                    Post(id=intent.request_id, hold=hold, amount=intent.amount, currency=intent.currency)
+                )
             case Cancel():
                 hold = self.state.hold_or_refuse("cancel", intent.reference)
                 return self._change(Void(id=intent.request_id, hold=hold))
@@ -239,12 +248,13 @@ class Teller:
 
     def _confirm_or_refuse(self, command: Command) -> None:
         """Raise `NotDone` if a large amount is not meant."""
-        amount = getattr(command, "amount", None)
+        amount, currency = getattr(command, "amount", None), getattr(command, "currency", None)
         if self._confirm is None or self._confirm_above is None or amount is None:
             return
-        if amount > self._confirm_above and not self._confirm(
-            f"{command_name(command)} {format_amount(amount, separated=True)}: more than "
-            f"{format_amount(self._confirm_above, separated=True)}. Type yes to go on: "
+        above = self._confirm_above * 10 ** minor_units(currency) // MINOR_PER_MAJOR
+        if amount > above and not self._confirm(
+            f"{command_name(command)} {format_amount(amount, currency, separated=True)}: more than "
+            f"{format_amount(above, currency, separated=True)}. Type yes to go on: "
         ):
             text = "Not confirmed: nothing was done"
             raise NotDone(undecided(command, "not_confirmed", USAGE, text))
@@ -279,7 +289,8 @@ class Teller:
         except NotDone as refusal:
             text = f"Your account is now {account}. {refusal.report.text}"
             return replace(refusal.report, outcome="ok", code=DONE, text=text)
-        text = f"Your account is now {account}, and its balance is: {format_amount(found.balance)}"
+        balance = format_amount(found.balance, found.currency)
+        text = f"Your account is now {account}, and its balance is: {balance}"
         return replace(decided(query, found, text), command="account")
 
     def _log_out(self) -> Report:

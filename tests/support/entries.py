@@ -15,8 +15,8 @@
 
 `debit`, `transfer`, `hold` and each leg of a `batch` may end in `pin 1234`; the PIN `UNHASHED` is one that
 its server did not hash. Whatever has an amount, and `open`, may end in `in EUR`. `expire` is the leader's own
-and has no id, and ends as many as it says; `-` is a no-op. Spans of time are `60s`, `5m`, `2h`, `1d`, or several
-of them in a row.
+and has no id, and ends as many as it says; `-` is a no-op. Spans of time are `60s`, `5m`, `2h`, `1d`, or
+several of them in a row.
 """
 
 from __future__ import annotations

@@ -18,10 +18,7 @@ import msgspec
 from atm.client import Client, Leg, NotAllowed, Receipt
 from atm.ledger.audit.extract import JournalLine
 from atm.ledger.commands import (
-    BANK_ACCOUNTS,
-    CASH,
     MAIN,
-    WRITEOFF,
     Batch,
     Command,
     Credit,
@@ -30,10 +27,12 @@ from atm.ledger.commands import (
     Transfer,
     WriteOff,
 )
+from atm.ledger.own_accounts import is_banks_own, is_cash, is_writeoff
 from atm.permissions import needed
 from atm.spreadsheet import cell_text
 
 NUMBERS = ("posting", "time_us", "amount", "debit_balance", "credit_balance")
+COLUMNS = JournalLine.__struct_fields__  # the last of them, `currency`, is newer than release 1.1
 EXPIRY_POLL_S = 0.02
 EXPIRY_S_MAX = 10.0
 LEFT_OUT = (
@@ -63,8 +62,8 @@ def read_jsonl(file: TextIO) -> Iterator[JournalLine]:
 def read_csv(file: TextIO) -> Iterator[JournalLine]:
     """Yield the postings of an export as CSV; raise `BadFile`."""
     reader = csv.DictReader(file)
-    if tuple(reader.fieldnames or ()) != JournalLine.__struct_fields__:
-        raise BadFile(f"line 1 must name these columns: {','.join(JournalLine.__struct_fields__)}")
+    if tuple(reader.fieldnames or ()) not in (COLUMNS, COLUMNS[:-1]):
+        raise BadFile(f"line 1 must name these columns: {','.join(COLUMNS)}")
     try:
         for row in reader:
             values: dict[str, object] = {name: cell_text(value) or None for name, value in row.items()}
@@ -79,7 +78,7 @@ class Replay:
 
     def __init__(self, client: Client) -> None:
         self._client = client
-        self._known: set[str] = {MAIN, *BANK_ACCOUNTS}
+        self._known: set[str] = {MAIN}
         self.postings = 0
         self.opened = 0
         self.helped = 0  # postings that needed two more, see `_book_overdraft`
@@ -90,8 +89,8 @@ class Replay:
         for _, grouped in itertools.groupby(lines, operator.attrgetter("request_id")):
             request = list(grouped)
             for line in request:
-                self._open_account(line.debit_account)
-                self._open_account(line.credit_account)
+                self._open_account(line.debit_account, line.currency)
+                self._open_account(line.credit_account, line.currency)
             first = request[0]
             try:
                 receipt = self._book_request(request)
@@ -107,9 +106,10 @@ class Replay:
             return self._book_overdraft(first)
         return self._book_command(_command(request), first)
 
-    def _open_account(self, account: str) -> None:
-        if account not in self._known:
-            outcome = self._client.open(account, request_id=_derived("open", account)).outcome
+    def _open_account(self, account: str, currency: str | None) -> None:
+        if account not in self._known and not is_banks_own(account):
+            request_id = _derived("open", account)
+            outcome = self._client.open(account, currency=currency, request_id=request_id).outcome
             if outcome == "not_allowed":
                 raise NotAllowed(needed("open"))
             if outcome not in {"ok", "exists"}:
@@ -135,8 +135,8 @@ class Replay:
         client, account = self._client, line.debit_account
         lend, hold = _derived("lend", line.request_id), _derived("hold", line.request_id)
         lacking = max(line.amount, -line.debit_balance)
-        self._book_command(Credit(id=lend, account=account, amount=lacking), line)
-        held = client.hold(account, line.amount, 1, request_id=hold)
+        self._book_command(Credit(id=lend, account=account, amount=lacking, currency=line.currency), line)
+        held = client.hold(account, line.amount, 1, currency=line.currency, request_id=hold)
         if held.outcome != "ok":
             raise NotBooked(f"posting {line.posting} was not booked: its hold is refused, {held.outcome}")
         deadline_s = time.monotonic() + EXPIRY_S_MAX
@@ -155,28 +155,29 @@ class Replay:
 def _command(request: Sequence[JournalLine]) -> Command:
     """Return the request that books these postings."""
     first = request[0]
-    request_id, amount = first.request_id, first.amount
+    request_id, amount, currency = first.request_id, first.amount, first.currency
     debit, credit = first.debit_account, first.credit_account
     if first.reverses is not None:
-        return Reverse(id=request_id, original=first.reverses, amount=amount if len(request) == 1 else None)
+        part = amount if len(request) == 1 else None
+        return Reverse(id=request_id, original=first.reverses, amount=part, currency=currency)
     if first.op == "batch":
         legs = tuple(
             Leg(account=line.debit_account, target=line.credit_account, amount=line.amount)
             for line in request
         )
-        return Batch(id=request_id, legs=legs)
-    if debit == CASH:
-        return Credit(id=request_id, account=credit, amount=amount)
-    if debit == WRITEOFF:
-        return WriteOff(id=request_id, account=credit, amount=amount)
-    if credit == CASH:
-        return Debit(id=request_id, account=debit, amount=amount)
-    return Transfer(id=request_id, account=debit, target=credit, amount=amount)
+        return Batch(id=request_id, legs=legs, currency=currency)
+    if is_cash(debit):
+        return Credit(id=request_id, account=credit, amount=amount, currency=currency)
+    if is_writeoff(debit):
+        return WriteOff(id=request_id, account=credit, amount=amount, currency=currency)
+    if is_cash(credit):
+        return Debit(id=request_id, account=debit, amount=amount, currency=currency)
+    return Transfer(id=request_id, account=debit, target=credit, amount=amount, currency=currency)
 
 
 def _receipt_balance(line: JournalLine) -> int:
     """Return the balance in the receipt of a request that has only this posting."""
-    return line.credit_balance if line.debit_account in BANK_ACCOUNTS else line.debit_balance
+    return line.credit_balance if is_banks_own(line.debit_account) else line.debit_balance
 
 
 def _derived(what: str, name: str) -> str:

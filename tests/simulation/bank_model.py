@@ -29,7 +29,7 @@ from atm.ledger.commands import (
 )
 from atm.raft.messages import Entry
 from atm.wire.log_entries import decode_entry
-from tests.simulation.bank_rules import BANK, Bank, Undecided, sealed_for
+from tests.simulation.bank_rules import Bank, Undecided, is_own, sealed_for
 from tests.simulation.people import ADMINS, OPERATORS, may, names
 from tests.support.checks import require
 
@@ -100,6 +100,7 @@ class BankModel:
         self._removed: dict[str, int] = {}
         self.balance, self.account, self.lock, self.hold = Versions(), Versions(), Versions(), Versions()
         self.journal, self.receipt, self.reversal, self.exception = Lines(), Lines(), Lines(), Lines()
+        self.currency = Versions()
         self.role_change, self.pepper, self.deed = Versions(), Versions(), Lines()
         self.approval_limit, self.approval = Versions(), Versions()
         self._deed_hash = bytes(32)
@@ -214,17 +215,21 @@ class BankModel:
     def _cluster_row(self) -> Row:
         return (1, self._cluster_id, self._voters, self._feature_level)
 
-    def total(self) -> int:
-        return sum(account.balance for account in self._bank.accounts.values())
+    def totals(self) -> dict[str | None, int]:
+        """Return what all balances add up to in each currency; None is the bank's first."""
+        found: Counter[str | None] = Counter()
+        for account in self._bank.accounts.values():
+            found[account.currency] += account.balance
+        return found
 
     def overdrawn(self) -> set[str]:
         """Return the customers' accounts that are below zero, and on no list of exceptions."""
-        below = {name for name, a in self._bank.accounts.items() if a.balance < 0} - set(BANK)
+        below = {name for name, a in self._bank.accounts.items() if a.balance < 0 and not is_own(name)}
         return below - self._excused("overdrawn") if below else below
 
     def overheld(self) -> set[str]:
         """Return the accounts of which more is held than there is, without any exception either."""
-        customers = self._bank.accounts.keys() - set(BANK)
+        customers = {name for name in self._bank.accounts if not is_own(name)}
         over = {name for name in customers if self._bank.accounts[name].balance < self._bank.held(name)}
         return over - self._excused("overdrawn", "late") if over else over
 
@@ -252,6 +257,7 @@ class BankModel:
             "member": [(name, *row) for name, row in sorted(members.items())],
             "removed": sorted(removed.items()),
             "pin_lock": self.lock.all_at(index),
+            "account_currency": self.currency.all_at(index),
             "role_change": self.role_change.all_at(index),
             "approval_limit": self.approval_limit.all_at(index),
             "approval": self.approval.all_at(index),
@@ -379,7 +385,9 @@ class BankModel:
     def _note_changes(self, index: int, holds: Sequence[str] = ()) -> None:
         for name, a in self._bank.accounts.items():
             self.balance.put(index, name, (name, a.balance))
-            if name not in BANK:
+            if a.currency is not None:
+                self.currency.put(index, name, (name, a.currency))
+            if not is_own(name):
                 held, counted = self._bank.held(name), (a.counted_from_us, a.counted)
                 row = (name, a.opened_us, a.state, held, a.pin, a.wrong_pins, a.limit, *counted)
                 self.account.put(index, name, row)

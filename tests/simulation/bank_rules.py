@@ -43,7 +43,6 @@ from atm.ledger.commands import (
 )
 from tests.simulation.people import ROLES, may
 
-BANK = (CASH, WRITEOFF)
 BANK_FLOOR = -(2**63) + 1
 WRONG_PINS = 3
 HOLDS = 1_000  # active ones of an account, from feature level 2 on
@@ -81,6 +80,7 @@ class Account:
     wrong_today: int = 0
     unlocks_today: int = 0
     wrong_unseen: int = 0
+    currency: str | None = None  # None: the bank's first
 
     def is_locked(self, now_us: int) -> bool:
         """By the rules of the level at which it was locked."""
@@ -191,7 +191,10 @@ class Bank:
                 if original in self.holds:
                     return self.holds[original].account
                 moves = self._reversible(original)
-                return next((name for name in moves[0][:2] if name not in BANK), CASH) if moves else None
+                if not moves:
+                    return None
+                giver, receiver, _ = moves[0]
+                return receiver if is_own(giver) else giver
             case Approve():
                 return None if self.carried_out is None else self.shown(self.carried_out)
             case GrantRole() | RevokeRole() | RotatePepper() | SetApprovalLimit():
@@ -208,15 +211,16 @@ class Bank:
             stake = self._stake(command)
         except Refused:
             return  # it will be refused at once, and nothing is at stake
-        if stake > limit:
+        shown = self.shown(command)
+        if stake > limit or (stake and shown and self.accounts[shown].currency):
             self.waiting[command.id] = Waiting(command, actor, roles, self.now_us, stake)
             raise Refused("needs_approval")
 
     def _stake(self, command: Command) -> int:
         match command:
             case WriteOff(account=name, amount=amount):
-                if name != CASH:
-                    self._customer(name)
+                self._written_off(name)
+                self._said(command, name)
                 return amount
             case Reverse():
                 return 0 if command.original in self.holds else sum(move[2] for move in self._back(command))
@@ -244,21 +248,25 @@ class Bank:
 
     def _do(self, command: Command, index: int, actor: str) -> None:  # noqa: C901 - a line for each kind
         match command:
-            case Open(account=name):
+            case Open(account=name, currency=currency):
                 if name in self.accounts:
                     raise Refused("account_closed" if self.accounts[name].state == "closed" else "exists")
-                self.accounts[name] = Account(self.now_us)
+                for own in (CASH, WRITEOFF):
+                    if currency and f"{own}:{currency}" not in self.accounts:
+                        self.accounts[f"{own}:{currency}"] = Account(0, currency=currency)
+                self.accounts[name] = Account(self.now_us, currency=currency)
             case Credit(account=name, amount=amount):
                 self._usable(name)
-                self._move([(CASH, name, amount)])
+                self._said(command, name)
+                self._move([(self._own(CASH, name), name, amount)])
             case Debit(account=name, amount=amount):
                 self._withdraw(command)
-                self._move([(name, CASH, amount)])
+                self._move([(name, self._own(CASH, name), amount)])
                 self._count(name, amount)
             case Transfer():
-                self._transfer((command,))
+                self._transfer(command, (command,))
             case Batch():
-                self._transfer(command.legs)
+                self._transfer(command, command.legs)
             case Hold():
                 self._withdraw(command)
                 active = [
@@ -276,9 +284,9 @@ class Bank:
             case Reverse():
                 self._reverse(command)
             case WriteOff(account=name, amount=amount):
-                if name != CASH:
-                    self._customer(name)
-                self._move([(WRITEOFF, name, amount)])
+                self._written_off(name)
+                self._said(command, name)
+                self._move([(self._own(WRITEOFF, name), name, amount)])
                 self.flag = "written_off"
             case GrantRole() | RevokeRole():
                 self._change_role(command)
@@ -335,16 +343,32 @@ class Bank:
                 if account.locked_until_us is not None:
                     account.locked_until_us = 0
             case SetLimit(amount=amount):
+                if amount is not None:
+                    self._said(command, command.account)
                 if account.limit is None:
                     account.counted, account.counted_from_us = 0, self.now_us
                 account.limit = amount
 
     def _customer(self, name: str) -> Account:
-        if name in BANK or name not in self.accounts:
+        if is_own(name) or name not in self.accounts:
             raise Refused("no_such_account")
         if self.accounts[name].state == "closed":
             raise Refused("account_closed")
         return self.accounts[name]
+
+    def _written_off(self, name: str) -> None:
+        if name.split(":", maxsplit=1)[0] != CASH or name not in self.accounts:
+            self._customer(name)
+
+    def _said(self, command: Command, name: str) -> None:
+        """Refuse an amount that is said in another currency than the account's."""
+        if getattr(command, "currency", None) != self.accounts[name].currency:
+            raise Refused("currency_mismatch")
+
+    def _own(self, own: str, name: str) -> str:
+        """Return the bank's own account in the currency of an account."""
+        currency = self.accounts[name].currency
+        return own if currency is None else f"{own}:{currency}"
 
     def _usable(self, name: str) -> Account:
         account = self._customer(name)
@@ -395,6 +419,7 @@ class Bank:
     def _withdraw(self, command: Debit | Hold) -> None:
         account = self._usable(command.account)
         self._identify(account, command.pin)
+        self._said(command, command.account)
         if account.balance - self.held(command.account) < command.amount:
             raise Refused("insufficient_funds")
         if account.limit is not None:
@@ -402,10 +427,12 @@ class Bank:
             if today + command.amount > account.limit:
                 raise Refused("limit_exceeded")
 
-    def _transfer(self, legs: tuple[Transfer | Leg, ...]) -> None:
+    def _transfer(self, command: Transfer | Batch, legs: tuple[Transfer | Leg, ...]) -> None:
         for leg in legs:
             self._identify(self._usable(leg.account), leg.pin)
             self._usable(leg.target)
+            self._said(command, leg.account)
+            self._said(command, leg.target)
         self._move([(leg.account, leg.target, leg.amount) for leg in legs])
 
     def _unfinished(self, request_id: str) -> Reserved:
@@ -429,11 +456,14 @@ class Bank:
     def _post(self, command: Post) -> None:
         hold = self._unfinished(command.hold)
         amount = command.amount or hold.amount
+        if command.amount:
+            self._said(command, hold.account)
         if amount > hold.amount:
             raise Refused("exceeds_hold")
         account, late = self.accounts[hold.account], hold.state == "expired"
         closed = account.state == "closed"
-        self._move([(WRITEOFF if closed else hold.account, CASH, amount)], forced=True)
+        payer = self._own(WRITEOFF, hold.account) if closed else hold.account
+        self._move([(payer, self._own(CASH, hold.account), amount)], forced=True)
         hold.state, hold.posted = "posted", amount
         if not late:
             self._uncount(hold.account, hold.amount - amount, hold.since_us)
@@ -472,6 +502,8 @@ class Bank:
         moves = self._reversible(command.original)
         if not moves:
             raise Refused("original_not_found")
+        if command.amount is not None:
+            self._said(command, moves[0][0])
         total = sum(amount for _, _, amount in moves)
         amount = command.amount or total
         if amount > total or (len(moves) > 1 and amount != total):
@@ -484,6 +516,8 @@ class Bank:
 
     def _reverse_hold(self, command: Reverse) -> None:
         hold = self._unexpired(command.original)
+        if command.amount is not None:
+            self._said(command, hold.account)
         if command.amount is not None and command.amount != hold.amount:
             raise Refused("exceeds_original")
         self._release(hold)
@@ -498,8 +532,9 @@ class Bank:
         moved: list[tuple[Move, int, int]] = []
         for giver, receiver, amount in moves:
             balances[giver] -= amount
-            if giver in BANK or forced:
-                if balances[giver] < (BANK_FLOOR if giver in BANK else -BALANCE_MINOR_MAX):
+            assert self.accounts[giver].currency == self.accounts[receiver].currency, (giver, receiver)
+            if is_own(giver) or forced:
+                if balances[giver] < (BANK_FLOOR if giver in (CASH, WRITEOFF) else -BALANCE_MINOR_MAX):
                     raise Refused("limit_exceeded")
             elif balances[giver] < self.held(giver):
                 raise Refused("insufficient_funds")
@@ -533,6 +568,11 @@ class Bank:
 
     def _is_today(self, time_us: int) -> bool:
         return time_us // US_PER_DAY == self.now_us // US_PER_DAY
+
+
+def is_own(name: str) -> bool:
+    """Return whether the account is the bank's."""
+    return name.split(":", maxsplit=1)[0] in (CASH, WRITEOFF)
 
 
 def sealed_for(seal: str) -> int:

@@ -38,8 +38,8 @@ def hold_back(unit: UnitOfWork, logged: LoggedCommand, op: str) -> Decision | No
         return None
     assert isinstance(command, Limited), f"{op} has a limit"
     stake, account = _at_stake(unit, command)
-    in_first = account is None or account.currency is None
-    if stake <= (limit.amount if in_first else 0):
+    most = limit.amount if account is None or account.currency is None else 0
+    if stake <= most:
         return None
     unit.change_approval(
         ApprovalRecord(

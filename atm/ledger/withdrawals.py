@@ -10,13 +10,13 @@ from atm.ledger.unit_of_work import UnitOfWork
 
 def may_withdraw(unit: UnitOfWork, account: Account | None, command: Debit | Hold) -> Outcome:
     """Return `OK`, or why the amount cannot be paid out or held; a wrong PIN counts."""
-    amount = command.amount
-    outcome = may_pay(unit, account, command.pin)
-    if outcome is OK and account is not None:
-        outcome = in_currency(account, command.currency)
+    pin, amount = command.pin, command.amount
+    outcome = may_pay(unit, account, pin)
     if outcome is OK and account is not None:
         assert account.state == "open", f"{account.name} is {account.state}, and would pay"
         assert account.held >= 0, f"{account.name} holds {account.held}"
+        if in_currency(account, command.currency) is not OK:
+            return Outcome.CURRENCY_MISMATCH
         if account.available < amount:
             return Outcome.INSUFFICIENT_FUNDS
         if account.exceeds_limit(amount, unit.time_us):

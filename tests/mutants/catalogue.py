@@ -10,6 +10,7 @@ from tests.mutants.bank_rules import BANK_RULES
 from tests.mutants.core import CORE
 from tests.mutants.core_members import CORE_MEMBERS
 from tests.mutants.core_snapshot import CORE_SNAPSHOT
+from tests.mutants.currencies import CURRENCIES
 from tests.mutants.deeds import DEEDS
 from tests.mutants.durability import DURABILITY
 from tests.mutants.elections import ELECTIONS
@@ -59,6 +60,7 @@ MUTANTS = (
     *PERMISSIONS,
     *DEEDS,
     *APPROVALS,
+    *CURRENCIES,
     *REGISTRY,
     *RUN_LOOP,
     *STRANGERS,

@@ -342,7 +342,7 @@ TELLER = (
     Mutant(
         name="large amount moved unasked",
         what="a key that was held down too long is booked at once",
-        edits=(Edit("Teller._confirm_or_refuse", "amount_ > self._confirm_above", "False"),),
+        edits=(Edit("Teller._confirm_or_refuse", "amount_ > above_", "False"),),
         caught_by=DAY_TESTS + "test_above_the_limit_that_is_set_a_person_is_asked_and_a_script_is_not",
     ),
     Mutant(

@@ -36,8 +36,8 @@ LINE_BYTES_MAX = 384  # of a page of postings
 ROLES_BYTES_MAX = 192  # of a page of changed roles
 DEED_BYTES_MAX = 512  # of a page of deeds
 APPROVAL_BYTES_MAX = 512  # of a page of requests that wait for an approval
-ACCOUNT_BYTES_MAX = 144  # of a page of accounts
-HOLD_BYTES_MAX = 144  # of a page of holds
+ACCOUNT_BYTES_MAX = 160  # of a page of accounts
+HOLD_BYTES_MAX = 160  # of a page of holds
 LOOKUP_BYTES_MAX = 12 * 1024  # of the longest batch, with the longest names
 
 CASH = "cash"  # the bank's own account, the other side of every credit and debit; may fall below zero

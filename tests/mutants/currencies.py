@@ -18,7 +18,19 @@ CURRENCIES = (
     Mutant(
         name="only the payer's currency compared",
         what="a transfer goes to an account in another currency",
-        edits=(Edit("rules:_transfer", "(account_, target_)", "(account_,)"),),
+        edits=(
+            Edit(
+                "rules:_transfer",
+                """
+                for each_ in (account_, target_):
+                    ...
+                """,
+                """
+                for each_ in (account_,):
+                    ...
+                """,
+            ),
+        ),
         caught_by=TESTS + "test_money_goes_only_to_accounts_of_the_same_currency_and_a_batch_has_only_one",
     ),
     Mutant(
@@ -78,7 +90,9 @@ CURRENCIES = (
     Mutant(
         name="currency kept in memory only",
         what="after a restart an account is in the bank's first currency",
-        edits=(Edit("UnitOfWork.add_account", "self.new_currencies[account_.name] = account_.currency", ""),),
+        edits=(
+            Edit("UnitOfWork.add_account", "self.new_currencies[account_.name] = account_.currency", "pass"),
+        ),
         caught_by=TESTS + "test_a_ledger_of_release_1_1_goes_on_with_its_accounts_in_the_first_currency",
     ),
     Mutant(

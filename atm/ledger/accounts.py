@@ -7,7 +7,7 @@ from typing import Literal
 
 from msgspec import Struct
 
-from atm.ledger.commands import NOT_HASHED, OK, Outcome, WriteOff
+from atm.ledger.commands import CASH, NOT_HASHED, OK, Outcome, WriteOff
 from atm.ledger.own_accounts import cash_of, is_cash, writeoff_of
 from atm.ledger.peppers import generation_of
 
@@ -64,7 +64,7 @@ class Account(Struct):
     @property
     def cash(self) -> str:
         """The account on the other side of what is paid in and out."""
-        return cash_of(self.currency)
+        return CASH if self.currency is None else cash_of(self.currency)  # most often, without a call
 
     @property
     def writeoff(self) -> str:

@@ -35,10 +35,10 @@ def contents_of(command: Command, generation: int = FIRST_GENERATION) -> Content
     """
     match command:
         case Credit():
-            details = _said_currency(command)
+            details = None if command.currency is None else _said(command.currency)
             return Contents(op="credit", account=command.account, amount=command.amount, details=details)
         case Debit():
-            details = _said_currency(command)
+            details = None if command.currency is None else _said(command.currency)
             return Contents(op="debit", account=command.account, amount=command.amount, details=details)
         case Transfer(currency=None):
             details = _json({"target": command.target})
@@ -60,8 +60,8 @@ def contents_of(command: Command, generation: int = FIRST_GENERATION) -> Content
             )
 
 
-def _said_currency(command: Credit | Debit) -> str | None:
-    return None if command.currency is None else _json({"currency": command.currency})
+def _said(currency: str) -> str:
+    return _json({"currency": currency})
 
 
 def same_contents(first: Contents, again: Contents) -> bool:

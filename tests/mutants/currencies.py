@@ -48,7 +48,7 @@ CURRENCIES = (
     Mutant(
         name="currency no part of the contents",
         what="under an id that was used in euros, the same number of another currency gets that receipt",
-        edits=(Edit("requests:_said_currency", "command_.currency is None", "True"),),
+        edits=(Edit("requests:_said", "_json({'currency': currency_})", "None"),),
         caught_by=TESTS + "test_the_same_id_with_another_currency_is_another_request",
     ),
     Mutant(

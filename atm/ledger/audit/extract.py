@@ -54,18 +54,18 @@ class AccountLine(Struct, frozen=True):
 def journal_lines(cursor: apsw.Cursor) -> Iterator[JournalLine]:
     """Yield all postings in their order; raise `msgspec.ValidationError` for an invalid one."""
     fields = JournalLine.__struct_fields__
-    for row in cursor.execute(_with_currency(cursor, JOURNAL, "debit_account")):
+    for row in cursor.execute(with_currency(cursor, JOURNAL, "debit_account")):
         yield msgspec.convert(dict(zip(fields, row, strict=True)), JournalLine)
 
 
 def account_lines(cursor: apsw.Cursor) -> Iterator[AccountLine]:
     """Yield all accounts, the bank's own too, by name."""
-    for row in cursor.execute(_with_currency(cursor, ACCOUNTS, "balance.account")):
+    for row in cursor.execute(with_currency(cursor, ACCOUNTS, "balance.account")):
         yield msgspec.convert(dict(zip(AccountLine.__struct_fields__, row, strict=True)), AccountLine)
 
 
-def _with_currency(cursor: apsw.Cursor, sql: str, account: str) -> str:
-    """Return the query with the currency of the account in this column."""
+def with_currency(cursor: apsw.Cursor, sql: str, account: str) -> str:
+    """Return the query with its `{currency}`, which its `{join}` finds for the account in this column."""
     if cursor.execute(HAS_CURRENCIES).get is None:
         return sql.format(currency="null", join="")
     return sql.format(

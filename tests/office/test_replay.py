@@ -11,8 +11,10 @@ import pytest
 from atm.client import Client
 from atm.ledger.audit.extract import journal_lines
 from atm.ledger.audit.read_only import open_read_only
-from atm.ledger.commands import Command, Credit
+from atm.ledger.commands import Command, Credit, LedgerReceipt, LevelRaise, Open
+from atm.ledger.ledger import Ledger
 from atm.office.replay import Replay
+from tests.support.entries import command, logged, time_us
 from tests.support.story import write_ledger
 
 
@@ -43,3 +45,42 @@ def test_the_loan_covers_the_cash_and_the_debt_that_there_is_already(
     (loan,) = bank.asked
     assert isinstance(loan, Credit)
     assert loan.amount == lent
+
+
+class NewBank:
+    """A bank at feature level 2 that decides at once."""
+
+    def __init__(self, path: Path) -> None:
+        self.ledger = Ledger(path)
+        self.ledger.apply([(1, time_us(1), LevelRaise(2))])
+
+    def ask(self, asked: Command) -> LedgerReceipt | None:
+        index = self.ledger.applied_index + 1
+        (receipt,) = self.ledger.apply([(index, time_us(index), logged(asked))])
+        return receipt
+
+    def open(self, account: str, *, currency: str | None, request_id: str) -> LedgerReceipt | None:
+        return self.ask(Open(id=request_id, account=account, currency=currency))
+
+
+def test_an_import_opens_accounts_in_their_currencies_and_books_the_same(tmp_path: Path) -> None:
+    old, new = NewBank(tmp_path / "old.db"), NewBank(tmp_path / "new.db")
+    for line in (
+        *("o1 open jo in JPY", "o2 open kay in JPY", "o3 open ann", "c1 credit jo 500 in JPY"),
+        *("c2 credit ann 7", "t1 transfer jo kay 20 in JPY", "b1 batch jo kay 5, kay jo 1 in JPY"),
+        *("d1 debit kay 3 in JPY", "w1 write_off cash:JPY 9 in JPY", "w2 write_off jo 2 in JPY"),
+        *("r1 reverse c1 100 in JPY", "r2 reverse b1"),
+    ):
+        receipt = old.ask(command(line))
+        assert receipt is not None
+        assert receipt.outcome == "ok", line
+    with open_read_only(tmp_path / "old.db") as cursor:
+        lines = list(journal_lines(cursor))
+    replay = Replay(cast(Client, new))
+    replay.book_all(lines)
+    assert (replay.opened, replay.postings, replay.other_balances) == (3, len(lines), 0)
+    with open_read_only(tmp_path / "new.db") as cursor:
+        booked = list(journal_lines(cursor))
+    names = ("request_id", "debit_account", "credit_account", "amount", "debit_balance", "currency")
+    for one, other in zip(lines, booked, strict=True):
+        assert [getattr(one, name) for name in names] == [getattr(other, name) for name in names]

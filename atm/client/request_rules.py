@@ -15,6 +15,7 @@ from atm.ledger.commands import (
     AccountName,
     AmountMinor,
     Batch,
+    BookAccount,
     Command,
     EndUser,
     Leg,
@@ -34,6 +35,7 @@ _PLAIN_PIN = re.compile(r"[0-9]{4,12}", re.ASCII)
 _FIELD = re.compile(r"`\$(?P<leg>\.legs\[[0-9.]+\])?\.(?P<field>[a-z_]+)`")  # in msgspec's words
 _RULES: tuple[tuple[object, type[InvalidRequest], str], ...] = (
     (AccountName, InvalidAccount, ACCOUNT_RULE),
+    (BookAccount, InvalidAccount, ACCOUNT_RULE),
     (AmountMinor, InvalidAmount, AMOUNT_RULE),
     (RequestId, InvalidRequestId, REQUEST_ID_RULE),
     (EndUser, InvalidRequest, END_USER_RULE),
@@ -55,9 +57,9 @@ def check_request(request: Command | Read) -> None:
 
 
 def check_account(account: str) -> None:
-    """Raise `InvalidAccount` unless it has the form of an account's name."""
+    """Raise `InvalidAccount` unless it has the form of a name, or of one of the bank's own: `cash:EUR`."""
     try:
-        msgspec.convert(account, AccountName)
+        msgspec.convert(account, BookAccount)
     except msgspec.ValidationError:
         raise InvalidAccount(ACCOUNT_RULE) from None
 

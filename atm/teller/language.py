@@ -6,6 +6,9 @@ import difflib
 import re
 from collections.abc import Mapping
 
+from atm.client.errors import InvalidRequest
+from atm.client.request_rules import check_request
+from atm.ledger.commands import Command, Read
 from atm.teller.arguments import (
     INVALID,
     READERS,
@@ -72,7 +75,17 @@ def parse(
     read = {argument: READERS[argument](word) for argument, word in arguments.items()}
     if amount:
         read["amount"] = read_amount(amount, currency)
-    return command.read(Given(account, request_id, read, currency))
+    return _checked(command.read(Given(account, request_id, read, currency)))
+
+
+def _checked(intent: Intent) -> Intent:
+    """Return it if it can be sent: of the bank's own accounts most commands take only the older names."""
+    if isinstance(intent, Command | Read):
+        try:
+            check_request(intent)
+        except InvalidRequest as error:
+            raise InvalidCommand(str(error)) from None
+    return intent
 
 
 def _unknown(name: str, *, operator: bool) -> str:

@@ -97,5 +97,23 @@ def test_lists_and_receipts_name_the_currency_of_each_amount(run: Run, bank: Led
     assert run("--csv", "--account", "jo", "-c", "statement").out[-1].split(",")[2] == "1250 JPY"
 
 
+def test_the_banks_own_accounts_in_a_currency_are_for_operators(run: Run, bank: LedgerBank) -> None:
+    assert run("-c", "open jo JPY").code == 0
+    assert run("--account", "jo", "-c", "credit 500 JPY").code == 0
+    operator = ("--operator", "--account", "cash:JPY")
+    assert run(*operator, "-c", "query").out == ["Your current account balance is: -500 JPY"]
+    assert run(*operator, "-c", "statement").out[-1].split()[5:7] == ["-500", "JPY"]
+    assert run("--operator", "-c", "writeoff cash:JPY 20 JPY").code == 0
+    asked = len(bank.requests)
+    assert run(*operator, "-c", "credit 5 JPY").code == 2
+    assert run("-c", "open cash:EUR").code == 2
+    assert len(bank.requests) == asked
+    ran = run("--account", "cash:JPY", "-c", "query")
+    assert (ran.code, ran.out) == (
+        4,
+        ["cash:JPY is the bank's own account: to look into it, start the teller with --operator"],
+    )
+
+
 def _query(name: str) -> Query:
     return Query(id="q", account=name)

@@ -123,3 +123,24 @@ def test_what_a_table_shows_can_be_read_again(amount_minor: int) -> None:
 
 def test_the_greatest_amount_that_can_be_written_is_the_greatest_that_the_bank_takes() -> None:
     assert parse_amount("9" * 12 + ".99") == AMOUNT_MINOR_MAX
+
+
+@pytest.mark.parametrize("currency", ["EUR", "JPY", "BHD", "CLF"])
+def test_what_is_printed_in_a_currency_can_be_read_again(currency: str) -> None:
+    for amount_minor in (1, 9, 10, 99, 1_000, 12_345, 9_999_999, AMOUNT_MINOR_MAX):
+        for options in ({}, {"separated": True}, {"in_column": True}):
+            text = format_amount(amount_minor, currency, **options)
+            assert text.endswith(f" {currency}")
+            assert parse_amount(text.removesuffix(f" {currency}"), currency) == amount_minor
+
+
+def test_the_most_digits_of_an_amount_are_by_its_decimals() -> None:
+    assert parse_amount("9" * 14, "JPY") == AMOUNT_MINOR_MAX
+    assert parse_amount("9" * 11 + ".999", "BHD") == AMOUNT_MINOR_MAX
+    for text, currency in (("1" + "0" * 14, "JPY"), ("1" + "0" * 11, "BHD"), ("1", "QQQ")):
+        with pytest.raises(AmountError):
+            parse_amount(text, currency)
+
+
+def test_an_amount_of_a_currency_that_only_a_newer_release_knows_is_shown_as_it_is() -> None:
+    assert format_amount(1250, "QQQ") == "1250 minor units of QQQ"

@@ -72,7 +72,7 @@ def _table(waiting: list[WaitingRequest]) -> str:
                 format_timestamp(row.time_us),
                 printable(row.op),
                 printable(row.target),
-                format_amount(row.stake),
+                format_amount(row.stake, row.currency),
                 printable(row.actor),
                 printable(row.request_id),
             )

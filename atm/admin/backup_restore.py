@@ -7,6 +7,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
+import apsw
 import msgspec
 from msgspec import Struct
 
@@ -21,6 +22,7 @@ from atm.admin.new_folders import (
 )
 from atm.config import Cluster, ConfigError
 from atm.files import make_folder, sync_folder, write_durably
+from atm.ledger.audit.extract import with_currency
 from atm.ledger.audit.read_only import open_read_only
 from atm.ledger.epoch import Epoch
 from atm.ledger.posting import POSTINGS_PER_ENTRY
@@ -31,14 +33,20 @@ from atm.storage.entry_file import Position
 IDS_SHOWN_MAX = 10
 
 REQUESTS_AFTER = """select request_id, op, account, amount, outcome, log_index, time_us,
-    coalesce((select sum(iif(debit_account = 'cash', amount, -amount)) from journal
-        where journal.request_id = receipt.request_id and 'cash' in (debit_account, credit_account)), 0)
+    coalesce((select sum(iif({is_in}, amount, -amount)) from journal
+        where journal.request_id = receipt.request_id and ({is_in} or {is_out})), 0),
+    (select {currency} from journal {join} where journal.request_id = receipt.request_id limit 1)
     from receipt where log_index > ? and op <> 'tombstone' order by log_index"""
-SUMS_AFTER = """select coalesce(sum(amount) filter (where debit_account = 'cash'), 0),
-    coalesce(sum(amount) filter (where credit_account = 'cash'), 0),
-    coalesce(sum(amount) filter (where 'cash' not in (debit_account, credit_account)), 0)
-    from journal where posting >= ?"""
-BOOKS = "select count(*), coalesce(sum(amount), 0) from balance where account not in ('cash', 'writeoff')"
+SUMS_AFTER = """select coalesce(sum(amount) filter (where {is_in}), 0),
+    coalesce(sum(amount) filter (where {is_out}), 0),
+    coalesce(sum(amount) filter (where not {is_in} and not {is_out}), 0), {currency}
+    from journal {join} where posting >= ? group by 4 order by 4"""
+BOOKS = """select count(*), sum(amount), {currency} from balance {join}
+    where balance.account not in ('cash', 'writeoff') and instr(balance.account, ':') = 0
+    group by 3 order by 3"""
+# Cash of any currency: see own_accounts.py.
+IS_IN = "substr(debit_account || ':', 1, 5) = 'cash:'"
+IS_OUT = "substr(credit_account || ':', 1, 5) = 'cash:'"
 
 Report = Callable[[str], None]
 
@@ -54,15 +62,31 @@ class CutRequest(Struct, frozen=True, kw_only=True):
     log_index: int
     time_us: int
     cash: int
+    currency: str | None = None  # of what it moved; None: the bank's first
 
 
-class CutOff(Struct, frozen=True, kw_only=True):
-    """All that is behind the restored index, in minor units."""
+class CutSums(Struct, frozen=True):
+    """What is behind the restored index in one currency (None: the bank's first), in minor units."""
 
-    requests: tuple[CutRequest, ...]
     paid_in: int
     paid_out: int
     moved: int
+    currency: str | None = None
+
+
+class CutOff(Struct, frozen=True, kw_only=True):
+    """All that is behind the restored index."""
+
+    requests: tuple[CutRequest, ...]
+    sums: tuple[CutSums, ...]
+
+
+class Books(Struct, frozen=True):
+    """The customers' accounts in one currency (None: the bank's first), and what is on them."""
+
+    accounts: int
+    total: int
+    currency: str | None = None
 
 
 class Wanted(Struct, frozen=True, kw_only=True):
@@ -81,8 +105,7 @@ class Restored(Struct, frozen=True, kw_only=True):
 
     cluster: str
     end: Position
-    accounts: int
-    customers_sum: int
+    books: tuple[Books, ...]
     cut_off: CutOff
 
 
@@ -99,7 +122,6 @@ def restore(folder: BackupFolder, cluster: Cluster, wanted: Wanted) -> Restored:
     with _work_folder(cluster.data_dir, preview=wanted.preview) as work:
         ledger = work / "ledger.db"
         end = rebuild(folder, line, index, ledger)
-        accounts, total = _books(ledger)
         epoch = Epoch(
             op="restored",
             cluster=wanted.cluster_id or new_cluster_id(),
@@ -111,8 +133,7 @@ def restore(folder: BackupFolder, cluster: Cluster, wanted: Wanted) -> Restored:
         found = Restored(
             cluster=epoch.cluster,
             end=end,
-            accounts=accounts,
-            customers_sum=total,
+            books=_books(ledger),
             cut_off=_cut_off(folder, end, work / "end.db"),
         )
         if not wanted.preview:
@@ -151,28 +172,32 @@ def _put_in_place(work: Path, data_dir: Path, nodes: Sequence[str]) -> None:
     sync_folder(data_dir)
 
 
-def _books(ledger: Path) -> tuple[int, int]:
+def _books(ledger: Path) -> tuple[Books, ...]:
     with open_read_only(ledger) as cursor:
-        books = cursor.execute(BOOKS).fetchall()
-    [(accounts, total)] = msgspec.convert(books, list[tuple[int, int]])
-    return accounts, total
+        rows = cursor.execute(with_currency(cursor, BOOKS, "balance.account")).fetchall()
+    return tuple(Books(*row) for row in msgspec.convert(rows, list[tuple[int, int, str | None]]))
 
 
 def _cut_off(folder: BackupFolder, end: Position, path: Path) -> CutOff:
     """Return what the backup's last ledger knows and the one at `end` does not."""
     assert folder.manifest is not None
     if folder.manifest.last_index == end.index:
-        return CutOff(requests=(), paid_in=0, paid_out=0, moved=0)
+        return CutOff(requests=(), sums=())
     last, line = line_to(folder, None)
     rebuild(folder, line, last, path)
     with open_read_only(path) as cursor:
-        rows = cursor.execute(REQUESTS_AFTER, (end.index,)).fetchall()
+        rows = cursor.execute(_of_cash(cursor, REQUESTS_AFTER), (end.index,)).fetchall()
         first_posting = (end.index + 1) * POSTINGS_PER_ENTRY
-        sums = cursor.execute(SUMS_AFTER, (first_posting,)).fetchall()
-    [(paid_in, paid_out, moved)] = msgspec.convert(sums, list[tuple[int, int, int]])
+        sums = cursor.execute(_of_cash(cursor, SUMS_AFTER), (first_posting,)).fetchall()
+    by_currency = msgspec.convert(sums, list[tuple[int, int, int, str | None]])
     names = CutRequest.__struct_fields__
     requests = tuple(msgspec.convert(dict(zip(names, row, strict=True)), CutRequest) for row in rows)
-    return CutOff(requests=requests, paid_in=paid_in, paid_out=paid_out, moved=moved)
+    return CutOff(requests=requests, sums=tuple(CutSums(*row) for row in by_currency))
+
+
+def _of_cash(cursor: apsw.Cursor, sql: str) -> str:
+    filled = sql.replace("{is_in}", IS_IN).replace("{is_out}", IS_OUT)
+    return with_currency(cursor, filled, "debit_account")
 
 
 def _write_cut_off(path: Path, cut_off: CutOff) -> None:
@@ -184,23 +209,28 @@ def _write_cut_off(path: Path, cut_off: CutOff) -> None:
 # -- words -----------------------------------------------------------------------------------------------
 
 
+def _words_of(sums: CutSums) -> str:
+    paid_in, paid_out, moved = (
+        format_amount(amount, sums.currency) for amount in (sums.paid_in, sums.paid_out, sums.moved)
+    )
+    return f"{paid_in} paid in, {paid_out} paid out, {moved} moved between accounts"
+
+
 def lines_about(restored: Restored, backup_end: Position) -> list[str]:
     """Return what to say of the restored books, and of what was cut off."""
-    end, cut = restored.end, restored.cut_off
+    end, cut, books = restored.end, restored.cut_off, restored.books
+    totals = " and ".join(format_amount(each.total, each.currency) for each in books)
+    sums = "; ".join(map(_words_of, cut.sums or (CutSums(0, 0, 0),)))
+    accounts = sum(each.accounts for each in books)
     lines = [
-        f"The books are as of entry {end.index}, {utc(end.time_us)}: {restored.accounts:,} accounts of "
-        "customers "
-        f"with {format_amount(restored.customers_sum)} in all"
+        f"The books are as of entry {end.index}, {utc(end.time_us)}: {accounts:,} accounts of "
+        f"customers with {totals} in all"
     ]
     if cut.requests:
         done = sum(request.outcome == "ok" for request in cut.requests)
         shown = ", ".join(request.request_id for request in cut.requests[:IDS_SHOWN_MAX])
         more = f" and {len(cut.requests) - IDS_SHOWN_MAX:,} more" if len(cut.requests) > IDS_SHOWN_MAX else ""
-        lines.append(
-            f"Cut off: {len(cut.requests):,} requests behind it, {done:,} of them done: "
-            f"{format_amount(cut.paid_in)} paid "
-            f"in, {format_amount(cut.paid_out)} paid out, {format_amount(cut.moved)} moved between accounts"
-        )
+        lines.append(f"Cut off: {len(cut.requests):,} requests behind it, {done:,} of them done: {sums}")
         lines.append(
             "CASH MAY HAVE LEFT FOR THEM. The restored bank does not know their ids: a teller that asks "
             "again "

@@ -106,17 +106,21 @@ def _without_pins(command: dict[str, Any]) -> dict[str, Any]:
     if "seals" in shown:
         shown["seals"] = [[account, HIDDEN] for account, _ in shown["seals"]]
     if "legs" in shown:
-        shown["legs"] = [_without_pins(leg) for leg in shown["legs"]]
+        said = {"currency": shown["currency"]} if shown.get("currency") else {}
+        shown["legs"] = [_without_pins(leg) | said for leg in shown["legs"]]
     return shown
 
 
 def _words(fields: Mapping[str, Any], skipped: Iterable[str] = ()) -> list[str]:
-    return [f"{name}={_shown(name, value)}" for name, value in fields.items() if name not in skipped]
+    currency = fields.get("currency")
+    return [
+        f"{name}={_shown(name, value, currency)}" for name, value in fields.items() if name not in skipped
+    ]
 
 
-def _shown(name: str, value: Any) -> str:
+def _shown(name: str, value: Any, currency: str | None = None) -> str:
     if name == "amount" and isinstance(value, int):
-        return format_amount(value)
+        return format_amount(value, currency)
     if isinstance(value, Mapping):
         return "(" + " ".join(_words({key: part for key, part in value.items() if part != ""})) + ")"
     if isinstance(value, list | tuple):

@@ -139,31 +139,53 @@ class Operations:
 
     # -- money -------------------------------------------------------------------------------------
     # Every operation may also answer "no_such_account", "account_closed", "account_frozen" or "id_reused";
-    # what takes a PIN, "wrong_pin" or "locked". Amounts are minor units.
+    # what takes a PIN, "wrong_pin" or "locked". Amounts are minor units of the `currency`, a code of
+    # ISO 4217; None: of the bank's first. If the accounts are in another one, "currency_mismatch".
 
     @operation(Done)
-    def credit(self, account: str, amount: int, *, request_id: str | None = None) -> Credit:
+    def credit(
+        self, account: str, amount: int, *, currency: str | None = None, request_id: str | None = None
+    ) -> Credit:
         """Pay cash into an account: "ok", "limit_exceeded"."""
-        return Credit(id=_id_or_new(request_id), account=account, amount=amount)
+        return Credit(id=_id_or_new(request_id), account=account, amount=amount, currency=currency)
 
     @operation(Done)
     def debit(
-        self, account: str, amount: int, *, pin: str | None = None, request_id: str | None = None
+        self,
+        account: str,
+        amount: int,
+        *,
+        pin: str | None = None,
+        currency: str | None = None,
+        request_id: str | None = None,
     ) -> Debit:
         """Pay cash out of an account: "ok", "insufficient_funds", "limit_exceeded"."""
-        return Debit(id=_id_or_new(request_id), account=account, amount=amount, pin=pin)
+        request_id = _id_or_new(request_id)
+        return Debit(id=request_id, account=account, amount=amount, pin=pin, currency=currency)
 
     @operation(Done)
     def transfer(
-        self, source: str, target: str, amount: int, *, pin: str | None = None, request_id: str | None = None
+        self,
+        source: str,
+        target: str,
+        amount: int,
+        *,
+        pin: str | None = None,
+        currency: str | None = None,
+        request_id: str | None = None,
     ) -> Transfer:
         """Move money from `source` (the receipt has its balance) to `target`: "ok", "insufficient_funds"."""
-        return Transfer(id=_id_or_new(request_id), account=source, target=target, amount=amount, pin=pin)
+        request_id = _id_or_new(request_id)
+        return Transfer(
+            id=request_id, account=source, target=target, amount=amount, pin=pin, currency=currency
+        )
 
     @operation(Done)
-    def batch(self, legs: Iterable[Leg], *, request_id: str | None = None) -> Batch:
+    def batch(
+        self, legs: Iterable[Leg], *, currency: str | None = None, request_id: str | None = None
+    ) -> Batch:
         """Do up to 64 transfers in order, all or none: the outcome of the first that is refused, or "ok"."""
-        return Batch(id=_id_or_new(request_id), legs=tuple(legs))
+        return Batch(id=_id_or_new(request_id), legs=tuple(legs), currency=currency)
 
     @operation(Done)
     def hold(
@@ -173,32 +195,53 @@ class Operations:
         expires_ms: int = HOLD_MS,
         *,
         pin: str | None = None,
+        currency: str | None = None,
         request_id: str | None = None,
     ) -> Hold:
         """Reserve an amount under the `request_id`: "ok", "insufficient_funds", "limit_exceeded"."""
-        request_id = _id_or_new(request_id)
-        return Hold(id=request_id, account=account, amount=amount, expires_ms=expires_ms, pin=pin)
+        return Hold(
+            id=_id_or_new(request_id),
+            account=account,
+            amount=amount,
+            expires_ms=expires_ms,
+            pin=pin,
+            currency=currency,
+        )
 
     @operation(Done)
     def raise_hold(
-        self, account: str, hold: str, amount: int, *, pin: str | None = None, request_id: str | None = None
+        self,
+        account: str,
+        hold: str,
+        amount: int,
+        *,
+        pin: str | None = None,
+        currency: str | None = None,
+        request_id: str | None = None,
     ) -> RaiseHold:
         """Reserve so much more for a hold of the account: "ok", "insufficient_funds", "limit_exceeded",
         "hold_not_found", "hold_already_posted", "hold_already_voided", "hold_expired".
         """
         request_id = _id_or_new(request_id)
-        return RaiseHold(id=request_id, account=account, hold=hold, amount=amount, pin=pin)
+        return RaiseHold(id=request_id, account=account, hold=hold, amount=amount, pin=pin, currency=currency)
 
     @operation(Done)
     def post(
-        self, hold: str, amount: int | None = None, *, final: bool = True, request_id: str | None = None
+        self,
+        hold: str,
+        amount: int | None = None,
+        *,
+        final: bool = True,
+        currency: str | None = None,
+        request_id: str | None = None,
     ) -> Post:
         """Pay out what is left of a hold, or a part and release the rest: "ok", "exceeds_hold",
         "hold_not_found", "hold_already_posted", "hold_already_voided". An expired hold is still paid.
 
         Unless it is `final`, the rest stays held for further postings. An amount of 0 does as `void`.
         """
-        return Post(id=_id_or_new(request_id), hold=hold, amount=amount, final=final)
+        request_id = _id_or_new(request_id)
+        return Post(id=request_id, hold=hold, amount=amount, final=final, currency=currency)
 
     @operation(Done)
     def void(self, hold: str, *, request_id: str | None = None) -> Void:
@@ -208,7 +251,14 @@ class Operations:
         return Void(id=_id_or_new(request_id), hold=hold)
 
     @operation(Done)
-    def reverse(self, original: str, amount: int | None = None, *, request_id: str | None = None) -> Reverse:
+    def reverse(
+        self,
+        original: str,
+        amount: int | None = None,
+        *,
+        currency: str | None = None,
+        request_id: str | None = None,
+    ) -> Reverse:
         """Book the opposite of the request with the id `original`, or of a part of it: "ok",
         "already_reversed", "exceeds_original", "insufficient_funds".
 
@@ -217,19 +267,21 @@ class Operations:
         "hold_already_voided", "hold_expired".
         "original_not_found": it moved nothing, and if it arrives later it will be declined for ever.
         """
-        return Reverse(id=_id_or_new(request_id), original=original, amount=amount)
+        return Reverse(id=_id_or_new(request_id), original=original, amount=amount, currency=currency)
 
     @operation(Done)
-    def write_off(self, account: str, amount: int, *, request_id: str | None = None) -> WriteOff:
+    def write_off(
+        self, account: str, amount: int, *, currency: str | None = None, request_id: str | None = None
+    ) -> WriteOff:
         """Pay an account, or the missing cash (`cash`), out of the bank's `writeoff`: "ok"."""
-        return WriteOff(id=_id_or_new(request_id), account=account, amount=amount)
+        return WriteOff(id=_id_or_new(request_id), account=account, amount=amount, currency=currency)
 
     # -- accounts ----------------------------------------------------------------------------------
 
     @operation(Done)
-    def open(self, account: str, *, request_id: str | None = None) -> Open:
-        """Open an account: "ok", "exists"."""
-        return Open(id=_id_or_new(request_id), account=account)
+    def open(self, account: str, *, currency: str | None = None, request_id: str | None = None) -> Open:
+        """Open an account, in the currency with that code or in the bank's first: "ok", "exists"."""
+        return Open(id=_id_or_new(request_id), account=account, currency=currency)
 
     @operation(Done)
     def close_account(self, account: str, *, request_id: str | None = None) -> Close:
@@ -269,9 +321,16 @@ class Operations:
         return ResetPin(id=_id_or_new(request_id), account=account)
 
     @operation(Done)
-    def set_limit(self, account: str, amount: int | None, *, request_id: str | None = None) -> SetLimit:
+    def set_limit(
+        self,
+        account: str,
+        amount: int | None,
+        *,
+        currency: str | None = None,
+        request_id: str | None = None,
+    ) -> SetLimit:
         """Limit what may be withdrawn or held in a day (UTC, log time) from now on; None: no limit."""
-        return SetLimit(id=_id_or_new(request_id), account=account, amount=amount)
+        return SetLimit(id=_id_or_new(request_id), account=account, amount=amount, currency=currency)
 
     # -- a second person: `write_off`, `reverse`, `unlock` and `reset_pin` above their limits are answered
     # "needs_approval", and nothing is changed -------------------------------------------------------

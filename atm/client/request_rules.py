@@ -17,6 +17,7 @@ from atm.ledger.commands import (
     AmountMinor,
     AmountOrNothing,
     Batch,
+    BookAccount,
     Command,
     EndUser,
     Leg,
@@ -42,6 +43,7 @@ _PLAIN_PIN = re.compile(r"[0-9]{4,12}", re.ASCII)
 _FIELD = re.compile(r"`\$(?P<leg>\.legs\[[0-9.]+\])?\.(?P<field>[a-z_]+)`")  # in msgspec's words
 _RULES: tuple[tuple[object, type[InvalidRequest], str], ...] = (
     (AccountName, InvalidAccount, ACCOUNT_RULE),
+    (BookAccount, InvalidAccount, ACCOUNT_RULE),
     (AmountMinor, InvalidAmount, AMOUNT_RULE),
     (AmountOrNothing, InvalidAmount, AMOUNT_OR_NOTHING_RULE),
     (RequestId, InvalidRequestId, REQUEST_ID_RULE),
@@ -82,9 +84,9 @@ def check_ids_differ(requests: Sequence[Command | Read]) -> None:
 
 
 def check_account(account: str) -> None:
-    """Raise `InvalidAccount` unless it has the form of an account's name."""
+    """Raise `InvalidAccount` unless it has the form of a name, or of one of the bank's own: `cash:EUR`."""
     try:
-        msgspec.convert(account, AccountName)
+        msgspec.convert(account, BookAccount)
     except msgspec.ValidationError:
         raise InvalidAccount(ACCOUNT_RULE) from None
 

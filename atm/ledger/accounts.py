@@ -7,7 +7,8 @@ from typing import Literal
 
 from msgspec import Struct
 
-from atm.ledger.commands import NOT_HASHED, OK, Outcome
+from atm.ledger.commands import CASH, NOT_HASHED, OK, Outcome, WriteOff
+from atm.ledger.own_accounts import cash_of, is_cash, writeoff_of
 from atm.ledger.peppers import generation_of
 
 WRONG_PINS_MAX = 3  # in a row, at any servers; then the account is locked
@@ -28,7 +29,8 @@ class Account(Struct):
 
     The fields from `locked_until_us` on are used from feature level 2 on (pin_lock.py): None if that level's
     lock was never needed, 0 if no lock stands. `wrong_today` and `unlocks_today` are of the day `pins_day`,
-    `wrong_unseen` are the wrong PINs since the last right login.
+    `wrong_unseen` are the wrong PINs since the last right login. `currency` is its code in ISO 4217; None: it
+    is the bank's first one.
     """
 
     name: str
@@ -46,6 +48,7 @@ class Account(Struct):
     wrong_today: int = 0
     unlocks_today: int = 0
     wrong_unseen: int = 0
+    currency: str | None = None
     active_holds: int | None = None  # None: not counted yet; no column, but what the ledger's rows come to
 
     @property
@@ -55,8 +58,18 @@ class Account(Struct):
 
     @property
     def is_banks_own(self) -> bool:
-        """Whether it is `cash` or `writeoff`."""
+        """Whether it is the cash or the write-off account of some currency."""
         return self.state == "banks_own"
+
+    @property
+    def cash(self) -> str:
+        """The account on the other side of what is paid in and out."""
+        return CASH if self.currency is None else cash_of(self.currency)  # most often, without a call
+
+    @property
+    def writeoff(self) -> str:
+        """The account that bears the bank's losses on this one."""
+        return writeoff_of(self.currency)
 
     @property
     def locked(self) -> bool:
@@ -121,11 +134,22 @@ def may_move(account: Account | None) -> Outcome:
     return exists(account)
 
 
+def in_currency(account: Account, currency: str | None) -> Outcome:
+    """Return `OK` if an amount that is said in this currency can be the account's; None is the first."""
+    return OK if account.currency == currency else Outcome.CURRENCY_MISMATCH
+
+
 def exists(account: Account | None) -> Outcome:
     """Return `OK` for a customer's account that is not closed; the bank's own do not exist for customers."""
     if account is None or account.is_banks_own:
         return Outcome.NO_SUCH_ACCOUNT
     return Outcome.ACCOUNT_CLOSED if account.state == "closed" else OK
+
+
+def may_write_off(account: Account | None, command: WriteOff) -> Outcome:
+    """Return `OK`, or why the bank's loss cannot be paid to that account: a customer's, or cash."""
+    outcome = OK if account is not None and is_cash(account.name) else exists(account)
+    return in_currency(account, command.currency) if outcome is OK and account is not None else outcome
 
 
 def day_of(time_us: int) -> int:

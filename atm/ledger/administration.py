@@ -5,9 +5,8 @@ from __future__ import annotations
 from typing import assert_never
 
 from atm.ledger import pin_lock
-from atm.ledger.accounts import Account, PinNotHashed, exists
+from atm.ledger.accounts import Account, PinNotHashed, exists, in_currency
 from atm.ledger.commands import (
-    BANK_ACCOUNTS,
     NOT_HASHED,
     OK,
     Close,
@@ -21,19 +20,26 @@ from atm.ledger.commands import (
     Unfreeze,
     Unlock,
 )
+from atm.ledger.own_accounts import cash_of, is_banks_own, writeoff_of
 from atm.ledger.peppers import generation_of
 from atm.ledger.unit_of_work import Decision, UnitOfWork
 from atm.ledger.withdrawals import check_pin
 
 
 def decide_open(unit: UnitOfWork, command: Open) -> Decision:
+    """Open an account, and the bank's own with the first one in a currency."""
+    if unit.feature_level < command.level_needed:  # no sound leader's entry: there is no table for it
+        return Outcome.NOT_ALLOWED, None
     account = unit.accounts[command.account]
     if account is not None:
         closed = account.state == "closed"
         return (Outcome.ACCOUNT_CLOSED if closed else Outcome.EXISTS), account
-    assert command.account not in BANK_ACCOUNTS, f"{command.account} exists from the start, and was not found"
-    account = Account(name=command.account, opened_us=unit.time_us)
-    unit.accounts[account.name] = unit.changed_balances[account.name] = account
+    assert not is_banks_own(command.account), f"{command.account} exists from the start, and was not found"
+    for name in (cash_of(command.currency), writeoff_of(command.currency)):
+        if command.currency is not None and unit.accounts[name] is None:
+            unit.add_account(Account(name=name, state="banks_own", currency=command.currency))
+    account = Account(name=command.account, opened_us=unit.time_us, currency=command.currency)
+    unit.add_account(account)
     unit.change_account(account)
     return OK, account
 
@@ -70,6 +76,15 @@ def _unlock(unit: UnitOfWork, account: Account) -> Outcome:
     return outcome
 
 
+def _set_limit(unit: UnitOfWork, account: Account, command: SetLimit) -> Outcome:
+    if command.amount is not None and in_currency(account, command.currency) is not OK:
+        return Outcome.CURRENCY_MISMATCH
+    if account.daily_limit is None:
+        account.count_from(unit.time_us)
+    account.daily_limit = command.amount
+    return OK
+
+
 def decide_administration(  # noqa: C901 - a case for each kind
     unit: UnitOfWork, command: Freeze | Unfreeze | Close | Unlock | ResetPin | SetLimit
 ) -> Decision:
@@ -95,10 +110,8 @@ def decide_administration(  # noqa: C901 - a case for each kind
             if account.locked_until_us is not None:
                 unit.change_lock(account)
         case SetLimit():
-            if account.daily_limit is None:
-                account.count_from(unit.time_us)
-            account.daily_limit = command.amount
+            outcome = _set_limit(unit, account, command)
         case _:
             assert_never(command)
     unit.change_account(account)
-    return OK, account
+    return outcome, account

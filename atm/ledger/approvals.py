@@ -9,9 +9,8 @@ from __future__ import annotations
 
 from msgspec.structs import replace
 
-from atm.ledger.accounts import DAY_US, Account, exists
+from atm.ledger.accounts import DAY_US, Account, exists, may_write_off
 from atm.ledger.commands import (
-    CASH,
     OK,
     Approve,
     Limited,
@@ -31,14 +30,16 @@ APPROVE_WITHIN_US = DAY_US  # of log time, since it was asked
 def hold_back(unit: UnitOfWork, logged: LoggedCommand, op: str) -> Decision | None:
     """Store a request that is above the limit of its kind; return None if it is to be decided at once.
 
-    Where nothing is at stake, since the request would be refused, the ordinary rules decide.
+    Where nothing is at stake, since the request would be refused, the ordinary rules decide. A limit counts
+    in the bank's first currency. In any other it is 0: no rate is known by which the two could be compared.
     """
     limit, command = unit.approval_limits.get(op), logged.command
     if limit is None or limit.amount is None or not logged.roles:
         return None
     assert isinstance(command, Limited), f"{op} has a limit"
     stake, account = _at_stake(unit, command)
-    if stake <= limit.amount:
+    most = limit.amount if account is None or account.currency is None else 0
+    if stake <= most:
         return None
     unit.change_approval(
         ApprovalRecord(
@@ -58,7 +59,7 @@ def _at_stake(unit: UnitOfWork, command: Limited) -> tuple[int, Account | None]:
         return taken_back(unit, command)
     account = unit.accounts[command.account]
     if isinstance(command, WriteOff):
-        return (command.amount if command.account == CASH or exists(account) is OK else 0), account
+        return (command.amount if may_write_off(account, command) is OK else 0), account
     return (account.balance if account is not None and exists(account) is OK else 0), account
 
 

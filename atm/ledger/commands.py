@@ -12,6 +12,7 @@ from typing import Annotated, ClassVar, Final, Literal
 
 from msgspec import Meta, Struct
 
+from atm.currencies import MINOR_UNITS
 from atm.identity import LOCAL_IDENTITY, NAME_CHARS_MAX, RESERVED_NAMES
 
 AMOUNT_MINOR_MAX = 10**14 - 1  # twelve digits and two decimals: 999,999,999,999.99
@@ -20,6 +21,7 @@ LEGS_MAX = 64  # postings of one batch
 HOLD_MS_MAX = 400 * 24 * 3600 * 1000
 PAGE_LINES_MAX = 100
 GENERATIONS_MAX = 32  # of the pepper
+CURRENCIES_LEVEL = 2  # the feature level from which on an account may be in another currency
 END_USER_CHARS_MAX = 31  # with the gateway's name and a slash, an actor
 
 LOCAL = LOCAL_IDENTITY.name  # the actor of a client that has no identity
@@ -34,9 +36,9 @@ LINE_BYTES_MAX = 384  # of a page of postings
 ROLES_BYTES_MAX = 192  # of a page of changed roles
 DEED_BYTES_MAX = 512  # of a page of deeds
 APPROVAL_BYTES_MAX = 512  # of a page of requests that wait for an approval
-ACCOUNT_BYTES_MAX = 144  # of a page of accounts
-HOLD_BYTES_MAX = 152  # of a page of holds
-POSTING_BYTES_MAX = 512  # of a page of the journal
+ACCOUNT_BYTES_MAX = 160  # of a page of accounts
+HOLD_BYTES_MAX = 176  # of a page of holds
+POSTING_BYTES_MAX = 544  # of a page of the journal
 LOOKUP_BYTES_MAX = 12 * 1024  # of the longest batch, with the longest names
 
 CASH = "cash"  # the bank's own account, the other side of every credit and debit; may fall below zero
@@ -50,6 +52,9 @@ LoggedActor = Annotated[
     str, Meta(min_length=1, max_length=64)
 ]  # a pattern takes a third of decoding a command
 AccountName = Annotated[str, Meta(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]{0,63}\Z")]
+# With the bank's own accounts of other currencies, such as cash:EUR: see own_accounts.py.
+BookAccount = Annotated[str, Meta(pattern=r"^([A-Za-z0-9][A-Za-z0-9_.-]{0,63}|(cash|writeoff):[A-Z]{3})\Z")]
+Currency = Annotated[str, Meta(pattern=r"^[A-Z]{3}\Z")]
 AmountMinor = Annotated[int, Meta(gt=0, le=AMOUNT_MINOR_MAX)]
 AmountOrNothing = Annotated[int, Meta(ge=0, le=AMOUNT_MINOR_MAX)]
 # 4 to 12 digits as a teller sends it; 64 hexadecimal digits once sealed (atm/server/security/pins.py), from
@@ -93,6 +98,7 @@ class Outcome(StrEnum):
     NEEDS_APPROVAL = "needs_approval"
     ALREADY_APPROVED = "already_approved"
     APPROVAL_EXPIRED = "approval_expired"
+    CURRENCY_MISMATCH = "currency_mismatch"
 
 
 OK: Final = Outcome.OK  # a global, since looking up a member in its class takes as long as a call
@@ -130,17 +136,31 @@ class Request(
         return RECEIPT_BYTES_MAX
 
 
+class InCurrency(Request, frozen=True, kw_only=True):
+    """The base of the commands that say amounts: in minor units of the `currency`, None: of the bank's first.
+
+    It must be that of the accounts, or nothing moves: so who knows no other currency cannot take one for it.
+    """
+
+    currency: Currency | None = None
+
+    @property
+    def level_needed(self) -> int:
+        """A later one for another currency than the first."""
+        return self.level if self.currency is None else CURRENCIES_LEVEL
+
+
 # -- commands: money ---------------------------------------------------------------------------------
 
 
-class Credit(Request, frozen=True, kw_only=True, tag="credit"):
+class Credit(InCurrency, frozen=True, kw_only=True, tag="credit"):
     """Pay cash into an account."""
 
     account: AccountName
     amount: AmountMinor
 
 
-class Debit(Request, frozen=True, kw_only=True, tag="debit"):
+class Debit(InCurrency, frozen=True, kw_only=True, tag="debit"):
     """Pay cash out of an account."""
 
     account: AccountName
@@ -148,7 +168,7 @@ class Debit(Request, frozen=True, kw_only=True, tag="debit"):
     pin: Pin | None = None
 
 
-class Transfer(Request, frozen=True, kw_only=True, tag="transfer"):
+class Transfer(InCurrency, frozen=True, kw_only=True, tag="transfer"):
     """Move money from `account` to `target`."""
 
     account: AccountName
@@ -174,13 +194,13 @@ class Leg(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, omit_de
             raise ValueError("a leg's two accounts differ")
 
 
-class Batch(Request, frozen=True, kw_only=True, tag="batch"):
+class Batch(InCurrency, frozen=True, kw_only=True, tag="batch"):
     """Several transfers in order, all or none."""
 
     legs: Annotated[tuple[Leg, ...], Meta(min_length=1, max_length=LEGS_MAX)]
 
 
-class Hold(Request, frozen=True, kw_only=True, tag="hold"):
+class Hold(InCurrency, frozen=True, kw_only=True, tag="hold"):
     """Reserve an amount of an account until it is posted, voided, or `expires_ms` of log time have passed."""
 
     account: AccountName
@@ -189,7 +209,7 @@ class Hold(Request, frozen=True, kw_only=True, tag="hold"):
     pin: Pin | None = None
 
 
-class Post(Request, frozen=True, kw_only=True, tag="post"):
+class Post(InCurrency, frozen=True, kw_only=True, tag="post"):
     """Pay out what is left of a hold, or `amount` of it and release the rest: the cash has left the machine.
 
     If it is not `final`, the rest stays held. An amount of 0 releases all, as `Void` does.
@@ -206,10 +226,10 @@ class Post(Request, frozen=True, kw_only=True, tag="post"):
     @property
     def level_needed(self) -> int:
         """The feature level from which on it may stand in the log with the fields that it has."""
-        return self.level if self.final and self.amount != 0 else 2
+        return super().level_needed if self.final and self.amount != 0 else 2
 
 
-class RaiseHold(Request, frozen=True, kw_only=True, tag="raise_hold"):
+class RaiseHold(InCurrency, frozen=True, kw_only=True, tag="raise_hold"):
     """Reserve `amount` more of the account for its active hold, under the rules of a withdrawal."""
 
     level: ClassVar[int] = 2
@@ -226,7 +246,7 @@ class Void(Request, frozen=True, kw_only=True, tag="void"):
     hold: RequestId
 
 
-class Reverse(Request, frozen=True, kw_only=True, tag="reverse"):
+class Reverse(InCurrency, frozen=True, kw_only=True, tag="reverse"):
     """Book the opposite of what the request `original` moved, or of `amount` of it; or release a hold.
 
     Once; from feature level 2 on in several parts, up to the whole, and without an amount all that is left.
@@ -240,20 +260,29 @@ class Reverse(Request, frozen=True, kw_only=True, tag="reverse"):
             raise ValueError("a reversal has an id of its own")
 
 
-class WriteOff(Request, frozen=True, kw_only=True, tag="write_off"):
+class WriteOff(InCurrency, frozen=True, kw_only=True, tag="write_off"):
     """Pay an account, or the cash that is missing (`cash`), out of the bank's `writeoff`."""
 
-    account: AccountName
+    account: BookAccount
     amount: AmountMinor
+
+    @property
+    def level_needed(self) -> int:
+        """A later one for cash of another currency, too: release 1.1 cannot read its name."""
+        return CURRENCIES_LEVEL if ":" in self.account else super().level_needed
 
 
 # -- commands: accounts --------------------------------------------------------------------------------
 
 
-class Open(Request, frozen=True, kw_only=True, tag="open"):
-    """Open an account with a balance of 0."""
+class Open(InCurrency, frozen=True, kw_only=True, tag="open"):
+    """Open an account with a balance of 0, in a currency of ISO 4217; None: in the bank's first one."""
 
     account: AccountName
+
+    def __post_init__(self) -> None:
+        if self.currency is not None and self.currency not in MINOR_UNITS:
+            raise ValueError(f"{self.currency} is no currency of ISO 4217 with minor units")
 
 
 class Freeze(Request, frozen=True, kw_only=True, tag="freeze"):
@@ -303,7 +332,7 @@ class ResetPin(Request, frozen=True, kw_only=True, tag="reset_pin"):
     account: AccountName
 
 
-class SetLimit(Request, frozen=True, kw_only=True, tag="set_limit"):
+class SetLimit(InCurrency, frozen=True, kw_only=True, tag="set_limit"):
     """Limit what may be withdrawn (`debit`, `hold`) from an account in a day of log time (UTC)."""
 
     account: AccountName
@@ -444,7 +473,7 @@ class Reseal(
 class Query(Request, frozen=True, kw_only=True, tag="query"):
     """Ask for an account's balance, now or as it was at a past time."""
 
-    account: AccountName
+    account: BookAccount
     at_us: Annotated[int, Meta(ge=0, le=2**62)] | None = None
 
 
@@ -453,7 +482,7 @@ class Statement(Request, frozen=True, kw_only=True, tag="statement"):
 
     cursor: ClassVar[str] = "before"  # names the field that takes the `next` of the page before
 
-    account: AccountName
+    account: BookAccount
     limit: Annotated[int, Meta(gt=0, le=PAGE_LINES_MAX)] = 20
     before: Annotated[int, Meta(ge=0, le=2**63 - 1)] | None = None
 
@@ -710,7 +739,8 @@ class LedgerReceipt(Struct, frozen=True, kw_only=True, gc=False):
 class Line(Struct, frozen=True, kw_only=True, omit_defaults=True):
     """A posting as one account's statement shows it; `amount` is below zero for money that left.
 
-    `exception` is None but on the list of exceptions: `late`, `overdrawn` or `written_off`.
+    `exception` is None but on the list of exceptions: `late`, `overdrawn` or `written_off`. `currency` is
+    None for the bank's first.
     """
 
     posting: int
@@ -722,13 +752,14 @@ class Line(Struct, frozen=True, kw_only=True, omit_defaults=True):
     amount: int
     balance: int
     exception: str | None = None
+    currency: str | None = None
 
 
-class JournalPosting(Struct, frozen=True, kw_only=True):
+class JournalPosting(Struct, frozen=True, kw_only=True, omit_defaults=True):
     """A posting as the journal has it: `amount` went from `debit_account` to `credit_account`.
 
-    The two balances are those right after it. `hash` is that of the row and of the hash before it, in
-    hexadecimal digits (`atm.ledger.journal_hash.row_hash`).
+    The two balances are those right after it. `currency` is None for the bank's first. `hash` is that of the
+    row and of the hash before it, in hexadecimal digits (`atm.ledger.journal_hash.row_hash`).
     """
 
     posting: int
@@ -741,6 +772,7 @@ class JournalPosting(Struct, frozen=True, kw_only=True):
     debit_balance: int
     credit_balance: int
     hash: str
+    currency: str | None = None
 
     @property
     def log_index(self) -> int:
@@ -748,10 +780,10 @@ class JournalPosting(Struct, frozen=True, kw_only=True):
         return self.posting // LEGS_MAX
 
 
-class AccountState(Struct, frozen=True, kw_only=True):
+class AccountState(Struct, frozen=True, kw_only=True, omit_defaults=True):
     """A customer's account in the list of all; amounts are minor units.
 
-    `state` is open, frozen or closed, and `pin` none, set or locked.
+    `state` is open, frozen or closed, and `pin` none, set or locked. `currency` is None for the bank's first.
     """
 
     account: str
@@ -759,6 +791,7 @@ class AccountState(Struct, frozen=True, kw_only=True):
     available: int
     state: str
     pin: str
+    currency: str | None = None
 
 
 class HoldState(Struct, frozen=True, kw_only=True, omit_defaults=True):
@@ -772,6 +805,7 @@ class HoldState(Struct, frozen=True, kw_only=True, omit_defaults=True):
     time_us: int
     expires_us: int
     posted: int = 0
+    currency: str | None = None  # None: the bank's first
 
 
 class RoleState(Struct, frozen=True, kw_only=True):
@@ -799,6 +833,7 @@ class Deed(Struct, frozen=True, kw_only=True, omit_defaults=True):
     amount: int | None = None
     outcome: str
     request_id: str
+    currency: str | None = None  # of the amount; None: the bank's first
 
 
 class ApprovalLimit(Struct, frozen=True, kw_only=True, gc=False):
@@ -828,6 +863,7 @@ class WaitingRequest(Struct, frozen=True, kw_only=True, omit_defaults=True):
     amount: int | None = None
     stake: int
     request_id: str
+    currency: str | None = None  # of the amounts; None: the bank's first
 
 
 class PepperView(Struct, frozen=True, kw_only=True, omit_defaults=True):
@@ -856,6 +892,8 @@ class Contents(Struct, frozen=True, kw_only=True, omit_defaults=True, gc=False):
 class ReadResult(LedgerReceipt, frozen=True, kw_only=True, omit_defaults=True):
     """The ledger's answer to a request that only reads; fields of other requests are None.
 
+    Of all that have amounts, `currency` is theirs, None for the bank's first one.
+
     query      `state` is open, frozen or closed; `pin` is none, set or locked. `locked_until_us` says until
                when, None: until it is unlocked. `tries_left` says how many wrong PINs will lock it, if fewer
                than at first, `wrong_pins` how many there were since the last right login, if any;
@@ -881,6 +919,7 @@ class ReadResult(LedgerReceipt, frozen=True, kw_only=True, omit_defaults=True):
     tries_left: int | None = None
     wrong_pins: int | None = None
     sealed_for: int | None = None
+    currency: str | None = None
     lines: tuple[Line, ...] | None = None
     accounts: tuple[AccountState, ...] | None = None
     holds: tuple[HoldState, ...] | None = None

@@ -6,23 +6,12 @@ last leaves the rest held.
 
 from __future__ import annotations
 
-from typing import assert_never
+from typing import Any, assert_never
 
-from atm.ledger.accounts import Account
-from atm.ledger.commands import (
-    AMOUNT_MINOR_MAX,
-    CASH,
-    OK,
-    WRITEOFF,
-    Contents,
-    Hold,
-    Outcome,
-    Post,
-    RaiseHold,
-    Void,
-)
+from atm.ledger.accounts import Account, in_currency
+from atm.ledger.commands import AMOUNT_MINOR_MAX, OK, Contents, Hold, Outcome, Post, RaiseHold, Void
 from atm.ledger.posting import Posting
-from atm.ledger.requests import named_in
+from atm.ledger.requests import details_of, named_in
 from atm.ledger.unit_of_work import (
     Decision,
     HoldRecord,
@@ -41,7 +30,7 @@ PARTS_LEVEL = 2  # likewise, from which on a hold can be raised and paid out in 
 def decide_hold(unit: UnitOfWork, command: Hold) -> Decision:
     """Reserve an amount under the same rules as a debit."""
     account = unit.accounts[command.account]
-    outcome = may_withdraw(unit, account, command.pin, command.amount)
+    outcome = may_withdraw(unit, account, command)
     if outcome is OK and account is not None:
         if unit.feature_level >= ACTIVE_HOLDS_LEVEL and count_active(unit, account) >= ACTIVE_HOLDS_MAX:
             return Outcome.LIMIT_EXCEEDED, account
@@ -73,7 +62,7 @@ def decide_raise(unit: UnitOfWork, command: RaiseHold) -> Decision:
     account = unit.known_account(hold.account)
     outcome = may_end(hold)
     if outcome is OK:
-        outcome = may_withdraw(unit, account, command.pin, command.amount)
+        outcome = may_withdraw(unit, account, command)
     if outcome is OK and hold.amount + command.amount > AMOUNT_MINOR_MAX:
         outcome = Outcome.LIMIT_EXCEEDED
     if outcome is OK:
@@ -105,15 +94,16 @@ def decide_post(unit: UnitOfWork, command: Post) -> Decision:
     if outcome not in {OK, Outcome.HOLD_EXPIRED}:
         return outcome, account
     amount = hold.left if command.amount is None else command.amount
-    if amount > hold.left:
-        return Outcome.EXCEEDS_HOLD, account
+    declined = _may_pay_part(account, hold, command)
+    if declined is not OK:
+        return declined, account
     late = outcome is Outcome.HOLD_EXPIRED
-    payer = WRITEOFF if account.state == "closed" else hold.account
-    outcome = unit.move(command.id, [Posting(payer, CASH, amount)], overdraft=True)
+    payer = account.writeoff if account.state == "closed" else hold.account
+    outcome = unit.move(command.id, [Posting(payer, account.cash, amount)], overdraft=True)
     if outcome is not OK:
         return outcome, account
     _note_payment(unit, account, hold, amount, late=late, final=command.final)
-    if payer == WRITEOFF:
+    if payer != hold.account:
         unit.note_exception("written_off")
     elif account.balance < 0:
         unit.note_exception("overdrawn")
@@ -141,12 +131,15 @@ def _note_payment(
 
 
 def is_same_post(unit: UnitOfWork, first: IdempotencyRecord, asked: Contents) -> bool:
-    """Return whether the two differ only in that one spells out the amount: all that was left of the hold."""
+    """Return whether they differ only in that one spells out the amount: all that was left of the hold.
+
+    What is spelled out is in the account's currency; without an amount none has to be said.
+    """
     if (
         unit.feature_level < PARTS_LEVEL
         or asked.op != "post"
         or first.asked.op != "post"
-        or first.asked.details != asked.details
+        or _but_currency(first.asked) != _but_currency(asked)
         or first.receipt.outcome is not OK
         or None not in (first.asked.amount, asked.amount)
     ):
@@ -154,7 +147,23 @@ def is_same_post(unit: UnitOfWork, first: IdempotencyRecord, asked: Contents) ->
     hold = find_hold(unit, named_in(asked, "hold"))
     assert hold is not None, f"{first.receipt.id} paid out what was never held"
     paid = sum(posting.amount_minor for posting in unit.postings(first.receipt.log_index))
-    return hold.left == 0 and paid in (first.asked.amount, asked.amount)
+    all_of_it = (paid, unit.known_account(hold.account).currency)
+    return hold.left == 0 and all(
+        said.amount is None or (said.amount, details_of(said).get("currency")) == all_of_it
+        for said in (first.asked, asked)
+    )
+
+
+def _but_currency(asked: Contents) -> dict[str, Any]:
+    return {name: value for name, value in details_of(asked).items() if name != "currency"}
+
+
+def _may_pay_part(account: Account, hold: HoldRecord, command: Post) -> Outcome:
+    """Return `OK`, or why the amount that is said cannot be paid out of the hold; the whole always can."""
+    if command.amount is None:
+        return OK
+    outcome = in_currency(account, command.currency)
+    return Outcome.EXCEEDS_HOLD if outcome is OK and command.amount > hold.left else outcome
 
 
 def decide_void(unit: UnitOfWork, command: Void) -> Decision:

@@ -36,6 +36,7 @@ from atm.ledger.commands import (
     WaitingRequest,
     Watch,
 )
+from atm.ledger.currencies import currency_of, currency_said
 from atm.ledger.deeds import DEED_COLUMNS
 from atm.ledger.peppers import FIRST_GENERATION, PepperState, generation_of, of_generation
 from atm.ledger.pin_lock import is_locked, tries_left
@@ -81,8 +82,9 @@ ROLE_CHANGES_AFTER = """select name, granted, revoked, log_index from role_chang
 DEEDS_BEFORE = f"select {DEED_COLUMNS} from deed where deed < ? order by deed desc limit ?"
 POSTINGS_BEHIND = f"""
     select posting, journal.time_us, {OP}, journal.request_id, debit_account, credit_account, journal.amount,
-    debit_balance, credit_balance, lower(hex(hash))
-    from journal join receipt using (request_id) where posting > ? order by posting limit ?"""
+    debit_balance, credit_balance, lower(hex(hash)), {{}}
+    from journal join receipt using (request_id) {{}} where posting > ? order by posting limit ?"""
+IN_CURRENCY = ("currency", "left join account_currency on account_currency.account = debit_account")
 HASH_UP_TO = "select lower(hex(hash)) from journal where posting <= ? order by posting desc limit 1"
 CLUSTER_ID = "select id from cluster"
 LIMITS = "select op, amount, log_index from approval_limit where amount is not null order by op"
@@ -110,6 +112,7 @@ def balance_view(query: Query, account: Account, now_us: int) -> ReadResult:
         tries_left=tries if tries < WRONG_PINS_MAX else None,
         wrong_pins=account.wrong_unseen or None,
         sealed_for=None if generation == FIRST_GENERATION else generation,
+        currency=account.currency,
     )
 
 
@@ -164,8 +167,9 @@ class Inquiries:
         if account is None or account.opened_us > at_us:
             return ReadResult(id=query.id, outcome=Outcome.NO_SUCH_ACCOUNT)
         before = self._first_posting_after(at_us)
-        lines = self._lines(query.account, before, 1)
-        return ReadResult(id=query.id, outcome=Outcome.OK, balance=lines[0].balance if lines else 0)
+        lines = self._lines(account, before, 1)
+        balance = lines[0].balance if lines else 0
+        return ReadResult(id=query.id, outcome=Outcome.OK, balance=balance, currency=account.currency)
 
     def _first_posting_after(self, time_us: int) -> int:
         """Return the number of the first posting later than `time_us`: times rise with the numbers."""
@@ -183,27 +187,33 @@ class Inquiries:
         account = self.rows.account(request.account)
         if account is None:
             return ReadResult(id=request.id, outcome=Outcome.NO_SUCH_ACCOUNT)
-        lines = self._lines(request.account, request.before, request.limit + 1)
+        lines = self._lines(account, request.before, request.limit + 1)
         page, following = _page(lines, request.limit)
         return ReadResult(
             id=request.id,
             outcome=Outcome.OK,
             balance=account.balance,
             available=account.available,
+            currency=account.currency,
             lines=page,
             next=following,
         )
 
-    def _lines(self, account: str, before: int | None, limit: int) -> tuple[Line, ...]:
-        sql = CASH_STATEMENT if account == CASH else STATEMENT
-        values = {"account": account, "before": NO_POSTING if before is None else before, "limit": limit}
-        return tuple(_line(row) for row in self._cursor.execute(sql, values))
+    def _lines(self, account: Account, before: int | None, limit: int) -> tuple[Line, ...]:
+        sql = CASH_STATEMENT if account.name == CASH else STATEMENT
+        values = {"account": account.name, "before": NO_POSTING if before is None else before, "limit": limit}
+        return tuple(_line(row, account.currency) for row in self._cursor.execute(sql, values))
 
     def _exceptions(self, request: Exceptions) -> ReadResult:
         before = NO_POSTING if request.before is None else request.before
         rows = self._cursor.execute(EXCEPTIONS, {"before": before, "limit": request.limit + 1}).fetchall()
-        page, following = _page(tuple(map(_line, rows)), request.limit)
+        page, following = _page(tuple(self._line_of_exception(row) for row in rows), request.limit)
         return ReadResult(id=request.id, outcome=Outcome.OK, lines=page, next=following)
+
+    def _line_of_exception(self, row: Row) -> Line:
+        line = _line(row, None)
+        account = self.rows.account(line.account)
+        return line if account is None else replace(line, currency=account.currency)
 
     def _accounts(self, request: Accounts, now_us: int) -> ReadResult:
         values = {"after": request.after or "", "limit": request.limit + 1}
@@ -218,13 +228,16 @@ class Inquiries:
         if account is None:
             return ReadResult(id=request.id, outcome=Outcome.NO_SUCH_ACCOUNT)
         values = (request.account, request.after_hold or "", request.limit + 1)
-        found = [_struct(HoldState, row) for row in self._cursor.execute(HOLDS_OF, values)]
+        found = [
+            _struct(HoldState, (*row, account.currency)) for row in self._cursor.execute(HOLDS_OF, values)
+        ]
         page = tuple(found[: request.limit])
         return ReadResult(
             id=request.id,
             outcome=Outcome.OK,
             balance=account.balance,
             available=account.available,
+            currency=account.currency,
             holds=page,
             next=page[-1].request_id if len(found) > request.limit else None,
         )
@@ -238,7 +251,10 @@ class Inquiries:
 
     def _deeds(self, request: Deeds) -> ReadResult:
         values = (NO_POSTING if request.before is None else request.before, request.limit + 1)
-        found = [_struct(Deed, row) for row in self._newer(DEEDS_BEFORE, values)]
+        found = [
+            _struct(Deed, (*row, currency_said(self.rows, str(row[-1]))))
+            for row in self._newer(DEEDS_BEFORE, values)
+        ]
         page = tuple(found[: request.limit])
         following = page[-1].deed if len(found) > request.limit else None
         return ReadResult(id=request.id, outcome=Outcome.OK, deeds=page, next=following)
@@ -246,7 +262,10 @@ class Inquiries:
     def _approvals(self, request: Approvals, now_us: int) -> ReadResult:
         before = NO_POSTING if request.before is None else request.before
         values = (now_us - approvals.APPROVE_WITHIN_US, before, request.limit + 1)
-        found = [_struct(WaitingRequest, row) for row in self._newer(WAITING_BEFORE, values)]
+        found = [
+            _struct(WaitingRequest, (*row, currency_of(self.rows, str(row[-1]))))
+            for row in self._newer(WAITING_BEFORE, values)
+        ]
         page = tuple(found[: request.limit])
         return ReadResult(
             id=request.id,
@@ -257,7 +276,8 @@ class Inquiries:
         )
 
     def _watch(self, request: Watch) -> ReadResult:
-        rows = self._cursor.execute(POSTINGS_BEHIND, (request.after, request.limit)).fetchall()
+        sql = POSTINGS_BEHIND.format(*(IN_CURRENCY if self.rows.has_level_2 else ("null", "")))
+        rows = self._cursor.execute(sql, (request.after, request.limit)).fetchall()
         return ReadResult(
             id=request.id,
             outcome=Outcome.OK,
@@ -299,6 +319,7 @@ class Inquiries:
             **asdict(replace(record.receipt, id=request.id)),
             asked=record.asked,
             actor=record.actor,
+            currency=currency_of(self.rows, request.request_id),
             reversed_by=reversed_by,
             taken_back=taken_back,
             approved_by=None if approval is None else approval.approved_by,
@@ -323,6 +344,7 @@ def _account_state(account: Account, now_us: int) -> AccountState:
         available=account.available,
         state=account.state,
         pin=_pin_state(account, now_us),
+        currency=account.currency,
     )
 
 
@@ -340,6 +362,5 @@ def _struct(kind: type[Shown], row: Row) -> Shown:
     return msgspec.convert(dict(zip(kind.__struct_fields__, row, strict=True)), kind)
 
 
-def _line(row: Row) -> Line:
-    fields = ("posting", "time_us", "op", "request_id", "account", "other", "amount", "balance", "exception")
-    return msgspec.convert(dict(zip(fields, row, strict=True)), Line)
+def _line(row: Row, currency: str | None) -> Line:
+    return msgspec.convert(dict(zip(Line.__struct_fields__, (*row, currency), strict=True)), Line)

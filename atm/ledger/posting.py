@@ -12,8 +12,9 @@ from atm.ledger.accounts import Account
 from atm.ledger.commands import AMOUNT_MINOR_MAX, BALANCE_MINOR_MAX, LEGS_MAX, OK, Outcome
 from atm.ledger.journal_hash import row_hash
 
-# The lowest balance of an account of the bank's own: one above the least signed 64-bit integer. All balances
-# add up to 0, so the sum of any of them, in any order, fits into an integer of SQLite too.
+# The lowest balance of an account of the bank's own in the first currency, in others as a customer's: one
+# above the least signed 64-bit integer. All balances of a currency add up to 0, so the sum of any of them, in
+# any order, fits into an integer of SQLite too.
 BANK_MINOR_MIN = -(2**63 - 1)
 
 assert AMOUNT_MINOR_MAX <= BALANCE_MINOR_MAX <= -BANK_MINOR_MIN
@@ -42,10 +43,10 @@ JournalRow = tuple[int, int, str, str, int, int, int, str, bytes]
 def funds(debit: Account, credit: Account, amount_minor: int, *, overdraft: bool) -> Outcome:
     """Return `OK`, or why the balances do not allow a posting; under `overdraft` no funds are needed."""
     left = debit.balance - amount_minor
-    if debit.is_banks_own:
+    if debit.is_banks_own and debit.currency is None:
         if left < BANK_MINOR_MIN:
             return Outcome.LIMIT_EXCEEDED
-    elif overdraft:
+    elif overdraft or debit.is_banks_own:
         if left < -BALANCE_MINOR_MAX:
             return Outcome.LIMIT_EXCEEDED
     elif left < debit.held:

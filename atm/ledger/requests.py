@@ -36,10 +36,12 @@ def contents_of(command: Command, generation: int = FIRST_GENERATION) -> Content
     """
     match command:
         case Credit():
-            return Contents(op="credit", account=command.account, amount=command.amount)
+            details = None if command.currency is None else _said(command.currency)
+            return Contents(op="credit", account=command.account, amount=command.amount, details=details)
         case Debit():
-            return Contents(op="debit", account=command.account, amount=command.amount)
-        case Transfer():
+            details = None if command.currency is None else _said(command.currency)
+            return Contents(op="debit", account=command.account, amount=command.amount, details=details)
+        case Transfer(currency=None):
             details = _json({"target": command.target})
             return Contents(op="transfer", account=command.account, amount=command.amount, details=details)
         case _:
@@ -59,6 +61,10 @@ def contents_of(command: Command, generation: int = FIRST_GENERATION) -> Content
                 amount=fields.get("amount"),
                 details=_json(others) if others else None,
             )
+
+
+def _said(currency: str) -> str:
+    return _json({"currency": currency})
 
 
 def same_contents(first: Contents, again: Contents) -> bool:
@@ -102,17 +108,20 @@ def _json(details: dict[str, Any]) -> str:
     return msgspec.json.encode(details).decode()
 
 
-def named_in(asked: Contents, field: Literal["hold", "request"]) -> str:
-    """Return the id of the hold that a `post` or a `void` names, or of the request that an `approve` does."""
-    assert asked.details is not None
-    return str(msgspec.json.decode(asked.details, type=dict[str, str | bool])[field])
+def named_in(asked: Contents, field: Literal["hold", "original", "request"]) -> str:
+    """Return the id that a `post` or a `void` names, or a `reverse`, or an `approve`."""
+    return str(details_of(asked)[field])
+
+
+def details_of(asked: Contents) -> dict[str, Any]:
+    """Return the details of a request by their names, none if it has none."""
+    return {} if asked.details is None else msgspec.json.decode(asked.details, type=dict[str, Any])
 
 
 def asked_again(asked: Contents, request_id: str) -> Limited:
     """Return the request that had these contents, under another id."""
     fields = {"op": asked.op, "id": request_id, "account": asked.account, "amount": asked.amount}
-    details = {} if asked.details is None else msgspec.json.decode(asked.details, type=dict[str, str])
-    said = {name: value for name, value in (fields | details).items() if value is not None}
+    said = {name: value for name, value in (fields | details_of(asked)).items() if value is not None}
     again: Limited = msgspec.convert(said, Limited)
     return again
 

@@ -7,9 +7,10 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from atm.ledger.accounts import Account
-from atm.ledger.commands import CASH, OK, WRITEOFF, Contents, Outcome, Reverse
+from atm.ledger.accounts import Account, in_currency
+from atm.ledger.commands import OK, Contents, Outcome, Reverse
 from atm.ledger.holds import end_hold, find_hold, may_end
+from atm.ledger.own_accounts import is_banks_own
 from atm.ledger.posting import Posting
 from atm.ledger.requests import named_in
 from atm.ledger.unit_of_work import TOMBSTONE, Decision, HoldRecord, IdempotencyRecord, UnitOfWork
@@ -66,6 +67,8 @@ def _planned(
     left = total - _taken_back(unit, command.original)
     if left == 0 or (unit.feature_level < PARTS_LEVEL and left < total):
         return Outcome.ALREADY_REVERSED, account, ()
+    if command.amount is not None and in_currency(account, command.currency) is not OK:
+        return Outcome.CURRENCY_MISMATCH, account, ()
     amount = left if command.amount is None else command.amount
     if amount > left or (amount < total and len(postings) > 1):
         return Outcome.EXCEEDS_ORIGINAL, account, ()
@@ -107,6 +110,8 @@ def _reverse_hold(unit: UnitOfWork, command: Reverse, hold: HoldRecord) -> Decis
     if unit.reversal_of(hold.id) is not None:
         return Outcome.ALREADY_REVERSED, account
     outcome = may_end(hold)
+    if outcome is OK and command.amount is not None:
+        outcome = in_currency(account, command.currency)
     if outcome is OK and command.amount not in (None, hold.left):
         outcome = Outcome.EXCEEDS_ORIGINAL
     if outcome is OK:
@@ -160,5 +165,4 @@ def _may_correct(unit: UnitOfWork, postings: Sequence[Posting]) -> Outcome:
 
 def _customer(posting: Posting) -> str:
     """Return the customer's side of a posting, the payer's if both are customers."""
-    banks_own = posting.debit_account in {CASH, WRITEOFF}
-    return posting.credit_account if banks_own else posting.debit_account
+    return posting.credit_account if is_banks_own(posting.debit_account) else posting.debit_account

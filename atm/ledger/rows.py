@@ -13,7 +13,6 @@ from msgspec.structs import astuple
 from atm.identity import Role
 from atm.ledger.accounts import Account
 from atm.ledger.commands import (
-    BANK_ACCOUNTS,
     CASH,
     ApprovalLimit,
     BanksOwn,
@@ -22,6 +21,7 @@ from atm.ledger.commands import (
     LogCommand,
     NoteDeed,
 )
+from atm.ledger.own_accounts import currency_of_own, is_banks_own
 from atm.ledger.peppers import PepperState
 from atm.ledger.posting import NO_HASH, POSTINGS_PER_ENTRY, Posting
 from atm.ledger.requests import accounts_named
@@ -44,8 +44,9 @@ RECEIPTS = f"select {RECEIPT_COLUMNS} from json_each(?) cross join receipt on re
 RECEIPT = f"select {RECEIPT_COLUMNS} from receipt where request_id = ?"
 ACCOUNT_COLUMNS = """select account, amount, opened_us, state, held, pin, wrong_pins, daily_limit,
     counted_from_us, withdrawn{} from balance left join account using (account)"""
-LOCK_COLUMNS = """, locked_until_us, coalesce(pins_day, 0), coalesce(wrong_today, 0),
-    coalesce(unlocks_today, 0), coalesce(wrong_unseen, 0)"""
+LEVEL_2_COLUMNS = """, locked_until_us, coalesce(pins_day, 0), coalesce(wrong_today, 0),
+    coalesce(unlocks_today, 0), coalesce(wrong_unseen, 0), currency"""
+LEVEL_2_JOINS = "left join pin_lock using (account) left join account_currency using (account)"
 NAMED_ACCOUNTS = "account in (select value from json_each(?))"
 NAMED_ACCOUNT = "account = ?"
 HOLD_COLUMNS = "select request_id, account, amount, time_us, expires_us, state, posted from hold"
@@ -128,6 +129,7 @@ RECEIPT_ROWS = Insertion("receipt", columns=11)
 BALANCE_ROWS = Insertion("balance", 2, "on conflict (account) do update set amount = excluded.amount")
 JOURNAL_ROWS = Insertion("journal", columns=9)
 ACCOUNT_ROWS = Insertion("account", 9, SET_ACCOUNT)
+CURRENCY_ROWS = Insertion("account_currency", columns=2)
 LOCK_ROWS = Insertion("pin_lock", 6, SET_LOCK)
 HOLD_ROWS = Insertion("hold", 7, SET_HOLD)
 RAISED_HOLD_ROWS = Insertion("raised_hold", 3, SET_RAISED_HOLD)
@@ -191,6 +193,7 @@ class SqliteRows:
         ACCOUNT_ROWS.insert(
             self._cursor, [_account_row(account) for account in unit.changed_accounts.values()]
         )
+        CURRENCY_ROWS.insert(self._cursor, list(unit.new_currencies.items()))
         if unit.changed_locks:
             LOCK_ROWS.insert(self._cursor, list(map(_lock_row, unit.changed_locks.values())))
         HOLD_ROWS.insert(self._cursor, list(map(_hold_row, unit.changed_holds.values())))
@@ -257,7 +260,7 @@ class SqliteRows:
     def accounts_where(self, condition: str) -> str:
         """Return the query of the accounts that meet an SQL condition; each row is an `Account`."""
         if self.has_level_2:
-            columns = ACCOUNT_COLUMNS.format(LOCK_COLUMNS) + " left join pin_lock using (account)"
+            columns = f"{ACCOUNT_COLUMNS.format(LEVEL_2_COLUMNS)} {LEVEL_2_JOINS}"
         else:
             columns = ACCOUNT_COLUMNS.format("")
         return f"{columns} where {condition}"
@@ -359,9 +362,10 @@ def _record(row: Row) -> IdempotencyRecord:
 def _account(row: Any) -> Account:
     if row[2] is not None:
         return Account(*row)
-    if row[0] not in BANK_ACCOUNTS:
-        raise Unreadable(f"a balance of {row[0]!r}, but no such account")
-    return Account(name=row[0], balance=row[1], state="banks_own")
+    name, balance = row[:2]
+    if not is_banks_own(name):
+        raise Unreadable(f"a balance of {name!r}, but no such account")
+    return Account(name=name, balance=balance, state="banks_own", currency=currency_of_own(name))
 
 
 def _account_row(account: Account) -> Row:

@@ -9,14 +9,12 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import assert_never
 
-from atm.ledger.accounts import PinNotHashed, exists, may_move
+from atm.ledger.accounts import PinNotHashed, in_currency, may_move, may_write_off
 from atm.ledger.administration import decide_administration, decide_open, decide_pin
 from atm.ledger.approvals import approved, hold_back, use_up
 from atm.ledger.commands import (
     AMOUNT_MINOR_MAX,
-    CASH,
     OK,
-    WRITEOFF,
     ApprovalLimit,
     Approve,
     Batch,
@@ -155,9 +153,9 @@ def _decision(unit: UnitOfWork, command: Command) -> Decision:  # noqa: C901, PL
         case Debit():
             return _debit(unit, command)
         case Transfer():
-            return _transfer(unit, command.id, (command,))
+            return _transfer(unit, command, (command,))
         case Batch():
-            return _transfer(unit, command.id, command.legs)
+            return _transfer(unit, command, command.legs)
         case Hold():
             return decide_hold(unit, command)
         case RaiseHold():
@@ -215,38 +213,44 @@ def _approve(unit: UnitOfWork, command: Approve) -> Decision:
 def _credit(unit: UnitOfWork, command: Credit) -> Decision:
     account = unit.accounts[command.account]
     outcome = may_move(account)
-    if outcome is OK:
-        outcome = unit.move(command.id, [Posting(CASH, command.account, command.amount)])
+    if outcome is OK and account is not None:
+        outcome = in_currency(account, command.currency)
+    if outcome is OK and account is not None:
+        outcome = unit.move(command.id, [Posting(account.cash, command.account, command.amount)])
     return outcome, account
 
 
 def _debit(unit: UnitOfWork, command: Debit) -> Decision:
     account = unit.accounts[command.account]
-    outcome = may_withdraw(unit, account, command.pin, command.amount)
+    outcome = may_withdraw(unit, account, command)
     if outcome is OK and account is not None:
-        outcome = unit.move(command.id, [Posting(command.account, CASH, command.amount)])
+        outcome = unit.move(command.id, [Posting(command.account, account.cash, command.amount)])
         if outcome is OK:
             note_withdrawal(unit, account, command.amount)
     return outcome, account
 
 
-def _transfer(unit: UnitOfWork, request_id: str, legs: Sequence[Transfer | Leg]) -> Decision:
-    """All legs or none, but every wrong PIN on the way counts."""
+def _transfer(unit: UnitOfWork, command: Transfer | Batch, legs: Sequence[Transfer | Leg]) -> Decision:
+    """All legs or none, and all in the one currency; but every wrong PIN on the way counts."""
     payer = unit.accounts[legs[0].account]
     for leg in legs:
-        outcome = may_pay(unit, unit.accounts[leg.account], leg.pin)
+        account, target = unit.accounts[leg.account], unit.accounts[leg.target]
+        outcome = may_pay(unit, account, leg.pin)
         if outcome is OK:
-            outcome = may_move(unit.accounts[leg.target])
+            outcome = may_move(target)
+        for each in (account, target):
+            if outcome is OK and each is not None:
+                outcome = in_currency(each, command.currency)
         if outcome is not OK:
             return outcome, payer
-    return unit.move(request_id, [Posting(leg.account, leg.target, leg.amount) for leg in legs]), payer
+    return unit.move(command.id, [Posting(leg.account, leg.target, leg.amount) for leg in legs]), payer
 
 
 def _write_off(unit: UnitOfWork, command: WriteOff) -> Decision:
     account = unit.accounts[command.account]
-    outcome = OK if command.account == CASH else exists(account)
-    if outcome is OK:
-        outcome = unit.move(command.id, [Posting(WRITEOFF, command.account, command.amount)])
+    outcome = may_write_off(account, command)
+    if outcome is OK and account is not None:
+        outcome = unit.move(command.id, [Posting(account.writeoff, command.account, command.amount)])
         if outcome is OK:
             unit.note_exception("written_off")
     return outcome, account

@@ -1,6 +1,7 @@
 -- What the ledger has besides from feature level 2 on (release 1.2): members, locks of PINs that end by themselves,
--- roles, second persons, peppers, deeds, parts of refunds and of holds; and views for people. The entry that raises the level adds all this on every node, in its own transaction. Before that,
--- the ledger is that of release 1.1 to the byte of its definitions.
+-- roles, second persons, peppers, deeds, parts of refunds and of holds, currencies; and views for people. The entry that
+-- raises the level adds all this on every node, in its own transaction. Before that, the ledger is that of release 1.1 to
+-- the byte of its definitions.
 
 -- The servers, from the newest entry of the log that names them; before any, those that founded the cluster.
 CREATE TABLE member (
@@ -26,6 +27,14 @@ CREATE TABLE pin_lock (
     wrong_today     INTEGER NOT NULL,
     unlocks_today   INTEGER NOT NULL,                              -- by operators
     wrong_unseen    INTEGER NOT NULL                               -- wrong PINs since the last right login
+) STRICT, WITHOUT ROWID;
+
+-- The currency of each account that is not in the bank's first one, by its code in ISO 4217. With the first account
+-- in a currency come two of the bank's own, such as `cash:EUR` and `writeoff:EUR`. Every posting joins accounts of
+-- one currency, so the balances of each add up to 0. Amounts are in its minor units: 5000 is 50.00 EUR, or 5000 JPY.
+CREATE TABLE account_currency (
+    account  TEXT NOT NULL PRIMARY KEY REFERENCES balance (account),
+    currency TEXT NOT NULL CHECK (currency GLOB '[A-Z][A-Z][A-Z]')
 ) STRICT, WITHOUT ROWID;
 
 -- How many active holds an account has: from feature level 2 on, 1,000 at most.
@@ -96,30 +105,57 @@ CREATE TABLE raised_hold (
     counted_us INTEGER NOT NULL,                                   -- the last raise
     counted    INTEGER NOT NULL
 ) STRICT, WITHOUT ROWID;
--- For people: the journal and the receipts with times as dates (UTC), amounts with their decimals, and hashes in hex.
+
+-- For people: the journal and the receipts with times as dates (UTC), amounts with the decimals of their currency, and
+-- hashes in hex. The `currency` is the account's, NULL for the bank's first; the amount of a receipt is in the one that
+-- was said, which `details` have. Where a receipt has neither account nor posting, and there is more than one currency,
+-- its balance is told in minor units.
+CREATE VIEW readable_currency AS SELECT column1 AS currency, column2 AS decimals, column3 AS scale FROM (VALUES  -- all others: 2, 100
+    ('BIF', 0, 1), ('CLP', 0, 1), ('DJF', 0, 1), ('GNF', 0, 1), ('ISK', 0, 1), ('JPY', 0, 1),
+    ('KMF', 0, 1), ('KRW', 0, 1), ('PYG', 0, 1), ('RWF', 0, 1), ('UGX', 0, 1), ('UYI', 0, 1),
+    ('VND', 0, 1), ('VUV', 0, 1), ('XAF', 0, 1), ('XOF', 0, 1), ('XPF', 0, 1), ('BHD', 3, 1000),
+    ('IQD', 3, 1000), ('JOD', 3, 1000), ('KWD', 3, 1000), ('LYD', 3, 1000), ('OMR', 3, 1000), ('TND', 3, 1000),
+    ('CLF', 4, 10000), ('UYW', 4, 10000)
+);
+
 CREATE VIEW readable_journal AS SELECT
     posting,
     strftime('%Y-%m-%dT%H:%M:%SZ', time_us / 1000000, 'unixepoch') AS time,
     debit_account,
     credit_account,
-    printf('%d.%02d', amount / 100, amount % 100) AS amount,
-    printf('%s%d.%02d', substr('-', 1, debit_balance < 0), abs(debit_balance) / 100, abs(debit_balance) % 100) AS debit_balance,
-    printf('%s%d.%02d', substr('-', 1, credit_balance < 0), abs(credit_balance) / 100, abs(credit_balance) % 100) AS credit_balance,
+    printf('%s%d', substr('-', 1, amount < 0), abs(amount) / scale) || iif(decimals, printf('.%0*d', decimals, abs(amount) % scale), '') AS amount,
+    printf('%s%d', substr('-', 1, debit_balance < 0), abs(debit_balance) / scale) || iif(decimals, printf('.%0*d', decimals, abs(debit_balance) % scale), '') AS debit_balance,
+    printf('%s%d', substr('-', 1, credit_balance < 0), abs(credit_balance) / scale) || iif(decimals, printf('.%0*d', decimals, abs(credit_balance) % scale), '') AS credit_balance,
+    currency,
     request_id,
     log_index,
     lower(hex(hash)) AS hash
-FROM journal;
+FROM (
+    SELECT journal.*, account_currency.currency, coalesce(decimals, 2) AS decimals, coalesce(scale, 100) AS scale
+    FROM journal LEFT JOIN account_currency ON account = debit_account LEFT JOIN readable_currency USING (currency)
+);
 
 CREATE VIEW readable_receipt AS SELECT
     request_id,
     strftime('%Y-%m-%dT%H:%M:%SZ', time_us / 1000000, 'unixepoch') AS time,
     op,
     account,
-    iif(amount IS NULL, NULL, printf('%d.%02d', amount / 100, amount % 100)) AS amount,
+    iif(amount IS NULL, NULL, printf('%s%d', substr('-', 1, amount < 0), abs(amount) / said_scale) || iif(said_decimals, printf('.%0*d', said_decimals, abs(amount) % said_scale), '')) AS amount,
     details,
     actor,
     outcome,
-    iif(balance IS NULL, NULL, printf('%s%d.%02d', substr('-', 1, balance < 0), abs(balance) / 100, abs(balance) % 100)) AS balance,
-    iif(available IS NULL, NULL, printf('%s%d.%02d', substr('-', 1, available < 0), abs(available) / 100, abs(available) % 100)) AS available,
+    CASE WHEN balance IS NULL THEN NULL WHEN is_known THEN printf('%s%d', substr('-', 1, balance < 0), abs(balance) / scale) || iif(decimals, printf('.%0*d', decimals, abs(balance) % scale), '') ELSE balance || ' minor units' END AS balance,
+    CASE WHEN available IS NULL THEN NULL WHEN is_known THEN printf('%s%d', substr('-', 1, available < 0), abs(available) / scale) || iif(decimals, printf('.%0*d', decimals, abs(available) % scale), '') ELSE available || ' minor units' END AS available,
+    currency,
     log_index
-FROM receipt;
+FROM (
+    SELECT receipt.*, account_currency.currency, coalesce(own.decimals, 2) AS decimals, coalesce(own.scale, 100) AS scale,
+        coalesce(said.decimals, 2) AS said_decimals, coalesce(said.scale, 100) AS said_scale,
+        coalesce(receipt.account, debit_account) IS NOT NULL OR NOT EXISTS (SELECT 1 FROM account_currency) AS is_known
+    FROM receipt
+    LEFT JOIN journal ON posting = 64 * receipt.log_index AND journal.request_id = receipt.request_id
+    LEFT JOIN account_currency ON account_currency.account = coalesce(receipt.account, debit_account)
+    LEFT JOIN readable_currency AS own ON own.currency = account_currency.currency
+    LEFT JOIN readable_currency AS said  -- without functions of JSON, which shells do not trust in a view
+        ON said.currency = substr(details, instr(details, '"currency":"') + 12, 3) AND instr(details, '"currency":"')
+);

@@ -148,6 +148,7 @@ class UnitOfWork:
         self.journal_hash = journal_hash
         self.changed_balances: dict[str, Account] = {}
         self.changed_accounts: dict[str, Account] = {}
+        self.new_currencies: dict[str, str] = {}  # of accounts in another currency than the first
         self.changed_locks: dict[str, Account] = {}
         self.changed_holds: dict[str, HoldRecord] = {}
         self.expired_to = (0, "")  # up to this expires_us and id, `Expire` has ended what was active before
@@ -184,6 +185,7 @@ class UnitOfWork:
             credit = self.known_account(posting.credit_account)
             amount = posting.amount_minor
             assert debit is not credit, f"{debit.name} would pay itself"
+            assert debit.currency == credit.currency, f"{debit.name} and {credit.name} differ in currency"
             assert debit.state != "closed", f"{debit.name} is closed, and would pay {amount}"
             assert credit.state != "closed", f"{credit.name} is closed, and would receive {amount}"
             outcome = funds(debit, credit, amount, overdraft=overdraft)
@@ -207,6 +209,12 @@ class UnitOfWork:
         """List the last posting for a person to look at."""
         number, *_ = self.journal[-1]
         self.exceptions.append((number, kind))
+
+    def add_account(self, account: Account) -> None:
+        """Have a new account found and written, with its balance; `change_account` adds a customer's rest."""
+        self.accounts[account.name] = self.changed_balances[account.name] = account
+        if account.currency is not None:
+            self.new_currencies[account.name] = account.currency
 
     def change_account(self, account: Account) -> None:
         """Have all of the account but its balance and its lock written."""

@@ -3,17 +3,20 @@
 from __future__ import annotations
 
 from atm.ledger import pin_lock
-from atm.ledger.accounts import WRONG_PINS_MAX, Account, may_move
-from atm.ledger.commands import OK, Outcome
+from atm.ledger.accounts import WRONG_PINS_MAX, Account, in_currency, may_move
+from atm.ledger.commands import OK, Debit, Hold, Outcome, RaiseHold
 from atm.ledger.unit_of_work import UnitOfWork
 
 
-def may_withdraw(unit: UnitOfWork, account: Account | None, pin: str | None, amount: int) -> Outcome:
-    """Return `OK`, or why `amount` cannot be paid out or held; a wrong PIN counts."""
+def may_withdraw(unit: UnitOfWork, account: Account | None, command: Debit | Hold | RaiseHold) -> Outcome:
+    """Return `OK`, or why the amount cannot be paid out or held; a wrong PIN counts."""
+    pin, amount = command.pin, command.amount
     outcome = may_pay(unit, account, pin)
     if outcome is OK and account is not None:
         assert account.state == "open", f"{account.name} is {account.state}, and would pay"
         assert account.held >= 0, f"{account.name} holds {account.held}"
+        if in_currency(account, command.currency) is not OK:
+            return Outcome.CURRENCY_MISMATCH
         if account.available < amount:
             return Outcome.INSUFFICIENT_FUNDS
         if account.exceeds_limit(amount, unit.time_us):

@@ -14,11 +14,12 @@ from urllib.parse import quote
 import msgspec
 from msgspec.structs import astuple
 
+from atm.currencies import minor_units
 from atm.ledger.audit.extract import AccountLine, JournalLine
 from atm.ledger.commands import CASH, WRITEOFF
 from atm.spreadsheet import safe_cell
 
-COMMODITY = "XXX"  # "no currency" in ISO 4217: the ledger does not name one
+COMMODITY = "XXX"  # "no currency" in ISO 4217: the ledger names none for the bank's first
 LAST_DAY = date(9999, 12, 30)
 
 HLEDGER_OWN = {CASH: "assets:cash", WRITEOFF: "expenses:writeoff"}
@@ -50,21 +51,22 @@ def write_hledger(
 ) -> None:
     """Write a journal that `hledger check --strict` accepts; it ends with all balances asserted."""
     known = list(accounts)
-    out.write(
-        f"; The bank's books: a customer's money is what the bank owes.\ncommodity 1000.00 {commodity}\n"
-    )
+    out.write("; The bank's books: a customer's money is what the bank owes.\n")
+    currencies = sorted({each.currency for each in known if each.currency not in (None, commodity)}, key=str)
+    for currency in (None, *currencies):
+        example = f"1000.{'0' * minor_units(currency)}"  # with a point, even where there are no decimals
+        out.write(f"commodity {example} {currency or commodity}\n")
     out.writelines(f"account {hledger_account(each.account)}\n" for each in known)
     last = date(1970, 1, 1)
     for first, request in _requests(lines):
         last = _day(first.time_us)
         out.write(f"\n{last} * {_words(first)}  ; request {quote(first.request_id, safe='')}\n")
         for name, amount in _legs(request):
-            out.write(f"    {hledger_account(name)}  {_decimal(amount)} {commodity}\n")
+            out.write(f"    {hledger_account(name)}  {_amount(amount, first.currency, commodity)}\n")
     out.write(f"\n{last} * balances of the ledger\n")
     for each in known:
-        out.write(
-            f"    {hledger_account(each.account)}  0 {commodity} = {_decimal(-each.balance)} {commodity}\n"
-        )
+        balance = _amount(-each.balance, each.currency, commodity)
+        out.write(f"    {hledger_account(each.account)}  0 {each.currency or commodity} = {balance}\n")
 
 
 def write_beancount(
@@ -75,7 +77,9 @@ def write_beancount(
     out.write('option "title" "The bank\'s books: a customer\'s money is what the bank owes"\n')
     out.write(f'option "operating_currency" "{commodity}"\n\n')
     for each in known:
-        out.write(f"{_day(each.opened_us)} open {beancount_account(each.account)} {commodity}\n")
+        out.write(
+            f"{_day(each.opened_us)} open {beancount_account(each.account)} {each.currency or commodity}\n"
+        )
         out.write(f'  name: "{each.account}"\n')
     last = date(1970, 1, 1)
     for first, request in _requests(lines):
@@ -83,16 +87,20 @@ def write_beancount(
         request_id = first.request_id.replace("\\", "\\\\").replace('"', '\\"')
         out.write(f'\n{last} * "{_words(first)}"\n  request: "{request_id}"\n')
         for name, amount in _legs(request):
-            out.write(f"  {beancount_account(name)}  {_decimal(amount)} {commodity}\n")
+            out.write(f"  {beancount_account(name)}  {_amount(amount, first.currency, commodity)}\n")
     out.write("\n")
     for each in known:  # an assertion holds at the start of its day; without `~ 0.00` it tolerates a cent
-        account, balance = beancount_account(each.account), _decimal(-each.balance)
-        out.write(f"{last + timedelta(days=1)} balance {account}  {balance} ~ 0.00 {commodity}\n")
+        account, balance = beancount_account(each.account), _decimal(-each.balance, each.currency)
+        exactly = f"~ {_decimal(0, each.currency)} {each.currency or commodity}"
+        out.write(f"{last + timedelta(days=1)} balance {account}  {balance} {exactly}\n")
 
 
 def hledger_account(name: str) -> str:
     """Return the account's name in hledger, unique for each account."""
-    return HLEDGER_OWN.get(name, f"liabilities:customers:{name}")
+    own, _, currency = name.partition(":")
+    if own in HLEDGER_OWN:
+        return f"{HLEDGER_OWN[own]}-{currency}" if currency else HLEDGER_OWN[own]
+    return f"liabilities:customers:{name}"
 
 
 def beancount_account(name: str) -> str:
@@ -101,8 +109,9 @@ def beancount_account(name: str) -> str:
     A first small letter becomes a capital, and a first capital gets `X-x` before it; `-`, `_` and `.`
     become `--`, `-u` and `-d`.
     """
-    if name in BEANCOUNT_OWN:
-        return BEANCOUNT_OWN[name]
+    own, _, currency = name.partition(":")
+    if own in BEANCOUNT_OWN:
+        return f"{BEANCOUNT_OWN[own]}-{currency}" if currency else BEANCOUNT_OWN[own]
     first, rest = name[0], name[1:].translate(_ESCAPES)
     return "Liabilities:Customers:" + (f"X-x{first}{rest}" if first.isupper() else first.upper() + rest)
 
@@ -133,5 +142,10 @@ def _day(time_us: int) -> date:
         return LAST_DAY
 
 
-def _decimal(amount_minor: int) -> str:
-    return f"{Decimal(amount_minor).scaleb(-2):.2f}"
+def _amount(amount_minor: int, currency: str | None, commodity: str) -> str:
+    return f"{_decimal(amount_minor, currency)} {currency or commodity}"
+
+
+def _decimal(amount_minor: int, currency: str | None) -> str:
+    decimals = minor_units(currency)
+    return f"{Decimal(amount_minor).scaleb(-decimals):.{decimals}f}"

@@ -13,7 +13,8 @@ from itertools import islice
 
 from atm.client import Client, NotAllowed, Receipt, Unfinished
 from atm.client.request_rules import TOGETHER_MAX
-from atm.ledger.commands import BANK_ACCOUNTS, MAIN, Command, Lookup, Open, Outcome, Query
+from atm.ledger.commands import MAIN, Command, Lookup, Open, Outcome, Query
+from atm.ledger.own_accounts import is_banks_own
 from atm.ledger.requests import accounts_named, contents_of
 from atm.office.windows import ImportRequest, windows
 from atm.permissions import needed
@@ -32,7 +33,7 @@ class BulkImport:
         """`on_progress` is called with this import, often."""
         self._client = client
         self._on_progress = on_progress
-        self._known = {MAIN, *BANK_ACCOUNTS}  # accounts that are open, or about to be
+        self._known = {MAIN}  # accounts of customers that are open, or about to be
         self._newest_index = 0  # the last log entry that has decided one of the requests
         self._looks_up = True
         self.booked = 0  # postings
@@ -64,9 +65,10 @@ class BulkImport:
         """Yield before each request the openings of the accounts that it is the first to name."""
         for request in requests:
             if not isinstance(request.command, Open):
+                currency = getattr(request.command, "currency", None)
                 for account in (*accounts_named(request.command), *request.accounts):
-                    if account not in self._known:
-                        yield opening(account, request.where)
+                    if account not in self._known and not is_banks_own(account):
+                        yield opening(account, currency, request.where)
                         self._known.add(account)
             yield request
 
@@ -130,9 +132,10 @@ class BulkImport:
             self.other_balances += receipt.balance != request.balance
 
 
-def opening(account: str, where: str) -> ImportRequest:
+def opening(account: str, currency: str | None, where: str) -> ImportRequest:
     """Return the request that opens an account, the same in every import."""
-    return ImportRequest(where, Open(id=derived_id("open", account), account=account), postings=0)
+    command = Open(id=derived_id("open", account), account=account, currency=currency)
+    return ImportRequest(where, command, postings=0)
 
 
 def derived_id(what: str, name: str) -> str:

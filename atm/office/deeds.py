@@ -27,7 +27,7 @@ def print_deeds(deeds: Sequence[Deed]) -> None:
             printable(deed.roles) or "-",
             printable(deed.op),
             printable(deed.target or "-"),
-            "-" if deed.amount is None else format_amount(deed.amount),
+            "-" if deed.amount is None else format_amount(deed.amount, deed.currency),
             printable(deed.outcome),
             printable(deed.request_id),
         )

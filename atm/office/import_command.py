@@ -11,7 +11,7 @@ from typing import TextIO
 from atm.client import Client, InvalidAccount
 from atm.client.request_rules import check_account
 from atm.config import Cluster
-from atm.ledger.commands import BANK_ACCOUNTS
+from atm.ledger.own_accounts import is_banks_own
 from atm.office.bulk_import import BulkImport, differences, opening
 from atm.office.foreign.imports import ForeignBooks
 from atm.office.progress import Progress
@@ -65,9 +65,9 @@ def _openings(file: TextIO) -> Iterator[ImportRequest]:
             check_account(account)
         except InvalidAccount as error:
             raise BadFile(f"line {number} names no account: {error}") from error
-        if account in BANK_ACCOUNTS:
+        if is_banks_own(account):
             raise BadFile(f"line {number}: {account} is the bank's own")
-        yield opening(account, f"line {number}")
+        yield opening(account, None, f"line {number}")
 
 
 def _compare(client: Client, balances: Mapping[str, int]) -> bool:

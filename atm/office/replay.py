@@ -18,9 +18,6 @@ from atm.client import Client, Leg
 from atm.client.request_rules import check_request
 from atm.ledger.audit.extract import JournalLine
 from atm.ledger.commands import (
-    BANK_ACCOUNTS,
-    CASH,
-    WRITEOFF,
     Batch,
     Command,
     Credit,
@@ -30,11 +27,13 @@ from atm.ledger.commands import (
     Transfer,
     WriteOff,
 )
+from atm.ledger.own_accounts import is_banks_own, is_cash, is_writeoff
 from atm.office.bulk_import import BulkImport, NotBooked, derived_id
 from atm.office.windows import ImportRequest
 from atm.spreadsheet import cell_text
 
 NUMBERS = ("posting", "time_us", "amount", "debit_balance", "credit_balance")
+COLUMNS = JournalLine.__struct_fields__  # the last of them, `currency`, is newer than release 1.1
 EXPIRY_POLL_S = 0.02
 EXPIRY_S_MAX = 10.0
 LEFT_OUT = (
@@ -60,8 +59,8 @@ def read_jsonl(file: TextIO) -> Iterator[JournalLine]:
 def read_csv(file: TextIO) -> Iterator[JournalLine]:
     """Yield the postings of an export as CSV; raise `BadFile`."""
     reader = csv.DictReader(file)
-    if tuple(reader.fieldnames or ()) != JournalLine.__struct_fields__:
-        raise BadFile(f"line 1 must name these columns: {','.join(JournalLine.__struct_fields__)}")
+    if tuple(reader.fieldnames or ()) not in (COLUMNS, COLUMNS[:-1]):
+        raise BadFile(f"line 1 must name these columns: {','.join(COLUMNS)}")
     try:
         for row in reader:
             values: dict[str, object] = {name: cell_text(value) or None for name, value in row.items()}
@@ -104,7 +103,8 @@ class Replay:
         """
         client, account = self._client, line.debit_account
         lend, hold = derived_id("lend", line.request_id), derived_id("hold", line.request_id)
-        loan = Credit(id=lend, account=account, amount=max(line.amount, -line.debit_balance))
+        lacking = max(line.amount, -line.debit_balance)
+        loan = Credit(id=lend, account=account, amount=lacking, currency=line.currency)
         back = Reverse(id=derived_id("back", line.request_id), original=lend)
         post = ImportRequest(
             f"posting {line.posting}",
@@ -115,7 +115,7 @@ class Replay:
         if self.bulk.is_known(post):
             return
         self.bulk.book_all([post._replace(command=loan, postings=0, balance=None)])
-        held = client.hold(account, line.amount, 1, request_id=hold)
+        held = client.hold(account, line.amount, 1, currency=line.currency, request_id=hold)
         if held.outcome != "ok":
             raise NotBooked(f"posting {line.posting} was not booked: its hold is refused, {held.outcome}")
         deadline_s = time.monotonic() + EXPIRY_S_MAX
@@ -148,25 +148,26 @@ def _import_request(request: Sequence[JournalLine]) -> ImportRequest:
 def _command(request: Sequence[JournalLine]) -> Command:
     """Return the request that books these postings."""
     first = request[0]
-    request_id, amount = first.request_id, first.amount
+    request_id, amount, currency = first.request_id, first.amount, first.currency
     debit, credit = first.debit_account, first.credit_account
     if first.reverses is not None:
-        return Reverse(id=request_id, original=first.reverses, amount=amount if len(request) == 1 else None)
+        part = amount if len(request) == 1 else None
+        return Reverse(id=request_id, original=first.reverses, amount=part, currency=currency)
     if first.op == "batch":
         legs = tuple(
             Leg(account=line.debit_account, target=line.credit_account, amount=line.amount)
             for line in request
         )
-        return Batch(id=request_id, legs=legs)
-    if debit == CASH:
-        return Credit(id=request_id, account=credit, amount=amount)
-    if debit == WRITEOFF:
-        return WriteOff(id=request_id, account=credit, amount=amount)
-    if credit == CASH:
-        return Debit(id=request_id, account=debit, amount=amount)
-    return Transfer(id=request_id, account=debit, target=credit, amount=amount)
+        return Batch(id=request_id, legs=legs, currency=currency)
+    if is_cash(debit):
+        return Credit(id=request_id, account=credit, amount=amount, currency=currency)
+    if is_writeoff(debit):
+        return WriteOff(id=request_id, account=credit, amount=amount, currency=currency)
+    if is_cash(credit):
+        return Debit(id=request_id, account=debit, amount=amount, currency=currency)
+    return Transfer(id=request_id, account=debit, target=credit, amount=amount, currency=currency)
 
 
 def _receipt_balance(line: JournalLine) -> int:
     """Return the balance in the receipt of a request that has only this posting."""
-    return line.credit_balance if line.debit_account in BANK_ACCOUNTS else line.debit_balance
+    return line.credit_balance if is_banks_own(line.debit_account) else line.debit_balance

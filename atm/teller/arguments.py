@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from typing import Any
 
 import msgspec
 
 from atm.client.errors import InvalidAccount
 from atm.client.request_rules import check_account
+from atm.currencies import MINOR_UNITS
 from atm.ledger.commands import HOLD_MS_MAX, PAGE_LINES_MAX, RequestId
 from atm.money import AmountError, parse_amount
 from atm.timestamps import TimestampError, parse_timestamp
@@ -19,6 +21,9 @@ MINUTE_MS = 60_000
 POSTING_MAX = 2**63 - 1
 REFERENCE_RULE = "A reference is what the teller printed as one, without spaces, such as 1M81TYHJ6Q912PEARJX5"
 
+MOST_DECIMALS = max(MINOR_UNITS, key=lambda code: (MINOR_UNITS[code], code))
+
+_DIGITS = re.compile(r"[0-9][0-9.,]*")
 _NUMBER = re.compile(r"[0-9]{1,19}")
 
 
@@ -31,21 +36,38 @@ def form_hint(form: str) -> str:
     return f"{INVALID}: its form is {form}"
 
 
-def read_amount(text: str) -> int:
-    """Return an amount in minor units."""
+def read_amount(text: str, currency: str | None) -> int:
+    """Return an amount in minor units of a currency, None: of the bank's first one."""
     try:
-        return parse_amount(text)
+        return parse_amount(text, currency)
     except AmountError as error:
         raise InvalidCommand(str(error)) from None
 
 
 def is_amount(text: str) -> bool:
-    """Return whether an argument is an amount, rather than a reference."""
-    try:
-        parse_amount(text)
-    except AmountError:
-        return False
-    return True
+    """Return whether an argument is an amount, in some currency, rather than a reference."""
+    for currency in (None, MOST_DECIMALS):
+        with suppress(AmountError):
+            return parse_amount(text, currency) > 0
+    return False
+
+
+def join_currencies(words: Sequence[str]) -> list[str]:
+    """Return the words with the code of a currency joined to the number before it, such as `12.50 EUR`."""
+    joined: list[str] = []
+    for word in words:
+        if joined and word.upper() in MINOR_UNITS and _DIGITS.fullmatch(joined[-1]):
+            joined[-1] += f" {word.upper()}"
+        else:
+            joined.append(word)
+    return joined
+
+
+def read_currency(text: str) -> str:
+    """Return the code of a currency."""
+    if text.upper() not in MINOR_UNITS:
+        raise InvalidCommand("A currency is a code of ISO 4217 with minor units, such as EUR, JPY or BHD")
+    return text.upper()
 
 
 def read_account(name: str) -> str:
@@ -89,7 +111,7 @@ def _day(text: str) -> str:
 # By the argument's name in a form. A date is read together with its time, a command by the row of `help`.
 READERS: Mapping[str, Callable[[str], Any]] = {
     "account": read_account,
-    "amount": read_amount,
+    "currency": read_currency,
     "reference": read_reference,
     "more": str,  # the word itself
     "minutes": lambda text: read_number(text, HOLD_MS_MAX // MINUTE_MS, "The number of minutes"),

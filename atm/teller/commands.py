@@ -14,9 +14,7 @@ from atm.client import Line, Receipt
 from atm.client.operations import HOLD_MS
 from atm.command_line import printable
 from atm.ledger.commands import (
-    BANK_ACCOUNTS,
     MAIN,
-    WRITEOFF,
     Accounts,
     AccountState,
     Approvals,
@@ -50,6 +48,7 @@ from atm.ledger.commands import (
     WaitingRequest,
     WriteOff,
 )
+from atm.ledger.own_accounts import is_banks_own, is_writeoff
 from atm.money import format_amount
 from atm.teller.arguments import MINUTE_MS, InvalidCommand, form_hint, read_timestamp
 from atm.teller.intents import (
@@ -77,18 +76,34 @@ DAY_US = 86_400_000_000
 
 # -- parts of rows -------------------------------------------------------------------------------------------
 
-_AccountOrder = type[Open | Freeze | Unfreeze | Unlock | ResetPin | Close]
+_AccountOrder = type[Freeze | Unfreeze | Unlock | ResetPin | Close]
 
 
 def _order(kind: _AccountOrder) -> Callable[[Given], Command]:
     return lambda given: kind(id=given.request_id, account=given["account"])
 
 
+def _opened(request: Open) -> str:
+    return request.account if request.currency is None else f"{request.account} in {request.currency}"
+
+
+def _said(
+    request: Credit | Debit | Transfer | Hold | RaiseHold | Post | Reverse | SetLimit | WriteOff,
+) -> str:
+    """Return the amount of a request that has one."""
+    assert request.amount is not None
+    return format_amount(request.amount, request.currency)
+
+
 def _transfer(given: Given) -> Transfer:
     if given["account"] == given.account:
         raise InvalidCommand(f"Your account is {given.account} itself: name the one that the money goes to")
     return Transfer(
-        id=given.request_id, account=given.account, target=given["account"], amount=given["amount"]
+        id=given.request_id,
+        account=given.account,
+        target=given["account"],
+        amount=given["amount"],
+        currency=given.currency,
     )
 
 
@@ -101,7 +116,9 @@ def _transfer_to_nobody(request: Transfer) -> str:
 def _reverse(given: Given) -> Reverse:
     if given["reference"] == given.request_id:  # that of --id
         raise InvalidCommand("A reversal has a reference of its own: give another one with --id")
-    return Reverse(id=given.request_id, original=given["reference"], amount=given["amount"])
+    return Reverse(
+        id=given.request_id, original=given["reference"], amount=given["amount"], currency=given.currency
+    )
 
 
 def _days(given: Given) -> ShowDays:
@@ -113,13 +130,19 @@ def _days(given: Given) -> ShowDays:
 
 def _hold(given: Given) -> Hold:
     expires_ms = HOLD_MS if given["minutes"] is None else MINUTE_MS * given["minutes"]
-    return Hold(id=given.request_id, account=given.account, amount=given["amount"], expires_ms=expires_ms)
+    return Hold(
+        id=given.request_id,
+        account=given.account,
+        amount=given["amount"],
+        expires_ms=expires_ms,
+        currency=given.currency,
+    )
 
 
 def _limit_deed(request: SetLimit) -> str:
     if request.amount is None:
         return f"taken the daily limit off {request.account}"
-    return f"limited withdrawals from {request.account} to {format_amount(request.amount)} a day"
+    return f"limited withdrawals from {request.account} to {_said(request)} a day"
 
 
 def _limit_done(request: SetLimit) -> str:
@@ -131,26 +154,26 @@ def _limit_done(request: SetLimit) -> str:
 def _confirm(given: Given) -> Confirm:
     if given["more"] and given["amount"] is None:
         raise InvalidCommand("Say how much is paid out now: the rest stays held")
-    return Confirm(given["reference"], given["amount"], bool(given["more"]), given.request_id)
+    return Confirm(given["reference"], given["amount"], given.currency, bool(given["more"]), given.request_id)
 
 
 def _post_deed(request: Post) -> str:
-    part = "" if request.amount is None else f"{format_amount(request.amount)} of "
+    part = "" if request.amount is None else f"{_said(request)} of "
     rest = "" if request.final else ", the rest of which stays held"
     return f"confirmed and paid out {part}the hold {request.hold}{rest}"
 
 
 def _reverse_deed(request: Reverse) -> str:
-    part = "" if request.amount is None else f"{format_amount(request.amount)} of "
+    part = "" if request.amount is None else f"{_said(request)} of "
     return f"reversed {part}{request.original}"
 
 
 def _balance(request: Query, found: Receipt) -> str:
     assert found.balance is not None
-    lines = [f"Your current account balance is: {format_amount(found.balance)}"]
+    lines = [f"Your current account balance is: {format_amount(found.balance, found.currency)}"]
     if found.available is not None and found.available != found.balance:
-        held = format_amount(found.balance - found.available)
-        lines.append(f"Available: {format_amount(found.available)} ({held} held)")
+        held = format_amount(found.balance - found.available, found.currency)
+        lines.append(f"Available: {format_amount(found.available, found.currency)} ({held} held)")
     if found.state == "frozen":
         lines.append(frozen(request.account))
     if found.state == "closed":
@@ -161,7 +184,7 @@ def _balance(request: Query, found: Receipt) -> str:
 def _past_balance(request: Query, found: Receipt) -> str:
     assert found.balance is not None
     at_us = request.at_us or 0
-    when, balance = format_timestamp(at_us), format_amount(found.balance)
+    when, balance = format_timestamp(at_us), format_amount(found.balance, found.currency)
     if _is_to_come(at_us):
         return f"The balance of {request.account} so far is: {balance} ({when} UTC has not come yet)"
     return f"The balance of {request.account} at {when} UTC was: {balance}"
@@ -205,7 +228,9 @@ def _postings(what: Callable[[Line], str]) -> Listing:
     """Return a listing of postings; `what` describes each."""
 
     def cells(line: Line) -> list[str]:
-        amount, balance = (format_amount(minor, in_column=True) for minor in (line.amount, line.balance))
+        amount, balance = (
+            format_amount(minor, line.currency, in_column=True) for minor in (line.amount, line.balance)
+        )
         time, reference = format_timestamp(line.time_us), printable(line.request_id)
         return [time, printable(what(line)), amount, balance, reference]
 
@@ -226,20 +251,22 @@ def _postings(what: Callable[[Line], str]) -> Listing:
 
 
 def _in_a_statement(line: Line) -> str:
-    if line.other in BANK_ACCOUNTS:
+    if is_banks_own(line.other):
         return word_for(line.op)
     return f"{word_for(line.op)} {'to' if line.amount < 0 else 'from'} {line.other}"
 
 
 def _as_exception(line: Line) -> str:
-    return f"{word_for(line.exception or '')}: {line.other if line.account == WRITEOFF else line.account}"
+    return f"{word_for(line.exception or '')}: {line.other if is_writeoff(line.account) else line.account}"
 
 
 # -- pages of accounts ------------------------------------------------------------------------------------
 
 
 def _account_cells(row: AccountState) -> list[str]:
-    balance, available = (format_amount(minor, in_column=True) for minor in (row.balance, row.available))
+    balance, available = (
+        format_amount(minor, row.currency, in_column=True) for minor in (row.balance, row.available)
+    )
     return [printable(row.account), balance, available, printable(row.state), printable(row.pin)]
 
 
@@ -266,8 +293,8 @@ def _hold_cells(row: HoldState) -> list[str]:
     return [
         format_timestamp(row.time_us),
         format_timestamp(row.expires_us),
-        format_amount(row.amount, in_column=True),
-        format_amount(row.posted, in_column=True) if row.posted else "-",
+        format_amount(row.amount, row.currency, in_column=True),
+        format_amount(row.posted, row.currency, in_column=True) if row.posted else "-",
         printable(row.request_id),
     ]
 
@@ -294,8 +321,8 @@ _HOLDS = Listing(
 
 
 def _waiting_cells(row: WaitingRequest) -> list[str]:
-    amount = "-" if row.amount is None else format_amount(row.amount, in_column=True)
-    stake = format_amount(row.stake, in_column=True)
+    amount = "-" if row.amount is None else format_amount(row.amount, row.currency, in_column=True)
+    stake = format_amount(row.stake, row.currency, in_column=True)
     what = printable(f"{word_for(row.op)} {row.target}")
     return [
         format_timestamp(row.time_us),
@@ -343,22 +370,26 @@ _ROWS: tuple[TellerCommand[Any], ...] = (
     TellerCommand(
         "credit <amount>",
         "pays in an amount, such as 50 or 12.50",
-        "Another word for it: deposit.",
+        "Another word for it: deposit. In another currency than the bank's own: credit 12.50 EUR.",
         request=Credit,
-        read=lambda given: Credit(id=given.request_id, account=given.account, amount=given["amount"]),
+        read=lambda given: Credit(
+            id=given.request_id, account=given.account, amount=given["amount"], currency=given.currency
+        ),
         moves_money=True,
-        deed=lambda request: f"credited {format_amount(request.amount)} to {request.account}",
-        done=lambda request: f"Successfully credited {format_amount(request.amount)} to your account",
+        deed=lambda request: f"credited {_said(request)} to {request.account}",
+        done=lambda request: f"Successfully credited {_said(request)} to your account",
     ),
     TellerCommand(
         "debit <amount>",
         "pays out an amount, such as 50 or 12.50",
         "Another word for it: withdraw.",
         request=Debit,
-        read=lambda given: Debit(id=given.request_id, account=given.account, amount=given["amount"]),
+        read=lambda given: Debit(
+            id=given.request_id, account=given.account, amount=given["amount"], currency=given.currency
+        ),
         moves_money=True,
-        deed=lambda request: f"debited {format_amount(request.amount)} from {request.account}",
-        done=lambda request: f"Successfully debited {format_amount(request.amount)} from your account",
+        deed=lambda request: f"debited {_said(request)} from {request.account}",
+        done=lambda request: f"Successfully debited {_said(request)} from your account",
         refusals={Outcome.LIMIT_EXCEEDED: _over_the_limit},
     ),
     TellerCommand(
@@ -367,9 +398,7 @@ _ROWS: tuple[TellerCommand[Any], ...] = (
         request=Transfer,
         read=_transfer,
         moves_money=True,
-        deed=lambda request: (
-            f"transferred {format_amount(request.amount)} from {request.account} to {request.target}"
-        ),
+        deed=lambda request: f"transferred {_said(request)} from {request.account} to {request.target}",
         about=lambda request: f"{request.account} or {request.target}",
         refusals={Outcome.NO_SUCH_ACCOUNT: _transfer_to_nobody},
     ),
@@ -410,10 +439,9 @@ _ROWS: tuple[TellerCommand[Any], ...] = (
         request=Hold,
         read=_hold,
         moves_money=True,
-        deed=lambda request: f"held {format_amount(request.amount)} for {duration(request.expires_ms)}",
+        deed=lambda request: f"held {_said(request)} for {duration(request.expires_ms)}",
         done=lambda request: (
-            f"Successfully held {format_amount(request.amount)} for {duration(request.expires_ms)}: "
-            "confirm or cancel it"
+            f"Successfully held {_said(request)} for {duration(request.expires_ms)}: confirm or cancel it"
         ),
         refusals={Outcome.LIMIT_EXCEEDED: _over_the_limit},
     ),
@@ -444,9 +472,9 @@ _ROWS: tuple[TellerCommand[Any], ...] = (
         "holds so much more on the last or named hold",
         _LAST,
         request=RaiseHold,
-        read=lambda given: Raise(given["reference"], given["amount"], given.request_id),
+        read=lambda given: Raise(given["reference"], given["amount"], given.currency, given.request_id),
         moves_money=True,
-        deed=lambda request: f"raised the hold {request.hold} by {format_amount(request.amount)}",
+        deed=lambda request: f"raised the hold {request.hold} by {_said(request)}",
         refusals={
             Outcome.LIMIT_EXCEEDED: _over_the_limit,
             Outcome.HOLD_NOT_FOUND: lambda request: (
@@ -496,13 +524,14 @@ _ROWS: tuple[TellerCommand[Any], ...] = (
         read=lambda given: ShowReceipt(given["reference"]),
     ),
     TellerCommand(
-        "open <account>",
+        "open <account> [<currency>]",
         "opens another account, with a balance of 0",
+        "In the bank's own currency, or in another by its code in ISO 4217: open bob EUR.",
         request=Open,
-        read=_order(Open),
-        deed=lambda request: f"opened {request.account}",
+        read=lambda given: Open(id=given.request_id, account=given["account"], currency=given["currency"]),
+        deed=lambda request: f"opened {_opened(request)}",
         done=lambda request: (
-            f"Successfully opened account {request.account} (to use it, type: account {request.account})"
+            f"Successfully opened account {_opened(request)} (to use it, type: account {request.account})"
         ),
     ),
     TellerCommand(
@@ -579,7 +608,9 @@ _ROWS: tuple[TellerCommand[Any], ...] = (
         "limits withdrawals per day (UTC)",
         "What is held counts, too.",
         request=SetLimit,
-        read=lambda given: SetLimit(id=given.request_id, account=given["account"], amount=given["amount"]),
+        read=lambda given: SetLimit(
+            id=given.request_id, account=given["account"], amount=given["amount"], currency=given.currency
+        ),
         deed=_limit_deed,
         done=_limit_done,
     ),
@@ -588,10 +619,12 @@ _ROWS: tuple[TellerCommand[Any], ...] = (
         "pays an account at the bank's loss",
         "With cash as the account: for cash that is missing.",
         request=WriteOff,
-        read=lambda given: WriteOff(id=given.request_id, account=given["account"], amount=given["amount"]),
+        read=lambda given: WriteOff(
+            id=given.request_id, account=given["account"], amount=given["amount"], currency=given.currency
+        ),
         moves_money=True,
-        deed=lambda request: f"written off {format_amount(request.amount)} to {request.account}",
-        done=lambda request: f"Successfully wrote off {format_amount(request.amount)} to {request.account}",
+        deed=lambda request: f"written off {_said(request)} to {request.account}",
+        done=lambda request: f"Successfully wrote off {_said(request)} to {request.account}",
     ),
     TellerCommand(
         "close <account>",

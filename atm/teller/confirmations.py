@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from atm.client import new_request_id
+from atm.currencies import minor_units
 from atm.ledger.commands import Command, Lookup, Outcome, Reverse
-from atm.money import format_amount
+from atm.money import MINOR_PER_MAJOR, format_amount
 from atm.teller import phrases
 from atm.teller.report import DECLINED, USAGE, NotDone, command_name, undecided
 from atm.teller.request_runner import RequestRunner
@@ -20,7 +21,8 @@ class Confirmations:
     def __init__(
         self, runner: RequestRunner, confirm: AskYes | None, *, above: int | None, tombstones: bool
     ) -> None:
-        """`confirm` asks a person, if there is one: about amounts above `above`, in minor units.
+        """`confirm` asks a person, if there is one: about amounts above `above`, in minor units of
+        the bank's first currency; in any other currency, above as many whole units.
 
         With `tombstones`, `reverse` may leave one without a question.
         """
@@ -36,12 +38,13 @@ class Confirmations:
         self._refuse_amount(command)
 
     def _refuse_amount(self, command: Command) -> None:
-        amount = getattr(command, "amount", None)
+        amount, currency = getattr(command, "amount", None), getattr(command, "currency", None)
         if self._confirm is None or self._above is None or amount is None:
             return
-        if amount > self._above and not self._confirm(
-            f"{command_name(command)} {format_amount(amount, separated=True)}: more than "
-            f"{format_amount(self._above, separated=True)}. Type yes to go on: "
+        above = self._above * 10 ** minor_units(currency) // MINOR_PER_MAJOR
+        if amount > above and not self._confirm(
+            f"{command_name(command)} {format_amount(amount, currency, separated=True)}: more than "
+            f"{format_amount(above, currency, separated=True)}. Type yes to go on: "
         ):
             text = "Not confirmed: nothing was done"
             raise NotDone(undecided(command, "not_confirmed", USAGE, text))

@@ -9,7 +9,8 @@ from dataclasses import replace
 from atm.client import Receipt, new_request_id
 from atm.client.errors import InvalidPin
 from atm.client.request_rules import check_pin
-from atm.ledger.commands import BANK_ACCOUNTS, Login, Outcome, Query, SetPin
+from atm.ledger.commands import Login, Outcome, Query, SetPin
+from atm.ledger.own_accounts import is_banks_own
 from atm.money import format_amount
 from atm.teller import phrases
 from atm.teller.report import INTERRUPTED, NOT_ALLOWED, USAGE, NotDone, Report, decided
@@ -81,7 +82,7 @@ class PinChecks:
         account = self._identity.account
         if self._operator or self._identity.logged_in:
             return
-        if account in BANK_ACCOUNTS:
+        if is_banks_own(account):
             raise NotDone(_not_allowed(command, "not_allowed", account, phrases.banks_own(account)))
         if found.pin == "locked":
             raise NotDone(_locked(command, account, found.locked_until_us))
@@ -171,7 +172,7 @@ class PinChecks:
 
 def _greeting(account: str, found: Receipt) -> str:
     assert found.balance is not None
-    return f"Your account is {account}, and its balance is: {format_amount(found.balance)}"
+    return f"Your account is {account}, and its balance is: {format_amount(found.balance, found.currency)}"
 
 
 def _checked(command: str, typed: str | None) -> str:

@@ -13,6 +13,7 @@ class Confirm:
 
     reference: str | None
     amount: int | None
+    currency: str | None
     more: bool
     request_id: str
 
@@ -23,6 +24,7 @@ class Raise:
 
     reference: str | None
     amount: int
+    currency: str | None
     request_id: str
 
 

@@ -4,12 +4,25 @@ from __future__ import annotations
 
 import difflib
 import re
+from collections.abc import Mapping
 
-from atm.teller.arguments import INVALID, READERS, InvalidCommand, form_hint, is_amount
+from atm.client.errors import InvalidRequest
+from atm.client.request_rules import check_request
+from atm.ledger.commands import Command, Read
+from atm.teller.arguments import (
+    INVALID,
+    READERS,
+    InvalidCommand,
+    form_hint,
+    is_amount,
+    join_currencies,
+    read_amount,
+)
 from atm.teller.commands import ALIASES, command_named, commands_for
 from atm.teller.intents import Intent
 from atm.teller.teller_command import Given
 
+NO_CURRENCIES: Mapping[str, str | None] = {}
 LINE_CHARS_MAX = 1000  # the longest sensible command has less than 200
 LIKENESS_MIN = 0.8  # so that no word is taken for its opposite
 PIN_SHOWN = "A PIN is never part of a command: the teller asks for it (type: help login)"
@@ -22,10 +35,18 @@ class OperatorsOnly(InvalidCommand):
     """The line is a command of the bank's operators."""
 
 
-def parse(line: str, *, account: str, request_id: str, operator: bool = False) -> Intent | None:
+def parse(
+    line: str,
+    *,
+    account: str,
+    request_id: str,
+    operator: bool = False,
+    currencies: Mapping[str, str | None] = NO_CURRENCIES,
+) -> Intent | None:
     """Return what a line asks for, or None if it is blank or begins with `#`; raise `InvalidCommand`.
 
-    Requests to the bank are about `account` and carry `request_id`.
+    Requests to the bank are about `account` and carry `request_id`. An amount without a code is in the
+    currency that `currencies` has for the account, else in the bank's first.
     """
     if len(line) > LINE_CHARS_MAX:
         raise InvalidCommand(f"{INVALID}: a line has at most {LINE_CHARS_MAX} characters")
@@ -41,13 +62,30 @@ def parse(line: str, *, account: str, request_id: str, operator: bool = False) -
         raise OperatorsOnly(
             f"{command.name} is a command of the bank's operators: start the teller with --operator"
         )
+    if "<amount>" in command.form:
+        words = join_currencies(words)
     matches = command.grammar.matches(words)
     if not matches or _are_swapped(matches[0]):
         raise InvalidCommand(form_hint(command.form) if command.grammar.parts else INVALID)
     # Of `[<reference>] [<amount>]` an amount alone is the second.
-    arguments = max(matches, key=lambda match: is_amount(match.get("amount", "")))
+    arguments = max(matches, key=lambda match: is_amount(match.get("amount", "").partition(" ")[0]))
+    about = arguments.get("account", account) if command.for_operators else account
+    amount, _, code = arguments.pop("amount", "").partition(" ")
+    currency = (code or currencies.get(about)) if amount else None
     read = {argument: READERS[argument](word) for argument, word in arguments.items()}
-    return command.read(Given(account, request_id, read))
+    if amount:
+        read["amount"] = read_amount(amount, currency)
+    return _checked(command.read(Given(account, request_id, read, currency)))
+
+
+def _checked(intent: Intent) -> Intent:
+    """Return it if it can be sent: of the bank's own accounts most commands take only the older names."""
+    if isinstance(intent, Command | Read):
+        try:
+            check_request(intent)
+        except InvalidRequest as error:
+            raise InvalidCommand(str(error)) from None
+    return intent
 
 
 def _unknown(name: str, *, operator: bool) -> str:
@@ -96,4 +134,9 @@ def _show_pin(words: list[str]) -> bool:
 def _are_swapped(arguments: dict[str, str]) -> bool:
     """Return whether account and amount are swapped; an account's name may be digits only."""
     account, amount = arguments.get("account"), arguments.get("amount")
-    return account is not None and amount is not None and is_amount(account) and not is_amount(amount)
+    return (
+        account is not None
+        and amount is not None
+        and is_amount(account)
+        and not is_amount(amount.partition(" ")[0])
+    )

@@ -26,6 +26,9 @@ _REFUSALS = {
         "More than was moved under {named}, or is left of it: reverse that much, or less "
         "(a batch or a hold only as a whole)"
     ),
+    Outcome.CURRENCY_MISMATCH: (
+        "The account is in another currency, and nothing was changed: name the account's, such as 12.50 EUR"
+    ),
     Outcome.ALREADY_APPROVED: "{named} was approved already, and carried out: nothing was changed",
     Outcome.APPROVAL_EXPIRED: "{named} was asked more than a day ago: whoever needs it has to ask again",
     Outcome.ORIGINAL_NOT_FOUND: "Nothing is known under {named}: check the reference",

@@ -16,7 +16,19 @@ from msgspec.structs import replace
 from atm.client import Client, Receipt, new_request_id
 from atm.client.errors import Interrupted, NotAllowed, OutcomeUnknown, Rejected, Unavailable
 from atm.command_line import printable
-from atm.ledger.commands import Command, Login, Lookup, Read, Reverse, SetPin, Withdrawal
+from atm.ledger.commands import (
+    Command,
+    Holds,
+    Login,
+    Lookup,
+    Outcome,
+    Query,
+    Read,
+    Reverse,
+    SetPin,
+    Statement,
+    Withdrawal,
+)
 from atm.teller import phrases, sentences
 from atm.teller.output import Output
 from atm.teller.report import (
@@ -82,6 +94,7 @@ class RequestRunner:
         self._output = output
         self._pin_of = pin_of
         self._unsettled = self._leftovers()
+        self.currencies: dict[str, str | None] = {}  # of accounts, as far as answers named them
         self.interrupted = False  # by Ctrl-C, since the session last set it to False
 
     def ask(self, request: Read | Login | SetPin) -> Receipt:
@@ -91,7 +104,10 @@ class RequestRunner:
         request is not sent.
         """
         self._settle_before(request)
-        return self._ask_once(request)
+        found = self._ask_once(request)
+        if isinstance(request, Query | Statement | Holds) and found.outcome is Outcome.OK:
+            self.currencies[request.account] = found.currency
+        return found
 
     def is_unsettled(self, command: Command) -> bool:
         """Whether this very request was sent before, and its outcome is unknown."""

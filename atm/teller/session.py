@@ -102,7 +102,8 @@ class Teller:
         except NotDone as fault:
             report = fault.report
         if report.code == DONE and report.balance is not None:
-            self._output.say(f"Your starting balance is {format_amount(report.balance)}")
+            currency = self._runner.currencies.get(self._identity.account)
+            self._output.say(f"Your starting balance is {format_amount(report.balance, currency)}")
         else:
             self._output.say(report.text)
         self._output.say(AVAILABLE)
@@ -148,7 +149,11 @@ class Teller:
         try:
             request_id = self._request_id or new_request_id()
             intent = parse(
-                line, account=self._identity.account, request_id=request_id, operator=self._operator
+                line,
+                account=self._identity.account,
+                request_id=request_id,
+                operator=self._operator,
+                currencies=self._runner.currencies,
             )
             if self._request_id is not None and not isinstance(intent, _TAKES_ID):
                 raise InvalidCommand("--id is for a command that changes something, other than a PIN")
@@ -183,11 +188,26 @@ class Teller:
         match intent:
             case Confirm():
                 hold = self.state.hold_or_refuse("confirm", intent.reference)
-                final = not intent.more
-                return self._change(Post(id=intent.request_id, hold=hold, amount=intent.amount, final=final))
-            case Raise(reference=reference, amount=amount, request_id=request_id):
-                hold, account = self.state.hold_or_refuse("raise", reference), self._identity.account
-                return self._change(RaiseHold(id=request_id, account=account, hold=hold, amount=amount))
+                return self._change(
+                    Post(
+                        id=intent.request_id,
+                        hold=hold,
+                        amount=intent.amount,
+                        currency=intent.currency,
+                        final=not intent.more,
+                    )
+                )
+            case Raise():
+                hold = self.state.hold_or_refuse("raise", intent.reference)
+                return self._change(
+                    RaiseHold(
+                        id=intent.request_id,
+                        account=self._identity.account,
+                        hold=hold,
+                        amount=intent.amount,
+                        currency=intent.currency,
+                    )
+                )
             case Cancel():
                 hold = self.state.hold_or_refuse("cancel", intent.reference)
                 return self._change(Void(id=intent.request_id, hold=hold))
@@ -270,7 +290,8 @@ class Teller:
         except NotDone as refusal:
             text = f"Your account is now {account}. {refusal.report.text}"
             return replace(refusal.report, outcome="ok", code=DONE, text=text)
-        text = f"Your account is now {account}, and its balance is: {format_amount(found.balance)}"
+        balance = format_amount(found.balance, found.currency)
+        text = f"Your account is now {account}, and its balance is: {balance}"
         return replace(decided(query, found, text), command="account")
 
     def _log_out(self) -> Report:

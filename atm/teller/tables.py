@@ -21,7 +21,7 @@ from atm.timestamps import format_local, format_timestamp
 
 _STACKED_COLUMNS = 20  # the first column of a narrow table: wide enough for a reference
 _LABEL_COLUMNS = 13  # of a receipt's first column, and the gap behind it
-_AMOUNT = re.compile(r"-?[0-9,]+\.[0-9]{2}")
+_AMOUNT = re.compile(r"-?[0-9,]+(\.[0-9]{2}|(\.[0-9]+)? [A-Z]{3})")
 _DETAILS = {"target": "to", "hold": "hold", "original": "original", "request": "request"}
 
 
@@ -77,22 +77,25 @@ def receipt(
 ) -> str:
     """Return what was asked under a reference, with the `details` of the request, and what was decided."""
     assert found.asked is not None
-    asked = found.asked
+    asked, said = found.asked, details.get("currency")
+    assert said is None or isinstance(said, str)
     rows = [("reference", printable(reference)), ("what", printable(word_for(asked.op)))]
     rows += [] if asked.account is None else [("account", printable(asked.account))]
     rows += [(label, printable(str(details[key]))) for key, label in _DETAILS.items() if key in details]
-    rows += [] if asked.amount is None else [("amount", format_amount(asked.amount, separated=True))]
+    rows += [] if asked.amount is None else [("amount", format_amount(asked.amount, said, separated=True))]
     rows += [("outcome", found.outcome.replace("_", " "))]
     if with_balance and found.balance is not None and found.available is not None:
         amounts = {"balance": found.balance, "available": found.available}
-        rows += [(label, format_amount(minor, separated=True)) for label, minor in amounts.items()]
+        rows += [
+            (label, format_amount(minor, found.currency, separated=True)) for label, minor in amounts.items()
+        ]
     rows += [("log entry", str(found.log_index)), ("time (UTC)", format_timestamp(found.time_us))]
     rows += [("local time", format_local(found.time_us))] if local else []
     if found.actor is not None and found.actor != LOCAL:
         rows += [("asked by", printable(found.actor))]
     rows += [] if found.reversed_by is None else [("reversed by", printable(found.reversed_by))]
     if found.taken_back is not None:
-        rows += [("taken back", format_amount(found.taken_back, separated=True))]
+        rows += [("taken back", format_amount(found.taken_back, found.currency, separated=True))]
     rows += [] if found.approved_by is None else [("approved by", printable(found.approved_by))]
     width = None if columns is None else max(_STACKED_COLUMNS, columns - _LABEL_COLUMNS)
     return tabulate(rows, tablefmt="plain", disable_numparse=True, maxcolwidths=[None, width])

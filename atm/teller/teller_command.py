@@ -20,9 +20,12 @@ Asked = TypeVar("Asked", bound=Command | Read)
 class Given:
     """The arguments of a line, by their names in the form, and what the session adds to them."""
 
-    def __init__(self, account: str, request_id: str, arguments: Mapping[str, Any]) -> None:
+    def __init__(
+        self, account: str, request_id: str, arguments: Mapping[str, Any], currency: str | None
+    ) -> None:
         self.account = account  # in use
         self.request_id = request_id
+        self.currency = currency  # of the amount, None: of the bank's first, or of none
         self._arguments = arguments
 
     def __getitem__(self, name: str) -> Any:

@@ -9,6 +9,7 @@ from pathlib import Path
 import msgspec
 import pytest
 
+from atm.admin.backup_restore import Books, CutOff, CutRequest, CutSums, Restored, lines_about
 from atm.config import load
 from atm.ledger.audit.auditing import audit
 from atm.ledger.commands import Lookup
@@ -18,6 +19,7 @@ from atm.server.group.entry_validator import EntryValidator
 from atm.server.group.recovery import check_one_cluster, recover
 from atm.server.group.settings import raft_config
 from atm.storage.data_folder import DataFolder
+from atm.storage.entry_file import Position
 from atm.storage.log_file import LogFile
 from atm.storage.snapshots import SnapshotStore, wrong_with
 from tests.support.backups import CLUSTER, StoryNode, admin, replayed, story_entries
@@ -191,3 +193,22 @@ def test_an_index_that_the_backup_does_not_cover_is_refused(
 ) -> None:
     assert restore(backup, new_ini, "--to-index", index) == 1
     assert f"cannot restore entry {index}. It covers log entries 1 to {LAST}" in capsys.readouterr().err
+
+
+def test_what_was_cut_off_is_told_in_each_currency() -> None:
+    sums = (CutSums(5_00, 1_50, 0), CutSums(1250, 20, 7, "JPY"))
+    request = CutRequest(
+        request_id="c", op="credit", account="jo", amount=1, outcome="ok", log_index=9, time_us=0, cash=1
+    )
+    end = Position(index=8, term=1, time_us=0)
+    restored = Restored(
+        cluster="f" * 32,
+        end=end,
+        books=(Books(2, 145_05), Books(1, 50, "JPY")),
+        cut_off=CutOff(requests=(request,), sums=sums),
+    )
+    said = "\n".join(lines_about(restored, end))
+    assert "3 accounts of customers with 145.05 and 50 JPY in all" in said
+    assert (
+        "5 paid in, 1.50 paid out, 0 moved between accounts; 1250 JPY paid in, 20 JPY paid out, 7 JPY" in said
+    )

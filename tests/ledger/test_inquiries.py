@@ -284,10 +284,23 @@ def test_a_customers_statement_reads_its_own_postings_and_no_others(ledger: Ledg
     assert not [step for step in steps if "SCAN" in step or "TEMP B-TREE" in step], steps
 
 
-@pytest.mark.parametrize("sql", [inquiries.CASH_STATEMENT, inquiries.EXCEPTIONS, inquiries.POSTINGS_BEHIND])
+@pytest.mark.parametrize(
+    "sql",
+    [inquiries.CASH_STATEMENT, inquiries.EXCEPTIONS, inquiries.POSTINGS_BEHIND.format("null", "")],
+)
 def test_the_pages_of_all_are_read_from_where_they_begin_and_never_sorted(sql: str, ledger: Ledger) -> None:
     steps = plan(ledger, sql)
     assert not [step for step in steps if "SCAN" in step or "TEMP B-TREE" in step], steps
+
+
+def test_a_watch_of_several_currencies_is_not_sorted_either(tmp_path: Path) -> None:
+    one = Ledger(tmp_path / "ledger.db")
+    one.apply(records(["level 2", "o1 open jo in JPY", "c1 credit jo 5 in JPY", "c2 credit main 5"]))
+    steps = plan(one, inquiries.POSTINGS_BEHIND.format(*inquiries.IN_CURRENCY))
+    assert not [step for step in steps if "SCAN" in step or "TEMP B-TREE" in step], steps
+    told = one.view(Watch(id="w")).postings or ()
+    assert [(posting.request_id, posting.currency) for posting in told] == [("c1", "JPY"), ("c2", None)]
+    one.close()
 
 
 @pytest.mark.parametrize(

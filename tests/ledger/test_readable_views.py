@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 
+from atm.currencies import MINOR_UNITS
 from atm.ledger.audit.digest import TABLES
 from atm.ledger.database import LEVEL_2_TABLES
 from atm.ledger.ledger import Ledger
@@ -47,6 +48,7 @@ def test_the_journal_is_shown_with_dates_decimals_and_hashes_in_hex(path: Path) 
         "amount": "1234.05",
         "debit_balance": "-1234.05",
         "credit_balance": "1234.05",
+        "currency": None,
         "request_id": "paid",
         "log_index": 2,
         "hash": raw["hash"].hex(),
@@ -67,8 +69,62 @@ def test_the_receipts_are_shown_likewise_and_what_is_not_there_stays_null(path: 
         looked_into(path, "select * from receipt order by request_id"),
         strict=True,
     ):
-        assert set(row) == (set(raw) - {"time_us"}) | {"time"}
+        assert set(row) == (set(raw) - {"time_us"}) | {"time", "currency"}
         assert str(row["time"]).endswith("Z")
+
+
+def test_amounts_have_the_decimals_of_their_currency(tmp_path: Path) -> None:
+    lines = (
+        *("level 2", "o1 open jo in JPY", "o2 open kay in JPY", "o3 open bea in BHD", "o4 open ann in CLF"),
+        *("c1 credit jo 1234 in JPY", "c2 credit bea 1234 in BHD", "c3 credit ann 1234 in CLF"),
+        *("d1 debit jo 5 in BHD", "b1 batch jo kay 4, kay jo 1 in JPY", "b2 batch jo kay 9999 in JPY"),
+        *(
+            "h1 hold bea 6 60s in BHD",
+            "h2 hold bea 7 60s in BHD",
+            "p1 post h1",
+            "v1 void h2",
+            "r1 reverse p1",
+        ),
+        *("n1 set_approval_limit write_off 0", "w1 write_off jo 8 in JPY", "c4 credit main 7"),
+    )
+    path = tmp_path / "ledger.db"
+    with closing(Ledger(path)) as ledger:
+        ledger.apply(records(lines))
+    journal = {
+        row["request_id"]: (row["currency"], row["amount"], row["debit_balance"], row["credit_balance"])
+        for row in looked_into(path, "select * from readable_journal order by posting desc")
+    }
+    assert journal == {
+        "c1": ("JPY", "1234", "-1234", "1234"),
+        "c2": ("BHD", "1.234", "-1.234", "1.234"),
+        "c3": ("CLF", "0.1234", "-0.1234", "0.1234"),
+        "b1": ("JPY", "4", "1230", "4"),
+        "p1": ("BHD", "0.006", "1.228", "-1.228"),
+        "r1": ("BHD", "0.006", "-1.234", "1.234"),
+        "w1": ("JPY", "8", "-8", "1239"),
+        "c4": (None, "0.07", "-0.07", "0.07"),
+    }
+    receipts = {
+        row["request_id"]: (row["currency"], row["amount"], row["balance"], row["available"])
+        for row in looked_into(path, "select * from readable_receipt")
+    }
+    assert receipts["d1"] == ("JPY", "0.005", "1234", "1234")  # said in another currency, and refused
+    assert receipts["b1"] == ("JPY", None, "1231", "1231")
+    assert receipts["b2"] == (None, None, "1231 minor units", "1231 minor units")
+    assert receipts["h1"] == ("BHD", "0.006", "1.234", "1.228")
+    assert receipts["p1"] == ("BHD", None, "1.228", "1.221")
+    assert receipts["v1"] == (None, None, "1228 minor units", "1228 minor units")
+    assert receipts["r1"] == ("BHD", None, "1.234", "1.234")
+    assert receipts["n1"] == (None, "0.00", None, None)
+    assert receipts["c4"] == (None, "0.07", "0.07", "0.07")
+
+
+def test_the_views_know_the_decimals_of_all_currencies(path: Path) -> None:
+    told = {row["currency"]: row for row in looked_into(path, "select * from readable_currency")}
+    assert {code: row["decimals"] for code, row in told.items()} == {
+        code: decimals for code, decimals in MINOR_UNITS.items() if decimals != 2
+    }
+    assert all(row["scale"] == 10 ** row["decimals"] for row in told.values())
 
 
 def test_the_views_are_no_tables_and_a_ledger_of_release_1_1_has_none(tmp_path: Path, path: Path) -> None:

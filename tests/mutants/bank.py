@@ -62,8 +62,8 @@ BANK = (
         edits=(
             Edit(
                 "parse_amount",
-                'int(whole_) * MINOR_PER_MAJOR + int(decimals_.ljust(2, "0"))',
-                'int(float(whole_ + "." + decimals_) * MINOR_PER_MAJOR)',
+                'int(whole_ + decimals_.ljust(decimals_max_, "0"))',
+                'int(float(whole_ + "." + decimals_) * 10**decimals_max_)',
             ),
         ),
         caught_by="tests/test_money.py::test_an_amount_is_read_to_the_cent",

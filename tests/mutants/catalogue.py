@@ -12,6 +12,7 @@ from tests.mutants.client import CLIENT
 from tests.mutants.core import CORE
 from tests.mutants.core_members import CORE_MEMBERS
 from tests.mutants.core_snapshot import CORE_SNAPSHOT
+from tests.mutants.currencies import CURRENCIES
 from tests.mutants.deeds import DEEDS
 from tests.mutants.durability import DURABILITY
 from tests.mutants.elections import ELECTIONS
@@ -65,6 +66,7 @@ MUTANTS = (
     *PERMISSIONS,
     *DEEDS,
     *APPROVALS,
+    *CURRENCIES,
     *REGISTRY,
     *RUN_LOOP,
     *STRANGERS,

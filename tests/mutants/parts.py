@@ -73,7 +73,7 @@ PARTS = (
     Mutant(
         name="parts bounded by the whole",
         what="each part may be as large as the hold, and together they pay out more",
-        edits=(Edit("decide_post", "amount_ > hold_.left", "amount_ > hold_.amount"),),
+        edits=(Edit("_may_pay_part", "command_.amount > hold_.left", "command_.amount > hold_.amount"),),
         caught_by=PART_TESTS + "test_a_posting_that_is_not_final_leaves_the_rest_held",
     ),
     Mutant(
@@ -152,14 +152,18 @@ PARTS = (
     Mutant(
         name="any amount taken for the whole",
         what="a posting repeated with a wrong amount gets the receipt of the right one",
-        edits=(Edit("is_same_post", "paid_ in (...)", "True"),),
+        edits=(Edit("is_same_post", "(said_.amount, ...) == all_of_it_", "True"),),
         caught_by=PART_TESTS + "test_the_whole_amount_spelled_out_is_the_same_request",
     ),
     Mutant(
         name="new fields at once",
         what="an entry that a server of 1.1 cannot read stops it",
         edits=(
-            Edit("Post.level_needed", "self.level if self.final and self.amount != 0 else 2", "self.level"),
+            Edit(
+                "Post.level_needed",
+                "super().level_needed if self.final and self.amount != 0 else 2",
+                "super().level_needed",
+            ),
         ),
         caught_by=PART_TESTS + "test_a_new_field_needs_feature_level_2_and_an_old_request_does_not",
     ),

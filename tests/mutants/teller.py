@@ -340,7 +340,7 @@ TELLER = (
     Mutant(
         name="large amount moved unasked",
         what="a key that was held down too long is booked at once",
-        edits=(Edit("Confirmations._refuse_amount", "amount_ > self._above", "False"),),
+        edits=(Edit("Confirmations._refuse_amount", "amount_ > above_", "False"),),
         caught_by=DAY_TESTS + "test_above_the_limit_that_is_set_a_person_is_asked_and_a_script_is_not",
     ),
     Mutant(

@@ -21,7 +21,7 @@ from hypothesis import strategies as st
 
 from atm.ledger.audit.extract import AccountLine, JournalLine, account_lines, journal_lines
 from atm.ledger.audit.read_only import open_read_only
-from atm.ledger.commands import Credit, LogCommand, Open
+from atm.ledger.commands import Credit, LevelRaise, LogCommand, Open
 from atm.ledger.ledger import Ledger
 from atm.local_cluster import write_cluster_ini
 from atm.office import books
@@ -29,7 +29,7 @@ from atm.office.books import beancount_account, hledger_account
 from atm.office.main import main
 from atm.office.replay import BadFile, read_csv, read_jsonl
 from atm.spreadsheet import cell_text, safe_cell
-from tests.support.entries import logged, time_us
+from tests.support.entries import command, logged, time_us
 from tests.support.story import RECORDS, write_ledger
 
 HOSTILE_IDS = ['"', "\\", ";", "date:2020-13-77", "[2020-99-99]", "a)b|c,d", "\\\"#!'", "*", "{}"]
@@ -127,6 +127,43 @@ def test_the_program_it_is_for_accepts_it(
     with (tmp_path / "books").open("w") as out:
         write(accounts, lines, out)
     assert check(tmp_path / "books") == ""
+
+
+@pytest.mark.parametrize(("write", "check"), PROGRAMS)
+def test_each_currency_is_a_commodity_with_its_decimals(
+    tmp_path: Path, ledger: Path, write: Writer, check: Callable[[Path], str]
+) -> None:
+    with closing(Ledger(ledger)) as opened:
+        first = opened.applied_index + 1
+        opened.apply([(first, time_us(first), LevelRaise(2))])
+        days_us = 86_400_000_000 * (first + 100)
+        entries = [
+            logged(command(line))
+            for line in (
+                *("oj open jo in JPY", "ob open ben in BHD", "oe open eva in EUR", "ok open kay in JPY"),
+                *("cj credit jo 1250 in JPY", "cb credit ben 5 in BHD", "ce credit eva 7 in EUR"),
+                *("tj transfer jo kay 250 in JPY", "wb write_off cash:BHD 1500 in BHD", "rj reverse tj"),
+            )
+        ]
+        receipts = opened.apply(
+            [(n, time_us(n) + days_us, each) for n, each in enumerate(entries, first + 1)]
+        )
+        assert {each and str(each.outcome) for each in receipts} == {"ok"}
+    with open_read_only(ledger) as cursor, (tmp_path / "books").open("w") as out:
+        write(list(account_lines(cursor)), list(journal_lines(cursor)), out)
+    text = (tmp_path / "books").read_text()
+    for amount in (" 1250 JPY", " 0.005 BHD", " 1.500 BHD", " 0.07 EUR"):
+        assert amount in text
+    assert check(tmp_path / "books") == ""
+
+
+def test_an_export_of_release_1_1_has_no_column_for_the_currency_and_is_read(
+    lines: list[JournalLine],
+) -> None:
+    text = io.StringIO()
+    books.write_csv(lines, text)
+    without = "".join(line.rpartition(",")[0] + "\n" for line in text.getvalue().splitlines())
+    assert list(read_csv(io.StringIO(without))) == lines
 
 
 @pytest.mark.parametrize(("write", "check"), PROGRAMS)

@@ -209,6 +209,7 @@ def test_the_slots_of_a_request_hold_its_longest_answer() -> None:
         "outcome": Outcome.ORIGINAL_NOT_FOUND,
         "balance": number,
         "available": number,
+        "currency": "EUR",
         "leader": longest,
     }
     line = Line(
@@ -221,6 +222,7 @@ def test_the_slots_of_a_request_hold_its_longest_answer() -> None:
         amount=number,
         balance=number,
         exception="written_off",
+        currency="EUR",
     )
     posting = JournalPosting(
         posting=number,
@@ -233,9 +235,14 @@ def test_the_slots_of_a_request_hold_its_longest_answer() -> None:
         debit_balance=number,
         credit_balance=number,
         hash="f" * 64,
+        currency="EUR",
     )
-    account = AccountState(account=longest, balance=number, available=number, state="closed", pin="locked")
-    hold = HoldState(request_id=longest, amount=number, time_us=number, expires_us=number, posted=number)
+    account = AccountState(
+        account=longest, balance=number, available=number, state="closed", pin="locked", currency="EUR"
+    )
+    hold = HoldState(
+        request_id=longest, amount=number, time_us=number, expires_us=number, posted=number, currency="EUR"
+    )
     waiting = WaitingRequest(
         log_index=number,
         time_us=number,
@@ -246,11 +253,12 @@ def test_the_slots_of_a_request_hold_its_longest_answer() -> None:
         amount=number,
         stake=number,
         request_id=longest,
+        currency="EUR",
     )
     limits = (ApprovalLimit(op="write_off", amount=number, log_index=number),) * len(get_args(LimitedOp))
     pepper = PepperView(generation=32, name="f" * 16, log_index=number, carried_index=number, older=number)
     leg = Leg(account=longest, target="y" * 64, amount=AMOUNT_MINOR_MAX)
-    batch = contents_of(Batch(id=longest, legs=(leg,) * LEGS_MAX))
+    batch = contents_of(Batch(id=longest, legs=(leg,) * LEGS_MAX, currency="EUR"))
     answers: list[tuple[ClientRequest, Reply]] = [
         (credit("a"), Reply(**common, log_index=number, time_us=number)),
         (query("q"), Reply(**common, state="frozen", pin="locked", locked_until_us=number, sealed_for=32)),

@@ -6,7 +6,7 @@ import re
 
 import pytest
 
-from atm.ledger.commands import Command, Debit, LedgerReceipt, NoteDeed, Outcome, Read
+from atm.ledger.commands import Command, Debit, LedgerReceipt, NoteDeed, Open, Outcome, Read, WriteOff
 from atm.ledger.ledger import ClusterState
 from atm.ledger.roles import RoleChange
 from atm.raft.messages import ConfirmedRead, Entry, EntryKind
@@ -465,6 +465,18 @@ def test_a_command_above_the_clusters_level_is_certainly_not_done_and_others_are
     newer = Debit(id="again", account="main", amount=1)
     story.ask(newer)
     assert story.core.proposed == [*known, command_data("local", encode(newer))]
+
+
+def test_a_command_that_names_another_currency_is_certainly_not_done_at_level_1(story: Story) -> None:
+    story.parts.cluster = ClusterState(id="", voters=(), feature_level=1)
+    story.ask(
+        Open(id="o", account="ann", currency="EUR"),
+        Debit(id="d", account="main", amount=1, currency="EUR"),
+        WriteOff(id="w", account="cash:EUR", amount=1),
+        credit("a"),
+    )
+    assert story.client.outcomes == [(each, "unavailable") for each in "odw"]
+    assert story.core.proposed == [command_data("local", encode(credit("a")))]
 
 
 @pytest.mark.parametrize(("level", "roles"), [(1, 0), (2, 8)])

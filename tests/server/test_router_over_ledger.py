@@ -42,6 +42,7 @@ COMMANDS: list[Command] = [
         *("freeze ann", "unfreeze ann", "close ann", "unlock ann", "reset_pin ann", "set_limit ann 5"),
         *("grant_role ann teller", "revoke_role ann *"),
         *("set_approval_limit write_off 5", "approve w1"),
+        *("open ann in EUR", "credit ann 5 in EUR", "write_off cash:EUR 5 in EUR"),
         *(f"set_pin ann {'ab' * 32}", f"login ann {'ab' * 32}"),
     )
 ]

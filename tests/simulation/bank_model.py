@@ -29,7 +29,7 @@ from atm.ledger.commands import (
 )
 from atm.raft.messages import Entry
 from atm.wire.log_entries import decode_entry
-from tests.simulation.bank_rules import BANK, Bank, Undecided, sealed_for
+from tests.simulation.bank_rules import Bank, Undecided, is_own, sealed_for
 from tests.simulation.people import ADMINS, OPERATORS, may, names
 from tests.support.checks import require
 
@@ -100,7 +100,7 @@ class BankModel:
         self._removed: dict[str, int] = {}
         self.balance, self.account, self.lock, self.hold = Versions(), Versions(), Versions(), Versions()
         self.journal, self.receipt, self.reversal, self.exception = Lines(), Lines(), Lines(), Lines()
-        self.refund, self.raised_hold = Lines(), Versions()
+        self.refund, self.raised_hold, self.currency = Lines(), Versions(), Versions()
         self.role_change, self.pepper, self.deed = Versions(), Versions(), Lines()
         self.approval_limit, self.approval = Versions(), Versions()
         self._deed_hash = bytes(32)
@@ -215,17 +215,21 @@ class BankModel:
     def _cluster_row(self) -> Row:
         return (1, self._cluster_id, self._voters, self._feature_level)
 
-    def total(self) -> int:
-        return sum(account.balance for account in self._bank.accounts.values())
+    def totals(self) -> dict[str | None, int]:
+        """Return what all balances add up to in each currency; None is the bank's first."""
+        found: Counter[str | None] = Counter()
+        for account in self._bank.accounts.values():
+            found[account.currency] += account.balance
+        return found
 
     def overdrawn(self) -> set[str]:
         """Return the customers' accounts that are below zero, and on no list of exceptions."""
-        below = {name for name, a in self._bank.accounts.items() if a.balance < 0} - set(BANK)
+        below = {name for name, a in self._bank.accounts.items() if a.balance < 0 and not is_own(name)}
         return below - self._excused("overdrawn") if below else below
 
     def overheld(self) -> set[str]:
         """Return the accounts of which more is held than there is, without any exception either."""
-        customers = self._bank.accounts.keys() - set(BANK)
+        customers = {name for name in self._bank.accounts if not is_own(name)}
         over = {name for name in customers if self._bank.accounts[name].balance < self._bank.held(name)}
         return over - self._excused("overdrawn", "late") if over else over
 
@@ -255,6 +259,7 @@ class BankModel:
             "pin_lock": self.lock.all_at(index),
             "refund": sorted(self.refund.at(index)),
             "raised_hold": self.raised_hold.all_at(index),
+            "account_currency": self.currency.all_at(index),
             "role_change": self.role_change.all_at(index),
             "approval_limit": self.approval_limit.all_at(index),
             "approval": self.approval.all_at(index),
@@ -367,8 +372,7 @@ class BankModel:
         From feature level 2 on a posting of all that was left of a hold may say how much that is, or not.
         """
         if self._feature_level >= 2 and request_id in self._bank.emptied:
-            spelled = {"amount": self._bank.emptied[request_id]}
-            first, again = spelled | first, spelled | again
+            first, again = self._spelled_out(request_id, first), self._spelled_out(request_id, again)
         if first["op"] == again["op"] == "set_pin" and (
             request_id in self.forgotten
             or "" in (first["pin"], again["pin"])
@@ -376,6 +380,14 @@ class BankModel:
         ):
             return bool(first["account"] == again["account"])
         return first == again
+
+    def _spelled_out(self, request_id: str, asked: dict[str, Any]) -> dict[str, Any]:
+        """Return what a posting asked with the amount and the currency that it paid out."""
+        if "amount" in asked:
+            return asked
+        amount, currency = self._bank.emptied[request_id]
+        said = {"amount": amount} | ({} if currency is None else {"currency": currency})
+        return {name: value for name, value in asked.items() if name != "currency"} | said
 
     def _decision(self, entry: Entry, request_id: str, outcome: str, shown: str | None) -> Decision:
         account = self._bank.accounts.get(shown or "")
@@ -394,7 +406,9 @@ class BankModel:
     def _note_changes(self, index: int, holds: Sequence[str] = ()) -> None:
         for name, a in self._bank.accounts.items():
             self.balance.put(index, name, (name, a.balance))
-            if name not in BANK:
+            if a.currency is not None:
+                self.currency.put(index, name, (name, a.currency))
+            if not is_own(name):
                 held, counted = self._bank.held(name), (a.counted_from_us, a.counted)
                 row = (name, a.opened_us, a.state, held, a.pin, a.wrong_pins, a.limit, *counted)
                 self.account.put(index, name, row)

@@ -45,7 +45,6 @@ from atm.ledger.commands import (
 )
 from tests.simulation.people import ROLES, may
 
-BANK = (CASH, WRITEOFF)
 BANK_FLOOR = -(2**63) + 1
 WRONG_PINS = 3
 HOLDS = 1_000  # active ones of an account, from feature level 2 on
@@ -83,6 +82,7 @@ class Account:
     wrong_today: int = 0
     unlocks_today: int = 0
     wrong_unseen: int = 0
+    currency: str | None = None  # None: the bank's first
 
     def is_locked(self, now_us: int) -> bool:
         """By the rules of the level at which it was locked."""
@@ -147,7 +147,8 @@ class Bank:
     done: dict[str, tuple[int, list[Move]]] = field(default_factory=dict)  # id: when counted, what it moved
     reversals: set[str] = field(default_factory=set)
     reversed: dict[str, list[tuple[str, int]]] = field(default_factory=dict)  # original: by whom, how much
-    emptied: dict[str, int] = field(default_factory=dict)  # postings that left nothing of a hold, how much
+    emptied: dict[str, tuple[int, str | None]] = field(default_factory=dict)  # postings that left nothing of
+    # a hold: how much they paid, in which currency
     raised: dict[str, tuple[int, int]] = field(default_factory=dict)  # hold: the last raise, and what counts
     buried: set[str] = field(default_factory=set)  # reversed before they came
     moves: list[tuple[Move, int, int]] = field(default_factory=list)  # with both balances right after
@@ -220,7 +221,10 @@ class Bank:
                 if original in self.holds:
                     return self.holds[original].account
                 moves = self._reversible(original)
-                return next((name for name in moves[0][:2] if name not in BANK), CASH) if moves else None
+                if not moves:
+                    return None
+                giver, receiver, _ = moves[0]
+                return receiver if is_own(giver) else giver
             case Approve():
                 return None if self.carried_out is None else self.shown(self.carried_out)
             case GrantRole() | RevokeRole() | RotatePepper() | SetApprovalLimit():
@@ -237,15 +241,16 @@ class Bank:
             stake = self._stake(command)
         except Refused:
             return  # it will be refused at once, and nothing is at stake
-        if stake > limit:
+        shown = self.shown(command)
+        if stake > limit or (stake and shown and self.accounts[shown].currency):
             self.waiting[command.id] = Waiting(command, actor, roles, self.now_us, stake)
             raise Refused("needs_approval")
 
     def _stake(self, command: Command) -> int:
         match command:
             case WriteOff(account=name, amount=amount):
-                if name != CASH:
-                    self._customer(name)
+                self._written_off(name)
+                self._said(command, name)
                 return amount
             case Reverse():
                 if command.original in self.holds:
@@ -275,21 +280,25 @@ class Bank:
 
     def _do(self, command: Command, index: int, actor: str) -> None:  # noqa: C901 - a line for each kind
         match command:
-            case Open(account=name):
+            case Open(account=name, currency=currency):
                 if name in self.accounts:
                     raise Refused("account_closed" if self.accounts[name].state == "closed" else "exists")
-                self.accounts[name] = Account(self.now_us)
+                for own in (CASH, WRITEOFF):
+                    if currency and f"{own}:{currency}" not in self.accounts:
+                        self.accounts[f"{own}:{currency}"] = Account(0, currency=currency)
+                self.accounts[name] = Account(self.now_us, currency=currency)
             case Credit(account=name, amount=amount):
                 self._usable(name)
-                self._move([(CASH, name, amount)])
+                self._said(command, name)
+                self._move([(self._own(CASH, name), name, amount)])
             case Debit(account=name, amount=amount):
                 self._withdraw(command)
-                self._move([(name, CASH, amount)])
+                self._move([(name, self._own(CASH, name), amount)])
                 self._count(name, amount)
             case Transfer():
-                self._transfer((command,))
+                self._transfer(command, (command,))
             case Batch():
-                self._transfer(command.legs)
+                self._transfer(command, command.legs)
             case Hold():
                 self._withdraw(command)
                 active = [
@@ -312,9 +321,9 @@ class Bank:
             case Reverse():
                 self._reverse(command)
             case WriteOff(account=name, amount=amount):
-                if name != CASH:
-                    self._customer(name)
-                self._move([(WRITEOFF, name, amount)])
+                self._written_off(name)
+                self._said(command, name)
+                self._move([(self._own(WRITEOFF, name), name, amount)])
                 self.flag = "written_off"
             case GrantRole() | RevokeRole():
                 self._change_role(command)
@@ -371,16 +380,32 @@ class Bank:
                 if account.locked_until_us is not None:
                     account.locked_until_us = 0
             case SetLimit(amount=amount):
+                if amount is not None:
+                    self._said(command, command.account)
                 if account.limit is None:
                     account.counted, account.counted_from_us = 0, self.now_us
                 account.limit = amount
 
     def _customer(self, name: str) -> Account:
-        if name in BANK or name not in self.accounts:
+        if is_own(name) or name not in self.accounts:
             raise Refused("no_such_account")
         if self.accounts[name].state == "closed":
             raise Refused("account_closed")
         return self.accounts[name]
+
+    def _written_off(self, name: str) -> None:
+        if name.split(":", maxsplit=1)[0] != CASH or name not in self.accounts:
+            self._customer(name)
+
+    def _said(self, command: Command, name: str) -> None:
+        """Refuse an amount that is said in another currency than the account's."""
+        if getattr(command, "currency", None) != self.accounts[name].currency:
+            raise Refused("currency_mismatch")
+
+    def _own(self, own: str, name: str) -> str:
+        """Return the bank's own account in the currency of an account."""
+        currency = self.accounts[name].currency
+        return own if currency is None else f"{own}:{currency}"
 
     def _usable(self, name: str) -> Account:
         account = self._customer(name)
@@ -431,6 +456,7 @@ class Bank:
     def _withdraw(self, command: Debit | Hold | RaiseHold) -> None:
         account = self._usable(command.account)
         self._identify(account, command.pin)
+        self._said(command, command.account)
         if account.balance - self.held(command.account) < command.amount:
             raise Refused("insufficient_funds")
         if account.limit is not None:
@@ -438,10 +464,12 @@ class Bank:
             if today + command.amount > account.limit:
                 raise Refused("limit_exceeded")
 
-    def _transfer(self, legs: tuple[Transfer | Leg, ...]) -> None:
+    def _transfer(self, command: Transfer | Batch, legs: tuple[Transfer | Leg, ...]) -> None:
         for leg in legs:
             self._identify(self._usable(leg.account), leg.pin)
             self._usable(leg.target)
+            self._said(command, leg.account)
+            self._said(command, leg.target)
         self._move([(leg.account, leg.target, leg.amount) for leg in legs])
 
     def _unfinished(self, request_id: str) -> Reserved:
@@ -488,16 +516,14 @@ class Bank:
             self._release(self._unexpired(command.hold))
             return
         hold = self._unfinished(command.hold)
-        before, left = hold.posted, hold.left
-        amount = command.amount or left
-        if amount > left:
-            raise Refused("exceeds_hold")
+        before, amount = hold.posted, self._part(hold, command)
         account, late = self.accounts[hold.account], hold.state == "expired"
         closed = account.state == "closed"
-        self._move([(WRITEOFF if closed else hold.account, CASH, amount)], forced=True)
+        payer = self._own(WRITEOFF, hold.account) if closed else hold.account
+        self._move([(payer, self._own(CASH, hold.account), amount)], forced=True)
         hold.posted += amount
         if hold.left == 0:
-            self.emptied[command.id] = amount
+            self.emptied[command.id] = amount, account.currency
         is_last = command.final or hold.left == 0
         if is_last:
             hold.state = "posted"
@@ -511,6 +537,15 @@ class Bank:
             self.flag = "overdrawn"
         elif late:
             self.flag = "late"
+
+    def _part(self, hold: Reserved, command: Post) -> int:
+        """Return how much a posting pays out, or refuse."""
+        if command.amount:
+            self._said(command, hold.account)
+        amount = command.amount or hold.left
+        if amount > hold.left:
+            raise Refused("exceeds_hold")
+        return amount
 
     def _count_late(self, hold: Reserved, before: int) -> None:
         """Count what has just left once more: it was given back when the hold ended."""
@@ -549,6 +584,8 @@ class Bank:
         left = total - self.taken_back(command.original)
         if left == 0:
             raise Refused("already_reversed")
+        if command.amount is not None:
+            self._said(command, moves[0][0])
         amount = command.amount or left
         if amount > left or (len(moves) > 1 and amount != total):
             raise Refused("exceeds_original")
@@ -565,6 +602,8 @@ class Bank:
         if command.original in self.reversed:
             raise Refused("already_reversed")
         hold = self._unexpired(command.original)
+        if command.amount is not None:
+            self._said(command, hold.account)
         if command.amount is not None and command.amount != hold.left:
             raise Refused("exceeds_original")
         self._release(hold)
@@ -579,8 +618,9 @@ class Bank:
         moved: list[tuple[Move, int, int]] = []
         for giver, receiver, amount in moves:
             balances[giver] -= amount
-            if giver in BANK or forced:
-                if balances[giver] < (BANK_FLOOR if giver in BANK else -BALANCE_MINOR_MAX):
+            assert self.accounts[giver].currency == self.accounts[receiver].currency, (giver, receiver)
+            if is_own(giver) or forced:
+                if balances[giver] < (BANK_FLOOR if giver in (CASH, WRITEOFF) else -BALANCE_MINOR_MAX):
                     raise Refused("limit_exceeded")
             elif balances[giver] < self.held(giver):
                 raise Refused("insufficient_funds")
@@ -614,6 +654,11 @@ class Bank:
 
     def _is_today(self, time_us: int) -> bool:
         return time_us // US_PER_DAY == self.now_us // US_PER_DAY
+
+
+def is_own(name: str) -> bool:
+    """Return whether the account is the bank's."""
+    return name.split(":", maxsplit=1)[0] in (CASH, WRITEOFF)
 
 
 def sealed_for(seal: str) -> int:

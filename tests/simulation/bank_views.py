@@ -28,7 +28,7 @@ def view(model: BankModel, request: Read, index: int, now_us: int = 0) -> Answer
             answer = _lookup(model, request.request_id, index)
         case Exceptions():
             kinds = _kinds(model, index)
-            lines = [_line(model, row, 2, kinds) for row in model.journal.at(index) if row[0] in kinds]
+            lines = [_line(model, row, 2, kinds, index) for row in model.journal.at(index) if row[0] in kinds]
             answer = {"outcome": "ok", **_page(lines, request)}
         case Accounts():
             answer = _accounts(model, request, index, now_us)
@@ -47,7 +47,12 @@ def _balance(model: BankModel, name: str, index: int) -> Answer:
         account = (name, 0, "open", 0, None, 0)
     _, _, state, held, *_ = account
     amounts = {"balance": balance[1], "available": balance[1] - held}
-    return {"outcome": "ok", **amounts, "state": state}
+    return {"outcome": "ok", **amounts, "state": state, "currency": _currency(model, name, index)}
+
+
+def _currency(model: BankModel, name: str | None, index: int) -> str | None:
+    row = model.currency.at(index, name or "")
+    return None if row is None else str(row[1])
 
 
 def _pin(model: BankModel, name: str, index: int, now_us: int) -> Answer:
@@ -88,7 +93,7 @@ def _past_balance(model: BankModel, name: str, at_us: int, index: int) -> Answer
     for row in model.journal.at(index):
         if row[1] <= at_us and name in row[2:4]:
             balance = row[5] if row[2] == name else row[6]
-    return {"outcome": "ok", "balance": balance}
+    return {"outcome": "ok", "balance": balance, "currency": _currency(model, name, index)}
 
 
 def _statement(model: BankModel, request: Statement, index: int) -> Answer:
@@ -96,12 +101,12 @@ def _statement(model: BankModel, request: Statement, index: int) -> Answer:
     if now["outcome"] != "ok":
         return now
     lines = [
-        _line(model, row, side, kinds)
+        _line(model, row, side, kinds, index)
         for row in model.journal.at(index)
         for side in (2, 3)
         if row[side] == request.account
     ]
-    shown = {"balance": now["balance"], "available": now["available"]}
+    shown = {name: now[name] for name in ("balance", "available", "currency")}
     return {"outcome": "ok", **shown, **_page(lines, request)}
 
 
@@ -112,12 +117,13 @@ def _holds(model: BankModel, request: Holds, index: int) -> Answer:
     rows = [
         {"request_id": request_id, "amount": amount, "time_us": since_us, "expires_us": until_us}
         | ({"posted": posted} if posted else {})
+        | ({"currency": now["currency"]} if now["currency"] else {})
         for request_id, account, amount, since_us, until_us, state, posted in model.hold.all_at(index)
         if account == request.account and state == "active" and request_id > (request.after_hold or "")
     ]
     page = rows[: request.limit]
     following = page[-1]["request_id"] if rows[request.limit :] else None
-    shown = {"balance": now["balance"], "available": now["available"]}
+    shown = {name: now[name] for name in ("balance", "available", "currency")}
     return {"outcome": "ok", **shown, "holds": page, "next": following}
 
 
@@ -136,6 +142,7 @@ def _lookup(model: BankModel, request_id: str, index: int) -> Answer:
         "asked": {name: value for name, value in asked.items() if value is not None},
         "actor": actor,
         **_reversals(model, request_id, index),
+        "currency": _currency(model, _about(model, request_id), index),
         "approved_by": (model.approval.at(index, request_id) or (None,))[-1],
     }
 
@@ -162,6 +169,7 @@ def _approvals(model: BankModel, request: Approvals, index: int, now_us: int) ->
             "amount": asked.get("amount"),
             "stake": stake,
             "request_id": request_id,
+            "currency": _currency(model, _about(model, request_id), index),
         }
         is_old = asked_us + bank_rules.APPROVE_WITHIN_US < now_us
         if approval is None and not is_old and (request.before is None or decision[4] < request.before):
@@ -185,6 +193,8 @@ def _accounts(model: BankModel, request: Accounts, index: int, now_us: int) -> A
     ]
     for account in page:
         del account["outcome"]
+        if account["currency"] is None:
+            del account["currency"]
     return {
         "outcome": "ok",
         "accounts": page,
@@ -192,7 +202,16 @@ def _accounts(model: BankModel, request: Accounts, index: int, now_us: int) -> A
     }
 
 
-def _line(model: BankModel, row: Row, side: int, kinds: dict[int, str]) -> Answer:
+def _about(model: BankModel, request_id: str) -> str | None:
+    """Return the account that a request is about, or that of the request which it names."""
+    asked, _ = model.first.get(request_id, ({}, None))
+    named = asked.get("hold") or asked.get("original") or asked.get("request")
+    if named is not None:
+        return _about(model, named)
+    return asked["legs"][0][0] if "legs" in asked else asked.get("account")
+
+
+def _line(model: BankModel, row: Row, side: int, kinds: dict[int, str], index: int) -> Answer:
     """Return a journal row as its debit account (`side` 2) or its credit account (3) sees it."""
     number, time_us, request_id = row[0], row[1], row[7]
     line = {
@@ -205,7 +224,8 @@ def _line(model: BankModel, row: Row, side: int, kinds: dict[int, str]) -> Answe
         "amount": row[4] if side == 3 else -row[4],
         "balance": row[5 if side == 2 else 6],
     }
-    return {**line, "exception": kinds[number]} if number in kinds else line
+    found = {"exception": kinds.get(number), "currency": _currency(model, row[side], index)}
+    return line | {name: value for name, value in found.items() if value is not None}
 
 
 def _carried_out(model: BankModel, request_id: str) -> Answer:

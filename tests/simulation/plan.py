@@ -63,6 +63,7 @@ OPTIONAL_OPERATIONS = {
     "limit": 1.0,
     "roles": 1.0,
     "approvals": 3.0,
+    "currencies": 4.0,  # all kinds of requests about accounts in other currencies than the bank's first
 }
 
 

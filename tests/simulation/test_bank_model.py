@@ -17,6 +17,7 @@ from atm.ledger.commands import (
     Approvals,
     BanksOwn,
     Command,
+    Exceptions,
     Expire,
     Holds,
     LevelRaise,
@@ -171,9 +172,10 @@ def request(words: list[str], number: int) -> LogCommand:
     if op == "expire":
         return Expire(limit=int(rest[0]) if rest else None)
     if op == "batch":
-        ends = [word.replace(">", "=").split("=") for word in rest]
+        ends = [word.replace(">", "=").split("=") for word in rest if ">" in word]
         legs = [{"account": a, "target": t, "amount": int(n)} for a, t, n in ends]
-        return made(op, {"id": f"r{number}", "legs": legs})
+        currency = next((word.split("=")[1] for word in rest if word.startswith("currency=")), None)
+        return made(op, {"id": f"r{number}", "legs": legs, "currency": currency})
     said = dict(word.split("=") for word in rest)
     about = {"reverse": "original", "approve": "request", "set_approval_limit": "limited"}.get(op, "hold")
     names = {"a": "account", "t": "target", "n": "amount", "ms": "expires_ms", "of": about}
@@ -322,6 +324,69 @@ def test_the_ledger_and_the_model_agree_on_what_needs_a_second_person() -> None:
         for hour in (0, 23, 25, 26, 50):
             found = ledger.view(read, NOON_US + hour * HOUR_US)
             assert plain(found) == view(model, read, len(A_SECOND_PERSON), NOON_US + hour * HOUR_US), read
+
+
+SEVERAL_CURRENCIES = """
+0   credit a=main n=1000                                ok 1000 1000
+0   level 2
+0   open a=emi currency=JPY                             ok 0 0
+0   open a=yuki currency=JPY                            ok 0 0
+0   open a=omar currency=BHD                            ok 0 0
+0   open a=omar                                         exists 0 0
+0   write_off a=cash:EUR n=5 currency=EUR               no_such_account
+0   credit id=c1 a=emi n=500 currency=JPY               ok 500 500
+0   credit a=emi n=500                                  currency_mismatch 500 500
+0   credit a=main n=500 currency=JPY                    currency_mismatch 1000 1000
+0   credit a=omar n=7 currency=BHD                      ok 7 7
+0   debit id=d1 a=emi n=20 currency=JPY                 ok 480 480
+0   debit a=emi n=20 currency=BHD                       currency_mismatch 480 480
+0   debit a=emi n=481 currency=JPY                      insufficient_funds 480 480
+0   transfer id=t1 a=emi t=yuki n=80 currency=JPY       ok 400 400
+0   transfer a=emi t=omar n=80 currency=JPY             currency_mismatch 400 400
+0   transfer a=emi t=main n=80 currency=JPY             currency_mismatch 400 400
+0   transfer a=main t=emi n=80                          currency_mismatch 1000 1000
+0   batch emi>yuki=5 yuki>emi=1 currency=JPY            ok 396 396
+0   batch emi>yuki=5 omar>emi=1 currency=JPY            currency_mismatch 396 396
+0   batch emi>yuki=5                                    currency_mismatch 396 396
+0   hold a=emi n=10 ms=3600000                          currency_mismatch 396 396
+0   hold id=h1 a=emi n=10 ms=3600000 currency=JPY       ok 396 386
+0   hold id=h2 a=emi n=10 ms=3600000 currency=JPY       ok 396 376
+0   post of=h1 n=4                                      currency_mismatch 396 376
+0   reverse of=h2 n=10                                  currency_mismatch 396 376
+0   reverse of=h2 n=10 currency=JPY                     ok 396 386
+0   post id=p1 of=h1 n=4 currency=JPY                   ok 392 392
+0   reverse of=p1                                       ok 396 396
+0   reverse of=d1 n=5                                   currency_mismatch 396 396
+0   reverse of=d1 n=5 currency=JPY                      ok 401 401
+0   set_limit a=emi n=50                                currency_mismatch 401 401
+0   set_limit a=emi n=50 currency=JPY                   ok 401 401
+0   debit a=emi n=51 currency=JPY                       limit_exceeded 401 401
+0   set_limit a=emi                                     ok 401 401
+0   set_approval_limit of=write_off n=100               ok
+0   set_approval_limit of=unlock n=100                  ok
+0   write_off id=w1 by=otto/8 a=cash:JPY n=9 currency=JPY  needs_approval -485 -485
+0   write_off by=otto/8 a=cash:JPY n=9                  currency_mismatch -485 -485
+0   write_off by=otto/8 a=cash n=9                      ok -991 -991
+0   approve by=olga/8 of=w1                             ok -476 -476
+0   unlock by=otto/8 a=omar                             needs_approval 7 7
+0   debit a=omar n=7 currency=BHD                       ok 0 0
+0   unlock by=otto/8 a=omar                             ok 0 0
+0   close a=omar                                        ok 0 0
+""".strip().splitlines()
+
+
+def test_the_ledger_and_the_model_agree_on_several_currencies() -> None:
+    model, ledger = BankModel(), Ledger(":memory:")
+    assert lived(ledger, model, SEVERAL_CURRENCIES) == []
+    assert model.totals() == {None: 0, "JPY": 0, "BHD": 0}
+    reads: list[Read] = [Lookup(id="l", request_id=row[0]) for row in model.receipt.rows]
+    for name in ("main", "cash", "emi", "omar", "cash:JPY", "writeoff:JPY", "cash:EUR"):
+        reads += [Query(id="q", account=name), Query(id="q", account=name, at_us=NOON_US + HOUR_US)]
+        reads += [Statement(id="s", account=name, limit=limit) for limit in (1, 100)]
+    reads += [Accounts(id="a"), Approvals(id="a"), Exceptions(id="e"), Holds(id="h", account="emi")]
+    for read in reads:
+        found = ledger.view(read, NOON_US + HOUR_US)
+        assert plain(found) == view(model, read, len(SEVERAL_CURRENCIES), NOON_US + HOUR_US), read
 
 
 HOLDS_AT_BOTH_LEVELS = """

@@ -30,6 +30,7 @@ from atm.ledger.commands import (
     GrantRole,
     Hold,
     Holds,
+    InCurrency,
     Leg,
     LimitedOp,
     Login,
@@ -58,6 +59,11 @@ from tests.simulation.plan import Plan
 T = TypeVar("T")
 
 ACCOUNTS = ("main", "alice", "bob", "carol")
+IN_CURRENCIES = {"emi": "JPY", "yuki": "JPY", "noor": "BHD", "omar": "BHD"}
+KINDS_IN_CURRENCIES = (
+    *("open", "credit", "credit", "debit", "transfer", "batch", "hold", "reverse"),
+    *("write_off", "limit", "close"),
+)
 WITH_PIN = ACCOUNTS[1:3]  # accounts with a PIN, which is often mistyped
 RICH_ACCOUNTS = ("main",) * 4 + ("alice",)  # up to the limit
 STRANGE_SHARE = 0.02  # of requests name an account of the bank's own
@@ -133,6 +139,8 @@ class Workload:
     def read(self) -> Read:
         """Return a new request that only reads: most ask for a balance."""
         request_id, account, chance = self._next_id(), self._account(), self._chance
+        if "currencies" in self._plan.workload and chance.random() < 0.3:
+            account = chance.choice((*IN_CURRENCIES, "cash:JPY", "writeoff:BHD"))
         index, time_us = chance.choice(self._known_requests.answered or [(0, 0)])
         limit = chance.choice((1, 2, 5, 20))
         before = index * POSTINGS_PER_ENTRY + chance.randint(0, 2) if chance.random() < 0.5 else None
@@ -146,9 +154,9 @@ class Workload:
             case 3:
                 return Exceptions(id=request_id, limit=limit, before=before)
             case 4:
-                after = account if chance.random() < 0.5 else None
+                after = account if chance.random() < 0.5 and ":" not in account else None
                 return Accounts(id=request_id, limit=limit, after=after)
-            case 5 if chance.random() < 0.5:
+            case 5 if chance.random() < 0.5 and ":" not in account:
                 return Holds(id=request_id, account=account, limit=limit)
             case 5:
                 return Approvals(id=request_id, limit=limit, before=index if before is not None else None)
@@ -183,7 +191,7 @@ class Workload:
 
     # -- one kind after the other ---------------------------------------------------------------------
 
-    def _drawn(self, kind: str, request_id: str, account: str) -> Command:
+    def _drawn(self, kind: str, request_id: str, account: str) -> Command:  # noqa: C901 - a case for each
         match kind:
             case "credit":
                 return Credit(id=request_id, account=account, amount=self._amount())
@@ -209,6 +217,8 @@ class Workload:
                 return self._role(request_id)
             case "approvals":
                 return self._approval(request_id, account)
+            case "currencies":
+                return self._in_currency(request_id)
         return self._about_an_account(kind, request_id, account)
 
     def _role(self, request_id: str) -> Command:
@@ -238,6 +248,32 @@ class Workload:
                     return ResetPin(id=request_id, account=account)
         known = waiting if fate < 0.95 else self._known_requests.money
         return Approve(id=request_id, request=self._known(known)[0])
+
+    def _in_currency(self, request_id: str) -> Command:
+        """Ask about an account in another currency; a tenth says another one, or none."""
+        chance = self._chance
+        kind, account = chance.choice(KINDS_IN_CURRENCIES), chance.choice(tuple(IN_CURRENCIES))
+        currency: str | None = IN_CURRENCIES[account]
+        alike = [name for name, other in IN_CURRENCIES.items() if other == currency and name != account]
+        target = chance.choice((*alike * 6, *IN_CURRENCIES, "main"))
+        if chance.random() < 0.1:
+            currency = chance.choice(("JPY", "BHD", None))
+        amount = self._amount()
+        if kind == "transfer" and target != account:
+            return Transfer(id=request_id, account=account, target=target, amount=amount, currency=currency)
+        if kind == "batch" and target != account:
+            back = Leg(account=target, target=account, amount=self._amount())
+            legs = (Leg(account=account, target=target, amount=amount), back)
+            return Batch(id=request_id, legs=legs[: chance.choice((1, 2))], currency=currency)
+        if kind == "write_off" and chance.random() < 0.3:
+            own = f"cash:{IN_CURRENCIES[account]}"
+            return WriteOff(id=request_id, account=own, amount=amount, currency=currency)
+        if kind in ("transfer", "batch"):
+            kind = "credit"
+        if kind == "close":
+            return Close(id=request_id, account=account)
+        command = self._drawn(kind, request_id, account)
+        return replace(command, currency=currency) if isinstance(command, InCurrency) else command
 
     def _hold(self, request_id: str, account: str) -> Command:
         """Reserve, or end what was reserved: more ends than beginnings, since some come again."""

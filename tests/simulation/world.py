@@ -205,7 +205,7 @@ class Simulation:
     def _note_commit(self, index: int) -> None:
         self.model.commit(self.checks.committed[index - 1])
         if index % 16 == 0:
-            require(self.model.total() == 0, "all balances add up to 0", index)
+            require(not any(self.model.totals().values()), "the balances of a currency add up to 0", index)
         overdrawn = self.model.overdrawn()
         require(not overdrawn, "no account is overdrawn but by a listed exception", (index, overdrawn))
         overheld = self.model.overheld()

@@ -5,6 +5,7 @@
     d1 debit ann 500          k1 close ann              l1 login ann 1234
     t1 transfer ann bob 500   y1 unlock ann             m1 set_limit ann 500
                               z1 reset_pin ann
+    o2 open bob in EUR
     h1 hold ann 500 60s       p1 post h1                m2 set_limit ann none
     w1 write_off ann 500      p2 post h1 300            r1 reverse c1
     b1 batch ann bob 500, bob eve 300                   r2 reverse c1 300
@@ -14,8 +15,9 @@
     a1 approve w1             n1 set_approval_limit write_off 500 (or none)
 
 `debit`, `transfer`, `hold`, `raise_hold` and each leg of a `batch` may end in `pin 1234`; the PIN `UNHASHED`
-is one that its server did not hash. `expire` is the leader's own and has no id, and ends as many as it says;
-`-` is a no-op. Spans of time are `60s`, `5m`, `2h`, `1d`, or several of them in a row.
+is one that its server did not hash. Whatever has an amount, and `open`, may end in `in EUR`. `expire` is the
+leader's own and has no id, and ends as many as it says; `-` is a no-op. Spans of time are `60s`, `5m`, `2h`,
+`1d`, or several of them in a row.
 """
 
 from __future__ import annotations
@@ -23,6 +25,8 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Sequence
 from typing import cast
+
+from msgspec.structs import replace
 
 from atm.identity import Role
 from atm.ledger.commands import (
@@ -168,6 +172,9 @@ def logged(asked: LogCommand, actor: str = LOCAL, *roles: Role) -> LoggedCommand
 
 def command(line: str) -> Command:
     """Return the command that a line stands for."""
+    line, _, currency = line.partition(" in ")
+    if currency:
+        return replace(command(line), currency=currency)
     request_id, op, rest = (*line.replace("UNHASHED", NOT_HASHED).split(maxsplit=2), "")[:3]
     if op == "batch":
         return Batch(id=request_id, legs=tuple(_leg(text) for text in rest.split(",")))

@@ -99,7 +99,7 @@ def test_anything_else_is_an_invalid_command(run: Run, cluster: FakeCluster, lin
     [
         ("credit", "credit <amount>"),
         ("debit 5 5", "debit <amount>"),
-        ("open a b", "open <account>"),
+        ("open a b c", "open <account> [<currency>]"),
         ("transfer 5", "transfer <account> <amount>"),
         ("transfer 5 bob", "transfer <account> <amount>"),
         ("hold", "hold <amount> [<minutes>]"),

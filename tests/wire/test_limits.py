@@ -78,6 +78,12 @@ REQUESTS: dict[str, tuple[dict[str, Any], dict[str, Any]]] = {
     "pepper": ({}, {}),
     "status": ({}, {}),
 }
+SAY_AMOUNTS = (
+    *("credit", "debit", "transfer", "batch", "hold", "post", "reverse", "write_off"),
+    *("open", "set_limit"),
+)
+for op in SAY_AMOUNTS:
+    REQUESTS[op][1]["currency"] = "EUR"
 for _, more in REQUESTS.values():
     more["end_user"] = "eve"  # of every request
 
@@ -113,6 +119,7 @@ WRONG["pin"] += [f"1:{SEALED}", f"02:{SEALED}", f"100:{SEALED}", f":{SEALED}", "
 WRONG["old_pin"] = WRONG["pin"]
 WRONG["generation"] = [1, 0, -2, GENERATIONS_MAX + 1, *NO_NUMBER]
 WRONG["pepper"] = ["", "f" * 15, "f" * 17, "F" * 16, "f" * 16 + "\n", *NO_TEXT]
+WRONG["currency"] = ["eur", "EU", "EURO", "E1R", "EUR\n", "", *(each for each in NO_TEXT if each is not None)]
 WRONG["after"] = [name for name in WRONG["account"] if name is not None]
 LARGEST: dict[str, list[Any]] = {
     "id": ["x" * 64, "!", "~"],
@@ -128,6 +135,7 @@ LARGEST: dict[str, list[Any]] = {
     "old_pin": ["1234", "1" * 12, SEALED, f"2:{SEALED}"],
     "generation": [GENERATIONS_MAX],
     "pepper": ["0" * 16],
+    "currency": ["EUR", "JPY", "CLF"],
     "name": ["x" * 32, "_", "A.b-c_9"],
     "limited": ["write_off", "reverse", "unlock", "reset_pin"],
     "request": ["x" * 64],
@@ -142,6 +150,7 @@ LARGEST: dict[str, list[Any]] = {
     "legs": [[LEG] * LEGS_MAX],
 }
 OPTIONAL = {
+    "currency",
     "end_user",
     "role",
     "after_name",

@@ -21,14 +21,7 @@ from typing import cast
 import apsw
 import msgspec
 
-from atm.ledger.audit.checks import (
-    APPROVAL_CHECKS,
-    CHECKS,
-    DEED_CHECKS,
-    EVERY_REVERSAL,
-    EVERY_REVERSAL_OF_LEVEL_2,
-    PARTS_CHECKS,
-)
+from atm.ledger.audit.checks import CHECKS, EVERY_REVERSAL, EVERY_REVERSAL_OF_LEVEL_2, LEVEL_2_CHECKS
 from atm.ledger.audit.digest import table_digest, table_names
 from atm.ledger.audit.findings import Findings
 from atm.ledger.audit.journal_walk import JOURNAL, JournalWalk
@@ -99,8 +92,7 @@ class _Audit:
             self._try(self._check_references)
             has_level_2 = "deed" in table_names(self._cursor)
             every_reversal = EVERY_REVERSAL_OF_LEVEL_2 if has_level_2 else EVERY_REVERSAL
-            of_level_2 = (*PARTS_CHECKS, *DEED_CHECKS, *APPROVAL_CHECKS) if has_level_2 else ()
-            for check in (*CHECKS, *of_level_2):
+            for check in (*CHECKS, *(LEVEL_2_CHECKS if has_level_2 else ())):
                 self._try(partial(self._find, every_reversal + check.sql, check.line.format))
             if has_level_2:
                 self._try(self._check_deeds)

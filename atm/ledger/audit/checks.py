@@ -51,7 +51,7 @@ CHECKS = (
     Check(
         "account {0}: it has a balance and is neither the bank's own nor known",
         """select balance.account from balance left join account using (account)
-        where opened_us is null and account not in ('cash', 'writeoff')""",
+        where opened_us is null and account not in ('cash', 'writeoff') and instr(account, ':') = 0""",
     ),
     Check(
         "account {0}: {1} is held, but its active holds add up to {2}",
@@ -68,7 +68,7 @@ CHECKS = (
     Check(
         "account {0}: its balance is {1}, and no exception explains it",
         """select account, amount from balance where amount < 0 and account not in ('cash', 'writeoff')
-        and account not in
+        and instr(account, ':') = 0 and account not in
             (select debit_account from exception join journal using (posting) where kind = 'overdrawn')""",
     ),
     Check(
@@ -261,10 +261,60 @@ APPROVAL_CHECKS = (
         """select asked.request_id, asked.op, approved_by from approval
         join receipt as asked using (request_id) join receipt as carried on approved_by = carried.request_id
         left join journal on posting = carried.log_index * 64 and journal.request_id = approved_by
-        where asked.op = 'write_off' and (debit_account is not 'writeoff'
+        where asked.op = 'write_off' and (substr(debit_account || ':', 1, 9) is not 'writeoff:'
             or credit_account is not asked.account or journal.amount is not asked.amount)
         or asked.op = 'reverse' and (posting is null
             or approved_by not in (select reversal from every_reversal))
         or asked.op not in ('write_off', 'reverse') and posting is not null""",
     ),
 )
+
+# Of accounts in another currency than the first, likewise. What the bank's own are called names theirs.
+CURRENCY_CHECKS = (
+    Check(
+        "all balances in {0} add up to {1}, not to 0",
+        """select coalesce(currency, 'the first currency'), sum(amount) from balance
+        left join account_currency using (account) group by currency having sum(amount) <> 0""",
+    ),
+    Check(
+        "posting {0} (log entry {1}): it joins {2} and {3}, which differ in currency",
+        """select posting, log_index, debit_account, credit_account from account_currency as one
+        join journal on debit_account = one.account and debit_account <> 'cash'
+        left join account_currency as other on other.account = credit_account
+        where one.currency is not other.currency
+        union
+        select posting, log_index, debit_account, credit_account from account_currency as one
+        join journal on credit_account = one.account and credit_account <> 'cash'
+        left join account_currency as other on other.account = debit_account
+        where one.currency is not other.currency""",
+    ),
+    Check(
+        "account {0}: it was opened in {1} and is in {2}",
+        f"""select receipt.account, coalesce({_said("receipt", "currency")}, 'the first currency'),
+            coalesce(currency, 'the first currency')
+        from receipt left join account_currency using (account)
+        where op = 'open' and outcome = 'ok' and currency is not {_said("receipt", "currency")}
+        union all
+        select account, 'the first currency', currency from account_currency where account = 'main'""",
+    ),
+    Check(
+        "receipt of {0}: its {1} says an amount in {2}, and the account is in {3}",
+        f"""select request_id, op, coalesce({_said("receipt", "currency")}, 'the first currency'),
+            coalesce(currency, 'the first currency')
+        from receipt left join account_currency using (account)
+        where op in ('credit', 'debit', 'transfer', 'hold', 'raise_hold', 'write_off') and outcome = 'ok'
+        and currency is not {_said("receipt", "currency")}""",
+    ),
+    Check(
+        "account {0}: it is the bank's own in {1} and is in {2}",
+        """select account, substr(account, instr(account, ':') + 1), coalesce(currency, 'the first currency')
+        from balance left join account_currency using (account)
+        where instr(account, ':') and
+            (currency is null or account not in ('cash:' || currency, 'writeoff:' || currency))
+        union all
+        select account, 'the first currency', currency from account_currency
+        where account in ('cash', 'writeoff')""",
+    ),
+)
+
+LEVEL_2_CHECKS = (*PARTS_CHECKS, *DEED_CHECKS, *APPROVAL_CHECKS, *CURRENCY_CHECKS)

@@ -8,18 +8,20 @@ import apsw
 import msgspec
 from msgspec import Struct
 
-from atm.ledger.commands import AccountName, AmountMinor, RequestId
+from atm.ledger.commands import AmountMinor, BookAccount, RequestId
 
 # Of an approval, `asked` is what it approved and carried out; else it is the receipt itself.
 JOURNAL = """select posting, journal.time_us, asked.op, journal.request_id, debit_account, credit_account,
     journal.amount, debit_balance, credit_balance,
-    iif(asked.op = 'reverse', json_extract(asked.details, '$.original'), null), kind, lower(hex(hash))
+    iif(asked.op = 'reverse', json_extract(asked.details, '$.original'), null), kind, lower(hex(hash)),
+    {currency}
     from journal join receipt on receipt.request_id = journal.request_id
     join receipt as asked on asked.request_id =
         iif(receipt.op = 'approve', json_extract(receipt.details, '$.request'), receipt.request_id)
-    left join exception using (posting) order by posting"""
-ACCOUNTS = """select account, coalesce(opened_us, 0), amount from balance left join account using (account)
-    order by account"""
+    left join exception using (posting) {join} order by posting"""
+ACCOUNTS = """select balance.account, coalesce(opened_us, 0), amount, {currency} from balance
+    left join account using (account) {join} order by balance.account"""
+HAS_CURRENCIES = "select 1 from sqlite_schema where name = 'account_currency'"  # from feature level 2 on
 
 
 class JournalLine(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -29,14 +31,15 @@ class JournalLine(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True)
     time_us: int
     op: str
     request_id: RequestId
-    debit_account: AccountName
-    credit_account: AccountName
+    debit_account: BookAccount
+    credit_account: BookAccount
     amount: AmountMinor
     debit_balance: int
     credit_balance: int
     reverses: RequestId | None
     exception: str | None
     hash: str
+    currency: str | None = None  # None: the bank's first
 
 
 class AccountLine(Struct, frozen=True):
@@ -45,16 +48,27 @@ class AccountLine(Struct, frozen=True):
     account: str
     opened_us: int
     balance: int
+    currency: str | None = None  # None: the bank's first
 
 
 def journal_lines(cursor: apsw.Cursor) -> Iterator[JournalLine]:
     """Yield all postings in their order; raise `msgspec.ValidationError` for an invalid one."""
     fields = JournalLine.__struct_fields__
-    for row in cursor.execute(JOURNAL):
+    for row in cursor.execute(with_currency(cursor, JOURNAL, "debit_account")):
         yield msgspec.convert(dict(zip(fields, row, strict=True)), JournalLine)
 
 
 def account_lines(cursor: apsw.Cursor) -> Iterator[AccountLine]:
     """Yield all accounts, the bank's own too, by name."""
-    for row in cursor.execute(ACCOUNTS):
+    for row in cursor.execute(with_currency(cursor, ACCOUNTS, "balance.account")):
         yield msgspec.convert(dict(zip(AccountLine.__struct_fields__, row, strict=True)), AccountLine)
+
+
+def with_currency(cursor: apsw.Cursor, sql: str, account: str) -> str:
+    """Return the query with its `{currency}`, which its `{join}` finds for the account in this column."""
+    if cursor.execute(HAS_CURRENCIES).get is None:
+        return sql.format(currency="null", join="")
+    return sql.format(
+        currency="currency",
+        join=f"left join account_currency on account_currency.account = {account}",
+    )

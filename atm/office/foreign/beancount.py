@@ -74,7 +74,7 @@ def _transaction(block: Block, found: re.Match[str], mapping: Mapping) -> Entry:
         elif line[0] not in ";#^":
             changes.append(_posting(line, mapping))
     text = " ".join(_unquoted(each) for each in (rest["one"], rest["two"]) if each)
-    return Entry(block.line, day, text, stated_id, completed(changes))
+    return Entry(block.line, day, text, stated_id, completed(changes, mapping.currency))
 
 
 def _posting(line: str, mapping: Mapping) -> Change:

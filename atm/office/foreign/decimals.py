@@ -5,7 +5,8 @@ from __future__ import annotations
 import re
 from typing import Literal
 
-from atm.money import MINOR_PER_MAJOR, WHOLE_DIGITS_MAX
+from atm.currencies import FIRST_MINOR_UNITS
+from atm.money import DIGITS_MAX
 from atm.office.foreign.entries import NotCarried
 
 Point = Literal[".", ","]
@@ -26,10 +27,10 @@ _NUMBERS = {
 }
 
 
-def exact_amount(text: str, point: Point) -> tuple[int, str]:
+def exact_amount(text: str, point: Point, decimals_max: int = FIRST_MINOR_UNITS) -> tuple[int, str]:
     """Return minor units and the currency beside them, empty if there is none; raise `NotCarried`.
 
-    At most two decimals, also if the others are zeros: `1.000` may be a thousand in a file whose decimal
+    At most so many decimals, also if the others are zeros: `1.000` may be a thousand in a file whose decimal
     point was not told. A sign stands before all, before the number, or (as `-`) behind the number.
     """
     found = _AMOUNT.fullmatch(text.strip())
@@ -40,11 +41,14 @@ def exact_amount(text: str, point: Point) -> tuple[int, str]:
     if len(signs) > 1 or (found["left"] and found["right"]):
         raise NotCarried(f"{text.strip()!r} has two signs, or two currencies")
     decimals = number["decimals"] or ""
-    if len(decimals) > 2:
-        raise NotCarried(f"{text.strip()!r} has more than two decimals, with {point!r} as its decimal point")
-    whole = re.sub("[^0-9]", "", number["whole"])
-    if len(whole.lstrip("0")) > WHOLE_DIGITS_MAX:
-        raise NotCarried(f"{text.strip()!r} has more than {WHOLE_DIGITS_MAX} digits before the decimal point")
-    minor = int(whole) * MINOR_PER_MAJOR + int(decimals.ljust(2, "0"))
+    if len(decimals) > decimals_max:
+        how_many = {0: "decimals", 2: "more than two decimals"}.get(
+            decimals_max, f"more than {decimals_max} decimals"
+        )
+        raise NotCarried(f"{text.strip()!r} has {how_many}, with {point!r} as its decimal point")
+    whole, whole_digits_max = re.sub("[^0-9]", "", number["whole"]), DIGITS_MAX - decimals_max
+    if len(whole.lstrip("0")) > whole_digits_max:
+        raise NotCarried(f"{text.strip()!r} has more than {whole_digits_max} digits before the decimal point")
+    minor = int(whole + decimals.ljust(decimals_max, "0"))
     currency = (found["left"] or found["right"] or "").strip('"')
     return (-minor if signs and signs[0] != "+" else minor), currency

@@ -46,7 +46,7 @@ class NotCarried(Exception):
     """Raised inside a reader; `str()` is the `what` of a `Problem`."""
 
 
-def completed(changes: Iterable[Change]) -> tuple[Change, ...]:
+def completed(changes: Iterable[Change], currency: str | None) -> tuple[Change, ...]:
     """Return the changes with the one amount that may be left out; raise `NotCarried` if the sum is not 0."""
     known = list(changes)
     rest = -sum(each.amount_minor for each in known if each.amount_minor is not None)
@@ -56,7 +56,9 @@ def completed(changes: Iterable[Change]) -> tuple[Change, ...]:
     if left_out:
         known[left_out[0]] = Change(known[left_out[0]].account, rest)
     elif rest:
-        raise NotCarried(f"the postings of this transaction add up to {format_amount(-rest)}, not to 0")
+        raise NotCarried(
+            f"the postings of this transaction add up to {format_amount(-rest, currency)}, not to 0"
+        )
     return tuple(known)
 
 

@@ -61,7 +61,9 @@ def _parse(block: Block, mapping: Mapping) -> Entry | None:
         stated_id = (found["code"] or "").strip()
     else:
         stated_id = _tag(mapping.id, comments) if mapping.id else ""
-    return Entry(block.line, day, found["text"].strip(), stated_id, completed(changes), unchecked)
+    return Entry(
+        block.line, day, found["text"].strip(), stated_id, completed(changes, mapping.currency), unchecked
+    )
 
 
 def _posting(line: str, mapping: Mapping) -> tuple[Change, bool]:

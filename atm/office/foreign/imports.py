@@ -41,7 +41,7 @@ class ForeignBooks:
         self._name = str(file)
         self._data = _text(file, self._mapping.encoding)
         try:
-            self._survey = Survey(self._planned())
+            self._survey = Survey(self._planned(), self._mapping.currency)
         except BadMapping as error:
             raise BadMapping(f"{file}: {error}") from error
 
@@ -64,10 +64,10 @@ class ForeignBooks:
         """Raise `CannotBeCarried` if an account has not what the file lets it pay. Raise as the client."""
         short = list(uncovered(client, self.requests(), self._survey.short))
         for where, account, lacking in short:
-            amount = format_amount(lacking)
+            amount = format_amount(lacking, self._mapping.currency)
             print(
                 f"{where}: {account} would be below 0: {amount} is not there. If it was there before the "
-                f'file begins, say {account} = "{amount}" under [opening] in the mapping',
+                f'file begins, say {account} = "{amount.split()[0]}" under [opening] in the mapping',
                 file=sys.stderr,
             )
         if short:

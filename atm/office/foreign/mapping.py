@@ -8,6 +8,7 @@ from typing import Annotated, Literal
 import msgspec
 from msgspec import Meta, Struct
 
+from atm.currencies import MINOR_UNITS, minor_units
 from atm.ledger.commands import CASH, WRITEOFF, AccountName
 from atm.office.foreign.decimals import Point, exact_amount
 from atm.office.foreign.entries import NotCarried
@@ -66,6 +67,7 @@ class Mapping(Struct, frozen=True, forbid_unknown_fields=True):
     the first one stands for. `books` is whose they are: a customer's have a plus where an account receives,
     the bank's (as `ledger export` writes them) where it gives. `id` is what has a transaction's id: a column,
     a tag or `code`, a key of metadata. `source` is part of all ids. `opening` is paid in before all else.
+    `commodity` is what the file calls its currency, and `currency` in which the accounts are here.
     """
 
     accounts: dict[str, str] = {}
@@ -74,6 +76,7 @@ class Mapping(Struct, frozen=True, forbid_unknown_fields=True):
     source: str = ""
     id: str | None = None
     commodity: str | None = None
+    currency: str | None = None
     decimal: Point = "."
     encoding: str = "utf-8"
     csv: CsvLayout | None = None
@@ -83,6 +86,8 @@ class Mapping(Struct, frozen=True, forbid_unknown_fields=True):
             "".encode(self.encoding)
         except LookupError:
             raise ValueError(f"encoding: there is none that is called {self.encoding!r}") from None
+        if self.currency is not None and self.currency not in MINOR_UNITS:
+            raise ValueError(f"currency: {self.currency!r} is no currency of ISO 4217 with minor units")
         for account in self.opening:
             if account in (CASH, WRITEOFF) or self.opening_minor(account) <= 0:
                 raise ValueError("opening is what customers' accounts begin with, each more than 0")
@@ -95,7 +100,7 @@ class Mapping(Struct, frozen=True, forbid_unknown_fields=True):
     def opening_minor(self, account: str) -> int:
         """Return what the account begins with, in minor units; raise `ValueError`."""
         try:
-            amount_minor, commodity = exact_amount(self.opening.get(account, "0"), self.decimal)
+            amount_minor, commodity = self._exact(self.opening.get(account, "0"))
         except NotCarried as error:
             raise ValueError(f"opening of {account}: {error}") from error
         if commodity:
@@ -124,13 +129,16 @@ class Mapping(Struct, frozen=True, forbid_unknown_fields=True):
 
         Raise `NotCarried`, also for another currency, and for none if the mapping names one, unless `bare`.
         """
-        amount_minor, beside = exact_amount(text, self.decimal)
+        amount_minor, beside = self._exact(text)
         stated = commodity or beside
         if stated == (self.commodity or "") or (not stated and (bare or not amount_minor)):
             return amount_minor
         if self.commodity is None:
             raise NotCarried(f"an amount in {stated!r}: the mapping says no commodity = {stated!r}")
         raise NotCarried(f"an amount in {stated or 'no currency'!r}: only {self.commodity!r} is carried over")
+
+    def _exact(self, text: str) -> tuple[int, str]:
+        return exact_amount(text, self.decimal, minor_units(self.currency))
 
 
 def check_account(account: str) -> None:

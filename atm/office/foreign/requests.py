@@ -38,7 +38,10 @@ def planned(entries: Iterable[Entry | Problem], mapping: Mapping) -> Iterator[Pl
     """
     for account in mapping.opening:
         opening = Credit(
-            id=_request_id("opening", account), account=account, amount=mapping.opening_minor(account)
+            id=_request_id("opening", account),
+            account=account,
+            amount=mapping.opening_minor(account),
+            currency=mapping.currency,
         )
         yield Planned(Entry(0, "", "opening", "", ()), opening)
     alike: Counter[str] = Counter()
@@ -73,7 +76,7 @@ def _of_transaction(
         number = str(alike[digest])
         request_id = _request_id("found", mapping.source, entry.day, *moves, number, day=entry.day)
         alike[digest] += 1
-    return _checked(_as_one_request(request_id, legs))
+    return _checked(_as_one_request(request_id, legs, mapping.currency))
 
 
 def _net(entry: Entry, mapping: Mapping) -> dict[str, int]:
@@ -103,7 +106,7 @@ def _payments(net: dict[str, int]) -> list[Leg]:
     return legs
 
 
-def _as_one_request(request_id: str, legs: list[Leg]) -> Command:
+def _as_one_request(request_id: str, legs: list[Leg], currency: str | None) -> Command:
     if len(legs) > 1:
         if any(CASH in (leg.account, leg.target) for leg in legs):
             raise NotCarried(
@@ -112,13 +115,15 @@ def _as_one_request(request_id: str, legs: list[Leg]) -> Command:
             )
         if len(legs) > LEGS_MAX:
             raise NotCarried(f"{len(legs)} payments in one transaction, and a batch has at most {LEGS_MAX}")
-        return Batch(id=request_id, legs=tuple(legs))
+        return Batch(id=request_id, legs=tuple(legs), currency=currency)
     (leg,) = legs
     if leg.account == CASH:
-        return Credit(id=request_id, account=leg.target, amount=leg.amount)
+        return Credit(id=request_id, account=leg.target, amount=leg.amount, currency=currency)
     if leg.target == CASH:
-        return Debit(id=request_id, account=leg.account, amount=leg.amount)
-    return Transfer(id=request_id, account=leg.account, target=leg.target, amount=leg.amount)
+        return Debit(id=request_id, account=leg.account, amount=leg.amount, currency=currency)
+    return Transfer(
+        id=request_id, account=leg.account, target=leg.target, amount=leg.amount, currency=currency
+    )
 
 
 def _checked(command: Command) -> Command:

@@ -8,7 +8,8 @@ from collections.abc import Iterable, Iterator
 from tabulate import tabulate
 
 from atm.command_line import printable
-from atm.ledger.commands import BANK_ACCOUNTS, CASH, Batch, Command, Credit, Debit, Transfer
+from atm.ledger.commands import Batch, Command, Credit, Debit, Transfer
+from atm.ledger.own_accounts import cash_of, is_banks_own
 from atm.money import format_amount
 from atm.office.foreign.entries import Problem
 from atm.office.foreign.requests import Planned
@@ -24,7 +25,8 @@ LEFT_OUT = (
 class Survey:
     """The sums over one file; amounts are minor units, and accounts are taken to be empty before."""
 
-    def __init__(self, found: Iterable[Planned | Problem]) -> None:
+    def __init__(self, found: Iterable[Planned | Problem], currency: str | None = None) -> None:
+        self._currency = currency
         self.problems: list[Problem] = []
         self.problem_count = 0
         self.short: dict[str, tuple[int, int]] = {}  # account: the line where it is below 0 first, the lowest
@@ -56,14 +58,14 @@ class Survey:
             self.paid[payer] += amount
             self.received[receiver] += amount
             left = self.received[payer] - self.paid[payer]
-            if left < 0 and payer not in BANK_ACCOUNTS:
+            if left < 0 and not is_banks_own(payer):
                 line, lowest = self.short.get(payer, (planned.line, 0))
                 self.short[payer] = (line, min(lowest, left))
 
     @property
     def accounts(self) -> list[str]:
         """The customers' accounts that take part, by name."""
-        return sorted({*self.received, *self.paid} - BANK_ACCOUNTS)
+        return sorted(name for name in {*self.received, *self.paid} if not is_banks_own(name))
 
     def told(self) -> Iterator[str]:
         """Yield lines for people."""
@@ -76,16 +78,21 @@ class Survey:
         rows = [
             (
                 name,
-                format_amount(self.received[name], in_column=True),
-                format_amount(self.paid[name], in_column=True),
-                format_amount(self.received[name] - self.paid[name], in_column=True),
+                *(
+                    format_amount(minor, self._currency, in_column=True)
+                    for minor in (
+                        self.received[name],
+                        self.paid[name],
+                        self.received[name] - self.paid[name],
+                    )
+                ),
             )
             for name in sorted({*self.received, *self.paid})
         ]
         if rows:
             yield tabulate(rows, HEADERS, disable_numparse=True, colalign=("left", "right", "right", "right"))
         for account, (line, lowest) in self.short.items():
-            amount = format_amount(-lowest)
+            amount = format_amount(-lowest, self._currency)
             yield f"{account} must have {amount} before: at line {line} it pays more than it has received"
         yield LEFT_OUT
         if self.unchecked:
@@ -96,9 +103,9 @@ def moves(command: Command) -> Iterator[tuple[str, str, int]]:
     """Yield payer, receiver and minor units of each posting of a request that `planned` makes."""
     match command:
         case Credit():
-            yield CASH, command.account, command.amount
+            yield cash_of(command.currency), command.account, command.amount
         case Debit():
-            yield command.account, CASH, command.amount
+            yield command.account, cash_of(command.currency), command.amount
         case Transfer():
             yield command.account, command.target, command.amount
         case Batch():

@@ -40,6 +40,7 @@ PERMITTED: Final = {
     "unlock": _OPERATOR,
     "reset_pin": _OPERATOR,
     "set_limit": _OPERATOR,
+    "set_ceiling": _OPERATOR,
     # roles
     "grant_role": _ADMIN,
     "revoke_role": _ADMIN,

@@ -44,6 +44,7 @@ from atm.ledger.commands import (
     ResetPin,
     Reverse,
     SetApprovalLimit,
+    SetCeiling,
     SetLimit,
     SetPin,
     Statement,
@@ -128,7 +129,7 @@ class Client:
     # what takes a PIN, "wrong_pin" or "locked". Amounts are minor units.
 
     def credit(self, account: str, amount: int, *, request_id: str | None = None) -> Receipt:
-        """Pay cash into an account: "ok", "limit_exceeded"."""
+        """Pay cash into an account: "ok", "limit_exceeded", "ceiling_exceeded"."""
         return self.ask(Credit(id=_id_or_new(request_id), account=account, amount=amount))
 
     def debit(
@@ -140,12 +141,17 @@ class Client:
     def transfer(
         self, source: str, target: str, amount: int, *, pin: str | None = None, request_id: str | None = None
     ) -> Receipt:
-        """Move money from `source` (the receipt has its balance) to `target`: "ok", "insufficient_funds"."""
+        """Move money from `source` (the receipt has its balance) to `target`: "ok", "insufficient_funds",
+        "limit_exceeded" (where transfers count), "ceiling_exceeded" (of `target`).
+        """
         transfer = Transfer(id=_id_or_new(request_id), account=source, target=target, amount=amount, pin=pin)
         return self.ask(transfer)
 
     def batch(self, legs: Iterable[Leg], *, request_id: str | None = None) -> Receipt:
-        """Do up to 64 transfers in order, all or none: the outcome of the first that is refused, or "ok"."""
+        """Do up to 64 transfers in order, all or none: the outcome of the first that is refused, or "ok".
+
+        The receipt's `leg` is the place of that one, from 0.
+        """
         return self.ask(Batch(id=_id_or_new(request_id), legs=tuple(legs)))
 
     def hold(
@@ -219,9 +225,19 @@ class Client:
         """Remove the PIN and its lock: then a first PIN can be set, and money needs none until it is."""
         return self.ask(ResetPin(id=_id_or_new(request_id), account=account))
 
-    def set_limit(self, account: str, amount: int | None, *, request_id: str | None = None) -> Receipt:
-        """Limit what may be withdrawn or held in a day (UTC, log time) from now on; None: no limit."""
-        return self.ask(SetLimit(id=_id_or_new(request_id), account=account, amount=amount))
+    def set_limit(
+        self, account: str, amount: int | None, *, transfers: bool = False, request_id: str | None = None
+    ) -> Receipt:
+        """Limit what may be withdrawn or held in a day (UTC, log time) from now on; None: no limit.
+
+        With `transfers`, what leaves by transfers and batches counts, too.
+        """
+        request_id = _id_or_new(request_id)
+        return self.ask(SetLimit(id=request_id, account=account, amount=amount, transfers=transfers))
+
+    def set_ceiling(self, account: str, amount: int | None, *, request_id: str | None = None) -> Receipt:
+        """Let no credit or transfer raise the balance above `amount` from now on; None: no ceiling."""
+        return self.ask(SetCeiling(id=_id_or_new(request_id), account=account, amount=amount))
 
     # -- a second person: `write_off`, `reverse`, `unlock` and `reset_pin` above their limits are answered
     # "needs_approval", and nothing is changed -------------------------------------------------------

@@ -16,6 +16,7 @@ from atm.ledger.commands import (
     Open,
     Outcome,
     ResetPin,
+    SetCeiling,
     SetLimit,
     SetPin,
     Unfreeze,
@@ -70,8 +71,15 @@ def _unlock(unit: UnitOfWork, account: Account) -> Outcome:
     return outcome
 
 
-def decide_administration(  # noqa: C901 - a case for each kind
-    unit: UnitOfWork, command: Freeze | Unfreeze | Close | Unlock | ResetPin | SetLimit
+def _count_transfers(unit: UnitOfWork, account: Account, *, counted: bool) -> None:
+    """Let transfers count from now on, or no more; those that were counted today stay counted."""
+    if counted != (account.transfers_from is not None):
+        account.transfers_from = unit.log_index if counted else None
+        unit.change_account_limit(account)
+
+
+def decide_administration(  # noqa: C901, PLR0912 - a case for each kind
+    unit: UnitOfWork, command: Freeze | Unfreeze | Close | Unlock | ResetPin | SetLimit | SetCeiling
 ) -> Decision:
     account = unit.accounts[command.account]
     outcome = exists(account)
@@ -98,6 +106,11 @@ def decide_administration(  # noqa: C901 - a case for each kind
             if account.daily_limit is None:
                 account.count_from(unit.time_us)
             account.daily_limit = command.amount
+            _count_transfers(unit, account, counted=command.transfers)
+        case SetCeiling():
+            account.ceiling = command.amount
+            unit.change_account_limit(account)
+            return OK, account
         case _:
             assert_never(command)
     unit.change_account(account)

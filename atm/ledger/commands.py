@@ -91,6 +91,7 @@ class Outcome(StrEnum):
     NEEDS_APPROVAL = "needs_approval"
     ALREADY_APPROVED = "already_approved"
     APPROVAL_EXPIRED = "approval_expired"
+    CEILING_EXCEEDED = "ceiling_exceeded"
 
 
 OK: Final = Outcome.OK  # a global, since looking up a member in its class takes as long as a call
@@ -275,10 +276,32 @@ class ResetPin(Request, frozen=True, kw_only=True, tag="reset_pin"):
 
 
 class SetLimit(Request, frozen=True, kw_only=True, tag="set_limit"):
-    """Limit what may be withdrawn (`debit`, `hold`) from an account in a day of log time (UTC)."""
+    """Limit what may be withdrawn (`debit`, `hold`) from an account in a day of log time (UTC).
+
+    With `transfers`, what it pays by transfers and batches counts, too, from this entry on.
+    """
 
     account: AccountName
     amount: AmountMinor | None = None  # None: no limit
+    transfers: bool = False
+
+    def __post_init__(self) -> None:
+        if self.transfers and self.amount is None:
+            raise ValueError("without a limit there is nothing that transfers could count towards")
+
+    @property
+    def level_needed(self) -> int:
+        """`transfers` needs level 2."""
+        return 2 if self.transfers else self.level
+
+
+class SetCeiling(Request, frozen=True, kw_only=True, tag="set_ceiling"):
+    """Let no credit, transfer or batch raise the balance of an account above `amount`."""
+
+    level: ClassVar[int] = 2
+
+    account: AccountName
+    amount: AmountMinor | None = None  # None: no ceiling
 
 
 class GrantRole(Request, frozen=True, kw_only=True, tag="grant_role"):
@@ -556,6 +579,7 @@ Command = (
     | Unlock
     | ResetPin
     | SetLimit
+    | SetCeiling
     | GrantRole
     | RevokeRole
     | SetApprovalLimit
@@ -662,6 +686,15 @@ class LedgerReceipt(Struct, frozen=True, kw_only=True, gc=False):
     available: int | None = None
     log_index: int = 0
     time_us: int = 0
+
+
+class DetailedReceipt(LedgerReceipt, frozen=True, kw_only=True, gc=False):
+    """A receipt that says more, from feature level 2 on; what does not apply is None.
+
+    `leg` is that leg of a batch, counted from 0, for which it was refused.
+    """
+
+    leg: int | None = None
 
 
 class Line(Struct, frozen=True, kw_only=True, omit_defaults=True):
@@ -782,13 +815,15 @@ class Contents(Struct, frozen=True, kw_only=True, omit_defaults=True, gc=False):
     details: str | None = None
 
 
-class ReadResult(LedgerReceipt, frozen=True, kw_only=True, omit_defaults=True):
+class ReadResult(DetailedReceipt, frozen=True, kw_only=True, omit_defaults=True):
     """The ledger's answer to a request that only reads; fields of other requests are None.
 
     query      `state` is open, frozen or closed; `pin` is none, set or locked. `locked_until_us` says until
                when, None: until it is unlocked. `tries_left` says how many wrong PINs will lock it, if fewer
                than at first, `wrong_pins` how many there were since the last right login, if any;
-               `sealed_for` the generation of the pepper that its PIN is sealed for, if not the first
+               `sealed_for` the generation of the pepper that its PIN is sealed for, if not the first;
+               `ceiling` is that of its balance, if it has one, and `transfers_count` is true if transfers
+               count towards its daily limit
     statement  `lines`, the latest first, and `next` to ask for those before them, None if there are none
     exceptions likewise
     holds      `holds` in the order of their ids, and `next` to ask for those after them, likewise
@@ -807,6 +842,8 @@ class ReadResult(LedgerReceipt, frozen=True, kw_only=True, omit_defaults=True):
     tries_left: int | None = None
     wrong_pins: int | None = None
     sealed_for: int | None = None
+    ceiling: int | None = None
+    transfers_count: bool | None = None
     lines: tuple[Line, ...] | None = None
     accounts: tuple[AccountState, ...] | None = None
     holds: tuple[HoldState, ...] | None = None

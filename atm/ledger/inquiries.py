@@ -102,6 +102,8 @@ def balance_view(query: Query, account: Account, now_us: int) -> ReadResult:
         tries_left=tries if tries < WRONG_PINS_MAX else None,
         wrong_pins=account.wrong_unseen or None,
         sealed_for=None if generation == FIRST_GENERATION else generation,
+        ceiling=account.ceiling,
+        transfers_count=None if account.transfers_from is None else True,
     )
 
 

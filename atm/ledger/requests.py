@@ -44,7 +44,9 @@ def contents_of(command: Command, generation: int = FIRST_GENERATION) -> Content
         case _:
             fields = asdict(command)
             others = {
-                name: value for name, value in fields.items() if name not in _NO_DETAILS and value is not None
+                name: value
+                for name, value in fields.items()
+                if name not in _NO_DETAILS and value is not None and value is not False
             }
             if isinstance(command, Batch):
                 others["legs"] = [(leg.account, leg.target, leg.amount) for leg in command.legs]

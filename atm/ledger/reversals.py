@@ -11,6 +11,7 @@ from atm.ledger.commands import CASH, OK, WRITEOFF, Contents, Outcome, Reverse
 from atm.ledger.holds import end_hold, find_hold, may_end
 from atm.ledger.posting import POSTINGS_PER_ENTRY, Posting
 from atm.ledger.requests import named_in
+from atm.ledger.transfers import restore_limits
 from atm.ledger.unit_of_work import TOMBSTONE, Decision, HoldRecord, IdempotencyRecord, UnitOfWork
 from atm.ledger.withdrawals import restore_limit
 
@@ -34,6 +35,8 @@ def decide_reverse(unit: UnitOfWork, command: Reverse) -> Decision:
     if outcome is OK and account is not None:
         unit.reversals[command.original] = command.id
         restore_limit(unit, account, _total(opposites), _withdrawn_us(unit, original))
+        if original.asked.op in {"transfer", "batch"}:
+            restore_limits(unit, opposites, original.receipt.log_index, original.receipt.time_us)
     return outcome, account
 
 

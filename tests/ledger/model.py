@@ -30,6 +30,7 @@ from atm.ledger.commands import (
     RevokeRole,
     RotatePepper,
     SetApprovalLimit,
+    SetCeiling,
     SetLimit,
     SetPin,
     Transfer,
@@ -145,7 +146,7 @@ class Model:
                 self.money[asked.account] = 0
                 self.people[asked.account] = Person()
                 return "ok", asked.account
-            case GrantRole() | RevokeRole() | RotatePepper() | SetApprovalLimit() | Approve():
+            case GrantRole() | RevokeRole() | RotatePepper() | SetApprovalLimit() | Approve() | SetCeiling():
                 return "not_allowed", None  # below feature level 2
             case _:
                 return self.missing(asked.account) or self.change(asked), asked.account

@@ -16,6 +16,7 @@ from atm.ledger.commands import (
     RevokeRole,
     RotatePepper,
     SetApprovalLimit,
+    SetCeiling,
 )
 from atm.ledger.ledger import Ledger
 from tests.support.entries import apply_in_batches, command, records
@@ -89,8 +90,8 @@ def applied(lines: Sequence[str], size: int) -> tuple[list[LedgerReceipt | None]
 
 
 def test_the_tables_here_know_every_kind_of_command() -> None:
-    # These need feature level 2: test_roles.py, test_pepper.py, test_approvals.py
-    newer: set[object] = {GrantRole, RevokeRole, RotatePepper, SetApprovalLimit, Approve}
+    # These need feature level 2: test_roles.py, test_pepper.py, test_approvals.py, test_limits.py
+    newer: set[object] = {GrantRole, RevokeRole, RotatePepper, SetApprovalLimit, Approve, SetCeiling}
     assert {type(command(f"x {line}")) for line in DONE} | newer == set(get_args(Command))
     assert {type(command(f"x {line}")) for line, *_ in DECLINES} | newer == set(get_args(Command))
 

@@ -53,7 +53,7 @@ REQUESTS: list[ClientRequest] = [
             "set_pin ann 4711",
             "login ann 4711",
             *("grant_role ann teller", "revoke_role ann *", f"rotate_pepper 2 {'0' * 16}"),
-            *("set_approval_limit write_off 5", "approve w1"),
+            *("set_approval_limit write_off 5", "approve w1", "set_ceiling ann 5"),
         )
     ),
     Query(id="x", account="ann"),
@@ -84,8 +84,8 @@ REQUESTS: list[ClientRequest] = [
 # The table of the interfaces, written out once more.
 A_TELLERS = """credit debit transfer batch hold post void reverse query statement holds login set_pin
     lookup open status"""
-AN_OPERATORS = f"""{A_TELLERS} freeze unfreeze unlock reset_pin set_limit write_off close exceptions
-    accounts deeds approvals approve"""
+AN_OPERATORS = f"""{A_TELLERS} freeze unfreeze unlock reset_pin set_limit set_ceiling write_off close
+    exceptions accounts deeds approvals approve"""
 ALL_READS = (
     "query statement holds lookup exceptions accounts members verify status roles deeds approvals pepper"
 )

@@ -40,6 +40,7 @@ COMMANDS: list[Command] = [
         *("freeze ann", "unfreeze ann", "close ann", "unlock ann", "reset_pin ann", "set_limit ann 5"),
         *("grant_role ann teller", "revoke_role ann *"),
         *("set_approval_limit write_off 5", "approve w1"),
+        *("set_ceiling ann 5", "set_limit ann 5 transfers"),
         *(f"set_pin ann {'ab' * 32}", f"login ann {'ab' * 32}"),
     )
 ]

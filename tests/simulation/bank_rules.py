@@ -33,6 +33,7 @@ from atm.ledger.commands import (
     RevokeRole,
     RotatePepper,
     SetApprovalLimit,
+    SetCeiling,
     SetLimit,
     SetPin,
     Transfer,
@@ -81,6 +82,8 @@ class Account:
     wrong_today: int = 0
     unlocks_today: int = 0
     wrong_unseen: int = 0
+    ceiling: int | None = None
+    transfers_since: int | None = None  # the entry that let them count towards the limit
 
     def is_locked(self, now_us: int) -> bool:
         """By the rules of the level at which it was locked."""
@@ -130,10 +133,14 @@ class Bank:
     limits: dict[str, tuple[int | None, int]] = field(default_factory=dict)  # and the entry that set it
     waiting: dict[str, Waiting] = field(default_factory=dict)
     carried_out: Command | None = None  # by the newest command, an approval
+    further: dict[str, int] = field(default_factory=dict)  # that the newest receipt says, from level 2 on
+    spent: dict[str, dict[str, tuple[int, int]]] = field(default_factory=dict)  # id: when counted, for whom
     pepper: tuple[int, str] = (1, "")  # the current one: its generation and its name
     flag: str | None = None  # what kind of exception the newest command was
     now_us: int = 0
+    index: int = 0
     level: int = 1
+    _place: int = 0  # of the leg that is looked at
 
     def do(self, command: Command, index: int, now_us: int, actor: str, roles: int) -> str:
         """Do what was never asked for before, and may be asked by this actor.
@@ -141,11 +148,14 @@ class Bank:
         Return the outcome, or raise `Undecided`.
         """
         self.now_us, self.moves, self.flag, self.carried_out = now_us, [], None, None
+        self.index, self.further = index, {}
         try:
             self._wait_for_approval(command, actor, roles)
             self._do(command, index, actor)
         except Refused as refused:
             assert not self.moves, "a refusal moves nothing"
+            if isinstance(command, Batch) and self.level >= 2:
+                self.further["leg"] = self._place
             return str(refused)
         moves = [move for move, _, _ in self.moves]
         match command:
@@ -250,15 +260,15 @@ class Bank:
                 self.accounts[name] = Account(self.now_us)
             case Credit(account=name, amount=amount):
                 self._usable(name)
-                self._move([(CASH, name, amount)])
+                self._move([(CASH, name, amount)], bounded=True)
             case Debit(account=name, amount=amount):
                 self._withdraw(command)
                 self._move([(name, CASH, amount)])
                 self._count(name, amount)
             case Transfer():
-                self._transfer((command,))
+                self._transfer(command.id, (command,))
             case Batch():
-                self._transfer(command.legs)
+                self._transfer(command.id, command.legs)
             case Hold():
                 self._withdraw(command)
                 active = [
@@ -308,7 +318,7 @@ class Bank:
         return (certified | granted) & ~revoked
 
     def _administer(  # noqa: C901 - a line for each kind
-        self, command: Freeze | Unfreeze | Close | SetPin | Login | Unlock | ResetPin | SetLimit
+        self, command: Freeze | Unfreeze | Close | SetPin | Login | Unlock | ResetPin | SetLimit | SetCeiling
     ) -> None:
         account = self._customer(command.account)
         match command:
@@ -338,6 +348,12 @@ class Bank:
                 if account.limit is None:
                     account.counted, account.counted_from_us = 0, self.now_us
                 account.limit = amount
+                if not command.transfers:
+                    account.transfers_since = None
+                elif account.transfers_since is None:
+                    account.transfers_since = self.index
+            case SetCeiling(amount=amount):
+                account.ceiling = amount
 
     def _customer(self, name: str) -> Account:
         if name in BANK or name not in self.accounts:
@@ -402,11 +418,16 @@ class Bank:
             if today + command.amount > account.limit:
                 raise Refused("limit_exceeded")
 
-    def _transfer(self, legs: tuple[Transfer | Leg, ...]) -> None:
-        for leg in legs:
+    def _transfer(self, request_id: str, legs: tuple[Transfer | Leg, ...]) -> None:
+        for self._place, leg in enumerate(legs):
             self._identify(self._usable(leg.account), leg.pin)
             self._usable(leg.target)
-        self._move([(leg.account, leg.target, leg.amount) for leg in legs])
+        self._move([(leg.account, leg.target, leg.amount) for leg in legs], bounded=True)
+        for leg in legs:
+            since = self.accounts[leg.account].transfers_since
+            if since is not None:
+                self._count(leg.account, leg.amount)
+                self.spent.setdefault(request_id, {})[leg.account] = (since, self.now_us)
 
     def _unfinished(self, request_id: str) -> Reserved:
         hold = self.holds.get(request_id)
@@ -464,6 +485,10 @@ class Bank:
         self.reversals.add(command.id)
         if customer is not None:
             self._uncount(customer, sum(amount for _, _, amount in back), self.done[original][0])
+        for _, payer, amount in back:
+            since, then_us = self.spent.get(original, {}).get(payer, (None, 0))
+            if since is not None and self.accounts[payer].transfers_since == since:
+                self._uncount(payer, amount, then_us)
 
     def _back(self, command: Reverse) -> list[Move]:
         """Return what a reversal moves, or refuse."""
@@ -492,11 +517,14 @@ class Bank:
 
     # -- money -----------------------------------------------------------------------------------------
 
-    def _move(self, moves: list[Move], *, forced: bool = False) -> None:
-        """Move all of it, each after the one before, or refuse and move nothing."""
+    def _move(self, moves: list[Move], *, forced: bool = False, bounded: bool = False) -> None:
+        """Move all of it, each after the one before, or refuse and move nothing.
+
+        `bounded`: within what operators set for the accounts.
+        """
         balances = {name: account.balance for name, account in self.accounts.items()}
         moved: list[tuple[Move, int, int]] = []
-        for giver, receiver, amount in moves:
+        for self._place, (giver, receiver, amount) in enumerate(moves):
             balances[giver] -= amount
             if giver in BANK or forced:
                 if balances[giver] < (BANK_FLOOR if giver in BANK else -BALANCE_MINOR_MAX):
@@ -506,10 +534,23 @@ class Bank:
             balances[receiver] += amount
             if balances[receiver] > BALANCE_MINOR_MAX:
                 raise Refused("limit_exceeded")
+            if bounded:
+                self._within_bounds(giver, receiver, balances[receiver], moves[: self._place + 1])
             moved.append(((giver, receiver, amount), balances[giver], balances[receiver]))
         for name, account in self.accounts.items():
             account.balance = balances[name]
         self.moves = moved
+
+    def _within_bounds(self, giver: str, receiver: str, received: int, so_far: list[Move]) -> None:
+        """Refuse what is more than a day's limit on transfers, or than the receiver may have."""
+        payer, ceiling = self.accounts[giver], self.accounts[receiver].ceiling
+        if payer.transfers_since is not None and payer.limit is not None:
+            paid = sum(amount for name, _, amount in so_far if name == giver)
+            today = payer.counted if self._is_today(payer.counted_from_us) else 0
+            if today + paid > payer.limit:
+                raise Refused("limit_exceeded")
+        if ceiling is not None and received > ceiling:
+            raise Refused("ceiling_exceeded")
 
     def _count(self, name: str, amount: int) -> None:
         account = self.accounts[name]

@@ -19,7 +19,9 @@ def view(model: BankModel, request: Read, index: int, now_us: int = 0) -> Answer
     """
     match request:
         case Query(at_us=None):
-            answer = _balance(model, request.account, index) | _pin(model, request.account, index, now_us)
+            account = request.account
+            answer = _balance(model, account, index) | _pin(model, account, index, now_us)
+            answer |= _limits(model, account, index)
         case Query(at_us=at_us):
             answer = _past_balance(model, request.account, at_us or 0, index)
         case Statement():
@@ -48,6 +50,12 @@ def _balance(model: BankModel, name: str, index: int) -> Answer:
     _, _, state, held, *_ = account
     amounts = {"balance": balance[1], "available": balance[1] - held}
     return {"outcome": "ok", **amounts, "state": state}
+
+
+def _limits(model: BankModel, name: str, index: int) -> Answer:
+    """Return what a query tells of the account's further limits."""
+    _, ceiling, since = model.account_limit.at(index, name) or (name, None, None)
+    return {"ceiling": ceiling, "transfers_count": None if since is None else True}
 
 
 def _pin(model: BankModel, name: str, index: int, now_us: int) -> Answer:
@@ -136,6 +144,7 @@ def _lookup(model: BankModel, request_id: str, index: int) -> Answer:
         "actor": actor,
         "reversed_by": next((by for of, by in model.reversal.at(index) if of == request_id), None),
         "approved_by": (model.approval.at(index, request_id) or (None,))[-1],
+        **dict(model.first[request_id][1][6]),
     }
 
 

@@ -42,6 +42,7 @@ from atm.ledger.commands import (
     Reverse,
     RevokeRole,
     SetApprovalLimit,
+    SetCeiling,
     SetLimit,
     SetPin,
     Statement,
@@ -63,6 +64,8 @@ STRANGE_SHARE = 0.02  # of requests name an account of the bank's own
 PINS = ("1234", "1234", "1234", "4321", "0000")
 NO_PIN_SHARE = 0.1
 HOLD_SHARE = 0.25  # of reversals are of holds
+CEILING_SHARE = 0.3  # of limits are of a balance
+TRANSFERS_SHARE = 0.5  # of daily limits count transfers
 REMEMBERED = 24
 BANKS_OWN = sorted(BANK_ACCOUNTS)
 POSTINGS_PER_ENTRY = 64
@@ -155,7 +158,7 @@ class Workload:
         if isinstance(past, Debit | Transfer | Hold) and fate < 0.8:
             return replace(past, pin=self._pin(past.account))
         match past:
-            case Transfer() | Batch() | SetLimit():
+            case Transfer() | Batch() | SetLimit() | SetCeiling():
                 return Credit(id=past.id, account=self._account(), amount=self._amount())
             case Post() | Void():
                 return replace(past, hold=self._known(self._known_requests.holds)[0])
@@ -260,7 +263,10 @@ class Workload:
                 return Close(id=request_id, account=chance.choice(ACCOUNTS[1:]))
             case "limit":
                 amount = min(AMOUNT_MINOR_MAX, 4 * self._amount()) if chance.random() < 0.7 else None
-                return SetLimit(id=request_id, account=account, amount=amount)
+                if chance.random() < CEILING_SHARE:
+                    return SetCeiling(id=request_id, account=account, amount=amount)
+                transfers = amount is not None and chance.random() < TRANSFERS_SHARE
+                return SetLimit(id=request_id, account=account, amount=amount, transfers=transfers)
         assert kind == "pin", kind
         account = chance.choice(WITH_PIN)
         sealed = self._pin(account) or _sealed(account, PINS[0])

@@ -9,7 +9,8 @@
     w1 write_off ann 500      p2 post h1 300            r1 reverse c1
     b1 batch ann bob 500, bob eve 300                   r2 reverse c1 300
     v1 void h1                expire, expire 2          -
-    g1 grant_role ann teller  g2 revoke_role ann *
+    g1 grant_role ann teller  g2 revoke_role ann *    m3 set_limit ann 500 transfers
+    e1 set_ceiling ann 500    e2 set_ceiling ann none
     a1 approve w1             n1 set_approval_limit write_off 500 (or none)
 
 `debit`, `transfer`, `hold` and each leg of a `batch` may end in `pin 1234`; the PIN `UNHASHED` is one that
@@ -57,6 +58,7 @@ from atm.ledger.commands import (
     RoleName,
     RotatePepper,
     SetApprovalLimit,
+    SetCeiling,
     SetLimit,
     SetPin,
     Transfer,
@@ -211,10 +213,12 @@ def _of_account(request_id: str, op: str, rest: str) -> Command:  # noqa: C901 -
             return RotatePepper(id=request_id, generation=int(generation), pepper=name)
         case ["approve", request]:
             return Approve(id=request_id, request=request)
-        case ["set_approval_limit" | "set_limit", limited, number]:
+        case ["set_approval_limit" | "set_limit" | "set_ceiling", limited, number, *also]:
             limit = None if number == "none" else amount(number)
             if op == "set_limit":
-                return SetLimit(id=request_id, account=limited, amount=limit)
+                return SetLimit(id=request_id, account=limited, amount=limit, transfers=also == ["transfers"])
+            if op == "set_ceiling":
+                return SetCeiling(id=request_id, account=limited, amount=limit)
             return SetApprovalLimit(id=request_id, limited=cast(LimitedOp, limited), amount=limit)
         case _:
             raise ValueError(f"{op} {rest}")

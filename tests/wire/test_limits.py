@@ -59,7 +59,8 @@ REQUESTS: dict[str, tuple[dict[str, Any], dict[str, Any]]] = {
     "login": (ACCOUNT | {"pin": "1234"}, {}),
     "unlock": (ACCOUNT, {}),
     "reset_pin": (ACCOUNT, {}),
-    "set_limit": (ACCOUNT, {"amount": 1}),
+    "set_limit": (ACCOUNT, {"amount": 1, "transfers": False}),
+    "set_ceiling": (ACCOUNT, {"amount": 1}),
     "query": (ACCOUNT, {"at_us": 0}),
     "statement": (ACCOUNT, {"limit": 1, "before": 0}),
     "lookup": ({"request_id": "c1"}, {}),
@@ -109,6 +110,7 @@ WRONG["pin"] += [f"1:{SEALED}", f"02:{SEALED}", f"100:{SEALED}", f":{SEALED}", "
 WRONG["old_pin"] = WRONG["pin"]
 WRONG["generation"] = [1, 0, -2, GENERATIONS_MAX + 1, *NO_NUMBER]
 WRONG["pepper"] = ["", "f" * 15, "f" * 17, "F" * 16, "f" * 16 + "\n", *NO_TEXT]
+WRONG["transfers"] = [0, 1, "true", None, []]
 WRONG["after"] = [name for name in WRONG["account"] if name is not None]
 LARGEST: dict[str, list[Any]] = {
     "id": ["x" * 64, "!", "~"],
@@ -134,6 +136,7 @@ LARGEST: dict[str, list[Any]] = {
     "before": [2**63 - 1],
     "after": ["x" * 64, "A.b-c_9", "cash"],
     "at_us": [2**62],
+    "transfers": [True],
     "legs": [[LEG] * LEGS_MAX],
 }
 OPTIONAL = {

@@ -22,6 +22,7 @@ import apsw
 import msgspec
 
 from atm.ledger.audit.checks import APPROVAL_CHECKS, CHECKS, DEED_CHECKS
+from atm.ledger.audit.detail_checks import DETAIL_CHECKS
 from atm.ledger.audit.digest import table_digest, table_names
 from atm.ledger.audit.findings import Findings
 from atm.ledger.audit.journal_walk import JOURNAL, JournalWalk
@@ -127,7 +128,7 @@ class _Audit:
         )
 
     def _check_deeds(self) -> None:
-        """The record of deeds, and who approved what: a ledger has both from feature level 2 on."""
+        """The record of deeds, and what a ledger has besides from feature level 2 on."""
         if "deed" not in table_names(self._cursor):
             return
         report, last_hash = self._of_one_check(), NO_HASH
@@ -135,7 +136,7 @@ class _Audit:
             if deed_hash(last_hash, *cast(list[str | int | None], columns)) != found:
                 report(f"deed {columns[0]}: its hash does not fit its contents and the deed before it")
             last_hash = cast(bytes, found)
-        for check in (*DEED_CHECKS, *APPROVAL_CHECKS):
+        for check in (*DEED_CHECKS, *APPROVAL_CHECKS, *DETAIL_CHECKS):
             self._find(check.sql, check.line.format)
 
     def _walk(self, walk: JournalWalk) -> None:

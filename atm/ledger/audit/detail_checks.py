@@ -1,0 +1,26 @@
+"""What must hold of further limits, and of what receipts say besides: in a ledger from feature level 2 on."""
+
+from __future__ import annotations
+
+from atm.ledger.audit.checks import Check
+
+DETAIL_CHECKS = (
+    Check(
+        "receipt of {0}: it names leg {1} of a {2} that is {3}",
+        """select request_id, leg, op, outcome from receipt_detail join receipt using (request_id)
+        where leg is not null and (op <> 'batch' or outcome = 'ok' or not json_valid(details)
+            or leg not between 0 and json_array_length(details, '$.legs') - 1)""",
+    ),
+    Check(
+        "account {0}: its ceiling is {1}, and the last deed that set one says {2}",
+        """select account, ceiling, amount from account_limit left join
+            (select target, max(deed), amount from deed where op = 'set_ceiling' and outcome = 'ok'
+            group by target) on target = account
+        where ceiling is not amount""",
+    ),
+    Check(
+        "account {0}: transfers count since log entry {1}, which is no deed that said so",
+        """select account, transfers_from from account_limit where transfers_from not in
+            (select deed from deed where op = 'set_limit' and outcome = 'ok' and target = account)""",
+    ),
+)

@@ -140,24 +140,45 @@ class Credit(Request, frozen=True, kw_only=True, tag="credit"):
 
 
 class Debit(Request, frozen=True, kw_only=True, tag="debit"):
-    """Pay cash out of an account."""
+    """Pay cash out of an account: an amount, or `all` that is available."""
 
     account: AccountName
-    amount: AmountMinor
+    amount: AmountMinor | None = None
     pin: Pin | None = None
+    all: bool = False
+
+    def __post_init__(self) -> None:
+        _check_all(self.amount, everything=self.all)
+
+    @property
+    def level_needed(self) -> int:
+        """`all` needs level 2."""
+        return 2 if self.all else self.level
 
 
 class Transfer(Request, frozen=True, kw_only=True, tag="transfer"):
-    """Move money from `account` to `target`."""
+    """Move money from `account` to `target`: an amount, or `all` that is available."""
 
     account: AccountName
     target: AccountName
-    amount: AmountMinor
+    amount: AmountMinor | None = None
     pin: Pin | None = None
+    all: bool = False
 
     def __post_init__(self) -> None:
+        _check_all(self.amount, everything=self.all)
         if self.account == self.target:
             raise ValueError("a transfer's two accounts differ")
+
+    @property
+    def level_needed(self) -> int:
+        """`all` needs level 2."""
+        return 2 if self.all else self.level
+
+
+def _check_all(amount: int | None, *, everything: bool) -> None:
+    if (amount is None) is not everything:
+        raise ValueError("either an amount is asked for, or all there is")
 
 
 class Leg(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, omit_defaults=True):
@@ -691,10 +712,12 @@ class LedgerReceipt(Struct, frozen=True, kw_only=True, gc=False):
 class DetailedReceipt(LedgerReceipt, frozen=True, kw_only=True, gc=False):
     """A receipt that says more, from feature level 2 on; what does not apply is None.
 
-    `leg` is that leg of a batch, counted from 0, for which it was refused.
+    `leg` is that leg of a batch, counted from 0, for which it was refused; `moved` the amount of a debit or a
+    transfer of all there was, in minor units.
     """
 
     leg: int | None = None
+    moved: int | None = None
 
 
 class Line(Struct, frozen=True, kw_only=True, omit_defaults=True):

@@ -37,10 +37,13 @@ def contents_of(command: Command, generation: int = FIRST_GENERATION) -> Content
         case Credit():
             return Contents(op="credit", account=command.account, amount=command.amount)
         case Debit():
-            return Contents(op="debit", account=command.account, amount=command.amount)
+            everything = _json({"all": True}) if command.all else None
+            return Contents(op="debit", account=command.account, amount=command.amount, details=everything)
         case Transfer():
-            details = _json({"target": command.target})
-            return Contents(op="transfer", account=command.account, amount=command.amount, details=details)
+            said = {"target": command.target, "all": True} if command.all else {"target": command.target}
+            return Contents(
+                op="transfer", account=command.account, amount=command.amount, details=_json(said)
+            )
         case _:
             fields = asdict(command)
             others = {

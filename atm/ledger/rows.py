@@ -36,7 +36,7 @@ RECEIPT_COLUMNS = (
 # The join puts the ids first: with `in`, SQLite would sort them into a table of its own before it looks.
 RECEIPTS = f"select {RECEIPT_COLUMNS} from json_each(?) cross join receipt on request_id = value"
 RECEIPT = f"select {RECEIPT_COLUMNS} from receipt where request_id = ?"
-RECEIPT_DETAIL = "select leg from receipt_detail where request_id = ?"
+RECEIPT_DETAIL = "select leg, moved from receipt_detail where request_id = ?"
 ACCOUNT_COLUMNS = """select account, amount, opened_us, state, held, pin, wrong_pins, daily_limit,
     counted_from_us, withdrawn{} from balance left join account using (account)"""
 LOCK_COLUMNS = """, locked_until_us, coalesce(pins_day, 0), coalesce(wrong_today, 0),
@@ -88,8 +88,7 @@ ACCOUNTS_KEPT_MAX = 20_000  # in memory, some 400 bytes each
 
 ROWS_AT_ONCE = 8
 
-OPS_WITH_DETAILS = frozenset({"batch"})  # whose receipts may say more
-RECEIPT_DETAILS = ("leg",)  # what they say, as `receipt_detail` has it
+RECEIPT_DETAILS = ("leg", "moved")  # what some receipts say besides, as `receipt_detail` has it
 
 Row = tuple[str | int | float | bytes | None, ...]
 Stored = TypeVar("Stored", ApprovalLimit, ApprovalRecord, PepperState)
@@ -125,7 +124,7 @@ JOURNAL_ROWS = Insertion("journal", columns=9)
 ACCOUNT_ROWS = Insertion("account", 9, SET_ACCOUNT)
 LOCK_ROWS = Insertion("pin_lock", 6, SET_LOCK)
 ACCOUNT_LIMIT_ROWS = Insertion("account_limit", 3, SET_ACCOUNT_LIMIT)
-RECEIPT_DETAIL_ROWS = Insertion("receipt_detail", columns=2)
+RECEIPT_DETAIL_ROWS = Insertion("receipt_detail", columns=3)
 HOLD_ROWS = Insertion("hold", 7, SET_HOLD)
 REVERSAL_ROWS = Insertion("reversal", columns=2)
 EXCEPTION_ROWS = Insertion("exception", columns=2)
@@ -262,9 +261,9 @@ class SqliteRows:
         return None if row is None else self._record(row)
 
     def _record(self, row: Row) -> IdempotencyRecord:
-        request_id, op, *_ = row
+        request_id, op, _, amount, *_ = row
         further = None
-        if self.has_level_2 and op in OPS_WITH_DETAILS:
+        if self.has_level_2 and (op == "batch" or (amount is None and op in {"debit", "transfer"})):
             further = _only_row(self._execute(RECEIPT_DETAIL, (request_id,)))
         return _record(row, further)
 

@@ -60,7 +60,7 @@ from atm.ledger.reversals import decide_reverse
 from atm.ledger.roles import allowed, changed, held
 from atm.ledger.transfers import decide_batch, decide_transfer
 from atm.ledger.unit_of_work import TOMBSTONE, Decision, IdempotencyRecord, UnitOfWork
-from atm.ledger.withdrawals import may_withdraw, note_withdrawal
+from atm.ledger.withdrawals import all_there_is, may_withdraw, note_withdrawal
 from atm.permissions import DEEDS
 from atm.version import FEATURE_LEVEL_MAX
 
@@ -218,11 +218,16 @@ def _credit(unit: UnitOfWork, command: Credit) -> Decision:
 
 def _debit(unit: UnitOfWork, command: Debit) -> Decision:
     account = unit.accounts[command.account]
-    outcome = may_withdraw(unit, account, command.pin, command.amount)
+    amount = all_there_is(account) if command.amount is None else command.amount
+    outcome = may_withdraw(unit, account, command.pin, amount)
     if outcome is OK and account is not None:
-        outcome = unit.move(command.id, [Posting(command.account, CASH, command.amount)])
+        if amount > AMOUNT_MINOR_MAX:
+            return Outcome.LIMIT_EXCEEDED, account
+        outcome = unit.move(command.id, [Posting(command.account, CASH, amount)])
         if outcome is OK:
-            note_withdrawal(unit, account, command.amount)
+            note_withdrawal(unit, account, amount)
+            if command.all:
+                unit.details["moved"] = amount
     return outcome, account
 
 

@@ -41,7 +41,8 @@ CREATE TABLE account_limit (
 -- What some receipts say besides; NULL where it does not apply.
 CREATE TABLE receipt_detail (
     request_id TEXT    NOT NULL PRIMARY KEY REFERENCES receipt (request_id),
-    leg        INTEGER                                             -- of a batch: the one that was refused, from 0
+    leg        INTEGER,                                            -- of a batch: the one that was refused, from 0
+    moved      INTEGER                                             -- of a debit or a transfer of all there was: how much
 ) STRICT, WITHOUT ROWID;
 
 -- Roles that the log grants to an identity or takes from it, beside those that its certificate says.

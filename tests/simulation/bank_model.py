@@ -42,7 +42,7 @@ Row = tuple[Any, ...]
 
 TOMBSTONE = {"op": "tombstone"}
 POSTINGS_PER_ENTRY = 64
-FURTHER = ("leg",)  # the columns of `receipt_detail`
+FURTHER = ("leg", "moved")  # the columns of `receipt_detail`
 
 
 class Versions:
@@ -428,8 +428,7 @@ def contents(command: Command) -> dict[str, Any]:
     else:
         asked.pop("pin", None)
     asked.pop("old_pin", None)
-    if asked.get("transfers") is False:
-        del asked["transfers"]
+    asked = {name: value for name, value in asked.items() if value is not None and value is not False}
     del asked["id"]
     return asked
 

@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 from msgspec.structs import replace
 
 from atm.ledger.commands import (
+    AMOUNT_MINOR_MAX,
     BALANCE_MINOR_MAX,
     CASH,
     WRITEOFF,
@@ -261,12 +262,16 @@ class Bank:
             case Credit(account=name, amount=amount):
                 self._usable(name)
                 self._move([(CASH, name, amount)], bounded=True)
-            case Debit(account=name, amount=amount):
-                self._withdraw(command)
+            case Debit(account=name):
+                amount = self._withdraw(command)
                 self._move([(name, CASH, amount)])
                 self._count(name, amount)
+                if command.all:
+                    self.further["moved"] = amount
             case Transfer():
-                self._transfer(command.id, (command,))
+                amount = self._transfer(command.id, (command,))
+                if command.all:
+                    self.further["moved"] = amount
             case Batch():
                 self._transfer(command.id, command.legs)
             case Hold():
@@ -408,26 +413,42 @@ class Bank:
             account.pins_day = self.now_us // US_PER_DAY
             account.wrong_today = account.unlocks_today = 0
 
-    def _withdraw(self, command: Debit | Hold) -> None:
+    def _wanted(self, name: str, amount: int | None) -> int:
+        """Return how much is to leave: without an amount all that may."""
+        there = self.accounts[name].balance - self.held(name)
+        if amount is None:
+            if there < 1:
+                raise Refused("insufficient_funds")
+            if there > AMOUNT_MINOR_MAX:
+                raise Refused("limit_exceeded")
+        return amount or there
+
+    def _withdraw(self, command: Debit | Hold) -> int:
         account = self._usable(command.account)
         self._identify(account, command.pin)
-        if account.balance - self.held(command.account) < command.amount:
+        amount = self._wanted(command.account, command.amount)
+        if account.balance - self.held(command.account) < amount:
             raise Refused("insufficient_funds")
         if account.limit is not None:
             today = account.counted if self._is_today(account.counted_from_us) else 0
-            if today + command.amount > account.limit:
+            if today + amount > account.limit:
                 raise Refused("limit_exceeded")
+        return amount
 
-    def _transfer(self, request_id: str, legs: tuple[Transfer | Leg, ...]) -> None:
+    def _transfer(self, request_id: str, legs: tuple[Transfer | Leg, ...]) -> int:
+        """Return how much was moved."""
+        moves: list[Move] = []
         for self._place, leg in enumerate(legs):
             self._identify(self._usable(leg.account), leg.pin)
             self._usable(leg.target)
-        self._move([(leg.account, leg.target, leg.amount) for leg in legs], bounded=True)
-        for leg in legs:
-            since = self.accounts[leg.account].transfers_since
+            moves.append((leg.account, leg.target, self._wanted(leg.account, leg.amount)))
+        self._move(moves, bounded=True)
+        for payer, _, amount in moves:
+            since = self.accounts[payer].transfers_since
             if since is not None:
-                self._count(leg.account, leg.amount)
-                self.spent.setdefault(request_id, {})[leg.account] = (since, self.now_us)
+                self._count(payer, amount)
+                self.spent.setdefault(request_id, {})[payer] = (since, self.now_us)
+        return sum(amount for _, _, amount in moves)
 
     def _unfinished(self, request_id: str) -> Reserved:
         hold = self.holds.get(request_id)

@@ -159,7 +159,7 @@ DAY = """
 """.strip().splitlines()
 
 
-READ_AS: dict[str, Callable[[str], object]] = {"n": int, "ms": int, "transfers": bool}
+READ_AS: dict[str, Callable[[str], object]] = {"n": int, "ms": int, "transfers": bool, "all": bool}
 
 
 def request(words: list[str], number: int) -> LogCommand:
@@ -350,6 +350,16 @@ FURTHER_LIMITS = """
 0   set_limit a=main n=300 transfers=true               ok 750 750
 0   set_limit a=main n=300                              ok 750 750
 0   transfer a=main t=ann n=100                         ok 650 650
+1   debit id=d3 a=main all=true                         limit_exceeded 650 650
+1   set_limit a=main                                    ok 650 650
+1   hold a=main n=50 ms=3600000                         ok 650 600
+1   transfer id=t3 a=main t=ann all=true                ok 50 0
+1   transfer a=main t=ann all=true                      insufficient_funds 50 0
+1   reverse of=t3                                       ok 650 600
+1   debit id=d4 a=ann all=true                          ok 0 0
+1   debit id=d4 a=ann all=true                          ok 0 0
+1   debit id=d4 a=ann n=211                             id_reused 0 0
+2   expire
 24  set_limit a=main n=300 transfers=true               ok 650 650
 24  transfer id=t2 a=main t=ann n=300                   ok 350 350
 24  transfer a=main t=ann n=1                           limit_exceeded 350 350

@@ -64,6 +64,7 @@ STRANGE_SHARE = 0.02  # of requests name an account of the bank's own
 PINS = ("1234", "1234", "1234", "4321", "0000")
 NO_PIN_SHARE = 0.1
 HOLD_SHARE = 0.25  # of reversals are of holds
+ALL_SHARE = 0.1  # of debits and transfers are of all there is
 CEILING_SHARE = 0.3  # of limits are of a balance
 TRANSFERS_SHARE = 0.5  # of daily limits count transfers
 REMEMBERED = 24
@@ -88,7 +89,7 @@ class KnownRequests:
             case Hold(id=request_id, amount=amount):
                 self.holds.append((request_id, amount))
             case Credit() | Debit() | Transfer() | WriteOff():
-                self.money.append((request.id, request.amount))
+                self.money.append((request.id, request.amount or 100))
             case Batch(id=request_id, legs=legs):
                 self.money.append((request_id, sum(leg.amount for leg in legs)))
             case Post(id=request_id, amount=amount):
@@ -179,12 +180,17 @@ class Workload:
             case "credit":
                 return Credit(id=request_id, account=account, amount=self._amount())
             case "debit":
-                pin = self._pin(account)
-                return Debit(id=request_id, account=account, amount=self._amount(), pin=pin)
+                pin, amount = self._pin(account), self._amount_or_all()
+                return Debit(id=request_id, account=account, amount=amount, pin=pin, all=amount is None)
             case "transfer":
-                leg = self._leg()
+                leg, amount = self._leg(), self._amount_or_all()
                 return Transfer(
-                    id=request_id, account=leg.account, target=leg.target, amount=leg.amount, pin=leg.pin
+                    id=request_id,
+                    account=leg.account,
+                    target=leg.target,
+                    amount=amount,
+                    pin=leg.pin,
+                    all=amount is None,
                 )
             case "batch":
                 legs = tuple(self._leg() for _ in range(self._chance.choice((1, 2, 2, 3))))
@@ -299,6 +305,9 @@ class Workload:
 
     def _amount(self) -> int:
         return self._chance.randint(*self._plan.amounts)
+
+    def _amount_or_all(self) -> int | None:
+        return None if self._chance.random() < ALL_SHARE else self._amount()
 
     def _part(self, amount: int) -> int | None:
         """All of it without saying so, a part, or too much."""

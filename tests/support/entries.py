@@ -10,7 +10,7 @@
     b1 batch ann bob 500, bob eve 300                   r2 reverse c1 300
     v1 void h1                expire, expire 2          -
     g1 grant_role ann teller  g2 revoke_role ann *    m3 set_limit ann 500 transfers
-    e1 set_ceiling ann 500    e2 set_ceiling ann none
+    e1 set_ceiling ann 500    e2 set_ceiling ann none    d2 debit ann all
     a1 approve w1             n1 set_approval_limit write_off 500 (or none)
 
 `debit`, `transfer`, `hold` and each leg of a `batch` may end in `pin 1234`; the PIN `UNHASHED` is one that
@@ -171,11 +171,15 @@ def command(line: str) -> Command:
     return _of_account(request_id, op, rest)
 
 
-def _of_money(request_id: str, op: str, rest: str) -> Command:
+def _of_money(request_id: str, op: str, rest: str) -> Command:  # noqa: C901 - a case for each kind
     words, pin = _words_and_pin(rest)
     match op, *words:
         case ["credit", account, number]:
             return Credit(id=request_id, account=account, amount=amount(number))
+        case ["debit", account, "all"]:
+            return Debit(id=request_id, account=account, all=True, pin=pin)
+        case ["transfer", account, target, "all"]:
+            return Transfer(id=request_id, account=account, target=target, all=True, pin=pin)
         case ["debit", account, number]:
             return Debit(id=request_id, account=account, amount=amount(number), pin=pin)
         case ["transfer", account, target, number]:

@@ -43,8 +43,8 @@ MONEY = {"account": "ann", "amount": 1}
 # The fields that each request needs, and the optional ones.
 REQUESTS: dict[str, tuple[dict[str, Any], dict[str, Any]]] = {
     "credit": (MONEY, {}),
-    "debit": (MONEY, {"pin": "1234"}),
-    "transfer": (MONEY | {"target": "bob"}, {"pin": "1234"}),
+    "debit": (MONEY, {"pin": "1234", "all": False}),
+    "transfer": (MONEY | {"target": "bob"}, {"pin": "1234", "all": False}),
     "batch": ({"legs": [LEG]}, {}),
     "hold": (MONEY | {"expires_ms": 1}, {"pin": SEALED}),
     "post": ({"hold": "h1"}, {"amount": 1}),
@@ -110,6 +110,7 @@ WRONG["pin"] += [f"1:{SEALED}", f"02:{SEALED}", f"100:{SEALED}", f":{SEALED}", "
 WRONG["old_pin"] = WRONG["pin"]
 WRONG["generation"] = [1, 0, -2, GENERATIONS_MAX + 1, *NO_NUMBER]
 WRONG["pepper"] = ["", "f" * 15, "f" * 17, "F" * 16, "f" * 16 + "\n", *NO_TEXT]
+WRONG["all"] = [True, 0, 1, "true", None, []]
 WRONG["transfers"] = [0, 1, "true", None, []]
 WRONG["after"] = [name for name in WRONG["account"] if name is not None]
 LARGEST: dict[str, list[Any]] = {
@@ -137,6 +138,7 @@ LARGEST: dict[str, list[Any]] = {
     "after": ["x" * 64, "A.b-c_9", "cash"],
     "at_us": [2**62],
     "transfers": [True],
+    "all": [False],
     "legs": [[LEG] * LEGS_MAX],
 }
 OPTIONAL = {

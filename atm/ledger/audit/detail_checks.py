@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from atm.ledger.audit.checks import Check
+from atm.ledger.audit.checks import Check, said
 
 DETAIL_CHECKS = (
     Check(
@@ -10,6 +10,16 @@ DETAIL_CHECKS = (
         """select request_id, leg, op, outcome from receipt_detail join receipt using (request_id)
         where leg is not null and (op <> 'batch' or outcome = 'ok' or not json_valid(details)
             or leg not between 0 and json_array_length(details, '$.legs') - 1)""",
+    ),
+    Check(
+        "receipt of {0}: it says that {1} was all there was, and what was moved is {2}",
+        f"""select receipt.request_id, moved, journal.amount from receipt
+        left join receipt_detail using (request_id) left join journal on posting = receipt.log_index * 64
+        where op in ('debit', 'transfer') and outcome = 'ok' and moved is not
+            iif({said("receipt", "all")} is 1, journal.amount, null)
+        union all
+        select request_id, moved, op from receipt_detail join receipt using (request_id)
+        where moved is not null and (outcome <> 'ok' or op not in ('debit', 'transfer'))""",
     ),
     Check(
         "account {0}: its ceiling is {1}, and the last deed that set one says {2}",

@@ -55,6 +55,7 @@ PERMITTED: Final = {
     "holds": _TELLER_READS,
     "lookup": _TELLER_READS,
     "exceptions": _OPERATOR_READS,
+    "find": _OPERATOR_READS,
     "accounts": _OPERATOR_READS,
     "roles": _ADMIN_READS,
     "pepper": _ADMIN_READS,

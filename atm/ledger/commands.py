@@ -20,6 +20,9 @@ LEGS_MAX = 64  # postings of one batch
 HOLD_MS_MAX = 400 * 24 * 3600 * 1000
 PAGE_LINES_MAX = 100
 GENERATIONS_MAX = 32  # of the pepper
+CODE_MAX = 65_535
+TEXT_CHARS_MAX = 140
+TEXT_BYTES_MAX = 4 * TEXT_CHARS_MAX  # in UTF-8
 END_USER_CHARS_MAX = 31  # with the gateway's name and a slash, an actor
 
 LOCAL = LOCAL_IDENTITY.name  # the actor of a client that has no identity
@@ -30,7 +33,8 @@ assert NAME_CHARS_MAX + 1 + END_USER_CHARS_MAX <= ACTOR_CHARS_MAX
 
 # The longest answers, as frames; tests/server/test_client_server.py builds the longest of each kind.
 RECEIPT_BYTES_MAX = 1024
-LINE_BYTES_MAX = 384  # of a page of postings
+LINE_BYTES_MAX = 400  # of a page of postings, without their texts
+PAGE_TEXTS_BYTES_MAX = 16 * 1024  # of all texts of a page: it has fewer lines rather than more of them
 ROLES_BYTES_MAX = 192  # of a page of changed roles
 DEED_BYTES_MAX = 512  # of a page of deeds
 APPROVAL_BYTES_MAX = 512  # of a page of requests that wait for an approval
@@ -50,6 +54,14 @@ LoggedActor = Annotated[
 ]  # a pattern takes a third of decoding a command
 AccountName = Annotated[str, Meta(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]{0,63}\Z")]
 AmountMinor = Annotated[int, Meta(gt=0, le=AMOUNT_MINOR_MAX)]
+Code = Annotated[int, Meta(ge=1, le=CODE_MAX)]
+# What a screen shows as it is: no control characters, nothing that is invisible or turns the direction of
+# writing, no blank at an end. Written out, since every server must judge alike, whatever it knows of Unicode.
+_UNSEEN = (
+    "\x00-\x1f\x7f-\xa0\xad\u061c\u180e\u200b-\u200f\u2028-\u202e\u2060-\u206f\ufeff"
+    "\ufff9-\ufffb\U000e0000-\U000e0fff"
+)
+Text = Annotated[str, Meta(pattern=rf"^(?! )[^{_UNSEEN}]{{1,{TEXT_CHARS_MAX}}}(?<! )\Z")]
 # 4 to 12 digits as a teller sends it; 64 hexadecimal digits once sealed (atm/server/security/pins.py), from
 # generation 2 of the pepper on behind its number and a colon, which only feature level 2 knows.
 Pin = Annotated[str, Meta(pattern=r"^([0-9]{4,12}|(([2-9]|[1-9][0-9]):)?[0-9a-f]{64})\Z")]
@@ -132,14 +144,26 @@ class Request(
 # -- commands: money ---------------------------------------------------------------------------------
 
 
-class Credit(Request, frozen=True, kw_only=True, tag="credit"):
+class MoneyRequest(Request, frozen=True, kw_only=True):
+    """The base of what posts: the `code` and the `text` of its postings say what they are for."""
+
+    code: Code | None = None
+    text: Text | None = None
+
+    @property
+    def level_needed(self) -> int:
+        """A code or a text needs level 2."""
+        return self.level if self.code is None and self.text is None else 2
+
+
+class Credit(MoneyRequest, frozen=True, kw_only=True, tag="credit"):
     """Pay cash into an account."""
 
     account: AccountName
     amount: AmountMinor
 
 
-class Debit(Request, frozen=True, kw_only=True, tag="debit"):
+class Debit(MoneyRequest, frozen=True, kw_only=True, tag="debit"):
     """Pay cash out of an account: an amount, or `all` that is available."""
 
     account: AccountName
@@ -153,10 +177,10 @@ class Debit(Request, frozen=True, kw_only=True, tag="debit"):
     @property
     def level_needed(self) -> int:
         """`all` needs level 2."""
-        return 2 if self.all else self.level
+        return 2 if self.all else super().level_needed
 
 
-class Transfer(Request, frozen=True, kw_only=True, tag="transfer"):
+class Transfer(MoneyRequest, frozen=True, kw_only=True, tag="transfer"):
     """Move money from `account` to `target`: an amount, or `all` that is available."""
 
     account: AccountName
@@ -173,7 +197,7 @@ class Transfer(Request, frozen=True, kw_only=True, tag="transfer"):
     @property
     def level_needed(self) -> int:
         """`all` needs level 2."""
-        return 2 if self.all else self.level
+        return 2 if self.all else super().level_needed
 
 
 def _check_all(amount: int | None, *, everything: bool) -> None:
@@ -194,13 +218,13 @@ class Leg(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, omit_de
             raise ValueError("a leg's two accounts differ")
 
 
-class Batch(Request, frozen=True, kw_only=True, tag="batch"):
+class Batch(MoneyRequest, frozen=True, kw_only=True, tag="batch"):
     """Several transfers in order, all or none."""
 
     legs: Annotated[tuple[Leg, ...], Meta(min_length=1, max_length=LEGS_MAX)]
 
 
-class Hold(Request, frozen=True, kw_only=True, tag="hold"):
+class Hold(MoneyRequest, frozen=True, kw_only=True, tag="hold"):
     """Reserve an amount of an account until it is posted, voided, or `expires_ms` of log time have passed."""
 
     account: AccountName
@@ -209,7 +233,7 @@ class Hold(Request, frozen=True, kw_only=True, tag="hold"):
     pin: Pin | None = None
 
 
-class Post(Request, frozen=True, kw_only=True, tag="post"):
+class Post(MoneyRequest, frozen=True, kw_only=True, tag="post"):
     """Pay out what was held, or `amount` of it and release the rest: the cash has left the machine."""
 
     hold: RequestId
@@ -222,7 +246,7 @@ class Void(Request, frozen=True, kw_only=True, tag="void"):
     hold: RequestId
 
 
-class Reverse(Request, frozen=True, kw_only=True, tag="reverse"):
+class Reverse(MoneyRequest, frozen=True, kw_only=True, tag="reverse"):
     """Book the opposite of the request `original`, or of `amount` of it, once; or release a hold."""
 
     original: RequestId
@@ -233,7 +257,7 @@ class Reverse(Request, frozen=True, kw_only=True, tag="reverse"):
             raise ValueError("a reversal has an id of its own")
 
 
-class WriteOff(Request, frozen=True, kw_only=True, tag="write_off"):
+class WriteOff(MoneyRequest, frozen=True, kw_only=True, tag="write_off"):
     """Pay an account, or the cash that is missing (`cash`), out of the bank's `writeoff`."""
 
     account: AccountName
@@ -475,7 +499,7 @@ class Statement(Request, frozen=True, kw_only=True, tag="statement"):
     @property
     def answer_bytes_max(self) -> int:
         """The longest page, as a frame."""
-        return RECEIPT_BYTES_MAX + self.limit * LINE_BYTES_MAX
+        return _lines_bytes_max(self.limit)
 
 
 class Lookup(Request, frozen=True, kw_only=True, tag="lookup"):
@@ -500,7 +524,37 @@ class Exceptions(Request, frozen=True, kw_only=True, tag="exceptions"):
     @property
     def answer_bytes_max(self) -> int:
         """The longest page, as a frame."""
-        return RECEIPT_BYTES_MAX + self.limit * LINE_BYTES_MAX
+        return _lines_bytes_max(self.limit)
+
+
+class Find(Request, frozen=True, kw_only=True, tag="find"):
+    """Ask for the latest postings with this `code` and this `text` in theirs, or the latest before one.
+
+    Of a part, capital and small letters of ASCII are the same. Some thousands of postings are looked at for a
+    page, so it may be shorter than asked for, or empty, and still have a `next`.
+    """
+
+    cursor: ClassVar[str] = "before"
+
+    code: Code | None = None
+    text: Text | None = None
+    whole: bool = False  # the text is all that a posting says, to the letter
+    limit: Annotated[int, Meta(gt=0, le=PAGE_LINES_MAX)] = 20
+    before: Annotated[int, Meta(ge=0, le=2**63 - 1)] | None = None
+
+    def __post_init__(self) -> None:
+        if self.code is None and self.text is None:
+            raise ValueError("a code or a text is what can be found")
+
+    @property
+    def answer_bytes_max(self) -> int:
+        """The longest page, as a frame."""
+        return _lines_bytes_max(self.limit)
+
+
+def _lines_bytes_max(lines: int) -> int:
+    """Return the longest page of postings, as a frame."""
+    return RECEIPT_BYTES_MAX + lines * LINE_BYTES_MAX + min(lines * TEXT_BYTES_MAX, PAGE_TEXTS_BYTES_MAX)
 
 
 class Accounts(Request, frozen=True, kw_only=True, tag="accounts"):
@@ -685,8 +739,8 @@ class MembershipChange(Struct, frozen=True, array_like=True):
 LedgerEntry = LoggedCommand | Founding | LevelRaise | MembershipChange
 Withdrawal = Debit | Transfer | Hold  # money goes out of `account`, so its PIN goes with the request
 Limited = WriteOff | Reverse | Unlock | ResetPin  # what may need an approval
-Read = Query | Statement | Lookup | Exceptions | Accounts | Holds | Roles | Deeds | Approvals | Pepper
-Page = Statement | Exceptions | Accounts | Holds | Roles | Deeds | Approvals  # what is read page by page
+Read = Query | Statement | Lookup | Exceptions | Find | Accounts | Holds | Roles | Deeds | Approvals | Pepper
+Page = Statement | Exceptions | Find | Accounts | Holds | Roles | Deeds | Approvals  # read page by page
 
 
 # -- answers -----------------------------------------------------------------------------------------------
@@ -723,7 +777,8 @@ class DetailedReceipt(LedgerReceipt, frozen=True, kw_only=True, gc=False):
 class Line(Struct, frozen=True, kw_only=True, omit_defaults=True):
     """A posting as one account's statement shows it; `amount` is below zero for money that left.
 
-    `exception` is None but on the list of exceptions: `late`, `overdrawn` or `written_off`.
+    `exception` is None but on the list of exceptions: `late`, `overdrawn` or `written_off`. `code` and `text`
+    are those of its request, if it had any.
     """
 
     posting: int
@@ -735,6 +790,8 @@ class Line(Struct, frozen=True, kw_only=True, omit_defaults=True):
     amount: int
     balance: int
     exception: str | None = None
+    code: int | None = None
+    text: str | None = None
 
 
 class AccountState(Struct, frozen=True, kw_only=True):
@@ -849,6 +906,7 @@ class ReadResult(DetailedReceipt, frozen=True, kw_only=True, omit_defaults=True)
                count towards its daily limit
     statement  `lines`, the latest first, and `next` to ask for those before them, None if there are none
     exceptions likewise
+    find       likewise
     holds      `holds` in the order of their ids, and `next` to ask for those after them, likewise
     accounts   `accounts` in the order of their names, and `next` to ask for those after them, likewise
     roles      `roles`, and `next`, likewise

@@ -7,6 +7,7 @@ from typing import assert_never
 from atm.ledger.accounts import Account
 from atm.ledger.commands import CASH, OK, WRITEOFF, Hold, Outcome, Post, Void
 from atm.ledger.posting import Posting
+from atm.ledger.requests import remark_of
 from atm.ledger.unit_of_work import Decision, HoldRecord, HoldState, UnitOfWork
 from atm.ledger.withdrawals import may_withdraw, note_withdrawal, restore_limit
 
@@ -53,7 +54,7 @@ def decide_post(unit: UnitOfWork, command: Post) -> Decision:
         return Outcome.EXCEEDS_HOLD, account
     late = outcome is Outcome.HOLD_EXPIRED
     payer = WRITEOFF if account.state == "closed" else hold.account
-    outcome = unit.move(command.id, [Posting(payer, CASH, amount)], overdraft=True)
+    outcome = unit.move(command.id, [Posting(payer, CASH, amount)], overdraft=True, remark=remark_of(command))
     if outcome is not OK:
         return outcome, account
     if not late:

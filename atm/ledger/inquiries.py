@@ -12,6 +12,7 @@ from atm.ledger import approvals
 from atm.ledger.accounts import WRONG_PINS_MAX, Account
 from atm.ledger.commands import (
     CASH,
+    PAGE_TEXTS_BYTES_MAX,
     Accounts,
     AccountState,
     ApprovalLimit,
@@ -19,6 +20,7 @@ from atm.ledger.commands import (
     Deed,
     Deeds,
     Exceptions,
+    Find,
     Holds,
     HoldState,
     Line,
@@ -35,6 +37,7 @@ from atm.ledger.commands import (
     WaitingRequest,
 )
 from atm.ledger.deeds import DEED_COLUMNS
+from atm.ledger.finding import find_postings
 from atm.ledger.peppers import FIRST_GENERATION, PepperState, generation_of, of_generation
 from atm.ledger.pin_lock import is_locked, tries_left
 from atm.ledger.rows import HOLDS_OF, Row, SqliteRows
@@ -45,10 +48,13 @@ Shown = TypeVar("Shown", HoldState, RoleState, Deed, ApprovalLimit, WaitingReque
 OP = """iif(op = 'approve', (select asked.op from receipt as asked
     where asked.request_id = json_extract(receipt.details, '$.request')), op)"""
 LINE = f"""posting, journal.time_us, {OP}, journal.request_id, {{account}}, {{other}},
-    {{sign}} journal.amount, {{balance}}, kind"""
+    {{sign}} journal.amount, {{balance}}, kind, {{{{remark}}}}"""
 DEBITS = LINE.format(account="debit_account", other="credit_account", sign="-", balance="debit_balance")
 CREDITS = LINE.format(account="credit_account", other="debit_account", sign="", balance="credit_balance")
-LINES = "from journal join receipt using (request_id) left join exception using (posting)"
+LINES = "from journal join receipt using (request_id) left join exception using (posting) {remarks}"
+# Below feature level 2 there are no remarks.
+NO_REMARKS = {"remark": "null, null", "remarks": ""}
+REMARKS = {"remark": "remark.code, remark.text", "remarks": "left join remark using (posting)"}
 
 # The two conditions on each side are those of the journal's indexes.
 STATEMENT = f"""
@@ -64,8 +70,12 @@ CASH_STATEMENT = f"""
     select {CREDITS} {LINES} where credit_account = :account and posting < :before
     order by posting desc limit :limit"""
 EXCEPTIONS = f"""
-    select {DEBITS} from exception join journal using (posting) join receipt using (request_id)
+    select {DEBITS} from exception join journal using (posting) join receipt using (request_id) {{remarks}}
     where posting < :before order by posting desc limit :limit"""
+FOUND = f"""
+    select {DEBITS} from json_each(?) cross join journal on posting = value
+    join receipt using (request_id) left join exception using (posting) {{remarks}}
+    order by posting desc""".format(**REMARKS)
 NO_POSTING = 2**63 - 1
 # The bank's own accounts have no row in `account`. Names are compared by their bytes; "" is before all.
 LISTED_ACCOUNTS = "account > :after and opened_us is not null order by account limit :limit"
@@ -114,7 +124,7 @@ class Inquiries:
         self.rows = SqliteRows(cursor, has_level_2=has_level_2)
         self._cursor = cursor
 
-    def execute(self, request: Read, now_us: int) -> ReadResult:  # noqa: C901 - a case for each kind
+    def execute(self, request: Read, now_us: int) -> ReadResult:  # noqa: C901, PLR0912 - a case for each kind
         """Return the answer, with locks as they are at that time.
 
         The refusals are `NO_SUCH_ACCOUNT` and `ORIGINAL_NOT_FOUND`.
@@ -130,6 +140,8 @@ class Inquiries:
                 return self._lookup(request)
             case Exceptions():
                 return self._exceptions(request)
+            case Find():
+                return self._find(request)
             case Accounts():
                 return self._accounts(request, now_us)
             case Roles():
@@ -187,15 +199,28 @@ class Inquiries:
         )
 
     def _lines(self, account: str, before: int | None, limit: int) -> tuple[Line, ...]:
-        sql = CASH_STATEMENT if account == CASH else STATEMENT
+        sql = self._with_remarks(CASH_STATEMENT if account == CASH else STATEMENT)
         values = {"account": account, "before": NO_POSTING if before is None else before, "limit": limit}
         return tuple(_line(row) for row in self._cursor.execute(sql, values))
 
     def _exceptions(self, request: Exceptions) -> ReadResult:
         before = NO_POSTING if request.before is None else request.before
-        rows = self._cursor.execute(EXCEPTIONS, {"before": before, "limit": request.limit + 1}).fetchall()
+        values = {"before": before, "limit": request.limit + 1}
+        rows = self._cursor.execute(self._with_remarks(EXCEPTIONS), values).fetchall()
         page, following = _page(tuple(map(_line, rows)), request.limit)
         return ReadResult(id=request.id, outcome=Outcome.OK, lines=page, next=following)
+
+    def _with_remarks(self, sql: str) -> str:
+        return sql.format(**(REMARKS if self.rows.has_level_2 else NO_REMARKS))
+
+    def _find(self, request: Find) -> ReadResult:
+        if not self.rows.has_level_2:
+            return ReadResult(id=request.id, outcome=Outcome.OK, lines=())
+        found = find_postings(self._cursor, request, NO_POSTING if request.before is None else request.before)
+        numbers = msgspec.json.encode(found.postings).decode()
+        lines = tuple(map(_line, self._cursor.execute(FOUND, (numbers,)).fetchall()))
+        page, following = _page(lines, request.limit)
+        return ReadResult(id=request.id, outcome=Outcome.OK, lines=page, next=following or found.next)
 
     def _accounts(self, request: Accounts, now_us: int) -> ReadResult:
         values = {"after": request.after or "", "limit": request.limit + 1}
@@ -300,9 +325,14 @@ def _pin_state(account: Account, now_us: int) -> str:
 
 
 def _page(lines: tuple[Line, ...], limit: int) -> tuple[tuple[Line, ...], int | None]:
-    """Return the first `limit` lines, and the cursor of the next page if there is a further line."""
-    page = lines[:limit]
-    return page, page[-1].posting if len(lines) > limit else None
+    """Return the first `limit` lines, or as many as a frame holds, and the cursor of the next page if any."""
+    page, left = lines[:limit], PAGE_TEXTS_BYTES_MAX
+    for place, line in enumerate(page):
+        left -= 0 if line.text is None else len(line.text.encode())
+        if left < 0:
+            page = page[:place]
+            break
+    return page, page[-1].posting if len(lines) > len(page) else None
 
 
 def _struct(kind: type[Shown], row: Row) -> Shown:
@@ -310,5 +340,4 @@ def _struct(kind: type[Shown], row: Row) -> Shown:
 
 
 def _line(row: Row) -> Line:
-    fields = ("posting", "time_us", "op", "request_id", "account", "other", "amount", "balance", "exception")
-    return msgspec.convert(dict(zip(fields, row, strict=True)), Line)
+    return msgspec.convert(dict(zip(Line.__struct_fields__, row, strict=True)), Line)

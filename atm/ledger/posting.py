@@ -9,6 +9,7 @@ from __future__ import annotations
 import hashlib
 
 from msgspec import Struct
+from msgspec.json import encode
 
 from atm.ledger.accounts import Account
 from atm.ledger.commands import AMOUNT_MINOR_MAX, BALANCE_MINOR_MAX, LEGS_MAX, OK, Outcome
@@ -33,6 +34,13 @@ class Posting(Struct, frozen=True, gc=False):
     def opposite(self, amount_minor: int) -> Posting:
         """Return the posting that reverses `amount_minor` of it."""
         return Posting(self.credit_account, self.debit_account, amount_minor)
+
+
+class Remark(Struct, frozen=True, gc=False):
+    """The code and the text of postings; one of the two may be None."""
+
+    code: int | None
+    text: str | None
 
 
 # A posting as the journal has it: number, time stamp, debit account, credit account, amount, the balances of
@@ -64,13 +72,14 @@ def chained(
     credit: Account,
     amount: int,
     request_id: str,
+    remark: Remark | None,
 ) -> JournalRow:
     """Return the journal's next row; the two accounts have their balances after it already.
 
     Its hash covers the row and, through `previous_hash`, all rows before it.
     """
     row = (number, time_us, debit.name, credit.name, amount, debit.balance, credit.balance, request_id)
-    return (*row, row_hash(previous_hash, *row))
+    return (*row, row_hash(previous_hash, *row, remark))
 
 
 def row_hash(
@@ -83,10 +92,13 @@ def row_hash(
     debit_balance: int,
     credit_balance: int,
     request_id: str,
+    remark: Remark | None = None,
 ) -> bytes:
-    """Return SHA-256 over the hash before (32 bytes) and the row's other columns.
+    """Return SHA-256 over the hash before (32 bytes), the row's other columns, and its remark if it has one.
 
-    The columns are ASCII text, separated by spaces: no column contains one.
+    The columns are ASCII text, separated by spaces: no column contains one. A remark is a JSON array.
     """
     text = f"{number} {time_us} {debit} {credit} {amount} {debit_balance} {credit_balance} {request_id}"
+    if remark is not None:
+        text += f" {encode((remark.code, remark.text)).decode()}"
     return hashlib.sha256(previous_hash + text.encode()).digest()

@@ -17,11 +17,13 @@ from atm.ledger.commands import (
     Debit,
     Limited,
     LogCommand,
+    MoneyRequest,
     Reseal,
     SetPin,
     Transfer,
 )
 from atm.ledger.peppers import FIRST_GENERATION, generation_of, of_generation
+from atm.ledger.posting import Remark
 
 _NO_DETAILS = frozenset({"id", "end_user", "account", "amount", "pin", "old_pin"})
 _NO_DIGEST = ""  # of a new PIN that was not hashed, or for an older pepper than the current one
@@ -35,15 +37,19 @@ def contents_of(command: Command, generation: int = FIRST_GENERATION) -> Content
     """
     match command:
         case Credit():
-            return Contents(op="credit", account=command.account, amount=command.amount)
+            remark = _remark(command)
+            details = _json(remark) if remark else None
+            return Contents(op="credit", account=command.account, amount=command.amount, details=details)
         case Debit():
-            everything = _json({"all": True}) if command.all else None
-            return Contents(op="debit", account=command.account, amount=command.amount, details=everything)
+            said = ({"all": True} if command.all else {}) | _remark(command)
+            details = _json(said) if said else None
+            return Contents(op="debit", account=command.account, amount=command.amount, details=details)
         case Transfer():
-            said = {"target": command.target, "all": True} if command.all else {"target": command.target}
-            return Contents(
-                op="transfer", account=command.account, amount=command.amount, details=_json(said)
-            )
+            said = {"target": command.target}
+            if command.all or command.code or command.text:
+                said |= ({"all": True} if command.all else {}) | _remark(command)
+            details = _json(said)
+            return Contents(op="transfer", account=command.account, amount=command.amount, details=details)
         case _:
             fields = asdict(command)
             others = {
@@ -61,6 +67,21 @@ def contents_of(command: Command, generation: int = FIRST_GENERATION) -> Content
                 amount=fields.get("amount"),
                 details=_json(others) if others else None,
             )
+
+
+def remark_of(command: MoneyRequest) -> Remark | None:
+    """Return the code and the text of its postings, None if it has neither."""
+    if command.code is None and command.text is None:
+        return None
+    return Remark(command.code, command.text)
+
+
+def _remark(command: MoneyRequest) -> dict[str, Any]:
+    """Return the code and the text as far as there are any."""
+    if command.code is None and command.text is None:
+        return {}
+    said = {"code": command.code, "text": command.text}
+    return {name: value for name, value in said.items() if value is not None}
 
 
 def same_contents(first: Contents, again: Contents) -> bool:
@@ -107,13 +128,13 @@ def _json(details: dict[str, Any]) -> str:
 def named_in(asked: Contents, field: Literal["hold", "request"]) -> str:
     """Return the id of the hold that a `post` or a `void` names, or of the request that an `approve` does."""
     assert asked.details is not None
-    return msgspec.json.decode(asked.details, type=dict[str, str])[field]
+    return str(msgspec.json.decode(asked.details, type=dict[str, Any])[field])
 
 
 def asked_again(asked: Contents, request_id: str) -> Limited:
     """Return the request that had these contents, under another id."""
     fields = {"op": asked.op, "id": request_id, "account": asked.account, "amount": asked.amount}
-    details = {} if asked.details is None else msgspec.json.decode(asked.details, type=dict[str, str])
+    details = {} if asked.details is None else msgspec.json.decode(asked.details, type=dict[str, Any])
     said = {name: value for name, value in (fields | details).items() if value is not None}
     again: Limited = msgspec.convert(said, Limited)
     return again

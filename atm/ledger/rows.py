@@ -121,6 +121,7 @@ class Insertion:
 RECEIPT_ROWS = Insertion("receipt", columns=11)
 BALANCE_ROWS = Insertion("balance", 2, "on conflict (account) do update set amount = excluded.amount")
 JOURNAL_ROWS = Insertion("journal", columns=9)
+REMARK_ROWS = Insertion("remark", columns=3)
 ACCOUNT_ROWS = Insertion("account", 9, SET_ACCOUNT)
 LOCK_ROWS = Insertion("pin_lock", 6, SET_LOCK)
 ACCOUNT_LIMIT_ROWS = Insertion("account_limit", 3, SET_ACCOUNT_LIMIT)
@@ -158,7 +159,7 @@ class SqliteRows:
         ids = [command.id for command in commands if not isinstance(command, BanksOwn | NoteDeed)]
         new_ids = [each for each in ids if each not in unit.records]
         unit.records.update(dict.fromkeys(new_ids))
-        for row in self._execute(RECEIPTS, (_json_list(new_ids),)):
+        for row in self._execute(RECEIPTS, (_json_list(new_ids),)).fetchall():  # `_record` uses the cursor
             record = self._record(row)
             unit.records[record.receipt.id] = record
         names = {CASH, *(name for command in commands for name in accounts_named(command))}
@@ -182,6 +183,7 @@ class SqliteRows:
         balances = unit.changed_balances
         BALANCE_ROWS.insert(self._cursor, [(name, account.balance) for name, account in balances.items()])
         JOURNAL_ROWS.insert(self._cursor, unit.journal)
+        REMARK_ROWS.insert(self._cursor, unit.remarks)
         ACCOUNT_ROWS.insert(
             self._cursor, [_account_row(account) for account in unit.changed_accounts.values()]
         )

@@ -54,7 +54,7 @@ from atm.ledger.commands import (
 from atm.ledger.holds import decide_hold, decide_post, decide_void, expire_holds
 from atm.ledger.limits import Limits
 from atm.ledger.posting import Posting
-from atm.ledger.requests import contents_of, same_contents
+from atm.ledger.requests import contents_of, remark_of, same_contents
 from atm.ledger.resealing import decide_rotation, reseal
 from atm.ledger.reversals import decide_reverse
 from atm.ledger.roles import allowed, changed, held
@@ -212,7 +212,12 @@ def _credit(unit: UnitOfWork, command: Credit) -> Decision:
     outcome = may_move(account)
     if outcome is OK and account is not None:
         limits = None if account.ceiling is None else Limits(unit.time_us)
-        outcome = unit.move(command.id, [Posting(CASH, command.account, command.amount)], limits=limits)
+        outcome = unit.move(
+            command.id,
+            [Posting(CASH, command.account, command.amount)],
+            limits=limits,
+            remark=remark_of(command),
+        )
     return outcome, account
 
 
@@ -223,7 +228,7 @@ def _debit(unit: UnitOfWork, command: Debit) -> Decision:
     if outcome is OK and account is not None:
         if amount > AMOUNT_MINOR_MAX:
             return Outcome.LIMIT_EXCEEDED, account
-        outcome = unit.move(command.id, [Posting(command.account, CASH, amount)])
+        outcome = unit.move(command.id, [Posting(command.account, CASH, amount)], remark=remark_of(command))
         if outcome is OK:
             note_withdrawal(unit, account, amount)
             if command.all:
@@ -235,7 +240,9 @@ def _write_off(unit: UnitOfWork, command: WriteOff) -> Decision:
     account = unit.accounts[command.account]
     outcome = OK if command.account == CASH else exists(account)
     if outcome is OK:
-        outcome = unit.move(command.id, [Posting(WRITEOFF, command.account, command.amount)])
+        outcome = unit.move(
+            command.id, [Posting(WRITEOFF, command.account, command.amount)], remark=remark_of(command)
+        )
         if outcome is OK:
             unit.note_exception("written_off")
     return outcome, account

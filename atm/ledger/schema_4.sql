@@ -45,6 +45,17 @@ CREATE TABLE receipt_detail (
     moved      INTEGER                                             -- of a debit or a transfer of all there was: how much
 ) STRICT, WITHOUT ROWID;
 
+-- The code and the text of postings whose requests had one. The posting's hash covers both.
+CREATE TABLE remark (
+    posting INTEGER NOT NULL PRIMARY KEY REFERENCES journal (posting),
+    code    INTEGER,                                               -- of the bank's own kinds of posting; NULL: none
+    text    TEXT,                                                  -- for people; NULL: none
+    CHECK (code IS NOT NULL OR text IS NOT NULL)
+) STRICT;
+
+CREATE INDEX remark_code ON remark (code) WHERE code IS NOT NULL;
+CREATE INDEX remark_text ON remark (text) WHERE text IS NOT NULL;
+
 -- Roles that the log grants to an identity or takes from it, beside those that its certificate says.
 CREATE TABLE role_change (
     name      TEXT    NOT NULL PRIMARY KEY,

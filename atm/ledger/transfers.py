@@ -8,6 +8,7 @@ from atm.ledger.accounts import may_move
 from atm.ledger.commands import AMOUNT_MINOR_MAX, OK, Batch, Leg, Outcome, Transfer
 from atm.ledger.limits import Limits
 from atm.ledger.posting import Posting
+from atm.ledger.requests import remark_of
 from atm.ledger.unit_of_work import Decision, UnitOfWork
 from atm.ledger.withdrawals import all_there_is, may_pay, note_withdrawal, restore_limit
 
@@ -18,7 +19,7 @@ def decide_transfer(unit: UnitOfWork, command: Transfer) -> Decision:
     """Move money from one customer to another."""
     payer = unit.accounts[command.account]
     amount = all_there_is(payer) if command.amount is None else command.amount
-    _, outcome = _moved(unit, command.id, (command,), (amount,))
+    _, outcome = _moved(unit, command, (command,), (amount,))
     if outcome is OK and command.all:
         unit.details["moved"] = amount
     return outcome, payer
@@ -26,14 +27,14 @@ def decide_transfer(unit: UnitOfWork, command: Transfer) -> Decision:
 
 def decide_batch(unit: UnitOfWork, command: Batch) -> Decision:
     """Do all legs or none; from feature level 2 on the receipt says which leg was refused."""
-    leg, outcome = _moved(unit, command.id, command.legs, [leg.amount for leg in command.legs])
+    leg, outcome = _moved(unit, command, command.legs, [leg.amount for leg in command.legs])
     if outcome is not OK and unit.feature_level >= DETAILS_LEVEL:
         unit.details["leg"] = leg
     return outcome, unit.accounts[command.legs[0].account]
 
 
 def _moved(
-    unit: UnitOfWork, request_id: str, legs: Sequence[Transfer | Leg], amounts: Sequence[int]
+    unit: UnitOfWork, command: Transfer | Batch, legs: Sequence[Transfer | Leg], amounts: Sequence[int]
 ) -> tuple[int, Outcome]:
     """Return the place of the leg that was refused, and why; every wrong PIN on the way counts."""
     is_limited = False
@@ -49,7 +50,7 @@ def _moved(
         is_limited |= payer.transfers_from is not None or receiver.ceiling is not None
     limits = Limits(unit.time_us) if is_limited else None
     postings = [Posting(leg.account, leg.target, amount) for leg, amount in zip(legs, amounts, strict=True)]
-    outcome = unit.move(request_id, postings, limits=limits)
+    outcome = unit.move(command.id, postings, limits=limits, remark=remark_of(command))
     if outcome is OK and limits is not None:
         for name, paid in limits.paid.items():
             note_withdrawal(unit, unit.known_account(name), paid)

@@ -26,7 +26,7 @@ from atm.ledger.commands import (
 from atm.ledger.deeds import DeedRow, deed_hash, target_of
 from atm.ledger.limits import Limits
 from atm.ledger.peppers import PepperState
-from atm.ledger.posting import NO_HASH, POSTINGS_PER_ENTRY, JournalRow, Posting, chained, funds
+from atm.ledger.posting import NO_HASH, POSTINGS_PER_ENTRY, JournalRow, Posting, Remark, chained, funds
 from atm.ledger.roles import RoleChange
 
 T = TypeVar("T")
@@ -127,6 +127,7 @@ class UnitOfWork:
         self.new_records: list[IdempotencyRecord] = []
         self.journal: list[JournalRow] = []
         self.journal_hash = journal_hash
+        self.remarks: list[tuple[int, int | None, str | None]] = []  # posting, code, text
         self.changed_balances: dict[str, Account] = {}
         self.changed_accounts: dict[str, Account] = {}
         self.changed_locks: dict[str, Account] = {}
@@ -159,11 +160,12 @@ class UnitOfWork:
         *,
         overdraft: bool = False,
         limits: Limits | None = None,
+        remark: Remark | None = None,
     ) -> Outcome:
         """Post all, each on the balances that those before it left, or none.
 
         The rules have checked the accounts' states already; under `overdraft` funds do not matter. `limits`
-        is asked about each posting for which there are funds.
+        is asked about each posting for which there are funds. `remark` is that of all postings.
         """
         rows: list[JournalRow] = []
         time_us, journal_hash = self.time_us, self.journal_hash
@@ -187,10 +189,12 @@ class UnitOfWork:
             credit.balance += amount
             self.changed_balances[debit.name] = debit
             self.changed_balances[credit.name] = credit
-            row = chained(journal_hash, number, time_us, debit, credit, amount, request_id)
+            row = chained(journal_hash, number, time_us, debit, credit, amount, request_id, remark)
             journal_hash = row[-1]
             rows.append(row)
         self.journal += rows
+        if remark is not None:
+            self.remarks += [(row[0], remark.code, remark.text) for row in rows]
         self.journal_hash = journal_hash
         return OK
 

@@ -38,6 +38,23 @@ def test_the_receipt_says_which_leg_was_refused_and_so_does_every_repetition(
     again.close()
 
 
+def test_requests_that_come_again_together_with_such_a_batch_get_their_first_receipts_too(
+    tmp_path: Path,
+) -> None:
+    lines = [
+        "a1 batch ann bob 101",
+        "b1 credit ann 5",
+        "c2 credit ann 6",
+        "d1 debit ann all",
+        "e1 credit ann 1",
+    ]
+    ledger = Ledger(tmp_path / "ledger.db")
+    ledger.apply(records(GIVEN))
+    first = ledger.apply(records(lines, first_index=7))
+    assert ledger.apply(records(lines, first_index=12)) == first
+    ledger.close()
+
+
 def test_a_batch_that_is_done_or_reused_names_no_leg() -> None:
     ledger = Ledger(":memory:")
     ledger.apply(records(GIVEN))

@@ -60,6 +60,7 @@ REQUESTS: list[ClientRequest] = [
     msgspec.convert({"id": "x", "op": "statement", "account": "ann"}, Read),
     Lookup(id="x", request_id="c1"),
     msgspec.convert({"id": "x", "op": "exceptions"}, Read),
+    msgspec.convert({"id": "x", "op": "find", "code": 7}, Read),
     msgspec.convert({"id": "x", "op": "accounts"}, Read),
     msgspec.convert({"id": "x", "op": "holds", "account": "main"}, Read),
     msgspec.convert({"id": "x", "op": "roles"}, Read),
@@ -85,9 +86,9 @@ REQUESTS: list[ClientRequest] = [
 A_TELLERS = """credit debit transfer batch hold post void reverse query statement holds login set_pin
     lookup open status"""
 AN_OPERATORS = f"""{A_TELLERS} freeze unfreeze unlock reset_pin set_limit set_ceiling write_off close
-    exceptions accounts deeds approvals approve"""
+    exceptions find accounts deeds approvals approve"""
 ALL_READS = (
-    "query statement holds lookup exceptions accounts members verify status roles deeds approvals pepper"
+    "query statement holds lookup exceptions find accounts members verify status roles deeds approvals pepper"
 )
 AN_ADMINS = """members add_member promote_member remove_member move_member replace_member transfer_leadership
     snapshot backup_begin backup_entries backup_chunk status grant_role revoke_role roles deeds

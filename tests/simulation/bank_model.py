@@ -105,9 +105,10 @@ class BankModel:
         self._removed: dict[str, int] = {}
         self.balance, self.account, self.lock, self.hold = Versions(), Versions(), Versions(), Versions()
         self.journal, self.receipt, self.reversal, self.exception = Lines(), Lines(), Lines(), Lines()
-        self.account_limit, self.receipt_detail = Versions(), Lines()
+        self.account_limit, self.receipt_detail, self.remark = Versions(), Lines(), Lines()
         self.role_change, self.pepper, self.deed = Versions(), Versions(), Lines()
         self.approval_limit, self.approval = Versions(), Versions()
+        self.remarks: dict[int, Row] = {}  # by the numbers of postings
         self._deed_hash = bytes(32)
         self._bank = Bank()
         self._hash = bytes(32)
@@ -259,6 +260,7 @@ class BankModel:
             "removed": sorted(removed.items()),
             "pin_lock": self.lock.all_at(index),
             "account_limit": self.account_limit.all_at(index),
+            "remark": list(self.remark.at(index)),
             "receipt_detail": sorted(self.receipt_detail.at(index)),
             "role_change": self.role_change.all_at(index),
             "approval_limit": self.approval_limit.all_at(index),
@@ -345,7 +347,7 @@ class BankModel:
         done = self._bank.carried_out or command
         holds = [command.id, getattr(done, "hold", ""), getattr(done, "original", "")]
         self._note_changes(entry.index, holds)
-        self._note_moves(entry, command.id)
+        self._note_moves(entry, command.id, getattr(done, "code", None), getattr(done, "text", None))
         if outcome == "ok" and isinstance(done, Reverse):
             self.reversal.add(entry.index, (done.original, command.id))
         self._note_approvals(entry.index, command.id, asked.get("request", ""))
@@ -407,11 +409,17 @@ class BankModel:
                 whose = (request_id, hold.account, hold.amount, hold.since_us, hold.until_us)
                 self.hold.put(index, request_id, (*whose, hold.state, hold.posted))
 
-    def _note_moves(self, entry: Entry, request_id: str) -> None:
+    def _note_moves(self, entry: Entry, request_id: str, code: int | None, text: str | None) -> None:
+        is_remarked = (code, text) != (None, None)
+        remark = " " + json.dumps([code, text], ensure_ascii=False, separators=(",", ":"))
         for place, (move, *balances) in enumerate(self._bank.moves):
             number = entry.index * POSTINGS_PER_ENTRY + place
             row = (number, entry.time_us, *move, *balances, request_id)
-            self._hash = hashlib.sha256(self._hash + " ".join(map(str, row)).encode()).digest()
+            whole = " ".join(map(str, row)) + (remark if is_remarked else "")
+            self._hash = hashlib.sha256(self._hash + whole.encode()).digest()
+            if is_remarked:
+                self.remarks[number] = (number, code, text)
+                self.remark.add(entry.index, self.remarks[number])
             self.journal.add(entry.index, (*row, self._hash, entry.index))
         if self._bank.flag is not None:
             self.exception.add(entry.index, (number, self._bank.flag))

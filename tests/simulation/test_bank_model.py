@@ -17,6 +17,7 @@ from atm.ledger.commands import (
     BanksOwn,
     Command,
     Expire,
+    Find,
     LevelRaise,
     LogCommand,
     LoggedCommand,
@@ -159,7 +160,8 @@ DAY = """
 """.strip().splitlines()
 
 
-READ_AS: dict[str, Callable[[str], object]] = {"n": int, "ms": int, "transfers": bool, "all": bool}
+NUMBERS = dict.fromkeys(("n", "ms", "code"), int)
+READ_AS: dict[str, Callable[[str], object]] = {**NUMBERS, "transfers": bool, "all": bool}
 
 
 def request(words: list[str], number: int) -> LogCommand:
@@ -350,6 +352,15 @@ FURTHER_LIMITS = """
 0   set_limit a=main n=300 transfers=true               ok 750 750
 0   set_limit a=main n=300                              ok 750 750
 0   transfer a=main t=ann n=100                         ok 650 650
+1   credit id=c9 a=main n=5 code=7 text=rent            ok 655 655
+1   reverse of=c9 n=5 code=8                            ok 650 650
+1   reverse of=c9 n=5 text=gone                         already_reversed 650 650
+1   batch main>ann=1                                    ok 649 649
+1   transfer a=ann t=main n=1 text=Back                 ok 211 211
+1   set_approval_limit of=write_off n=0                 ok
+1   write_off id=w1 by=otto/8 a=ann n=1 code=9          needs_approval 211 211
+1   approve by=olga/8 of=w1                             ok 212 212
+1   debit a=ann n=1 text=fee                            ok 211 211
 1   debit id=d3 a=main all=true                         limit_exceeded 650 650
 1   set_limit a=main                                    ok 650 650
 1   hold a=main n=50 ms=3600000                         ok 650 600
@@ -373,6 +384,9 @@ def test_the_ledger_and_the_model_agree_on_further_limits_and_failed_legs() -> N
     assert lived(ledger, model, FURTHER_LIMITS) == []
     reads: list[Read] = [Lookup(id="l", request_id=row[0]) for row in model.receipt.rows]
     reads += [Query(id="q", account=name) for name in ("main", "ann", "cash")]
+    reads += [Statement(id="s", account=name) for name in ("main", "ann", "cash")]
+    reads += [Find(id="f", code=code) for code in (7, 8, 9)]
+    reads += [Find(id="f", text=text, whole=whole) for text in ("rent", "R", "e") for whole in (False, True)]
     for read in reads:
         assert plain(ledger.view(read)) == view(model, read, len(FURTHER_LIMITS)), read
 

@@ -26,6 +26,7 @@ from atm.ledger.commands import (
     Credit,
     Debit,
     Exceptions,
+    Find,
     Freeze,
     GrantRole,
     Hold,
@@ -34,6 +35,7 @@ from atm.ledger.commands import (
     LimitedOp,
     Login,
     Lookup,
+    MoneyRequest,
     Open,
     Post,
     Query,
@@ -64,9 +66,13 @@ STRANGE_SHARE = 0.02  # of requests name an account of the bank's own
 PINS = ("1234", "1234", "1234", "4321", "0000")
 NO_PIN_SHARE = 0.1
 HOLD_SHARE = 0.25  # of reversals are of holds
+REMARK_SHARE = 0.1  # of what moves or holds money says what it is for
+CODES = (None, 1, 2, 65_535)
+TEXTS = (None, "Rent", "rent for November", "Größe 7", 'says "no"')
 ALL_SHARE = 0.1  # of debits and transfers are of all there is
 CEILING_SHARE = 0.3  # of limits are of a balance
 TRANSFERS_SHARE = 0.5  # of daily limits count transfers
+FIND_SHARE = 0.5
 REMEMBERED = 24
 BANKS_OWN = sorted(BANK_ACCOUNTS)
 POSTINGS_PER_ENTRY = 64
@@ -124,6 +130,8 @@ class Workload:
         kinds = list(self._plan.workload)
         (kind,) = self._chance.choices(kinds, list(self._plan.workload.values()))
         command = self._drawn(kind, self._next_id(), self._account())
+        if isinstance(command, MoneyRequest) and self._chance.random() < REMARK_SHARE:
+            command = replace(command, code=self._chance.choice(CODES), text=self._chance.choice(TEXTS))
         self._known_requests.note(command)
         return command
 
@@ -140,11 +148,22 @@ class Workload:
                 return Statement(id=request_id, account=account, limit=limit, before=before)
             case 2:
                 return Lookup(id=request_id, request_id=self._known(self._known_requests.money)[0])
-            case 3:
-                return Exceptions(id=request_id, limit=limit, before=before)
             case 4:
                 after = account if chance.random() < 0.5 else None
                 return Accounts(id=request_id, limit=limit, after=after)
+            case 3 if chance.random() < FIND_SHARE:
+                code = chance.choice(CODES)
+                text = chance.choice((*TEXTS[1:], *TEXTS) if code else ("r", *TEXTS[1:]))
+                return Find(
+                    id=request_id,
+                    code=code,
+                    text=text,
+                    whole=chance.random() < 0.5,
+                    limit=limit,
+                    before=before,
+                )
+            case 3:
+                return Exceptions(id=request_id, limit=limit, before=before)
             case 5 if chance.random() < 0.5:
                 return Holds(id=request_id, account=account, limit=limit)
             case 5:

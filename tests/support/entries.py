@@ -13,6 +13,8 @@
     e1 set_ceiling ann 500    e2 set_ceiling ann none    d2 debit ann all
     a1 approve w1             n1 set_approval_limit write_off 500 (or none)
 
+What moves or holds money may end in `code 7`, in `for any words`, or in both, in this order.
+
 `debit`, `transfer`, `hold` and each leg of a `batch` may end in `pin 1234`; the PIN `UNHASHED` is one that
 its server did not hash. `expire` is the leader's own and
 has no id, and ends as many as it says; `-` is a no-op. Spans of time are `60s`, `5m`, `2h`, `1d`, or several
@@ -24,6 +26,8 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Sequence
 from typing import cast
+
+from msgspec.structs import replace
 
 from atm.identity import Role
 from atm.ledger.commands import (
@@ -48,6 +52,7 @@ from atm.ledger.commands import (
     LogCommand,
     LoggedCommand,
     Login,
+    MoneyRequest,
     Open,
     Post,
     Query,
@@ -164,6 +169,12 @@ def logged(asked: LogCommand, actor: str = LOCAL, *roles: Role) -> LoggedCommand
 def command(line: str) -> Command:
     """Return the command that a line stands for."""
     request_id, op, rest = (*line.replace("UNHASHED", NOT_HASHED).split(maxsplit=2), "")[:3]
+    if op in {*MONEY, "batch"} and (" code " in rest or " for " in rest):
+        rest, _, text = rest.partition(" for ")
+        rest, _, code = rest.partition(" code ")
+        asked = command(f"{request_id} {op} {rest}")
+        assert isinstance(asked, MoneyRequest)
+        return replace(asked, code=int(code) if code else None, text=text or None)
     if op == "batch":
         return Batch(id=request_id, legs=tuple(_leg(text) for text in rest.split(",")))
     if op in MONEY:

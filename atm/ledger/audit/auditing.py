@@ -25,11 +25,11 @@ from atm.ledger.audit.checks import APPROVAL_CHECKS, CHECKS, DEED_CHECKS
 from atm.ledger.audit.detail_checks import DETAIL_CHECKS
 from atm.ledger.audit.digest import table_digest, table_names
 from atm.ledger.audit.findings import Findings
-from atm.ledger.audit.journal_walk import JOURNAL, JournalWalk
+from atm.ledger.audit.journal_walk import JOURNAL, REMARKED_JOURNAL, JournalWalk, RemarkedRow
 from atm.ledger.audit.read_only import DamagedLedger, NoLedger, open_read_only
 from atm.ledger.database import SCHEMAS, brief, expected_schema, schema_of
 from atm.ledger.deeds import DEED_COLUMNS, deed_hash
-from atm.ledger.posting import NO_HASH, JournalRow
+from atm.ledger.posting import NO_HASH
 
 DEEDS = f"select {DEED_COLUMNS}, hash from deed order by deed"
 PROBLEMS_MAX = 60  # reported, so that the answer fits a frame; the others are counted
@@ -141,7 +141,8 @@ class _Audit:
 
     def _walk(self, walk: JournalWalk) -> None:
         try:
-            walk.walk_rows(cast(Iterator[JournalRow], self._cursor.execute(JOURNAL)))
+            journal = REMARKED_JOURNAL if "remark" in table_names(self._cursor) else JOURNAL
+            walk.walk_rows(cast(Iterator[RemarkedRow], self._cursor.execute(journal)))
         except UNREADABLE:
             self._report(f"the journal cannot be read after posting {walk.last_posting}")
             raise

@@ -22,6 +22,16 @@ DETAIL_CHECKS = (
         where moved is not null and (outcome <> 'ok' or op not in ('debit', 'transfer'))""",
     ),
     Check(
+        "posting {0}: its code and text are {1}, and the request {2} said {3}",
+        f"""select posting, iif(remark.posting is null, 'none', json_array(code, text)), receipt.request_id,
+            json_array({said("asked", "code")}, {said("asked", "text")})
+        from journal join receipt using (request_id) join receipt as asked on asked.request_id =
+            iif(receipt.op = 'approve', {said("receipt", "request")}, receipt.request_id)
+        left join remark using (posting)
+        where code is not {said("asked", "code")} or text is not {said("asked", "text")}
+            or (remark.posting is not null and code is null and text is null)""",
+    ),
+    Check(
         "account {0}: its ceiling is {1}, and the last deed that set one says {2}",
         """select account, ceiling, amount from account_limit left join
             (select target, max(deed), amount from deed where op = 'set_ceiling' and outcome = 'ok'

@@ -767,11 +767,13 @@ class DetailedReceipt(LedgerReceipt, frozen=True, kw_only=True, gc=False):
     """A receipt that says more, from feature level 2 on; what does not apply is None.
 
     `leg` is that leg of a batch, counted from 0, for which it was refused; `moved` the amount of a debit or a
-    transfer of all there was, in minor units.
+    transfer of all there was, in minor units; `active_holds` how many an account has that was frozen, or
+    that is not empty and so was not closed: 1,000 for as many, or more.
     """
 
     leg: int | None = None
     moved: int | None = None
+    active_holds: int | None = None
 
 
 class Line(Struct, frozen=True, kw_only=True, omit_defaults=True):

@@ -36,7 +36,7 @@ RECEIPT_COLUMNS = (
 # The join puts the ids first: with `in`, SQLite would sort them into a table of its own before it looks.
 RECEIPTS = f"select {RECEIPT_COLUMNS} from json_each(?) cross join receipt on request_id = value"
 RECEIPT = f"select {RECEIPT_COLUMNS} from receipt where request_id = ?"
-RECEIPT_DETAIL = "select leg, moved from receipt_detail where request_id = ?"
+RECEIPT_DETAIL = "select leg, moved, active_holds from receipt_detail where request_id = ?"
 ACCOUNT_COLUMNS = """select account, amount, opened_us, state, held, pin, wrong_pins, daily_limit,
     counted_from_us, withdrawn{} from balance left join account using (account)"""
 LOCK_COLUMNS = """, locked_until_us, coalesce(pins_day, 0), coalesce(wrong_today, 0),
@@ -88,7 +88,12 @@ ACCOUNTS_KEPT_MAX = 20_000  # in memory, some 400 bytes each
 
 ROWS_AT_ONCE = 8
 
-RECEIPT_DETAILS = ("leg", "moved")  # what some receipts say besides, as `receipt_detail` has it
+RECEIPT_DETAILS = (
+    "leg",
+    "moved",
+    "active_holds",
+)  # what some receipts say besides, as `receipt_detail` has it
+SAY_MORE = frozenset({"batch", "freeze", "close"})  # whose receipts may; and those of all there is
 
 Row = tuple[str | int | float | bytes | None, ...]
 Stored = TypeVar("Stored", ApprovalLimit, ApprovalRecord, PepperState)
@@ -125,7 +130,7 @@ REMARK_ROWS = Insertion("remark", columns=3)
 ACCOUNT_ROWS = Insertion("account", 9, SET_ACCOUNT)
 LOCK_ROWS = Insertion("pin_lock", 6, SET_LOCK)
 ACCOUNT_LIMIT_ROWS = Insertion("account_limit", 3, SET_ACCOUNT_LIMIT)
-RECEIPT_DETAIL_ROWS = Insertion("receipt_detail", columns=3)
+RECEIPT_DETAIL_ROWS = Insertion("receipt_detail", columns=4)
 HOLD_ROWS = Insertion("hold", 7, SET_HOLD)
 REVERSAL_ROWS = Insertion("reversal", columns=2)
 EXCEPTION_ROWS = Insertion("exception", columns=2)
@@ -265,7 +270,7 @@ class SqliteRows:
     def _record(self, row: Row) -> IdempotencyRecord:
         request_id, op, _, amount, *_ = row
         further = None
-        if self.has_level_2 and (op == "batch" or (amount is None and op in {"debit", "transfer"})):
+        if self.has_level_2 and (op in SAY_MORE or (amount is None and op in {"debit", "transfer"})):
             further = _only_row(self._execute(RECEIPT_DETAIL, (request_id,)))
         return _record(row, further)
 

@@ -42,7 +42,8 @@ CREATE TABLE account_limit (
 CREATE TABLE receipt_detail (
     request_id TEXT    NOT NULL PRIMARY KEY REFERENCES receipt (request_id),
     leg        INTEGER,                                            -- of a batch: the one that was refused, from 0
-    moved      INTEGER                                             -- of a debit or a transfer of all there was: how much
+    moved      INTEGER,                                            -- of a debit or a transfer of all there was: how much
+    active_holds INTEGER                                           -- of an account that was frozen, or not closed as it is not empty: how many
 ) STRICT, WITHOUT ROWID;
 
 -- The code and the text of postings whose requests had one. The posting's hash covers both.

@@ -9,10 +9,8 @@ from atm.ledger.commands import AMOUNT_MINOR_MAX, OK, Batch, Leg, Outcome, Trans
 from atm.ledger.limits import Limits
 from atm.ledger.posting import Posting
 from atm.ledger.requests import remark_of
-from atm.ledger.unit_of_work import Decision, UnitOfWork
+from atm.ledger.unit_of_work import DETAILS_LEVEL, Decision, UnitOfWork
 from atm.ledger.withdrawals import all_there_is, may_pay, note_withdrawal, restore_limit
-
-DETAILS_LEVEL = 2  # the feature level from which on receipts say more
 
 
 def decide_transfer(unit: UnitOfWork, command: Transfer) -> Decision:

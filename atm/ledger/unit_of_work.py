@@ -31,6 +31,7 @@ from atm.ledger.roles import RoleChange
 
 T = TypeVar("T")
 
+DETAILS_LEVEL = 2  # the feature level from which on receipts may say more: see `DetailedReceipt`
 TOMBSTONE = "tombstone"  # the `op` under an id that was reversed before its request arrived
 
 HoldState = Literal["active", "posted", "voided", "expired"]

@@ -42,7 +42,7 @@ Row = tuple[Any, ...]
 
 TOMBSTONE = {"op": "tombstone"}
 POSTINGS_PER_ENTRY = 64
-FURTHER = ("leg", "moved")  # the columns of `receipt_detail`
+FURTHER = ("leg", "moved", "active_holds")  # the columns of `receipt_detail`
 
 
 class Versions:

@@ -329,10 +329,12 @@ class Bank:
         match command:
             case Freeze():
                 account.state = "frozen"
+                self._tell_holds(command.account)
             case Unfreeze():
                 account.state = "open"
             case Close():
                 if account.balance != 0 or self.held(command.account) != 0:
+                    self._tell_holds(command.account)
                     raise Refused("not_empty")
                 account.state = "closed"
             case SetPin(pin=pin, old_pin=old_pin):
@@ -359,6 +361,11 @@ class Bank:
                     account.transfers_since = self.index
             case SetCeiling(amount=amount):
                 account.ceiling = amount
+
+    def _tell_holds(self, name: str) -> None:
+        number = sum(1 for h in self.holds.values() if h.account == name and h.state == "active")
+        if number and self.level >= 2:
+            self.further["active_holds"] = min(HOLDS, number)
 
     def _customer(self, name: str) -> Account:
         if name in BANK or name not in self.accounts:

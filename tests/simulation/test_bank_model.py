@@ -370,6 +370,12 @@ FURTHER_LIMITS = """
 1   debit id=d4 a=ann all=true                          ok 0 0
 1   debit id=d4 a=ann all=true                          ok 0 0
 1   debit id=d4 a=ann n=211                             id_reused 0 0
+1   close a=main                                        not_empty 650 600
+1   freeze id=f1 a=main                                 ok 650 600
+1   freeze id=f1 a=main                                 ok 650 600
+1   freeze a=ann                                        ok 0 0
+1   unfreeze a=main                                     ok 650 600
+1   unfreeze a=ann                                      ok 0 0
 2   expire
 24  set_limit a=main n=300 transfers=true               ok 650 650
 24  transfer id=t2 a=main t=ann n=300                   ok 350 350

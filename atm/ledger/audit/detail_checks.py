@@ -12,6 +12,12 @@ DETAIL_CHECKS = (
             or leg not between 0 and json_array_length(details, '$.legs') - 1)""",
     ),
     Check(
+        "receipt of {0}: it tells of {1} active holds, and is {2} of a {3}",
+        """select request_id, active_holds, outcome, op from receipt_detail join receipt using (request_id)
+        where active_holds is not null and (active_holds < 1 or balance - available < 1
+            or (op, outcome) not in (values ('freeze', 'ok'), ('close', 'not_empty')))""",
+    ),
+    Check(
         "receipt of {0}: it says that {1} was all there was, and what was moved is {2}",
         f"""select receipt.request_id, moved, journal.amount from receipt
         left join receipt_detail using (request_id) left join journal on posting = receipt.log_index * 64

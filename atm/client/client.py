@@ -30,6 +30,7 @@ from atm.ledger.commands import (
     Debit,
     Deeds,
     Exceptions,
+    Find,
     Freeze,
     Hold,
     Holds,
@@ -126,33 +127,89 @@ class Client:
 
     # -- money -------------------------------------------------------------------------------------
     # Every operation may also answer "no_such_account", "account_closed", "account_frozen" or "id_reused";
-    # what takes a PIN, "wrong_pin" or "locked". Amounts are minor units.
+    # what takes a PIN, "wrong_pin" or "locked". Amounts are minor units. A `code` (1 to 65535) and a `text`
+    # (up to 140 characters) say what a posting is for, in statements and exports, and to `find` it.
 
-    def credit(self, account: str, amount: int, *, request_id: str | None = None) -> Receipt:
+    def credit(
+        self,
+        account: str,
+        amount: int,
+        *,
+        code: int | None = None,
+        text: str | None = None,
+        request_id: str | None = None,
+    ) -> Receipt:
         """Pay cash into an account: "ok", "limit_exceeded", "ceiling_exceeded"."""
-        return self.ask(Credit(id=_id_or_new(request_id), account=account, amount=amount))
+        request_id = _id_or_new(request_id)
+        return self.ask(Credit(id=request_id, account=account, amount=amount, code=code, text=text))
 
     def debit(
-        self, account: str, amount: int, *, pin: str | None = None, request_id: str | None = None
+        self,
+        account: str,
+        amount: int | None = None,
+        *,
+        everything: bool = False,
+        pin: str | None = None,
+        code: int | None = None,
+        text: str | None = None,
+        request_id: str | None = None,
     ) -> Receipt:
-        """Pay cash out of an account: "ok", "insufficient_funds", "limit_exceeded"."""
-        return self.ask(Debit(id=_id_or_new(request_id), account=account, amount=amount, pin=pin))
+        """Pay cash out of an account: "ok", "insufficient_funds", "limit_exceeded".
+
+        In place of an amount, `everything` that is available: the receipt's `moved` is how much that was.
+        """
+        return self.ask(
+            Debit(
+                id=_id_or_new(request_id),
+                account=account,
+                amount=amount,
+                all=everything,
+                pin=pin,
+                code=code,
+                text=text,
+            )
+        )
 
     def transfer(
-        self, source: str, target: str, amount: int, *, pin: str | None = None, request_id: str | None = None
+        self,
+        source: str,
+        target: str,
+        amount: int | None = None,
+        *,
+        everything: bool = False,
+        pin: str | None = None,
+        code: int | None = None,
+        text: str | None = None,
+        request_id: str | None = None,
     ) -> Receipt:
         """Move money from `source` (the receipt has its balance) to `target`: "ok", "insufficient_funds",
-        "limit_exceeded" (where transfers count), "ceiling_exceeded" (of `target`).
+        "limit_exceeded" (where transfers count), "ceiling_exceeded" (of `target`). `everything`: see `debit`.
         """
-        transfer = Transfer(id=_id_or_new(request_id), account=source, target=target, amount=amount, pin=pin)
+        transfer = Transfer(
+            id=_id_or_new(request_id),
+            account=source,
+            target=target,
+            amount=amount,
+            all=everything,
+            pin=pin,
+            code=code,
+            text=text,
+        )
         return self.ask(transfer)
 
-    def batch(self, legs: Iterable[Leg], *, request_id: str | None = None) -> Receipt:
+    def batch(
+        self,
+        legs: Iterable[Leg],
+        *,
+        code: int | None = None,
+        text: str | None = None,
+        request_id: str | None = None,
+    ) -> Receipt:
         """Do up to 64 transfers in order, all or none: the outcome of the first that is refused, or "ok".
 
         The receipt's `leg` is the place of that one, from 0.
         """
-        return self.ask(Batch(id=_id_or_new(request_id), legs=tuple(legs)))
+        return self.ask(Batch(id=_id_or_new(request_id), legs=tuple(legs), code=code, text=text))
 
     def hold(
         self,
@@ -161,17 +218,36 @@ class Client:
         expires_ms: int = HOLD_MS,
         *,
         pin: str | None = None,
+        code: int | None = None,
+        text: str | None = None,
         request_id: str | None = None,
     ) -> Receipt:
         """Reserve an amount under the `request_id`: "ok", "insufficient_funds", "limit_exceeded"."""
-        request_id = _id_or_new(request_id)
-        return self.ask(Hold(id=request_id, account=account, amount=amount, expires_ms=expires_ms, pin=pin))
+        return self.ask(
+            Hold(
+                id=_id_or_new(request_id),
+                account=account,
+                amount=amount,
+                expires_ms=expires_ms,
+                pin=pin,
+                code=code,
+                text=text,
+            )
+        )
 
-    def post(self, hold: str, amount: int | None = None, *, request_id: str | None = None) -> Receipt:
+    def post(
+        self,
+        hold: str,
+        amount: int | None = None,
+        *,
+        code: int | None = None,
+        text: str | None = None,
+        request_id: str | None = None,
+    ) -> Receipt:
         """Pay out what was held, or a part of it and release the rest: "ok", "exceeds_hold",
         "hold_not_found", "hold_already_posted", "hold_already_voided". An expired hold is still paid.
         """
-        return self.ask(Post(id=_id_or_new(request_id), hold=hold, amount=amount))
+        return self.ask(Post(id=_id_or_new(request_id), hold=hold, amount=amount, code=code, text=text))
 
     def void(self, hold: str, *, request_id: str | None = None) -> Receipt:
         """Release what was held: "ok", "hold_not_found", "hold_already_posted", "hold_already_voided",
@@ -179,7 +255,15 @@ class Client:
         """
         return self.ask(Void(id=_id_or_new(request_id), hold=hold))
 
-    def reverse(self, original: str, amount: int | None = None, *, request_id: str | None = None) -> Receipt:
+    def reverse(
+        self,
+        original: str,
+        amount: int | None = None,
+        *,
+        code: int | None = None,
+        text: str | None = None,
+        request_id: str | None = None,
+    ) -> Receipt:
         """Book the opposite of the request with the id `original`, or of a part of it, once: "ok",
         "already_reversed", "exceeds_original", "insufficient_funds".
 
@@ -187,11 +271,21 @@ class Client:
         "hold_already_voided", "hold_expired".
         "original_not_found": it moved nothing, and if it arrives later it will be declined for ever.
         """
-        return self.ask(Reverse(id=_id_or_new(request_id), original=original, amount=amount))
+        request_id = _id_or_new(request_id)
+        return self.ask(Reverse(id=request_id, original=original, amount=amount, code=code, text=text))
 
-    def write_off(self, account: str, amount: int, *, request_id: str | None = None) -> Receipt:
+    def write_off(
+        self,
+        account: str,
+        amount: int,
+        *,
+        code: int | None = None,
+        text: str | None = None,
+        request_id: str | None = None,
+    ) -> Receipt:
         """Pay an account, or the missing cash (`cash`), out of the bank's `writeoff`: "ok"."""
-        return self.ask(WriteOff(id=_id_or_new(request_id), account=account, amount=amount))
+        request_id = _id_or_new(request_id)
+        return self.ask(WriteOff(id=request_id, account=account, amount=amount, code=code, text=text))
 
     # -- accounts ----------------------------------------------------------------------------------
 
@@ -279,6 +373,21 @@ class Client:
     def exceptions(self, limit: int = 20, before: int | None = None) -> Receipt:
         """Return as `lines` the postings that a person should look at, the latest first."""
         return self.ask(Exceptions(id=new_request_id(), limit=limit, before=before))
+
+    def find(
+        self,
+        code: int | None = None,
+        text: str | None = None,
+        *,
+        whole: bool = False,
+        limit: int = 20,
+        before: int | None = None,
+    ) -> Receipt:
+        """Return as `lines` the postings with this code and this text in theirs (`whole`: all of it), the
+        latest first. A page may be shorter than `limit`, or empty: `next` alone says whether there may be more.
+        """
+        request_id = new_request_id()
+        return self.ask(Find(id=request_id, code=code, text=text, whole=whole, limit=limit, before=before))
 
     def accounts(self, limit: int = 100, after: str | None = None) -> Receipt:
         """Return up to 100 of the customers' `accounts` by name; the next page comes `after` its `next`."""

@@ -11,15 +11,19 @@ from msgspec.structs import asdict
 from atm.client.errors import InvalidAccount, InvalidAmount, InvalidPin, InvalidRequest, InvalidRequestId
 from atm.ledger.commands import (
     AMOUNT_MINOR_MAX,
+    CODE_MAX,
     END_USER_CHARS_MAX,
+    TEXT_CHARS_MAX,
     AccountName,
     AmountMinor,
     Batch,
+    Code,
     Command,
     EndUser,
     Leg,
     Read,
     RequestId,
+    Text,
 )
 
 ACCOUNT_RULE = "An account's name is 1 to 64 letters, digits or . _ - and starts with a letter or digit"
@@ -28,6 +32,8 @@ REQUEST_ID_RULE = "A request id is 1 to 64 printable ASCII characters without sp
 END_USER_RULE = (
     f"An end user's name is 1 to {END_USER_CHARS_MAX} letters, digits or _ . -, the first no . and no -"
 )
+CODE_RULE = f"A code is a whole number from 1 to {CODE_MAX}"
+TEXT_RULE = f"A text is 1 to {TEXT_CHARS_MAX} characters that a screen shows, without a blank at either end"
 PIN_RULE = "A PIN is 4 to 12 digits"
 
 _PLAIN_PIN = re.compile(r"[0-9]{4,12}", re.ASCII)
@@ -37,6 +43,8 @@ _RULES: tuple[tuple[object, type[InvalidRequest], str], ...] = (
     (AmountMinor, InvalidAmount, AMOUNT_RULE),
     (RequestId, InvalidRequestId, REQUEST_ID_RULE),
     (EndUser, InvalidRequest, END_USER_RULE),
+    (Code, InvalidRequest, CODE_RULE),
+    (Text, InvalidRequest, TEXT_RULE),
 )
 
 

@@ -117,8 +117,9 @@ def decide_administration(  # noqa: C901, PLR0912 - a case for each kind
             account.daily_limit = command.amount
             _count_transfers(unit, account, counted=command.transfers)
         case SetCeiling():
-            account.ceiling = command.amount
-            unit.change_account_limit(account)
+            if account.ceiling != command.amount:
+                account.ceiling = command.amount
+                unit.change_account_limit(account)
             return OK, account
         case _:
             assert_never(command)

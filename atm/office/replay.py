@@ -14,6 +14,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from typing import TextIO
 
 import msgspec
+from msgspec.structs import replace
 
 from atm.client import Client, Leg, NotAllowed, Receipt
 from atm.ledger.audit.extract import JournalLine
@@ -26,6 +27,7 @@ from atm.ledger.commands import (
     Command,
     Credit,
     Debit,
+    Post,
     Reverse,
     Transfer,
     WriteOff,
@@ -34,6 +36,7 @@ from atm.permissions import needed
 from atm.spreadsheet import cell_text
 
 NUMBERS = ("posting", "time_us", "amount", "debit_balance", "credit_balance")
+LATER_COLUMNS = ("code", "text")  # which an export of release 1.1 has not
 EXPIRY_POLL_S = 0.02
 EXPIRY_S_MAX = 10.0
 LEFT_OUT = (
@@ -63,12 +66,14 @@ def read_jsonl(file: TextIO) -> Iterator[JournalLine]:
 def read_csv(file: TextIO) -> Iterator[JournalLine]:
     """Yield the postings of an export as CSV; raise `BadFile`."""
     reader = csv.DictReader(file)
-    if tuple(reader.fieldnames or ()) != JournalLine.__struct_fields__:
-        raise BadFile(f"line 1 must name these columns: {','.join(JournalLine.__struct_fields__)}")
+    columns = JournalLine.__struct_fields__
+    if tuple(reader.fieldnames or ()) not in {columns, columns[: -len(LATER_COLUMNS)]}:
+        raise BadFile(f"line 1 must name these columns: {','.join(columns)}")
     try:
         for row in reader:
             values: dict[str, object] = {name: cell_text(value) or None for name, value in row.items()}
             values |= {name: int(row[name]) for name in NUMBERS}
+            values["code"] = int(row["code"]) if row.get("code") else None
             yield msgspec.convert(values, JournalLine)
     except (csv.Error, ValueError, TypeError) as error:
         raise BadFile(f"line {reader.line_num} is no posting: {error}") from error
@@ -105,7 +110,7 @@ class Replay:
         first = request[0]
         if first.exception == "overdrawn":
             return self._book_overdraft(first)
-        return self._book_command(_command(request), first)
+        return self._book_command(replace(_command(request), code=first.code, text=first.text), first)
 
     def _open_account(self, account: str) -> None:
         if account not in self._known:
@@ -122,8 +127,9 @@ class Replay:
         if receipt.outcome == "not_allowed":
             raise NotAllowed(needed(str(command.__struct_config__.tag)))
         if receipt.outcome != "ok":
+            leg = "" if receipt.leg is None else f" (leg {receipt.leg + 1})"
             raise NotBooked(
-                f"posting {line.posting} (request {line.request_id}) was not booked: {receipt.outcome}. "
+                f"posting {line.posting} (request {line.request_id}) was not booked: {receipt.outcome}{leg}. "
                 "Import into a new cluster that has no other clients"
             )
         return receipt
@@ -146,13 +152,13 @@ class Replay:
             time.sleep(EXPIRY_POLL_S)
         self._book_command(Reverse(id=_derived("back", line.request_id), original=lend), line)
         self.helped += 1
-        receipt = client.post(hold, request_id=line.request_id)
+        receipt = client.ask(Post(id=line.request_id, hold=hold, code=line.code, text=line.text))
         if receipt.outcome != "ok":
             raise NotBooked(f"posting {line.posting} was not booked: {receipt.outcome}")
         return receipt
 
 
-def _command(request: Sequence[JournalLine]) -> Command:
+def _command(request: Sequence[JournalLine]) -> Credit | Debit | Transfer | Batch | Reverse | WriteOff:
     """Return the request that books these postings."""
     first = request[0]
     request_id, amount = first.request_id, first.amount

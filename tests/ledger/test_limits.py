@@ -115,6 +115,13 @@ def test_a_limit_without_an_amount_has_no_transfers_to_count() -> None:
         command("m1 set_limit ann none transfers")
 
 
+def test_to_take_off_what_was_never_set_leaves_no_row() -> None:
+    ledger = Ledger(":memory:")
+    ledger.apply(records(["level 2", "e1 set_ceiling main none", "m1 set_limit main none"]))
+    assert ledger._cursor.execute("select count(*) from account_limit").get == 0
+    ledger.close()
+
+
 def test_a_query_says_the_ceiling_and_that_transfers_count() -> None:
     ledger = Ledger(":memory:")
     ledger.apply(records(["level 2", "e1 set_ceiling main 600", "m1 set_limit main 100 transfers"]))

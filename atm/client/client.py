@@ -15,7 +15,7 @@ from msgspec.structs import replace
 from atm.client.errors import ClientClosed, UnknownNode
 from atm.client.node_status import ClusterStatus, NodeStatus, ask_all
 from atm.client.receipt import Receipt, new_request_id
-from atm.client.request_rules import check_request
+from atm.client.request_rules import check_either, check_request
 from atm.client.retrying import RetryingSender
 from atm.client.route import Route
 from atm.config import Cluster, load
@@ -158,6 +158,7 @@ class Client:
 
         In place of an amount, `everything` that is available: the receipt's `moved` is how much that was.
         """
+        check_either(amount, everything=everything)
         return self.ask(
             Debit(
                 id=_id_or_new(request_id),
@@ -185,6 +186,7 @@ class Client:
         """Move money from `source` (the receipt has its balance) to `target`: "ok", "insufficient_funds",
         "limit_exceeded" (where transfers count), "ceiling_exceeded" (of `target`). `everything`: see `debit`.
         """
+        check_either(amount, everything=everything)
         transfer = Transfer(
             id=_id_or_new(request_id),
             account=source,
@@ -384,7 +386,7 @@ class Client:
         before: int | None = None,
     ) -> Receipt:
         """Return as `lines` the postings with this code and this text in theirs (`whole`: all of it), the
-        latest first. A page may be shorter than `limit`, or empty: `next` alone says whether there may be more.
+        latest first. A page may be short, or empty: `next` alone says whether there may be more.
         """
         request_id = new_request_id()
         return self.ask(Find(id=request_id, code=code, text=text, whole=whole, limit=limit, before=before))

@@ -62,6 +62,12 @@ def check_request(request: Command | Read) -> None:
         raise _refusal(request, str(error)) from None
 
 
+def check_either(amount: object, *, everything: bool) -> None:
+    """Raise `InvalidAmount` unless there is an amount, or everything is asked for, and not both."""
+    if (amount is None) is not everything:
+        raise InvalidAmount(f"{AMOUNT_RULE}; with everything=True there is none")
+
+
 def check_account(account: str) -> None:
     """Raise `InvalidAccount` unless it has the form of an account's name."""
     try:

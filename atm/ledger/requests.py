@@ -37,18 +37,15 @@ def contents_of(command: Command, generation: int = FIRST_GENERATION) -> Content
     """
     match command:
         case Credit():
-            remark = _remark(command)
-            details = _json(remark) if remark else None
+            besides = _besides(command)
+            details = _json(besides) if besides else None
             return Contents(op="credit", account=command.account, amount=command.amount, details=details)
         case Debit():
-            said = ({"all": True} if command.all else {}) | _remark(command)
-            details = _json(said) if said else None
+            besides = _besides(command, everything=command.all)
+            details = _json(besides) if besides else None
             return Contents(op="debit", account=command.account, amount=command.amount, details=details)
         case Transfer():
-            said = {"target": command.target}
-            if command.all or command.code or command.text:
-                said |= ({"all": True} if command.all else {}) | _remark(command)
-            details = _json(said)
+            details = _json({"target": command.target} | _besides(command, everything=command.all))
             return Contents(op="transfer", account=command.account, amount=command.amount, details=details)
         case _:
             fields = asdict(command)
@@ -76,11 +73,11 @@ def remark_of(command: MoneyRequest) -> Remark | None:
     return Remark(command.code, command.text)
 
 
-def _remark(command: MoneyRequest) -> dict[str, Any]:
-    """Return the code and the text as far as there are any."""
-    if command.code is None and command.text is None:
+def _besides(command: MoneyRequest, *, everything: bool = False) -> dict[str, Any]:
+    """Return that all there is was asked for, the code and the text, as far as there are any."""
+    if command.code is None and command.text is None and not everything:
         return {}
-    said = {"code": command.code, "text": command.text}
+    said = {"all": everything or None, "code": command.code, "text": command.text}
     return {name: value for name, value in said.items() if value is not None}
 
 

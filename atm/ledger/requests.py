@@ -37,8 +37,8 @@ def contents_of(command: Command, generation: int = FIRST_GENERATION) -> Content
     """
     match command:
         case Credit():
-            besides = _besides(command)
-            details = _json(besides) if besides else None
+            has_remark = command.code is not None or command.text is not None
+            details = _json(_besides(command)) if has_remark else None
             return Contents(op="credit", account=command.account, amount=command.amount, details=details)
         case Debit():
             besides = _besides(command, everything=command.all)

@@ -188,16 +188,18 @@ class SqliteRows:
         balances = unit.changed_balances
         BALANCE_ROWS.insert(self._cursor, [(name, account.balance) for name, account in balances.items()])
         JOURNAL_ROWS.insert(self._cursor, unit.journal)
-        REMARK_ROWS.insert(self._cursor, unit.remarks)
+        if unit.remarks:
+            REMARK_ROWS.insert(self._cursor, unit.remarks)
         ACCOUNT_ROWS.insert(
             self._cursor, [_account_row(account) for account in unit.changed_accounts.values()]
         )
         if unit.changed_locks:
             LOCK_ROWS.insert(self._cursor, list(map(_lock_row, unit.changed_locks.values())))
-        ACCOUNT_LIMIT_ROWS.insert(
-            self._cursor, [_limit_row(each) for each in unit.changed_account_limits.values()]
-        )
-        RECEIPT_DETAIL_ROWS.insert(self._cursor, _detail_rows(unit.new_records))
+        if unit.changed_account_limits:
+            limits = [_limit_row(account) for account in unit.changed_account_limits.values()]
+            ACCOUNT_LIMIT_ROWS.insert(self._cursor, limits)
+        if unit.detailed:
+            RECEIPT_DETAIL_ROWS.insert(self._cursor, list(map(_detail_row, unit.detailed)))
         HOLD_ROWS.insert(self._cursor, list(map(_hold_row, unit.changed_holds.values())))
         REVERSAL_ROWS.insert(self._cursor, list(unit.reversals.items()))
         EXCEPTION_ROWS.insert(self._cursor, unit.exceptions)
@@ -351,12 +353,8 @@ def _record(row: Row, further: Row | None) -> IdempotencyRecord:
         raise Unreadable(f"a receipt that cannot be read ({error})") from error
 
 
-def _detail_rows(records: Sequence[IdempotencyRecord]) -> list[Row]:
-    return [
-        (record.receipt.id, *(getattr(record.receipt, name) for name in RECEIPT_DETAILS))
-        for record in records
-        if type(record.receipt) is DetailedReceipt
-    ]
+def _detail_row(receipt: DetailedReceipt) -> Row:
+    return receipt.id, *(getattr(receipt, name) for name in RECEIPT_DETAILS)
 
 
 def _account(row: Any) -> Account:

@@ -126,6 +126,7 @@ class UnitOfWork:
         self.details: dict[str, int] = {}  # that the next receipt says besides
         self.feature_level = 1  # of the cluster, as of the entry that is being decided
         self.new_records: list[IdempotencyRecord] = []
+        self.detailed: list[DetailedReceipt] = []  # of the new receipts, those that say more
         self.journal: list[JournalRow] = []
         self.journal_hash = journal_hash
         self.remarks: list[tuple[int, int | None, str | None]] = []  # posting, code, text
@@ -273,7 +274,7 @@ class UnitOfWork:
             balance, available = account.balance, account.available
         if self.details:
             details, self.details = self.details, {}
-            return DetailedReceipt(
+            receipt = DetailedReceipt(
                 id=request_id,
                 outcome=outcome,
                 balance=balance,
@@ -282,6 +283,8 @@ class UnitOfWork:
                 time_us=self.time_us,
                 **details,
             )
+            self.detailed.append(receipt)
+            return receipt
         return LedgerReceipt(
             id=request_id,
             outcome=outcome,

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 
 from atm.ledger.commands import Query
@@ -113,6 +115,17 @@ time | request                        | outcome        | ledger | available | bo
 def test_a_limit_without_an_amount_has_no_transfers_to_count() -> None:
     with pytest.raises(ValueError, match="nothing that transfers could count towards"):
         command("m1 set_limit ann none transfers")
+
+
+def test_a_ceiling_outlives_a_restart(tmp_path: Path) -> None:
+    ledger = Ledger(tmp_path / "ledger.db")
+    ledger.apply(records(["level 2", "e1 set_ceiling main 100"]))
+    ledger.close()
+    ledger = Ledger(tmp_path / "ledger.db")
+    [receipt] = ledger.apply(records(["c1 credit main 101"], first_index=3))
+    assert receipt is not None
+    assert receipt.outcome == "ceiling_exceeded"
+    ledger.close()
 
 
 def test_to_take_off_what_was_never_set_leaves_no_row() -> None:

@@ -91,7 +91,7 @@ DETAILS = (
         name="limits are forgotten by a restart",
         what="a ceiling is lost with the memory",
         edits=(Edit("SqliteRows.write_unit", "ACCOUNT_LIMIT_ROWS.insert(...)", "pass"),),
-        caught_by=CEILING,
+        caught_by=LIMIT_TESTS + "test_a_ceiling_outlives_a_restart",
     ),
     Mutant(
         name="all that is in the ledger",

@@ -254,10 +254,11 @@ def test_the_slots_of_a_request_hold_its_longest_answer() -> None:
     answers: list[tuple[ClientRequest, Reply]] = [
         (credit("a"), Reply(**common, log_index=number, time_us=number)),
         (query("q"), Reply(**common, state="frozen", pin="locked", locked_until_us=number, sealed_for=32)),
+        (query("q"), Reply(**common, state="frozen", pin="set", ceiling=number, transfers_count=True)),
         (Pepper(id="p"), Reply(**common, pepper=pepper)),
         (
             Lookup(id="l", request_id="a"),
-            Reply(**common, asked=batch, actor=longest, reversed_by=longest, taken_back=number),
+            Reply(**common, asked=batch, actor=longest, reversed_by=longest, taken_back=number, leg=64),
         ),
         *(
             (

@@ -97,10 +97,10 @@ def moves(command: Command) -> Iterator[tuple[str, str, int]]:
     match command:
         case Credit():
             yield CASH, command.account, command.amount
-        case Debit():
-            yield command.account, CASH, command.amount
-        case Transfer():
-            yield command.account, command.target, command.amount
+        case Debit(amount=int(amount)):
+            yield command.account, CASH, amount
+        case Transfer(amount=int(amount)):
+            yield command.account, command.target, amount
         case Batch():
             for leg in command.legs:
                 yield leg.account, leg.target, leg.amount

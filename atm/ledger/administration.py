@@ -7,6 +7,7 @@ from typing import assert_never
 from atm.ledger import pin_lock
 from atm.ledger.accounts import Account, PinNotHashed, exists
 from atm.ledger.commands import (
+    ACTIVE_HOLDS_MAX,
     BANK_ACCOUNTS,
     NOT_HASHED,
     OK,
@@ -22,7 +23,7 @@ from atm.ledger.commands import (
     Unfreeze,
     Unlock,
 )
-from atm.ledger.holds import ACTIVE_HOLDS_MAX, count_active
+from atm.ledger.holds import count_active
 from atm.ledger.peppers import generation_of
 from atm.ledger.unit_of_work import DETAILS_LEVEL, Decision, UnitOfWork
 from atm.ledger.withdrawals import check_pin

@@ -17,6 +17,7 @@ from atm.identity import LOCAL_IDENTITY, NAME_CHARS_MAX, RESERVED_NAMES
 AMOUNT_MINOR_MAX = 10**14 - 1  # twelve digits and two decimals: 999,999,999,999.99
 BALANCE_MINOR_MAX = 2**53 - 1  # exact in every program that reads numbers as floating point
 LEGS_MAX = 64  # postings of one batch
+ACTIVE_HOLDS_MAX = 1_000  # of one account: each is work for every server when it ends
 HOLD_MS_MAX = 400 * 24 * 3600 * 1000
 PAGE_LINES_MAX = 100
 GENERATIONS_MAX = 32  # of the pepper
@@ -59,11 +60,11 @@ AmountOrNothing = Annotated[int, Meta(ge=0, le=AMOUNT_MINOR_MAX)]
 Code = Annotated[int, Meta(ge=1, le=CODE_MAX)]
 # What a screen shows as it is: no control characters, nothing that is invisible or turns the direction of
 # writing, no blank at an end. Written out, since every server must judge alike, whatever it knows of Unicode.
-_UNSEEN = (
+UNSEEN = (
     "\x00-\x1f\x7f-\xa0\xad\u061c\u180e\u200b-\u200f\u2028-\u202e\u2060-\u206f\ufeff"
     "\ufff9-\ufffb\U000e0000-\U000e0fff"
 )
-Text = Annotated[str, Meta(pattern=rf"^(?! )[^{_UNSEEN}]{{1,{TEXT_CHARS_MAX}}}(?<! )\Z")]
+Text = Annotated[str, Meta(pattern=rf"^(?! )[^{UNSEEN}]{{1,{TEXT_CHARS_MAX}}}(?<! )\Z")]
 # 4 to 12 digits as a teller sends it; 64 hexadecimal digits once sealed (atm/server/security/pins.py), from
 # generation 2 of the pepper on behind its number and a colon, which only feature level 2 knows.
 Pin = Annotated[str, Meta(pattern=r"^([0-9]{4,12}|(([2-9]|[1-9][0-9]):)?[0-9a-f]{64})\Z")]

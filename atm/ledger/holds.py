@@ -10,6 +10,7 @@ from typing import assert_never
 
 from atm.ledger.accounts import Account
 from atm.ledger.commands import (
+    ACTIVE_HOLDS_MAX,
     AMOUNT_MINOR_MAX,
     CASH,
     OK,
@@ -33,7 +34,6 @@ from atm.ledger.unit_of_work import (
 )
 from atm.ledger.withdrawals import may_withdraw, note_withdrawal, restore_limit
 
-ACTIVE_HOLDS_MAX = 1_000  # of one account: each is work for every server when it ends
 ACTIVE_HOLDS_LEVEL = 2  # the feature level from which on that is so
 PARTS_LEVEL = 2  # likewise, from which on a hold can be raised and paid out in parts
 

@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 from atm.client.errors import OutcomeUnknown
-from atm.ledger.commands import Outcome
-from atm.ledger.holds import ACTIVE_HOLDS_MAX
+from atm.ledger.commands import ACTIVE_HOLDS_MAX, Outcome
 from atm.money import format_amount
 from atm.timestamps import format_timestamp
 

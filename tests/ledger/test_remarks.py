@@ -27,6 +27,7 @@ from atm.ledger.commands import (
     Line,
     Lookup,
     Statement,
+    Watch,
 )
 from atm.ledger.ledger import Ledger
 from tests.support.entries import command, entry, logged, records
@@ -166,6 +167,21 @@ def test_a_page_has_no_more_texts_than_fit_a_frame() -> None:
         assert page.lines is not None
         assert len(page.lines) == PAGE_TEXTS_BYTES_MAX // TEXT_BYTES_MAX
         assert page.next == page.lines[-1].posting
+
+
+def test_a_watch_tells_codes_and_texts_no_more_than_fit_a_frame_and_where_to_go_on() -> None:
+    text = "\U0001f3e6" * TEXT_CHARS_MAX
+    with closing(Ledger(":memory:")) as ledger:
+        ledger.apply(records(["level 2", *(f"c{n} credit main 1 code 7 for {text}" for n in range(30))]))
+        page = ledger.view(Watch(id="w"))
+        assert page.postings is not None
+        assert len(page.postings) == PAGE_TEXTS_BYTES_MAX // TEXT_BYTES_MAX
+        assert {(posting.code, posting.text) for posting in page.postings} == {(7, text)}
+        assert page.next == page.postings[-1].posting
+        rest = ledger.view(Watch(id="w", after=int(page.next)))
+        assert rest.postings is not None
+        assert len(page.postings) + len(rest.postings) == 30
+        assert rest.next is None
 
 
 def test_what_an_approval_carried_out_has_the_code_and_the_text_that_were_asked(path: Path) -> None:

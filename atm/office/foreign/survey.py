@@ -17,7 +17,7 @@ HEADERS = ("account", "receives", "pays", "ends with")
 PROBLEMS_MAX = 20  # that are shown; all are counted
 LEFT_OUT = (
     "Not carried over: dates, for the bank's time is that of the booking (an id may have the day in it), "
-    "descriptions, and all that is no transaction"
+    "and all that is no transaction"
 )
 
 

@@ -167,13 +167,6 @@ DETAILS = (
         caught_by="tests/client/test_watch.py::test_the_hashes_cover_codes_and_texts",
     ),
     Mutant(
-        name="short page of a feed is the last",
-        what="a page that has fewer postings for their long texts is taken for all there is",
-        edits=(Edit("Inquiries._watch", "next=following_", "next=None"),),
-        caught_by=REMARK_TESTS
-        + "test_a_watch_tells_codes_and_texts_no_more_than_fit_a_frame_and_where_to_go_on",
-    ),
-    Mutant(
         name="text is not what is asked",
         what="a repeated id with another text gets the first receipt",
         edits=(

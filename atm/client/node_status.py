@@ -160,14 +160,18 @@ def missing_lines(status: ClusterStatus) -> list[str]:
 
 
 def status_fields(status: ClusterStatus) -> dict[str, object]:
-    """Return the status for programs, as every `status --json` prints it."""
+    """Return the status for programs, as every `status --json` prints it.
+
+    Programs know the roles of release 1.1 and no "busy": such a node is "down", with what it `said`.
+    """
+    nodes = [replace(node, role=DOWN) if node.role == BUSY else node for node in status.nodes]
     return {
         "available": status.available,
         "leader": status.leader,
         "term": status.term,
         "cluster": status.cluster,
         "alarms": list(status.alarms),
-        "nodes": [asdict(node) for node in status.nodes],
+        "nodes": [asdict(node) for node in nodes],
     }
 
 

@@ -7,6 +7,7 @@ from typing import assert_never
 from atm.ledger import pin_lock
 from atm.ledger.accounts import Account, PinNotHashed, exists, in_currency
 from atm.ledger.commands import (
+    ACTIVE_HOLDS_MAX,
     NOT_HASHED,
     OK,
     Close,
@@ -15,21 +16,21 @@ from atm.ledger.commands import (
     Open,
     Outcome,
     ResetPin,
+    SetCeiling,
     SetLimit,
     SetPin,
     Unfreeze,
     Unlock,
 )
+from atm.ledger.holds import count_active
 from atm.ledger.own_accounts import cash_of, is_banks_own, writeoff_of
 from atm.ledger.peppers import generation_of
-from atm.ledger.unit_of_work import Decision, UnitOfWork
+from atm.ledger.unit_of_work import DETAILS_LEVEL, Decision, UnitOfWork
 from atm.ledger.withdrawals import check_pin
 
 
 def decide_open(unit: UnitOfWork, command: Open) -> Decision:
     """Open an account, and the bank's own with the first one in a currency."""
-    if unit.feature_level < command.level_needed:  # no sound leader's entry: there is no table for it
-        return Outcome.NOT_ALLOWED, None
     account = unit.accounts[command.account]
     if account is not None:
         closed = account.state == "closed"
@@ -76,17 +77,36 @@ def _unlock(unit: UnitOfWork, account: Account) -> Outcome:
     return outcome
 
 
+def _tell_holds(unit: UnitOfWork, account: Account) -> None:
+    """Let the receipt say how many holds are active, if any; from feature level 2 on."""
+    if account.held and unit.feature_level >= DETAILS_LEVEL:
+        unit.details["active_holds"] = min(count_active(unit, account), ACTIVE_HOLDS_MAX)
+
+
 def _set_limit(unit: UnitOfWork, account: Account, command: SetLimit) -> Outcome:
+    """Limit withdrawals; transfers count from now on, or no more, and what was counted stays counted."""
     if command.amount is not None and in_currency(account, command.currency) is not OK:
         return Outcome.CURRENCY_MISMATCH
     if account.daily_limit is None:
         account.count_from(unit.time_us)
     account.daily_limit = command.amount
+    if command.transfers != (account.transfers_from is not None):
+        account.transfers_from = unit.log_index if command.transfers else None
+        unit.change_account_limit(account)
+    return OK
+
+
+def _set_ceiling(unit: UnitOfWork, account: Account, command: SetCeiling) -> Outcome:
+    if command.amount is not None and in_currency(account, command.currency) is not OK:
+        return Outcome.CURRENCY_MISMATCH
+    if account.ceiling != command.amount:
+        account.ceiling = command.amount
+        unit.change_account_limit(account)
     return OK
 
 
 def decide_administration(  # noqa: C901 - a case for each kind
-    unit: UnitOfWork, command: Freeze | Unfreeze | Close | Unlock | ResetPin | SetLimit
+    unit: UnitOfWork, command: Freeze | Unfreeze | Close | Unlock | ResetPin | SetLimit | SetCeiling
 ) -> Decision:
     account = unit.accounts[command.account]
     outcome = exists(account)
@@ -95,10 +115,12 @@ def decide_administration(  # noqa: C901 - a case for each kind
     match command:
         case Freeze():
             account.state = "frozen"
+            _tell_holds(unit, account)
         case Unfreeze():
             account.state = "open"
         case Close():
             if account.balance or account.held:
+                _tell_holds(unit, account)
                 return Outcome.NOT_EMPTY, account
             account.state = "closed"
         case Unlock():
@@ -111,6 +133,8 @@ def decide_administration(  # noqa: C901 - a case for each kind
                 unit.change_lock(account)
         case SetLimit():
             outcome = _set_limit(unit, account, command)
+        case SetCeiling():
+            return _set_ceiling(unit, account, command), account
         case _:
             assert_never(command)
     unit.change_account(account)

@@ -9,9 +9,19 @@ from __future__ import annotations
 from typing import Any, assert_never
 
 from atm.ledger.accounts import Account, in_currency
-from atm.ledger.commands import AMOUNT_MINOR_MAX, OK, Contents, Hold, Outcome, Post, RaiseHold, Void
+from atm.ledger.commands import (
+    ACTIVE_HOLDS_MAX,
+    AMOUNT_MINOR_MAX,
+    OK,
+    Contents,
+    Hold,
+    Outcome,
+    Post,
+    RaiseHold,
+    Void,
+)
 from atm.ledger.posting import Posting
-from atm.ledger.requests import details_of, named_in
+from atm.ledger.requests import details_of, named_in, remark_of
 from atm.ledger.unit_of_work import (
     Decision,
     HoldRecord,
@@ -22,7 +32,6 @@ from atm.ledger.unit_of_work import (
 )
 from atm.ledger.withdrawals import may_withdraw, note_withdrawal, restore_limit
 
-ACTIVE_HOLDS_MAX = 1_000  # of one account: each is work for every server when it ends
 ACTIVE_HOLDS_LEVEL = 2  # the feature level from which on that is so
 PARTS_LEVEL = 2  # likewise, from which on a hold can be raised and paid out in parts
 
@@ -30,7 +39,7 @@ PARTS_LEVEL = 2  # likewise, from which on a hold can be raised and paid out in 
 def decide_hold(unit: UnitOfWork, command: Hold) -> Decision:
     """Reserve an amount under the same rules as a debit."""
     account = unit.accounts[command.account]
-    outcome = may_withdraw(unit, account, command)
+    outcome = may_withdraw(unit, account, command, command.amount)
     if outcome is OK and account is not None:
         if unit.feature_level >= ACTIVE_HOLDS_LEVEL and count_active(unit, account) >= ACTIVE_HOLDS_MAX:
             return Outcome.LIMIT_EXCEEDED, account
@@ -62,7 +71,7 @@ def decide_raise(unit: UnitOfWork, command: RaiseHold) -> Decision:
     account = unit.known_account(hold.account)
     outcome = may_end(hold)
     if outcome is OK:
-        outcome = may_withdraw(unit, account, command)
+        outcome = may_withdraw(unit, account, command, command.amount)
     if outcome is OK and hold.amount + command.amount > AMOUNT_MINOR_MAX:
         outcome = Outcome.LIMIT_EXCEEDED
     if outcome is OK:
@@ -82,8 +91,6 @@ def decide_raise(unit: UnitOfWork, command: RaiseHold) -> Decision:
 
 def decide_post(unit: UnitOfWork, command: Post) -> Decision:
     """Pay out a hold. The cash has left the machine, so an obstacle is an exception and no refusal."""
-    if unit.feature_level < command.level_needed:  # no sound leader's entry
-        return Outcome.NOT_ALLOWED, None
     if command.amount == 0:
         return _void(unit, command.hold)
     hold = find_hold(unit, command.hold)
@@ -98,8 +105,8 @@ def decide_post(unit: UnitOfWork, command: Post) -> Decision:
     if declined is not OK:
         return declined, account
     late = outcome is Outcome.HOLD_EXPIRED
-    payer = account.writeoff if account.state == "closed" else hold.account
-    outcome = unit.move(command.id, [Posting(payer, account.cash, amount)], overdraft=True)
+    payer, remark = account.writeoff if account.state == "closed" else hold.account, remark_of(command)
+    outcome = unit.move(command.id, [Posting(payer, account.cash, amount)], overdraft=True, remark=remark)
     if outcome is not OK:
         return outcome, account
     _note_payment(unit, account, hold, amount, late=late, final=command.final)

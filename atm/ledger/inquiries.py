@@ -12,6 +12,7 @@ from atm.ledger import approvals
 from atm.ledger.accounts import WRONG_PINS_MAX, Account
 from atm.ledger.commands import (
     CASH,
+    PAGE_TEXTS_BYTES_MAX,
     Accounts,
     AccountState,
     ApprovalLimit,
@@ -19,6 +20,7 @@ from atm.ledger.commands import (
     Deed,
     Deeds,
     Exceptions,
+    Find,
     Holds,
     HoldState,
     JournalPosting,
@@ -38,21 +40,30 @@ from atm.ledger.commands import (
 )
 from atm.ledger.currencies import currency_of, currency_said
 from atm.ledger.deeds import DEED_COLUMNS
+from atm.ledger.finding import find_postings
 from atm.ledger.peppers import FIRST_GENERATION, PepperState, generation_of, of_generation
 from atm.ledger.pin_lock import is_locked, tries_left
 from atm.ledger.posting import NO_HASH
 from atm.ledger.rows import HOLDS_OF, Row, SqliteRows
 
+Posted = TypeVar("Posted", Line, JournalPosting)
 Shown = TypeVar("Shown", JournalPosting, HoldState, RoleState, Deed, ApprovalLimit, WaitingRequest)
 
 # Of an approval, what it approved.
 OP = """iif(op = 'approve', (select asked.op from receipt as asked
     where asked.request_id = json_extract(receipt.details, '$.request')), op)"""
 LINE = f"""posting, journal.time_us, {OP}, journal.request_id, {{account}}, {{other}},
-    {{sign}} journal.amount, {{balance}}, kind"""
+    {{sign}} journal.amount, {{balance}}, kind, {{{{besides}}}}"""
 DEBITS = LINE.format(account="debit_account", other="credit_account", sign="-", balance="debit_balance")
 CREDITS = LINE.format(account="credit_account", other="debit_account", sign="", balance="credit_balance")
-LINES = "from journal join receipt using (request_id) left join exception using (posting)"
+LINES = "from journal join receipt using (request_id) left join exception using (posting) {joins}"
+# Below feature level 2 there are no remarks, and no other currencies than the first.
+LEVEL_1 = {"besides": "null, null, null", "joins": ""}
+LEVEL_2 = {
+    "besides": "remark.code, remark.text, currency",
+    "joins": """left join remark using (posting)
+        left join account_currency on account_currency.account = debit_account""",
+}
 
 # The two conditions on each side are those of the journal's indexes.
 STATEMENT = f"""
@@ -68,8 +79,12 @@ CASH_STATEMENT = f"""
     select {CREDITS} {LINES} where credit_account = :account and posting < :before
     order by posting desc limit :limit"""
 EXCEPTIONS = f"""
-    select {DEBITS} from exception join journal using (posting) join receipt using (request_id)
+    select {DEBITS} from exception join journal using (posting) join receipt using (request_id) {{joins}}
     where posting < :before order by posting desc limit :limit"""
+FOUND = f"""
+    select {DEBITS} from json_each(?) cross join journal on posting = value
+    join receipt using (request_id) left join exception using (posting) {{joins}}
+    order by posting desc""".format(**LEVEL_2)
 NO_POSTING = 2**63 - 1
 # The bank's own accounts have no row in `account`. Names are compared by their bytes; "" is before all.
 LISTED_ACCOUNTS = "account > :after and opened_us is not null order by account limit :limit"
@@ -82,9 +97,8 @@ ROLE_CHANGES_AFTER = """select name, granted, revoked, log_index from role_chang
 DEEDS_BEFORE = f"select {DEED_COLUMNS} from deed where deed < ? order by deed desc limit ?"
 POSTINGS_BEHIND = f"""
     select posting, journal.time_us, {OP}, journal.request_id, debit_account, credit_account, journal.amount,
-    debit_balance, credit_balance, lower(hex(hash)), {{}}
-    from journal join receipt using (request_id) {{}} where posting > ? order by posting limit ?"""
-IN_CURRENCY = ("currency", "left join account_currency on account_currency.account = debit_account")
+    debit_balance, credit_balance, lower(hex(hash)), {{besides}}
+    from journal join receipt using (request_id) {{joins}} where posting > ? order by posting limit ?"""
 HASH_UP_TO = "select lower(hex(hash)) from journal where posting <= ? order by posting desc limit 1"
 CLUSTER_ID = "select id from cluster"
 LIMITS = "select op, amount, log_index from approval_limit where amount is not null order by op"
@@ -112,6 +126,8 @@ def balance_view(query: Query, account: Account, now_us: int) -> ReadResult:
         tries_left=tries if tries < WRONG_PINS_MAX else None,
         wrong_pins=account.wrong_unseen or None,
         sealed_for=None if generation == FIRST_GENERATION else generation,
+        ceiling=account.ceiling,
+        transfers_count=None if account.transfers_from is None else True,
         currency=account.currency,
     )
 
@@ -139,6 +155,8 @@ class Inquiries:
                 return self._lookup(request)
             case Exceptions():
                 return self._exceptions(request)
+            case Find():
+                return self._find(request)
             case Accounts():
                 return self._accounts(request, now_us)
             case Roles():
@@ -200,20 +218,28 @@ class Inquiries:
         )
 
     def _lines(self, account: Account, before: int | None, limit: int) -> tuple[Line, ...]:
-        sql = CASH_STATEMENT if account.name == CASH else STATEMENT
+        sql = self._of_level(CASH_STATEMENT if account.name == CASH else STATEMENT)
         values = {"account": account.name, "before": NO_POSTING if before is None else before, "limit": limit}
-        return tuple(_line(row, account.currency) for row in self._cursor.execute(sql, values))
+        return tuple(map(_line, self._cursor.execute(sql, values)))
 
     def _exceptions(self, request: Exceptions) -> ReadResult:
         before = NO_POSTING if request.before is None else request.before
-        rows = self._cursor.execute(EXCEPTIONS, {"before": before, "limit": request.limit + 1}).fetchall()
-        page, following = _page(tuple(self._line_of_exception(row) for row in rows), request.limit)
+        values = {"before": before, "limit": request.limit + 1}
+        rows = self._cursor.execute(self._of_level(EXCEPTIONS), values).fetchall()
+        page, following = _page(tuple(map(_line, rows)), request.limit)
         return ReadResult(id=request.id, outcome=Outcome.OK, lines=page, next=following)
 
-    def _line_of_exception(self, row: Row) -> Line:
-        line = _line(row, None)
-        account = self.rows.account(line.account)
-        return line if account is None else replace(line, currency=account.currency)
+    def _of_level(self, sql: str) -> str:
+        return sql.format(**(LEVEL_2 if self.rows.has_level_2 else LEVEL_1))
+
+    def _find(self, request: Find) -> ReadResult:
+        if not self.rows.has_level_2:
+            return ReadResult(id=request.id, outcome=Outcome.OK, lines=())
+        found = find_postings(self._cursor, request, NO_POSTING if request.before is None else request.before)
+        numbers = msgspec.json.encode(found.postings).decode()
+        lines = tuple(map(_line, self._cursor.execute(FOUND, (numbers,)).fetchall()))
+        page, following = _page(lines, request.limit)
+        return ReadResult(id=request.id, outcome=Outcome.OK, lines=page, next=following or found.next)
 
     def _accounts(self, request: Accounts, now_us: int) -> ReadResult:
         values = {"after": request.after or "", "limit": request.limit + 1}
@@ -276,14 +302,16 @@ class Inquiries:
         )
 
     def _watch(self, request: Watch) -> ReadResult:
-        sql = POSTINGS_BEHIND.format(*(IN_CURRENCY if self.rows.has_level_2 else ("null", "")))
-        rows = self._cursor.execute(sql, (request.after, request.limit)).fetchall()
+        sql, values = self._of_level(POSTINGS_BEHIND), (request.after, request.limit)
+        rows = self._cursor.execute(sql, values).fetchall()
+        page, following = _page(tuple(_struct(JournalPosting, row) for row in rows), request.limit)
         return ReadResult(
             id=request.id,
             outcome=Outcome.OK,
-            postings=tuple(_struct(JournalPosting, row) for row in rows),
+            postings=page,
             hash=self._cursor.execute(HASH_UP_TO, (request.after,)).get or NO_HASH.hex(),
             cluster=self._cursor.execute(CLUSTER_ID).get,
+            next=following,
         )
 
     def _pepper(self, request: Pepper) -> ReadResult:
@@ -315,11 +343,11 @@ class Inquiries:
             return ReadResult(id=request.id, outcome=Outcome.ORIGINAL_NOT_FOUND)
         approval = self.rows.approval(request.request_id)
         taken_back, reversed_by = self._reversals(request.request_id)
+        currency = currency_of(self.rows, request.request_id)
         return ReadResult(
-            **asdict(replace(record.receipt, id=request.id)),
+            **(asdict(replace(record.receipt, id=request.id)) | {"currency": currency}),
             asked=record.asked,
             actor=record.actor,
-            currency=currency_of(self.rows, request.request_id),
             reversed_by=reversed_by,
             taken_back=taken_back,
             approved_by=None if approval is None else approval.approved_by,
@@ -352,15 +380,20 @@ def _pin_state(account: Account, now_us: int) -> str:
     return "locked" if is_locked(account, now_us) else "none" if account.pin is None else "set"
 
 
-def _page(lines: tuple[Line, ...], limit: int) -> tuple[tuple[Line, ...], int | None]:
-    """Return the first `limit` lines, and the cursor of the next page if there is a further line."""
-    page = lines[:limit]
-    return page, page[-1].posting if len(lines) > limit else None
+def _page(lines: tuple[Posted, ...], limit: int) -> tuple[tuple[Posted, ...], int | None]:
+    """Return the first `limit` lines, or as many as a frame holds, and the cursor of the next page if any."""
+    page, left = lines[:limit], PAGE_TEXTS_BYTES_MAX
+    for place, line in enumerate(page):
+        left -= 0 if line.text is None else len(line.text.encode())
+        if left < 0:
+            page = page[:place]
+            break
+    return page, page[-1].posting if len(lines) > len(page) else None
 
 
 def _struct(kind: type[Shown], row: Row) -> Shown:
     return msgspec.convert(dict(zip(kind.__struct_fields__, row, strict=True)), kind)
 
 
-def _line(row: Row, currency: str | None) -> Line:
-    return msgspec.convert(dict(zip(Line.__struct_fields__, (*row, currency), strict=True)), Line)
+def _line(row: Row) -> Line:
+    return msgspec.convert(dict(zip(Line.__struct_fields__, row, strict=True)), Line)

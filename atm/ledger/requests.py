@@ -17,11 +17,13 @@ from atm.ledger.commands import (
     Debit,
     Limited,
     LogCommand,
+    MoneyRequest,
     Post,
     Reseal,
     SetPin,
     Transfer,
 )
+from atm.ledger.journal_hash import Remark
 from atm.ledger.peppers import FIRST_GENERATION, generation_of, of_generation
 
 _NO_DETAILS = frozenset({"id", "end_user", "account", "amount", "pin", "old_pin"})
@@ -36,18 +38,21 @@ def contents_of(command: Command, generation: int = FIRST_GENERATION) -> Content
     """
     match command:
         case Credit():
-            details = None if command.currency is None else _said(command.currency)
+            details = None if _is_plain(command) else _json(_besides(command))
             return Contents(op="credit", account=command.account, amount=command.amount, details=details)
         case Debit():
-            details = None if command.currency is None else _said(command.currency)
+            besides = _besides(command, everything=command.all)
+            details = _json(besides) if besides else None
             return Contents(op="debit", account=command.account, amount=command.amount, details=details)
-        case Transfer(currency=None):
-            details = _json({"target": command.target})
+        case Transfer():
+            details = _json({"target": command.target} | _besides(command, everything=command.all))
             return Contents(op="transfer", account=command.account, amount=command.amount, details=details)
         case _:
             fields = asdict(command)
             others = {
-                name: value for name, value in fields.items() if name not in _NO_DETAILS and value is not None
+                name: value
+                for name, value in fields.items()
+                if name not in _NO_DETAILS and value is not None and (value is not False or name == "final")
             }
             if isinstance(command, Post) and command.final:
                 del others["final"]  # as a command of release 1.1, which does not know it
@@ -63,8 +68,29 @@ def contents_of(command: Command, generation: int = FIRST_GENERATION) -> Content
             )
 
 
-def _said(currency: str) -> str:
-    return _json({"currency": currency})
+def remark_of(command: MoneyRequest) -> Remark | None:
+    """Return the code and the text of its postings, None if it has neither."""
+    if command.code is None and command.text is None:
+        return None
+    return Remark(command.code, command.text)
+
+
+def _is_plain(command: MoneyRequest) -> bool:
+    """Return whether there is nothing besides, as in all requests of release 1.1."""
+    return command.code is None and command.text is None and command.currency is None
+
+
+def _besides(command: MoneyRequest, *, everything: bool = False) -> dict[str, Any]:
+    """Return that all there is was asked for, currency, code and text, as far as there are any."""
+    if _is_plain(command) and not everything:
+        return {}
+    said = {
+        "all": everything or None,
+        "currency": command.currency,
+        "code": command.code,
+        "text": command.text,
+    }
+    return {name: value for name, value in said.items() if value is not None}
 
 
 def same_contents(first: Contents, again: Contents) -> bool:

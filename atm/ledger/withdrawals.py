@@ -8,14 +8,18 @@ from atm.ledger.commands import OK, Debit, Hold, Outcome, RaiseHold
 from atm.ledger.unit_of_work import UnitOfWork
 
 
-def may_withdraw(unit: UnitOfWork, account: Account | None, command: Debit | Hold | RaiseHold) -> Outcome:
-    """Return `OK`, or why the amount cannot be paid out or held; a wrong PIN counts."""
-    pin, amount = command.pin, command.amount
-    outcome = may_pay(unit, account, pin)
+def may_withdraw(
+    unit: UnitOfWork, account: Account | None, command: Debit | Hold | RaiseHold, amount: int
+) -> Outcome:
+    """Return `OK`, or why the amount cannot be paid out or held; a wrong PIN counts.
+
+    If the command says no amount, since it is for all there is, it need not say the currency either.
+    """
+    outcome = may_pay(unit, account, command.pin)
     if outcome is OK and account is not None:
         assert account.state == "open", f"{account.name} is {account.state}, and would pay"
         assert account.held >= 0, f"{account.name} holds {account.held}"
-        if in_currency(account, command.currency) is not OK:
+        if command.amount is not None and in_currency(account, command.currency) is not OK:
             return Outcome.CURRENCY_MISMATCH
         if account.available < amount:
             return Outcome.INSUFFICIENT_FUNDS
@@ -43,6 +47,11 @@ def check_pin(unit: UnitOfWork, account: Account, pin: str | None) -> Outcome:
     if account.wrong_unseen != unseen_before:
         unit.change_lock(account)
     return outcome
+
+
+def all_there_is(account: Account | None) -> int:
+    """Return what is available; where nothing is, the smallest amount, for which there are no funds."""
+    return 1 if account is None else max(1, account.available)
 
 
 def note_withdrawal(unit: UnitOfWork, account: Account, amount: int) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import difflib
 import re
 from collections.abc import Mapping
+from typing import Any
 
 from atm.client.errors import InvalidRequest
 from atm.client.request_rules import check_request
@@ -20,7 +21,7 @@ from atm.teller.arguments import (
 )
 from atm.teller.commands import ALIASES, command_named, commands_for
 from atm.teller.intents import Intent
-from atm.teller.teller_command import Given
+from atm.teller.teller_command import Given, TellerCommand
 
 NO_CURRENCIES: Mapping[str, str | None] = {}
 LINE_CHARS_MAX = 1000  # the longest sensible command has less than 200
@@ -62,6 +63,7 @@ def parse(
         raise OperatorsOnly(
             f"{command.name} is a command of the bank's operators: start the teller with --operator"
         )
+    words, remark = _without_remark(words, command)
     if "<amount>" in command.form:
         words = join_currencies(words)
     matches = command.grammar.matches(words)
@@ -72,7 +74,7 @@ def parse(
     about = arguments.get("account", account) if command.for_operators else account
     amount, _, code = arguments.pop("amount", "").partition(" ")
     currency = (code or currencies.get(about)) if amount else None
-    read = {argument: READERS[argument](word) for argument, word in arguments.items()}
+    read = {argument: READERS.get(argument, str)(word) for argument, word in (arguments | remark).items()}
     if amount:
         read["amount"] = read_amount(amount, currency)
     return _checked(command.read(Given(account, request_id, read, currency)))
@@ -86,6 +88,20 @@ def _checked(intent: Intent) -> Intent:
         except InvalidRequest as error:
             raise InvalidCommand(str(error)) from None
     return intent
+
+
+def _without_remark(words: list[str], command: TellerCommand[Any]) -> tuple[list[str], dict[str, str]]:
+    """Return the words before `code <code>` and `for <text>`, and what these say."""
+    if not command.takes_remark:
+        return words, {}
+    said: dict[str, str] = {}
+    needed = sum(len(part.words) for part in command.grammar.parts if not part.is_optional)
+    place = next((n for n, word in enumerate(words) if n >= needed and word.lower() == "for"), None)
+    if place is not None:
+        words, said["text"] = words[:place], " ".join(words[place + 1 :])
+    if len(words) >= needed + 2 and words[-2].lower() == "code":
+        *words, _, said["code"] = words
+    return words, said
 
 
 def _unknown(name: str, *, operator: bool) -> str:
@@ -125,7 +141,8 @@ def _show_pin(words: list[str]) -> bool:
     elif command.name == "login":  # more likely a PIN than the name of an account
         suspects = others
     elif command.takes_pin:
-        suspects = others[command.grammar.words_max :]
+        before, _ = _without_remark(others, command)
+        suspects = before[command.grammar.words_max :]
     else:
         suspects = []
     return any(_PIN.fullmatch(suspect) for suspect in suspects)

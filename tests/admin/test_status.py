@@ -65,7 +65,7 @@ def test_a_node_that_is_busy_is_not_called_down(run: Run, bank: FakeMembership) 
     assert ran.out[4].split()[:3] == ["5002", "busy", "-"]
     assert ran.out[-2] == "5002 is busy: too many connections"
     (report,) = map(json.loads, run("--json", "status").out)
-    assert report["nodes"][2]["said"] == "too many connections"
+    assert (report["nodes"][2]["role"], report["nodes"][2]["said"]) == ("down", "too many connections")
     assert "5002 is busy: too many connections" in run("health").out[-1]
     doctor = " ".join(run("doctor").out)
     assert "5002 is busy: too many connections" in doctor

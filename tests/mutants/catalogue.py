@@ -14,6 +14,7 @@ from tests.mutants.core_members import CORE_MEMBERS
 from tests.mutants.core_snapshot import CORE_SNAPSHOT
 from tests.mutants.currencies import CURRENCIES
 from tests.mutants.deeds import DEEDS
+from tests.mutants.details import DETAILS
 from tests.mutants.durability import DURABILITY
 from tests.mutants.elections import ELECTIONS
 from tests.mutants.files import FILES
@@ -67,6 +68,7 @@ MUTANTS = (
     *DEEDS,
     *APPROVALS,
     *CURRENCIES,
+    *DETAILS,
     *REGISTRY,
     *RUN_LOOP,
     *STRANGERS,

@@ -20,13 +20,13 @@ CURRENCIES = (
         what="a transfer goes to an account in another currency",
         edits=(
             Edit(
-                "rules:_transfer",
+                "transfers:_moved",
                 """
-                for each_ in (account_, target_):
+                for account_ in (payer_, receiver_):
                     ...
                 """,
                 """
-                for each_ in (account_,):
+                for account_ in (payer_,):
                     ...
                 """,
             ),
@@ -48,7 +48,7 @@ CURRENCIES = (
     Mutant(
         name="currency no part of the contents",
         what="under an id that was used in euros, the same number of another currency gets that receipt",
-        edits=(Edit("requests:_said", "_json({'currency': currency_})", "None"),),
+        edits=(Edit("_besides", "command_.currency", "None"),),
         caught_by=TESTS + "test_the_same_id_with_another_currency_is_another_request",
     ),
     Mutant(
@@ -128,9 +128,9 @@ CURRENCIES = (
         what="books whose currencies do not add up are called right",
         edits=(
             Edit(
-                "_Audit._check_level_2",
-                "(*DEED_CHECKS, *APPROVAL_CHECKS, *CURRENCY_CHECKS)",
-                "(*DEED_CHECKS, *APPROVAL_CHECKS)",
+                "LEVEL_2_CHECKS",
+                "(*PARTS_CHECKS, *DEED_CHECKS, *APPROVAL_CHECKS, *CURRENCY_CHECKS)",
+                "(*PARTS_CHECKS, *DEED_CHECKS, *APPROVAL_CHECKS)",
             ),
         ),
         caught_by=TESTS + "test_verify_finds_what_breaks_the_rules_of_currencies",

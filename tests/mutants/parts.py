@@ -161,8 +161,8 @@ PARTS = (
         edits=(
             Edit(
                 "Post.level_needed",
-                "super().level_needed if self.final and self.amount != 0 else 2",
-                "super().level_needed",
+                "_level_by_remark(self) if self.final and self.amount != 0 else 2",
+                "_level_by_remark(self)",
             ),
         ),
         caught_by=PART_TESTS + "test_a_new_field_needs_feature_level_2_and_an_old_request_does_not",

@@ -72,7 +72,7 @@ def test_a_day_at_the_bank(nodes: LocalCluster, customer: Customer, tmp_path: Pa
     nodes.wait_for_leader()
     customer("-c", f"confirm {hold} 15")
     customer("-c", f"reverse {transfer} 10")
-    customer("-c", f"reverse {transfer}", code=1)
+    customer("-c", f"reverse {transfer} 20.01", code=1)
     (_, query, statement, receipt) = customer.reports(
         *("-c", "login", "-c", "query", "-c", "statement 2", "-c", f"receipt {transfer}"), typed=f"{PIN}\n"
     )

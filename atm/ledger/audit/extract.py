@@ -8,20 +8,20 @@ import apsw
 import msgspec
 from msgspec import Struct
 
-from atm.ledger.commands import AmountMinor, BookAccount, RequestId
+from atm.ledger.audit.digest import table_names
+from atm.ledger.commands import AmountMinor, BookAccount, Code, RequestId, Text
 
 # Of an approval, `asked` is what it approved and carried out; else it is the receipt itself.
 JOURNAL = """select posting, journal.time_us, asked.op, journal.request_id, debit_account, credit_account,
     journal.amount, debit_balance, credit_balance,
     iif(asked.op = 'reverse', json_extract(asked.details, '$.original'), null), kind, lower(hex(hash)),
-    {currency}
+    {remark}, {currency}
     from journal join receipt on receipt.request_id = journal.request_id
     join receipt as asked on asked.request_id =
         iif(receipt.op = 'approve', json_extract(receipt.details, '$.request'), receipt.request_id)
-    left join exception using (posting) {join} order by posting"""
+    left join exception using (posting) {remarks} {join} order by posting"""
 ACCOUNTS = """select balance.account, coalesce(opened_us, 0), amount, {currency} from balance
     left join account using (account) {join} order by balance.account"""
-HAS_CURRENCIES = "select 1 from sqlite_schema where name = 'account_currency'"  # from feature level 2 on
 
 
 class JournalLine(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -39,6 +39,8 @@ class JournalLine(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True)
     reverses: RequestId | None
     exception: str | None
     hash: str
+    code: Code | None = None
+    text: Text | None = None
     currency: str | None = None  # None: the bank's first
 
 
@@ -54,7 +56,7 @@ class AccountLine(Struct, frozen=True):
 def journal_lines(cursor: apsw.Cursor) -> Iterator[JournalLine]:
     """Yield all postings in their order; raise `msgspec.ValidationError` for an invalid one."""
     fields = JournalLine.__struct_fields__
-    for row in cursor.execute(with_currency(cursor, JOURNAL, "debit_account")):
+    for row in cursor.execute(with_currency(cursor, _with_remarks(cursor, JOURNAL), "debit_account")):
         yield msgspec.convert(dict(zip(fields, row, strict=True)), JournalLine)
 
 
@@ -64,9 +66,16 @@ def account_lines(cursor: apsw.Cursor) -> Iterator[AccountLine]:
         yield msgspec.convert(dict(zip(AccountLine.__struct_fields__, row, strict=True)), AccountLine)
 
 
+def _with_remarks(cursor: apsw.Cursor, sql: str) -> str:
+    """Return the query with its `{remark}` and `{remarks}` filled in, and nothing else."""
+    if "remark" not in table_names(cursor):
+        return sql.replace("{remark}", "null, null").replace("{remarks}", "")
+    return sql.replace("{remark}", "code, text").replace("{remarks}", "left join remark using (posting)")
+
+
 def with_currency(cursor: apsw.Cursor, sql: str, account: str) -> str:
     """Return the query with its `{currency}`, which its `{join}` finds for the account in this column."""
-    if cursor.execute(HAS_CURRENCIES).get is None:
+    if "account_currency" not in table_names(cursor):  # it is there from feature level 2 on
         return sql.format(currency="null", join="")
     return sql.format(
         currency="currency",

@@ -9,6 +9,8 @@ from atm.currencies import FIRST_MINOR_UNITS
 from atm.money import DIGITS_MAX
 from atm.office.foreign.entries import NotCarried
 
+_WORDS = {0: "no", 2: "two"}
+
 Point = Literal[".", ","]
 
 _SPACES = "' \u00a0\u2009\u202f"  # what else stands between thousands
@@ -42,10 +44,8 @@ def exact_amount(text: str, point: Point, decimals_max: int = FIRST_MINOR_UNITS)
         raise NotCarried(f"{text.strip()!r} has two signs, or two currencies")
     decimals = number["decimals"] or ""
     if len(decimals) > decimals_max:
-        how_many = {0: "decimals", 2: "more than two decimals"}.get(
-            decimals_max, f"more than {decimals_max} decimals"
-        )
-        raise NotCarried(f"{text.strip()!r} has {how_many}, with {point!r} as its decimal point")
+        many = f"more than {_WORDS.get(decimals_max, decimals_max)} decimals"
+        raise NotCarried(f"{text.strip()!r} has {many}, with {point!r} as its decimal point")
     whole, whole_digits_max = re.sub("[^0-9]", "", number["whole"]), DIGITS_MAX - decimals_max
     if len(whole.lstrip("0")) > whole_digits_max:
         raise NotCarried(f"{text.strip()!r} has more than {whole_digits_max} digits before the decimal point")

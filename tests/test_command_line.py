@@ -24,7 +24,14 @@ MODULES = {
     "chaos": "tests.chaos",
     "two_phase_demo": "demo.two_phase",
 }
-WITHOUT_RELEASE = {"set_up", "start.py", "test", "check", "lock", "docs"}  # of the checkout, not of the product
+WITHOUT_RELEASE = {
+    "set_up",
+    "start.py",
+    "test",
+    "check",
+    "lock",
+    "docs",
+}  # of the checkout, not of the product
 CONSOLE_SCRIPTS = {
     "atm": "atm",
     "atm-node": "atm_node",

@@ -85,8 +85,8 @@ CORE_SNAPSHOT = (
         edits=(
             Edit(
                 "Raft._handle_install_snapshot",
-                "not installed_ and snapshot_ != self._wanted",
-                "not installed_",
+                "not installed_ and snapshot_ != self._wanted and not self._is_late(snapshot_)",
+                "not installed_ and not self._is_late(snapshot_)",
             ),
         ),
         caught_by=FOLLOWER + "test_offers_that_are_doubled_reordered_or_lost_start_one_fetch",

@@ -179,9 +179,9 @@ DETAILS = (
         caught_by=REMARK_TESTS + "test_the_code_and_the_text_are_part_of_what_is_asked",
     ),
     Mutant(
-        name="whole text by its beginning",
-        what="a whole text is looked for in parts",
-        edits=(Edit("find_postings", "request_.whole or request_.text is None", "request_.text is None"),),
+        name="whole text is not looked at",
+        what="postings with any text are found for a whole one",
+        edits=(Edit("find_postings", "request_.whole and request_.text is not None", "False"),),
         caught_by=REMARK_TESTS + "test_postings_are_found_by_code_and_text",
     ),
     Mutant(

@@ -104,13 +104,7 @@ CORE = (
     Mutant(
         name="no look after a message",
         what="the checked core looks at itself at the next tick only, after what is wrong was sent",
-<<<<<<< HEAD
         edits=(Edit("CheckedRaft.step", "self._check(...)", "pass"),),
-||||||| 9313cc4
-        edits=(Edit("CheckedRaft.step", "self._check()", "pass"),),
-=======
-        edits=(Edit("CheckedRaft.step", "self._check(named_later_)", "pass"),),
->>>>>>> origin/merged
         caught_by=OF_INVARIANTS + "test_every_call_is_checked",
     ),
     Mutant(

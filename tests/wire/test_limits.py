@@ -84,7 +84,7 @@ REQUESTS: dict[str, tuple[dict[str, Any], dict[str, Any]]] = {
 }
 SAY_AMOUNTS = (
     *("credit", "debit", "transfer", "batch", "hold", "post", "reverse", "write_off"),
-    *("open", "set_limit"),
+    *("open", "raise_hold", "set_limit", "set_ceiling"),
 )
 for op in SAY_AMOUNTS:
     REQUESTS[op][1]["currency"] = "EUR"

@@ -157,12 +157,12 @@ def test_each_currency_is_a_commodity_with_its_decimals(
     assert check(tmp_path / "books") == ""
 
 
-def test_an_export_of_release_1_1_has_no_column_for_the_currency_and_is_read(
+def test_an_export_of_release_1_1_has_no_columns_for_code_text_and_currency_and_is_read(
     lines: list[JournalLine],
 ) -> None:
     text = io.StringIO()
     books.write_csv(lines, text)
-    without = "".join(line.rpartition(",")[0] + "\n" for line in text.getvalue().splitlines())
+    without = "".join(line.rsplit(",", 3)[0] + "\n" for line in text.getvalue().splitlines())
     assert list(read_csv(io.StringIO(without))) == lines
 
 

@@ -19,6 +19,7 @@ from atm.ledger.commands import (
     Approvals,
     Credit,
     Deeds,
+    DetailedReceipt,
     Exceptions,
     Holds,
     LevelRaise,
@@ -32,7 +33,7 @@ from atm.ledger.ledger import Ledger
 from atm.ledger.own_accounts import cash_of, is_banks_own, writeoff_of
 from tests.ledger.stories import check_story
 from tests.ledger.test_roles import Books
-from tests.support.entries import balance_of, command, logged, time_us
+from tests.support.entries import balance_of, command, logged, records, time_us
 
 SUMS = """select coalesce(currency, ''), sum(amount) from balance left join account_currency using (account)
     group by 1 order by 1"""
@@ -186,6 +187,44 @@ def test_raises_and_parts_say_the_currency_and_the_whole_may_be_spelled_out_in_i
     0    | r3 reverse p3                   | ok                 | 90     | 90        | cash:JPY > jo 7
     0    | r4 reverse p3 1                 | already_reversed   | 90     | 90        |
     """)
+
+
+def test_all_there_is_needs_no_currency_and_goes_only_to_the_same_one() -> None:
+    check_story("""
+    time | request                         | outcome            | ledger | available | booked
+    0    | level 2
+    0    | o1 open jo in JPY
+    0    | o2 open kay in JPY
+    0    | o3 open ann
+    0    | c1 credit jo 100 in JPY
+    0    | t1 transfer jo ann all          | currency_mismatch  | 100    | 100       |
+    0    | t2 transfer jo kay all          | ok                 | 0      | 0         | jo > kay 100
+    0    | d1 debit kay all                | ok                 | 0      | 0         | kay > cash:JPY 100
+    0    | e1 set_ceiling kay 50           | currency_mismatch  | 0      | 0         |
+    0    | e2 set_ceiling kay 50 in JPY    | ok                 | 0      | 0         |
+    0    | c2 credit kay 51 in JPY         | ceiling_exceeded   | 0      | 0         |
+    0    | e3 set_ceiling kay none         | ok                 | 0      | 0         |
+    0    | m1 set_limit kay 50 transfers   | currency_mismatch  | 0      | 0         |
+    """)
+
+
+def test_what_a_receipt_says_besides_is_in_the_accounts_currency_also_when_it_is_told_again(
+    tmp_path: Path,
+) -> None:
+    lines = (
+        *("level 2", "o1 open jo in JPY", "o2 open ann", "c1 credit jo 100 in JPY", "c2 credit ann 100"),
+        *("h1 hold jo 10 1h in JPY", "d1 debit jo all", "f1 freeze jo", "d2 debit ann all"),
+        "b1 batch jo ann 5",
+    )
+    told = {"d1": "JPY", "f1": "JPY", "d2": None, "b1": None}
+    with closing(Ledger(tmp_path / "ledger.db")) as ledger:
+        first = {receipt.id: receipt for receipt in ledger.apply(records(lines)) if receipt is not None}
+    with closing(Ledger(tmp_path / "ledger.db")) as ledger:
+        again = [line for line in lines if line.split()[0] in told]
+        for receipt in ledger.apply(records(again, len(lines) + 1)):
+            assert isinstance(receipt, DetailedReceipt)
+            assert receipt == first[receipt.id]
+            assert receipt.currency == told[receipt.id]
 
 
 def test_a_late_posting_of_a_closed_account_is_the_loss_of_its_currency() -> None:

@@ -147,4 +147,47 @@ CURRENCIES = (
         edits=(Edit("language:parse", "code_ or currencies_.get(about_)", "code_ or None"),),
         caught_by=TELLER_TESTS + "test_a_session_reads_amounts_in_the_currency_of_its_account",
     ),
+    Mutant(
+        name="all there is in the first currency",
+        what="who asks for all there is of an account in another currency is told to name it",
+        edits=(
+            Edit(
+                "decide_transfer",
+                "payer_.currency if payer_ is not None and command_.all else command_.currency",
+                "command_.currency",
+            ),
+        ),
+        caught_by=TESTS + "test_all_there_is_needs_no_currency_and_goes_only_to_the_same_one",
+    ),
+    Mutant(
+        name="a ceiling in any currency",
+        what="a ceiling of 50 euros is one of 5000 yen",
+        edits=(Edit("_set_ceiling", "in_currency(account_, command_.currency) is not OK", "False"),),
+        caught_by=TESTS + "test_all_there_is_needs_no_currency_and_goes_only_to_the_same_one",
+    ),
+    Mutant(
+        name="the whole spelled out in any currency",
+        what="a posting repeated with the right number of a wrong currency gets the first receipt",
+        edits=(
+            Edit(
+                "is_same_post",
+                "unit_.known_account(hold_.account).currency",
+                "details_of(asked).get('currency')",
+            ),
+        ),
+        caught_by=TESTS + "test_raises_and_parts_say_the_currency_and_the_whole_may_be_spelled_out_in_it",
+    ),
+    Mutant(
+        name="all there was without its currency",
+        what="475 yen that left are told as 4.75",
+        edits=(
+            Edit(
+                "UnitOfWork.receipt",
+                "account_.currency if account_ is not None and tells_amounts_ else None",
+                "None",
+            ),
+        ),
+        caught_by=TELLER_TESTS
+        + "test_all_there_was_and_what_holds_reserve_are_told_in_the_currency_of_the_account",
+    ),
 )

@@ -455,6 +455,7 @@ def test_a_line_of_beancount_that_cannot_be_carried_over_is_named(text: str, lin
         ("[accounts]\n'a*b' = 'c'", "at the end only"),
         ("[accounts]\na = 'c*'", "at the end only"),
         ("encoding = 'klingon'", "'klingon'"),
+        ("currency = 'XXX'", "'XXX' is no currency of ISO 4217"),
         ("decimal = ';'", "decimal"),
         ("[opening]\ncash = '5'", "customers' accounts"),
         ("[opening]\nann = '0'", "more than 0"),
@@ -487,6 +488,19 @@ def test_a_survey_counts_and_sums() -> None:
     assert "alice        1,000.00    412.50       587.50\n" in told
     assert "bob            407.50      0.00       407.50\n" in told
     assert survey.short == {}
+
+
+def test_a_file_can_be_in_another_currency_which_its_mapping_names() -> None:
+    yen = 'currency = "JPY"\ncommodity = "¥"\n' + CSV_MAPPING + '[opening]\nalice = "7"\n'
+    text = "Date,Payee,Reference,Amount\n1,Shop,,-5\n1,Bob B,,-¥2\n"
+    asked = commands(read_rows, text, yen)
+    assert [type(each) for each in asked] == [Credit, Debit, Transfer]
+    assert {each.currency for each in asked if isinstance(each, MoneyRequest)} == {"JPY"}
+    mapping = load_mapping(yen, "m.toml")
+    told = "\n".join(Survey(planned(read_rows(text, mapping), mapping), "JPY").told())
+    assert ["cash:JPY", "5", "JPY", "7", "JPY", "-2", "JPY"] in [line.split() for line in told.splitlines()]
+    ((_, what),) = problems(read_rows, text + "1,Shop,,-5.5\n", yen)
+    assert "more than no decimals" in what
 
 
 def test_an_account_that_pays_more_than_it_received_is_named_with_what_it_lacks() -> None:

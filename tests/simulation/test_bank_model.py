@@ -370,6 +370,16 @@ SEVERAL_CURRENCIES = """
 0   set_limit a=emi n=50 currency=JPY                   ok 401 401
 0   debit a=emi n=51 currency=JPY                       limit_exceeded 401 401
 0   set_limit a=emi                                     ok 401 401
+0   set_ceiling a=emi n=500                             currency_mismatch 401 401
+0   set_ceiling a=emi n=500 currency=JPY                ok 401 401
+0   transfer a=emi t=omar all=true                      currency_mismatch 401 401
+0   hold id=h3 a=emi n=9 ms=3600000 currency=JPY        ok 401 392
+0   raise_hold a=emi of=h3 n=3                          currency_mismatch 401 392
+0   raise_hold a=emi of=h3 n=3 currency=JPY             ok 401 389
+0   post id=p3 of=h3                                    ok 389 389
+0   post id=p3 of=h3 n=12 currency=JPY                  ok 389 389
+0   post id=p3 of=h3 n=12                               id_reused
+0   reverse of=p3                                       ok 401 401
 0   set_approval_limit of=write_off n=100               ok
 0   set_approval_limit of=unlock n=100                  ok
 0   write_off id=w1 by=otto/8 a=cash:JPY n=9 currency=JPY  needs_approval -485 -485

@@ -74,6 +74,18 @@ def test_a_session_reads_amounts_in_the_currency_of_its_account(run: Run, bank: 
     assert "Successfully credited 5.50 to your account" in ran.out
 
 
+def test_all_there_was_and_what_holds_reserve_are_told_in_the_currency_of_the_account(
+    run: Run, bank: LedgerBank
+) -> None:
+    assert run("-c", "open jo JPY").code == 0
+    at_jo = ("--operator", "--account", "jo")
+    assert run(*at_jo, "-c", "credit 500 JPY for rent", "-c", "hold 20 JPY", "-c", "raise 5 JPY").code == 0
+    assert run(*at_jo, "-c", "debit all").out[0] == "Successfully debited 475 JPY from your account"
+    assert run(*at_jo, "-c", "freeze jo").out[1].endswith("1 hold, 25 JPY in all")
+    assert run(*at_jo, "-c", "ceiling jo 900 JPY").out[0].startswith("Successfully set a ceiling of 900 JPY")
+    assert "Ceiling: 900 JPY" in run(*at_jo, "-c", "query").out
+
+
 def test_lists_and_receipts_name_the_currency_of_each_amount(run: Run, bank: LedgerBank) -> None:
     assert run("-c", "open jo JPY").code == 0
     ran = run(

@@ -127,7 +127,7 @@ class Simulation:
 
         What a customer has given up on is done all the same. Where customers ask again sooner than the plan's
         batches carry what they ask for, hundreds of such tries wait when the faults stop (seed 40265). One
-        that has just lost its disk gets the whole log, where no snapshot is due (seed 51029).
+        that has just lost its disk gets the whole log, where no snapshot is due (seeds 51029 and 54514).
         """
         queued = max((server.queued for server in self.servers.values() if server.up), default=0)
         lasts = [server.storage.store.last_index for server in self._members()]

@@ -41,6 +41,7 @@ PERMITTED: Final = {
     "unlock": _OPERATOR,
     "reset_pin": _OPERATOR,
     "set_limit": _OPERATOR,
+    "set_ceiling": _OPERATOR,
     # roles
     "grant_role": _ADMIN,
     "revoke_role": _ADMIN,
@@ -55,6 +56,7 @@ PERMITTED: Final = {
     "holds": _TELLER_READS,
     "lookup": _TELLER_READS,
     "exceptions": _OPERATOR_READS,
+    "find": _OPERATOR_READS,
     "accounts": _OPERATOR_READS,
     "watch": _AUDITOR,
     "roles": _ADMIN_READS,

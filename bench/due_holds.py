@@ -16,8 +16,7 @@ from itertools import pairwise
 from threading import Event, Thread
 
 from atm.client import Client
-from atm.ledger.commands import Credit, Hold, Open
-from atm.ledger.holds import ACTIVE_HOLDS_MAX
+from atm.ledger.commands import ACTIVE_HOLDS_MAX, Credit, Hold, Open
 from atm.local_cluster import LocalCluster
 from atm.wire.client_messages import Reply, decode_client_reply
 from atm.wire.codec import encode

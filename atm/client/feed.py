@@ -10,7 +10,7 @@ from atm.client.errors import FeedBroken, InvalidRequest
 from atm.client.receipt import JournalPage, Receipt, new_request_id
 from atm.client.request_rules import check_account
 from atm.ledger.commands import LEGS_MAX, PAGE_LINES_MAX, JournalPosting, Watch
-from atm.ledger.journal_hash import row_hash
+from atm.ledger.journal_hash import Remark, row_hash
 
 POLL_S = 0.2  # between questions once there was nothing more to tell
 
@@ -51,7 +51,7 @@ class Feed:
         """
         page = found.check()
         assert isinstance(page, JournalPage)
-        self.caught_up = len(page.postings) < PAGE_LINES_MAX
+        self.caught_up = len(page.postings) < PAGE_LINES_MAX and page.next is None
         if self._cluster not in (None, page.cluster):
             raise FeedBroken(f"it is that of cluster {page.cluster}, and not of {self._cluster} any more")
         if self._hash not in (None, page.hash):
@@ -75,7 +75,9 @@ class Feed:
             posting.credit_balance,
             posting.request_id,
         )
-        expected = row_hash(bytes.fromhex(self._hash), *columns).hex()
+        has_remark = posting.code is not None or posting.text is not None
+        remark = Remark(posting.code, posting.text) if has_remark else None
+        expected = row_hash(bytes.fromhex(self._hash), *columns, remark).hex()
         if posting.hash != expected or posting.posting <= self._posting:
             raise FeedBroken(f"posting {posting.posting} does not follow posting {self._posting}")
         self._posting, self._hash = posting.posting, posting.hash

@@ -14,12 +14,14 @@ from atm.client.receipt import (
     DeedsPage,
     Done,
     ExceptionsPage,
+    FindPage,
     Found,
     HoldsPage,
     Refusal,
     StatementPage,
     new_request_id,
 )
+from atm.client.request_rules import check_either
 from atm.ledger.commands import (
     PAGE_LINES_MAX,
     Accounts,
@@ -34,6 +36,7 @@ from atm.ledger.commands import (
     Deed,
     Deeds,
     Exceptions,
+    Find,
     Freeze,
     Hold,
     Holds,
@@ -52,6 +55,7 @@ from atm.ledger.commands import (
     ResetPin,
     Reverse,
     SetApprovalLimit,
+    SetCeiling,
     SetLimit,
     SetPin,
     Statement,
@@ -139,31 +143,92 @@ class Operations:
 
     # -- money -------------------------------------------------------------------------------------
     # Every operation may also answer "no_such_account", "account_closed", "account_frozen" or "id_reused";
-    # what takes a PIN, "wrong_pin" or "locked". Amounts are minor units.
+    # what takes a PIN, "wrong_pin" or "locked". Amounts are minor units. A `code` (1 to 65535) and a `text`
+    # (up to 140 characters) say what a posting is for, in statements and exports, and to `find` it.
 
     @operation(Done)
-    def credit(self, account: str, amount: int, *, request_id: str | None = None) -> Credit:
-        """Pay cash into an account: "ok", "limit_exceeded"."""
-        return Credit(id=_id_or_new(request_id), account=account, amount=amount)
+    def credit(
+        self,
+        account: str,
+        amount: int,
+        *,
+        code: int | None = None,
+        text: str | None = None,
+        request_id: str | None = None,
+    ) -> Credit:
+        """Pay cash into an account: "ok", "limit_exceeded", "ceiling_exceeded"."""
+        request_id = _id_or_new(request_id)
+        return Credit(id=request_id, account=account, amount=amount, code=code, text=text)
 
     @operation(Done)
     def debit(
-        self, account: str, amount: int, *, pin: str | None = None, request_id: str | None = None
+        self,
+        account: str,
+        amount: int | None = None,
+        *,
+        everything: bool = False,
+        pin: str | None = None,
+        code: int | None = None,
+        text: str | None = None,
+        request_id: str | None = None,
     ) -> Debit:
-        """Pay cash out of an account: "ok", "insufficient_funds", "limit_exceeded"."""
-        return Debit(id=_id_or_new(request_id), account=account, amount=amount, pin=pin)
+        """Pay cash out of an account: "ok", "insufficient_funds", "limit_exceeded".
+
+        In place of an amount, `everything` that is available: the receipt's `moved` is how much that was.
+        """
+        check_either(amount, everything=everything)
+        return Debit(
+            id=_id_or_new(request_id),
+            account=account,
+            amount=amount,
+            all=everything,
+            pin=pin,
+            code=code,
+            text=text,
+        )
 
     @operation(Done)
     def transfer(
-        self, source: str, target: str, amount: int, *, pin: str | None = None, request_id: str | None = None
+        self,
+        source: str,
+        target: str,
+        amount: int | None = None,
+        *,
+        everything: bool = False,
+        pin: str | None = None,
+        code: int | None = None,
+        text: str | None = None,
+        request_id: str | None = None,
     ) -> Transfer:
-        """Move money from `source` (the receipt has its balance) to `target`: "ok", "insufficient_funds"."""
-        return Transfer(id=_id_or_new(request_id), account=source, target=target, amount=amount, pin=pin)
+        """Move money from `source` (the receipt has its balance) to `target`: "ok", "insufficient_funds",
+        "limit_exceeded" (where transfers count), "ceiling_exceeded" (of `target`). `everything`: see `debit`.
+        """
+        check_either(amount, everything=everything)
+        return Transfer(
+            id=_id_or_new(request_id),
+            account=source,
+            target=target,
+            amount=amount,
+            all=everything,
+            pin=pin,
+            code=code,
+            text=text,
+        )
 
     @operation(Done)
-    def batch(self, legs: Iterable[Leg], *, request_id: str | None = None) -> Batch:
-        """Do up to 64 transfers in order, all or none: the outcome of the first that is refused, or "ok"."""
-        return Batch(id=_id_or_new(request_id), legs=tuple(legs))
+    def batch(
+        self,
+        legs: Iterable[Leg],
+        *,
+        code: int | None = None,
+        text: str | None = None,
+        request_id: str | None = None,
+    ) -> Batch:
+        """Do up to 64 transfers in order, all or none: the outcome of the first that is refused, or "ok".
+
+        The receipt's `leg` is the place of that one, from 0.
+        """
+        return Batch(id=_id_or_new(request_id), legs=tuple(legs), code=code, text=text)
 
     @operation(Done)
     def hold(
@@ -173,11 +238,20 @@ class Operations:
         expires_ms: int = HOLD_MS,
         *,
         pin: str | None = None,
+        code: int | None = None,
+        text: str | None = None,
         request_id: str | None = None,
     ) -> Hold:
         """Reserve an amount under the `request_id`: "ok", "insufficient_funds", "limit_exceeded"."""
-        request_id = _id_or_new(request_id)
-        return Hold(id=request_id, account=account, amount=amount, expires_ms=expires_ms, pin=pin)
+        return Hold(
+            id=_id_or_new(request_id),
+            account=account,
+            amount=amount,
+            expires_ms=expires_ms,
+            pin=pin,
+            code=code,
+            text=text,
+        )
 
     @operation(Done)
     def raise_hold(
@@ -191,14 +265,22 @@ class Operations:
 
     @operation(Done)
     def post(
-        self, hold: str, amount: int | None = None, *, final: bool = True, request_id: str | None = None
+        self,
+        hold: str,
+        amount: int | None = None,
+        *,
+        final: bool = True,
+        code: int | None = None,
+        text: str | None = None,
+        request_id: str | None = None,
     ) -> Post:
         """Pay out what is left of a hold, or a part and release the rest: "ok", "exceeds_hold",
         "hold_not_found", "hold_already_posted", "hold_already_voided". An expired hold is still paid.
 
         Unless it is `final`, the rest stays held for further postings. An amount of 0 does as `void`.
         """
-        return Post(id=_id_or_new(request_id), hold=hold, amount=amount, final=final)
+        request_id = _id_or_new(request_id)
+        return Post(id=request_id, hold=hold, amount=amount, final=final, code=code, text=text)
 
     @operation(Done)
     def void(self, hold: str, *, request_id: str | None = None) -> Void:
@@ -208,7 +290,15 @@ class Operations:
         return Void(id=_id_or_new(request_id), hold=hold)
 
     @operation(Done)
-    def reverse(self, original: str, amount: int | None = None, *, request_id: str | None = None) -> Reverse:
+    def reverse(
+        self,
+        original: str,
+        amount: int | None = None,
+        *,
+        code: int | None = None,
+        text: str | None = None,
+        request_id: str | None = None,
+    ) -> Reverse:
         """Book the opposite of the request with the id `original`, or of a part of it: "ok",
         "already_reversed", "exceeds_original", "insufficient_funds".
 
@@ -217,12 +307,22 @@ class Operations:
         "hold_already_voided", "hold_expired".
         "original_not_found": it moved nothing, and if it arrives later it will be declined for ever.
         """
-        return Reverse(id=_id_or_new(request_id), original=original, amount=amount)
+        request_id = _id_or_new(request_id)
+        return Reverse(id=request_id, original=original, amount=amount, code=code, text=text)
 
     @operation(Done)
-    def write_off(self, account: str, amount: int, *, request_id: str | None = None) -> WriteOff:
+    def write_off(
+        self,
+        account: str,
+        amount: int,
+        *,
+        code: int | None = None,
+        text: str | None = None,
+        request_id: str | None = None,
+    ) -> WriteOff:
         """Pay an account, or the missing cash (`cash`), out of the bank's `writeoff`: "ok"."""
-        return WriteOff(id=_id_or_new(request_id), account=account, amount=amount)
+        request_id = _id_or_new(request_id)
+        return WriteOff(id=request_id, account=account, amount=amount, code=code, text=text)
 
     # -- accounts ----------------------------------------------------------------------------------
 
@@ -269,9 +369,20 @@ class Operations:
         return ResetPin(id=_id_or_new(request_id), account=account)
 
     @operation(Done)
-    def set_limit(self, account: str, amount: int | None, *, request_id: str | None = None) -> SetLimit:
-        """Limit what may be withdrawn or held in a day (UTC, log time) from now on; None: no limit."""
-        return SetLimit(id=_id_or_new(request_id), account=account, amount=amount)
+    def set_limit(
+        self, account: str, amount: int | None, *, transfers: bool = False, request_id: str | None = None
+    ) -> SetLimit:
+        """Limit what may be withdrawn or held in a day (UTC, log time) from now on; None: no limit.
+
+        With `transfers`, what leaves by transfers and batches counts, too.
+        """
+        request_id = _id_or_new(request_id)
+        return SetLimit(id=request_id, account=account, amount=amount, transfers=transfers)
+
+    @operation(Done)
+    def set_ceiling(self, account: str, amount: int | None, *, request_id: str | None = None) -> SetCeiling:
+        """Let no credit or transfer raise the balance above `amount` from now on; None: no ceiling."""
+        return SetCeiling(id=_id_or_new(request_id), account=account, amount=amount)
 
     # -- a second person: `write_off`, `reverse`, `unlock` and `reset_pin` above their limits are answered
     # "needs_approval", and nothing is changed -------------------------------------------------------
@@ -320,6 +431,22 @@ class Operations:
     def exceptions(self, limit: int = 20, before: int | None = None) -> Exceptions:
         """Return as `lines` the postings that a person should look at, the latest first."""
         return Exceptions(id=new_request_id(), limit=limit, before=before)
+
+    @operation(FindPage)
+    def find(
+        self,
+        code: int | None = None,
+        text: str | None = None,
+        *,
+        whole: bool = False,
+        limit: int = 20,
+        before: int | None = None,
+    ) -> Find:
+        """Return as `lines` the postings with this code and this text in theirs (`whole`: all of it), the
+        latest first. A page may be short, or empty: `next` alone says whether there may be more.
+        """
+        request_id = new_request_id()
+        return Find(id=request_id, code=code, text=text, whole=whole, limit=limit, before=before)
 
     @operation(AccountsPage)
     def accounts(self, limit: int = 100, after: str | None = None) -> Accounts:

@@ -23,6 +23,7 @@ from atm.ledger.commands import (
     Deed,
     Deeds,
     Exceptions,
+    Find,
     GrantRole,
     Holds,
     HoldState,
@@ -134,6 +135,13 @@ class ExceptionsPage(Accepted, frozen=True, kw_only=True):
     next: int | None = None
 
 
+class FindPage(Accepted, frozen=True, kw_only=True):
+    """Postings that were found, latest first; `next` is the `before` of the next page, None at the end."""
+
+    lines: tuple[Line, ...]
+    next: int | None = None
+
+
 class AccountsPage(Accepted, frozen=True, kw_only=True):
     """Accounts in the order of their names; `next` is the `after` of the next page, None at the end."""
 
@@ -170,11 +178,15 @@ class RolesPage(Accepted, frozen=True, kw_only=True):
 
 
 class JournalPage(Accepted, frozen=True, kw_only=True):
-    """Postings in the order of the log, the `hash` of the one before them, and the id of their `cluster`."""
+    """Postings in the order of the log, the `hash` of the one before them, and the id of their `cluster`.
+
+    `next` is the `after` of the rest if their texts were too long for all that were asked for.
+    """
 
     postings: tuple[JournalPosting, ...]
     hash: str
     cluster: str
+    next: int | None = None
 
 
 class PepperFound(Accepted, frozen=True, kw_only=True):
@@ -201,6 +213,7 @@ _KINDS: dict[type[Command | Read], type[Accepted]] = {
     Query: Balance,
     Statement: StatementPage,
     Exceptions: ExceptionsPage,
+    Find: FindPage,
     Accounts: AccountsPage,
     Holds: HoldsPage,
     Deeds: DeedsPage,

@@ -12,17 +12,21 @@ from msgspec.structs import asdict
 from atm.client.errors import InvalidAccount, InvalidAmount, InvalidPin, InvalidRequest, InvalidRequestId
 from atm.ledger.commands import (
     AMOUNT_MINOR_MAX,
+    CODE_MAX,
     END_USER_CHARS_MAX,
+    TEXT_CHARS_MAX,
     AccountName,
     AmountMinor,
     AmountOrNothing,
     Batch,
+    Code,
     Command,
     EndUser,
     Leg,
     Read,
     RequestId,
     RotatePepper,
+    Text,
 )
 
 ACCOUNT_RULE = "An account's name is 1 to 64 letters, digits or . _ - and starts with a letter or digit"
@@ -32,6 +36,8 @@ REQUEST_ID_RULE = "A request id is 1 to 64 printable ASCII characters without sp
 END_USER_RULE = (
     f"An end user's name is 1 to {END_USER_CHARS_MAX} letters, digits or _ . -, the first no . and no -"
 )
+CODE_RULE = f"A code is a whole number from 1 to {CODE_MAX}"
+TEXT_RULE = f"A text is 1 to {TEXT_CHARS_MAX} characters that a screen shows, without a blank at either end"
 PIN_RULE = "A PIN is 4 to 12 digits"
 
 TOGETHER_MAX = 1_000  # requests of one `submit`
@@ -46,6 +52,8 @@ _RULES: tuple[tuple[object, type[InvalidRequest], str], ...] = (
     (AmountOrNothing, InvalidAmount, AMOUNT_OR_NOTHING_RULE),
     (RequestId, InvalidRequestId, REQUEST_ID_RULE),
     (EndUser, InvalidRequest, END_USER_RULE),
+    (Code, InvalidRequest, CODE_RULE),
+    (Text, InvalidRequest, TEXT_RULE),
 )
 
 
@@ -79,6 +87,12 @@ def check_ids_differ(requests: Sequence[Command | Read]) -> None:
         if request.id in ids:
             raise InvalidRequestId(f"Each request has an id of its own, but two have {request.id}")
         ids.add(request.id)
+
+
+def check_either(amount: object, *, everything: bool) -> None:
+    """Raise `InvalidAmount` unless there is an amount, or everything is asked for, and not both."""
+    if (amount is None) is not everything:
+        raise InvalidAmount(f"{AMOUNT_RULE}; with everything=True there is none")
 
 
 def check_account(account: str) -> None:

@@ -28,7 +28,8 @@ class Account(Struct):
 
     The fields from `locked_until_us` on are used from feature level 2 on (pin_lock.py): None if that level's
     lock was never needed, 0 if no lock stands. `wrong_today` and `unlocks_today` are of the day `pins_day`,
-    `wrong_unseen` are the wrong PINs since the last right login.
+    `wrong_unseen` are the wrong PINs since the last right login. `ceiling` is that of the balance, or None;
+    `transfers_from` the log entry since which transfers count towards the daily limit, None: they do not.
     """
 
     name: str
@@ -46,6 +47,8 @@ class Account(Struct):
     wrong_today: int = 0
     unlocks_today: int = 0
     wrong_unseen: int = 0
+    ceiling: int | None = None
+    transfers_from: int | None = None
     active_holds: int | None = None  # None: not counted yet; no column, but what the ledger's rows come to
 
     @property

@@ -7,6 +7,7 @@ from typing import assert_never
 from atm.ledger import pin_lock
 from atm.ledger.accounts import Account, PinNotHashed, exists
 from atm.ledger.commands import (
+    ACTIVE_HOLDS_MAX,
     BANK_ACCOUNTS,
     NOT_HASHED,
     OK,
@@ -16,13 +17,15 @@ from atm.ledger.commands import (
     Open,
     Outcome,
     ResetPin,
+    SetCeiling,
     SetLimit,
     SetPin,
     Unfreeze,
     Unlock,
 )
+from atm.ledger.holds import count_active
 from atm.ledger.peppers import generation_of
-from atm.ledger.unit_of_work import Decision, UnitOfWork
+from atm.ledger.unit_of_work import DETAILS_LEVEL, Decision, UnitOfWork
 from atm.ledger.withdrawals import check_pin
 
 
@@ -70,8 +73,21 @@ def _unlock(unit: UnitOfWork, account: Account) -> Outcome:
     return outcome
 
 
-def decide_administration(  # noqa: C901 - a case for each kind
-    unit: UnitOfWork, command: Freeze | Unfreeze | Close | Unlock | ResetPin | SetLimit
+def _tell_holds(unit: UnitOfWork, account: Account) -> None:
+    """Let the receipt say how many holds are active, if any; from feature level 2 on."""
+    if account.held and unit.feature_level >= DETAILS_LEVEL:
+        unit.details["active_holds"] = min(count_active(unit, account), ACTIVE_HOLDS_MAX)
+
+
+def _count_transfers(unit: UnitOfWork, account: Account, *, counted: bool) -> None:
+    """Let transfers count from now on, or no more; those that were counted today stay counted."""
+    if counted != (account.transfers_from is not None):
+        account.transfers_from = unit.log_index if counted else None
+        unit.change_account_limit(account)
+
+
+def decide_administration(  # noqa: C901, PLR0912 - a case for each kind
+    unit: UnitOfWork, command: Freeze | Unfreeze | Close | Unlock | ResetPin | SetLimit | SetCeiling
 ) -> Decision:
     account = unit.accounts[command.account]
     outcome = exists(account)
@@ -80,10 +96,12 @@ def decide_administration(  # noqa: C901 - a case for each kind
     match command:
         case Freeze():
             account.state = "frozen"
+            _tell_holds(unit, account)
         case Unfreeze():
             account.state = "open"
         case Close():
             if account.balance or account.held:
+                _tell_holds(unit, account)
                 return Outcome.NOT_EMPTY, account
             account.state = "closed"
         case Unlock():
@@ -98,6 +116,12 @@ def decide_administration(  # noqa: C901 - a case for each kind
             if account.daily_limit is None:
                 account.count_from(unit.time_us)
             account.daily_limit = command.amount
+            _count_transfers(unit, account, counted=command.transfers)
+        case SetCeiling():
+            if account.ceiling != command.amount:
+                account.ceiling = command.amount
+                unit.change_account_limit(account)
+            return OK, account
         case _:
             assert_never(command)
     unit.change_account(account)

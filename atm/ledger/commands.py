@@ -17,9 +17,13 @@ from atm.identity import LOCAL_IDENTITY, NAME_CHARS_MAX, RESERVED_NAMES
 AMOUNT_MINOR_MAX = 10**14 - 1  # twelve digits and two decimals: 999,999,999,999.99
 BALANCE_MINOR_MAX = 2**53 - 1  # exact in every program that reads numbers as floating point
 LEGS_MAX = 64  # postings of one batch
+ACTIVE_HOLDS_MAX = 1_000  # of one account: each is work for every server when it ends
 HOLD_MS_MAX = 400 * 24 * 3600 * 1000
 PAGE_LINES_MAX = 100
 GENERATIONS_MAX = 32  # of the pepper
+CODE_MAX = 65_535
+TEXT_CHARS_MAX = 140
+TEXT_BYTES_MAX = 4 * TEXT_CHARS_MAX  # in UTF-8
 END_USER_CHARS_MAX = 31  # with the gateway's name and a slash, an actor
 
 LOCAL = LOCAL_IDENTITY.name  # the actor of a client that has no identity
@@ -30,13 +34,14 @@ assert NAME_CHARS_MAX + 1 + END_USER_CHARS_MAX <= ACTOR_CHARS_MAX
 
 # The longest answers, as frames; tests/server/test_client_server.py builds the longest of each kind.
 RECEIPT_BYTES_MAX = 1024
-LINE_BYTES_MAX = 384  # of a page of postings
+LINE_BYTES_MAX = 400  # of a page of postings, without their texts
+PAGE_TEXTS_BYTES_MAX = 12 * 1024  # of all texts of a page: it has fewer lines rather than more of them
 ROLES_BYTES_MAX = 192  # of a page of changed roles
 DEED_BYTES_MAX = 512  # of a page of deeds
 APPROVAL_BYTES_MAX = 512  # of a page of requests that wait for an approval
 ACCOUNT_BYTES_MAX = 144  # of a page of accounts
 HOLD_BYTES_MAX = 152  # of a page of holds
-POSTING_BYTES_MAX = 512  # of a page of the journal
+POSTING_BYTES_MAX = 512  # of a page of the journal, likewise
 LOOKUP_BYTES_MAX = 12 * 1024  # of the longest batch, with the longest names
 
 CASH = "cash"  # the bank's own account, the other side of every credit and debit; may fall below zero
@@ -52,6 +57,14 @@ LoggedActor = Annotated[
 AccountName = Annotated[str, Meta(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]{0,63}\Z")]
 AmountMinor = Annotated[int, Meta(gt=0, le=AMOUNT_MINOR_MAX)]
 AmountOrNothing = Annotated[int, Meta(ge=0, le=AMOUNT_MINOR_MAX)]
+Code = Annotated[int, Meta(ge=1, le=CODE_MAX)]
+# What a screen shows as it is: no control characters, nothing that is invisible or turns the direction of
+# writing, no blank at an end. Written out, since every server must judge alike, whatever it knows of Unicode.
+UNSEEN = (
+    "\x00-\x1f\x7f-\xa0\xad\u061c\u180e\u200b-\u200f\u2028-\u202e\u2060-\u206f\ufeff"
+    "\ufff9-\ufffb\U000e0000-\U000e0fff"
+)
+Text = Annotated[str, Meta(pattern=rf"^(?! )[^{UNSEEN}]{{1,{TEXT_CHARS_MAX}}}(?<! )\Z")]
 # 4 to 12 digits as a teller sends it; 64 hexadecimal digits once sealed (atm/server/security/pins.py), from
 # generation 2 of the pepper on behind its number and a colon, which only feature level 2 knows.
 Pin = Annotated[str, Meta(pattern=r"^([0-9]{4,12}|(([2-9]|[1-9][0-9]):)?[0-9a-f]{64})\Z")]
@@ -93,6 +106,7 @@ class Outcome(StrEnum):
     NEEDS_APPROVAL = "needs_approval"
     ALREADY_APPROVED = "already_approved"
     APPROVAL_EXPIRED = "approval_expired"
+    CEILING_EXCEEDED = "ceiling_exceeded"
 
 
 OK: Final = Outcome.OK  # a global, since looking up a member in its class takes as long as a call
@@ -133,32 +147,70 @@ class Request(
 # -- commands: money ---------------------------------------------------------------------------------
 
 
-class Credit(Request, frozen=True, kw_only=True, tag="credit"):
+class MoneyRequest(Request, frozen=True, kw_only=True):
+    """The base of what posts: the `code` and the `text` of its postings say what they are for."""
+
+    code: Code | None = None
+    text: Text | None = None
+
+    @property
+    def level_needed(self) -> int:
+        """A code or a text needs level 2."""
+        return _level_by_remark(self)
+
+
+def _level_by_remark(request: MoneyRequest) -> int:
+    """Return the level that it needs for its code and text. Not by `super`, which is slow."""
+    return request.level if request.code is None and request.text is None else 2
+
+
+class Credit(MoneyRequest, frozen=True, kw_only=True, tag="credit"):
     """Pay cash into an account."""
 
     account: AccountName
     amount: AmountMinor
 
 
-class Debit(Request, frozen=True, kw_only=True, tag="debit"):
-    """Pay cash out of an account."""
+class Debit(MoneyRequest, frozen=True, kw_only=True, tag="debit"):
+    """Pay cash out of an account: an amount, or `all` that is available."""
 
     account: AccountName
-    amount: AmountMinor
+    amount: AmountMinor | None = None
     pin: Pin | None = None
+    all: bool = False
+
+    def __post_init__(self) -> None:
+        _check_all(self.amount, everything=self.all)
+
+    @property
+    def level_needed(self) -> int:
+        """`all` needs level 2."""
+        return 2 if self.all else _level_by_remark(self)
 
 
-class Transfer(Request, frozen=True, kw_only=True, tag="transfer"):
-    """Move money from `account` to `target`."""
+class Transfer(MoneyRequest, frozen=True, kw_only=True, tag="transfer"):
+    """Move money from `account` to `target`: an amount, or `all` that is available."""
 
     account: AccountName
     target: AccountName
-    amount: AmountMinor
+    amount: AmountMinor | None = None
     pin: Pin | None = None
+    all: bool = False
 
     def __post_init__(self) -> None:
+        _check_all(self.amount, everything=self.all)
         if self.account == self.target:
             raise ValueError("a transfer's two accounts differ")
+
+    @property
+    def level_needed(self) -> int:
+        """`all` needs level 2."""
+        return 2 if self.all else _level_by_remark(self)
+
+
+def _check_all(amount: int | None, *, everything: bool) -> None:
+    if (amount is None) is not everything:
+        raise ValueError("either an amount is asked for, or all there is")
 
 
 class Leg(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, omit_defaults=True):
@@ -174,13 +226,13 @@ class Leg(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, omit_de
             raise ValueError("a leg's two accounts differ")
 
 
-class Batch(Request, frozen=True, kw_only=True, tag="batch"):
+class Batch(MoneyRequest, frozen=True, kw_only=True, tag="batch"):
     """Several transfers in order, all or none."""
 
     legs: Annotated[tuple[Leg, ...], Meta(min_length=1, max_length=LEGS_MAX)]
 
 
-class Hold(Request, frozen=True, kw_only=True, tag="hold"):
+class Hold(MoneyRequest, frozen=True, kw_only=True, tag="hold"):
     """Reserve an amount of an account until it is posted, voided, or `expires_ms` of log time have passed."""
 
     account: AccountName
@@ -189,7 +241,7 @@ class Hold(Request, frozen=True, kw_only=True, tag="hold"):
     pin: Pin | None = None
 
 
-class Post(Request, frozen=True, kw_only=True, tag="post"):
+class Post(MoneyRequest, frozen=True, kw_only=True, tag="post"):
     """Pay out what is left of a hold, or `amount` of it and release the rest: the cash has left the machine.
 
     If it is not `final`, the rest stays held. An amount of 0 releases all, as `Void` does.
@@ -206,7 +258,7 @@ class Post(Request, frozen=True, kw_only=True, tag="post"):
     @property
     def level_needed(self) -> int:
         """The feature level from which on it may stand in the log with the fields that it has."""
-        return self.level if self.final and self.amount != 0 else 2
+        return _level_by_remark(self) if self.final and self.amount != 0 else 2
 
 
 class RaiseHold(Request, frozen=True, kw_only=True, tag="raise_hold"):
@@ -226,7 +278,7 @@ class Void(Request, frozen=True, kw_only=True, tag="void"):
     hold: RequestId
 
 
-class Reverse(Request, frozen=True, kw_only=True, tag="reverse"):
+class Reverse(MoneyRequest, frozen=True, kw_only=True, tag="reverse"):
     """Book the opposite of what the request `original` moved, or of `amount` of it; or release a hold.
 
     Once; from feature level 2 on in several parts, up to the whole, and without an amount all that is left.
@@ -240,7 +292,7 @@ class Reverse(Request, frozen=True, kw_only=True, tag="reverse"):
             raise ValueError("a reversal has an id of its own")
 
 
-class WriteOff(Request, frozen=True, kw_only=True, tag="write_off"):
+class WriteOff(MoneyRequest, frozen=True, kw_only=True, tag="write_off"):
     """Pay an account, or the cash that is missing (`cash`), out of the bank's `writeoff`."""
 
     account: AccountName
@@ -304,10 +356,32 @@ class ResetPin(Request, frozen=True, kw_only=True, tag="reset_pin"):
 
 
 class SetLimit(Request, frozen=True, kw_only=True, tag="set_limit"):
-    """Limit what may be withdrawn (`debit`, `hold`) from an account in a day of log time (UTC)."""
+    """Limit what may be withdrawn (`debit`, `hold`) from an account in a day of log time (UTC).
+
+    With `transfers`, what it pays by transfers and batches counts, too, from this entry on.
+    """
 
     account: AccountName
     amount: AmountMinor | None = None  # None: no limit
+    transfers: bool = False
+
+    def __post_init__(self) -> None:
+        if self.transfers and self.amount is None:
+            raise ValueError("without a limit there is nothing that transfers could count towards")
+
+    @property
+    def level_needed(self) -> int:
+        """`transfers` needs level 2."""
+        return 2 if self.transfers else self.level
+
+
+class SetCeiling(Request, frozen=True, kw_only=True, tag="set_ceiling"):
+    """Let no credit, transfer or batch raise the balance of an account above `amount`."""
+
+    level: ClassVar[int] = 2
+
+    account: AccountName
+    amount: AmountMinor | None = None  # None: no ceiling
 
 
 class GrantRole(Request, frozen=True, kw_only=True, tag="grant_role"):
@@ -460,7 +534,7 @@ class Statement(Request, frozen=True, kw_only=True, tag="statement"):
     @property
     def answer_bytes_max(self) -> int:
         """The longest page, as a frame."""
-        return RECEIPT_BYTES_MAX + self.limit * LINE_BYTES_MAX
+        return _lines_bytes_max(self.limit)
 
 
 class Lookup(Request, frozen=True, kw_only=True, tag="lookup"):
@@ -485,7 +559,37 @@ class Exceptions(Request, frozen=True, kw_only=True, tag="exceptions"):
     @property
     def answer_bytes_max(self) -> int:
         """The longest page, as a frame."""
-        return RECEIPT_BYTES_MAX + self.limit * LINE_BYTES_MAX
+        return _lines_bytes_max(self.limit)
+
+
+class Find(Request, frozen=True, kw_only=True, tag="find"):
+    """Ask for the latest postings with this `code` and this `text` in theirs, or the latest before one.
+
+    Of a part, capital and small letters of ASCII are the same. Some thousands of postings are looked at for a
+    page, so it may be shorter than asked for, or empty, and still have a `next`.
+    """
+
+    cursor: ClassVar[str] = "before"
+
+    code: Code | None = None
+    text: Text | None = None
+    whole: bool = False  # the text is all that a posting says, to the letter
+    limit: Annotated[int, Meta(gt=0, le=PAGE_LINES_MAX)] = 20
+    before: Annotated[int, Meta(ge=0, le=2**63 - 1)] | None = None
+
+    def __post_init__(self) -> None:
+        if self.code is None and self.text is None:
+            raise ValueError("a code or a text is what can be found")
+
+    @property
+    def answer_bytes_max(self) -> int:
+        """The longest page, as a frame."""
+        return _lines_bytes_max(self.limit)
+
+
+def _lines_bytes_max(lines: int, line_bytes_max: int = LINE_BYTES_MAX) -> int:
+    """Return the longest page of postings, as a frame."""
+    return RECEIPT_BYTES_MAX + lines * line_bytes_max + min(lines * TEXT_BYTES_MAX, PAGE_TEXTS_BYTES_MAX)
 
 
 class Accounts(Request, frozen=True, kw_only=True, tag="accounts"):
@@ -571,7 +675,7 @@ class Watch(Request, frozen=True, kw_only=True, tag="watch"):
     @property
     def answer_bytes_max(self) -> int:
         """The longest page, as a frame."""
-        return RECEIPT_BYTES_MAX + self.limit * POSTING_BYTES_MAX
+        return _lines_bytes_max(self.limit, POSTING_BYTES_MAX)
 
 
 class Pepper(Request, frozen=True, kw_only=True, tag="pepper"):
@@ -598,6 +702,7 @@ Command = (
     | Unlock
     | ResetPin
     | SetLimit
+    | SetCeiling
     | GrantRole
     | RevokeRole
     | SetApprovalLimit
@@ -683,8 +788,21 @@ LedgerEntry = LoggedCommand | Founding | LevelRaise | MembershipChange
 # Money goes out of `account`, so its PIN goes with the request.
 Withdrawal = Debit | Transfer | Hold | RaiseHold
 Limited = WriteOff | Reverse | Unlock | ResetPin  # what may need an approval
-Read = Query | Statement | Lookup | Exceptions | Accounts | Holds | Watch | Roles | Deeds | Approvals | Pepper
-Page = Statement | Exceptions | Accounts | Holds | Roles | Deeds | Approvals  # what is read page by page
+Read = (
+    Query
+    | Statement
+    | Lookup
+    | Exceptions
+    | Find
+    | Accounts
+    | Holds
+    | Watch
+    | Roles
+    | Deeds
+    | Approvals
+    | Pepper
+)
+Page = Statement | Exceptions | Find | Accounts | Holds | Roles | Deeds | Approvals  # read page by page
 
 
 # -- answers -----------------------------------------------------------------------------------------------
@@ -707,10 +825,24 @@ class LedgerReceipt(Struct, frozen=True, kw_only=True, gc=False):
     time_us: int = 0
 
 
+class DetailedReceipt(LedgerReceipt, frozen=True, kw_only=True, gc=False):
+    """A receipt that says more, from feature level 2 on; what does not apply is None.
+
+    `leg` is that leg of a batch, counted from 0, for which it was refused; `moved` the amount of a debit or a
+    transfer of all there was, in minor units; `active_holds` how many an account has that was frozen, or
+    that is not empty and so was not closed: 1,000 for as many, or more.
+    """
+
+    leg: int | None = None
+    moved: int | None = None
+    active_holds: int | None = None
+
+
 class Line(Struct, frozen=True, kw_only=True, omit_defaults=True):
     """A posting as one account's statement shows it; `amount` is below zero for money that left.
 
-    `exception` is None but on the list of exceptions: `late`, `overdrawn` or `written_off`.
+    `exception` is None but on the list of exceptions: `late`, `overdrawn` or `written_off`. `code` and `text`
+    are those of its request, if it had any.
     """
 
     posting: int
@@ -722,13 +854,16 @@ class Line(Struct, frozen=True, kw_only=True, omit_defaults=True):
     amount: int
     balance: int
     exception: str | None = None
+    code: int | None = None
+    text: str | None = None
 
 
-class JournalPosting(Struct, frozen=True, kw_only=True):
+class JournalPosting(Struct, frozen=True, kw_only=True, omit_defaults=True):
     """A posting as the journal has it: `amount` went from `debit_account` to `credit_account`.
 
     The two balances are those right after it. `hash` is that of the row and of the hash before it, in
-    hexadecimal digits (`atm.ledger.journal_hash.row_hash`).
+    hexadecimal digits (`atm.ledger.journal_hash.row_hash`). `code` and `text` are those of its request, if it
+    had any.
     """
 
     posting: int
@@ -741,6 +876,8 @@ class JournalPosting(Struct, frozen=True, kw_only=True):
     debit_balance: int
     credit_balance: int
     hash: str
+    code: int | None = None
+    text: str | None = None
 
     @property
     def log_index(self) -> int:
@@ -853,22 +990,26 @@ class Contents(Struct, frozen=True, kw_only=True, omit_defaults=True, gc=False):
     details: str | None = None
 
 
-class ReadResult(LedgerReceipt, frozen=True, kw_only=True, omit_defaults=True):
+class ReadResult(DetailedReceipt, frozen=True, kw_only=True, omit_defaults=True):
     """The ledger's answer to a request that only reads; fields of other requests are None.
 
     query      `state` is open, frozen or closed; `pin` is none, set or locked. `locked_until_us` says until
                when, None: until it is unlocked. `tries_left` says how many wrong PINs will lock it, if fewer
                than at first, `wrong_pins` how many there were since the last right login, if any;
-               `sealed_for` the generation of the pepper that its PIN is sealed for, if not the first
+               `sealed_for` the generation of the pepper that its PIN is sealed for, if not the first;
+               `ceiling` is that of its balance, if it has one, and `transfers_count` is true if transfers
+               count towards its daily limit
     statement  `lines`, the latest first, and `next` to ask for those before them, None if there are none
     exceptions likewise
+    find       likewise
     holds      `holds` in the order of their ids, and `next` to ask for those after them, likewise
     accounts   `accounts` in the order of their names, and `next` to ask for those after them, likewise
     roles      `roles`, and `next`, likewise
     deeds      `deeds`, the latest first, and `next`, likewise
     approvals  `approvals` that are waited for, the latest first, and `next`, likewise; `limits` that are set
     watch      `postings` in the order of the log; `hash` is that of the last one before them, `cluster` the
-               id of the cluster whose journal it is
+               id of the cluster whose journal it is, and `next` the last of them if there are more that were
+               asked for
     pepper     `pepper`
     lookup     the first receipt, in `asked` what was asked, and by which `actor`; `reversed_by` is the id of
                its last reversal, and `taken_back` how much all its reversals moved, None for a hold's
@@ -881,6 +1022,8 @@ class ReadResult(LedgerReceipt, frozen=True, kw_only=True, omit_defaults=True):
     tries_left: int | None = None
     wrong_pins: int | None = None
     sealed_for: int | None = None
+    ceiling: int | None = None
+    transfers_count: bool | None = None
     lines: tuple[Line, ...] | None = None
     accounts: tuple[AccountState, ...] | None = None
     holds: tuple[HoldState, ...] | None = None

@@ -10,6 +10,7 @@ from typing import assert_never
 
 from atm.ledger.accounts import Account
 from atm.ledger.commands import (
+    ACTIVE_HOLDS_MAX,
     AMOUNT_MINOR_MAX,
     CASH,
     OK,
@@ -22,7 +23,7 @@ from atm.ledger.commands import (
     Void,
 )
 from atm.ledger.posting import Posting
-from atm.ledger.requests import named_in
+from atm.ledger.requests import named_in, remark_of
 from atm.ledger.unit_of_work import (
     Decision,
     HoldRecord,
@@ -33,7 +34,6 @@ from atm.ledger.unit_of_work import (
 )
 from atm.ledger.withdrawals import may_withdraw, note_withdrawal, restore_limit
 
-ACTIVE_HOLDS_MAX = 1_000  # of one account: each is work for every server when it ends
 ACTIVE_HOLDS_LEVEL = 2  # the feature level from which on that is so
 PARTS_LEVEL = 2  # likewise, from which on a hold can be raised and paid out in parts
 
@@ -93,8 +93,6 @@ def decide_raise(unit: UnitOfWork, command: RaiseHold) -> Decision:
 
 def decide_post(unit: UnitOfWork, command: Post) -> Decision:
     """Pay out a hold. The cash has left the machine, so an obstacle is an exception and no refusal."""
-    if unit.feature_level < command.level_needed:  # no sound leader's entry
-        return Outcome.NOT_ALLOWED, None
     if command.amount == 0:
         return _void(unit, command.hold)
     hold = find_hold(unit, command.hold)
@@ -109,7 +107,7 @@ def decide_post(unit: UnitOfWork, command: Post) -> Decision:
         return Outcome.EXCEEDS_HOLD, account
     late = outcome is Outcome.HOLD_EXPIRED
     payer = WRITEOFF if account.state == "closed" else hold.account
-    outcome = unit.move(command.id, [Posting(payer, CASH, amount)], overdraft=True)
+    outcome = unit.move(command.id, [Posting(payer, CASH, amount)], overdraft=True, remark=remark_of(command))
     if outcome is not OK:
         return outcome, account
     _note_payment(unit, account, hold, amount, late=late, final=command.final)

@@ -12,6 +12,7 @@ from atm.ledger import approvals
 from atm.ledger.accounts import WRONG_PINS_MAX, Account
 from atm.ledger.commands import (
     CASH,
+    PAGE_TEXTS_BYTES_MAX,
     Accounts,
     AccountState,
     ApprovalLimit,
@@ -19,6 +20,7 @@ from atm.ledger.commands import (
     Deed,
     Deeds,
     Exceptions,
+    Find,
     Holds,
     HoldState,
     JournalPosting,
@@ -37,21 +39,26 @@ from atm.ledger.commands import (
     Watch,
 )
 from atm.ledger.deeds import DEED_COLUMNS
+from atm.ledger.finding import find_postings
 from atm.ledger.peppers import FIRST_GENERATION, PepperState, generation_of, of_generation
 from atm.ledger.pin_lock import is_locked, tries_left
 from atm.ledger.posting import NO_HASH
 from atm.ledger.rows import HOLDS_OF, Row, SqliteRows
 
+Posted = TypeVar("Posted", Line, JournalPosting)
 Shown = TypeVar("Shown", JournalPosting, HoldState, RoleState, Deed, ApprovalLimit, WaitingRequest)
 
 # Of an approval, what it approved.
 OP = """iif(op = 'approve', (select asked.op from receipt as asked
     where asked.request_id = json_extract(receipt.details, '$.request')), op)"""
 LINE = f"""posting, journal.time_us, {OP}, journal.request_id, {{account}}, {{other}},
-    {{sign}} journal.amount, {{balance}}, kind"""
+    {{sign}} journal.amount, {{balance}}, kind, {{{{remark}}}}"""
 DEBITS = LINE.format(account="debit_account", other="credit_account", sign="-", balance="debit_balance")
 CREDITS = LINE.format(account="credit_account", other="debit_account", sign="", balance="credit_balance")
-LINES = "from journal join receipt using (request_id) left join exception using (posting)"
+LINES = "from journal join receipt using (request_id) left join exception using (posting) {remarks}"
+# Below feature level 2 there are no remarks.
+NO_REMARKS = {"remark": "null, null", "remarks": ""}
+REMARKS = {"remark": "remark.code, remark.text", "remarks": "left join remark using (posting)"}
 
 # The two conditions on each side are those of the journal's indexes.
 STATEMENT = f"""
@@ -67,8 +74,12 @@ CASH_STATEMENT = f"""
     select {CREDITS} {LINES} where credit_account = :account and posting < :before
     order by posting desc limit :limit"""
 EXCEPTIONS = f"""
-    select {DEBITS} from exception join journal using (posting) join receipt using (request_id)
+    select {DEBITS} from exception join journal using (posting) join receipt using (request_id) {{remarks}}
     where posting < :before order by posting desc limit :limit"""
+FOUND = f"""
+    select {DEBITS} from json_each(?) cross join journal on posting = value
+    join receipt using (request_id) left join exception using (posting) {{remarks}}
+    order by posting desc""".format(**REMARKS)
 NO_POSTING = 2**63 - 1
 # The bank's own accounts have no row in `account`. Names are compared by their bytes; "" is before all.
 LISTED_ACCOUNTS = "account > :after and opened_us is not null order by account limit :limit"
@@ -81,8 +92,8 @@ ROLE_CHANGES_AFTER = """select name, granted, revoked, log_index from role_chang
 DEEDS_BEFORE = f"select {DEED_COLUMNS} from deed where deed < ? order by deed desc limit ?"
 POSTINGS_BEHIND = f"""
     select posting, journal.time_us, {OP}, journal.request_id, debit_account, credit_account, journal.amount,
-    debit_balance, credit_balance, lower(hex(hash))
-    from journal join receipt using (request_id) where posting > ? order by posting limit ?"""
+    debit_balance, credit_balance, lower(hex(hash)), {{remark}}
+    from journal join receipt using (request_id) {{remarks}} where posting > ? order by posting limit ?"""
 HASH_UP_TO = "select lower(hex(hash)) from journal where posting <= ? order by posting desc limit 1"
 CLUSTER_ID = "select id from cluster"
 LIMITS = "select op, amount, log_index from approval_limit where amount is not null order by op"
@@ -110,6 +121,8 @@ def balance_view(query: Query, account: Account, now_us: int) -> ReadResult:
         tries_left=tries if tries < WRONG_PINS_MAX else None,
         wrong_pins=account.wrong_unseen or None,
         sealed_for=None if generation == FIRST_GENERATION else generation,
+        ceiling=account.ceiling,
+        transfers_count=None if account.transfers_from is None else True,
     )
 
 
@@ -136,6 +149,8 @@ class Inquiries:
                 return self._lookup(request)
             case Exceptions():
                 return self._exceptions(request)
+            case Find():
+                return self._find(request)
             case Accounts():
                 return self._accounts(request, now_us)
             case Roles():
@@ -195,15 +210,28 @@ class Inquiries:
         )
 
     def _lines(self, account: str, before: int | None, limit: int) -> tuple[Line, ...]:
-        sql = CASH_STATEMENT if account == CASH else STATEMENT
+        sql = self._with_remarks(CASH_STATEMENT if account == CASH else STATEMENT)
         values = {"account": account, "before": NO_POSTING if before is None else before, "limit": limit}
         return tuple(_line(row) for row in self._cursor.execute(sql, values))
 
     def _exceptions(self, request: Exceptions) -> ReadResult:
         before = NO_POSTING if request.before is None else request.before
-        rows = self._cursor.execute(EXCEPTIONS, {"before": before, "limit": request.limit + 1}).fetchall()
+        values = {"before": before, "limit": request.limit + 1}
+        rows = self._cursor.execute(self._with_remarks(EXCEPTIONS), values).fetchall()
         page, following = _page(tuple(map(_line, rows)), request.limit)
         return ReadResult(id=request.id, outcome=Outcome.OK, lines=page, next=following)
+
+    def _with_remarks(self, sql: str) -> str:
+        return sql.format(**(REMARKS if self.rows.has_level_2 else NO_REMARKS))
+
+    def _find(self, request: Find) -> ReadResult:
+        if not self.rows.has_level_2:
+            return ReadResult(id=request.id, outcome=Outcome.OK, lines=())
+        found = find_postings(self._cursor, request, NO_POSTING if request.before is None else request.before)
+        numbers = msgspec.json.encode(found.postings).decode()
+        lines = tuple(map(_line, self._cursor.execute(FOUND, (numbers,)).fetchall()))
+        page, following = _page(lines, request.limit)
+        return ReadResult(id=request.id, outcome=Outcome.OK, lines=page, next=following or found.next)
 
     def _accounts(self, request: Accounts, now_us: int) -> ReadResult:
         values = {"after": request.after or "", "limit": request.limit + 1}
@@ -257,13 +285,16 @@ class Inquiries:
         )
 
     def _watch(self, request: Watch) -> ReadResult:
-        rows = self._cursor.execute(POSTINGS_BEHIND, (request.after, request.limit)).fetchall()
+        sql, values = self._with_remarks(POSTINGS_BEHIND), (request.after, request.limit)
+        rows = self._cursor.execute(sql, values).fetchall()
+        page, following = _page(tuple(_struct(JournalPosting, row) for row in rows), request.limit)
         return ReadResult(
             id=request.id,
             outcome=Outcome.OK,
-            postings=tuple(_struct(JournalPosting, row) for row in rows),
+            postings=page,
             hash=self._cursor.execute(HASH_UP_TO, (request.after,)).get or NO_HASH.hex(),
             cluster=self._cursor.execute(CLUSTER_ID).get,
+            next=following,
         )
 
     def _pepper(self, request: Pepper) -> ReadResult:
@@ -330,10 +361,15 @@ def _pin_state(account: Account, now_us: int) -> str:
     return "locked" if is_locked(account, now_us) else "none" if account.pin is None else "set"
 
 
-def _page(lines: tuple[Line, ...], limit: int) -> tuple[tuple[Line, ...], int | None]:
-    """Return the first `limit` lines, and the cursor of the next page if there is a further line."""
-    page = lines[:limit]
-    return page, page[-1].posting if len(lines) > limit else None
+def _page(lines: tuple[Posted, ...], limit: int) -> tuple[tuple[Posted, ...], int | None]:
+    """Return the first `limit` lines, or as many as a frame holds, and the cursor of the next page if any."""
+    page, left = lines[:limit], PAGE_TEXTS_BYTES_MAX
+    for place, line in enumerate(page):
+        left -= 0 if line.text is None else len(line.text.encode())
+        if left < 0:
+            page = page[:place]
+            break
+    return page, page[-1].posting if len(lines) > len(page) else None
 
 
 def _struct(kind: type[Shown], row: Row) -> Shown:
@@ -341,5 +377,4 @@ def _struct(kind: type[Shown], row: Row) -> Shown:
 
 
 def _line(row: Row) -> Line:
-    fields = ("posting", "time_us", "op", "request_id", "account", "other", "amount", "balance", "exception")
-    return msgspec.convert(dict(zip(fields, row, strict=True)), Line)
+    return msgspec.convert(dict(zip(Line.__struct_fields__, row, strict=True)), Line)

@@ -10,7 +10,7 @@ from msgspec import Struct
 
 from atm.ledger.accounts import Account
 from atm.ledger.commands import AMOUNT_MINOR_MAX, BALANCE_MINOR_MAX, LEGS_MAX, OK, Outcome
-from atm.ledger.journal_hash import row_hash
+from atm.ledger.journal_hash import Remark, row_hash
 
 # The lowest balance of an account of the bank's own: one above the least signed 64-bit integer. All balances
 # add up to 0, so the sum of any of them, in any order, fits into an integer of SQLite too.
@@ -63,10 +63,11 @@ def chained(
     credit: Account,
     amount: int,
     request_id: str,
+    remark: Remark | None,
 ) -> JournalRow:
     """Return the journal's next row; the two accounts have their balances after it already.
 
     Its hash covers the row and, through `previous_hash`, all rows before it.
     """
     row = (number, time_us, debit.name, credit.name, amount, debit.balance, credit.balance, request_id)
-    return (*row, row_hash(previous_hash, *row))
+    return (*row, row_hash(previous_hash, *row, remark))

@@ -17,11 +17,13 @@ from atm.ledger.commands import (
     Debit,
     Limited,
     LogCommand,
+    MoneyRequest,
     Post,
     Reseal,
     SetPin,
     Transfer,
 )
+from atm.ledger.journal_hash import Remark
 from atm.ledger.peppers import FIRST_GENERATION, generation_of, of_generation
 
 _NO_DETAILS = frozenset({"id", "end_user", "account", "amount", "pin", "old_pin"})
@@ -36,16 +38,22 @@ def contents_of(command: Command, generation: int = FIRST_GENERATION) -> Content
     """
     match command:
         case Credit():
-            return Contents(op="credit", account=command.account, amount=command.amount)
+            has_remark = command.code is not None or command.text is not None
+            details = _json(_besides(command)) if has_remark else None
+            return Contents(op="credit", account=command.account, amount=command.amount, details=details)
         case Debit():
-            return Contents(op="debit", account=command.account, amount=command.amount)
+            besides = _besides(command, everything=command.all)
+            details = _json(besides) if besides else None
+            return Contents(op="debit", account=command.account, amount=command.amount, details=details)
         case Transfer():
-            details = _json({"target": command.target})
+            details = _json({"target": command.target} | _besides(command, everything=command.all))
             return Contents(op="transfer", account=command.account, amount=command.amount, details=details)
         case _:
             fields = asdict(command)
             others = {
-                name: value for name, value in fields.items() if name not in _NO_DETAILS and value is not None
+                name: value
+                for name, value in fields.items()
+                if name not in _NO_DETAILS and value is not None and (value is not False or name == "final")
             }
             if isinstance(command, Post) and command.final:
                 del others["final"]  # as a command of release 1.1, which does not know it
@@ -59,6 +67,21 @@ def contents_of(command: Command, generation: int = FIRST_GENERATION) -> Content
                 amount=fields.get("amount"),
                 details=_json(others) if others else None,
             )
+
+
+def remark_of(command: MoneyRequest) -> Remark | None:
+    """Return the code and the text of its postings, None if it has neither."""
+    if command.code is None and command.text is None:
+        return None
+    return Remark(command.code, command.text)
+
+
+def _besides(command: MoneyRequest, *, everything: bool = False) -> dict[str, Any]:
+    """Return that all there is was asked for, the code and the text, as far as there are any."""
+    if command.code is None and command.text is None and not everything:
+        return {}
+    said = {"all": everything or None, "code": command.code, "text": command.text}
+    return {name: value for name, value in said.items() if value is not None}
 
 
 def same_contents(first: Contents, again: Contents) -> bool:
@@ -105,13 +128,13 @@ def _json(details: dict[str, Any]) -> str:
 def named_in(asked: Contents, field: Literal["hold", "request"]) -> str:
     """Return the id of the hold that a `post` or a `void` names, or of the request that an `approve` does."""
     assert asked.details is not None
-    return str(msgspec.json.decode(asked.details, type=dict[str, str | bool])[field])
+    return str(msgspec.json.decode(asked.details, type=dict[str, Any])[field])
 
 
 def asked_again(asked: Contents, request_id: str) -> Limited:
     """Return the request that had these contents, under another id."""
     fields = {"op": asked.op, "id": request_id, "account": asked.account, "amount": asked.amount}
-    details = {} if asked.details is None else msgspec.json.decode(asked.details, type=dict[str, str])
+    details = {} if asked.details is None else msgspec.json.decode(asked.details, type=dict[str, Any])
     said = {name: value for name, value in (fields | details).items() if value is not None}
     again: Limited = msgspec.convert(said, Limited)
     return again

@@ -11,7 +11,8 @@ from atm.ledger.accounts import Account
 from atm.ledger.commands import CASH, OK, WRITEOFF, Contents, Outcome, Reverse
 from atm.ledger.holds import end_hold, find_hold, may_end
 from atm.ledger.posting import Posting
-from atm.ledger.requests import named_in
+from atm.ledger.requests import named_in, remark_of
+from atm.ledger.transfers import restore_limits
 from atm.ledger.unit_of_work import TOMBSTONE, Decision, HoldRecord, IdempotencyRecord, UnitOfWork
 from atm.ledger.withdrawals import restore_limit
 
@@ -33,10 +34,12 @@ def decide_reverse(unit: UnitOfWork, command: Reverse) -> Decision:
         return _reverse_hold(unit, command, hold)
     outcome, account, opposites = _planned(unit, command, original)
     if outcome is OK:
-        outcome = unit.move(command.id, opposites)
+        outcome = unit.move(command.id, opposites, remark=remark_of(command))
     if outcome is OK and account is not None:
         _note_reversal(unit, command, _total(opposites))
         restore_limit(unit, account, _total(opposites), _withdrawn_us(unit, original))
+        if original.asked.op in {"transfer", "batch"}:
+            restore_limits(unit, opposites, original.receipt.log_index, original.receipt.time_us)
     return outcome, account
 
 

@@ -18,6 +18,7 @@ from atm.ledger.commands import (
     ApprovalLimit,
     BanksOwn,
     Contents,
+    DetailedReceipt,
     LedgerReceipt,
     LogCommand,
     NoteDeed,
@@ -42,10 +43,12 @@ RECEIPT_COLUMNS = (
 # The join puts the ids first: with `in`, SQLite would sort them into a table of its own before it looks.
 RECEIPTS = f"select {RECEIPT_COLUMNS} from json_each(?) cross join receipt on request_id = value"
 RECEIPT = f"select {RECEIPT_COLUMNS} from receipt where request_id = ?"
+RECEIPT_DETAIL = "select leg, moved, active_holds from receipt_detail where request_id = ?"
 ACCOUNT_COLUMNS = """select account, amount, opened_us, state, held, pin, wrong_pins, daily_limit,
     counted_from_us, withdrawn{} from balance left join account using (account)"""
 LOCK_COLUMNS = """, locked_until_us, coalesce(pins_day, 0), coalesce(wrong_today, 0),
-    coalesce(unlocks_today, 0), coalesce(wrong_unseen, 0)"""
+    coalesce(unlocks_today, 0), coalesce(wrong_unseen, 0), ceiling, transfers_from"""
+LEVEL_2_JOINS = " left join pin_lock using (account) left join account_limit using (account)"
 NAMED_ACCOUNTS = "account in (select value from json_each(?))"
 NAMED_ACCOUNT = "account = ?"
 HOLD_COLUMNS = "select request_id, account, amount, time_us, expires_us, state, posted from hold"
@@ -82,6 +85,8 @@ SET_ACCOUNT = """on conflict (account) do update set state = excluded.state, hel
 SET_LOCK = """on conflict (account) do update set locked_until_us = excluded.locked_until_us,
     pins_day = excluded.pins_day, wrong_today = excluded.wrong_today,
     unlocks_today = excluded.unlocks_today, wrong_unseen = excluded.wrong_unseen"""
+SET_ACCOUNT_LIMIT = """on conflict (account) do update set ceiling = excluded.ceiling,
+    transfers_from = excluded.transfers_from"""
 SET_ROLES = """on conflict (name) do update set granted = excluded.granted, revoked = excluded.revoked,
     log_index = excluded.log_index"""
 SET_APPROVAL_LIMIT = "on conflict (op) do update set amount = excluded.amount, log_index = excluded.log_index"
@@ -95,6 +100,13 @@ SET_RAISED_HOLD = """on conflict (hold) do update set counted_us = excluded.coun
 ACCOUNTS_KEPT_MAX = 20_000  # in memory, some 400 bytes each
 
 ROWS_AT_ONCE = 8
+
+RECEIPT_DETAILS = (
+    "leg",
+    "moved",
+    "active_holds",
+)  # what some receipts say besides, as `receipt_detail` has it
+SAY_MORE = frozenset({"batch", "freeze", "close"})  # whose receipts may; and those of all there is
 
 Row = tuple[str | int | float | bytes | None, ...]
 Stored = TypeVar("Stored", ApprovalLimit, ApprovalRecord, PepperState, RaisedHold)
@@ -127,8 +139,11 @@ class Insertion:
 RECEIPT_ROWS = Insertion("receipt", columns=11)
 BALANCE_ROWS = Insertion("balance", 2, "on conflict (account) do update set amount = excluded.amount")
 JOURNAL_ROWS = Insertion("journal", columns=9)
+REMARK_ROWS = Insertion("remark", columns=3)
 ACCOUNT_ROWS = Insertion("account", 9, SET_ACCOUNT)
 LOCK_ROWS = Insertion("pin_lock", 6, SET_LOCK)
+ACCOUNT_LIMIT_ROWS = Insertion("account_limit", 3, SET_ACCOUNT_LIMIT)
+RECEIPT_DETAIL_ROWS = Insertion("receipt_detail", columns=4)
 HOLD_ROWS = Insertion("hold", 7, SET_HOLD)
 RAISED_HOLD_ROWS = Insertion("raised_hold", 3, SET_RAISED_HOLD)
 REVERSAL_ROWS = Insertion("reversal", columns=2)
@@ -164,8 +179,8 @@ class SqliteRows:
         ids = [command.id for command in commands if not isinstance(command, BanksOwn | NoteDeed)]
         new_ids = [each for each in ids if each not in unit.records]
         unit.records.update(dict.fromkeys(new_ids))
-        for row in self._execute(RECEIPTS, (_json_list(new_ids),)):
-            record = _record(row)
+        for row in self._execute(RECEIPTS, (_json_list(new_ids),)).fetchall():  # `_record` uses the cursor
+            record = self._record(row)
             unit.records[record.receipt.id] = record
         names = {CASH, *(name for command in commands for name in accounts_named(command))}
         missing = [name for name in names if self._accounts.get(name) is None]
@@ -188,11 +203,18 @@ class SqliteRows:
         balances = unit.changed_balances
         BALANCE_ROWS.insert(self._cursor, [(name, account.balance) for name, account in balances.items()])
         JOURNAL_ROWS.insert(self._cursor, unit.journal)
+        if unit.remarks:
+            REMARK_ROWS.insert(self._cursor, unit.remarks)
         ACCOUNT_ROWS.insert(
             self._cursor, [_account_row(account) for account in unit.changed_accounts.values()]
         )
         if unit.changed_locks:
             LOCK_ROWS.insert(self._cursor, list(map(_lock_row, unit.changed_locks.values())))
+        if unit.changed_account_limits:
+            limits = [_limit_row(account) for account in unit.changed_account_limits.values()]
+            ACCOUNT_LIMIT_ROWS.insert(self._cursor, limits)
+        if unit.detailed:
+            RECEIPT_DETAIL_ROWS.insert(self._cursor, list(map(_detail_row, unit.detailed)))
         HOLD_ROWS.insert(self._cursor, list(map(_hold_row, unit.changed_holds.values())))
         if unit.changed_raised_holds:
             RAISED_HOLD_ROWS.insert(self._cursor, list(map(astuple, unit.changed_raised_holds.values())))
@@ -224,7 +246,7 @@ class SqliteRows:
 
     def approval_limits(self) -> dict[str, ApprovalLimit]:
         """Return the limits above which a request needs an approval, by op."""
-        return {limit.op: limit for limit in map(_limit, self._execute(APPROVAL_LIMITS).fetchall())}
+        return {limit.op: limit for limit in map(_approval_limit, self._execute(APPROVAL_LIMITS).fetchall())}
 
     def pepper(self) -> PepperState:
         """Return the current pepper."""
@@ -257,14 +279,21 @@ class SqliteRows:
     def accounts_where(self, condition: str) -> str:
         """Return the query of the accounts that meet an SQL condition; each row is an `Account`."""
         if self.has_level_2:
-            columns = ACCOUNT_COLUMNS.format(LOCK_COLUMNS) + " left join pin_lock using (account)"
+            columns = ACCOUNT_COLUMNS.format(LOCK_COLUMNS) + LEVEL_2_JOINS
         else:
             columns = ACCOUNT_COLUMNS.format("")
         return f"{columns} where {condition}"
 
     def record(self, request_id: str) -> IdempotencyRecord | None:
         row = _only_row(self._execute(RECEIPT, (request_id,)))
-        return None if row is None else _record(row)
+        return None if row is None else self._record(row)
+
+    def _record(self, row: Row) -> IdempotencyRecord:
+        request_id, op, _, amount, *_ = row
+        further = None
+        if self.has_level_2 and (op in SAY_MORE or (amount is None and op in {"debit", "transfer"})):
+            further = _only_row(self._execute(RECEIPT_DETAIL, (request_id,)))
+        return _record(row, further)
 
     def hold(self, request_id: str) -> HoldRecord | None:
         row = _only_row(self._execute(HOLD, (request_id,)))
@@ -335,7 +364,7 @@ def _receipt_row(record: IdempotencyRecord) -> Row:
     )
 
 
-def _record(row: Row) -> IdempotencyRecord:
+def _record(row: Row, further: Row | None) -> IdempotencyRecord:
     request_id, op, account, amount, details, actor, outcome, balance, available, log_index, time_us = row
     asked = {"op": op, "account": account, "amount": amount, "details": details}
     receipt = {
@@ -346,14 +375,21 @@ def _record(row: Row) -> IdempotencyRecord:
         "log_index": log_index,
         "time_us": time_us,
     }
+    kind = LedgerReceipt if further is None else DetailedReceipt
+    if further is not None:
+        receipt |= dict(zip(RECEIPT_DETAILS, further, strict=True))
     try:
         return IdempotencyRecord(
             msgspec.convert(asked, Contents),
             msgspec.convert(actor, str),
-            msgspec.convert(receipt, LedgerReceipt),
+            msgspec.convert(receipt, kind),
         )
     except msgspec.ValidationError as error:
         raise Unreadable(f"a receipt that cannot be read ({error})") from error
+
+
+def _detail_row(receipt: DetailedReceipt) -> Row:
+    return receipt.id, *(getattr(receipt, name) for name in RECEIPT_DETAILS)
 
 
 def _account(row: Any) -> Account:
@@ -389,6 +425,10 @@ def _lock_row(account: Account) -> Row:
     )
 
 
+def _limit_row(account: Account) -> Row:
+    return account.name, account.ceiling, account.transfers_from
+
+
 def _hold(row: Row) -> HoldRecord:
     fields = ("id", "account", "amount", "time_us", "expires_us", "state", "posted")
     try:
@@ -421,7 +461,7 @@ def _role_change(row: Row) -> RoleChange:
         raise Unreadable(f"a change of roles that cannot be read ({error})") from error
 
 
-def _limit(row: Row) -> ApprovalLimit:
+def _approval_limit(row: Row) -> ApprovalLimit:
     return _as(ApprovalLimit, row, "an approval limit")
 
 

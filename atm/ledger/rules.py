@@ -6,7 +6,6 @@ the function of each command. What it changes is collected in the `UnitOfWork`.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from typing import assert_never
 
 from atm.ledger.accounts import PinNotHashed, exists, may_move
@@ -30,7 +29,6 @@ from atm.ledger.commands import (
     GrantRole,
     Hold,
     LedgerReceipt,
-    Leg,
     LoggedCommand,
     LoggedDeed,
     Login,
@@ -45,6 +43,7 @@ from atm.ledger.commands import (
     RevokeRole,
     RotatePepper,
     SetApprovalLimit,
+    SetCeiling,
     SetLimit,
     SetPin,
     Transfer,
@@ -61,14 +60,17 @@ from atm.ledger.holds import (
     expire_holds,
     is_same_post,
 )
+from atm.ledger.limits import Limits
 from atm.ledger.posting import Posting
-from atm.ledger.requests import contents_of, same_contents
+from atm.ledger.requests import contents_of, remark_of, same_contents
 from atm.ledger.resealing import decide_rotation, reseal
 from atm.ledger.reversals import decide_reverse
 from atm.ledger.roles import allowed, changed, held
+from atm.ledger.transfers import decide_batch, decide_transfer
 from atm.ledger.unit_of_work import TOMBSTONE, Decision, IdempotencyRecord, UnitOfWork
-from atm.ledger.withdrawals import may_pay, may_withdraw, note_withdrawal
+from atm.ledger.withdrawals import all_there_is, may_withdraw, note_withdrawal
 from atm.permissions import DEEDS
+from atm.version import FEATURE_LEVEL_MAX
 
 _WITH_NOTHING = (SetApprovalLimit, Post)  # whose amounts may be 0
 DEEDS_LEVEL = 2  # the feature level from which on the ledger has the table `deed`
@@ -149,15 +151,17 @@ def _recorded(
 
 
 def _decision(unit: UnitOfWork, command: Command) -> Decision:  # noqa: C901, PLR0912 - a line for each kind
+    if unit.feature_level < FEATURE_LEVEL_MAX and command.level <= unit.feature_level < command.level_needed:
+        return Outcome.NOT_ALLOWED, None  # no sound leader's entry: release 1.1 knows no such field
     match command:
         case Credit():
             return _credit(unit, command)
         case Debit():
             return _debit(unit, command)
         case Transfer():
-            return _transfer(unit, command.id, (command,))
+            return decide_transfer(unit, command)
         case Batch():
-            return _transfer(unit, command.id, command.legs)
+            return decide_batch(unit, command)
         case Hold():
             return decide_hold(unit, command)
         case RaiseHold():
@@ -174,7 +178,7 @@ def _decision(unit: UnitOfWork, command: Command) -> Decision:  # noqa: C901, PL
             return decide_open(unit, command)
         case SetPin() | Login():
             return decide_pin(unit, command)
-        case GrantRole() | RevokeRole() | SetApprovalLimit() | Approve():
+        case GrantRole() | RevokeRole() | SetApprovalLimit() | Approve() | SetCeiling():
             if unit.feature_level < command.level:  # no sound leader's entry: there is no table for it
                 return Outcome.NOT_ALLOWED, None
             return _of_level_2(unit, command)
@@ -186,7 +190,9 @@ def _decision(unit: UnitOfWork, command: Command) -> Decision:  # noqa: C901, PL
             assert_never(command)
 
 
-def _of_level_2(unit: UnitOfWork, command: GrantRole | RevokeRole | SetApprovalLimit | Approve) -> Decision:
+def _of_level_2(
+    unit: UnitOfWork, command: GrantRole | RevokeRole | SetApprovalLimit | Approve | SetCeiling
+) -> Decision:
     match command:
         case GrantRole() | RevokeRole():
             unit.change_roles(changed(command, unit.role_changes.get(command.name), unit.log_index))
@@ -197,6 +203,8 @@ def _of_level_2(unit: UnitOfWork, command: GrantRole | RevokeRole | SetApprovalL
             return OK, None
         case Approve():
             return _approve(unit, command)
+        case SetCeiling():
+            return decide_administration(unit, command)
         case _:
             assert_never(command)
 
@@ -215,38 +223,39 @@ def _approve(unit: UnitOfWork, command: Approve) -> Decision:
 def _credit(unit: UnitOfWork, command: Credit) -> Decision:
     account = unit.accounts[command.account]
     outcome = may_move(account)
-    if outcome is OK:
-        outcome = unit.move(command.id, [Posting(CASH, command.account, command.amount)])
+    if outcome is OK and account is not None:
+        limits = None if account.ceiling is None else Limits(unit.time_us)
+        outcome = unit.move(
+            command.id,
+            [Posting(CASH, command.account, command.amount)],
+            limits=limits,
+            remark=remark_of(command),
+        )
     return outcome, account
 
 
 def _debit(unit: UnitOfWork, command: Debit) -> Decision:
     account = unit.accounts[command.account]
-    outcome = may_withdraw(unit, account, command.pin, command.amount)
+    amount = all_there_is(account) if command.amount is None else command.amount
+    outcome = may_withdraw(unit, account, command.pin, amount)
     if outcome is OK and account is not None:
-        outcome = unit.move(command.id, [Posting(command.account, CASH, command.amount)])
+        if amount > AMOUNT_MINOR_MAX:
+            return Outcome.LIMIT_EXCEEDED, account
+        outcome = unit.move(command.id, [Posting(command.account, CASH, amount)], remark=remark_of(command))
         if outcome is OK:
-            note_withdrawal(unit, account, command.amount)
+            note_withdrawal(unit, account, amount)
+            if command.all:
+                unit.details["moved"] = amount
     return outcome, account
-
-
-def _transfer(unit: UnitOfWork, request_id: str, legs: Sequence[Transfer | Leg]) -> Decision:
-    """All legs or none, but every wrong PIN on the way counts."""
-    payer = unit.accounts[legs[0].account]
-    for leg in legs:
-        outcome = may_pay(unit, unit.accounts[leg.account], leg.pin)
-        if outcome is OK:
-            outcome = may_move(unit.accounts[leg.target])
-        if outcome is not OK:
-            return outcome, payer
-    return unit.move(request_id, [Posting(leg.account, leg.target, leg.amount) for leg in legs]), payer
 
 
 def _write_off(unit: UnitOfWork, command: WriteOff) -> Decision:
     account = unit.accounts[command.account]
     outcome = OK if command.account == CASH else exists(account)
     if outcome is OK:
-        outcome = unit.move(command.id, [Posting(WRITEOFF, command.account, command.amount)])
+        outcome = unit.move(
+            command.id, [Posting(WRITEOFF, command.account, command.amount)], remark=remark_of(command)
+        )
         if outcome is OK:
             unit.note_exception("written_off")
     return outcome, account

@@ -1,5 +1,5 @@
 -- What the ledger has besides from feature level 2 on (release 1.2): members, locks of PINs that end by themselves,
--- roles, second persons, peppers, deeds, parts of refunds and of holds; and views for people. The entry that raises the level adds all this on every node, in its own transaction. Before that,
+-- further limits, roles, second persons, peppers, deeds, parts of refunds and of holds; and views for people. The entry that raises the level adds all this on every node, in its own transaction. Before that,
 -- the ledger is that of release 1.1 to the byte of its definitions.
 
 -- The servers, from the newest entry of the log that names them; before any, those that founded the cluster.
@@ -30,6 +30,32 @@ CREATE TABLE pin_lock (
 
 -- How many active holds an account has: from feature level 2 on, 1,000 at most.
 CREATE INDEX hold_active ON hold (account) WHERE state = 'active';
+
+-- Limits that an operator set for an account, beside its daily limit; without one it has no row.
+CREATE TABLE account_limit (
+    account        TEXT    NOT NULL PRIMARY KEY REFERENCES account (account),
+    ceiling        INTEGER,                                        -- of its balance; NULL: none
+    transfers_from INTEGER                                         -- the log entry since which transfers count towards its daily limit; NULL: they do not
+) STRICT, WITHOUT ROWID;
+
+-- What some receipts say besides; NULL where it does not apply.
+CREATE TABLE receipt_detail (
+    request_id TEXT    NOT NULL PRIMARY KEY REFERENCES receipt (request_id),
+    leg        INTEGER,                                            -- of a batch: the one that was refused, from 0
+    moved      INTEGER,                                            -- of a debit or a transfer of all there was: how much
+    active_holds INTEGER                                           -- of an account that was frozen, or not closed as it is not empty: how many
+) STRICT, WITHOUT ROWID;
+
+-- The code and the text of postings whose requests had one. The posting's hash covers both.
+CREATE TABLE remark (
+    posting INTEGER NOT NULL PRIMARY KEY REFERENCES journal (posting),
+    code    INTEGER,                                               -- of the bank's own kinds of posting; NULL: none
+    text    TEXT,                                                  -- for people; NULL: none
+    CHECK (code IS NOT NULL OR text IS NOT NULL)
+) STRICT;
+
+CREATE INDEX remark_code ON remark (code) WHERE code IS NOT NULL;
+CREATE INDEX remark_text ON remark (text) WHERE text IS NOT NULL;
 
 -- Roles that the log grants to an identity or takes from it, beside those that its certificate says.
 CREATE TABLE role_change (
@@ -96,6 +122,7 @@ CREATE TABLE raised_hold (
     counted_us INTEGER NOT NULL,                                   -- the last raise
     counted    INTEGER NOT NULL
 ) STRICT, WITHOUT ROWID;
+
 -- For people: the journal and the receipts with times as dates (UTC), amounts with their decimals, and hashes in hex.
 CREATE VIEW readable_journal AS SELECT
     posting,

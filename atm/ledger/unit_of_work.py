@@ -19,18 +19,22 @@ from atm.ledger.commands import (
     ApprovalLimit,
     BanksOwn,
     Contents,
+    DetailedReceipt,
     LedgerReceipt,
     LoggedCommand,
     LoggedDeed,
     Outcome,
 )
 from atm.ledger.deeds import DeedRow, deed_hash, target_of
+from atm.ledger.journal_hash import Remark
+from atm.ledger.limits import Limits
 from atm.ledger.peppers import PepperState
 from atm.ledger.posting import NO_HASH, POSTINGS_PER_ENTRY, JournalRow, Posting, chained, funds
 from atm.ledger.roles import RoleChange
 
 T = TypeVar("T")
 
+DETAILS_LEVEL = 2  # the feature level from which on receipts may say more: see `DetailedReceipt`
 TOMBSTONE = "tombstone"  # the `op` under an id that was reversed before its request arrived
 
 HoldState = Literal["active", "posted", "voided", "expired"]
@@ -142,13 +146,18 @@ class UnitOfWork:
         self.log_index = 0  # of the entry that is being decided
         self.time_us = 0
         self.actor = ""
+        self.refused_at = 0  # of the postings that `move` was given and refused, this one
+        self.details: dict[str, int] = {}  # that the next receipt says besides
         self.feature_level = 1  # of the cluster, as of the entry that is being decided
         self.new_records: list[IdempotencyRecord] = []
+        self.detailed: list[DetailedReceipt] = []  # of the new receipts, those that say more
         self.journal: list[JournalRow] = []
         self.journal_hash = journal_hash
+        self.remarks: list[tuple[int, int | None, str | None]] = []  # posting, code, text
         self.changed_balances: dict[str, Account] = {}
         self.changed_accounts: dict[str, Account] = {}
         self.changed_locks: dict[str, Account] = {}
+        self.changed_account_limits: dict[str, Account] = {}
         self.changed_holds: dict[str, HoldRecord] = {}
         self.expired_to = (0, "")  # up to this expires_us and id, `Expire` has ended what was active before
         self.changed_raised_holds: dict[str, RaisedHold] = {}
@@ -172,10 +181,19 @@ class UnitOfWork:
         assert account is not None, f"{name} was posted to and does not exist"
         return account
 
-    def move(self, request_id: str, postings: Sequence[Posting], *, overdraft: bool = False) -> Outcome:
+    def move(
+        self,
+        request_id: str,
+        postings: Sequence[Posting],
+        *,
+        overdraft: bool = False,
+        limits: Limits | None = None,
+        remark: Remark | None = None,
+    ) -> Outcome:
         """Post all, each on the balances that those before it left, or none.
 
-        The rules have checked the accounts' states already; under `overdraft` funds do not matter.
+        The rules have checked the accounts' states already; under `overdraft` funds do not matter. `limits`
+        is asked about each posting for which there are funds. `remark` is that of all postings.
         """
         rows: list[JournalRow] = []
         time_us, journal_hash = self.time_us, self.journal_hash
@@ -187,7 +205,10 @@ class UnitOfWork:
             assert debit.state != "closed", f"{debit.name} is closed, and would pay {amount}"
             assert credit.state != "closed", f"{credit.name} is closed, and would receive {amount}"
             outcome = funds(debit, credit, amount, overdraft=overdraft)
+            if outcome is OK and limits is not None:
+                outcome = limits.check(debit, credit, amount)
             if outcome is not OK:
+                self.refused_at = len(rows)
                 for done in postings[: len(rows)]:
                     self.known_account(done.debit_account).balance += done.amount_minor
                     self.known_account(done.credit_account).balance -= done.amount_minor
@@ -196,10 +217,12 @@ class UnitOfWork:
             credit.balance += amount
             self.changed_balances[debit.name] = debit
             self.changed_balances[credit.name] = credit
-            row = chained(journal_hash, number, time_us, debit, credit, amount, request_id)
+            row = chained(journal_hash, number, time_us, debit, credit, amount, request_id, remark)
             journal_hash = row[-1]
             rows.append(row)
         self.journal += rows
+        if remark is not None:
+            self.remarks += [(row[0], remark.code, remark.text) for row in rows]
         self.journal_hash = journal_hash
         return OK
 
@@ -215,6 +238,10 @@ class UnitOfWork:
     def change_lock(self, account: Account) -> None:
         """Have the account's lock written; from feature level 2 on."""
         self.changed_locks[account.name] = account
+
+    def change_account_limit(self, account: Account) -> None:
+        """Have the account's ceiling, and whether transfers count, written; from feature level 2 on."""
+        self.changed_account_limits[account.name] = account
 
     def change_hold(self, hold: HoldRecord) -> None:
         """Have the hold written, and found by the entries that follow."""
@@ -291,6 +318,19 @@ class UnitOfWork:
             balance = available = None
         else:
             balance, available = account.balance, account.available
+        if self.details:
+            details, self.details = self.details, {}
+            receipt = DetailedReceipt(
+                id=request_id,
+                outcome=outcome,
+                balance=balance,
+                available=available,
+                log_index=self.log_index,
+                time_us=self.time_us,
+                **details,
+            )
+            self.detailed.append(receipt)
+            return receipt
         return LedgerReceipt(
             id=request_id,
             outcome=outcome,

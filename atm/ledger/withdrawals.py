@@ -42,6 +42,11 @@ def check_pin(unit: UnitOfWork, account: Account, pin: str | None) -> Outcome:
     return outcome
 
 
+def all_there_is(account: Account | None) -> int:
+    """Return what is available; where nothing is, the smallest amount, for which there are no funds."""
+    return 1 if account is None else max(1, account.available)
+
+
 def note_withdrawal(unit: UnitOfWork, account: Account, amount: int) -> None:
     """Count what leaves or is held now towards the daily limit."""
     if account.daily_limit is not None:

@@ -58,6 +58,7 @@ def write_hledger(
     for first, request in _requests(lines):
         last = _day(first.time_us)
         out.write(f"\n{last} * {_words(first)}  ; request {quote(first.request_id, safe='')}\n")
+        out.writelines(f"    ; {name} {_comment(value)}\n" for name, value in _remark(first))
         for name, amount in _legs(request):
             out.write(f"    {hledger_account(name)}  {_decimal(amount)} {commodity}\n")
     out.write(f"\n{last} * balances of the ledger\n")
@@ -80,8 +81,8 @@ def write_beancount(
     last = date(1970, 1, 1)
     for first, request in _requests(lines):
         last = _day(first.time_us)
-        request_id = first.request_id.replace("\\", "\\\\").replace('"', '\\"')
-        out.write(f'\n{last} * "{_words(first)}"\n  request: "{request_id}"\n')
+        out.write(f'\n{last} * "{_words(first)}"\n  request: {_quoted(first.request_id)}\n')
+        out.writelines(f"  {name}: {_quoted(value)}\n" for name, value in _remark(first))
         for name, amount in _legs(request):
             out.write(f"  {beancount_account(name)}  {_decimal(amount)} {commodity}\n")
     out.write("\n")
@@ -123,6 +124,21 @@ def _legs(request: Iterable[JournalLine]) -> Iterator[tuple[str, int]]:
 
 def _words(line: JournalLine) -> str:
     return " ".join(filter(None, (line.op, line.exception)))
+
+
+def _remark(line: JournalLine) -> list[tuple[str, str]]:
+    """Return the code and the text, as far as there are any."""
+    said = {"code": None if line.code is None else str(line.code), "text": line.text}
+    return [(name, value) for name, value in said.items() if value is not None]
+
+
+def _comment(text: str) -> str:
+    """Return a text in which hledger finds no tag: a colon makes one, such as a date for the posting."""
+    return text.replace("%", "%25").replace(":", "%3A")
+
+
+def _quoted(text: str) -> str:
+    return '"' + text.replace("\\", "\\\\").replace('"', '\\"') + '"'
 
 
 def _day(time_us: int) -> date:

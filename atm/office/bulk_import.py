@@ -164,8 +164,9 @@ def _refusal(request: ImportRequest, receipt: Receipt) -> Exception:
         return NotAllowed(needed(op))
     if isinstance(command, Open):
         return NotBooked(f"{request.where}: account {command.account} cannot be opened: {receipt.outcome}")
+    leg = "" if receipt.leg is None else f" (leg {receipt.leg + 1})"
     return NotBooked(
-        f"{request.where} (request {command.id}) was not booked: {receipt.outcome}. What was booked "
+        f"{request.where} (request {command.id}) was not booked: {receipt.outcome}{leg}. What was booked "
         "before it stays, and is not booked again when the import is run again. An export is for a new "
         "cluster without other clients"
     )

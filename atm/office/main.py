@@ -6,6 +6,7 @@ ledger import FILE [--format jsonl|csv] [--config cluster.ini]
 ledger import FILE --mapping FILE [--format csv|hledger|beancount] [--dry-run]
 ledger open FILE [--config cluster.ini]
 ledger deeds [--limit N] [--before DEED] [--json] [--config cluster.ini]
+ledger find [--code N] [--text TEXT [--whole]] [--limit N] [--before POSTING] [--json] [--config cluster.ini]
 ledger repair NODE [--term N --yes] [--config cluster.ini]
 """
 
@@ -44,6 +45,7 @@ from atm.office.bulk_import import NotBooked
 from atm.office.deeds import print_deeds
 from atm.office.foreign.imports import FOREIGN_READERS, SUFFIXES, CannotBeCarried, ForeignBooks
 from atm.office.foreign.mapping import BadMapping
+from atm.office.found import print_found
 from atm.office.import_command import READERS, import_foreign, import_journal, open_accounts
 from atm.office.repair import run_repair
 from atm.office.replay import BadFile
@@ -190,6 +192,23 @@ def _deeds(options: argparse.Namespace) -> int:
     return DONE
 
 
+def _find(options: argparse.Namespace) -> int:
+    with Client(_cluster(options)) as client:
+        found = client.find(
+            options.code, options.text, whole=options.whole, limit=options.limit, before=options.before
+        )
+    if found.outcome == "not_allowed":
+        raise NotAllowed(needed("find"))
+    rows = found.lines or ()
+    if options.json:
+        print(msgspec.json.encode({"lines": rows, "next": found.next}).decode())
+        return DONE
+    print_found(rows)
+    if found.next is not None:
+        print(f"There may be more: the same with --before {found.next}")
+    return DONE
+
+
 def _repair(options: argparse.Namespace) -> int:
     return run_repair(_loaded(options), options.node, options.term, yes=options.yes)
 
@@ -294,7 +313,16 @@ def _arguments(argv: Sequence[str] | None) -> argparse.Namespace:
     deeds.add_argument("--json", action="store_true", help="print one JSON object")
     deeds.set_defaults(run=_deeds)
 
-    for command in (verify, export, imports, opens, repairs, deeds):
+    find = commands.add_parser("find", help="list postings by their code or text, the latest first")
+    find.add_argument("--code", type=int, metavar="N")
+    find.add_argument("--text", metavar="TEXT", help="a part of it; small letters find capital ones")
+    find.add_argument("--whole", action="store_true", help="the text is all of it, to the letter")
+    find.add_argument("--limit", type=int, choices=range(1, 101), default=20, metavar="N")
+    find.add_argument("--before", type=int, metavar="POSTING", help="only postings before this one")
+    find.add_argument("--json", action="store_true", help="print one JSON object")
+    find.set_defaults(run=_find)
+
+    for command in (verify, export, imports, opens, repairs, deeds, find):
         add_config(command, argparse.SUPPRESS)
         add_certificate(command, argparse.SUPPRESS)
     return parser.parse_args(argv)

@@ -13,6 +13,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import TextIO
 
 import msgspec
+from msgspec.structs import replace
 
 from atm.client import Client, Leg
 from atm.client.request_rules import check_request
@@ -22,7 +23,6 @@ from atm.ledger.commands import (
     CASH,
     WRITEOFF,
     Batch,
-    Command,
     Credit,
     Debit,
     Post,
@@ -35,6 +35,7 @@ from atm.office.windows import ImportRequest
 from atm.spreadsheet import cell_text
 
 NUMBERS = ("posting", "time_us", "amount", "debit_balance", "credit_balance")
+LATER_COLUMNS = ("code", "text")  # which an export of release 1.1 has not
 EXPIRY_POLL_S = 0.02
 EXPIRY_S_MAX = 10.0
 LEFT_OUT = (
@@ -60,12 +61,14 @@ def read_jsonl(file: TextIO) -> Iterator[JournalLine]:
 def read_csv(file: TextIO) -> Iterator[JournalLine]:
     """Yield the postings of an export as CSV; raise `BadFile`."""
     reader = csv.DictReader(file)
-    if tuple(reader.fieldnames or ()) != JournalLine.__struct_fields__:
-        raise BadFile(f"line 1 must name these columns: {','.join(JournalLine.__struct_fields__)}")
+    columns = JournalLine.__struct_fields__
+    if tuple(reader.fieldnames or ()) not in {columns, columns[: -len(LATER_COLUMNS)]}:
+        raise BadFile(f"line 1 must name these columns: {','.join(columns)}")
     try:
         for row in reader:
             values: dict[str, object] = {name: cell_text(value) or None for name, value in row.items()}
             values |= {name: int(row[name]) for name in NUMBERS}
+            values["code"] = int(row["code"]) if row.get("code") else None
             yield msgspec.convert(values, JournalLine)
     except (csv.Error, ValueError, TypeError) as error:
         raise BadFile(f"line {reader.line_num} is no posting: {error}") from error
@@ -108,7 +111,7 @@ class Replay:
         back = Reverse(id=derived_id("back", line.request_id), original=lend)
         post = ImportRequest(
             f"posting {line.posting}",
-            Post(id=line.request_id, hold=hold),
+            Post(id=line.request_id, hold=hold, code=line.code, text=line.text),
             accounts=(account,),
             balance=line.debit_balance,
         )
@@ -136,7 +139,7 @@ def _import_request(request: Sequence[JournalLine]) -> ImportRequest:
     """Return the request that books these postings."""
     first, where = request[0], f"posting {request[0].posting}"
     try:
-        command = _command(request)
+        command = replace(_command(request), code=first.code, text=first.text)
         check_request(command)
     except ValueError as error:
         raise BadFile(f"{where} cannot be booked: {error}") from error
@@ -145,7 +148,7 @@ def _import_request(request: Sequence[JournalLine]) -> ImportRequest:
     return ImportRequest(where, command, accounts, len(request), balance)
 
 
-def _command(request: Sequence[JournalLine]) -> Command:
+def _command(request: Sequence[JournalLine]) -> Credit | Debit | Transfer | Batch | Reverse | WriteOff:
     """Return the request that books these postings."""
     first = request[0]
     request_id, amount = first.request_id, first.amount

@@ -9,8 +9,8 @@ from typing import Any
 import msgspec
 
 from atm.client.errors import InvalidAccount
-from atm.client.request_rules import check_account
-from atm.ledger.commands import HOLD_MS_MAX, PAGE_LINES_MAX, RequestId
+from atm.client.request_rules import TEXT_RULE, check_account
+from atm.ledger.commands import CODE_MAX, HOLD_MS_MAX, PAGE_LINES_MAX, RequestId, Text
 from atm.money import AmountError, parse_amount
 from atm.timestamps import TimestampError, parse_timestamp
 
@@ -65,6 +65,14 @@ def read_reference(text: str) -> str:
         raise InvalidCommand(REFERENCE_RULE) from None
 
 
+def read_text(text: str) -> str:
+    """Return what can be said of a posting."""
+    try:
+        return msgspec.convert(text, Text)
+    except msgspec.ValidationError:
+        raise InvalidCommand(TEXT_RULE) from None
+
+
 def read_number(text: str, maximum: int, what: str) -> int:
     """Return a whole number from 1 to `maximum`; `what` begins the line that refuses another."""
     if _NUMBER.fullmatch(text) and 0 < int(text) <= maximum:
@@ -100,5 +108,7 @@ READERS: Mapping[str, Callable[[str], Any]] = {
     "first-day": lambda text: read_timestamp(_day(text), None),
     "last-day": lambda text: read_timestamp(_day(text), None),
     "time": str,
+    "code": lambda text: read_number(text, CODE_MAX, "A code"),
+    "text": read_text,
     "command": str,
 }

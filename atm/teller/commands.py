@@ -40,6 +40,7 @@ from atm.ledger.commands import (
     Read,
     ResetPin,
     Reverse,
+    SetCeiling,
     SetLimit,
     SetPin,
     Statement,
@@ -68,7 +69,7 @@ from atm.teller.intents import (
     ShowStatus,
     UseAccount,
 )
-from atm.teller.phrases import closed, duration, frozen, no_such_account
+from atm.teller.phrases import closed, duration, frozen, no_such_account, over_the_ceiling
 from atm.teller.teller_command import Given, Listing, TellerCommand
 from atm.timestamps import format_timestamp
 
@@ -84,11 +85,24 @@ def _order(kind: _AccountOrder) -> Callable[[Given], Command]:
     return lambda given: kind(id=given.request_id, account=given["account"])
 
 
+def _remark(given: Given) -> dict[str, Any]:
+    return {"code": given["code"], "text": given["text"]}
+
+
+def _amount(request: Debit | Transfer) -> str:
+    return "all there was" if request.amount is None else format_amount(request.amount)
+
+
 def _transfer(given: Given) -> Transfer:
     if given["account"] == given.account:
         raise InvalidCommand(f"Your account is {given.account} itself: name the one that the money goes to")
     return Transfer(
-        id=given.request_id, account=given.account, target=given["account"], amount=given["amount"]
+        id=given.request_id,
+        account=given.account,
+        target=given["account"],
+        amount=given["amount"],
+        all=given["amount"] is None,
+        **_remark(given),
     )
 
 
@@ -101,7 +115,7 @@ def _transfer_to_nobody(request: Transfer) -> str:
 def _reverse(given: Given) -> Reverse:
     if given["reference"] == given.request_id:  # that of --id
         raise InvalidCommand("A reversal has a reference of its own: give another one with --id")
-    return Reverse(id=given.request_id, original=given["reference"], amount=given["amount"])
+    return Reverse(id=given.request_id, original=given["reference"], amount=given["amount"], **_remark(given))
 
 
 def _days(given: Given) -> ShowDays:
@@ -113,13 +127,41 @@ def _days(given: Given) -> ShowDays:
 
 def _hold(given: Given) -> Hold:
     expires_ms = HOLD_MS if given["minutes"] is None else MINUTE_MS * given["minutes"]
-    return Hold(id=given.request_id, account=given.account, amount=given["amount"], expires_ms=expires_ms)
+    return Hold(
+        id=given.request_id,
+        account=given.account,
+        amount=given["amount"],
+        expires_ms=expires_ms,
+        **_remark(given),
+    )
+
+
+def _set_limit(given: Given) -> SetLimit:
+    if given["transfers"] and given["amount"] is None:
+        raise InvalidCommand("Without a limit there is nothing that transfers could count towards")
+    transfers = given["transfers"] is not None
+    return SetLimit(
+        id=given.request_id, account=given["account"], amount=given["amount"], transfers=transfers
+    )
 
 
 def _limit_deed(request: SetLimit) -> str:
     if request.amount is None:
         return f"taken the daily limit off {request.account}"
-    return f"limited withdrawals from {request.account} to {format_amount(request.amount)} a day"
+    what = "withdrawals and transfers" if request.transfers else "withdrawals"
+    return f"limited {what} from {request.account} to {format_amount(request.amount)} a day"
+
+
+def _ceiling_deed(request: SetCeiling) -> str:
+    if request.amount is None:
+        return f"taken the ceiling off {request.account}"
+    return f"set a ceiling of {format_amount(request.amount)} on the balance of {request.account}"
+
+
+def _ceiling_done(request: SetCeiling) -> str:
+    if request.amount is None:
+        return f"Successfully took the ceiling off {request.account}"
+    return f"Successfully {_ceiling_deed(request)}"
 
 
 def _limit_done(request: SetLimit) -> str:
@@ -151,6 +193,10 @@ def _balance(request: Query, found: Receipt) -> str:
     if found.available is not None and found.available != found.balance:
         held = format_amount(found.balance - found.available)
         lines.append(f"Available: {format_amount(found.available)} ({held} held)")
+    if found.ceiling is not None:
+        lines.append(f"Ceiling: {format_amount(found.ceiling)}")
+    if found.transfers_count:
+        lines.append("Transfers count towards the daily limit")
     if found.state == "frozen":
         lines.append(frozen(request.account))
     if found.state == "closed":
@@ -207,17 +253,20 @@ def _postings(what: Callable[[Line], str]) -> Listing:
     def cells(line: Line) -> list[str]:
         amount, balance = (format_amount(minor, in_column=True) for minor in (line.amount, line.balance))
         time, reference = format_timestamp(line.time_us), printable(line.request_id)
-        return [time, printable(what(line)), amount, balance, reference]
+        remark = ["" if line.code is None else str(line.code), printable(line.text or "")]
+        return [time, printable(what(line)), amount, balance, reference, *remark]
 
     def narrow_cells(line: Line) -> list[str]:
-        time, deed, amount, balance, reference = cells(line)
-        return [f"{time[:-3]}\n{deed}\n{reference}", _closely(amount), _closely(balance)]
+        time, deed, amount, balance, reference, code, text = cells(line)
+        remark = "".join(f"\n{said}" for said in (code and f"code {code}", text) if said)
+        return [f"{time[:-3]}\n{deed}\n{reference}{remark}", _closely(amount), _closely(balance)]
 
     return Listing(
         rows=lambda found: found.lines,
-        headers=("time (UTC)", "what", "amount", "balance", "reference"),
+        headers=("time (UTC)", "what", "amount", "balance", "reference", "code", "text"),
+        optional=frozenset({"code", "text"}),
         cells=cells,
-        alignment=("left", "left", "right", "right", "left"),
+        alignment=("left", "left", "right", "right", "left", "right", "left"),
         time_us=lambda line: line.time_us,
         narrow_headers=("posting (UTC)", "amount", "balance"),
         narrow_cells=narrow_cells,
@@ -330,6 +379,7 @@ def _not_pending(request: Approve) -> str:
 
 # -- the table -----------------------------------------------------------------------------------------------
 
+SAYS = "It may end in what it is for, such as: code 7 for Rent November."
 _LAST = "Without a reference it is the last hold of this session."
 _ROWS: tuple[TellerCommand[Any], ...] = (
     TellerCommand(
@@ -343,35 +393,51 @@ _ROWS: tuple[TellerCommand[Any], ...] = (
     TellerCommand(
         "credit <amount>",
         "pays in an amount, such as 50 or 12.50",
-        "Another word for it: deposit.",
+        f"Another word for it: deposit. {SAYS}",
         request=Credit,
-        read=lambda given: Credit(id=given.request_id, account=given.account, amount=given["amount"]),
+        takes_remark=True,
+        read=lambda given: Credit(
+            id=given.request_id, account=given.account, amount=given["amount"], **_remark(given)
+        ),
         moves_money=True,
         deed=lambda request: f"credited {format_amount(request.amount)} to {request.account}",
         done=lambda request: f"Successfully credited {format_amount(request.amount)} to your account",
     ),
     TellerCommand(
-        "debit <amount>",
+        "debit <amount>|all",
         "pays out an amount, such as 50 or 12.50",
-        "Another word for it: withdraw.",
+        f"Another word for it: withdraw. With all: what is available. {SAYS}",
         request=Debit,
-        read=lambda given: Debit(id=given.request_id, account=given.account, amount=given["amount"]),
+        takes_remark=True,
+        read=lambda given: Debit(
+            id=given.request_id,
+            account=given.account,
+            amount=given["amount"],
+            all=given["amount"] is None,
+            **_remark(given),
+        ),
         moves_money=True,
-        deed=lambda request: f"debited {format_amount(request.amount)} from {request.account}",
-        done=lambda request: f"Successfully debited {format_amount(request.amount)} from your account",
+        deed=lambda request: f"debited {_amount(request)} from {request.account}",
+        done=lambda request: f"Successfully debited {_amount(request)} from your account",
         refusals={Outcome.LIMIT_EXCEEDED: _over_the_limit},
     ),
     TellerCommand(
-        "transfer <account> <amount>",
+        "transfer <account> <amount>|all",
         "moves an amount to another account",
+        f"With all: what is available. {SAYS}",
         request=Transfer,
+        takes_remark=True,
         read=_transfer,
         moves_money=True,
-        deed=lambda request: (
-            f"transferred {format_amount(request.amount)} from {request.account} to {request.target}"
-        ),
+        deed=lambda request: f"transferred {_amount(request)} from {request.account} to {request.target}",
         about=lambda request: f"{request.account} or {request.target}",
-        refusals={Outcome.NO_SUCH_ACCOUNT: _transfer_to_nobody},
+        refusals={
+            Outcome.NO_SUCH_ACCOUNT: _transfer_to_nobody,
+            Outcome.CEILING_EXCEEDED: lambda request: over_the_ceiling(request.target),
+            Outcome.LIMIT_EXCEEDED: lambda _: (
+                "Daily limit exceeded, or the balance would become too large: try a smaller amount"
+            ),
+        },
     ),
     TellerCommand(
         "statement [<n>] [before <posting>]",
@@ -408,6 +474,7 @@ _ROWS: tuple[TellerCommand[Any], ...] = (
         "hold <amount> [<minutes>]",
         "reserves an amount (default: 5 minutes)",
         request=Hold,
+        takes_remark=True,
         read=_hold,
         moves_money=True,
         deed=lambda request: f"held {format_amount(request.amount)} for {duration(request.expires_ms)}",
@@ -467,8 +534,9 @@ _ROWS: tuple[TellerCommand[Any], ...] = (
         "reverse <reference> [<amount>]",
         "takes back a request, or a part of it",
         "Part by part until all is taken back; without an amount, what is left of it. A hold is released, as "
-        "by cancel. Another word for it: refund.",
+        f"by cancel. {SAYS} Another word for it: refund.",
         request=Reverse,
+        takes_remark=True,
         read=_reverse,
         moves_money=True,
         deed=_reverse_deed,
@@ -575,20 +643,32 @@ _ROWS: tuple[TellerCommand[Any], ...] = (
         deed=lambda request: f"removed the PIN of {request.account}",
     ),
     TellerCommand(
-        "limit <account> <amount>|none",
+        "limit <account> <amount>|none [transfers]",
         "limits withdrawals per day (UTC)",
-        "What is held counts, too.",
+        "What is held counts, too; with transfers, so does what is transferred from then on.",
         request=SetLimit,
-        read=lambda given: SetLimit(id=given.request_id, account=given["account"], amount=given["amount"]),
+        read=_set_limit,
         deed=_limit_deed,
         done=_limit_done,
     ),
     TellerCommand(
+        "ceiling <account> <amount>|none",
+        "limits how large a balance may become",
+        "Credits and transfers that would raise it above that are declined; corrections are not.",
+        request=SetCeiling,
+        read=lambda given: SetCeiling(id=given.request_id, account=given["account"], amount=given["amount"]),
+        deed=_ceiling_deed,
+        done=_ceiling_done,
+    ),
+    TellerCommand(
         "writeoff <account> <amount>",
         "pays an account at the bank's loss",
-        "With cash as the account: for cash that is missing.",
+        f"With cash as the account: for cash that is missing. {SAYS}",
         request=WriteOff,
-        read=lambda given: WriteOff(id=given.request_id, account=given["account"], amount=given["amount"]),
+        takes_remark=True,
+        read=lambda given: WriteOff(
+            id=given.request_id, account=given["account"], amount=given["amount"], **_remark(given)
+        ),
         moves_money=True,
         deed=lambda request: f"written off {format_amount(request.amount)} to {request.account}",
         done=lambda request: f"Successfully wrote off {format_amount(request.amount)} to {request.account}",

@@ -1,7 +1,7 @@
 """The form of a command, such as `hold <amount> [<minutes>]`: read by the parser, the help and the Tab key.
 
 A word stands for itself, in any case, `<name>` for an argument, `a|b` for one of the two; what is in brackets
-is optional.
+is optional. A word that stands for itself is among the arguments, too, if it was said.
 """
 
 from __future__ import annotations
@@ -94,6 +94,10 @@ def _taken(part: Part, words: Sequence[str]) -> dict[str, str] | None:
         if not _is_said(alternatives, word)
         for alternative in alternatives
         if alternative.startswith("<")
+    } | {
+        word.lower(): word
+        for alternatives, word in zip(part.words, words, strict=False)
+        if _is_said(alternatives, word)
     }
 
 

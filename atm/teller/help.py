@@ -27,6 +27,7 @@ def _help_line(form: str, does: str, form_columns: int, columns: int | None) -> 
     if columns is None:
         return beside + does
     if columns < form_columns + EXPLANATION_COLUMNS_MIN:
+        above = textwrap.fill(form, columns, subsequent_indent="    ", break_on_hyphens=False)
         below = textwrap.fill(does, columns, initial_indent="  ", subsequent_indent="  ")
-        return f"{form}\n{below}"
+        return f"{above}\n{below}"
     return textwrap.fill(does, columns, initial_indent=beside, subsequent_indent=" " * len(beside))

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import difflib
 import re
+from typing import Any
 
 from atm.teller.arguments import INVALID, READERS, InvalidCommand, form_hint, is_amount
 from atm.teller.commands import ALIASES, command_named, commands_for
 from atm.teller.intents import Intent
-from atm.teller.teller_command import Given
+from atm.teller.teller_command import Given, TellerCommand
 
 LINE_CHARS_MAX = 1000  # the longest sensible command has less than 200
 LIKENESS_MIN = 0.8  # so that no word is taken for its opposite
@@ -41,13 +42,28 @@ def parse(line: str, *, account: str, request_id: str, operator: bool = False) -
         raise OperatorsOnly(
             f"{command.name} is a command of the bank's operators: start the teller with --operator"
         )
+    words, remark = _without_remark(words, command)
     matches = command.grammar.matches(words)
     if not matches or _are_swapped(matches[0]):
         raise InvalidCommand(form_hint(command.form) if command.grammar.parts else INVALID)
     # Of `[<reference>] [<amount>]` an amount alone is the second.
     arguments = max(matches, key=lambda match: is_amount(match.get("amount", "")))
-    read = {argument: READERS[argument](word) for argument, word in arguments.items()}
+    read = {argument: READERS.get(argument, str)(word) for argument, word in (arguments | remark).items()}
     return command.read(Given(account, request_id, read))
+
+
+def _without_remark(words: list[str], command: TellerCommand[Any]) -> tuple[list[str], dict[str, str]]:
+    """Return the words before `code <code>` and `for <text>`, and what these say."""
+    if not command.takes_remark:
+        return words, {}
+    said: dict[str, str] = {}
+    needed = sum(len(part.words) for part in command.grammar.parts if not part.is_optional)
+    place = next((n for n, word in enumerate(words) if n >= needed and word.lower() == "for"), None)
+    if place is not None:
+        words, said["text"] = words[:place], " ".join(words[place + 1 :])
+    if len(words) >= needed + 2 and words[-2].lower() == "code":
+        *words, _, said["code"] = words
+    return words, said
 
 
 def _unknown(name: str, *, operator: bool) -> str:
@@ -87,7 +103,8 @@ def _show_pin(words: list[str]) -> bool:
     elif command.name == "login":  # more likely a PIN than the name of an account
         suspects = others
     elif command.takes_pin:
-        suspects = others[command.grammar.words_max :]
+        before, _ = _without_remark(others, command)
+        suspects = before[command.grammar.words_max :]
     else:
         suspects = []
     return any(_PIN.fullmatch(suspect) for suspect in suspects)

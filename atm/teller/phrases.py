@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from atm.client.errors import OutcomeUnknown
-from atm.ledger.commands import Outcome
+from atm.ledger.commands import ACTIVE_HOLDS_MAX, Outcome
+from atm.money import format_amount
 from atm.timestamps import format_timestamp
 
 MINUTE_MS = 60_000
@@ -47,6 +48,8 @@ def refusal(outcome: Outcome, account: str, request_id: str, named: str) -> str:
             return f"{account} is not empty: pay out its balance and end its holds first"
         case Outcome.LOCKED:
             return locked(account)
+        case Outcome.CEILING_EXCEEDED:
+            return over_the_ceiling(account)
         case _:
             usual = f"The bank declined, and nothing was changed: {outcome.replace('_', ' ')}"
             return _REFUSALS.get(outcome, usual).format(id=request_id, named=named)
@@ -65,6 +68,19 @@ def ask_for_tombstone(reference: str) -> str:
         f"Nothing is known under {reference}: is it mistyped? To have such a request declined for ever, "
         "should it still arrive, type yes: "
     )
+
+
+def active_holds(count: int, held: int) -> str:
+    """Return how many holds an account has, and how much they hold in all."""
+    number = (
+        "1 hold" if count == 1 else f"{count:,} holds" + (" or more" if count == ACTIVE_HOLDS_MAX else "")
+    )
+    return f"{number}, {format_amount(held)} in all"
+
+
+def over_the_ceiling(account: str) -> str:
+    """Return that a balance may not become so large."""
+    return f"The balance of {account} may not become so large: nothing was changed"
 
 
 def needs_approval(request_id: str) -> str:

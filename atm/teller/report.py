@@ -82,7 +82,7 @@ def decided(request: Command | Read, receipt: Receipt, text: str | None = None) 
         code=code,
         text=sentences.decided(request, receipt) if text is None else text,
         account=getattr(request, "account", None),
-        amount=getattr(request, "amount", None),
+        amount=getattr(request, "amount", None) if receipt.moved is None else receipt.moved,
         balance=None if code == NOT_ALLOWED else receipt.balance,
         available=None if code == NOT_ALLOWED else receipt.available,
         request_id=receipt.request_id,
@@ -122,7 +122,9 @@ def _details(request: Command | Read, receipt: Receipt) -> dict[str, object]:
     further = [name for name in request.__struct_fields__ if name not in _NOT_DETAILS]
     asked = {name: getattr(request, name) for name in further}
     told = {name: getattr(receipt, name) for name in _ONLY_READ}
-    found = {name: value for name, value in (asked | told).items() if value is not None}
+    found = {
+        name: value for name, value in (asked | told).items() if value is not None and value is not False
+    }
     if isinstance(request, Page) and receipt.outcome is Outcome.OK:
         found["next"] = receipt.next  # null at the end, too
     return found

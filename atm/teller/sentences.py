@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from msgspec.structs import replace
+
 from atm.client import Receipt
 from atm.ledger.commands import (
     MAIN,
@@ -15,11 +17,12 @@ from atm.ledger.commands import (
     RaiseHold,
     Read,
     Reverse,
+    Transfer,
     Void,
 )
 from atm.permissions import needed
 from atm.teller.commands import command_of
-from atm.teller.phrases import needs_approval, refusal
+from atm.teller.phrases import active_holds, needs_approval, refusal
 
 
 def decided(request: Command | Read, receipt: Receipt) -> str:
@@ -28,7 +31,9 @@ def decided(request: Command | Read, receipt: Receipt) -> str:
     A credit or debit of `main` has no such line: its text is fixed, to the letter.
     """
     if receipt.outcome is not Outcome.OK:
-        return declined(request, receipt.outcome)
+        return declined(request, receipt.outcome) + _holds(" ({})", receipt)
+    if isinstance(request, Debit | Transfer) and receipt.moved is not None:
+        request = replace(request, amount=receipt.moved, all=False)
     command = command_of(request)
     if command is not None and command.told is not None:
         return command.told(request, receipt)
@@ -37,10 +42,18 @@ def decided(request: Command | Read, receipt: Receipt) -> str:
         text = command.done(request)
     else:
         text = f"Successfully {_deed(request)}"
+    text += _holds("\nIts holds stay, and can still be confirmed or cancelled: {}", receipt)
     says_less = isinstance(request, Credit | Debit) and request.account == MAIN
     if command is not None and command.moves_money and not says_less:
         text += f"\nReference {request.id}"
     return text
+
+
+def _holds(phrase: str, receipt: Receipt) -> str:
+    """Return the phrase with how many holds are active, and how much they hold; nothing without any."""
+    if receipt.active_holds is None or receipt.balance is None or receipt.available is None:
+        return ""
+    return phrase.format(active_holds(receipt.active_holds, receipt.balance - receipt.available))
 
 
 def settled(request: Command, outcome: Outcome, *, from_last_time: bool) -> str:

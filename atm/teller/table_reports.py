@@ -15,6 +15,8 @@ from atm.teller.commands import command_of
 from atm.teller.report import DONE, NOT_AVAILABLE, Report, decided
 from atm.wire.client_messages import decode_details
 
+SAID_BESIDES = ("leg", "moved", "active_holds")  # by some receipts
+
 
 def page(request: Page, found: Receipt, columns: int | None, *, local: bool = False) -> Report:
     """Report a page, and how to ask for the next one if there is one."""
@@ -50,6 +52,7 @@ def receipt(
         log_index=found.log_index,
         details={
             "decision": str(found.outcome),
+            **{name: value for name in SAID_BESIDES if (value := getattr(found, name)) is not None},
             "asked": asked | details,
             "time_us": found.time_us,
             "actor": found.actor,

@@ -22,7 +22,10 @@ from atm.timestamps import format_local, format_timestamp
 _STACKED_COLUMNS = 20  # the first column of a narrow table: wide enough for a reference
 _LABEL_COLUMNS = 13  # of a receipt's first column, and the gap behind it
 _AMOUNT = re.compile(r"-?[0-9,]+\.[0-9]{2}")
-_DETAILS = {"target": "to", "hold": "hold", "original": "original", "request": "request"}
+_DETAILS = {"target": "to", "hold": "hold", "original": "original", "request": "request"} | {
+    "code": "code",
+    "text": "text",
+}
 
 
 def page(listing: Listing, rows: Sequence[object], columns: int | None, *, local: bool = False) -> str:
@@ -31,8 +34,8 @@ def page(listing: Listing, rows: Sequence[object], columns: int | None, *, local
     With `local`, rows that have a time have it in local time, too.
     """
     time_us = listing.time_us if local else None
-    cells = [list(listing.cells(row)) for row in rows]
-    headers, alignment = list(listing.headers), list(listing.alignment)
+    places, cells = _columns(listing, rows)
+    headers, alignment = ([texts[n] for n in places] for texts in (listing.headers, listing.alignment))
     narrow = [list(listing.narrow_cells(row)) for row in rows]
     if time_us is not None:
         headers.insert(1, "local time")
@@ -56,10 +59,22 @@ def as_csv(listing: Listing, rows: Sequence[object]) -> str:
     """Return rows as CSV with a line of headers; amounts have no separators, and no cell is a formula."""
     out = io.StringIO()
     writer = csv.writer(out, lineterminator="\n")
-    writer.writerow(listing.headers)
-    for row in rows:
-        writer.writerow(_csv_cell(cell) for cell in listing.cells(row))
+    places, cells = _columns(listing, rows)
+    writer.writerow(listing.headers[n] for n in places)
+    for row in cells:
+        writer.writerow(map(_csv_cell, row))
     return out.getvalue().rstrip("\n")
+
+
+def _columns(listing: Listing, rows: Sequence[object]) -> tuple[list[int], list[list[str]]]:
+    """Return which columns are shown, and the cells of each row in these."""
+    cells = [listing.cells(row) for row in rows]
+    places = [
+        n
+        for n, header in enumerate(listing.headers)
+        if header not in listing.optional or any(row[n] for row in cells)
+    ]
+    return places, [[row[n] for n in places] for row in cells]
 
 
 def _csv_cell(text: str) -> str:
@@ -82,7 +97,10 @@ def receipt(
     rows += [] if asked.account is None else [("account", printable(asked.account))]
     rows += [(label, printable(str(details[key]))) for key, label in _DETAILS.items() if key in details]
     rows += [] if asked.amount is None else [("amount", format_amount(asked.amount, separated=True))]
-    rows += [("outcome", found.outcome.replace("_", " "))]
+    rows += [] if found.moved is None else [("all there was", format_amount(found.moved, separated=True))]
+    leg = "" if found.leg is None else f" (leg {found.leg + 1})"
+    rows += [("outcome", found.outcome.replace("_", " ") + leg)]
+    rows += [] if found.active_holds is None else [("active holds", str(found.active_holds))]
     if with_balance and found.balance is not None and found.available is not None:
         amounts = {"balance": found.balance, "available": found.available}
         rows += [(label, format_amount(minor, separated=True)) for label, minor in amounts.items()]

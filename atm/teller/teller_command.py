@@ -46,6 +46,9 @@ class Listing:
     narrow_cells: Callable[[Any], Sequence[str]]
     narrow_alignment: Sequence[str]
     time_us: Callable[[Any], int] | None = None
+    optional: frozenset[str] = (
+        frozenset()
+    )  # headers of columns that are left out if all their cells are empty
 
 
 @dataclass(frozen=True)
@@ -59,6 +62,7 @@ class TellerCommand(Generic[Asked]):
     read: Callable[[Given], Intent]  # what a line in this form asks for; may raise `InvalidCommand`
     request: type[Asked] | None = None  # what is sent to the bank in the end; None: nothing
     moves_money: bool = False
+    takes_remark: bool = False  # `code <code>` and `for <text>` may follow the form
     deed: Callable[[Asked], str] | None = None  # what was done, such as "credited 5 to main"
     done: Callable[[Asked], str] | None = None  # the line that says so; "Successfully", and the deed
     told: Callable[[Asked, Receipt], str] | None = None  # instead, of what only reads

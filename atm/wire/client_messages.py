@@ -153,7 +153,7 @@ class Reply(ReadResult, frozen=True, kw_only=True, omit_defaults=True):
     @classmethod
     def of(cls, decided: LedgerReceipt, leader: str | None = None) -> Self:
         """Return the reply to a client for a receipt, or for what was read."""
-        if isinstance(decided, ReadResult):
+        if type(decided) is not LedgerReceipt:
             return cls(**asdict(decided), leader=leader)
         return cls(  # by hand: it takes a fourth of the time, and every command passes here
             id=decided.id,

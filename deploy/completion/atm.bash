@@ -6,7 +6,7 @@ _atm() {
         --account) words="" ;;
         --cert) words="" ;;
         --key) words="" ;;
-        -c) words="query credit debit transfer statement more days balance hold holds confirm raise cancel reverse receipt open account login logout pin settle status help quit freeze unfreeze unlock resetpin limit writeoff close exceptions accounts approvals approve" ;;
+        -c) words="query credit debit transfer statement more days balance hold holds confirm raise cancel reverse receipt open account login logout pin settle status help quit freeze unfreeze unlock resetpin limit ceiling writeoff close exceptions accounts approvals approve" ;;
         -f) words="" ;;
         --id) words="" ;;
         --timeout) words="" ;;

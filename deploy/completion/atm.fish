@@ -7,7 +7,7 @@ complete -c atm -l config -r -F -d 'the cluster'\''s file (default: $ATM_CONFIG,
 complete -c atm -l account -r -d 'your account (default: main)'
 complete -c atm -l cert -r -F -d 'your certificate, for a bank with [tls] (default: that of cluster.ini)'
 complete -c atm -l key -r -F -d 'its key, for a bank with [tls] (default: that of cluster.ini)'
-complete -c atm -s c -r -a 'query credit debit transfer statement more days balance hold holds confirm raise cancel reverse receipt open account login logout pin settle status help quit freeze unfreeze unlock resetpin limit writeoff close exceptions accounts approvals approve' -d 'carry out COMMAND and leave; may be repeated, and stops at the first command that is not done'
+complete -c atm -s c -r -a 'query credit debit transfer statement more days balance hold holds confirm raise cancel reverse receipt open account login logout pin settle status help quit freeze unfreeze unlock resetpin limit ceiling writeoff close exceptions accounts approvals approve' -d 'carry out COMMAND and leave; may be repeated, and stops at the first command that is not done'
 complete -c atm -s f -r -F -d 'like -c, for the commands in FILE, one per line; - is standard input'
 complete -c atm -l id -r -d 'the reference of the command of the only -c: given again, it is carried out once in all'
 complete -c atm -l json -d 'print one JSON object per command'

@@ -10,7 +10,7 @@ import msgspec
 import pytest
 
 from atm.client import Client, FeedBroken, InvalidAccount, InvalidRequest, Posted, Refused
-from atm.ledger.journal_hash import row_hash
+from atm.ledger.journal_hash import Remark, row_hash
 from tests.support.both_clients import Connect
 from tests.support.fake_cluster import FakeCluster
 from tests.support.fake_node import Map, Step
@@ -25,8 +25,9 @@ class Journal:
     cluster: str = CLUSTER
     rows: list[Map] = field(default_factory=list)
 
-    def post(self, *accounts: str) -> None:
+    def post(self, *accounts: str, remark: Remark | None = None) -> None:
         """Let each of the accounts get 1 from cash, in an entry of its own."""
+        said = {} if remark is None else msgspec.to_builtins(remark)
         for account in accounts:
             number = 64 * (len(self.rows) + 3)
             columns = (number, 5, "cash", account, 1, -1, 1, f"r{number}")
@@ -35,7 +36,8 @@ class Journal:
                 {
                     "posting": number, "time_us": 5, "op": "credit", "request_id": f"r{number}",
                     "debit_account": "cash", "credit_account": account, "amount": 1,
-                    "debit_balance": -1, "credit_balance": 1, "hash": row_hash(last, *columns).hex(),
+                    "debit_balance": -1, "credit_balance": 1, "hash": row_hash(last, *columns, remark).hex(),
+                    **said,
                 }
             )  # fmt: skip
 
@@ -86,6 +88,23 @@ def test_all_postings_come_in_the_order_of_the_log(
     )
     assert (first.amount, first.credit_balance, first.request_id) == (1, 1, "r192")
     assert (first.cluster, first.hash) == (CLUSTER, journal.rows[0]["hash"])
+
+
+@pytest.mark.parametrize("remark", [Remark(7, "Größe 7"), Remark(None, 'says "no"'), Remark(7, None)])
+def test_the_hashes_cover_codes_and_texts(
+    cluster: FakeCluster, connect: Connect, journal: Journal, remark: Remark
+) -> None:
+    journal.post("ann")
+    journal.post("bob", remark=remark)
+    journal.post("ann")
+    with connect(cluster.config) as client:
+        _, posted, _ = itertools.islice(client.watch(), 3)
+        assert (posted.code, posted.text) == (remark.code, remark.text)
+        journal.rows[1] |= {"text": "another"}
+        feed = client.watch()
+        assert numbers(feed, 1) == [64 * 3]
+        with pytest.raises(FeedBroken):
+            next(feed)
 
 
 def test_what_is_posted_later_comes_later(cluster: FakeCluster, connect: Connect, journal: Journal) -> None:

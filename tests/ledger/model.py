@@ -31,6 +31,7 @@ from atm.ledger.commands import (
     RevokeRole,
     RotatePepper,
     SetApprovalLimit,
+    SetCeiling,
     SetLimit,
     SetPin,
     Transfer,
@@ -53,6 +54,12 @@ class Person:
     wrong: int = 0
     limit: int | None = None
     charged: dict[str, tuple[int, int]] = field(default_factory=dict)  # by request: day, amount
+
+
+def amount_of(asked: Debit | Transfer | Hold | Leg) -> int:
+    """Return how much is asked for: all there is, only from feature level 2 on."""
+    assert asked.amount is not None
+    return asked.amount
 
 
 class Model:
@@ -114,7 +121,9 @@ class Model:
                     asked.id, [("cash", asked.account, asked.amount)]
                 ), asked.account
             case Debit():
-                outcome = self.refused(asked) or self.move(asked.id, [(asked.account, "cash", asked.amount)])
+                outcome = self.refused(asked) or self.move(
+                    asked.id, [(asked.account, "cash", amount_of(asked))]
+                )
                 self.charge(asked, outcome)
                 return outcome, asked.account
             case Hold():
@@ -146,7 +155,15 @@ class Model:
                 self.money[asked.account] = 0
                 self.people[asked.account] = Person()
                 return "ok", asked.account
-            case GrantRole() | RevokeRole() | RotatePepper() | SetApprovalLimit() | Approve() | RaiseHold():
+            case (
+                GrantRole()
+                | RevokeRole()
+                | RotatePepper()
+                | SetApprovalLimit()
+                | Approve()
+                | RaiseHold()
+                | SetCeiling()
+            ):
                 return "not_allowed", None  # below feature level 2
             case _:
                 return self.missing(asked.account) or self.change(asked), asked.account
@@ -201,16 +218,16 @@ class Model:
         refusal = self.blocked(asked.account) or self.wrong_pin(asked.account, asked.pin)
         if refusal:
             return refusal
-        if asked.amount > self.available(asked.account):
+        if amount_of(asked) > self.available(asked.account):
             return "insufficient_funds"
         person = self.people[asked.account]
         today = sum(amount for day, amount in person.charged.values() if day == self.day())
-        over = person.limit is not None and today + asked.amount > person.limit
+        over = person.limit is not None and today + amount_of(asked) > person.limit
         return "limit_exceeded" if over else None
 
     def charge(self, asked: Debit | Hold, outcome: str) -> None:
         if outcome == "ok" and self.people[asked.account].limit is not None:
-            self.people[asked.account].charged[asked.id] = (self.day(), asked.amount)
+            self.people[asked.account].charged[asked.id] = (self.day(), amount_of(asked))
 
     def discharge(self, account: str, request_id: str, amount: int) -> None:
         charged = self.people[account].charged if account in self.people else {}
@@ -228,7 +245,7 @@ class Model:
             )
             if refusal:
                 return refusal
-        return self.move(request_id, [(leg.account, leg.target, leg.amount) for leg in legs])
+        return self.move(request_id, [(leg.account, leg.target, amount_of(leg)) for leg in legs])
 
     def finish(self, asked: Post | Void) -> Decision:
         if asked.hold not in self.holds:

@@ -17,6 +17,7 @@ from atm.ledger.commands import (
     RevokeRole,
     RotatePepper,
     SetApprovalLimit,
+    SetCeiling,
 )
 from atm.ledger.ledger import Ledger
 from tests.support.entries import apply_in_batches, command, records
@@ -90,8 +91,17 @@ def applied(lines: Sequence[str], size: int) -> tuple[list[LedgerReceipt | None]
 
 
 def test_the_tables_here_know_every_kind_of_command() -> None:
-    # These need feature level 2: test_roles.py, test_pepper.py, test_approvals.py, test_hold_parts.py
-    newer: set[object] = {GrantRole, RevokeRole, RotatePepper, SetApprovalLimit, Approve, RaiseHold}
+    # These need feature level 2: test_roles.py, test_pepper.py, test_approvals.py, test_hold_parts.py,
+    # test_limits.py
+    newer: set[object] = {
+        GrantRole,
+        RevokeRole,
+        RotatePepper,
+        SetApprovalLimit,
+        Approve,
+        RaiseHold,
+        SetCeiling,
+    }
     assert {type(command(f"x {line}")) for line in DONE} | newer == set(get_args(Command))
     assert {type(command(f"x {line}")) for line, *_ in DECLINES} | newer == set(get_args(Command))
 

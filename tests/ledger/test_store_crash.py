@@ -21,6 +21,7 @@ from atm.ledger.commands import (
     RevokeRole,
     RotatePepper,
     SetApprovalLimit,
+    SetCeiling,
 )
 from atm.ledger.ledger import Ledger
 from tests.ledger.audit import audit
@@ -116,7 +117,15 @@ def test_the_log_here_has_every_kind_of_entry_done_at_least_once() -> None:
         for (_, _, entry), receipt in zip(ENTRIES, receipts, strict=True)
         if isinstance(entry, LoggedCommand) and receipt and receipt.outcome == "ok"
     }
-    newer: set[object] = {GrantRole, RevokeRole, RotatePepper, SetApprovalLimit, Approve, RaiseHold}
+    newer: set[object] = {
+        GrantRole,
+        RevokeRole,
+        RotatePepper,
+        SetApprovalLimit,
+        Approve,
+        RaiseHold,
+        SetCeiling,
+    }
     assert done | newer == set(get_args(Command))  # these need feature level 2
     kinds = ledger._database.cursor().execute("select kind from exception order by posting").fetchall()
     assert kinds == [("written_off",), ("written_off",), ("late",)]

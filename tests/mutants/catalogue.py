@@ -13,6 +13,7 @@ from tests.mutants.core import CORE
 from tests.mutants.core_members import CORE_MEMBERS
 from tests.mutants.core_snapshot import CORE_SNAPSHOT
 from tests.mutants.deeds import DEEDS
+from tests.mutants.details import DETAILS
 from tests.mutants.durability import DURABILITY
 from tests.mutants.elections import ELECTIONS
 from tests.mutants.files import FILES
@@ -65,6 +66,7 @@ MUTANTS = (
     *PERMISSIONS,
     *DEEDS,
     *APPROVALS,
+    *DETAILS,
     *REGISTRY,
     *RUN_LOOP,
     *STRANGERS,

@@ -159,7 +159,11 @@ PARTS = (
         name="new fields at once",
         what="an entry that a server of 1.1 cannot read stops it",
         edits=(
-            Edit("Post.level_needed", "self.level if self.final and self.amount != 0 else 2", "self.level"),
+            Edit(
+                "Post.level_needed",
+                "_level_by_remark(self) if self.final and self.amount != 0 else 2",
+                "_level_by_remark(self)",
+            ),
         ),
         caught_by=PART_TESTS + "test_a_new_field_needs_feature_level_2_and_an_old_request_does_not",
     ),

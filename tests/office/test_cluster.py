@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from contextlib import closing
 from pathlib import Path
 
+import msgspec
 import pytest
 
 from atm.client import Client
@@ -162,8 +163,8 @@ def test_an_export_of_what_was_imported_is_what_was_imported(
     config = str(cluster.cluster.path)
     with Client(cluster.cluster) as client:
         client.open("alice")
-        client.credit("alice", 500)
-        client.transfer("alice", "main", 120)
+        client.credit("alice", 500, code=7, text="salary November")
+        client.transfer("alice", "main", 120, text='says "no", and Größe 7')
         client.debit("main", 20)
     wait_until_equal(cluster)
     with Client(cluster.cluster) as client:
@@ -175,6 +176,31 @@ def test_an_export_of_what_was_imported_is_what_was_imported(
     )  # into itself: a repetition
     assert main(["export", "--node", "n2", "--config", config, "--format", "jsonl"]) == 0
     assert (tmp_path / "books.jsonl").read_text() in capsys.readouterr().out
+
+
+def test_postings_are_found_by_their_code_and_text(
+    cluster: LocalCluster, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with Client(cluster.cluster) as client:
+        client.credit("main", 1_00, code=7, text="Rent November", request_id="r1")
+        client.credit("main", 2_00, text="rent December", request_id="r2")
+        client.debit("main", everything=True, code=7, request_id="r3")
+    wait_until_equal(cluster)
+
+    def found(*arguments: str) -> list[str]:
+        assert main(["find", *arguments, "--config", str(cluster.cluster.path)]) == 0
+        return capsys.readouterr().out.splitlines()
+
+    _, _, *rows = found("--text", "RENT")
+    assert [row.split()[-1] for row in rows] == ["r2", "r1"]
+    assert rows[1].split()[-8:] == ["credit", "cash", "main", "1", "7", "Rent", "November", "r1"]
+    (answer,) = found("--code", "7", "--json")
+    assert [line["request_id"] for line in msgspec.json.decode(answer)["lines"]] == ["r3", "r1"]
+    *_, last, more = found("--code", "7", "--limit", "1")
+    assert last.endswith(" r3")
+    *_, last = found("--code", "7", "--before", more.split()[-1])
+    assert last.endswith(" r1")
+    assert found("--text", "rent", "--whole") == ["No posting was found here"]
 
 
 def test_what_the_bank_refuses_stops_the_import_with_a_line(

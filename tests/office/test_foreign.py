@@ -12,7 +12,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from atm.ledger.commands import Batch, Command, Credit, Debit, Leg, Transfer
+from atm.ledger.commands import Batch, Command, Credit, Debit, Leg, MoneyRequest, Transfer
 from atm.office.foreign.beancount import read_beancount
 from atm.office.foreign.csv_rows import read_rows
 from atm.office.foreign.decimals import Point, exact_amount
@@ -266,9 +266,35 @@ def test_a_request_moves_what_the_transaction_moves(changes: list[tuple[str, int
         legs = command.legs if isinstance(command, Batch) else [command]
         for leg in legs:
             assert isinstance(leg, Leg | Transfer)
+            assert leg.amount is not None
             moved[leg.account] -= leg.amount
             moved[leg.target] += leg.amount
     assert moved == total
+
+
+@pytest.mark.parametrize(
+    ("description", "text"),
+    [
+        ("salary  January ", "salary January"),
+        ("a\u202eb\x1b[1m\u00a0c", "a b [1m c"),
+        ("Miete Größe 7 " * 20, ("Miete Größe 7 " * 20)[:139]),
+        ("x" * 141, "x" * 140),
+        ("\u200b", None),
+        ("", None),
+    ],
+)
+def test_a_description_becomes_the_text_as_far_as_a_text_may_have_it(
+    description: str, text: str | None
+) -> None:
+    rows = f'Date,Payee,Reference,Amount\n1,x,"{description}",5\n1,Bob B,"{description}",-5\n'
+    assert [
+        each.text for each in commands(read_rows, rows, CSV_MAPPING) if isinstance(each, MoneyRequest)
+    ] == [
+        text,
+        text,
+    ]
+    other = commands(read_rows, rows.replace(description or '""', "other"), CSV_MAPPING)
+    assert [each.id for each in commands(read_rows, rows, CSV_MAPPING)] == [each.id for each in other]
 
 
 def test_the_banks_own_books_have_their_signs_the_other_way_round() -> None:

@@ -12,16 +12,21 @@ from contextlib import ExitStack
 from dataclasses import replace
 from pathlib import Path
 from threading import Event
-from typing import Any, get_args
+from typing import Any, TypeVar, get_args
 
 import pytest
+from msgspec import structs
 
 from atm.client import Client
 from atm.config import NodeConfig
 from atm.ledger.commands import (
     AMOUNT_MINOR_MAX,
+    CODE_MAX,
     LEGS_MAX,
     PAGE_LINES_MAX,
+    PAGE_TEXTS_BYTES_MAX,
+    TEXT_BYTES_MAX,
+    TEXT_CHARS_MAX,
     Accounts,
     AccountState,
     ApprovalLimit,
@@ -56,6 +61,7 @@ from atm.wire.framing import CLIENT_FRAME_BYTES_MAX, frame
 from tests.support.server_parts import DEADLINE_S, RunningServer, Wire, cluster_of, credit, query, wait_until
 
 PIN = "86420975"
+Row = TypeVar("Row", Line, JournalPosting)
 
 
 @pytest.fixture
@@ -198,8 +204,15 @@ def test_pages_are_answered_or_busy_and_never_too_many_for_a_client_that_reads(
     outcomes = {answer["outcome"] for answer in answers if answer}
     assert outcomes <= {"ok", "busy"}
     assert all(len(answer["lines"]) == PAGE_LINES_MAX for answer in answers if answer and "lines" in answer)
-    assert sum(answer is not None and answer["outcome"] == "ok" for answer in answers) >= 20
+    at_once = client_connection.IN_FLIGHT_MAX // slots.slots(Statement(id="s", account="main", limit=100))
+    assert sum(answer is not None and answer["outcome"] == "ok" for answer in answers) >= at_once
     assert wire.ask(query("q"))["balance"] == 100 * PAGE_LINES_MAX
+
+
+def with_texts(row: Row, limit: int) -> tuple[Row, ...]:
+    """Return so many rows, of which as many have the longest text as a page may have."""
+    texts = min(limit, PAGE_TEXTS_BYTES_MAX // TEXT_BYTES_MAX)
+    return (structs.replace(row, text="\U0001f3e6" * TEXT_CHARS_MAX),) * texts + (row,) * (limit - texts)
 
 
 def test_the_slots_of_a_request_hold_its_longest_answer() -> None:
@@ -221,6 +234,7 @@ def test_the_slots_of_a_request_hold_its_longest_answer() -> None:
         amount=number,
         balance=number,
         exception="written_off",
+        code=CODE_MAX,
     )
     posting = JournalPosting(
         posting=number,
@@ -233,6 +247,7 @@ def test_the_slots_of_a_request_hold_its_longest_answer() -> None:
         debit_balance=number,
         credit_balance=number,
         hash="f" * 64,
+        code=CODE_MAX,
     )
     account = AccountState(account=longest, balance=number, available=number, state="closed", pin="locked")
     hold = HoldState(request_id=longest, amount=number, time_us=number, expires_us=number, posted=number)
@@ -250,19 +265,21 @@ def test_the_slots_of_a_request_hold_its_longest_answer() -> None:
     limits = (ApprovalLimit(op="write_off", amount=number, log_index=number),) * len(get_args(LimitedOp))
     pepper = PepperView(generation=32, name="f" * 16, log_index=number, carried_index=number, older=number)
     leg = Leg(account=longest, target="y" * 64, amount=AMOUNT_MINOR_MAX)
-    batch = contents_of(Batch(id=longest, legs=(leg,) * LEGS_MAX))
+    text = "\U0001f3e6" * TEXT_CHARS_MAX
+    batch = contents_of(Batch(id=longest, legs=(leg,) * LEGS_MAX, code=CODE_MAX, text=text))
     answers: list[tuple[ClientRequest, Reply]] = [
         (credit("a"), Reply(**common, log_index=number, time_us=number)),
         (query("q"), Reply(**common, state="frozen", pin="locked", locked_until_us=number, sealed_for=32)),
+        (query("q"), Reply(**common, state="frozen", pin="set", ceiling=number, transfers_count=True)),
         (Pepper(id="p"), Reply(**common, pepper=pepper)),
         (
             Lookup(id="l", request_id="a"),
-            Reply(**common, asked=batch, actor=longest, reversed_by=longest, taken_back=number),
+            Reply(**common, asked=batch, actor=longest, reversed_by=longest, taken_back=number, leg=64),
         ),
         *(
             (
                 Statement(id="s", account="main", limit=limit),
-                Reply(**common, lines=(line,) * limit, next=number),
+                Reply(**common, lines=with_texts(line, limit), next=number),
             )
             for limit in (1, 2, 20, PAGE_LINES_MAX)
         ),
@@ -287,7 +304,13 @@ def test_the_slots_of_a_request_hold_its_longest_answer() -> None:
         *(
             (
                 Watch(id="w", limit=limit),
-                Reply(**common, postings=(posting,) * limit, hash="f" * 64, cluster="c" * 32),
+                Reply(
+                    **common,
+                    postings=with_texts(posting, limit),
+                    hash="f" * 64,
+                    cluster="c" * 32,
+                    next=number,
+                ),
             )
             for limit in (1, 20, PAGE_LINES_MAX)
         ),

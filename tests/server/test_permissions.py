@@ -53,13 +53,14 @@ REQUESTS: list[ClientRequest] = [
             "set_pin ann 4711",
             "login ann 4711",
             *("grant_role ann teller", "revoke_role ann *", f"rotate_pepper 2 {'0' * 16}"),
-            *("set_approval_limit write_off 5", "approve w1"),
+            *("set_approval_limit write_off 5", "approve w1", "set_ceiling ann 5"),
         )
     ),
     Query(id="x", account="ann"),
     msgspec.convert({"id": "x", "op": "statement", "account": "ann"}, Read),
     Lookup(id="x", request_id="c1"),
     msgspec.convert({"id": "x", "op": "exceptions"}, Read),
+    msgspec.convert({"id": "x", "op": "find", "code": 7}, Read),
     msgspec.convert({"id": "x", "op": "accounts"}, Read),
     msgspec.convert({"id": "x", "op": "holds", "account": "main"}, Read),
     msgspec.convert({"id": "x", "op": "roles"}, Read),
@@ -85,10 +86,10 @@ REQUESTS: list[ClientRequest] = [
 # The table of the interfaces, written out once more.
 A_TELLERS = """credit debit transfer batch hold raise_hold post void reverse query statement holds login
     set_pin lookup open status"""
-AN_OPERATORS = f"""{A_TELLERS} freeze unfreeze unlock reset_pin set_limit write_off close exceptions
-    accounts deeds approvals approve"""
-ALL_READS = """query statement holds lookup exceptions accounts members verify status roles deeds approvals
-    pepper watch"""
+AN_OPERATORS = f"""{A_TELLERS} freeze unfreeze unlock reset_pin set_limit set_ceiling write_off close
+    exceptions find accounts deeds approvals approve"""
+ALL_READS = """query statement holds lookup exceptions find accounts members verify status roles deeds
+    approvals pepper watch"""
 AN_ADMINS = """members add_member promote_member remove_member move_member replace_member transfer_leadership
     snapshot backup_begin backup_entries backup_chunk status grant_role revoke_role roles deeds
     set_approval_limit approvals rotate_pepper pepper"""

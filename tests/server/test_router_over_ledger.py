@@ -13,6 +13,7 @@ from atm.ledger.commands import (
     Command,
     Deeds,
     Exceptions,
+    Find,
     Holds,
     Lookup,
     Pepper,
@@ -42,6 +43,8 @@ COMMANDS: list[Command] = [
         *("freeze ann", "unfreeze ann", "close ann", "unlock ann", "reset_pin ann", "set_limit ann 5"),
         *("grant_role ann teller", "revoke_role ann *"),
         *("set_approval_limit write_off 5", "approve w1"),
+        *("set_ceiling ann 5", "set_limit ann 5 transfers"),
+        *("credit ann 5 code 7 for rent", "debit ann all", "transfer ann bob all"),
         *(f"set_pin ann {'ab' * 32}", f"login ann {'ab' * 32}"),
     )
 ]
@@ -51,6 +54,7 @@ READS: list[Read] = [
     Statement(id="x", account="ann", limit=5, before=7),
     Lookup(id="x", request_id="c1"),
     Exceptions(id="x", limit=5),
+    Find(id="x", code=7, text="rent", limit=5),
     Accounts(id="x", limit=5, after="ann"),
     Holds(id="x", account="main", limit=5),
     Roles(id="x", limit=5, after_name="ann"),

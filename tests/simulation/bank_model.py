@@ -6,16 +6,18 @@ import hashlib
 import json
 from bisect import bisect_right
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from msgspec import to_builtins
 from msgspec.msgpack import encode
+from msgspec.structs import asdict
 
 from atm.ledger.commands import (
     Command,
     Expire,
     Founding,
+    LedgerReceipt,
     LevelRaise,
     LoggedCommand,
     LoggedDeed,
@@ -33,11 +35,14 @@ from tests.simulation.bank_rules import BANK, Bank, Undecided, sealed_for
 from tests.simulation.people import ADMINS, OPERATORS, may, names
 from tests.support.checks import require
 
-Decision = tuple[str, str, int | None, int | None, int, int]  # id, outcome, balance, available, index, time
+Further = tuple[tuple[str, int], ...]  # that a receipt says besides: names and numbers
+# id, outcome, balance, available, index, time, and what the receipt says besides
+Decision = tuple[str, str, int | None, int | None, int, int, Further]
 Row = tuple[Any, ...]
 
 TOMBSTONE = {"op": "tombstone"}
 POSTINGS_PER_ENTRY = 64
+FURTHER = ("leg", "moved", "active_holds")  # the columns of `receipt_detail`
 
 
 class Versions:
@@ -101,8 +106,10 @@ class BankModel:
         self.balance, self.account, self.lock, self.hold = Versions(), Versions(), Versions(), Versions()
         self.journal, self.receipt, self.reversal, self.exception = Lines(), Lines(), Lines(), Lines()
         self.refund, self.raised_hold = Lines(), Versions()
+        self.account_limit, self.receipt_detail, self.remark = Versions(), Lines(), Lines()
         self.role_change, self.pepper, self.deed = Versions(), Versions(), Lines()
         self.approval_limit, self.approval = Versions(), Versions()
+        self.remarks: dict[int, Row] = {}  # by the numbers of postings
         self._deed_hash = bytes(32)
         self._bank = Bank()
         self._hash = bytes(32)
@@ -255,6 +262,9 @@ class BankModel:
             "pin_lock": self.lock.all_at(index),
             "refund": sorted(self.refund.at(index)),
             "raised_hold": self.raised_hold.all_at(index),
+            "account_limit": self.account_limit.all_at(index),
+            "remark": list(self.remark.at(index)),
+            "receipt_detail": sorted(self.receipt_detail.at(index)),
             "role_change": self.role_change.all_at(index),
             "approval_limit": self.approval_limit.all_at(index),
             "approval": self.approval.all_at(index),
@@ -297,7 +307,7 @@ class BankModel:
         now = names(self._bank.roles(actor, roles)) if roles else ""
         said = (note.deed, note.target, None, outcome, note.id)
         self._add_deed((entry.index, entry.time_us, actor, now, *said))
-        return note.id, outcome, None, None, entry.index, entry.time_us
+        return note.id, outcome, None, None, entry.index, entry.time_us, ()
 
     def _add_deed(self, row: Row) -> None:
         text = json.dumps(row, separators=(",", ":"))
@@ -329,7 +339,8 @@ class BankModel:
             self._bank.buried.add(asked["original"])
             buried = self._decision(entry, asked["original"], "already_reversed", None)
             self._keep(TOMBSTONE, actor, buried)
-        decision = self._decision(entry, command.id, outcome, self._bank.shown(command))
+        further = tuple(sorted(self._bank.further.items()))
+        decision = (*self._decision(entry, command.id, outcome, self._bank.shown(command))[:6], further)
         self._keep(asked, actor, decision)
         for name, bits in self._bank.role_changes.items():
             before = self.role_change.at(entry.index, name)
@@ -339,7 +350,7 @@ class BankModel:
         done = self._bank.carried_out or command
         holds = [command.id, getattr(done, "hold", ""), getattr(done, "original", "")]
         self._note_changes(entry.index, holds)
-        self._note_moves(entry, command.id)
+        self._note_moves(entry, command.id, getattr(done, "code", None), getattr(done, "text", None))
         if outcome == "ok" and isinstance(done, Reverse):
             self._note_reversal(entry.index, done.original, command.id)
         self._note_approvals(entry.index, command.id, asked.get("request", ""))
@@ -380,16 +391,19 @@ class BankModel:
     def _decision(self, entry: Entry, request_id: str, outcome: str, shown: str | None) -> Decision:
         account = self._bank.accounts.get(shown or "")
         if account is None or outcome == "no_such_account":
-            return request_id, outcome, None, None, entry.index, entry.time_us
+            return request_id, outcome, None, None, entry.index, entry.time_us, ()
         available = account.balance - self._bank.held(shown or "")
-        return request_id, outcome, account.balance, available, entry.index, entry.time_us
+        return request_id, outcome, account.balance, available, entry.index, entry.time_us, ()
 
     def _keep(self, asked: dict[str, Any], actor: str, decision: Decision) -> None:
         self.first[decision[0]] = asked, decision
         self.given.add(decision)
         others = {k: v for k, v in asked.items() if k not in ("op", "account", "amount")}
-        row = (asked["op"], asked.get("account"), asked.get("amount"), others or None, actor, *decision[1:])
+        row = (asked["op"], asked.get("account"), asked.get("amount"), others or None, actor, *decision[1:6])
         self.receipt.add(decision[4], (decision[0], *row))
+        if decision[6]:
+            told = dict(decision[6])
+            self.receipt_detail.add(decision[4], (decision[0], *(told.get(name) for name in FURTHER)))
 
     def _note_changes(self, index: int, holds: Sequence[str] = ()) -> None:
         for name, a in self._bank.accounts.items():
@@ -401,6 +415,9 @@ class BankModel:
                 if a.locked_until_us is not None:
                     pins = (a.pins_day, a.wrong_today, a.unlocks_today, a.wrong_unseen)
                     self.lock.put(index, name, (name, a.locked_until_us, *pins))
+                limits = (a.ceiling, a.transfers_since)
+                if any(each is not None for each in limits) or self.account_limit.at(index, name):
+                    self.account_limit.put(index, name, (name, *limits))
         for request_id in holds:
             hold = self._bank.holds.get(request_id)
             if hold is not None:
@@ -409,11 +426,17 @@ class BankModel:
             if request_id in self._bank.raised:
                 self.raised_hold.put(index, request_id, (request_id, *self._bank.raised[request_id]))
 
-    def _note_moves(self, entry: Entry, request_id: str) -> None:
+    def _note_moves(self, entry: Entry, request_id: str, code: int | None, text: str | None) -> None:
+        is_remarked = (code, text) != (None, None)
+        remark = " " + json.dumps([code, text], ensure_ascii=False, separators=(",", ":"))
         for place, (move, *balances) in enumerate(self._bank.moves):
             number = entry.index * POSTINGS_PER_ENTRY + place
             row = (number, entry.time_us, *move, *balances, request_id)
-            self._hash = hashlib.sha256(self._hash + " ".join(map(str, row)).encode()).digest()
+            whole = " ".join(map(str, row)) + (remark if is_remarked else "")
+            self._hash = hashlib.sha256(self._hash + whole.encode()).digest()
+            if is_remarked:
+                self.remarks[number] = (number, code, text)
+                self.remark.add(entry.index, self.remarks[number])
             self.journal.add(entry.index, (*row, self._hash, entry.index))
         if self._bank.flag is not None:
             self.exception.add(entry.index, (number, self._bank.flag))
@@ -430,8 +453,19 @@ def contents(command: Command) -> dict[str, Any]:
     else:
         asked.pop("pin", None)
     asked.pop("old_pin", None)
+    asked = {
+        name: value
+        for name, value in asked.items()
+        if value is not None and (value is not False or name == "final")
+    }
     del asked["id"]
     return asked
+
+
+def said_besides(receipt: LedgerReceipt | Mapping[str, Any]) -> Further:
+    """Return what a receipt, or an answer of a server, says besides."""
+    told = receipt if isinstance(receipt, Mapping) else asdict(receipt)
+    return tuple((name, told[name]) for name in sorted(FURTHER) if told.get(name) is not None)
 
 
 def receipt_row(row: Row) -> Row:

@@ -35,6 +35,7 @@ from atm.ledger.commands import (
     RevokeRole,
     RotatePepper,
     SetApprovalLimit,
+    SetCeiling,
     SetLimit,
     SetPin,
     Transfer,
@@ -83,6 +84,8 @@ class Account:
     wrong_today: int = 0
     unlocks_today: int = 0
     wrong_unseen: int = 0
+    ceiling: int | None = None
+    transfers_since: int | None = None  # the entry that let them count towards the limit
 
     def is_locked(self, now_us: int) -> bool:
         """By the rules of the level at which it was locked."""
@@ -155,10 +158,14 @@ class Bank:
     limits: dict[str, tuple[int | None, int]] = field(default_factory=dict)  # and the entry that set it
     waiting: dict[str, Waiting] = field(default_factory=dict)
     carried_out: Command | None = None  # by the newest command, an approval
+    further: dict[str, int] = field(default_factory=dict)  # that the newest receipt says, from level 2 on
+    spent: dict[str, dict[str, tuple[int, int]]] = field(default_factory=dict)  # id: when counted, for whom
     pepper: tuple[int, str] = (1, "")  # the current one: its generation and its name
     flag: str | None = None  # what kind of exception the newest command was
     now_us: int = 0
+    index: int = 0
     level: int = 1
+    _place: int = 0  # of the leg that is looked at
 
     def do(self, command: Command, index: int, now_us: int, actor: str, roles: int) -> str:
         """Do what was never asked for before, and may be asked by this actor.
@@ -166,11 +173,14 @@ class Bank:
         Return the outcome, or raise `Undecided`.
         """
         self.now_us, self.moves, self.flag, self.carried_out = now_us, [], None, None
+        self.index, self.further = index, {}
         try:
             self._wait_for_approval(command, actor, roles)
             self._do(command, index, actor)
         except Refused as refused:
             assert not self.moves, "a refusal moves nothing"
+            if isinstance(command, Batch) and self.level >= 2:
+                self.further["leg"] = self._place
             return str(refused)
         moves = [move for move, _, _ in self.moves]
         match command:
@@ -281,15 +291,19 @@ class Bank:
                 self.accounts[name] = Account(self.now_us)
             case Credit(account=name, amount=amount):
                 self._usable(name)
-                self._move([(CASH, name, amount)])
-            case Debit(account=name, amount=amount):
-                self._withdraw(command)
+                self._move([(CASH, name, amount)], bounded=True)
+            case Debit(account=name):
+                amount = self._withdraw(command)
                 self._move([(name, CASH, amount)])
                 self._count(name, amount)
+                if command.all:
+                    self.further["moved"] = amount
             case Transfer():
-                self._transfer((command,))
+                amount = self._transfer(command.id, (command,))
+                if command.all:
+                    self.further["moved"] = amount
             case Batch():
-                self._transfer(command.legs)
+                self._transfer(command.id, command.legs)
             case Hold():
                 self._withdraw(command)
                 active = [
@@ -344,16 +358,18 @@ class Bank:
         return (certified | granted) & ~revoked
 
     def _administer(  # noqa: C901 - a line for each kind
-        self, command: Freeze | Unfreeze | Close | SetPin | Login | Unlock | ResetPin | SetLimit
+        self, command: Freeze | Unfreeze | Close | SetPin | Login | Unlock | ResetPin | SetLimit | SetCeiling
     ) -> None:
         account = self._customer(command.account)
         match command:
             case Freeze():
                 account.state = "frozen"
+                self._tell_holds(command.account)
             case Unfreeze():
                 account.state = "open"
             case Close():
                 if account.balance != 0 or self.held(command.account) != 0:
+                    self._tell_holds(command.account)
                     raise Refused("not_empty")
                 account.state = "closed"
             case SetPin(pin=pin, old_pin=old_pin):
@@ -374,6 +390,17 @@ class Bank:
                 if account.limit is None:
                     account.counted, account.counted_from_us = 0, self.now_us
                 account.limit = amount
+                if not command.transfers:
+                    account.transfers_since = None
+                elif account.transfers_since is None:
+                    account.transfers_since = self.index
+            case SetCeiling(amount=amount):
+                account.ceiling = amount
+
+    def _tell_holds(self, name: str) -> None:
+        number = sum(1 for h in self.holds.values() if h.account == name and h.state == "active")
+        if number and self.level >= 2:
+            self.further["active_holds"] = min(HOLDS, number)
 
     def _customer(self, name: str) -> Account:
         if name in BANK or name not in self.accounts:
@@ -428,21 +455,42 @@ class Bank:
             account.pins_day = self.now_us // US_PER_DAY
             account.wrong_today = account.unlocks_today = 0
 
-    def _withdraw(self, command: Debit | Hold | RaiseHold) -> None:
+    def _wanted(self, name: str, amount: int | None) -> int:
+        """Return how much is to leave: without an amount all that may."""
+        there = self.accounts[name].balance - self.held(name)
+        if amount is None:
+            if there < 1:
+                raise Refused("insufficient_funds")
+            if there > AMOUNT_MINOR_MAX:
+                raise Refused("limit_exceeded")
+        return amount or there
+
+    def _withdraw(self, command: Debit | Hold | RaiseHold) -> int:
         account = self._usable(command.account)
         self._identify(account, command.pin)
-        if account.balance - self.held(command.account) < command.amount:
+        amount = self._wanted(command.account, command.amount)
+        if account.balance - self.held(command.account) < amount:
             raise Refused("insufficient_funds")
         if account.limit is not None:
             today = account.counted if self._is_today(account.counted_from_us) else 0
-            if today + command.amount > account.limit:
+            if today + amount > account.limit:
                 raise Refused("limit_exceeded")
+        return amount
 
-    def _transfer(self, legs: tuple[Transfer | Leg, ...]) -> None:
-        for leg in legs:
+    def _transfer(self, request_id: str, legs: tuple[Transfer | Leg, ...]) -> int:
+        """Return how much was moved."""
+        moves: list[Move] = []
+        for self._place, leg in enumerate(legs):
             self._identify(self._usable(leg.account), leg.pin)
             self._usable(leg.target)
-        self._move([(leg.account, leg.target, leg.amount) for leg in legs])
+            moves.append((leg.account, leg.target, self._wanted(leg.account, leg.amount)))
+        self._move(moves, bounded=True)
+        for payer, _, amount in moves:
+            since = self.accounts[payer].transfers_since
+            if since is not None:
+                self._count(payer, amount)
+                self.spent.setdefault(request_id, {})[payer] = (since, self.now_us)
+        return sum(amount for _, _, amount in moves)
 
     def _unfinished(self, request_id: str) -> Reserved:
         hold = self.holds.get(request_id)
@@ -537,6 +585,10 @@ class Bank:
         self.reversals.add(command.id)
         if customer is not None:
             self._uncount(customer, amount, self.done[original][0])
+        for _, payer, amount in back:
+            since, then_us = self.spent.get(original, {}).get(payer, (None, 0))
+            if since is not None and self.accounts[payer].transfers_since == since:
+                self._uncount(payer, amount, then_us)
 
     def _back(self, command: Reverse) -> list[Move]:
         """Return what a reversal moves, or refuse."""
@@ -573,11 +625,14 @@ class Bank:
 
     # -- money -----------------------------------------------------------------------------------------
 
-    def _move(self, moves: list[Move], *, forced: bool = False) -> None:
-        """Move all of it, each after the one before, or refuse and move nothing."""
+    def _move(self, moves: list[Move], *, forced: bool = False, bounded: bool = False) -> None:
+        """Move all of it, each after the one before, or refuse and move nothing.
+
+        `bounded`: within what operators set for the accounts.
+        """
         balances = {name: account.balance for name, account in self.accounts.items()}
         moved: list[tuple[Move, int, int]] = []
-        for giver, receiver, amount in moves:
+        for self._place, (giver, receiver, amount) in enumerate(moves):
             balances[giver] -= amount
             if giver in BANK or forced:
                 if balances[giver] < (BANK_FLOOR if giver in BANK else -BALANCE_MINOR_MAX):
@@ -587,10 +642,23 @@ class Bank:
             balances[receiver] += amount
             if balances[receiver] > BALANCE_MINOR_MAX:
                 raise Refused("limit_exceeded")
+            if bounded:
+                self._within_bounds(giver, receiver, balances[receiver], moves[: self._place + 1])
             moved.append(((giver, receiver, amount), balances[giver], balances[receiver]))
         for name, account in self.accounts.items():
             account.balance = balances[name]
         self.moves = moved
+
+    def _within_bounds(self, giver: str, receiver: str, received: int, so_far: list[Move]) -> None:
+        """Refuse what is more than a day's limit on transfers, or than the receiver may have."""
+        payer, ceiling = self.accounts[giver], self.accounts[receiver].ceiling
+        if payer.transfers_since is not None and payer.limit is not None:
+            paid = sum(amount for name, _, amount in so_far if name == giver)
+            today = payer.counted if self._is_today(payer.counted_from_us) else 0
+            if today + paid > payer.limit:
+                raise Refused("limit_exceeded")
+        if ceiling is not None and received > ceiling:
+            raise Refused("ceiling_exceeded")
 
     def _count(self, name: str, amount: int) -> None:
         account = self.accounts[name]

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+from string import ascii_lowercase, ascii_uppercase
 from typing import Any
 
-from atm.ledger.commands import Accounts, Approvals, Exceptions, Holds, Lookup, Query, Read, Statement
+from atm.ledger.commands import Accounts, Approvals, Exceptions, Find, Holds, Lookup, Query, Read, Statement
 from tests.simulation import bank_rules
 from tests.simulation.bank_model import BankModel, Row
 from tests.simulation.bank_rules import US_PER_DAY, WRONG_PINS, WRONG_PINS_A_DAY, sealed_for
 
 Answer = dict[str, Any]
+SMALL = str.maketrans(ascii_uppercase, ascii_lowercase)
 
 
 def view(model: BankModel, request: Read, index: int, now_us: int = 0) -> Answer:
@@ -19,7 +21,9 @@ def view(model: BankModel, request: Read, index: int, now_us: int = 0) -> Answer
     """
     match request:
         case Query(at_us=None):
-            answer = _balance(model, request.account, index) | _pin(model, request.account, index, now_us)
+            account = request.account
+            answer = _balance(model, account, index) | _pin(model, account, index, now_us)
+            answer |= _limits(model, account, index)
         case Query(at_us=at_us):
             answer = _past_balance(model, request.account, at_us or 0, index)
         case Statement():
@@ -30,6 +34,8 @@ def view(model: BankModel, request: Read, index: int, now_us: int = 0) -> Answer
             kinds = _kinds(model, index)
             lines = [_line(model, row, 2, kinds) for row in model.journal.at(index) if row[0] in kinds]
             answer = {"outcome": "ok", **_page(lines, request)}
+        case Find():
+            answer = _found(model, request, index)
         case Accounts():
             answer = _accounts(model, request, index, now_us)
         case Holds():
@@ -48,6 +54,12 @@ def _balance(model: BankModel, name: str, index: int) -> Answer:
     _, _, state, held, *_ = account
     amounts = {"balance": balance[1], "available": balance[1] - held}
     return {"outcome": "ok", **amounts, "state": state}
+
+
+def _limits(model: BankModel, name: str, index: int) -> Answer:
+    """Return what a query tells of the account's further limits."""
+    _, ceiling, since = model.account_limit.at(index, name) or (name, None, None)
+    return {"ceiling": ceiling, "transfers_count": None if since is None else True}
 
 
 def _pin(model: BankModel, name: str, index: int, now_us: int) -> Answer:
@@ -137,6 +149,7 @@ def _lookup(model: BankModel, request_id: str, index: int) -> Answer:
         "actor": actor,
         **_reversals(model, request_id, index),
         "approved_by": (model.approval.at(index, request_id) or (None,))[-1],
+        **dict(model.first[request_id][1][6]),
     }
 
 
@@ -177,6 +190,22 @@ def _approvals(model: BankModel, request: Approvals, index: int, now_us: int) ->
     return {"outcome": "ok", "approvals": page, "limits": limits, "next": following}
 
 
+def _found(model: BankModel, request: Find, index: int) -> Answer:
+    """Return the postings that say what is looked for; small and capital letters of ASCII are alike."""
+
+    def says(code: int | None, text: str | None) -> bool:
+        if request.code not in (None, code):
+            return False
+        if request.text is None or text is None or request.whole:
+            return request.text in (None, text)
+        return request.text.translate(SMALL) in text.translate(SMALL)
+
+    wanted = {number for number, code, text in model.remark.at(index) if says(code, text)}
+    kinds = _kinds(model, index)
+    lines = [_line(model, row, 2, kinds) for row in model.journal.at(index) if row[0] in wanted]
+    return {"outcome": "ok", **_page(lines, request)}
+
+
 def _accounts(model: BankModel, request: Accounts, index: int, now_us: int) -> Answer:
     names = [row[0] for row in model.account.all_at(index) if request.after is None or row[0] > request.after]
     page = [
@@ -205,7 +234,11 @@ def _line(model: BankModel, row: Row, side: int, kinds: dict[int, str]) -> Answe
         "amount": row[4] if side == 3 else -row[4],
         "balance": row[5 if side == 2 else 6],
     }
-    return {**line, "exception": kinds[number]} if number in kinds else line
+    if number in kinds:
+        line["exception"] = kinds[number]
+    _, code, text = model.remarks.get(number, (number, None, None))
+    said = {"code": code, "text": text}
+    return line | {name: value for name, value in said.items() if value is not None}
 
 
 def _carried_out(model: BankModel, request_id: str) -> Answer:
@@ -219,7 +252,7 @@ def _kinds(model: BankModel, index: int) -> dict[int, str]:
     return kinds
 
 
-def _page(lines: list[Answer], request: Statement | Exceptions) -> Answer:
+def _page(lines: list[Answer], request: Statement | Exceptions | Find) -> Answer:
     """Return the latest of the lines before `before`, and where the next page begins."""
     before = [line for line in lines if request.before is None or line["posting"] < request.before]
     page = before[::-1][: request.limit]

@@ -15,7 +15,7 @@ from msgspec import Struct, field, msgpack
 from atm.ledger.commands import Command, Read
 from atm.wire.client_messages import decode_client_reply
 from atm.wire.codec import encode
-from tests.simulation.bank_model import TOMBSTONE, BankModel, contents
+from tests.simulation.bank_model import TOMBSTONE, BankModel, contents, said_besides
 from tests.simulation.bank_views import Answer, ends_of_day, view
 from tests.support.checks import require
 
@@ -113,7 +113,7 @@ class History:
         index = answer["log_index"]
         require(index <= len(self._model.decisions), "only committed commands are answered", (asked, answer))
         amounts = (answer.get("balance"), answer.get("available"))
-        found = (command.id, answer["outcome"], *amounts, index, answer["time_us"])
+        found = (command.id, answer["outcome"], *amounts, index, answer["time_us"], said_besides(answer))
         require(found in self._model.given, "the answer is what the log decided", (asked, answer))
         first, decision = self._model.first[command.id]
         floor = asked.floor

@@ -12,7 +12,7 @@ from atm.permissions import bits_of
 
 ADMINS = frozenset({"grant_role", "revoke_role", "set_approval_limit", "rotate_pepper"})
 OPERATORS = frozenset(
-    {"freeze", "unfreeze", "unlock", "reset_pin", "set_limit", "write_off", "close", "approve"}
+    {"freeze", "unfreeze", "unlock", "reset_pin", "set_limit", "set_ceiling", "write_off", "close", "approve"}
 )
 ROLES: tuple[RoleName, ...] = (
     "admin",

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import fields
 from random import Random
 from typing import Any
@@ -18,6 +18,7 @@ from atm.ledger.commands import (
     BanksOwn,
     Command,
     Expire,
+    Find,
     Holds,
     LevelRaise,
     LogCommand,
@@ -35,7 +36,7 @@ from atm.raft.messages import Entry, EntryKind
 from atm.wire.codec import encode
 from atm.wire.log_entries import command_data
 from tests.simulation import bank_rules
-from tests.simulation.bank_model import BankModel, receipt_row
+from tests.simulation.bank_model import BankModel, receipt_row, said_besides
 from tests.simulation.bank_rules import Bank
 from tests.simulation.bank_views import view
 from tests.simulation.plan import changed
@@ -165,6 +166,15 @@ DAY = """
 """.strip().splitlines()
 
 
+NUMBERS = dict.fromkeys(("n", "ms", "code"), int)
+READ_AS: dict[str, Callable[[str], object]] = {
+    **NUMBERS,
+    "transfers": bool,
+    "all": bool,
+    "final": lambda word: word == "yes",
+}
+
+
 def request(words: list[str], number: int) -> LogCommand:
     """Return what a line of the day asks for."""
     op, *rest = words
@@ -180,9 +190,7 @@ def request(words: list[str], number: int) -> LogCommand:
     values: dict[str, Any] = {"id": f"r{number}"}
     for name, value in said.items():
         plain = {"PIN": PIN, "WRONG": WRONG}.get(value, value)
-        values[names.get(name, name)] = int(value) if name in ("n", "ms") else plain
-    if "final" in values:
-        values["final"] = values["final"] == "yes"
+        values[names.get(name, name)] = READ_AS.get(name, str)(plain)
     return made(op, values)
 
 
@@ -221,7 +229,7 @@ def lived(ledger: Ledger, model: BankModel, day: Sequence[str] = DAY) -> list[st
         expected = words[asked:]
         told = [] if decision is None else [str(part) for part in decision[1:4] if part is not None]
         assert told == expected, f"the model at {line}"
-        found = receipt and astuple(receipt)
+        found = receipt and (*astuple(receipt)[:6], said_besides(receipt))
         if found != decision:
             wrong.append(f"{line}: {found} and not {decision}")
         wrong += [
@@ -324,6 +332,82 @@ def test_the_ledger_and_the_model_agree_on_what_needs_a_second_person() -> None:
             assert plain(found) == view(model, read, len(A_SECOND_PERSON), NOON_US + hour * HOUR_US), read
 
 
+FURTHER_LIMITS = """
+0   credit a=main n=1000                                ok 1000 1000
+0   open a=ann                                          ok 0 0
+0   batch main>ann=1 main>bob=1                         no_such_account
+0   level 2
+0   batch main>ann=1 ann>main=3                         insufficient_funds 1000 1000
+0   set_ceiling a=ann n=100                             ok 0 0
+0   set_limit a=main n=300                              ok 1000 1000
+0   transfer id=t0 a=main t=ann n=10                    ok 990 990
+0   set_limit a=main n=300 transfers=true               ok 990 990
+0   transfer a=main t=ann n=91                          ceiling_exceeded 990 990
+0   transfer id=t1 a=main t=ann n=90                    ok 900 900
+0   batch main>ann=1                                    ceiling_exceeded 900 900
+0   batch ann>main=50 main>ann=50 main>ann=1            ceiling_exceeded 100 100
+0   batch ann>main=50 main>ann=50                       ok 100 100
+0   debit id=d1 a=main n=161                            limit_exceeded 900 900
+0   debit id=d2 a=main n=160                            ok 740 740
+0   debit a=ann n=100                                   ok 0 0
+0   transfer a=main t=ann n=1                           limit_exceeded 740 740
+0   credit id=c2 a=ann n=100                            ok 100 100
+0   reverse of=t0                                       ok 750 750
+0   transfer a=main t=ann n=1                           limit_exceeded 750 750
+0   reverse of=t1 n=20                                  ok 770 770
+0   transfer a=main t=ann n=20                          ok 750 750
+0   write_off a=ann n=20                                ok 110 110
+0   credit a=ann n=1                                    ceiling_exceeded 110 110
+0   set_ceiling a=ann                                   ok 110 110
+0   credit a=ann n=1                                    ok 111 111
+0   set_limit a=main n=300 transfers=true               ok 750 750
+0   set_limit a=main n=300                              ok 750 750
+0   transfer a=main t=ann n=100                         ok 650 650
+1   credit id=c9 a=main n=5 code=7 text=rent            ok 655 655
+1   reverse of=c9 n=5 code=8                            ok 650 650
+1   reverse of=c9 n=5 text=gone                         already_reversed 650 650
+1   batch main>ann=1                                    ok 649 649
+1   transfer a=ann t=main n=1 text=Back                 ok 211 211
+1   set_approval_limit of=write_off n=0                 ok
+1   write_off id=w1 by=otto/8 a=ann n=1 code=9          needs_approval 211 211
+1   approve by=olga/8 of=w1                             ok 212 212
+1   debit a=ann n=1 text=fee                            ok 211 211
+1   debit id=d3 a=main all=true                         limit_exceeded 650 650
+1   set_limit a=main                                    ok 650 650
+1   hold a=main n=50 ms=3600000                         ok 650 600
+1   transfer id=t3 a=main t=ann all=true                ok 50 0
+1   transfer a=main t=ann all=true                      insufficient_funds 50 0
+1   reverse of=t3                                       ok 650 600
+1   debit id=d4 a=ann all=true                          ok 0 0
+1   debit id=d4 a=ann all=true                          ok 0 0
+1   debit id=d4 a=ann n=211                             id_reused 0 0
+1   close a=main                                        not_empty 650 600
+1   freeze id=f1 a=main                                 ok 650 600
+1   freeze id=f1 a=main                                 ok 650 600
+1   freeze a=ann                                        ok 0 0
+1   unfreeze a=main                                     ok 650 600
+1   unfreeze a=ann                                      ok 0 0
+2   expire
+24  set_limit a=main n=300 transfers=true               ok 650 650
+24  transfer id=t2 a=main t=ann n=300                   ok 350 350
+24  transfer a=main t=ann n=1                           limit_exceeded 350 350
+48  reverse of=t2                                       ok 650 650
+48  transfer a=main t=ann n=301                         limit_exceeded 650 650
+""".strip().splitlines()
+
+
+def test_the_ledger_and_the_model_agree_on_further_limits_and_failed_legs() -> None:
+    model, ledger = BankModel(), Ledger(":memory:")
+    assert lived(ledger, model, FURTHER_LIMITS) == []
+    reads: list[Read] = [Lookup(id="l", request_id=row[0]) for row in model.receipt.rows]
+    reads += [Query(id="q", account=name) for name in ("main", "ann", "cash")]
+    reads += [Statement(id="s", account=name) for name in ("main", "ann", "cash")]
+    reads += [Find(id="f", code=code) for code in (7, 8, 9)]
+    reads += [Find(id="f", text=text, whole=whole) for text in ("rent", "R", "e") for whole in (False, True)]
+    for read in reads:
+        assert plain(ledger.view(read)) == view(model, read, len(FURTHER_LIMITS)), read
+
+
 HOLDS_AT_BOTH_LEVELS = """
 0   credit a=main n=100                                 ok 100 100
 0   hold id=h1 a=main n=1 ms=3600000                    ok 100 99
@@ -413,7 +497,7 @@ def test_the_ledger_and_the_model_agree_on_parts_that_are_drawn_at_random() -> N
     customer, model, ledger = Workload("w", chance, plan, known), BankModel(), Ledger(":memory:")
     time_us, outcomes = NOON_US, set()
     assert raised(ledger, model, 1, 2, time_us) == []
-    for index in range(2, 1500):
+    for index in range(2, 1800):
         time_us += chance.choice((1, 1, 1000, 1_000_000, HOUR_US, 9 * HOUR_US))
         command: Command | Expire = Expire() if chance.random() < 0.05 else customer.command()
         actor = "bank" if isinstance(command, Expire) else "eve"
@@ -422,7 +506,8 @@ def test_the_ledger_and_the_model_agree_on_parts_that_are_drawn_at_random() -> N
         data = command_data(actor, encode(command), 0)
         kind = EntryKind.COMMAND
         model.commit(Entry(index=index, term=1, time_us=time_us, kind=kind, data=data))
-        assert (receipt and astuple(receipt)) == model.decisions[-1], command
+        found = receipt and (*astuple(receipt)[:6], said_besides(receipt))
+        assert found == model.decisions[-1], command
         outcomes.add((type(command), receipt and str(receipt.outcome)))
         if index % 100 == 0:
             for name, rows in model.tables(index).items():

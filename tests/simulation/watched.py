@@ -29,7 +29,7 @@ from atm.storage.log_file import LogFile
 from atm.storage.log_index import LogBase
 from atm.wire.codec import encode
 from atm.wire.log_entries import command_data
-from tests.simulation.bank_model import BankModel
+from tests.simulation.bank_model import BankModel, said_besides
 from tests.simulation.fuse import Fuse
 from tests.simulation.sim_ledger import SimLedgerFile
 from tests.simulation.sim_snapshots import SimSnapshotStore
@@ -316,6 +316,7 @@ class WatchedLedger:
                 receipt.available,
                 receipt.log_index,
                 receipt.time_us,
+                said_besides(receipt),
             )
             require(found == decision, "the ledger follows from the log alone", (self._name, found, decision))
         self._fuse.burn()

@@ -26,6 +26,7 @@ from atm.ledger.commands import (
     Credit,
     Debit,
     Exceptions,
+    Find,
     Freeze,
     GrantRole,
     Hold,
@@ -34,6 +35,7 @@ from atm.ledger.commands import (
     LimitedOp,
     Login,
     Lookup,
+    MoneyRequest,
     Open,
     Post,
     Query,
@@ -43,6 +45,7 @@ from atm.ledger.commands import (
     Reverse,
     RevokeRole,
     SetApprovalLimit,
+    SetCeiling,
     SetLimit,
     SetPin,
     Statement,
@@ -66,6 +69,13 @@ NO_PIN_SHARE = 0.1
 OWN_HOLD_SHARE = 0.9  # of raises name the account that the hold is on
 HOLD_SHARE = 0.25  # of reversals are of holds
 PART_SHARE = 0.5  # and so many of a small part
+REMARK_SHARE = 0.1  # of what moves or holds money says what it is for
+CODES = (None, 1, 2, 65_535)
+TEXTS = (None, "Rent", "rent for November", "Größe 7", 'says "no"')
+ALL_SHARE = 0.1  # of debits and transfers are of all there is
+CEILING_SHARE = 0.3  # of limits are of a balance
+TRANSFERS_SHARE = 0.5  # of daily limits count transfers
+FIND_SHARE = 0.5
 REMEMBERED = 24
 BANKS_OWN = sorted(BANK_ACCOUNTS)
 POSTINGS_PER_ENTRY = 64
@@ -90,7 +100,7 @@ class KnownRequests:
                 self.holds.append((request_id, amount))
                 self.held_on[request_id] = account
             case Credit() | Debit() | Transfer() | WriteOff():
-                self.money.append((request.id, request.amount))
+                self.money.append((request.id, request.amount or 100))
             case Batch(id=request_id, legs=legs):
                 self.money.append((request_id, sum(leg.amount for leg in legs)))
             case Post(id=request_id, amount=amount):
@@ -127,6 +137,8 @@ class Workload:
         kinds = list(self._plan.workload)
         (kind,) = self._chance.choices(kinds, list(self._plan.workload.values()))
         command = self._drawn(kind, self._next_id(), self._account())
+        if isinstance(command, MoneyRequest) and self._chance.random() < REMARK_SHARE:
+            command = replace(command, code=self._chance.choice(CODES), text=self._chance.choice(TEXTS))
         self._known_requests.note(command)
         return command
 
@@ -143,11 +155,22 @@ class Workload:
                 return Statement(id=request_id, account=account, limit=limit, before=before)
             case 2:
                 return Lookup(id=request_id, request_id=self._known(self._known_requests.money)[0])
-            case 3:
-                return Exceptions(id=request_id, limit=limit, before=before)
             case 4:
                 after = account if chance.random() < 0.5 else None
                 return Accounts(id=request_id, limit=limit, after=after)
+            case 3 if chance.random() < FIND_SHARE:
+                code = chance.choice(CODES)
+                text = chance.choice((*TEXTS[1:], *TEXTS) if code else ("r", *TEXTS[1:]))
+                return Find(
+                    id=request_id,
+                    code=code,
+                    text=text,
+                    whole=chance.random() < 0.5,
+                    limit=limit,
+                    before=before,
+                )
+            case 3:
+                return Exceptions(id=request_id, limit=limit, before=before)
             case 5 if chance.random() < 0.5:
                 return Holds(id=request_id, account=account, limit=limit)
             case 5:
@@ -162,7 +185,7 @@ class Workload:
         if isinstance(past, Debit | Transfer | Hold | RaiseHold) and fate < 0.8:
             return replace(past, pin=self._pin(past.account))
         match past:
-            case Transfer() | Batch() | SetLimit():
+            case Transfer() | Batch() | SetLimit() | SetCeiling():
                 return Credit(id=past.id, account=self._account(), amount=self._amount())
             case Post(amount=None) if fate < 0.9:
                 amounts = dict(self._known_requests.holds)
@@ -188,12 +211,17 @@ class Workload:
             case "credit":
                 return Credit(id=request_id, account=account, amount=self._amount())
             case "debit":
-                pin = self._pin(account)
-                return Debit(id=request_id, account=account, amount=self._amount(), pin=pin)
+                pin, amount = self._pin(account), self._amount_or_all()
+                return Debit(id=request_id, account=account, amount=amount, pin=pin, all=amount is None)
             case "transfer":
-                leg = self._leg()
+                leg, amount = self._leg(), self._amount_or_all()
                 return Transfer(
-                    id=request_id, account=leg.account, target=leg.target, amount=leg.amount, pin=leg.pin
+                    id=request_id,
+                    account=leg.account,
+                    target=leg.target,
+                    amount=amount,
+                    pin=leg.pin,
+                    all=amount is None,
                 )
             case "batch":
                 legs = tuple(self._leg() for _ in range(self._chance.choice((1, 2, 2, 3))))
@@ -283,7 +311,10 @@ class Workload:
                 return Close(id=request_id, account=chance.choice(ACCOUNTS[1:]))
             case "limit":
                 amount = min(AMOUNT_MINOR_MAX, 4 * self._amount()) if chance.random() < 0.7 else None
-                return SetLimit(id=request_id, account=account, amount=amount)
+                if chance.random() < CEILING_SHARE:
+                    return SetCeiling(id=request_id, account=account, amount=amount)
+                transfers = amount is not None and chance.random() < TRANSFERS_SHARE
+                return SetLimit(id=request_id, account=account, amount=amount, transfers=transfers)
         assert kind == "pin", kind
         account = chance.choice(WITH_PIN)
         sealed = self._pin(account) or _sealed(account, PINS[0])
@@ -316,6 +347,9 @@ class Workload:
 
     def _amount(self) -> int:
         return self._chance.randint(*self._plan.amounts)
+
+    def _amount_or_all(self) -> int | None:
+        return None if self._chance.random() < ALL_SHARE else self._amount()
 
     def _part(self, amount: int) -> int | None:
         """All of it without saying so, a part, or too much."""

@@ -9,9 +9,13 @@
     w1 write_off ann 500      p2 post h1 300            r1 reverse c1
     b1 batch ann bob 500, bob eve 300                   r2 reverse c1 300
     x1 raise_hold ann h1 50   p3 post h1 30 more        -
-    v1 void h1                expire, expire 2
-    g1 grant_role ann teller  g2 revoke_role ann *
+    v1 void h1                expire, expire 2          d2 debit ann all
+    g1 grant_role ann teller  g2 revoke_role ann *    m3 set_limit ann 500 transfers
+    e1 set_ceiling ann 500    e2 set_ceiling ann none
     a1 approve w1             n1 set_approval_limit write_off 500 (or none)
+
+What moves or holds money, but for `raise_hold`, may end in `code 7`, in `for any words`, or in both, in
+this order.
 
 `debit`, `transfer`, `hold`, `raise_hold` and each leg of a `batch` may end in `pin 1234`; the PIN `UNHASHED`
 is one that its server did not hash. `expire` is the leader's own and has no id, and ends as many as it says;
@@ -23,6 +27,8 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Sequence
 from typing import cast
+
+from msgspec.structs import replace
 
 from atm.identity import Role
 from atm.ledger.commands import (
@@ -47,6 +53,7 @@ from atm.ledger.commands import (
     LogCommand,
     LoggedCommand,
     Login,
+    MoneyRequest,
     Open,
     Post,
     Query,
@@ -58,6 +65,7 @@ from atm.ledger.commands import (
     RoleName,
     RotatePepper,
     SetApprovalLimit,
+    SetCeiling,
     SetLimit,
     SetPin,
     Transfer,
@@ -169,6 +177,12 @@ def logged(asked: LogCommand, actor: str = LOCAL, *roles: Role) -> LoggedCommand
 def command(line: str) -> Command:
     """Return the command that a line stands for."""
     request_id, op, rest = (*line.replace("UNHASHED", NOT_HASHED).split(maxsplit=2), "")[:3]
+    if op in {*MONEY, "batch"} and (" code " in rest or " for " in rest):
+        rest, _, text = rest.partition(" for ")
+        rest, _, code = rest.partition(" code ")
+        asked = command(f"{request_id} {op} {rest}")
+        assert isinstance(asked, MoneyRequest)
+        return replace(asked, code=int(code) if code else None, text=text or None)
     if op == "batch":
         return Batch(id=request_id, legs=tuple(_leg(text) for text in rest.split(",")))
     if op in MONEY:
@@ -181,6 +195,10 @@ def _of_money(request_id: str, op: str, rest: str) -> Command:  # noqa: C901 - a
     match op, *words:
         case ["credit", account, number]:
             return Credit(id=request_id, account=account, amount=amount(number))
+        case ["debit", account, "all"]:
+            return Debit(id=request_id, account=account, all=True, pin=pin)
+        case ["transfer", account, target, "all"]:
+            return Transfer(id=request_id, account=account, target=target, all=True, pin=pin)
         case ["debit", account, number]:
             return Debit(id=request_id, account=account, amount=amount(number), pin=pin)
         case ["transfer", account, target, number]:
@@ -222,10 +240,12 @@ def _of_account(request_id: str, op: str, rest: str) -> Command:  # noqa: C901 -
             return RotatePepper(id=request_id, generation=int(generation), pepper=name)
         case ["approve", request]:
             return Approve(id=request_id, request=request)
-        case ["set_approval_limit" | "set_limit", limited, number]:
+        case ["set_approval_limit" | "set_limit" | "set_ceiling", limited, number, *also]:
             limit = None if number == "none" else amount(number)
             if op == "set_limit":
-                return SetLimit(id=request_id, account=limited, amount=limit)
+                return SetLimit(id=request_id, account=limited, amount=limit, transfers=also == ["transfers"])
+            if op == "set_ceiling":
+                return SetCeiling(id=request_id, account=limited, amount=limit)
             return SetApprovalLimit(id=request_id, limited=cast(LimitedOp, limited), amount=limit)
         case _:
             raise ValueError(f"{op} {rest}")

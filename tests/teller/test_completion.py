@@ -144,7 +144,8 @@ def test_help_offers_commands_and_balance_its_next_word() -> None:
 
 
 def test_nothing_is_offered_for_amounts_or_what_is_no_command() -> None:
-    assert offered("credit") == offered("transfer", "bob") == offered("pay") == []
+    assert offered("credit") == offered("hold") == offered("pay") == []
+    assert offered("transfer", "bob") == offered("debit") == ["all"]
 
 
 def test_the_words_know_which_of_them_take_an_account() -> None:
@@ -159,6 +160,7 @@ def test_the_words_know_which_of_them_take_an_account() -> None:
             "unlock",
             "resetpin",
             "limit",
+            "ceiling",
             "writeoff",
         ),
         "close",

@@ -98,10 +98,10 @@ def test_anything_else_is_an_invalid_command(run: Run, cluster: FakeCluster, lin
     ("line", "form"),
     [
         ("credit", "credit <amount>"),
-        ("debit 5 5", "debit <amount>"),
+        ("debit 5 5", "debit <amount>|all"),
         ("open a b", "open <account>"),
-        ("transfer 5", "transfer <account> <amount>"),
-        ("transfer 5 bob", "transfer <account> <amount>"),
+        ("transfer 5", "transfer <account> <amount>|all"),
+        ("transfer 5 bob", "transfer <account> <amount>|all"),
         ("hold", "hold <amount> [<minutes>]"),
         ("confirm a 5 5", "confirm [<reference>] [<amount>] [more]"),
         ("statement 5 after 5", "statement [<n>] [before <posting>]"),
@@ -184,16 +184,17 @@ def test_help_has_a_line_for_each_command(run: Run) -> None:
         "settle", "status", "help", "quit",
     ]  # fmt: skip
     assert run(typed="help debit\n").results == [
-        "debit <amount>: pays out an amount, such as 50 or 12.50",
-        "Another word for it: withdraw.",
+        "debit <amount>|all: pays out an amount, such as 50 or 12.50",
+        "Another word for it: withdraw. With all: what is available. "
+        "It may end in what it is for, such as: code 7 for Rent November.",
     ]
 
 
 def test_help_lists_the_operators_commands_to_operators(run: Run) -> None:
     lines = run("--operator", "-c", "help").out
     assert [line.split()[0] for line in lines[24:]] == [
-        "freeze", "unfreeze", "unlock", "resetpin", "limit", "writeoff", "close", "exceptions", "accounts",
-        "approvals", "approve",
+        "freeze", "unfreeze", "unlock", "resetpin", "limit", "ceiling", "writeoff", "close",
+        "exceptions", "accounts", "approvals", "approve",
     ]  # fmt: skip
     assert run("-c", "help close").out == [
         "close <account>: closes an empty account for ever (operators only)"

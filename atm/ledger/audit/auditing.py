@@ -29,13 +29,14 @@ from atm.ledger.audit.checks import (
     EVERY_REVERSAL_OF_LEVEL_2,
     PARTS_CHECKS,
 )
+from atm.ledger.audit.detail_checks import DETAIL_CHECKS
 from atm.ledger.audit.digest import table_digest, table_names
 from atm.ledger.audit.findings import Findings
-from atm.ledger.audit.journal_walk import JOURNAL, JournalWalk
+from atm.ledger.audit.journal_walk import JOURNAL, REMARKED_JOURNAL, JournalWalk, RemarkedRow
 from atm.ledger.audit.read_only import DamagedLedger, NoLedger, open_read_only
 from atm.ledger.database import SCHEMAS, brief, expected_schema, schema_of
 from atm.ledger.deeds import DEED_COLUMNS, deed_hash
-from atm.ledger.posting import NO_HASH, JournalRow
+from atm.ledger.posting import NO_HASH
 
 DEEDS = f"select {DEED_COLUMNS}, hash from deed order by deed"
 PROBLEMS_MAX = 60  # reported, so that the answer fits a frame; the others are counted
@@ -99,7 +100,9 @@ class _Audit:
             self._try(self._check_references)
             has_level_2 = "deed" in table_names(self._cursor)
             every_reversal = EVERY_REVERSAL_OF_LEVEL_2 if has_level_2 else EVERY_REVERSAL
-            of_level_2 = (*PARTS_CHECKS, *DEED_CHECKS, *APPROVAL_CHECKS) if has_level_2 else ()
+            of_level_2 = (
+                (*PARTS_CHECKS, *DEED_CHECKS, *APPROVAL_CHECKS, *DETAIL_CHECKS) if has_level_2 else ()
+            )
             for check in (*CHECKS, *of_level_2):
                 self._try(partial(self._find, every_reversal + check.sql, check.line.format))
             if has_level_2:
@@ -147,7 +150,8 @@ class _Audit:
 
     def _walk(self, walk: JournalWalk) -> None:
         try:
-            walk.walk_rows(cast(Iterator[JournalRow], self._cursor.execute(JOURNAL)))
+            journal = REMARKED_JOURNAL if "remark" in table_names(self._cursor) else JOURNAL
+            walk.walk_rows(cast(Iterator[RemarkedRow], self._cursor.execute(journal)))
         except UNREADABLE:
             self._report(f"the journal cannot be read after posting {walk.last_posting}")
             raise

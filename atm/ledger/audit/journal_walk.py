@@ -5,11 +5,17 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Sequence
 
-from atm.ledger.journal_hash import row_hash
-from atm.ledger.posting import NO_HASH, POSTINGS_PER_ENTRY, JournalRow
+from atm.ledger.journal_hash import Remark, row_hash
+from atm.ledger.posting import NO_HASH, POSTINGS_PER_ENTRY
 
 JOURNAL = """select posting, time_us, debit_account, credit_account, amount, debit_balance, credit_balance,
-    request_id, hash from journal order by posting"""
+    request_id, hash, null, null from journal order by posting"""
+# From feature level 2 on postings may have remarks.
+REMARKED_JOURNAL = """select posting, time_us, debit_account, credit_account, amount, debit_balance,
+    credit_balance, request_id, hash, code, text from journal left join remark using (posting)
+    order by posting"""
+
+RemarkedRow = tuple[int, int, str, str, int, int, int, str, bytes, int | None, str | None]
 
 
 class JournalWalk:
@@ -29,17 +35,29 @@ class JournalWalk:
         self._balances: dict[str, int] = {}  # as in the last row of each account
         self._drift: defaultdict[str, int] = defaultdict(int)  # the sum of the amounts less that
 
-    def walk_rows(self, rows: Iterable[JournalRow]) -> None:
+    def walk_rows(self, rows: Iterable[RemarkedRow]) -> None:
         """Walk over all rows of the journal, in the order of their numbers."""
         balances, report = self._balances, self._report
         last_hash, last_posting, last_us = self.last_hash, self.last_posting, 0
         wanted_from = self._wanted_from()
-        for number, time_us, debit, credit, amount, debit_balance, credit_balance, request_id, found in rows:
+        for row in rows:
+            number, time_us, debit, credit, amount, debit_balance, credit_balance, request_id = row[:8]
+            found, code, text = row[8:]
+            remark = None if code is None and text is None else Remark(code, text)
             if number >= wanted_from:
                 self._note_chain(number // POSTINGS_PER_ENTRY, last_hash)
                 wanted_from = self._wanted_from()
             expected = row_hash(
-                last_hash, number, time_us, debit, credit, amount, debit_balance, credit_balance, request_id
+                last_hash,
+                number,
+                time_us,
+                debit,
+                credit,
+                amount,
+                debit_balance,
+                credit_balance,
+                request_id,
+                remark,
             )
             if expected != found:
                 report(f"{_at(number)}: its hash does not fit its contents and the posting before it")

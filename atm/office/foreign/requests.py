@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import re
 from collections import Counter
 from collections.abc import Iterable, Iterator
 
@@ -10,11 +11,23 @@ from msgspec import Struct
 
 from atm.client.errors import InvalidRequest
 from atm.client.request_rules import check_request
-from atm.ledger.commands import CASH, LEGS_MAX, Batch, Command, Credit, Debit, Leg, Transfer
+from atm.ledger.commands import (
+    CASH,
+    LEGS_MAX,
+    TEXT_CHARS_MAX,
+    UNSEEN,
+    Batch,
+    Command,
+    Credit,
+    Debit,
+    Leg,
+    Transfer,
+)
 from atm.office.foreign.entries import Entry, NotCarried, Problem
 from atm.office.foreign.mapping import Mapping
 
 ID_DIGITS = 40  # hexadecimal, of a SHA-256
+_UNSEEN = re.compile(f"[{UNSEEN}]")
 
 
 class Planned(Struct, frozen=True):
@@ -34,7 +47,8 @@ def planned(entries: Iterable[Entry | Problem], mapping: Mapping) -> Iterator[Pl
 
     The ids are the same in every import: made of the stated id, or of the day, the accounts, the amounts and
     how many such transactions were before it in the file. So a transaction is booked once, also out of two
-    files that overlap by whole days. An id has the day in it if it is made of it.
+    files that overlap by whole days. An id has the day in it if it is made of it. The description becomes the
+    text of the postings and is not in the id: one id with two descriptions would be refused.
     """
     for account in mapping.opening:
         opening = Credit(
@@ -73,7 +87,7 @@ def _of_transaction(
         number = str(alike[digest])
         request_id = _request_id("found", mapping.source, entry.day, *moves, number, day=entry.day)
         alike[digest] += 1
-    return _checked(_as_one_request(request_id, legs))
+    return _checked(_as_one_request(request_id, legs, _text(entry.text)))
 
 
 def _net(entry: Entry, mapping: Mapping) -> dict[str, int]:
@@ -103,7 +117,12 @@ def _payments(net: dict[str, int]) -> list[Leg]:
     return legs
 
 
-def _as_one_request(request_id: str, legs: list[Leg]) -> Command:
+def _text(description: str) -> str | None:
+    """Return what a screen shows of a description, cut to the length of a text; None if that is nothing."""
+    return " ".join(_UNSEEN.sub(" ", description).split())[:TEXT_CHARS_MAX].rstrip() or None
+
+
+def _as_one_request(request_id: str, legs: list[Leg], text: str | None) -> Command:
     if len(legs) > 1:
         if any(CASH in (leg.account, leg.target) for leg in legs):
             raise NotCarried(
@@ -112,13 +131,13 @@ def _as_one_request(request_id: str, legs: list[Leg]) -> Command:
             )
         if len(legs) > LEGS_MAX:
             raise NotCarried(f"{len(legs)} payments in one transaction, and a batch has at most {LEGS_MAX}")
-        return Batch(id=request_id, legs=tuple(legs))
+        return Batch(id=request_id, legs=tuple(legs), text=text)
     (leg,) = legs
     if leg.account == CASH:
-        return Credit(id=request_id, account=leg.target, amount=leg.amount)
+        return Credit(id=request_id, account=leg.target, amount=leg.amount, text=text)
     if leg.target == CASH:
-        return Debit(id=request_id, account=leg.account, amount=leg.amount)
-    return Transfer(id=request_id, account=leg.account, target=leg.target, amount=leg.amount)
+        return Debit(id=request_id, account=leg.account, amount=leg.amount, text=text)
+    return Transfer(id=request_id, account=leg.account, target=leg.target, amount=leg.amount, text=text)
 
 
 def _checked(command: Command) -> Command:

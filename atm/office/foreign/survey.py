@@ -17,7 +17,7 @@ HEADERS = ("account", "receives", "pays", "ends with")
 PROBLEMS_MAX = 20  # that are shown; all are counted
 LEFT_OUT = (
     "Not carried over: dates, for the bank's time is that of the booking (an id may have the day in it), "
-    "descriptions, and all that is no transaction"
+    "and all that is no transaction"
 )
 
 
@@ -97,10 +97,10 @@ def moves(command: Command) -> Iterator[tuple[str, str, int]]:
     match command:
         case Credit():
             yield CASH, command.account, command.amount
-        case Debit():
-            yield command.account, CASH, command.amount
-        case Transfer():
-            yield command.account, command.target, command.amount
+        case Debit(amount=int(amount)):
+            yield command.account, CASH, amount
+        case Transfer(amount=int(amount)):
+            yield command.account, command.target, amount
         case Batch():
             for leg in command.legs:
                 yield leg.account, leg.target, leg.amount

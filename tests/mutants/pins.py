@@ -14,6 +14,12 @@ RULE_TESTS = "tests/ledger/test_account_pins.py::"
 
 PINS = (
     Mutant(
+        name="busy at once",
+        what="a flood that finds no place asks again at once, and each time the account is looked up",
+        edits=(Edit("PinService.seal", "self._sleep(BUSY_AFTER_S)", "pass"),),
+        caught_by=SERVICE_TESTS + "test_what_finds_no_place_in_the_queue_is_busy_and_not_at_once",
+    ),
+    Mutant(
         name="the last comer is served first",
         what="a flood of PINs keeps everybody else waiting",
         edits=(

@@ -13,6 +13,7 @@ from atm.ledger.commands import NOT_HASHED, Batch, Debit, Hold, Leg, Login, Outc
 from atm.ledger.peppers import PepperState, generation_of
 from atm.server.clients.pin_service import (
     BUSY,
+    BUSY_AFTER_S,
     LOOK_UP_LEVEL,
     UNKNOWN_PEPPER,
     PinService,
@@ -69,6 +70,7 @@ class Parts:
         self.inbox = FakeInbox()
         self.level = LOOK_UP_LEVEL
         self.hashed = 0
+        self.pauses: list[float] = []
         self.pepper = PepperState()
         self.sealer = PinSealer(PEPPERS[1])
         self.service = PinService(
@@ -77,6 +79,7 @@ class Parts:
             feature_level=lambda: self.level,
             pepper=lambda: self.pepper,
             look_up_s=0.01,
+            sleep=self.pauses.append,
         )
         monkeypatch.setattr(hashlib, "scrypt", self._scrypt)
 
@@ -198,11 +201,14 @@ def test_the_turn_is_that_of_who_asks(parts: Parts) -> None:
     assert parts.sealer.queue._turns_of_owner == {"identity ann": 1}
 
 
-def test_what_finds_no_place_in_the_queue_is_busy(parts: Parts) -> None:
+def test_what_finds_no_place_in_the_queue_is_busy_and_not_at_once(parts: Parts) -> None:
+    """A flood that was told so at once asked two thousand times a second, each time for a look-up."""
     parts.inbox.accounts["ann"] = ("open", "set")
+    parts.sealed(debit())
+    assert parts.pauses == []
     parts.sealer.queue._requests_max = 0
     assert parts.seal(debit()) == ErrorReply(id="d", outcome="busy", message=BUSY)
-    assert parts.hashed == 0
+    assert (parts.hashed, parts.pauses) == (1, [BUSY_AFTER_S])
 
 
 def test_nothing_is_hashed_for_a_client_that_has_gone(parts: Parts) -> None:

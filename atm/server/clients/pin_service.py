@@ -8,6 +8,7 @@ and which pepper it is sealed for.
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Collection, Mapping
 from threading import Event
 
@@ -22,6 +23,7 @@ from atm.wire.client_messages import ErrorReply, QueuedRequest, Reply, decode_cl
 from atm.wire.codec import encode
 
 LOOK_UP_LEVEL = 2  # the feature level from which on the log may say that a PIN was not hashed
+BUSY_AFTER_S = 0.2  # who is refused at once asks again at once, and each time the account is looked up
 LOOK_UP_S = 3.0  # longer than a forwarded query waits for the leader
 BUSY = "too many PINs wait to be checked: try again later"
 UNKNOWN_PEPPER = "this server does not know the pepper that this PIN is sealed for: ask another one"
@@ -38,6 +40,7 @@ class PinService:
         feature_level: Callable[[], int],
         pepper: Callable[[], PepperState],
         look_up_s: float = LOOK_UP_S,
+        sleep: Callable[[float], None] = time.sleep,
     ) -> None:
         """`feature_level` and `pepper`, the current one, are told by this server's ledger.
 
@@ -48,6 +51,7 @@ class PinService:
         self._feature_level = feature_level
         self._pepper = pepper
         self._look_up_s = look_up_s
+        self._sleep = sleep
 
     def seal(
         self, pending: PendingRequest, owner: str, wanted: Callable[[], bool]
@@ -88,6 +92,7 @@ class PinService:
                 wanted=wanted,
             )
         except PinQueueFull:
+            self._sleep(BUSY_AFTER_S)
             return ErrorReply(id=request.id, outcome="busy", message=BUSY)
         except NotWanted:
             return None

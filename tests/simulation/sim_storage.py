@@ -190,8 +190,8 @@ class SimStorage:
         moved = {name: flows[name] for name in balances}
         require(moved == balances, "the journal adds up to the balances", (self._name, moved, balances))
         held: Counter[str] = Counter()
-        for _, account, amount, _, _, state, _ in found["hold"]:
-            held[account] += amount if state == "active" else 0
+        for _, account, amount, _, _, state, posted in found["hold"]:
+            held[account] += amount - posted if state == "active" else 0
         sums = {row[0]: held[row[0]] for row in found["account"]}
         kept = {row[0]: row[3] for row in found["account"]}
         require(kept == sums, "what is held is the sum of the active holds", (self._name, kept, sums))

@@ -115,7 +115,7 @@ def test_a_node_whose_ledger_was_changed_while_it_was_stopped_is_found(
     code, printed = verify(cluster), capsys.readouterr().out
     if code == 3:  # it has found that by itself meanwhile, and was not serving
         assert printed.endswith("missing n3\n")
-        assert "ledger.db.wrong-1, and a new one is made from the log" in cluster.output("n3")
+        wait_until(lambda: "ledger.db.wrong-1, and a new one is made from the log" in cluster.output("n3"))
     else:
         assert code == 1
         assert said in printed

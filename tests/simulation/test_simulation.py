@@ -34,8 +34,8 @@ hold        ok insufficient_funds limit_exceeded wrong_pin locked account_frozen
 post        ok exceeds_hold hold_not_found hold_already_posted hold_already_voided
 void        ok hold_expired hold_not_found hold_already_posted hold_already_voided
 reverse     ok original_not_found already_reversed exceeds_original insufficient_funds id_reused
-reverse     needs_approval
-write_off   ok needs_approval
+reverse     needs_approval currency_mismatch
+write_off   ok needs_approval currency_mismatch
 open        ok exists account_closed
 close       ok not_empty account_closed
 freeze      ok

@@ -30,7 +30,7 @@ credit      ok id_reused no_such_account account_closed account_frozen already_r
 debit       ok id_reused insufficient_funds limit_exceeded wrong_pin locked account_frozen account_closed
 transfer    ok insufficient_funds wrong_pin account_frozen no_such_account
 batch       ok insufficient_funds wrong_pin account_frozen no_such_account
-hold        ok insufficient_funds limit_exceeded wrong_pin locked account_frozen account_closed id_reused
+hold        ok insufficient_funds limit_exceeded wrong_pin account_frozen account_closed id_reused
 post        ok exceeds_hold hold_not_found hold_already_posted hold_already_voided
 void        ok hold_expired hold_not_found hold_already_posted hold_already_voided
 reverse     ok original_not_found already_reversed exceeds_original insufficient_funds id_reused
@@ -43,7 +43,7 @@ unfreeze    ok
 set_pin     ok wrong_pin locked
 login       ok wrong_pin locked
 unlock      ok needs_approval
-reset_pin   ok needs_approval
+reset_pin   ok
 set_limit   ok
 set_approval_limit ok
 approve     ok original_not_found already_approved approval_expired not_allowed

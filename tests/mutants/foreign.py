@@ -11,13 +11,13 @@ FOREIGN = (
     Mutant(
         name="a third decimal is cut off",
         what="1.000 of a file whose decimal point was not told is booked as 1",
-        edits=(Edit("exact_amount", "len(decimals_) > decimals_max", "len(decimals_) > 3"),),
+        edits=(Edit("exact_amount", "len(decimals_) > places_", "len(decimals_) > 3"),),
         caught_by=TESTS + "test_what_could_mean_another_amount_is_refused",
     ),
     Mutant(
         name="one decimal is cents",
         what="12.5 is booked as 12.05",
-        edits=(Edit("exact_amount", "decimals_.ljust(decimals_max, '0')", "decimals_ or '0'"),),
+        edits=(Edit("exact_amount", "decimals_.ljust(places_, '0')", "decimals_ or '0'"),),
         caught_by=TESTS + "test_an_amount_is_read_exactly",
     ),
     Mutant(

@@ -11,7 +11,21 @@ FOREIGN = (
     Mutant(
         name="a third decimal is cut off",
         what="1.000 of a file whose decimal point was not told is booked as 1",
-        edits=(Edit("exact_amount", "len(decimals_) > places_", "len(decimals_) > 3"),),
+        edits=(
+            Edit(
+                "exact_amount",
+                """
+                decimals_ = ...
+                if len(decimals_) > places_:
+                    ...
+                """,
+                """
+                decimals_ = ...
+                if len(decimals_) > 3:
+                    ...
+                """,
+            ),
+        ),
         caught_by=TESTS + "test_what_could_mean_another_amount_is_refused",
     ),
     Mutant(

@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 from collections.abc import Callable, Collection
 
-LARGE = 1e6
+LARGE = 1e8
 
 
 def listed(known: Collection[str], what: str) -> Callable[[str], list[str]]:

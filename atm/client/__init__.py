@@ -11,8 +11,9 @@ many threads at once, an `AsyncClient` by many tasks.
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 from atm.client.admin_client import AdminClient
-from atm.client.async_client import AsyncClient
 from atm.client.client import Client
 from atm.client.errors import (
     ClientClosed,
@@ -88,6 +89,9 @@ from atm.ledger.commands import (
     WriteOff,
 )
 
+if TYPE_CHECKING:
+    from atm.client.async_client import AsyncClient
+
 __all__ = [
     "Accepted",
     "AccountState",
@@ -161,3 +165,12 @@ __all__ = [
     "WriteOff",
     "new_request_id",
 ]
+
+
+def __getattr__(name: str) -> object:
+    """Import `AsyncClient` once it is asked for: asyncio takes as long as all the rest."""
+    if name != "AsyncClient":
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    from atm.client.async_client import AsyncClient  # noqa: PLC0415 - see above
+
+    return AsyncClient

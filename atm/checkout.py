@@ -15,6 +15,12 @@ def checkout() -> Path | None:
     return root if (root / "bin" / "start_node").exists() else None
 
 
+def as_typed(program: str) -> str:
+    """Return how people here type the program that calls itself `program`."""
+    root = checkout()
+    return f"bin/{program}" if root is not None and (root / "bin" / program).is_file() else program
+
+
 def command_here(name: str) -> str:
     """Return how people here call the command `bin/<name>`."""
     return INSTALLED_NAMES.get(name, f"atm-{name}") if checkout() is None else f"bin/{name}"

@@ -11,19 +11,23 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import NoReturn
 
+from atm.checkout import as_typed
 from atm.version import RELEASE
 
 USAGE = 2
 INTERRUPTED = 130  # as a shell counts Ctrl-C
+INPUT_OUTPUT_FAILED = 74  # as sysexits.h counts it
 CLOSED_PIPE = 141  # as a shell counts a process that SIGPIPE ended
+UNITS = ("B", "KiB", "MiB", "GiB", "TiB", "PiB")
 
 
 class OneLineParser(argparse.ArgumentParser):
     """Reports a mistake in one line that names the program."""
 
     def error(self, message: str) -> NoReturn:
-        program = self.prog.split()[0]  # a subcommand's has the subcommand behind it
-        complain(program, f"{message} (try: {program} --help)")
+        program, *subcommand = self.prog.split()
+        typed = " ".join([as_typed(program), *subcommand, "--help"])
+        complain(program, f"{message} (try: {typed})")
         raise SystemExit(USAGE)
 
 
@@ -83,13 +87,44 @@ def add_certificate(parser: argparse.ArgumentParser, default: object = None) -> 
 
 
 def complain(program: str, line: str) -> None:
-    """Print an error for people to stderr."""
-    print(f"{program}: {printable(line)}", file=sys.stderr)
+    """Print an error for people to stderr, in one piece, whoever else writes there."""
+    print(f"{program}: {printable(line)}\n", end="", file=sys.stderr, flush=True)
 
 
 def printable(text: str) -> str:
     """Return the text with everything replaced that could move a cursor or break a line."""
     return "".join(char if char.isprintable() else "?" for char in text)
+
+
+def counted(number: int, what: str) -> str:
+    """Return a number and what it counts, such as "1 request" and "2,000 requests"."""
+    return f"{number:,} {what}{'' if number == 1 else 's'}"
+
+
+def size(size_bytes: int | None) -> str | None:
+    """Return bytes for people: 3 digits and a unit."""
+    if size_bytes is None:
+        return None
+    number, power = float(size_bytes), 0
+    while number >= 1000 and power < len(UNITS) - 1:
+        number, power = number / 1024, power + 1
+    digits = 0 if number >= 100 or power == 0 else 1
+    return f"{number:.{digits}f} {UNITS[power]}"
+
+
+def flush_stdout() -> None:
+    """Write what was printed; raise `OSError`. Without a standard output nothing was."""
+    if sys.stdout is not None:
+        sys.stdout.flush()
+
+
+def told_of(error: OSError) -> tuple[str, int]:
+    """Return a line for people and the exit code: of a file that cannot be used, else of stdin or stdout."""
+    reason = error.strerror or error
+    if error.filename is not None:
+        return f"{error.filename}: {reason}", USAGE
+    forget_stdout()
+    return f"reading input or writing output failed: {reason}", INPUT_OUTPUT_FAILED
 
 
 def forget_stdout() -> None:

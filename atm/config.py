@@ -13,8 +13,10 @@ import os
 import re
 from collections.abc import Mapping
 from contextlib import suppress
-from dataclasses import dataclass, replace
 from pathlib import Path
+
+from msgspec import Struct
+from msgspec.structs import replace
 
 from atm.checkout import checkout, command_here
 
@@ -24,6 +26,7 @@ NODES_MAX = 9  # each write waits for a majority: more than nine servers only ma
 NODE_NAME_CHARS_MAX = 32
 HEARTBEAT_MS_MIN, HEARTBEAT_MS_MAX = 10, 10_000
 ELECTION_TIMEOUT_MS_MAX = 100_000
+LANES_MAX = 256  # of a bank on PostgreSQL
 HEARTBEATS_PER_TIMEOUT_MIN = 4  # so that a few late heartbeats do not start an election
 TIMEOUT_SPREAD_MIN = 1.5  # high / low: a narrow range splits votes
 
@@ -55,12 +58,22 @@ CLUSTER_KEYS = (*_CLUSTER_DEFAULTS, "pepper_file", "insecure", "requests_per_s",
 TLS_KEYS = ("ca", "cert", "key", "client_cert", "client_key")
 ADDRESS_KEYS = ("client", "peer")
 LISTEN_KEYS = ("listen_client", "listen_peer")
-NODE_KEYS = (*ADDRESS_KEYS, *LISTEN_KEYS)
+METRICS_KEY = "metrics"
+NODE_KEYS = (*ADDRESS_KEYS, *LISTEN_KEYS, METRICS_KEY)
+LOG_KEYS = ("level", "format", "file")
+ENGINE_KEYS = ("kind", "url", "lanes")
+HOME_DATABASE = "home"  # the name of the database at `url`; the others are named by their keys
+RAFT, POSTGRESQL = "raft", "postgresql"
+ENGINE_KINDS = (RAFT, POSTGRESQL)
+SECTIONS = ("cluster", "engine", "log", "tls")
+LOG_LEVELS = ("debug", "info", "warning", "error")
+LOG_FORMATS = ("text", "json")
 
 _NODE_SECTION = re.compile(rf"node ([A-Za-z0-9_][A-Za-z0-9_-]{{0,{NODE_NAME_CHARS_MAX - 1}}})")
 _ADDRESS = re.compile(
     r"([A-Za-z0-9](?:[A-Za-z0-9.-]{0,252}[A-Za-z0-9])?|\[[0-9A-Fa-f:.]{2,45}\]):([0-9]{1,5})"
 )
+_DATABASE_KEY = re.compile(r"url\.([a-z][a-z0-9_]{0,31})")
 _TIMEOUT_RANGE = re.compile(r"([0-9]{1,9}) ?- ?([0-9]{1,9})")
 _INTEGER = re.compile(r"[0-9]{1,9}")
 _DECIMAL = re.compile(r"[0-9]{1,6}(\.[0-9]{1,3})?")
@@ -70,8 +83,7 @@ class ConfigError(Exception):
     """`cluster.ini` cannot be used; `str()` of it is one line that says where and why."""
 
 
-@dataclass(frozen=True)
-class Address:
+class Address(Struct, frozen=True):
     """Where a server listens, or where others find it; an IPv6 host is kept without its brackets."""
 
     host: str
@@ -86,11 +98,11 @@ class Address:
         return self.host, self.port
 
 
-@dataclass(frozen=True)
-class NodeConfig:
+class NodeConfig(Struct, frozen=True):
     """One server of the cluster: tellers connect to `client`, the other servers to `peer`.
 
-    It listens there, too, or else at `listen_client` and `listen_peer`.
+    It listens there, too, or else at `listen_client` and `listen_peer`. It listens at `metrics` for /metrics,
+    /livez and /readyz, if that is given.
     """
 
     name: str
@@ -98,10 +110,28 @@ class NodeConfig:
     peer: Address
     listen_client: Address | None = None
     listen_peer: Address | None = None
+    metrics: Address | None = None
 
 
-@dataclass(frozen=True)
-class TlsFiles:
+class EngineConfig(Struct, frozen=True):
+    """What keeps the books: the servers by Raft, or a PostgreSQL at `url`, a connection string of libpq.
+
+    There the accounts are in `lanes`, each with a writer of its own. Lanes can lie in `others`, too, which
+    are further databases by their names.
+    """
+
+    kind: str = RAFT
+    url: str = ""
+    lanes: int = 1
+    others: dict[str, str] = {}
+
+    @property
+    def urls(self) -> dict[str, str]:
+        """All databases by their names; that at `url` is `HOME_DATABASE`."""
+        return {HOME_DATABASE: self.url, **self.others}
+
+
+class TlsFiles(Struct, frozen=True):
     """A file of CAs, a certificate, and its key."""
 
     ca: Path
@@ -109,8 +139,7 @@ class TlsFiles:
     key: Path
 
 
-@dataclass(frozen=True)
-class TlsConfig:
+class TlsConfig(Struct, frozen=True):
     """What [tls] says; paths are absolute, and `{node}` in them stands for a node's name."""
 
     path: Path  # of the file that says it
@@ -136,12 +165,23 @@ class TlsConfig:
         return TlsFiles(self.ca, self.client_cert, self.client_key)
 
 
+class LogConfig(Struct, frozen=True):
+    """What [log] says: of a server's lines for its operator, not of Raft's log."""
+
+    level: str = "info"  # of LOG_LEVELS
+    format: str = "text"  # of LOG_FORMATS
+    file: Path | None = None  # absolute; `{node}` in it stands for a node's name; None: stderr
+
+    def file_of(self, name: str) -> Path | None:
+        """Return the file of a server's lines, None if they go to stderr."""
+        return None if self.file is None else _for_node(self.file, name)
+
+
 def _for_node(path: Path, name: str) -> Path:
     return Path(str(path).replace("{node}", name))
 
 
-@dataclass(frozen=True)
-class Cluster:
+class Cluster(Struct, frozen=True):
     """What `cluster.ini` says; paths are absolute and `nodes` are in the file's order."""
 
     path: Path
@@ -157,6 +197,8 @@ class Cluster:
     confirm_above: int | None = None  # whole amounts; None: a teller's session asks for no confirmation
     insecure: bool = False  # plain connections even to other machines
     tls: TlsConfig | None = None  # None: plain connections
+    log: LogConfig = LogConfig()
+    engine: EngineConfig = EngineConfig()
 
     def with_client_certificate(
         self, cert: str | os.PathLike[str] | None, key: str | os.PathLike[str] | None
@@ -195,6 +237,12 @@ class Cluster:
         """Return a digest of the nodes' names and peer addresses: the same text, the same cluster."""
         lines = sorted(f"{node.name} {node.peer}\n" for node in self.nodes.values())
         return hashlib.sha256("".join(lines).encode()).hexdigest()
+
+
+def _seen_from_outside(listens: Address, node: NodeConfig) -> Address:
+    """Return where a node listens with its machine's name: each machine has a localhost and a 0.0.0.0."""
+    own = is_wildcard(listens.host) or is_loopback(listens.host)
+    return replace(listens, host=node.peer.host) if own else listens
 
 
 def is_wildcard(host: str) -> bool:
@@ -301,12 +349,12 @@ class _Reader:
     def cluster(self) -> Cluster:
         self._parse(self._text())
         for section in self._parser.sections():
-            if section not in ("cluster", "tls") and not _NODE_SECTION.fullmatch(section):
+            if section not in SECTIONS and not _NODE_SECTION.fullmatch(section):
                 raise self._error(
                     section,
                     None,
-                    "no such section: there are [cluster], [tls] and [node NAME], and a name is at most "
-                    f"{NODE_NAME_CHARS_MAX} of the characters A-Z a-z 0-9 _ and (not first) -",
+                    "no such section: there are [cluster], [engine], [log], [tls], [node NAME], and a name "
+                    f"is at most {NODE_NAME_CHARS_MAX} of the characters A-Z a-z 0-9 _ and (not first) -",
                 )
         settings = self._settings()
         heartbeat_ms = self._heartbeat_ms(settings["heartbeat_ms"])
@@ -325,8 +373,10 @@ class _Reader:
             snapshot_log_mb=self._snapshot_log_mb(settings["snapshot_log_mb"]),
             insecure=self._yes_or_no("insecure", settings.get("insecure", "no")),
             tls=self._tls(here),
+            log=self._log(here),
             requests_per_s=self._integer_or_none("requests_per_s", settings),
             confirm_above=self._integer_or_none("confirm_above", settings),
+            engine=self._engine(),
         )
 
     # -- the file ----------------------------------------------------------------------------------
@@ -450,17 +500,77 @@ class _Reader:
                     raise self._error("tls", missing, f"is missing; it belongs to {given}")
         return TlsConfig(self._path.absolute(), **{key: here / value for key, value in values.items()})
 
+    # -- [engine] ----------------------------------------------------------------------------------
+
+    def _engine(self) -> EngineConfig:
+        if not self._parser.has_section("engine"):
+            return EngineConfig()
+        named = {key: match[1] for key in self._parser["engine"] if (match := _DATABASE_KEY.fullmatch(key))}
+        values = self._section("engine", (*ENGINE_KEYS, *named))
+        kind, url = values.get("kind", RAFT), values.get("url")
+        if kind not in ENGINE_KINDS:
+            raise self._error("engine", "kind", f"{kind!r} is none of {', '.join(ENGINE_KINDS)}")
+        if kind == RAFT and url is not None:
+            raise self._error("engine", "url", f"belongs to kind = {POSTGRESQL}: {RAFT} has no database")
+        if kind == RAFT and "lanes" in values:
+            raise self._error("engine", "lanes", f"belongs to kind = {POSTGRESQL}: {RAFT} has one log")
+        if kind == POSTGRESQL and url is None:
+            raise self._error(
+                "engine", "url", "is missing; it is a connection string such as postgresql://host/bank"
+            )
+        others = self._other_databases(
+            kind, {key: (name, values[key]) for key, name in named.items()}, url or ""
+        )
+        return EngineConfig(kind, url or "", self._lanes(values.get("lanes", "1")), others)
+
+    def _other_databases(self, kind: str, named: dict[str, tuple[str, str]], home: str) -> dict[str, str]:
+        """Return the addresses of the databases beside the first one, by their names."""
+        found = {HOME_DATABASE: home}
+        for key, (name, url) in named.items():
+            if kind == RAFT:
+                raise self._error("engine", key, f"belongs to kind = {POSTGRESQL}: {RAFT} has no database")
+            if name == HOME_DATABASE:
+                raise self._error("engine", key, f"{HOME_DATABASE} is the name of the database at url")
+            if url in found.values():
+                raise self._error("engine", key, "is the address of another database, too")
+            found[name] = url
+        del found[HOME_DATABASE]
+        return found
+
+    def _lanes(self, text: str) -> int:
+        if not _INTEGER.fullmatch(text) or not 1 <= int(text) <= LANES_MAX:
+            raise self._error("engine", "lanes", f"{text!r} is no number from 1 to {LANES_MAX}")
+        return int(text)
+
+    # -- [log] -------------------------------------------------------------------------------------
+
+    def _log(self, here: Path) -> LogConfig:
+        if not self._parser.has_section("log"):
+            return LogConfig()
+        values = self._section("log", LOG_KEYS)
+        for key, known in (("level", LOG_LEVELS), ("format", LOG_FORMATS)):
+            if values.get(key, known[0]) not in known:
+                raise self._error("log", key, f"{values[key]!r} is none of {', '.join(known)}")
+        file = values.get("file")
+        return LogConfig(
+            level=values.get("level", "info"),
+            format=values.get("format", LOG_FORMATS[0]),
+            file=None if file is None else here / file,
+        )
+
     # -- [node NAME] -------------------------------------------------------------------------------
 
     def _nodes(self) -> dict[str, NodeConfig]:
         nodes: dict[str, NodeConfig] = {}
         taken: dict[tuple[str, int], str] = {}
         for section in self._parser.sections():
-            if section in ("cluster", "tls"):
+            if section in SECTIONS:
                 continue
             node = self._node(section)
             self._claim(taken, section, "client", node.client)
             self._claim(taken, section, "peer", node.peer)
+            if node.metrics is not None:
+                self._claim(taken, section, METRICS_KEY, _seen_from_outside(node.metrics, node))
             nodes[node.name] = node
         if not nodes:
             raise self._error(None, None, "has no [node NAME] section; a cluster has at least one node")
@@ -474,13 +584,15 @@ class _Reader:
             if key not in values:
                 raise self._error(section, key, "is missing; it is an address such as localhost:5000")
         client, peer = (self._advertised(section, key, values[key]) for key in ADDRESS_KEYS)
-        listens = {key: self._address(section, key, values[key]) for key in LISTEN_KEYS if key in values}
+        own = (*LISTEN_KEYS, METRICS_KEY)
+        listens = {key: self._address(section, key, values[key]) for key in own if key in values}
         return NodeConfig(
             name=section.removeprefix("node "),
             client=client,
             peer=peer,
             listen_client=listens.get("listen_client"),
             listen_peer=listens.get("listen_peer"),
+            metrics=listens.get(METRICS_KEY),
         )
 
     def _advertised(self, section: str, key: str, text: str) -> Address:
@@ -490,8 +602,8 @@ class _Reader:
             raise self._error(
                 section,
                 key,
-                f"{text} is where to listen, and nobody can connect to it: put it under listen_{key}, and "
-                "here what others reach this node by",
+                f"{text} means all addresses of a machine, and nobody can connect to that: put it under "
+                f"listen_{key}, and here the address that others reach",
             )
         return address
 

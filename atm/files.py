@@ -9,7 +9,6 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import os
-import secrets
 from pathlib import Path
 
 UNFINISHED_SUFFIX = ".new"
@@ -35,7 +34,7 @@ def write_durably(path: Path, content: bytes, *, mode: int = 0o600) -> None:
 
 def create_durably(path: Path, content: bytes, *, mode: int) -> None:
     """Make `path` hold `content` unless it is there; of several processes that do so at once, one wins."""
-    unfinished = path.with_name(f"{path.name}.{secrets.token_hex(8)}")
+    unfinished = path.with_name(f"{path.name}.{os.urandom(8).hex()}")
     descriptor = os.open(unfinished, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, mode)
     try:
         write_and_sync(descriptor, content)

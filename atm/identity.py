@@ -8,8 +8,9 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable
-from dataclasses import dataclass
 from enum import StrEnum
+
+from msgspec import Struct
 
 NAME_CHARS_MAX = 32
 URI_SCHEME = "atm:"
@@ -31,8 +32,7 @@ class Role(StrEnum):
 CLIENT_ROLES = frozenset(Role) - {Role.NODE}
 
 
-@dataclass(frozen=True)
-class Identity:
+class Identity(Struct, frozen=True):
     """A name and the roles of its certificate; frozen, so any thread may use it."""
 
     name: str

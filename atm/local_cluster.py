@@ -22,15 +22,17 @@ from types import TracebackType
 from typing import Self
 
 from atm.client.each_node import ask_one
-from atm.config import CONFIG_FILE, Address, Cluster, load
+from atm.config import CONFIG_FILE, Address, Cluster, load, parse_address
 from atm.files import create_durably, make_folder
-from atm.tls.credentials import Credentials, client_credentials
+from atm.tls.credentials import Credentials
+from atm.tls.of_cluster import client_credentials
 from atm.wire.client_messages import Status, StatusReply
 
 STOP_TIMEOUT_S = 10.0
 STATUS_TIMEOUT_S = 0.25
 POLL_S = 0.02
 LOOPBACK = "127.0.0.1"
+LISTEN_PEER_OPTION = "--listen-peer="  # an address; the first argument of this module's program
 # Below the ports of outgoing connections (from 32768 on Linux): a node that redials a stopped one could
 # otherwise get that one's port, and keep it from starting again.
 PORTS = range(20_000, 32_000)
@@ -194,13 +196,13 @@ def write_cluster_ini(folder: Path, count: int = 5, **settings: str | float) -> 
 
     `settings` are keys of its [cluster] section. Return its path.
     """
-    return write_cluster_ini_for(folder, _names(count), **settings)
+    return write_cluster_ini_for(folder, node_names(count), **settings)
 
 
 def write_cluster_ini_for(folder: Path, names: Sequence[str], **settings: str | float) -> Path:
     """Do what `write_cluster_ini` does, for nodes of these names."""
     path = folder / CONFIG_FILE
-    path.write_text(_cluster_ini(names, **settings), encoding="utf-8")
+    path.write_text(cluster_ini(names, free_ports(2 * len(names)), **settings), encoding="utf-8")
     return path
 
 
@@ -212,16 +214,18 @@ def own_cluster_ini(folder: Path) -> Path:
     path = folder / CONFIG_FILE
     if not path.exists():
         make_folder(folder)
-        create_durably(path, _cluster_ini(_names(5)).encode(), mode=0o600)
+        create_durably(path, cluster_ini(node_names(5), free_ports(10)).encode(), mode=0o600)
     return path
 
 
-def _names(count: int) -> list[str]:
+def node_names(count: int) -> list[str]:
+    """Return n1, n2, …"""
     return [f"n{number}" for number in range(1, count + 1)]
 
 
-def _cluster_ini(names: Sequence[str], **settings: str | float) -> str:
-    ports = iter(free_ports(2 * len(names)))
+def cluster_ini(names: Sequence[str], free: Sequence[int], **settings: str | float) -> str:
+    """Return the text of a `cluster.ini` for nodes of these names, with two of the ports for each."""
+    ports = iter(free)
     lines = ["[cluster]", *(f"{key} = {value}" for key, value in settings.items())]
     for name in names:
         lines += ["", f"[node {name}]"]
@@ -299,7 +303,11 @@ def _run_node() -> int:
     from atm.server.main import main  # noqa: PLC0415  (a starter of nodes need not load the server)
 
     end_with_starter()
-    return main(sys.argv[1:], traceable=True)
+    arguments = sys.argv[1:]
+    listen_peer = None
+    if arguments and arguments[0].startswith(LISTEN_PEER_OPTION):
+        listen_peer = parse_address(arguments.pop(0).removeprefix(LISTEN_PEER_OPTION))
+    return main(arguments, traceable=True, listen_peer=listen_peer)
 
 
 if __name__ == "__main__":

@@ -66,6 +66,7 @@ PERMITTED: Final = {
     # about the servers
     "status": frozenset(Role),
     "verify": _AUDITOR,
+    "events": _OPERATOR_READS | _ADMIN,
     "members": _ADMIN_READS,
     "add_member": _ADMIN,
     "promote_member": _ADMIN,

@@ -9,11 +9,16 @@ import _signal  # type: ignore[import-not-found]  # the part of `signal` that lo
 if _signal.getsignal(_signal.SIGINT) is _signal.default_int_handler:  # in the background it is ignored
     _signal.signal(_signal.SIGINT, _signal.SIG_DFL)
 
+import gc
 from importlib import import_module
 
 
 def _run(module: str) -> int:
-    code: int = import_module("atm.command_line").interruptible(import_module(module).main)
+    gc.disable()  # what is being loaded is no garbage: to look for it takes a tenth of a short command
+    main = import_module(module).main
+    gc.freeze()  # nor will it be: it is not looked at later either
+    gc.enable()
+    code: int = import_module("atm.command_line").interruptible(main)
     return code
 
 
@@ -40,3 +45,8 @@ def atm_node() -> int:
 def atm_run() -> int:
     """Run a bank on this machine, and the teller."""
     return _run("atm.run")
+
+
+def atm_web() -> int:
+    """Serve the bank's pages and its API."""
+    return _run("atm.web.main")

@@ -1,7 +1,8 @@
 """`bin/bench`: this project compared with its alternatives, on this machine, in one run.
 
-Every replicated system gets five local servers. Each syncs what it acknowledges (PySyncObj cannot), and does
-the same work under the same load program, in interleaved rounds. Compare figures of one run only.
+Every replicated system gets five local servers, or three. Each syncs what it acknowledges (PySyncObj cannot),
+and does the same work under the same load program, in interleaved rounds. Compare figures of one run only:
+those of operations a second are of this machine, the processor time of all servers holds better elsewhere.
 Exit code 0: done; 1: a system failed; 2: wrong arguments.
 """
 
@@ -21,6 +22,7 @@ from bench.arguments import listed, positive
 from bench.command import no_pictures, say, stop_in_order, unwritable
 from bench.rounds import Run
 from bench.systems import PEERS, Atm
+from bench.systems.system import MEMBERS
 from bench.work import LABELS
 
 ROUNDS, SECONDS, WARM_UP_S = 7, 3.0, 1.0
@@ -43,6 +45,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         seconds=options.seconds or (QUICK_SECONDS if options.quick else SECONDS),
         warm_up_s=QUICK_WARM_UP_S if options.quick else WARM_UP_S,
         folder=options.folder,
+        members=options.nodes,
         say=say,
     )
     interrupted = False
@@ -92,6 +95,13 @@ def _options(argv: Sequence[str] | None) -> argparse.Namespace:
         default=list(LABELS),
         metavar="WORK,...",
         help=f"measure these only, by commas: {', '.join(LABELS)}",
+    )
+    parser.add_argument(
+        "--nodes",
+        type=int,
+        choices=(3, 5),
+        default=MEMBERS,
+        help="servers of each replicated system; default: %(default)s",
     )
     parser.add_argument("--rounds", type=positive(int), help=f"default: {ROUNDS}")
     parser.add_argument(

@@ -14,10 +14,11 @@ from atm.ledger.commands import LOCAL, Command, LedgerReceipt, LoggedCommand
 from atm.ledger.ledger import Ledger, Record
 from atm.raft import Entry, EntryKind, HardState
 from atm.storage.log_format import encode_batch
-from atm.wire.client_messages import Reply, decode_client_reply, decode_client_request
+from atm.wire.client_messages import Reply, decode_client_reply
 from atm.wire.codec import encode
 from atm.wire.framing import LENGTH_BYTES, frame
 from atm.wire.log_entries import command_data, decode_command
+from atm.wire.request_decoding import decode_client_request
 
 MARK = bytes(8)
 BATCH = 250  # commands of a round of replication

@@ -30,6 +30,7 @@ class Connection(Protocol):
     """One connection to a system under test; its requests are numbered from 0 in the order of sending."""
 
     refused: list[str]  # what was answered by a refusal, in words
+    retried: int  # requests that it sent again as the system asked it to
 
     def fileno(self) -> int:
         """Return what to wait on until `receive` has something."""
@@ -44,6 +45,14 @@ class Connection(Protocol):
         """Give the socket back."""
 
 
+Meter = Callable[[], float]  # the processor time in seconds that all servers have used
+
+
+def unmetered() -> float:
+    """Return that it cannot be told."""
+    return math.nan
+
+
 class NotAcknowledged(Exception):
     """A request was answered by a refusal, or the connection broke; the text says which."""
 
@@ -56,6 +65,9 @@ class Result:
     seconds: float = 0.0
     cpu_s: float = 0.0  # nan where the load program is part of what is measured
     latencies_s: list[float] = field(default_factory=list)
+    servers_s: float = math.nan  # processor time of all servers meanwhile, nan if it cannot be told
+    retried: int = 0
+    legs: int = 1  # operations in each request
 
     def percentile_ms(self, share: float) -> float:
         """Return the latency that this share of the requests kept within."""
@@ -64,8 +76,23 @@ class Result:
 
     @property
     def per_second(self) -> float:
-        """Return the rate of acknowledged requests."""
-        return self.acknowledged / self.seconds if self.seconds else 0.0
+        """Return the rate of acknowledged operations."""
+        return self.operations / self.seconds if self.seconds else 0.0
+
+    @property
+    def operations(self) -> int:
+        """Return how many operations the acknowledged requests were."""
+        return self.acknowledged * self.legs
+
+    @property
+    def servers_us(self) -> float:
+        """Return the processor time of all servers an operation, in µs; nan if it cannot be told."""
+        return 1e6 * self.servers_s / self.operations if self.operations else math.nan
+
+    @property
+    def retries(self) -> float:
+        """Return how often an operation was sent again, on average."""
+        return self.retried / self.operations if self.operations else 0.0
 
 
 class _Loop:
@@ -138,6 +165,7 @@ def drive(
     warm_up_s: float,
     seconds: float,
     per_second: float = math.inf,
+    meter: Meter = unmetered,
 ) -> Result:
     """Do the work of the connections with these numbers; return what was acknowledged after the warm-up.
 
@@ -150,19 +178,30 @@ def drive(
             connection = open_ones.enter_context(closing(connect()))
             selector.register(connection, selectors.EVENT_READ, _Loop(connection, work.requests(number)))
         pace = _Pace(work.connections / per_second, work.connections)
-        return _drive(selector, work.depth, warm_up_s, seconds, pace)
+        return _drive(selector, work.depth, warm_up_s, seconds, pace, meter)
 
 
 def _drive(
-    selector: selectors.BaseSelector, depth: int, warm_up_s: float, seconds: float, pace: _Pace
+    selector: selectors.BaseSelector,
+    depth: int,
+    warm_up_s: float,
+    seconds: float,
+    pace: _Pace,
+    meter: Meter,
 ) -> Result:
     result = Result(seconds=seconds)
+    loops: list[_Loop] = [key.data for key in selector.get_map().values()]
+    before_s, retried_before = math.nan, 0
     start_s = time.monotonic() + warm_up_s
     end_s = start_s + seconds
     cpu_before_s = time.process_time()
-    for key in list(selector.get_map().values()):
-        pace.begin(key.data, depth, time.monotonic())
+    for loop in loops:
+        pace.begin(loop, depth, time.monotonic())
+    metered = False
     while (now_s := time.monotonic()) < end_s:
+        if not metered and now_s >= start_s:
+            metered, before_s = True, meter()
+            retried_before = sum(loop.connection.retried for loop in loops)
         for key, _ in selector.select(pace.send_due(now_s)):
             now_s, latencies_s = key.data.receive()
             if latencies_s:
@@ -170,6 +209,9 @@ def _drive(
             if start_s <= now_s < end_s:
                 result.acknowledged += len(latencies_s)
                 result.latencies_s += latencies_s
+    if metered:
+        result.servers_s = meter() - before_s
+        result.retried = sum(loop.connection.retried for loop in loops) - retried_before
     result.cpu_s = (time.process_time() - cpu_before_s) * seconds / (seconds + warm_up_s)
     return result
 
@@ -182,19 +224,24 @@ def run(
     warm_up_s: float,
     processes: int = 1,
     per_second: float = math.inf,
+    meter: Meter = unmetered,
 ) -> Result:
-    """Share the connections among processes of their own and return their sum; raise `NotAcknowledged`."""
+    """Share the connections among processes of their own and return their sum; raise `NotAcknowledged`.
+
+    The first of them reads the meter, once after the warm-up and once at the end.
+    """
     total = Result(seconds=seconds)
     started = []
     for first in range(min(processes, work.connections)):
         numbers = range(first, work.connections, processes)
         here, there = multiprocessing.Pipe(duplex=False)
-        arguments = (there, connect, work, numbers, warm_up_s, seconds, per_second)
+        of_first = unmetered if first else meter
+        arguments = (there, connect, work, numbers, warm_up_s, seconds, per_second, of_first)
         process = multiprocessing.Process(target=_report_to, args=arguments, daemon=True)
         process.start()
         there.close()
         started.append((process, here))
-    for process, here in started:
+    for number, (process, here) in enumerate(started):
         try:
             result = here.recv()
         except EOFError:
@@ -205,14 +252,18 @@ def run(
         total.acknowledged += result.acknowledged
         total.cpu_s += result.cpu_s
         total.latencies_s += result.latencies_s
+        total.retried += result.retried
+        if number == 0:
+            total.servers_s = result.servers_s
     return total
 
 
-def open_accounts(connect: Callable[[], Connection]) -> None:
-    """Open the many accounts; raise `NotAcknowledged`, or OSError."""
-    names = map(account, range(ACCOUNTS))
+def open_accounts(connect: Callable[[], Connection], *, fund: bool = False) -> None:
+    """Open the many accounts, and give each what its transfers need; raise `NotAcknowledged`, or OSError."""
+    kinds = (Kind.OPEN, Kind.FUND) if fund else (Kind.OPEN,)
+    requests = ((kind, account(number)) for kind in kinds for number in range(ACCOUNTS))
     with closing(connect()) as connection:
-        while chunk := [(Kind.OPEN, name) for name in islice(names, OPENING_DEPTH)]:
+        while chunk := list(islice(requests, OPENING_DEPTH)):
             connection.send(chunk)
             under_way = len(chunk)
             while under_way:

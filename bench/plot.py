@@ -14,6 +14,8 @@ mpl.use("Agg")  # a file, not a window
 
 from matplotlib import pyplot as plt
 
+LEGEND_COLUMNS_MAX = 4
+
 
 def draw(rows: Iterable[Row], path: Path) -> None:
     """Write the picture to `path`; its ending says in which format, such as .png or .svg."""
@@ -56,7 +58,8 @@ def draw(rows: Iterable[Row], path: Path) -> None:
         axes.set_xlabel("connections, one request under way on each")
         axes.grid(alpha=0.3)
     if curves:
-        figure.legend(*rate.get_legend_handles_labels(), loc="outside lower center", ncols=len(curves))
+        columns = min(LEGEND_COLUMNS_MAX, len(curves))
+        figure.legend(*rate.get_legend_handles_labels(), loc="outside lower center", ncols=columns)
     rate.set_ylabel("acknowledged / s")
     rate.set_ylim(bottom=0)
     latency.set_ylabel("latency, ms; solid p50, dotted p99")

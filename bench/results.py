@@ -12,6 +12,7 @@ from pathlib import Path
 from tabulate import tabulate
 
 from bench.load import Result
+from bench.systems.system import MEMBERS
 from bench.work import FAILOVER, LABELS, Work
 
 OURS = "atm"
@@ -24,9 +25,11 @@ HEADERS = [
     "p50 ms",
     "lowest - highest",
     "p99 ms",
+    "servers, µs",
     "load's cores",
     "atm / it, ops/s",
     "atm / it, p50",
+    "it / atm, servers",
 ]
 
 
@@ -47,6 +50,8 @@ class Row:
     p50_ms: list[float] = field(default_factory=list)
     p99_ms: list[float] = field(default_factory=list)
     load_cores: list[float] = field(default_factory=list)
+    servers_us: list[float] = field(default_factory=list)  # of all servers an operation; nan: not known
+    retries: list[float] = field(default_factory=list)  # an operation
 
     @property
     def label(self) -> str:
@@ -66,13 +71,16 @@ class Row:
             "ops_per_s": [round(figure, 2) for figure in self.ops_per_s],
             "p50_ms": [round(figure, 4) for figure in self.p50_ms],
             "p99_ms": [round(figure, 4) for figure in self.p99_ms],
+            "servers_us": [None if math.isnan(figure) else round(figure, 2) for figure in self.servers_us],
+            "retries": [round(figure, 4) for figure in self.retries],
         }
 
 
 class Results:
     """All rows of a run."""
 
-    def __init__(self) -> None:
+    def __init__(self, nodes: int = MEMBERS) -> None:
+        self.nodes = nodes
         self.rows: dict[tuple[str, str], Row] = {}  # by label and system
         self.not_measured: dict[str, str] = {}  # system: why
 
@@ -83,6 +91,8 @@ class Results:
         row.p50_ms.append(result.percentile_ms(0.5))
         row.p99_ms.append(result.percentile_ms(0.99))
         row.load_cores.append(result.cpu_s / result.seconds)
+        row.servers_us.append(result.servers_us)
+        row.retries.append(result.retries)
         return row
 
     def add_failover(self, system: str, version: str, outage_ms: float) -> Row:
@@ -92,6 +102,8 @@ class Results:
         row.p50_ms.append(outage_ms)
         row.p99_ms.append(outage_ms)
         row.load_cores.append(math.nan)
+        row.servers_us.append(math.nan)
+        row.retries.append(0.0)
         return row
 
     def _row(self, row: Row) -> Row:
@@ -99,22 +111,30 @@ class Results:
 
     def write_json(self, path: Path) -> None:
         """Write a list with an object for each row."""
-        path.write_text(json.dumps([row.as_dict() for row in self._ordered()], indent=1) + "\n")
+        rows = [{**row.as_dict(), "nodes": self.nodes} for row in self._ordered()]
+        path.write_text(json.dumps(rows, indent=1) + "\n")
 
     def table(self) -> str:
         """Return the medians, a line for each kind of work and system, ours first."""
         lines = [_line(row, self.rows.get((row.label, OURS))) for row in self._ordered()]
-        lines += [["", system, f"NOT MEASURED: {why}"] for system, why in self.not_measured.items()]
         right = ["left", "left"] + ["right"] * (len(HEADERS) - 2)
-        return tabulate(lines, headers=HEADERS, colalign=right, disable_numparse=True)
+        table = tabulate(lines, headers=HEADERS, colalign=right, disable_numparse=True)
+        not_measured = [f"{system}: NOT MEASURED: {why}" for system, why in self.not_measured.items()]
+        return "\n".join([table, *not_measured])
 
     def warnings(self) -> list[str]:
-        """Return a line for each figure that says more about the load program than about the system."""
-        return [
-            f"{row.label} on {row.system}: the load program used {median(row.load_cores):.2f} of its one core"
-            for row in self._ordered()
-            if median(row.load_cores) > BUSY_CORES
-        ]
+        """Return a line for each figure that says more about the load program than about the system.
+
+        And one for each that had requests sent again.
+        """
+        lines = []
+        for row in self._ordered():
+            place = f"{row.label} on {row.system}"
+            if (cores := median(row.load_cores)) > BUSY_CORES:
+                lines.append(f"{place}: the load program used {cores:.2f} of its one core")
+            if retries := median(row.retries):
+                lines.append(f"{place}: {retries:.2f} retries an operation, as the system asked for")
+        return lines
 
     def _ordered(self) -> list[Row]:
         """The rows by kind of work, and in each by system: ours, then as they were first measured."""
@@ -141,14 +161,18 @@ def spread(figures: Sequence[float], form: str) -> str:
 
 
 def _line(row: Row, ours: Row | None) -> list[str]:
-    compared = ["", ""]
+    compared = ["", "", ""]
     if ours is not None and ours is not row:
-        compared = [_times(ratio(ours.ops_per_s, row.ops_per_s)), _times(ratio(ours.p50_ms, row.p50_ms))]
+        compared = [
+            _times(ratio(ours.ops_per_s, row.ops_per_s)),
+            _times(ratio(ours.p50_ms, row.p50_ms)),
+            _times(ratio(row.servers_us, ours.servers_us)),
+        ]
     rate = [f"{median(row.ops_per_s):,.0f}", spread(row.ops_per_s, ",.0f")]
     p99 = f"{median(row.p99_ms):,.2f}"
     if row.work == FAILOVER:
         rate, p99 = ["", ""], ""
-    cores = median(row.load_cores)
+    servers, cores = median(row.servers_us), median(row.load_cores)
     return [
         row.label,
         row.system,
@@ -156,6 +180,7 @@ def _line(row: Row, ours: Row | None) -> list[str]:
         f"{median(row.p50_ms):,.2f}",
         spread(row.p50_ms, ",.2f"),
         p99,
+        "" if math.isnan(servers) else f"{servers:,.0f}",
         "" if math.isnan(cores) else f"{cores:.2f}",
         *compared,
     ]

@@ -12,7 +12,7 @@ from pathlib import Path
 from bench.load import NotAcknowledged
 from bench.results import Results, Row
 from bench.systems import System
-from bench.systems.system import NotStarted, Served
+from bench.systems.system import MEMBERS, NotStarted, Served
 from bench.work import FAILOVER
 
 Say = Callable[[str], None]
@@ -29,15 +29,17 @@ class Run:
         seconds: float,
         warm_up_s: float,
         folder: Path | None,
+        members: int = MEMBERS,
         say: Say,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
-        self.results = Results()
+        self.results = Results(members)
         self.broke_down = False
         self._labels = labels
         self._seconds = seconds
         self._warm_up_s = warm_up_s
         self._folder = folder  # for the systems' data; None is where the machine keeps temporary files
+        self._members = members
         self._say = say
         self._clock = clock
         self._systems: list[type[System]] = []
@@ -57,7 +59,7 @@ class Run:
             self._say(f"SKIPPED: {system.name}: {why}")
             return
         self._systems.append(system)
-        self._say(f"{system.name} {self._versions[system.name]}: {system.settings()}")
+        self._say(f"{system.name} {self._versions[system.name]}: {system(self._members).settings()}")
 
     def rounds(self, count: int, within_s: float = math.inf) -> None:
         """Measure so many rounds, but begin none after the first that is not likely to end in time."""
@@ -88,7 +90,7 @@ class Run:
             return
         version = self._versions[kind.name]
         with tempfile.TemporaryDirectory(prefix=f"bench-{kind.name}-", dir=self._folder) as folder:
-            system = kind()
+            system = kind(self._members)
             try:
                 system.start(Path(folder))
                 if isinstance(system, Served) and any(work.accounts > 1 for work in works):
@@ -108,4 +110,7 @@ class Run:
 
 def _latest(row: Row) -> str:
     rate, p50, p99 = row.ops_per_s[-1], row.p50_ms[-1], row.p99_ms[-1]
-    return f"{row.label:<14} {rate:9,.0f}/s  p50 {p50:8.2f} ms  p99 {p99:8.2f} ms"
+    told = f"{row.label:<14} {rate:9,.0f}/s  p50 {p50:8.2f} ms  p99 {p99:8.2f} ms"
+    if not math.isnan(servers_us := row.servers_us[-1]):
+        told += f"  servers {servers_us:6.0f} µs"
+    return told + (f"  {row.retries[-1]:.2f} retries" if row.retries[-1] else "")

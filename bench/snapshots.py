@@ -105,7 +105,7 @@ def wait_until_no_snapshot(cluster: LocalCluster) -> None:
 def bring_up(cluster: LocalCluster, name: str) -> None:
     cluster.start(name)
     deadline_s = time.monotonic() + WITHIN_S
-    while "Installed the snapshot" not in cluster.output(name):
+    while "installed the snapshot" not in cluster.output(name):
         if time.monotonic() > deadline_s:
             raise SystemExit(f"nothing was installed: {cluster.output(name)}")
         time.sleep(0.05)

@@ -21,7 +21,7 @@ from tabulate import tabulate
 from atm.client.connection import ServerConnection
 from atm.config import Cluster, NodeConfig
 from atm.local_cluster import LocalCluster, write_cluster_ini
-from atm.tls.credentials import client_credentials
+from atm.tls.of_cluster import client_credentials
 from atm.tls.tls_socket import connect_tls
 from atm.wire.framing import CLIENT_FRAME_BYTES_MAX
 from bench.arguments import positive

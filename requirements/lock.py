@@ -24,6 +24,8 @@ SETUP = HERE.parent / "setup.py"
 LEVELS: dict[str, tuple[str, ...]] = {  # the kinds of set-up of bin/set_up, and their extras
     "run": (),
     "certs": ("certs",),
+    "web": ("web",),
+    "postgresql": ("postgresql",),
     "test": ("test",),
     "check": ("test", "check"),
     "chaos": ("chaos",),

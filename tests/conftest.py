@@ -7,6 +7,7 @@ import signal
 
 from hypothesis import settings
 
+from atm import local_cluster
 from atm.files import keep_private
 
 # Whoever runs the tests in the background or under nohup has these ignored, and so would every program
@@ -17,6 +18,10 @@ signal.signal(signal.SIGHUP, signal.SIG_DFL)
 os.environ.pop("ATM_CONFIG", None)  # a bank of whoever runs the tests is none of theirs
 
 keep_private()  # as each program of the project does
+
+# Of several workers (-n) each draws the ports of its clusters from a share of its own.
+_worker = int(os.environ.get("PYTEST_XDIST_WORKER", "gw0").removeprefix("gw"))
+local_cluster.PORTS = local_cluster.PORTS[_worker :: int(os.environ.get("PYTEST_XDIST_WORKER_COUNT", "1"))]
 
 settings.register_profile("atm", deadline=None, print_blob=True)  # a busy machine is no failure
 settings.load_profile("atm")

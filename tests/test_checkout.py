@@ -13,7 +13,7 @@ from atm.checkout import checkout, command_here
 
 ROOT = Path(__file__).parent.parent
 DOCUMENTED = (ast.Module, ast.ClassDef, ast.FunctionDef, ast.AsyncFunctionDef)
-COMMANDS = ("admin", "atm", "ledger", "run", "start_node")
+COMMANDS = ("admin", "atm", "ledger", "run", "start_node", "web")
 
 
 @pytest.fixture
@@ -32,6 +32,7 @@ def test_in_a_checkout_the_commands_are_those_of_bin() -> None:
         "bin/ledger",
         "bin/run",
         "bin/start_node",
+        "bin/web",
     ]
     assert all((ROOT / command_here(name)).exists() for name in COMMANDS)
 
@@ -39,7 +40,7 @@ def test_in_a_checkout_the_commands_are_those_of_bin() -> None:
 @pytest.mark.usefixtures("installed")
 def test_where_the_package_is_installed_they_are_the_console_scripts() -> None:
     assert checkout() is None
-    names = ["atm-admin", "atm", "atm-ledger", "atm-run", "atm-node"]
+    names = ["atm-admin", "atm", "atm-ledger", "atm-run", "atm-node", "atm-web"]
     assert [command_here(name) for name in COMMANDS] == names
     scripts = re.findall(r'"([\w-]+)=atm\.programs:\w+"', (ROOT / "setup.py").read_text())
     assert sorted(names) == sorted(scripts)
@@ -59,6 +60,4 @@ def test_no_message_names_a_command_of_bin_where_there_may_be_none(path: Path) -
         if isinstance(node, ast.Constant) and isinstance(node.value, str) and id(node) not in described
     ]
     named = [text for text in texts if re.search(rf"bin/({'|'.join(COMMANDS)})\b", text)]
-    assert named == (["bin/run"] if path.name == "run.py" else []), (
-        "command_here() says what it is called here"
-    )
+    assert named == [], "command_here() says what it is called here"

@@ -13,13 +13,17 @@ from hypothesis import strategies as st
 from atm.checkout import checkout
 from atm.config import (
     CLUSTER_KEYS,
+    ENGINE_KEYS,
     FILE_BYTES_MAX,
+    LOG_KEYS,
     NODE_KEYS,
     NODES_MAX,
     TLS_KEYS,
     Address,
     Cluster,
     ConfigError,
+    EngineConfig,
+    LogConfig,
     default_config,
     default_pepper,
     found_config,
@@ -75,7 +79,7 @@ def test_the_default_file_has_the_five_nodes_of_the_original() -> None:
 def test_the_default_file_documents_every_key_that_is_accepted() -> None:
     comments = [line for line in DEFAULT_PATH.read_text().splitlines() if line.startswith("#")]
     documented = {match.group(1) for line in comments if (match := re.match(r"# (\w+): +\S", line))}
-    assert documented == {*CLUSTER_KEYS, *NODE_KEYS, *TLS_KEYS}
+    assert documented == {*CLUSTER_KEYS, *ENGINE_KEYS, *LOG_KEYS, *NODE_KEYS, *TLS_KEYS}
 
 
 def test_the_default_file_writes_down_the_defaults(tmp_path: Path) -> None:
@@ -162,7 +166,7 @@ def test_a_file_of_the_largest_size_is_read(tmp_path: Path) -> None:
 def test_a_refusal_quotes_no_more_than_a_few_lines(tmp_path: Path) -> None:
     line = refusal(tmp_path, NODE_A + "k" * 50_000 + " = 1\n")
     assert len(line) < 1100
-    assert line.endswith("no such key; the keys here are client, peer, listen_client, listen_peer")
+    assert line.endswith("no such key; the keys here are client, peer, listen_client, listen_peer, metrics")
 
 
 def test_a_path_that_no_system_has_is_refused_in_one_line() -> None:
@@ -204,7 +208,9 @@ def test_a_file_of_another_shape_is_refused(tmp_path: Path, text: str, line: str
 def test_an_unknown_section_is_named(tmp_path: Path, section: str) -> None:
     line = refusal(tmp_path, NODE_A + f"[{section}]\n")
     shown = section.replace("\x1b", "\\x1b")
-    assert line.startswith(f"[{shown}]: no such section: there are [cluster], [tls] and [node NAME]")
+    assert line.startswith(
+        f"[{shown}]: no such section: there are [cluster], [engine], [log], [tls], [node NAME], and"
+    )
 
 
 @pytest.mark.parametrize(
@@ -297,7 +303,10 @@ def test_the_bounds_of_the_timeouts_are_allowed(
         ("", "client: is missing; it is an address such as localhost:5000"),
         ("peer = localhost:6001", "client: is missing; it is an address such as localhost:5000"),
         ("client = localhost:5001", "peer: is missing; it is an address such as localhost:5000"),
-        ("port = 5001", "port: no such key; the keys here are client, peer, listen_client, listen_peer"),
+        (
+            "port = 5001",
+            "port: no such key; the keys here are client, peer, listen_client, listen_peer, metrics",
+        ),
         ("client =", "client: has no value"),
         (
             "client = localhost:5001\n  peer = localhost:6001",
@@ -402,6 +411,50 @@ def test_a_node_listens_where_others_find_it_unless_told_otherwise(tmp_path: Pat
     assert (str(node.peer), str(node.listen_peer)) == ("h1.bank:6000", "0.0.0.0:6001")
 
 
+def test_a_node_may_have_a_port_for_its_metrics(tmp_path: Path) -> None:
+    nodes = read(tmp_path, NODE_A + "metrics = localhost:7000\n" + NODE_B).nodes
+    assert (str(nodes["a"].metrics), nodes["b"].metrics) == ("localhost:7000", None)
+    assert refusal(tmp_path, NODE_A + "metrics = 7000\n").startswith(
+        "[node a] metrics: '7000' is not host:port"
+    )
+    line = refusal(tmp_path, NODE_A + "metrics = localhost:0\n")
+    assert line == "[node a] metrics: port 0 is not from 1 to 65535"
+
+
+@pytest.mark.parametrize(
+    ("metrics", "owner"),
+    [
+        ("localhost:5000", "[node a] client"),
+        ("127.0.0.1:6001", "[node b] peer"),
+        ("0.0.0.0:6000", "[node a] peer"),
+        ("[::]:7000", "[node a] metrics"),
+    ],
+)
+def test_no_port_is_for_metrics_and_for_something_else(tmp_path: Path, metrics: str, owner: str) -> None:
+    text = NODE_A + "metrics = localhost:7000\n" + NODE_B
+    if owner == "[node a] client":
+        text = NODE_A + f"metrics = {metrics}\n"
+    elif owner == "[node b] peer":
+        text = NODE_B + NODE_A + f"metrics = {metrics}\n"
+    else:
+        text += f"metrics = {metrics}\n"
+    line = refusal(tmp_path, text)
+    assert re.search(rf"metrics: \S+ is already used by {re.escape(owner)}$", line), line
+
+
+def test_each_machine_has_its_own_localhost_for_metrics(tmp_path: Path) -> None:
+    for host in ("localhost", "0.0.0.0"):
+        text = "".join(
+            f"[node {n}]\nclient = {n}.bank:5000\npeer = {n}.bank:6000\nmetrics = {host}:7000\n" for n in "ab"
+        )
+        assert [str(node.metrics) for node in read(tmp_path, text).nodes.values()] == 2 * [f"{host}:7000"]
+
+
+def test_metrics_on_another_address_need_no_encryption(tmp_path: Path) -> None:
+    """They tell no account and no amount, and collectors speak plain HTTP (docs/security.md)."""
+    read(tmp_path, NODE_A + "metrics = 0.0.0.0:7000\n").check_secure("a")
+
+
 def test_two_nodes_may_listen_alike_on_machines_of_their_own(tmp_path: Path) -> None:
     sections = [
         f"[node {n}]\nclient = {n}.bank:5000\npeer = {n}.bank:6000\nlisten_client = [::]:5000\n" for n in "ab"
@@ -426,7 +479,9 @@ def test_a_wrong_ipv6_address_is_refused(tmp_path: Path, address: str) -> None:
 @pytest.mark.parametrize("address", ["0.0.0.0:5000", "[::]:5000", "[0:0::0]:5000"])
 def test_an_address_that_nobody_can_connect_to_is_not_advertised(tmp_path: Path, address: str) -> None:
     line = refusal(tmp_path, f"[node a]\nclient = {address}\npeer = localhost:6000\n")
-    assert line.startswith(f"[node a] client: {address} is where to listen, and nobody can connect to it")
+    assert line.startswith(
+        f"[node a] client: {address} means all addresses of a machine, and nobody can connect to that"
+    )
     assert "listen_client" in line
 
 
@@ -584,3 +639,54 @@ def test_an_installed_package_has_no_file_of_its_own(monkeypatch: pytest.MonkeyP
         "there is no cluster.ini in this folder, and ATM_CONFIG is not set: give --config FILE, write one "
         "with atm-admin init, or try a bank of your own with atm-run"
     )
+
+
+def test_what_is_told_to_the_operator_and_where(tmp_path: Path) -> None:
+    nodes = "\n[node n1]\nclient = a:1\npeer = a:2\n"
+    path = tmp_path / "cluster.ini"
+    path.write_text(nodes)
+    assert load(path).log == LogConfig("info", "text", None)
+    path.write_text("[log]\nlevel = debug\nformat = json\nfile = logs/{node}.log" + nodes)
+    log = load(path).log
+    assert (log.level, log.format, log.file_of("n1")) == ("debug", "json", tmp_path / "logs" / "n1.log")
+    for line, message in (
+        ("level = DEBUG", "[log] level: 'DEBUG' is none of debug, info, warning, error"),
+        ("format = xml", "[log] format: 'xml' is none of text, json"),
+        ("colour = red", "[log] colour: no such key; the keys here are level, format, file"),
+    ):
+        path.write_text(f"[log]\n{line}{nodes}")
+        with pytest.raises(ConfigError) as refused:
+            load(path)
+        assert str(refused.value) == f"{path}: {message}"
+
+
+def test_the_books_are_kept_by_raft_unless_a_database_is_named(tmp_path: Path) -> None:
+    assert read(tmp_path, NODE_A).engine == EngineConfig(kind="raft")
+    assert read(tmp_path, NODE_A + "[engine]\nkind = raft\n").engine == EngineConfig(kind="raft")
+    named = "[engine]\nkind = postgresql\nurl = host=db1,db2 dbname=bank\n"
+    assert read(tmp_path, NODE_A + named).engine == EngineConfig("postgresql", "host=db1,db2 dbname=bank", 1)
+    assert read(tmp_path, NODE_A + named + "lanes = 256\n").engine.lanes == 256
+    further = read(tmp_path, NODE_A + named + "url.east = host=db3\nurl.west = host=db4\n").engine
+    assert further.others == {"east": "host=db3", "west": "host=db4"}
+    assert further.urls == {"home": "host=db1,db2 dbname=bank", **further.others}
+
+
+@pytest.mark.parametrize(
+    ("section", "line"),
+    [
+        ("kind = mysql", "[engine] kind: 'mysql' is none of raft, postgresql"),
+        ("kind = postgresql", "[engine] url: is missing"),
+        ("url = host=db1", "[engine] url: belongs to kind = postgresql"),
+        ("cells = 2", "[engine] cells: no such key"),
+        ("kind = postgresql\nurl = a\nurl.East = b", "[engine] url.East: no such key"),
+        ("kind = postgresql\nurl = a\nurl.home = b", "[engine] url.home: home is the name of the database"),
+        ("kind = postgresql\nurl = a\nurl.east = a", "[engine] url.east: is the address of another"),
+        ("url.east = b", "[engine] url.east: belongs to kind = postgresql"),
+        ("lanes = 2", "[engine] lanes: belongs to kind = postgresql: raft has one log"),
+        ("kind = postgresql\nurl = host=db1\nlanes = 0", "[engine] lanes: '0' is no number from 1 to 256"),
+        ("kind = postgresql\nurl = host=db1\nlanes = 257", "[engine] lanes: '257' is no number"),
+        ("kind = postgresql\nurl = host=db1\nlanes = two", "[engine] lanes: 'two' is no number"),
+    ],
+)
+def test_a_wrong_engine_is_named(tmp_path: Path, section: str, line: str) -> None:
+    assert refusal(tmp_path, NODE_A + f"[engine]\n{section}\n").startswith(line)

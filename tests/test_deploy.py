@@ -55,6 +55,16 @@ def test_install_md_quotes_what_the_servers_say() -> None:
         assert fixed in re.sub(r'"\s+f?"', "", said), row
 
 
+def test_postgresql_md_explains_every_setting_of_patroni() -> None:
+    """What Patroni is told for the whole cluster; addresses, paths and passwords explain themselves."""
+    written = (DEPLOY / "patroni" / "patroni.yml").read_text(encoding="utf-8")
+    [settings] = re.findall(r"^  dcs:\n(.*?)^  initdb:", written, re.MULTILINE | re.DOTALL)
+    page = (ROOT / "docs" / "postgresql.md").read_text(encoding="utf-8")
+    names = set(re.findall(r"^ +(\w+):", settings, re.MULTILINE)) - {"postgresql", "parameters"}
+    assert len(names) > 15
+    assert not {name for name in names if f"`{name}" not in page and not name.startswith("tcp_")}
+
+
 @pytest.mark.skipif(shutil.which("systemd-analyze") is None, reason="there is no systemd-analyze")
 def test_the_unit_is_well_formed_and_leaves_little_exposed(tmp_path: Path) -> None:
     rated = subprocess.run(

@@ -16,9 +16,9 @@ from atm.raft.transitions import diagram
 from atm.teller.commands import COMMANDS
 from atm.teller.teller_command import TellerCommand
 from atm.wire import client_messages, peer_messages
-from atm.wire.client_messages import decode_client_request
 from atm.wire.codec import encode
 from atm.wire.framing import CLIENT_FRAME_BYTES_MAX, PEER_FRAME_BYTES_MAX, frame
+from atm.wire.request_decoding import decode_client_request
 
 ROOT = Path(__file__).parent.parent
 ARCHITECTURE = (ROOT / "docs" / "architecture.md").read_text(encoding="utf-8")
@@ -126,10 +126,15 @@ def test_the_pictures_are_those_that_the_command_draws(monkeypatch: pytest.Monke
     drawn: dict[str, str] = {}
     draw = runpy.run_path(str(ROOT / "docs" / "pictures" / "draw.py"))
     monkeypatch.setattr(Path, "write_text", lambda path, text, **_: drawn.update({path.name: text}))
-    draw["bank"]()
-    draw["request"]()
+    for picture in draw["PICTURES"]:
+        picture()
     for name, text in drawn.items():
         assert (ROOT / "docs" / "pictures" / name).read_text(encoding="utf-8") == text, (
             "python docs/pictures/draw.py"
         )
-    assert sorted(drawn) == ["bank.svg", "request.svg"]
+    folder = ROOT / "docs" / "pictures"
+    assert sorted(drawn) == sorted(path.name for path in folder.glob("*.svg"))
+    pages = "".join(
+        path.read_text(encoding="utf-8") for path in (ROOT / "README.md", *(ROOT / "docs").glob("*.md"))
+    )
+    assert [name for name in drawn if f"pictures/{name})" not in pages] == [], "no page shows it"

@@ -28,10 +28,12 @@ NO_CLIENT = "A server is no client"
 RAFT = "Raft is pure: no thread, clock, socket, file or global random number"
 RULES = "The bank's rules are pure: the store alone touches SQLite"
 WIRE = "The wire is pure: bytes to messages and back"
+EVENTS = "Events are pure: the time and the notes are passed in, and files are read by who prints them"
 STORE = "The wire knows of the bank its requests, not its store"
 OFFICE = "The back office reads ledgers and writes none: what it changes goes through the client"
 STORAGE = "The durable log and the data folder know no thread of the server, no socket and no ledger"
 INSIDE = "Inside the server: the parts are put together at the top, and a room knows only those below it"
+WEB = "The web server is a client like any other"
 AUDITOR = "An auditor opens nothing that can write"
 TESTS = "Tests of one room know none of another's: what they share is in tests.support"
 
@@ -43,15 +45,18 @@ PLANTS = [
     (STRANGERS, "atm/money.py", "import tests"),
     (STRANGERS, "atm/money.py", "import bench"),
     (STRANGERS, "atm/money.py", "import demo"),
+    (STRANGERS, "atm/money.py", "import course"),
     (NO_CLIENT, "atm/server/net/reader.py", "import atm.money"),
     (RAFT, "atm/raft/timer.py", "import time"),
     (RULES, "atm/ledger/accounts.py", "import apsw"),
     (WIRE, "atm/wire/codec.py", "import socket"),
+    (EVENTS, "atm/events/recorder.py", "import time"),
     (STORE, "atm/teller/words.py", "import atm.ledger.rows"),
     (OFFICE, "atm/office/books.py", "import atm.ledger.ledger"),
     (STORAGE, "atm/storage/disk.py", "import socket"),
     (INSIDE, "atm/server/net/reader.py", "import atm.server.group.inbox"),
     (INSIDE, "atm/server/stray.py", "import threading"),
+    (WEB, "atm/web/bank.py", "import atm.server.server"),
     (AUDITOR, "atm/ledger/audit/checks.py", "import atm.ledger.rows"),
     (TESTS, "tests/raft/single.py", "import tests.simulation.plan"),
     (TESTS, "tests/support/seeds.py", "import tests.simulation.plan"),

@@ -92,8 +92,12 @@ def test_a_paused_node_does_not_answer_until_it_is_resumed_and_can_be_stopped(cl
 
 def test_a_minority_has_no_leader(cluster: LocalCluster) -> None:
     cluster.start("n2")
+    deadline = time.monotonic() + 30
+    while (status := cluster.status("n2")) is None or "candidate" not in status.role:
+        assert time.monotonic() < deadline
+        time.sleep(0.05)
     with pytest.raises(NoLeader, match=r"of 3 nodes, these answer: n2 \(.*candidate, term"):
-        cluster.wait_for_leader(2.0)
+        cluster.wait_for_leader(1.0)
 
 
 def test_waiting_ends_as_soon_as_it_is_in_vain(cluster: LocalCluster) -> None:

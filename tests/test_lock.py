@@ -59,7 +59,7 @@ def test_all_that_is_required_is_locked_in_a_version_that_is_allowed(level: str)
     locked = {name: version for name, version, _ in pins(level)}
     for extra in ("", "build", *LEVELS[level]):
         for requirement in DECLARED[extra]:
-            match = re.match(r"([\w-]+)>=([\d.]+)", requirement)
+            match = re.match(r"([\w-]+)(?:\[\w+\])?>=([\d.]+)", requirement)
             assert match is not None, requirement
             name = normalized(match[1])
             assert numbers(locked[name]) >= numbers(match[2]), requirement

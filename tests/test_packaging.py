@@ -42,7 +42,12 @@ def required() -> dict[str, str]:
 
 
 def test_all_that_the_package_imports_is_required_and_nothing_else() -> None:
-    assert imported_distributions("atm") == set(required()) | {"cryptography"}
+    assert imported_distributions("atm") == set(required()) | {
+        "cryptography",
+        "psycopg",
+        "starlette",
+        "uvicorn",
+    }
 
 
 def test_what_only_a_backups_secret_and_certificates_need_is_an_extra() -> None:
@@ -50,6 +55,20 @@ def test_what_only_a_backups_secret_and_certificates_need_is_an_extra() -> None:
     assert users == {"backup_pepper.py", "certs_folder.py", "certs_making.py"}
     for extra in ("backup", "certs"):
         assert f'"{extra}": ["cryptography>=' in (ROOT / "setup.py").read_text()
+
+
+def test_what_only_a_bank_on_postgresql_needs_is_an_extra() -> None:
+    users = {
+        path.parent.name for path in (ROOT / "atm").rglob("*.py") if "import psycopg" in path.read_text()
+    }
+    assert users == {"lanes"}
+    assert '"postgresql": POSTGRESQL' in (ROOT / "setup.py").read_text()
+
+
+def test_what_only_the_web_server_needs_is_an_extra() -> None:
+    users = {path.parent.name for path in (ROOT / "atm").rglob("*.py") if "starlette" in path.read_text()}
+    assert users == {"web"}
+    assert '"web": WEB' in (ROOT / "setup.py").read_text()
 
 
 @pytest.mark.parametrize("name", sorted(required()))
@@ -62,7 +81,7 @@ def test_what_is_installed_is_not_below_its_bound(name: str) -> None:
 
 def test_the_entry_points_are_functions() -> None:
     entry_points = re.findall(r'"[\w-]+=(atm[\w.]*):(\w+)"', (ROOT / "setup.py").read_text())
-    assert len(entry_points) == 5
+    assert len(entry_points) == 6
     for module, function in entry_points:
         assert callable(getattr(importlib.import_module(module), function))
 
@@ -70,6 +89,8 @@ def test_the_entry_points_are_functions() -> None:
 def test_the_packages_data_are_there() -> None:
     assert (ROOT / "atm/py.typed").exists()
     assert (ROOT / "atm/ledger/schema.sql").exists()
+    assert (ROOT / "atm/web/static/teller.html").exists()
+    assert '"atm.web": ["static/*"]' in (ROOT / "setup.py").read_text()
 
 
 @pytest.mark.parametrize("command", COMMANDS, ids=lambda path: path.name)

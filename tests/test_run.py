@@ -56,9 +56,15 @@ def run(path: Path, typed: str, *arguments: str) -> subprocess.CompletedProcess[
 
 def wait_for_the_end(path: Path) -> None:
     """Wait until no node answers: those of a starter that was killed end by themselves."""
+    wait_until_listening(path, 0)
+
+
+def wait_until_listening(path: Path, count: int) -> None:
+    """Wait until so many nodes answer."""
     deadline = time.monotonic() + DEADLINE_S
-    while listening(path) and time.monotonic() < deadline:
-        os.sched_yield()
+    while len(found := listening(path)) != count:
+        assert time.monotonic() < deadline, f"{found} answer, not {count} nodes"
+        time.sleep(0.02)
 
 
 def begun(path: Path) -> subprocess.Popen[str]:
@@ -102,7 +108,7 @@ def test_no_node_outlives_it_whatever_ends_it(path: Path, number: signal.Signals
         assert process.stdout is not None
         greeting = [process.stdout.readline() for _ in range(3)]
         assert greeting[2].startswith(b"Available commands are: ")
-        assert len(listening(path)) == 3
+        wait_until_listening(path, 3)  # a leader needs but two of them
         process.send_signal(number)
         code = process.wait(DEADLINE_S)
     assert code == (-number if number == signal.SIGKILL else 128 + number)
@@ -150,7 +156,7 @@ def test_the_second_of_two_is_told_and_runs_the_nodes_when_the_first_has_left(
 ) -> None:
     """Trial 24."""
     with begun(path) as first:
-        assert len(listening(path)) == 3
+        wait_until_listening(path, 3)
         with begun(path) as second:
             if number is None:
                 first.communicate("quit\n", timeout=DEADLINE_S)
@@ -192,7 +198,7 @@ def test_a_second_that_leaves_first_stops_nothing(path: Path) -> None:
         with begun(path) as second:
             said, told = second.communicate("quit\n", timeout=DEADLINE_S)
         assert told == f"{ANOTHER_RUNS}\n"
-        assert len(listening(path)) == 3
+        wait_until_listening(path, 3)
         said, told = first.communicate("credit 5\nquit\n", timeout=DEADLINE_S)
     assert (said, told) == ("Successfully credited 5 to your account\n", "")
 
@@ -200,7 +206,7 @@ def test_a_second_that_leaves_first_stops_nothing(path: Path) -> None:
 def test_a_wrong_file_is_usage(tmp_path: Path) -> None:
     result = run(tmp_path / "nowhere.ini", "")
     assert (result.stdout, result.returncode) == ("", 2)
-    assert result.stderr == f"{tmp_path / 'nowhere.ini'}: no such file\n"
+    assert result.stderr == f"run: {tmp_path / 'nowhere.ini'}: no such file\n"
 
 
 def test_a_data_folder_that_cannot_be_made_is_one_line(path: Path) -> None:

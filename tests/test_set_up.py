@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 
 BIN = Path(__file__).parent.parent / "bin"
-LEVELS = ["run", "certs", "test", "check", "chaos", "bench", "docs", "lock"]
+LEVELS = ["run", "certs", "web", "test", "check", "chaos", "bench", "docs", "lock"]
 
 # Stands for the interpreter that is found and for the one in .venv; `-c` is for the real one.
 FAKE_PYTHON = """#!/bin/sh
@@ -121,6 +121,8 @@ def test_the_tests_need_more_than_a_run_and_not_the_other_way_round(project: Pro
     assert project.done() == installed("test")
     project.set_up("check")
     assert project.done() == installed("check")
+    project.set_up("web")
+    assert project.done() == [], "the tests need it, too"
     project.set_up("chaos")
     assert project.done() == installed("chaos")
     project.set_up("bench")

@@ -19,7 +19,11 @@ from atm.admin.backup_rebuild import covers, utc, verify
 from atm.admin.backup_recover import Plan, plan_recovery, recover
 from atm.admin.backup_restore import Wanted, cut_off_path, lines_about, restore
 from atm.admin.backup_taking import NoBackup, Taken, take
+from atm.admin.lanes import backup_lanes
 from atm.admin.task import DONE, NOT_AVAILABLE, REFUSED, USAGE, NotDone, Task
+from atm.command_line import told_of
+from atm.config import POSTGRESQL
+from atm.lanes.faults import EngineFault, EngineRefused, NoDriver
 from atm.ledger.audit.read_only import DamagedLedger, NoLedger
 from atm.ledger.database import LedgerFault
 from atm.storage.backup_folder import BackupFolder, BackupRefused, DamagedBackup
@@ -32,11 +36,14 @@ FAULTS = (
     DamagedBackup,
     DamagedLedger,
     DamagedLog,
+    EngineFault,
+    EngineRefused,
     FolderRefused,
     LedgerFault,
     LogFailed,
     LogOfAnotherRelease,
     NewerEntry,
+    NoDriver,
     NoLedger,
 )
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
@@ -53,8 +60,8 @@ def _reporting(command: Run) -> Run:
         except FAULTS as error:
             raise NotDone(REFUSED, str(error)) from error
         except OSError as error:
-            what = error.filename or "input or output"
-            raise NotDone(REFUSED, f"{what}: {error.strerror or error}") from error
+            line, code = told_of(error)
+            raise NotDone(REFUSED if code == USAGE else code, line) from error
 
     return run
 
@@ -63,7 +70,9 @@ def _reporting(command: Run) -> Run:
 
 
 def add_backup_arguments(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("folder", type=Path, metavar="FOLDER", help="of the backup; made if it is missing")
+    parser.add_argument(
+        "folder", type=Path, metavar="FOLDER", help="where the backup is; made if it is missing"
+    )
     parser.add_argument("--verify", action="store_true", help="check all of it by rebuilding the books")
     parser.add_argument(
         "--keep-days",
@@ -88,11 +97,13 @@ def run_backup(task: Task) -> int:
         raise NotDone(USAGE, "--keep-days needs --verify: nothing old goes before the newest is verified")
     with closing(BackupFolder(options.folder, write=True)) as folder:
         folder.check_sizes()
+        if cluster.engine.kind == POSTGRESQL:
+            return _backup_of_lanes(task, folder, passphrase)
         taken, why_not = None, ""
         try:
             taken = take(cluster, folder, _now_us(), task.progress)
         except NoBackup as error:
-            why_not = f"nothing was taken: {error}. {_as_before(folder)}"
+            why_not = f"nothing was taken: {str(error).removesuffix('?')}. {_as_before(folder)}"
         if taken is not None and options.pepper is not None and passphrase is not None:
             add_pepper(folder, options.pepper, passphrase)
         if options.verify and folder.manifest is not None:
@@ -104,6 +115,23 @@ def run_backup(task: Task) -> int:
         return _finish_backup(task, folder, taken)
 
 
+def _backup_of_lanes(task: Task, folder: BackupFolder, passphrase: bytes | None) -> int:
+    """Add the books of a bank on PostgreSQL as they are now."""
+    options = task.options
+    piece = backup_lanes().take_lanes(task.cluster, folder, _now_us())
+    if options.pepper is not None and passphrase is not None:
+        add_pepper(folder, options.pepper, passphrase)
+    if options.verify and folder.manifest is not None:
+        folder.write(verify(folder, _now_us(), task.progress))
+    manifest = folder.manifest
+    assert manifest is not None
+    line = "Nothing is new" if piece is None else f"Took {piece.file}: {piece.size_bytes:,} bytes"
+    lines = [line, f"The backup in {folder.path} is of bank {manifest.cluster}. {covers(manifest)}"]
+    if manifest.verified_index == manifest.last_index:
+        lines.append(f"It is verified: the books that it rebuilds are right at entry {manifest.last_index}")
+    return task.finish("\n".join(lines), msgspec.to_builtins(manifest))
+
+
 def _finish_backup(task: Task, folder: BackupFolder, taken: Taken) -> int:
     manifest = folder.manifest
     assert manifest is not None
@@ -111,9 +139,7 @@ def _finish_backup(task: Task, folder: BackupFolder, taken: Taken) -> int:
         f"Took {piece.file} from node {taken.node}: {piece.size_bytes:,} bytes" for piece in taken.new_pieces
     ]
     if not lines:
-        lines.append(
-            f"Nothing is new: node {taken.node} has nothing behind entry {manifest.last_index} either"
-        )
+        lines.append(f"Nothing is new: the log of node {taken.node} ends at entry {manifest.last_index}, too")
     lines.append(f"The backup in {folder.path} is of cluster {manifest.cluster}. {covers(manifest)}")
     if manifest.verified_index == manifest.last_index:
         lines.append(f"It is verified: the books that it rebuilds are right at entry {manifest.last_index}")
@@ -141,7 +167,7 @@ def _as_before(folder: BackupFolder) -> str:
 
 
 def add_restore_arguments(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("folder", type=Path, metavar="FOLDER", help="of the backup")
+    parser.add_argument("folder", type=Path, metavar="FOLDER", help="where the backup is")
     point = parser.add_mutually_exclusive_group()
     point.add_argument("--to-index", type=int, metavar="N", help="the last log entry of the restored books")
     point.add_argument(
@@ -152,9 +178,14 @@ def add_restore_arguments(parser: argparse.ArgumentParser) -> None:
         "--node", action="append", metavar="NAME", help="only this node's folder; may be given again"
     )
     parser.add_argument(
-        "--cluster-id", type=_cluster_id, metavar="ID", help="of a restore on another machine"
+        "--cluster-id",
+        type=_cluster_id,
+        metavar="ID",
+        help="the id that the restore on the first machine printed",
     )
-    parser.add_argument("--passphrase-file", type=Path, metavar="FILE", help="of the secret of the PINs")
+    parser.add_argument(
+        "--passphrase-file", type=Path, metavar="FILE", help="its first line decrypts the secret of the PINs"
+    )
     parser.add_argument(
         "--without-pepper", action="store_true", help="that secret is lost: every PIN has to be reset"
     )
@@ -188,6 +219,11 @@ def run_restore(task: Task) -> int:
         if restored.cut_off.requests:
             lines.append(f"All that was cut off is listed in {cut_off_path(cluster, restored)}")
         names = ", ".join(wanted.nodes)
+        if cluster.engine.kind == POSTGRESQL:
+            lines.append(
+                f"Restored into PostgreSQL as the new bank {restored.cluster}, and compared row by row"
+            )
+            return task.finish("\n".join(lines), msgspec.to_builtins(restored))
         lines.append(f"Restored {names} in {cluster.data_dir} as the new cluster {restored.cluster}")
         others = [name for name in cluster.nodes if name not in wanted.nodes]
         if others:
@@ -203,7 +239,10 @@ def run_restore(task: Task) -> int:
 
 def add_recover_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
-        "nodes", nargs="+", metavar="NODE", help="whose data folders are left, all of them here"
+        "nodes",
+        nargs="+",
+        metavar="NODE",
+        help="the nodes that are left; all their data folders are on this machine",
     )
     parser.add_argument(
         "--yes", action="store_true", help="do it; without it only what would be lost is said"
@@ -261,7 +300,7 @@ def _lines_about(plan: Plan) -> list[str]:
 
 
 def add_drill_arguments(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("folder", type=Path, metavar="FOLDER", help="of the backup")
+    parser.add_argument("folder", type=Path, metavar="FOLDER", help="where the backup is")
 
 
 @_reporting

@@ -12,6 +12,7 @@ import msgspec
 from msgspec import Struct
 
 from atm.admin.backup_rebuild import index_at, line_to, rebuild, utc
+from atm.admin.lanes import backup_lanes
 from atm.admin.new_folders import (
     NewCluster,
     founders_of,
@@ -20,7 +21,8 @@ from atm.admin.new_folders import (
     take_over,
     write_folder,
 )
-from atm.config import Cluster, ConfigError
+from atm.command_line import counted
+from atm.config import POSTGRESQL, Cluster, ConfigError
 from atm.files import make_folder, sync_folder, write_durably
 from atm.ledger.audit.extract import with_currency
 from atm.ledger.audit.read_only import open_read_only
@@ -116,7 +118,16 @@ def restore(folder: BackupFolder, cluster: Cluster, wanted: Wanted) -> Restored:
     for name in wanted.nodes:
         if name not in cluster.nodes:
             raise ConfigError(f"{cluster.path}: there is no node {name!r}, only {', '.join(cluster.nodes)}")
-    require_empty(cluster, wanted.nodes)
+    on_postgresql = cluster.engine.kind == POSTGRESQL
+    if on_postgresql:
+        if cluster.engine.lanes > 1:
+            raise ConfigError(
+                f"{cluster.path}: [engine] lanes: a ledger has one chain, and becomes a bank of one lane: "
+                "restore it with lanes = 1"
+            )
+        backup_lanes().require_no_bank(cluster.engine.url)
+    else:
+        require_empty(cluster, wanted.nodes)
     index = wanted.index if wanted.time_us is None else index_at(folder, wanted.time_us)
     index, line = line_to(folder, index)
     with _work_folder(cluster.data_dir, preview=wanted.preview) as work:
@@ -141,11 +152,22 @@ def restore(folder: BackupFolder, cluster: Cluster, wanted: Wanted) -> Restored:
                 epoch=epoch, end=end, pepper=manifest.pepper or None if wanted.pepper_known else None
             )
             take_over(ledger, new)
+            if on_postgresql:
+                _load(cluster, ledger, new)
+                _write_cut_off(cut_off_path(cluster, found), found.cut_off)
+                return found
             for name in wanted.nodes:
                 write_folder(work / name, name, ledger, new)
             _put_in_place(work, cluster.data_dir, wanted.nodes)
             _write_cut_off(cut_off_path(cluster, found), found.cut_off)
     return found
+
+
+def _load(cluster: Cluster, ledger: Path, new: NewCluster) -> None:
+    """Make the ledger the books of a bank on PostgreSQL."""
+    loading = backup_lanes()
+    end = loading.LoadedFrom(term=new.end.term, time_us=new.end.time_us, pepper=new.pepper or "")
+    loading.load_ledger(cluster.engine.url, ledger, end)
 
 
 def cut_off_path(cluster: Cluster, restored: Restored) -> Path:
@@ -223,18 +245,19 @@ def lines_about(restored: Restored, backup_end: Position) -> list[str]:
     sums = "; ".join(map(_words_of, cut.sums or (CutSums(0, 0, 0),)))
     accounts = sum(each.accounts for each in books)
     lines = [
-        f"The books are as of entry {end.index}, {utc(end.time_us)}: {accounts:,} accounts of "
+        f"The books are as of entry {end.index}, {utc(end.time_us)}: {counted(accounts, 'account')} of "
         f"customers with {totals} in all"
     ]
     if cut.requests:
         done = sum(request.outcome == "ok" for request in cut.requests)
         shown = ", ".join(request.request_id for request in cut.requests[:IDS_SHOWN_MAX])
         more = f" and {len(cut.requests) - IDS_SHOWN_MAX:,} more" if len(cut.requests) > IDS_SHOWN_MAX else ""
-        lines.append(f"Cut off: {len(cut.requests):,} requests behind it, {done:,} of them done: {sums}")
+        lines.append(
+            f"Cut off: {counted(len(cut.requests), 'request')} behind it, {done:,} of them done: {sums}"
+        )
         lines.append(
             "CASH MAY HAVE LEFT FOR THEM. The restored bank does not know their ids: a teller that asks "
-            "again "
-            f"under one is served anew. They are {shown}{more}"
+            f"again under one is served anew. They are {shown}{more}"
         )
     else:
         lines.append("Nothing that the backup holds was cut off")

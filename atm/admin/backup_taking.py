@@ -40,7 +40,8 @@ from atm.storage.entry_file import (
     encode_start,
     followed,
 )
-from atm.tls.credentials import Credentials, client_credentials
+from atm.tls.credentials import Credentials
+from atm.tls.of_cluster import client_credentials
 from atm.wire.backup_messages import (
     BACKUP_FRAME_BYTES_MAX,
     BackupBegin,

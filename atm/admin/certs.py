@@ -38,12 +38,18 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     issue = _add(actions, "issue", "make a key and a certificate for a new name", _issue)
     issue.add_argument("name", metavar="NAME", help="of a node in cluster.ini, or of a person or a program")
     issue.add_argument(
-        "--role", required=True, action="append", choices=list(Role), help="what NAME may do; may be repeated"
+        "--role",
+        required=True,
+        action="append",
+        choices=[str(role) for role in Role],
+        help="what NAME may do; may be repeated",
     )
     renew = _add(actions, "renew", "replace keys and certificates by new ones of the same roles", _renew)
-    renew.add_argument("names", nargs="*", metavar="NAME", help="whose")
+    renew.add_argument("names", nargs="*", metavar="NAME", help="whose certificates")
     renew.add_argument(
-        "--all", action="store_true", help="all; begins the change to a second CA if there is one"
+        "--all",
+        action="store_true",
+        help="every certificate; begins the change to a second CA if there is one",
     )
     for each in (issue, renew):
         each.add_argument(

@@ -48,9 +48,9 @@ def read_key(content: bytes) -> PrivateKey:
     try:
         key = serialization.load_pem_private_key(content, password=None)
     except (ValueError, TypeError) as error:  # TypeError: it is encrypted
-        raise Unreadable("is no key in PEM without a passphrase") from error
+        raise Unreadable("is no key in PEM, or it has a passphrase") from error
     if not isinstance(key, ec.EllipticCurvePrivateKey):
-        raise Unreadable("is no key of an elliptic curve")
+        raise Unreadable("is a key of another kind: an elliptic curve is needed")
     return key
 
 

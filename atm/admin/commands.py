@@ -11,7 +11,9 @@ from atm.admin import (
     backup,
     certs,
     doctor,
+    events,
     health,
+    lane_moves,
     log_listing,
     membership,
     new_cluster,
@@ -90,7 +92,20 @@ COMMANDS = (
         pepper.run,
     ),
     AdminCommand(
+        "lanes",
+        "show the lanes of a bank on PostgreSQL, and move one to another database while it serves",
+        lane_moves.add_arguments,
+        lane_moves.run,
+        waits=True,
+    ),
+    AdminCommand(
         "log", "print the log of a data folder on this machine", log_listing.add_arguments, log_listing.run
+    ),
+    AdminCommand(
+        "events",
+        "tell what has happened in the nodes lately, and why",
+        events.add_arguments,
+        events.run,
     ),
     AdminCommand(
         "backup",

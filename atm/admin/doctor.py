@@ -8,21 +8,22 @@ from collections import defaultdict
 from collections.abc import Hashable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 
-from atm.admin.health import DISK_FREE_BYTES_MIN, certificate_ends, judge, voters
-from atm.admin.status import size
 from atm.admin.task import DONE, NOT_AVAILABLE, REFUSED, Task
 from atm.checkout import command_here
+from atm.client.cluster_health import DAY_US, DISK_FREE_BYTES_MIN, certificate_ends, judge, voters
 from atm.client.each_node import ask_one
 from atm.client.node_status import DOWN, LEARNER, ClusterStatus
 from atm.client.receipt import new_request_id
-from atm.command_line import printable
-from atm.config import PEPPER_FILE, SECRETS_FOLDER, Address, Cluster, parse_address
+from atm.command_line import printable, size
+from atm.config import PEPPER_FILE, RAFT, SECRETS_FOLDER, Address, Cluster, parse_address
 from atm.tls.credentials import Credentials
 from atm.wire.client_messages import Status, StatusReply
 
 CLOCK_S_MAX = 0.5  # apart: holds and limits follow the leader's clock
 SYNC_MS_MAX = 100.0  # a third of the default's shortest election timeout
 CERTIFICATE_DAYS_MIN = 30
+BACKUP_DAYS_MAX = 7
+DEEDS_LEVEL = 2  # the feature level from which on a ledger records backups
 LOG_BYTES_USUAL = 512 * 1024 * 1024
 ASK_S = 1.0
 
@@ -80,6 +81,8 @@ def findings(cluster: Cluster, status: ClusterStatus) -> Iterator[Finding]:
     yield from _disks(status)
     yield from _slow(status)
     yield from _releases(status)
+    if cluster.engine.kind == RAFT:  # else backups are PostgreSQL's
+        yield from _backup(status)
     yield from _files(status)
     yield from _pepper_beside_data(cluster)
     yield from _addresses(cluster, status)
@@ -186,6 +189,19 @@ def _releases(status: ClusterStatus) -> Iterator[Finding]:
             None,
             f"the nodes run different releases, {_told(releases)}: finish the upgrade (docs/upgrade.md)",
         )
+
+
+def _backup(status: ClusterStatus) -> Iterator[Finding]:
+    answering = [node for node in status.nodes if node.feature_level is not None]
+    if not answering or min(node.feature_level or 0 for node in answering) < DEEDS_LEVEL:
+        return
+    last_us = max((node.last_backup_us or 0 for node in answering), default=0)
+    days = (time.time_ns() // 1000 - last_us) // DAY_US
+    take = f"{command_here('admin')} backup FOLDER --verify, from cron (docs/backup.md)"
+    if not last_us:
+        yield Finding("backup", None, f"no backup of this bank was ever begun: {take}")
+    elif days >= BACKUP_DAYS_MAX:
+        yield Finding("backup", None, f"the last backup of this bank was begun {days} days ago: {take}")
 
 
 def _pepper_beside_data(cluster: Cluster) -> Iterator[Finding]:

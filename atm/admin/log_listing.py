@@ -130,7 +130,9 @@ def _shown(name: str, value: Any, currency: str | None = None) -> str:
 
 def _opened(folder: Path) -> ReadOnlyLog:
     if not folder.is_dir():
-        raise NotDone(USAGE, f"there is no data folder {folder}: is it another node's machine, or --config?")
+        raise NotDone(
+            USAGE, f"there is no data folder {folder}: is this the node's machine, and its --config?"
+        )
     try:
         return ReadOnlyLog(folder)
     except LogOfAnotherRelease as error:

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import argparse
 import contextlib
-import sys
 from collections.abc import Sequence
 
 from atm.admin.commands import COMMANDS
@@ -29,8 +28,10 @@ from atm.command_line import (
     add_config,
     add_version,
     complain,
+    flush_stdout,
     forget_stdout,
     program_name,
+    told_of,
 )
 from atm.config import ConfigError
 from atm.files import keep_private
@@ -39,7 +40,7 @@ PROGRAM = "admin"
 SECONDS_MAX = 7 * 86_400.0
 EXIT_CODES = (
     "Exit codes: 0 done, 1 refused (health: degraded), 2 wrong usage, 3 not available, 4 not allowed, "
-    "5 outcome unknown."
+    "5 outcome unknown, 74 input or output failed."
 )
 
 
@@ -49,7 +50,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     keep_private()
     try:
         code: int = task.options.run(task)
-        sys.stdout.flush()
+        flush_stdout()
         return code
     except NotDone as end:
         return _end(task, end.code, str(end))
@@ -71,8 +72,8 @@ def main(argv: Sequence[str] | None = None) -> int:
         forget_stdout()
         return CLOSED_PIPE
     except OSError as error:
-        what = error.filename or "input or output"
-        return _end(task, USAGE, f"{what}: {error.strerror or error}")
+        line, code = told_of(error)
+        return _end(task, code, line)
 
 
 def _end(task: Task, code: int, line: str) -> int:

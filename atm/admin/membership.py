@@ -345,5 +345,7 @@ def _address(text: str) -> str:
     except ValueError as error:
         raise argparse.ArgumentTypeError(str(error)) from None
     if is_wildcard(address.host):
-        raise argparse.ArgumentTypeError(f"{text} is where to listen, and nobody can connect to it")
+        raise argparse.ArgumentTypeError(
+            f"{text} means all addresses of a machine: give the one that others reach"
+        )
     return str(address)

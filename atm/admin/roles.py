@@ -13,7 +13,7 @@ from atm.client.pages import pages
 from atm.client.receipt import new_request_id
 from atm.command_line import printable
 from atm.ledger.commands import GrantRole, RevokeRole, Roles, RoleState
-from atm.tls.credentials import client_credentials
+from atm.tls.of_cluster import client_credentials
 
 ROLES = ("admin", "auditor", "gateway", "operator", "teller")
 
@@ -82,5 +82,7 @@ def _list(task: Task, client: Client) -> int:
         disable_numparse=True,
         colalign=("left", "left", "left", "right"),
     )
-    text = table if rows else "The log changes nobody's roles: those of the certificates count"
+    text = (
+        table if rows else "No role was granted or revoked here: everybody has the roles of the certificate"
+    )
     return task.finish(text, {"roles": [asdict(row) for row in rows]}, DONE)

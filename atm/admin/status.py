@@ -6,19 +6,19 @@ import argparse
 import shutil
 import sys
 import time
+from collections.abc import Sequence
 
 from tabulate import tabulate
 
 from atm.admin.task import DONE, NOT_AVAILABLE, Task
 from atm.client.node_status import ClusterStatus, NodeStatus, available_line, missing_lines, status_fields
-from atm.command_line import printable
+from atm.command_line import printable, size
 
 WATCH_S = 1.0
 CLEAR = "\x1b[H\x1b[2J"
 HEADERS = ("node", "role", "release", "term", "commit", "applied", "lag")
 FURTHER_HEADERS = ("snapshot", "log", "ledger", "free", "up", "address")
 RIGHT = {"term", "commit", "applied", "lag", "snapshot", "log", "ledger", "free", "up"}
-UNITS = ("B", "KiB", "MiB", "GiB", "TiB", "PiB")
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -56,7 +56,22 @@ def text(status: ClusterStatus, columns: int | None) -> str:
     if columns is not None and max(map(len, table.splitlines())) > columns:
         table = _table(status, HEADERS)
     alarms = [f"ALARM {printable(alarm)}" for alarm in status.alarms]
-    return "\n".join([table, *missing_lines(status), *alarms, available_line(status)])
+    return "\n".join([table, *_lanes(status), *missing_lines(status), *alarms, available_line(status)])
+
+
+def _lanes(status: ClusterStatus) -> list[str]:
+    """Return which node is the writer of which lanes, if the bank has several."""
+    several = max((node.lanes or 1 for node in status.nodes), default=1)
+    if several == 1:
+        return []
+    told = [f"{node.node} has {_numbers(node.lanes_here)}" for node in status.nodes if node.lanes_here]
+    if status.lanes_without_writer:
+        told.append(f"nobody has {_numbers(status.lanes_without_writer)}")
+    return [f"{several} lanes: {', '.join(told)}"]
+
+
+def _numbers(lanes: Sequence[int]) -> str:
+    return " ".join(map(str, lanes))
 
 
 def _table(status: ClusterStatus, headers: tuple[str, ...]) -> str:
@@ -81,17 +96,6 @@ def _cells(node: NodeStatus) -> list[str | int | None]:
         duration(node.uptime_s),
         printable(node.client or node.address) or None,
     ]
-
-
-def size(size_bytes: int | None) -> str | None:
-    """Return bytes for people: 3 digits and a unit."""
-    if size_bytes is None:
-        return None
-    number, power = float(size_bytes), 0
-    while number >= 1000 and power < len(UNITS) - 1:
-        number, power = number / 1024, power + 1
-    digits = 0 if number >= 100 or power == 0 else 1
-    return f"{number:.{digits}f} {UNITS[power]}"
 
 
 def duration(seconds: float | None) -> str | None:

@@ -11,9 +11,9 @@ many threads at once, an `AsyncClient` by many tasks.
 
 from __future__ import annotations
 
+from importlib import import_module
 from typing import TYPE_CHECKING
 
-from atm.client.admin_client import AdminClient
 from atm.client.client import Client
 from atm.client.errors import (
     ClientClosed,
@@ -34,7 +34,6 @@ from atm.client.errors import (
     UnknownNode,
 )
 from atm.client.feed import Posted
-from atm.client.node_status import ClusterStatus, NodeStatus
 from atm.client.receipt import (
     Accepted,
     AccountsPage,
@@ -90,7 +89,21 @@ from atm.ledger.commands import (
 )
 
 if TYPE_CHECKING:
+    from atm.client.admin_client import AdminClient
     from atm.client.async_client import AsyncClient
+    from atm.client.node_events import EventCursor, NodeEvents
+    from atm.client.node_status import ClusterStatus, NodeStatus
+
+# Imported once they are asked for: they load what a program that only moves money can do without (asyncio,
+# which takes as long as all the rest, and dataclasses).
+_LATER = {
+    "AdminClient": "atm.client.admin_client",
+    "AsyncClient": "atm.client.async_client",
+    "ClusterStatus": "atm.client.node_status",
+    "EventCursor": "atm.client.node_events",
+    "NodeEvents": "atm.client.node_events",
+    "NodeStatus": "atm.client.node_status",
+}
 
 __all__ = [
     "Accepted",
@@ -116,6 +129,7 @@ __all__ = [
     "Deed",
     "DeedsPage",
     "Done",
+    "EventCursor",
     "ExceptionsPage",
     "FeedBroken",
     "FindPage",
@@ -134,6 +148,7 @@ __all__ = [
     "Leg",
     "Line",
     "Login",
+    "NodeEvents",
     "NodeStatus",
     "NotAllowed",
     "Open",
@@ -168,9 +183,8 @@ __all__ = [
 
 
 def __getattr__(name: str) -> object:
-    """Import `AsyncClient` once it is asked for: asyncio takes as long as all the rest."""
-    if name != "AsyncClient":
+    """Import a name of `_LATER`."""
+    if name not in _LATER:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    from atm.client.async_client import AsyncClient  # noqa: PLC0415 - see above
-
-    return AsyncClient
+    found: object = getattr(import_module(_LATER[name]), name)
+    return found

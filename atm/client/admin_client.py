@@ -14,7 +14,7 @@ from atm.client.errors import NotAllowed, OutcomeUnknown, Rejected, Unavailable
 from atm.client.node_status import ClusterStatus, ask_all
 from atm.client.receipt import new_request_id
 from atm.config import Address, Cluster, NodeConfig, parse_address
-from atm.tls.credentials import client_credentials
+from atm.tls.of_cluster import client_credentials
 from atm.wire.client_messages import (
     AdminChange,
     AdminReply,

@@ -13,6 +13,7 @@ from atm.client.base import ClientBase
 from atm.client.client import NO_ACCOUNT
 from atm.client.errors import ClientClosed
 from atm.client.feed import POLL_S, Feed, Posted
+from atm.client.node_events import ANSWER_S, EventCursor, NodeEvents, events_of
 from atm.client.node_status import ClusterStatus, NodeStatus, ask_all
 from atm.client.pages import following
 from atm.client.receipt import Done, Receipt, Refusal
@@ -53,8 +54,12 @@ class AsyncClient(ClientBase):
         """
         if account is not NO_ACCOUNT:
             return await self.close_account(account, request_id=request_id)
-        self._sender.close()
+        self.end()
         return None
+
+    def end(self) -> None:
+        """Close all connections, as `close` does: for what is no task, such as the handler of a signal."""
+        self._sender.close()
 
     async def ask(self, request: Command | Read) -> Receipt:
         """Send a request object, such as one that is repeated under its id."""
@@ -101,6 +106,21 @@ class AsyncClient(ClientBase):
     async def status(self) -> list[NodeStatus]:
         """Return the status of every node, in the file's order, within about a second."""
         return list((await self.cluster_status()).nodes)
+
+    async def node_events(
+        self, node: str, after: EventCursor | None = None, *, answer_s: float = ANSWER_S
+    ) -> NodeEvents:
+        """Return what has happened in a node: all that it still knows, or what is new `after` a cursor.
+
+        It takes `answer_s` at most. Raise `Unavailable` if it does not answer, `Rejected` if it is too old,
+        `NotAllowed`, `UnknownNode`.
+        """
+        if self._sender.closed:
+            raise ClientClosed
+        asked = self._node(node)
+        return await asyncio.to_thread(
+            events_of, asked, after, answer_s=answer_s, credentials=self._credentials
+        )
 
     async def cluster_status(self) -> ClusterStatus:
         """Return the status of every node, who leads, and whether the bank is available, within 2 seconds."""

@@ -11,16 +11,20 @@ import asyncio
 import contextlib
 from collections.abc import Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
+from typing import TYPE_CHECKING
 
 from atm.client.attempt import Attempt, CameOf, Pause, Retrying, Try
-from atm.client.connection import PIECE_BYTES, Lost, NotSent, Pair, Pool, ServerConnection, only_one
+from atm.client.connection import PIECE_BYTES, Lost, NotSent, Pool, ServerConnection, only_one
 from atm.client.errors import ClientClosed
 from atm.client.pipeline import Answer_co, Asking, PipelinedAttempt, TryMany
 from atm.client.receipt import Receipt
+from atm.config import NodeConfig
 from atm.ledger.commands import Command, Read
-from atm.tls.credentials import Credentials
 from atm.wire.client_messages import ClientReply
 from atm.wire.framing import frame
+
+if TYPE_CHECKING:
+    from atm.tls.credentials import Credentials
 
 UNDER_WAY_MAX = 64  # requests of one client; the others wait, and their time has not begun
 DIALLING_MAX = 8
@@ -31,7 +35,7 @@ class AsyncSender:
 
     def __init__(self, retrying: Retrying, credentials: Credentials | None) -> None:
         self._retrying = retrying
-        self._pool = Pool(credentials, {node.client.pair: node.name for node in retrying.nodes.values()})
+        self._pool = Pool(credentials)
         self._dialling = ThreadPoolExecutor(DIALLING_MAX, thread_name_prefix="dial")
         self._places = asyncio.Semaphore(UNDER_WAY_MAX)
         self._closed = asyncio.Event()
@@ -90,12 +94,12 @@ class AsyncSender:
         """Ask one server once, and leave the connection in the pool or closed."""
         answer: ClientReply | None = None
         try:
-            connection = self._pool.take(await self._connection(step.node.client.pair, step.connect_until))
+            connection = self._pool.take(await self._connection(step.node, step.connect_until))
         except NotSent as error:
             return error
         except ClientClosed:
             return None
-        step.attempt.note_sending()
+        step.on_sending()
         try:
             answer = await _exchange(connection, step)
         except (NotSent, Lost) as error:
@@ -110,7 +114,7 @@ class AsyncSender:
     async def _try_many(self, step: TryMany) -> NotSent | Lost | None:
         """Send and receive by turns, and leave the connection in the pool or closed."""
         try:
-            connection = self._pool.take(await self._connection(step.node.client.pair, step.connect_until))
+            connection = self._pool.take(await self._connection(step.node, step.connect_until))
         except NotSent as error:
             return error
         except ClientClosed:
@@ -129,12 +133,12 @@ class AsyncSender:
                 self._pool.discard(connection)
         return None
 
-    async def _connection(self, pair: Pair, until: float) -> ServerConnection:
+    async def _connection(self, node: NodeConfig, until: float) -> ServerConnection:
         """Return an idle connection or a new one; raise `NotSent` or `ClientClosed`."""
-        idle = self._pool.reuse(pair)
+        idle = self._pool.reuse(node)
         if idle is not None:
             return idle
-        dial = self._dialling.submit(self._pool.connect, pair, until)
+        dial = self._dialling.submit(self._pool.connect, node, until)
         try:
             return await asyncio.wrap_future(dial)
         except asyncio.CancelledError:

@@ -8,17 +8,19 @@ from __future__ import annotations
 
 import random
 import time
-from collections.abc import Callable, Generator, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Callable, Generator
+
+from msgspec import Struct, field
 
 from atm.client.connection import Lost, NotSent, NotTrusted
 from atm.client.each_node import fault_of, told_by
 from atm.client.errors import ClientClosed, Interrupted, NotAllowed, OutcomeUnknown, Rejected, Unavailable
-from atm.client.receipt import Receipt, receipt_of
+from atm.client.members import members_index, nodes_of
+from atm.client.receipt import Receipt, new_request_id, receipt_of
 from atm.client.route import Route
 from atm.config import NodeConfig
 from atm.ledger.commands import Command, Read
-from atm.wire.client_messages import ClientReply, ErrorReply, Reply
+from atm.wire.client_messages import ClientReply, ErrorReply, Reply, Status, StatusReply
 from atm.wire.codec import Malformed, encode
 
 CONNECT_TIMEOUT_S = 0.3  # the first try's; doubled with each try that gave no answer
@@ -33,20 +35,22 @@ def growth_after(timeouts: int) -> float:
     return TIMEOUT_GROWTH ** min(timeouts, GROWN_MAX)
 
 
-@dataclass(frozen=True)
-class Try:
-    """Ask a server once, and tell the attempt when it is sent. The times are those of `time.monotonic`."""
+def note_nothing() -> None:
+    """Do nothing: what changes nothing is never done without an answer."""
 
-    attempt: Attempt
+
+class Try(Struct, frozen=True):
+    """Ask a server once; `on_sending` is called just before. The times are those of `time.monotonic`."""
+
     node: NodeConfig
     payload: bytes
     request_id: str
     connect_until: float
     answer_until: float
+    on_sending: Callable[[], None] = note_nothing
 
 
-@dataclass(frozen=True)
-class Pause:
+class Pause(Struct, frozen=True):
     """Wait, or until the client is closed."""
 
     seconds: float
@@ -55,15 +59,13 @@ class Pause:
 CameOf = ClientReply | NotSent | Lost | None  # None of a pause, or if the client is closed
 
 
-@dataclass
-class Retrying:
+class Retrying(Struct):
     """What the requests of one client have in common.
 
     A request is tried for `timeout_s`; once it may have been done, for `patience_s` in all, and `on_unknown`
     is called once with its id.
     """
 
-    nodes: Mapping[str, NodeConfig]
     route: Route
     timeout_s: float
     patience_s: float
@@ -71,8 +73,7 @@ class Retrying:
     closed: bool = False
 
 
-@dataclass
-class Attempt:
+class Attempt(Struct):
     """One request while it is tried."""
 
     retrying: Retrying
@@ -89,7 +90,8 @@ class Attempt:
 
         Raise `OutcomeUnknown`, or a fault that means not done.
         """
-        payload, nodes, route = encode(self.request), self.retrying.nodes, self.retrying.route
+        payload, route = encode(self.request), self.retrying.route
+        yield from learn_members(route, self._deadline())
         node, tried = route.current, set[str]()
         while True:
             step = self._try(node, payload)
@@ -101,18 +103,18 @@ class Attempt:
                 raise self._end(Rejected(answer.message or "no reason was given"))
             if answer is not None:
                 self.told = told_by(answer)
-            tried.add(node)
-            round_is_over = len(tried) == len(nodes)
+            tried.add(node.name)
+            round_is_over = tried.issuperset(route.nodes)
             if answer is not None or round_is_over:
                 yield Pause(random.uniform(*PAUSE_S))
             if self.retrying.closed:
                 raise self._end(ClientClosed())
             if self._deadline() <= time.monotonic():
                 raise self._end(Unavailable(self.told) if self.told else self._fault())
-            if len(self.distrust) == len(nodes):  # to ask again would not help
+            if self.distrust.keys() >= route.nodes.keys():  # to ask again would not help
                 raise self._end(self._fault())
             if round_is_over:
-                tried = {node}
+                tried = {node.name}
             node = route.next_node(tried, answer.leader if answer is not None else None)
 
     def note_sending(self) -> None:
@@ -128,16 +130,16 @@ class Attempt:
         """Return what to raise at Ctrl-C."""
         return Interrupted(self.request.id, may_be_done=self.may_be_done or self.in_flight)
 
-    def _try(self, node: str, payload: bytes) -> Try:
+    def _try(self, node: NodeConfig, payload: bytes) -> Try:
         deadline, growth = self._deadline(), growth_after(self.timeouts)
         started = time.monotonic()
         return Try(
-            self,
-            self.retrying.nodes[node],
+            node,
             payload,
             self.request.id,
             connect_until=min(deadline, started + growth * CONNECT_TIMEOUT_S),
             answer_until=min(deadline, started + growth * ANSWER_TIMEOUT_S),
+            on_sending=self.note_sending,
         )
 
     def _judged(self, step: Try, came: CameOf) -> Receipt | ErrorReply | None:
@@ -192,3 +194,25 @@ class Attempt:
     def _end(self, certain: Exception) -> Exception:
         """Return the exception to raise without a receipt: `certain` if the request is certainly not done."""
         return OutcomeUnknown(self.request.id) if self.may_be_done else certain
+
+
+def learn_members(route: Route, deadline: float) -> Generator[Try, CameOf, None]:
+    """Ask the server that is asked first who the members are, if that is due: before a request is sent.
+
+    Servers are replaced and moved while a client runs; it was told only where they were at its start.
+    """
+    if not route.members_are_due():
+        return
+    node, request = route.current, Status(id=new_request_id())
+    now = time.monotonic()
+    came = yield Try(
+        node,
+        encode(request),
+        request.id,
+        connect_until=min(deadline, now + CONNECT_TIMEOUT_S),
+        answer_until=min(deadline, now + ANSWER_TIMEOUT_S),
+    )
+    if isinstance(came, NotSent | Lost):
+        route.note_failure(node.name)
+    elif isinstance(came, StatusReply):
+        route.note_members(members_index(came), nodes_of(came.members or ()))

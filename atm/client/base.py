@@ -16,9 +16,9 @@ from atm.client.errors import UnknownNode
 from atm.client.operations import Operations
 from atm.client.request_rules import check_ids_differ, check_kinds, check_request
 from atm.client.route import Route
-from atm.config import Cluster
+from atm.config import Cluster, NodeConfig
 from atm.ledger.commands import Command, Read
-from atm.tls.credentials import client_credentials
+from atm.tls.of_cluster import client_credentials
 
 
 class ClientBase(Operations):
@@ -53,20 +53,25 @@ class ClientBase(Operations):
         """
         given = cluster_of(cluster, ca=ca, insecure=insecure)
         self._cluster = given.with_client_certificate(cert, key)
-        if node is not None and node not in self._cluster.nodes:
-            names = ", ".join(self._cluster.nodes)
-            raise UnknownNode(f"{self._cluster.path} has no node {node}: the nodes are {names}")
+        if node is not None:
+            self._node(node)
         self._end_user = end_user
         timeout_s = _checked_seconds(timeout)
         self._credentials = client_credentials(self._cluster)
         self._retrying = Retrying(
-            nodes=self._cluster.nodes,
-            route=Route(list(self._cluster.nodes), node),
+            route=Route(self._cluster.nodes, node),
             timeout_s=timeout_s,
             patience_s=max(timeout_s, 0 if patience is None else _checked_seconds(patience)),
             on_unknown=on_unknown,
         )
         self._begin()
+
+    def _node(self, name: str) -> NodeConfig:
+        """Return a node of the cluster; raise `UnknownNode`."""
+        if name not in self._cluster.nodes:
+            names = ", ".join(self._cluster.nodes)
+            raise UnknownNode(f"{self._cluster.path} has no node {name}: the nodes are {names}")
+        return self._cluster.nodes[name]
 
     def _begin(self) -> None:
         """Make ready to send requests."""

@@ -4,18 +4,21 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Iterator
 from types import TracebackType
-from typing import Any, Final, Self, cast, overload
+from typing import TYPE_CHECKING, Any, Final, Self, cast, overload
 
 from atm.client.attempt import Pause
 from atm.client.base import ClientBase
 from atm.client.errors import ClientClosed
 from atm.client.feed import POLL_S, Feed, Posted
-from atm.client.node_status import ClusterStatus, NodeStatus, ask_all
 from atm.client.pages import pages
 from atm.client.receipt import Done, Receipt, Refusal
 from atm.client.request_rules import READS, SUBMITTED
 from atm.client.retrying import RetryingSender
 from atm.ledger.commands import Command, Page, Read
+
+if TYPE_CHECKING:
+    from atm.client.node_events import EventCursor, NodeEvents
+    from atm.client.node_status import ClusterStatus, NodeStatus
 
 NO_ACCOUNT: Final = cast("str", object())  # None would be a mistake, which must not close the client
 
@@ -91,8 +94,23 @@ class Client(ClientBase):
         """Return the status of every node, in the file's order, within about a second."""
         return list(self.cluster_status().nodes)
 
+    def node_events(self, node: str, after: EventCursor | None = None) -> NodeEvents:
+        """Return what has happened in a node: all that it still knows, or what is new `after` a cursor.
+
+        Raise `Unavailable` if it does not answer, `Rejected` if it is too old, `NotAllowed`, `UnknownNode`.
+        """
+        if self._sender.closed:
+            raise ClientClosed
+        # Imported here as in `cluster_status`.
+        from atm.client.node_events import events_of  # noqa: PLC0415
+
+        return events_of(self._node(node), after, credentials=self._credentials)
+
     def cluster_status(self) -> ClusterStatus:
         """Return the status of every node, who leads, and whether the bank is available, within 2 seconds."""
         if self._sender.closed:
             raise ClientClosed
+        # Imported here because few programs ask, and it loads dataclasses.
+        from atm.client.node_status import ask_all  # noqa: PLC0415
+
         return ask_all(self._cluster, credentials=self._credentials)

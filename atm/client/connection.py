@@ -12,20 +12,25 @@ import select
 import socket
 import time
 from collections import defaultdict
-from collections.abc import Mapping
 from threading import Lock
+from typing import TYPE_CHECKING, Any
 
 from atm.client.errors import ClientClosed, NotAllowed
-from atm.tls.credentials import Credentials
-from atm.tls.tls_socket import CertificateRefused, HandshakeEnded, TlsFailed, TlsSocket, connect_tls
+from atm.config import NodeConfig
+from atm.tls.errors import CertificateRefused, HandshakeEnded, TlsFailed
 from atm.wire.client_messages import AdminReply, ClientReply, ErrorReply, decode_client_reply
 from atm.wire.codec import Malformed
 from atm.wire.framing import CLIENT_FRAME_BYTES_MAX, FrameReader, FrameTooLarge, frame
+
+if TYPE_CHECKING:
+    from atm.tls.credentials import Credentials
+    from atm.tls.tls_socket import TlsSocket
 
 IDLE_CONNECTIONS_MAX = 64  # kept open per server; more are opened when needed and closed after use
 PIECE_BYTES = 16 * 1024
 
 Pair = tuple[str, int]
+Place = tuple[str, int, str]  # host, port, and the server's name if that is checked
 
 
 class NotSent(Exception):
@@ -62,12 +67,13 @@ class ServerConnection:
         With credentials the connection is encrypted, and to the server `node` or none: else `NotTrusted` is
         raised. An answer may have up to `frame_bytes_max` bytes.
         """
-        self.pair = pair
+        self.place: Place = (*pair, node)
         self._tls: TlsSocket | None = None
         self._confirmed = credentials is None  # whether the server is known to accept this end's certificate
-        self._where = f"node {node} at {pair[0]}:{pair[1]}"
+        self._where = f"node {node} at {pair[0]}:{pair[1]}" if node else f"{pair[0]}:{pair[1]}"
         try:
-            self.socket = socket.create_connection(pair, timeout=_remaining_s(until))
+            host: Any = pair[0].encode("ascii")  # as text it loads the tables of international names
+            self.socket = socket.create_connection((host, pair[1]), timeout=_remaining_s(until))
             self.socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         except (OSError, UnicodeError) as error:
             raise NotSent(str(error)) from error
@@ -76,6 +82,9 @@ class ServerConnection:
             self._encrypt(credentials, node, until)
 
     def _encrypt(self, credentials: Credentials, node: str, until: float) -> None:
+        # Imported here because it loads `ssl`, which takes longer than a request to a bank without TLS.
+        from atm.tls.tls_socket import connect_tls  # noqa: PLC0415
+
         try:
             self._tls = connect_tls(self.socket, credentials.for_dialling(), node, until)
         except BaseException as error:
@@ -200,19 +209,17 @@ class ServerConnection:
 class Pool:
     """Open connections to the servers, kept for the next request; safe to use from many threads."""
 
-    def __init__(
-        self, credentials: Credentials | None = None, names: Mapping[Pair, str] | None = None
-    ) -> None:
-        """With credentials, connections are encrypted; `names` tells which server is to be at which place."""
-        self._credentials, self._names = credentials, dict(names or {})
+    def __init__(self, credentials: Credentials | None = None) -> None:
+        """With credentials, connections are encrypted, and each is to the server that was asked for."""
+        self._credentials = credentials
         self._lock = Lock()  # guards the fields below; never held over I/O that waits
-        self._idle: defaultdict[Pair, list[ServerConnection]] = defaultdict(list)
+        self._idle: defaultdict[Place, list[ServerConnection]] = defaultdict(list)
         self._in_use: set[ServerConnection] = set()
         self._closed = False
 
-    def acquire(self, pair: Pair, until: float) -> ServerConnection:
-        """Return a connection to `pair`; raise `NotSent`, or `ClientClosed` after `close`."""
-        return self.take(self.reuse(pair) or self.connect(pair, until))
+    def acquire(self, node: NodeConfig, until: float) -> ServerConnection:
+        """Return a connection to a server; raise `NotSent`, or `ClientClosed` after `close`."""
+        return self.take(self.reuse(node) or self.connect(node, until))
 
     def take(self, connection: ServerConnection) -> ServerConnection:
         """Return the connection, which is in use from now on; raise `ClientClosed` after `close`."""
@@ -227,7 +234,7 @@ class Pool:
         """Keep a connection whose request was answered."""
         with self._lock:
             self._in_use.discard(connection)
-            idle = self._idle[connection.pair]
+            idle = self._idle[connection.place]
             if not self._closed and len(idle) < IDLE_CONNECTIONS_MAX:
                 idle.append(connection)
                 return
@@ -251,25 +258,29 @@ class Pool:
         for connection in in_use:
             connection.shut_down()
 
-    def connect(self, pair: Pair, until: float) -> ServerConnection:
+    def connect(self, node: NodeConfig, until: float) -> ServerConnection:
         """Return a new connection; raise `NotSent`."""
         if self._credentials is None:
-            return ServerConnection(pair, until)
-        return ServerConnection(pair, until, credentials=self._credentials, node=self._names[pair])
+            return ServerConnection(node.client.pair, until)
+        return ServerConnection(node.client.pair, until, credentials=self._credentials, node=node.name)
 
-    def reuse(self, pair: Pair) -> ServerConnection | None:
+    def reuse(self, node: NodeConfig) -> ServerConnection | None:
         """Return an idle connection, None if there is none; raise `ClientClosed` after `close`."""
+        place = (*node.client.pair, self._name_to_check(node))
         while True:
             with self._lock:
                 if self._closed:
                     raise ClientClosed
-                idle = self._idle[pair]
+                idle = self._idle[place]
                 if not idle:
                     return None
                 connection = idle.pop()
             if connection.is_idle():
                 return connection
             connection.close()
+
+    def _name_to_check(self, node: NodeConfig) -> str:
+        return "" if self._credentials is None else node.name
 
 
 def only_one(payloads: list[bytes]) -> bytes:

@@ -6,13 +6,16 @@ import time
 from collections.abc import Iterable, Mapping
 from contextlib import closing
 from threading import Thread
+from typing import TYPE_CHECKING
 
 from atm.client.connection import Lost, NotSent, NotTrusted, ServerConnection
 from atm.client.errors import NotAllowed, Unavailable
 from atm.config import Address, NodeConfig
-from atm.tls.credentials import Credentials
 from atm.wire.client_messages import UPGRADING, ClientReply, ClientRequest, ErrorReply
 from atm.wire.codec import encode
+
+if TYPE_CHECKING:
+    from atm.tls.credentials import Credentials
 
 CONNECT_S = 1.0
 LATE_S = 0.1  # for the threads to end after the last answer
@@ -78,7 +81,7 @@ def fault_of(distrust: Mapping[str, NotTrusted]) -> NotAllowed | Unavailable:
     """Return what to raise when no node answered, some perhaps because of the certificates."""
     refused = next((error for error in distrust.values() if error.by_server), None)
     if refused is not None:
-        return NotAllowed(f"The bank does not accept this certificate: {refused}")
+        return NotAllowed(f"The bank does not let this client in: {refused}")
     return Unavailable(str(next(iter(distrust.values())))) if distrust else Unavailable()
 
 

@@ -19,7 +19,7 @@ class Refused(ClientError):
     """The bank has refused the request, and nothing has changed: raised by `receipt.check()` only."""
 
     def __init__(self, request_id: str, outcome: Outcome) -> None:
-        super().__init__(f"The bank has refused the request {request_id}: {outcome}")
+        super().__init__(f"The bank has refused the request {request_id}, and no money was moved: {outcome}")
         self.request_id = request_id
         self.outcome = outcome
 
@@ -35,14 +35,17 @@ class FeedBroken(ClientError):
     """What a feed of postings is told does not follow what it was told before."""
 
     def __init__(self, why: str) -> None:
-        super().__init__(f"The feed cannot go on with this bank: {why}. Was it restored from a backup?")
+        super().__init__(
+            f"The feed cannot go on with this bank: {why}. If it was restored from a backup, begin anew; "
+            "else have its books verified"
+        )
 
 
 class Rejected(ClientError):
     """The server does not understand the request (another release?); it is certainly not done."""
 
     def __init__(self, reason: str) -> None:
-        super().__init__(f"The bank does not understand the request: {reason}")
+        super().__init__(f"The bank does not understand the request, and nothing was done: {reason}")
 
 
 class NotAllowed(ClientError):
@@ -93,7 +96,7 @@ class ClientClosed(RuntimeError):
     """The client was closed before the request was sent."""
 
     def __init__(self) -> None:
-        super().__init__("This client is closed: make a new one")
+        super().__init__("This client is closed, and nothing was sent: make a new one")
 
 
 class UnknownNode(ValueError):

@@ -2,18 +2,24 @@
 
 from __future__ import annotations
 
-import contextlib
 import time
 from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass, replace
+from typing import TYPE_CHECKING
+
+from msgspec import structs
 
 from atm.client.connection import NotTrusted
 from atm.client.each_node import ask_each, fault_of
+from atm.client.members import members_index, nodes_of
 from atm.client.receipt import new_request_id
 from atm.command_line import printable
-from atm.config import Address, Cluster, NodeConfig, is_node_name, parse_address
-from atm.tls.credentials import Credentials, client_credentials
+from atm.config import POSTGRESQL, Cluster, NodeConfig, is_node_name
+from atm.tls.of_cluster import client_credentials
 from atm.wire.client_messages import ClientReply, ErrorReply, MemberView, Status, StatusReply
+
+if TYPE_CHECKING:
+    from atm.tls.credentials import Credentials
 
 STATUS_TIMEOUT_S = 1.0
 FURTHER_TIMEOUT_S = 0.5  # for members that cluster.ini does not name
@@ -58,6 +64,9 @@ class NodeStatus:
     pepper: str | None = None  # the name of its first pepper
     further_peppers: tuple[str, ...] = ()  # of those behind it in its file
     certificate_ends_us: int | None = None  # when its certificate expires
+    last_backup_us: int | None = None  # when the last backup of the bank was begun, as its ledger records it
+    lanes: int | None = None  # how many the bank has, if several
+    lanes_here: tuple[int, ...] | None = None  # of which this node is the writer
     said: str | None = None  # in place of its status
 
     @property
@@ -90,6 +99,13 @@ class ClusterStatus:
         """The members; all nodes if it is not known who is one."""
         names = {row.node for row in self.members} or {node.node for node in self.nodes}
         return tuple(node for node in self.nodes if node.node in names)
+
+    @property
+    def lanes_without_writer(self) -> list[int]:
+        """The lanes that no node which answered writes, if the bank has several."""
+        lanes = max((node.lanes or 0 for node in self.nodes), default=0)
+        written = {lane for node in self.nodes for lane in node.lanes_here or ()}
+        return [lane for lane in range(lanes) if lane not in written]
 
     @property
     def answering(self) -> int:
@@ -127,10 +143,13 @@ def ask_all(
         members = _newest_members(answers.values())
     leader = _leader(answers.values())
     available = leader is not None and (
-        _has_majority(leader, answers, _voters(nodes, members))
+        cluster.engine.kind == POSTGRESQL  # there one server that has the lane is enough
+        or _has_majority(leader, answers, _voters(nodes, members))
         or _leads_on(leader, nodes[leader.node], cluster, started, credentials)
     )
     committed = max((answer.commit_index for answer in answers.values() if answer), default=0)
+    if cluster.engine.kind == POSTGRESQL:
+        committed = 0  # the books are in one place, and no server lags behind
     statuses = tuple(
         _status(node, answers[node.name] or said.get(node.name), committed) for node in nodes.values()
     )
@@ -208,17 +227,13 @@ def _by_own_names(
 ) -> tuple[dict[str, NodeConfig], dict[str, StatusReply | None]]:
     """Return the same with the names that those nodes gave which were known by their addresses alone."""
     names = {name: name if (answer := answers[name]) is None else answer.node for name in nodes}
-    renamed = {names[name]: replace(node, name=names[name]) for name, node in nodes.items()}
+    renamed = {names[name]: structs.replace(node, name=names[name]) for name, node in nodes.items()}
     return renamed, {names[name]: answer for name, answer in answers.items()}
 
 
 def _newest_members(answers: Iterable[StatusReply | None]) -> tuple[MemberView, ...]:
     found = [answer for answer in answers if answer is not None and answer.members]
-    return max(found, key=_members_index).members or () if found else ()
-
-
-def _members_index(answer: StatusReply) -> int:
-    return answer.applied_index if answer.members_index is None else answer.members_index
+    return max(found, key=members_index).members or () if found else ()
 
 
 def _not_reached(
@@ -227,21 +242,11 @@ def _not_reached(
     answers: Mapping[str, StatusReply | None],
 ) -> dict[str, NodeConfig]:
     """Return the members that did not answer and that the log has at an address that was not asked."""
-    found: dict[str, NodeConfig] = {}
-    for member in members:
-        address = _address(member.client)
-        if answers.get(member.node) is not None or address is None:
-            continue
-        known = nodes.get(member.node)
-        if known is None or known.client != address:
-            found[member.node] = NodeConfig(member.node, address, _address(member.peer) or address)
-    return found
-
-
-def _address(text: str) -> Address | None:
-    with contextlib.suppress(ValueError):
-        return parse_address(text)
-    return None
+    return {
+        name: node
+        for name, node in nodes_of(members).items()
+        if answers.get(name) is None and (name not in nodes or nodes[name].client != node.client)
+    }
 
 
 def _voters(nodes: Mapping[str, NodeConfig], members: Iterable[MemberView]) -> list[str]:
@@ -315,4 +320,7 @@ def _status(node: NodeConfig, answer: StatusReply | str | None, committed: int) 
         pepper=answer.pepper,
         further_peppers=answer.further_peppers,
         certificate_ends_us=answer.certificate_ends_us,
+        last_backup_us=answer.last_backup_us,
+        lanes=answer.lanes,
+        lanes_here=answer.lanes_here,
     )

@@ -5,8 +5,9 @@ from __future__ import annotations
 import random
 import time
 from collections.abc import Generator, Sequence
-from dataclasses import dataclass, field
 from typing import Protocol, TypeVar
+
+from msgspec import Struct
 
 from atm.client.attempt import (
     ANSWER_TIMEOUT_S,
@@ -17,6 +18,7 @@ from atm.client.attempt import (
     Retrying,
     Try,
     growth_after,
+    learn_members,
 )
 from atm.client.bulk import Bulk
 from atm.client.connection import Lost, NotSent, NotTrusted
@@ -30,7 +32,6 @@ from atm.wire.client_messages import ClientReply
 Answer_co = TypeVar("Answer_co", covariant=True)
 
 
-@dataclass
 class PipelinedAttempt:
     """Requests, each with an id of its own, while they are tried.
 
@@ -38,36 +39,36 @@ class PipelinedAttempt:
     `on_unknown` is called once with the id of each that may be.
     """
 
-    retrying: Retrying
-    requests: Sequence[Command | Read]
-    progress_s: float = field(default_factory=time.monotonic)  # when it began, or the last reply came
-    timeouts: int = 0  # tries since then that got nothing
-    had_replies: bool = False  # in the last try
-    distrust: dict[str, NotTrusted] = field(default_factory=dict)  # by server, since its last other result
+    def __init__(self, retrying: Retrying, requests: Sequence[Command | Read]) -> None:
+        self.retrying = retrying
+        self.requests = requests
+        self.bulk = Bulk(requests)
+        self.progress_s = time.monotonic()  # when it began, or the last reply came
+        self.timeouts = 0  # tries since then that got nothing
+        self.had_replies = False  # in the last try
+        self.distrust: dict[str, NotTrusted] = {}  # by server, since its last other result
 
-    def __post_init__(self) -> None:
-        self.bulk = Bulk(self.requests)
-
-    def steps(self) -> Generator[TryMany | Pause, CameOf, list[Receipt]]:
+    def steps(self) -> Generator[Try | TryMany | Pause, CameOf, list[Receipt]]:
         """Ask one server after another, and the same one again as long as it replies to some.
 
         Raise `Unfinished`, or a fault that means that nothing is done.
         """
-        bulk, nodes, route = self.bulk, self.retrying.nodes, self.retrying.route
+        bulk, route = self.bulk, self.retrying.route
+        yield from learn_members(route, self._deadline_s())
         node, tried = route.current, set[str]()
         while self._end_try(step := self._begin_try(node), (yield step)):
-            tried = set() if self.had_replies else {*tried, node}
-            round_is_over = len(tried) == len(nodes)
+            tried = set() if self.had_replies else {*tried, node.name}
+            round_is_over = tried.issuperset(route.nodes)
             if bulk.was_refused or round_is_over:
                 yield Pause(random.uniform(*PAUSE_S))
             if self.retrying.closed:
                 raise self._end(ClientClosed())
-            if len(self.distrust) == len(nodes):  # to ask again would not help
+            if self.distrust.keys() >= route.nodes.keys():  # to ask again would not help
                 raise self._end(fault_of(self.distrust))
             if self._deadline_s() <= time.monotonic():
                 raise self._end(Unavailable(bulk.told) if bulk.told else fault_of(self.distrust))
             if round_is_over:
-                tried = {node}
+                tried = {node.name}
             node = route.next_node(tried, bulk.leader) if tried else route.current
         if bulk.rejected:
             raise self._end(Rejected(next(iter(bulk.rejected.values()))))
@@ -93,10 +94,10 @@ class PipelinedAttempt:
         """Return what to raise at Ctrl-C."""
         return Interrupted(self.requests[0].id, may_be_done=self.bulk.may_be_done)
 
-    def _begin_try(self, node: str) -> TryMany:
+    def _begin_try(self, node: NodeConfig) -> TryMany:
         self.bulk.begin_try()
         until_s = min(self._deadline_s(), time.monotonic() + growth_after(self.timeouts) * CONNECT_TIMEOUT_S)
-        return TryMany(self, self.retrying.nodes[node], until_s, len(self.bulk.replies))
+        return TryMany(self, node, until_s, len(self.bulk.replies))
 
     def _end_try(self, step: TryMany, came: CameOf) -> bool:
         """Note what is known after a try; return whether any request has no reply."""
@@ -130,8 +131,7 @@ class PipelinedAttempt:
         return Unfinished(bulk.replies, tuple(bulk.unknown), bulk.not_done, str(certain))
 
 
-@dataclass(frozen=True)
-class TryMany:
+class TryMany(Struct, frozen=True):
     """Ask a server for all that have no reply: send and take by turns while the bulk `is_trying`."""
 
     attempt: PipelinedAttempt

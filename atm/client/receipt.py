@@ -7,7 +7,7 @@ where its operation always has them. `receipt.ok` tells the two apart, for mypy 
 
 from __future__ import annotations
 
-import secrets
+import os
 import time
 from typing import Any, Literal, NoReturn, Self
 
@@ -180,12 +180,14 @@ class RolesPage(Accepted, frozen=True, kw_only=True):
 class JournalPage(Accepted, frozen=True, kw_only=True):
     """Postings in the order of the log, the `hash` of the one before them, and the id of their `cluster`.
 
-    `next` is the `after` of the rest if their texts were too long for all that were asked for.
+    `next` is the `after` of the rest if their texts were too long for all that were asked for. They are those
+    of one of the bank's `lanes`, None: it has one.
     """
 
     postings: tuple[JournalPosting, ...]
     hash: str
     cluster: str
+    lanes: int | None = None
     next: int | None = None
 
 
@@ -244,5 +246,6 @@ def new_request_id() -> str:
 
     Ids rise with time, so that ledgers insert them in order: milliseconds, then 55 random bits.
     """
-    number = time.time_ns() // 1_000_000 << 55 | secrets.randbits(55)
+    random_bits = int.from_bytes(os.urandom(7)) >> 1
+    number = time.time_ns() // 1_000_000 << 55 | random_bits
     return "".join(ID_CHARACTERS[number >> shift & 31] for shift in range(95, -1, -5))

@@ -18,12 +18,14 @@ from atm.ledger.commands import (
     AccountName,
     AmountMinor,
     AmountOrNothing,
+    AnyAccount,
     Batch,
     BookAccount,
     Code,
     Command,
     EndUser,
     Leg,
+    Pin,
     Read,
     RequestId,
     RotatePepper,
@@ -50,12 +52,14 @@ _FIELD = re.compile(r"`\$(?P<leg>\.legs\[[0-9.]+\])?\.(?P<field>[a-z_]+)`")  # i
 _RULES: tuple[tuple[object, type[InvalidRequest], str], ...] = (
     (AccountName, InvalidAccount, ACCOUNT_RULE),
     (BookAccount, InvalidAccount, ACCOUNT_RULE),
+    (AnyAccount, InvalidAccount, ACCOUNT_RULE),
     (AmountMinor, InvalidAmount, AMOUNT_RULE),
     (AmountOrNothing, InvalidAmount, AMOUNT_OR_NOTHING_RULE),
     (RequestId, InvalidRequestId, REQUEST_ID_RULE),
     (EndUser, InvalidRequest, END_USER_RULE),
     (Code, InvalidRequest, CODE_RULE),
     (Text, InvalidRequest, TEXT_RULE),
+    (Pin, InvalidPin, PIN_RULE),
 )
 
 
@@ -70,7 +74,7 @@ def check_request(request: Command | Read) -> None:
     try:
         msgspec.convert(whole | {"op": request.__struct_config__.tag}, type(request))
     except msgspec.ValidationError as error:
-        raise _refusal(request, str(error)) from None
+        raise refusal_of(type(request), str(error)) from None
 
 
 def check_kinds(requests: Sequence[object], kinds: frozenset[type]) -> None:
@@ -100,7 +104,7 @@ def check_either(amount: object, *, everything: bool) -> None:
 def check_account(account: str) -> None:
     """Raise `InvalidAccount` unless it has the form of a name, or of one of the bank's own: `cash:EUR`."""
     try:
-        msgspec.convert(account, BookAccount)
+        msgspec.convert(account, AnyAccount)
     except msgspec.ValidationError:
         raise InvalidAccount(ACCOUNT_RULE) from None
 
@@ -111,11 +115,14 @@ def check_pin(pin: object) -> None:
         raise InvalidPin(PIN_RULE)
 
 
-def _refusal(request: Command | Read, what: str) -> InvalidRequest:
-    """Return the exception for a field of the wrong type, with the rule of that type."""
+def refusal_of(request: type[msgspec.Struct], what: str) -> InvalidRequest:
+    """Return the exception for a field of the wrong type, with the rule of that type.
+
+    `what` is what msgspec says of it.
+    """
     found = _FIELD.search(what)
     if found is not None:
-        struct = Leg if found["leg"] else type(request)
+        struct = Leg if found["leg"] else request
         hint = get_type_hints(struct, include_extras=True)[found["field"]]
         for kind, refusal, rule in _RULES:
             if kind in (hint, *get_args(hint)):

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from threading import Event
+from typing import TYPE_CHECKING
 
 from atm.client.attempt import Attempt, CameOf, Pause, Retrying, Try
 from atm.client.connection import Lost, NotSent, Pool, ServerConnection
@@ -14,8 +15,10 @@ from atm.client.errors import ClientClosed
 from atm.client.pipeline import Answer_co, Asking, PipelinedAttempt, TryMany
 from atm.client.receipt import Receipt
 from atm.ledger.commands import Command, Read
-from atm.tls.credentials import Credentials
 from atm.wire.client_messages import ClientReply
+
+if TYPE_CHECKING:
+    from atm.tls.credentials import Credentials
 
 
 class RetryingSender:
@@ -23,7 +26,7 @@ class RetryingSender:
 
     def __init__(self, retrying: Retrying, credentials: Credentials | None) -> None:
         self._retrying = retrying
-        self._pool = Pool(credentials, {node.client.pair: node.name for node in retrying.nodes.values()})
+        self._pool = Pool(credentials)
         self._closed = Event()
 
     @property
@@ -76,12 +79,12 @@ class RetryingSender:
         """Ask one server once, and leave the connection in the pool or closed."""
         answer: ClientReply | None = None
         try:
-            connection = self._pool.acquire(step.node.client.pair, step.connect_until)
+            connection = self._pool.acquire(step.node, step.connect_until)
         except NotSent as error:
             return error
         except ClientClosed:
             return None
-        step.attempt.note_sending()
+        step.on_sending()
         try:
             answer = connection.exchange(step.payload, step.request_id, step.answer_until)
         except (NotSent, Lost) as error:
@@ -96,7 +99,7 @@ class RetryingSender:
     def _try_many(self, step: TryMany) -> NotSent | Lost | None:
         """Send and receive by turns, and leave the connection in the pool or closed."""
         try:
-            connection = self._pool.acquire(step.node.client.pair, step.connect_until)
+            connection = self._pool.acquire(step.node, step.connect_until)
         except NotSent as error:
             return error
         except ClientClosed:

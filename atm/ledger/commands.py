@@ -20,6 +20,7 @@ BALANCE_MINOR_MAX = 2**53 - 1  # exact in every program that reads numbers as fl
 LEGS_MAX = 64  # postings of one batch
 ACTIVE_HOLDS_MAX = 1_000  # of one account: each is work for every server when it ends
 HOLD_MS_MAX = 400 * 24 * 3600 * 1000
+OPEN_TRANSFER_US = 253_402_300_799_000_000  # what a transfer between lanes holds never expires: in 9999
 PAGE_LINES_MAX = 100
 GENERATIONS_MAX = 32  # of the pepper
 CURRENCIES_LEVEL = 2  # the feature level from which on an account may be in another currency
@@ -59,6 +60,10 @@ LoggedActor = Annotated[
 AccountName = Annotated[str, Meta(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]{0,63}\Z")]
 # With the bank's own accounts of other currencies, such as cash:EUR: see own_accounts.py.
 BookAccount = Annotated[str, Meta(pattern=r"^([A-Za-z0-9][A-Za-z0-9_.-]{0,63}|(cash|writeoff):[A-Z]{3})\Z")]
+# And that through which transfers between lanes go, in each currency: see crossings.py.
+AnyAccount = Annotated[
+    str, Meta(pattern=r"^([A-Za-z0-9][A-Za-z0-9_.-]{0,63}|(cash|writeoff|transit):[A-Z]{3}|transit:)\Z")
+]
 Currency = Annotated[str, Meta(pattern=r"^[A-Z]{3}\Z")]
 AmountMinor = Annotated[int, Meta(gt=0, le=AMOUNT_MINOR_MAX)]
 AmountOrNothing = Annotated[int, Meta(ge=0, le=AMOUNT_MINOR_MAX)]
@@ -325,6 +330,24 @@ class WriteOff(MoneyRequest, frozen=True, kw_only=True, tag="write_off"):
         return CURRENCIES_LEVEL if ":" in self.account else _level_by_remark(self)
 
 
+# -- commands between the lanes of one bank: no client's, see crossings.py ------------------------------
+
+
+class Arrive(MoneyRequest, frozen=True, kw_only=True, tag="arrive"):
+    """Credit `account` with what `payer`, whose account is in another lane, transfers under this id."""
+
+    account: AccountName
+    payer: AccountName
+    amount: AmountMinor
+    reverses: RequestId | None = None  # the transfer that this takes back
+
+
+class Settle(Request, frozen=True, kw_only=True, tag="settle"):
+    """End the open transfer of this id, by what came of it in the receiver's lane."""
+
+    outcome: Outcome
+
+
 # -- commands: accounts --------------------------------------------------------------------------------
 
 
@@ -548,7 +571,7 @@ class Reseal(
 class Query(Request, frozen=True, kw_only=True, tag="query"):
     """Ask for an account's balance, now or as it was at a past time."""
 
-    account: BookAccount
+    account: AnyAccount
     at_us: Annotated[int, Meta(ge=0, le=2**62)] | None = None
 
 
@@ -557,7 +580,7 @@ class Statement(Request, frozen=True, kw_only=True, tag="statement"):
 
     cursor: ClassVar[str] = "before"  # names the field that takes the `next` of the page before
 
-    account: BookAccount
+    account: AnyAccount
     limit: Annotated[int, Meta(gt=0, le=PAGE_LINES_MAX)] = 20
     before: Annotated[int, Meta(ge=0, le=2**63 - 1)] | None = None
 
@@ -609,7 +632,7 @@ class Find(Request, frozen=True, kw_only=True, tag="find"):
 
     def __post_init__(self) -> None:
         if self.code is None and self.text is None:
-            raise ValueError("a code or a text is what can be found")
+            raise ValueError("give a code or a text to find")
 
     @property
     def answer_bytes_max(self) -> int:
@@ -741,6 +764,7 @@ Command = (
 )
 BanksOwn = Expire | Reseal
 LogCommand = Command | BanksOwn | NoteDeed
+LaneCommand = Arrive | Settle  # in no log and on no client's connection
 
 
 # -- what log entries say ----------------------------------------------------------------------------------
@@ -1049,7 +1073,7 @@ class ReadResult(DetailedReceipt, frozen=True, kw_only=True, omit_defaults=True)
     approvals  `approvals` that are waited for, the latest first, and `next`, likewise; `limits` that are set
     watch      `postings` in the order of the log; `hash` is that of the last one before them, `cluster` the
                id of the cluster whose journal it is, and `next` the last of them if there are more that were
-               asked for
+               asked for; `lanes` is how many there are, each with a journal, if there are several
     pepper     `pepper`
     lookup     the first receipt, in `asked` what was asked, and by which `actor`; `reversed_by` is the id of
                its last reversal, and `taken_back` how much all its reversals moved, None for a hold's
@@ -1074,6 +1098,7 @@ class ReadResult(DetailedReceipt, frozen=True, kw_only=True, omit_defaults=True)
     postings: tuple[JournalPosting, ...] | None = None
     hash: str | None = None
     cluster: str | None = None
+    lanes: int | None = None
     pepper: PepperView | None = None
     next: int | str | None = None
     asked: Contents | None = None

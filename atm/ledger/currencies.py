@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from atm.ledger.commands import Contents
 from atm.ledger.requests import details_of, named_in
-from atm.ledger.rows import SqliteRows
+from atm.ledger.rows import LedgerRows
 
 
-def currency_of(rows: SqliteRows, request_id: str) -> str | None:
+def currency_of(rows: LedgerRows, request_id: str) -> str | None:
     """Return the currency of the account that a request is about, None for the bank's first, or for none.
 
     What names a request is about the account of that one.
@@ -31,7 +31,7 @@ def currency_of(rows: SqliteRows, request_id: str) -> str | None:
     return None if account is None else account.currency
 
 
-def currency_said(rows: SqliteRows, request_id: str) -> str | None:
+def currency_said(rows: LedgerRows, request_id: str) -> str | None:
     """Return the currency that a request says its amount is in; None for the bank's first, or for none."""
     record = rows.record(request_id) if rows.has_level_2 else None
     return None if record is None else details_of(record.asked).get("currency")

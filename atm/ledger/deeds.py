@@ -24,6 +24,7 @@ from atm.ledger.commands import (
 # A deed as the table has it: log index, time stamp, actor, names of roles, op, target, amount, outcome,
 # request id, hash.
 DeedRow = tuple[int, int, str, str, str, str | None, int | None, str, str, bytes]
+BACKUP_BEGUN = "backup_begin", "ok"  # op and outcome
 DEED_COLUMNS = "deed, time_us, actor, roles, op, target, amount, outcome, request_id"
 
 

@@ -6,11 +6,10 @@ first, some thousands for an answer, so that no question keeps a server busy.
 
 from __future__ import annotations
 
-import apsw
 from msgspec import Struct
 
 from atm.ledger.commands import Find
-from atm.ledger.rows import Row
+from atm.ledger.rows import Cursor, Row
 
 LOOKED_AT_MAX = 10_000  # a few milliseconds
 
@@ -22,7 +21,7 @@ class Found(Struct, frozen=True):
     next: int | None
 
 
-def find_postings(cursor: apsw.Cursor, request: Find, before: int) -> Found:
+def find_postings(cursor: Cursor, request: Find, before: int) -> Found:
     """Return the latest before the posting `before`, one more than the request's limit at most."""
     conditions = [
         "posting < :before",
@@ -40,8 +39,8 @@ def find_postings(cursor: apsw.Cursor, request: Find, before: int) -> Found:
     if request.whole or request.text is None:
         rows = cursor.execute(f"{source} limit :limit", values).fetchall()
         return Found([_number(row) for row in rows], None)
-    looked_at = f"({source} limit :most)"
-    found = f"select posting from {looked_at} where instr(lower(text), lower(:text)) limit :limit"
+    looked_at = f"({source} limit :most) as looked_at"
+    found = f"select posting from {looked_at} where instr(lower(text), lower(:text)) > 0 limit :limit"
     postings = [_number(row) for row in cursor.execute(found, values).fetchall()]
     ends = f"select min(posting) from {looked_at} having count(*) = :most"
     return Found(postings, cursor.execute(ends, values).get)

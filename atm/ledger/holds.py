@@ -13,6 +13,7 @@ from atm.ledger.commands import (
     ACTIVE_HOLDS_MAX,
     AMOUNT_MINOR_MAX,
     OK,
+    OPEN_TRANSFER_US,
     Contents,
     Hold,
     Outcome,
@@ -240,8 +241,10 @@ def count_active(unit: UnitOfWork, account: Account) -> int:
 
 
 def find_hold(unit: UnitOfWork, hold_id: str) -> HoldRecord | None:
-    """Return the hold of the request with this id, None if there is none."""
+    """Return the hold of the request with this id, None if there is none: what a transfer holds is none."""
     hold = unit.holds[hold_id]
+    if hold is not None and hold.expires_us == OPEN_TRANSFER_US:
+        return None
     if hold is not None:
         assert hold.id == hold_id, f"{hold_id} led to the hold {hold.id}"
         assert 0 <= hold.posted <= hold.amount, f"{hold.posted} of {hold.amount} was paid out of {hold.id}"

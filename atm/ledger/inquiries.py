@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from typing import Any, TypeVar, assert_never
 
-import apsw
 import msgspec
 from msgspec.structs import asdict, replace
 
@@ -44,15 +43,24 @@ from atm.ledger.finding import find_postings
 from atm.ledger.peppers import FIRST_GENERATION, PepperState, generation_of, of_generation
 from atm.ledger.pin_lock import is_locked, tries_left
 from atm.ledger.posting import NO_HASH
-from atm.ledger.rows import HOLDS_OF, Row, SqliteRows
+from atm.ledger.rows import HOLDS_OF, Cursor, LedgerRows, Row
 
 Posted = TypeVar("Posted", Line, JournalPosting)
 Shown = TypeVar("Shown", JournalPosting, HoldState, RoleState, Deed, ApprovalLimit, WaitingRequest)
 
-# Of an approval, what it approved.
-OP = """iif(op = 'approve', (select asked.op from receipt as asked
-    where asked.request_id = json_extract(receipt.details, '$.request')), op)"""
-LINE = f"""posting, journal.time_us, {OP}, journal.request_id, {{account}}, {{other}},
+# Of an approval, what it approved; of what came from another lane, what it was there.
+OP = """case op when 'approve' then (select asked.op from receipt as asked
+    where asked.request_id = json_extract(receipt.details, '$.request'))
+    when 'arrive' then case when json_extract(receipt.details, '$.reverses') is null then 'transfer'
+        else 'reverse' end
+    else op end"""
+# Of a transfer between lanes, who it came from or went to, in place of the account `transit:`.
+OTHER = """case when substr({other}, 1, 8) = 'transit:' then
+    coalesce(json_extract(receipt.details, '$.payer'), json_extract(receipt.details, '$.target'),
+        (select json_extract(reversed.details, '$.payer') from receipt as reversed
+        where reversed.request_id = json_extract(receipt.details, '$.original')))
+    else {other} end"""
+LINE = f"""posting, journal.time_us, {OP}, journal.request_id, {{account}}, {OTHER},
     {{sign}} journal.amount, {{balance}}, kind, {{{{besides}}}}"""
 DEBITS = LINE.format(account="debit_account", other="credit_account", sign="-", balance="debit_balance")
 CREDITS = LINE.format(account="credit_account", other="debit_account", sign="", balance="credit_balance")
@@ -82,7 +90,7 @@ EXCEPTIONS = f"""
     select {DEBITS} from exception join journal using (posting) join receipt using (request_id) {{joins}}
     where posting < :before order by posting desc limit :limit"""
 FOUND = f"""
-    select {DEBITS} from json_each(?) cross join journal on posting = value
+    select {DEBITS} from json_each(?) join journal on posting = cast(value as bigint)
     join receipt using (request_id) left join exception using (posting) {{joins}}
     order by posting desc""".format(**LEVEL_2)
 NO_POSTING = 2**63 - 1
@@ -91,7 +99,6 @@ LISTED_ACCOUNTS = "account > :after and opened_us is not null order by account l
 
 FIRST_AT_OR_AFTER = "select posting, time_us from journal where posting >= ? order by posting limit 1"
 LAST_POSTING = "select max(posting) from journal"
-HAS_NEWER_TABLES = "select 1 from sqlite_schema where name = 'deed'"
 ROLE_CHANGES_AFTER = """select name, granted, revoked, log_index from role_change where name > ?
     order by name limit ?"""
 DEEDS_BEFORE = f"select {DEED_COLUMNS} from deed where deed < ? order by deed desc limit ?"
@@ -106,7 +113,7 @@ WAITING_BEFORE = """select log_index, asked_us, asked_by, roles, op,
     coalesce(account, json_extract(details, '$.original')), amount, stake, request_id
     from approval join receipt using (request_id)
     where approved_by is null and asked_us >= ? and log_index < ? order by asked_us desc limit ?"""
-OLDER_PINS = "select count(*) from account where pin is not null and substr(pin, 1, length(?1)) <> ?1"
+OLDER_PINS = "select count(*) from account where pin is not null and substr(pin, 1, length(:seal)) <> :seal"
 
 
 def balance_view(query: Query, account: Account, now_us: int) -> ReadResult:
@@ -133,10 +140,10 @@ def balance_view(query: Query, account: Account, now_us: int) -> ReadResult:
 
 
 class Inquiries:
-    """Queries by one cursor, whose statements stay prepared."""
+    """Queries by one cursor, whose statements stay prepared; `rows` are looked up by it, too."""
 
-    def __init__(self, cursor: apsw.Cursor, *, has_level_2: bool) -> None:
-        self.rows = SqliteRows(cursor, has_level_2=has_level_2)
+    def __init__(self, cursor: Cursor, rows: LedgerRows) -> None:
+        self.rows = rows
         self._cursor = cursor
 
     def execute(self, request: Read, now_us: int) -> ReadResult:  # noqa: C901, PLR0912 - a case for each kind
@@ -315,10 +322,10 @@ class Inquiries:
         )
 
     def _pepper(self, request: Pepper) -> ReadResult:
-        found = self.rows.pepper() if self._has_newer_tables() else PepperState()
+        found = self.rows.pepper() if self.rows.has_level_2 else PepperState()
         older = 0
         if found.carried_index is None:
-            older = self._cursor.execute(OLDER_PINS, (of_generation(found.generation, ""),)).get
+            older = self._cursor.execute(OLDER_PINS, {"seal": of_generation(found.generation, "")}).get
         view = PepperView(
             generation=found.generation,
             name=found.name,
@@ -328,12 +335,9 @@ class Inquiries:
         )
         return ReadResult(id=request.id, outcome=Outcome.OK, pepper=view)
 
-    def _has_newer_tables(self) -> bool:
-        return bool(self._cursor.execute(HAS_NEWER_TABLES).get)
-
     def _newer(self, sql: str, values: tuple[str | int, ...] = ()) -> list[Row]:
         """Return rows of a table that feature level 2 adds; none before it."""
-        if not self._has_newer_tables():
+        if not self.rows.has_level_2:
             return []
         return self._cursor.execute(sql, values).fetchall()
 

@@ -25,7 +25,7 @@ from atm.ledger.inquiries import Inquiries, balance_view
 from atm.ledger.peppers import PepperState
 from atm.ledger.posting import NO_HASH
 from atm.ledger.roles import RoleChange
-from atm.ledger.rows import SqliteRows, Unreadable
+from atm.ledger.rows import LedgerRows, Unreadable
 from atm.ledger.rules import decide, record_change
 from atm.ledger.state_hash import RowsFrom, StateHash
 from atm.ledger.state_hashing import DecisionsHash, hash_rows
@@ -63,8 +63,9 @@ class Ledger:
         """Begin with what the database holds."""
         self._cursor = self._database.cursor()
         has_level_2 = self._database.has_level_2_tables
-        self._rows = SqliteRows(self._database.cursor(), has_level_2=has_level_2)
-        self._inquiries = Inquiries(self._database.cursor(), has_level_2=has_level_2)
+        self._rows = LedgerRows(self._database.cursor(), has_level_2=has_level_2)
+        cursor = self._database.cursor()
+        self._inquiries = Inquiries(cursor, LedgerRows(cursor, has_level_2=has_level_2))
         self._unit: UnitOfWork | None = None  # decided and not written yet
         self._cluster = self._decided_cluster = ClusterState(id="", voters=(), feature_level=0)
         with self._reading():
@@ -79,6 +80,7 @@ class Ledger:
             self._approval_limits = self._rows.approval_limits() if has_level_2 else {}
             self._pepper = self._rows.pepper() if has_level_2 else PepperState()
             self._deed_hash = self._rows.last_deed_hash() if has_level_2 else NO_HASH
+            self._last_backup_us = self._rows.last_backup_us() if has_level_2 else None
             self._cluster = self._decided_cluster = read_cluster(self._cursor, with_members=has_level_2)
 
     @property
@@ -97,6 +99,11 @@ class Ledger:
         """The current pepper by the decided entries; any thread may read it."""
         unit = self._unit
         return self._pepper if unit is None else unit.pepper
+
+    @property
+    def last_backup_us(self) -> int | None:
+        """The log time at which the last backup was begun, None if none is recorded; any thread."""
+        return self._last_backup_us
 
     @property
     def applied_index(self) -> int:
@@ -176,6 +183,7 @@ class Ledger:
         self._journal_hash = unit.journal_hash
         self._role_changes, self._approval_limits = unit.role_changes, unit.approval_limits
         self._deed_hash = unit.deed_hash
+        self._last_backup_us = unit.last_backup_us() or self._last_backup_us
         self._pepper = unit.pepper
         self._next_expiry_us = next_expiry_us
 

@@ -1,5 +1,7 @@
 """The names of the bank's own accounts: a cash and a write-off account for each currency.
 
+And where the bank has several lanes, one through which transfers leave and enter a lane (crossings.py).
+
 Those of the first currency are `cash` and `writeoff`, as ever; those of another have its code behind a colon,
 as in `cash:EUR`. No name of a customer has a colon, so nobody can have had one of these before.
 """
@@ -9,6 +11,7 @@ from __future__ import annotations
 from atm.ledger.commands import BANK_ACCOUNTS, CASH, WRITEOFF
 
 _COLON = ":"
+TRANSIT = "transit"
 
 
 def cash_of(currency: str | None) -> str:
@@ -19,6 +22,16 @@ def cash_of(currency: str | None) -> str:
 def writeoff_of(currency: str | None) -> str:
     """Return the account that bears the bank's losses in that currency; None is the first."""
     return WRITEOFF if currency is None else f"{WRITEOFF}{_COLON}{currency}"
+
+
+def transit_of(currency: str | None) -> str:
+    """Return the account through which transfers leave and enter a lane; None is the first currency."""
+    return f"{TRANSIT}{_COLON}{currency or ''}"
+
+
+def is_transit(*names: str) -> bool:
+    """Return whether one of these is the account for transfers between lanes of any currency."""
+    return any(name.startswith(f"{TRANSIT}{_COLON}") for name in names)
 
 
 def is_banks_own(name: str) -> bool:

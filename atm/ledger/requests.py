@@ -10,11 +10,13 @@ from msgspec.structs import asdict, replace
 
 from atm.ledger.commands import (
     NOT_HASHED,
+    Arrive,
     Batch,
     Command,
     Contents,
     Credit,
     Debit,
+    LaneCommand,
     Limited,
     LogCommand,
     MoneyRequest,
@@ -30,7 +32,7 @@ _NO_DETAILS = frozenset({"id", "end_user", "account", "amount", "pin", "old_pin"
 _NO_DIGEST = ""  # of a new PIN that was not hashed, or for an older pepper than the current one
 
 
-def contents_of(command: Command, generation: int = FIRST_GENERATION) -> Contents:
+def contents_of(command: Command | Arrive, generation: int = FIRST_GENERATION) -> Contents:
     """Return what is asked. A request under an id that was used with other contents is refused.
 
     A PIN authenticates the customer and is no part of the contents. The new PIN of `set_pin` is: a hash
@@ -45,7 +47,11 @@ def contents_of(command: Command, generation: int = FIRST_GENERATION) -> Content
             details = _json(besides) if besides else None
             return Contents(op="debit", account=command.account, amount=command.amount, details=details)
         case Transfer():
-            details = _json({"target": command.target} | _besides(command, everything=command.all))
+            besides = _besides(command, everything=command.all)
+            if besides:
+                details = _json({"target": command.target} | besides)
+            else:
+                details = f'{{"target":"{command.target}"}}'  # the same; a name has nothing to escape
             return Contents(op="transfer", account=command.account, amount=command.amount, details=details)
         case _:
             fields = asdict(command)
@@ -152,13 +158,13 @@ def asked_again(asked: Contents, request_id: str) -> Limited:
     return again
 
 
-def accounts_named(command: LogCommand) -> tuple[str, ...]:
+def accounts_named(command: LogCommand | LaneCommand) -> tuple[str, ...]:
     """Return the accounts that the command names itself."""
     match command:
         case Transfer():
             return command.account, command.target
         case Batch():
-            return tuple(name for leg in command.legs for name in (leg.account, leg.target))
+            return (*[leg.account for leg in command.legs], *[leg.target for leg in command.legs])
         case Reseal():
             return tuple(name for name, _ in command.seals)
         case _:

@@ -10,13 +10,14 @@ from collections.abc import Sequence
 from atm.ledger.accounts import Account, in_currency
 from atm.ledger.commands import OK, Contents, Outcome, Reverse
 from atm.ledger.holds import end_hold, find_hold, may_end
-from atm.ledger.own_accounts import is_banks_own
+from atm.ledger.own_accounts import is_banks_own, is_transit
 from atm.ledger.posting import Posting
-from atm.ledger.requests import named_in, remark_of
+from atm.ledger.requests import details_of, named_in, remark_of
 from atm.ledger.transfers import restore_limits
 from atm.ledger.unit_of_work import TOMBSTONE, Decision, HoldRecord, IdempotencyRecord, UnitOfWork
 from atm.ledger.withdrawals import restore_limit
 
+ARRIVED = "arrive"  # the `op` of what came from another lane: only crossings.py can take that back
 PARTS_LEVEL = 2  # the feature level from which on there may be several reversals of one request
 
 
@@ -33,11 +34,13 @@ def decide_reverse(unit: UnitOfWork, command: Reverse) -> Decision:
     hold = find_hold(unit, command.original) if original.asked.op == "hold" else None
     if hold is not None:
         return _reverse_hold(unit, command, hold)
-    outcome, account, opposites = _planned(unit, command, original)
+    outcome, account, opposites = planned(unit, command, original)
+    if outcome is OK and is_transit(opposites[0].debit_account, opposites[0].credit_account):
+        return Outcome.NOT_ALLOWED, account  # not by these rules: see crossings.py
     if outcome is OK:
         outcome = unit.move(command.id, opposites, remark=remark_of(command))
     if outcome is OK and account is not None:
-        _note_reversal(unit, command, _total(opposites))
+        note_reversal(unit, command, _total(opposites))
         restore_limit(unit, account, _total(opposites), _withdrawn_us(unit, original))
         if original.asked.op in {"transfer", "batch"}:
             restore_limits(unit, opposites, original.receipt.log_index, original.receipt.time_us)
@@ -53,12 +56,12 @@ def taken_back(unit: UnitOfWork, command: Reverse) -> tuple[int, Account | None]
     original = unit.records[command.original]
     if original is None:
         return 0, None
-    outcome, account, opposites = _planned(unit, command, original)
+    outcome, account, opposites = planned(unit, command, original)
     in_all = _taken_back(unit, command.original) + _total(opposites) if outcome is OK else 0
     return in_all, account
 
 
-def _planned(
+def planned(
     unit: UnitOfWork, command: Reverse, original: IdempotencyRecord
 ) -> tuple[Outcome, Account | None, Sequence[Posting]]:
     """Return what is to be posted if the balances allow it, or why nothing is, and the customer's account."""
@@ -96,7 +99,8 @@ def _taken_back(unit: UnitOfWork, original: str) -> int:
     return _total(unit.postings(reversal.receipt.log_index))
 
 
-def _note_reversal(unit: UnitOfWork, command: Reverse, amount: int) -> None:
+def note_reversal(unit: UnitOfWork, command: Reverse, amount: int) -> None:
+    """Have it written that the reversal `command` took back so much."""
     if unit.reversal_of(command.original) is None:
         unit.reversals[command.original] = command.id
     else:
@@ -132,6 +136,8 @@ def _leave_tombstone(unit: UnitOfWork, request_id: str) -> None:
 def _postings_of(unit: UnitOfWork, original: IdempotencyRecord) -> Sequence[Posting]:
     """Return what the request moved; nothing for a reversal, which cannot be reversed."""
     if original.receipt.outcome is not OK or _op_of(unit, original) == "reverse":
+        return ()
+    if original.asked.op == ARRIVED and "reverses" in details_of(original.asked):  # one from another lane
         return ()
     return unit.postings(original.receipt.log_index)
 

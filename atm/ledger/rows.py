@@ -1,12 +1,15 @@
-"""The rows of the ledger: looked up for a `UnitOfWork`, and written from it."""
+"""The rows of the ledger: looked up for a `UnitOfWork`, and written from it.
+
+The queries here, in inquiries.py and in finding.py are in the SQL that SQLite and PostgreSQL both know: a
+lane on PostgreSQL (atm/lanes) asks them, too.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from itertools import chain
-from typing import Any, TypeVar
+from typing import Any, Protocol, TypeVar
 
-import apsw
 import msgspec
 from msgspec.structs import astuple
 
@@ -15,12 +18,13 @@ from atm.ledger.accounts import Account
 from atm.ledger.commands import (
     CASH,
     ApprovalLimit,
-    BanksOwn,
     Contents,
     DetailedReceipt,
+    Expire,
     LedgerReceipt,
     LogCommand,
     NoteDeed,
+    Reseal,
 )
 from atm.ledger.own_accounts import currency_of_own, is_banks_own
 from atm.ledger.peppers import PepperState
@@ -57,10 +61,11 @@ HOLD_COLUMNS = "select request_id, account, amount, time_us, expires_us, state, 
 HOLD = f"{HOLD_COLUMNS} where request_id = ?"
 HOLDS_DUE = f"""{HOLD_COLUMNS} where state = 'active' and expires_us <= ?
     and (expires_us, request_id) > (?, ?) order by expires_us, request_id limit ?"""
-NO_LIMIT = -1
+NO_LIMIT = 2**63 - 1
 HOLDS_OF = """select request_id, amount, time_us, expires_us, posted from hold
     where account = ? and state = 'active' and request_id > ? order by request_id limit ?"""
-ACTIVE_HOLDS = "select count(*) from (select 1 from hold where account = ? and state = 'active' limit ?)"
+ACTIVE_HOLDS = """select count(*) from
+    (select 1 from hold where account = ? and state = 'active' limit ?) as active"""
 NEXT_EXPIRY = "select min(expires_us) from hold where state = 'active'"
 POSTINGS = """select debit_account, credit_account, amount from journal
     where posting >= ? and posting < ? order by posting"""
@@ -73,10 +78,13 @@ APPROVAL_LIMITS = "select op, amount, log_index from approval_limit"
 APPROVAL = """select request_id, asked_by, roles, asked_us, stake, approved_by from approval
     where request_id = ?"""
 LAST_DEED_HASH = "select hash from deed order by deed desc limit 1"
+LAST_BACKUP = (
+    "select time_us from deed where op = 'backup_begin' and outcome = 'ok' order by deed desc limit 1"
+)
 NEWEST_PEPPER = """select generation, name, log_index, carried_index from pepper
     order by generation desc limit 1"""
 PINS_AFTER = "select account, pin from account where account > ? order by account limit ?"
-NEW_PINS_AFTER = """select request_id, iif(op = 'set_pin', details, null) from receipt
+NEW_PINS_AFTER = """select request_id, case when op = 'set_pin' then details end from receipt
     where request_id > ? order by request_id limit ?"""
 SET_DETAILS = "update receipt set details = ? where request_id = ?"
 LAST_HASH = "select hash from journal order by posting desc limit 1"
@@ -103,6 +111,8 @@ ACCOUNTS_KEPT_MAX = 20_000  # in memory, some 400 bytes each
 
 ROWS_AT_ONCE = 8
 
+WITHOUT_RECEIPT = (Expire, Reseal, NoteDeed)  # commands that no id is kept of
+
 RECEIPT_DETAILS = (
     "leg",
     "moved",
@@ -118,6 +128,22 @@ class Unreadable(Exception):
     """A row holds a value that this program never writes."""
 
 
+class Found(Protocol):
+    """The rows of one query."""
+
+    def __iter__(self) -> Iterator[Any]: ...
+    def fetchall(self) -> list[Any]: ...
+    @property
+    def get(self) -> Any:
+        """The first row, its value alone if it has one column; None without a row."""
+
+
+class Cursor(Protocol):
+    """What asks a database: SQLite's own, or that of a lane on PostgreSQL."""
+
+    def execute(self, sql: str, values: Any = ..., /) -> Found: ...
+
+
 class Insertion:
     """Writes rows of one table, several to a statement.
 
@@ -130,7 +156,7 @@ class Insertion:
         self._one = f"insert into {table} values {row} {on_conflict}"
         self._several = f"insert into {table} values {', '.join([row] * ROWS_AT_ONCE)} {on_conflict}"
 
-    def insert(self, cursor: apsw.Cursor, rows: Sequence[Row]) -> None:
+    def insert(self, cursor: Cursor, rows: Sequence[Row]) -> None:
         whole = len(rows) - len(rows) % ROWS_AT_ONCE
         for start in range(0, whole, ROWS_AT_ONCE):
             cursor.execute(self._several, tuple(chain.from_iterable(rows[start : start + ROWS_AT_ONCE])))
@@ -159,13 +185,13 @@ APPROVAL_ROWS = Insertion("approval", 6, SET_APPROVAL)
 PEPPER_ROWS = Insertion("pepper", 4, SET_PEPPER)
 
 
-class SqliteRows:
+class LedgerRows:
     """Lookups and writes by one cursor, whose statements stay prepared; a `LedgerReader`.
 
     `has_level_2` says whether the ledger has the tables that feature level 2 adds.
     """
 
-    def __init__(self, cursor: apsw.Cursor, *, has_level_2: bool) -> None:
+    def __init__(self, cursor: Cursor, *, has_level_2: bool) -> None:
         self.has_level_2 = has_level_2
         self._accounts = LazyCache(self.account)  # as decided last; only this process writes them
         self._execute = cursor.execute
@@ -179,17 +205,18 @@ class SqliteRows:
 
     def look_up(self, unit: UnitOfWork, commands: Sequence[LogCommand]) -> None:
         """Look up the receipts and accounts that these commands name, in two queries."""
-        ids = [command.id for command in commands if not isinstance(command, BanksOwn | NoteDeed)]
+        ids = [command.id for command in commands if not isinstance(command, WITHOUT_RECEIPT)]
         new_ids = [each for each in ids if each not in unit.records]
         unit.records.update(dict.fromkeys(new_ids))
         for row in self._execute(RECEIPTS, (_json_list(new_ids),)).fetchall():  # `_record` uses the cursor
             record = self._record(row)
             unit.records[record.receipt.id] = record
-        names = {CASH, *(name for command in commands for name in accounts_named(command))}
-        missing = [name for name in names if self._accounts.get(name) is None]
+        names = {CASH}
+        names.update(*map(accounts_named, commands))
+        missing = [name for name in names if name not in self._accounts]
         if missing:
             for row in self._execute(self.accounts_where(NAMED_ACCOUNTS), (_json_list(missing),)):
-                account = _account(row)
+                account = account_of(row)
                 self._accounts[account.name] = account
 
     def cached_account(self, name: str) -> Account | None:
@@ -202,24 +229,24 @@ class SqliteRows:
 
     def write_unit(self, unit: UnitOfWork) -> None:
         """Write what the unit of work changed; receipts first, since the other rows refer to them."""
-        RECEIPT_ROWS.insert(self._cursor, list(map(_receipt_row, unit.new_records)))
+        RECEIPT_ROWS.insert(self._cursor, list(map(receipt_row, unit.new_records)))
         balances = unit.changed_balances
         BALANCE_ROWS.insert(self._cursor, [(name, account.balance) for name, account in balances.items()])
         JOURNAL_ROWS.insert(self._cursor, unit.journal)
         if unit.remarks:
             REMARK_ROWS.insert(self._cursor, unit.remarks)
         ACCOUNT_ROWS.insert(
-            self._cursor, [_account_row(account) for account in unit.changed_accounts.values()]
+            self._cursor, [account_row(account) for account in unit.changed_accounts.values()]
         )
         CURRENCY_ROWS.insert(self._cursor, list(unit.new_currencies.items()))
         if unit.changed_locks:
-            LOCK_ROWS.insert(self._cursor, list(map(_lock_row, unit.changed_locks.values())))
+            LOCK_ROWS.insert(self._cursor, list(map(lock_row, unit.changed_locks.values())))
         if unit.changed_account_limits:
-            limits = [_limit_row(account) for account in unit.changed_account_limits.values()]
+            limits = [limit_row(account) for account in unit.changed_account_limits.values()]
             ACCOUNT_LIMIT_ROWS.insert(self._cursor, limits)
         if unit.detailed:
-            RECEIPT_DETAIL_ROWS.insert(self._cursor, list(map(_detail_row, unit.detailed)))
-        HOLD_ROWS.insert(self._cursor, list(map(_hold_row, unit.changed_holds.values())))
+            RECEIPT_DETAIL_ROWS.insert(self._cursor, list(map(detail_row, unit.detailed)))
+        HOLD_ROWS.insert(self._cursor, list(map(hold_row, unit.changed_holds.values())))
         if unit.changed_raised_holds:
             RAISED_HOLD_ROWS.insert(self._cursor, list(map(astuple, unit.changed_raised_holds.values())))
         REVERSAL_ROWS.insert(self._cursor, list(unit.reversals.items()))
@@ -227,9 +254,9 @@ class SqliteRows:
             REFUND_ROWS.insert(self._cursor, unit.refunds)
         EXCEPTION_ROWS.insert(self._cursor, unit.exceptions)
         DEED_ROWS.insert(self._cursor, unit.deeds)
-        ROLE_ROWS.insert(self._cursor, list(map(_role_row, unit.changed_roles.values())))
+        ROLE_ROWS.insert(self._cursor, list(map(role_row, unit.changed_roles.values())))
         APPROVAL_LIMIT_ROWS.insert(self._cursor, list(map(astuple, unit.changed_limits.values())))
-        APPROVAL_ROWS.insert(self._cursor, list(map(_approval_row, unit.changed_approvals.values())))
+        APPROVAL_ROWS.insert(self._cursor, list(map(approval_row, unit.changed_approvals.values())))
         PEPPER_ROWS.insert(self._cursor, list(map(astuple, unit.changed_peppers.values())))
         for request_id, asked in unit.changed_asked.items():
             self._execute(SET_DETAILS, (asked.details, request_id))
@@ -244,9 +271,14 @@ class SqliteRows:
         found = self._execute(LAST_DEED_HASH).get
         return NO_HASH if found is None else bytes(found)
 
+    def last_backup_us(self) -> int | None:
+        """Return the log time at which the last backup was begun, None if none is recorded."""
+        found: int | None = self._execute(LAST_BACKUP).get
+        return found
+
     def role_changes(self) -> dict[str, RoleChange]:
         """Return what the log says about roles, by the names of the identities."""
-        return {str(row[0]): _role_change(row) for row in self._execute(ROLE_CHANGES).fetchall()}
+        return {str(row[0]): role_change_of(row) for row in self._execute(ROLE_CHANGES).fetchall()}
 
     def approval_limits(self) -> dict[str, ApprovalLimit]:
         """Return the limits above which a request needs an approval, by op."""
@@ -278,7 +310,7 @@ class SqliteRows:
 
     def account(self, name: str) -> Account | None:
         row = _only_row(self._execute(self.accounts_where(NAMED_ACCOUNT), (name,)))
-        return None if row is None else _account(row)
+        return None if row is None else account_of(row)
 
     def accounts_where(self, condition: str) -> str:
         """Return the query of the accounts that meet an SQL condition; each row is an `Account`."""
@@ -301,11 +333,11 @@ class SqliteRows:
 
     def hold(self, request_id: str) -> HoldRecord | None:
         row = _only_row(self._execute(HOLD, (request_id,)))
-        return None if row is None else _hold(row)
+        return None if row is None else hold_of(row)
 
     def holds_due(self, time_us: int, after: tuple[int, str], limit: int | None) -> Sequence[HoldRecord]:
         found = self._execute(HOLDS_DUE, (time_us, *after, NO_LIMIT if limit is None else limit))
-        return [_hold(row) for row in found.fetchall()]
+        return [hold_of(row) for row in found.fetchall()]
 
     def active_holds(self, account: str, limit: int) -> int:
         return int(self._execute(ACTIVE_HOLDS, (account, limit)).get)
@@ -313,13 +345,13 @@ class SqliteRows:
     def postings(self, log_index: int) -> Sequence[Posting]:
         first = log_index * POSTINGS_PER_ENTRY
         rows = self._execute(POSTINGS, (first, first + POSTINGS_PER_ENTRY)).fetchall()
-        return [_posting(row) for row in rows]
+        return [posting_of(row) for row in rows]
 
     def raised_hold(self, hold: str) -> RaisedHold | None:
         if not self.has_level_2:
             return None
         row = _only_row(self._execute(RAISED_HOLD, (hold,)))
-        return None if row is None else _as(RaisedHold, row, "a raised hold")
+        return None if row is None else raised_hold_of(row)
 
     def reversal(self, original: str) -> str | None:
         found = self._execute(REVERSAL, (original,)).get
@@ -338,10 +370,10 @@ class SqliteRows:
         if not self.has_level_2:
             return None
         row = _only_row(self._execute(APPROVAL, (request_id,)))
-        return None if row is None else _approval(row)
+        return None if row is None else approval_of(row)
 
 
-def _only_row(found: apsw.Cursor) -> Row | None:
+def _only_row(found: Found) -> Row | None:
     """Return the one row, or None. All rows are fetched, so that the query ends and blocks no checkpoint."""
     rows = found.fetchall()
     return rows[0] if rows else None
@@ -351,7 +383,7 @@ def _json_list(texts: Iterable[str]) -> str:
     return msgspec.json.encode(list(texts)).decode()
 
 
-def _receipt_row(record: IdempotencyRecord) -> Row:
+def receipt_row(record: IdempotencyRecord) -> Row:
     asked, receipt = record.asked, record.receipt
     return (
         receipt.id,
@@ -392,11 +424,11 @@ def _record(row: Row, further: Row | None) -> IdempotencyRecord:
         raise Unreadable(f"a receipt that cannot be read ({error})") from error
 
 
-def _detail_row(receipt: DetailedReceipt) -> Row:
+def detail_row(receipt: DetailedReceipt) -> Row:
     return receipt.id, *(getattr(receipt, name) for name in RECEIPT_DETAILS)
 
 
-def _account(row: Any) -> Account:
+def account_of(row: Any) -> Account:
     if row[2] is not None:
         return Account(*row)
     name, balance = row[:2]
@@ -405,7 +437,7 @@ def _account(row: Any) -> Account:
     return Account(name=name, balance=balance, state="banks_own", currency=currency_of_own(name))
 
 
-def _account_row(account: Account) -> Row:
+def account_row(account: Account) -> Row:
     return (
         account.name,
         account.opened_us,
@@ -419,7 +451,7 @@ def _account_row(account: Account) -> Row:
     )
 
 
-def _lock_row(account: Account) -> Row:
+def lock_row(account: Account) -> Row:
     return (
         account.name,
         account.locked_until_us,
@@ -430,11 +462,11 @@ def _lock_row(account: Account) -> Row:
     )
 
 
-def _limit_row(account: Account) -> Row:
+def limit_row(account: Account) -> Row:
     return account.name, account.ceiling, account.transfers_from
 
 
-def _hold(row: Row) -> HoldRecord:
+def hold_of(row: Row) -> HoldRecord:
     fields = ("id", "account", "amount", "time_us", "expires_us", "state", "posted")
     try:
         return msgspec.convert(dict(zip(fields, row, strict=True)), HoldRecord)
@@ -442,7 +474,7 @@ def _hold(row: Row) -> HoldRecord:
         raise Unreadable(f"a hold that cannot be read ({error})") from error
 
 
-def _posting(row: Row) -> Posting:
+def posting_of(row: Row) -> Posting:
     fields = ("debit_account", "credit_account", "amount_minor")
     try:
         return msgspec.convert(dict(zip(fields, row, strict=True)), Posting)
@@ -450,15 +482,15 @@ def _posting(row: Row) -> Posting:
         raise Unreadable(f"a posting that cannot be read ({error})") from error
 
 
-def _hold_row(hold: HoldRecord) -> Row:
+def hold_row(hold: HoldRecord) -> Row:
     return hold.id, hold.account, hold.amount, hold.time_us, hold.expires_us, hold.state, hold.posted
 
 
-def _role_row(change: RoleChange) -> Row:
+def role_row(change: RoleChange) -> Row:
     return change.name, names_of(change.granted), names_of(change.revoked), change.log_index
 
 
-def _role_change(row: Row) -> RoleChange:
+def role_change_of(row: Row) -> RoleChange:
     name, granted, revoked, log_index = row
     try:
         return RoleChange(str(name), _bits(granted), _bits(revoked), int(str(log_index)))
@@ -470,12 +502,16 @@ def _approval_limit(row: Row) -> ApprovalLimit:
     return _as(ApprovalLimit, row, "an approval limit")
 
 
-def _approval_row(approval: ApprovalRecord) -> Row:
+def approval_row(approval: ApprovalRecord) -> Row:
     request_id, asked_by, roles, *others = astuple(approval)
     return request_id, asked_by, names_of(roles), *others
 
 
-def _approval(row: Row) -> ApprovalRecord:
+def raised_hold_of(row: Row) -> RaisedHold:
+    return _as(RaisedHold, row, "a raised hold")
+
+
+def approval_of(row: Row) -> ApprovalRecord:
     request_id, asked_by, roles, *others = row
     try:
         bits = _bits(roles)

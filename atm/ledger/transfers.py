@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from atm.ledger.accounts import in_currency, may_move
+from atm.ledger.accounts import may_move
 from atm.ledger.commands import AMOUNT_MINOR_MAX, OK, Batch, Leg, Outcome, Transfer
 from atm.ledger.limits import Limits
 from atm.ledger.posting import Posting
@@ -52,9 +52,8 @@ def _moved(
             outcome = may_move(receiver)
         if outcome is not OK or payer is None or receiver is None:
             return place, outcome
-        for account in (payer, receiver):
-            if in_currency(account, currency) is not OK:
-                return place, Outcome.CURRENCY_MISMATCH
+        if payer.currency != currency or receiver.currency != currency:
+            return place, Outcome.CURRENCY_MISMATCH
         if amounts[place] > AMOUNT_MINOR_MAX:  # of all there is
             return place, Outcome.LIMIT_EXCEEDED
         is_limited |= payer.transfers_from is not None or receiver.ceiling is not None

@@ -25,7 +25,7 @@ from atm.ledger.commands import (
     LoggedDeed,
     Outcome,
 )
-from atm.ledger.deeds import DeedRow, deed_hash, target_of
+from atm.ledger.deeds import BACKUP_BEGUN, DeedRow, deed_hash, target_of
 from atm.ledger.journal_hash import Remark
 from atm.ledger.limits import Limits
 from atm.ledger.peppers import PepperState
@@ -197,11 +197,13 @@ class UnitOfWork:
         is asked about each posting for which there are funds. `remark` is that of all postings.
         """
         rows: list[JournalRow] = []
+        accounts, changed = self.accounts, self.changed_balances  # not looked up again for each posting
         time_us, journal_hash = self.time_us, self.journal_hash
         for number, posting in enumerate(postings, self.log_index * POSTINGS_PER_ENTRY):
-            debit = self.known_account(posting.debit_account)
-            credit = self.known_account(posting.credit_account)
+            debit, credit = accounts[posting.debit_account], accounts[posting.credit_account]
             amount = posting.amount_minor
+            assert debit is not None, f"{posting.debit_account} does not exist, and would pay {amount}"
+            assert credit is not None, f"{posting.credit_account} does not exist, and would receive {amount}"
             assert debit is not credit, f"{debit.name} would pay itself"
             assert debit.currency == credit.currency, f"{debit.name} and {credit.name} differ in currency"
             assert debit.state != "closed", f"{debit.name} is closed, and would pay {amount}"
@@ -217,8 +219,7 @@ class UnitOfWork:
                 return outcome
             debit.balance -= amount
             credit.balance += amount
-            self.changed_balances[debit.name] = debit
-            self.changed_balances[credit.name] = credit
+            changed[debit.name], changed[credit.name] = debit, credit
             row = chained(journal_hash, number, time_us, debit, credit, amount, request_id, remark)
             journal_hash = row[-1]
             rows.append(row)
@@ -319,6 +320,13 @@ class UnitOfWork:
         )
         self.deed_hash = deed_hash(self.deed_hash, *row)
         self.deeds.append((*row, self.deed_hash))
+
+    def last_backup_us(self) -> int | None:
+        """Return the log time of the last backup that was begun among these deeds, None without one."""
+        begun = [
+            time_us for _, time_us, _, _, op, _, _, outcome, *_ in self.deeds if (op, outcome) == BACKUP_BEGUN
+        ]
+        return begun[-1] if begun else None
 
     def receipt(self, request_id: str, outcome: Outcome, account: Account | None) -> LedgerReceipt:
         """Return a receipt with the account's balances as they are now."""

@@ -17,13 +17,14 @@ from msgspec.structs import astuple
 from atm.currencies import minor_units
 from atm.ledger.audit.extract import AccountLine, JournalLine
 from atm.ledger.commands import CASH, WRITEOFF
+from atm.ledger.own_accounts import TRANSIT
 from atm.spreadsheet import safe_cell
 
 COMMODITY = "XXX"  # "no currency" in ISO 4217: the ledger names none for the bank's first
 LAST_DAY = date(9999, 12, 30)
 
-HLEDGER_OWN = {CASH: "assets:cash", WRITEOFF: "expenses:writeoff"}
-BEANCOUNT_OWN = {CASH: "Assets:Cash", WRITEOFF: "Expenses:Writeoff"}
+HLEDGER_OWN = {CASH: "assets:cash", WRITEOFF: "expenses:writeoff", TRANSIT: "assets:transit"}
+BEANCOUNT_OWN = {CASH: "Assets:Cash", WRITEOFF: "Expenses:Writeoff", TRANSIT: "Assets:Transit"}
 # An account in beancount has letters, digits and "-", and begins with an upper-case letter or a digit.
 _ESCAPES = str.maketrans({"-": "--", "_": "-u", ".": "-d"})
 

@@ -5,12 +5,14 @@ from __future__ import annotations
 import os
 import sys
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import TextIO
 
 from atm.client import Client, InvalidAccount
 from atm.client.request_rules import check_account
+from atm.command_line import counted, printable
 from atm.config import Cluster
+from atm.currencies import MINOR_UNITS
 from atm.ledger.own_accounts import is_banks_own
 from atm.office.bulk_import import BulkImport, differences, opening
 from atm.office.foreign.imports import ForeignBooks
@@ -48,26 +50,37 @@ def import_foreign(cluster: Cluster, books: ForeignBooks) -> None:
         teller.tell(bulk, lambda: bulk.book_all(books.requests()))
 
 
-def open_accounts(cluster: Cluster, file: TextIO) -> None:
-    """Open the accounts that are named in the lines of a file. Raise as `BulkImport`, or `BadFile`."""
+def open_accounts(cluster: Cluster, file: TextIO, currency: str | None = None) -> None:
+    """Open the accounts that are named in the lines of a file. Raise as `BulkImport`, or `BadFile`.
+
+    They are in the `currency` that stands behind a name, else in this one; None: in the bank's first.
+    """
     teller = _Teller(file)
     with Client(cluster, timeout=TIMEOUT_S) as client:
         bulk = BulkImport(client, teller.show)
-        teller.tell(bulk, lambda: bulk.book_all(_openings(file)))
+        teller.tell(bulk, lambda: bulk.book_all(openings(file, currency)))
 
 
-def _openings(file: TextIO) -> Iterator[ImportRequest]:
-    for number, line in enumerate(file, 1):
-        account = line.strip()
-        if not account:
+def openings(lines: Iterable[str], currency: str | None = None) -> Iterator[ImportRequest]:
+    """Yield what opens the account in each line: its name, and maybe its currency. Raise `BadFile`."""
+    for number, line in enumerate(lines, 1):
+        if not line.strip():
             continue
+        account, *said = line.split()
+        if len(said) > 1:
+            raise BadFile(
+                f"line {number} is neither a name nor a name and a currency: {printable(line[:80])}"
+            )
         try:
             check_account(account)
         except InvalidAccount as error:
             raise BadFile(f"line {number} names no account: {error}") from error
         if is_banks_own(account):
             raise BadFile(f"line {number}: {account} is the bank's own")
-        yield opening(account, None, f"line {number}")
+        code = said[0] if said else currency
+        if code is not None and code not in MINOR_UNITS:
+            raise BadFile(f"line {number}: {printable(code)} is no currency of ISO 4217, such as EUR")
+        yield opening(account, code, f"line {number}")
 
 
 def _compare(client: Client, balances: Mapping[str, int]) -> bool:
@@ -123,7 +136,10 @@ class _Teller:
 
 
 def _counts(bulk: BulkImport) -> str:
-    accounts = f"{bulk.opened:,} accounts opened, {bulk.open_before:,} were open before"
+    were = "was" if bulk.open_before == 1 else "were"
+    accounts = f"{counted(bulk.opened, 'account')} opened, {bulk.open_before:,} {were} open before"
     if bulk.done and not bulk.booked + bulk.booked_before:
         return accounts
-    return f"{bulk.booked:,} postings booked, {bulk.booked_before:,} had been booked before; {accounts}"
+    return (
+        f"{counted(bulk.booked, 'posting')} booked, {bulk.booked_before:,} had been booked before; {accounts}"
+    )

@@ -15,12 +15,13 @@ from atm.client import new_request_id
 from atm.client.connection import NotTrusted
 from atm.client.each_node import ask_each
 from atm.command_line import printable
-from atm.config import Cluster
+from atm.config import Cluster, EngineConfig
 from atm.ledger.audit.auditing import applied_index, audit, problem_lines
 from atm.ledger.audit.findings import INDEXES_MAX, Findings
 from atm.ledger.audit.read_only import DamagedLedger
 from atm.office.comparison import Comparison, compare
-from atm.tls.credentials import client_credentials
+from atm.office.lanes import copied_lanes
+from atm.tls.of_cluster import client_credentials
 from atm.wire.client_messages import ErrorReply, Status, StatusReply, Verify, VerifyReply
 
 STATUS_S = 2.0
@@ -73,6 +74,20 @@ def verify_cluster(cluster: Cluster, seconds: float) -> AuditReport:
         else:
             missing[name] = f"was not audited: no answer came, and it had {seconds:g} s (see --timeout)"
     return _report(found, missing)
+
+
+def verify_lanes(engine: EngineConfig) -> AuditReport:
+    """Audit the books of a bank on PostgreSQL, lane by lane; raise `EngineFault` or `EngineRefused`."""
+    found: dict[str, Findings] = {}
+    with copied_lanes(engine) as copies:
+        for copy in copies:
+            findings = audit(copy.path)
+            problems = (*copy.problems, *findings.problems)
+            found[f"lane {copy.lane}"] = msgspec.structs.replace(findings, problems=problems)
+    clean = not any(findings.problems for findings in found.values())
+    comparison = Comparison(differences=[], compared=[], alone=[])
+    verdict = "clean" if clean else "problems"
+    return AuditReport(verdict=verdict, ledgers=found, missing={}, comparison=comparison)
 
 
 def exit_code(report: AuditReport) -> int:

@@ -17,6 +17,9 @@ Work goes in, by these calls only:
     raft.installed(snapshot)      the state machine was replaced by another server's snapshot
     raft.install_failed(snapshot) it could not be
 
+What happens on the way, changes of role and votes with their reasons, is told to `Raft(on_event=…)`; it is
+for people and tests (`events.py`).
+
 Work comes out:
 
     ready = raft.ready()          what to save, send, apply and answer; None when there is nothing
@@ -57,6 +60,15 @@ from atm.raft.errors import (
     NotLeader,
     Transferring,
 )
+from atm.raft.events import (
+    Cause,
+    CoreEvent,
+    LeaderLearned,
+    RoleChanged,
+    VoteDecided,
+    VoteReceived,
+    VoteRefusal,
+)
 from atm.raft.log import Log, LogStart
 from atm.raft.membership import (
     Configuration,
@@ -92,10 +104,12 @@ __all__ = [
     "AppendEntriesResponse",
     "BadConfiguration",
     "CatchUp",
+    "Cause",
     "ChangeRefused",
     "CheckedRaft",
     "Configuration",
     "ConfirmedRead",
+    "CoreEvent",
     "Entry",
     "EntryKind",
     "EntryTooLarge",
@@ -103,6 +117,7 @@ __all__ = [
     "InstallSnapshot",
     "InstallSnapshotResponse",
     "InvariantBroken",
+    "LeaderLearned",
     "Log",
     "LogStart",
     "Member",
@@ -118,10 +133,14 @@ __all__ = [
     "RequestVote",
     "RequestVoteResponse",
     "Role",
+    "RoleChanged",
     "Snapshot",
     "TimeoutNow",
     "Transferring",
     "Violation",
+    "VoteDecided",
+    "VoteReceived",
+    "VoteRefusal",
     "decode_configuration",
     "encode_configuration",
 ]

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 
 from atm.raft.config import RaftConfig
+from atm.raft.events import CoreEvent, ignore
 from atm.raft.invariants import Observation, check_change, check_server
 from atm.raft.log import Log
 from atm.raft.membership import Configuration
@@ -28,6 +29,7 @@ class CheckedRaft(Raft):
         entry_check: Callable[[Sequence[Entry], int], str | None] = lambda entries, last_time_us: None,
         configuration: tuple[int, Configuration] | None = None,
         snapshot: Snapshot | None = None,
+        on_event: Callable[[CoreEvent], None] = ignore,
     ) -> None:
         super().__init__(
             config,
@@ -38,6 +40,7 @@ class CheckedRaft(Raft):
             entry_check=entry_check,
             configuration=configuration,
             snapshot=snapshot,
+            on_event=on_event,
         )
         check_server(self)
         self._observed = Observation.of(self)

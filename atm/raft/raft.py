@@ -14,6 +14,16 @@ from atm.raft.candidate import Candidate
 from atm.raft.config import RaftConfig
 from atm.raft.configurations import Configurations, founding_configuration, numbered, refusal_of_change
 from atm.raft.errors import BadConfiguration, ChangeRefused, EntryTooLarge, NotLeader, Transferring
+from atm.raft.events import (
+    Cause,
+    CoreEvent,
+    LeaderLearned,
+    RoleChanged,
+    VoteDecided,
+    VoteReceived,
+    VoteRefusal,
+    ignore,
+)
 from atm.raft.follower import Follower, committed_conflict, conflict_hint, first_new, stale_offer
 from atm.raft.leader import Leader, Transfer
 from atm.raft.log import Log
@@ -53,7 +63,8 @@ class Raft:
     `hard_state` and `log` are as saved on the disk; `applied_index` is the last entry that the state machine
     has applied, durably; `snapshot` is the newest one on the disk. `entry_check(entries, last_time_us)`
     returns why a leader's new entries must not be appended, or None; `last_time_us` is the time stamp of the
-    entry before them. Raft itself knows neither the commands nor the time.
+    entry before them. Raft itself knows neither the commands nor the time. `on_event` is told of what is rare
+    and worth telling, with its reason (see `events`).
 
     `configuration` is the newest that the state machine has applied, and its entry's index; none means that
     this server and `config.peers` vote. Entries of the log after it change it. A server that joins starts
@@ -71,6 +82,7 @@ class Raft:
         entry_check: Callable[[Sequence[Entry], int], str | None] = lambda entries, last_time_us: None,
         configuration: tuple[int, Configuration] | None = None,
         snapshot: Snapshot | None = None,
+        on_event: Callable[[CoreEvent], None] = ignore,
     ) -> None:
         assert log.base_index <= applied_index <= log.last_index
         assert snapshot is None or log.start.index <= snapshot.index <= applied_index
@@ -93,6 +105,7 @@ class Raft:
         self._quorum_timer = Timer(lambda: config.election_ticks_max)
         self._term_limit = TermRateLimit()
         self._entry_check = entry_check
+        self._on_event = on_event
         self._ticks_since_apply = 0
         self._abstains = False
         self._abstentions = 0  # in a row, since a leader was known
@@ -264,6 +277,8 @@ class Raft:
         is_vote = isinstance(message, RequestVote | RequestVoteResponse)
         lost = is_vote and self.has_lost_disk(message.sender) and not self.is_named_later(message)
         if lost or message.sender == self.node_id:
+            if lost and isinstance(message, RequestVote):
+                self._report_vote(message, VoteRefusal.DISK_LOST)
             return None
         if message.term < self.term:
             self._answer_old_term(message)
@@ -274,6 +289,8 @@ class Raft:
         if refusal is not None:
             return refusal
         if self._disturbs_leader(message):
+            assert isinstance(message, RequestVote)
+            self._report_vote(message, VoteRefusal.LEADER_ACTIVE)
             return None
         self._adopt_term(message)
         return self._handle(message)
@@ -302,7 +319,8 @@ class Raft:
         """A higher term makes any server a follower of that term (section 5.1)."""
         if message.term > self.term and not _is_hypothetical(message):
             self._term_limit.consume(message.term - self.term)
-            self._become_follower(message.term, leader=None)
+            cause = Cause.HANDED_OVER if self.transferring == message.sender else Cause.HIGHER_TERM
+            self._become_follower(message.term, leader=None, cause=cause, by=message.sender)
 
     def _rejection_of_term(self, message: RaftMessage) -> Rejection | None:
         """Return why the message's term is too far ahead to be true, or None; also for a pre-vote."""
@@ -324,6 +342,7 @@ class Raft:
         """Answer a request of an older term with ours, so that its sender adopts it; drop old responses."""
         match message:
             case RequestVote():
+                self._report_vote(message, VoteRefusal.LOWER_TERM)
                 self._respond_to_vote(message, granted=False)
             case AppendEntries():
                 self._respond_to_append(message, success=False, match_index=0)
@@ -339,12 +358,38 @@ class Raft:
         if (self.term, self.voted_for) == (request.term, request.sender):
             granted = granted and not self.has_lost_disk(request.sender)  # that vote was for the lost log
         if request.pre_vote:
-            self._respond_to_vote(request, granted=granted and not self._has_active_leader())
-            return
-        if granted:
+            granted = granted and not self._has_active_leader()
+        self._report_vote(request, None if granted else self._why_no_vote(request))
+        if granted and not request.pre_vote:
             self._voter = self._voter.vote_for(request.sender)
             self._election_timer.reset()
         self._respond_to_vote(request, granted=granted)
+
+    def _why_no_vote(self, request: RequestVote) -> VoteRefusal:
+        """Return the reason for which `request`, not of an older term, was refused."""
+        if request.pre_vote and self._has_active_leader():
+            return VoteRefusal.LEADER_ACTIVE
+        if request.term == self.term and self.voted_for not in (None, request.sender):
+            return VoteRefusal.ALREADY_VOTED
+        if not self._log.up_to_date(request.last_log_term, request.last_log_index):
+            return VoteRefusal.LOG_BEHIND
+        return VoteRefusal.DISK_LOST
+
+    def _report_vote(self, request: RequestVote, refusal: VoteRefusal | None) -> None:
+        event = VoteDecided(
+            candidate=request.sender,
+            term=request.term,
+            pre_vote=request.pre_vote,
+            refusal=refusal,
+            own_term=self.term,
+            voted_for=self.voted_for,
+            leader=self.leader,
+            last_index=request.last_log_index,
+            last_term=request.last_log_term,
+            own_last_index=self.last_index,
+            own_last_term=self._log.last_term,
+        )
+        self._on_event(event)
 
     def _has_active_leader(self) -> bool:
         """Whether we lead, or an append came within the shortest election timeout (thesis 4.2.3)."""
@@ -365,10 +410,26 @@ class Raft:
         match self._role:
             case Candidate(campaign_term, pre_vote):
                 asked = (response.term, response.pre_vote) == (campaign_term, pre_vote)
+                self._report_answer(response, self._role, counted=response.granted and asked)
                 if response.granted and asked:
                     self._count_vote(response.sender)
             case Follower() | Leader():
                 pass  # the campaign is over
+
+    def _report_answer(self, response: RequestVoteResponse, role: Candidate, *, counted: bool) -> None:
+        counted = counted and self._membership.is_voter(response.sender)
+        majority = self._membership.majority
+        votes = role.votes | {response.sender} if counted else role.votes
+        event = VoteReceived(
+            voter=response.sender,
+            term=response.term,
+            pre_vote=response.pre_vote,
+            granted=response.granted,
+            counted=counted,
+            votes=len(majority.counted & votes),
+            needed=majority.needed,
+        )
+        self._on_event(event)
 
     def _count_vote(self, voter: NodeId) -> None:
         assert isinstance(self._role, Candidate)
@@ -408,7 +469,8 @@ class Raft:
         """Follow `sender`, which says that it leads this term; return why it cannot, or None."""
         refusal = self._rejection_of_second_leader(sender)
         if refusal is None and self.leader is None:
-            self._become_follower(self.term, leader=sender)
+            self._become_follower(self.term, leader=sender, cause=Cause.LEADER_FOUND, by=sender)
+            self._on_event(LeaderLearned(term=self.term, leader=sender))
         return refusal
 
     def _rejection_of_second_leader(self, sender: NodeId) -> Rejection | None:
@@ -618,7 +680,7 @@ class Raft:
         self._messages += [
             role.heartbeat(peer, self._log, self._commit_index, self._snapshot) for peer in role.progress
         ]
-        self._become_follower(self.term, leader=None)
+        self._become_follower(self.term, leader=None, cause=Cause.REMOVED)
 
     def _handle_timeout_now(self, message: TimeoutNow) -> Rejection | None:
         """The leader hands over: campaign at once, without a pre-vote (thesis 3.10)."""
@@ -627,7 +689,7 @@ class Raft:
             return refusal
         may_lead = self._membership.is_voter(self.node_id) and not self._abstains
         if isinstance(self._role, Follower) and may_lead:
-            self._become_candidate(transfer=True)
+            self._become_candidate(transfer=True, by=message.sender)
         return None
 
     # -- time ------------------------------------------------------------------------------------------
@@ -656,12 +718,12 @@ class Raft:
         if self.may_campaign and not abstains:
             self._become_pre_candidate()
         else:
-            self._become_follower(self.term, leader=None)
+            self._become_follower(self.term, leader=None, cause=Cause.NOT_CAMPAIGNING, by=self.leader)
 
     def _tick_leader(self, role: Leader) -> None:
         if self._quorum_timer.tick() and not self._membership.majority.has(role.take_recently_active()):
             # Check-quorum (thesis 6.2): no majority has answered for an election timeout.
-            self._become_follower(self.term, leader=None)
+            self._become_follower(self.term, leader=None, cause=Cause.NO_MAJORITY)
             return
         if role.transfer is not None:
             role.transfer.ticks += 1
@@ -804,7 +866,7 @@ class Raft:
             return  # it has connected again, with the very disk that the configuration names
         if node_id == self.node_id:
             if not isinstance(self._role, Follower) and not self.may_campaign:
-                self._become_follower(self.term, leader=None)
+                self._become_follower(self.term, leader=None, cause=Cause.DISK_LOST)
         elif isinstance(self._role, Candidate):
             self._role.votes.discard(node_id)
         elif isinstance(self._role, Leader) and node_id in self._role.progress:
@@ -815,27 +877,68 @@ class Raft:
 
     # -- changes of role: each role is entered by one method -------------------------------------------
 
-    def _become(self, role: Follower | Candidate | Leader) -> None:
+    def _become(
+        self,
+        role: Follower | Candidate | Leader,
+        cause: Cause,
+        by: NodeId | None = None,
+        *,
+        term_before: int | None = None,
+    ) -> None:
+        """Enter `role`; `term_before` is the term until now, if it was raised for this."""
         transitions.check(self.role, role.role)
+        before = self._role
         if isinstance(self._role, Leader):
             self._dropped_reads += self._role.reads.all_ids()
         if (self.role, role.role) != (Role.FOLLOWER, Role.FOLLOWER):
             self._election_timer.reset()  # a follower that only adopts a term does not reset it
         self._role = role
+        self._report_role(before, cause, by, self.term if term_before is None else term_before)
 
-    def _become_follower(self, term: int, leader: NodeId | None) -> None:
+    def _report_role(
+        self, before: Follower | Candidate | Leader, cause: Cause, by: NodeId | None, term_before: int
+    ) -> None:
+        """Report a change of role or term, or that a follower gave up its leader."""
+        gave_up = isinstance(before, Follower) and before.leader is not None and self.leader is None
+        remains = before.role is self.role is Role.FOLLOWER and term_before == self.term
+        if remains and not gave_up:
+            return
+        votes: set[NodeId] = set()
+        if isinstance(before, Candidate) and cause in (Cause.PRE_VOTE_WON, Cause.ELECTION_WON):
+            votes = before.votes
+        event = RoleChanged(
+            before=before.role,
+            after=self.role,
+            term_before=term_before,
+            term=self.term,
+            leader=self.leader,
+            cause=cause,
+            by=by,
+            votes=tuple(sorted(votes)),
+            last_index=self.last_index,
+            last_term=self._log.last_term,
+        )
+        self._on_event(event)
+
+    def _become_follower(
+        self, term: int, leader: NodeId | None, *, cause: Cause, by: NodeId | None = None
+    ) -> None:
+        term_before = self.term
         self._voter = self._voter.in_term(term)
-        self._become(Follower(leader))
+        self._become(Follower(leader), cause, by, term_before=term_before)
 
     def _become_pre_candidate(self) -> None:
-        self._become(Candidate(campaign_term=self.term + 1, pre_vote=True))
+        again = isinstance(self._role, Candidate)
+        cause = Cause.CAMPAIGN_TIMEOUT if again else Cause.ELECTION_TIMEOUT
+        self._become(Candidate(campaign_term=self.term + 1, pre_vote=True), cause, self.leader)
         self._messages += self._vote_requests()
         self._count_vote(self.node_id)
 
-    def _become_candidate(self, *, transfer: bool = False) -> None:
+    def _become_candidate(self, *, transfer: bool = False, by: NodeId | None = None) -> None:
         """Start an election (section 5.2); our own vote counts once it is durable, in `advance`."""
         self._voter = self._voter.in_term(self.term + 1).vote_for(self.node_id)
-        self._become(Candidate(campaign_term=self.term, pre_vote=False))
+        cause = Cause.ORDERED_TO_CAMPAIGN if transfer else Cause.PRE_VOTE_WON
+        self._become(Candidate(campaign_term=self.term, pre_vote=False), cause, by, term_before=self.term - 1)
         self._messages_after_sync += self._vote_requests(transfer=transfer)
 
     def _vote_requests(self, *, transfer: bool = False) -> list[Outgoing]:
@@ -871,7 +974,8 @@ class Raft:
         others = self._membership.others(self.node_id)
         progress = {peer: Progress(next_index=next_index) for peer in others}
         self._become(
-            Leader(node_id=self.node_id, term=self.term, term_start_index=next_index, progress=progress)
+            Leader(node_id=self.node_id, term=self.term, term_start_index=next_index, progress=progress),
+            Cause.ELECTION_WON,
         )
         self._heartbeat_timer.reset()
         self._quorum_timer.reset()

@@ -267,6 +267,8 @@ class DataFolder:
 def _advice(error: OSError) -> str:
     if error.errno in (ENOSPC, EDQUOT):
         return "Make room on that disk and start again; nothing is lost"
+    if isinstance(error, FileExistsError | NotADirectoryError):
+        return "A file is where this folder or one above it belongs: check data_dir in cluster.ini"
     return "Check data_dir in cluster.ini, and the permissions there"
 
 

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
-
-from msgspec.structs import replace as fields_replaced
+from msgspec.structs import replace
 
 from atm.client import new_request_id
 from atm.ledger.commands import PAGE_LINES_MAX, Lookup, Outcome, Page, Query, Read, Statement
@@ -61,7 +59,7 @@ class AccountViews:
             return decided(request, found)
 
         lines = tuple(lines_between(self._runner.ask, asked.account, asked.from_us, asked.to_us))
-        found = fields_replaced(found, lines=lines, next=None)
+        found = replace(found, lines=lines, next=None)
         return reports.page(request, found, self._output.columns, local=self._output.shows_local)
 
     def receipt(self, reference: str) -> Report:

@@ -8,21 +8,20 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+
+from msgspec import Struct
 
 _PART = re.compile(r"\[[^\]]*\]|[^ \[\]]+")
 
 
-@dataclass(frozen=True)
-class Part:
+class Part(Struct, frozen=True):
     """Words of a form that belong together; each is one of several alternatives."""
 
     words: tuple[tuple[str, ...], ...]
     is_optional: bool
 
 
-@dataclass(frozen=True)
-class Form:
+class Form(Struct, frozen=True):
     """What may follow a command."""
 
     parts: tuple[Part, ...]

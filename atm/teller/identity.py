@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
-from dataclasses import replace
+
+from msgspec.structs import replace
 
 from atm.client import Receipt, new_request_id
 from atm.client.errors import InvalidPin

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from msgspec import Struct
 
 from atm.ledger.commands import Command, Read
 
 
-@dataclass(frozen=True)
-class Confirm:
+class Confirm(Struct, frozen=True):
     """Pay out what was held under `reference`, or else last; or a part, and with `more` hold the rest."""
 
     reference: str | None
@@ -18,8 +17,7 @@ class Confirm:
     request_id: str
 
 
-@dataclass(frozen=True)
-class Raise:
+class Raise(Struct, frozen=True):
     """Hold more under `reference`, or else under what was held last."""
 
     reference: str | None
@@ -28,28 +26,24 @@ class Raise:
     request_id: str
 
 
-@dataclass(frozen=True)
-class Cancel:
+class Cancel(Struct, frozen=True):
     """Release what was held under `reference`, or else last."""
 
     reference: str | None
     request_id: str
 
 
-@dataclass(frozen=True)
-class ShowReceipt:
+class ShowReceipt(Struct, frozen=True):
     """Show the receipt of `reference`, or else the last one."""
 
     reference: str | None
 
 
-@dataclass(frozen=True)
-class More:
+class More(Struct, frozen=True):
     """Show the next page."""
 
 
-@dataclass(frozen=True)
-class ShowDays:
+class ShowDays(Struct, frozen=True):
     """Show the account's postings of some days, in microseconds since 1970."""
 
     account: str
@@ -57,49 +51,41 @@ class ShowDays:
     to_us: int
 
 
-@dataclass(frozen=True)
-class UseAccount:
+class UseAccount(Struct, frozen=True):
     """Change to another account."""
 
     account: str
 
 
-@dataclass(frozen=True)
-class LogIn:
+class LogIn(Struct, frozen=True):
     """Ask for the PIN of `account`, or else of the current one, and change to it."""
 
     account: str | None
 
 
-@dataclass(frozen=True)
-class LogOut:
+class LogOut(Struct, frozen=True):
     """Forget the PIN."""
 
 
-@dataclass(frozen=True)
-class ChangePin:
+class ChangePin(Struct, frozen=True):
     """Ask for a new PIN."""
 
 
-@dataclass(frozen=True)
-class Settle:
+class Settle(Struct, frozen=True):
     """Settle the requests whose outcome is unknown."""
 
 
-@dataclass(frozen=True)
-class ShowStatus:
+class ShowStatus(Struct, frozen=True):
     """Show how the servers are doing."""
 
 
-@dataclass(frozen=True)
-class Help:
+class Help(Struct, frozen=True):
     """Explain one command, or list all."""
 
     topic: str | None
 
 
-@dataclass(frozen=True)
-class Quit:
+class Quit(Struct, frozen=True):
     """Leave."""
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 import re
 from collections.abc import Mapping
 from typing import Any
@@ -106,6 +105,8 @@ def _without_remark(words: list[str], command: TellerCommand[Any]) -> tuple[list
 
 def _unknown(name: str, *, operator: bool) -> str:
     """Return the line for a word that is no command; it names the one that was probably meant."""
+    import difflib  # noqa: PLC0415 - only here, and a command in order need not wait for it
+
     names = [*(command.name for command in commands_for(operator=operator)), *ALIASES]
     likely = name.lower() if name.isalpha() else ""
     alike = difflib.get_close_matches(likely, names, n=1, cutoff=LIKENESS_MIN)

@@ -27,6 +27,7 @@ import platformdirs
 from atm.client import Client, UnknownNode
 from atm.command_line import (
     CLOSED_PIPE,
+    INPUT_OUTPUT_FAILED,
     complain,
     forget_stdout,
     program_name,
@@ -40,7 +41,7 @@ from atm.teller.language import asks_for_pin
 from atm.teller.options import PATIENCE_ONCE_S, PATIENCE_S, PROGRAM, read_options
 from atm.teller.output import Output
 from atm.teller.pager import pager_of
-from atm.teller.report import INPUT_OUTPUT_FAILED, INTERRUPTED, UNKNOWN, USAGE
+from atm.teller.report import INTERRUPTED, UNKNOWN, USAGE
 from atm.teller.request_journal import RequestJournal
 from atm.teller.request_runner import no_journal
 from atm.teller.session import Teller

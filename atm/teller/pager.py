@@ -6,8 +6,6 @@ import os
 import shlex
 import shutil
 import signal
-import subprocess
-import tempfile
 from collections.abc import Callable, Mapping, Sequence
 from types import FrameType
 from typing import TypeAlias
@@ -43,6 +41,9 @@ def show(text: str, pager: Sequence[str]) -> bool:
     Ctrl-C and Ctrl-Z are for the pager meanwhile; if it stops, so does this program. `less` starts no shell
     and opens no file: who reads a statement at a teller need not be who may use its machine.
     """
+    import subprocess  # noqa: PLC0415 - only here, and few commands show so much
+    import tempfile  # noqa: PLC0415 - as above
+
     # Not ignored, which the pager would inherit.
     before = {number: signal.signal(number, lambda *_: None) for number in (signal.SIGINT, signal.SIGTSTP)}
     try:

@@ -12,7 +12,7 @@ MINUTE_MS = 60_000
 # `{id}` is the request's own reference, `{named}` the one that it names: a hold, an original, a request.
 _REFUSALS = {
     Outcome.INSUFFICIENT_FUNDS: "Insufficient account balance",
-    Outcome.LIMIT_EXCEEDED: "The balance would become too large: nothing was changed",
+    Outcome.LIMIT_EXCEEDED: "The balance would be too large, and nothing was changed: try a smaller amount",
     Outcome.ID_REUSED: "The reference {id} belongs to another request: nothing was changed",
     Outcome.WRONG_PIN: "Wrong PIN: after three in a row the account is locked",
     Outcome.HOLD_NOT_FOUND: "No hold has the reference {named}: check it",
@@ -42,7 +42,7 @@ def refusal(outcome: Outcome, account: str, request_id: str, named: str) -> str:
         case Outcome.NO_SUCH_ACCOUNT:
             return no_such_account(account)
         case Outcome.EXISTS:
-            return f"There is an account {account} already"
+            return f"There is an account {account} already (to use it, type: account {account})"
         case Outcome.ACCOUNT_FROZEN:
             return frozen(account)
         case Outcome.ACCOUNT_CLOSED:
@@ -83,7 +83,9 @@ def active_holds(count: int, held: int, currency: str | None) -> str:
 
 def over_the_ceiling(account: str) -> str:
     """Return that a balance may not become so large."""
-    return f"The balance of {account} may not become so large: nothing was changed"
+    return (
+        f"The balance of {account} would rise over its ceiling, and nothing was changed: try a smaller amount"
+    )
 
 
 def needs_approval(request_id: str) -> str:

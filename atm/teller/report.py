@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
-from dataclasses import dataclass, field
 
 import msgspec
+from msgspec import Struct, field
 
 from atm.client import Receipt
 from atm.ledger.commands import Command, LedgerReceipt, Outcome, Page, Read, ReadResult
@@ -14,7 +13,6 @@ from atm.teller import sentences
 from atm.teller.commands import command_of
 
 DONE, DECLINED, USAGE, NOT_AVAILABLE, NOT_ALLOWED, UNKNOWN = range(6)  # exit codes
-INPUT_OUTPUT_FAILED = 74  # as sysexits.h counts it; nothing is in doubt
 INTERRUPTED = 130  # as a shell counts Ctrl-C
 
 _NOT_ALLOWED = frozenset({Outcome.WRONG_PIN, Outcome.LOCKED, Outcome.NOT_ALLOWED})
@@ -25,8 +23,7 @@ _NOT_DETAILS = frozenset(
 _ONLY_READ = [name for name in ReadResult.__struct_fields__ if name not in LedgerReceipt.__struct_fields__]
 
 
-@dataclass(frozen=True, kw_only=True)
-class Report:
+class Report(Struct, frozen=True, kw_only=True):
     """The result of one command: `text` is for people, the rest for programs, amounts in minor units.
 
     `details` are the further fields of some commands; the text of a table is left out of the JSON.
@@ -48,6 +45,8 @@ class Report:
 
     def as_json(self) -> str:
         """Return one line of JSON in ASCII."""
+        import json  # noqa: PLC0415 - only here; msgspec's does not write all in ASCII
+
         fields = {
             "command": self.command,
             "outcome": self.outcome,

@@ -9,8 +9,8 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 
+from msgspec import Struct
 from msgspec.structs import replace
 
 from atm.client import Client, Receipt, new_request_id
@@ -47,8 +47,7 @@ RESEND_S_MAX = 86_400.0
 TOMBSTONE = "tombstone"  # what the bank calls a request that was reversed before it arrived
 
 
-@dataclass(frozen=True)
-class Settled:
+class Settled(Struct, frozen=True):
     """A request whose answer had not come, and what became of it, in a line for people."""
 
     request_id: str
@@ -56,8 +55,7 @@ class Settled:
     line: str
 
 
-@dataclass(frozen=True)
-class _Unsettled:
+class _Unsettled(Struct, frozen=True):
     """A command whose outcome is unknown, with its place in the journal, if it has one.
 
     It was first sent at `since_s`, in seconds since 1970 by this machine's clock.

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import replace
 from typing import assert_never
+
+from msgspec.structs import replace
 
 from atm.client import Client, NotAllowed, Receipt, Unavailable, new_request_id
 from atm.command_line import printable

@@ -3,17 +3,20 @@
 from __future__ import annotations
 
 import textwrap
-from dataclasses import replace
+from typing import TYPE_CHECKING
 
 from msgspec.structs import asdict as fields_of
+from msgspec.structs import replace
 
-from atm.client import ClusterStatus, Receipt
-from atm.client.node_status import available_line, missing_lines, status_fields
+from atm.client import Receipt
 from atm.ledger.commands import Page
 from atm.teller import tables
 from atm.teller.commands import command_of
 from atm.teller.report import DONE, NOT_AVAILABLE, Report, decided
 from atm.wire.client_messages import decode_details
+
+if TYPE_CHECKING:
+    from atm.client import ClusterStatus
 
 SAID_BESIDES = ("leg", "moved", "active_holds")  # by some receipts
 
@@ -66,6 +69,9 @@ def receipt(
 
 def servers(cluster: ClusterStatus, columns: int | None) -> Report:
     """Report the state of the servers and, in the last line, whether the bank is available."""
+    # Imported here because few commands ask for a status, and it loads dataclasses.
+    from atm.client.node_status import available_line, missing_lines, status_fields  # noqa: PLC0415
+
     return Report(
         command="status",
         outcome="ok" if cluster.available else "unavailable",

@@ -6,11 +6,9 @@ import csv
 import io
 import re
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from tabulate import tabulate
-
-from atm.client import NodeStatus, Receipt
+from atm.client import Receipt
 from atm.command_line import printable
 from atm.ledger.commands import LOCAL
 from atm.money import format_amount
@@ -18,6 +16,9 @@ from atm.spreadsheet import safe_cell
 from atm.teller.commands import word_for
 from atm.teller.teller_command import Listing
 from atm.timestamps import format_local, format_timestamp
+
+if TYPE_CHECKING:
+    from atm.client import NodeStatus
 
 _STACKED_COLUMNS = 20  # the first column of a narrow table: wide enough for a reference
 _LABEL_COLUMNS = 13  # of a receipt's first column, and the gap behind it
@@ -45,7 +46,7 @@ def page(listing: Listing, rows: Sequence[object], columns: int | None, *, local
             wide_cells.insert(1, here)
             utc, _, rest = narrow_cells[0].partition("\n")
             narrow_cells[0] = f"{utc}\n{here[:16]}{here[19:]}\n{rest}"
-    wide = tabulate(cells, headers, disable_numparse=True, colalign=alignment)
+    wide = _tabulate(cells, headers, colalign=alignment)
     if fits(wide, columns):
         return wide
     return _narrow(
@@ -117,7 +118,7 @@ def receipt(
         rows += [("taken back", format_amount(found.taken_back, found.currency, separated=True))]
     rows += [] if found.approved_by is None else [("approved by", printable(found.approved_by))]
     width = None if columns is None else max(_STACKED_COLUMNS, columns - _LABEL_COLUMNS)
-    return tabulate(rows, tablefmt="plain", disable_numparse=True, maxcolwidths=[None, width])
+    return _tabulate(rows, tablefmt="plain", maxcolwidths=[None, width])
 
 
 def servers(nodes: Sequence[NodeStatus], columns: int | None) -> str:
@@ -127,7 +128,7 @@ def servers(nodes: Sequence[NodeStatus], columns: int | None) -> str:
         (n.node, printable(n.role), n.term, n.commit_index, n.applied_index, n.lag, n.address) for n in nodes
     ]
     alignment = ("left", "left", "right", "right", "right", "right", "left")
-    table = tabulate(rows, headers, missingval="-", disable_numparse=True, colalign=alignment)
+    table = _tabulate(rows, headers, missingval="-", colalign=alignment)
     if fits(table, columns):
         return table
     return _narrow(
@@ -144,6 +145,11 @@ def fits(table: str, columns: int | None) -> bool:
 
 def _narrow(rows: Sequence[Sequence[object]], alignment: Sequence[str], **further: Any) -> str:
     """Return a table whose first row is its header: the library pads a real one by two columns."""
-    return tabulate(
-        rows, tablefmt="plain", missingval="-", disable_numparse=True, colalign=alignment, **further
-    )
+    return _tabulate(rows, tablefmt="plain", missingval="-", colalign=alignment, **further)
+
+
+def _tabulate(rows: Sequence[Sequence[object]], headers: Sequence[str] = (), **further: Any) -> str:
+    # Imported here because it takes longer to load than most commands, which print no table, need in all.
+    from tabulate import tabulate  # noqa: PLC0415
+
+    return tabulate(rows, headers, disable_numparse=True, **further)

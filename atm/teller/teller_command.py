@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import KW_ONLY, dataclass, field
 from functools import cached_property
 from typing import Any, Generic, TypeVar
+
+from msgspec import Struct, field
 
 from atm.client import Receipt
 from atm.identity import Role
@@ -33,8 +34,7 @@ class Given:
         return self._arguments.get(name)
 
 
-@dataclass(frozen=True, kw_only=True)
-class Listing:
+class Listing(Struct, frozen=True, kw_only=True):
     """How a page is shown: wide rows, and narrow ones for a terminal that is too narrow for those.
 
     A narrow row has fewer columns, with several lines in a cell. With `time_us`, the first column begins with
@@ -54,14 +54,17 @@ class Listing:
     )  # headers of columns that are left out if all their cells are empty
 
 
-@dataclass(frozen=True)
-class TellerCommand(Generic[Asked]):
-    """A command at the teller. The first word of its form is its name."""
+class _Explained(Struct, frozen=True):
+    """The positional fields of a `TellerCommand`."""
 
     form: str
     does: str
     besides: str = ""  # added by `help` on this command
-    _: KW_ONLY
+
+
+class TellerCommand(_Explained, Generic[Asked], frozen=True, kw_only=True, dict=True):
+    """A command at the teller. The first word of its form is its name."""
+
     read: Callable[[Given], Intent]  # what a line in this form asks for; may raise `InvalidCommand`
     request: type[Asked] | None = None  # what is sent to the bank in the end; None: nothing
     moves_money: bool = False

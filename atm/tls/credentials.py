@@ -7,13 +7,14 @@ import os
 import ssl
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
 from pathlib import Path
 from threading import Lock
 from typing import Any
 
+from msgspec import Struct
+
 from atm.checkout import command_here
-from atm.config import Cluster, ConfigError, TlsFiles
+from atm.config import ConfigError, TlsFiles
 from atm.identity import Identity, NoIdentity, identity_of
 
 LOOK_EVERY_S = 2.0
@@ -29,8 +30,7 @@ class TlsUnusable(ConfigError):
     """The files of a certificate cannot be used; `str()` of it is one line that says which and why."""
 
 
-@dataclass(frozen=True)
-class Loaded:
+class Loaded(Struct, frozen=True):
     """What was read at one time. A client has no context of a server."""
 
     identity: Identity
@@ -79,16 +79,6 @@ class Credentials:
             with contextlib.suppress(TlsUnusable):  # goes on with what it had; the next program is told
                 self.refresh()
         return self._loaded.client
-
-
-def node_credentials(cluster: Cluster, name: str) -> Credentials | None:
-    """Return those of a server, None if the cluster has no [tls]; raise `TlsUnusable`."""
-    return None if cluster.tls is None else Credentials(cluster.tls.of_node(name), node=name)
-
-
-def client_credentials(cluster: Cluster) -> Credentials | None:
-    """Return those of a client, None if the cluster has no [tls]; raise `TlsUnusable`."""
-    return None if cluster.tls is None else Credentials(cluster.tls.of_client())
 
 
 def load(files: TlsFiles, node: str = "") -> Loaded:

@@ -18,6 +18,7 @@ from typing import Any, Self
 
 from atm.checkout import command_here
 from atm.identity import Identity, NoIdentity, identity_of
+from atm.tls.errors import CertificateRefused, HandshakeEnded, NotTls, TlsFailed, Untrusted
 
 HANDSHAKE_S = 5.0
 RECORD_S = 10.0  # a record must arrive whole within this time of its first byte
@@ -38,8 +39,8 @@ _UNTRUSTED = {  # OpenSSL's codes of X509_V_ERR_...
 _REFUSED = {  # OpenSSL's names of the alerts with which the other end refuses a certificate
     "TLSV13_ALERT_CERTIFICATE_REQUIRED": "it wants a certificate",
     "TLSV1_ALERT_UNKNOWN_CA": "it does not know the CA of this certificate",
-    "SSLV3_ALERT_CERTIFICATE_EXPIRED": "it takes this certificate for expired",
-    "SSLV3_ALERT_BAD_CERTIFICATE": "it takes this certificate for a wrong one",
+    "SSLV3_ALERT_CERTIFICATE_EXPIRED": "it says this certificate has expired: renew it, or compare clocks",
+    "SSLV3_ALERT_BAD_CERTIFICATE": "it says that this certificate is damaged or of a wrong kind",
     "SSLV3_ALERT_UNSUPPORTED_CERTIFICATE": "this certificate is not made for this end of a connection",
     "SSLV3_ALERT_CERTIFICATE_UNKNOWN": "it does not accept this certificate",
     "SSLV3_ALERT_CERTIFICATE_REVOKED": "this certificate was revoked",
@@ -51,29 +52,6 @@ _OTHERS = {
     "UNSUPPORTED_PROTOCOL": "it does not speak TLS 1.3",
     "TLSV1_ALERT_PROTOCOL_VERSION": "it does not speak TLS 1.3",
 }
-
-
-class TlsFailed(ConnectionError):
-    """There is no TLS connection, or none any more; `str()` of it says why, of the other end."""
-
-
-class NotTls(TlsFailed):
-    """The other end does not speak TLS."""
-
-    def __init__(self) -> None:
-        super().__init__("it does not speak TLS")
-
-
-class HandshakeEnded(TlsFailed):
-    """The other end ended the connection within the handshake, or did not go on with it: it may be down."""
-
-
-class Untrusted(TlsFailed):
-    """The other end shows no certificate that can be trusted; nothing was sent to it."""
-
-
-class CertificateRefused(TlsFailed):
-    """The other end does not trust this end's certificate: it took nothing of what was sent."""
 
 
 class TlsSocket:

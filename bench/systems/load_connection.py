@@ -12,10 +12,10 @@ import msgspec
 from msgspec.msgpack import Decoder
 
 from atm.config import Address
-from atm.ledger.commands import Credit, Open, Query
+from atm.ledger.commands import Batch, Credit, Leg, Open, Query, Transfer
 from atm.wire.codec import encode
 from atm.wire.framing import CLIENT_FRAME_BYTES_MAX, FrameReader, frame
-from bench.work import Kind, Request
+from bench.work import FUNDS_MINOR, Kind, Request, transfers_of
 
 TIME_CHARS, NAME_CHARS, NUMBER_CHARS = 11, 8, 8  # of a request id: time first, as in those of our client
 PLACE = "x" * (TIME_CHARS + NAME_CHARS + NUMBER_CHARS)
@@ -49,6 +49,15 @@ def around_the_id(kind: Kind, account: str) -> tuple[bytes, bytes]:
             payload = encode(Open(id=PLACE, account=account))
         case Kind.CREDIT:
             payload = encode(Credit(id=PLACE, account=account, amount=1))
+        case Kind.FUND:
+            payload = encode(Credit(id=PLACE, account=account, amount=FUNDS_MINOR))
+        case Kind.TRANSFER:
+            [(payer, payee)] = transfers_of(kind, account)
+            payload = encode(Transfer(id=PLACE, account=payer, target=payee, amount=1))
+        case Kind.BULK:
+            pairs = transfers_of(kind, account)
+            legs = tuple(Leg(account=payer, target=payee, amount=1) for payer, payee in pairs)
+            payload = encode(Batch(id=PLACE, legs=legs))
         case Kind.QUERY:
             payload = encode(Query(id=PLACE, account=account))
     return split_at_id(payload)
@@ -59,6 +68,8 @@ class LoadConnection:
 
     `template` returns what stands around the id in the frame of such a request.
     """
+
+    retried = 0
 
     def __init__(self, address: Address, template: Template = around_the_id) -> None:
         self.refused: list[str] = []

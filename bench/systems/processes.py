@@ -44,6 +44,10 @@ class Processes:
         """Start a module of this project as such a process."""
         self.start(name, [*PYTHON, module, *arguments])
 
+    def ids(self) -> list[int]:
+        """Return the ids of all that were started and not killed."""
+        return [process.pid for process in self._started.values()]
+
     def check(self) -> None:
         """Raise `NotStarted` if a process has ended."""
         for name, process in self._started.items():

@@ -35,7 +35,8 @@ class PySyncObj(System):
     works = (*CLOSED_LOOP, PIPELINED)
     fails_over = True
 
-    def __init__(self) -> None:
+    def __init__(self, members: int = MEMBERS) -> None:
+        super().__init__(members)
         self._processes: Processes | None = None
         self._nodes: list[str] = []
         self._leader = ""
@@ -50,16 +51,15 @@ class PySyncObj(System):
     def version(cls) -> str:
         return metadata.version("pysyncobj")
 
-    @classmethod
-    def settings(cls) -> str:
+    def settings(self) -> str:
         return (
-            f"{MEMBERS} nodes, defaults (it sends each 100 ms), journal file on, which it DOES NOT SYNC: a "
-            "power cut loses what it acknowledged; a counter; blocking calls from threads, or a window of "
-            "asynchronous ones"
+            f"{self.members} nodes, defaults (it sends each 100 ms), journal file on, which it DOES NOT "
+            "SYNC: a power cut loses what it acknowledged; a counter; blocking calls from threads, or a "
+            "window of asynchronous ones; the load program is in the leader, and in its processor time"
         )
 
     def start(self, folder: Path) -> None:
-        self._nodes = [f"127.0.0.1:{port}" for port in free_ports(MEMBERS)]
+        self._nodes = [f"127.0.0.1:{port}" for port in free_ports(self.members)]
         self._processes = Processes(folder)
         for node in self._nodes:
             others = [other for other in self._nodes if other != node]
@@ -70,11 +70,16 @@ class PySyncObj(System):
         if self._processes is not None:
             self._processes.stop()
 
+    def processes(self) -> list[int]:
+        return self._processes.ids() if self._processes is not None else []
+
     def measure(self, work: Work, *, seconds: float, warm_up_s: float) -> Result:
         order = Order(
             "credit", connections=work.connections, depth=work.depth, warm_up_s=warm_up_s, seconds=seconds
         )
+        before_s = self.servers_s()
         ended = _ended.decode(self._ask(self._leader, order))
+        servers_s = (self.servers_s() - before_s) * seconds / (seconds + warm_up_s)
         if ended.error:
             raise NotAcknowledged(ended.error)
         return Result(
@@ -82,6 +87,7 @@ class PySyncObj(System):
             seconds=seconds,
             cpu_s=math.nan,
             latencies_s=ended.latencies_s,
+            servers_s=servers_s,
         )
 
     def fail_over(self) -> float:

@@ -12,7 +12,7 @@ from atm.config import Address
 from bench.load import Connection
 from bench.systems.load_connection import LoadConnection
 from bench.systems.processes import Processes
-from bench.systems.system import Served
+from bench.systems.system import MEMBERS, Served
 
 SERVER = "bench.systems.sqlite_server"
 
@@ -22,7 +22,8 @@ class Sqlite(Served):
 
     name = "sqlite"
 
-    def __init__(self) -> None:
+    def __init__(self, members: int = MEMBERS) -> None:
+        super().__init__(members)
         self._processes: Processes | None = None
         self._address = Address("", 0)
 
@@ -34,8 +35,7 @@ class Sqlite(Served):
     def version(cls) -> str:
         return apsw.sqlite_lib_version()
 
-    @classmethod
-    def settings(cls) -> str:
+    def settings(self) -> str:
         return (
             "1 process, not replicated; this project's ledger in WAL mode with synchronous=FULL; what has "
             "gathered is one transaction"
@@ -49,6 +49,9 @@ class Sqlite(Served):
     def stop(self) -> None:
         if self._processes is not None:
             self._processes.stop()
+
+    def processes(self) -> list[int]:
+        return self._processes.ids() if self._processes is not None else []
 
     def connect(self) -> Callable[[], Connection]:
         return partial(LoadConnection, self._address)

@@ -6,6 +6,7 @@ commits. It ends when its standard input does.
 
 from __future__ import annotations
 
+import logging
 import os
 import sys
 import threading
@@ -14,6 +15,8 @@ from pathlib import Path
 from threading import Lock
 
 from atm.config import Address
+from atm.events.event import Header
+from atm.events.recorder import FlightRecorder
 from atm.ledger.commands import Command, LedgerReceipt, LoggedCommand, Read
 from atm.ledger.database import FULL
 from atm.ledger.ledger import Ledger, Record
@@ -21,8 +24,10 @@ from atm.server.clients.auditor import Auditor
 from atm.server.clients.backup_source import BackupSource
 from atm.server.clients.client_server import ClientServer
 from atm.server.clients.deed_notes import DeedNotes
+from atm.server.clients.event_source import EventSource
 from atm.server.clients.pin_service import PinService
 from atm.server.group.inbox import Inbox, PendingRequest
+from atm.server.logger.logger import Collected, Logger
 from atm.server.net.reader import Reader
 from atm.server.security.peppers import read_peppers
 from atm.server.security.pins import PinSealer
@@ -56,8 +61,9 @@ class Clerk:
             self._auditor,
             BackupSource(folder),
             DeedNotes("sqlite", self._inbox, lambda: 0, lambda: 0),  # it has no log to record them in
+            EventSource(FlightRecorder("sqlite", time.monotonic_ns), lambda: Header(node="sqlite")),
             take_snapshot=lambda: (0, "there is no log to cut"),
-            report=_report,
+            logger=Logger(Collected(lambda record: _report(record.msg), logging.WARNING)),
         )
         self._stopping = False
         self.port = self._tellers.port

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import ClassVar
 
 from bench import load
 from bench.load import Connection, Result
-from bench.work import WORKS, Work
+from bench.usage import processor_s_of_all
+from bench.work import LEGS, TRANSFERS, WORKS, Work
 
 MEMBERS = 5
 START_S = 30.0
@@ -23,8 +25,13 @@ class System(ABC):
     """One system, started anew for each round in an empty folder of its own."""
 
     name: ClassVar[str]
+    legs: ClassVar[int] = LEGS  # transfers in a request of bulk work
     works: ClassVar[tuple[Work, ...]] = WORKS  # what it can be asked to do
     fails_over: ClassVar[bool] = False
+
+    def __init__(self, members: int = MEMBERS) -> None:
+        """Make a system of so many servers, if it is one of several."""
+        self.members = members
 
     @classmethod
     @abstractmethod
@@ -36,9 +43,8 @@ class System(ABC):
     def version(cls) -> str:
         """Return the version of what is measured."""
 
-    @classmethod
     @abstractmethod
-    def settings(cls) -> str:
+    def settings(self) -> str:
         """Return, for people, how it is set up and what it is asked."""
 
     @abstractmethod
@@ -48,6 +54,14 @@ class System(ABC):
     @abstractmethod
     def stop(self) -> None:
         """End all that was started; may be called at any time, and again."""
+
+    @abstractmethod
+    def processes(self) -> list[int]:
+        """Return the ids of the servers' processes, whose descendants count too; none before the start."""
+
+    def servers_s(self) -> float:
+        """Return the processor time that all servers have used; nan if it cannot be told."""
+        return processor_s_of_all(self.processes())
 
     @abstractmethod
     def measure(self, work: Work, *, seconds: float, warm_up_s: float) -> Result:
@@ -70,7 +84,10 @@ class Served(System):
 
     def open_accounts(self) -> None:
         """Open the many accounts, once they are to be worked with."""
-        load.open_accounts(self.connect())
+        load.open_accounts(self.connect(), fund=any(work in self.works for work in TRANSFERS))
 
     def measure(self, work: Work, *, seconds: float, warm_up_s: float) -> Result:
-        return load.run(self.connect(), work, seconds=seconds, warm_up_s=warm_up_s)
+        meter = partial(processor_s_of_all, self.processes())
+        result = load.run(self.connect(), work, seconds=seconds, warm_up_s=warm_up_s, meter=meter)
+        result.legs = work.legs(self.legs)
+        return result

@@ -18,6 +18,7 @@ from pathlib import Path
 from atm.client.connection import Lost, NotSent, ServerConnection
 from atm.config import Cluster, load
 from atm.local_cluster import end_with_starter
+from atm.server.logger.logger import Collected, Logger
 from atm.server.net.connection import Connection, Incoming, tune
 from atm.server.net.listener import AddressUnavailable, Listener
 from atm.server.net.places import Places
@@ -104,7 +105,12 @@ def serve(cluster: Cluster, name: str, answer: Callable[[Request], Reply]) -> No
                 for payload in payloads:
                     connection.sock.sendall(frame(encode(answer(decode_request(payload)))))
 
-    Answering(cluster.nodes[name].client, places=Places(CONNECTIONS_MAX), report=say, verbose=True).start()
+    Answering(
+        cluster.nodes[name].client,
+        places=Places(CONNECTIONS_MAX),
+        logger=Logger(Collected(lambda record: say(record.msg))),
+        verbose=True,
+    ).start()
 
 
 def asking(cluster: Cluster, timeout_s: float) -> Ask:

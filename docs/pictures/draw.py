@@ -1,4 +1,4 @@
-"""Draws bank.svg and request.svg beside it, for light and dark: `python docs/pictures/draw.py`."""
+"""Draws the pictures beside it, for light and dark: `python docs/pictures/draw.py`."""
 
 from __future__ import annotations
 
@@ -108,6 +108,73 @@ def request() -> None:
     svg("request.svg", "The way of a command from client to reply", 760, 284, parts)
 
 
+def hold() -> None:
+    """The picture of the ledger's page: what becomes of a hold."""
+    parts = [
+        box(20, 90, 150, ("hold 100", "checked like a debit")),
+        box(250, 90, 150, ("active", "the rest is held"), "lead"),
+        box(560, 20, 180, ("posted", "all is paid out")),
+        box(560, 90, 180, ("voided", "the rest is released")),
+        box(560, 160, 180, ("expired", "the rest is released")),
+        arrow((170, 115), (246, 115)),
+        arrow((400, 105), (556, 50)),
+        arrow((400, 115), (556, 115)),
+        arrow((400, 125), (556, 182)),
+        arrow((290, 90), (290, 56), (360, 56), (360, 86)),
+        note(325, 46, "post a part; raise_hold"),
+        note(478, 62, "post"),
+        note(478, 108, "void, reverse, post 0"),
+        note(450, 172, "its time ends"),
+        note(
+            380,
+            234,
+            "Cash that left the machine after the end is booked all the same: posted late, and listed",
+        ),
+    ]
+    svg("hold.svg", "A hold is active until it is posted, voided or expires", 760, 252, parts)
+
+
+def doors() -> None:
+    """The picture of the page on security: who opens which port with what."""
+    parts = [
+        box(20, 20, 190, ("people and programs", "bin/atm, bin/admin, Client")),
+        box(20, 100, 190, ("a server of the bank", "certificate of a node")),
+        box(20, 180, 190, ("Prometheus, a balancer", "no certificate")),
+        box(20, 260, 190, ("a browser", "what its proxy asks")),
+        box(500, 20, 240, ("clients' port", "TLS; roles decide each request"), "lead"),
+        box(500, 100, 240, ("servers' port", "TLS; a member's name and folder"), "lead"),
+        box(500, 180, 240, ("metrics port", "plain, only reading, off unless given")),
+        box(290, 260, 150, ("bin/web", "a client like others")),
+        arrow((210, 46), (496, 46)),
+        arrow((210, 126), (496, 126)),
+        arrow((210, 206), (496, 206)),
+        arrow((210, 286), (286, 286)),
+        arrow((440, 286), (470, 286), (470, 60), (496, 60)),
+        note(353, 38, "certificate with roles"),
+        note(353, 118, "the other end is checked, too"),
+        note(380, 338, "Without [tls] all are local, which may do all: for one machine, or insecure = yes"),
+    ]
+    svg("doors.svg", "Who reaches which port of a server, and what it asks of them", 760, 356, parts)
+
+
+def backup() -> None:
+    """The picture of the page on backups: what a folder holds, and what can be restored."""
+    parts = [
+        box(20, 20, 130, ("snapshot", "the ledger at 90"), "lead"),
+        box(170, 20, 170, ("entries 91 to 120", "one run of backup")),
+        box(360, 20, 170, ("entries 121 to 140", "the next run")),
+        box(550, 20, 190, ("not backed up yet", "in the servers' logs"), "down"),
+        arrow((85, 74), (85, 120)),
+        arrow((255, 74), (255, 120)),
+        arrow((445, 74), (445, 120)),
+        box(20, 124, 510, ("restore: the books at any entry from 90 to 140",)),
+        note(380, 186, "verify rebuilds the books from the pieces, and compares hashes with the servers'"),
+    ]
+    svg("backup.svg", "A backup is a snapshot and the log entries behind it, piece by piece", 760, 202, parts)
+
+
+PICTURES = (bank, request, hold, doors, backup)
+
 if __name__ == "__main__":
-    bank()
-    request()
+    for draw in PICTURES:
+        draw()

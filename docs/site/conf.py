@@ -9,8 +9,27 @@ ROOT = Path(__file__).resolve().parents[2]
 
 # Every page stands here once, by what its reader wants; one that does not is a broken build.
 CHAPTERS = {
-    "Use": ("docs/teller", "docs/ledger", "docs/python", "docs/protocol"),
-    "Run": ("docs/install", "docs/operations", "docs/upgrade", "docs/backup", "docs/repair", "docs/security"),
+    "Use": (
+        "docs/teller",
+        "docs/ledger",
+        "docs/web",
+        "docs/learn",
+        "docs/course",
+        "docs/http",
+        "docs/python",
+        "docs/protocol",
+    ),
+    "Run": (
+        "docs/install",
+        "docs/postgresql",
+        "docs/operations",
+        "docs/metrics",
+        "docs/events",
+        "docs/upgrade",
+        "docs/backup",
+        "docs/repair",
+        "docs/security",
+    ),
     "Judge": (
         "docs/why-raft",
         "docs/reliability",

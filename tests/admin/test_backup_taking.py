@@ -55,7 +55,7 @@ def test_a_later_backup_adds_only_what_is_new(
 ) -> None:
     assert admin("backup", tmp_path / "b", "--config", node.config) == 0
     assert admin("backup", tmp_path / "b", "--config", node.config) == 0
-    assert "Nothing is new: node n1 has nothing behind entry 25 either" in capsys.readouterr().out
+    assert "Nothing is new: the log of node n1 ends at entry 25, too" in capsys.readouterr().out
     node.append(STORY[25:])
     assert admin("backup", tmp_path / "b", "--config", node.config, "--verify") == 0
     assert pieces(tmp_path / "b") == ["entries-1-25.bin", f"entries-26-{LAST}.bin"]

@@ -69,6 +69,28 @@ def test_what_a_node_tells_becomes_a_sentence(
 @pytest.mark.parametrize(
     ("days", "says"),
     [
+        (None, "backup: no backup of this bank was ever begun: bin/admin backup FOLDER --verify, from cron"),
+        (7.5, "backup: the last backup of this bank was begun 7 days ago: bin/admin backup FOLDER --verify"),
+        (6.5, None),
+    ],
+)
+def test_a_bank_without_a_backup_within_a_week_is_told(
+    run: Run, bank: FakeMembership, days: float | None, says: str | None
+) -> None:
+    told(bank, **{f"n{name}": {"feature_level": 2} for name in bank.cluster.nodes})
+    if days is not None:
+        told(bank, n5002={"last_backup_us": int((time.time() - days * 86_400) * 1e6)})
+    ran = run("doctor")
+    if says is None:
+        assert (ran.code, ran.out) == (0, ["Nothing to be done: all nodes answer and agree"])
+    else:
+        assert (ran.code, len(ran.out)) == (1, 1)
+        assert ran.out[0].startswith(says)
+
+
+@pytest.mark.parametrize(
+    ("days", "says"),
+    [
         (-0.5, "the certificate of 5001 has ended: afterwards nobody connects with it. Renew it"),
         (0.5, "the certificate of 5001 ends today"),
         (1.5, "the certificate of 5001 ends in 1 day: "),

@@ -156,7 +156,7 @@ def test_a_learner_that_somebody_removes_meanwhile_is_not_waited_for(run: Run, b
         ("add 5003 --peer h:1 --client h", 2, "argument --client: 'h' is not host:port"),
         ("add 5003 --peer h:1 --client h:70000", 2, "port 70000 is not from 1 to 65535"),
         ("add 5003 --peer h:1 --client h:1", 2, "are the same address, h:1"),
-        ("add 5003 --peer h:1 --client 0.0.0.0:1", 2, "0.0.0.0:1 is where to listen, and nobody"),
+        ("add 5003 --peer h:1 --client 0.0.0.0:1", 2, "0.0.0.0:1 means all addresses of a machine"),
         ("add 50/3 --peer h:1 --client h:2", 2, "'50/3' is no node's name"),
         ("add 5003 --peer 127.0.0.1:1001 --client h:2", 1, "is the address of member 5001"),
         ("add 5001 --peer h:1 --client h:2", 1, "5001 is a member already, with the addresses"),

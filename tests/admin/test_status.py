@@ -10,7 +10,8 @@ from typing import Any
 import pytest
 
 from atm.admin.main import main
-from atm.admin.status import duration, size
+from atm.admin.status import duration
+from atm.command_line import size
 from tests.admin.fake_membership import FakeMembership
 from tests.support.running import Run
 

@@ -17,6 +17,8 @@ from bench.work import CLOSED_LOOP, Request, Work
 class EchoConnection:
     """Acknowledges each request as soon as it is received; counts how many were under way at most."""
 
+    retried = 0
+
     def __init__(self, refuse_at: int | None = None) -> None:
         self.refused: list[str] = []
         self.asked: list[Request] = []
@@ -63,8 +65,7 @@ class MadeUp(System):
     def version(cls) -> str:
         return "1.2"
 
-    @classmethod
-    def settings(cls) -> str:
+    def settings(self) -> str:
         return "none"
 
     def start(self, folder: Path) -> None:
@@ -72,6 +73,9 @@ class MadeUp(System):
 
     def stop(self) -> None:
         type(self).running -= 1
+
+    def processes(self) -> list[int]:
+        return []
 
     def measure(self, work: Work, *, seconds: float, warm_up_s: float) -> Result:
         return Result(acknowledged=500, seconds=1.0, cpu_s=0.25, latencies_s=[0.002] * 500)

@@ -15,6 +15,7 @@ import pytest
 
 from bench import __main__ as bench
 from bench.systems import PEERS
+from bench.usage import PROC_SELF
 from tests.bench.fakes import Absent, Broken, MadeUp, assert_refused
 
 ROOT = Path(__file__).parents[2]
@@ -25,9 +26,13 @@ ENVIRONMENT = {**os.environ, "PYTHONPATH": str(ROOT)}
 @pytest.mark.parametrize(
     ("arguments", "line"),
     [
-        (["--peers", "etcd,zookeeper"], "there is no peer 'zookeeper', only etcd, pysyncobj, sqlite, limit"),
+        (
+            ["--peers", "etcd,zookeeper"],
+            "there is no peer 'zookeeper', only atm-postgresql, etcd, postgresql, postgresql-serializable, ",
+        ),
         (["--only", "credits-65"], "there is no work 'credits-65', only credits-1, "),
         (["--only", ","], "--only names no work"),
+        (["--nodes", "4"], "argument --nodes: invalid choice: 4 (choose from "),
         (["--rounds", "0"], "'0' is not a number above 0"),
         (["--rounds", "2.5"], "'2.5' is not a number above 0"),
         (["--seconds", "nan"], "'nan' is not a number above 0"),
@@ -82,7 +87,17 @@ def test_what_was_measured_until_an_interruption_is_shown(
 
 def test_a_tiny_run_of_the_real_thing_writes_what_it_measured(tmp_path: Path) -> None:
     figures = tmp_path / "figures.json"
-    arguments = ["--only", "credits-8,failover", "--peers", "limit,sqlite", "--seconds", "0.3", "--quick"]
+    arguments = [
+        "--only",
+        "credits-8,failover",
+        "--peers",
+        "limit,sqlite",
+        "--seconds",
+        "0.3",
+        "--quick",
+        "--nodes",
+        "3",
+    ]
     done = subprocess.run(
         [*COMMAND, *arguments, "--rounds", "2", "--json", figures, "--folder", tmp_path],
         env=ENVIRONMENT,
@@ -99,24 +114,31 @@ def test_a_tiny_run_of_the_real_thing_writes_what_it_measured(tmp_path: Path) ->
         ("atm", "failover", 2),
     ]
     assert all(rate > 0 for row in rows[:2] for rate in row["ops_per_s"])
+    if PROC_SELF.exists():
+        assert all(used > 0 for row in rows[:2] for used in row["servers_us"])
+    assert {row["nodes"] for row in rows} == {3}
+    assert "atm 1" in done.stderr
+    assert ": 3 nodes with the defaults" in done.stderr
     assert done.stdout.count("\n") == 2 + len(rows)
     assert list(tmp_path.iterdir()) == [figures], "the systems' folders are gone"
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="only Linux ends processes with their starter")
-@pytest.mark.parametrize(("peer", "sent"), [("etcd", signal.SIGKILL), ("sqlite", signal.SIGTERM)])
-def test_no_server_outlives_the_benchmark(tmp_path: Path, peer: str, sent: signal.Signals) -> None:
+@pytest.mark.parametrize(
+    ("peer", "sent"), [("etcd", signal.SIGKILL), ("sqlite", signal.SIGTERM), ("postgresql", signal.SIGKILL)]
+)
+def test_no_server_outlives_the_benchmark(open_folder: Path, peer: str, sent: signal.Signals) -> None:
     if why := PEERS[peer].missing():
         pytest.skip(f"{peer}: {why}")
-    arguments = ["--only", "credits-1", "--peers", peer, "--seconds", "0.2", "--folder", str(tmp_path)]
+    arguments = ["--only", "credits-1", "--peers", peer, "--seconds", "0.2", "--folder", str(open_folder)]
     with subprocess.Popen([*COMMAND, *arguments], env=ENVIRONMENT, stderr=subprocess.PIPE, text=True) as run:
         assert run.stderr is not None
         while f"  {peer} " not in run.stderr.readline():
             assert run.poll() is None
-        wait_until(lambda: bool(users_of(tmp_path)))
+        wait_until(lambda: bool(users_of(open_folder)))
         run.send_signal(sent)
         run.stderr.read()
-    wait_until(lambda: not users_of(tmp_path))
+    wait_until(lambda: not users_of(open_folder))
 
 
 def users_of(folder: Path) -> list[int]:

@@ -16,8 +16,8 @@ from atm.local_cluster import write_cluster_ini
 from atm.raft.messages import HardState
 from atm.server.group.entry_validator import record
 from atm.storage.log_file import LogFile
-from atm.wire.client_messages import decode_client_request
 from atm.wire.framing import LENGTH_BYTES
+from atm.wire.request_decoding import decode_client_request
 from bench.growth.kinds import batch_around_the_id
 from bench.growth.past import credits_to_one, furnish, make_past, openings
 from bench.systems.load_connection import PLACE

@@ -32,6 +32,36 @@ def test_what_was_acknowledged_in_the_warm_up_is_not_counted() -> None:
     assert result.acknowledged < len(connection.asked) / 2
 
 
+def test_the_meter_is_read_after_the_warm_up_and_at_the_end() -> None:
+    began_s = time.monotonic()
+    read_s: list[float] = []
+
+    def meter() -> float:
+        read_s.append(time.monotonic() - began_s)
+        return float(len(read_s))
+
+    result = drive(EchoConnection, Work("credits", 2), range(2), warm_up_s=0.2, seconds=0.5, meter=meter)
+    assert result.servers_s == 1.0
+    assert 0.2 <= read_s[0] < read_s[1]
+    assert len(read_s) == 2
+
+
+def test_what_was_sent_again_in_the_warm_up_is_not_counted() -> None:
+    class Retrying(EchoConnection):
+        def receive(self) -> list[int]:
+            self.retried = len(self.asked)
+            return super().receive()
+
+    made: list[Retrying] = []
+
+    def connect() -> Retrying:
+        made.append(Retrying())
+        return made[-1]
+
+    result = drive(connect, Work("credits", 1), range(1), warm_up_s=0.2, seconds=0.5)
+    assert 0 < result.retried < made[0].retried
+
+
 def test_a_refusal_ends_the_measurement_in_its_own_words() -> None:
     with pytest.raises(NotAcknowledged, match="busy: not now"):
         drive(lambda: EchoConnection(refuse_at=20), Work("credits", 1), range(1), warm_up_s=0.0, seconds=5.0)

@@ -24,7 +24,7 @@ COMPANION_AFTER_S = 0.4  # at most: the order is being carried out then
 
 SEEN_WITHIN_S = 60.0
 COMPARED_WITHIN_S = 240.0  # all rows of a ledger: 2000 a second
-INSTALLED = "Installed the snapshot"
+INSTALLED = "installed the snapshot"
 OLD_COPY = "is an old copy: "
 REBUILT = "and a new one is made from the log"
 BORROWED = "and a new one is made from the snapshot of node "

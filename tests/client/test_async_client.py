@@ -10,6 +10,7 @@ import pytest
 from atm.client import AsyncClient, ClientClosed, Credit, OutcomeUnknown
 from atm.client.async_sender import UNDER_WAY_MAX
 from atm.client.connection import Pool, ServerConnection
+from atm.config import NodeConfig
 from tests.support.both_clients import in_loop, until
 from tests.support.fake_cluster import FakeCluster
 from tests.support.fake_node import FakeNode, Map, Step
@@ -139,10 +140,10 @@ async def test_a_connection_that_is_made_after_its_task_was_cancelled_is_closed(
     loop, dialling, go_on = asyncio.get_running_loop(), asyncio.Event(), asyncio.Event()
     original = Pool.connect
 
-    def connect(pool: Pool, pair: tuple[str, int], until: float) -> ServerConnection:
+    def connect(pool: Pool, node: NodeConfig, until: float) -> ServerConnection:
         loop.call_soon_threadsafe(dialling.set)
         asyncio.run_coroutine_threadsafe(go_on.wait(), loop).result()
-        made.append(original(pool, pair, until + 30))
+        made.append(original(pool, node, until + 30))
         return made[0]
 
     monkeypatch.setattr(Pool, "connect", connect)

@@ -15,6 +15,7 @@ from atm.client import (
     OutcomeUnknown,
 )
 from atm.client.connection import Pool, ServerConnection
+from atm.config import Address, NodeConfig
 from atm.wire.client_messages import ClientReply, decode_client_reply
 from atm.wire.codec import Malformed, encode
 from tests.support.both_clients import Connect
@@ -22,6 +23,11 @@ from tests.support.fake_cluster import FakeCluster
 from tests.support.running import wait_until
 
 SHORT_S = 0.3
+
+
+def server(cluster: FakeCluster) -> NodeConfig:
+    address = Address("127.0.0.1", cluster["5000"].port)
+    return NodeConfig("5000", address, address)
 
 
 # -- servers that talk nonsense -------------------------------------------------------------------
@@ -146,7 +152,7 @@ def test_a_connection_that_is_made_while_the_client_closes_is_closed(
 
     monkeypatch.setattr("atm.client.connection.ServerConnection", late)
     with pytest.raises(ClientClosed):
-        pool.acquire(("127.0.0.1", cluster["5000"].port), time.monotonic() + 5)
+        pool.acquire(server(cluster), time.monotonic() + 5)
     assert not made[0].is_idle()
     assert made[0].socket.fileno() == -1
 
@@ -228,8 +234,8 @@ def test_idle_connections_are_bounded_and_the_others_are_closed(
     cluster: FakeCluster, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("atm.client.connection.IDLE_CONNECTIONS_MAX", 1)
-    pool, pair = Pool(), ("127.0.0.1", cluster["5000"].port)
-    connections = [pool.acquire(pair, time.monotonic() + 5) for _ in range(2)]
+    pool, node = Pool(), server(cluster)
+    connections = [pool.acquire(node, time.monotonic() + 5) for _ in range(2)]
     for connection in connections:
         pool.release(connection)
     assert [connection.socket.fileno() == -1 for connection in connections] == [False, True]
@@ -240,7 +246,7 @@ def test_idle_connections_are_bounded_and_the_others_are_closed(
 
 def test_a_connection_that_is_released_after_the_close_is_closed(cluster: FakeCluster) -> None:
     pool = Pool()
-    connection = pool.acquire(("127.0.0.1", cluster["5000"].port), time.monotonic() + 5)
+    connection = pool.acquire(server(cluster), time.monotonic() + 5)
     pool.close()
     pool.release(connection)
     assert connection.socket.fileno() == -1

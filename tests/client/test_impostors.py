@@ -17,8 +17,9 @@ from atm.client import Client, NotAllowed, Unavailable
 from atm.config import ConfigError, load
 from atm.office.main import main as office
 from atm.teller.main import main as teller
-from atm.tls.credentials import node_credentials
-from atm.tls.tls_socket import TlsFailed, TlsSocket
+from atm.tls.errors import TlsFailed
+from atm.tls.of_cluster import node_credentials
+from atm.tls.tls_socket import TlsSocket
 from tests.support.both_clients import Connect
 from tests.support.certificates import Authority, write_tls_ini
 

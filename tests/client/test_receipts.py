@@ -51,7 +51,8 @@ def test_a_receipt_says_whether_it_is_ok_and_is_of_a_kind_for_each(
 def test_who_wants_an_exception_for_a_refusal_asks_for_one(cluster: FakeCluster, connect: Connect) -> None:
     with connect(cluster.config) as client:
         assert client.credit("main", 5).check().balance == 5
-        with pytest.raises(Refused, match="refused the request r: insufficient_funds") as caught:
+        told = "refused the request r, and no money was moved: insufficient_funds"
+        with pytest.raises(Refused, match=told) as caught:
             client.debit("main", 6, request_id="r").check()
     assert (caught.value.outcome, caught.value.request_id) == (Outcome.INSUFFICIENT_FUNDS, "r")
     assert isinstance(caught.value, ClientError)

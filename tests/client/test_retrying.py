@@ -19,6 +19,7 @@ from atm.client.attempt import PAUSE_S
 from atm.client.connection import NotSent, Pool, ServerConnection
 from atm.client.each_node import told_by
 from atm.client.route import Route
+from atm.config import Address, NodeConfig
 from atm.wire.client_messages import UPGRADING, ErrorReply
 from tests.support.both_clients import Connect
 from tests.support.fake_cluster import FakeCluster
@@ -61,24 +62,28 @@ def test_it_stays_at_the_chosen_node_until_that_one_dies_and_then_follows(
         assert len(cluster["5002"].requests) >= 4
 
 
+def route_over(*names: str, chosen: str | None = None) -> Route:
+    return Route({name: NodeConfig(name, Address("h", int(name)), Address("h", 1)) for name in names}, chosen)
+
+
 def test_a_node_that_failed_is_asked_last_and_by_no_thread_first() -> None:
-    route = Route(["5000", "5001", "5002"], "5000")
+    route = route_over("5000", "5001", "5002", chosen="5000")
     route.note_failure("5000")
-    assert route.current != "5000"
+    assert route.current.name != "5000"
     route.note_failure("5001")
-    assert route.current == "5002"
-    assert route.next_node(tried={"5002"}, hint=None) == "5000", "the one that failed longest ago"
-    assert route.next_node(tried={"5002"}, hint="5001") == "5001"
-    assert route.next_node(tried={"5002", "5001"}, hint="5001") == "5000"
-    assert route.next_node(tried={"5002"}, hint="5009") == "5000"
+    assert route.current.name == "5002"
+    assert route.next_node(tried={"5002"}, hint=None).name == "5000", "the one that failed longest ago"
+    assert route.next_node(tried={"5002"}, hint="5001").name == "5001"
+    assert route.next_node(tried={"5002", "5001"}, hint="5001").name == "5000"
+    assert route.next_node(tried={"5002"}, hint="5009").name == "5000"
 
 
 def test_a_node_that_answered_since_it_failed_is_asked_before_one_that_did_not() -> None:
-    route = Route(["5000", "5001", "5002"], None)
+    route = route_over("5000", "5001", "5002")
     route.note_failure("5001")
     route.note_failure("5000")
     route.note_answer("5000", leader=None)
-    assert route.next_node(tried={"5002"}, hint=None) == "5000"
+    assert route.next_node(tried={"5002"}, hint=None).name == "5000"
 
 
 def test_a_dead_node_at_the_start_is_passed_over(cluster: FakeCluster, connect: Connect) -> None:

@@ -89,7 +89,7 @@ class CuttingCluster(LocalCluster):
         return size_bytes
 
     def installs(self, name: str) -> int:
-        return self.output(name).count("Installed the snapshot")
+        return self.output(name).count("installed the snapshot")
 
 
 def wait_until(condition: Callable[[], object]) -> None:

@@ -6,8 +6,10 @@ import socket
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from socketserver import BaseRequestHandler, ThreadingTCPServer
+
+from msgspec.structs import replace
 
 from atm.config import Address, Cluster
 from atm.local_cluster import LOOPBACK

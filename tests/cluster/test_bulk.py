@@ -103,12 +103,12 @@ def test_a_list_of_accounts_is_opened_once(
     names.write_text("\n".join(["main", *(f"customer-{number}" for number in range(2_000))]) + "\n\n")
     arguments = ["open", str(names), "--config", str(cluster.cluster.path)]
     assert main(arguments) == 0
-    assert capsys.readouterr().out == "2,000 accounts opened, 1 were open before\n"
+    assert capsys.readouterr().out == "2,000 accounts opened, 1 was open before\n"
     assert main(arguments) == 0
     assert "0 accounts opened, 2,001 were open before" in capsys.readouterr().out
     names.write_text("ann\nno name\n")
     assert main(arguments) == 2
-    assert "line 2 names no account" in capsys.readouterr().err
+    assert "line 2: name is no currency" in capsys.readouterr().err
 
 
 def paid_in(count: int) -> Iterator[Command]:

@@ -93,7 +93,7 @@ def test_a_start_on_a_full_disk_says_so(cluster: OddCluster) -> None:
     cluster.start(name).wait(15)
     assert cluster.stop(name) == 1
     line = cluster.output(name).splitlines()[-1]
-    assert line.startswith(f"node {name} stops: the disk of ")
+    assert f" ERROR {name} node {name} stops: the disk of " in line
     assert line.endswith(
         "0 KiB are free, and a start takes 1024 at least. Make room and start again; nothing is lost"
     )

@@ -194,10 +194,11 @@ def test_nodes_with_different_files_change_nothing_until_all_have_the_same(
             bank.kill("n3")
             assert bank.start("n3").wait(20) == 1
             bank.kill("n3")  # which has ended: its pipe is closed
-            assert bank.output("n3").splitlines()[-1] == (
-                f"node n3 stops: the pepper {bank.file('n3')} lacks the current one, {names[-1]}, so no "
-                "PIN can be checked here: copy the file of another machine there"
+            told = (
+                f" ERROR n3 node n3 stops: the pepper {bank.file('n3')} lacks the current one, {names[-1]}, "
+                "so no PIN can be checked here: copy the file of another machine there"
             )
+            assert bank.output("n3").splitlines()[-1].endswith(told)
             bank.copy("n1", "n3")
             bank.start("n3")
             wait_until(lambda: bank.admin("health") == 0)

@@ -60,7 +60,7 @@ def wait_until_rebuilt(cluster: LocalCluster, name: str, why: str) -> None:
     """Wait until the node has said what is wrong, and its ledger is as the others' are, and right."""
     wait_until(lambda: REBUILT in cluster.output(name), COMPARED_WITHIN_S)
     [line] = [line for line in cluster.output(name).splitlines() if REBUILT in line]
-    assert line.startswith(f"node {name}: "), line
+    assert f" ERROR {name} " in line, line
     assert why in line, line
     right_ledger(cluster)
     assert cluster.processes[name].poll() is None, "it is the same process"

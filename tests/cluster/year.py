@@ -36,6 +36,7 @@ from tests.support.server_parts import wait_until
 
 ADMIN_S = 120.0
 CALM_ANSWERS = 60
+EQUAL_S = 600.0  # holds end for a minute more, and to read five ledgers of many rounds takes a while
 OF_A_BACKUP = {"applied", "deed"}  # tables in which it is noted, before it is taken
 OF_THE_CLUSTER_ITSELF = {"cluster", "member", "removed", "applied"}  # a restored cluster has its own
 
@@ -130,7 +131,7 @@ class Year:
                 for number in range(1, rounds + 1):
                     self._one_round(number)
                 self.customers.wait_for_more(CALM_ANSWERS)
-            ledger = wait_until_equal(self.cluster, deadline_s=60)
+            ledger = wait_until_equal(self.cluster, deadline_s=EQUAL_S)
             assert_files_are_sound(self.cluster)
             assert_kept(ledger, self.customers)
             self._compare_restored(self._ledger_of_a_backup())
@@ -254,9 +255,9 @@ class Year:
     def _ledger_of_a_backup(self) -> dict[str, Rows]:
         """Return the ledger as it was when the last backup was taken: holds may end at any time."""
         while True:
-            before = wait_until_equal(self.cluster)
+            before = wait_until_equal(self.cluster, deadline_s=EQUAL_S)
             self._take_backup()
-            after = wait_until_equal(self.cluster)
+            after = wait_until_equal(self.cluster, deadline_s=EQUAL_S)
             if all(rows == before[table] for table, rows in after.items() if table not in OF_A_BACKUP):
                 return after
 

@@ -22,10 +22,11 @@ from hypothesis.strategies import SearchStrategy
 from atm.config import Address
 from atm.raft.messages import AppendEntries, RequestVote, RequestVoteResponse
 from atm.server.security.peppers import read_peppers
-from atm.tls.credentials import Credentials, client_credentials, node_credentials
+from atm.tls.credentials import Credentials
+from atm.tls.of_cluster import client_credentials, node_credentials
 from atm.tls.tls_socket import TlsSocket, connect_tls
 from atm.version import FEATURE_LEVEL_MAX, PROTOCOL_MAX, PROTOCOL_MIN, RELEASE
-from atm.wire.client_messages import decode_client_reply, decode_client_request
+from atm.wire.client_messages import decode_client_reply
 from atm.wire.codec import Malformed, encode
 from atm.wire.framing import CLIENT_FRAME_BYTES_MAX, PEER_FRAME_BYTES_MAX, FrameReader, FrameTooLarge, frame
 from atm.wire.peer_messages import (
@@ -42,6 +43,7 @@ from atm.wire.peer_messages import (
     decode_hello_reply,
     decode_peer_message,
 )
+from atm.wire.request_decoding import decode_client_request
 from tests.hostile.attacked import CHANGING_STRANGER, STRANGER, Attacked
 from tests.hostile.mutations import corpus, mutated
 from tests.support.certificates import Authority

@@ -1,5 +1,7 @@
 """Tries wheel and sdist on every supported Python that this machine has: `python -m tests.installed`.
 
+At the end it tries the wheel's page of lessons in a browser, if there are chromium and npm.
+
 Needs an index of packages. Exit code 0: each try went well. A Python that is not there is named: no failure.
 """
 
@@ -14,9 +16,13 @@ from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
+from playwright.sync_api import Error as PlaywrightError
+
 from atm.files import sha256_of
 from tests.installed.building import ROOT, build
+from tests.installed.learn_trial import try_learn
 from tests.installed.trial import Failed, Installation
+from tests.support.browser import chromium
 
 VERSIONS = ("3.11", "3.12", "3.13", "3.14")
 AT_ONCE = 2
@@ -31,7 +37,8 @@ def main() -> int:
         own.write_text(f"atm-raft @ {built.wheel.as_uri()} --hash=sha256:{sha256_of(built.wheel)}\n")
         found = [(version, next(_pythons(version), None)) for version in VERSIONS]
         tried = [trials.submit(_tried, version, python, own, built.sdist) for version, python in found]
-        return 0 if all(each.result() for each in tried) else 1
+        worked = [each.result() for each in tried]
+        return 0 if _tried_learn(own, folder) and all(worked) else 1
 
 
 def _tried(version: str, python: str | None, wheel: Path, sdist: Path) -> bool:
@@ -45,6 +52,23 @@ def _tried(version: str, python: str | None, wheel: Path, sdist: Path) -> bool:
         print(f"FAILED: Python {version}: {error}", flush=True)
         return False
     print(f"Python {version}: wheel and sdist install, and all commands run", flush=True)
+    return True
+
+
+def _tried_learn(wheel: Path, folder: Path) -> bool:
+    """Try the page of lessons of a wheel with the extra `web`; return whether nothing failed."""
+    if chromium() is None or shutil.which("npm") is None:
+        print("NOT TRIED: /learn of the wheel, which needs chromium and npm", flush=True)
+        return True
+    installation = Installation(sys.executable, folder / "learn")
+    try:
+        packages = str(ROOT / "requirements" / "web.txt")
+        installation.pip("install", "--require-hashes", "-r", packages, "-r", str(wheel))
+        try_learn(installation, folder / "assets")
+    except (Failed, subprocess.TimeoutExpired, PlaywrightError) as error:
+        print(f"FAILED: /learn of the wheel: {error}", flush=True)
+        return False
+    print("/learn of the wheel runs a seed in a browser, and its digest is that of here", flush=True)
     return True
 
 

@@ -24,7 +24,7 @@ def built(tmp_path_factory: pytest.TempPathFactory) -> Distributions:
 def test_the_wheel_is_the_package_and_its_data_and_nothing_else(built: Distributions) -> None:
     files = files_of_wheel(built.wheel)
     package = {str(path.relative_to(ROOT)) for path in (ROOT / "atm").rglob("*") if path.is_file()}
-    package = {path for path in package if "__pycache__" not in path}
+    package = {path for path in package if "__pycache__" not in path} | {"atm/learn/sources.zip"}
     assert {path for path in files if not path.startswith(INFO)} == package
     assert {"atm/py.typed", "atm/ledger/schema.sql", "atm/admin/cluster.ini"} <= package
     assert files["atm/admin/cluster.ini"] == (ROOT / "cluster.ini").read_bytes()

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from atm.version import RELEASE
 
-COMMANDS = ("atm", "atm-admin", "atm-ledger", "atm-node", "atm-run")
+COMMANDS = ("atm", "atm-admin", "atm-ledger", "atm-node", "atm-run", "atm-web")
 TRY_S, INSTALL_S = 60, 300
 OF_THE_CALLER = ("ATM_CONFIG", "PYTHONPATH", "PYTHONHOME", "VENV", "VIRTUAL_ENV")
 NO_CONFIG = "atm: there is no cluster.ini in this folder, and ATM_CONFIG is not set: give --config FILE, "
@@ -25,8 +25,8 @@ class Installation:
     def __init__(self, python: str | Path, folder: Path) -> None:
         """Make it, of the interpreter `python`."""
         folder.mkdir()
-        self._venv, self._empty, self._state = folder / "venv", folder / "empty", folder / "state"
-        self._empty.mkdir()
+        self._venv, self.empty, self._state = folder / "venv", folder / "empty", folder / "state"
+        self.empty.mkdir()
         _run([str(python), "-m", "venv", "--without-pip", str(self._venv)])
 
     @property
@@ -57,6 +57,11 @@ class Installation:
         packages = self.site_packages()
         paths = [path for path in (packages / "atm").rglob("*") if path.is_file() and path.suffix != ".pyc"]
         return {str(path.relative_to(packages)): path.read_bytes() for path in paths}
+
+    def environment(self, **further: str) -> dict[str, str]:
+        """Return that of who has nothing but the installation."""
+        state = str(self._state)
+        return _environment() | {"XDG_STATE_HOME": state, "HOME": state} | further
 
     def try_all(self) -> None:
         """Try each command, as a newcomer would; raise `Failed`."""
@@ -89,7 +94,6 @@ class Installation:
     def _ran(
         self, program: str | Path, *arguments: str, typed: str = "", **environment: str
     ) -> subprocess.CompletedProcess[str]:
-        of_ours = {"XDG_STATE_HOME": str(self._state), "HOME": str(self._state)}
         return subprocess.run(
             [self._venv / "bin" / program, *arguments],
             input=typed,
@@ -97,8 +101,8 @@ class Installation:
             text=True,
             timeout=TRY_S,
             check=False,
-            cwd=self._empty,
-            env=_environment() | of_ours | environment,
+            cwd=self.empty,
+            env=self.environment(**environment),
         )
 
 

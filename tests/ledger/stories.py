@@ -18,10 +18,11 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import NamedTuple
 
-from atm.ledger.commands import LedgerReceipt, Query
+from atm.ledger.commands import LedgerReceipt, LoggedCommand, Query
 from atm.ledger.ledger import Ledger, Record
 from tests.ledger.audit import audit
 from tests.support.entries import amount, entry, seconds
+from tests.support.lanes import assert_same_on_postgresql
 
 MIDNIGHT_US = 1_700_006_400_000_000  # of a day in November 2023, UTC
 
@@ -45,7 +46,7 @@ def check_story(story: str) -> None:
     """Apply the story to a new ledger entry by entry, and check each row; then all of it in one batch.
 
     And once more entry by entry, but written only at the end. The ledgers must agree in every table and
-    receipt, and pass an audit.
+    receipt, and pass an audit. So must a ledger at the newest feature level and a lane on PostgreSQL.
     """
     given, rows = _read(story)
     one_by_one, at_once, gathered = Ledger(":memory:"), Ledger(":memory:"), Ledger(":memory:")
@@ -67,6 +68,9 @@ def check_story(story: str) -> None:
         assert [receipt for record in log for receipt in gathered.decide([record])] == receipts
         gathered.write()
         assert at_once.digest() == gathered.digest() == one_by_one.digest()
+        assert_same_on_postgresql(
+            [(time_us, asked) for _, time_us, asked in log if isinstance(asked, LoggedCommand)]
+        )
     finally:
         one_by_one.close()
         at_once.close()

@@ -186,6 +186,23 @@ def test_a_deed_says_the_roles_that_let_it_through_and_not_those_that_it_gave(bo
     ]
 
 
+def test_the_last_backup_that_was_begun_is_known_and_after_a_restart_too(tmp_path: Path) -> None:
+    books = Books(tmp_path / "ledger.db")
+    books.note("snapshot", "h1", "ada", A, id="s1")
+    assert books.note("backup_begin", "h2", "otto", OP, id="b1") == "not_allowed"
+    assert books.ledger.last_backup_us is None
+    assert books.note("backup_begin", "h2", "ada", A, id="b2") == "ok"
+    begun_us = time_us(books.ledger.applied_index)
+    books.do("c1 credit main 5")
+    books.note("backup_begin", "h2", "otto", OP, id="b3")
+    assert books.ledger.last_backup_us == begun_us
+    books.ledger.close()
+    books.ledger = Ledger(tmp_path / "ledger.db")
+    assert books.ledger.last_backup_us == begun_us
+    books.note("backup_begin", "h1", "ada", A, id="b4")
+    assert books.ledger.last_backup_us == time_us(books.ledger.applied_index) > begun_us
+
+
 def test_what_is_asked_of_the_servers_is_a_deed_without_a_receipt(books: Books) -> None:
     assert books.note("snapshot", "h1", "ada", A, id="s1") == "ok"
     assert books.note("snapshot", "h1", "ada", A, id="s1") == "ok", "asked again, it is done again"

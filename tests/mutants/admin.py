@@ -22,7 +22,7 @@ ADMIN = (
     Mutant(
         name="any leader is a bank",
         what="a leader that is cut off from the others counts as an available bank",
-        edits=(Edit("ask_all", "leader_ is not None and (a_ or b_)", "leader_ is not None"),),
+        edits=(Edit("ask_all", "leader_ is not None and (a_ or b_ or c_)", "leader_ is not None"),),
         caught_by=CLUSTER_TESTS + "test_a_leader_that_steps_down_meanwhile_is_not_believed",
     ),
     Mutant(
@@ -52,7 +52,7 @@ ADMIN = (
     Mutant(
         name="lost vote not seen",
         what="health calls a bank healthy that has a server without its vote: it accumulates over a year",
-        edits=(Edit("health:_reasons", "node_.voter is False", "False"),),
+        edits=(Edit("cluster_health:_reasons", "node_.voter is False", "False"),),
         caught_by=STATUS_TESTS + "test_what_weakens_the_bank_is_exit_code_1",
     ),
     Mutant(

@@ -34,11 +34,11 @@ APPROVALS = (
             Edit(
                 "taken_back",
                 """
-                outcome_, account_, opposites_ = _planned(unit_, command_, original_)
+                outcome_, account_, opposites_ = planned(unit_, command_, original_)
                 in_all_ = _taken_back(...) + _total(opposites_) if outcome_ is OK else 0
                 """,
                 """
-                outcome_, account_, opposites_ = _planned(unit_, command_, original_)
+                outcome_, account_, opposites_ = planned(unit_, command_, original_)
                 in_all_ = _total(_postings_of(unit_, original_)) if outcome_ is OK else 0
                 """,
             ),
@@ -120,7 +120,7 @@ APPROVALS = (
     Mutant(
         name="limits forgotten by a restart",
         what="after a restart this server decides alone what the others let wait",
-        edits=(Edit("SqliteRows.approval_limits", "map(...)", "()"),),
+        edits=(Edit("LedgerRows.approval_limits", "map(...)", "()"),),
         caught_by=TESTS + "test_limits_and_what_waits_outlive_a_restart",
     ),
     Mutant(

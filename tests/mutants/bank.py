@@ -17,7 +17,7 @@ BANK = (
         what="a crash leaves receipts of commands that moved nothing, and they never will",
         edits=(
             Edit(
-                "SqliteRows.write_unit",
+                "LedgerRows.write_unit",
                 "RECEIPT_ROWS.insert(cursor_, ...)",
                 """
                 RECEIPT_ROWS.insert(cursor_, ...)
@@ -101,7 +101,7 @@ BANK = (
     Mutant(
         name="details are no contents",
         what="a transfer to another account is answered with the receipt of the first one",
-        edits=(Edit("contents_of", '_json({"target": target_} | _besides(...))', "None"),),
+        edits=(Edit("contents_of", """f'{{"target":"{target_}"}}'""", "None"),),
         caught_by=REPEATS + "test_other_contents_under_the_same_id_are_refused_and_change_nothing",
     ),
     Mutant(

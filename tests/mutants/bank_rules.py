@@ -37,7 +37,7 @@ BANK_RULES = (
         what="the amount of a reversal is asked and not heeded",
         edits=(
             Edit(
-                "_planned",
+                "reversals:planned",
                 "postings_[0].opposite(amount_)",
                 "postings_[0].opposite(postings_[0].amount_minor)",
             ),
@@ -47,7 +47,7 @@ BANK_RULES = (
     Mutant(
         name="reversal of more than there was",
         what="a reversal gives back more than its original took",
-        edits=(Edit("_planned", "amount_ > total_ or ...", "False or ..."),),
+        edits=(Edit("reversals:planned", "amount_ > total_ or ...", "False or ..."),),
         caught_by=REVERSAL_TESTS + "test_a_reversal_may_be_of_a_part_and_then_there_is_no_other",
     ),
     Mutant(
@@ -104,6 +104,12 @@ BANK_RULES = (
         name="locked at the fourth wrong PIN",
         what="there is one guess more than the bank says",
         edits=(Edit("WRONG_PINS_MAX", "WRONG_PINS_MAX = 3", "WRONG_PINS_MAX = 4"),),
+        caught_by=PIN_TESTS + "test_three_wrong_pins_in_a_row_lock_the_account_until_it_is_unlocked",
+    ),
+    Mutant(
+        name="payer's PIN not asked for",
+        what="money leaves an account that has a PIN without it",
+        edits=(Edit("may_pay", "account_.pin is None", "True"),),
         caught_by=PIN_TESTS + "test_three_wrong_pins_in_a_row_lock_the_account_until_it_is_unlocked",
     ),
     Mutant(
@@ -192,7 +198,7 @@ BANK_RULES = (
     Mutant(
         name="last line of a page left out of the next",
         what="the posting between two pages of a statement is never shown",
-        edits=(Edit("_page", "page_[-1].posting", "page_[-1].posting - 1"),),
+        edits=(Edit("inquiries:_page", "page_[-1].posting", "page_[-1].posting - 1"),),
         caught_by=INQUIRY_TESTS + "test_the_pages_of_a_statement_are_the_whole_of_it",
     ),
     Mutant(

@@ -12,11 +12,13 @@ from tests.mutants.client import CLIENT
 from tests.mutants.core import CORE
 from tests.mutants.core_members import CORE_MEMBERS
 from tests.mutants.core_snapshot import CORE_SNAPSHOT
+from tests.mutants.crossings import CROSSINGS
 from tests.mutants.currencies import CURRENCIES
 from tests.mutants.deeds import DEEDS
 from tests.mutants.details import DETAILS
 from tests.mutants.durability import DURABILITY
 from tests.mutants.elections import ELECTIONS
+from tests.mutants.events import EVENTS
 from tests.mutants.files import FILES
 from tests.mutants.folders import FOLDERS
 from tests.mutants.foreign import FOREIGN
@@ -24,7 +26,12 @@ from tests.mutants.forged import FORGED
 from tests.mutants.format import FORMAT
 from tests.mutants.guards import GUARDS
 from tests.mutants.install import INSTALL
+from tests.mutants.lanes import LANES
+from tests.mutants.learn import LEARN
+from tests.mutants.lines import LINES
+from tests.mutants.local_postgres import LOCAL_POSTGRES
 from tests.mutants.members import MEMBERS
+from tests.mutants.metrics import METRICS
 from tests.mutants.parts import PARTS
 from tests.mutants.peppers import PEPPERS
 from tests.mutants.permissions import PERMISSIONS
@@ -41,9 +48,11 @@ from tests.mutants.strangers import STRANGERS
 from tests.mutants.survivors import SURVIVORS
 from tests.mutants.teller import TELLER
 from tests.mutants.tls import TLS
+from tests.mutants.web import WEB
 
 MUTANTS = (
     *ELECTIONS,
+    *EVENTS,
     *REPLICATION,
     *CORE,
     *CORE_MEMBERS,
@@ -58,6 +67,9 @@ MUTANTS = (
     *FORMAT,
     *GUARDS,
     *INSTALL,
+    *LANES,
+    *CROSSINGS,
+    *METRICS,
     *MEMBERS,
     *BANK,
     *BANK_RULES,
@@ -81,7 +93,11 @@ MUTANTS = (
     *BULK,
     *CLIENT,
     *QUOTAS,
+    *LINES,
     *FOREIGN,
+    *WEB,
+    *LEARN,
+    *LOCAL_POSTGRES,
 )
 
 # Random runs hardly ever show these: each needs a scripted test, whatever the simulation finds.

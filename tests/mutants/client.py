@@ -6,6 +6,7 @@ from tests.mutants.edit import Edit
 from tests.mutants.mutant import Mutant
 
 ASYNC_TESTS = "tests/client/test_async_client.py::"
+MEMBERS_TESTS = "tests/client/test_members_learned.py::"
 RECEIPT_TESTS = "tests/client/test_receipts.py::"
 WATCH_TESTS = "tests/client/test_watch.py::"
 
@@ -21,6 +22,36 @@ CLIENT = (
         what="a false server's reply without what was asked for has the type that says it is there",
         edits=(Edit("receipt_of", "kind_of(...) if is_ok_ else Refusal", "Accepted if is_ok_ else Refusal"),),
         caught_by=RECEIPT_TESTS + "test_a_reply_that_lacks_what_was_asked_for_is_none",
+    ),
+    Mutant(
+        name="servers of the start for ever",
+        what="a client whose servers were all replaced finds nobody",
+        edits=(Edit("learn_members", "isinstance(came_, StatusReply)", "False"),),
+        caught_by=MEMBERS_TESTS + "test_a_client_goes_on_when_all_its_servers_were_replaced",
+    ),
+    Mutant(
+        name="members learned only after trouble",
+        what="a client whose leader goes on answering does not learn that all others were replaced",
+        edits=(
+            Edit(
+                "Route.members_are_due",
+                "LEARN_AGAIN_S if self._has_reason_to_learn else LEARN_EVERY_S",
+                "LEARN_AGAIN_S if self._has_reason_to_learn else 10 * LEARN_EVERY_S",
+            ),
+        ),
+        caught_by=MEMBERS_TESTS + "test_members_are_due_now_and_then",
+    ),
+    Mutant(
+        name="older members believed",
+        what="a server that lags behind sends a client back to where a member was before",
+        edits=(Edit("Route.note_members", "index_ < self._members_index", "False"),),
+        caught_by=MEMBERS_TESTS + "test_older_members_than_those_known_are_ignored",
+    ),
+    Mutant(
+        name="around the tunnel",
+        what="a client leaves the address that it was given, which answers, for one that it may not reach",
+        edits=(Edit("Route._where", "not self._last_failure[member_.name]", "False"),),
+        caught_by=MEMBERS_TESTS + "test_a_member_that_answers_where_it_was_given_is_asked_there",
     ),
     Mutant(
         name="PINs in plain text",
@@ -50,7 +81,7 @@ CLIENT = (
     Mutant(
         name="a feed with a gap",
         what="a feed of postings goes on where one was left out or changed",
-        edits=(Edit("Feed._note", "posting_.hash != expected_", "False"),),
+        edits=(Edit("feed:_note", "posting_.hash != expected_", "False"),),
         caught_by=WATCH_TESTS + "test_a_posting_that_does_not_follow_the_one_before_is_told",
     ),
     Mutant(
@@ -62,7 +93,7 @@ CLIENT = (
     Mutant(
         name="a feed ahead of its journal",
         what="a feed waits at the end of a journal that has lost what it told before",
-        edits=(Edit("Feed.take", "self._hash not in (None, page_.hash)", "False"),),
+        edits=(Edit("Feed.take", "journal_.hash not in (None, page_.hash)", "False"),),
         caught_by=WATCH_TESTS + "test_a_journal_that_ends_before_the_feed_is_told",
     ),
 )

@@ -276,7 +276,7 @@ CORE_MEMBERS = (
         edits=(
             Edit(
                 "Raft._handle_timeout_now",
-                "self._become_candidate(transfer=True)",
+                "self._become_candidate(...)",
                 "self._become_pre_candidate()",
             ),
         ),

@@ -119,4 +119,18 @@ DEEDS = (
         ),
         caught_by=SOURCE + "test_a_backup_that_cannot_be_recorded_gets_nothing_and_keeps_no_place",
     ),
+    Mutant(
+        name="a refused backup is one",
+        what="whoever may take no backup silences the alarm that there is none",
+        edits=(
+            Edit("UnitOfWork.last_backup_us", "(op_, outcome_) == BACKUP_BEGUN", "op_ == BACKUP_BEGUN[0]"),
+        ),
+        caught_by=ROLES + "test_the_last_backup_that_was_begun_is_known_and_after_a_restart_too",
+    ),
+    Mutant(
+        name="a restart forgets the backups",
+        what="after a restart of all servers there seems to be no backup",
+        edits=(Edit("Ledger._begin", "self._rows.last_backup_us() if has_level_2_ else None", "None"),),
+        caught_by=ROLES + "test_the_last_backup_that_was_begun_is_known_and_after_a_restart_too",
+    ),
 )

@@ -96,7 +96,7 @@ DETAILS = (
     Mutant(
         name="limits are forgotten by a restart",
         what="a ceiling is lost with the memory",
-        edits=(Edit("SqliteRows.write_unit", "ACCOUNT_LIMIT_ROWS.insert(...)", "pass"),),
+        edits=(Edit("LedgerRows.write_unit", "ACCOUNT_LIMIT_ROWS.insert(...)", "pass"),),
         caught_by=LIMIT_TESTS + "test_a_ceiling_outlives_a_restart",
     ),
     Mutant(
@@ -138,7 +138,7 @@ DETAILS = (
     Mutant(
         name="a repetition names no leg",
         what="what a receipt says besides is not kept",
-        edits=(Edit("SqliteRows.write_unit", "RECEIPT_DETAIL_ROWS.insert(...)", "pass"),),
+        edits=(Edit("LedgerRows.write_unit", "RECEIPT_DETAIL_ROWS.insert(...)", "pass"),),
         caught_by=LEG_TESTS + "test_the_receipt_says_which_leg_was_refused_and_so_does_every_repetition",
     ),
     Mutant(
@@ -146,7 +146,7 @@ DETAILS = (
         what="of requests that come again in one batch, those behind a refused batch are done again",
         edits=(
             Edit(
-                "SqliteRows.look_up",
+                "LedgerRows.look_up",
                 "self._execute(RECEIPTS, (_json_list(new_ids_),)).fetchall()",
                 "self._execute(RECEIPTS, (_json_list(new_ids_),))",
             ),
@@ -169,7 +169,7 @@ DETAILS = (
     Mutant(
         name="feed without texts",
         what="a feed takes a posting with a code or a text for one that does not follow",
-        edits=(Edit("Feed._note", "Remark(...) if has_remark_ else None", "None"),),
+        edits=(Edit("feed:_note", "Remark(...) if has_remark_ else None", "None"),),
         caught_by="tests/client/test_watch.py::test_the_hashes_cover_codes_and_texts",
     ),
     Mutant(

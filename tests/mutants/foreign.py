@@ -6,6 +6,7 @@ from tests.mutants.edit import Edit
 from tests.mutants.mutant import Mutant
 
 TESTS = "tests/office/test_foreign.py::"
+FUNDS_TESTS = "tests/office/test_foreign_funds.py::"
 
 FOREIGN = (
     Mutant(
@@ -75,5 +76,24 @@ FOREIGN = (
         what="the bank refuses in the middle of an import what was told as possible",
         edits=(Edit("_as_one_request", "CASH in (leg_.account, leg_.target)", "False"),),
         caught_by=TESTS + "test_a_line_of_hledger_that_cannot_be_carried_over_is_named",
+    ),
+    Mutant(
+        name="no ceiling is foreseen",
+        what="an import stops half-way at a balance over its ceiling",
+        edits=(Edit("foreseen", "each_.ceiling is not None", "False"),),
+        caught_by=FUNDS_TESTS
+        + "test_a_balance_over_its_ceiling_is_told_with_the_first_line_and_the_most_that_is_over",
+    ),
+    Mutant(
+        name="what is booked counts twice",
+        what="an import that is repeated is refused for want of money",
+        edits=(Edit("_not_booked", "not (is_done(request_.command, found_) and ...)", "True"),),
+        caught_by=FUNDS_TESTS + "test_what_is_booked_already_does_not_count_again",
+    ),
+    Mutant(
+        name="the currency behind a name is passed over",
+        what="an account of the list is opened in the bank's first currency for ever",
+        edits=(Edit("openings", "said_[0] if said_ else currency_", "currency_"),),
+        caught_by="tests/office/test_openings.py::test_each_line_names_an_account_and_maybe_its_currency",
     ),
 )

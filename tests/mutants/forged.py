@@ -57,12 +57,12 @@ FORGED = (
                 """
                 if message_.term > self.term and not _is_hypothetical(message_):
                     term_limit_.consume(message_.term - self.term)
-                    self._become_follower(message_.term, leader=None)
+                    ...
                 """,
                 """
                 term_limit_.consume(message_.term - self.term)
                 if message_.term > self.term and not _is_hypothetical(message_):
-                    self._become_follower(message_.term, leader=None)
+                    ...
                 """,
             ),
         ),
@@ -178,7 +178,7 @@ FORGED = (
         what="a peer that lost its disk is refused for minutes, since its old connection is never probed",
         edits=(
             Edit(
-                "PeerServer.connect",
+                "PeerListener.connect",
                 "tune(sock_, idle_s=PEER_IDLE_S, interval_s=PEER_PROBE_S, probes=PEER_PROBES)",
                 "tune(sock_)",
             ),

@@ -17,7 +17,7 @@ FORMAT = (
     Mutant(
         name="actor not stored",
         what="every receipt says that it was asked for locally",
-        edits=(Edit("_receipt_row", "record_.actor", '"local"'),),
+        edits=(Edit("receipt_row", "record_.actor", '"local"'),),
         caught_by=CLUSTER_TESTS + "test_a_receipt_keeps_the_actor",
     ),
     Mutant(
@@ -26,8 +26,8 @@ FORMAT = (
         edits=(
             Edit(
                 "PeerConnection._forwarded",
-                "PendingRequest(self, number_, request_, payload_, actor_, forwarded=True, roles=roles_)",
-                "PendingRequest(self, number_, request_, payload_, self._peer, forwarded=True, roles=roles_)",
+                "PendingRequest(self, number_, request_, payload_, actor_, ...)",
+                "PendingRequest(self, number_, request_, payload_, self._peer, ...)",
             ),
         ),
         caught_by=PEER_TESTS + "test_forwarded_requests_are_checked_one_by_one",

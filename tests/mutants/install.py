@@ -113,8 +113,8 @@ INSTALL = (
         edits=(
             Edit(
                 "run:main",
-                "options_.config or found_config() or _own_bank()",
-                "options_.config or _own_bank()",
+                "options_.config or found_config()",
+                "options_.config",
             ),
         ),
         caught_by="tests/test_run.py::test_the_file_of_the_environment_is_used_before_a_bank_of_ones_own",

@@ -12,13 +12,13 @@ PARTS = (
     Mutant(
         name="refund forgets those before",
         what="each part is bounded by the whole original, and many of them give more than it took",
-        edits=(Edit("_planned", "total_ - _taken_back(...)", "total_"),),
+        edits=(Edit("reversals:planned", "total_ - _taken_back(...)", "total_"),),
         caught_by=REFUND_TESTS + "test_parts_come_back_until_their_sum_is_the_whole",
     ),
     Mutant(
         name="refund counts the last part only",
         what="the sum of what was taken back is that of the last refund",
-        edits=(Edit("_note_reversal", "_taken_back(...) + amount_", "amount_"),),
+        edits=(Edit("note_reversal", "_taken_back(...) + amount_", "amount_"),),
         caught_by=REFUND_TESTS + "test_parts_come_back_until_their_sum_is_the_whole",
     ),
     Mutant(
@@ -30,13 +30,13 @@ PARTS = (
     Mutant(
         name="refunds not stored",
         what="the bank forgets all reversals but the first",
-        edits=(Edit("SqliteRows.write_unit", "REFUND_ROWS.insert(...)", "pass"),),
+        edits=(Edit("LedgerRows.write_unit", "REFUND_ROWS.insert(...)", "pass"),),
         caught_by=REFUND_TESTS + "test_parts_come_back_until_their_sum_is_the_whole",
     ),
     Mutant(
         name="refunds below level 2",
         what="servers of two releases decide a second reversal differently",
-        edits=(Edit("_planned", "unit_.feature_level < PARTS_LEVEL and left_ < total_", "False"),),
+        edits=(Edit("reversals:planned", "unit_.feature_level < PARTS_LEVEL and left_ < total_", "False"),),
         caught_by=REFUND_TESTS
         + "test_below_feature_level_2_there_is_one_reversal_and_the_rest_can_be_taken_back_later",
     ),
@@ -49,7 +49,7 @@ PARTS = (
     Mutant(
         name="lookup tells the first reversal",
         what="who looks a payment up before a further refund is told that less was taken back",
-        edits=(Edit("SqliteRows.last_refund", "self.has_level_2", "False"),),
+        edits=(Edit("LedgerRows.last_refund", "self.has_level_2", "False"),),
         caught_by=REFUND_TESTS + "test_a_lookup_names_the_last_reversal_and_the_sum_of_all",
     ),
     Mutant(
@@ -128,7 +128,7 @@ PARTS = (
     Mutant(
         name="raises not stored",
         what="after a restart nobody knows how much of a raised hold counts",
-        edits=(Edit("SqliteRows.write_unit", "RAISED_HOLD_ROWS.insert(...)", "pass"),),
+        edits=(Edit("LedgerRows.write_unit", "RAISED_HOLD_ROWS.insert(...)", "pass"),),
         caught_by="tests/ledger/test_parts_audit.py::test_a_sound_ledger_with_parts_has_no_problem",
     ),
     Mutant(

@@ -47,21 +47,13 @@ QUOTAS = (
     Mutant(
         name="lines of strangers hide those of members",
         what="a stranger's hellos use up the lines, and a member that is refused is never told",
-        edits=(Edit("PeerServer._report_about", "self._handshake.roster.member(name_) is None", "True"),),
-        caught_by=PEER_TESTS
-        + "test_lines_about_one_hide_none_about_another_and_none_for_longer_than_a_minute",
-    ),
-    Mutant(
-        name="lines left out are not counted",
-        what="who reads the lines takes a flood for a few tries",
-        edits=(Edit("PeerServer.service_actions", "each_.flush()", "pass"),),
-        caught_by=PEER_TESTS
-        + "test_lines_about_one_hide_none_about_another_and_none_for_longer_than_a_minute",
+        edits=(Edit("PeerServer._about", "self._handshake.roster.member(name_) is None", "True"),),
+        caught_by=PEER_TESTS + "test_lines_about_one_hide_none_about_another",
     ),
     Mutant(
         name="lines in the name of another",
         what="a server whose certificate names it uses up the lines about another one",
-        edits=(Edit("PeerServer._report_about", "connection_.tls is not None", "False"),),
+        edits=(Edit("PeerServer._about", "connection_.tls is not None", "False"),),
         caught_by=PEER_TESTS + "test_over_tls_a_line_is_about_whom_the_certificate_names",
     ),
     Mutant(

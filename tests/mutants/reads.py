@@ -98,7 +98,7 @@ READS = (
     Mutant(
         name="unknown reported as certainly not done",
         what="a client whose command may have been done is told that it was not, and does it again",
-        edits=(Edit("RequestRouter._end_forwarded", "isinstance(request_, Read)", "True"),),
+        edits=(Edit("without_answer", "isinstance(request_, Read)", "True"),),
         caught_by=DESK_TESTS + "test_a_forwarded_request_without_a_reply_is_unknown",
     ),
     Mutant(

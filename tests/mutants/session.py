@@ -103,16 +103,4 @@ SESSION = (
         caught_by="tests/client/test_cluster_status.py::"
         "test_what_a_busy_node_says_is_in_the_status_in_place_of_its_own",
     ),
-    Mutant(
-        name="newline in a piece of its own",
-        what="lines of two threads are torn: one's newline comes behind the other's line",
-        edits=(
-            Edit(
-                "server.main:_say",
-                "print(f'{line_}\\n', end='', flush=True)",
-                "print(line_, flush=True)",
-            ),
-        ),
-        caught_by="tests/server/test_main.py::test_each_line_is_written_in_one_piece_as_several_threads_write",
-    ),
 )

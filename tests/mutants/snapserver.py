@@ -81,7 +81,7 @@ SNAPSERVER = (
     Mutant(
         name="failed snapshot tried at once",
         what="a disk without room is filled again and again",
-        edits=(Edit("Snapshotter._report_failure", "self._retry_in_ticks = RETRY_TICKS", "pass"),),
+        edits=(Edit("Snapshotter._tell_failure", "self._retry_in_ticks = RETRY_TICKS", "pass"),),
         caught_by=TAKING + "test_after_a_failure_it_waits_a_minute_and_nothing_was_cut",
     ),
     Mutant(

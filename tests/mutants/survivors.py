@@ -48,7 +48,7 @@ SURVIVORS = (
     Mutant(
         name="accounts kept without a bound",
         what="a node's memory grows with every account that was ever used",
-        edits=(Edit("SqliteRows.begin_unit", "len(accounts_) > ACCOUNTS_KEPT_MAX", "False"),),
+        edits=(Edit("LedgerRows.begin_unit", "len(accounts_) > ACCOUNTS_KEPT_MAX", "False"),),
         caught_by=STORE_TESTS + "test_accounts_in_memory_are_bounded_however_many_there_are",
     ),
     Mutant(

@@ -56,7 +56,7 @@ TLS = (
     Mutant(
         name="hello of another",
         what="a server says hello in the name of another, and is believed",
-        edits=(Edit("_of_another", "connection_.tls.identity.name == hello_.node", "True"),),
+        edits=(Edit("of_another", "connection_.tls.identity.name == hello_.node", "True"),),
         caught_by=PORT_TESTS + "test_a_node_cannot_speak_for_another",
     ),
     Mutant(

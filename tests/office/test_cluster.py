@@ -241,7 +241,7 @@ def test_books_of_another_program_are_told_first_and_booked_once(
     for said in (
         "3 postings booked, 0 had been",
         "0 postings booked, 3 had been",
-        "1 postings booked, 3 had been",
+        "1 posting booked, 3 had been",
     ):
         if said.startswith("1"):
             (tmp_path / "bank.csv").write_text(f"{rows}2026-01-03,Shop,-1\n")

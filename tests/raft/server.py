@@ -7,6 +7,7 @@ from collections.abc import Callable
 from atm.raft.checked import CheckedRaft
 from atm.raft.config import RaftConfig
 from atm.raft.configurations import members_of
+from atm.raft.events import CoreEvent
 from atm.raft.log import LogStart
 from atm.raft.membership import Configuration
 from atm.raft.messages import ConfirmedRead, Entry, EntryKind, NodeId, Snapshot
@@ -31,6 +32,7 @@ class Server:
         self.disk = ""  # the store id of the disk; another one after a wipe
         self.founding = founding
         self.applied: list[Entry] = []
+        self.events: list[CoreEvent] = []  # what its cores have reported
         self.reads: list[ConfirmedRead] = []
         self.dropped_reads: list[int] = []
         self.crash_before: str | None = None
@@ -83,6 +85,7 @@ class Server:
             random=self._random,
             configuration=self._configuration(),
             snapshot=self.snapshot,
+            on_event=self.events.append,
         )
 
     def _configuration(self) -> tuple[int, Configuration] | None:

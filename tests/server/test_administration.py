@@ -35,12 +35,12 @@ from atm.wire.client_messages import (
 )
 from atm.wire.codec import encode
 from atm.wire.log_entries import decode_command, decode_entry
+from tests.support.hellos import hello_of
 from tests.support.server_parts import (
     FakeCore,
     Recorder,
     ReplyRecorder,
     credit,
-    hello_of,
     keeper_of,
     query,
     requests,

@@ -214,7 +214,9 @@ def test_replies_longer_than_the_socket_holds_arrive_whole_while_others_are_serv
         last = int(backup.ask(BEGIN)["last_index"])
         wanted = frame(encode(BackupEntries(id="e", first=1, last=last)))
         backup.socket.sendall(wanted * REPLIES)
-        reader = server.server._client_server._backups._reader
+        source = server.server._client_server._backups
+        assert isinstance(source, BackupSource)
+        reader = source._reader
         assert reader is not None
         assert isinstance(reader.owner, ClientConnection)
         wait_until(lambda: bool(server.server._client_server.blocked))
@@ -231,6 +233,7 @@ def test_replies_longer_than_the_socket_holds_arrive_whole_while_others_are_serv
 
 def test_the_process_ends_with_the_connection(server: RunningServer) -> None:
     source = server.server._client_server._backups
+    assert isinstance(source, BackupSource)
     with BackupWire(server) as first:
         wait_until(lambda: first.ask(BEGIN)["outcome"] == "ok")
         pid = pid_of(source)

@@ -19,11 +19,12 @@ from atm.server.clients.client_connection import ClientConnection
 from atm.server.clients.rates import Rate
 from atm.server.clients.slots import SlotCount
 from atm.server.group.inbox import Inbox, PendingRequest
+from atm.server.metrics.counters import RefusedRequests
 from atm.server.net.connection import Connection
 from atm.server.net.places import Places
 from atm.server.net.reader import Reader
 from atm.wire.backup_messages import BackupRequest
-from atm.wire.client_messages import ClientRequest, ErrorReply, Status, TakeSnapshot, Verify
+from atm.wire.client_messages import ClientRequest, ErrorReply, Events, Status, TakeSnapshot, Verify
 from atm.wire.codec import encode
 from atm.wire.framing import CLIENT_FRAME_BYTES_MAX, FrameReader, frame
 from tests.support.server_parts import DEADLINE_S, credit, wait_until
@@ -42,6 +43,7 @@ class FakeOwner:
         self._lock = Lock()
         self.inbox = Inbox(self._lock)
         self.slot_count = SlotCount(lambda: ())
+        self.refused = RefusedRequests()
         self.operators_only = False
         self.sealing = Event()
         self.owners: list[str] = []  # of the PINs to seal
@@ -68,6 +70,9 @@ class FakeOwner:
     def audit(self, connection: ClientConnection, request: Verify) -> None:
         assert self.may_end.wait(DEADLINE_S)
         connection.send(frame(encode({"id": request.id, "outcome": "audited"})))
+
+    def give_events(self, connection: ClientConnection, request: Events) -> None:
+        raise AssertionError("no test here asks for events")
 
     def give_to_backup(
         self, connection: ClientConnection, request: BackupRequest, actor: str, roles: int
@@ -363,7 +368,7 @@ def test_no_connection_has_slots_if_all_together_have_too_many(
 
 
 def test_who_asks_too_often_is_told_so(client: Client) -> None:
-    client.connection.rate = Rate("ann", 1, lambda: 0.0)
+    client.connection.rate = Rate("ann", 1, lambda: 0.0, lambda owner, refusal: None)
     assert client.bring(credit("a"), credit("b"), credit("c"))
     payload = client.answer()
     assert (payload["id"], payload["outcome"]) == ("c", "busy")

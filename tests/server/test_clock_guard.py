@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import logging
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from atm.server.group.clock_guard import FORGOTTEN_AFTER_S, REPORTS_COUNTED, ClockGuard
 from atm.wire.peer_messages import NodeReport
+from tests.support.collecting import collecting
 
 NOON_US = 10**15
 SKEW_US = 2_000_000
@@ -27,7 +30,7 @@ class Story:
             voters=lambda: tuple(self.off_us),
             clock=lambda: self.since_start_s,
             wall_clock_us=lambda: self.wall_us("n1"),
-            report=self.said.append,
+            logger=collecting(self.said, level=logging.INFO),
         )
 
     @property

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 import json
 import re
 from contextlib import ExitStack
@@ -11,11 +10,13 @@ from pathlib import Path
 from time import sleep
 
 import pytest
+from msgspec import structs
 
 from atm.config import Cluster
 from atm.server.group.recovery import ClusterMismatch
 from atm.server.server import Server
 from atm.wire.client_messages import Status
+from tests.support.collecting import collecting
 from tests.support.server_parts import RunningServer, Wire, cluster_of, credit, query, wait_until
 
 NAMES = ("n1", "n2", "n3")
@@ -44,7 +45,7 @@ def run_once(cluster: Cluster, request_id: str) -> str:
 
 def stop_line(cluster: Cluster, name: str) -> str:
     with pytest.raises(ClusterMismatch) as refused:
-        Server(cluster, name, say=print, report=print)
+        Server(cluster, name, say=print, logger=collecting([]))
     assert "\n" not in str(refused.value)
     return str(refused.value)
 
@@ -66,7 +67,7 @@ def test_a_node_writes_no_id_before_a_majority_has_it(tmp_path: Path) -> None:
 def test_servers_move_to_other_addresses_with_all_they_have(tmp_path: Path) -> None:
     cluster = cluster_of(tmp_path, *NAMES)
     before = run_once(cluster, "c1")
-    moved = dataclasses.replace(cluster_of(tmp_path, *NAMES), data_dir=cluster.data_dir)
+    moved = structs.replace(cluster_of(tmp_path, *NAMES), data_dir=cluster.data_dir)
     assert moved.identity() != cluster.identity()
     assert run_once(moved, "c2") == before
 
@@ -76,7 +77,7 @@ def test_one_server_moves_while_the_others_still_read_of_its_old_address(tmp_pat
     cluster = cluster_of(tmp_path, *NAMES)
     run_once(cluster, "c1")
     others = cluster_of(tmp_path / "spare", "n3").nodes
-    moved = dataclasses.replace(cluster, nodes=cluster.nodes | others)
+    moved = structs.replace(cluster, nodes=cluster.nodes | others)
     with (
         RunningServer(cluster, "n1") as one,
         RunningServer(cluster, "n2"),
@@ -92,7 +93,7 @@ def test_one_server_moves_while_the_others_still_read_of_its_old_address(tmp_pat
 def test_a_server_of_another_cluster_at_the_very_addresses_is_refused(tmp_path: Path) -> None:
     cluster = cluster_of(tmp_path, *NAMES)
     run_once(cluster, "c1")
-    again = dataclasses.replace(cluster, data_dir=tmp_path / "another life")
+    again = structs.replace(cluster, data_dir=tmp_path / "another life")
     again.data_dir.mkdir()
     run_once(again, "c1")
     with RunningServer(cluster, "n1") as one, RunningServer(again, "n2") as two:
@@ -108,7 +109,7 @@ def test_the_log_says_who_is_a_member_and_a_difference_of_cluster_ini_is_said(
     cluster = cluster_of(tmp_path, *NAMES)
     run_once(cluster, "c1")
     nodes = cluster.nodes | cluster_of(tmp_path / "spare", "n4").nodes
-    other = dataclasses.replace(cluster, nodes={name: nodes[name] for name in names})
+    other = structs.replace(cluster, nodes={name: nodes[name] for name in names})
     with RunningServer(other, "n1") as one, RunningServer(cluster, "n2"), RunningServer(cluster, "n3"):
         wait_until(partial(served, one, "c2"))
         with Wire(one.client) as wire:

@@ -55,6 +55,7 @@ def test_an_outbox_over_its_limit_ends_the_connection(pair: Pair) -> None:
     for _ in range(100):
         connection.send(b"x" * 10_000)
     assert not connection.open
+    assert connection.given_up
     assert not blocked
     while theirs.recv(65536):
         pass  # until the end of the stream, which is what this waits for
@@ -70,6 +71,7 @@ def test_a_peer_that_takes_nothing_for_too_long_is_dropped(
     connection.retry()
     connection.retry()
     assert not connection.open
+    assert connection.given_up
 
 
 def test_a_drop_wakes_the_reading_thread_and_sends_go_nowhere(pair: Pair) -> None:

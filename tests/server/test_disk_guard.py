@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import logging
 from pathlib import Path
 
 import pytest
 
 from atm.server.group.disk_guard import MIB, START_BYTES_MIN, DiskGuard, NoRoom, Room, check_room, room_in
+from tests.support.collecting import collecting
 
 LARGE = 1_000_000 * MIB
 
@@ -15,7 +17,9 @@ class Story:
     def __init__(self, reserve_mib: int = 256) -> None:
         self.free, self.size = LARGE, LARGE
         self.said: list[str] = []
-        self.guard = DiskGuard(lambda: Room(self.free, self.size), reserve_mib * MIB, self.said.append)
+        self.guard = DiskGuard(
+            lambda: Room(self.free, self.size), reserve_mib * MIB, collecting(self.said, level=logging.INFO)
+        )
 
     def look_at(self, free: int, size: int = LARGE) -> bool:
         self.free, self.size = free, size

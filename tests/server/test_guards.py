@@ -13,6 +13,7 @@ from atm.server.group.disk_guard import DiskGuard, Room
 from atm.server.group.guards import NO_SPACE, REPORT_S, Guards
 from atm.server.group.ledger_comparison import LedgerComparison
 from atm.wire.peer_messages import CheckLedger, NodeReport, PeerReport
+from tests.support.collecting import collecting
 from tests.support.server_parts import FakeCore
 
 NOON_US = 10**15
@@ -50,11 +51,16 @@ class Story:
                 voters=voters,
                 clock=clock,
                 on_wrong=ignore,
-                report=ignore,
+                logger=collecting([]),
             ),
-            DiskGuard(lambda: Room(self.free, 10**12), 1000, ignore),
+            DiskGuard(lambda: Room(self.free, 10**12), 1000, collecting([])),
             ClockGuard(
-                "n1", skew_us=2_000_000, voters=voters, clock=clock, wall_clock_us=self.wall_us, report=ignore
+                "n1",
+                skew_us=2_000_000,
+                voters=voters,
+                clock=clock,
+                wall_clock_us=self.wall_us,
+                logger=collecting([]),
             ),
             voters=voters,
             clock=clock,

@@ -11,6 +11,7 @@ import pytest
 from atm.raft import Log, LogStart, NodeId, Snapshot
 from atm.server.group.installer import RETRY_TICKS, Abandoned, Installer, InstallFailed
 from atm.server.group.kept_snapshots import KeptSnapshots
+from atm.server.logger.logger import Collected, Logger
 from atm.storage.log_index import LogBase
 from atm.storage.snapshots import SnapshotStore
 from tests.support.server_parts import DEADLINE_S, wait_until
@@ -38,8 +39,7 @@ class Story:
         self.folder = folder
         self.kept = KeptSnapshots(SnapshotStore(folder / "snapshot"))
         self.events: list[str] = []
-        self.reported: list[str] = []
-        self.said: list[str] = []
+        self.told: list[tuple[str, str]] = []
         self.lock = Lock()
         self.log = Log()
         self.commit_index = 0
@@ -56,8 +56,7 @@ class Story:
             kept=self.kept,
             prepare=self.prepare,
             before_swap=lambda: self.events.append("end readers"),
-            say=self.said.append,
-            report=self.reported.append,
+            logger=Logger(Collected(lambda record: self.told.append((record.event, record.msg)))),
         )
 
     # the core
@@ -124,7 +123,7 @@ def test_the_file_is_kept_before_the_ledger_goes_and_the_core_hears_last(story: 
     assert story.events == []
     story.installer.tick()
     assert story.events == ["end readers", "swap for copy of 7, kept 7", "installed 7"]
-    assert story.said == ["Installed the snapshot of node n1 up to entry 7"]
+    assert story.told[-1] == ("snapshot.installed", "installed the snapshot of node n1 up to entry 7")
     story.installer.tick()
     assert len(story.events) == 3
 
@@ -210,7 +209,7 @@ def test_a_failure_is_said_once_and_tried_again_after_a_while(story: Story, faul
         assert story.events.count("failed 7") == failures - 1
         story.installer.tick()
         assert story.events.count("failed 7") == failures
-    [line] = story.reported
+    [(_, line)] = [told for told in story.told if told[0] == "snapshot.not_installed"]
     assert line.startswith("the snapshot of node n1 is not installed yet: ")
     assert "no" in line
     story.fault = None
@@ -232,7 +231,7 @@ def test_a_disk_that_does_not_take_the_file_is_a_failure_like_others(
     for _ in range(RETRY_TICKS + 1):
         story.installer.tick()
     assert story.events == ["end readers", "failed 7"]
-    assert "no space" in story.reported[0]
+    assert "no space" in story.told[-1][1]
     monkeypatch.undo()
     story.offer(snapshot(7))
     story.end_thread()

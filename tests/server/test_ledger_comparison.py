@@ -11,6 +11,7 @@ from atm.ledger.ledger import Ledger, Record
 from atm.raft.ready import Role
 from atm.server.group.ledger_comparison import ALARM_S, COMPARE_S, INDEXES_KEPT_MAX, LedgerComparison
 from atm.wire.peer_messages import CheckLedger, LedgerHash, NodeReport, PeerReport
+from tests.support.collecting import collecting
 from tests.support.entries import records
 from tests.support.server_parts import FakeCore
 
@@ -38,7 +39,7 @@ class Server:
             voters=lambda: story.voters,
             clock=lambda: story.now_s,
             on_wrong=self.wrong.append,
-            report=self.reported.append,
+            logger=collecting(self.reported),
         )
 
     def send_report(self, report: PeerReport) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import logging
 import socket
 import socketserver
 from collections.abc import Iterator
@@ -10,11 +11,13 @@ from collections.abc import Iterator
 import pytest
 
 from atm.config import Address, NodeConfig
+from atm.server.logger.logger import EventRecord
 from atm.server.net import listener
 from atm.server.net.connection import Connection
-from atm.server.net.listener import AddressUnavailable, Listener, check_reachable
+from atm.server.net.listener import LINES_MAX, AddressUnavailable, Listener, check_reachable
 from atm.server.net.places import Places
 from atm.tls.tls_socket import TlsSocket
+from tests.support.collecting import collecting, collecting_events
 from tests.support.server_parts import DEADLINE_S, wait_until
 
 
@@ -27,7 +30,7 @@ from tests.support.server_parts import DEADLINE_S, wait_until
 )
 def test_an_address_that_is_not_of_this_machine_is_not_called_a_taken_port(host: str, line: str) -> None:
     with pytest.raises(AddressUnavailable, match=line):
-        Listener[Connection](Address(host, 5000), places=Places(1), report=print, verbose=False)
+        Listener[Connection](Address(host, 5000), places=Places(1), logger=collecting([]), verbose=False)
 
 
 # -- without a descriptor for another connection ---------------------------------------------------------
@@ -63,7 +66,7 @@ class Descriptors:
 
 @pytest.fixture
 def silent() -> Iterator[Silent]:
-    silent = Silent(Address("127.0.0.1", 0), places=Places(4), report=print, verbose=False)
+    silent = Silent(Address("127.0.0.1", 0), places=Places(4), logger=collecting([]), verbose=False)
     silent.start()
     yield silent
     silent.stop()
@@ -81,6 +84,38 @@ def test_a_connection_that_has_no_descriptor_is_refused_and_the_next_one_is_serv
             assert refused.recv(100) == b""
     with socket.create_connection(("127.0.0.1", silent.port), DEADLINE_S):
         wait_until(lambda: len(silent._connections) == 1)
+
+
+def test_it_is_counted_who_found_no_place_and_who_did_not_read(silent: Silent) -> None:
+    silent.places = Places(0)
+    with socket.create_connection(("127.0.0.1", silent.port), DEADLINE_S) as refused:
+        assert refused.recv(100) == b"refused"
+    silent.places = Places(4)
+    with socket.create_connection(("127.0.0.1", silent.port), DEADLINE_S):
+        wait_until(lambda: silent.connection_count == 1)
+        [connection] = silent._connections
+        connection.given_up = True
+        connection.drop()
+        wait_until(lambda: silent.connection_count == 0)
+    assert (silent.turned_away, silent.given_up) == (1, 1)
+
+
+def test_who_finds_no_place_is_told_to_the_operator() -> None:
+    told: list[EventRecord] = []
+    logger = collecting_events(told, "connection.no_place")
+    full = Silent(Address("127.0.0.1", 0), places=Places(0), logger=logger, verbose=False)
+    full.start()
+    try:
+        with socket.create_connection(("127.0.0.1", full.port), DEADLINE_S) as refused:
+            assert refused.recv(100) == b"refused"
+    finally:
+        full.stop()
+    [event] = told
+    assert (event.levelno, event.fields) == (logging.WARNING, {"owner": "127.0.0.1", "port": full.port})
+    assert (
+        event.msg == f"refused a connection of 127.0.0.1 to port {full.port}: there are too many connections"
+    )
+    assert event.lines_max == LINES_MAX, "a flood of connections is no flood of lines"
 
 
 def test_a_connection_that_has_no_descriptor_gets_that_of_one_that_has_shown_nothing(

@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-import io
 import json
 import os
+import re
 import signal
 import socket
 import sqlite3
 import subprocess
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import closing
 from pathlib import Path
 
@@ -18,7 +18,6 @@ import pytest
 
 from atm.config import Cluster
 from atm.local_cluster import free_ports
-from atm.server.main import _report, _say
 from atm.server.security.peppers import new_peppers
 from tests.support.server_parts import Wire, cluster_of, credit, query, wait_until
 
@@ -68,34 +67,23 @@ def running(cluster: Cluster) -> Iterator[Process]:
     process.communicate()
 
 
-class Pieces(io.StringIO):
-    """A stream that keeps what is written in one piece apart."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.pieces: list[str] = []
-
-    def write(self, text: str) -> int:
-        self.pieces += [text] if text else []
-        return len(text)
+STAMP = r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}Z"
 
 
-@pytest.mark.parametrize(("stream", "write"), [("stdout", _say), ("stderr", _report)])
-def test_each_line_is_written_in_one_piece_as_several_threads_write(
-    monkeypatch: pytest.MonkeyPatch, stream: str, write: Callable[[str], None]
-) -> None:
-    """Trial 10: a newline of its own comes behind another thread's line."""
-    pieces = Pieces()
-    monkeypatch.setattr(sys, stream, pieces)
-    write("Leader on ('localhost', 5000) in term 1")
-    write("node h3 came back")
-    assert pieces.pieces == ["Leader on ('localhost', 5000) in term 1\n", "node h3 came back\n"]
+def messages(stderr: str, *levels: str) -> list[str]:
+    """Return the messages of these levels, or else of all; each line has time, level and node."""
+    found = [
+        re.fullmatch(rf"{STAMP} (DEBUG|INFO|WARNING|ERROR) n1 (.+)", line) for line in stderr.splitlines()
+    ]
+    assert all(found), stderr
+    return [match[2] for match in found if match and (not levels or match[1] in levels)]
 
 
-def test_a_node_writes_its_lines_by_these_alone() -> None:
+def test_a_node_writes_its_lines_by_its_writers_alone() -> None:
+    """Trial 10: with `print` a newline of its own came behind another thread's line."""
     prints = [path.name for path in (ROOT / "atm" / "server").rglob("*.py") if "print(" in path.read_text()]
-    assert prints == ["main.py"]
-    assert (ROOT / "atm" / "server" / "main.py").read_text().count("print(") == 2
+    assert prints == []
+    assert (ROOT / "atm" / "server" / "main.py").read_text().count("complain(") == 1
 
 
 @pytest.mark.parametrize("stop_signal", [signal.SIGINT, signal.SIGTERM])
@@ -112,7 +100,8 @@ def test_a_node_prints_its_lines_and_stops_cleanly(
     with Wire(cluster.nodes["n1"].client) as wire:
         assert wire.ask(credit("a"))["outcome"] == "ok"
         running.send_signal(stop_signal)
-        assert ended(running) == (0, "node n1 has stopped\n")
+        code, stderr = ended(running)
+        assert (code, messages(stderr)[-1]) == (0, f"node n1 has stopped, by {stop_signal.name}")
         assert wire.answer() is None
 
 
@@ -129,7 +118,7 @@ def test_money_survives_a_kill(cluster: Cluster, running: Process) -> None:
             assert wire.ask(credit("a"))["balance"] == 100
             assert wire.ask(credit("b"))["balance"] == 200
         again.terminate()
-        assert ended(again) == (0, "node n1 has stopped\n")
+        assert ended(again)[0] == 0
     finally:
         again.kill()
 
@@ -188,8 +177,8 @@ def test_a_damaged_ledger_is_kept_and_made_anew_from_the_log(cluster: Cluster, r
         again.terminate()
         code, stderr = ended(again)
     assert code == 0
-    told, _ = stderr.splitlines()
-    assert told.startswith(f"node n1: {ledger} is not a SQLite database. It is kept as {ledger}.wrong-1, and")
+    told = messages(stderr)[0]
+    assert told.startswith(f"{ledger} is not a SQLite database. It is kept as {ledger}.wrong-1, and")
     assert ledger.with_name("ledger.db.wrong-1").read_bytes() == junk
 
 
@@ -202,7 +191,7 @@ def test_a_node_whose_log_is_deleted_under_it_ends_within_seconds(
     path.rename(path.with_name("aside")) if moved else path.unlink()
     code, stderr = ended(running)
     assert code == 1
-    (line,) = stderr.splitlines()
+    (line,) = messages(stderr, "ERROR")
     assert line.startswith(f"node n1 stops: {path} was deleted, moved or replaced while this node ran")
     assert "only if a majority of all nodes is up" in line
 
@@ -264,7 +253,8 @@ def test_a_node_with_absent_neighbours_waits_and_stops_when_asked(tmp_path: Path
     with Wire(cluster.nodes["n1"].client) as wire:
         wait_until(lambda: wire.ask(credit("a"))["outcome"] == "unavailable")
     process.terminate()
-    assert ended(process) == (0, "node n1 has stopped\n")
+    code, stderr = ended(process)
+    assert (code, messages(stderr)[-1]) == (0, "node n1 has stopped, by SIGTERM")
 
 
 def test_a_broken_invariant_stops_a_node_that_was_asked_to_check(cluster: Cluster) -> None:
@@ -285,7 +275,7 @@ def test_a_broken_invariant_stops_a_node_that_was_asked_to_check(cluster: Cluste
     process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
     code, stderr = ended(process)
     assert code == 1
-    (line,) = stderr.splitlines()
+    (line,) = messages(stderr, "ERROR")
     assert line.startswith(
         "node n1 stops: an invariant of Raft is broken: the commit index never goes back. n1 is"
     )
@@ -323,7 +313,7 @@ def test_a_node_whose_log_is_empty_takes_another_pepper(cluster: Cluster) -> Non
         assert lines[2].startswith("Listening on")
         process.terminate()
         code, stderr = ended(process)
-        assert (code, stderr) == (0, "node n1 has stopped\n")
+        assert (code, messages(stderr)[-1]) == (0, "node n1 has stopped, by SIGTERM")
 
 
 def test_a_new_node_makes_no_pepper_where_another_has_used_one(cluster: Cluster, running: Process) -> None:
@@ -372,7 +362,7 @@ def test_a_node_without_the_encryption_that_it_needs_does_not_start(
         file.write(f"\n{more}")
     code, stderr = ended(start(cluster))
     assert (code, stderr.count("\n")) == (2, 1)
-    assert stderr.startswith("node n1 does not start: ")
+    assert messages(stderr, "ERROR")[0].startswith("node n1 does not start: ")
     assert says in stderr
     assert not cluster.data_dir.exists()
 
@@ -387,7 +377,8 @@ def test_signals_for_reloading_and_rotating_end_nothing(cluster: Cluster, runnin
     with Wire(cluster.nodes["n1"].client) as wire:
         assert wire.ask(credit("id"))["outcome"] == "ok"
     running.terminate()
-    assert ended(running) == (0, "node n1 has stopped\n")
+    code, stderr = ended(running)
+    assert (code, messages(stderr)[-1]) == (0, "node n1 has stopped, by SIGTERM")
 
 
 def test_the_service_manager_is_told_when_the_node_serves_and_when_it_stops(
@@ -404,3 +395,63 @@ def test_the_service_manager_is_told_when_the_node_serves_and_when_it_stops(
             process.terminate()
             assert manager.recv(100) == b"STOPPING=1"
             assert process.wait(ENDS_WITHIN_S) == 0
+
+
+# -- lines for the operator -------------------------------------------------------------------------------
+
+
+def with_log(cluster: Cluster, *lines: str) -> None:
+    with cluster.path.open("a") as file:
+        file.write("\n[log]\n" + "\n".join(lines) + "\n")
+
+
+def test_with_json_every_line_of_stderr_is_an_object_also_the_last_one(cluster: Cluster) -> None:
+    with_log(cluster, "format = json")
+    running = start(cluster)
+    lines_of(running, 4)
+    second = start(cluster)
+    code, stderr = ended(second)
+    [told] = [json.loads(line) for line in stderr.splitlines()]
+    assert (code, told["level"], told["event"]) == (1, "error", "node.failed")
+    assert "node n1 is already running" in told["message"]
+    running.terminate()
+    code, stderr = ended(running)
+    events = [json.loads(line)["event"] for line in stderr.splitlines()]
+    assert (code, events[0], events[-1]) == (0, "node.started", "node.stopped")
+
+
+def test_with_a_file_why_it_ends_is_on_stderr_too(cluster: Cluster) -> None:
+    with_log(cluster, "file = {node}.log")
+    with socket.create_server(cluster.nodes["n1"].client.pair):
+        code, stderr = ended(start(cluster))
+    assert code == 1
+    [line] = messages(stderr, "ERROR")
+    assert "another node or program uses this port" in line
+    assert messages((cluster.path.parent / "n1.log").read_text(), "ERROR") == [line]
+
+
+def test_a_file_that_cannot_be_opened_ends_the_node_with_2_and_a_line(cluster: Cluster) -> None:
+    with_log(cluster, "file = nowhere/{node}.log")
+    code, stderr = ended(start(cluster))
+    assert (code, stderr.count("\n")) == (2, 1)
+    assert "nowhere/n1.log of [log] cannot be opened: No such file or directory. Let" in stderr
+    assert not cluster.data_dir.exists()
+
+
+def test_sighup_changes_the_level_and_a_wrong_file_leaves_it(cluster: Cluster) -> None:
+    with_log(cluster, "file = {node}.log", "level = warning")
+    path = cluster.path.parent / "n1.log"
+    running = start(cluster)
+    lines_of(running, 4)
+    assert messages(path.read_text()) == []
+    right = cluster.path.read_text()
+    cluster.path.write_text(right.replace("level = warning", "level = debug"))
+    running.send_signal(signal.SIGHUP)
+    wait_until(lambda: "level debug, format text" in path.read_text())
+    cluster.path.write_text(right.replace("level = warning", "level = loud"))
+    running.send_signal(signal.SIGHUP)
+    wait_until(lambda: "'loud' is none of debug, info, warning, error. The log" in path.read_text())
+    with Wire(cluster.nodes["n1"].client):
+        wait_until(lambda: "DEBUG n1 a connection of" in path.read_text())
+    running.terminate()
+    assert ended(running) == (0, "")

@@ -18,7 +18,9 @@ from atm.server.peers.handshake import Handshake
 from atm.server.peers.neighbours import Neighbours
 from atm.storage.data_folder import DataFolder
 from atm.wire.peer_messages import Hello, Welcome
-from tests.support.server_parts import cluster_of, hello_of
+from tests.support.collecting import collecting
+from tests.support.hellos import hello_of
+from tests.support.server_parts import cluster_of
 
 NODES = ("n1", "n2", "n3")
 A, B, C = (Address("h", port) for port in (1, 2, 3))
@@ -53,7 +55,7 @@ class Story:
             self.parts,  # type: ignore[arg-type]
             self.parts,  # type: ignore[arg-type]
             self.folder,
-            report=self.said.append,
+            logger=collecting(self.said),
             on_removed=self.removed.append,
             on_not_first=self.not_first.append,
         )

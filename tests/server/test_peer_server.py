@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
-import dataclasses
 import socket
 import time
 from collections.abc import Iterator
 from contextlib import ExitStack
 from dataclasses import dataclass, field
 from functools import partial
+from logging import WARNING
 from pathlib import Path
 from threading import Lock
 from types import SimpleNamespace
-from typing import cast
+from typing import Any, cast
 
 import pytest
 from msgspec.structs import replace
@@ -24,7 +24,8 @@ from atm.raft import Member
 from atm.raft.messages import RequestVote
 from atm.server.group.inbox import Inbox, Inputs
 from atm.server.group.roster import Roster
-from atm.server.net import report_limit
+from atm.server.logger.logger import Collected, EventRecord, Logger
+from atm.server.logger.rate_limit import RateLimit
 from atm.server.net.reader import Reader
 from atm.server.peers import peer_connection, peer_server
 from atm.server.peers.handshake import Handshake, receive_hello
@@ -50,6 +51,7 @@ from atm.wire.peer_messages import (
     decode_peer_message,
     incarnation_of,
 )
+from tests.support.collecting import collecting, collecting_events
 from tests.support.server_parts import (
     DEADLINE_S,
     RunningServer,
@@ -146,10 +148,13 @@ def port(tmp_path: Path) -> Iterator[Port]:
     cluster = cluster_of(tmp_path, "n1", "n2", "n3")
     lock = Lock()
     port = Port(cluster, DataFolder(cluster, "n1"), Inbox(lock), lock)
-    report = port.reported.append
+    limit = RateLimit()
+    logger = Logger(
+        Collected(lambda record: port.reported.extend(e.msg for e in limit.admit(record)), WARNING)
+    )
     members = tuple(Member(node=node, voter=True) for node in cluster.nodes)
     port.handshake = Handshake(port.hello("n1"), Roster(0, members, {}, cluster.nodes))
-    links = Links(port.handshake, port.inbox, report)
+    links = Links(port.handshake, port.inbox, logger)
     reader = Reader(port.inbox.put_gathered, lambda error: port.reported.append(repr(error)))
     server = PeerServer(
         cluster.nodes["n1"].peer,
@@ -159,8 +164,8 @@ def port(tmp_path: Path) -> Iterator[Port]:
         reader=reader,
         links=links,
         acknowledged=lambda peer: port.acknowledged,
-        snapshots=SnapshotServer(FakeFiles()),
-        report=report,
+        snapshots=SnapshotServer(FakeFiles(), logger),
+        logger=logger,
     )
     port.server = server
     reader.start()
@@ -244,8 +249,8 @@ def test_a_server_of_the_cluster_that_is_no_member_here_keeps_its_place_only_whi
         assert unknown.payload() is None
 
 
-def test_lines_about_one_hide_none_about_another_and_none_for_longer_than_a_minute(
-    port: Port, monkeypatch: pytest.MonkeyPatch
+def test_lines_about_one_hide_none_about_another(
+    port: Port,
 ) -> None:
     """64 different lines of a stranger, and nothing was reported any more, on the tree before."""
 
@@ -263,12 +268,6 @@ def test_lines_about_one_hide_none_about_another_and_none_for_longer_than_a_minu
     )
     assert len(about_others) == len(about_n3) == peer_server.LINES_OF_ONE_MAX
     assert "another cluster" in about_n2
-    monkeypatch.setattr(report_limit, "WINDOW_S", 0.0)
-    left_out = f"{70 - peer_server.LINES_OF_ONE_MAX} more connections were refused in the minute before"
-    wait_until(lambda: sum(line.startswith(left_out) for line in port.reported) == 2)
-    refused(node="n3", config="elsewhere")
-    assert port.reported[-1].startswith("refused node 'n3'")
-    assert "another cluster" in port.reported[-1]
 
 
 def test_over_tls_a_line_is_about_whom_the_certificate_names(port: Port) -> None:
@@ -277,8 +276,8 @@ def test_over_tls_a_line_is_about_whom_the_certificate_names(port: Port) -> None
         for name in ("n2", "n3")
     )
     for number in range(peer_server.LINES_OF_ONE_MAX + 3):
-        port.server._report_about(n2, port.hello("n3"), f"n2 says that it is n3, {number}")
-    port.server._report_about(n3, None, "about n3")
+        port.server._about(n2, port.hello("n3")).warning("peer.refused", f"n2 says that it is n3, {number}")
+    port.server._about(n3, port.hello("n3")).warning("peer.refused", "about n3")
     assert len(port.reported) == peer_server.LINES_OF_ONE_MAX + 1
     assert port.reported[-1] == "about n3"
 
@@ -610,7 +609,7 @@ def test_what_a_node_says_about_itself_is_sent_to_peers_that_know_such_messages(
 ) -> None:
     address = port.cluster.nodes["n2"].peer
     with socket.create_server(address.pair) as listener:
-        links = Links(port.handshake, port.inbox, port.reported.append)
+        links = Links(port.handshake, port.inbox, collecting(port.reported))
         links.follow({"n2": [address]})
         links.start()
         try:
@@ -630,12 +629,43 @@ def test_what_a_node_says_about_itself_is_sent_to_peers_that_know_such_messages(
     assert kinds == [CheckLedger, Forward][-1 if protocol < PROTOCOL_MAX else 0 :]
 
 
+def test_a_peer_that_is_not_reached_for_a_while_is_told_of_once(
+    port: Port, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("atm.server.peers.links.UNREACHED_S", 0.3)
+    tries: list[float] = []
+    dial = port.handshake.dial
+
+    def count(*arguments: Any) -> Any:
+        tries.append(time.monotonic())
+        return dial(*arguments)
+
+    monkeypatch.setattr(port.handshake, "dial", count)
+    told: list[EventRecord] = []
+    address = port.cluster.nodes["n2"].peer  # nobody listens there
+    began_s = time.monotonic()
+    links = Links(port.handshake, port.inbox, collecting_events(told, "peer.unreached"))
+    links.follow({"n2": [address]})
+    links.start()
+    try:
+        wait_until(lambda: bool(told))
+        assert time.monotonic() >= began_s + 0.3, "others may still be starting"
+        tried = len(tries)
+        assert tried > 1
+        wait_until(lambda: len(tries) >= tried + 3)
+    finally:
+        links.close()
+    [event] = told
+    assert (event.levelno, event.fields) == (WARNING, {"peer": "n2", "address": str(address)})
+    assert event.msg.startswith(f"node n2 was not reached at {address} for 0.3 s: ")
+
+
 def test_a_peer_that_was_greeted_with_the_old_store_id_is_greeted_again(port: Port) -> None:
     """It counts what is sent on that connection as promises of the old data folder."""
     address = port.cluster.nodes["n2"].peer
     welcome = frame(encode(Welcome(node="n2", learner=False, protocol=PROTOCOL_MAX)))
     with socket.create_server(address.pair) as listener:
-        links = Links(port.handshake, port.inbox, port.reported.append)
+        links = Links(port.handshake, port.inbox, collecting(port.reported))
         links.follow({"n2": [address]})
         links.start()
         try:
@@ -694,7 +724,7 @@ def test_a_node_of_another_cluster_is_reported_once_at_both_ends(tmp_path: Path)
 
 def test_servers_with_different_peppers_report_it_and_never_work_together(tmp_path: Path) -> None:
     cluster = cluster_of(tmp_path, "n1", "n2")
-    other = dataclasses.replace(cluster, pepper_file=tmp_path / "other.key")
+    other = replace(cluster, pepper_file=tmp_path / "other.key")
     other.pepper_file.write_bytes(new_peppers().contents())
     with RunningServer(cluster, "n1") as one, RunningServer(other, "n2") as two:
         wait_until(lambda: bool(one.reported and two.reported))

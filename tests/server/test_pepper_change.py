@@ -15,6 +15,7 @@ from atm.ledger.peppers import generation_of
 from atm.server.security.peppers import PepperRefused, add_pepper
 from atm.server.security.pins import PinSealer
 from atm.server.server import Server
+from tests.support.collecting import collecting
 from tests.support.server_parts import RunningServer, Wire, cluster_of, wait_until
 
 PIN, WRONG = "4821", "1111"
@@ -47,7 +48,7 @@ def change(server: RunningServer, cluster: Cluster) -> None:
     """Add a pepper, make it current, and wait until all is carried over."""
     names = add_pepper(cluster.pepper_file).names
     server.server.read_files_again()
-    wait_until(lambda: any(names[-1] in line for line in server.reported))
+    wait_until(lambda: any(names[-1] in line for line in server.told))
     with Wire(server.client) as wire:
         rotated = done(wire, "rotate_pepper", generation=len(names), pepper=names[-1])
         again = wire.ask(
@@ -137,7 +138,7 @@ def test_what_is_current_in_the_books_and_not_in_the_file_is_refused_at_the_star
     server.__exit__(None, None, None)
     cluster.pepper_file.write_bytes(old)
     with pytest.raises(PepperRefused, match=r"lacks the current one, [0-9a-f]{16}, so no PIN") as refused:
-        Server(cluster, "n1", say=print, report=print)
+        Server(cluster, "n1", say=print, logger=collecting([]))
     assert "\n" not in str(refused.value)
     assert cluster.pepper_file.read_bytes() == old
     cluster.pepper_file.write_bytes(new)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from pathlib import Path
 
 import pytest
@@ -10,6 +11,7 @@ from atm.ledger.peppers import PepperState
 from atm.server.group.pepper_watch import PepperWatch, lack_of
 from atm.server.security.peppers import Peppers, add_pepper, new_peppers, read_peppers
 from atm.server.security.pins import PinSealer
+from tests.support.collecting import collecting
 from tests.support.server_parts import wait_until
 
 
@@ -21,7 +23,9 @@ class Story:
         self.sealer = PinSealer(read_peppers(self.path))
         self.current = PepperState()
         self.said: list[str] = []
-        self.watch = PepperWatch(self.path, self.sealer, lambda: self.current, self.said.append)
+        self.watch = PepperWatch(
+            self.path, self.sealer, lambda: self.current, collecting(self.said, level=logging.INFO)
+        )
 
     def look(self) -> list[str]:
         """Return what is said."""
@@ -115,7 +119,9 @@ def test_a_server_that_lacks_the_current_pepper_says_so_once_until_the_file_is_t
 
 
 def test_the_thread_looks_by_itself_and_when_it_is_asked_to(story: Story) -> None:
-    watch = PepperWatch(story.path, story.sealer, lambda: story.current, story.said.append, look_every_s=3600)
+    watch = PepperWatch(
+        story.path, story.sealer, lambda: story.current, collecting(story.said), look_every_s=3600
+    )
     watch.start()
     try:
         added = add_pepper(story.path)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from atm.events.recorder import FlightRecorder
 from atm.raft.messages import (
     AppendEntries,
     AppendEntriesResponse,
@@ -45,7 +46,7 @@ RESPONSE = AppendEntriesResponse(
 def do(ready: Ready) -> Recorder:
     parts = Recorder()
     parts.on_disk = [entry(index) for index in range(1, 6)]
-    perform(ready, parts, parts, parts, parts, parts)
+    perform(ready, parts, parts, parts, parts, parts, FlightRecorder("n1", lambda: 0))
     return parts
 
 

@@ -26,6 +26,7 @@ from atm.wire.backup_messages import BackupBegin, BackupChunk, BackupEntries
 from atm.wire.client_messages import (
     AddMember,
     ClientRequest,
+    Events,
     Members,
     MoveMember,
     PromoteMember,
@@ -71,6 +72,7 @@ REQUESTS: list[ClientRequest] = [
     Status(id="x"),
     Verify(id="x"),
     Members(id="x"),
+    Events(id="x"),
     AddMember(id="x", node="n4", peer=PLACE, client=PLACE),
     PromoteMember(id="x", node="n4"),
     RemoveMember(id="x", node="n4"),
@@ -87,12 +89,12 @@ REQUESTS: list[ClientRequest] = [
 A_TELLERS = """credit debit transfer batch hold raise_hold post void reverse query statement holds login
     set_pin lookup open status"""
 AN_OPERATORS = f"""{A_TELLERS} freeze unfreeze unlock reset_pin set_limit set_ceiling write_off close
-    exceptions find accounts deeds approvals approve"""
+    exceptions find accounts deeds approvals approve events"""
 ALL_READS = """query statement holds lookup exceptions find accounts members verify status roles deeds
-    approvals pepper watch"""
+    approvals pepper watch events"""
 AN_ADMINS = """members add_member promote_member remove_member move_member replace_member transfer_leadership
     snapshot backup_begin backup_entries backup_chunk status grant_role revoke_role roles deeds
-    set_approval_limit approvals rotate_pepper pepper"""
+    set_approval_limit approvals rotate_pepper pepper events"""
 MAY = {
     Role.TELLER: set(A_TELLERS.split()),
     Role.OPERATOR: set(AN_OPERATORS.split()),

@@ -18,9 +18,10 @@ from atm.ledger.commands import Batch, Credit, Debit, Hold, Leg, Login, Outcome,
 from atm.server.security.peppers import PEPPER_BYTES, PepperRefused, Peppers, new_peppers, read_peppers
 from atm.server.security.pin_queue import AT_ONCE_MAX
 from atm.server.security.pins import PIN_HOLDERS, PinSealer, holds_plain_pin
-from atm.wire.client_messages import ClientRequest, decode_client_request
+from atm.wire.client_messages import ClientRequest
 from atm.wire.codec import encode
 from atm.wire.log_entries import command_data, decode_command
+from atm.wire.request_decoding import decode_client_request
 from tests.support.server_parts import DEADLINE_S, RunningServer, Wire, cluster_of
 
 PEPPER = bytes(range(PEPPER_BYTES))

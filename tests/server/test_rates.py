@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from atm.server.clients import rates as module
-from atm.server.clients.rates import Rates
+from atm.server.clients.rates import TELL_AGAIN_S, Rates
 
 
 class Clock:
@@ -45,3 +45,15 @@ def test_the_rate_of_whoever_came_last_longest_ago_is_forgotten(monkeypatch: pyt
     rates.of("cas")
     assert rates.of("ann") is first
     assert rates.of("bob") is not second
+
+
+def test_a_client_that_is_refused_is_told_of_once_a_minute() -> None:
+    now_s, told = [0.0], list[str]()
+    rate = Rates(1, lambda: now_s[0], lambda owner, refusal: told.append(owner)).of("ann")
+    for _ in range(50):
+        rate.allows()
+    assert told == ["ann"]
+    now_s[0] = TELL_AGAIN_S
+    for _ in range(50):
+        rate.allows()
+    assert told == ["ann", "ann"]

@@ -13,6 +13,7 @@ import pytest
 from atm.server.group.inbox import Inbox
 from atm.server.net.reader import Reader
 from atm.server.server import Server
+from tests.support.collecting import collecting
 from tests.support.server_parts import DEADLINE_S, cluster_of, wait_until
 
 LONG_S = 60.0
@@ -224,7 +225,7 @@ def test_a_node_whose_reader_fails_ends_with_that_error(
 
     monkeypatch.setattr(Inbox, "put_gathered", fail)
     cluster = cluster_of(tmp_path, "n1")
-    server = Server(cluster, "n1", say=lambda line: None, report=lambda line: None)
+    server = Server(cluster, "n1", say=lambda line: None, logger=collecting([]))
 
     def run() -> None:
         try:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 
 import pytest
+from msgspec.structs import replace
 
 from atm.ledger.commands import Command, Debit, LedgerReceipt, NoteDeed, Open, Outcome, Read, WriteOff
 from atm.ledger.ledger import ClusterState
@@ -21,16 +22,17 @@ from atm.server.group.request_router import (
     RAISE_AGAIN_S,
     RequestRouter,
 )
+from atm.server.metrics.counters import Counters
 from atm.version import RELEASE
 from atm.wire.client_messages import UPGRADING, Status, TransferLeadership
 from atm.wire.codec import encode
 from atm.wire.log_entries import command_data, decode_command
+from tests.support.hellos import hello_of
 from tests.support.server_parts import (
     FakeCore,
     Recorder,
     ReplyRecorder,
     credit,
-    hello_of,
     keeper_of,
     query,
     requests,
@@ -46,6 +48,7 @@ class Story:
         self.client = ReplyRecorder()
         self.said: list[str] = []
         self.now_s = 0.0
+        self.counters = Counters()
         self.wall_us = 5
         self.router = RequestRouter(
             "n1",
@@ -60,6 +63,7 @@ class Story:
             clock=lambda: self.now_s,
             wall_clock_us=lambda: self.wall_us,
             say=self.said.append,
+            counters=self.counters,
         )
         self.router.notice_changes()
 
@@ -306,6 +310,36 @@ def test_too_many_forwarded_requests_are_busy(story: Story, monkeypatch: pytest.
     story.core.follow("n2", term=2)
     story.ask(credit("a"), credit("b"))
     assert story.client.outcomes == [("b", "busy")]
+
+
+def test_requests_are_counted_once_and_timed_where_their_client_is(story: Story) -> None:
+    """A follower leaves the count to the leader, and a leader the time to the follower."""
+    story.now_s = 10.0
+    inputs = Inputs()
+    mine, theirs = story.client.pending(credit("a")), story.client.pending(credit("b"), forwarded=True)
+    inputs.add_request(replace(mine, arrived_s=9.9))
+    inputs.add_request(theirs)
+    story.router.accept(inputs)
+    assert story.router.waiting_count == 2
+    story.router.close()
+    assert story.counters.requests() == {("credit", "unknown"): 2}
+    assert story.counters.request_seconds.cumulated()[-1] == 1
+    assert story.counters.request_seconds.sum == pytest.approx(0.1)
+    assert story.router.waiting_count == 0
+
+
+def test_a_request_that_the_leader_answered_is_timed_here_and_counted_there(story: Story) -> None:
+    story.core.follow("n2", term=2)
+    story.now_s = 10.0
+    inputs = Inputs()
+    inputs.add_request(replace(story.client.pending(credit("a")), arrived_s=9.5))
+    story.router.accept(inputs)
+    assert story.counters.forwarded == 1
+    story.forward_replies(1000, encode({"id": "a", "outcome": "ok"}))
+    story.router.notice_changes()
+    assert story.client.outcomes == [("a", "ok")]
+    assert story.counters.requests() == {}
+    assert story.counters.request_seconds.sum == pytest.approx(0.5)
 
 
 def test_a_node_that_stops_replies_to_all_waiting_requests(story: Story) -> None:

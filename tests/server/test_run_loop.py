@@ -142,7 +142,9 @@ class Story:
             on_rejection=self._say,
             on_install=lambda snapshot, leader: self.installs.append((snapshot.index, leader)),
             on_tick=self._on_tick,
+            on_stall=lambda stalled_s: self.stalls.append(round(stalled_s, 3)),
         )
+        self.stalls: list[float] = []
         self.installs: list[tuple[int, str]] = []
         self.said: list[Rejection] = []
         self.raised: BaseException | None = None  # by `run`
@@ -199,6 +201,15 @@ def test_ticks_follow_the_clock_and_none_is_lost_between_iterations() -> None:
         story.now_s += TICK_S / 4
         story.node.iterate()
     assert story.core.calls.count("tick") in (9, 10)
+
+
+def test_a_stall_is_told_but_the_time_until_the_first_iteration_is_none() -> None:
+    story = Story()
+    story.turn_after(100)  # the rest of the start
+    story.turn_after(TICKS_PER_ITERATION_MAX)
+    assert story.stalls == []
+    story.turn_after(50)
+    assert story.stalls == [50 * TICK_S]
 
 
 def test_after_a_stall_only_a_few_ticks_are_made_up() -> None:

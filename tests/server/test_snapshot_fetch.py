@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import socket
 from collections.abc import Callable, Iterator
 from contextlib import suppress
@@ -15,6 +16,7 @@ from atm.raft import Member
 from atm.raft.messages import Snapshot
 from atm.server.group.inbox import Inbox
 from atm.server.group.roster import Roster
+from atm.server.logger.logger import EventRecord
 from atm.server.net.reader import Reader
 from atm.server.peers import snapshot_server
 from atm.server.peers.handshake import Handshake
@@ -41,6 +43,7 @@ from atm.wire.peer_messages import (
     decode_hello,
     decode_hello_reply,
 )
+from tests.support.collecting import collecting, collecting_events
 from tests.support.server_parts import DEADLINE_S, Wire, cluster_of, wait_until
 from tests.support.snapshot_files import FakeFiles, SomeBytes, some_bytes
 
@@ -72,7 +75,7 @@ class Leader:
         self.cluster = cluster_of(folder, "n1", "n2")
         self.files = FakeFiles()
         self.reported: list[str] = []
-        self.snapshots = SnapshotServer(self.files)
+        self.snapshots = SnapshotServer(self.files, collecting(self.reported))
         self._folder = DataFolder(self.cluster, "n1")
         self.inbox = Inbox(Lock())
         self._reader = Reader(self.inbox.put_gathered, lambda error: self.reported.append(repr(error)))
@@ -84,9 +87,9 @@ class Leader:
             folder=self._folder,
             inbox=self.inbox,
             reader=self._reader,
-            links=Links(handshake, self.inbox, self.reported.append),
+            links=Links(handshake, self.inbox, collecting(self.reported)),
             snapshots=self.snapshots,
-            report=self.reported.append,
+            logger=collecting(self.reported),
         )
         self.server.start()
 
@@ -211,6 +214,19 @@ def test_a_file_arrives_as_it_is_and_is_read_from_one_descriptor(leader: Leader,
     assert (tmp_path / "part").read_bytes() == snapshot.data
     assert leader.files.opened == 1
     assert leader.snapshots.being_fetched() == {7}
+
+
+def test_the_last_piece_of_a_snapshot_is_told_and_no_other(
+    leader: Leader, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    told: list[EventRecord] = []
+    monkeypatch.setattr(leader.snapshots, "_logger", collecting_events(told, "snapshot.sent"))
+    snapshot = leader.offer(some_bytes(7, FILE_BYTES))
+    leader.fetcher().fetch(snapshot, "n1", tmp_path / "part", Event())
+    wait_until(lambda: bool(told))
+    [event] = told
+    assert (event.levelno, event.fields) == (logging.INFO, {"peer": "n2", "index": 7})
+    assert event.msg == "sent the snapshot up to entry 7 to node n2"
 
 
 def test_a_download_goes_on_from_where_it_ended(leader: Leader, tmp_path: Path) -> None:
@@ -411,7 +427,7 @@ def test_who_asks_for_nothing_any_more_is_hung_up_on(leader: Leader, monkeypatch
 
 def test_a_snapshot_counts_as_fetched_for_a_while_after_the_last_chunk(tmp_path: Path) -> None:
     now_s = [100.0]
-    snapshots = SnapshotServer(FakeFiles(), clock=lambda: now_s[0])
+    snapshots = SnapshotServer(FakeFiles(), collecting([]), clock=lambda: now_s[0])
     snapshots._fetched_s[7] = 100.0
     now_s[0] += snapshot_server.FETCHED_S
     assert snapshots.being_fetched() == {7}

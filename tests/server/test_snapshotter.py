@@ -20,6 +20,7 @@ from atm.server.group.snapshotter import LOG_LIMITS_MAX, RETRY_TICKS, SNAPSHOTS_
 from atm.storage.log_file import LogFile
 from atm.storage.snapshots import SnapshotStore
 from atm.wire.codec import encode
+from tests.support.collecting import collecting
 from tests.support.server_parts import DEADLINE_S, wait_until
 
 LIMIT_BYTES = 10_000
@@ -59,7 +60,7 @@ class Story:
             limit_bytes=LIMIT_BYTES,
             being_fetched=lambda: self.fetched,
             random=lambda low, high: self.share,
-            report=self.reported.append,
+            logger=collecting(self.reported),
         )
 
     # the core

@@ -13,7 +13,6 @@ import time
 from collections import deque
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
 
@@ -25,11 +24,11 @@ from atm.client.each_node import ask_one
 from atm.config import Address, TlsConfig
 from atm.server.clients import client_places, client_server
 from atm.server.net import listener, places, tls_acceptor
-from atm.server.net.report_limit import ReportLimit
 from atm.server.net.tls_acceptor import HalfOpen
 from atm.server.peers import peer_server
 from atm.tls.credentials import Credentials
-from atm.tls.tls_socket import CertificateRefused, TlsSocket, connect_tls
+from atm.tls.errors import CertificateRefused
+from atm.tls.tls_socket import TlsSocket, connect_tls
 from atm.wire.client_messages import ErrorReply, Reply, Status, StatusReply
 from atm.wire.codec import encode
 from atm.wire.framing import CLIENT_FRAME_BYTES_MAX, FrameReader, frame
@@ -79,7 +78,7 @@ def authority() -> Authority:
 def running_bank(tmp_path: Path, authority: Authority) -> Iterator[TlsBank]:
     cert, key = authority.node(tmp_path, "n1")
     tls = TlsConfig(tmp_path / "cluster.ini", authority.write(tmp_path / "ca.pem"), cert, key)
-    cluster = replace(cluster_of(tmp_path, "n1"), tls=tls)
+    cluster = structs.replace(cluster_of(tmp_path, "n1"), tls=tls)
     with RunningServer(cluster, "n1") as running:
         yield TlsBank(tmp_path, running.wait_for_leader(), authority)
         assert not [line for line in running.reported if "internal error" in line]
@@ -331,7 +330,7 @@ def test_of_two_servers_one_with_tls_and_one_without_each_says_so(
     cluster = cluster_of(tmp_path, "n1", "n2")
     cert, key = authority.node(tmp_path, "n1")
     tls = TlsConfig(tmp_path / "cluster.ini", authority.write(tmp_path / "ca.pem"), cert, key)
-    with RunningServer(replace(cluster, tls=tls), "n1") as one, RunningServer(cluster, "n2") as two:
+    with RunningServer(structs.replace(cluster, tls=tls), "n1") as one, RunningServer(cluster, "n2") as two:
         peer = cluster.nodes["n2"].peer
         lines = {
             f"no TLS connection to node n2 at {peer}: it does not speak TLS",
@@ -424,17 +423,3 @@ def test_many_of_one_host_make_room_among_themselves() -> None:
 def test_strangers_leave_room_at_the_peers_port() -> None:
     assert peer_server.HALF_OPEN_BY_HOST_MAX < peer_server.HALF_OPEN_MAX < peer_server.PLACES_MAX
     assert tls_acceptor.HALF_OPEN_MAX < 2_000
-
-
-def test_some_lines_a_minute_and_how_many_were_left_out() -> None:
-    now_s, said = [0.0], list[str]()
-    reports = ReportLimit(said.append, lines_max=2, clock=lambda: now_s[0])
-    for line in ("a", "a", "b", "c", "d", "a"):
-        reports.report(line)
-    assert said == ["a", "b"]
-    now_s[0] = 61.0
-    reports.report("e")
-    assert said == ["a", "b", "4 more connections were refused in the minute before, for such reasons", "e"]
-    now_s[0] = 122.0
-    reports.flush()
-    assert len(said) == 4

@@ -10,6 +10,7 @@ import pytest
 from atm.server.group.timed_disk import TimedDisk
 from atm.server.group.vitals import REFRESH_S, Vitals
 from atm.wire.client_messages import StatusReply
+from tests.support.collecting import collecting
 
 STATUS = StatusReply(
     id="s", outcome="ok", node="n1", role="leader", term=1, leader="n1", commit_index=3, applied_index=3,
@@ -31,7 +32,7 @@ def test_a_status_is_completed(tmp_path: Path) -> None:
     vitals = Vitals(
         tmp_path,
         log,
-        TimedDisk(watch),
+        TimedDisk(collecting([]), slow_s=1000, clock=watch),
         SimpleNamespace(newest_index=2),
         incarnation=4,
         config="digest",
@@ -59,7 +60,7 @@ def test_the_disk_is_looked_at_once_a_second_and_a_failing_one_stops_nothing(
     vitals = Vitals(
         tmp_path,
         SimpleNamespace(size_bytes=0),
-        TimedDisk(watch),
+        TimedDisk(collecting([]), slow_s=1000, clock=watch),
         SimpleNamespace(newest_index=0),
         incarnation=1,
         config="",

@@ -8,17 +8,20 @@ from collections.abc import Callable
 from heapq import heappop, heappush
 from random import Random
 
+from tests.simulation.onlooker import Onlooker
+
 LINES_KEPT = 80
 
 
 class Loop:
     """Events in the order of their time, those of one time in the order in which they were asked for."""
 
-    def __init__(self, luck: int, *, tracing: bool = False) -> None:
+    def __init__(self, luck: int, *, tracing: bool = False, onlooker: Onlooker | None = None) -> None:
         self.now_us = 0
         self.events = 0  # that have happened
         self.chance = Random(luck)
         self.tracing = tracing
+        self.onlooker = onlooker or Onlooker()
         self.lines: deque[str] = deque(maxlen=LINES_KEPT)  # the last of the trace
         self.digest = 0  # of the whole trace
         self.listener: Callable[[str], None] = lambda line: None
@@ -36,6 +39,7 @@ class Loop:
             self.now_us, _, event = heappop(self._events)
             self.events += 1
             event()
+            self.onlooker.happened()
         self.now_us = end_us
 
     def trace(self, what: str, *details: object) -> None:
@@ -45,3 +49,4 @@ class Loop:
             self.digest = zlib.crc32(line.encode(), self.digest)
             self.lines.append(line)
             self.listener(line)
+            self.onlooker.traced(what, details)

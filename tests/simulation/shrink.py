@@ -19,7 +19,6 @@ RUNS_MAX = 300
 LUCKS = 3  # other chances that a smaller plan gets
 
 SIMPLEST: dict[str, object] = {
-    "stretch_max": 1,
     "read_share": 0.0,
     "repeat_share": 0.0,
     "tries_max": 1,
@@ -58,26 +57,32 @@ def failure(plan: Plan) -> Failure | None:
 
 
 def shrink(plan: Plan, *, runs_max: int = RUNS_MAX, say: Callable[[str], None] = lambda line: None) -> Plan:
-    """Return the smallest plan found that fails as `plan` does; raise `ValueError` if it does not fail."""
+    """Return the smallest plan found that fails as `plan` does; raise `ValueError` if it does not fail.
+
+    A step that did not fail is tried again only after all others: its run goes on to the end, and takes many
+    times as long as one that fails.
+    """
     found = failure(plan)
     if found is None:
         raise ValueError(f"seed {plan.seed} does not fail")
-    kind, runs = found.kind, 0
+    kind, runs, before = found.kind, 0, None
     say(f"{kind}, after {found.at_us / 1e6:.2f} s")
-    smaller = smaller_plans(plan, found.at_us)
-    while runs < runs_max:
-        candidate = next(smaller, None)
-        if candidate is None:
-            return plan
-        for luck in dict.fromkeys((plan.luck, *range(LUCKS))):
-            runs += 1
-            attempt = replace(candidate, luck=luck)
-            found = failure(attempt)
-            if found is not None and found.kind == kind:
-                plan = attempt
-                say(f"run {runs}: {size(plan)}, after {found.at_us / 1e6:.2f} s")
-                smaller = smaller_plans(plan, found.at_us)
-                break
+    while plan != before:
+        before = plan
+        for step in STEPS:
+            smaller = step(plan, found.at_us)
+            while (candidate := next(smaller, None)) is not None:
+                for luck in dict.fromkeys((plan.luck, *range(LUCKS))):
+                    if runs == runs_max:
+                        return plan
+                    runs += 1
+                    attempt = replace(candidate, luck=luck)
+                    again = failure(attempt)
+                    if again is not None and again.kind == kind:
+                        plan, found = attempt, again
+                        say(f"run {runs}: {size(plan)}, after {found.at_us / 1e6:.2f} s")
+                        smaller = step(plan, found.at_us)
+                        break
     return plan
 
 
@@ -89,24 +94,18 @@ def size(plan: Plan) -> str:
 
 def smaller_plans(plan: Plan, failed_us: int) -> Iterator[Plan]:
     """Yield plans that are smaller by one step, the largest steps first."""
-    yield from _fewer_faults(plan)
-    for clients in sorted({1, plan.clients // 2, plan.clients - 1}):
-        if 0 < clients < plan.clients:
-            yield replace(plan, clients=clients)
-    if plan.nodes > 3:
-        yield replace(plan, nodes=3)
-    yield from _less_time(plan, failed_us)
-    for gone in plan.workload:
-        if len(plan.workload) > 1:
-            yield replace(
-                plan, workload={name: plan.workload[name] for name in plan.workload if name != gone}
-            )
-    for name, value in SIMPLEST.items():
-        if getattr(plan, name) != value:
-            yield replace(plan, **{name: value})
+    for step in STEPS:
+        yield from step(plan, failed_us)
 
 
-def _fewer_faults(plan: Plan) -> Iterator[Plan]:
+def _less_stretch(plan: Plan, failed_us: int) -> Iterator[Plan]:
+    """First of all: a plan that does not fail goes on for up to so many times its turmoil."""
+    for stretch_max in sorted({1, failed_us // plan.turmoil_us + 1}):
+        if stretch_max < plan.stretch_max:
+            yield replace(plan, stretch_max=stretch_max)
+
+
+def _fewer_faults(plan: Plan, _failed_us: int) -> Iterator[Plan]:
     if plan.faults or plan.message_faults:
         yield replace(plan, faults={}, message_faults={})
     if plan.changes:
@@ -121,6 +120,17 @@ def _fewer_faults(plan: Plan) -> Iterator[Plan]:
             yield replace(plan, **{name: {fault: drawn[fault] for fault in drawn if fault != gone}})
 
 
+def _fewer_clients(plan: Plan, _failed_us: int) -> Iterator[Plan]:
+    for clients in sorted({1, plan.clients // 2, plan.clients - 1}):
+        if 0 < clients < plan.clients:
+            yield replace(plan, clients=clients)
+
+
+def _fewer_nodes(plan: Plan, _failed_us: int) -> Iterator[Plan]:
+    if plan.nodes > 3:
+        yield replace(plan, nodes=3)
+
+
 def _less_time(plan: Plan, failed_us: int) -> Iterator[Plan]:
     for eighths in (0, 2, 4, 6, 7):
         until_us = failed_us * eighths // 8
@@ -128,3 +138,28 @@ def _less_time(plan: Plan, failed_us: int) -> Iterator[Plan]:
             yield replace(plan, faults_end_us=until_us)
     if plan.turmoil_us > 8 * TICK_US:
         yield replace(plan, turmoil_us=plan.turmoil_us // 2)
+
+
+def _fewer_operations(plan: Plan, _failed_us: int) -> Iterator[Plan]:
+    for gone in plan.workload:
+        if len(plan.workload) > 1:
+            yield replace(
+                plan, workload={name: plan.workload[name] for name in plan.workload if name != gone}
+            )
+
+
+def _simplest(plan: Plan, _failed_us: int) -> Iterator[Plan]:
+    for name, value in SIMPLEST.items():
+        if getattr(plan, name) != value:
+            yield replace(plan, **{name: value})
+
+
+STEPS: tuple[Callable[[Plan, int], Iterator[Plan]], ...] = (
+    _less_stretch,
+    _fewer_faults,
+    _fewer_clients,
+    _fewer_nodes,
+    _less_time,
+    _fewer_operations,
+    _simplest,
+)

@@ -101,6 +101,16 @@ class SimLedgerFile:
         """Return what a shell would see."""
         return list(self._connection.execute(sql))
 
+    def balances(self) -> dict[str, int]:
+        """Return the customers' balances as they are now, in minor units; unlike `rows` it kills nobody."""
+        connection = self._connection
+        watch, connection.exec_trace = connection.exec_trace, None
+        try:
+            rows = connection.execute("select account, amount from balance join account using (account)")
+            return dict(rows)
+        finally:
+            connection.exec_trace = watch
+
     def _keep(self) -> None:
         self._versions.append(bytes(self._connection.serialize("main")))
         if len(self._versions) > VERSIONS_MAX:

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, cast
 from atm.config import Address
 from atm.raft.messages import NodeId, Outgoing
 from atm.server.group.inbox import Inbox, Inputs
+from atm.server.logger.logger import Logger
 from atm.server.peers.handshake import Handshake, HandshakeRefused
 from atm.server.peers.links import Links
 from atm.server.peers.peer_connection import PeerConnection
@@ -94,11 +95,11 @@ class SimPeerServer(PeerServer):
         inbox: Inbox,
         links: SimLinks,
         acknowledged: Callable[[NodeId], int],
-        report: Callable[[str], None],
+        logger: Logger,
     ) -> None:
         self._handshake, self._folder, self._inbox = handshake, folder, inbox
         self._links = cast(Links, links)
-        self._acknowledged, self._report = acknowledged, report
+        self._acknowledged, self._logger = acknowledged, logger
         self._lock = Lock()
         self._current = {}
 
@@ -111,9 +112,9 @@ class SimPeerServer(PeerServer):
             self._publish_hello(hello.node)
         return connection.sent
 
-    def _report_about(self, connection: PeerConnection, hello: Hello | None, line: str) -> None:
-        """Report every line: how many there are in a minute of the real clock must not matter."""
-        self._report(line)
+    def _about(self, connection: PeerConnection, hello: Hello | None) -> Logger:
+        """Tell every line: how many there are in a minute must not matter."""
+        return self._logger
 
     def forget(self, connection: SimConnection) -> None:
         """The connection has ended."""

@@ -38,11 +38,23 @@ class SimNetwork:
         self._old: deque[_Message] = deque(maxlen=REMEMBERED)
         self._stores: Counter[NodeId] = Counter()  # how many disks a server has lost
         self._resets: Counter[tuple[NodeId, NodeId]] = Counter()
+        self._carried = 0  # payloads, each with its number
 
     def cut(self, links: Collection[tuple[NodeId, NodeId]], for_us: int) -> None:
         """Let these (from, to) links fail for a while."""
         self._cuts.update(links)
         self._loop.after(for_us, lambda: self._cuts.subtract(links))
+
+    @property
+    def cuts(self) -> frozenset[tuple[NodeId, NodeId]]:
+        """The links that fail now, as (from, to)."""
+        return (
+            frozenset() if self.calm else frozenset(link for link, times in self._cuts.items() if times > 0)
+        )
+
+    def mend(self) -> None:
+        """All links work again, for now."""
+        self._cuts.clear()
 
     def heal(self) -> None:
         """From now on the network only takes its time."""
@@ -71,6 +83,7 @@ class SimNetwork:
             return
         if chance.random() < faults.get("lost", 0):
             self.fired["lost"] += 1
+            self._loop.onlooker.lost(sender, to, payload)
             return
         latency_us = delay_us + self.latency_us()
         if chance.random() < faults.get("delayed", 0):
@@ -118,14 +131,21 @@ class SimNetwork:
         return self._loop.chance.randint(*self._plan.latency_us)
 
     def _carry(self, message: _Message, latency_us: int) -> None:
-        self._loop.after(latency_us, lambda: self._arrive(message))
+        self._carried += 1
+        number, due_us = self._carried, self._loop.now_us + latency_us
+        self._loop.onlooker.carried(number, message.sender, message.to, message.payload, due_us)
+        self._loop.after(
+            latency_us, lambda: self._loop.onlooker.arrived(number, delivered=self._arrive(message))
+        )
 
-    def _arrive(self, message: _Message) -> None:
+    def _arrive(self, message: _Message) -> bool:
+        """Deliver `message` unless it is lost; return whether it was delivered."""
         sender, to = message.sender, message.to
         if message.reset != self._resets[sender, to] or message.stores[1] != self._stores[to]:
-            return
+            return False
         if self._cuts[sender, to] > 0 and not self.calm:
             self.fired["cut off"] += 1
-            return
+            return False
         self.fired["from before a wipe"] += message.stores[0] != self._stores[sender]
         self._deliver(message.payload, message.connection)
+        return True

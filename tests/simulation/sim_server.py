@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
@@ -33,12 +34,13 @@ from atm.server.group.roster import Roster
 from atm.server.group.run_loop import RunLoop
 from atm.server.group.snapshot_maker import SnapshotMaker
 from atm.server.group.snapshotter import Snapshotter
+from atm.server.logger.logger import Collected, EventRecord, Logger
 from atm.server.peers.handshake import Handshake
 from atm.server.peers.links import Links
 from atm.server.peers.neighbours import Neighbours
 from atm.storage.log_file import LogFailed
 from atm.wire.backup_messages import BackupBegin
-from atm.wire.client_messages import Status, TakeSnapshot, decode_client_request, decode_forwardable
+from atm.wire.client_messages import Status, TakeSnapshot
 from atm.wire.codec import encode
 from atm.wire.framing import PEER_FRAME_BYTES_MAX, FrameReader, frame
 from atm.wire.peer_messages import (
@@ -52,6 +54,7 @@ from atm.wire.peer_messages import (
     incarnations_of,
     starts_of,
 )
+from atm.wire.request_decoding import decode_client_request, decode_forwardable
 from tests.simulation.bank_model import BankModel
 from tests.simulation.fuse import Died, Fuse
 from tests.simulation.loop import Loop
@@ -65,7 +68,7 @@ from tests.simulation.sim_snapshots import Fetching, Making
 from tests.simulation.sim_storage import SimStorage
 from tests.simulation.watched import WatchedCore
 from tests.support.checks import Checks, require
-from tests.support.server_parts import hello_of
+from tests.support.hellos import hello_of
 from tests.support.sim_disk import PowerCut, SimDisk
 
 FEATURE_LEVELS = 2  # of two releases; the older is replaced by the newer at some restart
@@ -156,6 +159,7 @@ class SimServer:
         self._iteration_is_due = False
         self._node: RunLoop
         self._router: RequestRouter
+        self._logger = Logger(Collected(self._tell))
         self.fired = Counter[str]()
         self._served_us: dict[int, int] = {}  # when a piece of which snapshot was last asked for
         self._ending: Iterator[None] | None = None  # while it stops
@@ -203,7 +207,8 @@ class SimServer:
         )
         if self.folder.is_not_first:
             raft.demote(self.name, self.folder.store)
-        self.core = WatchedCore(raft, self._checks, self.fuse)
+        self.core = WatchedCore(raft, self._checks, self.fuse, self._loop.onlooker)
+        self._loop.onlooker.started(self, raft)
         lock = Lock()
         self.inbox = Inbox(lock)
         self._handshake = Handshake(
@@ -249,6 +254,7 @@ class SimServer:
             clients=Clients(),
             inbox=self.inbox,
             lock=lock,
+            recorder=self._loop.onlooker.recorder(self.name),
             on_cluster=self._follow,
             on_configuration=self._neighbours.note_configuration,
             on_peers=self._neighbours.note_peers,
@@ -285,7 +291,7 @@ class SimServer:
             inbox=self.inbox,
             links=self.links,
             acknowledged=acknowledged,
-            report=self._report,
+            logger=self._logger,
         )
         self._neighbours = Neighbours(
             self.name,
@@ -293,13 +299,19 @@ class SimServer:
             cast(Links, self.links),
             self.peer_server,
             self.folder,
-            report=self._report,
+            logger=self._logger,
             on_removed=self._end_removed,
             on_not_first=lambda store: self.inbox.put(Inputs(demotions=[(self.name, store)])),
         )
 
-    def _report(self, line: str) -> None:
-        if "is an old copy" in line:
+    def _tell(self, record: EventRecord) -> None:
+        """Note in the trace what went wrong, and each snapshot that was installed."""
+        if record.event == "snapshot.installed":
+            self._note_install(record.msg)
+        if record.levelno < logging.WARNING:
+            return
+        line = record.msg
+        if record.event == "folder.old_copy":
             self.fired["old copy found"] += 1
             self._checks.disks[self.name] = self.folder.store
         self._loop.trace("reported", self.name, line)
@@ -318,7 +330,7 @@ class SimServer:
             voters=voters,
             clock=self._clock_s,
             on_wrong=self._no_ledger_is_wrong,
-            report=self._no_ledger_is_wrong,
+            logger=Logger(Collected(lambda record: self._no_ledger_is_wrong(record.msg))),
         )
         clocks = ClockGuard(
             self.name,
@@ -326,14 +338,18 @@ class SimServer:
             voters=voters,
             clock=self._clock_s,
             wall_clock_us=self.wall_clock_us,
-            report=lambda line: None,
+            logger=Logger(Collected(lambda record: None)),
         )
         return Guards(
             self.name,
             self.bank,
             self.links,
             comparison,
-            DiskGuard(lambda: Room(10**12, 10**12), 0, self._no_ledger_is_wrong),
+            DiskGuard(
+                lambda: Room(10**12, 10**12),
+                0,
+                Logger(Collected(lambda record: self._no_ledger_is_wrong(record.msg))),
+            ),
             clocks,
             voters=voters,
             clock=self._clock_s,
@@ -356,7 +372,7 @@ class SimServer:
             limit_bytes=self._plan.snapshot_log_bytes,
             being_fetched=self._being_fetched,
             random=self._random.uniform,
-            report=self._report,
+            logger=self._logger,
             start_job=self._begin_making,
         )
 
@@ -373,8 +389,7 @@ class SimServer:
             kept=kept,
             prepare=no_preparation,
             before_swap=before_swap,
-            say=self._note_install,
-            report=self._report,
+            logger=self._logger,
             start_job=self._begin_fetching,
         )
 
@@ -485,6 +500,10 @@ class SimServer:
     @property
     def stops(self) -> bool:
         return self._ending is not None
+
+    @property
+    def busy_until_us(self) -> int:
+        return self._busy_until_us
 
     @property
     def queued(self) -> int:

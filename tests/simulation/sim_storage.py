@@ -14,7 +14,7 @@ from random import Random
 from atm.ledger.ledger import Ledger
 from atm.raft.log import BEGINNING, LogStart
 from atm.raft.messages import HardState, NodeId
-from atm.server.server import SEGMENTS_PER_SNAPSHOT
+from atm.server.group.settings import SEGMENTS_PER_SNAPSHOT
 from atm.storage.log_file import LogFile
 from atm.storage.log_index import LogBase
 from tests.simulation.bank_model import BankModel, receipt_row

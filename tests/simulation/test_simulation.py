@@ -6,17 +6,22 @@ import os
 import subprocess
 import sys
 from collections import Counter
+from itertools import count
 from pathlib import Path
 
 import pytest
 
+from atm.events.decoding import page_of
+from atm.events.recorder import FlightRecorder
+from atm.raft import NodeId
 from atm.raft.membership import Majority
 from tests.simulation import branches
 from tests.simulation import plan as plans
 from tests.simulation.__main__ import main
+from tests.simulation.onlooker import Onlooker
 from tests.simulation.report import Report, hollow, never_fired, summary
 from tests.simulation.seeds import attempt, run_all
-from tests.simulation.shrink import failure, shrink
+from tests.simulation.shrink import Failure, failure, shrink
 from tests.simulation.world import Simulation, retell
 
 ROOT = Path(__file__).parents[2]
@@ -30,7 +35,7 @@ credit      ok id_reused no_such_account account_closed account_frozen already_r
 debit       ok id_reused insufficient_funds limit_exceeded wrong_pin locked account_frozen account_closed
 transfer    ok insufficient_funds wrong_pin account_frozen no_such_account
 batch       ok insufficient_funds wrong_pin account_frozen no_such_account
-hold        ok insufficient_funds limit_exceeded wrong_pin account_frozen account_closed id_reused
+hold        ok insufficient_funds limit_exceeded wrong_pin locked account_frozen account_closed id_reused
 post        ok exceeds_hold hold_not_found hold_already_posted hold_already_voided
 void        ok hold_expired hold_not_found hold_already_posted hold_already_voided
 reverse     ok original_not_found already_reversed exceeds_original insufficient_funds id_reused
@@ -43,7 +48,7 @@ unfreeze    ok
 set_pin     ok wrong_pin locked
 login       ok wrong_pin locked
 unlock      ok needs_approval
-reset_pin   ok
+reset_pin   ok needs_approval
 set_limit   ok
 set_approval_limit ok
 approve     ok original_not_found already_approved approval_expired not_allowed
@@ -75,7 +80,7 @@ def all_answers() -> list[str]:
     return [f"{kind} {answer}" for kind, *answers in map(str.split, ANSWERS) for answer in answers]
 
 
-@pytest.mark.timeout(600)
+@pytest.mark.timeout(1500)
 def test_raft_and_the_bank_survive_hundreds_of_seeds() -> None:
     """Scenarios 36, 38 to 43, 58 and 59, and all of Figure 3 (see `checks.py` and `history.py`)."""
     results = list(run_all(range(SEEDS), WORKERS))
@@ -113,6 +118,31 @@ def test_a_seed_determines_the_run_under_any_hash_seed() -> None:
     assert digests("2") == first
 
 
+def test_the_flight_recorder_changes_nothing_and_notes_what_happens_under_faults() -> None:
+    """Servers have one, and the other seeds go without."""
+    recorders: list[FlightRecorder] = []
+
+    class Recording(Onlooker):
+        def recorder(self, node: NodeId) -> FlightRecorder:
+            recorders.append(FlightRecorder(node, count().__next__))
+            return recorders[-1]
+
+    recorded = Simulation(3, tracing=True, onlooker=Recording()).run()
+    assert recorded.digest == Simulation(3, tracing=True).run().digest
+    kinds = {event.kind for recorder in recorders for event in page_of(recorder).events}
+    assert kinds >= {
+        "request",
+        "sent",
+        "received",
+        "append",
+        "commit",
+        "apply",
+        "answer",
+        "membership",
+        "peer",
+    }
+
+
 def test_a_failing_seed_is_shrunk_to_a_plan_that_fails_alike_when_it_is_read_back(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
@@ -134,6 +164,36 @@ def test_a_failing_seed_is_shrunk_to_a_plan_that_fails_alike_when_it_is_read_bac
     story = attempt(read_back)
     assert isinstance(story, str)
     assert f"--trace --plan '{plans.tell(plan)}'" in story
+
+
+def test_what_did_not_fail_is_tried_again_only_after_all_other_steps(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A run that does not fail goes on to its end, so it must be short, and must not come often."""
+    ran: list[plans.Plan] = []
+
+    def fails_with_five(plan: plans.Plan) -> Failure | None:
+        ran.append(plan)
+        return Failure("it", at_us=1_000_000) if plan.nodes == 5 else None
+
+    monkeypatch.setattr("tests.simulation.shrink.failure", fails_with_five)
+    plan = shrink(plans.draw(1))
+    assert (plan.nodes, plan.clients, len(plan.workload), plan.faults) == (5, 1, 1, {})
+    in_vain = [plan for plan in ran if plan.nodes < 5]
+    lucks = {plan.luck for plan in in_vain}
+    assert len(in_vain) == 2 * len(lucks), "in two rounds, and the second changed nothing"
+    assert {plan.stretch_max for plan in in_vain} == {1}
+
+
+def test_a_failure_long_after_the_turmoil_keeps_only_the_stretch_that_it_needs(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    drawn = plans.draw(1)
+
+    def fails_late(plan: plans.Plan) -> Failure | None:
+        at_us = 5 * drawn.turmoil_us
+        return Failure("it", at_us) if plan.stretch_max * plan.turmoil_us > at_us else None
+
+    monkeypatch.setattr("tests.simulation.shrink.failure", fails_late)
+    assert shrink(drawn, runs_max=4).stretch_max == 6, "1 of it in vain, with each luck"
 
 
 def test_the_trace_of_a_seed_that_passes_ends_with_that(capsys: pytest.CaptureFixture[str]) -> None:

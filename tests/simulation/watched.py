@@ -31,6 +31,7 @@ from atm.wire.codec import encode
 from atm.wire.log_entries import command_data
 from tests.simulation.bank_model import BankModel, said_besides
 from tests.simulation.fuse import Fuse
+from tests.simulation.onlooker import Onlooker
 from tests.simulation.sim_ledger import SimLedgerFile
 from tests.simulation.sim_snapshots import SimSnapshotStore
 from tests.support.checks import Checks, require
@@ -41,8 +42,9 @@ from tests.support.store import Store
 class WatchedCore:
     """The checked core, and what all servers promise together checked after every step."""
 
-    def __init__(self, raft: Raft, checks: Checks, fuse: Fuse) -> None:
+    def __init__(self, raft: Raft, checks: Checks, fuse: Fuse, onlooker: Onlooker) -> None:
         self.raft = raft
+        self._onlooker = onlooker
         self._fuse = fuse
         self.commit_index = raft.commit_index
         self.applied_index = raft.applied_index
@@ -69,16 +71,23 @@ class WatchedCore:
         return self.raft.last_time_us
 
     def step(self, message: RaftMessage) -> None:
+        self._onlooker.before(self.raft)
         refusal = self.raft.step(message)
+        self._onlooker.after(self.raft, message)
         require(refusal is None, "no server breaks the protocol here, so no message is refused", refusal)
         self._look()
 
     def tick(self) -> None:
+        self._onlooker.before(self.raft)
         self.raft.tick()
+        self._onlooker.after(self.raft, "tick")
         self._look()
 
     def propose(self, data: Sequence[bytes], now_us: int, kind: EntryKind = EntryKind.COMMAND) -> int:
-        return self.raft.propose(data, now_us, kind)
+        self._onlooker.before(self.raft)
+        index = self.raft.propose(data, now_us, kind)
+        self._onlooker.after(self.raft, "propose")
+        return index
 
     def read(self, read_id: int) -> None:
         self.raft.read(read_id)
@@ -129,7 +138,10 @@ class WatchedCore:
         return self.raft.has_lost_disk(node)
 
     def change_membership(self, members: Configuration, now_us: int, reason: bytes = b"") -> int:
-        return self.raft.change_membership(members, now_us, reason)
+        self._onlooker.before(self.raft)
+        index = self.raft.change_membership(members, now_us, reason)
+        self._onlooker.after(self.raft, "propose")
+        return index
 
     def successor(self, target: NodeId | None) -> NodeId:
         return self.raft.successor(target)
@@ -144,7 +156,9 @@ class WatchedCore:
         return ready
 
     def advance(self, ready: Ready) -> None:
+        self._onlooker.before(self.raft)
         self.raft.advance(ready)
+        self._onlooker.after(self.raft, "sync")
         self._look()
 
     def _look(self) -> None:

@@ -72,6 +72,9 @@ RICH_ACCOUNTS = ("main",) * 4 + ("alice",)  # up to the limit
 STRANGE_SHARE = 0.02  # of requests name an account of the bank's own
 PINS = ("1234", "1234", "1234", "4321", "0000")
 NO_PIN_SHARE = 0.1
+WRONG_PIN = "9999"
+FORGOTTEN_SHARE = 0.1  # of what is about holds begins with a PIN that is set, and forgotten
+TRIES_TO_LOCK = 4  # three wrong PINs, and one more
 OWN_HOLD_SHARE = 0.9  # of raises name the account that the hold is on
 HOLD_SHARE = 0.25  # of reversals are of holds
 PART_SHARE = 0.5  # and so many of a small part
@@ -134,12 +137,21 @@ class Workload:
         self._name, self._chance, self._plan, self._known_requests = name, chance, plan, known
         self._own = chance.choice(ACCOUNTS[1:])
         self._first = ["credit", "open"]  # the last comes first
+        self._forgotten: list[str] = []  # on these accounts are the next holds, with a wrong PIN
+        self._limited: LimitedOp | None = None  # is asked for next, since its limit was changed
         self._number = 0
 
     def command(self) -> Command:
         """Return a new command; first of all, see to it that there are accounts with something in them."""
         if self._first:
             return self._drawn(self._first.pop(), self._next_id(), self._own)
+        if self._forgotten:
+            account = self._forgotten.pop()
+            return self._new_hold(self._next_id(), account, _sealed(account, WRONG_PIN))
+        if self._limited is not None:
+            command, self._limited = self._limited_request(self._limited, self._next_id(), self._own), None
+            self._known_requests.note(command)
+            return command
         kinds = list(self._plan.workload)
         (kind,) = self._chance.choices(kinds, list(self._plan.workload.values()))
         command = self._drawn(kind, self._next_id(), self._account())
@@ -263,19 +275,23 @@ class Workload:
         waiting = self._known_requests.waiting
         if fate < 0.2:
             amount = chance.choice((0, 0, 0, self._amount(), None))
-            return SetApprovalLimit(id=request_id, limited=chance.choice(LIMITED_OPS), amount=amount)
+            self._limited = limited = chance.choice(LIMITED_OPS)
+            return SetApprovalLimit(id=request_id, limited=limited, amount=amount)
         if fate < 0.5 or not waiting:
-            match chance.choice(LIMITED_OPS):
-                case "write_off":
-                    return WriteOff(id=request_id, account=account, amount=self._amount())
-                case "reverse":
-                    return self._reverse(request_id)
-                case "unlock":
-                    return Unlock(id=request_id, account=account)
-                case "reset_pin":
-                    return ResetPin(id=request_id, account=account)
+            return self._limited_request(chance.choice(LIMITED_OPS), request_id, account)
         known = waiting if fate < 0.95 else self._known_requests.money
         return Approve(id=request_id, request=self._known(known)[0])
+
+    def _limited_request(self, op: LimitedOp, request_id: str, account: str) -> Command:
+        match op:
+            case "write_off":
+                return WriteOff(id=request_id, account=account, amount=self._amount())
+            case "reverse":
+                return self._reverse(request_id)
+            case "unlock":
+                return Unlock(id=request_id, account=account)
+            case "reset_pin":
+                return ResetPin(id=request_id, account=account)
 
     def _in_currency(self, request_id: str) -> Command:
         """Ask about an account in another currency; a tenth says another one, or none."""
@@ -306,11 +322,12 @@ class Workload:
     def _hold(self, request_id: str, account: str) -> Command:
         """Reserve, or end what was reserved: more ends than beginnings, since some come again."""
         chance, fate = self._chance, self._chance.random()
+        if "pin" in self._plan.workload and chance.random() < FORGOTTEN_SHARE:
+            account = self._own if self._own in WITH_PIN else chance.choice(WITH_PIN)
+            self._forgotten = [account] * TRIES_TO_LOCK
+            return SetPin(id=request_id, account=account, pin=_sealed(account, PINS[0]))
         if fate < 0.4 or not self._known_requests.holds:
-            election_ms = self._plan.election_us // 1000
-            expires_ms = chance.choice((1, election_ms // 4, election_ms, 4 * election_ms, LONG_MS))
-            amount, pin = self._amount(), self._pin(account)
-            return Hold(id=request_id, account=account, amount=amount, expires_ms=expires_ms, pin=pin)
+            return self._new_hold(request_id, account, self._pin(account))
         hold, amount = self._known(self._known_requests.holds)
         if fate < 0.6:
             return Post(id=request_id, hold=hold, amount=self._part(amount))
@@ -325,6 +342,11 @@ class Workload:
             amount, pin = self._amount(), self._pin(account)
             return RaiseHold(id=request_id, account=account, hold=hold, amount=amount, pin=pin)
         return Void(id=request_id, hold=hold)
+
+    def _new_hold(self, request_id: str, account: str, pin: str | None) -> Hold:
+        election_ms = self._plan.election_us // 1000
+        expires_ms = self._chance.choice((1, election_ms // 4, election_ms, 4 * election_ms, LONG_MS))
+        return Hold(id=request_id, account=account, amount=self._amount(), expires_ms=expires_ms, pin=pin)
 
     def _reverse(self, request_id: str) -> Reverse:
         """Reverse a known request, or one that arrives only later."""

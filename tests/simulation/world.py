@@ -19,6 +19,7 @@ from tests.simulation.customers import Customer
 from tests.simulation.faults import Faults
 from tests.simulation.history import History
 from tests.simulation.loop import Loop
+from tests.simulation.onlooker import Onlooker
 from tests.simulation.pepper_changes import PepperChanger
 from tests.simulation.plan import Plan
 from tests.simulation.report import COMMITS_MIN, POSTINGS_MIN, Report, hollow
@@ -38,9 +39,9 @@ CALM_ELECTIONS_MAX = 40  # election timeouts until there must be service, and th
 class Simulation:
     """All of one seed, or of one plan; `run` raises at the first broken promise."""
 
-    def __init__(self, case: int | Plan, *, tracing: bool = False) -> None:
+    def __init__(self, case: int | Plan, *, tracing: bool = False, onlooker: Onlooker | None = None) -> None:
         self.plan = case if isinstance(case, Plan) else plans.draw(case)
-        self.loop = Loop(self.plan.luck, tracing=tracing)
+        self.loop = Loop(self.plan.luck, tracing=tracing, onlooker=onlooker)
         self.commits_in_turmoil = self.postings_in_turmoil = 0
         names = self.plan.all_names
         first = {name: f"{name}/1" for name in names}

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 import os
 from collections.abc import Iterator
 from contextlib import closing
@@ -11,6 +10,7 @@ from pathlib import Path
 
 import msgspec
 import pytest
+from msgspec import structs
 
 from atm.config import Cluster
 from atm.storage import data_folder
@@ -79,7 +79,7 @@ def test_a_folders_cluster_survives_a_power_cut_once_it_was_learned(
 
 def test_a_server_may_move_to_another_address(cluster: Cluster, tmp_path: Path) -> None:
     DataFolder(cluster, "n1").close()
-    moved = dataclasses.replace(cluster_of(tmp_path, "n1", "n2"), data_dir=cluster.data_dir)
+    moved = structs.replace(cluster_of(tmp_path, "n1", "n2"), data_dir=cluster.data_dir)
     assert moved.nodes["n1"] != cluster.nodes["n1"]
     DataFolder(moved, "n1").close()
 
@@ -246,7 +246,7 @@ def test_the_owner_of_a_folder_survives_a_power_cut_once_the_folder_is_open(
     cluster: Cluster, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     synced = Synced(monkeypatch)
-    new = dataclasses.replace(cluster, data_dir=tmp_path / "new" / "data")
+    new = structs.replace(cluster, data_dir=tmp_path / "new" / "data")
     with closing(DataFolder(new, "n1")) as folder:
         assert synced.survives(folder.path / "node.json", tmp_path)
     assert synced.named_too_early == []

@@ -22,10 +22,11 @@ from atm.storage.data_folder import DataFolder
 from atm.storage.log_file import LogFile
 from atm.storage.snapshots import SNAPSHOT_FOLDER, SnapshotStore
 from atm.wire.backup_messages import BackupRequest
-from atm.wire.client_messages import ErrorReply, Status, StatusReply, decode_client_request
+from atm.wire.client_messages import ErrorReply, Status, StatusReply
 from atm.wire.codec import encode
 from atm.wire.framing import CLIENT_FRAME_BYTES_MAX, FrameReader, frame
 from atm.wire.log_entries import command_data
+from atm.wire.request_decoding import decode_client_request
 from tests.support.entries import time_us
 from tests.support.story import COMMANDS
 

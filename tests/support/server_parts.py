@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import socket
 import time
 from collections.abc import Callable, Sequence
@@ -24,14 +25,15 @@ from atm.raft.ready import Role
 from atm.server.group.entry_validator import record
 from atm.server.group.inbox import Inputs, PendingRequest
 from atm.server.group.pepper_keeper import PepperKeeper
+from atm.server.logger.logger import Collected, EventRecord, Logger
+from atm.server.logger.rate_limit import RateLimit
 from atm.server.security.peppers import PEPPER_BYTES, Peppers
 from atm.server.server import Server
 from atm.storage.log_index import LogBase
-from atm.version import FEATURE_LEVEL_MAX, PROTOCOL_MAX, PROTOCOL_MIN, RELEASE
 from atm.wire.client_messages import QueuedRequest
 from atm.wire.codec import encode
 from atm.wire.framing import CLIENT_FRAME_BYTES_MAX, FrameReader, frame
-from atm.wire.peer_messages import ForwardedRequest, Hello, PeerReport
+from atm.wire.peer_messages import ForwardedRequest, PeerReport
 
 DEADLINE_S = 10.0
 
@@ -76,16 +78,21 @@ def cluster_of(folder: Path, *names: str) -> Cluster:
     )
 
 
+OF_THE_MACHINE = frozenset({"election.again", "node.stalled", "sync.slow"})  # it was busy
+
+
 class RunningServer:
     """A server of this process, in a thread."""
 
     def __init__(self, cluster: Cluster, name: str, *, verbose: bool = False) -> None:
         self.said: list[str] = []
-        self.reported: list[str] = []
+        self._limit = RateLimit()
+        self.told: list[str] = []  # what it told its operator
+        self.reported: list[str] = []  # of that, warnings and errors
         self.client = cluster.nodes[name].client
         self.peer = cluster.nodes[name].peer
         self.server = Server(
-            cluster, name, say=self.said.append, report=self.reported.append, verbose=verbose
+            cluster, name, say=self.said.append, logger=Logger(Collected(self._take)), verbose=verbose
         )
         self._thread = Thread(target=self.server.run, daemon=True)
 
@@ -99,6 +106,12 @@ class RunningServer:
         self.server.stop()
         self._thread.join(DEADLINE_S)
         self.server.close()
+
+    def _take(self, record: EventRecord) -> None:
+        for each in self._limit.admit(record):
+            self.told.append(each.msg)
+            if each.levelno >= logging.WARNING and each.event not in OF_THE_MACHINE:
+                self.reported.append(each.msg)
 
     def wait_for_leader(self) -> Self:
         wait_until(lambda: any(line.startswith("Leader on") for line in self.said))
@@ -339,20 +352,6 @@ def credit(request_id: str, amount: int = 100, account: str = "main") -> Credit:
 
 def query(request_id: str, account: str = "main") -> Query:
     return Query(id=request_id, account=account)
-
-
-def hello_of(node: NodeId, feature_level: int = FEATURE_LEVEL_MAX, store: str = "") -> Hello:
-    """Return the hello of a server that runs this release, as the others have it."""
-    return Hello(
-        protocol_min=PROTOCOL_MIN,
-        protocol_max=PROTOCOL_MAX,
-        release=RELEASE,
-        feature_level=feature_level,
-        cluster="",
-        node=node,
-        store=store or f"store of {node}",
-        pepper="",
-    )
 
 
 def keeper_of(core: FakeCore, parts: Recorder) -> PepperKeeper:

@@ -18,7 +18,7 @@ from atm.ledger.commands import (
     ReadResult,
 )
 from atm.ledger.ledger import Ledger
-from atm.wire.client_messages import decode_client_request
+from atm.wire.request_decoding import decode_client_request
 from tests.support.entries import logged
 from tests.support.fake_node import FakeBank, Map
 

@@ -107,7 +107,7 @@ def no_sockets(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("atm.client.attempt.PAUSE_S", (0.0, 0.0))
     monkeypatch.setattr("atm.client.node_status.CONFIRMED_WITHIN_S", 0.0)
     monkeypatch.setattr(
-        ServerConnection, "__init__", lambda self, pair, *_, **__: setattr(self, "pair", pair)
+        ServerConnection, "__init__", lambda self, pair, *_, **__: setattr(self, "place", pair)
     )
     for name in ("is_idle", "shut_down", "close"):
         monkeypatch.setattr(ServerConnection, name, lambda _: True)
@@ -122,7 +122,7 @@ def test_no_field_of_a_reply_ends_the_teller_with_a_traceback(
     servers = FalseServers(cluster, op)
 
     def exchange_payload(self: ServerConnection, payload: bytes, _until: float) -> bytes:
-        return servers.reply(self.pair[1], payload)
+        return servers.reply(self.place[1], payload)
 
     monkeypatch.setattr(connection.ServerConnection, "exchange_payload", exchange_payload)
     for request in BEFORE:

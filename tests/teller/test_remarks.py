@@ -55,10 +55,10 @@ def test_operators_set_ceilings_and_count_transfers(run: Run) -> None:
         "Without a limit there is nothing that transfers could count towards",
     ]
     assert run("-c", "transfer bob 11").out == [
-        "The balance of bob may not become so large: nothing was changed"
+        "The balance of bob would rise over its ceiling, and nothing was changed: try a smaller amount"
     ]
     assert run("--account", "bob", "-c", "credit 11").out == [
-        "The balance of bob may not become so large: nothing was changed"
+        "The balance of bob would rise over its ceiling, and nothing was changed: try a smaller amount"
     ]
     assert run("-c", "transfer bob 21").out[0].startswith("Daily limit exceeded")
     assert run("--account", "bob", "-c", "query").out[1] == "Ceiling: 10"

@@ -78,7 +78,7 @@ def test_no_stream_that_can_be_written_gets_no_traceback(cluster: FakeCluster) -
     assert ran.returncode == 74
 
 
-START = [sys.executable, "-P", "-S", str(ROOT / "bin" / "start.py"), "atm.teller"]  # as bin/atm does
+START = [sys.executable, "-P", "-S", str(ROOT / "bin" / "start.py"), "atm"]  # as bin/atm does
 
 
 def test_ctrl_c_at_any_moment_of_the_start_gets_no_traceback(cluster: FakeCluster) -> None:

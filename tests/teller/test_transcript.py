@@ -152,7 +152,7 @@ def test_another_account_is_opened_and_used(run: Run) -> None:
     assert ran.results == [
         "No such account: bob (to open it, type: open bob)",
         "Successfully opened account bob (to use it, type: account bob)",
-        "There is an account bob already",
+        "There is an account bob already (to use it, type: account bob)",
         "Your account is now bob, and its balance is: 0",
         "Your current account balance is: 0",
         "Your account is now main, and its balance is: 0",
@@ -217,7 +217,7 @@ def test_what_a_server_says_cannot_move_the_cursor(run: Run, cluster: FakeCluste
     for node in cluster.nodes.values():
         node.always = node.fault("bad_request", message="\x1b[2J\nboo")
     (line,) = run("-c", "credit 5").out
-    assert line == "The bank does not understand the request: ?[2J?boo"
+    assert line == "The bank does not understand the request, and nothing was done: ?[2J?boo"
 
 
 def test_the_longest_line_is_read_and_one_that_is_longer_is_refused(run: Run, cluster: FakeCluster) -> None:

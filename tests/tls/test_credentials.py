@@ -16,7 +16,8 @@ from cryptography.hazmat.primitives.serialization import (
 )
 
 from atm.config import Cluster, ConfigError, TlsConfig, TlsFiles
-from atm.tls.credentials import Credentials, TlsUnusable, client_credentials, load, node_credentials
+from atm.tls.credentials import Credentials, TlsUnusable, load
+from atm.tls.of_cluster import client_credentials, node_credentials
 from tests.support.certificates import CLIENT, SERVER, Authority
 
 DAY = timedelta(days=1)

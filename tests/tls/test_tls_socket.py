@@ -15,15 +15,8 @@ from pathlib import Path
 import pytest
 
 from atm.tls.credentials import Credentials
-from atm.tls.tls_socket import (
-    CertificateRefused,
-    HandshakeEnded,
-    NotTls,
-    TlsFailed,
-    TlsSocket,
-    Untrusted,
-    connect_tls,
-)
+from atm.tls.errors import CertificateRefused, HandshakeEnded, NotTls, TlsFailed, Untrusted
+from atm.tls.tls_socket import TlsSocket, connect_tls
 from tests.support.certificates import SERVER, Authority
 
 WITHIN_S = 30.0
@@ -215,11 +208,11 @@ def test_each_wrong_certificate_gets_one_line_at_both_ends(
         "another CA": ("its certificate is of another CA", "it does not know the CA of this certificate"),
         "expired": (
             "its certificate has expired: renew it with bin/admin certs",
-            "it takes this certificate for expired",
+            "it says this certificate has expired: renew it, or compare clocks",
         ),
         "too early": (
             "its certificate is not valid yet: compare the clocks of both machines",
-            "it takes this certificate for a wrong one",
+            "it says that this certificate is damaged or of a wrong kind",
         ),
         "a server's only": (
             "its certificate is not made for this end of a connection",

@@ -23,17 +23,11 @@ from atm.ledger.commands import (
     Read,
     Reseal,
 )
-from atm.wire.client_messages import (
-    ClientRequest,
-    Reply,
-    Status,
-    decode_client_reply,
-    decode_client_request,
-    decode_forwardable,
-)
+from atm.wire.client_messages import ClientRequest, Reply, Status, decode_client_reply
 from atm.wire.codec import Malformed, encode
 from atm.wire.framing import CLIENT_FRAME_BYTES_MAX
 from atm.wire.log_entries import command_data, decode_command
+from atm.wire.request_decoding import decode_client_request, decode_forwardable
 
 SEALED = "0123456789abcdef" * 4
 LEG = {"account": "ann", "target": "bob", "amount": 1}

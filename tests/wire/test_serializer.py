@@ -50,8 +50,6 @@ from atm.wire.client_messages import (
     Verify,
     VerifyReply,
     decode_client_reply,
-    decode_client_request,
-    decode_forwardable,
 )
 from atm.wire.codec import Malformed, encode
 from atm.wire.log_entries import (
@@ -78,6 +76,7 @@ from atm.wire.peer_messages import (
     decode_hello_reply,
     decode_peer_message,
 )
+from atm.wire.request_decoding import decode_client_request, decode_forwardable
 
 GOOD = {"op": "credit", "id": "a1", "account": "main", "amount": 1}
 

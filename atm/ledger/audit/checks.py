@@ -80,9 +80,10 @@ CHECKS = (
     Check(
         "hold {0}: {1} is recorded as paid out, and its postings add up to {2}",
         f"""select request_id, posted, coalesce(paid, 0) from hold left join
-            (select {said("receipt", "hold")} as hold_id, sum(journal.amount) as paid from receipt
+            (select iif(op = 'post', {said("receipt", "hold")}, receipt.request_id) as hold_id,
+                sum(journal.amount) as paid from receipt
             join journal on posting = receipt.log_index * 64 and journal.request_id = receipt.request_id
-            where op = 'post' group by hold_id)
+            where op in ('post', 'transfer', 'reverse') group by hold_id)
             on hold_id = request_id
         where posted is not coalesce(paid, 0)""",
     ),
@@ -93,22 +94,27 @@ CHECKS = (
             (select {said("receipt", "hold")} as hold_id, sum(amount) as more from receipt
             where op = 'raise_hold' and outcome = 'ok' group by hold_id)
             on hold_id = hold.request_id
-        where op <> 'hold' or outcome <> 'ok' or receipt.amount + coalesce(more, 0) is not hold.amount
-        or receipt.account is not hold.account or receipt.time_us <> hold.time_us""",
+        where op not in ('hold', 'transfer', 'reverse')
+        or op <> 'reverse' and receipt.account is not hold.account
+        or op = 'hold' and (outcome <> 'ok' or receipt.amount + coalesce(more, 0) is not hold.amount
+            or receipt.time_us <> hold.time_us)
+        or op <> 'hold' and (state is not iif(outcome = 'ok', 'posted', 'voided')
+            or receipt.time_us < hold.time_us or coalesce(receipt.amount, hold.amount) <> hold.amount)""",
     ),
     Check(
         "posting {0} (log entry {1}): it differs from the receipt of its request {2}",
         f"""select posting, journal.log_index, request_id from journal join receipt using (request_id)
         where outcome <> 'ok' or receipt.log_index <> journal.log_index or receipt.time_us <> journal.time_us
-        or op in ('credit', 'debit', 'transfer', 'write_off') and (
+        or op in ('credit', 'debit', 'transfer', 'write_off', 'arrive') and (
             journal.amount is not iif({said("receipt", "all")} is 1, journal.amount, receipt.amount)
-            or receipt.account is not iif(op in ('credit', 'write_off'), credit_account, debit_account))""",
+            or receipt.account is not
+                iif(op in ('credit', 'write_off', 'arrive'), credit_account, debit_account))""",
     ),
     Check(
         "receipt of {0}: its {1} is ok, but the journal has no such posting in log entry {2}",
         """select receipt.request_id, op, receipt.log_index from receipt
         left join journal on posting = receipt.log_index * 64 and journal.request_id = receipt.request_id
-        where op in ('credit', 'debit', 'transfer', 'batch', 'post', 'reverse', 'write_off')
+        where op in ('credit', 'debit', 'transfer', 'batch', 'post', 'reverse', 'write_off', 'arrive')
         and outcome = 'ok' and posting is null and not (op = 'post' and receipt.amount is 0)
         and receipt.request_id not in
             (select reversal from reversal join hold on original = hold.request_id)""",
@@ -303,7 +309,8 @@ CURRENCY_CHECKS = (
         f"""select request_id, op, coalesce({said("receipt", "currency")}, 'the first currency'),
             coalesce(currency, 'the first currency')
         from receipt left join account_currency using (account)
-        where op in ('credit', 'debit', 'transfer', 'hold', 'raise_hold', 'write_off') and outcome = 'ok'
+        where op in ('credit', 'debit', 'transfer', 'hold', 'raise_hold', 'write_off', 'arrive')
+        and outcome = 'ok'
         and amount is not null and currency is not {said("receipt", "currency")}""",
     ),
     Check(
@@ -311,7 +318,8 @@ CURRENCY_CHECKS = (
         """select account, substr(account, instr(account, ':') + 1), coalesce(currency, 'the first currency')
         from balance left join account_currency using (account)
         where instr(account, ':') and
-            (currency is null or account not in ('cash:' || currency, 'writeoff:' || currency))
+            (currency is null and account <> 'transit:' or currency is not null
+            and account not in ('cash:' || currency, 'writeoff:' || currency, 'transit:' || currency))
         union all
         select account, 'the first currency', currency from account_currency
         where account in ('cash', 'writeoff')""",

@@ -46,7 +46,8 @@ DETAIL_CHECKS = (
     ),
     Check(
         "account {0}: transfers count since log entry {1}, which is no deed that said so",
-        """select account, transfers_from from account_limit where transfers_from not in
+        """select account, transfers_from from account_limit where transfers_from is not null
+        and transfers_from not in
             (select deed from deed where op = 'set_limit' and outcome = 'ok' and target = account)""",
     ),
 )

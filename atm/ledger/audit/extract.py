@@ -9,7 +9,7 @@ import msgspec
 from msgspec import Struct
 
 from atm.ledger.audit.digest import table_names
-from atm.ledger.commands import AmountMinor, BookAccount, Code, RequestId, Text
+from atm.ledger.commands import AmountMinor, AnyAccount, Code, RequestId, Text
 
 # Of an approval, `asked` is what it approved and carried out; else it is the receipt itself.
 JOURNAL = """select posting, journal.time_us, asked.op, journal.request_id, debit_account, credit_account,
@@ -31,8 +31,8 @@ class JournalLine(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True)
     time_us: int
     op: str
     request_id: RequestId
-    debit_account: BookAccount
-    credit_account: BookAccount
+    debit_account: AnyAccount
+    credit_account: AnyAccount
     amount: AmountMinor
     debit_balance: int
     credit_balance: int

@@ -12,7 +12,7 @@ from atm.money import format_amount
 from atm.office.foreign.beancount import read_beancount
 from atm.office.foreign.csv_rows import read_rows
 from atm.office.foreign.entries import Entry, Problem
-from atm.office.foreign.funds import uncovered
+from atm.office.foreign.funds import Foreseen, foreseen
 from atm.office.foreign.hledger import read_hledger
 from atm.office.foreign.mapping import BadMapping, Mapping, load_mapping
 from atm.office.foreign.requests import Planned, planned
@@ -61,17 +61,28 @@ class ForeignBooks:
             raise CannotBeCarried(f"{self._name}: not all of it can be carried over, so nothing was booked")
 
     def check_funds(self, client: Client) -> None:
-        """Raise `CannotBeCarried` if an account has not what the file lets it pay. Raise as the client."""
-        short = list(uncovered(client, self.requests(), self._survey.short))
-        for where, account, lacking in short:
-            amount = format_amount(lacking, self._mapping.currency)
-            print(
-                f"{where}: {account} would be below 0: {amount} is not there. If it was there before the "
-                f'file begins, say {account} = "{amount.split()[0]}" under [opening] in the mapping',
-                file=sys.stderr,
-            )
-        if short:
+        """Raise `CannotBeCarried` if the bank would refuse a payment for its amount. Raise as the client."""
+        found = foreseen(client, self.requests(), self._survey.short, self._survey.accounts)
+        for each in found:
+            print(self._line_of(each), file=sys.stderr)
+        if any(each.ceiling is None for each in found):
             raise CannotBeCarried(f"{self._name} lets accounts pay what they do not have: nothing was booked")
+        if found:
+            raise CannotBeCarried(f"{self._name} lets balances rise over their ceilings: nothing was booked")
+
+    def _line_of(self, found: Foreseen) -> str:
+        where, account = found.where, found.account
+        amount = format_amount(found.beyond, self._mapping.currency)
+        if found.ceiling is None:
+            return (
+                f"{where}: {account} would be below 0: {amount} is not there. If it was there before the "
+                f'file begins, say {account} = "{amount.split()[0]}" under [opening] in the mapping'
+            )
+        ceiling = format_amount(found.ceiling, self._mapping.currency)
+        return (
+            f"{where}: the balance of {account} would rise over its ceiling of {ceiling}, by {amount} at "
+            f"most. An operator can raise it (at the teller: ceiling {account} <amount>)"
+        )
 
     def requests(self) -> Iterator[ImportRequest]:
         """Yield all requests in their order."""

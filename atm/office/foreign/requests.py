@@ -84,7 +84,7 @@ def _of_transaction(
         if before != entry.line:
             raise NotCarried(f"the id {entry.stated_id!r} stands at line {before}, too")
     elif not entry.day:
-        raise NotCarried("neither a day nor an id: it could pass for another one that is booked already")
+        raise NotCarried("neither a day nor an id: two payments that look alike could not be told apart")
     else:
         digest = _request_id("like", entry.day, *moves)
         number = str(alike[digest])

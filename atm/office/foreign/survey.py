@@ -7,7 +7,7 @@ from collections.abc import Iterable, Iterator
 
 from tabulate import tabulate
 
-from atm.command_line import printable
+from atm.command_line import counted, printable
 from atm.ledger.commands import Batch, Command, Credit, Debit, Transfer
 from atm.ledger.own_accounts import cash_of, is_banks_own
 from atm.money import format_amount
@@ -70,11 +70,11 @@ class Survey:
     def told(self) -> Iterator[str]:
         """Yield lines for people."""
         span = f", from {printable(self.days[0])} to {printable(self.days[-1])}" if self.days else ""
-        yield f"{self.transactions:,} transactions{span}"
+        yield f"{counted(self.transactions, 'transaction')}{span}"
         kinds = ", ".join(f"{count:,} {kind}" for kind, count in sorted(self.kinds.items()))
-        yield f"{sum(self.kinds.values()):,} requests{': ' if kinds else ''}{kinds}"
+        yield f"{counted(sum(self.kinds.values()), 'request')}{': ' if kinds else ''}{kinds}"
         if self.idle:
-            yield f"{self.idle:,} transactions move nothing between accounts here, and are left out"
+            yield f"Left out: {counted(self.idle, 'transaction')}, without a move between accounts here"
         rows = [
             (
                 name,
@@ -96,7 +96,7 @@ class Survey:
             yield f"{account} must have {amount} before: at line {line} it pays more than it has received"
         yield LEFT_OUT
         if self.unchecked:
-            yield f"{self.unchecked:,} balances that the file asserts are not checked"
+            yield f"Not checked: {counted(self.unchecked, 'balance')} that the file asserts"
 
 
 def moves(command: Command) -> Iterator[tuple[str, str, int]]:

@@ -37,9 +37,10 @@ from atm.wire.backup_messages import (
     BackupRequest,
     SnapshotOffer,
 )
-from atm.wire.client_messages import ErrorReply, decode_client_request
+from atm.wire.client_messages import ErrorReply
 from atm.wire.codec import encode
 from atm.wire.framing import CLIENT_FRAME_BYTES_MAX, FrameReader, frame
+from atm.wire.request_decoding import decode_client_request
 
 NICE = 10
 INPUT_BYTES = 64 * 1024

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import socket
+import time
 from collections.abc import Callable, Mapping
 from functools import partial
 from queue import SimpleQueue
@@ -19,17 +20,25 @@ from atm.server.clients.rates import Rate
 from atm.server.clients.refusal import refusal_of
 from atm.server.clients.slots import SLOT_BYTES, SlotCount, slots
 from atm.server.group.inbox import Inbox, Inputs, PendingRequest
+from atm.server.metrics.counters import RefusedRequests
 from atm.server.net.connection import Connection, StalledFrame
 from atm.server.net.framed_connection import FramedConnection
 from atm.server.security.pins import has_pin
 from atm.tls.tls_socket import TlsSocket
 from atm.wire.backup_messages import BackupRequest
-from atm.wire.client_messages import ClientRequest, ErrorReply, TakeSnapshot, Verify, decode_client_request
+from atm.wire.client_messages import (
+    ClientRequest,
+    ErrorReply,
+    Events,
+    TakeSnapshot,
+    Verify,
+)
 from atm.wire.codec import Malformed, encode
 from atm.wire.framing import CLIENT_FRAME_BYTES_MAX, FrameTooLarge, frame
+from atm.wire.request_decoding import decode_client_request
 
 IN_FLIGHT_MAX = 1_024  # replies that one connection may wait for, in slots: a page of postings takes several
-# Audits, snapshots and pieces of backups queued for the connection's own thread; slots bound its other jobs.
+# Audits, snapshots, events and pieces of backups for the connection's own thread; slots bound other jobs.
 JOBS_MAX = 1_024
 WAITING_BYTES_MAX = 128 * 1024  # of a connection's requests that wait behind a PIN or another job
 OUTBOX_BYTES_MAX = 1024 * 1024
@@ -61,6 +70,7 @@ class ConnectionOwner(Protocol):
     partial_frame_s: float
     inbox: Inbox
     slot_count: SlotCount
+    refused: RefusedRequests
 
     def role_changes(self) -> Mapping[str, RoleChange]:
         """Return what the log says about roles, as far as this server's ledger has applied it."""
@@ -78,6 +88,9 @@ class ConnectionOwner(Protocol):
 
     def audit(self, connection: ClientConnection, request: Verify) -> None:
         """Audit, and reply; may take minutes."""
+
+    def give_events(self, connection: ClientConnection, request: Events) -> None:
+        """Decode what has happened, reply, and wait until that is sent."""
 
     def give_to_backup(
         self, connection: ClientConnection, request: BackupRequest, actor: str, roles: int
@@ -179,6 +192,7 @@ class ClientConnection(FramedConnection):
         owner = "" if self.place is None else self.place.owner
         sealed = self._owner.seal(pending, owner, lambda: not self.gone)
         if isinstance(sealed, ErrorReply):
+            self._owner.refused.count(type(pending.request), sealed.outcome)
             inputs = Inputs()
             inputs.refused.append((self, pending.number, encode(sealed)))
             self._inbox.put(inputs)
@@ -212,6 +226,7 @@ class ClientConnection(FramedConnection):
 
     def on_error(self, error: Exception, payload: bytes) -> None:
         """Reply with the error and end the connection, after the jobs of earlier requests."""
+        self._owner.refused.count(None, "busy" if isinstance(error, NoPlace) else "bad_request")
         if isinstance(error, Malformed):
             self._give_job(partial(self._reject, _id_of(payload), f"not a request: {error}"))
         elif isinstance(error, NoPlace):
@@ -242,7 +257,7 @@ class ClientConnection(FramedConnection):
         request = decode_client_request(payload)
         refusal = self._refusal(request)
         if refusal is not None:
-            self.send(frame(error_payload(request.id, "busy", refusal)))
+            self._refuse_as_busy(request, refusal)
             return
         self._asked += 1
         if self.identity is LOCAL_IDENTITY and request.end_user is None:
@@ -259,6 +274,7 @@ class ClientConnection(FramedConnection):
         roles = identity.roles if identity.is_node else roles_of(now)
         refusal = refusal_of(request, roles)
         if refusal is not None:
+            self._owner.refused.count(type(request), "not_allowed")
             self.send(frame(refusal))
         elif request.end_user is None:
             self._take(request, payload, identity.name, certified)
@@ -267,11 +283,13 @@ class ClientConnection(FramedConnection):
             self._take(asked, encode(asked), f"{identity.name}/{request.end_user}", certified)
 
     def _take(self, request: ClientRequest, payload: bytes, actor: str, roles: int) -> None:
-        if isinstance(request, Verify | TakeSnapshot | BackupRequest):
+        if isinstance(request, Verify | Events | TakeSnapshot | BackupRequest):
             if self._jobs_given - self._jobs_done >= JOBS_MAX:
-                self.send(frame(error_payload(request.id, "busy", BUSY)))
+                self._refuse_as_busy(request, BUSY)
             elif isinstance(request, Verify):
                 self._give_job(partial(self._owner.audit, self, request))
+            elif isinstance(request, Events):
+                self._give_job(partial(self._owner.give_events, self, request))
             elif isinstance(request, BackupRequest):
                 self._give_job(partial(self._owner.give_to_backup, self, request, actor, roles))
             else:
@@ -287,16 +305,22 @@ class ClientConnection(FramedConnection):
             or (waits and waiting_bytes + size_bytes > WAITING_BYTES_MAX)
             or not self._owner.slot_count.take(number)
         ):
-            self.send(frame(error_payload(request.id, "busy", BUSY)))
+            self._refuse_as_busy(request, BUSY)
             return
         self._slots_taken += number
-        pending = PendingRequest(self, number, request, payload, actor, roles=roles)
+        pending = PendingRequest(
+            self, number, request, payload, actor, roles=roles, arrived_s=time.monotonic()
+        )
         if not waits:
             self._inbox.gathered.add_request(pending)
             return
         self._waiting_bytes_taken += size_bytes
         work = self._seal_and_put if has_pin(request) else self._put
         self._give_job(partial(work, pending, size_bytes))
+
+    def _refuse_as_busy(self, request: ClientRequest, why: str) -> None:
+        self._owner.refused.count(type(request), "busy")
+        self.send(frame(error_payload(request.id, "busy", why)))
 
     def _refusal(self, request: ClientRequest) -> str | None:
         """Return why the client may not ask this now, or None; raise `NoPlace`."""

@@ -6,12 +6,12 @@ from typing import get_args
 
 from atm.identity import LOCAL_IDENTITY, Identity, Role
 from atm.server.net.places import Place, Places
-from atm.wire.client_messages import AdminChange, ClientRequest, Members, Status, TakeSnapshot
+from atm.wire.client_messages import AdminChange, ClientRequest, Events, Members, Status, TakeSnapshot
 
 RESERVED = 16  # besides all others
 FIRST_REQUEST_S = 60.0
 OPERATORS = frozenset({Role.OPERATOR, Role.ADMIN})
-OPERATORS_REQUESTS = (Status, Members, TakeSnapshot, *get_args(AdminChange))
+OPERATORS_REQUESTS = (Status, Members, Events, TakeSnapshot, *get_args(AdminChange))
 
 
 class ClientPlaces(Places):

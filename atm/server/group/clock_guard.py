@@ -14,6 +14,7 @@ from collections.abc import Callable, Collection
 from statistics import median_low
 
 from atm.raft import NodeId
+from atm.server.logger.logger import Logger
 from atm.wire.peer_messages import NodeReport
 
 REPORTS_COUNTED = 3  # of each server
@@ -34,7 +35,7 @@ class ClockGuard:
         voters: Callable[[], Collection[NodeId]],
         clock: Callable[[], float],
         wall_clock_us: Callable[[], int],
-        report: Callable[[str], None],
+        logger: Logger,
     ) -> None:
         """`skew_us` is how far a clock may be from the others' and still count as right."""
         self._node = node
@@ -42,12 +43,18 @@ class ClockGuard:
         self._voters = voters
         self._clock = clock
         self._wall_clock_us = wall_clock_us
-        self._report = report
+        self._logger = logger
         self._reported: dict[NodeId, deque[tuple[float, int]]] = {}  # when, and how far ahead
         self._bound_us: int | None = None
         self._own_us = self._ahead_us(wall_clock_us())
         self._differing: dict[NodeId, int] = {}  # from the own one, by more than the skew
         self.error_us: int | None = None  # of the own clock, if a majority says that it is wrong
+        self.offset_us: int | None = None  # likewise, from the middle one of the others, if any is known
+
+    @property
+    def differing(self) -> Collection[NodeId]:
+        """The servers whose clocks differ from the own one by more than the skew."""
+        return self._differing
 
     @property
     def is_wrong(self) -> bool:
@@ -82,6 +89,7 @@ class ClockGuard:
         voters = self._voters()
         others = {node: ahead_us for node in voters if (ahead_us := self._clock_of(node)) is not None}
         others.pop(self._node, None)
+        self.offset_us = own_us - median_low(others.values()) if others else None
         majority = len(voters) // 2 + 1
         clocks = sorted([*others.values(), own_us], reverse=True)
         self._bound_us = clocks[majority - 1] + self._skew_us if len(clocks) >= majority else None
@@ -92,9 +100,9 @@ class ClockGuard:
         }
         was_wrong, self.error_us = self.is_wrong, self._error_us(sorted(others.values()), majority)
         if self.is_wrong and not was_wrong:
-            self._report(self.alarms[0])
+            self._logger.error("clock.wrong", self.alarms[0], error_us=self.error_us)
         elif was_wrong and not self.is_wrong:
-            self._report("this machine's clock is right again: this node may lead")
+            self._logger.info("clock.right", "this machine's clock is right again: this node may lead")
 
     def bound_us(self) -> int | None:
         """Return the latest time that the clocks of a majority allow at this moment, None if not known."""

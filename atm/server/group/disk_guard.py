@@ -7,6 +7,8 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import NamedTuple
 
+from atm.server.logger.logger import Logger
+
 MIB = 1024 * 1024
 RESERVE_SHARE = 0.05  # of a disk, if that is less than the reserve of cluster.ini
 ENOUGH_AGAIN = 1.1  # times the reserve: the alarm does not come and go with each file that is deleted
@@ -45,10 +47,10 @@ def check_room(folder: Path, room: Callable[[Path], Room]) -> None:
 class DiskGuard:
     """Whether there is less room than the reserve. Only within an iteration."""
 
-    def __init__(self, room: Callable[[], Room], reserve_bytes: int, report: Callable[[str], None]) -> None:
+    def __init__(self, room: Callable[[], Room], reserve_bytes: int, logger: Logger) -> None:
         self._room = room
         self._reserve_bytes = reserve_bytes
-        self._report = report
+        self._logger = logger
         self.free_bytes = room().free
         self.is_low = False
 
@@ -68,6 +70,7 @@ class DiskGuard:
         was_low, self.free_bytes = self.is_low, free
         self.is_low = free < reserve * (ENOUGH_AGAIN if was_low else 1)
         if self.is_low and not was_low:
-            self._report(self.alarms[0])
+            self._logger.error("disk.low", self.alarms[0], free_bytes=free)
         elif was_low and not self.is_low:
-            self._report(f"there is room on the disk again: {free // MIB} MiB are free")
+            line = f"there is room on the disk again: {free // MIB} MiB are free"
+            self._logger.info("disk.room", line, free_bytes=free)

@@ -21,6 +21,10 @@ from atm.wire.peer_messages import NodeReport, PeerReport
 REPORT_S = 1.0
 LOOK_AT_CLOCK_S = 0.1
 
+LEDGERS_DIFFER, DISK_LOW, NO_SPACE_FOR_CHANGES = "ledgers_differ", "disk_low", "no_space"
+CLOCK_WRONG, CLOCKS_DIFFER = "clock_wrong", "clocks_differ"
+ALARMS = (LEDGERS_DIFFER, DISK_LOW, NO_SPACE_FOR_CHANGES, CLOCK_WRONG, CLOCKS_DIFFER)
+
 NO_SPACE = (
     "the disks of too many servers are nearly full: nothing is changed until there is room, and queries go on"
 )
@@ -66,6 +70,23 @@ class Guards:
     def alarms(self) -> list[str]:
         """Lines for people: what is wrong at present."""
         return [*self._comparison.alarms, *self._disk.alarms, *self._clocks.alarms]
+
+    @property
+    def alarm_kinds(self) -> frozenset[str]:
+        """Which of `ALARMS` are raised at present."""
+        raised = {
+            LEDGERS_DIFFER: bool(self._comparison.alarms),
+            DISK_LOW: self._disk.is_low,
+            NO_SPACE_FOR_CHANGES: bool(self.no_space),
+            CLOCK_WRONG: self._clocks.is_wrong,
+            CLOCKS_DIFFER: bool(self._clocks.differing),
+        }
+        return frozenset(kind for kind, is_raised in raised.items() if is_raised)
+
+    @property
+    def clock_offset_us(self) -> int | None:
+        """How far the own clock is ahead of the middle one of the others, None if none is known."""
+        return self._clocks.offset_us
 
     def time_us(self) -> int:
         """Return the time of day: this machine's, but not too far ahead of the clocks of a majority."""

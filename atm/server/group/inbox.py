@@ -40,6 +40,8 @@ class PendingRequest(Struct, frozen=True, eq=False):
     actor: str
     forwarded: bool = False  # by another node: it is not forwarded a second time
     roles: int = 0  # of the actor's certificate (`permissions.bits_of`); 0: there is none
+    arrived_s: float = 0.0  # by the monotonic clock; 0: not here, or from this server itself
+    lane: int | None = None  # that it is for, in a bank on PostgreSQL; None: not known yet
 
 
 class WakeThresholds(NamedTuple):

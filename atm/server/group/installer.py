@@ -19,6 +19,7 @@ from typing import Protocol
 from atm.raft import Log, NodeId, Snapshot
 from atm.server.group.kept_snapshots import KeptSnapshots
 from atm.server.group.settings import TICK_MS
+from atm.server.logger.logger import Logger
 from atm.storage.log_index import LogBase
 
 RETRY_TICKS = 2_000 // TICK_MS  # from a failure until the leader's next offer counts
@@ -105,8 +106,7 @@ class Installer:
         kept: KeptSnapshots,
         prepare: Prepare,
         before_swap: Callable[[], None],
-        say: Callable[[str], None],
-        report: Callable[[str], None],
+        logger: Logger,
         start_job: Callable[[Prepare, Snapshot, NodeId, Path, Job | None], Job] = Job,
     ) -> None:
         """`before_swap` ends whatever else reads the ledger's file."""
@@ -118,9 +118,8 @@ class Installer:
         self._kept = kept
         self._prepare = prepare
         self._before_swap = before_swap
-        self._say = say
-        self._report = report
-        self._reported = ""
+        self._logger = logger
+        self._told = ""  # why the last one is not installed
         self._job: Job | None = None
         self._retry_in_ticks = 0
 
@@ -130,6 +129,10 @@ class Installer:
         if before is not None:
             before.stop.set()
         part = self._kept.part(snapshot)
+        if before is None or before.snapshot != snapshot:
+            line = f"fetching the snapshot of node {leader} up to entry {snapshot.index}"
+            size = f", {snapshot.size_bytes:,} bytes"
+            self._logger.info("snapshot.fetching", line + size, peer=leader, index=snapshot.index)
         self._job = self._start_job(self._prepare, snapshot, leader, part, before)
 
     def tick(self) -> None:
@@ -171,8 +174,9 @@ class Installer:
             self._log.set_base(LogBase(snapshot.index, snapshot.term, snapshot.time_us, installed=True))
         self._kept.prune(())
         self._kept.part(snapshot)  # one that was given up as it began may have left its part
-        self._job, self._reported = None, ""
-        self._say(f"Installed the snapshot of node {job.leader} up to entry {snapshot.index}")
+        self._job, self._told = None, ""
+        line = f"installed the snapshot of node {job.leader} up to entry {snapshot.index}"
+        self._logger.info("snapshot.installed", line, peer=job.leader, index=snapshot.index)
 
     def _drop(self, job: Job) -> None:
         """The leader has sent the entries instead."""
@@ -184,9 +188,10 @@ class Installer:
     def _retry(self, job: Job) -> None:
         if not self._retry_in_ticks:
             self._retry_in_ticks = RETRY_TICKS
-            if job.error and job.error != self._reported:
-                self._reported = job.error
-                self._report(f"the snapshot of node {job.leader} is not installed yet: {job.error}")
+            if job.error and job.error != self._told:
+                self._told = job.error
+                line = f"the snapshot of node {job.leader} is not installed yet: {job.error}"
+                self._logger.warning("snapshot.not_installed", line, peer=job.leader, why=job.error)
         self._retry_in_ticks -= 1
         if not self._retry_in_ticks:
             self._job = None

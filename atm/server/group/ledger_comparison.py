@@ -21,6 +21,7 @@ from atm.ledger.commands import LedgerReceipt
 from atm.ledger.ledger import Record
 from atm.ledger.state_hash import FIRST_ROW, RowsFrom, StateHash
 from atm.raft import NodeId, Role
+from atm.server.logger.logger import Logger
 from atm.wire.peer_messages import CheckLedger, LedgerHash, PeerReport
 
 COMPARE_S = 1.0
@@ -91,13 +92,13 @@ class LedgerComparison:
         voters: Callable[[], Collection[NodeId]],
         clock: Callable[[], float],
         on_wrong: Callable[[str], None],
-        report: Callable[[str], None],
+        logger: Logger,
     ) -> None:
-        """`on_wrong` gets a line for people if this server's ledger is wrong, `report` one about others."""
+        """`on_wrong` gets a line for people if this server's ledger is wrong, `logger` one about others."""
         self._node, self._core, self._ledger, self._links = node, core, ledger, links
         self._voters = voters
         self._clock = clock
-        self._on_wrong, self._report = on_wrong, report
+        self._on_wrong, self._logger = on_wrong, logger
         self._asked_in_term = 0
         self._ask_at_s = -math.inf
         self._pending: CheckLedger | None = None  # named by the leader, and not reached yet
@@ -227,7 +228,7 @@ class LedgerComparison:
             )
             line += f"wrong: start the other nodes; {command_here('ledger')} verify tells more"
         if node not in self._alarms:
-            self._report(line)
+            self._logger.error("ledger.differs", line, peer=node, index=index, what=what)
         self._alarms[node] = _Alarm(line, self._clock())
 
     def _end_alarms(self, by_sender: Mapping[NodeId, LedgerHash]) -> None:

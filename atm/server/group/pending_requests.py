@@ -4,9 +4,19 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Sequence
 
+from atm.ledger.commands import Read
 from atm.raft.messages import Entry, NodeId
 from atm.server.group.inbox import PendingRequest
 from atm.wire.peer_messages import ForwardedRequest
+
+UNKNOWN = "it may or may not have been done: ask again with the same id"
+
+
+def without_answer(pending: PendingRequest, why: str) -> tuple[str, str]:
+    """Return the outcome and the message of a request that may be done, and whose answer will not come."""
+    if isinstance(pending.request, Read):
+        return "unavailable", why
+    return "unknown", f"{why}; {UNKNOWN}"
 
 
 class Proposals:

@@ -6,6 +6,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from atm.ledger.peppers import PepperState
+from atm.server.logger.logger import Logger
 from atm.server.net.file_watch import LOOK_EVERY_S, FileWatch, stamp_of
 from atm.server.security.peppers import PepperRefused, Peppers, read_peppers
 from atm.server.security.pins import PinSealer
@@ -19,7 +20,7 @@ class PepperWatch(FileWatch):
         path: Path,
         sealer: PinSealer,
         current: Callable[[], PepperState],
-        report: Callable[[str], None],
+        logger: Logger,
         *,
         look_every_s: float = LOOK_EVERY_S,
     ) -> None:
@@ -28,9 +29,9 @@ class PepperWatch(FileWatch):
         self._path = path
         self._sealer = sealer
         self._current = current
-        self._report = report
+        self._logger = logger
         self._stamp = stamp_of(path)
-        self._lacking = ""  # as last reported
+        self._lacking = ""  # as last told
 
     def look(self, *, asked: bool) -> None:
         stamp = stamp_of(self._path)
@@ -39,10 +40,10 @@ class PepperWatch(FileWatch):
             try:
                 self._read()
             except PepperRefused as error:
-                self._report(f"{error}. What was read before stays in use")
+                self._logger.error("pepper.unusable", f"{error}. What was read before stays in use")
         lacking = lack_of(self._path, self._sealer.peppers, self._current())
         if lacking and lacking != self._lacking:
-            self._report(lacking)
+            self._logger.error("pepper.lacking", lacking)
         self._lacking = lacking
 
     def _read(self) -> None:
@@ -53,8 +54,10 @@ class PepperWatch(FileWatch):
         if now.names != before.names:
             self._sealer.peppers = now
             count = f"{len(now.names)} line{'s' if len(now.names) > 1 else ''}"
-            self._report(
-                f"the pepper file was read again: it has {count}, the last is pepper {now.names[-1]}"
+            self._logger.info(
+                "pepper.read",
+                f"the pepper file was read again: it has {count}, the last is pepper {now.names[-1]}",
+                last=now.names[-1],
             )
 
 

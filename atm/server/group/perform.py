@@ -10,6 +10,7 @@ from typing import Protocol
 
 from msgspec.structs import replace
 
+from atm.events.recorder import FlightRecorder
 from atm.ledger.commands import LedgerReceipt
 from atm.ledger.ledger import Record
 from atm.raft import CatchUp, ConfirmedRead, Entry, HardState, Outgoing, Ready
@@ -72,22 +73,26 @@ def perform(
     ledger: StateMachine,
     clients: ResultSink,
     validator: ValidatedEntries,
+    recorder: FlightRecorder,
 ) -> None:
     """Do what the core wants done, in the order that `Ready` states; `install` is left to the caller.
 
     No reply waits for the ledger's file: what was decided follows from the log, and the log is durable.
     """
+    recorder.on_ready(ready)
     network.send(_at_once(ready, log))  # a leader replicates while its own disk syncs (thesis 10.2.1)
     if ready.reset_log is not None:
         start = ready.reset_log
         log.reset(LogBase(start.index, start.term, start.time_us, installed=True))
     log.save(ready.hard_state, ready.entries)
     network.send(ready.messages_after_sync)  # promises only once they are durable
+    recorder.on_saved(ready)
     if ready.committed:
-        clients.on_committed(
-            ready.committed, ledger.decide([validator.record(entry) for entry in ready.committed])
-        )
+        receipts = ledger.decide([validator.record(entry) for entry in ready.committed])
+        clients.on_committed(ready.committed, receipts)
+        recorder.on_applied(ready, receipts)
     clients.answer_reads(ready.reads)
+    recorder.on_reads(ready)
     clients.drop_reads(ready.dropped_reads)
 
 

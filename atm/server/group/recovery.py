@@ -12,6 +12,7 @@ from atm.ledger.snapshot import LedgerState
 from atm.raft import (
     CheckedRaft,
     Configuration,
+    CoreEvent,
     Entry,
     EntryKind,
     HardState,
@@ -22,6 +23,7 @@ from atm.raft import (
     RaftConfig,
     Snapshot,
 )
+from atm.raft.events import ignore
 from atm.raft.term_limit import TERM_MAX
 from atm.server.group.entry_validator import EntryValidator, Unusable, checked_record
 from atm.storage.log_recovery import START_EMPTY_ADVICE
@@ -86,6 +88,7 @@ def recover(
     *,
     snapshot: Snapshot | None = None,
     check_invariants: bool = False,
+    on_event: Callable[[CoreEvent], None] = ignore,
 ) -> Raft:
     """Apply what is known to be committed, and return the core; raise `LedgerAhead` or `LogUnusable`.
 
@@ -119,6 +122,7 @@ def recover(
         random=random,
         entry_check=validator.entry_check,
         configuration=_configuration(ledger),
+        on_event=on_event,
     )
 
 

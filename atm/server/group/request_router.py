@@ -47,8 +47,9 @@ from atm.server.group.administration import (
 from atm.server.group.fair_turn import FairTurns
 from atm.server.group.inbox import WAKE_ON_ANYTHING, Inputs, PendingRequest, WakeThresholds
 from atm.server.group.log_clock import LogClock
-from atm.server.group.pending_requests import ForwardedRequests, Proposals, Reads
+from atm.server.group.pending_requests import UNKNOWN, ForwardedRequests, Proposals, Reads, without_answer
 from atm.server.group.pepper_keeper import PepperKeeper
+from atm.server.metrics.counters import Counters
 from atm.version import FEATURE_LEVEL_MAX, RELEASE
 from atm.wire.client_messages import (
     UPGRADING,
@@ -79,8 +80,6 @@ EXPIRE = command_data(BANK, encode(Expire(limit=EXPIRE_LIMIT)))
 EXPIRE_ALL = command_data(BANK, encode(Expire()))  # for release 1.1
 ROLES_LEVEL = 2  # the feature level from which on a command's entry says its actor's roles
 RAISE_AGAIN_S = 1.0  # if it was not applied by then
-
-UNKNOWN = "it may or may not have been done: ask again with the same id"
 
 
 class Core(ChangedCore, Protocol):
@@ -161,6 +160,8 @@ class RequestRouter:
         wall_clock_us: Callable[[], int] = lambda: time.time_ns() // 1000,
         say: Callable[[str], None] | None = None,
         extend_status: Callable[[StatusReply], StatusReply] = lambda status: status,
+        on_refused: Callable[[str, str, str], None] = lambda request_id, outcome, message: None,
+        counters: Counters | None = None,
     ) -> None:
         """`listed` are the nodes of cluster.ini; `extend_status` completes a status with what others know."""
         self._node = node
@@ -193,6 +194,10 @@ class RequestRouter:
         self._hands_over_until_s = 0.0  # until then, requests wait for the leader that was handed to; 0: none
         self._hand_over_not_before_s = -math.inf
         self._extend_status = extend_status
+        self._on_refused = on_refused
+        self._counters = counters or Counters()
+        self._done: list[PendingRequest] = []  # in this iteration, with the outcome `ok`
+        self._timed: list[PendingRequest] = []  # answered in it otherwise: not counted any more
         self._feature_level_max = feature_level_max
         self._raise_not_before_s = -math.inf
         self._leading_term: int | None = None  # as last seen
@@ -230,6 +235,7 @@ class RequestRouter:
             self._follow()
         for pending in inputs.statuses:
             pending.channel.reply(pending.number, encode(self._view(pending)))
+            self._done.append(pending)
         for channel, number, payload in inputs.refused:
             channel.reply(number, payload)
 
@@ -283,8 +289,9 @@ class RequestRouter:
     def _deliver_replies(self, forward_replies: Sequence[tuple[int, bytes]]) -> None:
         for number, payload in forward_replies:
             pending = self._forwarded.pop(number)
-            if pending is not None:
+            if pending is not None:  # the leader has counted it
                 pending.channel.reply(pending.number, payload)
+                self._timed.append(pending)
 
     def _propose(self, commands: Sequence[PendingRequest]) -> None:
         no_space = self._advice.no_space
@@ -364,6 +371,12 @@ class RequestRouter:
         self._draining = True
 
     @property
+    def waiting_count(self) -> int:
+        """How many requests of the bank have no reply yet."""
+        held = len(self._held) + len(self._held_queries)
+        return held + len(self._proposals) + len(self._reads) + len(self._forwarded)
+
+    @property
     def waiting(self) -> bool:
         """Whether any request here has no reply yet."""
         return bool(
@@ -440,6 +453,7 @@ class RequestRouter:
 
     def _answer(self, pending: PendingRequest, answer: AdminReply) -> None:
         pending.channel.reply(pending.number, encode(answer))
+        self._count(pending, answer.outcome)
 
     def _not_done(self, pending: PendingRequest, outcome: str, message: str) -> None:
         self._answer(pending, AdminReply(id=pending.request.id, outcome=outcome, message=message, index=0))
@@ -492,6 +506,7 @@ class RequestRouter:
             self._refuse(mine[:room], "unavailable", "there is no link to the leader at the moment")
         else:
             self._redirected += len(numbered)
+            self._counters.forwarded += len(numbered)
 
     def _view(self, pending: PendingRequest) -> StatusReply | MembersReply:
         request_id = pending.request.id
@@ -585,6 +600,7 @@ class RequestRouter:
             for _ in range(self._redirected):
                 self._say("Redirecting client request")
         self._redirected = 0
+        self._note_answered()
 
     @property
     def _handed_over(self) -> bool:
@@ -625,20 +641,22 @@ class RequestRouter:
         changing = [pending for _, pending, _ in self._changes.values()]
         self._refuse(changing + [pending for _, pending in self._handing], "unknown", UNKNOWN)
         self._changes, self._noted, self._handing = {}, [], []
+        self._note_answered()
 
     # -- replies --------------------------------------------------------------------------------------
 
     def _send(self, pending: PendingRequest, decided: LedgerReceipt) -> None:
         pending.channel.reply(pending.number, encode(Reply.of(decided, leader=self._node)))
+        if decided.outcome is OK:
+            self._done.append(pending)
+        else:
+            self._count(pending, decided.outcome)
         if self._say is not None:
             self._say("Returning client request")
 
     def _end_forwarded(self, requests: Iterable[PendingRequest], why: str) -> None:
         for pending in requests:
-            if isinstance(pending.request, Read):
-                self._refuse([pending], "unavailable", why)
-            else:
-                self._refuse([pending], "unknown", f"{why}; {UNKNOWN}")
+            self._refuse([pending], *without_answer(pending, why))
 
     def _refuse(self, requests: Iterable[PendingRequest], outcome: str, message: str) -> None:
         for pending in requests:
@@ -646,6 +664,28 @@ class RequestRouter:
                 id=pending.request.id, outcome=outcome, message=message, leader=self._core.leader
             )
             pending.channel.reply(pending.number, encode(fault))
+            self._on_refused(fault.id, outcome, message)
+            self._count(pending, outcome)
+
+    def _count(self, pending: PendingRequest, outcome: str) -> None:
+        """Count a request that ends here. One that was forwarded is counted by the leader that decided it."""
+        self._counters.decided.count(type(pending.request), outcome)
+        self._timed.append(pending)
+
+    def _note_answered(self) -> None:
+        """Count and time what was answered in this iteration, all at once: that takes half as long.
+
+        Only who is a client of this server has the time of arrival.
+        """
+        if not self._done and not self._timed:
+            return
+        now_s = self._clock()
+        self._counters.decided.done([type(pending.request) for pending in self._done])
+        answered = self._done + self._timed
+        self._counters.request_seconds.observe_all(
+            [now_s - pending.arrived_s for pending in answered if pending.arrived_s]
+        )
+        self._done, self._timed = [], []
 
 
 def _op_of(pending: PendingRequest) -> NotedOp:

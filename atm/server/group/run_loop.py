@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterator, Sequence
 from threading import Lock
 from typing import Protocol
 
+from atm.events.recorder import FlightRecorder
 from atm.ledger.ledger import ClusterState
 from atm.raft import Configuration, NodeId, RaftMessage, Ready, Rejection, Role, Snapshot
 from atm.server.group.inbox import WAKE_ON_ANYTHING, Inbox, Inputs
@@ -98,16 +99,23 @@ class RunLoop:
         clients: Outboxes,
         inbox: Inbox,
         lock: Lock,
+        recorder: FlightRecorder | None = None,
         on_leadership: Callable[[int], None] = lambda term: None,
         on_cluster: Callable[[ClusterState], None] = lambda cluster: None,
         on_rejection: Callable[[Rejection], None] = lambda rejection: None,
         on_configuration: Callable[[int, Configuration], None] = lambda index, members: None,
         on_peers: Callable[[Hellos, Standings], None] = lambda hellos, standings: None,
         on_install: Callable[[Snapshot, NodeId], None] = lambda snapshot, leader: None,
+        on_messages: Callable[[Sequence[RaftMessage]], None] = lambda messages: None,
         on_tick: Callable[[], None] = lambda: None,
+        on_stall: Callable[[float], None] = lambda stalled_s: None,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
-        """`on_tick` is called while no `Ready` is being performed, at most once in an iteration."""
+        """`on_tick` is called while no `Ready` is being performed, at most once in an iteration.
+
+        `on_messages` gets what was stepped, under the lock.
+        `on_stall` is told for how long no iteration ran, if the time for some ticks was lost.
+        """
         self._lock = lock  # guards _raft and _inbox; never held over I/O
         self._raft = raft
         self._inbox = inbox
@@ -118,6 +126,7 @@ class RunLoop:
         self._guards = guards
         self._clients = clients
         self._validator = validator
+        self._recorder = recorder or FlightRecorder("", lambda: 0)
         self._on_leadership = on_leadership
         self._on_cluster = on_cluster
         self._cluster = ledger.cluster  # as of the last `on_cluster`
@@ -126,7 +135,10 @@ class RunLoop:
         self._configuration = raft.configuration  # as of the last `on_configuration`
         self._on_peers = on_peers
         self._on_install = on_install
+        self._on_messages = on_messages
         self._on_tick = on_tick
+        self._on_stall = on_stall
+        self._has_iterated = False
         self._rejections: list[
             Rejection
         ] = []  # not reported yet: reporting is I/O, and the core is stepped under the lock
@@ -193,6 +205,7 @@ class RunLoop:
     def iterate(self) -> bool:
         """Run one iteration; return whether another one should follow without waiting."""
         ticks = self._due_ticks()
+        self._has_iterated = True
         with self._lock:
             inputs = self._inbox.drain()
             ready = self._step(inputs, ticks)
@@ -201,7 +214,9 @@ class RunLoop:
         self._announce_servers(inputs)
         performed = 0
         while ready is not None:
-            perform(ready, self._log, self._links, self._guards, self._router, self._validator)
+            perform(
+                ready, self._log, self._links, self._guards, self._router, self._validator, self._recorder
+            )
             self._unwritten += len(ready.committed)
             self._announce_leadership(ready)
             self._announce_cluster()
@@ -245,10 +260,12 @@ class RunLoop:
         """Step the core with all inputs and ticks. The caller holds the lock."""
         for peer, store in inputs.demotions:
             self._raft.demote(peer, store)
+        self._record(inputs)
         for message in inputs.messages:
             rejection = self._raft.step(message)
             if rejection is not None:
                 self._rejections.append(rejection)
+        self._on_messages(inputs.messages)
         if ticks:
             self._raft.abstain(self._guards.abstains)
         self._router.accept(inputs)
@@ -256,10 +273,21 @@ class RunLoop:
             self._raft.tick()
         return self._raft.ready()
 
+    def _record(self, inputs: Inputs) -> None:
+        recorder = self._recorder
+        for peer, hello in inputs.hellos:
+            recorder.on_peer(peer, connected=hello is not None)
+        recorder.on_messages(inputs.messages)
+        for requests in (inputs.commands, inputs.queries, inputs.changes):
+            if requests:
+                recorder.on_requests(requests)
+
     def _due_ticks(self) -> int:
         now_s = self._clock()
         due = int((now_s - self._ticked_s) / TICK_S)
         if due > TICKS_PER_ITERATION_MAX:
+            if self._has_iterated:  # the first one waits for the rest of the start
+                self._on_stall(now_s - self._ticked_s)
             self._ticked_s = now_s
             return TICKS_PER_ITERATION_MAX
         self._ticked_s += due * TICK_S
@@ -275,12 +303,14 @@ class RunLoop:
         """Announce who the members are, if that changed, and what peers said: links follow that."""
         if self._raft.configuration is not self._configuration:
             self._configuration = self._raft.configuration
+            self._recorder.on_members(self._configuration)
             self._on_configuration(*self._configuration)
         if inputs.hellos or inputs.standings:
             self._on_peers(inputs.hellos, inputs.standings)
 
     def _report_rejections(self) -> None:
         for rejection in self._rejections:
+            self._recorder.on_rejection(rejection)
             self._on_rejection(rejection)
         self._rejections.clear()
 

@@ -10,6 +10,7 @@ from atm.wire.framing import CLIENT_FRAME_BYTES_MAX
 from atm.wire.log_entries import COMMAND_BYTES_MAX
 
 TICK_MS = 10
+SEGMENTS_PER_SNAPSHOT = 8  # of the log, at least: only whole segments are cut
 FOLLOWER_APPLY_TICKS = 5  # 50 ms: for how long a busy follower may leave committed entries unapplied
 
 

@@ -13,6 +13,7 @@ from atm.server.group.kept_snapshots import KeptSnapshots, snapshot_of
 from atm.server.group.log_growth import LogGrowth
 from atm.server.group.settings import TICK_MS
 from atm.server.group.snapshot_maker import SnapshotMaker
+from atm.server.logger.logger import Logger
 from atm.storage.log_index import LogBase
 
 SNAPSHOTS_LEVEL = 2  # below this feature level a release may run that cannot read a log that was cut
@@ -108,7 +109,7 @@ class Snapshotter:
         limit_bytes: int,
         being_fetched: Callable[[], Collection[int]],
         random: Callable[[float, float], float],
-        report: Callable[[str], None],
+        logger: Logger,
         start_job: Callable[[SnapshotMaker, KeptSnapshots], Job] = Job,
     ) -> None:
         """`limit_bytes`: take a snapshot before the log has grown by more than this since the last one."""
@@ -122,7 +123,7 @@ class Snapshotter:
         self._limit_bytes = limit_bytes
         self._being_fetched = being_fetched
         self._random = random
-        self._report = report
+        self._logger = logger
         self._growth = LogGrowth(
             log.first_index, log.last_index, log.size_bytes, step_bytes=max(1, limit_bytes // 16)
         )
@@ -200,7 +201,7 @@ class Snapshotter:
     def _end(self, job: Job) -> None:
         self._threshold_bytes = self._next_threshold()
         if job.made is None:
-            self._report_failure(job.error)
+            self._tell_failure(job.error)
             self._end_granted(job.error)
         else:
             why = ""
@@ -209,12 +210,13 @@ class Snapshotter:
                     self._adopt(job.made)
                 except OSError as error:
                     why = error.strerror or str(error)
-                    self._report_failure(f"a snapshot could not be kept ({why})")
+                    self._tell_failure(f"a snapshot could not be kept ({why})")
             self._end_granted(why)
 
-    def _report_failure(self, why: str) -> None:
+    def _tell_failure(self, why: str) -> None:
         self._retry_in_ticks = RETRY_TICKS
-        self._report(f"{why}. The log is not cut, and this is tried again in a minute")
+        line = f"{why}. The log is not cut, and this is tried again in a minute"
+        self._logger.error("snapshot.not_taken", line)
 
     def _adopt(self, made: MadeSnapshot) -> None:
         """Keep the snapshot durably; only then let the core and the log forget what it holds."""
@@ -230,6 +232,14 @@ class Snapshotter:
             self._raft.snapshot_taken(snapshot, first_kept)
         self._log.cut(first_kept)
         self._kept.prune(in_use)
+        self._logger.info(
+            "snapshot.taken",
+            f"took a snapshot up to entry {snapshot.index}, {snapshot.size_bytes:,} bytes; the log begins at "
+            f"entry {self._log.first_index}",
+            index=snapshot.index,
+            size_bytes=snapshot.size_bytes,
+            log_first_index=self._log.first_index,
+        )
 
     def _first_kept(self, in_use: Collection[int]) -> int:
         """Return where the log is to begin.

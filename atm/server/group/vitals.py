@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Protocol
 
@@ -64,6 +64,11 @@ class Vitals:
         self._fixed = {"incarnation": incarnation, "config": config}
         self._peppers = peppers
         self._seen: dict[str, int] = {}
+
+    @property
+    def sizes(self) -> Mapping[str, int]:
+        """What the last look at the disk saw, in bytes; empty if it failed. Any thread."""
+        return self._seen
 
     def tick(self) -> None:
         """Look at the sizes again, if a second has passed."""

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
 from datetime import UTC, datetime
 
+from atm.server.logger.logger import Logger
 from atm.server.net.file_watch import FileWatch
-from atm.server.net.report_limit import ReportLimit
 from atm.tls.credentials import LOOK_EVERY_S, Credentials, TlsUnusable
 
 
@@ -16,22 +15,22 @@ class CertificateWatch(FileWatch):
     def __init__(
         self,
         credentials: Credentials,
-        reports: Sequence[ReportLimit],
-        report: Callable[[str], None],
+        logger: Logger,
         *,
         look_every_s: float = LOOK_EVERY_S,
     ) -> None:
         super().__init__("certificates", look_every_s)
         self._credentials = credentials
-        self._reports = reports
-        self._report = report
+        self._logger = logger
 
     def look(self, *, asked: bool) -> None:
         try:
             if self._credentials.refresh(at_once=asked):
                 ends = datetime.fromtimestamp(self._credentials.loaded.ends_s, UTC)
-                self._report(f"the certificates were read again; this node's is valid until {ends:%Y-%m-%d}")
+                self._logger.info(
+                    "certificates.read",
+                    f"the certificates were read again; this node's is valid until {ends:%Y-%m-%d}",
+                    until=f"{ends:%Y-%m-%d}",
+                )
         except TlsUnusable as error:
-            self._report(f"{error}. What was read before stays in use")
-        for each in self._reports:
-            each.flush()
+            self._logger.error("certificates.unusable", f"{error}. What was read before stays in use")

@@ -13,7 +13,8 @@ from typing import Protocol
 
 from atm.config import Address
 from atm.server.net.places import Place
-from atm.tls.tls_socket import TlsFailed, TlsSocket
+from atm.tls.errors import TlsFailed
+from atm.tls.tls_socket import TlsSocket
 from atm.wire.framing import FrameReader, FrameTooLarge
 
 PARTIAL_FRAME_S = 10.0  # a frame must arrive whole within this time of its first byte
@@ -120,6 +121,7 @@ class Connection:
         self._lock = Lock()  # guards _outbox, _open and the life of sock; a send under it never blocks
         self._outbox = bytearray()
         self._open = True
+        self.given_up = False  # it was dropped because its peer did not take what was sent
         self._progress_s = 0.0
 
     @property
@@ -152,6 +154,7 @@ class Connection:
                 self._progress_s = time.monotonic()
                 self._blocked.add(self)
             if len(self._outbox) > self._outbox_bytes_max:
+                self.given_up = True
                 self._drop()
 
     def retry(self) -> None:
@@ -164,6 +167,7 @@ class Connection:
                     del self._outbox[:sent]
                     self._progress_s = now_s
                 elif now_s - self._progress_s > STALLED_OUTBOX_S:
+                    self.given_up = True
                     self._drop()
             if not self._outbox or not self._open:
                 self._blocked.discard(self)

@@ -10,12 +10,13 @@ import socketserver
 import sys
 import time
 import traceback
-from collections.abc import Callable, Collection
+from collections.abc import Collection
 from functools import partial
 from threading import BoundedSemaphore, Lock, Thread
 from typing import Any, Generic, TypeVar
 
 from atm.config import Address, NodeConfig, is_loopback
+from atm.server.logger.logger import Logger
 from atm.server.net.connection import Connection, linger, resolve
 from atm.server.net.places import Place, Places, owner_of
 from atm.server.net.tls_acceptor import TlsAcceptor
@@ -24,6 +25,7 @@ from atm.tls.tls_socket import TlsSocket
 POLL_S = 0.1  # how soon a listener notices that it is to stop
 OUT_OF_FILES = frozenset({errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM})
 LOOK_S = 1.0  # how often it is looked for connections that are idle
+LINES_MAX = 5  # a minute, of each event that clients or strangers at one port cause
 TELLING_MAX = 8  # connections without a place that are told so over TLS, at a time
 OUT_OF_FILES_S = 0.05  # the pause after a connection that could not be accepted
 CAUSES = {
@@ -83,21 +85,24 @@ class Listener(socketserver.ThreadingTCPServer, Generic[C]):
         address: Address,
         *,
         places: Places,
-        report: Callable[[str], None],
+        logger: Logger,
         verbose: bool,
         acceptor: TlsAcceptor | None = None,
     ) -> None:
         """With an `acceptor`, connections are encrypted."""
         self._acceptor = acceptor
         self.places = places
-        self._report = report
+        self._logger = logger
+        self._limited = logger.about(f"the port of {address}", LINES_MAX)
         self._verbose = verbose
-        self._lock = Lock()  # guards _connections
+        self._lock = Lock()  # guards _connections and given_up
         self._connections: set[C] = set()
+        self.given_up = 0  # connections that were dropped because their clients did not take what was sent
         self._started = False
         self._spare = -1
         self._next_look_s = 0.0
         self._telling = BoundedSemaphore(TELLING_MAX)
+        self.turned_away = 0  # connections that found no place; counted by the accepting thread only
         try:
             self.address_family, resolved = resolve(address.host, address.port)
             super().__init__(resolved, socketserver.BaseRequestHandler)
@@ -111,6 +116,11 @@ class Listener(socketserver.ThreadingTCPServer, Generic[C]):
     @property
     def port(self) -> int:
         return int(self.server_address[1])
+
+    @property
+    def connection_count(self) -> int:
+        """How many connections are open; any thread."""
+        return len(self._connections)
 
     def server_activate(self) -> None:
         """Listen."""
@@ -187,6 +197,7 @@ class Listener(socketserver.ThreadingTCPServer, Generic[C]):
                 return
             except RuntimeError:  # no more threads
                 place.leave()
+        self._tell_no_place(owner_of(client_address[0]))
         self._turn_away(request)
 
     def finish_request(self, request: Any, client_address: Any) -> None:
@@ -207,6 +218,7 @@ class Listener(socketserver.ThreadingTCPServer, Generic[C]):
             finally:
                 with self._lock:
                     self._connections.discard(connection)
+                    self.given_up += connection.given_up
                 place.unbind()
                 connection.close()
         finally:
@@ -220,21 +232,28 @@ class Listener(socketserver.ThreadingTCPServer, Generic[C]):
             client_address.leave()
 
     def handle_error(self, request: Any, client_address: Any) -> None:
-        """Report an error of the program. A broken connection (OSError) is none."""
+        """Tell of an error of the program. A broken connection (OSError) is none."""
         error = sys.exception()
         if isinstance(error, OSError) or error is None:
             return
-        self._report(
-            f"internal error; closed the connection from {client_address}: {type(error).__name__}: {error}"
+        self._logger.error(
+            "connection.failed",
+            f"internal error; closed the connection from {client_address}: {type(error).__name__}: {error}",
+            owner=str(client_address),
         )
         if self._verbose:
-            self._report("".join(traceback.format_exception(error)))
+            self._logger.error("connection.traceback", "".join(traceback.format_exception(error)))
+
+    def _tell_no_place(self, owner: str) -> None:
+        line = f"refused a connection of {owner} to port {self.port}: there are too many connections"
+        self._limited.warning("connection.no_place", line, owner=owner, port=self.port)
 
     def _turn_away(self, sock: socket.socket) -> None:
         """Tell a connection that there is no place for it, and close it.
 
         Over TLS that takes a handshake, so a thread of its own; only so many are told at a time.
         """
+        self.turned_away += 1
         if self._acceptor is None:
             self._say_no_place(sock)
         elif self.refusal and self._telling.acquire(blocking=False):

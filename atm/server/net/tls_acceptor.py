@@ -10,12 +10,14 @@ from collections.abc import Callable, Iterator, Sequence
 from threading import Lock
 
 from atm.identity import Identity, NoIdentity
+from atm.server.logger.logger import Logger
 from atm.server.net.connection import linger
-from atm.server.net.report_limit import ReportLimit
 from atm.tls.credentials import Credentials
-from atm.tls.tls_socket import HANDSHAKE_S, NotTls, TlsFailed, TlsSocket
+from atm.tls.errors import NotTls, TlsFailed
+from atm.tls.tls_socket import HANDSHAKE_S, TlsSocket
 
 HALF_OPEN_MAX = 512
+LINES_MAX = 20  # a minute, about connections that were refused at each port
 HALF_OPEN_BY_HOST_MAX = 256  # a program that connects anew on all its threads at once drops none of them
 
 RefusalFrame = Callable[[str], bytes]  # what to send to one that is refused, for this reason
@@ -77,17 +79,17 @@ class TlsAcceptor:
         port: str,
         refusal_frame: RefusalFrame,
         reason_to_refuse: ReasonToRefuse,
-        reports: ReportLimit,
+        logger: Logger,
         handshake_s: float = HANDSHAKE_S,
         half_open_max: int = HALF_OPEN_MAX,
         half_open_by_host_max: int = HALF_OPEN_BY_HOST_MAX,
     ) -> None:
-        """`port` says in reports which one it is, such as "the clients' port"."""
+        """`port` says in lines which one it is, such as "the clients' port"."""
         self._credentials = credentials
         self._port = port
         self._refusal_frame = refusal_frame
         self._reason_to_refuse = reason_to_refuse
-        self._reports = reports
+        self._logger = logger.about(port, LINES_MAX)
         self._handshake_s = handshake_s
         self._half_open = HalfOpen(half_open_max, half_open_by_host_max)
 
@@ -115,7 +117,8 @@ class TlsAcceptor:
                 why = str(error)
             except OSError:
                 return None
-            self._reports.report(f"refused a connection to {self._port} from {host}: {why}")
+            line = f"refused a connection to {self._port} from {host}: {why}"
+            self._logger.warning("connection.refused", line, port=self._port, host=host, why=why)
             linger(sock)  # or what was sent last might not arrive
         return None
 

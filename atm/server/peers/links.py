@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import contextlib
 import socket
-from collections.abc import Callable, Collection, Mapping, Sequence
+import time
+from collections.abc import Collection, Mapping, Sequence
 from threading import Event, Thread
 from typing import TypeVar
 
@@ -12,9 +12,11 @@ from atm.checkout import command_here
 from atm.config import Address
 from atm.raft.messages import NodeId, Outgoing, RaftMessage
 from atm.server.group.inbox import Inbox, Inputs
+from atm.server.logger.logger import Logger
 from atm.server.net.connection import Connection, StalledFrame, Stream
 from atm.server.peers.handshake import Handshake, HandshakeRefused
-from atm.tls.tls_socket import HandshakeEnded, TlsFailed, TlsSocket
+from atm.tls.errors import HandshakeEnded, TlsFailed
+from atm.tls.tls_socket import TlsSocket
 from atm.wire.codec import Malformed, encode
 from atm.wire.framing import PEER_FRAME_BYTES_MAX, FrameTooLarge, frame
 from atm.wire.peer_messages import (
@@ -23,6 +25,7 @@ from atm.wire.peer_messages import (
     Forward,
     ForwardedRequest,
     ForwardReply,
+    ForwardToLane,
     PeerReport,
 )
 
@@ -30,6 +33,8 @@ OUTBOX_BYTES_MAX = 32 * 1024 * 1024
 BATCH_BYTES_MAX = 1024 * 1024  # requests or replies in one frame, the sum of their payloads
 DIAL_S = 1.0
 BACK_OFF_S_MIN, BACK_OFF_S_MAX = 0.05, 0.5
+UNREACHED_S = 10.0  # from the start of this node until it tells that it has not reached a peer
+LINES_MAX = 20  # a minute, of each event, about one peer
 UNACKNOWLEDGED_MS_MAX = (
     3_000  # a link whose peer acknowledges no bytes for so long is dropped and dialled again
 )
@@ -51,7 +56,7 @@ class Link:
         places: Sequence[Address],
         handshake: Handshake,
         inbox: Inbox,
-        report: Callable[[str], None],
+        logger: Logger,
     ) -> None:
         """`places` are the addresses to try, in turn; they may be replaced as a whole."""
         self._peer = peer
@@ -59,8 +64,10 @@ class Link:
         self._handshake = handshake
         self._node = handshake.hello.node
         self._inbox = inbox
-        self._report = report
-        self._reported: dict[Address, str] = {}
+        self._logger = logger.about(peer, LINES_MAX)
+        self._told: dict[Address, str] = {}  # what is wrong there
+        self._down_s: float | None = time.monotonic()  # since when, unless that was told
+        self._lost_s: float | None = None  # when the last connection ended
         self._stopping = Event()
         self._blocked: set[Connection] = set()
         self._connection: Connection | None = None
@@ -68,6 +75,7 @@ class Link:
         self._protocol = 0  # of the connection
         self._gathered: list[bytes] = []
         self._replies: list[tuple[int, bytes]] = []
+        self.given_up = 0  # connections whose peer did not take what was sent; counted by its thread
 
     # -- only within an iteration ----------------------------------------------------------------------
 
@@ -137,19 +145,20 @@ class Link:
             store = self._handshake.hello.store
             try:
                 stream = self._dial(place)
-            except HandshakeEnded:
-                pass  # the peer is down
+            except HandshakeEnded as error:
+                self._note_down(place, error)
             except TlsFailed as error:
-                self._report_once(place, f"no TLS connection to node {self._peer} at {place}: {error}")
+                line = f"no TLS connection to node {self._peer} at {place}: {error}"
+                self._warn_once(place, "peer.no_tls", line)
             except HandshakeRefused as error:
-                self._report_once(place, str(error))
+                self._warn_once(place, "peer.refuses", str(error))
                 if error.removed_at:
                     self._inbox.put(Inputs(standings=[(self._peer, error.removed_at)]))
-            except (OSError, Malformed, FrameTooLarge, StalledFrame):
-                pass  # the peer is down, or another program has its port: dial again
+            except (OSError, Malformed, FrameTooLarge, StalledFrame) as error:
+                self._note_down(place, error)  # or another program has its port: dial again
             except Exception as error:
                 failure = f"the link to node {self._peer} failed: {type(error).__name__}: {error}"
-                self._report_once(place, failure)
+                self._warn_once(place, "peer.link_failed", failure)
             else:
                 back_off_s, tries = BACK_OFF_S_MIN, 0
                 self._hold(stream, place, store)
@@ -173,14 +182,15 @@ class Link:
         self._protocol = welcome.protocol
         self._inbox.put(Inputs(standings=[(self._peer, welcome)]))
         if welcome.learner:
-            self._report_once(
+            self._warn_once(
                 place,
+                "peer.knows_another_folder",
                 f"node {self._peer} knows this node by another data folder: this node catches up, but its "
                 "vote is not counted, because the votes that it gave were in the old folder. If that still "
                 f"exists, stop this node and put it back; else: {command_here('admin')} replace {self._node}",
             )
         else:
-            self._reported.clear()
+            self._told.clear()
 
     def _hold(self, stream: socket.socket | TlsSocket, place: Address, store: str) -> None:
         """Let messages be sent until the connection's end; at once if it was greeted with an old store id."""
@@ -189,25 +199,49 @@ class Link:
         self._connection = connection
         if self._stopping.is_set() or store != self._handshake.hello.store:
             connection.drop()
-        with contextlib.suppress(OSError):
+        self._note_up(place)
+        why = "that node ended it"
+        try:
             connection.sock.recv(1)  # a peer sends nothing on this connection, so any return is its end
+        except OSError as error:
+            why = reason_of(error)
         self._connection = None
+        self.given_up += connection.given_up
         connection.close()
         self._inbox.put(Inputs(lost_links=[self._peer]))
+        if not self._stopping.is_set():
+            self._lost_s, self._down_s = time.monotonic(), None
+            line = f"lost the connection to node {self._peer} at {place}: {why}"
+            self._logger.warning("peer.lost", line, peer=self._peer, address=str(place), why=why)
 
-    def _report_once(self, place: Address, line: str) -> None:
-        if line != self._reported.get(place):
-            self._reported[place] = line
-            self._report(line)
+    def _note_up(self, place: Address) -> None:
+        away_s = None if self._lost_s is None else round(time.monotonic() - self._lost_s, 3)
+        again = "" if away_s is None else f" again, after {away_s:.1f} s"
+        self._lost_s = self._down_s = None
+        line = f"connected to node {self._peer} at {place}{again}"
+        self._logger.info("peer.connected", line, peer=self._peer, address=str(place), away_s=away_s)
+
+    def _note_down(self, place: Address, error: Exception) -> None:
+        """Tell once of a peer that was not reached since the start; of one that was lost it was told."""
+        if self._down_s is None or time.monotonic() < self._down_s + UNREACHED_S:
+            return
+        self._down_s = None
+        line = f"node {self._peer} was not reached at {place} for {UNREACHED_S:g} s: {reason_of(error)}"
+        self._logger.warning("peer.unreached", line, peer=self._peer, address=str(place))
+
+    def _warn_once(self, place: Address, event: str, line: str) -> None:
+        if line != self._told.get(place):
+            self._told[place] = line
+            self._logger.warning(event, line, peer=self._peer, address=str(place))
 
 
 class Links:
     """All outbound links: the `Network` of perform.py, the router's `Forwarder`. Only within an iteration."""
 
-    def __init__(self, handshake: Handshake, inbox: Inbox, report: Callable[[str], None]) -> None:
+    def __init__(self, handshake: Handshake, inbox: Inbox, logger: Logger) -> None:
         self._handshake = handshake
         self._inbox = inbox
-        self._report = report
+        self._logger = logger
         self._node = handshake.hello.node
         self._touched: set[Link] = set()  # with something gathered
         self._links: dict[NodeId, Link] = {}
@@ -224,7 +258,7 @@ class Links:
             if known is not None:
                 known.places = addresses
                 continue
-            self._links[peer] = link = Link(peer, addresses, self._handshake, self._inbox, self._report)
+            self._links[peer] = link = Link(peer, addresses, self._handshake, self._inbox, self._logger)
             if self._started:
                 link.start()
 
@@ -253,14 +287,22 @@ class Links:
             link.gather(framed)
         self.flush()
 
-    def forward(self, to: NodeId, requests: Sequence[ForwardedRequest]) -> bool:
-        """Send requests at the next flush; return False, with nothing queued, if the link is down."""
+    def forward(self, to: NodeId, requests: Sequence[ForwardedRequest], lane: int | None = None) -> bool:
+        """Send requests at the next flush; return False, with nothing queued, if the link is down.
+
+        With a `lane`, to its writer.
+        """
         link = self._links.get(to)
         if link is None or not link.up:
             return False
         self._touched.add(link)
         for batch in batches(requests):
-            link.gather(frame(encode(Forward.of(self._node, batch))))
+            message = (
+                Forward.of(self._node, batch)
+                if lane is None
+                else ForwardToLane.of(self._node, batch, lane=lane)
+            )
+            link.gather(frame(encode(message)))
         return True
 
     def send_reply(self, to: NodeId, number: int, payload: bytes) -> None:
@@ -273,6 +315,11 @@ class Links:
     def connected(self) -> Collection[NodeId]:
         """Return the peers that are connected."""
         return [peer for peer, link in self._links.items() if link.up]
+
+    @property
+    def given_up(self) -> int:
+        """How many connections were dropped because a peer did not take what was sent; any thread."""
+        return sum(link.given_up for link in self._links.copy().values())
 
     def send_report(self, report: PeerReport) -> None:
         """Send a report to all peers that know such messages, at the next flush."""
@@ -306,6 +353,11 @@ class Links:
     def close(self) -> None:
         for link in self._links.values():
             link.close()
+
+
+def reason_of(error: Exception) -> str:
+    """Return in a few words why a connection is not there."""
+    return (isinstance(error, OSError) and error.strerror) or str(error) or type(error).__name__
 
 
 Numbered = TypeVar("Numbered", tuple[int, bytes], ForwardedRequest)

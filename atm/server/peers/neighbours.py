@@ -12,11 +12,15 @@ from atm.config import Address
 from atm.ledger.ledger import ClusterState
 from atm.raft import Configuration, NodeId
 from atm.server.group.roster import Roster
+from atm.server.logger.logger import Logger
+from atm.server.peers.changes import tell_changes
 from atm.server.peers.handshake import Handshake
 from atm.server.peers.links import Links
 from atm.server.peers.peer_server import PeerServer
 from atm.storage.data_folder import DataFolder
 from atm.wire.peer_messages import Hello, Welcome
+
+RELEASE_CHARS_MAX = 32
 
 
 class Neighbours:
@@ -30,7 +34,7 @@ class Neighbours:
         server: PeerServer,
         folder: DataFolder,
         *,
-        report: Callable[[str], None],
+        logger: Logger,
         on_removed: Callable[[str], None],
         on_not_first: Callable[[str], None],
     ) -> None:
@@ -45,12 +49,14 @@ class Neighbours:
         self._server = server
         self._folder = folder
         self._renewed = False  # once in a process: its folder does not become an old copy again
-        self._report = report
+        self._logger = logger
         self._on_removed = on_removed
         self._on_not_first = on_not_first
         self._hellos: dict[NodeId, Hello] = {}
         self._standings: dict[NodeId, Welcome | int] = {}
         self._said: set[str] = set()
+        self._applied: ClusterState | None = None  # the last that `note_cluster` was told
+        self._releases: dict[NodeId, str] = {}  # that peers have shown last
         self._follow(handshake.roster)
 
     @property
@@ -83,6 +89,9 @@ class Neighbours:
         if removed != self.roster.removed:
             self._follow(Roster(self.roster.index, self.roster.members, removed, self.roster.listed))
         self._end_if_removed()
+        if self._applied is not None:
+            tell_changes(self._logger, self._applied, state)
+        self._applied = state
         if state.members:
             self._say_differences()
 
@@ -95,6 +104,7 @@ class Neighbours:
                 self._hellos.pop(peer, None)
             else:
                 self._hellos[peer] = hello
+                self._tell_release(peer, hello.release)
         self._standings.update(standings)
         if any(isinstance(said, Welcome) and said.stale for _, said in standings) and not self._renewed:
             self._renew_store()
@@ -119,10 +129,11 @@ class Neighbours:
         self._renewed = True
         self._folder.renew_store()
         self._handshake.show_store(self._folder.store)
-        self._report(
+        self._logger.error(
+            "folder.old_copy",
             f"the data folder {self._folder.path} is an old copy: promises that this node made later are not "
             "in it, so its vote is not counted. If the right folder exists, stop this node and put it back; "
-            f"else: {command_here('admin')} replace {self._node}"
+            f"else: {command_here('admin')} replace {self._node}",
         )
         self._links.redial()
 
@@ -165,8 +176,14 @@ class Neighbours:
                 places[node] = found
         return places
 
+    def _tell_release(self, peer: NodeId, release: str) -> None:
+        if release != self._releases.get(peer, self._handshake.hello.release):
+            line = f"node {peer} runs release {release[:RELEASE_CHARS_MAX]}"
+            self._logger.info("peer.release", line, peer=peer, release=release)
+        self._releases[peer] = release
+
     def _say_differences(self) -> None:
         for line in self.roster.differences():
             if line not in self._said:
                 self._said.add(line)
-                self._report(line)
+                self._logger.warning("config.differs", line)

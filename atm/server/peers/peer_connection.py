@@ -13,10 +13,11 @@ from atm.server.net.reader import Reader
 from atm.server.peers.links import Links
 from atm.server.security.pins import holds_plain_pin
 from atm.tls.tls_socket import TlsSocket
-from atm.wire.client_messages import ErrorReply, decode_forwardable
+from atm.wire.client_messages import ErrorReply
 from atm.wire.codec import Malformed, encode
 from atm.wire.framing import CLIENT_FRAME_BYTES_MAX, PEER_FRAME_BYTES_MAX
 from atm.wire.peer_messages import Forward, ForwardReply, PeerReport, decode_peer_message
+from atm.wire.request_decoding import decode_for_lane, decode_forwardable
 
 OUTBOX_BYTES_MAX = 64 * 1024  # the reply to the hello is all that is sent on an inbound connection
 
@@ -62,12 +63,11 @@ class PeerConnection(FramedConnection):
     def on_frame(self, payload: bytes) -> None:
         """Gather a message; raise `Malformed`."""
         message = decode_peer_message(payload)
-        if message.sender != self._peer:
-            raise Malformed(f"node {self._peer} sent a message in the name of {message.sender[:64]!r}")
+        self.check_sender(message.sender)
         gathered = self._inbox.gathered
         if isinstance(message, Forward):
             for number, actor, roles, request in message.each():
-                self._gather_forwarded(number, actor, request, roles)
+                self.gather_forwarded(number, actor, request, roles)
         elif isinstance(message, ForwardReply):
             gathered.forward_replies += message.answers
         elif isinstance(message, PeerReport):
@@ -75,22 +75,32 @@ class PeerConnection(FramedConnection):
         else:
             gathered.add_message(message, len(payload))
 
-    def _gather_forwarded(self, number: int, actor: str, payload: bytes, roles: int) -> None:
+    def check_sender(self, sender: NodeId) -> None:
+        """Raise `Malformed` if a message is not in the peer's own name."""
+        if sender != self._peer:
+            raise Malformed(f"node {self._peer} sent a message in the name of {sender[:64]!r}")
+
+    def gather_forwarded(
+        self, number: int, actor: str, payload: bytes, roles: int, lane: int | None = None
+    ) -> None:
+        """Gather a request that the peer forwarded, to a lane of this server if one is given."""
         try:
-            self._inbox.gathered.add_request(self._forwarded(number, actor, payload, roles))
+            self._inbox.gathered.add_request(self._forwarded(number, actor, payload, roles, lane))
         except Malformed as error:
             fault = ErrorReply(id="", outcome="bad_request", message=f"not a request: {error}")
             self._inbox.gathered.refused.append((self, number, encode(fault)))
 
-    def _forwarded(self, number: int, actor: str, payload: bytes, roles: int) -> PendingRequest:
+    def _forwarded(
+        self, number: int, actor: str, payload: bytes, roles: int, lane: int | None
+    ) -> PendingRequest:
         if len(payload) > CLIENT_FRAME_BYTES_MAX:
             raise Malformed(f"{len(payload)} bytes are over the limit")
-        request = decode_forwardable(payload)
+        request = decode_forwardable(payload) if lane is None else decode_for_lane(payload)
         if holds_plain_pin(request):
             raise Malformed("a forwarded request has a plain PIN: the server that received it must seal it")
         if request.end_user is not None:
             raise Malformed("a forwarded request names its end user: its actor says who that is")
-        return PendingRequest(self, number, request, payload, actor, forwarded=True, roles=roles)
+        return PendingRequest(self, number, request, payload, actor, forwarded=True, roles=roles, lane=lane)
 
     def on_error(self, error: Exception, payload: bytes) -> None:
         """Keep the error: `serve` raises it in the connection's own thread."""

@@ -11,11 +11,11 @@ from atm.identity import Identity
 from atm.raft.messages import NodeId
 from atm.server.group.inbox import Inbox, Inputs
 from atm.server.group.roster import Roster
+from atm.server.logger.logger import Logger
 from atm.server.net.connection import StalledFrame, Stream, tune
 from atm.server.net.listener import Listener
 from atm.server.net.places import Places
 from atm.server.net.reader import Reader
-from atm.server.net.report_limit import ReportLimit
 from atm.server.net.tls_acceptor import TlsAcceptor
 from atm.server.peers.handshake import HELLO_S, Handshake, receive_hello
 from atm.server.peers.links import Links
@@ -35,17 +35,18 @@ HALF_OPEN_MAX, HALF_OPEN_BY_HOST_MAX = 32, 16  # of them: strangers must leave r
 PEER_IDLE_S, PEER_PROBE_S, PEER_PROBES = 1, 1, 3
 PEER_GONE_S = PEER_IDLE_S + PEER_PROBE_S * PEER_PROBES
 SILENT_S = 3  # a server sends its hello at once; who does not costs no thread until then
+NO_MEMBERS = "no members"  # no node can have this name
 LINES_OF_ONE_MAX = 5  # a minute, about each member, and about all that are none together
 
 
-def peers_acceptor(credentials: Credentials, reports: ReportLimit) -> TlsAcceptor:
+def peers_acceptor(credentials: Credentials, logger: Logger) -> TlsAcceptor:
     """Let in servers only."""
     return TlsAcceptor(
         credentials,
         port="the peers' port",
         refusal_frame=lambda why: frame(encode(Refused(reason=why))),
         reason_to_refuse=_reason_to_refuse,
-        reports=reports,
+        logger=logger,
         half_open_max=HALF_OPEN_MAX,
         half_open_by_host_max=HALF_OPEN_BY_HOST_MAX,
     )
@@ -57,17 +58,48 @@ def _reason_to_refuse(identity: Identity) -> str | None:
     return None
 
 
-def _of_another(connection: PeerConnection, hello: Hello) -> str | None:
+def of_another(connection: PeerConnection, hello: Hello) -> str | None:
     """Return why an encrypted connection may not speak for the node that its hello names, or None."""
     if connection.tls is None or connection.tls.identity.name == hello.node:
         return None
     return f"its certificate is that of node {connection.tls.identity.name}"
 
 
-class PeerServer(Listener[PeerConnection]):
-    """Listens on the peers' port."""
+class PeerListener(Listener[PeerConnection]):
+    """A peers' port, whatever is said at it."""
 
     silent_s = SILENT_S
+    connection_kind = PeerConnection
+
+    def __init__(
+        self,
+        address: Address,
+        *,
+        inbox: Inbox,
+        links: Links,
+        logger: Logger,
+        verbose: bool = False,
+        places_max: int = PLACES_MAX,
+        acceptor: TlsAcceptor | None = None,
+    ) -> None:
+        places = Places(places_max, of_one_max=PLACES_OF_ONE_MAX)
+        super().__init__(address, places=places, logger=logger, verbose=verbose, acceptor=acceptor)
+        self._inbox = inbox
+        self._links = links
+
+    def close(self) -> None:
+        """Stop accepting and drop every connection."""
+        self.stop()
+        self.drop_connections()
+
+    def connect(self, sock: socket.socket | TlsSocket) -> PeerConnection:
+        connection = self.connection_kind(sock, self._inbox, self._links)
+        tune(connection.sock, idle_s=PEER_IDLE_S, interval_s=PEER_PROBE_S, probes=PEER_PROBES)
+        return connection
+
+
+class PeerServer(PeerListener):
+    """Listens on the peers' port."""
 
     def __init__(
         self,
@@ -80,22 +112,26 @@ class PeerServer(Listener[PeerConnection]):
         links: Links,
         acknowledged: Callable[[NodeId], int] = lambda peer: 0,
         snapshots: SnapshotServer,
-        report: Callable[[str], None],
+        logger: Logger,
         verbose: bool = False,
         places_max: int = PLACES_MAX,
         acceptor: TlsAcceptor | None = None,
     ) -> None:
         """`acknowledged` tells up to where this node, if it leads, has committed what that peer has saved."""
-        places = Places(places_max, of_one_max=PLACES_OF_ONE_MAX)
-        super().__init__(address, places=places, report=report, verbose=verbose, acceptor=acceptor)
+        super().__init__(
+            address,
+            inbox=inbox,
+            links=links,
+            logger=logger,
+            verbose=verbose,
+            places_max=places_max,
+            acceptor=acceptor,
+        )
         self._handshake = handshake
         self._folder = folder
-        self._inbox = inbox
         self._reader = reader
-        self._links = links
         self._acknowledged = acknowledged
         self._snapshots = snapshots
-        self._reports: dict[NodeId, ReportLimit] = {}  # by member, and under "" for others; guarded by _lock
         self._current: dict[
             NodeId, tuple[PeerConnection, Hello]
         ] = {}  # the newest of each peer; guarded by _lock
@@ -114,26 +150,7 @@ class PeerServer(Listener[PeerConnection]):
             elif named and named != hello.store:
                 self._inbox.put(Inputs(demotions=[(peer, hello.store)]))
 
-    def close(self) -> None:
-        """Stop accepting and drop every connection."""
-        self.stop()
-        self.drop_connections()
-
-    # -- the accepting thread --------------------------------------------------------------------------
-
-    def service_actions(self) -> None:
-        super().service_actions()
-        with self._lock:
-            reports = list(self._reports.values())
-        for each in reports:
-            each.flush()
-
     # -- a connection's own thread --------------------------------------------------------------------
-
-    def connect(self, sock: socket.socket | TlsSocket) -> PeerConnection:
-        connection = PeerConnection(sock, self._inbox, self._links)
-        tune(connection.sock, idle_s=PEER_IDLE_S, interval_s=PEER_PROBE_S, probes=PEER_PROBES)
-        return connection
 
     def serve(self, connection: PeerConnection) -> None:
         """Do the handshake, and receive the peer's messages, or let it fetch, until the connection's end."""
@@ -146,9 +163,11 @@ class PeerServer(Listener[PeerConnection]):
                 self._publish_hello(hello.node)
                 connection.serve(hello.node, self._reader)
         except (FrameTooLarge, StalledFrame, Malformed) as error:
-            self._report_about(connection, hello, f"a peer's connection was closed: {error}")
+            self._about(connection, hello).warning(
+                "peer.closed", f"a peer's connection was closed: {error}", why=str(error)
+            )
         except FolderRefused as error:
-            self._report_about(connection, hello, str(error))
+            self._about(connection, hello).error("folder.unusable", str(error))
         finally:
             self._forget_connection(connection)
 
@@ -158,7 +177,7 @@ class PeerServer(Listener[PeerConnection]):
         except (FrameTooLarge, StalledFrame, Malformed):
             self._refuse(connection, "expected a peer handshake on this port", None)
             return None
-        refusal = _of_another(connection, hello) or self._handshake.reason_to_refuse(hello)
+        refusal = of_another(connection, hello) or self._handshake.reason_to_refuse(hello)
         if refusal is None and hello.purpose != FETCH:
             refusal = self._replace_connection(hello, connection)
         if refusal is not None:
@@ -173,6 +192,13 @@ class PeerServer(Listener[PeerConnection]):
             connection.linger()
             return None
         counted = self._note_store(connection, hello)
+        self._logger.debug(
+            "peer.accepted",
+            f"accepted node {hello.node}, release {hello.release}",
+            peer=hello.node,
+            release=hello.release,
+            counted=counted,
+        )
         connection.send(frame(encode(self._handshake.welcome(hello, learner=not counted))))
         return hello
 
@@ -199,12 +225,12 @@ class PeerServer(Listener[PeerConnection]):
         if not lacks_start and hello.last_index >= self._acknowledged(hello.node):
             self._folder.register_incarnation(hello.node, hello.store, hello.incarnation)
             return False
-        self._report_about(
-            connection,
-            hello,
+        self._about(connection, hello).error(
+            "peer.old_copy",
             f"node {hello.node} runs on an old copy of its data folder: what it promised later is not in it, "
             "so its vote will not be counted. If the right folder exists, stop that node and put it back; "
             f"else: {command_here('admin')} replace {hello.node}",
+            peer=hello.node,
         )
         return True
 
@@ -219,12 +245,12 @@ class PeerServer(Listener[PeerConnection]):
             self._inbox.put(Inputs(demotions=[(hello.node, hello.store)]))
         if hello.store == named or (first and not named):
             return True
-        self._report_about(
-            connection,
-            hello,
+        self._about(connection, hello).error(
+            "peer.empty_folder",
             f"node {hello.node} came back with an empty data folder: it catches up, but its vote is not "
             "counted, because the votes that it gave were in the old folder. If that still exists, stop that "
             f"node and put it back; else: {command_here('admin')} replace {hello.node}",
+            peer=hello.node,
         )
         return False
 
@@ -272,14 +298,23 @@ class PeerServer(Listener[PeerConnection]):
             published = hello
 
     def _refuse(self, connection: PeerConnection, reason: str, hello: Hello | None) -> None:
-        if hello is not None:
-            self._report_about(connection, hello, f"refused node {hello.node[:64]!r}: {reason}")
+        if hello is None:
+            self._logger.debug("peer.no_hello", f"closed a connection to the peers' port: {reason}")
+        else:
+            self._about(connection, hello).warning(
+                "peer.refused",
+                f"refused node {hello.node[:64]!r}: {reason}",
+                peer=hello.node,
+                address=connection.place.owner if connection.place is not None else "",
+                release=hello.release,
+                why=reason,
+            )
         removed_at = 0 if hello is None else self._handshake.removed_at(hello)
         connection.send(frame(encode(Refused(reason=reason, removed_at=removed_at))))
         connection.linger()
 
-    def _report_about(self, connection: PeerConnection, hello: Hello | None, line: str) -> None:
-        """Report a line, of so many a minute about whoever is at the other end: they hide none about others.
+    def _about(self, connection: PeerConnection, hello: Hello | None) -> Logger:
+        """Return a logger for so many lines a minute about whoever is at the other end, which hide no others.
 
         Who that is, the certificate says or, without TLS, the hello.
         """
@@ -288,8 +323,4 @@ class PeerServer(Listener[PeerConnection]):
             name = connection.tls.identity.name
         if self._handshake.roster.member(name) is None:
             name = ""
-        with self._lock:
-            limit = self._reports.get(name)
-            if limit is None:
-                limit = self._reports[name] = ReportLimit(self._report, lines_max=LINES_OF_ONE_MAX)
-        limit.report(line)
+        return self._logger.about(name or NO_MEMBERS, LINES_OF_ONE_MAX)

@@ -26,7 +26,7 @@ from atm.server.security.peppers import read_peppers
 from atm.storage.data_folder import DataFolder
 from atm.storage.log_file import LogFile
 from atm.storage.snapshots import SNAPSHOT_FOLDER, SnapshotStore, wrong_with
-from atm.tls.credentials import node_credentials
+from atm.tls.of_cluster import node_credentials
 
 
 def roster_of(cluster: Cluster, name: NodeId) -> Roster:

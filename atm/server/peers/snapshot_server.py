@@ -11,6 +11,7 @@ from threading import Lock
 from typing import Protocol
 
 from atm.raft.messages import NodeId, Snapshot
+from atm.server.logger.logger import Logger
 from atm.server.net.connection import Connection, Incoming, StalledFrame, Stream, set_receive_timeout
 from atm.wire.codec import encode
 from atm.wire.framing import frame
@@ -43,8 +44,11 @@ class SnapshotFiles(Protocol):
 class SnapshotServer:
     """Answers those that fetch. A file that was opened stays readable, even if it is removed meanwhile."""
 
-    def __init__(self, files: SnapshotFiles, clock: Callable[[], float] = time.monotonic) -> None:
+    def __init__(
+        self, files: SnapshotFiles, logger: Logger, clock: Callable[[], float] = time.monotonic
+    ) -> None:
         self._files = files
+        self._logger = logger
         self._clock = clock
         self.make: Callable[[], object] = lambda: None  # makes a newer one, if it can; may take minutes
         self._lock = Lock()  # guards what follows
@@ -69,14 +73,14 @@ class SnapshotServer:
             before.drop()
         opened = _Opened(self._files)
         try:
-            self._serve(connection.stream, opened)
+            self._serve(connection.stream, opened, peer)
         finally:
             opened.close()
             with self._lock:
                 if self._current[peer] is connection:
                     del self._current[peer]
 
-    def _serve(self, sock: Stream, opened: _Opened) -> None:
+    def _serve(self, sock: Stream, opened: _Opened, peer: NodeId) -> None:
         set_send_timeout(sock, SEND_S)
         incoming = Incoming(sock, REQUEST_BYTES_MAX)
         while True:
@@ -97,7 +101,11 @@ class SnapshotServer:
                     continue
                 with self._lock:
                     self._fetched_s[request.index] = self._clock()
-                sock.sendall(frame(encode(opened.answer(request))))
+                answer = opened.answer(request)
+                sock.sendall(frame(encode(answer)))
+                if isinstance(answer, SnapshotChunk) and answer.end:
+                    line = f"sent the snapshot up to entry {request.index} to node {peer}"
+                    self._logger.info("snapshot.sent", line, peer=peer, index=request.index)
 
     def _newest_since(self, index: int) -> SnapshotThere | SnapshotGone:
         newest = self._files.newest

@@ -1,0 +1,1 @@
+"""What a server tells its operator: an event a line. In all other rooms "the log" is Raft's."""

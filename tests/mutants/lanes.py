@@ -10,6 +10,7 @@ LEDGER = "tests/lanes/test_lane_ledger.py::"
 ROUTES = "tests/server/test_lane_routes.py::"
 LOOP = "tests/server/test_lane_loop.py::"
 SHARES = "tests/server/test_lane_shares.py::"
+EVENTS = "tests/server/test_lane_events.py::"
 
 LANES = (
     Mutant(
@@ -188,5 +189,17 @@ LANES = (
         what="two servers that are wrong about a lane send a request to and fro",
         edits=(Edit("LaneLoop._forward", "not pending_.forwarded", "True"),),
         caught_by=LOOP + "test_what_another_server_sent_to_a_lane_that_is_not_here_is_not_sent_on",
+    ),
+    Mutant(
+        name="a lane's first commands not told",
+        what="the recorder tells nothing of what a writer wrote within the tick in which it took the lane",
+        edits=(Edit("LaneEvents._note_own", "worker_.taken_index", "worker_.applied_index"),),
+        caught_by=EVENTS + "test_what_is_written_within_the_tick_in_which_the_lane_was_taken_is_told_too",
+    ),
+    Mutant(
+        name="a silent writer not told",
+        what="the recorder tells that a lane was taken, and not whose silence was the reason",
+        edits=(Edit("LaneEvents.on_tick", "self._seen().lanes", "()"),),
+        caught_by=EVENTS + "test_whose_silence_let_a_lane_be_taken_is_told_although_both_come_within_a_tick",
     ),
 )

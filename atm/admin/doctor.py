@@ -84,7 +84,7 @@ def findings(cluster: Cluster, status: ClusterStatus) -> Iterator[Finding]:
     yield from _disks(status)
     yield from _slow(status)
     yield from _releases(status)
-    if cluster.engine.kind == RAFT:  # else backups are PostgreSQL's
+    if cluster.engine.kind == RAFT:  # else what PostgreSQL does for it counts, too: diagnosis.py
         yield from _backup(status)
     yield from _files(status)
     yield from _pepper_beside_data(cluster)

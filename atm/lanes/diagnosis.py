@@ -47,6 +47,11 @@ OLDEST_ID = """select datname::text, greatest(age(datfrozenxid), mxid_age(datmin
     from pg_database order by age desc limit 1"""
 LANES = "select lane, holder from atm.lane"
 ARRIVING = "select lane from atm.arriving"
+# What receives WAL and replays none keeps it, as pg_receivewal does.
+BACKUPS = """select current_setting('archive_mode') <> 'off' or exists (
+        select from pg_stat_replication where state = 'streaming' and replay_lsn is null),
+    (select floor((extract(epoch from now()) - max(time_us) / 1e6) / 86400)::bigint from atm.deed
+        where lane = 0 and op = 'backup_begin' and outcome = 'ok')"""
 # Whether `bin/admin lanes move` is at work: it has this lock (moving.py).
 MOVES = """select exists (select from pg_locks where locktype = 'advisory' and objsubid = 1
     and (classid::bigint << 32 | objid::bigint) = hashtext('atm.lanes.move')::bigint
@@ -129,7 +134,9 @@ class _Database:
         bank = read_bank(engine, home=self._is_home)
         moved = [Moved(*row) for row in _rows(engine, MOVED)]
         arriving = [lane for (lane,) in _rows(engine, ARRIVING)]
-        self.lanes_in = LanesIn(bank.id, dict(_rows(engine, LANES)), moved, arriving)
+        [(archives, backup_days)] = _rows(engine, BACKUPS)
+        holders = dict(_rows(engine, LANES))
+        self.lanes_in = LanesIn(bank.id, holders, moved, arriving, archives, backup_days)
         if self._is_home:
             living = [name for (name,) in _rows(engine, LIVING, (SILENT_S,))]
             [(is_moving,)] = _rows(engine, MOVES)

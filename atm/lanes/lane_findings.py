@@ -11,14 +11,21 @@ from atm.checkout import command_here
 from atm.config import HOME_DATABASE
 from atm.lanes.places import MOVER, Moved, Place
 
+BACKUP_DAYS_MAX = 7
+
 
 class LanesIn(Struct, frozen=True):
-    """What there is of lanes in one database: holders, those that have left, those being copied to it."""
+    """What there is of lanes in one database: holders, those that have left, those being copied to it.
+
+    `archives`: its WAL is kept elsewhere. `backup_days`: since the last recorded backup began.
+    """
 
     bank: str
     holders: Mapping[int, str]
-    moved: Sequence[Moved]
-    arriving: Sequence[int]
+    moved: Sequence[Moved] = ()
+    arriving: Sequence[int] = ()
+    archives: bool = True
+    backup_days: int | None = None
 
 
 class LanesOf(Struct, frozen=True):
@@ -39,6 +46,7 @@ def lane_findings(
             yield "lanes", f"the database {name} has lanes of another bank, {found.bank}: correct url.{name}"
     lanes_in = {name: found for name, found in lanes_in.items() if found.bank == bank}
     places = _where(known.places, lanes_in)
+    yield from _backups(known, lanes_in)
     yield from _lost(urls, places, lanes_in)
     yield from _without_writer(known, places, lanes_in)
     if not known.is_moving:
@@ -54,6 +62,21 @@ def _where(places: Sequence[Place], lanes_in: Mapping[str, LanesIn]) -> dict[int
                 found[moved.lane], database=moved.database, epoch=moved.epoch, is_moving=False
             )
     return found
+
+
+def _backups(known: LanesOf, lanes_in: Mapping[str, LanesIn]) -> Iterator[tuple[str, str]]:
+    """Yield that nothing brings back what was deleted: a standby deletes it, too."""
+    days = min((each.backup_days for each in lanes_in.values() if each.backup_days is not None), default=None)
+    if all(each.archives for each in lanes_in.values()) or (days is not None and days < BACKUP_DAYS_MAX):
+        return
+    admin, has_one_lane = command_here("admin"), len(known.places) == 1
+    take = f", or take one: {admin} backup FOLDER --verify, from cron" if has_one_lane else ""
+    when = "none was ever begun" if days is None else f"the last one was begun {days} days ago"
+    yield (
+        "backup",
+        f"no backup of this bank is known: PostgreSQL archives no WAL, and {when} by {admin}. What is "
+        f"deleted by mistake is deleted on every standby. Let it archive{take}",
+    )
 
 
 def _lost(

@@ -91,6 +91,7 @@ class LaneLedger:
             self._role_changes: Mapping[str, RoleChange] = self._rows.role_changes()
             self._approval_limits: Mapping[str, ApprovalLimit] = self._rows.approval_limits()
             self._pepper = self._rows.pepper()
+            self._last_backup_us = self._rows.last_backup_us()
             self._next_expiry_us = self._rows.next_expiry_us()
             self._open = OpenTransfers(self._rows.open_transfers())
             [(self._lanes,)] = self._postgresql.execute(LANES).fetchall()
@@ -119,6 +120,11 @@ class LaneLedger:
     def pepper(self) -> PepperState:
         """The current pepper; any thread may read it."""
         return self._pepper
+
+    @property
+    def last_backup_us(self) -> int | None:
+        """When the last backup was begun, None if none is recorded here."""
+        return self._last_backup_us
 
     def follow(
         self, role_changes: Mapping[str, RoleChange], approval_limits: Mapping[str, ApprovalLimit]
@@ -206,6 +212,7 @@ class LaneLedger:
         self._journal_hash, self._deed_hash = unit.journal_hash, unit.deed_hash
         self._role_changes, self._approval_limits = unit.role_changes, unit.approval_limits
         self._pepper = unit.pepper
+        self._last_backup_us = unit.last_backup_us() or self._last_backup_us
         if expiry is not None:
             [(self._next_expiry_us,)] = expiry.fetchall()
 

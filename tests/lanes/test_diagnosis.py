@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import subprocess
 from collections.abc import Iterator
 from contextlib import ExitStack, closing, contextmanager
+from pathlib import Path
 from typing import Any
 
 import psycopg
@@ -279,7 +281,7 @@ def test_databases_that_are_away_are_told_and_the_other_is_looked_at(url: str) -
     [port] = free_ports(1)
     away = f"postgresql://bank:secret@127.0.0.1:{port}/bank"
     found = list(diagnose({"home": url, "east": away}, 1))
-    assert [about for about, _ in found] == ["standbys", "database"]
+    assert [about for about, _ in found] == ["standbys", "database", "backup"]
     assert found[0][1].startswith("home: synchronous_standby_names is empty")
     assert found[1][1].startswith("east: PostgreSQL cannot be asked: ")
     assert "secret" not in found[1][1]
@@ -293,6 +295,36 @@ def test_a_database_without_a_bank_and_one_with_other_lanes(url: str) -> None:
     ]
     [text] = [text for about, text in diagnose({"home": url}, 2) if about == "cluster.ini"]
     assert text.startswith("the bank has lanes = 1, and cluster.ini here says 2")
+
+
+@pytest.mark.parametrize(
+    ("hours", "says"),
+    [
+        (None, "none was ever begun by"),
+        (7 * 24 + 1, "the last one was begun 7 days ago by"),
+        (7 * 24 - 1, None),
+    ],
+)
+def test_a_bank_without_a_backup_and_without_an_archive_is_told(
+    url: str, hours: int | None, says: str | None
+) -> None:
+    if hours is not None:
+        deed = f"""insert into atm.deed select 0, %s, (extract(epoch from now()) * 1e6)::bigint
+            - {hours * 3_600_000_000}, 'ada', 'admin', %s, 'n1', null, %s, 'r', '' """
+        run_in(url, deed % (1, "'backup_begin'", "'ok'"), deed % (2, "'backup_begin'", "'not_allowed'"))
+    found = told(url, "backup")
+    assert [says in text for text in found if says] == [True] * (says is not None)
+    assert all(text.endswith("admin backup FOLDER --verify, from cron") for text in found)
+
+
+def test_where_wal_is_kept_elsewhere_nothing_is_said_of_backups(tmp_path: Path) -> None:
+    with LocalPostgres() as own:
+        make_bank(own.uri())
+        assert len(told(own.uri(), "backup")) == 1
+        receiver = own.programs.command("pg_receivewal", "--dbname", own.uri(), "--directory", tmp_path)
+        with subprocess.Popen(receiver, stderr=subprocess.DEVNULL) as keeping:
+            wait_until(lambda: told(own.uri(), "backup") == [])
+            keeping.terminate()
 
 
 # -- lanes -------------------------------------------------------------------------------------------------
@@ -348,7 +380,7 @@ def test_a_move_that_was_cut_off_is_told_until_it_is_done(monkeypatch: pytest.Mo
     assert about("moves", "lanes") == []
 
 
-HOME = LanesIn("bank", {0: "n1"}, (), ())
+HOME = LanesIn("bank", {0: "n1"})
 AT_EAST = (Place(0), Place(1, "east", 5))
 
 
@@ -357,11 +389,11 @@ AT_EAST = (Place(0), Place(1, "east", 5))
     [
         (AT_EAST, ("home",), {}, "lane 1 lies in the database east, and cluster.ini here has no url.east"),
         (AT_EAST, ("home", "east"), {}, None),  # it is told that east cannot be asked
-        (AT_EAST, ("home", "east"), {"east": LanesIn("bank", {1: "n1"}, (), ())}, None),
+        (AT_EAST, ("home", "east"), {"east": LanesIn("bank", {1: "n1"})}, None),
         (
             AT_EAST,
             ("home", "east"),
-            {"east": LanesIn("bank", {}, (), ())},
+            {"east": LanesIn("bank", {})},
             "lane 1 is not in the database east",
         ),
         (
@@ -374,21 +406,21 @@ AT_EAST = (Place(0), Place(1, "east", 5))
             (Place(0), Place(1)),
             ("home", "east"),
             {
-                "home": LanesIn("bank", {0: "n1"}, (Moved(1, 5, "east"),), ()),
-                "east": LanesIn("bank", {1: "n1"}, (), ()),
+                "home": LanesIn("bank", {0: "n1"}, (Moved(1, 5, "east"),)),
+                "east": LanesIn("bank", {1: "n1"}),
             },
             "lane 1 was moved to east, and rows of it are left in home",
         ),
         (
             (Place(0, is_moving=True),),
             ("home",),
-            {"home": LanesIn("bank", {0: "moving:1234"}, (), ())},
+            {"home": LanesIn("bank", {0: "moving:1234"})},
             None,
         ),
         (
             (Place(0),),
             ("home",),
-            {"home": LanesIn("bank", {0: "moving:1234"}, (), ())},
+            {"home": LanesIn("bank", {0: "moving:1234"})},
             "no living server has lane 0",
         ),
     ],

@@ -7,6 +7,8 @@ from tests.mutants.mutant import Mutant
 
 TESTS = "tests/lanes/test_diagnosis.py::"
 
+BACKUPS_TESTS = "tests/cluster/test_postgresql_backups.py::"
+
 DIAGNOSIS = (
     Mutant(
         name="only the first refused setting told",
@@ -48,6 +50,12 @@ DIAGNOSIS = (
         caught_by=TESTS + "test_a_move_that_was_cut_off_is_told_until_it_is_done",
     ),
     Mutant(
+        name="a bank without a backup called well kept",
+        what="nobody is told that nothing brings back what was deleted",
+        edits=(Edit("lane_findings:_backups", "days_ is not None and ...", "True"),),
+        caught_by=TESTS + "test_a_bank_without_a_backup_and_without_an_archive_is_told",
+    ),
+    Mutant(
         name="the map of lanes believed",
         what="a lane that has just moved is called lost",
         edits=(Edit("lane_findings:_where", "moved_.epoch > found_[moved_.lane].epoch", "False"),),
@@ -58,5 +66,29 @@ DIAGNOSIS = (
         what="each move of a lane is an alarm",
         edits=(Edit("lane_findings:_without_writer", "not is_moving_", "True"),),
         caught_by=TESTS + "test_what_is_wrong_with_lanes",
+    ),
+    Mutant(
+        name="a backup of PostgreSQL not recorded",
+        what="nobody sees who has taken all there is of a bank",
+        edits=(Edit("NoBackups.reply", "refusal_ = record_(...)", "refusal_ = None"),),
+        caught_by=BACKUPS_TESTS + "test_a_backup_records_that_it_was_begun_and_holds_the_record",
+    ),
+    Mutant(
+        name="a snapshot of PostgreSQL recorded",
+        what="the bank records as done what no server of it does",
+        edits=(Edit("BackupNotes.refusal", "isinstance(request_, TakeSnapshot)", "False"),),
+        caught_by=BACKUPS_TESTS + "test_a_backup_records_that_it_was_begun_and_holds_the_record",
+    ),
+    Mutant(
+        name="when the last backup began forgotten with its server",
+        what="an alarm that there is no backup, each time another server takes lane 0",
+        edits=(
+            Edit(
+                "LaneLedger._take",
+                "self._last_backup_us = self._rows.last_backup_us()",
+                "self._last_backup_us = None",
+            ),
+        ),
+        caught_by=BACKUPS_TESTS + "test_a_backup_records_that_it_was_begun_and_holds_the_record",
     ),
 )

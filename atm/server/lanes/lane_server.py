@@ -21,7 +21,6 @@ from atm.ledger.peppers import PepperState
 from atm.ledger.roles import RoleChange
 from atm.raft import Member
 from atm.server.clients.client_server import ClientServer, clients_acceptor
-from atm.server.clients.deed_notes import DeedNotes
 from atm.server.clients.event_source import EventSource
 from atm.server.clients.pin_service import PinService
 from atm.server.group.inbox import Inbox, PendingRequest
@@ -30,7 +29,7 @@ from atm.server.lanes.keeper import Keeper
 from atm.server.lanes.lane_events import LaneEvents
 from atm.server.lanes.lane_loop import LaneLoop
 from atm.server.lanes.lane_worker import Answered, LaneWorker, OfBank
-from atm.server.lanes.not_here import NO_SNAPSHOTS, NoAudits, NoBackups
+from atm.server.lanes.not_here import NO_SNAPSHOTS, BackupNotes, NoAudits, NoBackups
 from atm.server.lanes.peer_port import PeerPort
 from atm.server.lanes.routes import HOME
 from atm.server.limits import connection_limits
@@ -186,7 +185,12 @@ class LaneServer:
             PinService(sealer, inbox, feature_level=lambda: FEATURE_LEVEL_MAX, pepper=self._pepper),
             NoAudits(),
             NoBackups(),
-            DeedNotes(self._name, inbox, feature_level=lambda: 0, applied_index=lambda: 0),
+            BackupNotes(
+                self._name,
+                inbox,
+                feature_level=lambda: FEATURE_LEVEL_MAX,
+                applied_index=lambda: 2**63,  # what was answered can be read in the database
+            ),
             EventSource(self._recorder, self.events_header),
             take_snapshot=lambda: (0, NO_SNAPSHOTS),
             role_changes=self._role_changes,
@@ -282,6 +286,7 @@ class LaneServer:
             clock_us=time.time_ns() // 1000,
             config=self._cluster.identity(),
             certificate_ends_us=None if credentials is None else int(credentials.loaded.ends_s * 1e6),
+            last_backup_us=worker.last_backup_us if worker.mine else None,
             lanes=len(self._workers) if several else None,
             lanes_here=self._lanes_here() if several else None,
         )
@@ -319,7 +324,7 @@ class LaneServer:
             step_downs={},
             alarms={"engine": bool(self._keeper.faults)},
             clock_offset_us=None,
-            last_backup_us=None,
+            last_backup_us=status.last_backup_us,
         )
 
     def _counted_parts(self, sealer: PinSealer) -> Parts:

@@ -105,6 +105,7 @@ class LaneWorker:
         self.applied_index = 0
         self.role_changes: Mapping[str, RoleChange] = {}
         self.pepper = PepperState()
+        self.last_backup_us: int | None = None
         self.seconds = Histogram(SYNC_SECONDS)  # of the transactions
         self._turns = FairTurns(clock)
         self._ledger: LaneLedger | None = None  # of the worker's thread
@@ -325,6 +326,7 @@ class LaneWorker:
         self.applied_index = ledger.applied_index
         self.role_changes = ledger.role_changes
         self.pepper = ledger.pepper
+        self.last_backup_us = ledger.last_backup_us
 
     # -- taking the lane --------------------------------------------------------------------------------
 

@@ -23,7 +23,7 @@ from atm.local_postgres import LocalPostgres
 from tests.support.postgresql import need_postgres, new_database
 from tests.support.server_parts import wait_until
 
-BEAT = """insert into atm.server values ('n1', 'run', now() + interval '1 hour', 'p', 'c');
+BEAT = """insert into atm.server values ('n1', 'run', now() + interval '1 hour', 'p', 'c', '');
     update atm.lane set holder = 'n1', epoch = epoch + 1"""
 MEBIBYTE = 1024 * 1024
 

@@ -87,7 +87,7 @@ PEPPERS = (
         what="a member can check no PIN",
         edits=(
             Edit(
-                "PepperKeeper.check_rotation",
+                "pepper_keeper:check_rotation",
                 "lacking_ = ', '.join(...)\nif lacking_:\n    raise Refused(...)",
                 "pass",
             ),
@@ -103,7 +103,7 @@ PEPPERS = (
     Mutant(
         name="another pepper of the same line taken for it",
         what="a member seals with a secret of its own, and every PIN is wrong there",
-        edits=(Edit("PepperKeeper._lack_of", "known_ == (request_.pepper,)", "known_"),),
+        edits=(Edit("pepper_keeper:_lack_of", "known_ == (request_.pepper,)", "known_"),),
         caught_by=KEEPER + "test_it_is_refused_with_the_names_of_those_who_do_not_know_it",
     ),
     Mutant(
@@ -129,7 +129,7 @@ PEPPERS = (
         what="old seals stay in the books, which say that there is none",
         edits=(
             Edit(
-                "PepperKeeper._next",
+                "next_reseal",
                 "at_.account = pins_[-1][0] if len(pins_) == ACCOUNTS_AT_ONCE else None",
                 "at_.account = None",
             ),

@@ -90,7 +90,7 @@ PAID = {"account": IN[2], "amount": 5}
         (of("rotate_pepper", generation=2, pepper="0" * 16), ToLane(0)),
         (of("note_deed", deed="snapshot", target="n1"), ToLane(0)),
         (of("roles"), ToLane(0)),
-        (of("pepper"), ToLane(0)),
+        (of("pepper"), ToAll()),
         (of("post", hold="h"), AfterLookup("h")),
         (of("void", hold="h"), AfterLookup("h")),
         (of("reverse", original="o"), AfterLookup("o")),

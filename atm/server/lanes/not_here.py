@@ -14,8 +14,8 @@ NO_BACKUPS = "this bank is kept by PostgreSQL: a backup of it is read from the d
 RECORDED = f"it is recorded who takes a backup; {NO_BACKUPS}"
 NO_SNAPSHOTS = "this bank is kept by PostgreSQL: there is no log to cut, and no snapshot to take"
 NO_CHANGES = (
-    "this bank is kept by PostgreSQL: its servers are those of cluster.ini, and there is no member, leader "
-    "or pepper to change"
+    "this bank is kept by PostgreSQL: its servers are those of cluster.ini, and there is no member or "
+    "leader to change"
 )
 
 

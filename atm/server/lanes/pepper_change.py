@@ -12,8 +12,8 @@ from dataclasses import dataclass
 from atm.lanes.lane_ledger import LaneLedger
 from atm.ledger.commands import OK, Reseal, RotatePepper
 from atm.permissions import needed
-from atm.server.group.inbox import PendingRequest
 from atm.server.group import pepper_keeper
+from atm.server.group.inbox import PendingRequest
 from atm.server.group.pepper_keeper import KnownPeppers, Pass, next_reseal
 from atm.wire.client_messages import AdminReply, Reply, decode_client_reply
 from atm.wire.codec import encode

@@ -37,6 +37,7 @@ class FakeLedger:
         self.time_us = 0
         self.role_changes: dict[str, Any] = {}
         self.pepper = PepperState()
+        self.last_backup_us: int | None = None
         self.closed = False
         self.open_transfers: list[OpenTransfer] = []
         self._batch: list[str] = []

@@ -22,8 +22,8 @@ from tests.support.server_parts import wait_until
 
 @pytest.fixture
 def bank(tmp_path: Path) -> Iterator[LocalCluster]:
-    """Return two servers of a new bank, one of which has the lane."""
-    made = bank_at(tmp_path, new_database(), 2)
+    """Return three servers of a new bank, one of which has the lane."""
+    made = bank_at(tmp_path, new_database())
     add_metrics(made.cluster.path)
     with LocalCluster(made.cluster.path) as local:
         local.start_all()
@@ -72,7 +72,9 @@ def test_a_backup_records_that_it_was_begun_and_holds_the_record(
     assert begun_us(bank) == deed[1]
     metrics = bank.cluster.nodes[bank.wait_for_leader()].metrics
     with urlopen(f"http://{metrics}/metrics", timeout=5.0) as answer:
-        assert scrape(answer.read().decode())["atm_backup_begun_timestamp_seconds"] == deed[1] / 1e6
+        assert scrape(answer.read().decode())["atm_backup_begun_timestamp_seconds"] == pytest.approx(
+            deed[1] / 1e6
+        )
     assert admin([*config, "snapshot"]) in (1, 3)
     assert len(deeds(bank.cluster.path)) == 1, "what a server never does is not recorded"
 
@@ -83,7 +85,7 @@ def test_without_servers_a_backup_is_taken_and_says_that_it_is_not_recorded(
     for name in bank.cluster.nodes:
         bank.stop(name)
     assert admin(["--config", str(bank.cluster.path), "backup", str(tmp_path / "backup")]) == 0
-    assert ". The bank has no record of who took it: n2: " in capsys.readouterr().out
+    assert ". The bank has no record of who took it: n3: " in capsys.readouterr().out
     assert lane_tables(bank.cluster.engine.url)["deed"] == []
 
 
@@ -107,6 +109,5 @@ def test_a_backup_is_recorded_in_its_administrators_name_and_refused_to_a_teller
         assert backup("ted", "teller") == 4
         assert not (folder / "backup.json").exists()
         assert backup("ada", "admin") == 0
-        assert [deed for deed in deeds(config) if deed[1] == "backup_begin"] == [
-            ("ada", "backup_begin", "ok")
-        ]
+        # Recorded again at another server if the first one did not hear whether it was: each try is a deed.
+        assert set(deeds(config)) == {("ada", "backup_begin", "ok")}

@@ -15,7 +15,7 @@ from atm.client import Client
 from atm.local_cluster import LocalCluster
 from tests.support.certificates import Authority, write_tls_ini
 from tests.support.lanes import bank_at, lane_tables
-from tests.support.metrics import add_metrics, scrape
+from tests.support.metrics import Scrape, add_metrics, scrape
 from tests.support.postgresql import new_database
 from tests.support.server_parts import wait_until
 
@@ -25,10 +25,19 @@ def bank(tmp_path: Path) -> Iterator[LocalCluster]:
     """Return three servers of a new bank, one of which has the lane."""
     made = bank_at(tmp_path, new_database())
     add_metrics(made.cluster.path)
+    names = made.cluster.nodes
     with LocalCluster(made.cluster.path) as local:
         local.start_all()
         local.wait_for_leader()
+        # Whoever does not hear whether it is recorded leads to a second record, at another server.
+        wait_until(lambda: all(scraped(local, name).total("atm_peer_connected") == 2 for name in names))
         yield local
+
+
+def scraped(bank: LocalCluster, name: str) -> Scrape:
+    """Return what a server tells at its metrics port."""
+    with urlopen(f"http://{bank.cluster.nodes[name].metrics}/metrics", timeout=5.0) as answer:
+        return scrape(answer.read().decode())
 
 
 def deeds(config: Path) -> list[tuple[str, str, str]]:
@@ -70,11 +79,8 @@ def test_a_backup_records_that_it_was_begun_and_holds_the_record(
     bank.kill(leader)
     wait_until(lambda: bank.wait_for_leader() != leader)
     assert begun_us(bank) == deed[1]
-    metrics = bank.cluster.nodes[bank.wait_for_leader()].metrics
-    with urlopen(f"http://{metrics}/metrics", timeout=5.0) as answer:
-        assert scrape(answer.read().decode())["atm_backup_begun_timestamp_seconds"] == pytest.approx(
-            deed[1] / 1e6
-        )
+    told = scraped(bank, bank.wait_for_leader())["atm_backup_begun_timestamp_seconds"]
+    assert told == pytest.approx(deed[1] / 1e6)
     assert admin([*config, "snapshot"]) in (1, 3)
     assert len(deeds(bank.cluster.path)) == 1, "what a server never does is not recorded"
 

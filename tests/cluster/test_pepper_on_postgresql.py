@@ -30,7 +30,7 @@ SOME_S = 60.0
 
 
 class SlowBank(LocalCluster):
-    """Two servers that carry PINs over one at a time."""
+    """Three servers that carry PINs over one at a time."""
 
     def command(self, name: str) -> list[str]:
         return [sys.executable, "-P", slow_keeper.__file__, name, "--config", str(self.cluster.path)]
@@ -46,7 +46,7 @@ class SlowBank(LocalCluster):
 
 @pytest.fixture
 def bank(tmp_path: Path) -> Iterator[SlowBank]:
-    with SlowBank(bank_at(tmp_path, new_database(), 2, lanes=LANES).cluster.path) as bank:
+    with SlowBank(bank_at(tmp_path, new_database(), 3, lanes=LANES).cluster.path) as bank:
         bank.begin()
         yield bank
 

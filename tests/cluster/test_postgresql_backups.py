@@ -15,20 +15,29 @@ from atm.client import Client
 from atm.local_cluster import LocalCluster
 from tests.support.certificates import Authority, write_tls_ini
 from tests.support.lanes import bank_at, lane_tables
-from tests.support.metrics import add_metrics, scrape
+from tests.support.metrics import Scrape, add_metrics, scrape
 from tests.support.postgresql import new_database
 from tests.support.server_parts import wait_until
 
 
 @pytest.fixture
 def bank(tmp_path: Path) -> Iterator[LocalCluster]:
-    """Return two servers of a new bank, one of which has the lane."""
-    made = bank_at(tmp_path, new_database(), 2)
+    """Return three servers of a new bank, one of which has the lane."""
+    made = bank_at(tmp_path, new_database())
     add_metrics(made.cluster.path)
+    names = made.cluster.nodes
     with LocalCluster(made.cluster.path) as local:
         local.start_all()
         local.wait_for_leader()
+        # Whoever does not hear whether it is recorded leads to a second record, at another server.
+        wait_until(lambda: all(scraped(local, name).total("atm_peer_connected") == 2 for name in names))
         yield local
+
+
+def scraped(bank: LocalCluster, name: str) -> Scrape:
+    """Return what a server tells at its metrics port."""
+    with urlopen(f"http://{bank.cluster.nodes[name].metrics}/metrics", timeout=5.0) as answer:
+        return scrape(answer.read().decode())
 
 
 def deeds(config: Path) -> list[tuple[str, str, str]]:
@@ -70,9 +79,8 @@ def test_a_backup_records_that_it_was_begun_and_holds_the_record(
     bank.kill(leader)
     wait_until(lambda: bank.wait_for_leader() != leader)
     assert begun_us(bank) == deed[1]
-    metrics = bank.cluster.nodes[bank.wait_for_leader()].metrics
-    with urlopen(f"http://{metrics}/metrics", timeout=5.0) as answer:
-        assert scrape(answer.read().decode())["atm_backup_begun_timestamp_seconds"] == deed[1] / 1e6
+    told = scraped(bank, bank.wait_for_leader())["atm_backup_begun_timestamp_seconds"]
+    assert told == pytest.approx(deed[1] / 1e6)
     assert admin([*config, "snapshot"]) in (1, 3)
     assert len(deeds(bank.cluster.path)) == 1, "what a server never does is not recorded"
 
@@ -83,7 +91,7 @@ def test_without_servers_a_backup_is_taken_and_says_that_it_is_not_recorded(
     for name in bank.cluster.nodes:
         bank.stop(name)
     assert admin(["--config", str(bank.cluster.path), "backup", str(tmp_path / "backup")]) == 0
-    assert ". The bank has no record of who took it: n2: " in capsys.readouterr().out
+    assert ". The bank has no record of who took it: n3: " in capsys.readouterr().out
     assert lane_tables(bank.cluster.engine.url)["deed"] == []
 
 
@@ -107,6 +115,5 @@ def test_a_backup_is_recorded_in_its_administrators_name_and_refused_to_a_teller
         assert backup("ted", "teller") == 4
         assert not (folder / "backup.json").exists()
         assert backup("ada", "admin") == 0
-        assert [deed for deed in deeds(config) if deed[1] == "backup_begin"] == [
-            ("ada", "backup_begin", "ok")
-        ]
+        # Recorded again at another server if the first one did not hear whether it was: each try is a deed.
+        assert set(deeds(config)) == {("ada", "backup_begin", "ok")}

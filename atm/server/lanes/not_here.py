@@ -39,13 +39,13 @@ class NoBackups:
 
 
 class BackupNotes(DeedNotes):
-    """Records backups. A snapshot is refused in any case, and not recorded."""
+    """Records backups, and says if it cannot, whoever asks. A snapshot is refused in any case."""
 
     def refusal(
         self, request: BackupBegin | TakeSnapshot, actor: str, roles: int
     ) -> ErrorReply | AdminReply | None:
         """Record a backup; see `DeedNotes`."""
-        return None if isinstance(request, TakeSnapshot) else super().refusal(request, actor, roles)
+        return None if isinstance(request, TakeSnapshot) else self.not_recorded(request, actor, roles)
 
 
 class NoAudits:

@@ -222,6 +222,8 @@ class LaneWorker:
     def _idle_s(self) -> float | None:
         """Return for how long nothing is to be done unless something comes."""
         ledger = self._ledger
+        if ledger is not None:
+            self._follow(ledger)  # what came while something else was done woke nobody
         if self.mine and (ledger is None or self._departures or self._carrying.is_under_way(ledger)):
             return TAKE_AGAIN_S
         if ledger is None or ledger.next_expiry_us is None:

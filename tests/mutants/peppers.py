@@ -251,7 +251,7 @@ PEPPERS = (
         caught_by=ROUTES + "test_a_pepper_is_carried_over_once_it_is_in_every_lane",
     ),
     Mutant(
-        name="a server without the current pepper starts",
+        name="a server on PostgreSQL without the current pepper starts",
         what="it takes lanes, and no other server links to it: their accounts are not served",
         edits=(Edit("LaneServer._assemble", "if lacking_:\n    raise PepperRefused(lacking_)", "pass"),),
         caught_by="tests/cluster/test_pepper_on_postgresql.py::"

@@ -18,7 +18,7 @@ from atm.admin.backup_pruning import prune
 from atm.admin.backup_rebuild import covers, utc, verify
 from atm.admin.backup_recover import Plan, plan_recovery, recover
 from atm.admin.backup_restore import Wanted, cut_off_path, lines_about, restore
-from atm.admin.backup_taking import NoBackup, Taken, take
+from atm.admin.backup_taking import NoBackup, Taken, have_recorded, take
 from atm.admin.lanes import backup_lanes
 from atm.admin.task import DONE, NOT_AVAILABLE, REFUSED, USAGE, NotDone, Task
 from atm.command_line import told_of
@@ -117,8 +117,10 @@ def run_backup(task: Task) -> int:
 
 def _backup_of_lanes(task: Task, folder: BackupFolder, passphrase: bytes | None) -> int:
     """Add the books of a bank on PostgreSQL as they are now."""
-    options = task.options
-    piece = backup_lanes().take_lanes(task.cluster, folder, _now_us())
+    options, lanes = task.options, backup_lanes()
+    # Whoever reaches the database can read it without a server: a refusal would protect nothing.
+    not_recorded = have_recorded(task.cluster) if task.cluster.engine.lanes == 1 else ""
+    piece = lanes.take_lanes(task.cluster, folder, _now_us())
     if options.pepper is not None and passphrase is not None:
         add_pepper(folder, options.pepper, passphrase)
     if options.verify and folder.manifest is not None:
@@ -126,10 +128,13 @@ def _backup_of_lanes(task: Task, folder: BackupFolder, passphrase: bytes | None)
     manifest = folder.manifest
     assert manifest is not None
     line = "Nothing is new" if piece is None else f"Took {piece.file}: {piece.size_bytes:,} bytes"
+    if not_recorded:
+        line += f". The bank has no record of who took it: {not_recorded}"
     lines = [line, f"The backup in {folder.path} is of bank {manifest.cluster}. {covers(manifest)}"]
     if manifest.verified_index == manifest.last_index:
         lines.append(f"It is verified: the books that it rebuilds are right at entry {manifest.last_index}")
-    return task.finish("\n".join(lines), msgspec.to_builtins(manifest))
+    fields: Mapping[str, object] = msgspec.to_builtins(manifest)
+    return task.finish("\n".join(lines), {**fields, "recorded": not not_recorded})
 
 
 def _finish_backup(task: Task, folder: BackupFolder, taken: Taken) -> int:

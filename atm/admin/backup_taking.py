@@ -52,7 +52,7 @@ from atm.wire.backup_messages import (
     BackupRequest,
     SnapshotOffer,
 )
-from atm.wire.client_messages import ClientReply, ErrorReply, Status, StatusReply
+from atm.wire.client_messages import AdminReply, ClientReply, ErrorReply, Status, StatusReply
 from atm.wire.codec import encode
 
 STATUS_S = 2.0
@@ -108,6 +108,12 @@ class Node:
         if not isinstance(reply, BackupOffer):
             raise Lost("it answered another request")
         return reply
+
+    def record(self) -> None:
+        """Have it recorded that a backup begins, of which this server gives nothing; raise `_Again`."""
+        reply = self._ask(BackupBegin(id=new_request_id()))
+        if not isinstance(reply, AdminReply):
+            raise Lost("it answered another request")
 
     def entries(self, first: int, last: int) -> BackupData:
         return self._data(BackupEntries(id=new_request_id(), first=first, last=last))
@@ -167,6 +173,23 @@ def take(cluster: Cluster, folder: BackupFolder, now_us: int, report: Report) ->
             confirmed=2 * len(statuses) > len(cluster.nodes),
         )
     raise NoBackup(f"no node could give a backup: {'; '.join(reasons)}")
+
+
+def have_recorded(cluster: Cluster) -> str:
+    """Have a server of a bank on PostgreSQL record who begins a backup; return why it did not, "" if it did.
+
+    Raise `NotAllowed`.
+    """
+    credentials = client_credentials(cluster)
+    why = "cluster.ini names no server"
+    for config in cluster.nodes.values():
+        try:
+            with closing(Node(config, STATUS_S, credentials)) as node:
+                node.record()
+                return ""
+        except (NotSent, Lost, _Again) as error:
+            why = f"{config.name}: {error}"
+    return why
 
 
 class _Taking:

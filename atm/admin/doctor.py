@@ -8,6 +8,7 @@ from collections import defaultdict
 from collections.abc import Hashable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 
+from atm.admin.lanes import diagnosis
 from atm.admin.task import DONE, NOT_AVAILABLE, REFUSED, Task
 from atm.checkout import command_here
 from atm.client.cluster_health import DAY_US, DISK_FREE_BYTES_MIN, certificate_ends, judge, voters
@@ -15,7 +16,8 @@ from atm.client.each_node import ask_one
 from atm.client.node_status import DOWN, LEARNER, ClusterStatus
 from atm.client.receipt import new_request_id
 from atm.command_line import printable, size
-from atm.config import PEPPER_FILE, RAFT, SECRETS_FOLDER, Address, Cluster, parse_address
+from atm.config import PEPPER_FILE, RAFT, SECRETS_FOLDER, Address, Cluster, EngineConfig, parse_address
+from atm.lanes.faults import NoDriver
 from atm.tls.credentials import Credentials
 from atm.wire.client_messages import Status, StatusReply
 
@@ -57,6 +59,7 @@ def run(task: Task) -> int:
         *findings(task.cluster, status),
         *certificate_findings(status, credentials),
         *clock_findings(_clocks(status, credentials)),
+        *_postgresql(task.cluster.engine),
     ]
     lines = [f"{finding.about}: {printable(finding.text)}" for finding in found]
     code = DONE
@@ -81,7 +84,7 @@ def findings(cluster: Cluster, status: ClusterStatus) -> Iterator[Finding]:
     yield from _disks(status)
     yield from _slow(status)
     yield from _releases(status)
-    if cluster.engine.kind == RAFT:  # else backups are PostgreSQL's
+    if cluster.engine.kind == RAFT:  # else what PostgreSQL does for it counts, too: diagnosis.py
         yield from _backup(status)
     yield from _files(status)
     yield from _pepper_beside_data(cluster)
@@ -103,6 +106,17 @@ def clock_findings(clocks: Mapping[str, Clock]) -> Iterator[Finding]:
             "the leader's "
             "clock and never goes back. Run a time service (chrony, ntpd) on every machine",
         )
+
+
+def _postgresql(engine: EngineConfig) -> Iterator[Finding]:
+    """Yield what hurts in the databases of a bank on PostgreSQL, as they are seen from here."""
+    if engine.kind == RAFT:
+        return
+    try:
+        for about, text in diagnosis().diagnose(engine.urls, engine.lanes):
+            yield Finding(about, None, text)
+    except NoDriver as error:
+        yield Finding("database", None, f"PostgreSQL is not looked at from here: {error}")
 
 
 def _unreachable(status: ClusterStatus) -> Iterator[Finding]:

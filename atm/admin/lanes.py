@@ -19,6 +19,15 @@ def backup_lanes() -> ModuleType:
     return found
 
 
+def diagnosis() -> ModuleType:
+    """Return atm/lanes/diagnosis.py; raise `NoDriver` without the driver."""
+    try:
+        from atm.lanes import diagnosis as found  # noqa: PLC0415 - see the top
+    except ModuleNotFoundError as error:
+        raise NoDriver from error
+    return found
+
+
 def moving() -> ModuleType:
     """Return atm/lanes/moving.py; raise `NoDriver` without the driver."""
     try:

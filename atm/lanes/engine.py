@@ -92,10 +92,19 @@ class EngineConnection:
     """One connection, used by one thread at a time; `lane` is the lane whose rows `one_lane` shows."""
 
     def __init__(
-        self, url: str, *, lane: int | None = None, answer_timeout_s: float = ANSWER_TIMEOUT_S
+        self,
+        url: str,
+        *,
+        lane: int | None = None,
+        answer_timeout_s: float = ANSWER_TIMEOUT_S,
+        refuses: bool = True,
     ) -> None:
-        """Connect to the primary among the hosts of `url`; raise `EngineFault` or `EngineRefused`."""
+        """Connect to the primary among the hosts of `url`; raise `EngineFault` or `EngineRefused`.
+
+        Without `refuses` it may be set up as it likes: for who only looks.
+        """
         self._answer_timeout_s = answer_timeout_s
+        self._refuses = refuses
         self._warning = ""
         self.timed_out = False
         with self._errors():
@@ -114,39 +123,14 @@ class EngineConnection:
             int, Int8Dumper
         )  # else an int's size picks its type, and the plan
         self.psycopg.prepare_threshold = 1
-        self._check_settings()
+        for why in refusals(self.psycopg) if self._refuses else ():
+            raise EngineRefused(why)
         self.psycopg.execute("set search_path = one_lane, atm, pg_catalog")
         self.psycopg.execute("set default_transaction_isolation = 'read committed'")
         # A plan that was made while the tables were empty is kept: every query here has an index.
         self.psycopg.execute("set enable_seqscan = off")
         if lane is not None:
             self.psycopg.execute("select set_config('atm.lane', %s, false)", (str(lane),))
-
-    def _check_settings(self) -> None:
-        version = self.psycopg.info.server_version
-        if version < VERSION_MIN:
-            raise EngineRefused(
-                f"PostgreSQL {version // 10000} is too old: 13 is the oldest that keeps a bank"
-            )
-        names = ["synchronous_commit", *REFUSED_SETTINGS, *TIMEOUTS]
-        found: dict[str, str] = dict(self.psycopg.execute(SETTINGS, (names,)).fetchall())
-        lowered = found["synchronous_commit"]
-        if lowered not in SYNCHRONOUS:
-            raise EngineRefused(
-                f"PostgreSQL has synchronous_commit = {lowered} for this user and database: what is "
-                "acknowledged could be lost. Set it to on where it was lowered: server, database "
-                "(alter database … reset) or user (alter role … reset)"
-            )
-        for name, (value, why) in REFUSED_SETTINGS.items():
-            if found[name] == value:
-                raise EngineRefused(f"PostgreSQL has {name} = {value}: {why}. Set it to on")
-        for name in TIMEOUTS:
-            if found.get(name, "0") != "0":
-                raise EngineRefused(
-                    f"PostgreSQL has {name} = {found[name]} ms for this user and database: it would cut off "
-                    "commits that wait for a standby, which then may be lost. Set it to 0 for this user "
-                    "(alter role … set)"
-                )
 
     @contextmanager
     def asking(self, *, writes: bool = False) -> Iterator[None]:
@@ -198,6 +182,32 @@ class EngineConnection:
         with contextlib.suppress(psycopg.Error):
             self.psycopg.close()
         self._socket.close()
+
+
+def refusals(connection: psycopg.Connection[Any]) -> Iterator[str]:
+    """Yield why a PostgreSQL that is set up as this one must not keep a bank, a sentence each."""
+    version = connection.info.server_version
+    if version < VERSION_MIN:
+        yield f"PostgreSQL {version // 10000} is too old: 13 is the oldest that keeps a bank"
+    names = ["synchronous_commit", *REFUSED_SETTINGS, *TIMEOUTS]
+    found: dict[str, str] = dict(connection.execute(SETTINGS, (names,)).fetchall())
+    lowered = found["synchronous_commit"]
+    if lowered not in SYNCHRONOUS:
+        yield (
+            f"PostgreSQL has synchronous_commit = {lowered} for this user and database: what is "
+            "acknowledged could be lost. Set it to on where it was lowered: server, database "
+            "(alter database … reset) or user (alter role … reset)"
+        )
+    for name, (value, why) in REFUSED_SETTINGS.items():
+        if found[name] == value:
+            yield f"PostgreSQL has {name} = {value}: {why}. Set it to on"
+    for name in TIMEOUTS:
+        if found.get(name, "0") != "0":
+            yield (
+                f"PostgreSQL has {name} = {found[name]} ms for this user and database: it would cut off "
+                "commits that wait for a standby, which then may be lost. Set it to 0 for this user "
+                "(alter role … set)"
+            )
 
 
 def _defaults(url: str) -> dict[str, Any]:

@@ -11,6 +11,7 @@ from contextlib import contextmanager
 from typing import Any
 
 import psycopg
+from msgspec.structs import replace
 
 from atm.lanes.cursor import LaneCursor
 from atm.lanes.engine import ANSWER_TIMEOUT_S, EngineConnection
@@ -91,6 +92,7 @@ class LaneLedger:
             self._role_changes: Mapping[str, RoleChange] = self._rows.role_changes()
             self._approval_limits: Mapping[str, ApprovalLimit] = self._rows.approval_limits()
             self._pepper = self._rows.pepper()
+            self._last_backup_us = self._rows.last_backup_us()
             self._next_expiry_us = self._rows.next_expiry_us()
             self._open = OpenTransfers(self._rows.open_transfers())
             [(self._lanes,)] = self._postgresql.execute(LANES).fetchall()
@@ -120,11 +122,34 @@ class LaneLedger:
         """The current pepper; any thread may read it."""
         return self._pepper
 
+    @property
+    def last_backup_us(self) -> int | None:
+        """When the last backup was begun, None if none is recorded here."""
+        return self._last_backup_us
+
     def follow(
-        self, role_changes: Mapping[str, RoleChange], approval_limits: Mapping[str, ApprovalLimit]
+        self,
+        role_changes: Mapping[str, RoleChange],
+        approval_limits: Mapping[str, ApprovalLimit],
+        pepper: PepperState,
     ) -> None:
-        """Decide by these from now on, which the bank keeps in another lane."""
+        """Decide by these from now on, which the bank keeps in another lane.
+
+        A newer pepper is noted in this lane, too, with what is decided next: its PINs are carried over here.
+        """
         self._role_changes, self._approval_limits = role_changes, approval_limits
+        if pepper.generation > self._pepper.generation:
+            self._pepper = PepperState(pepper.generation, pepper.name, 0, None)
+
+    def pins_after(self, account: str, limit: int) -> Sequence[tuple[str, str | None]]:
+        """Return accounts in the order of their names, and their seals."""
+        with self._reading():
+            return self._rows.pins_after(account, limit)
+
+    def new_pins_after(self, request_id: str, limit: int) -> Sequence[tuple[str, str | None]]:
+        """Return ids of requests in their order, and the details of those that set a PIN."""
+        with self._reading():
+            return self._rows.new_pins_after(request_id, limit)
 
     @property
     def open_transfers(self) -> Sequence[OpenTransfer]:
@@ -151,6 +176,8 @@ class LaneLedger:
         unit.feature_level = FEATURE_LEVEL_MAX
         unit.role_changes, unit.approval_limits = self._role_changes, self._approval_limits
         unit.deed_hash, unit.pepper = self._deed_hash, self._pepper
+        if self._pepper.carried_index is None and not self._pepper.log_index:
+            unit.change_pepper(replace(self._pepper, log_index=self._applied + 1))
         receipts: list[LedgerReceipt | OpenTransfer | None] = []
         with self._reading():
             self._rows.look_up(unit, [logged.command for _, logged in batch])
@@ -206,6 +233,7 @@ class LaneLedger:
         self._journal_hash, self._deed_hash = unit.journal_hash, unit.deed_hash
         self._role_changes, self._approval_limits = unit.role_changes, unit.approval_limits
         self._pepper = unit.pepper
+        self._last_backup_us = unit.last_backup_us() or self._last_backup_us
         if expiry is not None:
             [(self._next_expiry_us,)] = expiry.fetchall()
 

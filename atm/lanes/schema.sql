@@ -56,7 +56,8 @@ CREATE TABLE atm.server (
     run    text        NOT NULL,                        -- of that process; another one of this name must wait until this is silent
     seen   timestamptz NOT NULL,
     peer   text        NOT NULL,                        -- where other servers reach it
-    client text        NOT NULL                         -- where tellers reach it
+    client text        NOT NULL,                        -- where tellers reach it
+    peppers text       NOT NULL DEFAULT ''              -- the names of those in its file, with a space between
 ) WITH (fillfactor = 20);
 
 CREATE TABLE atm.balance (

@@ -9,9 +9,13 @@ from typing import Any
 
 import pytest
 
+from atm.admin import doctor
 from atm.admin.doctor import Clock, _pepper_beside_data, clock_findings
 from atm.config import load
+from atm.lanes.faults import NoDriver
+from atm.local_cluster import free_ports
 from tests.admin.fake_membership import FakeMembership
+from tests.support.postgresql import need_postgres, new_database
 from tests.support.running import Run
 
 GIB = 2**30
@@ -183,3 +187,47 @@ def test_a_pepper_in_the_data_folder_is_told_with_where_to_move_it(tmp_path: Pat
     (tmp_path / "data" / "pepper.key").touch()
     [finding] = _pepper_beside_data(load(path))
     assert f"mv {tmp_path}/data/pepper.key {tmp_path}/secrets (while" in finding.text
+
+
+def on_postgresql(bank: FakeMembership, url: str) -> None:
+    with bank.cluster.config.open("a") as file:
+        file.write(f"\n[engine]\nkind = postgresql\nurl = {url}\n")
+
+
+def test_postgresql_is_looked_at_with_the_servers_and_without_a_traceback(
+    run: Run, bank: FakeMembership
+) -> None:
+    on_postgresql(bank, new_database())
+    told(bank, n5001={"sync_ms": 250.0})
+    ran = run("doctor")
+    assert ran.code == 1
+    assert [line.partition(":")[0] for line in ran.out] == ["sync", "standbys", "database"]
+    assert "synchronous_standby_names is empty" in ran.out[1]
+    ran = run("doctor", "--json")
+    [report] = map(json.loads, ran.out)
+    assert [each["about"] for each in report["findings"]] == ["sync", "standbys", "database"]
+    assert report["findings"][2]["text"].startswith("there is no bank in this database yet")
+
+
+def test_a_postgresql_that_is_away_is_a_line(run: Run, bank: FakeMembership) -> None:
+    need_postgres()
+    [port] = free_ports(1)
+    on_postgresql(bank, f"postgresql://bank:secret@127.0.0.1:{port}/bank")
+    ran = run("doctor")
+    assert (ran.code, len(ran.out)) == (1, 1)
+    assert ran.out[0].startswith("database: PostgreSQL cannot be asked: ")
+
+
+def test_without_the_driver_only_the_servers_are_looked_at(
+    run: Run, bank: FakeMembership, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def without_driver() -> None:
+        raise NoDriver
+
+    monkeypatch.setattr(doctor, "diagnosis", without_driver)
+    on_postgresql(bank, "postgresql:///bank")
+    ran = run("doctor")
+    assert ran.code == 1
+    assert ran.out[0].startswith(
+        "database: PostgreSQL is not looked at from here: a bank on PostgreSQL needs"
+    )

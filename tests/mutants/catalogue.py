@@ -16,6 +16,7 @@ from tests.mutants.crossings import CROSSINGS
 from tests.mutants.currencies import CURRENCIES
 from tests.mutants.deeds import DEEDS
 from tests.mutants.details import DETAILS
+from tests.mutants.diagnosis import DIAGNOSIS
 from tests.mutants.durability import DURABILITY
 from tests.mutants.elections import ELECTIONS
 from tests.mutants.events import EVENTS
@@ -68,6 +69,7 @@ MUTANTS = (
     *GUARDS,
     *INSTALL,
     *LANES,
+    *DIAGNOSIS,
     *CROSSINGS,
     *METRICS,
     *MEMBERS,

@@ -98,7 +98,7 @@ DEEDS = (
     Mutant(
         name="note of a revoked one not read",
         what="a server does what its note says is not allowed",
-        edits=(Edit("DeedNotes.refusal", "reply_.outcome is OK", "True"),),
+        edits=(Edit("DeedNotes.not_recorded", "reply_.outcome is OK", "True"),),
         caught_by=NOTES + "test_who_was_revoked_ahead_of_the_note_is_refused",
     ),
     Mutant(

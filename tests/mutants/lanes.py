@@ -71,13 +71,13 @@ LANES = (
     Mutant(
         name="lowered synchronous_commit accepted",
         what="what is acknowledged is lost with the power",
-        edits=(Edit("EngineConnection._check_settings", "lowered_ not in SYNCHRONOUS", "False"),),
+        edits=(Edit("engine:refusals", "lowered_ not in SYNCHRONOUS", "False"),),
         caught_by=LEDGER + "test_a_database_that_would_break_promises_is_refused",
     ),
     Mutant(
         name="statement timeouts accepted",
         what="a commit that waits for a standby is cut off and called done",
-        edits=(Edit("EngineConnection._check_settings", 'found_.get(name_, "0") != "0"', "False"),),
+        edits=(Edit("engine:refusals", 'found_.get(name_, "0") != "0"', "False"),),
         caught_by=LEDGER + "test_a_database_that_would_break_promises_is_refused",
     ),
     Mutant(

@@ -13,6 +13,8 @@ SERVICE = "tests/server/test_pin_service.py::"
 CHANGE = "tests/server/test_pepper_change.py::"
 HANDSHAKE = "tests/server/test_handshake.py::"
 BACKUP = "tests/admin/test_backup_pepper.py::"
+LANE = "tests/server/test_lane_pepper.py::"
+ROUTES = "tests/server/test_lane_routes.py::"
 
 PEPPERS = (
     Mutant(
@@ -87,7 +89,7 @@ PEPPERS = (
         what="a member can check no PIN",
         edits=(
             Edit(
-                "PepperKeeper.check_rotation",
+                "pepper_keeper:check_rotation",
                 "lacking_ = ', '.join(...)\nif lacking_:\n    raise Refused(...)",
                 "pass",
             ),
@@ -103,7 +105,7 @@ PEPPERS = (
     Mutant(
         name="another pepper of the same line taken for it",
         what="a member seals with a secret of its own, and every PIN is wrong there",
-        edits=(Edit("PepperKeeper._lack_of", "known_ == (request_.pepper,)", "known_"),),
+        edits=(Edit("pepper_keeper:_lack_of", "known_ == (request_.pepper,)", "known_"),),
         caught_by=KEEPER + "test_it_is_refused_with_the_names_of_those_who_do_not_know_it",
     ),
     Mutant(
@@ -129,7 +131,7 @@ PEPPERS = (
         what="old seals stay in the books, which say that there is none",
         edits=(
             Edit(
-                "PepperKeeper._next",
+                "next_reseal",
                 "at_.account = pins_[-1][0] if len(pins_) == ACCOUNTS_AT_ONCE else None",
                 "at_.account = None",
             ),
@@ -211,5 +213,48 @@ PEPPERS = (
             ),
         ),
         caught_by=BACKUP + "test_a_file_without_the_current_pepper_is_not_kept_and_all_lines_come_back",
+    ),
+    Mutant(
+        name="a lane that does not follow the pepper",
+        what="PINs are set for the older pepper behind those that were carried over, and stay so",
+        edits=(Edit("LaneLedger.follow", "pepper_.generation > self._pepper.generation", "False"),),
+        caught_by=LANE + "test_a_writer_that_follows_takes_no_pin_for_an_older_pepper_nor_does_the_next_one",
+    ),
+    Mutant(
+        name="a followed pepper not noted",
+        what="the next writer of the lane, which has not seen lane 0, takes PINs for the older pepper again",
+        edits=(Edit("LaneLedger.decide", "unit_.change_pepper(...)", "pass"),),
+        caught_by=LANE + "test_a_writer_that_follows_takes_no_pin_for_an_older_pepper_nor_does_the_next_one",
+    ),
+    Mutant(
+        name="the next writer of a lane goes on where another one was",
+        what="accounts whose step was lost with the writer keep their old seals",
+        edits=(
+            Edit(
+                "CarryingOver.next",
+                "(self._pass.term, self._pass.generation) != (ledger_.epoch, ledger_.pepper.generation)",
+                "self._pass.generation != ledger_.pepper.generation",
+            ),
+        ),
+        caught_by=LANE + "test_each_writer_carries_its_lane_over_from_the_beginning",
+    ),
+    Mutant(
+        name="one lane's PINs called all",
+        what="an administrator calls a stolen pepper worthless while a lane still has seals of it",
+        edits=(
+            Edit(
+                "routes:_pepper",
+                "None if pending_ else home_.pepper.carried_index",
+                "home_.pepper.carried_index",
+            ),
+        ),
+        caught_by=ROUTES + "test_a_pepper_is_carried_over_once_it_is_in_every_lane",
+    ),
+    Mutant(
+        name="a server on PostgreSQL without the current pepper starts",
+        what="it takes lanes, and no other server links to it: their accounts are not served",
+        edits=(Edit("LaneServer._assemble", "if lacking_:\n    raise PepperRefused(lacking_)", "pass"),),
+        caught_by="tests/cluster/test_pepper_on_postgresql.py::"
+        "test_a_server_that_is_down_or_has_another_file_keeps_the_old_pepper_current",
     ),
 )

@@ -21,6 +21,7 @@ from atm.ledger.commands import Credit, Open, Query, Transfer
 from atm.server.group.inbox import PendingRequest
 from atm.server.lanes import departures, lane_worker
 from atm.server.lanes.lane_worker import Answered, LaneWorker
+from atm.server.security.peppers import new_peppers
 from atm.wire.client_messages import ErrorReply, QueuedRequest, Reply, decode_client_reply
 from atm.wire.codec import encode
 from tests.support.postgresql import new_database
@@ -80,6 +81,7 @@ class Bank:
             lane,
             name,
             lambda epoch: LaneLedger(self.url, lane, name, seen_epoch=epoch),
+            peppers=new_peppers,
             now_us=lambda: time.time_ns() // 1000,
             send=self._send,
             on_answers=self._answer,

@@ -27,6 +27,8 @@ from atm.ledger.commands import (
     Lookup,
     NoteDeed,
     Outcome,
+    Pepper,
+    PepperView,
     Post,
     Query,
     Read,
@@ -90,7 +92,7 @@ PAID = {"account": IN[2], "amount": 5}
         (of("rotate_pepper", generation=2, pepper="0" * 16), ToLane(0)),
         (of("note_deed", deed="snapshot", target="n1"), ToLane(0)),
         (of("roles"), ToLane(0)),
-        (of("pepper"), ToLane(0)),
+        (of("pepper"), ToAll()),
         (of("post", hold="h"), AfterLookup("h")),
         (of("void", hold="h"), AfterLookup("h")),
         (of("reverse", original="o"), AfterLookup("o")),
@@ -317,6 +319,30 @@ def test_deeds_count_by_log_entries() -> None:
     page = merged(Deeds(id="i", limit=2), {0: deeds(0, 5), 1: deeds(1, 9, 3)}, 2)
     assert [deed.deed for deed in page.deeds or ()] == [5, first_index(1) + 9]
     assert page.next == first_index(1) + 9
+
+
+@pytest.mark.parametrize(
+    ("others", "carried", "older"),
+    [
+        ([(2, 30, 0), (2, 31, 0)], 9, 0),
+        ([(2, 30, 0), (2, None, 4)], None, 4),
+        ([(2, None, 3), (2, None, 4)], None, 7),
+        ([(1, 0, 0), (2, 31, 0)], None, 0),  # a lane whose writer does not know it yet
+    ],
+)
+def test_a_pepper_is_carried_over_once_it_is_in_every_lane(
+    others: list[tuple[int, int | None, int]], carried: int | None, older: int
+) -> None:
+    def view(generation: int, carried_index: int | None, older: int) -> Reply:
+        found = PepperView(
+            generation=generation, name="x", log_index=5, carried_index=carried_index, older=older
+        )
+        return receipt(pepper=found)
+
+    replies = {0: view(2, 9, 0), 1: view(*others[0]), 2: view(*others[1])}
+    told = merged(Pepper(id="i"), replies, LANES).pepper
+    assert told == PepperView(generation=2, name="x", log_index=5, carried_index=carried, older=older)
+    assert merged(Pepper(id="i"), {0: receipt("not_allowed"), 1: view(2, 9, 0)}, 2).outcome == "not_allowed"
 
 
 # -- numbers -------------------------------------------------------------------------------------------

@@ -23,6 +23,7 @@ from atm.ledger.peppers import PepperState
 from atm.server.group.inbox import PendingRequest
 from atm.server.lanes import lane_worker
 from atm.server.lanes.lane_worker import Answered, LaneWorker
+from atm.server.security.peppers import new_peppers
 from atm.wire.client_messages import Reply, decode_client_reply
 from tests.support.server_parts import wait_until
 
@@ -36,6 +37,7 @@ class FakeLedger:
         self.time_us = 0
         self.role_changes: dict[str, Any] = {}
         self.pepper = PepperState()
+        self.last_backup_us: int | None = None
         self.closed = False
         self.open_transfers: list[OpenTransfer] = []
         self._batch: list[str] = []
@@ -60,7 +62,7 @@ class FakeLedger:
             raise fault
         return [ReadResult(id=request.id, outcome=OK, balance=len(self.written)) for request in requests]
 
-    def follow(self, role_changes: object, approval_limits: object) -> None:
+    def follow(self, role_changes: object, approval_limits: object, pepper: PepperState) -> None:
         self.followed = approval_limits
 
     def close(self) -> None:
@@ -93,7 +95,8 @@ class Bank:
             "n1",
             self._take,  # type: ignore[arg-type]
             lanes=lane + 1,
-            of_bank=(lambda: ({}, self.limits)) if lane else None,
+            of_bank=(lambda: ({}, self.limits, PepperState())) if lane else None,
+            peppers=new_peppers,
             now_us=lambda: 1,
             send=lambda account, pending: self.sent.append((account, pending)),
             on_answers=self.answers.extend,

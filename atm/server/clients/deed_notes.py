@@ -51,6 +51,13 @@ class DeedNotes:
         done all the same. Below the feature level that knows deeds nothing is recorded. What is recorded is
         in this server's ledger by then, unless it is far behind: a backup holds the record of itself.
         """
+        refusal = self.not_recorded(request, actor, roles)
+        return None if isinstance(refusal, ErrorReply) and not roles else refusal
+
+    def not_recorded(
+        self, request: BackupBegin | TakeSnapshot, actor: str, roles: int
+    ) -> ErrorReply | AdminReply | None:
+        """Record the request, as `refusal` does; return the reply that says why it is not, None if it is."""
         if self._feature_level() < NoteDeed.level:
             return None
         reply = self._record(note_of(request, self._node), actor, roles)
@@ -60,8 +67,6 @@ class DeedNotes:
                 return None
             message = needed(str(request.__struct_config__.tag))
             return AdminReply(id=request.id, outcome="not_allowed", message=message, index=0)
-        if not roles:
-            return None
         return ErrorReply(
             id=request.id,
             outcome="unavailable",

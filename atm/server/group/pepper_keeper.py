@@ -40,7 +40,14 @@ class Core(Protocol):
 
 
 class StoredPins(Protocol):
-    """What it needs of the ledger."""
+    """What is sealed, as the books have it."""
+
+    def pins_after(self, account: str, limit: int) -> Sequence[tuple[str, str | None]]: ...
+    def new_pins_after(self, request_id: str, limit: int) -> Sequence[tuple[str, str | None]]: ...
+
+
+class Books(StoredPins, Protocol):
+    """What the keeper needs of the ledger."""
 
     @property
     def decided_index(self) -> int: ...
@@ -48,9 +55,6 @@ class StoredPins(Protocol):
     def cluster(self) -> ClusterState: ...
     @property
     def pepper(self) -> PepperState: ...
-
-    def pins_after(self, account: str, limit: int) -> Sequence[tuple[str, str | None]]: ...
-    def new_pins_after(self, request_id: str, limit: int) -> Sequence[tuple[str, str | None]]: ...
 
 
 class KnownPeppers(Protocol):
@@ -63,7 +67,7 @@ class KnownPeppers(Protocol):
     def carried(self, seal: str, generation: int) -> str: ...
 
 
-class _Pass(Struct):
+class Pass(Struct):
     """How far this leader has gone through the ledger: what was looked at last, None at the end."""
 
     term: int
@@ -81,7 +85,7 @@ class PepperKeeper:
         self,
         node: NodeId,
         core: Core,
-        ledger: StoredPins,
+        ledger: Books,
         own: Callable[[], KnownPeppers],
         others: Callable[[], Mapping[NodeId, Sequence[str]]],
         *,
@@ -91,36 +95,20 @@ class PepperKeeper:
         self._node, self._core, self._ledger = node, core, ledger
         self._own, self._others = own, others
         self._clock = clock
-        self._pass = _Pass(0, 0)
+        self._pass = Pass(0, 0)
         self._not_before_s = 0.0
 
     def check_rotation(self, request: RotatePepper) -> Done | None:
         """Return None if it may be proposed; raise `Refused` unless every member knows the pepper."""
-        current, level = self._ledger.pepper, self._ledger.cluster.feature_level
-        if (request.generation, request.pepper) == (current.generation, current.name):
-            return Done(f"pepper {current.name} is current already", current.log_index)
+        level = self._ledger.cluster.feature_level
         if level < request.level:
             raise Refused(
                 f"the cluster is at feature level {level}, at which the pepper cannot be changed: run "
                 "release 1.2 or newer on all nodes, and start those that are down"
             )
-        if request.generation <= current.generation:
-            raise Refused(f"pepper {current.name} is current, and {request.pepper} is not a newer one")
-        members = [member.node for member in self._core.configuration[1]]
-        lacking = ", ".join(why for node in members if (why := self._lack_of(node, request)))
-        if lacking:
-            raise Refused(
-                f"pepper {request.pepper} is not known to all members: {lacking}. Copy the pepper file there"
-            )
-        return None
-
-    def _lack_of(self, node: NodeId, request: RotatePepper) -> str:
-        """Return why a member cannot use the pepper, "" if it can."""
-        names = self._own().names if node == self._node else self._others().get(node)
-        if names is None:
-            return f"{node} is not connected"
-        known = tuple(names[request.generation - 1 : request.generation])
-        return "" if known == (request.pepper,) else f"{node} lacks it"
+        others = {**self._others(), self._node: self._own().names}
+        known = {member.node: others.get(member.node) for member in self._core.configuration[1]}
+        return check_rotation(request, self._ledger.pepper, known)
 
     # -- carrying over --------------------------------------------------------------------------------
 
@@ -130,38 +118,12 @@ class PepperKeeper:
         if self._core.role is not Role.LEADER or current.carried_index is not None or not own.knows(current):
             return
         if (self._pass.term, self._pass.generation) != (self._core.term, current.generation):
-            self._pass = _Pass(self._core.term, current.generation)
+            self._pass = Pass(self._core.term, current.generation)
         is_under_way = self._pass.prepared is not None or self._pass.newest_index > self._ledger.decided_index
         if is_under_way or self._clock() < self._not_before_s:
             return
         self._not_before_s = self._clock() + PAUSE_S
-        self._pass.prepared = self._next(self._pass, own)
-
-    def _next(self, at: _Pass, own: KnownPeppers) -> Reseal | None:
-        """Look at some more of the ledger; return what is to be carried over, None if nothing is.
-
-        One pass is enough: nothing is sealed for an older pepper since the newer one is current.
-        """
-        generation = at.generation
-        if at.account is not None:
-            pins = self._ledger.pins_after(at.account, ACCOUNTS_AT_ONCE)
-            at.account = pins[-1][0] if len(pins) == ACCOUNTS_AT_ONCE else None
-            seals = tuple(
-                (name, own.carried(seal, generation))
-                for name, seal in pins
-                if seal is not None and generation_of(seal) < generation
-            )
-            return Reseal(generation=generation, seals=seals) if seals else None
-        if at.request_id is not None:
-            asked = self._ledger.new_pins_after(at.request_id, REQUESTS_AT_ONCE)
-            at.request_id = asked[-1][0] if len(asked) == REQUESTS_AT_ONCE else None
-            receipts = tuple(
-                request_id
-                for request_id, details in asked
-                if details is not None and holds_older_pin(details, generation)
-            )
-            return Reseal(generation=generation, receipts=receipts) if receipts else None
-        return Reseal(generation=generation, done=True)
+        self._pass.prepared = next_reseal(self._pass, self._ledger, own)
 
     def propose(self, now_us: int) -> None:
         """Propose what was prepared by this leader, if anything."""
@@ -169,3 +131,57 @@ class PepperKeeper:
         if at.prepared is not None and at.term == self._core.term:
             at.newest_index = self._core.propose([command_data(BANK, encode(at.prepared))], now_us)
             at.prepared = None
+
+
+def check_rotation(
+    request: RotatePepper, current: PepperState, known: Mapping[NodeId, Sequence[str] | None]
+) -> Done | None:
+    """Return None if it may be decided; raise `Refused` unless every member knows the pepper.
+
+    `known` are the names of the peppers in each member's file, None of one that does not tell them.
+    """
+    if (request.generation, request.pepper) == (current.generation, current.name):
+        return Done(f"pepper {current.name} is current already", current.log_index)
+    if request.generation <= current.generation:
+        raise Refused(f"pepper {current.name} is current, and {request.pepper} is not a newer one")
+    lacking = ", ".join(why for node, names in known.items() if (why := _lack_of(node, names, request)))
+    if lacking:
+        raise Refused(
+            f"pepper {request.pepper} is not known to all members: {lacking}. Copy the pepper file there"
+        )
+    return None
+
+
+def _lack_of(node: NodeId, names: Sequence[str] | None, request: RotatePepper) -> str:
+    """Return why a member cannot use the pepper, "" if it can."""
+    if names is None:
+        return f"{node} is not connected"
+    known = tuple(names[request.generation - 1 : request.generation])
+    return "" if known == (request.pepper,) else f"{node} lacks it"
+
+
+def next_reseal(at: Pass, stored: StoredPins, own: KnownPeppers) -> Reseal | None:
+    """Look at some more of the ledger; return what is to be carried over, None if nothing is.
+
+    One pass is enough: nothing is sealed for an older pepper since the newer one is current.
+    """
+    generation = at.generation
+    if at.account is not None:
+        pins = stored.pins_after(at.account, ACCOUNTS_AT_ONCE)
+        at.account = pins[-1][0] if len(pins) == ACCOUNTS_AT_ONCE else None
+        seals = tuple(
+            (name, own.carried(seal, generation))
+            for name, seal in pins
+            if seal is not None and generation_of(seal) < generation
+        )
+        return Reseal(generation=generation, seals=seals) if seals else None
+    if at.request_id is not None:
+        asked = stored.new_pins_after(at.request_id, REQUESTS_AT_ONCE)
+        at.request_id = asked[-1][0] if len(asked) == REQUESTS_AT_ONCE else None
+        receipts = tuple(
+            request_id
+            for request_id, details in asked
+            if details is not None and holds_older_pin(details, generation)
+        )
+        return Reseal(generation=generation, receipts=receipts) if receipts else None
+    return Reseal(generation=generation, done=True)

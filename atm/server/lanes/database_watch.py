@@ -6,6 +6,7 @@ A thread for each: one that does not answer holds up none of the others, nor the
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import closing
 from threading import Event, Thread
 from typing import Any
 
@@ -16,7 +17,7 @@ from msgspec.structs import replace
 from atm.lanes.bank import has_bank, read_bank
 from atm.lanes.engine import EngineConnection
 from atm.lanes.faults import EngineFault, EngineRefused
-from atm.lanes.places import MOVED, Moved
+from atm.lanes.places import MOVED, Moved, url_of_lane
 from atm.ledger.commands import ApprovalLimit
 from atm.ledger.peppers import PepperState
 from atm.ledger.roles import RoleChange
@@ -73,6 +74,16 @@ class Asked:
 def _limit(row: tuple[Any, int | None, int]) -> ApprovalLimit:
     op, amount, log_index = row
     return ApprovalLimit(op=op, amount=amount, log_index=log_index)
+
+
+def current_pepper(urls: dict[str, str]) -> PepperState:
+    """Return the current pepper; the first one if the database of lane 0 does not say it now."""
+    try:
+        with closing(EngineConnection(url_of_lane(urls, 0))) as engine, engine.asking():
+            rows = engine.psycopg.execute(PEPPER).fetchall()
+    except EngineFault:
+        return PepperState()
+    return next((PepperState(*row) for row in rows), PepperState())
 
 
 class DatabaseWatch:

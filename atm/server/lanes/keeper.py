@@ -19,7 +19,7 @@ from msgspec.structs import replace
 from atm.config import HOME_DATABASE, NodeConfig
 from atm.lanes.engine import EngineConnection
 from atm.lanes.faults import AlreadyRunning, EngineFault, EngineRefused
-from atm.lanes.places import LIVING, MOVER, PLACES, SILENT_S, Place, address, follow
+from atm.lanes.places import MOVER, PLACES, SILENT_S, Place, address, follow
 from atm.ledger.commands import ApprovalLimit
 from atm.ledger.peppers import PepperState
 from atm.ledger.roles import RoleChange
@@ -29,8 +29,10 @@ from atm.server.lanes.routes import HOME
 from atm.server.lanes.shares import LaneSeen, to_take
 
 BEAT_S_MIN = 0.05  # between two, also when somebody asks for one
-BEAT = """insert into atm.server values (%s, %s, now(), %s, %s) on conflict (node) do update set
-    run = excluded.run, seen = excluded.seen, peer = excluded.peer, client = excluded.client"""
+BEAT = """insert into atm.server values (%s, %s, now(), %s, %s, %s) on conflict (node) do update set
+    run = excluded.run, seen = excluded.seen, peer = excluded.peer, client = excluded.client,
+    peppers = excluded.peppers"""
+PEPPERS = "select node, peppers from atm.server where seen > now() - make_interval(secs => %s)"
 CLOCK = "select (extract(epoch from clock_timestamp()) * 1000000)::bigint"
 OTHER_RUN = "select run, seen > now() - make_interval(secs => %s), seen::text from atm.server where node = %s"
 GIVE_BACK = "update atm.lane set holder = '' where holder = %s and lane = any(%s)"
@@ -46,6 +48,7 @@ class Seen(Struct, frozen=True):
     role_changes: Mapping[str, RoleChange] = {}
     approval_limits: Mapping[str, ApprovalLimit] = {}
     pepper: PepperState = PepperState()
+    peppers: Mapping[str, Sequence[str]] = {}  # the names of those that each living server knows
     fault: str = "the database was not asked yet"
 
     def holder(self, lane: int) -> str | None:
@@ -64,10 +67,14 @@ class Keeper:
         node: NodeConfig,
         workers: Mapping[int, LaneWorker],
         *,
+        peppers: Callable[[], Sequence[str]],
         tell: Callable[[str], None],
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
-        """`urls` are the bank's databases by their names; `tell` gets a line for the operator."""
+        """`urls` are the bank's databases by their names, `peppers` names those in this server's file.
+
+        `tell` gets a line for the operator.
+        """
         self._urls, self._node, self._workers = urls, node, workers
         self._url = urls[HOME_DATABASE]
         self._watches = {
@@ -77,7 +84,7 @@ class Keeper:
         }
         self._knows_bank = False  # whether what lane 0 has for all was ever read
         self._unnamed: set[str] = set()  # databases that have lanes, and are not in cluster.ini
-        self._tell, self._clock = tell, clock
+        self._peppers, self._tell, self._clock = peppers, tell, clock
         self._run_id = secrets.token_hex(8)
         self._engine: EngineConnection | None = None
         self._ahead_us = time.time_ns() // 1000 - int(clock() * 1e6)  # of the database's clock, from `clock`
@@ -158,15 +165,17 @@ class Keeper:
         engine = self._engine = self._engine or EngineConnection(self._url)
         node, began_s = self._node, self._clock()
         with engine.asking(writes=True), engine.psycopg.pipeline(), engine.psycopg.transaction():
-            engine.psycopg.execute(BEAT, (node.name, self._run_id, str(node.peer), str(node.client)))
+            known = " ".join(self._peppers())
+            engine.psycopg.execute(BEAT, (node.name, self._run_id, str(node.peer), str(node.client), known))
             # The others were looked at before the map: what is newer there is in a later look.
             others = {name: watch.seen for name, watch in self._watches.items()}
             asked = Asked(engine.psycopg)
-            living = engine.psycopg.execute(LIVING, (SILENT_S,))
+            living = engine.psycopg.execute(PEPPERS, (SILENT_S,))
             mapped = engine.psycopg.execute(PLACES)
             clock = engine.psycopg.execute(CLOCK)
             databases = {HOME_DATABASE: asked.found(), **others}
-            names = [str(name) for (name,) in living.fetchall()]
+            peppers = {str(name): str(known).split() for name, known in living.fetchall()}
+            names = list(peppers)
             places = {place.lane: place for place in (Place(*row) for row in mapped.fetchall())}
             time_us = int(clock.fetchall()[0][0])
         self._ahead_us = time_us - int((began_s + self._clock()) / 2 * 1e6)
@@ -180,10 +189,17 @@ class Keeper:
         found = self._lanes_seen(databases, places, names)
         bank = databases.get(places.get(HOME, Place(HOME)).database, DatabaseSeen())
         if HOME in bank.lanes:
-            self.seen = Seen(found, places, names, bank.role_changes, bank.approval_limits, bank.pepper, "")
+            is_newer = bank.pepper.generation > self.seen.pepper.generation
+            self.seen = Seen(
+                found, places, names, bank.role_changes, bank.approval_limits, bank.pepper, peppers, ""
+            )
             self._knows_bank = True
+            for worker in self._workers.values() if is_newer else ():
+                worker.wake()
         else:  # its database was not reached yet, or it has just moved
-            self.seen = replace(self.seen, lanes=found, places=places, living=names, fault="")
+            self.seen = replace(
+                self.seen, lanes=found, places=places, living=names, peppers=peppers, fault=""
+            )
         for seen in found:
             worker = self._workers[seen.lane]
             if worker.mine and seen.holder != node.name:

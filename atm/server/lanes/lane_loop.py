@@ -15,12 +15,15 @@ from typing import Protocol, cast
 from msgspec.structs import replace
 
 from atm.events.recorder import FlightRecorder
-from atm.ledger.commands import OK, Command, Lookup, Read
+from atm.ledger.commands import OK, Command, Lookup, Read, RotatePepper
+from atm.server.group.administration import Refused
 from atm.server.group.inbox import WAKE_ON_ANYTHING, Inbox, Inputs, PendingRequest
 from atm.server.group.pending_requests import ForwardedRequests, without_answer
+from atm.server.group.pepper_keeper import check_rotation
 from atm.server.lanes.gathering import Gathering
 from atm.server.lanes.lane_worker import Answered, LaneWorker
 from atm.server.lanes.not_here import NO_CHANGES
+from atm.server.lanes.pepper_change import RotationReply
 from atm.server.lanes.routes import (
     HOME,
     AfterLookup,
@@ -79,6 +82,7 @@ class LaneLoop:
         holder: Callable[[int], str | None],
         look: Callable[[], None],
         status: Callable[[str], StatusReply],
+        known_peppers: Callable[[], Mapping[str, Sequence[str] | None]] = dict,
         first_number: int,
         counters: Counters,
         on_tick: Callable[[], None],
@@ -87,7 +91,8 @@ class LaneLoop:
     ) -> None:
         """`holder` tells the server that has a lane, and `look` finds out anew who has which.
 
-        `status` tells this server's status under a request's id.
+        `status` tells this server's status under a request's id, `known_peppers` which peppers each server of
+        the bank knows, None of one that does not live.
         """
         self._node = node
         self._lock = lock  # guards _inbox; never held over I/O
@@ -96,7 +101,7 @@ class LaneLoop:
         self._workers, self._holder, self._look = workers, holder, look
         self._lanes = len(workers)
         self._gatherings: dict[Gathering, PendingRequest] = {}  # the oldest first
-        self._status = status
+        self._status, self._known_peppers = status, known_peppers
         self._counters = counters
         self._on_tick = on_tick
         self._recorder = recorder or FlightRecorder("", lambda: 0)
@@ -179,8 +184,7 @@ class LaneLoop:
         self._deliver(inputs)
         self._route([*inputs.commands, *inputs.queries])
         for pending in inputs.changes:
-            reply = AdminReply(id=pending.request.id, outcome="refused", message=NO_CHANGES, index=0)
-            pending.channel.reply(pending.number, encode(reply))
+            self._change(pending)
         for pending in inputs.statuses:
             pending.channel.reply(pending.number, encode(self._view(pending)))
         if self._clock() >= self._ticked_s + TICK_S:
@@ -231,6 +235,29 @@ class LaneLoop:
                 self._refuse(self._workers[lane].put(some), "busy", "too many requests are under way")
             else:
                 self._forward(lane, some)
+
+    def _change(self, pending: PendingRequest) -> None:
+        """Have lane 0, if it is here, make a pepper current; refuse any other change of the servers."""
+        request = pending.request
+        outcome, told, index = "refused", NO_CHANGES, 0
+        if isinstance(request, RotatePepper):
+            if not self._workers[HOME].mine:
+                self._refuse([pending], "unavailable", f"node {self._node} does not have lane {HOME}")
+                return
+            try:
+                done = check_rotation(request, self._workers[HOME].pepper, self._known_peppers())
+            except Refused as error:
+                told = str(error)
+            else:
+                if done is None:
+                    rotation = replace(pending, channel=RotationReply(pending, request), number=0)
+                    self._refuse(
+                        self._workers[HOME].put([rotation]), "busy", "too many requests are under way"
+                    )
+                    return
+                outcome, told, index = "ok", done.message, done.index
+        reply = AdminReply(id=request.id, outcome=outcome, message=told, index=index)
+        pending.channel.reply(pending.number, encode(reply))
 
     # -- requests for several lanes ---------------------------------------------------------------------
 

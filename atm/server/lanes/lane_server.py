@@ -21,16 +21,17 @@ from atm.ledger.peppers import PepperState
 from atm.ledger.roles import RoleChange
 from atm.raft import Member
 from atm.server.clients.client_server import ClientServer, clients_acceptor
-from atm.server.clients.deed_notes import DeedNotes
 from atm.server.clients.event_source import EventSource
 from atm.server.clients.pin_service import PinService
 from atm.server.group.inbox import Inbox, PendingRequest
+from atm.server.group.pepper_watch import PepperWatch, lack_of
 from atm.server.group.roster import Roster
+from atm.server.lanes.database_watch import current_pepper
 from atm.server.lanes.keeper import Keeper
 from atm.server.lanes.lane_events import LaneEvents
 from atm.server.lanes.lane_loop import LaneLoop
 from atm.server.lanes.lane_worker import Answered, LaneWorker, OfBank
-from atm.server.lanes.not_here import NO_SNAPSHOTS, NoAudits, NoBackups
+from atm.server.lanes.not_here import NO_SNAPSHOTS, BackupNotes, NoAudits, NoBackups
 from atm.server.lanes.peer_port import PeerPort
 from atm.server.lanes.routes import HOME
 from atm.server.limits import connection_limits
@@ -45,7 +46,7 @@ from atm.server.net.reader import Reader
 from atm.server.peers.handshake import Handshake
 from atm.server.peers.links import Links
 from atm.server.peers.peer_server import peers_acceptor
-from atm.server.security.peppers import read_peppers
+from atm.server.security.peppers import PepperRefused, read_peppers
 from atm.server.security.pins import PinSealer
 from atm.tls.of_cluster import node_credentials
 from atm.version import FEATURE_LEVEL_MAX, PROTOCOL_MAX, PROTOCOL_MIN, RELEASE
@@ -103,15 +104,28 @@ class LaneServer:
             self._add_part(endpoint).start()
         check_reachable(node, [other for other in cluster.nodes.values() if other is not node])
         peppers = read_peppers(cluster.pepper_file, may_make=lambda: cluster.is_on_one_machine)
-        sealer = PinSealer(peppers)
+        sealer = self._sealer = PinSealer(peppers)
+        self._pepper_watch = self._add_part(
+            PepperWatch(cluster.pepper_file, sealer, self._pepper, self._logger)
+        )
         with closing(EngineConnection(cluster.engine.url)) as engine:
             self.bank = open_bank(engine, cluster.engine.lanes)
             check_pepper(engine, peppers.names[0])
+        lacking = lack_of(cluster.pepper_file, peppers, current_pepper(cluster.engine.urls))
+        if lacking:
+            raise PepperRefused(lacking)
         lock = Lock()
         inbox = Inbox(lock)
         self._reader = self._add_part(Reader(inbox.put_gathered, self._fail))
         self._workers = {lane: self._make_worker(lane) for lane in range(self.bank.lanes)}
-        self._keeper = Keeper(cluster.engine.urls, self.bank.id, node, self._workers, tell=self._tell_engine)
+        self._keeper = Keeper(
+            cluster.engine.urls,
+            self.bank.id,
+            node,
+            self._workers,
+            peppers=lambda: sealer.peppers.names,
+            tell=self._tell_engine,
+        )
         self._events = LaneEvents(self._recorder, self._name, self._workers, lambda: self._keeper.seen)
         self._keeper.check_alone()
         members = [
@@ -154,6 +168,7 @@ class LaneServer:
             holder=self._holder,
             look=self._keeper.look,
             status=self._status,
+            known_peppers=self._known_peppers,
             first_number=random.SystemRandom().getrandbits(FORWARD_NUMBER_BITS),
             counters=self._counters,
             on_tick=self._on_tick,
@@ -169,6 +184,7 @@ class LaneServer:
             lambda epoch: LaneLedger(self._keeper.url_of(lane), lane, node, seen_epoch=epoch),
             lanes=self.bank.lanes,
             of_bank=None if lane == HOME else self._of_bank,
+            peppers=lambda: self._sealer.peppers,
             now_us=self._now_us,
             send=self._send,
             on_answers=self._answer,
@@ -186,7 +202,12 @@ class LaneServer:
             PinService(sealer, inbox, feature_level=lambda: FEATURE_LEVEL_MAX, pepper=self._pepper),
             NoAudits(),
             NoBackups(),
-            DeedNotes(self._name, inbox, feature_level=lambda: 0, applied_index=lambda: 0),
+            BackupNotes(
+                self._name,
+                inbox,
+                feature_level=lambda: FEATURE_LEVEL_MAX,
+                applied_index=lambda: 2**63,  # what was answered can be read in the database
+            ),
             EventSource(self._recorder, self.events_header),
             take_snapshot=lambda: (0, NO_SNAPSHOTS),
             role_changes=self._role_changes,
@@ -235,7 +256,7 @@ class LaneServer:
 
     def _of_bank(self) -> OfBank:
         seen = self._keeper.seen
-        return self._role_changes(), seen.approval_limits
+        return self._role_changes(), seen.approval_limits, self._pepper()
 
     def _role_changes(self) -> Mapping[str, RoleChange]:
         worker = self._workers[HOME]
@@ -244,6 +265,14 @@ class LaneServer:
     def _pepper(self) -> PepperState:
         worker = self._workers[HOME]
         return worker.pepper if worker.mine else self._keeper.seen.pepper
+
+    def _known_peppers(self) -> Mapping[str, Sequence[str] | None]:
+        known = self._keeper.seen.peppers
+        return {name: known.get(name) for name in self._cluster.nodes}
+
+    def _alarms(self) -> tuple[str, ...]:
+        lacking = lack_of(self._cluster.pepper_file, self._sealer.peppers, self._pepper())
+        return (*self._keeper.faults, *([lacking] if lacking else []))
 
     def _status(self, request_id: str) -> StatusReply:
         worker, seen = self._workers[HOME], self._keeper.seen
@@ -278,10 +307,13 @@ class LaneServer:
             peer=str(self._node.peer),
             client=str(self._node.client),
             uptime_s=round(time.monotonic() - self._started_s, 3),
-            alarms=tuple(self._keeper.faults),
+            alarms=self._alarms(),
+            pepper=self._sealer.peppers.names[0],
+            further_peppers=tuple(self._sealer.peppers.names[1:]),
             clock_us=time.time_ns() // 1000,
             config=self._cluster.identity(),
             certificate_ends_us=None if credentials is None else int(credentials.loaded.ends_s * 1e6),
+            last_backup_us=worker.last_backup_us if worker.mine else None,
             lanes=len(self._workers) if several else None,
             lanes_here=self._lanes_here() if several else None,
         )
@@ -319,7 +351,7 @@ class LaneServer:
             step_downs={},
             alarms={"engine": bool(self._keeper.faults)},
             clock_offset_us=None,
-            last_backup_us=None,
+            last_backup_us=status.last_backup_us,
         )
 
     def _counted_parts(self, sealer: PinSealer) -> Parts:
@@ -380,6 +412,7 @@ class LaneServer:
         self._reader.start()
         if self._certificates is not None:
             self._certificates.start()
+        self._pepper_watch.start()
         self._peer_port.start()
         self._client_server.start()
         self._links.start()
@@ -400,7 +433,8 @@ class LaneServer:
         self._loop.stop()
 
     def read_files_again(self) -> None:
-        """Read certificates, if there are any, soon; a signal handler may call it."""
+        """Read the pepper, and certificates if there are any, soon; a signal handler may call it."""
+        self._pepper_watch.read_again()
         if self._certificates is not None:
             self._certificates.read_again()
 

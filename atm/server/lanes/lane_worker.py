@@ -28,7 +28,9 @@ from atm.ledger.roles import RoleChange
 from atm.server.group.fair_turn import FairTurns
 from atm.server.group.inbox import PendingRequest
 from atm.server.group.pending_requests import UNKNOWN, without_answer
+from atm.server.group.pepper_keeper import KnownPeppers
 from atm.server.lanes.departures import Departures, Send
+from atm.server.lanes.pepper_change import CarryingOver
 from atm.server.metrics.counters import SYNC_SECONDS, Histogram
 from atm.wire.client_messages import ErrorReply, Reply
 from atm.wire.codec import encode
@@ -45,7 +47,7 @@ NOT_ARRIVED = "the lane of the account that it is for does not answer at the mom
 Take = Callable[[int | None], LaneLedger]  # the lane, if its epoch is still the one given
 
 
-OfBank = tuple[Mapping[str, RoleChange], Mapping[str, ApprovalLimit]]
+OfBank = tuple[Mapping[str, RoleChange], Mapping[str, ApprovalLimit], PepperState]
 
 
 class Answered(NamedTuple):
@@ -71,6 +73,7 @@ class LaneWorker:
         *,
         lanes: int = 1,
         of_bank: Callable[[], OfBank] | None = None,
+        peppers: Callable[[], KnownPeppers],
         now_us: Callable[[], int],
         send: Send,
         on_answers: Callable[[Sequence[Answered]], None],
@@ -80,6 +83,7 @@ class LaneWorker:
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         """`of_bank` tells what is kept in lane 0 for all, None for lane 0 itself; `now_us` is the time.
+        `peppers` are those in this server's file.
 
         `send` routes what other lanes are asked for, called by any thread. `on_taken` gets lane and epoch,
         `on_fault` a line for the operator.
@@ -92,6 +96,7 @@ class LaneWorker:
         self._on_answers, self._on_taken = on_answers, on_taken
         self._on_fault, self._on_failure = on_fault, on_failure
         self._clock = clock
+        self._carrying = CarryingOver(peppers, clock)  # of the worker's thread
         self._changed = Condition()  # guards the fields below, but for _ledger
         self._queue: list[tuple[float, PendingRequest]] = []
         self._take_at: int | None = None  # to be taken if its epoch is still this
@@ -99,13 +104,14 @@ class LaneWorker:
         self._last = 0  # how many the last batch had
         self._look_at_s = 0.0  # when departures are looked through next
         self._ended = False  # nobody looks at the queue any more
-        self._departures = Departures(send, self._wake, clock)  # of the worker's thread
+        self._departures = Departures(send, self.wake, clock)  # of the worker's thread
         self.mine = False
         self.epoch = 0  # as it was taken last
         self.taken_index = 0  # what was applied then
         self.applied_index = 0
         self.role_changes: Mapping[str, RoleChange] = {}
         self.pepper = PepperState()
+        self.last_backup_us: int | None = None
         self.seconds = Histogram(SYNC_SECONDS)  # of the transactions
         self._turns = FairTurns(clock)
         self._ledger: LaneLedger | None = None  # of the worker's thread
@@ -130,7 +136,8 @@ class LaneWorker:
         """How many requests are queued."""
         return len(self._queue)
 
-    def _wake(self) -> None:
+    def wake(self) -> None:
+        """Look for what is to be done: lane 0 has something new, or a transfer goes on."""
         with self._changed:
             self._changed.notify()
 
@@ -216,7 +223,9 @@ class LaneWorker:
     def _idle_s(self) -> float | None:
         """Return for how long nothing is to be done unless something comes."""
         ledger = self._ledger
-        if self.mine and (ledger is None or self._departures):
+        if ledger is not None:
+            self._follow(ledger)  # what came while something else was done woke nobody
+        if self.mine and (ledger is None or self._departures or self._carrying.is_under_way(ledger)):
             return TAKE_AGAIN_S
         if ledger is None or ledger.next_expiry_us is None:
             return None
@@ -224,7 +233,14 @@ class LaneWorker:
 
     def _is_due(self) -> bool:
         ledger = self._ledger
-        return ledger is not None and (ledger.next_expiry_us or 2**63) <= self._now_us()
+        if ledger is None:
+            return False
+        self._follow(ledger)
+        return (ledger.next_expiry_us or 2**63) <= self._now_us() or self._carrying.is_due(ledger)
+
+    def _follow(self, ledger: LaneLedger) -> None:
+        if self._of_bank is not None:
+            ledger.follow(*self._of_bank())
 
     def _next_batch(self) -> list[PendingRequest]:
         """Return some of each connection, so that none waits for another's thousands; the lock is held."""
@@ -290,8 +306,7 @@ class LaneWorker:
         """Return what came of the requests; raise `EngineFault`. Without `writes` it does nothing else."""
         ledger = self._ledger
         assert ledger is not None
-        if self._of_bank is not None:
-            ledger.follow(*self._of_bank())
+        self._follow(ledger)
         now_us = max(self._now_us(), ledger.time_us)
         commands = [pending for pending in batch if not isinstance(pending.request, Read)]
         queries = [pending for pending in batch if isinstance(pending.request, Read)]
@@ -299,6 +314,8 @@ class LaneWorker:
         timed = [(now_us, entry) for entry in (*settled, *map(_logged, commands))]
         if writes and (ledger.next_expiry_us or 2**63) <= now_us:
             timed.append((now_us, LoggedCommand(BANK, Expire(limit=EXPIRE_LIMIT))))
+        if writes and (carried := self._carrying.next(ledger)) is not None:
+            timed.append((now_us, LoggedCommand(BANK, carried)))
         receipts = ledger.decide(timed) if timed else []
         views = ledger.commit(
             [in_lane(self.lane, cast(Read, pending.request)) for pending in queries], now_us
@@ -326,6 +343,7 @@ class LaneWorker:
         self.applied_index = ledger.applied_index
         self.role_changes = ledger.role_changes
         self.pepper = ledger.pepper
+        self.last_backup_us = ledger.last_backup_us
 
     # -- taking the lane --------------------------------------------------------------------------------
 

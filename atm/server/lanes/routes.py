@@ -26,6 +26,7 @@ from atm.ledger.commands import (
     Find,
     Lookup,
     Outcome,
+    Pepper,
     Post,
     Query,
     Read,
@@ -93,7 +94,7 @@ def route(request: QueuedRequest, lanes: int) -> Route:
             return ToLane(min(lane_of_posting(request.after), lanes - 1))
         case Query() | Statement() if is_banks_own(request.account):
             return ToAll()
-        case Exceptions() | Find() | Deeds() | Approvals() | Lookup() | Accounts():
+        case Exceptions() | Find() | Deeds() | Approvals() | Lookup() | Accounts() | Pepper():
             return ToAll()
         case _:
             return ToLane(_lane_of_account(getattr(request, "account", None), lanes))
@@ -190,6 +191,8 @@ def merged(request: Command | Read, replies: Mapping[int, Reply], lanes: int) ->
             return _looked_up(found, lanes) if found else _first(replies)
         case Accounts():
             return _accounts(replies, request.limit)
+        case Pepper():
+            return _pepper(replies)
         case Query():
             return _summed(_that_have_it(replies)) or _first(replies)
         case Statement() | Exceptions() | Find() | Deeds() | Approvals():
@@ -219,6 +222,23 @@ def _decided(replies: Mapping[int, Reply]) -> Reply:
         return outcome is not OK, outcome in NOT_FOUND, lane
 
     return replies[min(replies, key=rank)]
+
+
+def _pepper(replies: Mapping[int, Reply]) -> Reply:
+    """Return what lane 0 has, and how much all lanes still have to carry over."""
+    home = replies[HOME]
+    views = [reply.pepper for reply in replies.values()]
+    if home.pepper is None or None in views:
+        return next((reply for reply in replies.values() if reply.pepper is None), home)
+    pending = [
+        view
+        for view in views
+        if view is not None
+        if view.carried_index is None or view.generation < home.pepper.generation
+    ]
+    carried = None if pending else home.pepper.carried_index
+    older = sum(view.older for view in pending)
+    return replace(home, pepper=replace(home.pepper, carried_index=carried, older=older))
 
 
 def _that_have_it(replies: Mapping[int, Reply]) -> list[Reply]:

@@ -189,4 +189,11 @@ LANES = (
         edits=(Edit("LaneLoop._forward", "not pending_.forwarded", "True"),),
         caught_by=LOOP + "test_what_another_server_sent_to_a_lane_that_is_not_here_is_not_sent_on",
     ),
+    Mutant(
+        name="a lane's time stands still",
+        what="two commands have one time: what was paid before a limit was set seems to count towards it",
+        edits=(Edit("LaneWorker._executed", "ledger_.time_us + 1", "ledger_.time_us"),),
+        caught_by="tests/server/test_lane_worker.py::"
+        "test_no_two_commands_have_the_same_time_though_the_clock_stands_still",
+    ),
 )

@@ -6,6 +6,7 @@ import random
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from contextlib import closing
+from pathlib import Path
 
 import psycopg
 import pytest
@@ -14,6 +15,7 @@ from atm.identity import Role
 from atm.lanes.bank import open_bank
 from atm.lanes.books import copied_lanes
 from atm.lanes.engine import EngineConnection
+from atm.lanes.halves import differences
 from atm.lanes.lane_ledger import LaneLedger
 from atm.lanes.share import lane_of
 from atm.ledger.accounts import DAY_US
@@ -21,6 +23,7 @@ from atm.ledger.audit.auditing import audit
 from atm.ledger.commands import (
     BANK,
     LOCAL,
+    OK,
     Deeds,
     Expire,
     Holds,
@@ -35,6 +38,7 @@ from atm.ledger.commands import (
 )
 from atm.ledger.crossings import LaneEntry, OpenTransfer
 from atm.ledger.posting import NO_HASH
+from tests.lanes.lanes_in_memory import Bank as InMemory
 from tests.support.entries import command as asked
 from tests.support.entries import logged
 from tests.support.postgresql import new_database
@@ -613,6 +617,53 @@ def test_the_rules_of_the_approvals_day_decide_between_lanes_too(asked_back: Ban
     bank.now_us += DAY_US
     assert told(bank.do(1, "x5 approve r1", "olga", OPERATOR)) == "approval_expired"
     assert (bank.amounts(ANN), bank.amounts(BOB)) == ((300, 300), (200, 200))
+
+
+def test_what_is_settled_since_the_lanes_were_copied_is_whole(asked_back: Bank, tmp_path: Path) -> None:
+    bank = asked_back
+    opened = approve(bank, "a1")
+    arrived = bank.arrive(opened)
+    with copied_lanes(bank.url) as copies:
+        bank.settle(opened, arrived)
+        assert differences([bank.url], [(each.lane, each.path) for each in copies], tmp_path) == []
+
+
+def test_a_half_of_an_approval_that_was_taken_out_by_hand_is_named() -> None:
+    with closing(Bank()) as damaged:
+        for account in (ANN, BOB):
+            damaged.ask(f"open-{account} open {account}")
+        damaged.ask(f"c0 credit {ANN} 500")
+        damaged.do(1, "n1 set_approval_limit reverse 100", "ada", ADMIN)
+        damaged.ask(f"t1 transfer {ANN} {BOB} 200")
+        damaged.do(1, "r1 reverse t1", "tim", TELLER)
+        damaged.finish(approve(damaged, "a1"))
+        with psycopg.connect(damaged.url) as connection:
+            for table in ("journal", "receipt"):
+                connection.execute(f"delete from atm.{table} where lane = 0 and request_id = 'a1'".encode())
+            connection.execute(
+                b"""update atm.lane set journal_hash =
+                (select hash from atm.journal where lane = 0 order by posting desc limit 1) where lane = 0"""
+            )
+        with copied_lanes(damaged.url) as copies:
+            told = "transfer a1: 200 was paid to another lane, and none has credited it"
+            assert told in copies[1].problems
+
+
+def test_a_half_is_missed_though_its_id_was_used_between_two_other_lanes_too(tmp_path: Path) -> None:
+    bank = InMemory(4)
+    names = [next(name for n in range(100) if lane_of(name := f"a{n}", 4) == lane) for lane in range(4)]
+    for name in names:
+        bank.ask("local", f"o-{name} open {name}")
+        bank.ask("local", f"c-{name} credit {name} 500")
+    bank.ask("local", f"t1 transfer {names[0]} {names[1]} 200", finish=True)
+    bank.ask("local", f"t1 transfer {names[2]} {names[3]} 50")
+    bank.lanes[2].decide(bank.now_us + 1, LaneEntry(BANK, Settle(id="t1", outcome=OK)))
+    copies = [(number, tmp_path / f"{number}.db") for number in range(4)]
+    for number, path in copies:
+        bank.lanes[number].write(path)
+    assert differences([], copies, tmp_path) == [
+        (2, "transfer t1: 50 was paid to another lane, and none has credited it")
+    ]
 
 
 def test_what_was_approved_in_time_is_carried_out_however_late_it_arrives(asked_back: Bank) -> None:

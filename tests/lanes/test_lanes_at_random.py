@@ -99,9 +99,13 @@ class Customers:
                 return "transfer", f"{one} {other} {amount_said}"
             case "reverse":
                 part = draw.choice(("", f" {amount}", f" {amount}"))
-                return "reverse", self._known("opening", "opening", "opening", "transfer", "transfer", "reverse", "hold") + part
+                return "reverse", self._known(
+                    "opening", "opening", "opening", "transfer", "transfer", "reverse", "hold"
+                ) + part
             case "approve":
-                return "approve", self._known("asked by tim", "asked by tim", "asked by tim", "reverse", "approve")
+                return "approve", self._known(
+                    "asked by tim", "asked by tim", "asked by tim", "reverse", "approve"
+                )
             case "hold":
                 return "hold", f"{one} {amount} {draw.choice(('1s', '10h'))}{currency}"
             case "end":
@@ -122,7 +126,11 @@ class Customers:
     def _known(self, *kinds: str) -> str:
         """Return the id of an earlier request, or of one that was never asked for."""
         ids = self._ids.get(self._draw.choice(kinds))
-        return self._draw.choice(ids[-4 if kinds[0] == 'asked by tim' else -6 :]) if ids and self._draw.random() < 0.98 else "t0"
+        return (
+            self._draw.choice(ids[-4 if kinds[0] == "asked by tim" else -6 :])
+            if ids and self._draw.random() < 0.98
+            else "t0"
+        )
 
 
 def script_of(seed: int, lanes: int) -> list[str]:

@@ -51,7 +51,12 @@ from atm.wire.client_messages import Reply
 from tests.support.entries import EmptyLedger, command, logged, nothing
 
 NOW_US = 1_700_000_000_000_000
-ROLES = {"tim": Role.TELLER, "olga": Role.OPERATOR, "otto": Role.OPERATOR}  # local has no certificate
+ROLES = {  # local has no certificate
+    "tim": Role.TELLER,
+    "tom": Role.TELLER,
+    "olga": Role.OPERATOR,
+    "otto": Role.OPERATOR,
+}
 UNKNOWN = "unknown"
 
 Entry = LoggedCommand | LaneEntry

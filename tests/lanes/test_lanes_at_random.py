@@ -23,7 +23,7 @@ from tests.lanes.lanes_in_memory import Bank, shortened
 
 SEEDS = int(os.environ.get("ATM_SEEDS", "300"))
 STEPS = 70
-ACTORS = {"reverse": ["tim", "tim", "local"], "approve": ["olga", "olga", "otto", "tim"]}
+ACTORS = {"reverse": ["tim", "tim", "local"], "approve": ["olga", "olga", "otto", "tim", "tom"]}
 # Kinds of requests, and how often each is drawn.
 KINDS = {
     "transfer": 30,

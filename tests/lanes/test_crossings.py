@@ -602,6 +602,16 @@ def test_what_is_refused_where_it_arrives_is_released_and_can_be_approved_again(
     assert (bank.amounts(ANN), bank.amounts(BOB)) == ((501, 501), (0, 0))
 
 
+def test_an_approval_that_was_reversed_before_it_arrived_is_declined(asked_back: Bank) -> None:
+    bank = asked_back
+    opened = approve(bank, "a1")
+    assert bank.do(1, "x1 reverse a1") is None, "it is under way"
+    assert told(bank.do(0, "x1 reverse a1")) == "original_not_found"
+    assert bank.finish(opened).outcome == "already_reversed"
+    assert bank.amounts(BOB) == (200, 200)
+    assert bank.finish(approve(bank, "a2")).outcome == "ok"
+
+
 def test_the_rules_of_the_approvals_day_decide_between_lanes_too(asked_back: Bank) -> None:
     bank = asked_back
     for line, actor, role, outcome in (

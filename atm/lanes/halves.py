@@ -13,18 +13,18 @@ from atm.lanes.engine import EngineConnection
 from atm.ledger.audit.read_only import open_read_only
 
 PAID = """select request_id, journal.amount, credit_account from journal join receipt using (request_id)
-    where op in ('transfer', 'reverse') and substr(credit_account, 1, 8) = 'transit:'"""
+    where op in ('transfer', 'reverse', 'approve') and substr(credit_account, 1, 8) = 'transit:'"""
 CREDITED = """select request_id, journal.amount, debit_account from journal join receipt using (request_id)
     where op = 'arrive' and substr(debit_account, 1, 8) = 'transit:'"""
 HALVES = """create table half (id text, side text, lane integer, amount integer, transit text,
-    primary key (id, side)) without rowid"""
+    primary key (id, side, lane)) without rowid"""
 # The account is named after the currency, so that is compared with it.
 UNEQUAL = """select id, side, lane, amount from half
     where not exists (select 1 from half as other where other.id = half.id and other.side <> half.side
         and other.amount = half.amount and other.transit = half.transit)"""
 # Where the other half is looked for again, in the database itself: it may have come since the copy.
 PAID_NOW = """select 1 from atm.journal join atm.receipt using (lane, request_id)
-    where request_id = %s and journal.amount = %s and op in ('transfer', 'reverse')
+    where request_id = %s and journal.amount = %s and op in ('transfer', 'reverse', 'approve')
     and credit_account like 'transit:%%'
     union all
     select 1 from atm.open_transfer join atm.hold using (lane, request_id)
@@ -47,7 +47,7 @@ def differences(
             with open_read_only(path) as books, connection:
                 for side, sql in (("paid", PAID), ("credited", CREDITED)):
                     rows = ((name, side, lane, *rest) for name, *rest in books.execute(sql))
-                    connection.executemany("insert or ignore into half values (?, ?, ?, ?, ?)", rows)
+                    connection.executemany("insert into half values (?, ?, ?, ?, ?)", rows)
         unequal = connection.execute(UNEQUAL).fetchall()
     return list(_still_alone(urls, unequal)) if unequal else []
 

@@ -334,12 +334,17 @@ class WriteOff(MoneyRequest, frozen=True, kw_only=True, tag="write_off"):
 
 
 class Arrive(MoneyRequest, frozen=True, kw_only=True, tag="arrive"):
-    """Credit `account` with what `payer`, whose account is in another lane, transfers under this id."""
+    """Credit `account` with what `payer`, whose account is in another lane, transfers under this id.
+
+    Or with what is taken back of the transfer `reverses`. `counted` is the log index and the time at which
+    the transfer, or the one that is taken back, counted towards its payer's daily limit; None: it did not.
+    """
 
     account: AccountName
     payer: AccountName
     amount: AmountMinor
-    reverses: RequestId | None = None  # the transfer that this takes back
+    reverses: RequestId | None = None
+    counted: tuple[int, int] | None = None
 
 
 class Settle(Request, frozen=True, kw_only=True, tag="settle"):

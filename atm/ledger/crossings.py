@@ -10,8 +10,19 @@ Each step may be done again and changes nothing then. The writer of the payer's 
 until the last is done, and whoever takes that lane after it goes on. So there is no moment at which money is
 lost or there twice: what `transit:` lacks over all lanes is what is held for transfers that have arrived.
 
-A reversal of such a transfer goes the other way by the same steps, from the lane of who received; it gives
-nothing back to the payer's daily limit, and cannot be carried out by an approval. No file, no clock.
+A reversal of such a transfer goes the other way by the same steps, from the lane of who received. What the
+transfer counted towards the payer's daily limit is given back when the reversal arrives: from then on it is
+certain. No file, no clock.
+
+If a reversal needs an approval, there are two requests, each with a receipt of its own that never changes:
+
+    reverse  `needs_approval`, at once and for ever, whatever comes of the approval
+    approve  none while the reversal is under way, which it carries out under its own id, as within a lane;
+             then `ok`, or why the reversal was refused where it should arrive
+
+Who approves, when, and whether the asker still may, is decided at the departure. The approval is used up when
+the reversal is settled, so `already_approved` is only said of what is done, and what was refused can be
+approved again. Until then, whoever would take back the same transfer, by an approval or not, is to ask again.
 """
 
 from __future__ import annotations
@@ -23,12 +34,13 @@ from msgspec import Struct
 from msgspec.structs import replace
 
 from atm.ledger.accounts import Account, PinNotHashed, exists, in_currency, may_move
-from atm.ledger.approvals import hold_back
+from atm.ledger.approvals import approved, hold_back, use_up
 from atm.ledger.commands import (
     AMOUNT_MINOR_MAX,
     BALANCE_MINOR_MAX,
     OK,
     OPEN_TRANSFER_US,
+    Approve,
     Arrive,
     BanksOwn,
     LaneCommand,
@@ -43,10 +55,11 @@ from atm.ledger.commands import (
 from atm.ledger.limits import Limits
 from atm.ledger.own_accounts import transit_of
 from atm.ledger.posting import Posting
-from atm.ledger.requests import contents_of, details_of, remark_of, same_contents
+from atm.ledger.requests import contents_of, details_of, named_in, remark_of, same_contents
 from atm.ledger.reversals import ARRIVED, note_reversal, planned
 from atm.ledger.roles import allowed, held
 from atm.ledger.rules import decide
+from atm.ledger.transfers import restore_limits
 from atm.ledger.unit_of_work import TOMBSTONE, HoldRecord, IdempotencyRecord, UnitOfWork
 from atm.ledger.withdrawals import all_there_is, may_pay, note_withdrawal, restore_limit
 
@@ -55,8 +68,8 @@ class OpenTransfer(Struct, frozen=True, kw_only=True, gc=False):
     """A transfer that has departed, of which is not known yet what came.
 
     `payer` has its account in this lane, `target` in another one. `amount` and `currency` are those of the
-    account, also where all there was is transferred. `counts`: it counts towards the payer's daily limit.
-    `time_us` is that of its departure, and `roles` are the actor's then, as a deed has them.
+    account, also where all there was is transferred. `counted` is as in `Arrive`, and `roles` are the actor's
+    at its departure, as a deed has them. `approval` is what carries the reversal out, under the same id.
     """
 
     command: Transfer | Reverse
@@ -65,9 +78,14 @@ class OpenTransfer(Struct, frozen=True, kw_only=True, gc=False):
     target: str
     amount: int
     currency: str | None
-    counts: bool
-    time_us: int
+    counted: tuple[int, int] | None = None
     roles: str = ""
+    approval: Approve | None = None
+
+    @property
+    def asked(self) -> Transfer | Reverse | Approve:
+        """The request that gets a receipt once it is settled."""
+        return self.command if self.approval is None else self.approval
 
     @property
     def arrival(self) -> Arrive:
@@ -82,6 +100,7 @@ class OpenTransfer(Struct, frozen=True, kw_only=True, gc=False):
             code=command.code,
             text=command.text,
             reverses=command.original if isinstance(command, Reverse) else None,
+            counted=self.counted,
         )
 
 
@@ -150,24 +169,33 @@ def decide_in_lane(
     unit.log_index, unit.time_us, unit.actor = log_index, time_us, logged.actor
     if isinstance(logged, LaneEntry):
         if isinstance(logged.command, Arrive):
-            return _arrive(unit, logged.command)
+            return _arrive(unit, transfers, logged.command)
         return _settle(unit, transfers, logged.command)
     command = logged.command
     if transfers and not isinstance(command, BanksOwn | NoteDeed):
         opened = transfers.get(command.id)
         if opened is not None:
-            if same_contents(contents_of(opened.command), contents_of(command, unit.pepper.generation)):
+            if same_contents(contents_of(opened.asked), contents_of(command, unit.pepper.generation)):
                 return opened
             return unit.receipt(command.id, Outcome.ID_REUSED, None)
-        if isinstance(command, Reverse) and transfers.concern(command.original):
-            return None
     if isinstance(command, Transfer) and not is_here(command.target):
         return _depart(unit, transfers, logged, command)
-    if isinstance(command, Reverse):
-        original = unit.records[command.original]
+    if isinstance(command, Reverse | Approve) and unit.records[command.id] is None:
+        name = _to_be_reversed(unit, command)
+        if name is not None and transfers.concern(name):
+            return None
+        original = None if name is None else unit.records[name]
         if original is not None and original.asked.op == ARRIVED:
             return _depart_back(unit, transfers, logged, command, original)
     return decide(unit, log_index, time_us, logged)
+
+
+def _to_be_reversed(unit: UnitOfWork, command: Reverse | Approve) -> str | None:
+    """Return the id of what the request takes back if it is carried out, None if that is nothing."""
+    if isinstance(command, Reverse):
+        return command.original
+    waiting = unit.records[command.request]
+    return named_in(waiting.asked, "original") if waiting and waiting.asked.op == "reverse" else None
 
 
 def _depart(
@@ -193,9 +221,10 @@ def _depart(
         target=command.target,
         amount=amount,
         currency=payer.currency,
-        counts=payer.transfers_from is not None,
-        time_us=unit.time_us,
+        counted=None if payer.transfers_from is None else (unit.log_index, unit.time_us),
     )
+    if transfer.counted is not None:
+        note_withdrawal(unit, payer, amount)
     _begin(unit, transfers, transfer, payer)
     return transfer
 
@@ -204,33 +233,39 @@ def _depart_back(
     unit: UnitOfWork,
     transfers: OpenTransfers,
     logged: LoggedCommand,
-    command: Reverse,
+    command: Reverse | Approve,
     original: IdempotencyRecord,
 ) -> LedgerReceipt | OpenTransfer | None:
-    """Hold what is to be taken back of a transfer that arrived here; or return the receipt, as `_depart`."""
-    if unit.records[command.id] is not None or not allowed(logged, "reverse", unit.role_changes):
+    """Hold what is to be taken back of a transfer that arrived here; or return the receipt, as `_depart`.
+
+    An approval takes back what was asked by somebody else, under its own id.
+    """
+    asked = contents_of(command)
+    reversal = command if isinstance(command, Reverse) else approved(unit, command)
+    if not isinstance(reversal, Reverse) or not allowed(logged, asked.op, unit.role_changes):
         return decide(unit, unit.log_index, unit.time_us, logged)
-    outcome, account, opposites = planned(unit, command, original)
+    outcome, account, opposites = planned(unit, reversal, original)
     amount = sum(posting.amount_minor for posting in opposites)
     if outcome is OK and account is not None:
         outcome = _may_leave(unit, transfers, account, amount)
-    outcome, account = hold_back(unit, logged, "reverse") or (outcome, account)
-    asked, roles = contents_of(command), held(logged, unit.role_changes)
+    outcome, account = hold_back(unit, logged, asked.op) or (outcome, account)
+    roles = held(logged, unit.role_changes)
     if outcome is not OK or account is None:
         receipt = unit.receipt(command.id, outcome, account)
         unit.keep_record(IdempotencyRecord(asked, logged.actor, receipt))
         unit.note_deed(logged, roles, asked, receipt)
         return receipt
+    arrived = details_of(original.asked)
     transfer = OpenTransfer(
-        command=command,
+        command=reversal,
         actor=logged.actor,
         payer=account.name,
-        target=str(details_of(original.asked)["payer"]),
+        target=str(arrived["payer"]),
         amount=amount,
         currency=account.currency,
-        counts=False,
-        time_us=unit.time_us,
+        counted=tuple(arrived["counted"]) if "counted" in arrived else None,
         roles=roles,
+        approval=command if isinstance(command, Approve) else None,
     )
     _begin(unit, transfers, transfer, account)
     return transfer
@@ -238,10 +273,7 @@ def _depart_back(
 
 def _begin(unit: UnitOfWork, transfers: OpenTransfers, transfer: OpenTransfer, payer: Account) -> None:
     """Hold the amount of a transfer that departs."""
-    amount, time_us = transfer.amount, transfer.time_us
-    if transfer.counts:
-        note_withdrawal(unit, payer, amount)
-    payer.held += amount
+    payer.held += transfer.amount
     if payer.active_holds is not None:
         payer.active_holds += 1
     unit.change_account(payer)
@@ -249,8 +281,8 @@ def _begin(unit: UnitOfWork, transfers: OpenTransfers, transfer: OpenTransfer, p
         HoldRecord(
             id=transfer.command.id,
             account=payer.name,
-            amount=amount,
-            time_us=time_us,
+            amount=transfer.amount,
+            time_us=unit.time_us,
             expires_us=OPEN_TRANSFER_US,
         )
     )
@@ -286,17 +318,17 @@ def _may_leave(unit: UnitOfWork, transfers: OpenTransfers, payer: Account, amoun
     return OK
 
 
-def _arrive(unit: UnitOfWork, command: Arrive) -> LedgerReceipt:
+def _arrive(unit: UnitOfWork, transfers: OpenTransfers, command: Arrive) -> LedgerReceipt:
     """Credit the receiver, or refuse it for ever; return the receipt, the first one if it has arrived before.
 
-    Who may transfer was decided where it departed.
+    Who may transfer was decided where it departed. An id that is under way from here is in use.
     """
     asked = contents_of(command)
     receiver = unit.accounts[command.account]
     first = unit.records[command.id]
-    if first is not None:
-        if same_contents(first.asked, asked) or first.asked.op == TOMBSTONE:
-            return first.receipt
+    if first is not None and (same_contents(first.asked, asked) or first.asked.op == TOMBSTONE):
+        return first.receipt
+    if first is not None or command.id in transfers:
         return unit.receipt(command.id, Outcome.ID_REUSED, receiver)
     is_correction = command.reverses is not None  # a frozen account can be corrected, whatever its ceiling
     outcome = exists(receiver) if is_correction else may_move(receiver)
@@ -307,6 +339,8 @@ def _arrive(unit: UnitOfWork, command: Arrive) -> LedgerReceipt:
         limits = None if receiver.ceiling is None or is_correction else Limits(unit.time_us)
         posting = Posting(transit.name, receiver.name, command.amount)
         outcome = unit.move(command.id, [posting], limits=limits, remark=remark_of(command))
+        if outcome is OK and is_correction and command.counted is not None:
+            restore_limits(unit, [posting], *command.counted)
     receipt = unit.receipt(command.id, outcome, receiver)
     unit.keep_record(IdempotencyRecord(asked, unit.actor, receipt))
     return receipt
@@ -321,7 +355,7 @@ def _settle(unit: UnitOfWork, transfers: OpenTransfers, command: Settle) -> Ledg
         return record.receipt
     transfers.end(command.id)
     unit.actor = transfer.actor
-    asked, outcome = transfer.command, command.outcome
+    carried_out, outcome = transfer.command, command.outcome
     payer, hold = unit.known_account(transfer.payer), unit.holds[command.id]
     assert hold is not None, f"nothing is held for the transfer {command.id}"
     assert hold.state == "active", f"what is held for the transfer {command.id} is {hold.state}"
@@ -334,23 +368,25 @@ def _settle(unit: UnitOfWork, transfers: OpenTransfers, command: Settle) -> Ledg
     if outcome is OK:
         hold.state, hold.posted = "posted", hold.amount
         posting = Posting(payer.name, _transit(unit, transfer.currency).name, hold.amount)
-        moved = unit.move(command.id, [posting], overdraft=True, remark=remark_of(asked))
+        moved = unit.move(command.id, [posting], overdraft=True, remark=remark_of(carried_out))
         assert moved is OK, f"{command.id} has arrived, and cannot be paid out: {moved}"
         if payer.balance < 0:  # paid out meanwhile, late, over what was held
             unit.note_exception("overdrawn")
-        if isinstance(asked, Reverse):
-            note_reversal(unit, asked, hold.amount)
-        elif asked.all:
+        if isinstance(carried_out, Reverse):
+            note_reversal(unit, carried_out, hold.amount)
+        elif carried_out.all:
             unit.details["moved"] = hold.amount
+        if transfer.approval is not None:
+            use_up(unit, transfer.approval)
     else:
         hold.state = "voided"
-        if transfer.counts:
-            restore_limit(unit, payer, hold.amount, transfer.time_us)
+        if transfer.counted is not None and isinstance(carried_out, Transfer):
+            restore_limit(unit, payer, hold.amount, hold.time_us)
+    asked = contents_of(transfer.asked)
     receipt = unit.receipt(command.id, outcome, payer)
-    unit.keep_record(IdempotencyRecord(contents_of(asked), transfer.actor, receipt))
-    if isinstance(asked, Reverse):
-        logged = LoggedCommand(transfer.actor, asked)
-        unit.note_deed(logged, transfer.roles, contents_of(asked), receipt)
+    unit.keep_record(IdempotencyRecord(asked, transfer.actor, receipt))
+    if isinstance(carried_out, Reverse):
+        unit.note_deed(LoggedCommand(transfer.actor, transfer.asked), transfer.roles, asked, receipt)
     return receipt
 
 

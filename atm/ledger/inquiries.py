@@ -57,8 +57,10 @@ OP = """case op when 'approve' then (select asked.op from receipt as asked
 # Of a transfer between lanes, who it came from or went to, in place of the account `transit:`.
 OTHER = """case when substr({other}, 1, 8) = 'transit:' then
     coalesce(json_extract(receipt.details, '$.payer'), json_extract(receipt.details, '$.target'),
-        (select json_extract(reversed.details, '$.payer') from receipt as reversed
-        where reversed.request_id = json_extract(receipt.details, '$.original')))
+        (select json_extract(reversed.details, '$.payer') from receipt as asked join receipt as reversed
+        on reversed.request_id = json_extract(asked.details, '$.original')
+        where asked.request_id = case receipt.op when 'approve'
+            then json_extract(receipt.details, '$.request') else receipt.request_id end))
     else {other} end"""
 LINE = f"""posting, journal.time_us, {OP}, journal.request_id, {{account}}, {OTHER},
     {{sign}} journal.amount, {{balance}}, kind, {{{{besides}}}}"""

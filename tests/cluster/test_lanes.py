@@ -348,6 +348,13 @@ def test_approval_limits_and_roles_count_in_all_lanes_soon_and_an_approval_finds
                 assert other.approve(asked.request_id).outcome == "ok"
                 assert other.approve(asked.request_id).outcome == "already_approved"
                 assert balance(ann, account) == 0
+            ann.credit(IN_LANE[0], 9).check()
+            between = ann.reverse(ann.transfer(IN_LANE[0], IN_LANE[1], 9).request_id)
+            assert between.outcome == "needs_approval"
+            assert (balance(ann, IN_LANE[0]), balance(ann, IN_LANE[1])) == (0, 9)
+            assert other.approve(between.request_id).outcome == "ok"
+            assert other.approve(between.request_id).outcome == "already_approved"
+            assert (balance(ann, IN_LANE[0]), balance(ann, IN_LANE[1])) == (9, 0)
             assert ann.ask(RevokeRole(id=new_request_id(), name="bob", role="operator")).outcome == "ok"
             time.sleep(SOON_S)
             for account in IN_LANE:

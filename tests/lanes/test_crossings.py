@@ -6,18 +6,25 @@ import random
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from contextlib import closing
+from pathlib import Path
 
 import psycopg
 import pytest
 
+from atm.identity import Role
 from atm.lanes.bank import open_bank
 from atm.lanes.books import copied_lanes
 from atm.lanes.engine import EngineConnection
+from atm.lanes.halves import differences
 from atm.lanes.lane_ledger import LaneLedger
 from atm.lanes.share import lane_of
+from atm.ledger.accounts import DAY_US
 from atm.ledger.audit.auditing import audit
 from atm.ledger.commands import (
     BANK,
+    LOCAL,
+    OK,
+    Deeds,
     Expire,
     Holds,
     LedgerReceipt,
@@ -31,6 +38,7 @@ from atm.ledger.commands import (
 )
 from atm.ledger.crossings import LaneEntry, OpenTransfer
 from atm.ledger.posting import NO_HASH
+from tests.lanes.lanes_in_memory import Bank as InMemory
 from tests.support.entries import command as asked
 from tests.support.entries import logged
 from tests.support.postgresql import new_database
@@ -64,9 +72,9 @@ class Bank:
         self.lanes[lane].close()
         self.lanes[lane] = LaneLedger(self.url, lane, "5001")
 
-    def do(self, lane: int, line: str) -> Came:
+    def do(self, lane: int, line: str, actor: str = LOCAL, *roles: Role) -> Came:
         """Decide and write a command in a lane."""
-        return self._apply(lane, logged(asked(line)))
+        return self._apply(lane, logged(asked(line), actor, *roles))
 
     def expire(self, lane: int) -> None:
         """End what is due in a lane."""
@@ -395,6 +403,284 @@ def test_a_refused_transfer_cannot_be_reversed(bank: Bank) -> None:
     bank.ask(f"f1 freeze {BOB}")
     bank.ask(f"t1 transfer {ANN} {BOB} 200")
     assert reverse(bank, "r1 reverse t1") == "original_not_found"
+
+
+def test_a_reversal_that_was_decided_is_told_again_while_another_is_under_way(bank: Bank) -> None:
+    bank.ask(f"t1 transfer {ANN} {BOB} 200")
+    assert reverse(bank, "r1 reverse t1 50") == "ok"
+    first = bank.do(1, "r1 reverse t1 50")
+    opened = bank.do(1, "r2 reverse t1 50")
+    assert isinstance(opened, OpenTransfer)
+    assert bank.do(1, "r1 reverse t1 50") == first
+    bank.finish(opened)
+
+
+def test_an_id_that_is_under_way_in_both_directions_is_refused_in_both(bank: Bank) -> None:
+    bank.ask(f"c1 credit {BOB} 100")
+    there, back = bank.do(0, f"t1 transfer {ANN} {BOB} 200"), bank.do(1, f"t1 transfer {BOB} {ANN} 70")
+    assert isinstance(there, OpenTransfer)
+    assert isinstance(back, OpenTransfer)
+    refused = bank.arrive(there)
+    assert refused.outcome == "id_reused"
+    assert bank.settle(there, refused).outcome == "id_reused"
+    assert bank.finish(back).outcome == "id_reused"
+    assert bank.arrive(there).outcome == "id_reused", "for ever"
+    assert (bank.amounts(ANN), bank.amounts(BOB), bank.transit()) == ((500, 500), (100, 100), 0)
+
+
+# -- daily limits ------------------------------------------------------------------------------------------
+
+
+def test_a_reversal_gives_back_what_counts_towards_the_daily_limit_in_parts_once_it_has_arrived(
+    bank: Bank,
+) -> None:
+    bank.ask(f"m1 set_limit {ANN} 300 transfers")
+    assert bank.ask(f"t1 transfer {ANN} {BOB} 200") == "ok"
+    opened = bank.do(1, "r1 reverse t1 50")
+    assert isinstance(opened, OpenTransfer)
+    assert bank.ask(f"d1 debit {ANN} 101") == "limit_exceeded", "it is not certain yet"
+    arrived = bank.arrive(opened)
+    assert bank.arrive(opened) == arrived
+    assert bank.ask(f"d2 debit {ANN} 151") == "limit_exceeded"
+    assert bank.ask(f"d3 debit {ANN} 150") == "ok"
+    bank.settle(opened, arrived)
+    assert bank.ask(f"d4 debit {ANN} 1") == "limit_exceeded"
+    assert reverse(bank, "r2 reverse t1") == "ok"
+    assert bank.ask(f"d5 debit {ANN} 150") == "ok"
+    assert bank.ask(f"d6 debit {ANN} 1") == "limit_exceeded"
+
+
+def test_what_did_not_count_is_not_given_back(bank: Bank) -> None:
+    """It departed before transfers counted, and what was paid out beside it counts."""
+    bank.ask(f"m1 set_limit {ANN} 300")
+    opened = bank.do(0, f"t1 transfer {ANN} {BOB} 200")
+    assert isinstance(opened, OpenTransfer)
+    bank.ask(f"m2 set_limit {ANN} 300 transfers")
+    bank.finish(opened)
+    assert bank.ask(f"d1 debit {ANN} 300") == "ok"
+    assert reverse(bank, "r1 reverse t1") == "ok"
+    assert bank.ask(f"d2 debit {ANN} 1") == "limit_exceeded"
+
+
+def test_what_counted_yesterday_is_not_given_back_today_though_it_arrived_today(bank: Bank) -> None:
+    bank.ask(f"m1 set_limit {ANN} 200 transfers")
+    bank.now_us = (bank.now_us // DAY_US + 1) * DAY_US - 1500
+    opened = bank.do(0, f"t1 transfer {ANN} {BOB} 200")
+    assert isinstance(opened, OpenTransfer)
+    bank.finish(opened)
+    assert bank.now_us % DAY_US < DAY_US // 2
+    assert bank.ask(f"d1 debit {ANN} 200") == "ok"
+    assert reverse(bank, "r1 reverse t1") == "ok"
+    assert bank.ask(f"d2 debit {ANN} 1") == "limit_exceeded"
+
+
+def test_a_reversal_that_is_refused_gives_nothing_back(bank: Bank) -> None:
+    bank.ask(f"m1 set_limit {ANN} 200 transfers")
+    bank.ask(f"t1 transfer {ANN} {BOB} 200")
+    bank.ask(f"r1 credit {ANN} 1")  # the reversal's id, in this lane
+    assert reverse(bank, "r1 reverse t1") == "id_reused"
+    assert bank.ask(f"d1 debit {ANN} 1") == "limit_exceeded"
+
+
+# -- a second person ---------------------------------------------------------------------------------------
+
+TELLER, OPERATOR, ADMIN = Role.TELLER, Role.OPERATOR, Role.ADMIN
+
+
+@pytest.fixture
+def asked_back(bank: Bank) -> Bank:
+    """Return a bank where tim has asked for the reversal of a transfer of 200, which needs an approval."""
+    assert told(bank.do(1, "n1 set_approval_limit reverse 100", "ada", ADMIN)) == "ok"
+    bank.ask(f"t1 transfer {ANN} {BOB} 200")
+    assert told(bank.do(1, "r1 reverse t1", "tim", TELLER)) == "needs_approval"
+    return bank
+
+
+def told(came: Came) -> str:
+    """Return the outcome, `unknown` without a receipt."""
+    return str(came.outcome) if isinstance(came, LedgerReceipt) else "unknown"
+
+
+def approve(bank: Bank, request_id: str) -> OpenTransfer:
+    """Have olga approve what tim asked; return what has departed."""
+    came = bank.do(1, f"{request_id} approve r1", "olga", OPERATOR)
+    assert isinstance(came, OpenTransfer)
+    return came
+
+
+def test_an_approval_carries_a_reversal_out_once_and_each_request_has_its_own_receipt(
+    asked_back: Bank,
+) -> None:
+    bank = asked_back
+    assert (bank.amounts(ANN), bank.amounts(BOB)) == ((300, 300), (200, 200))
+    opened = approve(bank, "a1")
+    arrived = bank.arrive(opened)
+    assert (bank.amounts(ANN), bank.amounts(BOB), bank.transit()) == ((500, 500), (200, 0), -200)
+    assert told(bank.do(1, "r1 reverse t1", "tim", TELLER)) == "needs_approval"
+    assert bank.do(1, "a1 approve r1", "olga", OPERATOR) == opened
+    assert told(bank.do(1, "a1 approve r2", "olga", OPERATOR)) == "id_reused"
+    assert bank.do(1, "a2 approve r1", "olga", OPERATOR) is None, "not known yet whether it is done"
+    assert bank.do(1, "r2 reverse t1", "tim", TELLER) is None
+    assert approved_by(bank) is None
+    receipt = bank.settle(opened, arrived)
+    assert (receipt.id, receipt.outcome, receipt.balance) == ("a1", "ok", 0)
+    assert bank.do(1, "a1 approve r1", "olga", OPERATOR) == receipt
+    assert told(bank.do(1, "r1 reverse t1", "tim", TELLER)) == "needs_approval"
+    assert told(bank.do(1, "a2 approve r1", "olga", OPERATOR)) == "already_approved"
+    assert told(bank.do(1, "r2 reverse t1", "tim", TELLER)) == "already_reversed"
+    assert (bank.amounts(ANN), bank.amounts(BOB), bank.transit()) == ((500, 500), (0, 0), 0)
+    assert approved_by(bank) == "a1"
+    for lane in (0, 1):
+        assert told(bank.do(lane, "r3 reverse a1")) == "original_not_found"
+
+
+def approved_by(bank: Bank) -> str | None:
+    """Return what a lookup of the reversal says."""
+    [found] = bank.lanes[1].commit([Lookup(id="l", request_id="r1")])
+    assert (found.outcome, found.actor) == ("needs_approval", "tim")
+    return found.approved_by
+
+
+def test_books_tell_who_asked_and_who_approved(asked_back: Bank) -> None:
+    bank = asked_back
+    bank.finish(approve(bank, "a1"))
+    assert lines(bank, BOB)[0] == ("reverse", "a1", ANN, -200)
+    assert lines(bank, ANN)[0] == ("reverse", "a1", BOB, 200)
+    [original, approval, deeds] = bank.lanes[1].commit(
+        [Lookup(id="l", request_id="t1"), Lookup(id="l", request_id="a1"), Deeds(id="d")]
+    )
+    assert (original.reversed_by, original.taken_back) == ("a1", 200)
+    assert approval.actor == "olga"
+    assert [(each.actor, each.roles, each.op, each.target, each.outcome) for each in deeds.deeds or ()] == [
+        ("olga", "operator", "approve", "r1", "ok"),
+        ("tim", "teller", "reverse", None, "needs_approval"),
+        ("ada", "admin", "set_approval_limit", "reverse", "ok"),
+    ]
+    [arrival] = bank.lanes[0].commit([Lookup(id="l", request_id="a1")])
+    assert arrival.actor == "olga"
+
+
+@pytest.mark.parametrize("step", range(4))
+@pytest.mark.parametrize("lane", [0, 1])
+def test_a_writer_is_killed_after_any_step_of_an_approval_and_it_is_carried_out_once(
+    asked_back: Bank, lane: int, step: int
+) -> None:
+    bank = asked_back
+
+    def killed_after(this: int) -> None:
+        if this == step:
+            bank.kill(lane)
+
+    killed_after(0)
+    approve(bank, "a1")
+    killed_after(1)
+    [opened] = bank.lanes[1].open_transfers
+    arrived = bank.arrive(opened)
+    killed_after(2)
+    [opened] = bank.lanes[1].open_transfers
+    assert bank.arrive(opened) == arrived
+    receipt = bank.settle(opened, arrived)
+    killed_after(3)
+    assert bank.settle(opened, arrived) == receipt
+    assert bank.do(1, "a1 approve r1", "olga", OPERATOR) == receipt
+    assert told(bank.do(1, "a2 approve r1", "olga", OPERATOR)) == "already_approved"
+    assert (bank.amounts(ANN), bank.amounts(BOB), bank.transit()) == ((500, 500), (0, 0), 0)
+    assert approved_by(bank) == "a1"
+
+
+def test_what_is_refused_where_it_arrives_is_released_and_can_be_approved_again(asked_back: Bank) -> None:
+    bank = asked_back
+    bank.ask(f"a1 credit {ANN} 1")  # the approval's id, in the lane where it should arrive
+    assert bank.finish(approve(bank, "a1")).outcome == "id_reused"
+    assert bank.amounts(BOB) == (200, 200)
+    assert told(bank.do(1, "a1 approve r1", "olga", OPERATOR)) == "id_reused"
+    assert approved_by(bank) is None
+    [page] = bank.lanes[1].commit([Deeds(id="d", limit=1)])
+    assert [(each.op, each.outcome) for each in page.deeds or ()] == [("approve", "id_reused")]
+    assert bank.finish(approve(bank, "a2")).outcome == "ok"
+    assert approved_by(bank) == "a2"
+    assert (bank.amounts(ANN), bank.amounts(BOB)) == ((501, 501), (0, 0))
+
+
+def test_an_approval_that_was_reversed_before_it_arrived_is_declined(asked_back: Bank) -> None:
+    bank = asked_back
+    opened = approve(bank, "a1")
+    assert bank.do(1, "x1 reverse a1") is None, "it is under way"
+    assert told(bank.do(0, "x1 reverse a1")) == "original_not_found"
+    assert bank.finish(opened).outcome == "already_reversed"
+    assert bank.amounts(BOB) == (200, 200)
+    assert bank.finish(approve(bank, "a2")).outcome == "ok"
+
+
+def test_the_rules_of_the_approvals_day_decide_between_lanes_too(asked_back: Bank) -> None:
+    bank = asked_back
+    for line, actor, role, outcome in (
+        ("x1 approve r1", "tom", TELLER, "not_allowed"),
+        ("x2 approve r1", "tim", OPERATOR, "not_allowed"),  # who asked
+        ("x3 approve r9", "olga", OPERATOR, "original_not_found"),
+    ):
+        assert told(bank.do(1, line, actor, role)) == outcome
+    bank.ask(f"d1 debit {BOB} 1")
+    for _ in range(2):
+        assert told(bank.do(1, "x4 approve r1", "olga", OPERATOR)) == "insufficient_funds"
+    bank.ask(f"c1 credit {BOB} 1")
+    bank.now_us += DAY_US
+    assert told(bank.do(1, "x5 approve r1", "olga", OPERATOR)) == "approval_expired"
+    assert (bank.amounts(ANN), bank.amounts(BOB)) == ((300, 300), (200, 200))
+
+
+def test_what_is_settled_since_the_lanes_were_copied_is_whole(asked_back: Bank, tmp_path: Path) -> None:
+    bank = asked_back
+    opened = approve(bank, "a1")
+    arrived = bank.arrive(opened)
+    with copied_lanes(bank.url) as copies:
+        bank.settle(opened, arrived)
+        assert differences([bank.url], [(each.lane, each.path) for each in copies], tmp_path) == []
+
+
+def test_a_half_of_an_approval_that_was_taken_out_by_hand_is_named() -> None:
+    with closing(Bank()) as damaged:
+        for account in (ANN, BOB):
+            damaged.ask(f"open-{account} open {account}")
+        damaged.ask(f"c0 credit {ANN} 500")
+        damaged.do(1, "n1 set_approval_limit reverse 100", "ada", ADMIN)
+        damaged.ask(f"t1 transfer {ANN} {BOB} 200")
+        damaged.do(1, "r1 reverse t1", "tim", TELLER)
+        damaged.finish(approve(damaged, "a1"))
+        with psycopg.connect(damaged.url) as connection:
+            for table in ("journal", "receipt"):
+                connection.execute(f"delete from atm.{table} where lane = 0 and request_id = 'a1'".encode())
+            connection.execute(
+                b"""update atm.lane set journal_hash =
+                (select hash from atm.journal where lane = 0 order by posting desc limit 1) where lane = 0"""
+            )
+        with copied_lanes(damaged.url) as copies:
+            told = "transfer a1: 200 was paid to another lane, and none has credited it"
+            assert told in copies[1].problems
+
+
+def test_a_half_is_missed_though_its_id_was_used_between_two_other_lanes_too(tmp_path: Path) -> None:
+    bank = InMemory(4)
+    names = [next(name for n in range(100) if lane_of(name := f"a{n}", 4) == lane) for lane in range(4)]
+    for name in names:
+        bank.ask("local", f"o-{name} open {name}")
+        bank.ask("local", f"c-{name} credit {name} 500")
+    bank.ask("local", f"t1 transfer {names[0]} {names[1]} 200", finish=True)
+    bank.ask("local", f"t1 transfer {names[2]} {names[3]} 50")
+    bank.lanes[2].decide(bank.now_us + 1, LaneEntry(BANK, Settle(id="t1", outcome=OK)))
+    copies = [(number, tmp_path / f"{number}.db") for number in range(4)]
+    for number, path in copies:
+        bank.lanes[number].write(path)
+    assert differences([], copies, tmp_path) == [
+        (2, "transfer t1: 50 was paid to another lane, and none has credited it")
+    ]
+
+
+def test_what_was_approved_in_time_is_carried_out_however_late_it_arrives(asked_back: Bank) -> None:
+    bank = asked_back
+    opened = approve(bank, "a1")
+    bank.now_us += 2 * DAY_US
+    assert bank.finish(opened).outcome == "ok"
 
 
 def test_each_step_is_done_once_however_often_it_is_asked_for(bank: Bank) -> None:

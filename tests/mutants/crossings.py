@@ -6,13 +6,14 @@ from tests.mutants.edit import Edit
 from tests.mutants.mutant import Mutant
 
 RULES = "tests/lanes/test_crossings.py::"
+AT_RANDOM = "tests/lanes/test_lanes_at_random.py::"
 DRIVEN = "tests/server/test_departures.py::"
 
 CROSSINGS = (
     Mutant(
         name="nothing held for a departure",
         what="what is under way to another lane can be paid out a second time",
-        edits=(Edit("crossings:_begin", "payer_.held += amount_", "pass"),),
+        edits=(Edit("crossings:_begin", "payer_.held += transfer_.amount", "pass"),),
         caught_by=RULES + "test_while_it_is_under_way_its_amount_is_held_and_nobody_else_has_it",
     ),
     Mutant(
@@ -48,7 +49,7 @@ CROSSINGS = (
     Mutant(
         name="a released transfer stays counted",
         what="a transfer that was refused counts towards the daily limit",
-        edits=(Edit("crossings:_settle", "transfer_.counts", "False"),),
+        edits=(Edit("crossings:_settle", "transfer_.counted is not None", "False"),),
         caught_by=RULES + "test_what_is_released_does_not_count_towards_the_daily_limit",
     ),
     Mutant(
@@ -74,6 +75,97 @@ CROSSINGS = (
         what="a reversal begins while one is under way, and both together take back more than there was",
         edits=(Edit("OpenTransfers.concern", "any(...)", "False"),),
         caught_by=RULES + "test_a_transfer_is_taken_back_in_parts_from_who_has_it",
+    ),
+    Mutant(
+        name="a decided reversal is to be asked again",
+        what="a reversal that was decided departs again, or is not told while another is under way",
+        edits=(Edit("decide_in_lane", "unit_.records[command_.id] is None", "True"),),
+        caught_by=RULES + "test_a_reversal_that_was_decided_is_told_again_while_another_is_under_way",
+    ),
+    Mutant(
+        name="an id under way in both directions",
+        what="a transfer arrives under the id of one that is under way from there: that id has two receipts",
+        edits=(Edit("crossings:_arrive", "command_.id in transfers_", "False"),),
+        caught_by=RULES + "test_an_id_that_is_under_way_in_both_directions_is_refused_in_both",
+    ),
+    Mutant(
+        name="the same in any order",
+        what="likewise, and only requests at random notice",
+        edits=(Edit("crossings:_arrive", "command_.id in transfers_", "False"),),
+        caught_by=AT_RANDOM + "test_whatever_is_asked_and_lost_no_cent_is_lost_and_each_id_has_one_outcome",
+    ),
+    Mutant(
+        name="nothing given back to the daily limit",
+        what="a transfer to another lane that was taken back still counts towards the daily limit",
+        edits=(Edit("crossings:_arrive", "restore_limits(...)", "pass"),),
+        caught_by=RULES
+        + "test_a_reversal_gives_back_what_counts_towards_the_daily_limit_in_parts_once_it_has_arrived",
+    ),
+    Mutant(
+        name="given back as of its arrival",
+        what="what counted towards yesterday's limit is given back to today's",
+        edits=(
+            Edit(
+                "crossings:_arrive",
+                "restore_limits(unit_, postings_, *command_.counted)",
+                "restore_limits(unit_, postings_, unit_.log_index, unit_.time_us)",
+            ),
+        ),
+        caught_by=RULES + "test_what_counted_yesterday_is_not_given_back_today_though_it_arrived_today",
+    ),
+    Mutant(
+        name="transfers to other lanes always count",
+        what="a transfer counts towards a daily limit that is one for withdrawals alone",
+        edits=(
+            Edit(
+                "crossings:_depart",
+                "None if payer_.transfers_from is None else (unit_.log_index, unit_.time_us)",
+                "(unit_.log_index, unit_.time_us)",
+            ),
+        ),
+        caught_by=RULES + "test_what_did_not_count_is_not_given_back",
+    ),
+    Mutant(
+        name="an approval between lanes is not used up",
+        what="a reversal that was approved and done can be approved again",
+        edits=(Edit("crossings:_settle", "use_up(...)", "pass"),),
+        caught_by=RULES + "test_an_approval_carries_a_reversal_out_once_and_each_request_has_its_own_receipt",
+    ),
+    Mutant(
+        name="an approval used up by its departure",
+        what="what was refused where it should arrive cannot be approved again",
+        edits=(
+            Edit(
+                "crossings:_depart_back",
+                "_begin(unit_, transfers_, transfer_, account_)",
+                "use_up(unit_, transfer_.approval)\n_begin(unit_, transfers_, transfer_, account_)",
+            ),
+        ),
+        caught_by=RULES + "test_what_is_refused_where_it_arrives_is_released_and_can_be_approved_again",
+    ),
+    Mutant(
+        name="an approval's receipt of a reversal",
+        what="an approval that is asked for again is told id_reused, and the reversal has two receipts",
+        edits=(
+            Edit(
+                "OpenTransfer.asked",
+                "self.command if self.approval is None else self.approval",
+                "self.command",
+            ),
+        ),
+        caught_by=RULES + "test_an_approval_carries_a_reversal_out_once_and_each_request_has_its_own_receipt",
+    ),
+    Mutant(
+        name="approvals between lanes by anybody",
+        what="a teller approves the reversal of a transfer to another lane",
+        edits=(Edit("crossings:_depart_back", "not allowed(...)", "False"),),
+        caught_by=RULES + "test_the_rules_of_the_approvals_day_decide_between_lanes_too",
+    ),
+    Mutant(
+        name="an approval does not wait",
+        what="two approvals of one reversal are under way, and both take back",
+        edits=(Edit("_to_be_reversed", 'waiting_.asked.op == "reverse"', "False"),),
+        caught_by=RULES + "test_an_approval_carries_a_reversal_out_once_and_each_request_has_its_own_receipt",
     ),
     Mutant(
         name="a reversal between lanes is not noted",

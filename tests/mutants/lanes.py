@@ -202,4 +202,11 @@ LANES = (
         edits=(Edit("LaneEvents.on_tick", "self._seen().lanes", "()"),),
         caught_by=EVENTS + "test_whose_silence_let_a_lane_be_taken_is_told_although_both_come_within_a_tick",
     ),
+    Mutant(
+        name="a lane's time stands still",
+        what="two commands have one time: what was paid before a limit was set seems to count towards it",
+        edits=(Edit("LaneWorker._executed", "ledger_.time_us + 1", "ledger_.time_us"),),
+        caught_by="tests/server/test_lane_worker.py::"
+        "test_no_two_commands_have_the_same_time_though_the_clock_stands_still",
+    ),
 )

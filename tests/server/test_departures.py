@@ -11,13 +11,15 @@ from threading import Condition, Thread
 import psycopg
 import pytest
 
+from atm.identity import Role
 from atm.lanes.bank import open_bank
 from atm.lanes.books import copied_lanes
 from atm.lanes.engine import EngineConnection
 from atm.lanes.lane_ledger import LaneLedger
 from atm.lanes.share import lane_of
 from atm.ledger.audit.auditing import audit
-from atm.ledger.commands import Credit, Open, Query, Transfer
+from atm.ledger.commands import Approve, Credit, Open, Query, Reverse, SetApprovalLimit, Transfer
+from atm.permissions import bits_of
 from atm.server.group.inbox import PendingRequest
 from atm.server.lanes import departures, lane_worker
 from atm.server.lanes.lane_worker import Answered, LaneWorker
@@ -112,10 +114,13 @@ class Bank:
         for answered in answers:
             answered.pending.channel.reply(answered.pending.number, answered.payload)
 
-    def ask(self, account: str, request: QueuedRequest) -> Reply | ErrorReply:
+    def ask(
+        self, account: str, request: QueuedRequest, actor: str = "local", *roles: Role
+    ) -> Reply | ErrorReply:
         """Return the reply to one try."""
         client = Client()
-        self.put(account, PendingRequest(client, 1, request, encode(request), "local"))
+        bits = bits_of(frozenset(roles))
+        self.put(account, PendingRequest(client, 1, request, encode(request), actor, roles=bits))
         return client.wait()
 
     def decided(self, account: str, request: QueuedRequest) -> Reply:
@@ -189,6 +194,28 @@ def test_a_lane_that_does_not_answer_leaves_it_unknown_and_it_is_done_when_it_do
     bank.cut.clear()
     wait_until(lambda: bank.balance(BOB) == 10_300)
     assert bank.decided(ANN, transfer).balance == 9_700
+
+
+def test_an_approval_is_answered_once_the_reversal_has_arrived(
+    bank: Bank, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(departures, "CLIENT_S", 0.3)
+    monkeypatch.setattr(departures, "ANSWER_S", 0.5)
+    bank.decided(ANN, Transfer(id="t1", account=ANN, target=BOB, amount=300))
+    bank.decided(BOB, SetApprovalLimit(id="n1", limited="reverse", amount=100))
+    reverse, approve = Reverse(id="r1", original="t1"), Approve(id="a1", request="r1")
+    bank.cut.add(ANN)
+    for _ in range(2):
+        assert bank.ask(BOB, reverse, "tim", Role.TELLER).outcome == "needs_approval"
+        assert bank.ask(BOB, approve, "olga", Role.OPERATOR).outcome == "unknown"
+    again = Approve(id="a2", request="r1")
+    assert bank.ask(BOB, again, "otto", Role.OPERATOR).outcome == "unknown"
+    bank.take(1, lane_of(BOB, LANES))
+    bank.cut.clear()
+    wait_until(lambda: bank.ask(BOB, approve, "olga", Role.OPERATOR).outcome == "ok")
+    assert bank.ask(BOB, again, "otto", Role.OPERATOR).outcome == "already_approved"
+    assert bank.ask(BOB, reverse, "tim", Role.TELLER).outcome == "needs_approval"
+    assert (bank.balance(ANN), bank.balance(BOB)) == (10_000, 10_000)
 
 
 def test_who_takes_the_lane_ends_what_had_departed_though_nobody_asks(bank: Bank) -> None:

@@ -41,6 +41,7 @@ class FakeLedger:
         self.closed = False
         self.open_transfers: list[OpenTransfer] = []
         self._batch: list[str] = []
+        self.times_us: list[int] = []
 
     @property
     def applied_index(self) -> int:
@@ -48,6 +49,8 @@ class FakeLedger:
 
     def decide(self, batch: Sequence[tuple[int, LoggedCommand]]) -> list[LedgerReceipt | None]:
         self._batch = [logged.command.id for _, logged in batch]  # type: ignore[union-attr]
+        self.times_us += [time_us for time_us, _ in batch]
+        self.time_us = self.times_us[-1]
         return [
             LedgerReceipt(id=each, outcome=OK, balance=1, available=1, log_index=1, time_us=1)
             for each in self._batch
@@ -224,6 +227,16 @@ def test_a_worker_without_the_lane_refuses_what_comes() -> None:
     bank.take()
     bank.worker.lose(99)
     assert bank.ask(credit("c2")) == {"c2": "unavailable"}
+    bank.worker.stop(5)
+
+
+def test_no_two_commands_have_the_same_time_though_the_clock_stands_still() -> None:
+    """By their times the rules tell what counted towards a limit before it was set."""
+    bank = Bank()
+    bank.take()
+    for first in (0, 3):
+        bank.ask(*[credit(f"c{number}") for number in range(first, first + 3)])
+    assert bank.ledgers[-1].times_us == [1, 2, 3, 4, 5, 6]
     bank.worker.stop(5)
 
 

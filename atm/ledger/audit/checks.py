@@ -83,7 +83,7 @@ CHECKS = (
             (select iif(op = 'post', {said("receipt", "hold")}, receipt.request_id) as hold_id,
                 sum(journal.amount) as paid from receipt
             join journal on posting = receipt.log_index * 64 and journal.request_id = receipt.request_id
-            where op in ('post', 'transfer', 'reverse') group by hold_id)
+            where op in ('post', 'transfer', 'reverse', 'approve') group by hold_id)
             on hold_id = request_id
         where posted is not coalesce(paid, 0)""",
     ),
@@ -94,8 +94,8 @@ CHECKS = (
             (select {said("receipt", "hold")} as hold_id, sum(amount) as more from receipt
             where op = 'raise_hold' and outcome = 'ok' group by hold_id)
             on hold_id = hold.request_id
-        where op not in ('hold', 'transfer', 'reverse')
-        or op <> 'reverse' and receipt.account is not hold.account
+        where op not in ('hold', 'transfer', 'reverse', 'approve')
+        or op in ('hold', 'transfer') and receipt.account is not hold.account
         or op = 'hold' and (outcome <> 'ok' or receipt.amount + coalesce(more, 0) is not hold.amount
             or receipt.time_us <> hold.time_us)
         or op <> 'hold' and (state is not iif(outcome = 'ok', 'posted', 'voided')
@@ -225,7 +225,8 @@ DEED_CHECKS = (
     ),
 )
 
-# Of requests that needed an approval, likewise. A day of log time is the longest that one may wait.
+# Of requests that needed an approval, likewise. A day of log time is the longest that one may wait; what goes
+# to another lane was approved when its amount was held.
 APPROVAL_CHECKS = (
     Check(
         "approval of {0}: its receipt says {1} by {2}, {3}",
@@ -254,9 +255,10 @@ APPROVAL_CHECKS = (
     ),
     Check(
         "approval of {0}: it was asked for at {1} and approved at {2}",
-        """select approval.request_id, asked_us, time_us from approval
-        join receipt on approved_by = receipt.request_id
-        where time_us not between asked_us + 1 and asked_us + 86400000000""",
+        """select approval.request_id, asked_us, coalesce(hold.time_us, receipt.time_us) as approved_us
+        from approval join receipt on approved_by = receipt.request_id
+        left join hold on approved_by = hold.request_id
+        where approved_us not between asked_us + 1 and asked_us + 86400000000""",
     ),
     Check(
         "receipt of {0}: its approval of {1} is ok, but it is not among the approvals",

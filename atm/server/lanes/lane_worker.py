@@ -307,16 +307,17 @@ class LaneWorker:
         ledger = self._ledger
         assert ledger is not None
         self._follow(ledger)
-        now_us = max(self._now_us(), ledger.time_us)
+        now_us = max(self._now_us(), ledger.time_us + 1)
         commands = [pending for pending in batch if not isinstance(pending.request, Read)]
         queries = [pending for pending in batch if isinstance(pending.request, Read)]
         settled = self._departures.to_settle(BATCH_MAX) if writes else []
-        timed = [(now_us, entry) for entry in (*settled, *map(_logged, commands))]
+        entries = [*settled, *map(_logged, commands)]
         if writes and (ledger.next_expiry_us or 2**63) <= now_us:
-            timed.append((now_us, LoggedCommand(BANK, Expire(limit=EXPIRE_LIMIT))))
+            entries.append(LoggedCommand(BANK, Expire(limit=EXPIRE_LIMIT)))
         if writes and (carried := self._carrying.next(ledger)) is not None:
-            timed.append((now_us, LoggedCommand(BANK, carried)))
-        receipts = ledger.decide(timed) if timed else []
+            entries.append(LoggedCommand(BANK, carried))
+        # Each has its own time, as in a log: by it the rules tell what counted before a limit was set.
+        receipts = ledger.decide(list(enumerate(entries, now_us))) if entries else []
         views = ledger.commit(
             [in_lane(self.lane, cast(Read, pending.request)) for pending in queries], now_us
         )

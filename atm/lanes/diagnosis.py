@@ -110,7 +110,8 @@ class _Database:
             try:
                 engine = self._connected()
             except (EngineFault, EngineRefused) as error:
-                yield "database", f"PostgreSQL cannot be asked: {error}. See whether it runs, and its log"
+                why = str(error).rstrip(".?")
+                yield "database", f"PostgreSQL cannot be asked: {why}. See whether it runs, and its log"
                 return
             try:
                 yield from question(engine)

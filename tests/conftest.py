@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import signal
 
+import pytest
 from hypothesis import settings
 
 from atm import local_cluster
@@ -25,3 +26,11 @@ local_cluster.PORTS = local_cluster.PORTS[_worker :: int(os.environ.get("PYTEST_
 
 settings.register_profile("atm", deadline=None, print_blob=True)  # a busy machine is no failure
 settings.load_profile("atm")
+
+FIRST_OF_WORKERS = ("simulation", "cluster", "chaos", "power", "web", "bench")  # whose files take longest
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Let workers (`-n`, with `--no-loadscope-reorder`) begin with the longest, so that they end together."""
+    if "PYTEST_XDIST_WORKER" in os.environ:
+        items.sort(key=lambda item: item.path.parent.name not in FIRST_OF_WORKERS)

@@ -99,8 +99,9 @@ def test_promtool_accepts_the_rules_and_the_example() -> None:
 
 
 @needs_promtool
-def test_the_alerts_fire_when_they_should() -> None:
-    assert "SUCCESS" in promtool("test", "rules", PROMETHEUS / "atm.rules_test.yml")
+@pytest.mark.parametrize("cases", ["atm.rules_test.yml", "atm.rules_days_test.yml"])
+def test_the_alerts_fire_when_they_should(cases: str) -> None:
+    assert "SUCCESS" in promtool("test", "rules", PROMETHEUS / cases)
 
 
 @needs_promtool

@@ -4,8 +4,7 @@
 and replaced, connections are cut, standbys are away, and, as root, the disk of all runs full. Every operation
 of every customer must be explained by one order. Exit code 0: all promises were kept.
 
-With several lanes, each lane is judged by itself, and nobody transfers: on its way between two lanes money is
-in both accounts or in none, which no one order of the two explains.
+With several lanes, each is judged by itself: what it does of a transfer between lanes is in `lane_parts`.
 """
 
 from __future__ import annotations
@@ -18,21 +17,25 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from copy import copy
+from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
-from msgspec.structs import replace
+from msgspec import structs
 
 from atm.lanes.share import lane_of
 from atm.ledger.lane_numbers import first_index, lane_of_index
 from atm.local_cluster import LocalCluster
 from atm.local_postgres import LocalPostgres, why_no_postgres
-from tests.chaos.customers import WEIGHTS, WatchedCustomers, resolved
+from tests.chaos.customers import WatchedCustomers, resolved
+from tests.chaos.lane_parts import ends, parts
 from tests.chaos.linearizability import contradictions
+from tests.chaos.one_bank import Operation
 from tests.support.customers import Customers
 from tests.support.lanes import all_lane_tables, bank_at, url_of_all
-from tests.support.ledgers import assert_kept
+from tests.support.ledgers import Rows, assert_kept
 from tests.support.small_disk import NotMounted, SmallDisk, small_disk
 
 SERVERS, STANDBYS = 3, 2
@@ -43,6 +46,8 @@ DISK_MIB = 1024
 SETTINGS = {"max_wal_size": "128MB", "wal_keep_size": "64MB"}  # of three servers on that disk
 LEADER_WITHIN_S = 60.0
 ACKNOWLEDGED_MIN_PER_S = 5.0
+SETTLED_WITHIN_S = 30.0
+UNDER_WAY = "select count(*) from atm.open_transfer"
 CUT = "select pg_terminate_backend(pid) from pg_stat_activity where application_name = 'atm'"
 
 Hold = Callable[[], None]
@@ -172,8 +177,6 @@ def run(folder: Path, seconds: float, seed: int, say: Callable[[str], None], lan
             bank.wait_for_leader(LEADER_WITHIN_S)
             scene = Scene(bank, database, disk, chance)
             customers = WatchedCustomers(bank.cluster.path, count=9, onlookers=SERVERS, seed=seed)
-            if lanes > 1:
-                customers.weights = {**WEIGHTS, "transfer": 0}
             began_s = time.monotonic()
             with customers:
                 pack: list[str] = []
@@ -187,29 +190,57 @@ def run(folder: Path, seconds: float, seed: int, say: Callable[[str], None], lan
                     if not customers.wait_for_each(time.monotonic(), SERVICE_WITHIN_S):
                         findings.append(f"not every customer was served again after: {fault}")
                 seconds = time.monotonic() - began_s
+            findings += _settled(database)
             bank.stop_all()
             findings += [
                 f"{name} met an error" for name in bank.processes if "Traceback" in bank.output(name)
             ]
         of_lanes = all_lane_tables(database.uri())
+    known, between = _known(customers, of_lanes)
     for lane, tables in enumerate(of_lanes):
         try:
             assert_kept(tables, _seen_of(customers, lane))
         except AssertionError as error:
             findings.append(f"lane {lane}: {str(error)[:2000]}")
-        accounts = [each for each in customers.accounts if lane_of(each, lanes) == lane]
-        history = [each for each in customers.history if each.account in accounts]
-        findings += contradictions(resolved(history, tables), dict.fromkeys(accounts, 0))
+        start = {account: 0 for account in customers.accounts if lane_of(account, lanes) == lane}
+        findings += contradictions(known[lane], start)
     told = len(customers.receipts)
     if told < ACKNOWLEDGED_MIN_PER_S * seconds:
         findings.append(f"only {told} changes were acknowledged: that shows nothing")
     say(
         f"{struck} faults, {len(customers.history):,} operations, {told:,} changes acknowledged, "
-        f"{len(customers.unknown)} unknown, in {seconds:.0f} s"
+        f"{len(customers.unknown)} unknown, {between:,} between lanes, in {seconds:.0f} s"
     )
     if findings:
         (folder / "history.txt").write_text("\n".join(map(str, customers.history)) + "\n")
     return findings
+
+
+def _settled(database: LocalPostgres) -> list[str]:
+    """Wait until nothing is under way between lanes any more; return what is wrong."""
+    deadline_s = time.monotonic() + SETTLED_WITHIN_S
+    while (count := database.query(database.primary, UNDER_WAY).strip()) != "0":
+        if time.monotonic() > deadline_s:
+            return [f"{count} transfers between lanes came to no end"]
+        time.sleep(0.1)
+    return []
+
+
+def _known(
+    customers: WatchedCustomers, of_lanes: Sequence[dict[str, Rows]]
+) -> tuple[Mapping[int, Sequence[Operation]], int]:
+    """Return what each lane did of the operations, and how many were between two."""
+    where = partial(lane_of, lanes=len(of_lanes))
+    originals = {each.name: each for each in customers.history}
+    of_payers: dict[int, list[Operation]] = {lane: [] for lane in range(len(of_lanes))}
+    between = 0
+    for each in customers.history:
+        payer, receiver = ends(each, originals)
+        lane = where(payer)  # which has the receipt
+        of_payers[lane].append(replace(each, log_index=max(0, each.log_index - first_index(lane))))
+        between += lane != where(receiver)
+    told = [each for lane, some in of_payers.items() for each in resolved(some, of_lanes[lane])]
+    return parts(told, where, len(of_lanes)), between
 
 
 def _seen_of(customers: WatchedCustomers, lane: int) -> Customers:
@@ -222,7 +253,7 @@ def _seen_of(customers: WatchedCustomers, lane: int) -> Customers:
     }
     seen = copy(customers)
     seen.receipts = {
-        name: replace(receipt, log_index=receipt.log_index - first) for name, receipt in told.items()
+        name: structs.replace(receipt, log_index=receipt.log_index - first) for name, receipt in told.items()
     }
     seen.unknown = customers.unknown | customers.receipts.keys()
     return seen

@@ -20,6 +20,7 @@ from tests.support.ledgers import assert_kept
 from tests.support.patroni import PatroniCluster, why_no_patroni
 
 WRITES_AGAIN_S = 15.0
+FROZEN_WRITES_AGAIN_S = 30.0  # some 12 s where nothing else runs: `python -m bench.failover_postgresql`
 
 
 @pytest.fixture(scope="module")
@@ -84,4 +85,4 @@ def test_a_primary_that_was_frozen_and_wakes_without_its_patroni_acknowledges_no
         customers.wait_for_more()
         database.resume(old)
         database.wait_until_whole()
-    assert took_s < WRITES_AGAIN_S
+    assert took_s < FROZEN_WRITES_AGAIN_S

@@ -10,6 +10,7 @@ LEDGER = "tests/lanes/test_lane_ledger.py::"
 ROUTES = "tests/server/test_lane_routes.py::"
 LOOP = "tests/server/test_lane_loop.py::"
 SHARES = "tests/server/test_lane_shares.py::"
+EVENTS = "tests/server/test_lane_events.py::"
 
 LANES = (
     Mutant(
@@ -195,5 +196,17 @@ LANES = (
         edits=(Edit("LaneWorker._executed", "ledger_.time_us + 1", "ledger_.time_us"),),
         caught_by="tests/server/test_lane_worker.py::"
         "test_no_two_commands_have_the_same_time_though_the_clock_stands_still",
+    ),
+    Mutant(
+        name="a lane's first commands not told",
+        what="the recorder tells nothing of what a writer wrote within the tick in which it took the lane",
+        edits=(Edit("LaneEvents._note_own", "worker_.taken_index", "worker_.applied_index"),),
+        caught_by=EVENTS + "test_what_is_written_within_the_tick_in_which_the_lane_was_taken_is_told_too",
+    ),
+    Mutant(
+        name="a silent writer not told",
+        what="the recorder tells that a lane was taken, and not whose silence was the reason",
+        edits=(Edit("LaneEvents.on_tick", "self._seen().lanes", "()"),),
+        caught_by=EVENTS + "test_whose_silence_let_a_lane_be_taken_is_told_although_both_come_within_a_tick",
     ),
 )

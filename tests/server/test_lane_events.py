@@ -21,7 +21,11 @@ class Worker:
     lane: int = 0
     mine: bool = False
     epoch: int = 0
+    taken_index: int = 0
     applied_index: int = 0
+
+    def take(self, epoch: int, index: int) -> None:
+        self.mine, self.epoch, self.taken_index, self.applied_index = True, epoch, index, index
 
 
 class Server:
@@ -64,15 +68,38 @@ def test_a_lane_is_told_as_taken_written_taken_again_and_lost() -> None:
     server = Server()
     server.sees("n2", 4, alive=False)
     server.tick()
-    server.worker.mine, server.worker.epoch, server.worker.applied_index = True, 5, 70
+    server.worker.take(5, 70)
     assert server.tick() == ["n1 takes lane 0 in epoch 5, after command 70"]  # whatever was seen before it
     server.worker.applied_index = 73
     assert server.tick() == ["n1 has written commands 71 to 73 of lane 0"]
-    server.worker.epoch = 6  # after an error of the database
+    server.worker.take(6, 73)  # after an error of the database
     assert server.tick() == ["n1 takes lane 0 in epoch 6, after command 73"]
     server.worker.mine = False
     server.sees("n2", 7)
     assert server.tick() == ["n1 has lane 0 no more", "n1 sees that n2 has lane 0 in epoch 7"]
+
+
+def test_whose_silence_let_a_lane_be_taken_is_told_although_both_come_within_a_tick() -> None:
+    server = Server()
+    server.sees("n2", 4)
+    server.tick()
+    server.sees("n2", 4, alive=False)
+    server.worker.take(5, 70)
+    assert server.tick() == [
+        "n1 sees that n2, which has lane 0, gives no sign of life",
+        "n1 takes lane 0 in epoch 5, after command 70",
+    ]
+    assert server.tick() == []  # although it was last seen with n2
+
+
+def test_what_is_written_within_the_tick_in_which_the_lane_was_taken_is_told_too() -> None:
+    server = Server()
+    server.worker.take(5, 70)
+    server.worker.applied_index = 72
+    assert server.tick() == [
+        "n1 takes lane 0 in epoch 5, after command 70",
+        "n1 has written commands 71 to 72 of lane 0",
+    ]
 
 
 def test_of_equal_lines_about_the_database_the_first_is_told() -> None:

@@ -39,24 +39,24 @@ class LaneEvents:
             if line != self._line:
                 self._recorder.on_engine(line)
             self._line = line
-        for worker in self._workers.values():
-            self._note_own(worker)
-        for seen in self._seen().lanes:
+        own = [worker for worker in self._workers.values() if worker.mine]
+        for lane in self._mine.keys() - {worker.lane for worker in own}:
+            epoch, index = self._mine.pop(lane)
+            self._recorder.on_lane("lost", lane, epoch, "", index)
+        for seen in self._seen().lanes:  # before what is taken, perhaps in the same tick, from who was silent
             self._note_other(seen)
+        for worker in own:
+            self._note_own(worker)
 
     def _note_own(self, worker: LaneWorker) -> None:
         lane, epoch, index = worker.lane, worker.epoch, worker.applied_index
-        known = self._mine.get(lane)
-        if not worker.mine:
-            if known is not None:
-                del self._mine[lane]
-                self._recorder.on_lane("lost", lane, known[0], "", known[1])
-            return
-        if known is None or known[0] != epoch:
-            self._recorder.on_lane("taken", lane, epoch, self._node, index)
+        known_epoch, written = self._mine.get(lane, (None, 0))
+        if known_epoch != epoch:
+            written = worker.taken_index
+            self._recorder.on_lane("taken", lane, epoch, self._node, written)
             self._others.pop(lane, None)
-        elif index > known[1]:
-            self._recorder.on_written(lane, known[1] + 1, index)
+        if index > written:
+            self._recorder.on_written(lane, written + 1, index)
         self._mine[lane] = (epoch, index)
 
     def _note_other(self, seen: LaneSeen) -> None:

@@ -102,6 +102,7 @@ class LaneWorker:
         self._departures = Departures(send, self._wake, clock)  # of the worker's thread
         self.mine = False
         self.epoch = 0  # as it was taken last
+        self.taken_index = 0  # what was applied then
         self.applied_index = 0
         self.role_changes: Mapping[str, RoleChange] = {}
         self.pepper = PepperState()
@@ -365,6 +366,7 @@ class LaneWorker:
     def _hold(self, ledger: LaneLedger) -> None:
         self._ledger = ledger
         is_new = not self.mine
+        self.taken_index = ledger.applied_index
         self.epoch, self.mine = ledger.epoch, True
         self._note(ledger)
         for transfer in ledger.open_transfers:

@@ -16,7 +16,7 @@ from atm.ledger.commands import CASH, MAIN, WRITEOFF
 from atm.ledger.posting import NO_HASH
 
 SCHEMA = Path(__file__).with_name("schema.sql").read_text(encoding="utf-8")
-SCHEMA_VERSION = 2
+SCHEMA_VERSION = 1
 ONE_AT_A_TIME = "select pg_advisory_xact_lock(hashtext('atm.bank'))"
 NEW_BANK = "insert into atm.bank values (1, %s, %s, '', %s)"
 NEW_BRANCH = "insert into atm.bank values (1, %s, %s, %s, %s, false)"

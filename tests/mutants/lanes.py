@@ -201,7 +201,6 @@ LANES = (
         what="the recorder tells that a lane was taken, and not whose silence was the reason",
         edits=(Edit("LaneEvents.on_tick", "self._seen().lanes", "()"),),
         caught_by=EVENTS + "test_whose_silence_let_a_lane_be_taken_is_told_although_both_come_within_a_tick",
-<<<<<<< HEAD
     ),
     Mutant(
         name="a lane's time stands still",
@@ -209,7 +208,5 @@ LANES = (
         edits=(Edit("LaneWorker._executed", "ledger_.time_us + 1", "ledger_.time_us"),),
         caught_by="tests/server/test_lane_worker.py::"
         "test_no_two_commands_have_the_same_time_though_the_clock_stands_still",
-=======
->>>>>>> origin/laneapprove
     ),
 )

@@ -7,23 +7,21 @@ with one transaction that also proves that this server is still the lane's write
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
-from typing import Any
+from contextlib import contextmanager, nullcontext
 
-import psycopg
 from msgspec.structs import replace
 
 from atm.lanes.cursor import LaneCursor
 from atm.lanes.engine import ANSWER_TIMEOUT_S, EngineConnection
 from atm.lanes.faults import EngineFault, Fenced
-from atm.lanes.rows import LaneRows
+from atm.lanes.rows import FENCE, LaneRows
 from atm.lanes.share import lane_of
 from atm.ledger.commands import ApprovalLimit, LedgerReceipt, LoggedCommand, Query, Read, ReadResult
 from atm.ledger.crossings import LaneEntry, OpenTransfer, OpenTransfers, decide_in_lane
 from atm.ledger.inquiries import Inquiries, balance_view
 from atm.ledger.peppers import PepperState
 from atm.ledger.roles import RoleChange
-from atm.ledger.rows import NEXT_EXPIRY, Unreadable
+from atm.ledger.rows import Unreadable
 from atm.ledger.unit_of_work import UnitOfWork
 from atm.version import FEATURE_LEVEL_MAX
 
@@ -31,13 +29,12 @@ from atm.version import FEATURE_LEVEL_MAX
 LANES = "select lanes from atm.bank"
 TAKE = b"""update atm.lane set epoch = epoch + 1, holder = %s where lane = %s and epoch = coalesce(%s, epoch)
     returning epoch, applied, time_us, journal_hash, deed_hash"""
-# PostgreSQL's own limit for idle transactions is no help: a pipeline's flush after its sync takes it back.
+# A batch alone is one statement, which PostgreSQL ends without its writer; one with queries is several.
 END_FROZEN = b"""select pg_terminate_backend(pid) from pg_stat_activity
     where datname = current_database() and usename = current_user and application_name = %s
     and wait_event = 'ClientRead' and xact_start is not null
     and state_change < clock_timestamp() - make_interval(secs => %s)"""
 FROZEN_S = 2.0  # less than after which a silent server's lanes are taken
-FENCE = b"select atm.fence(%s::integer, %s, %s, %s, %s, %s, %s)"
 
 
 class LaneLedger:
@@ -193,49 +190,39 @@ class LaneLedger:
 
         Without anything decided it is a barrier: it proves that the answers are of the newest state.
         """
-        unit, postgresql = self._unit, self._postgresql
+        unit = self._unit
         answers = [self._from_memory(request, now_us) for request in requests]
         others = [request for request, answer in zip(requests, answers, strict=True) if answer is None]
-        with self._engine.asking(writes=unit is not None), self._readable():
-            if others:
-                with postgresql.transaction():
-                    with postgresql.pipeline():
-                        expiry = self._send(unit)
-                    read = iter([self._inquiries.execute(request, now_us) for request in others])
-                    answers = [answer or next(read) for answer in answers]
-            else:
-                with postgresql.pipeline(), postgresql.transaction():
-                    expiry = self._send(unit)
+        is_one_statement = not others and not (unit is not None and unit.changed_asked)
+        with (
+            self._engine.asking(writes=unit is not None),
+            self._readable(),
+            nullcontext() if is_one_statement else self._postgresql.transaction(),
+        ):
+            due_us = self._write(unit)
+            read = iter([self._inquiries.execute(request, now_us) for request in others])
         if unit is not None:
-            self._note_written(unit, expiry)
-        return [answer for answer in answers if answer is not None]
+            self._note_written(unit, due_us)
+        return [answer or next(read) for answer in answers]
 
-    def _send(self, unit: UnitOfWork | None) -> psycopg.Cursor[Any] | None:
-        """Send the fence and the rows, in a transaction and a pipeline; return when the next hold is due.
-
-        That is None if no hold has changed.
-        """
+    def _write(self, unit: UnitOfWork | None) -> int | None:
+        """Pass the fence, and write what was decided; return when the next hold is due."""
+        before = (self.epoch, self._applied)
         if unit is None:
             after = (self._applied, self._time_us, self._journal_hash, self._deed_hash)
-        else:
-            after = (self._decided, self._decided_time_us, unit.journal_hash, unit.deed_hash)
-        self._postgresql.execute(FENCE, (self.lane, self.epoch, self._applied, *after))
-        if unit is None:
-            return None
-        self._rows.write_unit(unit)
-        self._rows.write_transfers(self._open.begun, self._open.ended)
-        return self._postgresql.execute(NEXT_EXPIRY.encode()) if unit.changed_holds else None
+            self._postgresql.execute(FENCE, (self.lane, *before, *after))
+            return self._next_expiry_us
+        after = (self._decided, self._decided_time_us, unit.journal_hash, unit.deed_hash)
+        return self._rows.write((*before, *after), unit, self._open.begun, self._open.ended)
 
-    def _note_written(self, unit: UnitOfWork, expiry: psycopg.Cursor[Any] | None) -> None:
-        self._unit = None
+    def _note_written(self, unit: UnitOfWork, due_us: int | None) -> None:
+        self._unit, self._next_expiry_us = None, due_us
         self._open.note_written()
         self._applied, self._time_us = self._decided, self._decided_time_us
         self._journal_hash, self._deed_hash = unit.journal_hash, unit.deed_hash
         self._role_changes, self._approval_limits = unit.role_changes, unit.approval_limits
         self._pepper = unit.pepper
         self._last_backup_us = unit.last_backup_us() or self._last_backup_us
-        if expiry is not None:
-            [(self._next_expiry_us,)] = expiry.fetchall()
 
     def _is_here(self, account: str) -> bool:
         return self._lanes == 1 or lane_of(account, self._lanes) == self.lane

@@ -1,12 +1,14 @@
 """The rows of one lane: what a batch needs is looked up together, and what it changed is written together.
 
 A round trip for each command would take longer than all the rest. So the lookups of a batch go in two rounds,
-whatever its commands, and its rows in one. What is not foreseen is looked up alone, as on SQLite.
+whatever its commands, and its rows in one statement. What is not foreseen is looked up alone, as on SQLite.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterable, Sequence
+from contextlib import nullcontext
+from functools import lru_cache
 from typing import Any
 
 import msgspec
@@ -72,12 +74,17 @@ APPROVALS = """select request_id, asked_by, roles, asked_us, stake, approved_by 
 POSTINGS_OF = f"""select posting, debit_account, credit_account, amount from unnest(?) as entry (log_index)
     join journal on posting between log_index * {POSTINGS_PER_ENTRY} and log_index * {POSTINGS_PER_ENTRY}
     + {POSTINGS_PER_ENTRY - 1} order by posting"""
+FENCE = "select atm.fence(%s::integer, %s, %s, %s, %s, %s, %s)"
 ACTIVE_HOLDS_OF = """select account, count(*) from hold where account = any(?) and state = 'active'
     group by account"""
 
 
-def _texts(values: Iterable[Any]) -> str:
+def _texts(values: Collection[Any]) -> str:
     """Return an array of texts, and NULL for each None, as PostgreSQL reads it."""
+    if None not in values:
+        joined = '","'.join(values)
+        if "\\" not in joined and joined.count('"') == 2 * (len(values) - 1):
+            return '{"' + joined + '"}'  # most often: there is nothing to quote within them
     quoted = [
         "NULL" if value is None else '"' + value.replace("\\", "\\\\").replace('"', '\\"') + '"'
         for value in values
@@ -94,7 +101,7 @@ def _hashes(values: Iterable[Any]) -> str:
 
 
 # By letter, the type of a column's array, and what writes it: psycopg's own took half of a batch's time.
-TYPES: dict[str, tuple[str, Callable[[Iterable[Any]], str]]] = {
+TYPES: dict[str, tuple[str, Callable[[Collection[Any]], str]]] = {
     "t": ("text[]", _texts),
     "i": ("bigint[]", _integers),
     "n": ("integer[]", _integers),
@@ -103,23 +110,56 @@ TYPES: dict[str, tuple[str, Callable[[Iterable[Any]], str]]] = {
 
 
 class Insertion:
-    """Writes rows of one table, however many, by one statement.
+    """Writes rows of one table, however many, as a part of a `BatchStatement`.
 
     `types` has a letter of `TYPES` for each column but the lane.
     """
 
     def __init__(self, table: str, types: str, on_conflict: str = "") -> None:
         self._writers = [TYPES[letter][1] for letter in types]
-        arrays = ", ".join(f"%s::{TYPES[letter][0]}" for letter in types)
+        columns = ", ".join(f"unnest(%s::{TYPES[letter][0]})" for letter in types)
         conflict = on_conflict.replace("on conflict (", "on conflict (lane, ")
-        self._sql = f"insert into atm.{table} select %s::integer, * from unnest({arrays}) {conflict}".encode()
+        self.part = f"insert into atm.{table} select %s::integer, {columns} from fence {conflict}"
 
-    def insert(self, connection: psycopg.Connection[Any], lane: int, rows: Collection[Row]) -> None:
-        """Send the rows, if there are any."""
+    def arrays(self, rows: Collection[Row]) -> list[str]:
+        """Return the rows as an array for each column."""
+        columns = zip(*rows, strict=True)
+        return [write(column) for write, column in zip(self._writers, columns, strict=True)]
+
+
+class BatchStatement:
+    """All that a batch writes, behind its fence: one statement, since each takes its time on both sides.
+
+    PostgreSQL runs all of it on the state before it: no part sees what another one writes.
+    """
+
+    def __init__(self, lane: int, fence: Sequence[Any]) -> None:
+        """`fence` are the values of `atm.fence` behind the lane."""
+        self._lane = lane
+        self._parts: list[str] = []
+        self._values: list[Any] = [lane, *fence]
+
+    def insert(self, insertion: Insertion, rows: Collection[Row]) -> None:
+        """Write these rows, if there are any."""
         if rows:
-            columns = zip(*rows, strict=True)
-            arrays = [write(column) for write, column in zip(self._writers, columns, strict=True)]
-            connection.execute(self._sql, (lane, *arrays))
+            self.add(insertion.part, *insertion.arrays(rows))
+
+    def add(self, part: str, *values: Any) -> None:
+        """Do that, too; the first value of a part is the lane. It reads `fence`, which so comes first."""
+        self._parts.append(part)
+        self._values += (self._lane, *values)
+
+    def execute(self, connection: psycopg.Connection[Any], changed_holds: Collection[str]) -> int | None:
+        """Do it all or nothing; return when the first of the other active holds is due."""
+        values = (*self._values, list(changed_holds))
+        [(due_us,)] = connection.execute(_statement(tuple(self._parts)), values).fetchall()
+        return None if due_us is None else int(due_us)
+
+
+@lru_cache
+def _statement(parts: Sequence[str]) -> bytes:
+    named = [f", part_{number} as ({part})" for number, part in enumerate(parts)]
+    return f"with fence as materialized ({FENCE}){''.join(named)} select {OTHERS_DUE} from fence".encode()
 
 
 RECEIPT_ROWS = Insertion("receipt", "tttitttiiii")
@@ -142,8 +182,10 @@ APPROVAL_LIMIT_ROWS = Insertion("approval_limit", "tii", SET_APPROVAL_LIMIT)
 APPROVAL_ROWS = Insertion("approval", "tttiit", SET_APPROVAL)
 PEPPER_ROWS = Insertion("pepper", "ntii", SET_PEPPER)
 OPEN_TRANSFER_ROWS = Insertion("open_transfer", "tt")
-END_TRANSFERS = b"delete from atm.open_transfer where lane = %s and request_id = any(%s)"
+END_TRANSFERS = "delete from atm.open_transfer using fence where lane = %s and request_id = any(%s)"
 OPEN_TRANSFERS = "select transfer from open_transfer"
+OTHERS_DUE = """(select min(expires_us) from hold
+    where state = 'active' and request_id <> all(%s::text[]))"""
 SET_DETAILS = b"update atm.receipt set details = %s where lane = %s and request_id = %s"
 
 
@@ -165,38 +207,34 @@ class LaneRows(LedgerRows):
         holds = {command.hold for command in commands if isinstance(command, Post | Void | RaiseHold)}
         holds |= {command.id for command in commands if isinstance(command, Settle)}
         reversed_ = {command.original for command in commands if isinstance(command, Reverse)}
-        with self._connection.pipeline():
-            receipts = self._several(RECEIPTS, ids | named)
-            found_holds = self._several(HOLDS, holds | reversed_)
-            accounts = self._accounts_found(
-                {CASH, *(name for each in commands for name in accounts_named(each))}
-            )
-            reversals = self._several(REVERSALS, reversed_)
-            refunds = self._several(REFUNDS, reversed_)
-            raised = self._several(RAISED_HOLDS, holds | reversed_)
-            approvals = self._several(
-                APPROVALS, {each.request for each in commands if isinstance(each, Approve)}
-            )
-            counts = self._several(
-                ACTIVE_HOLDS_OF, {each.account for each in commands if isinstance(each, Hold)}
-            )
-            unit.records.update(dict.fromkeys(ids | named))
-            unit.holds.update(dict.fromkeys(holds | reversed_))
-            unit.raised_holds.update(dict.fromkeys(holds | reversed_))
-            unit.refunded.update(dict.fromkeys(reversed_))
-            self._reversed.update(dict.fromkeys(reversed_))
-            receipt_rows = receipts()
-            unit.holds.update({hold.id: hold for hold in map(hold_of, found_holds())})
-            unit.raised_holds.update({each.hold: each for each in map(raised_hold_of, raised())})
-            unit.approvals.update({each.request_id: each for each in map(approval_of, approvals())})
-            unit.refunded.update(dict(refunds()))
-            self._reversed.update(dict(reversals()))
-            self._keep(accounts())
-            active = {row[0]: row[1] for row in counts()}
+        accounts = self._missing({CASH, *(name for each in commands for name in accounts_named(each))})
+        new_holds = {each.account for each in commands if isinstance(each, Hold)}
+        receipt_rows, hold_rows, account_rows, reversals, refunds, raised, approvals, counts = self._ask(
+            (RECEIPTS, ids | named),
+            (HOLDS, holds | reversed_),
+            (self.accounts_where(NAMED_ACCOUNTS), accounts),
+            (REVERSALS, reversed_),
+            (REFUNDS, reversed_),
+            (RAISED_HOLDS, holds | reversed_),
+            (APPROVALS, {each.request for each in commands if isinstance(each, Approve)}),
+            (ACTIVE_HOLDS_OF, new_holds),
+        )
+        unit.records.update(dict.fromkeys(ids | named))
+        unit.holds.update(dict.fromkeys(holds | reversed_))
+        unit.raised_holds.update(dict.fromkeys(holds | reversed_))
+        unit.refunded.update(dict.fromkeys(reversed_))
+        self._reversed.update(dict.fromkeys(reversed_))
+        unit.holds.update({hold.id: hold for hold in map(hold_of, hold_rows)})
+        unit.raised_holds.update({each.hold: each for each in map(raised_hold_of, raised)})
+        unit.approvals.update({each.request_id: each for each in map(approval_of, approvals)})
+        unit.refunded.update(dict(refunds))
+        self._reversed.update(dict(reversals))
+        self._keep(accounts, account_rows)
+        active = dict(counts)
         for row in receipt_rows:
             record = self._record(row)
             unit.records[record.receipt.id] = record
-        for name in {each.account for each in commands if isinstance(each, Hold)}:
+        for name in new_holds:
             account = self._accounts.get(name)
             if account is not None and account.active_holds is None:
                 account.active_holds = active.get(name, 0)
@@ -210,45 +248,41 @@ class LaneRows(LedgerRows):
         indexes = {original.receipt.log_index for original in originals if original is not None}
         if not indexes and not holds:
             return
-        with self._connection.pipeline():
-            moved = self._several(POSTINGS_OF, indexes)
-            accounts = self._accounts_found({hold.account for hold in holds})
-            self._moved = {index: [] for index in indexes}
-            names: set[str] = set()
-            for number, *row in moved():
-                posting = posting_of(tuple(row))
-                self._moved[number // POSTINGS_PER_ENTRY].append(posting)
-                names |= {posting.debit_account, posting.credit_account}
-            self._keep(accounts())
-            self._keep(self._accounts_found(names)())
+        by_name = self.accounts_where(NAMED_ACCOUNTS)
+        accounts = self._missing({hold.account for hold in holds})
+        moved, found = self._ask((POSTINGS_OF, indexes), (by_name, accounts))
+        self._keep(accounts, found)
+        self._moved = {index: [] for index in indexes}
+        names: set[str] = set()
+        for number, *row in moved:
+            posting = posting_of(tuple(row))
+            self._moved[number // POSTINGS_PER_ENTRY].append(posting)
+            names |= {posting.debit_account, posting.credit_account}
+        accounts = self._missing(names)
+        [found] = self._ask((by_name, accounts))
+        self._keep(accounts, found)
 
     def open_transfers(self) -> list[OpenTransfer]:
         """Return the transfers that have departed and are not settled."""
         found = self._connection.execute(OPEN_TRANSFERS).fetchall()
         return [msgspec.json.decode(transfer, type=OpenTransfer) for (transfer,) in found]
 
-    def write_transfers(self, begun: Collection[OpenTransfer], ended: Collection[str]) -> None:
-        """Send which transfers have departed, and which are settled, within the caller's transaction."""
-        rows = [(each.command.id, msgspec.json.encode(each).decode()) for each in begun]
-        OPEN_TRANSFER_ROWS.insert(self._connection, self._lane, rows)
-        if ended:
-            self._connection.execute(END_TRANSFERS, (self._lane, list(ended)))
+    def _ask(self, *questions: tuple[str, Collection[Any]]) -> list[list[Any]]:
+        """Return the rows that each finds of what it is asked for, all in one round trip."""
+        asked = [(sql, list(names)) for sql, names in questions if names]
+        with self._connection.pipeline() if len(asked) > 1 else nullcontext():
+            execute = self._connection.execute
+            cursors = [execute(sql.replace("?", "%s").encode(), (names,)) for sql, names in asked]
+        found = iter([cursor.fetchall() for cursor in cursors])
+        return [next(found) if names else [] for _, names in questions]
 
-    def _several(self, sql: str, names: Collection[Any]) -> Callable[[], list[Any]]:
-        """Ask now, and return what fetches the rows: of nothing, without asking."""
-        if not names:
-            return list
-        cursor = self._connection.execute(sql.replace("?", "%s").encode(), (list(names),))
-        return cursor.fetchall
+    def _missing(self, names: Iterable[str]) -> list[str]:
+        return [name for name in names if name not in self._accounts]
 
-    def _accounts_found(self, names: Collection[str]) -> Callable[[], list[Any]]:
-        missing = [name for name in names if self._accounts.get(name) is None]
-        return self._several(self.accounts_where(NAMED_ACCOUNTS), missing)
-
-    def _keep(self, rows: Sequence[Row]) -> None:
-        for account in map(account_of, rows):
-            if self._accounts.get(account.name) is None:
-                self._accounts[account.name] = account
+    def _keep(self, asked: Iterable[str], found: Iterable[Row]) -> None:
+        """Keep these accounts in memory, and also that there is none of a name."""
+        self._accounts.update(dict.fromkeys(asked))
+        self._accounts.update({account.name: account for account in map(account_of, found)})
 
     def reversal(self, original: str) -> str | None:
         """Return the id of the first reversal."""
@@ -258,33 +292,49 @@ class LaneRows(LedgerRows):
         """Return what the entry at that index moved."""
         return self._moved[log_index] if log_index in self._moved else super().postings(log_index)
 
-    def write_unit(self, unit: UnitOfWork) -> None:
-        """Send what the unit of work changed, within the caller's transaction and pipeline."""
-        send, lane = self._connection, self._lane
-        accounts = unit.changed_accounts.values()
-        RECEIPT_ROWS.insert(send, lane, list(map(receipt_row, unit.new_records)))
-        BALANCE_ROWS.insert(
-            send, lane, [(name, each.balance) for name, each in unit.changed_balances.items()]
-        )
-        JOURNAL_ROWS.insert(send, lane, unit.journal)
-        REMARK_ROWS.insert(send, lane, unit.remarks)
-        ACCOUNT_ROWS.insert(send, lane, list(map(account_row, accounts)))
-        CURRENCY_ROWS.insert(send, lane, list(unit.new_currencies.items()))
-        LOCK_ROWS.insert(send, lane, list(map(lock_row, unit.changed_locks.values())))
-        ACCOUNT_LIMIT_ROWS.insert(send, lane, list(map(limit_row, unit.changed_account_limits.values())))
-        RECEIPT_DETAIL_ROWS.insert(send, lane, list(map(detail_row, unit.detailed)))
-        HOLD_ROWS.insert(send, lane, list(map(hold_row, unit.changed_holds.values())))
-        RAISED_HOLD_ROWS.insert(send, lane, list(map(astuple, unit.changed_raised_holds.values())))
-        REVERSAL_ROWS.insert(send, lane, list(unit.reversals.items()))
-        REFUND_ROWS.insert(send, lane, unit.refunds)
-        EXCEPTION_ROWS.insert(send, lane, unit.exceptions)
-        DEED_ROWS.insert(send, lane, unit.deeds)
-        ROLE_ROWS.insert(send, lane, list(map(role_row, unit.changed_roles.values())))
-        APPROVAL_LIMIT_ROWS.insert(send, lane, list(map(astuple, unit.changed_limits.values())))
-        APPROVAL_ROWS.insert(send, lane, list(map(approval_row, unit.changed_approvals.values())))
-        PEPPER_ROWS.insert(send, lane, list(map(astuple, unit.changed_peppers.values())))
+    def write(
+        self,
+        fence: Sequence[Any],
+        unit: UnitOfWork,
+        begun: Collection[OpenTransfer],
+        ended: Collection[str],
+    ) -> int | None:
+        """Write what the unit of work changed, and which transfers have departed and which are settled.
+
+        Within the caller's transaction if `changed_asked` is not empty. Returns when the next active hold is
+        due.
+        """
+        statement = BatchStatement(self._lane, fence)
+        insert = statement.insert
+        insert(RECEIPT_ROWS, list(map(receipt_row, unit.new_records)))
+        insert(BALANCE_ROWS, [(name, each.balance) for name, each in unit.changed_balances.items()])
+        insert(JOURNAL_ROWS, unit.journal)
+        insert(REMARK_ROWS, unit.remarks)
+        insert(ACCOUNT_ROWS, list(map(account_row, unit.changed_accounts.values())))
+        insert(CURRENCY_ROWS, list(unit.new_currencies.items()))
+        insert(LOCK_ROWS, list(map(lock_row, unit.changed_locks.values())))
+        insert(ACCOUNT_LIMIT_ROWS, list(map(limit_row, unit.changed_account_limits.values())))
+        insert(RECEIPT_DETAIL_ROWS, list(map(detail_row, unit.detailed)))
+        insert(HOLD_ROWS, list(map(hold_row, unit.changed_holds.values())))
+        insert(RAISED_HOLD_ROWS, list(map(astuple, unit.changed_raised_holds.values())))
+        insert(REVERSAL_ROWS, list(unit.reversals.items()))
+        insert(REFUND_ROWS, unit.refunds)
+        insert(EXCEPTION_ROWS, unit.exceptions)
+        insert(DEED_ROWS, unit.deeds)
+        insert(ROLE_ROWS, list(map(role_row, unit.changed_roles.values())))
+        insert(APPROVAL_LIMIT_ROWS, list(map(astuple, unit.changed_limits.values())))
+        insert(APPROVAL_ROWS, list(map(approval_row, unit.changed_approvals.values())))
+        insert(PEPPER_ROWS, list(map(astuple, unit.changed_peppers.values())))
+        insert(OPEN_TRANSFER_ROWS, [(each.command.id, msgspec.json.encode(each).decode()) for each in begun])
+        if ended:
+            statement.add(END_TRANSFERS, list(ended))
+        due_us = [each.expires_us for each in unit.changed_holds.values() if each.state == "active"]
+        others_due_us = statement.execute(self._connection, unit.changed_holds)
+        if others_due_us is not None:
+            due_us.append(others_due_us)
         for request_id, asked in unit.changed_asked.items():
-            send.execute(SET_DETAILS, (asked.details, lane, request_id))
+            self._connection.execute(SET_DETAILS, (asked.details, self._lane, request_id))
+        return min(due_us, default=None)
 
 
 def _request_named(command: LogCommand | LaneCommand) -> str | None:

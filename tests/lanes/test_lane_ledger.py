@@ -8,6 +8,7 @@ import time
 from collections.abc import Iterator
 from contextlib import closing
 from threading import Thread
+from typing import Any
 
 import psycopg
 import pytest
@@ -15,7 +16,8 @@ import pytest
 from atm.lanes.bank import open_bank
 from atm.lanes.engine import EngineConnection
 from atm.lanes.faults import EngineFault, EngineRefused, Fenced, NoSpace
-from atm.lanes.lane_ledger import FENCE, FROZEN_S, LaneLedger
+from atm.lanes.lane_ledger import FROZEN_S, LaneLedger
+from atm.lanes.rows import FENCE, TYPES
 from atm.ledger.commands import LedgerReceipt, LoggedCommand, Lookup, Query, Watch
 from atm.local_postgres import LocalPostgres
 from tests.support.entries import command as asked
@@ -119,6 +121,38 @@ def test_a_batch_is_written_whole_or_not_at_all(url: str) -> None:
         assert again.commit([Lookup(id="l", request_id="c2")])[0].outcome == "original_not_found"
 
 
+def test_accounts_are_looked_up_together_and_once_also_those_that_do_not_exist(
+    url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with closing(LaneLedger(url, 0, "5000")) as ledger:
+        asked: list[Any] = []
+        execute = ledger._postgresql.execute
+
+        def noted(*arguments: Any) -> Any:
+            asked.append(arguments)
+            return execute(*arguments)
+
+        monkeypatch.setattr(ledger._postgresql, "execute", noted)
+        lines = ("c1 credit main 500", "o1 open ann", "o2 open bob", "t1 transfer main carl 1")
+        assert apply(ledger, *lines) == ["ok", "ok", "ok", "no_such_account"]
+        assert len(asked) == 3  # receipts, accounts, and what is written
+        assert apply(ledger, "t2 transfer main carl 1", "t3 transfer main bob 1") == ["no_such_account", "ok"]
+        assert len(asked) == 5
+        assert apply(ledger, "o3 open carl", "t4 transfer main carl 1") == ["ok", "ok"]
+
+
+def test_a_writer_knows_when_the_next_hold_is_due(url: str) -> None:
+    with closing(LaneLedger(url, 0, "5000")) as ledger:
+        apply(ledger, "c1 credit main 500", "h1 hold main 10 1h", "h2 hold main 10 2h")
+        assert ledger.next_expiry_us == NOW_US + 3_600_000_000
+        apply(ledger, "h3 hold main 10 3h")
+        assert ledger.next_expiry_us == NOW_US + 3_600_000_000
+        apply(ledger, "p1 post h1")
+        assert ledger.next_expiry_us == NOW_US + 7_200_000_000
+        apply(ledger, "p2 post h2", "v3 void h3")
+        assert ledger.next_expiry_us is None
+
+
 def test_a_batch_for_which_there_is_no_room_is_certainly_not_done(url: str) -> None:
     full = "begin raise 'could not extend file' using errcode = '53100'; end"
     with closing(LaneLedger(url, 0, "5000")) as ledger:
@@ -211,6 +245,31 @@ def test_a_database_that_would_break_promises_is_refused(where: str, setting: st
         administrator.execute(f"alter {where.format(name=name)} set {setting}".encode())
     with pytest.raises(EngineRefused, match=told):
         EngineConnection(url)
+
+
+@pytest.mark.parametrize(
+    ("letter", "values"),
+    [
+        ("t", ["a", "", "two words", "NULL", "{}", "é", ","]),
+        ("t", ["a", None, 'a"b', "c:\\d", '","', "{a,b}"]),
+        ("t", ['","']),
+        ("t", ['"', '"']),
+        ("t", ["\\"]),
+        ("t", []),
+        ("i", [1, -(2**63), None, 2**63 - 1]),
+        ("i", [7]),
+        ("i", []),
+        ("b", [bytes(32), bytes(range(32))]),
+        ("b", [bytes(range(32))]),
+    ],
+)
+def test_what_is_written_of_an_array_is_what_postgresql_reads(
+    url: str, letter: str, values: list[object]
+) -> None:
+    kind, write = TYPES[letter]
+    with closing(EngineConnection(url)) as engine:
+        [(found,)] = engine.psycopg.execute(f"select %s::{kind}".encode(), (write(values),)).fetchall()
+    assert found == values
 
 
 def test_the_number_of_lanes_is_fixed_when_the_bank_is_made(url: str) -> None:

@@ -192,6 +192,13 @@ CROSSINGS = (
         caught_by=DRIVEN + "test_a_lane_that_does_not_answer_leaves_it_unknown_and_it_is_done_when_it_does",
     ),
     Mutant(
+        name="late answers to a lane that was lost kept",
+        what="the worker looks at them for ever, and takes a whole processor",
+        edits=(Edit("Departures.pop_all", "self._replies = []", "pass"),),
+        caught_by="tests/server/test_departures.py::"
+        "test_an_answer_that_comes_after_the_lane_was_lost_leaves_nothing_to_do",
+    ),
+    Mutant(
         name="no answer is a refusal",
         what="a lane that does not answer is taken for one that refused: what it has credited is not paid",
         edits=(Edit("Departures._note", "outcome_ in FAULT_OUTCOMES", "False"),),

@@ -15,9 +15,28 @@ EVENTS = "tests/server/test_lane_events.py::"
 LANES = (
     Mutant(
         name="no fence",
-        what="a writer that lost its lane goes on writing, and answers queries from its memory",
-        edits=(Edit("LaneLedger._send", "self._postgresql.execute(FENCE, ...)", "pass"),),
+        what="a writer that lost its lane answers queries from its memory",
+        edits=(Edit("LaneLedger._write", "self._postgresql.execute(FENCE, ...)", "pass"),),
         caught_by=LEDGER + "test_a_query_is_not_answered_from_the_memory_of_a_writer_that_lost_its_lane",
+    ),
+    Mutant(
+        name="holds that a batch does not change forgotten",
+        what="holds are not ended when they are due",
+        edits=(Edit("LaneRows.write", "due_us_.append(others_due_us_)", "pass"),),
+        caught_by=LEDGER + "test_a_writer_knows_when_the_next_hold_is_due",
+    ),
+    Mutant(
+        name="a text in an array not looked at for quotes",
+        what="a customer's text is written as something else, or a batch fails",
+        edits=(Edit("rows:_texts", "joined_.count(...) == ...", "True"),),
+        caught_by=LEDGER + "test_what_is_written_of_an_array_is_what_postgresql_reads",
+    ),
+    Mutant(
+        name="company waited for without an end",
+        what="after a busy time the next client waits for others that do not come",
+        edits=(Edit("LaneWorker._gather", "min(self._took_s, GATHER_S_MAX)", "GATHER_S_MAX"),),
+        caught_by="tests/server/test_lane_worker.py::"
+        "test_company_is_waited_for_no_longer_than_the_last_batch_took",
     ),
     Mutant(
         name="a lane taken whatever was seen",

@@ -70,6 +70,7 @@ class Bank:
             open_bank(engine, LANES)
         self.failures: list[BaseException] = []
         self.cut: set[str] = set()  # accounts that nothing arrives at
+        self.together: list[int] = []  # how many arrivals were asked for at once
         self.servers = [[self._worker(node, lane) for lane in range(LANES)] for node in range(2)]
         for workers in self.servers:
             for worker in workers:
@@ -99,9 +100,11 @@ class Bank:
         wait_until(lambda: self.servers[node][lane].mine)
         other.lose(self.servers[node][lane].epoch)
 
-    def _send(self, account: str, pending: PendingRequest) -> None:
-        if account not in self.cut:
-            self.put(account, pending)
+    def _send(self, requests: Sequence[tuple[str, PendingRequest]]) -> None:
+        self.together.append(len(requests))
+        for account, pending in requests:
+            if account not in self.cut:
+                self.put(account, pending)
 
     def put(self, account: str, pending: PendingRequest) -> None:
         """Give a request to whoever seems to have its lane."""
@@ -177,6 +180,18 @@ def test_a_transfer_is_answered_once_it_has_arrived(bank: Bank) -> None:
     assert bank.ask(ANN, transfer) == reply
 
 
+def test_what_departs_in_one_batch_is_asked_for_together(bank: Bank) -> None:
+    clients = [Client() for _ in range(3)]
+    asked = [Transfer(id=f"t{n}", account=ANN, target=BOB, amount=300) for n in range(len(clients))]
+    departing = [
+        PendingRequest(client, 1, each, encode(each), "local")
+        for client, each in zip(clients, asked, strict=True)
+    ]
+    assert not bank.servers[0][lane_of(ANN, LANES)].put(departing)
+    assert [client.wait().outcome for client in clients] == ["ok"] * 3
+    assert bank.together == [3]
+
+
 def test_a_lane_that_does_not_answer_leaves_it_unknown_and_it_is_done_when_it_does(
     bank: Bank, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -243,6 +258,14 @@ def test_a_worker_that_ends_tells_who_waits_that_it_is_unknown(bank: Bank) -> No
     bank.cut.clear()
     bank.take(1, lane_of(ANN, LANES))
     wait_until(lambda: bank.balance(BOB) == 10_300)
+
+
+def test_an_answer_that_comes_after_the_lane_was_lost_leaves_nothing_to_do() -> None:
+    ours = departures.Departures(lambda requests: None, lambda: None)
+    ours.reply(1, b"late")
+    assert ours.due == 1
+    assert ours.pop_all() == []
+    assert ours.due == 0
 
 
 def test_lanes_change_their_servers_at_any_time_and_every_transfer_is_done_once(bank: Bank) -> None:

@@ -271,7 +271,7 @@ def test_a_worker_sends_an_arrival_to_a_lane_here_or_elsewhere() -> None:
     server = Server()
     for lane in (1, ELSEWHERE):
         arrival = Arrive(id="i", account=IN[lane], payer=IN[0], amount=1)
-        server.loop.to_lane(lane, server.pending(arrival, lane))
+        server.loop.to_lanes([(lane, server.pending(arrival, lane))])
         server.loop.iterate()
     assert [type(each.request) for each in server.workers[1].got] == [Arrive]
     assert [(to, lane) for to, lane, *_ in server.links.forwarded] == [("n2", ELSEWHERE)]
@@ -282,7 +282,7 @@ def test_while_a_server_stops_its_own_arrivals_go_on_and_clients_are_refused() -
 
     def end() -> None:
         arrival = Arrive(id="i", account=IN[1], payer=IN[0], amount=1)
-        server.loop.to_lane(1, server.pending(arrival, 8))
+        server.loop.to_lanes([(1, server.pending(arrival, 8))])
         inputs = Inputs()
         inputs.add_request(server.pending(Hold(id="i", account=IN[0], amount=1, expires_ms=1), 9))
         server._inbox.put(inputs)

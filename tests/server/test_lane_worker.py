@@ -101,7 +101,7 @@ class Bank:
             of_bank=(lambda: ({}, self.limits, PepperState())) if lane else None,
             peppers=new_peppers,
             now_us=lambda: 1,
-            send=lambda account, pending: self.sent.append((account, pending)),
+            send=self.sent.extend,
             on_answers=self.answers.extend,
             on_taken=lambda lane, epoch: None,
             on_fault=self.lines.append,
@@ -208,16 +208,30 @@ def test_while_the_database_is_away_requests_wait_a_little_and_are_then_refused(
 
 
 def test_after_many_a_lone_request_waits_for_company_and_not_for_ever(monkeypatch: Any) -> None:
-    monkeypatch.setattr(lane_worker, "GATHER_S", 0.3)
+    monkeypatch.setattr(lane_worker, "GATHER_S_MAX", 0.3)
     bank = Bank()
     bank.take()
     bank.ask(*(credit(f"c{number}") for number in range(8)))
+    bank.worker._took_s = 60.0
     began_s = time.monotonic()
     assert bank.ask(credit("alone")) == {"alone": "ok"}
     assert 0.25 < time.monotonic() - began_s < 5
+    bank.worker._took_s = 60.0
     began_s = time.monotonic()
     assert bank.ask(credit("the next")) == {"the next": "ok"}
     assert time.monotonic() - began_s < 0.25, "the last batch was one"
+    bank.worker.stop(5)
+
+
+def test_company_is_waited_for_no_longer_than_the_last_batch_took(monkeypatch: Any) -> None:
+    monkeypatch.setattr(lane_worker, "GATHER_S_MAX", 60.0)
+    bank = Bank()
+    bank.take()
+    bank.ask(*(credit(f"c{number}") for number in range(8)))
+    assert 0 < bank.worker._took_s < 5
+    began_s = time.monotonic()
+    assert bank.ask(credit("alone")) == {"alone": "ok"}
+    assert time.monotonic() - began_s < 5 + bank.worker._took_s
     bank.worker.stop(5)
 
 

@@ -24,7 +24,7 @@ ASK_AGAIN_S = 0.2  # after a lane that was busy, or that nobody has at the momen
 ANSWER_S = 6.0  # for so long an answer is waited for: longer than a request waits for its lane there
 CLIENT_S = 3.0  # for so long a client waits for its transfer; then it is told that it does not know
 
-Send = Callable[[str, PendingRequest], None]  # to the lane of an account
+Send = Callable[[Sequence[tuple[str, PendingRequest]]], None]  # each to the lane of an account
 
 
 class _Answer(Struct):
@@ -54,9 +54,10 @@ class Departures:
     def __init__(
         self, send: Send, wake: Callable[[], None], clock: Callable[[], float] = time.monotonic
     ) -> None:
-        """`send` routes an arrival; `wake` is called when there is something to be settled."""
+        """`send` routes arrivals; `wake` is called when there is something to be settled."""
         self._send, self._wake, self._clock = send, wake, clock
         self._departures: dict[str, Departure] = {}
+        self._to_ask: list[Departure] = []  # of those, whose arrival `ask` asks for
         self._arrived: dict[str, Outcome] = {}  # of those, what came in the receivers' lanes
         self._ids: dict[int, str] = {}  # by the numbers of what was asked
         self._number = 0
@@ -73,16 +74,16 @@ class Departures:
         self._wake()
 
     @property
-    def is_due(self) -> bool:
-        """Whether there may be something to settle; any thread."""
-        return bool(self._replies or self._arrived)
+    def due(self) -> int:
+        """How many there may be to settle; any thread."""
+        return len(self._replies) + len(self._arrived)
 
     def begin(self, transfer: OpenTransfer, pending: PendingRequest | None = None) -> None:
-        """Drive a transfer that has departed, and whose departure is written; `pending` waits for it."""
+        """Note a transfer that has departed, and whose departure is written; `pending` waits for it."""
         departure = self._departures.get(transfer.command.id)
         if departure is None:
             departure = self._departures[transfer.command.id] = Departure(transfer)
-            self._ask(departure)
+            self._to_ask.append(departure)
         if pending is not None:
             departure.waiting.append((self._clock(), pending))
 
@@ -112,12 +113,21 @@ class Departures:
         del self._arrived[receipt.id]
         return [pending for _, pending in departure.waiting]
 
+    def ask(self) -> None:
+        """Ask the receivers' lanes for what has departed, all together."""
+        if self._to_ask:
+            asked, self._to_ask = self._to_ask, []
+            self._send([self._asked(departure) for departure in asked])
+
     def ask_again(self) -> None:
         """Ask the receivers' lanes again, where there was no answer."""
         now_s = self._clock()
-        for name, departure in self._departures.items():
-            if departure.ask_at_s <= now_s and name not in self._arrived:
-                self._ask(departure)
+        self._to_ask += [
+            departure
+            for name, departure in self._departures.items()
+            if departure.ask_at_s <= now_s and name not in self._arrived
+        ]
+        self.ask()
 
     def pop_late(self) -> Sequence[PendingRequest]:
         """Return who has waited for too long, once; the transfers go on."""
@@ -130,16 +140,15 @@ class Departures:
     def pop_all(self) -> Sequence[PendingRequest]:
         """Forget all transfers, which are another server's now; return who waits for them."""
         found = [pending for each in self._departures.values() for _, pending in each.waiting]
-        self._departures, self._arrived, self._ids = {}, {}, {}
+        self._departures, self._arrived, self._ids, self._to_ask = {}, {}, {}, []
+        with self._lock:
+            self._replies = []  # or the worker would look at them for ever
         return found
 
-    def _ask(self, departure: Departure) -> None:
+    def _asked(self, departure: Departure) -> tuple[str, PendingRequest]:
         self._ids.pop(departure.asked, None)
         self._number = departure.asked = self._number + 1
         self._ids[self._number] = departure.transfer.command.id
         departure.ask_at_s = self._clock() + ANSWER_S
-        arrival = departure.transfer.arrival
-        self._send(
-            arrival.account,
-            PendingRequest(self, self._number, arrival, encode(arrival), departure.transfer.actor),
-        )
+        arrival, actor = departure.transfer.arrival, departure.transfer.actor
+        return arrival.account, PendingRequest(self, self._number, arrival, encode(arrival), actor)

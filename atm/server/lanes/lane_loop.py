@@ -122,10 +122,11 @@ class LaneLoop:
             Inputs(refused=[(each.pending.channel, each.pending.number, each.payload) for each in answers])
         )
 
-    def to_lane(self, lane: int, pending: PendingRequest) -> None:
-        """Send a request to that lane, here or at another server, in an iteration."""
+    def to_lanes(self, requests: Iterable[tuple[int, PendingRequest]]) -> None:
+        """Send each request to that lane, here or at another server, in an iteration."""
         inputs = Inputs()
-        inputs.add_request(replace(pending, lane=lane))
+        for lane, pending in requests:
+            inputs.add_request(replace(pending, lane=lane))
         self._inbox.put(inputs)
 
     def stop(self) -> None:

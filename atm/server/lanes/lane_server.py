@@ -243,8 +243,9 @@ class LaneServer:
     def _now_us(self) -> int:
         return self._keeper.now_us()
 
-    def _send(self, account: str, pending: PendingRequest) -> None:
-        self._loop.to_lane(lane_of(account, self.bank.lanes), pending)
+    def _send(self, requests: Sequence[tuple[str, PendingRequest]]) -> None:
+        lanes = self.bank.lanes
+        self._loop.to_lanes([(lane_of(account, lanes), pending) for account, pending in requests])
 
     def _answer(self, answers: Sequence[Answered]) -> None:
         self._loop.answer(answers)

@@ -40,7 +40,8 @@ QUEUE_MAX = 20_000
 WAIT_S_MAX = 3.0  # a request waits so long for the lane to be taken again
 TAKE_AGAIN_S = 0.1  # between two tries
 EXPIRE_LIMIT = 500  # holds ended by one command
-GATHER_S = 0.002  # a commit with two standbys takes longer, and costs the same for one command as for many
+GATHERED = 0.8  # of as many as in the last batch are waited for: a commit costs the same for one as for many
+GATHER_S_MAX = 0.03
 STOP_S = 1.0  # for so long a worker that ends waits for transfers that have departed
 NOT_ARRIVED = "the lane of the account that it is for does not answer at the moment"
 
@@ -101,7 +102,7 @@ class LaneWorker:
         self._queue: list[tuple[float, PendingRequest]] = []
         self._take_at: int | None = None  # to be taken if its epoch is still this
         self._stopping, self._stop_at_s = False, 0.0
-        self._last = 0  # how many the last batch had
+        self._last, self._took_s = 0, 0.0  # how many the last batch had, and how long it took
         self._look_at_s = 0.0  # when departures are looked through next
         self._ended = False  # nobody looks at the queue any more
         self._departures = Departures(send, self.wake, clock)  # of the worker's thread
@@ -179,7 +180,7 @@ class LaneWorker:
     def _turn(self) -> bool:
         """Do what is to be done next; return whether there is more to come."""
         with self._changed:
-            is_due = self._queue or self._take_at is not None or self._departures.is_due
+            is_due = self._waiting_now() or self._take_at is not None
             if not is_due and not (self._stopping and self._may_end()):
                 self._changed.wait(self._idle_s())
             take_at, self._take_at = self._take_at, None
@@ -187,8 +188,8 @@ class LaneWorker:
                 self._ended = True
                 return False
             self._gather()
+            self._last = min(BATCH_MAX, self._waiting_now())
             batch = self._next_batch()
-            self._last = len(batch)
         if not self.mine:
             self._drop()
             self._end(self._departures.pop_all(), may_be_done=True, why="another server has taken the lane")
@@ -199,7 +200,7 @@ class LaneWorker:
                 return True
         if self._ledger is None:
             self._take_again(batch)
-        elif batch or self._is_due() or self._departures.is_due:
+        elif batch or self._is_due() or self._departures.due:
             self._do(batch)
         if self._departures and self._clock() >= self._look_at_s:
             self._look_at_s = self._clock() + TAKE_AGAIN_S
@@ -208,13 +209,17 @@ class LaneWorker:
         return True
 
     def _gather(self) -> None:
-        """Wait a moment for the clients that were just answered, if most of them have not asked again yet."""
-        until_s = self._clock() + GATHER_S
-        while self._queue and 2 * len(self._queue) < self._last and not self._stopping:
+        """Let most of those just answered ask again, for no longer than the last batch took."""
+        until_s = self._clock() + min(self._took_s, GATHER_S_MAX)
+        while 0 < self._waiting_now() < GATHERED * self._last and not self._stopping:
             left_s = until_s - self._clock()
             if left_s <= 0:
                 return
             self._changed.wait(left_s)
+
+    def _waiting_now(self) -> int:
+        """Return how many wait for the next batch, the steps of transfers between lanes among them."""
+        return len(self._queue) + self._departures.due
 
     def _may_end(self) -> bool:
         """Return whether nothing is waited for any more, or for too long."""
@@ -276,7 +281,8 @@ class LaneWorker:
             else:
                 self._end(batch, may_be_done, str(fault))
             return
-        self.seconds.observe(self._clock() - began_s)
+        self._took_s = self._clock() - began_s
+        self.seconds.observe(self._took_s)
         self._on_answers(answers)
 
     def _without_space(self, batch: Sequence[PendingRequest], why: str) -> None:
@@ -331,6 +337,7 @@ class LaneWorker:
                 self._departures.begin(came, pending)
             else:
                 answers.append(self._answer(pending, came))
+        self._departures.ask()
         return answers
 
     def _answer(self, pending: PendingRequest, decided: LedgerReceipt | None) -> Answered:
@@ -389,6 +396,7 @@ class LaneWorker:
         self._note(ledger)
         for transfer in ledger.open_transfers:
             self._departures.begin(transfer)
+        self._departures.ask()
         if is_new:
             self._on_taken(self.lane, ledger.epoch)
 

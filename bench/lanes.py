@@ -135,7 +135,7 @@ def main() -> None:
         rows.append(row)
     beside = f"beside {counts[0]}"
     headers = ["lanes", "credits/s", "µs", beside, "transfers/s", "µs", beside]
-    print(tabulate(rows, headers=headers, floatfmt=",.0f"))
+    print(tabulate(rows, headers=headers, floatfmt=("", ",.0f", ",.0f", ".2f", ",.0f", ",.0f", ".2f")))
 
 
 def _measured(how_many: str, a_lane: int, seconds: float) -> list[tuple[str, float, float]]:

@@ -22,7 +22,9 @@ from atm.ledger.commands import (
     Outcome,
     Post,
     Reverse,
+    RotatePepper,
 )
+from atm.ledger.peppers import PepperState
 from atm.ledger.requests import contents_of
 from atm.server.group.inbox import Inbox, Inputs, PendingRequest
 from atm.server.lanes import lane_loop
@@ -43,7 +45,7 @@ class FakeWorker:
     """A lane here; the test answers what is put."""
 
     def __init__(self, *, mine: bool) -> None:
-        self.mine, self.waiting = mine, 0
+        self.mine, self.waiting, self.pepper = mine, 0, PepperState(1, "p1", 5, 5)
         self.got: list[PendingRequest] = []
 
     def put(self, requests: Sequence[PendingRequest]) -> Sequence[PendingRequest]:
@@ -74,6 +76,7 @@ class Server:
         self.now_s = 0.0
         self.looked = 0
         self.replies: dict[int, Any] = {}
+        self.peppers: dict[str, Sequence[str] | None] = {"n1": ("p1", "p2"), "n2": ("p1", "p2")}
         self._lock = Lock()
         self._inbox = Inbox(self._lock)
         self.holder: str | None = "n2"
@@ -87,6 +90,7 @@ class Server:
             holder=lambda lane: self.holder if lane == ELSEWHERE else "n1",
             look=self._look,
             status=lambda _: pytest.fail("nobody asks for the status"),
+            known_peppers=lambda: self.peppers,
             first_number=100,
             counters=Counters(),
             on_tick=lambda: None,
@@ -291,3 +295,51 @@ def test_while_a_server_stops_its_own_arrivals_go_on_and_clients_are_refused() -
     server.loop.run(end)
     assert server.replies[9].outcome == "unavailable"
     assert [type(each.request) for each in server.workers[1].got] == [Arrive]
+
+
+NEWER = RotatePepper(id="r", generation=2, pepper="p2")
+
+
+def test_a_newer_pepper_is_made_current_by_lane_0_and_told_as_an_administrator_is() -> None:
+    server = Server()
+    server.ask(NEWER)
+    [pending] = server.workers[0].got
+    assert pending.request == NEWER
+    server.answer(0, Reply(id="r", outcome=Outcome.OK, log_index=9))
+    assert (server.told.outcome, server.told.index) == ("ok", 9)
+    assert server.told.message == "pepper p2 is current: the stored PINs are being carried over"
+
+
+@pytest.mark.parametrize(
+    ("request_", "told"),
+    [
+        (NEWER, "pepper p2 is not known to all members: n2 lacks it. Copy the pepper file there"),
+        (RotatePepper(id="r", generation=1, pepper="p9"), "pepper p1 is current, and p9 is not a newer one"),
+    ],
+)
+def test_a_pepper_that_not_all_servers_know_or_that_is_not_newer_is_refused(
+    request_: RotatePepper, told: str
+) -> None:
+    server = Server()
+    server.peppers["n2"] = ("p1",)
+    server.ask(request_)
+    assert (server.told.outcome, server.told.message) == ("refused", told)
+    assert server.workers[0].got == []
+
+
+def test_a_pepper_that_is_current_already_is_told_as_done_and_nothing_is_decided() -> None:
+    server = Server()
+    server.ask(RotatePepper(id="r", generation=1, pepper="p1"))
+    assert (server.told.outcome, server.told.message, server.told.index) == (
+        "ok",
+        "pepper p1 is current already",
+        5,
+    )
+    assert server.workers[0].got == []
+
+
+def test_a_server_without_lane_0_does_not_change_the_pepper() -> None:
+    server = Server()
+    server.workers[0].mine = False
+    server.ask(NEWER)
+    assert (server.told.outcome, server.told.message) == ("unavailable", "node n1 does not have lane 0")

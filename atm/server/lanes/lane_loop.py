@@ -82,7 +82,7 @@ class LaneLoop:
         holder: Callable[[int], str | None],
         look: Callable[[], None],
         status: Callable[[str], StatusReply],
-        known_peppers: Callable[[], Mapping[str, Sequence[str] | None]] = dict,
+        known_peppers: Callable[[], Mapping[str, Sequence[str] | None]],
         first_number: int,
         counters: Counters,
         on_tick: Callable[[], None],

@@ -228,4 +228,10 @@ LANES = (
         caught_by="tests/server/test_lane_worker.py::"
         "test_no_two_commands_have_the_same_time_though_the_clock_stands_still",
     ),
+    Mutant(
+        name="a pepper changed without lane 0",
+        what="a server whose lane 0 another has decides by an old pepper, and queues a change that ends nowhere",
+        edits=(Edit("LaneLoop._change", "not self._workers[HOME].mine", "False"),),
+        caught_by=LOOP + "test_a_server_without_lane_0_does_not_change_the_pepper",
+    ),
 )

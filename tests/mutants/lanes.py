@@ -230,7 +230,7 @@ LANES = (
     ),
     Mutant(
         name="a pepper changed without lane 0",
-        what="a server whose lane 0 another has decides by an old pepper, and queues a change that ends nowhere",
+        what="a server without lane 0 decides by an old pepper, and queues a change that ends nowhere",
         edits=(Edit("LaneLoop._change", "not self._workers[HOME].mine", "False"),),
         caught_by=LOOP + "test_a_server_without_lane_0_does_not_change_the_pepper",
     ),

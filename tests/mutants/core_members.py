@@ -64,8 +64,8 @@ CORE_MEMBERS = (
         edits=(
             Edit(
                 "refusal_of_change",
-                "{(m_.node, m_.store) for m_ in members_ if m_.voter}",
-                '{(m_.node, "") for m_ in members_ if m_.voter}',
+                '"" if m_.node in unnamed_ and shown_stores_.get(m_.node) != m_.store else m_.store',
+                '"" if m_.node in unnamed_ else m_.store',
             ),
         ),
         caught_by=CHANGES + "test_what_cannot_follow_in_one_step_is_refused_and_changes_nothing",

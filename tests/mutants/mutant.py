@@ -12,7 +12,7 @@ from tests.mutants.edit import Edit
 from tests.mutants.pattern import NotPlanted
 
 ROOT = Path(__file__).parents[2]
-COPIED = ("atm", "bin", "course", "docs", "lessons", "tests", "pyproject.toml")
+COPIED = ("README.md", "atm", "bin", "course", "docs", "lessons", "tests", "pyproject.toml")
 
 
 class Mutant(Struct, frozen=True, kw_only=True):

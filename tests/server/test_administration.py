@@ -299,6 +299,7 @@ def test_what_the_core_refuses_is_refused_with_its_reason(story: Story) -> None:
 def test_any_server_tells_the_members(story: Story) -> None:
     members = (LedgerMember("n1", True, "h:1", "h:2"), LedgerMember("n2", False, "h:3", "h:4"))
     story.parts.cluster = replace(story.parts.cluster, members=members)
+    story.parts.decided_index = story.parts.applied_index + 1
     story.core.follow("n2", term=2)
     story.router.accept(requests(PendingRequest(story.client, 0, Members(id="m"), b"", "local")))
     [answer] = story.client.answers

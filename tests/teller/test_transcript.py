@@ -102,6 +102,7 @@ def test_anything_else_is_an_invalid_command(run: Run, cluster: FakeCluster, lin
         ("open a b c", "open <account> [<currency>]"),
         ("transfer 5", "transfer <account> <amount>|all"),
         ("transfer 5 bob", "transfer <account> <amount>|all"),
+        ("transfer 5 robert", "transfer <account> <amount>|all"),  # no code of a currency, as `bob` might be
         ("hold", "hold <amount> [<minutes>]"),
         ("confirm a 5 5", "confirm [<reference>] [<amount>] [more]"),
         ("statement 5 after 5", "statement [<n>] [before <posting>]"),

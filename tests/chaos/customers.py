@@ -36,7 +36,6 @@ class WatchedCustomers(Customers):
     count: int = 12
     onlookers: int = 5
     accounts: tuple[str, ...] = ACCOUNTS
-    weights: Mapping[str, int] = field(default_factory=lambda: WEIGHTS)
     history: list[Operation] = field(default_factory=list)  # all that may have been done
     latest_s: dict[int, float] = field(
         default_factory=dict
@@ -99,7 +98,7 @@ class WatchedCustomers(Customers):
     def _operation(self, kind: str | None, chance: random.Random) -> Operation:
         """Return a request; no hold is ended by two customers, and nothing in doubt is reversed."""
         if kind is None:
-            [kind] = chance.choices(list(self.weights), list(self.weights.values()))
+            [kind] = chance.choices(list(WEIGHTS), list(WEIGHTS.values()))
         name = new_request_id()
         if kind == "end a hold":
             try:

@@ -4,20 +4,17 @@ from __future__ import annotations
 
 import shutil
 import sys
-from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
-from threading import Event, Thread
 
 import pytest
 
 from atm.admin.main import main
 from atm.client import Client
-from atm.client.receipt import new_request_id
-from atm.ledger.commands import Pepper, PepperView
 from atm.local_cluster import LocalCluster, write_cluster_ini
 from atm.server.security.peppers import add_pepper, new_peppers
 from tests.cluster import slow_keeper
+from tests.cluster.pin_customers import PinCustomers, pepper
 from tests.support.ledgers import right_ledger, wait_until_equal
 from tests.support.server_parts import wait_until
 
@@ -74,12 +71,6 @@ def bank(tmp_path: Path) -> Iterator[SlowBank]:
         yield bank
 
 
-def pepper(client: Client) -> PepperView:
-    found = client.ask(Pepper(id=new_request_id())).pepper
-    assert found is not None
-    return found
-
-
 def open_accounts(bank: SlowBank) -> None:
     with Client(bank.cluster, timeout=15.0) as client:
         for name in ACCOUNTS:
@@ -90,34 +81,10 @@ def open_accounts(bank: SlowBank) -> None:
             assert client.login(ACCOUNTS[-1], WRONG).outcome == "wrong_pin"
 
 
-class Customers:
-    """Pay with their PINs, one after the other, at one node after the other."""
-
-    def __init__(self, bank: SlowBank) -> None:
-        self._bank = bank
-        self.outcomes: Counter[str] = Counter()
-        self._stop = Event()
-        self._thread = Thread(target=self._run)
-
-    def __enter__(self) -> Customers:
-        self._thread.start()
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self._stop.set()
-        self._thread.join()
-
-    def _run(self) -> None:
-        with Client(self._bank.cluster, timeout=20.0) as client:
-            while not self._stop.is_set():
-                for name in ACCOUNTS[:-1]:
-                    self.outcomes[str(client.debit(name, 1, pin=PIN).outcome)] += 1
-
-
 def test_the_leader_dies_midway_and_the_next_one_goes_on_while_customers_pay(bank: SlowBank) -> None:
     open_accounts(bank)
     assert bank.admin("pepper", "add") == 0
-    with Customers(bank) as customers:
+    with PinCustomers(bank.cluster, ACCOUNTS[:-1], PIN, timeout_s=20.0) as customers:
         assert bank.admin("pepper", "rotate") == 0
         with Client(bank.cluster, timeout=20.0) as client:
             wait_until(lambda: 0 < pepper(client).older < len(ACCOUNTS) - 3)

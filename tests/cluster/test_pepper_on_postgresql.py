@@ -3,23 +3,20 @@
 from __future__ import annotations
 
 import sys
-from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
-from threading import Event, Thread
 
 import psycopg
 import pytest
 
 from atm.admin.main import main
 from atm.client import Client
-from atm.client.receipt import new_request_id
 from atm.lanes.share import lane_of
-from atm.ledger.commands import Pepper, PepperView
 from atm.ledger.peppers import generation_of
 from atm.local_cluster import LocalCluster
 from atm.office.main import main as office
 from tests.cluster import slow_keeper
+from tests.cluster.pin_customers import PinCustomers, pepper
 from tests.support.lanes import all_lane_tables, bank_at
 from tests.support.postgresql import new_database
 from tests.support.server_parts import wait_until
@@ -59,12 +56,6 @@ def bank(tmp_path: Path) -> Iterator[SlowBank]:
         yield bank
 
 
-def pepper(client: Client) -> PepperView:
-    found = client.ask(Pepper(id=new_request_id())).pepper
-    assert found is not None
-    return found
-
-
 def open_accounts(bank: SlowBank) -> None:
     assert {lane_of(name, LANES) for name in ACCOUNTS} == set(range(LANES))
     with Client(bank.cluster, timeout=SOME_S) as client:
@@ -74,34 +65,6 @@ def open_accounts(bank: SlowBank) -> None:
             assert client.set_pin(name, PIN, request_id=f"pin-{name}").outcome == "ok"
         for _ in range(2):
             assert client.login(ACCOUNTS[-1], WRONG).outcome == "wrong_pin"
-
-
-class Customers:
-    """Pay with their PINs, and set new ones, one after the other."""
-
-    def __init__(self, bank: SlowBank) -> None:
-        self._bank = bank
-        self.outcomes: Counter[str] = Counter()
-        self._stop = Event()
-        self._thread = Thread(target=self._run)
-
-    def __enter__(self) -> Customers:
-        self._thread.start()
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self._stop.set()
-        self._thread.join()
-
-    def _run(self) -> None:
-        with Client(self._bank.cluster, timeout=SOME_S) as client:
-            while not self._stop.is_set():
-                for number, name in enumerate(ACCOUNTS[:-1]):
-                    if self._stop.is_set():
-                        return
-                    self.outcomes[str(client.debit(name, 1, pin=PIN).outcome)] += 1
-                    if number % 6 == 0:
-                        self.outcomes[str(client.set_pin(name, PIN, old_pin=PIN).outcome)] += 1
 
 
 def assert_carried_over(bank: SlowBank) -> None:
@@ -129,7 +92,7 @@ def test_servers_die_midway_and_the_others_go_on_while_customers_pay(
 ) -> None:
     open_accounts(bank)
     assert bank.admin("pepper", "add") == 0
-    with Customers(bank) as customers:
+    with PinCustomers(bank.cluster, ACCOUNTS[:-1], PIN, timeout_s=SOME_S, new_pin_every=6) as customers:
         assert bank.admin("pepper", "rotate") == 0
         with Client(bank.cluster, timeout=SOME_S) as client:
             killed = 0
